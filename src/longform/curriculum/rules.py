@@ -1,0 +1,118 @@
+"""The rules of the curriculum, as pure functions of settings and numbers (Writing-RL, dynamic reference scheduling).
+
+A prompt's rung is read once for each (prompt, step), so that every response of a group faces one reference. Wins stage a
+promotion; it is committed with the update that the win belongs to, by at most one rung, and only if the prompt still
+stands on the rung that was faced. Validation does not pass here at all.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from longform.curriculum.settings import CurriculumSettings
+from longform.records.schemas import Reference
+
+
+class Visit(NamedTuple):
+    """One prompt faced in one step, and how its rollouts came out."""
+
+    index: int
+    """Row of the prompt in the ladders file."""
+    rung: int
+    """The rung that was faced."""
+    outcomes: tuple[str | None, ...]
+    """win, tie, loss, or None (no verdict), one for each rollout of the prompt."""
+
+
+class Climb(NamedTuple):
+    """What a visit means for the state: the new streak, and the new rung where there is a promotion."""
+
+    index: int
+    faced: int
+    rung: int
+    streak: int
+
+    @property
+    def promoted(self) -> bool:
+        """Whether the prompt moves up."""
+        return self.rung > self.faced
+
+
+def own_rung(references: Sequence[Reference], policy: str) -> int | None:
+    """Index of the initial policy's own response on a ladder; None where it is not there."""
+    return next((rung for rung, reference in enumerate(references) if reference.model == policy), None)
+
+
+def starting_rung(references: Sequence[Reference], settings: CurriculumSettings, *, policy: str) -> int:
+    """The rung a prompt faces first; for mode `fixed`, the only one.
+
+    Raises:
+        ValueError: the reference that the settings name is not on this ladder.
+    """
+    if settings.mode == "fixed":
+        wanted = policy if settings.reference == "self" else settings.reference
+        if wanted == "best":
+            return len(references) - 1
+        found = own_rung(references, str(wanted))
+        if found is None:
+            raise ValueError(f"has no reference of {wanted!r}, which curriculum.reference asks for")
+        return found
+    if settings.mode == "dynamic" and settings.start == "own":
+        found = own_rung(references, policy)
+        if found is None:
+            raise ValueError(f"has no reference of the policy {policy!r}, which curriculum.start: own asks for")
+        return found
+    return 0
+
+
+def staged_rung(num_rungs: int, *, stages: int, progress: float, draw: float) -> int:
+    """Mode `staged`: a rung drawn from the part of the ladder that belongs to this share of the steps.
+
+    Args:
+        num_rungs: references of the prompt.
+        stages: parts, from weak to strong; a ladder with fewer rungs than parts repeats some.
+        progress: share of the steps already taken, in [0, 1).
+        draw: uniform in [0, 1).
+    """
+    stage = min(int(progress * stages), stages - 1)
+    low = stage * num_rungs // stages
+    high = max((stage + 1) * num_rungs // stages, low + 1)
+    return min(low + int(draw * (high - low)), num_rungs - 1)
+
+
+def mixed_rung(num_rungs: int, *, draw: float) -> int:
+    """Mode `mixed`: every rung equally likely; `draw` is uniform in [0, 1)."""
+    return min(int(draw * num_rungs), num_rungs - 1)
+
+
+def climb(visit: Visit, *, streak: int, num_rungs: int, settings: CurriculumSettings) -> Climb:
+    """What one visit does to a prompt's streak and rung in mode `dynamic`.
+
+    A visit is won when any of its rollouts wins (paper: one rollout a prompt, a strict win promotes). A visit without any
+    verdict leaves the streak as it is: silence is neither a win nor a loss. With top `retire` the rung after the last
+    reference, `num_rungs`, means that the prompt is done; with `stay` the last reference is faced for good.
+    """
+    verdicts = [outcome for outcome in visit.outcomes if outcome is not None]
+    if not verdicts:
+        return Climb(visit.index, visit.rung, visit.rung, streak)
+    streak = streak + 1 if "win" in verdicts else 0
+    ceiling = num_rungs if settings.top == "retire" else num_rungs - 1
+    if streak >= settings.wins and visit.rung < ceiling:
+        return Climb(visit.index, visit.rung, visit.rung + 1, 0)
+    return Climb(visit.index, visit.rung, visit.rung, streak)
+
+
+def committed(rungs: np.ndarray, streaks: np.ndarray, climbs: Sequence[Climb]) -> list[Climb]:
+    """Write climbs into the state, in place; returns the promotions that took effect.
+
+    Args:
+        rungs: [prompts] int32, the rung each prompt stands on.
+        streaks: [prompts] int32, visits won in a row on that rung.
+        climbs: staged by `climb`; one whose prompt no longer stands on the rung it faced is dropped.
+    """
+    taken = [step for step in climbs if rungs[step.index] == step.faced]
+    for step in taken:
+        rungs[step.index] = step.rung
+        streaks[step.index] = step.streak
+    return [step for step in taken if step.promoted]

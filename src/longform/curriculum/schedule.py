@@ -1,0 +1,133 @@
+"""The curriculum of a run: which prompts a step draws, which rung each faces, and the state that a checkpoint carries.
+
+The state is three numbers for each prompt at most (rung, streak, and a place in the shuffled order that is not stored but
+recomputed), so a million prompts stay small and a step costs O(batch).
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from longform.curriculum.rules import Climb, Visit, climb, committed, mixed_rung, staged_rung, starting_rung
+from longform.curriculum.settings import CurriculumSettings
+from longform.records.errors import BadInputError, StoppedError
+from longform.records.schemas import Ladder
+
+_ORDER, _RUNG = 1, 2  # streams of random draws
+
+
+class Faced(NamedTuple):
+    """A prompt drawn for a step and the rung it faces there."""
+
+    index: int
+    rung: int
+
+
+class Curriculum:
+    """State and rules together, for one run over `num_rungs` ladders."""
+
+    def __init__(
+        self, num_rungs: Sequence[int], starts: Sequence[int], settings: CurriculumSettings, *, seed: int, steps: int
+    ) -> None:
+        self.settings = settings
+        self.num_rungs = np.asarray(num_rungs, dtype=np.int32)
+        self.rungs = np.asarray(starts, dtype=np.int32)
+        self.streaks = np.zeros_like(self.rungs)
+        self._seed, self._steps = seed, steps
+        self._epoch, self._position = 0, 0
+        self._order = self._shuffled(0)
+
+    @classmethod
+    def of(
+        cls, ladders: Sequence[Ladder], settings: CurriculumSettings, *, policy: str, seed: int, steps: int
+    ) -> "Curriculum":
+        """The curriculum at the start of a run. `policy` is the name that the policy's own references carry.
+
+        Raises:
+            BadInputError: a ladder lacks the reference that the settings ask for.
+        """
+        starts = []
+        for ladder in ladders:
+            try:
+                starts.append(starting_rung(ladder.references, settings, policy=policy))
+            except ValueError as error:
+                raise BadInputError(f"ladder {ladder.id}: {error}") from None
+        return cls([len(ladder.references) for ladder in ladders], starts, settings, seed=seed, steps=steps)
+
+    def draw(self, step: int, count: int) -> list[Faced]:
+        """The prompts of a step, each at most once, with the rungs they face.
+
+        Every prompt comes once in each pass, in an order that is a function of (seed, pass).
+
+        Raises:
+            StoppedError: fewer than `count` prompts are left (all others have retired).
+        """
+        if (self.rungs < self.num_rungs).sum() < count:
+            raise StoppedError(
+                f"step {step}: fewer than {count} prompts are left below the top (curriculum.top: retire)"
+            )
+        drawn: list[int] = []
+        while len(drawn) < count:
+            if self._position == len(self._order):
+                self._epoch, self._position = self._epoch + 1, 0
+                self._order = self._shuffled(self._epoch)
+            index = int(self._order[self._position])
+            self._position += 1
+            # A pass may begin within a step: a prompt that the step already holds waits for its next turn.
+            if self.rungs[index] < self.num_rungs[index] and index not in drawn:
+                drawn.append(index)
+        return [Faced(index, self._rung(index, step)) for index in drawn]
+
+    def stage(self, visits: Sequence[Visit]) -> list[Climb]:
+        """What the visits of a step would change. Only mode `dynamic` ever changes anything."""
+        if self.settings.mode != "dynamic":
+            return []
+        return [
+            climb(
+                visit,
+                streak=int(self.streaks[visit.index]),
+                num_rungs=int(self.num_rungs[visit.index]),
+                settings=self.settings,
+            )
+            for visit in visits
+        ]
+
+    def commit(self, climbs: Sequence[Climb]) -> list[Climb]:
+        """Write staged climbs into the state; returns the promotions."""
+        return committed(self.rungs, self.streaks, climbs)
+
+    def save(self, folder: Path) -> None:
+        """Write the state into a checkpoint."""
+        place = np.asarray([self._epoch, self._position])
+        np.savez(folder / "curriculum.npz", rungs=self.rungs, streaks=self.streaks, place=place)
+
+    def load(self, folder: Path) -> None:
+        """Take the state of a checkpoint.
+
+        Raises:
+            BadInputError: the checkpoint belongs to another set of ladders.
+        """
+        with np.load(folder / "curriculum.npz") as state:
+            if len(state["rungs"]) != len(self.rungs):
+                raise BadInputError(f"{folder}: was made with {len(state['rungs'])} ladders, not {len(self.rungs)}")
+            self.rungs, self.streaks = state["rungs"], state["streaks"]
+            self._epoch, self._position = (int(number) for number in state["place"])
+        self._order = self._shuffled(self._epoch)
+
+    def _rung(self, index: int, step: int) -> int:
+        num_rungs = int(self.num_rungs[index])
+        if self.settings.mode == "mixed":
+            return mixed_rung(num_rungs, draw=self._uniform(step, index))
+        if self.settings.mode == "staged":
+            progress = (step - 1) / self._steps
+            draw = self._uniform(step, index)
+            return staged_rung(num_rungs, stages=self.settings.stages, progress=progress, draw=draw)
+        return int(self.rungs[index])
+
+    def _uniform(self, step: int, index: int) -> float:
+        return np.random.default_rng([self._seed, _RUNG, step, index]).random()
+
+    def _shuffled(self, epoch: int) -> np.ndarray:
+        return np.random.default_rng([self._seed, _ORDER, epoch]).permutation(len(self.rungs))

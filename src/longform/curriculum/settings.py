@@ -1,0 +1,31 @@
+"""Settings of the curriculum, as they stand in a recipe."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class CurriculumSettings(BaseModel):
+    """Which reference of its ladder a prompt faces."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    mode: Literal["dynamic", "fixed", "staged", "mixed"] = "dynamic"
+    """dynamic: climb by winning. fixed: one reference throughout. staged: the ladder's parts in turn, one for each share
+    of the steps. mixed: a rung drawn uniformly at each visit."""
+    start: Literal["lowest", "own"] = "lowest"
+    """dynamic: the first rung; `own` is the initial policy's own response."""
+    wins: int = Field(default=1, ge=1)
+    """dynamic: visits won in a row before a promotion (paper: 1)."""
+    top: Literal["stay", "retire"] = "stay"
+    """dynamic: what a prompt does that has beaten its last reference. A retired prompt is drawn no more."""
+    reference: str | None = None
+    """fixed: `self` (the initial policy's own response), `best`, or a model's name."""
+    stages: int = Field(default=3, ge=1)
+    """staged: into how many parts of equal size the ladder and the steps are cut."""
+
+    @model_validator(mode="after")
+    def _check_reference(self) -> "CurriculumSettings":
+        if (self.mode == "fixed") != (self.reference is not None):
+            raise ValueError("`reference` goes with mode `fixed` and no other")
+        return self

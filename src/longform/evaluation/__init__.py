@@ -1,0 +1,1 @@
+"""Held-out comparisons of writers, as numbers with intervals."""

@@ -1,0 +1,1 @@
+"""A run's recipe: one YAML file, composed of each room's settings and checked whole."""

@@ -1,0 +1,97 @@
+"""Reading a recipe: YAML, `KEY=VALUE` overrides, and a check of the whole before a model loads or a call is paid for."""
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from longform.records.errors import BadInputError
+from longform.records.files import describe_first_error
+
+RecipeT = TypeVar("RecipeT", bound=BaseModel)
+
+
+def load_recipe(path: str | Path, schema: type[RecipeT], overrides: Sequence[str] = ()) -> RecipeT:
+    """The recipe at `path` with overrides such as `optim.lr=1e-5` applied.
+
+    Values of overrides are YAML, so `curriculum.top=retire`, `run.steps=10` and `optim.dual_clip=null` mean what they say.
+
+    Raises:
+        BadInputError: one line naming file and field; unknown keys with the nearest known one.
+    """
+    content = _read_yaml(Path(path))
+    for override in overrides:
+        _apply(content, override)
+    try:
+        return schema.model_validate(content)
+    except ValidationError as error:
+        raise BadInputError(f"{path}: {_describe(error, schema)}") from None
+
+
+def dump_recipe(recipe: BaseModel) -> str:
+    """The resolved recipe as YAML; loading it gives an equal recipe."""
+    return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BadInputError(f"{path}: cannot be read: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise BadInputError(f"{path}: is no YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict):
+        raise BadInputError(f"{path}: is no recipe: it holds no `key: value` lines")
+    return content
+
+
+def _apply(content: dict[str, Any], override: str) -> None:
+    key, separator, value = override.partition("=")
+    if not separator or not key:
+        raise BadInputError(f"--set {override}: needs KEY=VALUE")
+    place: Any = content
+    *path, last = key.split(".")
+    for name in path:
+        place = place[int(name)] if isinstance(place, list) and name.isdigit() else place.setdefault(name, {})
+        if not isinstance(place, (dict, list)):
+            raise BadInputError(f"--set {override}: {name} is no section")
+    try:
+        parsed = _number(yaml.safe_load(value))
+        place[int(last) if isinstance(place, list) else last] = parsed
+    except (yaml.YAMLError, ValueError, IndexError) as error:
+        raise BadInputError(f"--set {override}: {error}") from error
+
+
+def _number(value: Any) -> Any:
+    """YAML 1.1 reads `1e-5` as text; people mean the number."""
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value
+
+
+def _describe(error: ValidationError, schema: type[BaseModel]) -> str:
+    first = error.errors(include_url=False, include_input=False)[0]
+    if first["type"] != "extra_forbidden":
+        return describe_first_error(error)
+    *section, unknown = first["loc"]
+    known = _fields(schema, section)
+    near = get_close_matches(str(unknown), known, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(known)}"
+    return f"{'.'.join(map(str, first['loc']))}: unknown key; {hint}"
+
+
+def _fields(schema: type[BaseModel], section: Sequence[int | str]) -> list[str]:
+    """Names of the fields of a nested section of `schema`."""
+    for name in section:
+        if isinstance(name, int) or name not in schema.model_fields:
+            continue
+        annotation = schema.model_fields[name].annotation
+        options = [annotation, *getattr(annotation, "__args__", ())]
+        schema = next((o for o in options if isinstance(o, type) and issubclass(o, BaseModel)), schema)
+    return list(schema.model_fields)

@@ -1,0 +1,199 @@
+"""The database of a run: steps, rollouts with their verdicts, promotions, metrics, and texts stored once by hash.
+
+One file, `run.sqlite`, shared with the log of judge calls (records/calls.py), which outlives a rollback: everything here
+that came after a checkpoint is taken back with it, so that a resumed run writes it again, identically.
+"""
+
+import hashlib
+import json
+import secrets
+import sqlite3
+import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from longform.records.errors import BadInputError, StoppedError
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS texts (hash TEXT PRIMARY KEY, body BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS steps (step INTEGER PRIMARY KEY, seconds REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS metrics (
+    step INTEGER NOT NULL, name TEXT NOT NULL, value REAL NOT NULL, PRIMARY KEY (step, name)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS rollouts (
+    step INTEGER NOT NULL, row INTEGER NOT NULL, prompt_id TEXT NOT NULL, rung INTEGER NOT NULL,
+    text_hash TEXT NOT NULL, tokens INTEGER NOT NULL, words INTEGER NOT NULL, finish_reason TEXT NOT NULL,
+    outcome TEXT, cause TEXT, reward REAL, calls TEXT NOT NULL, PRIMARY KEY (step, row)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS promotions (
+    step INTEGER NOT NULL, prompt_id TEXT NOT NULL, rung INTEGER NOT NULL, PRIMARY KEY (step, prompt_id)) WITHOUT ROWID;
+"""
+_ROLLED_BACK = ("steps", "metrics", "rollouts", "promotions")
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """One response of the policy in one step, and what became of it."""
+
+    step: int
+    row: int
+    prompt_id: str
+    rung: int
+    text: str
+    tokens: int
+    words: int
+    finish_reason: str
+    outcome: str | None
+    """win, tie, loss; None where there is no verdict and the rollout was masked out."""
+    cause: str | None
+    """Why there is no verdict."""
+    reward: float | None
+    calls: tuple[str, ...] = ()
+    """Request hashes of the judge calls behind the outcome."""
+
+
+@dataclass(frozen=True, slots=True)
+class Promotion:
+    """A prompt that reached `rung` with the update of `step`."""
+
+    step: int
+    prompt_id: str
+    rung: int
+
+
+class RunDatabase:
+    """One writer's connection to `run.sqlite`. Each step is one transaction."""
+
+    def __init__(self, path: Path) -> None:
+        try:
+            self._connection = sqlite3.connect(path, timeout=30, check_same_thread=False)
+            self._connection.execute("PRAGMA journal_mode=WAL")
+            self._connection.execute("PRAGMA synchronous=NORMAL")
+            self._connection.executescript(_SCHEMA)
+        except sqlite3.Error as error:
+            raise BadInputError(f"{path}: cannot be opened as a run database: {error}") from error
+        self.path = path
+
+    def close(self) -> None:
+        """Close the connection; the write-ahead log is folded in."""
+        self._connection.close()
+
+    def fact(self, name: str) -> str | None:
+        """A value stored once for the run."""
+        found = self._connection.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
+        return found[0] if found else None
+
+    def set_fact(self, name: str, value: str) -> None:
+        """Store or replace a value of the run."""
+        with self._connection:
+            self._connection.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, value))
+
+    def secret(self, seed: int | None = None) -> bytes:
+        """The run's secret behind the judge's fences, made once; a function of `seed` where one is given."""
+        known = self.fact("secret")
+        if known is None:
+            known = secrets.token_hex(16) if seed is None else hashlib.sha256(f"fence {seed}".encode()).hexdigest()
+            self.set_fact("secret", known)
+        return bytes.fromhex(known)
+
+    def record_step(
+        self,
+        step: int,
+        *,
+        seconds: float,
+        metrics: dict[str, float],
+        rollouts: Iterable[Rollout] = (),
+        promotions: Iterable[Promotion] = (),
+    ) -> None:
+        """Write everything of one step, or nothing.
+
+        Raises:
+            StoppedError: the disk is full or the file cannot be written.
+        """
+        try:
+            with self._connection as db:
+                db.execute("INSERT OR REPLACE INTO steps VALUES (?, ?)", (step, seconds))
+                db.executemany(
+                    "INSERT OR REPLACE INTO metrics VALUES (?, ?, ?)",
+                    [(step, name, value) for name, value in metrics.items() if value == value],
+                )
+                for rollout in rollouts:
+                    db.execute(
+                        "INSERT OR REPLACE INTO rollouts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                        _rollout_record(rollout, self._store_text(rollout.text)),
+                    )
+                db.executemany(
+                    "INSERT OR REPLACE INTO promotions VALUES (?, ?, ?)",
+                    [(promotion.step, promotion.prompt_id, promotion.rung) for promotion in promotions],
+                )
+        except sqlite3.Error as error:
+            raise StoppedError(f"{self.path}: step {step} cannot be written: {error}") from error
+
+    def roll_back_to(self, step: int) -> None:
+        """Forget all steps after `step`. Judge calls stay: their answers will be asked for again."""
+        with self._connection as db:
+            for table in _ROLLED_BACK:
+                db.execute(f"DELETE FROM {table} WHERE step > ?", (step,))
+
+    def last_step(self) -> int:
+        """The last step on record; 0 before the first."""
+        return self._connection.execute("SELECT COALESCE(MAX(step), 0) FROM steps").fetchone()[0]
+
+    def metric(self, name: str) -> list[tuple[int, float]]:
+        """(step, value) of one metric, in order."""
+        return self._connection.execute(
+            "SELECT step, value FROM metrics WHERE name = ? ORDER BY step", (name,)
+        ).fetchall()
+
+    def metric_names(self) -> list[str]:
+        """All metrics on record, sorted."""
+        return [name for (name,) in self._connection.execute("SELECT DISTINCT name FROM metrics ORDER BY name")]
+
+    def seconds(self) -> float:
+        """Seconds spent in the steps on record."""
+        return self._connection.execute("SELECT COALESCE(SUM(seconds), 0) FROM steps").fetchone()[0]
+
+    def rollouts(self, *, step: int | None = None, prompt_id: str | None = None) -> Iterator[Rollout]:
+        """Rollouts with their texts, by step and row; of one step or prompt where asked."""
+        columns = "step, row, prompt_id, rung, body, tokens, words, finish_reason, outcome, cause, reward, calls"
+        query = f"SELECT {columns} FROM rollouts JOIN texts ON hash = text_hash"
+        query += " WHERE (?1 IS NULL OR step = ?1) AND (?2 IS NULL OR prompt_id = ?2) ORDER BY step, row"
+        with closing(self._connection.execute(query, (step, prompt_id))) as cursor:
+            for record in cursor:
+                yield _rollout(record)
+
+    def promotions(self) -> list[Promotion]:
+        """All promotions, by step and prompt."""
+        query = "SELECT step, prompt_id, rung FROM promotions ORDER BY step, prompt_id"
+        return [Promotion(*record) for record in self._connection.execute(query)]
+
+    def verdict_export(self) -> str:
+        """The canonical record of what was judged and how, one JSON line a rollout: no times, no costs, no attempts.
+
+        Two runs of one recipe and seed on one machine, interrupted or not, export the same bytes.
+        """
+        fields = ("step", "row", "prompt_id", "rung", "text_hash", "outcome", "cause", "reward")
+        query = f"SELECT {', '.join(fields)} FROM rollouts ORDER BY step, row"
+        records = self._connection.execute(query)
+        return "".join(json.dumps(dict(zip(fields, record, strict=True))) + "\n" for record in records)
+
+    def _store_text(self, text: str) -> str:
+        body = text.encode()
+        digest = hashlib.sha256(body).hexdigest()
+        self._connection.execute("INSERT OR IGNORE INTO texts VALUES (?, ?)", (digest, zlib.compress(body)))
+        return digest
+
+
+def _rollout_record(rollout: Rollout, text_hash: str) -> tuple[Any, ...]:
+    return (
+        rollout.step, rollout.row, rollout.prompt_id, rollout.rung, text_hash, rollout.tokens, rollout.words,
+        rollout.finish_reason, rollout.outcome, rollout.cause, rollout.reward, json.dumps(rollout.calls),
+    )  # fmt: skip
+
+
+def _rollout(record: tuple[Any, ...]) -> Rollout:
+    *fields, calls = record
+    fields[4] = zlib.decompress(fields[4]).decode()
+    return Rollout(*fields, calls=tuple(json.loads(calls)))

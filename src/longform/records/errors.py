@@ -1,0 +1,23 @@
+"""The two ways a command ends early on purpose: bad input, and a run that stopped and can be resumed.
+
+Every message is one line that names the file, field or flag. The command line prints it as it is and exits with
+`exit_code`; anything else that escapes is a bug and shows its traceback.
+"""
+
+
+class LongformError(Exception):
+    """An error meant for the user: one line, no traceback."""
+
+    exit_code = 2
+
+
+class BadInputError(LongformError):
+    """Something the user gave (a file, a field, a flag, an endpoint's address) cannot be used. Exit code 2."""
+
+    exit_code = 2
+
+
+class StoppedError(LongformError):
+    """A run stopped before its end and can be resumed (budget reached, too many failed verdicts). Exit code 3."""
+
+    exit_code = 3

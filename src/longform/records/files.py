@@ -1,0 +1,187 @@
+"""Reading and writing files of rows: JSON Lines or Parquet, by suffix.
+
+JSON Lines are split on "\\n" only, since model texts hold other line separators. A file is written beside its place and
+moved there when it is whole, so a reader never meets half of one.
+"""
+
+import json
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from pydantic import ValidationError
+
+from longform.records.errors import BadInputError
+from longform.records.schemas import Row
+
+if TYPE_CHECKING:
+    from io import BufferedWriter
+
+RowT = TypeVar("RowT", bound=Row)
+PARQUET_BATCH = 1024
+
+
+def read_rows(path: str | Path, schema: type[RowT]) -> Iterator[RowT]:
+    """Rows of `path`, checked one by one as they are read.
+
+    Raises:
+        BadInputError: `FILE:LINE: field: what is wrong` for a missing or empty file, a row that is no JSON or breaks
+            the schema, or a second row with the same key. LINE counts from 1 (rows, in Parquet).
+    """
+    path = Path(path)
+    seen: dict[tuple[Any, ...], int] = {}
+    number = 0
+    for number, row in _numbered_rows(path, schema):
+        if schema.key_fields:
+            first = seen.setdefault(row.key, number)
+            if first != number:
+                named = ", ".join(f"{field}={value!r}" for field, value in zip(schema.key_fields, row.key, strict=True))
+                raise BadInputError(f"{path}:{number}: {named}: the same key stands in row {first}")
+        yield row
+    if not number:
+        raise BadInputError(f"{path}: holds no rows")
+
+
+def write_rows(path: str | Path, rows: Iterable[Row]) -> int:
+    """Write rows whole or not at all; returns how many.
+
+    Raises:
+        BadInputError: the folder does not exist or cannot be written, or the disk is full.
+    """
+    path = Path(path)
+    beside = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with beside.open("wb") as file:
+            count = _write_parquet(file, rows) if path.suffix == ".parquet" else _write_lines(file, rows)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    except OSError as error:
+        raise BadInputError(f"{path}: cannot be written: {error.strerror or error}") from error
+    finally:
+        beside.unlink(missing_ok=True)
+    return count
+
+
+class AppendedRows(Generic[RowT]):
+    """A file that grows row by row and survives a kill: the rows it already holds are read back when it is opened.
+
+    A last line without its "\\n" was being written when the process died; it is cut off.
+    """
+
+    def __init__(self, path: str | Path, schema: type[RowT]) -> None:
+        self.path = Path(path)
+        self.rows: list[RowT] = []
+        if self.path.exists():
+            _cut_torn_line(self.path)
+            if self.path.stat().st_size:
+                self.rows = list(read_rows(self.path, schema))
+        try:
+            self._file = self.path.open("ab")
+        except OSError as error:
+            raise BadInputError(f"{self.path}: cannot be written: {error.strerror}") from error
+
+    def append(self, row: RowT) -> None:
+        """Add a row and hand it to the operating system at once.
+
+        Raises:
+            BadInputError: the disk is full; the rows before this one are safe.
+        """
+        try:
+            self._file.write(_line(row))
+            self._file.flush()
+        except OSError as error:
+            raise BadInputError(f"{self.path}: cannot be written: {error.strerror}") from error
+        self.rows.append(row)
+
+    def close(self) -> None:
+        """Close the file; its rows stay in `rows`."""
+        self._file.close()
+
+
+def describe_first_error(error: ValidationError) -> str:
+    """`field: what is wrong` of the first thing that pydantic found."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    field = ".".join(str(part) for part in first["loc"])
+    return f"{field}: {first['msg']}" if field else first["msg"]
+
+
+def _numbered_rows(path: Path, schema: type[RowT]) -> Iterator[tuple[int, RowT]]:
+    raw = _parquet_rows(path) if path.suffix == ".parquet" else _lines(path)
+    for number, content in raw:
+        try:
+            if isinstance(content, bytes):
+                yield number, schema.model_validate_json(content)
+            else:
+                yield number, schema.model_validate(content)
+        except ValidationError as error:
+            raise BadInputError(f"{path}:{number}: {describe_first_error(error)}") from None
+
+
+def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """Non-empty lines with their numbers; a binary file iterates on b"\\n" alone."""
+    try:
+        with path.open("rb") as file:
+            for number, line in enumerate(file, 1):
+                if line.strip():
+                    yield number, line
+    except OSError as error:
+        raise BadInputError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def _parquet_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(path) as file:
+            number = 0
+            for batch in file.iter_batches(PARQUET_BATCH):
+                for row in batch.to_pylist():
+                    number += 1
+                    yield number, {field: value for field, value in row.items() if value is not None}
+    except (OSError, pa.ArrowException) as error:
+        raise BadInputError(f"{path}: cannot be read as Parquet: {str(error).splitlines()[0]}") from error
+
+
+def _line(row: Row) -> bytes:
+    return row.model_dump_json(exclude_none=True).encode() + b"\n"
+
+
+def _write_lines(file: "BufferedWriter", rows: Iterable[Row]) -> int:
+    count = 0
+    for row in rows:
+        file.write(_line(row))
+        count += 1
+    return count
+
+
+def _write_parquet(file: "BufferedWriter", rows: Iterable[Row]) -> int:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    # Through JSON, so that Parquet holds exactly what JSON Lines would; an empty `meta` has no Parquet type.
+    table = pa.Table.from_pylist([_without_empty(json.loads(_line(row))) for row in rows])
+    pq.write_table(table, file)
+    return len(table)
+
+
+def _without_empty(row: dict[str, Any]) -> dict[str, Any]:
+    return {field: value for field, value in row.items() if value != {}}
+
+
+def _cut_torn_line(path: Path) -> None:
+    with path.open("rb+") as file:
+        end = file.seek(0, os.SEEK_END)
+        position = end
+        while position > 0:
+            start = max(0, position - 65536)
+            file.seek(start)
+            found = file.read(position - start).rfind(b"\n")
+            if found >= 0:
+                position = start + found + 1
+                break
+            position = start
+        if position != end:
+            file.truncate(position)

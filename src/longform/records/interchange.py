@@ -1,0 +1,106 @@
+"""The Parquet files of other systems: the released Writing-RL code's, and verl's.
+
+The released files carry texts without grades, weakest first. Read here, a reference's score is its rank, and the row
+says so in `meta`.
+"""
+
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from longform.records.errors import BadInputError
+from longform.records.files import read_rows, write_rows
+from longform.records.schemas import Ladder, Reference, Row
+
+SYSTEM_PROMPT = "You are a helpful assistant."
+
+
+class _GroundTruth(BaseModel):
+    model_config = ConfigDict(extra="allow", coerce_numbers_to_str=True)
+    prompt: str
+    target: str | list[str]
+    """Weakest first; a single text is a ladder of one rung (the released code's static reference)."""
+    criteria: str | None = None
+    id: str
+
+
+class _RewardModel(BaseModel):
+    model_config = ConfigDict(extra="allow")
+    ground_truth: _GroundTruth
+
+
+class WritingRLRow(Row):
+    """One row of the released code's training file."""
+
+    reward_model: _RewardModel
+
+
+def read_writing_rl(path: str | Path) -> Iterator[Ladder]:
+    """Ladders of a file made for the released Writing-RL code.
+
+    Raises:
+        BadInputError: a row without `reward_model.ground_truth.{prompt,target,id}`, or with no target text.
+    """
+    for number, row in enumerate(read_rows(path, WritingRLRow), 1):
+        truth = row.reward_model.ground_truth
+        texts = [truth.target] if isinstance(truth.target, str) else truth.target
+        if not texts:
+            raise BadInputError(f"{path}:{number}: reward_model.ground_truth.target: holds no text")
+        yield Ladder(
+            id=truth.id,
+            prompt=truth.prompt,
+            criteria=truth.criteria,
+            references=[Reference(model=f"reference-{rank}", text=text, score=rank) for rank, text in enumerate(texts)],
+            policy_score=0.0,
+            potential=float(len(texts) - 1),
+            meta={"scores": "ranks"},
+        )
+
+
+def write_writing_rl(path: str | Path, ladders: Iterable[Ladder], *, split: str = "train") -> int:
+    """Write ladders as the released Writing-RL code reads them; returns the number of rows."""
+    return write_rows(path, (Row(**_writing_rl_row(ladder, i, split)) for i, ladder in enumerate(ladders)))
+
+
+def write_verl(path: str | Path, ladders: Iterable[Ladder], *, split: str = "train") -> int:
+    """Write ladders for verl's `RLHFDataset`: chat messages, and the whole ladder as JSON in `extra_info`.
+
+    `extra_info.split` is what lets a reward know that a row is for validation, which must never promote.
+    """
+    return write_rows(path, (Row(**_verl_row(ladder, i, split)) for i, ladder in enumerate(ladders)))
+
+
+def _writing_rl_row(ladder: Ladder, index: int, split: str) -> dict[str, Any]:
+    truth = {
+        "prompt": ladder.request,
+        "target": [reference.text for reference in ladder.references],
+        "criteria": _criteria_text(ladder),
+        "id": ladder.id,
+    }
+    return {
+        "data_source": "writing",
+        "prompt": [{"role": "system", "content": SYSTEM_PROMPT}, *ladder.messages],
+        "ability": "writing",
+        "reward_model": {"style": "rule", "ground_truth": truth},
+        "extra_info": {"index": index, "split": split},
+    }
+
+
+def _verl_row(ladder: Ladder, index: int, split: str) -> dict[str, Any]:
+    whole = json.loads(ladder.model_dump_json(exclude_none=True))
+    return {
+        "data_source": "longform",
+        "prompt": ladder.messages,
+        "ability": "writing",
+        "reward_model": {"style": "rule", "ground_truth": ladder.id},
+        "extra_info": {"index": index, "split": split, "ladder": json.dumps(whole, ensure_ascii=False)},
+    }
+
+
+def _criteria_text(ladder: Ladder) -> str | None:
+    if ladder.criteria is None or isinstance(ladder.criteria, str):
+        return ladder.criteria
+    return "\n".join(f"{criterion.name}: {criterion.description}" for criterion in ladder.criteria)

@@ -1,0 +1,117 @@
+"""`runs/NAME/`: the recipe as it was resolved, the database, the checkpoints, the report.
+
+A checkpoint is written beside its place and moved there whole, so the newest folder under `checkpoints/` is always one to
+resume from. One process at a time owns a run: the lock is the operating system's and goes with the process.
+"""
+
+import fcntl
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from longform.records.database import RunDatabase
+from longform.records.errors import BadInputError, StoppedError
+
+
+class RunDirectory:
+    """An open run. Use as a context manager; `open` locks it for this process."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.recipe_path = path / "recipe.yaml"
+        self.report_path = path / "report.html"
+        self.database_path = path / "run.sqlite"
+        self.checkpoints_path = path / "checkpoints"
+
+    @classmethod
+    def open(cls, path: str | Path) -> "RunDirectory":
+        """Create or open the run at `path` for writing.
+
+        Raises:
+            BadInputError: the folder cannot be made, or another process is writing this run (named by its pid).
+        """
+        run = cls(Path(path))
+        try:
+            run.checkpoints_path.mkdir(parents=True, exist_ok=True)
+            run._lock = (run.path / "lock").open("a+")
+        except OSError as error:
+            raise BadInputError(f"{path}: cannot be used as a run directory: {error.strerror}") from error
+        run._take_lock()
+        run.database = RunDatabase(run.database_path)
+        return run
+
+    @classmethod
+    def read(cls, path: str | Path) -> "RunDirectory":
+        """Open an existing run for reading, without its lock.
+
+        Raises:
+            BadInputError: `path` holds no run.
+        """
+        run = cls(Path(path))
+        if not run.database_path.exists():
+            raise BadInputError(f"{path}: is no run directory (it has no run.sqlite)")
+        run.database = RunDatabase(run.database_path)
+        return run
+
+    def __enter__(self) -> "RunDirectory":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the database and let go of the lock."""
+        self.database.close()
+        if hasattr(self, "_lock"):
+            self._lock.close()
+
+    def checkpoint_path(self, step: int) -> Path:
+        """Where the checkpoint of `step` stands."""
+        return self.checkpoints_path / f"step-{step:06d}"
+
+    def checkpoint_steps(self) -> list[int]:
+        """Steps with a whole checkpoint, ascending."""
+        return sorted(int(folder.name[5:]) for folder in self.checkpoints_path.glob("step-[0-9]*") if folder.is_dir())
+
+    def write_checkpoint(self, step: int, write: Callable[[Path], None], *, keep: int) -> Path:
+        """Let `write` fill a folder, move it into place, and remove all but the newest `keep` checkpoints.
+
+        Raises:
+            StoppedError: the disk is full or cannot be written; the checkpoints before this one are safe.
+        """
+        place = self.checkpoint_path(step)
+        beside = self.checkpoints_path / f".step-{step:06d}.partial"
+        try:
+            shutil.rmtree(beside, ignore_errors=True)
+            beside.mkdir()
+            write(beside)
+            _sync_files(beside)
+            shutil.rmtree(place, ignore_errors=True)
+            beside.rename(place)
+        except OSError as error:
+            shutil.rmtree(beside, ignore_errors=True)
+            raise StoppedError(f"{place}: the checkpoint cannot be written: {error.strerror or error}") from error
+        for old in self.checkpoint_steps()[:-keep]:
+            shutil.rmtree(self.checkpoint_path(old))
+        return place
+
+    def _take_lock(self) -> None:
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self._lock.seek(0)
+            owner = self._lock.read().strip() or "unknown"
+            self._lock.close()
+            raise BadInputError(f"{self.path}: another process (pid {owner}) is writing this run") from None
+        self._lock.truncate(0)
+        self._lock.write(str(os.getpid()))
+        self._lock.flush()
+
+
+def _sync_files(folder: Path) -> None:
+    """Make the files' contents durable before the rename makes them visible."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())

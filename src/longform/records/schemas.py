@@ -1,0 +1,161 @@
+"""The rows that commands hand to each other: prompts, responses, grades, ladders, games, pairs, preferences.
+
+Rows are frozen and keep fields they do not know, so that a file passes through longform without losing what another tool
+put there. Identity is stated by `key`; files with two rows of one key are refused where they are read.
+"""
+
+from typing import Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+Score = float
+
+
+class Row(BaseModel):
+    """One line of a file. Subclasses name the fields that identify a row in `key_fields`."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
+    key_fields: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """The values of `key_fields`; empty for rows without identity."""
+        return tuple(getattr(self, field) for field in self.key_fields)
+
+
+class Message(BaseModel):
+    """One turn of a conversation."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+class Criterion(BaseModel):
+    """One named thing that a judge is to score or weigh."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+    name: str
+    description: str = ""
+
+
+Criteria = str | list[Criterion]
+
+
+class PromptRow(Row):
+    """What prompts and ladders share: a request, what to judge it by, and how long an answer may be (words)."""
+
+    key_fields: ClassVar[tuple[str, ...]] = ("id",)
+    id: str = Field(min_length=1)
+    prompt: str | list[Message] = Field(min_length=1)
+    criteria: Criteria | None = None
+    length_range: tuple[int, int] | None = None
+    meta: dict[str, Any] = Field(default_factory=dict)
+
+    @field_validator("length_range")
+    @classmethod
+    def _check_range(cls, bounds: tuple[int, int] | None) -> tuple[int, int] | None:
+        if bounds is not None and not 0 <= bounds[0] <= bounds[1]:
+            raise ValueError(f"needs 0 <= lo <= hi words, got {list(bounds)}")
+        return bounds
+
+    @property
+    def messages(self) -> list[dict[str, str]]:
+        """The conversation to send to a writer, as plain dictionaries."""
+        if isinstance(self.prompt, str):
+            return [{"role": "user", "content": self.prompt}]
+        return [{"role": message.role, "content": message.content} for message in self.prompt]
+
+    @property
+    def request(self) -> str:
+        """The request as one text, as a judge reads it: system turns left out, several turns named."""
+        turns = [turn for turn in self.messages if turn["role"] != "system"]
+        if len(turns) == 1:
+            return turns[0]["content"]
+        return "\n\n".join(f"{turn['role'].capitalize()}: {turn['content']}" for turn in turns)
+
+
+class Prompt(PromptRow):
+    """One writing request."""
+
+
+class Response(Row):
+    """One text written for a prompt, by a named model; `sample` numbers several of one model."""
+
+    key_fields: ClassVar[tuple[str, ...]] = ("prompt_id", "model", "sample")
+    prompt_id: str
+    model: str
+    sample: int = Field(default=0, ge=0)
+    text: str
+    finish_reason: str | None = None
+    meta: dict[str, Any] = Field(default_factory=dict)
+
+
+class Grade(Row):
+    """A judge's pointwise score of one response, with its dimensions."""
+
+    key_fields: ClassVar[tuple[str, ...]] = ("prompt_id", "model", "sample", "judge")
+    prompt_id: str
+    model: str
+    sample: int = Field(default=0, ge=0)
+    score: Score
+    dimensions: dict[str, Score] | None = None
+    judge: str | None = None
+
+
+class Reference(BaseModel):
+    """One rung of a ladder: a text to be beaten."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False)
+    model: str
+    text: str
+    score: Score
+
+
+class Ladder(PromptRow):
+    """A prompt with its references in ascending quality, the initial policy's own response among them."""
+
+    references: list[Reference] = Field(min_length=1)
+    policy_score: Score
+    potential: float
+
+    @model_validator(mode="after")
+    def _check_order(self) -> "Ladder":
+        scores = [reference.score for reference in self.references]
+        if scores != sorted(scores):
+            raise ValueError("references must stand in ascending order of score")
+        return self
+
+
+class Game(Row):
+    """One comparison of two models on one prompt. `order` is the order in which the judge read them."""
+
+    prompt_id: str
+    model_a: str
+    model_b: str
+    winner: Literal["a", "b", "tie"]
+    order: Literal["ab", "ba"] | None = None
+    judge: str | None = None
+    margin: float | None = None
+    sample: int | None = None
+
+
+class Pair(Row):
+    """Two responses to one prompt, with a human label and the verdicts of judges in both orders."""
+
+    key_fields: ClassVar[tuple[str, ...]] = ("id",)
+    id: str
+    prompt: str | list[Message]
+    response_a: str
+    response_b: str
+    label: Literal["a", "b", "tie"] | None = None
+    verdicts: dict[str, dict[Literal["ab", "ba"], Literal["a", "b", "tie"] | None]] | None = None
+
+
+class Preference(Row):
+    """A chosen and a rejected response, for a reward model."""
+
+    prompt: str | list[Message]
+    chosen: str
+    rejected: str
+    margin: float | None = None

@@ -1,0 +1,1 @@
+"""From a response to a number: what a judge's verdict on (response, reference) is worth."""

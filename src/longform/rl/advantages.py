@@ -1,0 +1,80 @@
+"""Advantages of PPO: generalised advantage estimation over the tokens of a response, then whitening over the batch.
+
+Shapes: B rollouts, T response tokens (right-padded; `mask` is 1 on real tokens of rollouts that take part, else 0).
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Estimates(NamedTuple):
+    """Per-token advantages and the returns that the critic should have predicted."""
+
+    advantages: Tensor
+    """[B, T]"""
+    returns: Tensor
+    """[B, T] advantages + values, before any whitening."""
+
+
+def kl_shaped_rewards(
+    scores: Tensor, log_probs: Tensor, reference_log_probs: Tensor, mask: Tensor, *, kl_coefficient: float
+) -> Tensor:
+    """Token rewards: -kl_coefficient x (log pi - log pi_ref) on every token, plus the score on the last one.
+
+    The k1 estimate of the KL divergence to the frozen start, as a reward (Ziegler et al. 2019, eq. 2; Writing-RL A.2
+    names the coefficient 0.001).
+
+    Args:
+        scores: [B] the reward of each whole response.
+        log_probs: [B, T] under the policy that wrote the tokens.
+        reference_log_probs: [B, T] under the reference model.
+        mask: [B, T].
+        kl_coefficient: 0 switches the term off.
+
+    Returns:
+        [B, T], zero where the mask is.
+    """
+    rewards = -kl_coefficient * (log_probs - reference_log_probs) * mask
+    last = mask.sum(1).long() - 1
+    rows = torch.nonzero(last >= 0).squeeze(1)
+    rewards[rows, last[rows]] += scores[rows]
+    return rewards
+
+
+def generalised_advantages(rewards: Tensor, values: Tensor, mask: Tensor, *, gamma: float, lam: float) -> Estimates:
+    """GAE (Schulman et al. 2016, eq. 16): A_t = sum over l of (gamma lam)^l delta_(t+l).
+
+    delta_t = r_t + gamma V_(t+1) - V_t, with V = 0 after the last token. With gamma = lam = 1 (Writing-RL A.2) this is
+    the sum of the remaining rewards minus the value.
+
+    Args:
+        rewards: [B, T].
+        values: [B, T] the critic's predictions before each token.
+        mask: [B, T] with the real tokens at the front of each row.
+        gamma: discount per token.
+        lam: the lambda of the paper.
+    """
+    advantages = torch.zeros_like(values)
+    following = torch.zeros_like(values[:, 0])
+    next_value = torch.zeros_like(following)
+    for t in range(values.shape[1] - 1, -1, -1):
+        delta = rewards[:, t] + gamma * next_value - values[:, t]
+        following = (delta + gamma * lam * following) * mask[:, t]
+        next_value = values[:, t] * mask[:, t]
+        advantages[:, t] = following
+    return Estimates(advantages, (advantages + values) * mask)
+
+
+def whitened(advantages: Tensor, mask: Tensor, *, epsilon: float = 1e-8) -> Tensor:
+    """Advantages with mean 0 and variance 1 over all unmasked tokens of the batch (unbiased variance), [B, T].
+
+    A batch with fewer than two tokens comes back as zeros: it says nothing about better or worse.
+    """
+    count = mask.sum()
+    if count < 2:
+        return torch.zeros_like(advantages)
+    mean = (advantages * mask).sum() / count
+    variance = ((advantages - mean).square() * mask).sum() / (count - 1)
+    return (advantages - mean) * torch.rsqrt(variance + epsilon) * mask

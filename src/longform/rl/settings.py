@@ -1,0 +1,47 @@
+"""Settings of the optimisation, as they stand in a recipe. Defaults are those of Writing-RL (appendix A.2)."""
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class OptimSettings(BaseModel):
+    """How the policy and the critic learn from one step's rollouts."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    lr: float = Field(default=1e-6, ge=0)
+    """Peak learning rate of the policy. 0 trains nothing: a control run."""
+    critic_lr: float = Field(default=1e-5, ge=0)
+    """Peak learning rate of the critic."""
+    warmup_steps: int = Field(default=162, ge=0)
+    """Steps in which the policy's learning rate rises from 0 (paper: 0.4 of 405)."""
+    critic_warmup_steps: int = Field(default=20, ge=0)
+    """The same for the critic (paper: 0.05 of 405)."""
+    final_lr: float = Field(default=1.0, ge=0, le=1)
+    """Share of the peak that both learning rates fall to, linearly after warm-up (paper: constant)."""
+    weight_decay: float = Field(default=0.01, ge=0)
+    betas: tuple[float, float] = (0.9, 0.999)
+    """Decay rates of AdamW's two moments."""
+    max_grad_norm: float = Field(default=1.0, gt=0)
+    mini_batch: int = Field(default=16, ge=1)
+    """Rollouts in one update; a step makes several."""
+    epochs: int = Field(default=1, ge=1)
+    """Passes of the policy over a step's rollouts."""
+    critic_epochs: int = Field(default=1, ge=1)
+    """Passes of the critic over a step's rollouts."""
+    gamma: float = Field(default=1.0, gt=0, le=1)
+    lam: float = Field(default=1.0, ge=0, le=1)
+    clip: float = Field(default=0.2, gt=0)
+    dual_clip: float | None = Field(default=3.0, gt=1)
+    value_clip: float = Field(default=0.5, gt=0)
+    kl: float = Field(default=0.001, ge=0)
+    """Coefficient of the per-token KL reward to the frozen start. 0 loads no reference model."""
+    entropy: float = Field(default=0.001, ge=0)
+    """Weight of the entropy bonus."""
+
+
+def learning_rate_factor(step: int, *, warmup_steps: int, final: float, steps: int) -> float:
+    """Share of the peak learning rate in `step` (1-based): up linearly over the warm-up, then linearly to `final`."""
+    if step <= warmup_steps:
+        return step / warmup_steps
+    span = max(steps - warmup_steps, 1)
+    return 1 - (1 - final) * (step - warmup_steps) / span

@@ -1,0 +1,1 @@
+"""From prompts to ladders: generate candidates, grade them, select by learning potential."""

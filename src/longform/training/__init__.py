@@ -1,0 +1,1 @@
+"""Loops that change weights: supervised fine-tuning through TRL, and our own PPO."""

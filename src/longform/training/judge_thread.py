@@ -1,0 +1,47 @@
+"""A thread with its own event loop that judges finished responses while the others are still being written.
+
+Verdicts are stored by row, so the order in which they arrive changes nothing.
+"""
+
+import asyncio
+import threading
+from collections.abc import Coroutine
+from concurrent.futures import Future
+from typing import Any
+
+
+class JudgeThread:
+    """Runs coroutines beside the training loop. Use as a context manager; leaving it cancels what is still running."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="judge", daemon=True)
+        self._futures: dict[int, Future[Any]] = {}
+
+    def __enter__(self) -> "JudgeThread":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._finish()
+
+    def submit(self, row: int, judging: Coroutine[Any, Any, Any]) -> None:
+        """Start judging the response of `row`; returns at once."""
+        self._futures[row] = asyncio.run_coroutine_threadsafe(judging, self._loop)
+
+    def collect(self) -> list[Any]:
+        """Wait for all submitted rows; their results by ascending row. The first error of any row is raised here."""
+        futures, self._futures = self._futures, {}
+        return [futures[row].result() for row in sorted(futures)]
+
+    def _finish(self) -> None:
+        async def cancel_all() -> None:
+            tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+        asyncio.run_coroutine_threadsafe(cancel_all(), self._loop).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()

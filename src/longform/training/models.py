@@ -1,0 +1,140 @@
+"""The models of a PPO run and what they say about a batch: log-probabilities, entropies, values.
+
+Sequences are padded on the right, so no real token ever attends to padding and no attention mask is needed.
+
+Shapes: B rollouts, S tokens of prompt and response, T tokens of the response, D hidden width.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+from transformers import AutoModelForCausalLM, AutoModelForTokenClassification, PreTrainedModel
+
+from longform.rl.log_probs import token_statistics
+from longform.writers.decoding import Written
+from longform.writers.local import load_model
+
+
+class PolicyModels(NamedTuple):
+    """What a PPO run holds in memory."""
+
+    policy: PreTrainedModel
+    critic: PreTrainedModel
+    """Token classification with one label: the policy's backbone and a value head."""
+    reference: PreTrainedModel | None
+    """The frozen start; None where no KL is asked for."""
+    tokenizer: Any
+
+
+class Batch(NamedTuple):
+    """Prompts with their responses, in tokens."""
+
+    tokens: Tensor
+    """[B, S] int64."""
+    first: Tensor
+    """[B] position in `tokens` of each response's first token."""
+    mask: Tensor
+    """[B, T] float32, 1 on tokens of the response."""
+    log_probs: Tensor
+    """[B, T] float32, as the tokens were drawn."""
+
+    def rows(self, index: Tensor) -> "Batch":
+        """The batch of some of the rows, cut to the longest of them."""
+        tokens, first, mask = self.tokens[index], self.first[index], self.mask[index]
+        length = int(mask.sum(1).max())
+        width = int((first + mask.sum(1).long()).max())
+        return Batch(tokens[:, :width], first, mask[:, :length], self.log_probs[index][:, :length])
+
+
+def load_models(path: str, *, device: str, with_reference: bool, initial_value: float) -> PolicyModels:
+    """Policy, critic and reference model at the start of a run, all from the same weights.
+
+    Args:
+        path: folder or hub id of the policy.
+        device: where they live.
+        with_reference: whether a frozen copy is kept.
+        initial_value: what the critic predicts everywhere at first: near the mean reward, so that the first
+            advantages are about right.
+
+    Raises:
+        BadInputError: `path` is no model.
+    """
+    tokenizer, policy = load_model(path, device=device)
+    critic = AutoModelForTokenClassification.from_pretrained(path, num_labels=1, dtype=policy.dtype)
+    with torch.no_grad():
+        critic.score.weight.zero_()
+        critic.score.bias.fill_(initial_value)
+    reference = None
+    if with_reference:
+        reference = (
+            AutoModelForCausalLM.from_pretrained(path, dtype=policy.dtype).to(device).eval().requires_grad_(False)
+        )
+    return PolicyModels(policy, critic.to(device).eval(), reference, tokenizer)
+
+
+def save_models(models: PolicyModels, folder: Path) -> None:
+    """Write policy (with tokenizer) and critic in Hugging Face format."""
+    models.policy.save_pretrained(folder / "policy")
+    models.tokenizer.save_pretrained(folder / "policy")
+    models.critic.save_pretrained(folder / "critic")
+
+
+def load_weights(models: PolicyModels, folder: Path) -> None:
+    """Put the weights of a checkpoint into policy and critic, in place."""
+    for model, name, kind in (
+        (models.policy, "policy", AutoModelForCausalLM),
+        (models.critic, "critic", AutoModelForTokenClassification),
+    ):
+        model.load_state_dict(kind.from_pretrained(folder / name, dtype=model.dtype).state_dict())
+
+
+def make_batch(prompts: Sequence[Sequence[int]], responses: Sequence[Written], *, device: torch.device) -> Batch:
+    """Prompts and responses side by side, padded on the right."""
+    sequences = [
+        torch.cat([torch.tensor(prompt, device=device), response.tokens])
+        for prompt, response in zip(prompts, responses, strict=True)
+    ]
+    return Batch(
+        tokens=pad_sequence(sequences, batch_first=True),
+        first=torch.tensor([len(prompt) for prompt in prompts], device=device),
+        mask=pad_sequence([torch.ones_like(response.log_probs) for response in responses], batch_first=True),
+        log_probs=pad_sequence([response.log_probs for response in responses], batch_first=True),
+    )
+
+
+def response_statistics(model: PreTrainedModel, batch: Batch, *, temperature: float) -> tuple[Tensor, Tensor]:
+    """Log-probabilities and entropies of the response tokens under a causal model, both [B, T] and 0 where masked."""
+    hidden = _states_before_tokens(model.get_decoder(), batch)
+    chosen = batch.mask.bool()
+    targets = batch.tokens.gather(1, _token_positions(batch))[chosen]
+    weight = model.get_output_embeddings().weight
+    statistics = token_statistics(hidden[chosen], weight, targets, temperature=temperature or 1.0)
+    return _scattered(statistics.log_probs, chosen), _scattered(statistics.entropy, chosen)
+
+
+def response_values(critic: Any, batch: Batch) -> Tensor:
+    """[B, T] the critic's prediction before each response token, 0 where masked."""
+    hidden = _states_before_tokens(critic.base_model, batch)
+    return critic.score(hidden).squeeze(-1).float() * batch.mask
+
+
+def _states_before_tokens(backbone: Any, batch: Batch) -> Tensor:
+    """[B, T, D] the hidden state from which each response token is predicted."""
+    hidden = backbone(input_ids=batch.tokens, use_cache=False).last_hidden_state
+    positions = _token_positions(batch) - 1
+    return hidden.gather(1, positions[:, :, None].expand(-1, -1, hidden.shape[2]))
+
+
+def _token_positions(batch: Batch) -> Tensor:
+    """[B, T] where each response token stands in `tokens`; padding points at the last column."""
+    steps = torch.arange(batch.mask.shape[1], device=batch.mask.device)
+    return (batch.first[:, None] + steps).clamp(max=batch.tokens.shape[1] - 1)
+
+
+def _scattered(values: Tensor, chosen: Tensor) -> Tensor:
+    """[B, T] with `values` where `chosen` is True and 0 elsewhere."""
+    return torch.zeros(chosen.shape, dtype=values.dtype, device=values.device).masked_scatter(chosen, values)

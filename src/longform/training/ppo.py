@@ -1,0 +1,174 @@
+"""Proximal policy optimisation against a ladder of references (Writing-RL), in one process.
+
+One step, read from top to bottom in `train_ppo`: draw prompts and the rungs they face; write a response to each, judged
+while the others are still being written; close the step (scores, mask, staged promotions); shape token rewards with the
+KL to the frozen start; estimate advantages with the critic and whiten them; update policy and critic in mini-batches;
+commit the promotions. Shapes: B rollouts, T response tokens.
+"""
+
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from longform.recipe.recipe import Recipe
+from longform.records.database import Promotion
+from longform.records.run_directory import RunDirectory
+from longform.rewards.closing import check_verdict_rate, close_step
+from longform.rl.advantages import generalised_advantages, kl_shaped_rewards, whitened
+from longform.rl.losses import clipped_policy_loss, clipped_value_loss, explained_variance, masked_mean
+from longform.rl.settings import OptimSettings
+from longform.training.checkpoint import TrainingState
+from longform.training.metrics import rollout_metrics
+from longform.training.models import Batch, make_batch, response_statistics, response_values
+from longform.training.rollouts import RolloutSource
+from longform.training.validation import Validation
+
+_SHUFFLE = 3  # stream of random draws
+
+
+class StepReport(NamedTuple):
+    """What a step tells the outside."""
+
+    step: int
+    steps: int
+    metrics: dict[str, float]
+
+
+class Targets(NamedTuple):
+    """What an update aims at, computed once before the weights move. All [B, T]."""
+
+    advantages: Tensor
+    returns: Tensor
+    values: Tensor
+
+
+def train_ppo(
+    recipe: Recipe,
+    run: RunDirectory,
+    state: TrainingState,
+    source: RolloutSource,
+    validation: Validation | None,
+    *,
+    on_step: Callable[[StepReport], None] = lambda report: None,
+) -> None:
+    """Train from `state.step` to the last step of the recipe, writing records and checkpoints into `run`.
+
+    Raises:
+        StoppedError: too many verdicts failed, the budget is spent or the disk is full; the run can be resumed.
+    """
+    optim, temperature, models = recipe.optim, recipe.generation.temperature, state.models
+    for step in range(state.step + 1, recipe.run.steps + 1):
+        began = time.perf_counter()
+        state.set_learning_rates(step, optim=optim, steps=recipe.run.steps)
+
+        # Write; each response goes to the judge the moment it is finished.
+        faced = state.curriculum.draw(step, recipe.data.per_step)
+        rollouts = source.write(models, faced, step=step)
+        batch = make_batch([r.prompt for r in rollouts], [r.written for r in rollouts], device=models.policy.device)
+
+        # Ask critic and reference model, while the last verdicts are under way.
+        with torch.no_grad():
+            values = response_values(models.critic, batch)
+            reference_log_probs = batch.log_probs
+            if models.reference is not None:
+                reference_log_probs, _ = response_statistics(models.reference, batch, temperature=temperature)
+        waiting_since = time.perf_counter()
+        verdicts = source.verdicts()
+        waited = time.perf_counter() - waiting_since
+
+        # Close the step: no verdict is no loss, it only masks its rollout.
+        check_verdict_rate([v.cause for v in verdicts], step=step, limit=recipe.rewards[0].max_no_verdict)
+        closed = close_step([v.outcome for v in verdicts], faced, state.curriculum)
+        judged = torch.from_numpy(closed.mask).to(batch.mask.device)
+        mask = batch.mask * judged[:, None]
+        scores = torch.from_numpy(closed.scores).to(batch.mask)
+
+        # Advantages.
+        rewards = kl_shaped_rewards(scores, batch.log_probs, reference_log_probs, mask, kl_coefficient=optim.kl)
+        advantages, returns = generalised_advantages(rewards, values, mask, gamma=optim.gamma, lam=optim.lam)
+        targets = Targets(whitened(advantages, mask), returns, values)
+
+        # Update, then commit the promotions that belong to it.
+        shuffle = np.random.default_rng([recipe.run.seed, _SHUFFLE, step])
+        rows = judged.nonzero().flatten()
+        updated = update(state, batch, targets, rows, optim=optim, temperature=temperature, shuffle=shuffle)
+        promotions = [
+            Promotion(step, source.ladders[climb.index].id, climb.rung)
+            for climb in state.curriculum.commit(closed.climbs)
+        ]
+        state.step = step
+
+        metrics = {
+            **rollout_metrics(rollouts, verdicts),
+            **updated,
+            "policy/kl_to_start": float(masked_mean(batch.log_probs - reference_log_probs, mask)),
+            "critic/explained_variance": explained_variance(values, returns, mask),
+            "curriculum/mean_rung": float(state.curriculum.rungs.mean()),
+            "curriculum/promotions": float(len(promotions)),
+            "seconds/waiting_for_judge": waited,
+        }
+        if validation is not None and validation.is_due(step, last=recipe.run.steps):
+            metrics |= validation.measure(models, step=step)
+        records = [r.record(step, row, v) for row, (r, v) in enumerate(zip(rollouts, verdicts, strict=True))]
+        seconds = time.perf_counter() - began
+        run.database.record_step(step, seconds=seconds, metrics=metrics, rollouts=records, promotions=promotions)
+        if step % recipe.run.checkpoint_every == 0 or step == recipe.run.steps:
+            run.write_checkpoint(step, state.save, keep=recipe.run.keep_checkpoints)
+        on_step(StepReport(step, recipe.run.steps, metrics))
+
+
+def update(
+    state: TrainingState,
+    batch: Batch,
+    targets: Targets,
+    rows: Tensor,
+    *,
+    optim: OptimSettings,
+    temperature: float,
+    shuffle: np.random.Generator,
+) -> dict[str, float]:
+    """Move critic and policy by mini-batches over `rows`, the rollouts that have a verdict; returns mean measurements.
+
+    The critic may pass over the rollouts more often than the policy: it must follow returns that every promotion moves.
+    """
+    measured: dict[str, list[float]] = {}
+
+    def note(**values: Tensor) -> None:
+        for name, value in values.items():
+            measured.setdefault(name.replace("__", "/"), []).append(float(value))
+
+    for epoch in range(max(optim.epochs, optim.critic_epochs)):
+        order = rows[torch.from_numpy(shuffle.permutation(len(rows))).to(rows.device)]
+        for index in order.split(optim.mini_batch):
+            part = batch.rows(index)
+            length = part.mask.shape[1]
+            advantages, returns, old_values = (tensor[index, :length] for tensor in targets)
+            if epoch < optim.critic_epochs:
+                values = response_values(state.models.critic, part)
+                value_loss = clipped_value_loss(values, old_values, returns, part.mask, clip=optim.value_clip)
+                norm = _descend(state.critic_optimizer, value_loss, optim.max_grad_norm)
+                note(critic__loss=value_loss, critic__grad_norm=norm)
+            if epoch < optim.epochs:
+                log_probs, entropies = response_statistics(state.models.policy, part, temperature=temperature)
+                loss, clip_fraction, kl = clipped_policy_loss(
+                    log_probs, part.log_probs, advantages, part.mask, clip=optim.clip, dual_clip=optim.dual_clip
+                )
+                entropy = masked_mean(entropies, part.mask)
+                norm = _descend(state.policy_optimizer, loss - optim.entropy * entropy, optim.max_grad_norm)
+                note(policy__loss=loss, policy__grad_norm=norm, policy__entropy=entropy)
+                note(policy__clip_fraction=clip_fraction, policy__kl_of_update=kl)
+    return {name: float(np.mean(values)) for name, values in measured.items()}
+
+
+def _descend(optimizer: torch.optim.Optimizer, loss: Tensor, max_grad_norm: float) -> Tensor:
+    """One step of an optimizer; returns the gradient's norm before clipping."""
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    norm = torch.nn.utils.clip_grad_norm_(parameters, max_grad_norm)
+    optimizer.step()
+    return norm

@@ -1,0 +1,125 @@
+"""A local transformers model as a writer: its tokenizer's chat template where it has one, the plain text where not."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from transformers.utils import logging as transformers_logging
+
+from longform.records.errors import BadInputError
+from longform.records.schemas import PromptRow, Response
+from longform.writers.decoding import Written, decode, uniform_draws
+from longform.writers.settings import GenerationSettings
+
+transformers_logging.disable_progress_bar()
+WRITING_STEP = 0  # training starts at step 1, so its draws and those of plain writing never meet
+
+
+class LocalWriter:
+    """A model folder or hub id that writes responses. `tokenizer` and `model` are the transformers objects."""
+
+    def __init__(self, path: str, *, device: str | None = None) -> None:
+        self.path = path
+        self.device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        self.tokenizer, self.model = load_model(path, device=self.device)
+
+    def write(
+        self,
+        prompts: Sequence[PromptRow],
+        *,
+        settings: GenerationSettings,
+        seed: int,
+        name: str,
+        sample: int = 0,
+        batch: int = 64,
+        on_written: Callable[[Response], None] = lambda response: None,
+    ) -> list[Response]:
+        """One response to each prompt, in order; `name` is the model name that they carry.
+
+        A response is a function of (model, seed, sample, the prompt's place in the sequence).
+        """
+        stops = stop_tokens(self.model, self.tokenizer)
+        responses = []
+        for start in range(0, len(prompts), batch):
+            chunk = prompts[start : start + batch]
+            draws = uniform_draws(
+                seed=seed + sample,
+                step=WRITING_STEP,
+                rows=range(start, start + len(chunk)),
+                count=settings.max_tokens,
+            )
+            encoded = [encode_prompt(self.tokenizer, prompt, limit=settings.max_prompt_tokens) for prompt in chunk]
+            written = decode(self.model, encoded, draws=draws, stop_tokens=stops, settings=settings)
+            for prompt, tokens in zip(chunk, written, strict=True):
+                text = response_text(self.tokenizer, tokens, stops)
+                reason = tokens.finish_reason
+                response = Response(prompt_id=prompt.id, model=name, sample=sample, text=text, finish_reason=reason)
+                responses.append(response)
+                on_written(response)
+        return responses
+
+
+def load_model(path: str, *, device: str, dtype: torch.dtype = torch.float32) -> tuple[Any, PreTrainedModel]:
+    """Tokenizer and causal language model of a folder or hub id, in evaluation mode.
+
+    Raises:
+        BadInputError: there is no such model, or it cannot be loaded.
+    """
+    check_model_path(path)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(path)
+        model = AutoModelForCausalLM.from_pretrained(path, dtype=dtype)
+    except (OSError, ValueError) as error:
+        raise BadInputError(f"{path}: cannot be loaded as a model: {str(error).splitlines()[0]}") from error
+    return tokenizer, model.to(device).eval()  # pyright: ignore[reportArgumentType]
+
+
+def check_model_path(path: str) -> None:
+    """Refuse a path that cannot be a model, before anything is loaded or paid for.
+
+    Raises:
+        BadInputError: it looks like a path of this machine and is no folder with a config.json.
+    """
+    folder = Path(path)
+    looks_local = folder.exists() or path.startswith((".", "/", "~")) or path.count("/") != 1
+    if looks_local and not (folder / "config.json").is_file():
+        raise BadInputError(f"{path}: is no model folder (it has no config.json)")
+
+
+def encode_prompt(tokenizer: Any, prompt: PromptRow, *, limit: int) -> list[int]:
+    """Token ids that a response continues.
+
+    Raises:
+        BadInputError: the prompt is empty in tokens, or longer than `limit` (generation.max_prompt_tokens).
+    """
+    if tokenizer.chat_template:
+        encoded = tokenizer.apply_chat_template(prompt.messages, add_generation_prompt=True, return_dict=True)
+        ids = list(encoded["input_ids"])
+    else:
+        ids = list(tokenizer(prompt.request)["input_ids"])
+        if tokenizer.eos_token_id is not None and ids and ids[-1] == tokenizer.eos_token_id:
+            ids.pop()
+        if tokenizer.bos_token_id is not None and ids[:1] != [tokenizer.bos_token_id]:
+            ids.insert(0, tokenizer.bos_token_id)
+    if not 0 < len(ids) <= limit:
+        raise BadInputError(f"prompt {prompt.id}: has {len(ids)} tokens; generation.max_prompt_tokens is {limit}")
+    return ids
+
+
+def stop_tokens(model: PreTrainedModel, tokenizer: Any) -> list[int]:
+    """Ids that end a response: what the model's generation config and the tokenizer name, and the token that would begin
+    the next document, which a model without a chat template writes when it is done.
+    """
+    configured = model.generation_config.eos_token_id if model.generation_config else None
+    ids = configured if isinstance(configured, list) else [configured]
+    return sorted({id_ for id_ in [*ids, tokenizer.eos_token_id, tokenizer.bos_token_id] if id_ is not None})
+
+
+def response_text(tokenizer: Any, written: Written, stops: Sequence[int]) -> str:
+    """The response as text, without its closing token."""
+    ids = written.tokens.tolist()
+    if ids and ids[-1] in stops:
+        ids.pop()
+    return tokenizer.decode(ids, skip_special_tokens=True).strip()
