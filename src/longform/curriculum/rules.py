@@ -111,8 +111,10 @@ def committed(rungs: np.ndarray, streaks: np.ndarray, climbs: Sequence[Climb]) -
         streaks: [prompts] int32, visits won in a row on that rung.
         climbs: staged by `climb`; one whose prompt no longer stands on the rung it faced is dropped.
     """
-    taken = [step for step in climbs if rungs[step.index] == step.faced]
-    for step in taken:
-        rungs[step.index] = step.rung
-        streaks[step.index] = step.streak
-    return [step for step in taken if step.promoted]
+    promotions = []
+    for it in climbs:
+        if rungs[it.index] == it.faced:
+            rungs[it.index], streaks[it.index] = it.rung, it.streak
+            if it.promoted:
+                promotions.append(it)
+    return promotions

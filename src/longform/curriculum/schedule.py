@@ -65,9 +65,7 @@ class Curriculum:
             StoppedError: fewer than `count` prompts are left (all others have retired).
         """
         if (self.rungs < self.num_rungs).sum() < count:
-            raise StoppedError(
-                f"step {step}: fewer than {count} prompts are left below the top (curriculum.top: retire)"
-            )
+            raise StoppedError(f"step {step}: data.per_step asks for {count} prompts, and fewer are left to draw")
         drawn: list[int] = []
         while len(drawn) < count:
             if self._position == len(self._order):

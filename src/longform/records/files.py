@@ -78,7 +78,7 @@ class AppendedRows(Generic[RowT]):
             if self.path.stat().st_size:
                 self.rows = list(read_rows(self.path, schema))
         try:
-            self._file = self.path.open("ab")
+            self._file = self.path.open("ab", buffering=0)
         except OSError as error:
             raise BadInputError(f"{self.path}: cannot be written: {error.strerror}") from error
 
@@ -89,8 +89,9 @@ class AppendedRows(Generic[RowT]):
             BadInputError: the disk is full; the rows before this one are safe.
         """
         try:
-            self._file.write(_line(row))
-            self._file.flush()
+            line = memoryview(_line(row))
+            while line:  # an unbuffered write may take a part
+                line = line[self._file.write(line) :]
         except OSError as error:
             raise BadInputError(f"{self.path}: cannot be written: {error.strerror}") from error
         self.rows.append(row)

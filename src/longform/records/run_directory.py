@@ -9,6 +9,7 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import IO
 
 from longform.records.database import RunDatabase
 from longform.records.errors import BadInputError, StoppedError
@@ -19,6 +20,8 @@ class RunDirectory:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._database: RunDatabase | None = None
+        self._lock: IO[str] | None = None
         self.recipe_path = path / "recipe.yaml"
         self.report_path = path / "report.html"
         self.database_path = path / "run.sqlite"
@@ -34,11 +37,11 @@ class RunDirectory:
         run = cls(Path(path))
         try:
             run.checkpoints_path.mkdir(parents=True, exist_ok=True)
-            run._lock = (run.path / "lock").open("a+")
+            lock = (run.path / "lock").open("a+")
         except OSError as error:
             raise BadInputError(f"{path}: cannot be used as a run directory: {error.strerror}") from error
-        run._take_lock()
-        run.database = RunDatabase(run.database_path)
+        run._take(lock)
+        run._database = RunDatabase(run.database_path)
         return run
 
     @classmethod
@@ -51,7 +54,7 @@ class RunDirectory:
         run = cls(Path(path))
         if not run.database_path.exists():
             raise BadInputError(f"{path}: is no run directory (it has no run.sqlite)")
-        run.database = RunDatabase(run.database_path)
+        run._database = RunDatabase(run.database_path)
         return run
 
     def __enter__(self) -> "RunDirectory":
@@ -60,10 +63,17 @@ class RunDirectory:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    @property
+    def database(self) -> RunDatabase:
+        """The run's records."""
+        assert self._database is not None, "open or read the run first"
+        return self._database
+
     def close(self) -> None:
         """Close the database and let go of the lock."""
-        self.database.close()
-        if hasattr(self, "_lock"):
+        if self._database is not None:
+            self._database.close()
+        if self._lock is not None:
             self._lock.close()
 
     def checkpoint_path(self, step: int) -> Path:
@@ -96,17 +106,18 @@ class RunDirectory:
             shutil.rmtree(self.checkpoint_path(old))
         return place
 
-    def _take_lock(self) -> None:
+    def _take(self, lock: IO[str]) -> None:
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            self._lock.seek(0)
-            owner = self._lock.read().strip() or "unknown"
-            self._lock.close()
+            lock.seek(0)
+            owner = lock.read().strip() or "unknown"
+            lock.close()
             raise BadInputError(f"{self.path}: another process (pid {owner}) is writing this run") from None
-        self._lock.truncate(0)
-        self._lock.write(str(os.getpid()))
-        self._lock.flush()
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        self._lock = lock
 
 
 def _sync_files(folder: Path) -> None:

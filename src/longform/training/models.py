@@ -111,7 +111,7 @@ def response_statistics(model: PreTrainedModel, batch: Batch, *, temperature: fl
     hidden = _states_before_tokens(model.get_decoder(), batch)
     chosen = batch.mask.bool()
     targets = batch.tokens.gather(1, _token_positions(batch))[chosen]
-    weight = model.get_output_embeddings().weight
+    weight = model.get_output_embeddings().weight  # pyright: ignore[reportOptionalMemberAccess]
     statistics = token_statistics(hidden[chosen], weight, targets, temperature=temperature or 1.0)
     return _scattered(statistics.log_probs, chosen), _scattered(statistics.entropy, chosen)
 

@@ -1,0 +1,262 @@
+"""The one way to ask a model behind an endpoint.
+
+The SDK only carries requests (its own retries are off): limits, retries, time-outs, recorded answers and cost are all
+here, in one layer. What belongs to an event loop (connections, limiters, requests in flight) is kept per loop, so one
+endpoint serves the main thread and a judge thread alike.
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from aiolimiter import AsyncLimiter
+
+from longform.endpoints.budget import Budget
+from longform.endpoints.errors import TRANSIENT, EndpointError
+from longform.endpoints.models import ModelSpec
+from longform.endpoints.outcome import Outcome, read_answer, read_connection_failure, read_status
+from longform.endpoints.request import ChatRequest, clean_messages
+from longform.records.calls import CallLog, CallRecord, ChatAnswer
+from longform.records.errors import BadInputError
+
+if TYPE_CHECKING:
+    from openai import AsyncOpenAI
+
+LONGEST_BACKOFF_SECONDS = 60.0
+LONGEST_RETRY_AFTER_SECONDS = 300.0
+
+
+@dataclass(slots=True)
+class _Flight:
+    """A request under way and how many callers wait for its answer."""
+
+    task: asyncio.Task[ChatAnswer]
+    waiting: int = 0
+
+
+@dataclass(slots=True)
+class _Lane:
+    """What an endpoint keeps for one event loop."""
+
+    client: "AsyncOpenAI"
+    key: str | None = field(repr=False)
+    slots: asyncio.Semaphore
+    requests: AsyncLimiter | None
+    tokens: AsyncLimiter | None
+    flights: dict[str, _Flight] = field(default_factory=dict)
+
+    async def admit(self, tokens: int) -> None:
+        """Wait until the rates allow a request of so many tokens."""
+        if self.requests is not None:
+            await self.requests.acquire()
+        if self.tokens is not None:
+            await self.tokens.acquire(min(tokens, self.tokens.max_rate))
+
+
+class Endpoint:
+    """A model behind an OpenAI-compatible endpoint. `async with`, or `close`, lets go of its connections.
+
+    Args:
+        name: its name in models.yaml, for errors and records.
+        spec: what the name means.
+        call_log: where every try is recorded and known answers are found.
+        budget: counts what calls cost and stops before a call once its limit is reached.
+        backoff_seconds: wait before the second try; doubled before each further one, with jitter.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        spec: ModelSpec,
+        *,
+        call_log: CallLog,
+        budget: Budget | None = None,
+        backoff_seconds: float = 0.5,
+    ) -> None:
+        self.name = name
+        self.spec = spec
+        self._call_log = call_log
+        self._budget = budget or Budget()
+        self._backoff_seconds = backoff_seconds
+        self._lanes: dict[asyncio.AbstractEventLoop, _Lane] = {}
+        self._proven = False
+
+    def __repr__(self) -> str:
+        return f"Endpoint({self.name!r}, {self.spec.model!r} at {self.spec.address})"
+
+    async def __aenter__(self) -> "Endpoint":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connections of the running event loop; the endpoint can be used again after it."""
+        lane = self._lanes.pop(asyncio.get_running_loop(), None)
+        if lane is not None:
+            await lane.client.close()
+
+    async def chat(
+        self,
+        messages: Iterable[Mapping[str, str]],
+        *,
+        temperature: float,
+        max_tokens: int,
+        top_p: float = 1.0,
+        sample: int = 0,
+        attempt: int = 0,
+    ) -> ChatAnswer:
+        """The model's answer, from the log where it is known; equal requests in flight share one call.
+
+        Args:
+            messages: the conversation, as dictionaries with `role` and `content`.
+            temperature: of the answer.
+            max_tokens: longest answer.
+            top_p: share of the probability to draw from.
+            sample: numbers several answers wanted to the same request.
+            attempt: numbers what is asked again because an answer could not be used.
+
+        Raises:
+            EndpointError: no answer after all tries; its `cause` says why.
+            BadInputError: a setting has to be mended (key, model, address).
+            StoppedError: the budget is spent, the account is out of credit, or the log cannot be written.
+        """
+        request = ChatRequest(
+            self.spec.base_url,
+            self.spec.model,
+            clean_messages(messages),
+            temperature,
+            max_tokens,
+            top_p,
+            sample,
+            attempt,
+        )
+        known = self._call_log.find(request.hash)
+        return known if known is not None else await self._join_flight(request)
+
+    async def _join_flight(self, request: ChatRequest) -> ChatAnswer:
+        """Wait for the request in flight, or start it; the last caller to give up takes it down."""
+        lane = self._lane()
+        flight = lane.flights.get(request.hash)
+        starts = flight is None
+        if flight is None:
+            flight = lane.flights[request.hash] = _Flight(asyncio.ensure_future(self._answer(lane, request)))
+            flight.task.add_done_callback(lambda _: lane.flights.pop(request.hash))
+        flight.waiting += 1
+        try:
+            answer = await asyncio.shield(flight.task)
+        finally:
+            flight.waiting -= 1
+            if not flight.waiting:
+                flight.task.cancel()
+        return answer if starts else replace(answer, cached=True)
+
+    async def _answer(self, lane: _Lane, request: ChatRequest) -> ChatAnswer:
+        """Try until there is an answer, a failure that does not pass, or no try left.
+
+        A request keeps its slot while it waits, so an endpoint in trouble is asked less, not more.
+        """
+        outcome = Outcome()
+        async with lane.slots:
+            for attempt in range(1, self.spec.retries + 2):
+                self._budget.check()
+                await lane.admit(request.tokens)
+                outcome, answer = await self._try(lane, request, attempt)
+                if answer is not None:
+                    return answer
+                if outcome.fatal is not None:
+                    raise outcome.fatal
+                if outcome.cause not in TRANSIENT or outcome.finish_reason == "length":
+                    break
+                if attempt <= self.spec.retries:
+                    await asyncio.sleep(self._wait_seconds(outcome, attempt))
+        raise self._failure(request, outcome)
+
+    async def _try(self, lane: _Lane, request: ChatRequest, attempt: int) -> tuple[Outcome, ChatAnswer | None]:
+        """One request over HTTP, recorded and paid for."""
+        started = time.perf_counter()
+        outcome = await self._send(lane, request)
+        cost = outcome.cost(self.spec)
+        self._call_log.record(
+            CallRecord(
+                request_hash=request.hash,
+                attempt=attempt,
+                endpoint=self.name,
+                model=self.spec.model,
+                outcome="fatal" if outcome.fatal else outcome.cause or "ok",
+                prompt_tokens=outcome.prompt_tokens,
+                completion_tokens=outcome.completion_tokens,
+                cost=cost,
+                latency_seconds=time.perf_counter() - started,
+                text=outcome.text,
+                finish_reason=outcome.finish_reason,
+            )
+        )
+        self._budget.add(cost)
+        if outcome.cause or outcome.fatal:
+            return outcome, None
+        self._proven = True
+        return outcome, ChatAnswer(
+            text=outcome.text,
+            finish_reason=outcome.finish_reason,
+            prompt_tokens=outcome.prompt_tokens,
+            completion_tokens=outcome.completion_tokens,
+            cost=cost,
+            cached=False,
+            request_hash=request.hash,
+        )
+
+    async def _send(self, lane: _Lane, request: ChatRequest) -> Outcome:
+        from openai import APIStatusError, OpenAIError
+
+        try:
+            async with asyncio.timeout(self.spec.timeout_seconds):
+                response = await lane.client.chat.completions.with_raw_response.create(**request.parameters)
+                return read_answer(response.text)
+        except TimeoutError:
+            return Outcome("timeout", f"no answer in {self.spec.timeout_seconds:g} s")
+        except APIStatusError as error:
+            return read_status(error, name=self.name, spec=self.spec, proven=self._proven, key=lane.key)
+        except OpenAIError as error:
+            return read_connection_failure(error)
+
+    def _wait_seconds(self, outcome: Outcome, attempt: int) -> float:
+        jitter = random.uniform(0.75, 1.25)
+        if outcome.wait_seconds is not None:
+            return min(outcome.wait_seconds, LONGEST_RETRY_AFTER_SECONDS) + jitter * self._backoff_seconds
+        return min(self._backoff_seconds * 2 ** (attempt - 1), LONGEST_BACKOFF_SECONDS) * jitter
+
+    def _failure(self, request: ChatRequest, outcome: Outcome) -> Exception:
+        where = f"endpoint {self.name} at {self.spec.address}"
+        if outcome.cause == "connection" and not self._proven:
+            return BadInputError(f"{where} cannot be reached: {outcome.message}; is it running?")
+        assert outcome.cause is not None
+        return EndpointError(outcome.cause, f"{where} gave no answer: {outcome.message}", request_hash=request.hash)
+
+    def _lane(self) -> _Lane:
+        loop = asyncio.get_running_loop()
+        if loop not in self._lanes:
+            self._lanes = {known: lane for known, lane in self._lanes.items() if not known.is_closed()}
+            self._lanes[loop] = self._open_lane()
+        return self._lanes[loop]
+
+    def _open_lane(self) -> _Lane:
+        from openai import AsyncOpenAI, DefaultAsyncHttpx2Client
+
+        key = self.spec.read_key(self.name)
+        transport: dict[str, Any] = (
+            {"http_client": DefaultAsyncHttpx2Client(trust_env=False)} if self.spec.is_local else {}
+        )
+        return _Lane(
+            # An empty key would make the SDK look for one of its own in the environment.
+            client=AsyncOpenAI(
+                base_url=self.spec.base_url, api_key=key or "none", max_retries=0, timeout=None, **transport
+            ),
+            key=key,
+            slots=asyncio.Semaphore(self.spec.concurrency),
+            requests=None if self.spec.rpm is None else AsyncLimiter(self.spec.rpm, 60),
+            tokens=None if self.spec.tpm is None else AsyncLimiter(self.spec.tpm, 60),
+        )

@@ -1,0 +1,77 @@
+"""A chat request and its hash, under which its answer is recorded.
+
+The endpoint's name is not part of the hash, so an answer is found again after a model is renamed in models.yaml. `sample`
+and `attempt` are: they ask for another answer to the same words.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from longform.text.words import estimate_tokens
+
+_TOKENS_PER_MESSAGE = 8
+"""What a chat template adds around a message."""
+
+
+@dataclass(frozen=True)
+class ChatRequest:
+    """Everything that decides an answer."""
+
+    base_url: str
+    model: str
+    messages: tuple[dict[str, str], ...]
+    temperature: float
+    max_tokens: int
+    top_p: float
+    sample: int
+    attempt: int
+
+    @cached_property
+    def hash(self) -> str:
+        """SHA-256 of the canonical JSON of all fields, in hex."""
+        fields = {
+            "base_url": self.base_url,
+            "model": self.model,
+            "messages": self.messages,
+            "temperature": float(self.temperature),
+            "max_tokens": self.max_tokens,
+            "top_p": float(self.top_p),
+            "sample": self.sample,
+            "attempt": self.attempt,
+        }
+        return hashlib.sha256(json.dumps(fields, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+    @property
+    def tokens(self) -> int:
+        """Estimated tokens of the prompt plus the longest answer."""
+        return estimate_prompt_tokens(self.messages) + self.max_tokens
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The body to send. `top_p` is left out at 1, since some endpoints refuse it beside a temperature."""
+        body: dict[str, Any] = {
+            "model": self.model,
+            "messages": list(self.messages),
+            "temperature": self.temperature,
+            "max_tokens": self.max_tokens,
+        }
+        return body if self.top_p == 1 else {**body, "top_p": self.top_p}
+
+
+def estimate_prompt_tokens(messages: Iterable[Mapping[str, str]]) -> int:
+    """Estimated tokens of a conversation with its chat template."""
+    return sum(estimate_tokens(message["content"]) + _TOKENS_PER_MESSAGE for message in messages)
+
+
+def clean_messages(messages: Iterable[Mapping[str, str]]) -> tuple[dict[str, str], ...]:
+    """The messages as plain dictionaries that can be encoded: lone surrogates become "?"."""
+    return tuple({key: clean_text(value) for key, value in message.items()} for message in messages)
+
+
+def clean_text(text: str) -> str:
+    """`text` without lone surrogates, which UTF-8 cannot hold."""
+    return text.encode("utf-8", "replace").decode()

@@ -1,0 +1,192 @@
+"""The log of calls to endpoints: every attempt with its tokens, cost and latency, and the answers that came back.
+
+An answer in the log is never requested again, so the log outlives a rollback of the run: after a crash at most the
+calls that were in flight are paid for twice. Keys of endpoints never get here.
+"""
+
+import sqlite3
+import threading
+import zlib
+from dataclasses import astuple, dataclass
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from longform.records.errors import BadInputError, StoppedError
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS calls (
+    id INTEGER PRIMARY KEY, request_hash TEXT NOT NULL, attempt INTEGER NOT NULL, endpoint TEXT NOT NULL,
+    model TEXT NOT NULL, outcome TEXT NOT NULL, prompt_tokens INTEGER, completion_tokens INTEGER, cost REAL,
+    latency_seconds REAL NOT NULL, text BLOB NOT NULL, finish_reason TEXT);
+CREATE INDEX IF NOT EXISTS answered_calls ON calls (request_hash) WHERE outcome = 'ok';
+"""
+_TOTALS = """
+SELECT COUNT(*), COALESCE(SUM(outcome = 'ok'), 0), COALESCE(SUM(prompt_tokens), 0),
+    COALESCE(SUM(completion_tokens), 0), COALESCE(SUM(cost), 0.0), COALESCE(SUM(cost IS NULL), 0)
+FROM calls
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class ChatAnswer:
+    """A model's answer to one chat request."""
+
+    text: str
+    finish_reason: str | None
+    prompt_tokens: int | None
+    completion_tokens: int | None
+    cost: float | None
+    """What the answer cost when it was first given; None where the price or the usage is not known."""
+    cached: bool
+    """True for an answer that this request did not pay for: it was on record, or an equal request was in flight."""
+    request_hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class CallRecord:
+    """One HTTP attempt at a request, answered or failed."""
+
+    request_hash: str
+    attempt: int
+    """Counts the tries of one request, from 1."""
+    endpoint: str
+    model: str
+    outcome: str
+    """`ok`, or why it failed: a cause of `longform.endpoints.errors.EndpointError`, or `fatal`."""
+    prompt_tokens: int | None
+    completion_tokens: int | None
+    cost: float | None
+    """None where it could not be known: no price, no usage reported, or cut off before the answer came."""
+    latency_seconds: float
+    text: str
+    finish_reason: str | None
+
+
+class CallTotals(NamedTuple):
+    """What all calls of a log amount to."""
+
+    calls: int
+    answered: int
+    prompt_tokens: int
+    completion_tokens: int
+    cost: float
+    """Sum of the known costs."""
+    unknown_costs: int
+    """Calls whose cost is not in the sum because it could not be known."""
+
+
+class CallLog(Protocol):
+    """Where an endpoint records its calls and looks for answers that it already has."""
+
+    def find(self, request_hash: str) -> ChatAnswer | None:
+        """The recorded answer to a request, or None."""
+        ...
+
+    def record(self, call: CallRecord) -> None:
+        """Add one attempt; durable when it returns."""
+        ...
+
+    def totals(self) -> CallTotals:
+        """Calls, tokens and cost over the whole log."""
+        ...
+
+
+class MemoryCallLog:
+    """A call log that lives as long as its process."""
+
+    def __init__(self) -> None:
+        self.calls: list[CallRecord] = []
+        self._answers: dict[str, ChatAnswer] = {}
+
+    def find(self, request_hash: str) -> ChatAnswer | None:
+        """The recorded answer to a request, or None."""
+        return self._answers.get(request_hash)
+
+    def record(self, call: CallRecord) -> None:
+        """Add one attempt."""
+        self.calls.append(call)
+        if call.outcome == "ok":
+            self._answers.setdefault(call.request_hash, _answer(call))
+
+    def totals(self) -> CallTotals:
+        """Calls, tokens and cost over the whole log."""
+        calls = list(self.calls)
+        return CallTotals(
+            calls=len(calls),
+            answered=sum(call.outcome == "ok" for call in calls),
+            prompt_tokens=sum(call.prompt_tokens or 0 for call in calls),
+            completion_tokens=sum(call.completion_tokens or 0 for call in calls),
+            cost=sum(call.cost or 0.0 for call in calls),
+            unknown_costs=sum(call.cost is None for call in calls),
+        )
+
+
+class SqliteCallLog:
+    """A call log in an SQLite file, which may be a run's `run.sqlite`: it keeps to a table of its own.
+
+    One connection behind a lock, so that a judge thread and the training loop can share it; each record is a commit.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self._lock = threading.Lock()
+        try:
+            self._connection = sqlite3.connect(self.path, timeout=30, check_same_thread=False)
+            self._connection.execute("PRAGMA journal_mode=WAL")
+            self._connection.execute("PRAGMA synchronous=NORMAL")
+            self._connection.executescript(_SCHEMA)
+        except sqlite3.Error as error:
+            raise BadInputError(f"{path}: cannot be opened as a log of calls: {error}") from error
+
+    def __enter__(self) -> "SqliteCallLog":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection; the write-ahead log is folded in."""
+        self._connection.close()
+
+    def find(self, request_hash: str) -> ChatAnswer | None:
+        """The recorded answer to a request, or None."""
+        query = (
+            "SELECT text, finish_reason, prompt_tokens, completion_tokens, cost FROM calls "
+            "WHERE request_hash = ? AND outcome = 'ok' LIMIT 1"
+        )
+        with self._lock:
+            found = self._connection.execute(query, (request_hash,)).fetchone()
+        if found is None:
+            return None
+        return ChatAnswer(zlib.decompress(found[0]).decode(), *found[1:], cached=True, request_hash=request_hash)
+
+    def record(self, call: CallRecord) -> None:
+        """Add one attempt and commit it.
+
+        Raises:
+            StoppedError: the disk is full or the file cannot be written.
+        """
+        *fields, text, finish_reason = astuple(call)
+        row = (*fields, zlib.compress(text.encode()), finish_reason)
+        try:
+            with self._lock, self._connection:
+                self._connection.execute("INSERT INTO calls VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
+        except sqlite3.Error as error:
+            raise StoppedError(f"{self.path}: a call cannot be recorded: {error}") from error
+
+    def totals(self) -> CallTotals:
+        """Calls, tokens and cost over the whole log."""
+        with self._lock:
+            return CallTotals(*self._connection.execute(_TOTALS).fetchone())
+
+
+def _answer(call: CallRecord) -> ChatAnswer:
+    return ChatAnswer(
+        text=call.text,
+        finish_reason=call.finish_reason,
+        prompt_tokens=call.prompt_tokens,
+        completion_tokens=call.completion_tokens,
+        cost=call.cost,
+        cached=True,
+        request_hash=call.request_hash,
+    )

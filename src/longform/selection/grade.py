@@ -1,0 +1,66 @@
+"""Grades: a judge's pointwise score of every response, resumable grade by grade.
+
+A response that gets no grade (no answer, no well-formed one) has no row: it is counted by cause and tried again by the
+same command. It never becomes a low score.
+"""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from longform.judging.pointwise import PointwiseJudge
+from longform.records.collection import Collection
+from longform.records.errors import BadInputError
+from longform.records.schemas import Grade, Prompt, Response
+from longform.selection.gathering import for_each
+from longform.selection.generate import Gathered, Progress
+
+
+async def grade(
+    responses: Iterable[Response],
+    prompts: Mapping[str, Prompt],
+    judge: PointwiseJudge,
+    *,
+    out: Path,
+    on_progress: Progress,
+) -> Gathered:
+    """Grades of all responses, added to those that `out` already holds.
+
+    Raises:
+        BadInputError: a response to an unknown prompt, an endpoint that is down or refuses the key, or an unwritable file.
+        StoppedError: the budget is spent.
+    """
+    result = Gathered(out)
+    with Collection(out, Grade) as collection:
+        everything = list(responses)
+        for response in everything:
+            if response.prompt_id not in prompts:
+                raise BadInputError(
+                    f"response of {response.model!r}: prompt_id {response.prompt_id!r} is no prompt's id"
+                )
+        missing = [response for response in everything if _key(response, judge.name) not in collection]
+
+        async def work(response: Response) -> None:
+            graded = await judge.grade(prompts[response.prompt_id], response.text)
+            if graded.score is None:
+                result.failures[str(graded.cause)] += 1
+            else:
+                collection.add(
+                    Grade(
+                        prompt_id=response.prompt_id,
+                        model=response.model,
+                        sample=response.sample,
+                        score=graded.score,
+                        dimensions=graded.dimensions,
+                        judge=judge.name,
+                    )
+                )
+                result.added += 1
+            on_progress(result.added + result.failures.total(), len(missing))
+
+        await for_each(missing, work, workers=judge.concurrency)
+        result.rows = collection.finish([_key(response, judge.name) for response in everything])
+    return result
+
+
+def _key(response: Response, judge: str) -> tuple[str, str, int, str]:
+    return response.prompt_id, response.model, response.sample, judge

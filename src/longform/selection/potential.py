@@ -1,0 +1,55 @@
+"""Learning potential and the order of prompts, as pure functions of grades.
+
+p = best competitor's score - the policy's score, rounded to 1e-9 so that equal grades tie whatever way they were summed
+(Writing-RL, margin-aware selection: p = max over j != pi of s_j - s_pi). Prompts come in descending p, then by id.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from longform.selection.settings import Floor, Strategy
+
+ROUNDING = 9
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One prompt with the grades that decide about it."""
+
+    id: str
+    policy_score: float
+    best_competitor: float
+
+    @property
+    def potential(self) -> float:
+        """Learning potential."""
+        return round(self.best_competitor - self.policy_score, ROUNDING)
+
+
+def candidate(prompt_id: str, scores: Mapping[str, float], *, policy: str) -> Candidate | None:
+    """A prompt's candidate from one score for each model; None where the policy or all competitors have none."""
+    competitors = [score for model, score in scores.items() if model != policy]
+    if policy not in scores or not competitors:
+        return None
+    return Candidate(prompt_id, scores[policy], max(competitors))
+
+
+def floor_score(candidates: Sequence[Candidate], floor: Floor | None) -> float:
+    """The score below which a prompt is dropped, since no competitor shows how to write it well."""
+    if floor is None:
+        return -np.inf
+    if floor.is_percentile:
+        return float(np.percentile([it.best_competitor for it in candidates], floor.value)) if candidates else -np.inf
+    return floor.value
+
+
+def ordered(candidates: Sequence[Candidate], *, strategy: Strategy, seed: int) -> list[Candidate]:
+    """Candidates in the order in which they are taken. The order of the input does not matter."""
+    by_id = sorted(candidates, key=lambda it: it.id)
+    if strategy == "margin":
+        return sorted(by_id, key=lambda it: -it.potential)
+    if strategy == "difficulty":
+        return sorted(by_id, key=lambda it: round(it.policy_score, ROUNDING))
+    return [by_id[i] for i in np.random.default_rng(seed).permutation(len(by_id))]

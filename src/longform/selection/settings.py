@@ -1,0 +1,45 @@
+"""How prompts are chosen, as flags of `longform select`."""
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from longform.records.errors import BadInputError
+
+Strategy = Literal["margin", "difficulty", "random"]
+
+
+@dataclass(frozen=True, slots=True)
+class Floor:
+    """The best competitor's lowest admissible grade: a score, or a percentile of all prompts' best competitors."""
+
+    value: float
+    is_percentile: bool = False
+
+    @classmethod
+    def parse(cls, text: str) -> "Floor":
+        """`4.5` is a score, `p20` the 20th percentile.
+
+        Raises:
+            BadInputError: it is neither.
+        """
+        found = re.fullmatch(r"(p?)([+-]?\d+(?:\.\d+)?)", text)
+        if not found or (found[1] and not 0 <= float(found[2]) <= 100):
+            raise BadInputError(f"--floor {text}: needs a score such as 4.5 or a percentile such as p20")
+        return cls(float(found[2]), bool(found[1]))
+
+
+@dataclass(frozen=True, slots=True)
+class SelectionSettings:
+    """The rule that turns grades into a training set (Writing-RL, margin-aware data selection)."""
+
+    policy: str
+    """The model to be trained, as its rows are named."""
+    strategy: Strategy = "margin"
+    """margin: most learning potential first. difficulty: lowest grade of the policy first. random: a seeded shuffle."""
+    top_k: int | None = None
+    """Prompts to keep; None keeps all that pass the floor."""
+    per: str | None = None
+    """A field of `meta`: keep `top_k` of each of its values."""
+    floor: Floor | None = None
+    seed: int = 0

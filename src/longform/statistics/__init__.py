@@ -1,0 +1,1 @@
+"""Numbers about numbers: clustered bootstrap, Bradley-Terry, agreement. Pure."""

@@ -1,0 +1,96 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from longform.curriculum.rules import Climb, Visit, climb, committed, mixed_rung, staged_rung, starting_rung
+from longform.curriculum.settings import CurriculumSettings
+from longform.records.schemas import Reference
+
+REFERENCES = [Reference(model=m, text=m, score=s) for m, s in [("weak", 1), ("policy", 2), ("good", 3), ("best", 4)]]
+DYNAMIC = CurriculumSettings()
+
+
+def _climb(*outcomes, rung=1, streak=0, num_rungs=4, **settings):
+    visit = Visit(index=0, rung=rung, outcomes=outcomes)
+    return climb(visit, streak=streak, num_rungs=num_rungs, settings=CurriculumSettings(**settings))
+
+
+def test_a_win_climbs_one_rung():
+    assert _climb("win").rung == 2
+
+
+@pytest.mark.parametrize("outcome", ["tie", "loss", None])
+def test_anything_but_a_win_stays(outcome):
+    assert _climb(outcome).rung == 1
+
+
+def test_a_group_of_wins_climbs_one_rung_only():
+    assert _climb("win", "win", "win").rung == 2
+
+
+def test_with_two_wins_asked_for_the_second_in_a_row_climbs():
+    first = _climb("win", wins=2)
+    assert (first.rung, first.streak) == (1, 1)
+    assert _climb("win", streak=1, wins=2).rung == 2
+    assert _climb("loss", streak=1, wins=2).streak == 0
+
+
+def test_no_verdict_neither_breaks_nor_lengthens_a_streak():
+    assert _climb(None, streak=1, wins=2).streak == 1
+
+
+def test_at_the_top_a_winner_stays_or_retires():
+    assert _climb("win", rung=3).rung == 3
+    assert _climb("win", rung=3, top="retire").rung == 4
+
+
+def test_a_promotion_is_dropped_when_the_prompt_no_longer_stands_where_it_won():
+    rungs, streaks = np.array([2], dtype=np.int32), np.zeros(1, dtype=np.int32)
+    assert committed(rungs, streaks, [Climb(index=0, faced=1, rung=2, streak=0)]) == []
+    assert rungs.tolist() == [2]
+
+
+def test_two_climbs_of_one_prompt_in_one_step_count_once():
+    rungs, streaks = np.array([1], dtype=np.int32), np.zeros(1, dtype=np.int32)
+    twice = [Climb(index=0, faced=1, rung=2, streak=0)] * 2
+    assert len(committed(rungs, streaks, twice)) == 1
+    assert rungs.tolist() == [2]
+
+
+def test_starting_rungs():
+    def start(**settings):
+        return starting_rung(REFERENCES, CurriculumSettings(**settings), policy="policy")
+
+    assert start() == 0
+    assert start(start="own") == 1
+    assert start(mode="fixed", reference="self") == 1
+    assert start(mode="fixed", reference="best") == 3
+    assert start(mode="fixed", reference="good") == 2
+    with pytest.raises(ValueError, match="nobody"):
+        start(mode="fixed", reference="nobody")
+
+
+@given(num_rungs=st.integers(1, 9), draw=st.floats(0, 1, exclude_max=True))
+def test_mixed_rungs_stay_on_the_ladder(num_rungs, draw):
+    assert 0 <= mixed_rung(num_rungs, draw=draw) < num_rungs
+
+
+def test_mixed_rungs_are_equally_likely():
+    draws = (np.arange(4000) + 0.5) / 4000
+    counts = np.bincount([mixed_rung(4, draw=draw) for draw in draws])
+    assert counts.tolist() == [1000] * 4
+
+
+def test_stages_partition_the_ladder_from_weak_to_strong():
+    def reachable(progress):
+        return {staged_rung(6, stages=3, progress=progress, draw=draw) for draw in (0.0, 0.3, 0.6, 0.99)}
+
+    assert reachable(0.0) == {0, 1}
+    assert reachable(0.4) == {2, 3}
+    assert reachable(0.99) == {4, 5}
+
+
+@given(num_rungs=st.integers(1, 9), stages=st.integers(1, 9), progress=st.floats(0, 0.999), draw=st.floats(0, 0.999))
+def test_staged_rungs_stay_on_the_ladder(num_rungs, stages, progress, draw):
+    assert 0 <= staged_rung(num_rungs, stages=stages, progress=progress, draw=draw) < num_rungs

@@ -1,0 +1,113 @@
+import errno
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from longform.records.errors import BadInputError
+from longform.records.files import AppendedRows, read_rows, write_rows
+from longform.records.schemas import Ladder, Prompt, Response
+
+
+def _write(path, *lines):
+    path.write_bytes("".join(lines).encode())
+    return path
+
+
+def _error(path, schema=Response):
+    with pytest.raises(BadInputError) as caught:
+        list(read_rows(path, schema))
+    assert "\n" not in str(caught.value)
+    return str(caught.value).removeprefix(str(path))
+
+
+ROW = '{"prompt_id":"p","model":"m","text":"t"}\n'
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ([], ": holds no rows"),
+        (["\n", " \n"], ": holds no rows"),
+        ([ROW, "{oops}\n"], ":2: Invalid JSON"),
+        ([ROW, '["a list"]\n'], ":2: Input should be an object"),
+        (['{"prompt_id":"p","model":"m"}\n'], ":1: text: Field required"),
+        (['{"prompt_id":"p","model":"m","text":3}\n'], ":1: text: Input should be a valid string"),
+        ([ROW, "\n", ROW], ":3: prompt_id='p', model='m', sample=0: the same key stands in row 1"),
+    ],
+)
+def test_a_bad_file_is_one_line_naming_file_line_and_field(tmp_path, lines, message):
+    assert _error(_write(tmp_path / "rows.jsonl", *lines)).startswith(message)
+
+
+def test_a_missing_file_and_a_folder_are_named(tmp_path):
+    assert "No such file" in _error(tmp_path / "none.jsonl")
+    assert "directory" in _error(tmp_path)
+
+
+def test_a_file_that_is_no_parquet_is_named(tmp_path):
+    assert "cannot be read as Parquet" in _error(_write(tmp_path / "rows.parquet", "no parquet"))
+
+
+def test_lines_split_on_newline_alone(tmp_path):
+    text = "one\u2028two\u0085three\x0bfour\r"
+    write_rows(tmp_path / "r.jsonl", [Response(prompt_id="p", model="m", text=text)])
+    assert [row.text for row in read_rows(tmp_path / "r.jsonl", Response)] == [text]
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "parquet"])
+@settings(max_examples=20, deadline=None)
+@given(texts=st.lists(st.text(st.characters(exclude_categories=["Cs"])), min_size=1, max_size=5))
+def test_rows_survive_a_round_trip_with_fields_they_do_not_know(tmp_path_factory, suffix, texts):
+    path = tmp_path_factory.mktemp("rows") / f"rows.{suffix}"
+    rows = [
+        Response(prompt_id=str(i), model="m", text=text, meta={"n": i}, extra=[i])
+        for i, text in enumerate(texts)
+    ]
+    assert write_rows(path, rows) == len(rows)
+    assert list(read_rows(path, Response)) == rows
+
+
+def test_an_error_while_rows_are_made_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    write_rows(path, [Prompt(id="old", prompt="p")])
+
+    def rows():
+        yield Prompt(id="new", prompt="p")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(BadInputError, match=r"rows.jsonl: cannot be written: No space left on device"):
+        write_rows(path, rows())
+    assert [row.id for row in read_rows(path, Prompt)] == ["old"]
+    assert [file.name for file in tmp_path.iterdir()] == ["rows.jsonl"]
+
+
+def test_a_full_disk_is_one_clear_line():
+    rows = AppendedRows("/dev/full", Prompt)
+    with pytest.raises(BadInputError, match="/dev/full: cannot be written: No space left on device"):
+        rows.append(Prompt(id="a", prompt="p"))
+    rows.close()
+
+
+def test_an_appended_file_forgets_only_the_torn_last_line(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    rows = AppendedRows(path, Prompt)
+    for id_ in "abc":
+        rows.append(Prompt(id=id_, prompt="p" * 100))
+    rows.close()
+    content = path.read_bytes()
+    for cut in range(len(content) + 1):
+        path.write_bytes(content[:cut])
+        again = AppendedRows(path, Prompt)
+        assert [row.id for row in again.rows] == list("abc")[: content[:cut].count(b"\n")]
+        again.append(Prompt(id="z", prompt="p"))
+        again.close()
+        assert [row.id for row in read_rows(path, Prompt)][-1] == "z"
+
+
+def test_ladders_must_ascend_and_hold_a_reference():
+    base = {"id": "a", "prompt": "p", "policy_score": 1.0, "potential": 1.0}
+    with pytest.raises(ValueError, match="ascending"):
+        Ladder(**base, references=[{"model": "m", "text": "t", "score": s} for s in (2, 1)])
+    with pytest.raises(ValueError, match="at least 1"):
+        Ladder(**base, references=[])
