@@ -144,7 +144,6 @@ class Endpoint:
         starts = flight is None
         if flight is None:
             flight = lane.flights[request.hash] = _Flight(asyncio.ensure_future(self._answer(lane, request)))
-            flight.task.add_done_callback(lambda _: lane.flights.pop(request.hash))
         flight.waiting += 1
         try:
             answer = await asyncio.shield(flight.task)
@@ -152,6 +151,7 @@ class Endpoint:
             flight.waiting -= 1
             if not flight.waiting:
                 flight.task.cancel()
+                del lane.flights[request.hash]
         return answer if starts else replace(answer, cached=True)
 
     async def _answer(self, lane: _Lane, request: ChatRequest) -> ChatAnswer:

@@ -54,10 +54,10 @@ EVENTS = (
     ),
     _event(
         "weather",
-        "arrived struck rolled",
-        "Then the {weather} arrived.",
-        "Suddenly the {weather} struck the land.",
-        "In the evening the {weather} rolled over the hills.",
+        "came struck rolled",
+        "Then came {weather}.",
+        "Suddenly heavy {weather} struck the land.",
+        "In the evening thick {weather} rolled over the hills.",
     ),
     _event(
         "loss",
@@ -99,14 +99,14 @@ EVENTS = (
 )
 
 FILLERS = (
-    "The air smelled of smoke.",
+    "The air smelled of summer.",
     "Birds sang above the roofs.",
     "{She} felt very tired.",
     "Nobody said a word.",
     "The sun was low and red.",
     "{hero} took a deep breath.",
     "A bell rang far away.",
-    "The path was long and dusty.",
+    "The path was long and narrow.",
     "{hero} began to cry.",
     "Children played near the well.",
     "The stars were bright.",

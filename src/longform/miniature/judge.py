@@ -97,8 +97,12 @@ def grade(measures: Measures, style: JudgeStyle) -> float:
 
 
 def pointwise_score(request: StoryRequest, text: str, style: JudgeStyle, *, dimension: str = "") -> float:
-    """The grade that a judge gives to one dimension: its grade of the text, and its error on that dimension."""
-    noise = style.noise * _gauss(style.seed, "pointwise", request.text, text, dimension)
+    """The grade that a judge gives to one dimension: its grade of the text, its error on the text, and half as much again
+    on the dimension.
+    """
+    about_text = _gauss(style.seed, "pointwise", request.text, text)
+    about_dimension = _gauss(style.seed, "dimension", dimension, request.text, text)
+    noise = style.noise * (about_text + 0.5 * about_dimension)
     return min(10.0, max(1.0, grade(measure(request, text), style) + noise))
 
 

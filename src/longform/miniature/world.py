@@ -37,7 +37,7 @@ PLACES = (
 OBJECTS = ("lantern", "key", "crown", "ring", "drum", "map", "sword", "cloak", "mirror", "flute", "clock", "coin")
 ANIMALS = ("fox", "bear", "rabbit", "horse", "goat", "wolf", "crow", "mouse", "deer", "cat", "dog", "swan")
 FOODS = ("bread", "soup", "honey", "cheese", "rice", "cake", "milk", "plums", "nuts", "corn", "pie", "jam")
-WEATHERS = ("storm", "wind", "frost", "fog", "snow", "rain", "hail", "thunder", "heat", "mist", "flood", "gale")
+WEATHERS = ("wind", "frost", "fog", "snow", "rain", "hail", "thunder", "heat", "mist", "ice", "smoke", "dust")
 
 POOLS: dict[str, tuple[str, ...]] = {
     "hero": HEROES,

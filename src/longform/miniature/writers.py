@@ -33,9 +33,9 @@ class Skill(NamedTuple):
 
 
 LEVELS: dict[str, Skill] = {
-    "novice": Skill(0.65, 0.25, 0.20, 0.5, 0.45, 0.55, 0.12),
-    "apprentice": Skill(0.45, 0.12, 0.10, 0.3, 0.25, 0.35, 0.05),
-    "journeyman": Skill(0.20, 0.05, 0.04, 0.12, 0.10, 0.15, 0.02),
+    "novice": Skill(0.55, 0.25, 0.20, 0.5, 0.45, 0.55, 0.12),
+    "apprentice": Skill(0.35, 0.12, 0.10, 0.3, 0.25, 0.35, 0.05),
+    "journeyman": Skill(0.15, 0.05, 0.04, 0.12, 0.10, 0.15, 0.02),
     "master": Skill(0.02, 0.0, 0.0, 0.02, 0.01, 0.02, 0.0),
 }
 

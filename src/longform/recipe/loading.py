@@ -52,17 +52,16 @@ def _apply(content: dict[str, Any], override: str) -> None:
     key, separator, value = override.partition("=")
     if not separator or not key:
         raise BadInputError(f"--set {override}: needs KEY=VALUE")
-    place: Any = content
     *path, last = key.split(".")
-    for name in path:
-        place = place[int(name)] if isinstance(place, list) and name.isdigit() else place.setdefault(name, {})
-        if not isinstance(place, (dict, list)):
-            raise BadInputError(f"--set {override}: {name} is no section")
+    place: Any = content
     try:
-        parsed = _number(yaml.safe_load(value))
-        place[int(last) if isinstance(place, list) else last] = parsed
-    except (yaml.YAMLError, ValueError, IndexError) as error:
-        raise BadInputError(f"--set {override}: {error}") from error
+        for name in path:
+            place = place[int(name)] if isinstance(place, list) else place.setdefault(name, {})
+        place[int(last) if isinstance(place, list) else last] = _number(yaml.safe_load(value))
+    except (yaml.YAMLError, ValueError, IndexError, TypeError, AttributeError):
+        raise BadInputError(
+            f"--set {override}: there is no such place in the recipe, or the value is no YAML"
+        ) from None
 
 
 def _number(value: Any) -> Any:

@@ -29,8 +29,11 @@ CREATE TABLE IF NOT EXISTS rollouts (
     outcome TEXT, cause TEXT, reward REAL, calls TEXT NOT NULL, PRIMARY KEY (step, row)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS promotions (
     step INTEGER NOT NULL, prompt_id TEXT NOT NULL, rung INTEGER NOT NULL, PRIMARY KEY (step, prompt_id)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS validations (
+    step INTEGER NOT NULL, prompt_id TEXT NOT NULL, prompt TEXT NOT NULL, text_hash TEXT NOT NULL, grade REAL,
+    PRIMARY KEY (step, prompt_id)) WITHOUT ROWID;
 """
-_ROLLED_BACK = ("steps", "metrics", "rollouts", "promotions")
+_ROLLED_BACK = ("steps", "metrics", "rollouts", "promotions", "validations")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,17 @@ class Promotion:
     rung: int
 
 
+@dataclass(frozen=True, slots=True)
+class ValidationText:
+    """What the policy wrote for a held-out prompt after `step`, with the examiner's grade; None where it gave none."""
+
+    step: int
+    prompt_id: str
+    prompt: str
+    text: str
+    grade: float | None
+
+
 class RunDatabase:
     """One writer's connection to `run.sqlite`. Each step is one transaction."""
 
@@ -90,11 +104,11 @@ class RunDatabase:
         with self._connection:
             self._connection.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, value))
 
-    def secret(self, seed: int | None = None) -> bytes:
-        """The run's secret behind the judge's fences, made once; a function of `seed` where one is given."""
+    def secret(self) -> bytes:
+        """The run's secret behind the judge's fences: random, made once, and kept for the run's whole life."""
         known = self.fact("secret")
         if known is None:
-            known = secrets.token_hex(16) if seed is None else hashlib.sha256(f"fence {seed}".encode()).hexdigest()
+            known = secrets.token_hex(16)
             self.set_fact("secret", known)
         return bytes.fromhex(known)
 
@@ -106,6 +120,7 @@ class RunDatabase:
         metrics: dict[str, float],
         rollouts: Iterable[Rollout] = (),
         promotions: Iterable[Promotion] = (),
+        validations: Iterable[ValidationText] = (),
     ) -> None:
         """Write everything of one step, or nothing.
 
@@ -128,6 +143,9 @@ class RunDatabase:
                     "INSERT OR REPLACE INTO promotions VALUES (?, ?, ?)",
                     [(promotion.step, promotion.prompt_id, promotion.rung) for promotion in promotions],
                 )
+                for it in validations:
+                    record = (it.step, it.prompt_id, it.prompt, self._store_text(it.text), it.grade)
+                    db.execute("INSERT OR REPLACE INTO validations VALUES (?, ?, ?, ?, ?)", record)
         except sqlite3.Error as error:
             raise StoppedError(f"{self.path}: step {step} cannot be written: {error}") from error
 
@@ -163,6 +181,17 @@ class RunDatabase:
         with closing(self._connection.execute(query, (step, prompt_id))) as cursor:
             for record in cursor:
                 yield _rollout(record)
+
+    def validations(self, step: int) -> list[ValidationText]:
+        """The validation texts of one step, by prompt."""
+        query = (
+            "SELECT step, prompt_id, prompt, body, grade FROM validations JOIN texts ON hash = text_hash "
+            "WHERE step = ? ORDER BY prompt_id"
+        )
+        return [
+            ValidationText(step, prompt_id, prompt, zlib.decompress(body).decode(), grade)
+            for step, prompt_id, prompt, body, grade in self._connection.execute(query, (step,))
+        ]
 
     def promotions(self) -> list[Promotion]:
         """All promotions, by step and prompt."""

@@ -38,6 +38,17 @@ class WritingRLRow(Row):
     reward_model: _RewardModel
 
 
+def is_writing_rl(path: str | Path) -> bool:
+    """Whether a Parquet file has the released Writing-RL code's columns; False where it cannot be read."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return "reward_model" in pq.read_schema(path).names
+    except (OSError, pa.ArrowException):
+        return False
+
+
 def read_writing_rl(path: str | Path) -> Iterator[Ladder]:
     """Ladders of a file made for the released Writing-RL code.
 

@@ -38,7 +38,7 @@ def token_statistics(
 
     Both results are differentiable with respect to `hidden` and `weight`.
     """
-    log_probs, entropy = _ChunkedProjection.apply(hidden, weight, targets, temperature, chunk_tokens)  # pyright: ignore[reportGeneralTypeIssues]
+    log_probs, entropy = _ChunkedProjection.apply(hidden, weight, targets, temperature, chunk_tokens)
     return TokenStatistics(log_probs, entropy)
 
 

@@ -43,7 +43,7 @@ async def generate(
     """
     result = Gathered(out)
     with Collection(out, Response) as collection:
-        missing = [key for key in _keys(prompts, writer.name, samples) if key not in collection]
+        missing = [key for key in _keys(prompts, writer.endpoint.name, samples) if key not in collection]
         by_id = {prompt.id: prompt for prompt in prompts}
 
         async def write(key: tuple[str, str, int]) -> None:
@@ -54,8 +54,8 @@ async def generate(
                 result.failures[error.cause] += 1
             on_progress(result.added + result.failures.total(), len(missing))
 
-        await for_each(missing, write, workers=writer.concurrency)
-        result.rows = collection.finish(list(_keys(prompts, writer.name, samples)))
+        await for_each(missing, write, workers=writer.endpoint.spec.concurrency)
+        result.rows = collection.finish(list(_keys(prompts, writer.endpoint.name, samples)))
     return result
 
 
@@ -71,17 +71,21 @@ def generate_locally(
     on_progress: Progress,
 ) -> Gathered:
     """Responses of a local model, added to those that `out` already holds; `name` is the model name they carry."""
+    from longform.writers.local import BATCH
+
     result = Gathered(out)
     with Collection(out, Response) as collection:
         for sample in range(samples):
-            missing = [prompt for prompt in prompts if (prompt.id, name, sample) not in collection]
-
-            def keep(response: Response) -> None:
-                collection.add(response)
-                result.added += 1
-                on_progress(result.added, len(prompts) * samples)
-
-            writer.write(missing, settings=settings, seed=seed, name=name, sample=sample, on_written=keep)
+            # Whole batches, as an uninterrupted command would make them: a text can hang on its batch by a rounding.
+            for start in range(0, len(prompts), BATCH):
+                chunk = prompts[start : start + BATCH]
+                if any((prompt.id, name, sample) not in collection for prompt in chunk):
+                    for response in writer.write(
+                        chunk, settings=settings, seed=seed, name=name, sample=sample, first_row=start
+                    ):
+                        collection.add(response)
+                        result.added += 1
+                on_progress(sample * len(prompts) + start + len(chunk), samples * len(prompts))
         result.rows = collection.finish(list(_keys(prompts, name, samples)))
     return result
 

@@ -37,7 +37,7 @@ async def grade(
                 raise BadInputError(
                     f"response of {response.model!r}: prompt_id {response.prompt_id!r} is no prompt's id"
                 )
-        missing = [response for response in everything if _key(response, judge.name) not in collection]
+        missing = [response for response in everything if _key(response, judge.endpoint.name) not in collection]
 
         async def work(response: Response) -> None:
             graded = await judge.grade(prompts[response.prompt_id], response.text)
@@ -51,14 +51,14 @@ async def grade(
                         sample=response.sample,
                         score=graded.score,
                         dimensions=graded.dimensions,
-                        judge=judge.name,
+                        judge=judge.endpoint.name,
                     )
                 )
                 result.added += 1
             on_progress(result.added + result.failures.total(), len(missing))
 
-        await for_each(missing, work, workers=judge.concurrency)
-        result.rows = collection.finish([_key(response, judge.name) for response in everything])
+        await for_each(missing, work, workers=judge.endpoint.spec.concurrency)
+        result.rows = collection.finish([_key(response, judge.endpoint.name) for response in everything])
     return result
 
 

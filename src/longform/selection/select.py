@@ -5,7 +5,7 @@ then read once, keeping only the texts of chosen prompts.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,9 @@ class Selection:
     floor: float
 
 
-def select(*, prompts: Path, responses: Path, grades: Path, settings: SelectionSettings) -> Selection:
+def select(
+    *, prompts: Path, responses: Sequence[Path], grades: Sequence[Path], settings: SelectionSettings
+) -> Selection:
     """Choose prompts and build their ladders.
 
     A model with several samples or judges on one prompt is represented by its best sample, whose score is the mean over
@@ -44,9 +46,10 @@ def select(*, prompts: Path, responses: Path, grades: Path, settings: SelectionS
         BadInputError: a bad row in one of the files, a policy that nobody graded, or a graded response that is missing.
     """
     best = _best_responses(grades)
+    graded_in, written_in = _named(grades), _named(responses)
     if not any(settings.policy in models for models in best.values()):
         known = ", ".join(sorted({model for models in best.values() for model in models}))
-        raise BadInputError(f"{grades}: holds no grade of the policy {settings.policy!r}; models there: {known}")
+        raise BadInputError(f"{graded_in}: no grade of the policy {settings.policy!r}; models there: {known}")
     rows = {row.id: row for row in read_rows(prompts, Prompt)}
     scores = {id_: {model: score for model, (score, _) in models.items()} for id_, models in best.items()}
     found = [candidate(id_, scores.get(id_, {}), policy=settings.policy) for id_ in rows]
@@ -55,7 +58,7 @@ def select(*, prompts: Path, responses: Path, grades: Path, settings: SelectionS
     admitted = [it for it in graded if it.best_competitor >= floor]
     chosen = _top(ordered(admitted, strategy=settings.strategy, seed=settings.seed), rows, settings)
     texts = _texts(responses, {it.id for it in chosen}, best)
-    built = [_ladder(rows[it.id], it, best[it.id], texts, settings.policy, responses) for it in chosen]
+    built = [_ladder(rows[it.id], it, best[it.id], texts, settings.policy, written_in) for it in chosen]
     ladders = [ladder for ladder in built if ladder is not None]
     return Selection(
         ladders,
@@ -80,9 +83,13 @@ def ladder_references(references: list[Reference], *, policy: str) -> list[Refer
     return sorted(kept.values(), key=lambda it: (it.score, it.model != policy, it.model))
 
 
-def _best_responses(path: Path) -> Best:
+def _named(paths: Sequence[Path]) -> str:
+    return ", ".join(map(str, paths))
+
+
+def _best_responses(paths: Sequence[Path]) -> Best:
     sums: dict[str, dict[str, dict[int, tuple[float, int]]]] = defaultdict(lambda: defaultdict(dict))
-    for grade in read_rows(path, Grade):
+    for grade in (row for path in paths for row in read_rows(path, Grade)):
         samples = sums[grade.prompt_id][grade.model]
         total, count = samples.get(grade.sample, (0.0, 0))
         samples[grade.sample] = (total + grade.score, count + 1)
@@ -110,12 +117,12 @@ def _top(candidates: list[Candidate], rows: dict[str, Prompt], settings: Selecti
     return [it for it in candidates if it.id in chosen]
 
 
-def _texts(path: Path, wanted: set[str], best: Best) -> dict[tuple[str, str], str]:
-    return {(row.prompt_id, row.model): row.text for row in _wanted_responses(path, wanted, best)}
+def _texts(paths: Sequence[Path], wanted: set[str], best: Best) -> dict[tuple[str, str], str]:
+    return {(row.prompt_id, row.model): row.text for row in _wanted_responses(paths, wanted, best)}
 
 
-def _wanted_responses(path: Path, wanted: set[str], best: Best) -> Iterator[Response]:
-    for row in read_rows(path, Response):
+def _wanted_responses(paths: Sequence[Path], wanted: set[str], best: Best) -> Iterator[Response]:
+    for row in (row for path in paths for row in read_rows(path, Response)):
         if row.prompt_id in wanted:
             _, sample = best[row.prompt_id].get(row.model, (0.0, None))
             if sample == row.sample:
@@ -128,7 +135,7 @@ def _ladder(
     graded: dict[str, tuple[float, int]],
     texts: dict[tuple[str, str], str],
     policy: str,
-    responses: Path,
+    responses: str,
 ) -> Ladder | None:
     references = []
     for model, (score, sample) in graded.items():

@@ -1,9 +1,9 @@
 r"""Counting words, the LongWriter way, and estimating tokens.
 
-`count_words` is the counter behind LongBench-Write's and LongWriter-Zero's length scores: characters U+4E00-9FFF plus matches of
-`\b[a-zA-Z]+\b`. It is kept exactly, traps included, so that lengths compare with published ones: digits count nothing,
-"don't" counts 2, "café" counts 0, and Latin letters glued to Chinese ones ("用Python写") count nothing, since Python's
-`\b` sees no boundary between them.
+`count_words` is the counter behind LongBench-Write's and LongWriter-Zero's length scores: characters U+4E00-9FFF plus
+matches of `\b[a-zA-Z]+\b`. It is kept exactly, traps included, so that lengths compare with published ones: digits count
+nothing, "don't" counts 2, "café" counts 0, and Latin letters glued to Chinese ones ("用Python写") count nothing, since
+Python's `\b` sees no boundary between them.
 """
 
 import re

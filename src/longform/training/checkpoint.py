@@ -58,7 +58,7 @@ class TrainingState:
         self.step = step
 
 
-def resume(state: TrainingState, run: RunDirectory) -> None:
+def resume_from(run: RunDirectory, state: TrainingState) -> None:
     """Put `state` and the run's records back to the newest checkpoint, or to the start where there is none."""
     steps = run.checkpoint_steps()
     if steps:

@@ -64,7 +64,7 @@ def load_models(path: str, *, device: str, with_reference: bool, initial_value: 
         BadInputError: `path` is no model.
     """
     tokenizer, policy = load_model(path, device=device)
-    critic = AutoModelForTokenClassification.from_pretrained(path, num_labels=1, dtype=policy.dtype)
+    critic: Any = AutoModelForTokenClassification.from_pretrained(path, num_labels=1, dtype=policy.dtype)
     with torch.no_grad():
         critic.score.weight.zero_()
         critic.score.bias.fill_(initial_value)
@@ -73,7 +73,7 @@ def load_models(path: str, *, device: str, with_reference: bool, initial_value: 
         reference = (
             AutoModelForCausalLM.from_pretrained(path, dtype=policy.dtype).to(device).eval().requires_grad_(False)
         )
-    return PolicyModels(policy, critic.to(device).eval(), reference, tokenizer)
+    return PolicyModels(policy, critic.eval().to(device), reference, tokenizer)
 
 
 def save_models(models: PolicyModels, folder: Path) -> None:

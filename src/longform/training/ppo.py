@@ -53,7 +53,7 @@ def train_ppo(
     source: RolloutSource,
     validation: Validation | None,
     *,
-    on_step: Callable[[StepReport], None] = lambda report: None,
+    on_step: Callable[[StepReport], None],
 ) -> None:
     """Train from `state.step` to the last step of the recipe, writing records and checkpoints into `run`.
 
@@ -61,6 +61,9 @@ def train_ppo(
         StoppedError: too many verdicts failed, the budget is spent or the disk is full; the run can be resumed.
     """
     optim, temperature, models = recipe.optim, recipe.generation.temperature, state.models
+    if validation is not None and state.step == 0:
+        grades, validated = validation.measure(models, step=0)
+        run.database.record_step(0, seconds=0.0, metrics=grades, validations=validated)
     for step in range(state.step + 1, recipe.run.steps + 1):
         began = time.perf_counter()
         state.set_learning_rates(step, optim=optim, steps=recipe.run.steps)
@@ -111,11 +114,15 @@ def train_ppo(
             "curriculum/promotions": float(len(promotions)),
             "seconds/waiting_for_judge": waited,
         }
+        validated = []
         if validation is not None and validation.is_due(step, last=recipe.run.steps):
-            metrics |= validation.measure(models, step=step)
+            grades, validated = validation.measure(models, step=step)
+            metrics |= grades
         records = [r.record(step, row, v) for row, (r, v) in enumerate(zip(rollouts, verdicts, strict=True))]
         seconds = time.perf_counter() - began
-        run.database.record_step(step, seconds=seconds, metrics=metrics, rollouts=records, promotions=promotions)
+        run.database.record_step(
+            step, seconds=seconds, metrics=metrics, rollouts=records, promotions=promotions, validations=validated
+        )
         if step % recipe.run.checkpoint_every == 0 or step == recipe.run.steps:
             run.write_checkpoint(step, state.save, keep=recipe.run.keep_checkpoints)
         on_step(StepReport(step, recipe.run.steps, metrics))
@@ -139,7 +146,7 @@ def update(
 
     def note(**values: Tensor) -> None:
         for name, value in values.items():
-            measured.setdefault(name.replace("__", "/"), []).append(float(value))
+            measured.setdefault(name.replace("__", "/"), []).append(value.item())
 
     for epoch in range(max(optim.epochs, optim.critic_epochs)):
         order = rows[torch.from_numpy(shuffle.permutation(len(rows))).to(rows.device)]

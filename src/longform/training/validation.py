@@ -7,6 +7,7 @@ grade is a change of the policy.
 from collections.abc import Sequence
 
 from longform.judging.pointwise import PointwiseJudge
+from longform.records.database import ValidationText
 from longform.records.schemas import Prompt
 from longform.training.judge_thread import JudgeThread
 from longform.training.models import PolicyModels
@@ -37,20 +38,26 @@ class Validation:
         """Whether `step` is one to validate after."""
         return step % self._every == 0 or step == last
 
-    def measure(self, models: PolicyModels, *, step: int) -> dict[str, float]:
-        """Mean grade of the policy's responses, and how many got none."""
+    def measure(self, models: PolicyModels, *, step: int) -> tuple[dict[str, float], list[ValidationText]]:
+        """Mean grade of the policy's responses and how many got none, and the responses themselves."""
         stops = stop_tokens(models.policy, models.tokenizer)
         encoded = [encode_prompt(models.tokenizer, it, limit=self._settings.max_prompt_tokens) for it in self._prompts]
         draws = uniform_draws(seed=self._seed, step=_STREAM, rows=range(len(encoded)), count=self._settings.max_tokens)
 
+        texts: dict[int, str] = {}
+
         def grade(row: int, written: Written) -> None:
-            text = response_text(models.tokenizer, written, stops)
-            self._thread.submit(row, self._examiner.grade(self._prompts[row], text, step=step))
+            texts[row] = response_text(models.tokenizer, written, stops)
+            self._thread.submit(row, self._examiner.grade(self._prompts[row], texts[row], step=step))
 
         decode(models.policy, encoded, draws=draws, stop_tokens=stops, settings=self._settings, on_finished=grade)
         grades = [graded.score for graded in self._thread.collect()]
+        records = [
+            ValidationText(step, prompt.id, prompt.request, texts[row], grades[row])
+            for row, prompt in enumerate(self._prompts)
+        ]
         scores = [score for score in grades if score is not None]
         metrics = {"validation/no_grade": float(len(grades) - len(scores))}
         if scores:
             metrics["validation/grade"] = sum(scores) / len(scores)
-        return metrics
+        return metrics, records

@@ -30,7 +30,10 @@ class Written(NamedTuple):
 
 
 def uniform_draws(*, seed: int, step: int, rows: Sequence[int], count: int) -> np.ndarray:
-    """[rows, count] numbers in [0, 1): a stream for each (seed, step, row), one number a token."""
+    """[rows, count] numbers in [0, 1): a stream for each (seed, step, row), one number a token.
+
+    Training steps count from 1; 0 is validation's, and sample k of plain writing is step -1 - k.
+    """
     return np.stack([np.random.Generator(np.random.Philox(key=_key(seed, step, row))).random(count) for row in rows])
 
 
@@ -42,7 +45,7 @@ def decode(
     draws: np.ndarray,
     stop_tokens: Sequence[int],
     settings: GenerationSettings,
-    on_finished: Callable[[int, Written], None] = lambda row, written: None,
+    on_finished: Callable[[int, Written], None] | None = None,
 ) -> list[Written]:
     """Write a response to each prompt.
 
@@ -80,7 +83,8 @@ def decode(
             row = int(rows[slot])
             reason = "stop" if stopped[slot] else "length"
             finished[row] = Written(tokens[row, : t + 1].clone(), log_probs[row, : t + 1].clone(), reason)
-            on_finished(row, finished[row])
+            if on_finished is not None:
+                on_finished(row, finished[row])
         writing &= ~ended
         if not writing.any():
             break
@@ -149,4 +153,4 @@ def _left_padded(prompts: Sequence[Sequence[int]], device: torch.device) -> tupl
 
 
 def _key(seed: int, step: int, row: int) -> np.ndarray:
-    return np.random.SeedSequence([seed, step, row]).generate_state(2, np.uint64)
+    return np.random.SeedSequence([seed, step % 2**32, row]).generate_state(2, np.uint64)

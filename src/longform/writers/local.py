@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
@@ -14,7 +14,8 @@ from longform.writers.decoding import Written, decode, uniform_draws
 from longform.writers.settings import GenerationSettings
 
 transformers_logging.disable_progress_bar()
-WRITING_STEP = 0  # training starts at step 1, so its draws and those of plain writing never meet
+transformers_logging.set_verbosity_error()
+BATCH = 64
 
 
 class LocalWriter:
@@ -33,23 +34,20 @@ class LocalWriter:
         seed: int,
         name: str,
         sample: int = 0,
-        batch: int = 64,
-        on_written: Callable[[Response], None] = lambda response: None,
+        first_row: int = 0,
+        on_written: Callable[[Response], None] | None = None,
     ) -> list[Response]:
         """One response to each prompt, in order; `name` is the model name that they carry.
 
-        A response is a function of (model, seed, sample, the prompt's place in the sequence).
+        A response is a function of the model, the seed, the sample and its row: `first_row` is the row of the first
+        prompt. Prompts go through the model in batches of `BATCH`.
         """
         stops = stop_tokens(self.model, self.tokenizer)
         responses = []
-        for start in range(0, len(prompts), batch):
-            chunk = prompts[start : start + batch]
-            draws = uniform_draws(
-                seed=seed + sample,
-                step=WRITING_STEP,
-                rows=range(start, start + len(chunk)),
-                count=settings.max_tokens,
-            )
+        for start in range(0, len(prompts), BATCH):
+            chunk = prompts[start : start + BATCH]
+            rows = range(first_row + start, first_row + start + len(chunk))
+            draws = uniform_draws(seed=seed, step=-1 - sample, rows=rows, count=settings.max_tokens)
             encoded = [encode_prompt(self.tokenizer, prompt, limit=settings.max_prompt_tokens) for prompt in chunk]
             written = decode(self.model, encoded, draws=draws, stop_tokens=stops, settings=settings)
             for prompt, tokens in zip(chunk, written, strict=True):
@@ -57,7 +55,8 @@ class LocalWriter:
                 reason = tokens.finish_reason
                 response = Response(prompt_id=prompt.id, model=name, sample=sample, text=text, finish_reason=reason)
                 responses.append(response)
-                on_written(response)
+                if on_written is not None:
+                    on_written(response)
         return responses
 
 
@@ -70,10 +69,10 @@ def load_model(path: str, *, device: str, dtype: torch.dtype = torch.float32) ->
     check_model_path(path)
     try:
         tokenizer = AutoTokenizer.from_pretrained(path)
-        model = AutoModelForCausalLM.from_pretrained(path, dtype=dtype)
+        model: torch.nn.Module = AutoModelForCausalLM.from_pretrained(path, dtype=dtype)
     except (OSError, ValueError) as error:
         raise BadInputError(f"{path}: cannot be loaded as a model: {str(error).splitlines()[0]}") from error
-    return tokenizer, model.to(device).eval()  # pyright: ignore[reportArgumentType]
+    return tokenizer, cast(PreTrainedModel, model.to(device).eval())
 
 
 def check_model_path(path: str) -> None:

@@ -60,10 +60,7 @@ def test_lines_split_on_newline_alone(tmp_path):
 @given(texts=st.lists(st.text(st.characters(exclude_categories=["Cs"])), min_size=1, max_size=5))
 def test_rows_survive_a_round_trip_with_fields_they_do_not_know(tmp_path_factory, suffix, texts):
     path = tmp_path_factory.mktemp("rows") / f"rows.{suffix}"
-    rows = [
-        Response(prompt_id=str(i), model="m", text=text, meta={"n": i}, extra=[i])
-        for i, text in enumerate(texts)
-    ]
+    rows = [Response(prompt_id=str(i), model="m", text=text, meta={"n": i}, extra=[i]) for i, text in enumerate(texts)]
     assert write_rows(path, rows) == len(rows)
     assert list(read_rows(path, Response)) == rows
 

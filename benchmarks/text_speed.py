@@ -1,0 +1,69 @@
+"""How long words + n-gram repetition of a 14,000-token draft take; must be at most 8 ms.
+
+    .venv/bin/python benchmarks/text_speed.py
+
+Drafts are made up: words (English) or characters (Chinese) drawn from a Zipf distribution, which is as hard for the counters
+as prose. 14,000 tokens are about 10,800 English words (1.3 tokens each) or 14,000 Chinese characters with marks.
+"""
+
+import random
+import statistics
+import time
+from collections.abc import Callable
+
+from longform.text.repetition import repeated_ngram_share, repeated_paragraph_share, repeated_sentence_share
+from longform.text.words import count_words
+
+TOKENS = 14_000
+RUNS = 200
+
+
+def main() -> None:
+    """Print the fastest and the median time of each measure."""
+    for language, draft in (("English", english_draft(TOKENS)), ("Chinese", chinese_draft(TOKENS))):
+        print(f"{language}: {len(draft):,} characters, {count_words(draft):,} words")
+        report("count_words", lambda d: count_words(d), draft)
+        report("repeated_ngram_share", lambda d: repeated_ngram_share(d), draft)
+        report("both", lambda d: (count_words(d), repeated_ngram_share(d)), draft)
+        report("repeated_sentence_share", lambda d: repeated_sentence_share(d), draft, runs=5)
+        report("repeated_paragraph_share", lambda d: repeated_paragraph_share(d), draft, runs=5)
+
+
+def report(name: str, measure: Callable[[str], object], draft: str, *, runs: int = RUNS) -> None:
+    """Time `measure` on `draft` and print it in milliseconds."""
+    times = []
+    for _ in range(runs):
+        started = time.perf_counter()
+        measure(draft)
+        times.append(1000 * (time.perf_counter() - started))
+    print(f"  {name:<26} min {min(times):7.2f} ms   median {statistics.median(times):7.2f} ms")
+
+
+def english_draft(tokens: int) -> str:
+    """Sentences of made-up words in paragraphs."""
+    source = random.Random(0)
+    vocabulary = ["".join(source.choices("etaoinshrdlucmfwyp", k=source.randint(2, 9))) for _ in range(4000)]
+    weights = [1 / rank for rank in range(1, len(vocabulary) + 1)]
+    words = source.choices(vocabulary, weights, k=int(tokens / 1.3))
+    return "\n\n".join(
+        " ".join(" ".join(words[j : j + 15]).capitalize() + "." for j in range(i, i + 90, 15))
+        for i in range(0, len(words), 90)
+    )
+
+
+def chinese_draft(tokens: int) -> str:
+    """Sentences of drawn characters in paragraphs."""
+    source = random.Random(0)
+    vocabulary = [chr(0x4E00 + 5 * i) for i in range(3000)]
+    weights = [1 / rank for rank in range(1, len(vocabulary) + 1)]
+    signs = source.choices(vocabulary, weights, k=int(tokens * 20 / 22))
+    return "\n".join(
+        "".join(
+            "".join(signs[j : j + 10]) + "，" + "".join(signs[j + 10 : j + 20]) + "。" for j in range(i, i + 100, 20)
+        )
+        for i in range(0, len(signs), 100)
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,59 @@
+"""The command `longform`: parses, calls, prints. Nothing else knows the terminal.
+
+Commands are named here and imported when they are called, so that help never loads torch.
+"""
+
+import sys
+
+from cyclopts import App, CycloptsError
+
+from longform import __version__
+from longform.records.errors import LongformError
+
+COMMANDS = {
+    "quickstart": "The whole path in a built-in world: no network, no GPU, a few minutes.",
+    "generate": "Write responses to prompts, with an endpoint or a local model.",
+    "grade": "Have a judge grade responses.",
+    "select": "Choose prompts by learning potential and build their ladders.",
+    "sft": "Fine-tune a writer on texts (TRL).",
+    "train": "Train a writer against ladders of references (PPO).",
+    "report": "Write a run's HTML report.",
+    "runs": "List runs with their progress.",
+    "serve-miniature": "Serve the built-in world's writers, judge and examiner over HTTP.",
+}
+
+
+def build_app() -> App:
+    """The command-line application."""
+    app = App(
+        name="longform",
+        help="Reinforcement learning for long-form writers: from a pile of prompts to a measurably better writer.",
+        version=__version__,
+        version_flags=["--version"],
+    )
+    for name, text in COMMANDS.items():
+        module = name.replace("-", "_")
+        app.command(f"longform.cli.{module}:{module}", name=name, help=text)
+    return app
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run one command. Exits with 2 for bad input, 3 for a run that stopped and can be resumed."""
+    try:
+        build_app()(arguments, exit_on_error=False, print_error=False)
+    except CycloptsError as error:
+        _fail(" ".join(str(error).split()), 2)
+    except LongformError as error:
+        _fail(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        _fail("interrupted; the same command goes on (train: with --resume)", 3)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(0)
+
+
+def _fail(message: str, code: int) -> None:
+    # What a model or an endpoint said may stand in the message: no control characters reach the terminal.
+    printable = "".join(character if character.isprintable() else " " for character in message)
+    print(f"longform: {printable}", file=sys.stderr)
+    sys.exit(code)

@@ -1,0 +1,61 @@
+"""`longform grade RESPONSES`."""
+
+import asyncio
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from longform.cli.calls import RecordedCalls
+from longform.cli.output import print_result, progress
+
+
+def grade(
+    responses: tuple[Path, ...],
+    *,
+    prompts: Path,
+    judge: str,
+    out: Path,
+    models: Path = Path("models.yaml"),
+    budget: float | None = None,
+    json: Annotated[bool, Parameter(negative=())] = False,
+) -> None:
+    """Have a judge grade responses. Started again, it adds what is missing in OUT.
+
+    Args:
+        responses: One or more responses files.
+        prompts: The prompts they were written for.
+        judge: A name of models.yaml.
+        out: Grades file to write or to add to.
+        models: What the names of models mean.
+        budget: Stop before the calls cost more than this.
+        json: Print the result as JSON.
+    """
+    from longform.judging.pointwise import PointwiseJudge
+    from longform.records.files import read_rows
+    from longform.records.schemas import Prompt, Response
+    from longform.selection.generate import Gathered
+    from longform.selection.grade import grade as gather
+
+    rows = {row.id: row for row in read_rows(prompts, Prompt)}
+    texts = [row for path in responses for row in read_rows(path, Response)]
+    with RecordedCalls(out, models, budget=budget) as calls, progress(f"grading with {judge}") as advance:
+
+        async def ask() -> Gathered:
+            async with calls.endpoint(judge) as endpoint:
+                pointwise = PointwiseJudge(endpoint, secret=calls.secret())
+                return await gather(texts, rows, pointwise, out=out, on_progress=advance)
+
+        result = asyncio.run(ask())
+        cost = calls.cost()
+    print_result(
+        {
+            "grades": result.rows,
+            "new": result.added,
+            "no grade": dict(result.failures) or 0,
+            "cost": cost,
+            "path": str(out),
+        },
+        as_json=json,
+        next_command=f"longform select --prompts {prompts} --responses ... --grades {out} --policy MODEL --out LADDERS",
+    )

@@ -1,0 +1,111 @@
+"""`longform quickstart`."""
+
+import json as json_
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from longform.cli.output import print_result, print_table, progress
+
+if TYPE_CHECKING:
+    from longform.miniature.outcome import Outcome
+    from longform.training.run import TrainingResult
+
+
+def quickstart(
+    *,
+    out: Path | None = None,
+    seed: int = 1,
+    smoke: Annotated[bool, Parameter(negative=())] = False,
+    set_: Annotated[tuple[str, ...], Parameter(name="--set", negative=())] = (),
+    json: Annotated[bool, Parameter(negative=())] = False,
+) -> None:
+    """Train a tiny writer in a built-in world, from prompts to the evidence that it writes better.
+
+    Args:
+        out: Folder for everything it makes (default: a new one under runs/).
+        seed: Of the world's prompts, the model and all draws.
+        smoke: Every stage, but so short that nothing is learned.
+        set_: KEY=VALUE in place of what the recipe of the training says. May be repeated.
+        json: Print the result as JSON.
+    """
+    from longform.miniature import quickstart as steps
+    from longform.miniature.outcome import measure_outcome
+    from longform.miniature.server import serve_in_background
+    from longform.records.errors import BadInputError
+
+    began = time.perf_counter()
+    folder = out or _free_folder(Path("runs"))
+    if folder.exists() and any(folder.iterdir()):
+        raise BadInputError(f"--out {folder}: is not empty")
+    scale = steps.SMOKE if smoke else steps.FULL
+    with serve_in_background() as base_url:
+        steps.write_world(folder, base_url=base_url, scale=scale, seed=seed)
+        steps.train_start(folder, scale=scale, seed=seed, stage=progress)
+        steps.gather_candidates(folder, seed=seed, stage=progress)
+        steps.build_ladders(folder)
+        result = steps.train_policy(folder, scale=scale, seed=seed, overrides=set_, stage=progress)
+        outcome = measure_outcome(folder, result.policy_path, name="trained", seed=seed, stage=progress)
+    figures = {**outcome.as_json(), **_run_figures(result), "seconds": round(time.perf_counter() - began, 1)}
+    (folder / "outcome.json").write_text(json_.dumps(figures, indent=2), encoding="utf-8")
+    if json:
+        print(json_.dumps(figures))
+        return
+    _print_outcome(outcome)
+    print_result(
+        {
+            "mean rung": f"{figures['mean_rung']:.2f} (all prompts start at 0)",
+            "judge calls": figures["judge_calls"],
+            "cost": f"{figures['cost']:.4f} (made-up prices)",
+            "seconds": figures["seconds"],
+            "path": str(folder),
+        },
+        as_json=False,
+        next_command=f"longform report {result.path}",
+    )
+
+
+def _run_figures(result: "TrainingResult") -> dict[str, float]:
+    from longform.records.run_directory import RunDirectory
+
+    with RunDirectory.read(result.path) as run:
+        variance = [value for _, value in run.database.metric("critic/explained_variance")]
+        last_third = variance[-max(len(variance) // 3, 1) :]
+        return {
+            "mean_rung": run.database.metric("curriculum/mean_rung")[-1][1],
+            "explained_variance": sum(last_third) / len(last_third) if last_third else float("nan"),
+            "ppo_seconds": round(result.seconds, 1),
+            "judge_calls": result.calls.calls,
+            "cost": result.calls.cost,
+        }
+
+
+def _print_outcome(outcome: "Outcome") -> None:
+    print_table(
+        "The trained writer on held-out prompts (examiner, both orders, 95% intervals)",
+        ["against", "win rate", "interval"],
+        [
+            [name, f"{rate.estimate:.3f}", f"{rate.low:.3f} to {rate.high:.3f}"]
+            for name, rate in outcome.win_rates.items()
+        ],
+    )
+    before, after = outcome.start, outcome.trained
+    print_table(
+        "Before and after",
+        ["", "SFT start", "trained"],
+        [
+            ["examiner's grade (1-10)", f"{before.grade.estimate:.2f}", f"{after.grade.estimate:.2f}"],
+            ["required words used", f"{before.coverage.estimate:.2f}", f"{after.coverage.estimate:.2f}"],
+            ["words", f"{before.words:.0f}", f"{after.words:.0f}"],
+            ["repetition", f"{before.repetition:.3f}", f"{after.repetition:.3f}"],
+        ],
+    )
+
+
+def _free_folder(parent: Path) -> Path:
+    number = 1
+    while (parent / f"quickstart-{number}").exists():
+        number += 1
+    return parent / f"quickstart-{number}"

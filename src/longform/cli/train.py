@@ -1,0 +1,59 @@
+"""`longform train RECIPE`."""
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from longform.cli.output import print_result, progress
+
+
+def train(
+    recipe: Path,
+    *,
+    set_: Annotated[tuple[str, ...], Parameter(name="--set", negative=())] = (),
+    resume: Annotated[bool, Parameter(negative=())] = False,
+    dry_run: Annotated[bool, Parameter(negative=())] = False,
+    json: Annotated[bool, Parameter(negative=())] = False,
+) -> None:
+    """Train a writer against ladders of references, as the recipe says.
+
+    Args:
+        recipe: A YAML file.
+        set_: KEY=VALUE in place of what the recipe says, such as --set optim.lr=2e-6. May be repeated.
+        resume: Go on from the newest checkpoint of a run that was stopped or killed.
+        dry_run: Check the recipe and everything it names, print it resolved, and stop.
+        json: Print the result as JSON.
+    """
+    from longform.recipe.loading import dump_recipe, load_recipe
+    from longform.recipe.recipe import Recipe
+
+    resolved = load_recipe(recipe, Recipe, set_)
+    from longform.training.run import check_inputs
+
+    if dry_run:
+        inputs = check_inputs(resolved)
+        print(dump_recipe(resolved), end="")
+        print(f"# sound: {len(inputs.ladders)} ladders, judges {', '.join(inputs.judges)}")
+        return
+    from longform.training.ppo import StepReport
+    from longform.training.run import train as train_run
+
+    with progress(f"training {resolved.run.name}") as advance:
+
+        def on_step(report: StepReport) -> None:
+            reward, rung = report.metrics.get("reward/mean", float("nan")), report.metrics["curriculum/mean_rung"]
+            advance(report.step, report.steps, f"reward {reward:.2f}  mean rung {rung:.2f}")
+
+        result = train_run(resolved, resume=resume, on_step=on_step)
+    print_result(
+        {
+            "policy": str(result.policy_path),
+            "steps": result.steps,
+            "seconds": round(result.seconds, 1),
+            "judge calls": result.calls.calls,
+            "cost": round(result.calls.cost, 4),
+        },
+        as_json=json,
+        next_command=f"longform report {result.path}",
+    )

@@ -1,0 +1,116 @@
+"""The pairwise judge: does a response beat its reference?
+
+A judge that cannot be heard (an error, a refusal, a time-out, an answer without a verdict) makes no loser: the verdict has
+no outcome and says why.
+"""
+
+import asyncio
+from dataclasses import dataclass
+from typing import Literal
+
+from longform.endpoints.client import Endpoint
+from longform.judging.answers import Letter, parse_verdict
+from longform.judging.asking import Asked, ask
+from longform.judging.fences import fence_tag
+from longform.judging.templates import ask_pairwise
+from longform.records.schemas import PromptRow
+
+Position = Literal["first", "second", "both"]
+WinTieLoss = Literal["win", "tie", "loss"]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A judge's outcome for (response, reference)."""
+
+    outcome: WinTieLoss | None
+    """None: no verdict."""
+    cause: str | None = None
+    """Why there is no verdict: a cause of `EndpointError`, `no_verdict`, `cut_off` or `too_long`."""
+    calls: tuple[str, ...] = ()
+    """Request hashes of the answers behind it."""
+    cost: float | None = 0.0
+    """What those answers cost, also if another request paid for them; None where it is not known."""
+
+
+class PairwiseJudge:
+    """Asks a model which of two texts is better.
+
+    Args:
+        endpoint: the judge.
+        position: where the response stands. `both` asks twice: agreement decides, disagreement is a tie, and one
+            missing verdict is no verdict.
+        secret: the run's, behind the tags of the fences.
+        retries: how often to ask again after an answer without a verdict.
+        temperature: of the judge's answers.
+        max_tokens: longest answer.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        *,
+        position: Position = "second",
+        secret: bytes,
+        retries: int = 1,
+        temperature: float = 0.1,
+        max_tokens: int = 1024,
+    ) -> None:
+        self.endpoint = endpoint
+        self.position: Position = position
+        self._secret = secret
+        self._retries = retries
+        self._temperature = temperature
+        self._max_tokens = max_tokens
+
+    async def compare(self, prompt: PromptRow, *, response: str, reference: str, step: int) -> Verdict:
+        """The verdict on `response` against `reference`.
+
+        Raises:
+            BadInputError: the endpoint needs mending.
+            StoppedError: the budget is spent.
+        """
+        tag = fence_tag(self._secret, prompt.id, step)
+        if self.position == "first":
+            return await self._compare_first(prompt, response, reference, tag)
+        if self.position == "second":
+            return await self._compare_second(prompt, response, reference, tag)
+        return _combine(
+            *await asyncio.gather(
+                self._compare_first(prompt, response, reference, tag),
+                self._compare_second(prompt, response, reference, tag),
+            )
+        )
+
+    async def _compare_first(self, prompt: PromptRow, response: str, reference: str, tag: str) -> Verdict:
+        message = ask_pairwise(prompt, text_a=response, text_b=reference, tag=tag)
+        return _verdict(await self._ask(message), {"A": "win", "B": "loss", "C": "tie"})
+
+    async def _compare_second(self, prompt: PromptRow, response: str, reference: str, tag: str) -> Verdict:
+        message = ask_pairwise(prompt, text_a=reference, text_b=response, tag=tag)
+        return _verdict(await self._ask(message), {"A": "loss", "B": "win", "C": "tie"})
+
+    async def _ask(self, message: str) -> Asked[Letter]:
+        return await ask(
+            self.endpoint,
+            message,
+            parse_verdict,
+            nothing="no_verdict",
+            retries=self._retries,
+            temperature=self._temperature,
+            max_tokens=self._max_tokens,
+        )
+
+
+def _verdict(asked: Asked[Letter], meaning: dict[Letter, WinTieLoss]) -> Verdict:
+    outcome = None if asked.found is None else meaning[asked.found]
+    return Verdict(outcome, asked.cause, asked.calls, asked.cost)
+
+
+def _combine(first: Verdict, second: Verdict) -> Verdict:
+    """Two orders, one verdict."""
+    calls = first.calls + second.calls
+    cost = None if first.cost is None or second.cost is None else first.cost + second.cost
+    if first.outcome is None or second.outcome is None:
+        return Verdict(None, first.cause or second.cause, calls, cost)
+    return Verdict(first.outcome if first.outcome == second.outcome else "tie", None, calls, cost)

@@ -1,0 +1,75 @@
+"""The pointwise judge: how good is one text, by which dimensions?"""
+
+from dataclasses import dataclass
+from functools import partial
+
+from longform.endpoints.client import Endpoint
+from longform.judging.answers import parse_scores
+from longform.judging.asking import ask
+from longform.judging.fences import fence_tag
+from longform.judging.templates import ask_pointwise
+from longform.records.schemas import PromptRow
+
+
+@dataclass(frozen=True, slots=True)
+class Graded:
+    """A judge's score of one text."""
+
+    score: float | None
+    """Mean of the dimensions, 1 to 10; None: no grade."""
+    dimensions: dict[str, float] | None = None
+    cause: str | None = None
+    """Why there is no grade: a cause of `EndpointError`, `no_grade`, `cut_off` or `too_long`."""
+    calls: tuple[str, ...] = ()
+    """Request hashes of the answers behind it."""
+    cost: float | None = 0.0
+    """What those answers cost, also if another request paid for them; None where it is not known."""
+
+
+class PointwiseJudge:
+    """Asks a model to score a text.
+
+    Args:
+        endpoint: the judge.
+        secret: the run's, behind the tags of the fences.
+        retries: how often to ask again after an answer without scores.
+        temperature: of the judge's answers.
+        max_tokens: longest answer.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        *,
+        secret: bytes,
+        retries: int = 1,
+        temperature: float = 0.1,
+        max_tokens: int = 1024,
+    ) -> None:
+        self.endpoint = endpoint
+        self._secret = secret
+        self._retries = retries
+        self._temperature = temperature
+        self._max_tokens = max_tokens
+
+    async def grade(self, prompt: PromptRow, text: str, *, step: int = 0) -> Graded:
+        """The grade of `text`, written for `prompt`.
+
+        Raises:
+            BadInputError: the endpoint needs mending.
+            StoppedError: the budget is spent.
+        """
+        question = ask_pointwise(prompt, text, tag=fence_tag(self._secret, prompt.id, step))
+        asked = await ask(
+            self.endpoint,
+            question.message,
+            partial(parse_scores, dimensions=question.dimensions),
+            nothing="no_grade",
+            retries=self._retries,
+            temperature=self._temperature,
+            max_tokens=self._max_tokens,
+        )
+        if asked.found is None:
+            return Graded(None, None, asked.cause, asked.calls, asked.cost)
+        score = sum(asked.found.values()) / len(asked.found)
+        return Graded(score, asked.found, None, asked.calls, asked.cost)

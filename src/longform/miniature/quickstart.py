@@ -1,0 +1,200 @@
+"""The quickstart: Writing-RL's whole path in the miniature world, through the same functions that the commands call.
+
+Everything lies in one folder, in the files of the commands, so each stage can be looked at or run again by hand. The
+miniature's server runs as long as the pipeline does; to go on by hand, `longform serve-miniature` starts another.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from importlib.resources import files
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import yaml
+
+from longform.endpoints.client import Endpoint
+from longform.endpoints.models import read_models
+from longform.judging.pointwise import PointwiseJudge
+from longform.miniature.policy import build_model, build_tokenizer, sft_rows
+from longform.miniature.world import prompts
+from longform.miniature.writers import LEVELS
+from longform.recipe.loading import load_recipe
+from longform.recipe.recipe import Recipe
+from longform.records.calls import SqliteCallLog
+from longform.records.files import read_rows, write_rows
+from longform.records.schemas import Prompt, Response
+from longform.selection.generate import generate, generate_locally
+from longform.selection.grade import grade
+from longform.selection.select import Selection, select
+from longform.selection.settings import SelectionSettings
+from longform.training.run import TrainingResult, train
+from longform.training.sft import SftSettings, train_sft
+from longform.writers.endpoint import EndpointWriter
+from longform.writers.local import LocalWriter
+from longform.writers.settings import GenerationSettings
+
+POLICY = "policy"
+COMPETITORS = tuple(LEVELS)
+MAX_TOKENS = 160
+_PRICES = {"prompt": 0.5, "completion": 1.5}  # made up, so that the cost meter has something to show
+
+
+class Scale(NamedTuple):
+    """How much of everything."""
+
+    sft_rows: int
+    sft: SftSettings
+    train_prompts: int
+    validation_prompts: int
+    held_out_prompts: int
+    recipe: tuple[str, ...] = ()
+    """Overrides of recipes/ppo.yaml."""
+
+
+FULL = Scale(
+    sft_rows=8000,
+    sft=SftSettings(steps=900, batch_size=8, max_tokens=256, optimizer="muon", lr=5e-3),
+    train_prompts=768,
+    validation_prompts=64,
+    held_out_prompts=200,
+)
+SMOKE = Scale(
+    sft_rows=400,
+    sft=SftSettings(steps=40, batch_size=8, max_tokens=256, optimizer="muon", lr=5e-3),
+    train_prompts=32,
+    validation_prompts=8,
+    held_out_prompts=16,
+    recipe=("run.steps=3", "data.per_step=16", "optim.mini_batch=8", "run.checkpoint_every=2", "validation.every=2"),
+)
+
+
+class Advance(Protocol):
+    """Says how far a stage has come."""
+
+    def __call__(self, done: int, total: int, note: str = "") -> None: ...  # noqa: D102
+
+
+Stage = Callable[[str], AbstractContextManager[Advance]]
+"""Opens a stage of the given title."""
+
+
+def write_world(folder: Path, *, base_url: str, scale: Scale, seed: int) -> None:
+    """The prompts of a seed and a models.yaml that names the miniature's models.
+
+    Validation and held-out prompts come from streams of their own, so that nothing tuned on one has seen the other.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    write_rows(folder / "prompts.jsonl", prompts(seed=seed, split="train", count=scale.train_prompts))
+    validation = prompts(seed=seed + 100_000, split="held-out", count=scale.validation_prompts)
+    write_rows(folder / "validation.jsonl", validation)
+    held_out = prompts(seed=seed + 200_000, split="held-out", count=scale.held_out_prompts)
+    write_rows(folder / "held-out.jsonl", held_out)
+    names = ("judge", "examiner", *COMPETITORS)
+    models = {name: {"base_url": base_url, "model": f"miniature-{name}", "prices": _PRICES} for name in names}
+    (folder / "models.yaml").write_text(yaml.safe_dump(models, sort_keys=False), encoding="utf-8")
+
+
+def train_start(folder: Path, *, scale: Scale, seed: int, stage: Stage) -> None:
+    """The writer that reinforcement learning starts from: a tiny model, fine-tuned from scratch, in `folder`/start."""
+    tokenizer = build_tokenizer()
+    model = build_model(tokenizer, seed=seed)
+    with stage("SFT of a tiny writer") as advance:
+
+        def on_progress(step: int, steps: int, loss: float) -> None:
+            advance(step, steps, f"loss {loss:.2f}")
+
+        rows = sft_rows(seed=seed, count=scale.sft_rows)
+        settings = scale.sft.model_copy(update={"seed": seed})
+        train_sft(model, tokenizer, rows, settings, out=folder / "start", on_progress=on_progress)
+
+
+def gather_candidates(folder: Path, *, seed: int, stage: Stage) -> None:
+    """Responses of the policy and the competitors to the training prompts, and their grades."""
+    rows = list(read_rows(folder / "prompts.jsonl", Prompt))
+    with stage("candidates of the policy") as advance:
+        write_locally(
+            rows, folder / "start", folder / "responses-policy.jsonl", name=POLICY, seed=seed, advance=advance
+        )
+    with SqliteCallLog(folder / "selection.sqlite") as log:
+        models = read_models(folder / "models.yaml")
+        with stage("candidates of competitors") as advance:
+            asyncio.run(
+                write_remotely(
+                    rows,
+                    [Endpoint(name, models[name], call_log=log) for name in COMPETITORS],
+                    lambda name: folder / f"responses-{name}.jsonl",
+                    advance=advance,
+                )
+            )
+        with stage("grades") as advance:
+            asyncio.run(_grade_all(folder, rows, Endpoint("judge", models["judge"], call_log=log), advance))
+
+
+def build_ladders(folder: Path) -> Selection:
+    """The ladders of all training prompts that have something to learn, by learning potential."""
+    chosen = select(
+        prompts=folder / "prompts.jsonl",
+        responses=[_responses(folder, name) for name in (POLICY, *COMPETITORS)],
+        grades=[folder / "grades.jsonl"],
+        settings=SelectionSettings(policy=POLICY),
+    )
+    write_rows(folder / "ladders.jsonl", chosen.ladders)
+    return chosen
+
+
+def train_policy(folder: Path, *, scale: Scale, seed: int, overrides: Sequence[str], stage: Stage) -> TrainingResult:
+    """Reinforcement learning from `folder`/start, recorded in `folder`/run."""
+    source = files("longform.miniature") / "recipes" / "ppo.yaml"
+    (folder / "recipe.yaml").write_text(source.read_text(encoding="utf-8"), encoding="utf-8")
+    placed = [
+        f"policy={folder / 'start'}",
+        f"models={folder / 'models.yaml'}",
+        f"data.ladders={folder / 'ladders.jsonl'}",
+        f"validation.prompts={folder / 'validation.jsonl'}",
+        f"run.folder={folder}",
+        f"run.seed={seed}",
+    ]
+    recipe = load_recipe(folder / "recipe.yaml", Recipe, [*placed, *scale.recipe, *overrides])
+    with stage("PPO against the ladders") as advance:
+        return train(
+            recipe,
+            on_step=lambda it: advance(
+                it.step,
+                it.steps,
+                f"reward {it.metrics['reward/mean']:.2f}  mean rung {it.metrics['curriculum/mean_rung']:.2f}",
+            ),
+        )
+
+
+def write_locally(rows: list[Prompt], model: Path, out: Path, *, name: str, seed: int, advance: Advance) -> None:
+    """Responses of a local model to prompts, in `out`."""
+    settings = GenerationSettings(max_tokens=MAX_TOKENS)
+    writer = LocalWriter(str(model))
+    generate_locally(rows, writer, name=name, samples=1, settings=settings, seed=seed, out=out, on_progress=advance)
+
+
+async def write_remotely(
+    rows: list[Prompt], endpoints: Sequence[Endpoint], out: Callable[[str], Path], *, advance: Advance
+) -> None:
+    """Responses of writers behind endpoints to prompts, in the file that `out` gives for each name."""
+    for place, endpoint in enumerate(endpoints):
+
+        def on_progress(done: int, total: int, place: int = place) -> None:
+            advance(place * total + done, len(endpoints) * total)
+
+        async with endpoint:
+            writer = EndpointWriter(endpoint, max_tokens=MAX_TOKENS, temperature=1.0)
+            await generate(rows, writer, samples=1, out=out(endpoint.name), on_progress=on_progress)
+
+
+async def _grade_all(folder: Path, rows: list[Prompt], judge: Endpoint, advance: Advance) -> None:
+    responses = [row for name in (POLICY, *COMPETITORS) for row in read_rows(_responses(folder, name), Response)]
+    by_id = {row.id: row for row in rows}
+    async with judge:
+        pointwise = PointwiseJudge(judge, secret=folder.name.encode())
+        await grade(responses, by_id, pointwise, out=folder / "grades.jsonl", on_progress=advance)
+
+
+def _responses(folder: Path, name: str) -> Path:
+    return folder / f"responses-{name}.jsonl"

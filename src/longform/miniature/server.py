@@ -1,0 +1,157 @@
+"""The miniature's models behind an OpenAI-compatible HTTP server on the loopback interface.
+
+The rest of longform reaches them the way it reaches any endpoint, so nothing outside this room knows that it is in the
+miniature. `serve_in_background` runs the server as a child process, which leaves the parent's interpreter free to train;
+the child watches its standard input and ends with the parent, also when the parent is killed.
+"""
+
+import asyncio
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from longform.miniature.fluency import grammar_model, tokenize
+from longform.miniature.judge import EXAMINER, JUDGE, JudgeStyle, answer
+from longform.miniature.world import parse_request
+from longform.miniature.writers import LEVELS, write_story
+from longform.records.errors import BadInputError
+
+LOOPBACK = "127.0.0.1"
+WRITERS = tuple(f"miniature-{level}" for level in LEVELS)
+MODELS = ("miniature-judge", "miniature-examiner", *WRITERS)
+_START_SECONDS = 30.0
+
+
+def create_app(
+    *, judge: JudgeStyle = JUDGE, examiner: JudgeStyle = EXAMINER, latency_seconds: float = 0.0
+) -> Starlette:
+    """The server as an application: `/v1/models` and `/v1/chat/completions` (not streamed, one choice).
+
+    A writer's text is a function of (request, the call's `seed`). `latency_seconds` is waited before every answer.
+    """
+    grammar_model()
+    judges = {"miniature-judge": judge, "miniature-examiner": examiner}
+
+    def reply(body: dict[str, Any]) -> str:
+        model, message = body["model"], _last_user_message(body)
+        if model in judges:
+            return answer(message, judges[model])
+        level = model.removeprefix("miniature-")
+        return write_story(parse_request(message), level=level, sample=body.get("seed") or 0)
+
+    async def complete(request: Request) -> JSONResponse:
+        try:
+            body = await request.json()
+            if body.get("model") not in MODELS:
+                return _error(404, f"the model {body.get('model')!r} does not exist; there are {', '.join(MODELS)}")
+            text = reply(body)
+        except (ValueError, TypeError, AttributeError, KeyError) as error:
+            return _error(400, str(error))
+        if latency_seconds:
+            await asyncio.sleep(latency_seconds)
+        return JSONResponse(_completion(body, text))
+
+    async def list_models(request: Request) -> JSONResponse:  # noqa: ARG001
+        data = [{"id": name, "object": "model", "created": 0, "owned_by": "longform"} for name in MODELS]
+        return JSONResponse({"object": "list", "data": data})
+
+    return Starlette(
+        routes=[
+            Route("/v1/chat/completions", complete, methods=["POST"]),
+            Route("/v1/models", list_models, methods=["GET"]),
+        ]
+    )
+
+
+def serve(*, port: int = 0, latency_seconds: float = 0.0, end_with_parent: bool = False) -> None:
+    """Serve until interrupted. Port 0 takes a free one; the address is printed to standard output.
+
+    Raises:
+        BadInputError: the port is taken.
+    """
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((LOOPBACK, port))
+    except OSError as error:
+        raise BadInputError(f"--port: {port} cannot be served: {error.strerror}") from error
+    app = create_app(latency_seconds=latency_seconds)
+    print(f"http://{LOOPBACK}:{listener.getsockname()[1]}/v1", flush=True)
+    if end_with_parent:
+        threading.Thread(target=_end_with_standard_input, daemon=True).start()
+    config = uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off", timeout_keep_alive=600)
+    uvicorn.Server(config).run(sockets=[listener])
+
+
+@contextmanager
+def serve_in_background(*, latency_seconds: float = 0.0) -> Iterator[str]:
+    """The server in a child process on a free port; yields its base URL, for `base_url` of models.yaml."""
+    command = [sys.executable, "-m", "longform.miniature.server", str(latency_seconds)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
+        try:
+            yield _announced_address(child)
+        finally:
+            child.kill()
+
+
+def _announced_address(child: subprocess.Popen[str]) -> str:
+    assert child.stdout is not None
+    address = child.stdout.readline().strip()
+    if not address:
+        raise RuntimeError(f"the miniature server did not start (exit code {child.wait()})")
+    host, port = address.removeprefix("http://").removesuffix("/v1").split(":")
+    deadline = time.monotonic() + _START_SECONDS
+    while True:
+        try:
+            socket.create_connection((host, int(port)), timeout=1).close()
+            return address
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
+
+
+def _end_with_standard_input() -> None:
+    """The pipe to a parent closes when the parent ends, in whatever way it ends."""
+    sys.stdin.buffer.read()
+    os._exit(0)
+
+
+def _last_user_message(body: dict[str, Any]) -> str:
+    texts = [message["content"] for message in body["messages"] if message["role"] == "user"]
+    if not texts or not isinstance(texts[-1], str):
+        raise ValueError("messages: there is no user message of text")
+    return texts[-1]
+
+
+def _completion(body: dict[str, Any], text: str) -> dict[str, Any]:
+    asked = sum(len(tokenize(str(message["content"]))) for message in body["messages"])
+    written = len(tokenize(text))
+    return {
+        "id": "chatcmpl-miniature",
+        "object": "chat.completion",
+        "created": int(time.time()),
+        "model": body["model"],
+        "choices": [{"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}],
+        "usage": {"prompt_tokens": asked, "completion_tokens": written, "total_tokens": asked + written},
+    }
+
+
+def _error(status: int, message: str) -> JSONResponse:
+    return JSONResponse({"error": {"message": message, "type": "invalid_request_error"}}, status_code=status)
+
+
+if __name__ == "__main__":
+    serve(latency_seconds=float(sys.argv[1]), end_with_parent=True)

@@ -1,0 +1,177 @@
+"""A reinforcement-learning run from its recipe: everything is checked, opened, and handed to the training loop."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from longform.curriculum.schedule import Curriculum
+from longform.endpoints.budget import Budget
+from longform.endpoints.client import Endpoint
+from longform.endpoints.models import ModelSpec, find_model, read_models
+from longform.judging.pairwise import PairwiseJudge
+from longform.judging.pointwise import PointwiseJudge
+from longform.recipe.loading import dump_recipe, load_recipe
+from longform.recipe.recipe import Recipe
+from longform.records.calls import CallTotals, SqliteCallLog
+from longform.records.errors import BadInputError
+from longform.records.files import read_rows
+from longform.records.interchange import is_writing_rl, read_writing_rl
+from longform.records.run_directory import RunDirectory
+from longform.records.schemas import Ladder, Prompt
+from longform.training.checkpoint import TrainingState, resume_from
+from longform.training.judge_thread import JudgeThread
+from longform.training.models import PolicyModels, load_models
+from longform.training.ppo import StepReport, train_ppo
+from longform.training.rollouts import RolloutSource
+from longform.training.validation import Validation
+from longform.writers.local import check_model_path
+
+FIRST_VALUE = 0.5
+"""What the critic predicts before it has seen anything: a tie."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingInputs:
+    """What a recipe names, read and checked."""
+
+    ladders: list[Ladder]
+    validation_prompts: list[Prompt]
+    judges: dict[str, ModelSpec]
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingResult:
+    """A finished run."""
+
+    path: Path
+    policy_path: Path
+    """The trained writer, in Hugging Face format."""
+    steps: int
+    seconds: float
+    calls: CallTotals
+
+
+def train(recipe: Recipe, *, resume: bool = False, on_step: Callable[[StepReport], None]) -> TrainingResult:
+    """Run a recipe to its end.
+
+    Raises:
+        BadInputError: something the recipe names cannot be used, or the run exists and `resume` is False.
+        StoppedError: the run stopped and can be resumed.
+    """
+    inputs = check_inputs(recipe)
+    with RunDirectory.open(recipe.run_path) as run, SqliteCallLog(run.database_path) as log:
+        _claim(run, recipe, resume=resume)
+        models = load_models(
+            recipe.policy,
+            device="cuda" if torch.cuda.is_available() else "cpu",
+            with_reference=recipe.optim.kl > 0,
+            initial_value=FIRST_VALUE,
+        )
+        seed, steps = recipe.run.seed, recipe.run.steps
+        curriculum = Curriculum.of(inputs.ladders, recipe.curriculum, policy=recipe.policy_name, seed=seed, steps=steps)
+        state = TrainingState.start(models, curriculum, recipe.optim)
+        resume_from(run, state)
+        with JudgeThread() as thread:
+            endpoints = _open_endpoints(inputs.judges, log, limit=recipe.run.budget)
+            source = _rollout_source(recipe, inputs.ladders, models, endpoints, thread, secret=run.database.secret())
+            validation = _validation(recipe, inputs, endpoints, thread, secret=run.database.secret())
+            train_ppo(recipe, run, state, source, validation, on_step=on_step)
+            for number, endpoint in enumerate(endpoints.values()):
+                thread.submit(number, endpoint.close())
+            thread.collect()
+        policy = run.checkpoint_path(steps) / "policy"
+        return TrainingResult(run.path, policy, steps, run.database.seconds(), log.totals())
+
+
+def check_inputs(recipe: Recipe) -> TrainingInputs:
+    """Read and check everything that a recipe names, without loading a model or paying for a call.
+
+    Raises:
+        BadInputError: a missing or bad file, an unknown model name, a key that is not set, no model at `policy`.
+    """
+    specs = read_models(recipe.models)
+    names = {reward.judge for reward in recipe.rewards}
+    if recipe.validation is not None:
+        names.add(recipe.validation.judge)
+    judges = {name: find_model(specs, name, path=recipe.models) for name in sorted(names)}
+    for name, spec in judges.items():
+        spec.read_key(name)
+    check_model_path(recipe.policy)
+    ladders = read_ladders(recipe.data.ladders)
+    if len(ladders) < recipe.data.per_step:
+        raise BadInputError(
+            f"{recipe.data.ladders}: holds {len(ladders)} ladders; data.per_step is {recipe.data.per_step}"
+        )
+    prompts = list(read_rows(recipe.validation.prompts, Prompt)) if recipe.validation else []
+    return TrainingInputs(ladders, prompts, judges)
+
+
+def read_ladders(path: Path) -> list[Ladder]:
+    """Ladders of a file that `longform select` wrote, or of the released Writing-RL code's Parquet.
+
+    Raises:
+        BadInputError: the file is neither, or has a bad row.
+    """
+    if path.suffix == ".parquet" and is_writing_rl(path):
+        return list(read_writing_rl(path))
+    return list(read_rows(path, Ladder))
+
+
+def _claim(run: RunDirectory, recipe: Recipe, *, resume: bool) -> None:
+    """Write the resolved recipe into a new run; hold it against that of a run to be resumed."""
+    if run.recipe_path.exists():
+        if not resume:
+            raise BadInputError(f"{run.path}: this run exists; go on with --resume, or choose another run.name")
+        _check_unchanged(run.recipe_path, recipe)
+    run.recipe_path.write_text(dump_recipe(recipe), encoding="utf-8")
+
+
+def _check_unchanged(path: Path, recipe: Recipe) -> None:
+    known = load_recipe(path, Recipe).model_dump(mode="json")
+    given = recipe.model_dump(mode="json")
+    for changeable in ("budget", "keep_checkpoints"):
+        known["run"].pop(changeable)
+        given["run"].pop(changeable)
+    changed = [key for key in given if given[key] != known[key]]
+    if changed:
+        raise BadInputError(
+            f"{path}: the run was started with another `{changed[0]}`; it cannot be resumed with this one"
+        )
+
+
+def _open_endpoints(judges: dict[str, ModelSpec], log: SqliteCallLog, *, limit: float | None) -> dict[str, Endpoint]:
+    totals = log.totals()
+    budget = Budget(limit, spent=totals.cost, unknown=totals.unknown_costs, resume="--resume and a larger run.budget")
+    return {name: Endpoint(name, spec, call_log=log, budget=budget) for name, spec in judges.items()}
+
+
+def _rollout_source(
+    recipe: Recipe,
+    ladders: list[Ladder],
+    models: PolicyModels,
+    endpoints: dict[str, Endpoint],
+    thread: JudgeThread,
+    *,
+    secret: bytes,
+) -> RolloutSource:
+    reward = recipe.rewards[0]
+    judge = PairwiseJudge(endpoints[reward.judge], position=reward.position, secret=secret)
+    return RolloutSource(ladders, models, judge, thread, settings=recipe.generation, seed=recipe.run.seed)
+
+
+def _validation(
+    recipe: Recipe, inputs: TrainingInputs, endpoints: dict[str, Endpoint], thread: JudgeThread, *, secret: bytes
+) -> Validation | None:
+    settings = recipe.validation
+    if settings is None:
+        return None
+    return Validation(
+        inputs.validation_prompts,
+        PointwiseJudge(endpoints[settings.judge], secret=secret),
+        thread,
+        every=settings.every,
+        settings=recipe.generation,
+        seed=recipe.run.seed,
+    )

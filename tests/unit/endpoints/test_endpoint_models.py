@@ -1,0 +1,90 @@
+"""models.yaml: what it may say, and how it is refused."""
+
+import pytest
+
+from longform.endpoints.models import ModelSpec, find_model, read_models
+from longform.records.errors import BadInputError
+
+WHOLE = """
+judge:
+  base_url: https://example.org/v1/
+  model: big-judge
+  key_env: JUDGE_KEY
+  prices: {prompt: 0.5, completion: 1.5}
+  rpm: 60
+  tpm: 100000
+  context: 32768
+  concurrency: 4
+  timeout_seconds: 30
+  retries: 2
+writer: {base_url: "http://localhost:8000/v1", model: w}
+"""
+
+
+def read(tmp_path, content):
+    path = tmp_path / "models.yaml"
+    path.write_text(content, encoding="utf-8")
+    return read_models(path)
+
+
+def test_a_file_of_models_is_read_with_its_defaults(tmp_path):
+    models = read(tmp_path, WHOLE)
+    assert list(models) == ["judge", "writer"]
+    assert models["judge"].base_url == "https://example.org/v1"
+    assert models["judge"].prices is not None
+    assert models["judge"].prices.cost(prompt_tokens=2_000_000, completion_tokens=1_000_000) == 2.5
+    assert (models["writer"].concurrency, models["writer"].retries, models["writer"].key_env) == (16, 4, None)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("a: {model: m}", "a.base_url: Field required"),
+        ("a: {base_url: 'localhost:8000', model: m}", "a.base_url"),
+        (
+            "a: {base_url: 'http://h/v1', model: m, timeout: 3}",
+            "a.timeout: unknown key; did you mean 'timeout_seconds'",
+        ),
+        ("a: {base_url: 'http://h/v1', model: m, prices: {promt: 1}}", "a.prices"),
+        ("a: {base_url: 'http://h/v1', model: m, retries: -1}", "a.retries"),
+        ("a: {base_url: 'http://h/v1', model: m, zzz: 1}", "known here: base_url"),
+        ("a: 3", "a."),
+        ("- a", "names no models"),
+        ("", "names no models"),
+        ("a: [", "is no YAML"),
+    ],
+)
+def test_a_wrong_file_is_one_line_naming_file_and_field(tmp_path, content, words):
+    with pytest.raises(BadInputError) as caught:
+        read(tmp_path, content)
+    message = str(caught.value)
+    assert message.startswith(str(tmp_path / "models.yaml"))
+    assert words in message
+    assert "\n" not in message
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(BadInputError, match=r"nowhere\.yaml: cannot be read"):
+        read_models(tmp_path / "nowhere.yaml")
+
+
+@pytest.mark.parametrize("field", ["key", "key_env"])
+def test_a_key_written_into_the_file_is_refused_and_not_shown(tmp_path, field):
+    with pytest.raises(BadInputError) as caught:
+        read(tmp_path, f"a: {{base_url: 'http://h/v1', model: m, {field}: sk-secret-0123}}")
+    assert "key_env" in str(caught.value)
+    assert "sk-secret" not in str(caught.value)
+
+
+def test_an_address_is_shown_without_what_is_secret_in_it():
+    spec = ModelSpec(base_url="https://user:password@example.org:81/v1?token=t", model="m")
+    assert spec.address == "https://example.org:81/v1"
+
+
+def test_an_unknown_name_gets_a_suggestion(tmp_path):
+    models = read(tmp_path, WHOLE)
+    assert find_model(models, "judge", path="models.yaml").model == "big-judge"
+    with pytest.raises(BadInputError, match="did you mean 'judge'"):
+        find_model(models, "jugde", path="models.yaml")
+    with pytest.raises(BadInputError, match="it names judge, writer"):
+        find_model(models, "xyz", path="models.yaml")

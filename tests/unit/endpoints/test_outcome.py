@@ -1,0 +1,44 @@
+"""What a try came to, read from bodies and headers."""
+
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from longform.endpoints.outcome import quote, read_answer, read_retry_after
+
+
+@pytest.mark.parametrize(
+    ("stated", "seconds"), [("7", 7.0), ("0.5", 0.5), ("-3", 0.0), ("", None), ("soon", None), ("nan-ish", None)]
+)
+def test_retry_after_is_read_as_seconds(stated, seconds):
+    assert read_retry_after({"retry-after": stated}) == seconds
+
+
+def test_retry_after_is_read_as_a_date():
+    when = format_datetime(datetime.now(UTC) + timedelta(seconds=30), usegmt=True)
+    seconds = read_retry_after({"retry-after": when})
+    assert seconds is not None
+    assert 25 < seconds <= 30
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(),
+        lambda s: (
+            st.lists(s) | st.dictionaries(st.sampled_from(["choices", "message", "content", "usage", "error"]), s)
+        ),
+    )
+)
+def test_any_json_is_an_outcome_and_never_an_exception(content):
+    import json
+
+    assert read_answer(json.dumps(content)).cause in ("bad_response", "empty", None)
+
+
+def test_a_quote_is_one_short_line_without_the_key():
+    said = quote("no\nsuch  key sk-1 " + "x" * 500, key="sk-1")
+    assert said.startswith("no such key *** x")
+    assert len(said) == 200

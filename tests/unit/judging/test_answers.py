@@ -1,0 +1,95 @@
+"""Reading a judge's answer: the last well-formed verdict or scores, or nothing."""
+
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from longform.judging.answers import parse_scores, parse_verdict
+
+NAMES = ["depth", "style"]
+GOOD = '{"scores": {"depth": 7, "style": 4.5}}'
+
+
+@pytest.mark.parametrize(
+    ("answer", "letter"),
+    [
+        ("[[A]]", "A"),
+        ("TEXT B is richer.\n\n[[B]]", "B"),
+        ("I could say [[A]] or [[B]], but they are equal: [[C]]", "C"),
+        ("Formats: [[A]], [[B]], [[C]]. My verdict: [[A]].", "A"),
+        ("<think>[[A]]</think>\n[[B]]", "B"),
+        ("A is better", None),
+        ("[A]", None),
+        ("[[D]]", None),
+        ("[[a]]", None),
+        ("[[ A ]]", None),
+        ("[ [A] ]", None),
+        ("[[A/B]]", None),
+        ("［［A］］", None),
+        ("", None),
+    ],
+)
+def test_the_last_well_formed_verdict_counts(answer, letter):
+    assert parse_verdict(answer) == letter
+
+
+@given(st.text(), st.sampled_from("ABC"))
+def test_whatever_is_said_before_it_the_last_verdict_counts(before, letter):
+    assert parse_verdict(f"{before}[[{letter}]]") == letter
+
+
+@pytest.mark.parametrize(
+    ("answer", "scores"),
+    [
+        (GOOD, {"depth": 7.0, "style": 4.5}),
+        (f"Strong.\n```json\n{GOOD}\n```", {"depth": 7.0, "style": 4.5}),
+        ('{ "scores" :\n{"style": 1, "depth": 10} }', {"depth": 10.0, "style": 1.0}),
+        (f'{{"scores": {{"depth": 1, "style": 1}}}} no: {GOOD}', {"depth": 7.0, "style": 4.5}),
+        (f'{GOOD} in the shape {{"scores": {{"depth": N, "style": N}}}}', {"depth": 7.0, "style": 4.5}),
+        (f'{GOOD} {{"scores": {{"depth": 3}}}}', {"depth": 7.0, "style": 4.5}),
+        ('{"scores": {"depth": 7}}', None),
+        ('{"scores": {"depth": 7, "style": 4, "wit": 3}}', None),
+        ('{"scores": {"depth": 0, "style": 4}}', None),
+        ('{"scores": {"depth": 11, "style": 4}}', None),
+        ('{"scores": {"depth": "7", "style": 4}}', None),
+        ('{"scores": {"depth": true, "style": 4}}', None),
+        ('{"scores": {"depth": NaN, "style": 4}}', None),
+        ('{"scores": {"depth": 1e999, "style": 4}}', None),
+        ('{"scores": {"depth": 7, "depth": 8, "style": 4}}', {"depth": 8.0, "style": 4.0}),
+        ('{"scores": {"depth": {"a": 7}, "style": 4}}', None),
+        ('{"scores": {"depth": 7, "style": 4}, "reason": "x"}', None),
+        ("{'scores': {'depth': 7, 'style': 4}}", None),
+        ('{"depth": 7, "style": 4}', None),
+        ("", None),
+    ],
+)
+def test_the_last_well_formed_scores_count(answer, scores):
+    assert parse_scores(answer, NAMES) == scores
+
+
+def test_scores_come_in_the_order_that_was_asked_for():
+    scores = parse_scores('{"scores": {"style": 1, "depth": 2}}', NAMES)
+    assert scores is not None
+    assert list(scores) == NAMES
+
+
+@given(st.lists(st.sampled_from(['{"scores"', ":", "{", "}", '"depth"', '"style"', "7", ",", " ", "[[", "A", "]]"])))
+def test_any_text_can_be_read(pieces):
+    text = "".join(pieces)
+    assert parse_verdict(text) in ("A", "B", "C", None)
+    assert parse_scores(text, NAMES) in (None, {"depth": 7.0, "style": 7.0})
+
+
+@pytest.mark.parametrize(
+    "seed",
+    ["[[", "[[A", "[[A]]", "{", '{"scores":', '{"scores":{', '{"scores": {"depth": 1}}', '{"scores":{"', "{ ", '{"scores" ',
+     '{"scores":{"depth":' + "9" * 5000 + "}}", "\\", '"'],
+)  # fmt: skip
+def test_hostile_answers_are_read_in_linear_time(seed):
+    text = seed * max(1, 100_000 // len(seed))
+    started = time.perf_counter()
+    parse_verdict(text)
+    parse_scores(text, NAMES)
+    assert time.perf_counter() - started < 0.5

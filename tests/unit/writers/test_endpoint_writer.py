@@ -1,0 +1,45 @@
+"""Writing over an endpoint."""
+
+import asyncio
+
+import pytest
+
+from longform.endpoints.client import Endpoint
+from longform.endpoints.errors import EndpointError
+from longform.endpoints.models import ModelSpec
+from longform.records.calls import MemoryCallLog
+from longform.records.schemas import Prompt, Response
+from longform.writers.endpoint import EndpointWriter
+
+PROMPT = Prompt.model_validate(
+    {"id": "p1", "prompt": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Write."}]}
+)
+
+
+def write(server, *, samples=1):
+    async def work():
+        spec = ModelSpec(base_url=server.url, model="scribe-7b", retries=0)
+        async with Endpoint("scribe", spec, call_log=MemoryCallLog()) as endpoint:
+            writer = EndpointWriter(endpoint, max_tokens=500, temperature=0.8, top_p=0.9)
+            return [await writer.write(PROMPT, sample=sample) for sample in range(samples)]
+
+    return asyncio.run(work())
+
+
+def test_a_response_carries_the_name_of_its_endpoint(serve, reply):
+    server = serve(lambda request, number: reply("Once.", finish_reason="length"))
+    assert write(server) == [Response(prompt_id="p1", model="scribe", sample=0, text="Once.", finish_reason="length")]
+    assert server.requests == [
+        {"model": "scribe-7b", "messages": PROMPT.messages, "temperature": 0.8, "max_tokens": 500, "top_p": 0.9}
+    ]
+
+
+def test_samples_are_written_one_by_one(serve):
+    responses = write(serve(lambda request, number: f"text {number}"), samples=3)
+    assert [(response.sample, response.text) for response in responses] == [(0, "text 1"), (1, "text 2"), (2, "text 3")]
+
+
+def test_a_writer_that_fails_says_why(serve, reply):
+    with pytest.raises(EndpointError) as caught:
+        write(serve(lambda request, number: reply(status=500)))
+    assert caught.value.cause == "server_error"
