@@ -53,7 +53,7 @@ async def compare_writers(
     judges: dict[Order, PairwiseJudge] = {"ab": examiner("first"), "ba": examiner("second")}
     played: dict[tuple[int, Order], Game] = {}
     result = HeadToHead()
-    pairings = [(i, order) for i in range(len(prompts)) for order in judges]
+    pairings: list[tuple[int, Order]] = [(i, order) for i in range(len(prompts)) for order in judges]
 
     async def play(pairing: tuple[int, Order]) -> None:
         i, order = pairing

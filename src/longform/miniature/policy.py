@@ -17,6 +17,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from longform.miniature.grammar import EVENTS, FILLERS, fill
 from longform.miniature.world import POOLS, StoryRequest, draw_request
 from longform.miniature.writers import write_story
+from longform.training.sft import SftSettings
 
 PAD, USER, ASSISTANT, END = "<|pad|>", "<|user|>", "<|assistant|>", "<|end|>"
 CHAT_TEMPLATE = (
@@ -29,12 +30,17 @@ CHAT_TEMPLATE = (
 LESSON_LEVELS = {"novice": 0.25, "apprentice": 0.40, "journeyman": 0.35}
 """What the policy learns from: shares of the writers' levels. The master is not among them."""
 
+SFT_SETTINGS = SftSettings(
+    steps=450, batch_size=16, max_tokens=256, optimizer="muon", lr=5e-3, muon_lr=0.02, warmup_steps=10, decay=0.4
+)
+"""How long and how fast it learns: about 45 s on two cores."""
+
 
 def build_tokenizer() -> PreTrainedTokenizerFast:
     """A byte-level BPE in which every word of the world is one token, with a chat template and a closing token."""
     tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)  # pyright: ignore[reportAttributeAccessIssue]
-    tokenizer.decoder = decoders.ByteLevel()  # pyright: ignore[reportAttributeAccessIssue]
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=4096,  # more than there is to merge: merging ends when every word is one token
         special_tokens=[PAD, USER, ASSISTANT, END],
@@ -66,9 +72,9 @@ def build_model(tokenizer: PreTrainedTokenizerFast, *, seed: int) -> LlamaForCau
         max_position_embeddings=512,
         initializer_range=0.07,
         bos_token_id=None,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-        tie_word_embeddings=False,
+        eos_token_id=tokenizer.convert_tokens_to_ids(END),
+        pad_token_id=tokenizer.convert_tokens_to_ids(PAD),
+        tie_word_embeddings=True,
     )
     return LlamaForCausalLM(config)
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+Numbers = Sequence[int] | Sequence[float] | np.ndarray
 ELO_PER_LOGIT = 400 / np.log(10)
 PRIOR = 1e-3
 _TOLERANCE = 1e-9
@@ -15,8 +16,15 @@ _MOST_STEPS = 100
 _LONGEST_STEP = 2.0
 
 
-def win_matrix(a: Sequence[int], b: Sequence[int], scores: Sequence[float], *, models: int) -> np.ndarray:
-    """[models, models] wins of the row over the column, from games with `scores` for `a`: 1, 0.5 (tie) or 0."""
+def win_matrix(a: Numbers, b: Numbers, scores: Numbers, *, models: int) -> np.ndarray:
+    """[models, models] wins of the row over the column.
+
+    Args:
+        a: [games] index of one model.
+        b: [games] index of the other.
+        scores: [games] what `a` got: 1, 0.5 (tie) or 0.
+        models: how many there are.
+    """
     wins = np.zeros((models, models))
     np.add.at(wins, (np.asarray(a), np.asarray(b)), np.asarray(scores, dtype=np.float64))
     np.add.at(wins, (np.asarray(b), np.asarray(a)), 1 - np.asarray(scores, dtype=np.float64))

@@ -8,9 +8,10 @@ import re
 
 _BLANK_LINE = re.compile(r"\n[^\S\n]*+\n\s*+")
 _CLOSERS = "\"'”’)\\]）】」』》"
-# Chinese marks end a sentence at once; Western ones only before white space and anything but a small letter, so that
-# "3.14", "e.g. this" and '"Stop!" he said' hold together.
-_SENTENCE_END = re.compile(rf"[。！？][。！？…{_CLOSERS}]*+|[.!?…][.!?…{_CLOSERS}]*+(?=\s++[^a-z])")
+# A run of marks is matched whole and judged by what follows it, since a lookahead inside would rescan long runs.
+_MARKS = re.compile(rf"[.!?…。！？][.!?…。！？{_CLOSERS}]*+")
+_CHINESE_END = re.compile("[。！？]")
+_NEW_START = re.compile(r"\s++[^a-z]")
 _ABBREVIATION = re.compile(
     r"\b(?:Mr|Mrs|Ms|Dr|Prof|St|Mt|Gen|Col|Lt|Capt|Sgt|Rev|Hon|Gov|vs|cf|e\.g|i\.e|No|Vol|[A-HJ-Z])\Z"
 )
@@ -32,11 +33,22 @@ def sentences(text: str) -> list[str]:
 def _split(paragraph: str) -> list[str]:
     found = []
     start = 0
-    for mark in _SENTENCE_END.finditer(paragraph):
-        before = paragraph[max(start, mark.start() - _LONGEST_ABBREVIATION) : mark.start()]
-        if mark[0] == "." and _ABBREVIATION.search(before):
-            continue
-        found.append(paragraph[start : mark.end()].strip())
-        start = mark.end()
+    for marks in _MARKS.finditer(paragraph):
+        if _ends_sentence(paragraph, start, marks):
+            found.append(paragraph[start : marks.end()].strip())
+            start = marks.end()
     found.append(paragraph[start:].strip())
     return [sentence for sentence in found if sentence]
+
+
+def _ends_sentence(paragraph: str, start: int, marks: re.Match[str]) -> bool:
+    """Chinese marks end a sentence at once; Western ones only before white space and anything but a small letter.
+
+    So "3.14", "e.g. this" and '"Stop!" he said' hold together.
+    """
+    if _CHINESE_END.search(marks[0]):
+        return True
+    if not _NEW_START.match(paragraph, marks.end()):
+        return False
+    before = paragraph[max(start, marks.start() - _LONGEST_ABBREVIATION) : marks.start()]
+    return marks[0] != "." or not _ABBREVIATION.search(before)

@@ -7,7 +7,7 @@ Shapes: B rollouts, S tokens of prompt and response, T tokens of the response, D
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -64,16 +64,12 @@ def load_models(path: str, *, device: str, with_reference: bool, initial_value: 
         BadInputError: `path` is no model.
     """
     tokenizer, policy = load_model(path, device=device)
-    critic: Any = AutoModelForTokenClassification.from_pretrained(path, num_labels=1, dtype=policy.dtype)
+    critic = cast(Any, AutoModelForTokenClassification.from_pretrained(path, num_labels=1, dtype=policy.dtype))
     with torch.no_grad():
         critic.score.weight.zero_()
         critic.score.bias.fill_(initial_value)
-    reference = None
-    if with_reference:
-        reference = (
-            AutoModelForCausalLM.from_pretrained(path, dtype=policy.dtype).to(device).eval().requires_grad_(False)
-        )
-    return PolicyModels(policy, critic.eval().to(device), reference, tokenizer)
+    reference = load_model(path, device=device)[1].requires_grad_(False) if with_reference else None
+    return PolicyModels(policy, critic.to(device).eval(), reference, tokenizer)
 
 
 def save_models(models: PolicyModels, folder: Path) -> None:

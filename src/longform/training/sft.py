@@ -10,12 +10,17 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+import torch
 from datasets import Dataset
 from pydantic import BaseModel, ConfigDict, Field
-from transformers import PreTrainedModel
-from trl import SFTTrainer
+from torch import nn
+from transformers import PreTrainedModel, PrinterCallback, TrainerCallback
+from trl.trainer.sft_config import SFTConfig
+from trl.trainer.sft_trainer import SFTTrainer
 
 from longform.records.errors import BadInputError
+
+_BETAS = (0.9, 0.95)
 
 
 class SftSettings(BaseModel):
@@ -86,9 +91,94 @@ def train_sft(
             optimizers=_optimizer_and_schedule(model, settings),
             callbacks=[watch],
         )
-        trainer.remove_callback(_printing_callback())
+        trainer.remove_callback(PrinterCallback)
         trainer.train()
     model.eval()
     model.save_pretrained(out)
     tokenizer.save_pretrained(out)
     return SftReport(settings.steps, watch.final_loss)
+
+
+class MuonWithAdamW(torch.optim.Optimizer):
+    """Muon on the matrices inside a model and AdamW on its embeddings, head, norms and biases, behind one interface."""
+
+    def __init__(self, model: nn.Module, settings: SftSettings) -> None:
+        ends = {id(parameter) for module in _end_modules(model) for parameter in module.parameters()}
+        inner = [p for p in model.parameters() if p.requires_grad and p.ndim == 2 and id(p) not in ends]
+        chosen = {id(parameter) for parameter in inner}
+        others = [p for p in model.parameters() if p.requires_grad and id(p) not in chosen]
+        self.parts: list[torch.optim.Optimizer] = [
+            torch.optim.Muon(inner, lr=settings.muon_lr, weight_decay=settings.weight_decay),
+            torch.optim.AdamW(others, lr=settings.lr, betas=_BETAS, weight_decay=settings.weight_decay),
+        ]
+        super().__init__([*inner, *others], {})
+        self.param_groups = [group for part in self.parts for group in part.param_groups]
+
+    def step(self, closure: Any = None) -> None:
+        """One step of both."""
+        assert closure is None
+        for part in self.parts:
+            part.step()
+
+
+class _Watch(TrainerCallback):
+    """Passes on the trainer's log."""
+
+    def __init__(self, steps: int, on_progress: Callable[[int, int, float], None]) -> None:
+        self._steps, self._on_progress = steps, on_progress
+        self._losses: list[float] = []
+
+    @property
+    def final_loss(self) -> float:
+        last = self._losses[-max(1, len(self._losses) // 10) :]
+        return sum(last) / len(last) if last else float("nan")
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:  # noqa: ARG002
+        if logs and "loss" in logs:
+            self._losses.append(float(logs["loss"]))
+            self._on_progress(state.global_step, self._steps, self._losses[-1])
+
+
+def _optimizer_and_schedule(model: PreTrainedModel, settings: SftSettings) -> tuple[Any, Any]:
+    if settings.optimizer == "muon":
+        optimizer: torch.optim.Optimizer = MuonWithAdamW(model, settings)
+    else:
+        parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        optimizer = torch.optim.AdamW(parameters, settings.lr, betas=_BETAS, weight_decay=settings.weight_decay)
+    return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, lambda done: _rate(done + 1, settings))
+
+
+def _rate(step: int, settings: SftSettings) -> float:
+    """Share of the peak learning rate in `step` (1-based): up over the warm-up, flat, down to 0 over the last part."""
+    up = step / settings.warmup_steps if step < settings.warmup_steps else 1.0
+    left = settings.steps + 1 - step
+    decaying = settings.decay * settings.steps
+    return min(up, left / decaying) if left < decaying else up
+
+
+def _end_modules(model: nn.Module) -> list[nn.Module]:
+    ends = [model.get_input_embeddings(), model.get_output_embeddings()]
+    return [module for module in ends if module is not None]
+
+
+def _trl_config(settings: SftSettings, scratch: Path) -> SFTConfig:
+    on_gpu = torch.cuda.is_available()
+    return SFTConfig(
+        output_dir=str(scratch),
+        max_steps=settings.steps,
+        per_device_train_batch_size=settings.batch_size,
+        max_length=settings.max_tokens,
+        max_grad_norm=settings.max_grad_norm,
+        completion_only_loss=True,
+        use_cpu=not on_gpu,
+        bf16=on_gpu,
+        gradient_checkpointing=on_gpu,
+        dataloader_pin_memory=on_gpu,
+        seed=settings.seed,
+        data_seed=settings.seed,
+        save_strategy="no",
+        report_to="none",
+        disable_tqdm=True,
+        logging_steps=max(1, min(10, settings.steps // 10)),
+        log_level="error",
+    )

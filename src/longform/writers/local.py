@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
@@ -69,10 +69,10 @@ def load_model(path: str, *, device: str, dtype: torch.dtype = torch.float32) ->
     check_model_path(path)
     try:
         tokenizer = AutoTokenizer.from_pretrained(path)
-        model: torch.nn.Module = AutoModelForCausalLM.from_pretrained(path, dtype=dtype)
+        model: Any = AutoModelForCausalLM.from_pretrained(path, dtype=dtype)
     except (OSError, ValueError) as error:
         raise BadInputError(f"{path}: cannot be loaded as a model: {str(error).splitlines()[0]}") from error
-    return tokenizer, cast(PreTrainedModel, model.to(device).eval())
+    return tokenizer, model.to(device).eval()
 
 
 def check_model_path(path: str) -> None:

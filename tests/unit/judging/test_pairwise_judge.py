@@ -8,7 +8,7 @@ from longform.endpoints.budget import Budget
 from longform.endpoints.client import Endpoint
 from longform.endpoints.models import ModelSpec
 from longform.judging.fences import fence_tag, read_fences
-from longform.judging.pairwise import PairwiseJudge
+from longform.judging.pairwise import PairwiseJudge, Position
 from longform.records.calls import MemoryCallLog
 from longform.records.errors import BadInputError, StoppedError
 from longform.records.schemas import Prompt
@@ -21,12 +21,14 @@ BAD = "The bad story."
 def prefers_good(request, number):
     """A judge that names the text that says it is good."""
     texts = read_fences(request["messages"][0]["content"])
-    if texts["TEXT A"] == texts["TEXT B"]:
+    if GOOD not in (texts["TEXT A"], texts["TEXT B"]):
         return "Equal. [[C]]"
     return "I like it. [[A]]" if texts["TEXT A"] == GOOD else "I like it. [[B]]"
 
 
-def judge(server, response, reference, *, position="second", spec=None, budget=None, step=1, log=None, **settings):
+def judge(
+    server, response, reference, *, position: Position = "second", spec=None, budget=None, step=1, log=None, **settings
+):
     async def work():
         made = ModelSpec(base_url=server.url, model="judge", **{"retries": 0, **(spec or {})})
         async with Endpoint(
@@ -40,7 +42,7 @@ def judge(server, response, reference, *, position="second", spec=None, budget=N
 
 @pytest.mark.parametrize("position", ["first", "second", "both"])
 @pytest.mark.parametrize(
-    ("response", "reference", "outcome"), [(GOOD, BAD, "win"), (BAD, GOOD, "loss"), (GOOD, GOOD, "tie")]
+    ("response", "reference", "outcome"), [(GOOD, BAD, "win"), (BAD, GOOD, "loss"), (BAD, "Another bad story.", "tie")]
 )
 def test_the_better_text_wins_in_every_position(serve, position, response, reference, outcome):
     server = serve(prefers_good)

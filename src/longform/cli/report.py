@@ -1,0 +1,19 @@
+"""`longform report RUN`."""
+
+from pathlib import Path
+
+from longform.cli.output import print_result
+
+
+def report(run: Path) -> None:
+    """Write a run's HTML report into its folder; also while the run is going on.
+
+    Args:
+        run: A run directory.
+    """
+    from longform.records.run_directory import RunDirectory
+    from longform.report.page import write_report
+
+    with RunDirectory.read(run) as opened:
+        path = write_report(opened)
+    print_result({"report": str(path)}, as_json=False)

@@ -1,0 +1,66 @@
+import pytest
+
+from longform.recipe.loading import dump_recipe, load_recipe
+from longform.recipe.recipe import Recipe
+from longform.records.errors import BadInputError
+
+GOOD = """
+policy: some/model
+data: {ladders: l.jsonl, per_step: 16}
+rewards: [{kind: pairwise, judge: qwen}]
+validation: {prompts: v.jsonl, judge: other}
+run: {name: a, steps: 10}
+"""
+
+
+def _load(tmp_path, text, *overrides):
+    path = tmp_path / "recipe.yaml"
+    path.write_text(text)
+    return load_recipe(path, Recipe, overrides)
+
+
+def _error(tmp_path, text, *overrides):
+    with pytest.raises(BadInputError) as caught:
+        _load(tmp_path, text, *overrides)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_a_dumped_recipe_loads_as_the_same_recipe(tmp_path):
+    recipe = _load(tmp_path, GOOD, "optim.lr=1e-5", "curriculum.wins=2")
+    assert _load(tmp_path, dump_recipe(recipe)) == recipe
+
+
+def test_overrides_reach_lists_and_sections_that_are_not_there(tmp_path):
+    recipe = _load(tmp_path, GOOD, "rewards.0.position=first", "optim.lr=2e-6", "optim.dual_clip=null", "run.steps=3")
+    assert recipe.rewards[0].position == "first"
+    assert (recipe.optim.lr, recipe.optim.dual_clip, recipe.run.steps) == (2e-6, None, 3)
+
+
+@pytest.mark.parametrize(
+    ("text", "overrides", "message"),
+    [
+        (GOOD + "optm: {lr: 1}\n", [], "optm: unknown key; did you mean 'optim'?"),
+        (GOOD + "optim: {learning: 1}\n", [], "optim.learning: unknown key; known here: lr, critic_lr"),
+        (GOOD, ["curriculum.wns=2"], "curriculum.wns: unknown key; did you mean 'wins'?"),
+        (GOOD, ["rewards.0.jugde=x"], "rewards.0.jugde: unknown key; did you mean 'judge'?"),
+        (GOOD, ["run.steps=ten"], "run.steps: Input should be a valid integer"),
+        (GOOD, ["method=grpp"], "method: Input should be 'ppo'"),
+        (GOOD, ["optim.mini_batch=17"], "optim.mini_batch: 17 is more than data.per_step: 16"),
+        (GOOD, ["validation.judge=qwen"], "validation.judge: 'qwen' also gives the reward"),
+        (GOOD, ["curriculum.reference=best"], "`reference` goes with mode `fixed`"),
+        (GOOD, ["steps"], "--set steps: needs KEY=VALUE"),
+        (GOOD, ["policy.x.y=1"], "--set policy.x.y=1: there is no such place"),
+        (GOOD, ["rewards.7.judge=x"], "--set rewards.7.judge=x: there is no such place"),
+        (GOOD, ["run.name=../escape"], "run.name: String should match pattern"),
+        ("policy: [", [], "is no YAML"),
+        ("", [], "is no recipe"),
+        ("policy: x\n", [], "data: Field required"),
+    ],
+)
+def test_a_bad_recipe_is_one_line_that_names_the_field(tmp_path, text, overrides, message):
+    assert message in _error(tmp_path, text, *overrides)
+
+
+def test_the_reward_judge_may_validate_only_when_asked_to(tmp_path):
+    assert _load(tmp_path, GOOD, "validation.judge=qwen", "validation.same_judge=true").validation

@@ -1,0 +1,63 @@
+"""The LongWriter counter with its traps, and the token estimate."""
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from longform.text.words import count_han, count_words, estimate_tokens
+
+MIXED = st.text(st.sampled_from("ab Z9_é'-\n文字，。") | st.characters(), max_size=80)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", 0),
+        ("The quick brown fox.", 4),
+        ("我爱写作。", 4),
+        ("我爱 Python 写作", 5),
+        ("don't", 2),
+        ("well-known", 2),
+        ("In 2024 it cost 3.50", 3),
+        ("用Python写", 2),
+        ("x1 2nd a_b", 0),
+        ("café naïve", 0),
+        ("《红楼梦》，1791", 3),
+        ("ひらがな 한글 русский", 0),
+        ("\u3400\u4dff\ua000", 0),
+        ("\u4e00\u9fff", 2),
+    ],
+)
+def test_words_are_counted_as_longwriter_counts_them(text, words):
+    assert count_words(text) == words
+
+
+@given(MIXED)
+def test_the_count_is_that_of_the_published_expressions(text):
+    assert count_words(text) == len(re.findall(r"[\u4e00-\u9fff]", text)) + len(re.findall(r"\b[a-zA-Z]+\b", text))
+
+
+@given(MIXED)
+def test_han_characters_are_counted_one_by_one(text):
+    assert count_han(text) == sum("\u4e00" <= character <= "\u9fff" for character in text)
+
+
+@pytest.mark.parametrize(
+    ("text", "least", "most"),
+    [
+        ("The old keeper climbed the stairs of the lighthouse, as he did each night. " * 100, 1500, 2600),
+        ("老人每天晚上都爬上灯塔的楼梯。" * 100, 1400, 1600),
+        ("1234567890 " * 100, 1000, 1200),
+        ("x" * 4000, 1000, 1000),
+        ("", 0, 0),
+    ],
+)
+def test_the_token_estimate_is_rather_high_than_low(text, least, most):
+    assert least <= estimate_tokens(text) <= most
+
+
+@given(MIXED, MIXED)
+def test_a_longer_text_is_never_estimated_shorter_by_more_than_the_seam(one, other):
+    assert estimate_tokens(one + " x " + other) >= max(estimate_tokens(one), estimate_tokens(other)) - 1

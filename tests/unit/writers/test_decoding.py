@@ -1,0 +1,119 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from longform.writers.decoding import choose_tokens, decode, uniform_draws
+from longform.writers.settings import GenerationSettings
+
+VOCABULARY = 23
+STOP = 3
+
+
+@pytest.fixture(scope="module")
+def model():
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=VOCABULARY,
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        initializer_range=0.5,
+        max_position_embeddings=64,
+    )
+    return LlamaForCausalLM(config).eval()
+
+
+PROMPTS = [[5, 6], [7], [8, 9, 10, 11], [12, 5], [6, 6, 6], [9], [10, 4], [11]] * 3
+
+
+def _decode(model, prompts, **given_settings):
+    generation = GenerationSettings(**{"max_tokens": 24, **given_settings})
+    draws = uniform_draws(seed=4, step=1, rows=range(len(prompts)), count=generation.max_tokens)
+    return decode(model, prompts, draws=draws, stop_tokens=[STOP], settings=generation)
+
+
+def _plain(model, prompt, draws, max_tokens):
+    """One row at a time, without cache, padding or batching."""
+    ids, log_probs = list(prompt), []
+    for t in range(max_tokens):
+        log_p = torch.log_softmax(model(torch.tensor([ids])).logits[0, -1], dim=-1)
+        token = int((log_p.double().exp().cumsum(0) <= draws[t]).sum().clamp(max=VOCABULARY - 1))
+        ids.append(token)
+        log_probs.append(float(log_p[token]))
+        if token == STOP:
+            break
+    return ids[len(prompt) :], log_probs
+
+
+@torch.no_grad()
+def test_batched_decoding_equals_one_row_at_a_time_without_cache(model):
+    written = _decode(model, PROMPTS)
+    assert {it.finish_reason for it in written} == {"stop", "length"}, "both endings must occur for this test to say much"
+    draws = uniform_draws(seed=4, step=1, rows=range(len(PROMPTS)), count=24)
+    for prompt, row, response in zip(PROMPTS, draws, written, strict=True):
+        tokens, log_probs = _plain(model, prompt, row, 24)
+        assert response.tokens.tolist() == tokens
+        np.testing.assert_allclose(response.log_probs, log_probs, atol=1e-4)
+        assert response.finish_reason == ("stop" if tokens[-1] == STOP else "length")
+
+
+def test_finished_rows_are_handed_over_while_others_are_being_written(model):
+    order = []
+    draws = uniform_draws(seed=4, step=1, rows=range(len(PROMPTS)), count=24)
+    written = decode(
+        model,
+        PROMPTS,
+        draws=draws,
+        stop_tokens=[STOP],
+        settings=GenerationSettings(max_tokens=24),
+        on_finished=lambda row, it: order.append((row, len(it.tokens))),
+    )
+    assert sorted(row for row, _ in order) == list(range(len(PROMPTS)))
+    lengths = [length for _, length in order]
+    assert lengths == sorted(lengths)
+    assert [len(it.tokens) for it in written] == [length for _, length in sorted(order)]
+
+
+def test_the_same_draws_write_the_same_text_and_others_do_not(model):
+    first, second = _decode(model, PROMPTS), _decode(model, PROMPTS)
+    assert all(torch.equal(a.tokens, b.tokens) for a, b in zip(first, second, strict=True))
+    draws = uniform_draws(seed=4, step=2, rows=range(len(PROMPTS)), count=24)
+    other = decode(model, PROMPTS, draws=draws, stop_tokens=[STOP], settings=GenerationSettings(max_tokens=24))
+    assert any(not torch.equal(a.tokens, b.tokens) for a, b in zip(first, other, strict=True))
+
+
+def test_a_row_has_its_own_stream_whatever_the_batch():
+    whole = uniform_draws(seed=1, step=2, rows=range(5), count=7)
+    np.testing.assert_array_equal(uniform_draws(seed=1, step=2, rows=[3], count=7), whole[3:4])
+    assert len(np.unique(whole)) == whole.size
+
+
+def test_temperature_zero_takes_the_likeliest_token():
+    logits = torch.tensor([[0.0, 3.0, 1.0]])
+    chosen, _ = choose_tokens(logits, torch.tensor([0.99]), GenerationSettings(temperature=0))
+    assert chosen.item() == 1
+
+
+def test_top_p_never_draws_from_the_tail():
+    logits = torch.log(torch.tensor([[0.5, 0.3, 0.15, 0.05]])).expand(1000, -1)
+    chosen, _ = choose_tokens(logits, torch.arange(1000) / 1000, GenerationSettings(top_p=0.7))
+    counts = np.bincount(chosen, minlength=4)
+    np.testing.assert_allclose(counts, [625, 375, 0, 0], atol=2)
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 1000), temperature=st.floats(0.3, 2))
+def test_tokens_are_drawn_with_their_probabilities(seed, temperature):
+    torch.manual_seed(seed)
+    logits = torch.randn(1, 6)
+    chosen, log_probs = choose_tokens(
+        logits.expand(2000, -1), (torch.arange(2000) + 0.5) / 2000, GenerationSettings(temperature=temperature)
+    )
+    expected = torch.softmax(logits[0] / temperature, dim=-1)
+    np.testing.assert_allclose(np.bincount(chosen, minlength=6) / 2000, expected, atol=1e-3)
+    torch.testing.assert_close(log_probs, expected.log()[chosen])
