@@ -62,6 +62,7 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
 def build_model(tokenizer: PreTrainedTokenizerFast, *, seed: int) -> LlamaForCausalLM:
     """The untrained policy, a function of the seed."""
     torch.manual_seed(seed)
+    special = tokenizer.get_added_vocab()
     config = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=160,
@@ -72,8 +73,8 @@ def build_model(tokenizer: PreTrainedTokenizerFast, *, seed: int) -> LlamaForCau
         max_position_embeddings=512,
         initializer_range=0.07,
         bos_token_id=None,
-        eos_token_id=tokenizer.convert_tokens_to_ids(END),
-        pad_token_id=tokenizer.convert_tokens_to_ids(PAD),
+        eos_token_id=special[END],
+        pad_token_id=special[PAD],
         tie_word_embeddings=True,
     )
     return LlamaForCausalLM(config)

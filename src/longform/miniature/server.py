@@ -86,6 +86,7 @@ def serve(*, port: int = 0, latency_seconds: float = 0.0, end_with_parent: bool 
     try:
         listener.bind((LOOPBACK, port))
     except OSError as error:
+        listener.close()
         raise BadInputError(f"--port: {port} cannot be served: {error.strerror}") from error
     app = create_app(latency_seconds=latency_seconds)
     print(f"http://{LOOPBACK}:{listener.getsockname()[1]}/v1", flush=True)

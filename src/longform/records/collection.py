@@ -20,8 +20,8 @@ class Collection(Generic[RowT]):
 
     def __init__(self, out: str | Path, schema: type[RowT]) -> None:
         self.out = Path(out)
-        self._partial = AppendedRows(self.out.with_name(self.out.name + ".partial"), schema)
         before = list(read_rows(self.out, schema)) if self.out.exists() else []
+        self._partial = AppendedRows(self.out.with_name(self.out.name + ".partial"), schema)
         self._rows = {row.key: row for row in [*before, *self._partial.rows]}
 
     def __enter__(self) -> "Collection[RowT]":

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from longform.records.errors import BadInputError
 from longform.records.files import read_rows, write_rows
@@ -20,11 +20,11 @@ SYSTEM_PROMPT = "You are a helpful assistant."
 
 class _GroundTruth(BaseModel):
     model_config = ConfigDict(extra="allow", coerce_numbers_to_str=True)
-    prompt: str
+    prompt: str = Field(min_length=1)
     target: str | list[str]
     """Weakest first; a single text is a ladder of one rung (the released code's static reference)."""
     criteria: str | None = None
-    id: str
+    id: str = Field(min_length=1)
 
 
 class _RewardModel(BaseModel):
@@ -35,7 +35,13 @@ class _RewardModel(BaseModel):
 class WritingRLRow(Row):
     """One row of the released code's training file."""
 
+    key_fields = ("id",)
     reward_model: _RewardModel
+
+    @property
+    def id(self) -> str:
+        """What identifies the row, as everywhere in longform."""
+        return self.reward_model.ground_truth.id
 
 
 def is_writing_rl(path: str | Path) -> bool:

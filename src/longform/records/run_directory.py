@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import IO
 
 from longform.records.database import RunDatabase
-from longform.records.errors import BadInputError, StoppedError
+from longform.records.errors import BadInputError
+from longform.records.folders import write_folder
 
 
 class RunDirectory:
@@ -41,7 +42,11 @@ class RunDirectory:
         except OSError as error:
             raise BadInputError(f"{path}: cannot be used as a run directory: {error.strerror}") from error
         run._take(lock)
-        run._database = RunDatabase(run.database_path)
+        try:
+            run._database = RunDatabase(run.database_path)
+        except BadInputError:
+            run.close()
+            raise
         return run
 
     @classmethod
@@ -82,7 +87,8 @@ class RunDirectory:
 
     def checkpoint_steps(self) -> list[int]:
         """Steps with a whole checkpoint, ascending."""
-        return sorted(int(folder.name[5:]) for folder in self.checkpoints_path.glob("step-[0-9]*") if folder.is_dir())
+        numbers = (folder.name.removeprefix("step-") for folder in self.checkpoints_path.glob("step-*"))
+        return sorted(int(number) for number in numbers if number.isdecimal())
 
     def write_checkpoint(self, step: int, write: Callable[[Path], None], *, keep: int) -> Path:
         """Let `write` fill a folder, move it into place, and remove all but the newest `keep` checkpoints.
@@ -91,17 +97,7 @@ class RunDirectory:
             StoppedError: the disk is full or cannot be written; the checkpoints before this one are safe.
         """
         place = self.checkpoint_path(step)
-        beside = self.checkpoints_path / f".step-{step:06d}.partial"
-        try:
-            shutil.rmtree(beside, ignore_errors=True)
-            beside.mkdir()
-            write(beside)
-            _sync_files(beside)
-            shutil.rmtree(place, ignore_errors=True)
-            beside.rename(place)
-        except OSError as error:
-            shutil.rmtree(beside, ignore_errors=True)
-            raise StoppedError(f"{place}: the checkpoint cannot be written: {error.strerror or error}") from error
+        write_folder(place, write)
         for old in self.checkpoint_steps()[:-keep]:
             shutil.rmtree(self.checkpoint_path(old))
         return place
@@ -118,11 +114,3 @@ class RunDirectory:
         lock.write(str(os.getpid()))
         lock.flush()
         self._lock = lock
-
-
-def _sync_files(folder: Path) -> None:
-    """Make the files' contents durable before the rename makes them visible."""
-    for path in folder.rglob("*"):
-        if path.is_file():
-            with path.open("rb") as file:
-                os.fsync(file.fileno())

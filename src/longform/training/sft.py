@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import torch
-from datasets import Dataset
+from datasets import Dataset, disable_progress_bars
 from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
 from transformers import PreTrainedModel, PrinterCallback, TrainerCallback
@@ -20,6 +20,7 @@ from trl.trainer.sft_trainer import SFTTrainer
 
 from longform.records.errors import BadInputError
 
+disable_progress_bars()
 _BETAS = (0.9, 0.95)
 
 
@@ -102,7 +103,7 @@ def train_sft(
 class MuonWithAdamW(torch.optim.Optimizer):
     """Muon on the matrices inside a model and AdamW on its embeddings, head, norms and biases, behind one interface."""
 
-    def __init__(self, model: nn.Module, settings: SftSettings) -> None:
+    def __init__(self, model: PreTrainedModel, settings: SftSettings) -> None:
         ends = {id(parameter) for module in _end_modules(model) for parameter in module.parameters()}
         inner = [p for p in model.parameters() if p.requires_grad and p.ndim == 2 and id(p) not in ends]
         chosen = {id(parameter) for parameter in inner}
@@ -111,13 +112,16 @@ class MuonWithAdamW(torch.optim.Optimizer):
             torch.optim.Muon(inner, lr=settings.muon_lr, weight_decay=settings.weight_decay),
             torch.optim.AdamW(others, lr=settings.lr, betas=_BETAS, weight_decay=settings.weight_decay),
         ]
-        super().__init__([*inner, *others], {})
-        self.param_groups = [group for part in self.parts for group in part.param_groups]
+        super().__init__([group for part in self.parts for group in part.param_groups], {})
 
-    def step(self, closure: Any = None) -> None:
-        """One step of both."""
+    def step(self, closure: Any = None) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """One step of both, with the learning rates that stand in this optimizer's groups now.
+
+        Groups are handed down at each step: accelerate replaces them when it prepares an optimizer.
+        """
         assert closure is None
-        for part in self.parts:
+        for part, group in zip(self.parts, self.param_groups, strict=True):
+            part.param_groups = [group]
             part.step()
 
 
@@ -156,7 +160,8 @@ def _rate(step: int, settings: SftSettings) -> float:
     return min(up, left / decaying) if left < decaying else up
 
 
-def _end_modules(model: nn.Module) -> list[nn.Module]:
+def _end_modules(model: PreTrainedModel) -> list[nn.Module]:
+    """Embeddings and head."""
     ends = [model.get_input_embeddings(), model.get_output_embeddings()]
     return [module for module in ends if module is not None]
 

@@ -1,0 +1,126 @@
+"""The database of a run: steps whole or not at all, rolled back with their checkpoint."""
+
+import json
+import sqlite3
+from dataclasses import replace
+
+import pytest
+
+from longform.records.database import Promotion, Rollout, RunDatabase, ValidationText
+from longform.records.errors import StoppedError
+
+ROLLOUT = Rollout(
+    step=1,
+    row=0,
+    prompt_id="p",
+    rung=2,
+    text="Once. 从前。",
+    tokens=5,
+    words=3,
+    finish_reason="stop",
+    outcome="win",
+    cause=None,
+    reward=1.0,
+    calls=("h1", "h2"),
+)
+MASKED = replace(ROLLOUT, row=1, outcome=None, cause="timeout", reward=None, calls=())
+VALIDATION = ValidationText(step=1, prompt_id="v", prompt="Write.", text="Once. 从前。", grade=None)
+
+
+@pytest.fixture
+def database(tmp_path):
+    database = RunDatabase(tmp_path / "run.sqlite")
+    yield database
+    database.close()
+
+
+def _record(database, step, *, seconds=1.0):
+    database.record_step(
+        step,
+        seconds=seconds,
+        metrics={"reward/mean": step / 10, "nothing": float("nan")},
+        rollouts=[replace(ROLLOUT, step=step), replace(MASKED, step=step)],
+        promotions=[Promotion(step, "p", step)],
+        validations=[replace(VALIDATION, step=step)],
+    )
+
+
+def test_a_step_comes_back_as_it_was_recorded(database):
+    _record(database, 1, seconds=2.5)
+    assert list(database.rollouts()) == [ROLLOUT, MASKED]
+    assert list(database.rollouts(step=2)) == []
+    assert list(database.rollouts(prompt_id="p", step=1)) == [ROLLOUT, MASKED]
+    assert database.validations(1) == [VALIDATION]
+    assert database.promotions() == [Promotion(1, "p", 1)]
+    assert (database.last_step(), database.seconds()) == (1, 2.5)
+
+
+def test_a_metric_that_is_no_number_is_not_recorded(database):
+    _record(database, 1)
+    assert database.metric_names() == ["reward/mean"]
+    assert database.metric("reward/mean") == [(1, 0.1)]
+
+
+def test_equal_texts_are_stored_once(database, tmp_path):
+    for step in range(1, 5):
+        _record(database, step)
+    other = sqlite3.connect(tmp_path / "run.sqlite")
+    assert other.execute("SELECT COUNT(*) FROM texts").fetchone() == (1,)
+    other.close()
+
+
+def test_a_step_that_breaks_off_leaves_nothing(database):
+    def rollouts():
+        yield replace(ROLLOUT, step=2)
+        raise RuntimeError("killed here")
+
+    _record(database, 1)
+    with pytest.raises(RuntimeError, match="killed here"):
+        database.record_step(2, seconds=1.0, metrics={"reward/mean": 1.0}, rollouts=rollouts())
+    assert database.last_step() == 1
+    assert database.metric("reward/mean") == [(1, 0.1)]
+    assert list(database.rollouts(step=2)) == []
+
+
+def test_a_full_disk_is_a_stop_and_leaves_the_steps_before(database, tmp_path):
+    _record(database, 1)
+    pages = database._connection.execute("PRAGMA page_count").fetchone()[0]
+    database._connection.execute(f"PRAGMA max_page_count = {pages}")
+    long_text = "".join(map(str, range(50_000)))
+    with pytest.raises(StoppedError, match=r"run\.sqlite: step 2 cannot be written: database or disk is full"):
+        database.record_step(2, seconds=1.0, metrics={}, rollouts=[replace(ROLLOUT, step=2, text=long_text)])
+    assert database.last_step() == 1
+
+
+def test_a_rollback_forgets_the_steps_after_the_checkpoint_and_no_others(database):
+    for step in range(5):
+        _record(database, step)
+    database.set_fact("secret", "ab")
+    database.roll_back_to(2)
+    assert database.last_step() == 2
+    assert [step for step, _ in database.metric("reward/mean")] == [0, 1, 2]
+    assert {rollout.step for rollout in database.rollouts()} == {0, 1, 2}
+    assert [promotion.step for promotion in database.promotions()] == [0, 1, 2]
+    assert database.validations(3) == []
+    assert database.fact("secret") == "ab"
+
+
+def test_the_verdict_export_is_the_same_whatever_the_times_and_calls(tmp_path):
+    exports = []
+    for seconds, calls in ((1.0, ("h1",)), (99.0, ("h7", "h8"))):
+        database = RunDatabase(tmp_path / f"{seconds}.sqlite")
+        database.record_step(1, seconds=seconds, metrics={}, rollouts=[MASKED, replace(ROLLOUT, calls=calls)])
+        exports.append(database.verdict_export())
+        database.close()
+    assert exports[0] == exports[1]
+    first, second = map(json.loads, exports[0].splitlines())
+    assert (first["row"], first["outcome"], first["reward"], first["rung"]) == (0, "win", 1.0, 2)
+    assert (second["outcome"], second["cause"]) == (None, "timeout")
+    assert not {"seconds", "calls", "cost", "latency"} & first.keys()
+
+
+def test_the_verdict_export_tells_two_texts_apart(database):
+    database.record_step(1, seconds=1.0, metrics={}, rollouts=[ROLLOUT])
+    before = database.verdict_export()
+    database.record_step(1, seconds=1.0, metrics={}, rollouts=[replace(ROLLOUT, text="Twice.")])
+    assert database.verdict_export() != before
