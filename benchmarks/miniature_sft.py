@@ -4,16 +4,18 @@ python benchmarks/miniature_sft.py [--seeds 3] [--prompts 256] [--threads 2]
 """
 
 import argparse
-import statistics
 import tempfile
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import mean, stdev
 
 import torch
 
-from longform.miniature.judge import EXAMINER, JUDGE, grade, measure
+from longform.miniature.fluency import tokenize
+from longform.miniature.judge import EXAMINER, JUDGE, Measures, grade, measure
 from longform.miniature.policy import SFT_SETTINGS, build_model, build_tokenizer, sft_rows
-from longform.miniature.world import POOLS, parse_request, prompts
+from longform.miniature.world import POOLS, REQUIRED_CLASSES, StoryRequest, parse_request, prompts
 from longform.miniature.writers import LEVELS, write_story
 from longform.training.sft import train_sft
 from longform.writers.local import LocalWriter
@@ -53,25 +55,24 @@ def main() -> None:
         describe(f"  {level}", requests, [write_story(request, level=level) for request in requests])
 
 
-def describe(name: str, requests: list, texts: list[str]) -> None:
+def describe(name: str, requests: Sequence[StoryRequest], texts: Sequence[str]) -> None:
     """Print what texts keep of their requests, and how judge and examiner grade them."""
     measured = [measure(request, text) for request, text in zip(requests, texts, strict=True)]
-    kept = {
-        kind: statistics.mean(
-            request.entities[kind] in text.replace(".", " ").split()
-            for request, text in zip(requests, texts, strict=True)
-        )
-        for kind in POOLS
-    }
-    required = statistics.mean(kept[kind] for kind in ("animal", "food", "weather"))
+    kept = {kind: mean(r.entities[kind] in tokenize(t) for r, t in zip(requests, texts, strict=True)) for kind in POOLS}
+    means = {field: mean(getattr(it, field) for it in measured) for field in Measures._fields}
     grades = [grade(it, EXAMINER) for it in measured]
+    judged = mean(grade(it, JUDGE) for it in measured)
     print(
-        f"{name:12} kept {' '.join(f'{kind} {share:.2f}' for kind, share in kept.items())} | required {required:.2f} "
-        f"| length {statistics.mean(it.length for it in measured):.2f} order {statistics.mean(it.order for it in measured):.2f} "
-        f"events {statistics.mean(it.events for it in measured):.2f} fluency {statistics.mean(it.fluency for it in measured):.2f} "
-        f"| examiner {statistics.mean(grades):.2f} (sd {statistics.stdev(grades):.2f}) "
-        f"judge {statistics.mean(grade(it, JUDGE) for it in measured):.2f}"
+        f"{name:12} kept: {figures(kept)} required {mean(kept[kind] for kind in REQUIRED_CLASSES):.2f}",
+        f"{'':12} measures: {figures(means)}",
+        f"{'':12} examiner {mean(grades):.2f} (sd {stdev(grades):.2f}), judge {judged:.2f}",
+        sep="\n",
     )
+
+
+def figures(values: Mapping[str, float]) -> str:
+    """Names and figures on one line."""
+    return " ".join(f"{name} {value:.2f}" for name, value in values.items())
 
 
 if __name__ == "__main__":

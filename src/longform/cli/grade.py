@@ -32,13 +32,13 @@ def grade(
         json: Print the result as JSON.
     """
     from longform.judging.pointwise import PointwiseJudge
-    from longform.records.files import read_rows
+    from longform.records.files import read_all, read_rows
     from longform.records.schemas import Prompt, Response
     from longform.selection.generate import Gathered
     from longform.selection.grade import grade as gather
 
     rows = {row.id: row for row in read_rows(prompts, Prompt)}
-    texts = [row for path in responses for row in read_rows(path, Response)]
+    texts = list(read_all(responses, Response))
     with RecordedCalls(out, models, budget=budget) as calls, progress(f"grading with {judge}") as advance:
 
         async def ask() -> Gathered:

@@ -15,7 +15,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from longform.miniature.grammar import EVENTS, FILLERS, fill
-from longform.miniature.world import POOLS, StoryRequest, draw_request
+from longform.miniature.world import POOLS, draw_request
 from longform.miniature.writers import write_story
 from longform.training.sft import SftSettings
 
@@ -31,7 +31,7 @@ LESSON_LEVELS = {"novice": 0.25, "apprentice": 0.40, "journeyman": 0.35}
 """What the policy learns from: shares of the writers' levels. The master is not among them."""
 
 SFT_SETTINGS = SftSettings(
-    steps=450, batch_size=16, max_tokens=256, optimizer="muon", lr=5e-3, muon_lr=0.02, warmup_steps=10, decay=0.4
+    steps=400, batch_size=16, max_tokens=256, optimizer="muon", lr=5e-3, muon_lr=0.02, warmup_steps=10, decay=0.4
 )
 """How long and how fast it learns: about 45 s on two cores."""
 
@@ -102,16 +102,11 @@ def _lesson(stream: random.Random) -> dict[str, Any]:
 
 
 def _all_sentences() -> Iterator[str]:
-    """Every word of the world: each form with each word of each pool, and a request of each length range."""
+    """Every word of the world: each form with each word of each pool, and some requests."""
     stream = random.Random("tokenizer")
     for _ in range(50):
         yield draw_request(stream, split="train").text
     for pick in range(max(map(len, POOLS.values()))):
         words = {name: pool[pick % len(pool)] for name, pool in POOLS.items()}
-        yield StoryRequest(
-            **{k: words[k] for k in ("hero", "place", "object")},
-            words=(words["animal"], words["food"], words["weather"]),
-            length_range=(40, 55),
-        ).text
         for form in (*(form for event in EVENTS for form in event.forms), *FILLERS):
             yield fill(form, words)

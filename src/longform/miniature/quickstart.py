@@ -16,7 +16,7 @@ import yaml
 from longform.endpoints.client import Endpoint
 from longform.endpoints.models import read_models
 from longform.judging.pointwise import PointwiseJudge
-from longform.miniature.policy import build_model, build_tokenizer, sft_rows
+from longform.miniature.policy import SFT_SETTINGS, build_model, build_tokenizer, sft_rows
 from longform.miniature.world import prompts
 from longform.miniature.writers import LEVELS
 from longform.recipe.loading import load_recipe
@@ -43,7 +43,6 @@ _PRICES = {"prompt": 0.5, "completion": 1.5}  # made up, so that the cost meter 
 class Scale(NamedTuple):
     """How much of everything."""
 
-    sft_rows: int
     sft: SftSettings
     train_prompts: int
     validation_prompts: int
@@ -53,15 +52,13 @@ class Scale(NamedTuple):
 
 
 FULL = Scale(
-    sft_rows=8000,
-    sft=SftSettings(steps=900, batch_size=8, max_tokens=256, optimizer="muon", lr=5e-3),
+    sft=SFT_SETTINGS,
     train_prompts=768,
     validation_prompts=64,
     held_out_prompts=200,
 )
 SMOKE = Scale(
-    sft_rows=400,
-    sft=SftSettings(steps=40, batch_size=8, max_tokens=256, optimizer="muon", lr=5e-3),
+    sft=SFT_SETTINGS.model_copy(update={"steps": 20}),
     train_prompts=32,
     validation_prompts=8,
     held_out_prompts=16,
@@ -104,7 +101,7 @@ def train_start(folder: Path, *, scale: Scale, seed: int, stage: Stage) -> None:
         def on_progress(step: int, steps: int, loss: float) -> None:
             advance(step, steps, f"loss {loss:.2f}")
 
-        rows = sft_rows(seed=seed, count=scale.sft_rows)
+        rows = sft_rows(seed=seed, count=scale.sft.steps * scale.sft.batch_size)
         settings = scale.sft.model_copy(update={"seed": seed})
         train_sft(model, tokenizer, rows, settings, out=folder / "start", on_progress=on_progress)
 

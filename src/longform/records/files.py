@@ -6,7 +6,8 @@ moved there when it is whole, so a reader never meets half of one.
 
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -29,31 +30,41 @@ def read_rows(path: str | Path, schema: type[RowT]) -> Iterator[RowT]:
         BadInputError: `FILE:LINE: field: what is wrong` for a missing or empty file, a row that is no JSON or breaks
             the schema, or a second row with the same key. LINE counts from 1 (rows, in Parquet).
     """
-    path = Path(path)
-    seen: dict[tuple[Any, ...], int] = {}
-    number = 0
-    for number, row in _numbered_rows(path, schema):
-        if schema.key_fields:
-            first = seen.setdefault(row.key, number)
-            if first != number:
-                named = ", ".join(f"{field}={value!r}" for field, value in zip(schema.key_fields, row.key, strict=True))
-                raise BadInputError(f"{path}:{number}: {named}: the same key stands in row {first}")
-        yield row
-    if not number:
-        raise BadInputError(f"{path}: holds no rows")
+    return read_all([path], schema)
+
+
+def read_all(paths: Sequence[str | Path], schema: type[RowT]) -> Iterator[RowT]:
+    """Rows of several files, one file after the other; a key may stand in only one of them.
+
+    Raises:
+        BadInputError: as `read_rows` does.
+    """
+    identify = attrgetter(*schema.key_fields) if schema.key_fields else None
+    seen: dict[Any, tuple[Path, int]] = {}
+    for path in map(Path, paths):
+        number = 0
+        for number, row in _numbered_rows(path, schema):
+            if identify is not None:
+                place = (path, number)
+                first = seen.setdefault(identify(row), place)
+                if first is not place:
+                    raise BadInputError(_same_key(row, place, first))
+            yield row
+        if not number:
+            raise BadInputError(f"{path}: holds no rows")
 
 
 def write_rows(path: str | Path, rows: Iterable[Row]) -> int:
     """Write rows whole or not at all; returns how many.
 
     Raises:
-        BadInputError: the folder does not exist or cannot be written, or the disk is full.
+        BadInputError: the folder does not exist or cannot be written, the disk is full, or Parquet cannot hold the rows.
     """
     path = Path(path)
     beside = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         with beside.open("wb") as file:
-            count = _write_parquet(file, rows) if path.suffix == ".parquet" else _write_lines(file, rows)
+            count = _write_parquet(file, rows, path) if path.suffix == ".parquet" else _write_lines(file, rows)
             file.flush()
             os.fsync(file.fileno())
         beside.replace(path)
@@ -73,11 +84,11 @@ class AppendedRows(Generic[RowT]):
     def __init__(self, path: str | Path, schema: type[RowT]) -> None:
         self.path = Path(path)
         self.rows: list[RowT] = []
-        if self.path.exists():
-            _cut_torn_line(self.path)
-            if self.path.stat().st_size:
-                self.rows = list(read_rows(self.path, schema))
         try:
+            if self.path.exists():
+                _cut_torn_line(self.path)
+                if self.path.stat().st_size:
+                    self.rows = list(read_rows(self.path, schema))
             self._file = self.path.open("ab", buffering=0)
         except OSError as error:
             raise BadInputError(f"{self.path}: cannot be written: {error.strerror}") from error
@@ -106,6 +117,12 @@ def describe_first_error(error: ValidationError) -> str:
     first = error.errors(include_url=False, include_input=False)[0]
     field = ".".join(str(part) for part in first["loc"])
     return f"{field}: {first['msg']}" if field else first["msg"]
+
+
+def _same_key(row: Row, place: tuple[Path, int], first: tuple[Path, int]) -> str:
+    named = ", ".join(f"{field}={value!r}" for field, value in zip(row.key_fields, row.key, strict=True))
+    other = f"row {first[1]}" if first[0] == place[0] else f"row {first[1]} of {first[0]}"
+    return f"{place[0]}:{place[1]}: {named}: the same key stands in {other}"
 
 
 def _numbered_rows(path: Path, schema: type[RowT]) -> Iterator[tuple[int, RowT]]:
@@ -141,7 +158,7 @@ def _parquet_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             for batch in file.iter_batches(PARQUET_BATCH):
                 for row in batch.to_pylist():
                     number += 1
-                    yield number, {field: value for field, value in row.items() if value is not None}
+                    yield number, _without_gaps(row)
     except (OSError, pa.ArrowException) as error:
         raise BadInputError(f"{path}: cannot be read as Parquet: {str(error).splitlines()[0]}") from error
 
@@ -158,18 +175,32 @@ def _write_lines(file: "BufferedWriter", rows: Iterable[Row]) -> int:
     return count
 
 
-def _write_parquet(file: "BufferedWriter", rows: Iterable[Row]) -> int:
+def _write_parquet(file: "BufferedWriter", rows: Iterable[Row], path: Path) -> int:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    # Through JSON, so that Parquet holds exactly what JSON Lines would; an empty `meta` has no Parquet type.
-    table = pa.Table.from_pylist([_without_empty(json.loads(_line(row))) for row in rows])
-    pq.write_table(table, file)
-    return len(table)
+    # Through JSON, so that Parquet holds exactly what JSON Lines would.
+    contents = [_without_gaps(json.loads(_line(row))) for row in rows]
+    columns = {}
+    for field in dict.fromkeys(field for content in contents for field in content):
+        try:
+            columns[field] = pa.array([content.get(field) for content in contents])
+        except (pa.ArrowException, OverflowError):
+            raise BadInputError(
+                f"{path}: {field}: rows hold values of several kinds, which a Parquet column cannot; write a .jsonl file"
+            ) from None
+    pq.write_table(pa.table(columns), file)
+    return len(contents)
 
 
-def _without_empty(row: dict[str, Any]) -> dict[str, Any]:
-    return {field: value for field, value in row.items() if value != {}}
+def _without_gaps(value: Any) -> Any:
+    """`value` without nulls and empty objects inside: a Parquet column gives every row the fields of all rows."""
+    if isinstance(value, list):
+        return [_without_gaps(item) for item in value]
+    if isinstance(value, dict):
+        cleaned = {name: _without_gaps(item) for name, item in value.items()}
+        return {name: item for name, item in cleaned.items() if item is not None and item != {}}
+    return value
 
 
 def _cut_torn_line(path: Path) -> None:

@@ -7,7 +7,7 @@ says so in `meta`.
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -35,7 +35,7 @@ class _RewardModel(BaseModel):
 class WritingRLRow(Row):
     """One row of the released code's training file."""
 
-    key_fields = ("id",)
+    key_fields: ClassVar[tuple[str, ...]] = ("id",)
     reward_model: _RewardModel
 
     @property

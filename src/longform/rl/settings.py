@@ -12,6 +12,8 @@ class OptimSettings(BaseModel):
     """Peak learning rate of the policy. 0 trains nothing: a control run."""
     critic_lr: float = Field(default=1e-5, ge=0)
     """Peak learning rate of the critic."""
+    reference_lr: float = Field(default=1e-2, ge=0)
+    """Peak learning rate of the critic's one weight on the score of the reference that is faced."""
     warmup_steps: int = Field(default=162, ge=0)
     """Steps in which the policy's learning rate rises from 0 (paper: 0.4 of 405)."""
     critic_warmup_steps: int = Field(default=20, ge=0)

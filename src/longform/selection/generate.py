@@ -83,8 +83,9 @@ def generate_locally(
                     for response in writer.write(
                         chunk, settings=settings, seed=seed, name=name, sample=sample, first_row=start
                     ):
-                        collection.add(response)
-                        result.added += 1
+                        if response.key not in collection:
+                            collection.add(response)
+                            result.added += 1
                 on_progress(sample * len(prompts) + start + len(chunk), samples * len(prompts))
         result.rows = collection.finish(list(_keys(prompts, name, samples)))
     return result

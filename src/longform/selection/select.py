@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from longform.records.errors import BadInputError
-from longform.records.files import read_rows
+from longform.records.files import read_all, read_rows
 from longform.records.schemas import Grade, Ladder, Prompt, Reference, Response
 from longform.selection.potential import Candidate, candidate, floor_score, ordered
 from longform.selection.settings import SelectionSettings
@@ -89,7 +89,7 @@ def _named(paths: Sequence[Path]) -> str:
 
 def _best_responses(paths: Sequence[Path]) -> Best:
     sums: dict[str, dict[str, dict[int, tuple[float, int]]]] = defaultdict(lambda: defaultdict(dict))
-    for grade in (row for path in paths for row in read_rows(path, Grade)):
+    for grade in read_all(paths, Grade):
         samples = sums[grade.prompt_id][grade.model]
         total, count = samples.get(grade.sample, (0.0, 0))
         samples[grade.sample] = (total + grade.score, count + 1)
@@ -122,7 +122,7 @@ def _texts(paths: Sequence[Path], wanted: set[str], best: Best) -> dict[tuple[st
 
 
 def _wanted_responses(paths: Sequence[Path], wanted: set[str], best: Best) -> Iterator[Response]:
-    for row in (row for path in paths for row in read_rows(path, Response)):
+    for row in read_all(paths, Response):
         if row.prompt_id in wanted:
             _, sample = best[row.prompt_id].get(row.model, (0.0, None))
             if sample == row.sample:

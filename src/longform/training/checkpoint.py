@@ -1,6 +1,7 @@
 """What a checkpoint holds: policy, critic, optimizers, curriculum, step. Enough to go on as if nothing had happened."""
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -25,11 +26,14 @@ class TrainingState:
     @classmethod
     def start(cls, models: PolicyModels, curriculum: Curriculum, optim: OptimSettings) -> "TrainingState":
         """The state before the first step."""
-
-        def optimizer(model: torch.nn.Module, lr: float) -> AdamW:
-            return AdamW(model.parameters(), lr=lr, betas=optim.betas, weight_decay=optim.weight_decay)
-
-        return cls(models, optimizer(models.policy, optim.lr), optimizer(models.critic, optim.critic_lr), curriculum)
+        adamw = partial(AdamW, betas=optim.betas, weight_decay=optim.weight_decay)
+        critic = [
+            {"params": list(models.critic.classifier.parameters())},
+            {"params": [models.critic.reference_weight], "peak": optim.reference_lr},
+        ]
+        return cls(
+            models, adamw(models.policy.parameters(), lr=optim.lr), adamw(critic, lr=optim.critic_lr), curriculum
+        )
 
     def set_learning_rates(self, step: int, *, optim: OptimSettings, steps: int) -> None:
         """Put the learning rates of `step` into the optimizers."""
@@ -39,7 +43,7 @@ class TrainingState:
         ):
             factor = learning_rate_factor(step, warmup_steps=warmup, final=optim.final_lr, steps=steps)
             for group in optimizer.param_groups:
-                group["lr"] = peak * factor
+                group["lr"] = group.get("peak", peak) * factor
 
     def save(self, folder: Path) -> None:
         """Write the state into an empty folder."""

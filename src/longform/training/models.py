@@ -7,10 +7,11 @@ Shapes: B rollouts, S tokens of prompt and response, T tokens of the response, D
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoModelForCausalLM, AutoModelForTokenClassification, PreTrainedModel
 
@@ -18,13 +19,40 @@ from longform.rl.log_probs import token_statistics
 from longform.writers.decoding import Written
 from longform.writers.local import load_model
 
+_REFERENCE_WEIGHT = "reference_weight.safetensors"
+
+
+class Critic(nn.Module):
+    """Predicts the reward to come before each token, from the text so far and from the reference it will be held against.
+
+    The reward of a pairwise verdict depends on the reference as much as on the response, and no text of the policy says
+    which one it is. So the value is that of a token classifier with one label (the policy's backbone and a value head)
+    plus one weight times the reference's standardised score. The weight starts at 0.
+    """
+
+    def __init__(self, classifier: PreTrainedModel) -> None:
+        super().__init__()
+        self.classifier = classifier
+        self.reference_weight = nn.Parameter(torch.zeros((), device=classifier.device))
+
+    def save(self, folder: Path) -> None:
+        """Write the classifier in Hugging Face format, and the weight beside it."""
+        self.classifier.save_pretrained(folder)
+        save_file({"reference_weight": self.reference_weight.detach()}, folder / _REFERENCE_WEIGHT)
+
+    def load(self, folder: Path) -> None:
+        """Take what `save` wrote, in place."""
+        saved = AutoModelForTokenClassification.from_pretrained(folder, dtype=self.classifier.dtype)
+        self.classifier.load_state_dict(saved.state_dict())
+        with torch.no_grad():
+            self.reference_weight.copy_(load_file(folder / _REFERENCE_WEIGHT)["reference_weight"])
+
 
 class PolicyModels(NamedTuple):
     """What a PPO run holds in memory."""
 
     policy: PreTrainedModel
-    critic: PreTrainedModel
-    """Token classification with one label: the policy's backbone and a value head."""
+    critic: Critic
     reference: PreTrainedModel | None
     """The frozen start; None where no KL is asked for."""
     tokenizer: Any
@@ -41,13 +69,16 @@ class Batch(NamedTuple):
     """[B, T] float32, 1 on tokens of the response."""
     log_probs: Tensor
     """[B, T] float32, as the tokens were drawn."""
+    reference_scores: Tensor
+    """[B] float32, standardised scores of the references that the responses are held against."""
 
     def rows(self, index: Tensor) -> "Batch":
         """The batch of some of the rows, cut to the longest of them."""
         tokens, first, mask = self.tokens[index], self.first[index], self.mask[index]
         length = int(mask.sum(1).max())
         width = int((first + mask.sum(1).long()).max())
-        return Batch(tokens[:, :width], first, mask[:, :length], self.log_probs[index][:, :length])
+        log_probs = self.log_probs[index][:, :length]
+        return Batch(tokens[:, :width], first, mask[:, :length], log_probs, self.reference_scores[index])
 
 
 def load_models(path: str, *, device: str, with_reference: bool, initial_value: float) -> PolicyModels:
@@ -64,31 +95,36 @@ def load_models(path: str, *, device: str, with_reference: bool, initial_value: 
         BadInputError: `path` is no model.
     """
     tokenizer, policy = load_model(path, device=device)
-    critic = cast(Any, AutoModelForTokenClassification.from_pretrained(path, num_labels=1, dtype=policy.dtype))
+    classifier: Any = AutoModelForTokenClassification.from_pretrained(path, num_labels=1, dtype=policy.dtype)
     with torch.no_grad():
-        critic.score.weight.zero_()
-        critic.score.bias.fill_(initial_value)
+        classifier.score.weight.zero_()
+        classifier.score.bias.fill_(initial_value)
+    critic = Critic(classifier.to(device).eval())
     reference = load_model(path, device=device)[1].requires_grad_(False) if with_reference else None
-    return PolicyModels(policy, critic.to(device).eval(), reference, tokenizer)
+    return PolicyModels(policy, critic, reference, tokenizer)
 
 
 def save_models(models: PolicyModels, folder: Path) -> None:
     """Write policy (with tokenizer) and critic in Hugging Face format."""
     models.policy.save_pretrained(folder / "policy")
     models.tokenizer.save_pretrained(folder / "policy")
-    models.critic.save_pretrained(folder / "critic")
+    models.critic.save(folder / "critic")
 
 
 def load_weights(models: PolicyModels, folder: Path) -> None:
     """Put the weights of a checkpoint into policy and critic, in place."""
-    for model, name, kind in (
-        (models.policy, "policy", AutoModelForCausalLM),
-        (models.critic, "critic", AutoModelForTokenClassification),
-    ):
-        model.load_state_dict(kind.from_pretrained(folder / name, dtype=model.dtype).state_dict())
+    saved = AutoModelForCausalLM.from_pretrained(folder / "policy", dtype=models.policy.dtype)
+    models.policy.load_state_dict(saved.state_dict())
+    models.critic.load(folder / "critic")
 
 
-def make_batch(prompts: Sequence[Sequence[int]], responses: Sequence[Written], *, device: torch.device) -> Batch:
+def make_batch(
+    prompts: Sequence[Sequence[int]],
+    responses: Sequence[Written],
+    *,
+    reference_scores: Sequence[float],
+    device: torch.device,
+) -> Batch:
     """Prompts and responses side by side, padded on the right."""
     sequences = [
         torch.cat([torch.tensor(prompt, device=device), response.tokens])
@@ -99,6 +135,7 @@ def make_batch(prompts: Sequence[Sequence[int]], responses: Sequence[Written], *
         first=torch.tensor([len(prompt) for prompt in prompts], device=device),
         mask=pad_sequence([torch.ones_like(response.log_probs) for response in responses], batch_first=True),
         log_probs=pad_sequence([response.log_probs for response in responses], batch_first=True),
+        reference_scores=torch.tensor(reference_scores, dtype=torch.float32, device=device),
     )
 
 
@@ -112,10 +149,13 @@ def response_statistics(model: PreTrainedModel, batch: Batch, *, temperature: fl
     return _scattered(statistics.log_probs, chosen), _scattered(statistics.entropy, chosen)
 
 
-def response_values(critic: Any, batch: Batch) -> Tensor:
+def response_values(critic: Critic, batch: Batch) -> Tensor:
     """[B, T] the critic's prediction before each response token, 0 where masked."""
-    hidden = _states_before_tokens(critic.base_model, batch)
-    return critic.score(hidden).squeeze(-1).float() * batch.mask
+    classifier: Any = critic.classifier
+    hidden = _states_before_tokens(classifier.base_model, batch)
+    from_text = classifier.score(hidden).squeeze(-1).float()
+    from_reference = critic.reference_weight * batch.reference_scores
+    return (from_text + from_reference[:, None]) * batch.mask
 
 
 def _states_before_tokens(backbone: Any, batch: Batch) -> Tensor:

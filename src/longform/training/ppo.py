@@ -71,7 +71,12 @@ def train_ppo(
         # Write; each response goes to the judge the moment it is finished.
         faced = state.curriculum.draw(step, recipe.data.per_step)
         rollouts = source.write(models, faced, step=step)
-        batch = make_batch([r.prompt for r in rollouts], [r.written for r in rollouts], device=models.policy.device)
+        batch = make_batch(
+            [it.prompt for it in rollouts],
+            [it.written for it in rollouts],
+            reference_scores=[it.reference_score for it in rollouts],
+            device=models.policy.device,
+        )
 
         # Ask critic and reference model, while the last verdicts are under way.
         with torch.no_grad():

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from longform.curriculum.schedule import Faced
 from longform.judging.pairwise import PairwiseJudge, Verdict
 from longform.records.database import Rollout
@@ -22,6 +24,8 @@ class WrittenRollout:
 
     prompt_id: str
     rung: int
+    reference_score: float
+    """Standardised over all references of the run."""
     prompt: Sequence[int]
     """Token ids."""
     written: Written
@@ -60,6 +64,8 @@ class RolloutSource:
     ) -> None:
         self.ladders = ladders
         self._encoded = [encode_prompt(models.tokenizer, it, limit=settings.max_prompt_tokens) for it in ladders]
+        scores = np.array([reference.score for ladder in ladders for reference in ladder.references])
+        self._mean_score, self._score_spread = float(scores.mean()), float(scores.std()) or 1.0
         self._stops = stop_tokens(models.policy, models.tokenizer)
         self._judge, self._thread = judge, thread
         self._settings, self._seed = settings, seed
@@ -72,9 +78,10 @@ class RolloutSource:
             index, rung = faced[row]
             ladder = self.ladders[index]
             text = response_text(models.tokenizer, written, self._stops)
-            rollouts[row] = WrittenRollout(ladder.id, rung, self._encoded[index], written, text)
-            reference = ladder.references[rung].text
-            self._thread.submit(row, self._judge.compare(ladder, response=text, reference=reference, step=step))
+            reference = ladder.references[rung]
+            score = (reference.score - self._mean_score) / self._score_spread
+            rollouts[row] = WrittenRollout(ladder.id, rung, score, self._encoded[index], written, text)
+            self._thread.submit(row, self._judge.compare(ladder, response=text, reference=reference.text, step=step))
 
         draws = uniform_draws(seed=self._seed, step=step, rows=range(len(faced)), count=self._settings.max_tokens)
         prompts = [self._encoded[prompt.index] for prompt in faced]

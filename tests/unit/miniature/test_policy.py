@@ -12,6 +12,10 @@ def tokenizer():
     return build_tokenizer()
 
 
+def embeddings(model):
+    return model.state_dict()["model.embed_tokens.weight"]
+
+
 def test_every_word_of_the_world_is_one_token(tokenizer):
     for word in CLASS_OF:
         assert len(tokenizer(word)["input_ids"]) == 1, word
@@ -45,16 +49,15 @@ def test_a_conversation_begins_with_its_prompt_and_ends_with_the_closing_token(t
 def test_the_model_is_a_small_llama_that_its_seed_decides(tokenizer):
     models = [build_model(tokenizer, seed=seed) for seed in (0, 0, 1)]
     assert 3e5 < models[0].num_parameters() < 1.5e6
-    heads = [model.get_input_embeddings().weight for model in models]
-    assert heads[0].equal(heads[1])
-    assert not heads[0].equal(heads[2])
+    assert embeddings(models[0]).equal(embeddings(models[1]))
+    assert not embeddings(models[0]).equal(embeddings(models[2]))
 
 
 def test_a_saved_policy_is_loaded_by_transformers(tokenizer, tmp_path):
     model = build_model(tokenizer, seed=0)
     save_policy(model, tokenizer, tmp_path)
     loaded = AutoModelForCausalLM.from_pretrained(tmp_path)
-    assert loaded.get_input_embeddings().weight.equal(model.get_input_embeddings().weight)
+    assert embeddings(loaded).equal(embeddings(model))
     assert loaded.generation_config.eos_token_id == tokenizer.eos_token_id
     again = AutoTokenizer.from_pretrained(tmp_path)
     conversation = [{"role": "user", "content": "Write a story."}]

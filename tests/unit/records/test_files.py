@@ -60,7 +60,11 @@ def test_lines_split_on_newline_alone(tmp_path):
 @given(texts=st.lists(st.text(st.characters(exclude_categories=["Cs"])), min_size=1, max_size=5))
 def test_rows_survive_a_round_trip_with_fields_they_do_not_know(tmp_path_factory, suffix, texts):
     path = tmp_path_factory.mktemp("rows") / f"rows.{suffix}"
-    rows = [Response(prompt_id=str(i), model="m", text=text, meta={"n": i}, extra=[i]) for i, text in enumerate(texts)]
+    fields = {"model": "m", "extra": [1]}
+    rows = [
+        Response.model_validate({**fields, "prompt_id": str(i), "text": text, "meta": {"n": i}})
+        for i, text in enumerate(texts)
+    ]
     assert write_rows(path, rows) == len(rows)
     assert list(read_rows(path, Response)) == rows
 
@@ -105,6 +109,24 @@ def test_an_appended_file_forgets_only_the_torn_last_line(tmp_path):
 def test_ladders_must_ascend_and_hold_a_reference():
     base = {"id": "a", "prompt": "p", "policy_score": 1.0, "potential": 1.0}
     with pytest.raises(ValueError, match="ascending"):
-        Ladder(**base, references=[{"model": "m", "text": "t", "score": s} for s in (2, 1)])
+        Ladder.model_validate({**base, "references": [{"model": "m", "text": "t", "score": s} for s in (2, 1)]})
     with pytest.raises(ValueError, match="at least 1"):
-        Ladder(**base, references=[])
+        Ladder.model_validate({**base, "references": []})
+
+
+def test_parquet_keeps_what_only_some_rows_have(tmp_path):
+    rows = [
+        Prompt(id="a", prompt="p"),
+        Prompt(id="b", prompt="p", criteria="c", length_range=(1, 2), meta={"from": {"page": 3}}),
+        Prompt(id="c", prompt="p", meta={"other": 2.5}),
+    ]
+    write_rows(tmp_path / "rows.parquet", rows)
+    assert list(read_rows(tmp_path / "rows.parquet", Prompt)) == rows
+
+
+@pytest.mark.parametrize(("one", "other"), [(1, "text"), ("text", ["list"]), (2**70, 1)])
+def test_rows_that_parquet_cannot_hold_are_refused_by_field(tmp_path, one, other):
+    rows = [Prompt(id=str(i), prompt="p", meta={"n": value}) for i, value in enumerate([one, other])]
+    with pytest.raises(BadInputError, match=r"rows\.parquet: meta: rows hold values of several kinds.* \.jsonl file"):
+        write_rows(tmp_path / "rows.parquet", rows)
+    assert list(tmp_path.iterdir()) == []

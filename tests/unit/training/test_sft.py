@@ -17,6 +17,10 @@ def tokenizer():
     return build_tokenizer()
 
 
+def embeddings(model):
+    return model.state_dict()["model.embed_tokens.weight"]
+
+
 def rows(count, answer="At last Mira smiled."):
     stream = random.Random(0)
     return [
@@ -41,7 +45,7 @@ def test_a_model_learns_completions_and_nothing_of_the_random_prompts(tokenizer,
     assert [news[0] for news in heard] == sorted(news[0] for news in heard)
     assert heard[-1][:2] == (30, 30)
     saved = AutoModelForCausalLM.from_pretrained(tmp_path / "m")
-    assert saved.get_input_embeddings().weight.equal(model.get_input_embeddings().weight)
+    assert embeddings(saved).equal(embeddings(model))
     assert {path.name for path in tmp_path.iterdir()} == {"m"}
 
 
@@ -51,7 +55,7 @@ def test_the_same_seed_gives_the_same_weights(tokenizer, tmp_path):
     def trained():
         model = build_model(tokenizer, seed=1)
         train_sft(model, tokenizer, rows(32), settings, out=tmp_path)
-        return model.get_input_embeddings().weight.detach()
+        return embeddings(model)
 
     assert trained().equal(trained())
 
