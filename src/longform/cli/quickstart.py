@@ -35,6 +35,8 @@ def quickstart(
     from longform.miniature.outcome import measure_outcome
     from longform.miniature.server import serve_in_background
     from longform.records.errors import BadInputError
+    from longform.records.run_directory import RunDirectory
+    from longform.report.page import write_report
 
     began = time.perf_counter()
     folder = out or _free_folder(Path("runs"))
@@ -48,6 +50,8 @@ def quickstart(
         steps.build_ladders(folder)
         result = steps.train_policy(folder, scale=scale, seed=seed, overrides=set_, stage=progress)
         outcome = measure_outcome(folder, result.policy_path, name="trained", seed=seed, stage=progress)
+    with RunDirectory.read(result.path) as run:
+        report = write_report(run)
     figures = {**outcome.as_json(), **_run_figures(result), "seconds": round(time.perf_counter() - began, 1)}
     (folder / "outcome.json").write_text(json_.dumps(figures, indent=2), encoding="utf-8")
     if json:
@@ -60,10 +64,11 @@ def quickstart(
             "judge calls": figures["judge_calls"],
             "cost": f"{figures['cost']:.4f} (made-up prices)",
             "seconds": figures["seconds"],
+            "report": str(report),
             "path": str(folder),
         },
         as_json=False,
-        next_command=f"longform report {result.path}",
+        next_command=f"longform runs {folder}",
     )
 
 

@@ -29,6 +29,8 @@ class Collection(Generic[RowT]):
 
     def __exit__(self, *_: object) -> None:
         self._partial.close()
+        if not self._partial.rows:
+            self._partial.path.unlink(missing_ok=True)
 
     def __contains__(self, key: tuple[Any, ...]) -> bool:
         return key in self._rows

@@ -175,7 +175,6 @@ def _trl_config(settings: SftSettings, scratch: Path) -> SFTConfig:
         max_length=settings.max_tokens,
         max_grad_norm=settings.max_grad_norm,
         completion_only_loss=True,
-        train_sampling_strategy="group_by_length",  # a quarter of the computing would go into padding
         use_cpu=not on_gpu,
         bf16=on_gpu,
         gradient_checkpointing=on_gpu,

@@ -54,20 +54,15 @@ def converted(tmp_path_factory):
 @pytest.fixture(scope="module")
 def expected():
     """Prompt id -> (policy's score, best competitor's, potential, [(score, model, text)] ascending)."""
-    scores = {(it["prompt_id"], it["model"]): it["score"] for it in _rows("scores")}
+    texts, scores = _rows("responses"), {(it["prompt_id"], it["model"]): it["score"] for it in _rows("scores")}
     ladders = {}
     for prompt in _rows("prompts"):
         id_ = prompt["prompt_id"]
-        own = [it for it in _rows_of(id_)]
-        rungs = [(scores[id_, it["model"]], it["model"], it["response"]) for it in own]
+        rungs = [(scores[id_, it["model"]], it["model"], it["response"]) for it in texts if it["prompt_id"] == id_]
         rungs.sort(key=lambda rung: (rung[0], 0 if rung[1] == POLICY else 1, rung[1]))
         best = max(score for score, model, _ in rungs if model != POLICY)
         ladders[id_] = (scores[id_, POLICY], best, round(best - scores[id_, POLICY], 9), rungs)
     return ladders
-
-
-def _rows_of(prompt_id):
-    return [it for it in _rows("responses") if it["prompt_id"] == prompt_id]
 
 
 def _select(folder, grades="grades.jsonl", **rule):

@@ -1,0 +1,34 @@
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from longform.records.files import read_rows
+from longform.records.run_directory import RunDirectory
+from longform.records.schemas import Ladder
+
+
+@pytest.mark.slow
+def test_the_smoke_quickstart_goes_through_every_stage(tmp_path):
+    folder = tmp_path / "quick"
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "longform", "quickstart", "--smoke", "--json", "--out", str(folder)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr
+
+    figures = json.loads(done.stdout)
+    assert set(figures["win_rates"]) == {"start", "novice", "apprentice", "journeyman", "master"}
+    for estimate, low, high in figures["win_rates"].values():
+        assert 0 <= low <= estimate <= high <= 1
+    ladders = list(read_rows(folder / "ladders.jsonl", Ladder))
+    assert {reference.model for ladder in ladders for reference in ladder.references} > {"policy", "master"}
+    with RunDirectory.read(folder / "run") as run:
+        assert run.database.last_step() == 3
+        assert len(list(run.database.rollouts())) == 3 * 16
+        assert figures["judge_calls"] >= 3 * 16
+    assert (folder / "run" / "report.html").read_text().count("<svg") >= 8
+
+    again = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    assert (again.returncode, again.stderr) == (2, f"longform: --out {folder}: is not empty\n")
