@@ -73,9 +73,7 @@ def run_select(folder: Path, *, top_k: int) -> tuple[float, float, bool]:
     files = [f"--{name}={folder / name}.jsonl" for name in ("prompts", "responses", "grades")]
     command = ["select", *files, "--policy=policy", f"--top-k={top_k}", f"--out={folder / 'ladders.jsonl'}"]
     began = time.perf_counter()
-    done = subprocess.run(
-        [sys.executable, "-c", RUN_AND_MEASURE, *command], capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", RUN_AND_MEASURE, *command], capture_output=True, text=True, check=True)
     seconds = time.perf_counter() - began
     megabytes, torch_loaded = done.stdout.splitlines()[-1].split()
     return seconds, float(megabytes), torch_loaded == "True"

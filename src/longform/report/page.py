@@ -17,6 +17,7 @@ from longform.report.charts import CURVES, draw_curves
 from longform.text.words import count_words
 
 MOST_TEXTS = 12
+_CONTROLS = {code: "\N{REPLACEMENT CHARACTER}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
 
 
 class BeforeAfter(NamedTuple):
@@ -38,7 +39,10 @@ def write_report(run: RunDirectory) -> Path:
         BadInputError: the folder cannot be written.
     """
     environment = Environment(
-        loader=PackageLoader("longform.report"), autoescape=select_autoescape(["j2"]), undefined=StrictUndefined
+        loader=PackageLoader("longform.report"),
+        autoescape=select_autoescape(["j2"]),
+        undefined=StrictUndefined,
+        finalize=_visible,
     )
     page = environment.get_template("report.html.j2").render(_content(run))
     beside = run.report_path.with_name(f".report.html.{os.getpid()}.partial")
@@ -71,6 +75,11 @@ def before_after(run: RunDirectory) -> list[BeforeAfter]:
         for before in run.database.validations(steps[0])
         if before.prompt_id in after
     ]
+
+
+def _visible(value: Any) -> Any:
+    """Text with a sign in place of each control character, none of which HTML may hold."""
+    return value.translate(_CONTROLS) if type(value) is str else value
 
 
 def _content(run: RunDirectory) -> dict[str, Any]:

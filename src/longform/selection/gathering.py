@@ -1,7 +1,7 @@
 """Many requests, a bounded number of them at once, results handled as they come."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeVar
 
 from longform.records.errors import LongformError
@@ -12,22 +12,23 @@ ItemT = TypeVar("ItemT")
 async def for_each(items: Iterable[ItemT], work: Callable[[ItemT], Awaitable[None]], *, workers: int) -> None:
     """Await `work` for every item, at most `workers` at a time.
 
-    The first error stops the others and is raised as it is.
+    After the first error no further item is begun. Those under way are awaited, since they are paid for; then the error is
+    raised as it is.
     """
     waiting = iter(items)
-    try:
-        async with asyncio.TaskGroup() as group:
-            for _ in range(workers):
-                group.create_task(_drain(waiting, work))
-    except* LongformError as errors:
-        raise _first(errors) from None
+    errors: list[LongformError] = []
 
+    async def drain() -> None:
+        for item in waiting:
+            try:
+                await work(item)
+            except LongformError as error:
+                errors.append(error)
+            if errors:
+                return
 
-async def _drain(waiting: Iterator[ItemT], work: Callable[[ItemT], Awaitable[None]]) -> None:
-    for item in waiting:
-        await work(item)
-
-
-def _first(errors: BaseExceptionGroup[LongformError]) -> LongformError:
-    error = errors.exceptions[0]
-    return _first(error) if isinstance(error, BaseExceptionGroup) else error
+    async with asyncio.TaskGroup() as group:
+        for _ in range(workers):
+            group.create_task(drain())
+    if errors:
+        raise errors[0]

@@ -21,12 +21,15 @@ def _request(body):
 
 
 def _generate(server, out, *, samples=1, prompts=PROMPTS, log=None, seen=None, **spec):
+    seen = [] if seen is None else seen
+
     async def work():
         model = ModelSpec(base_url=server.url, model="m", retries=0, **spec)
         async with Endpoint("alpha", model, call_log=log or MemoryCallLog(), backoff_seconds=0.001) as endpoint:
             writer = EndpointWriter(endpoint, max_tokens=50, temperature=1.0)
-            progress = (lambda *it: seen.append(it)) if seen is not None else (lambda done, total: None)
-            return await generate(prompts, writer, samples=samples, out=out, on_progress=progress)
+            return await generate(
+                prompts, writer, samples=samples, out=out, on_progress=lambda *progress: seen.append(progress)
+            )
 
     return asyncio.run(work())
 
@@ -93,7 +96,7 @@ def test_an_endpoint_that_is_down_ends_the_command_at_once(serve, tmp_path):
     server = serve(lambda request, number: "a text")
     server.shutdown()
     server.server_close()
-    with pytest.raises(BadInputError, match="endpoint alpha at .* cannot be reached"):
+    with pytest.raises(BadInputError, match=r"endpoint alpha at .* cannot be reached"):
         _generate(server, tmp_path / "r.jsonl")
     assert not (tmp_path / "r.jsonl").exists()
 

@@ -59,7 +59,9 @@ def test_every_prompt_gets_its_samples(writer, tmp_path):
     result = _write(writer, tmp_path / "r.jsonl")
     rows = list(read_rows(tmp_path / "r.jsonl", Response))
     assert [row.key for row in rows] == [(it.id, "tiny", sample) for it in PROMPTS for sample in range(2)]
-    assert {row.finish_reason for row in rows} == {"stop", "length"}, "both endings must occur for this test to say much"
+    assert {row.finish_reason for row in rows} == {"stop", "length"}, (
+        "both endings must occur for this test to say much"
+    )
     assert len({row.text for row in rows}) > len(rows) / 2
     assert (result.rows, result.added) == (14, 14)
 

@@ -21,6 +21,7 @@ def _ids(candidates):
 
 def test_potential_is_the_best_competitor_minus_the_policy():
     found = candidate("p", {"me": 4.0, "a": 6.5, "b": 9.0}, policy="me")
+    assert found is not None
     assert found == Candidate("p", 4.0, 9.0)
     assert found.potential == 5.0
 

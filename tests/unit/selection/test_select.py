@@ -1,5 +1,6 @@
 """From prompts, responses and grades to ladders: every rule on small files."""
 
+import itertools
 import json
 import random
 
@@ -219,5 +220,5 @@ def test_a_ladder_ascends_has_no_text_twice_and_never_loses_the_policys_own(refe
     assert {it.text for it in kept} == {it.text for it in references if it.text.strip()}
     assert len({it.text for it in kept}) == len(kept)
     assert {it for it in references if it.model == "me" and it.text.strip()} <= set(kept)
-    for lower, upper in zip(kept, kept[1:], strict=False):
+    for lower, upper in itertools.pairwise(kept):
         assert (lower.score, lower.model != "me", lower.model) < (upper.score, upper.model != "me", upper.model)

@@ -39,7 +39,10 @@ def converted(tmp_path_factory):
     assert len(models) == 8
     _dump(
         folder / "prompts.jsonl",
-        [{"id": it["prompt_id"], "prompt": it["prompt"], "meta": {"category": it["category"]}} for it in _rows("prompts")],
+        [
+            {"id": it["prompt_id"], "prompt": it["prompt"], "meta": {"category": it["category"]}}
+            for it in _rows("prompts")
+        ],
     )
     _dump(
         folder / "responses.jsonl",
@@ -97,15 +100,15 @@ def test_a_percentile_floor_equals_an_interpolated_one(converted, expected, perc
     floor = bests[lower] + (place - lower) * (bests[min(lower + 1, len(bests) - 1)] - bests[lower])
     chosen = _select(converted, floor=Floor(percent, is_percentile=True))
     assert chosen.floor == pytest.approx(floor)
-    assert {it.id for it in chosen.ladders} == {id_ for id_, (_, best, _, _) in expected.items() if best >= chosen.floor}
+    assert {it.id for it in chosen.ladders} == {
+        id_ for id_, (_, best, _, _) in expected.items() if best >= chosen.floor
+    }
 
 
 def test_top_k_per_category_is_the_head_of_each(converted, expected):
     categories = {it["prompt_id"]: it["category"] for it in _rows("prompts")}
     order = sorted(expected, key=lambda id_: (-expected[id_][2], id_))
-    heads = {
-        id_ for name in set(categories.values()) for id_ in [id_ for id_ in order if categories[id_] == name][:4]
-    }
+    heads = {id_ for name in set(categories.values()) for id_ in [id_ for id_ in order if categories[id_] == name][:4]}
     chosen = _select(converted, top_k=4, per="meta.category")
     assert [it.id for it in chosen.ladders] == [id_ for id_ in order if id_ in heads]
     assert len(chosen.ladders) == 20

@@ -1,0 +1,46 @@
+"""`longform sft RECIPE`."""
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from longform.cli.output import print_result, progress
+
+
+def sft(
+    recipe: Path,
+    *,
+    set_: Annotated[tuple[str, ...], Parameter(name="--set", negative=())] = (),
+    dry_run: Annotated[bool, Parameter(negative=())] = False,
+    json: Annotated[bool, Parameter(negative=())] = False,
+) -> None:
+    """Fine-tune a writer on texts, as the recipe says.
+
+    Args:
+        recipe: A YAML file.
+        set_: KEY=VALUE in place of what the recipe says, such as --set settings.lr=2e-5. May be repeated.
+        dry_run: Check the recipe and everything it names, print it resolved, and stop.
+        json: Print the result as JSON.
+    """
+    from longform.recipe.loading import dump_recipe, load_recipe
+    from longform.training.sft_recipe import SftRecipe, read_lessons, run_sft
+
+    resolved = load_recipe(recipe, SftRecipe, set_)
+    if dry_run:
+        lessons = read_lessons(resolved)
+        print(dump_recipe(resolved), end="")
+        print(f"# sound: {len(lessons)} texts to learn from")
+        return
+    with progress(f"fine-tuning {resolved.policy}") as advance:
+        result = run_sft(resolved, on_progress=lambda step, steps, loss: advance(step, steps, f"loss {loss:.3f}"))
+    print_result(
+        {
+            "writer": str(result.path),
+            "texts": result.rows,
+            "steps": result.report.steps,
+            "loss": round(result.report.final_loss, 4),
+        },
+        as_json=json,
+        next_command=f"longform generate PROMPTS --writer {result.path} --out RESPONSES",
+    )

@@ -1,0 +1,130 @@
+"""A supervised fine-tuning from its recipe: a writer learns from ladders or from responses to prompts.
+
+Of a ladder it learns the best reference alone: the lower rungs are what it should grow out of.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from transformers import AutoTokenizer
+
+from longform.recipe.loading import dump_recipe
+from longform.records.errors import BadInputError
+from longform.records.files import read_all, read_rows
+from longform.records.folders import write_folder
+from longform.records.schemas import Prompt, PromptRow, Response
+from longform.training.run import read_ladders
+from longform.training.sft import SftReport, SftSettings, train_sft
+from longform.writers.local import check_model_path, load_model
+
+
+class SftData(BaseModel):
+    """What the writer learns from: `ladders`, or `prompts` with `responses`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    ladders: Path | None = None
+    """A ladders file; its best references are learned."""
+    prompts: Path | None = None
+    responses: list[Path] = Field(default_factory=list)
+    """Responses files; responses to prompts that are not in `prompts` are an error."""
+    model: str | None = None
+    """Learn only the responses of this model."""
+
+    @model_validator(mode="after")
+    def _check_source(self) -> "SftData":
+        from_ladders, from_responses = self.ladders is not None, self.prompts is not None and bool(self.responses)
+        partly = self.prompts is not None or self.responses or self.model is not None
+        if from_ladders == from_responses or (from_ladders and partly):
+            raise ValueError("needs either `ladders`, or `prompts` and `responses`")
+        return self
+
+
+class SftRecipe(BaseModel):
+    """Everything that decides a fine-tuning."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    policy: str
+    """Folder or hub id of the writer to start from; its tokenizer needs a chat template."""
+    data: SftData
+    out: Path
+    """Folder of the tuned writer, in Hugging Face format; must not exist."""
+    settings: SftSettings = SftSettings()
+
+
+class SftResult(NamedTuple):
+    """A finished fine-tuning."""
+
+    path: Path
+    rows: int
+    report: SftReport
+
+
+def read_lessons(recipe: SftRecipe) -> list[dict[str, Any]]:
+    """The conversations to learn from, with everything that the recipe names checked, before a model is loaded.
+
+    Raises:
+        BadInputError: a missing or bad file, no text to learn from, no model at `policy`, or `out` exists.
+    """
+    check_model_path(recipe.policy)
+    if recipe.out.exists():
+        raise BadInputError(f"out: {recipe.out} exists; choose another folder")
+    data = recipe.data
+    if data.ladders is not None:
+        pairs = [(ladder, ladder.references[-1].text) for ladder in read_ladders(data.ladders)]
+    else:
+        pairs = _answered_prompts(data)
+    lessons = [_lesson(prompt, text) for prompt, text in pairs if text.strip()]
+    if not lessons:
+        of_model = f" of model {data.model!r}" if data.model else ""
+        raise BadInputError(f"data: holds no text{of_model} to learn from")
+    _check_chat_template(recipe.policy)
+    return lessons
+
+
+def run_sft(recipe: SftRecipe, *, on_progress: Callable[[int, int, float], None]) -> SftResult:
+    """Fine-tune as the recipe says. `out` appears when it is whole, with the resolved recipe in `sft.yaml`.
+
+    Raises:
+        BadInputError: something the recipe names cannot be used.
+        StoppedError: the disk is full.
+    """
+    lessons = read_lessons(recipe)
+    tokenizer, model = load_model(recipe.policy, device="cpu")  # the trainer moves it to where it belongs
+    reports = []
+
+    def write(folder: Path) -> None:
+        reports.append(train_sft(model, tokenizer, lessons, recipe.settings, out=folder, on_progress=on_progress))
+        (folder / "sft.yaml").write_text(dump_recipe(recipe), encoding="utf-8")
+
+    write_folder(recipe.out, write)
+    return SftResult(recipe.out, len(lessons), reports[0])
+
+
+def _check_chat_template(policy: str) -> None:
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(policy)
+    except (OSError, ValueError) as error:
+        raise BadInputError(f"{policy}: its tokenizer cannot be loaded: {str(error).splitlines()[0]}") from error
+    if not tokenizer.chat_template:
+        raise BadInputError(f"{policy}: its tokenizer has no chat template, which learning from conversations needs")
+
+
+def _answered_prompts(data: SftData) -> list[tuple[PromptRow, str]]:
+    assert data.prompts is not None
+    prompts = {prompt.id: prompt for prompt in read_rows(data.prompts, Prompt)}
+    pairs: list[tuple[PromptRow, str]] = []
+    for response in read_all(data.responses, Response):
+        if data.model is not None and response.model != data.model:
+            continue
+        if response.prompt_id not in prompts:
+            raise BadInputError(f"data.responses: prompt_id {response.prompt_id!r} is no id of {data.prompts}")
+        pairs.append((prompts[response.prompt_id], response.text))
+    return pairs
+
+
+def _lesson(prompt: PromptRow, text: str) -> dict[str, Any]:
+    return {"prompt": prompt.messages, "completion": [{"role": "assistant", "content": text}]}

@@ -1,0 +1,159 @@
+"""The HTML report: whatever a model wrote stays text."""
+
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from longform.records.calls import CallRecord, SqliteCallLog
+from longform.records.database import Promotion, ValidationText
+from longform.records.errors import BadInputError
+from longform.records.run_directory import RunDirectory
+from longform.report.page import MOST_TEXTS, write_report
+
+HOSTILE = (
+    "<script>alert('x')</script></div></section><img src=x onerror=alert(1)> & &amp; \"quoted\" {{ 7 * 7 }} {% raw %} "
+    "\u202egnp.exe\u202c \u2066left\u2069 \x1b[31mred\x07 ]]> <!-- -->"
+)
+
+
+class _Page(HTMLParser):
+    """Tags, attributes and the text of the elements of one class, as a browser would read them."""
+
+    def __init__(self, source):
+        super().__init__(convert_charrefs=True)
+        self.tags, self.attributes, self.open, self.texts = [], [], [], []
+        self.feed(source)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += [name for name, _ in attrs]
+        if tag not in ("meta", "link", "img", "br"):
+            self.open.append((tag, dict(attrs).get("class")))
+            if self.open[-1] == ("div", "text"):
+                self.texts.append("")
+
+    def handle_endtag(self, tag):
+        assert self.open, f"</{tag}> closes nothing"
+        assert self.open.pop()[0] == tag
+
+    def handle_data(self, data):
+        if ("div", "text") in self.open:
+            self.texts[-1] += data
+
+
+@pytest.fixture
+def run(tmp_path):
+    with RunDirectory.open(tmp_path / "a run") as run:
+        yield run
+
+
+def _record(run, *, steps=3, text="A story.", prompt="Write.", prompts=1):
+    for step in range(steps):
+        texts = [ValidationText(step, f"v{i}", prompt, f"{text} after {step}", 5.0 + step) for i in range(prompts)]
+        metrics = {"validation/no_grade": 0.0, "validation/grade": 5.0 + step, "reward/mean": step / 10}
+        run.database.record_step(
+            step, seconds=2.0, metrics=metrics, validations=texts, promotions=[Promotion(step, "p", 1)]
+        )
+
+
+def _page(run):
+    source = write_report(run).read_text(encoding="utf-8")
+    return source, _Page(source)
+
+
+def test_hostile_text_stays_text(run):
+    _record(run, text=HOSTILE, prompt=HOSTILE)
+    run.recipe_path.write_text(f"policy: '{HOSTILE}'", encoding="utf-8")
+    source, page = _page(run)
+    assert not {"script", "img", "iframe", "object", "link"} & set(page.tags)
+    assert not [name for name in page.attributes if name.startswith("on")]
+    assert page.open == [], "every element is closed by its own tag"
+    assert [text.split(" after ")[1] for text in page.texts] == ["0", "2"]
+    for said in ("<script>alert('x')</script>", "</div></section>", "onerror=alert(1)", "{{ 7 * 7 }}", "& &amp;"):
+        assert all(said in text for text in page.texts), said
+    assert "&lt;script&gt;" in source
+
+
+def test_no_control_character_reaches_the_page(run):
+    _record(run, text=HOSTILE, prompt=HOSTILE)
+    source, _ = _page(run)
+    assert not re.findall(r"[\x00-\x08\x0b-\x1f\x7f]", source)
+
+
+def test_a_text_cannot_turn_the_direction_of_what_stands_around_it(run):
+    _record(run, text=HOSTILE)
+    source, _ = _page(run)
+    rules = re.findall(r"\.text, \.request {[^}]*unicode-bidi: (isolate|plaintext)", source)
+    assert rules, "each text is a paragraph of its own for the bidirectional algorithm"
+
+
+def test_a_page_forbids_scripts_and_asks_for_nothing_outside(run):
+    _record(run)
+    source, page = _page(run)
+    assert "default-src 'none'" in source
+    assert not {"src", "href"} & set(page.attributes)
+    assert not re.findall(r"url\(|@import", source)
+
+
+def test_a_run_without_steps_has_a_page(run):
+    source, page = _page(run)
+    assert "No step is on record yet." in source
+    assert "svg" not in page.tags
+    assert page.open == []
+
+
+def test_a_page_shows_the_first_and_the_last_validation(run):
+    _record(run, steps=4, prompts=2)
+    source, page = _page(run)
+    assert [text.split(" after ")[1] for text in page.texts] == ["0", "3", "0", "3"]
+    assert "grade 5.00" in source
+    assert "grade 8.00" in source
+
+
+def test_a_text_without_a_grade_says_so(run):
+    for step in range(2):
+        texts = [ValidationText(step, "v", "Write.", "A story.", None)]
+        run.database.record_step(step, seconds=1.0, metrics={"validation/no_grade": 1.0}, validations=texts)
+    source, _ = _page(run)
+    assert "grade none" in source
+
+
+def test_only_so_many_texts_stand_on_the_page(run):
+    _record(run, prompts=MOST_TEXTS + 5)
+    source, page = _page(run)
+    assert len(page.texts) == 2 * MOST_TEXTS
+    assert "5 more pairs" in source
+
+
+def test_facts_come_from_the_records(run):
+    _record(run)
+    with SqliteCallLog(run.database_path) as log:
+        for cost in (0.25, 0.5, None):
+            log.record(CallRecord("h", 1, "judge", "m", "ok", 1, 1, cost, 0.1, "t", "stop"))
+    source, _ = _page(run)
+    facts = dict(re.findall(r"<dt>(.*?)</dt><dd>(.*?)</dd>", source))
+    assert facts == {
+        "steps": "2",
+        "seconds": "6",
+        "judge calls": "3",
+        "cost": "0.7500 and 1 calls of unknown cost",
+        "promotions": "3",
+    }
+
+
+def test_a_report_is_written_over_the_old_one_and_leaves_nothing_else(run):
+    write_report(run)
+    before = {path.name for path in run.path.iterdir()}
+    _record(run)
+    write_report(run)
+    assert {path.name for path in run.path.iterdir()} == before
+    assert "A story." in run.report_path.read_text(encoding="utf-8")
+
+
+def test_a_report_that_cannot_be_written_is_one_line(run):
+    run.report_path.mkdir()
+    with pytest.raises(BadInputError, match=r"report\.html: cannot be written"):
+        write_report(run)
+    assert not list(run.path.glob(".report*"))
