@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
 from longform.curriculum.schedule import Faced
-from longform.judging.pairwise import PairwiseJudge, Verdict
+from longform.judging.pairwise import Verdict
 from longform.records.database import Rollout
-from longform.records.schemas import Ladder
+from longform.records.schemas import Ladder, PromptRow
 from longform.rewards.closing import VERDICT_SCORES
 from longform.text.words import count_words
 from longform.training.judge_thread import JudgeThread
@@ -49,6 +50,14 @@ class WrittenRollout:
         )
 
 
+class Judge(Protocol):
+    """What decides between a response and its reference."""
+
+    async def compare(self, prompt: PromptRow, *, response: str, reference: str, step: int) -> Verdict:
+        """The verdict on `response`; it has no outcome where the judge could not be heard."""
+        ...
+
+
 class RolloutSource:
     """Writes the rollouts of a step and has them judged against the references that their prompts face."""
 
@@ -56,7 +65,7 @@ class RolloutSource:
         self,
         ladders: Sequence[Ladder],
         models: PolicyModels,
-        judge: PairwiseJudge,
+        judge: Judge,
         thread: JudgeThread,
         *,
         settings: GenerationSettings,

@@ -83,3 +83,17 @@ def test_fewer_than_two_tokens_whiten_to_zero(count):
     mask = torch.zeros(2, 3)
     mask.view(-1)[:count] = 1
     assert not whitened(torch.randn(2, 3), mask).any()
+
+
+def test_a_masked_rollout_is_as_if_it_had_never_been_drawn():
+    rng = np.random.default_rng(0)
+    log_probs, reference, values = (torch.tensor(rng.normal(size=(3, 4))) for _ in range(3))
+    mask = torch.ones(3, 4, dtype=torch.float64)
+    mask[1] = 0
+    scores = torch.tensor([1.0, 0.0, 0.5], dtype=torch.float64)
+
+    def advantages(rows):
+        rewards = kl_shaped_rewards(scores[rows], log_probs[rows], reference[rows], mask[rows], kl_coefficient=0.1)
+        return whitened(generalised_advantages(rewards, values[rows], mask[rows], gamma=1, lam=1)[0], mask[rows])
+
+    torch.testing.assert_close(advantages([0, 1, 2])[[0, 2]], advantages([0, 2]))

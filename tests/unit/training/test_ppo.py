@@ -1,0 +1,135 @@
+"""The training loop on a model of a few thousand weights and a judge that is a function of the text."""
+
+import pytest
+import torch
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from longform.curriculum.schedule import Curriculum
+from longform.judging.pairwise import Verdict
+from longform.recipe.recipe import Recipe
+from longform.records.errors import StoppedError
+from longform.records.run_directory import RunDirectory
+from longform.records.schemas import Ladder, Reference
+from longform.training.checkpoint import TrainingState
+from longform.training.judge_thread import JudgeThread
+from longform.training.models import load_models
+from longform.training.ppo import train_ppo
+from longform.training.rollouts import RolloutSource
+
+WORDS = ["[end]", "write", "good", "bad", "so", "and", "then", "very"]
+PER_STEP = 32
+
+
+class CountingJudge:
+    """Finds a text better than the reference that uses `good` more often; silent where `is_silent` says so."""
+
+    def __init__(self, is_silent=lambda text: False):
+        self.is_silent = is_silent
+
+    async def compare(self, prompt, *, response, reference, step):
+        if self.is_silent(response):
+            return Verdict(None, "timeout")
+        ours, theirs = response.split().count("good"), reference.split().count("good")
+        return Verdict("win" if ours > theirs else "tie" if ours == theirs else "loss")
+
+
+@pytest.fixture
+def start(tmp_path):
+    """A model folder with random weights and a word-level tokenizer."""
+    vocabulary = {word: i for i, word in enumerate(WORDS)}
+    raw = Tokenizer(models.WordLevel(vocabulary, unk_token="write"))
+    raw.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=raw, eos_token="[end]", pad_token="[end]")
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=len(WORDS),
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        bos_token_id=None,
+        eos_token_id=0,
+        pad_token_id=0,
+    )
+    LlamaForCausalLM(config).save_pretrained(tmp_path / "start")
+    tokenizer.save_pretrained(tmp_path / "start")
+    return tmp_path / "start"
+
+
+def _ladder(number):
+    references = [Reference(model=f"m{n}", text=" ".join(["good"] * n + ["bad"]), score=n) for n in range(6)]
+    return Ladder(id=str(number), prompt="write so", references=references, policy_score=0, potential=5)
+
+
+def _train(start, folder, *, steps, judge=None, **optim):
+    recipe = Recipe.model_validate(
+        {
+            "policy": str(start),
+            "data": {"ladders": "unused.jsonl", "per_step": PER_STEP},
+            "rewards": [{"kind": "pairwise", "judge": "unused"}],
+            "generation": {"max_tokens": 12},
+            "optim": {
+                "lr": 1e-2,
+                "critic_lr": 1e-2,
+                "warmup_steps": 0,
+                "critic_warmup_steps": 0,
+                "mini_batch": 8,
+                **optim,
+            },
+            "run": {"name": "toy", "folder": str(folder), "steps": steps, "seed": 3},
+        }
+    )
+    ladders = [_ladder(number) for number in range(64)]
+    models = load_models(str(start), device="cpu", with_reference=recipe.optim.kl > 0, initial_value=0.5)
+    curriculum = Curriculum.of(ladders, recipe.curriculum, policy="m0", seed=3, steps=steps)
+    state = TrainingState.start(models, curriculum, recipe.optim)
+    with RunDirectory.open(recipe.run_path) as run, JudgeThread() as thread:
+        source = RolloutSource(ladders, models, judge or CountingJudge(), thread, settings=recipe.generation, seed=3)
+        train_ppo(recipe, run, state, source, None, on_step=lambda report: None)
+        return state, {name: dict(run.database.metric(name)) for name in run.database.metric_names()}
+
+
+def test_the_policy_learns_what_the_judge_likes_and_climbs(start, tmp_path):
+    state, metrics = _train(start, tmp_path, steps=25)
+    assert state.curriculum.rungs.mean() > 3
+    assert metrics["policy/kl_to_start"][25] > 0.05
+    idle, _ = _train(start, tmp_path / "idle", steps=25, lr=0.0, critic_lr=0.0)
+    assert state.curriculum.rungs.mean() > idle.curriculum.rungs.mean() + 1
+
+
+def test_learning_rate_zero_changes_no_weight(start, tmp_path):
+    state, _ = _train(start, tmp_path, steps=2, lr=0.0, critic_lr=0.0, reference_lr=0.0)
+    before = LlamaForCausalLM.from_pretrained(start).state_dict()
+    assert all(torch.equal(before[name], weight) for name, weight in state.models.policy.state_dict().items())
+
+
+def test_before_the_first_update_the_policy_is_the_start(start, tmp_path):
+    _, metrics = _train(start, tmp_path, steps=1)
+    assert metrics["policy/kl_to_start"][1] == pytest.approx(0, abs=1e-6)
+    assert metrics["policy/clip_fraction"][1] < 0.5
+
+
+def test_the_same_recipe_gives_the_same_weights(start, tmp_path):
+    first, _ = _train(start, tmp_path / "a", steps=3)
+    second, _ = _train(start, tmp_path / "b", steps=3)
+    for one, other in zip(first.models.policy.parameters(), second.models.policy.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_silence_is_counted_by_cause_and_gives_no_reward(start, tmp_path):
+    judge = CountingJudge(is_silent=lambda text: "very" in text)
+    _, metrics = _train(start, tmp_path, steps=2, judge=judge, lr=1e-4)
+    share = metrics["no_verdict/share"][1]
+    assert 0 < share < 1
+    assert metrics["no_verdict/timeout"][1] == share * PER_STEP
+    outcomes = [metrics[f"outcome/{name}"][1] for name in ("win", "tie", "loss")]
+    assert sum(outcomes) == pytest.approx(1.0), "shares are over rollouts with a verdict"
+
+
+def test_a_judge_that_is_silent_throughout_stops_the_run_and_leaves_nothing_half_done(start, tmp_path):
+    with pytest.raises(StoppedError, match="step 1: 32 of 32 rollouts got no verdict"):
+        _train(start, tmp_path, steps=2, judge=CountingJudge(is_silent=lambda text: True))
+    with RunDirectory.read(tmp_path / "toy") as run:
+        assert run.database.last_step() == 0
+        assert run.checkpoint_steps() == []
