@@ -22,6 +22,7 @@ from longform.miniature.quickstart import (
     gather_candidates,
     train_policy,
     train_start,
+    use_one_thread,
     write_world,
 )
 from longform.miniature.server import serve_in_background
@@ -39,6 +40,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seeds", type=int, nargs="+", required=True)
     options = parser.parse_args()
+    use_one_thread()
     for seed in options.seeds:
         folder = options.out / str(seed)
         if not (folder / "figures.json").exists():

@@ -3,6 +3,8 @@
 Commands are named here and imported when they are called, so that help never loads torch.
 """
 
+import errno
+import os
 import sys
 
 from cyclopts import App, CycloptsError
@@ -21,6 +23,7 @@ COMMANDS = {
     "runs": "List runs with their progress.",
     "serve-miniature": "Serve the built-in world's writers, judge and examiner over HTTP.",
 }
+_DISK_TROUBLES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 def build_app() -> App:
@@ -40,7 +43,10 @@ def build_app() -> App:
 def main(arguments: list[str] | None = None) -> None:
     """Run one command. Exits with 2 for bad input, 3 for a run that stopped and can be resumed."""
     try:
-        build_app()(arguments, exit_on_error=False, print_error=False)
+        try:
+            build_app()(arguments, exit_on_error=False, print_error=False)
+        finally:
+            sys.stdout.flush()
     except CycloptsError as error:
         _fail(" ".join(str(error).split()), 2)
     except LongformError as error:
@@ -48,12 +54,22 @@ def main(arguments: list[str] | None = None) -> None:
     except KeyboardInterrupt:
         _fail("interrupted; the same command goes on (train: with --resume)", 3)
     except BrokenPipeError:
-        sys.stderr.close()
+        _discard_output()
         sys.exit(0)
+    except OSError as error:
+        if error.errno not in _DISK_TROUBLES:
+            raise
+        _discard_output()
+        _fail(f"{error.filename or 'output'}: cannot be written: {error.strerror}", 3)
 
 
 def _fail(message: str, code: int) -> None:
-    # What a model or an endpoint said may stand in the message: no control characters reach the terminal.
-    printable = "".join(character if character.isprintable() else " " for character in message)
-    print(f"longform: {printable}", file=sys.stderr)
+    from longform.cli.output import printable
+
+    print(f"longform: {printable(message)}", file=sys.stderr)
     sys.exit(code)
+
+
+def _discard_output() -> None:
+    """Send what is still to be printed nowhere: Python would try, and fail, to print it when it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

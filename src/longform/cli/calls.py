@@ -7,20 +7,21 @@ from longform.endpoints.budget import Budget
 from longform.endpoints.client import Endpoint
 from longform.endpoints.models import find_model, read_models
 from longform.records.calls import SqliteCallLog
+from longform.records.errors import BadInputError, StoppedError
+from longform.selection.generate import Gathered
 
 
 class RecordedCalls:
-    """The calls of one command, recorded in `OUT.calls.sqlite`. Use as a context manager.
+    """The calls of one command to the model called `name`, recorded in `OUT.calls.sqlite`. Use as a context manager.
 
-    A command that is started again finds the answers it already has there.
+    A command that is started again finds the answers it already has there. Name and key are checked before a file is made.
     """
 
-    def __init__(self, out: Path, models: Path, *, budget: float | None) -> None:
+    def __init__(self, out: Path, models: Path, name: str, *, budget: float | None) -> None:
         self.path = out.with_name(out.name + ".calls.sqlite")
-        self._models = models
-        self._specs = read_models(models)
-        out.parent.mkdir(parents=True, exist_ok=True)
-        self.log = SqliteCallLog(self.path)
+        self._name, self._spec = name, find_model(read_models(models), name, path=models)
+        self._spec.read_key(name)
+        self.log = _open_log(self.path)
         totals = self.log.totals()
         self._budget = Budget(
             budget, spent=totals.cost, unknown=totals.unknown_costs, resume="the same command and a larger --budget"
@@ -32,11 +33,9 @@ class RecordedCalls:
     def __exit__(self, *_: object) -> None:
         self.log.close()
 
-    def endpoint(self, name: str) -> Endpoint:
-        """The endpoint of a name in models.yaml, its key checked."""
-        spec = find_model(self._specs, name, path=self._models)
-        spec.read_key(name)
-        return Endpoint(name, spec, call_log=self.log, budget=self._budget)
+    def endpoint(self) -> Endpoint:
+        """The endpoint that the name stands for."""
+        return Endpoint(self._name, self._spec, call_log=self.log, budget=self._budget)
 
     def secret(self) -> bytes:
         """The secret behind the judge's fences, made once and kept beside the calls: a repeated question is the same."""
@@ -51,3 +50,22 @@ class RecordedCalls:
         totals = self.log.totals()
         unknown = f", {totals.unknown_costs} of unknown cost" if totals.unknown_costs else ""
         return f"{totals.cost:.4f} ({totals.calls} calls{unknown})"
+
+
+def check_gathered(result: Gathered) -> None:
+    """Refuse to end well where nothing was gathered.
+
+    Raises:
+        StoppedError: names the causes.
+    """
+    if not result.rows and result.failures:
+        causes = ", ".join(f"{cause} {count}" for cause, count in result.failures.most_common())
+        raise StoppedError(f"{result.out}: every request failed ({causes}); the same command tries again")
+
+
+def _open_log(path: Path) -> SqliteCallLog:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadInputError(f"{path.parent}: cannot be made a folder: {error.strerror}") from error
+    return SqliteCallLog(path)

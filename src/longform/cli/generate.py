@@ -2,11 +2,9 @@
 
 import asyncio
 from pathlib import Path
-from typing import Annotated
 
-from cyclopts import Parameter
-
-from longform.cli.calls import RecordedCalls
+from longform.cli.calls import RecordedCalls, check_gathered
+from longform.cli.flags import Budget, Count, Flag, Seed, Temperature
 from longform.cli.output import print_result, progress
 
 
@@ -15,14 +13,14 @@ def generate(
     *,
     writer: str,
     out: Path,
-    samples: int = 1,
+    samples: Count = 1,
     models: Path = Path("models.yaml"),
     name: str | None = None,
-    max_tokens: int = 10_000,
-    temperature: float = 1.0,
-    seed: int = 0,
-    budget: float | None = None,
-    json: Annotated[bool, Parameter(negative=())] = False,
+    max_tokens: Count = 10_000,
+    temperature: Temperature = 1.0,
+    seed: Seed = 0,
+    budget: Budget | None = None,
+    json: Flag = False,
 ) -> None:
     """Write responses to prompts. Started again, it adds what is missing in OUT.
 
@@ -65,17 +63,18 @@ def generate(
             )
         cost = "0 (local)"
     else:
-        with RecordedCalls(out, models, budget=budget) as calls, progress(f"writing with {writer}") as advance:
+        with RecordedCalls(out, models, writer, budget=budget) as calls, progress(f"writing with {writer}") as advance:
 
             async def ask() -> Gathered:
                 from longform.writers.endpoint import EndpointWriter
 
-                async with calls.endpoint(writer) as endpoint:
+                async with calls.endpoint() as endpoint:
                     source = EndpointWriter(endpoint, max_tokens=max_tokens, temperature=temperature)
                     return await gather(rows, source, samples=samples, out=out, on_progress=advance)
 
             result = asyncio.run(ask())
             cost = calls.cost()
+        check_gathered(result)
     print_result(
         {
             "responses": result.rows,

@@ -2,11 +2,9 @@
 
 import asyncio
 from pathlib import Path
-from typing import Annotated
 
-from cyclopts import Parameter
-
-from longform.cli.calls import RecordedCalls
+from longform.cli.calls import RecordedCalls, check_gathered
+from longform.cli.flags import Budget, Flag
 from longform.cli.output import print_result, progress
 
 
@@ -17,8 +15,8 @@ def grade(
     judge: str,
     out: Path,
     models: Path = Path("models.yaml"),
-    budget: float | None = None,
-    json: Annotated[bool, Parameter(negative=())] = False,
+    budget: Budget | None = None,
+    json: Flag = False,
 ) -> None:
     """Have a judge grade responses. Started again, it adds what is missing in OUT.
 
@@ -39,15 +37,16 @@ def grade(
 
     rows = {row.id: row for row in read_rows(prompts, Prompt)}
     texts = list(read_all(responses, Response))
-    with RecordedCalls(out, models, budget=budget) as calls, progress(f"grading with {judge}") as advance:
+    with RecordedCalls(out, models, judge, budget=budget) as calls, progress(f"grading with {judge}") as advance:
 
         async def ask() -> Gathered:
-            async with calls.endpoint(judge) as endpoint:
+            async with calls.endpoint() as endpoint:
                 pointwise = PointwiseJudge(endpoint, secret=calls.secret())
                 return await gather(texts, rows, pointwise, out=out, on_progress=advance)
 
         result = asyncio.run(ask())
         cost = calls.cost()
+    check_gathered(result)
     print_result(
         {
             "grades": result.rows,

@@ -3,10 +3,9 @@
 import json as json_
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-from cyclopts import Parameter
-
+from longform.cli.flags import Flag, Overrides, Seed
 from longform.cli.output import print_result, print_table, progress
 
 if TYPE_CHECKING:
@@ -17,10 +16,10 @@ if TYPE_CHECKING:
 def quickstart(
     *,
     out: Path | None = None,
-    seed: int = 1,
-    smoke: Annotated[bool, Parameter(negative=())] = False,
-    set_: Annotated[tuple[str, ...], Parameter(name="--set", negative=())] = (),
-    json: Annotated[bool, Parameter(negative=())] = False,
+    seed: Seed = 1,
+    smoke: Flag = False,
+    set_: Overrides = (),
+    json: Flag = False,
 ) -> None:
     """Train a tiny writer in a built-in world, from prompts to the evidence that it writes better.
 
@@ -43,6 +42,7 @@ def quickstart(
     if folder.exists() and any(folder.iterdir()):
         raise BadInputError(f"--out {folder}: is not empty")
     scale = steps.SMOKE if smoke else steps.FULL
+    steps.use_one_thread()
     with serve_in_background() as base_url:
         steps.write_world(folder, base_url=base_url, scale=scale, seed=seed)
         steps.train_start(folder, scale=scale, seed=seed, stage=progress)

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
+from longform.cli.flags import Count, Flag, Seed
 from longform.cli.output import print_result
 
 
@@ -16,11 +17,11 @@ def select(
     policy: str,
     out: Path,
     strategy: Literal["margin", "difficulty", "random"] = "margin",
-    top_k: int | None = None,
+    top_k: Count | None = None,
     per: str | None = None,
     floor: str | None = None,
-    seed: int = 0,
-    json: Annotated[bool, Parameter(negative=())] = False,
+    seed: Seed = 0,
+    json: Flag = False,
 ) -> None:
     """Choose the prompts worth training on and write their ladders of references.
 
@@ -42,8 +43,6 @@ def select(
     from longform.selection.select import select as select_ladders
     from longform.selection.settings import Floor, SelectionSettings
 
-    if top_k is not None and top_k < 1:
-        raise BadInputError(f"--top-k {top_k}: needs at least 1")
     settings = SelectionSettings(
         policy, strategy=strategy, top_k=top_k, per=per, floor=Floor.parse(floor) if floor else None, seed=seed
     )

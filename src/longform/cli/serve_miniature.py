@@ -1,7 +1,9 @@
 """`longform serve-miniature`."""
 
+from longform.cli.flags import Port, Seconds
 
-def serve_miniature(*, port: int = 0, latency_seconds: float = 0.0) -> None:
+
+def serve_miniature(*, port: Port = 0, latency_seconds: Seconds = 0.0) -> None:
     """Serve the miniature world's writers, judge and examiner as an OpenAI-compatible endpoint on this machine.
 
     Args:

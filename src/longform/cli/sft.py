@@ -1,19 +1,17 @@
 """`longform sft RECIPE`."""
 
 from pathlib import Path
-from typing import Annotated
 
-from cyclopts import Parameter
-
+from longform.cli.flags import Flag, Overrides
 from longform.cli.output import print_result, progress
 
 
 def sft(
     recipe: Path,
     *,
-    set_: Annotated[tuple[str, ...], Parameter(name="--set", negative=())] = (),
-    dry_run: Annotated[bool, Parameter(negative=())] = False,
-    json: Annotated[bool, Parameter(negative=())] = False,
+    set_: Overrides = (),
+    dry_run: Flag = False,
+    json: Flag = False,
 ) -> None:
     """Fine-tune a writer on texts, as the recipe says.
 

@@ -1,20 +1,18 @@
 """`longform train RECIPE`."""
 
 from pathlib import Path
-from typing import Annotated
 
-from cyclopts import Parameter
-
+from longform.cli.flags import Flag, Overrides
 from longform.cli.output import print_result, progress
 
 
 def train(
     recipe: Path,
     *,
-    set_: Annotated[tuple[str, ...], Parameter(name="--set", negative=())] = (),
-    resume: Annotated[bool, Parameter(negative=())] = False,
-    dry_run: Annotated[bool, Parameter(negative=())] = False,
-    json: Annotated[bool, Parameter(negative=())] = False,
+    set_: Overrides = (),
+    resume: Flag = False,
+    dry_run: Flag = False,
+    json: Flag = False,
 ) -> None:
     """Train a writer against ladders of references, as the recipe says.
 

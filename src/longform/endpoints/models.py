@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from longform.records.errors import BadInputError
 from longform.records.files import describe_first_error
+from longform.records.yaml_files import read_yaml
 
 
 class Prices(BaseModel):
@@ -94,14 +94,7 @@ def read_models(path: str | Path) -> dict[str, ModelSpec]:
     Raises:
         BadInputError: one line naming file and field; unknown keys with the nearest known one.
     """
-    try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise BadInputError(f"{path}: cannot be read: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        place = getattr(error, "problem_mark", None)
-        where = f":{place.line + 1}" if place else ""
-        raise BadInputError(f"{path}{where}: is no YAML") from None
+    content = read_yaml(path)
     if not isinstance(content, dict) or not content:
         raise BadInputError(f"{path}: names no models; it needs `NAME: {{base_url: ..., model: ...}}`")
     return {str(name): _read_model(path, str(name), fields) for name, fields in content.items()}

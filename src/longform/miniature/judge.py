@@ -62,7 +62,7 @@ class JudgeStyle(NamedTuple):
 
 
 JUDGE = JudgeStyle(coverage=0.40, names=0.25, length=0.20, order=0.15, noise=0.4, position_bias=0.1)
-EXAMINER = JudgeStyle(coverage=0.30, names=0.25, length=0.20, order=0.25, fluency_exponent=1.5)
+EXAMINER = JudgeStyle(coverage=0.35, names=0.30, length=0.15, order=0.20, fluency_exponent=1.5)
 
 
 @lru_cache(maxsize=20_000)
@@ -179,7 +179,7 @@ def _freshness(words: Sequence[str]) -> float:
 
 
 def _fluency(tokens: Sequence[str]) -> float:
-    """The mean log-probability through a logistic: the master's stories lie near -1.1, random words near -6."""
+    """The mean log-probability through a logistic: the master's stories lie near -0.6, lists near -8."""
     return 1 / (1 + math.exp(-3.0 * (grammar_model().mean_log_prob(tokens) + 2.2)))
 
 

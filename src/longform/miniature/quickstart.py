@@ -11,6 +11,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+import torch
 import yaml
 
 from longform.endpoints.client import Endpoint
@@ -90,6 +91,13 @@ def write_world(folder: Path, *, base_url: str, scale: Scale, seed: int) -> None
     names = ("judge", "examiner", *COMPETITORS)
     models = {name: {"base_url": base_url, "model": f"miniature-{name}", "prices": _PRICES} for name in names}
     (folder / "models.yaml").write_text(yaml.safe_dump(models, sort_keys=False), encoding="utf-8")
+
+
+def use_one_thread() -> None:
+    """Let torch use one thread: a model this small gains little from more, the server needs a core, and on a busy machine
+    several threads spend most of their time waiting for each other.
+    """
+    torch.set_num_threads(1)
 
 
 def train_start(folder: Path, *, scale: Scale, seed: int, stage: Stage) -> None:

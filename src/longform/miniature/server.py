@@ -97,9 +97,15 @@ def serve(*, port: int = 0, latency_seconds: float = 0.0, end_with_parent: bool 
 
 
 @contextmanager
-def serve_in_background(*, latency_seconds: float = 0.0) -> Iterator[str]:
-    """The server in a child process on a free port; yields its base URL, for `base_url` of models.yaml."""
-    command = [sys.executable, "-m", "longform.miniature.server", str(latency_seconds)]
+def serve_in_background(*, port: int = 0, latency_seconds: float = 0.0) -> Iterator[str]:
+    """The server in a child process; yields its base URL, for `base_url` of models.yaml.
+
+    Port 0 takes a free one. A resumed run finds its recorded answers again only under the address that it had before.
+
+    Raises:
+        BadInputError: the server did not start, as when the port is taken; the child has said why on standard error.
+    """
+    command = [sys.executable, "-m", "longform.miniature.server", str(port), str(latency_seconds)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
         try:
             yield _announced_address(child)
@@ -111,7 +117,7 @@ def _announced_address(child: subprocess.Popen[str]) -> str:
     assert child.stdout is not None
     address = child.stdout.readline().strip()
     if not address:
-        raise RuntimeError(f"the miniature server did not start (exit code {child.wait()})")
+        raise BadInputError(f"the miniature server did not start (exit code {child.wait()})")
     host, port = address.removeprefix("http://").removesuffix("/v1").split(":")
     deadline = time.monotonic() + _START_SECONDS
     while True:
@@ -155,4 +161,7 @@ def _error(status: int, message: str) -> JSONResponse:
 
 
 if __name__ == "__main__":
-    serve(latency_seconds=float(sys.argv[1]), end_with_parent=True)
+    try:
+        serve(port=int(sys.argv[1]), latency_seconds=float(sys.argv[2]), end_with_parent=True)
+    except BadInputError as error:
+        sys.exit(str(error))

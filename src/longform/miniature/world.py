@@ -11,6 +11,7 @@ import random
 import re
 from collections.abc import Iterator
 from itertools import count as count_up
+from itertools import islice
 from typing import Literal, NamedTuple
 
 from longform.records.schemas import Prompt
@@ -103,8 +104,8 @@ def parse_request(text: str) -> StoryRequest:
 
 def split_of(request: StoryRequest) -> Split:
     """The split that a request's (hero, place, object) belongs to: a fifth of all triples is held out."""
-    places = HEROES.index(request.hero) + PLACES.index(request.place) + OBJECTS.index(request.object)
-    return "held-out" if places % 5 == 0 else "train"
+    diagonal = HEROES.index(request.hero) + PLACES.index(request.place) + OBJECTS.index(request.object)
+    return "held-out" if diagonal % 5 == 0 else "train"
 
 
 def draw_request(stream: random.Random, *, split: Split) -> StoryRequest:
@@ -136,7 +137,7 @@ def prompts(*, seed: int, split: Split, count: int) -> list[Prompt]:
             length_range=request.length_range,
             meta={"length": ("short", "medium", "long")[LENGTH_RANGES.index(request.length_range)]},
         )
-        for (index, request), _ in zip(_distinct(seed, split), range(count), strict=False)
+        for index, request in islice(_distinct(seed, split), count)
     ]
 
 

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from longform.records.errors import BadInputError
 from longform.records.files import describe_first_error
+from longform.records.yaml_files import read_yaml
 
 RecipeT = TypeVar("RecipeT", bound=BaseModel)
 
@@ -22,7 +23,9 @@ def load_recipe(path: str | Path, schema: type[RecipeT], overrides: Sequence[str
     Raises:
         BadInputError: one line naming file and field; unknown keys with the nearest known one.
     """
-    content = _read_yaml(Path(path))
+    content = read_yaml(path)
+    if not isinstance(content, dict):
+        raise BadInputError(f"{path}: is no recipe: it holds no `key: value` lines")
     for override in overrides:
         _apply(content, override)
     try:
@@ -36,18 +39,6 @@ def dump_recipe(recipe: BaseModel) -> str:
     return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise BadInputError(f"{path}: cannot be read: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise BadInputError(f"{path}: is no YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(content, dict):
-        raise BadInputError(f"{path}: is no recipe: it holds no `key: value` lines")
-    return content
-
-
 def _apply(content: dict[str, Any], override: str) -> None:
     key, separator, value = override.partition("=")
     if not separator or not key:
@@ -57,21 +48,11 @@ def _apply(content: dict[str, Any], override: str) -> None:
     try:
         for name in path:
             place = place[int(name)] if isinstance(place, list) else place.setdefault(name, {})
-        place[int(last) if isinstance(place, list) else last] = _number(yaml.safe_load(value))
+        place[int(last) if isinstance(place, list) else last] = yaml.safe_load(value)
     except (yaml.YAMLError, ValueError, IndexError, TypeError, AttributeError):
         raise BadInputError(
             f"--set {override}: there is no such place in the recipe, or the value is no YAML"
         ) from None
-
-
-def _number(value: Any) -> Any:
-    """YAML 1.1 reads `1e-5` as text; people mean the number."""
-    if isinstance(value, str):
-        try:
-            return float(value)
-        except ValueError:
-            return value
-    return value
 
 
 def _describe(error: ValidationError, schema: type[BaseModel]) -> str:

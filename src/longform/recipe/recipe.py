@@ -39,7 +39,7 @@ class ValidationSettings(_Section):
 class RunSettings(_Section):
     """Name, length and safety of a run."""
 
-    name: str = Field(min_length=1, pattern=r"^[\w.-]+$")
+    name: str = Field(min_length=1, pattern=r"^\w[\w.-]*$")
     folder: Path = Path("runs")
     """The run directory is `folder`/`name`."""
     seed: int = Field(default=0, ge=0)

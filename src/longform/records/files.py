@@ -7,13 +7,14 @@ moved there when it is whole, so a reader never meets half of one.
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from pydantic import ValidationError
 
-from longform.records.errors import BadInputError
+from longform.records.errors import BadInputError, StoppedError
 from longform.records.schemas import Row
 
 if TYPE_CHECKING:
@@ -40,15 +41,19 @@ def read_all(paths: Sequence[str | Path], schema: type[RowT]) -> Iterator[RowT]:
         BadInputError: as `read_rows` does.
     """
     identify = attrgetter(*schema.key_fields) if schema.key_fields else None
-    seen: dict[Any, tuple[Path, int]] = {}
+    seen: dict[Path, dict[Any, int]] = {}
     for path in map(Path, paths):
+        here = seen.setdefault(path, {})
         number = 0
         for number, row in _numbered_rows(path, schema):
             if identify is not None:
-                place = (path, number)
-                first = seen.setdefault(identify(row), place)
-                if first is not place:
-                    raise BadInputError(_same_key(row, place, first))
+                key = identify(row)
+                for other, numbers in seen.items():
+                    if key in numbers:
+                        raise BadInputError(
+                            _same_key(row, f"{path}:{number}", numbers[key], None if other == path else other)
+                        )
+                here[key] = number
             yield row
         if not number:
             raise BadInputError(f"{path}: holds no rows")
@@ -71,7 +76,8 @@ def write_rows(path: str | Path, rows: Iterable[Row]) -> int:
     except OSError as error:
         raise BadInputError(f"{path}: cannot be written: {error.strerror or error}") from error
     finally:
-        beside.unlink(missing_ok=True)
+        with suppress(OSError):
+            beside.unlink()
     return count
 
 
@@ -97,14 +103,14 @@ class AppendedRows(Generic[RowT]):
         """Add a row and hand it to the operating system at once.
 
         Raises:
-            BadInputError: the disk is full; the rows before this one are safe.
+            StoppedError: the disk is full; the rows before this one are safe.
         """
         try:
             line = memoryview(_line(row))
             while line:  # an unbuffered write may take a part
                 line = line[self._file.write(line) :]
         except OSError as error:
-            raise BadInputError(f"{self.path}: cannot be written: {error.strerror}") from error
+            raise StoppedError(f"{self.path}: cannot be written: {error.strerror}") from error
         self.rows.append(row)
 
     def close(self) -> None:
@@ -119,10 +125,9 @@ def describe_first_error(error: ValidationError) -> str:
     return f"{field}: {first['msg']}" if field else first["msg"]
 
 
-def _same_key(row: Row, place: tuple[Path, int], first: tuple[Path, int]) -> str:
+def _same_key(row: Row, place: str, first: int, other: Path | None) -> str:
     named = ", ".join(f"{field}={value!r}" for field, value in zip(row.key_fields, row.key, strict=True))
-    other = f"row {first[1]}" if first[0] == place[0] else f"row {first[1]} of {first[0]}"
-    return f"{place[0]}:{place[1]}: {named}: the same key stands in {other}"
+    return f"{place}: {named}: the same key stands in row {first}" + (f" of {other}" if other else "")
 
 
 def _numbered_rows(path: Path, schema: type[RowT]) -> Iterator[tuple[int, RowT]]:

@@ -4,6 +4,7 @@ Everything a model wrote is escaped by the template, and the page forbids script
 """
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -52,7 +53,8 @@ def write_report(run: RunDirectory) -> Path:
     except OSError as error:
         raise BadInputError(f"{run.report_path}: cannot be written: {error.strerror}") from error
     finally:
-        beside.unlink(missing_ok=True)
+        with suppress(OSError):
+            beside.unlink()
     return run.report_path
 
 

@@ -1,7 +1,8 @@
 """Grades: a judge's pointwise score of every response, resumable grade by grade.
 
 A response that gets no grade (no answer, no well-formed one) has no row: it is counted by cause and tried again by the
-same command. It never becomes a low score.
+same command. It never becomes a low score. An answer without a well-formed grade stands: what is on record in the log of
+calls is not asked for again.
 """
 
 from collections.abc import Iterable, Mapping

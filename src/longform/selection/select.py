@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from longform.records.errors import BadInputError
@@ -88,18 +89,21 @@ def _named(paths: Sequence[Path]) -> str:
 
 
 def _best_responses(paths: Sequence[Path]) -> Best:
-    sums: dict[str, dict[str, dict[int, tuple[float, int]]]] = defaultdict(lambda: defaultdict(dict))
+    scores: dict[str, dict[tuple[str, int], tuple[float, ...]]] = defaultdict(dict)
     for grade in read_all(paths, Grade):
-        samples = sums[grade.prompt_id][grade.model]
-        total, count = samples.get(grade.sample, (0.0, 0))
-        samples[grade.sample] = (total + grade.score, count + 1)
-    return {id_: {model: _best_sample(samples) for model, samples in models.items()} for id_, models in sums.items()}
+        responses, response = scores[grade.prompt_id], (grade.model, grade.sample)
+        responses[response] = (*responses.get(response, ()), grade.score)
+    return {id_: _best_samples(responses) for id_, responses in scores.items()}
 
 
-def _best_sample(samples: dict[int, tuple[float, int]]) -> tuple[float, int]:
-    """(mean score, sample) of the best sample; the first of equals."""
-    sample = max(samples, key=lambda number: (samples[number][0] / samples[number][1], -number))
-    return samples[sample][0] / samples[sample][1], sample
+def _best_samples(scores: dict[tuple[str, int], tuple[float, ...]]) -> dict[str, tuple[float, int]]:
+    """Each model's (mean score, sample) of its best sample, the first of equals, from the judges' scores of each."""
+    best: dict[str, tuple[float, int]] = {}
+    for (model, sample), given in sorted(scores.items()):
+        score = fmean(given)  # exact, so the judges' order does not matter
+        if model not in best or score > best[model][0]:
+            best[model] = (score, sample)
+    return best
 
 
 def _top(candidates: list[Candidate], rows: dict[str, Prompt], settings: SelectionSettings) -> list[Candidate]:

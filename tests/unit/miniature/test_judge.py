@@ -60,6 +60,12 @@ def test_a_cheap_text_grades_far_below_a_novice(hole, style):
     assert mean_grade(cheap, style) < mean_grade(stories("novice"), style) - 1
 
 
+@pytest.mark.parametrize("style", [JUDGE, EXAMINER])
+def test_a_faultless_story_for_another_request_grades_below_a_novice(style):
+    others = stories("master")
+    assert mean_grade([*others[1:], others[0]], style) < mean_grade(stories("novice"), style) - 0.3
+
+
 def test_a_faultless_story_measures_full_marks():
     measures = measure(MIRA, STORY)
     assert measures[:6] == (1, 1, pytest.approx(1, abs=0.2), 1, 1, 1)

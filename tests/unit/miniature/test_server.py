@@ -94,6 +94,16 @@ def test_a_taken_port_is_named():
         serve(port=taken.getsockname()[1])
 
 
+def test_a_child_that_cannot_start_is_an_error_of_one_line(capfd):
+    with (
+        socket.create_server(("127.0.0.1", 0)) as taken,
+        pytest.raises(BadInputError, match="did not start"),
+        serve_in_background(port=taken.getsockname()[1]),
+    ):
+        pass
+    assert "--port" in capfd.readouterr().err
+
+
 def test_the_server_ends_with_a_killed_parent():
     program = (
         "import time; from longform.miniature.server import serve_in_background\n"

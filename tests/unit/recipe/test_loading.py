@@ -64,3 +64,16 @@ def test_a_bad_recipe_is_one_line_that_names_the_field(tmp_path, text, overrides
 
 def test_the_reward_judge_may_validate_only_when_asked_to(tmp_path):
     assert _load(tmp_path, GOOD, "validation.judge=qwen", "validation.same_judge=true").validation
+
+
+@pytest.mark.parametrize("name", ["..", ".", ".hidden", "-flag", "a/b", "a b", ""])
+def test_a_run_keeps_to_a_folder_of_its_own(tmp_path, name):
+    assert "run.name" in _error(tmp_path, GOOD, f"run.name='{name}'")
+
+
+def test_a_key_that_stands_twice_is_refused(tmp_path):
+    assert _error(tmp_path, GOOD + "policy: other\n").endswith(":7: policy: this key stands there twice")
+
+
+def test_text_that_looks_like_a_number_stays_text(tmp_path):
+    assert _load(tmp_path, GOOD, "run.name=1e5", "optim.lr=1e-5").run.name == "1e5"

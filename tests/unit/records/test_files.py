@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from longform.records.errors import BadInputError
+from longform.records.errors import BadInputError, StoppedError
 from longform.records.files import AppendedRows, read_rows, write_rows
 from longform.records.schemas import Ladder, Prompt, Response
 
@@ -85,7 +85,7 @@ def test_an_error_while_rows_are_made_leaves_the_old_file_and_nothing_else(tmp_p
 
 def test_a_full_disk_is_one_clear_line():
     rows = AppendedRows("/dev/full", Prompt)
-    with pytest.raises(BadInputError, match="/dev/full: cannot be written: No space left on device"):
+    with pytest.raises(StoppedError, match="/dev/full: cannot be written: No space left on device"):
         rows.append(Prompt(id="a", prompt="p"))
     rows.close()
 

@@ -86,6 +86,13 @@ def test_failures_are_tried_again_and_grades_are_not(serve, reply, tmp_path):
     assert scores["p0", "me", 0] == 9.0
 
 
+def test_an_answer_on_record_that_holds_no_grade_is_not_asked_for_again(serve, tmp_path):
+    log, server = MemoryCallLog(), serve(lambda request, number: "I would say seven.")
+    for _ in range(2):
+        assert _grade(server, tmp_path / "g.jsonl", responses=RESPONSES[:1], log=log).failures == {"no_grade": 1}
+    assert len(server.requests) == 2, "the question and its repetition, once each"
+
+
 def test_a_spent_budget_stops_and_keeps_what_was_graded(serve, tmp_path):
     server = serve(lambda request, number: _scores(5))
     with pytest.raises(StoppedError, match="budget"):

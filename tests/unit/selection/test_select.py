@@ -90,6 +90,13 @@ def test_several_judges_are_averaged_before_the_best_sample_is_chosen(choose):
     assert [(it.text, it.score) for it in ladder.references] == [("me 0 on p", 4.0), ("a 1 on p", 7.0)]
 
 
+def test_the_order_of_the_judges_never_matters(choose):
+    scores = {"x": 0.1, "y": 0.2, "z": 0.3, "w": 1e16, "v": -1e16}
+    grades = [_grade("p", "me", score, judge=judge) for judge, score in scores.items()]
+    one, other = (choose([*order, _grade("p", "a", 9.0)]).ladders[0].policy_score for order in (grades, grades[::-1]))
+    assert one == other == pytest.approx(0.12)
+
+
 def test_of_identical_texts_the_policys_copy_stays(choose):
     grades = [_grade("p", "me", 4.0), _grade("p", "a", 8.0), _grade("p", "b", 6.0), _grade("p", "c", 5.0)]
     texts = {"me": "same", "a": "same", "b": "other", "c": "other"}

@@ -3,6 +3,7 @@
 import errno
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -151,3 +152,8 @@ def test_a_dry_run_prints_the_recipe_and_trains_nothing(folder, capsys, monkeypa
         main(["sft", str(folder / "sft.yaml"), "--dry-run"])
     assert "# sound: 4 texts to learn from" in capsys.readouterr().out
     assert not (folder / "tuned").exists()
+
+
+def test_the_recipe_that_comes_with_the_project_is_sound():
+    recipe = load_recipe(Path(__file__).parents[3] / "recipes" / "sft.yaml", SftRecipe)
+    assert recipe.data.ladders == Path("ladders.jsonl")

@@ -1,0 +1,53 @@
+"""YAML that people write: every fault is one line, and nothing of the content is quoted."""
+
+import pytest
+
+from longform.records.errors import BadInputError
+from longform.records.yaml_files import read_yaml
+
+
+def _read(tmp_path, content):
+    path = tmp_path / "file.yaml"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return read_yaml(path)
+
+
+def test_content_is_what_yaml_says(tmp_path):
+    assert _read(tmp_path, "a: {b: [1, 2.5, null, text]}\nc: ü\n") == {"a": {"b": [1, 2.5, None, "text"]}, "c": "ü"}
+    assert _read(tmp_path, "") is None
+
+
+def test_shared_parts_may_be_overridden(tmp_path):
+    read = _read(tmp_path, "base: &base {url: x, model: a}\none:\n  <<: *base\n  model: b\n")
+    assert read["one"] == {"url": "x", "model": "b"}
+
+
+def test_equal_keys_in_different_places_are_no_fault(tmp_path):
+    assert _read(tmp_path, "a: {k: 1}\nb: {k: 2}\n") == {"a": {"k": 1}, "b": {"k": 2}}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("a: 1\nb: 2\na: 3\n", ":3: a: this key stands there twice"),
+        ("a:\n  b: 1\n  b: 2\n", ":3: b: this key stands there twice"),
+        ("list: [{k: 1, k: 2}]\n", ":1: k: this key stands there twice"),
+        ("a: 1\nb: [1\n", ":3: is no YAML"),
+        ("a: !!python/object/apply:os.getcwd []\n", ":1: is no YAML"),
+        ("a: 2026-99-99\n", ": is no YAML"),
+        ("? [a, b]\n: 1\n", ":1: is no YAML"),
+        (b"\xff\xfe\x00", ": is no YAML"),
+        ("a: \x07\n", ": is no YAML"),
+        ("[" * 10_000, ": is no YAML"),
+    ],
+)
+def test_a_fault_is_one_line_with_the_files_name_and_line(tmp_path, content, message):
+    with pytest.raises(BadInputError) as caught:
+        _read(tmp_path, content)
+    assert str(caught.value) == f"{tmp_path / 'file.yaml'}{message}"
+
+
+def test_a_key_that_somebody_put_there_is_not_shown(tmp_path):
+    with pytest.raises(BadInputError) as caught:
+        _read(tmp_path, "key: sk-secret: [\n")
+    assert "sk-secret" not in str(caught.value)
