@@ -282,7 +282,7 @@ def test_a_yaml_file_that_cannot_be_used_is_named(world, capsys, name, spoil, me
     [
         "config.json",
         "tokenizer.json",
-        pytest.param("model.safetensors", marks=pytest.mark.xfail(reason="load_model lets SafetensorError through")),
+        "model.safetensors",
     ],
 )
 def test_a_model_folder_that_is_broken_is_named(world, capsys, policy, file):

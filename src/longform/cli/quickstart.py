@@ -72,7 +72,7 @@ def quickstart(
     )
 
 
-def _run_figures(result: "TrainingResult") -> dict[str, float]:
+def _run_figures(result: "TrainingResult") -> dict[str, float | None]:
     from longform.records.run_directory import RunDirectory
 
     with RunDirectory.read(result.path) as run:
@@ -80,7 +80,7 @@ def _run_figures(result: "TrainingResult") -> dict[str, float]:
         last_third = variance[-max(len(variance) // 3, 1) :]
         return {
             "mean_rung": run.database.metric("curriculum/mean_rung")[-1][1],
-            "explained_variance": sum(last_third) / len(last_third) if last_third else float("nan"),
+            "explained_variance": sum(last_third) / len(last_third) if last_third else None,
             "ppo_seconds": round(result.seconds, 1),
             "judge_calls": result.calls.calls,
             "cost": result.calls.cost,

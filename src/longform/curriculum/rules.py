@@ -17,7 +17,7 @@ from longform.records.schemas import Reference
 class Visit(NamedTuple):
     """One prompt faced in one step, and how its rollouts came out."""
 
-    index: int
+    prompt_index: int
     """Row of the prompt in the ladders file."""
     rung: int
     """The rung that was faced."""
@@ -28,7 +28,7 @@ class Visit(NamedTuple):
 class Climb(NamedTuple):
     """What a visit means for the state: the new streak, and the new rung where there is a promotion."""
 
-    index: int
+    prompt_index: int
     faced: int
     rung: int
     streak: int
@@ -95,12 +95,12 @@ def climb(visit: Visit, *, streak: int, num_rungs: int, settings: CurriculumSett
     """
     verdicts = [outcome for outcome in visit.outcomes if outcome is not None]
     if not verdicts:
-        return Climb(visit.index, visit.rung, visit.rung, streak)
+        return Climb(visit.prompt_index, visit.rung, visit.rung, streak)
     streak = streak + 1 if "win" in verdicts else 0
     ceiling = num_rungs if settings.top == "retire" else num_rungs - 1
     if streak >= settings.wins and visit.rung < ceiling:
-        return Climb(visit.index, visit.rung, visit.rung + 1, 0)
-    return Climb(visit.index, visit.rung, visit.rung, streak)
+        return Climb(visit.prompt_index, visit.rung, visit.rung + 1, 0)
+    return Climb(visit.prompt_index, visit.rung, visit.rung, streak)
 
 
 def committed(rungs: np.ndarray, streaks: np.ndarray, climbs: Sequence[Climb]) -> list[Climb]:
@@ -113,8 +113,8 @@ def committed(rungs: np.ndarray, streaks: np.ndarray, climbs: Sequence[Climb]) -
     """
     promotions = []
     for it in climbs:
-        if rungs[it.index] == it.faced:
-            rungs[it.index], streaks[it.index] = it.rung, it.streak
+        if rungs[it.prompt_index] == it.faced:
+            rungs[it.prompt_index], streaks[it.prompt_index] = it.rung, it.streak
             if it.promoted:
                 promotions.append(it)
     return promotions

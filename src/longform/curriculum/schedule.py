@@ -21,7 +21,7 @@ _ORDER, _RUNG = 1, 2  # streams of random draws
 class Faced(NamedTuple):
     """A prompt drawn for a step and the rung it faces there."""
 
-    index: int
+    prompt_index: int
     rung: int
 
 
@@ -85,8 +85,8 @@ class Curriculum:
         return [
             climb(
                 visit,
-                streak=int(self.streaks[visit.index]),
-                num_rungs=int(self.num_rungs[visit.index]),
+                streak=int(self.streaks[visit.prompt_index]),
+                num_rungs=int(self.num_rungs[visit.prompt_index]),
                 settings=self.settings,
             )
             for visit in visits

@@ -52,14 +52,20 @@ class ChatRequest:
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """The body to send. `top_p` is left out at 1, since some endpoints refuse it beside a temperature."""
+        """The body to send. `top_p` is left out at 1, since some endpoints refuse it beside a temperature; `seed` is sent
+        for further samples alone, so that an endpoint with fixed draws gives another one.
+        """
         body: dict[str, Any] = {
             "model": self.model,
             "messages": list(self.messages),
             "temperature": self.temperature,
             "max_tokens": self.max_tokens,
         }
-        return body if self.top_p == 1 else {**body, "top_p": self.top_p}
+        if self.top_p != 1:
+            body["top_p"] = self.top_p
+        if self.sample:
+            body["seed"] = self.sample
+        return body
 
 
 def estimate_prompt_tokens(messages: Iterable[Mapping[str, str]]) -> int:

@@ -39,7 +39,8 @@ def close_step(outcomes: Sequence[str | None], faced: Sequence[Faced], curriculu
     scores = np.array([0.0 if outcome is None else VERDICT_SCORES[outcome] for outcome in outcomes], dtype=np.float32)
     group = len(outcomes) // len(faced)
     visits = [
-        Visit(prompt.index, prompt.rung, tuple(outcomes[i * group : (i + 1) * group])) for i, prompt in enumerate(faced)
+        Visit(prompt.prompt_index, prompt.rung, tuple(outcomes[i * group : (i + 1) * group]))
+        for i, prompt in enumerate(faced)
     ]
     return ClosedStep(scores, mask, curriculum.stage(visits))
 

@@ -34,6 +34,12 @@ class JudgeThread:
         futures, self._futures = self._futures, {}
         return [futures[row].result() for row in sorted(futures)]
 
+    def clear(self) -> None:
+        """Forget what was submitted: nobody will collect it."""
+        for future in self._futures.values():
+            future.cancel()
+        self._futures = {}
+
     def _finish(self) -> None:
         async def cancel_all() -> None:
             tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]

@@ -105,7 +105,7 @@ def train_ppo(
         rows = judged.nonzero().flatten()
         updated = update(state, batch, targets, rows, optim=optim, temperature=temperature, shuffle=shuffle)
         promotions = [
-            Promotion(step, source.ladders[climb.index].id, climb.rung)
+            Promotion(step, source.ladders[climb.prompt_index].id, climb.rung)
             for climb in state.curriculum.commit(closed.climbs)
         ]
         state.step = step

@@ -93,7 +93,7 @@ class RolloutSource:
             self._thread.submit(row, self._judge.compare(ladder, response=text, reference=reference.text, step=step))
 
         draws = uniform_draws(seed=self._seed, step=step, rows=range(len(faced)), count=self._settings.max_tokens)
-        prompts = [self._encoded[prompt.index] for prompt in faced]
+        prompts = [self._encoded[prompt.prompt_index] for prompt in faced]
         decode(models.policy, prompts, draws=draws, stop_tokens=self._stops, settings=self._settings, on_finished=judge)
         return [rollouts[row] for row in range(len(faced))]
 

@@ -1,8 +1,10 @@
 """A reinforcement-learning run from its recipe: everything is checked, opened, and handed to the training loop."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -30,6 +32,9 @@ from longform.writers.local import check_model_path
 
 FIRST_VALUE = 0.5
 """What the critic predicts before it has seen anything: a tie."""
+
+CHANGEABLE = ("run.budget", "run.keep_checkpoints")
+"""What may differ when a run is resumed: nothing that decides a weight."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,14 +78,10 @@ def train(recipe: Recipe, *, resume: bool = False, on_step: Callable[[StepReport
         curriculum = Curriculum.of(inputs.ladders, recipe.curriculum, policy=recipe.policy_name, seed=seed, steps=steps)
         state = TrainingState.start(models, curriculum, recipe.optim)
         resume_from(run, state)
-        with JudgeThread() as thread:
-            endpoints = _open_endpoints(inputs.judges, log, limit=recipe.run.budget)
+        with JudgeThread() as thread, _endpoints(inputs.judges, log, thread, limit=recipe.run.budget) as endpoints:
             source = _rollout_source(recipe, inputs.ladders, models, endpoints, thread, secret=run.database.secret())
             validation = _validation(recipe, inputs, endpoints, thread, secret=run.database.secret())
             train_ppo(recipe, run, state, source, validation, on_step=on_step)
-            for number, endpoint in enumerate(endpoints.values()):
-                thread.submit(number, endpoint.close())
-            thread.collect()
         policy = run.checkpoint_path(steps) / "policy"
         return TrainingResult(run.path, policy, steps, run.database.seconds(), log.totals())
 
@@ -120,8 +121,11 @@ def read_ladders(path: Path) -> list[Ladder]:
 
 
 def _claim(run: RunDirectory, recipe: Recipe, *, resume: bool) -> None:
-    """Write the resolved recipe into a new run; hold it against that of a run to be resumed."""
-    if run.recipe_path.exists():
+    """Write the resolved recipe into a new run; hold it against that of a run to be resumed.
+
+    A run that ended before its first step holds nothing to be kept, and is begun again.
+    """
+    if run.recipe_path.exists() and run.database.last_step() > 0:
         if not resume:
             raise BadInputError(f"{run.path}: this run exists; go on with --resume, or choose another run.name")
         _check_unchanged(run.recipe_path, recipe)
@@ -129,22 +133,43 @@ def _claim(run: RunDirectory, recipe: Recipe, *, resume: bool) -> None:
 
 
 def _check_unchanged(path: Path, recipe: Recipe) -> None:
-    known = load_recipe(path, Recipe).model_dump(mode="json")
-    given = recipe.model_dump(mode="json")
-    for changeable in ("budget", "keep_checkpoints"):
-        known["run"].pop(changeable)
-        given["run"].pop(changeable)
-    changed = [key for key in given if given[key] != known[key]]
+    known, given = _flat(load_recipe(path, Recipe)), _flat(recipe)
+    changed = [key for key in sorted(known.keys() | given.keys()) if known.get(key) != given.get(key)]
+    changed = [key for key in changed if key not in CHANGEABLE]
     if changed:
         raise BadInputError(
-            f"{path}: the run was started with another `{changed[0]}`; it cannot be resumed with this one"
+            f"{path}: the run was started with another {changed[0]}; it cannot be resumed with this one"
         )
 
 
-def _open_endpoints(judges: dict[str, ModelSpec], log: SqliteCallLog, *, limit: float | None) -> dict[str, Endpoint]:
+def _flat(recipe: Recipe) -> dict[str, Any]:
+    """Settings by their dotted names."""
+
+    def walk(prefix: str, value: Any) -> Iterator[tuple[str, Any]]:
+        if isinstance(value, Mapping):
+            for name, inner in value.items():
+                yield from walk(f"{prefix}.{name}" if prefix else str(name), inner)
+        else:
+            yield prefix, value
+
+    return dict(walk("", recipe.model_dump(mode="json")))
+
+
+@contextmanager
+def _endpoints(
+    judges: dict[str, ModelSpec], log: SqliteCallLog, thread: JudgeThread, *, limit: float | None
+) -> Iterator[dict[str, Endpoint]]:
+    """The judges' endpoints, on one budget; closed in the end on the loop that they ran in."""
     totals = log.totals()
     budget = Budget(limit, spent=totals.cost, unknown=totals.unknown_costs, resume="--resume and a larger run.budget")
-    return {name: Endpoint(name, spec, call_log=log, budget=budget) for name, spec in judges.items()}
+    endpoints = {name: Endpoint(name, spec, call_log=log, budget=budget) for name, spec in judges.items()}
+    try:
+        yield endpoints
+    finally:
+        thread.clear()
+        for number, endpoint in enumerate(endpoints.values()):
+            thread.submit(number, endpoint.close())
+        thread.collect()
 
 
 def _rollout_source(

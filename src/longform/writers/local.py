@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
@@ -70,8 +71,9 @@ def load_model(path: str, *, device: str, dtype: torch.dtype = torch.float32) ->
     try:
         tokenizer = AutoTokenizer.from_pretrained(path)
         model: Any = AutoModelForCausalLM.from_pretrained(path, dtype=dtype)
-    except (OSError, ValueError) as error:
-        raise BadInputError(f"{path}: cannot be loaded as a model: {str(error).splitlines()[0]}") from error
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise BadInputError(f"{path}: cannot be loaded as a model: {reason}") from error
     return tokenizer, model.to(device).eval()
 
 

@@ -12,7 +12,7 @@ DYNAMIC = CurriculumSettings()
 
 
 def _climb(*outcomes, rung=1, streak=0, num_rungs=4, **settings):
-    visit = Visit(index=0, rung=rung, outcomes=outcomes)
+    visit = Visit(prompt_index=0, rung=rung, outcomes=outcomes)
     return climb(visit, streak=streak, num_rungs=num_rungs, settings=CurriculumSettings(**settings))
 
 
@@ -47,13 +47,13 @@ def test_at_the_top_a_winner_stays_or_retires():
 
 def test_a_promotion_is_dropped_when_the_prompt_no_longer_stands_where_it_won():
     rungs, streaks = np.array([2], dtype=np.int32), np.zeros(1, dtype=np.int32)
-    assert committed(rungs, streaks, [Climb(index=0, faced=1, rung=2, streak=0)]) == []
+    assert committed(rungs, streaks, [Climb(prompt_index=0, faced=1, rung=2, streak=0)]) == []
     assert rungs.tolist() == [2]
 
 
 def test_two_climbs_of_one_prompt_in_one_step_count_once():
     rungs, streaks = np.array([1], dtype=np.int32), np.zeros(1, dtype=np.int32)
-    twice = [Climb(index=0, faced=1, rung=2, streak=0)] * 2
+    twice = [Climb(prompt_index=0, faced=1, rung=2, streak=0)] * 2
     assert len(committed(rungs, streaks, twice)) == 1
     assert rungs.tolist() == [2]
 

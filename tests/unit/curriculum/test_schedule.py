@@ -19,7 +19,7 @@ def _play(curriculum, first, last, rng_seed=0):
     for step in range(first, last + 1):
         rng = np.random.default_rng([rng_seed, step])
         faced = curriculum.draw(step, 3)
-        visits = [Visit(it.index, it.rung, (str(rng.choice(["win", "loss"])),)) for it in faced]
+        visits = [Visit(it.prompt_index, it.rung, (str(rng.choice(["win", "loss"])),)) for it in faced]
         curriculum.commit(curriculum.stage(visits))
         faced_by_step.append(faced)
     return faced_by_step
@@ -27,7 +27,7 @@ def _play(curriculum, first, last, rng_seed=0):
 
 def test_every_prompt_comes_once_in_each_pass():
     curriculum = _curriculum(prompts=6)
-    drawn = [it.index for step in range(1, 5) for it in curriculum.draw(step, 3)]
+    drawn = [it.prompt_index for step in range(1, 5) for it in curriculum.draw(step, 3)]
     assert sorted(drawn[:6]) == sorted(drawn[6:]) == list(range(6))
 
 
@@ -36,7 +36,7 @@ def test_every_prompt_comes_once_in_each_pass():
 def test_no_prompt_comes_twice_in_a_step(prompts, steps):
     curriculum = _curriculum(prompts=prompts)
     for step in range(1, steps + 1):
-        drawn = [it.index for it in curriculum.draw(step, 3)]
+        drawn = [it.prompt_index for it in curriculum.draw(step, 3)]
         assert len(set(drawn)) == 3
 
 
@@ -60,7 +60,7 @@ def test_a_state_of_other_ladders_is_refused(tmp_path):
 def test_staging_alone_changes_nothing():
     curriculum = _curriculum()
     faced = curriculum.draw(1, 3)
-    climbs = curriculum.stage([Visit(it.index, it.rung, ("win",)) for it in faced])
+    climbs = curriculum.stage([Visit(it.prompt_index, it.rung, ("win",)) for it in faced])
     assert not curriculum.rungs.any()
     assert len(curriculum.commit(climbs)) == 3
     assert curriculum.rungs.sum() == 3
@@ -76,6 +76,6 @@ def test_retired_prompts_are_drawn_no_more_and_a_run_without_enough_of_them_stop
     curriculum = _curriculum(prompts=4, rungs=1, top="retire")
     for index in (0, 1):
         curriculum.commit(curriculum.stage([Visit(index, 0, ("win",))]))
-    assert {it.index for it in curriculum.draw(1, 2)} == {2, 3}
+    assert {it.prompt_index for it in curriculum.draw(1, 2)} == {2, 3}
     with pytest.raises(StoppedError, match="fewer are left"):
         curriculum.draw(2, 3)

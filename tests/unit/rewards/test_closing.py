@@ -23,7 +23,7 @@ def test_a_win_is_one_a_tie_a_half_a_loss_nothing():
 def test_no_verdict_is_masked_and_never_a_loss():
     closed = close_step([None, "win", "loss"], FACED, _curriculum())
     assert closed.mask.tolist() == [False, True, True]
-    assert [it.index for it in closed.climbs if it.promoted] == [1]
+    assert [it.prompt_index for it in closed.climbs if it.promoted] == [1]
 
 
 def test_closing_a_step_does_not_touch_the_state():

@@ -53,7 +53,9 @@ def _plain(model, prompt, draws, max_tokens):
 @torch.no_grad()
 def test_batched_decoding_equals_one_row_at_a_time_without_cache(model):
     written = _decode(model, PROMPTS)
-    assert {it.finish_reason for it in written} == {"stop", "length"}, "both endings must occur for this test to say much"
+    assert {it.finish_reason for it in written} == {"stop", "length"}, (
+        "both endings must occur for this test to say much"
+    )
     draws = uniform_draws(seed=4, step=1, rows=range(len(PROMPTS)), count=24)
     for prompt, row, response in zip(PROMPTS, draws, written, strict=True):
         tokens, log_probs = _plain(model, prompt, row, 24)
