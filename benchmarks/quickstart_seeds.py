@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from longform.miniature.outcome import measure_outcome
+from longform.miniature.evidence import gather_evidence
 from longform.miniature.policy import SFT_SETTINGS, sft_rows
 from longform.miniature.quickstart import (
     FULL,
@@ -59,18 +59,18 @@ def run_seed(folder: Path, seed: int) -> dict[str, Any]:
         gather_candidates(folder, seed=seed, stage=quiet)
         build_ladders(folder)
         result = train_policy(folder, scale=FULL, seed=seed, overrides=(), stage=quiet)
-        outcome = measure_outcome(folder, result.policy_path, name="trained", seed=seed, stage=quiet)
+        evidence = gather_evidence(folder, result.policy_path, name="trained", seed=seed, stage=quiet)
         seconds = time.perf_counter() - began
 
         control = train_policy(folder, scale=FULL, seed=seed, overrides=CONTROL, stage=quiet)
         more_sft = continue_sft(folder, seed=seed, steps=round(SFT_SETTINGS.steps * result.seconds / sft_seconds))
-        sft_outcome = measure_outcome(folder, more_sft, name="more-sft", seed=seed, stage=quiet)
+        sft_evidence = gather_evidence(folder, more_sft, name="more-sft", seed=seed, stage=quiet)
     return {
         "seconds": seconds,
         "sft_seconds": sft_seconds,
         "ppo_seconds": result.seconds,
-        "trained": outcome.as_json(),
-        "more_sft": sft_outcome.as_json(),
+        "trained": evidence.as_json(),
+        "more_sft": sft_evidence.as_json(),
         "mean_rung": final(result, "curriculum/mean_rung"),
         "control_mean_rung": final(control, "curriculum/mean_rung"),
         "explained_variance": last_third(result, "critic/explained_variance"),

@@ -27,7 +27,7 @@ def test_the_smoke_quickstart_goes_through_every_stage(tmp_path):
     with RunDirectory.read(folder / "run") as run:
         assert run.database.last_step() == 3
         assert len(list(run.database.rollouts())) == 3 * 16
-        assert figures["judge_calls"] >= 3 * 16
+        assert figures["calls"] >= 3 * 16 + 32 * 9
     assert (folder / "run" / "report.html").read_text().count("<svg") >= 8
 
     again = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)

@@ -23,7 +23,8 @@ COMMANDS = {
     "runs": "List runs with their progress.",
     "serve-miniature": "Serve the built-in world's writers, judge and examiner over HTTP.",
 }
-_DISK_TROUBLES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
+_DISK_TROUBLES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR)
+_TRAINING_PACKAGES = ("torch", "transformers", "trl", "datasets", "tokenizers", "safetensors")
 
 
 def build_app() -> App:
@@ -51,8 +52,14 @@ def main(arguments: list[str] | None = None) -> None:
         _fail(" ".join(str(error).split()), 2)
     except LongformError as error:
         _fail(str(error), error.exit_code)
+    except ModuleNotFoundError as error:
+        if error.name not in _TRAINING_PACKAGES:
+            raise
+        _fail(
+            f"this command needs {error.name}: install longform with its extra, as in pip install 'longform[train]'", 2
+        )
     except KeyboardInterrupt:
-        _fail("interrupted; the same command goes on (train: with --resume)", 3)
+        _fail("interrupted; what is done is kept (train: go on with --resume)", 3)
     except BrokenPipeError:
         _discard_output()
         sys.exit(0)

@@ -1,6 +1,5 @@
 """What the commands that ask endpoints share: the endpoint behind a name, and where its calls are recorded."""
 
-import secrets
 from pathlib import Path
 
 from longform.endpoints.budget import Budget
@@ -37,19 +36,9 @@ class RecordedCalls:
         """The endpoint that the name stands for."""
         return Endpoint(self._name, self._spec, call_log=self.log, budget=self._budget)
 
-    def secret(self) -> bytes:
-        """The secret behind the judge's fences, made once and kept beside the calls: a repeated question is the same."""
-        path = self.path.with_suffix(".secret")
-        if not path.exists():
-            path.write_bytes(secrets.token_bytes(16))
-            path.chmod(0o600)
-        return path.read_bytes()
-
     def cost(self) -> str:
         """Cost and calls so far, in words."""
-        totals = self.log.totals()
-        unknown = f", {totals.unknown_costs} of unknown cost" if totals.unknown_costs else ""
-        return f"{totals.cost:.4f} ({totals.calls} calls{unknown})"
+        return self.log.totals().shown_cost
 
 
 def check_gathered(result: Gathered) -> None:

@@ -41,7 +41,7 @@ def grade(
 
         async def ask() -> Gathered:
             async with calls.endpoint() as endpoint:
-                pointwise = PointwiseJudge(endpoint, secret=calls.secret())
+                pointwise = PointwiseJudge(endpoint, secret=calls.log.secret())
                 return await gather(texts, rows, pointwise, out=out, on_progress=advance)
 
         result = asyncio.run(ask())

@@ -9,7 +9,7 @@ from longform.cli.flags import Flag, Overrides, Seed
 from longform.cli.output import print_result, print_table, progress
 
 if TYPE_CHECKING:
-    from longform.miniature.outcome import Outcome
+    from longform.miniature.evidence import Evidence
     from longform.training.run import TrainingResult
 
 
@@ -31,7 +31,7 @@ def quickstart(
         json: Print the result as JSON.
     """
     from longform.miniature import quickstart as steps
-    from longform.miniature.outcome import measure_outcome
+    from longform.miniature.evidence import gather_evidence
     from longform.miniature.server import serve_in_background
     from longform.records.errors import BadInputError
     from longform.records.run_directory import RunDirectory
@@ -49,19 +49,19 @@ def quickstart(
         steps.gather_candidates(folder, seed=seed, stage=progress)
         steps.build_ladders(folder)
         result = steps.train_policy(folder, scale=scale, seed=seed, overrides=set_, stage=progress)
-        outcome = measure_outcome(folder, result.policy_path, name="trained", seed=seed, stage=progress)
+        evidence = gather_evidence(folder, result.policy_path, name="trained", seed=seed, stage=progress)
     with RunDirectory.read(result.path) as run:
         report = write_report(run)
-    figures = {**outcome.as_json(), **_run_figures(result), "seconds": round(time.perf_counter() - began, 1)}
-    (folder / "outcome.json").write_text(json_.dumps(figures, indent=2), encoding="utf-8")
+    figures = {**evidence.as_json(), **_run_figures(folder, result), "seconds": round(time.perf_counter() - began, 1)}
+    (folder / "evidence.json").write_text(json_.dumps(figures, indent=2), encoding="utf-8")
     if json:
         print(json_.dumps(figures))
         return
-    _print_outcome(outcome)
+    _print_evidence(evidence)
     print_result(
         {
             "mean rung": f"{figures['mean_rung']:.2f} (all prompts start at 0)",
-            "judge calls": figures["judge_calls"],
+            "calls": figures["calls"],
             "cost": f"{figures['cost']:.4f} (made-up prices)",
             "seconds": figures["seconds"],
             "report": str(report),
@@ -72,9 +72,15 @@ def quickstart(
     )
 
 
-def _run_figures(result: "TrainingResult") -> dict[str, float | None]:
+def _run_figures(folder: Path, result: "TrainingResult") -> dict[str, float | None]:
+    from longform.records.calls import SqliteCallLog
     from longform.records.run_directory import RunDirectory
 
+    calls, cost = 0, 0.0
+    for database in (folder / "selection.sqlite", result.path / "run.sqlite", folder / "evaluation.sqlite"):
+        with SqliteCallLog(database) as log:
+            totals = log.totals()
+            calls, cost = calls + totals.calls, cost + totals.cost
     with RunDirectory.read(result.path) as run:
         variance = [value for _, value in run.database.metric("critic/explained_variance")]
         last_third = variance[-max(len(variance) // 3, 1) :]
@@ -82,21 +88,21 @@ def _run_figures(result: "TrainingResult") -> dict[str, float | None]:
             "mean_rung": run.database.metric("curriculum/mean_rung")[-1][1],
             "explained_variance": sum(last_third) / len(last_third) if last_third else None,
             "ppo_seconds": round(result.seconds, 1),
-            "judge_calls": result.calls.calls,
-            "cost": result.calls.cost,
+            "calls": calls,
+            "cost": cost,
         }
 
 
-def _print_outcome(outcome: "Outcome") -> None:
+def _print_evidence(evidence: "Evidence") -> None:
     print_table(
         "The trained writer on held-out prompts (examiner, both orders, 95% intervals)",
         ["against", "win rate", "interval"],
         [
             [name, f"{rate.estimate:.3f}", f"{rate.low:.3f} to {rate.high:.3f}"]
-            for name, rate in outcome.win_rates.items()
+            for name, rate in evidence.win_rates.items()
         ],
     )
-    before, after = outcome.start, outcome.trained
+    before, after = evidence.start, evidence.trained
     print_table(
         "Before and after",
         ["", "SFT start", "trained"],

@@ -34,23 +34,19 @@ def train(
         print(dump_recipe(resolved), end="")
         print(f"# sound: {len(inputs.ladders)} ladders, judges {', '.join(inputs.judges)}")
         return
-    from longform.training.ppo import StepReport
     from longform.training.run import train as train_run
 
     with progress(f"training {resolved.run.name}") as advance:
-
-        def on_step(report: StepReport) -> None:
-            reward, rung = report.metrics.get("reward/mean", float("nan")), report.metrics["curriculum/mean_rung"]
-            advance(report.step, report.steps, f"reward {reward:.2f}  mean rung {rung:.2f}")
-
-        result = train_run(resolved, resume=resume, on_step=on_step)
+        result = train_run(
+            resolved, resume=resume, on_step=lambda report: advance(report.step, report.steps, report.note)
+        )
     print_result(
         {
             "policy": str(result.policy_path),
             "steps": result.steps,
             "seconds": round(result.seconds, 1),
             "judge calls": result.calls.calls,
-            "cost": round(result.calls.cost, 4),
+            "cost": result.calls.shown_cost,
         },
         as_json=json,
         next_command=f"longform report {result.path}",

@@ -1,7 +1,7 @@
 """The curriculum of a run: which prompts a step draws, which rung each faces, and the state that a checkpoint carries.
 
 The state is three numbers for each prompt at most (rung, streak, and a place in the shuffled order that is not stored but
-recomputed), so a million prompts stay small and a step costs O(batch).
+recomputed), so a million prompts stay small; what a step changes is O(batch).
 """
 
 from collections.abc import Sequence
@@ -59,7 +59,8 @@ class Curriculum:
     def draw(self, step: int, count: int) -> list[Faced]:
         """The prompts of a step, each at most once, with the rungs they face.
 
-        Every prompt comes once in each pass, in an order that is a function of (seed, pass).
+        Prompts come in passes, in an order that is a function of (seed, pass). Where a pass begins within a step, a prompt
+        that the step already holds is passed over until the next one.
 
         Raises:
             StoppedError: fewer than `count` prompts are left (all others have retired).

@@ -102,18 +102,19 @@ def read_status(error: "APIStatusError", *, name: str, spec: ModelSpec, proven: 
         key: kept out of what is quoted from the server.
     """
     status = error.status_code
-    code = (error.code or error.type or "").lower()
+    code = str(error.code or error.type or "").lower()
     said = quote(error.message, key=key)
     where = f"endpoint {name} at {spec.address}"
     if status == 402 or code in _NO_CREDIT_CODES:
         return _fatal(StoppedError(f"{where} says that its account is out of credit"))
     if code in _REFUSAL_CODES or (status in (400, 403) and "moderation" in said.lower()):
         return Outcome("refused", said, maybe_billed=False)
+    mend = StoppedError if proven else BadInputError  # what has answered before can be resumed
     if status in (401, 403):
-        return _fatal(BadInputError(f"{where} {_key_trouble(spec)} (HTTP {status})"))
+        return _fatal(mend(f"{where} {_key_trouble(spec)} (HTTP {status})"))
     if status == 404:
         hint = "check `model`, and that `base_url` ends with the version, as in /v1"
-        return _fatal(BadInputError(f"{where} knows no model {spec.model!r} (HTTP 404); {hint}"))
+        return _fatal(mend(f"{where} knows no model {spec.model!r} (HTTP 404); {hint}"))
     wait_seconds = read_retry_after(error.response.headers)
     if status in (408, 504):
         return Outcome("timeout", f"HTTP {status}", wait_seconds=wait_seconds)

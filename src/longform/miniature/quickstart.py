@@ -133,7 +133,8 @@ def gather_candidates(folder: Path, *, seed: int, stage: Stage) -> None:
                 )
             )
         with stage("grades") as advance:
-            asyncio.run(_grade_all(folder, rows, Endpoint("judge", models["judge"], call_log=log), advance))
+            judge = Endpoint("judge", models["judge"], call_log=log)
+            asyncio.run(_grade_all(folder, rows, judge, advance, secret=log.secret()))
 
 
 def build_ladders(folder: Path) -> Selection:
@@ -162,14 +163,7 @@ def train_policy(folder: Path, *, scale: Scale, seed: int, overrides: Sequence[s
     ]
     recipe = load_recipe(folder / "recipe.yaml", Recipe, [*placed, *scale.recipe, *overrides])
     with stage("PPO against the ladders") as advance:
-        return train(
-            recipe,
-            on_step=lambda it: advance(
-                it.step,
-                it.steps,
-                f"reward {it.metrics['reward/mean']:.2f}  mean rung {it.metrics['curriculum/mean_rung']:.2f}",
-            ),
-        )
+        return train(recipe, on_step=lambda report: advance(report.step, report.steps, report.note))
 
 
 def write_locally(rows: list[Prompt], model: Path, out: Path, *, name: str, seed: int, advance: Advance) -> None:
@@ -193,11 +187,11 @@ async def write_remotely(
             await generate(rows, writer, samples=1, out=out(endpoint.name), on_progress=on_progress)
 
 
-async def _grade_all(folder: Path, rows: list[Prompt], judge: Endpoint, advance: Advance) -> None:
+async def _grade_all(folder: Path, rows: list[Prompt], judge: Endpoint, advance: Advance, *, secret: bytes) -> None:
     responses = [row for name in (POLICY, *COMPETITORS) for row in read_rows(_responses(folder, name), Response)]
     by_id = {row.id: row for row in rows}
     async with judge:
-        pointwise = PointwiseJudge(judge, secret=folder.name.encode())
+        pointwise = PointwiseJudge(judge, secret=secret)
         await grade(responses, by_id, pointwise, out=folder / "grades.jsonl", on_progress=advance)
 
 

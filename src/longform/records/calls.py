@@ -4,6 +4,7 @@ An answer in the log is never requested again, so the log outlives a rollback of
 calls that were in flight are paid for twice. Keys of endpoints never get here.
 """
 
+import secrets
 import sqlite3
 import threading
 import zlib
@@ -18,6 +19,7 @@ CREATE TABLE IF NOT EXISTS calls (
     id INTEGER PRIMARY KEY, request_hash TEXT NOT NULL, attempt INTEGER NOT NULL, endpoint TEXT NOT NULL,
     model TEXT NOT NULL, outcome TEXT NOT NULL, prompt_tokens INTEGER, completion_tokens INTEGER, cost REAL,
     latency_seconds REAL NOT NULL, text BLOB NOT NULL, finish_reason TEXT);
+CREATE TABLE IF NOT EXISTS secret (id INTEGER PRIMARY KEY CHECK (id = 1), value BLOB NOT NULL);
 CREATE INDEX IF NOT EXISTS answered_calls ON calls (request_hash) WHERE outcome = 'ok';
 """
 _TOTALS = """
@@ -74,6 +76,12 @@ class CallTotals(NamedTuple):
     unknown_costs: int
     """Calls whose cost is not in the sum because it could not be known."""
 
+    @property
+    def shown_cost(self) -> str:
+        """The cost in words, with what is not known about it."""
+        unknown = f", {self.unknown_costs} of unknown cost" if self.unknown_costs else ""
+        return f"{self.cost:.4f} ({self.calls} calls{unknown})"
+
 
 class CallLog(Protocol):
     """Where an endpoint records its calls and looks for answers that it already has."""
@@ -83,7 +91,7 @@ class CallLog(Protocol):
         ...
 
     def record(self, call: CallRecord) -> None:
-        """Add one attempt; durable when it returns."""
+        """Add one attempt; it survives the death of the process from here on."""
         ...
 
     def totals(self) -> CallTotals:
@@ -147,6 +155,14 @@ class SqliteCallLog:
     def close(self) -> None:
         """Close the connection; the write-ahead log is folded in."""
         self._connection.close()
+
+    def secret(self) -> bytes:
+        """The secret behind the judge's fences: random, made once and kept with the calls, so that a repeated question is
+        the same question. It is not a function of a seed, which whoever wrote the texts could know.
+        """
+        with self._lock, self._connection:
+            self._connection.execute("INSERT OR IGNORE INTO secret VALUES (1, ?)", (secrets.token_bytes(16),))
+            return self._connection.execute("SELECT value FROM secret").fetchone()[0]
 
     def find(self, request_hash: str) -> ChatAnswer | None:
         """The recorded answer to a request, or None."""

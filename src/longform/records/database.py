@@ -6,7 +6,6 @@ that came after a checkpoint is taken back with it, so that a resumed run writes
 
 import hashlib
 import json
-import secrets
 import sqlite3
 import zlib
 from collections.abc import Iterable, Iterator
@@ -103,14 +102,6 @@ class RunDatabase:
         """Store or replace a value of the run."""
         with self._connection:
             self._connection.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, value))
-
-    def secret(self) -> bytes:
-        """The run's secret behind the judge's fences: random, made once, and kept for the run's whole life."""
-        known = self.fact("secret")
-        if known is None:
-            known = secrets.token_hex(16)
-            self.set_fact("secret", known)
-        return bytes.fromhex(known)
 
     def record_step(
         self,

@@ -81,6 +81,23 @@ def write_rows(path: str | Path, rows: Iterable[Row]) -> int:
     return count
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write a text file whole or not at all.
+
+    Raises:
+        BadInputError: the folder cannot be written, or the disk is full.
+    """
+    beside = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        beside.write_text(text, encoding="utf-8")
+        beside.replace(path)
+    except OSError as error:
+        raise BadInputError(f"{path}: cannot be written: {error.strerror or error}") from error
+    finally:
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
+
+
 class AppendedRows(Generic[RowT]):
     """A file that grows row by row and survives a kill: the rows it already holds are read back when it is opened.
 

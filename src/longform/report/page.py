@@ -3,8 +3,6 @@
 Everything a model wrote is escaped by the template, and the page forbids scripts altogether.
 """
 
-import os
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,7 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from markupsafe import Markup
 
 from longform.records.calls import SqliteCallLog
-from longform.records.errors import BadInputError
+from longform.records.files import write_text
 from longform.records.run_directory import RunDirectory
 from longform.report.charts import CURVES, draw_curves
 from longform.text.words import count_words
@@ -46,15 +44,7 @@ def write_report(run: RunDirectory) -> Path:
         finalize=_visible,
     )
     page = environment.get_template("report.html.j2").render(_content(run))
-    beside = run.report_path.with_name(f".report.html.{os.getpid()}.partial")
-    try:
-        beside.write_text(page, encoding="utf-8")
-        beside.replace(run.report_path)
-    except OSError as error:
-        raise BadInputError(f"{run.report_path}: cannot be written: {error.strerror}") from error
-    finally:
-        with suppress(OSError):
-            beside.unlink()
+    write_text(run.report_path, page)
     return run.report_path
 
 
@@ -94,9 +84,7 @@ def _content(run: RunDirectory) -> dict[str, Any]:
     facts = {
         "steps": database.last_step(),
         "seconds": f"{database.seconds():.0f}",
-        "judge calls": totals.calls,
-        "cost": f"{totals.cost:.4f}"
-        + (f" and {totals.unknown_costs} calls of unknown cost" * bool(totals.unknown_costs)),
+        "cost": totals.shown_cost,
         "promotions": len(database.promotions()),
     }
     return {

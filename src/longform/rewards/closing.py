@@ -61,5 +61,5 @@ def check_verdict_rate(causes: Sequence[str | None], *, step: int, limit: float)
         counts = ", ".join(f"{missing.count(cause)} {cause}" for cause in sorted(set(missing)))
         raise StoppedError(
             f"step {step}: {len(missing)} of {len(causes)} rollouts got no verdict ({counts}); "
-            f"rewards.max_no_verdict is {limit:g}"
+            f"rewards.max_no_verdict is {limit:g} and may be raised with --resume"
         )

@@ -15,6 +15,5 @@ class PairwiseSettings(BaseModel):
     """A name of models.yaml."""
     position: Literal["first", "second", "both"] = "second"
     """Where the policy's response stands (paper: second, the place that judges favour less). `both` asks twice."""
-    weight: float = Field(default=1.0, gt=0)
     max_no_verdict: float = Field(default=0.5, ge=0, le=1)
     """Share of a step's rollouts that may stay without a verdict before the run stops; it can be resumed."""

@@ -152,4 +152,5 @@ def _ladder(
     kept = ladder_references(references, policy=policy)
     if not kept:
         return None
-    return Ladder(**prompt.model_dump(), references=kept, policy_score=chosen.policy_score, potential=chosen.potential)
+    found = {"references": kept, "policy_score": chosen.policy_score, "potential": chosen.potential}
+    return Ladder.model_validate({**prompt.model_dump(), **found})

@@ -6,7 +6,7 @@ Verdicts are stored by row, so the order in which they arrive changes nothing.
 import asyncio
 import threading
 from collections.abc import Coroutine
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from typing import Any
 
 
@@ -30,8 +30,12 @@ class JudgeThread:
         self._futures[row] = asyncio.run_coroutine_threadsafe(judging, self._loop)
 
     def collect(self) -> list[Any]:
-        """Wait for all submitted rows; their results by ascending row. The first error of any row is raised here."""
+        """Wait for all submitted rows; their results by ascending row.
+
+        The first error of any row is raised here, but not before the others have ended: their calls are paid for.
+        """
         futures, self._futures = self._futures, {}
+        wait(futures.values())
         return [futures[row].result() for row in sorted(futures)]
 
     def clear(self) -> None:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoModelForCausalLM, AutoModelForTokenClassification, PreTrainedModel
 
+from longform.records.errors import BadInputError
 from longform.rl.log_probs import token_statistics
 from longform.writers.decoding import Written
 from longform.writers.local import load_model
@@ -95,13 +96,48 @@ def load_models(path: str, *, device: str, with_reference: bool, initial_value: 
         BadInputError: `path` is no model.
     """
     tokenizer, policy = load_model(path, device=device)
-    classifier: Any = AutoModelForTokenClassification.from_pretrained(path, num_labels=1, dtype=policy.dtype)
+    check_projection(policy, path=path)
+    classifier: Any = _load_classifier(path, dtype=policy.dtype)
     with torch.no_grad():
         classifier.score.weight.zero_()
         classifier.score.bias.fill_(initial_value)
     critic = Critic(classifier.to(device).eval())
     reference = load_model(path, device=device)[1].requires_grad_(False) if with_reference else None
     return PolicyModels(policy, critic, reference, tokenizer)
+
+
+@torch.no_grad()
+def check_projection(policy: PreTrainedModel, *, path: str) -> None:
+    """Refuse a model whose log-probabilities are not log_softmax(hidden @ weight.T): `token_statistics` assumes it.
+
+    Raises:
+        BadInputError: the head has a bias, a cap or a scale (Phi, Gemma 2, Cohere, Granite among others).
+    """
+    tokens = (torch.arange(8, device=policy.device) % policy.config.vocab_size)[None]
+    whole = torch.log_softmax(policy(input_ids=tokens).logits[0, :-1].float(), dim=-1)
+    expected = whole.gather(1, tokens[0, 1:, None]).squeeze(1)
+    batch = Batch(
+        tokens=tokens,
+        first=torch.ones(1, dtype=torch.int64, device=policy.device),
+        mask=torch.ones(1, 7, device=policy.device),
+        log_probs=torch.zeros(1, 7, device=policy.device),
+        reference_scores=torch.zeros(1, device=policy.device),
+    )
+    found, _ = response_statistics(policy, batch, temperature=1.0)
+    if not torch.allclose(found[0], expected, atol=1e-2):
+        raise BadInputError(f"{path}: its output head has a bias, a cap or a scale, which training does not know yet")
+
+
+def _load_classifier(path: str, *, dtype: torch.dtype) -> Any:
+    try:
+        classifier: Any = AutoModelForTokenClassification.from_pretrained(path, num_labels=1, dtype=dtype)
+        if classifier.score.bias is not None:
+            return classifier
+    except (ValueError, AttributeError):
+        pass
+    raise BadInputError(
+        f"{path}: transformers has no token classifier with a `score` head for it, which the critic needs"
+    )
 
 
 def save_models(models: PolicyModels, folder: Path) -> None:

@@ -37,6 +37,13 @@ class StepReport(NamedTuple):
     steps: int
     metrics: dict[str, float]
 
+    @property
+    def note(self) -> str:
+        """How it goes, in a few words."""
+        reward = self.metrics.get("reward/mean")
+        shown = "no verdict" if reward is None else f"reward {reward:.2f}"
+        return f"{shown}  mean rung {self.metrics['curriculum/mean_rung']:.2f}"
+
 
 class Targets(NamedTuple):
     """What an update aims at, computed once before the weights move. All [B, T]."""
@@ -113,12 +120,14 @@ def train_ppo(
         metrics = {
             **rollout_metrics(rollouts, verdicts),
             **updated,
-            "policy/kl_to_start": float(masked_mean(batch.log_probs - reference_log_probs, mask)),
             "critic/explained_variance": explained_variance(values, returns, mask),
             "curriculum/mean_rung": float(state.curriculum.rungs.mean()),
+            "curriculum/mean_rung_faced": float(np.mean([it.rung for it in faced])),
             "curriculum/promotions": float(len(promotions)),
             "seconds/waiting_for_judge": waited,
         }
+        if models.reference is not None:
+            metrics["policy/kl_to_start"] = float(masked_mean(batch.log_probs - reference_log_probs, mask))
         validated = []
         if validation is not None and validation.is_due(step, last=recipe.run.steps):
             grades, validated = validation.measure(models, step=step)
@@ -148,6 +157,8 @@ def update(
     The critic may pass over the rollouts more often than the policy: it must follow returns that every promotion moves.
     """
     measured: dict[str, list[float]] = {}
+    if not len(rows):
+        return {}
 
     def note(**values: Tensor) -> None:
         for name, value in values.items():

@@ -1,5 +1,6 @@
 """A reinforcement-learning run from its recipe: everything is checked, opened, and handed to the training loop."""
 
+import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from typing import Any
 
 import torch
 
+from longform.curriculum.rules import starting_rung
 from longform.curriculum.schedule import Curriculum
 from longform.endpoints.budget import Budget
 from longform.endpoints.client import Endpoint
@@ -18,7 +20,7 @@ from longform.recipe.loading import dump_recipe, load_recipe
 from longform.recipe.recipe import Recipe
 from longform.records.calls import CallTotals, SqliteCallLog
 from longform.records.errors import BadInputError
-from longform.records.files import read_rows
+from longform.records.files import read_rows, write_text
 from longform.records.interchange import is_writing_rl, read_writing_rl
 from longform.records.run_directory import RunDirectory
 from longform.records.schemas import Ladder, Prompt
@@ -33,7 +35,7 @@ from longform.writers.local import check_model_path
 FIRST_VALUE = 0.5
 """What the critic predicts before it has seen anything: a tie."""
 
-CHANGEABLE = ("run.budget", "run.keep_checkpoints")
+CHANGEABLE = ("run.budget", "run.keep_checkpoints", "rewards.max_no_verdict")
 """What may differ when a run is resumed: nothing that decides a weight."""
 
 
@@ -79,8 +81,8 @@ def train(recipe: Recipe, *, resume: bool = False, on_step: Callable[[StepReport
         state = TrainingState.start(models, curriculum, recipe.optim)
         resume_from(run, state)
         with JudgeThread() as thread, _endpoints(inputs.judges, log, thread, limit=recipe.run.budget) as endpoints:
-            source = _rollout_source(recipe, inputs.ladders, models, endpoints, thread, secret=run.database.secret())
-            validation = _validation(recipe, inputs, endpoints, thread, secret=run.database.secret())
+            source = _rollout_source(recipe, inputs.ladders, models, endpoints, thread, secret=log.secret())
+            validation = _validation(recipe, inputs, endpoints, thread, secret=log.secret())
             train_ppo(recipe, run, state, source, validation, on_step=on_step)
         policy = run.checkpoint_path(steps) / "policy"
         return TrainingResult(run.path, policy, steps, run.database.seconds(), log.totals())
@@ -105,6 +107,11 @@ def check_inputs(recipe: Recipe) -> TrainingInputs:
         raise BadInputError(
             f"{recipe.data.ladders}: holds {len(ladders)} ladders; data.per_step is {recipe.data.per_step}"
         )
+    for ladder in ladders:
+        try:
+            starting_rung(ladder.references, recipe.curriculum, policy=recipe.policy_name)
+        except ValueError as error:
+            raise BadInputError(f"{recipe.data.ladders}: ladder {ladder.id}: {error}") from None
     prompts = list(read_rows(recipe.validation.prompts, Prompt)) if recipe.validation else []
     return TrainingInputs(ladders, prompts, judges)
 
@@ -121,15 +128,21 @@ def read_ladders(path: Path) -> list[Ladder]:
 
 
 def _claim(run: RunDirectory, recipe: Recipe, *, resume: bool) -> None:
-    """Write the resolved recipe into a new run; hold it against that of a run to be resumed.
+    """Write the resolved recipe into a new run; hold recipe and ladders against those of a run to be resumed.
 
     A run that ended before its first step holds nothing to be kept, and is begun again.
     """
+    ladders = hashlib.sha256(recipe.data.ladders.read_bytes()).hexdigest()
     if run.recipe_path.exists() and run.database.last_step() > 0:
         if not resume:
             raise BadInputError(f"{run.path}: this run exists; go on with --resume, or choose another run.name")
         _check_unchanged(run.recipe_path, recipe)
-    run.recipe_path.write_text(dump_recipe(recipe), encoding="utf-8")
+        if run.database.fact("ladders") != ladders:
+            raise BadInputError(
+                f"{recipe.data.ladders}: has changed since the run began; its rungs belong to the old file"
+            )
+    run.database.set_fact("ladders", ladders)
+    write_text(run.recipe_path, dump_recipe(recipe))
 
 
 def _check_unchanged(path: Path, recipe: Recipe) -> None:
@@ -149,6 +162,9 @@ def _flat(recipe: Recipe) -> dict[str, Any]:
         if isinstance(value, Mapping):
             for name, inner in value.items():
                 yield from walk(f"{prefix}.{name}" if prefix else str(name), inner)
+        elif isinstance(value, list):
+            for inner in value:
+                yield from walk(prefix, inner)
         else:
             yield prefix, value
 

@@ -99,3 +99,12 @@ def test_a_log_that_cannot_be_written_stops_the_run(tmp_path):
         other.close()
         with pytest.raises(StoppedError, match="cannot be recorded"):
             log.record(CALL)
+
+
+def test_the_secret_is_made_once_and_kept_with_the_calls(tmp_path):
+    secrets = set()
+    for name in ("a", "a", "b"):
+        with SqliteCallLog(tmp_path / name) as log:
+            secrets.add(log.secret())
+    assert len(secrets) == 2
+    assert all(len(secret) == 16 for secret in secrets)

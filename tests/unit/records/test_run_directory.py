@@ -143,11 +143,3 @@ def test_an_error_that_is_not_the_disks_shows_itself(run):
     with pytest.raises(RuntimeError, match="a bug"):
         run.write_checkpoint(1, write, keep=1)
     assert list(run.checkpoints_path.iterdir()) == []
-
-
-def test_the_secret_of_a_run_is_made_once(tmp_path):
-    secrets = set()
-    for name in ("a", "a", "b"):
-        with RunDirectory.open(tmp_path / name) as run:
-            secrets.add(run.database.secret())
-    assert len(secrets) == 2

@@ -3,7 +3,8 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, LlamaForTokenClassification
 
-from longform.training.models import Critic, make_batch, response_statistics, response_values
+from longform.records.errors import BadInputError
+from longform.training.models import Critic, check_projection, make_batch, response_statistics, response_values
 from longform.writers.decoding import Written
 
 PROMPTS = [[5, 6, 7], [8], [9, 10]]
@@ -76,3 +77,11 @@ def test_a_saved_critic_loads_with_its_weight_on_the_reference(tmp_path, batch):
     assert not torch.equal(response_values(first, batch), response_values(second, batch))
     second.load(tmp_path)
     torch.testing.assert_close(response_values(first, batch), response_values(second, batch), rtol=0, atol=0)
+
+
+def test_a_model_whose_head_is_more_than_a_matrix_is_refused():
+    model = LlamaForCausalLM(_config()).eval()
+    check_projection(model, path="plain")
+    model.lm_head.bias = torch.nn.Parameter(torch.linspace(-1, 1, 17))
+    with pytest.raises(BadInputError, match="biased: its output head has a bias"):
+        check_projection(model, path="biased")

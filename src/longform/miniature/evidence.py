@@ -42,7 +42,7 @@ class WriterFigures:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class Evidence:
     """The trained writer beside its start, and its win rates."""
 
     start: WriterFigures
@@ -56,7 +56,7 @@ class Outcome:
         return asdict(self) | {"win_rates": {name: list(rate) for name, rate in self.win_rates.items()}}
 
 
-def measure_outcome(folder: Path, trained: Path, *, name: str, seed: int, stage: Stage) -> Outcome:
+def gather_evidence(folder: Path, trained: Path, *, name: str, seed: int, stage: Stage) -> Evidence:
     """Let start, trained writer and competitors write for the held-out prompts, and the examiner compare them.
 
     Args:
@@ -79,9 +79,8 @@ def measure_outcome(folder: Path, trained: Path, *, name: str, seed: int, stage:
             for writer in (name, START, *COMPETITORS)
         }
         with stage("the examiner's comparison") as advance:
-            return asyncio.run(
-                _examine(rows, texts, Endpoint("examiner", models["examiner"], call_log=log), name, advance)
-            )
+            examiner = Endpoint("examiner", models["examiner"], call_log=log)
+            return asyncio.run(_examine(rows, texts, examiner, name, advance, secret=log.secret()))
 
 
 async def _examine(
@@ -90,8 +89,9 @@ async def _examine(
     examiner: Endpoint,
     name: str,
     advance: Callable[[int, int], None],
-) -> Outcome:
-    secret = b"evaluation"
+    *,
+    secret: bytes,
+) -> Evidence:
     opponents = (START, *COMPETITORS)
     rates, missing = {}, 0
     async with examiner:
@@ -109,7 +109,7 @@ async def _examine(
             missing += found.no_verdict.total()
         pointwise = PointwiseJudge(examiner, secret=secret)
         start, trained = [await _figures(rows, texts[writer], pointwise) for writer in (START, name)]
-    return Outcome(start, trained, rates, missing)
+    return Evidence(start, trained, rates, missing)
 
 
 async def _figures(rows: Sequence[Prompt], texts: dict[str, str], examiner: PointwiseJudge) -> WriterFigures:
