@@ -137,8 +137,7 @@ def test_facts_come_from_the_records(run):
     assert facts == {
         "steps": "2",
         "seconds": "6",
-        "judge calls": "3",
-        "cost": "0.7500 and 1 calls of unknown cost",
+        "cost": "0.7500 (3 calls, 1 of unknown cost)",
         "promotions": "3",
     }
 
