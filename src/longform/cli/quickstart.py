@@ -42,6 +42,7 @@ def quickstart(
     if folder.exists() and any(folder.iterdir()):
         raise BadInputError(f"--out {folder}: is not empty")
     scale = steps.SMOKE if smoke else steps.FULL
+    steps.pipeline_recipe(folder, scale=scale, seed=seed, overrides=set_)  # a mistyped --set is found now
     steps.use_one_thread()
     with serve_in_background() as base_url:
         steps.write_world(folder, base_url=base_url, scale=scale, seed=seed)

@@ -21,6 +21,7 @@ def select(
     per: str | None = None,
     floor: str | None = None,
     seed: Seed = 0,
+    format: Literal["longform", "writing-rl", "verl"] = "longform",
     json: Flag = False,
 ) -> None:
     """Choose the prompts worth training on and write their ladders of references.
@@ -36,13 +37,17 @@ def select(
         per: Keep top_k for each value of this field, such as meta.dataset.
         floor: Drop prompts whose best competitor grades below this score (4.5) or percentile (p20).
         seed: Of strategy random.
+        format: Of OUT: longform's own ladders, or Parquet as the released Writing-RL code or verl reads it.
         json: Print the result as JSON.
     """
     from longform.records.errors import BadInputError
     from longform.records.files import write_rows
+    from longform.records.interchange import write_verl, write_writing_rl
     from longform.selection.select import select as select_ladders
     from longform.selection.settings import Floor, SelectionSettings
 
+    if format != "longform" and out.suffix != ".parquet":
+        raise BadInputError(f"--out {out}: --format {format} is Parquet; the name must end in .parquet")
     settings = SelectionSettings(
         policy, strategy=strategy, top_k=top_k, per=per, floor=Floor.parse(floor) if floor else None, seed=seed
     )
@@ -51,7 +56,8 @@ def select(
         raise BadInputError(
             f"--grades: no prompt of {prompts} has a ladder; {chosen.num_below_floor} fell below the floor"
         )
-    write_rows(out, chosen.ladders)
+    write = {"longform": write_rows, "writing-rl": write_writing_rl, "verl": write_verl}[format]
+    write(out, chosen.ladders)
     potentials = [ladder.potential for ladder in chosen.ladders]
     print_result(
         {

@@ -5,9 +5,10 @@ miniature's server runs as long as the pipeline does; to go on by hand, `longfor
 """
 
 import asyncio
+import json
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from importlib.resources import files
+from importlib.resources import as_file, files
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -20,10 +21,10 @@ from longform.judging.pointwise import PointwiseJudge
 from longform.miniature.policy import SFT_SETTINGS, build_model, build_tokenizer, sft_rows
 from longform.miniature.world import prompts
 from longform.miniature.writers import LEVELS
-from longform.recipe.loading import load_recipe
+from longform.recipe.loading import dump_recipe, load_recipe
 from longform.recipe.recipe import Recipe
 from longform.records.calls import SqliteCallLog
-from longform.records.files import read_rows, write_rows
+from longform.records.files import read_rows, write_rows, write_text
 from longform.records.schemas import Prompt, Response
 from longform.selection.generate import generate, generate_locally
 from longform.selection.grade import grade
@@ -149,19 +150,28 @@ def build_ladders(folder: Path) -> Selection:
     return chosen
 
 
+def pipeline_recipe(folder: Path, *, scale: Scale, seed: int, overrides: Sequence[str]) -> Recipe:
+    """The recipe of the training, with the paths of `folder` in it.
+
+    Raises:
+        BadInputError: an override names no setting, or gives it a value that it can't have.
+    """
+    paths = {
+        "policy": folder / "start",
+        "models": folder / "models.yaml",
+        "data.ladders": folder / "ladders.jsonl",
+        "validation.prompts": folder / "validation.jsonl",
+        "run.folder": folder,
+    }
+    placed = [f"{key}={json.dumps(str(path))}" for key, path in paths.items()]
+    with as_file(files("longform.miniature") / "recipes" / "ppo.yaml") as source:
+        return load_recipe(source, Recipe, [*placed, f"run.seed={seed}", *scale.recipe, *overrides])
+
+
 def train_policy(folder: Path, *, scale: Scale, seed: int, overrides: Sequence[str], stage: Stage) -> TrainingResult:
     """Reinforcement learning from `folder`/start, recorded in `folder`/run."""
-    source = files("longform.miniature") / "recipes" / "ppo.yaml"
-    (folder / "recipe.yaml").write_text(source.read_text(encoding="utf-8"), encoding="utf-8")
-    placed = [
-        f"policy={folder / 'start'}",
-        f"models={folder / 'models.yaml'}",
-        f"data.ladders={folder / 'ladders.jsonl'}",
-        f"validation.prompts={folder / 'validation.jsonl'}",
-        f"run.folder={folder}",
-        f"run.seed={seed}",
-    ]
-    recipe = load_recipe(folder / "recipe.yaml", Recipe, [*placed, *scale.recipe, *overrides])
+    recipe = pipeline_recipe(folder, scale=scale, seed=seed, overrides=overrides)
+    write_text(folder / "recipe.yaml", dump_recipe(recipe))
     with stage("PPO against the ladders") as advance:
         return train(recipe, on_step=lambda report: advance(report.step, report.steps, report.note))
 

@@ -22,7 +22,7 @@ CURVES = (
     Curves("Mean rung", {"rung": "curriculum/mean_rung"}),
     Curves("Examiner's grade on validation prompts", {"grade": "validation/grade"}),
     Curves("Words", {"words": "text/words"}),
-    Curves("Repeated 4-grams", {"share": "text/repetition"}),
+    Curves("Repetition", {"4-grams": "text/repetition", "sentences": "text/repeated_sentences"}),
     Curves("KL to the start, nats a token", {"KL": "policy/kl_to_start"}),
     Curves("Entropy, nats a token", {"entropy": "policy/entropy"}),
     Curves("Critic's explained variance", {"explained": "critic/explained_variance"}),

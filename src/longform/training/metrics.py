@@ -7,7 +7,7 @@ import numpy as np
 
 from longform.judging.pairwise import Verdict
 from longform.rewards.closing import VERDICT_SCORES
-from longform.text.repetition import repeated_ngram_share
+from longform.text.repetition import repeated_ngram_share, repeated_sentence_share
 from longform.text.words import count_words
 from longform.training.rollouts import WrittenRollout
 
@@ -29,6 +29,8 @@ def rollout_metrics(rollouts: Sequence[WrittenRollout], verdicts: Sequence[Verdi
         "text/tokens": float(np.mean([len(rollout.written.tokens) for rollout in rollouts])),
         "text/cut_off": float(np.mean([rollout.written.finish_reason == "length" for rollout in rollouts])),
         "text/repetition": float(np.mean([repeated_ngram_share(rollout.text) for rollout in rollouts])),
+        "text/repeated_sentences": float(np.mean([repeated_sentence_share(rollout.text) for rollout in rollouts])),
+        "judge/cost": sum(verdict.cost or 0.0 for verdict in verdicts),
     }
     missing = [
         (verdict.cause, count) for verdict, count in zip(verdicts, words, strict=True) if verdict.outcome is None
