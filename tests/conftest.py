@@ -1,6 +1,7 @@
 """A scripted OpenAI-compatible endpoint on the loopback, for every room that asks one."""
 
 import json
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -9,6 +10,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
+
+# Before torch is imported: workers side by side with several threads each wait for each other most of the time.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @dataclass

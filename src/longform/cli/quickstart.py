@@ -62,6 +62,7 @@ def quickstart(
     print_result(
         {
             "mean rung": f"{figures['mean_rung']:.2f} (all prompts start at 0)",
+            "critic explains": _share(figures["explained_variance"]) + " of the variance of returns, last third",
             "calls": figures["calls"],
             "cost": f"{figures['cost']:.4f} (made-up prices)",
             "seconds": figures["seconds"],
@@ -114,6 +115,10 @@ def _print_evidence(evidence: "Evidence") -> None:
             ["repetition", f"{before.repetition:.3f}", f"{after.repetition:.3f}"],
         ],
     )
+
+
+def _share(value: float | None) -> str:
+    return "nothing" if value is None else f"{value:.2f}"
 
 
 def _free_folder(parent: Path) -> Path:
