@@ -410,7 +410,7 @@ def test_a_run_that_exists_asks_for_resume(world, capsys):
     before = _files(world)
     assert "this run exists; go on with --resume, or choose another run.name" in _fails(capsys, TRAIN)
     said = _fails(capsys, f"{TRAIN} --resume --set optim.lr=1")
-    assert "`optim`" in said
+    assert "optim.lr" in said
     assert {
         path: time for path, time in _files(world).items() if "lock" not in path.name and "sqlite" not in path.name
     } == {path: time for path, time in before.items() if "lock" not in path.name and "sqlite" not in path.name}

@@ -160,9 +160,12 @@ class SqliteCallLog:
         """The secret behind the judge's fences: random, made once and kept with the calls, so that a repeated question is
         the same question. It is not a function of a seed, which whoever wrote the texts could know.
         """
-        with self._lock, self._connection:
-            self._connection.execute("INSERT OR IGNORE INTO secret VALUES (1, ?)", (secrets.token_bytes(16),))
-            return self._connection.execute("SELECT value FROM secret").fetchone()[0]
+        try:
+            with self._lock, self._connection:
+                self._connection.execute("INSERT OR IGNORE INTO secret VALUES (1, ?)", (secrets.token_bytes(16),))
+                return self._connection.execute("SELECT value FROM secret").fetchone()[0]
+        except sqlite3.Error as error:
+            raise StoppedError(f"{self.path}: cannot be written: {error}") from error
 
     def find(self, request_hash: str) -> ChatAnswer | None:
         """The recorded answer to a request, or None."""

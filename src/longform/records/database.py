@@ -9,7 +9,7 @@ import json
 import sqlite3
 import zlib
 from collections.abc import Iterable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -100,8 +100,8 @@ class RunDatabase:
 
     def set_fact(self, name: str, value: str) -> None:
         """Store or replace a value of the run."""
-        with self._connection:
-            self._connection.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, value))
+        with self._writing(name) as db:
+            db.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, value))
 
     def record_step(
         self,
@@ -118,31 +118,28 @@ class RunDatabase:
         Raises:
             StoppedError: the disk is full or the file cannot be written.
         """
-        try:
-            with self._connection as db:
-                db.execute("INSERT OR REPLACE INTO steps VALUES (?, ?)", (step, seconds))
-                db.executemany(
-                    "INSERT OR REPLACE INTO metrics VALUES (?, ?, ?)",
-                    [(step, name, value) for name, value in metrics.items() if value == value],
+        with self._writing(f"step {step}") as db:
+            db.execute("INSERT OR REPLACE INTO steps VALUES (?, ?)", (step, seconds))
+            db.executemany(
+                "INSERT OR REPLACE INTO metrics VALUES (?, ?, ?)",
+                [(step, name, value) for name, value in metrics.items() if value == value],
+            )
+            for rollout in rollouts:
+                db.execute(
+                    "INSERT OR REPLACE INTO rollouts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                    _rollout_record(rollout, self._store_text(rollout.text)),
                 )
-                for rollout in rollouts:
-                    db.execute(
-                        "INSERT OR REPLACE INTO rollouts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                        _rollout_record(rollout, self._store_text(rollout.text)),
-                    )
-                db.executemany(
-                    "INSERT OR REPLACE INTO promotions VALUES (?, ?, ?)",
-                    [(promotion.step, promotion.prompt_id, promotion.rung) for promotion in promotions],
-                )
-                for it in validations:
-                    record = (it.step, it.prompt_id, it.prompt, self._store_text(it.text), it.grade)
-                    db.execute("INSERT OR REPLACE INTO validations VALUES (?, ?, ?, ?, ?)", record)
-        except sqlite3.Error as error:
-            raise StoppedError(f"{self.path}: step {step} cannot be written: {error}") from error
+            db.executemany(
+                "INSERT OR REPLACE INTO promotions VALUES (?, ?, ?)",
+                [(promotion.step, promotion.prompt_id, promotion.rung) for promotion in promotions],
+            )
+            for it in validations:
+                record = (it.step, it.prompt_id, it.prompt, self._store_text(it.text), it.grade)
+                db.execute("INSERT OR REPLACE INTO validations VALUES (?, ?, ?, ?, ?)", record)
 
     def roll_back_to(self, step: int) -> None:
         """Forget all steps after `step`. Judge calls stay: their answers will be asked for again."""
-        with self._connection as db:
+        with self._writing("the rollback") as db:
             for table in _ROLLED_BACK:
                 db.execute(f"DELETE FROM {table} WHERE step > ?", (step,))
 
@@ -198,6 +195,19 @@ class RunDatabase:
         query = f"SELECT {', '.join(fields)} FROM rollouts ORDER BY step, row"
         records = self._connection.execute(query)
         return "".join(json.dumps(dict(zip(fields, record, strict=True))) + "\n" for record in records)
+
+    @contextmanager
+    def _writing(self, what: str) -> Iterator[sqlite3.Connection]:
+        """One transaction: all of it or nothing.
+
+        Raises:
+            StoppedError: the disk is full, or the file cannot be written.
+        """
+        try:
+            with self._connection as db:
+                yield db
+        except sqlite3.Error as error:
+            raise StoppedError(f"{self.path}: {what} cannot be written: {error}") from error
 
     def _store_text(self, text: str) -> str:
         body = text.encode()
