@@ -14,4 +14,6 @@ Seed = Annotated[int, Parameter(validator=Number(gte=0))]
 Budget = Annotated[float, Parameter(validator=Number(gt=0))]
 Temperature = Annotated[float, Parameter(validator=Number(gte=0))]
 Seconds = Annotated[float, Parameter(validator=Number(gte=0))]
+Grades = Annotated[float, Parameter(validator=Number(gte=0, lte=9))]
+"""A difference of grades."""
 Port = Annotated[int, Parameter(validator=Number(gte=0, lte=65535))]

@@ -75,7 +75,9 @@ def create_app(
     )
 
 
-def serve(*, port: int = 0, latency_seconds: float = 0.0, end_with_parent: bool = False) -> None:
+def serve(
+    *, port: int = 0, latency_seconds: float = 0.0, judge: JudgeStyle = JUDGE, end_with_parent: bool = False
+) -> None:
     """Serve until interrupted. Port 0 takes a free one; the address is printed to standard output.
 
     Raises:
@@ -88,7 +90,7 @@ def serve(*, port: int = 0, latency_seconds: float = 0.0, end_with_parent: bool 
     except OSError as error:
         listener.close()
         raise BadInputError(f"--port: {port} cannot be served: {error.strerror}") from error
-    app = create_app(latency_seconds=latency_seconds)
+    app = create_app(judge=judge, latency_seconds=latency_seconds)
     print(f"http://{LOOPBACK}:{listener.getsockname()[1]}/v1", flush=True)
     if end_with_parent:
         threading.Thread(target=_end_with_standard_input, daemon=True).start()
