@@ -238,7 +238,7 @@ def test_a_response_to_an_unknown_prompt_is_named(world, capsys):
             {"validation": {"prompts": "prompts.jsonl", "judge": "judge"}},
             "validation.judge: 'judge' also gives the reward",
         ),
-        ({"optim": {"mini_batch": 99}}, "optim.mini_batch: 99 is more than data.per_step: 2"),
+        ({"optim": {"mini_batch": 99}}, "optim.mini_batch: 99 is more than a step's 2 rollouts"),
         ({"optim": {"lr": "fast"}}, "recipe.yaml: optim.lr: Input should be a valid number"),
         ({"optim": {"lr": float("nan")}}, "recipe.yaml: optim.lr: "),
         ({1: 2}, "recipe.yaml: 1: "),

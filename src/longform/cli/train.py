@@ -27,7 +27,7 @@ def train(
     from longform.recipe.recipe import Recipe
 
     resolved = load_recipe(recipe, Recipe, set_)
-    from longform.training.run import check_inputs
+    from longform.recipe.inputs import check_inputs
 
     if dry_run:
         inputs = check_inputs(resolved)

@@ -23,6 +23,8 @@ class Visit(NamedTuple):
     """The rung that was faced."""
     outcomes: tuple[str | None, ...]
     """win, tie, loss, or None (no verdict), one for each rollout of the prompt."""
+    text_hashes: tuple[str, ...] = ()
+    """Of the rollouts' responses; needed where one of them may become a rung (top: self)."""
 
 
 class Climb(NamedTuple):
@@ -32,6 +34,8 @@ class Climb(NamedTuple):
     faced: int
     rung: int
     streak: int
+    own_text: str | None = None
+    """Hash of the policy's own response that is the new rung, where the ladder had none left (top: self)."""
 
     @property
     def promoted(self) -> bool:
@@ -89,18 +93,24 @@ def mixed_rung(num_rungs: int, *, draw: float) -> int:
 def climb(visit: Visit, *, streak: int, num_rungs: int, settings: CurriculumSettings) -> Climb:
     """What one visit does to a prompt's streak and rung in mode `dynamic`.
 
-    A visit is won when any of its rollouts wins (paper: one rollout a prompt, a strict win promotes). A visit without any
-    verdict leaves the streak as it is: silence is neither a win nor a loss. With top `retire` the rung after the last
-    reference, `num_rungs`, means that the prompt is done; with `stay` the last reference is faced for good.
+    A visit is won when any of its rollouts wins (paper: one rollout a prompt, a strict win promotes), or with a share for
+    `wins`, when that share of its verdicts are wins. A visit without any verdict leaves the streak as it is: silence is
+    neither a win nor a loss. At the top, `stay` faces the last reference for good; with `retire` the rung after it,
+    `num_rungs`, means that the prompt is done; with `self` that rung and all later ones are the policy's own winning
+    response, the first of the group.
     """
+    stays = Climb(visit.prompt_index, visit.rung, visit.rung, streak)
     verdicts = [outcome for outcome in visit.outcomes if outcome is not None]
     if not verdicts:
-        return Climb(visit.prompt_index, visit.rung, visit.rung, streak)
-    streak = streak + 1 if "win" in verdicts else 0
-    ceiling = num_rungs if settings.top == "retire" else num_rungs - 1
-    if streak >= settings.wins and visit.rung < ceiling:
-        return Climb(visit.prompt_index, visit.rung, visit.rung + 1, 0)
-    return Climb(visit.prompt_index, visit.rung, visit.rung, streak)
+        return stays
+    share = verdicts.count("win") / len(verdicts)
+    won = share >= settings.wins if settings.wins < 1 else share > 0
+    streak = streak + 1 if won else 0
+    at_top = visit.rung >= num_rungs - 1
+    if streak < settings.wins or (at_top and settings.top == "stay"):
+        return stays._replace(streak=streak)
+    own_text = visit.text_hashes[visit.outcomes.index("win")] if at_top and settings.top == "self" else None
+    return Climb(visit.prompt_index, visit.rung, visit.rung + 1, 0, own_text)
 
 
 def committed(rungs: np.ndarray, streaks: np.ndarray, climbs: Sequence[Climb]) -> list[Climb]:

@@ -1,7 +1,8 @@
 """The curriculum of a run: which prompts a step draws, which rung each faces, and the state that a checkpoint carries.
 
 The state is three numbers for each prompt at most (rung, streak, and a place in the shuffled order that is not stored but
-recomputed), so a million prompts stay small; what a step changes is O(batch).
+recomputed), and a hash where a prompt has come to face a response of the policy's own, so a million prompts stay small;
+what a step changes is O(batch).
 """
 
 from collections.abc import Sequence
@@ -23,6 +24,8 @@ class Faced(NamedTuple):
 
     prompt_index: int
     rung: int
+    own_text: str | None = None
+    """Hash of the policy's own earlier response that is faced, where the rung lies beyond the references."""
 
 
 class Curriculum:
@@ -35,6 +38,7 @@ class Curriculum:
         self.num_rungs = np.asarray(num_rungs, dtype=np.int32)
         self.rungs = np.asarray(starts, dtype=np.int32)
         self.streaks = np.zeros_like(self.rungs)
+        self.own_texts: dict[int, str] = {}
         self._seed, self._steps = seed, steps
         self._epoch, self._position = 0, 0
         self._order = self._shuffled(0)
@@ -65,9 +69,11 @@ class Curriculum:
         Raises:
             StoppedError: fewer than `count` prompts are left (all others have retired).
         """
-        if (self.rungs < self.num_rungs).sum() < count:
+        retires = self.settings.top == "retire"
+        left = (self.rungs < self.num_rungs).sum() if retires else len(self.rungs)
+        if left < count:
             raise StoppedError(f"step {step}: data.per_step asks for {count} prompts, and fewer are left to draw")
-        drawn: list[int] = []
+        drawn: dict[int, None] = {}
         while len(drawn) < count:
             if self._position == len(self._order):
                 self._epoch, self._position = self._epoch + 1, 0
@@ -75,9 +81,14 @@ class Curriculum:
             index = int(self._order[self._position])
             self._position += 1
             # A pass may begin within a step: a prompt that the step already holds waits for its next turn.
-            if self.rungs[index] < self.num_rungs[index] and index not in drawn:
-                drawn.append(index)
-        return [Faced(index, self._rung(index, step)) for index in drawn]
+            if index not in drawn and not (retires and self.rungs[index] >= self.num_rungs[index]):
+                drawn[index] = None
+        return [self.face(index, step) for index in drawn]
+
+    def face(self, index: int, step: int) -> Faced:
+        """What the prompt at `index` faces in a step."""
+        rung = self._rung(index, step)
+        return Faced(index, rung, self.own_texts.get(index) if rung >= self.num_rungs[index] else None)
 
     def stage(self, visits: Sequence[Visit]) -> list[Climb]:
         """What the visits of a step would change. Only mode `dynamic` ever changes anything."""
@@ -95,12 +106,20 @@ class Curriculum:
 
     def commit(self, climbs: Sequence[Climb]) -> list[Climb]:
         """Write staged climbs into the state; returns the promotions."""
-        return committed(self.rungs, self.streaks, climbs)
+        promotions = committed(self.rungs, self.streaks, climbs)
+        self.own_texts |= {it.prompt_index: it.own_text for it in promotions if it.own_text is not None}
+        return promotions
 
     def save(self, folder: Path) -> None:
         """Write the state into a checkpoint."""
-        place = np.asarray([self._epoch, self._position])
-        np.savez(folder / "curriculum.npz", rungs=self.rungs, streaks=self.streaks, place=place)
+        np.savez(
+            folder / "curriculum.npz",
+            rungs=self.rungs,
+            streaks=self.streaks,
+            place=np.asarray([self._epoch, self._position]),
+            own_prompts=np.asarray(list(self.own_texts), dtype=np.int64),
+            own_texts=np.asarray(list(self.own_texts.values()), dtype="S64"),
+        )
 
     def load(self, folder: Path) -> None:
         """Take the state of a checkpoint.
@@ -113,6 +132,8 @@ class Curriculum:
                 raise BadInputError(f"{folder}: was made with {len(state['rungs'])} ladders, not {len(self.rungs)}")
             self.rungs, self.streaks = state["rungs"], state["streaks"]
             self._epoch, self._position = (int(number) for number in state["place"])
+            own_texts = (digest.decode() for digest in state["own_texts"].tolist())
+            self.own_texts = dict(zip(state["own_prompts"].tolist(), own_texts, strict=True))
         self._order = self._shuffled(self._epoch)
 
     def _rung(self, index: int, step: int) -> int:

@@ -1,6 +1,6 @@
 """Settings of the curriculum, as they stand in a recipe."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -15,10 +15,12 @@ class CurriculumSettings(BaseModel):
     of the steps. mixed: a rung drawn uniformly at each visit."""
     start: Literal["lowest", "own"] = "lowest"
     """dynamic: the first rung; `own` is the initial policy's own response."""
-    wins: int = Field(default=1, ge=1)
-    """dynamic: visits won in a row before a promotion (paper: 1)."""
-    top: Literal["stay", "retire"] = "stay"
-    """dynamic: what a prompt does that has beaten its last reference. A retired prompt is drawn no more."""
+    wins: Annotated[int, Field(ge=1)] | Annotated[float, Field(gt=0, lt=1)] = 1
+    """dynamic: visits won in a row before a promotion (paper: 1), a visit being won by any win of its group; or, below 1,
+    the share of a group's verdicts that must be wins."""
+    top: Literal["stay", "retire", "self"] = "stay"
+    """dynamic: what a prompt does that has beaten its last reference. A retired prompt is drawn no more; with `self` the
+    policy's own winning response becomes the next rung."""
     reference: str | None = None
     """fixed: `self` (the initial policy's own response), `best`, or a model's name."""
     stages: int = Field(default=3, ge=1)

@@ -32,6 +32,7 @@ async def ask(
     retries: int,
     temperature: float,
     max_tokens: int,
+    sample: int = 0,
 ) -> Asked[FoundT]:
     """Send `message` as one user turn; ask again, up to `retries` times, where `parse` finds nothing in the answer.
 
@@ -46,6 +47,7 @@ async def ask(
         retries: attempts after the first.
         temperature: of the answer.
         max_tokens: longest answer.
+        sample: numbers several answers wanted to the same question.
     """
     messages = [{"role": "user", "content": message}]
     context = endpoint.spec.context
@@ -54,7 +56,9 @@ async def ask(
     cause, calls, cost = nothing, (), 0.0
     for attempt in range(retries + 1):
         try:
-            answer = await endpoint.chat(messages, temperature=temperature, max_tokens=max_tokens, attempt=attempt)
+            answer = await endpoint.chat(
+                messages, temperature=temperature, max_tokens=max_tokens, sample=sample, attempt=attempt
+            )
         except EndpointError as error:
             return Asked(None, error.cause, (*calls, error.request_hash), cost)
         calls = (*calls, answer.request_hash)

@@ -5,18 +5,22 @@ no outcome and says why.
 """
 
 import asyncio
+from collections import Counter
 from dataclasses import dataclass
 from typing import Literal
 
 from longform.endpoints.client import Endpoint
 from longform.judging.answers import Letter, parse_verdict
-from longform.judging.asking import Asked, ask
+from longform.judging.asking import ask
 from longform.judging.fences import fence_tag
 from longform.judging.templates import ask_pairwise
 from longform.records.schemas import PromptRow
 
 Position = Literal["first", "second", "both"]
 WinTieLoss = Literal["win", "tie", "loss"]
+
+_RESPONSE_FIRST: dict[Letter, WinTieLoss] = {"A": "win", "B": "loss", "C": "tie"}
+_RESPONSE_SECOND: dict[Letter, WinTieLoss] = {"A": "loss", "B": "win", "C": "tie"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +35,15 @@ class Verdict:
     """Request hashes of the answers behind it."""
     cost: float | None = 0.0
     """What those answers cost, also if another request paid for them; None where it is not known."""
+    votes: tuple[WinTieLoss, ...] = ()
+    """Of a panel: the votes that were heard."""
+
+    @property
+    def disagreement(self) -> float | None:
+        """Share of a panel's votes against the most common one; None where fewer than two were heard."""
+        if len(self.votes) < 2:
+            return None
+        return 1 - Counter(self.votes).most_common(1)[0][1] / len(self.votes)
 
 
 class PairwiseJudge:
@@ -63,35 +76,30 @@ class PairwiseJudge:
         self._temperature = temperature
         self._max_tokens = max_tokens
 
-    async def compare(self, prompt: PromptRow, *, response: str, reference: str, step: int) -> Verdict:
-        """The verdict on `response` against `reference`.
+    async def compare(
+        self, prompt: PromptRow, *, response: str, reference: str, step: int, sample: int = 0
+    ) -> Verdict:
+        """The verdict on `response` against `reference`; `sample` numbers several verdicts on one pair.
 
         Raises:
             BadInputError: the endpoint needs mending.
             StoppedError: the budget is spent.
         """
         tag = fence_tag(self._secret, prompt.id, step)
+        as_first = ask_pairwise(prompt, text_a=response, text_b=reference, tag=tag)
+        as_second = ask_pairwise(prompt, text_a=reference, text_b=response, tag=tag)
         if self.position == "first":
-            return await self._compare_first(prompt, response, reference, tag)
+            return await self._decide(as_first, _RESPONSE_FIRST, sample)
         if self.position == "second":
-            return await self._compare_second(prompt, response, reference, tag)
+            return await self._decide(as_second, _RESPONSE_SECOND, sample)
         return _combine(
             *await asyncio.gather(
-                self._compare_first(prompt, response, reference, tag),
-                self._compare_second(prompt, response, reference, tag),
+                self._decide(as_first, _RESPONSE_FIRST, sample), self._decide(as_second, _RESPONSE_SECOND, sample)
             )
         )
 
-    async def _compare_first(self, prompt: PromptRow, response: str, reference: str, tag: str) -> Verdict:
-        message = ask_pairwise(prompt, text_a=response, text_b=reference, tag=tag)
-        return _verdict(await self._ask(message), {"A": "win", "B": "loss", "C": "tie"})
-
-    async def _compare_second(self, prompt: PromptRow, response: str, reference: str, tag: str) -> Verdict:
-        message = ask_pairwise(prompt, text_a=reference, text_b=response, tag=tag)
-        return _verdict(await self._ask(message), {"A": "loss", "B": "win", "C": "tie"})
-
-    async def _ask(self, message: str) -> Asked[Letter]:
-        return await ask(
+    async def _decide(self, message: str, meaning: dict[Letter, WinTieLoss], sample: int) -> Verdict:
+        asked = await ask(
             self.endpoint,
             message,
             parse_verdict,
@@ -99,12 +107,10 @@ class PairwiseJudge:
             retries=self._retries,
             temperature=self._temperature,
             max_tokens=self._max_tokens,
+            sample=sample,
         )
-
-
-def _verdict(asked: Asked[Letter], meaning: dict[Letter, WinTieLoss]) -> Verdict:
-    outcome = None if asked.found is None else meaning[asked.found]
-    return Verdict(outcome, asked.cause, asked.calls, asked.cost)
+        outcome = None if asked.found is None else meaning[asked.found]
+        return Verdict(outcome, asked.cause, asked.calls, asked.cost)
 
 
 def _combine(first: Verdict, second: Verdict) -> Verdict:

@@ -24,6 +24,8 @@ class Graded:
     """Request hashes of the answers behind it."""
     cost: float | None = 0.0
     """What those answers cost, also if another request paid for them; None where it is not known."""
+    disagreement: float | None = None
+    """Of a panel: standard deviation of its scores; None where fewer than two were heard."""
 
 
 class PointwiseJudge:
@@ -52,8 +54,8 @@ class PointwiseJudge:
         self._temperature = temperature
         self._max_tokens = max_tokens
 
-    async def grade(self, prompt: PromptRow, text: str, *, step: int = 0) -> Graded:
-        """The grade of `text`, written for `prompt`.
+    async def grade(self, prompt: PromptRow, text: str, *, step: int = 0, sample: int = 0) -> Graded:
+        """The grade of `text`, written for `prompt`; `sample` numbers several grades of one text.
 
         Raises:
             BadInputError: the endpoint needs mending.
@@ -68,6 +70,7 @@ class PointwiseJudge:
             retries=self._retries,
             temperature=self._temperature,
             max_tokens=self._max_tokens,
+            sample=sample,
         )
         if asked.found is None:
             return Graded(None, None, asked.cause, asked.calls, asked.cost)

@@ -1,15 +1,14 @@
 """Reading a recipe: YAML, `KEY=VALUE` overrides, and a check of the whole before a model loads or a call is paid for."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
 from longform.records.errors import BadInputError
-from longform.records.files import describe_first_error
 from longform.records.yaml_files import read_yaml
 
 RecipeT = TypeVar("RecipeT", bound=BaseModel)
@@ -31,7 +30,7 @@ def load_recipe(path: str | Path, schema: type[RecipeT], overrides: Sequence[str
     try:
         return schema.model_validate(content)
     except ValidationError as error:
-        raise BadInputError(f"{path}: {_describe(error, schema)}") from None
+        raise BadInputError(f"{path}: {_describe(error, schema, content)}") from None
 
 
 def dump_recipe(recipe: BaseModel) -> str:
@@ -55,23 +54,48 @@ def _apply(content: dict[str, Any], override: str) -> None:
         ) from None
 
 
-def _describe(error: ValidationError, schema: type[BaseModel]) -> str:
+def _describe(error: ValidationError, schema: type[BaseModel], content: Any) -> str:
+    """`field: what is wrong` of the first thing that pydantic found."""
     first = error.errors(include_url=False, include_input=False)[0]
+    field = ".".join(_written_place(first["loc"], content, missing=first["type"] == "missing"))
     if first["type"] != "extra_forbidden":
-        return describe_first_error(error)
+        message = first["msg"].removeprefix("Value error, ")
+        return f"{field}: {message}" if field else message
     *section, unknown = first["loc"]
     known = _fields(schema, section)
     near = get_close_matches(str(unknown), known, n=1)
     hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(known)}"
-    return f"{'.'.join(map(str, first['loc']))}: unknown key; {hint}"
+    return f"{field}: unknown key; {hint}"
+
+
+def _written_place(loc: Sequence[int | str], content: Any, *, missing: bool) -> list[str]:
+    """An error's place as it is written in the file: pydantic also names the kind of a section that has several."""
+    place: list[str] = []
+    for name in loc:
+        if isinstance(content, Mapping) and name in content:
+            content = content[name]
+        elif isinstance(content, list) and isinstance(name, int):
+            content = content[name]
+        elif not (missing and name == loc[-1]):
+            continue
+        place.append(str(name))
+    return place
 
 
 def _fields(schema: type[BaseModel], section: Sequence[int | str]) -> list[str]:
-    """Names of the fields of a nested section of `schema`."""
+    """Names of the fields of a nested section of `schema`; a section of several kinds is followed by the name of its kind."""
+    candidates = [schema]
     for name in section:
-        if isinstance(name, int) or name not in schema.model_fields:
+        if isinstance(name, int):
             continue
-        annotation = schema.model_fields[name].annotation
-        options = [annotation, *getattr(annotation, "__args__", ())]
-        schema = next((o for o in options if isinstance(o, type) and issubclass(o, BaseModel)), schema)
-    return list(schema.model_fields)
+        if len(candidates) > 1:
+            candidates = [it for it in candidates if name in get_args(it.model_fields["kind"].annotation)]
+        elif name in candidates[0].model_fields:
+            candidates = _models_in(candidates[0].model_fields[name].annotation) or candidates
+    return list(candidates[0].model_fields)
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for part in get_args(annotation) for model in _models_in(part)]

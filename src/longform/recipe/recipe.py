@@ -6,7 +6,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from longform.curriculum.settings import CurriculumSettings
-from longform.rewards.settings import PairwiseSettings
+from longform.rewards.settings import RewardSettings
 from longform.rl.settings import OptimSettings
 from longform.writers.settings import GenerationSettings
 
@@ -22,6 +22,8 @@ class DataSettings(_Section):
     """A ladders file, as `longform select` writes it, or the released Writing-RL code's Parquet."""
     per_step: int = Field(default=32, ge=1)
     """Prompts in one step."""
+    group: int = Field(default=1, ge=1)
+    """Responses to each of them (paper: 1). A group faces one reference."""
 
 
 class ValidationSettings(_Section):
@@ -61,7 +63,7 @@ class Recipe(_Section):
     """The model name that the policy's own responses carry in the ladders."""
     models: Path = Path("models.yaml")
     data: DataSettings
-    rewards: list[PairwiseSettings] = Field(min_length=1, max_length=1)
+    rewards: list[RewardSettings] = Field(min_length=1, max_length=1)
     curriculum: CurriculumSettings = CurriculumSettings()
     validation: ValidationSettings | None = None
     generation: GenerationSettings = GenerationSettings()
@@ -75,7 +77,7 @@ class Recipe(_Section):
 
     @model_validator(mode="after")
     def _check_examiner(self) -> "Recipe":
-        judges = {reward.judge for reward in self.rewards}
+        judges = {name for reward in self.rewards for name in reward.judges}
         if self.validation and self.validation.judge in judges and not self.validation.same_judge:
             raise ValueError(
                 f"validation.judge: {self.validation.judge!r} also gives the reward; "
@@ -85,8 +87,7 @@ class Recipe(_Section):
 
     @model_validator(mode="after")
     def _check_batches(self) -> "Recipe":
-        if self.optim.mini_batch > self.data.per_step:
-            raise ValueError(
-                f"optim.mini_batch: {self.optim.mini_batch} is more than data.per_step: {self.data.per_step}"
-            )
+        rollouts = self.data.per_step * self.data.group
+        if self.optim.mini_batch > rollouts:
+            raise ValueError(f"optim.mini_batch: {self.optim.mini_batch} is more than a step's {rollouts} rollouts")
         return self

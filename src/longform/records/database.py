@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from longform.records.errors import BadInputError, StoppedError
+from longform.statistics.moments import AdvantageMoments
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -24,14 +25,18 @@ CREATE TABLE IF NOT EXISTS metrics (
     step INTEGER NOT NULL, name TEXT NOT NULL, value REAL NOT NULL, PRIMARY KEY (step, name)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS rollouts (
     step INTEGER NOT NULL, row INTEGER NOT NULL, prompt_id TEXT NOT NULL, rung INTEGER NOT NULL,
-    text_hash TEXT NOT NULL, tokens INTEGER NOT NULL, words INTEGER NOT NULL, finish_reason TEXT NOT NULL,
-    outcome TEXT, cause TEXT, reward REAL, calls TEXT NOT NULL, PRIMARY KEY (step, row)) WITHOUT ROWID;
+    text_hash TEXT NOT NULL, reference_hash TEXT NOT NULL, tokens INTEGER NOT NULL, words INTEGER NOT NULL,
+    finish_reason TEXT NOT NULL, outcome TEXT, cause TEXT, reward REAL, disagreement REAL, consistent INTEGER,
+    advantage_total REAL, advantage_squares REAL, advantage_tail REAL, calls TEXT NOT NULL,
+    PRIMARY KEY (step, row)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS promotions (
     step INTEGER NOT NULL, prompt_id TEXT NOT NULL, rung INTEGER NOT NULL, PRIMARY KEY (step, prompt_id)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS validations (
     step INTEGER NOT NULL, prompt_id TEXT NOT NULL, prompt TEXT NOT NULL, text_hash TEXT NOT NULL, grade REAL,
     PRIMARY KEY (step, prompt_id)) WITHOUT ROWID;
 """
+_VERSION = 2
+"""Of the tables above; a file with another one is refused."""
 _ROLLED_BACK = ("steps", "metrics", "rollouts", "promotions", "validations")
 
 
@@ -44,14 +49,22 @@ class Rollout:
     prompt_id: str
     rung: int
     text: str
+    reference: str
+    """The text it was held against."""
     tokens: int
     words: int
     finish_reason: str
     outcome: str | None
-    """win, tie, loss; None where there is no verdict and the rollout was masked out."""
+    """win, tie, loss; None where there is no verdict."""
     cause: str | None
-    """Why there is no verdict."""
+    """Why there is no reward."""
     reward: float | None
+    """None: the rollout was masked out."""
+    disagreement: float | None = None
+    consistent: bool | None = None
+    """Of a panel, and of a judge that was asked once more: see `rewards.judged.Rewarded`."""
+    advantages: AdvantageMoments | None = None
+    """PPO: of the advantages before whitening, with score 0 where there is no reward."""
     calls: tuple[str, ...] = ()
     """Request hashes of the judge calls behind the outcome."""
 
@@ -84,7 +97,9 @@ class RunDatabase:
             self._connection = sqlite3.connect(path, timeout=30, check_same_thread=False)
             self._connection.execute("PRAGMA journal_mode=WAL")
             self._connection.execute("PRAGMA synchronous=NORMAL")
+            self._check_version(path)
             self._connection.executescript(_SCHEMA)
+            self._connection.execute(f"PRAGMA user_version = {_VERSION}")
         except sqlite3.Error as error:
             raise BadInputError(f"{path}: cannot be opened as a run database: {error}") from error
         self.path = path
@@ -126,8 +141,12 @@ class RunDatabase:
             )
             for rollout in rollouts:
                 db.execute(
-                    "INSERT OR REPLACE INTO rollouts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                    _rollout_record(rollout, self._store_text(rollout.text)),
+                    f"INSERT OR REPLACE INTO rollouts VALUES ({', '.join('?' * len(_ROLLOUT_COLUMNS))})",
+                    _rollout_record(
+                        rollout,
+                        text_hash=self._store_text(rollout.text),
+                        reference_hash=self._store_text(rollout.reference),
+                    ),
                 )
             db.executemany(
                 "INSERT OR REPLACE INTO promotions VALUES (?, ?, ?)",
@@ -163,9 +182,12 @@ class RunDatabase:
 
     def rollouts(self, *, step: int | None = None, prompt_id: str | None = None) -> Iterator[Rollout]:
         """Rollouts with their texts, by step and row; of one step or prompt where asked."""
-        columns = "step, row, prompt_id, rung, body, tokens, words, finish_reason, outcome, cause, reward, calls"
-        query = f"SELECT {columns} FROM rollouts JOIN texts ON hash = text_hash"
-        query += " WHERE (?1 IS NULL OR step = ?1) AND (?2 IS NULL OR prompt_id = ?2) ORDER BY step, row"
+        columns = ", ".join(_ROLLOUT_COLUMNS).replace("text_hash, reference_hash", "written.body, faced.body")
+        query = (
+            f"SELECT {columns} FROM rollouts JOIN texts AS written ON written.hash = text_hash "
+            "JOIN texts AS faced ON faced.hash = reference_hash "
+            "WHERE (?1 IS NULL OR step = ?1) AND (?2 IS NULL OR prompt_id = ?2) ORDER BY step, row"
+        )
         with closing(self._connection.execute(query, (step, prompt_id))) as cursor:
             for record in cursor:
                 yield _rollout(record)
@@ -181,6 +203,11 @@ class RunDatabase:
             for step, prompt_id, prompt, body, grade in self._connection.execute(query, (step,))
         ]
 
+    def text(self, digest: str) -> str:
+        """The text that is stored under a hash; it must be there."""
+        (body,) = self._connection.execute("SELECT body FROM texts WHERE hash = ?", (digest,)).fetchone()
+        return zlib.decompress(body).decode()
+
     def promotions(self) -> list[Promotion]:
         """All promotions, by step and prompt."""
         query = "SELECT step, prompt_id, rung FROM promotions ORDER BY step, prompt_id"
@@ -191,7 +218,7 @@ class RunDatabase:
 
         Two runs of one recipe and seed on one machine, interrupted or not, export the same bytes.
         """
-        fields = ("step", "row", "prompt_id", "rung", "text_hash", "outcome", "cause", "reward")
+        fields = ("step", "row", "prompt_id", "rung", "text_hash", "reference_hash", "outcome", "cause", "reward")
         query = f"SELECT {', '.join(fields)} FROM rollouts ORDER BY step, row"
         records = self._connection.execute(query)
         return "".join(json.dumps(dict(zip(fields, record, strict=True))) + "\n" for record in records)
@@ -209,21 +236,51 @@ class RunDatabase:
         except sqlite3.Error as error:
             raise StoppedError(f"{self.path}: {what} cannot be written: {error}") from error
 
+    def _check_version(self, path: Path) -> None:
+        (version,) = self._connection.execute("PRAGMA user_version").fetchone()
+        tables = self._connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'rollouts'").fetchone()
+        if version != _VERSION and (version or tables):
+            raise BadInputError(f"{path}: was written by another version of longform, which this one cannot read")
+
     def _store_text(self, text: str) -> str:
-        body = text.encode()
-        digest = hashlib.sha256(body).hexdigest()
-        self._connection.execute("INSERT OR IGNORE INTO texts VALUES (?, ?)", (digest, zlib.compress(body)))
+        digest, known = text_hash(text), "SELECT 1 FROM texts WHERE hash = ?"
+        if self._connection.execute(known, (digest,)).fetchone() is None:
+            body = zlib.compress(text.encode())
+            self._connection.execute("INSERT OR IGNORE INTO texts VALUES (?, ?)", (digest, body))
         return digest
 
 
-def _rollout_record(rollout: Rollout, text_hash: str) -> tuple[Any, ...]:
+def text_hash(text: str) -> str:
+    """The name under which a text is stored: its SHA-256 in hex."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+_ROLLOUT_COLUMNS = (
+    "step", "row", "prompt_id", "rung", "text_hash", "reference_hash", "tokens", "words", "finish_reason", "outcome",
+    "cause", "reward", "disagreement", "consistent", "advantage_total", "advantage_squares", "advantage_tail", "calls",
+)  # fmt: skip
+
+
+def _rollout_record(rollout: Rollout, *, text_hash: str, reference_hash: str) -> tuple[Any, ...]:
     return (
-        rollout.step, rollout.row, rollout.prompt_id, rollout.rung, text_hash, rollout.tokens, rollout.words,
-        rollout.finish_reason, rollout.outcome, rollout.cause, rollout.reward, json.dumps(rollout.calls),
+        rollout.step, rollout.row, rollout.prompt_id, rollout.rung, text_hash, reference_hash, rollout.tokens,
+        rollout.words, rollout.finish_reason, rollout.outcome, rollout.cause, rollout.reward, rollout.disagreement,
+        rollout.consistent, *(rollout.advantages[1:] if rollout.advantages else (None, None, None)),
+        json.dumps(rollout.calls),
     )  # fmt: skip
 
 
 def _rollout(record: tuple[Any, ...]) -> Rollout:
-    *fields, calls = record
-    fields[4] = zlib.decompress(fields[4]).decode()
-    return Rollout(*fields, calls=tuple(json.loads(calls)))
+    fields: dict[str, Any] = dict(zip(_ROLLOUT_COLUMNS, record, strict=True))
+    text, reference = (zlib.decompress(fields.pop(name)).decode() for name in ("text_hash", "reference_hash"))
+    moments = [fields.pop(f"advantage_{name}") for name in ("total", "squares", "tail")]
+    advantages = None if None in moments else AdvantageMoments(fields["tokens"], *moments)
+    consistent, calls = fields.pop("consistent"), tuple(json.loads(fields.pop("calls")))
+    return Rollout(
+        **fields,
+        text=text,
+        reference=reference,
+        consistent=None if consistent is None else bool(consistent),
+        advantages=advantages,
+        calls=calls,
+    )

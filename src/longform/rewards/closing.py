@@ -1,6 +1,6 @@
-"""Closing a step: from verdicts to scores, the mask of rollouts that take part, and staged promotions.
+"""Closing a step: from rewards to scores, the mask of rollouts that take part, and staged promotions.
 
-Pure, and the same for every engine. A rollout without a verdict has no score: it is masked, never a loss.
+Pure, and the same for every engine. A rollout that the judge said nothing about has no score: it is masked, never a loss.
 """
 
 from collections.abc import Sequence
@@ -11,13 +11,11 @@ import numpy as np
 from longform.curriculum.rules import Climb, Visit
 from longform.curriculum.schedule import Curriculum, Faced
 from longform.records.errors import StoppedError
-
-VERDICT_SCORES = {"win": 1.0, "tie": 0.5, "loss": 0.0}
-"""Writing-RL's pairwise reward. The released code gives 1.1, 0.55 and 0.1."""
+from longform.rewards.judged import Rewarded
 
 
 class ClosedStep(NamedTuple):
-    """What the verdicts of one step amount to."""
+    """What the rewards of one step amount to."""
 
     scores: np.ndarray
     """[rollouts] float32; 0 where the mask is False, and without meaning there."""
@@ -27,21 +25,25 @@ class ClosedStep(NamedTuple):
     """Staged, to be committed with the update."""
 
 
-def close_step(outcomes: Sequence[str | None], faced: Sequence[Faced], curriculum: Curriculum) -> ClosedStep:
+def close_step(
+    rewarded: Sequence[Rewarded], faced: Sequence[Faced], text_hashes: Sequence[str], curriculum: Curriculum
+) -> ClosedStep:
     """Scores, mask and staged promotions of a step.
 
     Args:
-        outcomes: [rollouts] win, tie, loss or None; the rollouts of a prompt stand together.
+        rewarded: [rollouts]; the rollouts of a prompt stand together.
         faced: [prompts] the rungs that the prompts faced; rollouts divide evenly over them.
+        text_hashes: [rollouts] of the responses, one of which may become a rung (curriculum.top: self).
         curriculum: only read; `Curriculum.commit` writes the climbs once the update is done.
     """
-    mask = np.array([outcome is not None for outcome in outcomes])
-    scores = np.array([0.0 if outcome is None else VERDICT_SCORES[outcome] for outcome in outcomes], dtype=np.float32)
-    group = len(outcomes) // len(faced)
-    visits = [
-        Visit(prompt.prompt_index, prompt.rung, tuple(outcomes[i * group : (i + 1) * group]))
-        for i, prompt in enumerate(faced)
-    ]
+    mask = np.array([it.score is not None for it in rewarded])
+    scores = np.array([it.score or 0.0 for it in rewarded], dtype=np.float32)
+    group = len(rewarded) // len(faced)
+    visits = []
+    for place, it in enumerate(faced):
+        rows = slice(place * group, (place + 1) * group)
+        outcomes = tuple(response.outcome for response in rewarded[rows])
+        visits.append(Visit(it.prompt_index, it.rung, outcomes, tuple(text_hashes[rows])))
     return ClosedStep(scores, mask, curriculum.stage(visits))
 
 
@@ -49,9 +51,9 @@ def check_verdict_rate(causes: Sequence[str | None], *, step: int, limit: float)
     """Stop a run whose judge has stopped judging.
 
     Args:
-        causes: [rollouts] why there is no verdict; None where there is one.
+        causes: [rollouts] why there is no score; None where there is one.
         step: named in the error.
-        limit: the largest share of missing verdicts that a step may have.
+        limit: the largest share of missing scores that a step may have.
 
     Raises:
         StoppedError: the share is above `limit`; names the causes and their counts.

@@ -8,6 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from longform.statistics.moments import AdvantageMoments
+
 
 class Estimates(NamedTuple):
     """Per-token advantages and the returns that the critic should have predicted."""
@@ -65,6 +67,23 @@ def generalised_advantages(rewards: Tensor, values: Tensor, mask: Tensor, *, gam
         next_value = values[:, t] * mask[:, t]
         advantages[:, t] = following
     return Estimates(advantages, (advantages + values) * mask)
+
+
+def advantage_moments(advantages: Tensor, mask: Tensor, *, decay: float) -> list[AdvantageMoments]:
+    """The sums that say how each response's advantages move with its score.
+
+    Args:
+        advantages: [B, T] before whitening.
+        mask: [B, T] 1 on all tokens of the response, whether or not it has a score.
+        decay: gamma times lambda.
+    """
+    tokens = mask.sum(1)
+    steps = torch.arange(mask.shape[1], device=mask.device)
+    weights = torch.pow(decay, (tokens[:, None] - 1 - steps).clamp(min=0)) * mask
+    sums = torch.stack([tokens, (advantages * mask).sum(1), (advantages.square() * mask).sum(1)], dim=1)
+    tails = (weights * advantages).sum(1)
+    rows = zip(sums.tolist(), tails.tolist(), strict=True)
+    return [AdvantageMoments(int(count), total, squares, tail) for (count, total, squares), tail in rows]
 
 
 def whitened(advantages: Tensor, mask: Tensor, *, epsilon: float = 1e-8) -> Tensor:

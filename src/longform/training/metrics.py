@@ -5,41 +5,55 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from longform.judging.pairwise import Verdict
-from longform.rewards.closing import VERDICT_SCORES
+from longform.rewards.judged import Rewarded
 from longform.text.repetition import repeated_ngram_share, repeated_sentence_share
 from longform.text.words import count_words
 from longform.training.rollouts import WrittenRollout
 
+OUTCOMES = ("win", "tie", "loss")
 LENGTH_BINS = (500, 2000, 4000)
 """Words; the bins of LongBench-Write."""
 
 
-def rollout_metrics(rollouts: Sequence[WrittenRollout], verdicts: Sequence[Verdict]) -> dict[str, float]:
-    """Metrics of one step. Means of outcomes are over rollouts with a verdict."""
-    words = np.array([count_words(rollout.text) for rollout in rollouts])
-    outcomes = Counter(verdict.outcome for verdict in verdicts)
-    judged = len(verdicts) - outcomes[None]
-    metrics = {f"outcome/{name}": outcomes[name] / judged for name in VERDICT_SCORES if judged}
-    if judged:
-        metrics["reward/mean"] = sum(VERDICT_SCORES[name] * outcomes[name] for name in VERDICT_SCORES) / judged
-    metrics |= {
-        "no_verdict/share": outcomes[None] / len(verdicts),
-        "text/words": float(words.mean()),
+def rollout_metrics(rollouts: Sequence[WrittenRollout], rewarded: Sequence[Rewarded]) -> dict[str, float]:
+    """Metrics of one step. Means of rewards and outcomes are over the rollouts that have one."""
+    words = [count_words(rollout.text) for rollout in rollouts]
+    return {
+        **_reward_metrics(rewarded),
+        "text/words": float(np.mean(words)),
         "text/tokens": float(np.mean([len(rollout.written.tokens) for rollout in rollouts])),
         "text/cut_off": float(np.mean([rollout.written.finish_reason == "length" for rollout in rollouts])),
         "text/repetition": float(np.mean([repeated_ngram_share(rollout.text) for rollout in rollouts])),
         "text/repeated_sentences": float(np.mean([repeated_sentence_share(rollout.text) for rollout in rollouts])),
-        "judge/cost": sum(verdict.cost or 0.0 for verdict in verdicts),
+        "no_verdict/share": float(np.mean([it.score is None for it in rewarded])),
+        **_silence_metrics(rewarded, words),
     }
-    missing = [
-        (verdict.cause, count) for verdict, count in zip(verdicts, words, strict=True) if verdict.outcome is None
-    ]
-    for cause, count in Counter(cause for cause, _ in missing).items():
-        metrics[f"no_verdict/{cause}"] = float(count)
-    for name, count in Counter(length_bin(int(count)) for _, count in missing).items():
-        metrics[f"no_verdict/words_{name}"] = float(count)
+
+
+def _reward_metrics(rewarded: Sequence[Rewarded]) -> dict[str, float]:
+    """Rewards, outcomes, and how far the judges agree with each other and with themselves."""
+    metrics = {"judge/cost": sum(it.cost or 0.0 for it in rewarded)}
+    scores = [it.score for it in rewarded if it.score is not None]
+    if scores:
+        metrics |= {"reward/mean": float(np.mean(scores)), "reward/spread": float(np.std(scores))}
+    outcomes = Counter(it.outcome for it in rewarded if it.outcome is not None)
+    metrics |= {f"outcome/{name}": outcomes[name] / outcomes.total() for name in OUTCOMES if outcomes}
+    disagreements = [it.disagreement for it in rewarded if it.disagreement is not None]
+    if disagreements:
+        metrics["judge/disagreement"] = float(np.mean(disagreements))
+    consistent = [it.consistent for it in rewarded if it.consistent is not None]
+    if consistent:
+        metrics |= {"judge/inconsistency": 1 - float(np.mean(consistent)), "judge/rechecked": float(len(consistent))}
     return metrics
+
+
+def _silence_metrics(rewarded: Sequence[Rewarded], words: Sequence[int]) -> dict[str, float]:
+    """Counts of missing rewards by cause and by the length bin of the response."""
+    missing = [(it.cause, length_bin(count)) for it, count in zip(rewarded, words, strict=True) if it.score is None]
+    causes, bins = Counter(cause for cause, _ in missing), Counter(name for _, name in missing)
+    return {f"no_verdict/{cause}": float(count) for cause, count in causes.items()} | {
+        f"no_verdict/words_{name}": float(count) for name, count in bins.items()
+    }
 
 
 def length_bin(words: int) -> str:

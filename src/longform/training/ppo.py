@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 
 from longform.recipe.recipe import Recipe
-from longform.records.database import Promotion
+from longform.records.database import Promotion, text_hash
 from longform.records.run_directory import RunDirectory
 from longform.rewards.closing import check_verdict_rate, close_step
-from longform.rl.advantages import generalised_advantages, kl_shaped_rewards, whitened
+from longform.rl.advantages import advantage_moments, generalised_advantages, kl_shaped_rewards, whitened
 from longform.rl.losses import clipped_policy_loss, clipped_value_loss, explained_variance, masked_mean
 from longform.rl.settings import OptimSettings
 from longform.training.checkpoint import TrainingState
@@ -92,19 +92,19 @@ def train_ppo(
             if models.reference is not None:
                 reference_log_probs, _ = response_statistics(models.reference, batch, temperature=temperature)
         waiting_since = time.perf_counter()
-        verdicts = source.verdicts()
+        rewarded = source.rewards()
         waited = time.perf_counter() - waiting_since
 
         # Close the step: no verdict is no loss, it only masks its rollout.
-        check_verdict_rate([v.cause for v in verdicts], step=step, limit=recipe.rewards[0].max_no_verdict)
-        closed = close_step([v.outcome for v in verdicts], faced, state.curriculum)
+        check_verdict_rate([it.cause for it in rewarded], step=step, limit=recipe.rewards[0].max_no_verdict)
+        closed = close_step(rewarded, faced, [text_hash(it.text) for it in rollouts], state.curriculum)
         judged = torch.from_numpy(closed.mask).to(batch.mask.device)
         mask = batch.mask * judged[:, None]
         scores = torch.from_numpy(closed.scores).to(batch.mask)
 
         # Advantages.
-        rewards = kl_shaped_rewards(scores, batch.log_probs, reference_log_probs, mask, kl_coefficient=optim.kl)
-        advantages, returns = generalised_advantages(rewards, values, mask, gamma=optim.gamma, lam=optim.lam)
+        rewards = kl_shaped_rewards(scores, batch.log_probs, reference_log_probs, batch.mask, kl_coefficient=optim.kl)
+        advantages, returns = generalised_advantages(rewards, values, batch.mask, gamma=optim.gamma, lam=optim.lam)
         targets = Targets(whitened(advantages, mask), returns, values)
 
         # Update, then commit the promotions that belong to it.
@@ -118,7 +118,7 @@ def train_ppo(
         state.step = step
 
         metrics = {
-            **rollout_metrics(rollouts, verdicts),
+            **rollout_metrics(rollouts, rewarded),
             **updated,
             "critic/explained_variance": explained_variance(values, returns, mask),
             "curriculum/mean_rung": float(state.curriculum.rungs.mean()),
@@ -132,7 +132,8 @@ def train_ppo(
         if validation is not None and validation.is_due(step, last=recipe.run.steps):
             grades, validated = validation.measure(models, step=step)
             metrics |= grades
-        records = [r.record(step, row, v) for row, (r, v) in enumerate(zip(rollouts, verdicts, strict=True))]
+        moments = advantage_moments(advantages, batch.mask, decay=optim.gamma * optim.lam)
+        records = [rollout.record(step, row, rewarded[row], moments[row]) for row, rollout in enumerate(rollouts)]
         seconds = time.perf_counter() - began
         run.database.record_step(
             step, seconds=seconds, metrics=metrics, rollouts=records, promotions=promotions, validations=validated

@@ -1,6 +1,7 @@
 """A reinforcement-learning run from its recipe: everything is checked, opened, and handed to the training loop."""
 
 import hashlib
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,43 +10,31 @@ from typing import Any
 
 import torch
 
-from longform.curriculum.rules import starting_rung
 from longform.curriculum.schedule import Curriculum
 from longform.endpoints.budget import Budget
 from longform.endpoints.client import Endpoint
-from longform.endpoints.models import ModelSpec, find_model, read_models
-from longform.judging.pairwise import PairwiseJudge
+from longform.endpoints.models import ModelSpec
 from longform.judging.pointwise import PointwiseJudge
+from longform.recipe.inputs import TrainingInputs, check_inputs
 from longform.recipe.loading import dump_recipe, load_recipe
 from longform.recipe.recipe import Recipe
 from longform.records.calls import CallTotals, SqliteCallLog
 from longform.records.errors import BadInputError
-from longform.records.files import read_rows, write_text
-from longform.records.interchange import is_writing_rl, read_writing_rl
+from longform.records.files import write_text
 from longform.records.run_directory import RunDirectory
-from longform.records.schemas import Ladder, Prompt
+from longform.rewards.judged import build_reward
 from longform.training.checkpoint import TrainingState, resume_from
 from longform.training.judge_thread import JudgeThread
-from longform.training.models import PolicyModels, load_models
+from longform.training.models import load_models
 from longform.training.ppo import StepReport, train_ppo
 from longform.training.rollouts import RolloutSource
 from longform.training.validation import Validation
-from longform.writers.local import check_model_path
 
 FIRST_VALUE = 0.5
 """What the critic predicts before it has seen anything: a tie."""
 
 CHANGEABLE = ("run.budget", "run.keep_checkpoints", "rewards.max_no_verdict")
 """What may differ when a run is resumed: nothing that decides a weight."""
-
-
-@dataclass(frozen=True, slots=True)
-class TrainingInputs:
-    """What a recipe names, read and checked."""
-
-    ladders: list[Ladder]
-    validation_prompts: list[Prompt]
-    judges: dict[str, ModelSpec]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,50 +70,21 @@ def train(recipe: Recipe, *, resume: bool = False, on_step: Callable[[StepReport
         state = TrainingState.start(models, curriculum, recipe.optim)
         resume_from(run, state)
         with JudgeThread() as thread, _endpoints(inputs.judges, log, thread, limit=recipe.run.budget) as endpoints:
-            source = _rollout_source(recipe, inputs.ladders, models, endpoints, thread, secret=log.secret())
+            reward = build_reward(recipe.rewards[0], endpoints, secret=log.secret(), seed=seed)
+            source = RolloutSource(
+                inputs.ladders,
+                models,
+                reward,
+                thread,
+                group=recipe.data.group,
+                settings=recipe.generation,
+                seed=seed,
+                read_text=run.database.text,
+            )
             validation = _validation(recipe, inputs, endpoints, thread, secret=log.secret())
             train_ppo(recipe, run, state, source, validation, on_step=on_step)
         policy = run.checkpoint_path(steps) / "policy"
         return TrainingResult(run.path, policy, steps, run.database.seconds(), log.totals())
-
-
-def check_inputs(recipe: Recipe) -> TrainingInputs:
-    """Read and check everything that a recipe names, without loading a model or paying for a call.
-
-    Raises:
-        BadInputError: a missing or bad file, an unknown model name, a key that is not set, no model at `policy`.
-    """
-    specs = read_models(recipe.models)
-    names = {reward.judge for reward in recipe.rewards}
-    if recipe.validation is not None:
-        names.add(recipe.validation.judge)
-    judges = {name: find_model(specs, name, path=recipe.models) for name in sorted(names)}
-    for name, spec in judges.items():
-        spec.read_key(name)
-    check_model_path(recipe.policy)
-    ladders = read_ladders(recipe.data.ladders)
-    if len(ladders) < recipe.data.per_step:
-        raise BadInputError(
-            f"{recipe.data.ladders}: holds {len(ladders)} ladders; data.per_step is {recipe.data.per_step}"
-        )
-    for ladder in ladders:
-        try:
-            starting_rung(ladder.references, recipe.curriculum, policy=recipe.policy_name)
-        except ValueError as error:
-            raise BadInputError(f"{recipe.data.ladders}: ladder {ladder.id}: {error}") from None
-    prompts = list(read_rows(recipe.validation.prompts, Prompt)) if recipe.validation else []
-    return TrainingInputs(ladders, prompts, judges)
-
-
-def read_ladders(path: Path) -> list[Ladder]:
-    """Ladders of a file that `longform select` wrote, or of the released Writing-RL code's Parquet.
-
-    Raises:
-        BadInputError: the file is neither, or has a bad row.
-    """
-    if path.suffix == ".parquet" and is_writing_rl(path):
-        return list(read_writing_rl(path))
-    return list(read_rows(path, Ladder))
 
 
 def _claim(run: RunDirectory, recipe: Recipe, *, resume: bool) -> None:
@@ -148,7 +108,7 @@ def _claim(run: RunDirectory, recipe: Recipe, *, resume: bool) -> None:
 def _check_unchanged(path: Path, recipe: Recipe) -> None:
     known, given = _flat(load_recipe(path, Recipe)), _flat(recipe)
     changed = [key for key in sorted(known.keys() | given.keys()) if known.get(key) != given.get(key)]
-    changed = [key for key in changed if key not in CHANGEABLE]
+    changed = [key for key in changed if re.sub(r"\.\d+", "", key) not in CHANGEABLE]
     if changed:
         raise BadInputError(
             f"{path}: the run was started with another {changed[0]}; it cannot be resumed with this one"
@@ -163,8 +123,8 @@ def _flat(recipe: Recipe) -> dict[str, Any]:
             for name, inner in value.items():
                 yield from walk(f"{prefix}.{name}" if prefix else str(name), inner)
         elif isinstance(value, list):
-            for inner in value:
-                yield from walk(prefix, inner)
+            for place, inner in enumerate(value):
+                yield from walk(f"{prefix}.{place}", inner)
         else:
             yield prefix, value
 
@@ -186,20 +146,6 @@ def _endpoints(
         for number, endpoint in enumerate(endpoints.values()):
             thread.submit(number, endpoint.close())
         thread.collect()
-
-
-def _rollout_source(
-    recipe: Recipe,
-    ladders: list[Ladder],
-    models: PolicyModels,
-    endpoints: dict[str, Endpoint],
-    thread: JudgeThread,
-    *,
-    secret: bytes,
-) -> RolloutSource:
-    reward = recipe.rewards[0]
-    judge = PairwiseJudge(endpoints[reward.judge], position=reward.position, secret=secret)
-    return RolloutSource(ladders, models, judge, thread, settings=recipe.generation, seed=recipe.run.seed)
 
 
 def _validation(

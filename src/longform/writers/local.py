@@ -1,7 +1,6 @@
 """A local transformers model as a writer: its tokenizer's chat template where it has one, the plain text where not."""
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,6 +11,7 @@ from transformers.utils import logging as transformers_logging
 from longform.records.errors import BadInputError
 from longform.records.schemas import PromptRow, Response
 from longform.writers.decoding import Written, decode, uniform_draws
+from longform.writers.paths import check_model_path
 from longform.writers.settings import GenerationSettings
 
 transformers_logging.disable_progress_bar()
@@ -75,18 +75,6 @@ def load_model(path: str, *, device: str, dtype: torch.dtype = torch.float32) ->
         reason = " ".join(str(error).split())[:200]
         raise BadInputError(f"{path}: cannot be loaded as a model: {reason}") from error
     return tokenizer, model.to(device).eval()
-
-
-def check_model_path(path: str) -> None:
-    """Refuse a path that cannot be a model, before anything is loaded or paid for.
-
-    Raises:
-        BadInputError: it looks like a path of this machine and is no folder with a config.json.
-    """
-    folder = Path(path)
-    looks_local = folder.exists() or path.startswith((".", "/", "~")) or path.count("/") != 1
-    if looks_local and not (folder / "config.json").is_file():
-        raise BadInputError(f"{path}: is no model folder (it has no config.json)")
 
 
 def encode_prompt(tokenizer: Any, prompt: PromptRow, *, limit: int) -> list[int]:

@@ -12,7 +12,8 @@ DYNAMIC = CurriculumSettings()
 
 
 def _climb(*outcomes, rung=1, streak=0, num_rungs=4, **settings):
-    visit = Visit(prompt_index=0, rung=rung, outcomes=outcomes)
+    hashes = tuple(f"text-{place}" for place in range(len(outcomes)))
+    visit = Visit(prompt_index=0, rung=rung, outcomes=outcomes, text_hashes=hashes)
     return climb(visit, streak=streak, num_rungs=num_rungs, settings=CurriculumSettings(**settings))
 
 
@@ -43,6 +44,27 @@ def test_no_verdict_neither_breaks_nor_lengthens_a_streak():
 def test_at_the_top_a_winner_stays_or_retires():
     assert _climb("win", rung=3).rung == 3
     assert _climb("win", rung=3, top="retire").rung == 4
+
+
+def test_a_share_of_the_group_must_win():
+    assert _climb("win", "loss", "tie", "loss", wins=0.5).rung == 1
+    assert _climb("win", "loss", "win", "loss", wins=0.5).rung == 2
+    assert _climb("win", None, None, None, wins=0.5).rung == 2, "the share is of the verdicts that were heard"
+
+
+def test_at_the_top_the_first_winning_response_becomes_the_next_rung():
+    beyond = _climb("loss", "win", "win", rung=3, top="self")
+    assert (beyond.rung, beyond.own_text) == (4, "text-1")
+    assert _climb("win", rung=7, top="self").rung == 8, "and so on, against each winner in turn"
+    assert _climb("win", rung=2, top="self").own_text is None, "below the top the ladder has references of its own"
+    assert _climb("loss", rung=3, top="self").own_text is None
+
+
+def test_wins_are_a_whole_number_of_visits_or_a_share_below_one():
+    assert CurriculumSettings(wins=1.0).wins == 1
+    for wins in (0, 1.5, -0.5):
+        with pytest.raises(ValueError, match="wins"):
+            CurriculumSettings(wins=wins)
 
 
 def test_a_promotion_is_dropped_when_the_prompt_no_longer_stands_where_it_won():

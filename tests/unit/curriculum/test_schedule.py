@@ -79,3 +79,16 @@ def test_retired_prompts_are_drawn_no_more_and_a_run_without_enough_of_them_stop
     assert {it.prompt_index for it in curriculum.draw(1, 2)} == {2, 3}
     with pytest.raises(StoppedError, match="fewer are left"):
         curriculum.draw(2, 3)
+
+
+def test_a_ladder_that_extends_itself_keeps_a_hash_for_each_prompt_and_survives_a_checkpoint(tmp_path):
+    curriculum = _curriculum(prompts=4, rungs=1, top="self")
+    for step, digest in enumerate(("a" * 64, "b" * 64)):
+        curriculum.commit(curriculum.stage([Visit(2, step, ("win",), (digest,))]))
+    curriculum.save(tmp_path)
+    resumed = _curriculum(prompts=4, rungs=1, top="self")
+    resumed.load(tmp_path)
+    assert resumed.own_texts == {2: "b" * 64}
+    assert resumed.face(2, step=9) == (2, 2, "b" * 64)
+    assert resumed.face(1, step=9) == (1, 0, None)
+    assert {it.prompt_index for it in resumed.draw(9, 4)} == {0, 1, 2, 3}, "nobody retires"

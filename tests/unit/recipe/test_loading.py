@@ -33,7 +33,7 @@ def test_a_dumped_recipe_loads_as_the_same_recipe(tmp_path):
 
 def test_overrides_reach_lists_and_sections_that_are_not_there(tmp_path):
     recipe = _load(tmp_path, GOOD, "rewards.0.position=first", "optim.lr=2e-6", "optim.dual_clip=null", "run.steps=3")
-    assert recipe.rewards[0].position == "first"
+    assert recipe.rewards[0].model_dump()["position"] == "first"
     assert (recipe.optim.lr, recipe.optim.dual_clip, recipe.run.steps) == (2e-6, None, 3)
 
 
@@ -44,9 +44,13 @@ def test_overrides_reach_lists_and_sections_that_are_not_there(tmp_path):
         (GOOD + "optim: {learning: 1}\n", [], "optim.learning: unknown key; known here: lr, critic_lr"),
         (GOOD, ["curriculum.wns=2"], "curriculum.wns: unknown key; did you mean 'wins'?"),
         (GOOD, ["rewards.0.jugde=x"], "rewards.0.jugde: unknown key; did you mean 'judge'?"),
+        (GOOD, ["rewards.0.kind=pairwize"], "rewards.0: Input tag 'pairwize' found using 'kind' does not match"),
+        (GOOD, ["rewards.0.values=official"], "rewards.0.values: Input should be 'paper' or 'released'"),
+        (GOOD, ["curriculum.wins=0"], "curriculum.wins: Input should be greater than or equal to 1"),
+        (GOOD, ["rewards.0={kind: pointwise}"], "rewards.0.judge: Field required"),
         (GOOD, ["run.steps=ten"], "run.steps: Input should be a valid integer"),
         (GOOD, ["method=grpp"], "method: Input should be 'ppo'"),
-        (GOOD, ["optim.mini_batch=17"], "optim.mini_batch: 17 is more than data.per_step: 16"),
+        (GOOD, ["optim.mini_batch=17"], "optim.mini_batch: 17 is more than a step's 16 rollouts"),
         (GOOD, ["validation.judge=qwen"], "validation.judge: 'qwen' also gives the reward"),
         (GOOD, ["curriculum.reference=best"], "`reference` goes with mode `fixed`"),
         (GOOD, ["steps"], "--set steps: needs KEY=VALUE"),

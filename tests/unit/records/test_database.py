@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from longform.records.database import Promotion, Rollout, RunDatabase, ValidationText
-from longform.records.errors import StoppedError
+from longform.records.database import Promotion, Rollout, RunDatabase, ValidationText, text_hash
+from longform.records.errors import BadInputError, StoppedError
+from longform.statistics.moments import AdvantageMoments
 
 ROLLOUT = Rollout(
     step=1,
@@ -15,15 +16,29 @@ ROLLOUT = Rollout(
     prompt_id="p",
     rung=2,
     text="Once. 从前。",
+    reference="Twice.",
     tokens=5,
     words=3,
     finish_reason="stop",
     outcome="win",
     cause=None,
     reward=1.0,
+    disagreement=0.25,
+    consistent=False,
+    advantages=AdvantageMoments(5, 1.0, 2.0, 0.5),
     calls=("h1", "h2"),
 )
-MASKED = replace(ROLLOUT, row=1, outcome=None, cause="timeout", reward=None, calls=())
+MASKED = replace(
+    ROLLOUT,
+    row=1,
+    outcome=None,
+    cause="timeout",
+    reward=None,
+    disagreement=None,
+    consistent=None,
+    advantages=None,
+    calls=(),
+)
 VALIDATION = ValidationText(step=1, prompt_id="v", prompt="Write.", text="Once. 从前。", grade=None)
 
 
@@ -65,7 +80,7 @@ def test_equal_texts_are_stored_once(database, tmp_path):
     for step in range(1, 5):
         _record(database, step)
     other = sqlite3.connect(tmp_path / "run.sqlite")
-    assert other.execute("SELECT COUNT(*) FROM texts").fetchone() == (1,)
+    assert other.execute("SELECT COUNT(*) FROM texts").fetchone() == (2,), "the response and its reference"
     other.close()
 
 
@@ -124,3 +139,15 @@ def test_the_verdict_export_tells_two_texts_apart(database):
     before = database.verdict_export()
     database.record_step(1, seconds=1.0, metrics={}, rollouts=[replace(ROLLOUT, text="Twice.")])
     assert database.verdict_export() != before
+
+
+def test_a_database_of_another_version_is_refused(tmp_path):
+    with sqlite3.connect(tmp_path / "run.sqlite") as connection:
+        connection.execute("CREATE TABLE rollouts (step INTEGER)")
+    with pytest.raises(BadInputError, match="another version of longform"):
+        RunDatabase(tmp_path / "run.sqlite")
+
+
+def test_a_text_is_found_by_its_hash(database):
+    _record(database, 1)
+    assert database.text(text_hash(ROLLOUT.reference)) == "Twice."

@@ -5,40 +5,60 @@ from longform.curriculum.schedule import Curriculum, Faced
 from longform.curriculum.settings import CurriculumSettings
 from longform.records.errors import StoppedError
 from longform.rewards.closing import check_verdict_rate, close_step
-
-
-def _curriculum():
-    return Curriculum([3, 3, 3], [0, 1, 2], CurriculumSettings(), seed=0, steps=10)
-
+from longform.rewards.judged import VALUES, Rewarded
 
 FACED = [Faced(0, 0), Faced(1, 1), Faced(2, 2)]
 
 
-def test_a_win_is_one_a_tie_a_half_a_loss_nothing():
-    closed = close_step(["win", "tie", "loss"], FACED, _curriculum())
+def _curriculum(**settings):
+    return Curriculum([3, 3, 3], [0, 1, 2], CurriculumSettings(**settings), seed=0, steps=10)
+
+
+def _close(*outcomes, curriculum=None):
+    rewarded = [Rewarded(None if it is None else VALUES["paper"][it], it) for it in outcomes]
+    hashes = [f"text-{row}" for row in range(len(outcomes))]
+    return close_step(rewarded, FACED, hashes, curriculum or _curriculum())
+
+
+def test_scores_are_those_of_the_reward():
+    closed = _close("win", "tie", "loss")
     assert closed.scores.tolist() == [1.0, 0.5, 0.0]
     assert closed.mask.all()
 
 
 def test_no_verdict_is_masked_and_never_a_loss():
-    closed = close_step([None, "win", "loss"], FACED, _curriculum())
+    closed = _close(None, "win", "loss")
     assert closed.mask.tolist() == [False, True, True]
     assert [it.prompt_index for it in closed.climbs if it.promoted] == [1]
 
 
+def test_a_score_of_zero_takes_part():
+    assert close_step([Rewarded(0.0)] * 3, FACED, [""] * 3, _curriculum()).mask.all()
+
+
+def test_a_reward_without_an_outcome_promotes_nobody():
+    closed = close_step([Rewarded(1.0)] * 3, FACED, [""] * 3, _curriculum())
+    assert closed.scores.tolist() == [1.0, 1.0, 1.0]
+    assert not any(it.promoted for it in closed.climbs)
+
+
 def test_closing_a_step_does_not_touch_the_state():
     curriculum = _curriculum()
-    climbs = close_step(["win", "win", "win"], FACED, curriculum).climbs
+    climbs = _close("win", "win", "win", curriculum=curriculum).climbs
     assert curriculum.rungs.tolist() == [0, 1, 2]
     curriculum.commit(climbs)
     assert curriculum.rungs.tolist() == [1, 2, 2]
 
 
 def test_the_rollouts_of_a_group_face_one_rung_and_climb_together():
-    outcomes = ["loss", "win", "loss", "loss", None, None]
-    closed = close_step(outcomes, FACED, _curriculum())
+    closed = _close("loss", "win", "loss", "loss", None, None)
     assert [it.promoted for it in closed.climbs] == [True, False, False]
     np.testing.assert_array_equal(closed.mask, [True, True, True, True, False, False])
+
+
+def test_the_response_that_becomes_a_rung_is_the_winner_of_its_own_group():
+    closed = _close("win", "win", "loss", "loss", "loss", "win", curriculum=_curriculum(top="self"))
+    assert [it.own_text for it in closed.climbs] == [None, None, "text-5"]
 
 
 def test_a_judge_that_fails_too_often_stops_the_run_and_names_the_causes():

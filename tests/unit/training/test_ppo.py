@@ -6,11 +6,11 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from longform.curriculum.schedule import Curriculum
-from longform.judging.pairwise import Verdict
 from longform.recipe.recipe import Recipe
 from longform.records.errors import StoppedError
 from longform.records.run_directory import RunDirectory
 from longform.records.schemas import Ladder, Reference
+from longform.rewards.judged import VALUES, Rewarded
 from longform.training.checkpoint import TrainingState
 from longform.training.judge_thread import JudgeThread
 from longform.training.models import load_models
@@ -27,11 +27,12 @@ class CountingJudge:
     def __init__(self, is_silent=lambda text: False):
         self.is_silent = is_silent
 
-    async def compare(self, prompt, *, response, reference, step):
+    async def score(self, prompt, *, response, reference, step):
         if self.is_silent(response):
-            return Verdict(None, "timeout")
+            return Rewarded(None, None, "timeout")
         ours, theirs = response.split().count("good"), reference.split().count("good")
-        return Verdict("win" if ours > theirs else "tie" if ours == theirs else "loss")
+        outcome = "win" if ours > theirs else "tie" if ours == theirs else "loss"
+        return Rewarded(VALUES["paper"][outcome], outcome)
 
 
 @pytest.fixture
@@ -62,12 +63,13 @@ def _ladder(number):
     return Ladder(id=str(number), prompt="write so", references=references, policy_score=0, potential=5)
 
 
-def _train(start, folder, *, steps, judge=None, **optim):
+def _train(start, folder, *, steps, judge=None, group=1, curriculum=None, **optim):
     recipe = Recipe.model_validate(
         {
             "policy": str(start),
-            "data": {"ladders": "unused.jsonl", "per_step": PER_STEP},
+            "data": {"ladders": "unused.jsonl", "per_step": PER_STEP // group, "group": group},
             "rewards": [{"kind": "pairwise", "judge": "unused"}],
+            "curriculum": curriculum or {},
             "generation": {"max_tokens": 12},
             "optim": {
                 "lr": 1e-2,
@@ -82,10 +84,19 @@ def _train(start, folder, *, steps, judge=None, **optim):
     )
     ladders = [_ladder(number) for number in range(64)]
     models = load_models(str(start), device="cpu", with_reference=recipe.optim.kl > 0, initial_value=0.5)
-    curriculum = Curriculum.of(ladders, recipe.curriculum, policy="m0", seed=3, steps=steps)
-    state = TrainingState.start(models, curriculum, recipe.optim)
+    ladders_state = Curriculum.of(ladders, recipe.curriculum, policy="m0", seed=3, steps=steps)
+    state = TrainingState.start(models, ladders_state, recipe.optim)
     with RunDirectory.open(recipe.run_path) as run, JudgeThread() as thread:
-        source = RolloutSource(ladders, models, judge or CountingJudge(), thread, settings=recipe.generation, seed=3)
+        source = RolloutSource(
+            ladders,
+            models,
+            judge or CountingJudge(),
+            thread,
+            group=recipe.data.group,
+            settings=recipe.generation,
+            seed=3,
+            read_text=run.database.text,
+        )
         train_ppo(recipe, run, state, source, None, on_step=lambda report: None)
         return state, {name: dict(run.database.metric(name)) for name in run.database.metric_names()}
 
@@ -133,3 +144,41 @@ def test_a_judge_that_is_silent_throughout_stops_the_run_and_leaves_nothing_half
     with RunDirectory.read(tmp_path / "toy") as run:
         assert run.database.last_step() == 0
         assert run.checkpoint_steps() == []
+
+
+def test_a_group_faces_one_reference_and_gives_several_responses(start, tmp_path):
+    _train(start, tmp_path, steps=2, group=4)
+    with RunDirectory.read(tmp_path / "toy") as run:
+        rollouts = list(run.database.rollouts(step=1))
+    assert len(rollouts) == PER_STEP
+    groups = [rollouts[place : place + 4] for place in range(0, PER_STEP, 4)]
+    assert all(len({(it.prompt_id, it.rung, it.reference) for it in group}) == 1 for group in groups)
+    assert len({it.prompt_id for it in rollouts}) == PER_STEP // 4
+    assert any(len({it.text for it in group}) > 1 for group in groups)
+
+
+def test_beyond_the_last_reference_a_prompt_faces_the_response_that_won(start, tmp_path):
+    state, _ = _train(start, tmp_path, steps=25, curriculum={"top": "self"})
+    own = {index for index, rung in enumerate(state.curriculum.rungs) if rung > 5}
+    assert own and own == set(state.curriculum.own_texts)
+    with RunDirectory.read(tmp_path / "toy") as run:
+        rollouts = list(run.database.rollouts())
+        beyond = [it for it in rollouts if it.rung > 5]
+        assert beyond, "a prompt has to come back to what it wrote"
+        for it in beyond:
+            winners = [
+                earlier.text
+                for earlier in rollouts
+                if earlier.prompt_id == it.prompt_id and earlier.rung == it.rung - 1 and earlier.outcome == "win"
+            ]
+            assert it.reference == winners[-1]
+
+
+def test_the_moments_on_record_are_those_of_the_advantages(start, tmp_path):
+    _train(start, tmp_path, steps=1, lr=0.0, critic_lr=0.0, reference_lr=0.0, kl=0.0)
+    with RunDirectory.read(tmp_path / "toy") as run:
+        for it in run.database.rollouts():
+            assert it.reward is not None and it.advantages is not None
+            advantage = it.reward - 0.5  # the critic predicts a tie everywhere before it has learned
+            expected = (it.tokens * advantage, it.tokens * advantage**2, it.tokens * advantage)
+            assert it.advantages[1:] == pytest.approx(expected, abs=1e-4)

@@ -1,0 +1,1 @@
+"""From a run's metrics to named signatures of failure: pure functions."""

@@ -1,0 +1,124 @@
+"""Rewards that ask a judge: pairwise against the reference that a prompt faces (Writing-RL), or pointwise (its ablation).
+
+A judge that cannot be heard gives no score. Such a rollout is masked out of the update; it is never a loss.
+"""
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Protocol
+
+from longform.endpoints.client import Endpoint
+from longform.judging.answers import HIGHEST_SCORE, LOWEST_SCORE
+from longform.judging.pairwise import PairwiseJudge, WinTieLoss
+from longform.judging.panel import PairwisePanel, PointwisePanel
+from longform.judging.pointwise import PointwiseJudge
+from longform.records.schemas import PromptRow
+from longform.rewards.settings import PairwiseSettings, PointwiseSettings
+
+VALUES: dict[str, dict[WinTieLoss, float]] = {
+    "paper": {"win": 1.0, "tie": 0.5, "loss": 0.0},
+    "released": {"win": 1.1, "tie": 0.55, "loss": 0.1},
+}
+"""What an outcome is worth: in the paper, and in the code its authors released."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rewarded:
+    """What a reward makes of one response."""
+
+    score: float | None
+    """None: the judge could not be heard, and the rollout takes no part in the update."""
+    outcome: WinTieLoss | None = None
+    """Against the reference; None also where the reward compares with none."""
+    cause: str | None = None
+    """Why there is no score."""
+    calls: tuple[str, ...] = ()
+    """Request hashes of the judge calls behind it."""
+    cost: float | None = 0.0
+    """What these calls cost; None where it is not known."""
+    disagreement: float | None = None
+    """How far a panel's votes differ, see `judging.panel`; None where it has one vote."""
+    consistent: bool | None = None
+    """Whether the judge, asked once more, came to the same outcome; None where it was not asked or not heard."""
+
+
+class Reward(Protocol):
+    """(prompt, response, reference) -> score."""
+
+    async def score(self, prompt: PromptRow, *, response: str, reference: str, step: int) -> Rewarded:
+        """What `response` is worth."""
+        ...
+
+
+class PairwiseReward:
+    """Win, tie or loss against the reference, in numbers.
+
+    Args:
+        panel: decides.
+        values: what each outcome is worth.
+        recheck: share of (prompt, step) pairs that the first judge is asked about once more; the first verdict counts.
+        seed: of the choice of these pairs.
+    """
+
+    def __init__(
+        self, panel: PairwisePanel, *, values: Mapping[WinTieLoss, float], recheck: float = 0.0, seed: int = 0
+    ) -> None:
+        self._panel = panel
+        self._values = values
+        self._recheck, self._seed = recheck, seed
+
+    async def score(self, prompt: PromptRow, *, response: str, reference: str, step: int) -> Rewarded:
+        """The worth of the panel's verdict; with `mean`, the mean worth of its votes."""
+        verdict = await self._panel.compare(prompt, response=response, reference=reference, step=step)
+        calls, cost, consistent = verdict.calls, verdict.cost, None
+        if self._is_rechecked(prompt, step) and verdict.outcome is not None:
+            judge, sample = self._panel.judges[0], self._panel.samples
+            again = await judge.compare(prompt, response=response, reference=reference, step=step, sample=sample)
+            calls += again.calls
+            cost = None if cost is None or again.cost is None else cost + again.cost
+            consistent = None if again.outcome is None else again.outcome == verdict.outcome
+        score = None
+        if verdict.outcome is not None:
+            votes = verdict.votes if verdict.votes and self._panel.combine == "mean" else (verdict.outcome,)
+            score = fmean(self._values[vote] for vote in votes)
+        return Rewarded(score, verdict.outcome, verdict.cause, calls, cost, verdict.disagreement, consistent)
+
+    def _is_rechecked(self, prompt: PromptRow, step: int) -> bool:
+        return self._recheck > 0 and random.Random(f"{self._seed}/{step}/{prompt.id}").random() < self._recheck
+
+
+class PointwiseReward:
+    """A grade of 1 to 10 brought to 0 to 1; the reference plays no part."""
+
+    def __init__(self, panel: PointwisePanel) -> None:
+        self._panel = panel
+
+    async def score(self, prompt: PromptRow, *, response: str, reference: str, step: int) -> Rewarded:  # noqa: ARG002
+        """(grade - 1) / 9."""
+        graded = await self._panel.grade(prompt, response, step=step)
+        points = HIGHEST_SCORE - LOWEST_SCORE
+        score = None if graded.score is None else (graded.score - LOWEST_SCORE) / points
+        spread = None if graded.disagreement is None else graded.disagreement / points
+        return Rewarded(score, None, graded.cause, graded.calls, graded.cost, spread)
+
+
+def build_reward(
+    settings: PairwiseSettings | PointwiseSettings, endpoints: Mapping[str, Endpoint], *, secret: bytes, seed: int
+) -> Reward:
+    """The reward that a recipe asks for.
+
+    Args:
+        settings: of the recipe.
+        endpoints: by name; holds every name of `settings.judges`.
+        secret: the run's, behind the tags of the fences.
+        seed: the run's.
+    """
+    asked = [endpoints[name] for name in settings.judges]
+    if isinstance(settings, PointwiseSettings):
+        graders = [PointwiseJudge(endpoint, secret=secret) for endpoint in asked]
+        return PointwiseReward(PointwisePanel(graders, samples=settings.samples))
+    judges = [PairwiseJudge(endpoint, position=settings.position, secret=secret) for endpoint in asked]
+    panel = PairwisePanel(judges, samples=settings.samples, combine=settings.combine)
+    return PairwiseReward(panel, values=VALUES[settings.values], recheck=settings.recheck, seed=seed)
