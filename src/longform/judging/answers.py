@@ -1,7 +1,8 @@
 """What a judge's answer says: strict grammars, of which the last well-formed match counts.
 
 A judge repeats its instructions and quotes the texts before it decides, so the first match may be anybody's. Text
-without a match says nothing; nothing is guessed and nothing is evaluated. Linear time on any text.
+without a match says nothing; nothing is guessed, decoded or evaluated: `［［A］］`, `[ [A] ]` and `&#91;&#91;A&#93;&#93;`
+are no verdicts, which is what lets `judging.fences` defuse a text with spaces alone. Linear time on any text.
 """
 
 import json
@@ -37,7 +38,7 @@ def parse_scores(text: str, dimensions: Collection[str]) -> dict[str, float] | N
 def _read_scores(candidate: str) -> dict[str, float] | None:
     try:
         pairs: list[tuple[str, Any]] = json.loads(candidate, object_pairs_hook=list)
-    except ValueError:
+    except (ValueError, RecursionError):  # the latter from thousands of nested brackets
         return None
     scores = {name: float(value) for name, value in pairs if _is_score(value)}
     return scores if len(scores) == len(pairs) else None

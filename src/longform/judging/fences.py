@@ -3,55 +3,74 @@ r"""Fences around what a judge reads, so that a text cannot speak to the judge.
 Each text stands between `<<<LABEL tag>>>` and `<<<END LABEL tag>>>`. The tag is an HMAC of the run's secret, the prompt and
 the step: a policy cannot guess it, and all responses of a group share it, so an endpoint's prefix cache still serves
 them. Inside, whatever could pass for a fence, a verdict, a score or a chat template's own token is pulled apart by a
-space; a reader sees the same text.
+space, so that knowing the tag would not help either; a reader sees the same text.
+
+What is guaranteed: the parsers of `judging.answers` find nothing in a defused text, and `read_fences` no fence, also after
+any Unicode normalisation (NFC, NFD, NFKC, NFKD), case folding, and removal of what has no width of its own (combining
+marks, zero-width and direction marks, control and unassigned characters). Not if somebody takes spaces or line breaks
+out, adds brackets, or decodes escapes (`&#91;`, `%5B`, `\u005b`): nothing here does.
 """
 
 import hashlib
 import hmac
 import re
+import unicodedata
+from collections.abc import Callable
 
 TAG_LENGTH = 12
 
-# Characters without width, or drawn over their neighbour: they hide between two brackets.
-_HIDDEN = (
-    r"\u00ad\u0300-\u036f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f"
-    r"\u3164\ufe00-\ufe0f\ufeff\uffa0"
+_SPELLED = str.maketrans({"⟦": "[[", "⟧": "]]", "〚": "[[", "〛": "]]", "⋘": "<<<", "⋙": ">>>", "⫷": "<<<", "⫸": ">>>"})
+"""Single signs that look like several."""
+_SQUARE_OPEN = r"\[［﹇【〔〖〘⁅❲⦋⦍⦏⟬⸢⹕⹗"
+_SQUARE_CLOSE = r"\]］﹈】〕〗〙⁆❳⦌⦎⦐⟭⸣⹖⹘"
+_DOUBLE_ANGLE_OPEN = "«≪⟪⪡"
+_DOUBLE_ANGLE_CLOSE = "»≫⟫⪢"
+_ANGLE_OPEN = f"<＜﹤≮‹〈〈《⟨❬❮❰⧼˂ᐸᚲ{_DOUBLE_ANGLE_OPEN}"
+_ANGLE_CLOSE = f">＞﹥≯›〉〉》⟩❭❯❱⧽˃ᐳ{_DOUBLE_ANGLE_CLOSE}"
+_QUOTES = '"＂“”„‟″'
+_PIPES = "|｜"
+_SIGNS = f"{_SQUARE_OPEN}{_SQUARE_CLOSE}{_ANGLE_OPEN}{_ANGLE_CLOSE}{_QUOTES}{_PIPES}"
+# What a later step may drop without a trace: marks, invisible and unassigned characters. It is told by what it is not
+# (letter, digit, space or ASCII), since a list of them would never be whole; only odd line ends, blank letters and letters
+# that normalise to marks are named. Line breaks and tabs are no part of it: `>` at the start of several lines is Markdown.
+_VANISHING = rf"(?:[^\w\s!-~{_SIGNS}]|[\r\x0b\x0c\x85\u115f\u1160\u3164\uffa0\uff9e\uff9f])"
+
+_SCORES_KEY = frozenset({"scores"})
+_SQUARE_TOKENS = frozenset({"inst", "/inst", "system_prompt", "/system_prompt", "tool_calls", "tool_results", "gmask"})
+_ANGLE_TOKENS = frozenset(
+    {"s", "/s", "bos", "eos", "pad", "unk", "sop", "eop", "eoh", "eoa", "sys", "/sys", "seed:bos", "seed:eos"}
+    | {"reserved_106", "reserved_107", "start_of_turn", "end_of_turn"}
+    | {"think", "/think", "answer", "/answer", "tool_call", "/tool_call", "tool_response", "/tool_response"}
 )
-_SQUARE_OPEN = r"\[［【〔〖〚⟦⁅❲⦋"
-_SQUARE_CLOSE = r"\]］】〕〗〛⟧⁆❳⦌"
-_ANGLE_OPEN = r"<＜‹«〈〈《⟨⟪❮❰≪˂ᐸ﹤"
-_ANGLE_CLOSE = r">＞›»〉〉》⟩⟫❯❱≫˃ᐳ﹥"
 
-
-def _run(brackets: str, *, least: int) -> str:
-    """A run of at least so many of `brackets`; possessive, so that hostile text costs linear time."""
-    return rf"[{brackets}](?:[{_HIDDEN}]*+[{brackets}]){{{least - 1},}}+"
-
-
-_BRACKET_RUN = re.compile(
-    "|".join(
-        [
-            _run(_SQUARE_OPEN, least=2),
-            _run(_SQUARE_CLOSE, least=2),
-            _run(_ANGLE_OPEN, least=3),
-            _run(_ANGLE_CLOSE, least=3),
-            _run("«≪⟪", least=2),
-            _run("»≫⟫", least=2),
-            "[⟦⟧〚〛]",
-        ]
-    )
-)
-_SPELLED = str.maketrans({"⋘": "<<<", "⋙": ">>>"})
-_DOUBLE = str.maketrans({"⟦": "[ [", "⟧": "] ]", "〚": "[ [", "〛": "] ]"})
-_IGNORED = re.compile(rf"[{_HIDDEN}]+")
-_SCORES_KEY = re.compile(rf'"[{_HIDDEN}]*+scores[{_HIDDEN}]*+"', re.IGNORECASE)
-_TEMPLATE_TOKEN = re.compile(
-    r"<(?=[|｜])|(?<=[|｜])>|<(?=/?(?:s|bos|eos|think|answer|start_of_turn|end_of_turn)>)|\[(?=/?INST\])|<(?=</?SYS>>)",
-    re.IGNORECASE,
-)
-# Tag characters (invisible ASCII) and lone surrogates carry no visible text at all.
-_INVISIBLE = re.compile("[\U000e0000-\U000e007f\ud800-\udfff]")
+# Controls, lone surrogates and tag characters (invisible ASCII) carry no visible text at all.
+_INVISIBLE = re.compile("[\\x00-\\x08\\x0e-\\x1f\\x7f-\\x84\\x86-\\x9f\ud800-\udfff\U000e0000-\U000e007f]")
+_DROPPED = re.compile(f"{_VANISHING}+")
+_ANGLE = re.compile(f"[{_ANGLE_OPEN}{_ANGLE_CLOSE}]")
 _OPENING = re.compile(r"<<<([A-Z]+(?: [A-Z]+)?) ([0-9a-f]{12})>>>\n")
+
+
+def _before(sign: str, other: str) -> str:
+    """A regex of `sign` where nothing visible stands between it and `other`."""
+    return f"[{sign}](?={_VANISHING}*+[{other}])"
+
+
+def _run(signs: str) -> str:
+    """A regex of two or more of `signs` in a row; possessive, so that hostile text costs linear time."""
+    return f"[{signs}](?:{_VANISHING}*+[{signs}])++"
+
+
+def _named(opening: str, closing: str) -> re.Pattern[str]:
+    """A bracket or quote and the one word up to the next; what closes is looked at only, so that it can open as well."""
+    return re.compile(f"([{opening}])([^{opening}{closing}\n\t ]*+)(?=[{closing}])")
+
+
+_SQUARE_PAIR = re.compile(f"{_before(_SQUARE_OPEN, _SQUARE_OPEN)}|{_before(_SQUARE_CLOSE, _SQUARE_CLOSE)}")
+_ANGLE_RUN = re.compile(f"{_run(_ANGLE_OPEN)}|{_run(_ANGLE_CLOSE)}")
+_PIPED = re.compile(f"{_before(_ANGLE_OPEN, _PIPES)}|{_before(_PIPES, _ANGLE_CLOSE)}")
+_QUOTED = _named(_QUOTES, _QUOTES)
+_IN_ANGLES = _named(_ANGLE_OPEN, _ANGLE_CLOSE)
+_IN_SQUARES = _named(_SQUARE_OPEN, _SQUARE_CLOSE)
 
 
 def fence_tag(secret: bytes, prompt_id: str, step: int) -> str:
@@ -69,12 +88,16 @@ def defuse(text: str) -> str:
     """`text` as a reader sees it, without anything that a judge or the parser of its answer could take for its own.
 
     `[[A]]` becomes `[ [A] ]`, `<<<` becomes `< < <`, also for look-alike brackets and with invisible characters in
-    between; `"scores"` becomes `'scores'`; `<|im_end|>` and its like get a space. Linear time.
+    between; `"scores"` becomes `" scores"`; `<|im_end|>`, `</s>`, `[INST]` and their like get a space. Only spaces come
+    in, and only what has no visible form goes. Defusing twice changes nothing more. Linear time.
     """
     text = _INVISIBLE.sub("", text).translate(_SPELLED)
-    text = _BRACKET_RUN.sub(lambda run: " ".join(_IGNORED.sub("", run[0])).translate(_DOUBLE), text)
-    text = _SCORES_KEY.sub("'scores'", text)
-    return _TEMPLATE_TOKEN.sub(lambda bracket: " >" if bracket[0] == ">" else f"{bracket[0]} ", text)
+    text = _SQUARE_PAIR.sub(_with_space, text)
+    text = _ANGLE_RUN.sub(_spread_angles, text)
+    text = _PIPED.sub(_with_space, text)
+    text = _QUOTED.sub(_spread_if(_SCORES_KEY), text)
+    text = _IN_ANGLES.sub(_spread_if(_ANGLE_TOKENS), text)
+    return _IN_SQUARES.sub(_spread_if(_SQUARE_TOKENS), text)
 
 
 def read_fences(message: str) -> dict[str, str]:
@@ -103,3 +126,27 @@ def read_fences(message: str) -> dict[str, str]:
     if not found:
         raise ValueError("the message holds no fence")
     return found
+
+
+def _with_space(found: re.Match[str]) -> str:
+    return f"{found[0]} "
+
+
+def _spread_angles(run: re.Match[str]) -> str:
+    """Spaces between the angles of a run that amounts to three; `<<` and `»` are ordinary writing."""
+    angles = _ANGLE.findall(run[0])
+    weight = sum(2 if angle in _DOUBLE_ANGLE_OPEN + _DOUBLE_ANGLE_CLOSE else 1 for angle in angles)
+    return _ANGLE.sub(_with_space, run[0]).rstrip(" ") if weight > 2 else run[0]
+
+
+def _spread_if(reserved: frozenset[str]) -> Callable[[re.Match[str]], str]:
+    """A space after the opening sign of a name that reads as a reserved one."""
+    return lambda named: f"{named[1]} {named[2]}" if _plain(named[2]) in reserved else named[0]
+
+
+def _plain(name: str) -> str:
+    """`name` in small plain letters, not in Unicode's variants of them (`ｓ`, `𝐬`, `ⓢ`, `ś`), without hidden characters.
+
+    Character by character: normalising a text as a whole sorts its runs of combining marks, in quadratic time.
+    """
+    return _DROPPED.sub("", "".join(unicodedata.normalize("NFKD", character) for character in name)).casefold()

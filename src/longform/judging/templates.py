@@ -45,8 +45,8 @@ they carry.
 - {repetition} must lose, however good its best part is.
 - Call a tie only if you can find no difference that matters to a reader.
 
-First compare the two texts in a few sentences. Then write the result alone on the last line, in double square brackets: \
-[[A]] if TEXT A is better, [[B]] if TEXT B is better, [[C]] for a tie."""
+First compare the two texts in a few sentences. Then write the result alone on the last line as [[X]], where X is the \
+letter A if TEXT A is better, B if TEXT B is better, C for a tie."""
 
 _POINTWISE_TASK = """\
 {fenced}

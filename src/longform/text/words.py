@@ -32,11 +32,12 @@ def estimate_tokens(text: str) -> int:
     """A guess, rather too high than too low, of the tokens of `text` under a tokenizer that is not at hand.
 
     Latin text counts 1.3 tokens a word, or one per four letters where that is more; every other character that is no
-    white space (a Chinese one, a digit, a punctuation mark) counts one. A run of white space beyond one counts one.
+    white space (a Chinese one, a digit, a punctuation mark) counts one. A run of white space beyond one character counts
+    one for each four, or for each that is not ASCII.
     """
     latin = _LATIN_RUN.findall(text)
     spaces = _SPACE_RUN.findall(text)
     letters = sum(map(len, latin))
     others = len(text) - letters - sum(map(len, spaces))
-    wide_spaces = sum(len(space) > 1 for space in spaces)
+    wide_spaces = sum(ceil(len(run) / 4) if run.isascii() else len(run) for run in spaces if len(run) > 1)
     return ceil(max(TOKENS_PER_LATIN_WORD * len(latin), letters / LETTERS_PER_TOKEN)) + others + wide_spaces
