@@ -18,6 +18,7 @@ def generate(
     name: str | None = None,
     max_tokens: Count = 10_000,
     temperature: Temperature = 1.0,
+    batch: Count = 64,
     seed: Seed = 0,
     budget: Budget | None = None,
     json: Flag = False,
@@ -33,6 +34,7 @@ def generate(
         name: The model name that the responses of a local model carry (default: its folder's name).
         max_tokens: Longest response.
         temperature: Of the writer.
+        batch: Responses that a local model writes side by side.
         seed: Of a local model's draws.
         budget: Stop before the calls cost more than this.
         json: Print the result as JSON.
@@ -41,15 +43,16 @@ def generate(
     from longform.records.schemas import Prompt
     from longform.selection.generate import Gathered
     from longform.selection.generate import generate as gather
+    from longform.writers.paths import is_model_folder
     from longform.writers.settings import GenerationSettings
 
     rows = list(read_rows(prompts, Prompt))
-    if (Path(writer) / "config.json").is_file():
+    if is_model_folder(writer):
         from longform.selection.generate import generate_locally
         from longform.writers.local import LocalWriter
 
         local = LocalWriter(writer)
-        settings = GenerationSettings(max_tokens=max_tokens, temperature=temperature)
+        settings = GenerationSettings(max_tokens=max_tokens, temperature=temperature, batch=batch)
         with progress(f"writing with {writer}") as advance:
             result = generate_locally(
                 rows,

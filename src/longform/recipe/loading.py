@@ -72,9 +72,7 @@ def _written_place(loc: Sequence[int | str], content: Any, *, missing: bool) -> 
     """An error's place as it is written in the file: pydantic also names the kind of a section that has several."""
     place: list[str] = []
     for name in loc:
-        if isinstance(content, Mapping) and name in content:
-            content = content[name]
-        elif isinstance(content, list) and isinstance(name, int):
+        if (isinstance(content, Mapping) and name in content) or (isinstance(content, list) and isinstance(name, int)):
             content = content[name]
         elif not (missing and name == loc[-1]):
             continue
@@ -83,7 +81,7 @@ def _written_place(loc: Sequence[int | str], content: Any, *, missing: bool) -> 
 
 
 def _fields(schema: type[BaseModel], section: Sequence[int | str]) -> list[str]:
-    """Names of the fields of a nested section of `schema`; a section of several kinds is followed by the name of its kind."""
+    """Names of the fields of a nested section of `schema`; where a section has several kinds, its kind's name comes next."""
     candidates = [schema]
     for name in section:
         if isinstance(name, int):

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from longform.curriculum.settings import CurriculumSettings
 from longform.rewards.settings import RewardSettings
-from longform.rl.settings import OptimSettings
+from longform.rl.settings import LoraSettings, MemorySettings, OptimSettings
 from longform.writers.settings import GenerationSettings
 
 
@@ -68,6 +68,9 @@ class Recipe(_Section):
     validation: ValidationSettings | None = None
     generation: GenerationSettings = GenerationSettings()
     optim: OptimSettings = OptimSettings()
+    lora: LoraSettings | None = None
+    """Train adapters in place of all weights."""
+    memory: MemorySettings = MemorySettings()
     run: RunSettings
 
     @property

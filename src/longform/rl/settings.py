@@ -1,5 +1,7 @@
 """Settings of the optimisation, as they stand in a recipe. Defaults are those of Writing-RL (appendix A.2)."""
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field
 
 
@@ -39,6 +41,37 @@ class OptimSettings(BaseModel):
     """Coefficient of the per-token KL reward to the frozen start. 0 loads no reference model."""
     entropy: float = Field(default=0.001, ge=0)
     """Weight of the entropy bonus."""
+
+
+class LoraSettings(BaseModel):
+    """Low-rank adapters in place of full fine-tuning (Hu et al. 2021): one copy of the weights serves all three roles.
+
+    The policy is one adapter, the critic a second one with a value head, and the reference model the weights with both
+    switched off. Every matrix inside the model gets adapters, the output head and the embeddings none.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    rank: int = Field(default=32, ge=1)
+    alpha: int = Field(default=64, ge=1)
+    """The adapters' output is scaled by alpha / rank."""
+
+
+class MemorySettings(BaseModel):
+    """How a run fits into its device. None of this changes what is computed, but for the rounding of bfloat16."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """What matrices are multiplied in. Weights that are trained, and their optimizer, stay in float32; frozen weights are
+    held in this precision."""
+    gradient_checkpointing: bool = False
+    """Keep only each layer's input for the backward pass, and compute the layer again there."""
+    micro_tokens: int | None = Field(default=None, ge=1)
+    """Most tokens, padding included, that go through a model at once in an update; a mini-batch is cut into as many pieces
+    as this needs, and their gradients are summed. None: a mini-batch in one piece."""
+    limit_gb: float | None = Field(default=None, gt=0)
+    """Memory of the device that the plan must fit into, in GiB; by default what the device has."""
 
 
 def learning_rate_factor(step: int, *, warmup_steps: int, final: float, steps: int) -> float:

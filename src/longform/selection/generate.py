@@ -71,14 +71,12 @@ def generate_locally(
     on_progress: Progress,
 ) -> Gathered:
     """Responses of a local model, added to those that `out` already holds; `name` is the model name they carry."""
-    from longform.writers.local import BATCH
-
     result = Gathered(out)
     with Collection(out, Response) as collection:
         for sample in range(samples):
             # Whole batches, as an uninterrupted command would make them: a text can hang on its batch by a rounding.
-            for start in range(0, len(prompts), BATCH):
-                chunk = prompts[start : start + BATCH]
+            for start in range(0, len(prompts), settings.batch):
+                chunk = prompts[start : start + settings.batch]
                 if any((prompt.id, name, sample) not in collection for prompt in chunk):
                     for response in writer.write(
                         chunk, settings=settings, seed=seed, name=name, sample=sample, first_row=start

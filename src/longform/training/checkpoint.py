@@ -10,7 +10,7 @@ from torch.optim import AdamW
 from longform.curriculum.schedule import Curriculum
 from longform.records.run_directory import RunDirectory
 from longform.rl.settings import OptimSettings, learning_rate_factor
-from longform.training.models import PolicyModels, load_weights, save_models
+from longform.training.models import PolicyModels
 
 
 @dataclass(slots=True)
@@ -26,13 +26,15 @@ class TrainingState:
     @classmethod
     def start(cls, models: PolicyModels, curriculum: Curriculum, optim: OptimSettings) -> "TrainingState":
         """The state before the first step."""
-        adamw = partial(AdamW, betas=optim.betas, weight_decay=optim.weight_decay)
+        # On a GPU the plain loop over weights would hold further copies of all of them for a moment.
+        fused = models.device.type == "cuda"
+        adamw = partial(AdamW, betas=optim.betas, weight_decay=optim.weight_decay, fused=fused)
         critic = [
-            {"params": list(models.critic.classifier.parameters())},
-            {"params": [models.critic.reference_weight], "peak": optim.reference_lr},
+            {"params": models.critic_parameters()},
+            {"params": [models.as_critic().reference_weight], "peak": optim.reference_lr},
         ]
         return cls(
-            models, adamw(models.policy.parameters(), lr=optim.lr), adamw(critic, lr=optim.critic_lr), curriculum
+            models, adamw(models.policy_parameters(), lr=optim.lr), adamw(critic, lr=optim.critic_lr), curriculum
         )
 
     def set_learning_rates(self, step: int, *, optim: OptimSettings, steps: int) -> None:
@@ -47,15 +49,15 @@ class TrainingState:
 
     def save(self, folder: Path) -> None:
         """Write the state into an empty folder."""
-        save_models(self.models, folder)
+        self.models.save(folder)
         optimizers = {"policy": self.policy_optimizer.state_dict(), "critic": self.critic_optimizer.state_dict()}
         torch.save(optimizers, folder / "optimizers.pt")
         self.curriculum.save(folder)
 
     def load(self, folder: Path, *, step: int) -> None:
         """Take the state that `save` wrote after `step`."""
-        load_weights(self.models, folder)
-        optimizers = torch.load(folder / "optimizers.pt", weights_only=True, map_location=self.models.policy.device)
+        self.models.load(folder)
+        optimizers = torch.load(folder / "optimizers.pt", weights_only=True, map_location=self.models.device)
         self.policy_optimizer.load_state_dict(optimizers["policy"])
         self.critic_optimizer.load_state_dict(optimizers["critic"])
         self.curriculum.load(folder)

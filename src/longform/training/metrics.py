@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from longform.records.database import ValidationText
 from longform.rewards.judged import Rewarded
 from longform.text.repetition import repeated_ngram_share, repeated_sentence_share
 from longform.text.words import count_words
@@ -30,10 +31,18 @@ def rollout_metrics(rollouts: Sequence[WrittenRollout], rewarded: Sequence[Rewar
     }
 
 
+def grade_error(validated: Sequence[ValidationText]) -> dict[str, float]:
+    """Standard error of the mean grade of a validation; nothing where fewer than two texts have one."""
+    grades = [it.grade for it in validated if it.grade is not None]
+    if len(grades) < 2:
+        return {}
+    return {"validation/grade_error": float(np.std(grades, ddof=1)) / len(grades) ** 0.5}
+
+
 def _reward_metrics(rewarded: Sequence[Rewarded]) -> dict[str, float]:
     """Rewards, outcomes, and how far the judges agree with each other and with themselves."""
-    metrics = {"judge/cost": sum(it.cost or 0.0 for it in rewarded)}
     scores = [it.score for it in rewarded if it.score is not None]
+    metrics = {"judge/cost": sum(it.cost or 0.0 for it in rewarded), "reward/count": float(len(scores))}
     if scores:
         metrics |= {"reward/mean": float(np.mean(scores)), "reward/spread": float(np.std(scores))}
     outcomes = Counter(it.outcome for it in rewarded if it.outcome is not None)

@@ -1,212 +1,184 @@
-"""The models of a PPO run and what they say about a batch: log-probabilities, entropies, values.
+"""The three roles of a PPO run, policy, critic and reference model, and where their weights are.
 
-Sequences are padded on the right, so no real token ever attends to padding and no attention mask is needed.
-
-Shapes: B rollouts, S tokens of prompt and response, T tokens of the response, D hidden width.
+`FullModels` holds a copy of the weights for each role. With LoRA one copy serves all three (training/lora.py). Either way
+a role is asked for right before each pass and its backward pass comes before the next role is asked for: roles that share
+their weights are switched, not copied.
 """
 
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
-from torch.nn.utils.rnn import pad_sequence
+from torch import nn
 from transformers import AutoModelForCausalLM, AutoModelForTokenClassification, PreTrainedModel
 
 from longform.records.errors import BadInputError
-from longform.rl.log_probs import token_statistics
-from longform.writers.decoding import Written
+from longform.rl.settings import MemorySettings
+from longform.training.forward import Critic, check_projection
 from longform.writers.local import load_model
 
 _REFERENCE_WEIGHT = "reference_weight.safetensors"
 
 
-class Critic(nn.Module):
-    """Predicts the reward to come before each token, from the text so far and from the reference it will be held against.
+class PolicyModels(ABC):
+    """What a PPO run holds in memory. Models are in evaluation mode but within `learning`."""
 
-    The reward of a pairwise verdict depends on the reference as much as on the response, and no text of the policy says
-    which one it is. So the value is that of a token classifier with one label (the policy's backbone and a value head)
-    plus one weight times the reference's standardised score. The weight starts at 0.
-    """
+    tokenizer: Any
+    device: torch.device
+    has_reference: bool
+    """Whether there is a frozen start: where KL to it is asked for."""
+    _precision: torch.dtype | None = None
+    """Of autocast; None where it is off."""
 
-    def __init__(self, classifier: PreTrainedModel) -> None:
-        super().__init__()
-        self.classifier = classifier
-        self.reference_weight = nn.Parameter(torch.zeros((), device=classifier.device))
+    @abstractmethod
+    def as_policy(self) -> PreTrainedModel:
+        """The writer in training."""
 
+    @abstractmethod
+    def as_critic(self) -> Critic:
+        """The critic."""
+
+    @abstractmethod
+    def as_reference(self) -> PreTrainedModel:
+        """The frozen start; only where `has_reference`."""
+
+    @abstractmethod
+    def policy_parameters(self) -> list[nn.Parameter]:
+        """What an update of the policy moves."""
+
+    @abstractmethod
+    def critic_parameters(self) -> list[nn.Parameter]:
+        """What an update of the critic moves, but for its weight on the reference."""
+
+    @abstractmethod
     def save(self, folder: Path) -> None:
-        """Write the classifier in Hugging Face format, and the weight beside it."""
-        self.classifier.save_pretrained(folder)
-        save_file({"reference_weight": self.reference_weight.detach()}, folder / _REFERENCE_WEIGHT)
+        """Write `policy` (with the tokenizer) and `critic` in Hugging Face format into a folder."""
 
+    @abstractmethod
     def load(self, folder: Path) -> None:
         """Take what `save` wrote, in place."""
-        saved = AutoModelForTokenClassification.from_pretrained(folder, dtype=self.classifier.dtype)
-        self.classifier.load_state_dict(saved.state_dict())
-        with torch.no_grad():
-            self.reference_weight.copy_(load_file(folder / _REFERENCE_WEIGHT)["reference_weight"])
+
+    @abstractmethod
+    def _modules(self) -> list[PreTrainedModel]:
+        """The models that learn."""
+
+    def autocast(self) -> Any:
+        """A context in which matrices are multiplied in the precision that was asked for."""
+        return nullcontext() if self._precision is None else torch.autocast(self.device.type, dtype=self._precision)
+
+    @contextmanager
+    def learning(self) -> Iterator[None]:
+        """A context for updates. Training mode has no dropout here: all it does is to switch gradient checkpointing on."""
+        for model in self._modules():
+            model.train()
+        try:
+            yield
+        finally:
+            for model in self._modules():
+                model.eval()
 
 
-class PolicyModels(NamedTuple):
-    """What a PPO run holds in memory."""
-
-    policy: PreTrainedModel
-    critic: Critic
-    reference: PreTrainedModel | None
-    """The frozen start; None where no KL is asked for."""
-    tokenizer: Any
-
-
-class Batch(NamedTuple):
-    """Prompts with their responses, in tokens."""
-
-    tokens: Tensor
-    """[B, S] int64."""
-    first: Tensor
-    """[B] position in `tokens` of each response's first token."""
-    mask: Tensor
-    """[B, T] float32, 1 on tokens of the response."""
-    log_probs: Tensor
-    """[B, T] float32, as the tokens were drawn."""
-    reference_scores: Tensor
-    """[B] float32, standardised scores of the references that the responses are held against."""
-
-    def rows(self, index: Tensor) -> "Batch":
-        """The batch of some of the rows, cut to the longest of them."""
-        tokens, first, mask = self.tokens[index], self.first[index], self.mask[index]
-        length = int(mask.sum(1).max())
-        width = int((first + mask.sum(1).long()).max())
-        log_probs = self.log_probs[index][:, :length]
-        return Batch(tokens[:, :width], first, mask[:, :length], log_probs, self.reference_scores[index])
-
-
-def load_models(path: str, *, device: str, with_reference: bool, initial_value: float) -> PolicyModels:
-    """Policy, critic and reference model at the start of a run, all from the same weights.
+class FullModels(PolicyModels):
+    """A copy of the weights for each role; all weights of policy and critic are trained.
 
     Args:
         path: folder or hub id of the policy.
-        device: where they live.
+        device: where the models live.
         with_reference: whether a frozen copy is kept.
         initial_value: what the critic predicts everywhere at first: near the mean reward, so that the first
             advantages are about right.
+        memory: precision and gradient checkpointing.
 
     Raises:
-        BadInputError: `path` is no model.
+        BadInputError: `path` is no model, or one that the critic or the loss cannot be built on.
     """
-    tokenizer, policy = load_model(path, device=device)
-    check_projection(policy, path=path)
-    classifier: Any = _load_classifier(path, dtype=policy.dtype)
-    with torch.no_grad():
-        classifier.score.weight.zero_()
-        classifier.score.bias.fill_(initial_value)
-    critic = Critic(classifier.to(device).eval())
-    reference = load_model(path, device=device)[1].requires_grad_(False) if with_reference else None
-    return PolicyModels(policy, critic, reference, tokenizer)
+
+    def __init__(
+        self, path: str, *, device: str, with_reference: bool, initial_value: float, memory: MemorySettings
+    ) -> None:
+        self.device = torch.device(device)
+        self.has_reference = with_reference
+        self._precision = None if memory.precision == "float32" else getattr(torch, memory.precision)
+        self.tokenizer, self.policy = load_model(path, device=device)
+        check_projection(self.policy, path=path)
+        self._classifier = _load_classifier(path, initial_value=initial_value).to(device).eval()
+        weight = nn.Parameter(torch.zeros((), device=device))
+        self.critic = Critic(self._classifier.base_model, self._classifier.score, weight)
+        self._reference: PreTrainedModel | None = None
+        if with_reference:
+            dtype = getattr(torch, memory.precision)
+            self._reference = load_model(path, device=device, dtype=dtype)[1].requires_grad_(False)
+        prepare_learning(self._modules(), gradient_checkpointing=memory.gradient_checkpointing)
+
+    def as_policy(self) -> PreTrainedModel:  # noqa: D102
+        return self.policy
+
+    def as_critic(self) -> Critic:  # noqa: D102
+        return self.critic
+
+    def as_reference(self) -> PreTrainedModel:  # noqa: D102
+        assert self._reference is not None, "a run without KL keeps no reference model"
+        return self._reference
+
+    def policy_parameters(self) -> list[nn.Parameter]:  # noqa: D102
+        return list(self.policy.parameters())
+
+    def critic_parameters(self) -> list[nn.Parameter]:  # noqa: D102
+        return list(self._classifier.parameters())
+
+    def save(self, folder: Path) -> None:  # noqa: D102
+        self.policy.save_pretrained(folder / "policy")
+        self.tokenizer.save_pretrained(folder / "policy")
+        self._classifier.save_pretrained(folder / "critic")
+        save_reference_weight(self.critic, folder / "critic")
+
+    def load(self, folder: Path) -> None:  # noqa: D102
+        policy: Any = AutoModelForCausalLM.from_pretrained(folder / "policy", dtype=torch.float32)
+        self.policy.load_state_dict(policy.state_dict())
+        critic: Any = AutoModelForTokenClassification.from_pretrained(folder / "critic", dtype=torch.float32)
+        self._classifier.load_state_dict(critic.state_dict())
+        load_reference_weight(self.critic, folder / "critic")
+
+    def _modules(self) -> list[PreTrainedModel]:
+        return [self.policy, self._classifier]
+
+
+def prepare_learning(models: list[PreTrainedModel], *, gradient_checkpointing: bool) -> None:
+    """Take dropout out of models, so that a response has one log-probability, and switch checkpointing on if asked for."""
+    for model in models:
+        module: Any
+        for module in model.modules():
+            if isinstance(module, nn.Dropout):
+                module.p = 0.0
+            if isinstance(getattr(module, "attention_dropout", None), float):
+                module.attention_dropout = 0.0
+        if gradient_checkpointing:
+            model.gradient_checkpointing_enable({"use_reentrant": False})
+
+
+def save_reference_weight(critic: Critic, folder: Path) -> None:
+    """Write the critic's weight on the reference beside its other weights."""
+    save_file({"reference_weight": critic.reference_weight.detach()}, folder / _REFERENCE_WEIGHT)
 
 
 @torch.no_grad()
-def check_projection(policy: PreTrainedModel, *, path: str) -> None:
-    """Refuse a model whose log-probabilities are not log_softmax(hidden @ weight.T): `token_statistics` assumes it.
-
-    Raises:
-        BadInputError: the head has a bias, a cap or a scale (Phi, Gemma 2, Cohere, Granite among others).
-    """
-    tokens = (torch.arange(8, device=policy.device) % policy.config.vocab_size)[None]
-    whole = torch.log_softmax(policy(input_ids=tokens).logits[0, :-1].float(), dim=-1)
-    expected = whole.gather(1, tokens[0, 1:, None]).squeeze(1)
-    batch = Batch(
-        tokens=tokens,
-        first=torch.ones(1, dtype=torch.int64, device=policy.device),
-        mask=torch.ones(1, 7, device=policy.device),
-        log_probs=torch.zeros(1, 7, device=policy.device),
-        reference_scores=torch.zeros(1, device=policy.device),
-    )
-    found, _ = response_statistics(policy, batch, temperature=1.0)
-    if not torch.allclose(found[0], expected, atol=1e-2):
-        raise BadInputError(f"{path}: its output head has a bias, a cap or a scale, which training does not know yet")
+def load_reference_weight(critic: Critic, folder: Path) -> None:
+    """Take what `save_reference_weight` wrote, in place."""
+    critic.reference_weight.copy_(load_file(folder / _REFERENCE_WEIGHT)["reference_weight"])
 
 
-def _load_classifier(path: str, *, dtype: torch.dtype) -> Any:
+def _load_classifier(path: str, *, initial_value: float) -> Any:
     try:
-        classifier: Any = AutoModelForTokenClassification.from_pretrained(path, num_labels=1, dtype=dtype)
-        if classifier.score.bias is not None:
-            return classifier
+        classifier: Any = AutoModelForTokenClassification.from_pretrained(path, num_labels=1, dtype=torch.float32)
+        with torch.no_grad():
+            classifier.score.weight.zero_()
+            classifier.score.bias.fill_(initial_value)
     except (ValueError, AttributeError):
-        pass
-    raise BadInputError(
-        f"{path}: transformers has no token classifier with a `score` head for it, which the critic needs"
-    )
-
-
-def save_models(models: PolicyModels, folder: Path) -> None:
-    """Write policy (with tokenizer) and critic in Hugging Face format."""
-    models.policy.save_pretrained(folder / "policy")
-    models.tokenizer.save_pretrained(folder / "policy")
-    models.critic.save(folder / "critic")
-
-
-def load_weights(models: PolicyModels, folder: Path) -> None:
-    """Put the weights of a checkpoint into policy and critic, in place."""
-    saved = AutoModelForCausalLM.from_pretrained(folder / "policy", dtype=models.policy.dtype)
-    models.policy.load_state_dict(saved.state_dict())
-    models.critic.load(folder / "critic")
-
-
-def make_batch(
-    prompts: Sequence[Sequence[int]],
-    responses: Sequence[Written],
-    *,
-    reference_scores: Sequence[float],
-    device: torch.device,
-) -> Batch:
-    """Prompts and responses side by side, padded on the right."""
-    sequences = [
-        torch.cat([torch.tensor(prompt, device=device), response.tokens])
-        for prompt, response in zip(prompts, responses, strict=True)
-    ]
-    return Batch(
-        tokens=pad_sequence(sequences, batch_first=True),
-        first=torch.tensor([len(prompt) for prompt in prompts], device=device),
-        mask=pad_sequence([torch.ones_like(response.log_probs) for response in responses], batch_first=True),
-        log_probs=pad_sequence([response.log_probs for response in responses], batch_first=True),
-        reference_scores=torch.tensor(reference_scores, dtype=torch.float32, device=device),
-    )
-
-
-def response_statistics(model: PreTrainedModel, batch: Batch, *, temperature: float) -> tuple[Tensor, Tensor]:
-    """Log-probabilities and entropies of the response tokens under a causal model, both [B, T] and 0 where masked."""
-    hidden = _states_before_tokens(model.get_decoder(), batch)
-    chosen = batch.mask.bool()
-    targets = batch.tokens.gather(1, _token_positions(batch))[chosen]
-    weight = model.get_output_embeddings().weight  # pyright: ignore[reportOptionalMemberAccess]
-    statistics = token_statistics(hidden[chosen], weight, targets, temperature=temperature or 1.0)
-    return _scattered(statistics.log_probs, chosen), _scattered(statistics.entropy, chosen)
-
-
-def response_values(critic: Critic, batch: Batch) -> Tensor:
-    """[B, T] the critic's prediction before each response token, 0 where masked."""
-    classifier: Any = critic.classifier
-    hidden = _states_before_tokens(classifier.base_model, batch)
-    from_text = classifier.score(hidden).squeeze(-1).float()
-    from_reference = critic.reference_weight * batch.reference_scores
-    return (from_text + from_reference[:, None]) * batch.mask
-
-
-def _states_before_tokens(backbone: Any, batch: Batch) -> Tensor:
-    """[B, T, D] the hidden state from which each response token is predicted."""
-    hidden = backbone(input_ids=batch.tokens, use_cache=False).last_hidden_state
-    positions = _token_positions(batch) - 1
-    return hidden.gather(1, positions[:, :, None].expand(-1, -1, hidden.shape[2]))
-
-
-def _token_positions(batch: Batch) -> Tensor:
-    """[B, T] where each response token stands in `tokens`; padding points at the last column."""
-    steps = torch.arange(batch.mask.shape[1], device=batch.mask.device)
-    return (batch.first[:, None] + steps).clamp(max=batch.tokens.shape[1] - 1)
-
-
-def _scattered(values: Tensor, chosen: Tensor) -> Tensor:
-    """[B, T] with `values` where `chosen` is True and 0 elsewhere."""
-    return torch.zeros(chosen.shape, dtype=values.dtype, device=values.device).masked_scatter(chosen, values)
+        raise BadInputError(
+            f"{path}: transformers has no token classifier with a `score` head for it, which the critic needs"
+        ) from None
+    return classifier

@@ -8,23 +8,26 @@ commit the promotions. Shapes: B rollouts, T response tokens.
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
 
+from longform.monitors.finding import Finding
+from longform.monitors.watch import Watch
 from longform.recipe.recipe import Recipe
 from longform.records.database import Promotion, text_hash
 from longform.records.run_directory import RunDirectory
 from longform.rewards.closing import check_verdict_rate, close_step
 from longform.rl.advantages import advantage_moments, generalised_advantages, kl_shaped_rewards, whitened
-from longform.rl.losses import clipped_policy_loss, clipped_value_loss, explained_variance, masked_mean
-from longform.rl.settings import OptimSettings
+from longform.rl.losses import explained_variance, masked_mean
+from longform.training.batch import make_batch, measure_in_pieces
 from longform.training.checkpoint import TrainingState
-from longform.training.metrics import rollout_metrics
-from longform.training.models import Batch, make_batch, response_statistics, response_values
+from longform.training.forward import response_log_probs, response_values
+from longform.training.metrics import grade_error, rollout_metrics
 from longform.training.rollouts import RolloutSource
+from longform.training.update import Targets, update
 from longform.training.validation import Validation
 
 _SHUFFLE = 3  # stream of random draws
@@ -36,6 +39,8 @@ class StepReport(NamedTuple):
     step: int
     steps: int
     metrics: dict[str, float]
+    warnings: list[Finding]
+    """Failures that begin with this step."""
 
     @property
     def note(self) -> str:
@@ -43,14 +48,6 @@ class StepReport(NamedTuple):
         reward = self.metrics.get("reward/mean")
         shown = "no verdict" if reward is None else f"reward {reward:.2f}"
         return f"{shown}  mean rung {self.metrics['curriculum/mean_rung']:.2f}"
-
-
-class Targets(NamedTuple):
-    """What an update aims at, computed once before the weights move. All [B, T]."""
-
-    advantages: Tensor
-    returns: Tensor
-    values: Tensor
 
 
 def train_ppo(
@@ -68,9 +65,11 @@ def train_ppo(
         StoppedError: too many verdicts failed, the budget is spent or the disk is full; the run can be resumed.
     """
     optim, temperature, models = recipe.optim, recipe.generation.temperature, state.models
+    measure = partial(measure_in_pieces, most_tokens=recipe.memory.micro_tokens)
     if validation is not None and state.step == 0:
         grades, validated = validation.measure(models, step=0)
-        run.database.record_step(0, seconds=0.0, metrics=grades, validations=validated)
+        run.database.record_step(0, seconds=0.0, metrics=grades | grade_error(validated), validations=validated)
+    watch = Watch.over({name: run.database.metric(name) for name in run.database.metric_names()})
     for step in range(state.step + 1, recipe.run.steps + 1):
         began = time.perf_counter()
         state.set_learning_rates(step, optim=optim, steps=recipe.run.steps)
@@ -82,15 +81,16 @@ def train_ppo(
             [it.prompt for it in rollouts],
             [it.written for it in rollouts],
             reference_scores=[it.reference_score for it in rollouts],
-            device=models.policy.device,
+            device=models.device,
         )
 
         # Ask critic and reference model, while the last verdicts are under way.
-        with torch.no_grad():
-            values = response_values(models.critic, batch)
+        with models.autocast():
+            values = measure(partial(response_values, models.as_critic()), batch)
             reference_log_probs = batch.log_probs
-            if models.reference is not None:
-                reference_log_probs, _ = response_statistics(models.reference, batch, temperature=temperature)
+            if models.has_reference:
+                log_probs = partial(response_log_probs, models.as_reference(), temperature=temperature)
+                reference_log_probs = measure(log_probs, batch)
         waiting_since = time.perf_counter()
         rewarded = source.rewards()
         waited = time.perf_counter() - waiting_since
@@ -110,7 +110,7 @@ def train_ppo(
         # Update, then commit the promotions that belong to it.
         shuffle = np.random.default_rng([recipe.run.seed, _SHUFFLE, step])
         rows = judged.nonzero().flatten()
-        updated = update(state, batch, targets, rows, optim=optim, temperature=temperature, shuffle=shuffle)
+        updated = update(state, batch, targets, rows, recipe=recipe, shuffle=shuffle)
         promotions = [
             Promotion(step, source.ladders[climb.prompt_index].id, climb.rung)
             for climb in state.curriculum.commit(closed.climbs)
@@ -126,12 +126,12 @@ def train_ppo(
             "curriculum/promotions": float(len(promotions)),
             "seconds/waiting_for_judge": waited,
         }
-        if models.reference is not None:
+        if models.has_reference:
             metrics["policy/kl_to_start"] = float(masked_mean(batch.log_probs - reference_log_probs, mask))
         validated = []
         if validation is not None and validation.is_due(step, last=recipe.run.steps):
             grades, validated = validation.measure(models, step=step)
-            metrics |= grades
+            metrics |= grades | grade_error(validated)
         moments = advantage_moments(advantages, batch.mask, decay=optim.gamma * optim.lam)
         records = [rollout.record(step, row, rewarded[row], moments[row]) for row, rollout in enumerate(rollouts)]
         seconds = time.perf_counter() - began
@@ -140,59 +140,4 @@ def train_ppo(
         )
         if step % recipe.run.checkpoint_every == 0 or step == recipe.run.steps:
             run.write_checkpoint(step, state.save, keep=recipe.run.keep_checkpoints)
-        on_step(StepReport(step, recipe.run.steps, metrics))
-
-
-def update(
-    state: TrainingState,
-    batch: Batch,
-    targets: Targets,
-    rows: Tensor,
-    *,
-    optim: OptimSettings,
-    temperature: float,
-    shuffle: np.random.Generator,
-) -> dict[str, float]:
-    """Move critic and policy by mini-batches over `rows`, the rollouts that have a verdict; returns mean measurements.
-
-    The critic may pass over the rollouts more often than the policy: it must follow returns that every promotion moves.
-    """
-    measured: dict[str, list[float]] = {}
-    if not len(rows):
-        return {}
-
-    def note(**values: Tensor) -> None:
-        for name, value in values.items():
-            measured.setdefault(name.replace("__", "/"), []).append(value.item())
-
-    for epoch in range(max(optim.epochs, optim.critic_epochs)):
-        order = rows[torch.from_numpy(shuffle.permutation(len(rows))).to(rows.device)]
-        for index in order.split(optim.mini_batch):
-            part = batch.rows(index)
-            length = part.mask.shape[1]
-            advantages, returns, old_values = (tensor[index, :length] for tensor in targets)
-            if epoch < optim.critic_epochs:
-                values = response_values(state.models.critic, part)
-                value_loss = clipped_value_loss(values, old_values, returns, part.mask, clip=optim.value_clip)
-                norm = _descend(state.critic_optimizer, value_loss, optim.max_grad_norm)
-                note(critic__loss=value_loss, critic__grad_norm=norm)
-            if epoch < optim.epochs:
-                log_probs, entropies = response_statistics(state.models.policy, part, temperature=temperature)
-                loss, clip_fraction, kl = clipped_policy_loss(
-                    log_probs, part.log_probs, advantages, part.mask, clip=optim.clip, dual_clip=optim.dual_clip
-                )
-                entropy = masked_mean(entropies, part.mask)
-                norm = _descend(state.policy_optimizer, loss - optim.entropy * entropy, optim.max_grad_norm)
-                note(policy__loss=loss, policy__grad_norm=norm, policy__entropy=entropy)
-                note(policy__clip_fraction=clip_fraction, policy__kl_of_update=kl)
-    return {name: float(np.mean(values)) for name, values in measured.items()}
-
-
-def _descend(optimizer: torch.optim.Optimizer, loss: Tensor, max_grad_norm: float) -> Tensor:
-    """One step of an optimizer; returns the gradient's norm before clipping."""
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    norm = torch.nn.utils.clip_grad_norm_(parameters, max_grad_norm)
-    optimizer.step()
-    return norm
+        on_step(StepReport(step, recipe.run.steps, metrics, watch.see(step, metrics)))

@@ -16,7 +16,7 @@ from longform.statistics.moments import AdvantageMoments
 from longform.text.words import count_words
 from longform.training.judge_thread import JudgeThread
 from longform.training.models import PolicyModels
-from longform.writers.decoding import Written, decode, uniform_draws
+from longform.writers.decoding import Written, decode_in_batches
 from longform.writers.local import encode_prompt, response_text, stop_tokens
 from longform.writers.settings import GenerationSettings
 
@@ -88,7 +88,7 @@ class RolloutSource:
         self._encoded = [encode_prompt(models.tokenizer, it, limit=settings.max_prompt_tokens) for it in ladders]
         scores = np.array([reference.score for ladder in ladders for reference in ladder.references])
         self._mean_score, self._score_spread = float(scores.mean()), float(scores.std()) or 1.0
-        self._stops = stop_tokens(models.policy, models.tokenizer)
+        self._stops = stop_tokens(models.as_policy(), models.tokenizer)
         self._reward, self._thread = reward, thread
         self._group, self._settings, self._seed = group, settings, seed
         self._read_text = read_text
@@ -106,9 +106,17 @@ class RolloutSource:
             rollouts[row] = WrittenRollout(ladder.id, each[row].rung, reference, score, prompt, written, text)
             self._thread.submit(row, self._reward.score(ladder, response=text, reference=reference, step=step))
 
-        draws = uniform_draws(seed=self._seed, step=step, rows=range(len(each)), count=self._settings.max_tokens)
         prompts = [self._encoded[it.prompt_index] for it in each]
-        decode(models.policy, prompts, draws=draws, stop_tokens=self._stops, settings=self._settings, on_finished=judge)
+        with models.autocast():
+            decode_in_batches(
+                models.as_policy(),
+                prompts,
+                seed=self._seed,
+                step=step,
+                stop_tokens=self._stops,
+                settings=self._settings,
+                on_finished=judge,
+            )
         return [rollouts[row] for row in range(len(each))]
 
     def rewards(self) -> list[Rewarded]:

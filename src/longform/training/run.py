@@ -25,7 +25,8 @@ from longform.records.run_directory import RunDirectory
 from longform.rewards.judged import build_reward
 from longform.training.checkpoint import TrainingState, resume_from
 from longform.training.judge_thread import JudgeThread
-from longform.training.models import load_models
+from longform.training.lora import AdaptedModels
+from longform.training.models import FullModels, PolicyModels
 from longform.training.ppo import StepReport, train_ppo
 from longform.training.rollouts import RolloutSource
 from longform.training.validation import Validation
@@ -59,12 +60,7 @@ def train(recipe: Recipe, *, resume: bool = False, on_step: Callable[[StepReport
     inputs = check_inputs(recipe)
     with RunDirectory.open(recipe.run_path) as run, SqliteCallLog(run.database_path) as log:
         _claim(run, recipe, resume=resume)
-        models = load_models(
-            recipe.policy,
-            device="cuda" if torch.cuda.is_available() else "cpu",
-            with_reference=recipe.optim.kl > 0,
-            initial_value=FIRST_VALUE,
-        )
+        models = load_models(recipe, device="cuda" if torch.cuda.is_available() else "cpu")
         seed, steps = recipe.run.seed, recipe.run.steps
         curriculum = Curriculum.of(inputs.ladders, recipe.curriculum, policy=recipe.policy_name, seed=seed, steps=steps)
         state = TrainingState.start(models, curriculum, recipe.optim)
@@ -129,6 +125,28 @@ def _flat(recipe: Recipe) -> dict[str, Any]:
             yield prefix, value
 
     return dict(walk("", recipe.model_dump(mode="json")))
+
+
+def load_models(recipe: Recipe, *, device: str) -> PolicyModels:
+    """Policy, critic and reference model at the start of a run, all from the weights of `recipe.policy`.
+
+    Raises:
+        BadInputError: it is no model, or one that cannot be trained here.
+    """
+    with_reference, memory = recipe.optim.kl > 0, recipe.memory
+    if recipe.lora is None:
+        return FullModels(
+            recipe.policy, device=device, with_reference=with_reference, initial_value=FIRST_VALUE, memory=memory
+        )
+    return AdaptedModels(
+        recipe.policy,
+        device=device,
+        with_reference=with_reference,
+        initial_value=FIRST_VALUE,
+        memory=memory,
+        lora=recipe.lora,
+        seed=recipe.run.seed,
+    )
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from longform.records.database import ValidationText
 from longform.records.schemas import Prompt
 from longform.training.judge_thread import JudgeThread
 from longform.training.models import PolicyModels
-from longform.writers.decoding import Written, decode, uniform_draws
+from longform.writers.decoding import Written, decode_in_batches
 from longform.writers.local import encode_prompt, response_text, stop_tokens
 from longform.writers.settings import GenerationSettings
 
@@ -40,9 +40,8 @@ class Validation:
 
     def measure(self, models: PolicyModels, *, step: int) -> tuple[dict[str, float], list[ValidationText]]:
         """Mean grade of the policy's responses and how many got none, and the responses themselves."""
-        stops = stop_tokens(models.policy, models.tokenizer)
+        stops = stop_tokens(models.as_policy(), models.tokenizer)
         encoded = [encode_prompt(models.tokenizer, it, limit=self._settings.max_prompt_tokens) for it in self._prompts]
-        draws = uniform_draws(seed=self._seed, step=_STREAM, rows=range(len(encoded)), count=self._settings.max_tokens)
 
         texts: dict[int, str] = {}
 
@@ -50,7 +49,16 @@ class Validation:
             texts[row] = response_text(models.tokenizer, written, stops)
             self._thread.submit(row, self._examiner.grade(self._prompts[row], texts[row], step=step))
 
-        decode(models.policy, encoded, draws=draws, stop_tokens=stops, settings=self._settings, on_finished=grade)
+        with models.autocast():
+            decode_in_batches(
+                models.as_policy(),
+                encoded,
+                seed=self._seed,
+                step=_STREAM,
+                stop_tokens=stops,
+                settings=self._settings,
+                on_finished=grade,
+            )
         grades = [graded.score for graded in self._thread.collect()]
         records = [
             ValidationText(step, prompt.id, prompt.request, texts[row], grades[row])

@@ -98,6 +98,34 @@ def decode(
     return [finished[row] for row in range(len(prompts))]
 
 
+def decode_in_batches(
+    model: PreTrainedModel,
+    prompts: Sequence[Sequence[int]],
+    *,
+    seed: int,
+    step: int,
+    first_row: int = 0,
+    stop_tokens: Sequence[int],
+    settings: GenerationSettings,
+    on_finished: Callable[[int, Written], None] = lambda row, written: None,
+) -> list[Written]:
+    """Write a response to each prompt, `settings.batch` of them side by side; see `decode` and `uniform_draws`.
+
+    `first_row` is the row of the first prompt in the stream of draws; `on_finished` counts rows from 0.
+    """
+    finished: list[Written] = []
+    for start in range(0, len(prompts), settings.batch):
+        batch = prompts[start : start + settings.batch]
+        rows = range(first_row + start, first_row + start + len(batch))
+        draws = uniform_draws(seed=seed, step=step, rows=rows, count=settings.max_tokens)
+
+        def report(row: int, written: Written, start: int = start) -> None:
+            on_finished(start + row, written)
+
+        finished += decode(model, batch, draws=draws, stop_tokens=stop_tokens, settings=settings, on_finished=report)
+    return finished
+
+
 def choose_tokens(logits: Tensor, uniforms: Tensor, settings: GenerationSettings) -> tuple[Tensor, Tensor]:
     """One token for each row by inverting the cumulative distribution at its uniform number.
 

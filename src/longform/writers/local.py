@@ -1,6 +1,7 @@
 """A local transformers model as a writer: its tokenizer's chat template where it has one, the plain text where not."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -10,13 +11,12 @@ from transformers.utils import logging as transformers_logging
 
 from longform.records.errors import BadInputError
 from longform.records.schemas import PromptRow, Response
-from longform.writers.decoding import Written, decode, uniform_draws
-from longform.writers.paths import check_model_path
+from longform.writers.decoding import Written, decode_in_batches
+from longform.writers.paths import ADAPTER, check_model_path
 from longform.writers.settings import GenerationSettings
 
 transformers_logging.disable_progress_bar()
 transformers_logging.set_verbosity_error()
-BATCH = 64
 
 
 class LocalWriter:
@@ -36,33 +36,39 @@ class LocalWriter:
         name: str,
         sample: int = 0,
         first_row: int = 0,
-        on_written: Callable[[Response], None] | None = None,
     ) -> list[Response]:
         """One response to each prompt, in order; `name` is the model name that they carry.
 
         A response is a function of the model, the seed, the sample and its row: `first_row` is the row of the first
-        prompt. Prompts go through the model in batches of `BATCH`.
+        prompt. Prompts go through the model in batches of `settings.batch`.
         """
         stops = stop_tokens(self.model, self.tokenizer)
-        responses = []
-        for start in range(0, len(prompts), BATCH):
-            chunk = prompts[start : start + BATCH]
-            rows = range(first_row + start, first_row + start + len(chunk))
-            draws = uniform_draws(seed=seed, step=-1 - sample, rows=rows, count=settings.max_tokens)
-            encoded = [encode_prompt(self.tokenizer, prompt, limit=settings.max_prompt_tokens) for prompt in chunk]
-            written = decode(self.model, encoded, draws=draws, stop_tokens=stops, settings=settings)
-            for prompt, tokens in zip(chunk, written, strict=True):
-                text = response_text(self.tokenizer, tokens, stops)
-                reason = tokens.finish_reason
-                response = Response(prompt_id=prompt.id, model=name, sample=sample, text=text, finish_reason=reason)
-                responses.append(response)
-                if on_written is not None:
-                    on_written(response)
-        return responses
+        encoded = [encode_prompt(self.tokenizer, prompt, limit=settings.max_prompt_tokens) for prompt in prompts]
+        finished = decode_in_batches(
+            self.model,
+            encoded,
+            seed=seed,
+            step=-1 - sample,
+            first_row=first_row,
+            stop_tokens=stops,
+            settings=settings,
+        )
+        return [
+            Response(
+                prompt_id=prompt.id,
+                model=name,
+                sample=sample,
+                text=response_text(self.tokenizer, written, stops),
+                finish_reason=written.finish_reason,
+            )
+            for prompt, written in zip(prompts, finished, strict=True)
+        ]
 
 
 def load_model(path: str, *, device: str, dtype: torch.dtype = torch.float32) -> tuple[Any, PreTrainedModel]:
     """Tokenizer and causal language model of a folder or hub id, in evaluation mode.
+
+    In a folder with adapters (LoRA) the model they belong to is loaded too, and the adapters are folded into its weights.
 
     Raises:
         BadInputError: there is no such model, or it cannot be loaded.
@@ -70,11 +76,21 @@ def load_model(path: str, *, device: str, dtype: torch.dtype = torch.float32) ->
     check_model_path(path)
     try:
         tokenizer = AutoTokenizer.from_pretrained(path)
-        model: Any = AutoModelForCausalLM.from_pretrained(path, dtype=dtype)
+        model: Any = _load_weights(path, dtype=dtype)
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         reason = " ".join(str(error).split())[:200]
         raise BadInputError(f"{path}: cannot be loaded as a model: {reason}") from error
     return tokenizer, model.to(device).eval()
+
+
+def _load_weights(path: str, *, dtype: torch.dtype) -> Any:
+    if not (Path(path) / ADAPTER).is_file():
+        return AutoModelForCausalLM.from_pretrained(path, dtype=dtype)
+    from peft import PeftConfig, PeftModel
+
+    below = AutoModelForCausalLM.from_pretrained(PeftConfig.from_pretrained(path).base_model_name_or_path, dtype=dtype)
+    adapted: Any = PeftModel.from_pretrained(below, path)
+    return adapted.merge_and_unload()
 
 
 def encode_prompt(tokenizer: Any, prompt: PromptRow, *, limit: int) -> list[int]:

@@ -4,14 +4,21 @@ from pathlib import Path
 
 from longform.records.errors import BadInputError
 
+ADAPTER = "adapter_config.json"
+"""Stands in a folder that holds adapters (LoRA) to another model."""
+
+
+def is_model_folder(path: str) -> bool:
+    """Whether `path` is a folder with a model, or with adapters to one, in Hugging Face format."""
+    return any((Path(path) / name).is_file() for name in ("config.json", ADAPTER))
+
 
 def check_model_path(path: str) -> None:
     """Refuse a path that cannot be a model, before anything is loaded or paid for.
 
     Raises:
-        BadInputError: it looks like a path of this machine and is no folder with a config.json.
+        BadInputError: it looks like a path of this machine and is no model folder.
     """
-    folder = Path(path)
-    looks_local = folder.exists() or path.startswith((".", "/", "~")) or path.count("/") != 1
-    if looks_local and not (folder / "config.json").is_file():
+    looks_local = Path(path).exists() or path.startswith((".", "/", "~")) or path.count("/") != 1
+    if looks_local and not is_model_folder(path):
         raise BadInputError(f"{path}: is no model folder (it has no config.json)")

@@ -16,3 +16,5 @@ class GenerationSettings(BaseModel):
     """Draw from the likeliest tokens that make up this share of the probability."""
     max_prompt_tokens: int = Field(default=4096, ge=1)
     """A longer prompt is an error, found before the run starts."""
+    batch: int = Field(default=64, ge=1)
+    """Most responses that are written side by side: their keys and values must fit into memory."""

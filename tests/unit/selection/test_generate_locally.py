@@ -13,7 +13,7 @@ from longform.writers.settings import GenerationSettings
 
 WORDS = ["<s>", "</s>", "<unk>", *(f"w{i}" for i in range(29))]
 PROMPTS = [Prompt(id=f"p{i}", prompt=" ".join(WORDS[3 + i : 5 + 2 * i])) for i in range(7)]
-SETTINGS = GenerationSettings(max_tokens=12)
+SETTINGS = GenerationSettings(max_tokens=12, batch=3)
 
 
 @pytest.fixture(scope="module")
@@ -38,11 +38,6 @@ def writer(tmp_path_factory):
         )
     ).save_pretrained(folder)
     return local.LocalWriter(str(folder), device="cpu")
-
-
-@pytest.fixture(autouse=True)
-def small_batches(monkeypatch):
-    monkeypatch.setattr(local, "BATCH", 3)
 
 
 def _write(writer, out, *, samples=2, seed=5, stop_after=None):

@@ -1,10 +1,15 @@
 import numpy as np
 import pytest
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM, LlamaForTokenClassification
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from transformers import LlamaConfig, LlamaForCausalLM, LlamaForTokenClassification, PreTrainedTokenizerFast
 
 from longform.records.errors import BadInputError
-from longform.training.models import Critic, check_projection, make_batch, response_statistics, response_values
+from longform.rl.settings import MemorySettings
+from longform.training.batch import cut_by_tokens, make_batch, measure_in_pieces
+from longform.training.forward import Critic, check_projection, response_statistics, response_values
+from longform.training.models import FullModels
 from longform.writers.decoding import Written
 
 PROMPTS = [[5, 6, 7], [8], [9, 10]]
@@ -23,6 +28,17 @@ def _config():
     )
     config.num_labels = 1
     return config
+
+
+@pytest.fixture
+def start(tmp_path_factory):
+    """A model folder with random weights; nothing here asks for its tokenizer."""
+    folder = tmp_path_factory.mktemp("start")
+    torch.manual_seed(4)
+    LlamaForCausalLM(_config()).save_pretrained(folder)
+    raw = Tokenizer(WordLevel({"a": 0}, unk_token="a"))
+    PreTrainedTokenizerFast(tokenizer_object=raw).save_pretrained(folder)
+    return folder
 
 
 @pytest.fixture
@@ -49,8 +65,7 @@ def test_log_probs_and_entropies_equal_a_plain_pass_over_each_row(batch):
 def test_values_stand_before_the_tokens_they_judge(batch):
     torch.manual_seed(2)
     classifier = LlamaForTokenClassification(_config()).eval()
-    critic = Critic(classifier)
-    critic.reference_weight.fill_(-0.25)
+    critic = Critic(classifier.base_model, classifier.score, torch.nn.Parameter(torch.tensor(-0.25)))
     values = response_values(critic, batch)
     for row, (prompt, response) in enumerate(zip(PROMPTS, RESPONSES, strict=True)):
         plain = classifier(torch.tensor([prompt + response])).logits[0, :, 0] - 0.25 * SCORES[row]
@@ -70,13 +85,38 @@ def test_some_rows_of_a_batch_are_those_rows_cut_to_the_longest(batch):
 
 
 @torch.no_grad()
-def test_a_saved_critic_loads_with_its_weight_on_the_reference(tmp_path, batch):
-    first, second = (Critic(LlamaForTokenClassification(_config()).eval()) for _ in range(2))
-    first.reference_weight.fill_(0.5)
+def test_saved_models_load_with_the_critics_weight_on_the_reference(tmp_path, start, batch):
+    first, second = (
+        FullModels(str(start), device="cpu", with_reference=False, initial_value=value, memory=MemorySettings())
+        for value in (0.5, 0.0)
+    )
+    first.as_critic().reference_weight.fill_(0.5)
+    assert not torch.equal(response_values(first.as_critic(), batch), response_values(second.as_critic(), batch))
     first.save(tmp_path)
-    assert not torch.equal(response_values(first, batch), response_values(second, batch))
     second.load(tmp_path)
-    torch.testing.assert_close(response_values(first, batch), response_values(second, batch), rtol=0, atol=0)
+    torch.testing.assert_close(
+        response_values(first.as_critic(), batch), response_values(second.as_critic(), batch), rtol=0, atol=0
+    )
+
+
+def test_pieces_hold_no_more_tokens_than_asked_for_and_every_row_once(batch):
+    rows = torch.arange(3)
+    pieces = cut_by_tokens(batch, rows, most_tokens=10)
+    assert sorted(torch.cat(pieces).tolist()) == [0, 1, 2]
+    assert all(len(piece) * int(batch.lengths[piece].max()) <= 10 for piece in pieces)
+    assert len(pieces) == 2
+    assert [it.tolist() for it in cut_by_tokens(batch, rows, most_tokens=1)] == [[0], [1], [2]], "a row is never cut"
+
+
+def test_measuring_in_pieces_is_measuring_at_once(batch):
+    torch.manual_seed(3)
+    model = LlamaForCausalLM(_config()).eval()
+
+    def log_probs(part):
+        return response_statistics(model, part, temperature=1.0)[0]
+
+    whole = measure_in_pieces(log_probs, batch, most_tokens=None)
+    torch.testing.assert_close(measure_in_pieces(log_probs, batch, most_tokens=6), whole)
 
 
 def test_a_model_whose_head_is_more_than_a_matrix_is_refused():

@@ -13,9 +13,10 @@ from longform.records.schemas import Ladder, Reference
 from longform.rewards.judged import VALUES, Rewarded
 from longform.training.checkpoint import TrainingState
 from longform.training.judge_thread import JudgeThread
-from longform.training.models import load_models
 from longform.training.ppo import train_ppo
 from longform.training.rollouts import RolloutSource
+from longform.training.run import load_models
+from longform.writers.local import LocalWriter
 
 WORDS = ["[end]", "write", "good", "bad", "so", "and", "then", "very"]
 PER_STEP = 32
@@ -38,6 +39,16 @@ class CountingJudge:
 @pytest.fixture
 def start(tmp_path):
     """A model folder with random weights and a word-level tokenizer."""
+    return _save_model(tmp_path / "start")
+
+
+@pytest.fixture
+def opinionated_start(tmp_path):
+    """The same with an output head that adapters below it can make use of: the head itself is frozen then."""
+    return _save_model(tmp_path / "start", initializer_range=0.5)
+
+
+def _save_model(folder, **settings):
     vocabulary = {word: i for i, word in enumerate(WORDS)}
     raw = Tokenizer(models.WordLevel(vocabulary, unk_token="write"))
     raw.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
@@ -52,10 +63,11 @@ def start(tmp_path):
         bos_token_id=None,
         eos_token_id=0,
         pad_token_id=0,
+        **settings,
     )
-    LlamaForCausalLM(config).save_pretrained(tmp_path / "start")
-    tokenizer.save_pretrained(tmp_path / "start")
-    return tmp_path / "start"
+    LlamaForCausalLM(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
 
 
 def _ladder(number):
@@ -63,14 +75,14 @@ def _ladder(number):
     return Ladder(id=str(number), prompt="write so", references=references, policy_score=0, potential=5)
 
 
-def _train(start, folder, *, steps, judge=None, group=1, curriculum=None, **optim):
+def _train(start, folder, *, steps, judge=None, group=1, sections=None, **optim):
     recipe = Recipe.model_validate(
         {
             "policy": str(start),
             "data": {"ladders": "unused.jsonl", "per_step": PER_STEP // group, "group": group},
             "rewards": [{"kind": "pairwise", "judge": "unused"}],
-            "curriculum": curriculum or {},
             "generation": {"max_tokens": 12},
+            **(sections or {}),
             "optim": {
                 "lr": 1e-2,
                 "critic_lr": 1e-2,
@@ -83,7 +95,7 @@ def _train(start, folder, *, steps, judge=None, group=1, curriculum=None, **opti
         }
     )
     ladders = [_ladder(number) for number in range(64)]
-    models = load_models(str(start), device="cpu", with_reference=recipe.optim.kl > 0, initial_value=0.5)
+    models = load_models(recipe, device="cpu")
     ladders_state = Curriculum.of(ladders, recipe.curriculum, policy="m0", seed=3, steps=steps)
     state = TrainingState.start(models, ladders_state, recipe.optim)
     with RunDirectory.open(recipe.run_path) as run, JudgeThread() as thread:
@@ -112,7 +124,7 @@ def test_the_policy_learns_what_the_judge_likes_and_climbs(start, tmp_path):
 def test_learning_rate_zero_changes_no_weight(start, tmp_path):
     state, _ = _train(start, tmp_path, steps=2, lr=0.0, critic_lr=0.0, reference_lr=0.0)
     before = LlamaForCausalLM.from_pretrained(start).state_dict()
-    assert all(torch.equal(before[name], weight) for name, weight in state.models.policy.state_dict().items())
+    assert all(torch.equal(before[name], weight) for name, weight in state.models.as_policy().state_dict().items())
 
 
 def test_before_the_first_update_the_policy_is_the_start(start, tmp_path):
@@ -124,7 +136,8 @@ def test_before_the_first_update_the_policy_is_the_start(start, tmp_path):
 def test_the_same_recipe_gives_the_same_weights(start, tmp_path):
     first, _ = _train(start, tmp_path / "a", steps=3)
     second, _ = _train(start, tmp_path / "b", steps=3)
-    for one, other in zip(first.models.policy.parameters(), second.models.policy.parameters(), strict=True):
+    weights = first.models.policy_parameters(), second.models.policy_parameters()
+    for one, other in zip(*weights, strict=True):
         assert torch.equal(one, other)
 
 
@@ -158,7 +171,7 @@ def test_a_group_faces_one_reference_and_gives_several_responses(start, tmp_path
 
 
 def test_beyond_the_last_reference_a_prompt_faces_the_response_that_won(start, tmp_path):
-    state, _ = _train(start, tmp_path, steps=25, curriculum={"top": "self"})
+    state, _ = _train(start, tmp_path, steps=25, sections={"curriculum": {"top": "self"}})
     own = {index for index, rung in enumerate(state.curriculum.rungs) if rung > 5}
     assert own and own == set(state.curriculum.own_texts)
     with RunDirectory.read(tmp_path / "toy") as run:
@@ -182,3 +195,60 @@ def test_the_moments_on_record_are_those_of_the_advantages(start, tmp_path):
             advantage = it.reward - 0.5  # the critic predicts a tie everywhere before it has learned
             expected = (it.tokens * advantage, it.tokens * advantage**2, it.tokens * advantage)
             assert it.advantages[1:] == pytest.approx(expected, abs=1e-4)
+
+
+def _policy_weights(state):
+    return torch.cat([parameter.detach().flatten() for parameter in state.models.policy_parameters()])
+
+
+def test_small_pieces_small_batches_and_recomputed_layers_give_the_same_weights(start, tmp_path):
+    whole, _ = _train(start, tmp_path / "whole", steps=3)
+    frugal = {
+        "memory": {"micro_tokens": 40, "gradient_checkpointing": True},
+        "generation": {"max_tokens": 12, "batch": 5},
+    }
+    pieces, metrics = _train(start, tmp_path / "pieces", steps=3, sections=frugal)
+    torch.testing.assert_close(_policy_weights(pieces), _policy_weights(whole), rtol=0, atol=2e-4)
+    moved = _policy_weights(whole) - torch.cat(
+        [parameter.detach().flatten() for parameter in LlamaForCausalLM.from_pretrained(start).parameters()]
+    )
+    assert moved.abs().max() > 0.02, "weights that did not move would be the same by themselves"
+    assert metrics["policy/clip_fraction"][1] < 0.5
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_adapters_learn_while_the_weights_below_them_stay(opinionated_start, tmp_path, precision):
+    sections = {"lora": {"rank": 8, "alpha": 32}, "memory": {"precision": precision, "gradient_checkpointing": True}}
+    state, metrics = _train(opinionated_start, tmp_path, steps=25, sections=sections, lr=1e-2, critic_lr=1e-2)
+    assert metrics["policy/kl_to_start"][1] == pytest.approx(0, abs=2e-2), "the reference is the model without adapters"
+    assert metrics["policy/kl_to_start"][25] > 0.05
+    assert state.curriculum.rungs.mean() > 2
+    below = LlamaForCausalLM.from_pretrained(opinionated_start).to(getattr(torch, precision)).state_dict()
+    held = state.models.as_reference().state_dict()
+    for name, weight in below.items():
+        adapted = name.replace("_proj.weight", "_proj.base_layer.weight")
+        assert torch.equal(held[adapted if adapted in held else name], weight), name
+
+
+def test_bfloat16_learns_with_weights_in_float32(start, tmp_path):
+    state, metrics = _train(start, tmp_path, steps=25, sections={"memory": {"precision": "bfloat16"}})
+    assert state.curriculum.rungs.mean() > 2
+    assert {parameter.dtype for parameter in state.models.policy_parameters()} == {torch.float32}
+    assert metrics["policy/kl_to_start"][1] == pytest.approx(0, abs=2e-2)
+
+
+def test_saved_adapters_are_a_writer_and_load_into_another_run(start, tmp_path):
+    sections = {"lora": {"rank": 4, "alpha": 8}}
+    state, _ = _train(start, tmp_path, steps=2, sections=sections)
+    folder = tmp_path / "saved"
+    folder.mkdir()
+    state.models.save(folder)
+    other, _ = _train(start, tmp_path / "other", steps=1, sections=sections)
+    other.models.load(folder)
+    assert torch.equal(_policy_weights(other), _policy_weights(state))
+    tokens = torch.tensor([[1, 2, 4, 2, 5]])
+    writer = LocalWriter(str(folder / "policy"), device="cpu")
+    with torch.no_grad():
+        expected = state.models.as_policy()(tokens).logits
+        torch.testing.assert_close(writer.model(tokens).logits, expected, rtol=0, atol=1e-5)
+        assert not torch.allclose(state.models.as_reference()(tokens).logits, expected, atol=1e-4)

@@ -1,0 +1,91 @@
+"""What models say about the responses of a batch: log-probabilities, entropies, values.
+
+Shapes: B rollouts, S tokens of prompt and response, T tokens of the response, D hidden width.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import linear
+from transformers import PreTrainedModel
+
+from longform.records.errors import BadInputError
+from longform.rl.log_probs import token_statistics
+from longform.training.batch import Batch
+
+
+@dataclass(frozen=True, slots=True)
+class Critic:
+    """Predicts the reward to come before each token, from the text so far and from the reference it will be held against.
+
+    The reward of a pairwise verdict depends on the reference as much as on the response, and no text of the policy says
+    which one it is. So the value is that of a linear head on the backbone's hidden states, plus one weight times the
+    reference's standardised score. The weight starts at 0.
+    """
+
+    backbone: Any
+    """Gives hidden states: a transformers model without its output head."""
+    head: nn.Linear
+    reference_weight: nn.Parameter
+
+
+def response_statistics(model: PreTrainedModel, batch: Batch, *, temperature: float) -> tuple[Tensor, Tensor]:
+    """Log-probabilities and entropies of the response tokens under a causal model, both [B, T] and 0 where masked."""
+    hidden = _states_before_tokens(model.get_decoder(), batch)
+    chosen = batch.mask.bool()
+    targets = batch.tokens.gather(1, _token_positions(batch))[chosen]
+    weight = model.get_output_embeddings().weight  # pyright: ignore[reportOptionalMemberAccess]
+    statistics = token_statistics(hidden[chosen], weight, targets, temperature=temperature or 1.0)
+    return _scattered(statistics.log_probs, chosen), _scattered(statistics.entropy, chosen)
+
+
+def response_log_probs(model: PreTrainedModel, batch: Batch, *, temperature: float) -> Tensor:
+    """[B, T] log-probabilities alone."""
+    return response_statistics(model, batch, temperature=temperature)[0]
+
+
+def response_values(critic: Critic, batch: Batch) -> Tensor:
+    """[B, T] float32, the critic's prediction before each response token, 0 where masked."""
+    hidden = _states_before_tokens(critic.backbone, batch)
+    with torch.autocast(hidden.device.type, enabled=False):
+        from_text = linear(hidden.float(), critic.head.weight, critic.head.bias).squeeze(-1)
+    from_reference = critic.reference_weight * batch.reference_scores
+    return (from_text + from_reference[:, None]) * batch.mask
+
+
+@torch.no_grad()
+def check_projection(policy: PreTrainedModel, *, path: str) -> None:
+    """Refuse a model whose log-probabilities are not log_softmax(hidden @ weight.T): `token_statistics` assumes it.
+
+    Raises:
+        BadInputError: the head has a bias, a cap or a scale (Phi, Gemma 2, Cohere, Granite among others).
+    """
+    tokens = (torch.arange(8, device=policy.device) % policy.config.vocab_size)[None]
+    whole = torch.log_softmax(policy(input_ids=tokens).logits[0, :-1].float(), dim=-1)
+    expected = whole.gather(1, tokens[0, 1:, None]).squeeze(1)
+    ones = torch.ones(1, 7, device=policy.device)
+    batch = Batch(tokens, ones[:, 0].long(), ones, ones, ones[:, 0])
+    found = response_log_probs(policy, batch, temperature=1.0)
+    tolerance = 1e-2 if policy.dtype == torch.float32 else 1e-1
+    if not torch.allclose(found[0], expected, atol=tolerance):
+        raise BadInputError(f"{path}: its output head has a bias, a cap or a scale, which training does not know yet")
+
+
+def _states_before_tokens(backbone: Any, batch: Batch) -> Tensor:
+    """[B, T, D] the hidden state from which each response token is predicted."""
+    hidden = backbone(input_ids=batch.tokens, use_cache=False).last_hidden_state
+    positions = _token_positions(batch) - 1
+    return hidden.gather(1, positions[:, :, None].expand(-1, -1, hidden.shape[2]))
+
+
+def _token_positions(batch: Batch) -> Tensor:
+    """[B, T] where each response token stands in `tokens`; padding points at the last column."""
+    steps = torch.arange(batch.mask.shape[1], device=batch.mask.device)
+    return (batch.first[:, None] + steps).clamp(max=batch.tokens.shape[1] - 1)
+
+
+def _scattered(values: Tensor, chosen: Tensor) -> Tensor:
+    """[B, T] with `values` where `chosen` is True and 0 elsewhere."""
+    return torch.zeros(chosen.shape, dtype=values.dtype, device=values.device).masked_scatter(chosen, values)

@@ -1,0 +1,128 @@
+"""One copy of the weights for all three roles: policy and critic are low-rank adapters, the reference model is neither.
+
+The weights stay frozen in the precision of the run; adapters and the value head are trained in float32.
+"""
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import LoraConfig, get_peft_model_state_dict, set_peft_model_state_dict
+from safetensors.torch import load_file, save_file
+from torch import nn
+from transformers import PreTrainedModel
+
+from longform.rl.settings import LoraSettings, MemorySettings
+from longform.training.forward import Critic, check_projection
+from longform.training.models import PolicyModels, load_reference_weight, prepare_learning, save_reference_weight
+from longform.writers.local import load_model
+
+POLICY, CRITIC = "policy", "critic"
+_ADAPTERS = "adapter_model.safetensors"
+_VALUE_HEAD = "value_head.safetensors"
+
+
+class AdaptedModels(PolicyModels):
+    """Policy and critic as adapters on one model, the reference model with adapters off.
+
+    Args:
+        path: folder or hub id of the policy.
+        device: where the model lives.
+        with_reference: whether the frozen start is asked for.
+        initial_value: what the critic predicts everywhere at first.
+        lora: size of the adapters.
+        memory: precision of the frozen weights, and gradient checkpointing.
+        seed: of the adapters' first weights. Their product is 0, so that policy and critic start where the model is.
+
+    Raises:
+        BadInputError: `path` is no model, or one that the loss cannot be built on.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        *,
+        device: str,
+        with_reference: bool,
+        initial_value: float,
+        lora: LoraSettings,
+        memory: MemorySettings,
+        seed: int,
+    ) -> None:
+        self.device = torch.device(device)
+        self.has_reference = with_reference
+        model: Any
+        self.tokenizer, model = load_model(path, device=device, dtype=getattr(torch, memory.precision))
+        check_projection(model, path=path)
+        self._model = model
+        self._add_adapters(path, lora, seed=seed)
+        head = nn.Linear(model.config.hidden_size, 1, device=device)
+        with torch.no_grad():
+            head.weight.zero_()
+            head.bias.fill_(initial_value)
+        self._critic = Critic(model.get_decoder(), head, nn.Parameter(torch.zeros((), device=device)))
+        prepare_learning(self._modules(), gradient_checkpointing=memory.gradient_checkpointing)
+        model.eval()
+
+    def as_policy(self) -> PreTrainedModel:  # noqa: D102
+        return self._switched_to(POLICY)
+
+    def as_critic(self) -> Critic:  # noqa: D102
+        self._switched_to(CRITIC)
+        return self._critic
+
+    def as_reference(self) -> PreTrainedModel:  # noqa: D102
+        self._model.disable_adapters()
+        return self._model
+
+    def policy_parameters(self) -> list[nn.Parameter]:  # noqa: D102
+        return self._adapter_parameters(POLICY)
+
+    def critic_parameters(self) -> list[nn.Parameter]:  # noqa: D102
+        return [*self._adapter_parameters(CRITIC), *self._critic.head.parameters()]
+
+    def save(self, folder: Path) -> None:
+        """Write the adapters; the weights below them stay where they were loaded from."""
+        for name in (POLICY, CRITIC):
+            self._switched_to(name).save_pretrained(folder / name)
+        self.tokenizer.save_pretrained(folder / POLICY)
+        head = {name: tensor.contiguous() for name, tensor in self._critic.head.state_dict().items()}
+        save_file(head, folder / CRITIC / _VALUE_HEAD)
+        save_reference_weight(self._critic, folder / CRITIC)
+
+    def load(self, folder: Path) -> None:  # noqa: D102
+        for name in (POLICY, CRITIC):
+            set_peft_model_state_dict(self._model, load_file(folder / name / _ADAPTERS), adapter_name=name)
+        self._critic.head.load_state_dict(load_file(folder / CRITIC / _VALUE_HEAD))
+        load_reference_weight(self._critic, folder / CRITIC)
+
+    def adapter_weights(self, name: str) -> dict[str, torch.Tensor]:
+        """The weights of one adapter, by name."""
+        return get_peft_model_state_dict(self._model, adapter_name=name)
+
+    def _modules(self) -> list[PreTrainedModel]:
+        return [self._model]
+
+    def _switched_to(self, name: str) -> PreTrainedModel:
+        self._model.enable_adapters()
+        self._model.set_adapter(name)
+        return self._model
+
+    def _adapter_parameters(self, name: str) -> list[nn.Parameter]:
+        return [parameter for key, parameter in self._model.named_parameters() if f".{name}." in key and "lora_" in key]
+
+    def _add_adapters(self, path: str, lora: LoraSettings, *, seed: int) -> None:
+        torch.manual_seed(seed)
+        # An adapter that was saved must find its model from wherever it is loaded.
+        base = str(Path(path).resolve()) if Path(path).exists() else path
+        for name in (POLICY, CRITIC):
+            config = LoraConfig(
+                r=lora.rank, lora_alpha=lora.alpha, target_modules="all-linear", base_model_name_or_path=base
+            )
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # peft warns about a second adapter, which is what is wanted
+                self._model.add_adapter(config, adapter_name=name)
+            self._model.peft_config[name].base_model_name_or_path = base
+        for parameter in (*self._adapter_parameters(POLICY), *self._adapter_parameters(CRITIC)):
+            parameter.data = parameter.data.float()
