@@ -1,4 +1,4 @@
-"""Learning potential and the order of prompts, as pure functions of grades.
+"""Learning potential and the order of prompts, as pure functions of scores.
 
 p = best competitor's score - the policy's score, rounded to 1e-9 so that equal grades tie whatever way they were summed
 (Writing-RL, margin-aware selection: p = max over j != pi of s_j - s_pi). Prompts come in descending p, then by id.
@@ -16,28 +16,41 @@ ROUNDING = 9
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One prompt with the grades that decide about it."""
+    """One prompt with the scores that decide about it."""
 
     id: str
     policy_score: float
     best_competitor: float
+    """The best competitor's score."""
+    competitor: str
+    """Its name; of equals, the first in the alphabet."""
 
     @property
     def potential(self) -> float:
         """Learning potential."""
         return round(self.best_competitor - self.policy_score, ROUNDING)
 
+    def reaches(self, floor: float) -> bool:
+        """Whether the best competitor's score is at least `floor`, up to the rounding of sums."""
+        return round(self.best_competitor - floor, ROUNDING) >= 0
+
 
 def candidate(prompt_id: str, scores: Mapping[str, float], *, policy: str) -> Candidate | None:
     """A prompt's candidate from one score for each model; None where the policy or all competitors have none."""
-    competitors = [score for model, score in scores.items() if model != policy]
+    competitors = sorted(model for model in scores if model != policy)
     if policy not in scores or not competitors:
         return None
-    return Candidate(prompt_id, scores[policy], max(competitors))
+    best = max(competitors, key=scores.__getitem__)
+    return Candidate(prompt_id, scores[policy], scores[best], best)
 
 
 def floor_score(candidates: Sequence[Candidate], floor: Floor | None) -> float:
-    """The score below which a prompt is dropped, since no competitor shows how to write it well."""
+    """The score below which a prompt is dropped, since no competitor shows how to write it well.
+
+    Args:
+        candidates: the prompts over which a percentile is taken, those of one group.
+        floor: the rule; None drops nothing.
+    """
     if floor is None:
         return -np.inf
     if floor.is_percentile:

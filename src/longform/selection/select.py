@@ -1,38 +1,85 @@
 """From prompts, responses and grades to ladders.
 
 Grades decide, and they are small; responses are long. So the choice is made on grades alone, and the responses file is
-then read once, keeping only the texts of chosen prompts.
+then read once, keeping only the texts of chosen prompts. Every prompt has one fate, so the fates add up to the prompts.
 """
 
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
-from statistics import fmean
-from typing import Any
 
 from longform.records.errors import BadInputError
 from longform.records.files import read_all, read_rows
-from longform.records.schemas import Grade, Ladder, Prompt, Reference, Response
+from longform.records.schemas import Ladder, Prompt, Reference, Response
 from longform.selection.potential import Candidate, candidate, floor_score, ordered
-from longform.selection.settings import SelectionSettings
+from longform.selection.scores import Best, PromptScores, Scores, read_grades, score_prompts
+from longform.selection.settings import Floor, SelectionSettings
 
-Best = dict[str, dict[str, tuple[float, int]]]
-"""prompt id -> model -> (score, sample) of the model's best response."""
+EVERYTHING = "all"
+"""The one group where `per` names no field."""
+
+
+class Fate(StrEnum):
+    """What becomes of a prompt: it is chosen, or the first of the others that is true of it."""
+
+    CHOSEN = "chosen"
+    NO_GRADE = "no grade"
+    NO_POLICY_GRADE = "no grade of the policy"
+    NO_COMPETITOR_GRADE = "no grade of a competitor"
+    INCOMPLETE = "not graded by every judge"
+    """No response of the policy counts, or none of a competitor: see `selection/scores.py`."""
+    BELOW_FLOOR = "fell below the floor"
+    BEYOND_TOP_K = "beyond top-k"
+    NO_TEXT = "nothing but empty texts"
+
+
+@dataclass(frozen=True, slots=True)
+class PromptFate:
+    """One prompt, what became of it, and the scores that decided (None where it lacks them)."""
+
+    id: str
+    group: str
+    fate: Fate
+    candidate: Candidate | None
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Chosen ladders, in order of choice, and what became of the other prompts."""
+    """Chosen ladders, in order of choice, and what became of every prompt."""
 
     ladders: list[Ladder]
-    num_prompts: int
-    num_ungraded: int
-    """Prompts without a grade of the policy or of any competitor."""
-    num_below_floor: int
-    num_without_text: int
-    """Chosen prompts whose graded responses are all empty; they have no ladder."""
-    floor: float
+    prompts: list[PromptFate]
+    """Of all prompts, in order of id."""
+    floors: dict[str, float]
+    """Group -> its floor; -inf where nothing is dropped."""
+    scores: Scores
+
+    def count(self) -> dict[Fate, int]:
+        """Prompts of each fate; they add up to the number of prompts."""
+        found = Counter(it.fate for it in self.prompts)
+        return {fate: found[fate] for fate in Fate}
+
+    def count_groups(self) -> dict[str, dict[Fate, int]]:
+        """The same of each group."""
+        found = Counter((it.group, it.fate) for it in self.prompts)
+        return {group: {fate: found[group, fate] for fate in Fate} for group in self.floors}
+
+    @property
+    def num_partial(self) -> int:
+        """Prompts that could be chosen although a model that is graded on others has no score on them.
+
+        The missing competitor may have been the best, so their potential is a lower bound.
+        """
+        models = self.scores.models
+        graded = (it for it in self.prompts if it.candidate)
+        return sum(len(self.scores.prompts[it.id].best) < len(models[it.group]) for it in graded)
+
+    @property
+    def num_unequal_samples(self) -> int:
+        """Prompts that could be chosen on which models have different numbers of samples: the best of more looks better."""
+        return sum(not self.scores.prompts[it.id].has_equal_samples for it in self.prompts if it.candidate)
 
 
 def select(
@@ -40,34 +87,30 @@ def select(
 ) -> Selection:
     """Choose prompts and build their ladders.
 
-    A model with several samples or judges on one prompt is represented by its best sample, whose score is the mean over
-    the judges that graded it.
+    A model is represented by its best sample, whose score is the mean over the judges. A prompt is kept if the policy and
+    at least one competitor have a response that counts: one that is graded by every judge of the prompt's group.
 
     Raises:
-        BadInputError: a bad row in one of the files, a policy that nobody graded, or a graded response that is missing.
+        BadInputError: a bad row in one of the files, a policy or judge without a grade, a prompt without the field of
+            `per`, or a graded response that is missing.
     """
-    best = _best_responses(grades)
-    graded_in, written_in = _named(grades), _named(responses)
-    if not any(settings.policy in models for models in best.values()):
-        known = ", ".join(sorted({model for models in best.values() for model in models}))
-        raise BadInputError(f"{graded_in}: no grade of the policy {settings.policy!r}; models there: {known}")
     rows = {row.id: row for row in read_rows(prompts, Prompt)}
-    scores = {id_: {model: score for model, (score, _) in models.items()} for id_, models in best.items()}
-    found = [candidate(id_, scores.get(id_, {}), policy=settings.policy) for id_ in rows]
-    graded = [it for it in found if it is not None]
-    floor = floor_score(graded, settings.floor)
-    admitted = [it for it in graded if it.best_competitor >= floor]
-    chosen = _top(ordered(admitted, strategy=settings.strategy, seed=settings.seed), rows, settings)
-    texts = _texts(responses, {it.id for it in chosen}, best)
-    built = [_ladder(rows[it.id], it, best[it.id], texts, settings.policy, written_in) for it in chosen]
+    groups = _groups(rows, settings.per)
+    scores = score_prompts(read_grades(grades, judges=settings.judges, samples=settings.samples), groups)
+    _check_policy(scores, settings.policy, _named(grades))
+    found = {id_: _candidate(it, scores, settings.policy) for id_, it in rows.items()}
+    candidates = [it for it in found.values() if it is not None]
+    floors = _floors(candidates, groups, settings.floor)
+    admitted = [it for it in candidates if it.reaches(floors[groups[it.id]])]
+    chosen = _top(ordered(admitted, strategy=settings.strategy, seed=settings.seed), groups, settings.top_k)
+    texts = _texts(responses, {it.id for it in chosen}, scores.prompts)
+    built = [
+        _ladder(rows[it.id], it, scores.prompts[it.id].best, texts, settings.policy, _named(responses)) for it in chosen
+    ]
     ladders = [ladder for ladder in built if ladder is not None]
+    fates = _fates(scores, found, admitted, chosen, ladders, policy=settings.policy)
     return Selection(
-        ladders,
-        num_prompts=len(rows),
-        num_ungraded=len(rows) - len(graded),
-        num_below_floor=len(graded) - len(admitted),
-        num_without_text=len(built) - len(ladders),
-        floor=floor,
+        ladders, [PromptFate(id_, groups[id_], fates[id_], found[id_]) for id_ in sorted(rows)], floors, scores
     )
 
 
@@ -88,55 +131,92 @@ def _named(paths: Sequence[Path]) -> str:
     return ", ".join(map(str, paths))
 
 
-def _best_responses(paths: Sequence[Path]) -> Best:
-    scores: dict[str, dict[tuple[str, int], tuple[float, ...]]] = defaultdict(dict)
-    for grade in read_all(paths, Grade):
-        responses, response = scores[grade.prompt_id], (grade.model, grade.sample)
-        responses[response] = (*responses.get(response, ()), grade.score)
-    return {id_: _best_samples(responses) for id_, responses in scores.items()}
+def _groups(rows: Mapping[str, Prompt], per: str | None) -> dict[str, str]:
+    """Prompt id -> the value of the field of `per`. A prompt without it is an error: left out, it would not be missed."""
+    if per is None:
+        return dict.fromkeys(rows, EVERYTHING)
+    field = per.removeprefix("meta.")
+    lacking = [id_ for id_, row in rows.items() if row.meta.get(field) is None]
+    if lacking:
+        others = f" ({len(lacking)} of {len(rows)} prompts lack it)" if len(lacking) > 1 else ""
+        raise BadInputError(f"prompt {lacking[0]}: meta.{field}: is missing, and --per asks for it{others}")
+    return {id_: str(row.meta[field]) for id_, row in rows.items()}
 
 
-def _best_samples(scores: dict[tuple[str, int], tuple[float, ...]]) -> dict[str, tuple[float, int]]:
-    """Each model's (mean score, sample) of its best sample, the first of equals, from the judges' scores of each."""
-    best: dict[str, tuple[float, int]] = {}
-    for (model, sample), given in sorted(scores.items()):
-        score = fmean(given)  # exact, so the judges' order does not matter
-        if model not in best or score > best[model][0]:
-            best[model] = (score, sample)
-    return best
+def _check_policy(scores: Scores, policy: str, grades: str) -> None:
+    known = {model for models in scores.models.values() for model in models}
+    if policy not in known:
+        there = f"models there: {', '.join(sorted(known))}" if known else "none of any prompt"
+        raise BadInputError(f"{grades}: no grade of the policy {policy!r}; {there}")
 
 
-def _top(candidates: list[Candidate], rows: dict[str, Prompt], settings: SelectionSettings) -> list[Candidate]:
-    if settings.per is None:
-        return candidates[: settings.top_k]
-    field = settings.per.removeprefix("meta.")
-    taken: dict[Any, list[Candidate]] = defaultdict(list)
+def _candidate(prompt: Prompt, scores: Scores, policy: str) -> Candidate | None:
+    graded = scores.prompts.get(prompt.id)
+    if graded is None:
+        return None
+    return candidate(prompt.id, {model: best.score for model, best in graded.best.items()}, policy=policy)
+
+
+def _floors(candidates: Sequence[Candidate], groups: Mapping[str, str], floor: Floor | None) -> dict[str, float]:
+    members: dict[str, list[Candidate]] = {group: [] for group in sorted(set(groups.values()))}
     for it in candidates:
-        group = rows[it.id].meta.get(field)
-        if group is None:
-            raise BadInputError(f"prompt {it.id}: meta.{field}: is missing, and --per asks for it")
-        if settings.top_k is None or len(taken[str(group)]) < settings.top_k:
-            taken[str(group)].append(it)
-    chosen = {it.id for group in taken.values() for it in group}
-    return [it for it in candidates if it.id in chosen]
+        members[groups[it.id]].append(it)
+    return {group: floor_score(found, floor) for group, found in members.items()}
 
 
-def _texts(paths: Sequence[Path], wanted: set[str], best: Best) -> dict[tuple[str, str], str]:
-    return {(row.prompt_id, row.model): row.text for row in _wanted_responses(paths, wanted, best)}
+def _top(candidates: list[Candidate], groups: Mapping[str, str], top_k: int | None) -> list[Candidate]:
+    """The first `top_k` of each group."""
+    taken: Counter[str] = Counter()
+    chosen = []
+    for it in candidates:
+        taken[groups[it.id]] += 1
+        if top_k is None or taken[groups[it.id]] <= top_k:
+            chosen.append(it)
+    return chosen
 
 
-def _wanted_responses(paths: Sequence[Path], wanted: set[str], best: Best) -> Iterator[Response]:
+def _fates(
+    scores: Scores,
+    found: Mapping[str, Candidate | None],
+    admitted: list[Candidate],
+    chosen: list[Candidate],
+    ladders: list[Ladder],
+    *,
+    policy: str,
+) -> dict[str, Fate]:
+    fates = {id_: Fate.BELOW_FLOOR if it else _missing(scores.prompts.get(id_), policy) for id_, it in found.items()}
+    fates |= {it.id: Fate.BEYOND_TOP_K for it in admitted}
+    fates |= {it.id: Fate.NO_TEXT for it in chosen}
+    return fates | {it.id: Fate.CHOSEN for it in ladders}
+
+
+def _missing(scores: PromptScores | None, policy: str) -> Fate:
+    """Why a prompt is no candidate."""
+    if scores is None:
+        return Fate.NO_GRADE
+    if policy not in scores.graded:
+        return Fate.NO_POLICY_GRADE
+    return Fate.INCOMPLETE if len(scores.graded) > 1 else Fate.NO_COMPETITOR_GRADE
+
+
+def _texts(paths: Sequence[Path], wanted: set[str], scores: Mapping[str, PromptScores]) -> dict[tuple[str, str], str]:
+    return {(row.prompt_id, row.model): row.text for row in _wanted_responses(paths, wanted, scores)}
+
+
+def _wanted_responses(
+    paths: Sequence[Path], wanted: set[str], scores: Mapping[str, PromptScores]
+) -> Iterator[Response]:
     for row in read_all(paths, Response):
         if row.prompt_id in wanted:
-            _, sample = best[row.prompt_id].get(row.model, (0.0, None))
-            if sample == row.sample:
+            best = scores[row.prompt_id].best.get(row.model)
+            if best is not None and best.sample == row.sample:
                 yield row
 
 
 def _ladder(
     prompt: Prompt,
     chosen: Candidate,
-    graded: dict[str, tuple[float, int]],
+    graded: Mapping[str, Best],
     texts: dict[tuple[str, str], str],
     policy: str,
     responses: str,

@@ -11,7 +11,10 @@ Strategy = Literal["margin", "difficulty", "random"]
 
 @dataclass(frozen=True, slots=True)
 class Floor:
-    """The best competitor's lowest admissible grade: a score, or a percentile of all prompts' best competitors."""
+    """The best competitor's lowest admissible score: a number, or a percentile of the best competitors of a group's prompts.
+
+    Without `per` all prompts are one group. With it, a percentile drops the same share of each dataset, whoever graded it.
+    """
 
     value: float
     is_percentile: bool = False
@@ -40,6 +43,14 @@ class SelectionSettings:
     top_k: int | None = None
     """Prompts to keep; None keeps all that pass the floor."""
     per: str | None = None
-    """A field of `meta`: keep `top_k` of each of its values."""
+    """A field, as `meta.FIELD`: its values are groups, each with `top_k` places, a floor and a panel of its own."""
     floor: Floor | None = None
+    judges: tuple[str, ...] = ()
+    """The judges whose grades are used; all where none is named. See `selection/scores.py` for incomplete grades."""
+    samples: int | None = None
+    """Samples of each model that are used, the first so many; None uses all. The paper has one.
+
+    The best sample stands for its model, so a model with more samples looks better than it is. The same number for all
+    models compares like with like.
+    """
     seed: int = 0

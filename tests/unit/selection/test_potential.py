@@ -12,7 +12,7 @@ GRADES = st.floats(0, 10).map(lambda score: round(score, 2))
 
 
 def _candidates(**scores):
-    return [Candidate(id_, policy, best) for id_, (policy, best) in scores.items()]
+    return [Candidate(id_, policy, best, "a") for id_, (policy, best) in scores.items()]
 
 
 def _ids(candidates):
@@ -22,7 +22,7 @@ def _ids(candidates):
 def test_potential_is_the_best_competitor_minus_the_policy():
     found = candidate("p", {"me": 4.0, "a": 6.5, "b": 9.0}, policy="me")
     assert found is not None
-    assert found == Candidate("p", 4.0, 9.0)
+    assert found == Candidate("p", 4.0, 9.0, "b")
     assert found.potential == 5.0
 
 
@@ -32,13 +32,20 @@ def test_potential_is_negative_where_the_policy_is_best():
     assert found.potential == -2.5
 
 
+@given(st.permutations([("me", 1.0), ("c", 7.0), ("b", 7.0), ("z", 3.0)]))
+def test_of_equal_competitors_the_first_in_the_alphabet_is_the_best(scores):
+    found = candidate("p", dict(scores), policy="me")
+    assert found is not None
+    assert found.competitor == "b"
+
+
 @pytest.mark.parametrize("scores", [{}, {"me": 4.0}, {"a": 6.5, "b": 9.0}])
 def test_without_a_grade_on_either_side_there_is_no_candidate(scores):
     assert candidate("p", scores, policy="me") is None
 
 
 def test_equal_potentials_tie_whatever_way_they_were_summed():
-    one, other = Candidate("b", 0.1 + 0.2, 1.3), Candidate("a", 0.3, 1.3)
+    one, other = Candidate("b", 0.1 + 0.2, 1.3, "x"), Candidate("a", 0.3, 1.3, "x")
     assert one.potential == other.potential == 1.0
     assert _ids(ordered([one, other], strategy="margin", seed=0)) == ["a", "b"]
 
@@ -81,6 +88,14 @@ def test_a_floor_is_a_score_or_a_percentile_of_the_best_competitors():
     assert floor_score(candidates, Floor.parse("p50")) == 3
     assert floor_score(candidates, Floor.parse("p90")) == pytest.approx(4 + 0.6 * 6)
     assert floor_score(candidates, None) == floor_score([], Floor.parse("p50")) == float("-inf")
+
+
+def test_a_score_at_the_floor_reaches_it_whatever_way_it_was_summed():
+    just_below = (0.7 + 0.1) / 1 + 0.1  # 0.8999999999999999
+    assert just_below < 0.9
+    assert Candidate("p", 0.0, just_below, "a").reaches(0.9)
+    assert not Candidate("p", 0.0, 0.89, "a").reaches(0.9)
+    assert Candidate("p", 0.0, -1e9, "a").reaches(float("-inf"))
 
 
 @pytest.mark.parametrize("text", ["", "p", "p101", "p-1", "4,5", "nan", "20%", "inf", "p20 "])

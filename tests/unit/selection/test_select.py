@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from longform.records.errors import BadInputError
 from longform.records.files import write_rows
 from longform.records.schemas import Grade, Prompt, Reference, Response
-from longform.selection.select import ladder_references, select
+from longform.selection.select import Fate, ladder_references, select
 from longform.selection.settings import Floor, SelectionSettings
 
 
@@ -24,25 +24,8 @@ def _response(prompt_id, model, text=None, *, sample=0):
     return Response(prompt_id=prompt_id, model=model, sample=sample, text=text)
 
 
-@pytest.fixture
-def choose(tmp_path):
-    """`choose(grades, ...)`: the selection; responses and prompts follow from the grades where they are not given."""
-
-    def choose(grades, *, responses=None, prompts=None, policy="me", **rule):
-        ids = dict.fromkeys(grade.prompt_id for grade in grades)
-        graded = {(it.prompt_id, it.model, it.sample) for it in grades}
-        responses = responses or [_response(id_, model, sample=sample) for id_, model, sample in sorted(graded)]
-        write_rows(tmp_path / "p.jsonl", prompts or [Prompt(id=id_, prompt=f"write {id_}") for id_ in ids])
-        write_rows(tmp_path / "r.jsonl", responses)
-        write_rows(tmp_path / "g.jsonl", grades)
-        return select(
-            prompts=tmp_path / "p.jsonl",
-            responses=[tmp_path / "r.jsonl"],
-            grades=[tmp_path / "g.jsonl"],
-            settings=SelectionSettings(policy, **rule),
-        )
-
-    return choose
+def _fates(selection):
+    return {it.id: it.fate for it in selection.prompts}
 
 
 TWO = [_grade("p", "me", 4.0), _grade("p", "a", 8.0), _grade("q", "me", 5.0), _grade("q", "a", 7.0)]
@@ -85,6 +68,7 @@ def test_several_judges_are_averaged_before_the_best_sample_is_chosen(choose):
         _grade("p", "a", 9.0, judge="x", sample=0),
         _grade("p", "a", 3.0, judge="y", sample=0),
         _grade("p", "a", 7.0, judge="x", sample=1),
+        _grade("p", "a", 7.0, judge="y", sample=1),
     ]
     (ladder,) = choose(grades).ladders
     assert [(it.text, it.score) for it in ladder.references] == [("me 0 on p", 4.0), ("a 1 on p", 7.0)]
@@ -93,7 +77,8 @@ def test_several_judges_are_averaged_before_the_best_sample_is_chosen(choose):
 def test_the_order_of_the_judges_never_matters(choose):
     scores = {"x": 0.1, "y": 0.2, "z": 0.3, "w": 1e16, "v": -1e16}
     grades = [_grade("p", "me", score, judge=judge) for judge, score in scores.items()]
-    one, other = (choose([*order, _grade("p", "a", 9.0)]).ladders[0].policy_score for order in (grades, grades[::-1]))
+    grades += [_grade("p", "a", 9.0, judge=judge) for judge in scores]
+    one, other = (choose(order).ladders[0].policy_score for order in (grades, grades[::-1]))
     assert one == other == pytest.approx(0.12)
 
 
@@ -115,7 +100,7 @@ def test_a_prompt_with_nothing_but_empty_texts_has_no_ladder_and_is_counted(choo
     responses = [_response("p", "me", ""), _response("p", "a", ""), _response("q", "me"), _response("q", "a")]
     chosen = choose(TWO, responses=responses)
     assert [ladder.id for ladder in chosen.ladders] == ["q"]
-    assert chosen.num_without_text == 1
+    assert _fates(chosen) == {"p": Fate.NO_TEXT, "q": Fate.CHOSEN}
 
 
 def test_prompts_without_a_grade_of_the_policy_or_a_competitor_are_left_out_and_counted(choose):
@@ -125,20 +110,26 @@ def test_prompts_without_a_grade_of_the_policy_or_a_competitor_are_left_out_and_
         prompts=prompts,
     )
     assert [ladder.id for ladder in chosen.ladders] == ["p", "q"]
-    assert (chosen.num_prompts, chosen.num_ungraded) == (5, 3)
+    assert _fates(chosen) == {
+        "p": Fate.CHOSEN,
+        "q": Fate.CHOSEN,
+        "nobody": Fate.NO_GRADE,
+        "policy alone": Fate.NO_COMPETITOR_GRADE,
+        "others alone": Fate.NO_POLICY_GRADE,
+    }
 
 
 def test_the_floor_drops_prompts_that_nobody_writes_well(choose):
     chosen = choose(TWO, floor=Floor(7.5))
     assert [ladder.id for ladder in chosen.ladders] == ["p"]
-    assert (chosen.num_below_floor, chosen.floor) == (1, 7.5)
+    assert (_fates(chosen), chosen.floors) == ({"p": Fate.CHOSEN, "q": Fate.BELOW_FLOOR}, {"all": 7.5})
     assert len(choose(TWO, floor=Floor(7.0)).ladders) == 2, "a prompt at the floor passes"
 
 
 def test_a_percentile_floor_is_taken_over_the_prompts_that_are_graded(choose):
     grades = [grade for i in range(10) for grade in (_grade(f"p{i}", "me", 0), _grade(f"p{i}", "a", i))]
     chosen = choose([*grades, _grade("ungraded", "a", 1000)], floor=Floor(50, is_percentile=True))
-    assert chosen.floor == 4.5
+    assert chosen.floors == {"all": 4.5}
     assert [ladder.id for ladder in chosen.ladders] == ["p9", "p8", "p7", "p6", "p5"]
 
 
@@ -152,9 +143,42 @@ def test_top_k_keeps_the_first_of_each_value_of_a_field(choose):
     assert [it.id for it in chosen.ladders] == ["p5", "p4", "p3", "p2"]
 
 
-def test_a_prompt_without_the_field_of_per_is_named(choose):
-    with pytest.raises(BadInputError, match=r"prompt p: meta\.dataset: is missing, and --per asks for it"):
+def test_a_prompt_without_the_field_of_per_is_named_and_the_others_counted(choose):
+    with pytest.raises(BadInputError, match=r"^prompt p: meta\.dataset: is missing, and --per asks for it \(2 of 2 "):
         choose(TWO, top_k=1, per="meta.dataset")
+    prompts = [Prompt(id="p", prompt="w", meta={"dataset": "x"}), Prompt(id="q", prompt="w", meta={"dataset": None})]
+    with pytest.raises(BadInputError, match=r"^prompt q: meta\.dataset: is missing, and --per asks for it$"):
+        choose(TWO, prompts=prompts, per="meta.dataset")
+
+
+def test_a_percentile_floor_is_taken_within_each_group_and_a_score_is_the_same_for_all(choose):
+    prompts = [Prompt(id=f"p{i}", prompt="w", meta={"dataset": "xy"[i % 2]}) for i in range(8)]
+    best = {i: i + (100 if i % 2 else 0) for i in range(8)}  # the judge of y has another scale
+    grades = [grade for i in best for grade in (_grade(f"p{i}", "me", 0), _grade(f"p{i}", "a", best[i]))]
+    chosen = choose(grades, prompts=prompts, per="meta.dataset", floor=Floor(50, is_percentile=True))
+    assert chosen.floors == {"x": 3.0, "y": 104.0}
+    assert sorted(ladder.id for ladder in chosen.ladders) == ["p4", "p5", "p6", "p7"]
+    over_all = choose(grades, prompts=prompts, floor=Floor(50, is_percentile=True))
+    assert sorted(ladder.id for ladder in over_all.ladders) == ["p1", "p3", "p5", "p7"]
+    assert choose(grades, prompts=prompts, per="meta.dataset", floor=Floor(5.0)).floors == {"x": 5.0, "y": 5.0}
+
+
+def test_groups_are_counted_one_by_one_and_add_up(choose):
+    prompts = [Prompt(id=f"p{i}", prompt="w", meta={"n": i % 2}) for i in range(6)] + [
+        Prompt(id="extra", prompt="w", meta={"n": 1})
+    ]
+    grades = [grade for i in range(6) for grade in (_grade(f"p{i}", "me", 0), _grade(f"p{i}", "a", i))]
+    chosen = choose(grades, prompts=prompts, per="meta.n", top_k=1, floor=Floor(1.0))
+    occurring = {
+        group: {fate: count for fate, count in counts.items() if count}
+        for group, counts in chosen.count_groups().items()
+    }
+    assert occurring == {
+        "0": {Fate.CHOSEN: 1, Fate.BELOW_FLOOR: 1, Fate.BEYOND_TOP_K: 1},
+        "1": {Fate.CHOSEN: 1, Fate.BEYOND_TOP_K: 2, Fate.NO_GRADE: 1},
+    }
+    assert chosen.count()[Fate.CHOSEN] == 2
+    assert sum(chosen.count().values()) == len(prompts)
 
 
 def test_a_policy_that_nobody_graded_is_an_error_that_names_the_models(choose):

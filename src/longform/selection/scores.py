@@ -1,0 +1,127 @@
+"""From grades to one score for each model and prompt: which grades count, and which response stands for its model.
+
+A mean over judges compares responses only where the same judges graded them: without the grade of a strict judge, a response
+would look better than its rivals. So prompts that compete for the same places share one panel, which is every judge that
+graded any of them, and a response counts only if the whole panel graded it. No grade is made up for one that is missing.
+"""
+
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from math import fsum
+from pathlib import Path
+from typing import NamedTuple
+
+from longform.records.errors import BadInputError
+from longform.records.files import read_all
+from longform.records.schemas import Grade
+
+UNNAMED = "unnamed"
+"""The judge of grades that name none."""
+
+Given = tuple[tuple[str, float], ...]
+"""(judge, score) of every grade of one response."""
+Responses = dict[tuple[str, int], Given]
+"""(model, sample) -> the grades of this response to one prompt."""
+
+
+class Best(NamedTuple):
+    """The response that stands for its model: the first of those with the highest mean over the panel."""
+
+    score: float
+    sample: int
+
+
+@dataclass(frozen=True, slots=True)
+class PromptScores:
+    """What the grades of one prompt say."""
+
+    best: dict[str, Best]
+    """The models of which a response counts."""
+    graded: frozenset[str]
+    """Those, and the models of which a response has a grade but none counts."""
+    has_equal_samples: bool
+    """Whether all models in `best` have the same number of responses that count."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """The scores of all prompts, and what was left out to make them comparable."""
+
+    prompts: dict[str, PromptScores]
+    """Of every prompt with a grade."""
+    panels: dict[str, tuple[str, ...]]
+    """Group -> its judges."""
+    models: dict[str, frozenset[str]]
+    """Group -> the models with a grade there."""
+    num_responses: int
+    """Responses with a grade."""
+    num_incomplete: int
+    """Those that do not count, since a judge of their panel did not grade them."""
+    lacking: dict[str, int]
+    """Judge -> responses that lack its grade. One response can lack several."""
+
+
+def read_grades(
+    paths: Sequence[Path], *, judges: Sequence[str] = (), samples: int | None = None
+) -> dict[str, Responses]:
+    """Prompt id -> grades, of the judges named (all where none is) and each model's samples below `samples`.
+
+    Raises:
+        BadInputError: a bad row, or a judge that graded nothing.
+    """
+    found: dict[str, Responses] = defaultdict(dict)
+    seen: set[str] = set()
+    for grade in read_all(paths, Grade):
+        judge = sys.intern(grade.judge or UNNAMED)
+        seen.add(judge)
+        if (judges and judge not in judges) or (samples is not None and grade.sample >= samples):
+            continue
+        responses, response = found[grade.prompt_id], (sys.intern(grade.model), grade.sample)
+        responses[response] = (*responses.get(response, ()), (judge, grade.score))
+    for judge in judges:
+        if judge not in seen:
+            raise BadInputError(f"--judges {judge}: graded nothing; judges there: {', '.join(sorted(seen))}")
+    return found
+
+
+def score_prompts(grades: Mapping[str, Responses], groups: Mapping[str, str]) -> Scores:
+    """Scores of all prompts in `groups` (prompt id -> group); grades of other prompts are passed over."""
+    known = {id_: responses for id_, responses in grades.items() if id_ in groups}
+    judges: dict[str, set[str]] = defaultdict(set)
+    models: dict[str, set[str]] = defaultdict(set)
+    for id_, responses in known.items():
+        for (model, _), given in responses.items():
+            models[groups[id_]].add(model)
+            judges[groups[id_]].update(judge for judge, _ in given)
+    lacking: Counter[str] = Counter()
+    incomplete = 0
+    for id_, responses in known.items():
+        panel = judges[groups[id_]]
+        for given in responses.values():
+            if len(given) < len(panel):
+                incomplete += 1
+                lacking.update(panel - {judge for judge, _ in given})
+    return Scores(
+        {id_: score_prompt(responses, panel=judges[groups[id_]]) for id_, responses in known.items()},
+        panels={group: tuple(sorted(panel)) for group, panel in judges.items()},
+        models={group: frozenset(names) for group, names in models.items()},
+        num_responses=sum(map(len, known.values())),
+        num_incomplete=incomplete,
+        lacking=dict(lacking),
+    )
+
+
+def score_prompt(responses: Responses, *, panel: Iterable[str]) -> PromptScores:
+    """Each model's best response among those that the whole panel graded."""
+    needed = len(set(panel))
+    best: dict[str, Best] = {}
+    samples: Counter[str] = Counter()
+    for (model, sample), given in sorted(responses.items()):
+        if len(given) == needed:
+            samples[model] += 1
+            score = fsum([score for _, score in given]) / needed  # exact, so the judges' order does not matter
+            if model not in best or score > best[model].score:
+                best[model] = Best(score, sample)
+    return PromptScores(best, frozenset(model for model, _ in responses), len(set(samples.values())) <= 1)
