@@ -8,7 +8,8 @@ import secrets
 import sqlite3
 import threading
 import zlib
-from dataclasses import astuple, dataclass
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -118,15 +119,28 @@ class MemoryCallLog:
 
     def totals(self) -> CallTotals:
         """Calls, tokens and cost over the whole log."""
-        calls = list(self.calls)
-        return CallTotals(
-            calls=len(calls),
-            answered=sum(call.outcome == "ok" for call in calls),
-            prompt_tokens=sum(call.prompt_tokens or 0 for call in calls),
-            completion_tokens=sum(call.completion_tokens or 0 for call in calls),
-            cost=sum(call.cost or 0.0 for call in calls),
-            unknown_costs=sum(call.cost is None for call in calls),
-        )
+        return _totals(list(self.calls))
+
+
+class LayeredCallLog:
+    """Finds answers in two logs and writes to the second alone: what is asked beside a run leaves the run as it was."""
+
+    def __init__(self, finished: CallLog, growing: CallLog) -> None:
+        self._finished, self._growing = finished, growing
+        self._made: list[CallRecord] = []
+
+    def find(self, request_hash: str) -> ChatAnswer | None:
+        """The recorded answer to a request, of the finished log where both have one; or None."""
+        return self._finished.find(request_hash) or self._growing.find(request_hash)
+
+    def record(self, call: CallRecord) -> None:
+        """Add one attempt to the growing log."""
+        self._growing.record(call)
+        self._made.append(replace(call, text=""))
+
+    def totals(self) -> CallTotals:
+        """Of the calls that were made through this log, not of those that either log held before."""
+        return _totals(self._made)
 
 
 class SqliteCallLog:
@@ -162,8 +176,11 @@ class SqliteCallLog:
         """
         try:
             with self._lock, self._connection:
-                self._connection.execute("INSERT OR IGNORE INTO secret VALUES (1, ?)", (secrets.token_bytes(16),))
-                return self._connection.execute("SELECT value FROM secret").fetchone()[0]
+                known = self._connection.execute("SELECT value FROM secret").fetchone()
+                if known is None:
+                    self._connection.execute("INSERT OR IGNORE INTO secret VALUES (1, ?)", (secrets.token_bytes(16),))
+                    known = self._connection.execute("SELECT value FROM secret").fetchone()
+                return known[0]
         except sqlite3.Error as error:
             raise StoppedError(f"{self.path}: cannot be written: {error}") from error
 
@@ -197,6 +214,17 @@ class SqliteCallLog:
         """Calls, tokens and cost over the whole log."""
         with self._lock:
             return CallTotals(*self._connection.execute(_TOTALS).fetchone())
+
+
+def _totals(calls: Sequence[CallRecord]) -> CallTotals:
+    return CallTotals(
+        calls=len(calls),
+        answered=sum(call.outcome == "ok" for call in calls),
+        prompt_tokens=sum(call.prompt_tokens or 0 for call in calls),
+        completion_tokens=sum(call.completion_tokens or 0 for call in calls),
+        cost=sum(call.cost or 0.0 for call in calls),
+        unknown_costs=sum(call.cost is None for call in calls),
+    )
 
 
 def _answer(call: CallRecord) -> ChatAnswer:

@@ -97,9 +97,9 @@ class RunDatabase:
             self._connection = sqlite3.connect(path, timeout=30, check_same_thread=False)
             self._connection.execute("PRAGMA journal_mode=WAL")
             self._connection.execute("PRAGMA synchronous=NORMAL")
-            self._check_version(path)
-            self._connection.executescript(_SCHEMA)
-            self._connection.execute(f"PRAGMA user_version = {_VERSION}")
+            if self._is_new(path):  # a reader must not wait for the writer of a run, so nothing is written without need
+                self._connection.executescript(_SCHEMA)
+                self._connection.execute(f"PRAGMA user_version = {_VERSION}")
         except sqlite3.Error as error:
             raise BadInputError(f"{path}: cannot be opened as a run database: {error}") from error
         self.path = path
@@ -236,11 +236,17 @@ class RunDatabase:
         except sqlite3.Error as error:
             raise StoppedError(f"{self.path}: {what} cannot be written: {error}") from error
 
-    def _check_version(self, path: Path) -> None:
+    def _is_new(self, path: Path) -> bool:
+        """Whether the tables are still to be made.
+
+        Raises:
+            BadInputError: the file was written by another version.
+        """
         (version,) = self._connection.execute("PRAGMA user_version").fetchone()
         tables = self._connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'rollouts'").fetchone()
         if version != _VERSION and (version or tables):
             raise BadInputError(f"{path}: was written by another version of longform, which this one cannot read")
+        return version != _VERSION
 
     def _store_text(self, text: str) -> str:
         digest, known = text_hash(text), "SELECT 1 FROM texts WHERE hash = ?"
