@@ -68,11 +68,12 @@ def _describe(error: ValidationError, schema: type[BaseModel], content: Any) -> 
     return f"{field}: unknown key; {hint}"
 
 
-def _written_place(loc: Sequence[int | str], content: Any, *, missing: bool) -> list[str]:
+def _written_place(loc: Sequence[Any], content: Any, *, missing: bool) -> list[str]:
     """An error's place as it is written in the file: pydantic also names the kind of a section that has several."""
     place: list[str] = []
     for name in loc:
-        if (isinstance(content, Mapping) and name in content) or (isinstance(content, list) and isinstance(name, int)):
+        inside = name in content if isinstance(content, Mapping) else isinstance(content, list)
+        if inside:
             content = content[name]
         elif not (missing and name == loc[-1]):
             continue

@@ -21,6 +21,7 @@ def rollout_metrics(rollouts: Sequence[WrittenRollout], rewarded: Sequence[Rewar
     words = [count_words(rollout.text) for rollout in rollouts]
     return {
         **_reward_metrics(rewarded),
+        "text/count": float(len(rollouts)),
         "text/words": float(np.mean(words)),
         "text/tokens": float(np.mean([len(rollout.written.tokens) for rollout in rollouts])),
         "text/cut_off": float(np.mean([rollout.written.finish_reason == "length" for rollout in rollouts])),

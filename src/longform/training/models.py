@@ -150,12 +150,11 @@ class FullModels(PolicyModels):
 def prepare_learning(models: list[PreTrainedModel], *, gradient_checkpointing: bool) -> None:
     """Take dropout out of models, so that a response has one log-probability, and switch checkpointing on if asked for."""
     for model in models:
-        module: Any
         for module in model.modules():
             if isinstance(module, nn.Dropout):
                 module.p = 0.0
             if isinstance(getattr(module, "attention_dropout", None), float):
-                module.attention_dropout = 0.0
+                vars(module)["attention_dropout"] = 0.0
         if gradient_checkpointing:
             model.gradient_checkpointing_enable({"use_reentrant": False})
 

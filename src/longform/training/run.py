@@ -26,6 +26,7 @@ from longform.rewards.judged import build_reward
 from longform.training.checkpoint import TrainingState, resume_from
 from longform.training.judge_thread import JudgeThread
 from longform.training.lora import AdaptedModels
+from longform.training.memory import check_memory
 from longform.training.models import FullModels, PolicyModels
 from longform.training.ppo import StepReport, train_ppo
 from longform.training.rollouts import RolloutSource
@@ -58,6 +59,7 @@ def train(recipe: Recipe, *, resume: bool = False, on_step: Callable[[StepReport
         StoppedError: the run stopped and can be resumed.
     """
     inputs = check_inputs(recipe)
+    check_memory(recipe)
     with RunDirectory.open(recipe.run_path) as run, SqliteCallLog(run.database_path) as log:
         _claim(run, recipe, resume=resume)
         models = load_models(recipe, device="cuda" if torch.cuda.is_available() else "cpu")

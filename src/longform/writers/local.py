@@ -1,7 +1,6 @@
 """A local transformers model as a writer: its tokenizer's chat template where it has one, the plain text where not."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,7 +11,7 @@ from transformers.utils import logging as transformers_logging
 from longform.records.errors import BadInputError
 from longform.records.schemas import PromptRow, Response
 from longform.writers.decoding import Written, decode_in_batches
-from longform.writers.paths import ADAPTER, check_model_path
+from longform.writers.paths import check_model_path, holds_adapters
 from longform.writers.settings import GenerationSettings
 
 transformers_logging.disable_progress_bar()
@@ -84,11 +83,12 @@ def load_model(path: str, *, device: str, dtype: torch.dtype = torch.float32) ->
 
 
 def _load_weights(path: str, *, dtype: torch.dtype) -> Any:
-    if not (Path(path) / ADAPTER).is_file():
+    if not holds_adapters(path):
         return AutoModelForCausalLM.from_pretrained(path, dtype=dtype)
     from peft import PeftConfig, PeftModel
 
-    below = AutoModelForCausalLM.from_pretrained(PeftConfig.from_pretrained(path).base_model_name_or_path, dtype=dtype)
+    base: Any = PeftConfig.from_pretrained(path).base_model_name_or_path
+    below = AutoModelForCausalLM.from_pretrained(base, dtype=dtype)
     adapted: Any = PeftModel.from_pretrained(below, path)
     return adapted.merge_and_unload()
 

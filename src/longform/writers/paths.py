@@ -13,6 +13,11 @@ def is_model_folder(path: str) -> bool:
     return any((Path(path) / name).is_file() for name in ("config.json", ADAPTER))
 
 
+def holds_adapters(path: str) -> bool:
+    """Whether `path` is a folder of adapters to another model."""
+    return (Path(path) / ADAPTER).is_file()
+
+
 def check_model_path(path: str) -> None:
     """Refuse a path that cannot be a model, before anything is loaded or paid for.
 

@@ -1,0 +1,190 @@
+"""The memory plan against what torch really keeps for the backward pass, and against the recipes that come with longform."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from peft import LoraConfig
+from transformers import AutoModelForCausalLM, DynamicCache, LlamaConfig, Qwen2Config, Qwen3Config
+
+from longform.recipe.loading import load_recipe
+from longform.recipe.recipe import Recipe
+from longform.records.errors import BadInputError
+from longform.training.memory import GIB, activation_bytes, adapter_parameters, check_memory, plan_memory, shape_of
+
+ROOT = Path(__file__).parents[3]
+RECIPES = ROOT / "recipes"
+TOKENS = 4096
+RANK = 4
+QWEN = {"vocab_size": 151_936, "tie_word_embeddings": True}
+
+
+def _qwen(hidden, intermediate, layers, heads, key_heads, **settings):
+    return Qwen2Config(
+        hidden_size=hidden,
+        intermediate_size=intermediate,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        num_key_value_heads=key_heads,
+        **(QWEN | settings),
+    )
+
+
+CONFIGS = {
+    "0.5b": _qwen(896, 4864, 24, 14, 2),
+    "1.5b": _qwen(1536, 8960, 28, 12, 2),
+    "3b": _qwen(2048, 11008, 36, 16, 2),
+    "7b": _qwen(3584, 18944, 28, 28, 4, vocab_size=152_064, tie_word_embeddings=False),
+    "8b": LlamaConfig(
+        hidden_size=4096,
+        intermediate_size=14336,
+        num_hidden_layers=32,
+        num_attention_heads=32,
+        num_key_value_heads=8,
+        vocab_size=128_256,
+        tie_word_embeddings=False,
+    ),
+}
+PARAMETERS = {"0.5b": 494e6, "1.5b": 1544e6, "3b": 3086e6, "7b": 7616e6, "8b": 8030e6}
+"""As the models' cards state them."""
+
+
+def _recipe(**sections):
+    content = {
+        "policy": "some/model",
+        "data": {"ladders": "l.jsonl", "per_step": 16},
+        "rewards": [{"kind": "pairwise", "judge": "j"}],
+        "run": {"name": "a", "steps": 1},
+    }
+    return Recipe.model_validate(content | sections)
+
+
+def _config(family, layers):
+    return family(
+        hidden_size=64, intermediate_size=160, num_hidden_layers=layers, num_attention_heads=4, num_key_value_heads=2,
+        head_dim=16, vocab_size=300,
+    )  # fmt: skip
+
+
+def _saved_bytes(family, layers, *, precision, lora, checkpointing):
+    """What the forward pass of `TOKENS` tokens leaves behind, each storage once, weights not counted."""
+    low = precision == "bfloat16"
+    model = AutoModelForCausalLM.from_config(
+        _config(family, layers), dtype=torch.bfloat16 if low and lora else torch.float32
+    )
+    if lora:
+        model.add_adapter(LoraConfig(r=RANK, target_modules="all-linear"), adapter_name="policy")
+        for name, parameter in model.named_parameters():
+            if "lora_" in name:
+                parameter.data = parameter.data.float()
+    if checkpointing:
+        model.gradient_checkpointing_enable({"use_reentrant": False})
+    weights = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
+    kept, saved = [], {}
+
+    def keep(tensor):
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in weights:
+            saved[storage.data_ptr()] = storage.nbytes()
+            kept.append(tensor)
+        return tensor
+
+    model.train()
+    kept_whole = torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor)
+    with kept_whole, torch.autocast("cpu", dtype=torch.bfloat16, enabled=low and not lora):
+        model.get_decoder()(input_ids=torch.zeros(1, TOKENS, dtype=torch.int64), use_cache=False)
+    return sum(saved.values())
+
+
+@pytest.mark.parametrize("family", [LlamaConfig, Qwen2Config])
+@pytest.mark.parametrize("lora", [False, True])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_activations_are_counted_as_torch_keeps_them(family, lora, precision):
+    one, three = (_saved_bytes(family, n, precision=precision, lora=lora, checkpointing=False) for n in (1, 3))
+    sections = {"memory": {"precision": precision}, "lora": {"rank": RANK} if lora else None}
+    planned = activation_bytes(shape_of(_config(family, 2)), _recipe(**sections))
+    assert planned == pytest.approx((three - one) / TOKENS, rel=0.02)
+
+
+def test_a_family_with_more_norms_is_near_its_plan():
+    one, three = (_saved_bytes(Qwen3Config, n, precision="bfloat16", lora=True, checkpointing=False) for n in (1, 3))
+    planned = activation_bytes(
+        shape_of(_config(Qwen3Config, 2)), _recipe(memory={"precision": "bfloat16"}, lora={"rank": RANK})
+    )
+    assert planned == pytest.approx((three - one) / TOKENS, rel=0.15)
+
+
+@pytest.mark.parametrize("lora", [False, True])
+def test_with_checkpointing_each_layer_leaves_only_its_input(lora):
+    one, three = (_saved_bytes(Qwen2Config, n, precision="bfloat16", lora=lora, checkpointing=True) for n in (1, 3))
+    sections = {"lora": {"rank": RANK} if lora else None}
+    shapes = [shape_of(_config(Qwen2Config, layers)) for layers in (1, 3)]
+    recipe = _recipe(memory={"precision": "bfloat16", "gradient_checkpointing": True}, **sections)
+    planned = activation_bytes(shapes[1], recipe) - activation_bytes(shapes[0], recipe)
+    assert planned == pytest.approx((three - one) / TOKENS, rel=0.05)
+
+
+def test_adapters_have_as_many_weights_as_planned():
+    model = AutoModelForCausalLM.from_config(_config(Qwen2Config, 2))
+    model.add_adapter(LoraConfig(r=RANK, target_modules="all-linear"), adapter_name="policy")
+    weights = sum(parameter.numel() for name, parameter in model.named_parameters() if "lora_" in name)
+    assert adapter_parameters(shape_of(_config(Qwen2Config, 2)), rank=RANK) == weights
+
+
+@pytest.mark.parametrize(("precision", "lora"), [("float32", None), ("bfloat16", {"rank": RANK}), ("bfloat16", None)])
+def test_keys_and_values_take_what_is_planned(precision, lora):
+    config = _config(Qwen2Config, 2)
+    low = precision == "bfloat16"
+    model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16 if low and lora else torch.float32).eval()
+    cache = DynamicCache(config=config)
+    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16, enabled=low and not lora):
+        model(input_ids=torch.zeros(3, 50, dtype=torch.int64), past_key_values=cache, use_cache=True)
+    held = sum(layer.keys.nbytes + layer.values.nbytes for layer in cache.layers)
+    recipe = _recipe(
+        memory={"precision": precision}, lora=lora, generation={"max_prompt_tokens": 40, "max_tokens": 10, "batch": 3}
+    )
+    planned = plan_memory(shape_of(config), recipe, on_gpu=False).writing["keys and values"]
+    assert planned == pytest.approx(held * (1 + 1 / config.num_hidden_layers))
+
+
+@pytest.mark.parametrize("size", CONFIGS)
+def test_shapes_of_known_models(size):
+    assert shape_of(CONFIGS[size]).parameters == pytest.approx(PARAMETERS[size], rel=0.01)
+
+
+@pytest.mark.parametrize("path", sorted(RECIPES.glob("writing-rl-*gb.yaml")), ids=lambda path: path.stem)
+def test_a_recipe_fits_the_card_it_is_named_after(path):
+    size, card = path.stem.removeprefix("writing-rl-").split("-")
+    recipe = load_recipe(path, Recipe)
+    plan = plan_memory(shape_of(CONFIGS[size]), recipe, on_gpu=True)
+    assert recipe.memory.limit_gb is not None
+    assert plan.total < 0.95 * recipe.memory.limit_gb * GIB, plan.lines()
+    assert recipe.memory.limit_gb <= float(card.removesuffix("gb"))
+
+
+@pytest.fixture
+def start(tmp_path):
+    AutoModelForCausalLM.from_config(_config(Qwen2Config, 2)).save_pretrained(tmp_path / "start")
+    return str(tmp_path / "start")
+
+
+def test_what_cannot_fit_is_refused_with_what_to_change(start):
+    generation = {"max_tokens": 4000, "max_prompt_tokens": 96, "batch": 64}
+    tight = _recipe(policy=start, generation=generation, memory={"limit_gb": 2.1})
+    with pytest.raises(BadInputError, match=r"needs .* GiB at most, and there are 2\.1; it fits with") as error:
+        check_memory(tight)
+    assert "memory.micro_tokens: 4096" in str(error.value)
+    fitting = _recipe(
+        policy=start,
+        generation={**generation, "batch": 4},
+        memory={"limit_gb": 2.1, "micro_tokens": 4096, "gradient_checkpointing": True},
+    )
+    assert check_memory(fitting).total < 2.1 * GIB
+    with pytest.raises(BadInputError, match="take a smaller model or shorter responses"):
+        check_memory(_recipe(policy=start, generation=generation, memory={"limit_gb": 0.5}))
+
+
+def test_a_model_without_a_configuration_is_refused(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(BadInputError, match="its configuration cannot be read"):
+        check_memory(_recipe(policy=str(tmp_path)))
