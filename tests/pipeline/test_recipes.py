@@ -1,0 +1,105 @@
+"""Every recipe that comes with longform: it loads, it says in its name what it is, and each arm trains."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from longform.judging.fences import read_fences
+from longform.miniature.policy import build_model, build_tokenizer, save_policy
+from longform.miniature.world import prompts
+from longform.recipe.loading import load_recipe
+from longform.recipe.recipe import Recipe
+from longform.records.files import write_rows
+from longform.records.run_directory import RunDirectory
+from longform.records.schemas import Ladder, Reference
+from longform.training.run import train
+from longform.training.sft_recipe import SftRecipe
+
+RECIPES = Path(__file__).parents[2] / "recipes"
+ARMS = sorted((RECIPES / "arms").glob("*.yaml"))
+ARM_SECTIONS = {"rewards", "curriculum", "data", "run"}
+SHARED = yaml.safe_load((RECIPES / "arms" / "dynamic.yaml").read_text())
+DIMENSIONS = ("relevance", "coherence", "clarity", "depth", "style", "originality")
+
+
+@pytest.mark.parametrize("path", sorted(RECIPES.rglob("*.yaml")), ids=lambda path: path.stem)
+def test_every_recipe_loads(path):
+    content = yaml.safe_load(path.read_text())
+    if "out" in content:
+        assert load_recipe(path, SftRecipe).out.name
+    else:
+        recipe = load_recipe(path, Recipe)
+        assert recipe.run.name == path.stem.removeprefix("writing-rl-")
+
+
+@pytest.mark.parametrize("path", ARMS, ids=lambda path: path.stem)
+def test_an_arm_differs_from_the_others_in_what_it_is_about_alone(path):
+    content = yaml.safe_load(path.read_text())
+    for section in SHARED.keys() - ARM_SECTIONS:
+        assert content[section] == SHARED[section], section
+    recipe = load_recipe(path, Recipe)
+    assert recipe.data.per_step * recipe.data.group == 32
+
+
+def test_the_readme_names_every_recipe():
+    text = (RECIPES / "README.md").read_text()
+    for path in RECIPES.rglob("*.yaml"):
+        assert str(path.relative_to(RECIPES)) in text, path.name
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """An untrained policy and ladders of four rungs, the lowest easy to beat."""
+    folder = tmp_path_factory.mktemp("world")
+    tokenizer = build_tokenizer()
+    save_policy(build_model(tokenizer, seed=3), tokenizer, folder / "sft")
+    texts = {"m0": "", "sft": "A", "m2": "A b c", "big": "word " * 400}
+    references = [Reference(model=name, text=text, score=n) for n, (name, text) in enumerate(texts.items())]
+    ladders = [
+        Ladder(**prompt.model_dump(), references=references, policy_score=1, potential=2)
+        for prompt in prompts(seed=5, split="train", count=6)
+    ]
+    write_rows(folder / "ladders.jsonl", ladders)
+    write_rows(folder / "validation.jsonl", prompts(seed=6, split="held-out", count=2))
+    return folder
+
+
+def _judge(request, number):
+    """Likes the longer text; grades by length."""
+    fenced = read_fences(request["messages"][-1]["content"])
+    if "TEXT" in fenced:
+        grade = 1 + min(len(fenced["TEXT"]), 900) / 100
+        return '{"scores": {' + ", ".join(f'"{name}": {grade}' for name in DIMENSIONS) + "}}"
+    a, b = len(fenced["TEXT A"]), len(fenced["TEXT B"])
+    return "[[A]]" if a > b else "[[B]]" if b > a else "[[C]]"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", ARMS, ids=lambda path: path.stem)
+def test_an_arm_trains(path, world, tmp_path, serve):
+    server = serve(_judge)
+    names = ("judge", "judge-2", "judge-3", "exam")
+    (tmp_path / "models.yaml").write_text(
+        yaml.safe_dump({name: {"base_url": server.url, "model": name} for name in names})
+    )
+    group = load_recipe(path, Recipe).data.group
+    overrides = {
+        "policy": world / "sft",
+        "models": tmp_path / "models.yaml",
+        "data.ladders": world / "ladders.jsonl",
+        "data.per_step": 4 // group,
+        "validation.prompts": world / "validation.jsonl",
+        "generation.max_tokens": 12,
+        "optim.mini_batch": 2,
+        "run.steps": 3,
+        "run.folder": tmp_path,
+    }
+    recipe = load_recipe(path, Recipe, [f"{key}={value}" for key, value in overrides.items()])
+    result = train(recipe, on_step=lambda report: None)
+    with RunDirectory.read(result.path) as run:
+        rollouts = list(run.database.rollouts())
+        assert len(rollouts) == 12
+        assert all(it.reward is not None for it in rollouts)
+        climbs = bool(run.database.promotions())
+    assert climbs == (recipe.curriculum.mode == "dynamic" and path.stem != "pointwise")
