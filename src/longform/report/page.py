@@ -6,17 +6,16 @@ Everything a model wrote is escaped by the template, and the page forbids script
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
 from longform.records.calls import SqliteCallLog
 from longform.records.files import write_text
 from longform.records.run_directory import RunDirectory
 from longform.report.charts import CURVES, draw_curves
+from longform.report.rendering import render
 from longform.text.words import count_words
 
 MOST_TEXTS = 12
-_CONTROLS = {code: "\N{REPLACEMENT CHARACTER}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
 
 
 class BeforeAfter(NamedTuple):
@@ -37,13 +36,7 @@ def write_report(run: RunDirectory) -> Path:
     Raises:
         BadInputError: the folder cannot be written.
     """
-    environment = Environment(
-        loader=PackageLoader("longform.report"),
-        autoescape=select_autoescape(["j2"]),
-        undefined=StrictUndefined,
-        finalize=_visible,
-    )
-    page = environment.get_template("report.html.j2").render(_content(run))
+    page = render("report.html.j2", _content(run))
     write_text(run.report_path, page)
     return run.report_path
 
@@ -67,11 +60,6 @@ def before_after(run: RunDirectory) -> list[BeforeAfter]:
         for before in run.database.validations(steps[0])
         if before.prompt_id in after
     ]
-
-
-def _visible(value: Any) -> Any:
-    """Text with a sign in place of each control character, none of which HTML may hold."""
-    return value.translate(_CONTROLS) if type(value) is str else value
 
 
 def _content(run: RunDirectory) -> dict[str, Any]:
