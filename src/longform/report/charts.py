@@ -27,7 +27,7 @@ CURVES = (
     Curves("Entropy, nats a token", {"entropy": "policy/entropy"}),
     Curves("Critic's explained variance", {"explained": "critic/explained_variance"}),
     Curves("Rollouts without a verdict", {"share": "no_verdict/share"}),
-    Curves("Judges against each other and themselves", {"panel": "judge/disagreement", "recheck": "judge/inconsistency"}),
+    Curves("Judges' disagreement", {"panel": "judge/disagreement", "recheck": "judge/inconsistency"}),
 )
 
 
