@@ -19,6 +19,8 @@ COMMANDS = {
     "select": "Choose prompts by learning potential and build their ladders.",
     "sft": "Fine-tune a writer on texts (TRL).",
     "train": "Train a writer against ladders of references (PPO).",
+    "replay": "Judge a run's texts again with another judge, reward or ladder rule.",
+    "doctor": "Look through a run for known failures.",
     "report": "Write a run's HTML report.",
     "runs": "List runs with their progress.",
     "serve-miniature": "Serve the built-in world's writers, judge and examiner over HTTP.",

@@ -1,9 +1,14 @@
 """`longform train RECIPE`."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from longform.cli.flags import Flag, Overrides
-from longform.cli.output import print_result, progress
+from longform.cli.output import console, print_result, progress
+from longform.monitors.finding import Finding
+
+if TYPE_CHECKING:
+    from longform.training.ppo import StepReport
 
 
 def train(
@@ -20,7 +25,7 @@ def train(
         recipe: A YAML file.
         set_: KEY=VALUE in place of what the recipe says, such as --set optim.lr=2e-6. May be repeated.
         resume: Go on from the newest checkpoint of a run that was stopped or killed.
-        dry_run: Check the recipe and everything it names, print it resolved, and stop.
+        dry_run: Check the recipe and everything it names, plan its memory, print it resolved, and stop.
         json: Print the result as JSON.
     """
     from longform.recipe.loading import dump_recipe, load_recipe
@@ -31,15 +36,24 @@ def train(
 
     if dry_run:
         inputs = check_inputs(resolved)
+        from longform.training.memory import check_memory
+
+        plan = check_memory(resolved)
         print(dump_recipe(resolved), end="")
+        for line in plan.lines():
+            print(f"# memory in GiB, {line}")
         print(f"# sound: {len(inputs.ladders)} ladders, judges {', '.join(inputs.judges)}")
         return
     from longform.training.run import train as train_run
 
     with progress(f"training {resolved.run.name}") as advance:
-        result = train_run(
-            resolved, resume=resume, on_step=lambda report: advance(report.step, report.steps, report.note)
-        )
+
+        def on_step(report: "StepReport") -> None:
+            advance(report.step, report.steps, report.note)
+            for finding in report.warnings:
+                _warn(finding)
+
+        result = train_run(resolved, resume=resume, on_step=on_step)
     print_result(
         {
             "policy": str(result.policy_path),
@@ -51,3 +65,9 @@ def train(
         as_json=json,
         next_command=f"longform report {result.path}",
     )
+
+
+def _warn(finding: Finding) -> None:
+    """A line above the progress bar, or among the lines of progress."""
+    said = f"warning: {finding.name}, since step {finding.first}: {finding.evidence}. {finding.advice}"
+    console.print(said, markup=False, soft_wrap=True)

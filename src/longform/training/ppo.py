@@ -77,6 +77,7 @@ def train_ppo(
         # Write; each response goes to the judge the moment it is finished.
         faced = state.curriculum.draw(step, recipe.data.per_step)
         rollouts = source.write(models, faced, step=step)
+        written = time.perf_counter()
         batch = make_batch(
             [it.prompt for it in rollouts],
             [it.written for it in rollouts],
@@ -108,6 +109,7 @@ def train_ppo(
         targets = Targets(whitened(advantages, mask), returns, values)
 
         # Update, then commit the promotions that belong to it.
+        updating_since = time.perf_counter()
         shuffle = np.random.default_rng([recipe.run.seed, _SHUFFLE, step])
         rows = judged.nonzero().flatten()
         updated = update(state, batch, targets, rows, recipe=recipe, shuffle=shuffle)
@@ -124,7 +126,9 @@ def train_ppo(
             "curriculum/mean_rung": float(state.curriculum.rungs.mean()),
             "curriculum/mean_rung_faced": float(np.mean([it.rung for it in faced])),
             "curriculum/promotions": float(len(promotions)),
+            "seconds/writing": written - began,
             "seconds/waiting_for_judge": waited,
+            "seconds/updating": time.perf_counter() - updating_since,
         }
         if models.has_reference:
             metrics["policy/kl_to_start"] = float(masked_mean(batch.log_probs - reference_log_probs, mask))

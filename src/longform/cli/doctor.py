@@ -1,0 +1,38 @@
+"""`longform doctor RUN`."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+from longform.cli.flags import Flag
+from longform.cli.output import print_result
+
+
+def doctor(run: Path, *, json: Flag = False) -> None:
+    """Look through a run for known failures and say what to change; also while the run is going on.
+
+    Args:
+        run: A run directory.
+        json: Print the findings as JSON.
+    """
+    from longform.monitors.series import LEAST_CASES, LEAST_STEPS
+    from longform.monitors.watch import diagnose, is_too_early, unwatched
+    from longform.records.run_directory import RunDirectory
+
+    with RunDirectory.read(run) as opened:
+        series = {name: opened.database.metric(name) for name in opened.database.metric_names()}
+        steps = opened.database.last_step()
+    findings, missing, too_early = diagnose(series), unwatched(series), is_too_early(series)
+    if json:
+        found = [asdict(finding) for finding in findings]
+        result = {"steps": steps, "too_early": too_early, "findings": found, "unwatched": missing}
+        print_result(result, as_json=True)
+        return
+    for it in findings:
+        print(f"{it.name} (steps {it.first} to {it.last})\n  {it.evidence}\n  {it.advice}")
+    if too_early:
+        needed = f"most signatures need {LEAST_STEPS} steps and {LEAST_CASES} verdicts"
+        print(f"too early to say more: {needed}, and the run is at step {steps}")
+    elif not findings:
+        print(f"no known failure signature in {steps} steps")
+    for name, need in missing.items():
+        print(f"not watched: {name}, which needs {need}")

@@ -1,0 +1,150 @@
+"""Signatures in what the judges say: nothing to learn from, or nothing to rely on."""
+
+from longform.monitors.finding import Finding
+from longform.monitors.series import (
+    LEAST_CASES,
+    MOST_STEPS,
+    TEXTS,
+    Series,
+    Window,
+    latest_window,
+    lower_bound,
+    pooled_share,
+    typical,
+    values,
+)
+
+WINS_TOO_MANY = 0.95
+"""Share of wins above which a verdict says next to nothing: at most 0.29 bits."""
+WINS_TOO_FEW = 0.05
+"""The same from below."""
+FLAT_SPREAD = 0.03
+"""Spread of a step's rewards: a quarter point of a grade from 1 to 10. One odd verdict among 32 makes thrice as much."""
+MOST_INCONSISTENT = 0.2
+"""Share of verdicts that a second asking turns over; a judge that tosses a coin in two verdicts of five does that."""
+MOST_DISAGREEMENT = 0.2
+"""Mean disagreement of a panel. Two judges that toss coins reach 0.25, three as well."""
+LEAST_RECHECKED = 32
+"""Verdicts asked for twice, before anything is said about them."""
+SURE = 3.0
+"""Standard deviations beyond which a share is not called chance."""
+MOST_SILENT = 0.1
+"""Share of rollouts without a reward: written and paid for, and thrown away. Those are seldom a random tenth."""
+
+
+def won_too_easily(series: Series) -> Finding | None:
+    """More than 95% wins against the rungs faced: pooled share over the window."""
+    window = latest_window(series)
+    share = pooled_share(series, "outcome/win", window) if window else None
+    if window is None or share is None or share <= WINS_TOO_MANY:
+        return None
+    return Finding(
+        "won-too-easily",
+        window.first,
+        window.last,
+        f"{share:.1%} of {window.cases} verdicts in {window} are wins{_at_rung(series, window)}",
+        "Face stronger references (curriculum.start: own, curriculum.top: self, or better competitors); "
+        "if the texts are not that good, the judge is being gamed: try another rewards.judge.",
+    )
+
+
+def never_wins(series: Series) -> Finding | None:
+    """Fewer than 5% wins, and no prompt promoted: pooled share and sum over the window."""
+    window = latest_window(series)
+    share = pooled_share(series, "outcome/win", window) if window else None
+    if window is None or share is None or share >= WINS_TOO_FEW:
+        return None
+    if sum(values(series, "curriculum/promotions", window)):
+        return None
+    return Finding(
+        "never-wins",
+        window.first,
+        window.last,
+        f"{share:.1%} of {window.cases} verdicts in {window} are wins{_at_rung(series, window)}, and no prompt was promoted",
+        "Face weaker references (curriculum.start: lowest, or weaker competitors), or begin from a better policy.",
+    )
+
+
+def flat_reward(series: Series) -> Finding | None:
+    """All rewards of a step are alike, so whitening makes advantages of noise: median spread over the window."""
+    window = latest_window(series)
+    spread = typical(series, "reward/spread", window) if window else None
+    if window is None or spread is None or spread >= FLAT_SPREAD:
+        return None
+    mean = typical(series, "reward/mean", window)
+    return Finding(
+        "flat-reward",
+        window.first,
+        window.last,
+        f"the rewards of a step in {window} spread by {spread:.3f} around {mean:.2f}: they do not tell texts apart",
+        "Read some judge answers; then change rewards.judge, or the rungs faced (curriculum.mode, curriculum.start).",
+    )
+
+
+def judge_inconsistent(series: Series) -> Finding | None:
+    """The judge disagrees with itself, or a panel's judges with each other."""
+    return _turned_over(series) or _divided(series)
+
+
+def judge_silent(series: Series) -> Finding | None:
+    """More than a tenth of the rollouts get no reward: mean share over the window."""
+    window = latest_window(series, count=TEXTS)
+    shares = values(series, "no_verdict/share", window) if window else []
+    if window is None or not shares or sum(shares) / len(shares) <= MOST_SILENT:
+        return None
+    return Finding(
+        "judge-silent",
+        window.first,
+        window.last,
+        f"{sum(shares) / len(shares):.0%} of {window.cases} rollouts in {window} got no reward",
+        "See the causes in the metrics no_verdict/*; then mend the endpoint of rewards.judge in models.yaml (rpm, context, "
+        "time-outs), or name another judge.",
+    )
+
+
+def _at_rung(series: Series, window: Window) -> str:
+    rungs = values(series, "curriculum/mean_rung_faced", window)
+    return f" (mean rung {sum(rungs) / len(rungs):.1f})" if rungs else ""
+
+
+def _turned_over(series: Series) -> Finding | None:
+    """Verdicts asked for twice (rewards.recheck): Wilson's lower bound of the share that came out differently."""
+    window = _rechecked_window(series)
+    share = pooled_share(series, "judge/inconsistency", window, count="judge/rechecked") if window else None
+    if window is None or share is None:
+        return None
+    if lower_bound(share, window.cases, deviations=SURE) <= MOST_INCONSISTENT:
+        return None
+    return Finding(
+        "judge-inconsistent",
+        window.first,
+        window.last,
+        f"{share:.0%} of {window.cases} verdicts asked for twice in {window} came out differently",
+        "Ask more often (rewards.samples, rewards.position: both) or another rewards.judge.",
+    )
+
+
+def _rechecked_window(series: Series) -> Window | None:
+    """The latest steps with enough verdicts asked for twice, which are fewer than all verdicts."""
+    points = list(series.get("judge/rechecked", ()))[-MOST_STEPS:]
+    total = 0.0
+    for steps, (first, count) in enumerate(reversed(points), start=1):
+        total += count
+        if total >= LEAST_CASES or (steps == len(points) and total >= LEAST_RECHECKED):
+            return Window(first, points[-1][0], steps, int(total))
+    return None
+
+
+def _divided(series: Series) -> Finding | None:
+    """A panel's mean disagreement over the window, and only where it is asked at all."""
+    window = latest_window(series)
+    disagreement = pooled_share(series, "judge/disagreement", window) if window else None
+    if window is None or disagreement is None or disagreement <= MOST_DISAGREEMENT:
+        return None
+    return Finding(
+        "judge-inconsistent",
+        window.first,
+        window.last,
+        f"the panel's votes in {window} differ by {disagreement:.2f} on average; judges that toss coins reach 0.25",
+        "Ask each judge more often (rewards.samples), or take the odd one out of rewards.judge.",
+    )

@@ -1,0 +1,238 @@
+"""Every failure signature is provoked by a training run, with a real model and judges over HTTP; a sound run shows none.
+
+The policy is a transformer of a few thousand weights that has learned to write strings of vivid and plain words. A sane
+judge likes each vivid word once; what goes wrong is a judge or a setting.
+"""
+
+import json
+import random
+from itertools import pairwise
+
+import pytest
+import torch
+import yaml
+from tokenizers import Tokenizer, models, pre_tokenizers
+from torch.nn.functional import cross_entropy
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from longform.judging.fences import read_fences
+from longform.judging.templates import DIMENSIONS
+from longform.monitors.watch import diagnose, unwatched
+from longform.recipe.recipe import Recipe
+from longform.records.files import write_rows
+from longform.records.run_directory import RunDirectory
+from longform.records.schemas import Ladder, Prompt, Reference
+from longform.training.run import train
+
+VIVID = ["amber", "birch", "copper", "dawn", "ember", "frost"]
+PLAIN = ["thing", "stuff", "nice", "some", "very", "just"]
+WORDS = ["[end]", "write", *VIVID, *PLAIN]
+STEPS = 9
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory):
+    """A model folder: weights that have seen a few thousand sentences, and a word-level tokenizer."""
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=len(WORDS),
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        bos_token_id=None,
+        eos_token_id=0,
+        pad_token_id=0,
+    )
+    model, draw = LlamaForCausalLM(config), random.Random(0)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+    for _ in range(100):
+        tokens = torch.tensor([_sentence(draw) for _ in range(32)])
+        logits = model(input_ids=tokens.clamp(min=0)).logits[:, :-1]
+        loss = cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten(), ignore_index=-100)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    raw = Tokenizer(models.WordLevel({word: i for i, word in enumerate(WORDS)}, unk_token="write"))
+    raw.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    folder = tmp_path_factory.mktemp("start")
+    model.save_pretrained(folder)
+    PreTrainedTokenizerFast(tokenizer_object=raw, eos_token="[end]", pad_token="[end]").save_pretrained(folder)
+    return folder
+
+
+def _sentence(draw):
+    count = draw.randint(4, 10)
+    words = [draw.choice(VIVID if draw.random() < 0.3 else PLAIN) for _ in range(count)]
+    return [WORDS.index(word) for word in ["write", *words, "[end]"]] + [-100] * (10 - count)
+
+
+@pytest.fixture
+def run(start, tmp_path, serve):
+    """`run(judge, ...)` trains with judge(ours, theirs, call) and gives findings by name, and the metrics."""
+
+    def run_with(judge, *, steps=STEPS, ladder=None, reward=None, examined=False, max_tokens=20, **optim):
+        def answer(request, number):
+            fenced = read_fences(request["messages"][-1]["content"])
+            if request["model"] == "examiner":
+                grade = min(10.0, max(1.0, 2 + worth(fenced["TEXT"])))
+                return json.dumps({"scores": dict.fromkeys(DIMENSIONS, grade)})
+            return judge(fenced["TEXT B"], fenced["TEXT A"], number)
+
+        url = serve(answer).url
+        names = {name: {"base_url": url, "model": name, "concurrency": 16} for name in ("judge", "examiner")}
+        (tmp_path / "models.yaml").write_text(yaml.safe_dump(names))
+        texts = ladder or [" ".join(VIVID[:count] + PLAIN[:4]) for count in range(len(VIVID) + 1)]
+        references = [Reference(model=f"m{rung}", text=text, score=rung) for rung, text in enumerate(texts)]
+        ladders = [
+            Ladder(id=str(n), prompt="write", references=references, policy_score=0, potential=5) for n in range(64)
+        ]
+        write_rows(tmp_path / "ladders.jsonl", ladders)
+        write_rows(tmp_path / "validation.jsonl", [Prompt(id=f"v{n}", prompt="write") for n in range(16)])
+        validation = {"prompts": str(tmp_path / "validation.jsonl"), "every": 2, "judge": "examiner"}
+        recipe = {
+            "policy": str(start),
+            "models": str(tmp_path / "models.yaml"),
+            "data": {"ladders": str(tmp_path / "ladders.jsonl"), "per_step": 32},
+            "rewards": [{"kind": "pairwise", "judge": "judge", **(reward or {})}],
+            "validation": validation if examined else None,
+            "generation": {"max_tokens": max_tokens},
+            "optim": {
+                "lr": 3e-3,
+                "critic_lr": 3e-3,
+                "warmup_steps": 0,
+                "critic_warmup_steps": 0,
+                "mini_batch": 8,
+                **optim,
+            },
+            "run": {"name": "run", "folder": str(tmp_path), "steps": steps, "seed": 3, "checkpoint_every": steps},
+        }
+        warned = []
+        train(Recipe.model_validate(recipe), on_step=lambda report: warned.extend(report.warnings))
+        with RunDirectory.read(tmp_path / "run") as opened:
+            series = {name: opened.database.metric(name) for name in opened.database.metric_names()}
+        findings = diagnose(series)
+        live, afterwards = ([(it.name, it.first) for it in found] for found in (warned, findings))
+        assert sorted(live) == sorted(afterwards)
+        return {it.name: it for it in findings}, series
+
+    return run_with
+
+
+def worth(text):
+    """Vivid words, each counted once, less half a point for every word that is said again."""
+    words = text.split()
+    return len(set(words) & set(VIVID)) - 0.5 * (len(words) - len(set(words)))
+
+
+def echoes(text):
+    """How often a word follows itself."""
+    words = text.split()
+    return sum(one == other for one, other in pairwise(words))
+
+
+def prefers(measure):
+    """A judge that finds the text better of which `measure` is greater."""
+
+    def judge(ours, theirs, call):
+        ours, theirs = measure(ours), measure(theirs)
+        return "[[B]]" if ours > theirs else "[[A]]" if ours < theirs else "[[C]]"
+
+    return judge
+
+
+def test_a_sound_run_shows_no_failure_though_all_are_looked_for(run):
+    findings, series = run(prefers(worth), steps=16, reward={"recheck": 0.25}, examined=True)
+    assert findings == {}
+    assert unwatched(series) == {}
+    grades = [grade for _, grade in series["validation/grade"]]
+    assert grades[-1] > grades[0] + 0.3, "it is sound only if it learns"
+    assert series["curriculum/mean_rung"][-1][1] > 2
+
+
+def test_a_judge_that_always_says_win(run):
+    findings, _ = run(lambda ours, theirs, call: "[[B]]")
+    assert findings["won-too-easily"].evidence == "100.0% of 256 verdicts in steps 2 to 9 are wins (mean rung 2.0)"
+    assert (findings["won-too-easily"].first, findings["won-too-easily"].last) == (1, STEPS)
+
+
+def test_a_judge_that_always_says_loss(run):
+    findings, _ = run(lambda ours, theirs, call: "[[A]]")
+    assert "no prompt was promoted" in findings["never-wins"].evidence
+
+
+def test_a_judge_that_always_says_tie(run):
+    findings, _ = run(lambda ours, theirs, call: "[[C]]")
+    assert "spread by 0.000 around 0.50" in findings["flat-reward"].evidence
+
+
+def test_a_judge_that_tosses_a_coin(run):
+    draw = random.Random(5)
+    findings, _ = run(lambda ours, theirs, call: draw.choice(["[[A]]", "[[B]]"]), reward={"recheck": 0.5})
+    assert set(findings) == {"judge-inconsistent"}
+
+
+def test_a_panel_that_tosses_coins(run):
+    draw = random.Random(6)
+    findings, _ = run(lambda ours, theirs, call: draw.choice(["[[A]]", "[[B]]"]), reward={"samples": 2})
+    assert "the panel's votes" in findings["judge-inconsistent"].evidence
+
+
+def test_a_judge_that_says_nothing_to_one_word(run):
+    sane = prefers(worth)
+
+    def judge(ours, theirs, call):
+        return "Well." if "very" in ours.split() else sane(ours, theirs, call)
+
+    findings, _ = run(judge, reward={"max_no_verdict": 0.9})
+    assert set(findings) == {"judge-silent"}
+
+
+def test_a_judge_that_turns_round_when_the_critic_is_sure_of_it(run):
+    findings, _ = run(lambda ours, theirs, call: "[[B]]" if call <= (STEPS - 1) * 32 else "[[A]]")
+    assert findings["loss-spike"].first == STEPS
+    assert findings["loss-spike"].evidence.startswith("critic/loss")
+
+
+def test_a_learning_rate_that_drives_the_policy_away(run):
+    findings, _ = run(prefers(worth), lr=0.3)
+    assert "KL to the start" in findings["kl-runaway"].evidence
+
+
+def test_the_same_without_a_reference_model(run):
+    findings, series = run(prefers(worth), lr=1.0, kl=0.0)
+    assert "policy/kl_to_start" not in series
+    assert "each update" in findings["kl-runaway"].evidence
+
+
+def test_a_learning_rate_that_leaves_the_policy_one_word(run):
+    findings, _ = run(prefers(worth), lr=1.0)
+    assert "entropy-collapse" in findings
+
+
+def test_a_learning_rate_that_leaves_no_finite_weight(run):
+    findings, _ = run(prefers(worth), lr=1e30)
+    assert findings["diverged"].first == 1
+    assert "policy/loss" in findings["diverged"].evidence
+
+
+def test_a_judge_that_likes_echoes(run):
+    ladder = [" ".join(["very"] * count + PLAIN[:4]) for count in range(1, 24, 2)]
+    findings, _ = run(prefers(echoes), steps=12, ladder=ladder, examined=True, max_tokens=32, lr=2e-2)
+    assert "four-word sequences" in findings["length-by-repetition"].evidence
+    assert findings["length-by-repetition"].last == 12
+
+
+def test_a_judge_that_likes_length_while_the_examiner_does_not(run):
+    ladder = [" ".join((PLAIN * 7)[:count]) for count in range(2, 40, 3)]
+    findings, _ = run(
+        prefers(lambda text: len(text.split())), steps=12, ladder=ladder, examined=True, max_tokens=40, lr=1e-2
+    )
+    assert set(findings) == {"judge-examiner-apart"}
+
+
+def test_a_token_limit_that_cuts_texts_off(run):
+    findings, _ = run(prefers(worth), max_tokens=4)
+    assert set(findings) == {"cut-off"}

@@ -1,0 +1,61 @@
+"""Made-up metrics of runs: sound ones with the noise that 32 rollouts a step give, and what is to be seen in place of it."""
+
+from typing import Any
+
+import numpy as np
+
+ROLLOUTS = 32
+VALIDATED = 64
+
+
+def sound_run(instead: dict[str, Any] | None = None, *, seed=0, steps=40, wins=0.6):
+    """The metrics of a sound run that learns a little, as series; `instead` gives other values for some metrics.
+
+    A value is a number, or a function of the step; one that gives None leaves the metric out.
+    """
+    rng = np.random.default_rng(seed)
+    series = {}
+    series["validation/grade"] = [(0, rng.normal(6, 1.5 / VALIDATED**0.5))]
+    series["validation/grade_error"] = [(0, 1.5 / VALIDATED**0.5)]
+    for step in range(1, steps + 1):
+        for name, value in _step(rng, step, wins).items():
+            series.setdefault(name, []).append((step, float(value)))
+    for name, value in (instead or {}).items():
+        given: list[tuple[int, Any]] = [(n, value(n) if callable(value) else value) for n in range(1, steps + 1)]
+        series[name] = [(step, float(number)) for step, number in given if number is not None]
+    return {name: points for name, points in series.items() if points}
+
+
+def _step(rng, step, wins) -> dict[str, Any]:
+    won, tied, lost = rng.multinomial(ROLLOUTS, [wins, 0.05, 0.95 - wins])
+    rewards = np.repeat([1.0, 0.5, 0.0], [won, tied, lost])
+    rechecked = rng.binomial(ROLLOUTS, 0.25)
+    metrics = {
+        "reward/count": ROLLOUTS,
+        "text/count": ROLLOUTS,
+        "reward/mean": rewards.mean(),
+        "reward/spread": rewards.std(),
+        "outcome/win": won / ROLLOUTS,
+        "outcome/tie": tied / ROLLOUTS,
+        "outcome/loss": lost / ROLLOUTS,
+        "curriculum/promotions": won,
+        "curriculum/mean_rung_faced": step / 10 + rng.normal(0, 0.1),
+        "no_verdict/share": rng.binomial(ROLLOUTS, 0.03) / ROLLOUTS,
+        "policy/loss": rng.standard_t(4) * 0.01,
+        "policy/grad_norm": rng.lognormal(-1, 0.3),
+        "policy/entropy": 0.6 * 0.99**step + rng.normal(0, 0.02),
+        "policy/kl_to_start": 0.004 * step + rng.normal(0, 0.01),
+        "policy/kl_of_update": rng.normal(0.001, 0.002),
+        "critic/loss": rng.lognormal(-2.5, 0.3),
+        "critic/grad_norm": rng.lognormal(-0.5, 0.5),
+        "text/words": np.mean(rng.lognormal(6, 0.5, ROLLOUTS)),
+        "text/repetition": np.mean(rng.beta(1, 25, ROLLOUTS)),
+        "text/repeated_sentences": np.mean(rng.beta(0.5, 25, ROLLOUTS)),
+        "text/cut_off": rng.binomial(ROLLOUTS, 0.05) / ROLLOUTS,
+    }
+    if rechecked:
+        metrics |= {"judge/rechecked": rechecked, "judge/inconsistency": rng.binomial(rechecked, 0.1) / rechecked}
+    if step % 5 == 0:
+        error = 1.5 / VALIDATED**0.5
+        metrics |= {"validation/grade": rng.normal(6, error), "validation/grade_error": error}
+    return metrics

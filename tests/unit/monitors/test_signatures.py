@@ -1,0 +1,151 @@
+"""Each signature on made-up metrics: what it finds, what it says, and what comes close and is left alone."""
+
+import pytest
+from series_of_runs import sound_run
+
+from longform.monitors.series import latest_window, lower_bound, pooled_share
+from longform.monitors.watch import diagnose
+
+
+def _found(instead):
+    return {it.name: it for it in diagnose(sound_run(instead))}
+
+
+def _rising(low, high, *, steps=40):
+    return lambda step: low + (high - low) * step / steps
+
+
+@pytest.mark.parametrize(
+    ("name", "said", "failing", "close"),
+    [
+        ("won-too-easily", "98.0% of 256 verdicts", {"outcome/win": 0.98}, {"outcome/win": 0.94}),
+        (
+            "never-wins",
+            "no prompt was promoted",
+            {"outcome/win": 0.0, "curriculum/promotions": 0},
+            {"outcome/win": 0.01, "curriculum/promotions": lambda step: step % 8 == 0},
+        ),
+        (
+            "never-wins",
+            "3.0% of 256",
+            {"outcome/win": 0.03, "curriculum/promotions": 0},
+            {"outcome/win": 0.06, "curriculum/promotions": 0},
+        ),
+        ("flat-reward", "spread by 0.010", {"reward/spread": 0.01}, {"reward/spread": lambda step: 0.2 * (step % 2)}),
+        (
+            "judge-inconsistent",
+            "45% of 256 verdicts asked for twice",
+            {"judge/inconsistency": 0.45, "judge/rechecked": 8},
+            {"judge/inconsistency": 0.24, "judge/rechecked": 8},
+        ),
+        ("judge-inconsistent", "differ by 0.24", {"judge/disagreement": 0.24}, {"judge/disagreement": 0.15}),
+        ("judge-silent", "20% of 256 rollouts", {"no_verdict/share": 0.2}, {"no_verdict/share": 0.09}),
+        (
+            "loss-spike",
+            "critic/loss is 0.9 at step 30",
+            {"critic/loss": lambda step: 0.9 if step == 30 else 0.1 + 0.001 * (step % 5)},
+            {"critic/loss": lambda step: 0.2 if step == 30 else 0.1 + 0.001 * (step % 5)},
+        ),
+        (
+            "loss-spike",
+            "policy/grad_norm is 20 at step 12",
+            {"policy/grad_norm": lambda step: 20 if step == 12 else 1 + 0.1 * (step % 3)},
+            {"policy/grad_norm": lambda step: 8 if step == 12 else 1 + 0.1 * (step % 3)},
+        ),
+        ("kl-runaway", "1.6 nats a token", {"policy/kl_to_start": _rising(0, 1.8)}, {"policy/kl_to_start": 0.9}),
+        (
+            "kl-runaway",
+            "each update",
+            {"policy/kl_to_start": lambda step: None, "policy/kl_of_update": 0.3},
+            {"policy/kl_to_start": lambda step: None, "policy/kl_of_update": lambda step: 0.5 * (step == 20)},
+        ),
+        (
+            "entropy-collapse",
+            "at first",
+            {"policy/entropy": _rising(0.8, 0.0)},
+            {"policy/entropy": _rising(0.8, 0.2)},
+        ),
+        ("cut-off", "90% of 256 texts", {"text/cut_off": 0.9}, {"text/cut_off": 0.45}),
+        (
+            "length-by-repetition",
+            "four-word sequences",
+            {"text/words": _rising(500, 900), "text/repetition": _rising(0.02, 0.4)},
+            {"text/words": _rising(500, 900), "text/repetition": _rising(0.02, 0.08)},
+        ),
+        (
+            "length-by-repetition",
+            "of their sentences",
+            {"text/words": _rising(500, 900), "text/repeated_sentences": _rising(0.0, 0.4)},
+            {"text/words": 500, "text/repeated_sentences": _rising(0.0, 0.4)},
+        ),
+    ],
+)
+def test_a_failure_is_found_and_what_comes_close_is_not(name, said, failing, close):
+    assert said in _found(failing)[name].evidence
+    assert name not in _found(close)
+
+
+def _validated(grades, *, error=0.2):
+    """Every fifth step a validation with one of `grades`."""
+    at = {5 * place: grade for place, grade in enumerate(grades)}
+    return {"validation/grade": at.get, "validation/grade_error": lambda step: error if step in at else None}
+
+
+def test_judge_and_examiner_apart_is_a_fall_beyond_noise_during_progress():
+    fall = [6, 7, 7.5, 7.5, 7, 6.5, 5.5, 5]
+    finding = _found(_validated(fall))["judge-examiner-apart"]
+    assert "from 7.50 ± 0.14 to 5.25 ± 0.14" in finding.evidence
+    assert finding.first == 15
+    small = [6, 7, 7.5, 7.5, 7.4, 7.2, 7, 6.9]
+    assert "judge-examiner-apart" not in _found(_validated(small))
+    assert "judge-examiner-apart" not in _found(_validated(fall, error=0.6))
+    stuck = {"curriculum/mean_rung_faced": 1, "reward/mean": 0.5}
+    assert "judge-examiner-apart" not in _found(_validated(fall) | stuck)
+
+
+def test_a_loss_that_was_there_and_is_gone_has_diverged():
+    finding = _found({"critic/loss": lambda step: 0.1 if step < 17 else None})["diverged"]
+    assert (finding.first, finding.last) == (17, 40)
+    assert finding.evidence == "critic/loss of step 40 is no finite number"
+    assert _found({"policy/loss": lambda step: None})["diverged"].first == 1, "also where it never was a number"
+
+
+def test_an_infinite_loss_has_diverged_and_is_no_spike():
+    found = _found({"policy/loss": lambda step: float("inf") if step == 20 else 0.01})
+    assert found["diverged"].first == 20
+    assert "loss-spike" not in found
+
+
+def test_a_step_without_any_reward_has_nothing_to_learn_from_and_has_not_diverged():
+    silent = {"reward/count": lambda step: 0 if step == 20 else 32}
+    nothing = {name: lambda step: None if step == 20 else 0.01 for name in ("policy/loss", "critic/loss")}
+    assert "diverged" not in _found(silent | nothing)
+
+
+def test_a_pointwise_reward_has_no_wins_to_complain_of():
+    gone = {f"outcome/{name}": lambda step: None for name in ("win", "tie", "loss")}
+    assert _found(gone | {"curriculum/promotions": 0}) == {}
+
+
+def test_small_steps_make_a_longer_window():
+    assert latest_window(sound_run(steps=7)) is None
+    window = latest_window(sound_run())
+    assert window is not None and (window.first, window.last, window.cases) == (33, 40, 256)
+    window = latest_window(sound_run({"reward/count": 16}))
+    assert window is not None and (window.steps, window.cases) == (16, 256)
+    assert latest_window(sound_run({"reward/count": 2}, steps=63)) is None
+    assert latest_window(sound_run({"reward/count": 2}, steps=64)) is not None
+
+
+def test_a_pooled_share_weighs_steps_by_their_verdicts():
+    counts = {"reward/count": lambda step: 300 if step == 40 else 100}
+    series = sound_run(counts | {"outcome/win": lambda step: float(step == 40)})
+    window = latest_window(series)
+    assert window is not None
+    assert pooled_share(series, "outcome/win", window) == pytest.approx(300 / 1000)
+
+
+def test_the_lower_bound_is_wilsons():
+    # Newcombe 1998, table I, method 3: 81 of 263, 95%.
+    assert lower_bound(81 / 263, 263, deviations=1.959964) == pytest.approx(0.2553, abs=5e-5)
+    assert lower_bound(0.0, 10, deviations=3) == pytest.approx(0.0)
