@@ -1,8 +1,7 @@
 """The curriculum of a run: which prompts a step draws, which rung each faces, and the state that a checkpoint carries.
 
 The state is three numbers for each prompt at most (rung, streak, and a place in the shuffled order that is not stored but
-recomputed), and a hash where a prompt has come to face a response of the policy's own, so a million prompts stay small;
-what a step changes is O(batch).
+recomputed), and with `top: self` the hash of a text, so a million prompts stay small; what a step changes is O(batch).
 """
 
 from collections.abc import Sequence
@@ -17,6 +16,7 @@ from longform.records.errors import BadInputError, StoppedError
 from longform.records.schemas import Ladder
 
 _ORDER, _RUNG = 1, 2  # streams of random draws
+_DIGEST_BYTES = 32
 
 
 class Faced(NamedTuple):
@@ -38,7 +38,8 @@ class Curriculum:
         self.num_rungs = np.asarray(num_rungs, dtype=np.int32)
         self.rungs = np.asarray(starts, dtype=np.int32)
         self.streaks = np.zeros_like(self.rungs)
-        self.own_texts: dict[int, str] = {}
+        # SHA-256 of the own response that a prompt beyond its references faces.
+        self._own_texts = np.zeros((len(self.rungs) if settings.top == "self" else 0, _DIGEST_BYTES), dtype=np.uint8)
         self._seed, self._steps = seed, steps
         self._epoch, self._position = 0, 0
         self._order = self._shuffled(0)
@@ -88,7 +89,7 @@ class Curriculum:
     def face(self, index: int, step: int) -> Faced:
         """What the prompt at `index` faces in a step."""
         rung = self._rung(index, step)
-        return Faced(index, rung, self.own_texts.get(index) if rung >= self.num_rungs[index] else None)
+        return Faced(index, rung, self._own_texts[index].tobytes().hex() if rung >= self.num_rungs[index] else None)
 
     def stage(self, visits: Sequence[Visit]) -> list[Climb]:
         """What the visits of a step would change. Only mode `dynamic` ever changes anything."""
@@ -107,7 +108,9 @@ class Curriculum:
     def commit(self, climbs: Sequence[Climb]) -> list[Climb]:
         """Write staged climbs into the state; returns the promotions."""
         promotions = committed(self.rungs, self.streaks, climbs)
-        self.own_texts |= {it.prompt_index: it.own_text for it in promotions if it.own_text is not None}
+        for it in promotions:
+            if it.own_text is not None:
+                self._own_texts[it.prompt_index] = np.frombuffer(bytes.fromhex(it.own_text), dtype=np.uint8)
         return promotions
 
     def save(self, folder: Path) -> None:
@@ -117,8 +120,7 @@ class Curriculum:
             rungs=self.rungs,
             streaks=self.streaks,
             place=np.asarray([self._epoch, self._position]),
-            own_prompts=np.asarray(list(self.own_texts), dtype=np.int64),
-            own_texts=np.asarray(list(self.own_texts.values()), dtype="S64"),
+            own_texts=self._own_texts,
         )
 
     def load(self, folder: Path) -> None:
@@ -132,8 +134,7 @@ class Curriculum:
                 raise BadInputError(f"{folder}: was made with {len(state['rungs'])} ladders, not {len(self.rungs)}")
             self.rungs, self.streaks = state["rungs"], state["streaks"]
             self._epoch, self._position = (int(number) for number in state["place"])
-            own_texts = (digest.decode() for digest in state["own_texts"].tolist())
-            self.own_texts = dict(zip(state["own_prompts"].tolist(), own_texts, strict=True))
+            self._own_texts = state["own_texts"]
         self._order = self._shuffled(self._epoch)
 
     def _rung(self, index: int, step: int) -> int:

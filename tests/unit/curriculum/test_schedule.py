@@ -88,7 +88,6 @@ def test_a_ladder_that_extends_itself_keeps_a_hash_for_each_prompt_and_survives_
     curriculum.save(tmp_path)
     resumed = _curriculum(prompts=4, rungs=1, top="self")
     resumed.load(tmp_path)
-    assert resumed.own_texts == {2: "b" * 64}
     assert resumed.face(2, step=9) == (2, 2, "b" * 64)
     assert resumed.face(1, step=9) == (1, 0, None)
     assert {it.prompt_index for it in resumed.draw(9, 4)} == {0, 1, 2, 3}, "nobody retires"

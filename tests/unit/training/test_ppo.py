@@ -172,8 +172,7 @@ def test_a_group_faces_one_reference_and_gives_several_responses(start, tmp_path
 
 def test_beyond_the_last_reference_a_prompt_faces_the_response_that_won(start, tmp_path):
     state, _ = _train(start, tmp_path, steps=25, sections={"curriculum": {"top": "self"}})
-    own = {index for index, rung in enumerate(state.curriculum.rungs) if rung > 5}
-    assert own and own == set(state.curriculum.own_texts)
+    assert state.curriculum.rungs.max() > 5
     with RunDirectory.read(tmp_path / "toy") as run:
         rollouts = list(run.database.rollouts())
         beyond = [it for it in rollouts if it.rung > 5]
