@@ -89,7 +89,8 @@ class Curriculum:
     def face(self, index: int, step: int) -> Faced:
         """What the prompt at `index` faces in a step."""
         rung = self._rung(index, step)
-        return Faced(index, rung, self._own_texts[index].tobytes().hex() if rung >= self.num_rungs[index] else None)
+        is_own = self.settings.top == "self" and rung >= self.num_rungs[index]
+        return Faced(index, rung, self._own_texts[index].tobytes().hex() if is_own else None)
 
     def stage(self, visits: Sequence[Visit]) -> list[Climb]:
         """What the visits of a step would change. Only mode `dynamic` ever changes anything."""
