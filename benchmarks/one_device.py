@@ -1,11 +1,11 @@
 """What one device does: tokens a second, and the memory that a run takes against the plan of `longform train --dry-run`.
 
-    python benchmarks/one_device.py [--size 60m|0.5b|1.5b|3b|7b] [--settings NAME ...] [--tokens 128] [--per-step 16] [--json FILE]
+    python benchmarks/one_device.py [--size 60m|0.5b|1.5b|3b|7b] [--settings NAME ...] [--tokens 128] [--per-step 16]
 
-A model of random weights in the shape of a known one trains for two steps against a judge of its own, each setting in a process
-of its own. On a GPU the memory is what torch allocated at most plus what the plan counts for the device; on a CPU it is the
-process's peak beyond what it held before the models were loaded. Random weights seldom end a response, so responses are
-as long as they may get, which is what the plan assumes. Speeds are those of the second step.
+A model of random weights in the shape of a known one trains for two steps against a judge of its own, each setting in a
+process of its own. On a GPU the memory is what torch allocated at most plus what the plan counts for the device; on a CPU it
+is the process's peak beyond what it held before the models were loaded. Random weights seldom end a response, so responses
+are as long as they may get, which is what the plan assumes. Speeds are those of the second step.
 """
 
 import argparse
