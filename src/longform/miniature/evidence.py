@@ -50,6 +50,7 @@ class Evidence:
     win_rates: dict[str, Interval]
     """Of the trained writer against the start and each competitor, ties half, both orders."""
     no_verdicts: int
+    """Games that are missing: no verdict, or no text of a competitor whose endpoint failed."""
 
     def as_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -96,8 +97,10 @@ async def _examine(
     rates, missing = {}, 0
     async with examiner:
         for place, opponent in enumerate(opponents):
+            both = [row for row in rows if row.id in texts[name] and row.id in texts[opponent]]
+            missing += 2 * (len(rows) - len(both))
             found = await compare_writers(
-                rows,
+                both,
                 texts[name],
                 texts[opponent],
                 lambda position: PairwiseJudge(examiner, position=position, secret=secret),
