@@ -4,16 +4,19 @@
 
 A model of random weights in the shape of a known one trains for two steps against a judge of its own, each setting in a
 process of its own. On a GPU the memory is what torch allocated at most plus what the plan counts for the device; on a CPU it
-is the process's peak beyond what it held before the models were loaded. Random weights seldom end a response, so responses
-are as long as they may get, which is what the plan assumes. Speeds are those of the second step.
+is the most that the process held in pages of its own (not those of mapped files) beyond what it held before the models were
+loaded, looked at every 10 ms. Random weights seldom end a response, so responses are as long as they may get, which is what
+the plan assumes. Speeds are those of the second step.
 """
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -134,9 +137,10 @@ def measure(folder: Path, name: str, *, tokens: int, per_step: int) -> None:
         }
     )
     plan = check_memory(recipe)
-    before = psutil.Process().memory_info().rss
-    result = train(recipe, on_step=lambda report: None)
-    measured = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before
+    before = own_pages()
+    with watched_memory() as most:
+        result = train(recipe, on_step=lambda report: None)
+    measured = max(most) - before
     if torch.cuda.is_available():
         measured = torch.cuda.max_memory_allocated() + plan.held["the device's own"]
     with RunDirectory.read(result.path) as run:
@@ -149,6 +153,30 @@ def measure(folder: Path, name: str, *, tokens: int, per_step: int) -> None:
         "updated": written / seconds["updating"],
     }
     print(json.dumps(figures))
+
+
+def own_pages() -> int:
+    """Bytes that this process holds in memory and that no file stands behind."""
+    held = psutil.Process().memory_info()
+    return held.rss - held.shared
+
+
+@contextmanager
+def watched_memory() -> Iterator[list[int]]:
+    """`own_pages`, time and again while the context lasts."""
+    seen, ended = [own_pages()], threading.Event()
+
+    def watch() -> None:
+        while not ended.wait(0.01):
+            seen.append(own_pages())
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield seen
+    finally:
+        ended.set()
+        watcher.join()
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ FATES = {
     "not graded by every judge": 1,
     "fell below the floor": 1,
     "beyond top-k": 1,
-    "nothing but empty texts": 0,
+    "no text of a competitor": 0,
 }
 
 

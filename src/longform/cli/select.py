@@ -65,6 +65,8 @@ def select(
 
     if format != "longform" and out.suffix != ".parquet":
         raise BadInputError(f"--out {out}: --format {format} is Parquet; the name must end in .parquet")
+    if page is not None and page.resolve() in {it.resolve() for it in (out, prompts, *responses, *grades)}:
+        raise BadInputError(f"--page {page}: is another of this command's files")
     settings = SelectionSettings(
         policy,
         strategy=strategy,
@@ -80,12 +82,12 @@ def select(
         causes = ", ".join(f"{count} {cause}" for cause, count in _dropped(chosen).items())
         hint = "; --judges says whose grades to use" if chosen.scores.lacking else ""
         raise BadInputError(f"--grades: no prompt of {prompts} has a ladder; {causes}{hint}")
-    write = {"longform": write_rows, "writing-rl": write_writing_rl, "verl": write_verl}[format]
-    write(out, chosen.ladders)
     if page is not None:
         from longform.report.selection_page import write_selection_page
 
         write_selection_page(page, chosen, settings)
+    write = {"longform": write_rows, "writing-rl": write_writing_rl, "verl": write_verl}[format]
+    write(out, chosen.ladders)
     _print(chosen, {"path": str(out)} | ({"page": str(page)} if page else {}), grouped=per is not None, as_json=json)
 
 

@@ -36,9 +36,9 @@ def train(
 
     if dry_run:
         inputs = check_inputs(resolved)
-        from longform.training.memory import check_memory
+        from longform.training.run import check_start
 
-        plan = check_memory(resolved)
+        plan = check_start(resolved, inputs)
         print(dump_recipe(resolved), end="")
         for line in plan.lines():
             print(f"# memory in GiB, {line}")

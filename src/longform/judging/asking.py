@@ -1,6 +1,6 @@
 """Asking a judge until its answer can be read: what pairwise and pointwise judges share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -21,6 +21,12 @@ class Asked(Generic[FoundT]):
     """Request hashes of the requests made, in order."""
     cost: float | None
     """Sum over the answers; None where one is not known."""
+
+
+def total_cost(costs: Iterable[float | None]) -> float | None:
+    """The sum; None where one of them is not known."""
+    known = list(costs)
+    return None if None in known else sum(cost for cost in known if cost is not None)
 
 
 async def ask(
@@ -62,7 +68,7 @@ async def ask(
         except EndpointError as error:
             return Asked(None, error.cause, (*calls, error.request_hash), cost)
         calls = (*calls, answer.request_hash)
-        cost = None if cost is None or answer.cost is None else cost + answer.cost
+        cost = total_cost((cost, answer.cost))
         if answer.finish_reason == "length":
             cause = "cut_off"
             continue

@@ -11,7 +11,7 @@ from typing import Literal
 
 from longform.endpoints.client import Endpoint
 from longform.judging.answers import Letter, parse_verdict
-from longform.judging.asking import ask
+from longform.judging.asking import ask, total_cost
 from longform.judging.fences import fence_tag
 from longform.judging.templates import ask_pairwise
 from longform.records.schemas import PromptRow
@@ -37,6 +37,8 @@ class Verdict:
     """What those answers cost, also if another request paid for them; None where it is not known."""
     votes: tuple[WinTieLoss, ...] = ()
     """Of a panel: the votes that were heard."""
+    first_vote: WinTieLoss | None = None
+    """Of a panel: that of its first member; None where it was not heard."""
 
     @property
     def disagreement(self) -> float | None:
@@ -76,9 +78,7 @@ class PairwiseJudge:
         self._temperature = temperature
         self._max_tokens = max_tokens
 
-    async def compare(
-        self, prompt: PromptRow, *, response: str, reference: str, step: int, sample: int = 0
-    ) -> Verdict:
+    async def compare(self, prompt: PromptRow, *, response: str, reference: str, step: int, sample: int = 0) -> Verdict:
         """The verdict on `response` against `reference`; `sample` numbers several verdicts on one pair.
 
         Raises:
@@ -116,7 +116,7 @@ class PairwiseJudge:
 def _combine(first: Verdict, second: Verdict) -> Verdict:
     """Two orders, one verdict."""
     calls = first.calls + second.calls
-    cost = None if first.cost is None or second.cost is None else first.cost + second.cost
+    cost = total_cost((first.cost, second.cost))
     if first.outcome is None or second.outcome is None:
         return Verdict(None, first.cause or second.cause, calls, cost)
     return Verdict(first.outcome if first.outcome == second.outcome else "tie", None, calls, cost)

@@ -6,14 +6,16 @@ cannot be heard. What is missing is left out of the count and never taken for a 
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from statistics import fmean, pstdev
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
+from longform.judging.asking import total_cost
 from longform.judging.pairwise import PairwiseJudge, Verdict, WinTieLoss
 from longform.judging.pointwise import Graded, PointwiseJudge
 from longform.records.schemas import PromptRow
 
+MemberT = TypeVar("MemberT")
 Combination = Literal["vote", "mean"]
 _WORTH: dict[WinTieLoss, float] = {"win": 1.0, "tie": 0.5, "loss": 0.0}
 
@@ -40,12 +42,10 @@ class PairwisePanel:
             BadInputError: an endpoint needs mending.
             StoppedError: the budget is spent.
         """
-        votes = await asyncio.gather(
-            *(
-                judge.compare(prompt, response=response, reference=reference, step=step, sample=sample)
-                for judge in self.judges
-                for sample in range(self.samples)
-            )
+        votes = await _all(
+            judge.compare(prompt, response=response, reference=reference, step=step, sample=sample)
+            for judge in self.judges
+            for sample in range(self.samples)
         )
         return combine_verdicts(votes, combine=self.combine)
 
@@ -64,12 +64,10 @@ class PointwisePanel:
             BadInputError: an endpoint needs mending.
             StoppedError: the budget is spent.
         """
-        grades = await asyncio.gather(
-            *(
-                judge.grade(prompt, text, step=step, sample=sample)
-                for judge in self.judges
-                for sample in range(self.samples)
-            )
+        grades = await _all(
+            judge.grade(prompt, text, step=step, sample=sample)
+            for judge in self.judges
+            for sample in range(self.samples)
         )
         return combine_grades(grades)
 
@@ -80,9 +78,9 @@ def combine_verdicts(votes: Sequence[Verdict], *, combine: Combination) -> Verdi
         return votes[0]
     heard: tuple[WinTieLoss, ...] = tuple(vote.outcome for vote in votes if vote.outcome is not None)
     if 2 * len(heard) <= len(votes):
-        return Verdict(None, _cause(votes), _calls(votes), _cost(votes), heard)
+        return Verdict(None, _cause(votes), _calls(votes), _cost(votes), heard, votes[0].outcome)
     outcome = _majority(heard) if combine == "vote" else _middle(heard)
-    return Verdict(outcome, None, _calls(votes), _cost(votes), heard)
+    return Verdict(outcome, None, _calls(votes), _cost(votes), heard, votes[0].outcome)
 
 
 def combine_grades(grades: Sequence[Graded]) -> Graded:
@@ -101,6 +99,16 @@ def combine_grades(grades: Sequence[Graded]) -> Graded:
     return Graded(fmean(scores), dimensions, None, _calls(grades), _cost(grades), spread)
 
 
+async def _all(asked: Iterable[Coroutine[Any, Any, MemberT]]) -> list[MemberT]:
+    """What all members say. An error of one is raised once the others have ended: their calls are paid for."""
+    found = await asyncio.gather(*asked, return_exceptions=True)
+    heard = [it for it in found if not isinstance(it, BaseException)]
+    for it in found:
+        if isinstance(it, BaseException):
+            raise it
+    return heard
+
+
 def _majority(outcomes: Sequence[WinTieLoss]) -> WinTieLoss:
     outcome, count = Counter(outcomes).most_common(1)[0]
     return outcome if 2 * count > len(outcomes) else "tie"
@@ -116,8 +124,7 @@ def _calls(members: Sequence[Any]) -> tuple[str, ...]:
 
 
 def _cost(members: Sequence[Any]) -> float | None:
-    costs = [member.cost for member in members]
-    return None if None in costs else sum(costs)
+    return total_cost(member.cost for member in members)
 
 
 def _cause(members: Sequence[Any]) -> str:

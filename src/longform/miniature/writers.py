@@ -95,7 +95,7 @@ def _fitted(events: Sequence[Event], stream: random.Random, *, target: int) -> l
         if _count(forms) >= target - 2:
             break
         if _count(forms) + count_form(filler) <= target + 4:
-            forms.insert(stream.randint(1, len(forms) - 1), filler)
+            forms.insert(stream.randint(1, max(len(forms) - 1, 1)), filler)
     return forms
 
 

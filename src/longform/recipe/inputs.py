@@ -10,7 +10,7 @@ from longform.records.errors import BadInputError
 from longform.records.files import read_rows
 from longform.records.interchange import is_writing_rl, read_writing_rl
 from longform.records.schemas import Ladder, Prompt
-from longform.writers.paths import check_model_path, holds_adapters
+from longform.writers.paths import check_model_path
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +36,6 @@ def check_inputs(recipe: Recipe) -> TrainingInputs:
     for name, spec in judges.items():
         spec.read_key(name)
     check_model_path(recipe.policy)
-    if holds_adapters(recipe.policy):
-        raise BadInputError(f"policy: {recipe.policy} holds adapters (LoRA); merge them into their model first")
     ladders = read_ladders(recipe.data.ladders)
     if len(ladders) < recipe.data.per_step:
         raise BadInputError(

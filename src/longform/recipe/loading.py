@@ -46,12 +46,28 @@ def _apply(content: dict[str, Any], override: str) -> None:
     place: Any = content
     try:
         for name in path:
-            place = place[int(name)] if isinstance(place, list) else place.setdefault(name, {})
+            place = _entered(place, name)
+        place = _sole_entry(place, last)
         place[int(last) if isinstance(place, list) else last] = yaml.safe_load(value)
     except (yaml.YAMLError, ValueError, IndexError, TypeError, AttributeError):
         raise BadInputError(
             f"--set {override}: there is no such place in the recipe, or the value is no YAML"
         ) from None
+
+
+def _entered(place: Any, name: str) -> Any:
+    """The section called `name` of a place in a recipe; one that is missing or null is made."""
+    place = _sole_entry(place, name)
+    if isinstance(place, list):
+        return place[int(name)]
+    if place.get(name) is None:
+        place[name] = {}
+    return place[name]
+
+
+def _sole_entry(place: Any, name: str) -> Any:
+    """Of a list with one entry that entry, where `name` is no number: `rewards.judge` is then what `rewards.0.judge` is."""
+    return place[0] if isinstance(place, list) and len(place) == 1 and not name.isdecimal() else place
 
 
 def _describe(error: ValidationError, schema: type[BaseModel], content: Any) -> str:
@@ -72,7 +88,8 @@ def _written_place(loc: Sequence[Any], content: Any, *, missing: bool) -> list[s
     """An error's place as it is written in the file: pydantic also names the kind of a section that has several."""
     place: list[str] = []
     for name in loc:
-        inside = name in content if isinstance(content, Mapping) else isinstance(content, list)
+        is_place = isinstance(content, list) and isinstance(name, int) and name < len(content)
+        inside = name in content if isinstance(content, Mapping) else is_place
         if inside:
             content = content[name]
         elif not (missing and name == loc[-1]):

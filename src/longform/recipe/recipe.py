@@ -44,7 +44,7 @@ class RunSettings(_Section):
     name: str = Field(min_length=1, pattern=r"^\w[\w.-]*$")
     folder: Path = Path("runs")
     """The run directory is `folder`/`name`."""
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, lt=2**63)
     steps: int = Field(ge=1)
     checkpoint_every: int = Field(default=50, ge=1)
     keep_checkpoints: int = Field(default=2, ge=1)

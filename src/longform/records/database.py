@@ -90,13 +90,20 @@ class ValidationText:
 
 
 class RunDatabase:
-    """One writer's connection to `run.sqlite`. Each step is one transaction."""
+    """One writer's connection to `run.sqlite`. Each step is one transaction.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        path: of the file.
+        create: make the tables where there are none; otherwise such a file is refused.
+    """
+
+    def __init__(self, path: Path, *, create: bool = True) -> None:
         try:
             self._connection = sqlite3.connect(path, timeout=30, check_same_thread=False)
             self._connection.execute("PRAGMA journal_mode=WAL")
             self._connection.execute("PRAGMA synchronous=NORMAL")
+            if self._is_new(path) and not create:
+                raise BadInputError(f"{path}: holds no run")
             if self._is_new(path):  # a reader must not wait for the writer of a run, so nothing is written without need
                 self._connection.executescript(_SCHEMA)
                 self._connection.execute(f"PRAGMA user_version = {_VERSION}")
@@ -107,6 +114,15 @@ class RunDatabase:
     def close(self) -> None:
         """Close the connection; the write-ahead log is folded in."""
         self._connection.close()
+
+    def sync(self) -> None:
+        """Bring all records to the disk for good: a checkpoint may name a text that stands here.
+
+        Raises:
+            StoppedError: the disk is full or the file cannot be written.
+        """
+        with self._writing("the log"):
+            self._connection.execute("PRAGMA wal_checkpoint(FULL)")
 
     def fact(self, name: str) -> str | None:
         """A value stored once for the run."""

@@ -5,7 +5,8 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
-_CONTROLS = {code: "\N{REPLACEMENT CHARACTER}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
+_UNFIT = (*range(32), *range(127, 160), *range(0xD800, 0xE000), 0xFFFE, 0xFFFF)
+_CONTROLS = {code: "\N{REPLACEMENT CHARACTER}" for code in _UNFIT if chr(code) not in "\n\t"}
 
 
 def render(template: str, content: Mapping[str, Any]) -> str:
@@ -14,11 +15,11 @@ def render(template: str, content: Mapping[str, Any]) -> str:
         loader=PackageLoader("longform.report"),
         autoescape=select_autoescape(["j2"]),
         undefined=StrictUndefined,
-        finalize=_visible,
+        finalize=lambda value: visible(value) if type(value) is str else value,
     )
     return environment.get_template(template).render(content)
 
 
-def _visible(value: Any) -> Any:
-    """Text with a sign in place of each control character; markup made here stays as it is."""
-    return value.translate(_CONTROLS) if type(value) is str else value
+def visible(text: str) -> str:
+    """`text` with a sign in place of each character that no page or picture may hold."""
+    return text.translate(_CONTROLS)

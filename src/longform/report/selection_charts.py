@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import vl_convert
 
+from longform.report.rendering import visible
+
 CELLS = 40
 """Of the grid, along each side."""
 BARS = 40
@@ -157,7 +159,7 @@ def _line(ends: list[dict[str, float]], x: Any, y: Any, look: dict[str, Any]) ->
 
 
 def _title(text: str) -> dict[str, Any]:
-    return {"text": text, "anchor": "start", "fontSize": 13}
+    return {"text": visible(text), "anchor": "start", "fontSize": 13}
 
 
 def _svg(picture: dict[str, Any]) -> str:

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from longform.endpoints.client import Endpoint
 from longform.judging.answers import HIGHEST_SCORE, LOWEST_SCORE
+from longform.judging.asking import total_cost
 from longform.judging.pairwise import PairwiseJudge, WinTieLoss
 from longform.judging.panel import PairwisePanel, PointwisePanel
 from longform.judging.pointwise import PointwiseJudge
@@ -41,7 +42,7 @@ class Rewarded:
     disagreement: float | None = None
     """How far a panel's votes differ, see `judging.panel`; None where it has one vote."""
     consistent: bool | None = None
-    """Whether the judge, asked once more, came to the same outcome; None where it was not asked or not heard."""
+    """Whether the first judge, asked once more, said the same as before; None where it was not asked or not heard."""
 
 
 class Reward(Protocol):
@@ -77,8 +78,9 @@ class PairwiseReward:
             judge, sample = self._panel.judges[0], self._panel.samples
             again = await judge.compare(prompt, response=response, reference=reference, step=step, sample=sample)
             calls += again.calls
-            cost = None if cost is None or again.cost is None else cost + again.cost
-            consistent = None if again.outcome is None else again.outcome == verdict.outcome
+            cost = total_cost((cost, again.cost))
+            before = verdict.first_vote if verdict.votes else verdict.outcome
+            consistent = None if again.outcome is None or before is None else again.outcome == before
         score = None
         if verdict.outcome is not None:
             votes = verdict.votes if verdict.votes and self._panel.combine == "mean" else (verdict.outcome,)

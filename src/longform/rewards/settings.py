@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 Names = Annotated[list[str], Field(min_length=1)]
 
@@ -18,6 +18,15 @@ class _JudgedSettings(BaseModel):
     """How often each judge is asked about one text."""
     max_no_verdict: float = Field(default=0.5, ge=0, le=1)
     """Share of a step's rollouts that may stay without a reward before the run stops; it can be resumed."""
+
+    @field_validator("judge", mode="after")
+    @classmethod
+    def _check_names(cls, judge: str | list[str]) -> str | list[str]:
+        if not isinstance(judge, str) and len(set(judge)) < len(judge):
+            raise ValueError(
+                "names a judge twice, whose answer would count twice; `samples` asks a judge several times"
+            )
+        return judge
 
     @property
     def judges(self) -> list[str]:

@@ -2,7 +2,8 @@
 
 A long draft times a large vocabulary is what runs out of memory first, so the output projection is taken in tiles of some
 tokens by some of the vocabulary. The forward pass folds each tile into a few numbers a token; the backward pass recomputes
-it. On a CPU a tile fits into the cache, which makes the passes over it nearly free beside the projection itself.
+it. On a CPU a tile is about as large as the cache: passes over it cost little beside the projection itself, and it is no
+smaller, since threads that share busy cores lose most of their time where they wait for each other between short passes.
 
 Shapes: N tokens (any rows, flattened), D hidden width, V vocabulary, n x v one tile.
 """
@@ -31,7 +32,7 @@ class Tile(NamedTuple):
     vocabulary: int
 
 
-CPU_TILE = Tile(1024, 1024)
+CPU_TILE = Tile(2048, 4096)
 GPU_TILE = Tile(4096, 8192)
 
 

@@ -1,14 +1,16 @@
 """Settings of the optimisation, as they stand in a recipe. Defaults are those of Writing-RL (appendix A.2)."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+
+Decay = Annotated[float, Field(ge=0, lt=1)]
 
 
 class OptimSettings(BaseModel):
     """How the policy and the critic learn from one step's rollouts."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     lr: float = Field(default=1e-6, ge=0)
     """Peak learning rate of the policy. 0 trains nothing: a control run."""
@@ -23,7 +25,7 @@ class OptimSettings(BaseModel):
     final_lr: float = Field(default=1.0, ge=0, le=1)
     """Share of the peak that both learning rates fall to, linearly after warm-up (paper: constant)."""
     weight_decay: float = Field(default=0.01, ge=0)
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: tuple[Decay, Decay] = (0.9, 0.999)
     """Decay rates of AdamW's two moments."""
     max_grad_norm: float = Field(default=1.0, gt=0)
     mini_batch: int = Field(default=16, ge=1)

@@ -79,7 +79,12 @@ def read_grades(
         if (judges and judge not in judges) or (samples is not None and grade.sample >= samples):
             continue
         responses, response = found[grade.prompt_id], (sys.intern(grade.model), grade.sample)
-        responses[response] = (*responses.get(response, ()), (judge, grade.score))
+        given = responses.get(response, ())
+        if any(judge == known for known, _ in given):
+            raise BadInputError(
+                f"grades of prompt {grade.prompt_id!r}: judge {judge!r} graded {grade.model!r}, sample {grade.sample}, twice"
+            )
+        responses[response] = (*given, (judge, grade.score))
     for judge in judges:
         if judge not in seen:
             raise BadInputError(f"--judges {judge}: graded nothing; judges there: {', '.join(sorted(seen))}")

@@ -6,7 +6,7 @@ then read once, keeping only the texts of chosen prompts. Every prompt has one f
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
@@ -32,7 +32,7 @@ class Fate(StrEnum):
     """No response of the policy counts, or none of a competitor: see `selection/scores.py`."""
     BELOW_FLOOR = "fell below the floor"
     BEYOND_TOP_K = "beyond top-k"
-    NO_TEXT = "nothing but empty texts"
+    NO_TEXT = "no text of a competitor"
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +230,9 @@ def _ladder(
             )
         references.append(Reference(model=model, text=text, score=score))
     kept = ladder_references(references, policy=policy)
-    if not kept:
+    competitors = [it.score for it in kept if it.model != policy]
+    if not competitors:
         return None
-    found = {"references": kept, "policy_score": chosen.policy_score, "potential": chosen.potential}
+    shown = replace(chosen, best_competitor=max(competitors))
+    found = {"references": kept, "policy_score": chosen.policy_score, "potential": shown.potential}
     return Ladder.model_validate({**prompt.model_dump(), **found})

@@ -85,7 +85,10 @@ class AdaptedModels(PolicyModels):
     def save(self, folder: Path) -> None:
         """Write the adapters; the weights below them stay where they were loaded from."""
         for name in (POLICY, CRITIC):
-            self._switched_to(name).save_pretrained(folder / name)
+            with warnings.catch_warnings():
+                # peft looks for the vocabulary of the model below, and wonders where that model is adapters itself.
+                warnings.simplefilter("ignore")
+                self._switched_to(name).save_pretrained(folder / name)
         self.tokenizer.save_pretrained(folder / POLICY)
         head = {name: tensor.contiguous() for name, tensor in self._critic.head.state_dict().items()}
         save_file(head, folder / CRITIC / _VALUE_HEAD)

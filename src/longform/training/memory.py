@@ -7,6 +7,7 @@ gated MLP); others differ by what their layers keep. A response is taken to be a
 Units: bytes, unless a name says otherwise.
 """
 
+import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from longform.recipe.recipe import Recipe
 from longform.records.errors import BadInputError
 from longform.rl.log_probs import GPU_TILE
+from longform.writers.paths import model_below
 
 GIB = 2**30
 _FLOAT = 4
@@ -27,6 +29,7 @@ _SPARE = 1.1
 """What comes and goes, times this: allocators keep pieces that fit nothing."""
 _CUDA_CONTEXT = 0.8 * GIB
 _LORA_MATRICES = 7
+_NEEDED = ("num_hidden_layers", "hidden_size", "intermediate_size", "num_attention_heads", "vocab_size")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +81,18 @@ def read_shape(path: str) -> ModelShape:
         BadInputError: there is none, or it is no decoder that a plan can be made for.
     """
     try:
-        config: Any = AutoConfig.from_pretrained(path)
-        return shape_of(config)
-    except (OSError, ValueError, AttributeError) as error:
+        config: Any = AutoConfig.from_pretrained(model_below(path))
+        missing = [name for name in _NEEDED if not hasattr(config, name)]
+        if not missing:
+            return shape_of(config)
+    except BadInputError:
+        raise
+    except Exception as error:  # what a broken configuration makes transformers raise has no bounds
         reason = " ".join(str(error).split())[:200]
         raise BadInputError(f"{path}: its configuration cannot be read: {reason}") from error
+    raise BadInputError(
+        f"{path}: is of a family ({config.model_type}) whose memory longform cannot plan: it has no {missing[0]}"
+    )
 
 
 def shape_of(config: Any) -> ModelShape:
@@ -206,7 +216,7 @@ def check_memory(recipe: Recipe) -> MemoryPlan:
     if plan.total <= limit:
         return plan
     needs = f"needs {plan.total / GIB:.1f} GiB at most, and there are {limit / GIB:.1f}"
-    changes, least = _fitting_changes(recipe, lambda changed: plan_memory(shape, changed, on_gpu=on_gpu).total, limit)
+    changes, least = fitting_changes(recipe, lambda changed: plan_memory(shape, changed, on_gpu=on_gpu).total, limit)
     if least > limit:
         raise BadInputError(
             f"{recipe.policy}: {needs}; with {', '.join(changes)} it would still need {least / GIB:.1f}: "
@@ -222,8 +232,11 @@ def device_memory() -> float:
     return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
 
 
-def _fitting_changes(recipe: Recipe, need: Callable[[Recipe], float], limit: float) -> tuple[list[str], float]:
-    """Settings to change, the cheapest first, until the recipe fits; and what it needs then."""
+def fitting_changes(recipe: Recipe, need: Callable[[Recipe], float], limit: float) -> tuple[list[str], float]:
+    """Settings to change, the cheapest first, until the recipe fits; and what it needs then.
+
+    A change that helps only beside a later one (bfloat16 beside adapters) is found in a further round.
+    """
     longest = recipe.generation.max_prompt_tokens + recipe.generation.max_tokens
     steps: list[tuple[str, str, Any]] = [
         ("memory", "micro_tokens", longest),
@@ -235,16 +248,14 @@ def _fitting_changes(recipe: Recipe, need: Callable[[Recipe], float], limit: flo
     ]
     changes: dict[str, str] = {}
     least = need(recipe)
-    for section, key, value in steps:
-        changed = _with(recipe, section, key, value)
-        needed = need(changed)
-        if needed < least:
-            recipe, least = changed, needed
-            changes[key] = (
-                f"{key}: {{}}" if section == "recipe" else f"{section}.{key}: {value}".replace("True", "true")
-            )
+    for section, key, value in (*steps, *steps):
         if least <= limit:
             break
+        changed = _with(recipe, section, key, value)
+        if need(changed) < least:
+            recipe, least = changed, need(changed)
+            name = key if section == "recipe" else f"{section}.{key}"
+            changes[key] = f"{name}: {json.dumps(value) if key != 'precision' else value}"
     return list(changes.values()), least
 
 

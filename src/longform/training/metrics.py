@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from longform.judging.asking import total_cost
 from longform.records.database import ValidationText
 from longform.rewards.judged import Rewarded
 from longform.text.repetition import repeated_ngram_share, repeated_sentence_share
@@ -43,7 +44,10 @@ def grade_error(validated: Sequence[ValidationText]) -> dict[str, float]:
 def _reward_metrics(rewarded: Sequence[Rewarded]) -> dict[str, float]:
     """Rewards, outcomes, and how far the judges agree with each other and with themselves."""
     scores = [it.score for it in rewarded if it.score is not None]
-    metrics = {"judge/cost": sum(it.cost or 0.0 for it in rewarded), "reward/count": float(len(scores))}
+    metrics = {"reward/count": float(len(scores))}
+    cost = total_cost(it.cost for it in rewarded)
+    if cost is not None:
+        metrics["judge/cost"] = cost
     if scores:
         metrics |= {"reward/mean": float(np.mean(scores)), "reward/spread": float(np.std(scores))}
     outcomes = Counter(it.outcome for it in rewarded if it.outcome is not None)

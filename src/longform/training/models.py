@@ -20,6 +20,7 @@ from longform.records.errors import BadInputError
 from longform.rl.settings import MemorySettings
 from longform.training.forward import Critic, check_projection
 from longform.writers.local import load_model
+from longform.writers.paths import model_below
 
 _REFERENCE_WEIGHT = "reference_weight.safetensors"
 
@@ -105,7 +106,7 @@ class FullModels(PolicyModels):
         self._precision = None if memory.precision == "float32" else getattr(torch, memory.precision)
         self.tokenizer, self.policy = load_model(path, device=device)
         check_projection(self.policy, path=path)
-        self._classifier = _load_classifier(path, initial_value=initial_value).to(device).eval()
+        self._classifier = _load_classifier(path, self.policy, initial_value=initial_value).to(device).eval()
         weight = nn.Parameter(torch.zeros((), device=device))
         self.critic = Critic(self._classifier.base_model, self._classifier.score, weight)
         self._reference: PreTrainedModel | None = None
@@ -170,9 +171,13 @@ def load_reference_weight(critic: Critic, folder: Path) -> None:
     critic.reference_weight.copy_(load_file(folder / _REFERENCE_WEIGHT)["reference_weight"])
 
 
-def _load_classifier(path: str, *, initial_value: float) -> Any:
+def _load_classifier(path: str, policy: PreTrainedModel, *, initial_value: float) -> Any:
+    """A token classifier with the policy's backbone and a head that says `initial_value`."""
     try:
-        classifier: Any = AutoModelForTokenClassification.from_pretrained(path, num_labels=1, dtype=torch.float32)
+        below = model_below(path)
+        classifier: Any = AutoModelForTokenClassification.from_pretrained(below, num_labels=1, dtype=torch.float32)
+        if below != path:
+            classifier.base_model.load_state_dict(policy.get_decoder().state_dict())
         with torch.no_grad():
             classifier.score.weight.zero_()
             classifier.score.bias.fill_(initial_value)

@@ -19,24 +19,32 @@ from longform.recipe.inputs import TrainingInputs, check_inputs
 from longform.recipe.loading import dump_recipe, load_recipe
 from longform.recipe.recipe import Recipe
 from longform.records.calls import CallTotals, SqliteCallLog
-from longform.records.errors import BadInputError
+from longform.records.errors import BadInputError, StoppedError
 from longform.records.files import write_text
 from longform.records.run_directory import RunDirectory
 from longform.rewards.judged import build_reward
 from longform.training.checkpoint import TrainingState, resume_from
 from longform.training.judge_thread import JudgeThread
 from longform.training.lora import AdaptedModels
-from longform.training.memory import check_memory
+from longform.training.memory import MemoryPlan, check_memory
 from longform.training.models import FullModels, PolicyModels
 from longform.training.ppo import StepReport, train_ppo
 from longform.training.rollouts import RolloutSource
 from longform.training.validation import Validation
+from longform.writers.local import encode_prompt, load_tokenizer
 
 FIRST_VALUE = 0.5
 """What the critic predicts before it has seen anything: a tie."""
 
-CHANGEABLE = ("run.budget", "run.keep_checkpoints", "rewards.max_no_verdict")
-"""What may differ when a run is resumed: nothing that decides a weight."""
+CHANGEABLE = (
+    "run.budget",
+    "run.keep_checkpoints",
+    "rewards.max_no_verdict",
+    "memory.limit_gb",
+    "memory.micro_tokens",
+    "memory.gradient_checkpointing",
+)
+"""What may differ when a run is resumed: nothing that decides a weight, but for the order in which numbers are added."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +67,7 @@ def train(recipe: Recipe, *, resume: bool = False, on_step: Callable[[StepReport
         StoppedError: the run stopped and can be resumed.
     """
     inputs = check_inputs(recipe)
-    check_memory(recipe)
+    check_start(recipe, inputs)
     with RunDirectory.open(recipe.run_path) as run, SqliteCallLog(run.database_path) as log:
         _claim(run, recipe, resume=resume)
         models = load_models(recipe, device="cuda" if torch.cuda.is_available() else "cpu")
@@ -80,7 +88,8 @@ def train(recipe: Recipe, *, resume: bool = False, on_step: Callable[[StepReport
                 read_text=run.database.text,
             )
             validation = _validation(recipe, inputs, endpoints, thread, secret=log.secret())
-            train_ppo(recipe, run, state, source, validation, on_step=on_step)
+            with _out_of_memory():
+                train_ppo(recipe, run, state, source, validation, on_step=on_step)
         policy = run.checkpoint_path(steps) / "policy"
         return TrainingResult(run.path, policy, steps, run.database.seconds(), log.totals())
 
@@ -129,6 +138,19 @@ def _flat(recipe: Recipe) -> dict[str, Any]:
     return dict(walk("", recipe.model_dump(mode="json")))
 
 
+def check_start(recipe: Recipe, inputs: TrainingInputs) -> MemoryPlan:
+    """Check what can be told without the weights: every prompt in tokens, and the memory that the run needs.
+
+    Raises:
+        BadInputError: a prompt is too long, the tokenizer cannot be loaded, or the run can't fit.
+    """
+    plan = check_memory(recipe)
+    tokenizer = load_tokenizer(recipe.policy)
+    for prompt in (*inputs.ladders, *inputs.validation_prompts):
+        encode_prompt(tokenizer, prompt, limit=recipe.generation.max_prompt_tokens)
+    return plan
+
+
 def load_models(recipe: Recipe, *, device: str) -> PolicyModels:
     """Policy, critic and reference model at the start of a run, all from the weights of `recipe.policy`.
 
@@ -149,6 +171,18 @@ def load_models(recipe: Recipe, *, device: str) -> PolicyModels:
         lora=recipe.lora,
         seed=recipe.run.seed,
     )
+
+
+@contextmanager
+def _out_of_memory() -> Iterator[None]:
+    """A device without memory left stops the run, resumably, with what to change."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise StoppedError(
+            "the device has no memory left; go on with --resume and a smaller memory.micro_tokens, or with "
+            "memory.gradient_checkpointing=true"
+        ) from error
 
 
 @contextmanager

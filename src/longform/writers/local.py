@@ -4,14 +4,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 from longform.records.errors import BadInputError
 from longform.records.schemas import PromptRow, Response
 from longform.writers.decoding import Written, decode_in_batches
-from longform.writers.paths import check_model_path, holds_adapters
+from longform.writers.paths import check_model_path, holds_adapters, model_below
 from longform.writers.settings import GenerationSettings
 
 transformers_logging.disable_progress_bar()
@@ -72,14 +71,29 @@ def load_model(path: str, *, device: str, dtype: torch.dtype = torch.float32) ->
     Raises:
         BadInputError: there is no such model, or it cannot be loaded.
     """
-    check_model_path(path)
+    tokenizer = load_tokenizer(path)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(path)
         model: Any = _load_weights(path, dtype=dtype)
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+    except BadInputError:
+        raise
+    except Exception as error:  # what a broken folder makes transformers and peft raise has no bounds
         reason = " ".join(str(error).split())[:200]
         raise BadInputError(f"{path}: cannot be loaded as a model: {reason}") from error
     return tokenizer, model.to(device).eval()
+
+
+def load_tokenizer(path: str) -> Any:
+    """The tokenizer of a folder or hub id.
+
+    Raises:
+        BadInputError: there is no such model, or it has no tokenizer that can be loaded.
+    """
+    check_model_path(path)
+    try:
+        return AutoTokenizer.from_pretrained(path)
+    except Exception as error:  # as below
+        reason = " ".join(str(error).split())[:200]
+        raise BadInputError(f"{path}: its tokenizer cannot be loaded: {reason}") from error
 
 
 def _load_weights(path: str, *, dtype: torch.dtype) -> Any:
@@ -87,10 +101,10 @@ def _load_weights(path: str, *, dtype: torch.dtype) -> Any:
         return AutoModelForCausalLM.from_pretrained(path, dtype=dtype)
     from peft import PeftConfig, PeftModel
 
-    base: Any = PeftConfig.from_pretrained(path).base_model_name_or_path
-    below = AutoModelForCausalLM.from_pretrained(base, dtype=dtype)
+    model_below(path)
+    below = _load_weights(str(PeftConfig.from_pretrained(path).base_model_name_or_path), dtype=dtype)
     adapted: Any = PeftModel.from_pretrained(below, path)
-    return adapted.merge_and_unload()
+    return adapted.merge_and_unload().requires_grad_(True)  # loading adapters freezes what is below them
 
 
 def encode_prompt(tokenizer: Any, prompt: PromptRow, *, limit: int) -> list[int]:

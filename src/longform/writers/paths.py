@@ -1,5 +1,6 @@
 """What can be said about a model's path without loading anything."""
 
+import json
 from pathlib import Path
 
 from longform.records.errors import BadInputError
@@ -16,6 +17,23 @@ def is_model_folder(path: str) -> bool:
 def holds_adapters(path: str) -> bool:
     """Whether `path` is a folder of adapters to another model."""
     return (Path(path) / ADAPTER).is_file()
+
+
+def model_below(path: str) -> str:
+    """The model that adapters at `path` belong to; `path` itself where it holds none.
+
+    Raises:
+        BadInputError: the adapters do not say what they belong to.
+    """
+    while holds_adapters(path):
+        try:
+            base = json.loads((Path(path) / ADAPTER).read_text(encoding="utf-8"))["base_model_name_or_path"]
+        except (OSError, ValueError, LookupError, TypeError):
+            base = None
+        if not isinstance(base, str) or not base or base == path:
+            raise BadInputError(f"{path}: its {ADAPTER} does not name the model below the adapters")
+        path = base
+    return path
 
 
 def check_model_path(path: str) -> None:

@@ -47,3 +47,9 @@ def test_every_event_has_cues_of_its_own_and_each_form_uses_one():
     for form in FILLERS:
         assert not set(form.strip(".").split()) & set(cues)
     assert not told & set(CLASS_OF)
+
+
+def test_every_writer_has_a_story_for_every_request():
+    for row in prompts(seed=203_001, split="held-out", count=120):
+        for level in LEVELS:
+            assert write_story(parse_request(row.request), level=level)

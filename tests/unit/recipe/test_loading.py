@@ -48,6 +48,14 @@ def test_overrides_reach_lists_and_sections_that_are_not_there(tmp_path):
         (GOOD, ["rewards.0.values=official"], "rewards.0.values: Input should be 'paper' or 'released'"),
         (GOOD, ["curriculum.wins=0"], "curriculum.wins: Input should be greater than or equal to 1"),
         (GOOD, ["rewards.0={kind: pointwise}"], "rewards.0.judge: Field required"),
+        (GOOD, ["rewards.0.judge=[1, 2]"], "rewards.0.judge"),
+        (GOOD, ["rewards.0.judge=[]"], "rewards.0.judge"),
+        (GOOD, ["rewards.0.judge=[a, b, a]"], "rewards.0.judge: names a judge twice"),
+        (GOOD, ["curriculum.wins=[]"], "curriculum.wins"),
+        (GOOD, ["optim.betas=[0.9]"], "optim.betas"),
+        (GOOD, ["optim.betas=[1.0, 0.999]"], "optim.betas.0: Input should be less than 1"),
+        (GOOD, ["optim.lr=.inf"], "optim.lr: Input should be a finite number"),
+        (GOOD, ["run.seed=99999999999999999999"], "run.seed: Input should be less than"),
         (GOOD, ["run.steps=ten"], "run.steps: Input should be a valid integer"),
         (GOOD, ["method=grpp"], "method: Input should be 'ppo'"),
         (GOOD, ["optim.mini_batch=17"], "optim.mini_batch: 17 is more than a step's 16 rollouts"),
@@ -81,3 +89,10 @@ def test_a_key_that_stands_twice_is_refused(tmp_path):
 
 def test_text_that_looks_like_a_number_stays_text(tmp_path):
     assert _load(tmp_path, GOOD, "run.name=1e5", "optim.lr=1e-5").run.name == "1e5"
+
+
+def test_a_section_that_is_null_can_be_filled_and_a_sole_reward_needs_no_number(tmp_path):
+    resolved = dump_recipe(_load(tmp_path, GOOD))
+    recipe = _load(tmp_path, resolved, "lora.rank=8", "rewards.max_no_verdict=0.9")
+    assert recipe.lora is not None and recipe.lora.rank == 8
+    assert recipe.rewards[0].max_no_verdict == 0.9

@@ -74,3 +74,12 @@ def test_every_bar_holds_equally_many_steps_of_whole_grades():
     edges = _edges(np.arange(-5, 96) / 1.0)
     counts = np.histogram(np.arange(-5, 96), bins=edges)[0]
     assert set(counts[:-1]) == {3}
+
+
+def test_a_title_with_characters_that_no_picture_may_hold_is_drawn():
+    title = "a\x1b[31m b\x00 c\ud800 d\ufffe"
+    for picture in (
+        draw_potential(POINTS, title=title, colours=COLOURS, floor=0.0),
+        draw_spread(POINTS, title=title, colours=COLOURS),
+    ):
+        assert "a\N{REPLACEMENT CHARACTER}[31m b" in _text(picture)

@@ -8,6 +8,7 @@ from longform.endpoints.client import Endpoint
 from longform.endpoints.models import ModelSpec
 from longform.judging.fences import read_fences
 from longform.records.calls import MemoryCallLog
+from longform.records.errors import BadInputError
 from longform.records.schemas import Prompt
 from longform.rewards.judged import build_reward
 from longform.rewards.settings import PairwiseSettings, PointwiseSettings
@@ -116,3 +117,17 @@ def test_a_grade_is_brought_to_zero_and_one_and_has_no_outcome(serve):
 
     rewarded = _score([serve(grade)], PointwiseSettings(kind="pointwise", judge="j0"))
     assert (rewarded.score, rewarded.outcome) == (0.5, None)
+
+
+def test_a_recheck_of_a_panel_compares_a_judge_with_itself_and_not_with_the_panel(serve):
+    servers = [serve(lambda request, number, letter=letter: f"[[{letter}]]") for letter in "BAA"]
+    rewarded = _score(servers, _pairwise(judges=3, recheck=1.0))
+    assert (rewarded.outcome, rewarded.consistent) == ("loss", True)
+
+
+def test_an_error_of_one_judge_is_raised_once_the_others_have_answered(serve, reply):
+    slow = serve(lambda request, number: reply("[[B]]", delay=0.3))
+    wrong_key = serve(lambda request, number: reply("no such key", status=401))
+    with pytest.raises(BadInputError, match="key"):
+        _score([slow, wrong_key], _pairwise(judges=2))
+    assert slow.running == 0

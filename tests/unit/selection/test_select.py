@@ -94,6 +94,18 @@ def test_an_empty_text_is_no_reference(choose):
     grades = [_grade("p", model, score) for model, score in {"me": 1.0, "a": 9.0, "b": 5.0}.items()]
     (ladder,) = choose(grades, responses=[_response("p", model, text) for model, text in texts.items()]).ladders
     assert [it.model for it in ladder.references] == ["b"]
+    assert ladder.potential == 4.0, "nobody can learn from the best competitor's empty text"
+
+
+def test_a_ladder_of_the_policys_own_text_alone_is_none(choose):
+    texts = {"me": "mine", "a": " \n"}
+    chosen = choose(TWO, responses=[_response(id_, model, text) for id_ in "pq" for model, text in texts.items()])
+    assert (chosen.ladders, _fates(chosen)) == ([], {"p": Fate.NO_TEXT, "q": Fate.NO_TEXT})
+
+
+def test_one_judge_that_grades_a_response_twice_is_refused(choose):
+    with pytest.raises(BadInputError, match="judge 'unnamed' graded 'a', sample 0, twice"):
+        choose([*TWO, _grade("p", "a", 3.0, judge="unnamed")])
 
 
 def test_a_prompt_with_nothing_but_empty_texts_has_no_ladder_and_is_counted(choose):

@@ -10,7 +10,15 @@ from transformers import AutoModelForCausalLM, DynamicCache, LlamaConfig, Qwen2C
 from longform.recipe.loading import load_recipe
 from longform.recipe.recipe import Recipe
 from longform.records.errors import BadInputError
-from longform.training.memory import GIB, activation_bytes, adapter_parameters, check_memory, plan_memory, shape_of
+from longform.training.memory import (
+    GIB,
+    activation_bytes,
+    adapter_parameters,
+    check_memory,
+    fitting_changes,
+    plan_memory,
+    shape_of,
+)
 
 ROOT = Path(__file__).parents[3]
 RECIPES = ROOT / "recipes"
@@ -188,3 +196,27 @@ def test_a_model_without_a_configuration_is_refused(tmp_path):
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(BadInputError, match="its configuration cannot be read"):
         check_memory(_recipe(policy=str(tmp_path)))
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ('{"model_type": "qwen2", "hidden_size": "abc"}', "cannot be read"),
+        ('{"model_type": "qwen2", "num_attention_heads": 0}', "cannot be read"),
+        ('{"model_type": "qwen2", "hidden_act": "nothing"}', "cannot be read"),
+        ("[]", "cannot be read"),
+        ('{"model_type": "gpt2"}', r"of a family \(gpt2\) whose memory longform cannot plan"),
+    ],
+)
+def test_a_broken_or_unknown_configuration_is_one_line(tmp_path, config, message):
+    (tmp_path / "config.json").write_text(config)
+    with pytest.raises(BadInputError, match=message):
+        check_memory(_recipe(policy=str(tmp_path)))
+
+
+def test_advice_finds_changes_that_only_help_together():
+    recipe = _recipe(generation={"max_tokens": 2500, "max_prompt_tokens": 500, "batch": 16}, memory={"limit_gb": 24})
+    shape = shape_of(CONFIGS["7b"])
+    changes, least = fitting_changes(recipe, lambda it: plan_memory(shape, it, on_gpu=True).total, 24 * GIB)
+    assert least <= 24 * GIB
+    assert {"memory.precision: bfloat16", "lora: {}"} <= set(changes)

@@ -1,5 +1,7 @@
 """The training loop on a model of a few thousand weights and a judge that is a function of the text."""
 
+from contextlib import suppress
+
 import pytest
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
@@ -11,7 +13,7 @@ from longform.records.errors import StoppedError
 from longform.records.run_directory import RunDirectory
 from longform.records.schemas import Ladder, Reference
 from longform.rewards.judged import VALUES, Rewarded
-from longform.training.checkpoint import TrainingState
+from longform.training.checkpoint import TrainingState, resume_from
 from longform.training.judge_thread import JudgeThread
 from longform.training.ppo import train_ppo
 from longform.training.rollouts import RolloutSource
@@ -75,7 +77,13 @@ def _ladder(number):
     return Ladder(id=str(number), prompt="write so", references=references, policy_score=0, potential=5)
 
 
-def _train(start, folder, *, steps, judge=None, group=1, sections=None, **optim):
+def _train(start, folder, *, steps, judge=None, group=1, sections=None, stop_after=None, **optim):
+    """A run to its end, or until `stop_after`; one that stands in `folder` already is resumed."""
+
+    def on_step(report):
+        if report.step == stop_after:
+            raise KeyboardInterrupt
+
     recipe = Recipe.model_validate(
         {
             "policy": str(start),
@@ -91,7 +99,7 @@ def _train(start, folder, *, steps, judge=None, group=1, sections=None, **optim)
                 "mini_batch": 8,
                 **optim,
             },
-            "run": {"name": "toy", "folder": str(folder), "steps": steps, "seed": 3},
+            "run": {"name": "toy", "folder": str(folder), "steps": steps, "seed": 3, "checkpoint_every": 2},
         }
     )
     ladders = [_ladder(number) for number in range(64)]
@@ -109,7 +117,9 @@ def _train(start, folder, *, steps, judge=None, group=1, sections=None, **optim)
             seed=3,
             read_text=run.database.text,
         )
-        train_ppo(recipe, run, state, source, None, on_step=lambda report: None)
+        resume_from(run, state)
+        with suppress(KeyboardInterrupt):
+            train_ppo(recipe, run, state, source, None, on_step=on_step)
         return state, {name: dict(run.database.metric(name)) for name in run.database.metric_names()}
 
 
@@ -251,3 +261,31 @@ def test_saved_adapters_are_a_writer_and_load_into_another_run(start, tmp_path):
         expected = state.models.as_policy()(tokens).logits
         torch.testing.assert_close(writer.model(tokens).logits, expected, rtol=0, atol=1e-5)
         assert not torch.allclose(state.models.as_reference()(tokens).logits, expected, atol=1e-4)
+
+
+def test_adapters_can_be_the_start_of_another_run(opinionated_start, tmp_path):
+    adapted, _ = _train(opinionated_start, tmp_path, steps=2, sections={"lora": {"rank": 4, "alpha": 8}})
+    folder = tmp_path / "saved"
+    folder.mkdir()
+    adapted.models.save(folder)
+    tokens = torch.tensor([[1, 2, 4, 2, 5]])
+    for sections in ({}, {"lora": {"rank": 4, "alpha": 8}}):
+        again, _ = _train(folder / "policy", tmp_path / f"again-{len(sections)}", steps=1, lr=0.0, sections=sections)
+        with torch.no_grad():
+            expected = adapted.models.as_policy()(tokens).logits
+            torch.testing.assert_close(again.models.as_policy()(tokens).logits, expected, rtol=0, atol=1e-5)
+
+
+def test_a_state_that_is_cut_and_resumed_goes_on_as_the_whole_run(opinionated_start, tmp_path):
+    sections = {"lora": {"rank": 4, "alpha": 8}, "curriculum": {"top": "self"}, "memory": {"micro_tokens": 60}}
+    whole, _ = _train(opinionated_start, tmp_path / "whole", steps=6, group=4, sections=sections)
+    _train(opinionated_start, tmp_path / "cut", steps=6, group=4, sections=sections, stop_after=3)
+    resumed, _ = _train(opinionated_start, tmp_path / "cut", steps=6, group=4, sections=sections)
+    assert torch.equal(_policy_weights(resumed), _policy_weights(whole))
+    assert torch.equal(*(it.models.as_critic().head.weight for it in (resumed, whole)))
+    assert resumed.curriculum.rungs.tolist() == whole.curriculum.rungs.tolist()
+    exports = []
+    for name in ("whole", "cut"):
+        with RunDirectory.read(tmp_path / name / "toy") as run:
+            exports.append(run.database.verdict_export())
+    assert exports[0] == exports[1]
