@@ -6,10 +6,10 @@ endpoint serves the main thread and a judge thread alike.
 """
 
 import asyncio
-import random
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from aiolimiter import AsyncLimiter
@@ -19,14 +19,12 @@ from longform.endpoints.errors import TRANSIENT, EndpointError
 from longform.endpoints.models import ModelSpec
 from longform.endpoints.outcome import Outcome, read_answer, read_connection_failure, read_status
 from longform.endpoints.request import ChatRequest, clean_messages
+from longform.endpoints.waiting import PATIENCE_SECONDS, Absence, wait_seconds
 from longform.records.calls import CallLog, CallRecord, ChatAnswer
 from longform.records.errors import BadInputError
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
-
-LONGEST_BACKOFF_SECONDS = 60.0
-LONGEST_RETRY_AFTER_SECONDS = 300.0
 
 
 @dataclass(slots=True)
@@ -48,12 +46,12 @@ class _Lane:
     tokens: AsyncLimiter | None
     flights: dict[str, _Flight] = field(default_factory=dict)
 
-    async def admit(self, tokens: int) -> None:
-        """Wait until the rates allow a request of so many tokens."""
+    async def admit(self, request: ChatRequest) -> None:
+        """Wait until the rates allow the request. Its tokens are counted only where a rate asks for them."""
         if self.requests is not None:
             await self.requests.acquire()
         if self.tokens is not None:
-            await self.tokens.acquire(min(tokens, self.tokens.max_rate))
+            await self.tokens.acquire(min(request.tokens, self.tokens.max_rate))
 
 
 class Endpoint:
@@ -65,6 +63,7 @@ class Endpoint:
         call_log: where every try is recorded and known answers are found.
         budget: counts what calls cost and stops before a call once its limit is reached.
         backoff_seconds: wait before the second try; doubled before each further one, with jitter.
+        patience_seconds: how long an endpoint that has answered before and went away is waited for.
     """
 
     def __init__(
@@ -75,12 +74,14 @@ class Endpoint:
         call_log: CallLog,
         budget: Budget | None = None,
         backoff_seconds: float = 0.5,
+        patience_seconds: float = PATIENCE_SECONDS,
     ) -> None:
         self.name = name
         self.spec = spec
         self._call_log = call_log
         self._budget = budget or Budget()
         self._backoff_seconds = backoff_seconds
+        self._absence = Absence(patience_seconds)
         self._lanes: dict[asyncio.AbstractEventLoop, _Lane] = {}
         self._proven = False
 
@@ -155,30 +156,33 @@ class Endpoint:
         return answer if starts else replace(answer, cached=True)
 
     async def _answer(self, lane: _Lane, request: ChatRequest) -> ChatAnswer:
-        """Try until there is an answer, a failure that does not pass, or no try left.
+        """Try until there is an answer, a failure that does not pass, or no try left. While the endpoint is away, tries are
+        not counted.
 
         A request keeps its slot while it waits, so an endpoint in trouble is asked less, not more.
         """
-        outcome = Outcome()
+        outcome, retries_left = Outcome(), self.spec.retries
         async with lane.slots:
-            for attempt in range(1, self.spec.retries + 2):
+            for attempt in count(1):
                 self._budget.check()
-                await lane.admit(request.tokens)
+                await lane.admit(request)
                 outcome, answer = await self._try(lane, request, attempt)
                 if answer is not None:
                     return answer
                 if outcome.fatal is not None:
                     raise outcome.fatal
-                if outcome.cause not in TRANSIENT or outcome.finish_reason == "length":
+                is_waited_for = self._proven and self._absence.is_bearable(now=time.monotonic())
+                retries_left -= not is_waited_for
+                if retries_left < 0 or outcome.cause not in TRANSIENT or outcome.finish_reason == "length":
                     break
-                if attempt <= self.spec.retries:
-                    await asyncio.sleep(self._wait_seconds(outcome, attempt))
+                await asyncio.sleep(wait_seconds(outcome, attempt=attempt, first=self._backoff_seconds))
         raise self._failure(request, outcome)
 
     async def _try(self, lane: _Lane, request: ChatRequest, attempt: int) -> tuple[Outcome, ChatAnswer | None]:
         """One request over HTTP, recorded and paid for."""
         started = time.perf_counter()
         outcome = await self._send(lane, request)
+        self._absence.see(outcome, now=time.monotonic())
         cost = outcome.cost(self.spec)
         self._call_log.record(
             CallRecord(
@@ -222,12 +226,6 @@ class Endpoint:
             return read_status(error, name=self.name, spec=self.spec, proven=self._proven, key=lane.key)
         except OpenAIError as error:
             return read_connection_failure(error)
-
-    def _wait_seconds(self, outcome: Outcome, attempt: int) -> float:
-        jitter = random.uniform(0.75, 1.25)
-        if outcome.wait_seconds is not None:
-            return min(outcome.wait_seconds, LONGEST_RETRY_AFTER_SECONDS) + jitter * self._backoff_seconds
-        return min(self._backoff_seconds * 2 ** (attempt - 1), LONGEST_BACKOFF_SECONDS) * jitter
 
     def _failure(self, request: ChatRequest, outcome: Outcome) -> Exception:
         where = f"endpoint {self.name} at {self.spec.address}"

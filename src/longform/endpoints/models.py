@@ -51,7 +51,7 @@ class ModelSpec(BaseModel):
     timeout_seconds: float = Field(default=120.0, gt=0)
     """For one try, from the connection to the last byte."""
     retries: int = Field(default=4, ge=0)
-    """Tries after the first one, where the failure may pass."""
+    """Tries after the first one, where the failure may pass. An endpoint that went away is waited for besides."""
 
     @field_validator("base_url")
     @classmethod

@@ -41,6 +41,8 @@ class Outcome:
     completion_tokens: int | None = None
     maybe_billed: bool = True
     """False where the endpoint certainly charged nothing."""
+    unreachable: bool = False
+    """True where no connection came to stand: the endpoint has not seen the request."""
     wait_seconds: float | None = None
     """How long the endpoint asks to be left alone (Retry-After)."""
 
@@ -88,7 +90,8 @@ def read_connection_failure(error: BaseException) -> Outcome:
     reason = error.__cause__ or error
     # Only a connection that never stood is certainly free of charge.
     unsent = type(reason).__name__ in ("ConnectError", "ConnectTimeout", "UnsupportedProtocol")
-    return Outcome("connection", quote(str(reason)) or type(reason).__name__, maybe_billed=not unsent)
+    said = quote(str(reason)) or type(reason).__name__
+    return Outcome("connection", said, maybe_billed=not unsent, unreachable=unsent)
 
 
 def read_status(error: "APIStatusError", *, name: str, spec: ModelSpec, proven: bool, key: str | None) -> Outcome:

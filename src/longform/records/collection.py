@@ -28,9 +28,9 @@ class Collection(Generic[RowT]):
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._partial.close()
         if not self._partial.rows:
             self._partial.path.unlink(missing_ok=True)
+        self._partial.close()
 
     def __contains__(self, key: tuple[Any, ...]) -> bool:
         return key in self._rows
@@ -53,6 +53,6 @@ class Collection(Generic[RowT]):
         keys = [*known, *sorted(others, key=str)]
         if keys:
             write_rows(self.out, (self._rows[key] for key in keys))
-        self._partial.close()
+        # While it is locked: another command may open the file the moment it is let go.
         self._partial.path.unlink(missing_ok=True)
         return len(keys)

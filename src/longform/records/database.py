@@ -105,8 +105,8 @@ class RunDatabase:
             if self._is_new(path) and not create:
                 raise BadInputError(f"{path}: holds no run")
             if self._is_new(path):  # a reader must not wait for the writer of a run, so nothing is written without need
-                self._connection.executescript(_SCHEMA)
-                self._connection.execute(f"PRAGMA user_version = {_VERSION}")
+                # Tables and version at once: a run that was killed between them could never be opened again.
+                self._connection.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {_VERSION}; COMMIT;")
         except sqlite3.Error as error:
             raise BadInputError(f"{path}: cannot be opened as a run database: {error}") from error
         self.path = path

@@ -4,13 +4,15 @@ JSON Lines are split on "\\n" only, since model texts hold other line separators
 moved there when it is whole, so a reader never meets half of one.
 """
 
+import fcntl
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
+from glob import escape
 from operator import attrgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import IO, TYPE_CHECKING, Any, Generic, TypeVar
 
 from pydantic import ValidationError
 
@@ -66,18 +68,10 @@ def write_rows(path: str | Path, rows: Iterable[Row]) -> int:
         BadInputError: the folder does not exist or cannot be written, the disk is full, or Parquet cannot hold the rows.
     """
     path = Path(path)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with beside.open("wb") as file:
-            count = _write_parquet(file, rows, path) if path.suffix == ".parquet" else _write_lines(file, rows)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    except OSError as error:
-        raise BadInputError(f"{path}: cannot be written: {error.strerror or error}") from error
-    finally:
-        with suppress(OSError):
-            beside.unlink()
+    with _written_beside(path) as beside, beside.open("wb") as file:
+        count = _write_parquet(file, rows, path) if path.suffix == ".parquet" else _write_lines(file, rows)
+        file.flush()
+        os.fsync(file.fileno())
     return count
 
 
@@ -87,32 +81,31 @@ def write_text(path: Path, text: str) -> None:
     Raises:
         BadInputError: the folder cannot be written, or the disk is full.
     """
-    beside = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
+    with _written_beside(path) as beside:
         beside.write_text(text, encoding="utf-8")
-        beside.replace(path)
-    except OSError as error:
-        raise BadInputError(f"{path}: cannot be written: {error.strerror or error}") from error
-    finally:
-        with suppress(OSError):
-            beside.unlink(missing_ok=True)
 
 
 class AppendedRows(Generic[RowT]):
     """A file that grows row by row and survives a kill: the rows it already holds are read back when it is opened.
 
-    A last line without its "\\n" was being written when the process died; it is cut off.
+    A last line without its "\\n" was being written when the process died; it is cut off. One process at a time has the file
+    open: the lock is the operating system's and goes with the process.
+
+    Raises:
+        BadInputError: the file cannot be written, holds a bad row, or another process has it open.
     """
 
     def __init__(self, path: str | Path, schema: type[RowT]) -> None:
         self.path = Path(path)
         self.rows: list[RowT] = []
         try:
-            if self.path.exists():
+            with ExitStack() as opened:
+                self._file = opened.enter_context(self.path.open("ab", buffering=0))
+                _lock(self._file, self.path)
                 _cut_torn_line(self.path)
                 if self.path.stat().st_size:
                     self.rows = list(read_rows(self.path, schema))
-            self._file = self.path.open("ab", buffering=0)
+                opened.pop_all()
         except OSError as error:
             raise BadInputError(f"{self.path}: cannot be written: {error.strerror}") from error
 
@@ -122,11 +115,14 @@ class AppendedRows(Generic[RowT]):
         Raises:
             StoppedError: the disk is full; the rows before this one are safe.
         """
+        end = os.fstat(self._file.fileno()).st_size
         try:
             line = memoryview(_line(row))
             while line:  # an unbuffered write may take a part
                 line = line[self._file.write(line) :]
         except OSError as error:
+            with suppress(OSError):
+                self._file.truncate(end)  # or the next row, if there is room for it, would stand behind half a row
             raise StoppedError(f"{self.path}: cannot be written: {error.strerror}") from error
         self.rows.append(row)
 
@@ -223,6 +219,49 @@ def _without_gaps(value: Any) -> Any:
         cleaned = {name: _without_gaps(item) for name, item in value.items()}
         return {name: item for name, item in cleaned.items() if item is not None and item != {}}
     return value
+
+
+@contextmanager
+def _written_beside(path: Path) -> Iterator[Path]:
+    """A place beside `path`; what is written there moves to `path` when it is whole."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        _clear_leftovers(path)
+        yield beside
+        beside.replace(path)
+    except OSError as error:
+        raise BadInputError(f"{path}: cannot be written: {error.strerror or error}") from error
+    finally:
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
+
+
+def _clear_leftovers(path: Path) -> None:
+    """Remove what processes that were killed while they wrote `path` have left beside it."""
+    for left in path.parent.glob(f".{escape(path.name)}.*.partial"):
+        owner = left.name.split(".")[-2]
+        if owner.isdecimal() and not _is_alive(int(owner)):
+            left.unlink(missing_ok=True)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return True
+    return True
+
+
+def _lock(file: IO[bytes], path: Path) -> None:
+    """Keep other processes out, where the file system knows locks."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise BadInputError(f"{path}: another process is writing this file") from None
+    except OSError:
+        return
 
 
 def _cut_torn_line(path: Path) -> None:

@@ -1,6 +1,7 @@
 """Folders of weights, written whole or not at all."""
 
 import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 from longform.records.errors import StoppedError
 
 _PROBE_BYTES = 1 << 20
+_OS_ERROR = re.compile(r"\(os error (\d{1,4})\)")
 
 
 def write_folder(place: Path, write: Callable[[Path], None]) -> None:
@@ -25,19 +27,28 @@ def write_folder(place: Path, write: Callable[[Path], None]) -> None:
         shutil.rmtree(place, ignore_errors=True)
         beside.rename(place)
     except Exception as error:
-        trouble = (error.strerror or str(error)) if isinstance(error, OSError) else _disk_trouble(beside)
+        trouble = (error.strerror or str(error)) if isinstance(error, OSError) else _disk_trouble(error, beside)
         shutil.rmtree(beside, ignore_errors=True)
         if trouble is None:
             raise
         raise StoppedError(f"{place}: cannot be written: {trouble}") from error
 
 
-def _disk_trouble(folder: Path) -> str | None:
-    """Why the disk takes no more, or None: libraries that write weights report a full disk by errors of their own."""
+def _disk_trouble(error: Exception, folder: Path) -> str | None:
+    """Why the disk takes no more, or None: libraries that write weights report a full disk by errors of their own.
+
+    Those in Rust name the system's error; for others more is written to the file that was written last.
+    """
+    named = _OS_ERROR.search(str(error))
+    if named:
+        return os.strerror(int(named[1]))
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    last = max(files, key=lambda path: path.stat().st_mtime_ns, default=folder / ".probe")
     try:
-        (folder / ".probe").write_bytes(bytes(_PROBE_BYTES))
-    except OSError as error:
-        return error.strerror
+        with last.open("ab") as file:
+            file.write(bytes(_PROBE_BYTES))
+    except OSError as full:
+        return full.strerror
     return None
 
 

@@ -8,6 +8,7 @@ import fcntl
 import os
 import shutil
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import IO
 
@@ -38,10 +39,9 @@ class RunDirectory:
         run = cls(Path(path))
         try:
             run.checkpoints_path.mkdir(parents=True, exist_ok=True)
-            lock = (run.path / "lock").open("a+")
+            run._take((run.path / "lock").open("a+"))
         except OSError as error:
             raise BadInputError(f"{path}: cannot be used as a run directory: {error.strerror}") from error
-        run._take(lock)
         try:
             run._database = RunDatabase(run.database_path)
         except BadInputError:
@@ -59,7 +59,7 @@ class RunDirectory:
         run = cls(Path(path))
         if not run.database_path.exists():
             raise BadInputError(f"{path}: is no run directory (it has no run.sqlite)")
-        run._database = RunDatabase(run.database_path)
+        run._database = RunDatabase(run.database_path, create=False)
         return run
 
     def __enter__(self) -> "RunDirectory":
@@ -97,20 +97,24 @@ class RunDirectory:
             StoppedError: the disk is full or cannot be written; the checkpoints before this one are safe.
         """
         place = self.checkpoint_path(step)
+        self.database.sync()
         write_folder(place, write)
         for old in self.checkpoint_steps()[:-keep]:
             shutil.rmtree(self.checkpoint_path(old))
         return place
 
     def _take(self, lock: IO[str]) -> None:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            lock.seek(0)
-            owner = lock.read().strip() or "unknown"
-            lock.close()
-            raise BadInputError(f"{self.path}: another process (pid {owner}) is writing this run") from None
-        lock.truncate(0)
-        lock.write(str(os.getpid()))
-        lock.flush()
+        """Lock the run for this process and say so in the file, or refuse and let go of it."""
+        with ExitStack() as opened:
+            opened.callback(lock.close)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                lock.seek(0)
+                owner = lock.read().strip() or "unknown"
+                raise BadInputError(f"{self.path}: another process (pid {owner}) is writing this run") from None
+            lock.truncate(0)
+            lock.write(str(os.getpid()))
+            lock.flush()
+            opened.pop_all()
         self._lock = lock

@@ -1,4 +1,7 @@
 import errno
+import os
+import resource
+import subprocess
 
 import pytest
 from hypothesis import given, settings
@@ -130,3 +133,40 @@ def test_rows_that_parquet_cannot_hold_are_refused_by_field(tmp_path, one, other
     with pytest.raises(BadInputError, match=r"rows\.parquet: meta: rows hold values of several kinds.* \.jsonl file"):
         write_rows(tmp_path / "rows.parquet", rows)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_row_that_found_no_room_leaves_nothing_that_the_next_one_stands_behind(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    rows = AppendedRows(path, Prompt)
+    rows.append(Prompt(id="a", prompt="p"))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 20, hard))
+    try:
+        with pytest.raises(StoppedError, match=r"rows\.jsonl: cannot be written: File too large"):
+            rows.append(Prompt(id="b", prompt="p" * 100))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    rows.append(Prompt(id="c", prompt="p"))
+    rows.close()
+    assert [row.id for row in read_rows(path, Prompt)] == ["a", "c"]
+
+
+def test_a_file_that_another_process_appends_to_is_refused(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    rows = AppendedRows(path, Prompt)
+    rows.append(Prompt(id="a", prompt="p"))
+    with pytest.raises(BadInputError, match=r"rows\.jsonl: another process is writing this file"):
+        AppendedRows(path, Prompt)
+    rows.close()
+    AppendedRows(path, Prompt).close()
+
+
+def test_what_a_killed_process_left_beside_a_file_is_removed_by_the_next_that_writes_it(tmp_path):
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    ours = [f".rows.jsonl.{gone.pid}.partial"]
+    others = [f".rows.jsonl.{os.getppid()}.partial", ".rows.jsonl.backup.partial", f".more.jsonl.{gone.pid}.partial"]
+    for name in [*ours, *others]:
+        (tmp_path / name).write_text("half")
+    write_rows(tmp_path / "rows.jsonl", [Prompt(id="a", prompt="p")])
+    assert {path.name for path in tmp_path.iterdir()} == {"rows.jsonl", *others}

@@ -136,6 +136,39 @@ def test_a_full_disk_is_known_whatever_error_the_writing_library_raises(run):
     assert list(run.checkpoints_path.iterdir()) == []
 
 
+def test_a_full_disk_is_known_by_the_systems_error_that_a_library_names(run):
+    def write(folder):
+        raise RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    with pytest.raises(StoppedError, match="step-000002: cannot be written: No space left on device"):
+        run.write_checkpoint(2, write, keep=1)
+
+
+def test_a_limit_on_one_file_is_known_from_the_file_that_was_written_last(run):
+    def write(folder):
+        (folder / "small").write_text("whole")
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2 << 20, hard))
+        (folder / "large").write_bytes(bytes(2 << 20))
+        raise RuntimeError("unexpected pos 2432 vs 2390")
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        with pytest.raises(StoppedError, match="cannot be written: File too large"):
+            run.write_checkpoint(2, write, keep=1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_run_whose_lock_cannot_be_written_is_named(tmp_path):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    try:
+        with pytest.raises(BadInputError, match="run: cannot be used as a run directory: File too large"):
+            RunDirectory.open(tmp_path / "run")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
 def test_an_error_that_is_not_the_disks_shows_itself(run):
     def write(folder):
         raise RuntimeError("a bug")
