@@ -28,6 +28,8 @@ _ADAM = 8
 _SPARE = 1.1
 """What comes and goes, times this: allocators keep pieces that fit nothing."""
 _CUDA_CONTEXT = 0.8 * GIB
+_CPU_PROCESS = 0.35 * GIB
+"""Libraries that are loaded on use, buffers of the matrix kernels: as benchmarks/one_device.py finds it."""
 _LORA_MATRICES = 7
 _NEEDED = ("num_hidden_layers", "hidden_size", "intermediate_size", "num_attention_heads", "vocab_size")
 
@@ -142,7 +144,7 @@ def plan_memory(shape: ModelShape, recipe: Recipe, *, on_gpu: bool) -> MemoryPla
             "optimizers": _ADAM * (shape.parameters + critic),
         }
         gradients = _FLOAT * (shape.parameters + shape.vocabulary * shape.hidden)  # the head's are summed apart
-    held["the device's own"] = _CUDA_CONTEXT if on_gpu else 0
+    held["the device's own"] = _CUDA_CONTEXT if on_gpu else _CPU_PROCESS
     in_flight = recipe.memory.micro_tokens or recipe.optim.mini_batch * longest
     measured = recipe.memory.micro_tokens or rollouts * longest
     working = width * (3 * shape.intermediate + 4 * shape.hidden)  # of the layer that is being computed
