@@ -4,8 +4,8 @@
 
 An arm's recipe gives its rewards, its curriculum and its groups; everything else is the quickstart's, and all arms of a
 seed share its world, start, candidates and ladders. `reference-sft` goes on with the start's fine-tuning on the best
-references of the ladders, `continued-sft` on new lessons, both for as many steps as the start had. The examiner compares each
-result with the start on held-out prompts. An arm whose result is in OUT is not run again, and none is left out.
+references of the ladders, `continued-sft` on new lessons, both for as many steps as the start had. The examiner compares
+each result with the start on held-out prompts. An arm whose result is in OUT is not run again, and none is left out.
 """
 
 import argparse

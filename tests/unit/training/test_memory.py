@@ -1,6 +1,7 @@
 """The memory plan against what torch really keeps for the backward pass, and against the recipes that come with longform."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -144,7 +145,7 @@ def test_keys_and_values_take_what_is_planned(precision, lora):
     config = _config(Qwen2Config, 2)
     low = precision == "bfloat16"
     model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16 if low and lora else torch.float32).eval()
-    cache = DynamicCache(config=config)
+    cache: Any = DynamicCache(config=config)
     with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16, enabled=low and not lora):
         model(input_ids=torch.zeros(3, 50, dtype=torch.int64), past_key_values=cache, use_cache=True)
     held = sum(layer.keys.nbytes + layer.values.nbytes for layer in cache.layers)
