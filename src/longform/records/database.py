@@ -99,9 +99,7 @@ class RunDatabase:
 
     def __init__(self, path: Path, *, create: bool = True) -> None:
         try:
-            self._connection = sqlite3.connect(path, timeout=30, check_same_thread=False)
-            self._connection.execute("PRAGMA journal_mode=WAL")
-            self._connection.execute("PRAGMA synchronous=NORMAL")
+            self._connection = _connect(path) if create else _connect_to_read(path)
             if self._is_new(path) and not create:
                 raise BadInputError(f"{path}: holds no run")
             if self._is_new(path):  # a reader must not wait for the writer of a run, so nothing is written without need
@@ -270,6 +268,24 @@ class RunDatabase:
             body = zlib.compress(text.encode())
             self._connection.execute("INSERT OR IGNORE INTO texts VALUES (?, ?)", (digest, body))
         return digest
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=30, check_same_thread=False)
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=NORMAL")
+    return connection
+
+
+def _connect_to_read(path: Path) -> sqlite3.Connection:
+    """A reader's connection. SQLite shares a log with a run's writer; where nothing can be written there is none."""
+    connection = sqlite3.connect(path, timeout=30, check_same_thread=False)
+    try:
+        connection.execute("SELECT 1 FROM sqlite_master")
+        return connection
+    except sqlite3.OperationalError:
+        connection.close()
+        return sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro&immutable=1", uri=True, check_same_thread=False)
 
 
 def text_hash(text: str) -> str:
