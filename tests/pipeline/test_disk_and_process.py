@@ -274,8 +274,8 @@ def test_a_second_command_on_a_file_is_refused_and_the_first_goes_on(world, inpu
 def test_a_run_that_lies_where_nothing_can_be_written_can_be_looked_at(world, small_disk, tmp_path):
     disk = tmp_path / "disk"
     small_disk(disk, 50_000 * KIB)
-    copy(world.folder / "run" / "run.sqlite", disk)
+    copy(world.folder / "runs" / "run" / "run.sqlite", disk)
     subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
-    with RunDirectory.read(world.folder / "run") as here, RunDirectory.read(disk) as there:
+    with RunDirectory.read(world.folder / "runs" / "run") as here, RunDirectory.read(disk) as there:
         assert there.database.verdict_export() == here.database.verdict_export()
         assert there.database.last_step() == STEPS
