@@ -47,6 +47,7 @@ _ANGLE_TOKENS = frozenset(
 _INVISIBLE = re.compile("[\\x00-\\x08\\x0e-\\x1f\\x7f-\\x84\\x86-\\x9f\ud800-\udfff\U000e0000-\U000e007f]")
 _DROPPED = re.compile(f"{_VANISHING}+")
 _ANGLE = re.compile(f"[{_ANGLE_OPEN}{_ANGLE_CLOSE}]")
+_BRACKET = re.compile(f"[{_SQUARE_OPEN}{_SQUARE_CLOSE}{_ANGLE_OPEN}{_ANGLE_CLOSE}]")
 _OPENING = re.compile(r"<<<([A-Z]+(?: [A-Z]+)?) ([0-9a-f]{12})>>>\n")
 
 
@@ -92,10 +93,12 @@ def defuse(text: str) -> str:
     in, and only what has no visible form goes. Defusing twice changes nothing more. Linear time.
     """
     text = _INVISIBLE.sub("", text).translate(_SPELLED)
+    text = _QUOTED.sub(_spread_if(_SCORES_KEY), text)
+    if not _BRACKET.search(text):  # as in most prose; the passes below take most of the time
+        return text
     text = _SQUARE_PAIR.sub(_with_space, text)
     text = _ANGLE_RUN.sub(_spread_angles, text)
     text = _PIPED.sub(_with_space, text)
-    text = _QUOTED.sub(_spread_if(_SCORES_KEY), text)
     text = _IN_ANGLES.sub(_spread_if(_ANGLE_TOKENS), text)
     return _IN_SQUARES.sub(_spread_if(_SQUARE_TOKENS), text)
 

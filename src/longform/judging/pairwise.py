@@ -86,17 +86,13 @@ class PairwiseJudge:
             StoppedError: the budget is spent.
         """
         tag = fence_tag(self._secret, prompt.id, step)
-        as_first = ask_pairwise(prompt, text_a=response, text_b=reference, tag=tag)
-        as_second = ask_pairwise(prompt, text_a=reference, text_b=response, tag=tag)
-        if self.position == "first":
-            return await self._decide(as_first, _RESPONSE_FIRST, sample)
-        if self.position == "second":
-            return await self._decide(as_second, _RESPONSE_SECOND, sample)
-        return _combine(
-            *await asyncio.gather(
-                self._decide(as_first, _RESPONSE_FIRST, sample), self._decide(as_second, _RESPONSE_SECOND, sample)
-            )
-        )
+        asked: list[tuple[str, dict[Letter, WinTieLoss]]] = []
+        if self.position != "second":
+            asked.append((ask_pairwise(prompt, text_a=response, text_b=reference, tag=tag), _RESPONSE_FIRST))
+        if self.position != "first":
+            asked.append((ask_pairwise(prompt, text_a=reference, text_b=response, tag=tag), _RESPONSE_SECOND))
+        verdicts = await asyncio.gather(*(self._decide(message, meaning, sample) for message, meaning in asked))
+        return verdicts[0] if len(verdicts) == 1 else _combine(*verdicts)
 
     async def _decide(self, message: str, meaning: dict[Letter, WinTieLoss], sample: int) -> Verdict:
         asked = await ask(

@@ -122,7 +122,8 @@ def test_the_only_markers_in_a_pairwise_message_are_those_of_the_task(attack: At
     for case, harmless in zip(pairwise_cases(attack.armed(TAG)), tasks, strict=True):
         head, task = split_task(case.message)
         assert task == harmless
-        assert re.findall(r"\[\[.*?\]\]", case.message) == ["[[A]]", "[[B]]", "[[C]]"]
+        assert re.findall(r"\[\[.*?\]\]", case.message) == ["[[X]]"]
+        assert parse_verdict(case.message) is None, "a judge that only repeats the message has said nothing"
         assert not re.search(r"\[\[|\]\]", head)
 
 
