@@ -13,7 +13,7 @@ demo: $(VENV)/.installed
 	$(BIN)/longform quickstart
 
 test: lint
-	$(BIN)/pytest -n 2
+	$(BIN)/pytest -n 2 --dist loadfile
 
 lint: $(VENV)/.tested
 	$(BIN)/ruff format --check .
