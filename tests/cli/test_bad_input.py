@@ -211,7 +211,7 @@ def test_a_graded_response_that_is_missing_is_named(world, capsys):
 def test_a_response_to_an_unknown_prompt_is_named(world, capsys):
     _add("responses.jsonl", '{"prompt_id": "p9", "model": "a", "text": "t"}\n')
     before = _files(world)
-    assert "prompt_id 'p9' is no prompt's id" in _fails(capsys, GRADE)
+    assert "prompts.jsonl: has no prompt 'p9', for which 'a' wrote a response" in _fails(capsys, GRADE)
     assert not Path("out.jsonl.partial").exists()
     assert _files(world).keys() - before.keys() <= {world / "out.jsonl.calls.sqlite", world / "out.jsonl.calls.secret"}
 
@@ -477,3 +477,30 @@ def test_selecting_never_loads_torch(world):
     done = _run_command(*SELECT.split(), code=LIST_MODULES)
     assert done.returncode == 0, done.stderr
     assert not {"torch", "transformers", "trl", "openai"} & set(done.stdout.splitlines()[-1].split())
+
+
+def test_a_budget_without_prices_counts_nothing_and_is_refused(world, capsys):
+    models = yaml.safe_load(Path("models.yaml").read_text())
+    for spec in models.values():
+        spec.pop("prices", None)
+    Path("models.yaml").write_text(yaml.safe_dump(models))
+    assert "--budget: models.yaml has no prices for 'judge'" in _fails(capsys, f"{GRADE} --budget 1")
+    assert "run.budget: models.yaml has no prices for 'judge'" in _fails(capsys, f"{TRAIN} --set run.budget=1")
+
+
+def test_a_run_that_does_not_exist_is_not_resumed(world, capsys):
+    assert "runs/nosuch: there is no such run to resume" in _fails(capsys, f"{TRAIN} --resume --set run.name=nosuch")
+    assert not Path("runs/nosuch").exists()
+
+
+def test_a_writer_that_is_written_as_a_path_has_to_be_a_model(world, capsys):
+    assert "--writer ./nowhere: is no model folder" in _fails(
+        capsys, "generate prompts.jsonl --writer ./nowhere --out out.jsonl"
+    )
+
+
+def test_one_model_under_two_names_is_one_judge(world, capsys):
+    models = yaml.safe_load(Path("models.yaml").read_text())
+    Path("models.yaml").write_text(yaml.safe_dump(models | {"twin": models["judge"]}))
+    panel = _fails(capsys, f"{TRAIN} --set rewards.judge=[judge,twin]")
+    assert "rewards: models.yaml means the same model by 'judge' and 'twin'" in panel

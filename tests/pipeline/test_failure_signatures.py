@@ -180,6 +180,14 @@ def test_a_panel_that_tosses_coins(run):
     assert "the panel's votes" in findings["judge-inconsistent"].evidence
 
 
+def test_a_panel_whose_votes_often_do_not_come_in(run):
+    draw, sane = random.Random(8), prefers(worth)
+    findings, _ = run(
+        lambda ours, theirs, call: sane(ours, theirs, call) if draw.random() < 0.5 else "Well.", reward={"samples": 3}
+    )
+    assert "of the panel's votes" in findings["panel-incomplete"].evidence
+
+
 def test_a_judge_that_says_nothing_to_one_word(run):
     sane = prefers(worth)
 

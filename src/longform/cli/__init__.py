@@ -36,6 +36,7 @@ def build_app() -> App:
         help="Reinforcement learning for long-form writers: from a pile of prompts to a measurably better writer.",
         version=__version__,
         version_flags=["--version"],
+        suppress_keyboard_interrupt=False,
     )
     for name, text in COMMANDS.items():
         module = name.replace("-", "_")

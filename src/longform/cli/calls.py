@@ -20,6 +20,8 @@ class RecordedCalls:
         self.path = out.with_name(out.name + ".calls.sqlite")
         self._name, self._spec = name, find_model(read_models(models), name, path=models)
         self._spec.read_key(name)
+        if budget is not None and self._spec.prices is None:
+            raise BadInputError(f"--budget: {models} has no prices for {name!r}, so nothing could be counted")
         self.log = _open_log(self.path)
         totals = self.log.totals()
         self._budget = Budget(

@@ -31,7 +31,7 @@ def generate(
         out: Responses file to write or to add to.
         samples: Responses to each prompt.
         models: What the names of models mean.
-        name: The model name that the responses of a local model carry (default: its folder's name).
+        name: The model name that the responses of a local model carry (default: its folder's name, or RUN-step-N).
         max_tokens: Longest response.
         temperature: Of the writer.
         batch: Responses that a local model writes side by side.
@@ -43,9 +43,10 @@ def generate(
     from longform.records.schemas import Prompt
     from longform.selection.generate import Gathered
     from longform.selection.generate import generate as gather
-    from longform.writers.paths import is_model_folder
+    from longform.writers.paths import check_writer, is_model_folder, writer_name
     from longform.writers.settings import GenerationSettings
 
+    check_writer(writer)
     rows = list(read_rows(prompts, Prompt))
     if is_model_folder(writer):
         from longform.selection.generate import generate_locally
@@ -57,7 +58,7 @@ def generate(
             result = generate_locally(
                 rows,
                 local,
-                name=name or Path(writer).resolve().name,
+                name=name or writer_name(writer),
                 samples=samples,
                 settings=settings,
                 seed=seed,

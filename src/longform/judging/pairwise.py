@@ -37,6 +37,8 @@ class Verdict:
     """What those answers cost, also if another request paid for them; None where it is not known."""
     votes: tuple[WinTieLoss, ...] = ()
     """Of a panel: the votes that were heard."""
+    unheard: int = 0
+    """Of a panel: votes that did not come in."""
     first_vote: WinTieLoss | None = None
     """Of a panel: that of its first member; None where it was not heard."""
 

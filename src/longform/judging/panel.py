@@ -77,10 +77,11 @@ def combine_verdicts(votes: Sequence[Verdict], *, combine: Combination) -> Verdi
     if len(votes) == 1:
         return votes[0]
     heard: tuple[WinTieLoss, ...] = tuple(vote.outcome for vote in votes if vote.outcome is not None)
+    unheard, first = len(votes) - len(heard), votes[0].outcome
     if 2 * len(heard) <= len(votes):
-        return Verdict(None, _cause(votes), _calls(votes), _cost(votes), heard, votes[0].outcome)
+        return Verdict(None, _cause(votes), _calls(votes), _cost(votes), heard, unheard, first)
     outcome = _majority(heard) if combine == "vote" else _middle(heard)
-    return Verdict(outcome, None, _calls(votes), _cost(votes), heard, votes[0].outcome)
+    return Verdict(outcome, None, _calls(votes), _cost(votes), heard, unheard, first)
 
 
 def combine_grades(grades: Sequence[Graded]) -> Graded:

@@ -135,6 +135,21 @@ def _rechecked_window(series: Series) -> Window | None:
     return None
 
 
+def panel_incomplete(series: Series) -> Finding | None:
+    """More than a tenth of a panel's votes did not come in: it is another panel then, and a smaller one."""
+    window = latest_window(series)
+    share = pooled_share(series, "judge/unheard", window) if window else None
+    if window is None or share is None or share <= MOST_SILENT:
+        return None
+    return Finding(
+        "panel-incomplete",
+        window.first,
+        window.last,
+        f"{share:.1%} of the panel's votes in {window} did not come in",
+        "See which judge of rewards.judge is silent (its calls, or a context too small in models.yaml), or take it out.",
+    )
+
+
 def _divided(series: Series) -> Finding | None:
     """A panel's mean disagreement over the window, and only where it is asked at all."""
     window = latest_window(series)

@@ -11,7 +11,14 @@ from longform.monitors.finding import Finding
 from longform.monitors.series import LEAST_STEPS, MOST_STEPS, Series, latest_window
 from longform.monitors.texts import cut_off, judge_examiner_apart, length_by_repetition
 from longform.monitors.updates import diverged, entropy_collapse, kl_runaway, loss_spike
-from longform.monitors.verdicts import flat_reward, judge_inconsistent, judge_silent, never_wins, won_too_easily
+from longform.monitors.verdicts import (
+    flat_reward,
+    judge_inconsistent,
+    judge_silent,
+    never_wins,
+    panel_incomplete,
+    won_too_easily,
+)
 
 SIGNATURES: tuple[Callable[[Series], Finding | None], ...] = (
     diverged,
@@ -22,6 +29,7 @@ SIGNATURES: tuple[Callable[[Series], Finding | None], ...] = (
     won_too_easily,
     flat_reward,
     judge_silent,
+    panel_incomplete,
     judge_inconsistent,
     judge_examiner_apart,
     length_by_repetition,

@@ -1,5 +1,6 @@
 """What a recipe names, read and checked before a model is loaded or a call is paid for: the same for every engine."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,6 +36,9 @@ def check_inputs(recipe: Recipe) -> TrainingInputs:
     judges = {name: find_model(specs, name, path=recipe.models) for name in sorted(names)}
     for name, spec in judges.items():
         spec.read_key(name)
+        if recipe.run.budget is not None and spec.prices is None:
+            raise BadInputError(f"run.budget: {recipe.models} has no prices for {name!r}, so nothing could be counted")
+    _check_judges(recipe, judges)
     check_model_path(recipe.policy)
     ladders = read_ladders(recipe.data.ladders)
     if len(ladders) < recipe.data.per_step:
@@ -47,6 +51,13 @@ def check_inputs(recipe: Recipe) -> TrainingInputs:
         except ValueError as error:
             raise BadInputError(f"{recipe.data.ladders}: ladder {ladder.id}: {error}") from None
     prompts = list(read_rows(recipe.validation.prompts, Prompt)) if recipe.validation else []
+    seen = {(ladder.id, ladder.request) for ladder in ladders}
+    trained = [prompt.id for prompt in prompts if (prompt.id, prompt.request) in seen]
+    if trained and recipe.validation:
+        raise BadInputError(
+            f"{recipe.validation.prompts}: {len(trained)} of {len(prompts)} prompts are trained on, such as {trained[0]!r}; "
+            "a validation needs prompts of its own"
+        )
     return TrainingInputs(ladders, prompts, judges)
 
 
@@ -59,3 +70,26 @@ def read_ladders(path: Path) -> list[Ladder]:
     if path.suffix == ".parquet" and is_writing_rl(path):
         return list(read_writing_rl(path))
     return list(read_rows(path, Ladder))
+
+
+def _check_judges(recipe: Recipe, judges: Mapping[str, ModelSpec]) -> None:
+    """One model under two names is one judge.
+
+    Raises:
+        BadInputError: it votes twice in a panel, or rewards and examines.
+    """
+    for reward in recipe.rewards:
+        seen: dict[tuple[str, str], str] = {}
+        for name in reward.judges:
+            same = seen.setdefault((judges[name].base_url, judges[name].model), name)
+            if same != name:
+                raise BadInputError(f"rewards: {recipe.models} means the same model by {same!r} and {name!r}")
+        if recipe.validation is not None and not recipe.validation.same_judge:
+            examiner = judges[recipe.validation.judge]
+            rewarder = seen.get((examiner.base_url, examiner.model))
+            if rewarder is not None:
+                names = f"{recipe.validation.judge!r} and {rewarder!r}, which gives the reward"
+                raise BadInputError(
+                    f"validation.judge: {recipe.models} means the same model by {names}; "
+                    "name another, or set validation.same_judge: true"
+                )

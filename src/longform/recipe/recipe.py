@@ -52,6 +52,10 @@ class RunSettings(_Section):
     """Stop, resumably, before the judge calls of the run cost more than this, in the currency of models.yaml."""
 
 
+MINI_BATCH = 16
+"""Of the paper."""
+
+
 class Recipe(_Section):
     """Everything that decides a run. Running the same recipe again repeats it."""
 
@@ -74,6 +78,16 @@ class Recipe(_Section):
     run: RunSettings
 
     @property
+    def rollouts(self) -> int:
+        """Responses written in a step."""
+        return self.data.per_step * self.data.group
+
+    @property
+    def mini_batch(self) -> int:
+        """Rollouts in one update."""
+        return self.optim.mini_batch or min(MINI_BATCH, self.rollouts)
+
+    @property
     def run_path(self) -> Path:
         """Where the run directory stands."""
         return self.run.folder / self.run.name
@@ -90,7 +104,6 @@ class Recipe(_Section):
 
     @model_validator(mode="after")
     def _check_batches(self) -> "Recipe":
-        rollouts = self.data.per_step * self.data.group
-        if self.optim.mini_batch > rollouts:
-            raise ValueError(f"optim.mini_batch: {self.optim.mini_batch} is more than a step's {rollouts} rollouts")
+        if self.mini_batch > self.rollouts:
+            raise ValueError(f"optim.mini_batch: {self.mini_batch} is more than a step's {self.rollouts} rollouts")
         return self

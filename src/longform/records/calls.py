@@ -80,6 +80,8 @@ class CallTotals(NamedTuple):
     @property
     def shown_cost(self) -> str:
         """The cost in words, with what is not known about it."""
+        if self.calls and self.unknown_costs == self.calls:
+            return f"unknown ({self.calls} calls; models.yaml has no prices for them)"
         unknown = f", {self.unknown_costs} of unknown cost" if self.unknown_costs else ""
         return f"{self.cost:.4f} ({self.calls} calls{unknown})"
 

@@ -41,6 +41,8 @@ class Rewarded:
     """What these calls cost; None where it is not known."""
     disagreement: float | None = None
     """How far a panel's votes differ, see `judging.panel`; None where it has one vote."""
+    unheard: float | None = None
+    """Share of a panel's votes that did not come in; None where it has one vote."""
     consistent: bool | None = None
     """Whether the first judge, asked once more, said the same as before; None where it was not asked or not heard."""
 
@@ -85,7 +87,9 @@ class PairwiseReward:
         if verdict.outcome is not None:
             votes = verdict.votes if verdict.votes and self._panel.combine == "mean" else (verdict.outcome,)
             score = fmean(self._values[vote] for vote in votes)
-        return Rewarded(score, verdict.outcome, verdict.cause, calls, cost, verdict.disagreement, consistent)
+        asked = len(self._panel.judges) * self._panel.samples
+        unheard = verdict.unheard / asked if asked > 1 else None
+        return Rewarded(score, verdict.outcome, verdict.cause, calls, cost, verdict.disagreement, unheard, consistent)
 
     def _is_rechecked(self, prompt: PromptRow, step: int) -> bool:
         return self._recheck > 0 and random.Random(f"{self._seed}/{step}/{prompt.id}").random() < self._recheck

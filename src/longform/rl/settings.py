@@ -18,18 +18,18 @@ class OptimSettings(BaseModel):
     """Peak learning rate of the critic."""
     reference_lr: float = Field(default=1e-2, ge=0)
     """Peak learning rate of the critic's one weight on the score of the reference that is faced."""
-    warmup_steps: int = Field(default=162, ge=0)
-    """Steps in which the policy's learning rate rises from 0 (paper: 0.4 of 405)."""
-    critic_warmup_steps: int = Field(default=20, ge=0)
-    """The same for the critic (paper: 0.05 of 405)."""
+    warmup_steps: int | None = Field(default=None, ge=0)
+    """Steps in which the policy's learning rate rises from 0; by default 0.4 of the run's (paper: 162 of 405)."""
+    critic_warmup_steps: int | None = Field(default=None, ge=0)
+    """The same for the critic; by default 0.05 of the run's (paper: 20 of 405)."""
     final_lr: float = Field(default=1.0, ge=0, le=1)
     """Share of the peak that both learning rates fall to, linearly after warm-up (paper: constant)."""
     weight_decay: float = Field(default=0.01, ge=0)
     betas: tuple[Decay, Decay] = (0.9, 0.999)
     """Decay rates of AdamW's two moments."""
     max_grad_norm: float = Field(default=1.0, gt=0)
-    mini_batch: int = Field(default=16, ge=1)
-    """Rollouts in one update; a step makes several."""
+    mini_batch: int | None = Field(default=None, ge=1)
+    """Rollouts in one update; a step makes several. By default 16, or all of a step's where it has fewer (paper: 16)."""
     epochs: int = Field(default=1, ge=1)
     """Passes of the policy over a step's rollouts."""
     critic_epochs: int = Field(default=1, ge=1)
@@ -55,8 +55,8 @@ class LoraSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     rank: int = Field(default=32, ge=1)
-    alpha: int = Field(default=64, ge=1)
-    """The adapters' output is scaled by alpha / rank."""
+    alpha: int | None = Field(default=None, ge=1)
+    """The adapters' output is scaled by alpha / rank; by default twice the rank."""
 
 
 class MemorySettings(BaseModel):
@@ -74,6 +74,10 @@ class MemorySettings(BaseModel):
     as this needs, and their gradients are summed. None: a mini-batch in one piece."""
     limit_gb: float | None = Field(default=None, gt=0)
     """Memory of the device that the plan must fit into, in GiB; by default what the device has."""
+
+
+POLICY_WARMUP, CRITIC_WARMUP = 0.4, 0.05
+"""Shares of the steps (Writing-RL A.2)."""
 
 
 def learning_rate_factor(step: int, *, warmup_steps: int, final: float, steps: int) -> float:

@@ -7,6 +7,7 @@ then read once, keeping only the texts of chosen prompts. Every prompt has one f
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from enum import StrEnum
 from pathlib import Path
 
@@ -139,7 +140,10 @@ def _groups(rows: Mapping[str, Prompt], per: str | None) -> dict[str, str]:
     lacking = [id_ for id_, row in rows.items() if row.meta.get(field) is None]
     if lacking:
         others = f" ({len(lacking)} of {len(rows)} prompts lack it)" if len(lacking) > 1 else ""
-        raise BadInputError(f"prompt {lacking[0]}: meta.{field}: is missing, and --per asks for it{others}")
+        known = sorted({name for row in rows.values() for name in row.meta})
+        near = get_close_matches(field, known, n=1)
+        hint = f"; did you mean meta.{near[0]}?" if near and near[0] != field else ""
+        raise BadInputError(f"prompt {lacking[0]}: meta.{field}: is missing, and --per asks for it{others}{hint}")
     return {id_: str(row.meta[field]) for id_, row in rows.items()}
 
 

@@ -9,7 +9,7 @@ from torch.optim import AdamW
 
 from longform.curriculum.schedule import Curriculum
 from longform.records.run_directory import RunDirectory
-from longform.rl.settings import OptimSettings, learning_rate_factor
+from longform.rl.settings import CRITIC_WARMUP, POLICY_WARMUP, OptimSettings, learning_rate_factor
 from longform.training.models import PolicyModels
 
 
@@ -39,11 +39,12 @@ class TrainingState:
 
     def set_learning_rates(self, step: int, *, optim: OptimSettings, steps: int) -> None:
         """Put the learning rates of `step` into the optimizers."""
-        for optimizer, peak, warmup in (
-            (self.policy_optimizer, optim.lr, optim.warmup_steps),
-            (self.critic_optimizer, optim.critic_lr, optim.critic_warmup_steps),
+        for optimizer, peak, warmup, share in (
+            (self.policy_optimizer, optim.lr, optim.warmup_steps, POLICY_WARMUP),
+            (self.critic_optimizer, optim.critic_lr, optim.critic_warmup_steps, CRITIC_WARMUP),
         ):
-            factor = learning_rate_factor(step, warmup_steps=warmup, final=optim.final_lr, steps=steps)
+            warmup_steps = round(share * steps) if warmup is None else warmup
+            factor = learning_rate_factor(step, warmup_steps=warmup_steps, final=optim.final_lr, steps=steps)
             for group in optimizer.param_groups:
                 group["lr"] = group.get("peak", peak) * factor
 

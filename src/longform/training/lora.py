@@ -121,7 +121,10 @@ class AdaptedModels(PolicyModels):
         base = str(Path(path).resolve()) if Path(path).exists() else path
         for name in (POLICY, CRITIC):
             config = LoraConfig(
-                r=lora.rank, lora_alpha=lora.alpha, target_modules="all-linear", base_model_name_or_path=base
+                r=lora.rank,
+                lora_alpha=lora.alpha or 2 * lora.rank,
+                target_modules="all-linear",
+                base_model_name_or_path=base,
             )
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # peft warns about a second adapter, which is what is wanted

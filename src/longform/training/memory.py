@@ -73,7 +73,7 @@ class MemoryPlan:
             f"{title}: " + ", ".join(f"{name} {size / GIB:.2f}" for name, size in sizes.items() if size)
             for title, sizes in parts
         ]
-        return [*lines, f"at most {self.total / GIB:.2f} GiB"]
+        return [*lines, f"in all up to {self.total / GIB:.2f}"]
 
 
 def read_shape(path: str) -> ModelShape:
@@ -124,7 +124,6 @@ def plan_memory(shape: ModelShape, recipe: Recipe, *, on_gpu: bool) -> MemoryPla
     """What a run of `recipe` with a model of this shape needs."""
     width = _FLOAT if recipe.memory.precision == "float32" else 2
     longest = recipe.generation.max_prompt_tokens + recipe.generation.max_tokens
-    rollouts = recipe.data.per_step * recipe.data.group
     critic = shape.parameters - shape.head_parameters
     casts = 0 if recipe.lora or width == _FLOAT else width * shape.parameters
     held: dict[str, float]
@@ -145,8 +144,8 @@ def plan_memory(shape: ModelShape, recipe: Recipe, *, on_gpu: bool) -> MemoryPla
         }
         gradients = _FLOAT * (shape.parameters + shape.vocabulary * shape.hidden)  # the head's are summed apart
     held["the device's own"] = _CUDA_CONTEXT if on_gpu else _CPU_PROCESS
-    in_flight = recipe.memory.micro_tokens or recipe.optim.mini_batch * longest
-    measured = recipe.memory.micro_tokens or rollouts * longest
+    in_flight = recipe.memory.micro_tokens or recipe.mini_batch * longest
+    measured = recipe.memory.micro_tokens or recipe.rollouts * longest
     working = width * (3 * shape.intermediate + 4 * shape.hidden)  # of the layer that is being computed
     updating = {
         "weights in low precision": casts,
@@ -154,7 +153,7 @@ def plan_memory(shape: ModelShape, recipe: Recipe, *, on_gpu: bool) -> MemoryPla
         "activations": max(in_flight, longest) * activation_bytes(shape, recipe) + max(measured, longest) * working,
         "tiles of the output head": 4 * _FLOAT * GPU_TILE.tokens * GPU_TILE.vocabulary if on_gpu else 0,
     }
-    batch = min(recipe.generation.batch, rollouts)
+    batch = min(recipe.generation.batch, recipe.rollouts)
     writing = {
         "weights in low precision": casts,
         "keys and values": batch * longest * _cache_bytes(shape, recipe) * (1 + 1 / shape.layers),
@@ -217,11 +216,12 @@ def check_memory(recipe: Recipe) -> MemoryPlan:
     limit = device_memory() if recipe.memory.limit_gb is None else recipe.memory.limit_gb * GIB
     if plan.total <= limit:
         return plan
-    needs = f"needs {plan.total / GIB:.1f} GiB at most, and there are {limit / GIB:.1f}"
+    there = "this machine has" if recipe.memory.limit_gb is None else "memory.limit_gb is"
+    needs = f"needs up to {plan.total / GIB:.2f} GiB, and {there} {limit / GIB:.2f}"
     changes, least = fitting_changes(recipe, lambda changed: plan_memory(shape, changed, on_gpu=on_gpu).total, limit)
     if least > limit:
         raise BadInputError(
-            f"{recipe.policy}: {needs}; with {', '.join(changes)} it would still need {least / GIB:.1f}: "
+            f"{recipe.policy}: {needs}; with {', '.join(changes)} it would still need {least / GIB:.2f}: "
             "take a smaller model or shorter responses (generation.max_tokens)"
         )
     raise BadInputError(f"{recipe.policy}: {needs}; it fits with {', '.join(changes)}")

@@ -55,6 +55,9 @@ def _reward_metrics(rewarded: Sequence[Rewarded]) -> dict[str, float]:
     disagreements = [it.disagreement for it in rewarded if it.disagreement is not None]
     if disagreements:
         metrics["judge/disagreement"] = float(np.mean(disagreements))
+    unheard = [it.unheard for it in rewarded if it.unheard is not None]
+    if unheard:
+        metrics["judge/unheard"] = float(np.mean(unheard))
     consistent = [it.consistent for it in rewarded if it.consistent is not None]
     if consistent:
         metrics |= {"judge/inconsistency": 1 - float(np.mean(consistent)), "judge/rechecked": float(len(consistent))}

@@ -66,6 +66,8 @@ def train(recipe: Recipe, *, resume: bool = False, on_step: Callable[[StepReport
         BadInputError: something the recipe names cannot be used, or the run exists and `resume` is False.
         StoppedError: the run stopped and can be resumed.
     """
+    if resume and not recipe.run_path.exists():
+        raise BadInputError(f"{recipe.run_path}: there is no such run to resume")
     inputs = check_inputs(recipe)
     check_start(recipe, inputs)
     with RunDirectory.open(recipe.run_path) as run, SqliteCallLog(run.database_path) as log:
@@ -117,8 +119,10 @@ def _check_unchanged(path: Path, recipe: Recipe) -> None:
     changed = [key for key in sorted(known.keys() | given.keys()) if known.get(key) != given.get(key)]
     changed = [key for key in changed if re.sub(r"\.\d+", "", key) not in CHANGEABLE]
     if changed:
+        before, now = known.get(changed[0]), given.get(changed[0])
         raise BadInputError(
-            f"{path}: the run was started with another {changed[0]}; it cannot be resumed with this one"
+            f"{path}: the run was started with {changed[0]} {before}, not {now}; it can only be resumed as it was. "
+            "To go on otherwise, start a new run whose `policy` is the newest checkpoint's"
         )
 
 

@@ -52,7 +52,7 @@ def update(
     with state.models.learning():
         for epoch in range(max(optim.epochs, optim.critic_epochs) if len(rows) else 0):
             order = rows[torch.from_numpy(shuffle.permutation(len(rows))).to(rows.device)]
-            for index in order.split(optim.mini_batch):
+            for index in order.split(recipe.mini_batch):
                 pieces = _pieces(batch, targets, index, most_tokens=recipe.memory.micro_tokens)
                 if epoch < optim.critic_epochs:
                     measured.append(_update_critic(state, pieces, recipe))

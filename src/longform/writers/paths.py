@@ -14,6 +14,27 @@ def is_model_folder(path: str) -> bool:
     return any((Path(path) / name).is_file() for name in ("config.json", ADAPTER))
 
 
+def check_writer(writer: str) -> None:
+    """Refuse a writer that is written as a path and is no model folder.
+
+    Raises:
+        BadInputError: names the policies of the run that stands there, if it is one.
+    """
+    if is_model_folder(writer) or not (Path(writer).exists() or writer.startswith((".", "/", "~")) or "/" in writer):
+        return
+    policies = sorted(str(found) for found in Path(writer).glob("**/policy") if is_model_folder(str(found)))
+    hint = f"; there is {policies[-1]}" if policies else ""
+    raise BadInputError(f"--writer {writer}: is no model folder{hint}")
+
+
+def writer_name(path: str) -> str:
+    """The model name that the responses of a model folder carry: the folder's, or RUN-step-N for a run's checkpoint."""
+    folder = Path(path).resolve()
+    if folder.name == "policy" and folder.parent.parent.name == "checkpoints":
+        return f"{folder.parents[2].name}-{folder.parent.name}"
+    return folder.name
+
+
 def holds_adapters(path: str) -> bool:
     """Whether `path` is a folder of adapters to another model."""
     return (Path(path) / ADAPTER).is_file()

@@ -76,7 +76,14 @@ def test_the_majority_of_a_panel_decides_and_its_disagreement_is_told(serve):
     rewarded = _score(servers, _pairwise(judges=3))
     assert (rewarded.score, rewarded.outcome) == (1.0, "win")
     assert rewarded.disagreement == pytest.approx(1 / 3)
+    assert rewarded.unheard == 0
     assert len(rewarded.calls) == 3
+
+
+def test_a_judge_that_is_missing_from_a_panel_is_told(serve):
+    letters = ("[[B]]", "[[B]]", "I cannot say.")
+    rewarded = _score([serve(lambda request, number, said=said: said) for said in letters], _pairwise(judges=3))
+    assert (rewarded.outcome, rewarded.unheard) == ("win", pytest.approx(1 / 3))
 
 
 def test_the_mean_of_a_panel_keeps_how_far_it_was_torn(serve):

@@ -180,7 +180,9 @@ def start(tmp_path):
 def test_what_cannot_fit_is_refused_with_what_to_change(start):
     generation = {"max_tokens": 4000, "max_prompt_tokens": 96, "batch": 64}
     tight = _recipe(policy=start, generation=generation, memory={"limit_gb": 2.1})
-    with pytest.raises(BadInputError, match=r"needs .* GiB at most, and there are 2\.1; it fits with") as error:
+    with pytest.raises(
+        BadInputError, match=r"needs up to .* GiB, and memory\.limit_gb is 2\.10; it fits with"
+    ) as error:
         check_memory(tight)
     assert "memory.micro_tokens: 4096" in str(error.value)
     fitting = _recipe(
