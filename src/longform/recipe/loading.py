@@ -107,11 +107,12 @@ def _fields(schema: type[BaseModel], section: Sequence[int | str]) -> list[str]:
         if len(candidates) > 1:
             candidates = [it for it in candidates if name in get_args(it.model_fields["kind"].annotation)]
         elif name in candidates[0].model_fields:
-            candidates = _models_in(candidates[0].model_fields[name].annotation) or candidates
+            candidates = models_in(candidates[0].model_fields[name].annotation) or candidates
     return list(candidates[0].model_fields)
 
 
-def _models_in(annotation: Any) -> list[type[BaseModel]]:
+def models_in(annotation: Any) -> list[type[BaseModel]]:
+    """The pydantic models that an annotation names."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
-    return [model for part in get_args(annotation) for model in _models_in(part)]
+    return [model for part in get_args(annotation) for model in models_in(part)]

@@ -66,6 +66,7 @@ class Recipe(_Section):
     policy_name: str = "policy"
     """The model name that the policy's own responses carry in the ladders."""
     models: Path = Path("models.yaml")
+    """What the names of judges mean."""
     data: DataSettings
     rewards: list[RewardSettings] = Field(min_length=1, max_length=1)
     curriculum: CurriculumSettings = CurriculumSettings()

@@ -1,0 +1,92 @@
+"""Every key of a recipe with its default and its meaning, from the settings themselves: docs/recipe.md is this text."""
+
+import ast
+import inspect
+import textwrap
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Any, Literal, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from longform.recipe.loading import models_in
+from longform.recipe.recipe import Recipe
+
+
+def describe_recipe() -> str:
+    """A Markdown page: a table for each section of a recipe."""
+    parts = [
+        "# The recipe, key by key",
+        "`longform train RECIPE`. A key that is left out has its default; `--set KEY=VALUE` overrides. Paths are relative to "
+        "the folder where the command runs. `python -m longform.recipe.reference` prints this page.",
+    ]
+    for name, model in _sections(Recipe, ""):
+        parts += [f"## {name or 'Top level'}", _first_paragraph(model), _table(model)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _sections(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, type[BaseModel]]]:
+    """The recipe and the sections in it, each with its name as it is written."""
+    yield prefix, model
+    for name, field in model.model_fields.items():
+        for inner in models_in(field.annotation):
+            kind = inner.model_fields.get("kind")
+            suffix = f" with kind: {get_args(kind.annotation)[0]}" if kind else ""
+            yield from _sections(inner, f"{prefix}.{name}{suffix}".removeprefix("."))
+
+
+def _table(model: type[BaseModel]) -> str:
+    meanings = _meanings(model)
+    rows = ["| key | default | meaning |", "|---|---|---|"]
+    for name, field in model.model_fields.items():
+        if not models_in(field.annotation):
+            choices = _choices(field.annotation)
+            meaning = " ".join(part for part in (choices, meanings.get(name, "")) if part)
+            rows.append(f"| `{name}` | {_default(field)} | {meaning.replace('|', chr(92) + '|')} |")
+    return "\n".join(rows)
+
+
+def _meanings(model: type[BaseModel]) -> dict[str, str]:
+    """The text below each field, of the model and those it extends."""
+    found: dict[str, str] = {}
+    for cls in reversed(model.__mro__):
+        if issubclass(cls, BaseModel) and cls is not BaseModel:
+            (definition,) = ast.parse(textwrap.dedent(inspect.getsource(cls))).body
+            body = definition.body if isinstance(definition, ast.ClassDef) else []
+            for field, text in pairwise(body):
+                if (
+                    isinstance(field, ast.AnnAssign)
+                    and isinstance(field.target, ast.Name)
+                    and isinstance(text, ast.Expr)
+                ):
+                    found[field.target.id] = inspect.cleandoc(ast.literal_eval(text.value)).replace("\n", " ")
+    return found
+
+
+def _choices(annotation: Any) -> str:
+    values = [value for literal in _literals(annotation) for value in get_args(literal)]
+    return f"{', '.join(f'`{value}`' for value in values)}." if values else ""
+
+
+def _literals(annotation: Any) -> Iterator[Any]:
+    if get_origin(annotation) is Literal:
+        yield annotation
+    else:
+        for part in get_args(annotation):
+            yield from _literals(part)
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "required"
+    value = field.get_default(call_default_factory=True)
+    return "none" if value is None else f"`{str(value).lower() if isinstance(value, bool) else value}`"
+
+
+def _first_paragraph(model: type[BaseModel]) -> str:
+    return " ".join(inspect.cleandoc(model.__doc__ or "").split("\n\n")[0].split())
+
+
+if __name__ == "__main__":
+    print(describe_recipe(), end="")
