@@ -18,8 +18,8 @@ def describe_recipe() -> str:
     """A Markdown page: a table for each section of a recipe."""
     parts = [
         "# The recipe, key by key",
-        "`longform train RECIPE`. A key that is left out has its default; `--set KEY=VALUE` overrides. Paths are relative to "
-        "the folder where the command runs. `python -m longform.recipe.reference` prints this page.",
+        "`longform train RECIPE`. A key that is left out has its default; `--set KEY=VALUE` overrides. Paths are relative "
+        "to the folder where the command runs. `python -m longform.recipe.reference` prints this page.",
     ]
     for name, model in _sections(Recipe, ""):
         parts += [f"## {name or 'Top level'}", _first_paragraph(model), _table(model)]
