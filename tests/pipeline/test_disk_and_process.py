@@ -179,7 +179,8 @@ def test_a_run_that_finds_no_room_goes_on_where_it_stopped(world, inputs):
     folder = inputs("ladders.jsonl")
 
     def attempt(limit):
-        world.forks.start(folder, TRAIN, *SETTINGS, "--resume", first=SMALL_FILES.format(limit))
+        resume = ["--resume"] if (folder / "runs" / "run").exists() else []
+        world.forks.start(folder, TRAIN, *SETTINGS, *resume, first=SMALL_FILES.format(limit))
         return world.forks.wait()
 
     failures = _fill_and_grow([0, 10, *_grow(20 * KIB, factor=3)], attempt)
@@ -193,7 +194,8 @@ def test_a_full_file_system_stops_a_run_that_then_goes_on(world, inputs, small_d
 
     def attempt(size):
         small_disk(folder / "disk", size)
-        world.forks.start(folder, TRAIN, *SETTINGS, "--set", "run.folder=disk", "--resume")
+        resume = ["--resume"] if (folder / "disk" / "run").exists() else []
+        world.forks.start(folder, TRAIN, *SETTINGS, "--set", "run.folder=disk", *resume)
         done = world.forks.wait()
         left = [path.name for path in (folder / "disk").rglob("*.partial")]
         assert left == [], "what was half-written is taken away, so that the disk has its room back"

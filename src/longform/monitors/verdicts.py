@@ -137,8 +137,8 @@ def _rechecked_window(series: Series) -> Window | None:
 
 def panel_incomplete(series: Series) -> Finding | None:
     """More than a tenth of a panel's votes did not come in: it is another panel then, and a smaller one."""
-    window = latest_window(series)
-    share = pooled_share(series, "judge/unheard", window) if window else None
+    window = latest_window(series, count=TEXTS)
+    share = pooled_share(series, "judge/unheard", window, count=TEXTS) if window else None
     if window is None or share is None or share <= MOST_SILENT:
         return None
     return Finding(
