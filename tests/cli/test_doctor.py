@@ -57,7 +57,7 @@ def test_a_sound_run_has_no_known_failure(record, capsys):
 def test_a_run_of_few_steps_is_not_called_sound(record, capsys):
     assert _run("doctor", record(7, 0.5)) == 0
     assert capsys.readouterr().out.startswith(
-        "too early to say more: most signatures need 8 steps and 256 verdicts, and the run is at step 7\n"
+        "too early to say more: most signatures need 8 steps and 256 verdicts; the run is at step 7 and has 224\n"
     )
 
 
