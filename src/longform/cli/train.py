@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from longform.cli.flags import Flag, Overrides
-from longform.cli.output import console, print_result, progress
+from longform.cli.output import console, print_result, printable, progress
 from longform.monitors.finding import Finding
 
 if TYPE_CHECKING:
@@ -28,20 +28,23 @@ def train(
         dry_run: Check the recipe and everything it names, plan its memory, print it resolved, and stop.
         json: Print the result as JSON.
     """
+    from longform.recipe.inputs import check_inputs
     from longform.recipe.loading import dump_recipe, load_recipe
     from longform.recipe.recipe import Recipe
 
     resolved = load_recipe(recipe, Recipe, set_)
-    from longform.recipe.inputs import check_inputs
-
     if dry_run:
-        inputs = check_inputs(resolved)
+        from longform.curriculum.rules import own_rung
         from longform.training.run import check_start
+
+        inputs = check_inputs(resolved)
 
         plan = check_start(resolved, inputs)
         print(dump_recipe(resolved), end="")
         for line in plan.lines():
             print(f"# memory in GiB, {line}")
+        own = sum(own_rung(ladder.references, resolved.policy_name) is not None for ladder in inputs.ladders)
+        print(f"# {own} of {len(inputs.ladders)} ladders hold a response of {printable(resolved.policy_name)!r}")
         print(f"# sound: {len(inputs.ladders)} ladders, judges {', '.join(inputs.judges)}")
         return
     from longform.training.run import train as train_run
