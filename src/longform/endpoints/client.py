@@ -214,11 +214,12 @@ class Endpoint:
         )
 
     async def _send(self, lane: _Lane, request: ChatRequest) -> Outcome:
+        import httpx2
         from openai import APIStatusError, OpenAIError
 
         try:
             async with asyncio.timeout(self.spec.timeout_seconds):
-                response = await lane.client.chat.completions.with_raw_response.create(**request.parameters)
+                response = await lane.client.post("/chat/completions", cast_to=httpx2.Response, body=request.parameters)
                 return read_answer(response.text)
         except TimeoutError:
             return Outcome("timeout", f"no answer in {self.spec.timeout_seconds:g} s")
