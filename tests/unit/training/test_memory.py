@@ -169,6 +169,8 @@ def test_a_recipe_fits_the_card_it_is_named_after(path):
     assert recipe.memory.limit_gb is not None
     assert plan.total < 0.95 * recipe.memory.limit_gb * GIB, plan.lines()
     assert recipe.memory.limit_gb <= float(card.removesuffix("gb"))
+    (row,) = (line for line in (RECIPES / "README.md").read_text().splitlines() if line.startswith(f"| {path.name} |"))
+    assert float(row.split("|")[4].removesuffix("GiB ")) == round(plan.total / GIB, 1), "the table of recipes/README.md"
 
 
 @pytest.fixture
