@@ -211,7 +211,7 @@ def test_a_graded_response_that_is_missing_is_named(world, capsys):
 def test_a_response_to_an_unknown_prompt_is_named(world, capsys):
     _add("responses.jsonl", '{"prompt_id": "p9", "model": "a", "text": "t"}\n')
     before = _files(world)
-    assert "prompts.jsonl: has no prompt 'p9', for which 'a' wrote a response" in _fails(capsys, GRADE)
+    assert "prompts.jsonl: no prompt 'p9', for which 'a' wrote a response" in _fails(capsys, GRADE)
     assert not Path("out.jsonl.partial").exists()
     assert _files(world).keys() - before.keys() <= {world / "out.jsonl.calls.sqlite", world / "out.jsonl.calls.secret"}
 

@@ -30,19 +30,15 @@ def grade(
         json: Print the result as JSON.
     """
     from longform.judging.pointwise import PointwiseJudge
-    from longform.records.errors import BadInputError
     from longform.records.files import read_all, read_rows
     from longform.records.schemas import Prompt, Response
     from longform.selection.generate import Gathered
+    from longform.selection.grade import check_prompts
     from longform.selection.grade import grade as gather
 
     rows = {row.id: row for row in read_rows(prompts, Prompt)}
     texts = list(read_all(responses, Response))
-    for text in texts:
-        if text.prompt_id not in rows:
-            raise BadInputError(
-                f"{prompts}: has no prompt {text.prompt_id!r}, for which {text.model!r} wrote a response"
-            )
+    check_prompts(texts, rows, source=str(prompts))
     with RecordedCalls(out, models, judge, budget=budget) as calls, progress(f"grading with {judge}") as advance:
 
         async def ask() -> Gathered:

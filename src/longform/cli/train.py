@@ -38,7 +38,6 @@ def train(
         from longform.training.run import check_start
 
         inputs = check_inputs(resolved)
-
         plan = check_start(resolved, inputs)
         print(dump_recipe(resolved), end="")
         for line in plan.lines():

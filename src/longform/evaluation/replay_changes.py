@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from longform.evaluation.replay import Replay, ReplayedRollout
+from longform.judging.pairwise import OUTCOMES
 from longform.statistics.agreement import cohen_kappa
 from longform.statistics.bootstrap import Interval, clustered_interval
 
-OUTCOMES = ("win", "tie", "loss")
 NO_VERDICT = "no verdict"
 STEP_RANGES = 5
 

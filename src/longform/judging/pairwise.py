@@ -7,7 +7,7 @@ no outcome and says why.
 import asyncio
 from collections import Counter
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from longform.endpoints.client import Endpoint
 from longform.judging.answers import Letter, parse_verdict
@@ -18,6 +18,7 @@ from longform.records.schemas import PromptRow
 
 Position = Literal["first", "second", "both"]
 WinTieLoss = Literal["win", "tie", "loss"]
+OUTCOMES: tuple[WinTieLoss, ...] = get_args(WinTieLoss)
 
 _RESPONSE_FIRST: dict[Letter, WinTieLoss] = {"A": "win", "B": "loss", "C": "tie"}
 _RESPONSE_SECOND: dict[Letter, WinTieLoss] = {"A": "loss", "B": "win", "C": "tie"}

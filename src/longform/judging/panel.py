@@ -17,7 +17,6 @@ from longform.records.schemas import PromptRow
 
 MemberT = TypeVar("MemberT")
 Combination = Literal["vote", "mean"]
-_WORTH: dict[WinTieLoss, float] = {"win": 1.0, "tie": 0.5, "loss": 0.0}
 
 
 class PairwisePanel:
@@ -92,12 +91,12 @@ def combine_grades(grades: Sequence[Graded]) -> Graded:
     scores = [graded.score for graded in heard if graded.score is not None]
     spread = pstdev(scores) if len(scores) > 1 else None
     if 2 * len(heard) <= len(grades):
-        return Graded(None, None, _cause(grades), _calls(grades), _cost(grades), spread)
+        return Graded(None, None, _cause(grades), _calls(grades), _cost(grades), spread, len(grades) - len(heard))
     dimensions = {
         name: fmean(graded.dimensions[name] for graded in heard if graded.dimensions is not None)
         for name in heard[0].dimensions or {}
     }
-    return Graded(fmean(scores), dimensions, None, _calls(grades), _cost(grades), spread)
+    return Graded(fmean(scores), dimensions, None, _calls(grades), _cost(grades), spread, len(grades) - len(heard))
 
 
 async def _all(asked: Iterable[Coroutine[Any, Any, MemberT]]) -> list[MemberT]:
@@ -116,8 +115,8 @@ def _majority(outcomes: Sequence[WinTieLoss]) -> WinTieLoss:
 
 
 def _middle(outcomes: Sequence[WinTieLoss]) -> WinTieLoss:
-    mean = fmean(_WORTH[outcome] for outcome in outcomes)
-    return "win" if mean > 0.5 else "loss" if mean < 0.5 else "tie"
+    lead = outcomes.count("win") - outcomes.count("loss")
+    return "win" if lead > 0 else "loss" if lead < 0 else "tie"
 
 
 def _calls(members: Sequence[Any]) -> tuple[str, ...]:

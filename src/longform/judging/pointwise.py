@@ -26,6 +26,8 @@ class Graded:
     """What those answers cost, also if another request paid for them; None where it is not known."""
     disagreement: float | None = None
     """Of a panel: standard deviation of its scores; None where fewer than two were heard."""
+    unheard: int = 0
+    """Of a panel: grades that did not come in."""
 
 
 class PointwiseJudge:

@@ -107,7 +107,9 @@ class PointwiseReward:
         points = HIGHEST_SCORE - LOWEST_SCORE
         score = None if graded.score is None else (graded.score - LOWEST_SCORE) / points
         spread = None if graded.disagreement is None else graded.disagreement / points
-        return Rewarded(score, None, graded.cause, graded.calls, graded.cost, spread)
+        asked = len(self._panel.judges) * self._panel.samples
+        unheard = graded.unheard / asked if asked > 1 else None
+        return Rewarded(score, None, graded.cause, graded.calls, graded.cost, spread, unheard)
 
 
 def build_reward(

@@ -73,7 +73,8 @@ class MemorySettings(BaseModel):
     """Most tokens, padding included, that go through a model at once in an update; a mini-batch is cut into as many pieces
     as this needs, and their gradients are summed. None: a mini-batch in one piece."""
     limit_gb: float | None = Field(default=None, gt=0)
-    """Memory of the device that the plan must fit into, in GiB; by default what the device has."""
+    """Memory of the card that the plan must fit into, in GiB, also where this machine has no card. By default the plan is
+    for this machine's own device, and must fit into what that has."""
 
 
 POLICY_WARMUP, CRITIC_WARMUP = 0.4, 0.05

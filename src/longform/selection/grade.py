@@ -33,11 +33,7 @@ async def grade(
     result = Gathered(out)
     with Collection(out, Grade) as collection:
         everything = list(responses)
-        for response in everything:
-            if response.prompt_id not in prompts:
-                raise BadInputError(
-                    f"response of {response.model!r}: prompt_id {response.prompt_id!r} is no prompt's id"
-                )
+        check_prompts(everything, prompts, source="the prompts")
         missing = [response for response in everything if _key(response, judge.endpoint.name) not in collection]
 
         async def work(response: Response) -> None:
@@ -61,6 +57,19 @@ async def grade(
         await for_each(missing, work, workers=judge.endpoint.spec.concurrency)
         result.rows = collection.finish([_key(response, judge.endpoint.name) for response in everything])
     return result
+
+
+def check_prompts(responses: Iterable[Response], prompts: Mapping[str, Prompt], *, source: str) -> None:
+    """Refuse responses to prompts that are not in `prompts`; `source` says where these come from.
+
+    Raises:
+        BadInputError: names the first such response.
+    """
+    for response in responses:
+        if response.prompt_id not in prompts:
+            raise BadInputError(
+                f"{source}: no prompt {response.prompt_id!r}, for which {response.model!r} wrote a response"
+            )
 
 
 def _key(response: Response, judge: str) -> tuple[str, str, int, str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import LoraConfig, get_peft_model_state_dict, set_peft_model_state_dict
+from peft import LoraConfig, set_peft_model_state_dict
 from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import PreTrainedModel
@@ -99,10 +99,6 @@ class AdaptedModels(PolicyModels):
             set_peft_model_state_dict(self._model, load_file(folder / name / _ADAPTERS), adapter_name=name)
         self._critic.head.load_state_dict(load_file(folder / CRITIC / _VALUE_HEAD))
         load_reference_weight(self._critic, folder / CRITIC)
-
-    def adapter_weights(self, name: str) -> dict[str, torch.Tensor]:
-        """The weights of one adapter, by name."""
-        return get_peft_model_state_dict(self._model, adapter_name=name)
 
     def _modules(self) -> list[PreTrainedModel]:
         return [self._model]

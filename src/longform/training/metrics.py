@@ -6,13 +6,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from longform.judging.asking import total_cost
+from longform.judging.pairwise import OUTCOMES
 from longform.records.database import ValidationText
 from longform.rewards.judged import Rewarded
 from longform.text.repetition import repeated_ngram_share, repeated_sentence_share
 from longform.text.words import count_words
 from longform.training.rollouts import WrittenRollout
 
-OUTCOMES = ("win", "tie", "loss")
 LENGTH_BINS = (500, 2000, 4000)
 """Words; the bins of LongBench-Write."""
 

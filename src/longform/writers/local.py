@@ -10,7 +10,7 @@ from transformers.utils import logging as transformers_logging
 from longform.records.errors import BadInputError
 from longform.records.schemas import PromptRow, Response
 from longform.writers.decoding import Written, decode_in_batches
-from longform.writers.paths import check_model_path, holds_adapters, model_below
+from longform.writers.paths import base_of_adapters, check_model_path, holds_adapters, model_below
 from longform.writers.settings import GenerationSettings
 
 transformers_logging.disable_progress_bar()
@@ -99,10 +99,10 @@ def load_tokenizer(path: str) -> Any:
 def _load_weights(path: str, *, dtype: torch.dtype) -> Any:
     if not holds_adapters(path):
         return AutoModelForCausalLM.from_pretrained(path, dtype=dtype)
-    from peft import PeftConfig, PeftModel
+    from peft import PeftModel
 
-    model_below(path)
-    below = _load_weights(str(PeftConfig.from_pretrained(path).base_model_name_or_path), dtype=dtype)
+    model_below(path)  # adapters that belong to themselves would never end
+    below = _load_weights(base_of_adapters(path), dtype=dtype)
     adapted: Any = PeftModel.from_pretrained(below, path)
     return adapted.merge_and_unload().requires_grad_(True)  # loading adapters freezes what is below them
 

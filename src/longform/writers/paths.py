@@ -20,7 +20,8 @@ def check_writer(writer: str) -> None:
     Raises:
         BadInputError: names the policies of the run that stands there, if it is one.
     """
-    if is_model_folder(writer) or not (Path(writer).exists() or writer.startswith((".", "/", "~")) or "/" in writer):
+    is_path = writer.startswith((".", "/", "~")) or ("/" in writer and Path(writer).exists())
+    if is_model_folder(writer) or not is_path:
         return
     policies = sorted(str(found) for found in Path(writer).glob("**/policy") if is_model_folder(str(found)))
     hint = f"; there is {policies[-1]}" if policies else ""
@@ -41,20 +42,33 @@ def holds_adapters(path: str) -> bool:
 
 
 def model_below(path: str) -> str:
-    """The model that adapters at `path` belong to; `path` itself where it holds none.
+    """The model that the adapters at `path`, and any below them, belong to; `path` itself where it holds none.
 
     Raises:
-        BadInputError: the adapters do not say what they belong to.
+        BadInputError: adapters do not say what they belong to, or belong to themselves.
     """
+    seen: set[str] = set()
     while holds_adapters(path):
-        try:
-            base = json.loads((Path(path) / ADAPTER).read_text(encoding="utf-8"))["base_model_name_or_path"]
-        except (OSError, ValueError, LookupError, TypeError):
-            base = None
-        if not isinstance(base, str) or not base or base == path:
-            raise BadInputError(f"{path}: its {ADAPTER} does not name the model below the adapters")
-        path = base
+        seen.add(path)
+        path = base_of_adapters(path)
+        if path in seen:
+            raise BadInputError(f"{path}: its adapters belong to themselves")
     return path
+
+
+def base_of_adapters(path: str) -> str:
+    """What a folder of adapters names as its model, which may hold adapters again.
+
+    Raises:
+        BadInputError: it names none.
+    """
+    try:
+        base = json.loads((Path(path) / ADAPTER).read_text(encoding="utf-8"))["base_model_name_or_path"]
+    except (OSError, ValueError, LookupError, TypeError):
+        base = None
+    if not isinstance(base, str) or not base:
+        raise BadInputError(f"{path}: its {ADAPTER} does not name the model below the adapters")
+    return base
 
 
 def check_model_path(path: str) -> None:
