@@ -27,6 +27,11 @@ if TYPE_CHECKING:
     from openai import AsyncOpenAI
 
 
+START_SPACING_SECONDS = 0.001
+"""Least time between the starts of two requests. Sent together, all that are in flight would be answered together, and from
+then on queue for the processor in every round; spaced out, one is read while the others wait for their answers."""
+
+
 @dataclass(slots=True)
 class _Flight:
     """A request under way and how many callers wait for its answer."""
@@ -45,6 +50,8 @@ class _Lane:
     requests: AsyncLimiter | None
     tokens: AsyncLimiter | None
     flights: dict[str, _Flight] = field(default_factory=dict)
+    next_start: float = 0.0
+    """On the loop's clock."""
 
     async def admit(self, request: ChatRequest) -> None:
         """Wait until the rates allow the request. Its tokens are counted only where a rate asks for them."""
@@ -52,6 +59,11 @@ class _Lane:
             await self.requests.acquire()
         if self.tokens is not None:
             await self.tokens.acquire(min(request.tokens, self.tokens.max_rate))
+        now = asyncio.get_running_loop().time()
+        start = max(now, self.next_start)
+        self.next_start = start + START_SPACING_SECONDS
+        if start > now:
+            await asyncio.sleep(start - now)
 
 
 class Endpoint:

@@ -4,6 +4,7 @@ import asyncio
 import json
 import socket
 import threading
+import time
 from typing import Any
 
 import pytest
@@ -120,6 +121,15 @@ def test_no_more_requests_are_in_flight_than_allowed(serve, reply):
     server = serve(lambda request, number: reply("x", delay=0.02))
     ask_many(make_endpoint(server.url, concurrency=3), [f"question {i}" for i in range(12)])
     assert server.most_running == 3
+
+
+def test_requests_asked_together_start_one_after_another(serve, monkeypatch):
+    monkeypatch.setattr("longform.endpoints.client.START_SPACING_SECONDS", 0.05)
+    arrivals = []
+    server = serve(lambda request, number: arrivals.append(time.perf_counter()) or "x")
+    began = time.perf_counter()
+    ask_many(make_endpoint(server.url), [f"question {i}" for i in range(8)])
+    assert all(arrival - began >= 0.05 * place for place, arrival in enumerate(sorted(arrivals)))
 
 
 def test_the_last_caller_to_give_up_takes_the_request_down(serve, reply):
