@@ -22,7 +22,7 @@ from typing import TypeVar
 from longform.curriculum.rules import Visit
 from longform.curriculum.schedule import Curriculum, Faced
 from longform.curriculum.settings import CurriculumSettings
-from longform.records.database import Promotion
+from longform.records.rollouts import Promotion
 from longform.records.run_directory import RunDirectory
 
 MOST_SECONDS, MOST_MEGABYTES = 1.0, 100.0

@@ -1,32 +1,53 @@
-"""How long words + n-gram repetition of a 14,000-token draft take; must be at most 8 ms.
+"""How long the measures of a 14,000-token answer take.
 
     .venv/bin/python benchmarks/text_speed.py
 
+Length + format (repetition alone) + n-gram repetition must take at most 10 ms together, redundancy by MinHash at most
+100 ms.
 Drafts are made up: words (English) or characters (Chinese) drawn from a Zipf distribution, which is as hard for the counters
 as prose. 14,000 tokens are about 10,800 English words (1.3 tokens each) or 14,000 Chinese characters with marks.
 """
 
+import asyncio
 import random
 import statistics
 import time
 from collections.abc import Callable
 
-from longform.text.repetition import repeated_ngram_share, repeated_paragraph_share, repeated_sentence_share
+from longform.records.schemas import PromptRow
+from longform.rewards.measured import FormatReward, LengthReward
+from longform.rewards.settings import FormatSettings
+from longform.text.copying import copied_share
+from longform.text.redundancy import redundant_sentence_share
+from longform.text.repetition import repeated_ngram_share, repeats
+from longform.text.structure import Parts
+from longform.text.stuffing import stuffed_share
 from longform.text.words import count_words
 
 TOKENS = 14_000
 RUNS = 200
+PROMPT = PromptRow(id="p", prompt="Write.", length_range=(8_000, 12_000))
 
 
 def main() -> None:
     """Print the fastest and the median time of each measure."""
-    for language, draft in (("English", english_draft(TOKENS)), ("Chinese", chinese_draft(TOKENS))):
-        print(f"{language}: {len(draft):,} characters, {count_words(draft):,} words")
-        report("count_words", lambda d: count_words(d), draft)
-        report("repeated_ngram_share", lambda d: repeated_ngram_share(d), draft)
-        report("both", lambda d: (count_words(d), repeated_ngram_share(d)), draft)
-        report("repeated_sentence_share", lambda d: repeated_sentence_share(d), draft, runs=5)
-        report("repeated_paragraph_share", lambda d: repeated_paragraph_share(d), draft, runs=5)
+    length, form = LengthReward(), FormatReward(FormatSettings(kind="format"))
+
+    async def score(draft: str) -> None:
+        for reward in (length, form):
+            await reward.score(PROMPT, response=Parts("", draft, True), reference="", step=0)
+
+    with asyncio.Runner() as runner:
+        for language, draft in (("English", english_draft(TOKENS)), ("Chinese", chinese_draft(TOKENS))):
+            print(f"{language}: {len(draft):,} characters, {count_words(draft):,} words")
+            report("count_words", lambda d: count_words(d), draft)
+            report("repeated_ngram_share", lambda d: repeated_ngram_share(d), draft)
+            report("both", lambda d: (count_words(d), repeated_ngram_share(d)), draft)
+            report("repeats", lambda d: repeats(d), draft)
+            report("length + format + n-grams", lambda d: (runner.run(score(d)), repeated_ngram_share(d)), draft)
+            report("redundant_sentence_share", lambda d: redundant_sentence_share(d), draft, runs=20)
+            report("stuffed_share", lambda d: stuffed_share(d), draft, runs=20)
+            report("copied_share", lambda d: copied_share(d, d[:-1]), draft, runs=20)
 
 
 def report(name: str, measure: Callable[[str], object], draft: str, *, runs: int = RUNS) -> None:

@@ -5,17 +5,19 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from statistics import stdev
 
+import pyarrow.parquet as pq
 import pytest
 import yaml
 
 from longform.cli import main
 from longform.judging.fences import read_fences
 from longform.records.calls import SqliteCallLog
-from longform.records.database import Promotion, Rollout
 from longform.records.files import write_rows
+from longform.records.rollouts import Promotion, Rollout
 from longform.records.run_directory import RunDirectory
-from longform.records.schemas import Ladder, Reference
+from longform.records.schemas import Ladder, Prompt, Reference
 from longform.statistics.moments import AdvantageMoments
 
 OUTCOMES = ["win", "loss", "loss", None]
@@ -52,7 +54,7 @@ def run(tmp_path, monkeypatch, serve):
     with RunDirectory.open("r") as run, SqliteCallLog(run.database_path) as log:
         log.secret()
         run.recipe_path.write_text(yaml.safe_dump(recipe))
-        run.database.set_fact("ladders", hashlib.sha256((tmp_path / "ladders.jsonl").read_bytes()).hexdigest())
+        run.database.set_fact("prompts", hashlib.sha256((tmp_path / "ladders.jsonl").read_bytes()).hexdigest())
         rollouts = [
             Rollout(
                 step=1,
@@ -63,16 +65,59 @@ def run(tmp_path, monkeypatch, serve):
                 reference="low",
                 tokens=2,
                 words=1,
+                think_words=0,
                 finish_reason="stop",
                 outcome=was,
                 cause=None if was else "timeout",
                 reward={"win": 1.0, "loss": 0.0}.get(was),
+                scores={"pairwise": {"win": 1.0, "loss": 0.0}[was]} if was else None,
                 advantages=AdvantageMoments(2, 0.5, 0.5, 0.5),
             )
             for row, (was, now) in enumerate(zip(OUTCOMES, NEW_OUTCOMES, strict=True))
         ]
         run.database.record_step(1, seconds=1.0, metrics={}, rollouts=rollouts, promotions=[Promotion(1, "p0", 1)])
     return "r"
+
+
+@pytest.fixture
+def group_run(tmp_path, monkeypatch):
+    """A run of GRPO on one prompt, with two measured rewards: one group of three, one of them too long."""
+    monkeypatch.chdir(tmp_path)
+    write_rows(tmp_path / "prompts.jsonl", [Prompt(id="p", prompt="Write.", length_range=(2, 4))])
+    recipe = {
+        "method": "grpo",
+        "policy": "nowhere",
+        "data": {"prompts": "prompts.jsonl", "per_step": 1, "group": 3},
+        "rewards": [{"kind": "length"}, {"kind": "format"}],
+        "generation": {"think": "direct"},
+        "run": {"name": "g", "steps": 1},
+    }
+    texts = {"<answer>One two three": (1.0, 1.0), "<answer>One": (0.5, 1.0), "One two three four five six": (0.0, 0.0)}
+    with RunDirectory.open("g") as run, SqliteCallLog(run.database_path) as log:
+        log.secret()
+        run.recipe_path.write_text(yaml.safe_dump(recipe))
+        run.database.set_fact("prompts", hashlib.sha256((tmp_path / "prompts.jsonl").read_bytes()).hexdigest())
+        rollouts = [
+            Rollout(
+                step=1,
+                row=row,
+                prompt_id="p",
+                rung=0,
+                text=text,
+                reference="",
+                tokens=2,
+                words=len(text.split()),
+                think_words=0,
+                finish_reason="stop",
+                outcome=None,
+                cause=None,
+                reward=sum(scores) / 2,
+                scores=dict(zip(("length", "format"), scores, strict=True)),
+            )
+            for row, (text, scores) in enumerate(texts.items())
+        ]
+        run.database.record_step(1, seconds=1.0, metrics={}, rollouts=rollouts)
+    return "g"
 
 
 def _run(command, capsys, code=0):
@@ -122,10 +167,48 @@ def test_json_holds_the_same_figures(run, capsys):
     assert (again["price"]["paid"]["calls"], again["answers_on_record"]) == (0, 4)
 
 
+def test_balanced_is_held_against_summed_without_a_judge(group_run, capsys):
+    printed = _run(f"replay {group_run} --set advantages=summed --out rows.parquet", capsys)
+    for line in (
+        "rollouts            3 in 1 steps",
+        "cost of this replay     0.0000 (0 calls); 0 answers were on record",
+        "next                    longform train g/recipe.yaml --set advantages=summed --set run.name=NAME",
+    ):
+        assert line.split() in [printed_line.split() for printed_line in printed.splitlines()]
+    assert "│ format │  0.667 │ 0.667 │" in printed
+    assert not [name for name in ("outcomes", "promotions", "rung", "reference") if name in printed]
+    rows = pq.read_table("rows.parquet").to_pylist()
+    assert [row["scores_after"]["length"] for row in rows] == [1.0, 0.5, 0.0]
+    balanced, summed = ([row[f"advantage_{side}"] for row in rows] for side in ("before", "after"))
+    assert balanced == pytest.approx([0.5 + 0.5 / 3**0.5, 0.5 / 3**0.5, -0.5 - 1 / 3**0.5], abs=1e-5)
+    sums = [1.0, 0.75, 0.0]
+    assert summed == pytest.approx([(it - 1.75 / 3) / stdev(sums) for it in sums], abs=1e-5)
+    figures = json.loads(_run(f"replay {group_run} --json", capsys))
+    assert [it["kind"] for it in figures["kinds"]] == ["length", "format"]
+    assert figures["rungs"] is None
+
+
 @pytest.mark.parametrize(
     ("arguments", "error"),
     [
-        ("--set optim.lr=1", "--set optim.lr=1: a replay can change rewards and curriculum, and nothing else"),
+        ("--judge any", "--judge any: no reward of this run asks a judge; --set changes the rewards"),
+        (
+            "--set rewards.0.max_words=3",
+            "prompts.jsonl: prompt p: its length_range ends at or beyond rewards.max_words, 3",
+        ),
+    ],
+)
+def test_what_rewards_on_the_page_cannot_follow_is_one_line(group_run, capsys, arguments, error):
+    assert error in _run(f"replay {group_run} {arguments}", capsys, code=2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        (
+            "--set optim.lr=1",
+            "--set optim.lr=1: a replay can change rewards, advantages and curriculum, and nothing else",
+        ),
         ("--judge knew", "models.yaml: has no model 'knew'; did you mean 'new'?"),
         ("--set curriculum.mode=sometimes", "curriculum.mode: Input should be"),
         ("--budget 0", "--budget"),

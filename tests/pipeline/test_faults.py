@@ -22,8 +22,9 @@ from world import GRADE, PRICES, SELECT, START, TRAIN, Forks, build_world, gener
 from longform.judging.answers import parse_verdict
 from longform.judging.templates import ask_pairwise, ask_pointwise
 from longform.miniature.judge import EXAMINER, JUDGE, answer
-from longform.records.database import Rollout, RunDatabase
+from longform.records.database import RunDatabase
 from longform.records.files import read_rows
+from longform.records.rollouts import Rollout
 from longform.records.run_directory import RunDirectory
 from longform.records.schemas import Grade, Ladder, Prompt
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import json
 
 import numpy as np
 import pytest
@@ -11,12 +12,14 @@ from longform.endpoints.budget import Budget
 from longform.evaluation.replay import replay
 from longform.evaluation.replay_inputs import check_replay
 from longform.judging.fences import read_fences
+from longform.judging.templates import DIMENSIONS
 from longform.miniature.policy import build_model, build_tokenizer, save_policy
 from longform.miniature.world import prompts
 from longform.recipe.recipe import Recipe
 from longform.records.files import write_rows
 from longform.records.run_directory import RunDirectory
-from longform.records.schemas import Ladder, Reference
+from longform.records.schemas import Ladder, Prompt, Reference
+from longform.training import grpo
 from longform.training.run import train
 
 STEPS = 4
@@ -39,9 +42,14 @@ class World:
             for row in prompts(seed=5, split="train", count=8)
         ]
         write_rows(folder / "ladders.jsonl", rows)
+        write_rows(folder / "prompts.jsonl", [Prompt(id=it.id, prompt=it.prompt, length_range=(4, 6)) for it in rows])
 
         def answer(request, number):
             texts = read_fences(request["messages"][0]["content"])
+            if "TEXT" in texts:
+                points = 1 + hashlib.sha256(texts["TEXT"].encode()).digest()[0] % 10
+                silent = self.broken and points % 3 == 0
+                return reply(status=500) if silent else json.dumps({"scores": dict.fromkeys(DIMENSIONS, points)})
             digest = hashlib.sha256("\0".join([request["model"], texts["TEXT A"], texts["TEXT B"]]).encode()).digest()
             if self.broken and digest[1] % 4 == 0:
                 return reply(status=500)
@@ -68,15 +76,34 @@ class World:
         train(Recipe.model_validate(recipe), on_step=lambda report: None)
         return self.folder / "run"
 
+    def train_in_groups(self, **changes):
+        """GRPO on prompts without references, with three rewards."""
+        recipe = {
+            "method": "grpo",
+            "policy": str(self.folder / "start"),
+            "models": str(self.folder / "models.yaml"),
+            "data": {"prompts": str(self.folder / "prompts.jsonl"), "per_step": 3, "group": 3},
+            "rewards": [
+                {"kind": "length", "weight": 2},
+                {"kind": "format", "required": 0.9},
+                {"kind": "pointwise", "judge": "judge", "max_no_verdict": 1},
+            ],
+            "generation": {"max_tokens": 12},
+            "optim": {"lr": 1e-3, "warmup_steps": 0, "mini_batch": 3},
+            "run": {"name": "run", "folder": str(self.folder), "seed": 7, "steps": STEPS},
+        }
+        train(Recipe.model_validate(recipe | changes), on_step=lambda report: None)
+        return self.folder / "run"
+
 
 @pytest.fixture
 def world(tmp_path, serve, reply):
     return World(tmp_path, serve, reply)
 
 
-def _replay(path, **changes):
+def _replay(path, *overrides, **changes):
     with RunDirectory.read(path) as run:
-        inputs = check_replay(run, **changes)
+        inputs = check_replay(run, overrides, **changes)
         return asyncio.run(replay(run, inputs, budget=Budget(), on_progress=lambda done, total: None))
 
 
@@ -122,3 +149,61 @@ def test_masked_rollouts_are_asked_again_and_the_others_stay(world):
     assert all(it.cause_after in (None, "no_verdict") for it in masked)
     before, after = _both_sides([it for it in healed.rollouts if it not in masked])
     assert [it[:4] for it in after] == [it[:4] for it in before]
+
+
+@pytest.fixture
+def trained_advantages(monkeypatch):
+    """The advantages that the steps of GRPO learned from, row by row; None where a rollout took no part."""
+    steps, learning_rows = [], grpo.learning_rows
+
+    def keep(groups, rollouts, recipe):
+        rows = learning_rows(groups, rollouts, recipe)
+        flat = groups.advantages.reshape(-1).tolist()
+        steps.append([value if row in rows else None for row, value in enumerate(flat)])
+        return rows
+
+    monkeypatch.setattr(grpo, "learning_rows", keep)
+    return steps
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"advantages": "summed"},
+        {"optim": {"mini_batch": 3, "resample": 1, "overlong": "mask"}, "rewards": [{"kind": "format"}]},
+    ],
+)
+def test_the_advantages_of_groups_are_those_that_were_trained_with(world, trained_advantages, changes):
+    world.broken = True
+    path = world.train_in_groups(**changes)
+    world.broken = False
+    asked = len(world.server.requests)
+    again = _replay(path)
+    assert [it.advantage_before for it in again.rollouts] == [value for step in trained_advantages for value in step]
+    masked = [it for it in again.rollouts if it.cause_before is not None]
+    before, after = _both_sides(again.rollouts)
+    if "rewards" in changes:
+        assert len(again.rollouts) > STEPS * 9, "no step drew further prompts"
+        assert after == before
+    else:
+        assert masked
+        assert all(it.reward_after is not None for it in masked)
+        heard = {(it.step, it.prompt_id) for it in again.rollouts} - {(it.step, it.prompt_id) for it in masked}
+        assert heard
+        assert all(
+            was == now
+            for it, was, now in zip(again.rollouts, before, after, strict=True)
+            if (it.step, it.prompt_id) in heard
+        )
+    assert len(world.server.requests) - asked <= len(masked)
+
+
+def test_balanced_and_summed_are_two_views_of_one_run(world, trained_advantages):
+    path = world.train_in_groups()
+    asked = len(world.server.requests)
+    summed = _replay(path, "advantages=summed")
+    assert len(world.server.requests) == asked
+    assert [it.reward_after for it in summed.rollouts] == [it.reward_before for it in summed.rollouts]
+    assert [it.advantage_before for it in summed.rollouts] == [it for step in trained_advantages for it in step]
+    assert sum(it.advantage_before != it.advantage_after for it in summed.rollouts) > len(summed.rollouts) / 2

@@ -2,6 +2,7 @@
 
 import asyncio
 from pathlib import Path
+from typing import Literal
 
 from longform.cli.calls import RecordedCalls, check_gathered
 from longform.cli.flags import Budget, Count, Flag, Seed, Temperature
@@ -18,6 +19,8 @@ def generate(
     name: str | None = None,
     max_tokens: Count = 10_000,
     temperature: Temperature = 1.0,
+    think: Literal["off", "on", "direct"] = "off",
+    think_prompt: Path | None = None,
     batch: Count = 64,
     seed: Seed = 0,
     budget: Budget | None = None,
@@ -34,26 +37,35 @@ def generate(
         name: The model name that the responses of a local model carry (default: its folder's name, or RUN-step-N).
         max_tokens: Longest response.
         temperature: Of the writer.
+        think: Ask for a plan and an answer in tags (on), or for an answer in tags (direct). The answer becomes the text.
+        think_prompt: Text file with {request} in it, in place of the built-in prompt that asks for this.
         batch: Responses that a local model writes side by side.
         seed: Of a local model's draws.
         budget: Stop before the calls cost more than this.
         json: Print the result as JSON.
     """
+    from longform.records.errors import BadInputError
     from longform.records.files import read_rows
     from longform.records.schemas import Prompt
     from longform.selection.generate import Gathered
     from longform.selection.generate import generate as gather
     from longform.writers.paths import check_writer, is_model_folder, writer_name
     from longform.writers.settings import GenerationSettings
+    from longform.writers.think import ThinkPrompt
 
     check_writer(writer)
+    if think_prompt and think == "off":
+        raise BadInputError(f"--think-prompt {think_prompt}: has no use without --think on or --think direct")
+    asking = ThinkPrompt.read(think, think_prompt)
     rows = list(read_rows(prompts, Prompt))
     if is_model_folder(writer):
         from longform.selection.generate import generate_locally
         from longform.writers.local import LocalWriter
 
         local = LocalWriter(writer)
-        settings = GenerationSettings(max_tokens=max_tokens, temperature=temperature, batch=batch)
+        settings = GenerationSettings(
+            max_tokens=max_tokens, temperature=temperature, batch=batch, think=think, think_prompt=think_prompt
+        )
         with progress(f"writing with {writer}") as advance:
             result = generate_locally(
                 rows,
@@ -73,7 +85,9 @@ def generate(
                 from longform.writers.endpoint import EndpointWriter
 
                 async with calls.endpoint() as endpoint:
-                    source = EndpointWriter(endpoint, max_tokens=max_tokens, temperature=temperature)
+                    source = EndpointWriter(
+                        endpoint, max_tokens=max_tokens, temperature=temperature, think_prompt=asking
+                    )
                     return await gather(rows, source, samples=samples, out=out, on_progress=advance)
 
             result = asyncio.run(ask())

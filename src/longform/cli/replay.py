@@ -14,6 +14,7 @@ from longform.cli.output import print_result, print_table, progress
 if TYPE_CHECKING:
     from longform.evaluation.replay import Replay
     from longform.evaluation.replay_changes import ReplayChanges
+    from longform.evaluation.replay_inputs import ReplayInputs
     from longform.statistics.bootstrap import Interval
 
 NOTE = "the texts are those on record; what the policy would have written under these rewards is not known"
@@ -32,15 +33,16 @@ def replay(
     """Judge a run's texts again with another judge, reward, position or ladder rule, and show what would have changed.
 
     The prompts and texts of every step stay as they are on record, so this is what another judge makes of them, and not
-    what the policy would have written for it. Advantages rest on the critic's values on record. Nothing of the run is
-    changed. A question that was asked before, word for word at the same address, is answered from the record and costs
-    nothing; new answers are kept in RUN/replay.sqlite for the next replay.
+    what the policy would have written for it. PPO's advantages rest on the critic's values on record; GRPO's follow from
+    the scores alone. Nothing of the run is changed. A question that was asked before, word for word at the same address,
+    is answered from the record and costs nothing; new answers are kept in RUN/replay.sqlite for the next replay.
 
     Args:
         run: A run directory; the run may still be going on.
-        judge: The judge in place of the run's; short for --set rewards.0.judge=JUDGE.
-        set_: KEY=VALUE in place of what the run's recipe says of rewards and curriculum, such as
-            --set rewards.0.position=both, --set curriculum.wins=2, or --set 'rewards.0={kind: pointwise, judge: J}'.
+        judge: The judge in place of the run's, where one reward asks a judge; short for --set rewards.N.judge=JUDGE.
+        set_: KEY=VALUE in place of what the run's recipe says of rewards, advantages and curriculum, such as
+            --set rewards.0.position=both, --set rewards.1.weight=2, --set advantages=summed, --set curriculum.wins=2, or
+            --set 'rewards.0={kind: pointwise, judge: J}'.
         models: What the names of models mean; the file of the run's recipe where it is left out.
         budget: Stop before the calls of this replay cost more than this.
         out: Also write a row for each rollout, before and after (.jsonl or .parquet).
@@ -68,16 +70,16 @@ def replay(
         return
     _print_tables(changes)
     print_result(
-        _lines(replayed, changes) | paths | {"note": NOTE}, as_json=False, next_command=_next_command(run, set_, judge)
+        _lines(replayed, changes) | paths | {"note": NOTE}, as_json=False, next_command=_next_command(run, inputs)
     )
 
 
-def _next_command(run: Path, overrides: tuple[str, ...], judge: str | None) -> str:
+def _next_command(run: Path, inputs: "ReplayInputs") -> str:
     """Training under the changed recipe; without a change, a replay that has one."""
-    changes = [*overrides, *([] if judge is None else [f"rewards.0.judge={judge}"])]
-    if not changes:
-        return shlex.join(["longform", "replay", str(run), "--judge", "NAME"])
-    settings = [word for change in [*changes, "run.name=NAME"] for word in ("--set", change)]
+    if not inputs.changes:
+        another = ["--judge", "NAME"] if len(inputs.recorded.judged) == 1 else ["--set", "KEY=VALUE"]
+        return shlex.join(["longform", "replay", str(run), *another])
+    settings = [word for change in [*inputs.changes, "run.name=NAME"] for word in ("--set", change)]
     return shlex.join(["longform", "train", str(run / "recipe.yaml"), *settings])
 
 
@@ -97,15 +99,32 @@ def _print_tables(changes: "ReplayChanges") -> None:
         for it in changes.rewards
     ]
     print_table("Mean reward (95% intervals by prompt)", ["steps", "rollouts", "before", "after", "difference"], rows)
+    if changes.kinds:
+        columns = ["reward", "before", "after", "difference", "followed before", "followed after"]
+        rows = [
+            [
+                it.kind,
+                _number(it.before),
+                _number(it.after),
+                "" if it.difference is None else _shown(it.difference),
+                _number(it.followed_before),
+                _number(it.followed_after),
+            ]
+            for it in changes.kinds
+        ]
+        print_table("Each reward, and how far the advantages follow it (correlation)", columns, rows)
 
 
 def _lines(replay: "Replay", changes: "ReplayChanges") -> dict[str, str]:
     """What a reader needs to know beside the tables."""
-    lines = {
-        "rollouts": f"{changes.rollouts} in {changes.steps} steps",
-        "another reference": f"faced by {changes.other_reference}",
-        "outcomes before": _counts(changes.outcomes_before),
-        "outcomes after": _counts(changes.outcomes_after),
+    lines = {"rollouts": f"{changes.rollouts} in {changes.steps} steps"}
+    if changes.other_reference is not None:
+        lines |= {
+            "another reference": f"faced by {changes.other_reference}",
+            "outcomes before": _counts(changes.outcomes_before),
+            "outcomes after": _counts(changes.outcomes_after),
+        }
+    lines |= {
         "no reward before": _counts(changes.no_reward_before),
         "no reward after": _counts(changes.no_reward_after),
     }
@@ -119,7 +138,8 @@ def _lines(replay: "Replay", changes: "ReplayChanges") -> dict[str, str]:
         lines["advantages"] = (
             f"{correlation}{moved.sign_changed:.1%} change sign, mean change {moved.absolute_change:.3f}"
         )
-    lines["promotions"] = f"{changes.promotions_before} before, {changes.promotions_after} after"
+    if changes.other_reference is not None:
+        lines["promotions"] = f"{changes.promotions_before} before, {changes.promotions_after} after"
     if changes.rungs is not None:
         rungs = changes.rungs
         lines["mean rung"] = f"{rungs.before:.2f} before, {rungs.after:.2f} after; {rungs.elsewhere} prompts elsewhere"
@@ -146,6 +166,10 @@ def _finite(value: Any) -> Any:
 
 def _counts(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{name} {count}" for name, count in counts.items()) or "none"
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}"
 
 
 def _shown(interval: "Interval") -> str:

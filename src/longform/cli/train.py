@@ -8,7 +8,7 @@ from longform.cli.output import console, print_result, printable, progress
 from longform.monitors.finding import Finding
 
 if TYPE_CHECKING:
-    from longform.training.ppo import StepReport
+    from longform.training.logbook import StepReport
 
 
 def train(
@@ -35,6 +35,7 @@ def train(
     resolved = load_recipe(recipe, Recipe, set_)
     if dry_run:
         from longform.curriculum.rules import own_rung
+        from longform.records.schemas import Ladder
         from longform.training.run import check_start
 
         inputs = check_inputs(resolved)
@@ -42,9 +43,11 @@ def train(
         print(dump_recipe(resolved), end="")
         for line in plan.lines():
             print(f"# memory in GiB, {line}")
-        own = sum(own_rung(ladder.references, resolved.policy_name) is not None for ladder in inputs.ladders)
-        print(f"# {own} of {len(inputs.ladders)} ladders hold a response of {printable(resolved.policy_name)!r}")
-        print(f"# sound: {len(inputs.ladders)} ladders, judges {', '.join(inputs.judges)}")
+        ladders = [it for it in inputs.prompts if isinstance(it, Ladder)]
+        if ladders:
+            own = sum(own_rung(ladder.references, resolved.policy_name) is not None for ladder in ladders)
+            print(f"# {own} of {len(ladders)} ladders hold a response of {printable(resolved.policy_name)!r}")
+        print(f"# sound: {len(inputs.prompts)} prompts, judges {', '.join(inputs.judges) or 'none'}")
         return
     from longform.training.run import train as train_run
 

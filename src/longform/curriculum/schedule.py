@@ -4,7 +4,7 @@ The state is three numbers for each prompt at most (rung, streak, and a place in
 recomputed), and with `top: self` the hash of a text, so a million prompts stay small; what a step changes is O(batch).
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,9 +13,10 @@ import numpy as np
 from longform.curriculum.rules import Climb, Visit, climb, committed, mixed_rung, staged_rung, starting_rung
 from longform.curriculum.settings import CurriculumSettings
 from longform.records.errors import BadInputError, StoppedError
-from longform.records.schemas import Ladder
+from longform.records.schemas import Ladder, PromptRow
 
-_ORDER, _RUNG = 1, 2  # streams of random draws
+_ORDER, _RUNG, _REDRAW = 1, 2, 4  # streams of random draws
+_TRIES = 20
 _DIGEST_BYTES = 32
 
 
@@ -46,20 +47,23 @@ class Curriculum:
 
     @classmethod
     def of(
-        cls, ladders: Sequence[Ladder], settings: CurriculumSettings, *, policy: str, seed: int, steps: int
+        cls, prompts: Sequence[PromptRow], settings: CurriculumSettings, *, policy: str, seed: int, steps: int
     ) -> "Curriculum":
-        """The curriculum at the start of a run. `policy` is the name that the policy's own references carry.
+        """The curriculum at the start of a run. `policy` is the name that the policy's own references carry. A prompt that
+        is no ladder stands on one rung for good: nothing is compared there, so nothing is won.
 
         Raises:
             BadInputError: a ladder lacks the reference that the settings ask for.
         """
-        starts = []
-        for ladder in ladders:
+        starts, rungs = [], []
+        for prompt in prompts:
+            references = prompt.references if isinstance(prompt, Ladder) else ()
             try:
-                starts.append(starting_rung(ladder.references, settings, policy=policy))
+                starts.append(starting_rung(references, settings, policy=policy) if references else 0)
             except ValueError as error:
-                raise BadInputError(f"ladder {ladder.id}: {error}") from None
-        return cls([len(ladder.references) for ladder in ladders], starts, settings, seed=seed, steps=steps)
+                raise BadInputError(f"ladder {prompt.id}: {error}") from None
+            rungs.append(max(len(references), 1))
+        return cls(rungs, starts, settings, seed=seed, steps=steps)
 
     def draw(self, step: int, count: int) -> list[Faced]:
         """The prompts of a step, each at most once, with the rungs they face.
@@ -85,6 +89,19 @@ class Curriculum:
             if index not in drawn and not (retires and self.rungs[index] >= self.num_rungs[index]):
                 drawn[index] = None
         return [self.face(index, step) for index in drawn]
+
+    def redraw(self, step: int, count: int, *, round_: int, drawn: Collection[int]) -> list[Faced]:
+        """Further prompts of a step, none of `drawn`, at random: the order of the passes stays as it is.
+
+        Fewer than `count` where hardly any others are left.
+        """
+        stream = np.random.default_rng([self._seed, _REDRAW, step, round_])
+        found: dict[int, None] = {}
+        for index in stream.integers(len(self.rungs), size=_TRIES * count).tolist():
+            is_done = self.settings.top == "retire" and self.rungs[index] >= self.num_rungs[index]
+            if len(found) < count and index not in drawn and not is_done:
+                found[index] = None
+        return [self.face(index, step) for index in found]
 
     def face(self, index: int, step: int) -> Faced:
         """What the prompt at `index` faces in a step."""

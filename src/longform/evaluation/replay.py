@@ -15,16 +15,19 @@ import numpy as np
 from longform.curriculum.schedule import Faced
 from longform.endpoints.budget import Budget
 from longform.endpoints.client import Endpoint
+from longform.evaluation.replay_advantages import Scored, replayed_advantages
 from longform.evaluation.replay_inputs import ReplayInputs
+from longform.recipe.recipe import Recipe
 from longform.records.calls import CallLog, CallTotals, LayeredCallLog, SqliteCallLog
-from longform.records.database import Promotion, Rollout, text_hash
 from longform.records.errors import StoppedError
+from longform.records.rollouts import Promotion, Rollout, text_hash
 from longform.records.run_directory import RunDirectory
-from longform.records.schemas import Ladder
-from longform.rewards.closing import close_step
-from longform.rewards.judged import Reward, Rewarded, build_reward
+from longform.records.schemas import Ladder, PromptRow
+from longform.rewards.closing import ClosedStep, close_step
+from longform.rewards.reward_set import RewardSet, build_rewards
+from longform.rewards.rewarded import Rewarded, ScoreSheet
 from longform.selection.gathering import for_each
-from longform.statistics.moments import shifted, whitened_means
+from longform.text.structure import take_apart
 
 CALLS = "replay.sqlite"
 """In the run directory: the calls of all its replays."""
@@ -42,18 +45,21 @@ class ReplayedRollout:
     rung_before: int
     rung_after: int
     same_reference: bool
-    """Whether it was held against the same text."""
+    """Whether it was held against the same text; always where prompts have no references."""
     outcome_before: str | None
     outcome_after: str | None
     cause_before: str | None
     """Why there is no reward."""
     cause_after: str | None
     reward_before: float | None
+    """The weighted mean of all rewards."""
     reward_after: float | None
+    scores_before: dict[str, float] | None
+    """By kind of reward."""
+    scores_after: dict[str, float] | None
     advantage_before: float | None
-    """Mean whitened advantage of its tokens; None where it is masked or the run kept no moments."""
+    """Of `replayed_advantages`; None where the rollout takes no part in the update."""
     advantage_after: float | None
-    """The same with the critic's values and the KL as they were."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +74,7 @@ class Replay:
     """By step and prompt."""
     promotions_after: list[Promotion]
     rungs_before: np.ndarray
-    """[ladders] where the prompts stand after the last step; see `ReplayInputs.have_rungs`."""
+    """[prompts] where the prompts stand after the last step; see `ReplayInputs.have_rungs`."""
     rungs_after: np.ndarray
     recorded: CallTotals
     """Of the requests behind the recorded rewards; those that are not among the answered failed for good."""
@@ -100,32 +106,34 @@ async def replay(
     """
     recipe, steps = inputs.replayed, run.database.last_step()
     before, after = inputs.curriculum(inputs.recorded), inputs.curriculum(recipe)
-    indices = {ladder.id: index for index, ladder in enumerate(inputs.ladders)}
+    prompts, group, thinking = inputs.prompts, recipe.data.group, recipe.generation.think
+    indices = {prompt.id: index for index, prompt in enumerate(prompts)}
     rollouts: list[ReplayedRollout] = []
     promotions: list[Promotion] = []
     recorded, replayed = [], []
     with SqliteCallLog(run.database_path) as finished, SqliteCallLog(run.path / CALLS) as growing:
-        log = LayeredCallLog(finished, growing)
+        log, secret = LayeredCallLog(finished, growing), finished.secret()
         async with AsyncExitStack() as stack:
             endpoints = {
-                name: Endpoint(name, spec, call_log=log, budget=budget) for name, spec in inputs.judges.items()
+                name: await stack.enter_async_context(Endpoint(name, spec, call_log=log, budget=budget))
+                for name, spec in inputs.judges.items()
             }
-            for endpoint in endpoints.values():
-                await stack.enter_async_context(endpoint)
-            reward = build_reward(recipe.rewards[0], endpoints, secret=finished.secret(), seed=recipe.run.seed)
+            rewards = build_rewards(recipe.rewards, endpoints, secret=secret, seed=recipe.run.seed, thinking=thinking)
             for step in range(1, steps + 1):
                 stored = list(run.database.rollouts(step=step))
                 if not stored:
                     raise StoppedError(f"{run.path}: was rolled back to before step {step} meanwhile; replay it again")
-                faced = [after.face(indices[it.prompt_id], step) for it in stored[:: recipe.data.group]]
-                judging = _references(faced, inputs.ladders, group=recipe.data.group, read_text=run.database.text)
-                rewarded = await _judge(stored, judging, reward)
-                closed = close_step(rewarded, faced, [text_hash(it.text) for it in stored], after)
-                climbed = {inputs.ladders[it.prompt_index].id: it.rung for it in after.commit(closed.climbs)}
+                # By group, not by data.per_step: a step that drew again holds more prompts.
+                faced = [after.face(indices[it.prompt_id], step) for it in stored[::group]]
+                facing = _references(faced, prompts, group=group, read_text=run.database.text)
+                sheets = await _score(stored, facing, rewards, recipe)
+                hashes = [text_hash(it.text) for it in stored]
+                closed = close_step(sheets, faced, hashes, after, weights=recipe.weights)
+                climbed = {prompts[it.prompt_index].id: it.rung for it in after.commit(closed.climbs)}
                 promotions += [Promotion(step, prompt_id, rung) for prompt_id, rung in sorted(climbed.items())]
-                rollouts += _compare(stored, judging, rewarded, decay=recipe.optim.gamma * recipe.optim.lam)
+                rollouts += _compare(stored, facing, sheets, closed, inputs)
                 recorded.append(_totals(finished, [it.calls for it in stored]))
-                replayed.append(_totals(log, [it.calls for it in rewarded]))
+                replayed.append(_totals(log, [it.calls for it in sheets]))
                 on_progress(step, steps)
         paid = log.totals()
     on_record = [it for it in run.database.promotions() if it.step <= steps]
@@ -136,49 +144,59 @@ async def replay(
     )
 
 
-class _Judging(NamedTuple):
+class _Facing(NamedTuple):
     """What one rollout is held against in the replay."""
 
-    ladder: Ladder
+    prompt: PromptRow
     rung: int
     reference: str | None
-    """None: the prompt has retired."""
+    """Empty where the prompt has none. None: the prompt has retired."""
 
 
 def _references(
-    faced: Iterable[Faced], ladders: Sequence[Ladder], *, group: int, read_text: Callable[[str], str]
-) -> list[_Judging]:
+    faced: Iterable[Faced], prompts: Sequence[PromptRow], *, group: int, read_text: Callable[[str], str]
+) -> list[_Facing]:
     """What the rollouts of a step face, each prompt's group the same."""
-    judging: list[_Judging] = []
+    facing: list[_Facing] = []
     for it in faced:
-        ladder = ladders[it.prompt_index]
-        if it.own_text is not None:
+        prompt = prompts[it.prompt_index]
+        if not isinstance(prompt, Ladder):
+            reference = ""
+        elif it.own_text is not None:
             reference = read_text(it.own_text)
         else:
-            reference = ladder.references[it.rung].text if it.rung < len(ladder.references) else None
-        judging += [_Judging(ladder, it.rung, reference)] * group
-    return judging
+            reference = prompt.references[it.rung].text if it.rung < len(prompt.references) else None
+        facing += [_Facing(prompt, it.rung, reference)] * group
+    return facing
 
 
-async def _judge(stored: Sequence[Rollout], judging: Sequence[_Judging], reward: Reward) -> list[Rewarded]:
-    """Rewards of a step's rollouts, asked for all at once."""
-    rewarded = [Rewarded(None, None, RETIRED)] * len(stored)
+async def _score(
+    stored: Sequence[Rollout], facing: Sequence[_Facing], rewards: RewardSet, recipe: Recipe
+) -> list[ScoreSheet]:
+    """What the rewards make of a step's rollouts, asked for all at once."""
+    retired = {it.kind: Rewarded(None, cause=RETIRED) for it in recipe.rewards}
+    sheets = [ScoreSheet(take_apart(it.text, recipe.generation.think), retired) for it in stored]
 
-    async def judge(row: int) -> None:
-        (ladder, _, reference), rollout = judging[row], stored[row]
+    async def score(row: int) -> None:
+        (prompt, _, reference), rollout = facing[row], stored[row]
         if reference is not None:
-            rewarded[row] = await reward.score(ladder, response=rollout.text, reference=reference, step=rollout.step)
+            sheets[row] = await rewards.score(prompt, response=rollout.text, reference=reference, step=rollout.step)
 
-    await for_each(range(len(stored)), judge, workers=len(stored))
-    return rewarded
+    await for_each(range(len(stored)), score, workers=len(stored))
+    return sheets
 
 
 def _compare(
-    stored: Sequence[Rollout], judging: Sequence[_Judging], rewarded: Sequence[Rewarded], *, decay: float
+    stored: Sequence[Rollout],
+    facing: Sequence[_Facing],
+    sheets: Sequence[ScoreSheet],
+    closed: ClosedStep,
+    inputs: ReplayInputs,
 ) -> list[ReplayedRollout]:
     """The rollouts of a step before and after."""
-    before = _advantages(stored, [it.reward for it in stored], decay=decay)
-    after = _advantages(stored, [it.score for it in rewarded], decay=decay)
+    scored = [Scored(closed.reward(row), it.scores) for row, it in enumerate(sheets)]
+    before = replayed_advantages(stored, [Scored(it.reward, it.scores) for it in stored], inputs.recorded)
+    after = replayed_advantages(stored, scored, inputs.replayed)
     return [
         ReplayedRollout(
             step=was.step,
@@ -192,24 +210,14 @@ def _compare(
             cause_before=was.cause,
             cause_after=now.cause,
             reward_before=was.reward,
-            reward_after=now.score,
-            advantage_before=before[i],
-            advantage_after=after[i],
+            reward_after=scored[row].reward,
+            scores_before=was.scores,
+            scores_after=now.scores,
+            advantage_before=before[row],
+            advantage_after=after[row],
         )
-        for i, (was, faces, now) in enumerate(zip(stored, judging, rewarded, strict=True))
+        for row, (was, faces, now) in enumerate(zip(stored, facing, sheets, strict=True))
     ]
-
-
-def _advantages(stored: Sequence[Rollout], scores: Sequence[float | None], *, decay: float) -> list[float | None]:
-    """Mean whitened advantages of a step had its rollouts got these scores; None where there is no score."""
-    moments = [
-        None
-        if score is None or it.advantages is None
-        else shifted(it.advantages, score - (it.reward or 0), decay=decay)
-        for it, score in zip(stored, scores, strict=True)
-    ]
-    means = iter(whitened_means([it for it in moments if it is not None]))
-    return [None if it is None else next(means) for it in moments]
 
 
 def _totals(log: CallLog, calls: Iterable[Sequence[str]]) -> CallTotals:

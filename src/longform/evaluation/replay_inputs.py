@@ -1,6 +1,6 @@
-"""What a replay of a run rests on, read and checked before a call is paid for: recipe, changes, ladders, judges.
+"""What a replay of a run rests on, read and checked before a call is paid for: recipe, changes, prompts, judges.
 
-Only rewards and curriculum may differ from the record: everything else decided which texts were written.
+Only what is made of the texts may differ from the record: everything else decided which texts were written.
 """
 
 import hashlib
@@ -10,15 +10,15 @@ from pathlib import Path
 
 from longform.curriculum.schedule import Curriculum
 from longform.endpoints.models import ModelSpec, find_model, read_models
-from longform.recipe.inputs import read_ladders
+from longform.recipe.inputs import check_ranges, read_training_prompts
 from longform.recipe.loading import load_recipe
-from longform.recipe.recipe import Recipe
+from longform.recipe.recipe import DataSettings, Recipe
 from longform.records.errors import BadInputError
 from longform.records.run_directory import RunDirectory
-from longform.records.schemas import Ladder
-from longform.rewards.settings import PairwiseSettings
+from longform.records.schemas import PromptRow
+from longform.rewards.settings import JudgedSettings
 
-CHANGEABLE = ("rewards", "curriculum")
+CHANGEABLE = ("rewards", "advantages", "curriculum")
 """Sections of the recipe that a replay may change."""
 
 
@@ -29,18 +29,28 @@ class ReplayInputs:
     recorded: Recipe
     replayed: Recipe
     """The recorded recipe with its changes, and without the validation, which a replay does not do."""
-    ladders: list[Ladder]
+    changes: tuple[str, ...]
+    """`KEY=VALUE`, the judge that was named among them."""
+    prompts: Sequence[PromptRow]
+    """Of the run: ladders, or prompts alone."""
     judges: dict[str, ModelSpec]
+    """That the changed rewards ask; none where they are all measured."""
+
+    @property
+    def have_references(self) -> bool:
+        """Whether the prompts are ladders, with texts to be held against."""
+        return self.recorded.data.ladders is not None
 
     @property
     def compare(self) -> bool:
-        """Whether both rewards compare with a reference, so that there are outcomes on both sides."""
-        return all(isinstance(it.rewards[0], PairwiseSettings) for it in (self.recorded, self.replayed))
+        """Whether a reward compares with a reference on both sides, so that there are outcomes on both."""
+        return self.recorded.compares and self.replayed.compares
 
     @property
     def have_rungs(self) -> bool:
         """Whether a prompt stands on a rung on both sides; modes `staged` and `mixed` draw one at each visit."""
-        return all(it.curriculum.mode in ("dynamic", "fixed") for it in (self.recorded, self.replayed))
+        modes = [it.curriculum.mode for it in (self.recorded, self.replayed)]
+        return self.have_references and all(mode in ("dynamic", "fixed") for mode in modes)
 
     def curriculum(self, recipe: Recipe) -> Curriculum:
         """The curriculum of one of the two recipes before its first step.
@@ -49,7 +59,7 @@ class ReplayInputs:
             BadInputError: a ladder lacks the reference that the recipe asks for.
         """
         return Curriculum.of(
-            self.ladders, recipe.curriculum, policy=recipe.policy_name, seed=recipe.run.seed, steps=recipe.run.steps
+            self.prompts, recipe.curriculum, policy=recipe.policy_name, seed=recipe.run.seed, steps=recipe.run.steps
         )
 
 
@@ -60,41 +70,64 @@ def check_replay(
 
     Args:
         run: open for reading.
-        overrides: `KEY=VALUE`, of the sections `rewards` and `curriculum`.
-        judge: short for `rewards.0.judge=JUDGE`.
+        overrides: `KEY=VALUE`, of the sections in `CHANGEABLE`.
+        judge: in place of the judge of the one reward that asks one.
         models: what the names of models mean; as the recipe says where it is None.
 
     Raises:
-        BadInputError: an override that a replay cannot follow, ladders that are gone or changed, an unknown model name, a
-            key that is not set, or no step on record.
+        BadInputError: an override that a replay cannot follow, a judge whose place is not clear, prompts that are gone,
+            changed or lack what the changed rewards need, an unknown model name, a key that is not set, or no step on
+            record.
     """
     for override in overrides:
         if override.partition("=")[0].split(".")[0] not in CHANGEABLE:
-            raise BadInputError(f"--set {override}: a replay can change {' and '.join(CHANGEABLE)}, and nothing else")
-    changes = [*overrides] if judge is None else [*overrides, f"rewards.0.judge={judge}"]
+            *others, last = CHANGEABLE
+            raise BadInputError(
+                f"--set {override}: a replay can change {', '.join(others)} and {last}, and nothing else"
+            )
     recorded = load_recipe(run.recipe_path, Recipe)
+    changes = (*overrides, *([] if judge is None else [_judge_override(recorded, judge)]))
     # Nothing is validated here, so that the examiner may be the judge.
     replayed = load_recipe(run.recipe_path, Recipe, ["validation=null", *changes])
     if not run.database.last_step():
         raise BadInputError(f"{run.path}: has no step on record to replay")
-    ladders = _recorded_ladders(run, recorded.data.ladders)
+    prompts = _recorded_prompts(run, recorded.data)
+    check_ranges(prompts, replayed)
     path = models or recorded.models
-    specs = read_models(path)
-    judges = {name: find_model(specs, name, path=path) for name in replayed.rewards[0].judges}
+    names = sorted({name for reward in replayed.judged for name in reward.judges})
+    specs = read_models(path) if names else {}
+    judges = {name: find_model(specs, name, path=path) for name in names}
     for name, spec in judges.items():
         spec.read_key(name)
-    return ReplayInputs(recorded, replayed, ladders, judges)
+    return ReplayInputs(recorded, replayed, changes, prompts, judges)
 
 
-def _recorded_ladders(run: RunDirectory, path: Path) -> list[Ladder]:
-    """The ladders that the run climbed."""
+def _judge_override(recorded: Recipe, judge: str) -> str:
+    """The override that a judge named by itself stands for.
+
+    Raises:
+        BadInputError: none of the rewards asks a judge, or several do.
+    """
+    places = [place for place, it in enumerate(recorded.rewards) if isinstance(it, JudgedSettings)]
+    meant = [f"rewards.{place}.judge={judge}" for place in places]
+    if not meant:
+        raise BadInputError(f"--judge {judge}: no reward of this run asks a judge; --set changes the rewards")
+    if len(meant) > 1:
+        choices = " or ".join(f"--set {it}" for it in meant)
+        raise BadInputError(f"--judge {judge}: several rewards of this run ask a judge; say which with {choices}")
+    return meant[0]
+
+
+def _recorded_prompts(run: RunDirectory, data: DataSettings) -> Sequence[PromptRow]:
+    """The prompts that the run was trained on."""
+    path = data.path
     try:
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
-        raise BadInputError(f"{path}: the run's ladders cannot be read: {error.strerror}") from error
-    if run.database.fact("ladders") != digest:
-        raise BadInputError(f"{path}: has changed since the run began; its rungs belong to the old file")
-    ladders = read_ladders(path)
-    if len({ladder.id for ladder in ladders}) < len(ladders):
-        raise BadInputError(f"{path}: several ladders have one id, so a replay cannot tell whose rollouts are whose")
-    return ladders
+        raise BadInputError(f"{path}: the run's prompts cannot be read: {error.strerror}") from error
+    if run.database.fact("prompts") != digest:
+        raise BadInputError(f"{path}: has changed since the run began; its records belong to the old file")
+    prompts = read_training_prompts(data)
+    if len({it.id for it in prompts}) < len(prompts):
+        raise BadInputError(f"{path}: several prompts have one id, so a replay cannot tell whose rollouts are whose")
+    return prompts

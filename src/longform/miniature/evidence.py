@@ -93,29 +93,56 @@ async def _examine(
     *,
     secret: bytes,
 ) -> Evidence:
-    opponents = (START, *COMPETITORS)
-    rates, missing = {}, 0
     async with examiner:
-        for place, opponent in enumerate(opponents):
-            both = [row for row in rows if row.id in texts[name] and row.id in texts[opponent]]
-            missing += 2 * (len(rows) - len(both))
-            found = await compare_writers(
-                both,
-                texts[name],
-                texts[opponent],
-                lambda position: PairwiseJudge(examiner, position=position, secret=secret),
-                model_a=name,
-                model_b=opponent,
-                on_progress=lambda done, total, place=place: advance(place * total + done, len(opponents) * total),
-            )
-            rates[opponent] = win_rate(found.games)
-            missing += found.no_verdict.total()
+        rates, missing = await play(
+            rows, texts, examiner, name=name, opponents=(START, *COMPETITORS), advance=advance, secret=secret
+        )
         pointwise = PointwiseJudge(examiner, secret=secret)
         start, trained = [await _figures(rows, texts[writer], pointwise) for writer in (START, name)]
     return Evidence(start, trained, rates, missing)
 
 
-async def _figures(rows: Sequence[Prompt], texts: dict[str, str], examiner: PointwiseJudge) -> WriterFigures:
+async def play(
+    rows: Sequence[Prompt],
+    texts: dict[str, dict[str, str]],
+    examiner: Endpoint,
+    *,
+    name: str,
+    opponents: Sequence[str],
+    advance: Callable[[int, int], None],
+    secret: bytes,
+) -> tuple[dict[str, Interval], int]:
+    """Win rates of one writer against each opponent, ties half, both orders; and how many games are missing.
+
+    Args:
+        rows: the held-out prompts.
+        texts: by writer, then by prompt id.
+        examiner: compares; open.
+        name: of the writer.
+        opponents: names of the others.
+        advance: told of each game.
+        secret: behind the tags of the fences.
+    """
+    rates, missing = {}, 0
+    for place, opponent in enumerate(opponents):
+        both = [row for row in rows if row.id in texts[name] and row.id in texts[opponent]]
+        missing += 2 * (len(rows) - len(both))
+        found = await compare_writers(
+            both,
+            texts[name],
+            texts[opponent],
+            lambda position: PairwiseJudge(examiner, position=position, secret=secret),
+            model_a=name,
+            model_b=opponent,
+            on_progress=lambda done, total, place=place: advance(place * total + done, len(opponents) * total),
+        )
+        rates[opponent] = win_rate(found.games)
+        missing += found.no_verdict.total()
+    return rates, missing
+
+
+async def mean_grade(rows: Sequence[Prompt], texts: dict[str, str], examiner: PointwiseJudge) -> Interval:
+    """The examiner's absolute grade of one writer's texts."""
     grades: dict[str, float] = {}
 
     async def grade(prompt: Prompt) -> None:
@@ -124,9 +151,13 @@ async def _figures(rows: Sequence[Prompt], texts: dict[str, str], examiner: Poin
             grades[prompt.id] = graded.score
 
     await for_each(rows, grade, workers=examiner.endpoint.spec.concurrency)
+    return clustered_interval(list(grades.values()), list(grades))
+
+
+async def _figures(rows: Sequence[Prompt], texts: dict[str, str], examiner: PointwiseJudge) -> WriterFigures:
     coverage = {row.id: measure(parse_request(row.request), texts[row.id]).coverage for row in rows}
     return WriterFigures(
-        grade=clustered_interval(list(grades.values()), list(grades)),
+        grade=await mean_grade(rows, texts, examiner),
         coverage=clustered_interval(list(coverage.values()), list(coverage)),
         words=float(np.mean([count_words(text) for text in texts.values()])),
         repetition=float(np.mean([repeated_ngram_share(text) for text in texts.values()])),

@@ -6,7 +6,8 @@ large models do, so a well-trained start is a mediocre writer that has seen bett
 """
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +37,11 @@ SFT_SETTINGS = SftSettings(
 """How long and how fast it learns, every row once: about a minute on two cores."""
 
 
-def build_tokenizer() -> PreTrainedTokenizerFast:
-    """A byte-level BPE in which every word of the world is one token, with a chat template and a closing token."""
+def build_tokenizer(*, more: Sequence[str] = ()) -> PreTrainedTokenizerFast:
+    """A byte-level BPE in which every word of the world is one token, with a chat template and a closing token.
+
+    The words of the texts in `more` are one token each as well.
+    """
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
     tokenizer.decoder = decoders.ByteLevel()
@@ -47,7 +51,7 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(_all_sentences(), trainer)
+    tokenizer.train_from_iterator(chain(_all_sentences(), more), trainer)
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         pad_token=PAD,

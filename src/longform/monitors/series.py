@@ -91,6 +91,13 @@ def pooled_share(series: Series, name: str, window: Window, *, count: str = VERD
     return sum(share * weights.get(step, 0.0) for step, share in shares) / total if total else None
 
 
+def ends(points: Points, count: int) -> tuple[float, float]:
+    """Medians of the first and of the last `count` values; zeros where there are none."""
+    if not points:
+        return 0.0, 0.0
+    return median(value for _, value in points[:count]), median(value for _, value in points[-count:])
+
+
 def lower_bound(share: float, count: float, *, deviations: float) -> float:
     """Where the true share lies at least: the lower end of Wilson's score interval (Wilson 1927).
 

@@ -2,11 +2,11 @@
 
 from itertools import pairwise
 from math import sqrt
-from statistics import fmean, median
+from statistics import fmean
 from typing import NamedTuple
 
 from longform.monitors.finding import Finding
-from longform.monitors.series import TEXTS, Points, Series, latest_window, values
+from longform.monitors.series import TEXTS, Series, ends, latest_window, values
 
 MOST_CUT_OFF = 0.5
 """Share of texts that end at the token limit: beyond it the judge compares fragments, and length teaches nothing."""
@@ -45,11 +45,11 @@ def length_by_repetition(series: Series) -> Finding | None:
     if window is None or not words:
         return None
     half = window.steps // 2
-    before, now = _ends(words, half)
+    before, now = ends(words, half)
     if now < LONGER * before:
         return None
     for name, what in (("text/repetition", "four-word sequences"), ("text/repeated_sentences", "sentences")):
-        first, last = _ends(series.get(name, ()), half)
+        first, last = ends(series.get(name, ()), half)
         if last > first + MORE_REPETITION:
             return Finding(
                 "length-by-repetition",
@@ -110,10 +110,3 @@ def _validation_pairs(series: Series) -> list[_Pair]:
             error = sqrt(errors[first] ** 2 + errors[second] ** 2) / 2
             pairs.append(_Pair(second, (one + other) / 2, error, fmean(progress)))
     return pairs
-
-
-def _ends(points: Points, count: int) -> tuple[float, float]:
-    """Medians of the first and of the last `count` values; zeros where there are none."""
-    if not points:
-        return 0.0, 0.0
-    return median(value for _, value in points[:count]), median(value for _, value in points[-count:])

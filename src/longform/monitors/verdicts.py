@@ -1,4 +1,4 @@
-"""Signatures in what the judges say: nothing to learn from, or nothing to rely on."""
+"""Signatures in the rewards: nothing to learn from, nothing to rely on, or one that drowns the others."""
 
 from longform.monitors.finding import Finding
 from longform.monitors.series import (
@@ -20,6 +20,15 @@ WINS_TOO_FEW = 0.05
 """The same from below."""
 FLAT_SPREAD = 0.03
 """Spread of a step's rewards: a quarter point of a grade from 1 to 10. One odd verdict among 32 makes thrice as much."""
+WITHOUT_SPREAD = 0.9
+"""Share of groups in which no reward tells the responses apart: a tenth of what is written is learned from."""
+DOMINANT = 0.9
+"""Share of the sum's variance."""
+UNFINISHED = 0.9
+"""Mean of a reward that still has something to gain."""
+HEARD = 0.05
+"""Share of the sum's variance below which a reward is drowned. Where two rewards' deviations are independent, this is the
+share of one whose deviations are less than a quarter of the other's."""
 MOST_INCONSISTENT = 0.2
 """Share of verdicts that a second asking turns over; a judge that tosses a coin in two verdicts of five does that."""
 MOST_DISAGREEMENT = 0.2
@@ -66,19 +75,62 @@ def never_wins(series: Series) -> Finding | None:
 
 
 def flat_reward(series: Series) -> Finding | None:
-    """All rewards of a step are alike, so whitening makes advantages of noise: median spread over the window."""
+    """All rewards of a step, or of its groups, are alike: median over the window. Advantages are then made of noise."""
     window = latest_window(series)
-    spread = typical(series, "reward/spread", window) if window else None
-    if window is None or spread is None or spread >= FLAT_SPREAD:
+    if window is None:
         return None
-    mean = typical(series, "reward/mean", window)
+    spread = typical(series, "reward/spread", window)
+    without = typical(series, "group/without_spread", window)
+    if spread is not None and spread < FLAT_SPREAD:
+        mean = typical(series, "reward/mean", window)
+        evidence = (
+            f"the rewards of a step in {window} spread by {spread:.3f} around {mean:.2f}: they do not tell texts apart"
+        )
+    elif without is not None and without > WITHOUT_SPREAD:
+        evidence = (
+            f"{without:.0%} of the groups in {window} have one reward for all responses: they do not tell texts apart"
+        )
+    else:
+        return None
     return Finding(
         "flat-reward",
         window.first,
         window.last,
-        f"the rewards of a step in {window} spread by {spread:.3f} around {mean:.2f}: they do not tell texts apart",
+        evidence,
         "Read some judge answers; then change rewards.judge, or the rungs faced (curriculum.mode, curriculum.start).",
     )
+
+
+def reward_dominates(series: Series) -> Finding | None:
+    """Where rewards are summed, one makes nearly all of the sum's variance, and drowns another that has much to gain yet.
+
+    A reward that is full (all answers inside their range) has no variance either, and nothing is wrong with that.
+    """
+    window = latest_window(series)
+    if window is None or not values(series, "reward/largest_share", window):
+        return None
+    kinds = [name.split("/")[1] for name in series if name.startswith("reward/") and name.endswith("/share")]
+    share_of = {kind: typical(series, f"reward/{kind}/share", window) or 0.0 for kind in kinds}
+    leader = max(kinds, key=lambda kind: share_of[kind])
+    drowned = [
+        it for it in kinds if it != leader and share_of[it] < HEARD and _has_something_to_gain(series, it, window)
+    ]
+    if share_of[leader] < DOMINANT or not drowned:
+        return None
+    kind = drowned[0]
+    return Finding(
+        "reward-dominates",
+        window.first,
+        window.last,
+        f"{leader} makes {share_of[leader]:.0%} of the rewards' differences in {window}, and {kind} {share_of[kind]:.0%}, "
+        f"at a mean of {typical(series, f'reward/{kind}/mean', window):.2f}",
+        "Set advantages: balanced (grpo), or weights that bring the spreads of the rewards together.",
+    )
+
+
+def _has_something_to_gain(series: Series, kind: str, window: Window) -> bool:
+    mean, spread = (typical(series, f"reward/{kind}/{name}", window) for name in ("mean", "spread"))
+    return mean is not None and mean < UNFINISHED and spread is not None and spread > 0
 
 
 def judge_inconsistent(series: Series) -> Finding | None:

@@ -7,7 +7,15 @@ run and the latest ones. So a run's diagnosis is what its watch said, and either
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
+from longform.monitors.exploits import (
+    copied_from_prompt,
+    copied_from_reference,
+    keyword_drift,
+    keyword_stuffing,
+    padding_by_paraphrase,
+)
 from longform.monitors.finding import Finding
+from longform.monitors.form import out_of_range, plan_withers, structure_broken
 from longform.monitors.series import LEAST_STEPS, MOST_STEPS, Series, latest_window
 from longform.monitors.texts import cut_off, judge_examiner_apart, length_by_repetition
 from longform.monitors.updates import diverged, entropy_collapse, kl_runaway, loss_spike
@@ -17,6 +25,7 @@ from longform.monitors.verdicts import (
     judge_silent,
     never_wins,
     panel_incomplete,
+    reward_dominates,
     won_too_easily,
 )
 
@@ -32,7 +41,16 @@ SIGNATURES: tuple[Callable[[Series], Finding | None], ...] = (
     panel_incomplete,
     judge_inconsistent,
     judge_examiner_apart,
+    reward_dominates,
     length_by_repetition,
+    padding_by_paraphrase,
+    keyword_stuffing,
+    keyword_drift,
+    copied_from_prompt,
+    copied_from_reference,
+    structure_broken,
+    out_of_range,
+    plan_withers,
     cut_off,
 )
 """Each looks at the metrics up to some step and says whether that step shows its failure."""

@@ -1,16 +1,17 @@
 """What a recipe names, read and checked before a model is loaded or a call is paid for: the same for every engine."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from longform.curriculum.rules import starting_rung
 from longform.endpoints.models import ModelSpec, find_model, read_models
-from longform.recipe.recipe import Recipe
+from longform.recipe.recipe import DataSettings, Recipe
 from longform.records.errors import BadInputError
 from longform.records.files import read_rows
 from longform.records.interchange import is_writing_rl, read_writing_rl
-from longform.records.schemas import Ladder, Prompt
+from longform.records.schemas import Ladder, Prompt, PromptRow
+from longform.rewards.settings import LengthSettings
 from longform.writers.paths import check_model_path
 
 
@@ -18,7 +19,8 @@ from longform.writers.paths import check_model_path
 class TrainingInputs:
     """What a recipe names, read and checked."""
 
-    ladders: list[Ladder]
+    prompts: Sequence[PromptRow]
+    """What the run trains on: ladders, or prompts alone."""
     validation_prompts: list[Prompt]
     judges: dict[str, ModelSpec]
 
@@ -29,10 +31,10 @@ def check_inputs(recipe: Recipe) -> TrainingInputs:
     Raises:
         BadInputError: a missing or bad file, an unknown model name, a key that is not set, no model at `policy`.
     """
-    specs = read_models(recipe.models)
-    names = {name for reward in recipe.rewards for name in reward.judges}
+    names = {name for reward in recipe.judged for name in reward.judges}
     if recipe.validation is not None:
         names.add(recipe.validation.judge)
+    specs = read_models(recipe.models) if names else {}
     judges = {name: find_model(specs, name, path=recipe.models) for name in sorted(names)}
     for name, spec in judges.items():
         spec.read_key(name)
@@ -40,25 +42,60 @@ def check_inputs(recipe: Recipe) -> TrainingInputs:
             raise BadInputError(f"run.budget: {recipe.models} has no prices for {name!r}, so nothing could be counted")
     _check_judges(recipe, judges)
     check_model_path(recipe.policy)
-    ladders = read_ladders(recipe.data.ladders)
-    if len(ladders) < recipe.data.per_step:
-        raise BadInputError(
-            f"{recipe.data.ladders}: holds {len(ladders)} ladders; data.per_step is {recipe.data.per_step}"
-        )
-    for ladder in ladders:
-        try:
-            starting_rung(ladder.references, recipe.curriculum, policy=recipe.policy_name)
-        except ValueError as error:
-            raise BadInputError(f"{recipe.data.ladders}: ladder {ladder.id}: {error}") from None
+    rows = _read_training_prompts(recipe)
     prompts = list(read_rows(recipe.validation.prompts, Prompt)) if recipe.validation else []
-    seen = {(ladder.id, ladder.request) for ladder in ladders}
+    seen = {(row.id, row.request) for row in rows}
     trained = [prompt.id for prompt in prompts if (prompt.id, prompt.request) in seen]
     if trained and recipe.validation:
         raise BadInputError(
             f"{recipe.validation.prompts}: {len(trained)} of {len(prompts)} prompts are trained on, such as {trained[0]!r}; "
             "a validation needs prompts of its own"
         )
-    return TrainingInputs(ladders, prompts, judges)
+    return TrainingInputs(rows, prompts, judges)
+
+
+def _read_training_prompts(recipe: Recipe) -> Sequence[PromptRow]:
+    """The prompts that a recipe trains on, with everything that its rewards and its curriculum need of them."""
+    rows, path = read_training_prompts(recipe.data), recipe.data.path
+    if len(rows) < recipe.data.per_step:
+        raise BadInputError(f"{path}: holds {len(rows)} prompts; data.per_step is {recipe.data.per_step}")
+    for row in rows:
+        try:
+            if isinstance(row, Ladder):
+                starting_rung(row.references, recipe.curriculum, policy=recipe.policy_name)
+        except ValueError as error:
+            raise BadInputError(f"{path}: ladder {row.id}: {error}") from None
+    check_ranges(rows, recipe)
+    return rows
+
+
+def read_training_prompts(data: DataSettings) -> Sequence[PromptRow]:
+    """Ladders or prompts, whichever a recipe names.
+
+    Raises:
+        BadInputError: the file cannot be read, or has a bad row.
+    """
+    return list(read_rows(data.path, Prompt)) if data.ladders is None else read_ladders(data.ladders)
+
+
+def check_ranges(rows: Sequence[PromptRow], recipe: Recipe) -> None:
+    """Every prompt has a range that the length reward, where there is one, can measure against.
+
+    Raises:
+        BadInputError: one has none, or one that ends at `max_words` or beyond.
+    """
+    for it in recipe.rewards:
+        if not isinstance(it, LengthSettings):
+            continue
+        for row in rows:
+            place = f"{recipe.data.path}: prompt {row.id}"
+            if row.length_range is None:
+                raise BadInputError(f"{place}: has no length_range, which the length reward measures against")
+            if it.max_words is not None and row.length_range[1] >= it.max_words:
+                raise BadInputError(
+                    f"{place}: its length_range ends at {row.length_range[1]}; "
+                    f"rewards.max_words, where the length reward reaches 0, is {it.max_words}"
+                )
 
 
 def read_ladders(path: Path) -> list[Ladder]:
@@ -78,7 +115,7 @@ def _check_judges(recipe: Recipe, judges: Mapping[str, ModelSpec]) -> None:
     Raises:
         BadInputError: it votes twice in a panel, or rewards and examines.
     """
-    for reward in recipe.rewards:
+    for reward in recipe.judged:
         seen: dict[tuple[str, str], str] = {}
         for name in reward.judges:
             same = seen.setdefault((judges[name].base_url, judges[name].model), name)

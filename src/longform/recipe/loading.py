@@ -59,15 +59,24 @@ def _entered(place: Any, name: str) -> Any:
     """The section called `name` of a place in a recipe; one that is missing or null is made."""
     place = _sole_entry(place, name)
     if isinstance(place, list):
-        return place[int(name)]
+        return place[int(name)] if name.isdecimal() else _entry_of_kind(place, name)
     if place.get(name) is None:
         place[name] = {}
     return place[name]
 
 
+def _entry_of_kind(entries: list[Any], kind: str) -> Any:
+    """So `rewards.length.weight` is the weight of the length reward, wherever it stands."""
+    (entry,) = (it for it in entries if it.get("kind") == kind)
+    return entry
+
+
 def _sole_entry(place: Any, name: str) -> Any:
-    """Of a list with one entry that entry, where `name` is no number: `rewards.judge` is then what `rewards.0.judge` is."""
-    return place[0] if isinstance(place, list) and len(place) == 1 and not name.isdecimal() else place
+    """Of a list with one entry that entry, where `name` is neither a number nor its kind: `rewards.judge` is then what
+    `rewards.0.judge` is.
+    """
+    is_sole = isinstance(place, list) and len(place) == 1 and not name.isdecimal()
+    return place[0] if is_sole and place[0].get("kind") != name else place
 
 
 def _describe(error: ValidationError, schema: type[BaseModel], content: Any) -> str:
@@ -78,7 +87,7 @@ def _describe(error: ValidationError, schema: type[BaseModel], content: Any) -> 
         message = first["msg"].removeprefix("Value error, ")
         return f"{field}: {message}" if field else message
     *section, unknown = first["loc"]
-    known = _fields(schema, section)
+    known = _fields(schema, section, method=content.get("method", "ppo"))
     near = get_close_matches(str(unknown), known, n=1)
     hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(known)}"
     return f"{field}: unknown key; {hint}"
@@ -98,8 +107,10 @@ def _written_place(loc: Sequence[Any], content: Any, *, missing: bool) -> list[s
     return place
 
 
-def _fields(schema: type[BaseModel], section: Sequence[int | str]) -> list[str]:
-    """Names of the fields of a nested section of `schema`; where a section has several kinds, its kind's name comes next."""
+def _fields(schema: type[BaseModel], section: Sequence[int | str], *, method: str) -> list[str]:
+    """Names of the fields of a nested section of `schema`; where a section has several kinds, its kind's name comes next,
+    and where it differs with the method, that decides.
+    """
     candidates = [schema]
     for name in section:
         if isinstance(name, int):
@@ -107,7 +118,8 @@ def _fields(schema: type[BaseModel], section: Sequence[int | str]) -> list[str]:
         if len(candidates) > 1:
             candidates = [it for it in candidates if name in get_args(it.model_fields["kind"].annotation)]
         elif name in candidates[0].model_fields:
-            candidates = models_in(candidates[0].model_fields[name].annotation) or candidates
+            inner = models_in(candidates[0].model_fields[name].annotation)
+            candidates = [it for it in inner if getattr(it, "method", method) == method] or candidates
     return list(candidates[0].model_fields)
 
 

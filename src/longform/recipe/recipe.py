@@ -1,13 +1,14 @@
 """The recipe of a reinforcement-learning run, composed of the settings of each room."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from longform.curriculum.settings import CurriculumSettings
-from longform.rewards.settings import RewardSettings
-from longform.rl.settings import LoraSettings, MemorySettings, OptimSettings
+from longform.rewards.settings import JudgedSettings, PairwiseSettings, RewardSettings
+from longform.rl.settings import GrpoSettings, LoraSettings, MemorySettings, PpoSettings
 from longform.writers.settings import GenerationSettings
 
 
@@ -18,12 +19,27 @@ class _Section(BaseModel):
 class DataSettings(_Section):
     """What the run trains on."""
 
-    ladders: Path
+    ladders: Path | None = None
     """A ladders file, as `longform select` writes it, or the released Writing-RL code's Parquet."""
+    prompts: Path | None = None
+    """A prompts file, in place of ladders, where no reward compares with a reference."""
     per_step: int = Field(default=32, ge=1)
     """Prompts in one step."""
     group: int = Field(default=1, ge=1)
-    """Responses to each of them (paper: 1). A group faces one reference."""
+    """Responses to each of them (Writing-RL: 1; LongWriter-Zero: 32). A group faces one reference; grpo needs two or more."""
+
+    @property
+    def path(self) -> Path:
+        """The file that the prompts are read from."""
+        path = self.ladders or self.prompts
+        assert path is not None, "checked below"
+        return path
+
+    @model_validator(mode="after")
+    def _check_source(self) -> "DataSettings":
+        if (self.ladders is None) == (self.prompts is None):
+            raise ValueError("name either `ladders` or `prompts`")
+        return self
 
 
 class ValidationSettings(_Section):
@@ -59,7 +75,7 @@ MINI_BATCH = 16
 class Recipe(_Section):
     """Everything that decides a run. Running the same recipe again repeats it."""
 
-    method: Literal["ppo"] = "ppo"
+    method: Literal["ppo", "grpo"] = "ppo"
     engine: Literal["local"] = "local"
     policy: str
     """Folder or hub id of the writer to train."""
@@ -68,15 +84,56 @@ class Recipe(_Section):
     models: Path = Path("models.yaml")
     """What the names of judges mean."""
     data: DataSettings
-    rewards: list[RewardSettings] = Field(min_length=1, max_length=1)
+    rewards: list[RewardSettings] = Field(min_length=1)
+    """Each kind at most once. With ppo their weighted mean is the reward."""
+    advantages: Literal["balanced", "summed"] = "balanced"
+    """grpo with several rewards. balanced: each reward is normalised within its group, and the advantages are averaged
+    (LongWriter-Zero, eq. 5). summed: the rewards are averaged first, so the one with the largest spread leads."""
     curriculum: CurriculumSettings = CurriculumSettings()
     validation: ValidationSettings | None = None
     generation: GenerationSettings = GenerationSettings()
-    optim: OptimSettings = OptimSettings()
+    optim: PpoSettings | GrpoSettings = Field(default_factory=lambda read: _optim_settings(read)())
     lora: LoraSettings | None = None
     """Train adapters in place of all weights."""
     memory: MemorySettings = MemorySettings()
     run: RunSettings
+
+    @property
+    def ppo(self) -> PpoSettings:
+        """The optimisation of a recipe whose method is ppo."""
+        assert isinstance(self.optim, PpoSettings), "of another method"
+        return self.optim
+
+    @property
+    def grpo(self) -> GrpoSettings:
+        """The optimisation of a recipe whose method is grpo."""
+        assert isinstance(self.optim, GrpoSettings), "of another method"
+        return self.optim
+
+    @property
+    def judged(self) -> list[JudgedSettings]:
+        """The rewards that ask a judge."""
+        return [it for it in self.rewards if isinstance(it, JudgedSettings)]
+
+    @property
+    def weights(self) -> list[float]:
+        """Of the rewards, in their order."""
+        return [it.weight for it in self.rewards]
+
+    @property
+    def required(self) -> list[float | None]:
+        """The least score that each reward asks for, where it is a constraint."""
+        return [None if isinstance(it, JudgedSettings) else it.required for it in self.rewards]
+
+    @property
+    def max_no_verdict(self) -> float:
+        """The strictest of the judged rewards' limits."""
+        return min((it.max_no_verdict for it in self.judged), default=1.0)
+
+    @property
+    def compares(self) -> bool:
+        """Whether a reward compares with a reference."""
+        return any(isinstance(it, PairwiseSettings) for it in self.rewards)
 
     @property
     def rollouts(self) -> int:
@@ -93,9 +150,32 @@ class Recipe(_Section):
         """Where the run directory stands."""
         return self.run.folder / self.run.name
 
+    @field_validator("optim", mode="before")
+    @classmethod
+    def _read_optim(cls, value: Any, info: ValidationInfo) -> Any:
+        """Each method has settings of its own, and an error names the key."""
+        return _optim_settings(info.data).model_validate(value) if isinstance(value, Mapping) else value
+
+    @field_validator("rewards")
+    @classmethod
+    def _check_kinds(cls, rewards: list[RewardSettings]) -> list[RewardSettings]:
+        kinds = [it.kind for it in rewards]
+        twice = sorted({kind for kind in kinds if kinds.count(kind) > 1})
+        if twice:
+            raise ValueError(f"{twice[0]} stands there twice; `judge: [A, B]` asks several judges")
+        return rewards
+
+    @model_validator(mode="after")
+    def _check_method(self) -> "Recipe":
+        if self.method == "grpo" and self.data.group < 2:
+            raise ValueError("data.group: grpo compares the responses of a group, so it needs at least 2")
+        if self.compares and self.data.ladders is None:
+            raise ValueError("data.ladders: the pairwise reward compares with references, which a prompts file has not")
+        return self
+
     @model_validator(mode="after")
     def _check_examiner(self) -> "Recipe":
-        judges = {name for reward in self.rewards for name in reward.judges}
+        judges = {name for reward in self.judged for name in reward.judges}
         if self.validation and self.validation.judge in judges and not self.validation.same_judge:
             raise ValueError(
                 f"validation.judge: {self.validation.judge!r} also gives the reward; "
@@ -108,3 +188,8 @@ class Recipe(_Section):
         if self.mini_batch > self.rollouts:
             raise ValueError(f"optim.mini_batch: {self.mini_batch} is more than a step's {self.rollouts} rollouts")
         return self
+
+
+def _optim_settings(read: Mapping[str, Any]) -> type[PpoSettings] | type[GrpoSettings]:
+    """Of the method that was read before; an unknown one has been refused."""
+    return GrpoSettings if read.get("method") == "grpo" else PpoSettings

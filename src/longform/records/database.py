@@ -4,18 +4,23 @@ One file, `run.sqlite`, shared with the log of judge calls (records/calls.py), w
 that came after a checkpoint is taken back with it, so that a resumed run writes it again, identically.
 """
 
-import hashlib
 import json
 import sqlite3
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from longform.records.errors import BadInputError, StoppedError
-from longform.statistics.moments import AdvantageMoments
+from longform.records.rollouts import (
+    ROLLOUT_COLUMNS,
+    Promotion,
+    Rollout,
+    ValidationText,
+    read_rollout,
+    rollout_record,
+    text_hash,
+)
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -26,8 +31,9 @@ CREATE TABLE IF NOT EXISTS metrics (
 CREATE TABLE IF NOT EXISTS rollouts (
     step INTEGER NOT NULL, row INTEGER NOT NULL, prompt_id TEXT NOT NULL, rung INTEGER NOT NULL,
     text_hash TEXT NOT NULL, reference_hash TEXT NOT NULL, tokens INTEGER NOT NULL, words INTEGER NOT NULL,
-    finish_reason TEXT NOT NULL, outcome TEXT, cause TEXT, reward REAL, disagreement REAL, consistent INTEGER,
-    advantage_total REAL, advantage_squares REAL, advantage_tail REAL, calls TEXT NOT NULL,
+    think_words INTEGER NOT NULL, finish_reason TEXT NOT NULL, outcome TEXT, cause TEXT, reward REAL, scores TEXT NOT NULL,
+    disagreement REAL, consistent INTEGER, advantage_total REAL, advantage_squares REAL, advantage_tail REAL,
+    calls TEXT NOT NULL,
     PRIMARY KEY (step, row)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS promotions (
     step INTEGER NOT NULL, prompt_id TEXT NOT NULL, rung INTEGER NOT NULL, PRIMARY KEY (step, prompt_id)) WITHOUT ROWID;
@@ -35,58 +41,9 @@ CREATE TABLE IF NOT EXISTS validations (
     step INTEGER NOT NULL, prompt_id TEXT NOT NULL, prompt TEXT NOT NULL, text_hash TEXT NOT NULL, grade REAL,
     PRIMARY KEY (step, prompt_id)) WITHOUT ROWID;
 """
-_VERSION = 2
+_VERSION = 3
 """Of the tables above; a file with another one is refused."""
 _ROLLED_BACK = ("steps", "metrics", "rollouts", "promotions", "validations")
-
-
-@dataclass(frozen=True, slots=True)
-class Rollout:
-    """One response of the policy in one step, and what became of it."""
-
-    step: int
-    row: int
-    prompt_id: str
-    rung: int
-    text: str
-    reference: str
-    """The text it was held against."""
-    tokens: int
-    words: int
-    finish_reason: str
-    outcome: str | None
-    """win, tie, loss; None where there is no verdict."""
-    cause: str | None
-    """Why there is no reward."""
-    reward: float | None
-    """None: the rollout was masked out."""
-    disagreement: float | None = None
-    consistent: bool | None = None
-    """Of a panel, and of a judge that was asked once more: see `rewards.judged.Rewarded`."""
-    advantages: AdvantageMoments | None = None
-    """PPO: of the advantages before whitening, with score 0 where there is no reward."""
-    calls: tuple[str, ...] = ()
-    """Request hashes of the judge calls behind the outcome."""
-
-
-@dataclass(frozen=True, slots=True)
-class Promotion:
-    """A prompt that reached `rung` with the update of `step`."""
-
-    step: int
-    prompt_id: str
-    rung: int
-
-
-@dataclass(frozen=True, slots=True)
-class ValidationText:
-    """What the policy wrote for a held-out prompt after `step`, with the examiner's grade; None where it gave none."""
-
-    step: int
-    prompt_id: str
-    prompt: str
-    text: str
-    grade: float | None
 
 
 class RunDatabase:
@@ -155,8 +112,8 @@ class RunDatabase:
             )
             for rollout in rollouts:
                 db.execute(
-                    f"INSERT OR REPLACE INTO rollouts VALUES ({', '.join('?' * len(_ROLLOUT_COLUMNS))})",
-                    _rollout_record(
+                    f"INSERT OR REPLACE INTO rollouts VALUES ({', '.join('?' * len(ROLLOUT_COLUMNS))})",
+                    rollout_record(
                         rollout,
                         text_hash=self._store_text(rollout.text),
                         reference_hash=self._store_text(rollout.reference),
@@ -196,7 +153,7 @@ class RunDatabase:
 
     def rollouts(self, *, step: int | None = None, prompt_id: str | None = None) -> Iterator[Rollout]:
         """Rollouts with their texts, by step and row; of one step or prompt where asked."""
-        columns = ", ".join(_ROLLOUT_COLUMNS).replace("text_hash, reference_hash", "written.body, faced.body")
+        columns = ", ".join(ROLLOUT_COLUMNS).replace("text_hash, reference_hash", "written.body, faced.body")
         query = (
             f"SELECT {columns} FROM rollouts JOIN texts AS written ON written.hash = text_hash "
             "JOIN texts AS faced ON faced.hash = reference_hash "
@@ -204,7 +161,7 @@ class RunDatabase:
         )
         with closing(self._connection.execute(query, (step, prompt_id))) as cursor:
             for record in cursor:
-                yield _rollout(record)
+                yield read_rollout(record)
 
     def validations(self, step: int) -> list[ValidationText]:
         """The validation texts of one step, by prompt."""
@@ -286,39 +243,3 @@ def _connect_to_read(path: Path) -> sqlite3.Connection:
     except sqlite3.OperationalError:
         connection.close()
         return sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro&immutable=1", uri=True, check_same_thread=False)
-
-
-def text_hash(text: str) -> str:
-    """The name under which a text is stored: its SHA-256 in hex."""
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-_ROLLOUT_COLUMNS = (
-    "step", "row", "prompt_id", "rung", "text_hash", "reference_hash", "tokens", "words", "finish_reason", "outcome",
-    "cause", "reward", "disagreement", "consistent", "advantage_total", "advantage_squares", "advantage_tail", "calls",
-)  # fmt: skip
-
-
-def _rollout_record(rollout: Rollout, *, text_hash: str, reference_hash: str) -> tuple[Any, ...]:
-    return (
-        rollout.step, rollout.row, rollout.prompt_id, rollout.rung, text_hash, reference_hash, rollout.tokens,
-        rollout.words, rollout.finish_reason, rollout.outcome, rollout.cause, rollout.reward, rollout.disagreement,
-        rollout.consistent, *(rollout.advantages[1:] if rollout.advantages else (None, None, None)),
-        json.dumps(rollout.calls),
-    )  # fmt: skip
-
-
-def _rollout(record: tuple[Any, ...]) -> Rollout:
-    fields: dict[str, Any] = dict(zip(_ROLLOUT_COLUMNS, record, strict=True))
-    text, reference = (zlib.decompress(fields.pop(name)).decode() for name in ("text_hash", "reference_hash"))
-    moments = [fields.pop(f"advantage_{name}") for name in ("total", "squares", "tail")]
-    advantages = None if None in moments else AdvantageMoments(fields["tokens"], *moments)
-    consistent, calls = fields.pop("consistent"), tuple(json.loads(fields.pop("calls")))
-    return Rollout(
-        **fields,
-        text=text,
-        reference=reference,
-        consistent=None if consistent is None else bool(consistent),
-        advantages=advantages,
-        calls=calls,
-    )

@@ -8,26 +8,41 @@ from typing import Any, NamedTuple
 
 from markupsafe import Markup
 
+from longform.recipe.loading import load_recipe
+from longform.recipe.recipe import Recipe
 from longform.records.calls import SqliteCallLog
+from longform.records.errors import BadInputError
 from longform.records.files import write_text
+from longform.records.rollouts import ValidationText
 from longform.records.run_directory import RunDirectory
-from longform.report.charts import CURVES, draw_curves
+from longform.report.charts import draw_curves, pictures_of
 from longform.report.rendering import render
+from longform.text.structure import Thinking, take_apart
 from longform.text.words import count_words
 
 MOST_TEXTS = 12
+
+
+class Shown(NamedTuple):
+    """A text as it stands on the page."""
+
+    plan: str | None
+    """None where none is asked for, or the structure is broken."""
+    text: str
+    """The answer; where the structure is broken all that was written, tags included."""
+    sound: bool
+    grade: float | None
+    plan_words: int
+    words: int
+    """Of the answer."""
 
 
 class BeforeAfter(NamedTuple):
     """One validation prompt with what the policy wrote before training and at the end."""
 
     prompt: str
-    before: str
-    after: str
-    before_grade: float | None
-    after_grade: float | None
-    before_words: int
-    after_words: int
+    before: Shown
+    after: Shown
 
 
 def write_report(run: RunDirectory) -> Path:
@@ -41,40 +56,48 @@ def write_report(run: RunDirectory) -> Path:
     return run.report_path
 
 
-def before_after(run: RunDirectory) -> list[BeforeAfter]:
-    """The validation texts of step 0 beside those of the last validation."""
+def before_after(run: RunDirectory, *, thinking: Thinking = "off") -> list[BeforeAfter]:
+    """The validation texts of step 0 beside those of the last validation.
+
+    Args:
+        run: open for reading.
+        thinking: what structure its responses were asked to have.
+    """
     steps = [step for step, _ in run.database.metric("validation/no_grade")]
     if len(steps) < 2:
         return []
     after = {it.prompt_id: it for it in run.database.validations(steps[-1])}
     return [
-        BeforeAfter(
-            before.prompt,
-            before.text,
-            after[before.prompt_id].text,
-            before.grade,
-            after[before.prompt_id].grade,
-            count_words(before.text),
-            count_words(after[before.prompt_id].text),
-        )
+        BeforeAfter(before.prompt, _shown(before, thinking), _shown(after[before.prompt_id], thinking))
         for before in run.database.validations(steps[0])
         if before.prompt_id in after
     ]
 
 
+def _shown(written: ValidationText, thinking: Thinking) -> Shown:
+    plan, answer, sound, _ = take_apart(written.text, thinking)
+    words = count_words(answer)
+    if not sound:
+        return Shown(None, written.text, sound, written.grade, 0, words)
+    return Shown(plan if thinking == "on" else None, answer, sound, written.grade, count_words(plan), words)
+
+
 def _content(run: RunDirectory) -> dict[str, Any]:
-    database = run.database
+    database, recipe = run.database, _recipe(run)
     series = {name: database.metric(name) for name in database.metric_names()}
     with SqliteCallLog(run.database_path) as log:
         totals = log.totals()
-    pairs = before_after(run)
-    pictures = (draw_curves(curves, series) for curves in CURVES)
+    pairs = before_after(run, thinking=recipe.generation.think if recipe else "off")
     facts = {
         "steps": database.last_step(),
         "seconds": f"{database.seconds():.0f}",
         "cost": totals.shown_cost,
         "promotions": len(database.promotions()),
     }
+    if recipe and recipe.data.ladders is None:  # there is nowhere to climb
+        del facts["promotions"]
+        series.pop("curriculum/mean_rung", None)
+    pictures = (draw_curves(curves, series) for curves in pictures_of(series))
     return {
         "name": run.path.name,
         "facts": facts,
@@ -83,3 +106,11 @@ def _content(run: RunDirectory) -> dict[str, Any]:
         "pairs": pairs[:MOST_TEXTS],
         "more_pairs": max(0, len(pairs) - MOST_TEXTS),
     }
+
+
+def _recipe(run: RunDirectory) -> Recipe | None:
+    """The recipe of a run; None where it is not there or not to be read, which is no reason to show nothing."""
+    try:
+        return load_recipe(run.recipe_path, Recipe)
+    except BadInputError:
+        return None

@@ -11,40 +11,55 @@ import numpy as np
 from longform.curriculum.rules import Climb, Visit
 from longform.curriculum.schedule import Curriculum, Faced
 from longform.records.errors import StoppedError
-from longform.rewards.judged import Rewarded
+from longform.rewards.rewarded import ScoreSheet
 
 
 class ClosedStep(NamedTuple):
-    """What the rewards of one step amount to."""
+    """What the rewards of one step amount to. N rollouts, K rewards."""
 
+    by_reward: np.ndarray
+    """[N, K] float64, in the order of the recipe; 0 where the mask is False, and without meaning there."""
     scores: np.ndarray
-    """[rollouts] float32; 0 where the mask is False, and without meaning there."""
+    """[N] float32, the weighted mean over rewards."""
     mask: np.ndarray
-    """[rollouts] bool: which rollouts take part in the update."""
+    """[N] bool: which rollouts take part in the update."""
     climbs: list[Climb]
     """Staged, to be committed with the update."""
 
+    def reward(self, row: int) -> float | None:
+        """The score of a rollout; None where it takes no part."""
+        return float(self.scores[row]) if self.mask[row] else None
+
 
 def close_step(
-    rewarded: Sequence[Rewarded], faced: Sequence[Faced], text_hashes: Sequence[str], curriculum: Curriculum
+    sheets: Sequence[ScoreSheet],
+    faced: Sequence[Faced],
+    text_hashes: Sequence[str],
+    curriculum: Curriculum,
+    *,
+    weights: Sequence[float],
 ) -> ClosedStep:
-    """Scores, mask and staged promotions of a step.
+    """Scores, mask and staged promotions of a step. A rollout without a score of every reward takes no part.
 
     Args:
-        rewarded: [rollouts]; the rollouts of a prompt stand together.
+        sheets: [N]; the rollouts of a prompt stand together.
         faced: [prompts] the rungs that the prompts faced; rollouts divide evenly over them.
-        text_hashes: [rollouts] of the responses, one of which may become a rung (curriculum.top: self).
+        text_hashes: [N] of the responses, one of which may become a rung (curriculum.top: self).
         curriculum: only read; `Curriculum.commit` writes the climbs once the update is done.
+        weights: [K] of the rewards, in the order of the recipe.
     """
-    mask = np.array([it.score is not None for it in rewarded])
-    scores = np.array([it.score or 0.0 for it in rewarded], dtype=np.float32)
-    group = len(rewarded) // len(faced)
+    mask = np.array([it.scores is not None for it in sheets])
+    rows = [list(it.scores.values()) if it.scores else [0.0] * len(weights) for it in sheets]
+    by_reward = np.array(rows, dtype=np.float64)
+    scores = by_reward @ (np.asarray(weights) / sum(weights))
+    group = len(sheets) // len(faced)
     visits = []
     for place, it in enumerate(faced):
-        rows = slice(place * group, (place + 1) * group)
-        outcomes = tuple(response.outcome for response in rewarded[rows])
-        visits.append(Visit(it.prompt_index, it.rung, outcomes, tuple(text_hashes[rows])))
-    return ClosedStep(scores, mask, curriculum.stage(visits))
+        members = slice(place * group, (place + 1) * group)
+        # A win counts with the update that it belongs to, so not where another reward of the rollout is missing.
+        outcomes = tuple(sheet.outcome if sheet.scores else None for sheet in sheets[members])
+        visits.append(Visit(it.prompt_index, it.rung, outcomes, tuple(text_hashes[members])))
+    return ClosedStep(by_reward, scores.astype(np.float32), mask, curriculum.stage(visits))
 
 
 def check_verdict_rate(causes: Sequence[str | None], *, step: int, limit: float) -> None:

@@ -1,58 +1,26 @@
 """Rewards that ask a judge: pairwise against the reference that a prompt faces (Writing-RL), or pointwise (its ablation).
 
-A judge that cannot be heard gives no score. Such a rollout is masked out of the update; it is never a loss.
+A judge that cannot be heard gives no score. Such a rollout is masked out of the update; it is never a loss. An empty answer
+is one, and the lowest grade, without a call: there is nothing to be judged.
 """
 
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass
 from statistics import fmean
-from typing import Protocol
 
-from longform.endpoints.client import Endpoint
 from longform.judging.answers import HIGHEST_SCORE, LOWEST_SCORE
 from longform.judging.asking import total_cost
-from longform.judging.pairwise import PairwiseJudge, WinTieLoss
+from longform.judging.pairwise import WinTieLoss
 from longform.judging.panel import PairwisePanel, PointwisePanel
-from longform.judging.pointwise import PointwiseJudge
 from longform.records.schemas import PromptRow
-from longform.rewards.settings import PairwiseSettings, PointwiseSettings
+from longform.rewards.rewarded import Rewarded
+from longform.text.structure import Parts
 
 VALUES: dict[str, dict[WinTieLoss, float]] = {
     "paper": {"win": 1.0, "tie": 0.5, "loss": 0.0},
     "released": {"win": 1.1, "tie": 0.55, "loss": 0.1},
 }
 """What an outcome is worth: in the paper, and in the code its authors released."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rewarded:
-    """What a reward makes of one response."""
-
-    score: float | None
-    """None: the judge could not be heard, and the rollout takes no part in the update."""
-    outcome: WinTieLoss | None = None
-    """Against the reference; None also where the reward compares with none."""
-    cause: str | None = None
-    """Why there is no score."""
-    calls: tuple[str, ...] = ()
-    """Request hashes of the judge calls behind it."""
-    cost: float | None = 0.0
-    """What these calls cost; None where it is not known."""
-    disagreement: float | None = None
-    """How far a panel's votes differ, see `judging.panel`; None where it has one vote."""
-    unheard: float | None = None
-    """Share of a panel's votes that did not come in; None where it has one vote."""
-    consistent: bool | None = None
-    """Whether the first judge, asked once more, said the same as before; None where it was not asked or not heard."""
-
-
-class Reward(Protocol):
-    """(prompt, response, reference) -> score."""
-
-    async def score(self, prompt: PromptRow, *, response: str, reference: str, step: int) -> Rewarded:
-        """What `response` is worth."""
-        ...
 
 
 class PairwiseReward:
@@ -72,13 +40,16 @@ class PairwiseReward:
         self._values = values
         self._recheck, self._seed = recheck, seed
 
-    async def score(self, prompt: PromptRow, *, response: str, reference: str, step: int) -> Rewarded:
+    async def score(self, prompt: PromptRow, *, response: Parts, reference: str, step: int) -> Rewarded:
         """The worth of the panel's verdict; with `mean`, the mean worth of its votes."""
-        verdict = await self._panel.compare(prompt, response=response, reference=reference, step=step)
+        if not response.answer:
+            return Rewarded(self._values["loss"], "loss")
+        text = response.answer
+        verdict = await self._panel.compare(prompt, response=text, reference=reference, step=step)
         calls, cost, consistent = verdict.calls, verdict.cost, None
         if self._is_rechecked(prompt, step) and verdict.outcome is not None:
             judge, sample = self._panel.judges[0], self._panel.samples
-            again = await judge.compare(prompt, response=response, reference=reference, step=step, sample=sample)
+            again = await judge.compare(prompt, response=text, reference=reference, step=step, sample=sample)
             calls += again.calls
             cost = total_cost((cost, again.cost))
             before = verdict.first_vote if verdict.votes else verdict.outcome
@@ -101,32 +72,14 @@ class PointwiseReward:
     def __init__(self, panel: PointwisePanel) -> None:
         self._panel = panel
 
-    async def score(self, prompt: PromptRow, *, response: str, reference: str, step: int) -> Rewarded:  # noqa: ARG002
+    async def score(self, prompt: PromptRow, *, response: Parts, reference: str, step: int) -> Rewarded:  # noqa: ARG002
         """(grade - 1) / 9."""
-        graded = await self._panel.grade(prompt, response, step=step)
+        if not response.answer:
+            return Rewarded(0.0)
+        graded = await self._panel.grade(prompt, response.answer, step=step)
         points = HIGHEST_SCORE - LOWEST_SCORE
         score = None if graded.score is None else (graded.score - LOWEST_SCORE) / points
         spread = None if graded.disagreement is None else graded.disagreement / points
         asked = len(self._panel.judges) * self._panel.samples
         unheard = graded.unheard / asked if asked > 1 else None
         return Rewarded(score, None, graded.cause, graded.calls, graded.cost, spread, unheard)
-
-
-def build_reward(
-    settings: PairwiseSettings | PointwiseSettings, endpoints: Mapping[str, Endpoint], *, secret: bytes, seed: int
-) -> Reward:
-    """The reward that a recipe asks for.
-
-    Args:
-        settings: of the recipe.
-        endpoints: by name; holds every name of `settings.judges`.
-        secret: the run's, behind the tags of the fences.
-        seed: the run's.
-    """
-    asked = [endpoints[name] for name in settings.judges]
-    if isinstance(settings, PointwiseSettings):
-        graders = [PointwiseJudge(endpoint, secret=secret) for endpoint in asked]
-        return PointwiseReward(PointwisePanel(graders, samples=settings.samples))
-    judges = [PairwiseJudge(endpoint, position=settings.position, secret=secret) for endpoint in asked]
-    panel = PairwisePanel(judges, samples=settings.samples, combine=settings.combine)
-    return PairwiseReward(panel, values=VALUES[settings.values], recheck=settings.recheck, seed=seed)

@@ -7,10 +7,17 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 Names = Annotated[list[str], Field(min_length=1)]
 
 
-class _JudgedSettings(BaseModel):
-    """What every reward that asks a judge has in common."""
+class _Settings(BaseModel):
+    """What all rewards have in common."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    weight: float = Field(default=1.0, gt=0)
+    """Its part in the mean over all rewards of a recipe; only the ratio of the weights counts."""
+
+
+class _JudgedSettings(_Settings):
+    """What every reward that asks a judge has in common."""
 
     judge: str | Names
     """A name of models.yaml, or several: a panel."""
@@ -57,4 +64,45 @@ class PointwiseSettings(_JudgedSettings):
     kind: Literal["pointwise"]
 
 
-RewardSettings = Annotated[PairwiseSettings | PointwiseSettings, Field(discriminator="kind")]
+class _MeasuredSettings(_Settings):
+    """What every reward that is measured on the page has in common."""
+
+    required: float | None = Field(default=None, gt=0, le=1)
+    """grpo: a response whose score lies below this gets a negative advantage, whatever its other rewards, where another of
+    its group reaches it. None: no such constraint."""
+
+
+class LengthSettings(_MeasuredSettings):
+    """The length reward: 1 for an answer inside its prompt's `length_range`, less the further it lies outside."""
+
+    kind: Literal["length"]
+    max_words: int | None = Field(default=None, ge=1)
+    """Where the reward of a longer answer reaches 0 (L_max). None: at twice the upper end of the prompt's range (ours)."""
+
+
+class FormatSettings(_MeasuredSettings):
+    """The format reward: 0 where the structure that `generation.think` asks for is broken, else 1 less what the answer is
+    charged for repetition and the like.
+
+    Each charge is a weight times a share between 0 and 1. The weights are ours: the paper names no formula.
+    """
+
+    kind: Literal["format"]
+    repetition: float = Field(default=1.0, ge=0)
+    """Of the share of repeated sentences or paragraphs, whichever is larger."""
+    redundancy: float = Field(default=0.0, ge=0)
+    """Of the share of sentences that say an earlier one again in other words."""
+    redundancy_measure: Literal["minhash", "embeddings"] = "minhash"
+    """How that is found: by shared character n-grams, or by sentence embeddings (`longform[semantic]`)."""
+    embeddings: str | None = None
+    """Folder or hub id of the sentence-transformers model for `embeddings`."""
+    stuffing: float = Field(default=0.0, ge=0)
+    """Of the share of words that are spent on repeating single words."""
+    copying: float = Field(default=0.0, ge=0)
+    """Of the share of the answer that is copied from the request or from the reference that is faced."""
+
+
+JudgedSettings = PairwiseSettings | PointwiseSettings
+RewardSettings = Annotated[
+    PairwiseSettings | PointwiseSettings | LengthSettings | FormatSettings, Field(discriminator="kind")
+]

@@ -1,6 +1,6 @@
-"""Settings of the optimisation, as they stand in a recipe. Defaults are those of Writing-RL (appendix A.2)."""
+"""Settings of the optimisation, as they stand in a recipe."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -8,41 +8,75 @@ Decay = Annotated[float, Field(ge=0, lt=1)]
 
 
 class OptimSettings(BaseModel):
-    """How the policy and the critic learn from one step's rollouts."""
+    """What every method's optimisation has in common."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     lr: float = Field(default=1e-6, ge=0)
     """Peak learning rate of the policy. 0 trains nothing: a control run."""
-    critic_lr: float = Field(default=1e-5, ge=0)
-    """Peak learning rate of the critic."""
-    reference_lr: float = Field(default=1e-2, ge=0)
-    """Peak learning rate of the critic's one weight on the score of the reference that is faced."""
     warmup_steps: int | None = Field(default=None, ge=0)
-    """Steps in which the policy's learning rate rises from 0; by default 0.4 of the run's (paper: 162 of 405)."""
-    critic_warmup_steps: int | None = Field(default=None, ge=0)
-    """The same for the critic; by default 0.05 of the run's (paper: 20 of 405)."""
+    """Steps in which the policy's learning rate rises from 0; by default 0.4 of the run's (Writing-RL: 162 of 405)."""
     final_lr: float = Field(default=1.0, ge=0, le=1)
-    """Share of the peak that both learning rates fall to, linearly after warm-up (paper: constant)."""
+    """Share of the peak that learning rates fall to, linearly after warm-up (Writing-RL: constant)."""
     weight_decay: float = Field(default=0.01, ge=0)
     betas: tuple[Decay, Decay] = (0.9, 0.999)
     """Decay rates of AdamW's two moments."""
     max_grad_norm: float = Field(default=1.0, gt=0)
     mini_batch: int | None = Field(default=None, ge=1)
-    """Rollouts in one update; a step makes several. By default 16, or all of a step's where it has fewer (paper: 16)."""
+    """Rollouts in one update; a step makes several. By default 16 as in Writing-RL, or all of a step's where it has fewer."""
     epochs: int = Field(default=1, ge=1)
     """Passes of the policy over a step's rollouts."""
+    clip: float = Field(default=0.2, gt=0)
+    """The ratio of new to old probabilities is trusted between 1 - clip and 1 + clip."""
+    entropy: float = Field(default=0.001, ge=0)
+    """Weight of the entropy bonus."""
+
+
+class PpoSettings(OptimSettings):
+    """How policy and critic learn from one step's rollouts with PPO. Defaults are those of Writing-RL (appendix A.2)."""
+
+    method: ClassVar[str] = "ppo"
+
+    critic_lr: float = Field(default=1e-5, ge=0)
+    """Peak learning rate of the critic."""
+    reference_lr: float = Field(default=1e-2, ge=0)
+    """Peak learning rate of the critic's one weight on the score of the reference that is faced."""
+    critic_warmup_steps: int | None = Field(default=None, ge=0)
+    """The warm-up of the critic; by default 0.05 of the run's steps (paper: 20 of 405)."""
     critic_epochs: int = Field(default=1, ge=1)
     """Passes of the critic over a step's rollouts."""
     gamma: float = Field(default=1.0, gt=0, le=1)
     lam: float = Field(default=1.0, ge=0, le=1)
-    clip: float = Field(default=0.2, gt=0)
     dual_clip: float | None = Field(default=3.0, gt=1)
+    """Bounds the loss of a token with a negative advantage at this many times the advantage."""
     value_clip: float = Field(default=0.5, gt=0)
     kl: float = Field(default=0.001, ge=0)
     """Coefficient of the per-token KL reward to the frozen start. 0 loads no reference model."""
-    entropy: float = Field(default=0.001, ge=0)
+
+
+class GrpoSettings(OptimSettings):
+    """How the policy learns from groups of responses with GRPO.
+
+    LongWriter-Zero publishes a clip of 0.2 and no KL; everything else here is our choice.
+    """
+
+    method: ClassVar[str] = "grpo"
+
+    entropy: float = Field(default=0.0, ge=0)
     """Weight of the entropy bonus."""
+    clip_high: float | None = Field(default=None, gt=0)
+    """The ratio is trusted up to 1 + clip_high (DAPO: 0.28), which leaves unlikely tokens more room. None: as `clip`."""
+    kl: float = Field(default=0.0, ge=0)
+    """Coefficient of the KL penalty to the frozen start (paper: 0). 0 loads no reference model."""
+    loss: Literal["sequence", "token"] = "sequence"
+    """sequence: the mean over responses of their tokens' mean, as in GRPO. token: the mean over all tokens (DAPO), in which
+    long responses weigh more."""
+    overlong: Literal["learn", "mask"] = "learn"
+    """What becomes of responses that were cut off at max_tokens: `mask` leaves them out of the update (DAPO), though not out
+    of their group's mean."""
+    resample: int = Field(default=0, ge=0)
+    """Rounds in which further prompts are drawn in place of groups without any spread, from which nothing can be learned
+    (DAPO's dynamic sampling)."""
 
 
 class LoraSettings(BaseModel):

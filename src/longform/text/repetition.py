@@ -1,17 +1,21 @@
 """How much a text repeats itself: n-grams, and sentences or paragraphs that are near copies of earlier ones.
 
-All of it is linear in the text. Near copies are looked for among the segments that share part of a MinHash signature
-(Broder 1997), each against a bounded number of candidates, and confirmed by edit distance.
+All of it is linear in the text. Near copies are looked for among the segments that share part of a MinHash signature,
+each against a bounded number of candidates, and confirmed by edit distance. A paragraph's signature is made of those of its
+sentences, so a page is hashed once.
 """
 
 import re
-import zlib
 from collections.abc import Sequence
+from itertools import accumulate
 from math import ceil, log2
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from rapidfuzz.distance import Indel
 
+from longform.text.minhash import character_signatures, earlier_likes
 from longform.text.segments import paragraphs, sentences
 from longform.text.words import count_han
 
@@ -21,16 +25,33 @@ LEAST_UNITS = 6
 """Shorter segments ("Yes," she said.) repeat in good prose."""
 
 _UNIT = re.compile(r"[\u3400-\u9fff]|[^\W_\u3400-\u9fff]+")
+_TYPOGRAPHIC_MARKS = "‘’“”–—…"
+_ASCII_UNITS = {code: chr(code).lower() if chr(code).isalnum() else " " for code in range(128)}
 _SHINGLE = 4
 _BANDS = 12
-_ROWS = 2
-_PRIME = (1 << 31) - 1
-_COEFFICIENTS = np.random.default_rng(20250601).integers(1, _PRIME, size=(2, _BANDS * _ROWS), dtype=np.int64)
+
+
+class Repeats(NamedTuple):
+    """Shares of near copies among a text's segments of at least `LEAST_UNITS` words."""
+
+    sentences: float
+    paragraphs: float
 
 
 def units(text: str) -> list[str]:
     """What n-grams are made of: words in lower case (letters and digits) and single Chinese characters."""
+    if not text.isascii():
+        for mark in _TYPOGRAPHIC_MARKS:
+            text = text.replace(mark, " ")
+    if text.isascii():
+        # The same, and several times faster.
+        return text.translate(_ASCII_UNITS).split()
     return _UNIT.findall(text.lower())
+
+
+def is_han(unit: str) -> bool:
+    """Whether a unit is a Chinese character."""
+    return "\u3400" <= unit <= "\u9fff"
 
 
 def repeated_ngram_share(text: str, *, n: int = 4) -> float:
@@ -46,7 +67,7 @@ def repeated_ngram_share(text: str, *, n: int = 4) -> float:
     if n < 1:
         raise ValueError(f"n must be at least 1, got {n}")
     found = units(text)
-    length = n * HAN_PER_WORD if 2 * count_han(text) > len(found) else n
+    length = n * HAN_PER_WORD if 2 * count_han("".join(found)) > len(found) else n
     total = len(found) - length + 1
     if total < 1:
         return 0.0
@@ -61,43 +82,96 @@ def near_copies(segments: Sequence[str], *, threshold: float = 0.9, least_units:
         threshold: least similarity, 1 minus the normalised insertion-deletion distance of the normalised texts.
         least_units: segments with fewer words (or Chinese characters) are left out.
     """
-    found: dict[int, int] = {}
-    firsts: dict[str, int] = {}
-    holders: dict[tuple[int, int], str] = {}
-    for index, segment in enumerate(segments):
-        words = units(segment)
-        if len(words) < least_units:
-            continue
-        normal = "".join(words)
-        if normal in firsts:
-            found[index] = firsts[normal]
-            continue
-        keys = _band_keys(normal)
-        candidates = dict.fromkeys(holders[key] for key in keys if key in holders)
-        original = next((c for c in candidates if _is_near(c, normal, threshold)), None)
-        if original is not None:
-            found[index] = firsts[original]
-            firsts[normal] = firsts[original]
-            continue
-        firsts[normal] = index
-        for key in keys:
-            holders.setdefault(key, normal)
-    return found
+    words = [units(segment) for segment in segments]
+    places = [place for place, found in enumerate(words) if len(found) >= least_units]
+    normals = ["".join(words[place]) for place in places]
+    copies = _near_copies(normals, _signatures(normals), threshold)
+    return {places[copy]: places[original] for copy, original in copies.items()}
+
+
+def repeats(text: str, *, threshold: float = 0.9) -> Repeats:
+    """How much of a text nearly repeats what stood in it before; sentences and paragraphs are read once for both.
+
+    Args:
+        text: English, Chinese, or both.
+        threshold: least similarity, see `near_copies`.
+    """
+    by_paragraph = _sentences_by_paragraph(text)
+    words = [units(sentence) for group in by_paragraph for sentence in group]
+    if not words:
+        return Repeats(0.0, 0.0)
+    normals, counts = ["".join(found) for found in words], [len(found) for found in words]
+    signatures = _signatures(normals)
+    stops = list(accumulate(map(len, by_paragraph)))
+    starts = [0, *stops[:-1]]
+    return Repeats(
+        _copy_share(normals, counts, signatures, threshold),
+        _copy_share(
+            ["".join(normals[start:stop]) for start, stop in zip(starts, stops, strict=True)],
+            [sum(counts[start:stop]) for start, stop in zip(starts, stops, strict=True)],
+            np.minimum.reduceat(signatures, starts, axis=0),
+            threshold,
+        ),
+    )
 
 
 def repeated_sentence_share(text: str, *, threshold: float = 0.9) -> float:
     """Share of the sentences (of at least `LEAST_UNITS` words) that nearly repeat an earlier one."""
-    return _copy_share(sentences(text), threshold)
+    return repeats(text, threshold=threshold).sentences
 
 
 def repeated_paragraph_share(text: str, *, threshold: float = 0.9) -> float:
     """Share of the paragraphs (of at least `LEAST_UNITS` words) that nearly repeat an earlier one."""
-    return _copy_share(paragraphs(text), threshold)
+    return repeats(text, threshold=threshold).paragraphs
 
 
-def _copy_share(segments: Sequence[str], threshold: float) -> float:
-    long_enough = [segment for segment in segments if len(units(segment)) >= LEAST_UNITS]
-    return len(near_copies(long_enough, threshold=threshold)) / len(long_enough) if long_enough else 0.0
+def _sentences_by_paragraph(text: str) -> list[list[str]]:
+    """The sentences of a text, parted where its paragraphs are."""
+    following = iter(sentences(text))
+    found = []
+    for paragraph in paragraphs(text):
+        group, end = [], 0
+        while end < len(paragraph):
+            group.append(next(following))
+            end = paragraph.index(group[-1], end) + len(group[-1])
+        found.append(group)
+    return found
+
+
+def _signatures(normals: Sequence[str]) -> NDArray[np.uint32]:
+    return character_signatures(normals, length=_SHINGLE, bands=_BANDS)
+
+
+def _copy_share(
+    normals: Sequence[str], counts: Sequence[int], signatures: NDArray[np.uint32], threshold: float
+) -> float:
+    """Share of near copies among the segments of at least `LEAST_UNITS` words.
+
+    Args:
+        normals: the segments' units, joined.
+        counts: how many they are.
+        signatures: [segments, hashes].
+        threshold: least similarity.
+    """
+    places = [place for place, count in enumerate(counts) if count >= LEAST_UNITS]
+    if not places:
+        return 0.0
+    return len(_near_copies([normals[place] for place in places], signatures[places], threshold)) / len(places)
+
+
+def _near_copies(normals: Sequence[str], signatures: NDArray[np.uint32], threshold: float) -> dict[int, int]:
+    """{index of the copy: index of what it copies}, by normalised text; equal ones need no comparison."""
+    firsts: dict[str, int] = {}
+    for place, normal in enumerate(normals):
+        firsts.setdefault(normal, place)
+    distinct, places = list(firsts), list(firsts.values())
+
+    def is_near(copy: int, original: int) -> bool:
+        return Indel.normalized_similarity(distinct[original], distinct[copy], score_cutoff=threshold) >= threshold
+
+    near = {places[copy]: places[it] for copy, it in earlier_likes(signatures[places], is_near).items()}
+    originals = [near.get(firsts[normal], firsts[normal]) for normal in normals]
+    return {place: original for place, original in enumerate(originals) if original != place}
 
 
 def _distinct_ngrams(found: list[str], length: int) -> int:
@@ -123,16 +197,3 @@ def _distinct_ngrams(found: list[str], length: int) -> int:
         values, grams = np.unique(packed, return_inverse=True)
         distinct = len(values)
     return distinct
-
-
-def _band_keys(normal: str) -> list[tuple[int, int]]:
-    """The bands of the MinHash signature of the character shingles of `normal`."""
-    shingles = {normal[i : i + _SHINGLE] for i in range(max(1, len(normal) - _SHINGLE + 1))}
-    hashes = np.fromiter((zlib.crc32(s.encode()) for s in shingles), dtype=np.int64, count=len(shingles)) % _PRIME
-    multipliers, offsets = _COEFFICIENTS
-    signature = ((hashes[:, None] * multipliers + offsets) % _PRIME).min(axis=0)
-    return [(band, hash(tuple(rows))) for band, rows in enumerate(signature.reshape(_BANDS, _ROWS).tolist())]
-
-
-def _is_near(one: str, other: str, threshold: float) -> bool:
-    return Indel.normalized_similarity(one, other, score_cutoff=threshold) >= threshold

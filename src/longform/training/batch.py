@@ -5,14 +5,11 @@ Sequences are padded on the right, so no real token ever attends to padding and 
 Shapes: B rollouts, S tokens of prompt and response, T tokens of the response.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
-
-from longform.writers.decoding import Written
 
 
 class Batch(NamedTuple):
@@ -44,27 +41,6 @@ class Batch(NamedTuple):
             self.log_probs[index, :length],
             self.reference_scores[index],
         )
-
-
-def make_batch(
-    prompts: Sequence[Sequence[int]],
-    responses: Sequence[Written],
-    *,
-    reference_scores: Sequence[float],
-    device: torch.device,
-) -> Batch:
-    """Prompts and responses side by side, padded on the right."""
-    sequences = [
-        torch.cat([torch.tensor(prompt, device=device), response.tokens])
-        for prompt, response in zip(prompts, responses, strict=True)
-    ]
-    return Batch(
-        tokens=pad_sequence(sequences, batch_first=True),
-        first=torch.tensor([len(prompt) for prompt in prompts], device=device),
-        mask=pad_sequence([torch.ones_like(response.log_probs) for response in responses], batch_first=True),
-        log_probs=pad_sequence([response.log_probs for response in responses], batch_first=True),
-        reference_scores=torch.tensor(reference_scores, dtype=torch.float32, device=device),
-    )
 
 
 def cut_by_tokens(batch: Batch, rows: Tensor, *, most_tokens: int | None) -> list[Tensor]:

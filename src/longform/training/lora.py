@@ -1,4 +1,4 @@
-"""One copy of the weights for all three roles: policy and critic are low-rank adapters, the reference model is neither.
+"""One copy of the weights for all roles: policy and critic are low-rank adapters, the reference model is neither.
 
 The weights stay frozen in the precision of the run; adapters and the value head are trained in float32.
 """
@@ -24,13 +24,13 @@ _VALUE_HEAD = "value_head.safetensors"
 
 
 class AdaptedModels(PolicyModels):
-    """Policy and critic as adapters on one model, the reference model with adapters off.
+    """Policy and any critic as adapters on one model, the reference model with adapters off.
 
     Args:
         path: folder or hub id of the policy.
         device: where the model lives.
         with_reference: whether the frozen start is asked for.
-        initial_value: what the critic predicts everywhere at first.
+        initial_value: what the critic predicts everywhere at first. None: there is no critic.
         lora: size of the adapters.
         memory: precision of the frozen weights, and gradient checkpointing.
         seed: of the adapters' first weights. Their product is 0, so that policy and critic start where the model is.
@@ -45,23 +45,25 @@ class AdaptedModels(PolicyModels):
         *,
         device: str,
         with_reference: bool,
-        initial_value: float,
+        initial_value: float | None,
         lora: LoraSettings,
         memory: MemorySettings,
         seed: int,
     ) -> None:
         self.device = torch.device(device)
-        self.has_reference = with_reference
+        self.has_reference, self.has_critic = with_reference, initial_value is not None
+        self._names = (POLICY, CRITIC) if self.has_critic else (POLICY,)
         model: Any
         self.tokenizer, model = load_model(path, device=device, dtype=getattr(torch, memory.precision))
         check_projection(model, path=path)
         self._model = model
         self._add_adapters(path, lora, seed=seed)
-        head = nn.Linear(model.config.hidden_size, 1, device=device)
-        with torch.no_grad():
-            head.weight.zero_()
-            head.bias.fill_(initial_value)
-        self._critic = Critic(model.get_decoder(), head, nn.Parameter(torch.zeros((), device=device)))
+        if initial_value is not None:
+            head = nn.Linear(model.config.hidden_size, 1, device=device)
+            with torch.no_grad():
+                head.weight.zero_()
+                head.bias.fill_(initial_value)
+            self._critic = Critic(model.get_decoder(), head, nn.Parameter(torch.zeros((), device=device)))
         prepare_learning(self._modules(), gradient_checkpointing=memory.gradient_checkpointing)
         model.eval()
 
@@ -69,6 +71,7 @@ class AdaptedModels(PolicyModels):
         return self._switched_to(POLICY)
 
     def as_critic(self) -> Critic:  # noqa: D102
+        assert self.has_critic, "a run of this method keeps no critic"
         self._switched_to(CRITIC)
         return self._critic
 
@@ -80,25 +83,28 @@ class AdaptedModels(PolicyModels):
         return self._adapter_parameters(POLICY)
 
     def critic_parameters(self) -> list[nn.Parameter]:  # noqa: D102
-        return [*self._adapter_parameters(CRITIC), *self._critic.head.parameters()]
+        return [*self._adapter_parameters(CRITIC), *self._critic.head.parameters()] if self.has_critic else []
 
     def save(self, folder: Path) -> None:
         """Write the adapters; the weights below them stay where they were loaded from."""
-        for name in (POLICY, CRITIC):
+        for name in self._names:
             with warnings.catch_warnings():
                 # peft looks for the vocabulary of the model below, and wonders where that model is adapters itself.
                 warnings.simplefilter("ignore")
                 self._switched_to(name).save_pretrained(folder / name)
         self.tokenizer.save_pretrained(folder / POLICY)
+        if not self.has_critic:
+            return
         head = {name: tensor.contiguous() for name, tensor in self._critic.head.state_dict().items()}
         save_file(head, folder / CRITIC / _VALUE_HEAD)
         save_reference_weight(self._critic, folder / CRITIC)
 
     def load(self, folder: Path) -> None:  # noqa: D102
-        for name in (POLICY, CRITIC):
+        for name in self._names:
             set_peft_model_state_dict(self._model, load_file(folder / name / _ADAPTERS), adapter_name=name)
-        self._critic.head.load_state_dict(load_file(folder / CRITIC / _VALUE_HEAD))
-        load_reference_weight(self._critic, folder / CRITIC)
+        if self.has_critic:
+            self._critic.head.load_state_dict(load_file(folder / CRITIC / _VALUE_HEAD))
+            load_reference_weight(self._critic, folder / CRITIC)
 
     def _modules(self) -> list[PreTrainedModel]:
         return [self._model]
@@ -115,7 +121,7 @@ class AdaptedModels(PolicyModels):
         torch.manual_seed(seed)
         # An adapter that was saved must find its model from wherever it is loaded.
         base = str(Path(path).resolve()) if Path(path).exists() else path
-        for name in (POLICY, CRITIC):
+        for name in self._names:
             config = LoraConfig(
                 r=lora.rank,
                 lora_alpha=lora.alpha or 2 * lora.rank,
@@ -126,5 +132,5 @@ class AdaptedModels(PolicyModels):
                 warnings.simplefilter("ignore")  # peft warns about a second adapter, which is what is wanted
                 self._model.add_adapter(config, adapter_name=name)
             self._model.peft_config[name].base_model_name_or_path = base
-        for parameter in (*self._adapter_parameters(POLICY), *self._adapter_parameters(CRITIC)):
-            parameter.data = parameter.data.float()
+            for parameter in self._adapter_parameters(name):
+                parameter.data = parameter.data.float()

@@ -124,15 +124,16 @@ def plan_memory(shape: ModelShape, recipe: Recipe, *, on_gpu: bool) -> MemoryPla
     """What a run of `recipe` with a model of this shape needs."""
     width = _FLOAT if recipe.memory.precision == "float32" else 2
     longest = recipe.generation.max_prompt_tokens + recipe.generation.max_tokens
-    critic = shape.parameters - shape.head_parameters
+    trained_roles = 2 if recipe.method == "ppo" else 1
+    critic = shape.parameters - shape.head_parameters if trained_roles == 2 else 0
     casts = 0 if recipe.lora or width == _FLOAT else width * shape.parameters
     held: dict[str, float]
     if recipe.lora:
         trained = adapter_parameters(shape, rank=recipe.lora.rank)
         held = {
             "weights": width * shape.parameters,
-            "adapters": _FLOAT * 2 * trained,
-            "optimizers": _ADAM * 2 * trained,
+            "adapters": _FLOAT * trained_roles * trained,
+            "optimizers": _ADAM * trained_roles * trained,
         }
         gradients = _FLOAT * trained
     else:

@@ -1,36 +1,114 @@
-"""What a step's rollouts look like in numbers: outcomes, missing verdicts by cause and length, lengths, repetition."""
+"""What a step's rollouts look like in numbers: outcomes, missing verdicts by cause and length, and what is in the texts.
+
+Measures of texts are means over the answers that hold a word: an answer that a broken structure has left empty repeats
+nothing and copies nothing, and a policy that learns the structure must not seem to learn to repeat itself.
+"""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
 from longform.judging.asking import total_cost
 from longform.judging.pairwise import OUTCOMES
-from longform.records.database import ValidationText
-from longform.rewards.judged import Rewarded
+from longform.monitors.keywords import JudgedText
+from longform.recipe.recipe import Recipe
+from longform.records.rollouts import Rollout, ValidationText
+from longform.rewards.closing import ClosedStep
+from longform.rewards.group_advantages import GroupAdvantages
+from longform.rewards.rewarded import ScoreSheet
+from longform.text.copying import copied_share
+from longform.text.redundancy import redundant_sentence_share
 from longform.text.repetition import repeated_ngram_share, repeated_sentence_share
+from longform.text.structure import Parts, Thinking, take_apart
+from longform.text.stuffing import stuffed_share
 from longform.text.words import count_words
 from longform.training.rollouts import WrittenRollout
 
 LENGTH_BINS = (500, 2000, 4000)
 """Words; the bins of LongBench-Write."""
+MOST_COMPARED = 64
+"""Answers of a step whose paraphrase, stuffing and copying are measured, the first ones: prompts are drawn at random, and
+one answer of 14,000 tokens takes 0.1 s."""
 
 
-def rollout_metrics(rollouts: Sequence[WrittenRollout], rewarded: Sequence[Rewarded]) -> dict[str, float]:
-    """Metrics of one step. Means of rewards and outcomes are over the rollouts that have one."""
-    words = [count_words(rollout.text) for rollout in rollouts]
+def step_metrics(
+    rollouts: Sequence[WrittenRollout], sheets: Sequence[ScoreSheet], closed: ClosedStep, recipe: Recipe
+) -> dict[str, float]:
+    """Metrics of one step's rollouts. Means of rewards and outcomes are over those that have one.
+
+    Args:
+        rollouts: [N]; those of a prompt stand together.
+        sheets: [N] what each reward made of them.
+        closed: the step.
+        recipe: of the run.
+    """
+    words = [count_words(sheet.response.answer) for sheet in sheets]
+    metrics = {
+        **_reward_metrics(closed.scores[closed.mask]),
+        **_judge_metrics(sheets),
+        **_length_metrics(rollouts, words),
+        **_answer_metrics(rollouts, [sheet.response.answer for sheet in sheets]),
+        "no_verdict/share": float(np.mean(~closed.mask)),
+        **_silence_metrics(sheets, words),
+        "curriculum/mean_rung_faced": float(np.mean([it.rung for it in rollouts])),
+    }
+    if recipe.generation.think != "off":
+        metrics |= _structure_metrics([sheet.response for sheet in sheets], recipe.generation.think)
+    if len(recipe.rewards) > 1:
+        size = recipe.data.group if recipe.data.group > 1 else len(rollouts)
+        by_reward = closed.by_reward.reshape(-1, size, len(recipe.rewards))
+        kinds = [it.kind for it in recipe.rewards]
+        of_each = by_reward_metrics(by_reward, closed.mask.reshape(-1, size), kinds=kinds, weights=recipe.weights)
+        metrics |= of_each
+        shares = [of_each[name] for kind in kinds if (name := f"reward/{kind}/share") in of_each]
+        if shares and (recipe.method == "ppo" or recipe.advantages == "summed"):
+            metrics["reward/largest_share"] = max(shares)
+    return metrics
+
+
+def _structure_metrics(parts: Sequence[Parts], thinking: Thinking) -> dict[str, float]:
+    """How many responses keep the structure, and how long the plans of these are."""
+    plans = [count_words(it.think) for it in parts if it.sound and thinking == "on"]
+    metrics = {"text/structure": float(np.mean([it.sound for it in parts]))}
+    return metrics | ({"text/think_words": float(np.mean(plans))} if plans else {})
+
+
+def _length_metrics(rollouts: Sequence[WrittenRollout], words: Sequence[int]) -> dict[str, float]:
+    ranges = [it.request.length_range for it in rollouts]
+    inside = [it[0] <= count <= it[1] for count, it in zip(words, ranges, strict=True) if it is not None]
     return {
-        **_reward_metrics(rewarded),
         "text/count": float(len(rollouts)),
         "text/words": float(np.mean(words)),
         "text/tokens": float(np.mean([len(rollout.written.tokens) for rollout in rollouts])),
         "text/cut_off": float(np.mean([rollout.written.finish_reason == "length" for rollout in rollouts])),
-        "text/repetition": float(np.mean([repeated_ngram_share(rollout.text) for rollout in rollouts])),
-        "text/repeated_sentences": float(np.mean([repeated_sentence_share(rollout.text) for rollout in rollouts])),
-        "no_verdict/share": float(np.mean([it.score is None for it in rewarded])),
-        **_silence_metrics(rewarded, words),
+    } | ({"text/in_range": float(np.mean(inside))} if inside else {})
+
+
+def _answer_metrics(rollouts: Sequence[WrittenRollout], answers: Sequence[str]) -> dict[str, float]:
+    """Repetition, paraphrase, stuffing and copying in the answers."""
+    written = [(answer, it) for answer, it in zip(answers, rollouts, strict=True) if answer]
+    compared = written[:MOST_COMPARED]
+    measured = {
+        "text/repetition": [repeated_ngram_share(answer) for answer, _ in written],
+        "text/repeated_sentences": [repeated_sentence_share(answer) for answer, _ in written],
+        "text/redundancy": [redundant_sentence_share(answer) for answer, _ in compared],
+        "text/stuffing": [stuffed_share(answer) for answer, _ in compared],
+        "text/copied_from_prompt": [copied_share(answer, it.request.request) for answer, it in compared],
+        "text/copied_from_reference": [copied_share(answer, it.reference) for answer, it in compared if it.reference],
     }
+    return {name: float(np.mean(shares)) for name, shares in measured.items() if shares}
+
+
+def judged_texts(rollouts: Iterable[Rollout], requests: Mapping[str, str], *, thinking: Thinking) -> list[JudgedText]:
+    """The answers of rollouts on record, for the tally of keywords.
+
+    Args:
+        rollouts: of a step.
+        requests: by prompt id.
+        thinking: what structure the responses were asked to have.
+    """
+    return [JudgedText(take_apart(it.text, thinking).answer, requests[it.prompt_id], it.reward) for it in rollouts]
 
 
 def grade_error(validated: Sequence[ValidationText]) -> dict[str, float]:
@@ -41,15 +119,16 @@ def grade_error(validated: Sequence[ValidationText]) -> dict[str, float]:
     return {"validation/grade_error": float(np.std(grades, ddof=1)) / len(grades) ** 0.5}
 
 
-def _reward_metrics(rewarded: Sequence[Rewarded]) -> dict[str, float]:
-    """Rewards, outcomes, and how far the judges agree with each other and with themselves."""
-    scores = [it.score for it in rewarded if it.score is not None]
-    metrics = {"reward/count": float(len(scores))}
+def _reward_metrics(scores: np.ndarray) -> dict[str, float]:
+    count = {"reward/count": float(len(scores))}
+    return count | ({"reward/mean": float(scores.mean()), "reward/spread": float(scores.std())} if len(scores) else {})
+
+
+def _judge_metrics(sheets: Sequence[ScoreSheet]) -> dict[str, float]:
+    """Outcomes, cost, and how far the judges agree with each other and with themselves."""
+    rewarded = [it for sheet in sheets for it in sheet.by_reward.values()]
     cost = total_cost(it.cost for it in rewarded)
-    if cost is not None:
-        metrics["judge/cost"] = cost
-    if scores:
-        metrics |= {"reward/mean": float(np.mean(scores)), "reward/spread": float(np.std(scores))}
+    metrics = {} if cost is None else {"judge/cost": cost}
     outcomes = Counter(it.outcome for it in rewarded if it.outcome is not None)
     metrics |= {f"outcome/{name}": outcomes[name] / outcomes.total() for name in OUTCOMES if outcomes}
     disagreements = [it.disagreement for it in rewarded if it.disagreement is not None]
@@ -64,12 +143,53 @@ def _reward_metrics(rewarded: Sequence[Rewarded]) -> dict[str, float]:
     return metrics
 
 
-def _silence_metrics(rewarded: Sequence[Rewarded], words: Sequence[int]) -> dict[str, float]:
+def _silence_metrics(sheets: Sequence[ScoreSheet], words: Sequence[int]) -> dict[str, float]:
     """Counts of missing rewards by cause and by the length bin of the response."""
-    missing = [(it.cause, length_bin(count)) for it, count in zip(rewarded, words, strict=True) if it.score is None]
+    missing = [(it.cause, length_bin(count)) for it, count in zip(sheets, words, strict=True) if it.scores is None]
     causes, bins = Counter(cause for cause, _ in missing), Counter(name for _, name in missing)
     return {f"no_verdict/{cause}": float(count) for cause, count in causes.items()} | {
         f"no_verdict/words_{name}": float(count) for name, count in bins.items()
+    }
+
+
+def by_reward_metrics(
+    by_reward: np.ndarray, mask: np.ndarray, *, kinds: Sequence[str], weights: Sequence[float]
+) -> dict[str, float]:
+    """What each of several rewards brings: its mean, its spread within groups, and its share of the sum's.
+
+    The share is cov(w_k r_k, sum) / var(sum) within groups, so that the shares add up to 1; a reward whose share is near 1
+    decides alone where rewards are summed.
+
+    Args:
+        by_reward: [P, G, K].
+        mask: [P, G] which rollouts have rewards.
+        kinds, weights: [K].
+    """
+    counts = np.maximum(mask.sum(1), 1)[:, None]
+    present = mask[:, :, None]
+    if not mask.any():
+        return {}
+    means = np.where(present, by_reward, 0.0).sum(1) / counts
+    deviations = np.where(present, by_reward - means[:, None], 0.0)
+    spreads = np.sqrt((deviations**2).sum(1) / np.maximum(counts - 1, 1))[mask.any(1)]
+    weighed = deviations * np.asarray(weights)
+    total = weighed.sum(2, keepdims=True)
+    variance = float((total**2).sum())
+    metrics: dict[str, float] = {}
+    for k, kind in enumerate(kinds):
+        metrics[f"reward/{kind}/mean"] = float(by_reward[mask][:, k].mean())
+        metrics[f"reward/{kind}/spread"] = float(spreads[:, k].mean())
+        if variance > 0:
+            metrics[f"reward/{kind}/share"] = float((weighed[:, :, k : k + 1] * total).sum()) / variance
+    return metrics
+
+
+def group_metrics(groups: GroupAdvantages) -> dict[str, float]:
+    """Shares of the groups of a step that were skipped, and that have no spread in any reward."""
+    skipped = ~groups.mask.any(1)
+    return {
+        "group/skipped": float(skipped.mean()),
+        "group/without_spread": float((~groups.informative & ~skipped).mean()),
     }
 
 

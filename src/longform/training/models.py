@@ -1,4 +1,4 @@
-"""The three roles of a PPO run, policy, critic and reference model, and where their weights are.
+"""The roles of a run, policy, critic (PPO alone) and reference model, and where their weights are.
 
 `FullModels` holds a copy of the weights for each role. With LoRA one copy serves all three (training/lora.py). Either way
 a role is asked for right before each pass and its backward pass comes before the next role is asked for: roles that share
@@ -26,12 +26,13 @@ _REFERENCE_WEIGHT = "reference_weight.safetensors"
 
 
 class PolicyModels(ABC):
-    """What a PPO run holds in memory. Models are in evaluation mode but within `learning`."""
+    """What a run holds in memory. Models are in evaluation mode but within `learning`."""
 
     tokenizer: Any
     device: torch.device
     has_reference: bool
     """Whether there is a frozen start: where KL to it is asked for."""
+    has_critic: bool
     _precision: torch.dtype | None = None
     """Of autocast; None where it is off."""
 
@@ -41,7 +42,7 @@ class PolicyModels(ABC):
 
     @abstractmethod
     def as_critic(self) -> Critic:
-        """The critic."""
+        """The critic; only where `has_critic`."""
 
     @abstractmethod
     def as_reference(self) -> PreTrainedModel:
@@ -53,11 +54,11 @@ class PolicyModels(ABC):
 
     @abstractmethod
     def critic_parameters(self) -> list[nn.Parameter]:
-        """What an update of the critic moves, but for its weight on the reference."""
+        """What an update of the critic moves, but for its weight on the reference; nothing where there is none."""
 
     @abstractmethod
     def save(self, folder: Path) -> None:
-        """Write `policy` (with the tokenizer) and `critic` in Hugging Face format into a folder."""
+        """Write `policy` (with the tokenizer) and any `critic` in Hugging Face format into a folder."""
 
     @abstractmethod
     def load(self, folder: Path) -> None:
@@ -91,7 +92,7 @@ class FullModels(PolicyModels):
         device: where the models live.
         with_reference: whether a frozen copy is kept.
         initial_value: what the critic predicts everywhere at first: near the mean reward, so that the first
-            advantages are about right.
+            advantages are about right. None: there is no critic.
         memory: precision and gradient checkpointing.
 
     Raises:
@@ -99,16 +100,18 @@ class FullModels(PolicyModels):
     """
 
     def __init__(
-        self, path: str, *, device: str, with_reference: bool, initial_value: float, memory: MemorySettings
+        self, path: str, *, device: str, with_reference: bool, initial_value: float | None, memory: MemorySettings
     ) -> None:
         self.device = torch.device(device)
-        self.has_reference = with_reference
+        self.has_reference, self.has_critic = with_reference, initial_value is not None
         self._precision = None if memory.precision == "float32" else getattr(torch, memory.precision)
         self.tokenizer, self.policy = load_model(path, device=device)
         check_projection(self.policy, path=path)
-        self._classifier = _load_classifier(path, self.policy, initial_value=initial_value).to(device).eval()
-        weight = nn.Parameter(torch.zeros((), device=device))
-        self.critic = Critic(self._classifier.base_model, self._classifier.score, weight)
+        self._classifier: Any = None
+        if initial_value is not None:
+            self._classifier = _load_classifier(path, self.policy, initial_value=initial_value).to(device).eval()
+            weight = nn.Parameter(torch.zeros((), device=device))
+            self.critic = Critic(self._classifier.base_model, self._classifier.score, weight)
         self._reference: PreTrainedModel | None = None
         if with_reference:
             dtype = getattr(torch, memory.precision)
@@ -119,6 +122,7 @@ class FullModels(PolicyModels):
         return self.policy
 
     def as_critic(self) -> Critic:  # noqa: D102
+        assert self.has_critic, "a run of this method keeps no critic"
         return self.critic
 
     def as_reference(self) -> PreTrainedModel:  # noqa: D102
@@ -129,23 +133,25 @@ class FullModels(PolicyModels):
         return list(self.policy.parameters())
 
     def critic_parameters(self) -> list[nn.Parameter]:  # noqa: D102
-        return list(self._classifier.parameters())
+        return list(self._classifier.parameters()) if self.has_critic else []
 
     def save(self, folder: Path) -> None:  # noqa: D102
         self.policy.save_pretrained(folder / "policy")
         self.tokenizer.save_pretrained(folder / "policy")
-        self._classifier.save_pretrained(folder / "critic")
-        save_reference_weight(self.critic, folder / "critic")
+        if self.has_critic:
+            self._classifier.save_pretrained(folder / "critic")
+            save_reference_weight(self.critic, folder / "critic")
 
     def load(self, folder: Path) -> None:  # noqa: D102
         policy: Any = AutoModelForCausalLM.from_pretrained(folder / "policy", dtype=torch.float32)
         self.policy.load_state_dict(policy.state_dict())
-        critic: Any = AutoModelForTokenClassification.from_pretrained(folder / "critic", dtype=torch.float32)
-        self._classifier.load_state_dict(critic.state_dict())
-        load_reference_weight(self.critic, folder / "critic")
+        if self.has_critic:
+            critic: Any = AutoModelForTokenClassification.from_pretrained(folder / "critic", dtype=torch.float32)
+            self._classifier.load_state_dict(critic.state_dict())
+            load_reference_weight(self.critic, folder / "critic")
 
     def _modules(self) -> list[PreTrainedModel]:
-        return [self.policy, self._classifier]
+        return [self.policy, self._classifier] if self.has_critic else [self.policy]
 
 
 def prepare_learning(models: list[PreTrainedModel], *, gradient_checkpointing: bool) -> None:

@@ -7,17 +7,21 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+from torch.nn.utils.rnn import pad_sequence
 
 from longform.curriculum.schedule import Faced
-from longform.records.database import Rollout
-from longform.records.schemas import Ladder
-from longform.rewards.judged import Reward, Rewarded
+from longform.records.rollouts import Rollout, text_hash
+from longform.records.schemas import Ladder, PromptRow
+from longform.rewards.reward_set import RewardSet
+from longform.rewards.rewarded import ScoreSheet
 from longform.statistics.moments import AdvantageMoments
 from longform.text.words import count_words
+from longform.training.batch import Batch
 from longform.training.judge_thread import JudgeThread
 from longform.training.models import PolicyModels
 from longform.writers.decoding import Written, decode_in_batches
-from longform.writers.local import encode_prompt, response_text, stop_tokens
+from longform.writers.local import encode_prompts, find_stops
 from longform.writers.settings import GenerationSettings
 
 
@@ -25,47 +29,63 @@ from longform.writers.settings import GenerationSettings
 class WrittenRollout:
     """One response before its reward."""
 
-    prompt_id: str
+    request: PromptRow
     rung: int
     reference: str
-    """The text it is held against."""
+    """The text it is held against; empty where there is none."""
     reference_score: float
     """Standardised over all references of the run."""
     prompt: Sequence[int]
     """Token ids."""
     written: Written
     text: str
+    """Whole, with the tags of its structure."""
 
-    def record(self, step: int, row: int, rewarded: Rewarded, advantages: AdvantageMoments) -> Rollout:
+    @property
+    def text_hash(self) -> str:
+        """The name that the text is stored under."""
+        return text_hash(self.text)
+
+    def record(
+        self,
+        step: int,
+        row: int,
+        sheet: ScoreSheet,
+        *,
+        reward: float | None,
+        advantages: AdvantageMoments | None = None,
+    ) -> Rollout:
         """The rollout with its reward, as it goes on record."""
         return Rollout(
             step=step,
             row=row,
-            prompt_id=self.prompt_id,
+            prompt_id=self.request.id,
             rung=self.rung,
             text=self.text,
             reference=self.reference,
             tokens=len(self.written.tokens),
-            words=count_words(self.text),
+            words=count_words(sheet.response.answer),
+            think_words=count_words(sheet.response.think),
             finish_reason=self.written.finish_reason,
-            outcome=rewarded.outcome,
-            cause=rewarded.cause,
-            reward=rewarded.score,
-            disagreement=rewarded.disagreement,
-            consistent=rewarded.consistent,
+            outcome=sheet.outcome,
+            cause=sheet.cause,
+            reward=reward,
+            scores=sheet.scores,
+            disagreement=sheet.disagreement,
+            consistent=sheet.consistent,
             advantages=advantages,
-            calls=rewarded.calls,
+            calls=sheet.calls,
         )
 
 
 class RolloutSource:
-    """Writes the rollouts of a step and has them judged against the references that their prompts face.
+    """Writes the rollouts of a step and has them rewarded, against the references that their prompts face if there are any.
 
     Args:
-        ladders: of the run.
+        prompts: of the run; ladders, where a reward compares.
         models: whose tokenizer and policy are used.
-        reward: what judges a response.
-        thread: where it judges.
+        rewards: what a response is worth.
+        thread: where that is found out.
         group: responses to each prompt.
         settings: how tokens are drawn.
         seed: of the draws.
@@ -74,9 +94,9 @@ class RolloutSource:
 
     def __init__(
         self,
-        ladders: Sequence[Ladder],
+        prompts: Sequence[PromptRow],
         models: PolicyModels,
-        reward: Reward,
+        rewards: RewardSet,
         thread: JudgeThread,
         *,
         group: int,
@@ -84,48 +104,69 @@ class RolloutSource:
         seed: int,
         read_text: Callable[[str], str],
     ) -> None:
-        self.ladders = ladders
-        self._encoded = [encode_prompt(models.tokenizer, it, limit=settings.max_prompt_tokens) for it in ladders]
-        scores = np.array([reference.score for ladder in ladders for reference in ladder.references])
-        self._mean_score, self._score_spread = float(scores.mean()), float(scores.std()) or 1.0
-        self._stops = stop_tokens(models.as_policy(), models.tokenizer)
-        self._reward, self._thread = reward, thread
+        self.prompts = prompts
+        self._encoded = encode_prompts(models.tokenizer, prompts, settings=settings)
+        scores = np.array([it.score for prompt in prompts if isinstance(prompt, Ladder) for it in prompt.references])
+        self._mean_score = float(scores.mean()) if len(scores) else 0.0
+        self._score_spread = (float(scores.std()) if len(scores) else 0.0) or 1.0
+        self._stops = find_stops(models.as_policy(), models.tokenizer, settings)
+        self._rewards, self._thread = rewards, thread
         self._group, self._settings, self._seed = group, settings, seed
         self._read_text = read_text
 
-    def write(self, models: PolicyModels, faced: Sequence[Faced], *, step: int) -> list[WrittenRollout]:
-        """A group of responses to each prompt. Their rewards are under way when this returns; `rewards` waits for them."""
+    def write(
+        self, models: PolicyModels, faced: Sequence[Faced], *, step: int, first_row: int = 0
+    ) -> list[WrittenRollout]:
+        """A group of responses to each prompt. Their rewards are under way when this returns; `rewards` waits for them.
+
+        `first_row` is the row of the first of them in the step, where the step writes more than once.
+        """
         each = [it for it in faced for _ in range(self._group)]
         rollouts: dict[int, WrittenRollout] = {}
 
-        def judge(row: int, written: Written) -> None:
-            ladder = self.ladders[each[row].prompt_index]
-            text = response_text(models.tokenizer, written, self._stops)
+        def score(row: int, written: Written) -> None:
+            prompt = self.prompts[each[row].prompt_index]
+            text = self._stops.response_text(written)
             reference, score = self._reference(each[row])
-            prompt = self._encoded[each[row].prompt_index]
-            rollouts[row] = WrittenRollout(ladder.id, each[row].rung, reference, score, prompt, written, text)
-            self._thread.submit(row, self._reward.score(ladder, response=text, reference=reference, step=step))
+            encoded = self._encoded[each[row].prompt_index]
+            rollouts[row] = WrittenRollout(prompt, each[row].rung, reference, score, encoded, written, text)
+            self._thread.submit(row, self._rewards.score(prompt, response=text, reference=reference, step=step))
 
-        prompts = [self._encoded[it.prompt_index] for it in each]
         with models.autocast():
             decode_in_batches(
                 models.as_policy(),
-                prompts,
+                [self._encoded[it.prompt_index] for it in each],
                 seed=self._seed,
                 step=step,
-                stop_tokens=self._stops,
+                first_row=first_row,
+                stops=self._stops,
                 settings=self._settings,
-                on_finished=judge,
+                on_finished=score,
             )
         return [rollouts[row] for row in range(len(each))]
 
-    def rewards(self) -> list[Rewarded]:
+    def rewards(self) -> list[ScoreSheet]:
         """The rewards of the rollouts written last, in their order."""
         return self._thread.collect()
 
     def _reference(self, faced: Faced) -> tuple[str, float]:
         """The text that is faced and its standardised score; a response of the policy's own counts as the best reference."""
-        references = self.ladders[faced.prompt_index].references
-        reference = references[min(faced.rung, len(references) - 1)]
+        prompt = self.prompts[faced.prompt_index]
+        if not isinstance(prompt, Ladder):
+            return "", 0.0
+        reference = prompt.references[min(faced.rung, len(prompt.references) - 1)]
         text = reference.text if faced.own_text is None else self._read_text(faced.own_text)
         return text, (reference.score - self._mean_score) / self._score_spread
+
+
+def make_batch(rollouts: Sequence[WrittenRollout], *, device: torch.device) -> Batch:
+    """Prompts and responses of a step side by side, padded on the right."""
+    written = [it.written for it in rollouts]
+    sequences = [torch.cat([torch.tensor(it.prompt, device=device), it.written.tokens]) for it in rollouts]
+    return Batch(
+        tokens=pad_sequence(sequences, batch_first=True),
+        first=torch.tensor([len(it.prompt) for it in rollouts], device=device),
+        mask=pad_sequence([torch.ones_like(response.log_probs) for response in written], batch_first=True),
+        log_probs=pad_sequence([response.log_probs for response in written], batch_first=True),
+        reference_scores=torch.tensor([it.reference_score for it in rollouts], dtype=torch.float32, device=device),
+    )

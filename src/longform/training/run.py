@@ -22,16 +22,18 @@ from longform.records.calls import CallTotals, SqliteCallLog
 from longform.records.errors import BadInputError, StoppedError
 from longform.records.files import write_text
 from longform.records.run_directory import RunDirectory
-from longform.rewards.judged import build_reward
+from longform.rewards.reward_set import build_rewards
 from longform.training.checkpoint import TrainingState, resume_from
+from longform.training.grpo import train_grpo
 from longform.training.judge_thread import JudgeThread
+from longform.training.logbook import Logbook, StepReport
 from longform.training.lora import AdaptedModels
 from longform.training.memory import MemoryPlan, check_memory
 from longform.training.models import FullModels, PolicyModels
-from longform.training.ppo import StepReport, train_ppo
+from longform.training.ppo import train_ppo
 from longform.training.rollouts import RolloutSource
 from longform.training.validation import Validation
-from longform.writers.local import encode_prompt, load_tokenizer
+from longform.writers.local import encode_prompts, load_tokenizer
 
 FIRST_VALUE = 0.5
 """What the critic predicts before it has seen anything: a tie."""
@@ -74,15 +76,16 @@ def train(recipe: Recipe, *, resume: bool = False, on_step: Callable[[StepReport
         _claim(run, recipe, resume=resume)
         models = load_models(recipe, device="cuda" if torch.cuda.is_available() else "cpu")
         seed, steps = recipe.run.seed, recipe.run.steps
-        curriculum = Curriculum.of(inputs.ladders, recipe.curriculum, policy=recipe.policy_name, seed=seed, steps=steps)
+        curriculum = Curriculum.of(inputs.prompts, recipe.curriculum, policy=recipe.policy_name, seed=seed, steps=steps)
         state = TrainingState.start(models, curriculum, recipe.optim)
         resume_from(run, state)
         with JudgeThread() as thread, _endpoints(inputs.judges, log, thread, limit=recipe.run.budget) as endpoints:
-            reward = build_reward(recipe.rewards[0], endpoints, secret=log.secret(), seed=seed)
+            thinking = recipe.generation.think
+            rewards = build_rewards(recipe.rewards, endpoints, secret=log.secret(), seed=seed, thinking=thinking)
             source = RolloutSource(
-                inputs.ladders,
+                inputs.prompts,
                 models,
-                reward,
+                rewards,
                 thread,
                 group=recipe.data.group,
                 settings=recipe.generation,
@@ -91,26 +94,27 @@ def train(recipe: Recipe, *, resume: bool = False, on_step: Callable[[StepReport
             )
             validation = _validation(recipe, inputs, endpoints, thread, secret=log.secret())
             with _out_of_memory():
-                train_ppo(recipe, run, state, source, validation, on_step=on_step)
+                logbook = Logbook(recipe, run, state, validation, prompts=inputs.prompts, on_step=on_step)
+                (train_ppo if recipe.method == "ppo" else train_grpo)(recipe, state, source, logbook)
         policy = run.checkpoint_path(steps) / "policy"
         return TrainingResult(run.path, policy, steps, run.database.seconds(), log.totals())
 
 
 def _claim(run: RunDirectory, recipe: Recipe, *, resume: bool) -> None:
-    """Write the resolved recipe into a new run; hold recipe and ladders against those of a run to be resumed.
+    """Write the resolved recipe into a new run; hold recipe and prompts against those of a run to be resumed.
 
     A run that ended before its first step holds nothing to be kept, and is begun again.
     """
-    ladders = hashlib.sha256(recipe.data.ladders.read_bytes()).hexdigest()
+    prompts = hashlib.sha256(recipe.data.path.read_bytes()).hexdigest()
     if run.recipe_path.exists() and run.database.last_step() > 0:
         if not resume:
             raise BadInputError(f"{run.path}: this run exists; go on with --resume, or choose another run.name")
         _check_unchanged(run.recipe_path, recipe)
-        if run.database.fact("ladders") != ladders:
+        if run.database.fact("prompts") != prompts:
             raise BadInputError(
-                f"{recipe.data.ladders}: has changed since the run began; its rungs belong to the old file"
+                f"{recipe.data.path}: has changed since the run began; its rungs belong to the old file"
             )
-    run.database.set_fact("ladders", ladders)
+    run.database.set_fact("prompts", prompts)
     write_text(run.recipe_path, dump_recipe(recipe))
 
 
@@ -150,27 +154,28 @@ def check_start(recipe: Recipe, inputs: TrainingInputs) -> MemoryPlan:
     """
     plan = check_memory(recipe)
     tokenizer = load_tokenizer(recipe.policy)
-    for prompt in (*inputs.ladders, *inputs.validation_prompts):
-        encode_prompt(tokenizer, prompt, limit=recipe.generation.max_prompt_tokens)
+    encode_prompts(tokenizer, [*inputs.prompts, *inputs.validation_prompts], settings=recipe.generation)
     return plan
 
 
 def load_models(recipe: Recipe, *, device: str) -> PolicyModels:
-    """Policy, critic and reference model at the start of a run, all from the weights of `recipe.policy`.
+    """The models of a run at its start, all from the weights of `recipe.policy`: the policy, with PPO the critic, and
+    with KL the reference model.
 
     Raises:
         BadInputError: it is no model, or one that cannot be trained here.
     """
     with_reference, memory = recipe.optim.kl > 0, recipe.memory
+    initial_value = FIRST_VALUE if recipe.method == "ppo" else None
     if recipe.lora is None:
         return FullModels(
-            recipe.policy, device=device, with_reference=with_reference, initial_value=FIRST_VALUE, memory=memory
+            recipe.policy, device=device, with_reference=with_reference, initial_value=initial_value, memory=memory
         )
     return AdaptedModels(
         recipe.policy,
         device=device,
         with_reference=with_reference,
-        initial_value=FIRST_VALUE,
+        initial_value=initial_value,
         memory=memory,
         lora=recipe.lora,
         seed=recipe.run.seed,

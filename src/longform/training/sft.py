@@ -2,7 +2,9 @@
 
 The loss is taken on the completions alone. With `optimizer: muon`, matrices inside the model learn by Muon (orthogonalised
 momentum; Jordan et al. 2024) and everything else by AdamW: on small models trained from scratch it learns to copy from the
-prompt in far fewer steps. Rows are conversational (`prompt` and `completion`, each a list of messages).
+prompt in far fewer steps. Rows are conversations (`prompt` and `completion`, each a list of messages), plain text in two parts
+(`prompt` and `completion`, each a string), or documents (`text`), which are learned whole and in the order in which they come,
+as in pretraining.
 """
 
 import tempfile
@@ -69,8 +71,8 @@ def train_sft(
 
     Args:
         model: a causal language model.
-        tokenizer: its tokenizer, with a chat template.
-        rows: `prompt` and `completion`, each a list of messages.
+        tokenizer: its tokenizer; conversations need its chat template.
+        rows: all of one kind, see above.
         settings: how.
         out: folder that transformers can load afterwards.
         on_progress: called with (step, steps, loss) from time to time.
@@ -80,13 +82,13 @@ def train_sft(
     """
     if not rows:
         raise BadInputError("sft: there are no rows to learn from")
-    if not tokenizer.chat_template:
+    if isinstance(rows[0].get("prompt"), list) and not tokenizer.chat_template:
         raise BadInputError("sft: the policy's tokenizer has no chat template; conversational rows need one")
     watch = _Watch(settings.steps, on_progress)
     with tempfile.TemporaryDirectory() as scratch:
         trainer = SFTTrainer(
             model=model,
-            args=_trl_config(settings, Path(scratch)),
+            args=_trl_config(settings, Path(scratch), completions="completion" in rows[0]),
             train_dataset=Dataset.from_list([dict(row) for row in rows]),
             processing_class=tokenizer,
             optimizers=_optimizer_and_schedule(model, settings),
@@ -166,7 +168,7 @@ def _end_modules(model: PreTrainedModel) -> list[nn.Module]:
     return [module for module in ends if module is not None]
 
 
-def _trl_config(settings: SftSettings, scratch: Path) -> SFTConfig:
+def _trl_config(settings: SftSettings, scratch: Path, *, completions: bool) -> SFTConfig:
     on_gpu = torch.cuda.is_available()
     return SFTConfig(
         output_dir=str(scratch),
@@ -174,7 +176,8 @@ def _trl_config(settings: SftSettings, scratch: Path) -> SFTConfig:
         per_device_train_batch_size=settings.batch_size,
         max_length=settings.max_tokens,
         max_grad_norm=settings.max_grad_norm,
-        completion_only_loss=True,
+        completion_only_loss=completions,
+        train_sampling_strategy="random" if completions else "sequential",
         use_cpu=not on_gpu,
         bf16=on_gpu,
         gradient_checkpointing=on_gpu,

@@ -1,11 +1,12 @@
-"""The update of a PPO step: critic and policy move by mini-batches over the rollouts that have a reward.
+"""The update of a step: the policy, and with PPO the critic, move by mini-batches over the rollouts that take part.
 
-A mini-batch goes through the models in pieces that fit into memory. Each piece's loss is weighted by its share of the
-mini-batch's tokens, so the gradients add up to those of the whole.
+A mini-batch goes through the models in pieces that fit into memory. The weights of its tokens are settled before it is
+cut, so the pieces' gradients add up to those of the whole.
 
 Shapes: B rollouts, T response tokens.
 """
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -13,22 +14,34 @@ import torch
 from torch import Tensor
 
 from longform.recipe.recipe import Recipe
-from longform.rl.losses import clipped_policy_loss, clipped_value_loss, masked_mean
+from longform.rl.losses import clipped_policy_loss, clipped_value_loss, kl_penalty, sequence_weights, token_weights
+from longform.rl.settings import GrpoSettings, PpoSettings
 from longform.training.batch import Batch, cut_by_tokens
 from longform.training.checkpoint import TrainingState
 from longform.training.forward import response_statistics, response_values
+
+SHUFFLE = 3
+"""Stream of random draws that the order of rollouts is taken from, with seed and step."""
 
 
 class Targets(NamedTuple):
     """What an update aims at, computed once before the weights move. All [B, T]."""
 
     advantages: Tensor
-    returns: Tensor
-    values: Tensor
+    returns: Tensor | None = None
+    """Of PPO, with the values below."""
+    values: Tensor | None = None
+    reference_log_probs: Tensor | None = None
+    """Of GRPO with a KL penalty."""
 
     def rows(self, index: Tensor, length: int) -> "Targets":
         """The targets of some of the rows, cut to `length`."""
-        return Targets(*(tensor[index, :length] for tensor in self))
+
+        def cut(tensor: Tensor | None) -> Tensor | None:
+            return None if tensor is None else tensor[index, :length]
+
+        advantages = self.advantages[index, :length]
+        return Targets(advantages, cut(self.returns), cut(self.values), cut(self.reference_log_probs))
 
 
 class Piece(NamedTuple):
@@ -36,71 +49,81 @@ class Piece(NamedTuple):
 
     batch: Batch
     targets: Targets
-    share: float
-    """Of the mini-batch's response tokens."""
+    weights: Tensor
+    """[b, t] of each token in the loss; over all pieces of a mini-batch they sum to 1."""
 
 
 def update(
     state: TrainingState, batch: Batch, targets: Targets, rows: Tensor, *, recipe: Recipe, shuffle: np.random.Generator
 ) -> dict[str, float]:
-    """Move critic and policy by mini-batches over `rows`, the rollouts that have a reward; returns mean measurements.
+    """Move critic and policy by mini-batches over `rows`, the rollouts that take part; returns mean measurements.
 
     The critic may pass over the rollouts more often than the policy: it must follow returns that every promotion moves.
     """
     optim = recipe.optim
+    critic_epochs = optim.critic_epochs if isinstance(optim, PpoSettings) else 0
     measured: list[dict[str, float]] = []
     with state.models.learning():
-        for epoch in range(max(optim.epochs, optim.critic_epochs) if len(rows) else 0):
+        for epoch in range(max(optim.epochs, critic_epochs) if len(rows) else 0):
             order = rows[torch.from_numpy(shuffle.permutation(len(rows))).to(rows.device)]
             for index in order.split(recipe.mini_batch):
-                pieces = _pieces(batch, targets, index, most_tokens=recipe.memory.micro_tokens)
-                if epoch < optim.critic_epochs:
-                    measured.append(_update_critic(state, pieces, recipe))
+                pieces = list(_pieces(batch, targets, index, recipe))
+                if epoch < critic_epochs:
+                    measured.append(_update_critic(state, pieces, recipe.ppo))
                 if epoch < optim.epochs:
                     measured.append(_update_policy(state, pieces, recipe))
     names = dict.fromkeys(name for it in measured for name in it)
     return {name: float(np.mean([it[name] for it in measured if name in it])) for name in names}
 
 
-def _pieces(batch: Batch, targets: Targets, index: Tensor, *, most_tokens: int | None) -> list[Piece]:
-    tokens = batch.mask[index].sum()
-    pieces = []
-    for rows in cut_by_tokens(batch, index, most_tokens=most_tokens):
+def _pieces(batch: Batch, targets: Targets, index: Tensor, recipe: Recipe) -> Iterator[Piece]:
+    by_sequence = isinstance(recipe.optim, GrpoSettings) and recipe.optim.loss == "sequence"
+    weights = torch.zeros_like(batch.mask)
+    weights[index] = (sequence_weights if by_sequence else token_weights)(batch.mask[index])
+    for rows in cut_by_tokens(batch, index, most_tokens=recipe.memory.micro_tokens):
         part = batch.rows(rows)
-        share = float(part.mask.sum() / tokens)
-        pieces.append(Piece(part, targets.rows(rows, part.mask.shape[1]), share))
-    return pieces
+        length = part.mask.shape[1]
+        yield Piece(part, targets.rows(rows, length), weights[rows, :length])
 
 
-def _update_critic(state: TrainingState, pieces: list[Piece], recipe: Recipe) -> dict[str, float]:
+def _update_critic(state: TrainingState, pieces: list[Piece], optim: PpoSettings) -> dict[str, float]:
+    assert state.critic_optimizer is not None, "PPO has a critic"
     total = 0.0
-    for batch, targets, share in pieces:
+    for batch, targets, weights in pieces:
+        assert targets.returns is not None and targets.values is not None, "PPO has returns"
         with state.models.autocast():
             values = response_values(state.models.as_critic(), batch)
-        loss = share * clipped_value_loss(
-            values, targets.values, targets.returns, batch.mask, clip=recipe.optim.value_clip
-        )
+        loss = clipped_value_loss(values, targets.values, targets.returns, weights, clip=optim.value_clip)
         loss.backward()
         total += loss.item()
-    norm = _descend(state.critic_optimizer, recipe.optim.max_grad_norm)
+    norm = _descend(state.critic_optimizer, optim.max_grad_norm)
     return {"critic/loss": total, "critic/grad_norm": norm}
 
 
 def _update_policy(state: TrainingState, pieces: list[Piece], recipe: Recipe) -> dict[str, float]:
     optim = recipe.optim
+    clip_high, dual_clip = (optim.clip_high, None) if isinstance(optim, GrpoSettings) else (None, optim.dual_clip)
     measured = dict.fromkeys(("policy/loss", "policy/entropy", "policy/clip_fraction", "policy/kl_of_update"), 0.0)
-    for batch, targets, share in pieces:
+    for batch, targets, weights in pieces:
         with state.models.autocast():
             log_probs, entropies = response_statistics(
                 state.models.as_policy(), batch, temperature=recipe.generation.temperature
             )
         loss, clip_fraction, kl = clipped_policy_loss(
-            log_probs, batch.log_probs, targets.advantages, batch.mask, clip=optim.clip, dual_clip=optim.dual_clip
+            log_probs,
+            batch.log_probs,
+            targets.advantages,
+            weights,
+            clip=optim.clip,
+            clip_high=clip_high,
+            dual_clip=dual_clip,
         )
-        entropy = masked_mean(entropies, batch.mask)
-        (share * (loss - optim.entropy * entropy)).backward()
+        if targets.reference_log_probs is not None:
+            loss = loss + optim.kl * kl_penalty(log_probs, targets.reference_log_probs, weights)
+        entropy = (entropies * weights).sum()
+        (loss - optim.entropy * entropy).backward()
         for name, value in zip(measured, (loss, entropy, clip_fraction, kl), strict=True):
-            measured[name] += share * value.item()
+            measured[name] += value.item()
     return measured | {"policy/grad_norm": _descend(state.policy_optimizer, optim.max_grad_norm)}
 
 

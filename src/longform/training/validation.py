@@ -6,13 +6,15 @@ grade is a change of the policy.
 
 from collections.abc import Sequence
 
-from longform.judging.pointwise import PointwiseJudge
-from longform.records.database import ValidationText
+from longform.judging.answers import LOWEST_SCORE
+from longform.judging.pointwise import Graded, PointwiseJudge
+from longform.records.rollouts import ValidationText
 from longform.records.schemas import Prompt
+from longform.text.structure import take_apart
 from longform.training.judge_thread import JudgeThread
 from longform.training.models import PolicyModels
 from longform.writers.decoding import Written, decode_in_batches
-from longform.writers.local import encode_prompt, response_text, stop_tokens
+from longform.writers.local import encode_prompts, find_stops
 from longform.writers.settings import GenerationSettings
 
 _STREAM = 0  # training steps count from 1
@@ -40,14 +42,13 @@ class Validation:
 
     def measure(self, models: PolicyModels, *, step: int) -> tuple[dict[str, float], list[ValidationText]]:
         """Mean grade of the policy's responses and how many got none, and the responses themselves."""
-        stops = stop_tokens(models.as_policy(), models.tokenizer)
-        encoded = [encode_prompt(models.tokenizer, it, limit=self._settings.max_prompt_tokens) for it in self._prompts]
-
+        stops = find_stops(models.as_policy(), models.tokenizer, self._settings)
+        encoded = encode_prompts(models.tokenizer, self._prompts, settings=self._settings)
         texts: dict[int, str] = {}
 
         def grade(row: int, written: Written) -> None:
-            texts[row] = response_text(models.tokenizer, written, stops)
-            self._thread.submit(row, self._examiner.grade(self._prompts[row], texts[row], step=step))
+            texts[row] = stops.response_text(written)
+            self._thread.submit(row, self._grade(self._prompts[row], texts[row], step=step))
 
         with models.autocast():
             decode_in_batches(
@@ -55,7 +56,7 @@ class Validation:
                 encoded,
                 seed=self._seed,
                 step=_STREAM,
-                stop_tokens=stops,
+                stops=stops,
                 settings=self._settings,
                 on_finished=grade,
             )
@@ -69,3 +70,8 @@ class Validation:
         if scores:
             metrics["validation/grade"] = sum(scores) / len(scores)
         return metrics, records
+
+    async def _grade(self, prompt: Prompt, text: str, *, step: int) -> Graded:
+        """The examiner's grade of the answer; where there is none the lowest, without a call."""
+        answer = take_apart(text, self._settings.think).answer
+        return await self._examiner.grade(prompt, answer, step=step) if answer else Graded(LOWEST_SCORE)

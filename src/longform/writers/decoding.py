@@ -1,21 +1,22 @@
 """The decode loop over a transformers model: sampled tokens with their log-probabilities, finished rows leaving early.
 
 Every draw is a function of (seed, step, row, token) and of nothing else, so a step that is run again after a crash writes
-the same texts. Prompts are padded on the left. Rows that have ended leave the batch and its cache once they are an eighth
-of it: dropping each at once would copy the cache for every row.
+the same texts. A row that has ended leaves the batch, and the last row takes its place: the others need not move.
 
 Shapes: R rows still being written, V vocabulary.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import DynamicCache, PreTrainedModel
+from transformers import PreTrainedModel
 
+from longform.writers.context import Context
 from longform.writers.settings import GenerationSettings
+from longform.writers.stops import Stops
 
 
 class Written(NamedTuple):
@@ -43,7 +44,7 @@ def decode(
     prompts: Sequence[Sequence[int]],
     *,
     draws: np.ndarray,
-    stop_tokens: Sequence[int],
+    stops: Stops,
     settings: GenerationSettings,
     on_finished: Callable[[int, Written], None] | None = None,
 ) -> list[Written]:
@@ -53,48 +54,39 @@ def decode(
         model: a causal language model in evaluation mode.
         prompts: token ids of each prompt, at least one each.
         draws: [prompts, max_tokens] uniform numbers, see `uniform_draws`.
-        stop_tokens: ids that end a response.
+        stops: what ends a response.
         settings: how tokens are drawn.
         on_finished: called with (row, response) as soon as a row ends, while the others are still being written.
 
     Returns:
         The responses, in the order of the prompts.
     """
-    device = model.device
-    uniforms = torch.from_numpy(draws).to(device)
-    stops = torch.tensor(list(stop_tokens), device=device)
-    tokens = torch.zeros(len(prompts), settings.max_tokens, dtype=torch.int64, device=device)
-    log_probs = torch.zeros(len(prompts), settings.max_tokens, dtype=torch.float32, device=device)
+    rows = list(range(len(prompts)))
     finished: dict[int, Written] = {}
+    uniforms = torch.from_numpy(draws).to(model.device)
+    tokens = torch.zeros(len(prompts), settings.max_tokens, dtype=torch.int64, device=model.device)
+    log_probs = torch.zeros(len(prompts), settings.max_tokens, dtype=torch.float32, device=model.device)
 
-    inputs, attention = _left_padded(prompts, device)
-    positions = (attention.cumsum(1) - 1).clamp(min=0)
-    cache = DynamicCache(config=model.config)
-    rows = torch.arange(len(prompts), device=device)
-    writing = torch.ones(len(prompts), dtype=torch.bool, device=device)
+    context = Context(model, longest=settings.max_tokens)
+    logits = context.read_prompts(prompts)
     for t in range(settings.max_tokens):
-        logits = _next_logits(model, inputs, attention, positions, cache)
-        chosen, chosen_log_probs = choose_tokens(logits, uniforms[rows, t], settings)
-        tokens[rows, t], log_probs[rows, t] = chosen, chosen_log_probs
-
-        stopped = writing & torch.isin(chosen, stops)
-        ended = writing.clone() if t == settings.max_tokens - 1 else stopped
-        for slot in ended.nonzero().flatten().tolist():
-            row = int(rows[slot])
-            reason = "stop" if stopped[slot] else "length"
-            finished[row] = Written(tokens[row, : t + 1].clone(), log_probs[row, : t + 1].clone(), reason)
-            if on_finished is not None:
-                on_finished(row, finished[row])
-        writing &= ~ended
-        if not writing.any():
+        chosen, chosen_log_probs = choose_tokens(logits, uniforms[:, t], settings)
+        tokens[:, t], log_probs[:, t] = chosen, chosen_log_probs
+        for slot, token in enumerate(chosen.tolist()):
+            stopped = stops.may_end(token) and stops.are_reached(tokens[slot, : t + 1])
+            if stopped or t == settings.max_tokens - 1:
+                drawn = tokens[slot, : t + 1].clone(), log_probs[slot, : t + 1].clone()
+                finished[rows[slot]] = Written(*drawn, "stop" if stopped else "length")
+                if on_finished is not None:
+                    on_finished(rows[slot], finished[rows[slot]])
+        if len(finished) == len(prompts):
             break
-        inputs, positions = chosen[:, None], positions[:, -1:] + 1
-        attention = torch.cat([attention, torch.ones_like(inputs)], dim=1)
-        if (~writing).sum() * 8 >= len(rows):
-            keep = writing.nonzero().flatten()
-            cache.batch_select_indices(keep)
-            rows, writing = rows[keep], writing[keep]
-            inputs, positions, attention = inputs[keep], positions[keep], attention[keep]
+        keep = _close_ranks([row not in finished for row in rows])
+        if len(keep) < len(rows):
+            context.keep(keep)
+            rows = [rows[slot] for slot in keep]
+            chosen, uniforms, tokens, log_probs = (it[keep] for it in (chosen, uniforms, tokens, log_probs))
+        logits = context.read_tokens(chosen)
     return [finished[row] for row in range(len(prompts))]
 
 
@@ -105,7 +97,7 @@ def decode_in_batches(
     seed: int,
     step: int,
     first_row: int = 0,
-    stop_tokens: Sequence[int],
+    stops: Stops,
     settings: GenerationSettings,
     on_finished: Callable[[int, Written], None] = lambda row, written: None,
 ) -> list[Written]:
@@ -122,7 +114,7 @@ def decode_in_batches(
         def report(row: int, written: Written, start: int = start) -> None:
             on_finished(start + row, written)
 
-        finished += decode(model, batch, draws=draws, stop_tokens=stop_tokens, settings=settings, on_finished=report)
+        finished += decode(model, batch, draws=draws, stops=stops, settings=settings, on_finished=report)
     return finished
 
 
@@ -157,27 +149,11 @@ def _nucleus(weights: Tensor, top_p: float) -> Tensor:
     return torch.zeros_like(weights).scatter(1, order, ordered.masked_fill(beyond, 0.0))
 
 
-def _next_logits(model: Any, inputs: Tensor, attention: Tensor, positions: Tensor, cache: DynamicCache) -> Tensor:
-    """[R, V] logits of the token after the last one."""
-    output = model(
-        input_ids=inputs,
-        attention_mask=attention,
-        position_ids=positions,
-        past_key_values=cache,
-        use_cache=True,
-        logits_to_keep=1,
-    )
-    return output.logits[:, -1]
-
-
-def _left_padded(prompts: Sequence[Sequence[int]], device: torch.device) -> tuple[Tensor, Tensor]:
-    width = max(len(prompt) for prompt in prompts)
-    ids = torch.zeros(len(prompts), width, dtype=torch.int64)
-    attention = torch.zeros_like(ids)
-    for row, prompt in enumerate(prompts):
-        ids[row, width - len(prompt) :] = torch.tensor(prompt)
-        attention[row, width - len(prompt) :] = 1
-    return ids.to(device), attention.to(device)
+def _close_ranks(writing: Sequence[bool]) -> list[int]:
+    """The slots of rows being written, the last of them in the places of those that have ended: few have to move."""
+    slots = [slot for slot, is_writing in enumerate(writing) if is_writing]
+    behind = [slot for slot in slots if slot >= len(slots)]
+    return [slot if writing[slot] else behind.pop() for slot in range(len(slots))]
 
 
 def _key(seed: int, step: int, row: int) -> np.ndarray:

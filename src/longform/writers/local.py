@@ -9,9 +9,11 @@ from transformers.utils import logging as transformers_logging
 
 from longform.records.errors import BadInputError
 from longform.records.schemas import PromptRow, Response
-from longform.writers.decoding import Written, decode_in_batches
+from longform.writers.decoding import decode_in_batches
 from longform.writers.paths import base_of_adapters, check_model_path, holds_adapters, model_below
 from longform.writers.settings import GenerationSettings
+from longform.writers.stops import find_stops
+from longform.writers.think import ThinkPrompt, build_response
 
 transformers_logging.disable_progress_bar()
 transformers_logging.set_verbosity_error()
@@ -40,23 +42,23 @@ class LocalWriter:
         A response is a function of the model, the seed, the sample and its row: `first_row` is the row of the first
         prompt. Prompts go through the model in batches of `settings.batch`.
         """
-        stops = stop_tokens(self.model, self.tokenizer)
-        encoded = [encode_prompt(self.tokenizer, prompt, limit=settings.max_prompt_tokens) for prompt in prompts]
+        stops = find_stops(self.model, self.tokenizer, settings)
         finished = decode_in_batches(
             self.model,
-            encoded,
+            encode_prompts(self.tokenizer, prompts, settings=settings),
             seed=seed,
             step=-1 - sample,
             first_row=first_row,
-            stop_tokens=stops,
+            stops=stops,
             settings=settings,
         )
         return [
-            Response(
-                prompt_id=prompt.id,
+            build_response(
+                prompt,
+                stops.response_text(written),
+                thinking=settings.think,
                 model=name,
                 sample=sample,
-                text=response_text(self.tokenizer, written, stops),
                 finish_reason=written.finish_reason,
             )
             for prompt, written in zip(prompts, finished, strict=True)
@@ -107,38 +109,29 @@ def _load_weights(path: str, *, dtype: torch.dtype) -> Any:
     return adapted.merge_and_unload().requires_grad_(True)  # loading adapters freezes what is below them
 
 
-def encode_prompt(tokenizer: Any, prompt: PromptRow, *, limit: int) -> list[int]:
-    """Token ids that a response continues.
+def encode_prompts(tokenizer: Any, prompts: Sequence[PromptRow], *, settings: GenerationSettings) -> list[list[int]]:
+    """Token ids that the response to each prompt continues, with the think prompt where the settings ask for it.
 
     Raises:
-        BadInputError: the prompt is empty in tokens, or longer than `limit` (generation.max_prompt_tokens).
+        BadInputError: a prompt is empty in tokens, longer than `generation.max_prompt_tokens`, or has no user message that
+            the think prompt could go with; or the think prompt is none.
     """
+    think_prompt = ThinkPrompt.read(settings.think, settings.think_prompt)
+    encoded = [_encode(tokenizer, prompt, think_prompt) for prompt in prompts]
+    for prompt, ids in zip(prompts, encoded, strict=True):
+        if not 0 < len(ids) <= settings.max_prompt_tokens:
+            limit = f"generation.max_prompt_tokens is {settings.max_prompt_tokens}"
+            raise BadInputError(f"prompt {prompt.id}: has {len(ids)} tokens; {limit}")
+    return encoded
+
+
+def _encode(tokenizer: Any, prompt: PromptRow, think_prompt: ThinkPrompt) -> list[int]:
     if tokenizer.chat_template:
-        encoded = tokenizer.apply_chat_template(prompt.messages, add_generation_prompt=True, return_dict=True)
-        ids = list(encoded["input_ids"])
-    else:
-        ids = list(tokenizer(prompt.request)["input_ids"])
-        if tokenizer.eos_token_id is not None and ids and ids[-1] == tokenizer.eos_token_id:
-            ids.pop()
-        if tokenizer.bos_token_id is not None and ids[:1] != [tokenizer.bos_token_id]:
-            ids.insert(0, tokenizer.bos_token_id)
-    if not 0 < len(ids) <= limit:
-        raise BadInputError(f"prompt {prompt.id}: has {len(ids)} tokens; generation.max_prompt_tokens is {limit}")
-    return ids
-
-
-def stop_tokens(model: PreTrainedModel, tokenizer: Any) -> list[int]:
-    """Ids that end a response: what the model's generation config and the tokenizer name, and the token that would begin
-    the next document, which a model without a chat template writes when it is done.
-    """
-    configured = model.generation_config.eos_token_id if model.generation_config else None
-    ids = configured if isinstance(configured, list) else [configured]
-    return sorted({id_ for id_ in [*ids, tokenizer.eos_token_id, tokenizer.bos_token_id] if id_ is not None})
-
-
-def response_text(tokenizer: Any, written: Written, stops: Sequence[int]) -> str:
-    """The response as text, without its closing token."""
-    ids = written.tokens.tolist()
-    if ids and ids[-1] in stops:
+        messages = think_prompt.messages(prompt)
+        return list(tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=True)["input_ids"])
+    ids = list(tokenizer(think_prompt.text(prompt))["input_ids"])
+    if tokenizer.eos_token_id is not None and ids and ids[-1] == tokenizer.eos_token_id:
         ids.pop()
-    return tokenizer.decode(ids, skip_special_tokens=True).strip()
+    if tokenizer.bos_token_id is not None and ids[:1] != [tokenizer.bos_token_id]:
+        ids.insert(0, tokenizer.bos_token_id)
+    return ids

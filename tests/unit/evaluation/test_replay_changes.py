@@ -7,6 +7,7 @@ from longform.evaluation.replay import ReplayedRollout
 from longform.evaluation.replay_changes import (
     AdvantageChange,
     advantage_change,
+    kind_change,
     outcome_change,
     reward_change,
     rung_change,
@@ -16,7 +17,7 @@ from longform.evaluation.replay_changes import (
 WORTH = {"win": 1.0, "tie": 0.5, "loss": 0.0, None: None}
 
 
-def _rollout(was, now, *, step=1, prompt="p", same=True, advantages=(None, None)):
+def _rollout(was, now, *, step=1, prompt="p", same=True, advantages=(None, None), scores=(None, None)):
     return ReplayedRollout(
         step=step,
         row=0,
@@ -30,6 +31,8 @@ def _rollout(was, now, *, step=1, prompt="p", same=True, advantages=(None, None)
         cause_after=None if now else "timeout",
         reward_before=WORTH[was],
         reward_after=WORTH[now],
+        scores_before=scores[0],
+        scores_after=scores[1],
         advantage_before=advantages[0],
         advantage_after=advantages[1],
     )
@@ -85,6 +88,42 @@ def test_advantages_that_turn_round_are_counted():
 def test_advantages_that_do_not_vary_have_no_correlation():
     assert advantage_change([_rollout("win", "win", advantages=(0.0, 1.0))] * 2) == AdvantageChange(2, None, 0.0, 1.0)
     assert advantage_change([_rollout("win", "win")]) is None
+
+
+def test_a_reward_leads_as_far_as_advantages_follow_it_within_groups():
+    # Between the two prompts scores and advantages move against each other; within each they move together.
+    scores = {"a": (0.1, 0.2, 0.4), "b": (0.7, 0.8, 1.0)}
+    offsets = {"a": 5.0, "b": -5.0}
+    rollouts = [
+        _rollout("win", "win", prompt=prompt, advantages=(offsets[prompt] + score, -score), scores=({"k": score},) * 2)
+        for prompt, group in scores.items()
+        for score in group
+    ]
+    change = kind_change(rollouts, "k", grouped=True)
+    assert (change.followed_before, change.followed_after) == (pytest.approx(1.0), pytest.approx(-1.0))
+    assert change.before == change.after == pytest.approx(3.2 / 6)
+    ungrouped = kind_change(rollouts, "k", grouped=False)
+    assert ungrouped.followed_before is not None
+    assert ungrouped.followed_before < 0
+
+
+def test_a_reward_without_spread_leads_nothing():
+    rollouts = [_rollout("win", "win", advantages=(i, i), scores=({"k": 0.1}, {"k": 0.1 * i})) for i in range(3)]
+    change = kind_change(rollouts, "k", grouped=True)
+    assert (change.followed_before, change.followed_after) == (None, pytest.approx(1.0))
+    assert (change.before, change.after) == (pytest.approx(0.1), pytest.approx(0.1))
+
+
+def test_scores_of_a_kind_are_compared_where_neither_side_is_masked():
+    pairs = [({"k": 0.0}, {"k": 1.0}), ({"k": 0.5}, {"k": 1.0}), (None, {"k": 0.0}), ({"k": 0.0}, None)]
+    change = kind_change(
+        [_rollout("win", "win", prompt=str(i), scores=it) for i, it in enumerate(pairs)], "k", grouped=True
+    )
+    assert (change.before, change.after) == (0.25, 1.0)
+    assert change.difference is not None
+    assert change.difference == (0.75, 0.5, 1.0)
+    silent = kind_change([_rollout("win", None, scores=({"k": 1.0}, None))], "k", grouped=True)
+    assert (silent.before, silent.after, silent.difference) == (None, None, None)
 
 
 def test_prompts_that_stand_elsewhere_are_counted():

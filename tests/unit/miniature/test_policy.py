@@ -4,7 +4,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from longform.miniature.policy import build_model, build_tokenizer, save_policy, sft_rows
 from longform.miniature.world import CLASS_OF, parse_request, prompts, split_of
 from longform.miniature.writers import write_story
-from longform.writers.local import encode_prompt
+from longform.writers.local import encode_prompts
+from longform.writers.settings import GenerationSettings
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +28,8 @@ def test_every_word_of_the_world_is_one_token(tokenizer):
 
 def test_a_request_is_about_thirty_tokens_and_a_story_comes_back_whole(tokenizer):
     (prompt,) = prompts(seed=0, split="train", count=1)
-    assert len(encode_prompt(tokenizer, prompt, limit=40)) < 32
+    (ids,) = encode_prompts(tokenizer, [prompt], settings=GenerationSettings())
+    assert len(ids) < 32
     story = write_story(parse_request(prompt.request), level="master")
     assert tokenizer.decode(tokenizer(story)["input_ids"]).strip() == story
 

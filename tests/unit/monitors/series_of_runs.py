@@ -13,12 +13,12 @@ def sound_run(instead: dict[str, Any] | None = None, *, seed=0, steps=40, wins=0
 
     A value is a number, or a function of the step; one that gives None leaves the metric out.
     """
-    rng = np.random.default_rng(seed)
+    rng, of_texts = np.random.default_rng(seed), np.random.default_rng([seed, 1])
     series = {}
     series["validation/grade"] = [(0, rng.normal(6, 1.5 / VALIDATED**0.5))]
     series["validation/grade_error"] = [(0, 1.5 / VALIDATED**0.5)]
     for step in range(1, steps + 1):
-        for name, value in _step(rng, step, wins).items():
+        for name, value in (_step(rng, step, wins) | _texts(of_texts)).items():
             series.setdefault(name, []).append((step, float(value)))
     for name, value in (instead or {}).items():
         given: list[tuple[int, Any]] = [(n, value(n) if callable(value) else value) for n in range(1, steps + 1)]
@@ -59,3 +59,26 @@ def _step(rng, step, wins) -> dict[str, Any]:
         error = 1.5 / VALIDATED**0.5
         metrics |= {"validation/grade": rng.normal(6, error), "validation/grade_error": error}
     return metrics
+
+
+def _texts(rng) -> dict[str, Any]:
+    """What a run with two rewards and plans measures besides."""
+    length = rng.normal(0.5, 0.05)
+    return {
+        "text/structure": rng.binomial(ROLLOUTS, 0.95) / ROLLOUTS,
+        "text/in_range": rng.binomial(ROLLOUTS, 0.7) / ROLLOUTS,
+        "text/think_words": np.mean(rng.lognormal(4, 0.5, ROLLOUTS)),
+        "text/redundancy": np.mean(rng.beta(0.5, 25, ROLLOUTS)),
+        "text/stuffing": np.mean(rng.beta(0.2, 40, ROLLOUTS)),
+        "text/copied_from_prompt": np.mean(rng.beta(0.5, 25, ROLLOUTS)),
+        "text/copied_from_reference": np.mean(rng.beta(0.5, 25, ROLLOUTS)),
+        "text/keywords": 0,
+        "reward/length/mean": rng.normal(0.8, 0.05),
+        "reward/length/spread": rng.normal(0.3, 0.03),
+        "reward/length/share": length,
+        "reward/pairwise/mean": rng.normal(0.6, 0.05),
+        "reward/pairwise/spread": rng.normal(0.3, 0.03),
+        "reward/pairwise/share": 1 - length,
+        "reward/largest_share": max(length, 1 - length),
+        "group/without_spread": rng.binomial(ROLLOUTS, 0.2) / ROLLOUTS,
+    }

@@ -78,11 +78,115 @@ def _rising(low, high, *, steps=40):
             {"text/words": _rising(500, 900), "text/repeated_sentences": _rising(0.0, 0.4)},
             {"text/words": 500, "text/repeated_sentences": _rising(0.0, 0.4)},
         ),
+        (
+            "flat-reward",
+            "95% of the groups",
+            {"group/without_spread": 0.95},
+            {"group/without_spread": 0.85},
+        ),
+        (
+            "structure-broken",
+            "where it was 95% before",
+            {"text/structure": lambda step: 0.95 if step < 20 else 0.7},
+            {"text/structure": lambda step: 0.95 if step < 20 else 0.8},
+        ),
+        (
+            "structure-broken",
+            "20% of the responses keep the structure in steps 33 to 40, and 20% in the 8 steps before",
+            {"text/structure": 0.2},
+            {"text/structure": _rising(0.0, 0.4)},
+        ),
+        (
+            "out-of-range",
+            "30% of the answers are inside their length_range",
+            {"text/in_range": 0.3},
+            {"text/in_range": 0.55},
+        ),
+        (
+            "plan-withers",
+            "plans have 4 words in steps 33 to 40 (median), where they had 60, and 95% of the responses keep the structure",
+            {"text/think_words": lambda step: 60 if step < 20 else 4, "text/structure": 0.95},
+            {"text/think_words": lambda step: 60 if step < 20 else 20},
+        ),
+        (
+            "plan-withers",
+            "they had 378",
+            {"text/think_words": _rising(400, 50)},
+            {"text/think_words": _rising(400, 150)},
+        ),
+        (
+            "padding-by-paraphrase",
+            "25% of the sentences say an earlier one again in other words; texts went from 500 to 510 words",
+            {
+                "text/redundancy": lambda step: 0.02 if step < 20 else 0.25,
+                "text/words": lambda step: 500 + 10 * (step > 9),
+            },
+            {"text/redundancy": lambda step: 0.02 if step < 20 else 0.11},
+        ),
+        (
+            "keyword-stuffing",
+            "10% of the words repeat single words beyond natural use (copper 5.0%)",
+            {"text/stuffing": _rising(0.0, 0.1), "keyword/copper": 0.05},
+            {"text/stuffing": _rising(0.01, 0.05)},
+        ),
+        (
+            "keyword-drift",
+            "as at first (copper 5.0%, frost 3.0%)",
+            {
+                "text/keywords": lambda step: 2.0 * (step > 9),
+                "keyword/frost": lambda step: 0.03 if step > 9 else None,
+                "keyword/copper": lambda step: 0.05 if step > 9 else None,
+                "keyword/dawn": lambda step: 0.09 if step < 9 else None,
+            },
+            {"text/keywords": 0},
+        ),
+        (
+            "copied-from-prompt",
+            "20% of the words stand in runs that are copied from the request; at first it was 2%",
+            {"text/copied_from_prompt": lambda step: 0.02 if step < 20 else 0.2},
+            {"text/copied_from_prompt": 0.3},
+        ),
+        (
+            "copied-from-reference",
+            "copied from the reference",
+            {"text/copied_from_reference": lambda step: 0.02 if step < 20 else 0.2},
+            {"text/copied_from_reference": lambda step: 0.02 if step < 20 else 0.1},
+        ),
+        (
+            "reward-dominates",
+            "pairwise makes 98% of the rewards' differences in steps 33 to 40, and length 2%, at a mean of 0.60",
+            {"reward/pairwise/share": 0.98, "reward/length/share": 0.02, "reward/length/mean": 0.6},
+            {"reward/pairwise/share": 0.98, "reward/length/share": 0.02, "reward/length/mean": 0.95},
+        ),
     ],
 )
 def test_a_failure_is_found_and_what_comes_close_is_not(name, said, failing, close):
     assert said in _found(failing)[name].evidence
     assert name not in _found(close)
+
+
+def test_a_share_that_is_low_at_first_and_rises_is_being_learned():
+    assert _found({"text/structure": _rising(0.05, 0.95), "text/in_range": _rising(0.1, 0.9)}) == {}
+
+
+def test_a_structure_that_comes_late_has_been_missed_meanwhile():
+    finding = _found({"text/structure": lambda step: 0.1 if step < 30 else 0.95})["structure-broken"]
+    assert (finding.first, finding.last) == (9, 29)
+
+
+def test_a_reward_dominates_only_where_rewards_are_summed():
+    alone = {"reward/pairwise/share": 0.98, "reward/length/share": 0.02, "reward/length/mean": 0.6}
+    assert "reward-dominates" in _found(alone)
+    assert "reward-dominates" not in _found(alone | {"reward/largest_share": lambda step: None}), "balanced"
+
+
+def test_a_plan_is_missed_only_where_the_structure_is_kept():
+    assert "plan-withers" not in _found({"text/think_words": 4, "text/structure": 0.3})
+
+
+def test_a_run_that_does_not_think_has_no_structure_to_lose():
+    gone = {name: lambda step: None for name in ("text/structure", "text/think_words", "text/in_range")}
+    assert _found(gone) == {}
 
 
 def _validated(grades, *, error=0.2):

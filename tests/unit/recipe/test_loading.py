@@ -34,14 +34,14 @@ def test_a_dumped_recipe_loads_as_the_same_recipe(tmp_path):
 def test_overrides_reach_lists_and_sections_that_are_not_there(tmp_path):
     recipe = _load(tmp_path, GOOD, "rewards.0.position=first", "optim.lr=2e-6", "optim.dual_clip=null", "run.steps=3")
     assert recipe.rewards[0].model_dump()["position"] == "first"
-    assert (recipe.optim.lr, recipe.optim.dual_clip, recipe.run.steps) == (2e-6, None, 3)
+    assert (recipe.optim.lr, recipe.ppo.dual_clip, recipe.run.steps) == (2e-6, None, 3)
 
 
 @pytest.mark.parametrize(
     ("text", "overrides", "message"),
     [
         (GOOD + "optm: {lr: 1}\n", [], "optm: unknown key; did you mean 'optim'?"),
-        (GOOD + "optim: {learning: 1}\n", [], "optim.learning: unknown key; known here: lr, critic_lr"),
+        (GOOD + "optim: {learning: 1}\n", [], "optim.learning: unknown key; known here: lr, warmup_steps"),
         (GOOD, ["curriculum.wns=2"], "curriculum.wns: unknown key; did you mean 'wins'?"),
         (GOOD, ["rewards.0.jugde=x"], "rewards.0.jugde: unknown key; did you mean 'judge'?"),
         (GOOD, ["rewards.0.kind=pairwize"], "rewards.0: Input tag 'pairwize' found using 'kind' does not match"),
@@ -58,6 +58,17 @@ def test_overrides_reach_lists_and_sections_that_are_not_there(tmp_path):
         (GOOD, ["run.seed=99999999999999999999"], "run.seed: Input should be less than"),
         (GOOD, ["run.steps=ten"], "run.steps: Input should be a valid integer"),
         (GOOD, ["method=grpp"], "method: Input should be 'ppo'"),
+        (GOOD, ["method=grpo"], "data.group: grpo compares the responses of a group, so it needs at least 2"),
+        (GOOD, ["method=grpo", "data.group=4", "optim.critic_lr=1"], "optim.critic_lr: unknown key; known here: lr,"),
+        (GOOD, ["optim.clip_high=0.3"], "optim.clip_high: unknown key; did you mean 'clip'?"),
+        (GOOD, ["rewards=[]"], "rewards: List should have at least 1 item"),
+        (GOOD, ["rewards=[{kind: length}, {kind: length}]"], "rewards: length stands there twice"),
+        (GOOD, ["rewards=[{kind: length, judge: x}]"], "rewards.0.judge: unknown key"),
+        (GOOD, ["rewards.length.weight=2"], "rewards.0.length: unknown key"),
+        (GOOD, ["data.ladders=null"], "data: name either `ladders` or `prompts`"),
+        (GOOD, ["data.prompts=p.jsonl"], "data: name either `ladders` or `prompts`"),
+        (GOOD, ["data={prompts: p.jsonl, per_step: 16}"], "data.ladders: the pairwise reward compares with references"),
+        (GOOD, ["rewards.weight=0"], "rewards.0.weight: Input should be greater than 0"),
         (GOOD, ["optim.mini_batch=17"], "optim.mini_batch: 17 is more than a step's 16 rollouts"),
         (GOOD, ["validation.judge=qwen"], "validation.judge: 'qwen' also gives the reward"),
         (GOOD, ["curriculum.reference=best"], "`reference` goes with mode `fixed`"),
@@ -95,4 +106,21 @@ def test_a_section_that_is_null_can_be_filled_and_a_sole_reward_needs_no_number(
     resolved = dump_recipe(_load(tmp_path, GOOD))
     recipe = _load(tmp_path, resolved, "lora.rank=8", "rewards.max_no_verdict=0.9")
     assert recipe.lora is not None and recipe.lora.rank == 8
-    assert recipe.rewards[0].max_no_verdict == 0.9
+    assert recipe.max_no_verdict == 0.9
+
+
+def test_each_method_has_its_own_defaults(tmp_path):
+    ppo = _load(tmp_path, GOOD).ppo
+    assert (ppo.kl, ppo.entropy, ppo.dual_clip) == (0.001, 0.001, 3.0)
+    grpo = _load(tmp_path, GOOD, "method=grpo", "data.group=4").grpo
+    assert (grpo.kl, grpo.entropy, grpo.clip, grpo.loss) == (0.0, 0.0, 0.2, "sequence")
+
+
+def test_one_of_several_rewards_is_named_by_its_place_or_its_kind(tmp_path):
+    several = "rewards=[{kind: length}, {kind: pairwise, judge: qwen}]"
+    changes = ("rewards.pairwise.position=both", "rewards.0.weight=2", "rewards.length.required=1")
+    recipe = _load(tmp_path, GOOD, several, *changes)
+    assert recipe.model_dump()["rewards"][1]["position"] == "both"
+    assert recipe.weights == [2.0, 1.0]
+    assert recipe.model_dump()["rewards"][0]["required"] == 1.0
+    assert _load(tmp_path, GOOD, "rewards.pairwise.weight=2").weights == [2.0]

@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from longform.records.database import Promotion, Rollout, RunDatabase, ValidationText, text_hash
+from longform.records.database import RunDatabase
 from longform.records.errors import BadInputError, StoppedError
+from longform.records.rollouts import Promotion, Rollout, ValidationText, text_hash
 from longform.statistics.moments import AdvantageMoments
 
 ROLLOUT = Rollout(

@@ -3,7 +3,7 @@
 import math
 import xml.etree.ElementTree as ET
 
-from longform.report.charts import CURVES, Curves, draw_curves
+from longform.report.charts import CURVES, Curves, draw_curves, pictures_of
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -41,3 +41,21 @@ def test_a_single_step_and_values_that_are_not_finite_can_be_drawn():
     assert drawn is not None
     assert "inf" not in drawn.lower()
     assert "nan" not in drawn.lower()
+
+
+def test_each_of_several_rewards_has_a_curve_of_its_own():
+    names = [f"reward/{kind}/{it}" for kind in ("length", "format", "pointwise") for it in ("mean", "spread", "share")]
+    pictures = pictures_of(["reward/mean", "reward/count", "text/words", *names])
+    added = [it for it in pictures if it not in CURVES]
+    assert [set(it.metrics.values()) for it in added] == [
+        {f"reward/{kind}/{measure}" for kind in ("length", "format", "pointwise")}
+        for measure in ("mean", "spread", "share")
+    ]
+    assert pictures[:2] == [CURVES[0], added[0]]
+    drawn = draw_curves(added[0], {name: [(1, 0.25), (2, 0.5)] for name in names})
+    assert drawn is not None
+    assert {"length", "format", "pointwise"} <= set(ET.fromstring(drawn).itertext())
+
+
+def test_a_run_with_one_reward_has_the_pictures_of_every_run():
+    assert pictures_of(["reward/mean", "reward/spread", "reward/count", "text/structure"]) == list(CURVES)

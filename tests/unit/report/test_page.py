@@ -4,10 +4,11 @@ import re
 from html.parser import HTMLParser
 
 import pytest
+import yaml
 
 from longform.records.calls import CallRecord, SqliteCallLog
-from longform.records.database import Promotion, ValidationText
 from longform.records.errors import BadInputError
+from longform.records.rollouts import Promotion, ValidationText
 from longform.records.run_directory import RunDirectory
 from longform.report.page import MOST_TEXTS, write_report
 
@@ -31,7 +32,7 @@ class _Page(HTMLParser):
         self.attributes += [name for name, _ in attrs]
         if tag not in ("meta", "link", "img", "br"):
             self.open.append((tag, dict(attrs).get("class")))
-            if self.open[-1] == ("div", "text"):
+            if self.open[-1] == ("div", "text"):  # of a plan or of an answer
                 self.texts.append("")
 
     def handle_endtag(self, tag):
@@ -118,6 +119,74 @@ def test_a_text_without_a_grade_says_so(run):
         run.database.record_step(step, seconds=1.0, metrics={"validation/no_grade": 1.0}, validations=texts)
     source, _ = _page(run)
     assert "grade none" in source
+
+
+def _write_recipe(run, *, source="prompts", think="on"):
+    recipe = {
+        "method": "grpo",
+        "policy": "nowhere",
+        "data": {source: "rows.jsonl", "group": 2},
+        "rewards": [{"kind": "length"}, {"kind": "format"}],
+        "generation": {"think": think},
+        "run": {"name": "run", "steps": 9},
+    }
+    run.recipe_path.write_text(yaml.safe_dump(recipe), encoding="utf-8")
+
+
+def _record_texts(run, *texts):
+    for step, text in enumerate(texts):
+        metrics = {"validation/no_grade": 0.0}
+        written = [ValidationText(step, "v", "Write.", text, 5.0)]
+        run.database.record_step(step, seconds=1.0, metrics=metrics, validations=written)
+
+
+def test_plan_and_answer_stand_apart_and_a_broken_structure_is_shown_whole(run):
+    _write_recipe(run)
+    _record_texts(run, "<think>An idea</think> no answer", "<think>A long plan</think><answer>A story of four</answer>")
+    source, page = _page(run)
+    assert page.texts == ["<think>An idea</think> no answer", "A long plan", "A story of four"]
+    headings = [" ".join(it.split()) for it in re.findall(r"<h3>(.*?)</h3>", source, re.DOTALL)]
+    assert headings == [
+        "before · 0 words · structure broken · grade 5.00",
+        "after · 4 words after a plan of 3 · grade 5.00",
+    ]
+
+
+def test_a_plan_that_has_withered_is_shown(run):
+    _write_recipe(run)
+    _record_texts(run, "<think></think><answer>One two</answer>", "<think>x</think><answer>One two</answer>")
+    source, _ = _page(run)
+    assert re.findall(r"plan of (\d)", source) == ["0", "1"]
+
+
+def test_hostile_plans_and_broken_texts_stay_text(run):
+    _write_recipe(run)
+    _record_texts(run, HOSTILE, f"<think>{HOSTILE}</think><answer>{HOSTILE}</answer>")
+    source, page = _page(run)
+    assert not {"script", "img", "iframe", "object", "link", "think", "answer"} & set(page.tags)
+    assert page.open == []
+    assert len(page.texts) == 3
+    assert all("onerror=alert(1)" in text for text in page.texts)
+    assert not re.findall(r"[\x00-\x08\x0b-\x1f\x7f]", source)
+
+
+def test_a_run_without_tags_shows_tags_that_were_written_as_text(run):
+    _write_recipe(run, think="off")
+    text = "<think>An idea</think><answer>A story</answer>"
+    _record_texts(run, text, text)
+    source, page = _page(run)
+    assert page.texts == [text, text]
+    assert "plan of" not in source
+
+
+def test_a_run_without_ladders_shows_no_rungs(run):
+    metrics = {"curriculum/mean_rung": 0.0, "reward/mean": 0.5, "reward/length/mean": 0.5, "reward/format/mean": 0.5}
+    run.database.record_step(1, seconds=1.0, metrics=metrics)
+    for source_of_prompts, climbs in (("ladders", True), ("prompts", False)):
+        _write_recipe(run, source=source_of_prompts)
+        source, _ = _page(run)
+        assert ("Mean rung" in source) == ("<dt>promotions</dt>" in source) == climbs
+        assert "Each reward" in source
 
 
 def test_only_so_many_texts_stand_on_the_page(run):

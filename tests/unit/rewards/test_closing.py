@@ -5,7 +5,9 @@ from longform.curriculum.schedule import Curriculum, Faced
 from longform.curriculum.settings import CurriculumSettings
 from longform.records.errors import StoppedError
 from longform.rewards.closing import check_verdict_rate, close_step
-from longform.rewards.judged import VALUES, Rewarded
+from longform.rewards.judged import VALUES
+from longform.rewards.rewarded import Rewarded, ScoreSheet
+from longform.text.structure import Parts
 
 FACED = [Faced(0, 0), Faced(1, 1), Faced(2, 2)]
 
@@ -14,10 +16,14 @@ def _curriculum(**settings):
     return Curriculum([3, 3, 3], [0, 1, 2], CurriculumSettings(**settings), seed=0, steps=10)
 
 
+def _sheet(**by_reward):
+    return ScoreSheet(Parts("", "text", True), by_reward)
+
+
 def _close(*outcomes, curriculum=None):
-    rewarded = [Rewarded(None if it is None else VALUES["paper"][it], it) for it in outcomes]
+    sheets = [_sheet(pairwise=Rewarded(None if it is None else VALUES["paper"][it], it)) for it in outcomes]
     hashes = [f"text-{row}" for row in range(len(outcomes))]
-    return close_step(rewarded, FACED, hashes, curriculum or _curriculum())
+    return close_step(sheets, FACED, hashes, curriculum or _curriculum(), weights=[1])
 
 
 def test_scores_are_those_of_the_reward():
@@ -33,11 +39,12 @@ def test_no_verdict_is_masked_and_never_a_loss():
 
 
 def test_a_score_of_zero_takes_part():
-    assert close_step([Rewarded(0.0)] * 3, FACED, [""] * 3, _curriculum()).mask.all()
+    sheets = [_sheet(pointwise=Rewarded(0.0))] * 3
+    assert close_step(sheets, FACED, [""] * 3, _curriculum(), weights=[1]).mask.all()
 
 
 def test_a_reward_without_an_outcome_promotes_nobody():
-    closed = close_step([Rewarded(1.0)] * 3, FACED, [""] * 3, _curriculum())
+    closed = close_step([_sheet(pointwise=Rewarded(1.0))] * 3, FACED, [""] * 3, _curriculum(), weights=[1])
     assert closed.scores.tolist() == [1.0, 1.0, 1.0]
     assert not any(it.promoted for it in closed.climbs)
 
@@ -66,3 +73,24 @@ def test_a_judge_that_fails_too_often_stops_the_run_and_names_the_causes():
     check_verdict_rate(causes, step=3, limit=0.75)
     with pytest.raises(StoppedError, match=r"step 3: 3 of 4 rollouts got no verdict \(1 no_verdict, 2 timeout\)"):
         check_verdict_rate(causes, step=3, limit=0.5)
+
+
+def test_several_rewards_are_a_weighted_mean_and_one_silence_masks_the_whole_rollout():
+    sheets = [
+        _sheet(pairwise=Rewarded(1.0, "win"), length=Rewarded(0.4)),
+        _sheet(pairwise=Rewarded(None, None, "timeout"), length=Rewarded(1.0)),
+        _sheet(pairwise=Rewarded(0.0, "loss"), length=Rewarded(1.0)),
+    ]
+    closed = close_step(sheets, FACED, [""] * 3, _curriculum(), weights=[3, 1])
+    assert closed.mask.tolist() == [True, False, True]
+    assert closed.scores.tolist() == pytest.approx([0.85, 0.0, 0.25])
+    assert closed.by_reward.tolist() == [[1.0, 0.4], [0.0, 0.0], [0.0, 1.0]]
+    assert [closed.reward(row) for row in range(3)] == pytest.approx([0.85, None, 0.25])
+    assert sheets[1].cause == "timeout"
+
+
+def test_a_win_counts_with_the_update_it_belongs_to_and_not_where_another_reward_is_missing():
+    masked = _sheet(pairwise=Rewarded(1.0, "win"), pointwise=Rewarded(None, None, "no_grade"))
+    heard = _sheet(pairwise=Rewarded(1.0, "win"), pointwise=Rewarded(0.5))
+    closed = close_step([masked, heard, masked], FACED, [""] * 3, _curriculum(), weights=[1, 1])
+    assert [it.promoted for it in closed.climbs] == [False, True, False]

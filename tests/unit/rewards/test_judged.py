@@ -10,19 +10,18 @@ from longform.judging.fences import read_fences
 from longform.records.calls import MemoryCallLog
 from longform.records.errors import BadInputError
 from longform.records.schemas import Prompt
-from longform.rewards.judged import build_reward
+from longform.rewards.reward_set import build_rewards
 from longform.rewards.settings import PairwiseSettings, PointwiseSettings
 
 PROMPT = Prompt(id="p", prompt="Write.")
 
 
-def _score(servers, settings):
+def _score(servers, settings, response="mine"):
     """What a reward makes of a response, with the judges j0, j1, ... behind the servers."""
-    return _scores(servers, settings, [PROMPT])[0]
+    return _scores(servers, settings, [PROMPT], response=response)[0]
 
 
-def _scores(servers, settings, prompts, *, seed=0):
-
+def _scores(servers, settings, prompts, *, response="mine", seed=0):
     async def score():
         endpoints = {
             f"j{place}": Endpoint(
@@ -33,11 +32,12 @@ def _scores(servers, settings, prompts, *, seed=0):
             )
             for place, server in enumerate(servers)
         }
-        reward = build_reward(settings, endpoints, secret=b"secret", seed=seed)
+        rewards = build_rewards([settings], endpoints, secret=b"secret", seed=seed, thinking="off")
         try:
-            return await asyncio.gather(
-                *(reward.score(it, response="mine", reference="theirs", step=1) for it in prompts)
+            sheets = await asyncio.gather(
+                *(rewards.score(it, response=response, reference="theirs", step=1) for it in prompts)
             )
+            return [it.by_reward[settings.kind] for it in sheets]
         finally:
             for endpoint in endpoints.values():
                 await endpoint.close()
@@ -138,3 +138,12 @@ def test_an_error_of_one_judge_is_raised_once_the_others_have_answered(serve, re
     with pytest.raises(BadInputError, match="key"):
         _score([slow, wrong_key], _pairwise(judges=2))
     assert slow.running == 0
+
+
+def test_an_empty_answer_is_the_lowest_without_a_call(serve):
+    server = serve(lambda request, number: "[[B]]")
+    pairwise = _score([server], _pairwise(), response=" \n")
+    assert (pairwise.score, pairwise.outcome) == (0.0, "loss")
+    assert _score([server], _pairwise(values="released"), response="").score == pytest.approx(0.1)
+    assert _score([server], PointwiseSettings(kind="pointwise", judge="j0"), response="").score == 0.0
+    assert not server.requests

@@ -6,7 +6,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from longform.rl.losses import clipped_policy_loss, clipped_value_loss, explained_variance, masked_mean
+from longform.rl.losses import (
+    clipped_policy_loss,
+    clipped_value_loss,
+    explained_variance,
+    kl_penalty,
+    masked_mean,
+    sequence_weights,
+    token_weights,
+)
 
 
 def _one(value):
@@ -55,22 +63,52 @@ def test_policy_loss_equals_a_plain_loop(seed):
     new, old, advantages = rng.normal(size=(3, 3, 4))
     mask = rng.random((3, 4)) < 0.7
     mask[0, 0] = True
-    tensors = (torch.tensor(array) for array in (new, old, advantages, mask * 1.0))
-    loss = clipped_policy_loss(*tensors, clip=0.2, dual_clip=3.0)
+    log_probs, old_log_probs, gains = (torch.tensor(array) for array in (new, old, advantages))
+    weights = token_weights(torch.tensor(mask * 1.0))
+    loss = clipped_policy_loss(log_probs, old_log_probs, gains, weights, clip=0.2, dual_clip=3.0)
     assert loss.loss.item() == pytest.approx(_plain_policy_loss(new, old, advantages, mask, 0.2, 3.0))
+
+
+def test_clip_higher_leaves_more_room_above_and_none_below():
+    arguments = {"clip": 0.2, "clip_high": 0.5}
+    assert clipped_policy_loss(_one(math.log(1.4)), _one(0.0), _one(2.0), _one(1.0), **arguments).loss.item() == (
+        pytest.approx(-2.8)
+    )
+    assert clipped_policy_loss(_one(math.log(2.0)), _one(0.0), _one(2.0), _one(1.0), **arguments).loss.item() == (
+        pytest.approx(-3.0)
+    )
+    assert clipped_policy_loss(_one(math.log(0.5)), _one(0.0), _one(-2.0), _one(1.0), **arguments).loss.item() == (
+        pytest.approx(1.6)
+    )
+
+
+def test_weights_by_hand():
+    mask = torch.tensor([[1.0, 1.0, 1.0], [1.0, 0.0, 0.0], [0.0, 0.0, 0.0]])
+    torch.testing.assert_close(token_weights(mask), mask / 4)
+    sixth = 1 / 6
+    expected = torch.tensor([[sixth, sixth, sixth], [0.5, 0.0, 0.0], [0.0, 0.0, 0.0]])
+    torch.testing.assert_close(sequence_weights(mask), expected)
+    assert token_weights(torch.zeros(2, 2)).sum() == sequence_weights(torch.zeros(2, 2)).sum() == 0
+
+
+def test_the_kl_penalty_by_hand_is_zero_where_nothing_moved_and_never_negative():
+    d = math.log(2.0)
+    assert kl_penalty(_one(0.0), _one(d), _one(1.0)).item() == pytest.approx(2 - d - 1)
+    assert kl_penalty(_one(0.0), _one(-d), _one(1.0)).item() == pytest.approx(0.5 + d - 1)
+    assert kl_penalty(_one(-3.0), _one(-3.0), _one(1.0)).item() == 0.0
 
 
 def test_the_gradient_at_the_start_is_the_policy_gradient():
     log_probs = torch.randn(2, 3, requires_grad=True)
     advantages, mask = torch.randn(2, 3), torch.tensor([[1.0, 1.0, 0.0], [1.0, 1.0, 1.0]])
-    clipped_policy_loss(log_probs, log_probs.detach(), advantages, mask).loss.backward()
+    clipped_policy_loss(log_probs, log_probs.detach(), advantages, token_weights(mask)).loss.backward()
     torch.testing.assert_close(log_probs.grad, -advantages * mask / 5)
 
 
 def test_value_loss_by_hand():
     # Moved from 0 to 1 with clip .5: bounded .5. Return .2: max(.64, .09) / 2. Return 2: max(1, 2.25) / 2.
     old, new = torch.tensor([[0.0, 0.0]]), torch.tensor([[1.0, 1.0]])
-    loss = clipped_value_loss(new, old, torch.tensor([[0.2, 2.0]]), torch.ones(1, 2), clip=0.5)
+    loss = clipped_value_loss(new, old, torch.tensor([[0.2, 2.0]]), token_weights(torch.ones(1, 2)), clip=0.5)
     assert loss.item() == pytest.approx((0.64 + 2.25) / 4)
 
 

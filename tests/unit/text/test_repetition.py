@@ -12,8 +12,10 @@ from longform.text.repetition import (
     repeated_ngram_share,
     repeated_paragraph_share,
     repeated_sentence_share,
+    repeats,
     units,
 )
+from longform.text.segments import paragraphs, sentences
 
 SENTENCE = "The old keeper climbed the winding stairs of the lighthouse again"
 
@@ -112,6 +114,30 @@ def test_shares_count_the_copies_among_what_is_long_enough():
     assert repeated_sentence_share(f"{SENTENCE}. {other} {SENTENCE}. {SENTENCE}!") == 0.5
     assert repeated_paragraph_share(f"{SENTENCE}.\n\n{other}\n\n{SENTENCE}.") == pytest.approx(1 / 3)
     assert repeated_sentence_share("") == repeated_paragraph_share("") == 0.0
+
+
+SEGMENTS = ["Nobody spoke.", "那年夏天发了大水，冲走了木桩。", "“走吧。”他说。", "e.g. 3.14", "...", "\n", "\n\n"]
+
+
+@given(st.lists(st.sampled_from([f"{SENTENCE}.", *SEGMENTS]), max_size=15))
+def test_equal_sentences_and_paragraphs_are_always_found(parts):
+    text = " ".join(parts)
+    for share, segments in zip(repeats(text), (sentences(text), paragraphs(text)), strict=True):
+        words = ["".join(units(segment)) for segment in segments if len(units(segment)) >= 6]
+        assert share * len(words) >= len(words) - len(set(words)) - 1e-9
+
+
+def test_paragraphs_are_near_copies_where_their_sentences_are():
+    other = "A storm came up over the sea that evening and nobody slept."
+    text = (
+        f"{SENTENCE}. {other} Nobody spoke.\n\n... {other}\n\n{SENTENCE}! {other.replace('sea', 'bay')} Nobody spoke."
+    )
+    assert repeats(text) == (pytest.approx(3 / 5), pytest.approx(1 / 3))
+
+
+@given(st.text())
+def test_units_are_the_same_whatever_else_the_text_holds(text):
+    assert units(text) == units(f"{text} ß水é")[: -len(units("ß水é"))]
 
 
 def test_near_copies_are_found_in_a_long_text():

@@ -6,10 +6,12 @@ from tokenizers.models import WordLevel
 from transformers import LlamaConfig, LlamaForCausalLM, LlamaForTokenClassification, PreTrainedTokenizerFast
 
 from longform.records.errors import BadInputError
+from longform.records.schemas import Prompt
 from longform.rl.settings import MemorySettings
-from longform.training.batch import cut_by_tokens, make_batch, measure_in_pieces
+from longform.training.batch import cut_by_tokens, measure_in_pieces
 from longform.training.forward import Critic, check_projection, response_statistics, response_values
 from longform.training.models import FullModels
+from longform.training.rollouts import WrittenRollout, make_batch
 from longform.writers.decoding import Written
 
 PROMPTS = [[5, 6, 7], [8], [9, 10]]
@@ -44,7 +46,12 @@ def start(tmp_path_factory):
 @pytest.fixture
 def batch():
     written = [Written(torch.tensor(r), torch.full((len(r),), -float(i)), "stop") for i, r in enumerate(RESPONSES)]
-    return make_batch(PROMPTS, written, reference_scores=SCORES, device=torch.device("cpu"))
+    request = Prompt(id="p", prompt="Write.")
+    rollouts = [
+        WrittenRollout(request, 0, "", score, prompt, it, "")
+        for prompt, it, score in zip(PROMPTS, written, SCORES, strict=True)
+    ]
+    return make_batch(rollouts, device=torch.device("cpu"))
 
 
 @torch.no_grad()

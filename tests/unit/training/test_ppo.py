@@ -1,126 +1,42 @@
 """The training loop on a model of a few thousand weights and a judge that is a function of the text."""
 
-from contextlib import suppress
-
 import pytest
 import torch
-from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from toy import PER_STEP, CountingJudge, policy_weights, save_model, train_toy
+from transformers import LlamaForCausalLM
 
-from longform.curriculum.schedule import Curriculum
-from longform.recipe.recipe import Recipe
 from longform.records.errors import StoppedError
 from longform.records.run_directory import RunDirectory
-from longform.records.schemas import Ladder, Reference
-from longform.rewards.judged import VALUES, Rewarded
-from longform.training.checkpoint import TrainingState, resume_from
-from longform.training.judge_thread import JudgeThread
-from longform.training.ppo import train_ppo
-from longform.training.rollouts import RolloutSource
-from longform.training.run import load_models
 from longform.writers.local import LocalWriter
-
-WORDS = ["[end]", "write", "good", "bad", "so", "and", "then", "very"]
-PER_STEP = 32
-
-
-class CountingJudge:
-    """Finds a text better than the reference that uses `good` more often; silent where `is_silent` says so."""
-
-    def __init__(self, is_silent=lambda text: False):
-        self.is_silent = is_silent
-
-    async def score(self, prompt, *, response, reference, step):
-        if self.is_silent(response):
-            return Rewarded(None, None, "timeout")
-        ours, theirs = response.split().count("good"), reference.split().count("good")
-        outcome = "win" if ours > theirs else "tie" if ours == theirs else "loss"
-        return Rewarded(VALUES["paper"][outcome], outcome)
 
 
 @pytest.fixture
 def start(tmp_path):
     """A model folder with random weights and a word-level tokenizer."""
-    return _save_model(tmp_path / "start")
+    return save_model(tmp_path / "start")
 
 
 @pytest.fixture
 def opinionated_start(tmp_path):
     """The same with an output head that adapters below it can make use of: the head itself is frozen then."""
-    return _save_model(tmp_path / "start", initializer_range=0.5)
-
-
-def _save_model(folder, **settings):
-    vocabulary = {word: i for i, word in enumerate(WORDS)}
-    raw = Tokenizer(models.WordLevel(vocabulary, unk_token="write"))
-    raw.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=raw, eos_token="[end]", pad_token="[end]")
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=len(WORDS),
-        hidden_size=16,
-        intermediate_size=32,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        bos_token_id=None,
-        eos_token_id=0,
-        pad_token_id=0,
-        **settings,
-    )
-    LlamaForCausalLM(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
-
-
-def _ladder(number):
-    references = [Reference(model=f"m{n}", text=" ".join(["good"] * n + ["bad"]), score=n) for n in range(6)]
-    return Ladder(id=str(number), prompt="write so", references=references, policy_score=0, potential=5)
+    return save_model(tmp_path / "start", initializer_range=0.5)
 
 
 def _train(start, folder, *, steps, judge=None, group=1, sections=None, stop_after=None, **optim):
-    """A run to its end, or until `stop_after`; one that stands in `folder` already is resumed."""
-
-    def on_step(report):
-        if report.step == stop_after:
-            raise KeyboardInterrupt
-
-    recipe = Recipe.model_validate(
-        {
-            "policy": str(start),
-            "data": {"ladders": "unused.jsonl", "per_step": PER_STEP // group, "group": group},
-            "rewards": [{"kind": "pairwise", "judge": "unused"}],
-            "generation": {"max_tokens": 12},
-            **(sections or {}),
-            "optim": {
-                "lr": 1e-2,
-                "critic_lr": 1e-2,
-                "warmup_steps": 0,
-                "critic_warmup_steps": 0,
-                "mini_batch": 8,
-                **optim,
-            },
-            "run": {"name": "toy", "folder": str(folder), "steps": steps, "seed": 3, "checkpoint_every": 2},
-        }
-    )
-    ladders = [_ladder(number) for number in range(64)]
-    models = load_models(recipe, device="cpu")
-    ladders_state = Curriculum.of(ladders, recipe.curriculum, policy="m0", seed=3, steps=steps)
-    state = TrainingState.start(models, ladders_state, recipe.optim)
-    with RunDirectory.open(recipe.run_path) as run, JudgeThread() as thread:
-        source = RolloutSource(
-            ladders,
-            models,
-            judge or CountingJudge(),
-            thread,
-            group=recipe.data.group,
-            settings=recipe.generation,
-            seed=3,
-            read_text=run.database.text,
-        )
-        resume_from(run, state)
-        with suppress(KeyboardInterrupt):
-            train_ppo(recipe, run, state, source, None, on_step=on_step)
-        return state, {name: dict(run.database.metric(name)) for name in run.database.metric_names()}
+    sections = {
+        "data": {"ladders": "unused.jsonl", "per_step": PER_STEP // group, "group": group},
+        **(sections or {}),
+        "optim": {
+            "lr": 1e-2,
+            "critic_lr": 1e-2,
+            "warmup_steps": 0,
+            "critic_warmup_steps": 0,
+            "mini_batch": 8,
+            **optim,
+        },
+    }
+    rewards = None if judge is None else {"pairwise": judge}
+    return train_toy(start, folder, sections, steps=steps, rewards=rewards, stop_after=stop_after)
 
 
 def test_the_policy_learns_what_the_judge_likes_and_climbs(start, tmp_path):
@@ -206,10 +122,6 @@ def test_the_moments_on_record_are_those_of_the_advantages(start, tmp_path):
             assert it.advantages[1:] == pytest.approx(expected, abs=1e-4)
 
 
-def _policy_weights(state):
-    return torch.cat([parameter.detach().flatten() for parameter in state.models.policy_parameters()])
-
-
 def test_small_pieces_small_batches_and_recomputed_layers_give_the_same_weights(start, tmp_path):
     whole, _ = _train(start, tmp_path / "whole", steps=3)
     frugal = {
@@ -217,8 +129,8 @@ def test_small_pieces_small_batches_and_recomputed_layers_give_the_same_weights(
         "generation": {"max_tokens": 12, "batch": 5},
     }
     pieces, metrics = _train(start, tmp_path / "pieces", steps=3, sections=frugal)
-    torch.testing.assert_close(_policy_weights(pieces), _policy_weights(whole), rtol=0, atol=2e-4)
-    moved = _policy_weights(whole) - torch.cat(
+    torch.testing.assert_close(policy_weights(pieces), policy_weights(whole), rtol=0, atol=2e-4)
+    moved = policy_weights(whole) - torch.cat(
         [parameter.detach().flatten() for parameter in LlamaForCausalLM.from_pretrained(start).parameters()]
     )
     assert moved.abs().max() > 0.02, "weights that did not move would be the same by themselves"
@@ -254,7 +166,7 @@ def test_saved_adapters_are_a_writer_and_load_into_another_run(start, tmp_path):
     state.models.save(folder)
     other, _ = _train(start, tmp_path / "other", steps=1, sections=sections)
     other.models.load(folder)
-    assert torch.equal(_policy_weights(other), _policy_weights(state))
+    assert torch.equal(policy_weights(other), policy_weights(state))
     tokens = torch.tensor([[1, 2, 4, 2, 5]])
     writer = LocalWriter(str(folder / "policy"), device="cpu")
     with torch.no_grad():
@@ -281,7 +193,7 @@ def test_a_state_that_is_cut_and_resumed_goes_on_as_the_whole_run(opinionated_st
     whole, _ = _train(opinionated_start, tmp_path / "whole", steps=6, group=4, sections=sections)
     _train(opinionated_start, tmp_path / "cut", steps=6, group=4, sections=sections, stop_after=3)
     resumed, _ = _train(opinionated_start, tmp_path / "cut", steps=6, group=4, sections=sections)
-    assert torch.equal(_policy_weights(resumed), _policy_weights(whole))
+    assert torch.equal(policy_weights(resumed), policy_weights(whole))
     assert torch.equal(*(it.models.as_critic().head.weight for it in (resumed, whole)))
     assert resumed.curriculum.rungs.tolist() == whole.curriculum.rungs.tolist()
     exports = []

@@ -1,6 +1,6 @@
 import pytest
 
-from longform.records.database import ValidationText
+from longform.records.rollouts import ValidationText
 from longform.training.metrics import grade_error
 
 

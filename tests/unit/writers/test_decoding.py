@@ -3,13 +3,15 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM
 
 from longform.writers.decoding import choose_tokens, decode, uniform_draws
 from longform.writers.settings import GenerationSettings
+from longform.writers.stops import Stops
 
 VOCABULARY = 23
 STOP = 3
+STOPS = Stops(frozenset([STOP]), read=str)
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +36,7 @@ PROMPTS = [[5, 6], [7], [8, 9, 10, 11], [12, 5], [6, 6, 6], [9], [10, 4], [11]] 
 def _decode(model, prompts, **given_settings):
     generation = GenerationSettings(**{"max_tokens": 24, **given_settings})
     draws = uniform_draws(seed=4, step=1, rows=range(len(prompts)), count=generation.max_tokens)
-    return decode(model, prompts, draws=draws, stop_tokens=[STOP], settings=generation)
+    return decode(model, prompts, draws=draws, stops=STOPS, settings=generation)
 
 
 def _plain(model, prompt, draws, max_tokens):
@@ -64,6 +66,48 @@ def test_batched_decoding_equals_one_row_at_a_time_without_cache(model):
         assert response.finish_reason == ("stop" if tokens[-1] == STOP else "length")
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("window", [None, 8])
+def test_long_texts_are_read_as_without_a_cache(window):
+    """Beyond the first room of keys and values, and with layers that see the last tokens alone."""
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+    heads = {"num_key_value_heads": 1, "initializer_range": 0.5, "sliding_window": window}
+    model = MistralForCausalLM(MistralConfig(vocab_size=200, **sizes, **heads)).eval()
+    prompts, count = [[5, 6], [7, 8, 9], [5, 6], [11]], 150
+    draws = uniform_draws(seed=1, step=1, rows=range(len(prompts)), count=count)
+    written = decode(model, prompts, draws=draws, stops=STOPS, settings=GenerationSettings(max_tokens=count))
+    assert max(len(it.tokens) for it in written) > 100
+    assert min(len(it.tokens) for it in written) < 100, "a row must leave for this test to say much"
+    for prompt, response in zip(prompts, written, strict=True):
+        ids = torch.tensor([*prompt, *response.tokens.tolist()])
+        log_p = torch.log_softmax(model(ids[None]).logits[0, len(prompt) - 1 : -1], dim=-1)
+        torch.testing.assert_close(
+            response.log_probs, log_p.gather(1, response.tokens[:, None])[:, 0], atol=1e-4, rtol=0
+        )
+
+
+def test_what_is_written_can_be_learned_from(model):
+    response = _decode(model, PROMPTS)[0]
+    assert not response.tokens.is_inference()
+    assert not response.log_probs.is_inference()
+
+
+def test_a_group_reads_its_prompt_once(model, monkeypatch):
+    shapes = []
+    forward = LlamaForCausalLM.forward
+
+    def watched(self, *arguments, **inputs):
+        shapes.append(tuple(inputs["input_ids"].shape))
+        return forward(self, *arguments, **inputs)
+
+    monkeypatch.setattr(LlamaForCausalLM, "forward", watched)
+    _decode(model, [[5, 6, 7]] * 4 + [[8]] * 4)
+    assert shapes[0] == (2, 3)
+    assert shapes[1][1] == 1
+    assert [rows for rows, _ in shapes[1:]] == sorted((rows for rows, _ in shapes[1:]), reverse=True)
+
+
 def test_finished_rows_are_handed_over_while_others_are_being_written(model):
     order = []
     draws = uniform_draws(seed=4, step=1, rows=range(len(PROMPTS)), count=24)
@@ -71,7 +115,7 @@ def test_finished_rows_are_handed_over_while_others_are_being_written(model):
         model,
         PROMPTS,
         draws=draws,
-        stop_tokens=[STOP],
+        stops=STOPS,
         settings=GenerationSettings(max_tokens=24),
         on_finished=lambda row, it: order.append((row, len(it.tokens))),
     )
@@ -85,7 +129,7 @@ def test_the_same_draws_write_the_same_text_and_others_do_not(model):
     first, second = _decode(model, PROMPTS), _decode(model, PROMPTS)
     assert all(torch.equal(a.tokens, b.tokens) for a, b in zip(first, second, strict=True))
     draws = uniform_draws(seed=4, step=2, rows=range(len(PROMPTS)), count=24)
-    other = decode(model, PROMPTS, draws=draws, stop_tokens=[STOP], settings=GenerationSettings(max_tokens=24))
+    other = decode(model, PROMPTS, draws=draws, stops=STOPS, settings=GenerationSettings(max_tokens=24))
     assert any(not torch.equal(a.tokens, b.tokens) for a, b in zip(first, other, strict=True))
 
 

@@ -10,17 +10,18 @@ from longform.endpoints.models import ModelSpec
 from longform.records.calls import MemoryCallLog
 from longform.records.schemas import Prompt, Response
 from longform.writers.endpoint import EndpointWriter
+from longform.writers.think import AS_ASKED, ThinkPrompt
 
 PROMPT = Prompt.model_validate(
     {"id": "p1", "prompt": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Write."}]}
 )
 
 
-def write(server, *, samples=1):
+def write(server, *, samples=1, think_prompt=AS_ASKED):
     async def work():
         spec = ModelSpec(base_url=server.url, model="scribe-7b", retries=0)
         async with Endpoint("scribe", spec, call_log=MemoryCallLog()) as endpoint:
-            writer = EndpointWriter(endpoint, max_tokens=500, temperature=0.8, top_p=0.9)
+            writer = EndpointWriter(endpoint, max_tokens=500, temperature=0.8, top_p=0.9, think_prompt=think_prompt)
             return [await writer.write(PROMPT, sample=sample) for sample in range(samples)]
 
     return asyncio.run(work())
@@ -43,3 +44,15 @@ def test_a_writer_that_fails_says_why(serve, reply):
     with pytest.raises(EndpointError) as caught:
         write(serve(lambda request, number: reply(status=500)))
     assert caught.value.cause == "server_error"
+
+
+def test_a_writer_that_thinks_is_asked_to_and_gives_its_answer(serve, reply):
+    said = "<think>A short one.</think> <answer>Once.</answer>\nAnything else?"
+    server = serve(lambda request, number: reply(said, finish_reason="length"))
+    (response,) = write(server, think_prompt=ThinkPrompt("on"))
+    assert (response.text, response.finish_reason) == ("Once.", "stop")
+    assert response.meta == {"plan": "A short one.", "sound": True}
+    system, user = server.requests[0]["messages"]
+    assert system == PROMPT.messages[0]
+    assert "<think>" in user["content"]
+    assert user["content"].endswith("\n\nWrite.")

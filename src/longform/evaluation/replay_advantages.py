@@ -1,0 +1,68 @@
+"""The advantages of a recorded step, had its responses got other rewards.
+
+With PPO they follow from three sums over each response's tokens, which are on record (`statistics.moments`): the critic's
+values and the KL stay as they were. With GRPO they follow from the scores of the group and nothing else, so another
+weighting is known exactly and without a call.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from longform.recipe.recipe import Recipe
+from longform.records.rollouts import Rollout
+from longform.rewards.group_advantages import group_advantages, learning_rows
+from longform.statistics.moments import shifted, whitened_means
+
+
+class Scored(NamedTuple):
+    """What the rewards of a recipe made of one response."""
+
+    reward: float | None
+    """The weighted mean of all rewards; None where the rollout is masked."""
+    scores: Mapping[str, float] | None
+    """By kind of reward."""
+
+
+def replayed_advantages(stored: Sequence[Rollout], scored: Sequence[Scored], recipe: Recipe) -> list[float | None]:
+    """The advantage of each response of a step; None where it takes no part in the update.
+
+    PPO: the mean over the response's tokens after whitening, None also where the run kept no moments. GRPO: the one
+    advantage that all tokens of the response share.
+
+    Args:
+        stored: [N] the rollouts on record, a prompt's group together.
+        scored: [N] the rewards that they get.
+        recipe: whose method, weights and `advantages` hold.
+    """
+    if recipe.method == "ppo":
+        return _whitened(stored, scored, decay=recipe.ppo.gamma * recipe.ppo.lam)
+    return _within_groups(stored, scored, recipe)
+
+
+def _whitened(stored: Sequence[Rollout], scored: Sequence[Scored], *, decay: float) -> list[float | None]:
+    moments = [
+        None
+        if reward is None or it.advantages is None
+        else shifted(it.advantages, reward - (it.reward or 0), decay=decay)
+        for it, (reward, _) in zip(stored, scored, strict=True)
+    ]
+    means = iter(whitened_means([it for it in moments if it is not None]))
+    return [None if it is None else next(means) for it in moments]
+
+
+def _within_groups(stored: Sequence[Rollout], scored: Sequence[Scored], recipe: Recipe) -> list[float | None]:
+    kinds = [it.kind for it in recipe.rewards]
+    rows = [[it.scores[kind] for kind in kinds] if it.scores else [0.0] * len(kinds) for it in scored]
+    groups = group_advantages(
+        np.array(rows).reshape(-1, recipe.data.group, len(kinds)),
+        np.array([it.scores is not None for it in scored]).reshape(-1, recipe.data.group),
+        weights=recipe.weights,
+        how=recipe.advantages,
+        required=recipe.required,
+    )
+    cut_off = np.array([it.finish_reason == "length" for it in stored])
+    learned = learning_rows(groups, cut_off, recipe.grpo)
+    advantages = groups.advantages.reshape(-1).tolist()
+    return [value if takes_part else None for value, takes_part in zip(advantages, learned, strict=True)]

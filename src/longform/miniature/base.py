@@ -1,0 +1,57 @@
+"""A base model of the miniature: pretrained on raw text alone, as LongWriter-Zero starts, with neither chat template nor SFT.
+
+Its tokenizer is the policy's with the four tags as tokens of their own: ordinary ones, which stay in a decoded text.
+"""
+
+import random
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from transformers import AddedToken, PreTrainedTokenizerFast
+
+from longform.miniature.corpus import TAGS, THINK_PROMPT, WORKSHOP_PROMPT, documents
+from longform.miniature.policy import build_model, build_tokenizer
+from longform.training.sft import SftReport, SftSettings, train_sft
+
+PRETRAIN_SETTINGS = SftSettings(
+    steps=450, batch_size=16, max_tokens=256, optimizer="muon", lr=8e-3, muon_lr=0.03, warmup_steps=10, decay=0.4
+)
+"""How long and how fast the base learns, every document once: about 90 s on one thread."""
+
+_WINDOW = 8
+_WORDS = (THINK_PROMPT, WORKSHOP_PROMPT, *(str(number) for number in range(1, 25)))
+
+
+def build_base_tokenizer() -> PreTrainedTokenizerFast:
+    """The policy's tokenizer without its chat template, each tag of a planned answer one token."""
+    tokenizer = build_tokenizer(more=_WORDS * 2)
+    tokenizer.add_tokens([AddedToken(tag, normalized=False, special=False) for tag in TAGS])
+    tokenizer.chat_template = None
+    return tokenizer
+
+
+def pretrain(
+    settings: SftSettings, *, out: Path, on_progress: Callable[[int, int, float], None] = lambda step, steps, loss: None
+) -> SftReport:
+    """Train a base model from scratch on the documents of `settings.seed`, into the folder `out`."""
+    tokenizer = build_base_tokenizer()
+    model = build_model(tokenizer, seed=settings.seed)
+    texts = documents(seed=settings.seed, count=settings.steps * settings.batch_size)
+    rows = [{"text": text} for text in _alike_in_length(texts, settings)]
+    return train_sft(model, tokenizer, rows, settings, out=out, on_progress=on_progress)
+
+
+def _alike_in_length(texts: Sequence[str], settings: SftSettings) -> list[str]:
+    """The texts in an order that puts those of a length into the same batch, which saves a third of the time as padding.
+
+    Only `_WINDOW` batches at a time are sorted, and batches come in random order, so that no stretch of the training sees long
+    or short texts alone.
+    """
+    size, stream = settings.batch_size, random.Random(f"batches/{settings.seed}")
+    ordered: list[str] = []
+    for start in range(0, len(texts), _WINDOW * size):
+        window = sorted(texts[start : start + _WINDOW * size], key=len)
+        batches = [window[first : first + size] for first in range(0, len(window), size)]
+        stream.shuffle(batches)
+        ordered += [text for batch in batches for text in batch]
+    return ordered

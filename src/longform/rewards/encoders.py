@@ -1,0 +1,61 @@
+"""Sentence embeddings for the format reward, from a sentence-transformers model (`longform[semantic]`, loaded on use).
+
+One encoder serves all rollouts of a step from several threads. Tokenizers do not allow that, so calls wait for one another.
+"""
+
+import re
+from importlib.util import find_spec
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from longform.records.errors import BadInputError
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer  # pyright: ignore[reportMissingImports]
+
+_FIELD = "rewards.embeddings"
+_HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
+
+
+class TransformerEncoder:
+    """A sentence-transformers model as a `SentenceEncoder`."""
+
+    def __init__(self, model: "SentenceTransformer") -> None:
+        self._model = model
+        self._lock = Lock()
+
+    def encode(self, sentences: list[str]) -> NDArray[np.floating]:
+        """[sentences, dimensions]."""
+        with self._lock:
+            return self._model.encode(sentences, show_progress_bar=False, convert_to_numpy=True)
+
+
+def load_encoder(name: str | None) -> TransformerEncoder:
+    """The encoder that a recipe names.
+
+    Args:
+        name: folder or hub id.
+
+    Raises:
+        BadInputError: there is no name, sentence-transformers is not installed, or there is no such model.
+    """
+    if name is None:
+        raise BadInputError(f"{_FIELD}: redundancy_measure embeddings needs a model, a folder or hub id")
+    if find_spec("sentence_transformers") is None:
+        raise BadInputError(
+            f"{_FIELD}: sentence-transformers is not installed; pip install 'longform[semantic]', "
+            "or set redundancy_measure: minhash"
+        )
+    if not Path(name).is_dir() and not _HUB_ID.fullmatch(name):
+        raise BadInputError(f"{_FIELD}: there is no folder {name}")
+    from sentence_transformers import SentenceTransformer  # pyright: ignore[reportMissingImports]
+
+    try:
+        return TransformerEncoder(SentenceTransformer(name))
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise BadInputError(f"{_FIELD}: cannot load {name}: {reason}") from error

@@ -1,0 +1,112 @@
+"""Rewards that are measured on the page: length and format (LongWriter-Zero, arXiv 2506.18841).
+
+They ask nobody, so they always have a score. The paper gives the formula of length (eq. 3) and none of format: ours is told
+by `FormatSettings`.
+"""
+
+import asyncio
+
+from longform.records.schemas import PromptRow
+from longform.rewards.encoders import load_encoder
+from longform.rewards.rewarded import Rewarded
+from longform.rewards.settings import FormatSettings
+from longform.text.copying import copied_share
+from longform.text.redundancy import SentenceEncoder, redundant_sentence_share
+from longform.text.repetition import repeats
+from longform.text.structure import Parts
+from longform.text.stuffing import stuffed_share
+from longform.text.words import count_words
+
+MAX_PER_UPPER = 2
+"""Where the length reward reaches 0, in upper ends of the range. Ours: the paper names no number."""
+_SHORT = 2_000
+"""Characters of texts for which all charges together take less than 10 ms, embeddings apart."""
+
+
+class LengthReward:
+    """1 for an answer whose words lie in its prompt's `length_range`, less the further they lie outside.
+
+    Args:
+        max_words: where the reward of a longer answer reaches 0; None: at twice the upper end of the range.
+    """
+
+    def __init__(self, max_words: int | None = None) -> None:
+        self._max_words = max_words
+
+    async def score(self, prompt: PromptRow, *, response: Parts, reference: str, step: int) -> Rewarded:  # noqa: ARG002
+        """`length_score` of the answer; plan and tags do not count.
+
+        Raises:
+            ValueError: the prompt has no `length_range`, or one beyond `max_words`; a recipe is checked for both.
+        """
+        if prompt.length_range is None:
+            raise ValueError(f"prompt {prompt.id} has no length_range")
+        lower, upper = prompt.length_range
+        longest = MAX_PER_UPPER * upper if self._max_words is None else self._max_words
+        return Rewarded(length_score(count_words(response.answer), lower=lower, upper=upper, longest=longest))
+
+
+class FormatReward:
+    """0 where the structure is broken or the answer is empty, else 1 less what the answer is charged for, but at least 0.
+
+    Args:
+        settings: the charges.
+        encoder: for redundancy by embeddings; None: the one that the settings name, loaded where they charge for it.
+
+    Raises:
+        BadInputError: the encoder cannot be loaded.
+    """
+
+    def __init__(self, settings: FormatSettings, *, encoder: SentenceEncoder | None = None) -> None:
+        self._settings = settings
+        self._encoder: SentenceEncoder | None = None
+        self._is_quick = settings.redundancy == settings.stuffing == settings.copying == 0
+        if settings.redundancy > 0 and settings.redundancy_measure == "embeddings":
+            self._encoder = encoder or load_encoder(settings.embeddings)
+
+    async def score(self, prompt: PromptRow, *, response: Parts, reference: str, step: int) -> Rewarded:  # noqa: ARG002
+        """Copying is charged against the request and the reference; what takes long is measured in another thread."""
+        if not response.sound or not response.answer:
+            return Rewarded(0.0)
+        texts = response.answer, prompt.request, reference
+        if self._is_quick or (self._encoder is None and sum(map(len, texts)) <= _SHORT):
+            return Rewarded(self._score(*texts))
+        return Rewarded(await asyncio.to_thread(self._score, *texts))
+
+    def _score(self, answer: str, request: str, reference: str) -> float:
+        """Measures only what is charged for."""
+        it, charges = self._settings, 0.0
+        if it.repetition > 0:
+            charges += it.repetition * max(repeats(answer))
+        if it.redundancy > 0:
+            charges += it.redundancy * redundant_sentence_share(answer, encoder=self._encoder)
+        if it.stuffing > 0:
+            charges += it.stuffing * stuffed_share(answer)
+        if it.copying > 0:
+            charges += it.copying * max(copied_share(answer, source) for source in (request, reference))
+        return max(0.0, 1.0 - charges)
+
+
+def length_score(words: int, *, lower: int, upper: int, longest: int) -> float:
+    """What the length of an answer is worth, 0 to 1 (paper: eq. 3).
+
+    Args:
+        words: of the answer; none are worth 0, whatever the range.
+        lower: least words asked for; 0: none are too few, but none at all.
+        upper: most words asked for.
+        longest: where a longer answer is worth 0 (L_max); the paper names no number.
+
+    Raises:
+        ValueError: unless 0 <= lower <= upper <= longest and 0 <= words.
+    """
+    if not 0 <= lower <= upper <= longest:
+        raise ValueError(f"needs 0 <= lower <= upper <= longest words, got {lower}, {upper}, {longest}")
+    if words < 0:
+        raise ValueError(f"words must be at least 0, got {words}")
+    if words == 0:
+        return 0.0
+    if words < lower:
+        return words / lower
+    if words <= upper:
+        return 1.0
+    return max(0, longest - words) / (longest - upper) if longest > upper else 0.0

@@ -1,0 +1,79 @@
+"""All rewards of a recipe on one response, asked side by side."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+from longform.endpoints.client import Endpoint
+from longform.judging.pairwise import PairwiseJudge
+from longform.judging.panel import PairwisePanel, PointwisePanel
+from longform.judging.pointwise import PointwiseJudge
+from longform.records.schemas import PromptRow
+from longform.rewards.judged import VALUES, PairwiseReward, PointwiseReward
+from longform.rewards.measured import FormatReward, LengthReward
+from longform.rewards.rewarded import Reward, ScoreSheet
+from longform.rewards.settings import (
+    FormatSettings,
+    JudgedSettings,
+    LengthSettings,
+    PointwiseSettings,
+    RewardSettings,
+)
+from longform.text.structure import Thinking, take_apart
+
+
+class RewardSet:
+    """The rewards of a recipe, by kind.
+
+    Args:
+        rewards: in the order of the recipe.
+        thinking: what structure responses are asked to have.
+    """
+
+    def __init__(self, rewards: Mapping[str, Reward], *, thinking: Thinking) -> None:
+        self._rewards = rewards
+        self._thinking: Thinking = thinking
+
+    async def score(self, prompt: PromptRow, *, response: str, reference: str, step: int) -> ScoreSheet:
+        """What every reward makes of a response."""
+        parts = take_apart(response, self._thinking)
+        scoring = [it.score(prompt, response=parts, reference=reference, step=step) for it in self._rewards.values()]
+        return ScoreSheet(parts, dict(zip(self._rewards, await asyncio.gather(*scoring), strict=True)))
+
+
+def build_rewards(
+    settings: Sequence[RewardSettings],
+    endpoints: Mapping[str, Endpoint],
+    *,
+    secret: bytes,
+    seed: int,
+    thinking: Thinking,
+) -> RewardSet:
+    """The rewards that a recipe asks for.
+
+    Args:
+        settings: of the recipe.
+        endpoints: by name; holds every judge that the settings name.
+        secret: the run's, behind the tags of the fences.
+        seed: the run's.
+        thinking: what structure responses are asked to have.
+    """
+    rewards: dict[str, Reward] = {}
+    for it in settings:
+        match it:
+            case LengthSettings():
+                rewards[it.kind] = LengthReward(max_words=it.max_words)
+            case FormatSettings():
+                rewards[it.kind] = FormatReward(it)
+            case _:
+                rewards[it.kind] = _judged_reward(it, endpoints, secret=secret, seed=seed)
+    return RewardSet(rewards, thinking=thinking)
+
+
+def _judged_reward(settings: JudgedSettings, endpoints: Mapping[str, Endpoint], *, secret: bytes, seed: int) -> Reward:
+    asked = [endpoints[name] for name in settings.judges]
+    if isinstance(settings, PointwiseSettings):
+        graders = [PointwiseJudge(endpoint, secret=secret) for endpoint in asked]
+        return PointwiseReward(PointwisePanel(graders, samples=settings.samples))
+    judges = [PairwiseJudge(endpoint, position=settings.position, secret=secret) for endpoint in asked]
+    panel = PairwisePanel(judges, samples=settings.samples, combine=settings.combine)
+    return PairwiseReward(panel, values=VALUES[settings.values], recheck=settings.recheck, seed=seed)

@@ -1,0 +1,58 @@
+"""How much of an answer is copied, word for word, from another text: the request it answers, or a reference.
+
+Only long runs of words count. Two honest texts about one thing share its name and common phrases, but rarely eight words in
+a row.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from longform.text.repetition import HAN_PER_WORD, units
+from longform.text.words import count_han
+
+LONGEST_RUN = 8
+"""Words that two texts do not share in a row by chance."""
+LEAST_RUN = 4
+_RUNS_IN_A_TEXT = 4
+_BASE = np.uint64(0x9E37_79B9_7F4A_7C15)
+
+
+def copied_share(answer: str, source: str, *, n: int | None = None) -> float:
+    """Share of the words of `answer` that lie in a run of `n` words that `source` has too.
+
+    Args:
+        answer: English, Chinese, or both; case and marks do not count.
+        source: where it may be copied from.
+        n: length in words; a mainly Chinese answer is measured by twice as many characters. None: `LONGEST_RUN`, or a
+            quarter of the shorter text where that is less, but at least `LEAST_RUN`.
+
+    Raises:
+        ValueError: `n` is below 1.
+    """
+    if n is not None and n < 1:
+        raise ValueError(f"n must be at least 1, got {n}")
+    copy, original = units(answer), units(source)
+    per_word = HAN_PER_WORD if 2 * count_han(answer) > len(copy) else 1
+    shorter = min(len(copy), len(original)) // per_word
+    words = n if n is not None else max(LEAST_RUN, min(LONGEST_RUN, shorter // _RUNS_IN_A_TEXT))
+    if shorter < words:
+        return 0.0
+    length = words * per_word
+    numbers = {unit: number for number, unit in enumerate(dict.fromkeys(original), start=1)}
+    runs = _runs([numbers.get(unit, 0) for unit in copy], length)
+    found = np.isin(runs, _runs([numbers[unit] for unit in original], length))
+    starts = np.concatenate((found, np.zeros(length - 1, dtype=bool))).astype(np.int64)
+    begun = np.cumsum(starts)
+    begun[length:] -= begun[:-length].copy()
+    return float(np.mean(begun > 0))
+
+
+def _runs(numbers: list[int], length: int) -> NDArray[np.uint64]:
+    """[units - length + 1] a hash of every run of `length` units; of 64 bits, so that none collide in practice."""
+    values = np.array(numbers, dtype=np.uint64) * _BASE
+    values ^= values >> np.uint64(29)
+    count = len(values) - length + 1
+    hashes = np.zeros(count, dtype=np.uint64)
+    for place in range(length):
+        hashes = hashes * _BASE + values[place : place + count]
+    return hashes

@@ -1,0 +1,67 @@
+"""`longform generate`: writers that think, and flags that mean nothing."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from longform.cli import main
+
+SAID = "<think>Short.</think><answer>Once.</answer> More?"
+
+
+@pytest.fixture
+def server(tmp_path, monkeypatch, serve):
+    monkeypatch.chdir(tmp_path)
+    server = serve(lambda request, number: SAID)
+    Path("prompts.jsonl").write_text('{"id": "p", "prompt": "写一首诗。"}\n', encoding="utf-8")
+    Path("models.yaml").write_text(f"scribe: {{base_url: '{server.url}', model: s, retries: 0}}")
+    return server
+
+
+def _generate(*flags):
+    with pytest.raises(SystemExit) as caught:
+        main(["generate", "prompts.jsonl", "--writer", "scribe", "--out", "out.jsonl", *flags])
+    return caught.value.code
+
+
+def _row():
+    return json.loads(Path("out.jsonl").read_text(encoding="utf-8"))
+
+
+def test_a_writer_that_thinks_leaves_its_answer(server, capsys):
+    assert not _generate("--think", "on")
+    row = _row()
+    assert (row["text"], row["meta"]) == ("Once.", {"plan": "Short.", "sound": True})
+    content = server.requests[0]["messages"][0]["content"]
+    assert "<think>" in content
+    assert content.endswith("\n\n写一首诗。")
+
+
+def test_a_think_prompt_of_ones_own_is_sent(server, capsys):
+    Path("mine.txt").write_text("Plan, then write: {request}\n", encoding="utf-8")
+    assert not _generate("--think", "direct", "--think-prompt", "mine.txt")
+    assert server.requests[0]["messages"] == [{"role": "user", "content": "Plan, then write: 写一首诗。"}]
+
+
+def test_without_thinking_the_text_is_what_was_said(server, capsys):
+    assert not _generate()
+    assert _row()["text"] == SAID
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        ("--think-prompt mine.txt", "--think-prompt mine.txt: has no use without --think"),
+        ("--think on --think-prompt nowhere.txt", "nowhere.txt: the think prompt cannot be read"),
+        ("--think on --think-prompt prompts.jsonl", "prompts.jsonl: a think prompt holds {request} once"),
+        ("--think yes", "think"),
+    ],
+)
+def test_a_flag_that_means_nothing_is_one_line(server, capsys, flags, said):
+    assert _generate(*flags.split()) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1
+    assert not Path("out.jsonl").exists()
+    assert not server.requests

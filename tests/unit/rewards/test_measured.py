@@ -1,0 +1,259 @@
+"""The length reward by hand, the format reward charge by charge, and what both make of bad input."""
+
+import asyncio
+import threading
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from longform.records.errors import BadInputError
+from longform.records.schemas import PromptRow
+from longform.rewards import encoders, measured
+from longform.rewards.encoders import load_encoder
+from longform.rewards.measured import FormatReward, LengthReward, length_score
+from longform.rewards.settings import FormatSettings
+from longform.text.structure import Parts, take_apart
+
+SENTENCES = (
+    "Every evening the keeper carried two cans of oil up the winding stairs.",
+    "Her brother had drowned off the northern reef in a gale.",
+    "The inspector praised the careful repair but fined her for the missing tin.",
+    "When the harbour froze, villagers brought bread and salted herring across the ice.",
+)
+TEXT = " ".join(SENTENCES)
+TURNED = "Up the winding stairs the keeper carried two cans of oil every evening."
+
+
+def scored(reward, answer, *, prompt="Write.", reference="", sound=True, length_range=None):
+    row = PromptRow(id="p1", prompt=prompt, length_range=length_range)
+    response = answer if isinstance(answer, Parts) else Parts("", answer, sound)
+    rewarded = asyncio.run(reward.score(row, response=response, reference=reference, step=3))
+    assert rewarded.cost == 0.0
+    assert rewarded.calls == ()
+    assert rewarded.score is not None
+    return rewarded.score
+
+
+def format_score(answer, *, prompt="Write.", reference="", sound=True, encoder=None, **charges):
+    chosen: dict[str, Any] = {"repetition": 0.0, **charges}
+    reward = FormatReward(FormatSettings(kind="format", **chosen), encoder=encoder)
+    return scored(reward, answer, prompt=prompt, reference=reference, sound=sound)
+
+
+@pytest.mark.parametrize(
+    ("words", "score"),
+    [(0, 0.0), (1, 0.01), (99, 0.99), (100, 1.0), (200, 1.0), (250, 0.75), (399, 0.005), (400, 0.0), (9999, 0.0)],
+)
+def test_length_is_worth_what_the_formula_says(words, score):
+    assert length_score(words, lower=100, upper=200, longest=400) == pytest.approx(score)
+
+
+@pytest.mark.parametrize(
+    ("words", "lower", "upper", "longest", "score"),
+    [
+        (0, 0, 100, 200, 0.0),
+        (1, 0, 100, 200, 1.0),
+        (100, 50, 100, 100, 1.0),
+        (101, 50, 100, 100, 0.0),
+        (0, 0, 0, 0, 0.0),
+        (1, 0, 0, 0, 0.0),
+        (1, 1, 1, 2, 1.0),
+    ],
+)
+def test_the_ends_of_the_formula_are_guarded(words, lower, upper, longest, score):
+    assert length_score(words, lower=lower, upper=upper, longest=longest) == score
+
+
+@pytest.mark.parametrize(("lower", "upper", "longest"), [(200, 100, 400), (100, 200, 199), (-1, 100, 200)])
+def test_a_range_out_of_order_is_an_error(lower, upper, longest):
+    with pytest.raises(ValueError, match="lower <= upper <= longest"):
+        length_score(150, lower=lower, upper=upper, longest=longest)
+
+
+def test_words_are_not_negative():
+    with pytest.raises(ValueError, match="at least 0"):
+        length_score(-1, lower=1, upper=2, longest=3)
+
+
+@given(st.integers(0, 10**6), st.lists(st.integers(0, 10**6), min_size=3, max_size=3).map(sorted))
+def test_length_scores_lie_between_0_and_1_and_fall_away_from_the_range(words, bounds):
+    lower, upper, longest = bounds
+    score = length_score(words, lower=lower, upper=upper, longest=longest)
+    assert 0.0 <= score <= 1.0
+    assert (score == 1.0) >= (max(1, lower) <= words <= upper)
+    nearer = words + 1 if words < lower else words - 1 if words > upper else words
+    assert length_score(nearer, lower=lower, upper=upper, longest=longest) >= score or nearer == 0
+
+
+def test_the_length_reward_counts_the_answer_alone():
+    parts = take_apart("<think>one two three four</think><answer>five six</answer>", "on")
+    assert scored(LengthReward(), parts, length_range=(4, 6)) == 0.5
+    assert scored(LengthReward(), "写".ljust(5, "文"), length_range=(4, 6)) == 1.0
+
+
+def test_the_length_reward_reaches_0_at_twice_the_range_or_where_it_is_told():
+    answer = "word " * 9
+    assert scored(LengthReward(), answer, length_range=(4, 6)) == pytest.approx(3 / 6)
+    assert scored(LengthReward(max_words=10), answer, length_range=(4, 6)) == pytest.approx(1 / 4)
+    assert scored(LengthReward(max_words=6), answer, length_range=(4, 6)) == 0.0
+
+
+def test_an_empty_answer_is_worth_nothing():
+    assert scored(LengthReward(), "", length_range=(0, 6)) == 0.0
+    assert format_score("") == 0.0
+
+
+def test_a_prompt_without_a_range_has_no_length_reward():
+    with pytest.raises(ValueError, match="prompt p1 has no length_range"):
+        scored(LengthReward(), "word")
+
+
+def test_a_range_beyond_the_longest_answer_is_an_error():
+    with pytest.raises(ValueError, match="longest"):
+        scored(LengthReward(max_words=5), "word", length_range=(4, 6))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "An answer without tags.",
+        "<answer>first</answer><think>then</think>",
+        "<think>a plan<answer>an answer</answer></think>",
+        "<think>a</think><answer>b</answer><answer>c</answer>",
+        "<think>a</think><answer></answer>",
+    ],
+)
+def test_a_broken_structure_has_format_0(text):
+    assert format_score(take_apart(text, "on")) == 0.0
+
+
+def test_a_sound_structure_without_charges_has_format_1():
+    assert format_score(take_apart(f"<think>plan</think>\n<answer>{TEXT}</answer>", "on"), repetition=1.0) == 1.0
+
+
+def test_every_charge_is_its_weight_times_its_share():
+    repeated = f"{TEXT} {SENTENCES[0]}"
+    assert format_score(repeated, repetition=1.0) == pytest.approx(1 - 1 / 5)
+    assert format_score(repeated, repetition=0.5) == pytest.approx(1 - 0.5 / 5)
+    assert format_score(repeated) == 1.0
+    assert format_score(f"{TEXT} {TURNED}", redundancy=2.0) == pytest.approx(1 - 2 / 5)
+    assert format_score(f"{TEXT} {TURNED}", repetition=1.0) == 1.0
+    stuffed = " ".join([f"word{i}" for i in range(90)] + ["lamp"] * 10)
+    assert format_score(stuffed, stuffing=2.0) == pytest.approx(1 - 2 * 4 / 100)
+    assert format_score(f"{repeated} {TURNED}", repetition=1.0, redundancy=1.0) == pytest.approx(1 - 1 / 6 - 1 / 6)
+
+
+def test_of_sentences_and_paragraphs_the_larger_share_is_charged():
+    # 6 of 10 sentences and 1 of 3 paragraphs, then 1 of 3 paragraphs and no sentence that is long enough.
+    text = f"{TEXT}\n\n{SENTENCES[0]} {SENTENCES[1]}\n\n{TEXT}"
+    assert format_score(text, repetition=1.0) == pytest.approx(1 - 6 / 10)
+    short = "Nobody spoke. Nobody knew. Nobody slept."
+    assert format_score(f"{short}\n\n{TEXT}\n\n{short}", repetition=1.0) == pytest.approx(1 - 1 / 3)
+
+
+def test_copying_is_charged_from_the_request_or_from_the_reference():
+    reference = " ".join(f"reference{i}" for i in range(50))
+    request = " ".join(f"request{i}" for i in range(50))
+    own = " ".join(f"own{i}" for i in range(50))
+    assert format_score(f"{own} {reference}", prompt=request, reference=reference, copying=1.0) == pytest.approx(0.5)
+    assert format_score(f"{own} {request}", prompt=request, reference=reference, copying=1.0) == pytest.approx(0.5)
+    assert format_score(f"{own} {own}", prompt=request, reference=reference, copying=1.0) == 1.0
+
+
+def test_charges_never_take_more_than_all():
+    assert format_score(" ".join([SENTENCES[0]] * 10), repetition=5.0) == 0.0
+
+
+@given(
+    st.lists(st.sampled_from([*SENTENCES, TURNED, "lamp " * 9, "\n\n"]), max_size=10),
+    st.lists(st.floats(0, 3), min_size=4, max_size=4),
+    st.integers(0, 3),
+)
+def test_format_scores_lie_between_0_and_1_and_fall_with_every_charge(parts, weights, raised):
+    names = ("repetition", "redundancy", "stuffing", "copying")
+    charges: dict[str, Any] = dict(zip(names, weights, strict=True))
+    score = format_score(" ".join(parts), reference=TEXT, **charges)
+    charges[names[raised]] += 1.0
+    assert 0.0 <= format_score(" ".join(parts), reference=TEXT, **charges) <= score <= 1.0
+
+
+class SameMeaning:
+    def __init__(self):
+        self.threads = []
+
+    def encode(self, sentences):
+        self.threads.append(threading.current_thread())
+        return np.ones((len(sentences), 3))
+
+
+def test_embeddings_are_asked_where_the_settings_say_so():
+    said: dict[str, Any] = {"redundancy": 0.5, "redundancy_measure": "embeddings"}
+    assert format_score(TEXT, encoder=SameMeaning(), **said) == pytest.approx(1 - 0.5 * 3 / 4)
+    assert format_score(TEXT, encoder=SameMeaning(), redundancy=0.5) == 1.0
+
+
+def test_only_what_takes_long_leaves_the_thread(monkeypatch):
+    hops = []
+
+    async def to_thread(call, *args):
+        hops.append(len(args[0]))
+        return call(*args)
+
+    monkeypatch.setattr(measured.asyncio, "to_thread", to_thread)
+    charges: dict[str, Any] = {"redundancy": 1.0, "stuffing": 1.0, "copying": 1.0}
+    format_score(TEXT, **charges)
+    format_score(TEXT * 100, repetition=1.0)
+    assert hops == []
+    format_score(TEXT * 100, **charges)
+    format_score(TEXT, redundancy=1.0, redundancy_measure="embeddings", encoder=SameMeaning())
+    assert hops == [len(TEXT) * 100, len(TEXT)]
+
+
+def test_an_encoder_works_in_another_thread():
+    encoder = SameMeaning()
+    format_score(TEXT, redundancy=1.0, redundancy_measure="embeddings", encoder=encoder)
+    assert encoder.threads != [threading.main_thread()]
+
+
+def test_embeddings_without_a_model_are_bad_input():
+    with pytest.raises(BadInputError, match=r"rewards\.embeddings: .* needs a model"):
+        format_score(TEXT, redundancy=1.0, redundancy_measure="embeddings")
+
+
+def test_embeddings_without_a_charge_load_nothing():
+    assert format_score(TEXT, redundancy_measure="embeddings") == 1.0
+
+
+def test_embeddings_without_the_library_are_bad_input(monkeypatch):
+    monkeypatch.setattr(encoders, "find_spec", lambda name: None)
+    with pytest.raises(BadInputError, match=r"not installed; pip install 'longform\[semantic\]'"):
+        load_encoder("model")
+
+
+def test_a_missing_model_folder_is_bad_input(monkeypatch, tmp_path):
+    monkeypatch.setattr(encoders, "find_spec", lambda name: object())
+    with pytest.raises(BadInputError, match=r"rewards\.embeddings: there is no folder .*missing"):
+        load_encoder(str(tmp_path / "missing"))
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_sentence_transformers_model_serves_as_encoder(tmp_path):
+    library = pytest.importorskip("sentence_transformers")
+    modules = pytest.importorskip("sentence_transformers.sentence_transformer.modules")
+    tokenizers = pytest.importorskip("tokenizers")
+    words = {word: place for place, word in enumerate(["[UNK]", *"abcdefgh"])}
+    tokenizer = tokenizers.Tokenizer(tokenizers.models.WordLevel(words, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    table = np.eye(9, dtype=np.float32)
+    model = library.SentenceTransformer(
+        modules=[modules.StaticEmbedding(tokenizer, embedding_weights=table)], device="cpu"
+    )
+    model.save(str(tmp_path / "model"))
+    vectors = load_encoder(str(tmp_path / "model")).encode(["a b", "c c", "b a"])
+    assert vectors == pytest.approx(np.array([table[1] + table[2], 2 * table[3], table[1] + table[2]]) / 2)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(BadInputError, match=r"rewards\.embeddings: cannot load .*empty"):
+        load_encoder(str(tmp_path / "empty"))

@@ -1,0 +1,81 @@
+"""Keyword stuffing: what is beyond natural use, in short texts and in long ones."""
+
+import random
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from longform.text.stuffing import stuffed_share
+
+STORY = (
+    "Felix dwelt in the quiet castle. He owned a crown. One morning Felix packed some soup. Then came wind. "
+    "Felix lost the crown on the road. He searched the whole castle. A kind deer guided him to the river. "
+    "Felix discovered the crown beside the water. Felix went home and slept until morning."
+)
+
+
+def test_a_story_may_name_its_hero_again_and_again():
+    assert stuffed_share(STORY) == 0.0
+
+
+def test_each_further_use_beyond_the_limit_counts():
+    # 100 words; the first content word may be used 6 times, the second 6 / sqrt(2) = 4.2 times, the third 3.5 times.
+    others = [f"word{i}" for i in range(80)]
+    assert stuffed_share(" ".join([*others, *["lamp"] * 6, *["the"] * 14])) == 0.0
+    assert stuffed_share(" ".join([*others, *["lamp"] * 10, *["the"] * 10])) == pytest.approx(4 / 100)
+    text = " ".join([*others, *["lamp"] * 9, *["oil"] * 6, *["tin"] * 5])
+    assert stuffed_share(text) == pytest.approx((3 + 2 + 2) / 100)
+
+
+def test_in_a_long_text_the_limit_is_a_share():
+    others = [f"word{i}" for i in range(9000)]
+    assert stuffed_share(" ".join([*others, *["lamp"] * 500, *["the"] * 500])) == 0.0
+    assert stuffed_share(" ".join([*others, *["lamp"] * 1000])) == pytest.approx(500 / 10_000)
+
+
+def test_function_words_are_free():
+    assert stuffed_share("the of and to in " * 50) == 0.0
+
+
+def test_chinese_words_are_counted_by_pairs_of_characters():
+    # 80 characters, 40 words: 量子 stands 16 times, may stand 6 times, and takes two characters each time.
+    filler = [chr(0x4E10 + 7 * i) for i in range(48)]
+    text = "".join("量子" + "".join(filler[3 * i : 3 * i + 3]) for i in range(16))
+    assert stuffed_share(text) == pytest.approx(10 * 2 / 80)
+    assert stuffed_share("的" * 100) == 0.0
+    assert stuffed_share("哈" * 100) == pytest.approx(0.94, abs=0.03)
+
+
+@pytest.mark.parametrize("text", ["", "...", "one", "灯", "the the the"])
+def test_a_text_without_content_is_not_stuffed(text):
+    assert stuffed_share(text) == 0.0
+
+
+@given(st.text("ab 的水灯火.\n", max_size=300))
+def test_shares_lie_between_nothing_and_everything(text):
+    assert 0.0 <= stuffed_share(text) <= 1.0
+
+
+@given(st.integers(0, 40), st.integers(1, 40))
+def test_stuffing_more_never_lowers_the_share(times, more):
+    stuffed = [STORY + " quantum" * count for count in (times, times + more)]
+    assert stuffed_share(stuffed[0]) <= stuffed_share(stuffed[1])
+
+
+@pytest.mark.parametrize(
+    "text", ["word " * 300_000, "水" * 300_000, "a" * 3_000_000], ids=["word", "character", "letter"]
+)
+def test_hostile_texts_take_linear_time(text):
+    started = time.perf_counter()
+    stuffed_share(text)
+    assert time.perf_counter() - started < 3.0
+
+
+def test_many_different_words_take_linear_time():
+    source = random.Random(1)
+    text = " ".join("".join(source.choices("abcdefghij", k=7)) for _ in range(100_000))
+    started = time.perf_counter()
+    assert stuffed_share(text) == 0.0
+    assert time.perf_counter() - started < 3.0
