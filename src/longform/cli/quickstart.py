@@ -2,19 +2,23 @@
 
 import json as json_
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 from longform.cli.flags import Flag, Overrides, Seed
 from longform.cli.output import print_result, print_table, progress
 
 if TYPE_CHECKING:
     from longform.miniature.evidence import Evidence
+    from longform.miniature.zero_evidence import ZeroEvidence
+    from longform.statistics.bootstrap import Interval
     from longform.training.run import TrainingResult
 
 
 def quickstart(
     *,
+    method: Literal["writing-rl", "longwriter-zero"] = "writing-rl",
     out: Path | None = None,
     seed: Seed = 1,
     smoke: Flag = False,
@@ -24,86 +28,112 @@ def quickstart(
     """Train a tiny writer in a built-in world, from prompts to the evidence that it writes better.
 
     Args:
+        method: writing-rl: SFT, ladders, PPO against references that harden. longwriter-zero: pretraining alone, then GRPO with
+            thinking and three balanced rewards, beside SFT on the texts of three writers.
         out: Folder for everything it makes (default: a new one under runs/).
         seed: Of the world's prompts, the model and all draws.
         smoke: Every stage, but so short that nothing is learned.
         set_: KEY=VALUE in place of what the recipe of the training says. May be repeated.
         json: Print the result as JSON.
     """
-    from longform.miniature import quickstart as steps
-    from longform.miniature.evidence import gather_evidence
-    from longform.miniature.server import serve_in_background
     from longform.records.errors import BadInputError
-    from longform.records.run_directory import RunDirectory
-    from longform.report.page import write_report
 
-    began = time.perf_counter()
     folder = out or _free_folder(Path("runs"))
     if folder.exists() and any(folder.iterdir()):
         raise BadInputError(f"--out {folder}: is not empty")
+    run = _writing_rl if method == "writing-rl" else _longwriter_zero
+    run(folder, seed=seed, smoke=smoke, overrides=set_, json=json)
+
+
+def _writing_rl(folder: Path, *, seed: int, smoke: bool, overrides: Sequence[str], json: bool) -> None:
+    from longform.miniature import quickstart as steps
+    from longform.miniature.evidence import gather_evidence
+    from longform.miniature.server import serve_in_background
+
+    began = time.perf_counter()
     scale = steps.SMOKE if smoke else steps.FULL
-    steps.pipeline_recipe(folder, scale=scale, seed=seed, overrides=set_)  # a mistyped --set is found now
+    steps.pipeline_recipe(folder, scale=scale, seed=seed, overrides=overrides)  # a mistyped --set is found now
     steps.use_one_thread()
     with serve_in_background() as base_url:
         steps.write_world(folder, base_url=base_url, scale=scale, seed=seed)
         steps.train_start(folder, scale=scale, seed=seed, stage=progress)
         steps.gather_candidates(folder, seed=seed, stage=progress)
         steps.build_ladders(folder)
-        result = steps.train_policy(folder, scale=scale, seed=seed, overrides=set_, stage=progress)
+        result = steps.train_policy(folder, scale=scale, seed=seed, overrides=overrides, stage=progress)
         evidence = gather_evidence(folder, result.policy_path, name="trained", seed=seed, stage=progress)
-    with RunDirectory.read(result.path) as run:
-        report = write_report(run)
-    figures = {**evidence.as_json(), **_run_figures(folder, result), "seconds": round(time.perf_counter() - began, 1)}
-    (folder / "evidence.json").write_text(json_.dumps(figures, indent=2), encoding="utf-8")
+    figures = evidence.as_json() | _ladder_figures(result) | {"ppo_seconds": round(result.seconds, 1)}
+    figures, report = _close(folder, result, figures, began=began)
     if json:
         print(json_.dumps(figures))
         return
     _print_evidence(evidence)
-    print_result(
-        {
-            "mean rung": f"{figures['mean_rung']:.2f} (all prompts start at 0)",
-            "critic explains": _share(figures["explained_variance"]) + " of the variance of returns, last third",
-            "calls": figures["calls"],
-            "cost": f"{figures['cost']:.4f} (made-up prices)",
-            "seconds": figures["seconds"],
-            "report": str(report),
-            "path": str(folder),
-        },
-        as_json=False,
-        next_command=f"longform runs {folder}",
-    )
+    result_lines = {
+        "mean rung": f"{figures['mean_rung']:.2f} (all prompts start at 0)",
+        "critic explains": _share(figures["explained_variance"]) + " of the variance of returns, last third",
+    }
+    _print_result(folder, result_lines, figures, report)
 
 
-def _run_figures(folder: Path, result: "TrainingResult") -> dict[str, float | None]:
+def _longwriter_zero(folder: Path, *, seed: int, smoke: bool, overrides: Sequence[str], json: bool) -> None:
+    from longform.miniature import longwriter_zero as steps
+    from longform.miniature.quickstart import use_one_thread, write_world
+    from longform.miniature.server import serve_in_background
+    from longform.miniature.zero_evidence import gather_evidence
+
+    began = time.perf_counter()
+    scale = steps.SMOKE if smoke else steps.FULL
+    recipe = steps.pipeline_recipe(folder, scale=scale, seed=seed, overrides=overrides)  # as above
+    use_one_thread()
+    with serve_in_background() as base_url:
+        write_world(folder, base_url=base_url, scale=scale, seed=seed)
+        steps.train_base(folder, scale=scale, seed=seed, stage=progress)
+        steps.tune_baselines(folder, scale=scale, seed=seed, stage=progress)
+        result = steps.train_policy(folder, scale=scale, seed=seed, overrides=overrides, stage=progress)
+        evidence = gather_evidence(folder, result.policy_path, recipe.generation, seed=seed, stage=progress)
+    figures = evidence.as_json() | {"grpo_seconds": round(result.seconds, 1)}
+    figures, report = _close(folder, result, figures, began=began)
+    if json:
+        print(json_.dumps(figures))
+        return
+    _print_zero_evidence(evidence)
+    _print_result(folder, {}, figures, report)
+
+
+def _close(
+    folder: Path, result: "TrainingResult", figures: dict[str, Any], *, began: float
+) -> tuple[dict[str, Any], Path]:
+    """All figures, written to evidence.json, and the report of the run."""
     from longform.records.calls import SqliteCallLog
     from longform.records.run_directory import RunDirectory
+    from longform.report.page import write_report
 
+    with RunDirectory.read(result.path) as run:
+        report = write_report(run)
     calls, cost = 0, 0.0
-    for database in (folder / "selection.sqlite", result.path / "run.sqlite", folder / "evaluation.sqlite"):
+    databases = (folder / "selection.sqlite", result.path / "run.sqlite", folder / "evaluation.sqlite")
+    for database in filter(Path.exists, databases):
         with SqliteCallLog(database) as log:
             totals = log.totals()
             calls, cost = calls + totals.calls, cost + totals.cost
+    figures = {**figures, "calls": calls, "cost": cost, "seconds": round(time.perf_counter() - began, 1)}
+    (folder / "evidence.json").write_text(json_.dumps(figures, indent=2), encoding="utf-8")
+    return figures, report
+
+
+def _ladder_figures(result: "TrainingResult") -> dict[str, float | None]:
+    from longform.records.run_directory import RunDirectory
+
     with RunDirectory.read(result.path) as run:
         variance = [value for _, value in run.database.metric("critic/explained_variance")]
         last_third = variance[-max(len(variance) // 3, 1) :]
         return {
             "mean_rung": run.database.metric("curriculum/mean_rung")[-1][1],
             "explained_variance": sum(last_third) / len(last_third) if last_third else None,
-            "ppo_seconds": round(result.seconds, 1),
-            "calls": calls,
-            "cost": cost,
         }
 
 
 def _print_evidence(evidence: "Evidence") -> None:
-    print_table(
-        "The trained writer on held-out prompts (examiner, both orders, 95% intervals)",
-        ["against", "win rate", "interval"],
-        [
-            [name, f"{rate.estimate:.3f}", f"{rate.low:.3f} to {rate.high:.3f}"]
-            for name, rate in evidence.win_rates.items()
-        ],
-    )
+    _print_win_rates(evidence.win_rates)
     before, after = evidence.start, evidence.trained
     print_table(
         "Before and after",
@@ -115,6 +145,57 @@ def _print_evidence(evidence: "Evidence") -> None:
             ["repetition", f"{before.repetition:.3f}", f"{after.repetition:.3f}"],
         ],
     )
+
+
+def _print_zero_evidence(evidence: "ZeroEvidence") -> None:
+    _print_win_rates(evidence.win_rates)
+    print_table(
+        "The writers (the base and the baselines with the plain request, the trained one thinking first)",
+        ["", *evidence.writers],
+        [
+            ["examiner's grade (1-10)", *(f"{it.grade.estimate:.2f}" for it in evidence.writers.values())],
+            ["fluency", *(f"{it.fluency.estimate:.2f}" for it in evidence.writers.values())],
+            ["required words used", *(f"{it.coverage.estimate:.2f}" for it in evidence.writers.values())],
+            ["inside the length range", *(f"{it.in_range.estimate:.2f}" for it in evidence.writers.values())],
+            ["words", *(f"{it.words:.0f}" for it in evidence.writers.values())],
+        ],
+    )
+    print_table(
+        "Asked to think first",
+        ["", *evidence.thinking],
+        [
+            ["structure kept", *(_with_interval(it.structure) for it in evidence.thinking.values())],
+            ["words of the plan", *(_share(it.plan_words) for it in evidence.thinking.values())],
+            ["plans of under 5 words", *(_share(it.short_plans) for it in evidence.thinking.values())],
+        ],
+    )
+
+
+def _print_win_rates(win_rates: "dict[str, Interval]") -> None:
+    print_table(
+        "The trained writer on held-out prompts (examiner, both orders, 95% intervals)",
+        ["against", "win rate", "interval"],
+        [[name, f"{rate.estimate:.3f}", f"{rate.low:.3f} to {rate.high:.3f}"] for name, rate in win_rates.items()],
+    )
+
+
+def _print_result(folder: Path, lines: dict[str, str], figures: dict[str, Any], report: Path) -> None:
+    print_result(
+        {
+            **lines,
+            "calls": figures["calls"],
+            "cost": f"{figures['cost']:.4f} (made-up prices)",
+            "seconds": figures["seconds"],
+            "report": str(report),
+            "path": str(folder),
+        },
+        as_json=False,
+        next_command=f"longform runs {folder}",
+    )
+
+
+def _with_interval(interval: "Interval") -> str:
+    return f"{interval.estimate:.2f} ({interval.low:.2f} to {interval.high:.2f})"
 
 
 def _share(value: float | None) -> str:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from longform.records.errors import BadInputError
 
 if TYPE_CHECKING:
-    from sentence_transformers import SentenceTransformer  # pyright: ignore[reportMissingImports]
+    from sentence_transformers import SentenceTransformer
 
 _FIELD = "rewards.embeddings"
 _HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
@@ -34,17 +34,15 @@ class TransformerEncoder:
             return self._model.encode(sentences, show_progress_bar=False, convert_to_numpy=True)
 
 
-def load_encoder(name: str | None) -> TransformerEncoder:
+def load_encoder(name: str) -> TransformerEncoder:
     """The encoder that a recipe names.
 
     Args:
         name: folder or hub id.
 
     Raises:
-        BadInputError: there is no name, sentence-transformers is not installed, or there is no such model.
+        BadInputError: sentence-transformers is not installed, or there is no such model.
     """
-    if name is None:
-        raise BadInputError(f"{_FIELD}: redundancy_measure embeddings needs a model, a folder or hub id")
     if find_spec("sentence_transformers") is None:
         raise BadInputError(
             f"{_FIELD}: sentence-transformers is not installed; pip install 'longform[semantic]', "
@@ -52,7 +50,7 @@ def load_encoder(name: str | None) -> TransformerEncoder:
         )
     if not Path(name).is_dir() and not _HUB_ID.fullmatch(name):
         raise BadInputError(f"{_FIELD}: there is no folder {name}")
-    from sentence_transformers import SentenceTransformer  # pyright: ignore[reportMissingImports]
+    from sentence_transformers import SentenceTransformer
 
     try:
         return TransformerEncoder(SentenceTransformer(name))

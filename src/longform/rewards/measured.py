@@ -61,7 +61,7 @@ class FormatReward:
         self._settings = settings
         self._encoder: SentenceEncoder | None = None
         self._is_quick = settings.redundancy == settings.stuffing == settings.copying == 0
-        if settings.redundancy > 0 and settings.redundancy_measure == "embeddings":
+        if settings.redundancy > 0 and settings.embeddings is not None:
             self._encoder = encoder or load_encoder(settings.embeddings)
 
     async def score(self, prompt: PromptRow, *, response: Parts, reference: str, step: int) -> Rewarded:  # noqa: ARG002

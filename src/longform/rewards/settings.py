@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 Names = Annotated[list[str], Field(min_length=1)]
 
@@ -100,6 +100,12 @@ class FormatSettings(_MeasuredSettings):
     """Of the share of words that are spent on repeating single words."""
     copying: float = Field(default=0.0, ge=0)
     """Of the share of the answer that is copied from the request or from the reference that is faced."""
+
+    @model_validator(mode="after")
+    def _check_encoder(self) -> "FormatSettings":
+        if (self.redundancy_measure == "embeddings") != (self.embeddings is not None):
+            raise ValueError("`redundancy_measure: embeddings` and the model in `embeddings` go together")
+        return self
 
 
 JudgedSettings = PairwiseSettings | PointwiseSettings

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from rapidfuzz.distance import Indel
 
 from longform.text.minhash import character_signatures, earlier_likes
-from longform.text.segments import paragraphs, sentences
+from longform.text.segments import sentences_by_paragraph
 from longform.text.words import count_han
 
 HAN_PER_WORD = 2
@@ -96,7 +96,7 @@ def repeats(text: str, *, threshold: float = 0.9) -> Repeats:
         text: English, Chinese, or both.
         threshold: least similarity, see `near_copies`.
     """
-    by_paragraph = _sentences_by_paragraph(text)
+    by_paragraph = sentences_by_paragraph(text)
     words = [units(sentence) for group in by_paragraph for sentence in group]
     if not words:
         return Repeats(0.0, 0.0)
@@ -123,19 +123,6 @@ def repeated_sentence_share(text: str, *, threshold: float = 0.9) -> float:
 def repeated_paragraph_share(text: str, *, threshold: float = 0.9) -> float:
     """Share of the paragraphs (of at least `LEAST_UNITS` words) that nearly repeat an earlier one."""
     return repeats(text, threshold=threshold).paragraphs
-
-
-def _sentences_by_paragraph(text: str) -> list[list[str]]:
-    """The sentences of a text, parted where its paragraphs are."""
-    following = iter(sentences(text))
-    found = []
-    for paragraph in paragraphs(text):
-        group, end = [], 0
-        while end < len(paragraph):
-            group.append(next(following))
-            end = paragraph.index(group[-1], end) + len(group[-1])
-        found.append(group)
-    return found
 
 
 def _signatures(normals: Sequence[str]) -> NDArray[np.uint32]:

@@ -27,7 +27,12 @@ def paragraphs(text: str) -> list[str]:
 
 def sentences(text: str) -> list[str]:
     """Sentences, stripped, none empty; each within one paragraph, with its closing quotation marks."""
-    return [sentence for paragraph in paragraphs(text) for sentence in _split(paragraph)]
+    return [sentence for group in sentences_by_paragraph(text) for sentence in group]
+
+
+def sentences_by_paragraph(text: str) -> list[list[str]]:
+    """The sentences of each of `paragraphs`."""
+    return [_split(paragraph) for paragraph in paragraphs(text)]
 
 
 def _split(paragraph: str) -> list[str]:

@@ -12,6 +12,8 @@ from math import ceil
 _HAN_RUN = re.compile(r"[\u4e00-\u9fff]+")
 _LATIN_WORD = re.compile(r"\b[a-zA-Z]+\b")
 _LATIN_RUN = re.compile(r"[a-zA-Z]+")
+_TYPOGRAPHIC_MARKS = "‘’“”–—…"
+_ASCII_WORDS = {code: chr(code) if chr(code).isalnum() or code == ord("_") else " " for code in range(128)}
 _SPACE_RUN = re.compile(r"\s+")
 
 TOKENS_PER_LATIN_WORD = 1.3
@@ -20,7 +22,18 @@ LETTERS_PER_TOKEN = 4
 
 def count_words(text: str) -> int:
     """Words of `text` as LongWriter counts them."""
-    return count_han(text) + len(_LATIN_WORD.findall(text))
+    return count_han(text) + _count_latin(text)
+
+
+def _count_latin(text: str) -> int:
+    r"""Matches of `\b[a-zA-Z]+\b`."""
+    if not text.isascii():
+        for mark in _TYPOGRAPHIC_MARKS:
+            text = text.replace(mark, " ")
+    if text.isascii():
+        # The same, and twice as fast: words without a digit or an underscore.
+        return sum(map(str.isalpha, text.translate(_ASCII_WORDS).split()))
+    return len(_LATIN_WORD.findall(text))
 
 
 def count_han(text: str) -> int:

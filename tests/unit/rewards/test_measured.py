@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from longform.records.errors import BadInputError
 from longform.records.schemas import PromptRow
@@ -189,9 +190,11 @@ class SameMeaning:
         return np.ones((len(sentences), 3))
 
 
+EMBEDDINGS: dict[str, Any] = {"redundancy_measure": "embeddings", "embeddings": "some/model"}
+
+
 def test_embeddings_are_asked_where_the_settings_say_so():
-    said: dict[str, Any] = {"redundancy": 0.5, "redundancy_measure": "embeddings"}
-    assert format_score(TEXT, encoder=SameMeaning(), **said) == pytest.approx(1 - 0.5 * 3 / 4)
+    assert format_score(TEXT, encoder=SameMeaning(), redundancy=0.5, **EMBEDDINGS) == pytest.approx(1 - 0.5 * 3 / 4)
     assert format_score(TEXT, encoder=SameMeaning(), redundancy=0.5) == 1.0
 
 
@@ -208,23 +211,24 @@ def test_only_what_takes_long_leaves_the_thread(monkeypatch):
     format_score(TEXT * 100, repetition=1.0)
     assert hops == []
     format_score(TEXT * 100, **charges)
-    format_score(TEXT, redundancy=1.0, redundancy_measure="embeddings", encoder=SameMeaning())
+    format_score(TEXT, redundancy=1.0, **EMBEDDINGS, encoder=SameMeaning())
     assert hops == [len(TEXT) * 100, len(TEXT)]
 
 
 def test_an_encoder_works_in_another_thread():
     encoder = SameMeaning()
-    format_score(TEXT, redundancy=1.0, redundancy_measure="embeddings", encoder=encoder)
+    format_score(TEXT, redundancy=1.0, **EMBEDDINGS, encoder=encoder)
     assert encoder.threads != [threading.main_thread()]
 
 
-def test_embeddings_without_a_model_are_bad_input():
-    with pytest.raises(BadInputError, match=r"rewards\.embeddings: .* needs a model"):
-        format_score(TEXT, redundancy=1.0, redundancy_measure="embeddings")
+@pytest.mark.parametrize("said", [{"redundancy_measure": "embeddings"}, {"embeddings": "some/model"}])
+def test_the_measure_by_embeddings_and_its_model_go_together(said):
+    with pytest.raises(ValidationError, match="go together"):
+        FormatSettings(kind="format", **said)
 
 
 def test_embeddings_without_a_charge_load_nothing():
-    assert format_score(TEXT, redundancy_measure="embeddings") == 1.0
+    assert format_score(TEXT, **EMBEDDINGS) == 1.0
 
 
 def test_embeddings_without_the_library_are_bad_input(monkeypatch):
@@ -241,9 +245,11 @@ def test_a_missing_model_folder_is_bad_input(monkeypatch, tmp_path):
 
 @pytest.mark.filterwarnings("default")
 def test_a_sentence_transformers_model_serves_as_encoder(tmp_path):
-    library = pytest.importorskip("sentence_transformers")
-    modules = pytest.importorskip("sentence_transformers.sentence_transformer.modules")
-    tokenizers = pytest.importorskip("tokenizers")
+    # Here, since they take seconds that no other test should wait for.
+    import sentence_transformers as library
+    import tokenizers
+    from sentence_transformers.sentence_transformer import modules
+
     words = {word: place for place, word in enumerate(["[UNK]", *"abcdefgh"])}
     tokenizer = tokenizers.Tokenizer(tokenizers.models.WordLevel(words, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
