@@ -18,8 +18,19 @@ from longform.training.sft_recipe import SftRecipe
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 ARMS = sorted((RECIPES / "arms").glob("*.yaml"))
+ZERO_ARMS = sorted((RECIPES / "zero").glob("*.yaml"))
 ARM_SECTIONS = {"rewards", "curriculum", "data", "run"}
 SHARED = yaml.safe_load((RECIPES / "arms" / "dynamic.yaml").read_text())
+BALANCED = yaml.safe_load((RECIPES / "zero" / "balanced.yaml").read_text())
+ZERO_DIFFERENCES = {
+    "balanced": set(),
+    "summed": {"advantages"},
+    "direct": {"generation"},
+    "guarded": {"rewards"},
+    "dapo": {"optim"},
+    "ladder": {"policy_name", "data", "rewards", "curriculum"},
+    "ladder-ppo": {"method", "policy_name", "data", "rewards", "advantages", "curriculum"},
+}
 DIMENSIONS = ("relevance", "coherence", "clarity", "depth", "style", "originality")
 
 
@@ -40,6 +51,13 @@ def test_an_arm_differs_from_the_others_in_what_it_is_about_alone(path):
         assert content[section] == SHARED[section], section
     recipe = load_recipe(path, Recipe)
     assert recipe.data.per_step * recipe.data.group == 32
+
+
+@pytest.mark.parametrize("path", ZERO_ARMS, ids=lambda path: path.stem)
+def test_an_arm_of_longwriter_zero_differs_in_what_it_is_about_alone(path):
+    content = yaml.safe_load(path.read_text())
+    sections = (content.keys() | BALANCED.keys()) - {"run"}
+    assert {it for it in sections if content.get(it) != BALANCED.get(it)} == ZERO_DIFFERENCES[path.stem]
 
 
 def test_the_readme_names_every_recipe():
@@ -75,14 +93,15 @@ def _judge(request, number):
     return "[[A]]" if a > b else "[[B]]" if b > a else "[[C]]"
 
 
+def _write_models(folder, url):
+    names = ("judge", "judge-2", "judge-3", "exam")
+    (folder / "models.yaml").write_text(yaml.safe_dump({name: {"base_url": url, "model": name} for name in names}))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("path", ARMS, ids=lambda path: path.stem)
 def test_an_arm_trains(path, world, tmp_path, serve):
-    server = serve(_judge)
-    names = ("judge", "judge-2", "judge-3", "exam")
-    (tmp_path / "models.yaml").write_text(
-        yaml.safe_dump({name: {"base_url": server.url, "model": name} for name in names})
-    )
+    _write_models(tmp_path, serve(_judge).url)
     group = load_recipe(path, Recipe).data.group
     overrides = {
         "policy": world / "sft",
@@ -103,3 +122,32 @@ def test_an_arm_trains(path, world, tmp_path, serve):
         assert all(it.reward is not None for it in rollouts)
         climbs = bool(run.database.promotions())
     assert climbs == (recipe.curriculum.mode == "dynamic" and path.stem != "pointwise")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", ZERO_ARMS, ids=lambda path: path.stem)
+def test_an_arm_of_longwriter_zero_trains(path, world, tmp_path, serve):
+    _write_models(tmp_path, serve(_judge).url)
+    recipe = load_recipe(path, Recipe)
+    asked = "Think first. {request}" if recipe.generation.think == "on" else "In tags. {request}"
+    (tmp_path / "think.txt").write_text(asked)
+    overrides = {
+        "policy": world / "sft",
+        "policy_name": "sft",
+        "models": tmp_path / "models.yaml",
+        "data": {recipe.data.path.stem: str(world / "ladders.jsonl"), "per_step": 4 if recipe.method == "ppo" else 2}
+        | ({} if recipe.method == "ppo" else {"group": 2}),
+        "validation.prompts": world / "validation.jsonl",
+        "generation.max_tokens": 16,
+        "generation.think_prompt": tmp_path / "think.txt",
+        "optim.mini_batch": 2,
+        "run.steps": 2,
+        "run.folder": tmp_path,
+    }
+    recipe = load_recipe(path, Recipe, [f"{key}={value}" for key, value in overrides.items()])
+    result = train(recipe, on_step=lambda report: None)
+    with RunDirectory.read(result.path) as run:
+        rollouts = list(run.database.rollouts())
+        assert len(rollouts) >= 8
+        assert all(it.scores is not None and it.scores.keys() == {r.kind for r in recipe.rewards} for it in rollouts)
+        assert dict(run.database.metric("text/structure")).keys() == {1, 2}
