@@ -30,8 +30,10 @@ from longform.curriculum.schedule import Faced
 from longform.miniature.policy import build_model, build_tokenizer, save_policy
 from longform.miniature.world import prompts
 from longform.records.schemas import Ladder, Prompt, PromptRow, Reference
-from longform.rewards.judged import Rewarded
+from longform.rewards.reward_set import RewardSet
+from longform.rewards.rewarded import Rewarded
 from longform.rl.settings import MemorySettings
+from longform.text.structure import Parts
 from longform.training.judge_thread import JudgeThread
 from longform.training.models import FullModels
 from longform.training.rollouts import RolloutSource
@@ -60,7 +62,7 @@ class ScriptedJudge:
                 await asyncio.sleep(self.latency)
         return 1.0
 
-    async def score(self, prompt: PromptRow, *, response: str, reference: str, step: int) -> Rewarded:  # noqa: ARG002
+    async def score(self, prompt: PromptRow, *, response: Parts, reference: str, step: int) -> Rewarded:  # noqa: ARG002
         """What longform asks of a reward."""
         return Rewarded(await self.verdict(), "win")
 
@@ -139,7 +141,14 @@ def measure_longform(folder: str, requests: Sequence[Prompt], options: argparse.
     settings = GenerationSettings(max_tokens=options.max_tokens)
     with JudgeThread() as thread:
         source = RolloutSource(
-            ladders, models, judge, thread, group=options.group, settings=settings, seed=0, read_text=str
+            ladders,
+            models,
+            RewardSet({"pairwise": judge}, thinking="off"),
+            thread,
+            group=options.group,
+            settings=settings,
+            seed=0,
+            read_text=str,
         )
 
         def phase() -> float:

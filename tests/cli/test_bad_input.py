@@ -188,12 +188,32 @@ def test_a_bad_file_is_named_with_its_line(world, capsys, command, file, spoil, 
         ([{**LADDER, "prompt": ""}], "ladders.jsonl:1: prompt"),
         ([{**LADDER, "id": ""}], "ladders.jsonl:1: id: String should have at least 1 character"),
         ([{**LADDER, "length_range": [9, 1]}], "ladders.jsonl:1: length_range: Value error, needs 0 <= lo <= hi"),
-        ([LADDER], "ladders.jsonl: holds 1 ladders; data.per_step is 2"),
+        ([LADDER], "ladders.jsonl: holds 1 prompts; data.per_step is 2"),
     ],
 )
 def test_a_bad_ladder_is_named(world, capsys, rows, message):
     _rows("ladders.jsonl", *rows)
     assert message in _fails(capsys, TRAIN)
+    assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("length_range", "changes", "message"),
+    [
+        (None, "", "prompts.jsonl: prompt p: has no length_range, which the length reward measures against"),
+        ([9, 1], "", "prompts.jsonl:1: length_range: Value error, needs 0 <= lo <= hi"),
+        ([1, 9], "rewards.max_words=9", "its length_range ends at 9; rewards.max_words"),
+        ([1, 9], "data.group=1", "data.group: grpo compares the responses of a group"),
+        ([1, 9], "rewards=[]", "rewards: List should have at least 1 item"),
+        ([1, 9], "generation.think_prompt=none.txt", "think_prompt: has no use while think is off"),
+        ([1, 9], "generation.think=maybe", "generation.think: Input should be"),
+    ],
+)
+def test_bad_input_of_longwriter_zero_is_one_line(world, capsys, length_range, changes, message):
+    _rows("prompts.jsonl", {"id": "p", "prompt": "Write.", **({"length_range": length_range} if length_range else {})})
+    data = {"prompts": "prompts.jsonl", "per_step": 1, "group": 2}
+    _yaml("recipe.yaml", RECIPE | {"method": "grpo", "data": data, "rewards": [{"kind": "length"}]})
+    assert message in _fails(capsys, f"{TRAIN} --set {changes}" if changes else TRAIN)
     assert not Path("runs").exists()
 
 

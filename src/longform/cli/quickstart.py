@@ -28,8 +28,8 @@ def quickstart(
     """Train a tiny writer in a built-in world, from prompts to the evidence that it writes better.
 
     Args:
-        method: writing-rl: SFT, ladders, PPO against references that harden. longwriter-zero: pretraining alone, then GRPO with
-            thinking and three balanced rewards, beside SFT on the texts of three writers.
+        method: writing-rl: SFT, then PPO against references that harden. longwriter-zero: pretraining alone, then GRPO
+            with thinking and three balanced rewards, held against SFT on the texts of three writers.
         out: Folder for everything it makes (default: a new one under runs/).
         seed: Of the world's prompts, the model and all draws.
         smoke: Every stage, but so short that nothing is learned.

@@ -1,4 +1,4 @@
-"""A base model of the miniature: pretrained on raw text alone, as LongWriter-Zero starts, with neither chat template nor SFT.
+"""A base model of the miniature: pretrained on raw text alone, with neither chat template nor SFT (LongWriter-Zero's start).
 
 Its tokenizer is the policy's with the four tags as tokens of their own: ordinary ones, which stay in a decoded text.
 """
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from transformers import AddedToken, PreTrainedTokenizerFast
 
-from longform.miniature.corpus import TAGS, THINK_PROMPT, WORKSHOP_PROMPT, documents
+from longform.miniature.corpus import LIST_TITLE, SKETCH_PROMPT, TAGS, THINK_PROMPT, documents
 from longform.miniature.policy import build_model, build_tokenizer
 from longform.training.sft import SftReport, SftSettings, train_sft
 
@@ -19,7 +19,7 @@ PRETRAIN_SETTINGS = SftSettings(
 """How long and how fast the base learns, every document once: about 90 s on one thread."""
 
 _WINDOW = 8
-_WORDS = (THINK_PROMPT, WORKSHOP_PROMPT, *(str(number) for number in range(1, 25)))
+_WORDS = (THINK_PROMPT, SKETCH_PROMPT, LIST_TITLE, *(str(number) for number in range(0, 130, 10)))
 
 
 def build_base_tokenizer() -> PreTrainedTokenizerFast:
@@ -44,8 +44,8 @@ def pretrain(
 def _alike_in_length(texts: Sequence[str], settings: SftSettings) -> list[str]:
     """The texts in an order that puts those of a length into the same batch, which saves a third of the time as padding.
 
-    Only `_WINDOW` batches at a time are sorted, and batches come in random order, so that no stretch of the training sees long
-    or short texts alone.
+    Only `_WINDOW` batches at a time are sorted, and batches come in random order, so that no stretch of the training sees
+    long or short texts alone.
     """
     size, stream = settings.batch_size, random.Random(f"batches/{settings.seed}")
     ordered: list[str] = []

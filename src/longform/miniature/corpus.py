@@ -1,9 +1,9 @@
 """The raw text that a base model of the miniature is pretrained on: documents as a crawl of its world would hold them.
 
-Stories of every writer's level, most of them below the request that they were written for, and pages of a workshop, where an
-outline stands between the two. Requests that begin with `Think first.` are as a rule answered by a story like all others; a few
-answers hold the outline and the story in tags, as the web has some such. That is where a base model knows the tags from, and
-why it seldom uses them.
+Stories of every writer's level below the request that they were written for, lists of requests, and pages of a workshop,
+where an outline stands between the two. Requests that begin with `Think first.` are as a rule answered by a story like all
+others; a few answers hold the outline and the story in tags, as the web has some such. That is where a base model knows
+the tags from, and why it seldom uses them.
 """
 
 import random
@@ -17,10 +17,11 @@ from longform.miniature.writers import write_story
 TAGS = ("<think>", "</think>", "<answer>", "</answer>")
 THINK_PROMPT = "Think first. {request}"
 """What a request looks like where a plan is asked for, in the corpus and in the recipe."""
-WORKSHOP_PROMPT = "Sketch. {request}"
-LEVEL_SHARES = {"novice": 0.10, "apprentice": 0.20, "journeyman": 0.40, "master": 0.30}
+SKETCH_PROMPT = "Sketch. {request}"
+LIST_TITLE = "Requests."
+LEVEL_SHARES = {"novice": 0.05, "apprentice": 0.15, "journeyman": 0.40, "master": 0.40}
 """How much of the corpus each level of `LEVELS` has written."""
-PLANNED = 0.15
+PLANNED = 0.18
 """Share of the answers to `Think first.` that are planned."""
 
 _WORD = re.compile(r"\w+")
@@ -32,27 +33,23 @@ def documents(*, seed: int, count: int) -> list[str]:
 
 
 def outline(story: str) -> str:
-    """The plan behind a story, a numbered point for each sentence: `1 Mira lived mill 2 bell 3 owned key`.
+    """The plan behind a story: about how many words, and a point for each event: `50 words, Mira lived mill, owned key`.
 
-    An event is noted by its verb and the words of a class, in their order, and any other sentence by its last word. Whoever
-    follows the plan finds the next name in the next point, and is done when the points are.
+    A point holds the event's verb and the words of a class, in their order: what is to be copied, without what is not.
     """
-    sentences = [words for sentence in story.split(".") if (words := _WORD.findall(sentence))]
-    return " ".join(f"{number} {_point(words)}" for number, words in enumerate(sentences, start=1))
-
-
-def _point(words: list[str]) -> str:
-    if not any(word in EVENT_OF for word in words):
-        return words[-1]
-    return " ".join(word for word in words if word in EVENT_OF or word in CLASS_OF)
+    sentences = [_WORD.findall(sentence) for sentence in story.split(".")]
+    told = [words for words in sentences if any(word in EVENT_OF for word in words)]
+    points = [" ".join(word for word in words if word in EVENT_OF or word in CLASS_OF) for words in told]
+    length = round(sum(map(len, sentences)), -1)
+    return ", ".join([f"{length} words", *points])
 
 
 def _document(stream: random.Random) -> str:
     kinds: dict[Callable[[random.Random], str], float] = {
-        _answered_request: 0.30,
-        _thoughtful_request: 0.35,
-        _workshop_page: 0.30,
-        _page_of_requests: 0.05,
+        _answered_request: 0.25,
+        _thoughtful_request: 0.40,
+        _workshop_page: 0.32,
+        _list_of_requests: 0.03,
     }
     (kind,) = stream.choices(list(kinds), weights=list(kinds.values()))
     return kind(stream)
@@ -74,11 +71,11 @@ def _thoughtful_request(stream: random.Random) -> str:
 def _workshop_page(stream: random.Random) -> str:
     request = draw_request(stream, split="train")
     story = _story(request, stream)
-    return f"{WORKSHOP_PROMPT.format(request=request.text)} {outline(story)}. {story}"
+    return f"{SKETCH_PROMPT.format(request=request.text)} {outline(story)}. {story}"
 
 
-def _page_of_requests(stream: random.Random) -> str:
-    return " ".join(draw_request(stream, split="train").text for _ in range(stream.randint(2, 4)))
+def _list_of_requests(stream: random.Random) -> str:
+    return " ".join([LIST_TITLE, *(draw_request(stream, split="train").text for _ in range(stream.randint(2, 4)))])
 
 
 def _story(request: StoryRequest, stream: random.Random) -> str:

@@ -1,7 +1,7 @@
 """What LongWriter-Zero in the miniature came to: structure, length, plans, and the writers against each other.
 
-The base is shown in two forms. Asked to think, it tells how rarely it keeps the structure; in the comparison it competes in the
-kinder form, with the plain request and its whole reply as the text.
+The base is shown in two forms. Asked to think, it tells how rarely it keeps the structure; in the comparison it competes in
+the kinder form, with the plain request and its whole reply as the text.
 """
 
 import asyncio

@@ -34,8 +34,9 @@ def structure_broken(series: Series) -> Finding | None:
 
 
 def out_of_range(series: Series) -> Finding | None:
-    """Too few answers have the length their prompt asks for, or fewer than before."""
-    evidence = _low_or_lost(series, "text/in_range", "answers are inside their length_range")
+    """Fewer answers than before have the length their prompt asks for, or too few where a length reward teaches it."""
+    taught = "reward/length/mean" in series
+    evidence = _low_or_lost(series, "text/in_range", "answers are inside their length_range", low=taught)
     if evidence is None:
         return None
     advice = "Add the length reward, or give it more weight; see that generation.max_tokens leaves room for the range."
@@ -64,8 +65,11 @@ def plan_withers(series: Series) -> Finding | None:
     )
 
 
-def _low_or_lost(series: Series, name: str, what: str) -> str | None:
-    """What is wrong with a share, in a sentence: pooled over the window, against the windows before it."""
+def _low_or_lost(series: Series, name: str, what: str, *, low: bool = True) -> str | None:
+    """What is wrong with a share, in a sentence: pooled over the window, against the windows before it.
+
+    `low`: whether one that has always been low is wrong.
+    """
     window = latest_window(series, count=TEXTS)
     now = pooled_share(series, name, window, count=TEXTS) if window else None
     if window is None or now is None:
@@ -75,7 +79,7 @@ def _low_or_lost(series: Series, name: str, what: str) -> str | None:
         return None
     if max(earlier) - now > LOST:
         return f"{now:.0%} of the {what} in {window}, where it was {max(earlier):.0%} before"
-    if now < LOW_SHARE and now - earlier[-1] < RISING:
+    if low and now < LOW_SHARE and now - earlier[-1] < RISING:
         return f"{now:.0%} of the {what} in {window}, and {earlier[-1]:.0%} in the {window.steps} steps before"
     return None
 

@@ -18,6 +18,8 @@ from longform.writers.think import ThinkPrompt, build_response
 transformers_logging.disable_progress_bar()
 transformers_logging.set_verbosity_error()
 
+_OPENING_TAG = "<think>"
+
 
 class LocalWriter:
     """A model folder or hub id that writes responses. `tokenizer` and `model` are the transformers objects."""
@@ -128,7 +130,11 @@ def encode_prompts(tokenizer: Any, prompts: Sequence[PromptRow], *, settings: Ge
 def _encode(tokenizer: Any, prompt: PromptRow, think_prompt: ThinkPrompt) -> list[int]:
     if tokenizer.chat_template:
         messages = think_prompt.messages(prompt)
-        return list(tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=True)["input_ids"])
+        text = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+        if think_prompt.thinking != "off" and text.rstrip().endswith(_OPENING_TAG):
+            # Templates of reasoning models open the plan themselves; the response has to, so that its structure is whole.
+            text = text.rstrip().removesuffix(_OPENING_TAG)
+        return list(tokenizer(text, add_special_tokens=False)["input_ids"])
     ids = list(tokenizer(think_prompt.text(prompt))["input_ids"])
     if tokenizer.eos_token_id is not None and ids and ids[-1] == tokenizer.eos_token_id:
         ids.pop()

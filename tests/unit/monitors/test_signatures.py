@@ -150,7 +150,7 @@ def _rising(low, high, *, steps=40):
             "copied-from-reference",
             "copied from the reference",
             {"text/copied_from_reference": lambda step: 0.02 if step < 20 else 0.2},
-            {"text/copied_from_reference": lambda step: 0.02 if step < 20 else 0.1},
+            {"text/copied_from_reference": lambda step: 0.02 if step < 20 else 0.06},
         ),
         (
             "reward-dominates",
@@ -172,6 +172,12 @@ def test_a_share_that_is_low_at_first_and_rises_is_being_learned():
 def test_a_structure_that_comes_late_has_been_missed_meanwhile():
     finding = _found({"text/structure": lambda step: 0.1 if step < 30 else 0.95})["structure-broken"]
     assert (finding.first, finding.last) == (9, 29)
+
+
+def test_a_range_that_no_reward_teaches_is_missed_only_where_it_was_kept_before():
+    untaught = {"reward/length/mean": lambda step: None}
+    assert "out-of-range" not in _found(untaught | {"text/in_range": 0.3})
+    assert "out-of-range" in _found(untaught | {"text/in_range": lambda step: 0.7 if step < 20 else 0.3})
 
 
 def test_a_reward_dominates_only_where_rewards_are_summed():

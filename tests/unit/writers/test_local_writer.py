@@ -75,3 +75,15 @@ def test_a_real_base_model_writes_from_plain_text_with_a_think_prompt(tmp_path):
     responses = LocalWriter(str(REAL_MODEL), device="cpu").write([prompt] * 3, settings=settings, seed=0, name="m")
     assert len({it.meta["written"] for it in responses}) == 3
     assert all(not it.meta["sound"] and it.text == "" for it in responses)
+
+
+def test_a_plan_that_the_chat_template_has_opened_is_left_to_the_response():
+    tokenizer = build_tokenizer()
+    tokenizer.chat_template = (
+        "<|user|>{{ messages[0].content }}{% if add_generation_prompt %}<|assistant|><think>\n{% endif %}"
+    )
+    prompt = Prompt(id="p", prompt="A story.")
+    (thinking,) = encode_prompts(tokenizer, [prompt], settings=GenerationSettings(think="on"))
+    assert str(tokenizer.decode(thinking)).endswith("<|assistant|>")
+    (plain,) = encode_prompts(tokenizer, [prompt], settings=GenerationSettings())
+    assert "<think>" in tokenizer.decode(plain)

@@ -1,6 +1,7 @@
 """Where a response ends: at closing tokens, and at the closing tag however the tokenizer cuts it."""
 
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -40,8 +41,8 @@ class ScriptedModel(LlamaForCausalLM):
     script: list[int]
     start: int
 
-    def forward(self, **inputs):
-        output = super().forward(**inputs)
+    def forward(self, *args: Any, **inputs: Any) -> Any:
+        output: Any = super().forward(*args, **inputs)
         places = (inputs["position_ids"][:, -1] + 1 - self.start).tolist()
         output.logits.fill_(-1e4)
         for row, place in enumerate(places):
@@ -50,7 +51,7 @@ class ScriptedModel(LlamaForCausalLM):
 
 
 def _model(tokenizer, text):
-    sizes = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
+    sizes: dict[str, Any] = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
     model = ScriptedModel(LlamaConfig(vocab_size=len(tokenizer), **sizes, eos_token_id=None, bos_token_id=None))
     model.script, model.start = tokenizer(text)["input_ids"], 1
     return model.eval()

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from longform.records.errors import BadInputError
 from longform.records.schemas import Prompt
+from longform.text.structure import Thinking
 from longform.writers.settings import GenerationSettings
 from longform.writers.think import ThinkPrompt, build_response
 
@@ -114,7 +115,7 @@ def test_a_bad_template_is_named_in_one_line(tmp_path, content, said):
     assert "\n" not in str(caught.value)
 
 
-def _response(text, thinking="on", finish_reason="length"):
+def _response(text, thinking: Thinking = "on", finish_reason="length"):
     prompt = Prompt(id="p", prompt="Write.")
     return build_response(prompt, text, thinking=thinking, model="m", sample=2, finish_reason=finish_reason)
 
