@@ -238,7 +238,8 @@ def test_a_judge_that_likes_length_while_the_examiner_does_not(run):
     findings, _ = run(
         prefers(lambda text: len(text.split())), steps=12, ladder=ladder, examined=True, max_tokens=40, lr=1e-2
     )
-    assert set(findings) == {"judge-examiner-apart"}
+    # With nine content words to choose from, longer texts also repeat single ones.
+    assert {"judge-examiner-apart"} <= set(findings) <= {"judge-examiner-apart", "keyword-stuffing"}
 
 
 def test_a_token_limit_that_cuts_texts_off(run):

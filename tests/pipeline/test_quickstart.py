@@ -7,7 +7,7 @@ import pytest
 
 from longform.records.files import read_rows
 from longform.records.run_directory import RunDirectory
-from longform.records.schemas import Ladder
+from longform.records.schemas import Ladder, Response
 
 
 @pytest.mark.slow
@@ -32,3 +32,29 @@ def test_the_smoke_quickstart_goes_through_every_stage(tmp_path):
 
     again = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
     assert (again.returncode, again.stderr) == (2, f"longform: --out {folder}: is not empty\n")
+
+
+@pytest.mark.slow
+def test_the_smoke_quickstart_of_longwriter_zero_goes_through_every_stage(tmp_path):
+    folder = tmp_path / "zero"
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "longform", "quickstart", "--method", "longwriter-zero", "--smoke"]
+    done = subprocess.run(
+        [*command, "--out", str(folder)], env=environment, capture_output=True, text=True, timeout=200
+    )
+    assert done.returncode == 0, done.stderr
+    assert "structure kept" in done.stdout
+    assert "plans of under 5 words" in done.stdout
+
+    figures = json.loads((folder / "evidence.json").read_text())
+    assert set(figures["win_rates"]) == {"base", "sft-weak", "sft-middle", "sft-best"}
+    assert set(figures["writers"]) == {"trained", *figures["win_rates"]}
+    assert set(figures["thinking"]) == {"base", "trained"}
+    for estimate, low, high in figures["win_rates"].values():
+        assert 0 <= low <= estimate <= high <= 1
+    with RunDirectory.read(folder / "run") as run:
+        assert run.database.last_step() == 2
+        assert len(list(run.database.rollouts())) == 2 * 16
+        assert {"reward/length/mean", "reward/format/mean", "text/structure"} <= set(run.database.metric_names())
+    answers = {row.prompt_id: row for row in read_rows(folder / "held-out-base-thinking.jsonl", Response)}
+    assert all(set(row.meta) >= {"plan", "sound"} for row in answers.values())

@@ -78,6 +78,7 @@ def _longwriter_zero(folder: Path, *, seed: int, smoke: bool, overrides: Sequenc
     from longform.miniature import longwriter_zero as steps
     from longform.miniature.quickstart import use_one_thread, write_world
     from longform.miniature.server import serve_in_background
+    from longform.miniature.world import WIDE_RANGES
     from longform.miniature.zero_evidence import gather_evidence
 
     began = time.perf_counter()
@@ -85,7 +86,7 @@ def _longwriter_zero(folder: Path, *, seed: int, smoke: bool, overrides: Sequenc
     recipe = steps.pipeline_recipe(folder, scale=scale, seed=seed, overrides=overrides)  # as above
     use_one_thread()
     with serve_in_background() as base_url:
-        write_world(folder, base_url=base_url, scale=scale, seed=seed)
+        write_world(folder, base_url=base_url, scale=scale, seed=seed, ranges=WIDE_RANGES)
         steps.train_base(folder, scale=scale, seed=seed, stage=progress)
         steps.tune_baselines(folder, scale=scale, seed=seed, stage=progress)
         result = steps.train_policy(folder, scale=scale, seed=seed, overrides=overrides, stage=progress)

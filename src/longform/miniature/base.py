@@ -5,21 +5,23 @@ Its tokenizer is the policy's with the four tags as tokens of their own: ordinar
 
 import random
 from collections.abc import Callable, Sequence
+from itertools import chain
 from pathlib import Path
 
 from transformers import AddedToken, PreTrainedTokenizerFast
 
 from longform.miniature.corpus import LIST_TITLE, SKETCH_PROMPT, TAGS, THINK_PROMPT, documents
 from longform.miniature.policy import build_model, build_tokenizer
+from longform.miniature.world import WIDE_RANGES
 from longform.training.sft import SftReport, SftSettings, train_sft
 
 PRETRAIN_SETTINGS = SftSettings(
-    steps=450, batch_size=16, max_tokens=256, optimizer="muon", lr=8e-3, muon_lr=0.03, warmup_steps=10, decay=0.4
+    steps=400, batch_size=16, max_tokens=256, optimizer="muon", lr=8e-3, muon_lr=0.03, warmup_steps=10, decay=0.4
 )
 """How long and how fast the base learns, every document once: about 90 s on one thread."""
 
 _WINDOW = 8
-_WORDS = (THINK_PROMPT, SKETCH_PROMPT, LIST_TITLE, *(str(number) for number in range(0, 130, 10)))
+_WORDS = (THINK_PROMPT, SKETCH_PROMPT, LIST_TITLE, *map(str, (*range(0, 130, 10), *chain(*WIDE_RANGES))))
 
 
 def build_base_tokenizer() -> PreTrainedTokenizerFast:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable
 
 from longform.miniature.grammar import EVENT_OF
-from longform.miniature.world import CLASS_OF, StoryRequest, draw_request
+from longform.miniature.world import CLASS_OF, WIDE_RANGES, StoryRequest, draw_request
 from longform.miniature.writers import write_story
 
 TAGS = ("<think>", "</think>", "<answer>", "</answer>")
@@ -19,7 +19,7 @@ THINK_PROMPT = "Think first. {request}"
 """What a request looks like where a plan is asked for, in the corpus and in the recipe."""
 SKETCH_PROMPT = "Sketch. {request}"
 LIST_TITLE = "Requests."
-LEVEL_SHARES = {"novice": 0.05, "apprentice": 0.15, "journeyman": 0.40, "master": 0.40}
+LEVEL_SHARES = {"novice": 0.05, "apprentice": 0.20, "journeyman": 0.40, "master": 0.35}
 """How much of the corpus each level of `LEVELS` has written."""
 PLANNED = 0.18
 """Share of the answers to `Think first.` that are planned."""
@@ -46,22 +46,22 @@ def outline(story: str) -> str:
 
 def _document(stream: random.Random) -> str:
     kinds: dict[Callable[[random.Random], str], float] = {
-        _answered_request: 0.25,
-        _thoughtful_request: 0.40,
-        _workshop_page: 0.32,
-        _list_of_requests: 0.03,
+        _answered_request: 0.15,
+        _thoughtful_request: 0.35,
+        _workshop_page: 0.48,
+        _list_of_requests: 0.02,
     }
     (kind,) = stream.choices(list(kinds), weights=list(kinds.values()))
     return kind(stream)
 
 
 def _answered_request(stream: random.Random) -> str:
-    request = draw_request(stream, split="train")
+    request = draw_request(stream, split="train", ranges=WIDE_RANGES)
     return f"{request.text} {_story(request, stream)}"
 
 
 def _thoughtful_request(stream: random.Random) -> str:
-    request = draw_request(stream, split="train")
+    request = draw_request(stream, split="train", ranges=WIDE_RANGES)
     asked, story = THINK_PROMPT.format(request=request.text), _story(request, stream)
     if stream.random() >= PLANNED:
         return f"{asked} {story}"
@@ -69,13 +69,18 @@ def _thoughtful_request(stream: random.Random) -> str:
 
 
 def _workshop_page(stream: random.Random) -> str:
-    request = draw_request(stream, split="train")
+    request = draw_request(stream, split="train", ranges=WIDE_RANGES)
     story = _story(request, stream)
     return f"{SKETCH_PROMPT.format(request=request.text)} {outline(story)}. {story}"
 
 
 def _list_of_requests(stream: random.Random) -> str:
-    return " ".join([LIST_TITLE, *(draw_request(stream, split="train").text for _ in range(stream.randint(2, 4)))])
+    return " ".join(
+        [
+            LIST_TITLE,
+            *(draw_request(stream, split="train", ranges=WIDE_RANGES).text for _ in range(stream.randint(2, 4))),
+        ]
+    )
 
 
 def _story(request: StoryRequest, stream: random.Random) -> str:

@@ -19,7 +19,7 @@ from longform.endpoints.client import Endpoint
 from longform.endpoints.models import read_models
 from longform.judging.pointwise import PointwiseJudge
 from longform.miniature.policy import SFT_SETTINGS, build_model, build_tokenizer, sft_rows
-from longform.miniature.world import prompts
+from longform.miniature.world import LENGTH_RANGES, prompts
 from longform.miniature.writers import LEVELS
 from longform.recipe.loading import dump_recipe, load_recipe
 from longform.recipe.recipe import Recipe
@@ -78,17 +78,37 @@ Stage = Callable[[str], AbstractContextManager[Advance]]
 """Opens a stage of the given title."""
 
 
-def write_world(folder: Path, *, base_url: str, scale: Scale, seed: int) -> None:
-    """The prompts of a seed and a models.yaml that names the miniature's models.
+class Counts(Protocol):
+    """How many prompts of each kind."""
+
+    @property
+    def train_prompts(self) -> int: ...  # noqa: D102
+    @property
+    def validation_prompts(self) -> int: ...  # noqa: D102
+    @property
+    def held_out_prompts(self) -> int: ...  # noqa: D102
+
+
+def write_world(
+    folder: Path,
+    *,
+    base_url: str,
+    scale: Counts,
+    seed: int,
+    ranges: Sequence[tuple[int, int]] = LENGTH_RANGES,
+) -> None:
+    """The prompts of a seed, asking for lengths in `ranges`, and a models.yaml that names the miniature's models.
 
     Validation and held-out prompts come from streams of their own, so that nothing tuned on one has seen the other.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    write_rows(folder / "prompts.jsonl", prompts(seed=seed, split="train", count=scale.train_prompts))
-    validation = prompts(seed=seed + 100_000, split="held-out", count=scale.validation_prompts)
-    write_rows(folder / "validation.jsonl", validation)
-    held_out = prompts(seed=seed + 200_000, split="held-out", count=scale.held_out_prompts)
-    write_rows(folder / "held-out.jsonl", held_out)
+    by_file = {
+        "prompts": prompts(seed=seed, split="train", count=scale.train_prompts, ranges=ranges),
+        "validation": prompts(seed=seed + 100_000, split="held-out", count=scale.validation_prompts, ranges=ranges),
+        "held-out": prompts(seed=seed + 200_000, split="held-out", count=scale.held_out_prompts, ranges=ranges),
+    }
+    for name, rows in by_file.items():
+        write_rows(folder / f"{name}.jsonl", rows)
     names = ("judge", "examiner", *COMPETITORS)
     models = {name: {"base_url": base_url, "model": f"miniature-{name}", "prices": _PRICES} for name in names}
     (folder / "models.yaml").write_text(yaml.safe_dump(models, sort_keys=False), encoding="utf-8")

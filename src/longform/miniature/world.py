@@ -9,7 +9,7 @@ Held-out requests differ from training requests in their (hero, place, object), 
 
 import random
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import count as count_up
 from itertools import islice
 from typing import Literal, NamedTuple
@@ -51,6 +51,9 @@ POOLS: dict[str, tuple[str, ...]] = {
 CLASS_OF = {word: name for name, pool in POOLS.items() for word in pool}
 REQUIRED_CLASSES = ("animal", "food", "weather")
 LENGTH_RANGES = ((40, 55), (55, 70), (70, 85))
+WIDE_RANGES = ((30, 54), (58, 100))
+"""Of requests to a writer that is to learn length: no number stands in two ranges, so that each says how long by itself.
+Below adjacent ranges a base wrote the same number of words for all three."""
 
 _REQUEST = re.compile(
     r"Write a story of (\d+) to (\d+) words about (\w+) in the (\w+) and a (\w+)\. "
@@ -108,8 +111,10 @@ def split_of(request: StoryRequest) -> Split:
     return "held-out" if diagonal % 5 == 0 else "train"
 
 
-def draw_request(stream: random.Random, *, split: Split) -> StoryRequest:
-    """A request of one split."""
+def draw_request(
+    stream: random.Random, *, split: Split, ranges: Sequence[tuple[int, int]] = LENGTH_RANGES
+) -> StoryRequest:
+    """A request of one split, for one of the ranges."""
     while True:
         words = [stream.choice(POOLS[name]) for name in REQUIRED_CLASSES]
         stream.shuffle(words)
@@ -118,13 +123,13 @@ def draw_request(stream: random.Random, *, split: Split) -> StoryRequest:
             stream.choice(PLACES),
             stream.choice(OBJECTS),
             (words[0], words[1], words[2]),
-            stream.choice(LENGTH_RANGES),
+            stream.choice(ranges),
         )
         if split_of(request) == split:
             return request
 
 
-def prompts(*, seed: int, split: Split, count: int) -> list[Prompt]:
+def prompts(*, seed: int, split: Split, count: int, ranges: Sequence[tuple[int, int]] = LENGTH_RANGES) -> list[Prompt]:
     """The first `count` distinct requests of a stream, as prompts.
 
     The prompt of an index is the same for every `count`. Its `meta.length` says how long the story is to be
@@ -135,17 +140,17 @@ def prompts(*, seed: int, split: Split, count: int) -> list[Prompt]:
             id=f"{split}-{seed}-{index:05d}",
             prompt=request.text,
             length_range=request.length_range,
-            meta={"length": ("short", "medium", "long")[LENGTH_RANGES.index(request.length_range)]},
+            meta={"length": ("short", "medium", "long")[ranges.index(request.length_range)]},
         )
-        for index, request in islice(_distinct(seed, split), count)
+        for index, request in islice(_distinct(seed, split, ranges), count)
     ]
 
 
-def _distinct(seed: int, split: Split) -> Iterator[tuple[int, StoryRequest]]:
+def _distinct(seed: int, split: Split, ranges: Sequence[tuple[int, int]]) -> Iterator[tuple[int, StoryRequest]]:
     """Requests with their index, those left out that the stream has had before."""
     seen: set[StoryRequest] = set()
     for index in count_up():
-        request = draw_request(random.Random(f"request/{seed}/{split}/{index}"), split=split)
+        request = draw_request(random.Random(f"request/{seed}/{split}/{index}"), split=split, ranges=ranges)
         if request not in seen:
             seen.add(request)
             yield index, request

@@ -11,8 +11,8 @@ from longform.monitors.series import TEXTS, Points, Series, ends, latest_window,
 LOW_SHARE = 0.5
 """Of responses that keep the structure, or of answers inside their range."""
 RISING = 0.05
-"""What a low share gains from one window to the next where it is being learned. Chance moves the difference of two windows
-of 256 texts by 0.04 (standard deviation)."""
+"""What a low share gains over two windows where it is being learned. Chance moves the difference of two windows of 256 texts
+by 0.04 (standard deviation)."""
 LOST = 0.2
 """How far a share may fall below the best window before it: five of these standard deviations."""
 FEW_WORDS = 8
@@ -79,8 +79,8 @@ def _low_or_lost(series: Series, name: str, what: str, *, low: bool = True) -> s
         return None
     if max(earlier) - now > LOST:
         return f"{now:.0%} of the {what} in {window}, where it was {max(earlier):.0%} before"
-    if low and now < LOW_SHARE and now - earlier[-1] < RISING:
-        return f"{now:.0%} of the {what} in {window}, and {earlier[-1]:.0%} in the {window.steps} steps before"
+    if low and now < LOW_SHARE and len(earlier) > window.steps and now - earlier[-1 - window.steps] < RISING:
+        return f"{now:.0%} of the {what} in {window}, and {earlier[-1 - window.steps]:.0%} two such windows before"
     return None
 
 

@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 from longform.monitors.series import LEAST_CASES, LEAST_STEPS, MOST_STEPS, Series
 from longform.text.repetition import units
-from longform.text.stuffing import _terms as content_terms
+from longform.text.stuffing import content_terms
 
 STEPS, TEXTS_COMPARED = LEAST_STEPS // 2, LEAST_CASES // 2
 """Of the opening, and of the latest texts: half a window each, so that a drift can be told as soon as a window is full."""
@@ -169,8 +169,8 @@ def _count(texts: Iterable[JudgedText]) -> _Count:
     by_prompt: dict[str, list[JudgedText]] = {}
     for it in kept:
         by_prompt.setdefault(it.prompt, []).append(it)
-    # Where no prompt has several responses, all of the step are compared.
-    groups = list(by_prompt.values()) if len(by_prompt) < len(kept) else [kept]
+    # Where prompts have one response each, but for a chance repetition, all of the step are compared.
+    groups = list(by_prompt.values()) if 2 * len(by_prompt) <= len(kept) else [kept]
     count = _Count(steps=1)
     for group in groups:
         _add_group(count, group)

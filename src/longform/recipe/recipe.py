@@ -26,7 +26,7 @@ class DataSettings(_Section):
     per_step: int = Field(default=32, ge=1)
     """Prompts in one step."""
     group: int = Field(default=1, ge=1)
-    """Responses to each of them (Writing-RL: 1; LongWriter-Zero: 32). A group faces one reference; grpo needs two or more."""
+    """Responses to each of them (Writing-RL: 1; LongWriter-Zero: 32). A group faces one reference; grpo needs two."""
 
     @property
     def path(self) -> Path:

@@ -23,7 +23,7 @@ class OptimSettings(BaseModel):
     """Decay rates of AdamW's two moments."""
     max_grad_norm: float = Field(default=1.0, gt=0)
     mini_batch: int | None = Field(default=None, ge=1)
-    """Rollouts in one update; a step makes several. By default 16 as in Writing-RL, or all of a step's where it has fewer."""
+    """Rollouts in one update; a step makes several. By default 16 (Writing-RL), or all of a step's where it has fewer."""
     epochs: int = Field(default=1, ge=1)
     """Passes of the policy over a step's rollouts."""
     clip: float = Field(default=0.2, gt=0)
@@ -105,7 +105,7 @@ class MemorySettings(BaseModel):
     """Keep only each layer's input for the backward pass, and compute the layer again there."""
     micro_tokens: int | None = Field(default=None, ge=1)
     """Most tokens, padding included, that go through a model at once in an update; a mini-batch is cut into as many pieces
-    as this needs, and their gradients are summed. None: a mini-batch in one piece."""
+    as this needs, and their gradients are summed. None: a mini-batch in one piece, on a CPU 2,048 tokens."""
     limit_gb: float | None = Field(default=None, gt=0)
     """Memory of the card that the plan must fit into, in GiB, also where this machine has no card. By default the plan is
     for this machine's own device, and must fit into what that has."""

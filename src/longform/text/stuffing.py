@@ -27,7 +27,7 @@ def stuffed_share(text: str) -> float:
     """
     found = units(text)
     weights = [1 / HAN_PER_WORD if is_han(unit) else 1.0 for unit in found]
-    terms = _terms(found)
+    terms = content_terms(found)
     limits = _limits(terms, words=sum(weights))
     if not limits:
         return 0.0
@@ -41,7 +41,7 @@ def stuffed_share(text: str) -> float:
     return sum(weights[place] for place in stuffed) / sum(weights)
 
 
-def _terms(found: list[str]) -> list[str]:
+def content_terms(found: list[str]) -> list[str]:
     """What stands at each place of a text: a content word, a pair of Chinese characters, or nothing."""
     terms = ["" if unit in FUNCTION_WORDS else unit for unit in found]
     for place, unit in enumerate(found):

@@ -19,6 +19,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from longform.recipe.recipe import Recipe
 from longform.records.errors import BadInputError
 from longform.rl.log_probs import GPU_TILE
+from longform.training.batch import CPU_PIECE
 from longform.writers.paths import model_below
 
 GIB = 2**30
@@ -145,8 +146,9 @@ def plan_memory(shape: ModelShape, recipe: Recipe, *, on_gpu: bool) -> MemoryPla
         }
         gradients = _FLOAT * (shape.parameters + shape.vocabulary * shape.hidden)  # the head's are summed apart
     held["the device's own"] = _CUDA_CONTEXT if on_gpu else _CPU_PROCESS
-    in_flight = recipe.memory.micro_tokens or recipe.mini_batch * longest
-    measured = recipe.memory.micro_tokens or recipe.rollouts * longest
+    piece = recipe.memory.micro_tokens or (None if on_gpu else CPU_PIECE)
+    in_flight = piece or recipe.mini_batch * longest
+    measured = piece or recipe.rollouts * longest
     working = width * (3 * shape.intermediate + 4 * shape.hidden)  # of the layer that is being computed
     updating = {
         "weights in low precision": casts,

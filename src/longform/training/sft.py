@@ -2,9 +2,9 @@
 
 The loss is taken on the completions alone. With `optimizer: muon`, matrices inside the model learn by Muon (orthogonalised
 momentum; Jordan et al. 2024) and everything else by AdamW: on small models trained from scratch it learns to copy from the
-prompt in far fewer steps. Rows are conversations (`prompt` and `completion`, each a list of messages), plain text in two parts
-(`prompt` and `completion`, each a string), or documents (`text`), which are learned whole and in the order in which they come,
-as in pretraining.
+prompt in far fewer steps. Rows are conversations (`prompt` and `completion`, each a list of messages), plain text in two
+parts (`prompt` and `completion`, each a string), or documents (`text`), which are learned whole and in the order in which
+they come, as in pretraining.
 """
 
 import tempfile

@@ -62,6 +62,17 @@ def test_a_name_that_a_few_texts_are_full_of_is_none():
     assert not any(_told(_run(lambda step, draw: ["amber"] * (step > 8) * 20 * (draw.random() < 0.1), _number)))
 
 
+def test_texts_that_grow_and_are_paid_for_it_have_words_that_occur_more_often_and_none_that_drifts():
+    draw, vocabulary = random.Random(2), [f"word{n}" for n in range(2000)]
+    weights = [1 / (n + 5) for n in range(len(vocabulary))]
+
+    def text(step):
+        words = draw.choices(vocabulary, weights, k=draw.randint(50, 100) * step)
+        return JudgedText(" ".join(words), f"Write of {draw.randint(1, 4)}.", float(len(words)))
+
+    assert not any(_told([[text(step) for _ in range(32)] for step in range(1, 17)]))
+
+
 def test_a_word_that_the_prompt_gives_and_one_that_serves_grammar_are_none():
     assert not any(_told(_run(_more_and_more, _number, prompt="Write of amber and {n}.")))
     assert not any(_told(_run(lambda step, draw: ["very"] * len(_more_and_more(step, draw)), _number)))

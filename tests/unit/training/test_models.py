@@ -8,7 +8,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, LlamaForTokenClassificat
 from longform.records.errors import BadInputError
 from longform.records.schemas import Prompt
 from longform.rl.settings import MemorySettings
-from longform.training.batch import cut_by_tokens, measure_in_pieces
+from longform.training.batch import Batch, cut_by_tokens, measure_in_pieces
 from longform.training.forward import Critic, check_projection, response_statistics, response_values
 from longform.training.models import FullModels
 from longform.training.rollouts import WrittenRollout, make_batch
@@ -113,6 +113,15 @@ def test_pieces_hold_no_more_tokens_than_asked_for_and_every_row_once(batch):
     assert all(len(piece) * int(batch.lengths[piece].max()) <= 10 for piece in pieces)
     assert len(pieces) == 2
     assert [it.tolist() for it in cut_by_tokens(batch, rows, most_tokens=1)] == [[0], [1], [2]], "a row is never cut"
+
+
+def test_on_a_cpu_pieces_are_small_unless_asked_for():
+    lengths = torch.tensor([900, 100, 90, 80, 2000, 60])
+    mask = (torch.arange(2000) < lengths[:, None]).float()
+    batch = Batch(mask.long(), torch.zeros(6, dtype=torch.int64), mask, mask, mask[:, 0])
+    pieces = cut_by_tokens(batch, torch.arange(6), most_tokens=None)
+    assert [it.tolist() for it in pieces] == [[4], [0, 1], [2, 3, 5]]
+    assert len(cut_by_tokens(batch, torch.arange(6), most_tokens=12_000)) == 1
 
 
 def test_measuring_in_pieces_is_measuring_at_once(batch):

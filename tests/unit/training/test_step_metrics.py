@@ -1,7 +1,128 @@
-import pytest
+"""What a step is in numbers: answers that hold words, plans of sound responses, the parts that rewards have in their sum."""
 
-from longform.records.rollouts import ValidationText
-from longform.training.metrics import grade_error
+import numpy as np
+import pytest
+import torch
+
+from longform.monitors.keywords import JudgedText
+from longform.recipe.recipe import Recipe
+from longform.records.rollouts import Rollout, ValidationText
+from longform.records.schemas import Prompt
+from longform.rewards.closing import ClosedStep
+from longform.rewards.group_advantages import GroupAdvantages
+from longform.rewards.rewarded import Rewarded, ScoreSheet
+from longform.text.structure import take_apart
+from longform.training.metrics import by_reward_metrics, grade_error, group_metrics, judged_texts, step_metrics
+from longform.training.rollouts import WrittenRollout
+from longform.writers.decoding import Written
+
+STORY = "Amber rivers carried seven painted boats towards the silent harbour while children slept."
+
+
+def _recipe(*, think="off", group=2, **more):
+    return Recipe.model_validate(
+        {
+            "method": "grpo",
+            "policy": "start",
+            "data": {"prompts": "prompts.jsonl", "per_step": 2, "group": group},
+            "rewards": [{"kind": "length"}, {"kind": "format"}],
+            "generation": {"max_tokens": 8, "think": think},
+            "run": {"name": "run", "steps": 1},
+            **more,
+        }
+    )
+
+
+def _metrics(texts, recipe, *, scores=None, reference="", length_range=None):
+    """Of four rollouts, two each of two prompts."""
+    prompts = [Prompt(id=f"p{n}", prompt="Write a story about boats.", length_range=length_range) for n in range(2)]
+    written = Written(torch.zeros(3, dtype=torch.int64), torch.zeros(3), "stop")
+    rollouts = [WrittenRollout(prompts[n // 2], 0, reference, 0.0, (1,), written, text) for n, text in enumerate(texts)]
+    scores = scores or [(1.0, 1.0)] * len(texts)
+    rewarded = [{"length": Rewarded(length), "format": Rewarded(form)} for length, form in scores]
+    sheets = [
+        ScoreSheet(take_apart(text, recipe.generation.think), by_reward)
+        for text, by_reward in zip(texts, rewarded, strict=True)
+    ]
+    by_reward = np.array(scores)
+    closed = ClosedStep(by_reward, by_reward.mean(1).astype(np.float32), np.ones(len(texts), dtype=bool), [])
+    return step_metrics(rollouts, sheets, closed, recipe)
+
+
+def test_answers_without_a_word_neither_repeat_nor_copy():
+    doubled = f"<think>Boats.</think><answer>{STORY} {STORY}</answer>"
+    metrics = _metrics([doubled, "", "boats", doubled], _recipe(think="on"), reference=STORY)
+    assert metrics["text/repeated_sentences"] == 0.5, "of the two answers, not of the four responses"
+    assert metrics["text/copied_from_reference"] == 1.0
+    assert metrics["text/copied_from_prompt"] == 0.0
+    assert metrics["text/words"] == 13, "two answers of 26 words, and two of none"
+    empty = _metrics([""] * 4, _recipe(think="on"))
+    assert "text/repetition" not in empty
+
+
+def test_plans_are_counted_where_the_structure_is_sound():
+    sound = f"<think>Boats, and then sleep.</think><answer>{STORY}</answer>"
+    metrics = _metrics([sound, f"<think>{STORY}</think>", "", ""], _recipe(think="on"))
+    assert (metrics["text/structure"], metrics["text/think_words"]) == (0.25, 4)
+    direct = _metrics([f"<answer>{STORY}</answer>"] * 4, _recipe(think="direct"))
+    assert direct["text/structure"] == 1
+    assert "text/think_words" not in direct
+    assert "text/structure" not in _metrics([STORY] * 4, _recipe())
+
+
+def test_paraphrase_stuffing_and_copying_are_measured():
+    again = (
+        f"{STORY} While children slept, seven painted boats were carried by amber rivers towards the silent harbour."
+    )
+    metrics = _metrics([again, STORY, "boat " * 20, "Write a story about boats."], _recipe())
+    assert metrics["text/redundancy"] == 0.5 / 4
+    assert metrics["text/stuffing"] == pytest.approx(14 / 20 / 4)
+    assert metrics["text/copied_from_prompt"] == 0.25
+    assert "text/copied_from_reference" not in metrics, "there is none"
+
+
+def test_the_range_counts_where_prompts_have_one():
+    assert _metrics([STORY, STORY, "boats", ""], _recipe(), length_range=(10, 20))["text/in_range"] == 0.5
+    assert "text/in_range" not in _metrics([STORY] * 4, _recipe())
+
+
+def test_the_largest_share_is_told_where_rewards_are_summed():
+    scores = [(1.0, 0.5), (0.0, 0.5), (1.0, 0.4), (0.0, 0.6)]
+    summed = _metrics([STORY] * 4, _recipe(advantages="summed"), scores=scores)
+    assert summed["reward/largest_share"] == summed["reward/length/share"] > 1, "format works against the sum"
+    assert "reward/largest_share" not in _metrics([STORY] * 4, _recipe(), scores=scores)
+    ppo = {"method": "ppo", "data": {"prompts": "prompts.jsonl", "per_step": 4}}
+    assert "reward/largest_share" in _metrics([STORY] * 4, _recipe(**ppo), scores=scores)
+
+
+def test_the_parts_of_the_sum_are_what_they_are_by_hand():
+    by_reward = np.array([[[1.0, 0.2], [0.0, 0.2]], [[0.5, 0.0], [9.0, 9.0]]])
+    mask = np.array([[True, True], [True, False]])
+    metrics = by_reward_metrics(by_reward, mask, kinds=["length", "format"], weights=[1.0, 3.0])
+    assert metrics["reward/length/mean"] == pytest.approx(0.5)
+    assert metrics["reward/format/mean"] == pytest.approx(0.4 / 3)
+    # The first group's deviations of length are 1/2 and -1/2: root of 1/2; the second has one response.
+    assert metrics["reward/length/spread"] == pytest.approx(0.5**0.5 / 2)
+    assert (metrics["reward/length/share"], metrics["reward/format/share"]) == pytest.approx((1.0, 0.0))
+    assert by_reward_metrics(by_reward, np.zeros_like(mask), kinds=["length", "format"], weights=[1.0, 3.0]) == {}
+
+
+def test_shares_of_the_sum_add_up_to_one():
+    by_reward = np.random.default_rng(0).random((6, 4, 3))
+    metrics = by_reward_metrics(by_reward, np.ones((6, 4), dtype=bool), kinds=["a", "b", "c"], weights=[1.0, 2.0, 0.5])
+    assert sum(metrics[f"reward/{kind}/share"] for kind in "abc") == pytest.approx(1.0)
+
+
+def test_groups_that_are_skipped_are_not_counted_as_without_spread():
+    mask = np.array([[True, True], [False, False], [True, True], [True, True]])
+    groups = GroupAdvantages(np.zeros((4, 2)), mask, np.array([True, False, False, False]))
+    assert group_metrics(groups) == {"group/skipped": 0.25, "group/without_spread": 0.5}
+
+
+def test_the_tally_of_keywords_gets_the_answers_alone():
+    whole = "<think>Boats.</think><answer>Rivers.</answer>"
+    record = Rollout(1, 0, "p0", 0, whole, "", 3, 1, 1, "stop", None, None, 0.5)
+    assert judged_texts([record], {"p0": "Write."}, thinking="on") == [JudgedText("Rivers.", "Write.", 0.5)]
 
 
 def _validated(*grades):
