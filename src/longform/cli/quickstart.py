@@ -151,7 +151,7 @@ def _print_evidence(evidence: "Evidence") -> None:
 def _print_zero_evidence(evidence: "ZeroEvidence") -> None:
     _print_win_rates(evidence.win_rates)
     print_table(
-        "The writers (the base and the baselines with the plain request, the trained one thinking first)",
+        "The writers (the base and the baselines with the plain request, the trained one as it was trained)",
         ["", *evidence.writers],
         [
             ["examiner's grade (1-10)", *(f"{it.grade.estimate:.2f}" for it in evidence.writers.values())],
@@ -162,7 +162,7 @@ def _print_zero_evidence(evidence: "ZeroEvidence") -> None:
         ],
     )
     print_table(
-        "Asked to think first",
+        "Asked for the structure",
         ["", *evidence.thinking],
         [
             ["structure kept", *(_with_interval(it.structure) for it in evidence.thinking.values())],

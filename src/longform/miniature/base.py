@@ -10,7 +10,7 @@ from pathlib import Path
 
 from transformers import AddedToken, PreTrainedTokenizerFast
 
-from longform.miniature.corpus import LIST_TITLE, SKETCH_PROMPT, TAGS, THINK_PROMPT, documents
+from longform.miniature.corpus import DIRECT_PROMPT, LIST_TITLE, SKETCH_PROMPT, TAGS, THINK_PROMPT, documents
 from longform.miniature.policy import build_model, build_tokenizer
 from longform.miniature.world import WIDE_RANGES
 from longform.training.sft import SftReport, SftSettings, train_sft
@@ -21,7 +21,7 @@ PRETRAIN_SETTINGS = SftSettings(
 """How long and how fast the base learns, every document once: about 90 s on one thread."""
 
 _WINDOW = 8
-_WORDS = (THINK_PROMPT, SKETCH_PROMPT, LIST_TITLE, *map(str, (*range(0, 130, 10), *chain(*WIDE_RANGES))))
+_WORDS = (THINK_PROMPT, DIRECT_PROMPT, SKETCH_PROMPT, LIST_TITLE, *map(str, (*range(0, 130, 10), *chain(*WIDE_RANGES))))
 
 
 def build_base_tokenizer() -> PreTrainedTokenizerFast:

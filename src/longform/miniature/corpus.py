@@ -1,9 +1,9 @@
 """The raw text that a base model of the miniature is pretrained on: documents as a crawl of its world would hold them.
 
 Stories of every writer's level below the request that they were written for, lists of requests, and pages of a workshop,
-where an outline stands between the two. Requests that begin with `Think first.` are as a rule answered by a story like all
-others; a few answers hold the outline and the story in tags, as the web has some such. That is where a base model knows
-the tags from, and why it seldom uses them.
+where an outline stands between the two. Requests that begin with `Think first.` or `Just write.` are as a rule answered by a
+story like all others; a few answers hold the outline and the story, or the story alone, in tags, as the web has some
+such. That is where a base model knows the tags from, and why it seldom uses them.
 """
 
 import random
@@ -17,12 +17,14 @@ from longform.miniature.writers import write_story
 TAGS = ("<think>", "</think>", "<answer>", "</answer>")
 THINK_PROMPT = "Think first. {request}"
 """What a request looks like where a plan is asked for, in the corpus and in the recipe."""
+DIRECT_PROMPT = "Just write. {request}"
+"""The same where the answer alone is asked for, in its tags."""
 SKETCH_PROMPT = "Sketch. {request}"
 LIST_TITLE = "Requests."
 LEVEL_SHARES = {"novice": 0.05, "apprentice": 0.20, "journeyman": 0.40, "master": 0.35}
 """How much of the corpus each level of `LEVELS` has written."""
 PLANNED = 0.18
-"""Share of the answers to `Think first.` that are planned."""
+"""Share of the answers to `Think first.` that are planned, and of those to `Just write.` that stand in tags."""
 
 _WORD = re.compile(r"\w+")
 
@@ -47,8 +49,9 @@ def outline(story: str) -> str:
 def _document(stream: random.Random) -> str:
     kinds: dict[Callable[[random.Random], str], float] = {
         _answered_request: 0.15,
-        _thoughtful_request: 0.35,
-        _workshop_page: 0.48,
+        _thoughtful_request: 0.33,
+        _direct_request: 0.10,
+        _workshop_page: 0.40,
         _list_of_requests: 0.02,
     }
     (kind,) = stream.choices(list(kinds), weights=list(kinds.values()))
@@ -66,6 +69,12 @@ def _thoughtful_request(stream: random.Random) -> str:
     if stream.random() >= PLANNED:
         return f"{asked} {story}"
     return f"{asked}<think>{outline(story)}</think><answer>{story}</answer>"
+
+
+def _direct_request(stream: random.Random) -> str:
+    request = draw_request(stream, split="train", ranges=WIDE_RANGES)
+    asked, story = DIRECT_PROMPT.format(request=request.text), _story(request, stream)
+    return f"{asked}<answer>{story}</answer>" if stream.random() < PLANNED else f"{asked} {story}"
 
 
 def _workshop_page(stream: random.Random) -> str:

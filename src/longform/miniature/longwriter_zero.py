@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from longform.miniature.base import PRETRAIN_SETTINGS, pretrain
-from longform.miniature.corpus import THINK_PROMPT
+from longform.miniature.corpus import DIRECT_PROMPT, THINK_PROMPT
 from longform.miniature.quickstart import Stage
 from longform.miniature.world import parse_request
 from longform.miniature.writers import write_story
@@ -99,8 +99,8 @@ def pipeline_recipe(folder: Path, *, scale: Scale, seed: int, overrides: Sequenc
 
 def train_policy(folder: Path, *, scale: Scale, seed: int, overrides: Sequence[str], stage: Stage) -> TrainingResult:
     """Reinforcement learning from `folder`/base, recorded in `folder`/run."""
-    write_text(folder / "think.txt", THINK_PROMPT + "\n")
     recipe = pipeline_recipe(folder, scale=scale, seed=seed, overrides=overrides)
+    write_text(folder / "think.txt", (DIRECT_PROMPT if recipe.generation.think == "direct" else THINK_PROMPT) + "\n")
     write_text(folder / "recipe.yaml", dump_recipe(recipe))
     with stage("GRPO with three rewards") as advance:
         return train(recipe, on_step=lambda report: advance(report.step, report.steps, report.note))

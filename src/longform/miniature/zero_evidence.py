@@ -23,6 +23,7 @@ from longform.records.files import read_rows
 from longform.records.schemas import Prompt, Response
 from longform.selection.generate import generate_locally
 from longform.statistics.bootstrap import Interval, clustered_interval
+from longform.text.structure import Thinking as ThinkMode
 from longform.text.words import count_words
 from longform.writers.local import LocalWriter
 from longform.writers.settings import GenerationSettings
@@ -49,12 +50,12 @@ class WriterFigures:
 
 @dataclass(frozen=True, slots=True)
 class Thinking:
-    """What a writer does when it is asked to think first."""
+    """What a writer does when it is asked for a structure."""
 
     structure: Interval
     """Share of the responses that keep the structure."""
     plan_words: float | None
-    """Mean over the plans of those that keep it; None where none does."""
+    """Mean over the plans of those that keep it; None where none does, or no plan is asked for."""
     short_plans: float | None
     """Share of these plans that are shorter than `FEW_WORDS`."""
 
@@ -109,7 +110,8 @@ def gather_evidence(
                 on_progress=lambda done, total, place=place: advance(place * total + done, len(writers) * total),
             )
     responses = {name: list(read_rows(_held_out(folder, name), Response)) for name in writers}
-    thinking = {BASE: _thinking(responses.pop(THINKING_BASE)), TRAINED: _thinking(responses[TRAINED])}
+    asked = {BASE: responses.pop(THINKING_BASE), TRAINED: responses[TRAINED]}
+    thinking = {name: _thinking(found, generation.think) for name, found in asked.items()}
     texts = {name: {row.prompt_id: row.text for row in written} for name, written in responses.items()}
     with SqliteCallLog(folder / "evaluation.sqlite") as log, stage("the examiner's comparison") as advance:
         examiner = Endpoint("examiner", read_models(folder / "models.yaml")["examiner"], call_log=log)
@@ -127,9 +129,9 @@ def gather_evidence(
         return asyncio.run(examine())
 
 
-def _thinking(responses: Sequence[Response]) -> Thinking:
+def _thinking(responses: Sequence[Response], mode: ThinkMode) -> Thinking:
     sound = [float(it.meta["sound"]) for it in responses]
-    plans = [len(it.meta["plan"].split()) for it in responses if it.meta["sound"]]
+    plans = [len(it.meta["plan"].split()) for it in responses if it.meta["sound"] and mode == "on"]
     return Thinking(
         structure=clustered_interval(sound, [it.prompt_id for it in responses]),
         plan_words=sum(plans) / len(plans) if plans else None,

@@ -2,14 +2,23 @@ import statistics
 
 import pytest
 
-from longform.miniature.corpus import LEVEL_SHARES, PLANNED, SKETCH_PROMPT, TAGS, THINK_PROMPT, documents, outline
+from longform.miniature.corpus import (
+    DIRECT_PROMPT,
+    LEVEL_SHARES,
+    PLANNED,
+    SKETCH_PROMPT,
+    TAGS,
+    THINK_PROMPT,
+    documents,
+    outline,
+)
 from longform.miniature.world import CLASS_OF, parse_request, prompts, split_of
 from longform.miniature.writers import LEVELS, write_story
 from longform.text.structure import take_apart
 from longform.text.words import count_words
 
 DOCUMENTS = documents(seed=5, count=2000)
-ASKED = THINK_PROMPT.partition("{")[0]
+ASKED, DIRECT = (prompt.partition("{")[0] for prompt in (THINK_PROMPT, DIRECT_PROMPT))
 REQUESTS = [parse_request(prompt.request) for prompt in prompts(seed=9, split="train", count=100)]
 
 
@@ -18,12 +27,22 @@ def test_a_document_is_a_function_of_its_seed_and_index():
     assert not set(documents(seed=6, count=50)) & set(DOCUMENTS)
 
 
-def test_few_answers_to_the_think_prompt_are_planned_and_no_others():
-    asked = [document for document in DOCUMENTS if document.startswith(ASKED)]
-    planned = [document for document in asked if "<think>" in document]
-    assert abs(len(planned) / len(asked) - PLANNED) < 0.05
+@pytest.mark.parametrize(("asked", "tag"), [(ASKED, "<think>"), (DIRECT, "<answer>")])
+def test_few_answers_to_the_prompts_that_ask_for_tags_have_them(asked, tag):
+    asked_for = [document for document in DOCUMENTS if document.startswith(asked)]
+    assert abs(sum(tag in document for document in asked_for) / len(asked_for) - PLANNED) < 0.05
+
+
+def test_no_other_document_has_tags_and_no_direct_answer_has_a_plan():
     for document in DOCUMENTS:
-        assert any(tag in document for tag in TAGS) == (document in planned)
+        assert document.startswith((ASKED, DIRECT)) or not any(tag in document for tag in TAGS)
+        assert document.startswith(ASKED) or "<think>" not in document
+
+
+def test_a_direct_answer_keeps_its_structure():
+    for document in DOCUMENTS:
+        if document.startswith(DIRECT) and "<answer>" in document:
+            assert take_apart(document[document.index("<answer>") :], "direct").sound
 
 
 def test_a_planned_answer_keeps_the_structure_and_holds_the_outline_of_its_story():
