@@ -30,7 +30,7 @@ def test_a_document_is_a_function_of_its_seed_and_index():
 @pytest.mark.parametrize(("asked", "tag"), [(ASKED, "<think>"), (DIRECT, "<answer>")])
 def test_few_answers_to_the_prompts_that_ask_for_tags_have_them(asked, tag):
     asked_for = [document for document in DOCUMENTS if document.startswith(asked)]
-    assert abs(sum(tag in document for document in asked_for) / len(asked_for) - PLANNED) < 0.05
+    assert abs(sum(tag in document for document in asked_for) / len(asked_for) - PLANNED) < 0.08
 
 
 def test_no_other_document_has_tags_and_no_direct_answer_has_a_plan():
