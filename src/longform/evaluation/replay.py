@@ -15,7 +15,7 @@ import numpy as np
 from longform.curriculum.schedule import Faced
 from longform.endpoints.budget import Budget
 from longform.endpoints.client import Endpoint
-from longform.evaluation.replay_advantages import Scored, replayed_advantages
+from longform.evaluation.replay_advantages import Scored, left_out, replayed_advantages
 from longform.evaluation.replay_inputs import ReplayInputs
 from longform.recipe.recipe import Recipe
 from longform.records.calls import CallLog, CallTotals, LayeredCallLog, SqliteCallLog
@@ -119,16 +119,28 @@ async def replay(
                 for name, spec in inputs.judges.items()
             }
             rewards = build_rewards(recipe.rewards, endpoints, secret=secret, seed=recipe.run.seed, thinking=thinking)
+
+            def read_answer(digest: str) -> str:
+                return take_apart(run.database.text(digest), recipe.generation.think).answer
+
             for step in range(1, steps + 1):
                 stored = list(run.database.rollouts(step=step))
                 if not stored:
                     raise StoppedError(f"{run.path}: was rolled back to before step {step} meanwhile; replay it again")
                 # By group, not by data.per_step: a step that drew again holds more prompts.
                 faced = [after.face(indices[it.prompt_id], step) for it in stored[::group]]
-                facing = _references(faced, prompts, group=group, read_text=run.database.text)
+                facing = _references(faced, prompts, group=group, read_text=read_answer)
                 sheets = await _score(stored, facing, rewards, recipe)
                 hashes = [text_hash(it.text) for it in stored]
-                closed = close_step(sheets, faced, hashes, after, weights=recipe.weights)
+                closed = close_step(
+                    sheets,
+                    faced,
+                    hashes,
+                    after,
+                    weights=recipe.weights,
+                    least=recipe.least_responses,
+                    left_out=left_out(stored, recipe),
+                )
                 climbed = {prompts[it.prompt_index].id: it.rung for it in after.commit(closed.climbs)}
                 promotions += [Promotion(step, prompt_id, rung) for prompt_id, rung in sorted(climbed.items())]
                 rollouts += _compare(stored, facing, sheets, closed, inputs)

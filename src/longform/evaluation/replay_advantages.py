@@ -41,6 +41,12 @@ def replayed_advantages(stored: Sequence[Rollout], scored: Sequence[Scored], rec
     return _within_groups(stored, scored, recipe)
 
 
+def left_out(stored: Sequence[Rollout], recipe: Recipe) -> np.ndarray:
+    """[N] bool: the responses that take no part because they were cut off (`overlong: mask`)."""
+    masks = recipe.method == "grpo" and recipe.grpo.overlong == "mask"
+    return np.array([masks and it.finish_reason == "length" for it in stored])
+
+
 def _whitened(stored: Sequence[Rollout], scored: Sequence[Scored], *, decay: float) -> list[float | None]:
     moments = [
         None
@@ -62,7 +68,6 @@ def _within_groups(stored: Sequence[Rollout], scored: Sequence[Scored], recipe: 
         how=recipe.advantages,
         required=recipe.required,
     )
-    cut_off = np.array([it.finish_reason == "length" for it in stored])
-    learned = learning_rows(groups, cut_off, recipe.grpo)
+    learned = learning_rows(groups, left_out(stored, recipe), recipe.grpo)
     advantages = groups.advantages.reshape(-1).tolist()
     return [value if takes_part else None for value, takes_part in zip(advantages, learned, strict=True)]

@@ -21,7 +21,7 @@ DIRECT_PROMPT = "Just write. {request}"
 """The same where the answer alone is asked for, in its tags."""
 SKETCH_PROMPT = "Sketch. {request}"
 LIST_TITLE = "Requests."
-LEVEL_SHARES = {"novice": 0.05, "apprentice": 0.20, "journeyman": 0.40, "master": 0.35}
+LEVEL_SHARES = {"novice": 0.10, "apprentice": 0.30, "journeyman": 0.35, "master": 0.25}
 """How much of the corpus each level of `LEVELS` has written."""
 PLANNED = 0.18
 """Share of the answers to `Think first.` that are planned, and of those to `Just write.` that stand in tags."""

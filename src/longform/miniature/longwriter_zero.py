@@ -4,18 +4,16 @@ The writer never sees a text that was written for the request it practises on; t
 from the same base and learn from writers of three levels, and it is told as it comes out who writes better.
 """
 
-import json
 from collections.abc import Sequence
-from importlib.resources import as_file, files
 from pathlib import Path
 from typing import NamedTuple
 
 from longform.miniature.base import PRETRAIN_SETTINGS, pretrain
 from longform.miniature.corpus import DIRECT_PROMPT, THINK_PROMPT
-from longform.miniature.quickstart import Stage
+from longform.miniature.quickstart import Stage, placed_recipe
 from longform.miniature.world import parse_request
 from longform.miniature.writers import write_story
-from longform.recipe.loading import dump_recipe, load_recipe
+from longform.recipe.loading import dump_recipe
 from longform.recipe.recipe import Recipe
 from longform.records.files import read_rows, write_text
 from longform.records.schemas import Prompt
@@ -84,17 +82,8 @@ def pipeline_recipe(folder: Path, *, scale: Scale, seed: int, overrides: Sequenc
     Raises:
         BadInputError: an override names no setting, or gives it a value that it can't have.
     """
-    paths = {
-        "policy": folder / "base",
-        "models": folder / "models.yaml",
-        "data.prompts": folder / "prompts.jsonl",
-        "validation.prompts": folder / "validation.jsonl",
-        "generation.think_prompt": folder / "think.txt",
-        "run.folder": folder,
-    }
-    placed = [f"{key}={json.dumps(str(path))}" for key, path in paths.items()]
-    with as_file(files("longform.miniature") / "recipes" / "grpo.yaml") as source:
-        return load_recipe(source, Recipe, [*placed, f"run.seed={seed}", *scale.recipe, *overrides])
+    paths = {"policy": "base", "data.prompts": "prompts.jsonl", "generation.think_prompt": "think.txt"}
+    return placed_recipe("grpo", folder, paths, [f"run.seed={seed}", *scale.recipe, *overrides])
 
 
 def train_policy(folder: Path, *, scale: Scale, seed: int, overrides: Sequence[str], stage: Stage) -> TrainingResult:

@@ -6,7 +6,7 @@ miniature's server runs as long as the pipeline does; to go on by hand, `longfor
 
 import asyncio
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -176,16 +176,20 @@ def pipeline_recipe(folder: Path, *, scale: Scale, seed: int, overrides: Sequenc
     Raises:
         BadInputError: an override names no setting, or gives it a value that it can't have.
     """
-    paths = {
-        "policy": folder / "start",
-        "models": folder / "models.yaml",
-        "data.ladders": folder / "ladders.jsonl",
-        "validation.prompts": folder / "validation.jsonl",
-        "run.folder": folder,
-    }
-    placed = [f"{key}={json.dumps(str(path))}" for key, path in paths.items()]
-    with as_file(files("longform.miniature") / "recipes" / "ppo.yaml") as source:
-        return load_recipe(source, Recipe, [*placed, f"run.seed={seed}", *scale.recipe, *overrides])
+    paths = {"policy": "start", "data.ladders": "ladders.jsonl"}
+    return placed_recipe("ppo", folder, paths, [f"run.seed={seed}", *scale.recipe, *overrides])
+
+
+def placed_recipe(name: str, folder: Path, paths: Mapping[str, str], overrides: Sequence[str]) -> Recipe:
+    """A recipe of the miniature with the files of `folder` in it, `paths` among them.
+
+    Raises:
+        BadInputError: an override names no setting, or gives it a value that it can't have.
+    """
+    everywhere = {"models": "models.yaml", "validation.prompts": "validation.jsonl", "run.folder": ""}
+    placed = [f"{key}={json.dumps(str(folder / path))}" for key, path in (everywhere | dict(paths)).items()]
+    with as_file(files("longform.miniature") / "recipes" / f"{name}.yaml") as source:
+        return load_recipe(source, Recipe, [*placed, *overrides])
 
 
 def train_policy(folder: Path, *, scale: Scale, seed: int, overrides: Sequence[str], stage: Stage) -> TrainingResult:

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from longform.curriculum.settings import CurriculumSettings
+from longform.rewards.group_advantages import LEAST_RESPONSES
 from longform.rewards.settings import JudgedSettings, PairwiseSettings, RewardSettings
 from longform.rl.settings import GrpoSettings, LoraSettings, MemorySettings, PpoSettings
 from longform.writers.settings import GenerationSettings
@@ -134,6 +135,11 @@ class Recipe(_Section):
     def compares(self) -> bool:
         """Whether a reward compares with a reference."""
         return any(isinstance(it, PairwiseSettings) for it in self.rewards)
+
+    @property
+    def least_responses(self) -> int:
+        """With rewards, that a group needs to take part in an update."""
+        return LEAST_RESPONSES if self.method == "grpo" else 1
 
     @property
     def rollouts(self) -> int:

@@ -31,7 +31,7 @@ class Rollout:
     cause: str | None
     """Why there is no reward."""
     reward: float | None
-    """The weighted mean of all rewards. None: the rollout was masked out."""
+    """The weighted mean of all rewards. None where one is missing: the rollout was masked out."""
     scores: dict[str, float] | None = None
     """What each reward gave, by kind."""
     disagreement: float | None = None

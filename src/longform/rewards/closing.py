@@ -22,12 +22,12 @@ class ClosedStep(NamedTuple):
     scores: np.ndarray
     """[N] float32, the weighted mean over rewards."""
     mask: np.ndarray
-    """[N] bool: which rollouts take part in the update."""
+    """[N] bool: which rollouts have a score of every reward."""
     climbs: list[Climb]
     """Staged, to be committed with the update."""
 
     def reward(self, row: int) -> float | None:
-        """The score of a rollout; None where it takes no part."""
+        """The score of a rollout; None where a reward is missing."""
         return float(self.scores[row]) if self.mask[row] else None
 
 
@@ -38,8 +38,12 @@ def close_step(
     curriculum: Curriculum,
     *,
     weights: Sequence[float],
+    least: int = 1,
+    left_out: np.ndarray | None = None,
 ) -> ClosedStep:
     """Scores, mask and staged promotions of a step. A rollout without a score of every reward takes no part.
+
+    A win counts with the update that it belongs to, so not where its rollout takes no part in it.
 
     Args:
         sheets: [N]; the rollouts of a prompt stand together.
@@ -47,6 +51,8 @@ def close_step(
         text_hashes: [N] of the responses, one of which may become a rung (curriculum.top: self).
         curriculum: only read; `Curriculum.commit` writes the climbs once the update is done.
         weights: [K] of the rewards, in the order of the recipe.
+        least: rollouts with scores that a group needs to take part; with GRPO two.
+        left_out: [N] bool, which rollouts take no part for another reason.
     """
     mask = np.array([it.scores is not None for it in sheets])
     rows = [list(it.scores.values()) if it.scores else [0.0] * len(weights) for it in sheets]
@@ -56,8 +62,10 @@ def close_step(
     visits = []
     for place, it in enumerate(faced):
         members = slice(place * group, (place + 1) * group)
-        # A win counts with the update that it belongs to, so not where another reward of the rollout is missing.
-        outcomes = tuple(sheet.outcome if sheet.scores else None for sheet in sheets[members])
+        counts = mask[members] & (mask[members].sum() >= least)
+        if left_out is not None:
+            counts &= ~left_out[members]
+        outcomes = tuple(sheet.outcome if one else None for sheet, one in zip(sheets[members], counts, strict=True))
         visits.append(Visit(it.prompt_index, it.rung, outcomes, tuple(text_hashes[members])))
     return ClosedStep(by_reward, scores.astype(np.float32), mask, curriculum.stage(visits))
 

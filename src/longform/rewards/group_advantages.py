@@ -16,6 +16,8 @@ from longform.rl.settings import GrpoSettings
 
 EPSILON = 1e-6
 """Added to a standard deviation before dividing by it; verl's value."""
+LEAST_RESPONSES = 2
+"""That have rewards: a response by itself is neither better nor worse than its group."""
 LEAST_VIOLATION = 1.0
 """A response that breaks a constraint has an advantage of at most minus this: one standard deviation below its group."""
 
@@ -28,7 +30,12 @@ class GroupAdvantages(NamedTuple):
     mask: np.ndarray
     """[P, G] bool: responses with rewards, in groups that have at least two of them."""
     informative: np.ndarray
-    """[P] bool: groups in which at least one reward has a spread."""
+    """[P] bool: groups in which at least one reward has a spread, or a constraint is broken by some."""
+
+    @property
+    def flat(self) -> int:
+        """Groups without anything to learn from, though they have been judged."""
+        return int((self.mask.any(1) & ~self.informative).sum())
 
 
 def group_advantages(
@@ -61,31 +68,33 @@ def group_advantages(
     if scores.shape[1] < 2:
         raise ValueError("a group needs at least 2 responses")
     shares = np.asarray(weights, dtype=np.float64) / sum(weights)
-    mask = mask & (mask.sum(1, keepdims=True) >= 2)
+    mask = mask & (mask.sum(1, keepdims=True) >= LEAST_RESPONSES)
     scores = np.where(mask[:, :, None], scores, 0.0).astype(np.float64)
     normalised, spreads = _normalised(scores if how == "balanced" else (scores @ shares)[:, :, None], mask)
     advantages = normalised @ shares if how == "balanced" else normalised[:, :, 0]
+    informative = np.any(spreads > 0, axis=1)
     for k, least in enumerate(required or ()):
         if least is not None:
             reaches = (scores[:, :, k] >= least) & mask
             violates = mask & ~reaches & reaches.any(1, keepdims=True)
             advantages = np.where(violates, np.minimum(advantages, -LEAST_VIOLATION), advantages)
-    return GroupAdvantages(np.where(mask, advantages, 0.0), mask, np.any(spreads > 0, axis=1))
+            informative |= np.any(violates, axis=1)
+    return GroupAdvantages(np.where(mask, advantages, 0.0), mask, informative)
 
 
-def learning_rows(groups: GroupAdvantages, cut_off: np.ndarray, optim: GrpoSettings) -> np.ndarray:
+def learning_rows(groups: GroupAdvantages, left_out: np.ndarray, optim: GrpoSettings) -> np.ndarray:
     """[N] bool: the responses of a step that an update learns from.
 
-    Left out are responses without rewards and skipped groups; with `overlong: mask` those that were cut off; where groups
-    without spread are replaced (`resample`), those groups.
+    Not among them are responses without rewards and skipped groups; those that are left out (cut off, with
+    `overlong: mask`); and where groups without spread are replaced (`resample`), those groups.
 
     Args:
         groups: of the step, N = P x G.
-        cut_off: [N] bool, which responses ended at the token limit.
+        left_out: [N] bool.
         optim: of the recipe.
     """
     taken = groups.mask & groups.informative[:, None] if optim.resample else groups.mask
-    return taken.reshape(-1) & ~(cut_off & (optim.overlong == "mask"))
+    return taken.reshape(-1) & ~left_out
 
 
 def _normalised(scores: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -12,13 +12,15 @@ from longform.rewards.rewarded import Rewarded
 from longform.rewards.settings import FormatSettings
 from longform.text.copying import copied_share
 from longform.text.redundancy import SentenceEncoder, redundant_sentence_share
-from longform.text.repetition import repeats
+from longform.text.repetition import repeated_ngram_share, repeats
 from longform.text.structure import Parts
 from longform.text.stuffing import stuffed_share
 from longform.text.words import count_words
 
 MAX_PER_UPPER = 2
 """Where the length reward reaches 0, in upper ends of the range. Ours: the paper names no number."""
+NATURAL_REPETITION = 0.3
+"""Share of four-word sequences that an honest text may repeat: 0.22 of a poem with a refrain, less of anything else."""
 _SHORT = 2_000
 """Characters of texts for which all charges together take less than 10 ms, embeddings apart."""
 
@@ -77,7 +79,7 @@ class FormatReward:
         """Measures only what is charged for."""
         it, charges = self._settings, 0.0
         if it.repetition > 0:
-            charges += it.repetition * max(repeats(answer))
+            charges += it.repetition * max(*repeats(answer), looping_share(answer))
         if it.redundancy > 0:
             charges += it.redundancy * redundant_sentence_share(answer, encoder=self._encoder)
         if it.stuffing > 0:
@@ -85,6 +87,15 @@ class FormatReward:
         if it.copying > 0:
             charges += it.copying * max(copied_share(answer, source) for source in (request, reference))
         return max(0.0, 1.0 - charges)
+
+
+def looping_share(text: str) -> float:
+    """How far the n-grams of a text are repeated beyond what honest texts do, 0 to 1.
+
+    A loop without full stops, of very short sentences or of list items is one sentence, or many that are too short to be
+    held against each other; its n-grams tell it all the same.
+    """
+    return max(0.0, repeated_ngram_share(text) - NATURAL_REPETITION) / (1 - NATURAL_REPETITION)
 
 
 def length_score(words: int, *, lower: int, upper: int, longest: int) -> float:

@@ -89,7 +89,8 @@ class FormatSettings(_MeasuredSettings):
 
     kind: Literal["format"]
     repetition: float = Field(default=1.0, ge=0)
-    """Of the share of repeated sentences or paragraphs, whichever is larger."""
+    """Of the share of repeated sentences, of repeated paragraphs, or of four-word sequences repeated beyond what is natural,
+    whichever is largest."""
     redundancy: float = Field(default=0.0, ge=0)
     """Of the share of sentences that say an earlier one again in other words."""
     redundancy_measure: Literal["minhash", "embeddings"] = "minhash"

@@ -78,8 +78,8 @@ def kl_penalty(log_probs: Tensor, reference_log_probs: Tensor, weights: Tensor) 
     """The penalty of GRPO for leaving the frozen start (Shao et al. 2024, eq. 4; the k3 estimate): exp(d) - d - 1 with
     d = log pi_ref - log pi. All [B, T]; returns a scalar.
     """
-    difference = reference_log_probs - log_probs
-    return ((difference.clamp(-20, 20).exp() - difference - 1) * weights).sum()
+    difference = (reference_log_probs - log_probs).clamp(-20, 20)
+    return ((difference.exp() - difference - 1) * weights).sum()
 
 
 def clipped_value_loss(

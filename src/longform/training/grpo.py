@@ -53,7 +53,17 @@ def train_grpo(recipe: Recipe, state: TrainingState, source: RolloutSource, logb
             # Close the step: no verdict is no loss, it only masks its rollout. Then compare within groups.
             check_verdict_rate([it.cause for it in sheets], step=step, limit=recipe.max_no_verdict)
             hashes = [it.text_hash for it in rollouts]
-            closed = close_step(sheets, faced, hashes, state.curriculum, weights=recipe.weights)
+            cut_off = np.array([it.written.finish_reason == "length" for it in rollouts])
+            left_out = cut_off & (optim.overlong == "mask")
+            closed = close_step(
+                sheets,
+                faced,
+                hashes,
+                state.curriculum,
+                weights=recipe.weights,
+                least=recipe.least_responses,
+                left_out=left_out,
+            )
             groups = group_advantages(
                 closed.by_reward.reshape(len(faced), recipe.data.group, -1),
                 closed.mask.reshape(len(faced), -1),
@@ -62,8 +72,9 @@ def train_grpo(recipe: Recipe, state: TrainingState, source: RolloutSource, logb
                 required=recipe.required,
             )
 
-            # Where asked for, further prompts take the place of those whose groups say nothing.
-            missing = recipe.data.per_step - int(groups.informative.sum())
+            # Where asked for, further prompts take the place of those whose groups have no spread. What a judge has left
+            # without a verdict is not refilled.
+            missing = groups.flat - (len(faced) - recipe.data.per_step)
             if missing <= 0 or rounds == optim.resample:
                 break
             rounds += 1
@@ -81,8 +92,7 @@ def train_grpo(recipe: Recipe, state: TrainingState, source: RolloutSource, logb
             with models.autocast():
                 reference_log_probs = measure_in_pieces(log_probs, batch, most_tokens=recipe.memory.micro_tokens)
         advantages = torch.from_numpy(groups.advantages).to(batch.mask).view(-1, 1) * batch.mask
-        cut_off = np.array([it.written.finish_reason == "length" for it in rollouts])
-        rows = torch.from_numpy(np.flatnonzero(learning_rows(groups, cut_off, optim))).to(models.device)
+        rows = torch.from_numpy(np.flatnonzero(learning_rows(groups, left_out, optim))).to(models.device)
         targets = Targets(advantages, reference_log_probs=reference_log_probs)
         shuffle = np.random.default_rng([recipe.run.seed, SHUFFLE, step])
         updated = update(state, batch, targets, rows, recipe=recipe, shuffle=shuffle)

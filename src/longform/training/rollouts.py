@@ -16,6 +16,7 @@ from longform.records.schemas import Ladder, PromptRow
 from longform.rewards.reward_set import RewardSet
 from longform.rewards.rewarded import ScoreSheet
 from longform.statistics.moments import AdvantageMoments
+from longform.text.structure import take_apart
 from longform.text.words import count_words
 from longform.training.batch import Batch
 from longform.training.judge_thread import JudgeThread
@@ -155,8 +156,12 @@ class RolloutSource:
         if not isinstance(prompt, Ladder):
             return "", 0.0
         reference = prompt.references[min(faced.rung, len(prompt.references) - 1)]
-        text = reference.text if faced.own_text is None else self._read_text(faced.own_text)
+        text = reference.text if faced.own_text is None else self._own_answer(faced.own_text)
         return text, (reference.score - self._mean_score) / self._score_spread
+
+    def _own_answer(self, digest: str) -> str:
+        """The answer of an earlier response, without the plan and the tags that it stands in on record."""
+        return take_apart(self._read_text(digest), self._settings.think).answer
 
 
 def make_batch(rollouts: Sequence[WrittenRollout], *, device: torch.device) -> Batch:

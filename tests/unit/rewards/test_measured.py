@@ -263,3 +263,23 @@ def test_a_sentence_transformers_model_serves_as_encoder(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(BadInputError, match=r"rewards\.embeddings: cannot load .*empty"):
         load_encoder(str(tmp_path / "empty"))
+
+
+@pytest.mark.parametrize(
+    "loop",
+    [
+        "the old man walked down to the river in the morning. " * 200,
+        "My essay\n\n" + "- Buy fresh bread and some milk at the shop\n" * 200,
+        "The cat sat down. " * 300,
+        "and so he went on and on and on, " * 200,
+        "他走了很久，又走了很久，" * 200,
+    ],
+)
+def test_a_loop_is_charged_whatever_parts_its_sentences(loop):
+    assert format_score(loop, repetition=1.0) < 0.1
+
+
+@pytest.mark.parametrize(("share", "charged"), [(0.0, 0.0), (0.3, 0.0), (0.65, 0.5), (1.0, 1.0)])
+def test_natural_repetition_of_ngrams_is_free(monkeypatch, share, charged):
+    monkeypatch.setattr(measured, "repeated_ngram_share", lambda text: share)
+    assert measured.looping_share("text") == pytest.approx(charged)
