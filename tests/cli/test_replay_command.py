@@ -194,7 +194,7 @@ def test_balanced_is_held_against_summed_without_a_judge(group_run, capsys):
         ("--judge any", "--judge any: no reward of this run asks a judge; --set changes the rewards"),
         (
             "--set rewards.0.max_words=3",
-            "prompts.jsonl: prompt p: its length_range ends at 4; rewards.max_words, where",
+            "prompts.jsonl: prompt p: its length_range ends at 4; rewards.length.max_words, where",
         ),
     ],
 )

@@ -11,7 +11,8 @@ from longform.records.errors import BadInputError
 from longform.records.files import read_rows
 from longform.records.interchange import is_writing_rl, read_writing_rl
 from longform.records.schemas import Ladder, Prompt, PromptRow
-from longform.rewards.settings import LengthSettings
+from longform.rewards.encoders import check_encoder
+from longform.rewards.settings import FormatSettings, LengthSettings
 from longform.writers.paths import check_model_path
 
 
@@ -66,6 +67,9 @@ def _read_training_prompts(recipe: Recipe) -> Sequence[PromptRow]:
         except ValueError as error:
             raise BadInputError(f"{path}: ladder {row.id}: {error}") from None
     check_ranges(rows, recipe)
+    for it in recipe.rewards:
+        if isinstance(it, FormatSettings) and it.embeddings is not None:
+            check_encoder(it.embeddings)
     return rows
 
 
@@ -91,10 +95,12 @@ def check_ranges(rows: Sequence[PromptRow], recipe: Recipe) -> None:
             place = f"{recipe.data.path}: prompt {row.id}"
             if row.length_range is None:
                 raise BadInputError(f"{place}: has no length_range, which the length reward measures against")
+            if not row.length_range[1]:
+                raise BadInputError(f"{place}: its length_range ends at 0: it asks for nothing, so leave it out")
             if it.max_words is not None and row.length_range[1] >= it.max_words:
                 raise BadInputError(
                     f"{place}: its length_range ends at {row.length_range[1]}; "
-                    f"rewards.max_words, where the length reward reaches 0, is {it.max_words}"
+                    f"rewards.length.max_words, where the length reward reaches 0, is {it.max_words}"
                 )
 
 

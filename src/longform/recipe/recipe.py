@@ -127,9 +127,12 @@ class Recipe(_Section):
         return [None if isinstance(it, JudgedSettings) else it.required for it in self.rewards]
 
     @property
-    def max_no_verdict(self) -> float:
-        """The strictest of the judged rewards' limits."""
-        return min((it.max_no_verdict for it in self.judged), default=1.0)
+    def verdict_limit(self) -> tuple[float, str]:
+        """The strictest of the judged rewards' `max_no_verdict`, and what it is called."""
+        strictest = min(self.judged, key=lambda it: it.max_no_verdict, default=None)
+        return (
+            (1.0, "") if strictest is None else (strictest.max_no_verdict, f"rewards.{strictest.kind}.max_no_verdict")
+        )
 
     @property
     def compares(self) -> bool:
@@ -173,8 +176,16 @@ class Recipe(_Section):
 
     @model_validator(mode="after")
     def _check_method(self) -> "Recipe":
-        if self.method == "grpo" and self.data.group < 2:
+        if self.method == "grpo" and self.data.group < LEAST_RESPONSES:
             raise ValueError("data.group: grpo compares the responses of a group, so it needs at least 2")
+        if self.method == "grpo" and self.generation.temperature == 0:
+            raise ValueError(
+                "generation.temperature: at 0 all responses of a group are the same, and grpo learns nothing"
+            )
+        if self.method == "ppo" and self.advantages != "balanced":
+            raise ValueError("advantages: goes with grpo; ppo adds the weighted rewards up")
+        if self.method == "ppo" and any(least is not None for least in self.required):
+            raise ValueError("rewards: `required` goes with grpo, which compares the responses of a group")
         if self.compares and self.data.ladders is None:
             raise ValueError("data.ladders: the pairwise reward compares with references, which a prompts file has not")
         return self

@@ -70,13 +70,16 @@ def close_step(
     return ClosedStep(by_reward, scores.astype(np.float32), mask, curriculum.stage(visits))
 
 
-def check_verdict_rate(causes: Sequence[str | None], *, step: int, limit: float) -> None:
+def check_verdict_rate(
+    causes: Sequence[str | None], *, step: int, limit: float, setting: str = "rewards.max_no_verdict"
+) -> None:
     """Stop a run whose judge has stopped judging.
 
     Args:
         causes: [rollouts] why there is no score; None where there is one.
         step: named in the error.
         limit: the largest share of missing scores that a step may have.
+        setting: what the limit is called in the recipe.
 
     Raises:
         StoppedError: the share is above `limit`; names the causes and their counts.
@@ -87,5 +90,5 @@ def check_verdict_rate(causes: Sequence[str | None], *, step: int, limit: float)
         counts = ", ".join(f"{missing.count(cause)} {cause}" for cause in sorted(set(missing)))
         raise StoppedError(
             f"step {step}: {len(missing)} of {len(causes)} rollouts got no verdict ({counts}); "
-            f"rewards.max_no_verdict is {limit:g} and may be raised with --resume{hint}"
+            f"{setting} is {limit:g} and may be raised with --resume{hint}"
         )

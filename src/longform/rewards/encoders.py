@@ -17,7 +17,7 @@ from longform.records.errors import BadInputError
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-_FIELD = "rewards.embeddings"
+_FIELD = "rewards.format.embeddings"
 _HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
 
 
@@ -34,6 +34,21 @@ class TransformerEncoder:
             return self._model.encode(sentences, show_progress_bar=False, convert_to_numpy=True)
 
 
+def check_encoder(name: str) -> None:
+    """Check what can be told of the encoder that a recipe names without loading it.
+
+    Raises:
+        BadInputError: sentence-transformers is not installed, or there is no such folder.
+    """
+    if find_spec("sentence_transformers") is None:
+        raise BadInputError(
+            f"{_FIELD}: sentence-transformers is not installed; pip install 'longform[semantic]', "
+            "or set redundancy_measure: minhash"
+        )
+    if not Path(name).is_dir() and not _HUB_ID.fullmatch(name):
+        raise BadInputError(f"{_FIELD}: there is no folder {name}")
+
+
 def load_encoder(name: str) -> TransformerEncoder:
     """The encoder that a recipe names.
 
@@ -43,13 +58,7 @@ def load_encoder(name: str) -> TransformerEncoder:
     Raises:
         BadInputError: sentence-transformers is not installed, or there is no such model.
     """
-    if find_spec("sentence_transformers") is None:
-        raise BadInputError(
-            f"{_FIELD}: sentence-transformers is not installed; pip install 'longform[semantic]', "
-            "or set redundancy_measure: minhash"
-        )
-    if not Path(name).is_dir() and not _HUB_ID.fullmatch(name):
-        raise BadInputError(f"{_FIELD}: there is no folder {name}")
+    check_encoder(name)
     from sentence_transformers import SentenceTransformer
 
     try:

@@ -106,6 +106,8 @@ class FormatSettings(_MeasuredSettings):
     def _check_encoder(self) -> "FormatSettings":
         if (self.redundancy_measure == "embeddings") != (self.embeddings is not None):
             raise ValueError("`redundancy_measure: embeddings` and the model in `embeddings` go together")
+        if self.embeddings is not None and not self.redundancy:
+            raise ValueError("`embeddings` has no use while `redundancy` charges nothing")
         return self
 
 

@@ -34,6 +34,7 @@ def train_grpo(recipe: Recipe, state: TrainingState, source: RolloutSource, logb
         StoppedError: too many verdicts failed, the budget is spent or the disk is full; the run can be resumed.
     """
     optim, models = recipe.grpo, state.models
+    limit, setting = recipe.verdict_limit
     for step in range(state.step + 1, recipe.run.steps + 1):
         began = time.perf_counter()
         state.set_learning_rates(step, optim=optim, steps=recipe.run.steps)
@@ -51,7 +52,7 @@ def train_grpo(recipe: Recipe, state: TrainingState, source: RolloutSource, logb
             waited += time.perf_counter() - waiting_since
 
             # Close the step: no verdict is no loss, it only masks its rollout. Then compare within groups.
-            check_verdict_rate([it.cause for it in sheets], step=step, limit=recipe.max_no_verdict)
+            check_verdict_rate([it.cause for it in sheets], step=step, limit=limit, setting=setting)
             hashes = [it.text_hash for it in rollouts]
             cut_off = np.array([it.written.finish_reason == "length" for it in rollouts])
             left_out = cut_off & (optim.overlong == "mask")

@@ -148,7 +148,9 @@ def plan_memory(shape: ModelShape, recipe: Recipe, *, on_gpu: bool) -> MemoryPla
     held["the device's own"] = _CUDA_CONTEXT if on_gpu else _CPU_PROCESS
     piece = recipe.memory.micro_tokens or (None if on_gpu else CPU_PIECE)
     in_flight = piece or recipe.mini_batch * longest
-    measured = piece or recipe.rollouts * longest
+    # PPO asks critic and reference model about all rollouts of a step; GRPO the reference model, if there is one.
+    rounds = 1 if recipe.method == "ppo" else (1 + recipe.grpo.resample) * (recipe.optim.kl > 0)
+    measured = piece or rounds * recipe.rollouts * longest
     working = width * (3 * shape.intermediate + 4 * shape.hidden)  # of the layer that is being computed
     updating = {
         "weights in low precision": casts,

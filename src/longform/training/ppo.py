@@ -32,6 +32,7 @@ def train_ppo(recipe: Recipe, state: TrainingState, source: RolloutSource, logbo
         StoppedError: too many verdicts failed, the budget is spent or the disk is full; the run can be resumed.
     """
     optim, temperature, models = recipe.ppo, recipe.generation.temperature, state.models
+    limit, setting = recipe.verdict_limit
     measure = partial(measure_in_pieces, most_tokens=recipe.memory.micro_tokens)
     for step in range(state.step + 1, recipe.run.steps + 1):
         began = time.perf_counter()
@@ -55,7 +56,7 @@ def train_ppo(recipe: Recipe, state: TrainingState, source: RolloutSource, logbo
         waited = time.perf_counter() - waiting_since
 
         # Close the step: no verdict is no loss, it only masks its rollout.
-        check_verdict_rate([it.cause for it in sheets], step=step, limit=recipe.max_no_verdict)
+        check_verdict_rate([it.cause for it in sheets], step=step, limit=limit, setting=setting)
         hashes = [it.text_hash for it in rollouts]
         closed = close_step(sheets, faced, hashes, state.curriculum, weights=recipe.weights)
         judged = torch.from_numpy(closed.mask).to(models.device)

@@ -101,21 +101,31 @@ def train(recipe: Recipe, *, resume: bool = False, on_step: Callable[[StepReport
 
 
 def _claim(run: RunDirectory, recipe: Recipe, *, resume: bool) -> None:
-    """Write the resolved recipe into a new run; hold recipe and prompts against those of a run to be resumed.
+    """Write the resolved recipe into a new run; hold recipe and files against those of a run to be resumed.
 
     A run that ended before its first step holds nothing to be kept, and is begun again.
     """
-    prompts = hashlib.sha256(recipe.data.path.read_bytes()).hexdigest()
+    hashes = {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in _files(recipe).items()}
     if run.recipe_path.exists() and run.database.last_step() > 0:
         if not resume:
             raise BadInputError(f"{run.path}: this run exists; go on with --resume, or choose another run.name")
         _check_unchanged(run.recipe_path, recipe)
-        if run.database.fact("prompts") != prompts:
-            raise BadInputError(
-                f"{recipe.data.path}: has changed since the run began; its rungs belong to the old file"
-            )
-    run.database.set_fact("prompts", prompts)
+        for name, path in _files(recipe).items():
+            if run.database.fact(name) != hashes[name]:
+                raise BadInputError(f"{path}: has changed since the run began; its records belong to the old file")
+    for name, digest in hashes.items():
+        run.database.set_fact(name, digest)
     write_text(run.recipe_path, dump_recipe(recipe))
+
+
+def _files(recipe: Recipe) -> dict[str, Path]:
+    """The files whose content decides what is written and asked."""
+    files = {"prompts": recipe.data.path}
+    if recipe.validation is not None:
+        files["validation"] = recipe.validation.prompts
+    if recipe.generation.think_prompt is not None:
+        files["think_prompt"] = recipe.generation.think_prompt
+    return files
 
 
 def _check_unchanged(path: Path, recipe: Recipe) -> None:

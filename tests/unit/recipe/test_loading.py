@@ -68,6 +68,14 @@ def test_overrides_reach_lists_and_sections_that_are_not_there(tmp_path):
         (GOOD, ["data.ladders=null"], "data: name either `ladders` or `prompts`"),
         (GOOD, ["data.prompts=p.jsonl"], "data: name either `ladders` or `prompts`"),
         (GOOD, ["data={prompts: p.jsonl, per_step: 16}"], "data.ladders: the pairwise reward compares with references"),
+        (GOOD, ["advantages=summed"], "advantages: goes with grpo"),
+        (GOOD, ["rewards=[{kind: length, required: 1}]"], "rewards: `required` goes with grpo"),
+        (
+            GOOD,
+            ["method=grpo", "data.group=4", "generation.temperature=0"],
+            "generation.temperature: at 0 all responses",
+        ),
+        (GOOD, ["rewards=[{kind: format, redundancy_measure: embeddings, embeddings: m}]"], "`embeddings` has no use"),
         (GOOD, ["rewards.weight=0"], "rewards.0.weight: Input should be greater than 0"),
         (GOOD, ["optim.mini_batch=17"], "optim.mini_batch: 17 is more than a step's 16 rollouts"),
         (GOOD, ["validation.judge=qwen"], "validation.judge: 'qwen' also gives the reward"),
@@ -106,7 +114,7 @@ def test_a_section_that_is_null_can_be_filled_and_a_sole_reward_needs_no_number(
     resolved = dump_recipe(_load(tmp_path, GOOD))
     recipe = _load(tmp_path, resolved, "lora.rank=8", "rewards.max_no_verdict=0.9")
     assert recipe.lora is not None and recipe.lora.rank == 8
-    assert recipe.max_no_verdict == 0.9
+    assert recipe.verdict_limit == (0.9, "rewards.pairwise.max_no_verdict")
 
 
 def test_each_method_has_its_own_defaults(tmp_path):
@@ -118,9 +126,9 @@ def test_each_method_has_its_own_defaults(tmp_path):
 
 def test_one_of_several_rewards_is_named_by_its_place_or_its_kind(tmp_path):
     several = "rewards=[{kind: length}, {kind: pairwise, judge: qwen}]"
-    changes = ("rewards.pairwise.position=both", "rewards.0.weight=2", "rewards.length.required=1")
+    changes = ("rewards.pairwise.position=both", "rewards.0.weight=2", "rewards.length.max_words=9")
     recipe = _load(tmp_path, GOOD, several, *changes)
     assert recipe.model_dump()["rewards"][1]["position"] == "both"
     assert recipe.weights == [2.0, 1.0]
-    assert recipe.model_dump()["rewards"][0]["required"] == 1.0
+    assert recipe.model_dump()["rewards"][0]["max_words"] == 9
     assert _load(tmp_path, GOOD, "rewards.pairwise.weight=2").weights == [2.0]

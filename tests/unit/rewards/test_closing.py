@@ -94,3 +94,12 @@ def test_a_win_counts_with_the_update_it_belongs_to_and_not_where_another_reward
     heard = _sheet(pairwise=Rewarded(1.0, "win"), pointwise=Rewarded(0.5))
     closed = close_step([masked, heard, masked], FACED, [""] * 3, _curriculum(), weights=[1, 1])
     assert [it.promoted for it in closed.climbs] == [False, True, False]
+
+
+def test_a_group_with_too_few_rewards_and_a_response_that_is_left_out_promote_nobody():
+    win, silent = _sheet(pairwise=Rewarded(1.0, "win")), _sheet(pairwise=Rewarded(None, None, "timeout"))
+    sheets = [win, silent, win, win, win, _sheet(pairwise=Rewarded(0.0, "loss"))]
+    left_out = np.array([False, False, False, False, True, False])
+    closed = close_step(sheets, FACED, [""] * 6, _curriculum(), weights=[1], least=2, left_out=left_out)
+    assert [it.promoted for it in closed.climbs] == [False, True, False]
+    assert closed.mask.tolist() == [True, False, True, True, True, True]

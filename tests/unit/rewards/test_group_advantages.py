@@ -59,6 +59,14 @@ def test_a_group_with_fewer_than_two_survivors_is_skipped():
     assert not found.advantages[0].any()
 
 
+def test_a_group_in_which_only_a_constraint_is_broken_has_something_to_say():
+    # The sums are equal; the first response breaks the constraint.
+    found = _advantages([[[0.0, 1.0], [1.0, 0.0]]], how="summed", required=[1.0, None])
+    assert found.advantages[0].tolist() == [-1.0, 0.0]
+    assert (found.informative.tolist(), found.flat) == ([True], 0)
+    assert _advantages([[[0.0, 1.0], [1.0, 0.0]]], how="summed").flat == 1
+
+
 def test_who_breaks_a_constraint_that_another_keeps_is_pushed_down():
     # The first response is best in the second reward, and breaks the constraint on the first.
     scores = [[[0.0, 9], [1.0, 1], [1.0, 2]], [[0.0, 9], [0.5, 1], [0.0, 2]]]

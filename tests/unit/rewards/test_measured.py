@@ -221,14 +221,12 @@ def test_an_encoder_works_in_another_thread():
     assert encoder.threads != [threading.main_thread()]
 
 
-@pytest.mark.parametrize("said", [{"redundancy_measure": "embeddings"}, {"embeddings": "some/model"}])
+@pytest.mark.parametrize(
+    "said", [{"redundancy_measure": "embeddings", "redundancy": 1}, {"embeddings": "some/model", "redundancy": 1}]
+)
 def test_the_measure_by_embeddings_and_its_model_go_together(said):
     with pytest.raises(ValidationError, match="go together"):
         FormatSettings(kind="format", **said)
-
-
-def test_embeddings_without_a_charge_load_nothing():
-    assert format_score(TEXT, **EMBEDDINGS) == 1.0
 
 
 def test_embeddings_without_the_library_are_bad_input(monkeypatch):
@@ -239,7 +237,7 @@ def test_embeddings_without_the_library_are_bad_input(monkeypatch):
 
 def test_a_missing_model_folder_is_bad_input(monkeypatch, tmp_path):
     monkeypatch.setattr(encoders, "find_spec", lambda name: object())
-    with pytest.raises(BadInputError, match=r"rewards\.embeddings: there is no folder .*missing"):
+    with pytest.raises(BadInputError, match=r"rewards\.format\.embeddings: there is no folder .*missing"):
         load_encoder(str(tmp_path / "missing"))
 
 
@@ -261,7 +259,7 @@ def test_a_sentence_transformers_model_serves_as_encoder(tmp_path):
     vectors = load_encoder(str(tmp_path / "model")).encode(["a b", "c c", "b a"])
     assert vectors == pytest.approx(np.array([table[1] + table[2], 2 * table[3], table[1] + table[2]]) / 2)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(BadInputError, match=r"rewards\.embeddings: cannot load .*empty"):
+    with pytest.raises(BadInputError, match=r"rewards\.format\.embeddings: cannot load .*empty"):
         load_encoder(str(tmp_path / "empty"))
 
 

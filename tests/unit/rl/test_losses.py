@@ -98,6 +98,14 @@ def test_the_kl_penalty_by_hand_is_zero_where_nothing_moved_and_never_negative()
     assert kl_penalty(_one(-3.0), _one(-3.0), _one(1.0)).item() == 0.0
 
 
+def test_the_kl_penalty_never_pushes_a_token_further_down():
+    for distance in (0.1, 5.0, 19.0, 25.0):
+        log_probs = torch.tensor([[-distance]], requires_grad=True)
+        kl_penalty(log_probs, _one(0.0), _one(1.0)).backward()
+        assert log_probs.grad is not None
+        assert log_probs.grad.item() <= 0, "a step against the gradient raises the log-probability"
+
+
 def test_the_gradient_at_the_start_is_the_policy_gradient():
     log_probs = torch.randn(2, 3, requires_grad=True)
     advantages, mask = torch.randn(2, 3), torch.tensor([[1.0, 1.0, 0.0], [1.0, 1.0, 1.0]])

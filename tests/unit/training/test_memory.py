@@ -173,6 +173,28 @@ def test_a_recipe_fits_the_card_it_is_named_after(path):
     assert float(row.split("|")[4].removesuffix("GiB ")) == round(plan.total / GIB, 1), "the table of recipes/README.md"
 
 
+@pytest.mark.parametrize("method", ["ppo", "grpo"])
+def test_the_recipes_of_the_readme_fit_a_card_of_24_gb(method, tmp_path):
+    blocks = (ROOT / "README.md").read_text().split("```yaml\n")[1:]
+    recipes = [block.partition("```")[0] for block in blocks if "policy:" in block]
+    (text,) = (it for it in recipes if ("method: grpo" in it) == (method == "grpo"))
+    (tmp_path / "recipe.yaml").write_text(text)
+    plan = plan_memory(shape_of(CONFIGS["0.5b"]), load_recipe(tmp_path / "recipe.yaml", Recipe), on_gpu=True)
+    assert plan.total < 22 * GIB, plan.lines()
+
+
+def test_grpo_without_kl_plans_no_pass_over_all_rollouts():
+    sections: dict[str, Any] = {"data": {"ladders": "l", "per_step": 8, "group": 16}, "method": "grpo"}
+    shape = shape_of(CONFIGS["0.5b"])
+
+    def activations(**optim):
+        recipe = _recipe(**sections, optim={"mini_batch": 1, **optim})
+        return plan_memory(shape, recipe, on_gpu=True).updating["activations"]
+
+    assert activations(kl=0.1) > 3 * activations()
+    assert activations(kl=0.1, resample=1) > 1.5 * activations(kl=0.1)
+
+
 @pytest.fixture
 def start(tmp_path):
     AutoModelForCausalLM.from_config(_config(Qwen2Config, 2)).save_pretrained(tmp_path / "start")
