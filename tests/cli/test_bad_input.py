@@ -205,7 +205,7 @@ def test_a_bad_ladder_is_named(world, capsys, rows, message):
         ([0, 0], "", "its length_range ends at 0: it asks for nothing"),
         (
             [1, 9],
-            "rewards=[{kind:format,redundancy:1,redundancy_measure:embeddings,embeddings:./none/model}]",
+            'rewards=[{"kind":"format","redundancy":1,"redundancy_measure":"embeddings","embeddings":"./none/model"}]',
             "rewards.format.embeddings: there is no folder ./none/model",
         ),
         ([1, 9], "rewards.max_words=9", "its length_range ends at 9; rewards.length.max_words"),
