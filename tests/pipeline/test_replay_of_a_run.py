@@ -156,11 +156,11 @@ def trained_advantages(monkeypatch):
     """The advantages that the steps of GRPO learned from, row by row; None where a rollout took no part."""
     steps, learning_rows = [], grpo.learning_rows
 
-    def keep(groups, rollouts, recipe):
-        rows = learning_rows(groups, rollouts, recipe)
+    def keep(groups, left_out, optim):
+        learned = learning_rows(groups, left_out, optim)
         flat = groups.advantages.reshape(-1).tolist()
-        steps.append([value if row in rows else None for row, value in enumerate(flat)])
-        return rows
+        steps.append([value if takes_part else None for value, takes_part in zip(flat, learned, strict=True)])
+        return learned
 
     monkeypatch.setattr(grpo, "learning_rows", keep)
     return steps
