@@ -2,7 +2,7 @@
 
     .venv/bin/python benchmarks/text_speed.py
 
-Length + format (repetition alone, of which n-grams are a part) must take at most 10 ms together, redundancy by MinHash at most
+Length + format (repetition alone, n-grams among it) must take at most 10 ms together, redundancy by MinHash at most
 100 ms.
 Drafts are made up: words (English) or characters (Chinese) drawn from a Zipf distribution, which is as hard for the counters
 as prose. 14,000 tokens are about 10,800 English words (1.3 tokens each) or 14,000 Chinese characters with marks.

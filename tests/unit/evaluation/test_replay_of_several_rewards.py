@@ -46,7 +46,12 @@ RUNS = {
     "one measured reward": {"rewards": [LENGTH], "think": "off"},
     "a ladder": {"rewards": [PAIRWISE, LENGTH, FORMAT], "source": "ladders", "curriculum": {"top": "self"}},
     "drawn again, overlong masked": {"optim": {"resample": 2, "overlong": "mask"}},
-    "ppo": {"method": "ppo", "group": 1, "rewards": [PAIRWISE, LENGTH, FORMAT | {"required": None}], "source": "ladders"},
+    "ppo": {
+        "method": "ppo",
+        "group": 1,
+        "rewards": [PAIRWISE, LENGTH, FORMAT | {"required": None}],
+        "source": "ladders",
+    },
 }
 
 
