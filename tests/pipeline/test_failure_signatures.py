@@ -9,11 +9,9 @@ import random
 from itertools import pairwise
 
 import pytest
-import torch
 import yaml
-from tokenizers import Tokenizer, models, pre_tokenizers
-from torch.nn.functional import cross_entropy
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from taught import save_taught_model
+from tokenizers import pre_tokenizers
 
 from longform.judging.fences import read_fences
 from longform.judging.templates import DIMENSIONS
@@ -34,39 +32,14 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def start(tmp_path_factory):
     """A model folder: weights that have seen a few thousand sentences, and a word-level tokenizer."""
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=len(WORDS),
-        hidden_size=16,
-        intermediate_size=32,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        bos_token_id=None,
-        eos_token_id=0,
-        pad_token_id=0,
-    )
-    model, draw = LlamaForCausalLM(config), random.Random(0)
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
-    for _ in range(100):
-        tokens = torch.tensor([_sentence(draw) for _ in range(32)])
-        logits = model(input_ids=tokens.clamp(min=0)).logits[:, :-1]
-        loss = cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten(), ignore_index=-100)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-    raw = Tokenizer(models.WordLevel({word: i for i, word in enumerate(WORDS)}, unk_token="write"))
-    raw.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    folder = tmp_path_factory.mktemp("start")
-    model.save_pretrained(folder)
-    PreTrainedTokenizerFast(tokenizer_object=raw, eos_token="[end]", pad_token="[end]").save_pretrained(folder)
-    return folder
+    folder, split = tmp_path_factory.mktemp("start"), pre_tokenizers.WhitespaceSplit()
+    return save_taught_model(folder, WORDS, _sentence, split=split, steps=100, unknown="write", hidden=16, layers=1)
 
 
 def _sentence(draw):
     count = draw.randint(4, 10)
     words = [draw.choice(VIVID if draw.random() < 0.3 else PLAIN) for _ in range(count)]
-    return [WORDS.index(word) for word in ["write", *words, "[end]"]] + [-100] * (10 - count)
+    return [WORDS.index(word) for word in ["write", *words, "[end]"]]
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from longform.records.schemas import Ladder, PromptRow
 
 _ORDER, _RUNG, _REDRAW = 1, 2, 4  # streams of random draws
 _TRIES = 20
+"""Draws for each further prompt that a step asks for: enough unless nearly all prompts stand in the step."""
 _DIGEST_BYTES = 32
 
 
@@ -94,6 +95,12 @@ class Curriculum:
         """Further prompts of a step, none of `drawn`, at random: the order of the passes stays as it is.
 
         Fewer than `count` where hardly any others are left.
+
+        Args:
+            step: of the run.
+            count: prompts wanted.
+            round_: numbers the further draws of a step, from 1.
+            drawn: rows of the prompts that the step holds already.
         """
         stream = np.random.default_rng([self._seed, _REDRAW, step, round_])
         found: dict[int, None] = {}

@@ -70,9 +70,7 @@ def close_step(
     return ClosedStep(by_reward, scores.astype(np.float32), mask, curriculum.stage(visits))
 
 
-def check_verdict_rate(
-    causes: Sequence[str | None], *, step: int, limit: float, setting: str = "rewards.max_no_verdict"
-) -> None:
+def check_verdict_rate(causes: Sequence[str | None], *, step: int, limit: float, setting: str) -> None:
     """Stop a run whose judge has stopped judging.
 
     Args:

@@ -65,8 +65,8 @@ def group_advantages(
     """
     if not weights or scores.shape[2] != len(weights):
         raise ValueError(f"{len(weights)} weights for {scores.shape[2]} rewards")
-    if scores.shape[1] < 2:
-        raise ValueError("a group needs at least 2 responses")
+    if scores.shape[1] < LEAST_RESPONSES:
+        raise ValueError(f"a group needs at least {LEAST_RESPONSES} responses")
     shares = np.asarray(weights, dtype=np.float64) / sum(weights)
     mask = mask & (mask.sum(1, keepdims=True) >= LEAST_RESPONSES)
     scores = np.where(mask[:, :, None], scores, 0.0).astype(np.float64)
@@ -99,7 +99,7 @@ def learning_rows(groups: GroupAdvantages, left_out: np.ndarray, optim: GrpoSett
 
 def _normalised(scores: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """[P, G, K] standard scores within groups, 0 where there is no spread; and [P, K] the unbiased standard deviations."""
-    counts = np.maximum(mask.sum(1), 2)[:, None]
+    counts = np.maximum(mask.sum(1), LEAST_RESPONSES)[:, None]
     present = mask[:, :, None]
     means = scores.sum(1) / counts
     # A mean of equal numbers may differ from them in the last place, which is no spread.

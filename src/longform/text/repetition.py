@@ -120,11 +120,6 @@ def repeated_sentence_share(text: str, *, threshold: float = 0.9) -> float:
     return repeats(text, threshold=threshold).sentences
 
 
-def repeated_paragraph_share(text: str, *, threshold: float = 0.9) -> float:
-    """Share of the paragraphs (of at least `LEAST_UNITS` words) that nearly repeat an earlier one."""
-    return repeats(text, threshold=threshold).paragraphs
-
-
 def _signatures(normals: Sequence[str]) -> NDArray[np.uint32]:
     return character_signatures(normals, length=_SHINGLE, bands=_BANDS)
 

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from longform.text.repetition import (
     near_copies,
     repeated_ngram_share,
-    repeated_paragraph_share,
     repeated_sentence_share,
     repeats,
     units,
@@ -112,8 +111,8 @@ def test_short_segments_are_left_out():
 def test_shares_count_the_copies_among_what_is_long_enough():
     other = "A storm came up over the sea that evening and nobody slept."
     assert repeated_sentence_share(f"{SENTENCE}. {other} {SENTENCE}. {SENTENCE}!") == 0.5
-    assert repeated_paragraph_share(f"{SENTENCE}.\n\n{other}\n\n{SENTENCE}.") == pytest.approx(1 / 3)
-    assert repeated_sentence_share("") == repeated_paragraph_share("") == 0.0
+    assert repeats(f"{SENTENCE}.\n\n{other}\n\n{SENTENCE}.").paragraphs == pytest.approx(1 / 3)
+    assert repeated_sentence_share("") == repeats("").paragraphs == 0.0
 
 
 SEGMENTS = ["Nobody spoke.", "那年夏天发了大水，冲走了木桩。", "“走吧。”他说。", "e.g. 3.14", "...", "\n", "\n\n"]
