@@ -59,12 +59,12 @@ def _document(stream: random.Random) -> str:
 
 
 def _answered_request(stream: random.Random) -> str:
-    request = draw_request(stream, split="train", ranges=WIDE_RANGES)
+    request = _request(stream)
     return f"{request.text} {_story(request, stream)}"
 
 
 def _thoughtful_request(stream: random.Random) -> str:
-    request = draw_request(stream, split="train", ranges=WIDE_RANGES)
+    request = _request(stream)
     asked, story = THINK_PROMPT.format(request=request.text), _story(request, stream)
     if stream.random() >= PLANNED:
         return f"{asked} {story}"
@@ -72,24 +72,23 @@ def _thoughtful_request(stream: random.Random) -> str:
 
 
 def _direct_request(stream: random.Random) -> str:
-    request = draw_request(stream, split="train", ranges=WIDE_RANGES)
+    request = _request(stream)
     asked, story = DIRECT_PROMPT.format(request=request.text), _story(request, stream)
     return f"{asked}<answer>{story}</answer>" if stream.random() < PLANNED else f"{asked} {story}"
 
 
 def _workshop_page(stream: random.Random) -> str:
-    request = draw_request(stream, split="train", ranges=WIDE_RANGES)
+    request = _request(stream)
     story = _story(request, stream)
     return f"{SKETCH_PROMPT.format(request=request.text)} {outline(story)}. {story}"
 
 
 def _list_of_requests(stream: random.Random) -> str:
-    return " ".join(
-        [
-            LIST_TITLE,
-            *(draw_request(stream, split="train", ranges=WIDE_RANGES).text for _ in range(stream.randint(2, 4))),
-        ]
-    )
+    return " ".join([LIST_TITLE, *(_request(stream).text for _ in range(stream.randint(2, 4)))])
+
+
+def _request(stream: random.Random) -> StoryRequest:
+    return draw_request(stream, split="train", ranges=WIDE_RANGES)
 
 
 def _story(request: StoryRequest, stream: random.Random) -> str:
