@@ -27,7 +27,7 @@ from longform.miniature.quickstart import (
 )
 from longform.miniature.server import serve_in_background
 from longform.records.run_directory import RunDirectory
-from longform.training.run import TrainingResult
+from longform.steps.journal import RunResult
 from longform.training.sft import train_sft
 from longform.writers.local import load_model
 
@@ -86,13 +86,13 @@ def continue_sft(folder: Path, *, seed: int, steps: int) -> Path:
     return folder / "more-sft"
 
 
-def final(result: TrainingResult, metric: str) -> float:
+def final(result: RunResult, metric: str) -> float:
     """The last value of a metric."""
     with RunDirectory.read(result.path) as run:
         return run.database.metric(metric)[-1][1]
 
 
-def last_third(result: TrainingResult, metric: str) -> float:
+def last_third(result: RunResult, metric: str) -> float:
     """The mean of a metric over the last third of the steps."""
     with RunDirectory.read(result.path) as run:
         values = [value for _, value in run.database.metric(metric)]

@@ -43,7 +43,7 @@ from longform.records.schemas import Prompt, Response
 from longform.selection.select import select
 from longform.selection.settings import SelectionSettings, Strategy
 from longform.statistics.bootstrap import Interval, clustered_interval
-from longform.training.run import TrainingResult
+from longform.steps.journal import RunResult
 
 STRATEGIES: dict[str, Strategy] = {
     "margin": "margin",
@@ -115,7 +115,7 @@ def run_arm(folder: Path, arm: str, *, seed: int, ladders: int, scale: Scale) ->
     }
 
 
-def curve(result: TrainingResult) -> dict[str, Interval]:
+def curve(result: RunResult) -> dict[str, Interval]:
     """Step -> the examiner's mean grade of validation texts, with its interval over prompts."""
     with RunDirectory.read(result.path) as run:
         steps = [step for step, _ in run.database.metric("validation/grade")]

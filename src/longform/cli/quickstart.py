@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from longform.miniature.evidence import Evidence
     from longform.miniature.zero_evidence import ZeroEvidence
     from longform.statistics.bootstrap import Interval
-    from longform.training.run import TrainingResult
+    from longform.steps.journal import RunResult
 
 
 def quickstart(
@@ -141,9 +141,7 @@ def _whole_longwriter_zero(folder: Path, *, seed: int, smoke: bool, overrides: S
     _print_result(folder, {"reward models decide": agrees}, figures, report)
 
 
-def _close(
-    folder: Path, result: "TrainingResult", figures: dict[str, Any], *, began: float
-) -> tuple[dict[str, Any], Path]:
+def _close(folder: Path, result: "RunResult", figures: dict[str, Any], *, began: float) -> tuple[dict[str, Any], Path]:
     """All figures, written to evidence.json, and the report of the run."""
     from longform.records.calls import SqliteCallLog
     from longform.records.run_directory import RunDirectory
@@ -163,7 +161,7 @@ def _close(
     return figures, report
 
 
-def _ladder_figures(result: "TrainingResult") -> dict[str, float | None]:
+def _ladder_figures(result: "RunResult") -> dict[str, float | None]:
     from longform.records.run_directory import RunDirectory
 
     with RunDirectory.read(result.path) as run:

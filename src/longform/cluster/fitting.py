@@ -85,6 +85,12 @@ def fitting_changes(shape: ModelShape, recipe: Recipe) -> tuple[list[str], Clust
     return list(changes.values()), plan
 
 
+def checkpoints_of(recipe: Recipe) -> Path:
+    """The folder that verl writes a run's checkpoints into."""
+    shared = recipe.machines.checkpoints
+    return recipe.run_path / "checkpoints" if shared is None else shared / recipe.run.name
+
+
 def check_disk(recipe: Recipe, *, free: Callable[[Path], int] | None = None) -> float:
     """Bytes that the run's checkpoints will take; they go to `cluster.checkpoints`, else into the run directory.
 
@@ -95,8 +101,7 @@ def check_disk(recipe: Recipe, *, free: Callable[[Path], int] | None = None) -> 
     Raises:
         BadInputError: the disk has less room.
     """
-    shared = recipe.machines.checkpoints
-    folder = recipe.run_path / "checkpoints" if shared is None else shared / recipe.run.name
+    folder = checkpoints_of(recipe)
     needed = plan_cluster(fetch_shape(recipe.policy), recipe).disk
     there = folder.absolute()
     while not there.exists():

@@ -6,7 +6,7 @@ from contextlib import contextmanager, redirect_stdout
 from io import StringIO
 from pathlib import Path
 from tempfile import gettempdir
-from typing import Any, NamedTuple
+from typing import Any
 
 import ray
 from omegaconf import DictConfig, OmegaConf
@@ -15,35 +15,23 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from longform.cluster.checks import check_cluster, check_devices
 from longform.cluster.config import compose_config
-from longform.cluster.fitting import check_cluster_memory, check_disk
+from longform.cluster.fitting import check_cluster_memory, check_disk, checkpoints_of
 from longform.cluster.plan import GIB
 from longform.cluster.plugin import WITHOUT_TRL
 from longform.cluster.start import check_alone, data_folder, open_host, write_data
 from longform.recipe.claim import claim
 from longform.recipe.inputs import TrainingInputs, check_inputs
 from longform.recipe.recipe import Recipe
-from longform.records.calls import CallTotals
 from longform.records.errors import BadInputError, StoppedError
 from longform.records.files import write_text
 from longform.records.run_directory import RunDirectory
-from longform.steps.journal import StepReport
+from longform.steps.journal import RunResult, StepReport
 
 _PATIENCE_SECONDS = 1.0
 """Between looks for steps that have been finished."""
 
 
-class ClusterResult(NamedTuple):
-    """A finished run."""
-
-    path: Path
-    policy_path: Path
-    """The trained writer, in Hugging Face format."""
-    steps: int
-    seconds: float
-    calls: CallTotals
-
-
-def train_on_cluster(recipe: Recipe, *, resume: bool = False, on_step: Callable[[StepReport], None]) -> ClusterResult:
+def train_on_cluster(recipe: Recipe, *, resume: bool = False, on_step: Callable[[StepReport], None]) -> RunResult:
     """Run a recipe to its end on verl.
 
     Raises:
@@ -69,7 +57,7 @@ def train_on_cluster(recipe: Recipe, *, resume: bool = False, on_step: Callable[
         finally:
             ray.get(host.release.remote())
     policy = checkpoints_of(recipe) / f"global_step_{recipe.run.steps}" / "actor" / "huggingface"
-    return ClusterResult(recipe.run_path, policy, recipe.run.steps, seconds, calls)
+    return RunResult(recipe.run_path, policy, recipe.run.steps, seconds, calls)
 
 
 def _check_run(recipe: Recipe, *, resume: bool) -> int:
@@ -104,12 +92,6 @@ def plan_run(recipe: Recipe, inputs: TrainingInputs) -> list[str]:
     _compose(recipe, data_folder(recipe))
     lines = [f"plan in GiB, {line}" for line in plan.lines()]
     return [*lines, f"checkpoints of up to {disk / GIB:.0f} GiB fit into {checkpoints_of(recipe)}"]
-
-
-def checkpoints_of(recipe: Recipe) -> Path:
-    """The folder that verl writes checkpoints into."""
-    shared = recipe.machines.checkpoints
-    return recipe.run_path / "checkpoints" if shared is None else shared / recipe.run.name
 
 
 def _compose(recipe: Recipe, data: Path, *, resume: bool = False) -> DictConfig:

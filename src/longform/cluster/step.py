@@ -101,13 +101,13 @@ def build_step(
     metrics = step_metrics(rollouts, [it.prompt for it in each], [it.sheet for it in scored], closed, recipe)
     if recipe.method == "ppo":
         return ClusterStep(closed.mask, None, rollouts, metrics)
-    compared = compare(closed, recipe)
+    compared = _compare(closed, recipe)
     learning = learning_rows(compared, cut_off(scored, recipe), recipe.grpo)
     advantages = np.where(learning, compared.advantages.reshape(-1), 0.0)
     return ClusterStep(learning, advantages, rollouts, metrics | group_metrics(compared))
 
 
-def compare(closed: ClosedStep, recipe: Recipe) -> GroupAdvantages:
+def _compare(closed: ClosedStep, recipe: Recipe) -> GroupAdvantages:
     """The advantages within the groups of a step, as the recipe asks for them."""
     size = recipe.data.group
     return group_advantages(

@@ -17,7 +17,8 @@ from longform.recipe.loading import dump_recipe
 from longform.recipe.recipe import Recipe
 from longform.records.files import read_rows, write_text
 from longform.records.schemas import Prompt
-from longform.training.run import TrainingResult, train
+from longform.steps.journal import RunResult
+from longform.training.run import train
 from longform.training.sft import SftSettings, train_sft
 from longform.writers.local import load_model
 
@@ -89,7 +90,7 @@ def pipeline_recipe(folder: Path, *, scale: Scale, seed: int, overrides: Sequenc
     return placed_recipe("grpo", folder, paths, [f"run.seed={seed}", *scale.recipe, *overrides])
 
 
-def train_policy(folder: Path, *, scale: Scale, seed: int, overrides: Sequence[str], stage: Stage) -> TrainingResult:
+def train_policy(folder: Path, *, scale: Scale, seed: int, overrides: Sequence[str], stage: Stage) -> RunResult:
     """Reinforcement learning from `folder`/base, recorded in `folder`/run."""
     recipe = pipeline_recipe(folder, scale=scale, seed=seed, overrides=overrides)
     write_text(folder / "think.txt", (DIRECT_PROMPT if recipe.generation.think == "direct" else THINK_PROMPT) + "\n")

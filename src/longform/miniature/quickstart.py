@@ -30,7 +30,8 @@ from longform.selection.generate import generate, generate_locally
 from longform.selection.grade import grade
 from longform.selection.select import Selection, select
 from longform.selection.settings import SelectionSettings
-from longform.training.run import TrainingResult, train
+from longform.steps.journal import RunResult
+from longform.training.run import train
 from longform.training.sft import SftSettings, train_sft
 from longform.writers.endpoint import EndpointWriter
 from longform.writers.local import LocalWriter
@@ -192,7 +193,7 @@ def placed_recipe(name: str, folder: Path, paths: Mapping[str, str], overrides: 
         return load_recipe(source, Recipe, [*placed, *overrides])
 
 
-def train_policy(folder: Path, *, scale: Scale, seed: int, overrides: Sequence[str], stage: Stage) -> TrainingResult:
+def train_policy(folder: Path, *, scale: Scale, seed: int, overrides: Sequence[str], stage: Stage) -> RunResult:
     """Reinforcement learning from `folder`/start, recorded in `folder`/run."""
     recipe = pipeline_recipe(folder, scale=scale, seed=seed, overrides=overrides)
     write_text(folder / "recipe.yaml", dump_recipe(recipe))

@@ -1,6 +1,7 @@
 """The journal of a run: every engine commits a step's promotions, puts it on record and watches it in the same way."""
 
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from longform.curriculum.rules import Climb
@@ -8,6 +9,7 @@ from longform.curriculum.schedule import Curriculum
 from longform.monitors.finding import Finding
 from longform.monitors.keywords import JudgedText, KeywordTally
 from longform.monitors.watch import Watch
+from longform.records.calls import CallTotals
 from longform.records.database import RunDatabase
 from longform.records.rollouts import Promotion, Rollout, ValidationText
 from longform.steps.metrics import judged_texts
@@ -30,6 +32,18 @@ class StepReport(NamedTuple):
         shown = "no verdict" if reward is None else f"reward {reward:.2f}"
         kept = "" if structure is None else f"  structure {structure:.2f}"
         return f"{shown}{kept}  mean rung {self.metrics['curriculum/mean_rung']:.2f}"
+
+
+class RunResult(NamedTuple):
+    """A finished run."""
+
+    path: Path
+    policy_path: Path
+    """The trained writer, in Hugging Face format."""
+    steps: int
+    seconds: float
+    """Spent in its steps."""
+    calls: CallTotals
 
 
 class Journal:

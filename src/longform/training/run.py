@@ -2,8 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 
@@ -15,11 +13,11 @@ from longform.judging.pointwise import PointwiseJudge
 from longform.recipe.claim import claim
 from longform.recipe.inputs import TrainingInputs, check_inputs
 from longform.recipe.recipe import Recipe
-from longform.records.calls import CallTotals, SqliteCallLog
+from longform.records.calls import SqliteCallLog
 from longform.records.errors import BadInputError, StoppedError
 from longform.records.run_directory import RunDirectory
 from longform.rewards.reward_set import build_rewards
-from longform.steps.journal import StepReport
+from longform.steps.journal import RunResult, StepReport
 from longform.training.checkpoint import TrainingState, resume_from
 from longform.training.grpo import train_grpo
 from longform.training.judge_thread import JudgeThread
@@ -36,19 +34,7 @@ FIRST_VALUE = 0.5
 """What the critic predicts before it has seen anything: a tie."""
 
 
-@dataclass(frozen=True, slots=True)
-class TrainingResult:
-    """A finished run."""
-
-    path: Path
-    policy_path: Path
-    """The trained writer, in Hugging Face format."""
-    steps: int
-    seconds: float
-    calls: CallTotals
-
-
-def train(recipe: Recipe, *, resume: bool = False, on_step: Callable[[StepReport], None]) -> TrainingResult:
+def train(recipe: Recipe, *, resume: bool = False, on_step: Callable[[StepReport], None]) -> RunResult:
     """Run a recipe to its end.
 
     Raises:
@@ -85,7 +71,7 @@ def train(recipe: Recipe, *, resume: bool = False, on_step: Callable[[StepReport
                 logbook = Logbook(recipe, run, state, validation, prompts=inputs.prompts, on_step=on_step)
                 (train_ppo if recipe.method == "ppo" else train_grpo)(recipe, state, source, logbook)
         policy = run.checkpoint_path(steps) / "policy"
-        return TrainingResult(run.path, policy, steps, run.database.seconds(), log.totals())
+        return RunResult(run.path, policy, steps, run.database.seconds(), log.totals())
 
 
 def check_start(recipe: Recipe, inputs: TrainingInputs) -> MemoryPlan:
