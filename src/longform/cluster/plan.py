@@ -22,8 +22,6 @@ _OWN = 3 * GIB
 """Contexts of the two processes on a GPU, and the buffers through which GPUs speak."""
 _BUCKET = 2 * GIB
 """In which weights go over to the writing engine."""
-_MATRICES = 7
-"""Of a layer, which adapters stand beside."""
 FUSED = "actor_rollout_ref.model.use_fused_kernels"
 """verl's setting with which scores over the vocabulary are never held whole."""
 Sizes = Mapping[str, float]
@@ -94,7 +92,7 @@ def plan_cluster(shape: ModelShape, recipe: Recipe) -> ClusterPlan:
     roles = {"policy": shape.parameters}
     if recipe.method == "ppo":
         roles["critic"] = shape.parameters - shape.head_parameters + shape.hidden
-    states = {name: _state(shape, weights, recipe) for name, weights in roles.items()}
+    states = {name: _state(weights, recipe) for name, weights in roles.items()}
     resident = {name: sum(state.values()) for name, state in states.items()}
     share = machines.rollout_memory * machines.gpu_memory_gb * GIB
     updating = {
@@ -107,7 +105,7 @@ def plan_cluster(shape: ModelShape, recipe: Recipe) -> ClusterPlan:
     moved = states["policy"]["weights"] if machines.offload else 0.0
     gpus = machines.nodes * machines.gpus_per_node
     off = {name: machines.gpus_per_node * size for name, size in resident.items()} if machines.offload else {}
-    if recipe.optim.kl > 0 and recipe.lora is None:
+    if recipe.optim.kl > 0:
         off["reference"] = machines.gpus_per_node * _FLOAT * shape.parameters / gpus
     return ClusterPlan(
         held={"the processes' own": _OWN, **({} if machines.offload else resident)},
@@ -117,7 +115,7 @@ def plan_cluster(shape: ModelShape, recipe: Recipe) -> ClusterPlan:
         cache=cache_room(recipe, shape.parameters),
         sequence_cache=longest * shape.cache_bytes() / min(machines.tensor_parallel, shape.key_heads),
         node=off,
-        checkpoint=_checkpoint(shape, roles, recipe),
+        checkpoint=_checkpoint(shape, roles),
         kept=recipe.run.keep_checkpoints + 1,
     )
 
@@ -134,28 +132,18 @@ def activation_bytes(shape: ModelShape, recipe: Recipe) -> float:
     attention = _LOW * (2 * shape.query_width + 2 * shape.key_width)  # queries, keys, values, output
     # Norms read a copy in float32 and keep what they scale; matrices keep what they multiply.
     layer = 2 * (_FLOAT + 2 * _LOW) * shape.hidden + statistics + attention + 4 * _LOW * shape.intermediate
-    if recipe.lora:
-        layer += _MATRICES * _LOW * recipe.lora.rank
     if not recipe.memory.gradient_checkpointing:
         return layer * shape.layers
     return layer + _LOW * shape.hidden * shape.layers
 
 
-def adapter_parameters(shape: ModelShape, *, rank: int) -> int:
-    """Weights of one adapter: rank x (inputs + outputs) of every matrix inside the layers."""
-    attention = 2 * (shape.hidden + shape.query_width) + 2 * (shape.hidden + shape.key_width)
-    return shape.layers * rank * (attention + 3 * (shape.hidden + shape.intermediate))
-
-
-def _state(shape: ModelShape, weights: float, recipe: Recipe) -> dict[str, float]:
+def _state(weights: float, recipe: Recipe) -> dict[str, float]:
     """Of one model on one GPU: weights, and the moments of those that are trained."""
     machines = recipe.machines
     gpus = machines.nodes * machines.gpus_per_node
     if machines.trainer == "megatron":  # weights in bfloat16, their float32 copies with the moments
         return {"weights": _LOW * weights / machines.tensor_parallel, "optimizer": (_FLOAT + _ADAM) * weights / gpus}
-    adapters = adapter_parameters(shape, rank=recipe.lora.rank) if recipe.lora else 0
-    trained = adapters if recipe.lora else weights
-    return {"weights": _FLOAT * (weights + adapters) / gpus, "optimizer": _ADAM * trained / gpus}
+    return {"weights": _FLOAT * weights / gpus, "optimizer": _ADAM * weights / gpus}
 
 
 def _learning(shape: ModelShape, weights: float, recipe: Recipe, *, has_head: bool) -> dict[str, float]:
@@ -169,35 +157,29 @@ def _learning(shape: ModelShape, weights: float, recipe: Recipe, *, has_head: bo
         copies = 3 * _LOW + _FLOAT + (2 * _LOW if recipe.generation.temperature != 1 else 0)
         scores = copies * tokens * shape.vocabulary / cut
     return {
-        "gradients": _gradients(shape, weights, recipe),
-        "gathered layers": 0.0 if cut > 1 else _gathered(shape, recipe),
+        "gradients": _gradients(weights, recipe),
+        "gathered layers": 0.0 if cut > 1 else _gathered(shape),
         "activations": tokens * activation_bytes(shape, recipe) / cut,
         "scores of the vocabulary": scores,
     }
 
 
-def _gradients(shape: ModelShape, weights: float, recipe: Recipe) -> float:
+def _gradients(weights: float, recipe: Recipe) -> float:
     machines = recipe.machines
     if machines.trainer == "megatron":
         return _FLOAT * weights / machines.tensor_parallel
-    trained = adapter_parameters(shape, rank=recipe.lora.rank) if recipe.lora else weights
-    return _FLOAT * trained / (machines.nodes * machines.gpus_per_node)
+    return _FLOAT * weights / (machines.nodes * machines.gpus_per_node)
 
 
-def _gathered(shape: ModelShape, recipe: Recipe) -> float:
+def _gathered(shape: ModelShape) -> float:
     """Weights that FSDP has whole at one time: two layers, embeddings and head; and the gradients of one of them."""
     table = shape.vocabulary * shape.hidden
-    whole = _LOW * (2 * shape.layer_parameters + 2 * table)
-    return whole if recipe.lora else whole + (_LOW + _FLOAT) * max(shape.layer_parameters, table)
+    return _LOW * (2 * shape.layer_parameters + 2 * table) + (_LOW + _FLOAT) * max(shape.layer_parameters, table)
 
 
-def _checkpoint(shape: ModelShape, roles: Mapping[str, int], recipe: Recipe) -> dict[str, float]:
+def _checkpoint(shape: ModelShape, roles: Mapping[str, int]) -> dict[str, float]:
     """Of every model its weights and moments, of the policy a copy in Hugging Face format besides."""
-    adapters = adapter_parameters(shape, rank=recipe.lora.rank) if recipe.lora else 0
-    sizes = {
-        name: _FLOAT * (weights + adapters) + float(_ADAM) * (adapters if recipe.lora else weights)
-        for name, weights in roles.items()
-    }
+    sizes = {name: float((_FLOAT + _ADAM) * weights) for name, weights in roles.items()}
     return {**sizes, "policy to use": float(_FLOAT * shape.parameters)}
 
 

@@ -15,7 +15,7 @@ from longform.rewards.closing import ClosedStep, check_verdict_rate
 from longform.rewards.group_advantages import GroupAdvantages, group_advantages, learning_rows
 from longform.rl.settings import GrpoSettings
 from longform.steps.metrics import group_metrics, step_metrics
-from longform.text.words import count_words
+from longform.steps.rollout import record_rollout
 
 _NAMES = {
     "actor/pg_loss": "policy/loss",
@@ -95,7 +95,18 @@ def build_step(
     """
     each = [group for group in groups for _ in range(recipe.data.group)]
     rollouts = [
-        _record(it, group, step=step, row=row, reward=closed.reward(row))
+        record_rollout(
+            it.sheet,
+            step=step,
+            row=row,
+            prompt_id=group.prompt.id,
+            rung=group.faced.rung,
+            text=it.text,
+            reference=group.reference,
+            tokens=it.tokens,
+            finish_reason=it.finish_reason,
+            reward=closed.reward(row),
+        )
         for row, (it, group) in enumerate(zip(scored, each, strict=True))
     ]
     metrics = step_metrics(rollouts, [it.prompt for it in each], [it.sheet for it in scored], closed, recipe)
@@ -116,30 +127,6 @@ def _compare(closed: ClosedStep, recipe: Recipe) -> GroupAdvantages:
         weights=recipe.weights,
         how=recipe.advantages,
         required=recipe.required,
-    )
-
-
-def _record(scored: Scored, group: FacedPrompt, *, step: int, row: int, reward: float | None) -> Rollout:
-    """A rollout as it goes on record."""
-    sheet = scored.sheet
-    return Rollout(
-        step=step,
-        row=row,
-        prompt_id=group.prompt.id,
-        rung=group.faced.rung,
-        text=scored.text,
-        reference=group.reference,
-        tokens=scored.tokens,
-        words=count_words(sheet.response.answer),
-        think_words=count_words(sheet.response.think),
-        finish_reason=scored.finish_reason,
-        outcome=sheet.outcome,
-        cause=sheet.cause,
-        reward=reward,
-        scores=sheet.scores,
-        disagreement=sheet.disagreement,
-        consistent=sheet.consistent,
-        calls=sheet.calls,
     )
 
 

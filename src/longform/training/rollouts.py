@@ -16,8 +16,8 @@ from longform.records.schemas import Ladder, PromptRow
 from longform.rewards.reward_set import RewardSet
 from longform.rewards.rewarded import ScoreSheet
 from longform.statistics.moments import AdvantageMoments
+from longform.steps.rollout import record_rollout
 from longform.text.structure import take_apart
-from longform.text.words import count_words
 from longform.training.batch import Batch
 from longform.training.judge_thread import JudgeThread
 from longform.training.models import PolicyModels
@@ -57,7 +57,8 @@ class WrittenRollout:
         advantages: AdvantageMoments | None = None,
     ) -> Rollout:
         """The rollout with its reward, as it goes on record."""
-        return Rollout(
+        return record_rollout(
+            sheet,
             step=step,
             row=row,
             prompt_id=self.request.id,
@@ -65,17 +66,9 @@ class WrittenRollout:
             text=self.text,
             reference=self.reference,
             tokens=len(self.written.tokens),
-            words=count_words(sheet.response.answer),
-            think_words=count_words(sheet.response.think),
             finish_reason=self.written.finish_reason,
-            outcome=sheet.outcome,
-            cause=sheet.cause,
             reward=reward,
-            scores=sheet.scores,
-            disagreement=sheet.disagreement,
-            consistent=sheet.consistent,
             advantages=advantages,
-            calls=sheet.calls,
         )
 
 

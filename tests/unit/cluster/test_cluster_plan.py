@@ -90,14 +90,6 @@ def test_scores_are_held_twice_more_at_another_temperature_and_never_whole_when_
     assert plan_cluster(SHAPE, fused).updating["policy"]["scores of the vocabulary"] == 0
 
 
-def test_with_adapters_only_they_have_gradients_and_moments():
-    plan = plan_cluster(SHAPE, _recipe(lora={"rank": 2}))
-    adapters = 2 * 2 * (2 * (8 + 8) + 2 * (8 + 4) + 3 * (8 + 16))
-    assert plan.held["policy"] == (4 * (10_000 + adapters) + 8 * adapters) / 4
-    assert plan.updating["policy"]["gradients"] == adapters
-    assert plan.node == {}, "the reference model is the policy without adapters"
-
-
 def test_megatron_cuts_weights_by_tensor_parallel_and_moments_by_all():
     plan = plan_cluster(SHAPE, _recipe(cluster={"gpus_per_node": 4, "trainer": "megatron", "tensor_parallel": 2}))
     assert plan.held["policy"] == 2 * 10_000 / 2 + 12 * 10_000 / 4
