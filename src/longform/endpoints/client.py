@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from aiolimiter import AsyncLimiter
 
@@ -261,16 +261,18 @@ class Endpoint:
         return self._lanes[loop]
 
     def _open_lane(self) -> _Lane:
-        from openai import AsyncOpenAI, DefaultAsyncHttpx2Client
+        from openai import AsyncOpenAI, DefaultAioHttpClient
 
         key = self.spec.read_key(self.name)
-        transport: dict[str, Any] = (
-            {"http_client": DefaultAsyncHttpx2Client(trust_env=False)} if self.spec.is_local else {}
-        )
         return _Lane(
             # An empty key would make the SDK look for one of its own in the environment.
             client=AsyncOpenAI(
-                base_url=self.spec.base_url, api_key=key or "none", max_retries=0, timeout=None, **transport
+                base_url=self.spec.base_url,
+                api_key=key or "none",
+                max_retries=0,
+                timeout=None,
+                # aiohttp takes half the processor time of a call that the SDK's own choice takes.
+                http_client=DefaultAioHttpClient(trust_env=not self.spec.is_local),
             ),
             key=key,
             slots=asyncio.Semaphore(self.spec.concurrency),

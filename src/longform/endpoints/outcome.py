@@ -88,10 +88,14 @@ def read_answer(body: str) -> Outcome:
 
 def read_connection_failure(error: BaseException) -> Outcome:
     """The outcome of a try that broke off before a status came back."""
-    reason = error.__cause__ or error
+    from aiohttp import ClientConnectorError
+
+    chain = [error]
+    while (cause := chain[-1].__cause__) is not None:  # each layer wraps what the one below it has raised
+        chain.append(cause)
     # Only a connection that never stood is certainly free of charge.
-    unsent = type(reason).__name__ in ("ConnectError", "ConnectTimeout", "UnsupportedProtocol")
-    said = quote(str(reason)) or type(reason).__name__
+    unsent = any(isinstance(it, ClientConnectorError) for it in chain)
+    said = quote(str(chain[-1])) or type(chain[-1]).__name__
     return Outcome("connection", said, maybe_billed=not unsent, unreachable=unsent)
 
 

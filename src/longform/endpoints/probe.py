@@ -1,7 +1,5 @@
 """Whether an endpoint is there and knows its model, found out without a paid call."""
 
-from typing import Any
-
 from longform.endpoints.models import ModelSpec
 from longform.records.errors import BadInputError
 
@@ -18,13 +16,16 @@ async def probe(name: str, spec: ModelSpec) -> str:
     Raises:
         BadInputError: it cannot be reached, refuses the key, or lists models without this one.
     """
-    from openai import APIConnectionError, APIStatusError, AsyncOpenAI, DefaultAsyncHttpx2Client, OpenAIError
+    from openai import APIConnectionError, APIStatusError, AsyncOpenAI, DefaultAioHttpClient, OpenAIError
 
-    transport: dict[str, Any] = {"http_client": DefaultAsyncHttpx2Client(trust_env=False)} if spec.is_local else {}
     where = f"endpoint {name} at {spec.address}"
     key = spec.read_key(name) or "none"
     async with AsyncOpenAI(
-        base_url=spec.base_url, api_key=key, max_retries=0, timeout=_PATIENCE_SECONDS, **transport
+        base_url=spec.base_url,
+        api_key=key,
+        max_retries=0,
+        timeout=_PATIENCE_SECONDS,
+        http_client=DefaultAioHttpClient(trust_env=not spec.is_local),
     ) as client:
         try:
             known = [model.id async for model in client.models.list()]

@@ -249,14 +249,27 @@ def test_a_rate_of_tokens_is_kept(serve):
     assert len(server.requests) == 2
 
 
-def test_an_endpoint_that_is_down_is_one_clear_line():
+def test_a_connection_that_breaks_may_have_been_paid_for_and_one_that_never_stood_was_not(serve, reply):
+    server = serve(lambda request, number: reply("", hang_up=True))
+    for url, cost in ((server.url, None), (_unused_url(), 0.0)):
+        log = MemoryCallLog()
+        with pytest.raises((EndpointError, BadInputError)):
+            ask(make_endpoint(url, call_log=log, retries=1))
+        assert [(call.outcome, call.cost) for call in log.calls] == [("connection", cost)] * 2
+
+
+def _unused_url():
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
-        port = unused.getsockname()[1]
+        return f"http://127.0.0.1:{unused.getsockname()[1]}/v1"
+
+
+def test_an_endpoint_that_is_down_is_one_clear_line():
+    url = _unused_url()
     with pytest.raises(BadInputError) as caught:
-        ask(make_endpoint(f"http://127.0.0.1:{port}/v1"))
+        ask(make_endpoint(url))
     assert "judge" in str(caught.value)
-    assert f"http://127.0.0.1:{port}/v1" in str(caught.value)
+    assert url in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
