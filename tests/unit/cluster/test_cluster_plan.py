@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from shapes import SHAPES
 from transformers import AutoModelForCausalLM, LlamaConfig, Qwen2Config
 
 from longform.cluster.fitting import check_cluster_memory, check_disk, check_spread, fitting_changes
@@ -17,15 +18,7 @@ SHAPE = ModelShape(
     vocabulary=100,
 )  # fmt: skip
 TOKENS = 4096
-QWEN_7B = {
-    "model_type": "qwen2",
-    "hidden_size": 3584,
-    "intermediate_size": 18944,
-    "num_hidden_layers": 28,
-    "num_attention_heads": 28,
-    "num_key_value_heads": 4,
-    "vocab_size": 152_064,
-}
+QWEN_7B, _ = SHAPES["qwen2.5-7b"]
 
 
 def _recipe(**sections):
