@@ -99,7 +99,9 @@ def serve(
     Raises:
         BadInputError: the port is taken.
     """
-    listener = socket.socket()
+    # asyncio turns Nagle's algorithm off for sockets that name their protocol alone; with it on, the body of an answer waits
+    # 40 ms behind its headers.
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((LOOPBACK, port))
