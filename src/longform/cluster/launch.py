@@ -1,6 +1,7 @@
 """Running a recipe on verl: everything is checked and composed first, then Ray starts, then verl's own entry point runs."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from io import StringIO
@@ -27,7 +28,7 @@ from longform.records.files import write_text
 from longform.records.run_directory import RunDirectory
 from longform.steps.journal import RunResult, StepReport
 
-_PATIENCE_SECONDS = 1.0
+_PAUSE_SECONDS = 1.0
 """Between looks for steps that have been finished."""
 
 
@@ -52,7 +53,7 @@ def train_on_cluster(recipe: Recipe, *, resume: bool = False, on_step: Callable[
         host = open_host(recipe, inputs, data=Path(config.data.train_files), name=recipe.run.name, resume=resume)
         try:
             write_text(recipe.run_path / "verl.yaml", OmegaConf.to_yaml(config))
-            _run(config, host, on_step)
+            _run(config, host, on_step, patience_hours=recipe.machines.patience_hours)
             calls, seconds = ray.get(host.totals.remote())
         finally:
             ray.get(host.release.remote())
@@ -138,7 +139,7 @@ def _ray(config: DictConfig, recipe: Recipe) -> Iterator[None]:
         ray.shutdown()
 
 
-def _run(config: DictConfig, host: Any, on_step: Callable[[StepReport], None]) -> None:
+def _run(config: DictConfig, host: Any, on_step: Callable[[StepReport], None], *, patience_hours: float) -> None:
     """Verl's entry point on a thread, and the reports of its steps as they come in."""
     from verl.trainer.main_ppo import TaskRunnerV1, run_ppo
 
@@ -154,17 +155,48 @@ def _run(config: DictConfig, host: Any, on_step: Callable[[StepReport], None]) -
 
     thread = threading.Thread(target=run, name="verl", daemon=True)
     thread.start()
-    seen = 0
-    while True:
-        thread.join(_PATIENCE_SECONDS)
-        is_over = not thread.is_alive()
-        for report in ray.get(host.reports.remote(seen)):
-            seen += 1
-            on_step(report)
-        if is_over:
-            break
+
+    def is_over() -> bool:
+        thread.join(_PAUSE_SECONDS)
+        return not thread.is_alive()
+
+    follow(is_over, lambda seen: ray.get(host.reports.remote(seen)), on_step, patience_hours=patience_hours)
     if failures:
         raise failures[0]
+
+
+def follow(
+    is_over: Callable[[], bool],
+    reports: Callable[[int], list[StepReport]],
+    on_step: Callable[[StepReport], None],
+    *,
+    patience_hours: float,
+    clock: Callable[[], float] = time.monotonic,
+) -> None:
+    """Hand on the reports of a run's steps until it is over.
+
+    Args:
+        is_over: whether the run has ended, after a pause.
+        reports: those of the steps after the first ones.
+        on_step: called with each.
+        patience_hours: longest time without another report.
+        clock: in seconds.
+
+    Raises:
+        StoppedError: no step was finished for so long.
+    """
+    seen, latest = 0, clock()
+    ended = False
+    while not ended:
+        ended = is_over()
+        for report in reports(seen):
+            seen, latest = seen + 1, clock()
+            on_step(report)
+        if not ended and clock() - latest > patience_hours * 3600:
+            raise StoppedError(
+                f"no step was finished for {patience_hours:g} h (cluster.patience_hours); a worker may be gone: "
+                "--resume starts new ones"
+            )
 
 
 @contextmanager

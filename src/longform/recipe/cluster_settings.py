@@ -33,5 +33,8 @@ class ClusterSettings(BaseModel):
     """A folder that all nodes share; by default the run directory's own, which only one node has."""
     ray_address: str | None = None
     """Of a Ray cluster that stands already, such as `auto`; by default a run on one node starts its own."""
+    patience_hours: float = Field(default=6.0, gt=0)
+    """How long a run may go on without another finished step before it is stopped; verl waits for ever for a process that
+    died."""
     verl: dict[str, Any] = Field(default_factory=dict)
     """Any setting of verl by its dotted name, after everything else; a name that verl does not know is an error."""
