@@ -19,7 +19,8 @@ from longform.rewards.settings import (
     RewardSettings,
     WritingSettings,
 )
-from longform.rewards.writing_model import WritingModel, WritingPanel, WritingReward
+from longform.rewards.writing import WritingPanel, WritingReward
+from longform.rewards.writing_model import WritingModel
 from longform.text.structure import Thinking, take_apart
 
 

@@ -1,14 +1,12 @@
-"""The writing reward: a reward model's score of the answer (LongWriter-Zero, arXiv 2506.18841, section on the Writing RM).
+"""A reward model: what it reads of a prompt and a text, and how it scores them (LongWriter-Zero, arXiv 2506.18841).
 
 A reward model is a folder or hub id with a sequence classifier of one output, as `longform reward-model` and most libraries
 write it. Folders of ours also hold `scores.json`: what their scores were like on held-out texts. By it a score is brought to
-mean 0 and spread 1, and an empty answer has the lowest of them; the scores of any other, and of a hub id, are taken as they
-are, that of an empty text too.
+mean 0 and spread 1; the scores of any other, and of a hub id, are taken as they are.
 
 torch is loaded on use: by a run that has this reward, by nothing else.
 """
 
-import asyncio
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -18,8 +16,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from longform.records.errors import BadInputError
 from longform.records.schemas import PromptRow
-from longform.rewards.rewarded import Rewarded
-from longform.text.structure import Parts
 from longform.writers.paths import check_model_path, is_model_folder
 
 if TYPE_CHECKING:
@@ -115,70 +111,6 @@ class WritingModel:
             for place, score in zip(places, self.raw_scores([encoded[it] for it in places]), strict=True):
                 found[place] = self.scale.standardised(score)
         return found
-
-
-class WritingReward:
-    """A reward model's standardised score of the answer; not bounded, and worth nothing across reward models.
-
-    Responses that finish while others are scored wait for the next batch. Texts of one batch change each other's scores by
-    rounding; with `batch` 1 they do not.
-
-    Args:
-        model: the reward model.
-        batch: texts that go through it at once.
-    """
-
-    def __init__(self, model: WritingModel, *, batch: int) -> None:
-        self._model, self._batch = model, batch
-        self._waiting: list[tuple[Encoded, asyncio.Future[float]]] = []
-        self._scoring: asyncio.Task[None] | None = None
-
-    async def score(self, prompt: PromptRow, *, response: Parts, reference: str, step: int) -> Rewarded:  # noqa: ARG002
-        """The score; an empty answer has the lowest of the held-out texts, where that is known."""
-        scale = self._model.scale
-        if not response.answer and scale.lowest is not None:
-            return Rewarded(scale.standardised(scale.lowest))
-        encoded = self._model.encode(prompt, response.answer)
-        future: asyncio.Future[float] = asyncio.get_running_loop().create_future()
-        self._waiting.append((encoded, future))
-        if self._scoring is None or self._scoring.done():
-            self._scoring = asyncio.create_task(self._score_waiting())
-        score = await future
-        return Rewarded(scale.standardised(score), is_cut=encoded.is_cut)
-
-    async def _score_waiting(self) -> None:
-        await asyncio.sleep(0)  # those that finish together are scored together
-        while self._waiting:
-            taken, self._waiting = self._waiting[: self._batch], self._waiting[self._batch :]
-            try:
-                scores = await asyncio.to_thread(self._model.raw_scores, [encoded for encoded, _ in taken])
-            except Exception as error:
-                for _, future in taken:
-                    if not future.cancelled():
-                        future.set_exception(error)
-                continue
-            for (_, future), score in zip(taken, scores, strict=True):
-                if not future.cancelled():
-                    future.set_result(score)
-
-
-class WritingPanel:
-    """The mean of what several reward models make of an answer (Coste et al., arXiv 2310.02743): they err apart, and each
-    can have learned what the others did not.
-
-    Args:
-        rewards: one or more.
-    """
-
-    def __init__(self, rewards: Sequence[WritingReward]) -> None:
-        self._rewards = rewards
-
-    async def score(self, prompt: PromptRow, *, response: Parts, reference: str, step: int) -> Rewarded:
-        """The mean score; the answer counts as cut where any of them read it without its end."""
-        asked = [it.score(prompt, response=response, reference=reference, step=step) for it in self._rewards]
-        found = await asyncio.gather(*asked)
-        scores = [it.score for it in found if it.score is not None]
-        return Rewarded(sum(scores) / len(scores), is_cut=any(it.is_cut for it in found))
 
 
 def mean_scores(models: Sequence[WritingModel], pairs: Sequence[tuple[PromptRow, str]]) -> list[float]:

@@ -9,12 +9,11 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from longform.records.errors import BadInputError
 from longform.records.schemas import Prompt
 from longform.rewards.settings import WritingSettings
+from longform.rewards.writing import WritingPanel, WritingReward
 from longform.rewards.writing_model import (
     Encoded,
     ScoreScale,
     WritingModel,
-    WritingPanel,
-    WritingReward,
     check_prompts_fit,
     check_writing_model,
     encode,
