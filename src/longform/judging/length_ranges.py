@@ -8,10 +8,8 @@ import re
 from dataclasses import dataclass
 
 from longform.endpoints.client import Endpoint
-from longform.judging.asking import ask
-from longform.judging.fences import fence_tag
-from longform.judging.judge_template import refuse_template
 from longform.judging.prompt_templates import ask_length_range, name_broken_rules
+from longform.judging.questioner import Questioner
 from longform.records.schemas import PromptRow
 from longform.text.length_rules import Range, Rule, rule_violations
 
@@ -33,7 +31,7 @@ class PredictedLength:
     """How often it was asked again because of a broken rule."""
 
 
-class LengthJudge:
+class LengthJudge(Questioner):
     """Asks a model how long the answer to a request will be.
 
     Args:
@@ -41,30 +39,14 @@ class LengthJudge:
         secret: the run's, behind the tags of the fences.
         retries: how often to ask again after an answer that breaks a rule.
         unread: how often to ask again after an answer that cannot be read.
-        temperature: of the judge's answers.
-        max_tokens: longest answer.
 
     Raises:
         BadInputError: the endpoint has a template of its own, which is not used here.
     """
 
-    def __init__(
-        self,
-        endpoint: Endpoint,
-        *,
-        secret: bytes,
-        retries: int = 2,
-        unread: int = 1,
-        temperature: float = 0.1,
-        max_tokens: int = 1024,
-    ) -> None:
-        refuse_template(endpoint)
-        self.endpoint = endpoint
-        self._secret = secret
-        self._retries = retries
-        self._unread = unread
-        self._temperature = temperature
-        self._max_tokens = max_tokens
+    def __init__(self, endpoint: Endpoint, *, secret: bytes, retries: int = 2, unread: int = 1) -> None:
+        super().__init__(endpoint, secret=secret, retries=unread)
+        self._repetitions = retries
 
     async def predict(self, prompt: PromptRow) -> PredictedLength:
         """The range of words of a good answer.
@@ -73,26 +55,18 @@ class LengthJudge:
             BadInputError: the endpoint needs mending.
             StoppedError: the budget is spent.
         """
-        message = question = ask_length_range(prompt, tag=fence_tag(self._secret, prompt.id, 0))
+        message = question = ask_length_range(prompt, tag=self._tag(prompt.id))
         broken: list[Rule] = []
-        for repetition in range(self._retries + 1):
-            asked = await ask(
-                self.endpoint,
-                message,
-                parse_range,
-                nothing="no_range",
-                retries=self._unread,
-                temperature=self._temperature,
-                max_tokens=self._max_tokens,
-                sample=repetition,  # or the same wrong answer would make the same question, which is on record
-            )
+        for repetition in range(self._repetitions + 1):
+            # Of another sample, or the same wrong answer would make the same question, which is on record.
+            asked = await self._ask(message, parse_range, nothing="no_range", sample=repetition)
             if asked.found is None:
                 return PredictedLength(None, asked.cause, repetitions=repetition)
             broken = rule_violations(prompt.request, asked.found)
             if not broken:
                 return PredictedLength(asked.found, repetitions=repetition)
             message = f"{question}\n\n{name_broken_rules(prompt, asked.found, broken)}"
-        return PredictedLength(None, "broken_rules", tuple(broken), self._retries)
+        return PredictedLength(None, "broken_rules", tuple(broken), self._repetitions)
 
 
 def parse_range(text: str) -> Range | None:

@@ -9,10 +9,9 @@ from collections.abc import Collection
 from functools import partial
 
 from longform.endpoints.client import Endpoint
-from longform.judging.asking import Asked, ask
-from longform.judging.fences import fence_tag
-from longform.judging.judge_template import refuse_template
+from longform.judging.asking import Asked
 from longform.judging.prompt_templates import NEEDS, Wording, ask_needs
+from longform.judging.questioner import Questioner
 from longform.records.schemas import PromptRow
 
 ALSO = "also"
@@ -24,7 +23,7 @@ Needs = dict[str, bool]
 """Whether each criterion holds."""
 
 
-class NeedsJudge:
+class NeedsJudge(Questioner):
     """Asks a model what a request needs.
 
     Args:
@@ -32,33 +31,17 @@ class NeedsJudge:
         secret: the run's, behind the tags of the fences.
         also: one more criterion, in words.
         retries: how often to ask again after an answer that cannot be read.
-        temperature: of the judge's answers.
-        max_tokens: longest answer.
 
     Raises:
         BadInputError: the endpoint has a template of its own, which is not used here.
     """
 
-    def __init__(
-        self,
-        endpoint: Endpoint,
-        *,
-        secret: bytes,
-        also: str | None = None,
-        retries: int = 1,
-        temperature: float = 0.1,
-        max_tokens: int = 1024,
-    ) -> None:
-        refuse_template(endpoint)
-        self.endpoint = endpoint
+    def __init__(self, endpoint: Endpoint, *, secret: bytes, also: str | None = None, retries: int = 1) -> None:
+        super().__init__(endpoint, secret=secret, retries=retries)
         self.criteria = dict(NEEDS)
         if also is not None:
             also = " ".join(also.split())
             self.criteria[ALSO] = Wording(also, also)
-        self._secret = secret
-        self._retries = retries
-        self._temperature = temperature
-        self._max_tokens = max_tokens
 
     async def judge(self, prompt: PromptRow) -> Asked[Needs]:
         """Which criteria hold of the request; causes of no answer are those of `EndpointError`, `no_verdict`, `cut_off`,
@@ -68,15 +51,8 @@ class NeedsJudge:
             BadInputError: the endpoint needs mending.
             StoppedError: the budget is spent.
         """
-        return await ask(
-            self.endpoint,
-            ask_needs(prompt, self.criteria, tag=fence_tag(self._secret, prompt.id, 0)),
-            partial(parse_needs, criteria=self.criteria),
-            nothing="no_verdict",
-            retries=self._retries,
-            temperature=self._temperature,
-            max_tokens=self._max_tokens,
-        )
+        question = ask_needs(prompt, self.criteria, tag=self._tag(prompt.id))
+        return await self._ask(question, partial(parse_needs, criteria=self.criteria), nothing="no_verdict")
 
 
 def parse_needs(text: str, criteria: Collection[str]) -> Needs | None:

@@ -11,9 +11,8 @@ from typing import Literal, get_args
 
 from longform.endpoints.client import Endpoint
 from longform.judging.answers import Letter, parse_verdict
-from longform.judging.asking import ask, total_cost
-from longform.judging.fences import fence_tag
-from longform.judging.judge_template import refuse_template
+from longform.judging.asking import total_cost
+from longform.judging.questioner import Questioner
 from longform.judging.templates import ask_pairwise
 from longform.records.schemas import PromptRow
 
@@ -52,7 +51,7 @@ class Verdict:
         return 1 - Counter(self.votes).most_common(1)[0][1] / len(self.votes)
 
 
-class PairwiseJudge:
+class PairwiseJudge(Questioner):
     """Asks a model which of two texts is better.
 
     Args:
@@ -61,30 +60,14 @@ class PairwiseJudge:
             missing verdict is no verdict.
         secret: the run's, behind the tags of the fences.
         retries: how often to ask again after an answer without a verdict.
-        temperature: of the judge's answers.
-        max_tokens: longest answer.
 
     Raises:
         BadInputError: the endpoint has a template of its own, which is not used here.
     """
 
-    def __init__(
-        self,
-        endpoint: Endpoint,
-        *,
-        position: Position = "second",
-        secret: bytes,
-        retries: int = 1,
-        temperature: float = 0.1,
-        max_tokens: int = 1024,
-    ) -> None:
-        refuse_template(endpoint)
-        self.endpoint = endpoint
+    def __init__(self, endpoint: Endpoint, *, position: Position = "second", secret: bytes, retries: int = 1) -> None:
+        super().__init__(endpoint, secret=secret, retries=retries)
         self.position: Position = position
-        self._secret = secret
-        self._retries = retries
-        self._temperature = temperature
-        self._max_tokens = max_tokens
 
     async def compare(self, prompt: PromptRow, *, response: str, reference: str, step: int, sample: int = 0) -> Verdict:
         """The verdict on `response` against `reference`; `sample` numbers several verdicts on one pair.
@@ -93,7 +76,7 @@ class PairwiseJudge:
             BadInputError: the endpoint needs mending.
             StoppedError: the budget is spent.
         """
-        tag = fence_tag(self._secret, prompt.id, step)
+        tag = self._tag(prompt.id, step)
         asked: list[tuple[str, dict[Letter, WinTieLoss]]] = []
         if self.position != "second":
             asked.append((ask_pairwise(prompt, text_a=response, text_b=reference, tag=tag), _RESPONSE_FIRST))
@@ -103,16 +86,7 @@ class PairwiseJudge:
         return verdicts[0] if len(verdicts) == 1 else _combine(*verdicts)
 
     async def _decide(self, message: str, meaning: dict[Letter, WinTieLoss], sample: int) -> Verdict:
-        asked = await ask(
-            self.endpoint,
-            message,
-            parse_verdict,
-            nothing="no_verdict",
-            retries=self._retries,
-            temperature=self._temperature,
-            max_tokens=self._max_tokens,
-            sample=sample,
-        )
+        asked = await self._ask(message, parse_verdict, nothing="no_verdict", sample=sample)
         outcome = None if asked.found is None else meaning[asked.found]
         return Verdict(outcome, asked.cause, asked.calls, asked.cost)
 

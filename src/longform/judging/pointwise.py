@@ -3,11 +3,8 @@
 from dataclasses import dataclass
 from functools import partial
 
-from longform.endpoints.client import Endpoint
 from longform.judging.answers import parse_scores
-from longform.judging.asking import ask
-from longform.judging.fences import fence_tag
-from longform.judging.judge_template import refuse_template
+from longform.judging.questioner import Questioner
 from longform.judging.templates import ask_pointwise
 from longform.records.schemas import PromptRow
 
@@ -31,35 +28,8 @@ class Graded:
     """Of a panel: grades that did not come in."""
 
 
-class PointwiseJudge:
-    """Asks a model to score a text.
-
-    Args:
-        endpoint: the judge.
-        secret: the run's, behind the tags of the fences.
-        retries: how often to ask again after an answer without scores.
-        temperature: of the judge's answers.
-        max_tokens: longest answer.
-
-    Raises:
-        BadInputError: the endpoint has a template of its own, which is not used here.
-    """
-
-    def __init__(
-        self,
-        endpoint: Endpoint,
-        *,
-        secret: bytes,
-        retries: int = 1,
-        temperature: float = 0.1,
-        max_tokens: int = 1024,
-    ) -> None:
-        refuse_template(endpoint)
-        self.endpoint = endpoint
-        self._secret = secret
-        self._retries = retries
-        self._temperature = temperature
-        self._max_tokens = max_tokens
+class PointwiseJudge(Questioner):
+    """Asks a model to score a text."""
 
     async def grade(self, prompt: PromptRow, text: str, *, step: int = 0, sample: int = 0) -> Graded:
         """The grade of `text`, written for `prompt`; `sample` numbers several grades of one text.
@@ -68,17 +38,9 @@ class PointwiseJudge:
             BadInputError: the endpoint needs mending.
             StoppedError: the budget is spent.
         """
-        question = ask_pointwise(prompt, text, tag=fence_tag(self._secret, prompt.id, step))
-        asked = await ask(
-            self.endpoint,
-            question.message,
-            partial(parse_scores, dimensions=question.dimensions),
-            nothing="no_grade",
-            retries=self._retries,
-            temperature=self._temperature,
-            max_tokens=self._max_tokens,
-            sample=sample,
-        )
+        question = ask_pointwise(prompt, text, tag=self._tag(prompt.id, step))
+        parse = partial(parse_scores, dimensions=question.dimensions)
+        asked = await self._ask(question.message, parse, nothing="no_grade", sample=sample)
         if asked.found is None:
             return Graded(None, None, asked.cause, asked.calls, asked.cost)
         score = sum(asked.found.values()) / len(asked.found)

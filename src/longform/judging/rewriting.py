@@ -6,11 +6,12 @@ than the request: a model that adds, rephrases or repeats instead is asked again
 """
 
 import re
+from typing import ClassVar
 
 from longform.endpoints.client import Endpoint
-from longform.judging.asking import Asked, ask
-from longform.judging.fences import fence, fence_tag
-from longform.judging.judge_template import refuse_template
+from longform.judging.asking import Asked
+from longform.judging.fences import fence
+from longform.judging.questioner import Questioner
 
 OPENING_TAG, CLOSING_TAG = "<reduced>", "</reduced>"
 _WORD = re.compile(r"\w")
@@ -57,29 +58,15 @@ the REQUEST alone.
 Answer with the revised text alone."""
 
 
-class Rewriter:
-    """Asks a model to leave requirements out.
+class Rewriter(Questioner):
+    """Asks a model to leave requirements out."""
 
-    Args:
-        endpoint: the model.
-        secret: behind the tags of the fences.
-        retries: how often to ask again after an answer that holds no reduction.
-        temperature: of the answers; drawn freely, so that not every request loses the same kind of requirement.
-        max_tokens: longest answer.
+    temperature: ClassVar = 1.0
+    """Drawn freely, so that not every request loses the same kind of requirement."""
+    max_tokens: ClassVar = 4096
 
-    Raises:
-        BadInputError: the endpoint has a template of its own, which is not used here.
-    """
-
-    def __init__(
-        self, endpoint: Endpoint, *, secret: bytes, retries: int = 2, temperature: float = 1.0, max_tokens: int = 4096
-    ) -> None:
-        refuse_template(endpoint)
-        self.endpoint = endpoint
-        self._secret = secret
-        self._retries = retries
-        self._temperature = temperature
-        self._max_tokens = max_tokens
+    def __init__(self, endpoint: Endpoint, *, secret: bytes, retries: int = 2) -> None:
+        super().__init__(endpoint, secret=secret, retries=retries)
 
     async def reduce(self, request: str, *, prompt_id: str) -> Asked[str]:
         """`request` with requirements left out, or the cause why there is none: a cause of `EndpointError`, `no_reduction`,
@@ -89,14 +76,9 @@ class Rewriter:
             BadInputError: the endpoint needs mending.
             StoppedError: the budget is spent.
         """
-        return await ask(
-            self.endpoint,
-            ask_reduction(request, tag=fence_tag(self._secret, prompt_id, 0)),
-            lambda answer: parse_reduction(answer, request=request),
-            nothing="no_reduction",
-            retries=self._retries,
-            temperature=self._temperature,
-            max_tokens=self._max_tokens,
+        question = ask_reduction(request, tag=self._tag(prompt_id))
+        return await self._ask(
+            question, lambda answer: parse_reduction(answer, request=request), nothing="no_reduction"
         )
 
 
