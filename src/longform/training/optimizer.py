@@ -6,6 +6,7 @@ else by AdamW: on small models trained from scratch it learns to copy from the p
 
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -33,6 +34,26 @@ class OptimSettings(BaseModel):
     decay: float = Field(default=0.4, ge=0, le=1)
     """Share of the steps, at the end, in which the learning rates fall linearly to 0."""
     max_grad_norm: float = Field(default=1.0, gt=0)
+
+
+def trainer_arguments(settings: OptimSettings, folder: Path, *, steps: int, seed: int) -> dict[str, Any]:
+    """What every trainer of TRL is told: quiet, on a GPU in bfloat16 where there is one, with its files in `folder`."""
+    on_gpu = torch.cuda.is_available()
+    return {
+        "output_dir": str(folder),
+        "max_steps": steps,
+        "max_grad_norm": settings.max_grad_norm,
+        "use_cpu": not on_gpu,
+        "bf16": on_gpu,
+        "gradient_checkpointing": on_gpu,
+        "dataloader_pin_memory": on_gpu,
+        "seed": seed,
+        "data_seed": seed,
+        "report_to": "none",
+        "disable_tqdm": True,
+        "logging_steps": max(1, min(10, steps // 10)),
+        "log_level": "error",
+    }
 
 
 class MuonWithAdamW(torch.optim.Optimizer):

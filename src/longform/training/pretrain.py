@@ -18,7 +18,7 @@ from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
 from longform.records.errors import StoppedError
-from longform.training.optimizer import LossLog, OptimSettings, Progress, build_optimizer
+from longform.training.optimizer import LossLog, OptimSettings, Progress, build_optimizer, trainer_arguments
 
 _KEPT = 2
 _MARK = "whole"
@@ -127,27 +127,14 @@ class _CheckpointMarks(TrainerCallback):
 
 
 def _trl_config(settings: PretrainSettings, folder: Path, *, updates: int, checkpoint_every: int) -> SFTConfig:
-    on_gpu = torch.cuda.is_available()
     return SFTConfig(
-        output_dir=str(folder),
-        max_steps=updates,
+        **trainer_arguments(settings, folder, steps=updates, seed=settings.seed),
         per_device_train_batch_size=settings.micro_batch,
         gradient_accumulation_steps=settings.batch_size // settings.micro_batch,
         max_length=settings.max_tokens,
         dataset_kwargs={"skip_prepare_dataset": True},  # windows are full and in order
         train_sampling_strategy="sequential",
-        max_grad_norm=settings.max_grad_norm,
-        use_cpu=not on_gpu,
-        bf16=on_gpu,
-        gradient_checkpointing=on_gpu,
-        dataloader_pin_memory=on_gpu,
-        seed=settings.seed,
-        data_seed=settings.seed,
         save_strategy="steps",
         save_steps=checkpoint_every,
         save_total_limit=_KEPT,
-        report_to="none",
-        disable_tqdm=True,
-        logging_steps=max(1, min(10, updates // 10)),
-        log_level="error",
     )

@@ -24,7 +24,7 @@ from longform.records.files import write_rows, write_text
 from longform.records.schemas import Preference, PromptRow
 from longform.rewards.writing_model import SCORES, ScoreScale, WritingModel, encode
 from longform.rl.settings import LoraSettings
-from longform.training.optimizer import LossLog, Progress, build_optimizer
+from longform.training.optimizer import LossLog, Progress, build_optimizer, trainer_arguments
 from longform.training.sft import SftSettings
 from longform.writers.local import load_model, load_tokenizer
 from longform.writers.paths import check_model_path, model_below
@@ -185,27 +185,14 @@ def _adapters(lora: LoraSettings) -> LoraConfig:
 
 
 def _trl_config(settings: RewardModelSettings, scratch: Path) -> RewardConfig:
-    on_gpu = torch.cuda.is_available()
     return RewardConfig(
-        output_dir=str(scratch),
-        max_steps=settings.steps,
+        **trainer_arguments(settings, scratch, steps=settings.steps, seed=settings.seed),
         per_device_train_batch_size=settings.batch_size,
         per_device_eval_batch_size=settings.batch_size,
         max_length=None,  # rows come cut
         center_rewards_coefficient=settings.center or None,
-        max_grad_norm=settings.max_grad_norm,
         eval_strategy="steps",
         eval_steps=settings.evaluate_every,
         eval_on_start=True,
-        use_cpu=not on_gpu,
-        bf16=on_gpu,
-        gradient_checkpointing=on_gpu,
-        dataloader_pin_memory=on_gpu,
-        seed=settings.seed,
-        data_seed=settings.seed,
         save_strategy="no",
-        report_to="none",
-        disable_tqdm=True,
-        logging_steps=max(1, min(10, settings.steps // 10)),
-        log_level="error",
     )

@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
 from datasets import Dataset, disable_progress_bars
 from pydantic import Field
 from transformers import PreTrainedModel, PrinterCallback
@@ -18,7 +17,7 @@ from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
 from longform.records.errors import BadInputError
-from longform.training.optimizer import LossLog, OptimSettings, Progress, build_optimizer
+from longform.training.optimizer import LossLog, OptimSettings, Progress, build_optimizer, trainer_arguments
 
 disable_progress_bars()
 
@@ -88,24 +87,11 @@ def train_sft(
 
 
 def _trl_config(settings: SftSettings, scratch: Path, *, completions: bool) -> SFTConfig:
-    on_gpu = torch.cuda.is_available()
     return SFTConfig(
-        output_dir=str(scratch),
-        max_steps=settings.steps,
+        **trainer_arguments(settings, scratch, steps=settings.steps, seed=settings.seed),
         per_device_train_batch_size=settings.batch_size,
         max_length=settings.max_tokens,
-        max_grad_norm=settings.max_grad_norm,
         completion_only_loss=completions,
         train_sampling_strategy="random" if completions else "sequential",
-        use_cpu=not on_gpu,
-        bf16=on_gpu,
-        gradient_checkpointing=on_gpu,
-        dataloader_pin_memory=on_gpu,
-        seed=settings.seed,
-        data_seed=settings.seed,
         save_strategy="no",
-        report_to="none",
-        disable_tqdm=True,
-        logging_steps=max(1, min(10, settings.steps // 10)),
-        log_level="error",
     )
