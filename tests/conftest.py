@@ -131,7 +131,7 @@ def serve_module() -> Iterator[Start]:
     yield from _serving()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def reply() -> type[Reply]:
     """The class of replies that are more than a text."""
     return Reply

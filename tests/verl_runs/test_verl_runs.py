@@ -13,8 +13,12 @@ from longform.records.run_directory import RunDirectory
 from longform.records.schemas import Ladder
 
 
-def _judge(body, number):
-    """A judge that finds most texts better, some worse, and says nothing about every fifth; an examiner that grades 4."""
+def _answer(body, reply):
+    """A judge that finds most texts better, some worse, and says nothing about every fifth; an examiner that grades 4; a
+    reward model that scores by the tokens.
+    """
+    if body["model"] == "writing":
+        return reply(body=json.dumps({"data": [{"probs": [sum(body["input"]) % 7 - 3]}]}))
     question = body["messages"][-1]["content"]
     if body["model"] == "examiner":
         return json.dumps({"scores": dict.fromkeys(asked_dimensions(question), 4)})
@@ -23,9 +27,9 @@ def _judge(body, number):
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory, serve_module):
+def world(tmp_path_factory, serve_module, reply):
     folder = tmp_path_factory.mktemp("world")
-    write_world(folder, serve_module(_judge).url)
+    write_world(folder, serve_module(lambda body, number: _answer(body, reply)).url)
     return folder
 
 
@@ -63,14 +67,19 @@ def test_ppo_killed_and_resumed_goes_on_from_its_rungs(world):
     assert (run / "checkpoints" / "global_step_4" / "actor" / "huggingface" / "config.json").exists()
 
 
-def test_grpo_balances_three_rewards_under_a_verl_command_of_ones_own(world):
+def test_grpo_balances_judged_measured_and_modelled_rewards_under_a_verl_command_of_ones_own(world):
     """The few lines that docs/scaling.md shows, in a command that names everything else itself."""
     recipe = write_recipe(
         world,
         "own",
         method="grpo",
         data={"ladders": "ladders.jsonl", "per_step": 3, "group": 3},
-        rewards=[{"kind": "pairwise", "judge": "judge", "max_no_verdict": 1.0}, {"kind": "length"}, {"kind": "format"}],
+        rewards=[
+            {"kind": "pairwise", "judge": "judge", "max_no_verdict": 1.0},
+            {"kind": "length"},
+            {"kind": "format"},
+            {"kind": "writing", "model": str(world / "writing"), "endpoint": "writing"},
+        ],
         optim={"mini_batch": 9},
         validation=None,
         run={"name": "own", "steps": 2, "checkpoint_every": 2},
@@ -117,7 +126,8 @@ def test_grpo_balances_three_rewards_under_a_verl_command_of_ones_own(world):
         steps = [list(database.rollouts(step=step)) for step in (1, 2)]
         assert [len(it) for it in steps] == [9, 9]
         scored = [it.scores for rollouts in steps for it in rollouts if it.scores]
-        assert all(set(it) == {"pairwise", "length", "format"} for it in scored)
+        assert all(set(it) == {"pairwise", "length", "format", "writing"} for it in scored)
+        assert {it["writing"] for it in scored} <= set(range(-3, 4)), "as it was served"
         assert {"reward/length/share", "group/skipped"} <= set(database.metric_names())
         assert all(len({it.rung for it in rollouts[n : n + 3]}) == 1 for rollouts in steps for n in (0, 3, 6))
         assert any(value > 0 for _, value in database.metric("policy/grad_norm")), "the policy moved"

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import yaml
+from transformers import LlamaConfig, LlamaForSequenceClassification
 
 from longform.miniature.policy import build_model, build_tokenizer, save_policy
 from longform.miniature.world import parse_request, prompts
@@ -47,9 +48,13 @@ def write_world(folder, judge_url):
         texts = [("policy", "He went home."), *((it, write_story(request, level=it)) for it in ("novice", "master"))]
         references = [Reference(model=model, text=text, score=n) for n, (model, text) in enumerate(texts)]
         ladders.append(Ladder(**row.model_dump(), references=references, policy_score=0, potential=2))
+    config = LlamaConfig(vocab_size=len(tokenizer), hidden_size=8, num_hidden_layers=1, num_attention_heads=1)
+    config.num_labels = 1
+    LlamaForSequenceClassification(config).save_pretrained(folder / "writing")
+    tokenizer.save_pretrained(folder / "writing")
     write_rows(folder / "ladders.jsonl", ladders)
     write_rows(folder / "validation.jsonl", prompts(seed=2, split="held-out", count=3))
-    models = {name: {"base_url": judge_url, "model": name, "retries": 0} for name in ("judge", "examiner")}
+    models = {name: {"base_url": judge_url, "model": name, "retries": 0} for name in ("judge", "examiner", "writing")}
     (folder / "models.yaml").write_text(yaml.safe_dump(models))
 
 

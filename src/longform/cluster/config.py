@@ -15,6 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 from longform.cluster.plan import tokens_at_once
 from longform.recipe.recipe import Recipe
 from longform.records.errors import BadInputError
+from longform.rewards.settings import WritingSettings
 from longform.rl.settings import CRITIC_WARMUP, POLICY_WARMUP, GrpoSettings, PpoSettings
 
 TRAINER = "longform"
@@ -76,8 +77,8 @@ def check_supported(recipe: Recipe) -> None:
         "optim.mini_batch: on a cluster it has to hold whole groups, a multiple of data.group": recipe.mini_batch
         % recipe.data.group
         != 0,
-        "rewards.writing: reward workers hold no reward model; serve it behind an endpoint and use kind: pointwise": any(
-            it.kind == "writing" for it in recipe.rewards
+        "rewards.writing: reward workers hold no reward model; have vLLM serve it (rewards.writing.endpoint)": any(
+            isinstance(it, WritingSettings) and not it.endpoints for it in recipe.rewards
         ),
         "lora: verl 0.9 saves adapters in a form that cannot be loaded as a writer; leave it out": recipe.lora
         is not None,

@@ -1,7 +1,7 @@
 """Asking a run's host for what only it may do: judge calls from reward workers, and everything else by its name."""
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import ray
@@ -73,9 +73,15 @@ class RelayedEndpoint(Endpoint):
 
     async def chat(self, messages: Iterable[Mapping[str, str]], **settings: Any) -> ChatAnswer:
         """See `Endpoint.chat`; limits, retries, recorded answers and cost are the host's."""
-        found = await asyncio.wrap_future(
-            self._host.chat.remote(self.name, [dict(it) for it in messages], settings).future()
-        )
+        return await self._hear(self._host.chat.remote(self.name, [dict(it) for it in messages], settings))
+
+    async def score(self, ids: Sequence[int]) -> ChatAnswer:
+        """See `Endpoint.score`."""
+        return await self._hear(self._host.score.remote(self.name, list(ids)))
+
+    @staticmethod
+    async def _hear(answer: Any) -> ChatAnswer:
+        found = await asyncio.wrap_future(answer.future())
         if not isinstance(found, NoAnswer):
             return found
         if found.cause is not None:

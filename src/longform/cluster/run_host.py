@@ -8,7 +8,7 @@ so what a group faces is read once.
 
 import asyncio
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -127,14 +127,11 @@ class RunHost:
 
     async def chat(self, name: str, messages: list[dict[str, str]], settings: dict[str, Any]) -> ChatAnswer | NoAnswer:
         """A judge's answer, see `Endpoint.chat`; what would be raised there comes back."""
-        try:
-            return await self._endpoints[name].chat(messages, **settings)
-        except EndpointError as error:
-            return NoAnswer(str(error), error.cause, error.request_hash)
-        except StoppedError as error:
-            return NoAnswer(str(error))
-        except BadInputError as error:
-            return NoAnswer(str(error), mends=True)
+        return await _heard(self._endpoints[name].chat(messages, **settings))
+
+    async def score(self, name: str, ids: list[int]) -> ChatAnswer | NoAnswer:
+        """A served reward model's answer, see `Endpoint.score`; what would be raised there comes back."""
+        return await _heard(self._endpoints[name].score(ids))
 
     async def draw(self, step: int, count: int) -> list[Faced] | NoAnswer:
         """The prompts of a step, with the rungs that they face."""
@@ -230,3 +227,14 @@ class RunHost:
             await endpoint.close()
         self._log.close()
         self._run.close()
+
+
+async def _heard(answer: Awaitable[ChatAnswer]) -> ChatAnswer | NoAnswer:
+    try:
+        return await answer
+    except EndpointError as error:
+        return NoAnswer(str(error), error.cause, error.request_hash)
+    except StoppedError as error:
+        return NoAnswer(str(error))
+    except BadInputError as error:
+        return NoAnswer(str(error), mends=True)

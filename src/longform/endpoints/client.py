@@ -7,7 +7,7 @@ endpoint serves the main thread and a judge thread alike.
 
 import asyncio
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import TYPE_CHECKING
@@ -17,8 +17,8 @@ from aiolimiter import AsyncLimiter
 from longform.endpoints.budget import Budget
 from longform.endpoints.errors import TRANSIENT, EndpointError
 from longform.endpoints.models import ModelSpec
-from longform.endpoints.outcome import Outcome, read_answer, read_connection_failure, read_status
-from longform.endpoints.request import ChatRequest, clean_messages
+from longform.endpoints.outcome import Outcome, read_answer, read_connection_failure, read_score, read_status
+from longform.endpoints.request import ChatRequest, Request, ScoreRequest, clean_messages
 from longform.endpoints.waiting import PATIENCE_SECONDS, Absence, wait_seconds
 from longform.records.calls import CallLog, CallRecord, ChatAnswer
 from longform.records.errors import BadInputError
@@ -53,7 +53,7 @@ class _Lane:
     next_start: float = 0.0
     """On the loop's clock."""
 
-    async def admit(self, request: ChatRequest) -> None:
+    async def admit(self, request: Request) -> None:
         """Wait until the rates allow the request. Its tokens are counted only where a rate asks for them."""
         if self.requests is not None:
             await self.requests.acquire()
@@ -149,13 +149,30 @@ class Endpoint:
             sample,
             attempt,
         )
+        return await self._ask(request)
+
+    async def score(self, ids: Sequence[int]) -> ChatAnswer:
+        """What the reward model that is served here makes of a text; from the log where it is known.
+
+        Args:
+            ids: the tokens that it reads.
+
+        Returns:
+            The raw score, as the text of the answer.
+
+        Raises:
+            EndpointError, BadInputError, StoppedError: as `chat`.
+        """
+        return await self._ask(ScoreRequest(self.spec.base_url, self.spec.model, tuple(ids)))
+
+    async def _ask(self, request: Request) -> ChatAnswer:
         known = self._call_log.find(request.hash)
         if known is None:
             return await self._join_flight(request)
         self._is_on_record = True
         return known
 
-    async def _join_flight(self, request: ChatRequest) -> ChatAnswer:
+    async def _join_flight(self, request: Request) -> ChatAnswer:
         """Wait for the request in flight, or start it; the last caller to give up takes it down."""
         lane = self._lane()
         flight = lane.flights.get(request.hash)
@@ -172,7 +189,7 @@ class Endpoint:
                 del lane.flights[request.hash]
         return answer if starts else replace(answer, cached=True)
 
-    async def _answer(self, lane: _Lane, request: ChatRequest) -> ChatAnswer:
+    async def _answer(self, lane: _Lane, request: Request) -> ChatAnswer:
         """Try until there is an answer, a failure that does not pass, or no try left. While the endpoint is away, tries are
         not counted.
 
@@ -195,7 +212,7 @@ class Endpoint:
                 await asyncio.sleep(wait_seconds(outcome, attempt=attempt, first=self._backoff_seconds))
         raise self._failure(request, outcome)
 
-    async def _try(self, lane: _Lane, request: ChatRequest, attempt: int) -> tuple[Outcome, ChatAnswer | None]:
+    async def _try(self, lane: _Lane, request: Request, attempt: int) -> tuple[Outcome, ChatAnswer | None]:
         """One request over HTTP, recorded and paid for."""
         started = time.perf_counter()
         outcome = await self._send(lane, request)
@@ -230,14 +247,14 @@ class Endpoint:
             request_hash=request.hash,
         )
 
-    async def _send(self, lane: _Lane, request: ChatRequest) -> Outcome:
+    async def _send(self, lane: _Lane, request: Request) -> Outcome:
         import httpx2
         from openai import APIStatusError, OpenAIError
 
         try:
             async with asyncio.timeout(self.spec.timeout_seconds):
-                response = await lane.client.post("/chat/completions", cast_to=httpx2.Response, body=request.parameters)
-                return read_answer(response.text)
+                response = await lane.client.post(request.path, cast_to=httpx2.Response, body=request.parameters)
+                return read_score(response.text) if isinstance(request, ScoreRequest) else read_answer(response.text)
         except TimeoutError:
             return Outcome("timeout", f"no answer in {self.spec.timeout_seconds:g} s")
         except APIStatusError as error:
@@ -246,7 +263,7 @@ class Endpoint:
         except OpenAIError as error:
             return read_connection_failure(error)
 
-    def _failure(self, request: ChatRequest, outcome: Outcome) -> Exception:
+    def _failure(self, request: Request, outcome: Outcome) -> Exception:
         where = f"endpoint {self.name} at {self.spec.address}"
         if outcome.cause == "connection" and not self._proven:
             return BadInputError(f"{where} cannot be reached: {outcome.message}; is it running?")

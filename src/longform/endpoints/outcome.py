@@ -9,6 +9,7 @@ import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from longform.endpoints.errors import Cause
@@ -84,6 +85,20 @@ def read_answer(body: str) -> Outcome:
         prompt_tokens=tokens[0] if isinstance(tokens[0], int) else None,
         completion_tokens=tokens[1] if isinstance(tokens[1], int) else None,
     )
+
+
+def read_score(body: str) -> Outcome:
+    """The outcome of an HTTP 200 whose body should be a reward model's score, in the form of vLLM's classification."""
+    try:
+        content = json.loads(body)
+        (score,) = content["data"][0]["probs"]
+        tokens = (content.get("usage") or {}).get("prompt_tokens")
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return Outcome("bad_response", "the answer is no score of a reward model with one output")
+    if not isinstance(score, float | int) or not isfinite(score):
+        return Outcome("bad_response", "the answer's score is no finite number")
+    prompt_tokens = tokens if isinstance(tokens, int) else None
+    return Outcome(text=repr(float(score)), finish_reason="stop", prompt_tokens=prompt_tokens, completion_tokens=0)
 
 
 def read_connection_failure(error: BaseException) -> Outcome:

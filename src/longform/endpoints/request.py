@@ -43,7 +43,12 @@ class ChatRequest:
             "sample": self.sample,
             "attempt": self.attempt,
         }
-        return hashlib.sha256(json.dumps(fields, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+        return _hash(fields)
+
+    @property
+    def path(self) -> str:
+        """Below `base_url`."""
+        return "/chat/completions"
 
     @property
     def tokens(self) -> int:
@@ -66,6 +71,42 @@ class ChatRequest:
         if self.sample:
             body["seed"] = self.sample
         return body
+
+
+@dataclass(frozen=True)
+class ScoreRequest:
+    """A text that a reward model is to score, as it reads it; to a server of vLLM."""
+
+    base_url: str
+    model: str
+    ids: tuple[int, ...]
+
+    @cached_property
+    def hash(self) -> str:
+        """SHA-256 of the canonical JSON of all fields, in hex."""
+        return _hash({"base_url": self.base_url, "model": self.model, "ids": self.ids})
+
+    @property
+    def tokens(self) -> int:
+        """Of the text; a score takes none."""
+        return len(self.ids)
+
+    @property
+    def path(self) -> str:
+        """A whole address: it stands beside the versioned paths, not below them."""
+        return f"{self.base_url.removesuffix('/v1')}/classify"
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The body to send: the score is wanted as the head gives it."""
+        return {"model": self.model, "input": list(self.ids), "use_activation": False}
+
+
+Request = ChatRequest | ScoreRequest
+
+
+def _hash(fields: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(fields, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def estimate_prompt_tokens(messages: Iterable[Mapping[str, str]]) -> int:

@@ -93,7 +93,7 @@ def check_replay(
     prompts = read_recorded_prompts(run, recorded.data)
     check_ranges(prompts, replayed)
     path = models or recorded.models
-    names = sorted({name for reward in replayed.judged for name in reward.judges})
+    names = sorted(replayed.asked)
     specs = read_models(path) if names else {}
     judges = {name: find_model(specs, name, path=path) for name in names}
     for name, spec in judges.items():

@@ -35,7 +35,7 @@ def check_inputs(recipe: Recipe) -> TrainingInputs:
     Raises:
         BadInputError: a missing or bad file, an unknown model name, a key that is not set, no model at `policy`.
     """
-    names = {name for reward in recipe.judged for name in reward.judges}
+    names = recipe.asked
     if recipe.validation is not None:
         names.add(recipe.validation.judge)
     specs = read_models(recipe.models) if names else {}

@@ -9,7 +9,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 from longform.curriculum.settings import CurriculumSettings
 from longform.recipe.cluster_settings import ClusterSettings
 from longform.rewards.group_advantages import LEAST_RESPONSES
-from longform.rewards.settings import JudgedSettings, MeasuredSettings, PairwiseSettings, RewardSettings
+from longform.rewards.settings import (
+    JudgedSettings,
+    MeasuredSettings,
+    PairwiseSettings,
+    RewardSettings,
+    WritingSettings,
+)
 from longform.rl.settings import GrpoSettings, LoraSettings, MemorySettings, PpoSettings
 from longform.writers.settings import GenerationSettings
 
@@ -121,6 +127,17 @@ class Recipe(_Section):
         return [it for it in self.rewards if isinstance(it, JudgedSettings)]
 
     @property
+    def served(self) -> list[WritingSettings]:
+        """The writing reward, where its reward models stand behind endpoints."""
+        return [it for it in self.rewards if isinstance(it, WritingSettings) and it.endpoints]
+
+    @property
+    def asked(self) -> set[str]:
+        """The names of models.yaml that rewards ask."""
+        judges = {name for reward in self.judged for name in reward.judges}
+        return judges | {name for reward in self.served for name in reward.endpoints}
+
+    @property
     def weights(self) -> list[float]:
         """Of the rewards, in their order."""
         return [it.weight for it in self.rewards]
@@ -132,8 +149,9 @@ class Recipe(_Section):
 
     @property
     def verdict_limit(self) -> tuple[float, str]:
-        """The strictest of the judged rewards' `max_no_verdict`, and what it is called."""
-        strictest = min(self.judged, key=lambda it: it.max_no_verdict, default=None)
+        """The strictest `max_no_verdict` of the rewards that ask somebody, and what it is called."""
+        asking: list[JudgedSettings | WritingSettings] = [*self.judged, *self.served]
+        strictest = min(asking, key=lambda it: it.max_no_verdict, default=None)
         return (
             (1.0, "") if strictest is None else (strictest.max_no_verdict, f"rewards.{strictest.kind}.max_no_verdict")
         )
@@ -201,8 +219,7 @@ class Recipe(_Section):
 
     @model_validator(mode="after")
     def _check_examiner(self) -> "Recipe":
-        judges = {name for reward in self.judged for name in reward.judges}
-        if self.validation and self.validation.judge in judges and not self.validation.same_judge:
+        if self.validation and self.validation.judge in self.asked and not self.validation.same_judge:
             raise ValueError(
                 f"validation.judge: {self.validation.judge!r} also gives the reward; "
                 "name another judge, or set validation.same_judge: true"

@@ -19,8 +19,8 @@ from longform.rewards.settings import (
     RewardSettings,
     WritingSettings,
 )
-from longform.rewards.writing import WritingPanel, WritingReward
-from longform.rewards.writing_model import WritingModel
+from longform.rewards.writing import ServedWritingReward, WritingPanel, WritingReward
+from longform.rewards.writing_model import WritingModel, WritingReader
 from longform.text.structure import Thinking, take_apart
 
 
@@ -71,11 +71,21 @@ def build_rewards(
             case FormatSettings():
                 rewards[it.kind] = FormatReward(it)
             case WritingSettings():
-                models = [WritingModel(path, max_tokens=it.max_tokens) for path in it.models]
-                rewards[it.kind] = WritingPanel([WritingReward(model, batch=it.batch) for model in models])
+                rewards[it.kind] = WritingPanel(_writing_rewards(it, endpoints))
             case _:
                 rewards[it.kind] = _judged_reward(it, endpoints, secret=secret, seed=seed)
     return RewardSet(rewards, thinking=thinking)
+
+
+def _writing_rewards(
+    settings: WritingSettings, endpoints: Mapping[str, Endpoint]
+) -> Sequence[WritingReward | ServedWritingReward]:
+    if not settings.endpoints:
+        models = [WritingModel(path, max_tokens=settings.max_tokens) for path in settings.models]
+        return [WritingReward(model, batch=settings.batch) for model in models]
+    readers = [WritingReader(path, max_tokens=settings.max_tokens) for path in settings.models]
+    served = [endpoints[name] for name in settings.endpoints]
+    return [ServedWritingReward(reader, endpoint) for reader, endpoint in zip(readers, served, strict=True)]
 
 
 def _judged_reward(settings: JudgedSettings, endpoints: Mapping[str, Endpoint], *, secret: bytes, seed: int) -> Reward:

@@ -120,8 +120,13 @@ class WritingSettings(_Settings):
     model: str | Names
     """Folder or hub id of the reward model, or several, whose mean counts; only a folder of ours says what its scores are
     like."""
+    endpoint: str | Names | None = None
+    """Name of models.yaml under which vLLM serves the reward model (`vllm serve MODEL --runner pooling`), one for each of
+    `model`, which then gives the tokenizer and the scale alone. None: it is loaded where the policy is trained."""
+    max_no_verdict: float = Field(default=0.5, ge=0, le=1)
+    """With `endpoint`: share of a step's rollouts that may stay without a score before the run stops; it can be resumed."""
     batch: int = Field(default=16, ge=1)
-    """Responses that it reads at once. A batch changes scores by rounding; at 1 a run repeats itself exactly."""
+    """Without `endpoint`: responses that it reads at once. A batch changes scores by rounding; at 1 a run repeats itself."""
     max_tokens: int | None = Field(default=None, ge=2)
     """Longest input, prompt and answer together; a longer answer is read without its end, and `reward/writing/cut` tells how
     often. None: as in the training of the reward model, or as long as it can read."""
@@ -130,6 +135,17 @@ class WritingSettings(_Settings):
     def models(self) -> list[str]:
         """All reward models."""
         return [self.model] if isinstance(self.model, str) else self.model
+
+    @property
+    def endpoints(self) -> list[str]:
+        """Where they are served, in the same order; empty where they are loaded."""
+        return [self.endpoint] if isinstance(self.endpoint, str) else self.endpoint or []
+
+    @model_validator(mode="after")
+    def _check_endpoints(self) -> "WritingSettings":
+        if self.endpoints and len(self.endpoints) != len(self.models):
+            raise ValueError(f"`endpoint` names {len(self.endpoints)}, and `model` {len(self.models)}: one serves one")
+        return self
 
 
 JudgedSettings = PairwiseSettings | PointwiseSettings

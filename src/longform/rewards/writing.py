@@ -3,9 +3,12 @@
 import asyncio
 from collections.abc import Sequence
 
+from longform.endpoints.client import Endpoint
+from longform.endpoints.errors import EndpointError
+from longform.judging.asking import total_cost
 from longform.records.schemas import PromptRow
 from longform.rewards.rewarded import Rewarded
-from longform.rewards.writing_model import Encoded, WritingModel
+from longform.rewards.writing_model import Encoded, WritingModel, WritingReader
 from longform.text.structure import Parts
 
 
@@ -54,6 +57,31 @@ class WritingReward:
                     future.set_result(score)
 
 
+class ServedWritingReward:
+    """The same of a reward model that stands behind an endpoint; an answer that it has scored before is not sent again.
+
+    Args:
+        reader: of the reward model.
+        endpoint: where it is served.
+    """
+
+    def __init__(self, reader: WritingReader, endpoint: Endpoint) -> None:
+        self._reader, self._endpoint = reader, endpoint
+
+    async def score(self, prompt: PromptRow, *, response: Parts, reference: str, step: int) -> Rewarded:  # noqa: ARG002
+        """The score, or why there is none; an empty answer has the lowest of the held-out texts, where that is known."""
+        scale = self._reader.scale
+        if not response.answer and scale.lowest is not None:
+            return Rewarded(scale.standardised(scale.lowest))
+        encoded = self._reader.encode(prompt, response.answer)
+        try:
+            answer = await self._endpoint.score(encoded.ids)
+        except EndpointError as error:
+            return Rewarded(None, cause=error.cause, calls=(error.request_hash,), is_cut=encoded.is_cut)
+        score = scale.standardised(float(answer.text))
+        return Rewarded(score, calls=(answer.request_hash,), cost=answer.cost, is_cut=encoded.is_cut)
+
+
 class WritingPanel:
     """The mean of what several reward models make of an answer (Coste et al., arXiv 2310.02743): they err apart, and each
     can have learned what the others did not.
@@ -62,12 +90,20 @@ class WritingPanel:
         rewards: one or more.
     """
 
-    def __init__(self, rewards: Sequence[WritingReward]) -> None:
+    def __init__(self, rewards: Sequence[WritingReward | ServedWritingReward]) -> None:
         self._rewards = rewards
 
     async def score(self, prompt: PromptRow, *, response: Parts, reference: str, step: int) -> Rewarded:
-        """The mean score; the answer counts as cut where any of them read it without its end."""
+        """The mean score, or none where one of them gave none, since each has a scale of its own; the answer counts as cut
+        where any of them read it without its end.
+        """
         asked = [it.score(prompt, response=response, reference=reference, step=step) for it in self._rewards]
         found = await asyncio.gather(*asked)
         scores = [it.score for it in found if it.score is not None]
-        return Rewarded(sum(scores) / len(scores), is_cut=any(it.is_cut for it in found))
+        return Rewarded(
+            sum(scores) / len(scores) if len(scores) == len(found) else None,
+            cause=next((it.cause for it in found if it.score is None), None),
+            calls=tuple(call for it in found for call in it.calls),
+            cost=total_cost(it.cost for it in found),
+            is_cut=any(it.is_cut for it in found),
+        )

@@ -52,13 +52,40 @@ class Encoded(NamedTuple):
     """The end of the text did not fit."""
 
 
-class WritingModel:
-    """A reward model, loaded.
+class WritingReader:
+    """What a reward model reads, without its weights.
 
     Args:
         path: folder or hub id.
         max_tokens: longest input; a longer text is cut at its end. None: as in its training, or as long as it can read.
         field: what names the path, for errors.
+
+    Raises:
+        BadInputError: there is no such model, or it has no head with one output.
+    """
+
+    def __init__(self, path: str, *, max_tokens: int | None = None, field: str = "rewards.writing.model") -> None:
+        from transformers import AutoConfig
+
+        from longform.writers.local import load_tokenizer
+
+        check_writing_model(path, field=field)
+        self.scale = read_scale(path)
+        self.tokenizer: Any = load_tokenizer(path)
+        try:
+            config: Any = AutoConfig.from_pretrained(path)
+        except Exception as error:  # what a broken folder makes transformers raise has no bounds
+            raise BadInputError(f"{field}: {path} cannot be loaded as a reward model: {_reason(error)}") from error
+        longest = getattr(config.get_text_config(), "max_position_embeddings", None)
+        self.max_tokens: int | None = max_tokens or self.scale.max_tokens or longest
+
+    def encode(self, prompt: PromptRow, text: str) -> Encoded:
+        """A prompt and a text written for it, as the model reads them."""
+        return encode(self.tokenizer, prompt, text, max_tokens=self.max_tokens)
+
+
+class WritingModel(WritingReader):
+    """A reward model, loaded; see `WritingReader`.
 
     Raises:
         BadInputError: there is no such model, it has no head with one output, or it cannot be loaded.
@@ -68,18 +95,13 @@ class WritingModel:
         import torch
         from transformers import AutoModelForSequenceClassification
 
-        from longform.writers.local import load_tokenizer
-
-        check_writing_model(path, field=field)
-        self.scale = read_scale(path)
-        self.tokenizer: Any = load_tokenizer(path)
+        super().__init__(path, max_tokens=max_tokens, field=field)
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         dtype = torch.bfloat16 if self.device == "cuda" else torch.float32
         try:
             model: Any = AutoModelForSequenceClassification.from_pretrained(path, dtype=dtype)
-        except Exception as error:  # what a broken folder makes transformers raise has no bounds
-            reason = " ".join(str(error).split())[:200]
-            raise BadInputError(f"{field}: {path} cannot be loaded as a reward model: {reason}") from error
+        except Exception as error:  # as above
+            raise BadInputError(f"{field}: {path} cannot be loaded as a reward model: {_reason(error)}") from error
         if model.config.num_labels != 1:
             raise BadInputError(f"{field}: {path} gives {model.config.num_labels} numbers for a text; a reward is one")
         self.model = model.to(self.device).eval().requires_grad_(False)
@@ -87,11 +109,6 @@ class WritingModel:
         if text_config.pad_token_id is None:
             text_config.pad_token_id = padding_id(self.tokenizer)
         self._padding: int = text_config.pad_token_id
-        self.max_tokens = max_tokens or self.scale.max_tokens or getattr(text_config, "max_position_embeddings", None)
-
-    def encode(self, prompt: PromptRow, text: str) -> Encoded:
-        """A prompt and a text written for it, as the model reads them."""
-        return encode(self.tokenizer, prompt, text, max_tokens=self.max_tokens)
 
     def raw_scores(self, texts: Sequence[Encoded]) -> list[float]:
         """The model's output for each text; all go through it at once."""
@@ -147,19 +164,18 @@ def check_prompts_fit(path: str, prompts: Iterable[PromptRow], *, max_tokens: in
     Raises:
         BadInputError: names the first such prompt of the file `source`.
     """
-    from transformers import AutoConfig
-
-    from longform.writers.local import load_tokenizer
-
-    tokenizer = load_tokenizer(path)
-    config = AutoConfig.from_pretrained(path).get_text_config()
-    longest = max_tokens or read_scale(path).max_tokens or getattr(config, "max_position_embeddings", None)
+    reader = WritingReader(path, max_tokens=max_tokens)
     for prompt in prompts:
-        asked = len(encode(tokenizer, prompt, "", max_tokens=None).ids)
-        if longest is not None and asked >= longest:
+        asked = len(encode(reader.tokenizer, prompt, "", max_tokens=None).ids)
+        if reader.max_tokens is not None and asked >= reader.max_tokens:
             raise BadInputError(
-                f"{source}: prompt {prompt.id}: has {asked} tokens; rewards.writing reads {longest}, the answer included"
+                f"{source}: prompt {prompt.id}: has {asked} tokens; rewards.writing reads {reader.max_tokens}, "
+                "the answer included"
             )
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]
 
 
 def read_scale(path: str) -> ScoreScale:

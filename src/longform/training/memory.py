@@ -221,7 +221,7 @@ def check_memory(recipe: Recipe) -> MemoryPlan:
     scoring = sum(
         count_scoring_parameters(model)
         for it in recipe.rewards
-        if isinstance(it, WritingSettings)
+        if isinstance(it, WritingSettings) and not it.endpoints
         for model in it.models
     )
 

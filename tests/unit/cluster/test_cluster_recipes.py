@@ -59,7 +59,8 @@ def test_a_cluster_recipe_fits_the_machines_it_names(path, model):
 def test_a_cluster_recipe_states_what_its_command_prints(path, tmp_path, monkeypatch, capsys):
     prices = "{prompt: 0.4, completion: 1.2}"
     entry = f"{{base_url: 'http://localhost:1/v1', model: m, concurrency: 64, prices: {prices}}}"
-    (tmp_path / "models.yaml").write_text(f"judge: {entry}\nexam: {entry}\n")
+    free = entry.replace(prices, "{prompt: 0, completion: 0}")
+    (tmp_path / "models.yaml").write_text(f"judge: {entry}\nexam: {entry}\nwriting: {free}\n")
     text = path.read_text()
     (command,) = re.findall(r"#   longform (estimate .*\n#     --.*)\n", text)
     arguments = shlex.split(command.replace("#", ""))

@@ -81,6 +81,10 @@ def test_what_verl_cannot_do_is_refused_by_its_key(tmp_path, key, sections):
         _compose(cluster_recipe(tmp_path, **sections))
 
 
+def test_a_reward_model_behind_an_endpoint_is_taken(tmp_path):
+    _compose(cluster_recipe(tmp_path, rewards=[{"kind": "writing", "model": "m", "endpoint": "a"}]))
+
+
 @pytest.mark.parametrize(
     ("key", "optim"), [("optim.resample", {"resample": 1}), ("optim.mini_batch", {"mini_batch": 6})]
 )

@@ -70,17 +70,31 @@ def test_validation_is_graded_before_between_and_after():
     assert validation_load(_recipe([{"kind": "pairwise", "judge": "a"}]), LENGTHS, {}, Assumptions()) is None
 
 
+def test_a_served_reward_model_reads_request_and_answer_and_writes_nothing():
+    rewards = [{"kind": "length"}, {"kind": "writing", "model": ["x", "y"], "endpoint": ["a", "b"]}]
+    prices = {"prompt": 2, "completion": 10}
+    loads = reward_loads(_recipe(rewards), LENGTHS, {"a": _spec(prices=prices)}, Assumptions())
+    assert [(it.name, it.calls, it.prompt_tokens, it.completion_tokens) for it in loads] == [
+        ("a", 900, 900 * (100 + 800), 0),
+        ("b", 900, 900 * (100 + 800), 0),
+    ]
+    assert loads[0].cost == pytest.approx(2 * 810_000 / 1e6)
+    assert (loads[0].seconds, loads[0].bound) == (2, "concurrency"), "20 texts, 16 at once, a second each"
+    (limited, _) = reward_loads(_recipe(rewards), LENGTHS, {"a": _spec(tpm=18_000)}, Assumptions())
+    assert (limited.seconds, limited.bound) == (60, "tpm")
+
+
 @pytest.mark.parametrize(
     ("limits", "seconds", "bound"),
     [
         ({"concurrency": 100}, 10, "latency"),
         ({"concurrency": 16}, 70, "concurrency"),  # 7 rounds
         ({"concurrency": 100, "rpm": 60}, 100, "rpm"),
-        ({"concurrency": 100, "rpm": 60, "tpm": 100_000}, 60 * (200_000 + 102_400) / 100_000, "tpm"),
+        ({"concurrency": 100, "rpm": 60, "tpm": 100_000}, 60 * 302_400 / 100_000, "tpm"),
     ],
 )
 def test_the_tightest_limit_holds_a_step_back(limits, seconds, bound):
-    found = judge_seconds(_spec(**limits), calls=100, tokens=200_000, latency=10)
+    found = judge_seconds(_spec(**limits), calls=100, admitted=302_400, latency=10)
     assert found == (pytest.approx(seconds), bound)
 
 

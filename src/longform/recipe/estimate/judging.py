@@ -1,7 +1,7 @@
 """What the judges of a recipe are asked: calls, tokens, money, and the seconds that their limits need for a step."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 from typing import Literal
 
@@ -13,6 +13,9 @@ from longform.rewards.settings import JudgedSettings, PairwiseSettings
 
 LONGEST_ANSWER = 1024
 """Tokens that a judge's answer may take, which `tpm` counts in full."""
+
+SCORE_SECONDS = 1.0
+"""Until a served reward model has scored a text: one pass over it, and others beside it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +29,8 @@ class JudgeLoad:
     completion_tokens: float
     cost: float | None
     """In the currency of models.yaml; None where it has no prices."""
+    latency: float
+    """Seconds from a question to its answer."""
     seconds: float
     """That its limits need for the calls of a step, or of a validation where it is the examiner."""
     bound: str
@@ -38,7 +43,7 @@ def find_specs(recipe: Recipe) -> tuple[Mapping[str, ModelSpec], tuple[str, ...]
     Raises:
         BadInputError: the file is there, and bad or without one of the names.
     """
-    names = {name for reward in recipe.judged for name in reward.judges}
+    names = recipe.asked
     if recipe.validation is not None:
         names.add(recipe.validation.judge)
     if not names:
@@ -54,7 +59,7 @@ def find_specs(recipe: Recipe) -> tuple[Mapping[str, ModelSpec], tuple[str, ...]
 def reward_loads(
     recipe: Recipe, lengths: Lengths, specs: Mapping[str, ModelSpec], given: Assumptions
 ) -> list[JudgeLoad]:
-    """The load of each judge that gives rewards; one that gives several is one."""
+    """The load of each judge and each served reward model; a judge that gives several rewards is one."""
     step: dict[str, list[float]] = {}
     for reward in recipe.judged:
         tokens = question_tokens(reward, lengths)
@@ -62,9 +67,16 @@ def reward_loads(
             of_judge = step.setdefault(name, [0.0, 0.0])
             of_judge[0] += calls
             of_judge[1] += calls * tokens
-    return [
+    loads = [
         _load(name, "reward", specs.get(name), calls=calls, tokens=tokens, times=recipe.run.steps, given=given)
         for name, (calls, tokens) in step.items()
+    ]
+    scores = replace(given, answer_tokens=0, judge_latency=SCORE_SECONDS)
+    calls, tokens = float(recipe.rollouts), recipe.rollouts * (lengths.prompt + lengths.answer)
+    return loads + [
+        _load(name, "reward", specs.get(name), calls=calls, tokens=tokens, times=recipe.run.steps, given=scores)
+        for reward in recipe.served
+        for name in reward.endpoints
     ]
 
 
@@ -119,18 +131,24 @@ def _load(
     cost = None
     if spec is not None and spec.prices is not None:
         cost = times * (spec.prices.prompt * tokens + spec.prices.completion * completion) / 1e6
-    seconds, bound = judge_seconds(spec, calls=calls, tokens=tokens, latency=given.judge_latency)
-    return JudgeLoad(name, role, times * calls, times * tokens, times * completion, cost, seconds, bound)
+    admitted = tokens + (calls * LONGEST_ANSWER if given.answer_tokens else 0)
+    seconds, bound = judge_seconds(spec, calls=calls, admitted=admitted, latency=given.judge_latency)
+    return JudgeLoad(
+        name, role, times * calls, times * tokens, times * completion, cost, given.judge_latency, seconds, bound
+    )
 
 
-def judge_seconds(spec: ModelSpec | None, *, calls: float, tokens: float, latency: float) -> tuple[float, str]:
-    """Seconds that `calls` questions of `tokens` in all take when they come at once, and what holds them back."""
+def judge_seconds(spec: ModelSpec | None, *, calls: float, admitted: float, latency: float) -> tuple[float, str]:
+    """Seconds that `calls` questions take when they come at once, and what holds them back.
+
+    `admitted` counts the tokens of all, as `tpm` does: with the longest answers.
+    """
     bounds = {"latency": latency if calls else 0.0}
     if spec is not None:
         bounds["concurrency"] = latency * ceil(calls / spec.concurrency)
         if spec.rpm is not None:
             bounds["rpm"] = 60 * calls / spec.rpm
         if spec.tpm is not None:
-            bounds["tpm"] = 60 * (tokens + calls * LONGEST_ANSWER) / spec.tpm
+            bounds["tpm"] = 60 * admitted / spec.tpm
     bound = max(bounds, key=lambda name: (bounds[name], name == "latency"))
     return bounds[bound], bound

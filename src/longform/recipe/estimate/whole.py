@@ -3,7 +3,14 @@
 from dataclasses import dataclass
 
 from longform.recipe.estimate.assumptions import Assumptions
-from longform.recipe.estimate.judging import JudgeLoad, find_specs, reward_loads, validation_load, validations
+from longform.recipe.estimate.judging import (
+    SCORE_SECONDS,
+    JudgeLoad,
+    find_specs,
+    reward_loads,
+    validation_load,
+    validations,
+)
 from longform.recipe.estimate.lengths import Lengths, find_lengths
 from longform.recipe.estimate.machine import (
     LAUNCH_SECONDS,
@@ -98,10 +105,10 @@ def estimate_run(recipe: Recipe, given: Assumptions | None = None) -> Estimate:
 
     length = lengths.prompt + lengths.response
     writing = write(recipe.rollouts)
-    waiting = _waiting(judges, writing=writing, given=given)
+    waiting = _waiting(judges, writing=writing)
     step = StepSeconds(writing, waiting, updating_seconds(machine, policy, recipe, length=length))
     validating = write(lengths.validation_prompts)
-    validating += _waiting([examiner] if examiner else [], writing=validating, given=given)
+    validating += _waiting([examiner] if examiner else [], writing=validating)
     hours = (recipe.run.steps * step.total + visits_of_validation * validating) / 3600
     rollouts = recipe.run.steps * recipe.rollouts
     price = given.price_per_gpu_hour
@@ -140,11 +147,11 @@ def find_policy(recipe: Recipe, given: Assumptions) -> tuple[Policy, tuple[str, 
     return Policy(named, None), (f"{recipe.policy} has {named:,.0f} weights, as its name says",)
 
 
-def _waiting(judges: list[JudgeLoad], *, writing: float, given: Assumptions) -> float:
+def _waiting(judges: list[JudgeLoad], *, writing: float) -> float:
     """Seconds from the end of writing to the last verdict: of the last response, or of what the limits held back."""
     if not judges:
         return 0.0
-    return max(given.judge_latency, max(it.seconds for it in judges) - writing)
+    return max(max(it.latency for it in judges), max(it.seconds for it in judges) - writing)
 
 
 def _stated(recipe: Recipe, given: Assumptions) -> tuple[str, ...]:
@@ -164,7 +171,9 @@ def _stated(recipe: Recipe, given: Assumptions) -> tuple[str, ...]:
             f"a judge answers after {given.judge_latency:g} s with {given.answer_tokens} tokens; calls start as responses "
             "end; retries and discounts for cached prompts are not counted",
         )
-    if any(it.kind == "writing" for it in recipe.rewards):
+    if recipe.served:
+        notes.append(f"a served reward model scores a text in {SCORE_SECONDS:g} s; its machines are not counted")
+    elif any(it.kind == "writing" for it in recipe.rewards):
         notes.append("the reward model's own passes are not counted")
     if recipe.method == "grpo" and recipe.grpo.resample:
         notes.append(f"up to {recipe.grpo.resample} rounds of further prompts a step are not counted")

@@ -1,0 +1,140 @@
+"""A reward model behind an endpoint: the score of one that is loaded, asked for once, and missing where it is silent."""
+
+import asyncio
+import json
+from contextlib import AsyncExitStack
+
+import pytest
+from classifier import save_classifier
+
+from longform.endpoints.client import Endpoint
+from longform.endpoints.models import ModelSpec
+from longform.recipe.recipe import Recipe
+from longform.records.calls import MemoryCallLog
+from longform.records.errors import BadInputError
+from longform.records.schemas import Prompt
+from longform.rewards.reward_set import build_rewards
+from longform.rewards.settings import WritingSettings
+from longform.rewards.writing_model import Encoded, WritingModel
+
+PROMPT = Prompt(id="p", prompt="write so")
+TEXTS = ["good", "bad bad very good", "and then so so very bad good and"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    path = save_classifier(tmp_path_factory.mktemp("model"))
+    (path / "scores.json").write_text(json.dumps({"mean": 0.5, "spread": 2.0, "lowest": -3.0, "max_tokens": 8}))
+    return path
+
+
+@pytest.fixture
+def server(serve, reply, folder):
+    """What vLLM's `/classify` says, from the same weights."""
+    model = WritingModel(str(folder))
+
+    def classify(request, number):
+        (score,) = model.raw_scores([Encoded(request["input"], is_cut=False)])
+        usage = {"prompt_tokens": len(request["input"]), "total_tokens": len(request["input"]), "completion_tokens": 0}
+        return reply(body=json.dumps({"data": [{"index": 0, "probs": [score], "num_classes": 1}], "usage": usage}))
+
+    return serve(classify)
+
+
+def _spec(url, **spec):
+    return ModelSpec.model_validate({"base_url": url, "model": "rm", "retries": 0, **spec})
+
+
+def _score(settings, urls, texts, *, log=None, **spec):
+    """ScoreSheets of texts; the endpoints are called a, b, ..."""
+
+    async def work():
+        async with AsyncExitStack() as stack:
+            endpoints = {}
+            for name, url in zip("ab", urls, strict=False):
+                endpoint = Endpoint(name, _spec(url, **spec), call_log=log or MemoryCallLog())
+                endpoints[name] = await stack.enter_async_context(endpoint)
+            rewards = build_rewards([settings], endpoints, secret=b"s", seed=0, thinking="off")
+            return await asyncio.gather(*(rewards.score(PROMPT, response=it, reference="", step=1) for it in texts))
+
+    return asyncio.run(work())
+
+
+def test_a_served_reward_model_scores_as_a_loaded_one(server, folder):
+    loaded = _score(WritingSettings(kind="writing", model=str(folder), batch=1), [], [*TEXTS, ""])
+    served = _score(WritingSettings(kind="writing", model=str(folder), endpoint="a"), [server.url], [*TEXTS, ""])
+    for one, other in zip(loaded, served, strict=True):
+        assert other.scores == pytest.approx(one.scores, abs=1e-5)
+        assert one.by_reward["writing"].is_cut == other.by_reward["writing"].is_cut
+    assert len(server.requests) == len(TEXTS), "an empty answer is not sent"
+    assert all(it["use_activation"] is False and it["model"] == "rm" for it in server.requests)
+    assert max(len(it["input"]) for it in server.requests) == 8, "read without its end"
+
+
+def test_a_text_that_was_scored_is_not_sent_again_and_costs_what_it_read(server, folder, tmp_path):
+    settings, log = WritingSettings(kind="writing", model=str(folder), endpoint="a"), MemoryCallLog()
+    prices = {"prompt": 1e6, "completion": 9e6}
+    first, second = (_score(settings, [server.url], TEXTS[:1], log=log, prices=prices)[0] for _ in range(2))
+    assert first.scores == second.scores
+    assert len(server.requests) == 1
+    assert first.by_reward["writing"].cost == len(server.requests[0]["input"])
+    assert first.calls == second.calls
+    assert len(first.calls) == 1
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"data": []}',
+        '{"data": [{"probs": [0.1, 0.9]}]}',
+        '{"data": [{"probs": [NaN]}]}',
+        '{"data": [{"probs": ["x"]}]}',
+        "no",
+    ],
+)
+def test_an_answer_that_is_no_score_leaves_the_rollout_without_reward(serve, reply, folder, body):
+    url = serve(lambda request, number: reply(body=body)).url
+    (sheet,) = _score(WritingSettings(kind="writing", model=str(folder), endpoint="a"), [url], TEXTS[:1])
+    assert sheet.scores is None
+    assert sheet.cause == "bad_response"
+
+
+def test_a_mean_of_several_needs_all_of_them(server, serve, reply, folder):
+    settings = WritingSettings(kind="writing", model=[str(folder)] * 2, endpoint=["a", "b"])
+    silent = serve(lambda request, number: reply(body="no")).url
+    (sheet,) = _score(settings, [server.url, silent], TEXTS[:1])
+    assert sheet.scores is None
+    (sheet,) = _score(settings, [server.url, server.url], TEXTS[:1])
+    (alone,) = _score(WritingSettings(kind="writing", model=str(folder), endpoint="a"), [server.url], TEXTS[:1])
+    assert sheet.scores == alone.scores
+
+
+def test_every_reward_model_needs_an_endpoint_of_its_own():
+    with pytest.raises(ValueError, match="`endpoint` names 1, and `model` 2"):
+        WritingSettings(kind="writing", model=["x", "y"], endpoint="a")
+
+
+def test_a_served_reward_model_that_is_not_there_is_named(serve, folder):
+    gone = serve(lambda request, number: "")
+    gone.shutdown()
+    gone.server_close()
+    with pytest.raises(BadInputError, match=r"endpoint a at .* cannot be reached"):
+        _score(WritingSettings(kind="writing", model=str(folder), endpoint="a"), [gone.url], TEXTS[:1])
+
+
+def test_a_served_reward_model_is_asked_for_by_the_recipe_and_examines_nothing(folder):
+    recipe = {
+        "policy": "p",
+        "data": {"prompts": "p.jsonl", "per_step": 2, "group": 2},
+        "method": "grpo",
+        "rewards": [
+            {"kind": "length"},
+            {"kind": "writing", "model": str(folder), "endpoint": "a", "max_no_verdict": 0.2},
+        ],
+        "run": {"name": "r", "steps": 1},
+    }
+    read = Recipe.model_validate(recipe)
+    assert read.asked == {"a"}
+    assert read.verdict_limit == (0.2, "rewards.writing.max_no_verdict")
+    with pytest.raises(ValueError, match="'a' also gives the reward"):
+        Recipe.model_validate(recipe | {"validation": {"prompts": "v.jsonl", "judge": "a"}})
