@@ -1,11 +1,12 @@
 """LongWriter-Zero's whole chain in the miniature, the reward models held against the examiner, and the arms of pretraining.
 
-    python benchmarks/longwriter_zero_chain.py --out runs/chain --seeds 2101 [--arms]
+    python benchmarks/longwriter_zero_chain.py --out runs/chain --seeds 2101 [--arms] [--reward-models]
 
-Each seed runs `longform quickstart --method longwriter-zero --whole`. Printed of its reward models, together and each
-alone: the share of held-out pairs that they decide as the examiner does, of pairs by writers of two levels, of texts for a
-whole and a reduced request, and of texts and their revisions. With `--arms` two more writers are trained, from the base
-itself and from one pretrained without planned answers, by the same reward models, and join the arena.
+Each seed runs `longform quickstart --method longwriter-zero --whole`, with `--reward-models` as far as these. Printed of
+its reward models, together and each alone: the share of held-out pairs that they decide as the examiner does, of pairs by
+writers of two levels, of texts for a whole and a reduced request, and of texts and their revisions. With `--arms` two more
+writers are trained, from the base itself and from one pretrained without planned answers, by the same reward models, and
+join the arena.
 """
 
 import argparse
@@ -28,7 +29,7 @@ from longform.evaluation.reward_model import agreement_with
 from longform.miniature import chain
 from longform.miniature import longwriter_zero as steps
 from longform.miniature.judge import EXAMINER, pointwise_score
-from longform.miniature.quickstart import use_one_thread
+from longform.miniature.quickstart import use_one_thread, write_world
 from longform.miniature.server import serve_in_background
 from longform.miniature.world import WIDE_RANGES, complete_request, parse_request, prompts, reduce_request
 from longform.miniature.writers import revise_story, write_story
@@ -53,11 +54,14 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seeds", type=int, nargs="+", required=True)
     parser.add_argument("--arms", action="store_true")
+    parser.add_argument("--reward-models", action="store_true")
     options = parser.parse_args()
     use_one_thread()
     for seed in options.seeds:
         folder = options.out / str(seed)
-        if not (folder / "evidence.json").exists():
+        if options.reward_models:
+            train_reward_models(folder, seed)
+        elif not (folder / "evidence.json").exists():
             command = [
                 "quickstart",
                 "--method",
@@ -70,10 +74,24 @@ def main() -> None:
             ]
             subprocess.run([sys.executable, "-m", "longform", *command], check=True)
         show_reward_models(folder, seed)
-        if options.arms:
+        if options.arms and not options.reward_models:
             for arm in ARMS:
                 train_arm(folder, arm, seed)
             show_arms(folder)
+
+
+def train_reward_models(folder: Path, seed: int) -> None:
+    """The chain as far as its reward models, where they are not there yet."""
+    if all((folder / name / "scores.json").exists() for name in chain.WRITING):
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    with serve_in_background() as base_url:
+        write_world(folder, base_url=base_url, scale=steps.FULL, seed=seed, ranges=WIDE_RANGES)
+        steps.train_base(folder, scale=steps.FULL, seed=seed, stage=progress)
+        chain.write_texts(folder, scale=chain.FULL, seed=seed)
+        chain.pretrain(folder, scale=chain.FULL, seed=seed, stage=progress)
+        chain.gather_preferences(folder, scale=chain.FULL, seed=seed, stage=progress)
+        chain.train_writing_models(folder, scale=chain.FULL, seed=seed, stage=progress)
 
 
 def show_reward_models(folder: Path, seed: int) -> None:
@@ -87,9 +105,10 @@ def show_reward_models(folder: Path, seed: int) -> None:
     }
     table = []
     models = {name: WritingModel(str(folder / name)) for name in chain.WRITING}
-    for name, asked in {"both": list(models.values()), **{name: [it] for name, it in models.items()}}.items():
+    panels = {"both": (list(models.values()), chain.SHARES), **{name: ([it], None) for name, it in models.items()}}
+    for name, (asked, shares) in panels.items():
         for kind, pairs in kinds.items():
-            found = agreement_with(partial(mean_scores, asked), pairs)
+            found = agreement_with(partial(mean_scores, asked, shares=shares), pairs)
             table.append([name, kind, str(len(pairs)), f"{found.estimate:.3f}", f"{found.low:.3f} to {found.high:.3f}"])
     print_table(f"seed {seed}: decided as the examiner does", ["reward model", "pairs", "n", "share", "95%"], table)
 

@@ -45,6 +45,8 @@ from longform.writers.settings import GenerationSettings
 
 PRETRAINED, WRITING = "pretrained", ("writing-grades", "writing-requirements")
 """Folders of what the stages make."""
+SHARES = (2.0, 1.0)
+"""What each of them counts: the better one alone decides more pairs rightly than the two alike."""
 SOURCES = {"grades-model": "scores", "requirements-model": "dropping"}
 """The recipes of the reward models, and the pairs that each learns from."""
 OWN = "own"
@@ -71,7 +73,7 @@ class ChainScale(NamedTuple):
     """Overrides of recipes/grades-model.yaml and recipes/requirements-model.yaml."""
 
 
-FULL = ChainScale(documents=3000, graded_prompts=1000, dropped_prompts=14_000)
+FULL = ChainScale(documents=3000, graded_prompts=3000, dropped_prompts=20_000)
 SMOKE = ChainScale(
     documents=60,
     graded_prompts=12,
@@ -175,7 +177,10 @@ def learning_overrides(folder: Path) -> list[str]:
     writer may go from its start: reward models know little of texts that nobody writes.
     """
     models = json.dumps([str(folder / name) for name in WRITING])
-    changes = [f"policy={json.dumps(str(folder / PRETRAINED))}", f"rewards.2={{kind: writing, model: {models}}}"]
+    changes = [
+        f"policy={json.dumps(str(folder / PRETRAINED))}",
+        f"rewards.2={{kind: writing, model: {models}, shares: {list(SHARES)}}}",
+    ]
     return [*changes, "optim.kl=0.05", "optim.lr=7.0e-4"]
 
 

@@ -38,7 +38,7 @@ MODELS = ("miniature-judge", "miniature-examiner", REWRITER, *WRITERS)
 OPENING_FENCE = "<<<"
 """What no request holds, and every question about a text does."""
 _START_SECONDS = 30.0
-_KEEPS_SUBJECT = 0.7
+_KEEPS_SUBJECT = 0.6
 """How often the rewriter leaves what the story is about and its length, and goes for the words to be used."""
 
 

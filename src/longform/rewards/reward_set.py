@@ -71,7 +71,7 @@ def build_rewards(
             case FormatSettings():
                 rewards[it.kind] = FormatReward(it)
             case WritingSettings():
-                rewards[it.kind] = WritingPanel(_writing_rewards(it, endpoints))
+                rewards[it.kind] = WritingPanel(_writing_rewards(it, endpoints), shares=it.shares)
             case _:
                 rewards[it.kind] = _judged_reward(it, endpoints, secret=secret, seed=seed)
     return RewardSet(rewards, thinking=thinking)

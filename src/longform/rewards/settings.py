@@ -120,6 +120,8 @@ class WritingSettings(_Settings):
     model: str | Names
     """Folder or hub id of the reward model, or several, whose mean counts; only a folder of ours says what its scores are
     like."""
+    shares: list[Annotated[float, Field(gt=0)]] | None = None
+    """Of several reward models: what each counts in the mean, where only the ratio matters. None: all the same."""
     endpoint: str | Names | None = None
     """Name of models.yaml under which vLLM serves the reward model (`vllm serve MODEL --runner pooling`), one for each of
     `model`, which then gives the tokenizer and the scale alone. None: it is loaded where the policy is trained."""
@@ -142,9 +144,11 @@ class WritingSettings(_Settings):
         return [self.endpoint] if isinstance(self.endpoint, str) else self.endpoint or []
 
     @model_validator(mode="after")
-    def _check_endpoints(self) -> "WritingSettings":
+    def _check_counts(self) -> "WritingSettings":
         if self.endpoints and len(self.endpoints) != len(self.models):
             raise ValueError(f"`endpoint` names {len(self.endpoints)}, and `model` {len(self.models)}: one serves one")
+        if self.shares and len(self.shares) != len(self.models):
+            raise ValueError(f"`shares` holds {len(self.shares)}, and `model` {len(self.models)}")
         return self
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from statistics import fmean
 
 from longform.endpoints.client import Endpoint
 from longform.endpoints.errors import EndpointError
@@ -88,10 +89,13 @@ class WritingPanel:
 
     Args:
         rewards: one or more.
+        shares: what each counts in the mean; None: all the same.
     """
 
-    def __init__(self, rewards: Sequence[WritingReward | ServedWritingReward]) -> None:
-        self._rewards = rewards
+    def __init__(
+        self, rewards: Sequence[WritingReward | ServedWritingReward], *, shares: Sequence[float] | None = None
+    ) -> None:
+        self._rewards, self._shares = rewards, shares
 
     async def score(self, prompt: PromptRow, *, response: Parts, reference: str, step: int) -> Rewarded:
         """The mean score, or none where one of them gave none, since each has a scale of its own; the answer counts as cut
@@ -101,7 +105,7 @@ class WritingPanel:
         found = await asyncio.gather(*asked)
         scores = [it.score for it in found if it.score is not None]
         return Rewarded(
-            sum(scores) / len(scores) if len(scores) == len(found) else None,
+            fmean(scores, weights=self._shares) if len(scores) == len(found) else None,
             cause=next((it.cause for it in found if it.score is None), None),
             calls=tuple(call for it in found for call in it.calls),
             cost=total_cost(it.cost for it in found),

@@ -10,6 +10,7 @@ torch is loaded on use: by a run that has this reward, by nothing else.
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -130,10 +131,12 @@ class WritingModel(WritingReader):
         return found
 
 
-def mean_scores(models: Sequence[WritingModel], pairs: Sequence[tuple[PromptRow, str]]) -> list[float]:
-    """The mean of several reward models' standardised scores of (prompt, text) pairs."""
+def mean_scores(
+    models: Sequence[WritingModel], pairs: Sequence[tuple[PromptRow, str]], *, shares: Sequence[float] | None = None
+) -> list[float]:
+    """The mean of several reward models' standardised scores of (prompt, text) pairs, weighed by `shares`."""
     found = zip(*(model.scores(pairs) for model in models), strict=True)
-    return [sum(scores) / len(scores) for scores in found]
+    return [fmean(scores, weights=shares) for scores in found]
 
 
 def check_writing_model(path: str, *, field: str = "rewards.writing.model") -> None:

@@ -242,8 +242,21 @@ def test_several_reward_models_score_by_the_mean_of_their_standardised_scores(fo
     assert [it.is_cut for it in found] == [False, False, True, False], "one of them reads 8 tokens"
 
 
+def test_a_reward_model_counts_by_its_share(folder, scaled):
+    models = [WritingModel(str(path)) for path in (folder, scaled)]
+    one, other = (model.scores([(PROMPT, TEXTS[0])])[0] for model in models)
+    panel = WritingPanel([WritingReward(model, batch=4) for model in models], shares=[3, 1])
+    found = asyncio.run(panel.score(PROMPT, response=answer(TEXTS[0]), reference="", step=1))
+    assert found.score == pytest.approx((3 * one + other) / 4, abs=1e-5)
+    assert mean_scores(models, [(PROMPT, TEXTS[0])], shares=[3, 1]) == pytest.approx([found.score], abs=1e-5)
+
+
 def test_a_recipe_names_one_reward_model_or_several():
     assert WritingSettings(kind="writing", model="m").models == ["m"]
     assert WritingSettings(kind="writing", model=["m", "n"]).models == ["m", "n"]
     with pytest.raises(ValueError, match="at least 1 item"):
         WritingSettings(kind="writing", model=[])
+    with pytest.raises(ValueError, match="`shares` holds 1, and `model` 2"):
+        WritingSettings(kind="writing", model=["m", "n"], shares=[1])
+    with pytest.raises(ValueError, match="greater than 0"):
+        WritingSettings(kind="writing", model=["m", "n"], shares=[1, 0])
