@@ -51,6 +51,7 @@ class ScriptedServer(ThreadingHTTPServer):
         self.lock = threading.Lock()
         self.requests: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
+        self.paths: list[str] = []
         self.times: list[float] = []
         self.running = 0
         self.most_running = 0
@@ -76,6 +77,7 @@ class _Handler(BaseHTTPRequestHandler):
         with self.scripted.lock:
             self.scripted.requests.append(request)
             self.scripted.headers.append({name.lower(): value for name, value in self.headers.items()})
+            self.scripted.paths.append(self.path)
             self.scripted.times.append(time.monotonic())
             number = len(self.scripted.requests)
             self.scripted.running += 1

@@ -194,8 +194,8 @@ def follow(
             on_step(report)
         if not ended and clock() - latest > patience_hours * 3600:
             raise StoppedError(
-                f"no step was finished for {patience_hours:g} h (cluster.patience_hours); a worker may be gone: "
-                "--resume starts new ones"
+                f"no step was finished for {patience_hours:g} h; a worker may be gone: --resume starts new ones. "
+                "cluster.patience_hours may be raised with it"
             )
 
 

@@ -4,6 +4,8 @@ A worker never raises for a judge that cannot be heard. verl would drop the resp
 it was there; here it comes back without a score, and the trainer masks it.
 """
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from verl import DataProto
@@ -20,7 +22,8 @@ from longform.records.rollouts import ValidationText
 from longform.records.schemas import Prompt
 from longform.rewards.reward_set import build_rewards
 from longform.rewards.rewarded import ScoreSheet
-from longform.text.structure import Thinking, take_apart
+from longform.rewards.settings import FormatSettings, RewardSettings, WritingSettings
+from longform.text.structure import Parts, Thinking, take_apart
 from longform.writers.stops import find_reader
 
 
@@ -40,9 +43,13 @@ class LongformRewardManager(RewardManagerBase):
         Returns:
             `reward_score`: the weighted mean of the rewards, 0 where one is missing; `reward_extra_info`: the whole.
         """
-        await self._open()
         item = data[-1]
         told, ids = item.non_tensor_batch["extra_info"], self._response_ids(item)
+        try:
+            await self._open()
+        except BadInputError as error:  # a reward model that this node does not see
+            scored = Scored("", ScoreSheet(Parts("", "", False), {}), "stop", len(ids), stopped=str(error), mends=True)
+            return {"reward_score": 0.0, "reward_extra_info": extra_fields(scored)}
         text, is_cut = self._read(ids).strip(), len(ids) >= self._longest and int(ids[-1]) not in self._ends
         if told["split"] != "train":
             return await self._validate(told, text)
@@ -65,6 +72,8 @@ class LongformRewardManager(RewardManagerBase):
             return
         host = find_host(self._name)
         opened: Opened = await host.opened.remote()
+        if self._opened is not None:  # of the responses that asked side by side, the first has read the answer
+            return
         recipe, endpoints = opened.recipe, {}
         for name, spec in opened.judges.items():
             endpoints[name] = RelayedEndpoint(name, spec, host)
@@ -72,7 +81,11 @@ class LongformRewardManager(RewardManagerBase):
         self._read = find_reader(self.tokenizer, self._thinking)
         self._weights = dict(zip((it.kind for it in recipe.rewards), recipe.weights, strict=True))
         self._rewards = build_rewards(
-            recipe.rewards, endpoints, secret=opened.secret, seed=recipe.run.seed, thinking=self._thinking
+            placed_rewards(recipe.rewards, opened.folder),
+            endpoints,
+            secret=opened.secret,
+            seed=recipe.run.seed,
+            thinking=self._thinking,
         )
         self._examiner = None
         if recipe.validation is not None:
@@ -103,3 +116,21 @@ class LongformRewardManager(RewardManagerBase):
                 grade = None  # the next step of the training meets the same wall, and says so
         await self._host.validated.remote(ValidationText(0, prompt.id, prompt.request, text, grade))
         return {"reward_score": grade or 0.0, "reward_extra_info": {}}
+
+
+def placed_rewards(rewards: Sequence[RewardSettings], folder: Path) -> list[RewardSettings]:
+    """The rewards with the models that they load in whole paths: workers of a cluster that stands already have folders of
+    their own. A name that is no folder below `folder` is a hub id, or whole.
+    """
+
+    def place(name: str) -> str:
+        return str(folder / name) if (folder / name).is_dir() else name
+
+    def placed(it: RewardSettings) -> RewardSettings:
+        if isinstance(it, WritingSettings):
+            return it.model_copy(update={"model": [place(name) for name in it.models]})
+        if isinstance(it, FormatSettings) and it.embeddings is not None:
+            return it.model_copy(update={"embeddings": place(it.embeddings)})
+        return it
+
+    return [placed(it) for it in rewards]

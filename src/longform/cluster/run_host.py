@@ -52,6 +52,8 @@ class Opened(NamedTuple):
     recipe: Recipe
     secret: bytes
     judges: Mapping[str, ModelSpec]
+    folder: Path
+    """That the recipe's paths are relative to."""
 
 
 class RunHost:
@@ -123,7 +125,7 @@ class RunHost:
 
     async def opened(self) -> Opened:
         """What reward workers need."""
-        return Opened(self._recipe, self._log.secret(), self._judges)
+        return Opened(self._recipe, self._log.secret(), self._judges, Path.cwd())
 
     async def chat(self, name: str, messages: list[dict[str, str]], settings: dict[str, Any]) -> ChatAnswer | NoAnswer:
         """A judge's answer, see `Endpoint.chat`; what would be raised there comes back."""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from aiolimiter import AsyncLimiter
 
 from longform.endpoints.budget import Budget
+from longform.endpoints.connection import open_client
 from longform.endpoints.errors import TRANSIENT, EndpointError
 from longform.endpoints.models import ModelSpec
 from longform.endpoints.outcome import Outcome, read_answer, read_connection_failure, read_score, read_status
@@ -249,6 +250,7 @@ class Endpoint:
 
     async def _send(self, lane: _Lane, request: Request) -> Outcome:
         import httpx2
+        from aiohttp import ClientError
         from openai import APIStatusError, OpenAIError
 
         try:
@@ -259,8 +261,11 @@ class Endpoint:
             return Outcome("timeout", f"no answer in {self.spec.timeout_seconds:g} s")
         except APIStatusError as error:
             proven = self._proven or self._is_on_record
-            return read_status(error, name=self.name, spec=self.spec, proven=proven, key=lane.key)
-        except OpenAIError as error:
+            wants_score = isinstance(request, ScoreRequest)
+            return read_status(
+                error, name=self.name, spec=self.spec, proven=proven, key=lane.key, wants_score=wants_score
+            )
+        except (OpenAIError, ClientError, ValueError) as error:  # aiohttp's own, of an answer that is no HTTP
             return read_connection_failure(error)
 
     def _failure(self, request: Request, outcome: Outcome) -> Exception:
@@ -278,19 +283,9 @@ class Endpoint:
         return self._lanes[loop]
 
     def _open_lane(self) -> _Lane:
-        from openai import AsyncOpenAI, DefaultAioHttpClient
-
         key = self.spec.read_key(self.name)
         return _Lane(
-            # An empty key would make the SDK look for one of its own in the environment.
-            client=AsyncOpenAI(
-                base_url=self.spec.base_url,
-                api_key=key or "none",
-                max_retries=0,
-                timeout=None,
-                # aiohttp takes half the processor time of a call that the SDK's own choice takes.
-                http_client=DefaultAioHttpClient(trust_env=not self.spec.is_local),
-            ),
+            client=open_client(self.spec, key=key),
             key=key,
             slots=asyncio.Semaphore(self.spec.concurrency),
             requests=None if self.spec.rpm is None else AsyncLimiter(self.spec.rpm, 60),

@@ -91,14 +91,15 @@ def read_score(body: str) -> Outcome:
     """The outcome of an HTTP 200 whose body should be a reward model's score, in the form of vLLM's classification."""
     try:
         content = json.loads(body)
-        (score,) = content["data"][0]["probs"]
+        (found,) = content["data"][0]["probs"]
+        score = float(found)
         tokens = (content.get("usage") or {}).get("prompt_tokens")
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError, OverflowError):
         return Outcome("bad_response", "the answer is no score of a reward model with one output")
-    if not isinstance(score, float | int) or not isfinite(score):
+    if not isfinite(score):
         return Outcome("bad_response", "the answer's score is no finite number")
     prompt_tokens = tokens if isinstance(tokens, int) else None
-    return Outcome(text=repr(float(score)), finish_reason="stop", prompt_tokens=prompt_tokens, completion_tokens=0)
+    return Outcome(text=repr(score), finish_reason="stop", prompt_tokens=prompt_tokens, completion_tokens=0)
 
 
 def read_connection_failure(error: BaseException) -> Outcome:
@@ -114,7 +115,9 @@ def read_connection_failure(error: BaseException) -> Outcome:
     return Outcome("connection", said, maybe_billed=not unsent, unreachable=unsent)
 
 
-def read_status(error: "APIStatusError", *, name: str, spec: ModelSpec, proven: bool, key: str | None) -> Outcome:
+def read_status(
+    error: "APIStatusError", *, name: str, spec: ModelSpec, proven: bool, key: str | None, wants_score: bool = False
+) -> Outcome:
     """The outcome of an HTTP 4xx or 5xx.
 
     Args:
@@ -123,6 +126,7 @@ def read_status(error: "APIStatusError", *, name: str, spec: ModelSpec, proven: 
         spec: the endpoint's.
         proven: whether the endpoint has answered a request before, in this process or one whose record was used.
         key: kept out of what is quoted from the server.
+        wants_score: whether it was asked for a reward model's score.
     """
     status = error.status_code
     code = str(error.code or error.type or "").lower()
@@ -135,6 +139,9 @@ def read_status(error: "APIStatusError", *, name: str, spec: ModelSpec, proven: 
     mend = StoppedError if proven else BadInputError  # what has answered before can be resumed
     if status in (401, 403):
         return _fatal(mend(f"{where} {_key_trouble(spec)} (HTTP {status})"))
+    if status == 404 and wants_score:
+        hint = "serve it with `vllm serve MODEL --runner pooling`"
+        return _fatal(mend(f"{where} scores no texts as {spec.model!r} (HTTP 404); {hint}"))
     if status == 404:
         hint = "check `model`, and that `base_url` ends with the version, as in /v1"
         return _fatal(mend(f"{where} knows no model {spec.model!r} (HTTP 404); {hint}"))

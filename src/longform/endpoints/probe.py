@@ -1,5 +1,6 @@
 """Whether an endpoint is there and knows its model, found out without a paid call."""
 
+from longform.endpoints.connection import open_client
 from longform.endpoints.models import ModelSpec
 from longform.records.errors import BadInputError
 
@@ -16,20 +17,15 @@ async def probe(name: str, spec: ModelSpec) -> str:
     Raises:
         BadInputError: it cannot be reached, refuses the key, or lists models without this one.
     """
-    from openai import APIConnectionError, APIStatusError, AsyncOpenAI, DefaultAioHttpClient, OpenAIError
+    from aiohttp import ClientError
+    from openai import APIConnectionError, APIStatusError, OpenAIError
 
     where = f"endpoint {name} at {spec.address}"
-    key = spec.read_key(name) or "none"
-    async with AsyncOpenAI(
-        base_url=spec.base_url,
-        api_key=key,
-        max_retries=0,
-        timeout=_PATIENCE_SECONDS,
-        http_client=DefaultAioHttpClient(trust_env=not spec.is_local),
-    ) as client:
+    key = spec.read_key(name)
+    async with open_client(spec, key=key, timeout=_PATIENCE_SECONDS) as client:
         try:
             known = [model.id async for model in client.models.list()]
-        except APIConnectionError:
+        except (APIConnectionError, ClientError):
             raise BadInputError(f"{where} cannot be reached; is it running?") from None
         except APIStatusError as error:
             if error.status_code in (401, 403):

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from longform.endpoints.connection import without_user
 from longform.text.words import estimate_tokens
 
 _TOKENS_PER_MESSAGE = 8
@@ -94,7 +95,7 @@ class ScoreRequest:
     @property
     def path(self) -> str:
         """A whole address: it stands beside the versioned paths, not below them."""
-        return f"{self.base_url.removesuffix('/v1')}/classify"
+        return f"{without_user(self.base_url).removesuffix('/v1')}/classify"
 
     @property
     def parameters(self) -> dict[str, Any]:

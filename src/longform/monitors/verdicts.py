@@ -149,8 +149,8 @@ def judge_silent(series: Series) -> Finding | None:
         window.first,
         window.last,
         f"{sum(shares) / len(shares):.0%} of {window.cases} rollouts in {window} got no reward",
-        "See the causes in the metrics no_verdict/*; then mend the endpoint of rewards.judge in models.yaml (rpm, context, "
-        "time-outs), or name another judge.",
+        "See the causes in the metrics no_verdict/*; then mend the endpoint of rewards.judge or rewards.writing.endpoint in "
+        "models.yaml (rpm, context, time-outs), or name another.",
     )
 
 

@@ -19,6 +19,7 @@ CHANGEABLE = (
     "memory.limit_gb",
     "memory.micro_tokens",
     "memory.gradient_checkpointing",
+    "cluster.patience_hours",
 )
 """What may differ when a run is resumed: nothing that decides a weight, but for the order in which numbers are added."""
 

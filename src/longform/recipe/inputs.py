@@ -144,9 +144,10 @@ def _check_judges(recipe: Recipe, judges: Mapping[str, ModelSpec]) -> None:
     Raises:
         BadInputError: it votes twice in a panel, or rewards and examines.
     """
-    for reward in recipe.judged:
+    asked = [*(it.judges for it in recipe.judged), *(it.endpoints for it in recipe.served)]
+    for names in asked:
         seen: dict[tuple[str, str], str] = {}
-        for name in reward.judges:
+        for name in names:
             same = seen.setdefault((judges[name].base_url, judges[name].model), name)
             if same != name:
                 raise BadInputError(f"rewards: {recipe.models} means the same model by {same!r} and {name!r}")

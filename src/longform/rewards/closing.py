@@ -84,7 +84,9 @@ def check_verdict_rate(causes: Sequence[str | None], *, step: int, limit: float,
     """
     missing = [cause for cause in causes if cause is not None]
     if len(missing) > limit * len(causes):
-        hint = "; models.yaml gives the judge a context too small for its question" if "too_long" in missing else ""
+        hint = ""
+        if "too_long" in missing:
+            hint = "; models.yaml gives the judge a context too small for its question, or a reward model is served with one"
         counts = ", ".join(f"{missing.count(cause)} {cause}" for cause in sorted(set(missing)))
         raise StoppedError(
             f"step {step}: {len(missing)} of {len(causes)} rollouts got no verdict ({counts}); "

@@ -145,6 +145,8 @@ class WritingSettings(_Settings):
 
     @model_validator(mode="after")
     def _check_counts(self) -> "WritingSettings":
+        if len(set(self.endpoints)) < len(self.endpoints):
+            raise ValueError("`endpoint` names one twice, and each serves one reward model")
         if self.endpoints and len(self.endpoints) != len(self.models):
             raise ValueError(f"`endpoint` names {len(self.endpoints)}, and `model` {len(self.models)}: one serves one")
         if self.shares and len(self.shares) != len(self.models):

@@ -76,11 +76,20 @@ class ServedWritingReward:
             return Rewarded(scale.standardised(scale.lowest))
         encoded = self._reader.encode(prompt, response.answer)
         try:
-            answer = await self._endpoint.score(encoded.ids)
+            answer = await self._endpoint.score(self._unpadded(encoded.ids))
         except EndpointError as error:
             return Rewarded(None, cause=error.cause, calls=(error.request_hash,), is_cut=encoded.is_cut)
         score = scale.standardised(float(answer.text))
         return Rewarded(score, calls=(answer.request_hash,), cost=answer.cost, is_cut=encoded.is_cut)
+
+    def _unpadded(self, ids: Sequence[int]) -> Sequence[int]:
+        """What ends at the last token that counts: transformers reads the score off there, and a server at the very last.
+        They differ where the token that ends a text also pads.
+        """
+        end = len(ids)
+        while end > 1 and ids[end - 1] == self._reader.padding:
+            end -= 1
+        return ids[:end]
 
 
 class WritingPanel:

@@ -79,6 +79,8 @@ class WritingReader:
             raise BadInputError(f"{field}: {path} cannot be loaded as a reward model: {_reason(error)}") from error
         longest = getattr(config.get_text_config(), "max_position_embeddings", None)
         self.max_tokens: int | None = max_tokens or self.scale.max_tokens or longest
+        own = config.get_text_config().pad_token_id
+        self.padding: int = padding_id(self.tokenizer) if own is None else own
 
     def encode(self, prompt: PromptRow, text: str) -> Encoded:
         """A prompt and a text written for it, as the model reads them."""
@@ -106,16 +108,13 @@ class WritingModel(WritingReader):
         if model.config.num_labels != 1:
             raise BadInputError(f"{field}: {path} gives {model.config.num_labels} numbers for a text; a reward is one")
         self.model = model.to(self.device).eval().requires_grad_(False)
-        text_config = model.config.get_text_config()
-        if text_config.pad_token_id is None:
-            text_config.pad_token_id = padding_id(self.tokenizer)
-        self._padding: int = text_config.pad_token_id
+        model.config.get_text_config().pad_token_id = self.padding
 
     def raw_scores(self, texts: Sequence[Encoded]) -> list[float]:
         """The model's output for each text; all go through it at once."""
         import torch
 
-        ids, mask = pad([it.ids for it in texts], padding=self._padding, device=self.device)
+        ids, mask = pad([it.ids for it in texts], padding=self.padding, device=self.device)
         with torch.inference_mode():
             return self.model(input_ids=ids, attention_mask=mask).logits[:, 0].float().tolist()
 

@@ -35,7 +35,7 @@ def test_every_report_is_handed_on_once_also_those_of_the_last_moment():
 
 def test_a_run_without_another_step_is_stopped_after_its_patience():
     run = Run([2, 5])
-    with pytest.raises(StoppedError, match=r"no step was finished for 3 h .*--resume"):
+    with pytest.raises(StoppedError, match=r"no step was finished for 3 h; .*--resume .*patience_hours may be raised"):
         run.follow(3)
     assert run.hour == 5 + 3 + 1
 

@@ -5,6 +5,7 @@ import json
 import socket
 import threading
 import time
+from base64 import b64encode
 from typing import Any
 
 import pytest
@@ -231,7 +232,7 @@ def test_a_rate_of_requests_is_kept(serve):
     async def work():
         async with make_endpoint(server.url, rpm=2) as endpoint:
             chats = [endpoint.chat(QUESTION, temperature=0, max_tokens=5, sample=i) for i in range(3)]
-            await asyncio.wait([asyncio.ensure_future(chat) for chat in chats], timeout=0.3)
+            await asyncio.wait([asyncio.ensure_future(chat) for chat in chats], timeout=1.0)
 
     asyncio.run(work())
     assert len(server.requests) == 2
@@ -243,7 +244,7 @@ def test_a_rate_of_tokens_is_kept(serve):
     async def work():
         async with make_endpoint(server.url, tpm=250) as endpoint:
             chats = [endpoint.chat(QUESTION, temperature=0, max_tokens=100, sample=i) for i in range(3)]
-            await asyncio.wait([asyncio.ensure_future(chat) for chat in chats], timeout=0.3)
+            await asyncio.wait([asyncio.ensure_future(chat) for chat in chats], timeout=1.0)
 
     asyncio.run(work())
     assert len(server.requests) == 2
@@ -256,6 +257,45 @@ def test_a_connection_that_breaks_may_have_been_paid_for_and_one_that_never_stoo
         with pytest.raises((EndpointError, BadInputError)):
             ask(make_endpoint(url, call_log=log, retries=1))
         assert [(call.outcome, call.cost) for call in log.calls] == [("connection", cost)] * 2
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"no HTTP at all\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"HTTP/1.1 200 OK\r\nBad Header: x\r\nContent-Length: 2\r\n\r\n{}",
+        b"HTTP/1.1 200 OK\r\nX: " + b"y" * 9000 + b"\r\nContent-Length: 2\r\n\r\n{}",
+    ],
+    ids=["other words", "a broken chunk", "a broken header", "a long header"],
+)
+def test_an_answer_that_is_no_http_is_a_failed_call_on_record(answer):
+    log = MemoryCallLog()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def speak():
+            for _ in range(2):
+                connection, _ = server.accept()
+                with connection:
+                    connection.recv(65536)
+                    connection.sendall(answer)
+
+        threading.Thread(target=speak, daemon=True).start()
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/v1"
+        with pytest.raises((EndpointError, BadInputError)) as caught:
+            ask(make_endpoint(url, call_log=log, retries=1))
+    assert "\n" not in str(caught.value)
+    assert [(call.outcome, call.cost) for call in log.calls] == [("connection", None)] * 2
+
+
+@pytest.mark.parametrize("with_key", [False, True])
+def test_user_and_password_of_an_address_stand_in_a_header(serve, monkeypatch, with_key):
+    server = serve(lambda request, number: "fine")
+    monkeypatch.setenv("TEST_KEY", "k")
+    url = server.url.replace("http://", "http://ann:p%40ss@")
+    answer = ask(make_endpoint(url, key_env="TEST_KEY" if with_key else None))
+    assert answer.text == "fine"
+    assert server.headers[0]["authorization"] == f"Basic {b64encode(b'ann:p@ss').decode()}"
 
 
 def _unused_url():

@@ -5,7 +5,9 @@ import json
 from contextlib import AsyncExitStack
 
 import pytest
+import torch
 from classifier import save_classifier
+from transformers import AutoModelForSequenceClassification
 
 from longform.endpoints.client import Endpoint
 from longform.endpoints.models import ModelSpec
@@ -71,6 +73,45 @@ def test_a_served_reward_model_scores_as_a_loaded_one(server, folder):
     assert max(len(it["input"]) for it in server.requests) == 8, "read without its end"
 
 
+def test_a_score_is_asked_for_beside_the_versioned_paths(server, folder):
+    settings = WritingSettings(kind="writing", model=str(folder), endpoint="a")
+    for url in (server.url, server.url.removesuffix("/v1")):
+        _score(settings, [url], TEXTS[:1])
+    assert server.paths == ["/classify"] * 2
+
+
+def test_a_text_whose_closing_token_also_pads_is_scored_where_transformers_reads_the_score(serve, reply, tmp_path):
+    path = save_classifier(tmp_path)
+    for file, key in (("config.json", "pad_token_id"), ("tokenizer_config.json", "pad_token")):
+        content = json.loads((path / file).read_text())
+        content.pop(key)
+        (path / file).write_text(json.dumps(content))
+    loaded = _score(WritingSettings(kind="writing", model=str(path), batch=1), [], TEXTS)
+    weights = AutoModelForSequenceClassification.from_pretrained(path)
+
+    def classify(request, number):
+        """As a server does, from the last token, whichever that is."""
+        hidden = weights.model(torch.tensor([request["input"]])).last_hidden_state[0, -1]
+        return reply(body=json.dumps({"data": [{"probs": weights.score(hidden).tolist()}]}))
+
+    served = _score(WritingSettings(kind="writing", model=str(path), endpoint="a"), [serve(classify).url], TEXTS)
+    for one, other in zip(loaded, served, strict=True):
+        assert other.scores == pytest.approx(one.scores, abs=1e-5)
+
+
+def test_a_text_is_cut_to_what_its_server_reads(server, folder):
+    settings = WritingSettings(kind="writing", model=str(folder), max_tokens=60, endpoint="a")
+    (sheet,) = _score(settings, [server.url], TEXTS[2:], context=6)
+    assert len(server.requests[0]["input"]) == 6
+    assert sheet.by_reward["writing"].is_cut
+
+
+def test_a_server_that_scores_nothing_is_named(serve, reply, folder):
+    url = serve(lambda request, number: reply("Not Found", status=404)).url
+    with pytest.raises(BadInputError, match=r"scores no texts as 'rm' \(HTTP 404\); serve it with `vllm serve"):
+        _score(WritingSettings(kind="writing", model=str(folder), endpoint="a"), [url], TEXTS[:1])
+
+
 def test_a_text_that_was_scored_is_not_sent_again_and_costs_what_it_read(server, folder, tmp_path):
     settings, log = WritingSettings(kind="writing", model=str(folder), endpoint="a"), MemoryCallLog()
     prices = {"prompt": 1e6, "completion": 9e6}
@@ -88,6 +129,7 @@ def test_a_text_that_was_scored_is_not_sent_again_and_costs_what_it_read(server,
         '{"data": []}',
         '{"data": [{"probs": [0.1, 0.9]}]}',
         '{"data": [{"probs": [NaN]}]}',
+        f'{{"data": [{{"probs": [1{"0" * 400}]}}]}}',
         '{"data": [{"probs": ["x"]}]}',
         "no",
     ],
@@ -112,6 +154,8 @@ def test_a_mean_of_several_needs_all_of_them(server, serve, reply, folder):
 def test_every_reward_model_needs_an_endpoint_of_its_own():
     with pytest.raises(ValueError, match="`endpoint` names 1, and `model` 2"):
         WritingSettings(kind="writing", model=["x", "y"], endpoint="a")
+    with pytest.raises(ValueError, match="`endpoint` names one twice"):
+        WritingSettings(kind="writing", model=["x", "y"], endpoint=["a", "a"])
 
 
 def test_a_served_reward_model_that_is_not_there_is_named(serve, folder):
