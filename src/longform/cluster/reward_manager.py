@@ -48,8 +48,7 @@ class LongformRewardManager(RewardManagerBase):
         try:
             await self._open()
         except BadInputError as error:  # a reward model that this node does not see
-            scored = Scored("", ScoreSheet(Parts("", "", False), {}), "stop", len(ids), stopped=str(error), mends=True)
-            return {"reward_score": 0.0, "reward_extra_info": extra_fields(scored)}
+            return _stopped(error, "", Parts("", "", False), "stop", len(ids))
         text, is_cut = self._read(ids).strip(), len(ids) >= self._longest and int(ids[-1]) not in self._ends
         if told["split"] != "train":
             return await self._validate(told, text)
@@ -59,10 +58,7 @@ class LongformRewardManager(RewardManagerBase):
                 read_prompt(told), response=text, reference=told["reference"], step=told["step"]
             )
         except (BadInputError, StoppedError) as error:
-            parts = take_apart(text, self._thinking)
-            mends = isinstance(error, BadInputError)
-            scored = Scored(text, ScoreSheet(parts, {}), finish_reason, len(ids), stopped=str(error), mends=mends)
-            return {"reward_score": 0.0, "reward_extra_info": extra_fields(scored)}
+            return _stopped(error, text, take_apart(text, self._thinking), finish_reason, len(ids))
         scored = Scored(text, sheet, finish_reason, len(ids))
         return {"reward_score": self._mean(sheet), "reward_extra_info": extra_fields(scored)}
 
@@ -116,6 +112,15 @@ class LongformRewardManager(RewardManagerBase):
                 grade = None  # the next step of the training meets the same wall, and says so
         await self._host.validated.remote(ValidationText(0, prompt.id, prompt.request, text, grade))
         return {"reward_score": grade or 0.0, "reward_extra_info": {}}
+
+
+def _stopped(
+    error: BadInputError | StoppedError, text: str, parts: Parts, finish_reason: str, tokens: int
+) -> dict[str, Any]:
+    """A response in place of which the run has to stop, handed back as every other one."""
+    mends = isinstance(error, BadInputError)
+    scored = Scored(text, ScoreSheet(parts, {}), finish_reason, tokens, stopped=str(error), mends=mends)
+    return {"reward_score": 0.0, "reward_extra_info": extra_fields(scored)}
 
 
 def placed_rewards(rewards: Sequence[RewardSettings], folder: Path) -> list[RewardSettings]:

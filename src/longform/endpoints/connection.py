@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 def open_client(spec: ModelSpec, *, key: str | None, timeout: float | None = None) -> "AsyncOpenAI":
     """A client of the endpoint, on the running event loop; whoever opens it closes it.
 
-    aiohttp takes half the processor time of a call that the SDK's own choice takes. User and password of the address go
-    into a header: it refuses them in the address where there is a key.
+    aiohttp takes less processor time than the SDK's own choice. User and password of the address go into a header: it
+    refuses them in the address where there is a key.
     """
     from openai import AsyncOpenAI, DefaultAioHttpClient
 
