@@ -46,7 +46,7 @@ from longform.writers.settings import GenerationSettings
 PRETRAINED, WRITING = "pretrained", ("writing-grades", "writing-requirements")
 """Folders of what the stages make."""
 SHARES = (2.0, 1.0)
-"""What each of them counts: the better one alone decides more pairs rightly than the two alike."""
+"""What each of them counts: where the second has learned little, the two alike decide worse than the first alone."""
 SOURCES = {"grades-model": "scores", "requirements-model": "dropping"}
 """The recipes of the reward models, and the pairs that each learns from."""
 OWN = "own"
@@ -158,7 +158,7 @@ def train_writing_models(folder: Path, *, scale: ChainScale, seed: int, stage: S
     """Two reward models in the folders `WRITING`: one from grades, one from dropped requirements.
 
     One model that learned from both learned neither well: what shows in grades (events, length, order) is learned in a few
-    hundred small steps, and whether a required word is the right one in many large ones.
+    hundred steps, and whether a required word is the right one in many more.
     """
     for out, (name, kind) in zip(WRITING, SOURCES.items(), strict=True):
         named = json.dumps([str(_pairs(folder, kind))])
