@@ -83,17 +83,9 @@ def _writing_rewards(
     if not settings.endpoints:
         models = [WritingModel(path, max_tokens=settings.max_tokens) for path in settings.models]
         return [WritingReward(model, batch=settings.batch) for model in models]
+    readers = [WritingReader(path, max_tokens=settings.max_tokens) for path in settings.models]
     served = [endpoints[name] for name in settings.endpoints]
-    readers = [
-        WritingReader(path, max_tokens=_least(settings.max_tokens, endpoint.spec.context))
-        for path, endpoint in zip(settings.models, served, strict=True)
-    ]
     return [ServedWritingReward(reader, endpoint) for reader, endpoint in zip(readers, served, strict=True)]
-
-
-def _least(*limits: int | None) -> int | None:
-    """The smallest of those that are known."""
-    return min((it for it in limits if it is not None), default=None)
 
 
 def _judged_reward(settings: JudgedSettings, endpoints: Mapping[str, Endpoint], *, secret: bytes, seed: int) -> Reward:

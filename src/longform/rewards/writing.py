@@ -63,11 +63,13 @@ class ServedWritingReward:
 
     Args:
         reader: of the reward model.
-        endpoint: where it is served.
+        endpoint: where it is served; its `context` cuts texts too, where that is the shorter limit.
     """
 
     def __init__(self, reader: WritingReader, endpoint: Endpoint) -> None:
         self._reader, self._endpoint = reader, endpoint
+        limits = (reader.max_tokens, endpoint.spec.context)
+        reader.max_tokens = min((it for it in limits if it is not None), default=None)
 
     async def score(self, prompt: PromptRow, *, response: Parts, reference: str, step: int) -> Rewarded:  # noqa: ARG002
         """The score, or why there is none; an empty answer has the lowest of the held-out texts, where that is known."""

@@ -103,6 +103,8 @@ def test_a_text_is_cut_to_what_its_server_reads(server, folder):
     settings = WritingSettings(kind="writing", model=str(folder), max_tokens=60, endpoint="a")
     (sheet,) = _score(settings, [server.url], TEXTS[2:], context=6)
     assert len(server.requests[0]["input"]) == 6
+    _score(WritingSettings(kind="writing", model=str(folder), endpoint="a"), [server.url], TEXTS[2:], context=60)
+    assert len(server.requests[1]["input"]) == 8, "no longer than in its training"
     assert sheet.by_reward["writing"].is_cut
 
 
