@@ -58,10 +58,27 @@ def test_shares_lie_between_nothing_and_everything(text):
     assert 0.0 <= stuffed_share(text) <= 1.0
 
 
-@given(st.integers(0, 40), st.integers(1, 40))
-def test_stuffing_more_never_lowers_the_share(times, more):
-    stuffed = [STORY + " quantum" * count for count in (times, times + more)]
-    assert stuffed_share(stuffed[0]) <= stuffed_share(stuffed[1])
+def test_one_more_use_of_a_word_never_lowers_the_number_of_stuffed_words():
+    """The share itself may fall: a further use within the limit makes the text longer and adds nothing to be charged."""
+    previous = 0
+    for times in range(200):
+        text = STORY + " quantum" * times
+        stuffed = round(stuffed_share(text) * len(text.split()))
+        assert stuffed >= previous
+        previous = stuffed
+
+
+@given(st.lists(st.sampled_from(["lamp", "oil", "tin", "the", "crown"]), max_size=100), st.sampled_from(["lamp", "oil"]))
+def test_in_a_short_text_one_more_use_of_any_word_never_lowers_the_number_of_stuffed_words(words, added):
+    """Up to 120 words the limits do not depend on the length of the text."""
+    before, after = (round(stuffed_share(" ".join(it)) * len(it)) for it in (words, [*words, added]))
+    assert before <= after <= before + 1
+
+
+def test_every_use_beyond_the_limit_raises_the_share():
+    shares = [stuffed_share(STORY + " quantum" * times) for times in range(7, 60)]
+    assert shares == sorted(shares)
+    assert len(set(shares)) == len(shares)
 
 
 @pytest.mark.parametrize(
