@@ -19,13 +19,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from longform.recipe.estimate.assumptions import Assumptions
-from longform.recipe.estimate.judging import LONGEST_ANSWER
-from longform.recipe.estimate.machine import Machine, Policy, at_once, decode_seconds, find_machine, updating_seconds
+from longform.planning.assumptions import Assumptions
+from longform.planning.judge_load import LONGEST_ANSWER
+from longform.planning.shapes import shape_of
+from longform.planning.speed import Machine, Policy, at_once, decode_seconds, find_machine, updating_seconds
 from longform.recipe.recipe import Recipe
 from longform.records.rollouts import Rollout
 from longform.records.run_directory import RunDirectory
-from longform.writers.shapes import shape_of
 
 QWEN_7B = {
     "model_type": "qwen2",
@@ -282,7 +282,7 @@ def _setting(nodes: int, *, tensor_parallel: int) -> tuple[Recipe, Policy, Machi
             "run": {"name": "scaling", "steps": 405},
         }
     )
-    return recipe, policy, find_machine(recipe, policy, Assumptions(card="a100"))
+    return recipe, policy, find_machine(recipe, policy, Assumptions(gpu="a100"))
 
 
 if __name__ == "__main__":

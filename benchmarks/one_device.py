@@ -29,11 +29,12 @@ from longform.cli.output import print_table
 from longform.miniature.policy import build_tokenizer
 from longform.miniature.server import serve_in_background
 from longform.miniature.world import prompts
+from longform.planning.device import check_memory
+from longform.planning.memory import GIB
 from longform.recipe.recipe import Recipe
 from longform.records.files import write_rows
 from longform.records.run_directory import RunDirectory
 from longform.records.schemas import Ladder, Reference
-from longform.training.memory import GIB, check_memory
 from longform.training.run import train
 
 SIZES = {  # hidden, intermediate, layers, heads, key-value heads, vocabulary

@@ -3,13 +3,14 @@
 import inspect
 import json
 from dataclasses import fields
+from typing import get_args
 
 import pytest
 import yaml
 
 from longform.cli import main
 from longform.cli.estimate import estimate
-from longform.recipe.estimate.assumptions import CARD_SHEETS, CARDS, Assumptions
+from longform.planning.assumptions import GPU_SPECS, Assumptions, GpuName
 from longform.records.files import write_rows
 from longform.records.schemas import Ladder, Prompt, Reference
 
@@ -103,7 +104,7 @@ def test_a_flag_that_means_nothing_is_refused(recipe, flag, capsys):
 
 
 def test_flags_have_the_defaults_of_an_estimate():
-    names = {"gpu": "card", "bandwidth": "bandwidth_share"}
+    names = {"bandwidth": "bandwidth_share"}
     assumed = {it.name: it.default for it in fields(Assumptions)}
     flags = {
         names.get(name, name): it.default
@@ -111,4 +112,4 @@ def test_flags_have_the_defaults_of_an_estimate():
         if name not in ("recipe", "set_", "json")
     }
     assert flags == assumed
-    assert set(CARD_SHEETS) == set(CARDS)
+    assert set(GPU_SPECS) == set(get_args(GpuName))

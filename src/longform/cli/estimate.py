@@ -9,12 +9,12 @@ from cyclopts.validators import Number
 
 from longform.cli.flags import Count, Flag, Overrides, Seconds
 from longform.cli.output import print_result, printable
-from longform.recipe.estimate.assumptions import CardName
+from longform.planning.assumptions import GpuName
 
 if TYPE_CHECKING:
-    from longform.cluster.plan import ClusterPlan
-    from longform.recipe.estimate.judging import JudgeLoad
-    from longform.recipe.estimate.whole import Estimate
+    from longform.planning.cluster import ClusterPlan
+    from longform.planning.estimate import Estimate
+    from longform.planning.judge_load import JudgeLoad
     from longform.recipe.recipe import Recipe
 
 Share = Annotated[float, Parameter(validator=Number(gt=0, lte=1))]
@@ -32,7 +32,7 @@ def estimate(
     plan_tokens: Count = 2500,
     answer_tokens: Count = 250,
     judge_latency: Seconds = 10.0,
-    gpu: CardName = "h100",
+    gpu: GpuName = "h100",
     utilisation: Share = 0.35,
     bandwidth: Share = 0.5,
     parameters: Amount | None = None,
@@ -62,8 +62,8 @@ def estimate(
         price_per_gpu_hour: Adds what the cards cost.
         json: Print the result as JSON.
     """
-    from longform.recipe.estimate.assumptions import Assumptions
-    from longform.recipe.estimate.whole import estimate_run
+    from longform.planning.assumptions import Assumptions
+    from longform.planning.estimate import estimate_run
     from longform.recipe.loading import load_recipe
     from longform.recipe.recipe import Recipe
 
@@ -75,7 +75,7 @@ def estimate(
         plan_tokens=plan_tokens,
         answer_tokens=answer_tokens,
         judge_latency=judge_latency,
-        card=gpu,
+        gpu=gpu,
         utilisation=utilisation,
         bandwidth_share=bandwidth,
         parameters=parameters,
@@ -98,7 +98,7 @@ def _plan(recipe: "Recipe", found: "Estimate") -> "ClusterPlan | None":
     """The memory of a cluster run, where the policy's configuration is at hand; `train --dry-run` plans a local one."""
     if recipe.engine == "local" or found.policy.shape is None:
         return None
-    from longform.cluster.plan import plan_cluster
+    from longform.planning.cluster import plan_cluster
 
     return plan_cluster(found.policy.shape, recipe)
 

@@ -12,7 +12,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from longform.cluster.plan import tokens_at_once
+from longform.planning.cluster import tokens_at_once
 from longform.recipe.recipe import Recipe
 from longform.records.errors import BadInputError
 from longform.rewards.settings import WritingSettings

@@ -16,10 +16,10 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from longform.cluster.checks import check_cluster, check_devices
 from longform.cluster.config import compose_config
-from longform.cluster.fitting import check_cluster_memory, check_disk, checkpoints_of
-from longform.cluster.plan import GIB
 from longform.cluster.plugin import WITHOUT_TRL
 from longform.cluster.start import check_alone, data_folder, open_host, write_data
+from longform.planning.cluster import check_cluster_memory, check_disk, checkpoint_folder
+from longform.planning.memory import GIB
 from longform.recipe.claim import claim
 from longform.recipe.inputs import TrainingInputs, check_inputs
 from longform.recipe.recipe import Recipe
@@ -57,7 +57,7 @@ def train_on_cluster(recipe: Recipe, *, resume: bool = False, on_step: Callable[
             calls, seconds = ray.get(host.totals.remote())
         finally:
             ray.get(host.release.remote())
-    policy = checkpoints_of(recipe) / f"global_step_{recipe.run.steps}" / "actor" / "huggingface"
+    policy = checkpoint_folder(recipe) / f"global_step_{recipe.run.steps}" / "actor" / "huggingface"
     return RunResult(recipe.run_path, policy, recipe.run.steps, seconds, calls)
 
 
@@ -70,7 +70,7 @@ def _check_run(recipe: Recipe, *, resume: bool) -> int:
     with RunDirectory.open(recipe.run_path) as run:
         claim(run, recipe, resume=resume)
         last = run.database.last_step()
-    checkpoints, every = checkpoints_of(recipe), recipe.run.checkpoint_every
+    checkpoints, every = checkpoint_folder(recipe), recipe.run.checkpoint_every
     tracker = checkpoints / "latest_checkpointed_iteration.txt"
     if not resume and tracker.exists():
         raise BadInputError(f"{checkpoints}: holds checkpoints of another run; choose another run.name or folder")
@@ -92,7 +92,7 @@ def plan_run(recipe: Recipe, inputs: TrainingInputs) -> list[str]:
     disk = check_disk(recipe)
     _compose(recipe, data_folder(recipe))
     lines = [f"plan in GiB, {line}" for line in plan.lines()]
-    return [*lines, f"checkpoints of up to {disk / GIB:.0f} GiB fit into {checkpoints_of(recipe)}"]
+    return [*lines, f"checkpoints of up to {disk / GIB:.0f} GiB fit into {checkpoint_folder(recipe)}"]
 
 
 def _compose(recipe: Recipe, data: Path, *, resume: bool = False) -> DictConfig:
@@ -100,7 +100,7 @@ def _compose(recipe: Recipe, data: Path, *, resume: bool = False) -> DictConfig:
     from verl.trainer.ppo.utils import need_critic, need_reference_policy
     from verl.utils.config import validate_config
 
-    checkpoints = checkpoints_of(recipe).absolute()
+    checkpoints = checkpoint_folder(recipe).absolute()
     config = compose_config(recipe, data=data.absolute(), checkpoints=checkpoints, resume=resume)
     try:
         with redirect_stdout(StringIO()):

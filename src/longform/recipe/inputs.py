@@ -3,16 +3,15 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from longform.curriculum.rules import starting_rung
 from longform.endpoints.models import ModelSpec, find_model, read_models
 from longform.recipe.recipe import DataSettings, Recipe
 from longform.records.errors import BadInputError
 from longform.records.files import read_rows
-from longform.records.interchange import is_writing_rl, read_writing_rl
+from longform.records.interchange import read_training_prompts
 from longform.records.run_directory import RunDirectory
-from longform.records.schemas import Ladder, Prompt, PromptRow
+from longform.records.schemas import Prompt, PromptRow
 from longform.rewards.encoders import check_encoder
 from longform.rewards.settings import FormatSettings, LengthSettings, WritingSettings
 from longform.rewards.writing_model import check_prompts_fit, check_writing_model
@@ -60,7 +59,7 @@ def check_inputs(recipe: Recipe) -> TrainingInputs:
 
 def _read_training_prompts(recipe: Recipe) -> Sequence[PromptRow]:
     """The prompts that a recipe trains on, with everything that its rewards and its curriculum need of them."""
-    rows, path = read_training_prompts(recipe.data), recipe.data.path
+    rows, path = read_training_prompts(recipe.data.ladders, recipe.data.prompts), recipe.data.path
     if len(rows) < recipe.data.per_step:
         raise BadInputError(f"{path}: holds {len(rows)} prompts; data.per_step is {recipe.data.per_step}")
     for row in rows:
@@ -80,15 +79,6 @@ def _read_training_prompts(recipe: Recipe) -> Sequence[PromptRow]:
     return rows
 
 
-def read_training_prompts(data: DataSettings) -> Sequence[PromptRow]:
-    """Ladders or prompts, whichever a recipe names.
-
-    Raises:
-        BadInputError: the file cannot be read, or has a bad row.
-    """
-    return list(read_rows(data.path, Prompt)) if data.ladders is None else read_ladders(data.ladders)
-
-
 def read_recorded_prompts(run: RunDirectory, data: DataSettings) -> Sequence[PromptRow]:
     """The prompts that a run was trained on.
 
@@ -102,7 +92,7 @@ def read_recorded_prompts(run: RunDirectory, data: DataSettings) -> Sequence[Pro
         raise BadInputError(f"{path}: the run's prompts cannot be read: {error.strerror}") from error
     if run.database.fact("prompts") != digest:
         raise BadInputError(f"{path}: has changed since the run began; its records belong to the old file")
-    return read_training_prompts(data)
+    return read_training_prompts(data.ladders, data.prompts)
 
 
 def check_ranges(rows: Sequence[PromptRow], recipe: Recipe) -> None:
@@ -125,17 +115,6 @@ def check_ranges(rows: Sequence[PromptRow], recipe: Recipe) -> None:
                     f"{place}: its length_range ends at {row.length_range[1]}; "
                     f"rewards.length.max_words, where the length reward reaches 0, is {it.max_words}"
                 )
-
-
-def read_ladders(path: Path) -> list[Ladder]:
-    """Ladders of a file that `longform select` wrote, or of the released Writing-RL code's Parquet.
-
-    Raises:
-        BadInputError: the file is neither, or has a bad row.
-    """
-    if path.suffix == ".parquet" and is_writing_rl(path):
-        return list(read_writing_rl(path))
-    return list(read_rows(path, Ladder))
 
 
 def _check_judges(recipe: Recipe, judges: Mapping[str, ModelSpec]) -> None:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from longform.curriculum.settings import CurriculumSettings
-from longform.recipe.cluster_settings import ClusterSettings
+from longform.planning.settings import ClusterSettings
 from longform.rewards.group_advantages import LEAST_RESPONSES
 from longform.rewards.settings import (
     JudgedSettings,
@@ -185,6 +185,16 @@ class Recipe(_Section):
     def run_path(self) -> Path:
         """Where the run directory stands."""
         return self.run.folder / self.run.name
+
+    def changed(self, key: str, value: Any) -> "Recipe":
+        """The recipe with another value of `key`: a name of the top level, or `section.name`."""
+        content = self.model_dump(mode="json")
+        *section, name = key.split(".")
+        if section:
+            content[section[0]] = {**(content[section[0]] or {}), name: value}
+        else:
+            content[name] = value
+        return Recipe.model_validate(content)
 
     @field_validator("optim", mode="before")
     @classmethod

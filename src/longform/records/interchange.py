@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from longform.records.errors import BadInputError
 from longform.records.files import read_rows, write_rows
-from longform.records.schemas import Ladder, PromptRow, Reference, Row
+from longform.records.schemas import Ladder, Prompt, PromptRow, Reference, Row
 
 SYSTEM_PROMPT = "You are a helpful assistant."
 
@@ -53,6 +53,29 @@ def is_writing_rl(path: str | Path) -> bool:
         return "reward_model" in pq.read_schema(path).names
     except (OSError, pa.ArrowException):
         return False
+
+
+def read_training_prompts(ladders: Path | None, prompts: Path | None) -> list[PromptRow]:
+    """The rows that a run trains on, of whichever of the two files is named.
+
+    Raises:
+        BadInputError: the file cannot be read, or has a bad row.
+    """
+    if ladders is not None:
+        return list(read_ladders(ladders))
+    assert prompts is not None, "a recipe names one of the two"
+    return list(read_rows(prompts, Prompt))
+
+
+def read_ladders(path: Path) -> list[Ladder]:
+    """Ladders of a file that `longform select` wrote, or of the released Writing-RL code's Parquet.
+
+    Raises:
+        BadInputError: the file is neither, or has a bad row.
+    """
+    if path.suffix == ".parquet" and is_writing_rl(path):
+        return list(read_writing_rl(path))
+    return list(read_rows(path, Ladder))
 
 
 def read_writing_rl(path: str | Path) -> Iterator[Ladder]:

@@ -111,6 +111,9 @@ class MemorySettings(BaseModel):
     for this machine's own device, and must fit into what that has."""
 
 
+CPU_TOKENS_PER_MICROBATCH = 2048
+"""Few enough tokens to stay in a CPU's cache from one operation to the next, and enough for matrix products and for threads
+that share busy cores. With ten times as many, each token takes two to three times as long."""
 POLICY_WARMUP, CRITIC_WARMUP = 0.4, 0.05
 """Shares of the steps (Writing-RL A.2)."""
 

@@ -11,9 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-CPU_PIECE = 2048
-"""Tokens that go through a model at once on a CPU: few enough to stay in its cache from one operation to the next, and
-enough for matrix products and for threads that share busy cores. Ten times as many take two to three times as long each."""
+from longform.rl.settings import CPU_TOKENS_PER_MICROBATCH
 
 
 class Batch(NamedTuple):
@@ -50,11 +48,11 @@ class Batch(NamedTuple):
 def cut_by_tokens(batch: Batch, rows: Tensor, *, most_tokens: int | None) -> list[Tensor]:
     """`rows` in pieces of at most `most_tokens` tokens, padding included; a longer row is a piece of its own.
 
-    Rows of like length come together, which keeps the padding small. None: `CPU_PIECE` tokens on a CPU; elsewhere one piece,
-    in the order given.
+    Rows of like length come together, which keeps the padding small. None: on a CPU
+    `CPU_TOKENS_PER_MICROBATCH` tokens; elsewhere one piece, in the order given.
     """
     if most_tokens is None and rows.device.type == "cpu":
-        most_tokens = CPU_PIECE
+        most_tokens = CPU_TOKENS_PER_MICROBATCH
     if most_tokens is None:
         return [rows]
     lengths = batch.lengths[rows]

@@ -10,6 +10,7 @@ from longform.endpoints.budget import Budget
 from longform.endpoints.client import Endpoint
 from longform.endpoints.models import ModelSpec
 from longform.judging.pointwise import PointwiseJudge
+from longform.planning.device import MemoryPlan, check_memory
 from longform.recipe.claim import claim
 from longform.recipe.inputs import TrainingInputs, check_inputs
 from longform.recipe.recipe import Recipe
@@ -23,7 +24,6 @@ from longform.training.grpo import train_grpo
 from longform.training.judge_thread import JudgeThread
 from longform.training.logbook import Logbook
 from longform.training.lora import AdaptedModels
-from longform.training.memory import MemoryPlan, check_memory
 from longform.training.models import FullModels, PolicyModels
 from longform.training.ppo import train_ppo
 from longform.training.rollouts import RolloutSource

@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from transformers import AutoTokenizer
 
-from longform.recipe.inputs import read_ladders
 from longform.recipe.loading import dump_recipe
 from longform.records.errors import BadInputError
 from longform.records.files import read_all, read_rows
 from longform.records.folders import write_folder
+from longform.records.interchange import read_ladders
 from longform.records.schemas import Prompt, PromptRow, Response
 from longform.training.optimizer import Progress
 from longform.training.sft import SftReport, SftSettings, train_sft

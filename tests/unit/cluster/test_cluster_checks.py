@@ -119,7 +119,7 @@ def test_a_run_that_exists_is_refused_before_ray_starts(begun):
 def test_a_run_whose_checkpoints_are_gone_is_not_taken_back_to_its_start(begun):
     with pytest.raises(BadInputError, match="holds no checkpoint, and the run is at step 20"):
         launch._check_run(begun, resume=True)
-    folder = launch.checkpoints_of(begun)
+    folder = launch.checkpoint_folder(begun)
     folder.mkdir(exist_ok=True)
     (folder / "latest_checkpointed_iteration.txt").write_text("20")
     assert launch._check_run(begun, resume=True) == 20
@@ -129,7 +129,7 @@ def test_a_new_run_does_not_take_over_what_another_has_left(tmp_path):
     (tmp_path / "ladders.jsonl").write_text("")
     data = {"ladders": str(tmp_path / "ladders.jsonl"), "per_step": 4}
     recipe = cluster_recipe(tmp_path, data=data, cluster={"checkpoints": str(tmp_path / "shared")})
-    folder = launch.checkpoints_of(recipe)
+    folder = launch.checkpoint_folder(recipe)
     assert folder == tmp_path / "shared" / "run", "runs that share a folder have places of their own"
     folder.mkdir(parents=True)
     (folder / "latest_checkpointed_iteration.txt").write_text("20")

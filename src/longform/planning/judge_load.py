@@ -1,4 +1,4 @@
-"""What the judges of a recipe are asked: calls, tokens, money, and the seconds that their limits need for a step."""
+"""What the judges of a run are asked: calls, tokens, money, and the seconds that their limits need for a step."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -6,9 +6,9 @@ from math import ceil
 from typing import Literal
 
 from longform.endpoints.models import ModelSpec, find_model, read_models
-from longform.recipe.estimate.assumptions import Assumptions
-from longform.recipe.estimate.lengths import Lengths
-from longform.recipe.recipe import Recipe
+from longform.planning.assumptions import Assumptions
+from longform.planning.text_lengths import TextLengths
+from longform.planning.workload import Workload
 from longform.rewards.settings import JudgedSettings, PairwiseSettings
 
 LONGEST_ANSWER = 1024
@@ -37,66 +37,66 @@ class JudgeLoad:
     """The limit behind them: latency, concurrency, rpm or tpm."""
 
 
-def find_specs(recipe: Recipe) -> tuple[Mapping[str, ModelSpec], tuple[str, ...]]:
-    """The judges of a recipe by name, without those of a models.yaml that is not there; and what is assumed then.
+def find_specs(run: Workload) -> tuple[Mapping[str, ModelSpec], tuple[str, ...]]:
+    """The judges of a run by name, without those of a models.yaml that is not there; and what is assumed then.
 
     Raises:
         BadInputError: the file is there, and bad or without one of the names.
     """
-    names = recipe.asked
-    if recipe.validation is not None:
-        names.add(recipe.validation.judge)
+    names = run.asked
+    if run.validation is not None:
+        names.add(run.validation.judge)
     if not names:
         return {}, ()
-    if not recipe.models.exists():
-        return {}, (f"{recipe.models} is not there: prices are unknown, and judges are held back by nothing",)
-    specs = read_models(recipe.models)
-    found = {name: find_model(specs, name, path=recipe.models) for name in sorted(names)}
+    if not run.models.exists():
+        return {}, (f"{run.models} is not there: prices are unknown, and judges are held back by nothing",)
+    specs = read_models(run.models)
+    found = {name: find_model(specs, name, path=run.models) for name in sorted(names)}
     free = [name for name, spec in found.items() if spec.prices is None]
-    return found, tuple(f"{recipe.models} has no prices for {name}: its calls are not in the cost" for name in free)
+    return found, tuple(f"{run.models} has no prices for {name}: its calls are not in the cost" for name in free)
 
 
 def reward_loads(
-    recipe: Recipe, lengths: Lengths, specs: Mapping[str, ModelSpec], given: Assumptions
+    run: Workload, lengths: TextLengths, specs: Mapping[str, ModelSpec], given: Assumptions
 ) -> list[JudgeLoad]:
     """The load of each judge and each served reward model; a judge that gives several rewards is one."""
     step: dict[str, list[float]] = {}
-    for reward in recipe.judged:
+    for reward in run.judged:
         tokens = question_tokens(reward, lengths)
-        for name, calls in step_calls(reward, rollouts=recipe.rollouts).items():
+        for name, calls in step_calls(reward, rollouts=run.rollouts).items():
             of_judge = step.setdefault(name, [0.0, 0.0])
             of_judge[0] += calls
             of_judge[1] += calls * tokens
     loads = [
-        _load(name, "reward", specs.get(name), calls=calls, tokens=tokens, times=recipe.run.steps, given=given)
+        _load(name, "reward", specs.get(name), calls=calls, tokens=tokens, times=run.run.steps, given=given)
         for name, (calls, tokens) in step.items()
     ]
     scores = replace(given, answer_tokens=0, judge_latency=SCORE_SECONDS)
-    calls, tokens = float(recipe.rollouts), recipe.rollouts * (lengths.prompt + lengths.answer)
+    calls, tokens = float(run.rollouts), run.rollouts * (lengths.prompt + lengths.answer)
     return loads + [
-        _load(name, "reward", specs.get(name), calls=calls, tokens=tokens, times=recipe.run.steps, given=scores)
-        for reward in recipe.served
+        _load(name, "reward", specs.get(name), calls=calls, tokens=tokens, times=run.run.steps, given=scores)
+        for reward in run.served
         for name in reward.endpoints
     ]
 
 
 def validation_load(
-    recipe: Recipe, lengths: Lengths, specs: Mapping[str, ModelSpec], given: Assumptions
+    run: Workload, lengths: TextLengths, specs: Mapping[str, ModelSpec], given: Assumptions
 ) -> JudgeLoad | None:
     """The examiner's load."""
-    if recipe.validation is None or not lengths.validation_prompts:
+    if run.validation is None or not lengths.validation_prompts:
         return None
-    calls, name = lengths.validation_prompts, recipe.validation.judge
+    calls, name = lengths.validation_prompts, run.validation.judge
     tokens = calls * (lengths.pointwise_frame + lengths.answer)
-    times = validations(recipe)
+    times = validations(run)
     return _load(name, "examiner", specs.get(name), calls=calls, tokens=tokens, times=times, given=given)
 
 
-def validations(recipe: Recipe) -> int:
+def validations(run: Workload) -> int:
     """How often a run validates: before the first step, every so often, and after the last."""
-    if recipe.validation is None:
+    if run.validation is None:
         return 0
-    return 1 + ceil(recipe.run.steps / recipe.validation.every)
+    return 1 + ceil(run.run.steps / run.validation.every)
 
 
 def step_calls(reward: JudgedSettings, *, rollouts: int) -> dict[str, float]:
@@ -109,7 +109,7 @@ def step_calls(reward: JudgedSettings, *, rollouts: int) -> dict[str, float]:
     return calls
 
 
-def question_tokens(reward: JudgedSettings, lengths: Lengths) -> float:
+def question_tokens(reward: JudgedSettings, lengths: TextLengths) -> float:
     """Tokens of one question."""
     if isinstance(reward, PairwiseSettings):
         return lengths.pairwise_frame + lengths.reference + lengths.answer

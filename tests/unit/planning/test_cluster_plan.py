@@ -7,11 +7,18 @@ import torch
 from shapes import SHAPES
 from transformers import AutoModelForCausalLM, LlamaConfig, Qwen2Config
 
-from longform.cluster.fitting import check_cluster_memory, check_disk, check_spread, fitting_changes
-from longform.cluster.plan import FUSED, GIB, activation_bytes, plan_cluster
+from longform.planning.cluster import (
+    FUSED,
+    check_cluster_memory,
+    check_disk,
+    check_spread,
+    cluster_changes,
+    plan_cluster,
+)
+from longform.planning.memory import GIB, activation_bytes, suggested_changes
+from longform.planning.shapes import ModelShape, shape_of
 from longform.recipe.recipe import Recipe
 from longform.records.errors import BadInputError
-from longform.writers.shapes import ModelShape, shape_of
 
 SHAPE = ModelShape(
     parameters=10_000, head_parameters=800, layers=2, hidden=8, intermediate=16, heads=2, query_width=8, key_width=4,
@@ -57,7 +64,7 @@ def test_every_part_is_counted_by_hand():
 
 def test_what_is_offloaded_is_there_only_while_it_is_used():
     plan = plan_cluster(SHAPE, _recipe(cluster={"gpus_per_node": 4, "offload": True}))
-    assert set(plan.held) == {"the processes' own"}
+    assert set(plan.held) == {"processes"}
     assert plan.updating["policy"]["weights and optimizer"] == 30_000
     assert plan.writing["weights on their way"] == 4 * 10_000 / 4 + 2 * GIB
     assert plan.node["policy"] == 120_000
@@ -182,8 +189,11 @@ def test_what_nothing_makes_fit_says_so(seven):
 
 def test_advice_is_followed_by_a_recipe_that_fits():
     shape = shape_of(QWEN_7B)
-    changes, plan = fitting_changes(shape, _recipe(generation=LONG, cluster={"gpu_memory_gb": 48}))
-    assert plan.shortfall == 0
+    recipe = _recipe(generation=LONG, cluster={"gpu_memory_gb": 48})
+    changes, changed = suggested_changes(
+        recipe, cluster_changes(recipe), lambda run: plan_cluster(shape, run).shortfall
+    )
+    assert plan_cluster(shape, changed).shortfall == 0
     assert any(it.startswith("cluster.") for it in changes)
 
 

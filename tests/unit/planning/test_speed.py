@@ -4,10 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from longform.recipe.estimate.assumptions import Assumptions
-from longform.recipe.estimate.machine import (
+from longform.planning.assumptions import Assumptions
+from longform.planning.estimate import estimate_run
+from longform.planning.memory import GIB
+from longform.planning.shapes import ModelShape
+from longform.planning.speed import (
     ENGINE_OWN,
-    GIB,
     Machine,
     Policy,
     at_once,
@@ -17,11 +19,9 @@ from longform.recipe.estimate.machine import (
     updating_seconds,
     writing_seconds,
 )
-from longform.recipe.estimate.whole import estimate_run
 from longform.recipe.loading import load_recipe
 from longform.recipe.recipe import Recipe
 from longform.records.errors import BadInputError
-from longform.writers.shapes import ModelShape
 
 SHAPE = ModelShape(
     parameters=1_000_000, head_parameters=0, layers=2, hidden=64, intermediate=128, heads=4, query_width=64,
@@ -88,7 +88,7 @@ def test_updates_are_operations_over_all_gpus():
 def test_a_cluster_leaves_its_cache_what_weights_do_not_take():
     cluster = {"gpus_per_node": 4, "nodes": 2, "tensor_parallel": 2, "rollout_memory": 0.5, "gpu_memory_gb": 80}
     recipe = _recipe(engine="cluster", cluster=cluster)
-    machine = find_machine(recipe, Policy(8e9, None), Assumptions(card="a100", utilisation=0.5, bandwidth_share=0.5))
+    machine = find_machine(recipe, Policy(8e9, None), Assumptions(gpu="a100", utilisation=0.5, bandwidth_share=0.5))
     assert (machine.gpus, machine.per_copy) == (8, 2)
     assert machine.cache_bytes == pytest.approx(2 * (40 * GIB - 8e9 - ENGINE_OWN))
     assert (machine.flops, machine.bandwidth) == (156e12, 1.02e12)

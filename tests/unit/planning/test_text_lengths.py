@@ -2,8 +2,8 @@
 
 import pytest
 
-from longform.recipe.estimate.assumptions import Assumptions
-from longform.recipe.estimate.lengths import find_lengths
+from longform.planning.assumptions import Assumptions
+from longform.planning.text_lengths import find_lengths
 from longform.recipe.recipe import Recipe
 from longform.records.errors import BadInputError
 from longform.records.files import write_rows

@@ -7,8 +7,8 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, LlamaConfig, MistralConfig, Qwen2Config, Qwen3Config
 
+from longform.planning.shapes import fetch_shape, find_shape, parameters_in_name
 from longform.records.errors import BadInputError
-from longform.writers.shapes import fetch_shape, find_shape, parameters_in_name
 
 SIZES: dict[str, Any] = {
     "hidden_size": 48,
@@ -88,7 +88,7 @@ def test_a_model_that_cannot_be_had_is_named(tmp_path, monkeypatch):
     with pytest.raises(BadInputError, match="is no model folder"):
         fetch_shape(str(tmp_path / "nothing" / "here"))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with pytest.raises(BadInputError, match=r"nobody/never-loaded: its config\.json cannot be had"):
+    with pytest.raises(BadInputError, match=r"nobody/never-loaded: its config\.json cannot be downloaded"):
         fetch_shape("nobody/never-loaded")
 
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from math import ceil
 from typing import NamedTuple
 
-from longform.recipe.estimate.assumptions import CARD_SHEETS, Assumptions
-from longform.recipe.recipe import Recipe
-from longform.writers.shapes import ModelShape
+from longform.planning.assumptions import GPU_SPECS, Assumptions
+from longform.planning.memory import GIB
+from longform.planning.shapes import ModelShape
+from longform.planning.workload import Workload
 
-GIB = 2**30
 ENGINE_OWN = 4 * GIB
 """That vLLM or SGLang keep on a GPU beside weights and cache: graphs, activations, buffers."""
 GRAPH_SECONDS = 0.002
@@ -47,7 +47,7 @@ class Policy(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """The cards of a recipe at the speed that they are taken to reach."""
+    """The cards of a run at the speed that they are taken to reach."""
 
     gpus: int
     per_copy: int
@@ -66,25 +66,25 @@ class Machine:
     """That a copy has for keys and values."""
 
 
-def find_machine(recipe: Recipe, policy: Policy, given: Assumptions) -> Machine:
+def find_machine(run: Workload, policy: Policy, given: Assumptions) -> Machine:
     """The machine of either engine."""
-    card = CARD_SHEETS[given.card]
-    low = recipe.memory.precision == "bfloat16"
+    card = GPU_SPECS[given.gpu]
+    low = run.memory.precision == "bfloat16"
     flops = given.utilisation * (card.low_flops if low else card.full_flops)
     bandwidth = given.bandwidth_share * card.bandwidth
-    if recipe.engine == "local":
+    if run.engine == "local":
         layers = policy.shape.layers if policy.shape else _USUAL_LAYERS
         width = 2 if low else 4
-        return Machine(1, 1, flops, bandwidth, width, LAUNCH_SECONDS * layers, recipe.generation.batch, float("inf"))
-    machines = recipe.machines
+        return Machine(1, 1, flops, bandwidth, width, LAUNCH_SECONDS * layers, run.generation.batch, float("inf"))
+    machines = run.machines
     gpus, parallel = machines.nodes * machines.gpus_per_node, machines.tensor_parallel
-    room = cache_room(recipe, policy.parameters) * parallel
+    room = cache_room(run, policy.parameters) * parallel
     return Machine(gpus, parallel, flops, bandwidth, 2, GRAPH_SECONDS, None, max(room, 0.0))
 
 
-def cache_room(recipe: Recipe, parameters: float) -> float:
+def cache_room(run: Workload, parameters: float) -> float:
     """Bytes that the writing engine has on one GPU for keys and values; below 0 where its weights do not fit."""
-    machines = recipe.machines
+    machines = run.machines
     weights = 2 * parameters / machines.tensor_parallel
     return machines.rollout_memory * machines.gpu_memory_gb * GIB - weights - ENGINE_OWN
 
@@ -120,18 +120,18 @@ def decode_seconds(machine: Machine, policy: Policy, *, batch: int, length: floa
     return machine.step_seconds + max(reading, computing)
 
 
-def updating_seconds(machine: Machine, policy: Policy, recipe: Recipe, *, length: float) -> float:
+def updating_seconds(machine: Machine, policy: Policy, run: Workload, *, length: float) -> float:
     """Seconds of all passes over a step's rollouts of `length` tokens, prompt and response together."""
-    flops = recipe.rollouts * length * policy.forward_flops(length) * forward_passes(recipe)
+    flops = run.rollouts * length * policy.forward_flops(length) * forward_passes(run)
     return flops / (machine.gpus * machine.flops)
 
 
-def forward_passes(recipe: Recipe) -> float:
+def forward_passes(run: Workload) -> float:
     """How many forward passes the work of a step is worth.
 
     A backward pass is worth two, or one where adapters alone are trained; checkpointing repeats the forward pass.
     Log-probabilities are measured again on a cluster, values with PPO, those of the reference model with KL.
     """
-    training = (2 if recipe.lora else 3) + recipe.memory.gradient_checkpointing
-    passes = recipe.optim.epochs * training + (recipe.engine == "cluster") + (recipe.optim.kl > 0)
-    return passes + (recipe.ppo.critic_epochs * training + 1 if recipe.method == "ppo" else 0)
+    training = (2 if run.lora else 3) + run.memory.gradient_checkpointing
+    passes = run.optim.epochs * training + (run.engine == "cluster") + (run.optim.kl > 0)
+    return passes + (run.ppo.critic_epochs * training + 1 if run.method == "ppo" else 0)

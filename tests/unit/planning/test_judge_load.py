@@ -4,8 +4,8 @@ import pytest
 import yaml
 
 from longform.endpoints.models import ModelSpec
-from longform.recipe.estimate.assumptions import Assumptions
-from longform.recipe.estimate.judging import (
+from longform.planning.assumptions import Assumptions
+from longform.planning.judge_load import (
     find_specs,
     judge_seconds,
     reward_loads,
@@ -13,12 +13,12 @@ from longform.recipe.estimate.judging import (
     validation_load,
     validations,
 )
-from longform.recipe.estimate.lengths import Lengths
+from longform.planning.text_lengths import TextLengths
 from longform.recipe.recipe import Recipe
 from longform.records.errors import BadInputError
 from longform.rewards.settings import PairwiseSettings, PointwiseSettings
 
-LENGTHS = Lengths(
+LENGTHS = TextLengths(
     prompts=100,
     validation_prompts=50,
     prompt=100,

@@ -1,6 +1,7 @@
-"""What a plan has to know about a model, from its config.json alone: no torch, no weights.
+"""The sizes of a model, from its config.json alone: no torch, no weights.
 
-Weights are counted by arithmetic, which is exact for decoders of the Llama family: rotary attention, a gated MLP, RMS norms.
+Weights are counted by arithmetic, which is exact for decoders of the Llama family (rotary attention, gated MLP, RMS norms)
+and within a percent for other dense decoders. Mixtures of experts are refused: no formula of the planner holds for them.
 """
 
 import json
@@ -15,6 +16,8 @@ from longform.writers.paths import check_model_path, model_below
 
 _NEEDED = ("num_hidden_layers", "hidden_size", "intermediate_size", "num_attention_heads", "vocab_size")
 _EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts")
+_TIED_BY_DEFAULT = ("gemma", "gemma2", "gemma3_text", "cohere", "cohere2")
+"""Families whose config.json leaves `tie_word_embeddings` out where it is true."""
 _SIZE_IN_NAME = re.compile(r"(?<![\w.])(\d+(?:\.\d+)?)([bBmM])(?![a-zA-Z])")
 
 
@@ -24,7 +27,7 @@ class ModelShape:
 
     parameters: int
     head_parameters: int
-    """Of an output head that is not tied to the embeddings, which a critic does without."""
+    """Of an output head that is not tied to the embeddings; a critic has none."""
     layers: int
     hidden: int
     intermediate: int
@@ -51,10 +54,10 @@ class ModelShape:
 
 
 def find_shape(model: str) -> ModelShape | None:
-    """The shape of a model whose configuration is on this machine: a folder, or a hub id that was loaded before.
+    """The shape of a model whose configuration is on this machine: a folder, or a hub id in the cache; else None.
 
     Raises:
-        BadInputError: there is one, and it cannot be planned for.
+        BadInputError: the configuration cannot be read, or is of a family that cannot be planned for.
     """
     from huggingface_hub import try_to_load_from_cache
 
@@ -63,16 +66,16 @@ def find_shape(model: str) -> ModelShape | None:
     if not path.is_file():
         try:
             path = try_to_load_from_cache(model, "config.json")
-        except ValueError:  # no hub id
+        except ValueError:  # not a hub id
             return None
     return _read_config(Path(path), model) if isinstance(path, (str, Path)) else None
 
 
 def fetch_shape(model: str) -> ModelShape:
-    """The shape of a model at a folder or hub id. Where the configuration is not on this machine, it is loaded.
+    """The shape of a model at a folder or hub id; downloads its config.json where this machine does not have it.
 
     Raises:
-        BadInputError: there is none, or it cannot be planned for.
+        BadInputError: there is no configuration, or it cannot be planned for.
     """
     found = find_shape(model)
     if found is not None:
@@ -84,7 +87,7 @@ def fetch_shape(model: str) -> ModelShape:
         path = hf_hub_download(model_below(model), "config.json")
     except Exception as error:  # of the network, the hub, the name, the disk
         reason = " ".join(str(error).split())[:200]
-        raise BadInputError(f"{model}: its config.json cannot be had: {reason}") from error
+        raise BadInputError(f"{model}: its config.json cannot be downloaded: {reason}") from error
     return _read_config(Path(path), model)
 
 
@@ -98,7 +101,7 @@ def shape_of(config: Mapping[str, Any]) -> ModelShape:
     """The shape that the content of a config.json describes.
 
     Raises:
-        KeyError: it does not say something that is needed.
+        KeyError: a size that is needed is missing.
     """
     layers, hidden, intermediate, heads, vocabulary = (int(config[name]) for name in _NEEDED)
     head_width = config.get("head_dim") or hidden // heads
@@ -112,21 +115,45 @@ def shape_of(config: Mapping[str, Any]) -> ModelShape:
         biases += 2 * intermediate + hidden
     norms = 2 * hidden + (2 * head_width if family == "qwen3" else 0)
     matrices = hidden * (2 * query_width + 2 * key_width + 3 * intermediate)
-    head = 0 if config.get("tie_word_embeddings", False) else vocabulary * hidden
+    head = 0 if config.get("tie_word_embeddings", family in _TIED_BY_DEFAULT) else vocabulary * hidden
     parameters = layers * (matrices + biases + norms) + hidden + vocabulary * hidden + head
     return ModelShape(parameters, head, layers, hidden, intermediate, heads, query_width, key_width, vocabulary)
+
+
+def count_scoring_parameters(path: str) -> int:
+    """Weights of the reward model at a folder or hub id, of any family; builds it on torch's meta device.
+
+    Raises:
+        BadInputError: there is no configuration, or it is not a classifier's.
+    """
+    import torch
+    from transformers import AutoConfig, AutoModelForSequenceClassification
+
+    try:
+        config: Any = AutoConfig.from_pretrained(path)
+        with torch.device("meta"):
+            model: Any = AutoModelForSequenceClassification.from_config(config)
+    except Exception as error:  # what a broken configuration makes transformers raise is open-ended
+        reason = " ".join(str(error).split())[:200]
+        raise BadInputError(f"rewards.writing.model: {path}: its configuration cannot be read: {reason}") from error
+    return sum(parameter.numel() for parameter in model.parameters())
 
 
 def _read_config(path: Path, model: str) -> ModelShape:
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
         family = config.get("model_type")
-        if not any(config.get(name) for name in _EXPERTS):
-            shape = shape_of(config)
-            if min(shape.parameters, shape.layers, shape.query_width, shape.key_width, shape.vocabulary) > 0:
-                return shape
+        if any(config.get(name) for name in _EXPERTS):
+            raise BadInputError(
+                f"{model}: is of a family ({family}) that longform cannot plan for: mixtures of experts"
+            )
+        shape = shape_of(config)
+        if min(shape.parameters, shape.layers, shape.query_width, shape.key_width, shape.vocabulary) <= 0:
+            raise ValueError("a size in it is not positive")
+        return shape
     except KeyError as error:
-        raise BadInputError(f"{model}: longform cannot plan for its family: its config.json has no {error}") from None
+        raise BadInputError(
+            f"{model}: longform cannot plan for its family ({family}): its config.json has no {error}"
+        ) from None
     except (OSError, ValueError, TypeError, AttributeError, ArithmeticError) as error:
         raise BadInputError(f"{path}: cannot be read as a model's configuration: {error}") from error
-    raise BadInputError(f"{model}: is of a family ({family}) that longform cannot plan for")

@@ -8,10 +8,10 @@ from typing import NamedTuple
 from longform.endpoints.request import estimate_prompt_tokens
 from longform.judging.fences import fence_tag
 from longform.judging.templates import ask_pairwise, ask_pointwise
-from longform.recipe.estimate.assumptions import Assumptions
-from longform.recipe.inputs import read_training_prompts
-from longform.recipe.recipe import Recipe
+from longform.planning.assumptions import Assumptions
+from longform.planning.workload import Workload
 from longform.records.files import read_rows
+from longform.records.interchange import read_training_prompts
 from longform.records.schemas import Ladder, Prompt, PromptRow
 from longform.rewards.settings import LengthSettings
 from longform.text.words import TOKENS_PER_LATIN_WORD, estimate_tokens
@@ -22,7 +22,7 @@ _TAG = fence_tag(b"estimate", "", 0)
 
 
 @dataclass(frozen=True, slots=True)
-class Lengths:
+class TextLengths:
     """Means, in tokens."""
 
     prompts: int | None
@@ -55,29 +55,29 @@ class _Texts(NamedTuple):
     pointwise_frame: float
 
 
-def find_lengths(recipe: Recipe, given: Assumptions) -> Lengths:
-    """The lengths of a recipe's texts.
+def find_lengths(run: Workload, given: Assumptions) -> TextLengths:
+    """The lengths of a run's texts.
 
     Raises:
         BadInputError: a file is there and has a bad row.
     """
     notes: list[str] = []
-    rows = _read_rows(recipe, notes)
+    rows = _read_rows(run, notes)
     texts = _measure(rows or [])
     prompt = given.tokens_per_prompt or texts.prompt
     if prompt is None:
-        prompt = recipe.generation.max_prompt_tokens / 4
+        prompt = run.generation.max_prompt_tokens / 4
         notes.append(f"a prompt is a quarter of the longest: {prompt:,.0f} tokens")
     in_file = texts.prompt is not None
-    answer, response = _response_tokens(recipe, texts, given, notes)
-    most = recipe.generation.max_tokens
+    answer, response = _response_tokens(run, texts, given, notes)
+    most = run.generation.max_tokens
     longest = min(given.longest_response or most, most)
     if given.longest_response is None:
         notes.append(f"the longest response of every step runs to its end at {most:,} tokens")
-    return Lengths(
+    return TextLengths(
         prompts=None if rows is None else len(rows),
-        validation_prompts=_count_validation(recipe, given, notes),
-        prompt=min(prompt, recipe.generation.max_prompt_tokens),
+        validation_prompts=_count_validation(run, given, notes),
+        prompt=min(prompt, run.generation.max_prompt_tokens),
         response=response,
         longest=max(longest, round(response)),
         answer=answer,
@@ -88,13 +88,13 @@ def find_lengths(recipe: Recipe, given: Assumptions) -> Lengths:
     )
 
 
-def _read_rows(recipe: Recipe, notes: list[str]) -> Sequence[PromptRow] | None:
-    if not recipe.data.path.exists():
-        notes.append(f"{recipe.data.path} is not there: texts are as long as said below")
+def _read_rows(run: Workload, notes: list[str]) -> Sequence[PromptRow] | None:
+    if not run.data.path.exists():
+        notes.append(f"{run.data.path} is not there: texts are as long as said below")
         return None
-    rows = read_training_prompts(recipe.data)
+    rows = read_training_prompts(run.data.ladders, run.data.prompts)
     measured = "all" if len(rows) <= _READ else f"the first {_READ:,}"
-    notes.append(f"lengths of texts are those of {measured} of {len(rows):,} prompts in {recipe.data.path}, by words")
+    notes.append(f"lengths of texts are those of {measured} of {len(rows):,} prompts in {run.data.path}, by words")
     return rows
 
 
@@ -112,16 +112,16 @@ def _measure(rows: Sequence[PromptRow]) -> _Texts:
     )
 
 
-def _response_tokens(recipe: Recipe, texts: _Texts, given: Assumptions, notes: list[str]) -> tuple[float, float]:
+def _response_tokens(run: Workload, texts: _Texts, given: Assumptions, notes: list[str]) -> tuple[float, float]:
     """Tokens of the answer, and of all that is written."""
-    most = recipe.generation.max_tokens
-    plan = min(given.plan_tokens, most // 2) if recipe.generation.think == "on" else 0
+    most = run.generation.max_tokens
+    plan = min(given.plan_tokens, most // 2) if run.generation.think == "on" else 0
     if plan:
         notes.append(f"of a response {plan:,} tokens are its plan, which no judge reads")
     if given.tokens_per_response is not None:
         response = min(given.tokens_per_response, most)
         return max(response - plan, 1), response
-    ranges_lead = any(isinstance(it, LengthSettings) for it in recipe.rewards)
+    ranges_lead = any(isinstance(it, LengthSettings) for it in run.rewards)
     ranged, reference = texts.ranged, texts.reference
     expected = (ranged or reference) if ranges_lead else (reference or ranged)
     if expected is None:
@@ -134,12 +134,12 @@ def _response_tokens(recipe: Recipe, texts: _Texts, given: Assumptions, notes: l
     return response - plan, response
 
 
-def _count_validation(recipe: Recipe, given: Assumptions, notes: list[str]) -> int:
-    if recipe.validation is None:
+def _count_validation(run: Workload, given: Assumptions, notes: list[str]) -> int:
+    if run.validation is None:
         return 0
     if given.validation_prompts is not None:
         return given.validation_prompts
-    path = recipe.validation.prompts
+    path = run.validation.prompts
     if not path.exists():
         notes.append(f"{path} is not there: validation is not counted, unless --validation-prompts says how many")
         return 0

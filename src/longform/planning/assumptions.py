@@ -1,13 +1,12 @@
 """What an estimate takes for granted where nothing better is known, and the cards it knows."""
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple
 
-CardName = Literal["a100", "h100", "h200", "b200", "l40s", "rtx4090"]
-CARDS: tuple[CardName, ...] = get_args(CardName)
+GpuName = Literal["a100", "h100", "h200", "b200", "l40s", "rtx4090"]
 
 
-class Card(NamedTuple):
+class GpuSpec(NamedTuple):
     """A GPU by its public data sheet; matrices without sparsity."""
 
     low_flops: float
@@ -18,13 +17,13 @@ class Card(NamedTuple):
     """Bytes a second between memory and chip."""
 
 
-CARD_SHEETS: dict[CardName, Card] = {
-    "a100": Card(312e12, 19.5e12, 2.04e12),
-    "h100": Card(989e12, 67e12, 3.35e12),
-    "h200": Card(989e12, 67e12, 4.8e12),
-    "b200": Card(2250e12, 75e12, 8.0e12),
-    "l40s": Card(362e12, 91.6e12, 0.864e12),
-    "rtx4090": Card(165e12, 82.6e12, 1.01e12),
+GPU_SPECS: dict[GpuName, GpuSpec] = {
+    "a100": GpuSpec(312e12, 19.5e12, 2.04e12),
+    "h100": GpuSpec(989e12, 67e12, 3.35e12),
+    "h200": GpuSpec(989e12, 67e12, 4.8e12),
+    "b200": GpuSpec(2250e12, 75e12, 8.0e12),
+    "l40s": GpuSpec(362e12, 91.6e12, 0.864e12),
+    "rtx4090": GpuSpec(165e12, 82.6e12, 1.01e12),
 }
 """SXM versions where there are several. An H800 counts as an H100: it differs in what joins the cards."""
 
@@ -47,7 +46,7 @@ class Assumptions:
     """Tokens of a judge's answer."""
     judge_latency: float = 10.0
     """Seconds from a question to a judge's answer."""
-    card: CardName = "h100"
+    gpu: GpuName = "h100"
     utilisation: float = 0.35
     """Share of a card's peak that updates reach."""
     bandwidth_share: float = 0.5

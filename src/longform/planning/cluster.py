@@ -1,0 +1,309 @@
+"""The memory and disk of a cluster run, from the model's shape and the run alone: before Ray starts.
+
+Counted for the fullest GPU, at the longest sequences that the recipe allows. FSDP shards weights, gradients and optimizer
+over all GPUs; Megatron shards weights and gradients over `tensor_parallel` GPUs and the optimizer over all. verl keeps
+trained weights in float32, multiplies in bfloat16, and holds the reference model in the nodes' memory. With `offload` a
+model is on the GPU only while it is in use.
+
+Units: bytes, unless a name says otherwise.
+"""
+
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from longform.planning.memory import (
+    ADAM,
+    FLOAT,
+    GIB,
+    HEADROOM,
+    LOW,
+    Change,
+    Sizes,
+    activation_bytes,
+    suggested_changes,
+)
+from longform.planning.shapes import ModelShape, fetch_shape
+from longform.planning.speed import cache_room
+from longform.planning.workload import Workload, longest_sequence
+from longform.records.errors import BadInputError
+
+_PROCESSES = 3 * GIB
+"""Contexts of the two processes on a GPU, and communication buffers."""
+_BUCKET = 2 * GIB
+"""Buffer for weight synchronisation to the generation engine."""
+_MAX_NODES = 64
+FUSED = "actor_rollout_ref.model.use_fused_kernels"
+"""verl's setting that avoids materialising the logits over the vocabulary."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterPlan:
+    """Bytes by purpose."""
+
+    held: Sizes
+    """On each GPU throughout the run."""
+    writing: Sizes
+    """On each GPU in addition, while responses are generated."""
+    updating: Mapping[str, Sizes]
+    """On each GPU in addition, while one model is updated, by model."""
+    limit: float
+    """Memory of a GPU."""
+    cache: float
+    """Room for the KV cache of the generation engine on each GPU; negative where its weights do not fit."""
+    sequence_cache: float
+    """KV cache of one longest sequence, on each GPU of a replica."""
+    node: Sizes
+    """In the memory of each node."""
+    checkpoint: Sizes
+    """One checkpoint."""
+    kept: int
+    """Checkpoints on disk at once: those that are kept, and the next while it is written."""
+
+    @property
+    def total(self) -> float:
+        """Peak on one GPU."""
+        learning = max(sum(sizes.values()) for sizes in self.updating.values())
+        return sum(self.held.values()) + max(sum(self.writing.values()), HEADROOM * learning)
+
+    @property
+    def sequences(self) -> int:
+        """Longest sequences that one replica of the generation engine holds at once."""
+        return max(int(self.cache // self.sequence_cache), 0)
+
+    @property
+    def shortfall(self) -> float:
+        """Bytes missing on each GPU, for the run or for one sequence in the generation engine; 0 where it fits."""
+        return max(self.total - self.limit, self.sequence_cache - self.cache, 0.0)
+
+    @property
+    def disk(self) -> float:
+        """Peak size of all checkpoints."""
+        return self.kept * sum(self.checkpoint.values())
+
+    def lines(self) -> list[str]:
+        """The plan in GiB, for people."""
+        parts = [("held on each GPU", self.held), ("while writing", self.writing)]
+        parts += [(f"while the {name} learns", sizes) for name, sizes in self.updating.items()]
+        parts += [("in each node's memory", self.node), ("a checkpoint on disk", self.checkpoint)]
+        lines = [f"{title}: {_listed(sizes)}" for title, sizes in parts]
+        return [
+            *lines,
+            f"in all up to {self.total / GIB:.1f} of {self.limit / GIB:.0f} on each GPU",
+            f"keys and values: {self.cache / GIB:.1f} on each GPU, {self.sequences} of the longest sequences a copy",
+            f"checkpoints on disk: up to {self.disk / GIB:.0f}",
+        ]
+
+
+def plan_cluster(shape: ModelShape, run: Workload) -> ClusterPlan:
+    """What a run with a policy of this shape needs."""
+    machines = run.machines
+    longest = longest_sequence(run)
+    roles = {"policy": shape.parameters}
+    if run.method == "ppo":
+        roles["critic"] = shape.parameters - shape.head_parameters + shape.hidden
+    states = {name: _state(weights, run) for name, weights in roles.items()}
+    resident = {name: sum(state.values()) for name, state in states.items()}
+    share = machines.rollout_memory * machines.gpu_memory_gb * GIB
+    updating = {
+        name: {
+            "weights and optimizer": resident[name] if machines.offload else 0.0,
+            **_learning(shape, weights, run, has_head=name == "policy"),
+        }
+        for name, weights in roles.items()
+    }
+    moved = states["policy"]["weights"] if machines.offload else 0.0
+    gpus = machines.nodes * machines.gpus_per_node
+    off = {name: machines.gpus_per_node * size for name, size in resident.items()} if machines.offload else {}
+    if run.optim.kl > 0:
+        off["reference"] = machines.gpus_per_node * FLOAT * shape.parameters / gpus
+    return ClusterPlan(
+        held={"processes": _PROCESSES, **({} if machines.offload else resident)},
+        writing={"the writing engine": share, "weights on their way": moved + _BUCKET},
+        updating=updating,
+        limit=machines.gpu_memory_gb * GIB,
+        cache=cache_room(run, shape.parameters),
+        sequence_cache=longest * shape.cache_bytes() / min(machines.tensor_parallel, shape.key_heads),
+        node=off,
+        checkpoint=_checkpoint(shape, roles),
+        kept=run.run.keep_checkpoints + 1,
+    )
+
+
+def check_cluster_memory(run: Workload) -> ClusterPlan:
+    """The plan of a run on its own machines.
+
+    Raises:
+        BadInputError: it does not fit, or cannot be distributed as asked; names the settings that would make it fit, or says
+            that none do.
+    """
+    shape = fetch_shape(run.policy)
+    check_spread(shape, run)
+    plan = plan_cluster(shape, run)
+    if not plan.shortfall:
+        return plan
+    if plan.total > plan.limit:
+        needs = (
+            f"needs up to {plan.total / GIB:.1f} GiB on each GPU, and cluster.gpu_memory_gb is {plan.limit / GIB:.0f}"
+        )
+    else:
+        room = f"{max(plan.cache, 0) / GIB:.1f} GiB for keys and values"
+        needs = f"its weights leave {room} of cluster.rollout_memory, and one sequence needs {plan.sequence_cache / GIB:.1f}"
+
+    def shortfall(run: Workload) -> float:
+        return plan_cluster(shape, run).shortfall if _divides(shape, run) else float("inf")
+
+    changes, changed = suggested_changes(run, cluster_changes(run), shortfall)
+    fitting = plan_cluster(shape, changed)
+    if fitting.shortfall:
+        most = f"with {', '.join(changes)} it would still lack" if changes else "nothing in the recipe adds the missing"
+        raise BadInputError(
+            f"{run.policy}: {needs}; {most} {fitting.shortfall / GIB:.1f}: "
+            "take a smaller model or shorter responses (generation.max_tokens)"
+        )
+    raise BadInputError(f"{run.policy}: {needs}; it fits with {', '.join(changes)}")
+
+
+def check_spread(shape: ModelShape, run: Workload) -> None:
+    """GPUs, attention heads and rollouts are divisible as the recipe asks.
+
+    Raises:
+        BadInputError: names the setting.
+    """
+    machines = run.machines
+    gpus = machines.nodes * machines.gpus_per_node
+    model = f"the {shape.heads} attention heads of {run.policy}"
+    together = machines.sequence_parallel * (machines.tensor_parallel if machines.trainer == "megatron" else 1)
+    rows = max(gpus // together, 1)
+    refused = {
+        f"cluster.tensor_parallel: {machines.tensor_parallel} does not divide the {gpus} GPUs": gpus
+        % machines.tensor_parallel,
+        f"cluster.tensor_parallel: {machines.tensor_parallel} does not divide {model}": shape.heads
+        % machines.tensor_parallel,
+        f"cluster.sequence_parallel: {together} GPUs to a sequence do not divide the {gpus} GPUs": gpus % together,
+        f"cluster.sequence_parallel: {machines.sequence_parallel} does not divide {model}": shape.heads
+        % machines.sequence_parallel,
+        f"optim.mini_batch: {run.mini_batch} rollouts do not divide evenly among {rows} places ({gpus} GPUs, "
+        f"{together} to a sequence)": run.mini_batch % rows,
+    }
+    for message, rest in refused.items():
+        if rest:
+            raise BadInputError(message)
+
+
+def checkpoint_folder(run: Workload) -> Path:
+    """The folder into which verl writes the checkpoints of a run."""
+    shared = run.machines.checkpoints
+    return run.run_path / "checkpoints" if shared is None else shared / run.run.name
+
+
+def check_disk(run: Workload, *, free: Callable[[Path], int] | None = None) -> float:
+    """Bytes that the checkpoints of a run will take, in `cluster.checkpoints` or else in the run directory.
+
+    Args:
+        run: to be planned.
+        free: returns the free bytes at a folder; by default asks the operating system.
+
+    Raises:
+        BadInputError: the disk has less space.
+    """
+    folder = checkpoint_folder(run)
+    needed = plan_cluster(fetch_shape(run.policy), run).disk
+    existing = folder.absolute()
+    while not existing.exists():
+        existing = existing.parent
+    # The run's own checkpoints will be replaced, so their space counts as free.
+    files = folder.rglob("global_step_*/**/*") if folder.exists() else ()
+    own = sum(file.stat().st_size for file in files if file.is_file())
+    room = (free or _free)(existing) + own
+    if needed > room:
+        raise BadInputError(
+            f"{folder}: checkpoints take up to {needed / GIB:.0f} GiB, and {room / GIB:.0f} are free there; name another "
+            "folder in cluster.checkpoints, or lower run.keep_checkpoints"
+        )
+    return needed
+
+
+def cluster_changes(run: Workload) -> list[Change]:
+    """Settings that save memory on a cluster, the cheapest first."""
+    machines = run.machines
+    powers = [2**power for power in range(1, 7)]
+    within_node = [number for number in powers if number <= machines.gpus_per_node]
+    return [
+        ("cluster.offload", True),
+        ("memory.gradient_checkpointing", True),
+        ("memory.micro_tokens", None),
+        *(("cluster.rollout_memory", share) for share in (0.7, 0.5, 0.4)),
+        *(("cluster.tensor_parallel", number) for number in within_node if number > machines.tensor_parallel),
+        *(("cluster.sequence_parallel", number) for number in within_node if number > machines.sequence_parallel),
+        *(("cluster.nodes", number) for number in powers if machines.nodes < number <= _MAX_NODES),
+    ]
+
+
+def _divides(shape: ModelShape, run: Workload) -> bool:
+    try:
+        check_spread(shape, run)
+    except BadInputError:
+        return False
+    return True
+
+
+def _free(folder: Path) -> int:
+    return shutil.disk_usage(folder).free
+
+
+def tokens_at_once(run: Workload) -> int:
+    """Tokens of a micro-batch on one GPU; at least its share of the longest possible sequence."""
+    longest = longest_sequence(run)
+    return max(run.memory.micro_tokens or 0, -(-longest // run.machines.sequence_parallel))
+
+
+def _state(weights: float, run: Workload) -> dict[str, float]:
+    """One model on one GPU: weights, and optimizer moments."""
+    machines = run.machines
+    gpus = machines.nodes * machines.gpus_per_node
+    if machines.trainer == "megatron":  # weights in bfloat16, their float32 copies with the moments
+        return {"weights": LOW * weights / machines.tensor_parallel, "optimizer": (FLOAT + ADAM) * weights / gpus}
+    return {"weights": FLOAT * weights / gpus, "optimizer": ADAM * weights / gpus}
+
+
+def _learning(shape: ModelShape, weights: float, run: Workload, *, has_head: bool) -> dict[str, float]:
+    """On one GPU while one model is updated, in addition to its weights and optimizer."""
+    machines, tokens = run.machines, tokens_at_once(run)
+    cut = machines.tensor_parallel if machines.trainer == "megatron" else 1
+    scores = 0.0
+    if has_head and not run.machines.verl.get(FUSED):
+        # Logits, their gradients from log-probability and entropy, a softmax in float32; a temperature adds one more copy
+        # of the logits and of their gradient.
+        copies = 3 * LOW + FLOAT + (2 * LOW if run.generation.temperature != 1 else 0)
+        scores = copies * tokens * shape.vocabulary / cut
+    return {
+        "gradients": _gradients(weights, run),
+        "gathered layers": 0.0 if cut > 1 else _gathered(shape),
+        "activations": tokens * activation_bytes(shape, run) / cut,
+        "scores of the vocabulary": scores,
+    }
+
+
+def _gradients(weights: float, run: Workload) -> float:
+    machines = run.machines
+    if machines.trainer == "megatron":
+        return FLOAT * weights / machines.tensor_parallel
+    return FLOAT * weights / (machines.nodes * machines.gpus_per_node)
+
+
+def _gathered(shape: ModelShape) -> float:
+    """Weights that FSDP gathers at once: two layers, embeddings and head; and the gradients of one of them."""
+    table = shape.vocabulary * shape.hidden
+    return LOW * (2 * shape.layer_parameters + 2 * table) + (LOW + FLOAT) * max(shape.layer_parameters, table)
+
+
+def _checkpoint(shape: ModelShape, roles: Mapping[str, int]) -> dict[str, float]:
+    """Weights and moments of every model, and a copy of the policy in Hugging Face format."""
+    sizes = {name: float((FLOAT + ADAM) * weights) for name, weights in roles.items()}
+    return {**sizes, "policy to use": float(FLOAT * shape.parameters)}
+
+
+def _listed(sizes: Sizes) -> str:
+    return ", ".join(f"{name} {size / GIB:.1f}" for name, size in sizes.items() if size) or "nothing"

@@ -1,0 +1,172 @@
+"""The memory of a run on one device, from the model's config.json and the recipe alone: before a weight is loaded.
+
+The plan adds what is held throughout (weights, optimizers) and the larger of what generation and the update need on top.
+Every response is assumed to be as long as `generation.max_tokens` allows.
+
+Units: bytes, unless a name says otherwise.
+"""
+
+import os
+from dataclasses import dataclass
+
+from longform.planning.memory import (
+    ADAM,
+    FLOAT,
+    GIB,
+    HEADROOM,
+    LOW,
+    Change,
+    Sizes,
+    activation_bytes,
+    adapter_parameters,
+    numerics_of,
+    suggested_changes,
+)
+from longform.planning.shapes import ModelShape, count_scoring_parameters, fetch_shape
+from longform.planning.workload import Workload, longest_sequence
+from longform.records.errors import BadInputError
+from longform.rewards.settings import WritingSettings
+from longform.rl.settings import CPU_TOKENS_PER_MICROBATCH
+
+_CUDA_CONTEXT = 0.8 * GIB
+_CPU_PROCESS = 0.35 * GIB
+"""Libraries that are loaded on use and buffers of the matrix kernels, as measured by benchmarks/one_device.py."""
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryPlan:
+    """Bytes by purpose."""
+
+    held: Sizes
+    """Throughout the run."""
+    writing: Sizes
+    """In addition, while responses are generated."""
+    updating: Sizes
+    """In addition, during an update."""
+
+    @property
+    def total(self) -> float:
+        """Peak of the run."""
+        return sum(self.held.values()) + HEADROOM * max(sum(self.writing.values()), sum(self.updating.values()))
+
+    def lines(self) -> list[str]:
+        """The plan in GiB, for people."""
+        parts = (("held", self.held), ("while writing", self.writing), ("while updating", self.updating))
+        lines = [
+            f"{title}: " + ", ".join(f"{name} {size / GIB:.2f}" for name, size in sizes.items() if size)
+            for title, sizes in parts
+        ]
+        return [*lines, f"in all up to {self.total / GIB:.2f}"]
+
+
+def plan_memory(shape: ModelShape, run: Workload, *, on_gpu: bool, scoring_parameters: int = 0) -> MemoryPlan:
+    """What a run with a policy of this shape needs, together with reward models of `scoring_parameters` weights."""
+    width = FLOAT if run.memory.precision == "float32" else LOW
+    numerics, longest = numerics_of(run), longest_sequence(run)
+    trained_roles = 2 if run.method == "ppo" else 1
+    critic = shape.parameters - shape.head_parameters if trained_roles == 2 else 0
+    casts = width * shape.parameters if numerics == "autocast" else 0
+    held: dict[str, float]
+    if run.lora:
+        trained = adapter_parameters(shape, rank=run.lora.rank)
+        held = {
+            "weights": width * shape.parameters,
+            "adapters": FLOAT * trained_roles * trained,
+            "optimizers": ADAM * trained_roles * trained,
+        }
+        gradients = FLOAT * trained
+    else:
+        held = {
+            "policy": FLOAT * shape.parameters,
+            "critic": FLOAT * critic,
+            "reference": width * shape.parameters if run.optim.kl > 0 else 0,
+            "optimizers": ADAM * (shape.parameters + critic),
+        }
+        gradients = FLOAT * (shape.parameters + shape.vocabulary * shape.hidden)  # the head's are summed separately
+    held["reward model"] = (LOW if on_gpu else FLOAT) * scoring_parameters
+    held["device and libraries"] = _CUDA_CONTEXT if on_gpu else _CPU_PROCESS
+    microbatch = run.memory.micro_tokens or (None if on_gpu else CPU_TOKENS_PER_MICROBATCH)
+    in_flight = microbatch or run.mini_batch * longest
+    # PPO computes values and reference log-probabilities of all rollouts of a step; GRPO the latter, with a KL term.
+    rounds = 1 if run.method == "ppo" else (1 + run.grpo.resample) * (run.optim.kl > 0)
+    measured = microbatch or rounds * run.rollouts * longest
+    working = width * (3 * shape.intermediate + 4 * shape.hidden)  # of the layer that is being computed
+    updating = {
+        "weights in low precision": casts,
+        "gradients": gradients,
+        "activations": max(in_flight, longest) * activation_bytes(shape, run) + max(measured, longest) * working,
+        "tiles of the output head": _head_tiles() if on_gpu else 0,
+    }
+    batch = min(run.generation.batch, run.rollouts)
+    # Under autocast the rotary embedding leaves keys in float32, and the cache holds both keys and values so.
+    cache = shape.cache_bytes(width=LOW if numerics == "bfloat16" else FLOAT)
+    writing = {
+        "weights in low precision": casts,
+        "keys and values": batch * longest * cache * (1 + 1 / shape.layers),
+        "reading prompts": batch * run.generation.max_prompt_tokens * working,
+        "drawing tokens": batch * shape.vocabulary * (2 * FLOAT + 3 * 8),
+    }
+    return MemoryPlan(held, writing, updating)
+
+
+def _head_tiles() -> float:
+    from longform.rl.log_probs import GPU_TILE
+
+    return 4 * FLOAT * GPU_TILE.tokens * GPU_TILE.vocabulary
+
+
+def check_memory(run: Workload) -> MemoryPlan:
+    """The plan of a run on the device it will use.
+
+    Raises:
+        BadInputError: it does not fit; names the settings that would make it fit, or says that none do.
+    """
+    import torch
+
+    limit_gb = run.memory.limit_gb
+    on_gpu = torch.cuda.is_available() or limit_gb is not None
+    limit = device_memory() if limit_gb is None else limit_gb * GIB
+    shape = fetch_shape(run.policy)
+    scoring = sum(
+        count_scoring_parameters(model)
+        for reward in run.rewards
+        if isinstance(reward, WritingSettings) and not reward.endpoints
+        for model in reward.models
+    )
+
+    def needed(run: Workload) -> float:
+        return plan_memory(shape, run, on_gpu=on_gpu, scoring_parameters=scoring).total
+
+    plan = plan_memory(shape, run, on_gpu=on_gpu, scoring_parameters=scoring)
+    if plan.total <= limit:
+        return plan
+    available = "this machine has" if limit_gb is None else "memory.limit_gb is"
+    needs = f"needs up to {plan.total / GIB:.2f} GiB, and {available} {limit / GIB:.2f}"
+    changes, fitting = suggested_changes(run, device_changes(run), lambda run: max(needed(run) - limit, 0.0))
+    if needed(fitting) > limit:
+        raise BadInputError(
+            f"{run.policy}: {needs}; with {', '.join(changes)} it would still need {needed(fitting) / GIB:.2f}: "
+            "take a smaller model or shorter responses (generation.max_tokens)"
+        )
+    raise BadInputError(f"{run.policy}: {needs}; it fits with {', '.join(changes)}")
+
+
+def device_changes(run: Workload) -> list[Change]:
+    """Settings that save memory on one device, the cheapest first."""
+    return [
+        ("memory.micro_tokens", longest_sequence(run)),
+        ("memory.gradient_checkpointing", True),
+        *(("generation.batch", batch) for batch in (32, 16, 8, 4)),
+        ("memory.precision", "bfloat16"),
+        ("lora", {}),
+        *(("generation.batch", batch) for batch in (2, 1)),
+    ]
+
+
+def device_memory() -> float:
+    """Bytes of the GPU where there is one, else of the machine."""
+    import torch
+
+    if torch.cuda.is_available():
+        return float(torch.cuda.get_device_properties(0).total_memory)
+    return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
