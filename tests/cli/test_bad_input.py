@@ -434,7 +434,7 @@ def test_a_run_that_exists_asks_for_resume(world, capsys):
         main([*TRAIN.split()])
     assert ended.value.code in (0, None), capsys.readouterr().err
     before = _files(world)
-    assert "this run exists; go on with --resume, or choose another run.name" in _fails(capsys, TRAIN)
+    assert "this run exists; continue it with --resume, or choose another run.name" in _fails(capsys, TRAIN)
     said = _fails(capsys, f"{TRAIN} --resume --set optim.lr=1")
     assert "optim.lr" in said
     assert {

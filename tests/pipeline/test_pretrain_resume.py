@@ -119,7 +119,7 @@ def test_what_was_begun_is_gone_on_with_as_it_was_or_not_at_all(forks, start, tm
     kill(forks, folder, IN_UPDATE.format(optimizer="AdamW", number=5))
 
     refused = forks.run(folder, command, code=2).stderr
-    assert "out.checkpoints: a pretraining was begun here; go on with --resume, or remove the folder" in refused
+    assert "out.checkpoints: a pretraining was begun here; continue with --resume, or remove the folder" in refused
     changed = forks.run(folder, command, "--resume", "--set", "settings.lr=1e-3", code=2).stderr
     assert changed.startswith("longform: --resume: ")
     assert "was begun with settings.lr 0.004, not 0.001" in changed
@@ -127,7 +127,7 @@ def test_what_was_begun_is_gone_on_with_as_it_was_or_not_at_all(forks, start, tm
     text = (folder / "papers.jsonl").read_text()
     (folder / "papers.jsonl").unlink()
     (folder / "papers.jsonl").write_text(text + '{"text": "One more."}\n')
-    assert "papers.jsonl has changed since" in forks.run(folder, command, "--resume", code=2).stderr
+    assert "papers.jsonl: has changed since" in forks.run(folder, command, "--resume", code=2).stderr
     (folder / "papers.jsonl").write_text(text)
     forks.run(folder, command, "--resume", "--set", "settings.micro_batch=2", "--set", "checkpoint_every=5")
     assert (folder / "out" / "model.safetensors").exists()

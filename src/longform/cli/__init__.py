@@ -74,7 +74,7 @@ def main(arguments: list[str] | None = None) -> None:
             f"this command needs {error.name}: install longform with its extra, as in pip install 'longform[train]'", 2
         )
     except KeyboardInterrupt:
-        _fail("interrupted; what is done is kept (train: go on with --resume)", 3)
+        _fail("interrupted; what is done is kept (train: continue with --resume)", 3)
     except BrokenPipeError:
         _discard_output()
         sys.exit(0)

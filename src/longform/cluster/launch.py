@@ -20,7 +20,7 @@ from longform.cluster.plugin import WITHOUT_TRL
 from longform.cluster.start import check_alone, data_folder, open_host, write_data
 from longform.planning.cluster import check_cluster_memory, check_disk, checkpoint_folder
 from longform.planning.memory import GIB
-from longform.recipe.claim import claim
+from longform.recipe.begin import begin_run
 from longform.recipe.inputs import TrainingInputs, check_inputs
 from longform.recipe.recipe import Recipe
 from longform.records.errors import BadInputError, StoppedError
@@ -68,7 +68,7 @@ def _check_run(recipe: Recipe, *, resume: bool) -> int:
         BadInputError: another process has it, it was begun otherwise, or records and checkpoints do not belong together.
     """
     with RunDirectory.open(recipe.run_path) as run:
-        claim(run, recipe, resume=resume)
+        begin_run(run, recipe, resume=resume)
         last = run.database.last_step()
     checkpoints, every = checkpoint_folder(recipe), recipe.run.checkpoint_every
     tracker = checkpoints / "latest_checkpointed_iteration.txt"

@@ -22,7 +22,7 @@ from longform.endpoints.budget import Budget
 from longform.endpoints.client import Endpoint
 from longform.endpoints.errors import Cause, EndpointError
 from longform.endpoints.models import ModelSpec
-from longform.recipe.claim import claim
+from longform.recipe.begin import begin_run
 from longform.recipe.recipe import Recipe
 from longform.records.calls import CallTotals, ChatAnswer, SqliteCallLog
 from longform.records.errors import BadInputError, StoppedError
@@ -85,7 +85,7 @@ class RunHost:
         os.environ.update(keys)
         os.chdir(folder)
         self._run = RunDirectory.open(recipe.run_path)
-        claim(self._run, recipe, resume=resume)
+        begin_run(self._run, recipe, resume=resume)
         self._recipe, self._judges = recipe, judges
         self._prompts = PromptTable(data)
         self._curriculum = Curriculum.of(

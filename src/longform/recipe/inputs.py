@@ -1,6 +1,5 @@
 """What a recipe names, read and checked before a model is loaded or a call is paid for: the same for every engine."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -10,6 +9,7 @@ from longform.recipe.recipe import DataSettings, Recipe
 from longform.records.errors import BadInputError
 from longform.records.files import read_rows
 from longform.records.interchange import read_training_prompts
+from longform.records.resume import check_files, hash_file
 from longform.records.run_directory import RunDirectory
 from longform.records.schemas import Prompt, PromptRow
 from longform.rewards.encoders import check_encoder
@@ -87,11 +87,11 @@ def read_recorded_prompts(run: RunDirectory, data: DataSettings) -> Sequence[Pro
     """
     path = data.path
     try:
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        digest = hash_file(path)
     except OSError as error:
         raise BadInputError(f"{path}: the run's prompts cannot be read: {error.strerror}") from error
-    if run.database.fact("prompts") != digest:
-        raise BadInputError(f"{path}: has changed since the run began; its records belong to the old file")
+    stored = {str(path): run.database.fact("prompts") or ""}
+    check_files("the run", stored, {str(path): digest}, remedy="its records belong to the old content")
     return read_training_prompts(data.ladders, data.prompts)
 
 

@@ -97,8 +97,8 @@ def train_on_windows(
         trainer.train(resume_from_checkpoint=newest_checkpoint(checkpoints))
     except torch.OutOfMemoryError as error:
         raise StoppedError(
-            "the device has no memory left; go on with --resume and a smaller settings.micro_batch, or start anew with a "
-            "smaller settings.max_tokens"
+            "the device has no memory left; continue with --resume and a smaller settings.micro_batch, or start again "
+            "with a smaller settings.max_tokens"
         ) from error
     model.eval()
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]

@@ -5,18 +5,18 @@ A kill while windows are packed costs the packing, a later one the updates since
 """
 
 import fcntl
-import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from longform.recipe.loading import dump_recipe
 from longform.records.errors import BadInputError
 from longform.records.files import write_text
 from longform.records.folders import write_folder
+from longform.records.resume import check_files, check_resume, flatten, hash_file
 from longform.training.mixture import Drawn, build_encode, read_windows, write_windows
 from longform.training.optimizer import Progress
 from longform.training.pretrain import PretrainReport, train_on_windows
@@ -77,7 +77,7 @@ def run_pretraining(
     plans = {} if packed.exists() else plan_pretraining(recipe)
     folder.mkdir(parents=True, exist_ok=True)
     with _owned(folder):
-        _claim(folder / _BEGUN, recipe)
+        _check_resume(folder / _BEGUN, recipe)
         on_packing(0 if plans else recipe.windows, recipe.windows)
         if plans:
             write_folder(packed, lambda place: _pack(recipe, plans, place, on_packing))
@@ -152,7 +152,8 @@ def _check_begun(recipe: PretrainRecipe, *, resume: bool) -> None:
     begun = (recipe.checkpoints / _BEGUN).exists()
     if begun and not resume:
         raise BadInputError(
-            f"{recipe.checkpoints}: a pretraining was begun here; go on with --resume, or remove the folder to start anew"
+            f"{recipe.checkpoints}: a pretraining was begun here; continue with --resume, or remove the folder to "
+            "start again"
         )
     if resume and not begun:
         raise BadInputError(f"{recipe.checkpoints}: there is no pretraining to resume")
@@ -169,41 +170,23 @@ def _owned(folder: Path) -> Iterator[None]:
         yield
 
 
-def _claim(begun: Path, recipe: PretrainRecipe) -> None:
-    """Write down what is begun, or hold it against what was begun."""
-    now = {"recipe": _flat(recipe.model_dump(mode="json")), "files": _hashes(recipe)}
+def _check_resume(begun: Path, recipe: PretrainRecipe) -> None:
+    """Record what is begun, or compare it with what was begun."""
+    settings, files = flatten(recipe.model_dump(mode="json")), _hashes(recipe)
     if not begun.exists():
-        write_text(begun, json.dumps(now, ensure_ascii=False, indent=2) + "\n")
+        content = {"recipe": settings, "files": files}
+        write_text(begun, json.dumps(content, ensure_ascii=False, indent=2) + "\n")
         return
-    known = json.loads(begun.read_text(encoding="utf-8"))
-    for key in sorted(known["recipe"].keys() | now["recipe"].keys()):
-        before, given = known["recipe"].get(key), now["recipe"].get(key)
-        if before != given and key not in _CHANGEABLE:
-            raise BadInputError(
-                f"--resume: {begun.parent} was begun with {key} {before}, not {given}; it can only be resumed as it was"
-            )
-    for path in sorted(known["files"].keys() | now["files"].keys()):
-        if known["files"].get(path) != now["files"].get(path):
-            raise BadInputError(f"--resume: {path} has changed since {begun.parent} was begun")
+    stored = json.loads(begun.read_text(encoding="utf-8"))
+    remedy = f"resume it with its own settings, or remove {begun.parent} to start again"
+    check_resume(f"--resume: {begun.parent}", stored["recipe"], settings, remedy=remedy, changeable=_CHANGEABLE)
+    check_files("the pretraining", stored["files"], files, remedy=f"remove {begun.parent} to start again")
 
 
 def _hashes(recipe: PretrainRecipe) -> dict[str, str]:
-    """Of the files that decide the windows and the model that is gone on from."""
+    """Of the files that decide the windows and the initial model."""
     files = [file for source in recipe.sources for file in open_source(source).files]
     policy = Path(recipe.policy)
     if policy.is_dir():
         files += sorted(path for path in policy.iterdir() if path.is_file())
-    return {str(path): _hash(path) for path in files}
-
-
-def _hash(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _flat(value: Any, place: str = "") -> dict[str, Any]:
-    """Nested sections as one level: `settings.lr`, `sources.0.path`."""
-    if not isinstance(value, dict | list):
-        return {place: value}
-    inner = value.items() if isinstance(value, dict) else enumerate(value)
-    return {key: leaf for name, it in inner for key, leaf in _flat(it, f"{place}.{name}".lstrip(".")).items()}
+    return {str(path): hash_file(path) for path in files}

@@ -11,7 +11,7 @@ from longform.endpoints.client import Endpoint
 from longform.endpoints.models import ModelSpec
 from longform.judging.pointwise import PointwiseJudge
 from longform.planning.device import MemoryPlan, check_memory
-from longform.recipe.claim import claim
+from longform.recipe.begin import begin_run
 from longform.recipe.inputs import TrainingInputs, check_inputs
 from longform.recipe.recipe import Recipe
 from longform.records.calls import SqliteCallLog
@@ -46,7 +46,7 @@ def train(recipe: Recipe, *, resume: bool = False, on_step: Callable[[StepReport
     inputs = check_inputs(recipe)
     check_start(recipe, inputs)
     with RunDirectory.open(recipe.run_path) as run, SqliteCallLog(run.database_path) as log:
-        claim(run, recipe, resume=resume)
+        begin_run(run, recipe, resume=resume)
         models = load_models(recipe, device="cuda" if torch.cuda.is_available() else "cpu")
         seed, steps = recipe.run.seed, recipe.run.steps
         ladders = [(it.id, it.rungs) for it in inputs.prompts]
@@ -117,7 +117,7 @@ def _out_of_memory() -> Iterator[None]:
         yield
     except torch.OutOfMemoryError as error:
         raise StoppedError(
-            "the device has no memory left; go on with --resume and a smaller memory.micro_tokens, or with "
+            "the device has no memory left; continue with --resume and a smaller memory.micro_tokens, or with "
             "memory.gradient_checkpointing=true"
         ) from error
 

@@ -9,7 +9,7 @@ from small_run import cluster_recipe
 
 from longform.cluster import checks, launch
 from longform.cluster.launch import train_on_cluster
-from longform.recipe.claim import claim
+from longform.recipe.begin import begin_run
 from longform.records.errors import BadInputError
 from longform.records.run_directory import RunDirectory
 
@@ -106,13 +106,13 @@ def begun(tmp_path):
     run = {"name": "run", "folder": str(tmp_path / "runs"), "steps": 40, "checkpoint_every": 10}
     recipe = cluster_recipe(tmp_path, data=data, run=run)
     with RunDirectory.open(recipe.run_path) as opened:
-        claim(opened, recipe, resume=False)
+        begin_run(opened, recipe, resume=False)
         opened.database.record_step(20, seconds=1, metrics={})
     return recipe
 
 
 def test_a_run_that_exists_is_refused_before_ray_starts(begun):
-    with pytest.raises(BadInputError, match="this run exists; go on with --resume"):
+    with pytest.raises(BadInputError, match="this run exists; continue it with --resume"):
         launch._check_run(begun, resume=False)
 
 

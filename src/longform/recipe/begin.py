@@ -1,0 +1,63 @@
+"""Begins a run, or checks that a run is resumed with the recipe and the files that it was begun with."""
+
+from pathlib import Path
+
+from longform.recipe.loading import dump_recipe, load_recipe
+from longform.recipe.recipe import Recipe
+from longform.records.errors import BadInputError
+from longform.records.files import write_text
+from longform.records.resume import check_files, check_resume, flatten, hash_file
+from longform.records.run_directory import RunDirectory
+
+CHANGEABLE = (
+    "run.budget",
+    "run.keep_checkpoints",
+    "rewards.max_no_verdict",
+    "memory.limit_gb",
+    "memory.micro_tokens",
+    "memory.gradient_checkpointing",
+    "cluster.patience_hours",
+)
+"""Keys that may differ when a run is resumed: they change no weight, except through the order of summation."""
+
+
+def begin_run(run: RunDirectory, recipe: Recipe, *, resume: bool) -> None:
+    """Write the resolved recipe into a new run; compare recipe and files with those of a run that is resumed.
+
+    A run that stopped before its first step holds nothing worth keeping, and begins again.
+
+    Raises:
+        BadInputError: the run exists and `resume` is False, or it was begun with another recipe or other files.
+    """
+    files = _files(recipe)
+    hashes = {name: hash_file(path) for name, path in files.items()}
+    if run.recipe_path.exists() and run.database.last_step() > 0:
+        if not resume:
+            raise BadInputError(f"{run.path}: this run exists; continue it with --resume, or choose another run.name")
+        check_resume(
+            str(run.recipe_path),
+            flatten(load_recipe(run.recipe_path, Recipe).model_dump(mode="json")),
+            flatten(recipe.model_dump(mode="json")),
+            remedy="a run can only be resumed with its own settings; to continue with others, start a new run whose "
+            "`policy` is the newest checkpoint's",
+            changeable=CHANGEABLE,
+        )
+        check_files(
+            "the run",
+            {str(path): run.database.fact(name) or "" for name, path in files.items()},
+            {str(path): hashes[name] for name, path in files.items()},
+            remedy="its records belong to the old content",
+        )
+    for name, digest in hashes.items():
+        run.database.set_fact(name, digest)
+    write_text(run.recipe_path, dump_recipe(recipe))
+
+
+def _files(recipe: Recipe) -> dict[str, Path]:
+    """The files whose content decides the prompts and what is asked."""
+    files = {"prompts": recipe.data.path}
+    if recipe.validation is not None:
+        files["validation"] = recipe.validation.prompts
+    if recipe.generation.think_prompt is not None:
+        files["think_prompt"] = recipe.generation.think_prompt
+    return files

@@ -1,0 +1,38 @@
+"""Work is resumed only with the settings and files that it was begun with."""
+
+import pytest
+
+from longform.records.errors import BadInputError
+from longform.records.resume import check_files, check_resume, flatten, hash_file
+
+
+def test_every_setting_that_differs_is_named_with_both_values_and_the_remedy():
+    stored, present = {"lr": 1.0, "seed": 1, "same": 5, "gone": 2}, {"lr": 2.0, "seed": 3, "same": 5, "new": "x"}
+    with pytest.raises(BadInputError) as error:
+        check_resume("--out o", stored, present, remedy="choose another folder")
+    assert str(error.value) == (
+        "--out o: was begun with gone 2, not None; with lr 1.0, not 2.0; with new None, not x; with seed 1, not 3; "
+        "choose another folder"
+    )
+
+
+def test_equal_settings_and_changeable_ones_are_resumed():
+    stored, present = flatten({"rewards": [{"limit": 1}]}), flatten({"rewards": [{"limit": 2}]})
+    check_resume("run", stored, stored, remedy="-")
+    check_resume("run", stored, present, remedy="-", changeable=("rewards.limit",))
+    with pytest.raises(BadInputError, match=r"rewards\.0\.limit 1, not 2"):
+        check_resume("run", stored, present, remedy="-", changeable=("limit",))
+
+
+def test_nested_settings_have_dotted_names():
+    assert flatten({"a": {"b": [1, {"c": None}]}, "d": 2}) == {"a.b.0": 1, "a.b.1.c": None, "d": 2}
+
+
+def test_files_that_changed_are_named(tmp_path):
+    (tmp_path / "a").write_text("a")
+    stored = {"a": hash_file(tmp_path / "a"), "b": "1", "c": "2"}
+    check_files("the run", stored, stored, remedy="-")
+    with pytest.raises(BadInputError, match=r"^a: has changed since the run began; start again"):
+        check_files("the run", stored, stored | {"a": "0"}, remedy="start again")
+    with pytest.raises(BadInputError, match=r"^a, b: have changed since"):
+        check_files("the run", stored, {"a": "0", "b": "0", "c": "2"}, remedy="-")
