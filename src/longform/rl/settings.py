@@ -118,9 +118,22 @@ POLICY_WARMUP, CRITIC_WARMUP = 0.4, 0.05
 """Shares of the steps (Writing-RL A.2)."""
 
 
-def learning_rate_factor(step: int, *, warmup_steps: int, final: float, steps: int) -> float:
-    """Share of the peak learning rate in `step` (1-based): up linearly over the warm-up, then linearly to `final`."""
-    if step <= warmup_steps:
-        return step / warmup_steps
-    span = max(steps - warmup_steps, 1)
-    return 1 - (1 - final) * (step - warmup_steps) / span
+def learning_rate_factor(
+    step: int, *, warmup_steps: int, decay_steps: float, end_step: int, end_ratio: float = 0.0
+) -> float:
+    """The learning rate of a step as a fraction of its peak: linear warm-up, constant, linear decay.
+
+    Args:
+        step: counted from 1.
+        warmup_steps: the peak is reached in this step.
+        decay_steps: length of the decay; 0 for none.
+        end_step: the decay reaches `end_ratio` in this step.
+        end_ratio: final fraction of the peak.
+    """
+    warm = step / warmup_steps if step < warmup_steps else 1.0
+    remaining = end_step - step
+    if remaining >= decay_steps:
+        return warm
+    if not end_ratio:
+        return min(warm, remaining / decay_steps)  # exact, where 1 - (1 - x) is not
+    return min(warm, 1 - (1 - end_ratio) * (decay_steps - remaining) / decay_steps)

@@ -46,7 +46,13 @@ class TrainingState:
             rates.append((self.critic_optimizer, optim.critic_lr, optim.critic_warmup_steps, CRITIC_WARMUP))
         for optimizer, peak, warmup, share in rates:
             warmup_steps = round(share * steps) if warmup is None else warmup
-            factor = learning_rate_factor(step, warmup_steps=warmup_steps, final=optim.final_lr, steps=steps)
+            factor = learning_rate_factor(
+                step,
+                warmup_steps=warmup_steps,
+                decay_steps=max(steps - warmup_steps, 0),
+                end_step=steps,
+                end_ratio=optim.final_lr,
+            )
             for group in optimizer.param_groups:
                 group["lr"] = group.get("peak", peak) * factor
 

@@ -5,7 +5,6 @@ else by AdamW: on small models trained from scratch it learns to copy from the p
 """
 
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,6 +12,8 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
 from transformers import PreTrainedModel, TrainerCallback
+
+from longform.rl.settings import learning_rate_factor
 
 _BETAS = (0.9, 0.95)
 Progress = Callable[[int, int, float], None]
@@ -98,16 +99,16 @@ def build_optimizer(model: PreTrainedModel, settings: OptimSettings, *, steps: i
     else:
         parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
         optimizer = torch.optim.AdamW(parameters, settings.lr, betas=_BETAS, weight_decay=settings.weight_decay)
-    rate = partial(learning_rate_share, settings=settings, steps=steps)
-    return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
 
+    def factor(done: int) -> float:
+        return learning_rate_factor(
+            done + 1,
+            warmup_steps=settings.warmup_steps,
+            decay_steps=settings.decay * steps,
+            end_step=steps + 1,  # the rate would be 0 only after the last step
+        )
 
-def learning_rate_share(done: int, *, settings: OptimSettings, steps: int) -> float:
-    """Share of the peak learning rate after `done` steps: up over the warm-up, flat, down to 0 over the last part."""
-    step, left = done + 1, steps - done
-    up = step / settings.warmup_steps if step < settings.warmup_steps else 1.0
-    decaying = settings.decay * steps
-    return min(up, left / decaying) if left < decaying else up
+    return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
 
 
 class LossLog(TrainerCallback):
