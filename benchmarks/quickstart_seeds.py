@@ -31,7 +31,7 @@ from longform.steps.journal import RunResult
 from longform.training.sft import train_sft
 from longform.writers.local import load_model
 
-CONTROL = ("optim.lr=0", "optim.critic_lr=0", "optim.reference_lr=0", "run.name=control")
+CONTROL = ("optim.lr=0", "optim.critic_lr=0", "run.name=control")
 
 
 def main() -> None:

@@ -167,7 +167,7 @@ def test_a_judge_that_says_nothing_to_one_word(run):
     def judge(ours, theirs, call):
         return "Well." if "very" in ours.split() else sane(ours, theirs, call)
 
-    findings, _ = run(judge, reward={"max_no_verdict": 0.9})
+    findings, _ = run(judge, reward={"max_judge_failure_rate": 0.9})
     assert set(findings) == {"judge-silent"}
 
 
@@ -183,7 +183,7 @@ def test_a_learning_rate_that_drives_the_policy_away(run):
 
 
 def test_the_same_without_a_reference_model(run):
-    findings, series = run(prefers(worth), lr=1.0, kl=0.0)
+    findings, series = run(prefers(worth), lr=1.0, kl_coef=0.0)
     assert "policy/kl_to_start" not in series
     assert "each update" in findings["kl-runaway"].evidence
 

@@ -67,7 +67,7 @@ class World:
             "policy": str(self.folder / "start"),
             "models": str(self.folder / "models.yaml"),
             "data": {"ladders": str(self.folder / "ladders.jsonl"), "per_step": 6, "group": group},
-            "rewards": [{"kind": "pairwise", "judge": "judge", "max_no_verdict": 1, **reward}],
+            "rewards": [{"kind": "pairwise", "judge": "judge", "max_judge_failure_rate": 1, **reward}],
             "curriculum": curriculum or {},
             "generation": {"max_tokens": 12},
             "optim": {"lr": 1e-3, "warmup_steps": 0, "mini_batch": 3, "gamma": 0.99, "lam": 0.9},
@@ -86,7 +86,7 @@ class World:
             "rewards": [
                 {"kind": "length", "weight": 2},
                 {"kind": "format", "required": 0.9},
-                {"kind": "pointwise", "judge": "judge", "max_no_verdict": 1},
+                {"kind": "pointwise", "judge": "judge", "max_judge_failure_rate": 1},
             ],
             "generation": {"max_tokens": 12},
             "optim": {"lr": 1e-3, "warmup_steps": 0, "mini_batch": 3},

@@ -39,7 +39,7 @@ def _rungs(run, step):
 
 
 def test_ppo_killed_and_resumed_goes_on_from_its_rungs(world):
-    recipe = write_recipe(world, "ppo", optim={"mini_batch": 2, "kl": 0.01, "lr": 1e-4})
+    recipe = write_recipe(world, "ppo", optim={"mini_batch": 2, "kl_coef": 0.01, "lr": 1e-4})
     run = world / "runs" / "ppo"
     kill_after(train(world, recipe), run, 3)
     with RunDirectory.read(run) as killed:
@@ -75,7 +75,7 @@ def test_grpo_balances_judged_measured_and_modelled_rewards_under_a_verl_command
         method="grpo",
         data={"ladders": "ladders.jsonl", "per_step": 3, "group": 3},
         rewards=[
-            {"kind": "pairwise", "judge": "judge", "max_no_verdict": 1.0},
+            {"kind": "pairwise", "judge": "judge", "max_judge_failure_rate": 1.0},
             {"kind": "length"},
             {"kind": "format"},
             {"kind": "writing", "model": str(world / "writing"), "endpoint": "writing"},

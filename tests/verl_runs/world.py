@@ -64,7 +64,7 @@ def write_recipe(folder, name, **sections):
         "engine": "cluster",
         "policy": "policy",
         "data": {"ladders": "ladders.jsonl", "per_step": 4},
-        "rewards": [{"kind": "pairwise", "judge": "judge", "max_no_verdict": 1.0}],
+        "rewards": [{"kind": "pairwise", "judge": "judge", "max_judge_failure_rate": 1.0}],
         "validation": {"prompts": "validation.jsonl", "every": 4, "judge": "examiner"},
         "generation": {"max_tokens": 16, "max_prompt_tokens": 96},
         "cluster": {"gpus_per_node": 1, "reward_workers": 1, "verl": ON_CPU | (CRITIC_ON_CPU if is_ppo else {})},

@@ -64,7 +64,7 @@ def verdicts(run: Path, *, out: Path, json: Flag = False) -> None:
         json: Print the result as JSON.
     """
     from longform.recipe.inputs import read_recorded_prompts
-    from longform.recipe.loading import load_recipe
+    from longform.recipe.loading import load_stored_recipe
     from longform.recipe.recipe import Recipe
     from longform.records.errors import BadInputError
     from longform.records.run_directory import RunDirectory
@@ -72,7 +72,7 @@ def verdicts(run: Path, *, out: Path, json: Flag = False) -> None:
 
     with RunDirectory.read(run) as stored:
         check_out(out, stored.recipe_path, stored.database_path)
-        recipe = load_recipe(stored.recipe_path, Recipe)
+        recipe = load_stored_recipe(stored.recipe_path, Recipe)
         check_out(out, recipe.data.path)
         if not recipe.compares:
             raise BadInputError(f"{run}: none of the run's rewards compares with a reference, so it holds no verdicts")

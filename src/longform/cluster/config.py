@@ -69,11 +69,9 @@ def check_supported(recipe: Recipe) -> None:
     """
     optim = recipe.optim
     refused = {
-        "optim.final_lr: verl's warm-up is followed by a constant rate; leave it at 1": optim.final_lr != 1,
+        "optim.lr_end_ratio: verl's warm-up is followed by a constant rate; leave it at 1": optim.lr_end_ratio != 1,
         "optim.resample: engine cluster does not draw further prompts; leave it at 0": isinstance(optim, GrpoSettings)
         and optim.resample > 0,
-        "optim.critic_epochs: on a cluster the critic passes over the rollouts as often as the policy; set it to "
-        "optim.epochs": isinstance(optim, PpoSettings) and optim.critic_epochs != optim.epochs,
         "optim.mini_batch: on a cluster it has to hold whole groups, a multiple of data.group": recipe.mini_batch
         % recipe.data.group
         != 0,
@@ -144,7 +142,7 @@ def _policy(recipe: Recipe) -> Overrides:
         f"{_ACTOR}.clip_ratio_low": optim.clip,
         f"{_ACTOR}.clip_ratio_high": optim.clip if clip_high is None else clip_high,
         f"{_ACTOR}.clip_ratio_c": _NO_DUAL_CLIP if dual_clip is None else dual_clip,
-        f"{_ACTOR}.entropy_coeff": optim.entropy,
+        f"{_ACTOR}.entropy_coeff": optim.entropy_coef,
         f"{_ACTOR}.calculate_entropy": True,
         f"{_ACTOR}.loss_agg_mode": "seq-mean-token-mean" if by_sequence else "token-mean",
         f"{_ACTOR}.optim.clip_grad": optim.max_grad_norm,
@@ -155,10 +153,10 @@ def _policy(recipe: Recipe) -> Overrides:
         f"{_ACTOR}.checkpoint.save_contents": ["model", "optimizer", "extra", "hf_model"],
         **_optimizer(f"{_ACTOR}.optim", recipe, lr=optim.lr, warmup=optim.warmup_steps, share=POLICY_WARMUP),
     }
-    if isinstance(optim, GrpoSettings) and optim.kl > 0:
+    if isinstance(optim, GrpoSettings) and optim.kl_coef > 0:
         settings |= {
             f"{_ACTOR}.use_kl_loss": True,
-            f"{_ACTOR}.kl_loss_coef": optim.kl,
+            f"{_ACTOR}.kl_loss_coef": optim.kl_coef,
             f"{_ACTOR}.kl_loss_type": "low_var_kl",
         }
     if machines.trainer == "megatron":
@@ -248,8 +246,8 @@ def _algorithm(recipe: Recipe) -> Overrides:
         "algorithm.adv_estimator": "gae",
         "algorithm.gamma": optim.gamma,
         "algorithm.lam": optim.lam,
-        "algorithm.use_kl_in_reward": optim.kl > 0,
-        "algorithm.kl_ctrl.kl_coef": optim.kl,
+        "algorithm.use_kl_in_reward": optim.kl_coef > 0,
+        "algorithm.kl_ctrl.kl_coef": optim.kl_coef,
     }
 
 

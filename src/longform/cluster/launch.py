@@ -53,7 +53,7 @@ def train_on_cluster(recipe: Recipe, *, resume: bool = False, on_step: Callable[
         host = open_host(recipe, inputs, data=Path(config.data.train_files), name=recipe.run.name, resume=resume)
         try:
             write_text(recipe.run_path / "verl.yaml", OmegaConf.to_yaml(config))
-            _run(config, host, on_step, patience_hours=recipe.machines.patience_hours)
+            _run(config, host, on_step, stall_timeout_hours=recipe.machines.stall_timeout_hours)
             calls, seconds = ray.get(host.totals.remote())
         finally:
             ray.get(host.release.remote())
@@ -139,7 +139,7 @@ def _ray(config: DictConfig, recipe: Recipe) -> Iterator[None]:
         ray.shutdown()
 
 
-def _run(config: DictConfig, host: Any, on_step: Callable[[StepReport], None], *, patience_hours: float) -> None:
+def _run(config: DictConfig, host: Any, on_step: Callable[[StepReport], None], *, stall_timeout_hours: float) -> None:
     """Verl's entry point on a thread, and the reports of its steps as they come in."""
     from verl.trainer.main_ppo import TaskRunnerV1, run_ppo
 
@@ -160,7 +160,7 @@ def _run(config: DictConfig, host: Any, on_step: Callable[[StepReport], None], *
         thread.join(_PAUSE_SECONDS)
         return not thread.is_alive()
 
-    follow(is_over, lambda seen: ray.get(host.reports.remote(seen)), on_step, patience_hours=patience_hours)
+    follow(is_over, lambda seen: ray.get(host.reports.remote(seen)), on_step, stall_timeout_hours=stall_timeout_hours)
     if failures:
         raise failures[0]
 
@@ -170,7 +170,7 @@ def follow(
     reports: Callable[[int], list[StepReport]],
     on_step: Callable[[StepReport], None],
     *,
-    patience_hours: float,
+    stall_timeout_hours: float,
     clock: Callable[[], float] = time.monotonic,
 ) -> None:
     """Hand on the reports of a run's steps until it is over.
@@ -179,7 +179,7 @@ def follow(
         is_over: whether the run has ended, after a pause.
         reports: those of the steps after the first ones.
         on_step: called with each.
-        patience_hours: longest time without another report.
+        stall_timeout_hours: longest time without another report.
         clock: in seconds.
 
     Raises:
@@ -192,10 +192,10 @@ def follow(
         for report in reports(seen):
             seen, latest = seen + 1, clock()
             on_step(report)
-        if not ended and clock() - latest > patience_hours * 3600:
+        if not ended and clock() - latest > stall_timeout_hours * 3600:
             raise StoppedError(
-                f"no step was finished for {patience_hours:g} h; a worker may be gone: --resume starts new ones. "
-                "cluster.patience_hours may be raised with it"
+                f"no step was finished for {stall_timeout_hours:g} h; a worker may be gone: --resume starts new ones. "
+                "cluster.stall_timeout_hours may be raised with it"
             )
 
 

@@ -10,7 +10,7 @@ from longform.cluster.prompt_table import open_rows
 from longform.cluster.relay import ask, find_host, start_host
 from longform.cluster.run_host import Opened
 from longform.recipe.inputs import TrainingInputs, check_inputs
-from longform.recipe.loading import load_recipe
+from longform.recipe.loading import load_stored_recipe
 from longform.recipe.recipe import Recipe
 from longform.records.errors import BadInputError
 from longform.records.interchange import write_verl
@@ -29,11 +29,11 @@ def host_of(config: Any) -> Any:
     try:
         host = find_host(name)
     except ValueError:
-        recipe = load_recipe(path, Recipe)
+        recipe = load_stored_recipe(path, Recipe)
         data, resume = Path(config.data.train_files), config.trainer.resume_mode != "disable"
         return open_host(recipe, check_inputs(recipe), data=data, name=name, resume=resume)
     opened: Opened = ask(host.opened.remote())
-    if opened.recipe != load_recipe(path, Recipe):
+    if opened.recipe != load_stored_recipe(path, Recipe):
         raise BadInputError(
             f"trainer.experiment_name: a run {name!r} is under way on this Ray cluster; choose another name"
         )

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 
-from longform.recipe.loading import load_recipe
+from longform.recipe.loading import load_stored_recipe
 from longform.recipe.recipe import Recipe
 from longform.records.errors import BadInputError
 from longform.records.files import read_all, read_rows
@@ -189,7 +189,7 @@ def _read_run(spec: str, path: Path, part: str | None) -> Side:
 def _read_recipe(path: Path) -> Recipe | None:
     """None where it is not there or not to be read, which is no reason not to compare."""
     try:
-        return load_recipe(path, Recipe)
+        return load_stored_recipe(path, Recipe)
     except BadInputError:
         return None
 

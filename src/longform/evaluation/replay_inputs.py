@@ -10,7 +10,7 @@ from pathlib import Path
 from longform.curriculum.schedule import Curriculum
 from longform.endpoints.models import ModelSpec, find_model, read_models
 from longform.recipe.inputs import check_ranges, read_recorded_prompts
-from longform.recipe.loading import load_recipe
+from longform.recipe.loading import load_stored_recipe
 from longform.recipe.recipe import Recipe
 from longform.records.errors import BadInputError
 from longform.records.run_directory import RunDirectory
@@ -84,10 +84,10 @@ def check_replay(
             raise BadInputError(
                 f"--set {override}: a replay can change {', '.join(others)} and {last}, and nothing else"
             )
-    recorded = load_recipe(run.recipe_path, Recipe)
+    recorded = load_stored_recipe(run.recipe_path, Recipe)
     changes = (*overrides, *([] if judge is None else [_judge_override(recorded, judge)]))
     # Nothing is validated here, so that the examiner may be the judge.
-    replayed = load_recipe(run.recipe_path, Recipe, ["validation=null", *changes])
+    replayed = load_stored_recipe(run.recipe_path, Recipe, ["validation=null", *changes])
     if not run.database.last_step():
         raise BadInputError(f"{run.path}: has no step on record to replay")
     prompts = read_recorded_prompts(run, recorded.data)

@@ -78,7 +78,7 @@ SMOKE = ChainScale(
     documents=60,
     graded_prompts=12,
     dropped_prompts=40,
-    pretrain=("tokens=8192", "most_epochs=9"),
+    pretrain=("tokens=8192", "max_epochs=9"),
     reward_model=("settings.steps=3", "settings.evaluate_every=2", "held_out=0.3"),
 )
 
@@ -181,7 +181,7 @@ def learning_overrides(folder: Path) -> list[str]:
         f"policy={json.dumps(str(folder / PRETRAINED))}",
         f"rewards.2={{kind: writing, model: {models}, shares: {list(SHARES)}}}",
     ]
-    return [*changes, "optim.kl=0.05", "optim.lr=7.0e-4"]
+    return [*changes, "optim.kl_coef=0.05", "optim.lr=7.0e-4"]
 
 
 def examiner_pairs(rows: Sequence[Prompt], *, seed: int, margin: float = EXAMINER.tie_band) -> list[Preference]:

@@ -89,7 +89,7 @@ def kl_runaway(series: Series) -> Finding | None:
     """The policy is far from the start (median over the window), or goes too far with every update (mean).
 
     Far is more than one nat a token and more than the start's own entropy: what the policy writes surprises the start more
-    than all its own uncertainty can explain. The second also serves a run without a reference model (optim.kl: 0).
+    than all its own uncertainty can explain. The second also serves a run without a reference model (optim.kl_coef: 0).
     """
     window = latest_window(series)
     if window is None:
@@ -103,7 +103,7 @@ def kl_runaway(series: Series) -> Finding | None:
         evidence = f"each update of {window} moves the policy by {fmean(leaps):.2g} nats a token on average"
     else:
         return None
-    advice = "Lower optim.lr, raise optim.kl, or make fewer passes (optim.epochs)."
+    advice = "Lower optim.lr, raise optim.kl_coef, or make fewer passes (optim.epochs)."
     return Finding("kl-runaway", window.first, window.last, evidence, advice)
 
 
@@ -121,7 +121,7 @@ def entropy_collapse(series: Series) -> Finding | None:
         window.first,
         window.last,
         f"the policy's entropy in {window} is {entropy:.2g} nats a token (median); it was {first:.2g} at first",
-        "Lower optim.lr, raise optim.kl or optim.entropy, and go back to a checkpoint from before.",
+        "Lower optim.lr, raise optim.kl_coef or optim.entropy_coef, and go back to a checkpoint from before.",
     )
 
 

@@ -116,7 +116,7 @@ def plan_cluster(shape: ModelShape, run: Workload) -> ClusterPlan:
     moved = states["policy"]["weights"] if machines.offload else 0.0
     gpus = machines.nodes * machines.gpus_per_node
     off = {name: machines.gpus_per_node * size for name, size in resident.items()} if machines.offload else {}
-    if run.optim.kl > 0:
+    if run.optim.kl_coef > 0:
         off["reference"] = machines.gpus_per_node * FLOAT * shape.parameters / gpus
     return ClusterPlan(
         held={"processes": _PROCESSES, **({} if machines.offload else resident)},
@@ -233,7 +233,7 @@ def cluster_changes(run: Workload) -> list[Change]:
     return [
         ("cluster.offload", True),
         ("memory.gradient_checkpointing", True),
-        ("memory.micro_tokens", None),
+        ("memory.max_tokens_per_microbatch", None),
         *(("cluster.rollout_memory", share) for share in (0.7, 0.5, 0.4)),
         *(("cluster.tensor_parallel", number) for number in within_node if number > machines.tensor_parallel),
         *(("cluster.sequence_parallel", number) for number in within_node if number > machines.sequence_parallel),
@@ -256,7 +256,7 @@ def _free(folder: Path) -> int:
 def tokens_at_once(run: Workload) -> int:
     """Tokens of a micro-batch on one GPU; at least its share of the longest possible sequence."""
     longest = longest_sequence(run)
-    return max(run.memory.micro_tokens or 0, -(-longest // run.machines.sequence_parallel))
+    return max(run.memory.max_tokens_per_microbatch or 0, -(-longest // run.machines.sequence_parallel))
 
 
 def _state(weights: float, run: Workload) -> dict[str, float]:

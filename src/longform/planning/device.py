@@ -79,16 +79,16 @@ def plan_memory(shape: ModelShape, run: Workload, *, on_gpu: bool, scoring_param
         held = {
             "policy": FLOAT * shape.parameters,
             "critic": FLOAT * critic,
-            "reference": width * shape.parameters if run.optim.kl > 0 else 0,
+            "reference": width * shape.parameters if run.optim.kl_coef > 0 else 0,
             "optimizers": ADAM * (shape.parameters + critic),
         }
         gradients = FLOAT * (shape.parameters + shape.vocabulary * shape.hidden)  # the head's are summed separately
     held["reward model"] = (LOW if on_gpu else FLOAT) * scoring_parameters
     held["device and libraries"] = _CUDA_CONTEXT if on_gpu else _CPU_PROCESS
-    microbatch = run.memory.micro_tokens or (None if on_gpu else CPU_TOKENS_PER_MICROBATCH)
+    microbatch = run.memory.max_tokens_per_microbatch or (None if on_gpu else CPU_TOKENS_PER_MICROBATCH)
     in_flight = microbatch or run.mini_batch * longest
     # PPO computes values and reference log-probabilities of all rollouts of a step; GRPO the latter, with a KL term.
-    rounds = 1 if run.method == "ppo" else (1 + run.grpo.resample) * (run.optim.kl > 0)
+    rounds = 1 if run.method == "ppo" else (1 + run.grpo.resample) * (run.optim.kl_coef > 0)
     measured = microbatch or rounds * run.rollouts * longest
     working = width * (3 * shape.intermediate + 4 * shape.hidden)  # of the layer that is being computed
     updating = {
@@ -154,7 +154,7 @@ def check_memory(run: Workload) -> MemoryPlan:
 def device_changes(run: Workload) -> list[Change]:
     """Settings that save memory on one device, the cheapest first."""
     return [
-        ("memory.micro_tokens", longest_sequence(run)),
+        ("memory.max_tokens_per_microbatch", longest_sequence(run)),
         ("memory.gradient_checkpointing", True),
         *(("generation.batch", batch) for batch in (32, 16, 8, 4)),
         ("memory.precision", "bfloat16"),

@@ -33,7 +33,7 @@ class ClusterSettings(BaseModel):
     """A folder that all nodes share; by default the run directory's own, which only one node has."""
     ray_address: str | None = None
     """Of a Ray cluster that stands already, such as `auto`; by default a run on one node starts its own."""
-    patience_hours: float = Field(default=6.0, gt=0)
+    stall_timeout_hours: float = Field(default=6.0, gt=0)
     """How long a run may go on without another finished step before it is stopped; verl waits for ever for a process that
     died."""
     verl: dict[str, Any] = Field(default_factory=dict)

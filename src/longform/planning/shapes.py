@@ -143,10 +143,11 @@ def _read_config(path: Path, model: str) -> ModelShape:
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
         family = config.get("model_type")
-        if any(config.get(name) for name in _EXPERTS):
-            raise BadInputError(
-                f"{model}: is of a family ({family}) that longform cannot plan for: mixtures of experts"
-            )
+    except (OSError, ValueError, AttributeError) as error:
+        raise BadInputError(f"{path}: cannot be read as a model's configuration: {error}") from error
+    if any(config.get(name) for name in _EXPERTS):
+        raise BadInputError(f"{model}: is of a family ({family}) that longform cannot plan for: mixtures of experts")
+    try:
         shape = shape_of(config)
         if min(shape.parameters, shape.layers, shape.query_width, shape.key_width, shape.vocabulary) <= 0:
             raise ValueError("a size in it is not positive")
@@ -155,5 +156,5 @@ def _read_config(path: Path, model: str) -> ModelShape:
         raise BadInputError(
             f"{model}: longform cannot plan for its family ({family}): its config.json has no {error}"
         ) from None
-    except (OSError, ValueError, TypeError, AttributeError, ArithmeticError) as error:
+    except (ValueError, TypeError, ArithmeticError) as error:
         raise BadInputError(f"{path}: cannot be read as a model's configuration: {error}") from error

@@ -133,5 +133,5 @@ def forward_passes(run: Workload) -> float:
     Log-probabilities are measured again on a cluster, values with PPO, those of the reference model with KL.
     """
     training = (2 if run.lora else 3) + run.memory.gradient_checkpointing
-    passes = run.optim.epochs * training + (run.engine == "cluster") + (run.optim.kl > 0)
-    return passes + (run.ppo.critic_epochs * training + 1 if run.method == "ppo" else 0)
+    passes = run.optim.epochs * training + (run.engine == "cluster") + (run.optim.kl_coef > 0)
+    return passes + (run.optim.epochs * training + 1 if run.method == "ppo" else 0)

@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from longform.recipe.loading import dump_recipe, load_recipe
+from longform.recipe.loading import dump_recipe, load_stored_recipe, removed_values
 from longform.recipe.recipe import Recipe
+from longform.recipe.renamed import replaced_values
 from longform.records.errors import BadInputError
 from longform.records.files import write_text
 from longform.records.resume import check_files, check_resume, flatten, hash_file
@@ -12,11 +13,11 @@ from longform.records.run_directory import RunDirectory
 CHANGEABLE = (
     "run.budget",
     "run.keep_checkpoints",
-    "rewards.max_no_verdict",
+    "rewards.max_judge_failure_rate",
     "memory.limit_gb",
-    "memory.micro_tokens",
+    "memory.max_tokens_per_microbatch",
     "memory.gradient_checkpointing",
-    "cluster.patience_hours",
+    "cluster.stall_timeout_hours",
 )
 """Keys that may differ when a run is resumed: they change no weight, except through the order of summation."""
 
@@ -34,10 +35,13 @@ def begin_run(run: RunDirectory, recipe: Recipe, *, resume: bool) -> None:
     if run.recipe_path.exists() and run.database.last_step() > 0:
         if not resume:
             raise BadInputError(f"{run.path}: this run exists; continue it with --resume, or choose another run.name")
+        stored = load_stored_recipe(run.recipe_path, Recipe).model_dump(mode="json")
+        present = recipe.model_dump(mode="json")
+        removed = removed_values(run.recipe_path)
         check_resume(
             str(run.recipe_path),
-            flatten(load_recipe(run.recipe_path, Recipe).model_dump(mode="json")),
-            flatten(recipe.model_dump(mode="json")),
+            flatten(stored) | removed,
+            flatten(present) | replaced_values(present, removed),
             remedy="a run can only be resumed with its own settings; to continue with others, start a new run whose "
             "`policy` is the newest checkpoint's",
             changeable=CHANGEABLE,

@@ -8,6 +8,7 @@ from typing import Any, TypeVar, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from longform.recipe.renamed import explain_key, translate_stored
 from longform.records.errors import BadInputError
 from longform.records.yaml_files import read_yaml
 
@@ -22,20 +23,49 @@ def load_recipe(path: str | Path, schema: type[RecipeT], overrides: Sequence[str
     Raises:
         BadInputError: one line naming file and field; unknown keys with the nearest known one.
     """
+    return _check(_read_mapping(path), path, schema, overrides)
+
+
+def load_stored_recipe(path: str | Path, schema: type[RecipeT], overrides: Sequence[str] = ()) -> RecipeT:
+    """The same for a recipe in a run directory: keys that were renamed or removed since it was written are translated.
+
+    Overrides are written by people, and use today's keys.
+
+    Raises:
+        BadInputError: as for `load_recipe`.
+    """
+    content, _ = translate_stored(_read_mapping(path))
+    return _check(content, path, schema, overrides)
+
+
+def removed_values(path: str | Path) -> dict[str, Any]:
+    """Values of a stored recipe whose keys are gone, by dotted name.
+
+    Raises:
+        BadInputError: the file is not a recipe.
+    """
+    return translate_stored(_read_mapping(path))[1]
+
+
+def dump_recipe(recipe: BaseModel) -> str:
+    """The resolved recipe as YAML; loading it gives an equal recipe."""
+    return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def _read_mapping(path: str | Path) -> dict[str, Any]:
     content = read_yaml(path)
     if not isinstance(content, dict):
-        raise BadInputError(f"{path}: is no recipe: it holds no `key: value` lines")
+        raise BadInputError(f"{path}: not a recipe: expected a YAML mapping")
+    return content
+
+
+def _check(content: dict[str, Any], path: str | Path, schema: type[RecipeT], overrides: Sequence[str]) -> RecipeT:
     for override in overrides:
         _apply(content, override)
     try:
         return schema.model_validate(content)
     except ValidationError as error:
         raise BadInputError(f"{path}: {_describe(error, schema, content)}") from None
-
-
-def dump_recipe(recipe: BaseModel) -> str:
-    """The resolved recipe as YAML; loading it gives an equal recipe."""
-    return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
 def _apply(content: dict[str, Any], override: str) -> None:
@@ -86,6 +116,9 @@ def _describe(error: ValidationError, schema: type[BaseModel], content: Any) -> 
     if first["type"] != "extra_forbidden":
         message = first["msg"].removeprefix("Value error, ")
         return f"{field}: {message}" if field else message
+    old = explain_key(".".join(part for part in field.split(".") if not part.isdecimal()))
+    if old is not None:
+        return f"{field} {old}"
     *section, unknown = first["loc"]
     known = _fields(schema, section, method=content.get("method", "ppo"))
     near = get_close_matches(str(unknown), known, n=1)

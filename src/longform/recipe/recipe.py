@@ -149,11 +149,13 @@ class Recipe(_Section):
 
     @property
     def verdict_limit(self) -> tuple[float, str]:
-        """The strictest `max_no_verdict` of the rewards that ask somebody, and what it is called."""
+        """The strictest `max_judge_failure_rate` of the rewards that ask somebody, and what it is called."""
         asking: list[JudgedSettings | WritingSettings] = [*self.judged, *self.served]
-        strictest = min(asking, key=lambda it: it.max_no_verdict, default=None)
+        strictest = min(asking, key=lambda it: it.max_judge_failure_rate, default=None)
         return (
-            (1.0, "") if strictest is None else (strictest.max_no_verdict, f"rewards.{strictest.kind}.max_no_verdict")
+            (1.0, "")
+            if strictest is None
+            else (strictest.max_judge_failure_rate, f"rewards.{strictest.kind}.max_judge_failure_rate")
         )
 
     @property

@@ -10,7 +10,7 @@ import threading
 import zlib
 from collections.abc import Iterable, Sequence
 from contextlib import closing
-from dataclasses import astuple, dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -181,7 +181,9 @@ class SqliteCallLog:
             with self._lock, self._connection:
                 known = self._connection.execute("SELECT value FROM secret").fetchone()
                 if known is None:
-                    self._connection.execute("INSERT OR IGNORE INTO secret VALUES (1, ?)", (secrets.token_bytes(16),))
+                    self._connection.execute(
+                        "INSERT OR IGNORE INTO secret (id, value) VALUES (1, ?)", (secrets.token_bytes(16),)
+                    )
                     known = self._connection.execute("SELECT value FROM secret").fetchone()
                 return known[0]
         except sqlite3.Error as error:
@@ -205,11 +207,11 @@ class SqliteCallLog:
         Raises:
             StoppedError: the disk is full or the file cannot be written.
         """
-        *fields, text, finish_reason = astuple(call)
-        row = (*fields, zlib.compress(text.encode()), finish_reason)
+        row = asdict(call) | {"text": zlib.compress(call.text.encode())}
+        query = f"INSERT INTO calls ({', '.join(row)}) VALUES ({', '.join(f':{name}' for name in row)})"
         try:
             with self._lock, self._connection:
-                self._connection.execute("INSERT INTO calls VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
+                self._connection.execute(query, row)
         except sqlite3.Error as error:
             raise StoppedError(f"{self.path}: a call cannot be recorded: {error}") from error
 

@@ -1,9 +1,11 @@
-"""What a run records of each response, promotion and validation text, and how a rollout becomes a row of its database."""
+"""What a run records of each response, promotion and validation text, and how a rollout is stored as a row."""
 
 import hashlib
 import json
+import sqlite3
 import zlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from typing import Any
 
 from longform.statistics.moments import AdvantageMoments
@@ -11,7 +13,7 @@ from longform.statistics.moments import AdvantageMoments
 
 @dataclass(frozen=True, slots=True)
 class Rollout:
-    """One response of the policy in one step, and what became of it."""
+    """One response of the policy in one step, with its verdict and reward."""
 
     step: int
     row: int
@@ -19,7 +21,7 @@ class Rollout:
     rung: int
     text: str
     reference: str
-    """The text it was held against."""
+    """The text it was compared with."""
     tokens: int
     words: int
     """Of the answer."""
@@ -27,13 +29,13 @@ class Rollout:
     """Of the plan before it."""
     finish_reason: str
     outcome: str | None
-    """win, tie, loss; None where there is no verdict."""
+    """win, tie, loss; None for a missing verdict."""
     cause: str | None
-    """Why there is no reward."""
+    """Why the reward is missing."""
     reward: float | None
-    """The weighted mean of all rewards. None where one is missing: the rollout was masked out."""
+    """The weighted mean of all rewards. None if one is missing: the rollout was masked."""
     scores: dict[str, float] | None = None
-    """What each reward gave, by kind."""
+    """The score of each reward, by kind."""
     disagreement: float | None = None
     consistent: bool | None = None
     """Of a panel, and of a judge that was asked once more: see `rewards.judged.Rewarded`."""
@@ -54,7 +56,7 @@ class Promotion:
 
 @dataclass(frozen=True, slots=True)
 class ValidationText:
-    """What the policy wrote for a held-out prompt after `step`, with the examiner's grade; None where it gave none."""
+    """The policy's response to a held-out prompt after `step`, with the examiner's grade; None if that is missing."""
 
     step: int
     prompt_id: str
@@ -64,41 +66,42 @@ class ValidationText:
 
 
 def text_hash(text: str) -> str:
-    """The name under which a text is stored: its SHA-256 in hex."""
+    """The key under which a text is stored: its SHA-256 in hex."""
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-ROLLOUT_COLUMNS = (
-    "step", "row", "prompt_id", "rung", "text_hash", "reference_hash", "tokens", "words", "think_words",
-    "finish_reason", "outcome", "cause", "reward", "scores", "disagreement", "consistent", "advantage_total",
-    "advantage_squares", "advantage_tail", "calls",
-)  # fmt: skip
+_MOMENTS = ("total", "squares", "tail")
+_TEXTS = ("text", "reference")
 
 
-def rollout_record(rollout: Rollout, *, text_hash: str, reference_hash: str) -> tuple[Any, ...]:
-    """A rollout as a row of its table; its texts stand under their hashes."""
-    moments = rollout.advantages[1:] if rollout.advantages else (None, None, None)
-    return (
-        rollout.step, rollout.row, rollout.prompt_id, rollout.rung, text_hash, reference_hash, rollout.tokens, rollout.words,
-        rollout.think_words, rollout.finish_reason, rollout.outcome, rollout.cause, rollout.reward,
-        json.dumps(rollout.scores), rollout.disagreement, rollout.consistent, *moments, json.dumps(rollout.calls),
-    )  # fmt: skip
+def rollout_record(rollout: Rollout) -> dict[str, Any]:
+    """The columns of a rollout, without the hashes of its two texts."""
+    columns = {field.name: getattr(rollout, field.name) for field in fields(rollout) if field.name not in _TEXTS}
+    moments = columns.pop("advantages")
+    columns |= {f"advantage_{name}": moments and getattr(moments, name) for name in _MOMENTS}
+    return columns | {"scores": json.dumps(rollout.scores), "calls": json.dumps(rollout.calls)}
 
 
-def read_rollout(record: tuple[Any, ...]) -> Rollout:
-    """The rollout of a row in which compressed texts stand in place of their hashes."""
-    fields: dict[str, Any] = dict(zip(ROLLOUT_COLUMNS, record, strict=True))
-    text, reference = (zlib.decompress(fields.pop(name)).decode() for name in ("text_hash", "reference_hash"))
-    moments = [fields.pop(f"advantage_{name}") for name in ("total", "squares", "tail")]
-    advantages = None if None in moments else AdvantageMoments(fields["tokens"], *moments)
-    consistent, calls = fields.pop("consistent"), tuple(json.loads(fields.pop("calls")))
-    scores = json.loads(fields.pop("scores"))
+def read_rollout(row: Mapping[str, Any] | sqlite3.Row) -> Rollout:
+    """The rollout of a row, which also holds its two texts, compressed; columns that are unknown here are skipped."""
+    moments = [row[f"advantage_{name}"] for name in _MOMENTS]
     return Rollout(
-        **fields,
-        text=text,
-        reference=reference,
-        scores=scores,
-        consistent=None if consistent is None else bool(consistent),
-        advantages=advantages,
-        calls=calls,
+        step=row["step"],
+        row=row["row"],
+        prompt_id=row["prompt_id"],
+        rung=row["rung"],
+        text=zlib.decompress(row["text"]).decode(),
+        reference=zlib.decompress(row["reference"]).decode(),
+        tokens=row["tokens"],
+        words=row["words"],
+        think_words=row["think_words"],
+        finish_reason=row["finish_reason"],
+        outcome=row["outcome"],
+        cause=row["cause"],
+        reward=row["reward"],
+        scores=json.loads(row["scores"]),
+        disagreement=row["disagreement"],
+        consistent=None if row["consistent"] is None else bool(row["consistent"]),
+        advantages=None if None in moments else AdvantageMoments(row["tokens"], *moments),
+        calls=tuple(json.loads(row["calls"])),
     )

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from markupsafe import Markup
 
-from longform.recipe.loading import load_recipe
+from longform.recipe.loading import load_stored_recipe
 from longform.recipe.recipe import Recipe
 from longform.records.calls import SqliteCallLog
 from longform.records.errors import BadInputError
@@ -111,6 +111,6 @@ def _content(run: RunDirectory) -> dict[str, Any]:
 def _recipe(run: RunDirectory) -> Recipe | None:
     """The recipe of a run; None where it is not there or not to be read, which is no reason to show nothing."""
     try:
-        return load_recipe(run.recipe_path, Recipe)
+        return load_stored_recipe(run.recipe_path, Recipe)
     except BadInputError:
         return None

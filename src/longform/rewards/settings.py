@@ -23,7 +23,7 @@ class _JudgedSettings(_Settings):
     """A name of models.yaml, or several: a panel."""
     samples: int = Field(default=1, ge=1)
     """How often each judge is asked about one text."""
-    max_no_verdict: float = Field(default=0.5, ge=0, le=1)
+    max_judge_failure_rate: float = Field(default=0.5, ge=0, le=1)
     """Share of a step's rollouts that may stay without a reward before the run stops; it can be resumed."""
 
     @field_validator("judge", mode="after")
@@ -125,7 +125,7 @@ class WritingSettings(_Settings):
     endpoint: str | Names | None = None
     """Name of models.yaml under which vLLM serves the reward model (`vllm serve MODEL --runner pooling`), one for each of
     `model`, which then gives the tokenizer and the scale alone. None: it is loaded where the policy is trained."""
-    max_no_verdict: float = Field(default=0.5, ge=0, le=1)
+    max_judge_failure_rate: float = Field(default=0.5, ge=0, le=1)
     """With `endpoint`: share of a step's rollouts that may stay without a score before the run stops; it can be resumed."""
     batch: int = Field(default=16, ge=1)
     """Without `endpoint`: responses that it reads at once. A batch changes scores by rounding; at 1 a run repeats itself."""

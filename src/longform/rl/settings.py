@@ -16,19 +16,21 @@ class OptimSettings(BaseModel):
     """Peak learning rate of the policy. 0 trains nothing: a control run."""
     warmup_steps: int | None = Field(default=None, ge=0)
     """Steps in which the policy's learning rate rises from 0; by default 0.4 of the run's (Writing-RL: 162 of 405)."""
-    final_lr: float = Field(default=1.0, ge=0, le=1)
-    """Share of the peak that learning rates fall to, linearly after warm-up (Writing-RL: constant)."""
+    lr_end_ratio: float = Field(default=1.0, ge=0, le=1)
+    """Final learning rate as a fraction of the peak, reached linearly after warm-up (Writing-RL: constant)."""
     weight_decay: float = Field(default=0.01, ge=0)
+    """AdamW's, as in verl. Set 0 with adapters or very long runs."""
     betas: tuple[Decay, Decay] = (0.9, 0.999)
-    """Decay rates of AdamW's two moments."""
+    """Decay rates of AdamW's two moments. A second one of 0.95 adapts faster where gradients change abruptly."""
     max_grad_norm: float = Field(default=1.0, gt=0)
+    """Larger gradients are scaled down to this norm. Lower it where losses spike."""
     mini_batch: int | None = Field(default=None, ge=1)
     """Rollouts in one update; a step makes several. By default 16 (Writing-RL), or all of a step's where it has fewer."""
     epochs: int = Field(default=1, ge=1)
-    """Passes of the policy over a step's rollouts."""
+    """Passes over a step's rollouts; with ppo the critic makes as many."""
     clip: float = Field(default=0.2, gt=0)
     """The ratio of new to old probabilities is trusted between 1 - clip and 1 + clip."""
-    entropy: float = Field(default=0.001, ge=0)
+    entropy_coef: float = Field(default=0.001, ge=0)
     """Weight of the entropy bonus."""
 
 
@@ -39,18 +41,18 @@ class PpoSettings(OptimSettings):
 
     critic_lr: float = Field(default=1e-5, ge=0)
     """Peak learning rate of the critic."""
-    reference_lr: float = Field(default=1e-2, ge=0)
-    """Peak learning rate of the critic's one weight on the score of the reference that is faced."""
     critic_warmup_steps: int | None = Field(default=None, ge=0)
     """The warm-up of the critic; by default 0.05 of the run's steps (paper: 20 of 405)."""
-    critic_epochs: int = Field(default=1, ge=1)
-    """Passes of the critic over a step's rollouts."""
     gamma: float = Field(default=1.0, gt=0, le=1)
+    """Discount per token. Below 1 the score counts less for tokens far before the end."""
     lam: float = Field(default=1.0, ge=0, le=1)
+    """GAE's lambda. Below 1 advantages rely more on the critic: less variance, more bias."""
     dual_clip: float | None = Field(default=3.0, gt=1)
-    """Bounds the loss of a token with a negative advantage at this many times the advantage."""
+    """Bounds the loss of a token with a negative advantage at this many times the advantage (Ye et al.
+    2020). None: no bound."""
     value_clip: float = Field(default=0.5, gt=0)
-    kl: float = Field(default=0.001, ge=0)
+    """The critic's values may move this far in an update before their loss stops growing. Scores lie between 0 and 1."""
+    kl_coef: float = Field(default=0.001, ge=0)
     """Coefficient of the per-token KL reward to the frozen start. 0 loads no reference model."""
 
 
@@ -62,11 +64,11 @@ class GrpoSettings(OptimSettings):
 
     method: ClassVar[str] = "grpo"
 
-    entropy: float = Field(default=0.0, ge=0)
+    entropy_coef: float = Field(default=0.0, ge=0)
     """Weight of the entropy bonus."""
     clip_high: float | None = Field(default=None, gt=0)
     """The ratio is trusted up to 1 + clip_high (DAPO: 0.28), which leaves unlikely tokens more room. None: as `clip`."""
-    kl: float = Field(default=0.0, ge=0)
+    kl_coef: float = Field(default=0.0, ge=0)
     """Coefficient of the KL penalty to the frozen start (paper: 0). 0 loads no reference model."""
     loss: Literal["sequence", "token"] = "sequence"
     """sequence: the mean over responses of their tokens' mean, as in GRPO. token: the mean over all tokens (DAPO), in which
@@ -103,7 +105,7 @@ class MemorySettings(BaseModel):
     held in this precision."""
     gradient_checkpointing: bool = False
     """Keep only each layer's input for the backward pass, and compute the layer again there."""
-    micro_tokens: int | None = Field(default=None, ge=1)
+    max_tokens_per_microbatch: int | None = Field(default=None, ge=1)
     """Most tokens, padding included, that go through a model at once in an update; a mini-batch is cut into as many pieces
     as this needs, and their gradients are summed. None: a mini-batch in one piece, on a CPU 2,048 tokens."""
     limit_gb: float | None = Field(default=None, gt=0)
@@ -114,6 +116,8 @@ class MemorySettings(BaseModel):
 CPU_TOKENS_PER_MICROBATCH = 2048
 """Few enough tokens to stay in a CPU's cache from one operation to the next, and enough for matrix products and for threads
 that share busy cores. With ten times as many, each token takes two to three times as long."""
+REFERENCE_LR = 1e-2
+"""Peak learning rate of the critic's single weight on the score of the reference. 0 where `critic_lr` is 0."""
 POLICY_WARMUP, CRITIC_WARMUP = 0.4, 0.05
 """Shares of the steps (Writing-RL A.2)."""
 

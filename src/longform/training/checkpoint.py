@@ -9,7 +9,14 @@ from torch.optim import AdamW
 
 from longform.curriculum.schedule import Curriculum
 from longform.records.run_directory import RunDirectory
-from longform.rl.settings import CRITIC_WARMUP, POLICY_WARMUP, GrpoSettings, PpoSettings, learning_rate_factor
+from longform.rl.settings import (
+    CRITIC_WARMUP,
+    POLICY_WARMUP,
+    REFERENCE_LR,
+    GrpoSettings,
+    PpoSettings,
+    learning_rate_factor,
+)
 from longform.training.models import PolicyModels
 
 
@@ -34,7 +41,7 @@ class TrainingState:
         if isinstance(optim, PpoSettings):
             critic = [
                 {"params": models.critic_parameters()},
-                {"params": [models.as_critic().reference_weight], "peak": optim.reference_lr},
+                {"params": [models.as_critic().reference_weight], "peak": REFERENCE_LR if optim.critic_lr else 0.0},
             ]
             critic_optimizer = adamw(critic, lr=optim.critic_lr)
         return cls(models, adamw(models.policy_parameters(), lr=optim.lr), critic_optimizer, curriculum)
@@ -51,7 +58,7 @@ class TrainingState:
                 warmup_steps=warmup_steps,
                 decay_steps=max(steps - warmup_steps, 0),
                 end_step=steps,
-                end_ratio=optim.final_lr,
+                end_ratio=optim.lr_end_ratio,
             )
             for group in optimizer.param_groups:
                 group["lr"] = group.get("peak", peak) * factor

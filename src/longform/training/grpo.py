@@ -91,7 +91,9 @@ def train_grpo(recipe: Recipe, state: TrainingState, source: RolloutSource, logb
         if models.has_reference:
             log_probs = partial(response_log_probs, models.as_reference(), temperature=recipe.generation.temperature)
             with models.autocast():
-                reference_log_probs = measure_in_pieces(log_probs, batch, most_tokens=recipe.memory.micro_tokens)
+                reference_log_probs = measure_in_pieces(
+                    log_probs, batch, most_tokens=recipe.memory.max_tokens_per_microbatch
+                )
         advantages = torch.from_numpy(groups.advantages).to(batch.mask).view(-1, 1) * batch.mask
         rows = torch.from_numpy(np.flatnonzero(learning_rows(groups, left_out, optim))).to(models.device)
         targets = Targets(advantages, reference_log_probs=reference_log_probs)

@@ -87,16 +87,16 @@ def count_tokens(documents: Documents, encode: Encode) -> Counted:
     return Counted(number, tokens if exact else round(tokens * characters / encoded_characters), exact)
 
 
-def check_epochs(name: str, *, wanted: float, held: int, most_epochs: int) -> None:
+def check_epochs(name: str, *, wanted: float, held: int, max_epochs: int) -> None:
     """Refuse to pass over a source more often than the recipe allows.
 
     Raises:
         BadInputError: so it would be.
     """
-    if wanted > most_epochs * held:
+    if wanted > max_epochs * held:
         raise BadInputError(
             f"sources: {name!r} holds {held:,} tokens and would be passed over {wanted / held:.1f} times, more than "
-            f"most_epochs={most_epochs}; give it more text or a smaller share, or make `tokens` smaller"
+            f"max_epochs={max_epochs}; give it more text or a smaller share, or make `tokens` smaller"
         )
 
 
@@ -139,7 +139,7 @@ def write_windows(
     *,
     window: int,
     windows: int,
-    most_epochs: int,
+    max_epochs: int,
     seed: int,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[str, Drawn]:
@@ -152,7 +152,7 @@ def write_windows(
         encode: turns documents into tokens.
         window: tokens in a window.
         windows: how many of them.
-        most_epochs: how often a source may be passed over.
+        max_epochs: how often a source may be passed over.
         seed: of the order of documents.
         on_progress: called with (windows written, windows).
 
@@ -168,7 +168,7 @@ def write_windows(
     def tallied() -> Iterator[Sequence[int]]:
         streams = {
             name: _endless(
-                name, source, drawn[name], encode, wanted=shares[name] * tokens, most_epochs=most_epochs, seed=seed
+                name, source, drawn[name], encode, wanted=shares[name] * tokens, max_epochs=max_epochs, seed=seed
             )
             for name, source in sources.items()
         }
@@ -212,7 +212,7 @@ def _characters(document: Document) -> int:
 
 
 def _endless(
-    name: str, source: Documents, drawn: Drawn, encode: Encode, *, wanted: float, most_epochs: int, seed: int
+    name: str, source: Documents, drawn: Drawn, encode: Encode, *, wanted: float, max_epochs: int, seed: int
 ) -> Iterator[list[int]]:
     """A source's documents, pass after pass, each in an order of its own."""
     for number in count():
@@ -225,4 +225,4 @@ def _endless(
         if not held:
             raise BadInputError(f"sources: {name!r} holds no text")
         drawn.pass_tokens = held
-        check_epochs(name, wanted=wanted, held=held, most_epochs=most_epochs)
+        check_epochs(name, wanted=wanted, held=held, max_epochs=max_epochs)

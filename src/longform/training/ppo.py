@@ -33,7 +33,7 @@ def train_ppo(recipe: Recipe, state: TrainingState, source: RolloutSource, logbo
     """
     optim, temperature, models = recipe.ppo, recipe.generation.temperature, state.models
     limit, setting = recipe.verdict_limit
-    measure = partial(measure_in_pieces, most_tokens=recipe.memory.micro_tokens)
+    measure = partial(measure_in_pieces, most_tokens=recipe.memory.max_tokens_per_microbatch)
     for step in range(state.step + 1, recipe.run.steps + 1):
         began = time.perf_counter()
         state.set_learning_rates(step, optim=optim, steps=recipe.run.steps)
@@ -64,7 +64,9 @@ def train_ppo(recipe: Recipe, state: TrainingState, source: RolloutSource, logbo
         scores = torch.from_numpy(closed.scores).to(batch.mask)
 
         # Advantages.
-        rewards = kl_shaped_rewards(scores, batch.log_probs, reference_log_probs, batch.mask, kl_coefficient=optim.kl)
+        rewards = kl_shaped_rewards(
+            scores, batch.log_probs, reference_log_probs, batch.mask, kl_coefficient=optim.kl_coef
+        )
         advantages, returns = generalised_advantages(rewards, values, batch.mask, gamma=optim.gamma, lam=optim.lam)
         targets = Targets(whitened(advantages, mask), returns, values)
 

@@ -30,7 +30,7 @@ class PretrainRecipe(BaseModel):
     sources: list[Source] = Field(min_length=1)
     tokens: int = Field(ge=1)
     """The budget; what is left over after whole updates is not used."""
-    most_epochs: int = Field(default=4, ge=1)
+    max_epochs: int = Field(default=4, ge=1)
     """How often a source may be passed over."""
     checkpoint_every: int = Field(default=100, ge=1)
     """Updates between two checkpoints."""
@@ -127,7 +127,7 @@ def _plan_source(source: Source, recipe: PretrainRecipe, encode: Encode) -> Sour
         raise BadInputError(f"sources: {source.name!r} holds no text{_hint(left_out)}")
     wanted = source.share * recipe.used_tokens
     if counted.exact:
-        check_epochs(source.name, wanted=wanted, held=counted.tokens, most_epochs=recipe.most_epochs)
+        check_epochs(source.name, wanted=wanted, held=counted.tokens, max_epochs=recipe.max_epochs)
     return SourcePlan(documents, counted, wanted / counted.tokens, left_out)
 
 

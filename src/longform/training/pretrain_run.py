@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from longform.recipe.loading import dump_recipe
+from longform.recipe.renamed import translate_flat
 from longform.records.errors import BadInputError
 from longform.records.files import write_text
 from longform.records.folders import write_folder
@@ -121,7 +122,7 @@ def _pack(
         build_encode(load_tokenizer(recipe.policy)),
         window=recipe.settings.max_tokens,
         windows=recipe.windows,
-        most_epochs=recipe.most_epochs,
+        max_epochs=recipe.max_epochs,
         seed=recipe.settings.seed,
         on_progress=on_progress,
     )
@@ -179,7 +180,9 @@ def _check_resume(begun: Path, recipe: PretrainRecipe) -> None:
         return
     stored = json.loads(begun.read_text(encoding="utf-8"))
     remedy = f"resume it with its own settings, or remove {begun.parent} to start again"
-    check_resume(f"--resume: {begun.parent}", stored["recipe"], settings, remedy=remedy, changeable=_CHANGEABLE)
+    check_resume(
+        f"--resume: {begun.parent}", translate_flat(stored["recipe"]), settings, remedy=remedy, changeable=_CHANGEABLE
+    )
     check_files("the pretraining", stored["files"], files, remedy=f"remove {begun.parent} to start again")
 
 

@@ -93,7 +93,7 @@ def load_models(recipe: Recipe, *, device: str) -> PolicyModels:
     Raises:
         BadInputError: it is no model, or one that cannot be trained here.
     """
-    with_reference, memory = recipe.optim.kl > 0, recipe.memory
+    with_reference, memory = recipe.optim.kl_coef > 0, recipe.memory
     initial_value = FIRST_VALUE if recipe.method == "ppo" else None
     if recipe.lora is None:
         return FullModels(
@@ -117,7 +117,7 @@ def _out_of_memory() -> Iterator[None]:
         yield
     except torch.OutOfMemoryError as error:
         raise StoppedError(
-            "the device has no memory left; continue with --resume and a smaller memory.micro_tokens, or with "
+            "the device has no memory left; continue with --resume and a smaller memory.max_tokens_per_microbatch, or with "
             "memory.gradient_checkpointing=true"
         ) from error
 

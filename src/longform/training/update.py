@@ -56,22 +56,17 @@ class Piece(NamedTuple):
 def update(
     state: TrainingState, batch: Batch, targets: Targets, rows: Tensor, *, recipe: Recipe, shuffle: np.random.Generator
 ) -> dict[str, float]:
-    """Move critic and policy by mini-batches over `rows`, the rollouts that take part; returns mean measurements.
-
-    The critic may pass over the rollouts more often than the policy: it must follow returns that every promotion moves.
-    """
+    """Move critic and policy by mini-batches over `rows`, the rollouts that take part; returns mean measurements."""
     optim = recipe.optim
-    critic_epochs = optim.critic_epochs if isinstance(optim, PpoSettings) else 0
     measured: list[dict[str, float]] = []
     with state.models.learning():
-        for epoch in range(max(optim.epochs, critic_epochs) if len(rows) else 0):
+        for _ in range(optim.epochs if len(rows) else 0):
             order = rows[torch.from_numpy(shuffle.permutation(len(rows))).to(rows.device)]
             for index in order.split(recipe.mini_batch):
                 pieces = list(_pieces(batch, targets, index, recipe))
-                if epoch < critic_epochs:
-                    measured.append(_update_critic(state, pieces, recipe.ppo))
-                if epoch < optim.epochs:
-                    measured.append(_update_policy(state, pieces, recipe))
+                if isinstance(optim, PpoSettings):
+                    measured.append(_update_critic(state, pieces, optim))
+                measured.append(_update_policy(state, pieces, recipe))
     names = dict.fromkeys(name for it in measured for name in it)
     return {name: float(np.mean([it[name] for it in measured if name in it])) for name in names}
 
@@ -80,7 +75,7 @@ def _pieces(batch: Batch, targets: Targets, index: Tensor, recipe: Recipe) -> It
     by_sequence = isinstance(recipe.optim, GrpoSettings) and recipe.optim.loss == "sequence"
     weights = torch.zeros_like(batch.mask)
     weights[index] = (sequence_weights if by_sequence else token_weights)(batch.mask[index])
-    for rows in cut_by_tokens(batch, index, most_tokens=recipe.memory.micro_tokens):
+    for rows in cut_by_tokens(batch, index, most_tokens=recipe.memory.max_tokens_per_microbatch):
         part = batch.rows(rows)
         length = part.mask.shape[1]
         yield Piece(part, targets.rows(rows, length), weights[rows, :length])
@@ -119,9 +114,9 @@ def _update_policy(state: TrainingState, pieces: list[Piece], recipe: Recipe) ->
             dual_clip=dual_clip,
         )
         if targets.reference_log_probs is not None:
-            loss = loss + optim.kl * kl_penalty(log_probs, targets.reference_log_probs, weights)
+            loss = loss + optim.kl_coef * kl_penalty(log_probs, targets.reference_log_probs, weights)
         entropy = (entropies * weights).sum()
-        (loss - optim.entropy * entropy).backward()
+        (loss - optim.entropy_coef * entropy).backward()
         for name, value in zip(measured, (loss, entropy, clip_fraction, kl), strict=True):
             measured[name] += value.item()
     return measured | {"policy/grad_norm": _descend(state.policy_optimizer, optim.max_grad_norm)}

@@ -21,10 +21,14 @@ class Run:
     def reports(self, seen) -> Any:
         return [f"step at {hour}" for hour in self.finished if hour <= self.hour][seen:]
 
-    def follow(self, patience_hours):
+    def follow(self, stall_timeout_hours):
         handed = []
         follow(
-            self.is_over, self.reports, handed.append, patience_hours=patience_hours, clock=lambda: self.hour * 3600.0
+            self.is_over,
+            self.reports,
+            handed.append,
+            stall_timeout_hours=stall_timeout_hours,
+            clock=lambda: self.hour * 3600.0,
         )
         return handed
 
@@ -35,7 +39,9 @@ def test_every_report_is_handed_on_once_also_those_of_the_last_moment():
 
 def test_a_run_without_another_step_is_stopped_after_its_patience():
     run = Run([2, 5])
-    with pytest.raises(StoppedError, match=r"no step was finished for 3 h; .*--resume .*patience_hours may be raised"):
+    with pytest.raises(
+        StoppedError, match=r"no step was finished for 3 h; .*--resume .*stall_timeout_hours may be raised"
+    ):
         run.follow(3)
     assert run.hour == 5 + 3 + 1
 

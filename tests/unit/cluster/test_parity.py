@@ -66,7 +66,7 @@ def _recipe(folder, method):
     rewards = [{"kind": "pairwise", "judge": "judge", "weight": 2.0}, {"kind": "length"}, {"kind": "format"}]
     more = {
         "grpo": {"optim": {"mini_batch": 8}},
-        "ppo": {"optim": {"kl": 0.05, "mini_batch": 4, "gamma": 0.98, "lam": 0.9}},
+        "ppo": {"optim": {"kl_coef": 0.05, "mini_batch": 4, "gamma": 0.98, "lam": 0.9}},
     }
     return cluster_recipe(folder, method=method, rewards=rewards, **more[method])
 
@@ -142,7 +142,7 @@ def _trainer(recipe, groups, rows, monkeypatch):
     built.config = OmegaConf.create(
         {"algorithm": algorithm, "actor_rollout_ref": {"rollout": {"n": recipe.data.group}}}
     )
-    built.kl_ctrl_in_reward = core_algos.FixedKLController(optim.kl)
+    built.kl_ctrl_in_reward = core_algos.FixedKLController(optim.kl_coef)
     return built, host
 
 
@@ -192,7 +192,7 @@ def test_ppo_advantages_are_those_of_the_local_engine(tmp_path, monkeypatch, see
     mask, scores = _padded(rows, keys, "response_mask"), torch.from_numpy(closed.scores).double()
     log_probs, values = _padded(rows, keys, "old_log_probs"), _padded(rows, keys, "values")
     shaped = kl_shaped_rewards(
-        scores, log_probs, _padded(rows, keys, "ref_log_prob"), mask, kl_coefficient=recipe.ppo.kl
+        scores, log_probs, _padded(rows, keys, "ref_log_prob"), mask, kl_coefficient=recipe.ppo.kl_coef
     )
     advantages, returns = generalised_advantages(shaped, values, mask, gamma=recipe.ppo.gamma, lam=recipe.ppo.lam)
     kept = mask * torch.from_numpy(closed.mask)[:, None]
@@ -268,7 +268,7 @@ def test_what_stops_a_run_in_a_worker_stops_it_in_the_trainer(tmp_path, monkeypa
 
 def test_too_many_missing_verdicts_stop_the_run(tmp_path, monkeypatch):
     recipe = _recipe(tmp_path, "ppo")
-    strict = recipe.rewards[0].model_copy(update={"max_no_verdict": 0.1})
+    strict = recipe.rewards[0].model_copy(update={"max_judge_failure_rate": 0.1})
     recipe = recipe.model_copy(update={"rewards": [strict, *recipe.rewards[1:]]})
     groups, rows, _, batch = _stored(recipe, 3)
     built, _ = _trainer(recipe, groups, rows, monkeypatch)

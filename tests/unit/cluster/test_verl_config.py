@@ -14,7 +14,7 @@ def _compose(recipe):
 
 
 def test_ppo_has_a_critic_and_its_kl_in_the_reward(tmp_path):
-    config = _compose(cluster_recipe(tmp_path, optim={"kl": 0.01, "critic_lr": 2e-5, "value_clip": 0.4}))
+    config = _compose(cluster_recipe(tmp_path, optim={"kl_coef": 0.01, "critic_lr": 2e-5, "value_clip": 0.4}))
     assert (config.algorithm.adv_estimator, config.algorithm.use_kl_in_reward) == ("gae", True)
     assert config.algorithm.kl_ctrl.kl_coef == 0.01
     assert (config.critic.optim.lr, config.critic.cliprange_value) == (2e-5, 0.4)
@@ -67,8 +67,7 @@ def test_a_key_that_verl_does_not_know_is_one_line(tmp_path, key):
 @pytest.mark.parametrize(
     ("key", "sections"),
     [
-        ("optim.final_lr", {"optim": {"final_lr": 0.1}}),
-        ("optim.critic_epochs", {"optim": {"critic_epochs": 2}}),
+        ("optim.lr_end_ratio", {"optim": {"lr_end_ratio": 0.1}}),
         ("rewards.writing", {"rewards": [{"kind": "writing", "model": "m"}]}),
         ("lora", {"lora": {}}),
         ("generation.temperature", {"generation": {"temperature": 0}}),

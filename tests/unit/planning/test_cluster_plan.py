@@ -171,7 +171,7 @@ def test_a_writing_copy_without_room_asks_for_more_gpus_or_memory(seven):
     cluster = {"gpus_per_node": 8, "gpu_memory_gb": 48, "rollout_memory": 0.38, "offload": True}
     memory = {"precision": "bfloat16", "gradient_checkpointing": True}
     recipe = _recipe(
-        policy=seven, generation=LONG, cluster=cluster | {"sequence_parallel": 4}, memory=memory, optim={"kl": 0}
+        policy=seven, generation=LONG, cluster=cluster | {"sequence_parallel": 4}, memory=memory, optim={"kl_coef": 0}
     )
     with pytest.raises(
         BadInputError, match=r"leave 0\.1 GiB for keys and values of cluster\.rollout_memory.*fits with"

@@ -198,8 +198,8 @@ def test_grpo_without_kl_plans_no_pass_over_all_rollouts():
         recipe = _recipe(**sections, optim={"mini_batch": 1, **optim})
         return plan_memory(shape, recipe, on_gpu=True).updating["activations"]
 
-    assert activations(kl=0.1) > 3 * activations()
-    assert activations(kl=0.1, resample=1) > 1.5 * activations(kl=0.1)
+    assert activations(kl_coef=0.1) > 3 * activations()
+    assert activations(kl_coef=0.1, resample=1) > 1.5 * activations(kl_coef=0.1)
 
 
 @pytest.fixture
@@ -215,11 +215,11 @@ def test_what_cannot_fit_is_refused_with_what_to_change(start):
         BadInputError, match=r"needs up to .* GiB, and memory\.limit_gb is 2\.10; it fits with"
     ) as error:
         check_memory(tight)
-    assert "memory.micro_tokens: 4096" in str(error.value)
+    assert "memory.max_tokens_per_microbatch: 4096" in str(error.value)
     fitting = _recipe(
         policy=start,
         generation={**generation, "batch": 4},
-        memory={"limit_gb": 2.1, "micro_tokens": 4096, "gradient_checkpointing": True},
+        memory={"limit_gb": 2.1, "max_tokens_per_microbatch": 4096, "gradient_checkpointing": True},
     )
     assert check_memory(fitting).total < 2.1 * GIB
     with pytest.raises(BadInputError, match="take a smaller model or shorter responses"):

@@ -74,10 +74,10 @@ def test_passes_are_counted_by_method():
     assert forward_passes(ppo) == 3 + 3 + 1 + 1
     assert forward_passes(_recipe(engine="cluster")) == 8 + 1, "log-probabilities once more"
     assert forward_passes(_recipe(memory={"gradient_checkpointing": True})) == 10
-    assert forward_passes(_recipe(lora={}, optim={"kl": 0})) == 2 + 2 + 1
+    assert forward_passes(_recipe(lora={}, optim={"kl_coef": 0})) == 2 + 2 + 1
     grpo = {"method": "grpo", "data": {"ladders": "l", "per_step": 2, "group": 8}}
     assert forward_passes(_recipe(**grpo)) == 3
-    assert forward_passes(_recipe(**grpo, optim={"epochs": 2, "kl": 0.1})) == 2 * 3 + 1
+    assert forward_passes(_recipe(**grpo, optim={"epochs": 2, "kl_coef": 0.1})) == 2 * 3 + 1
 
 
 def test_updates_are_operations_over_all_gpus():

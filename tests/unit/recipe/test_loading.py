@@ -84,8 +84,22 @@ def test_overrides_reach_lists_and_sections_that_are_not_there(tmp_path):
         (GOOD, ["policy.x.y=1"], "--set policy.x.y=1: there is no such place"),
         (GOOD, ["rewards.7.judge=x"], "--set rewards.7.judge=x: there is no such place"),
         (GOOD, ["run.name=../escape"], "run.name: String should match pattern"),
+        (GOOD + "optim: {kl: 0.1}\n", [], "recipe.yaml: optim.kl was renamed to optim.kl_coef"),
+        (
+            GOOD,
+            ["rewards.max_no_verdict=0.1"],
+            "rewards.0.max_no_verdict was renamed to rewards.max_judge_failure_rate",
+        ),
+        (GOOD, ["memory.micro_tokens=64"], "memory.micro_tokens was renamed to memory.max_tokens_per_microbatch"),
+        (
+            GOOD,
+            ["engine=cluster", "cluster.patience_hours=2"],
+            "patience_hours was renamed to cluster.stall_timeout_hours",
+        ),
+        (GOOD, ["optim.critic_epochs=2"], "optim.critic_epochs was removed; leave it out"),
+        (GOOD, ["data.micro_tokens=64"], "data.micro_tokens: unknown key"),
         ("policy: [", [], "is no YAML"),
-        ("", [], "is no recipe"),
+        ("", [], "not a recipe: expected a YAML mapping"),
         ("policy: x\n", [], "data: Field required"),
     ],
 )
@@ -112,16 +126,16 @@ def test_text_that_looks_like_a_number_stays_text(tmp_path):
 
 def test_a_section_that_is_null_can_be_filled_and_a_sole_reward_needs_no_number(tmp_path):
     resolved = dump_recipe(_load(tmp_path, GOOD))
-    recipe = _load(tmp_path, resolved, "lora.rank=8", "rewards.max_no_verdict=0.9")
+    recipe = _load(tmp_path, resolved, "lora.rank=8", "rewards.max_judge_failure_rate=0.9")
     assert recipe.lora is not None and recipe.lora.rank == 8
-    assert recipe.verdict_limit == (0.9, "rewards.pairwise.max_no_verdict")
+    assert recipe.verdict_limit == (0.9, "rewards.pairwise.max_judge_failure_rate")
 
 
 def test_each_method_has_its_own_defaults(tmp_path):
     ppo = _load(tmp_path, GOOD).ppo
-    assert (ppo.kl, ppo.entropy, ppo.dual_clip) == (0.001, 0.001, 3.0)
+    assert (ppo.kl_coef, ppo.entropy_coef, ppo.dual_clip) == (0.001, 0.001, 3.0)
     grpo = _load(tmp_path, GOOD, "method=grpo", "data.group=4").grpo
-    assert (grpo.kl, grpo.entropy, grpo.clip, grpo.loss) == (0.0, 0.0, 0.2, "sequence")
+    assert (grpo.kl_coef, grpo.entropy_coef, grpo.clip, grpo.loss) == (0.0, 0.0, 0.2, "sequence")
 
 
 def test_one_of_several_rewards_is_named_by_its_place_or_its_kind(tmp_path):

@@ -70,9 +70,9 @@ def test_the_response_that_becomes_a_rung_is_the_winner_of_its_own_group():
 
 def test_a_judge_that_fails_too_often_stops_the_run_and_names_the_causes():
     causes = ["timeout", "timeout", "no_verdict", None]
-    check_verdict_rate(causes, step=3, limit=0.75, setting="rewards.pairwise.max_no_verdict")
+    check_verdict_rate(causes, step=3, limit=0.75, setting="rewards.pairwise.max_judge_failure_rate")
     with pytest.raises(StoppedError, match=r"step 3: 3 of 4 rollouts got no verdict \(1 no_verdict, 2 timeout\)"):
-        check_verdict_rate(causes, step=3, limit=0.5, setting="rewards.pairwise.max_no_verdict")
+        check_verdict_rate(causes, step=3, limit=0.5, setting="rewards.pairwise.max_judge_failure_rate")
 
 
 def test_several_rewards_are_a_weighted_mean_and_one_silence_masks_the_whole_rollout():

@@ -175,12 +175,12 @@ def test_a_served_reward_model_is_asked_for_by_the_recipe_and_examines_nothing(f
         "method": "grpo",
         "rewards": [
             {"kind": "length"},
-            {"kind": "writing", "model": str(folder), "endpoint": "a", "max_no_verdict": 0.2},
+            {"kind": "writing", "model": str(folder), "endpoint": "a", "max_judge_failure_rate": 0.2},
         ],
         "run": {"name": "r", "steps": 1},
     }
     read = Recipe.model_validate(recipe)
     assert read.asked == {"a"}
-    assert read.verdict_limit == (0.2, "rewards.writing.max_no_verdict")
+    assert read.verdict_limit == (0.2, "rewards.writing.max_judge_failure_rate")
     with pytest.raises(ValueError, match="'a' also gives the reward"):
         Recipe.model_validate(recipe | {"validation": {"prompts": "v.jsonl", "judge": "a"}})

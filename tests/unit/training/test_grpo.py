@@ -60,8 +60,8 @@ def test_a_run_without_a_critic_saves_none_and_keeps_no_reference_model(start, t
 
 
 def test_a_kl_penalty_holds_the_policy_near_the_start(start, tmp_path):
-    _, free = _train(start, tmp_path / "free", steps=10, kl=1e-6)
-    _, held = _train(start, tmp_path / "held", steps=10, kl=1.0)
+    _, free = _train(start, tmp_path / "free", steps=10, kl_coef=1e-6)
+    _, held = _train(start, tmp_path / "held", steps=10, kl_coef=1.0)
     assert free["policy/kl_to_start"][1] == pytest.approx(0, abs=1e-6)
     assert held["policy/kl_to_start"][10] < 0.5 * free["policy/kl_to_start"][10]
 
@@ -142,20 +142,20 @@ def test_responses_that_were_cut_off_can_be_left_out_of_the_update(start, tmp_pa
 def test_small_pieces_give_the_same_weights(start, tmp_path):
     for loss in ("sequence", "token"):
         whole, _ = _train(start, tmp_path / f"whole-{loss}", steps=3, loss=loss)
-        sections = {"memory": {"micro_tokens": 40, "gradient_checkpointing": True}}
+        sections = {"memory": {"max_tokens_per_microbatch": 40, "gradient_checkpointing": True}}
         pieces, _ = _train(start, tmp_path / f"pieces-{loss}", steps=3, loss=loss, sections=sections)
         torch.testing.assert_close(policy_weights(pieces), policy_weights(whole), rtol=0, atol=2e-4)
 
 
 def test_adapters_learn_without_a_critic(tmp_path):
     start = save_model(tmp_path / "start", initializer_range=0.5)
-    _, metrics = _train(start, tmp_path, steps=25, sections={"lora": {"rank": 8, "alpha": 32}}, kl=1e-6)
+    _, metrics = _train(start, tmp_path, steps=25, sections={"lora": {"rank": 8, "alpha": 32}}, kl_coef=1e-6)
     assert metrics["reward/mean"][25] > metrics["reward/mean"][1] + 0.1
     assert metrics["policy/kl_to_start"][25] > 0.05
 
 
 def test_a_run_that_is_cut_and_resumed_goes_on_as_the_whole_run(start, tmp_path):
-    settings = {"resample": 1, "kl": 0.01, "sections": {"curriculum": {"top": "self"}}}
+    settings = {"resample": 1, "kl_coef": 0.01, "sections": {"curriculum": {"top": "self"}}}
     whole, _ = _train(start, tmp_path / "whole", steps=6, **settings)
     _train(start, tmp_path / "cut", steps=6, stop_after=3, **settings)
     resumed, _ = _train(start, tmp_path / "cut", steps=6, **settings)

@@ -36,7 +36,7 @@ def write_texts(path, texts, field="text"):
 
 def windows_of(sources, shares, folder, **settings):
     place = folder / "windows"
-    given: Any = {"window": 8, "windows": 25, "most_epochs": 4, "seed": 0} | settings
+    given: Any = {"window": 8, "windows": 25, "max_epochs": 4, "seed": 0} | settings
     drawn = write_windows(place, sources, shares, encode_as_numbers, **given)
     return drawn, list(read_windows(place)["input_ids"])
 
@@ -112,9 +112,9 @@ def test_each_pass_over_a_small_source_has_an_order_of_its_own(tmp_path):
 
 def test_a_source_may_be_passed_over_just_as_often_as_is_allowed(tmp_path):
     source = write_texts(tmp_path / "a.jsonl", map(str, range(1, 13)))
-    windows_of({"a": source}, {"a": 1.0}, tmp_path, windows=6, most_epochs=2)
+    windows_of({"a": source}, {"a": 1.0}, tmp_path, windows=6, max_epochs=2)
     with pytest.raises(BadInputError, match=r"'a' holds 24 tokens and would be passed over 2\.3 times"):
-        windows_of({"a": source}, {"a": 1.0}, tmp_path, windows=7, most_epochs=2)
+        windows_of({"a": source}, {"a": 1.0}, tmp_path, windows=7, max_epochs=2)
 
 
 def test_a_small_source_is_counted_exactly_and_a_large_one_about(tmp_path, monkeypatch):

@@ -48,7 +48,7 @@ def test_the_policy_learns_what_the_judge_likes_and_climbs(start, tmp_path):
 
 
 def test_learning_rate_zero_changes_no_weight(start, tmp_path):
-    state, _ = _train(start, tmp_path, steps=2, lr=0.0, critic_lr=0.0, reference_lr=0.0)
+    state, _ = _train(start, tmp_path, steps=2, lr=0.0, critic_lr=0.0)
     before = LlamaForCausalLM.from_pretrained(start).state_dict()
     assert all(torch.equal(before[name], weight) for name, weight in state.models.as_policy().state_dict().items())
 
@@ -113,7 +113,7 @@ def test_beyond_the_last_reference_a_prompt_faces_the_response_that_won(start, t
 
 
 def test_the_moments_on_record_are_those_of_the_advantages(start, tmp_path):
-    _train(start, tmp_path, steps=1, lr=0.0, critic_lr=0.0, reference_lr=0.0, kl=0.0)
+    _train(start, tmp_path, steps=1, lr=0.0, critic_lr=0.0, kl_coef=0.0)
     with RunDirectory.read(tmp_path / "toy") as run:
         for it in run.database.rollouts():
             assert it.reward is not None and it.advantages is not None
@@ -125,7 +125,7 @@ def test_the_moments_on_record_are_those_of_the_advantages(start, tmp_path):
 def test_small_pieces_small_batches_and_recomputed_layers_give_the_same_weights(start, tmp_path):
     whole, _ = _train(start, tmp_path / "whole", steps=3)
     frugal = {
-        "memory": {"micro_tokens": 40, "gradient_checkpointing": True},
+        "memory": {"max_tokens_per_microbatch": 40, "gradient_checkpointing": True},
         "generation": {"max_tokens": 12, "batch": 5},
     }
     pieces, metrics = _train(start, tmp_path / "pieces", steps=3, sections=frugal)
@@ -189,7 +189,11 @@ def test_adapters_can_be_the_start_of_another_run(opinionated_start, tmp_path):
 
 
 def test_a_state_that_is_cut_and_resumed_goes_on_as_the_whole_run(opinionated_start, tmp_path):
-    sections = {"lora": {"rank": 4, "alpha": 8}, "curriculum": {"top": "self"}, "memory": {"micro_tokens": 60}}
+    sections = {
+        "lora": {"rank": 4, "alpha": 8},
+        "curriculum": {"top": "self"},
+        "memory": {"max_tokens_per_microbatch": 60},
+    }
     whole, _ = _train(opinionated_start, tmp_path / "whole", steps=6, group=4, sections=sections)
     _train(opinionated_start, tmp_path / "cut", steps=6, group=4, sections=sections, stop_after=3)
     resumed, _ = _train(opinionated_start, tmp_path / "cut", steps=6, group=4, sections=sections)

@@ -175,7 +175,7 @@ def test_windows_side_by_side_are_a_matter_of_memory_alone(tokenizer, tmp_path):
     _write_texts(tmp_path / "a.jsonl", documents(seed=4, count=20))
     texts = TextFiles([tmp_path / "a.jsonl"], "text")
     write_windows(
-        tmp_path / "w", {"a": texts}, {"a": 1.0}, build_encode(tokenizer), window=32, windows=12, most_epochs=1, seed=0
+        tmp_path / "w", {"a": texts}, {"a": 1.0}, build_encode(tokenizer), window=32, windows=12, max_epochs=1, seed=0
     )
 
     def trained(micro_batch):
