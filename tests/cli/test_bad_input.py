@@ -13,8 +13,9 @@ from typing import TextIO
 import pytest
 import yaml
 
+from artifacts import save_policy
 from longform.cli import main
-from longform.miniature.policy import build_model, build_tokenizer, save_policy
+from longform.miniature.policy import build_model, build_tokenizer
 
 KEY = "sk-very-secret-0123456789"
 REFERENCES = [{"model": "policy", "text": "weak", "score": 2}, {"model": "a", "text": "strong", "score": 8}]

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from artifacts import save_policy
 from longform.cli import main
-from longform.miniature.policy import build_model, build_tokenizer, save_policy
+from longform.miniature.policy import build_model, build_tokenizer
 from longform.text.words import estimate_tokens
 
 REAL_MODEL = Path(__file__).parents[3] / "shared" / "models" / "stories260k"

@@ -5,8 +5,9 @@ import json
 import pytest
 import yaml
 
+from artifacts import save_policy
 from longform.cli import main
-from longform.miniature.policy import build_model, build_tokenizer, save_policy
+from longform.miniature.policy import build_model, build_tokenizer
 from longform.records.files import write_rows
 from longform.records.run_directory import RunDirectory
 from longform.records.schemas import Ladder, Reference

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from artifacts import save_policy
 from longform.cli import main
 from longform.miniature.base import build_base_tokenizer
 from longform.miniature.corpus import documents
-from longform.miniature.policy import build_model, save_policy
+from longform.miniature.policy import build_model
 from longform.records.files import write_rows
 from longform.records.schemas import Prompt, Response
 

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from artifacts import save_policy
 from longform.cli import main
-from longform.miniature.policy import build_model, build_tokenizer, save_policy
+from longform.miniature.policy import build_model, build_tokenizer
 from longform.miniature.world import draw_request
 from longform.miniature.writers import write_story
 from longform.records.files import write_rows

@@ -18,6 +18,7 @@ import pytest
 from chaos import Chaos
 from world import GRADE, SELECT, START, TRAIN, Forks, build_world, generate, run
 
+from artifacts import verdict_export
 from longform.records.run_directory import RunDirectory
 
 pytestmark = pytest.mark.slow
@@ -92,7 +93,7 @@ def _result(folder: Path) -> tuple[object, ...]:
     path = folder / "run"
     checkpoint = path / "checkpoints" / f"step-{STEPS:06d}"
     with RunDirectory.read(path) as run:
-        records = run.database.verdict_export(), run.database.promotions(), run.database.validations(STEPS)
+        records = verdict_export(run.database), run.database.promotions(), run.database.validations(STEPS)
     files = {file.relative_to(checkpoint): file.read_bytes() for file in checkpoint.rglob("*") if file.is_file()}
     assert len(files) > 4
     return *records, files, [it.name for it in (path / "checkpoints").iterdir()]
@@ -279,5 +280,5 @@ def test_a_run_that_lies_where_nothing_can_be_written_can_be_looked_at(world, sm
     copy(world.folder / "runs" / "run" / "run.sqlite", disk)
     subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
     with RunDirectory.read(world.folder / "runs" / "run") as here, RunDirectory.read(disk) as there:
-        assert there.database.verdict_export() == here.database.verdict_export()
+        assert verdict_export(there.database) == verdict_export(here.database)
         assert there.database.last_step() == STEPS

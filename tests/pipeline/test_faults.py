@@ -19,6 +19,7 @@ import pytest
 from chaos import HARSH, RECORDED, Chaos
 from world import GRADE, PRICES, SELECT, START, TRAIN, Forks, build_world, generate
 
+from artifacts import verdict_export
 from longform.judging.answers import parse_verdict
 from longform.judging.templates import ask_pairwise, ask_pointwise
 from longform.miniature.judge import EXAMINER, JUDGE, answer
@@ -244,7 +245,7 @@ def small(campaign, tmp_path):
 
 def _export(folder):
     with RunDirectory.read(folder / "runs" / "run") as run:
-        return run.database.verdict_export(), run.database.promotions(), run.database.validations(3)
+        return verdict_export(run.database), run.database.promotions(), run.database.validations(3)
 
 
 def test_a_judge_that_is_away_for_a_while_costs_no_rollout_and_no_try(small, forks):

@@ -21,6 +21,7 @@ import pytest
 from chaos import Chaos
 from world import GRADE, SELECT, START, TRAIN, Forks, build_world, generate, run
 
+from artifacts import verdict_export
 from longform.records.run_directory import RunDirectory
 
 pytestmark = pytest.mark.slow
@@ -211,7 +212,7 @@ def test_the_records_of_the_runs_are_the_same(ended):
             names = [name for name in run.database.metric_names() if not name.startswith("seconds/")]
             found.append(
                 (
-                    run.database.verdict_export(),
+                    verdict_export(run.database),
                     [replace(rollout, calls=()) for rollout in run.database.rollouts()],
                     run.database.promotions(),
                     [run.database.validations(step) for step in range(STEPS + 1)],

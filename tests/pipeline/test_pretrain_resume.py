@@ -8,9 +8,10 @@ import pytest
 import yaml
 from world import Forks
 
+from artifacts import save_policy
 from longform.miniature.base import build_base_tokenizer
 from longform.miniature.corpus import documents
-from longform.miniature.policy import build_model, save_policy
+from longform.miniature.policy import build_model
 
 pytestmark = pytest.mark.slow
 

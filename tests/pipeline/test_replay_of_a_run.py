@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 import yaml
 
+from artifacts import save_policy
 from longform.endpoints.budget import Budget
 from longform.evaluation.replay import replay
 from longform.evaluation.replay_inputs import check_replay
 from longform.judging.fences import read_fences
 from longform.judging.templates import DIMENSIONS
-from longform.miniature.policy import build_model, build_tokenizer, save_policy
+from longform.miniature.policy import build_model, build_tokenizer
 from longform.miniature.world import prompts
 from longform.recipe.recipe import Recipe
 from longform.records.files import write_rows

@@ -12,7 +12,8 @@ from typing import Any
 
 import yaml
 
-from longform.miniature.policy import build_model, build_tokenizer, save_policy
+from artifacts import save_policy
+from longform.miniature.policy import build_model, build_tokenizer
 from longform.miniature.world import prompts
 from longform.records.files import write_rows
 

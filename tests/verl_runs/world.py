@@ -11,7 +11,8 @@ from pathlib import Path
 import yaml
 from transformers import LlamaConfig, LlamaForSequenceClassification
 
-from longform.miniature.policy import build_model, build_tokenizer, save_policy
+from artifacts import save_policy
+from longform.miniature.policy import build_model, build_tokenizer
 from longform.miniature.world import parse_request, prompts
 from longform.miniature.writers import write_story
 from longform.records.files import write_rows

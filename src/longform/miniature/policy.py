@@ -8,7 +8,6 @@ large models do, so a well-trained start is a mediocre writer that has seen bett
 import random
 from collections.abc import Iterator, Sequence
 from itertools import chain
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -82,12 +81,6 @@ def build_model(tokenizer: PreTrainedTokenizerFast, *, seed: int) -> LlamaForCau
         tie_word_embeddings=True,
     )
     return LlamaForCausalLM(config)
-
-
-def save_policy(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
-    """Write model and tokenizer as a folder that transformers loads."""
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
 
 
 def sft_rows(*, seed: int, count: int) -> list[dict[str, Any]]:

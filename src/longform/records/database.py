@@ -4,7 +4,6 @@ Its file, `run.sqlite`, also holds the log of judge calls (records/calls.py). Th
 that is newer than a checkpoint is rolled back with it, and a resumed run writes it again, identically.
 """
 
-import json
 import math
 import sqlite3
 import zlib
@@ -195,15 +194,6 @@ class RunDatabase:
         """All promotions, by step and prompt."""
         query = "SELECT step, prompt_id, rung FROM promotions ORDER BY step, prompt_id"
         return [Promotion(**dict(row)) for row in self._connection.execute(query)]
-
-    def verdict_export(self) -> str:
-        """The canonical record of verdicts, one JSON line per rollout, without times, costs and attempts.
-
-        Two runs of one recipe and seed on one machine export the same bytes, whether they were interrupted or not.
-        """
-        fields = ("step", "row", "prompt_id", "rung", "text_hash", "reference_hash", "outcome", "cause", "reward")
-        query = f"SELECT {', '.join(fields)} FROM rollouts ORDER BY step, row"
-        return "".join(json.dumps(dict(row)) + "\n" for row in self._connection.execute(query))
 
     @contextmanager
     def _writing(self, what: str) -> Iterator[sqlite3.Connection]:

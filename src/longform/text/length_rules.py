@@ -48,17 +48,6 @@ def rule_violations(request: str, predicted: Range) -> list[Rule]:
     return [rule for rule, is_broken in broken.items() if is_broken]
 
 
-def stated_range(count: StatedCount) -> Range:
-    """The range that follows from a stated count, rounded to the nearest; [0, 0] for one that is beyond 12,000 words."""
-    if _is_beyond(count):
-        return UNWRITTEN
-    exact_low, exact_high = _exact_ends(count)
-    lows, highs = _rounded_ends(count)
-    low = max(lows, key=lambda end: (-abs(end - exact_low), end))
-    high = max(highs, key=lambda end: (-abs(end - exact_high), end))
-    return (low, max(low, high)) if count.high is None else (min(low, high), high)
-
-
 def _follows(predicted: Range, count: StatedCount | None) -> bool:
     """Whether a range is one that a count calls for; where that spans too much, whether it lies inside."""
     if count is None:

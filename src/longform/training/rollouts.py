@@ -120,7 +120,7 @@ class RolloutSource:
 
         def score(row: int, written: Written) -> None:
             prompt = self.prompts[each[row].prompt_index]
-            text = self._stops.response_text(written)
+            text = self._stops.response_text(written.tokens)
             reference, score = self._reference(each[row])
             encoded = self._encoded[each[row].prompt_index]
             rollouts[row] = WrittenRollout(prompt, each[row].rung, reference, score, encoded, written, text)

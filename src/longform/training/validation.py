@@ -47,7 +47,7 @@ class Validation:
         texts: dict[int, str] = {}
 
         def grade(row: int, written: Written) -> None:
-            texts[row] = stops.response_text(written)
+            texts[row] = stops.response_text(written.tokens)
             self._thread.submit(row, self._grade(self._prompts[row], texts[row], step=step))
 
         with models.autocast():

@@ -57,7 +57,7 @@ class LocalWriter:
         return [
             build_response(
                 prompt,
-                stops.response_text(written),
+                stops.response_text(written.tokens),
                 thinking=settings.think,
                 model=name,
                 sample=sample,

@@ -15,8 +15,6 @@ from longform.writers.think import end_at_closing_tag
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from longform.writers.decoding import Written
-
 _TAGS = ("<think>", "</think>", "<answer>", CLOSING_TAG)
 _TAIL = 2 * len(CLOSING_TAG)
 """Tokens that are read in search of the tag: one for each character, and as many that show as nothing."""
@@ -45,9 +43,9 @@ class Stops:
         tail = tokens[-_TAIL:].tolist()
         return tail[-1] in self.tokens or (tail[-1] in self.completing and CLOSING_TAG in self.read(tail))
 
-    def response_text(self, written: "Written") -> str:
-        """The response as text, without its closing token and what its last token holds behind the closing tag."""
-        ids = written.tokens.tolist()
+    def response_text(self, tokens: "Tensor") -> str:
+        """The text of a response, [T] tokens, without its end token and what follows the closing tag in its last token."""
+        ids = tokens.tolist()
         if ids and ids[-1] in self.tokens:
             ids.pop()
         text = self.read(ids).strip()

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from artifacts import verdict_export
 from longform.records.database import RunDatabase
 from longform.records.errors import BadInputError, StoppedError
 from longform.records.rollouts import Promotion, Rollout, ValidationText, text_hash
@@ -128,7 +129,7 @@ def test_the_verdict_export_is_the_same_whatever_the_times_and_calls(tmp_path):
     for seconds, calls in ((1.0, ("h1",)), (99.0, ("h7", "h8"))):
         database = RunDatabase(tmp_path / f"{seconds}.sqlite")
         database.record_step(1, seconds=seconds, metrics={}, rollouts=[MASKED, replace(ROLLOUT, calls=calls)])
-        exports.append(database.verdict_export())
+        exports.append(verdict_export(database))
         database.close()
     assert exports[0] == exports[1]
     first, second = map(json.loads, exports[0].splitlines())
@@ -139,9 +140,9 @@ def test_the_verdict_export_is_the_same_whatever_the_times_and_calls(tmp_path):
 
 def test_the_verdict_export_tells_two_texts_apart(database):
     database.record_step(1, seconds=1.0, metrics={}, rollouts=[ROLLOUT])
-    before = database.verdict_export()
+    before = verdict_export(database)
     database.record_step(1, seconds=1.0, metrics={}, rollouts=[replace(ROLLOUT, text="Twice.")])
-    assert database.verdict_export() != before
+    assert verdict_export(database) != before
 
 
 def test_a_database_of_another_version_is_refused(tmp_path):

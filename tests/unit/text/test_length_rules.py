@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from longform.text.length_rules import Rule, rule_violations, stated_range
+from longform.text.length_rules import UNWRITTEN, Range, Rule, _exact_ends, _is_beyond, _rounded_ends, rule_violations
 from longform.text.stated_counts import StatedCount
 
 PLAIN = "Write a story about a lighthouse."
@@ -108,3 +108,14 @@ def test_the_range_of_a_stated_range_keeps_every_rule(low, width):
     expected = stated_range(StatedCount(low, low + width))
     if low * 20 > low + width:  # further apart, the ends are not read as those of one range
         assert rule_violations(f"{low:,} to {low + width:,} words", expected) == []
+
+
+def stated_range(count: StatedCount) -> Range:
+    """The range that follows from a stated count, rounded to the nearest; [0, 0] for one that is beyond 12,000 words."""
+    if _is_beyond(count):
+        return UNWRITTEN
+    exact_low, exact_high = _exact_ends(count)
+    lows, highs = _rounded_ends(count)
+    low = max(lows, key=lambda end: (-abs(end - exact_low), end))
+    high = max(highs, key=lambda end: (-abs(end - exact_high), end))
+    return (low, max(low, high)) if count.high is None else (min(low, high), high)

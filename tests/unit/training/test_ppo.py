@@ -5,6 +5,7 @@ import torch
 from toy import PER_STEP, CountingJudge, policy_weights, save_model, train_toy
 from transformers import LlamaForCausalLM
 
+from artifacts import verdict_export
 from longform.records.errors import StoppedError
 from longform.records.run_directory import RunDirectory
 from longform.writers.local import LocalWriter
@@ -203,5 +204,5 @@ def test_a_state_that_is_cut_and_resumed_goes_on_as_the_whole_run(opinionated_st
     exports = []
     for name in ("whole", "cut"):
         with RunDirectory.read(tmp_path / name / "toy") as run:
-            exports.append(run.database.verdict_export())
+            exports.append(verdict_export(run.database))
     assert exports[0] == exports[1]

@@ -13,9 +13,10 @@ import yaml
 from datasets import config
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from artifacts import save_policy
 from longform.miniature.base import build_base_tokenizer
 from longform.miniature.corpus import documents
-from longform.miniature.policy import build_model, save_policy
+from longform.miniature.policy import build_model
 from longform.recipe.loading import load_recipe
 from longform.records.errors import BadInputError
 from longform.records.files import write_rows

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from artifacts import save_policy
 from longform.cli import main
-from longform.miniature.policy import build_model, build_tokenizer, save_policy
+from longform.miniature.policy import build_model, build_tokenizer
 from longform.recipe.loading import load_recipe
 from longform.records.errors import BadInputError, StoppedError
 from longform.records.files import write_rows

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from longform.miniature.policy import build_model, build_tokenizer, save_policy
+from artifacts import save_policy
+from longform.miniature.policy import build_model, build_tokenizer
 from longform.records.errors import BadInputError
 from longform.records.schemas import Prompt
 from longform.writers.local import LocalWriter, encode_prompts, load_tokenizer

@@ -62,7 +62,10 @@ def _write(tokenizer, text, *, think, prompts=((5,),), max_tokens=200):
     model = _model(tokenizer, text)
     stops = find_stops(model, tokenizer, settings)
     draws = uniform_draws(seed=0, step=1, rows=range(len(prompts)), count=max_tokens)
-    return [(stops.response_text(it), it) for it in decode(model, prompts, draws=draws, stops=stops, settings=settings)]
+    return [
+        (stops.response_text(it.tokens), it)
+        for it in decode(model, prompts, draws=draws, stops=stops, settings=settings)
+    ]
 
 
 @pytest.mark.parametrize(("_name", "tokenizer"), TOKENIZERS)
@@ -139,4 +142,4 @@ def test_closing_tokens_are_those_of_model_and_tokenizer(named):
 def test_a_response_of_nothing_but_its_closing_token_is_empty():
     stops = find_stops(_model(SPLIT, "a"), SPLIT, GenerationSettings(think="on"))
     written = Written(torch.tensor([SPLIT.eos_token_id]), torch.zeros(1), "stop")
-    assert stops.response_text(written) == ""
+    assert stops.response_text(written.tokens) == ""
