@@ -24,7 +24,7 @@ import yaml
 from longform.cli.output import print_table, progress
 from longform.endpoints.client import Endpoint
 from longform.endpoints.models import read_models
-from longform.evaluation.arena import rate_models
+from longform.evaluation.arena.ratings import rate_models
 from longform.evaluation.reward_model import agreement_with
 from longform.miniature import chain
 from longform.miniature import longwriter_zero as steps

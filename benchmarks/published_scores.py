@@ -20,7 +20,7 @@ from typing import Any
 from scipy.stats import spearmanr
 
 from longform.cli.output import print_table
-from longform.evaluation.arena import rate_models
+from longform.evaluation.arena.ratings import rate_models
 from longform.evaluation.benchmarks.novella_scores import novella_scores
 from longform.records.schemas import Game
 

@@ -320,7 +320,7 @@ def test_a_judge_where_none_is_needed_and_a_wrong_set_are_refused(server, capsys
     assert bench(f"run longwrite-ruler {rest}") == 2
     assert "--judge judge: longwrite-ruler needs no judge" in capsys.readouterr().err
     assert bench(f"run writingbench {rest}") == 2
-    assert "lbw.jsonl:1: is no row of a set of writingbench" in capsys.readouterr().err
+    assert "lbw.jsonl:1: not a row of writingbench" in capsys.readouterr().err
     assert not server.requests
 
 

@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from longform.endpoints.budget import Budget
-from longform.evaluation.replay import replay
-from longform.evaluation.replay_inputs import check_replay
+from longform.evaluation.replay.inputs import check_replay
+from longform.evaluation.replay.run import replay
 from longform.judging.fences import read_fences
 from longform.judging.templates import DIMENSIONS
 from longform.miniature.policy import build_model, build_tokenizer, save_policy

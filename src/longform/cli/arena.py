@@ -13,9 +13,9 @@ from longform.cli.output import console, print_result, printable
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from longform.evaluation.arena import Arena
-    from longform.evaluation.game_fields import Lengths
-    from longform.evaluation.standings import Meetings
+    from longform.evaluation.arena.game_fields import Lengths
+    from longform.evaluation.arena.ratings import Arena
+    from longform.evaluation.arena.tables import Meetings
     from longform.evaluation.tables import Form
     from longform.records.schemas import Game
 
@@ -59,8 +59,8 @@ def arena(
         format: How tables are written.
         json: The same as --format json.
     """
-    from longform.evaluation.game_fields import cluster_of
-    from longform.evaluation.standings import meetings
+    from longform.evaluation.arena.game_fields import cluster_of
+    from longform.evaluation.arena.tables import meetings
     from longform.records.files import read_all
     from longform.records.schemas import Game
 
@@ -111,7 +111,7 @@ def _rate(
     seed: int,
 ) -> _View:
     """Rate by the games of one judge, or of all; a judge's games may lack some of the anchors."""
-    from longform.evaluation.arena import hold_arena
+    from longform.evaluation.arena.ratings import hold_arena
 
     if judge is not None:
         chosen = [place for place, game in enumerate(games) if _judge(game) == judge]
@@ -127,7 +127,7 @@ def _rate(
 
 
 def _print_tables(views: "Sequence[_View]", met: "Meetings | None", form: "Form") -> None:
-    from longform.evaluation.standings import meeting_table, rating_tables
+    from longform.evaluation.arena.tables import meeting_table, rating_tables
     from longform.evaluation.tables import render
 
     tables = [it for view in views for it in rating_tables(view.arena, view.title, uncontrolled=view.uncontrolled)]
@@ -151,7 +151,7 @@ def _figures(views: "Sequence[_View]", met: "Meetings | None") -> dict[str, Any]
 
 def _count_alone(games: "Sequence[Game]") -> int:
     """Games without their other order, where others have both; games that were played once each lack nothing."""
-    from longform.evaluation.order_pairs import split_pairs
+    from longform.evaluation.head_to_head import split_pairs
 
     whole, alone = split_pairs([game for game in games if game.order is not None])
     return len(alone) if whole else 0
@@ -174,7 +174,7 @@ def _judged_by(judge: str | None, games: "list[Game]") -> "list[Game]":
 
 def _lengths(games: "list[Game]", responses: tuple[Path, ...], *, control_length: bool) -> "Lengths | None":
     """Words of the two texts of each game, where they are to be controlled for."""
-    from longform.evaluation.game_fields import counted_lengths, stated_lengths
+    from longform.evaluation.arena.game_fields import counted_lengths, stated_lengths
     from longform.records.errors import BadInputError
     from longform.records.files import read_all
     from longform.records.schemas import Response

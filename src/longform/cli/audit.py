@@ -14,8 +14,8 @@ from longform.cli.output import console, print_result, printable, progress
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from longform.evaluation.audit import Audit, Shown
-    from longform.evaluation.audit_pairs import AuditedPair
+    from longform.evaluation.audit.pairs import AuditedPair
+    from longform.evaluation.audit.run import Audit, Shown
     from longform.evaluation.tables import Form, Table
 
 NoneOrMore = Annotated[int, Parameter(validator=Number(gte=0))]
@@ -60,9 +60,9 @@ def audit(
         json: The same as --format json.
     """
     from longform.cli.paths import check_out
-    from longform.evaluation.audit import audit_pairs, find_faults
-    from longform.evaluation.audit_figures import Bootstrap
-    from longform.evaluation.audit_pairs import keep_others, read_pairs
+    from longform.evaluation.audit.pairs import keep_others, read_pairs
+    from longform.evaluation.audit.run import audit_pairs, find_faults
+    from longform.evaluation.estimates import Bootstrap
     from longform.evaluation.tables import plain, render
     from longform.records.errors import BadInputError
 
@@ -122,7 +122,7 @@ def _ask(
 ) -> "tuple[list[AuditedPair], str]":
     """The pairs with what the judges were asked, written to `out`, and the cost so far."""
     from longform.cli.calls import RecordedCalls
-    from longform.evaluation.audit_asking import Auditor
+    from longform.evaluation.audit.asking import Auditor
     from longform.judging.pairwise import PairwiseJudge
     from longform.records.files import write_rows
 
@@ -155,8 +155,8 @@ def _ask(
 
 def _announce(pairs: int, judges: int, *, repeats: int, attacks: int) -> str:
     """The most that will be asked, said before it is paid for."""
-    from longform.evaluation.audit_asking import QUESTIONS_OF_ATTACK
-    from longform.evaluation.audit_pairs import ORDERS
+    from longform.evaluation.audit.asking import QUESTIONS_OF_ATTACK
+    from longform.records.schemas import ORDERS
 
     verdicts, attacked = len(ORDERS) * pairs * (1 + repeats), min(attacks, pairs)
     who = f"each of {judges} judges" if judges > 1 else "the judge"
@@ -169,7 +169,7 @@ def _announce(pairs: int, judges: int, *, repeats: int, attacks: int) -> str:
 
 
 def _print_tables(audited: "Audit", form: "Form") -> None:
-    from longform.evaluation.audit_tables import audit_tables
+    from longform.evaluation.audit.tables import audit_tables
     from longform.evaluation.tables import render
 
     print("\n\n".join(render(table, form) for table in audit_tables(audited)), end="\n\n")
@@ -207,7 +207,7 @@ def _faults_table(faults: "Sequence[Shown]") -> "Table":
 
 def _next_command(audited: "Audit") -> str | None:
     """Training with what is advised, where people's labels speak for it."""
-    from longform.evaluation.audit_advice import rank
+    from longform.evaluation.audit.advice import rank
 
     advice = {it.judge: it.advice for it in audited.judges}
     fit = rank({it.judge: it.figures for it in audited.judges if it.figures.accuracy is not None}, advice)

@@ -12,7 +12,7 @@ from longform.cli.output import print_result, progress
 
 if TYPE_CHECKING:
     from longform.endpoints.models import ModelSpec
-    from longform.evaluation.benchmarks.benchmark import Card, WritingSettings
+    from longform.evaluation.benchmarks.card import Card, WritingSettings
     from longform.evaluation.benchmarks.result import Result
     from longform.judging.judge_template import JudgeTemplate
     from longform.text.structure import Thinking
@@ -121,7 +121,7 @@ def run(
     """
     from longform.cli.bench_calls import BenchCalls, Fitted, Writing, fit
     from longform.evaluation.benchmarks.benchmark import Answers, Material
-    from longform.evaluation.benchmarks.catalogue import find_benchmark
+    from longform.evaluation.benchmarks.catalogue import find_benchmark, read_set
     from longform.evaluation.benchmarks.plan import Plan, begin
     from longform.evaluation.benchmarks.result import ResponsesUsed, Result, describe_set, find_gaps, write_result
     from longform.records.files import read_all
@@ -135,7 +135,7 @@ def run(
     wanted["--think"] = None if think == "off" else think
     _check_flags(card, responses, writer=writer, judge=judge, wanted=wanted)
     template = None if judge is None else _check_judge(judge, card, models, budget)
-    items = benchmark.read(set_path)
+    items = read_set(benchmark, set_path)
     prompts = benchmark.prompts(items)
     version = describe_set(set_path, card, prompts=len(prompts), version=benchmark.version(items))
     plan, writing, fitted = Plan(name, judge), None, Fitted(prompts)

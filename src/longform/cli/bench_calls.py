@@ -18,7 +18,8 @@ from longform.cli.calls import RecordedCalls, check_gathered
 from longform.cli.output import Advance, progress
 from longform.endpoints.errors import EndpointError
 from longform.endpoints.models import ModelSpec, find_model, read_models
-from longform.evaluation.benchmarks.benchmark import Answers, Benchmark, Material, Wording, WritingSettings
+from longform.evaluation.benchmarks.benchmark import Answers, Benchmark, Material, Wording
+from longform.evaluation.benchmarks.card import WritingSettings
 from longform.evaluation.benchmarks.judged import ask_judge
 from longform.evaluation.benchmarks.plan import Plan
 from longform.evaluation.benchmarks.result import JudgeUsed, describe_judge

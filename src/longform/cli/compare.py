@@ -12,11 +12,11 @@ from longform.cli.output import print_result, printable, progress
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from longform.evaluation.compare import Comparison, Gain
-    from longform.evaluation.compare_examiners import Examiners
-    from longform.evaluation.compare_measures import Measure
-    from longform.evaluation.compare_pairs import Pairing
-    from longform.evaluation.compare_sides import Side, Written
+    from longform.evaluation.compare.examiners import Examiners
+    from longform.evaluation.compare.measures import Measure
+    from longform.evaluation.compare.pairing import Pairing
+    from longform.evaluation.compare.run import Comparison, Gain
+    from longform.evaluation.compare.sides import Side, Written
     from longform.evaluation.tables import Form, Table
 
 Several = Parameter(consume_multiple=True, negative=())
@@ -72,13 +72,13 @@ def compare(
         json: The same as --format json.
     """
     from longform.cli.paths import check_out
-    from longform.evaluation.compare import compare as compare_sides
-    from longform.evaluation.compare import measure_all
-    from longform.evaluation.compare_examiners import find_reward_judges, tell_apart
-    from longform.evaluation.compare_judging import collect_grades
-    from longform.evaluation.compare_measures import Sampling
-    from longform.evaluation.compare_pairs import pair_sides
-    from longform.evaluation.compare_sides import find_prompts, read_sides
+    from longform.evaluation.compare.examiners import find_reward_judges, tell_apart
+    from longform.evaluation.compare.judging import collect_grades
+    from longform.evaluation.compare.measures import Sampling
+    from longform.evaluation.compare.pairing import pair_sides
+    from longform.evaluation.compare.run import compare as compare_sides
+    from longform.evaluation.compare.run import measure_all
+    from longform.evaluation.compare.sides import find_prompts, read_sides
     from longform.evaluation.tables import render
     from longform.records.errors import BadInputError
 
@@ -162,7 +162,7 @@ def _models(sides: "Sequence[Side]") -> Path:
 def _examiners(judges: tuple[str, ...], models: Path) -> "Examiners":
     """What the names of --judge mean."""
     from longform.endpoints.models import find_model, read_models
-    from longform.evaluation.compare_examiners import Examiner
+    from longform.evaluation.compare.examiners import Examiner
 
     specs = read_models(models) if judges else {}
     return {name: Examiner.of(find_model(specs, name, path=models)) for name in judges}
@@ -185,7 +185,7 @@ def _notes(sides: "Sequence[Side]", pairing: "Pairing", compared: "Comparison") 
 
 def _extremes(pairing: "Pairing", measure: "Measure", count: int) -> "list[Gain]":
     """The largest gains, then the largest losses, the largest of each first."""
-    from longform.evaluation.compare import rank_gains
+    from longform.evaluation.compare.run import rank_gains
 
     ranked = rank_gains(pairing, measure)
     gains, losses = [it for it in ranked if it.gain > 0], [it for it in reversed(ranked) if it.gain < 0]
@@ -193,7 +193,7 @@ def _extremes(pairing: "Pairing", measure: "Measure", count: int) -> "list[Gain]
 
 
 def _print_tables(compared: "Comparison", form: "Form") -> None:
-    from longform.evaluation.compare_tables import compare_tables
+    from longform.evaluation.compare.tables import compare_tables
     from longform.evaluation.tables import render
 
     print("\n\n".join(render(table, form) for table in compare_tables(compared)), end="\n\n")

@@ -8,9 +8,9 @@ from typing import Any
 from longform.cli.calls import RecordedCalls
 from longform.cli.output import progress
 from longform.endpoints.models import find_model, read_models
-from longform.evaluation.compare_judging import JudgeAnswers, collect_grades, grade_texts, judge_pairs
-from longform.evaluation.compare_pairs import Pairing, grade_rows
-from longform.evaluation.order_pairs import split_pairs
+from longform.evaluation.compare.judging import JudgeAnswers, collect_grades, grade_texts, judge_pairs
+from longform.evaluation.compare.pairing import Pairing, grade_rows
+from longform.evaluation.head_to_head import split_pairs
 from longform.judging.pairwise import PairwiseJudge
 from longform.judging.pointwise import PointwiseJudge
 from longform.records.errors import BadInputError, StoppedError

@@ -10,7 +10,7 @@ from longform.cli.flags import Flag, Overrides, Seed
 from longform.cli.output import print_result, print_table, progress
 
 if TYPE_CHECKING:
-    from longform.evaluation.arena import Standing
+    from longform.evaluation.arena.ratings import Standing
     from longform.miniature.evidence import Evidence
     from longform.miniature.zero_evidence import ZeroEvidence
     from longform.statistics.bootstrap import Interval

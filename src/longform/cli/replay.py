@@ -12,9 +12,9 @@ from longform.cli.flags import Budget, Flag, Overrides
 from longform.cli.output import print_result, print_table, progress
 
 if TYPE_CHECKING:
-    from longform.evaluation.replay import Replay
-    from longform.evaluation.replay_changes import ReplayChanges
-    from longform.evaluation.replay_inputs import ReplayInputs
+    from longform.evaluation.replay.changes import ReplayChanges
+    from longform.evaluation.replay.inputs import ReplayInputs
+    from longform.evaluation.replay.run import Replay
     from longform.statistics.bootstrap import Interval
 
 NOTE = "the texts are those on record; what the policy would have written under these rewards is not known"
@@ -49,9 +49,9 @@ def replay(
         json: Print the result as JSON.
     """
     from longform.endpoints import budget as costs
-    from longform.evaluation.replay import replay as replay_run
-    from longform.evaluation.replay_changes import measure_changes
-    from longform.evaluation.replay_inputs import check_replay
+    from longform.evaluation.replay.changes import measure_changes
+    from longform.evaluation.replay.inputs import check_replay
+    from longform.evaluation.replay.run import replay as replay_run
     from longform.records.files import write_rows
     from longform.records.run_directory import RunDirectory
     from longform.records.schemas import Row

@@ -11,7 +11,7 @@ from typing import Any
 
 from longform.endpoints.client import Endpoint
 from longform.endpoints.models import read_models
-from longform.evaluation.arena import Standing, rate_models
+from longform.evaluation.arena.ratings import Standing, rate_models
 from longform.evaluation.reward_model import agreement_with
 from longform.miniature.chain import LEAST_MARGIN, PRETRAINED, SHARES, WRITING, examiner_pairs, play_all
 from longform.miniature.quickstart import Stage

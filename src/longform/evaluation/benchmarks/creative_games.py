@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
-from longform.evaluation.arena import hold_arena
-from longform.evaluation.standings import meeting_table, meetings, rating_tables
+from longform.evaluation.arena.ratings import hold_arena
+from longform.evaluation.arena.tables import meeting_table, meetings, rating_tables
 from longform.evaluation.tables import Table
 from longform.judging.margins import MOST_PLUSES, Pluses, pseudo_wins, win_fraction
 from longform.records.schemas import Game
