@@ -10,9 +10,9 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from longform.endpoints.concurrency import map_bounded
 from longform.judging.pairwise import WINNERS, PairwiseJudge
 from longform.records.schemas import GAME_SCORES, ORDERS, Game, Order, PromptRow
-from longform.selection.gathering import for_each
 from longform.statistics.bootstrap import Interval, clustered_interval
 
 
@@ -74,7 +74,7 @@ async def compare_writers(
         if on_progress is not None:
             on_progress(len(played) + result.no_verdict.total(), len(pairings))
 
-    await for_each(pairings, play, workers=workers)
+    await map_bounded(pairings, play, workers=workers)
     result.games, result.alone = split_pairs([played[pairing] for pairing in pairings if pairing in played])
     return result
 

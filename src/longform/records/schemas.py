@@ -137,6 +137,8 @@ class Ladder(PromptRow):
         return self
 
 
+UNNAMED_JUDGE = "unnamed"
+"""The judge of grades and games that name none."""
 Winner = Literal["a", "b", "tie"]
 """The better of two texts; a tie is half a win for each."""
 Order = Literal["ab", "ba"]

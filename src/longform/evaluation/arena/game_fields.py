@@ -9,7 +9,7 @@ from longform.records.errors import BadInputError
 from longform.records.schemas import Game, Response
 from longform.text.words import count_words
 
-Lengths = Sequence[tuple[float, float]]
+GameLengths = Sequence[tuple[float, float]]
 """[games] words of model_a's and of model_b's text."""
 MOST_WINS = 100
 """That one game may count for."""
@@ -45,7 +45,7 @@ def weight_of(game: Game) -> int:
     return int(stated)
 
 
-def stated_lengths(games: Sequence[Game]) -> Lengths:
+def stated_lengths(games: Sequence[Game]) -> GameLengths:
     """From the fields `words_a` and `words_b` of the games.
 
     Raises:
@@ -54,7 +54,7 @@ def stated_lengths(games: Sequence[Game]) -> Lengths:
     return [(_stated(game, "words_a"), _stated(game, "words_b")) for game in games]
 
 
-def counted_lengths(games: Sequence[Game], responses: Iterable[Response]) -> Lengths:
+def counted_lengths(games: Sequence[Game], responses: Iterable[Response]) -> GameLengths:
     """From the texts; a game without `sample` was played with sample 0.
 
     Raises:

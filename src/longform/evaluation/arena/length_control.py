@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from longform.evaluation.arena.game_fields import Lengths
+from longform.evaluation.arena.game_fields import GameLengths
 from longform.evaluation.tables import explain
 from longform.statistics.bootstrap import Interval
 from longform.statistics.bradley_terry import ELO_PER_LOGIT
@@ -39,7 +39,7 @@ class LengthEffect:
         return {field.name: numbers.get(field.name, getattr(self, field.name)) for field in fields(self)}
 
 
-def relative_differences(lengths: Lengths) -> np.ndarray:
+def relative_differences(lengths: GameLengths) -> np.ndarray:
     """[games] (a - b) / (a + b); 0 where both texts are empty."""
     a, b = np.asarray(lengths, dtype=np.float64).reshape(-1, 2).T
     return np.divide(a - b, a + b, out=np.zeros(len(a)), where=a + b > 0)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from longform.evaluation.arena.game_fields import Lengths, cluster_of, weight_of
+from longform.evaluation.arena.game_fields import GameLengths, cluster_of, weight_of
 from longform.evaluation.arena.length_control import (
     LengthEffect,
     describe_effect,
@@ -91,55 +91,33 @@ class _Players(NamedTuple):
     weights: np.ndarray
 
 
-def rate_models(
+def rate_arena(
     games: Sequence[Game],
     *,
-    anchors: Mapping[str, float] | None = None,
-    resamples: int = 1000,
-    seed: int = 0,
-    level: float = 0.95,
-) -> list[Standing]:
-    """Rate the models that played, each component by itself, best first.
-
-    Args:
-        games: who beat whom on which prompt; with `cluster` and `weight` where they have them (`game_fields`).
-        anchors: Elo points of models whose ratings are given. The others are fitted around all of them at once; with one
-            anchor this is a shift of the scale.
-        resamples: bootstrap samples of the prompts.
-        seed: of their draws.
-        level: confidence of the intervals.
-
-    Raises:
-        BadInputError: no games, a game of a model with itself, or an anchor that is no finite number, played no game, or is
-            too far from another.
-    """
-    return hold_arena(games, anchors=anchors, resamples=resamples, seed=seed, level=level).standings
-
-
-def hold_arena(
-    games: Sequence[Game],
-    *,
-    lengths: Lengths | None = None,
+    lengths: GameLengths | None = None,
     anchors: Mapping[str, float] | None = None,
     resamples: int = 1000,
     seed: int = 0,
     level: float = 0.95,
 ) -> Arena:
-    """Rate the models that played; with `lengths`, as if both texts of every game had been equally long.
+    """Rate the models that played, each component by itself, best first.
 
-    What the length explains is a covariate of the model: (a - b) / (a + b), divided by its standard deviation (Chatbot
-    Arena's style control, 2024). Unlike there it is not centred, since which text is called a must not matter.
+    With `lengths` they are rated as if both texts of every game had been equally long. Length is a covariate of the
+    model: (a - b) / (a + b), divided by its standard deviation (Chatbot Arena's style control, 2024). Unlike there it is
+    not centred, since which text is called a must not matter.
 
     Args:
-        games: as in `rate_models`.
+        games: who beat whom on which prompt; with `cluster` and `weight` if they have them (`game_fields`).
         lengths: [games] words of model_a's and of model_b's text.
-        anchors: as in `rate_models`.
-        resamples: as in `rate_models`.
-        seed: as in `rate_models`.
-        level: as in `rate_models`.
+        anchors: Elo points of models whose ratings are given. The others are fitted around all of them at once; one anchor
+            shifts the scale.
+        resamples: bootstrap samples of the prompts.
+        seed: of their draws.
+        level: confidence of the intervals.
 
     Raises:
-        BadInputError: as in `rate_models`.
+        BadInputError: no games, a game of a model with itself, or an anchor that is not finite, played no game, or is too
+            far from another.
     """
     anchors = anchors or {}
     _check(games, anchors)

@@ -10,14 +10,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from longform.endpoints.concurrency import map_bounded
 from longform.evaluation.audit.pairs import Asked, AuditedPair
 from longform.judging.attacks import ATTACKS, HARMLESS, Attack, append_line
 from longform.judging.pairwise import WINNERS, PairwiseJudge, Verdict
 from longform.records.calls import CallLog
+from longform.records.progress import Progress
 from longform.records.schemas import ORDERS, Order
-from longform.selection.gathering import for_each
 
-Progress = Callable[[int, int], None]
 Side = Literal["a", "b"]
 _LINES = 2
 """Under an attacked text, in turn: the attack, and a harmless line to hold it against."""
@@ -102,7 +102,7 @@ class Auditor:
             done += 1
             on_progress(done, len(questions))
 
-        await for_each(questions, work, workers=self.endpoint.spec.concurrency)
+        await map_bounded(questions, work, workers=self.endpoint.spec.concurrency)
         model = (self.endpoint.name, self.endpoint.spec.model)
         order = {question: number for number, question in enumerate(ORDERS)}
         for answers in found.values():

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from pydantic import Field
 
-from longform.evaluation.arena.ratings import hold_arena
+from longform.evaluation.arena.ratings import rate_arena
 from longform.evaluation.arena.tables import meeting_table, meetings, rating_tables
 from longform.evaluation.benchmarks.benchmark import About, Answers, Benchmark, Material, Question, Wording
 from longform.evaluation.benchmarks.card import Card, JudgeSettings, WritingSettings
@@ -125,7 +125,7 @@ class ArenaWrite(Benchmark[Task]):
             tabulate("By type", scored, measures, by="type"),
         ]
         if games:
-            arena = hold_arena(games)
+            arena = rate_arena(games)
             ranked = [standing.model for standing in arena.standings]
             tables[1:1] = rating_tables(arena, "Ratings with the baselines")
             tables.append(meeting_table(meetings(games), ranked))

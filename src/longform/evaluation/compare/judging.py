@@ -1,23 +1,30 @@
-"""Asking a judge about a comparison: who wins each pair, in both orders, and what each text is worth by itself.
+"""Verdicts and grades of judges in a comparison: games in OUT, grades next to it.
 
-Two equal texts are a tie and an empty text loses to one that is not empty, in both orders and without a call: there is
-nothing to be judged. An empty text gets the lowest grade, as in training.
+Two equal texts tie and an empty text loses to a non-empty one, in both orders and without a call. An empty text gets the
+lowest grade, as in training.
 """
 
+import asyncio
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
-from longform.evaluation.compare.pairing import PairedPrompt, Pairing
+from longform.endpoints.concurrency import map_bounded
+from longform.endpoints.models import find_model, read_models
+from longform.endpoints.recorded import RecordedCalls
+from longform.evaluation.compare.pairing import PairedPrompt, Pairing, grade_rows
+from longform.evaluation.head_to_head import compare_writers, split_pairs
 from longform.judging.answers import LOWEST_SCORE
 from longform.judging.pairwise import PairwiseJudge
 from longform.judging.pointwise import PointwiseJudge
-from longform.records.schemas import Game, PromptRow, Winner
-from longform.selection.gathering import for_each
+from longform.records.errors import BadInputError, StoppedError
+from longform.records.files import read_rows, write_rows
+from longform.records.progress import Progress, ProgressDisplay, no_progress
+from longform.records.schemas import Game, Grade, PromptRow, Winner
 from longform.text.words import count_words
 
-Progress = Callable[[int, int], None]
 GradeKey = tuple[str, str, int]
 """Prompt id, side ("a" or "b"), place among the side's samples."""
 
@@ -35,6 +42,103 @@ class JudgeAnswers:
     no_grade: Counter[str] = field(default_factory=Counter)
 
 
+def ask_judges(
+    pairing: Pairing,
+    judges: Sequence[str],
+    models: Path,
+    out: Path,
+    *,
+    with_grades: bool,
+    budget: float | None,
+    progress: ProgressDisplay = no_progress,
+) -> tuple[list[JudgeAnswers], dict[str, str]]:
+    """Ask the judges; games go to `out`, grades to `grades_path(out)`. Returns the answers, and cost and paths in words.
+
+    The rows of other judges in these files stay there. A verdict without its other order is kept in the log of calls only.
+
+    Raises:
+        BadInputError: a judge cannot be asked, or a file holds something else.
+        StoppedError: the budget is spent, or a judge gave no verdict.
+    """
+    _check_judges(judges, models)
+    for name in judges:  # check all of them before the first call is paid
+        RecordedCalls(out, models, name, budget=budget).log.close()
+    games = _games_of_others(out, pairing, judges)
+    grades = _grades_of_others(grades_path(out), pairing, judges) if with_grades else []
+    answers, cost = [JudgeAnswers(name) for name in judges], ""
+    for it in answers:
+        with RecordedCalls(out, models, it.judge, budget=budget) as calls:
+            asyncio.run(_ask(calls, pairing, it, with_grades=with_grades, progress=progress))
+            cost = calls.cost()
+        whole, _ = split_pairs(it.games)
+        if not whole:
+            causes = ", ".join(f"{cause} {count}" for cause, count in it.no_verdict.most_common())
+            raise StoppedError(
+                f"{out}: no pair of texts with a verdict of {it.judge} in both orders ({causes}); the same command tries "
+                f"failed calls again"
+            )
+        games += whole
+    write_rows(out, games)
+    paid = {"cost": cost, "path": str(out)}
+    if with_grades and (rows := grade_rows(pairing.with_grades(merge_grades(answers)), judges)):
+        paid["grades"] = str(grades_path(out))
+        write_rows(grades_path(out), [*grades, *rows])
+    return answers, paid
+
+
+def grades_path(out: Path) -> Path:
+    """The grades file that belongs to the games in `out`."""
+    return out.with_name(f"{out.stem}.grades.jsonl")
+
+
+async def _ask(
+    calls: RecordedCalls, pairing: Pairing, answers: JudgeAnswers, *, with_grades: bool, progress: ProgressDisplay
+) -> None:
+    """Add the verdicts and grades of one judge to `answers`."""
+    async with calls.endpoint() as endpoint:
+        secret, workers = calls.log.secret(), endpoint.spec.concurrency
+        with progress(f"judging with {answers.judge}") as advance:
+            await judge_pairs(
+                pairing,
+                lambda position: PairwiseJudge(endpoint, position=position, secret=secret),
+                answers,
+                workers=workers,
+                on_progress=advance,
+            )
+        if with_grades:
+            grader = PointwiseJudge(endpoint, secret=secret)
+            with progress(f"grading with {answers.judge}") as advance:
+                await grade_texts(pairing, grader, answers, workers=workers, on_progress=advance)
+
+
+def _games_of_others(out: Path, pairing: Pairing, judges: Sequence[str]) -> list[Game]:
+    """The games in `out` that other judges decided before; refuses to overwrite a file of anything else."""
+    games = list(read_rows(out, Game)) if out.exists() else []
+    for game in games:
+        if {game.model_a, game.model_b} != {pairing.a, pairing.b}:
+            raise BadInputError(f"--out: {out} holds games of {game.model_a!r} and {game.model_b!r}; name another file")
+    return [game for game in games if game.judge not in judges]
+
+
+def _grades_of_others(path: Path, pairing: Pairing, judges: Sequence[str]) -> list[Grade]:
+    """The grades in `path` that other judges gave before; refuses to overwrite a file of anything else."""
+    grades = list(read_rows(path, Grade)) if path.exists() else []
+    for grade in grades:
+        if grade.model not in (pairing.a, pairing.b):
+            raise BadInputError(f"--grade: {path} holds grades of {grade.model!r}; name another --out")
+    return [grade for grade in grades if grade.judge not in judges]
+
+
+def _check_judges(judges: Sequence[str], models: Path) -> None:
+    """Refuse one model under two names: it would count as two judges."""
+    specs, seen = read_models(models), {}
+    for name in judges:
+        spec = find_model(specs, name, path=models)
+        same = seen.setdefault((spec.base_url, spec.model), name)
+        if same != name:
+            raise BadInputError(f"--judge: in {models}, {same!r} and {name!r} resolve to the same model")
+
+
 async def judge_pairs(
     pairing: Pairing,
     examiner: Callable[[Literal["first", "second"]], PairwiseJudge],
@@ -49,8 +153,6 @@ async def judge_pairs(
         BadInputError: the endpoint needs mending.
         StoppedError: the budget is spent.
     """
-    from longform.evaluation.head_to_head import compare_writers  # the arena behind it takes half of the start
-
     names = {"model_a": pairing.a, "model_b": pairing.b}
     total, done = sum(2 * len(it.pairs) for it in pairing.prompts), 0
     for place in range(max(len(it.pairs) for it in pairing.prompts)):
@@ -109,10 +211,10 @@ async def grade_texts(
                 answers.grades[key] = graded.score
         on_progress(len(answers.grades) + answers.no_grade.total(), len(missing))
 
-    await for_each(missing, work, workers=workers)
+    await map_bounded(missing, work, workers=workers)
 
 
-def collect_grades(answers: Sequence[JudgeAnswers]) -> dict[GradeKey, dict[str, float]]:
+def merge_grades(answers: Sequence[JudgeAnswers]) -> dict[GradeKey, dict[str, float]]:
     """The grades of all judges, text by text."""
     found: dict[GradeKey, dict[str, float]] = {}
     for it in answers:

@@ -13,6 +13,7 @@ from longform.evaluation.compare.pairing import Pairing
 from longform.evaluation.compare.sides import Written
 from longform.evaluation.estimates import Bootstrap, ClusteredEstimate
 from longform.evaluation.head_to_head import split_pairs
+from longform.records.progress import Progress
 from longform.records.schemas import GAME_SCORES, Game
 from longform.statistics.paired import PairedTest, sign_flip_test
 from longform.text.redundancy import redundant_sentence_share
@@ -20,7 +21,6 @@ from longform.text.repetition import repeated_ngram_share, repeated_sentence_sha
 from longform.text.words import count_words
 
 Kind = Literal["grade", "wins", "text"]
-Progress = Callable[[int, int], None]
 _EQUAL = 1e-9
 """Means of the same scores differ by rounding."""
 

@@ -77,7 +77,7 @@ class Pairing:
 
 
 def pair_sides(
-    a: Side, b: Side, prompts: Mapping[str, PromptRow], prompts_from: str = "", *, per: str | None = None
+    a: Side, b: Side, prompts: Mapping[str, PromptRow], prompts_from: str = "", *, group_by: str | None = None
 ) -> Pairing:
     """Both sides on the prompts that both answered.
 
@@ -90,13 +90,13 @@ def pair_sides(
         b: the other.
         prompts: as `find_prompts` gives them, with at least one prompt in common.
         prompts_from: where they come from.
-        per: `meta.FIELD`, whose values are groups.
+        group_by: `meta.FIELD`, whose values are groups.
 
     Raises:
-        BadInputError: a prompt lacks the field of `per`.
+        BadInputError: a prompt lacks the field of `group_by`.
     """
     ids = list(prompts) or [id_ for id_ in a.texts if id_ in b.texts]
-    groups = _groups(prompts, per)
+    groups = _groups(prompts, group_by)
     ranges = [prompts[id_].length_range for id_ in ids if id_ in prompts]
     asked = len(ranges) == len(ids) and None not in ranges
     paired = []
@@ -132,16 +132,18 @@ def _mean_words(texts: Sequence[Written]) -> float:
     return fmean(count_words(it.text) for it in texts)
 
 
-def _groups(prompts: Mapping[str, PromptRow], per: str | None) -> dict[str, str]:
-    """Prompt id -> the value of the field of `per`; nothing where no field is named."""
-    if per is None:
+def _groups(prompts: Mapping[str, PromptRow], group_by: str | None) -> dict[str, str]:
+    """Prompt id -> the value of the field of `group_by`; nothing where no field is named."""
+    if group_by is None:
         return {}
     if not prompts:
-        raise BadInputError(f"--per {per}: needs the prompts of the responses; name their file with --prompts")
-    name = per.removeprefix("meta.")
+        raise BadInputError(
+            f"--group-by {group_by}: needs the prompts of the responses; name their file with --prompts"
+        )
+    name = group_by.removeprefix("meta.")
     lacking = [id_ for id_, row in prompts.items() if row.meta.get(name) is None]
     if lacking:
         near = get_close_matches(name, sorted({known for row in prompts.values() for known in row.meta}), n=1)
         hint = f"; did you mean meta.{near[0]}?" if near and near[0] != name else ""
-        raise BadInputError(f"prompt {lacking[0]}: meta.{name}: is missing, and --per asks for it{hint}")
+        raise BadInputError(f"prompt {lacking[0]}: meta.{name}: is missing, and --group-by asks for it{hint}")
     return {id_: str(row.meta[name]) for id_, row in prompts.items()}

@@ -14,11 +14,9 @@ from longform.recipe.recipe import Recipe
 from longform.records.errors import BadInputError
 from longform.records.files import read_all, read_rows
 from longform.records.run_directory import RunDirectory
-from longform.records.schemas import Grade, Prompt, PromptRow, Response
+from longform.records.schemas import UNNAMED_JUDGE, Grade, Prompt, PromptRow, Response
 from longform.text.structure import take_apart
 
-UNNAMED = "unnamed"
-"""The judge of grades that do not name one."""
 _EXAMINER = "examiner"
 """The judge of a run whose recipe cannot be read."""
 
@@ -145,7 +143,7 @@ def _recorded_prompts(sides: Sequence[Side], requests: Mapping[str, str]) -> tup
 def _read_grades(paths: Sequence[Path]) -> GradesOf:
     found: dict[tuple[str, str, int], dict[str, float]] = {}
     for row in read_all(paths, Grade):
-        found.setdefault((row.prompt_id, row.model, row.sample), {})[row.judge or UNNAMED] = row.score
+        found.setdefault((row.prompt_id, row.model, row.sample), {})[row.judge or UNNAMED_JUDGE] = row.score
     return found
 
 

@@ -1,13 +1,15 @@
-"""A stored run judged again: what another judge, reward or ladder rule would have made of the texts that were written.
+"""A stored run scored again: what another judge, reward or curriculum rule would have made of the same texts.
 
-The texts and the prompts of each step stay as they are on record; all else follows anew, step by step: the rung that each
-prompt faces, the verdicts, the rewards, the promotions. Steps and secret are the run's, so an equal question is an equal
-request: its recorded answer is found and costs nothing. The run is not written; new calls go to `replay.sqlite` beside it.
+The texts and the prompts of each step stay as recorded; everything else is recomputed step by step: rungs, verdicts,
+rewards, promotions. Steps and secret are the run's, so an equal question is an equal request, and its recorded answer costs
+nothing. The run is not written to; new calls go to `replay.sqlite` in its folder.
 """
 
+import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -15,18 +17,20 @@ import numpy as np
 from longform.curriculum.schedule import Faced
 from longform.endpoints.budget import Budget
 from longform.endpoints.client import Endpoint
+from longform.endpoints.concurrency import map_bounded
 from longform.evaluation.replay.advantages import Scored, left_out, replayed_advantages
-from longform.evaluation.replay.inputs import ReplayInputs
+from longform.evaluation.replay.inputs import ReplayInputs, check_replay
 from longform.recipe.recipe import Recipe
 from longform.records.calls import CallLog, CallTotals, LayeredCallLog, SqliteCallLog
 from longform.records.errors import StoppedError
+from longform.records.files import write_rows
+from longform.records.progress import Progress, ProgressDisplay, no_progress
 from longform.records.rollouts import Promotion, Rollout, text_hash
 from longform.records.run_directory import RunDirectory
-from longform.records.schemas import Ladder, PromptRow
+from longform.records.schemas import Ladder, PromptRow, Row
 from longform.rewards.closing import ClosedStep, close_step
 from longform.rewards.reward_set import RewardSet, build_rewards
 from longform.rewards.rewarded import Rewarded, ScoreSheet
-from longform.selection.gathering import for_each
 from longform.text.structure import take_apart
 
 CALLS = "replay.sqlite"
@@ -89,9 +93,43 @@ class Replay:
         return self.replayed.answered - self.paid.answered
 
 
-async def replay(
-    run: RunDirectory, inputs: ReplayInputs, *, budget: Budget, on_progress: Callable[[int, int], None]
+def replay(
+    run: Path,
+    *,
+    judge: str | None = None,
+    overrides: Sequence[str] = (),
+    models: Path | None = None,
+    budget: float | None = None,
+    out: Path | None = None,
+    progress: ProgressDisplay = no_progress,
 ) -> Replay:
+    """Score a run's texts again with another judge, reward, position or curriculum rule.
+
+    Args:
+        run: run directory; the run may still be going on.
+        judge: in place of the judge of the one reward that asks one.
+        overrides: `KEY=VALUE` in the recipe's rewards, advantages and curriculum.
+        models: models.yaml; default: that of the run's recipe.
+        budget: cost above which the calls of this replay stop.
+        out: file for a row per rollout, before and after.
+        progress: display of the progress.
+
+    Raises:
+        BadInputError: see `check_replay`; an endpoint is misconfigured, a ladder lacks the reference that the changed
+            curriculum asks for, or `out` cannot be written.
+        StoppedError: the budget is spent, or the run was rolled back meanwhile; answers are kept for the next replay.
+    """
+    with RunDirectory.read(run) as directory:
+        inputs = check_replay(directory, overrides, judge=judge, models=models)
+        meter = Budget(budget, resume="the same command, which resumes from the recorded answers")
+        with progress(f"replaying {run}") as advance:
+            replayed = asyncio.run(replay_steps(directory, inputs, budget=meter, on_progress=advance))
+    if out is not None:
+        write_rows(out, (Row(**asdict(it)) for it in replayed.rollouts))
+    return replayed
+
+
+async def replay_steps(run: RunDirectory, inputs: ReplayInputs, *, budget: Budget, on_progress: Progress) -> Replay:
     """Judge the recorded rollouts of `run` again, step by step; those of one step all at once.
 
     Args:
@@ -194,7 +232,7 @@ async def _score(
         if reference is not None:
             sheets[row] = await rewards.score(prompt, response=rollout.text, reference=reference, step=rollout.step)
 
-    await for_each(range(len(stored)), score, workers=len(stored))
+    await map_bounded(range(len(stored)), score, workers=len(stored))
     return sheets
 
 

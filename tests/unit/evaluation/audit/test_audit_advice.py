@@ -4,14 +4,14 @@ import pytest
 from audited import LONG, SHORT, make_pair, make_pairs
 
 from longform.evaluation.audit.advice import LEAST_PAIRS, LEAST_PROMPTS
-from longform.evaluation.audit.run import audit_pairs, find_faults
+from longform.evaluation.audit.run import find_faults, measure_audit
 from longform.evaluation.estimates import Bootstrap
 
 GOOD, BAD, FIRST = ["aaa", "bbb"], ["abb", "baa"], ["aab", "bab"]
 
 
 def advise(pairs, judge="j"):
-    audited = audit_pairs(pairs, Bootstrap(300))
+    audited = measure_audit(pairs, Bootstrap(300))
     return next(it.advice for it in audited.judges if it.judge == judge)
 
 
@@ -113,11 +113,11 @@ def test_a_panel_is_advised_where_errors_differ_for_sure():
         letters = {"j": wrong[told] if n % 5 == 0 else told, "k": wrong[told] if n % 5 == 1 else told}
         return make_pair(n, told, verdicts={it: {"ab": said[1], "ba": said[2]} for it, said in letters.items()})
 
-    panel = audit_pairs([pair(n) for n in range(100)], Bootstrap(300)).panel
+    panel = measure_audit([pair(n) for n in range(100)], Bootstrap(300)).panel
     assert panel is not None
     assert panel.use
     assert "their errors differ" in panel.because
-    alike = audit_pairs(
+    alike = measure_audit(
         [make_pair(n, "aaa", verdicts={judge: {"ab": "a", "ba": "a"} for judge in "jk"}) for n in range(40)]
     ).panel
     assert alike is not None
@@ -126,12 +126,12 @@ def test_a_panel_is_advised_where_errors_differ_for_sure():
 
 def test_faults_are_the_pairs_behind_a_number():
     pairs = make_pairs(["aaa", "aab", "abb", "tab", "-ab", "ab-", "a--", "att"])
-    wrong = [it.pair.id for it in find_faults(pairs, "j", "wrong", most=9)]
+    wrong = [it.pair.id for it in find_faults(pairs, "j", "wrong", limit=9)]
     assert wrong == ["pair-2", "pair-3", "pair-5", "pair-7"]
-    assert [it.pair.id for it in find_faults(pairs, "j", "inconsistent", most=2)] == ["pair-1", "pair-3"]
-    assert find_faults(pairs, "k", "wrong", most=9) == []
+    assert [it.pair.id for it in find_faults(pairs, "j", "inconsistent", limit=2)] == ["pair-1", "pair-3"]
+    assert find_faults(pairs, "k", "wrong", limit=9) == []
 
 
 def test_pairs_that_nobody_judged_are_refused():
     with pytest.raises(ValueError, match="no judge"):
-        audit_pairs([make_pair(1, "aaa", verdicts=None)])
+        measure_audit([make_pair(1, "aaa", verdicts=None)])

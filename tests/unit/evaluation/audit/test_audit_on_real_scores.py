@@ -12,7 +12,7 @@ from statistics import fmean
 import pytest
 
 from longform.evaluation.audit.pairs import AuditedPair
-from longform.evaluation.audit.run import audit_pairs
+from longform.evaluation.audit.run import measure_audit
 from longform.evaluation.estimates import Bootstrap
 
 DATA = Path(__file__).parents[5] / "shared" / "data"
@@ -58,7 +58,7 @@ def pairs():
 
 
 def test_the_figures_of_pretended_judges(pairs):
-    audited = audit_pairs(pairs, Bootstrap(200))
+    audited = measure_audit(pairs, Bootstrap(200))
     judges = {it.judge: it for it in audited.judges}
     longer = [_winner(len(it.response_a), len(it.response_b)) for it in pairs]
     decided = [(it.label, name) for it, name in zip(pairs, longer, strict=True) if it.label != "tie"]

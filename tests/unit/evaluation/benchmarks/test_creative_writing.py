@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from longform.evaluation.arena.game_fields import counted_lengths, stated_lengths, weight_of
-from longform.evaluation.arena.ratings import hold_arena
+from longform.evaluation.arena.ratings import rate_arena
 from longform.evaluation.benchmarks.benchmark import Answers, Material, Wording
 from longform.evaluation.benchmarks.creative_games import (
     FAR_MEETINGS,
@@ -182,7 +182,7 @@ def test_the_games_are_rated_by_the_arena_as_in_the_result(tmp_path):
     answers, _ = run(found, lambda about: scores(10), compare)
     games = BENCHMARK.games(found, answers)
     write_rows(tmp_path / "games.jsonl", games)
-    again = hold_arena(list(read_rows(tmp_path / "games.jsonl", Game)))
+    again = rate_arena(list(read_rows(tmp_path / "games.jsonl", Game)))
     rows = rows_of(BENCHMARK.tables(found, answers), "Pairwise stage: ratings")
     assert [[it["model"], it["rating"], it["win rate"], it["games"], it["prompts"]] for it in rows] == [
         [it.model, it.rated, it.win_rate, it.games, it.prompts] for it in again.standings

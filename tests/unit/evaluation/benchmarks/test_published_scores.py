@@ -9,7 +9,7 @@ from statistics import fmean
 import pytest
 from scipy.stats import spearmanr
 
-from longform.evaluation.arena.ratings import rate_models
+from longform.evaluation.arena.ratings import rate_arena
 from longform.evaluation.benchmarks.novella_scores import METAPHOR, NOVELLA, novella_scores
 from longform.records.schemas import Game
 
@@ -55,7 +55,7 @@ def test_ratings_and_mean_scores_rank_models_alike():
         for prompt, scores in by_prompt.items()
         for (a, x), (b, y) in combinations(sorted(scores.items()), 2)
     ]
-    standings = rate_models(games, resamples=20)
+    standings = rate_arena(games, resamples=20).standings
     means = [fmean(scores[it.model] for scores in by_prompt.values() if it.model in scores) for it in standings]
     assert len(standings) == 23
     correlation = spearmanr([it.rating.estimate for it in standings], means)[0]

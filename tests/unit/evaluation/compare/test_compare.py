@@ -10,7 +10,7 @@ from scipy import stats
 
 from longform.evaluation.compare.measures import Measure, Sampling, contrast, measure_grades, measure_texts
 from longform.evaluation.compare.pairing import pair_sides
-from longform.evaluation.compare.run import compare, measure_all, rank_gains
+from longform.evaluation.compare.run import compare_pairing, measure_all, rank_gains
 from longform.evaluation.compare.sides import find_prompts, read_sides
 from longform.evaluation.compare.tables import compare_tables
 from longform.evaluation.tables import render
@@ -65,9 +65,9 @@ def run(path, grades, *, think="off", examiner="examiner", requests=REQUESTS, te
     return str(path)
 
 
-def paired(a, b, *, prompts=None, grades=(), per=None):
+def paired(a, b, *, prompts=None, grades=(), group_by=None):
     sides = read_sides(a, b, [Path(it) for it in grades])
-    return pair_sides(*sides, *find_prompts(*sides, None if prompts is None else Path(prompts)), per=per)
+    return pair_sides(*sides, *find_prompts(*sides, None if prompts is None else Path(prompts)), group_by=group_by)
 
 
 def texts(pairing, side):
@@ -255,14 +255,16 @@ def test_groups_are_the_values_of_a_field_and_a_prompt_without_it_is_an_error():
     kinds = ["essay", "story", "essay", "essay"]
     rows = [Prompt(id=id_, prompt="x", meta={"kind": kind}) for id_, kind in zip(REQUESTS, kinds, strict=True)]
     write_rows("prompts.jsonl", rows)
-    pairing = paired("a.jsonl", "b.jsonl", prompts="prompts.jsonl", per="meta.kind")
-    compared = compare(pairing, measure_all(pairing), sampling=SAMPLING)
+    pairing = paired("a.jsonl", "b.jsonl", prompts="prompts.jsonl", group_by="meta.kind")
+    compared = compare_pairing(pairing, measure_all(pairing), sampling=SAMPLING)
     assert [(it.name, it.prompts) for it in compared.groups] == [("essay", 3), ("story", 1)]
     assert all(it.a.prompts == group.prompts for group in compared.groups for it in group.contrasts)
-    with pytest.raises(BadInputError, match=r"meta.knd: is missing, and --per asks for it; did you mean meta.kind\?"):
-        paired("a.jsonl", "b.jsonl", prompts="prompts.jsonl", per="meta.knd")
-    with pytest.raises(BadInputError, match=r"--per meta.kind: needs the prompts"):
-        paired("a.jsonl", "b.jsonl", per="meta.kind")
+    with pytest.raises(
+        BadInputError, match=r"meta.knd: is missing, and --group-by asks for it; did you mean meta.kind\?"
+    ):
+        paired("a.jsonl", "b.jsonl", prompts="prompts.jsonl", group_by="meta.knd")
+    with pytest.raises(BadInputError, match=r"--group-by meta.kind: needs the prompts"):
+        paired("a.jsonl", "b.jsonl", group_by="meta.kind")
 
 
 def test_the_largest_gain_is_first_and_ties_go_by_id():
@@ -275,7 +277,7 @@ def test_the_largest_gain_is_first_and_ties_go_by_id():
 def test_tables_show_every_measure_with_interval_and_n_and_few_prompts_are_warned_of():
     run("r", {0: [5, 5, 5, 5], 1: [5, 7, 2, 7]})
     pairing = paired("r@0", "r")
-    means, shares = compare_tables(compare(pairing, measure_all(pairing), sampling=SAMPLING))
+    means, shares = compare_tables(compare_pairing(pairing, measure_all(pairing), sampling=SAMPLING))
     shown = render(means)
     assert "grade by examiner 5.00 (5.00 to 5.00)" in " ".join(shown.split())
     assert all("too narrow" in render(it) for it in (means, shares))

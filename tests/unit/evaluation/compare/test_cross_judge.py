@@ -9,10 +9,10 @@ import pytest
 from longform.endpoints.client import Endpoint
 from longform.endpoints.models import ModelSpec
 from longform.evaluation.compare.cross_judge import cross_judge, surviving
-from longform.evaluation.compare.judging import JudgeAnswers, collect_grades, grade_texts, judge_pairs
+from longform.evaluation.compare.judging import JudgeAnswers, grade_texts, judge_pairs, merge_grades
 from longform.evaluation.compare.measures import Measure, Sampling, contrast, measure_grades, measure_wins
 from longform.evaluation.compare.pairing import PairedPrompt, Pairing, grade_rows
-from longform.evaluation.compare.run import compare, measure_all
+from longform.evaluation.compare.run import compare_pairing, measure_all
 from longform.evaluation.compare.sides import Written
 from longform.evaluation.compare.tables import compare_tables
 from longform.evaluation.estimates import Bootstrap
@@ -176,7 +176,7 @@ def test_a_pair_with_one_order_alone_counts_in_no_win_rate_and_that_is_told():
         (both[::2], "No win rate of first: no pair of texts has a verdict in both orders."),
     ):
         asked = [JudgeAnswers("first", played)]
-        compared = compare(pairing, measure_all(pairing, asked), asked, sampling=SAMPLING)
+        compared = compare_pairing(pairing, measure_all(pairing, asked), asked, sampling=SAMPLING)
         assert note in "\n".join(map(render, compare_tables(compared)))
 
 
@@ -247,7 +247,7 @@ def test_grades_on_record_are_not_asked_for_and_an_empty_text_gets_the_lowest(se
     found, requests, _ = ask(serve, pairing, prefers_new, with_grades=True)
     assert found.grades == {("p", "a", 0): 2, ("p", "b", 0): 1, ("q", "b", 0): 3}
     assert requests == 2 + 2  # the games of q, and two texts
-    graded = pairing.with_grades(collect_grades([found]))
+    graded = pairing.with_grades(merge_grades([found]))
     (measure,) = measure_grades(graded)
     assert measure.values == {"p": (2, 1), "q": (9, 3)}
     rows = [(it.prompt_id, it.model, it.score) for it in grade_rows(graded, ["judge"])]

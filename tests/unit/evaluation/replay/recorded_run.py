@@ -15,7 +15,7 @@ from longform.endpoints.budget import Budget
 from longform.endpoints.client import Endpoint
 from longform.endpoints.models import read_models
 from longform.evaluation.replay.inputs import check_replay
-from longform.evaluation.replay.run import replay
+from longform.evaluation.replay.run import replay_steps
 from longform.judging.fences import read_fences
 from longform.judging.templates import DIMENSIONS
 from longform.recipe.loading import dump_recipe
@@ -98,7 +98,7 @@ class Stage:
 def replay_run(path, *overrides, budget=None, **changes):
     with RunDirectory.read(path) as run:
         inputs = check_replay(run, overrides, **changes)
-        return asyncio.run(replay(run, inputs, budget=Budget(budget), on_progress=lambda done, total: None))
+        return asyncio.run(replay_steps(run, inputs, budget=Budget(budget), on_progress=lambda done, total: None))
 
 
 def digest(*parts):

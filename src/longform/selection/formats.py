@@ -15,7 +15,7 @@ from longform.selection.languages import language_code
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Offer:
+class RawPrompt:
     """What a source offers: a request, and what the source says about it."""
 
     request: str
@@ -30,7 +30,7 @@ class Offer:
     """Of the prompts row, beside `id`, `prompt` and what a pool puts into `meta`."""
 
 
-class Layout(Row):
+class SourceFormat(Row):
     """A row as its source publishes it."""
 
     columns: ClassVar[frozenset[str]] = frozenset()
@@ -41,7 +41,7 @@ class Layout(Row):
         """Whether a row with these fields is of this layout."""
         raise NotImplementedError
 
-    def offer(self) -> Offer:
+    def offer(self) -> RawPrompt:
         """What the row offers."""
         raise NotImplementedError
 
@@ -56,7 +56,7 @@ class _Moderation(BaseModel):
     flagged: bool | None = None
 
 
-class ChatLog(Layout):
+class ChatLog(SourceFormat):
     """WildChat-1M (`conversation_hash`) and LMSYS-Chat-1M (`conversation_id`).
 
     Both flag whole conversations, for whatever stands in any turn; LMSYS as the moderation of its turns.
@@ -78,9 +78,9 @@ class ChatLog(Layout):
     def fits(cls, fields: Collection[str]) -> bool:  # noqa: D102
         return "conversation" in fields and bool({"conversation_hash", "conversation_id"} & set(fields))
 
-    def offer(self) -> Offer:  # noqa: D102
+    def offer(self) -> RawPrompt:  # noqa: D102
         turn = _first_user_turn(self.conversation)
-        return Offer(
+        return RawPrompt(
             request=turn.content or "",
             id=self.id,
             # A conversation has the language of most of its turns.
@@ -90,7 +90,7 @@ class ChatLog(Layout):
         )
 
 
-class Conversations(Layout):
+class Conversations(SourceFormat):
     """LongWriter's training data: `messages`, and no id."""
 
     model_config = ConfigDict(extra="ignore")
@@ -101,8 +101,8 @@ class Conversations(Layout):
     def fits(cls, fields: Collection[str]) -> bool:  # noqa: D102
         return "messages" in fields
 
-    def offer(self) -> Offer:  # noqa: D102
-        return Offer(request=_first_user_turn(self.messages).content or "", prefix="longwriter")
+    def offer(self) -> RawPrompt:  # noqa: D102
+        return RawPrompt(request=_first_user_turn(self.messages).content or "", prefix="longwriter")
 
 
 class _Check(BaseModel):
@@ -113,7 +113,7 @@ class _Check(BaseModel):
     """A checklist's own, which goes before the published field."""
 
 
-class WritingBench(Layout):
+class WritingBench(SourceFormat):
     """WritingBench's queries, of its benchmark and of its training data; the checklist becomes the criteria."""
 
     model_config = ConfigDict(extra="ignore", coerce_numbers_to_str=True)
@@ -128,7 +128,7 @@ class WritingBench(Layout):
     def fits(cls, fields: Collection[str]) -> bool:  # noqa: D102
         return {"query", "domain1"} <= set(fields)
 
-    def offer(self) -> Offer:  # noqa: D102
+    def offer(self) -> RawPrompt:  # noqa: D102
         criteria = [
             Criterion(
                 name=it.name,
@@ -138,7 +138,7 @@ class WritingBench(Layout):
             for it in self.checklist or ()
         ]
         domains = {"domain1": self.domain1} | ({"domain2": self.domain2} if self.domain2 else {})
-        return Offer(
+        return RawPrompt(
             request=self.query,
             id=self.index,
             prefix="writingbench",
@@ -147,7 +147,7 @@ class WritingBench(Layout):
         )
 
 
-class PromptsFile(Layout, PromptRow):
+class PromptsFile(SourceFormat, PromptRow):
     """longform's own prompts, and any other file with one prompt a row; an id is not needed, other fields are kept."""
 
     model_config = ConfigDict(coerce_numbers_to_str=True)
@@ -160,8 +160,8 @@ class PromptsFile(Layout, PromptRow):
     def fits(cls, fields: Collection[str]) -> bool:  # noqa: D102
         return bool({"prompt", "writing_prompt"} & set(fields))
 
-    def offer(self) -> Offer:  # noqa: D102
-        return Offer(
+    def offer(self) -> RawPrompt:  # noqa: D102
+        return RawPrompt(
             request=self.request,
             id=self.id or None,
             prefix="" if self.id else "prompt",
@@ -170,15 +170,15 @@ class PromptsFile(Layout, PromptRow):
         )
 
 
-LAYOUTS: tuple[type[Layout], ...] = (ChatLog, Conversations, WritingBench, PromptsFile)
+LAYOUTS: tuple[type[SourceFormat], ...] = (ChatLog, Conversations, WritingBench, PromptsFile)
 
 
-def recognise(fields: Collection[str]) -> type[Layout] | None:
+def recognise(fields: Collection[str]) -> type[SourceFormat] | None:
     """The layout of rows with these fields; None where they fit none."""
     return next((layout for layout in LAYOUTS if layout.fits(fields)), None)
 
 
-def make_prompt(offer: Offer, *, id: str, meta: dict[str, Any]) -> Prompt:
+def make_prompt(offer: RawPrompt, *, id: str, meta: dict[str, Any]) -> Prompt:
     """The prompts row of an offer; what its own `meta` says is kept."""
     known = {"id": id, "meta": meta | offer.fields.get("meta", {})}
     return Prompt(**{"prompt": offer.request, **offer.fields, **known})

@@ -1,32 +1,28 @@
-"""The calls of `longform bench run`: to its writer and to its judge, in one log and under one budget.
+"""Responses to a benchmark's prompts, by an endpoint or a local model, with the benchmark's published settings.
 
-A prompt that does not fit into the writer's context beside its longest response is cut where the benchmark allows it, and
-refused before anything is written where a local model's tokenizer shows that it stays too long.
+A prompt that does not fit into the writer's context together with its longest response is cut if the benchmark allows it.
+If a local model's tokenizer shows that it stays too long, it is refused before anything is written.
 """
 
 import asyncio
 import hashlib
 import sys
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from longform.cli.calls import RecordedCalls, check_gathered
-from longform.cli.output import Advance, progress
 from longform.endpoints.errors import EndpointError
 from longform.endpoints.models import ModelSpec, find_model, read_models
-from longform.evaluation.benchmarks.benchmark import Answers, Benchmark, Material, Wording
+from longform.endpoints.recorded import RecordedCalls
+from longform.evaluation.benchmarks.benchmark import Benchmark
 from longform.evaluation.benchmarks.card import WritingSettings
-from longform.evaluation.benchmarks.judged import ask_judge
 from longform.evaluation.benchmarks.plan import Plan
-from longform.evaluation.benchmarks.result import JudgeUsed, describe_judge
-from longform.judging.judge_template import JudgeTemplate
 from longform.records.errors import BadInputError
+from longform.records.progress import Progress
 from longform.records.schemas import Prompt, PromptRow, Response
-from longform.selection.generate import Gathered, generate, generate_locally
+from longform.selection.generate import CollectResult, collect_responses, collect_responses_locally
 from longform.text.cutting import cut_middle, cut_middle_tokens
 from longform.text.words import estimate_tokens
 from longform.writers.endpoint import EndpointWriter
@@ -42,7 +38,7 @@ _LONG = 4096
 
 @dataclass(frozen=True, slots=True)
 class Writing:
-    """Who writes, and how it is asked."""
+    """The writer and its settings."""
 
     writer: str
     settings: WritingSettings
@@ -50,14 +46,14 @@ class Writing:
     """A file in place of the built-in prompts that ask for thoughts or tags."""
 
     @property
-    def asking(self) -> ThinkPrompt:
-        """How requests are put to the writer."""
+    def think_template(self) -> ThinkPrompt:
+        """The prompt that asks for thoughts or tags."""
         return ThinkPrompt.read(self.settings.think, self.think_prompt)
 
     @property
     def template(self) -> str | None:
-        """Name and hash of the think prompt's file."""
-        template = self.asking.template
+        """Name and hash of the think prompt's file; None without one."""
+        template = self.think_template.template
         if self.think_prompt is None or template is None:
             return None
         return f"{self.think_prompt.name} (sha256 {hashlib.sha256(template.encode()).hexdigest()[:12]})"
@@ -107,7 +103,7 @@ def fit(benchmark: Benchmark[Any], prompts: Sequence[Prompt], writing: Writing, 
         context, cut, count = find_model(read_models(models), writer, path=models).context, cut_middle, estimate_tokens
     fitted = prompts
     if context is not None:
-        limit = context - most - _MARGIN - _instruction_tokens(writing.asking, count)
+        limit = context - most - _MARGIN - _instruction_tokens(writing.think_template, count)
         if limit < 2:
             raise BadInputError(
                 f"--max-tokens: {writer} takes in {context} tokens, prompt and response together; a response of up to "
@@ -119,63 +115,41 @@ def fit(benchmark: Benchmark[Any], prompts: Sequence[Prompt], writing: Writing, 
     return Fitted(fitted, changed, context, longest)
 
 
-class BenchCalls:
-    """The calls of one run, to its writer and to its judge: one log, one budget."""
+def write_responses(
+    fitted: Fitted, writing: Writing, out: Path, *, calls: RecordedCalls | None, on_progress: Progress
+) -> CollectResult:
+    """Responses of the writer, added to those that `out` already holds.
 
-    def __init__(self, models: Path, out: Path, budget: float | None) -> None:
-        self.models, self.out, self.budget = models, out, budget
-        self.cost = "0 (no calls)"
-        self.unwritten: Counter[str] = Counter()
+    Args:
+        fitted: prompts from `fit`.
+        writing: who writes, and how.
+        out: responses file.
+        calls: to the writer's endpoint; None for a local model.
+        on_progress: called with (done, total).
 
-    def write(self, fitted: Fitted, writing: Writing) -> Path:
-        """Have the responses written; the file that they are in."""
-        path = self.out / "responses.jsonl"
-        with progress(f"writing with {writing.writer}") as advance:
-            if is_model_folder(writing.writer):
-                _write_locally(fitted, writing, path, advance)
-            else:
-                gathered = self._write_remotely(fitted.prompts, writing, path, advance)
-                check_gathered(gathered)
-                self.unwritten = gathered.failures
-        return path
+    Raises:
+        BadInputError: the endpoint is down or refuses the key, or `out` cannot be written.
+        StoppedError: the budget is spent, or every request failed.
+    """
+    if calls is None:
+        return _write_locally(fitted, writing, out, on_progress)
+    settings, recorded = writing.settings, calls
 
-    def _write_remotely(self, prompts: Sequence[Prompt], writing: Writing, path: Path, advance: Advance) -> Gathered:
-        settings = writing.settings
-        with self._calls(writing.writer) as calls:
+    async def collect() -> CollectResult:
+        async with recorded.endpoint() as endpoint:
+            source = _AnsweringWriter(
+                endpoint,
+                max_tokens=settings.max_tokens,
+                temperature=settings.temperature,
+                top_p=settings.top_p,
+                think_prompt=writing.think_template,
+            )
+            return await collect_responses(fitted.prompts, source, samples=1, out=out, on_progress=on_progress)
 
-            async def ask() -> Gathered:
-                async with calls.endpoint() as endpoint:
-                    source = _AnsweringWriter(
-                        endpoint,
-                        max_tokens=settings.max_tokens,
-                        temperature=settings.temperature,
-                        top_p=settings.top_p,
-                        think_prompt=writing.asking,
-                    )
-                    return await generate(prompts, source, samples=1, out=path, on_progress=advance)
-
-            gathered = asyncio.run(ask())
-            self.cost = calls.cost()
-        return gathered
-
-    def judge(
-        self, benchmark: Benchmark[Any], material: Material[Any], judge: str, template: JudgeTemplate | None
-    ) -> tuple[Answers, JudgeUsed]:
-        """What the judge says to the benchmark's questions, and who it is."""
-        with self._calls(judge) as calls, progress(f"judging with {judge}") as advance:
-            wording = Wording(calls.log.secret(), template)
-
-            async def ask() -> tuple[Answers, JudgeUsed]:
-                async with calls.endpoint() as endpoint:
-                    answers = await ask_judge(benchmark, material, endpoint, wording, on_progress=advance)
-                    return answers, describe_judge(judge, endpoint.spec, benchmark.card, wording)
-
-            answers, used = asyncio.run(ask())
-            self.cost = calls.cost()
-        return answers, used
-
-    def _calls(self, name: str) -> RecordedCalls:
-        return RecordedCalls(self.out / "bench", self.models, name, budget=self.budget)
+    result = asyncio.run(collect())
+    result.cost = calls.cost()
+    result.check()
+    return result
 
 
 class _AnsweringWriter(EndpointWriter):
@@ -214,25 +188,25 @@ def _read_local(writer: str) -> tuple[int | None, Callable[[str, int], str], Cal
     return context, cut, lambda text: len(encode(text))
 
 
-def _instruction_tokens(asking: ThinkPrompt, count: Callable[[str], int]) -> int:
+def _instruction_tokens(think: ThinkPrompt, count: Callable[[str], int]) -> int:
     """Tokens that the think prompt adds to a request, in the language where these are more."""
-    if asking.thinking == "off":
+    if think.thinking == "off":
         return 0
-    return max(count(asking.text(Prompt(id=probe, prompt=probe))) for probe in ("a", "字"))
+    return max(count(think.text(Prompt(id=probe, prompt=probe))) for probe in ("a", "字"))
 
 
-def _write_locally(fitted: Fitted, writing: Writing, path: Path, advance: Advance) -> None:
+def _write_locally(fitted: Fitted, writing: Writing, out: Path, on_progress: Progress) -> CollectResult:
     from longform.writers.local import LocalWriter  # loads torch
 
-    generate_locally(
+    return collect_responses_locally(
         fitted.prompts,
         LocalWriter(writing.writer),
         name=writer_name(writing.writer),
         samples=1,
         settings=writing.generation(longest=fitted.longest),
         seed=0,
-        out=path,
-        on_progress=advance,
+        out=out,
+        on_progress=on_progress,
     )
 
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from longform.cli.paths import check_out
 from longform.records.errors import BadInputError
+from longform.records.paths import check_out
 
 
 @pytest.mark.parametrize("out", ["b.jsonl", "./b.jsonl", "folder/../b.jsonl", "link.jsonl"])

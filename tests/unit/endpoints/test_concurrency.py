@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
+from longform.endpoints.concurrency import map_bounded
 from longform.records.errors import StoppedError
-from longform.selection.gathering import for_each
 
 
 def test_every_item_is_worked_on_once_and_so_many_at_a_time():
@@ -19,7 +19,7 @@ def test_every_item_is_worked_on_once_and_so_many_at_a_time():
         running -= 1
         done.append(item)
 
-    asyncio.run(for_each(range(20), work, workers=4))
+    asyncio.run(map_bounded(range(20), work, workers=4))
     assert sorted(done) == list(range(20))
     assert most == 4
 
@@ -35,7 +35,7 @@ def test_after_an_error_what_is_under_way_ends_and_nothing_more_begins():
         ended.append(item)
 
     with pytest.raises(StoppedError, match="the budget is spent"):
-        asyncio.run(for_each(range(20), work, workers=3))
+        asyncio.run(map_bounded(range(20), work, workers=3))
     assert begun == [0, 1, 2]
     assert ended == [0, 2]
 
@@ -45,9 +45,9 @@ def test_a_bug_shows_itself():
         raise ZeroDivisionError
 
     with pytest.raises(ExceptionGroup) as caught:
-        asyncio.run(for_each([1], work, workers=1))
+        asyncio.run(map_bounded([1], work, workers=1))
     assert isinstance(caught.value.exceptions[0], ZeroDivisionError)
 
 
 def test_nothing_to_do_is_done():
-    asyncio.run(for_each([], lambda item: asyncio.sleep(0), workers=4))
+    asyncio.run(map_bounded([], lambda item: asyncio.sleep(0), workers=4))

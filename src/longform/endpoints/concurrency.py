@@ -1,4 +1,4 @@
-"""Many requests, a bounded number of them at once, results handled as they come."""
+"""Bounded-concurrency async map."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
@@ -9,17 +9,17 @@ from longform.records.errors import LongformError
 ItemT = TypeVar("ItemT")
 
 
-async def for_each(items: Iterable[ItemT], work: Callable[[ItemT], Awaitable[None]], *, workers: int) -> None:
+async def map_bounded(items: Iterable[ItemT], work: Callable[[ItemT], Awaitable[None]], *, workers: int) -> None:
     """Await `work` for every item, at most `workers` at a time.
 
-    After the first error no further item is begun. Those under way are awaited, since they are paid for; then the error is
-    raised as it is.
+    After the first error no further item is started. Calls in flight are awaited, since they are paid for; then the first
+    error is raised unchanged.
     """
-    waiting = iter(items)
+    pending = iter(items)
     errors: list[LongformError] = []
 
     async def drain() -> None:
-        for item in waiting:
+        for item in pending:
             try:
                 await work(item)
             except LongformError as error:
