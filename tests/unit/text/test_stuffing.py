@@ -68,7 +68,9 @@ def test_one_more_use_of_a_word_never_lowers_the_number_of_stuffed_words():
         previous = stuffed
 
 
-@given(st.lists(st.sampled_from(["lamp", "oil", "tin", "the", "crown"]), max_size=100), st.sampled_from(["lamp", "oil"]))
+@given(
+    st.lists(st.sampled_from(["lamp", "oil", "tin", "the", "crown"]), max_size=100), st.sampled_from(["lamp", "oil"])
+)
 def test_in_a_short_text_one_more_use_of_any_word_never_lowers_the_number_of_stuffed_words(words, added):
     """Up to 120 words the limits do not depend on the length of the text."""
     before, after = (round(stuffed_share(" ".join(it)) * len(it)) for it in (words, [*words, added]))
