@@ -2,7 +2,7 @@
 
     python benchmarks/longwriter_zero_chain.py --out runs/chain --seeds 2101 [--arms] [--reward-models]
 
-Each seed runs `longform quickstart --method longwriter-zero --whole`, with `--reward-models` as far as these. Printed of
+Each seed runs `longform quickstart --method longwriter-zero --full-pipeline`; `--reward-models` stops there. Printed of
 its reward models, together and each alone: the share of held-out pairs that they decide as the examiner does, of pairs by
 writers of two levels, of texts for a whole and a reduced request, and of texts and their revisions. With `--arms` two more
 writers are trained, from the base itself and from one pretrained without planned answers, by the same reward models, and
@@ -24,7 +24,7 @@ import yaml
 from longform.cli.output import print_table, progress
 from longform.endpoints.client import Endpoint
 from longform.endpoints.models import read_models
-from longform.evaluation.arena import rate_models
+from longform.evaluation.arena.ratings import rate_arena
 from longform.evaluation.reward_model import agreement_with
 from longform.miniature import chain
 from longform.miniature import longwriter_zero as steps
@@ -38,7 +38,7 @@ from longform.records.calls import SqliteCallLog
 from longform.records.files import read_rows, write_rows
 from longform.records.schemas import Game, Preference, Prompt, Response
 from longform.rewards.writing_model import WritingModel, mean_scores
-from longform.selection.generate import generate_locally
+from longform.selection.generate import collect_responses_locally
 from longform.training.pretrain_recipe import PretrainRecipe
 from longform.training.pretrain_run import run_pretraining
 from longform.writers.local import LocalWriter
@@ -66,7 +66,7 @@ def main() -> None:
                 "quickstart",
                 "--method",
                 "longwriter-zero",
-                "--whole",
+                "--full-pipeline",
                 "--seed",
                 str(seed),
                 "--out",
@@ -152,7 +152,7 @@ def train_arm(folder: Path, arm: str, seed: int) -> None:
     rows = list(read_rows(folder / "held-out.jsonl", Prompt))
     writer = LocalWriter(str(result.policy_path))
     with progress(f"held-out responses of {arm}") as advance:
-        generate_locally(
+        collect_responses_locally(
             rows,
             writer,
             name=f"trained-{arm}",
@@ -192,7 +192,7 @@ def show_arms(folder: Path) -> None:
                 f"{it.win_rate.estimate:.3f}",
                 f"{sum(kept[it.model]) / len(kept[it.model]):.3f}" if kept[it.model] else "-",
             ]
-            for it in rate_models(games)
+            for it in rate_arena(games).standings
         ],
     )
 

@@ -48,7 +48,13 @@ def main() -> None:
         folder = (options.keep or Path(scratch)).resolve()
         again = ["--make", "--keep", str(folder), "--rows", str(options.rows)]
         subprocess.run([sys.executable, __file__, *again], check=True)
-        pooled = [str(folder / "log"), "--against", str(folder / "benchmark.jsonl"), "--near", str(NEAR)]
+        pooled = [
+            str(folder / "log"),
+            "--decontaminate",
+            str(folder / "benchmark.jsonl"),
+            "--near-dup-threshold",
+            str(NEAR),
+        ]
         files = ["--out", str(folder / "pool.jsonl"), "--dropped", str(folder / "dropped.jsonl")]
         seconds, worked, megabytes = measure([sys.executable, "-m", "longform", "pool", *pooled, *files])
         print(f"{options.rows:,} rows: {seconds:.1f} s ({worked:.1f} s of one core), peak {megabytes:,.0f} MB")

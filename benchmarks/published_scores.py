@@ -20,7 +20,7 @@ from typing import Any
 from scipy.stats import spearmanr
 
 from longform.cli.output import print_table
-from longform.evaluation.arena import rate_models
+from longform.evaluation.arena.ratings import rate_arena
 from longform.evaluation.benchmarks.novella_scores import novella_scores
 from longform.records.schemas import Game
 
@@ -63,7 +63,7 @@ def show_arena(rows: list[dict[str, Any]]) -> float:
     for row in rows:
         by_prompt[row["prompt_id"]][row["model"]] = row["score"]
     games = games_from_scores(by_prompt)
-    standings = rate_models(games)
+    standings = rate_arena(games).standings
     means = {
         it.model: fmean(scores[it.model] for scores in by_prompt.values() if it.model in scores) for it in standings
     }

@@ -11,11 +11,16 @@ import argparse
 import sys
 import tempfile
 import threading
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
 import longform
+from longform.miniature import quickstart
+from longform.miniature.server import serve_in_background
+from longform.steps.journal import StepReport
+from longform.training.run import train
 
 PACKAGE = Path(longform.__file__).parent
 
@@ -27,7 +32,8 @@ class FileRecorder:
         self.active = False
         self.files: set[str] = set()
 
-    def __call__(self, frame: FrameType, event: str, arg: object) -> None:
+    def __call__(self, frame: FrameType, event: str, arg: object) -> None:  # noqa: ARG002
+        """Note the file of the function that is called."""
         if self.active and event == "call":
             self.files.add(frame.f_code.co_filename)
 
@@ -38,7 +44,7 @@ class FileRecorder:
 
 
 @contextmanager
-def silent_stage(title: str):
+def silent_stage(title: str) -> Iterator[quickstart.Advance]:  # noqa: ARG001
     """A stage of the quickstart that prints nothing."""
     yield lambda done, total, note="": None
 
@@ -51,10 +57,6 @@ def main() -> None:
     recorder = FileRecorder()
     threading.setprofile(recorder)
 
-    from longform.miniature import quickstart
-    from longform.miniature.server import serve_in_background
-    from longform.training.run import train
-
     scale, overrides = quickstart.SMOKE, ["run.steps=3", "validation.every=3", "run.checkpoint_every=3"]
     with tempfile.TemporaryDirectory() as scratch, serve_in_background() as base_url:
         folder = Path(scratch) / "world"
@@ -64,7 +66,7 @@ def main() -> None:
         quickstart.build_ladders(folder)
         recipe = quickstart.pipeline_recipe(folder, scale=scale, seed=1, overrides=overrides)
 
-        def on_step(report) -> None:
+        def on_step(report: StepReport) -> None:
             recorder.active = report.step == 1
 
         sys.setprofile(recorder)

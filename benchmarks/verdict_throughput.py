@@ -22,11 +22,11 @@ from typing import NamedTuple
 from slow_judge import LATENCY_SECONDS, prose, slow_judge
 
 from longform.endpoints.client import Endpoint
+from longform.endpoints.concurrency import map_bounded
 from longform.endpoints.models import ModelSpec
 from longform.judging.pairwise import PairwiseJudge
 from longform.records.calls import SqliteCallLog
 from longform.records.schemas import Prompt
-from longform.selection.gathering import for_each
 
 MOST_SECONDS = 4.4
 
@@ -95,7 +95,7 @@ async def time_verdicts(
         if profile is not None:
             profile.enable()
         began, began_cpu = time.perf_counter(), time.process_time()
-        await for_each(enumerate(pairs), work, workers=spec.concurrency)
+        await map_bounded(enumerate(pairs), work, workers=spec.concurrency)
         run = Run(time.perf_counter() - began, time.process_time() - began_cpu)
         if profile is not None:
             profile.disable()

@@ -219,7 +219,7 @@ def test_what_cannot_be_rated_is_one_line(capsys, folder):
         ("games.jsonl", "--anchor", "alpha=inf"): "--anchor alpha=inf: needs NAME=RATING",
         ("games.jsonl", "--anchor", "alpha=1", "--anchor", "alpha=2"): "--anchor alpha: has two ratings, 1 and 2",
         ("games.jsonl", "--control-length"): "on prompt 'p0' has no words_a; give it, or the texts with --responses",
-        ("games.jsonl", "--responses", "games.jsonl"): "--responses: is read for --control-length only",
+        ("games.jsonl", "--responses", "games.jsonl"): "--responses: only valid with --control-length",
         ("games.jsonl", "--resamples", "0"): "resamples",
         (): "games",
     }.items():

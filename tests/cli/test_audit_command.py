@@ -133,7 +133,7 @@ def test_what_is_asked_at_most_is_said_before_it_is_asked(live, capsys):
     assert "each of 2 judges gets at most" in "".join(seen)
     assert audit("--judge", "live", "--out", "out.jsonl", "--attacks", "0", "--resamples", "10") == 0
     alone = capsys.readouterr().err
-    assert "the judge gets at most 12 questions for verdicts; what is on record is not asked again" in alone
+    assert "the judge gets at most 12 questions for verdicts; recorded answers are not requested again" in alone
     assert "attacks" not in alone
 
 
@@ -259,10 +259,10 @@ def test_an_out_that_would_lose_something_is_refused_before_a_call(live, capsys,
         ([row(0, verdicts={"humans": {"ab": "a"}})], "", "no judge can be called 'humans'"),
         ([row(0)], "--judge nobody --out out.jsonl", "models.yaml: has no model 'nobody'"),
         ([row(0)], "--judge live --judge othr --out out.jsonl", "did you mean 'other'?"),
-        ([row(0)], "--judge live", "--out: names the file for the verdicts that --judge asks for; it is missing"),
-        ([row(0)], "--judge live --judge live --out o.jsonl", "--judge live: is named twice"),
-        ([row(0)], "--out out.jsonl", "--out: is for the verdicts that --judge asks for; no --judge is given"),
-        ([row(0)], "--repeat 2", "--repeat: is for the verdicts that --judge asks for"),
+        ([row(0)], "--judge live", "--out: names the file for the judges' verdicts; it is missing"),
+        ([row(0)], "--judge live --judge live --out o.jsonl", "--judge live: listed twice"),
+        ([row(0)], "--out out.jsonl", "--out: only valid with --judge"),
+        ([row(0)], "--repeat 2", "--repeat: only valid with --judge"),
         ([row(0)], "--show odd 2", "--show"),
         ([row(0)], "--show wrong 0", "--show"),
     ],

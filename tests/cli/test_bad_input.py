@@ -120,7 +120,7 @@ def test_the_world_of_these_tests_is_sound(world, capsys):
         (f"{SELECT} --strategy best", "--strategy"),
         (f"{SELECT} --floor high", "--floor high: needs a score such as 4.5 or a percentile such as p20"),
         (f"{SELECT} --floor 9", "no prompt of prompts.jsonl has a ladder; 2 fell below the floor"),
-        (f"{SELECT} --per meta.kind", "prompt p0: meta.kind: is missing, and --per asks for it"),
+        (f"{SELECT} --group-by meta.kind", "prompt p0: meta.kind: is missing, and --group-by asks for it"),
         (f"{GENERATE} --samples 0", "--samples"),
         (f"{GENERATE} --max-tokens 0", "--max-tokens"),
         (f"{GENERATE} --temperature=-1", "--temperature"),

@@ -281,16 +281,16 @@ def test_a_folder_is_not_gone_on_with_when_its_writers_name_stands_for_another(s
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        ("--judge judge", "needs either --responses (texts that are there) or --writer"),
+        ("--judge judge", "needs either --responses (existing texts) or --writer"),
         (
             "--responses a.jsonl --writer scribe --judge judge",
-            "needs either --responses (texts that are there) or --writer",
+            "needs either --responses (existing texts) or --writer",
         ),
         ("--responses a.jsonl", "--judge: longbench-write needs one"),
         ("--responses a.jsonl --judge jugde", "models.yaml: has no model 'jugde'; did you mean 'judge'?"),
-        ("--responses a.jsonl --judge judge --temperature 1", "--temperature: is the writer's and has no use without"),
-        ("--responses a.jsonl --judge judge --think on", "--think: is the writer's and has no use without --writer"),
-        ("--writer scribe --judge judge --think-prompt t.txt", "--think-prompt: has no use without --think on or"),
+        ("--responses a.jsonl --judge judge --temperature 1", "--temperature: only valid with --writer"),
+        ("--responses a.jsonl --judge judge --think on", "--think: only valid with --writer"),
+        ("--writer scribe --judge judge --think-prompt t.txt", "--think-prompt: only valid with --think on or"),
         ("--responses a.jsonl a.jsonl --judge judge", "the same key stands in row 1"),
         (
             "--responses twice.jsonl --judge judge",
@@ -320,7 +320,7 @@ def test_a_judge_where_none_is_needed_and_a_wrong_set_are_refused(server, capsys
     assert bench(f"run longwrite-ruler {rest}") == 2
     assert "--judge judge: longwrite-ruler needs no judge" in capsys.readouterr().err
     assert bench(f"run writingbench {rest}") == 2
-    assert "lbw.jsonl:1: is no row of a set of writingbench" in capsys.readouterr().err
+    assert "lbw.jsonl:1: not a row of writingbench" in capsys.readouterr().err
     assert not server.requests
 
 

@@ -92,7 +92,7 @@ def test_grades_and_texts_are_compared_without_asking_anybody(capsys):
 
 
 def test_json_has_every_number_with_its_interval_n_and_test(capsys):
-    flags = ("--grades", "grades.jsonl", "--prompts", "prompts.jsonl", "--per", "meta.kind", "--show", 2, "--json")
+    flags = ("--grades", "grades.jsonl", "--prompts", "prompts.jsonl", "--group-by", "meta.kind", "--show", 2, "--json")
     result = json.loads(said(capsys, "old.jsonl", "new.jsonl", *flags))
     grade = result["contrasts"][0]
     assert grade["difference"]["value"]["estimate"] == 2.5
@@ -337,7 +337,19 @@ def test_a_run_is_compared_with_its_start_and_asked_about_with_its_recipe_s_judg
                 for i in range(PROMPTS)
             ]
             run.database.record_step(step, seconds=1, metrics={"validation/no_grade": 0.0}, validations=texts)
-    flags = ("--judge", "other", "reward", "--out", "g.jsonl", "--per", "meta.kind", "--show", 1, "--page", "page.html")
+    flags = (
+        "--judge",
+        "other",
+        "reward",
+        "--out",
+        "g.jsonl",
+        "--group-by",
+        "meta.kind",
+        "--show",
+        1,
+        "--page",
+        "page.html",
+    )
     shown = said(capsys, "run@0", "run", *flags)
     assert "run@4 against run@0" in shown
     assert "grade by other" in shown
@@ -367,15 +379,15 @@ def test_the_page_holds_every_prompt_and_cuts_long_texts_with_a_note(capsys, mon
     [
         (["old.jsonl", "old.jsonl"], "old.jsonl and old.jsonl: are the same thing"),
         (["gone", "old.jsonl"], "gone: there is no such run or responses file"),
-        (["old.jsonl", "new.jsonl", "--judge", "reward"], "--out: names the file for the games"),
-        (["old.jsonl", "new.jsonl", "--out", "g.jsonl"], "--out: is for what --judge asks"),
-        (["old.jsonl", "new.jsonl", "--grade"], "--grade: is for what --judge asks"),
+        (["old.jsonl", "new.jsonl", "--judge", "reward"], "--out: names the file for the judges"),
+        (["old.jsonl", "new.jsonl", "--out", "g.jsonl"], "--out: only valid with --judge"),
+        (["old.jsonl", "new.jsonl", "--grade"], "--grade: only valid with --judge"),
         ([*JUDGED, "nobody"], "models.yaml: has no model 'nobody'"),
-        ([*JUDGED, "reward", "reward"], "--judge reward: stands there twice"),
-        ([*JUDGED, "reward", "twin"], "--judge: models.yaml means the same model by 'reward' and 'twin'"),
-        ([*JUDGED, "reward", "--reward-judge", "other"], "--reward-judge other: is none of the judges"),
+        ([*JUDGED, "reward", "reward"], "--judge reward: listed twice"),
+        ([*JUDGED, "reward", "twin"], "--judge: in models.yaml, 'reward' and 'twin' resolve to the same model"),
+        ([*JUDGED, "reward", "--reward-judge", "other"], "--reward-judge other: not one of the judges"),
         (["old.jsonl", "new.jsonl", "--judge", "reward", "--out", "g.jsonl"], "--judge: needs the prompts"),
-        (["old.jsonl", "new.jsonl", "--per", "meta.kind"], "--per meta.kind: needs the prompts"),
+        (["old.jsonl", "new.jsonl", "--group-by", "meta.kind"], "--group-by meta.kind: needs the prompts"),
         (["old.jsonl", "new.jsonl", "--draws", "0"], "--draws"),
         (["old.jsonl", "new.jsonl", "--page", "./old.jsonl"], "--page old.jsonl: would overwrite"),
         ([*JUDGED[:4], "--judge", "reward", "--out", "prompts.jsonl"], "--out prompts.jsonl: would overwrite"),

@@ -52,7 +52,7 @@ def test_without_thinking_the_text_is_what_was_said(server, capsys):
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        ("--think-prompt mine.txt", "--think-prompt mine.txt: has no use without --think"),
+        ("--think-prompt mine.txt", "--think-prompt mine.txt: only valid with --think"),
         ("--think on --think-prompt nowhere.txt", "nowhere.txt: the think prompt cannot be read"),
         ("--think on --think-prompt prompts.jsonl", "prompts.jsonl: a think prompt holds {request} once"),
         ("--think yes", "think"),

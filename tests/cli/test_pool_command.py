@@ -46,7 +46,7 @@ def _run(command):
     return ended.value.code
 
 
-POOL = "pool log queries.jsonl --against test.jsonl"
+POOL = "pool log queries.jsonl --decontaminate test.jsonl"
 
 
 def test_prompts_dropped_ones_and_a_table(world, capsys):
@@ -84,18 +84,18 @@ def test_a_language_is_named_by_code_or_name(world):
     [
         ("pool --out p.jsonl", "sources"),
         (f"{POOL} none.jsonl --out p.jsonl", "none.jsonl: cannot be read: No such file"),
-        (f"{POOL} --near 0.2 --out p.jsonl", "--near"),
-        (f"{POOL} --near 1.2 --out p.jsonl", "--near"),
+        (f"{POOL} --near-dup-threshold 0.2 --out p.jsonl", "--near-dup-threshold"),
+        (f"{POOL} --near-dup-threshold 1.2 --out p.jsonl", "--near-dup-threshold"),
         (f"{POOL} --limit 0 --out p.jsonl", "--limit"),
         (f"{POOL} --language unknown --out p.jsonl", "--language unknown: needs a code such as en or zh"),
-        (f"{POOL} --least-words 9 --most-words 8 --out p.jsonl", "--least-words 9: is more than --most-words 8"),
+        (f"{POOL} --min-words 9 --max-words 8 --out p.jsonl", "--min-words 9: is more than --max-words 8"),
         (f"{POOL} --out queries.jsonl", "--out queries.jsonl: would overwrite queries.jsonl, which this command reads"),
         (f"{POOL} --out ./test.jsonl", "--out test.jsonl: would overwrite test.jsonl, which this command reads"),
         (f"{POOL} --out log/train.parquet", "--out log/train.parquet: would overwrite log/train.parquet, which this"),
         (f"{POOL} --out p.jsonl --dropped log/train.parquet", "--dropped log/train.parquet: would overwrite"),
         (f"{POOL} --out p.jsonl --dropped p.jsonl", "--dropped p.jsonl: is --out"),
         (f"{POOL} --out none/p.jsonl", "none/p.jsonl: cannot be written"),
-        (f"{POOL} --out p.jsonl --least-words 500", "no prompt of log, queries.jsonl is left: 1 toxic, 4 too short"),
+        (f"{POOL} --out p.jsonl --min-words 500", "no prompt of log, queries.jsonl is left: 1 toxic, 4 too short"),
     ],
 )
 def test_what_cannot_be_done_is_one_line(world, capsys, command, message):
@@ -115,7 +115,7 @@ def test_a_real_benchmark_is_held_by_itself_and_by_no_other(tmp_path, capsys):
         DATA / f"{name}.jsonl" for name in ("longwrite_ruler", "longbench_write", "wpb_zh_prompts")
     )
     out = tmp_path / "p.jsonl"
-    assert _run(f"pool {write} --out {out} --against {ruler} {chinese} --json") in (0, None)
+    assert _run(f"pool {write} --out {out} --decontaminate {ruler} {chinese} --json") in (0, None)
     assert json.loads(capsys.readouterr().out)["fates"] == {"kept": 120}
-    assert _run(f"pool {write} --out {out} --against {write}") == 2
+    assert _run(f"pool {write} --out {out} --decontaminate {write}") == 2
     assert "is left: 120 in a benchmark" in capsys.readouterr().err

@@ -64,7 +64,16 @@ def test_the_smoke_quickstart_of_longwriter_zero_goes_through_every_stage(tmp_pa
 def test_the_smoke_quickstart_of_the_whole_chain_goes_from_raw_text_to_an_arena(tmp_path):
     folder = tmp_path / "whole"
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "longform", "quickstart", "--method", "longwriter-zero", "--whole", "--smoke"]
+    command = [
+        sys.executable,
+        "-m",
+        "longform",
+        "quickstart",
+        "--method",
+        "longwriter-zero",
+        "--full-pipeline",
+        "--smoke",
+    ]
     done = subprocess.run(
         [*command, "--out", str(folder)], env=environment, capture_output=True, text=True, timeout=300
     )

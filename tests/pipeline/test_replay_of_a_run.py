@@ -10,8 +10,8 @@ import yaml
 
 from artifacts import save_policy
 from longform.endpoints.budget import Budget
-from longform.evaluation.replay import replay
-from longform.evaluation.replay_inputs import check_replay
+from longform.evaluation.replay.inputs import check_replay
+from longform.evaluation.replay.run import replay_steps
 from longform.judging.fences import read_fences
 from longform.judging.templates import DIMENSIONS
 from longform.miniature.policy import build_model, build_tokenizer
@@ -105,7 +105,7 @@ def world(tmp_path, serve, reply):
 def _replay(path, *overrides, **changes):
     with RunDirectory.read(path) as run:
         inputs = check_replay(run, overrides, **changes)
-        return asyncio.run(replay(run, inputs, budget=Budget(), on_progress=lambda done, total: None))
+        return asyncio.run(replay_steps(run, inputs, budget=Budget(), on_progress=lambda done, total: None))
 
 
 def _both_sides(rollouts):

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 import yaml
+from longform.evaluation.replay_inputs import check_replay
 
 from longform.cli import main
 from longform.endpoints.budget import Budget
 from longform.evaluation.replay import replay
-from longform.evaluation.replay_inputs import check_replay
 from longform.judging.fences import read_fences
 from longform.judging.templates import DIMENSIONS
 from longform.recipe.loading import load_recipe, load_stored_recipe

@@ -10,6 +10,7 @@ import sys
 from cyclopts import App, CycloptsError
 
 from longform import __version__
+from longform.cli.flags import describe_renamed
 from longform.records.errors import LongformError
 
 COMMANDS = {
@@ -60,6 +61,8 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         try:
             given = sys.argv[1:] if arguments is None else arguments
+            if renamed := describe_renamed(given):
+                _fail(renamed, 2)
             build_app(given[0] if given else None)(arguments, exit_on_error=False, print_error=False)
         finally:
             sys.stdout.flush()

@@ -1,24 +1,18 @@
 """`longform bench list | fetch | run`."""
 
-from collections import Counter
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
-from longform.cli.flags import Budget, Count, Flag, Temperature
+from longform.cli.flags import Budget, Count, Files, Flag, TableFormat, Temperature
 from longform.cli.output import print_result, progress
 
 if TYPE_CHECKING:
-    from longform.endpoints.models import ModelSpec
-    from longform.evaluation.benchmarks.benchmark import Card, WritingSettings
+    from longform.evaluation.benchmarks.card import Card
     from longform.evaluation.benchmarks.result import Result
-    from longform.judging.judge_template import JudgeTemplate
-    from longform.text.structure import Thinking
 
-Several = Parameter(consume_multiple=True, negative=())
-Format = Literal["text", "markdown", "latex", "json"]
 
 bench = App(name="bench", help="List, fetch and run benchmarks of long writing.")
 
@@ -86,7 +80,7 @@ def run(
     *,
     set_path: Annotated[Path, Parameter(name="--set")],
     out: Path,
-    responses: Annotated[tuple[Path, ...], Several] = (),
+    responses: Files = (),
     writer: str | None = None,
     judge: str | None = None,
     models: Path = Path("models.yaml"),
@@ -95,10 +89,10 @@ def run(
     think: Literal["off", "on", "direct"] = "off",
     think_prompt: Path | None = None,
     budget: Budget | None = None,
-    format: Format = "text",
+    format: TableFormat = "text",
     json: Flag = False,
 ) -> None:
-    """Judge responses to a benchmark's prompts. Started again, it goes on where it stopped; nothing is asked twice.
+    """Judge responses to a benchmark's prompts. Run again, it resumes; nothing is asked twice.
 
     Args:
         name: Of the benchmark, as `longform bench list` has it.
@@ -119,117 +113,26 @@ def run(
         format: How tables are written.
         json: The same as --format json.
     """
-    from longform.cli.bench_calls import BenchCalls, Fitted, Writing, fit
-    from longform.evaluation.benchmarks.benchmark import Answers, Material
-    from longform.evaluation.benchmarks.catalogue import find_benchmark
-    from longform.evaluation.benchmarks.plan import Plan, begin
-    from longform.evaluation.benchmarks.result import ResponsesUsed, Result, describe_set, find_gaps, write_result
-    from longform.records.files import read_all
-    from longform.records.schemas import Response
-    from longform.selection.grade import check_prompts
-    from longform.writers.paths import is_model_folder
+    from longform.evaluation.benchmarks.result import GAMES
+    from longform.evaluation.benchmarks.run import run_benchmark
 
-    benchmark = find_benchmark(name)
-    card = benchmark.card
-    wanted = {"--max-tokens": max_tokens, "--temperature": temperature, "--think-prompt": think_prompt}
-    wanted["--think"] = None if think == "off" else think
-    _check_flags(card, responses, writer=writer, judge=judge, wanted=wanted)
-    template = None if judge is None else _check_judge(judge, card, models, budget)
-    items = benchmark.read(set_path)
-    prompts = benchmark.prompts(items)
-    version = describe_set(set_path, card, prompts=len(prompts), version=benchmark.version(items))
-    plan, writing, fitted = Plan(name, judge), None, Fitted(prompts)
-    asking = BenchCalls(models, out, budget)
-    if writer is not None:
-        writing = Writing(writer, _settings(card.writing, max_tokens, temperature, think), think_prompt)
-        spec = None if is_model_folder(writer) else _check_endpoint(writer, models, budget)
-        fitted = fit(benchmark, prompts, writing, models=models)
-        plan = writing.plan(plan, fitted, spec, set_sha256=version.sha256)
-        begin(out, plan)
-        responses = (asking.write(fitted, writing),)
-    texts = list(read_all(responses, Response))
-    check_prompts(texts, {prompt.id: prompt for prompt in prompts}, source=str(set_path))
-    begin(out, plan)
-    material = Material({item.id: item for item in items}, texts)
-    answers, used = asking.judge(benchmark, material, judge, template) if judge is not None else (Answers(), None)
-    games = [game.model_copy(update={"judge": judge}) for game in benchmark.games(material, answers)]
-    result = Result(
-        benchmark=name,
-        home=card.home,
-        set=version,
-        responses=ResponsesUsed(
-            writer,
-            writing and writing.settings,
-            [it.name for it in responses],
-            Counter(it.model for it in texts),
-            fitted.cut,
-            writing and writing.template,
-        ),
-        judge=used,
-        deviations=card.deviations,
-        partial=find_gaps(prompts, material, answers, asking.unwritten),
-        tables=benchmark.tables(material, answers),
-        cost=asking.cost,
+    result = run_benchmark(
+        name,
+        set_path=set_path,
+        out=out,
+        responses=responses,
+        writer=writer,
+        judge=judge,
+        models=models,
+        max_tokens=max_tokens,
+        temperature=temperature,
+        think=think,
+        think_prompt=think_prompt,
+        budget=budget,
+        progress=progress,
     )
-    write_result(out, result, answers, games)
-    _print(result, out, "json" if json else format, next_command=_next_command(name, out, with_games=bool(games)))
-
-
-def _check_flags(
-    card: "Card",
-    responses: tuple[Path, ...],
-    *,
-    writer: str | None,
-    judge: str | None,
-    wanted: dict[str, object],
-) -> None:
-    """Refuse what does not go together, before anything is paid for."""
-    from longform.records.errors import BadInputError
-    from longform.writers.paths import check_writer
-
-    if bool(responses) == (writer is not None):
-        raise BadInputError("bench run: needs either --responses (texts that are there) or --writer (to write them)")
-    for flag, value in wanted.items():
-        if value is not None and writer is None:
-            raise BadInputError(f"{flag}: is the writer's and has no use without --writer")
-    if wanted["--think-prompt"] and not wanted["--think"]:
-        raise BadInputError("--think-prompt: has no use without --think on or --think direct")
-    if card.judging is None and judge is not None:
-        raise BadInputError(f"--judge {judge}: {card.name} needs no judge")
-    if card.judging is not None and judge is None:
-        raise BadInputError(f"--judge: {card.name} needs one")
-    if writer is not None:
-        check_writer(writer)
-
-
-def _check_judge(judge: str, card: "Card", models: Path, budget: float | None) -> "JudgeTemplate | None":
-    """Refuse a judge that could not be asked, before a writer is paid; its template, if it has one."""
-    from longform.judging.judge_template import JudgeTemplate
-
-    spec = _check_endpoint(judge, models, budget)
-    if spec.template is None or card.judging is None:
-        return None
-    return JudgeTemplate.read(spec.template, needs=card.judging.slots, takes=card.judging.optional_slots)
-
-
-def _check_endpoint(name: str, models: Path, budget: float | None) -> "ModelSpec":
-    """Refuse a model that could not be asked, before anything is written; what its name stands for."""
-    from longform.endpoints.models import find_model, read_models
-    from longform.records.errors import BadInputError
-
-    spec = find_model(read_models(models), name, path=models)
-    spec.read_key(name)
-    if budget is not None and spec.prices is None:
-        raise BadInputError(f"--budget: {models} has no prices for {name!r}, so nothing could be counted")
-    return spec
-
-
-def _settings(
-    published: "WritingSettings", max_tokens: int | None, temperature: float | None, think: "Thinking"
-) -> "WritingSettings":
-    """The published settings with those of the flags in their places."""
-    changed = {"max_tokens": max_tokens, "temperature": temperature, "think": think}
-    return replace(published, **{name: value for name, value in changed.items() if value is not None})
+    next_command = _next_command(name, out, with_games=(out / GAMES).exists())
+    _print(result, out, "json" if json else format, next_command=next_command)
 
 
 def _next_command(name: str, out: Path, *, with_games: bool) -> str:
@@ -238,7 +141,7 @@ def _next_command(name: str, out: Path, *, with_games: bool) -> str:
     return f"longform bench list {name}  (what is done otherwise than published)"
 
 
-def _print(result: "Result", out: Path, form: Format, *, next_command: str) -> None:
+def _print(result: "Result", out: Path, form: TableFormat, *, next_command: str) -> None:
     from longform.evaluation.tables import render
 
     if form == "json":

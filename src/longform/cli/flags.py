@@ -1,19 +1,58 @@
-"""Kinds of flags that several commands share; a value that cannot be used is refused before a command begins."""
+"""Shared CLI flag types, validated before a command starts, and the flags that were renamed."""
 
-from typing import Annotated
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
 Flag = Annotated[bool, Parameter(negative=())]
-"""On where it is given; there is no --no-FLAG."""
+"""A switch without a --no-FLAG."""
 Overrides = Annotated[tuple[str, ...], Parameter(name="--set", negative=())]
 """KEY=VALUE, any number of times."""
+Repeated = Annotated[tuple[str, ...], Parameter(negative=())]
+"""One value per occurrence of the flag."""
+Names = Annotated[tuple[str, ...], Parameter(consume_multiple=True, negative=())]
+"""Several values after one flag."""
+Files = Annotated[tuple[Path, ...], Parameter(consume_multiple=True, negative=())]
+"""Several paths after one flag."""
+Inputs = Annotated[tuple[Path, ...], Parameter(negative=())]
+"""Several paths as arguments."""
 Count = Annotated[int, Parameter(validator=Number(gte=1))]
+NonNegative = Annotated[int, Parameter(validator=Number(gte=0))]
 Seed = Annotated[int, Parameter(validator=Number(gte=0))]
 Budget = Annotated[float, Parameter(validator=Number(gt=0))]
 Temperature = Annotated[float, Parameter(validator=Number(gte=0))]
 Seconds = Annotated[float, Parameter(validator=Number(gte=0))]
+Margin = Annotated[float, Parameter(validator=Number(gte=0))]
+Similarity = Annotated[float, Parameter(validator=Number(gte=0.5, lte=1))]
 Grades = Annotated[float, Parameter(validator=Number(gte=0, lte=9))]
 """A difference of grades."""
 Port = Annotated[int, Parameter(validator=Number(gte=0, lte=65535))]
+TableFormat = Literal["text", "markdown", "latex", "json"]
+
+RENAMED = {
+    "pool": {
+        "--against": "--decontaminate",
+        "--near": "--near-dup-threshold",
+        "--least-words": "--min-words",
+        "--most-words": "--max-words",
+    },
+    "lengths": {"--again": "--refresh"},
+    "select": {"--per": "--group-by"},
+    "compare": {"--per": "--group-by"},
+    "preferences": {"--most-per-prompt": "--max-per-prompt"},
+    "quickstart": {"--whole": "--full-pipeline"},
+}
+"""Command -> old flag -> new flag."""
+
+
+def describe_renamed(arguments: Sequence[str]) -> str | None:
+    """A line that names the new flag for the first old one; None if there is none."""
+    command, *rest = arguments or ("",)
+    for word in rest:
+        flag = word.partition("=")[0]
+        if flag in RENAMED.get(command, {}):
+            return f"{flag}: renamed to {RENAMED[command][flag]}"
+    return None

@@ -1,9 +1,7 @@
 """`longform grade RESPONSES`."""
 
-import asyncio
 from pathlib import Path
 
-from longform.cli.calls import RecordedCalls, check_gathered
 from longform.cli.flags import Budget, Flag
 from longform.cli.output import print_result, progress
 
@@ -18,43 +16,28 @@ def grade(
     budget: Budget | None = None,
     json: Flag = False,
 ) -> None:
-    """Have a judge grade responses. Started again, it adds what is missing in OUT.
+    """Have a judge grade responses. Run again, it adds what is missing in OUT.
 
     Args:
         responses: One or more responses files.
         prompts: The prompts they were written for.
-        judge: A name of models.yaml.
+        judge: A name in models.yaml.
         out: Grades file to write or to add to.
-        models: What the names of models mean.
+        models: Path to models.yaml (endpoint definitions).
         budget: Stop before the calls cost more than this.
         json: Print the result as JSON.
     """
-    from longform.judging.pointwise import PointwiseJudge
-    from longform.records.files import read_all, read_rows
-    from longform.records.schemas import Prompt, Response
-    from longform.selection.generate import Gathered
-    from longform.selection.grade import check_prompts
-    from longform.selection.grade import grade as gather
+    from longform.selection import grade as grading
 
-    rows = {row.id: row for row in read_rows(prompts, Prompt)}
-    texts = list(read_all(responses, Response))
-    check_prompts(texts, rows, source=str(prompts))
-    with RecordedCalls(out, models, judge, budget=budget) as calls, progress(f"grading with {judge}") as advance:
-
-        async def ask() -> Gathered:
-            async with calls.endpoint() as endpoint:
-                pointwise = PointwiseJudge(endpoint, secret=calls.log.secret())
-                return await gather(texts, rows, pointwise, out=out, on_progress=advance)
-
-        result = asyncio.run(ask())
-        cost = calls.cost()
-    check_gathered(result)
+    result = grading.grade(
+        responses, prompts=prompts, judge=judge, out=out, models=models, budget=budget, progress=progress
+    )
     print_result(
         {
             "grades": result.rows,
             "new": result.added,
             "no grade": dict(result.failures) or 0,
-            "cost": cost,
+            "cost": result.cost,
             "path": str(out),
         },
         as_json=json,

@@ -1,31 +1,24 @@
 """`longform pool SOURCE...`."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-from cyclopts import Parameter
-from cyclopts.validators import Number
-
-from longform.cli.flags import Count, Flag, Seed
+from longform.cli.flags import Count, Flag, Names, Repeated, Seed, Similarity
 from longform.cli.output import print_result, print_table, progress
-from longform.cli.paths import check_out
 
 if TYPE_CHECKING:
-    from longform.selection.pool import Fate, Pool
-
-Several = Parameter(consume_multiple=True, negative=())
-Similarity = Annotated[float, Parameter(validator=Number(gte=0.5, lte=1))]
+    from longform.selection.pool import Pool
 
 
 def pool(
-    sources: Annotated[tuple[str, ...], Parameter(negative=())],
+    sources: Repeated,
     *,
     out: Path,
-    language: Annotated[tuple[str, ...], Parameter(negative=())] = (),
-    against: Annotated[tuple[str, ...], Several] = (),
-    near: Similarity = 0.8,
-    least_words: Count = 5,
-    most_words: Count = 10_000,
+    language: Repeated = (),
+    decontaminate: Names = (),
+    near_dup_threshold: Similarity = 0.8,
+    min_words: Count = 5,
+    max_words: Count = 10_000,
     keep_redacted: Flag = False,
     limit: Count | None = None,
     seed: Seed = 0,
@@ -34,77 +27,49 @@ def pool(
 ) -> None:
     """Gather prompts from chat logs and files, without duplicates and benchmark prompts.
 
-    Of a conversation the first user turn is taken. What a source flags as toxic is dropped.
+    Of a conversation the first user turn is taken. Prompts that their source flags as toxic are dropped.
 
     Args:
-        sources: Files (.jsonl, .parquet), folders of them, or ids of Hugging Face datasets such as allenai/WildChat-1M.
-            Their fields say what they are: WildChat, LMSYS-Chat, LongWriter's messages, WritingBench's queries, or prompts.
+        sources: Files (.jsonl, .parquet), folders of them, or ids of Hugging Face datasets such as allenai/WildChat-1M. The
+            format is recognised by the fields: WildChat, LMSYS-Chat, LongWriter's messages, WritingBench's queries, prompts.
         out: Prompts file to write (.jsonl or .parquet).
-        language: Keep prompts of this language, such as en or zh. May be repeated; all languages without it. Where a source
-            does not say, Chinese, Japanese, Korean and English are told from the text.
-        against: Benchmarks' prompts, in any of these layouts: what has their words, is nearly the same, or shares a run of
-            13 words (20 Chinese characters) with them is dropped.
-        near: Drop prompts that share at least this much of their runs of three words (Jaccard) with an earlier one.
-        least_words: Drop shorter prompts.
-        most_words: Drop longer prompts.
+        language: Keep prompts in this language, such as en or zh. May be repeated; default: all languages. If a source does
+            not name it, Chinese, Japanese, Korean and English are guessed from the text.
+        decontaminate: Benchmark prompts, in any of these formats. Prompts are dropped that have the same words as one of
+            them, are nearly the same, or share a run of 13 words (20 Chinese characters).
+        near_dup_threshold: Drop prompts whose three-word runs have at least this Jaccard similarity with an earlier one's.
+        min_words: Drop shorter prompts.
+        max_words: Drop longer prompts.
         keep_redacted: Keep prompts whose source says that names in them were replaced.
-        limit: Keep so many prompts, drawn at random from those that are left.
-        seed: Of --limit.
-        dropped: Also write a row for each dropped prompt, with the reason.
+        limit: Randomly subsample to this many prompts.
+        seed: Seed of --limit.
+        dropped: Also write a row per dropped prompt, with the reason.
         json: Print the result as JSON.
     """
-    from longform.records.errors import BadInputError
-    from longform.records.files import write_rows
-    from longform.selection.languages import language_code
-    from longform.selection.pool import PoolSettings, gather
+    from longform.selection.languages import parse_languages
+    from longform.selection.pool import PoolSettings, build_pool
 
-    if least_words > most_words:
-        raise BadInputError(f"--least-words {least_words}: is more than --most-words {most_words}")
-    _check_paths(out, dropped, [*sources, *against])
-    codes = {name: language_code(name) for name in language}
-    if unknown := [name for name, code in codes.items() if code is None]:
-        raise BadInputError(f"--language {unknown[0]}: needs a code such as en or zh")
     settings = PoolSettings(
-        languages=frozenset(code for code in codes.values() if code),
-        least_words=least_words,
-        most_words=most_words,
-        near=near,
+        languages=parse_languages(language),
+        min_words=min_words,
+        max_words=max_words,
+        near_dup_threshold=near_dup_threshold,
         keep_redacted=keep_redacted,
         limit=limit,
         seed=seed,
     )
-    with progress("keeping prompts") as advance:
-        gathered = gather(sources, settings, against=against, on_progress=advance)
-    if not gathered.kept:
-        causes = ", ".join(f"{count} {fate}" for fate, count in _fates(gathered).items())
-        raise BadInputError(f"no prompt of {', '.join(sources)} is left: {causes}")
-    if dropped is not None:
-        write_rows(dropped, gathered.dropped)
-    write_rows(out, gathered.prompts)
+    gathered = build_pool(sources, settings, out=out, decontaminate=decontaminate, dropped=dropped, progress=progress)
     _print(gathered, {"path": str(out)} | ({"dropped": str(dropped)} if dropped else {}), as_json=json)
-
-
-def _check_paths(out: Path, dropped: Path | None, sources: list[str]) -> None:
-    """A file that is read, in a folder or by itself, must not be written over; nor one file be written twice."""
-    from longform.records.errors import BadInputError
-    from longform.selection.sources import source_files
-
-    inputs = [path for source in sources for path in source_files(source)]
-    check_out(out, *inputs)
-    if dropped is not None:
-        check_out(dropped, *inputs, flag="--dropped")
-        if dropped.resolve() == out.resolve():
-            raise BadInputError(f"--dropped {dropped}: is --out")
 
 
 def _print(gathered: "Pool", paths: dict[str, str], *, as_json: bool) -> None:
     if as_json:
         print_result(_figures(gathered) | paths, as_json=True)
         return
-    causes = list(_fates(gathered))
+    causes = list(gathered.outcomes())
     rows = [
-        [source, *(str(count) for count in (fates.total(), *(fates[cause] for cause in causes)))]
-        for source, fates in gathered.sources.items()
+        [source, *(str(count) for count in (outcomes.total(), *(outcomes[cause] for cause in causes)))]
+        for source, outcomes in gathered.sources.items()
     ]
     print_table("Prompts of each source", ["", "read", *map(str, causes)], rows)
     figures = _figures(gathered)
@@ -112,7 +77,7 @@ def _print(gathered: "Pool", paths: dict[str, str], *, as_json: bool) -> None:
     print_result(
         {
             "prompts": f"{figures['prompts']} of {figures['read']}",
-            "languages": f"{languages} ({figures['languages_guessed']} told from the text)",
+            "languages": f"{languages} ({figures['languages_guessed']} guessed from the text)",
         }
         | paths,
         as_json=False,
@@ -127,18 +92,10 @@ def _figures(gathered: "Pool") -> dict[str, Any]:
     return {
         "prompts": len(gathered.kept),
         "read": gathered.total().total(),
-        "fates": _fates(gathered),
+        "fates": gathered.outcomes(),
         "sources": {
-            source: {str(fate): n for fate, n in fates.items() if n} for source, fates in gathered.sources.items()
+            source: {str(it): n for it, n in outcomes.items() if n} for source, outcomes in gathered.sources.items()
         },
         "languages": dict(Counter(meta.get("language", "unknown") for meta in metas).most_common()),
         "languages_guessed": sum(meta.get("language_from") == "text" for meta in metas),
     }
-
-
-def _fates(gathered: "Pool") -> "dict[Fate, int]":
-    """Prompts by fate, of those that occur, in the order in which they are looked for."""
-    from longform.selection.pool import Fate
-
-    total = gathered.total()
-    return {fate: total[fate] for fate in Fate if total[fate]}

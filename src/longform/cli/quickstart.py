@@ -10,7 +10,7 @@ from longform.cli.flags import Flag, Overrides, Seed
 from longform.cli.output import print_result, print_table, progress
 
 if TYPE_CHECKING:
-    from longform.evaluation.arena import Standing
+    from longform.evaluation.arena.ratings import Standing
     from longform.miniature.evidence import Evidence
     from longform.miniature.zero_evidence import ZeroEvidence
     from longform.statistics.bootstrap import Interval
@@ -23,7 +23,7 @@ def quickstart(
     out: Path | None = None,
     seed: Seed = 1,
     smoke: Flag = False,
-    whole: Flag = False,
+    full_pipeline: Flag = False,
     set_: Overrides = (),
     json: Flag = False,
 ) -> None:
@@ -35,8 +35,8 @@ def quickstart(
         out: Folder for everything it makes (default: a new one under runs/).
         seed: Of the world's prompts, the model and all draws.
         smoke: Every stage, but so short that nothing is learned.
-        whole: longwriter-zero: with what comes before it, more pretraining, preferences and a reward model that gives the
-            writing reward, and an arena of all writers after it.
+        full_pipeline: longwriter-zero: also continued pretraining, preferences and a reward model for the writing reward
+            before it, and an arena of all writers after it.
         set_: KEY=VALUE in place of what the recipe of the training says. May be repeated.
         json: Print the result as JSON.
     """
@@ -45,9 +45,9 @@ def quickstart(
     folder = out or _free_folder(Path("runs"))
     if folder.exists() and any(folder.iterdir()):
         raise BadInputError(f"--out {folder}: is not empty")
-    if whole and method != "longwriter-zero":
-        raise BadInputError("--whole: goes with --method longwriter-zero")
-    run = _writing_rl if method == "writing-rl" else _whole_longwriter_zero if whole else _longwriter_zero
+    if full_pipeline and method != "longwriter-zero":
+        raise BadInputError("--full-pipeline: only valid with --method longwriter-zero")
+    run = _writing_rl if method == "writing-rl" else _whole_longwriter_zero if full_pipeline else _longwriter_zero
     run(folder, seed=seed, smoke=smoke, overrides=set_, json=json)
 
 

@@ -1,6 +1,5 @@
 """`longform replay RUN`."""
 
-import asyncio
 import math
 import shlex
 from collections.abc import Mapping
@@ -12,9 +11,9 @@ from longform.cli.flags import Budget, Flag, Overrides
 from longform.cli.output import print_result, print_table, progress
 
 if TYPE_CHECKING:
-    from longform.evaluation.replay import Replay
-    from longform.evaluation.replay_changes import ReplayChanges
-    from longform.evaluation.replay_inputs import ReplayInputs
+    from longform.evaluation.replay.changes import ReplayChanges
+    from longform.evaluation.replay.inputs import ReplayInputs
+    from longform.evaluation.replay.run import Replay
     from longform.statistics.bootstrap import Interval
 
 NOTE = "the texts are those on record; what the policy would have written under these rewards is not known"
@@ -30,39 +29,30 @@ def replay(
     out: Path | None = None,
     json: Flag = False,
 ) -> None:
-    """Judge a run's texts again with another judge, reward, position or ladder rule, and show what would have changed.
+    """Score a run's texts again with another judge, reward, position or curriculum rule, and show what would have changed.
 
-    The prompts and texts of every step stay as they are on record, so this is what another judge makes of them, and not
-    what the policy would have written for it. PPO's advantages rest on the critic's values on record; GRPO's follow from
-    the scores alone. Nothing of the run is changed. A question that was asked before, word for word at the same address,
-    is answered from the record and costs nothing; new answers are kept in RUN/replay.sqlite for the next replay.
+    The prompts and texts of every step stay as recorded, so this shows how another judge scores them, and not what the
+    policy would have written for it. PPO's advantages use the critic's recorded values; GRPO's follow from the scores alone.
+    The run is not changed. A question that is word for word a recorded one, at the same address, is answered from the
+    record at no cost; new answers are kept in RUN/replay.sqlite for the next replay.
 
     Args:
         run: A run directory; the run may still be going on.
-        judge: The judge in place of the run's, where one reward asks a judge; short for --set rewards.N.judge=JUDGE.
-        set_: KEY=VALUE in place of what the run's recipe says of rewards, advantages and curriculum, such as
+        judge: The judge in place of the run's, if one reward asks a judge; short for --set rewards.N.judge=JUDGE.
+        set_: KEY=VALUE in place of a setting in the recipe's rewards, advantages and curriculum, such as
             --set rewards.0.position=both, --set rewards.1.weight=2, --set advantages=summed, --set curriculum.wins=2, or
             --set 'rewards.0={kind: pointwise, judge: J}'.
-        models: What the names of models mean; the file of the run's recipe where it is left out.
+        models: Path to models.yaml (default: that of the run's recipe).
         budget: Stop before the calls of this replay cost more than this.
-        out: Also write a row for each rollout, before and after (.jsonl or .parquet).
+        out: Also write a row per rollout, before and after (.jsonl or .parquet).
         json: Print the result as JSON.
     """
-    from longform.endpoints import budget as costs
-    from longform.evaluation.replay import replay as replay_run
-    from longform.evaluation.replay_changes import measure_changes
-    from longform.evaluation.replay_inputs import check_replay
-    from longform.records.files import write_rows
-    from longform.records.run_directory import RunDirectory
-    from longform.records.schemas import Row
+    from longform.evaluation.replay import run as replaying
+    from longform.evaluation.replay.changes import measure_changes
 
-    with RunDirectory.read(run) as directory:
-        inputs = check_replay(directory, set_, judge=judge, models=models)
-        meter = costs.Budget(budget, resume="the same command, which goes on from the answers it has")
-        with progress(f"replaying {run}") as advance:
-            replayed = asyncio.run(replay_run(directory, inputs, budget=meter, on_progress=advance))
-    if out is not None:
-        write_rows(out, (Row(**asdict(it)) for it in replayed.rollouts))
+    replayed = replaying.replay(
+        run, judge=judge, overrides=set_, models=models, budget=budget, out=out, progress=progress
+    )
     changes = measure_changes(replayed)
     paths = {"path": str(out)} if out is not None else {}
     if json:
@@ -70,7 +60,9 @@ def replay(
         return
     _print_tables(changes)
     print_result(
-        _lines(replayed, changes) | paths | {"note": NOTE}, as_json=False, next_command=_next_command(run, inputs)
+        _lines(replayed, changes) | paths | {"note": NOTE},
+        as_json=False,
+        next_command=_next_command(run, replayed.inputs),
     )
 
 

@@ -2,105 +2,99 @@
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from cyclopts import Parameter
-
-from longform.cli.flags import Count, Flag, Seed
+from longform.cli.flags import Count, Files, Flag, Names, Seed
 from longform.cli.output import print_result, print_table
 
 if TYPE_CHECKING:
-    from longform.selection.select import Fate, Selection
-
-Several = Parameter(consume_multiple=True, negative=())
+    from longform.selection.select import Selection
 
 
 def select(
     *,
     prompts: Path,
-    responses: Annotated[tuple[Path, ...], Several],
-    grades: Annotated[tuple[Path, ...], Several],
+    responses: Files,
+    grades: Files,
     policy: str,
     out: Path,
     strategy: Literal["margin", "difficulty", "random"] = "margin",
     top_k: Count | None = None,
-    per: str | None = None,
+    group_by: str | None = None,
     floor: str | None = None,
-    judges: Annotated[tuple[str, ...], Several] = (),
+    judges: Names = (),
     samples: Count | None = None,
     seed: Seed = 0,
     format: Literal["longform", "writing-rl", "verl"] = "longform",
     page: Path | None = None,
     json: Flag = False,
 ) -> None:
-    """Choose the prompts worth training on and write their ladders of references.
+    """Choose prompts by learning potential and write their ladders of references.
 
-    A prompt needs a response that counts of the policy and of at least one competitor. What is left out is printed by cause.
+    A prompt needs a response of the policy and of at least one competitor that every judge of its group graded. Dropped
+    prompts are printed by cause.
 
     Args:
         prompts: Prompts file.
         responses: One or more files with responses of the policy and its competitors.
         grades: One or more files with grades of those responses. A response's score is the mean over its judges; it counts
-            only if every judge that graded any prompt of its group (--per) graded it.
+            only if every judge that graded any prompt of its group (--group-by) graded it.
         policy: The model to be trained, as its responses name it.
         out: Ladders file to write (.jsonl or .parquet).
         strategy: margin: most learning potential first; difficulty: the policy's lowest grades first; random.
-        top_k: Prompts to keep; all that pass the floor without it.
-        per: Keep top_k for each value of this field, such as meta.dataset.
-        floor: Drop prompts whose best competitor grades below this score (4.5) or percentile (p20; with --per, of the
+        top_k: Prompts to keep; default: all that pass the floor.
+        group_by: Keep top_k for each value of this field, such as meta.dataset.
+        floor: Drop prompts whose best competitor grades below this score (4.5) or percentile (p20; with --group-by, of the
             prompts with the same value).
-        judges: Use the grades of these judges alone; of all without it.
-        samples: Use the samples of each model that are numbered below this (1: the first, as in the paper). The best of
-            them stands for its model, so a model with more of them has an advantage.
-        seed: Of strategy random.
-        format: Of OUT: longform's own ladders, or Parquet as the released Writing-RL code or verl reads it.
+        judges: Use only the grades of these judges; default: all.
+        samples: Use only the samples of each model numbered below this (1: the first, as in the paper). The best of them
+            represents its model, so a model with more samples has an advantage.
+        seed: Seed of strategy random.
+        format: Format of OUT: longform's own ladders, or Parquet as the released Writing-RL code or verl reads it.
         page: Also write an HTML page that shows what was chosen and what was dropped.
         json: Print the result as JSON.
     """
     from longform.records.errors import BadInputError
-    from longform.records.files import write_rows
-    from longform.records.interchange import write_verl, write_writing_rl
     from longform.selection.select import select as select_ladders
     from longform.selection.settings import Floor, SelectionSettings
 
-    if format != "longform" and out.suffix != ".parquet":
-        raise BadInputError(f"--out {out}: --format {format} is Parquet; the name must end in .parquet")
     if page is not None and page.resolve() in {it.resolve() for it in (out, prompts, *responses, *grades)}:
         raise BadInputError(f"--page {page}: is another of this command's files")
     settings = SelectionSettings(
         policy,
         strategy=strategy,
         top_k=top_k,
-        per=per,
+        group_by=group_by,
         floor=Floor.parse(floor) if floor else None,
         judges=judges,
         samples=samples,
         seed=seed,
     )
-    chosen = select_ladders(prompts=prompts, responses=responses, grades=grades, settings=settings)
-    if not chosen.ladders:
-        causes = ", ".join(f"{count} {cause}" for cause, count in _dropped(chosen).items())
-        hint = "; --judges says whose grades to use" if chosen.scores.lacking else ""
-        raise BadInputError(f"--grades: no prompt of {prompts} has a ladder; {causes}{hint}")
+    chosen = select_ladders(
+        prompts=prompts, responses=responses, grades=grades, settings=settings, out=out, out_format=format
+    )
     if page is not None:
         from longform.report.selection_page import write_selection_page
 
         write_selection_page(page, chosen, settings)
-    write = {"longform": write_rows, "writing-rl": write_writing_rl, "verl": write_verl}[format]
-    write(out, chosen.ladders)
-    _print(chosen, {"path": str(out)} | ({"page": str(page)} if page else {}), grouped=per is not None, as_json=json)
+    paths = {"path": str(out)} | ({"page": str(page)} if page else {})
+    _print(chosen, paths, grouped=group_by is not None, as_json=json)
 
 
 def _print(selection: "Selection", paths: dict[str, str], *, grouped: bool, as_json: bool) -> None:
-    from longform.selection.select import Fate
+    from longform.selection.select import SelectionOutcome
 
     if as_json:
         print_result(_figures(selection) | paths, as_json=True)
         return
     if grouped:
-        causes = list(_dropped(selection))
+        causes = list(selection.dropped())
         rows = [
-            [group, *(str(counts[fate]) for fate in (Fate.CHOSEN, *causes)), _shown(selection.floors[group])]
+            [
+                group,
+                *(str(counts[fate]) for fate in (SelectionOutcome.CHOSEN, *causes)),
+                _shown(selection.floors[group]),
+            ]
             for group, counts in selection.count_groups().items()
         ]
         print_table("Prompts of each group", ["", "ladders", *causes, "floor"], rows)
@@ -114,7 +108,7 @@ def _lines(selection: "Selection") -> dict[str, str]:
     """What a reader needs to know: the prompts by fate, and what the scores rest on."""
     scores, (lowest, highest, mean) = selection.scores, _potential(selection)
     lines = {"ladders": f"{len(selection.ladders)} of {len(selection.prompts)} prompts"}
-    lines |= {str(cause): str(count) for cause, count in _dropped(selection).items()}
+    lines |= {str(cause): str(count) for cause, count in selection.dropped().items()}
     if len(selection.floors) == 1:
         lines["floor"] = _shown(next(iter(selection.floors.values())))
     lines["potential"] = f"{lowest:.3g} to {highest:.3g}, mean {mean:.3g}"
@@ -147,11 +141,6 @@ def _figures(selection: "Selection") -> dict[str, Any]:
         "unequal_samples": selection.num_unequal_samples,
         "potential": {"lowest": lowest, "highest": highest, "mean": mean},
     }
-
-
-def _dropped(selection: "Selection") -> "dict[Fate, int]":
-    """Prompts that are not chosen, by the causes that occur."""
-    return {fate: count for fate, count in selection.count().items() if count and fate != fate.CHOSEN}
 
 
 def _potential(selection: "Selection") -> tuple[float, float, float]:

@@ -5,19 +5,15 @@ other order would let that favour count, so it is kept apart. The win rate count
 prompts, since the two games of a prompt are one piece of evidence.
 """
 
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from longform.evaluation.order_pairs import split_pairs
-from longform.judging.pairwise import PairwiseJudge
-from longform.records.schemas import GAME_SCORES, Game, PromptRow
-from longform.selection.gathering import for_each
+from longform.endpoints.concurrency import map_bounded
+from longform.judging.pairwise import WINNERS, PairwiseJudge
+from longform.records.schemas import GAME_SCORES, ORDERS, Game, Order, PromptRow
 from longform.statistics.bootstrap import Interval, clustered_interval
-
-Order = Literal["ab", "ba"]
-_WINNERS: dict[str, Literal["a", "b", "tie"]] = {"win": "a", "tie": "tie", "loss": "b"}
 
 
 @dataclass(slots=True)
@@ -71,14 +67,14 @@ async def compare_writers(
                 prompt_id=prompt.id,
                 model_a=model_a,
                 model_b=model_b,
-                winner=_WINNERS[verdict.outcome],
+                winner=WINNERS[verdict.outcome],
                 order=order,
                 judge=judge.endpoint.name,
             )
         if on_progress is not None:
             on_progress(len(played) + result.no_verdict.total(), len(pairings))
 
-    await for_each(pairings, play, workers=workers)
+    await map_bounded(pairings, play, workers=workers)
     result.games, result.alone = split_pairs([played[pairing] for pairing in pairings if pairing in played])
     return result
 
@@ -91,3 +87,19 @@ def win_rate(games: Sequence[Game], *, seed: int = 0) -> Interval:
     """
     scores = [GAME_SCORES[game.winner] for game in games]
     return clustered_interval(scores, [game.prompt_id for game in games], seed=seed)
+
+
+def split_pairs(games: Sequence[Game]) -> tuple[list[Game], list[Game]]:
+    """The games whose pair of texts was decided in both orders, and those that are alone, each in their order."""
+    orders: dict[Hashable, set[str | None]] = defaultdict(set)
+    for game in games:
+        orders[_texts(game)].add(game.order)
+    whole: list[Game] = []
+    alone: list[Game] = []
+    for game in games:
+        (whole if orders[_texts(game)].issuperset(ORDERS) else alone).append(game)
+    return whole, alone
+
+
+def _texts(game: Game) -> Hashable:
+    return game.prompt_id, game.sample, game.model_a, game.model_b, game.judge

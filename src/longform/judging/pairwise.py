@@ -14,11 +14,13 @@ from longform.judging.answers import Letter, parse_verdict
 from longform.judging.asking import total_cost
 from longform.judging.questioner import Questioner
 from longform.judging.templates import ask_pairwise
-from longform.records.schemas import PromptRow
+from longform.records.schemas import PromptRow, Winner
 
 Position = Literal["first", "second", "both"]
 WinTieLoss = Literal["win", "tie", "loss"]
 OUTCOMES: tuple[WinTieLoss, ...] = get_args(WinTieLoss)
+WINNERS: dict[WinTieLoss, Winner] = {"win": "a", "tie": "tie", "loss": "b"}
+"""Who wins a game in which the response is text a and the reference is text b."""
 
 _RESPONSE_FIRST: dict[Letter, WinTieLoss] = {"A": "win", "B": "loss", "C": "tie"}
 _RESPONSE_SECOND: dict[Letter, WinTieLoss] = {"A": "loss", "B": "win", "C": "tie"}

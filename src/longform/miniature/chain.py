@@ -34,8 +34,8 @@ from longform.records.calls import SqliteCallLog
 from longform.records.files import read_rows, write_rows, write_text
 from longform.records.schemas import Game, Preference, Prompt, Response, Row
 from longform.selection.dropping import Files, ask_for_revisions, prefer_full, read_reduced, reduce_by_model
-from longform.selection.generate import generate_locally
-from longform.selection.grade import grade
+from longform.selection.generate import collect_responses_locally
+from longform.selection.grade import collect_grades
 from longform.selection.preferences import prefer_by_score
 from longform.training.pretrain_recipe import PretrainRecipe
 from longform.training.pretrain_run import PretrainResult, run_pretraining
@@ -253,7 +253,9 @@ def _planned_answer(row: Prompt) -> Response:
 def _write_own(folder: Path, rows: list[Prompt], *, seed: int, advance: Any) -> None:
     writer, settings = LocalWriter(str(folder / PRETRAINED)), GenerationSettings(max_tokens=MAX_TOKENS)
     out = _graded(folder, OWN)
-    generate_locally(rows, writer, name=OWN, samples=1, settings=settings, seed=seed, out=out, on_progress=advance)
+    collect_responses_locally(
+        rows, writer, name=OWN, samples=1, settings=settings, seed=seed, out=out, on_progress=advance
+    )
 
 
 async def _grade(folder: Path, rows: list[Prompt], judge: Endpoint, advance: Any, *, secret: bytes) -> None:
@@ -261,7 +263,7 @@ async def _grade(folder: Path, rows: list[Prompt], judge: Endpoint, advance: Any
     async with judge:
         pointwise = PointwiseJudge(judge, secret=secret)
         by_id = {row.id: row for row in rows}
-        await grade(responses, by_id, pointwise, out=folder / "graded-scores.jsonl", on_progress=advance)
+        await collect_grades(responses, by_id, pointwise, out=folder / "graded-scores.jsonl", on_progress=advance)
 
 
 async def _drop(

@@ -11,7 +11,7 @@ from typing import Any
 
 from longform.endpoints.client import Endpoint
 from longform.endpoints.models import read_models
-from longform.evaluation.arena import Standing, rate_models
+from longform.evaluation.arena.ratings import Standing, rate_arena
 from longform.evaluation.reward_model import agreement_with
 from longform.miniature.chain import LEAST_MARGIN, PRETRAINED, SHARES, WRITING, examiner_pairs, play_all
 from longform.miniature.quickstart import Stage
@@ -69,7 +69,7 @@ def gather_chain_evidence(
         scores = partial(mean_scores, [WritingModel(str(folder / name)) for name in WRITING], shares=SHARES)
         clear = agreement_with(scores, examiner_pairs(rows, seed=seed, margin=LEAST_MARGIN))
         every = agreement_with(scores, examiner_pairs(rows, seed=seed))
-    return ChainEvidence(learning, rate_models(games), clear, every)
+    return ChainEvidence(learning, rate_arena(games).standings, clear, every)
 
 
 def _play(folder: Path, rows: Sequence[Prompt], writers: Sequence[str], *, stage: Stage) -> list[Game]:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from longform.endpoints.client import Endpoint
+from longform.endpoints.concurrency import map_bounded
 from longform.endpoints.models import read_models
 from longform.evaluation.head_to_head import compare_writers, win_rate
 from longform.judging.pairwise import PairwiseJudge
@@ -20,7 +21,6 @@ from longform.miniature.world import parse_request
 from longform.records.calls import SqliteCallLog
 from longform.records.files import read_rows
 from longform.records.schemas import Prompt, Response
-from longform.selection.gathering import for_each
 from longform.statistics.bootstrap import Interval, clustered_interval
 from longform.text.repetition import repeated_ngram_share
 from longform.text.words import count_words
@@ -150,7 +150,7 @@ async def mean_grade(rows: Sequence[Prompt], texts: dict[str, str], examiner: Po
         if graded.score is not None:
             grades[prompt.id] = graded.score
 
-    await for_each(rows, grade, workers=examiner.endpoint.spec.concurrency)
+    await map_bounded(rows, grade, workers=examiner.endpoint.spec.concurrency)
     return clustered_interval(list(grades.values()), list(grades))
 
 

@@ -26,8 +26,8 @@ from longform.recipe.recipe import Recipe
 from longform.records.calls import SqliteCallLog
 from longform.records.files import read_rows, write_rows, write_text
 from longform.records.schemas import Prompt, Response
-from longform.selection.generate import generate, generate_locally
-from longform.selection.grade import grade
+from longform.selection.generate import collect_responses, collect_responses_locally
+from longform.selection.grade import collect_grades
 from longform.selection.select import Selection, select
 from longform.selection.settings import SelectionSettings
 from longform.steps.journal import RunResult
@@ -205,7 +205,9 @@ def write_locally(rows: list[Prompt], model: Path, out: Path, *, name: str, seed
     """Responses of a local model to prompts, in `out`."""
     settings = GenerationSettings(max_tokens=MAX_TOKENS)
     writer = LocalWriter(str(model))
-    generate_locally(rows, writer, name=name, samples=1, settings=settings, seed=seed, out=out, on_progress=advance)
+    collect_responses_locally(
+        rows, writer, name=name, samples=1, settings=settings, seed=seed, out=out, on_progress=advance
+    )
 
 
 async def write_remotely(
@@ -219,7 +221,7 @@ async def write_remotely(
 
         async with endpoint:
             writer = EndpointWriter(endpoint, max_tokens=MAX_TOKENS, temperature=1.0)
-            await generate(rows, writer, samples=1, out=out(endpoint.name), on_progress=on_progress)
+            await collect_responses(rows, writer, samples=1, out=out(endpoint.name), on_progress=on_progress)
 
 
 async def _grade_all(folder: Path, rows: list[Prompt], judge: Endpoint, advance: Advance, *, secret: bytes) -> None:
@@ -227,7 +229,7 @@ async def _grade_all(folder: Path, rows: list[Prompt], judge: Endpoint, advance:
     by_id = {row.id: row for row in rows}
     async with judge:
         pointwise = PointwiseJudge(judge, secret=secret)
-        await grade(responses, by_id, pointwise, out=folder / "grades.jsonl", on_progress=advance)
+        await collect_grades(responses, by_id, pointwise, out=folder / "grades.jsonl", on_progress=advance)
 
 
 def _responses(folder: Path, name: str) -> Path:

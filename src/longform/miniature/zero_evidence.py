@@ -21,7 +21,7 @@ from longform.miniature.world import parse_request
 from longform.records.calls import SqliteCallLog
 from longform.records.files import read_rows
 from longform.records.schemas import Prompt, Response
-from longform.selection.generate import generate_locally
+from longform.selection.generate import collect_responses_locally
 from longform.statistics.bootstrap import Interval, clustered_interval
 from longform.text.structure import Thinking as ThinkMode
 from longform.text.words import count_words
@@ -106,7 +106,7 @@ def gather_evidence(
     }
     with stage("held-out responses") as advance:
         for place, (name, (model, settings)) in enumerate(writers.items()):
-            generate_locally(
+            collect_responses_locally(
                 rows,
                 LocalWriter(str(model)),
                 name=name,

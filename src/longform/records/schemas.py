@@ -137,20 +137,29 @@ class Ladder(PromptRow):
         return self
 
 
+UNNAMED_JUDGE = "unnamed"
+"""The judge of grades and games that name none."""
+Winner = Literal["a", "b", "tie"]
+"""The better of two texts; a tie is half a win for each."""
+Order = Literal["ab", "ba"]
+"""The order in which a judge reads two texts."""
+ORDERS: tuple[Order, ...] = ("ab", "ba")
+
+
 class Game(Row):
     """One comparison of two models on one prompt. `order` is the order in which the judge read them."""
 
     prompt_id: str
     model_a: str
     model_b: str
-    winner: Literal["a", "b", "tie"]
-    order: Literal["ab", "ba"] | None = None
+    winner: Winner
+    order: Order | None = None
     judge: str | None = None
     margin: float | None = None
     sample: int | None = None
 
 
-GAME_SCORES = {"a": 1.0, "tie": 0.5, "b": 0.0}
+GAME_SCORES: dict[Winner, float] = {"a": 1.0, "tie": 0.5, "b": 0.0}
 """What a game is worth to `model_a`, by its winner."""
 
 
@@ -162,8 +171,8 @@ class Pair(Row):
     prompt: str | list[Message]
     response_a: str
     response_b: str
-    label: Literal["a", "b", "tie"] | None = None
-    verdicts: dict[str, dict[Literal["ab", "ba"], Literal["a", "b", "tie"] | None]] | None = None
+    label: Winner | None = None
+    verdicts: dict[str, dict[Order, Winner | None]] | None = None
 
 
 class Preference(Row):

@@ -9,12 +9,12 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import NamedTuple
 
-from longform.evaluation.compare import Comparison, rank_gains
-from longform.evaluation.compare_judging import JudgeAnswers
-from longform.evaluation.compare_measures import Measure
-from longform.evaluation.compare_pairs import PairedPrompt, Pairing
-from longform.evaluation.compare_sides import Written
-from longform.evaluation.compare_tables import compare_tables
+from longform.evaluation.compare.judging import JudgeAnswers
+from longform.evaluation.compare.measures import Measure
+from longform.evaluation.compare.pairing import PairedPrompt, Pairing
+from longform.evaluation.compare.run import Comparison, rank_gains
+from longform.evaluation.compare.sides import Written
+from longform.evaluation.compare.tables import compare_tables
 from longform.evaluation.tables import Table, show
 from longform.records.files import write_text
 from longform.records.schemas import Game

@@ -14,7 +14,7 @@ from longform.records.files import write_text
 from longform.records.schemas import Ladder
 from longform.report.rendering import render
 from longform.report.selection_charts import Point, draw_potential, draw_spread
-from longform.selection.select import EVERYTHING, Fate, Selection
+from longform.selection.select import EVERYTHING, Selection, SelectionOutcome
 from longform.selection.settings import SelectionSettings
 from longform.text.words import count_words
 
@@ -22,10 +22,10 @@ MOST_PICTURES = 6
 FIRST_LADDERS, LAST_LADDERS = 6, 3
 _MOST_OF_A_PROMPT, _MOST_OF_A_TEXT = 500, 260
 _COLOURS = {
-    Fate.BELOW_FLOOR: "#e0a292",
-    Fate.BEYOND_TOP_K: "#c3c9d4",
-    Fate.NO_TEXT: "#8d6a9f",
-    Fate.CHOSEN: "#2f6690",
+    SelectionOutcome.BELOW_FLOOR: "#e0a292",
+    SelectionOutcome.BEYOND_TOP_K: "#c3c9d4",
+    SelectionOutcome.NO_TEXT: "#8d6a9f",
+    SelectionOutcome.CHOSEN: "#2f6690",
 }
 """Of the fates of prompts with scores; a later one lies over an earlier one."""
 
@@ -74,7 +74,7 @@ def best_competitors(selection: Selection) -> list[CompetitorRow]:
     found: dict[str, list[tuple[bool, float]]] = defaultdict(list)
     for it in selection.prompts:
         if it.candidate:
-            found[it.candidate.competitor].append((it.fate == Fate.CHOSEN, it.candidate.potential))
+            found[it.candidate.competitor].append((it.fate == SelectionOutcome.CHOSEN, it.candidate.potential))
     rows = [
         CompetitorRow(model, len(seen), sum(chosen for chosen, _ in seen), math.fsum(p for _, p in seen) / len(seen))
         for model, seen in found.items()
@@ -90,7 +90,7 @@ def _content(selection: Selection, settings: SelectionSettings) -> dict[str, Any
         "facts": _facts(selection, settings),
         "fates": [fate for fate, count in counts.items() if count],
         "total": counts,
-        "groups": selection.count_groups() if settings.per else {},
+        "groups": selection.count_groups() if settings.group_by else {},
         "floors": {group: _number(floor) for group, floor in selection.floors.items()},
         "scores": selection.scores,
         "partial": selection.num_partial,
@@ -99,7 +99,7 @@ def _content(selection: Selection, settings: SelectionSettings) -> dict[str, Any
         "competitors": best_competitors(selection),
         "first": [_ladder_row(place, ladder, settings.policy) for place, ladder in ladders[:FIRST_LADDERS]],
         "last": [_ladder_row(place, ladder, settings.policy) for place, ladder in last],
-        "per": settings.per,
+        "per": settings.group_by,
         "unpictured": max(0, len(selection.floors) - MOST_PICTURES),
     }
 
@@ -114,7 +114,7 @@ def _facts(selection: Selection, settings: SelectionSettings) -> dict[str, str]:
         "potential": f"{min(potentials):.3g} to {max(potentials):.3g}, mean {mean:.3g}",
     }
     if settings.top_k is not None:
-        facts["top-k"] = f"{settings.top_k}" + (f" for each {settings.per}" if settings.per else "")
+        facts["top-k"] = f"{settings.top_k}" + (f" for each {settings.group_by}" if settings.group_by else "")
     if settings.floor is not None:
         rule = f"percentile {settings.floor.value:g}" if settings.floor.is_percentile else f"{settings.floor.value:g}"
         own = ", ".join(_number(floor) for floor in selection.floors.values()) if len(selection.floors) == 1 else ""

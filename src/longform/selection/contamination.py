@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from longform.selection.duplicates import Seen, Wording
+from longform.selection.duplicates import DedupIndex, TokenizedText
 from longform.text.repetition import is_han
 
 
@@ -45,8 +45,8 @@ class Benchmarks:
         near: Least Jaccard similarity of near duplicates.
     """
 
-    def __init__(self, prompts: Iterable[tuple[str, Wording]], *, near: float) -> None:
-        self._seen = Seen(near)
+    def __init__(self, prompts: Iterable[tuple[str, TokenizedText]], *, near: float) -> None:
+        self._seen = DedupIndex(near)
         self._ids: list[str] = []
         self._texts: list[str] = []
         self._holders: dict[int, dict[int, list[int]]] = defaultdict(lambda: defaultdict(list))
@@ -55,7 +55,7 @@ class Benchmarks:
             if wording.units:
                 self._add(id_, wording)
 
-    def find(self, wording: Wording) -> Overlap | None:
+    def find(self, wording: TokenizedText) -> Overlap | None:
         """The first overlap with a benchmark's prompt: the same words before near ones before a shared run."""
         if (same := self._seen.find_same(wording)) is not None:
             return Overlap(same, "same words")
@@ -63,7 +63,7 @@ class Benchmarks:
             return Overlap(near.id, f"similarity {near.similarity:.2f}")
         return self._find_run(wording)
 
-    def _add(self, id_: str, wording: Wording) -> None:
+    def _add(self, id_: str, wording: TokenizedText) -> None:
         self._seen.add(id_, wording)
         number, run = len(self._ids), _run(wording)
         self._ids.append(id_)
@@ -76,7 +76,7 @@ class Benchmarks:
             # Found by its beginning, and then looked for whole: one length of run instead of one for each length.
             self._holders[run.least][int(hash_runs(wording.hashes[: run.least], run.least)[0])].append(number)
 
-    def _find_run(self, wording: Wording) -> Overlap | None:
+    def _find_run(self, wording: TokenizedText) -> Overlap | None:
         text = f" {wording.plain} "
         for length, holders in self._holders.items():
             grams = hash_runs(wording.hashes, length).tolist()
@@ -102,5 +102,5 @@ def hash_runs(hashes: NDArray[np.uint32], length: int) -> NDArray[np.uint32]:
     return found ^ (found >> np.uint32(15))
 
 
-def _run(wording: Wording) -> Run:
+def _run(wording: TokenizedText) -> Run:
     return CHARACTERS if 2 * sum(map(is_han, wording.units)) > len(wording.units) else WORDS

@@ -17,14 +17,15 @@ from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
+from longform.endpoints.concurrency import map_bounded
 from longform.judging.fences import fence_tag
 from longform.judging.rewriting import Rewriter, ask_revision
 from longform.records.collection import Collection
 from longform.records.errors import BadInputError
 from longform.records.files import read_rows, write_rows
+from longform.records.progress import Progress
 from longform.records.schemas import Prompt, Response, Row
-from longform.selection.gathering import for_each
-from longform.selection.generate import Gathered, Progress
+from longform.selection.generate import CollectResult
 from longform.selection.preferences import LeftOut, Preferences, preference
 from longform.text.segments import sentences
 
@@ -64,14 +65,14 @@ class Writing(Row):
 
 async def reduce_by_model(
     prompts: Sequence[Prompt], rewriter: Rewriter, *, out: Path, on_progress: Progress
-) -> Gathered:
+) -> CollectResult:
     """Prompts whose requests a model reduced, added to those that `out` already holds.
 
     Raises:
         BadInputError: a prompt without a user message, an endpoint that needs mending, or an unwritable file.
         StoppedError: the budget is spent.
     """
-    result = Gathered(out)
+    result = CollectResult(out)
     requests = {prompt.id: _request(prompt) for prompt in prompts}
     ids = {prompt.id: reduced_id(prompt, by=rewriter.endpoint.name) for prompt in prompts}
     with Collection(out, Prompt) as collection:
@@ -86,18 +87,18 @@ async def reduce_by_model(
                 result.added += 1
             on_progress(result.added + result.failures.total(), len(missing))
 
-        await for_each(missing, work, workers=rewriter.endpoint.spec.concurrency)
+        await map_bounded(missing, work, workers=rewriter.endpoint.spec.concurrency)
         result.rows = collection.finish([(it,) for it in ids.values()])
     return result
 
 
-def reduce_by_rule(prompts: Sequence[Prompt], *, seed: int, out: Path) -> Gathered:
+def reduce_by_rule(prompts: Sequence[Prompt], *, seed: int, out: Path) -> CollectResult:
     """Prompts whose requests lack some of the sentences after the first, drawn at random, in `out`.
 
     Raises:
         BadInputError: a prompt without a user message, or an unwritable file.
     """
-    result = Gathered(out)
+    result = CollectResult(out)
     with Collection(out, Prompt) as collection:
         ids = [reduced_id(prompt, by=rule_name(seed)) for prompt in prompts]
         for prompt, id_ in zip(prompts, ids, strict=True):

@@ -30,7 +30,7 @@ _MARGIN = 0.2
 _PERMUTATIONS = MinHash(HASHES).permutations
 
 
-class Wording:
+class TokenizedText:
     """A text as what it is compared by."""
 
     def __init__(self, text: str) -> None:
@@ -67,7 +67,7 @@ class Likeness(NamedTuple):
     similarity: float
 
 
-class Seen:
+class DedupIndex:
     """Texts by which later ones are found to be the same or nearly the same.
 
     Args:
@@ -82,7 +82,7 @@ class Seen:
         self._sketches = np.empty((1024, HASHES), dtype=np.uint32)
         self._index = MinHashLSH(num_perm=HASHES, params=bands_and_rows(near))
 
-    def add(self, id: str, wording: Wording) -> None:
+    def add(self, id: str, wording: TokenizedText) -> None:
         """Keep a text of at least one word."""
         number = len(self._ids)
         if number == len(self._sketches):
@@ -93,11 +93,11 @@ class Seen:
         self._shingles.append(wording.shingles)
         self._same.setdefault(_digest(wording), id)
 
-    def find_same(self, wording: Wording) -> str | None:
+    def find_same(self, wording: TokenizedText) -> str | None:
         """The id of the first text with the same words."""
         return self._same.get(_digest(wording))
 
-    def find_near(self, wording: Wording) -> Likeness | None:
+    def find_near(self, wording: TokenizedText) -> Likeness | None:
         """A text that is at least `near` to this one: of the candidates the likeliest that is."""
         candidates = np.array(sorted(cast(list[int], self._index.query(wording.sketch))), dtype=np.int64)
         if not len(candidates):
@@ -130,5 +130,5 @@ def bands_and_rows(near: float) -> tuple[int, int]:
     return fitting[-1] if fitting else (HASHES, 1)
 
 
-def _digest(wording: Wording) -> bytes:
+def _digest(wording: TokenizedText) -> bytes:
     return blake2b(wording.plain.encode("utf-8", "replace"), digest_size=16).digest()

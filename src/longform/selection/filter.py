@@ -1,48 +1,99 @@
-"""The prompts that need long, high-quality writing, as a judge sees it.
+"""Keep the prompts that need long, high-quality writing, as a judge sees it.
 
-What is kept follows from the prompts and the recorded answers alone: a command that is started again finds the answers it
-has paid for and asks what is missing, so no second file of verdicts has to agree with them. A prompt without a verdict is
-neither kept nor dropped for good.
+The result follows from the prompts and the recorded answers alone: a second call finds the answers it has paid for and
+asks only what is missing. A prompt without a verdict is neither kept nor dropped for good.
 """
 
+import asyncio
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from longform.endpoints.concurrency import map_bounded
+from longform.endpoints.recorded import RecordedCalls
 from longform.judging.needs import Needs, NeedsJudge
 from longform.records.errors import BadInputError
-from longform.records.files import write_rows
+from longform.records.files import read_rows, write_rows
+from longform.records.paths import check_out
+from longform.records.progress import Progress, ProgressDisplay, no_progress
 from longform.records.schemas import Prompt
-from longform.selection.gathering import for_each
-from longform.selection.generate import Progress
+from longform.selection.generate import CollectResult
 
 
 @dataclass(slots=True)
 class Filtered:
-    """What became of the prompts."""
+    """Outcome of a filter, in numbers of prompts."""
 
+    prompts: int = 0
     kept: int = 0
     judged: int = 0
     """Prompts with a verdict."""
+    criteria: dict[str, str] = field(default_factory=dict)
+    """Criterion -> its wording."""
     dropped: dict[str, int] = field(default_factory=dict)
-    """Prompts of which a criterion does not hold, by criterion; one prompt can count for several."""
+    """Prompts that fail a criterion, by criterion; one prompt can count for several."""
     alone: dict[str, int] = field(default_factory=dict)
-    """Prompts of which this criterion alone does not hold."""
+    """Prompts that fail this criterion alone."""
     failures: Counter[str] = field(default_factory=Counter)
     """Prompts without a verdict, by cause."""
+    cost: str = ""
+    """Cost and number of calls, in words."""
 
 
-async def filter_prompts(prompts: Sequence[Prompt], judge: NeedsJudge, *, out: Path, on_progress: Progress) -> Filtered:
-    """Write the prompts of which every criterion holds to `out`, in their order, with the judge's name in `meta.filter`.
+def filter_prompts(
+    prompts: Path,
+    *,
+    judge: str,
+    out: Path,
+    also: str | None = None,
+    models: Path = Path("models.yaml"),
+    budget: float | None = None,
+    progress: ProgressDisplay = no_progress,
+) -> Filtered:
+    """Have a judge decide which prompts need long, high-quality writing, and write those to `out`.
 
-    Nothing is written where none is kept.
+    Args:
+        prompts: prompts file.
+        judge: a name in `models`.
+        out: prompts file to write.
+        also: one more criterion, in words.
+        models: models.yaml.
+        budget: cost above which calls stop.
+        progress: display of the progress.
+
+    Raises:
+        BadInputError: a bad row, an unknown judge, a missing key, an unwritable file, or no prompt is kept.
+        StoppedError: the budget is spent, or every request failed.
+    """
+    check_out(out, prompts, models)
+    rows = list(read_rows(prompts, Prompt))
+    with RecordedCalls(out, models, judge, budget=budget) as calls, progress(f"filtering with {judge}") as advance:
+
+        async def collect() -> Filtered:
+            async with calls.endpoint() as endpoint:
+                needs = NeedsJudge(endpoint, secret=calls.log.secret(), also=also)
+                return await filter_by_judge(rows, needs, out=out, on_progress=advance)
+
+        result = asyncio.run(collect())
+        result.cost = calls.cost()
+    CollectResult(out, rows=result.judged, failures=result.failures).check()
+    return result
+
+
+async def filter_by_judge(
+    prompts: Sequence[Prompt], judge: NeedsJudge, *, out: Path, on_progress: Progress
+) -> Filtered:
+    """Write the prompts that meet every criterion to `out`, in their order, with the judge's name in `meta.filter`.
+
+    Nothing is written if none is kept.
 
     Raises:
         BadInputError: the endpoint is down or refuses the key, `out` cannot be written, or the judge keeps no prompt.
         StoppedError: the budget is spent.
     """
-    result = Filtered()
+    criteria = {name: wording.english for name, wording in judge.criteria.items()}
+    result = Filtered(prompts=len(prompts), criteria=criteria)
     verdicts: dict[str, Needs] = {}
 
     async def work(prompt: Prompt) -> None:
@@ -53,7 +104,7 @@ async def filter_prompts(prompts: Sequence[Prompt], judge: NeedsJudge, *, out: P
             verdicts[prompt.id] = asked.found
         on_progress(len(verdicts) + result.failures.total(), len(prompts))
 
-    await for_each(prompts, work, workers=judge.endpoint.spec.concurrency)
+    await map_bounded(prompts, work, workers=judge.endpoint.spec.concurrency)
     failed = [[name for name, holds in verdict.items() if not holds] for verdict in verdicts.values()]
     result.judged = len(verdicts)
     result.dropped = {name: sum(name in names for names in failed) for name in judge.criteria}

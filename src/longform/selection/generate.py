@@ -1,47 +1,147 @@
-"""Candidates: responses of one writer to every prompt, resumable response by response."""
+"""Responses of one writer to every prompt, resumable response by response."""
 
+import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from longform.endpoints.concurrency import map_bounded
 from longform.endpoints.errors import EndpointError
+from longform.endpoints.recorded import RecordedCalls
 from longform.records.collection import Collection
+from longform.records.errors import BadInputError, StoppedError
+from longform.records.files import read_rows
+from longform.records.progress import Progress, ProgressDisplay, no_progress
 from longform.records.schemas import Prompt, Response
-from longform.selection.gathering import for_each
+from longform.text.structure import Thinking
 from longform.writers.endpoint import EndpointWriter
+from longform.writers.paths import check_writer, is_model_folder, writer_name
 from longform.writers.settings import GenerationSettings
+from longform.writers.think import ThinkPrompt
 
 if TYPE_CHECKING:
     from longform.writers.local import LocalWriter
 
-Progress = Callable[[int, int], None]
-"""Called with (done, total)."""
-
 
 @dataclass(slots=True)
-class Gathered:
-    """What a long command has to show."""
+class CollectResult:
+    """What a resumable collection of rows came to."""
 
     out: Path
     rows: int = 0
-    """Rows in `out`, those of earlier commands among them."""
+    """Rows in `out`, including those of earlier calls."""
     added: int = 0
     failures: Counter[str] = field(default_factory=Counter)
-    """Requests without a result, by cause. The same command tries them again."""
+    """Requests without a result, by cause. The next call tries them again."""
+    cost: str = "0 (local)"
+    """Cost and number of calls, in words."""
+
+    def check(self) -> None:
+        """Raise if every request failed.
+
+        Raises:
+            StoppedError: names the causes.
+        """
+        if not self.rows and self.failures:
+            raise StoppedError(
+                f"{self.out}: every request failed ({count_causes(self.failures)}); the same command tries again"
+            )
 
 
-async def generate(
+def count_causes(failures: Counter[str]) -> str:
+    """Failures by cause in words, the most frequent first."""
+    return ", ".join(f"{cause} {count}" for cause, count in failures.most_common())
+
+
+def generate(
+    prompts: Path,
+    *,
+    writer: str,
+    out: Path,
+    samples: int = 1,
+    models: Path = Path("models.yaml"),
+    name: str | None = None,
+    max_tokens: int = 10_000,
+    temperature: float = 1.0,
+    think: Thinking = "off",
+    think_prompt: Path | None = None,
+    batch: int = 64,
+    seed: int = 0,
+    budget: float | None = None,
+    progress: ProgressDisplay = no_progress,
+) -> CollectResult:
+    """Write responses to prompts; a second call adds what is missing in `out`.
+
+    Args:
+        prompts: prompts file.
+        writer: a name in `models`, or the folder of a local model.
+        out: responses file to write or to add to.
+        samples: responses per prompt.
+        models: models.yaml.
+        name: model name of a local model's responses; default: its folder's name, or RUN-step-N.
+        max_tokens: longest response.
+        temperature: sampling temperature.
+        think: ask for a plan and an answer in tags (`on`), or for an answer in tags (`direct`); the answer becomes the text.
+        think_prompt: text file with {request}, in place of the built-in think prompt.
+        batch: responses that a local model writes at once.
+        seed: of a local model's draws.
+        budget: cost above which calls stop.
+        progress: display of the progress.
+
+    Raises:
+        BadInputError: a bad row, an unknown writer, a missing key, or an unwritable file.
+        StoppedError: the budget is spent, or every request failed.
+    """
+    check_writer(writer)
+    if think_prompt and think == "off":
+        raise BadInputError(f"--think-prompt {think_prompt}: only valid with --think on or --think direct")
+    think_template = ThinkPrompt.read(think, think_prompt)
+    rows = list(read_rows(prompts, Prompt))
+    if is_model_folder(writer):
+        from longform.writers.local import LocalWriter  # loads torch
+
+        local = LocalWriter(writer)
+        settings = GenerationSettings(
+            max_tokens=max_tokens, temperature=temperature, batch=batch, think=think, think_prompt=think_prompt
+        )
+        with progress(f"writing with {writer}") as advance:
+            return collect_responses_locally(
+                rows,
+                local,
+                name=name or writer_name(writer),
+                samples=samples,
+                settings=settings,
+                seed=seed,
+                out=out,
+                on_progress=advance,
+            )
+    with RecordedCalls(out, models, writer, budget=budget) as calls, progress(f"writing with {writer}") as advance:
+
+        async def collect() -> CollectResult:
+            async with calls.endpoint() as endpoint:
+                source = EndpointWriter(
+                    endpoint, max_tokens=max_tokens, temperature=temperature, think_prompt=think_template
+                )
+                return await collect_responses(rows, source, samples=samples, out=out, on_progress=advance)
+
+        result = asyncio.run(collect())
+        result.cost = calls.cost()
+    result.check()
+    return result
+
+
+async def collect_responses(
     prompts: Sequence[Prompt], writer: EndpointWriter, *, samples: int, out: Path, on_progress: Progress
-) -> Gathered:
+) -> CollectResult:
     """Responses of a writer behind an endpoint, added to those that `out` already holds.
 
     Raises:
         BadInputError: the endpoint is down or refuses the key, or `out` cannot be written.
         StoppedError: the budget is spent.
     """
-    result = Gathered(out)
+    result = CollectResult(out)
     with Collection(out, Response) as collection:
         missing = [key for key in _keys(prompts, writer.endpoint.name, samples) if key not in collection]
         by_id = {prompt.id: prompt for prompt in prompts}
@@ -54,12 +154,12 @@ async def generate(
                 result.failures[error.cause] += 1
             on_progress(result.added + result.failures.total(), len(missing))
 
-        await for_each(missing, write, workers=writer.endpoint.spec.concurrency)
+        await map_bounded(missing, write, workers=writer.endpoint.spec.concurrency)
         result.rows = collection.finish(list(_keys(prompts, writer.endpoint.name, samples)))
     return result
 
 
-def generate_locally(
+def collect_responses_locally(
     prompts: Sequence[Prompt],
     writer: "LocalWriter",
     *,
@@ -69,12 +169,12 @@ def generate_locally(
     seed: int,
     out: Path,
     on_progress: Progress,
-) -> Gathered:
+) -> CollectResult:
     """Responses of a local model, added to those that `out` already holds; `name` is the model name they carry."""
-    result = Gathered(out)
+    result = CollectResult(out)
     with Collection(out, Response) as collection:
         for sample in range(samples):
-            # Whole batches, as an uninterrupted command would make them: a text can hang on its batch by a rounding.
+            # Whole batches, as in an uninterrupted run: rounding makes a text depend on the others in its batch.
             for start in range(0, len(prompts), settings.batch):
                 chunk = prompts[start : start + settings.batch]
                 if any((prompt.id, name, sample) not in collection for prompt in chunk):

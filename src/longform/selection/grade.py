@@ -1,36 +1,80 @@
 """Grades: a judge's pointwise score of every response, resumable grade by grade.
 
-A response that gets no grade (no answer, no well-formed one) has no row: it is counted by cause and tried again by the
-same command. It never becomes a low score. An answer without a well-formed grade stands: what is on record in the log of
-calls is not asked for again.
+A response without a grade (no answer, or none that is well-formed) has no row: it is counted by cause and tried again by
+the next call. It never becomes a low score. A recorded answer without a well-formed grade is not requested again.
 """
 
-from collections.abc import Iterable, Mapping
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from longform.endpoints.concurrency import map_bounded
+from longform.endpoints.recorded import RecordedCalls
 from longform.judging.pointwise import PointwiseJudge
 from longform.records.collection import Collection
 from longform.records.errors import BadInputError
+from longform.records.files import read_all, read_rows
+from longform.records.progress import Progress, ProgressDisplay, no_progress
 from longform.records.schemas import Grade, Prompt, Response
-from longform.selection.gathering import for_each
-from longform.selection.generate import Gathered, Progress
+from longform.selection.generate import CollectResult
 
 
-async def grade(
+def grade(
+    responses: Sequence[Path],
+    *,
+    prompts: Path,
+    judge: str,
+    out: Path,
+    models: Path = Path("models.yaml"),
+    budget: float | None = None,
+    progress: ProgressDisplay = no_progress,
+) -> CollectResult:
+    """Have a judge grade responses; a second call adds what is missing in `out`.
+
+    Args:
+        responses: responses files.
+        prompts: the prompts they were written for.
+        judge: a name in `models`.
+        out: grades file to write or to add to.
+        models: models.yaml.
+        budget: cost above which calls stop.
+        progress: display of the progress.
+
+    Raises:
+        BadInputError: a bad row, a response to an unknown prompt, an unknown judge, a missing key, or an unwritable file.
+        StoppedError: the budget is spent, or every request failed.
+    """
+    rows = {row.id: row for row in read_rows(prompts, Prompt)}
+    texts = list(read_all(responses, Response))
+    check_prompts(texts, rows, source=str(prompts))
+    with RecordedCalls(out, models, judge, budget=budget) as calls, progress(f"grading with {judge}") as advance:
+
+        async def collect() -> CollectResult:
+            async with calls.endpoint() as endpoint:
+                pointwise = PointwiseJudge(endpoint, secret=calls.log.secret())
+                return await collect_grades(texts, rows, pointwise, out=out, on_progress=advance)
+
+        result = asyncio.run(collect())
+        result.cost = calls.cost()
+    result.check()
+    return result
+
+
+async def collect_grades(
     responses: Iterable[Response],
     prompts: Mapping[str, Prompt],
     judge: PointwiseJudge,
     *,
     out: Path,
     on_progress: Progress,
-) -> Gathered:
+) -> CollectResult:
     """Grades of all responses, added to those that `out` already holds.
 
     Raises:
         BadInputError: a response to an unknown prompt, an endpoint that is down or refuses the key, or an unwritable file.
         StoppedError: the budget is spent.
     """
-    result = Gathered(out)
+    result = CollectResult(out)
     with Collection(out, Grade) as collection:
         everything = list(responses)
         check_prompts(everything, prompts, source="the prompts")
@@ -54,7 +98,7 @@ async def grade(
                 result.added += 1
             on_progress(result.added + result.failures.total(), len(missing))
 
-        await for_each(missing, work, workers=judge.endpoint.spec.concurrency)
+        await map_bounded(missing, work, workers=judge.endpoint.spec.concurrency)
         result.rows = collection.finish([_key(response, judge.endpoint.name) for response in everything])
     return result
 

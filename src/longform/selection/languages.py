@@ -4,7 +4,9 @@ A guess says no more than the script and a few function words show: Chinese, Jap
 """
 
 import re
+from collections.abc import Iterable
 
+from longform.records.errors import BadInputError
 from longform.text.function_words import FUNCTION_WORDS
 from longform.text.repetition import units
 
@@ -36,6 +38,18 @@ _SCRIPTS = {
 _LETTER = re.compile(r"[^\W\d_]")
 _KANA_SHARE = 0.1
 """Japanese mixes kana with Han characters; a Chinese text quotes a few at most."""
+
+
+def parse_languages(names: Iterable[str]) -> frozenset[str]:
+    """The codes of languages given by name or code.
+
+    Raises:
+        BadInputError: an unknown language.
+    """
+    codes = {name: language_code(name) for name in names}
+    if unknown := [name for name, code in codes.items() if code is None]:
+        raise BadInputError(f"--language {unknown[0]}: needs a code such as en or zh")
+    return frozenset(code for code in codes.values() if code)
 
 
 def language_code(name: str | None) -> str | None:

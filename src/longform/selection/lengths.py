@@ -1,27 +1,32 @@
-"""Length ranges for prompts, as a judge predicts them under the published rules.
+"""Target length ranges for prompts, predicted by a judge under LongWriter-Zero's published rules.
 
-As in `selection.filter`, the result follows from the prompts and the recorded answers alone: the same command repeats only
+As in `selection.filter`, the result follows from the prompts and the recorded answers alone: a second call requests only
 what has no answer yet.
 """
 
+import asyncio
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from longform.endpoints.concurrency import map_bounded
+from longform.endpoints.recorded import RecordedCalls
 from longform.judging.length_ranges import LengthJudge, PredictedLength
 from longform.records.errors import BadInputError
-from longform.records.files import write_rows
+from longform.records.files import read_rows, write_rows
+from longform.records.paths import check_out
+from longform.records.progress import Progress, ProgressDisplay, no_progress
 from longform.records.schemas import Prompt
-from longform.selection.gathering import for_each
-from longform.selection.generate import Progress
+from longform.selection.generate import CollectResult
 from longform.text.length_rules import UNWRITTEN, Rule
 
 
 @dataclass(slots=True)
-class Lengths:
-    """What became of the prompts."""
+class LengthSummary:
+    """Outcome of a length prediction, in numbers of prompts."""
 
+    prompts: int = 0
     rows: int = 0
     """Prompts with a range, in `out`."""
     given: int = 0
@@ -37,7 +42,9 @@ class Lengths:
     repeated: int = 0
     """Prompts that were asked about again because of a broken rule, with or without success."""
     failures: Counter[str] = field(default_factory=Counter)
-    """Prompts without an answer that can be read, by cause."""
+    """Prompts without a well-formed answer, by cause."""
+    cost: str = ""
+    """Cost and number of calls, in words."""
 
     @property
     def answered(self) -> int:
@@ -45,28 +52,70 @@ class Lengths:
         return self.rows - self.kept + self.unwritten + self.broken
 
 
-async def predict_lengths(
-    prompts: Sequence[Prompt], judge: LengthJudge, *, again: bool, out: Path, on_progress: Progress
-) -> Lengths:
+def predict_lengths(
+    prompts: Path,
+    *,
+    judge: str,
+    out: Path,
+    retries: int = 2,
+    refresh: bool = False,
+    models: Path = Path("models.yaml"),
+    budget: float | None = None,
+    progress: ProgressDisplay = no_progress,
+) -> LengthSummary:
+    """Have a judge predict a target length range per prompt, and write the prompts with their ranges to `out`.
+
+    Args:
+        prompts: prompts file; prompts with a `length_range` are kept as they are.
+        judge: a name in `models`.
+        out: prompts file to write.
+        retries: further requests after a range that breaks a rule.
+        refresh: also ask about prompts with a `length_range`; they keep it if no answer comes.
+        models: models.yaml.
+        budget: cost above which calls stop.
+        progress: display of the progress.
+
+    Raises:
+        BadInputError: a bad row, an unknown judge, a missing key, an unwritable file, or every prompt was dropped.
+        StoppedError: the budget is spent, or every request failed.
+    """
+    check_out(out, prompts, models)
+    rows = list(read_rows(prompts, Prompt))
+    with RecordedCalls(out, models, judge, budget=budget) as calls, progress(f"lengths from {judge}") as advance:
+
+        async def collect() -> LengthSummary:
+            async with calls.endpoint() as endpoint:
+                predictor = LengthJudge(endpoint, secret=calls.log.secret(), retries=retries)
+                return await collect_lengths(rows, predictor, refresh=refresh, out=out, on_progress=advance)
+
+        result = asyncio.run(collect())
+        result.cost = calls.cost()
+    CollectResult(out, rows=result.answered, failures=result.failures).check()
+    return result
+
+
+async def collect_lengths(
+    prompts: Sequence[Prompt], judge: LengthJudge, *, refresh: bool, out: Path, on_progress: Progress
+) -> LengthSummary:
     """Write the prompts with their ranges to `out`, in their order; the judge's name goes into `meta.length_judge`.
 
-    Prompts that have a range stay as they are; with `again` they are asked about too, and stay so where no answer comes.
-    Nothing is written where there is no answer at all.
+    Prompts that have a range stay as they are; with `refresh` they are asked about too, and keep it if no answer comes.
+    Nothing is written if there is no answer at all.
 
     Raises:
         BadInputError: the endpoint is down or refuses the key, `out` cannot be written, or every prompt was dropped.
         StoppedError: the budget is spent.
     """
-    asked = [prompt for prompt in prompts if again or prompt.length_range is None]
+    asked = [prompt for prompt in prompts if refresh or prompt.length_range is None]
     predictions: dict[str, PredictedLength] = {}
 
     async def work(prompt: Prompt) -> None:
         predictions[prompt.id] = await judge.predict(prompt)
         on_progress(len(predictions), len(asked))
 
-    await for_each(asked, work, workers=judge.endpoint.spec.concurrency)
+    await map_bounded(asked, work, workers=judge.endpoint.spec.concurrency)
     rows = [it for prompt in prompts if (it := _with_range(prompt, predictions.get(prompt.id), judge.endpoint.name))]
-    result = _count(predictions, rows=len(rows))
+    result = _count(predictions, prompts=len(prompts), rows=len(rows))
     result.kept = sum(it.length_range is not None and _is_unanswered(predictions[it.id]) for it in asked)
     result.given = len(prompts) - len(asked) + result.kept
     if result.answered and not rows:
@@ -91,8 +140,8 @@ def _is_unanswered(predicted: PredictedLength) -> bool:
     return predicted.range is None and not predicted.broken
 
 
-def _count(predictions: dict[str, PredictedLength], *, rows: int) -> Lengths:
-    result = Lengths(rows)
+def _count(predictions: dict[str, PredictedLength], *, prompts: int, rows: int) -> LengthSummary:
+    result = LengthSummary(prompts, rows)
     for predicted in predictions.values():
         result.repeated += predicted.repetitions > 0
         result.unwritten += predicted.range == UNWRITTEN

@@ -1,7 +1,7 @@
-"""Writing prompts gathered from several sources into one file, without what should not be learned from.
+"""Writing prompts from several sources in one file, without duplicates, benchmark prompts and unfit ones.
 
-Prompts are judged one by one, in the order of the sources, each against those kept before it. So the earlier of two like
-prompts stays, and a prompt that was dropped drops no other.
+Prompts are checked one by one, in the order of the sources, each against those kept before it. So the earlier of two
+duplicates stays, and a dropped prompt drops no other.
 """
 
 import random
@@ -10,20 +10,25 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from hashlib import blake2b
+from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
+from longform.records.errors import BadInputError
+from longform.records.files import write_rows
+from longform.records.paths import check_out
+from longform.records.progress import ProgressDisplay, no_progress
 from longform.records.schemas import Prompt, Row
 from longform.selection.contamination import Benchmarks
-from longform.selection.duplicates import Seen, Wording
+from longform.selection.duplicates import DedupIndex, TokenizedText
+from longform.selection.formats import RawPrompt, make_prompt
 from longform.selection.languages import guess_language
-from longform.selection.layouts import Offer, make_prompt
-from longform.selection.sources import read_source, source_name
+from longform.selection.sources import read_source, source_files, source_name
 from longform.text.words import count_words
 
 PROMPTS_BETWEEN_NEWS = 1000
 
 
-class Fate(StrEnum):
+class PoolOutcome(StrEnum):
     """What becomes of a prompt; the first that applies, in this order."""
 
     EMPTY = "empty"
@@ -45,14 +50,18 @@ class PoolSettings:
 
     languages: frozenset[str] = frozenset()
     """Codes; empty: all, those that could not be told among them."""
-    least_words: int = 5
-    most_words: int = 10_000
-    near: float = 0.8
+    min_words: int = 5
+    max_words: int = 10_000
+    near_dup_threshold: float = 0.8
     """Least Jaccard similarity of near duplicates."""
     keep_redacted: bool = False
     limit: int | None = None
     """Prompts drawn at random from those that are left."""
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.min_words > self.max_words:
+            raise BadInputError(f"--min-words {self.min_words}: is more than --max-words {self.max_words}")
 
 
 class Dropped(Row):
@@ -62,7 +71,7 @@ class Dropped(Row):
     id: str
     source: str
     place: str
-    reason: Fate
+    reason: PoolOutcome
     of: str | None = None
     """The id of the prompt that it is like: in a benchmark, or kept before it, even if it was then not drawn."""
     by: str | None = None
@@ -70,7 +79,7 @@ class Dropped(Row):
 
 
 class _Cause(NamedTuple):
-    fate: Fate
+    fate: PoolOutcome
     of: str | None = None
     by: str | None = None
 
@@ -89,7 +98,7 @@ class Pool:
 
     kept: list[Kept] = field(default_factory=list)
     dropped: list[Dropped] = field(default_factory=list)
-    sources: dict[str, Counter[Fate]] = field(default_factory=dict)
+    sources: dict[str, Counter[PoolOutcome]] = field(default_factory=dict)
     """Prompts of each source, as it was given, by fate."""
 
     @property
@@ -97,16 +106,60 @@ class Pool:
         """In the order of the sources."""
         return [it.prompt for it in self.kept]
 
-    def total(self) -> Counter[Fate]:
+    def total(self) -> Counter[PoolOutcome]:
         """Prompts of all sources by fate."""
         return sum(self.sources.values(), Counter())
+
+    def outcomes(self) -> dict[PoolOutcome, int]:
+        """Prompts by outcome, of those that occur, in the order in which they are checked."""
+        total = self.total()
+        return {outcome: total[outcome] for outcome in PoolOutcome if total[outcome]}
+
+
+def build_pool(
+    sources: Sequence[str],
+    settings: PoolSettings,
+    *,
+    out: Path,
+    decontaminate: Sequence[str] = (),
+    dropped: Path | None = None,
+    progress: ProgressDisplay = no_progress,
+) -> Pool:
+    """Gather the prompts of all sources and write them to `out`.
+
+    Args:
+        sources: files, folders or dataset ids, see `sources.read_source`.
+        settings: what is kept.
+        out: prompts file to write.
+        decontaminate: sources of benchmark prompts to keep out.
+        dropped: file for a row per dropped prompt, with the reason.
+        progress: display of the progress.
+
+    Raises:
+        BadInputError: a source cannot be read, a file would be overwritten, or no prompt is left.
+    """
+    inputs = [path for source in (*sources, *decontaminate) for path in source_files(source)]
+    check_out(out, *inputs)
+    if dropped is not None:
+        check_out(dropped, *inputs, flag="--dropped")
+        if dropped.resolve() == out.resolve():
+            raise BadInputError(f"--dropped {dropped}: is --out")
+    with progress("keeping prompts") as advance:
+        pool = gather(sources, settings, decontaminate=decontaminate, on_progress=advance)
+    if not pool.kept:
+        causes = ", ".join(f"{count} {outcome}" for outcome, count in pool.outcomes().items())
+        raise BadInputError(f"no prompt of {', '.join(sources)} is left: {causes}")
+    if dropped is not None:
+        write_rows(dropped, pool.dropped)
+    write_rows(out, pool.prompts)
+    return pool
 
 
 def gather(
     sources: Sequence[str],
     settings: PoolSettings,
     *,
-    against: Sequence[str] = (),
+    decontaminate: Sequence[str] = (),
     on_progress: Callable[[int, int], None] = lambda kept, read: None,
 ) -> Pool:
     """Gather the prompts of all sources.
@@ -114,18 +167,18 @@ def gather(
     Args:
         sources: Files, folders or dataset ids, see `sources.read_source`.
         settings: What is kept.
-        against: Sources of benchmarks' prompts, to be kept out.
+        decontaminate: Sources of benchmarks' prompts, to be kept out.
         on_progress: Told how many prompts are kept of those read.
 
     Raises:
         BadInputError: a source cannot be read.
     """
-    benchmarks = Benchmarks(_benchmark_wordings(against), near=settings.near)
-    seen, taken, pool, read = Seen(settings.near), set[str](), Pool(), 0
+    benchmarks = Benchmarks(_benchmark_wordings(decontaminate), near=settings.near_dup_threshold)
+    seen, taken, pool, read = DedupIndex(settings.near_dup_threshold), set[str](), Pool(), 0
     for source in dict.fromkeys(sources):
         name, fates = source_name(source), pool.sources.setdefault(source, Counter())
         for place, offer in read_source(source):
-            wording, language = Wording(offer.request), offer.language or guess_language(offer.request)
+            wording, language = TokenizedText(offer.request), offer.language or guess_language(offer.request)
             cause = _unfit(offer, wording, language, settings) or _unoriginal(wording, benchmarks, seen)
             id_ = own_id(offer)
             if cause is None:
@@ -136,7 +189,7 @@ def gather(
                 pool.kept.append(Kept(prompt, source, place))
             else:
                 pool.dropped.append(_dropped(id_, source, place, cause))
-            fates[cause.fate if cause else Fate.KEPT] += 1
+            fates[cause.fate if cause else PoolOutcome.KEPT] += 1
             read += 1
             if read % PROMPTS_BETWEEN_NEWS == 0:
                 on_progress(len(pool.kept), read)
@@ -146,40 +199,40 @@ def gather(
     return pool
 
 
-def own_id(offer: Offer) -> str:
+def own_id(offer: RawPrompt) -> str:
     """The source's own id, or a hash of the text; with the layout's name where it would say nothing by itself."""
     return "-".join(filter(None, (offer.prefix, offer.id or _hash(offer.request))))
 
 
-def _unfit(offer: Offer, wording: Wording, language: str | None, settings: PoolSettings) -> _Cause | None:
+def _unfit(offer: RawPrompt, wording: TokenizedText, language: str | None, settings: PoolSettings) -> _Cause | None:
     """What is wrong with a prompt by itself."""
     if not wording.units:
-        return _Cause(Fate.EMPTY)
+        return _Cause(PoolOutcome.EMPTY)
     if offer.toxic:
-        return _Cause(Fate.TOXIC)
+        return _Cause(PoolOutcome.TOXIC)
     if offer.redacted and not settings.keep_redacted:
-        return _Cause(Fate.REDACTED)
+        return _Cause(PoolOutcome.REDACTED)
     if settings.languages and language not in settings.languages:
-        return _Cause(Fate.LANGUAGE)
+        return _Cause(PoolOutcome.LANGUAGE)
     # The counter knows Latin and Chinese letters only; a Russian prompt is not short for that.
     words = max(count_words(offer.request), len(wording.units))
-    if words < settings.least_words:
-        return _Cause(Fate.SHORT)
-    return _Cause(Fate.LONG) if words > settings.most_words else None
+    if words < settings.min_words:
+        return _Cause(PoolOutcome.SHORT)
+    return _Cause(PoolOutcome.LONG) if words > settings.max_words else None
 
 
-def _unoriginal(wording: Wording, benchmarks: Benchmarks, seen: Seen) -> _Cause | None:
+def _unoriginal(wording: TokenizedText, benchmarks: Benchmarks, seen: DedupIndex) -> _Cause | None:
     """What a prompt has in common with others."""
     if overlap := benchmarks.find(wording):
-        return _Cause(Fate.BENCHMARK, overlap.id, overlap.by)
+        return _Cause(PoolOutcome.BENCHMARK, overlap.id, overlap.by)
     if same := seen.find_same(wording):
-        return _Cause(Fate.DUPLICATE, same)
+        return _Cause(PoolOutcome.DUPLICATE, same)
     if near := seen.find_near(wording):
-        return _Cause(Fate.NEAR, near.id, f"similarity {near.similarity:.2f}")
+        return _Cause(PoolOutcome.NEAR, near.id, f"similarity {near.similarity:.2f}")
     return None
 
 
-def _meta(offer: Offer, source: str, language: str | None) -> dict[str, Any]:
+def _meta(offer: RawPrompt, source: str, language: str | None) -> dict[str, Any]:
     told = {"language": language, "language_from": "source" if offer.language else "text"} if language else {}
     return {"source": source} | told
 
@@ -194,16 +247,16 @@ def _draw(pool: Pool, limit: int, seed: int) -> None:
     chosen = set(random.Random(seed).sample(range(count), min(limit, count)))
     for i, it in enumerate(pool.kept):
         if i not in chosen:
-            pool.dropped.append(_dropped(it.prompt.id, it.source, it.place, _Cause(Fate.NOT_DRAWN)))
-            pool.sources[it.source][Fate.KEPT] -= 1
-            pool.sources[it.source][Fate.NOT_DRAWN] += 1
+            pool.dropped.append(_dropped(it.prompt.id, it.source, it.place, _Cause(PoolOutcome.NOT_DRAWN)))
+            pool.sources[it.source][PoolOutcome.KEPT] -= 1
+            pool.sources[it.source][PoolOutcome.NOT_DRAWN] += 1
     pool.kept = [it for i, it in enumerate(pool.kept) if i in chosen]
 
 
-def _benchmark_wordings(against: Sequence[str]) -> Iterator[tuple[str, Wording]]:
-    for source in against:
+def _benchmark_wordings(decontaminate: Sequence[str]) -> Iterator[tuple[str, TokenizedText]]:
+    for source in decontaminate:
         for _, offer in read_source(source):
-            yield f"{source_name(source)}:{own_id(offer)}", Wording(offer.request)
+            yield f"{source_name(source)}:{own_id(offer)}", TokenizedText(offer.request)
 
 
 def _hash(text: str) -> str:

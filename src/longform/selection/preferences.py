@@ -16,7 +16,9 @@ from math import fsum
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from longform.records.files import read_all, read_rows
+from longform.records.errors import BadInputError
+from longform.records.files import read_all, read_rows, write_rows
+from longform.records.paths import check_out
 from longform.records.rollouts import Rollout
 from longform.records.schemas import Ladder, Preference, Prompt, PromptRow, Response
 from longform.selection.potential import ROUNDING
@@ -24,7 +26,7 @@ from longform.selection.scores import Responses, read_grades
 from longform.text.structure import Thinking, take_apart
 from longform.text.words import count_words
 
-Source = Literal["scores", "verdicts", "dropping"]
+PreferenceSource = Literal["scores", "verdicts", "dropping"]
 
 
 class SourcedPreference(Preference):
@@ -33,7 +35,7 @@ class SourcedPreference(Preference):
     prompt_id: str
     chosen_model: str
     rejected_model: str
-    source: Source
+    source: PreferenceSource
 
 
 class LeftOut(StrEnum):
@@ -80,6 +82,17 @@ class Preferences:
         differences = [words(row.chosen) - words(row.rejected) for row in self.rows]
         return LengthBias(sum(it > 0 for it in differences), sum(it != 0 for it in differences))
 
+    def write(self, out: Path, *, source: str) -> None:
+        """Write the pairs to `out`; `source` says in a message what they were made from.
+
+        Raises:
+            BadInputError: there are none, and why; or `out` cannot be written.
+        """
+        if not self.rows:
+            causes = ", ".join(f"{count} {cause}" for cause, count in self.left_out.items() if count)
+            raise BadInputError(f"{source}: makes no pair; left out: {causes or 'nothing was judged'}")
+        write_rows(out, self.rows)
+
 
 class LengthBias(NamedTuple):
     """Pairs in which the longer text is chosen, of those whose texts differ in their number of words."""
@@ -108,13 +121,36 @@ def flaw(chosen: str, rejected: str) -> LeftOut | None:
     return None if chosen.strip() else LeftOut.EMPTY
 
 
+def preferences_from_scores(
+    prompts: Path,
+    *,
+    responses: Sequence[Path],
+    grades: Sequence[Path],
+    out: Path,
+    margin: float = 0.0,
+    max_per_prompt: int | None = None,
+    seed: int = 0,
+) -> Preferences:
+    """Write `prefer_by_score` of these files to `out`.
+
+    Raises:
+        BadInputError: a bad row in one of the files, `out` is one of them or cannot be written, or there is no pair.
+    """
+    check_out(out, prompts, *responses, *grades)
+    made = prefer_by_score(
+        prompts, responses=responses, grades=grades, margin=margin, max_per_prompt=max_per_prompt, seed=seed
+    )
+    made.write(out, source=str(prompts))
+    return made
+
+
 def prefer_by_score(
     prompts: Path,
     *,
     responses: Sequence[Path],
     grades: Sequence[Path],
     margin: float = 0.0,
-    most_per_prompt: int | None = None,
+    max_per_prompt: int | None = None,
     seed: int = 0,
 ) -> Preferences:
     """All pairs of responses to one prompt whose scores differ by more than `margin`; that difference is a pair's margin.
@@ -128,7 +164,7 @@ def prefer_by_score(
         responses: files that hold the texts.
         grades: files of scores on any scale, a grader as the `judge`.
         margin: scores that differ by no more are no pair.
-        most_per_prompt: pairs to keep of each prompt, drawn at random.
+        max_per_prompt: pairs to keep of each prompt, drawn at random.
         seed: of that draw.
 
     Raises:
@@ -144,9 +180,9 @@ def prefer_by_score(
         if len(counting) < 2:
             made.left_out[LeftOut.ALONE] += 1
         pairs = [pair for one, other in combinations(counting, 2) if (pair := _pair(row, one, other, margin, made))]
-        if most_per_prompt is not None and len(pairs) > most_per_prompt:
-            made.left_out[LeftOut.BEYOND_MOST] += len(pairs) - most_per_prompt
-            drawn = random.Random(f"preferences/{seed}/{row.id}").sample(range(len(pairs)), most_per_prompt)
+        if max_per_prompt is not None and len(pairs) > max_per_prompt:
+            made.left_out[LeftOut.BEYOND_MOST] += len(pairs) - max_per_prompt
+            drawn = random.Random(f"preferences/{seed}/{row.id}").sample(range(len(pairs)), max_per_prompt)
             pairs = [pairs[place] for place in sorted(drawn)]
         made.rows += pairs
     return made
@@ -189,7 +225,7 @@ def preference(
     chosen: tuple[str, str],
     rejected: tuple[str, str],
     *,
-    source: Source,
+    source: PreferenceSource,
     margin: float | None = None,
 ) -> SourcedPreference:
     """A pair for `prompt`; `chosen` and `rejected` are (model, text)."""

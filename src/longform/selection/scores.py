@@ -15,10 +15,7 @@ from typing import NamedTuple
 
 from longform.records.errors import BadInputError
 from longform.records.files import read_all
-from longform.records.schemas import Grade
-
-UNNAMED = "unnamed"
-"""The judge of grades that name none."""
+from longform.records.schemas import UNNAMED_JUDGE, Grade
 
 Given = tuple[tuple[str, float], ...]
 """(judge, score) of every grade of one response."""
@@ -74,7 +71,7 @@ def read_grades(
     found: dict[str, Responses] = defaultdict(dict)
     seen: set[str] = set()
     for grade in read_all(paths, Grade):
-        judge = sys.intern(grade.judge or UNNAMED)
+        judge = sys.intern(grade.judge or UNNAMED_JUDGE)
         seen.add(judge)
         if (judges and judge not in judges) or (samples is not None and grade.sample >= samples):
             continue

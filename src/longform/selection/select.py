@@ -5,24 +5,33 @@ then read once, keeping only the texts of chosen prompts. Every prompt has one f
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from enum import StrEnum
 from pathlib import Path
+from typing import Literal
 
 from longform.records.errors import BadInputError
-from longform.records.files import read_all, read_rows
+from longform.records.files import read_all, read_rows, write_rows
+from longform.records.interchange import write_verl, write_writing_rl
 from longform.records.schemas import Ladder, Prompt, Reference, Response
 from longform.selection.potential import Candidate, candidate, floor_score, ordered
 from longform.selection.scores import Best, PromptScores, Scores, read_grades, score_prompts
 from longform.selection.settings import Floor, SelectionSettings
 
+LadderFormat = Literal["longform", "writing-rl", "verl"]
+"""longform's own ladders, or Parquet as the released Writing-RL code or verl reads it."""
+_WRITERS: dict[LadderFormat, Callable[[Path, Sequence[Ladder]], int]] = {
+    "longform": write_rows,
+    "writing-rl": write_writing_rl,
+    "verl": write_verl,
+}
 EVERYTHING = "all"
-"""The one group where `per` names no field."""
+"""The one group where `group_by` names no field."""
 
 
-class Fate(StrEnum):
+class SelectionOutcome(StrEnum):
     """What becomes of a prompt: it is chosen, or the first of the others that is true of it."""
 
     CHOSEN = "chosen"
@@ -42,7 +51,7 @@ class PromptFate:
 
     id: str
     group: str
-    fate: Fate
+    fate: SelectionOutcome
     candidate: Candidate | None
 
 
@@ -57,15 +66,19 @@ class Selection:
     """Group -> its floor; -inf where nothing is dropped."""
     scores: Scores
 
-    def count(self) -> dict[Fate, int]:
+    def count(self) -> dict[SelectionOutcome, int]:
         """Prompts of each fate; they add up to the number of prompts."""
         found = Counter(it.fate for it in self.prompts)
-        return {fate: found[fate] for fate in Fate}
+        return {fate: found[fate] for fate in SelectionOutcome}
 
-    def count_groups(self) -> dict[str, dict[Fate, int]]:
+    def dropped(self) -> dict[SelectionOutcome, int]:
+        """Prompts that are not chosen, by the causes that occur."""
+        return {outcome: n for outcome, n in self.count().items() if n and outcome != SelectionOutcome.CHOSEN}
+
+    def count_groups(self) -> dict[str, dict[SelectionOutcome, int]]:
         """The same of each group."""
         found = Counter((it.group, it.fate) for it in self.prompts)
-        return {group: {fate: found[group, fate] for fate in Fate} for group in self.floors}
+        return {group: {fate: found[group, fate] for fate in SelectionOutcome} for group in self.floors}
 
     @property
     def num_partial(self) -> int:
@@ -84,19 +97,27 @@ class Selection:
 
 
 def select(
-    *, prompts: Path, responses: Sequence[Path], grades: Sequence[Path], settings: SelectionSettings
+    *,
+    prompts: Path,
+    responses: Sequence[Path],
+    grades: Sequence[Path],
+    settings: SelectionSettings,
+    out: Path | None = None,
+    out_format: LadderFormat = "longform",
 ) -> Selection:
-    """Choose prompts and build their ladders.
+    """Choose prompts, build their ladders, and write them to `out` if it is given.
 
     A model is represented by its best sample, whose score is the mean over the judges. A prompt is kept if the policy and
     at least one competitor have a response that counts: one that is graded by every judge of the prompt's group.
 
     Raises:
         BadInputError: a bad row in one of the files, a policy or judge without a grade, a prompt without the field of
-            `per`, or a graded response that is missing.
+            `group_by`, a graded response that is missing, or, with `out`, an unwritable file or no ladder at all.
     """
+    if out is not None and out_format != "longform" and out.suffix != ".parquet":
+        raise BadInputError(f"--out {out}: --format {out_format} is Parquet; the name must end in .parquet")
     rows = {row.id: row for row in read_rows(prompts, Prompt)}
-    groups = _groups(rows, settings.per)
+    groups = _groups(rows, settings.group_by)
     scores = score_prompts(read_grades(grades, judges=settings.judges, samples=settings.samples), groups)
     _check_policy(scores, settings.policy, _named(grades))
     found = {id_: _candidate(it, scores, settings.policy) for id_, it in rows.items()}
@@ -110,9 +131,15 @@ def select(
     ]
     ladders = [ladder for ladder in built if ladder is not None]
     fates = _fates(scores, found, admitted, chosen, ladders, policy=settings.policy)
-    return Selection(
-        ladders, [PromptFate(id_, groups[id_], fates[id_], found[id_]) for id_ in sorted(rows)], floors, scores
-    )
+    prompt_outcomes = [PromptFate(id_, groups[id_], fates[id_], found[id_]) for id_ in sorted(rows)]
+    selection = Selection(ladders, prompt_outcomes, floors, scores)
+    if out is not None:
+        if not ladders:
+            causes = ", ".join(f"{count} {cause}" for cause, count in selection.dropped().items())
+            hint = "; --judges says whose grades to use" if scores.lacking else ""
+            raise BadInputError(f"--grades: no prompt of {prompts} has a ladder; {causes}{hint}")
+        _WRITERS[out_format](out, ladders)
+    return selection
 
 
 def ladder_references(references: list[Reference], *, policy: str) -> list[Reference]:
@@ -132,18 +159,18 @@ def _named(paths: Sequence[Path]) -> str:
     return ", ".join(map(str, paths))
 
 
-def _groups(rows: Mapping[str, Prompt], per: str | None) -> dict[str, str]:
-    """Prompt id -> the value of the field of `per`. A prompt without it is an error: left out, it would not be missed."""
-    if per is None:
+def _groups(rows: Mapping[str, Prompt], group_by: str | None) -> dict[str, str]:
+    """Prompt id -> the value of the field of `group_by`. Without it a prompt is an error."""
+    if group_by is None:
         return dict.fromkeys(rows, EVERYTHING)
-    field = per.removeprefix("meta.")
+    field = group_by.removeprefix("meta.")
     lacking = [id_ for id_, row in rows.items() if row.meta.get(field) is None]
     if lacking:
         others = f" ({len(lacking)} of {len(rows)} prompts lack it)" if len(lacking) > 1 else ""
         known = sorted({name for row in rows.values() for name in row.meta})
         near = get_close_matches(field, known, n=1)
         hint = f"; did you mean meta.{near[0]}?" if near and near[0] != field else ""
-        raise BadInputError(f"prompt {lacking[0]}: meta.{field}: is missing, and --per asks for it{others}{hint}")
+        raise BadInputError(f"prompt {lacking[0]}: meta.{field}: is missing, and --group-by asks for it{others}{hint}")
     return {id_: str(row.meta[field]) for id_, row in rows.items()}
 
 
@@ -187,20 +214,23 @@ def _fates(
     ladders: list[Ladder],
     *,
     policy: str,
-) -> dict[str, Fate]:
-    fates = {id_: Fate.BELOW_FLOOR if it else _missing(scores.prompts.get(id_), policy) for id_, it in found.items()}
-    fates |= {it.id: Fate.BEYOND_TOP_K for it in admitted}
-    fates |= {it.id: Fate.NO_TEXT for it in chosen}
-    return fates | {it.id: Fate.CHOSEN for it in ladders}
+) -> dict[str, SelectionOutcome]:
+    fates = {
+        id_: SelectionOutcome.BELOW_FLOOR if it else _missing(scores.prompts.get(id_), policy)
+        for id_, it in found.items()
+    }
+    fates |= {it.id: SelectionOutcome.BEYOND_TOP_K for it in admitted}
+    fates |= {it.id: SelectionOutcome.NO_TEXT for it in chosen}
+    return fates | {it.id: SelectionOutcome.CHOSEN for it in ladders}
 
 
-def _missing(scores: PromptScores | None, policy: str) -> Fate:
+def _missing(scores: PromptScores | None, policy: str) -> SelectionOutcome:
     """Why a prompt is no candidate."""
     if scores is None:
-        return Fate.NO_GRADE
+        return SelectionOutcome.NO_GRADE
     if policy not in scores.graded:
-        return Fate.NO_POLICY_GRADE
-    return Fate.INCOMPLETE if len(scores.graded) > 1 else Fate.NO_COMPETITOR_GRADE
+        return SelectionOutcome.NO_POLICY_GRADE
+    return SelectionOutcome.INCOMPLETE if len(scores.graded) > 1 else SelectionOutcome.NO_COMPETITOR_GRADE
 
 
 def _texts(paths: Sequence[Path], wanted: set[str], scores: Mapping[str, PromptScores]) -> dict[tuple[str, str], str]:

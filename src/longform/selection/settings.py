@@ -13,7 +13,7 @@ Strategy = Literal["margin", "difficulty", "random"]
 class Floor:
     """The best competitor's lowest admissible score: a number, or a percentile of the best competitors of a group's prompts.
 
-    Without `per` all prompts are one group. With it, a percentile drops the same share of each dataset, whoever graded it.
+    Without `group_by` all prompts are one group. With it, a percentile drops the same share of each group.
     """
 
     value: float
@@ -42,7 +42,7 @@ class SelectionSettings:
     """margin: most learning potential first. difficulty: lowest grade of the policy first. random: a seeded shuffle."""
     top_k: int | None = None
     """Prompts to keep; None keeps all that pass the floor."""
-    per: str | None = None
+    group_by: str | None = None
     """A field, as `meta.FIELD`: its values are groups, each with `top_k` places, a floor and a panel of its own."""
     floor: Floor | None = None
     judges: tuple[str, ...] = ()

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from longform.records.errors import BadInputError, LongformError
 from longform.records.files import PARQUET_BATCH, describe_first_error, read_rows
 from longform.records.schemas import Row
-from longform.selection.layouts import Layout, Offer, recognise
+from longform.selection.formats import RawPrompt, SourceFormat, recognise
 
 SUFFIXES = (".parquet", ".jsonl")
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+")
@@ -26,7 +26,7 @@ class Placed(NamedTuple):
     """An offer, and the row it stands in: FILE:LINE, or ID:ROW."""
 
     place: str
-    offer: Offer
+    offer: RawPrompt
 
 
 def read_source(source: str) -> Iterator[Placed]:
@@ -128,7 +128,7 @@ def _fields(path: Path) -> list[str]:
     return list(next(read_rows(path, Row)).model_extra or ())
 
 
-def _read_columns(path: Path, layout: type[Layout]) -> Iterator[Placed]:
+def _read_columns(path: Path, layout: type[SourceFormat]) -> Iterator[Placed]:
     """Rows of a Parquet file, of which only what the layout knows is read: the rest is most of a chat log."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -151,7 +151,7 @@ def _last_name(leaf: str) -> str:
     return [name for name in leaf.split(".") if name not in ("list", "element", "item", "array")][-1]
 
 
-def _recognise(fields: Any, source: str) -> type[Layout]:
+def _recognise(fields: Any, source: str) -> type[SourceFormat]:
     layout = recognise(list(fields))
     if layout is None:
         found = json.dumps(sorted(fields), ensure_ascii=False)
@@ -159,7 +159,7 @@ def _recognise(fields: Any, source: str) -> type[Layout]:
     return layout
 
 
-def _check(row: Any, layout: type[Layout], place: str) -> Placed:
+def _check(row: Any, layout: type[SourceFormat], place: str) -> Placed:
     try:
         return Placed(place, layout.model_validate(row).offer())
     except ValidationError as error:

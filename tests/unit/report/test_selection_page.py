@@ -64,8 +64,12 @@ def page(tmp_path):
         write_rows(tmp_path / "r.jsonl", [Response(prompt_id=i, model=m, text=f"{text} by {m}") for i, m, _ in rows])
         write_rows(tmp_path / "g.jsonl", [Grade(prompt_id=i, model=m, score=s) for i, m, s in rows])
         settings = SelectionSettings("me", **rule)
-        files = {"responses": [tmp_path / "r.jsonl"], "grades": [tmp_path / "g.jsonl"]}
-        selection = select(prompts=tmp_path / "p.jsonl", settings=settings, **files)
+        selection = select(
+            prompts=tmp_path / "p.jsonl",
+            responses=[tmp_path / "r.jsonl"],
+            grades=[tmp_path / "g.jsonl"],
+            settings=settings,
+        )
         write_selection_page(tmp_path / "page.html", selection, settings)
         return selection, _Page((tmp_path / "page.html").read_text(encoding="utf-8"))
 
@@ -92,7 +96,7 @@ def test_the_table_says_what_became_of_every_prompt(page):
 
 def test_groups_have_a_row_and_a_picture_each_and_a_sum(page):
     meta = {id_: {"kind": "odd" if i % 2 else "even"} for i, id_ in enumerate(TWENTY)}
-    _, shown = page(TWENTY, meta=meta, top_k=3, per="meta.kind", floor=Floor(10, is_percentile=True))
+    _, shown = page(TWENTY, meta=meta, top_k=3, group_by="meta.kind", floor=Floor(10, is_percentile=True))
     header, *rows = shown.tables[0]
     assert header[0] == "meta.kind"
     assert [row[:3] for row in rows] == [["even", "10", "3"], ["odd", "10", "3"], ["all", "20", "6"]]
@@ -126,7 +130,7 @@ def test_best_competitors_are_counted_over_all_prompts_with_scores(page):
 
 def test_hostile_text_stays_text(page, tmp_path):
     scores = {HOSTILE: {"me": 1.0, HOSTILE: 5.0}}
-    _, shown = page(scores, text=HOSTILE, meta={HOSTILE: {"kind": HOSTILE}}, per="meta.kind")
+    _, shown = page(scores, text=HOSTILE, meta={HOSTILE: {"kind": HOSTILE}}, group_by="meta.kind")
     assert not {"script", "img", "iframe", "object", "link", "a"} & set(shown.tags)
     assert not [name for name in shown.attributes if name.startswith("on")]
     assert shown.open == [], "every element is closed by its own tag"

@@ -3,7 +3,7 @@
 import pytest
 
 from longform.selection.contamination import CHARACTERS, WORDS, Benchmarks
-from longform.selection.duplicates import Wording
+from longform.selection.duplicates import TokenizedText
 
 TEST = "Describe the lighthouse at the edge of the northern sea as its keeper sees it on the last night before winter"
 SHORT = "Write a 1000-word China travel guide"
@@ -12,8 +12,8 @@ SHORT_CHINESE = "法真简介，200字左右"
 
 
 def _find(text, *prompts, near=0.8):
-    named = [(f"b{i}", Wording(prompt)) for i, prompt in enumerate(prompts)]
-    return Benchmarks(named, near=near).find(Wording(text))
+    named = [(f"b{i}", TokenizedText(prompt)) for i, prompt in enumerate(prompts)]
+    return Benchmarks(named, near=near).find(TokenizedText(text))
 
 
 @pytest.mark.parametrize("prompt", [TEST, SHORT, CHINESE, SHORT_CHINESE])
@@ -39,7 +39,7 @@ def test_what_is_shared_is_said():
 
 def test_a_run_is_long_enough_or_no_overlap():
     words = TEST.lower().split()
-    characters = Wording(CHINESE).plain.replace(" ", "")
+    characters = TokenizedText(CHINESE).plain.replace(" ", "")
     assert _find(f"begin {' '.join(words[: WORDS.long])} end", TEST)
     assert _find(f"begin {' '.join(words[: WORDS.long - 1])} end", TEST) is None
     assert _find(f"开始{characters[: CHARACTERS.long]}结束", CHINESE)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from longform.selection.duplicates import HASHES, LEAST_RECALL, Seen, Wording, bands_and_rows
+from longform.selection.duplicates import HASHES, LEAST_RECALL, DedupIndex, TokenizedText, bands_and_rows
 
 WORDS = ["".join(random.Random(i).choices("abcdefghij", k=6)) for i in range(4000)]
 
@@ -39,36 +39,36 @@ def _changed(words, seed, count):
     ],
 )
 def test_case_marks_and_white_space_do_not_count(first, second):
-    seen = Seen(0.8)
-    seen.add("a", Wording(first))
-    assert seen.find_same(Wording(second)) == "a"
+    seen = DedupIndex(0.8)
+    seen.add("a", TokenizedText(first))
+    assert seen.find_same(TokenizedText(second)) == "a"
 
 
 @pytest.mark.parametrize(("first", "second"), [("Write a story.", "Write a poem."), ("写春天", "写秋天"), ("a", "b")])
 def test_other_words_are_another_text(first, second):
-    seen = Seen(0.8)
-    seen.add("a", Wording(first))
-    assert seen.find_same(Wording(second)) is None
-    assert seen.find_near(Wording(second)) is None
+    seen = DedupIndex(0.8)
+    seen.add("a", TokenizedText(first))
+    assert seen.find_same(TokenizedText(second)) is None
+    assert seen.find_near(TokenizedText(second)) is None
 
 
 def test_the_first_of_equal_texts_is_named():
-    seen = Seen(0.8)
+    seen = DedupIndex(0.8)
     for id_ in ("a", "b"):
-        seen.add(id_, Wording("write a story"))
-    assert seen.find_same(Wording("write a story")) == "a"
-    assert seen.find_near(Wording("write a story")) == ("a", 1.0)
+        seen.add(id_, TokenizedText("write a story"))
+    assert seen.find_same(TokenizedText("write a story")) == "a"
+    assert seen.find_near(TokenizedText("write a story")) == ("a", 1.0)
 
 
 def test_near_texts_are_found_and_less_like_ones_are_not():
-    seen, originals = Seen(0.8), [_text(i) for i in range(200)]
+    seen, originals = DedupIndex(0.8), [_text(i) for i in range(200)]
     for i, words in enumerate(originals):
-        seen.add(str(i), Wording(" ".join(words)))
+        seen.add(str(i), TokenizedText(" ".join(words)))
     found = missed = 0
     for i, words in enumerate(originals):
         for count in (1, 2, 3, 4, 6, 9):
             changed = _changed(words, i, count)
-            likeness, true = seen.find_near(Wording(" ".join(changed))), _similarity(words, changed)
+            likeness, true = seen.find_near(TokenizedText(" ".join(changed))), _similarity(words, changed)
             if true < 0.8:
                 assert likeness is None
             elif likeness:
@@ -82,10 +82,10 @@ def test_near_texts_are_found_and_less_like_ones_are_not():
 
 
 def test_a_near_text_is_found_among_many_of_one_template():
-    seen, template = Seen(0.8), _text(0, 120)
+    seen, template = DedupIndex(0.8), _text(0, 120)
     for i in range(400):
-        seen.add(str(i), Wording(" ".join([*template, *_text(i + 1, 60)])))
-    copy = Wording(" ".join([*template, *_text(351, 60)[:-1], "other"]))
+        seen.add(str(i), TokenizedText(" ".join([*template, *_text(i + 1, 60)])))
+    copy = TokenizedText(" ".join([*template, *_text(351, 60)[:-1], "other"]))
     likeness = seen.find_near(copy)
     assert likeness is not None
     assert likeness.id == "350"
@@ -94,13 +94,13 @@ def test_a_near_text_is_found_among_many_of_one_template():
 @settings(deadline=None, max_examples=60)
 @given(st.text(max_size=60), st.lists(st.text(min_size=1, max_size=60), max_size=5))
 def test_what_is_found_is_near(text, others):
-    seen = Seen(0.6)
+    seen = DedupIndex(0.6)
     kept = {}
     for i, other in enumerate(others):
-        if (wording := Wording(other)).units:
+        if (wording := TokenizedText(other)).units:
             seen.add(str(i), wording)
             kept[str(i)] = wording
-    wording = Wording(text)
+    wording = TokenizedText(text)
     if not wording.units:
         return
     likeness = seen.find_near(wording)
@@ -119,9 +119,7 @@ def test_pairs_at_the_threshold_meet_as_often_as_promised(near):
 
 
 def test_sketches_are_the_same_in_every_process():
-    command = (
-        "from longform.selection.duplicates import Wording; print(Wording('a b c d 写作').sketch.hashvalues.tolist())"
-    )
+    command = "from longform.selection import duplicates as d; print(d.TokenizedText('a b c d 写作').sketch.hashvalues)"
     outputs = {
         subprocess.run(
             [sys.executable, "-c", command], env={"PYTHONHASHSEED": seed}, capture_output=True, text=True, check=True

@@ -14,7 +14,7 @@ from longform.records.calls import MemoryCallLog
 from longform.records.errors import BadInputError, StoppedError
 from longform.records.files import read_rows, write_rows
 from longform.records.schemas import Prompt
-from longform.selection.filter import filter_prompts
+from longform.selection.filter import filter_by_judge
 
 PROMPTS = [
     Prompt.model_validate({"id": f"p{i}", "prompt": f"request {i}", "meta": {"source": "log"}, "stars": i})
@@ -38,7 +38,7 @@ def _filter(server, out, *, prompts=PROMPTS, log=None, limit=None, also=None):
             "judge", spec, call_log=log or MemoryCallLog(), budget=Budget(limit), backoff_seconds=0.001
         ) as endpoint:
             judge = NeedsJudge(endpoint, secret=b"s", also=also)
-            return await filter_prompts(prompts, judge, out=out, on_progress=lambda done, total: None)
+            return await filter_by_judge(prompts, judge, out=out, on_progress=lambda done, total: None)
 
     return asyncio.run(work())
 

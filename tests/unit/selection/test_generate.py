@@ -10,7 +10,7 @@ from longform.records.calls import MemoryCallLog
 from longform.records.errors import BadInputError, StoppedError
 from longform.records.files import read_rows
 from longform.records.schemas import Prompt, Response
-from longform.selection.generate import generate
+from longform.selection.generate import collect_responses
 from longform.writers.endpoint import EndpointWriter
 
 PROMPTS = [Prompt(id=f"p{i}", prompt=f"write {i}") for i in range(6)]
@@ -27,7 +27,7 @@ def _generate(server, out, *, samples=1, prompts=PROMPTS, log=None, seen=None, *
         model = ModelSpec(base_url=server.url, model="m", retries=0, **spec)
         async with Endpoint("alpha", model, call_log=log or MemoryCallLog(), backoff_seconds=0.001) as endpoint:
             writer = EndpointWriter(endpoint, max_tokens=50, temperature=1.0)
-            return await generate(
+            return await collect_responses(
                 prompts, writer, samples=samples, out=out, on_progress=lambda *progress: seen.append(progress)
             )
 

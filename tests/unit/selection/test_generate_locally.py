@@ -7,7 +7,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from longform.records.files import read_rows
 from longform.records.schemas import Prompt, Response
-from longform.selection.generate import generate_locally
+from longform.selection.generate import collect_responses_locally
 from longform.writers import local
 from longform.writers.settings import GenerationSettings
 
@@ -45,7 +45,7 @@ def _write(writer, out, *, samples=2, seed=5, stop_after=None):
         if stop_after is not None and done >= stop_after:
             raise KeyboardInterrupt
 
-    return generate_locally(
+    return collect_responses_locally(
         PROMPTS, writer, name="tiny", samples=samples, settings=SETTINGS, seed=seed, out=out, on_progress=on_progress
     )
 

@@ -14,7 +14,7 @@ from longform.records.calls import MemoryCallLog
 from longform.records.errors import BadInputError, StoppedError
 from longform.records.files import read_rows
 from longform.records.schemas import Grade, Prompt, Response
-from longform.selection.grade import grade
+from longform.selection.grade import collect_grades
 
 PROMPTS = {f"p{i}": Prompt(id=f"p{i}", prompt=f"write {i}") for i in range(3)}
 RESPONSES = [
@@ -41,7 +41,7 @@ def _grade(server, out, *, responses=RESPONSES, name="judge", log=None, limit=No
             name, spec, call_log=log or MemoryCallLog(), budget=budget, backoff_seconds=0.001
         ) as endpoint:
             judge = PointwiseJudge(endpoint, secret=b"s")
-            return await grade(responses, PROMPTS, judge, out=out, on_progress=lambda done, total: None)
+            return await collect_grades(responses, PROMPTS, judge, out=out, on_progress=lambda done, total: None)
 
     return asyncio.run(work())
 

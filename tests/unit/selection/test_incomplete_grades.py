@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from longform.records.errors import BadInputError
 from longform.records.schemas import Grade, Prompt
-from longform.selection.select import Fate
+from longform.selection.select import SelectionOutcome
 from longform.selection.settings import Floor
 
 
@@ -41,16 +41,20 @@ def test_a_prompt_whose_policy_was_not_graded_by_every_judge_is_left_out_and_cou
     grades = [_grade(id_, model, 5.0, judge=judge) for id_ in "pqr" for model in ("me", "a") for judge in BIASED]
     lost = [("p", "me"), ("q", "a")]
     chosen = choose([it for it in grades if (it.prompt_id, it.model) not in lost or it.judge == "mild"])
-    assert _fates(chosen) == {"p": Fate.INCOMPLETE, "q": Fate.INCOMPLETE, "r": Fate.CHOSEN}
+    it = SelectionOutcome
+    assert _fates(chosen) == {"p": it.INCOMPLETE, "q": it.INCOMPLETE, "r": it.CHOSEN}
 
 
 def test_the_judges_of_another_group_are_not_asked_for(choose):
     prompts = [Prompt(id=id_, prompt="w", meta={"dataset": id_}) for id_ in "pq"]
     grades = [_grade(id_, model, 5.0, judge=f"judge of {id_}") for id_ in "pq" for model in ("me", "a")]
-    chosen = choose(grades, prompts=prompts, per="meta.dataset")
+    chosen = choose(grades, prompts=prompts, group_by="meta.dataset")
     assert len(chosen.ladders) == 2
     assert chosen.scores.panels == {"p": ("judge of p",), "q": ("judge of q",)}
-    assert _fates(choose(grades, prompts=prompts)) == {"p": Fate.INCOMPLETE, "q": Fate.INCOMPLETE}
+    assert _fates(choose(grades, prompts=prompts)) == {
+        "p": SelectionOutcome.INCOMPLETE,
+        "q": SelectionOutcome.INCOMPLETE,
+    }
 
 
 def test_grades_of_prompts_that_are_not_in_the_file_set_no_panel(choose):
@@ -92,9 +96,9 @@ def test_the_fates_add_up_and_every_score_is_a_mean_over_the_whole_panel(choose,
         if rng.random() > lost
     ]
     assume(any(grade.model == "me" for grade in grades))
-    chosen = choose(grades, prompts=prompts, per="meta.n", top_k=top_k, floor=Floor(5.0))
+    chosen = choose(grades, prompts=prompts, group_by="meta.n", top_k=top_k, floor=Floor(5.0))
     assert sum(chosen.count().values()) == len(prompts) == len(chosen.prompts)
-    assert chosen.count()[Fate.CHOSEN] == len(chosen.ladders)
+    assert chosen.count()[SelectionOutcome.CHOSEN] == len(chosen.ladders)
     given = {}
     for grade in grades:
         given.setdefault((grade.prompt_id, grade.model, grade.sample), {})[grade.judge] = grade.score

@@ -13,7 +13,7 @@ from longform.records.calls import MemoryCallLog
 from longform.records.errors import BadInputError, StoppedError
 from longform.records.files import read_rows
 from longform.records.schemas import Prompt
-from longform.selection.lengths import predict_lengths
+from longform.selection.lengths import collect_lengths
 from longform.text.length_rules import Rule
 
 PROMPTS = [
@@ -30,7 +30,7 @@ def _number(request):
     return next(i for i in range(5) if f"request {i}" in request["messages"][0]["content"])
 
 
-def _predict(server, out, *, prompts=PROMPTS, log=None, limit=None, again=False, retries=2):
+def _predict(server, out, *, prompts=PROMPTS, log=None, limit=None, refresh=False, retries=2):
     async def work():
         prices = Prices(prompt=1e5, completion=0)
         spec = ModelSpec(base_url=server.url, model="j", retries=0, concurrency=2, prices=prices)
@@ -38,7 +38,7 @@ def _predict(server, out, *, prompts=PROMPTS, log=None, limit=None, again=False,
             "judge", spec, call_log=log or MemoryCallLog(), budget=Budget(limit), backoff_seconds=0.001
         ) as endpoint:
             judge = LengthJudge(endpoint, secret=b"s", retries=retries)
-            return await predict_lengths(prompts, judge, again=again, out=out, on_progress=lambda done, total: None)
+            return await collect_lengths(prompts, judge, refresh=refresh, out=out, on_progress=lambda done, total: None)
 
     return asyncio.run(work())
 
@@ -83,7 +83,7 @@ def test_prompts_with_a_range_stay_as_they_are_unless_asked_again(serve, tmp_pat
     result = _predict(server, tmp_path / "l.jsonl", prompts=given)
     rows = list(read_rows(tmp_path / "l.jsonl", Prompt))
     assert (rows[0], result.given, len(server.requests)) == (given[0], 1, 4)
-    assert _predict(server, tmp_path / "all.jsonl", prompts=given, again=True).given == 0
+    assert _predict(server, tmp_path / "all.jsonl", prompts=given, refresh=True).given == 0
     assert set(_ranges(tmp_path / "all.jsonl").values()) == {(800, 1000)}
 
 
@@ -91,7 +91,7 @@ def test_a_given_range_stays_where_asking_again_brings_no_answer(serve, reply, t
     answers = {0: _range(0, 0), 1: _range(850, 9000), 2: "long", 3: reply("busy", status=503), 4: _range(800, 1000)}
     given = [prompt.model_copy(update={"length_range": (100, 200)}) for prompt in PROMPTS]
     server = serve(lambda request, number: answers[_number(request)])
-    result = _predict(server, tmp_path / "l.jsonl", prompts=given, again=True)
+    result = _predict(server, tmp_path / "l.jsonl", prompts=given, refresh=True)
     rows = list(read_rows(tmp_path / "l.jsonl", Prompt))
     assert rows[:2] == given[2:4]
     assert _ranges(tmp_path / "l.jsonl") == {"p2": (100, 200), "p3": (100, 200), "p4": (800, 1000)}
@@ -102,7 +102,7 @@ def test_a_given_range_stays_where_asking_again_brings_no_answer(serve, reply, t
 def test_nothing_is_written_where_asking_again_brings_no_answer_at_all(serve, reply, tmp_path):
     given = [prompt.model_copy(update={"length_range": (100, 200)}) for prompt in PROMPTS]
     server = serve(lambda request, number: reply("busy", status=503))
-    result = _predict(server, tmp_path / "l.jsonl", prompts=given, again=True)
+    result = _predict(server, tmp_path / "l.jsonl", prompts=given, refresh=True)
     assert (result.answered, result.failures) == (0, {"server_error": 5})
     assert list(tmp_path.iterdir()) == []
 

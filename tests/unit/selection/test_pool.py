@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from longform.records.files import write_rows
-from longform.selection.pool import Fate, PoolSettings, gather
+from longform.selection.pool import PoolOutcome, PoolSettings, gather
 
 STORY = "Write a long story about the keeper of a lighthouse in the north"
 ESSAY = "Explain in an essay of two thousand words why rivers bend"
@@ -52,19 +52,19 @@ def test_each_cause_drops_a_prompt(source):
         _chat(10, CHINESE),
     )
     test = source("test.jsonl", {"id": "t1", "prompt": ESSAY})
-    allowed = PoolSettings(languages=frozenset({"en", "zh"}), most_words=100)
-    pool = gather([log], allowed, against=[test])
+    allowed = PoolSettings(languages=frozenset({"en", "zh"}), max_words=100)
+    pool = gather([log], allowed, decontaminate=[test])
     assert [it.id for it in pool.prompts] == ["0", "10"]
     assert _fates(pool) == {
-        Fate.EMPTY: "1",
-        Fate.TOXIC: "2",
-        Fate.REDACTED: "3",
-        Fate.LANGUAGE: "4",
-        Fate.SHORT: "5",
-        Fate.LONG: "6",
-        Fate.BENCHMARK: "7",
-        Fate.DUPLICATE: "8",
-        Fate.NEAR: "9",
+        PoolOutcome.EMPTY: "1",
+        PoolOutcome.TOXIC: "2",
+        PoolOutcome.REDACTED: "3",
+        PoolOutcome.LANGUAGE: "4",
+        PoolOutcome.SHORT: "5",
+        PoolOutcome.LONG: "6",
+        PoolOutcome.BENCHMARK: "7",
+        PoolOutcome.DUPLICATE: "8",
+        PoolOutcome.NEAR: "9",
     }
     related = {it.id: (it.of, it.place) for it in pool.dropped if it.of}
     assert related == {
@@ -72,7 +72,7 @@ def test_each_cause_drops_a_prompt(source):
         "8": ("0", f"{log}:9"),
         "9": ("0", f"{log}:10"),
     }
-    assert pool.total() == {**dict.fromkeys(_fates(pool), 1), Fate.KEPT: 2}
+    assert pool.total() == {**dict.fromkeys(_fates(pool), 1), PoolOutcome.KEPT: 2}
 
 
 def test_a_prompt_says_where_it_is_from_and_how_its_language_is_known(source):
@@ -97,7 +97,7 @@ def test_the_earlier_source_wins(source):
     first, second = source("a.jsonl", _chat(0, STORY)), source("b.jsonl", _chat(1, STORY), _chat(2, ESSAY))
     pool = gather([first, second], PoolSettings())
     assert [it.id for it in pool.prompts] == ["0", "2"]
-    assert pool.sources == {first: {Fate.KEPT: 1}, second: {Fate.KEPT: 1, Fate.DUPLICATE: 1}}
+    assert pool.sources == {first: {PoolOutcome.KEPT: 1}, second: {PoolOutcome.KEPT: 1, PoolOutcome.DUPLICATE: 1}}
 
 
 def test_ids_do_not_collide(source):
@@ -128,7 +128,7 @@ def test_a_limit_draws_from_the_whole_and_the_same_each_time(source):
     assert drawn(0) == sorted(drawn(0), key=int)
     assert max(map(int, drawn(0))) > 40
     pool = gather([log], PoolSettings(limit=20))
-    assert pool.total() == {Fate.KEPT: 20, Fate.NOT_DRAWN: 40}
+    assert pool.total() == {PoolOutcome.KEPT: 20, PoolOutcome.NOT_DRAWN: 40}
     assert len(pool.dropped) == 40
 
 
@@ -147,7 +147,7 @@ def test_every_prompt_has_one_fate_and_a_pool_pooled_again_is_itself(tmp_path_fa
     folder = tmp_path_factory.mktemp("pool")
     log = folder / "log.jsonl"
     log.write_text("".join(json.dumps(_chat(number, " ".join(words))) + "\n" for number, words in rows))
-    pool = gather([str(log)], PoolSettings(least_words=1))
+    pool = gather([str(log)], PoolSettings(min_words=1))
     places = {it.place for it in pool.dropped} | {it.place for it in pool.kept}
     assert len(places) == len(rows) == len(pool.dropped) + len(pool.kept) == pool.total().total()
     ids = [it.id for it in pool.prompts]
@@ -155,4 +155,4 @@ def test_every_prompt_has_one_fate_and_a_pool_pooled_again_is_itself(tmp_path_fa
     assert {it.of for it in pool.dropped if it.of} <= set(ids)
     if ids:
         write_rows(folder / "pool.jsonl", pool.prompts)
-        assert gather([str(folder / "pool.jsonl")], PoolSettings(least_words=1)).prompts == pool.prompts
+        assert gather([str(folder / "pool.jsonl")], PoolSettings(min_words=1)).prompts == pool.prompts

@@ -112,8 +112,8 @@ def test_a_response_without_a_text_and_a_prompt_with_one_response_are_counted(pa
 
 def test_the_most_per_prompt_is_a_draw_that_the_seed_decides(pair):
     grades = [grade(f"m{i}", i, id_=id_) for id_ in "pq" for i in range(6)]
-    everything, drawn = pair(grades), pair(grades, most_per_prompt=4)
-    assert drawn.rows == pair(grades, most_per_prompt=4).rows != pair(grades, most_per_prompt=4, seed=1).rows
+    everything, drawn = pair(grades), pair(grades, max_per_prompt=4)
+    assert drawn.rows == pair(grades, max_per_prompt=4).rows != pair(grades, max_per_prompt=4, seed=1).rows
     assert drawn.left_out == {LeftOut.BEYOND_MOST: 22}
     assert [it for it in everything.rows if it in drawn.rows] == drawn.rows
     assert [sum(it.prompt_id == id_ for it in drawn.rows) for id_ in "pq"] == [4, 4]
@@ -121,8 +121,8 @@ def test_the_most_per_prompt_is_a_draw_that_the_seed_decides(pair):
 
 def test_the_draw_of_a_prompt_does_not_depend_on_the_others(pair):
     grades = [grade(f"m{i}", i, id_=id_) for id_ in "pq" for i in range(6)]
-    alone = pair([it for it in grades if it.prompt_id == "q"], most_per_prompt=3)
-    assert [it for it in pair(grades, most_per_prompt=3).rows if it.prompt_id == "q"] == alone.rows
+    alone = pair([it for it in grades if it.prompt_id == "q"], max_per_prompt=3)
+    assert [it for it in pair(grades, max_per_prompt=3).rows if it.prompt_id == "q"] == alone.rows
 
 
 @given(

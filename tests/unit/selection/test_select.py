@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from longform.records.errors import BadInputError
 from longform.records.files import write_rows
 from longform.records.schemas import Grade, Prompt, Reference, Response
-from longform.selection.select import Fate, ladder_references, select
+from longform.selection.select import SelectionOutcome, ladder_references, select
 from longform.selection.settings import Floor, SelectionSettings
 
 
@@ -100,7 +100,7 @@ def test_an_empty_text_is_no_reference(choose):
 def test_a_ladder_of_the_policys_own_text_alone_is_none(choose):
     texts = {"me": "mine", "a": " \n"}
     chosen = choose(TWO, responses=[_response(id_, model, text) for id_ in "pq" for model, text in texts.items()])
-    assert (chosen.ladders, _fates(chosen)) == ([], {"p": Fate.NO_TEXT, "q": Fate.NO_TEXT})
+    assert (chosen.ladders, _fates(chosen)) == ([], {"p": SelectionOutcome.NO_TEXT, "q": SelectionOutcome.NO_TEXT})
 
 
 def test_one_judge_that_grades_a_response_twice_is_refused(choose):
@@ -112,7 +112,7 @@ def test_a_prompt_with_nothing_but_empty_texts_has_no_ladder_and_is_counted(choo
     responses = [_response("p", "me", ""), _response("p", "a", ""), _response("q", "me"), _response("q", "a")]
     chosen = choose(TWO, responses=responses)
     assert [ladder.id for ladder in chosen.ladders] == ["q"]
-    assert _fates(chosen) == {"p": Fate.NO_TEXT, "q": Fate.CHOSEN}
+    assert _fates(chosen) == {"p": SelectionOutcome.NO_TEXT, "q": SelectionOutcome.CHOSEN}
 
 
 def test_prompts_without_a_grade_of_the_policy_or_a_competitor_are_left_out_and_counted(choose):
@@ -123,18 +123,19 @@ def test_prompts_without_a_grade_of_the_policy_or_a_competitor_are_left_out_and_
     )
     assert [ladder.id for ladder in chosen.ladders] == ["p", "q"]
     assert _fates(chosen) == {
-        "p": Fate.CHOSEN,
-        "q": Fate.CHOSEN,
-        "nobody": Fate.NO_GRADE,
-        "policy alone": Fate.NO_COMPETITOR_GRADE,
-        "others alone": Fate.NO_POLICY_GRADE,
+        "p": SelectionOutcome.CHOSEN,
+        "q": SelectionOutcome.CHOSEN,
+        "nobody": SelectionOutcome.NO_GRADE,
+        "policy alone": SelectionOutcome.NO_COMPETITOR_GRADE,
+        "others alone": SelectionOutcome.NO_POLICY_GRADE,
     }
 
 
 def test_the_floor_drops_prompts_that_nobody_writes_well(choose):
     chosen = choose(TWO, floor=Floor(7.5))
     assert [ladder.id for ladder in chosen.ladders] == ["p"]
-    assert (_fates(chosen), chosen.floors) == ({"p": Fate.CHOSEN, "q": Fate.BELOW_FLOOR}, {"all": 7.5})
+    expected = {"p": SelectionOutcome.CHOSEN, "q": SelectionOutcome.BELOW_FLOOR}
+    assert (_fates(chosen), chosen.floors) == (expected, {"all": 7.5})
     assert len(choose(TWO, floor=Floor(7.0)).ladders) == 2, "a prompt at the floor passes"
 
 
@@ -149,30 +150,32 @@ def test_top_k_keeps_the_first_of_each_value_of_a_field(choose):
     prompts = [Prompt(id=f"p{i}", prompt="w", meta={"dataset": "xy"[i % 2]}) for i in range(6)]
     grades = [grade for i in range(6) for grade in (_grade(f"p{i}", "me", 0), _grade(f"p{i}", "a", i))]
     assert [it.id for it in choose(grades, prompts=prompts, top_k=2).ladders] == ["p5", "p4"]
-    chosen = choose(grades, prompts=prompts, top_k=1, per="meta.dataset")
+    chosen = choose(grades, prompts=prompts, top_k=1, group_by="meta.dataset")
     assert [it.id for it in chosen.ladders] == ["p5", "p4"]
-    chosen = choose(grades, prompts=prompts, top_k=2, per="meta.dataset")
+    chosen = choose(grades, prompts=prompts, top_k=2, group_by="meta.dataset")
     assert [it.id for it in chosen.ladders] == ["p5", "p4", "p3", "p2"]
 
 
 def test_a_prompt_without_the_field_of_per_is_named_and_the_others_counted(choose):
-    with pytest.raises(BadInputError, match=r"^prompt p: meta\.dataset: is missing, and --per asks for it \(2 of 2 "):
-        choose(TWO, top_k=1, per="meta.dataset")
+    with pytest.raises(
+        BadInputError, match=r"^prompt p: meta\.dataset: is missing, and --group-by asks for it \(2 of 2 "
+    ):
+        choose(TWO, top_k=1, group_by="meta.dataset")
     prompts = [Prompt(id="p", prompt="w", meta={"dataset": "x"}), Prompt(id="q", prompt="w", meta={"dataset": None})]
-    with pytest.raises(BadInputError, match=r"^prompt q: meta\.dataset: is missing, and --per asks for it$"):
-        choose(TWO, prompts=prompts, per="meta.dataset")
+    with pytest.raises(BadInputError, match=r"^prompt q: meta\.dataset: is missing, and --group-by asks for it$"):
+        choose(TWO, prompts=prompts, group_by="meta.dataset")
 
 
 def test_a_percentile_floor_is_taken_within_each_group_and_a_score_is_the_same_for_all(choose):
     prompts = [Prompt(id=f"p{i}", prompt="w", meta={"dataset": "xy"[i % 2]}) for i in range(8)]
     best = {i: i + (100 if i % 2 else 0) for i in range(8)}  # the judge of y has another scale
     grades = [grade for i in best for grade in (_grade(f"p{i}", "me", 0), _grade(f"p{i}", "a", best[i]))]
-    chosen = choose(grades, prompts=prompts, per="meta.dataset", floor=Floor(50, is_percentile=True))
+    chosen = choose(grades, prompts=prompts, group_by="meta.dataset", floor=Floor(50, is_percentile=True))
     assert chosen.floors == {"x": 3.0, "y": 104.0}
     assert sorted(ladder.id for ladder in chosen.ladders) == ["p4", "p5", "p6", "p7"]
     over_all = choose(grades, prompts=prompts, floor=Floor(50, is_percentile=True))
     assert sorted(ladder.id for ladder in over_all.ladders) == ["p1", "p3", "p5", "p7"]
-    assert choose(grades, prompts=prompts, per="meta.dataset", floor=Floor(5.0)).floors == {"x": 5.0, "y": 5.0}
+    assert choose(grades, prompts=prompts, group_by="meta.dataset", floor=Floor(5.0)).floors == {"x": 5.0, "y": 5.0}
 
 
 def test_groups_are_counted_one_by_one_and_add_up(choose):
@@ -180,16 +183,16 @@ def test_groups_are_counted_one_by_one_and_add_up(choose):
         Prompt(id="extra", prompt="w", meta={"n": 1})
     ]
     grades = [grade for i in range(6) for grade in (_grade(f"p{i}", "me", 0), _grade(f"p{i}", "a", i))]
-    chosen = choose(grades, prompts=prompts, per="meta.n", top_k=1, floor=Floor(1.0))
+    chosen = choose(grades, prompts=prompts, group_by="meta.n", top_k=1, floor=Floor(1.0))
     occurring = {
         group: {fate: count for fate, count in counts.items() if count}
         for group, counts in chosen.count_groups().items()
     }
     assert occurring == {
-        "0": {Fate.CHOSEN: 1, Fate.BELOW_FLOOR: 1, Fate.BEYOND_TOP_K: 1},
-        "1": {Fate.CHOSEN: 1, Fate.BEYOND_TOP_K: 2, Fate.NO_GRADE: 1},
+        "0": {SelectionOutcome.CHOSEN: 1, SelectionOutcome.BELOW_FLOOR: 1, SelectionOutcome.BEYOND_TOP_K: 1},
+        "1": {SelectionOutcome.CHOSEN: 1, SelectionOutcome.BEYOND_TOP_K: 2, SelectionOutcome.NO_GRADE: 1},
     }
-    assert chosen.count()[Fate.CHOSEN] == 2
+    assert chosen.count()[SelectionOutcome.CHOSEN] == 2
     assert sum(chosen.count().values()) == len(prompts)
 
 
@@ -218,7 +221,12 @@ def test_a_row_that_stands_in_two_files_is_refused(tmp_path, kind):
     files = {name: [tmp_path / f"{name}.jsonl"] for name in ("responses", "grades")}
     files[kind].append(again)
     with pytest.raises(BadInputError, match=rf"again\.jsonl:1: .*the same key stands in row 1 of .*{kind}\.jsonl"):
-        select(prompts=tmp_path / "p.jsonl", settings=SelectionSettings("me"), **files)
+        select(
+            prompts=tmp_path / "p.jsonl",
+            responses=files["responses"],
+            grades=files["grades"],
+            settings=SelectionSettings("me"),
+        )
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

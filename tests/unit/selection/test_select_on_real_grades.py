@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from longform.records.errors import BadInputError
-from longform.selection.select import Fate, select
+from longform.selection.select import SelectionOutcome, select
 from longform.selection.settings import Floor, SelectionSettings
 
 DATA = Path(__file__).parents[4] / "shared" / "data"
@@ -80,7 +80,7 @@ def _select(folder, grades="grades.jsonl", **rule):
 def test_ladders_and_their_order_equal_an_independent_computation(converted, expected):
     chosen = _select(converted)
     assert [it.id for it in chosen.ladders] == sorted(expected, key=lambda id_: (-expected[id_][2], id_))
-    assert {fate: count for fate, count in chosen.count().items() if count} == {Fate.CHOSEN: 123}
+    assert {fate: count for fate, count in chosen.count().items() if count} == {SelectionOutcome.CHOSEN: 123}
     for ladder in chosen.ladders:
         policy_score, _, potential, rungs = expected[ladder.id]
         assert (ladder.policy_score, ladder.potential) == (policy_score, potential)
@@ -109,7 +109,7 @@ def test_top_k_per_category_is_the_head_of_each(converted, expected):
     categories = {it["prompt_id"]: it["category"] for it in _rows("prompts")}
     order = sorted(expected, key=lambda id_: (-expected[id_][2], id_))
     heads = {id_ for name in set(categories.values()) for id_ in [id_ for id_ in order if categories[id_] == name][:4]}
-    chosen = _select(converted, top_k=4, per="meta.category")
+    chosen = _select(converted, top_k=4, group_by="meta.category")
     assert [it.id for it in chosen.ladders] == [id_ for id_ in order if id_ in heads]
     assert len(chosen.ladders) == 20
 

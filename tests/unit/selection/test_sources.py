@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from longform.records.errors import BadInputError
-from longform.selection.layouts import (
+from longform.selection.formats import (
     LAYOUTS,
     ChatLog,
     Conversations,

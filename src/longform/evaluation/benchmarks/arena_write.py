@@ -10,21 +10,12 @@ from typing import Any, NamedTuple
 
 from pydantic import Field
 
-from longform.evaluation.arena import hold_arena
-from longform.evaluation.benchmarks.benchmark import (
-    About,
-    Answers,
-    Benchmark,
-    Card,
-    JudgeSettings,
-    Material,
-    Question,
-    Wording,
-    WritingSettings,
-)
+from longform.evaluation.arena.ratings import rate_arena
+from longform.evaluation.arena.tables import meeting_table, meetings, rating_tables
+from longform.evaluation.benchmarks.benchmark import About, Answers, Benchmark, Material, Question, Wording
+from longform.evaluation.benchmarks.card import Card, JudgeSettings, WritingSettings
 from longform.evaluation.benchmarks.grouping import Measure, Scored, tabulate
-from longform.evaluation.order_pairs import split_pairs
-from longform.evaluation.standings import meeting_table, meetings, rating_tables
+from longform.evaluation.head_to_head import split_pairs
 from longform.evaluation.tables import Table
 from longform.judging.answers import parse_verdict
 from longform.judging.templates import ask_pairwise
@@ -134,7 +125,7 @@ class ArenaWrite(Benchmark[Task]):
             tabulate("By type", scored, measures, by="type"),
         ]
         if games:
-            arena = hold_arena(games)
+            arena = rate_arena(games)
             ranked = [standing.model for standing in arena.standings]
             tables[1:1] = rating_tables(arena, "Ratings with the baselines")
             tables.append(meeting_table(meetings(games), ranked))

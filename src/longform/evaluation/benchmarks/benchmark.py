@@ -10,65 +10,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from longform.evaluation.benchmarks.card import Card, JudgeSettings
 from longform.evaluation.benchmarks.sets import read_items
 from longform.evaluation.tables import Table
 from longform.judging.fences import fence_tag
 from longform.judging.judge_template import JudgeTemplate
 from longform.records.schemas import Game, Prompt, PromptRow, Response
-from longform.text.structure import Thinking
 
 ItemT = TypeVar("ItemT", bound=PromptRow)
 About = tuple[str, ...]
 """What an answer is about, such as (prompt id, model, sample, criterion). Unique within a run."""
-
-
-@dataclass(frozen=True, slots=True)
-class WritingSettings:
-    """How the benchmark has responses written, as published."""
-
-    max_tokens: int
-    temperature: float
-    top_p: float = 1.0
-    think: Thinking = "off"
-    """Whether a plan or tags are asked for; the text is then the answer alone."""
-
-
-@dataclass(frozen=True, slots=True)
-class JudgeSettings:
-    """How the benchmark has its judge asked, as published."""
-
-    max_tokens: int
-    temperature: float
-    retries: int
-    """How often to ask again after an answer that cannot be read."""
-    top_p: float = 1.0
-    slots: tuple[str, ...] = ("request", "text")
-    """What a judge's own template must hold, as {slot}."""
-    optional_slots: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Card:
-    """What is to be known about a benchmark before it is run."""
-
-    name: str
-    measures: str
-    """One line."""
-    home: str
-    """Address of its public home."""
-    licence: str
-    """Of its set."""
-    files: Mapping[str, str]
-    """Name -> address of each file of the set; the first one holds the items, the others may be missing."""
-    fields: frozenset[str]
-    """What every row of the first file has, by which a set of another benchmark is told."""
-    writing: WritingSettings
-    judging: JudgeSettings | None = None
-    """None: needs no judge."""
-    comparing: JudgeSettings | None = None
-    """Of questions that compare two texts, where these are asked otherwise."""
-    deviations: tuple[str, ...] = ()
-    """What is done otherwise than published, a sentence each."""
 
 
 @dataclass(frozen=True, slots=True)

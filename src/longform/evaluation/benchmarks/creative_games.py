@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
-from longform.evaluation.arena import hold_arena
-from longform.evaluation.standings import meeting_table, meetings, rating_tables
+from longform.evaluation.arena.ratings import rate_arena
+from longform.evaluation.arena.tables import meeting_table, meetings, rating_tables
 from longform.evaluation.tables import Table
 from longform.judging.margins import MOST_PLUSES, Pluses, pseudo_wins, win_fraction
 from longform.records.schemas import Game
@@ -104,7 +104,7 @@ def pairwise_tables(games: Sequence[Game], *, incomplete: int) -> list[Table]:
     """
     if not games:
         return []
-    arena = hold_arena(games)
+    arena = rate_arena(games)
     first, *others = rating_tables(arena, "Pairwise stage: ratings")
     notes = [*first.notes, "Bradley-Terry; a comparison counts for 1 to 4 wins by its margin; games: comparisons"]
     notes += [f"left out: {incomplete} comparisons without a verdict in one order"] if incomplete else []

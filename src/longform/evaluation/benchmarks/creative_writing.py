@@ -14,17 +14,8 @@ from typing import Any
 
 from pydantic import Field
 
-from longform.evaluation.benchmarks.benchmark import (
-    About,
-    Answers,
-    Benchmark,
-    Card,
-    JudgeSettings,
-    Material,
-    Question,
-    Wording,
-    WritingSettings,
-)
+from longform.evaluation.benchmarks.benchmark import About, Answers, Benchmark, Material, Question, Wording
+from longform.evaluation.benchmarks.card import Card, JudgeSettings, WritingSettings
 from longform.evaluation.benchmarks.creative_games import (
     MOST_CHARACTERS,
     Meeting,

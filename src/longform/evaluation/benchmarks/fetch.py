@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from longform.evaluation.benchmarks.benchmark import Benchmark
+from longform.evaluation.benchmarks.catalogue import read_set
 from longform.evaluation.benchmarks.result import SetVersion, describe_set
 from longform.records.errors import BadInputError
 from longform.records.files import write_rows
@@ -71,7 +72,7 @@ def fetch_set(benchmark: Benchmark[Any], out: Path, *, on_progress: Callable[[in
 
 def _read(benchmark: Benchmark[Any], folder: Path) -> list[Any]:
     try:
-        return benchmark.read(folder)
+        return read_set(benchmark, folder)
     except BadInputError as error:
         reason = str(error).replace(f"{folder}/", "")
         raise BadInputError(f"{benchmark.card.home}: what came from there cannot be used: {reason}") from None

@@ -7,11 +7,11 @@ question itself, so an answer never outlives a change of the set, the texts, the
 from collections import Counter
 
 from longform.endpoints.client import Endpoint
+from longform.endpoints.concurrency import map_bounded
 from longform.evaluation.benchmarks.benchmark import Answers, Benchmark, ItemT, Material, Question, Wording
 from longform.judging.asking import ask
 from longform.records.errors import StoppedError
-from longform.selection.gathering import for_each
-from longform.selection.generate import Progress
+from longform.records.progress import Progress
 
 
 async def ask_judge(
@@ -52,7 +52,7 @@ async def ask_judge(
     total = 0
     while new := [it for it in benchmark.questions(material, answers, wording) if it.about not in answers]:
         total = len(answers.found) + len(answers.missing) + len(new)
-        await for_each(new, work, workers=endpoint.spec.concurrency)
+        await map_bounded(new, work, workers=endpoint.spec.concurrency)
     if answers.missing and not answers.found:
         causes = ", ".join(f"{cause} {count}" for cause, count in Counter(answers.missing.values()).most_common())
         raise StoppedError(f"endpoint {endpoint.name}: answered no question as it was asked to ({causes})")

@@ -9,7 +9,8 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
-from longform.evaluation.benchmarks.benchmark import Answers, Benchmark, Card, Material, WritingSettings
+from longform.evaluation.benchmarks.benchmark import Answers, Benchmark, Material
+from longform.evaluation.benchmarks.card import Card, WritingSettings
 from longform.evaluation.benchmarks.grouping import Measure, Scored, tabulate
 from longform.evaluation.benchmarks.transfer import ACCURACY, accuracy_interval, transfer_table
 from longform.evaluation.tables import Table

@@ -11,15 +11,8 @@ from typing import Any
 
 from pydantic import field_validator
 
-from longform.evaluation.benchmarks.benchmark import (
-    Answers,
-    Benchmark,
-    Card,
-    JudgeSettings,
-    Material,
-    Question,
-    Wording,
-)
+from longform.evaluation.benchmarks.benchmark import Answers, Benchmark, Material, Question, Wording
+from longform.evaluation.benchmarks.card import Card, JudgeSettings
 from longform.evaluation.benchmarks.grouping import Measure, Scored, tabulate
 from longform.evaluation.benchmarks.longwrite_ruler import (
     EMPTY_TEXT,

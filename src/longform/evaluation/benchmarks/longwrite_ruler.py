@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
-from longform.evaluation.benchmarks.benchmark import Answers, Benchmark, Card, Material, WritingSettings
+from longform.evaluation.benchmarks.benchmark import Answers, Benchmark, Material
+from longform.evaluation.benchmarks.card import Card, WritingSettings
 from longform.evaluation.benchmarks.grouping import Measure, Scored, tabulate
 from longform.evaluation.tables import Table
 from longform.records.schemas import PromptRow

@@ -8,7 +8,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from longform.evaluation.benchmarks.benchmark import WritingSettings
+from longform.evaluation.benchmarks.card import WritingSettings
 from longform.records.errors import BadInputError
 from longform.records.files import write_text
 

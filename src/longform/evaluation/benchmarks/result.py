@@ -9,7 +9,8 @@ from typing import Any
 
 from longform import __version__
 from longform.endpoints.models import ModelSpec
-from longform.evaluation.benchmarks.benchmark import Answers, Card, JudgeSettings, Material, Wording, WritingSettings
+from longform.evaluation.benchmarks.benchmark import Answers, Material, Wording
+from longform.evaluation.benchmarks.card import Card, JudgeSettings, WritingSettings
 from longform.evaluation.benchmarks.sets import hash_set
 from longform.evaluation.tables import Column, Table, plain
 from longform.records.files import write_rows, write_text

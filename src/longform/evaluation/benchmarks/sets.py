@@ -7,23 +7,30 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from longform.evaluation.benchmarks.card import Card
 from longform.records.errors import BadInputError
 from longform.records.files import describe_first_error, read_rows
 from longform.records.schemas import PromptRow, Row
-
-if TYPE_CHECKING:
-    from longform.evaluation.benchmarks.benchmark import Card
 
 ItemT = TypeVar("ItemT", bound=PromptRow)
 RawRow = tuple[str, dict[str, Any]]
 """FILE:ROW, and the row's fields."""
 
 
-def find_files(path: Path, card: "Card") -> dict[str, Path]:
+class ForeignRowError(BadInputError):
+    """A row lacks fields that every row of a benchmark's set has."""
+
+    def __init__(self, message: str, *, fields: frozenset[str]) -> None:
+        super().__init__(message)
+        self.fields = fields
+        """The fields it does have, by which another benchmark may be recognised."""
+
+
+def find_files(path: Path, card: Card) -> dict[str, Path]:
     """The files of a set, by their names in `card.files`: `path` itself, or those that stand somewhere in the folder.
 
     Raises:
@@ -38,7 +45,7 @@ def find_files(path: Path, card: "Card") -> dict[str, Path]:
     return found
 
 
-def hash_set(path: Path, card: "Card") -> str:
+def hash_set(path: Path, card: Card) -> str:
     """SHA-256 of a set in hex: of the one file, or of the hashes of all of them in the order of `card.files`."""
     digests = []
     for file in find_files(path, card).values():
@@ -48,7 +55,7 @@ def hash_set(path: Path, card: "Card") -> str:
 
 
 def read_items(
-    path: Path, card: "Card", schema: type[ItemT], layout: Callable[[dict[str, Any], int], dict[str, Any]]
+    path: Path, card: Card, schema: type[ItemT], layout: Callable[[dict[str, Any], int], dict[str, Any]]
 ) -> list[ItemT]:
     """The items of a set, in its order.
 
@@ -94,19 +101,15 @@ def read_raw(file: Path) -> Iterator[RawRow]:
             yield f"{file}:{number}", dict(row.model_extra or {})
 
 
-def check_fields(place: str, row: dict[str, Any], card: "Card") -> None:
+def check_fields(place: str, row: dict[str, Any], card: Card) -> None:
     """Refuse a row of another benchmark's set.
 
     Raises:
-        BadInputError: names what is missing, and whose set it looks like.
+        ForeignRowError: names the missing fields.
     """
     missing = sorted(card.fields - row.keys())
     if missing:
-        from longform.evaluation.benchmarks.catalogue import BENCHMARKS
-
-        others = [name for name, other in BENCHMARKS.items() if other.card.fields <= row.keys()]
-        hint = f"; its fields are those of {' or '.join(others)}" if others else ""
-        raise BadInputError(f"{place}: is no row of a set of {card.name}: has no {', '.join(missing)}{hint}")
+        raise ForeignRowError(f"{place}: not a row of {card.name}: no {', '.join(missing)}", fields=frozenset(row))
 
 
 def _array(file: Path) -> Iterator[RawRow]:

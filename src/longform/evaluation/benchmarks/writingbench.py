@@ -14,16 +14,8 @@ from typing import Any
 
 from pydantic import BaseModel, field_validator
 
-from longform.evaluation.benchmarks.benchmark import (
-    Answers,
-    Benchmark,
-    Card,
-    JudgeSettings,
-    Material,
-    Question,
-    Wording,
-    WritingSettings,
-)
+from longform.evaluation.benchmarks.benchmark import Answers, Benchmark, Material, Question, Wording
+from longform.evaluation.benchmarks.card import Card, JudgeSettings, WritingSettings
 from longform.evaluation.benchmarks.grouping import Measure, Scored, tabulate
 from longform.evaluation.benchmarks.sets import find_files, read_raw
 from longform.evaluation.tables import Table

@@ -1,0 +1,1 @@
+"""Bradley-Terry ratings from games, with intervals and control for length."""

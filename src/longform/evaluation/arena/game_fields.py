@@ -1,0 +1,86 @@
+"""What a game's row may state beside who won: the words of its texts, what it belongs with, and how much it counts.
+
+None of it is one of the fields that every game has, so it is checked here, where it is needed.
+"""
+
+from collections.abc import Iterable, Sequence
+
+from longform.records.errors import BadInputError
+from longform.records.schemas import Game, Response
+from longform.text.words import count_words
+
+GameLengths = Sequence[tuple[float, float]]
+"""[games] words of model_a's and of model_b's text."""
+MOST_WINS = 100
+"""That one game may count for."""
+
+
+def cluster_of(game: Game) -> str:
+    """What a game is drawn with when an interval is estimated: its field `cluster`, or its prompt.
+
+    Several prompts may be variants of one request, and then they are one piece of evidence.
+
+    Raises:
+        BadInputError: the field is no text.
+    """
+    stated = (game.model_extra or {}).get("cluster")
+    if stated is None:
+        return game.prompt_id
+    if not isinstance(stated, str) or not stated:
+        raise BadInputError(f"cluster: {_who(game)} needs a name, got {stated!r}")
+    return stated
+
+
+def weight_of(game: Game) -> int:
+    """For how many wins a game counts in the ratings: its field `weight`, or 1. Win rates count every game once.
+
+    Raises:
+        BadInputError: the field is no whole number from 1 to 100.
+    """
+    stated = (game.model_extra or {}).get("weight")
+    if stated is None:
+        return 1
+    if isinstance(stated, bool) or not isinstance(stated, int | float) or stated not in range(1, MOST_WINS + 1):
+        raise BadInputError(f"weight: {_who(game)} needs a whole number from 1 to {MOST_WINS}, got {stated!r}")
+    return int(stated)
+
+
+def stated_lengths(games: Sequence[Game]) -> GameLengths:
+    """From the fields `words_a` and `words_b` of the games.
+
+    Raises:
+        BadInputError: a game lacks one of them, or it is no number of words.
+    """
+    return [(_stated(game, "words_a"), _stated(game, "words_b")) for game in games]
+
+
+def counted_lengths(games: Sequence[Game], responses: Iterable[Response]) -> GameLengths:
+    """From the texts; a game without `sample` was played with sample 0.
+
+    Raises:
+        BadInputError: a text is missing.
+    """
+    words = {it.key: count_words(it.text) for it in responses}
+
+    def find(game: Game, model: str) -> int:
+        key = (game.prompt_id, model, game.sample or 0)
+        if key not in words:
+            raise BadInputError(f"--responses: sample {key[2]} of {model!r} for prompt {game.prompt_id!r} is not there")
+        return words[key]
+
+    return [(find(game, game.model_a), find(game, game.model_b)) for game in games]
+
+
+def _stated(game: Game, field: str) -> float:
+    value = (game.model_extra or {}).get(field)
+    if value is None:
+        raise BadInputError(
+            f"--control-length: {_who(game)} has no {field}; give it, or the texts with --responses FILE"
+        )
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
+        raise BadInputError(f"{field}: {_who(game)} needs a number of words, got {value!r}")
+    return value
+
+
+def _who(game: Game) -> str:
+    return f"the game of {game.model_a!r} and {game.model_b!r} on prompt {game.prompt_id!r}"

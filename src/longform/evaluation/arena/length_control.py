@@ -1,0 +1,72 @@
+"""What an arena says of length: how much longer texts are favoured, and whether that can be known at all.
+
+The covariate of a game is (a - b) / (a + b), of the words of its two texts. Where each model's texts are longer than
+another's by one share, length and model are one thing, and nothing is controlled for.
+"""
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+
+from longform.evaluation.arena.game_fields import GameLengths
+from longform.evaluation.tables import explain
+from longform.statistics.bootstrap import Interval
+from longform.statistics.bradley_terry import ELO_PER_LOGIT
+from longform.statistics.ratings import COVARIATE_STEP, Results
+
+TWICE_AS_LONG = 1 / 3
+"""(a - b) / (a + b) of a text twice as long as the other."""
+
+
+@dataclass(frozen=True, slots=True)
+class LengthEffect:
+    """How much longer texts are favoured in a component's games."""
+
+    component: int
+    games: int
+    prompts: int
+    coefficient: Interval
+    """Log odds that one standard deviation of the relative difference of lengths adds, as Chatbot Arena reports it."""
+    deviation: float
+    """That standard deviation, around 0."""
+    twice_as_long: Interval
+    """Elo points that a text twice as long as the other gains."""
+
+    def as_json(self) -> dict[str, Any]:
+        """All of it; numbers without an interval say why."""
+        numbers = {it: explain(getattr(self, it), prompts=self.prompts) for it in ("coefficient", "twice_as_long")}
+        return {field.name: numbers.get(field.name, getattr(self, field.name)) for field in fields(self)}
+
+
+def relative_differences(lengths: GameLengths) -> np.ndarray:
+    """[games] (a - b) / (a + b); 0 where both texts are empty."""
+    a, b = np.asarray(lengths, dtype=np.float64).reshape(-1, 2).T
+    return np.divide(a - b, a + b, out=np.zeros(len(a)), where=a + b > 0)
+
+
+def follows_from_models(results: Results, models: int) -> bool:
+    """Whether the covariate is a difference of one number of each model, up to rounding: then nothing tells them apart."""
+    longer = results.covariate
+    assert longer is not None, "there are lengths"
+    met = np.zeros((models, models))
+    np.add.at(met, (results.first, results.second), 1)
+    met += met.T
+    sums = (np.bincount(side, weights=longer, minlength=models) for side in (results.first, results.second))
+    lead = np.subtract(*sums)
+    explained = lead @ np.linalg.pinv(np.diag(met.sum(axis=0)) - met) @ lead
+    return bool(longer @ longer - explained < len(longer) * COVARIATE_STEP**2)
+
+
+def describe_effect(per_unit: Interval, results: Results, component: int) -> LengthEffect:
+    """The effect of length from its coefficient for one unit of the covariate."""
+    assert results.covariate is not None, "there is a coefficient"
+    deviation = float(np.sqrt(np.mean(results.covariate**2)))
+    return LengthEffect(
+        component,
+        len(results.covariate),
+        len(np.unique(results.clusters)),
+        Interval(*(deviation * it for it in per_unit)),
+        deviation,
+        Interval(*(TWICE_AS_LONG * ELO_PER_LOGIT * it for it in per_unit)),
+    )

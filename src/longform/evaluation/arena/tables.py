@@ -1,0 +1,121 @@
+"""An arena as tables: ratings, and who beats whom. Components stand in tables of their own, since nothing compares them."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+from longform.evaluation.arena.game_fields import cluster_of
+from longform.evaluation.arena.length_control import LengthEffect
+from longform.evaluation.arena.ratings import Arena, Standing
+from longform.evaluation.tables import SINGLE_PROMPT, Cell, Column, NoInterval, Table, explain, show, warn_of_few
+from longform.records.schemas import GAME_SCORES, Game
+from longform.statistics.bootstrap import Interval, clustered_interval
+
+
+@dataclass(frozen=True, slots=True)
+class Meeting:
+    """One model's games against another."""
+
+    win_rate: Interval
+    games: int
+    prompts: int
+
+    def as_json(self) -> dict[str, Any]:
+        """All of it; a rate without an interval says why."""
+        return {"win_rate": explain(self.win_rate, prompts=self.prompts), "games": self.games, "prompts": self.prompts}
+
+
+Meetings = Mapping[str, Mapping[str, Meeting]]
+"""The first model's games against the second, for all that met."""
+
+
+def rating_tables(arena: Arena, title: str, *, uncontrolled: Arena | None = None) -> list[Table]:
+    """A table for each component, best model first.
+
+    Args:
+        arena: the models.
+        title: what the ratings are.
+        uncontrolled: the same arena without control for length, for a column of its own.
+    """
+    count = arena.standings[-1].component + 1
+    before = {it.model: it for it in uncontrolled.standings} if uncontrolled is not None else {}
+    tables = []
+    for component in range(count):
+        standings = [it for it in arena.standings if it.component == component]
+        apart = "" if count == 1 else f", group {component + 1} of {count}"
+        effects = [it for it in arena.lengths if it.component == component]
+        notes = _notes(standings, alone=count == 1) + [_describe(it) for it in effects]
+        if component in arena.inseparable:
+            notes.append(
+                "Not controlled for length: how much longer a text is follows from who wrote it and the other one, so "
+                "length and model cannot be told apart."
+            )
+        tables.append(_ratings(f"{title}{apart}", standings, before, notes))
+    return tables
+
+
+def meetings(games: Sequence[Game], *, resamples: int = 1000, seed: int = 0) -> Meetings:
+    """Who beat whom; ties half, intervals of 95% over prompts."""
+    scores: dict[tuple[str, str], list[tuple[float, str]]] = defaultdict(list)
+    for game in games:
+        score, cluster = GAME_SCORES[game.winner], cluster_of(game)
+        scores[game.model_a, game.model_b].append((score, cluster))
+        scores[game.model_b, game.model_a].append((1 - score, cluster))
+    found: dict[str, dict[str, Meeting]] = defaultdict(dict)
+    for (model, other), met in sorted(scores.items()):
+        values, prompts = zip(*sorted(met, key=lambda it: it[1]), strict=True)
+        rate = clustered_interval(values, prompts, resamples=resamples, seed=seed)
+        found[model][other] = Meeting(rate, len(met), len(set(prompts)))
+    return dict(found)
+
+
+def meeting_table(met: Meetings, models: Sequence[str]) -> Table:
+    """Win rates pair by pair, the better model first. A square of them would have no room for intervals and n.
+
+    Args:
+        met: as `meetings` returns it.
+        models: the best first.
+    """
+    played = [(one, other, met[one][other]) for one, other in combinations(models, 2) if other in met[one]]
+    rows: list[list[Cell]] = [
+        [one, other, explain(it.win_rate, prompts=it.prompts), it.games, it.prompts] for one, other, it in played
+    ]
+    columns = [Column("model", is_text=True), Column("against", is_text=True), Column("win rate", digits=3)]
+    notes = warn_of_few(it.prompts for *_, it in played)
+    return Table("Who beats whom", [*columns, Column("games"), Column("prompts")], rows, notes)
+
+
+def _ratings(title: str, standings: Sequence[Standing], before: Mapping[str, Standing], notes: Sequence[str]) -> Table:
+    columns = [Column("rank"), Column("model", is_text=True), Column("rating")]
+    columns += [Column("rating without control")] if before else []
+    columns += [Column("win rate", digits=3), Column("games"), Column("prompts")]
+    rows: list[list[Cell]] = []
+    for rank, it in enumerate(standings, 1):
+        without: list[Cell] = [before[it.model].rated] if before else []
+        win_rate = explain(it.win_rate, prompts=it.prompts)
+        rows.append([rank, it.model, it.rated, *without, win_rate, it.games, it.prompts])
+    return Table(title, columns, rows, notes)
+
+
+def _notes(standings: Sequence[Standing], *, alone: bool) -> list[str]:
+    notes = []
+    if not alone:
+        notes.append("The models of this group never met those of the others, directly or through others.")
+    if any(it.unbounded for it in standings):
+        notes.append(
+            "place only: won or lost everything against the rest, alone or with others; the distance is not known."
+        )
+    if any(isinstance(it.rated, NoInterval) and it.rated.why == SINGLE_PROMPT for it in standings):
+        notes.append("a single prompt: links it to the others, so there is no interval.")
+    return notes + warn_of_few(it.prompts for it in standings)
+
+
+def _describe(effect: LengthEffect) -> str:
+    points, coefficient = (explain(it, prompts=effect.prompts) for it in (effect.twice_as_long, effect.coefficient))
+    return (
+        f"A text twice as long as the other gains {show(points)} points; coefficient {show(coefficient, digits=3)} per "
+        f"standard deviation ({effect.deviation:.3f}) of (a - b) / (a + b) words; {effect.games} games on {effect.prompts} "
+        f"prompts."
+    )

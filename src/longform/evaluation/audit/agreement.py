@@ -1,0 +1,149 @@
+"""How far judges agree with each other and with people, and whether several together follow people better than one.
+
+An item is one question: a pair in one order. A person's label stands for both orders. Agreement between judges that share
+a bias is high too; only people's labels tell.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import NamedTuple
+
+import numpy as np
+
+from longform.evaluation.audit.figures import cosine
+from longform.evaluation.audit.pairs import HUMANS, AuditedPair
+from longform.evaluation.estimates import Bootstrap, ClusteredEstimate
+from longform.records.schemas import ORDERS, Order, Winner
+from longform.statistics.agreement import kappa_of_table
+from longform.statistics.krippendorff import alpha_of_coincidences, coincidences
+
+SCALE: tuple[Winner, ...] = ("a", "tie", "b")
+
+
+class Raters(NamedTuple):
+    """What everybody said on every item."""
+
+    prompts: Sequence[str]
+    """[items]"""
+    said: Mapping[str, Sequence[Winner | None]]
+    """[raters][items]; None for no verdict, no label, or not asked."""
+
+    def shared(self, raters: Sequence[str]) -> list[int]:
+        """The items on which all of `raters` said something."""
+        columns = [self.said[it] for it in raters]
+        return [item for item, row in enumerate(zip(*columns, strict=True)) if None not in row]
+
+
+@dataclass(frozen=True, slots=True)
+class RaterPair:
+    """Two judges, or a judge and people."""
+
+    one: str
+    other: str
+    agreement: ClusteredEstimate
+    """Share of items with equal verdicts."""
+    kappa: ClusteredEstimate
+    """Cohen's, with linear weights on a < tie < b: a tie against a win is half an error (Cohen 1968)."""
+
+
+@dataclass(frozen=True, slots=True)
+class InterRaterAgreement:
+    """How far all agree."""
+
+    pairs: list[RaterPair]
+    alpha_nominal: ClusteredEstimate | None
+    """Krippendorff's alpha between judges; None with fewer than two."""
+    alpha_ordinal: ClusteredEstimate | None
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """Several judges whose votes are averaged, against the best of all alone."""
+
+    judges: tuple[str, ...]
+    best: str
+    follows: ClusteredEstimate
+    """How far the panel's mean follows the labels, as `JudgeFigures.follows_one_order`."""
+    gain: ClusteredEstimate
+    """That less the best judge's, on the same items."""
+
+
+def read_raters(pairs: Sequence[AuditedPair], judges: Sequence[str]) -> Raters:
+    """Verdicts of all judges, and labels where there are any, item by item."""
+    items: list[tuple[AuditedPair, Order]] = [(pair, order) for pair in pairs for order in ORDERS]
+    said: dict[str, list[Winner | None]] = {}
+    for judge in judges:
+        said[judge] = [pair.verdict(judge, order) for pair, order in items]
+    if any(pair.label is not None for pair in pairs):
+        said[HUMANS] = [pair.label for pair, _ in items]
+    return Raters([pair.request.request for pair, _ in items], said)
+
+
+def measure_between(raters: Raters, bootstrap: Bootstrap) -> InterRaterAgreement:
+    """Agreement, kappa and alpha."""
+    pairs = [it for one, other in combinations(raters.said, 2) if (it := _compare(raters, one, other, bootstrap))]
+    columns = [said for name, said in raters.said.items() if name != HUMANS]
+    if len(columns) < 2:
+        return InterRaterAgreement(pairs, None, None)
+    table = coincidences(list(zip(*columns, strict=True)), order=SCALE)
+    rated = np.flatnonzero(table.sum(axis=(1, 2))).tolist()
+    prompts = [raters.prompts[it] for it in rated]
+
+    def alpha(statistic: Callable[[np.ndarray], np.ndarray]) -> ClusteredEstimate | None:
+        return bootstrap.of_sums(table[rated], prompts, statistic)
+
+    return InterRaterAgreement(
+        pairs,
+        alpha(lambda sums: alpha_of_coincidences(sums, metric="nominal")),
+        alpha(lambda sums: alpha_of_coincidences(sums, metric="ordinal")),
+    )
+
+
+def find_panel(raters: Raters, judges: Sequence[str], bootstrap: Bootstrap) -> Panel | None:
+    """The panel that gains most over the best of `judges` alone: any two of them, or all; None without labels or panels.
+
+    Args:
+        raters: with labels.
+        judges: who may sit on it, the best first.
+        bootstrap: how intervals are drawn.
+    """
+    if HUMANS not in raters.said or len(judges) < 2:
+        return None
+    candidates = dict.fromkeys([*combinations(judges, 2), tuple(judges)])
+    panels = [it for members in candidates if (it := _try_panel(raters, members, judges[0], bootstrap)) is not None]
+    return max(panels, key=lambda it: it.gain.value.estimate, default=None)
+
+
+def _try_panel(raters: Raters, members: Sequence[str], best: str, bootstrap: Bootstrap) -> Panel | None:
+    items = raters.shared([*members, best, HUMANS])
+    if not items:
+        return None
+
+    def signs(name: str) -> np.ndarray:
+        return np.array([1 - SCALE.index(said) for it in items if (said := raters.said[name][it]) is not None])
+
+    label, alone, together = signs(HUMANS), signs(best), np.mean([signs(it) for it in members], axis=0)
+    prompts = [raters.prompts[it] for it in items]
+    of_panel = np.stack([together * label, together**2, label**2], axis=1)
+    of_best = np.stack([alone * label, alone**2, label**2], axis=1)
+    follows = bootstrap.of_sums(of_panel, prompts, cosine)
+    gain = bootstrap.of_sums(
+        np.stack([of_panel, of_best], axis=1), prompts, lambda sums: cosine(sums[:, 0]) - cosine(sums[:, 1])
+    )
+    if follows is None or gain is None or np.isnan(gain.value.estimate):
+        return None
+    return Panel(tuple(members), best, follows, gain)
+
+
+def _compare(raters: Raters, one: str, other: str, bootstrap: Bootstrap) -> RaterPair | None:
+    items = raters.shared([one, other])
+    table = np.zeros((len(items), len(SCALE), len(SCALE)))
+    for row, item in enumerate(items):
+        said, said_too = raters.said[one][item], raters.said[other][item]
+        if said is not None and said_too is not None:
+            table[row, SCALE.index(said), SCALE.index(said_too)] = 1
+    prompts = [raters.prompts[it] for it in items]
+    agreement = bootstrap.of_sums(table, prompts, lambda sums: np.trace(sums, axis1=1, axis2=2) / sums.sum(axis=(1, 2)))
+    kappa = bootstrap.of_sums(table, prompts, lambda sums: kappa_of_table(sums, weights="linear"))
+    return None if agreement is None or kappa is None else RaterPair(one, other, agreement, kappa)

@@ -1,0 +1,157 @@
+"""Asking a judge what an audit still lacks: verdicts in both orders, repeats, and verdicts on texts that carry an attack.
+
+Answers on record in the log of calls cost nothing, so a command that is started again goes on where it stopped. Attacks
+stand under texts that the judge puts below the other in both orders, and people do not put above it: only there is a
+turned verdict an error for sure.
+"""
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from longform.endpoints.concurrency import map_bounded
+from longform.evaluation.audit.pairs import Asked, AuditedPair
+from longform.judging.attacks import ATTACKS, HARMLESS, Attack, append_line
+from longform.judging.pairwise import WINNERS, PairwiseJudge, Verdict
+from longform.records.calls import CallLog
+from longform.records.progress import Progress
+from longform.records.schemas import ORDERS, Order
+
+Side = Literal["a", "b"]
+_LINES = 2
+"""Under an attacked text, in turn: the attack, and a harmless line to hold it against."""
+QUESTIONS_OF_ATTACK = _LINES * len(ORDERS)
+"""At most, for one pair."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """One thing to ask about the pair at `place`; an attack stands under the text of `side`."""
+
+    place: int
+    order: Order
+    sample: int = 0
+    attack: Attack | None = None
+    side: Side = "a"
+
+
+class Auditor:
+    """Asks one judge about pairs.
+
+    Args:
+        judge: gives the judge that reads `response_a` in the position named.
+        log: the calls' record, for the tokens of answers.
+    """
+
+    def __init__(self, judge: Callable[[Literal["first", "second"]], PairwiseJudge], *, log: CallLog) -> None:
+        self._judges: Mapping[Order, PairwiseJudge] = {"ab": judge("first"), "ba": judge("second")}
+        self._log = log
+        self.endpoint = self._judges["ab"].endpoint
+
+    async def judge_pairs(
+        self, pairs: Sequence[AuditedPair], *, repeats: int = 0, on_progress: Progress
+    ) -> list[AuditedPair]:
+        """The pairs with the verdicts that were missing, in both orders, and each question asked `repeats` times more.
+
+        Raises:
+            BadInputError: the endpoint needs mending.
+            StoppedError: the budget is spent.
+        """
+        name = self.endpoint.name
+        questions = []
+        for place, pair in enumerate(pairs):
+            there = {(it.order, it.sample) for it in pair.heard(name) if it.line is None and it.verdict is not None}
+            wanted = [_Question(place, order, sample) for sample in range(repeats + 1) for order in ORDERS]
+            questions += [it for it in wanted if (it.order, it.sample) not in there]
+        return await self._ask_all(pairs, questions, on_progress)
+
+    async def attack_pairs(
+        self, pairs: Sequence[AuditedPair], *, count: int, seed: int = 0, on_progress: Progress
+    ) -> list[AuditedPair]:
+        """The pairs, of which up to `count` were also judged with an attack, and with a harmless line, under the worse text.
+
+        Raises:
+            BadInputError: the endpoint needs mending.
+            StoppedError: the budget is spent.
+        """
+        name = self.endpoint.name
+        worse: dict[int, Side] = {
+            place: side for place, pair in enumerate(pairs) if (side := worse_side(pair, name)) is not None
+        }
+        chosen = list(worse)
+        random.Random(seed).shuffle(chosen)
+        questions = []
+        for number, place in enumerate(chosen[:count]):
+            there = {(it.order, it.line) for it in pairs[place].heard(name) if it.verdict is not None}
+            for line in (ATTACKS[number % len(ATTACKS)], HARMLESS):
+                questions += [
+                    _Question(place, it, 0, line, worse[place]) for it in ORDERS if (it, line.name) not in there
+                ]
+        return await self._ask_all(pairs, questions, on_progress)
+
+    async def _ask_all(
+        self, pairs: Sequence[AuditedPair], questions: Sequence[_Question], on_progress: Progress
+    ) -> list[AuditedPair]:
+        found: dict[int, list[Asked]] = {}
+        done = 0
+
+        async def work(question: _Question) -> None:
+            nonlocal done
+            found.setdefault(question.place, []).append(await self._ask(pairs[question.place], question))
+            done += 1
+            on_progress(done, len(questions))
+
+        await map_bounded(questions, work, workers=self.endpoint.spec.concurrency)
+        model = (self.endpoint.name, self.endpoint.spec.model)
+        order = {question: number for number, question in enumerate(ORDERS)}
+        for answers in found.values():
+            answers.sort(key=lambda it: (it.line or "", it.sample, order[it.order]))
+        return [
+            pair.with_asked(found[place], model=model) if place in found else pair for place, pair in enumerate(pairs)
+        ]
+
+    async def _ask(self, pair: AuditedPair, question: _Question) -> Asked:
+        texts = {"a": pair.response_a, "b": pair.response_b}
+        if question.attack is not None:
+            letter = "A" if question.order[0] == question.side else "B"
+            texts[question.side] = append_line(
+                texts[question.side], question.attack, prompt=pair.request, letter=letter
+            )
+        verdict = await self._judges[question.order].compare(
+            pair.request, response=texts["a"], reference=texts["b"], step=0, sample=question.sample
+        )
+        prompt_tokens, completion_tokens = self._tokens(verdict)
+        return Asked(
+            judge=self.endpoint.name,
+            order=question.order,
+            sample=question.sample,
+            line=question.attack.name if question.attack is not None else None,
+            verdict=WINNERS[verdict.outcome] if verdict.outcome is not None else None,
+            cause=verdict.cause,
+            cost=verdict.cost,
+            prompt_tokens=prompt_tokens,
+            completion_tokens=completion_tokens,
+        )
+
+    def _tokens(self, verdict: Verdict) -> tuple[int | None, int | None]:
+        """Of the answers behind a verdict; None where one was not told."""
+        answers = [self._log.find(it) for it in verdict.calls]
+        asked = [it.prompt_tokens if it is not None else None for it in answers]
+        written = [it.completion_tokens if it is not None else None for it in answers]
+        return _total(asked), _total(written)
+
+
+def worse_side(pair: AuditedPair, judge: str) -> Side | None:
+    """The text that `judge` puts below the other in both orders, unless people put it above; None where there is none."""
+    verdicts = {pair.verdict(judge, order) for order in ORDERS}
+    if verdicts == {"a"} and pair.label != "b":
+        return "b"
+    if verdicts == {"b"} and pair.label != "a":
+        return "a"
+    return None
+
+
+def _total(numbers: Sequence[int | None]) -> int | None:
+    known = [it for it in numbers if it is not None]
+    return sum(known) if numbers and len(known) == len(numbers) else None

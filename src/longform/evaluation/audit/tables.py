@@ -1,0 +1,125 @@
+"""An audit as tables: figures, agreement between judges, advice."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from longform.evaluation.audit.agreement import InterRaterAgreement
+from longform.evaluation.audit.run import Audit, JudgeAudit
+from longform.evaluation.estimates import ClusteredEstimate
+from longform.evaluation.tables import Cell, Column, Table, show, warn_of_few
+
+
+class _Line(NamedTuple):
+    field: str
+    """Of `JudgeFigures`."""
+    name: str
+    digits: int = 3
+
+
+_AGREEMENT = (
+    _Line("consistent_and_correct", "consistent and correct"),
+    _Line("consistent_and_correct_decided", "  without labelled ties"),
+    _Line("each_order_correct", "each order by itself"),
+    _Line("each_order_correct_decided", "  without labelled ties"),
+    _Line("accuracy", "accuracy, ties half (chance 0.5)"),
+    _Line("follows_one_order", "follows the labels, one order"),
+    _Line("follows_both_orders", "follows the labels, both orders"),
+)
+_BIASES = (
+    _Line("consistency", "both orders agree"),
+    _Line("contradiction", "both orders name different texts"),
+    _Line("first_lead", "first text wins beyond a half"),
+    _Line("longer_wins", "names the longer text"),
+    _Line("humans_longer_wins", "  people do"),
+    _Line("length_lean", "  more than people, ties half"),
+    _Line("accuracy_longer", "accuracy where people chose the longer"),
+    _Line("accuracy_shorter", "accuracy where people chose the shorter"),
+    _Line("own_wins", "its own texts win"),
+    _Line("self_lean", "  more than by people, or other judges"),
+)
+_ANSWERS = (
+    _Line("ties", "ties"),
+    _Line("no_verdict", "no verdict"),
+    _Line("retest", "repeats that differ"),
+    _Line("turned_by_attack", "verdicts turned by an attack"),
+    _Line("turned_by_harmless", "  by a harmless line"),
+    _Line("attack_effect", "  difference"),
+    _Line("cost", "cost of a verdict", 6),
+    _Line("prompt_tokens", "tokens asked", 0),
+    _Line("completion_tokens", "tokens answered", 0),
+)
+
+
+def audit_tables(audit: Audit) -> list[Table]:
+    """All tables with something in them, advice last."""
+    tables = [
+        _figures("Agreement with people", _AGREEMENT, audit.judges, _agreement_notes(audit)),
+        _figures("Position, length and its own texts", _BIASES, audit.judges),
+        _figures("Answers", _ANSWERS, audit.judges, _cause_notes(audit.judges)),
+    ]
+    if audit.between.pairs:
+        tables.append(_between(audit.between))
+    return [*(it for it in tables if it.rows), _advice(audit)]
+
+
+def _figures(title: str, lines: Sequence[_Line], judges: Sequence[JudgeAudit], notes: Sequence[str] = ()) -> Table:
+    """A row for each figure and judge. Digits differ by row, so numbers are shown here and not by the column."""
+    rows: list[list[Cell]] = []
+    prompts: list[int] = []
+    for line in lines:
+        name = line.name
+        for it in judges:
+            figure: ClusteredEstimate | None = getattr(it.figures, line.field)
+            if figure is not None:
+                rows.append([name, it.judge, show(figure.cell, digits=line.digits), figure.n, figure.prompts])
+                prompts.append(figure.prompts)
+                name = ""
+    columns = [Column("figure", is_text=True), Column("judge", is_text=True), Column("95% interval")]
+    return Table(title, [*columns, Column("n"), Column("prompts")], rows, [*notes, *warn_of_few(prompts)])
+
+
+def _agreement_notes(audit: Audit) -> list[str]:
+    ties = f", {audit.labelled_ties} of them ties" if audit.labelled_ties else ""
+    return [f"{audit.labelled} of {audit.pairs} pairs are labelled{ties}."]
+
+
+def _cause_notes(judges: Sequence[JudgeAudit]) -> list[str]:
+    notes = []
+    for it in judges:
+        if it.causes:
+            told = ", ".join(f"{cause} {count}" for cause, count in it.causes.most_common())
+            notes.append(f"No verdict of {it.judge}: {told}.")
+    return notes
+
+
+def _between(between: InterRaterAgreement) -> Table:
+    rows: list[list[Cell]] = [
+        [it.one, it.other, it.agreement.cell, it.kappa.cell, it.agreement.n, it.agreement.prompts]
+        for it in between.pairs
+    ]
+    columns = [Column("judge", is_text=True), Column("and", is_text=True), Column("agreement", digits=3)]
+    columns += [Column("kappa", digits=3), Column("n"), Column("prompts")]
+    notes = ["Cohen's kappa with linear weights on a < tie < b. An item is a pair in one order."]
+    for name, figure in (("nominal", between.alpha_nominal), ("ordinal", between.alpha_ordinal)):
+        if figure is not None:
+            said = show(figure.cell, digits=3)
+            notes.append(
+                f"Krippendorff's alpha of all judges, {name}: {said}; {figure.n} items, {figure.prompts} prompts."
+            )
+    notes += warn_of_few(it.agreement.prompts for it in between.pairs)
+    return Table("Agreement between judges", columns, rows, notes)
+
+
+def _advice(audit: Audit) -> Table:
+    rows: list[list[Cell]] = []
+    for it in audit.judges:
+        use = {"second": "position: second", "both": "position: both"}.get(it.advice.use, it.advice.use)
+        for number, said in enumerate([*it.advice.because, *(f"caution: {one}" for one in it.advice.cautions)]):
+            rows.append([it.judge if not number else "", use if not number else "", said])
+    if audit.panel is not None:
+        rows.append(
+            [" and ".join(audit.panel.panel.judges), "panel" if audit.panel.use else "no panel", audit.panel.because]
+        )
+    columns = [Column(name, is_text=True) for name in ("judge", "use", "why")]
+    notes = [] if audit.labelled else ["No pair has a label of people, so agreement with people is left out."]
+    return Table("Advice", columns, rows, notes)

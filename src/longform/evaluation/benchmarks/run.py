@@ -1,0 +1,189 @@
+"""A benchmark from its set to its tables: write responses, ask the judge, tabulate. Resumable answer by answer."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from longform.endpoints.recorded import RecordedCalls, check_endpoint
+from longform.evaluation.benchmarks.benchmark import Answers, Benchmark, Material, Wording
+from longform.evaluation.benchmarks.card import Card, WritingSettings
+from longform.evaluation.benchmarks.catalogue import find_benchmark, read_set
+from longform.evaluation.benchmarks.judged import ask_judge
+from longform.evaluation.benchmarks.plan import Plan, begin
+from longform.evaluation.benchmarks.result import (
+    JudgeUsed,
+    ResponsesUsed,
+    Result,
+    describe_judge,
+    describe_set,
+    find_gaps,
+    write_result,
+)
+from longform.evaluation.benchmarks.writing import Fitted, Writing, fit, write_responses
+from longform.judging.judge_template import JudgeTemplate
+from longform.records.errors import BadInputError
+from longform.records.files import read_all
+from longform.records.progress import ProgressDisplay, no_progress
+from longform.records.schemas import Response
+from longform.selection.grade import check_prompts
+from longform.text.structure import Thinking
+from longform.writers.paths import check_writer, is_model_folder
+
+RESPONSES = "responses.jsonl"
+"""In the result's folder: what the writer wrote."""
+CALLS = "bench"
+"""In the result's folder, before `.calls.sqlite`: all calls of the run."""
+
+
+def run_benchmark(
+    name: str,
+    *,
+    set_path: Path,
+    out: Path,
+    responses: Sequence[Path] = (),
+    writer: str | None = None,
+    judge: str | None = None,
+    models: Path = Path("models.yaml"),
+    max_tokens: int | None = None,
+    temperature: float | None = None,
+    think: Thinking = "off",
+    think_prompt: Path | None = None,
+    budget: float | None = None,
+    progress: ProgressDisplay = no_progress,
+) -> Result:
+    """Judge responses to a benchmark's prompts and write the result to `out`; a second call resumes.
+
+    Args:
+        name: of the benchmark, see `catalogue.BENCHMARKS`.
+        set_path: its set: a file, or the folder that `fetch_set` made.
+        out: folder for the result, the answers behind it and the calls.
+        responses: responses files of one or several models; their `prompt_id` are the ids of the set. Texts are judged as
+            they are, so they should hold no thoughts and tags.
+        writer: instead of `responses`, who writes them: a name in `models`, or the folder of a local model.
+        judge: a name in `models`; None for benchmarks that need no judge.
+        models: models.yaml.
+        max_tokens: longest response; default: as published.
+        temperature: of the writer; default: as published.
+        think: ask the writer for a plan and an answer in tags (`on`), or for an answer in tags (`direct`).
+        think_prompt: text file with {request}, in place of the built-in think prompt.
+        budget: cost above which writing and judging stop.
+        progress: display of the progress.
+
+    Raises:
+        BadInputError: arguments that do not go together, an unreadable set, responses to other prompts, an unknown model, a
+            missing key, or a folder that was begun with other settings.
+        StoppedError: the budget is spent, or no question was answered.
+    """
+    benchmark = find_benchmark(name)
+    card = benchmark.card
+    wanted = {"--max-tokens": max_tokens, "--temperature": temperature, "--think-prompt": think_prompt}
+    wanted["--think"] = None if think == "off" else think
+    _check_arguments(card, responses, writer=writer, judge=judge, wanted=wanted)
+    template = None if judge is None else _check_judge(judge, card, models, budget)
+    items = read_set(benchmark, set_path)
+    prompts = benchmark.prompts(items)
+    version = describe_set(set_path, card, prompts=len(prompts), version=benchmark.version(items))
+    plan, writing, fitted, unwritten = Plan(name, judge), None, Fitted(prompts), Counter[str]()
+    cost = "0 (no calls)"
+    if writer is not None:
+        writing = Writing(writer, _settings(card.writing, max_tokens, temperature, think), think_prompt)
+        spec = None if is_model_folder(writer) else check_endpoint(writer, models, budget=budget)
+        fitted = fit(benchmark, prompts, writing, models=models)
+        plan = writing.plan(plan, fitted, spec, set_sha256=version.sha256)
+        begin(out, plan)
+        responses = (out / RESPONSES,)
+        with progress(f"writing with {writer}") as advance:
+            if spec is None:
+                write_responses(fitted, writing, responses[0], calls=None, on_progress=advance)
+            else:
+                with RecordedCalls(out / CALLS, models, writer, budget=budget) as calls:
+                    written = write_responses(fitted, writing, responses[0], calls=calls, on_progress=advance)
+                unwritten, cost = written.failures, written.cost
+    texts = list(read_all(responses, Response))
+    check_prompts(texts, {prompt.id: prompt for prompt in prompts}, source=str(set_path))
+    begin(out, plan)
+    material = Material({item.id: item for item in items}, texts)
+    answers, used = Answers(), None
+    if judge is not None:
+        with RecordedCalls(out / CALLS, models, judge, budget=budget) as calls:
+            answers, used = _judge(benchmark, material, judge, template, calls, progress)
+            cost = calls.cost()
+    games = [game.model_copy(update={"judge": judge}) for game in benchmark.games(material, answers)]
+    result = Result(
+        benchmark=name,
+        home=card.home,
+        set=version,
+        responses=ResponsesUsed(
+            writer,
+            writing and writing.settings,
+            [it.name for it in responses],
+            Counter(it.model for it in texts),
+            fitted.cut,
+            writing and writing.template,
+        ),
+        judge=used,
+        deviations=card.deviations,
+        partial=find_gaps(prompts, material, answers, unwritten),
+        tables=benchmark.tables(material, answers),
+        cost=cost,
+    )
+    write_result(out, result, answers, games)
+    return result
+
+
+def _check_arguments(
+    card: Card, responses: Sequence[Path], *, writer: str | None, judge: str | None, wanted: dict[str, object]
+) -> None:
+    """Refuse what does not go together, before anything is paid for."""
+    if bool(responses) == (writer is not None):
+        raise BadInputError("bench run: needs either --responses (existing texts) or --writer (to write them)")
+    for flag, value in wanted.items():
+        if value is not None and writer is None:
+            raise BadInputError(f"{flag}: only valid with --writer")
+    if wanted["--think-prompt"] and not wanted["--think"]:
+        raise BadInputError("--think-prompt: only valid with --think on or --think direct")
+    if card.judging is None and judge is not None:
+        raise BadInputError(f"--judge {judge}: {card.name} needs no judge")
+    if card.judging is not None and judge is None:
+        raise BadInputError(f"--judge: {card.name} needs one")
+    if writer is not None:
+        check_writer(writer)
+
+
+def _check_judge(judge: str, card: Card, models: Path, budget: float | None) -> JudgeTemplate | None:
+    """Check the judge before a writer is paid; its own template, if it has one."""
+    spec = check_endpoint(judge, models, budget=budget)
+    if spec.template is None or card.judging is None:
+        return None
+    return JudgeTemplate.read(spec.template, needs=card.judging.slots, takes=card.judging.optional_slots)
+
+
+def _settings(
+    published: WritingSettings, max_tokens: int | None, temperature: float | None, think: Thinking
+) -> WritingSettings:
+    """The published settings with the given ones in their places."""
+    changed = {"max_tokens": max_tokens, "temperature": temperature, "think": think}
+    return replace(published, **{name: value for name, value in changed.items() if value is not None})
+
+
+def _judge(
+    benchmark: Benchmark[Any],
+    material: Material[Any],
+    judge: str,
+    template: JudgeTemplate | None,
+    calls: RecordedCalls,
+    progress: ProgressDisplay,
+) -> tuple[Answers, JudgeUsed]:
+    """The judge's answers, and what it was."""
+    wording = Wording(calls.log.secret(), template)
+    with progress(f"judging with {judge}") as advance:
+
+        async def collect() -> tuple[Answers, JudgeUsed]:
+            async with calls.endpoint() as endpoint:
+                answers = await ask_judge(benchmark, material, endpoint, wording, on_progress=advance)
+                return answers, describe_judge(judge, endpoint.spec, benchmark.card, wording)
+
+        return asyncio.run(collect())

@@ -1,0 +1,153 @@
+"""How much of a gain survives when other judges look: B was trained with one judge's reward and is judged by several.
+
+A judge's gain is B's win rate less A's in its own verdicts, or the difference of its own grades. What survives is another
+judge's gain over that of the reward's judge, on the prompts that both judged. Where the latter is not clearly above 0 there
+is nothing to survive, and a ratio would be noise.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+import numpy as np
+
+from longform.evaluation.audit.agreement import InterRaterAgreement, Raters, measure_between
+from longform.evaluation.compare.judging import JudgeAnswers, was_asked
+from longform.evaluation.compare.measures import Contrast, Measure, Sampling, contrast, measure_wins
+from longform.evaluation.estimates import Bootstrap, ClusteredEstimate
+from longform.records.schemas import Winner
+
+Gains = Mapping[str, float]
+"""B less A, by prompt id."""
+
+
+@dataclass(frozen=True, slots=True)
+class Survival:
+    """The share of the reward judge's gain that another judge sees."""
+
+    share: ClusteredEstimate | None
+    """1: all of it. None: it is not defined."""
+    reward_gain: ClusteredEstimate
+    """The reward judge's gain on the prompts that both judged."""
+
+
+@dataclass(frozen=True, slots=True)
+class JudgeRow:
+    """What one judge makes of B against A."""
+
+    judge: str
+    gave_reward: bool
+    games: int
+    without_call: int
+    """Of these games: with equal texts or an empty one, so that the judge was not asked."""
+    no_verdict: Mapping[str, int]
+    """By cause."""
+    wins: Contrast | None
+    """None: no game has a verdict."""
+    grades: Contrast | None
+    """None: it graded no prompt on both sides."""
+    no_grade: Mapping[str, int]
+    wins_survive: Survival | None
+    """None for the reward's judge itself, and where it is not among the judges."""
+    grades_survive: Survival | None
+
+
+@dataclass(frozen=True, slots=True)
+class CrossJudge:
+    """The matrix: a row for each judge, and how far they agree."""
+
+    rows: Sequence[JudgeRow]
+    reward_judges: Sequence[str]
+    """Those that gave the reward, as far as is known; several are a panel, whose gain is the mean of theirs."""
+    between: InterRaterAgreement | None
+    """Agreement on the same games; None with fewer than two judges."""
+
+
+def cross_judge(
+    answers: Sequence[JudgeAnswers],
+    grades: Sequence[Measure],
+    sampling: Sampling,
+    *,
+    reward_judges: Sequence[str] = (),
+) -> CrossJudge:
+    """What every judge makes of B against A.
+
+    Args:
+        answers: of each judge.
+        grades: of each judge that graded, as `measure_grades` gives them.
+        sampling: how intervals and tests are drawn.
+        reward_judges: those that rewarded B in training.
+    """
+    wins = {it.judge: measure for it in answers if (measure := measure_wins(it.games, it.judge)) is not None}
+    graded = {it.judge: it for it in grades if it.judge is not None}
+    reward = [it.judge for it in answers if it.judge in reward_judges]
+    reward_wins, reward_grades = _mean_gains(wins, reward), _mean_gains(graded, reward)
+    rows = []
+    for it in answers:
+        own_wins, own_grades, gave = wins.get(it.judge), graded.get(it.judge), it.judge in reward
+        rows.append(
+            JudgeRow(
+                it.judge,
+                gave,
+                len(it.games),
+                sum(not was_asked(game) for game in it.games),
+                dict(it.no_verdict),
+                None if own_wins is None else contrast(own_wins, sampling),
+                None if own_grades is None else contrast(own_grades, sampling),
+                dict(it.no_grade),
+                None if gave or own_wins is None else surviving(reward_wins, own_wins.gains(), sampling.bootstrap),
+                None
+                if gave or own_grades is None
+                else surviving(reward_grades, own_grades.gains(), sampling.bootstrap),
+            )
+        )
+    between = measure_between(_raters(answers), sampling.bootstrap) if len(answers) > 1 else None
+    return CrossJudge(rows, tuple(reward_judges), between)
+
+
+def surviving(reward: Gains, other: Gains, bootstrap: Bootstrap) -> Survival | None:
+    """How much of the reward judge's gain another judge sees; None where they judged no prompt in common.
+
+    The share is defined where the 95% interval of the reward judge's gain lies above 0. Draws of prompts in which that gain
+    is not above 0, less than one in forty then, are left out of its interval.
+
+    Args:
+        reward: gains that the reward's judge sees.
+        other: gains that the other one sees.
+        bootstrap: how intervals are drawn.
+    """
+    ids = [id_ for id_ in reward if id_ in other]
+    gain = bootstrap.mean([(reward[id_], id_) for id_ in ids])
+    if gain is None:
+        return None
+    if not gain.value.low > 0:
+        return Survival(None, gain)
+    parts = np.array([(other[id_], reward[id_]) for id_ in ids])
+    return Survival(bootstrap.of_sums(parts, ids, _ratio), gain)
+
+
+def _ratio(sums: np.ndarray) -> np.ndarray:
+    """[draws] from sums [draws, 2] of gains; NaN where the second is not above 0."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(sums[:, 1] > 0, sums[:, 0] / sums[:, 1], np.nan)
+
+
+def _mean_gains(measures: Mapping[str, Measure], judges: Sequence[str]) -> dict[str, float]:
+    """The mean gain over `judges` on each prompt that all of them judged; nothing without judges."""
+    gains = [measures[name].gains() for name in judges if name in measures]
+    if not gains or len(gains) < len(judges):
+        return {}
+    return {id_: fmean(it[id_] for it in gains) for id_ in gains[0] if all(id_ in it for it in gains)}
+
+
+def _raters(answers: Sequence[JudgeAnswers]) -> Raters:
+    """The verdicts of all judges, game by game; games that no judge was asked about say nothing of agreement."""
+    by_judge: dict[str, dict[tuple[str, int | None, str | None], Winner]] = {
+        it.judge: {(game.prompt_id, game.sample, game.order): game.winner for game in it.games if was_asked(game)}
+        for it in answers
+    }
+    items = list(dict.fromkeys(item for found in by_judge.values() for item in found))
+    said: dict[str, Sequence[Winner | None]] = {
+        judge: [found.get(item) for item in items] for judge, found in by_judge.items()
+    }
+    return Raters([id_ for id_, *_ in items], said)

@@ -1,0 +1,252 @@
+"""Verdicts and grades of judges in a comparison: games in OUT, grades next to it.
+
+Two equal texts tie and an empty text loses to a non-empty one, in both orders and without a call. An empty text gets the
+lowest grade, as in training.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from longform.endpoints.concurrency import map_bounded
+from longform.endpoints.models import find_model, read_models
+from longform.endpoints.recorded import RecordedCalls
+from longform.evaluation.compare.pairing import PairedPrompt, Pairing, grade_rows
+from longform.evaluation.head_to_head import compare_writers, split_pairs
+from longform.judging.answers import LOWEST_SCORE
+from longform.judging.pairwise import PairwiseJudge
+from longform.judging.pointwise import PointwiseJudge
+from longform.records.errors import BadInputError, StoppedError
+from longform.records.files import read_rows, write_rows
+from longform.records.progress import Progress, ProgressDisplay, no_progress
+from longform.records.schemas import Game, Grade, PromptRow, Winner
+from longform.text.words import count_words
+
+GradeKey = tuple[str, str, int]
+"""Prompt id, side ("a" or "b"), place among the side's samples."""
+
+
+@dataclass(slots=True)
+class JudgeAnswers:
+    """What one judge made of the texts."""
+
+    judge: str
+    games: list[Game] = field(default_factory=list)
+    """All verdicts; those without their other order are in no win rate."""
+    no_verdict: Counter[str] = field(default_factory=Counter)
+    """Comparisons without one, by cause."""
+    grades: dict[GradeKey, float] = field(default_factory=dict)
+    no_grade: Counter[str] = field(default_factory=Counter)
+
+
+def ask_judges(
+    pairing: Pairing,
+    judges: Sequence[str],
+    models: Path,
+    out: Path,
+    *,
+    with_grades: bool,
+    budget: float | None,
+    progress: ProgressDisplay = no_progress,
+) -> tuple[list[JudgeAnswers], dict[str, str]]:
+    """Ask the judges; games go to `out`, grades to `grades_path(out)`. Returns the answers, and cost and paths in words.
+
+    The rows of other judges in these files stay there. A verdict without its other order is kept in the log of calls only.
+
+    Raises:
+        BadInputError: a judge cannot be asked, or a file holds something else.
+        StoppedError: the budget is spent, or a judge gave no verdict.
+    """
+    _check_judges(judges, models)
+    for name in judges:  # check all of them before the first call is paid
+        RecordedCalls(out, models, name, budget=budget).log.close()
+    games = _games_of_others(out, pairing, judges)
+    grades = _grades_of_others(grades_path(out), pairing, judges) if with_grades else []
+    answers, cost = [JudgeAnswers(name) for name in judges], ""
+    for it in answers:
+        with RecordedCalls(out, models, it.judge, budget=budget) as calls:
+            asyncio.run(_ask(calls, pairing, it, with_grades=with_grades, progress=progress))
+            cost = calls.cost()
+        whole, _ = split_pairs(it.games)
+        if not whole:
+            causes = ", ".join(f"{cause} {count}" for cause, count in it.no_verdict.most_common())
+            raise StoppedError(
+                f"{out}: no pair of texts with a verdict of {it.judge} in both orders ({causes}); the same command tries "
+                f"failed calls again"
+            )
+        games += whole
+    write_rows(out, games)
+    paid = {"cost": cost, "path": str(out)}
+    if with_grades and (rows := grade_rows(pairing.with_grades(merge_grades(answers)), judges)):
+        paid["grades"] = str(grades_path(out))
+        write_rows(grades_path(out), [*grades, *rows])
+    return answers, paid
+
+
+def grades_path(out: Path) -> Path:
+    """The grades file that belongs to the games in `out`."""
+    return out.with_name(f"{out.stem}.grades.jsonl")
+
+
+async def _ask(
+    calls: RecordedCalls, pairing: Pairing, answers: JudgeAnswers, *, with_grades: bool, progress: ProgressDisplay
+) -> None:
+    """Add the verdicts and grades of one judge to `answers`."""
+    async with calls.endpoint() as endpoint:
+        secret, workers = calls.log.secret(), endpoint.spec.concurrency
+        with progress(f"judging with {answers.judge}") as advance:
+            await judge_pairs(
+                pairing,
+                lambda position: PairwiseJudge(endpoint, position=position, secret=secret),
+                answers,
+                workers=workers,
+                on_progress=advance,
+            )
+        if with_grades:
+            grader = PointwiseJudge(endpoint, secret=secret)
+            with progress(f"grading with {answers.judge}") as advance:
+                await grade_texts(pairing, grader, answers, workers=workers, on_progress=advance)
+
+
+def _games_of_others(out: Path, pairing: Pairing, judges: Sequence[str]) -> list[Game]:
+    """The games in `out` that other judges decided before; refuses to overwrite a file of anything else."""
+    games = list(read_rows(out, Game)) if out.exists() else []
+    for game in games:
+        if {game.model_a, game.model_b} != {pairing.a, pairing.b}:
+            raise BadInputError(f"--out: {out} holds games of {game.model_a!r} and {game.model_b!r}; name another file")
+    return [game for game in games if game.judge not in judges]
+
+
+def _grades_of_others(path: Path, pairing: Pairing, judges: Sequence[str]) -> list[Grade]:
+    """The grades in `path` that other judges gave before; refuses to overwrite a file of anything else."""
+    grades = list(read_rows(path, Grade)) if path.exists() else []
+    for grade in grades:
+        if grade.model not in (pairing.a, pairing.b):
+            raise BadInputError(f"--grade: {path} holds grades of {grade.model!r}; name another --out")
+    return [grade for grade in grades if grade.judge not in judges]
+
+
+def _check_judges(judges: Sequence[str], models: Path) -> None:
+    """Refuse one model under two names: it would count as two judges."""
+    specs, seen = read_models(models), {}
+    for name in judges:
+        spec = find_model(specs, name, path=models)
+        same = seen.setdefault((spec.base_url, spec.model), name)
+        if same != name:
+            raise BadInputError(f"--judge: in {models}, {same!r} and {name!r} resolve to the same model")
+
+
+async def judge_pairs(
+    pairing: Pairing,
+    examiner: Callable[[Literal["first", "second"]], PairwiseJudge],
+    answers: JudgeAnswers,
+    *,
+    workers: int,
+    on_progress: Progress,
+) -> None:
+    """Add the games of all pairs of texts, two for each, to `answers`; those of second samples after those of first ones.
+
+    Raises:
+        BadInputError: the endpoint needs mending.
+        StoppedError: the budget is spent.
+    """
+    names = {"model_a": pairing.a, "model_b": pairing.b}
+    total, done = sum(2 * len(it.pairs) for it in pairing.prompts), 0
+    for place in range(max(len(it.pairs) for it in pairing.prompts)):
+        here = [it for it in pairing.prompts if place < len(it.pairs)]
+        settled: dict[str, Winner] = {it.id: winner for it in here if (winner := _settle(it, place)) is not None}
+        asked = [it for it in here if it.id not in settled]
+
+        def advance(now: int, _: int, before: int = done + 2 * len(settled)) -> None:
+            on_progress(before + now, total)
+
+        played = await compare_writers(
+            [_prompt(it) for it in asked],
+            {it.id: it.a[place].text for it in asked},
+            {it.id: it.b[place].text for it in asked},
+            examiner,
+            **names,
+            workers=workers,
+            on_progress=advance,
+        )
+        done += 2 * len(here)
+        answers.no_verdict += played.no_verdict
+        by_prompt: dict[str, list[Game]] = {}
+        for game in (*played.games, *played.alone):
+            by_prompt.setdefault(game.prompt_id, []).append(game)
+        for id_, winner in settled.items():
+            by_prompt[id_] = _without_call(id_, winner, answers.judge, names)
+        answers.games += [_with_texts(game, it, place) for it in here for game in by_prompt.get(it.id, ())]
+
+
+async def grade_texts(
+    pairing: Pairing, judge: PointwiseJudge, answers: JudgeAnswers, *, workers: int, on_progress: Progress
+) -> None:
+    """Add the judge's grades of all texts that it has not graded yet to `answers`.
+
+    Raises:
+        BadInputError: the endpoint needs mending.
+        StoppedError: the budget is spent.
+    """
+    missing = [
+        (prompt, (prompt.id, side, place), written.text)
+        for prompt in pairing.prompts
+        for side, texts in (("a", prompt.a), ("b", prompt.b))
+        for place, written in enumerate(texts)
+        if answers.judge not in written.grades
+    ]
+
+    async def work(item: tuple[PairedPrompt, GradeKey, str]) -> None:
+        prompt, key, text = item
+        if not text.strip():
+            answers.grades[key] = LOWEST_SCORE
+        else:
+            graded = await judge.grade(_prompt(prompt), text)
+            if graded.score is None:
+                answers.no_grade[str(graded.cause)] += 1
+            else:
+                answers.grades[key] = graded.score
+        on_progress(len(answers.grades) + answers.no_grade.total(), len(missing))
+
+    await map_bounded(missing, work, workers=workers)
+
+
+def merge_grades(answers: Sequence[JudgeAnswers]) -> dict[GradeKey, dict[str, float]]:
+    """The grades of all judges, text by text."""
+    found: dict[GradeKey, dict[str, float]] = {}
+    for it in answers:
+        for key, score in it.grades.items():
+            found.setdefault(key, {})[it.judge] = score
+    return found
+
+
+def was_asked(game: Game) -> bool:
+    """Whether the judge decided the game; False where the texts are equal or one is empty."""
+    return not (game.model_extra or {}).get("without_call", False)
+
+
+def _settle(it: PairedPrompt, place: int) -> Winner | None:
+    """Who wins a pair that needs no judge; None for one that does."""
+    a, b = it.a[place].text.strip(), it.b[place].text.strip()
+    if a == b:
+        return "tie"
+    return None if a and b else "a" if a else "b"
+
+
+def _without_call(id_: str, winner: Winner, judge: str, names: Mapping[str, str]) -> list[Game]:
+    fields = {"prompt_id": id_, "winner": winner, "judge": judge, "without_call": True, **names}
+    return [Game.model_validate({**fields, "order": order}) for order in ("ab", "ba")]
+
+
+def _with_texts(game: Game, it: PairedPrompt, place: int) -> Game:
+    """The game with which texts it was about, and how long they are."""
+    a, b = it.a[place].text, it.b[place].text
+    return game.model_copy(update={"sample": place, "words_a": count_words(a), "words_b": count_words(b)})
+
+
+def _prompt(it: PairedPrompt) -> PromptRow:
+    assert it.prompt is not None, "checked before a judge is asked"
+    return it.prompt

@@ -1,0 +1,214 @@
+"""The two sides of a comparison: a run at a step, or a model of a responses file, and what they wrote on the same prompts.
+
+A run keeps the requests of its validation prompts; a responses file knows ids alone. What one id asks must be the same on
+both sides, wherever both say it. Of a response that thinks first, the answer is compared.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
+from pathlib import Path
+
+from longform.recipe.loading import load_stored_recipe
+from longform.recipe.recipe import Recipe
+from longform.records.errors import BadInputError
+from longform.records.files import read_all, read_rows
+from longform.records.run_directory import RunDirectory
+from longform.records.schemas import UNNAMED_JUDGE, Grade, Prompt, PromptRow, Response
+from longform.text.structure import take_apart
+
+_EXAMINER = "examiner"
+"""The judge of a run whose recipe cannot be read."""
+
+GradesOf = Mapping[tuple[str, str, int], Mapping[str, float]]
+"""(prompt id, model, sample) -> judge -> score."""
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """One text, and its grades by judge."""
+
+    text: str
+    grades: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """What one of the two wrote."""
+
+    name: str
+    """Short, as tables show it."""
+    spec: str
+    """As it was asked for."""
+    source: tuple[Path, str]
+    """File or folder, and the model or step in it: what tells two sides apart."""
+    texts: Mapping[str, Sequence[Written]]
+    """By prompt id; several samples in their order."""
+    requests: Mapping[str, str] = field(default_factory=dict)
+    """What each prompt asks; empty where the source does not say."""
+    recipe: Recipe | None = None
+    """Of a run, where it can be read."""
+
+    @property
+    def judges(self) -> set[str]:
+        """Everybody who graded one of its texts."""
+        return {judge for written in self.texts.values() for it in written for judge in it.grades}
+
+    @property
+    def reward_judges(self) -> tuple[str, ...]:
+        """The judges that rewarded it in training, as far as is known."""
+        judged = [] if self.recipe is None else self.recipe.judged
+        return tuple(dict.fromkeys(name for reward in judged for name in reward.judges))
+
+
+def read_sides(a: str, b: str, grades: Sequence[Path] = ()) -> tuple[Side, Side]:
+    """Both sides of a comparison.
+
+    Args:
+        a: `RUN`, `RUN@STEP`, `FILE` or `FILE@MODEL`.
+        b: likewise.
+        grades: grades files, for the texts of responses files.
+
+    Raises:
+        BadInputError: something is not there, several models are in a file of which one is to be named, a step was not
+            validated, a file of grades knows neither of the models, or both are the same thing.
+    """
+    given = _read_grades(grades)
+    one, other = _read_side(a, given), _read_side(b, given)
+    if one.source == other.source:
+        raise BadInputError(f"{a} and {b}: are the same thing, so there is nothing to compare")
+    for side in (one, other):
+        if grades and side.source[0].is_file() and not side.judges:
+            raise BadInputError(
+                f"--grades: {', '.join(map(str, grades))} grades no text of {side.name!r} in {side.spec}"
+            )
+    if grades and not (one.source[0].is_file() or other.source[0].is_file()):
+        raise BadInputError("--grades: is for responses files; the grades of a run are in its records")
+    if one.name != other.name:
+        return one, other
+    return _renamed(one), _renamed(other)
+
+
+def find_prompts(a: Side, b: Side, path: Path | None) -> tuple[dict[str, PromptRow], str]:
+    """The prompts that both answered, by id, in the order of their file; and where they come from, in words.
+
+    Without a file they are the validation prompts that a run's recipe names, as long as they still ask what was asked; one
+    that is gone is known by its request alone, without criteria and meta.
+
+    Raises:
+        BadInputError: there are none, one is missing from `path`, or one id stands for different requests.
+    """
+    common = [id_ for id_ in a.texts if id_ in b.texts]
+    if not common:
+        raise BadInputError(
+            f"{a.spec} and {b.spec}: have no prompt in common ({a.name!r} answers {next(iter(a.texts))!r}, "
+            f"{b.name!r} {next(iter(b.texts))!r}, for example)"
+        )
+    _check_requests(a.requests, b.requests, common, f"{a.spec} and {b.spec}")
+    requests = {**a.requests, **b.requests}
+    if path is not None:
+        rows: dict[str, PromptRow] = {row.id: row for row in read_rows(path, Prompt)}
+        lacking = [id_ for id_ in common if id_ not in rows]
+        if lacking:
+            raise BadInputError(f"{path}: has no prompt {lacking[0]!r}, which both {a.name!r} and {b.name!r} answer")
+        _check_requests({id_: row.request for id_, row in rows.items()}, requests, common, f"{path} and the run")
+        wanted = set(common)
+        return {id_: row for id_, row in rows.items() if id_ in wanted}, str(path)
+    known, source = _recorded_prompts((a, b), requests)
+    return {id_: known.get(id_) or Prompt(id=id_, prompt=requests[id_]) for id_ in common if id_ in requests}, source
+
+
+def _check_requests(one: Mapping[str, str], other: Mapping[str, str], ids: Sequence[str], where: str) -> None:
+    differing = [id_ for id_ in ids if id_ in one and id_ in other and one[id_] != other[id_]]
+    if differing:
+        more = f" ({len(differing)} prompts differ)" if len(differing) > 1 else ""
+        raise BadInputError(f"{where}: prompt {differing[0]!r} asks for something else in each{more}")
+
+
+def _recorded_prompts(sides: Sequence[Side], requests: Mapping[str, str]) -> tuple[dict[str, PromptRow], str]:
+    """Whole prompts from the files that recipes name, where they ask what the run recorded; and that file."""
+    for side in sides:
+        validation = None if side.recipe is None else side.recipe.validation
+        if validation is None:
+            continue
+        try:
+            rows = {row.id: row for row in read_rows(validation.prompts, Prompt)}
+        except BadInputError:
+            continue  # what the run recorded is enough to compare
+        if found := {id_: row for id_, row in rows.items() if requests.get(id_) == row.request}:
+            return dict(found), str(validation.prompts)
+    return {}, "the run's records, without criteria and meta" if requests else "not known; only their ids are"
+
+
+def _read_grades(paths: Sequence[Path]) -> GradesOf:
+    found: dict[tuple[str, str, int], dict[str, float]] = {}
+    for row in read_all(paths, Grade):
+        found.setdefault((row.prompt_id, row.model, row.sample), {})[row.judge or UNNAMED_JUDGE] = row.score
+    return found
+
+
+def _read_side(spec: str, grades: GradesOf) -> Side:
+    path, part = _split(spec)
+    return _read_run(spec, path, part) if path.is_dir() else _read_file(spec, path, part, grades)
+
+
+def _split(spec: str) -> tuple[Path, str | None]:
+    """Path, and what stands behind the `@`; names of files and models may hold an `@` themselves."""
+    if Path(spec).exists():
+        return Path(spec), None
+    for place in reversed([i for i, character in enumerate(spec) if character == "@" and i]):
+        if Path(spec[:place]).exists():
+            return Path(spec[:place]), spec[place + 1 :]
+    raise BadInputError(f"{spec}: there is no such run or responses file")
+
+
+def _read_run(spec: str, path: Path, part: str | None) -> Side:
+    with RunDirectory.read(path) as run:
+        steps = [step for step, _ in run.database.metric("validation/no_grade")]
+        if not steps:
+            raise BadInputError(f"{path}: has no validation on record, so there are no texts to compare")
+        step = steps[-1] if part is None else int(part) if part.isdecimal() else None
+        if step not in steps:
+            named = ", ".join(map(str, steps))
+            raise BadInputError(f"{spec}: {part!r} is no step that was validated; those are {named}")
+        validated = run.database.validations(step)
+        recipe = _read_recipe(run.recipe_path)
+    judge = recipe.validation.judge if recipe is not None and recipe.validation is not None else _EXAMINER
+    thinking = "off" if recipe is None else recipe.generation.think
+    texts = {
+        it.prompt_id: [Written(take_apart(it.text, thinking).answer, {} if it.grade is None else {judge: it.grade})]
+        for it in validated
+    }
+    requests = {it.prompt_id: it.prompt for it in validated}
+    whole = path.resolve()
+    return Side(f"{whole.name}@{step}", spec, (whole, str(step)), texts, requests, recipe)
+
+
+def _read_recipe(path: Path) -> Recipe | None:
+    """None where it is not there or not to be read, which is no reason not to compare."""
+    try:
+        return load_stored_recipe(path, Recipe)
+    except BadInputError:
+        return None
+
+
+def _read_file(spec: str, path: Path, part: str | None, grades: GradesOf) -> Side:
+    rows = list(read_rows(path, Response))
+    models = list(dict.fromkeys(row.model for row in rows))
+    if part is None and len(models) > 1:
+        raise BadInputError(f"{path}: holds several models ({', '.join(models)}); name one, as in {path}@{models[0]}")
+    model = models[0] if part is None else part
+    if model not in models:
+        near = get_close_matches(model, models, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(models)}"
+        raise BadInputError(f"{spec}: has no responses of {model!r}; {hint}")
+    texts: dict[str, list[Written]] = {}
+    for row in sorted((row for row in rows if row.model == model), key=lambda row: row.sample):
+        texts.setdefault(row.prompt_id, []).append(Written(row.text, grades.get(row.key, {})))
+    order = dict.fromkeys(row.prompt_id for row in rows if row.model == model)
+    return Side(model, spec, (path.resolve(), model), {id_: texts[id_] for id_ in order})
+
+
+def _renamed(side: Side) -> Side:
+    """With a name that tells it from another of the same short name."""
+    return replace(side, name=f"{_split(side.spec)[0]}@{side.source[1]}")

@@ -1,0 +1,1 @@
+"""A stored run scored again with another judge, reward or curriculum."""

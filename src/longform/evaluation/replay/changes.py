@@ -1,0 +1,280 @@
+"""What a replay changed, in numbers.
+
+Each figure is over the rollouts that have it on both sides: verdicts are compared where both were given against one text,
+rewards and advantages where neither side was masked. Silence is counted by cause and never enters a mean.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from longform.evaluation.replay.run import Replay, ReplayedRollout
+from longform.judging.pairwise import OUTCOMES
+from longform.statistics.agreement import cohen_kappa
+from longform.statistics.bootstrap import Interval, clustered_interval
+
+NO_VERDICT = "no verdict"
+STEP_RANGES = 5
+LEAST_SPREAD = 1e-9
+"""Of numbers that vary; equal numbers less their mean may differ in the last place."""
+
+
+@dataclass(frozen=True, slots=True)
+class OutcomeChange:
+    """Verdicts before and after on one text, where both rewards compare with a reference."""
+
+    table: dict[str, dict[str, int]]
+    """Rollouts that faced the same text, by outcome before and then after; silence is `no verdict`."""
+    agreeing: Interval | None
+    """Share of equal outcomes among those with two, clustered by prompt; None where there are none."""
+    kappa: float | None
+    """Cohen's; None where one outcome was all that either side gave."""
+
+
+@dataclass(frozen=True, slots=True)
+class RewardChange:
+    """Mean rewards of a range of steps, over the rollouts that have one on both sides."""
+
+    first_step: int
+    last_step: int
+    rollouts: int
+    before: float
+    after: float
+    difference: Interval
+    """after - before, clustered by prompt."""
+
+
+@dataclass(frozen=True, slots=True)
+class KindChange:
+    """One of several rewards: its mean scores, over the rollouts that have scores on both sides, and its say."""
+
+    kind: str
+    before: float | None
+    """None where the run had no such reward."""
+    after: float | None
+    """None where the changed recipe has none."""
+    difference: Interval | None
+    """after - before, clustered by prompt."""
+    followed_before: float | None
+    """Pearson's correlation of scores and advantages, both within groups: how far the update followed this reward. None
+    where one of the two does not vary. Over the rollouts that have both on this side."""
+    followed_after: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class AdvantageChange:
+    """Advantages of the responses, over those that have one on both sides."""
+
+    rollouts: int
+    correlation: float | None
+    """Pearson's; None where one side does not vary."""
+    sign_changed: float
+    """Share that was pushed up and would be pushed down, or the other way round."""
+    absolute_change: float
+    """Mean of |after - before|; advantages have a standard deviation of about 1, over a step's tokens (PPO) or a group."""
+
+
+@dataclass(frozen=True, slots=True)
+class RungChange:
+    """Where the prompts stand after the last step that was replayed."""
+
+    before: float
+    """Mean rung."""
+    after: float
+    elsewhere: int
+    """Prompts that stand on another rung."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayChanges:
+    """A replay in numbers."""
+
+    steps: int
+    rollouts: int
+    other_reference: int | None
+    """Rollouts that would have faced another text; None where prompts have no references."""
+    no_reward_before: dict[str, int]
+    """Masked rollouts by cause."""
+    no_reward_after: dict[str, int]
+    outcomes_before: dict[str, int]
+    """Over all rollouts with an outcome, whatever they faced."""
+    outcomes_after: dict[str, int]
+    same_reference: OutcomeChange | None
+    """None where one of the two sides compares with no reference."""
+    rewards: list[RewardChange]
+    """Of ranges of steps, and last of all of them."""
+    kinds: list[KindChange]
+    """Where one of the two sides has several rewards."""
+    advantages: AdvantageChange | None
+    promotions_before: int
+    promotions_after: int
+    rungs: RungChange | None
+    """None where there are no ladders, or one of the two curricula draws a rung at each visit."""
+
+
+def measure_changes(replay: Replay, *, seed: int = 0) -> ReplayChanges:
+    """The figures of a replay; `seed` is of the intervals."""
+    rollouts = replay.rollouts
+    return ReplayChanges(
+        steps=replay.steps,
+        rollouts=len(rollouts),
+        other_reference=sum(not it.same_reference for it in rollouts) if replay.inputs.have_references else None,
+        no_reward_before=_count(it.cause_before for it in rollouts if it.reward_before is None),
+        no_reward_after=_count(it.cause_after for it in rollouts if it.reward_after is None),
+        outcomes_before=_count(it.outcome_before for it in rollouts),
+        outcomes_after=_count(it.outcome_after for it in rollouts),
+        same_reference=outcome_change(rollouts, seed=seed) if replay.inputs.compare else None,
+        rewards=[
+            change
+            for first, last in [*step_ranges(replay.steps), (1, replay.steps)]
+            if (change := reward_change(rollouts, first, last, seed=seed)) is not None
+        ],
+        kinds=_kind_changes(replay, seed=seed),
+        advantages=advantage_change(rollouts),
+        promotions_before=len(replay.promotions_before),
+        promotions_after=len(replay.promotions_after),
+        rungs=rung_change(replay.rungs_before, replay.rungs_after) if replay.inputs.have_rungs else None,
+    )
+
+
+def outcome_change(rollouts: Sequence[ReplayedRollout], *, seed: int = 0) -> OutcomeChange:
+    """Verdicts before and after on the rollouts that faced the same text."""
+    same = [it for it in rollouts if it.same_reference]
+    counts = Counter((it.outcome_before or NO_VERDICT, it.outcome_after or NO_VERDICT) for it in same)
+    labels = (*OUTCOMES, NO_VERDICT)
+    table = {was: {now: counts[was, now] for now in labels} for was in labels}
+    heard = [it for it in same if it.outcome_before is not None and it.outcome_after is not None]
+    if not heard:
+        return OutcomeChange(table, None, None)
+    before, after = [it.outcome_before for it in heard], [it.outcome_after for it in heard]
+    equal = [float(was == now) for was, now in zip(before, after, strict=True)]
+    agreeing = clustered_interval(equal, [it.prompt_id for it in heard], seed=seed)
+    kappa = cohen_kappa(before, after)
+    return OutcomeChange(table, agreeing, None if np.isnan(kappa) else kappa)
+
+
+def reward_change(
+    rollouts: Sequence[ReplayedRollout], first_step: int, last_step: int, *, seed: int = 0
+) -> RewardChange | None:
+    """Mean rewards of the steps from first to last; None where no rollout has a reward on both sides."""
+    pairs = [
+        (it.reward_before, it.reward_after, it.prompt_id)
+        for it in rollouts
+        if first_step <= it.step <= last_step and it.reward_before is not None and it.reward_after is not None
+    ]
+    if not pairs:
+        return None
+    before, after, prompts = zip(*pairs, strict=True)
+    differences = np.subtract(after, before)
+    return RewardChange(
+        first_step,
+        last_step,
+        len(pairs),
+        float(np.mean(before)),
+        float(np.mean(after)),
+        clustered_interval(differences, prompts, seed=seed),
+    )
+
+
+def _kind_changes(replay: Replay, *, seed: int) -> list[KindChange]:
+    """Each reward of either side, where one of them has several."""
+    recipes = replay.inputs.recorded, replay.inputs.replayed
+    if max(len(it.rewards) for it in recipes) == 1:
+        return []
+    kinds = dict.fromkeys(it.kind for recipe in recipes for it in recipe.rewards)
+    grouped = recipes[0].data.group > 1
+    return [kind_change(replay.rollouts, kind, grouped=grouped, seed=seed) for kind in kinds]
+
+
+def kind_change(rollouts: Sequence[ReplayedRollout], kind: str, *, grouped: bool, seed: int = 0) -> KindChange:
+    """One reward before and after.
+
+    Args:
+        rollouts: of all steps.
+        kind: of the reward.
+        grouped: whether a prompt has several responses in a step; otherwise the responses of a step are one group.
+        seed: of the interval.
+    """
+    pairs = [
+        (it.scores_before.get(kind), it.scores_after.get(kind), it.prompt_id)
+        for it in rollouts
+        if it.scores_before is not None and it.scores_after is not None
+    ]
+    before, after, prompts = zip(*pairs, strict=True) if pairs else ((), (), ())
+    on_both_sides = bool(pairs) and None not in before and None not in after
+    groups = [(it.step, it.prompt_id if grouped else "") for it in rollouts]
+    sides = (
+        [((it.scores_before or {}).get(kind), it.advantage_before) for it in rollouts],
+        [((it.scores_after or {}).get(kind), it.advantage_after) for it in rollouts],
+    )
+    followed_before, followed_after = (_correlation_within(groups, points) for points in sides)
+    return KindChange(
+        kind,
+        _mean(before),
+        _mean(after),
+        clustered_interval(np.subtract(after, before), prompts, seed=seed) if on_both_sides else None,
+        followed_before,
+        followed_after,
+    )
+
+
+def advantage_change(rollouts: Sequence[ReplayedRollout]) -> AdvantageChange | None:
+    """How the advantages moved; None where no rollout has one on both sides."""
+    pairs = [
+        (it.advantage_before, it.advantage_after)
+        for it in rollouts
+        if it.advantage_before is not None and it.advantage_after is not None
+    ]
+    if not pairs:
+        return None
+    before, after = np.asarray(pairs, dtype=np.float64).T
+    return AdvantageChange(
+        rollouts=len(pairs),
+        correlation=_correlation(before, after),
+        sign_changed=float(np.mean(before * after < 0)),
+        absolute_change=float(np.abs(after - before).mean()),
+    )
+
+
+def rung_change(before: np.ndarray, after: np.ndarray) -> RungChange:
+    """Where the prompts stand. Both [prompts]."""
+    return RungChange(float(before.mean()), float(after.mean()), int((before != after).sum()))
+
+
+def step_ranges(steps: int) -> list[tuple[int, int]]:
+    """The steps in at most `STEP_RANGES` ranges of about equal length, each (first, last)."""
+    parts = np.array_split(np.arange(1, steps + 1), min(STEP_RANGES, steps))
+    return [(int(part[0]), int(part[-1])) for part in parts]
+
+
+def _mean(scores: Sequence[float | None]) -> float | None:
+    """The mean; None where one side has no such scores."""
+    present = [it for it in scores if it is not None]
+    return float(np.mean(present)) if present else None
+
+
+def _correlation(one: np.ndarray, other: np.ndarray) -> float | None:
+    """Pearson's; None where one of the two does not vary."""
+    varies = len(one) > 1 and min(one.std(), other.std()) > LEAST_SPREAD
+    return float(np.corrcoef(one, other)[0, 1]) if varies else None
+
+
+def _correlation_within(
+    groups: Sequence[tuple[int, str]], points: Sequence[tuple[float | None, float | None]]
+) -> float | None:
+    """Pearson's over the points that have both coordinates, each less its group's mean."""
+    members: dict[tuple[int, str], list[tuple[float, float]]] = {}
+    for group, (x, y) in zip(groups, points, strict=True):
+        if x is not None and y is not None:
+            members.setdefault(group, []).append((x, y))
+    if not members:
+        return None
+    deviations = np.concatenate([np.array(it) - np.mean(it, axis=0) for it in members.values()])
+    return _correlation(deviations[:, 0], deviations[:, 1])
+
+
+def _count(names: Iterable[str | None]) -> dict[str, int]:
+    """How often each name stands there, most often first; None is left out."""
+    return dict(Counter(name for name in names if name is not None).most_common())

@@ -1,0 +1,288 @@
+"""A stored run scored again: what another judge, reward or curriculum rule would have made of the same texts.
+
+The texts and the prompts of each step stay as recorded; everything else is recomputed step by step: rungs, verdicts,
+rewards, promotions. Steps and secret are the run's, so an equal question is an equal request, and its recorded answer costs
+nothing. The run is not written to; new calls go to `replay.sqlite` in its folder.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from longform.curriculum.schedule import Faced
+from longform.endpoints.budget import Budget
+from longform.endpoints.client import Endpoint
+from longform.endpoints.concurrency import map_bounded
+from longform.evaluation.replay.advantages import Scored, left_out, replayed_advantages
+from longform.evaluation.replay.inputs import ReplayInputs, check_replay
+from longform.recipe.recipe import Recipe
+from longform.records.calls import CallLog, CallTotals, LayeredCallLog, SqliteCallLog
+from longform.records.errors import StoppedError
+from longform.records.files import write_rows
+from longform.records.progress import Progress, ProgressDisplay, no_progress
+from longform.records.rollouts import Promotion, Rollout, text_hash
+from longform.records.run_directory import RunDirectory
+from longform.records.schemas import Ladder, PromptRow, Row
+from longform.rewards.closing import ClosedStep, close_step
+from longform.rewards.reward_set import RewardSet, build_rewards
+from longform.rewards.rewarded import Rewarded, ScoreSheet
+from longform.text.structure import take_apart
+
+CALLS = "replay.sqlite"
+"""In the run directory: the calls of all its replays."""
+RETIRED = "retired"
+"""Why there is no reward where a prompt, in the replay, was done before: it would not have been drawn."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayedRollout:
+    """One response on record (before) and judged again (after)."""
+
+    step: int
+    row: int
+    prompt_id: str
+    rung_before: int
+    rung_after: int
+    same_reference: bool
+    """Whether it was held against the same text; always where prompts have no references."""
+    outcome_before: str | None
+    outcome_after: str | None
+    cause_before: str | None
+    """Why there is no reward."""
+    cause_after: str | None
+    reward_before: float | None
+    """The weighted mean of all rewards."""
+    reward_after: float | None
+    scores_before: dict[str, float] | None
+    """By kind of reward."""
+    scores_after: dict[str, float] | None
+    advantage_before: float | None
+    """Of `replayed_advantages`; None where the rollout takes no part in the update."""
+    advantage_after: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """A run before and after, rollout by rollout."""
+
+    inputs: ReplayInputs
+    steps: int
+    """Replayed: all that were on record when it began."""
+    rollouts: list[ReplayedRollout]
+    promotions_before: list[Promotion]
+    """By step and prompt."""
+    promotions_after: list[Promotion]
+    rungs_before: np.ndarray
+    """[prompts] where the prompts stand after the last step; see `ReplayInputs.have_rungs`."""
+    rungs_after: np.ndarray
+    recorded: CallTotals
+    """Of the requests behind the recorded rewards; those that are not among the answered failed for good."""
+    replayed: CallTotals
+    """Of the requests behind the new rewards, also where the answers were on record: the price if all had been asked."""
+    paid: CallTotals
+    """Of the calls that the replay made."""
+
+    @property
+    def cached(self) -> int:
+        """Answers behind the new rewards that were on record, of the run or of an earlier replay."""
+        return self.replayed.answered - self.paid.answered
+
+
+def replay(
+    run: Path,
+    *,
+    judge: str | None = None,
+    overrides: Sequence[str] = (),
+    models: Path | None = None,
+    budget: float | None = None,
+    out: Path | None = None,
+    progress: ProgressDisplay = no_progress,
+) -> Replay:
+    """Score a run's texts again with another judge, reward, position or curriculum rule.
+
+    Args:
+        run: run directory; the run may still be going on.
+        judge: in place of the judge of the one reward that asks one.
+        overrides: `KEY=VALUE` in the recipe's rewards, advantages and curriculum.
+        models: models.yaml; default: that of the run's recipe.
+        budget: cost above which the calls of this replay stop.
+        out: file for a row per rollout, before and after.
+        progress: display of the progress.
+
+    Raises:
+        BadInputError: see `check_replay`; an endpoint is misconfigured, a ladder lacks the reference that the changed
+            curriculum asks for, or `out` cannot be written.
+        StoppedError: the budget is spent, or the run was rolled back meanwhile; answers are kept for the next replay.
+    """
+    with RunDirectory.read(run) as directory:
+        inputs = check_replay(directory, overrides, judge=judge, models=models)
+        meter = Budget(budget, resume="the same command, which resumes from the recorded answers")
+        with progress(f"replaying {run}") as advance:
+            replayed = asyncio.run(replay_steps(directory, inputs, budget=meter, on_progress=advance))
+    if out is not None:
+        write_rows(out, (Row(**asdict(it)) for it in replayed.rollouts))
+    return replayed
+
+
+async def replay_steps(run: RunDirectory, inputs: ReplayInputs, *, budget: Budget, on_progress: Progress) -> Replay:
+    """Judge the recorded rollouts of `run` again, step by step; those of one step all at once.
+
+    Args:
+        run: open for reading; it may be growing, and is replayed up to its last step of now.
+        inputs: of `check_replay`.
+        budget: of the calls that the replay makes.
+        on_progress: called with (steps done, steps).
+
+    Raises:
+        BadInputError: an endpoint needs mending, or a ladder lacks the reference that the changed curriculum asks for.
+        StoppedError: the budget is spent, or the run was rolled back meanwhile; answers are kept for the next replay.
+    """
+    recipe, steps = inputs.replayed, run.database.last_step()
+    before, after = inputs.curriculum(inputs.recorded), inputs.curriculum(recipe)
+    prompts, group, thinking = inputs.prompts, recipe.data.group, recipe.generation.think
+    indices = {prompt.id: index for index, prompt in enumerate(prompts)}
+    rollouts: list[ReplayedRollout] = []
+    promotions: list[Promotion] = []
+    recorded, replayed = [], []
+    with SqliteCallLog(run.database_path) as finished, SqliteCallLog(run.path / CALLS) as growing:
+        log, secret = LayeredCallLog(finished, growing), finished.secret()
+        async with AsyncExitStack() as stack:
+            endpoints = {
+                name: await stack.enter_async_context(Endpoint(name, spec, call_log=log, budget=budget))
+                for name, spec in inputs.judges.items()
+            }
+            rewards = build_rewards(recipe.rewards, endpoints, secret=secret, seed=recipe.run.seed, thinking=thinking)
+
+            def read_answer(digest: str) -> str:
+                return take_apart(run.database.text(digest), recipe.generation.think).answer
+
+            for step in range(1, steps + 1):
+                stored = list(run.database.rollouts(step=step))
+                if not stored:
+                    raise StoppedError(f"{run.path}: was rolled back to before step {step} meanwhile; replay it again")
+                # By group, not by data.per_step: a step that drew again holds more prompts.
+                faced = [after.face(indices[it.prompt_id], step) for it in stored[::group]]
+                facing = _references(faced, prompts, group=group, read_text=read_answer)
+                sheets = await _score(stored, facing, rewards, recipe)
+                hashes = [text_hash(it.text) for it in stored]
+                closed = close_step(
+                    sheets,
+                    faced,
+                    hashes,
+                    after,
+                    weights=recipe.weights,
+                    least=recipe.least_responses,
+                    left_out=left_out(stored, recipe),
+                )
+                climbed = {prompts[it.prompt_index].id: it.rung for it in after.commit(closed.climbs)}
+                promotions += [Promotion(step, prompt_id, rung) for prompt_id, rung in sorted(climbed.items())]
+                rollouts += _compare(stored, facing, sheets, closed, inputs)
+                recorded.append(_totals(finished, [it.calls for it in stored]))
+                replayed.append(_totals(log, [it.calls for it in sheets]))
+                on_progress(step, steps)
+        paid = log.totals()
+    on_record = [it for it in run.database.promotions() if it.step <= steps]
+    for it in on_record:
+        before.rungs[indices[it.prompt_id]] = it.rung
+    return Replay(
+        inputs, steps, rollouts, on_record, promotions, before.rungs, after.rungs, _sum(recorded), _sum(replayed), paid
+    )
+
+
+class _Facing(NamedTuple):
+    """What one rollout is held against in the replay."""
+
+    prompt: PromptRow
+    rung: int
+    reference: str | None
+    """Empty where the prompt has none. None: the prompt has retired."""
+
+
+def _references(
+    faced: Iterable[Faced], prompts: Sequence[PromptRow], *, group: int, read_text: Callable[[str], str]
+) -> list[_Facing]:
+    """What the rollouts of a step face, each prompt's group the same."""
+    facing: list[_Facing] = []
+    for it in faced:
+        prompt = prompts[it.prompt_index]
+        if not isinstance(prompt, Ladder):
+            reference = ""
+        elif it.own_text is not None:
+            reference = read_text(it.own_text)
+        else:
+            reference = prompt.references[it.rung].text if it.rung < len(prompt.references) else None
+        facing += [_Facing(prompt, it.rung, reference)] * group
+    return facing
+
+
+async def _score(
+    stored: Sequence[Rollout], facing: Sequence[_Facing], rewards: RewardSet, recipe: Recipe
+) -> list[ScoreSheet]:
+    """What the rewards make of a step's rollouts, asked for all at once."""
+    retired = {it.kind: Rewarded(None, cause=RETIRED) for it in recipe.rewards}
+    sheets = [ScoreSheet(take_apart(it.text, recipe.generation.think), retired) for it in stored]
+
+    async def score(row: int) -> None:
+        (prompt, _, reference), rollout = facing[row], stored[row]
+        if reference is not None:
+            sheets[row] = await rewards.score(prompt, response=rollout.text, reference=reference, step=rollout.step)
+
+    await map_bounded(range(len(stored)), score, workers=len(stored))
+    return sheets
+
+
+def _compare(
+    stored: Sequence[Rollout],
+    facing: Sequence[_Facing],
+    sheets: Sequence[ScoreSheet],
+    closed: ClosedStep,
+    inputs: ReplayInputs,
+) -> list[ReplayedRollout]:
+    """The rollouts of a step before and after."""
+    scored = [Scored(closed.reward(row), it.scores) for row, it in enumerate(sheets)]
+    before = replayed_advantages(stored, [Scored(it.reward, it.scores) for it in stored], inputs.recorded)
+    after = replayed_advantages(stored, scored, inputs.replayed)
+    return [
+        ReplayedRollout(
+            step=was.step,
+            row=was.row,
+            prompt_id=was.prompt_id,
+            rung_before=was.rung,
+            rung_after=faces.rung,
+            same_reference=was.reference == faces.reference,
+            outcome_before=was.outcome,
+            outcome_after=now.outcome,
+            cause_before=was.cause,
+            cause_after=now.cause,
+            reward_before=was.reward,
+            reward_after=scored[row].reward,
+            scores_before=was.scores,
+            scores_after=now.scores,
+            advantage_before=before[row],
+            advantage_after=after[row],
+        )
+        for row, (was, faces, now) in enumerate(zip(stored, facing, sheets, strict=True))
+    ]
+
+
+def _totals(log: CallLog, calls: Iterable[Sequence[str]]) -> CallTotals:
+    """Of the requests with these hashes, each counted once: equal questions of a step share one call."""
+    requests = dict.fromkeys(request for several in calls for request in several)
+    answers = [answer for answer in map(log.find, requests) if answer is not None]
+    return CallTotals(
+        calls=len(requests),
+        answered=len(answers),
+        prompt_tokens=sum(answer.prompt_tokens or 0 for answer in answers),
+        completion_tokens=sum(answer.completion_tokens or 0 for answer in answers),
+        cost=sum(answer.cost or 0.0 for answer in answers),
+        unknown_costs=sum(answer.cost is None for answer in answers),
+    )
+
+
+def _sum(totals: Sequence[CallTotals]) -> CallTotals:
+    return CallTotals(*map(sum, zip(*totals, strict=True)))

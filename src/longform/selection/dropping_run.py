@@ -1,0 +1,234 @@
+"""Preferences by requirement dropping, end to end: reduced requests, responses or revisions, pairs; resumable.
+
+What is written second can depend on what was written first, so the prompts of a stage are made when the stage begins.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from longform.endpoints.models import find_model, read_models
+from longform.endpoints.recorded import RecordedCalls
+from longform.judging.rewriting import Rewriter
+from longform.records.errors import BadInputError
+from longform.records.files import read_rows
+from longform.records.paths import check_out
+from longform.records.progress import ProgressDisplay, no_progress
+from longform.records.schemas import Prompt
+from longform.selection.dropping import (
+    Files,
+    Writing,
+    ask_for_revisions,
+    prefer_full,
+    read_reduced,
+    record_writing,
+    reduce_by_model,
+    reduce_by_rule,
+    rule_name,
+)
+from longform.selection.generate import CollectResult, collect_responses, collect_responses_locally
+from longform.selection.preferences import LeftOut, Preferences
+from longform.writers.endpoint import EndpointWriter
+from longform.writers.paths import check_writer, is_model_folder, writer_name
+from longform.writers.settings import GenerationSettings
+
+Pairs = Sequence[tuple[Prompt, Prompt]]
+"""Prompts, each with its reduced one."""
+
+
+class Stage(NamedTuple):
+    """A part of the writing."""
+
+    title: str
+    prompts: list[Prompt]
+    samples: int
+    out: Path
+
+
+class DroppingResult(NamedTuple):
+    """Pairs by requirement dropping."""
+
+    preferences: Preferences
+    failures: Counter[str]
+    """Requests without a result, by cause. The next call tries them again."""
+    cost: str
+    """Cost and number of calls, in words."""
+
+
+def preferences_from_dropping(
+    prompts: Path,
+    *,
+    writer: str,
+    out: Path,
+    rewriter: str | None = None,
+    revise: bool = False,
+    samples: int = 1,
+    models: Path = Path("models.yaml"),
+    max_tokens: int = 10_000,
+    temperature: float = 1.0,
+    batch: int = 64,
+    seed: int = 0,
+    budget: float | None = None,
+    progress: ProgressDisplay = no_progress,
+) -> DroppingResult:
+    """Pair what a writer writes for a request with what it writes for a reduced one; a second call adds what is missing.
+
+    Args:
+        prompts: prompts file.
+        writer: a name in `models`, or the folder of a local model.
+        out: preferences file; reduced prompts, responses and calls are kept next to it.
+        rewriter: a name in `models`: the model that reduces requests. Without it some of the sentences after the first are
+            left out at random.
+        revise: let the writer revise its text to fit the reduced request, instead of writing anew.
+        samples: responses per request, and pairs per prompt.
+        models: models.yaml.
+        max_tokens: longest response.
+        temperature: sampling temperature.
+        batch: responses that a local model writes at once.
+        seed: of the random reduction and of a local model's draws.
+        budget: cost above which calls stop.
+        progress: display of the progress.
+
+    Raises:
+        BadInputError: a bad row, an unknown model, a missing key, an unwritable file, responses that were written in another
+            way, or no pair.
+        StoppedError: the budget is spent, or every request failed.
+    """
+    check_writer(writer)
+    settings = GenerationSettings(max_tokens=max_tokens, temperature=temperature, batch=batch)
+    task = _Dropping(writer, rewriter, models, out, revise, samples, settings, seed, budget, progress)
+    for path in (out, *task.files):
+        check_out(path, prompts, models)
+    rows = list(read_rows(prompts, Prompt))
+    task.check_names()
+    record_writing(task.writing(), out=out)
+    reduced = task.reduce(rows)
+    pairs = read_reduced(task.files.reduced, rows, by=task.reduced_by)
+    if not pairs:
+        hint = "has a sentence after its first to leave out; name a --rewriter" if rewriter is None else "was reduced"
+        raise BadInputError(f"{prompts}: no request {hint}")
+    failures, cost = task.write(pairs, cost=reduced.cost)
+    made = prefer_full(pairs, task.files, model=task.model, samples=samples, revised=revise)
+    made.left_out[LeftOut.NOT_REDUCED] += len(rows) - len(pairs)
+    made.write(out, source=str(prompts))
+    return DroppingResult(made, reduced.failures + failures, cost)
+
+
+@dataclass(frozen=True, slots=True)
+class _Dropping:
+    """The arguments of one task, and what follows from them."""
+
+    writer: str
+    rewriter: str | None
+    models: Path
+    out: Path
+    revise: bool
+    samples: int
+    settings: GenerationSettings
+    seed: int
+    budget: float | None
+    progress: ProgressDisplay
+
+    @property
+    def files(self) -> Files:
+        """What stands beside `out`."""
+        return Files.beside(self.out)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the writer is a model folder."""
+        return is_model_folder(self.writer)
+
+    @property
+    def model(self) -> str:
+        """What responses call the writer."""
+        return writer_name(self.writer) if self.is_local else self.writer
+
+    @property
+    def reduced_by(self) -> str:
+        """What the way of reducing is called."""
+        return self.rewriter or rule_name(self.seed)
+
+    def check_names(self) -> None:
+        """Check name, key and prices of every model before the first call is paid."""
+        for name in filter(None, (self.rewriter, None if self.is_local else self.writer)):
+            self._record(name).log.close()
+
+    def writing(self) -> Writing:
+        """How the responses are to be written."""
+        given = {"max_tokens": self.settings.max_tokens, "temperature": self.settings.temperature}
+        if self.is_local:
+            return Writing(writer=self.model, model=str(Path(self.writer).resolve()), seed=self.seed, **given)
+        spec = find_model(read_models(self.models), self.writer, path=self.models)
+        return Writing(writer=self.writer, model=spec.model, **given)
+
+    def reduce(self, rows: Sequence[Prompt]) -> CollectResult:
+        """Reduce requests, by a model if one is named."""
+        out = self.files.reduced
+        if self.rewriter is None:
+            return reduce_by_rule(rows, seed=self.seed, out=out)
+        with self._record(self.rewriter) as calls, self.progress(f"reducing with {self.rewriter}") as advance:
+
+            async def ask() -> CollectResult:
+                async with calls.endpoint() as endpoint:
+                    source = Rewriter(endpoint, secret=calls.log.secret())
+                    return await reduce_by_model(rows, source, out=out, on_progress=advance)
+
+            result = asyncio.run(ask())
+            result.cost = calls.cost()
+            result.check()
+            return result
+
+    def write(self, pairs: Pairs, *, cost: str) -> tuple[Counter[str], str]:
+        """Have the writer write for both requests of every pair; failures by cause, and the cost, `cost` so far."""
+        if self.is_local:
+            self._write_locally(pairs)
+            return Counter(), cost
+        with self._record(self.writer) as calls:
+            results = asyncio.run(self._write(pairs, calls))
+            return sum((it.failures for it in results), Counter()), calls.cost()
+
+    async def _write(self, pairs: Pairs, calls: RecordedCalls) -> list[CollectResult]:
+        gathered, settings = [], self.settings
+        async with calls.endpoint() as endpoint:
+            source = EndpointWriter(endpoint, max_tokens=settings.max_tokens, temperature=settings.temperature)
+            for it in self._stages(pairs, secret=calls.log.secret()):
+                with self.progress(f"{it.title} with {self.writer}") as advance:
+                    found = await collect_responses(
+                        it.prompts, source, samples=it.samples, out=it.out, on_progress=advance
+                    )
+                found.check()
+                gathered.append(found)
+        return gathered
+
+    def _write_locally(self, pairs: Pairs) -> None:
+        from longform.writers.local import LocalWriter
+
+        local = LocalWriter(self.writer)
+        for it in self._stages(pairs, secret=f"dropping/{self.seed}".encode()):
+            with self.progress(f"{it.title} with {self.writer}") as advance:
+                collect_responses_locally(
+                    it.prompts,
+                    local,
+                    name=self.model,
+                    samples=it.samples,
+                    settings=self.settings,
+                    seed=self.seed,
+                    out=it.out,
+                    on_progress=advance,
+                )
+
+    def _stages(self, pairs: Pairs, *, secret: bytes) -> Iterator[Stage]:
+        whole, reduced = ([prompts[place] for prompts in pairs] for place in (0, 1))
+        yield Stage("writing whole requests", whole, self.samples, self.files.full_responses)
+        if self.revise:
+            asked = ask_for_revisions(pairs, self.files, model=self.model, samples=self.samples, secret=secret)
+            yield Stage("revising for reduced requests", asked, 1, self.files.revisions)
+        else:
+            yield Stage("writing reduced requests", reduced, self.samples, self.files.reduced_responses)
+
+    def _record(self, name: str) -> RecordedCalls:
+        return RecordedCalls(self.out, self.models, name, budget=self.budget)

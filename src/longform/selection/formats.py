@@ -1,0 +1,188 @@
+"""The layouts in which prompts are published, each recognised by its fields.
+
+A row of a layout checks itself (pydantic) and says what it offers: its first user turn, and what its source knows about it.
+Later turns answer what a model wrote, so they are no requests of their own; a system turn is left out.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field
+
+from longform.records.schemas import Criterion, Message, Prompt, PromptRow, Row
+from longform.selection.languages import language_code
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RawPrompt:
+    """What a source offers: a request, and what the source says about it."""
+
+    request: str
+    id: str | None = None
+    """The source's own; None where it has none."""
+    prefix: str = ""
+    """Before an id that says nothing outside its source, and before one made from the text."""
+    language: str | None = None
+    toxic: bool = False
+    redacted: bool = False
+    fields: dict[str, Any] = field(default_factory=dict)
+    """Of the prompts row, beside `id`, `prompt` and what a pool puts into `meta`."""
+
+
+class SourceFormat(Row):
+    """A row as its source publishes it."""
+
+    columns: ClassVar[frozenset[str]] = frozenset()
+    """Names of the fields that are read, nested ones among them; empty: all."""
+
+    @classmethod
+    def fits(cls, fields: Collection[str]) -> bool:
+        """Whether a row with these fields is of this layout."""
+        raise NotImplementedError
+
+    def offer(self) -> RawPrompt:
+        """What the row offers."""
+        raise NotImplementedError
+
+
+class _Turn(BaseModel):
+    role: str
+    content: str | None = None
+    language: str | None = None
+
+
+class _Moderation(BaseModel):
+    flagged: bool | None = None
+
+
+class ChatLog(SourceFormat):
+    """WildChat-1M (`conversation_hash`) and LMSYS-Chat-1M (`conversation_id`).
+
+    Both flag whole conversations, for whatever stands in any turn; LMSYS as the moderation of its turns.
+    """
+
+    model_config = ConfigDict(extra="ignore")
+    columns = frozenset(
+        {"conversation_hash", "conversation_id", "conversation", "role", "content", "language"}
+        | {"toxic", "redacted", "openai_moderation", "flagged"}
+    )
+    id: str = Field(validation_alias=AliasChoices("conversation_hash", "conversation_id"))
+    conversation: list[_Turn]
+    language: str | None = None
+    toxic: bool | None = None
+    redacted: bool | None = None
+    openai_moderation: list[_Moderation | None] | None = None
+
+    @classmethod
+    def fits(cls, fields: Collection[str]) -> bool:  # noqa: D102
+        return "conversation" in fields and bool({"conversation_hash", "conversation_id"} & set(fields))
+
+    def offer(self) -> RawPrompt:  # noqa: D102
+        turn = _first_user_turn(self.conversation)
+        return RawPrompt(
+            request=turn.content or "",
+            id=self.id,
+            # A conversation has the language of most of its turns.
+            language=language_code(turn.language) or language_code(self.language),
+            toxic=bool(self.toxic) or any(it and it.flagged for it in self.openai_moderation or ()),
+            redacted=bool(self.redacted),
+        )
+
+
+class Conversations(SourceFormat):
+    """LongWriter's training data: `messages`, and no id."""
+
+    model_config = ConfigDict(extra="ignore")
+    columns = frozenset({"messages", "role", "content"})
+    messages: list[_Turn]
+
+    @classmethod
+    def fits(cls, fields: Collection[str]) -> bool:  # noqa: D102
+        return "messages" in fields
+
+    def offer(self) -> RawPrompt:  # noqa: D102
+        return RawPrompt(request=_first_user_turn(self.messages).content or "", prefix="longwriter")
+
+
+class _Check(BaseModel):
+    model_config = ConfigDict(extra="allow")
+    name: str
+    criteria_description: str = ""
+    description: str | None = None
+    """A checklist's own, which goes before the published field."""
+
+
+class WritingBench(SourceFormat):
+    """WritingBench's queries, of its benchmark and of its training data; the checklist becomes the criteria."""
+
+    model_config = ConfigDict(extra="ignore", coerce_numbers_to_str=True)
+    index: str | None = None
+    domain1: str
+    domain2: str | None = None
+    lang: str | None = None
+    query: str
+    checklist: list[_Check] | None = None
+
+    @classmethod
+    def fits(cls, fields: Collection[str]) -> bool:  # noqa: D102
+        return {"query", "domain1"} <= set(fields)
+
+    def offer(self) -> RawPrompt:  # noqa: D102
+        criteria = [
+            Criterion(
+                name=it.name,
+                description=it.criteria_description if it.description is None else it.description,
+                **(it.model_extra or {}),
+            )
+            for it in self.checklist or ()
+        ]
+        domains = {"domain1": self.domain1} | ({"domain2": self.domain2} if self.domain2 else {})
+        return RawPrompt(
+            request=self.query,
+            id=self.index,
+            prefix="writingbench",
+            language=language_code(self.lang),
+            fields={"meta": domains} | ({"criteria": criteria} if criteria else {}),
+        )
+
+
+class PromptsFile(SourceFormat, PromptRow):
+    """longform's own prompts, and any other file with one prompt a row; an id is not needed, other fields are kept."""
+
+    model_config = ConfigDict(coerce_numbers_to_str=True)
+    key_fields = ()
+    id: str = Field(default="", validation_alias=AliasChoices("id", "prompt_id"))
+    prompt: str | list[Message] = Field(validation_alias=AliasChoices("prompt", "writing_prompt"))
+    language: str | None = Field(default=None, validation_alias=AliasChoices("language", "lang"))
+
+    @classmethod
+    def fits(cls, fields: Collection[str]) -> bool:  # noqa: D102
+        return bool({"prompt", "writing_prompt"} & set(fields))
+
+    def offer(self) -> RawPrompt:  # noqa: D102
+        return RawPrompt(
+            request=self.request,
+            id=self.id or None,
+            prefix="" if self.id else "prompt",
+            language=language_code(self.language or str(self.meta.get("language") or "")),
+            fields=self.model_dump(exclude={"id", "language"}, exclude_none=True),
+        )
+
+
+LAYOUTS: tuple[type[SourceFormat], ...] = (ChatLog, Conversations, WritingBench, PromptsFile)
+
+
+def recognise(fields: Collection[str]) -> type[SourceFormat] | None:
+    """The layout of rows with these fields; None where they fit none."""
+    return next((layout for layout in LAYOUTS if layout.fits(fields)), None)
+
+
+def make_prompt(offer: RawPrompt, *, id: str, meta: dict[str, Any]) -> Prompt:
+    """The prompts row of an offer; what its own `meta` says is kept."""
+    known = {"id": id, "meta": meta | offer.fields.get("meta", {})}
+    return Prompt(**{"prompt": offer.request, **offer.fields, **known})
+
+
+def _first_user_turn(turns: list[_Turn]) -> _Turn:
+    return next((turn for turn in turns if turn.role == "user"), _Turn(role="user"))

@@ -1,0 +1,34 @@
+"""Flags that were renamed: the old name gives one line with the new one."""
+
+from importlib import import_module
+from inspect import signature
+
+import pytest
+
+from longform.cli import main
+from longform.cli.flags import RENAMED, describe_renamed
+
+EVERY = [(command, old, new) for command, flags in RENAMED.items() for old, new in flags.items()]
+
+
+@pytest.mark.parametrize(("command", "old", "new"), EVERY)
+def test_an_old_flag_gives_one_line_that_names_the_new_one(command, old, new, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main([command, "file", old, "value"])
+    assert caught.value.code == 2
+    assert capsys.readouterr().err == f"longform: {old}: renamed to {new}\n"
+    assert describe_renamed([command, f"{old}=value"]) == f"{old}: renamed to {new}"
+
+
+def test_the_same_word_elsewhere_is_left_alone():
+    assert describe_renamed(["arena", "--per-judge"]) is None
+    assert describe_renamed(["grade", "--near", "1"]) is None
+    assert describe_renamed([]) is None
+
+
+@pytest.mark.parametrize("command", sorted({command for command, *_ in EVERY} - {"preferences"}))
+def test_every_new_flag_is_a_flag_of_its_command(command):
+    function = getattr(import_module(f"longform.cli.{command}"), command)
+    flags = {f"--{name.replace('_', '-')}" for name in signature(function).parameters}
+    assert flags.issuperset(RENAMED[command].values())
+    assert flags.isdisjoint(RENAMED[command])
