@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from verl.trainer.ppo.core_algos import compute_gdpo_outcome_advantage
 
-from longform.rewards.group_advantages import group_advantages
+from longform.rl.group_advantages import group_advantages
 
 KINDS = ("length", "format", "writing")
 SCORES = np.array(

@@ -26,7 +26,7 @@ from longform.recipe.recipe import Recipe
 from longform.records.interchange import write_verl
 from longform.records.rollouts import Rollout
 from longform.records.schemas import Ladder, Reference
-from longform.rewards.rewarded import Rewarded, ScoreSheet
+from longform.rewards.reward import Rewarded, ScoreSheet
 from longform.text.structure import Parts
 
 LEAST_PROMOTIONS, MOST_MEGABYTES = 4096.0, 100.0

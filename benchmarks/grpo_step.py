@@ -45,7 +45,7 @@ from longform.recipe.recipe import Recipe
 from longform.records.run_directory import RunDirectory
 from longform.records.schemas import PromptRow
 from longform.rewards.reward_set import RewardSet
-from longform.rewards.rewarded import Rewarded
+from longform.rewards.reward import Rewarded
 from longform.steps.journal import StepReport
 from longform.text.structure import Parts
 from longform.training.checkpoint import TrainingState

@@ -31,7 +31,7 @@ from longform.miniature.policy import build_model, build_tokenizer, save_policy
 from longform.miniature.world import prompts
 from longform.records.schemas import Ladder, Prompt, PromptRow, Reference
 from longform.rewards.reward_set import RewardSet
-from longform.rewards.rewarded import Rewarded
+from longform.rewards.reward import Rewarded
 from longform.rl.settings import MemorySettings
 from longform.text.structure import Parts
 from longform.training.judge_thread import JudgeThread

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from longform.cli import main
-from longform.judging.prompt_templates import NEEDS
+from longform.judging.requests import NEEDS
 
 REQUESTS = {
     "story": "Write a story of 2,000 words.",

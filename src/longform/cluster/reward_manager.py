@@ -15,13 +15,13 @@ from longform.cluster.prompt_table import read_prompt
 from longform.cluster.relay import RelayedEndpoint, find_host
 from longform.cluster.run_host import Opened
 from longform.cluster.scored import Scored, extra_fields
-from longform.judging.answers import LOWEST_SCORE
+from longform.judging.answers import MIN_SCORE
 from longform.judging.pointwise import Graded, PointwiseJudge
 from longform.records.errors import BadInputError, StoppedError
 from longform.records.rollouts import ValidationText
 from longform.records.schemas import Prompt
 from longform.rewards.reward_set import build_rewards
-from longform.rewards.rewarded import ScoreSheet
+from longform.rewards.reward import ScoreSheet
 from longform.rewards.settings import FormatSettings, RewardSettings, WritingSettings
 from longform.text.structure import Parts, Thinking, take_apart
 from longform.writers.stops import find_reader
@@ -106,7 +106,7 @@ class LongformRewardManager(RewardManagerBase):
         grade: float | None = None
         if self._examiner is not None:
             try:
-                graded = await self._examiner.grade(prompt, answer, step=0) if answer else Graded(LOWEST_SCORE)
+                graded = await self._examiner.grade(prompt, answer, step=0) if answer else Graded(MIN_SCORE)
                 grade = graded.score
             except (BadInputError, StoppedError):
                 grade = None  # the next step of the training meets the same wall, and says so

@@ -28,8 +28,8 @@ from longform.records.calls import CallTotals, ChatAnswer, SqliteCallLog
 from longform.records.errors import BadInputError, StoppedError
 from longform.records.rollouts import Promotion, Rollout, ValidationText
 from longform.records.run_directory import RunDirectory
-from longform.rewards.closing import ClosedStep, close_step
-from longform.rewards.rewarded import ScoreSheet
+from longform.steps.scores import ClosedStep, close_step
+from longform.rewards.reward import ScoreSheet
 from longform.steps.journal import Journal, StepReport
 from longform.steps.metrics import validation_metrics
 from longform.text.structure import take_apart

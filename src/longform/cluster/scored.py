@@ -3,7 +3,7 @@
 import pickle
 from typing import Any, NamedTuple
 
-from longform.rewards.rewarded import Rewarded, ScoreSheet
+from longform.rewards.reward import Rewarded, ScoreSheet
 from longform.text.structure import Parts
 
 EXTRA = "longform"

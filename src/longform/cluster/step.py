@@ -11,8 +11,8 @@ from longform.recipe.recipe import Recipe
 from longform.records.errors import BadInputError, StoppedError
 from longform.records.rollouts import Rollout
 from longform.records.schemas import PromptRow
-from longform.rewards.closing import ClosedStep, check_verdict_rate
-from longform.rewards.group_advantages import GroupAdvantages, group_advantages, learning_rows
+from longform.steps.scores import ClosedStep, check_verdict_rate
+from longform.rl.group_advantages import GroupAdvantages, group_advantages, learning_rows
 from longform.rl.settings import GrpoSettings
 from longform.steps.metrics import group_metrics, step_metrics
 from longform.steps.rollout import record_rollout

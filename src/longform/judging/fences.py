@@ -17,6 +17,8 @@ import re
 import unicodedata
 from collections.abc import Callable
 
+from longform.records.schemas import PromptRow
+
 TAG_LENGTH = 12
 
 _SPELLED = str.maketrans({"⟦": "[[", "⟧": "]]", "〚": "[[", "〛": "]]", "⋘": "<<<", "⋙": ">>>", "⫷": "<<<", "⫸": ">>>"})
@@ -83,6 +85,27 @@ def fence_tag(secret: bytes, prompt_id: str, step: int) -> str:
 def fence(label: str, text: str, *, tag: str) -> str:
     """`text`, defused, between the fences of `label`."""
     return f"<<<{label} {tag}>>>\n{defuse(text)}\n<<<END {label} {tag}>>>"
+
+
+def fence_prompt(prompt: PromptRow, criteria: str, *, tag: str) -> list[str]:
+    """The fenced request of a prompt and, if there are any, its criteria."""
+    fences = [fence("REQUEST", prompt.request, tag=tag)]
+    return [*fences, fence("CRITERIA", criteria, tag=tag)] if criteria else fences
+
+
+def criteria_text(prompt: PromptRow) -> str:
+    """The criteria of a prompt as text, a line each; empty if it has none."""
+    if isinstance(prompt.criteria, str):
+        return prompt.criteria
+    if prompt.criteria is None:
+        return ""
+    lines = (f"- {one_line(c.name)}: {one_line(c.description)}".rstrip(": ") for c in prompt.criteria)
+    return "\n".join(lines)
+
+
+def one_line(text: str) -> str:
+    """`text`, defused, on one line."""
+    return " ".join(defuse(text).split())
 
 
 def defuse(text: str) -> str:

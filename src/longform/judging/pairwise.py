@@ -1,102 +1,167 @@
-"""The pairwise judge: does a response beat its reference?
+"""Pairwise judging: does a response beat its reference?
 
-A judge that cannot be heard (an error, a refusal, a time-out, an answer without a verdict) makes no loser: the verdict has
-no outcome and says why.
+A failed judge call (an error, a refusal, a time-out, an answer without a verdict) is never a loss: the reply has no value and
+says why.
+
+What the responses of a group share (role, request, criteria and, with the policy's response second, the reference) leads the
+prompt, so a prefix cache serves the group. How to answer comes last, where it is read last. It is one user message, since
+not every judge has a system turn.
 """
 
 import asyncio
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Literal, get_args
 
 from longform.endpoints.client import Endpoint
 from longform.judging.answers import Letter, parse_verdict
-from longform.judging.asking import total_cost
-from longform.judging.questioner import Questioner
-from longform.judging.templates import ask_pairwise
+from longform.judging.fences import criteria_text, fence, fence_prompt
+from longform.judging.judge import BaseJudge, JudgeReply, ask_all, combine_replies, total_cost
 from longform.records.schemas import PromptRow, Winner
+from longform.wording import Wording, load_wording
 
 Position = Literal["first", "second", "both"]
 WinTieLoss = Literal["win", "tie", "loss"]
 OUTCOMES: tuple[WinTieLoss, ...] = get_args(WinTieLoss)
 WINNERS: dict[WinTieLoss, Winner] = {"win": "a", "tie": "tie", "loss": "b"}
-"""Who wins a game in which the response is text a and the reference is text b."""
+"""The winner of a game in which the response is text a and the reference is text b."""
+Combination = Literal["vote", "mean"]
+Verdict = JudgeReply[WinTieLoss]
+"""A judge's outcome for (response, reference)."""
 
 _RESPONSE_FIRST: dict[Letter, WinTieLoss] = {"A": "win", "B": "loss", "C": "tie"}
 _RESPONSE_SECOND: dict[Letter, WinTieLoss] = {"A": "loss", "B": "win", "C": "tie"}
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """A judge's outcome for (response, reference)."""
-
-    outcome: WinTieLoss | None
-    """None: no verdict."""
-    cause: str | None = None
-    """Why there is no verdict: a cause of `EndpointError`, `no_verdict`, `cut_off` or `too_long`."""
-    calls: tuple[str, ...] = ()
-    """Request hashes of the answers behind it."""
-    cost: float | None = 0.0
-    """What those answers cost, also if another request paid for them; None where it is not known."""
-    votes: tuple[WinTieLoss, ...] = ()
-    """Of a panel: the votes that were heard."""
-    unheard: int = 0
-    """Of a panel: votes that did not come in."""
-    first_vote: WinTieLoss | None = None
-    """Of a panel: that of its first member; None where it was not heard."""
-
-    @property
-    def disagreement(self) -> float | None:
-        """Share of a panel's votes against the most common one; None where fewer than two were heard."""
-        if len(self.votes) < 2:
-            return None
-        return 1 - Counter(self.votes).most_common(1)[0][1] / len(self.votes)
-
-
-class PairwiseJudge(Questioner):
+class PairwiseJudge(BaseJudge):
     """Asks a model which of two texts is better.
 
     Args:
         endpoint: the judge.
-        position: where the response stands. `both` asks twice: agreement decides, disagreement is a tie, and one
-            missing verdict is no verdict.
-        secret: the run's, behind the tags of the fences.
+        position: where the response is read. `both` asks twice: agreement decides, disagreement is a tie, and one
+            missing verdict makes the pair missing.
+        secret: the run's secret, from which the tags of the fences are derived.
         retries: how often to ask again after an answer without a verdict.
+        wording: of the question.
 
     Raises:
         BadInputError: the endpoint has a template of its own, which is not used here.
     """
 
-    def __init__(self, endpoint: Endpoint, *, position: Position = "second", secret: bytes, retries: int = 1) -> None:
-        super().__init__(endpoint, secret=secret, retries=retries)
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        *,
+        position: Position = "second",
+        secret: bytes,
+        retries: int = 1,
+        wording: Wording | None = None,
+    ) -> None:
+        super().__init__(endpoint, secret=secret, retries=retries, wording=wording)
         self.position: Position = position
 
     async def compare(self, prompt: PromptRow, *, response: str, reference: str, step: int, sample: int = 0) -> Verdict:
         """The verdict on `response` against `reference`; `sample` numbers several verdicts on one pair.
 
         Raises:
-            BadInputError: the endpoint needs mending.
+            BadInputError: the endpoint is misconfigured.
             StoppedError: the budget is spent.
         """
-        tag = self._tag(prompt.id, step)
-        asked: list[tuple[str, dict[Letter, WinTieLoss]]] = []
-        if self.position != "second":
-            asked.append((ask_pairwise(prompt, text_a=response, text_b=reference, tag=tag), _RESPONSE_FIRST))
-        if self.position != "first":
-            asked.append((ask_pairwise(prompt, text_a=reference, text_b=response, tag=tag), _RESPONSE_SECOND))
-        verdicts = await asyncio.gather(*(self._decide(message, meaning, sample) for message, meaning in asked))
-        return verdicts[0] if len(verdicts) == 1 else _combine(*verdicts)
+        tag, wording = self._tag(prompt.id, step), self._wording
+        first = ask_pairwise(prompt, text_a=response, text_b=reference, tag=tag, wording=wording)
+        second = ask_pairwise(prompt, text_a=reference, text_b=response, tag=tag, wording=wording)
+        if self.position == "first":
+            return await self._decide(first, _RESPONSE_FIRST, sample)
+        if self.position == "second":
+            return await self._decide(second, _RESPONSE_SECOND, sample)
+        return combine_orders(
+            *await asyncio.gather(
+                self._decide(first, _RESPONSE_FIRST, sample), self._decide(second, _RESPONSE_SECOND, sample)
+            )
+        )
 
     async def _decide(self, message: str, meaning: dict[Letter, WinTieLoss], sample: int) -> Verdict:
-        asked = await self._ask(message, parse_verdict, nothing="no_verdict", sample=sample)
-        outcome = None if asked.found is None else meaning[asked.found]
-        return Verdict(outcome, asked.cause, asked.calls, asked.cost)
+        def parse(answer: str) -> WinTieLoss | None:
+            letter = parse_verdict(answer)
+            return None if letter is None else meaning[letter]
+
+        return await self._query(message, parse, unparsed="no_verdict", sample=sample)
 
 
-def _combine(first: Verdict, second: Verdict) -> Verdict:
-    """Two orders, one verdict."""
+class PairwisePanel:
+    """Decides between a response and its reference by several votes.
+
+    Args:
+        judges: the members.
+        samples: votes of each member; several show how consistent a judge is.
+        combine: `vote`: the outcome of more than half of the valid votes, else a tie. `mean`: a win if the mean of the
+            votes (win 1, tie 0.5, loss 0) is above a half, a loss if it is below.
+    """
+
+    def __init__(self, judges: Sequence[PairwiseJudge], *, samples: int = 1, combine: Combination = "vote") -> None:
+        self.judges = judges
+        self.samples = samples
+        self.combine: Combination = combine
+
+    async def compare(self, prompt: PromptRow, *, response: str, reference: str, step: int) -> Verdict:
+        """The panel's verdict on `response` against `reference`.
+
+        Raises:
+            BadInputError: an endpoint is misconfigured.
+            StoppedError: the budget is spent.
+        """
+        votes = await ask_all(
+            judge.compare(prompt, response=response, reference=reference, step=step, sample=sample)
+            for judge in self.judges
+            for sample in range(self.samples)
+        )
+        return combine_replies(votes, majority if self.combine == "vote" else mean_outcome)
+
+
+def ask_pairwise(prompt: PromptRow, *, text_a: str, text_b: str, tag: str, wording: Wording | None = None) -> str:
+    """The message that asks a judge to compare two texts."""
+    wording = wording or load_wording()
+    dimensions = wording.table("pointwise.dimensions")
+    measure = (
+        wording.text("pairwise.by_criteria")
+        if criteria_text(prompt)
+        else wording.text("pairwise.weigh").format(
+            dimensions="; ".join(f"{name} ({meaning})" for name, meaning in dimensions.items())
+        )
+    )
+    parts = [
+        wording.text("pairwise.role"),
+        *fence_prompt(prompt, criteria_text(prompt), tag=tag),
+        fence("TEXT A", text_a, tag=tag),
+        fence("TEXT B", text_b, tag=tag),
+        wording.text("pairwise.task").format(measure=measure),
+    ]
+    return "\n\n".join(parts)
+
+
+def combine_orders(first: Verdict, second: Verdict) -> Verdict:
+    """The verdicts of both orders as one: agreement decides, disagreement is a tie, one missing makes the pair missing."""
     calls = first.calls + second.calls
     cost = total_cost((first.cost, second.cost))
-    if first.outcome is None or second.outcome is None:
-        return Verdict(None, first.cause or second.cause, calls, cost)
-    return Verdict(first.outcome if first.outcome == second.outcome else "tie", None, calls, cost)
+    if first.value is None or second.value is None:
+        return JudgeReply(None, first.cause or second.cause, calls, cost)
+    return JudgeReply(first.value if first.value == second.value else "tie", None, calls, cost)
+
+
+def majority(outcomes: Sequence[WinTieLoss]) -> WinTieLoss:
+    """The outcome of more than half of the votes, else a tie."""
+    outcome, count = Counter(outcomes).most_common(1)[0]
+    return outcome if 2 * count > len(outcomes) else "tie"
+
+
+def mean_outcome(outcomes: Sequence[WinTieLoss]) -> WinTieLoss:
+    """A win if there are more wins than losses, a loss if fewer, else a tie."""
+    lead = outcomes.count("win") - outcomes.count("loss")
+    return "win" if lead > 0 else "loss" if lead < 0 else "tie"
+
+
+def vote_disagreement(votes: Sequence[WinTieLoss]) -> float | None:
+    """Fraction of the valid votes that differ from the most common one; None for fewer than two."""
+    if len(votes) < 2:
+        return None
+    return 1 - Counter(votes).most_common(1)[0][1] / len(votes)

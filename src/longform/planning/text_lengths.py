@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from longform.endpoints.request import estimate_prompt_tokens
 from longform.judging.fences import fence_tag
-from longform.judging.templates import ask_pairwise, ask_pointwise
+from longform.judging.pairwise import ask_pairwise, ask_pointwise
 from longform.planning.assumptions import Assumptions
 from longform.planning.workload import Workload
 from longform.records.files import read_rows

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 
 from longform.curriculum.settings import CurriculumSettings
 from longform.planning.settings import ClusterSettings
-from longform.rewards.group_advantages import LEAST_RESPONSES
+from longform.rl.group_advantages import LEAST_RESPONSES
 from longform.rewards.settings import (
     JudgedSettings,
     MeasuredSettings,

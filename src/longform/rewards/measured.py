@@ -8,7 +8,7 @@ import asyncio
 
 from longform.records.schemas import PromptRow
 from longform.rewards.encoders import load_encoder
-from longform.rewards.rewarded import Rewarded
+from longform.rewards.reward import RewardResult
 from longform.rewards.settings import FormatSettings
 from longform.text.copying import copied_share
 from longform.text.redundancy import SentenceEncoder, redundant_sentence_share
@@ -35,7 +35,7 @@ class LengthReward:
     def __init__(self, max_words: int | None = None) -> None:
         self._max_words = max_words
 
-    async def score(self, prompt: PromptRow, *, response: Parts, reference: str, step: int) -> Rewarded:  # noqa: ARG002
+    async def score(self, prompt: PromptRow, *, response: Parts, reference: str, step: int) -> RewardResult:  # noqa: ARG002
         """`length_score` of the answer; plan and tags do not count.
 
         Raises:
@@ -45,7 +45,7 @@ class LengthReward:
             raise ValueError(f"prompt {prompt.id} has no length_range")
         lower, upper = prompt.length_range
         longest = MAX_PER_UPPER * upper if self._max_words is None else self._max_words
-        return Rewarded(length_score(count_words(response.answer), lower=lower, upper=upper, longest=longest))
+        return RewardResult(length_score(count_words(response.answer), lower=lower, upper=upper, longest=longest))
 
 
 class FormatReward:
@@ -66,14 +66,14 @@ class FormatReward:
         if settings.redundancy > 0 and settings.embeddings is not None:
             self._encoder = encoder or load_encoder(settings.embeddings)
 
-    async def score(self, prompt: PromptRow, *, response: Parts, reference: str, step: int) -> Rewarded:  # noqa: ARG002
+    async def score(self, prompt: PromptRow, *, response: Parts, reference: str, step: int) -> RewardResult:  # noqa: ARG002
         """Copying is charged against the request and the reference; what takes long is measured in another thread."""
         if not response.sound or not response.answer:
-            return Rewarded(0.0)
+            return RewardResult(0.0)
         texts = response.answer, prompt.request, reference
         if self._is_quick or (self._encoder is None and sum(map(len, texts)) <= _SHORT):
-            return Rewarded(self._score(*texts))
-        return Rewarded(await asyncio.to_thread(self._score, *texts))
+            return RewardResult(self._score(*texts))
+        return RewardResult(await asyncio.to_thread(self._score, *texts))
 
     def _score(self, answer: str, request: str, reference: str) -> float:
         """Measures only what is charged for."""

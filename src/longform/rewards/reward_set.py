@@ -1,16 +1,15 @@
-"""All rewards of a recipe on one response, asked side by side."""
+"""All rewards of a recipe on one response, computed concurrently."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
 
 from longform.endpoints.client import Endpoint
-from longform.judging.pairwise import PairwiseJudge
-from longform.judging.panel import PairwisePanel, PointwisePanel
-from longform.judging.pointwise import PointwiseJudge
+from longform.judging.pairwise import PairwiseJudge, PairwisePanel
+from longform.judging.pointwise import PointwiseJudge, PointwisePanel
 from longform.records.schemas import PromptRow
 from longform.rewards.judged import VALUES, PairwiseReward, PointwiseReward
 from longform.rewards.measured import FormatReward, LengthReward
-from longform.rewards.rewarded import Reward, ScoreSheet
+from longform.rewards.reward import Reward, RewardResults
 from longform.rewards.settings import (
     FormatSettings,
     JudgedSettings,
@@ -21,7 +20,8 @@ from longform.rewards.settings import (
 )
 from longform.rewards.writing import ServedWritingReward, WritingPanel, WritingReward
 from longform.rewards.writing_model import WritingModel, WritingReader
-from longform.text.structure import Thinking, take_apart
+from longform.text.structure import Parts
+from longform.wording import Wording
 
 
 class RewardSet:
@@ -29,18 +29,15 @@ class RewardSet:
 
     Args:
         rewards: in the order of the recipe.
-        thinking: what structure responses are asked to have.
     """
 
-    def __init__(self, rewards: Mapping[str, Reward], *, thinking: Thinking) -> None:
+    def __init__(self, rewards: Mapping[str, Reward]) -> None:
         self._rewards = rewards
-        self._thinking: Thinking = thinking
 
-    async def score(self, prompt: PromptRow, *, response: str, reference: str, step: int) -> ScoreSheet:
-        """What every reward makes of a response."""
-        parts = take_apart(response, self._thinking)
-        scoring = [it.score(prompt, response=parts, reference=reference, step=step) for it in self._rewards.values()]
-        return ScoreSheet(parts, dict(zip(self._rewards, await asyncio.gather(*scoring), strict=True)))
+    async def score(self, prompt: PromptRow, *, response: Parts, reference: str, step: int) -> RewardResults:
+        """The result of every reward for a response."""
+        scoring = [it.score(prompt, response=response, reference=reference, step=step) for it in self._rewards.values()]
+        return dict(zip(self._rewards, await asyncio.gather(*scoring), strict=True))
 
 
 def build_rewards(
@@ -49,16 +46,16 @@ def build_rewards(
     *,
     secret: bytes,
     seed: int,
-    thinking: Thinking,
+    wording: Wording | None = None,
 ) -> RewardSet:
-    """The rewards that a recipe asks for.
+    """The rewards of a recipe.
 
     Args:
         settings: of the recipe.
         endpoints: by name; holds every judge that the settings name.
-        secret: the run's, behind the tags of the fences.
+        secret: the run's secret, from which the tags of the fences are derived.
         seed: the run's.
-        thinking: what structure responses are asked to have.
+        wording: of the judges' questions.
 
     Raises:
         BadInputError: a model that a reward needs cannot be loaded.
@@ -73,8 +70,8 @@ def build_rewards(
             case WritingSettings():
                 rewards[it.kind] = WritingPanel(_writing_rewards(it, endpoints), shares=it.shares)
             case _:
-                rewards[it.kind] = _judged_reward(it, endpoints, secret=secret, seed=seed)
-    return RewardSet(rewards, thinking=thinking)
+                rewards[it.kind] = _judged_reward(it, endpoints, secret=secret, seed=seed, wording=wording)
+    return RewardSet(rewards)
 
 
 def _writing_rewards(
@@ -88,11 +85,13 @@ def _writing_rewards(
     return [ServedWritingReward(reader, endpoint) for reader, endpoint in zip(readers, served, strict=True)]
 
 
-def _judged_reward(settings: JudgedSettings, endpoints: Mapping[str, Endpoint], *, secret: bytes, seed: int) -> Reward:
+def _judged_reward(
+    settings: JudgedSettings, endpoints: Mapping[str, Endpoint], *, secret: bytes, seed: int, wording: Wording | None
+) -> Reward:
     asked = [endpoints[name] for name in settings.judges]
     if isinstance(settings, PointwiseSettings):
-        graders = [PointwiseJudge(endpoint, secret=secret) for endpoint in asked]
+        graders = [PointwiseJudge(endpoint, secret=secret, wording=wording) for endpoint in asked]
         return PointwiseReward(PointwisePanel(graders, samples=settings.samples))
-    judges = [PairwiseJudge(endpoint, position=settings.position, secret=secret) for endpoint in asked]
+    judges = [PairwiseJudge(endpoint, position=settings.position, secret=secret, wording=wording) for endpoint in asked]
     panel = PairwisePanel(judges, samples=settings.samples, combine=settings.combine)
     return PairwiseReward(panel, values=VALUES[settings.values], recheck=settings.recheck, seed=seed)

@@ -6,9 +6,9 @@ from statistics import fmean
 
 from longform.endpoints.client import Endpoint
 from longform.endpoints.errors import EndpointError
-from longform.judging.asking import total_cost
+from longform.judging.judge import total_cost
 from longform.records.schemas import PromptRow
-from longform.rewards.rewarded import Rewarded
+from longform.rewards.reward import RewardResult
 from longform.rewards.writing_model import Encoded, WritingModel, WritingReader
 from longform.text.structure import Parts
 
@@ -29,18 +29,18 @@ class WritingReward:
         self._waiting: list[tuple[Encoded, asyncio.Future[float]]] = []
         self._scoring: asyncio.Task[None] | None = None
 
-    async def score(self, prompt: PromptRow, *, response: Parts, reference: str, step: int) -> Rewarded:  # noqa: ARG002
+    async def score(self, prompt: PromptRow, *, response: Parts, reference: str, step: int) -> RewardResult:  # noqa: ARG002
         """The score; an empty answer has the lowest of the held-out texts, where that is known."""
         scale = self._model.scale
         if not response.answer and scale.lowest is not None:
-            return Rewarded(scale.standardised(scale.lowest))
+            return RewardResult(scale.standardised(scale.lowest))
         encoded = self._model.encode(prompt, response.answer)
         future: asyncio.Future[float] = asyncio.get_running_loop().create_future()
         self._waiting.append((encoded, future))
         if self._scoring is None or self._scoring.done():
             self._scoring = asyncio.create_task(self._score_waiting())
         score = await future
-        return Rewarded(scale.standardised(score), is_cut=encoded.is_cut)
+        return RewardResult(scale.standardised(score), is_truncated=encoded.is_cut)
 
     async def _score_waiting(self) -> None:
         await asyncio.sleep(0)  # those that finish together are scored together
@@ -71,18 +71,18 @@ class ServedWritingReward:
         limits = (reader.max_tokens, endpoint.spec.context)
         reader.max_tokens = min((it for it in limits if it is not None), default=None)
 
-    async def score(self, prompt: PromptRow, *, response: Parts, reference: str, step: int) -> Rewarded:  # noqa: ARG002
+    async def score(self, prompt: PromptRow, *, response: Parts, reference: str, step: int) -> RewardResult:  # noqa: ARG002
         """The score, or why there is none; an empty answer has the lowest of the held-out texts, where that is known."""
         scale = self._reader.scale
         if not response.answer and scale.lowest is not None:
-            return Rewarded(scale.standardised(scale.lowest))
+            return RewardResult(scale.standardised(scale.lowest))
         encoded = self._reader.encode(prompt, response.answer)
         try:
             answer = await self._endpoint.score(self._unpadded(encoded.ids))
         except EndpointError as error:
-            return Rewarded(None, cause=error.cause, calls=(error.request_hash,), is_cut=encoded.is_cut)
+            return RewardResult(None, cause=error.cause, calls=(error.request_hash,), is_truncated=encoded.is_cut)
         score = scale.standardised(float(answer.text))
-        return Rewarded(score, calls=(answer.request_hash,), cost=answer.cost, is_cut=encoded.is_cut)
+        return RewardResult(score, calls=(answer.request_hash,), cost=answer.cost, is_truncated=encoded.is_cut)
 
     def _unpadded(self, ids: Sequence[int]) -> Sequence[int]:
         """What ends at the last token that counts: transformers reads the score off there, and a server at the very last.
@@ -108,17 +108,17 @@ class WritingPanel:
     ) -> None:
         self._rewards, self._shares = rewards, shares
 
-    async def score(self, prompt: PromptRow, *, response: Parts, reference: str, step: int) -> Rewarded:
+    async def score(self, prompt: PromptRow, *, response: Parts, reference: str, step: int) -> RewardResult:
         """The mean score, or none where one of them gave none, since each has a scale of its own; the answer counts as cut
         where any of them read it without its end.
         """
         asked = [it.score(prompt, response=response, reference=reference, step=step) for it in self._rewards]
         found = await asyncio.gather(*asked)
         scores = [it.score for it in found if it.score is not None]
-        return Rewarded(
+        return RewardResult(
             fmean(scores, weights=self._shares) if len(scores) == len(found) else None,
             cause=next((it.cause for it in found if it.score is None), None),
             calls=tuple(call for it in found for call in it.calls),
             cost=total_cost(it.cost for it in found),
-            is_cut=any(it.is_cut for it in found),
+            is_truncated=any(it.is_truncated for it in found),
         )

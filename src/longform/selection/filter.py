@@ -12,7 +12,7 @@ from pathlib import Path
 
 from longform.endpoints.concurrency import map_bounded
 from longform.endpoints.recorded import RecordedCalls
-from longform.judging.needs import Needs, NeedsJudge
+from longform.judging.requests import Needs, NeedsJudge
 from longform.records.errors import BadInputError
 from longform.records.files import read_rows, write_rows
 from longform.records.paths import check_out

@@ -9,15 +9,15 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
-from longform.judging.asking import total_cost
+from longform.judging.judge import total_cost
 from longform.judging.pairwise import OUTCOMES
 from longform.monitors.keywords import JudgedText
 from longform.recipe.recipe import Recipe
 from longform.records.rollouts import Rollout, ValidationText
 from longform.records.schemas import PromptRow
-from longform.rewards.closing import ClosedStep
-from longform.rewards.group_advantages import GroupAdvantages
-from longform.rewards.rewarded import ScoreSheet
+from longform.steps.scores import ClosedStep
+from longform.rl.group_advantages import GroupAdvantages
+from longform.rewards.reward import ScoreSheet
 from longform.text.copying import copied_share
 from longform.text.redundancy import redundant_sentence_share
 from longform.text.repetition import repeated_ngram_share, repeated_sentence_share

@@ -14,9 +14,9 @@ import torch
 
 from longform.curriculum.schedule import Faced
 from longform.recipe.recipe import Recipe
-from longform.rewards.closing import check_verdict_rate, close_step
-from longform.rewards.group_advantages import group_advantages, learning_rows
-from longform.rewards.rewarded import ScoreSheet
+from longform.steps.scores import check_verdict_rate, close_step
+from longform.rl.group_advantages import group_advantages, learning_rows
+from longform.rewards.reward import ScoreSheet
 from longform.rl.losses import masked_mean
 from longform.steps.metrics import group_metrics, step_metrics
 from longform.training.batch import measure_in_pieces

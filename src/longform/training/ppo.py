@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from longform.recipe.recipe import Recipe
-from longform.rewards.closing import check_verdict_rate, close_step
+from longform.steps.scores import check_verdict_rate, close_step
 from longform.rl.advantages import advantage_moments, generalised_advantages, kl_shaped_rewards, whitened
 from longform.rl.losses import explained_variance, masked_mean
 from longform.steps.metrics import step_metrics

@@ -14,7 +14,7 @@ from longform.curriculum.schedule import Faced
 from longform.records.rollouts import Rollout, text_hash
 from longform.records.schemas import Ladder, PromptRow
 from longform.rewards.reward_set import RewardSet
-from longform.rewards.rewarded import ScoreSheet
+from longform.rewards.reward import ScoreSheet
 from longform.statistics.moments import AdvantageMoments
 from longform.steps.rollout import record_rollout
 from longform.text.structure import take_apart

@@ -6,7 +6,7 @@ grade is a change of the policy.
 
 from collections.abc import Sequence
 
-from longform.judging.answers import LOWEST_SCORE
+from longform.judging.answers import MIN_SCORE
 from longform.judging.pointwise import Graded, PointwiseJudge
 from longform.records.rollouts import ValidationText
 from longform.records.schemas import Prompt
@@ -69,4 +69,4 @@ class Validation:
     async def _grade(self, prompt: Prompt, text: str, *, step: int) -> Graded:
         """The examiner's grade of the answer; where there is none the lowest, without a call."""
         answer = take_apart(text, self._settings.think).answer
-        return await self._examiner.grade(prompt, answer, step=step) if answer else Graded(LOWEST_SCORE)
+        return await self._examiner.grade(prompt, answer, step=step) if answer else Graded(MIN_SCORE)

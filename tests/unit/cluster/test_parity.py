@@ -23,10 +23,10 @@ from longform.cluster.step import FacedPrompt
 from longform.curriculum.schedule import Curriculum
 from longform.records.errors import BadInputError, StoppedError
 from longform.records.rollouts import text_hash
-from longform.rewards.closing import close_step
-from longform.rewards.group_advantages import group_advantages
+from longform.steps.scores import close_step
+from longform.rl.group_advantages import group_advantages
 from longform.rewards.judged import VALUES
-from longform.rewards.rewarded import Rewarded, ScoreSheet
+from longform.rewards.reward import Rewarded, ScoreSheet
 from longform.rl.advantages import generalised_advantages, kl_shaped_rewards, whitened
 from longform.text.structure import Parts
 

@@ -11,7 +11,7 @@ from longform.endpoints.models import ModelSpec
 from longform.judging.fences import fence_tag, read_fences
 from longform.judging.pairwise import PairwiseJudge, Position, Verdict
 from longform.judging.pointwise import Graded, PointwiseJudge
-from longform.judging.templates import DIMENSIONS
+from longform.judging.pairwise import DIMENSIONS
 from longform.records.calls import MemoryCallLog
 from longform.records.schemas import Prompt
 

@@ -19,8 +19,8 @@ from longform.judging.criteria import (
 )
 from longform.judging.fences import fence_tag, read_fences
 from longform.judging.judge_template import JudgeTemplate
-from longform.judging.length_ranges import LengthJudge
-from longform.judging.needs import NeedsJudge
+from longform.judging.requests import LengthJudge
+from longform.judging.requests import NeedsJudge
 from longform.judging.pairwise import PairwiseJudge
 from longform.judging.pointwise import PointwiseJudge
 from longform.judging.rewriting import Rewriter

@@ -8,8 +8,8 @@ import pytest
 from longform.endpoints.client import Endpoint
 from longform.endpoints.models import ModelSpec
 from longform.judging.fences import defuse, fence_tag, read_fences
-from longform.judging.needs import NeedsJudge, parse_needs
-from longform.judging.prompt_templates import NEEDS, ask_needs
+from longform.judging.requests import NeedsJudge, parse_needs
+from longform.judging.requests import NEEDS, ask_needs
 from longform.records.calls import MemoryCallLog
 from longform.records.schemas import Prompt
 

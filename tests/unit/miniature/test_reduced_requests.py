@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from longform.endpoints.client import Endpoint
 from longform.endpoints.models import ModelSpec
 from longform.judging.rewriting import Rewriter
-from longform.judging.templates import ask_pairwise
+from longform.judging.pairwise import ask_pairwise
 from longform.miniature.judge import EXAMINER, JUDGE, answer, grade, measure
 from longform.miniature.server import serve_in_background
 from longform.miniature.world import (

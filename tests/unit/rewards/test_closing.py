@@ -4,9 +4,9 @@ import pytest
 from longform.curriculum.schedule import Curriculum, Faced
 from longform.curriculum.settings import CurriculumSettings
 from longform.records.errors import StoppedError
-from longform.rewards.closing import check_verdict_rate, close_step
+from longform.steps.scores import check_verdict_rate, close_step
 from longform.rewards.judged import VALUES
-from longform.rewards.rewarded import Rewarded, ScoreSheet
+from longform.rewards.reward import Rewarded, ScoreSheet
 from longform.text.structure import Parts
 
 FACED = [Faced(0, 0), Faced(1, 1), Faced(2, 2)]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from longform.rewards.group_advantages import EPSILON, group_advantages
+from longform.rl.group_advantages import EPSILON, group_advantages
 
 
 def _advantages(scores, mask=None, *, weights=None, how: Literal["balanced", "summed"] = "balanced", required=None):

@@ -4,7 +4,7 @@ import asyncio
 
 from longform.records.schemas import Prompt
 from longform.rewards.reward_set import RewardSet, build_rewards
-from longform.rewards.rewarded import Rewarded
+from longform.rewards.reward import Rewarded
 from longform.rewards.settings import FormatSettings, LengthSettings
 
 PROMPT = Prompt(id="p", prompt="Write.", length_range=(2, 4))

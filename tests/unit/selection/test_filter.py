@@ -8,8 +8,8 @@ import pytest
 from longform.endpoints.budget import Budget
 from longform.endpoints.client import Endpoint
 from longform.endpoints.models import ModelSpec, Prices
-from longform.judging.needs import NeedsJudge
-from longform.judging.prompt_templates import NEEDS
+from longform.judging.requests import NeedsJudge
+from longform.judging.requests import NEEDS
 from longform.records.calls import MemoryCallLog
 from longform.records.errors import BadInputError, StoppedError
 from longform.records.files import read_rows, write_rows

@@ -7,9 +7,9 @@ from longform.monitors.keywords import JudgedText
 from longform.recipe.recipe import Recipe
 from longform.records.rollouts import Rollout, ValidationText
 from longform.records.schemas import Prompt
-from longform.rewards.closing import ClosedStep
-from longform.rewards.group_advantages import GroupAdvantages
-from longform.rewards.rewarded import Rewarded, ScoreSheet
+from longform.steps.scores import ClosedStep
+from longform.rl.group_advantages import GroupAdvantages
+from longform.rewards.reward import Rewarded, ScoreSheet
 from longform.steps.metrics import by_reward_metrics, grade_error, group_metrics, judged_texts, step_metrics
 from longform.text.structure import take_apart
 from longform.text.words import count_words

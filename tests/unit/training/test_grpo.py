@@ -7,7 +7,7 @@ from transformers import LlamaForCausalLM
 
 from longform.records.errors import StoppedError
 from longform.records.run_directory import RunDirectory
-from longform.rewards.rewarded import Rewarded
+from longform.rewards.reward import Rewarded
 
 GROUP = 8
 

@@ -12,7 +12,7 @@ from longform.records.run_directory import RunDirectory
 from longform.records.schemas import Ladder, Reference
 from longform.rewards.judged import VALUES
 from longform.rewards.reward_set import RewardSet
-from longform.rewards.rewarded import Rewarded
+from longform.rewards.reward import Rewarded
 from longform.training.checkpoint import TrainingState, resume_from
 from longform.training.grpo import train_grpo
 from longform.training.judge_thread import JudgeThread

@@ -18,7 +18,7 @@ from longform.evaluation.benchmarks.grouping import Measure, Scored, tabulate
 from longform.evaluation.head_to_head import split_pairs
 from longform.evaluation.tables import Table
 from longform.judging.answers import parse_verdict
-from longform.judging.templates import ask_pairwise
+from longform.judging.pairwise import ask_pairwise
 from longform.records.errors import BadInputError
 from longform.records.schemas import GAME_SCORES, Game, PromptRow, Response
 from longform.text.words import count_words

@@ -9,7 +9,7 @@ from collections import Counter
 from longform.endpoints.client import Endpoint
 from longform.endpoints.concurrency import map_bounded
 from longform.evaluation.benchmarks.benchmark import Answers, Benchmark, ItemT, Material, Question, Wording
-from longform.judging.asking import ask
+from longform.judging.judge import ask
 from longform.records.errors import StoppedError
 from longform.records.progress import Progress
 

@@ -16,7 +16,7 @@ from longform.endpoints.models import find_model, read_models
 from longform.endpoints.recorded import RecordedCalls
 from longform.evaluation.compare.pairing import PairedPrompt, Pairing, grade_rows
 from longform.evaluation.head_to_head import compare_writers, split_pairs
-from longform.judging.answers import LOWEST_SCORE
+from longform.judging.answers import MIN_SCORE
 from longform.judging.pairwise import PairwiseJudge
 from longform.judging.pointwise import PointwiseJudge
 from longform.records.errors import BadInputError, StoppedError
@@ -202,7 +202,7 @@ async def grade_texts(
     async def work(item: tuple[PairedPrompt, GradeKey, str]) -> None:
         prompt, key, text = item
         if not text.strip():
-            answers.grades[key] = LOWEST_SCORE
+            answers.grades[key] = MIN_SCORE
         else:
             graded = await judge.grade(_prompt(prompt), text)
             if graded.score is None:

@@ -12,7 +12,7 @@ import numpy as np
 
 from longform.recipe.recipe import Recipe
 from longform.records.rollouts import Rollout
-from longform.rewards.group_advantages import group_advantages, learning_rows
+from longform.rl.group_advantages import group_advantages, learning_rows
 from longform.statistics.moments import shifted, whitened_means
 
 

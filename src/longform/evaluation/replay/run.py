@@ -28,9 +28,9 @@ from longform.records.progress import Progress, ProgressDisplay, no_progress
 from longform.records.rollouts import Promotion, Rollout, text_hash
 from longform.records.run_directory import RunDirectory
 from longform.records.schemas import Ladder, PromptRow, Row
-from longform.rewards.closing import ClosedStep, close_step
+from longform.steps.scores import ClosedStep, close_step
 from longform.rewards.reward_set import RewardSet, build_rewards
-from longform.rewards.rewarded import Rewarded, ScoreSheet
+from longform.rewards.reward import Rewarded, ScoreSheet
 from longform.text.structure import take_apart
 
 CALLS = "replay.sqlite"

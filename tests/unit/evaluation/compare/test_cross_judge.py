@@ -20,7 +20,7 @@ from longform.evaluation.tables import render
 from longform.judging.fences import read_fences
 from longform.judging.pairwise import PairwiseJudge
 from longform.judging.pointwise import PointwiseJudge
-from longform.judging.templates import DIMENSIONS
+from longform.judging.pairwise import DIMENSIONS
 from longform.records.calls import MemoryCallLog
 from longform.records.schemas import Game, Prompt
 from longform.statistics.agreement import cohen_kappa

@@ -17,7 +17,7 @@ from longform.endpoints.models import read_models
 from longform.evaluation.replay.inputs import check_replay
 from longform.evaluation.replay.run import replay_steps
 from longform.judging.fences import read_fences
-from longform.judging.templates import DIMENSIONS
+from longform.judging.pairwise import DIMENSIONS
 from longform.recipe.loading import dump_recipe
 from longform.recipe.recipe import Recipe
 from longform.records.calls import SqliteCallLog
@@ -25,7 +25,7 @@ from longform.records.files import write_rows
 from longform.records.rollouts import Promotion, Rollout, text_hash
 from longform.records.run_directory import RunDirectory
 from longform.records.schemas import Ladder, Prompt, Reference
-from longform.rewards.closing import close_step
+from longform.steps.scores import close_step
 from longform.rewards.reward_set import build_rewards
 from longform.statistics.moments import AdvantageMoments
 from longform.text.words import count_words

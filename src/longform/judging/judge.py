@@ -1,0 +1,180 @@
+"""Asking a judge until its answer can be parsed: what pairwise, pointwise and other judges share."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Generic, TypeVar
+
+from longform.endpoints.client import Endpoint
+from longform.endpoints.errors import EndpointError
+from longform.endpoints.request import estimate_prompt_tokens
+from longform.judging.fences import fence_tag
+from longform.judging.judge_template import refuse_template
+from longform.wording import Wording, load_wording
+
+ValueT = TypeVar("ValueT")
+
+
+@dataclass(frozen=True, slots=True)
+class JudgeReply(Generic[ValueT]):
+    """What a judge, or a panel of judges, replied: a value, or the cause why there is none."""
+
+    value: ValueT | None
+    cause: str | None = None
+    """Why there is no value: a cause of `EndpointError`, `cut_off`, `too_long`, or the judge's own, such as `no_verdict`."""
+    calls: tuple[str, ...] = ()
+    """Request hashes of the calls behind it, in order."""
+    cost: float | None = 0.0
+    """Sum over these calls, including those another request already paid for; None if one is unknown."""
+    votes: tuple[ValueT | None, ...] = ()
+    """For a panel: each member's value in the order of the members, None if it is missing. Empty for a single judge."""
+
+    @property
+    def valid_votes(self) -> list[ValueT]:
+        """The votes that came in."""
+        return [vote for vote in self.votes if vote is not None]
+
+    @property
+    def missing_votes(self) -> float | None:
+        """Fraction of a panel's votes that are missing; None for a single judge."""
+        return self.votes.count(None) / len(self.votes) if self.votes else None
+
+
+def total_cost(costs: Iterable[float | None]) -> float | None:
+    """The sum; None if one of them is unknown."""
+    known = list(costs)
+    return None if None in known else sum(cost for cost in known if cost is not None)
+
+
+async def query(
+    endpoint: Endpoint,
+    message: str,
+    parse: Callable[[str], ValueT | None],
+    *,
+    unparsed: str,
+    retries: int,
+    temperature: float,
+    max_tokens: int,
+    top_p: float = 1.0,
+    sample: int = 0,
+) -> JudgeReply[ValueT]:
+    """Send `message` as one user turn; ask again, up to `retries` times, if the answer cannot be parsed.
+
+    An answer that was cut off at `max_tokens` is not parsed, since its last verdict may not be its final one. A message that
+    would not fit into the endpoint's context together with its answer (by a cautious estimate) is not sent: cause
+    `too_long`.
+
+    Args:
+        endpoint: the judge.
+        message: the whole question.
+        parse: the value of an answer, or None.
+        unparsed: the cause if no answer could be parsed.
+        retries: attempts after the first.
+        temperature: sampling temperature of the answer.
+        max_tokens: longest answer.
+        top_p: nucleus of the sampling.
+        sample: numbers several independent answers to the same question.
+    """
+    messages = [{"role": "user", "content": message}]
+    context = endpoint.spec.context
+    if context is not None and estimate_prompt_tokens(messages) + max_tokens > context:
+        return JudgeReply(None, "too_long")
+    cause, calls, cost = unparsed, (), 0.0
+    for attempt in range(retries + 1):
+        try:
+            answer = await endpoint.chat(
+                messages,
+                temperature=temperature,
+                max_tokens=max_tokens,
+                top_p=top_p,
+                sample=sample,
+                attempt=attempt,
+            )
+        except EndpointError as error:
+            return JudgeReply(None, error.cause, (*calls, error.request_hash), cost)
+        calls = (*calls, answer.request_hash)
+        cost = total_cost((cost, answer.cost))
+        if answer.finish_reason == "length":
+            cause = "cut_off"
+            continue
+        cause = unparsed
+        value = parse(answer.text)
+        if value is not None:
+            return JudgeReply(value, None, calls, cost)
+    return JudgeReply(None, cause, calls, cost)
+
+
+class BaseJudge:
+    """A model that is asked about texts written by others.
+
+    Args:
+        endpoint: the model.
+        secret: the run's secret, from which the tags of the fences are derived.
+        retries: how often to ask again after an answer that cannot be parsed.
+        wording: of the questions; a run keeps the version it began with.
+
+    Raises:
+        BadInputError: the endpoint has a template of its own, which is not used here.
+    """
+
+    temperature: ClassVar = 0.1
+    max_tokens: ClassVar = 1024
+    """Longest answer."""
+
+    def __init__(self, endpoint: Endpoint, *, secret: bytes, retries: int = 1, wording: Wording | None = None) -> None:
+        refuse_template(endpoint)
+        self.endpoint = endpoint
+        self._secret, self._retries = secret, retries
+        self._wording = wording or load_wording()
+
+    def _tag(self, prompt_id: str, step: int = 0) -> str:
+        """The tag of the fences around everything that belongs to a prompt."""
+        return fence_tag(self._secret, prompt_id, step)
+
+    async def _query(
+        self, message: str, parse: Callable[[str], ValueT | None], *, unparsed: str, sample: int = 0
+    ) -> JudgeReply[ValueT]:
+        """See `query`."""
+        return await query(
+            self.endpoint,
+            message,
+            parse,
+            unparsed=unparsed,
+            retries=self._retries,
+            temperature=self.temperature,
+            max_tokens=self.max_tokens,
+            sample=sample,
+        )
+
+
+async def ask_all(members: Iterable[Coroutine[Any, Any, JudgeReply[ValueT]]]) -> list[JudgeReply[ValueT]]:
+    """The replies of all members of a panel.
+
+    An error of one is raised after the others have finished, since their calls are paid for.
+    """
+    replies = await asyncio.gather(*members, return_exceptions=True)
+    for reply in replies:
+        if isinstance(reply, BaseException):
+            raise reply
+    return [reply for reply in replies if not isinstance(reply, BaseException)]
+
+
+def combine_replies(
+    replies: Sequence[JudgeReply[ValueT]], combine: Callable[[list[ValueT]], ValueT]
+) -> JudgeReply[ValueT]:
+    """Several replies as one. A single reply stays as it is.
+
+    There is a value if more than half of the votes came in; missing votes are left out of it. Otherwise the cause is the most
+    common one.
+    """
+    if len(replies) == 1:
+        return replies[0]
+    votes = tuple(reply.value for reply in replies)
+    valid = [vote for vote in votes if vote is not None]
+    calls = tuple(call for reply in replies for call in reply.calls)
+    cost = total_cost(reply.cost for reply in replies)
+    if 2 * len(valid) <= len(votes):
+        causes = Counter(reply.cause for reply in replies if reply.cause is not None)
+        return JudgeReply(None, causes.most_common(1)[0][0], calls, cost, votes)
+    return JudgeReply(combine(valid), None, calls, cost, votes)

@@ -1,0 +1,73 @@
+"""What a reward is, and what it returns: one reward's result for a response, and those of all rewards of a recipe by kind."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from longform.judging.pairwise import WinTieLoss
+from longform.records.schemas import PromptRow
+from longform.text.structure import Parts
+
+
+@dataclass(frozen=True, slots=True)
+class RewardResult:
+    """The result of one reward on one response."""
+
+    score: float | None
+    """None if the judge call failed; the rollout is masked out of the update."""
+    outcome: WinTieLoss | None = None
+    """Against the reference; None also for a reward that does not compare."""
+    cause: str | None = None
+    """Why there is no score."""
+    calls: tuple[str, ...] = ()
+    """Request hashes of the judge calls behind it."""
+    cost: float | None = 0.0
+    """Of these calls; None if it is unknown."""
+    disagreement: float | None = None
+    """Of a panel's votes, see `judging.pairwise.vote_disagreement`; None for a single vote."""
+    missing_votes: float | None = None
+    """Fraction of a panel's votes that are missing; None for a single vote."""
+    consistent: bool | None = None
+    """Whether the first judge, asked again, gave the same verdict; None if it was not asked or gave none."""
+    is_truncated: bool = False
+    """Whether a reward model read the response without its end, which did not fit."""
+
+
+class Reward(Protocol):
+    """(prompt, response, reference) -> score."""
+
+    async def score(self, prompt: PromptRow, *, response: Parts, reference: str, step: int) -> RewardResult:
+        """The reward of a response.
+
+        Args:
+            prompt: the request.
+            response: parsed; judges read its answer alone.
+            reference: the reference that the prompt faces; empty if it has none.
+            step: of the run.
+        """
+        ...
+
+
+RewardResults = Mapping[str, RewardResult]
+"""The results of all rewards of a recipe on one response, by kind, in the order of the recipe."""
+
+
+def scores_by_kind(results: RewardResults) -> dict[str, float] | None:
+    """The score of each reward; None if any is missing, since the rollout is then masked out of the update."""
+    scores = {kind: result.score for kind, result in results.items() if result.score is not None}
+    return scores if len(scores) == len(results) else None
+
+
+def missing_cause(results: RewardResults) -> str | None:
+    """Why a score is missing; None if there are all."""
+    return next((result.cause for result in results.values() if result.score is None), None)
+
+
+def outcome_of(results: RewardResults) -> WinTieLoss | None:
+    """The verdict against the reference; None if no reward compares, or the verdict is missing."""
+    return next((result.outcome for result in results.values() if result.outcome is not None), None)
+
+
+def calls_of(results: RewardResults) -> tuple[str, ...]:
+    """Request hashes of the judge calls of all rewards."""
+    return tuple(call for result in results.values() for call in result.calls)
