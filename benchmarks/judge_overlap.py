@@ -27,13 +27,13 @@ from typing import Any, NamedTuple
 import torch
 
 from longform.curriculum.schedule import Faced
-from longform.miniature.policy import build_model, build_tokenizer, save_policy
+from longform.miniature.policy import build_model, build_tokenizer
 from longform.miniature.world import prompts
 from longform.records.schemas import Ladder, Prompt, PromptRow, Reference
 from longform.rewards.reward_set import RewardSet
 from longform.rewards.rewarded import Rewarded
 from longform.rl.settings import MemorySettings
-from longform.text.structure import Parts
+from longform.text.structure import ParsedResponse
 from longform.training.judge_thread import JudgeThread
 from longform.training.models import FullModels
 from longform.training.rollouts import RolloutSource
@@ -62,7 +62,7 @@ class ScriptedJudge:
                 await asyncio.sleep(self.latency)
         return 1.0
 
-    async def score(self, prompt: PromptRow, *, response: Parts, reference: str, step: int) -> Rewarded:  # noqa: ARG002
+    async def score(self, prompt: PromptRow, *, response: ParsedResponse, reference: str, step: int) -> Rewarded:  # noqa: ARG002
         """What longform asks of a reward."""
         return Rewarded(await self.verdict(), "win")
 
@@ -127,7 +127,8 @@ def save_writer(folder: Path) -> None:
     with torch.no_grad():
         model.state_dict()["model.embed_tokens.weight"].mul_(FLATTENING)
     model.generation_config.eos_token_id = list(range(len(tokenizer) - CLOSING_TOKENS, len(tokenizer)))
-    save_policy(model, tokenizer, folder)
+    for part in (model, tokenizer):
+        part.save_pretrained(folder)
 
 
 def measure_longform(folder: str, requests: Sequence[Prompt], options: argparse.Namespace) -> Phase:

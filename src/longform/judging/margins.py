@@ -27,8 +27,8 @@ RESPECTS = {
 """The nine published respects, and what each one means in our words."""
 TAKEN_FROM_LOSER = frozenset({"coherence", "avoids verbosity", "avoids poetic overload"})
 WIDEST = 5
-MOST_PLUSES = WIDEST * len(RESPECTS)
-MOST_WINS = 4
+MAX_PLUSES = WIDEST * len(RESPECTS)
+MAX_WINS = 4
 
 _SCORES = re.compile(r'\{\s*+"scores"\s*+:\s*+(\{[^{}]*+\})\s*+\}')
 _MARGIN = re.compile(rf"([AB])(\+{{1,{WIDEST}}})")
@@ -108,13 +108,13 @@ def win_fraction(pluses: Pluses) -> float:
 
     The published rule: `pluses` are those of both orders added up, while 45 is the most that one order gives.
     """
-    return min(1.0, max(0.0, 0.5 + (pluses.a - pluses.b) / MOST_PLUSES / 2))
+    return min(1.0, max(0.0, 0.5 + (pluses.a - pluses.b) / MAX_PLUSES / 2))
 
 
 def pseudo_wins(pluses: Pluses) -> int:
     """How many wins the margin of the better text counts for: ceil(margin / 0.125), 1 to 4; 0 for a draw."""
     margin = abs(win_fraction(pluses) - 0.5)
-    return min(MOST_WINS, ceil(round(margin / (0.5 / MOST_WINS), 9)))
+    return min(MAX_WINS, ceil(round(margin / (0.5 / MAX_WINS), 9)))
 
 
 def _read(candidate: str) -> dict[str, str] | None:

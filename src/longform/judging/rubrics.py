@@ -16,7 +16,7 @@ from longform.judging.fences import fence
 
 HIGHEST = 20
 """Scores run from 0 to 20, as EQ-Bench publishes it."""
-LEAST_SHARE = 0.5
+MIN_SHARE = 0.5
 """Of the criteria that an answer must score; the others it may call inapplicable."""
 
 _SCORES = re.compile(r'\{\s*+"scores"\s*+:\s*+(\{[^{}]*+\})\s*+\}')
@@ -184,6 +184,6 @@ def _checked(scores: Mapping[str, Any], rubric: Rubric) -> dict[str, float] | No
     for score in scores.values():
         if isinstance(score, bool) or not isinstance(score, int | float) or not 0 <= score <= HIGHEST:
             return None
-    if len(scores) < LEAST_SHARE * len(rubric.criteria):
+    if len(scores) < MIN_SHARE * len(rubric.criteria):
         return None
     return {name: float(scores[name]) for name in rubric.criteria if name in scores}

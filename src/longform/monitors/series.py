@@ -1,7 +1,7 @@
 """What signatures look at: the metrics of a run by name, and the window of steps that is large enough to judge.
 
 A step of 32 rollouts gives a win rate with a standard error of 0.09, too much to call anything; so shares are pooled over
-at least `LEAST_STEPS` steps and `LEAST_CASES` verdicts (standard error at most 0.03), and means over tokens, which are
+at least `MIN_STEPS` steps and `MIN_CASES` verdicts (standard error at most 0.03), and means over tokens, which are
 steadier, are medians over the same steps.
 """
 
@@ -15,11 +15,11 @@ Points = Sequence[tuple[int, float]]
 Series = Mapping[str, Points]
 """Points of each metric by its name."""
 
-LEAST_STEPS = 8
+MIN_STEPS = 8
 """A median over eight steps needs five odd ones to move; also long enough for a policy to show where it goes."""
-LEAST_CASES = 256
+MIN_CASES = 256
 """Verdicts or texts: standard error of a share at most 0.03; eight steps of 32 rollouts."""
-MOST_STEPS = 64
+MAX_STEPS = 64
 """Where steps are so small that this many hold fewer cases, these must do."""
 
 VERDICTS, TEXTS = "reward/count", "text/count"
@@ -52,7 +52,7 @@ def latest_window(series: Series, *, count: str = VERDICTS) -> Window | None:
     cases = 0.0
     for steps, (first, number) in enumerate(reversed(counts), start=1):
         cases += number
-        if steps >= LEAST_STEPS and (cases >= LEAST_CASES or steps == MOST_STEPS):
+        if steps >= MIN_STEPS and (cases >= MIN_CASES or steps == MAX_STEPS):
             return Window(first, counts[-1][0], steps, int(cases))
     return None
 

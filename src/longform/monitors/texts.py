@@ -8,7 +8,7 @@ from typing import NamedTuple
 from longform.monitors.finding import Finding
 from longform.monitors.series import TEXTS, Series, ends, latest_window, values
 
-MOST_CUT_OFF = 0.5
+MAX_CUT_OFF = 0.5
 """Share of texts that end at the token limit: beyond it the judge compares fragments, and length teaches nothing."""
 LONGER = 1.25
 """Words against the beginning. Half a window holds 128 texts or more: a standard error of about 0.06 for the ratio, where
@@ -27,7 +27,7 @@ def cut_off(series: Series) -> Finding | None:
     """Most texts end at the token limit: mean share over the window."""
     window = latest_window(series, count=TEXTS)
     shares = values(series, "text/cut_off", window) if window else []
-    if window is None or not shares or fmean(shares) <= MOST_CUT_OFF:
+    if window is None or not shares or fmean(shares) <= MAX_CUT_OFF:
         return None
     return Finding(
         "cut-off",

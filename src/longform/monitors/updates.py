@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 from longform.monitors.finding import Finding
 from longform.monitors.series import (
-    LEAST_STEPS,
-    MOST_STEPS,
+    MAX_STEPS,
+    MIN_STEPS,
     Series,
     deviation,
     first_value,
@@ -67,8 +67,8 @@ def diverged(series: Series) -> Finding | None:
 def loss_spike(series: Series) -> Finding | None:
     """A loss or gradient norm of the last step far beyond the steps before it: median and median absolute deviation."""
     for name, spike in SPIKES.items():
-        points = series.get(name, ())[-MOST_STEPS - 1 :]
-        if len(points) <= LEAST_STEPS or points[-1][0] != last_step(series)[0]:
+        points = series.get(name, ())[-MAX_STEPS - 1 :]
+        if len(points) <= MIN_STEPS or points[-1][0] != last_step(series)[0]:
             continue
         step, value = points[-1]
         middle, width = deviation([earlier for _, earlier in points[:-1]])

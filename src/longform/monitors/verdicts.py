@@ -2,8 +2,8 @@
 
 from longform.monitors.finding import Finding
 from longform.monitors.series import (
-    LEAST_CASES,
-    MOST_STEPS,
+    MAX_STEPS,
+    MIN_CASES,
     TEXTS,
     Series,
     Window,
@@ -29,15 +29,15 @@ UNFINISHED = 0.9
 HEARD = 0.05
 """Share of the sum's variance below which a reward is drowned. Where two rewards' deviations are independent, this is the
 share of one whose deviations are less than a quarter of the other's."""
-MOST_INCONSISTENT = 0.2
+MAX_INCONSISTENT = 0.2
 """Share of verdicts that a second asking turns over; a judge that tosses a coin in two verdicts of five does that."""
-MOST_DISAGREEMENT = 0.2
+MAX_DISAGREEMENT = 0.2
 """Mean disagreement of a panel. Two judges that toss coins reach 0.25, three as well."""
-LEAST_RECHECKED = 32
+MIN_RECHECKED = 32
 """Verdicts asked for twice, before anything is said about them."""
 SURE = 3.0
 """Standard deviations beyond which a share is not called chance."""
-MOST_SILENT = 0.1
+MAX_SILENT = 0.1
 """Share of rollouts without a reward: written and paid for, and thrown away. Those are seldom a random tenth."""
 
 
@@ -142,7 +142,7 @@ def judge_silent(series: Series) -> Finding | None:
     """More than a tenth of the rollouts get no reward: mean share over the window."""
     window = latest_window(series, count=TEXTS)
     shares = values(series, "no_verdict/share", window) if window else []
-    if window is None or not shares or sum(shares) / len(shares) <= MOST_SILENT:
+    if window is None or not shares or sum(shares) / len(shares) <= MAX_SILENT:
         return None
     return Finding(
         "judge-silent",
@@ -165,7 +165,7 @@ def _turned_over(series: Series) -> Finding | None:
     share = pooled_share(series, "judge/inconsistency", window, count="judge/rechecked") if window else None
     if window is None or share is None:
         return None
-    if lower_bound(share, window.cases, deviations=SURE) <= MOST_INCONSISTENT:
+    if lower_bound(share, window.cases, deviations=SURE) <= MAX_INCONSISTENT:
         return None
     return Finding(
         "judge-inconsistent",
@@ -178,11 +178,11 @@ def _turned_over(series: Series) -> Finding | None:
 
 def _rechecked_window(series: Series) -> Window | None:
     """The latest steps with enough verdicts asked for twice, which are fewer than all verdicts."""
-    points = list(series.get("judge/rechecked", ()))[-MOST_STEPS:]
+    points = list(series.get("judge/rechecked", ()))[-MAX_STEPS:]
     total = 0.0
     for steps, (first, count) in enumerate(reversed(points), start=1):
         total += count
-        if total >= LEAST_CASES or (steps == len(points) and total >= LEAST_RECHECKED):
+        if total >= MIN_CASES or (steps == len(points) and total >= MIN_RECHECKED):
             return Window(first, points[-1][0], steps, int(total))
     return None
 
@@ -191,7 +191,7 @@ def panel_incomplete(series: Series) -> Finding | None:
     """More than a tenth of a panel's votes did not come in: it is another panel then, and a smaller one."""
     window = latest_window(series, count=TEXTS)
     share = pooled_share(series, "judge/unheard", window, count=TEXTS) if window else None
-    if window is None or share is None or share <= MOST_SILENT:
+    if window is None or share is None or share <= MAX_SILENT:
         return None
     return Finding(
         "panel-incomplete",
@@ -206,7 +206,7 @@ def _divided(series: Series) -> Finding | None:
     """A panel's mean disagreement over the window, and only where it is asked at all."""
     window = latest_window(series)
     disagreement = pooled_share(series, "judge/disagreement", window) if window else None
-    if window is None or disagreement is None or disagreement <= MOST_DISAGREEMENT:
+    if window is None or disagreement is None or disagreement <= MAX_DISAGREEMENT:
         return None
     return Finding(
         "judge-inconsistent",

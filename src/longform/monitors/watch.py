@@ -16,7 +16,7 @@ from longform.monitors.exploits import (
 )
 from longform.monitors.finding import Finding
 from longform.monitors.form import out_of_range, plan_withers, structure_broken
-from longform.monitors.series import LEAST_STEPS, MOST_STEPS, Series, latest_window
+from longform.monitors.series import MAX_STEPS, MIN_STEPS, Series, latest_window
 from longform.monitors.texts import cut_off, judge_examiner_apart, length_by_repetition
 from longform.monitors.updates import diverged, entropy_collapse, kl_runaway, loss_spike
 from longform.monitors.verdicts import (
@@ -61,11 +61,11 @@ UNWATCHED = {
 }
 """Signatures that need what a recipe may leave out: that, and the metrics of which one must be there."""
 
-OPENING = MOST_STEPS // 2
+OPENING = MAX_STEPS // 2
 """First values of each metric that are kept: what later ones are held against."""
 KEPT = 256
 """Values of each metric that are kept, the opening and the latest."""
-GONE_AFTER = LEAST_STEPS
+GONE_AFTER = MIN_STEPS
 """Steps without a failure after which it counts as a new one: less would be flicker around a threshold."""
 
 

@@ -19,7 +19,7 @@ GRAPH_SECONDS = 0.002
 """Of a decoding step of such an engine, beside reading memory."""
 LAUNCH_SECONDS = 0.001
 """Of each layer in a decoding step of transformers, which starts one kernel after another."""
-MOST_SEQUENCES = 256
+MAX_SEQUENCES = 256
 """That such an engine writes at once, whatever its cache holds."""
 _USUAL_LAYERS = 32
 _CACHE_OF_8B = 131_072
@@ -109,7 +109,7 @@ def at_once(machine: Machine, policy: Policy, *, length: float) -> int:
     """Sequences of `length` tokens that one copy holds, at least one."""
     if machine.side_by_side is not None:
         return machine.side_by_side
-    return min(max(int(machine.cache_bytes // (length * policy.cache_bytes)), 1), MOST_SEQUENCES)
+    return min(max(int(machine.cache_bytes // (length * policy.cache_bytes)), 1), MAX_SEQUENCES)
 
 
 def decode_seconds(machine: Machine, policy: Policy, *, batch: int, length: float) -> float:

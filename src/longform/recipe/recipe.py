@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 
 from longform.curriculum.settings import CurriculumSettings
 from longform.planning.settings import ClusterSettings
-from longform.rewards.group_advantages import LEAST_RESPONSES
+from longform.rewards.group_advantages import MIN_RESPONSES
 from longform.rewards.settings import (
     JudgedSettings,
     MeasuredSettings,
@@ -164,9 +164,9 @@ class Recipe(_Section):
         return any(isinstance(it, PairwiseSettings) for it in self.rewards)
 
     @property
-    def least_responses(self) -> int:
+    def min_responses(self) -> int:
         """With rewards, that a group needs to take part in an update."""
-        return LEAST_RESPONSES if self.method == "grpo" else 1
+        return MIN_RESPONSES if self.method == "grpo" else 1
 
     @property
     def rollouts(self) -> int:
@@ -215,7 +215,7 @@ class Recipe(_Section):
 
     @model_validator(mode="after")
     def _check_method(self) -> "Recipe":
-        if self.method == "grpo" and self.data.group < LEAST_RESPONSES:
+        if self.method == "grpo" and self.data.group < MIN_RESPONSES:
             raise ValueError("data.group: grpo compares the responses of a group, so it needs at least 2")
         if self.method == "grpo" and self.generation.temperature == 0:
             raise ValueError(

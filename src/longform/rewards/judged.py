@@ -14,7 +14,7 @@ from longform.judging.pairwise import WinTieLoss
 from longform.judging.panel import PairwisePanel, PointwisePanel
 from longform.records.schemas import PromptRow
 from longform.rewards.rewarded import Rewarded
-from longform.text.structure import Parts
+from longform.text.structure import ParsedResponse
 
 VALUES: dict[str, dict[WinTieLoss, float]] = {
     "paper": {"win": 1.0, "tie": 0.5, "loss": 0.0},
@@ -40,7 +40,7 @@ class PairwiseReward:
         self._values = values
         self._recheck, self._seed = recheck, seed
 
-    async def score(self, prompt: PromptRow, *, response: Parts, reference: str, step: int) -> Rewarded:
+    async def score(self, prompt: PromptRow, *, response: ParsedResponse, reference: str, step: int) -> Rewarded:
         """The worth of the panel's verdict; with `mean`, the mean worth of its votes."""
         if not response.answer:
             return Rewarded(self._values["loss"], "loss")
@@ -72,7 +72,7 @@ class PointwiseReward:
     def __init__(self, panel: PointwisePanel) -> None:
         self._panel = panel
 
-    async def score(self, prompt: PromptRow, *, response: Parts, reference: str, step: int) -> Rewarded:  # noqa: ARG002
+    async def score(self, prompt: PromptRow, *, response: ParsedResponse, reference: str, step: int) -> Rewarded:  # noqa: ARG002
         """(grade - 1) / 9."""
         if not response.answer:
             return Rewarded(0.0)

@@ -21,7 +21,7 @@ from longform.rewards.settings import (
 )
 from longform.rewards.writing import ServedWritingReward, WritingPanel, WritingReward
 from longform.rewards.writing_model import WritingModel, WritingReader
-from longform.text.structure import Thinking, take_apart
+from longform.text.structure import Thinking, parse_response
 
 
 class RewardSet:
@@ -38,7 +38,7 @@ class RewardSet:
 
     async def score(self, prompt: PromptRow, *, response: str, reference: str, step: int) -> ScoreSheet:
         """What every reward makes of a response."""
-        parts = take_apart(response, self._thinking)
+        parts = parse_response(response, self._thinking)
         scoring = [it.score(prompt, response=parts, reference=reference, step=step) for it in self._rewards.values()]
         return ScoreSheet(parts, dict(zip(self._rewards, await asyncio.gather(*scoring), strict=True)))
 

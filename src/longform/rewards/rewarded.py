@@ -6,7 +6,7 @@ from typing import Protocol
 
 from longform.judging.pairwise import WinTieLoss
 from longform.records.schemas import PromptRow
-from longform.text.structure import Parts
+from longform.text.structure import ParsedResponse
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Rewarded:
 class Reward(Protocol):
     """(prompt, response, reference) -> score."""
 
-    async def score(self, prompt: PromptRow, *, response: Parts, reference: str, step: int) -> Rewarded:
+    async def score(self, prompt: PromptRow, *, response: ParsedResponse, reference: str, step: int) -> Rewarded:
         """What a response is worth.
 
         Args:
@@ -52,7 +52,7 @@ class Reward(Protocol):
 class ScoreSheet:
     """What all rewards of a recipe make of one response."""
 
-    response: Parts
+    response: ParsedResponse
     by_reward: Mapping[str, Rewarded]
     """By kind, in the order of the recipe."""
 

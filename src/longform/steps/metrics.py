@@ -21,13 +21,13 @@ from longform.rewards.rewarded import ScoreSheet
 from longform.text.copying import copied_share
 from longform.text.redundancy import redundant_sentence_share
 from longform.text.repetition import repeated_ngram_share, repeated_sentence_share
-from longform.text.structure import Parts, Thinking, take_apart
+from longform.text.structure import ParsedResponse, Thinking, parse_response
 from longform.text.stuffing import stuffed_share
 from longform.text.words import count_words
 
 LENGTH_BINS = (500, 2000, 4000)
 """Words; the bins of LongBench-Write."""
-MOST_COMPARED = 64
+MAX_COMPARED = 64
 """Answers of a step whose paraphrase, stuffing and copying are measured, the first ones: prompts are drawn at random, and
 one answer of 14,000 tokens takes 0.1 s."""
 
@@ -72,10 +72,10 @@ def step_metrics(
     return metrics
 
 
-def _structure_metrics(parts: Sequence[Parts], thinking: Thinking) -> dict[str, float]:
+def _structure_metrics(parts: Sequence[ParsedResponse], thinking: Thinking) -> dict[str, float]:
     """How many responses keep the structure, and how long the plans of these are."""
-    plans = [count_words(it.think) for it in parts if it.sound and thinking == "on"]
-    metrics = {"text/structure": float(np.mean([it.sound for it in parts]))}
+    plans = [count_words(it.think) for it in parts if it.well_formed and thinking == "on"]
+    metrics = {"text/structure": float(np.mean([it.well_formed for it in parts]))}
     return metrics | ({"text/think_words": float(np.mean(plans))} if plans else {})
 
 
@@ -96,7 +96,7 @@ def _answer_metrics(
     """Repetition, paraphrase, stuffing and copying in the answers."""
     sources = zip(answers, prompts, rollouts, strict=True)
     written = [(answer, prompt.request, it.reference) for answer, prompt, it in sources if answer]
-    compared = written[:MOST_COMPARED]
+    compared = written[:MAX_COMPARED]
     measured = {
         "text/repetition": [repeated_ngram_share(answer) for answer, *_ in written],
         "text/repeated_sentences": [repeated_sentence_share(answer) for answer, *_ in written],
@@ -118,7 +118,9 @@ def judged_texts(
         request_of: what a prompt asks for, by its id.
         thinking: what structure the responses were asked to have.
     """
-    return [JudgedText(take_apart(it.text, thinking).answer, request_of(it.prompt_id), it.reward) for it in rollouts]
+    return [
+        JudgedText(parse_response(it.text, thinking).answer, request_of(it.prompt_id), it.reward) for it in rollouts
+    ]
 
 
 def validation_metrics(validated: Sequence[ValidationText]) -> dict[str, float]:

@@ -62,7 +62,7 @@ def train_grpo(recipe: Recipe, state: TrainingState, source: RolloutSource, logb
                 hashes,
                 state.curriculum,
                 weights=recipe.weights,
-                least=recipe.least_responses,
+                least=recipe.min_responses,
                 left_out=left_out,
             )
             groups = group_advantages(
@@ -92,7 +92,7 @@ def train_grpo(recipe: Recipe, state: TrainingState, source: RolloutSource, logb
             log_probs = partial(response_log_probs, models.as_reference(), temperature=recipe.generation.temperature)
             with models.autocast():
                 reference_log_probs = measure_in_pieces(
-                    log_probs, batch, most_tokens=recipe.memory.max_tokens_per_microbatch
+                    log_probs, batch, max_tokens=recipe.memory.max_tokens_per_microbatch
                 )
         advantages = torch.from_numpy(groups.advantages).to(batch.mask).view(-1, 1) * batch.mask
         rows = torch.from_numpy(np.flatnonzero(learning_rows(groups, left_out, optim))).to(models.device)

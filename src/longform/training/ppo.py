@@ -33,7 +33,7 @@ def train_ppo(recipe: Recipe, state: TrainingState, source: RolloutSource, logbo
     """
     optim, temperature, models = recipe.ppo, recipe.generation.temperature, state.models
     limit, setting = recipe.verdict_limit
-    measure = partial(measure_in_pieces, most_tokens=recipe.memory.max_tokens_per_microbatch)
+    measure = partial(measure_in_pieces, max_tokens=recipe.memory.max_tokens_per_microbatch)
     for step in range(state.step + 1, recipe.run.steps + 1):
         began = time.perf_counter()
         state.set_learning_rates(step, optim=optim, steps=recipe.run.steps)

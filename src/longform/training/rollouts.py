@@ -17,7 +17,7 @@ from longform.rewards.reward_set import RewardSet
 from longform.rewards.rewarded import ScoreSheet
 from longform.statistics.moments import AdvantageMoments
 from longform.steps.rollout import record_rollout
-from longform.text.structure import take_apart
+from longform.text.structure import parse_response
 from longform.training.batch import Batch
 from longform.training.judge_thread import JudgeThread
 from longform.training.models import PolicyModels
@@ -154,7 +154,7 @@ class RolloutSource:
 
     def _own_answer(self, digest: str) -> str:
         """The answer of an earlier response, without the plan and the tags that it stands in on record."""
-        return take_apart(self._read_text(digest), self._settings.think).answer
+        return parse_response(self._read_text(digest), self._settings.think).answer
 
 
 def make_batch(rollouts: Sequence[WrittenRollout], *, device: torch.device) -> Batch:

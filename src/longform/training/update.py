@@ -75,7 +75,7 @@ def _pieces(batch: Batch, targets: Targets, index: Tensor, recipe: Recipe) -> It
     by_sequence = isinstance(recipe.optim, GrpoSettings) and recipe.optim.loss == "sequence"
     weights = torch.zeros_like(batch.mask)
     weights[index] = (sequence_weights if by_sequence else token_weights)(batch.mask[index])
-    for rows in cut_by_tokens(batch, index, most_tokens=recipe.memory.max_tokens_per_microbatch):
+    for rows in cut_by_tokens(batch, index, max_tokens=recipe.memory.max_tokens_per_microbatch):
         part = batch.rows(rows)
         length = part.mask.shape[1]
         yield Piece(part, targets.rows(rows, length), weights[rows, :length])

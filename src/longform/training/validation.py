@@ -10,7 +10,7 @@ from longform.judging.answers import LOWEST_SCORE
 from longform.judging.pointwise import Graded, PointwiseJudge
 from longform.records.rollouts import ValidationText
 from longform.records.schemas import Prompt
-from longform.text.structure import take_apart
+from longform.text.structure import parse_response
 from longform.training.judge_thread import JudgeThread
 from longform.training.models import PolicyModels
 from longform.writers.decoding import Written, decode_in_batches
@@ -68,5 +68,5 @@ class Validation:
 
     async def _grade(self, prompt: Prompt, text: str, *, step: int) -> Graded:
         """The examiner's grade of the answer; where there is none the lowest, without a call."""
-        answer = take_apart(text, self._settings.think).answer
+        answer = parse_response(text, self._settings.think).answer
         return await self._examiner.grade(prompt, answer, step=step) if answer else Graded(LOWEST_SCORE)

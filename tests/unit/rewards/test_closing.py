@@ -7,7 +7,7 @@ from longform.records.errors import StoppedError
 from longform.rewards.closing import check_verdict_rate, close_step
 from longform.rewards.judged import VALUES
 from longform.rewards.rewarded import Rewarded, ScoreSheet
-from longform.text.structure import Parts
+from longform.text.structure import ParsedResponse
 
 FACED = [Faced(0, 0), Faced(1, 1), Faced(2, 2)]
 
@@ -17,7 +17,7 @@ def _curriculum(**settings):
 
 
 def _sheet(**by_reward):
-    return ScoreSheet(Parts("", "text", True), by_reward)
+    return ScoreSheet(ParsedResponse("", "text", True), by_reward)
 
 
 def _close(*outcomes, curriculum=None):

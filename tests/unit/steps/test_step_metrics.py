@@ -11,7 +11,7 @@ from longform.rewards.closing import ClosedStep
 from longform.rewards.group_advantages import GroupAdvantages
 from longform.rewards.rewarded import Rewarded, ScoreSheet
 from longform.steps.metrics import by_reward_metrics, grade_error, group_metrics, judged_texts, step_metrics
-from longform.text.structure import take_apart
+from longform.text.structure import parse_response
 from longform.text.words import count_words
 
 STORY = "Amber rivers carried seven painted boats towards the silent harbour while children slept."
@@ -34,7 +34,7 @@ def _recipe(*, think="off", group=2, **more):
 def _metrics(texts, recipe, *, scores=None, reference="", length_range=None):
     """Of four rollouts, two each of two prompts."""
     prompts = [Prompt(id=f"p{n}", prompt="Write a story about boats.", length_range=length_range) for n in range(2)]
-    answers = [take_apart(text, recipe.generation.think).answer for text in texts]
+    answers = [parse_response(text, recipe.generation.think).answer for text in texts]
     rollouts = [
         Rollout(1, n, f"p{n // 2}", 0, text, reference, 3, count_words(answer), 0, "stop", None, None, 0.5)
         for n, (text, answer) in enumerate(zip(texts, answers, strict=True))
@@ -42,7 +42,7 @@ def _metrics(texts, recipe, *, scores=None, reference="", length_range=None):
     scores = scores or [(1.0, 1.0)] * len(texts)
     rewarded = [{"length": Rewarded(length), "format": Rewarded(form)} for length, form in scores]
     sheets = [
-        ScoreSheet(take_apart(text, recipe.generation.think), by_reward)
+        ScoreSheet(parse_response(text, recipe.generation.think), by_reward)
         for text, by_reward in zip(texts, rewarded, strict=True)
     ]
     by_reward = np.array(scores)

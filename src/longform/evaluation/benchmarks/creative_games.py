@@ -12,7 +12,7 @@ from itertools import combinations
 from longform.evaluation.arena.ratings import rate_arena
 from longform.evaluation.arena.tables import meeting_table, meetings, rating_tables
 from longform.evaluation.tables import Table
-from longform.judging.margins import MOST_PLUSES, Pluses, pseudo_wins, win_fraction
+from longform.judging.margins import MAX_PLUSES, Pluses, pseudo_wins, win_fraction
 from longform.records.schemas import Game
 from longform.text.words import count_words
 
@@ -64,8 +64,8 @@ def plan_meetings(ranked: Sequence[str], texts: Texts) -> list[Meeting]:
 def settle(meeting: Meeting, texts: Texts) -> Pluses | None:
     """What a meeting comes to without a judge: a text without a word loses as far as can be; None where both have words."""
     if not texts[meeting.a][meeting.prompt_id].strip():
-        return Pluses(0, MOST_PLUSES)
-    return Pluses(MOST_PLUSES, 0) if not texts[meeting.b][meeting.prompt_id].strip() else None
+        return Pluses(0, MAX_PLUSES)
+    return Pluses(MAX_PLUSES, 0) if not texts[meeting.b][meeting.prompt_id].strip() else None
 
 
 def play(meetings_held: Mapping[Meeting, Pluses], texts: Texts) -> list[Game]:

@@ -15,7 +15,7 @@ from longform.records.errors import BadInputError
 from longform.records.files import read_all, read_rows
 from longform.records.run_directory import RunDirectory
 from longform.records.schemas import UNNAMED_JUDGE, Grade, Prompt, PromptRow, Response
-from longform.text.structure import take_apart
+from longform.text.structure import parse_response
 
 _EXAMINER = "examiner"
 """The judge of a run whose recipe cannot be read."""
@@ -176,7 +176,7 @@ def _read_run(spec: str, path: Path, part: str | None) -> Side:
     judge = recipe.validation.judge if recipe is not None and recipe.validation is not None else _EXAMINER
     thinking = "off" if recipe is None else recipe.generation.think
     texts = {
-        it.prompt_id: [Written(take_apart(it.text, thinking).answer, {} if it.grade is None else {judge: it.grade})]
+        it.prompt_id: [Written(parse_response(it.text, thinking).answer, {} if it.grade is None else {judge: it.grade})]
         for it in validated
     }
     requests = {it.prompt_id: it.prompt for it in validated}

@@ -31,7 +31,7 @@ from longform.records.schemas import Ladder, PromptRow, Row
 from longform.rewards.closing import ClosedStep, close_step
 from longform.rewards.reward_set import RewardSet, build_rewards
 from longform.rewards.rewarded import Rewarded, ScoreSheet
-from longform.text.structure import take_apart
+from longform.text.structure import parse_response
 
 CALLS = "replay.sqlite"
 """In the run directory: the calls of all its replays."""
@@ -159,7 +159,7 @@ async def replay_steps(run: RunDirectory, inputs: ReplayInputs, *, budget: Budge
             rewards = build_rewards(recipe.rewards, endpoints, secret=secret, seed=recipe.run.seed, thinking=thinking)
 
             def read_answer(digest: str) -> str:
-                return take_apart(run.database.text(digest), recipe.generation.think).answer
+                return parse_response(run.database.text(digest), recipe.generation.think).answer
 
             for step in range(1, steps + 1):
                 stored = list(run.database.rollouts(step=step))
@@ -176,7 +176,7 @@ async def replay_steps(run: RunDirectory, inputs: ReplayInputs, *, budget: Budge
                     hashes,
                     after,
                     weights=recipe.weights,
-                    least=recipe.least_responses,
+                    least=recipe.min_responses,
                     left_out=left_out(stored, recipe),
                 )
                 climbed = {prompts[it.prompt_index].id: it.rung for it in after.commit(closed.climbs)}
@@ -225,7 +225,7 @@ async def _score(
 ) -> list[ScoreSheet]:
     """What the rewards make of a step's rollouts, asked for all at once."""
     retired = {it.kind: Rewarded(None, cause=RETIRED) for it in recipe.rewards}
-    sheets = [ScoreSheet(take_apart(it.text, recipe.generation.think), retired) for it in stored]
+    sheets = [ScoreSheet(parse_response(it.text, recipe.generation.think), retired) for it in stored]
 
     async def score(row: int) -> None:
         (prompt, _, reference), rollout = facing[row], stored[row]
