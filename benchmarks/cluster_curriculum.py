@@ -24,10 +24,10 @@ from longform.cli.output import print_table
 from longform.curriculum.schedule import Curriculum
 from longform.recipe.recipe import Recipe
 from longform.records.interchange import write_verl
-from longform.records.rollouts import Rollout
+from longform.records.rollouts import RolloutRecord
 from longform.records.schemas import Ladder, Reference
-from longform.rewards.reward import Rewarded, ScoreSheet
-from longform.text.structure import Parts
+from longform.rewards.reward import RewardResult, ScoreSheet
+from longform.text.structure import ParsedResponse
 
 LEAST_PROMOTIONS, MOST_MEGABYTES = 4096.0, 100.0
 RUNGS = 5
@@ -63,15 +63,15 @@ def measure(folder: Path, options: argparse.Namespace) -> tuple[list[dict[str, f
     """Seconds of the parts of each step, and megabytes: added to the process, and in a checkpoint."""
     import ray
 
+    from longform.cluster.actor_client import start_actor
     from longform.cluster.prompt_table import open_rows
-    from longform.cluster.relay import start_host
 
     (folder / "ladders.jsonl").touch()
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
     try:
         hosts = {}
         for name in ("few", "all"):
-            hosts[name] = start_host(name)
+            hosts[name] = start_actor(name)
             recipe = _recipe(folder, name, options)
             data = folder / f"{name}.parquet"
             open_rows(data)
@@ -109,12 +109,12 @@ def state_size(data: Path, recipe: Recipe) -> float:
 
 
 def _own_memory() -> list[float]:
-    """Megabytes of each host, ascending."""
-    hosts = [it for it in psutil.process_iter() if it.name().startswith("ray::RunHost")]
+    """Megabytes of each actor, ascending."""
+    hosts = [it for it in psutil.process_iter() if it.name().startswith("ray::RunActor")]
     return sorted(it.memory_full_info().uss / 1e6 for it in hosts)
 
 
-def _step(host: Any, step: int, count: int) -> dict[str, float]:
+def _step(actor: Any, step: int, count: int) -> dict[str, float]:
     import ray
 
     seconds: dict[str, float] = {}
@@ -125,18 +125,18 @@ def _step(host: Any, step: int, count: int) -> dict[str, float]:
         seconds[name] = time.perf_counter() - began
         return found
 
-    faced = timed("draw", lambda: host.draw.remote(step, count))
-    sheets = [ScoreSheet(Parts("", "Won.", True), {"pairwise": Rewarded(1.0, "win")})] * count
+    faced = timed("draw", lambda: actor.draw.remote(step, count))
+    sheets = [ScoreSheet(ParsedResponse("", "Won.", True), {"pairwise": RewardResult(1.0, "win")})] * count
     hashes = ["0" * 64] * count
-    timed("close", lambda: host.close.remote(step, sheets, faced, hashes, np.zeros(count, dtype=bool)))
-    promoted = timed("commit", lambda: host.commit.remote(step))
+    timed("close", lambda: actor.close.remote(step, sheets, faced, hashes, np.zeros(count, dtype=bool)))
+    promoted = timed("commit", lambda: actor.commit.remote(step))
     assert promoted == count
     rollouts = [
-        Rollout(step, row, f"prompt-{it.prompt_index}", it.rung, "Won.", "Once.", 2, 1, 0, "stop", "win", None, 1.0)
+        RolloutRecord(step, row, f"prompt-{it.prompt_index}", it.rung, "Won.", "Once.", 2, 1, 0, "stop", "win", None, 1.0)
         for row, it in enumerate(faced)
     ]
-    timed("record", lambda: host.record.remote(step, seconds=1.0, metrics={}, rollouts=[]))
-    timed("record with rollouts", lambda: host.record.remote(step, seconds=1.0, metrics={}, rollouts=rollouts))
+    timed("record", lambda: actor.record.remote(step, seconds=1.0, metrics={}, rollouts=[]))
+    timed("record with rollouts", lambda: actor.record.remote(step, seconds=1.0, metrics={}, rollouts=rollouts))
     return seconds
 
 

@@ -85,13 +85,13 @@ def measure(recipe: Recipe, ladders: list[Ladder], *, runs: int) -> list[float]:
     import ray
 
     from longform.cluster.config import compose_config
-    from longform.cluster.start import open_host, write_data
+    from longform.cluster.start import open_actor, write_data
 
     inputs = TrainingInputs(ladders, [], read_models(recipe.models))
     data = write_data(recipe, inputs)
     ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False)
     try:
-        host = open_host(recipe, inputs, data=data / "train.parquet", name=recipe.run.name, resume=False)
+        actor = open_actor(recipe, inputs, data=data / "train.parquet", name=recipe.run.name, resume=False)
         config = compose_config(recipe, data=data, checkpoints=recipe.run_path / "checkpoints")
         from verl.experimental.reward_loop import RewardLoopManager
 
@@ -106,7 +106,7 @@ def measure(recipe: Recipe, ladders: list[Ladder], *, runs: int) -> list[float]:
             scores = ray.get([workers[n % len(workers)].compute_score.remote(it) for n, it in enumerate(finished)])
             seconds.append(time.perf_counter() - began)
             assert len(scores) == len(ladders)
-        calls, _ = ray.get(host.totals.remote())
+        calls, _ = ray.get(actor.totals.remote())
         assert calls.answered >= runs * len(ladders) * 0.9, "most texts differ, so nearly every verdict was asked for"
         return seconds
     finally:

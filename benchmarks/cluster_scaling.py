@@ -24,7 +24,7 @@ from longform.planning.judge_load import LONGEST_ANSWER
 from longform.planning.shapes import shape_of
 from longform.planning.speed import Machine, Policy, at_once, decode_seconds, find_machine, updating_seconds
 from longform.recipe.recipe import Recipe
-from longform.records.rollouts import Rollout
+from longform.records.rollouts import RolloutRecord
 from longform.records.run_directory import RunDirectory
 
 QWEN_7B = {
@@ -159,7 +159,7 @@ def print_database(options: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as folder, RunDirectory.open(Path(folder) / "run") as run:
         for step in (1, 2):  # the second pays for no new tables
             rollouts = [
-                Rollout(
+                RolloutRecord(
                     step,
                     row,
                     f"prompt-{row}",

@@ -19,8 +19,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from longform.curriculum.rules import Visit
-from longform.curriculum.schedule import Curriculum, Faced
+from longform.curriculum.rules import PromptOutcome
+from longform.curriculum.schedule import Curriculum, PromptDraw
 from longform.curriculum.settings import CurriculumSettings
 from longform.records.rollouts import Promotion
 from longform.records.run_directory import RunDirectory
@@ -105,9 +105,9 @@ def measure_state(options: argparse.Namespace, folder: Path) -> tuple[float, flo
     return in_memory / 1e6, sum(file.stat().st_size for file in place.iterdir()) / 1e6
 
 
-def won(faced: Faced) -> Visit:
+def won(faced: PromptDraw) -> PromptOutcome:
     """A visit of one rollout that wins."""
-    return Visit(faced.prompt_index, faced.rung, ("win",), (f"{faced.prompt_index:064x}",))
+    return PromptOutcome(faced.prompt_index, faced.rung, ("win",), (f"{faced.prompt_index:064x}",))
 
 
 if __name__ == "__main__":

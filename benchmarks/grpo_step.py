@@ -39,20 +39,20 @@ from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.grpo_trainer import GRPOTrainer
 
 from longform.curriculum.schedule import Curriculum
-from longform.miniature.policy import build_model, build_tokenizer, save_policy
+from longform.miniature.policy import build_model, build_tokenizer
 from longform.miniature.world import prompts
 from longform.recipe.recipe import Recipe
 from longform.records.run_directory import RunDirectory
 from longform.records.schemas import PromptRow
 from longform.rewards.reward_set import RewardSet
-from longform.rewards.reward import Rewarded
-from longform.steps.journal import StepReport
-from longform.text.structure import Parts
+from longform.rewards.reward import RewardResult
+from longform.steps.recorder import StepReport
+from longform.text.structure import ParsedResponse
 from longform.training.checkpoint import TrainingState
 from longform.training.grpo import train_grpo
 from longform.training.judge_thread import JudgeThread
-from longform.training.logbook import Logbook
-from longform.training.rollouts import RolloutSource
+from longform.steps.recorder import Logbook
+from longform.training.rollouts import RolloutGenerator
 from longform.training.run import load_models
 from longform.writers import decoding
 from longform.writers.local import load_model
@@ -107,9 +107,9 @@ class Judge:
                 await asyncio.sleep(self.latency)
         return float(self._random.random())
 
-    async def score(self, prompt: PromptRow, *, response: Parts, reference: str, step: int) -> Rewarded:  # noqa: ARG002
+    async def score(self, prompt: PromptRow, *, response: ParsedResponse, reference: str, step: int) -> RewardResult:  # noqa: ARG002
         """What longform asks of a reward."""
-        return Rewarded(await self.verdict())
+        return RewardResult(await self.verdict())
 
 
 class Turns:
@@ -210,7 +210,8 @@ def save_writer(folder: Path) -> None:
         model.state_dict()["model.embed_tokens.weight"].mul_(FLATTENING)
     for config in (model.config, model.generation_config):
         config.eos_token_id = len(tokenizer) - 1
-    save_policy(model, tokenizer, folder)
+    for part in (model, tokenizer):
+        part.save_pretrained(folder)
 
 
 def train_longform(
@@ -246,7 +247,7 @@ def train_longform(
 
     rewards = RewardSet({"length": judge}, thinking="off")
     with closing_at(lengths), RunDirectory.open(recipe.run_path) as run, JudgeThread() as thread:
-        source = RolloutSource(
+        source = RolloutGenerator(
             requests,
             models,
             rewards,

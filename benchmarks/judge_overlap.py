@@ -7,7 +7,7 @@ in flight / n seconds (at most a tenth of generation). From the first token to t
 generation alone plus one verdict. The policy is the miniature's, untrained and made nearly uniform; a few of its tokens are
 named as closing tokens in its generation config, so that lengths are geometric, cut at max-tokens (mean about a quarter).
 
-Ours is `RolloutSource.write` and `rewards`. TRL's is `GRPOTrainer._generate_and_score_completions` with an async reward
+Ours is `RolloutGenerator.write` and `rewards`. TRL's is `GRPOTrainer._generate_and_score_completions` with an async reward
 function, on the same model, prompts and length settings, held against its own generation. Generation alone is the same code
 with a judge that answers at once. `ideal` is what no engine could beat: these rollouts, judged the moment that they end.
 The runs take turns; each figure is the best of its runs.
@@ -26,17 +26,17 @@ from typing import Any, NamedTuple
 
 import torch
 
-from longform.curriculum.schedule import Faced
-from longform.miniature.policy import build_model, build_tokenizer, save_policy
+from longform.curriculum.schedule import PromptDraw
+from longform.miniature.policy import build_model, build_tokenizer
 from longform.miniature.world import prompts
 from longform.records.schemas import Ladder, Prompt, PromptRow, Reference
 from longform.rewards.reward_set import RewardSet
-from longform.rewards.reward import Rewarded
+from longform.rewards.reward import RewardResult
 from longform.rl.settings import MemorySettings
-from longform.text.structure import Parts
+from longform.text.structure import ParsedResponse
 from longform.training.judge_thread import JudgeThread
 from longform.training.models import FullModels
-from longform.training.rollouts import RolloutSource
+from longform.training.rollouts import RolloutGenerator
 from longform.writers.local import load_model
 from longform.writers.settings import GenerationSettings
 
@@ -62,9 +62,9 @@ class ScriptedJudge:
                 await asyncio.sleep(self.latency)
         return 1.0
 
-    async def score(self, prompt: PromptRow, *, response: Parts, reference: str, step: int) -> Rewarded:  # noqa: ARG002
+    async def score(self, prompt: PromptRow, *, response: ParsedResponse, reference: str, step: int) -> RewardResult:  # noqa: ARG002
         """What longform asks of a reward."""
-        return Rewarded(await self.verdict(), "win")
+        return RewardResult(await self.verdict(), "win")
 
     async def __call__(self, completions: list[Any], **_: Any) -> list[float]:
         """What TRL asks of a reward."""
@@ -127,7 +127,8 @@ def save_writer(folder: Path) -> None:
     with torch.no_grad():
         model.state_dict()["model.embed_tokens.weight"].mul_(FLATTENING)
     model.generation_config.eos_token_id = list(range(len(tokenizer) - CLOSING_TOKENS, len(tokenizer)))
-    save_policy(model, tokenizer, folder)
+    for part in (model, tokenizer):
+        part.save_pretrained(folder)
 
 
 def measure_longform(folder: str, requests: Sequence[Prompt], options: argparse.Namespace) -> Phase:
@@ -136,11 +137,11 @@ def measure_longform(folder: str, requests: Sequence[Prompt], options: argparse.
     reference = Reference(model="someone", text="A story.", score=5.0)
     fields = {"references": [reference], "policy_score": 5.0, "potential": 1.0}
     ladders = [Ladder(id=it.id, prompt=it.prompt, **fields) for it in requests]
-    faced = [Faced(index, 0) for index in range(len(ladders))]
+    faced = [PromptDraw(index, 0) for index in range(len(ladders))]
     judge = ScriptedJudge(in_flight=options.in_flight)
     settings = GenerationSettings(max_tokens=options.max_tokens)
     with JudgeThread() as thread:
-        source = RolloutSource(
+        source = RolloutGenerator(
             ladders,
             models,
             RewardSet({"pairwise": judge}, thinking="off"),

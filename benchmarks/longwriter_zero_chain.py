@@ -98,7 +98,7 @@ def show_reward_models(folder: Path, seed: int) -> None:
     """The chain's reward models, together and each alone, against the examiner."""
     rows = prompts(seed=seed + 600_000, split="held-out", count=PAIRS, ranges=WIDE_RANGES)
     kinds = {
-        "two levels, clearly apart": chain.examiner_pairs(rows, seed=seed, margin=chain.LEAST_MARGIN),
+        "two levels, clearly apart": chain.examiner_pairs(rows, seed=seed, margin=chain.MIN_MARGIN),
         "two levels, all": chain.examiner_pairs(rows, seed=seed),
         "whole and reduced": reduced_pairs(rows, revised=False),
         "text and revision": reduced_pairs(rows, revised=True),
@@ -180,7 +180,9 @@ def show_arms(folder: Path) -> None:
 
         games = asyncio.run(play())
     write_rows(folder / "games-arms.jsonl", games)
-    kept = {name: [row.meta["sound"] for row in found if "sound" in row.meta] for name, found in written.items()}
+    kept = {
+        name: [row.meta["well_formed"] for row in found if "well_formed" in row.meta] for name, found in written.items()
+    }
     print_table(
         "arena with the arms",
         ["writer", "rating", "95%", "games won", "structure"],

@@ -27,7 +27,7 @@ from longform.miniature.quickstart import (
 )
 from longform.miniature.server import serve_in_background
 from longform.records.run_directory import RunDirectory
-from longform.steps.journal import RunResult
+from longform.steps.recorder import RunResult
 from longform.training.sft import train_sft
 from longform.writers.local import load_model
 

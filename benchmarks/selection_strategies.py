@@ -43,7 +43,7 @@ from longform.records.schemas import Prompt, Response
 from longform.selection.select import select
 from longform.selection.settings import SelectionSettings, Strategy
 from longform.statistics.bootstrap import Interval, clustered_interval
-from longform.steps.journal import RunResult
+from longform.steps.recorder import RunResult
 
 STRATEGIES: dict[str, Strategy] = {
     "margin": "margin",

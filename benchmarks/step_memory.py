@@ -38,7 +38,7 @@ from longform.miniature.quickstart import (
 from longform.miniature.server import serve_in_background
 from longform.recipe.loading import dump_recipe, load_recipe
 from longform.recipe.recipe import Recipe
-from longform.steps.journal import StepReport
+from longform.steps.recorder import StepReport
 from longform.training.run import train
 
 MOST_MEGABYTES_PER_100_STEPS = 1.0

@@ -19,7 +19,7 @@ from types import FrameType
 import longform
 from longform.miniature import quickstart
 from longform.miniature.server import serve_in_background
-from longform.steps.journal import StepReport
+from longform.steps.recorder import StepReport
 from longform.training.run import train
 
 PACKAGE = Path(longform.__file__).parent

@@ -20,7 +20,7 @@ from longform.rewards.settings import FormatSettings
 from longform.text.copying import copied_share
 from longform.text.redundancy import redundant_sentence_share
 from longform.text.repetition import repeated_ngram_share, repeats
-from longform.text.structure import Parts
+from longform.text.structure import ParsedResponse
 from longform.text.stuffing import stuffed_share
 from longform.text.words import count_words
 
@@ -35,7 +35,7 @@ def main() -> None:
 
     async def score(draft: str) -> None:
         for reward in (length, form):
-            await reward.score(PROMPT, response=Parts("", draft, True), reference="", step=0)
+            await reward.score(PROMPT, response=ParsedResponse("", draft, True), reference="", step=0)
 
     with asyncio.Runner() as runner:
         for language, draft in (("English", english_draft(TOKENS)), ("Chinese", chinese_draft(TOKENS))):

@@ -189,7 +189,7 @@ def test_a_bad_file_is_named_with_its_line(world, capsys, command, file, spoil, 
         ([{**LADDER, "prompt": ""}], "ladders.jsonl:1: prompt"),
         ([{**LADDER, "id": ""}], "ladders.jsonl:1: id: String should have at least 1 character"),
         ([{**LADDER, "length_range": [9, 1]}], "ladders.jsonl:1: length_range: Value error, needs 0 <= lo <= hi"),
-        ([LADDER], "ladders.jsonl: holds 1 prompts; data.per_step is 2"),
+        ([LADDER], "ladders.jsonl: has 1 prompts, fewer than data.per_step (2)"),
     ],
 )
 def test_a_bad_ladder_is_named(world, capsys, rows, message):
@@ -201,18 +201,18 @@ def test_a_bad_ladder_is_named(world, capsys, rows, message):
 @pytest.mark.parametrize(
     ("length_range", "changes", "message"),
     [
-        (None, "", "prompts.jsonl: prompt p: has no length_range, which the length reward measures against"),
+        (None, "", "prompts.jsonl: prompt p: has no length_range, which the length reward needs"),
         ([9, 1], "", "prompts.jsonl:1: length_range: Value error, needs 0 <= lo <= hi"),
-        ([0, 0], "", "its length_range ends at 0: it asks for nothing"),
+        ([0, 0], "", "its length_range ends at 0; leave it out"),
         (
             [1, 9],
             'rewards=[{"kind":"format","redundancy":1,"redundancy_measure":"embeddings","embeddings":"./none/model"}]',
             "rewards.format.embeddings: there is no folder ./none/model",
         ),
         ([1, 9], "rewards.max_words=9", "its length_range ends at 9; rewards.length.max_words"),
-        ([1, 9], "data.group=1", "data.group: grpo compares the responses of a group"),
+        ([1, 9], "data.group=1", "data.group: must be at least 2 with grpo"),
         ([1, 9], "rewards=[]", "rewards: List should have at least 1 item"),
-        ([1, 9], "generation.think_prompt=none.txt", "think_prompt: has no use while think is off"),
+        ([1, 9], "generation.think_prompt=none.txt", "think_prompt: only valid with think: on or direct"),
         ([1, 9], "generation.think=maybe", "generation.think: Input should be"),
     ],
 )
@@ -265,7 +265,7 @@ def test_a_response_to_an_unknown_prompt_is_named(world, capsys):
             {"validation": {"prompts": "prompts.jsonl", "judge": "judge"}},
             "validation.judge: 'judge' also gives the reward",
         ),
-        ({"optim": {"mini_batch": 99}}, "optim.mini_batch: 99 is more than a step's 2 rollouts"),
+        ({"optim": {"mini_batch": 99}}, "optim.mini_batch: 99 exceeds the 2 rollouts of a step"),
         ({"optim": {"lr": "fast"}}, "recipe.yaml: optim.lr: Input should be a valid number"),
         ({"optim": {"lr": float("nan")}}, "recipe.yaml: optim.lr: "),
         ({1: 2}, "recipe.yaml: 1: "),
@@ -530,4 +530,4 @@ def test_one_model_under_two_names_is_one_judge(world, capsys):
     models = yaml.safe_load(Path("models.yaml").read_text())
     Path("models.yaml").write_text(yaml.safe_dump(models | {"twin": models["judge"]}))
     panel = _fails(capsys, f"{TRAIN} --set rewards.judge=[judge,twin]")
-    assert "rewards: models.yaml means the same model by 'judge' and 'twin'" in panel
+    assert "rewards: 'judge' and 'twin' are the same model in models.yaml" in panel

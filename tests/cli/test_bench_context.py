@@ -105,7 +105,7 @@ def test_a_local_model_reads_what_its_own_tokens_leave(server, model, capsys):
     assert bench(f"run longbench-v2 --set lb.json --writer {model} --max-tokens 8 --think direct --out tags") == 0
     rows = [json.loads(line) for line in Path("tags/responses.jsonl").read_text().splitlines()]
     assert len(rows) == 3
-    assert all("sound" in row["meta"] for row in rows)
+    assert all("well_formed" in row["meta"] for row in rows)
 
 
 @pytest.mark.skipif(not REAL_MODEL.is_dir(), reason="needs the shared model")

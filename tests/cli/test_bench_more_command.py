@@ -7,7 +7,7 @@ import pytest
 
 from longform.cli import main
 from longform.judging.fences import read_fences
-from longform.judging.margins import RESPECTS
+from longform.judging.margins import ASPECTS
 from longform.judging.rubrics import CREATIVE_WRITING
 
 
@@ -29,7 +29,7 @@ def replied(request, number):
         return f"Chapter 1: 3\n{json.dumps({'scores': scores})}"
     better = "A" if "fine" in texts["TEXT A"] else "B"
     if "plus signs" in content:
-        return json.dumps({"scores": dict.fromkeys(RESPECTS, f"{better}++")})
+        return json.dumps({"scores": dict.fromkeys(ASPECTS, f"{better}++")})
     return f"So: [[{better}]]"
 
 

@@ -53,7 +53,7 @@ def test_what_a_run_takes_is_printed_with_what_was_assumed(recipe, capsys):
     assert lines["examiner exam"].startswith("5 calls")
     assert lines["next"] == f"longform train {recipe} --set run.steps=20 --dry-run"
     assumed = out.partition("\nassumed\n")[2].splitlines()
-    assert "- some/writer-7B has 7,000,000,000 weights, as its name says" in assumed
+    assert "- some/writer-7B has 7,000,000,000 weights, according to its name" in assumed
     assert "- answers are as long as the prompts' references: 1,300 tokens" in assumed
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from longform.cli import main
-from longform.judging.requests import NEEDS
+from longform.judging.requests import CRITERIA
 
 REQUESTS = {
     "story": "Write a story of 2,000 words.",
@@ -24,7 +24,7 @@ REQUESTS = {
 def _answer(request, number):
     content = request["messages"][0]["content"]
     if '"writing"' in content:
-        return json.dumps(dict.fromkeys(NEEDS, True) | {"writing": "2 + 2" not in content})
+        return json.dumps(dict.fromkeys(CRITERIA, True) | {"writing": "2 + 2" not in content})
     if "attached" in content:
         return '{"range": [0, 0]}'
     if "800字" in content:
@@ -78,7 +78,7 @@ def test_json_holds_every_figure(server, capsys):
     filtered = json.loads(capsys.readouterr().out)
     assert (filtered["prompts"], filtered["kept"], filtered["share_kept"]) == (4, 3, 0.75)
     assert filtered["dropped"] == {"writing": 1, "long": 0, "complete": 0, "safe": 0}
-    assert filtered["criteria"].keys() == NEEDS.keys()
+    assert filtered["criteria"].keys() == CRITERIA.keys()
     assert not _run("lengths kept.jsonl --judge judge --out lengths.jsonl --retries 0 --json")
     lengths = json.loads(capsys.readouterr().out)
     assert (lengths["with_range"], lengths["dropped_by_zero"], lengths["dropped_by_rules"]) == (1, 1, 1)

@@ -32,7 +32,7 @@ def _row():
 def test_a_writer_that_thinks_leaves_its_answer(server, capsys):
     assert not _generate("--think", "on")
     row = _row()
-    assert (row["text"], row["meta"]) == ("Once.", {"plan": "Short.", "sound": True})
+    assert (row["text"], row["meta"]) == ("Once.", {"plan": "Short.", "well_formed": True})
     content = server.requests[0]["messages"][0]["content"]
     assert "<think>" in content
     assert content.endswith("\n\n写一首诗。")

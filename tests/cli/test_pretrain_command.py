@@ -38,7 +38,7 @@ def folder(tmp_path, monkeypatch, base):
     Path("base").symlink_to(base)
     Path("books.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in documents(seed=1, count=8)))
     write_rows("prompts.jsonl", [Prompt(id="p", prompt="Write.")])
-    meta = {"plan": "A key.", "sound": True}
+    meta = {"plan": "A key.", "well_formed": True}
     rows = [Response(prompt_id="p", model="m", text="Mira lived.", meta=meta)]
     rows.append(Response(prompt_id="p", model="m", sample=1, text="Mira", finish_reason="length"))
     write_rows("thoughts.jsonl", rows)

@@ -15,7 +15,7 @@ from longform.cli import main
 from longform.judging.fences import read_fences
 from longform.records.calls import SqliteCallLog
 from longform.records.files import write_rows
-from longform.records.rollouts import Promotion, Rollout
+from longform.records.rollouts import Promotion, RolloutRecord
 from longform.records.run_directory import RunDirectory
 from longform.records.schemas import Ladder, Prompt, Reference
 from longform.statistics.moments import AdvantageMoments
@@ -56,7 +56,7 @@ def run(tmp_path, monkeypatch, serve):
         run.recipe_path.write_text(yaml.safe_dump(recipe))
         run.database.set_fact("prompts", hashlib.sha256((tmp_path / "ladders.jsonl").read_bytes()).hexdigest())
         rollouts = [
-            Rollout(
+            RolloutRecord(
                 step=1,
                 row=row,
                 prompt_id=f"p{row}",
@@ -98,7 +98,7 @@ def group_run(tmp_path, monkeypatch):
         run.recipe_path.write_text(yaml.safe_dump(recipe))
         run.database.set_fact("prompts", hashlib.sha256((tmp_path / "prompts.jsonl").read_bytes()).hexdigest())
         rollouts = [
-            Rollout(
+            RolloutRecord(
                 step=1,
                 row=row,
                 prompt_id="p",

@@ -25,7 +25,7 @@ from longform.judging.pairwise import ask_pairwise, ask_pointwise
 from longform.miniature.judge import EXAMINER, JUDGE, answer
 from longform.records.database import RunDatabase
 from longform.records.files import read_rows
-from longform.records.rollouts import Rollout
+from longform.records.rollouts import RolloutRecord
 from longform.records.run_directory import RunDirectory
 from longform.records.schemas import Grade, Ladder, Prompt
 
@@ -106,7 +106,7 @@ def database(campaign):
 
 
 @pytest.fixture
-def rollouts(database: RunDatabase) -> list[Rollout]:
+def rollouts(database: RunDatabase) -> list[RolloutRecord]:
     return list(database.rollouts())
 
 

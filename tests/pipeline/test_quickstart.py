@@ -57,7 +57,7 @@ def test_the_smoke_quickstart_of_longwriter_zero_goes_through_every_stage(tmp_pa
         assert len(list(run.database.rollouts())) == 2 * 16
         assert {"reward/length/mean", "reward/format/mean", "text/structure"} <= set(run.database.metric_names())
     answers = {row.prompt_id: row for row in read_rows(folder / "held-out-base-thinking.jsonl", Response)}
-    assert all(set(row.meta) >= {"plan", "sound"} for row in answers.values())
+    assert all(set(row.meta) >= {"plan", "well_formed"} for row in answers.values())
 
 
 @pytest.mark.slow

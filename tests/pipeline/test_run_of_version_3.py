@@ -70,7 +70,7 @@ def test_its_recipe_is_translated_and_todays_is_equal_to_it(folder):
     assert stored == _recipe(folder)
     assert (stored.ppo.kl_coef, stored.ppo.entropy_coef, stored.ppo.lr_end_ratio) == (0.002, 0.003, 0.5)
     assert stored.memory.max_tokens_per_microbatch == 512
-    assert stored.verdict_limit == (0.75, "rewards.pairwise.max_judge_failure_rate")
+    assert stored.judge_failure_limit == (0.75, "rewards.pairwise.max_judge_failure_rate")
 
 
 def test_a_person_who_writes_an_old_key_is_told_the_new_one(folder):

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from longform.evaluation.compare.measures import Measure
     from longform.evaluation.compare.pairing import Pairing
     from longform.evaluation.compare.run import Comparison, Gain
-    from longform.evaluation.compare.sides import Written
+    from longform.evaluation.compare.sides import GradedText
     from longform.evaluation.tables import Form, Table
 
 _OPENING = 300
@@ -116,7 +116,7 @@ def _print_tables(compared: "Comparison", form: "Form") -> None:
     print("\n\n".join(render(table, form) for table in compare_tables(compared)), end="\n\n")
 
 
-def _opening(written: "Sequence[Written]") -> str:
+def _opening(written: "Sequence[GradedText]") -> str:
     """How the first of the texts begins, on one line."""
     text = " ".join(written[0].text[: 2 * _OPENING].split())
     return printable(text if len(text) <= _OPENING else f"{text[:_OPENING]} …")

@@ -14,7 +14,7 @@ def doctor(run: Path, *, json: Flag = False) -> None:
         run: A run directory.
         json: Print the findings as JSON.
     """
-    from longform.monitors.series import LEAST_CASES, LEAST_STEPS, VERDICTS
+    from longform.monitors.series import MIN_CASES, MIN_STEPS, VERDICTS
     from longform.monitors.watch import diagnose, is_too_early, unwatched
     from longform.records.run_directory import RunDirectory
 
@@ -30,7 +30,7 @@ def doctor(run: Path, *, json: Flag = False) -> None:
     for it in findings:
         print(f"{it.name} (steps {it.first} to {it.last})\n  {it.evidence}\n  {it.advice}")
     if too_early:
-        needed = f"most signatures need {LEAST_STEPS} steps and {LEAST_CASES} verdicts"
+        needed = f"most signatures need {MIN_STEPS} steps and {MIN_CASES} verdicts"
         verdicts = int(sum(count for _, count in series.get(VERDICTS, ())))
         print(f"too early to say more: {needed}; the run is at step {steps} and has {verdicts}")
     elif not findings:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from longform.miniature.evidence import Evidence
     from longform.miniature.zero_evidence import ZeroEvidence
     from longform.statistics.bootstrap import Interval
-    from longform.steps.journal import RunResult
+    from longform.steps.recorder import RunResult
 
 
 def quickstart(

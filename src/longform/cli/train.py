@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING
 
 from longform.cli.flags import Flag, Overrides
 from longform.cli.output import console, print_result, printable, progress
-from longform.monitors.finding import Finding
+from longform.monitors.series import Finding
 
 if TYPE_CHECKING:
     from longform.recipe.recipe import Recipe
-    from longform.steps.journal import StepReport
+    from longform.steps.recorder import StepReport
 
 
 def train(

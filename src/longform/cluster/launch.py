@@ -17,7 +17,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from longform.cluster.checks import check_cluster, check_devices
 from longform.cluster.config import compose_config
 from longform.cluster.plugin import WITHOUT_TRL
-from longform.cluster.start import check_alone, data_folder, open_host, write_data
+from longform.cluster.start import check_alone, data_folder, open_actor, write_data
 from longform.planning.cluster import check_cluster_memory, check_disk, checkpoint_folder
 from longform.planning.memory import GIB
 from longform.recipe.begin import begin_run
@@ -26,7 +26,7 @@ from longform.recipe.recipe import Recipe
 from longform.records.errors import BadInputError, StoppedError
 from longform.records.files import write_text
 from longform.records.run_directory import RunDirectory
-from longform.steps.journal import RunResult, StepReport
+from longform.steps.recorder import RunResult, StepReport
 
 _PAUSE_SECONDS = 1.0
 """Between looks for steps that have been finished."""
@@ -50,13 +50,13 @@ def train_on_cluster(recipe: Recipe, *, resume: bool = False, on_step: Callable[
     data = data_folder(recipe) if is_begun else write_data(recipe, inputs)
     config = _compose(recipe, data, resume=resume)
     with _plain_errors(), _ray(config, recipe):
-        host = open_host(recipe, inputs, data=Path(config.data.train_files), name=recipe.run.name, resume=resume)
+        actor = open_actor(recipe, inputs, data=Path(config.data.train_files), name=recipe.run.name, resume=resume)
         try:
             write_text(recipe.run_path / "verl.yaml", OmegaConf.to_yaml(config))
-            _run(config, host, on_step, stall_timeout_hours=recipe.machines.stall_timeout_hours)
-            calls, seconds = ray.get(host.totals.remote())
+            _run(config, actor, on_step, stall_timeout_hours=recipe.machines.stall_timeout_hours)
+            calls, seconds = ray.get(actor.totals.remote())
         finally:
-            ray.get(host.release.remote())
+            ray.get(actor.release.remote())
     policy = checkpoint_folder(recipe) / f"global_step_{recipe.run.steps}" / "actor" / "huggingface"
     return RunResult(recipe.run_path, policy, recipe.run.steps, seconds, calls)
 
@@ -139,11 +139,11 @@ def _ray(config: DictConfig, recipe: Recipe) -> Iterator[None]:
         ray.shutdown()
 
 
-def _run(config: DictConfig, host: Any, on_step: Callable[[StepReport], None], *, stall_timeout_hours: float) -> None:
+def _run(config: DictConfig, actor: Any, on_step: Callable[[StepReport], None], *, stall_timeout_hours: float) -> None:
     """Verl's entry point on a thread, and the reports of its steps as they come in."""
     from verl.trainer.main_ppo import TaskRunnerV1, run_ppo
 
-    # The task runner stands beside the host: it reads the data that were written here.
+    # The task runner stands beside the actor: it reads the data that were written here.
     strategy = NodeAffinitySchedulingStrategy(node_id=ray.get_runtime_context().get_node_id(), soft=False)
     failures: list[BaseException] = []
 
@@ -160,7 +160,7 @@ def _run(config: DictConfig, host: Any, on_step: Callable[[StepReport], None], *
         thread.join(_PAUSE_SECONDS)
         return not thread.is_alive()
 
-    follow(is_over, lambda seen: ray.get(host.reports.remote(seen)), on_step, stall_timeout_hours=stall_timeout_hours)
+    follow(is_over, lambda seen: ray.get(actor.reports.remote(seen)), on_step, stall_timeout_hours=stall_timeout_hours)
     if failures:
         raise failures[0]
 

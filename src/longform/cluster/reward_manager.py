@@ -11,19 +11,19 @@ from typing import Any
 from verl import DataProto
 from verl.experimental.reward_loop.reward_manager.base import RewardManagerBase
 
+from longform.cluster.actor_client import RemoteEndpoint, find_actor
 from longform.cluster.prompt_table import read_prompt
-from longform.cluster.relay import RelayedEndpoint, find_host
-from longform.cluster.run_host import Opened
-from longform.cluster.scored import Scored, extra_fields
+from longform.cluster.reward_payload import RewardPayload, extra_fields
+from longform.cluster.run_actor import Opened
 from longform.judging.answers import MIN_SCORE
-from longform.judging.pointwise import Graded, PointwiseJudge
+from longform.judging.pointwise import PointwiseJudge
 from longform.records.errors import BadInputError, StoppedError
 from longform.records.rollouts import ValidationText
 from longform.records.schemas import Prompt
+from longform.rewards.reward import RewardResults, scores_by_kind
 from longform.rewards.reward_set import build_rewards
-from longform.rewards.reward import ScoreSheet
 from longform.rewards.settings import FormatSettings, RewardSettings, WritingSettings
-from longform.text.structure import Parts, Thinking, take_apart
+from longform.text.structure import ParsedResponse, Thinking, parse_response
 from longform.writers.stops import find_reader
 
 
@@ -48,31 +48,31 @@ class LongformRewardManager(RewardManagerBase):
         try:
             await self._open()
         except BadInputError as error:  # a reward model that this node does not see
-            return _stopped(error, "", Parts("", "", False), "stop", len(ids))
+            return _stopped(error, "", ParsedResponse("", "", False), "stop", len(ids))
         text, is_cut = self._read(ids).strip(), len(ids) >= self._longest and int(ids[-1]) not in self._ends
         if told["split"] != "train":
             return await self._validate(told, text)
-        finish_reason = "length" if is_cut else "stop"
+        finish_reason, response = "length" if is_cut else "stop", parse_response(text, self._thinking)
         try:
-            sheet = await self._rewards.score(
-                read_prompt(told), response=text, reference=told["reference"], step=told["step"]
+            results = await self._rewards.score(
+                read_prompt(told), response=response, reference=told["reference"], step=told["step"]
             )
         except (BadInputError, StoppedError) as error:
-            return _stopped(error, text, take_apart(text, self._thinking), finish_reason, len(ids))
-        scored = Scored(text, sheet, finish_reason, len(ids))
-        return {"reward_score": self._mean(sheet), "reward_extra_info": extra_fields(scored)}
+            return _stopped(error, text, response, finish_reason, len(ids))
+        payload = RewardPayload(text, response, results, finish_reason, len(ids))
+        return {"reward_score": self._mean(results), "reward_extra_info": extra_fields(payload)}
 
     async def _open(self) -> None:
         """Learn from the host what run this is; workers start before it is known."""
         if self._opened is not None:
             return
-        host = find_host(self._name)
-        opened: Opened = await host.opened.remote()
+        actor = find_actor(self._name)
+        opened: Opened = await actor.opened.remote()
         if self._opened is not None:  # of the responses that asked side by side, the first has read the answer
             return
         recipe, endpoints = opened.recipe, {}
         for name, spec in opened.judges.items():
-            endpoints[name] = RelayedEndpoint(name, spec, host)
+            endpoints[name] = RemoteEndpoint(name, spec, actor)
         self._thinking: Thinking = recipe.generation.think
         self._read = find_reader(self.tokenizer, self._thinking)
         self._weights = dict(zip((it.kind for it in recipe.rewards), recipe.weights, strict=True))
@@ -81,12 +81,11 @@ class LongformRewardManager(RewardManagerBase):
             endpoints,
             secret=opened.secret,
             seed=recipe.run.seed,
-            thinking=self._thinking,
         )
         self._examiner = None
         if recipe.validation is not None:
             self._examiner = PointwiseJudge(endpoints[recipe.validation.judge], secret=opened.secret)
-        self._host, self._opened = host, opened
+        self._actor, self._opened = actor, opened
 
     @staticmethod
     def _response_ids(item: Any) -> list[int]:
@@ -94,33 +93,34 @@ class LongformRewardManager(RewardManagerBase):
         count = int(item.batch["attention_mask"][-responses.shape[-1] :].sum())
         return responses[:count].tolist()
 
-    def _mean(self, sheet: ScoreSheet) -> float:
-        if sheet.scores is None:
+    def _mean(self, results: RewardResults) -> float:
+        scores = scores_by_kind(results)
+        if scores is None:
             return 0.0
-        return sum(self._weights[kind] * score for kind, score in sheet.scores.items()) / sum(self._weights.values())
+        return sum(self._weights[kind] * score for kind, score in scores.items()) / sum(self._weights.values())
 
     async def _validate(self, told: dict[str, Any], text: str) -> dict[str, Any]:
         """Grade a held-out text; it promotes nothing."""
         prompt = Prompt.model_validate_json(told["row"])
-        answer = take_apart(text, self._thinking).answer
+        answer = parse_response(text, self._thinking).answer
         grade: float | None = None
         if self._examiner is not None:
             try:
-                graded = await self._examiner.grade(prompt, answer, step=0) if answer else Graded(MIN_SCORE)
-                grade = graded.score
+                graded = await self._examiner.grade(prompt, answer, step=0) if answer else None
+                grade = MIN_SCORE if graded is None else None if graded.value is None else graded.value.score
             except (BadInputError, StoppedError):
                 grade = None  # the next step of the training meets the same wall, and says so
-        await self._host.validated.remote(ValidationText(0, prompt.id, prompt.request, text, grade))
+        await self._actor.validated.remote(ValidationText(0, prompt.id, prompt.request, text, grade))
         return {"reward_score": grade or 0.0, "reward_extra_info": {}}
 
 
 def _stopped(
-    error: BadInputError | StoppedError, text: str, parts: Parts, finish_reason: str, tokens: int
+    error: BadInputError | StoppedError, text: str, response: ParsedResponse, finish_reason: str, tokens: int
 ) -> dict[str, Any]:
     """A response in place of which the run has to stop, handed back as every other one."""
-    mends = isinstance(error, BadInputError)
-    scored = Scored(text, ScoreSheet(parts, {}), finish_reason, tokens, stopped=str(error), mends=mends)
-    return {"reward_score": 0.0, "reward_extra_info": extra_fields(scored)}
+    needs_fix = isinstance(error, BadInputError)
+    payload = RewardPayload(text, response, {}, finish_reason, tokens, stopped=str(error), needs_fix=needs_fix)
+    return {"reward_score": 0.0, "reward_extra_info": extra_fields(payload)}
 
 
 def placed_rewards(rewards: Sequence[RewardSettings], folder: Path) -> list[RewardSettings]:

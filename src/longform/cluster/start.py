@@ -1,4 +1,4 @@
-"""A run's host, found or started, and its data, written once: what launcher and trainer have in common."""
+"""A run's actor, found or started, and its data, written once: what launcher and trainer have in common."""
 
 import os
 from pathlib import Path
@@ -6,9 +6,9 @@ from typing import Any
 
 import ray
 
+from longform.cluster.actor_client import ask, find_actor, start_actor
 from longform.cluster.prompt_table import open_rows
-from longform.cluster.relay import ask, find_host, start_host
-from longform.cluster.run_host import Opened
+from longform.cluster.run_actor import Opened
 from longform.recipe.inputs import TrainingInputs, check_inputs
 from longform.recipe.loading import load_stored_recipe
 from longform.recipe.recipe import Recipe
@@ -17,7 +17,7 @@ from longform.records.interchange import write_verl
 from longform.writers.think import ThinkPrompt
 
 
-def host_of(config: Any) -> Any:
+def actor_of(config: Any) -> Any:
     """The host of the run that a verl configuration names.
 
     The launcher has started it; under a verl command of the user's own the trainer starts it, where it runs itself.
@@ -27,17 +27,17 @@ def host_of(config: Any) -> Any:
     """
     name, path = config.trainer.experiment_name, Path(config.longform.recipe)
     try:
-        host = find_host(name)
+        actor = find_actor(name)
     except ValueError:
         recipe = load_stored_recipe(path, Recipe)
         data, resume = Path(config.data.train_files), config.trainer.resume_mode != "disable"
-        return open_host(recipe, check_inputs(recipe), data=data, name=name, resume=resume)
-    opened: Opened = ask(host.opened.remote())
+        return open_actor(recipe, check_inputs(recipe), data=data, name=name, resume=resume)
+    opened: Opened = ask(actor.opened.remote())
     if opened.recipe != load_stored_recipe(path, Recipe):
         raise BadInputError(
             f"trainer.experiment_name: a run {name!r} is under way on this Ray cluster; choose another name"
         )
-    return host
+    return actor
 
 
 def check_alone() -> None:
@@ -55,7 +55,7 @@ def check_alone() -> None:
     )
 
 
-def open_host(recipe: Recipe, inputs: TrainingInputs, *, data: Path, name: str, resume: bool) -> Any:
+def open_actor(recipe: Recipe, inputs: TrainingInputs, *, data: Path, name: str, resume: bool) -> Any:
     """Start a host on this node and give it the run.
 
     Raises:
@@ -65,11 +65,11 @@ def open_host(recipe: Recipe, inputs: TrainingInputs, *, data: Path, name: str, 
     keys = {it.key_env: os.environ[it.key_env] for it in inputs.judges.values() if it.key_env}
     open_rows(data)
     try:
-        host = start_host(name)
+        actor = start_actor(name)
     except ValueError:
         raise BadInputError(f"run.name: a run {name!r} is under way on this Ray cluster") from None
-    ray.get(host.open.remote(recipe, inputs.judges, data=data, keys=keys, resume=resume, folder=Path.cwd()))
-    return host
+    ray.get(actor.open.remote(recipe, inputs.judges, data=data, keys=keys, resume=resume, folder=Path.cwd()))
+    return actor
 
 
 def data_folder(recipe: Recipe) -> Path:

@@ -1,21 +1,21 @@
-"""A step on the cluster, closed as the local engine closes it: from scored responses to masks, advantages and records."""
+"""A step on the cluster, finalised as the local engine does it: from scored responses to masks, advantages and records."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from longform.cluster.scored import NOT_WRITTEN, Scored
-from longform.curriculum.schedule import Faced
+from longform.cluster.reward_payload import NOT_WRITTEN, RewardPayload
+from longform.curriculum.schedule import PromptDraw
 from longform.recipe.recipe import Recipe
 from longform.records.errors import BadInputError, StoppedError
-from longform.records.rollouts import Rollout
+from longform.records.rollouts import RolloutRecord
 from longform.records.schemas import PromptRow
-from longform.steps.scores import ClosedStep, check_verdict_rate
 from longform.rl.group_advantages import GroupAdvantages, group_advantages, learning_rows
 from longform.rl.settings import GrpoSettings
 from longform.steps.metrics import group_metrics, step_metrics
-from longform.steps.rollout import record_rollout
+from longform.steps.recorder import record_rollout
+from longform.steps.scores import StepScores, check_judge_failure_rate
 
 _NAMES = {
     "actor/pg_loss": "policy/loss",
@@ -30,65 +30,65 @@ _NAMES = {
     "critic/grad_norm": "critic/grad_norm",
     "critic/vf_explained_var": "critic/explained_variance",
 }
-"""verl's metrics, by what reports and monitors call them."""
-MOST_LOST = 0.1
-"""Share of a step's responses that may never come back from verl's workers: a lost one now and then, not a lost worker."""
+"""Names of verl's metrics in reports and monitors."""
+MAX_LOST = 0.1
+"""Tolerated fraction of a step's responses that verl's workers lose: single ones, not those of a dead worker."""
 _TIMES = {"gen": "seconds/writing", "update_actor": "seconds/updating"}
 
 
 class FacedPrompt(NamedTuple):
-    """A prompt of a step, without its references, and the one that it faces."""
+    """A prompt of a step without its references, and its current reference."""
 
-    faced: Faced
+    faced: PromptDraw
     prompt: PromptRow
     reference: str
 
 
 class ClusterStep(NamedTuple):
-    """A closed step. N rollouts, those of a prompt side by side."""
+    """A finalised step. N rollouts, those of one prompt next to each other."""
 
     learning: np.ndarray
     """[N] bool: the rollouts that the update learns from."""
     advantages: np.ndarray | None
-    """[N] of GRPO, 0 where a rollout takes no part. With PPO they are verl's own."""
-    rollouts: list[Rollout]
+    """[N] for GRPO, 0 for masked rollouts. With PPO verl computes its own."""
+    rollouts: list[RolloutRecord]
     metrics: dict[str, float]
 
 
-def check_scored(scored: Sequence[Scored], recipe: Recipe, *, step: int) -> None:
-    """Stop a run that cannot be rewarded any more.
+def check_payloads(payloads: Sequence[RewardPayload], recipe: Recipe, *, step: int) -> None:
+    """Stop a run whose responses cannot be scored any more.
 
     Raises:
         StoppedError: too many responses have no score, or the budget is spent.
-        BadInputError: an endpoint has to be mended.
+        BadInputError: an endpoint is misconfigured.
     """
-    for it in scored:
+    for it in payloads:
         if it.stopped is not None:
-            raise (BadInputError if it.mends else StoppedError)(it.stopped)
-    lost = sum(it.finish_reason == NOT_WRITTEN for it in scored)
-    if lost > MOST_LOST * len(scored):
+            raise (BadInputError if it.needs_fix else StoppedError)(it.stopped)
+    lost = sum(it.finish_reason == NOT_WRITTEN for it in payloads)
+    if lost > MAX_LOST * len(payloads):
         raise StoppedError(
-            f"step {step}: verl lost {lost} of {len(scored)} responses; a reward or agent worker may be gone: "
+            f"step {step}: verl lost {lost} of {len(payloads)} responses; a reward or agent worker may be gone: "
             "--resume starts new ones"
         )
-    limit, setting = recipe.verdict_limit
-    check_verdict_rate([it.sheet.cause for it in scored], step=step, limit=limit, setting=setting)
+    limit, setting = recipe.judge_failure_limit
+    check_judge_failure_rate([it.results for it in payloads], step=step, limit=limit, setting=setting)
 
 
-def cut_off(scored: Sequence[Scored], recipe: Recipe) -> np.ndarray:
-    """[N] bool: the responses that are left out because they were cut off (`optim.overlong: mask`)."""
+def cut_off(payloads: Sequence[RewardPayload], recipe: Recipe) -> np.ndarray:
+    """[N] bool: responses to mask because they were cut off (`optim.overlong: mask`)."""
     leaves_out = isinstance(recipe.optim, GrpoSettings) and recipe.optim.overlong == "mask"
-    return np.array([leaves_out and it.finish_reason == "length" for it in scored])
+    return np.array([leaves_out and it.finish_reason == "length" for it in payloads])
 
 
 def build_step(
-    closed: ClosedStep, scored: Sequence[Scored], groups: Sequence[FacedPrompt], recipe: Recipe, *, step: int
+    closed: StepScores, payloads: Sequence[RewardPayload], groups: Sequence[FacedPrompt], recipe: Recipe, *, step: int
 ) -> ClusterStep:
-    """What the trainer needs of a step that the run's host has closed.
+    """What the trainer needs of a step that the run actor has finalised.
 
     Args:
         closed: the step.
-        scored: [N].
+        payloads: [N].
         groups: the prompts of the step, in order.
         recipe: of the run.
         step: its number.
@@ -96,7 +96,8 @@ def build_step(
     each = [group for group in groups for _ in range(recipe.data.group)]
     rollouts = [
         record_rollout(
-            it.sheet,
+            it.results,
+            it.response,
             step=step,
             row=row,
             prompt_id=group.prompt.id,
@@ -107,19 +108,19 @@ def build_step(
             finish_reason=it.finish_reason,
             reward=closed.reward(row),
         )
-        for row, (it, group) in enumerate(zip(scored, each, strict=True))
+        for row, (it, group) in enumerate(zip(payloads, each, strict=True))
     ]
-    metrics = step_metrics(rollouts, [it.prompt for it in each], [it.sheet for it in scored], closed, recipe)
+    metrics = step_metrics(rollouts, [it.prompt for it in each], [it.response for it in payloads], closed, recipe)
     if recipe.method == "ppo":
         return ClusterStep(closed.mask, None, rollouts, metrics)
     compared = _compare(closed, recipe)
-    learning = learning_rows(compared, cut_off(scored, recipe), recipe.grpo)
+    learning = learning_rows(compared, cut_off(payloads, recipe), recipe.grpo)
     advantages = np.where(learning, compared.advantages.reshape(-1), 0.0)
     return ClusterStep(learning, advantages, rollouts, metrics | group_metrics(compared))
 
 
-def _compare(closed: ClosedStep, recipe: Recipe) -> GroupAdvantages:
-    """The advantages within the groups of a step, as the recipe asks for them."""
+def _compare(closed: StepScores, recipe: Recipe) -> GroupAdvantages:
+    """Group advantages of a step, by the recipe."""
     size = recipe.data.group
     return group_advantages(
         closed.by_reward.reshape(-1, size, len(recipe.rewards)),

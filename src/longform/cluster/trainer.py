@@ -1,9 +1,10 @@
 """verl's synchronous trainer with a curriculum, masks and balanced advantages: one step read from top to bottom in verl's
 `fit`, with ours where it differs.
 
-Prompts come from the run's host, in the order and against the references that the local engine would choose. Once a step's
-responses are scored, `close_step` and `group_advantages` decide, as locally; rollouts without a score keep their place and
-lose their weight. Promotions are committed after the update and before verl saves its checkpoint, which carries them.
+Prompts come from the run's actor, in the order and against the references that the local engine would choose. Once a
+step's responses are scored, `finalize_step` and `group_advantages` decide, as locally; rollouts without a score keep
+their place and lose their weight. Promotions are committed after the update and before verl saves its checkpoint, which
+carries them.
 """
 
 import shutil
@@ -23,14 +24,14 @@ from verl.utils import tensordict_utils as tu
 from verl.utils.dataset.rl_dataset import collate_fn
 from verl.workers.utils.padding import response_to_nested
 
+from longform.cluster.actor_client import ask
 from longform.cluster.config import TRAINER
 from longform.cluster.prompt_table import read_prompt
-from longform.cluster.relay import ask
-from longform.cluster.run_host import Opened
-from longform.cluster.scored import Scored, lost, read_scored
-from longform.cluster.start import host_of
-from longform.cluster.step import ClusterStep, FacedPrompt, build_step, check_scored, cut_off, verl_metrics
-from longform.curriculum.schedule import FILE, Faced
+from longform.cluster.reward_payload import RewardPayload, lost, read_payload
+from longform.cluster.run_actor import Opened
+from longform.cluster.start import actor_of
+from longform.cluster.step import ClusterStep, FacedPrompt, build_step, check_payloads, cut_off, verl_metrics
+from longform.curriculum.schedule import FILE, PromptDraw
 from longform.records.errors import BadInputError
 from longform.records.rollouts import text_hash
 from longform.records.schemas import Ladder, Prompt
@@ -42,8 +43,8 @@ class LongformTrainer(PPOTrainerSync):
 
     def _build_replay_buffer(self) -> Any:
         self.trainer_mode = "sync"  # the base class asks for this very word
-        self._host = host_of(self.config)
-        opened: Opened = ask(self._host.opened.remote())
+        self._run_actor = actor_of(self.config)
+        opened: Opened = ask(self._run_actor.opened.remote())
         self._recipe = opened.recipe
         self._groups: dict[str, FacedPrompt] = {}
         self._closed: ClusterStep | None = None
@@ -53,21 +54,21 @@ class LongformTrainer(PPOTrainerSync):
 
     def _fetch_one_gen_batch(self) -> TensorDict:
         """The prompts of a step as the curriculum draws them, each with the reference that it faces."""
-        drawn = ask(self._host.draw.remote(self.global_steps, self.config.data.train_batch_size))
+        drawn = ask(self._run_actor.draw.remote(self.global_steps, self.config.data.train_batch_size))
         rows = [self._face(it) for it in drawn]
         self._groups = {str(uuid.uuid4()): group for group, _ in rows}
         batch = collate_fn([row for _, row in rows])
         batch["uid"] = np.array(list(self._groups), dtype=object)
         return tu.get_tensordict(batch)
 
-    def _face(self, faced: Faced) -> tuple[FacedPrompt, dict[str, Any]]:
+    def _face(self, faced: PromptDraw) -> tuple[FacedPrompt, dict[str, Any]]:
         row = self.train_dataset[faced.prompt_index]
         whole = read_prompt(row["extra_info"])
         reference = ""
         if isinstance(whole, Ladder):
             reference = whole.references[min(faced.rung, len(whole.references) - 1)].text
         if faced.own_text is not None:
-            reference = ask(self._host.own_answer.remote(faced.own_text))
+            reference = ask(self._run_actor.own_answer.remote(faced.own_text))
         prompt = Prompt.model_validate(whole.model_dump(exclude={"references", "policy_score", "potential"}))
         row["extra_info"] = {
             "index": faced.prompt_index,
@@ -86,37 +87,37 @@ class LongformTrainer(PPOTrainerSync):
         data = tq.kv_batch_get(
             keys=batch.keys, partition_id=batch.partition_id, select_fields=["response_mask", "extra_fields"]
         )
-        places, scored = self._gather(batch, data["extra_fields"])
-        check_scored(scored, self._recipe, step=self.global_steps)
+        places, payloads = self._gather(batch, data["extra_fields"])
+        check_payloads(payloads, self._recipe, step=self.global_steps)
         groups = list(self._groups.values())
         closed = ask(
-            self._host.close.remote(
+            self._run_actor.close.remote(
                 self.global_steps,
-                [it.sheet for it in scored],
+                [it.results for it in payloads],
                 [it.faced for it in groups],
-                [text_hash(it.text) for it in scored],
-                cut_off(scored, self._recipe),
+                [text_hash(it.text) for it in payloads],
+                cut_off(payloads, self._recipe),
             )
         )
-        step = self._closed = build_step(closed, scored, groups, self._recipe, step=self.global_steps)
+        step = self._closed = build_step(closed, payloads, groups, self._recipe, step=self.global_steps)
         self._put_masks(batch, data["response_mask"], _by_row(step.learning, places, padding=False))
         if step.advantages is None:
             return super()._compute_advantage(batch, metrics)
         advantages = torch.from_numpy(_by_row(step.advantages, places, padding=0.0)).float()
         return self._put(batch, data["response_mask"], advantages, ("advantages", "returns"))
 
-    def _gather(self, batch: Any, extra_fields: Any) -> tuple[list[int | None], list[Scored]]:
+    def _gather(self, batch: Any, extra_fields: Any) -> tuple[list[int | None], list[RewardPayload]]:
         """For each row of verl's batch its place in the step (None: padding), and what is at each place."""
         group, order = self._recipe.data.group, {uid: n for n, uid in enumerate(self._groups)}
-        scored = [lost([it.kind for it in self._recipe.rewards]) for _ in range(len(order) * group)]
+        payloads = [lost([it.kind for it in self._recipe.rewards]) for _ in range(len(order) * group)]
         places: list[int | None] = []
         for key, tag, fields in zip(batch.keys, batch.tags, extra_fields, strict=True):
             uid, session, _ = key.rsplit("_", 2) if not tag.get("is_padding", False) else (None, 0, 0)
             place = None if uid is None else order[uid] * group + int(session)
             places.append(place)
             if place is not None:
-                scored[place] = read_scored(getattr(fields, "data", fields)["reward_extra_info"])
-        return places, scored
+                payloads[place] = read_payload(getattr(fields, "data", fields)["reward_extra_info"])
+        return places, payloads
 
     def _put_masks(self, batch: Any, response_mask: torch.Tensor, keep: np.ndarray) -> None:
         """Rollouts that take no part keep their tokens and lose their weight, as verl's own padding does."""
@@ -140,8 +141,8 @@ class LongformTrainer(PPOTrainerSync):
         measured = closed.metrics | verl_metrics(metrics, timing_raw)
         seconds = time.perf_counter() - began
         step = self.global_steps
-        ray.get(self._host.commit.remote(step))
-        ray.get(self._host.record.remote(step, seconds=seconds, metrics=measured, rollouts=closed.rollouts))
+        ray.get(self._run_actor.commit.remote(step))
+        ray.get(self._run_actor.record.remote(step, seconds=seconds, metrics=measured, rollouts=closed.rollouts))
         self._recorded = time.perf_counter()
         return batch
 
@@ -151,34 +152,34 @@ class LongformTrainer(PPOTrainerSync):
         """Validation by the examiner; what it says before the first step, or again after a restart, is kept at once."""
         metrics = super()._validate()
         if self._closed is None:
-            ray.get(self._host.finish.remote(self.global_steps, seconds=0.0, metrics={}))
+            ray.get(self._run_actor.finish.remote(self.global_steps, seconds=0.0, metrics={}))
         return metrics
 
     def _compute_metrics(self, batch: Any, metrics: Any, timing_raw: Any, global_steps: int, epoch: int) -> None:
         """Verl's own metrics, of which the run keeps what reports and monitors know."""
         super()._compute_metrics(batch, metrics, timing_raw, global_steps=global_steps, epoch=epoch)
         seconds = time.perf_counter() - self._recorded
-        ray.get(self._host.finish.remote(global_steps, seconds=seconds, metrics=verl_metrics(metrics, timing_raw)))
+        ray.get(self._run_actor.finish.remote(global_steps, seconds=seconds, metrics=verl_metrics(metrics, timing_raw)))
 
     def _save_checkpoint(self) -> None:
         """The curriculum first: verl names a checkpoint as the latest one when all of it is written."""
         folder = self._checkpoint_folder()
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / FILE).write_bytes(ray.get(self._host.state.remote()))
+        (folder / FILE).write_bytes(ray.get(self._run_actor.state.remote()))
         super()._save_checkpoint()
         # verl would remove the policy of the checkpoint before while it still names that one as the newest.
         for old in sorted(folder.parent.glob("global_step_*"), key=_step_of)[: -self._recipe.run.keep_checkpoints]:
             shutil.rmtree(old)
 
     def _load_checkpoint(self) -> None:
-        """Weights, optimizers and step by verl; the curriculum and the records by the run's host."""
+        """Weights, optimizers and step by verl; the curriculum and the records by the run's actor."""
         super()._load_checkpoint()
         state, file = None, self._checkpoint_folder() / FILE
         if self.global_steps:
             if not file.exists():
                 raise BadInputError(f"{file}: is not there; the checkpoint was not written by longform's trainer")
             state = file.read_bytes()
-        ray.get(self._host.restore.remote(self.global_steps, state, source=str(file)))
+        ray.get(self._run_actor.restore.remote(self.global_steps, state, source=str(file)))
 
     def _checkpoint_folder(self) -> Path:
         return Path(self.config.trainer.default_local_dir) / f"global_step_{self.global_steps}"

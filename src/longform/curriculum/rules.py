@@ -13,7 +13,7 @@ import numpy as np
 from longform.curriculum.settings import CurriculumSettings
 
 
-class Visit(NamedTuple):
+class PromptOutcome(NamedTuple):
     """One prompt faced in one step, and how its rollouts came out."""
 
     prompt_index: int
@@ -26,7 +26,7 @@ class Visit(NamedTuple):
     """Of the rollouts' responses; needed where one of them may become a rung (top: self)."""
 
 
-class Climb(NamedTuple):
+class RungUpdate(NamedTuple):
     """What a visit means for the state: the new streak, and the new rung where there is a promotion."""
 
     prompt_index: int
@@ -94,7 +94,7 @@ def mixed_rung(num_rungs: int, *, draw: float) -> int:
     return min(int(draw * num_rungs), num_rungs - 1)
 
 
-def climb(visit: Visit, *, streak: int, num_rungs: int, settings: CurriculumSettings) -> Climb:
+def rung_update(visit: PromptOutcome, *, streak: int, num_rungs: int, settings: CurriculumSettings) -> RungUpdate:
     """What one visit does to a prompt's streak and rung in mode `dynamic`.
 
     A visit is won when any of its rollouts wins (paper: one rollout a prompt, a strict win promotes), or with a share for
@@ -103,7 +103,7 @@ def climb(visit: Visit, *, streak: int, num_rungs: int, settings: CurriculumSett
     `num_rungs`, means that the prompt is done; with `self` that rung and all later ones are the policy's own winning
     response, the first of the group.
     """
-    stays = Climb(visit.prompt_index, visit.rung, visit.rung, streak)
+    stays = RungUpdate(visit.prompt_index, visit.rung, visit.rung, streak)
     verdicts = [outcome for outcome in visit.outcomes if outcome is not None]
     if not verdicts:
         return stays
@@ -114,10 +114,10 @@ def climb(visit: Visit, *, streak: int, num_rungs: int, settings: CurriculumSett
     if streak < settings.wins or (at_top and settings.top == "stay"):
         return stays._replace(streak=streak)
     own_text = visit.text_hashes[visit.outcomes.index("win")] if at_top and settings.top == "self" else None
-    return Climb(visit.prompt_index, visit.rung, visit.rung + 1, 0, own_text)
+    return RungUpdate(visit.prompt_index, visit.rung, visit.rung + 1, 0, own_text)
 
 
-def committed(rungs: np.ndarray, streaks: np.ndarray, climbs: Sequence[Climb]) -> list[Climb]:
+def apply_updates(rungs: np.ndarray, streaks: np.ndarray, climbs: Sequence[RungUpdate]) -> list[RungUpdate]:
     """Write climbs into the state, in place; returns the promotions that took effect.
 
     Args:

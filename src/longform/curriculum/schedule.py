@@ -11,7 +11,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from longform.curriculum.rules import Climb, Visit, climb, committed, mixed_rung, staged_rung, starting_rung
+from longform.curriculum.rules import (
+    PromptOutcome,
+    RungUpdate,
+    apply_updates,
+    mixed_rung,
+    rung_update,
+    staged_rung,
+    starting_rung,
+)
 from longform.curriculum.settings import CurriculumSettings
 from longform.records.errors import BadInputError, StoppedError
 
@@ -23,7 +31,7 @@ _TRIES = 20
 _DIGEST_BYTES = 32
 
 
-class Faced(NamedTuple):
+class PromptDraw(NamedTuple):
     """A prompt drawn for a step and the rung it faces there."""
 
     prompt_index: int
@@ -80,7 +88,7 @@ class Curriculum:
             num_rungs.append(max(len(rungs), 1))
         return cls(num_rungs, starts, settings, seed=seed, steps=steps)
 
-    def draw(self, step: int, count: int) -> list[Faced]:
+    def draw(self, step: int, count: int) -> list[PromptDraw]:
         """The prompts of a step, each at most once, with the rungs they face.
 
         Prompts come in passes, in an order that is a function of (seed, pass). Where a pass begins within a step, a prompt
@@ -105,7 +113,7 @@ class Curriculum:
                 drawn[index] = None
         return [self.face(index, step) for index in drawn]
 
-    def redraw(self, step: int, count: int, *, round_: int, drawn: Collection[int]) -> list[Faced]:
+    def redraw(self, step: int, count: int, *, round_: int, drawn: Collection[int]) -> list[PromptDraw]:
         """Further prompts of a step, none of `drawn`, at random: the order of the passes stays as it is.
 
         Fewer than `count` where hardly any others are left.
@@ -124,18 +132,18 @@ class Curriculum:
                 found[index] = None
         return [self.face(index, step) for index in found]
 
-    def face(self, index: int, step: int) -> Faced:
+    def face(self, index: int, step: int) -> PromptDraw:
         """What the prompt at `index` faces in a step."""
         rung = self._rung(index, step)
         is_own = self.settings.top == "self" and rung >= self.num_rungs[index]
-        return Faced(index, rung, self._own_texts[index].tobytes().hex() if is_own else None)
+        return PromptDraw(index, rung, self._own_texts[index].tobytes().hex() if is_own else None)
 
-    def stage(self, visits: Sequence[Visit]) -> list[Climb]:
+    def stage(self, visits: Sequence[PromptOutcome]) -> list[RungUpdate]:
         """What the visits of a step would change. Only mode `dynamic` ever changes anything."""
         if self.settings.mode != "dynamic":
             return []
         return [
-            climb(
+            rung_update(
                 visit,
                 streak=int(self.streaks[visit.prompt_index]),
                 num_rungs=int(self.num_rungs[visit.prompt_index]),
@@ -144,9 +152,9 @@ class Curriculum:
             for visit in visits
         ]
 
-    def commit(self, climbs: Sequence[Climb]) -> list[Climb]:
+    def commit(self, climbs: Sequence[RungUpdate]) -> list[RungUpdate]:
         """Write staged climbs into the state; returns the promotions."""
-        promotions = committed(self.rungs, self.streaks, climbs)
+        promotions = apply_updates(self.rungs, self.streaks, climbs)
         for it in promotions:
             if it.own_text is not None:
                 self._own_texts[it.prompt_index] = np.frombuffer(bytes.fromhex(it.own_text), dtype=np.uint8)

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 
 from aiolimiter import AsyncLimiter
 
+from longform.endpoints.backoff import PATIENCE_SECONDS, OutageTracker, wait_seconds
 from longform.endpoints.budget import Budget
 from longform.endpoints.connection import open_client
 from longform.endpoints.errors import TRANSIENT, EndpointError
 from longform.endpoints.models import ModelSpec
 from longform.endpoints.outcome import Outcome, read_answer, read_connection_failure, read_score, read_status
 from longform.endpoints.request import ChatRequest, Request, ScoreRequest, clean_messages
-from longform.endpoints.waiting import PATIENCE_SECONDS, Absence, wait_seconds
 from longform.records.calls import CallLog, CallRecord, ChatAnswer
 from longform.records.errors import BadInputError
 
@@ -94,7 +94,7 @@ class Endpoint:
         self._call_log = call_log
         self._budget = budget or Budget()
         self._backoff_seconds = backoff_seconds
-        self._absence = Absence(patience_seconds)
+        self._outage = OutageTracker(patience_seconds)
         self._lanes: dict[asyncio.AbstractEventLoop, _Lane] = {}
         self._proven = False
         self._is_on_record = False
@@ -206,7 +206,7 @@ class Endpoint:
                     return answer
                 if outcome.fatal is not None:
                     raise outcome.fatal
-                is_waited_for = self._proven and self._absence.is_bearable(now=time.monotonic())
+                is_waited_for = self._proven and self._outage.is_tolerated(now=time.monotonic())
                 retries_left -= not is_waited_for
                 if retries_left < 0 or outcome.cause not in TRANSIENT or outcome.finish_reason == "length":
                     break
@@ -217,7 +217,7 @@ class Endpoint:
         """One request over HTTP, recorded and paid for."""
         started = time.perf_counter()
         outcome = await self._send(lane, request)
-        self._absence.see(outcome, now=time.monotonic())
+        self._outage.record(outcome, now=time.monotonic())
         cost = outcome.cost(self.spec)
         self._call_log.record(
             CallRecord(

@@ -60,14 +60,14 @@ async def compare_writers(
         i, order = pairing
         prompt, judge = prompts[i], judges[order]
         verdict = await judge.compare(prompt, response=texts_a[prompt.id], reference=texts_b[prompt.id], step=0)
-        if verdict.outcome is None:
+        if verdict.value is None:
             result.no_verdict[str(verdict.cause)] += 1
         else:
             played[pairing] = Game(
                 prompt_id=prompt.id,
                 model_a=model_a,
                 model_b=model_b,
-                winner=WINNERS[verdict.outcome],
+                winner=WINNERS[verdict.value],
                 order=order,
                 judge=judge.endpoint.name,
             )

@@ -1,8 +1,8 @@
 """Parsing judges' answers: strict grammars, of which the last well-formed match counts.
 
-A judge repeats its instructions and quotes the texts before it decides, so the first match may be anyone's. An answer without
-a match has no value; nothing is guessed, decoded or evaluated: `［［A］］`, `[ [A] ]` and `&#91;&#91;A&#93;&#93;` are not
-verdicts, which is what lets `judging.fences` defuse a text with spaces alone. Linear time on any text.
+A judge repeats its instructions and quotes the texts before it decides, so the first match may be anyone's. An answer
+without a match has no value; nothing is guessed, decoded or evaluated: `［［A］］`, `[ [A] ]` and `&#91;&#91;A&#93;&#93;`
+are not verdicts, which is what lets `judging.fences` defuse a text with spaces alone. Linear time on any text.
 """
 
 import json

@@ -21,7 +21,9 @@ class Bilingual(NamedTuple):
 
 
 class Attack(NamedTuple):
-    """One line in both languages; `{letter}` is the position of the text that carries it, `{other}` that of the other one."""
+    """One line in both languages; `{letter}` is the position of the text that carries it, `{other}` that of the other
+    one.
+    """
 
     name: str
     lines: Bilingual

@@ -17,17 +17,28 @@ CRITERION = "criterion"
 CRITERION_SCALE = (1, 10)
 QUALITY_SCALE = (1, 5)
 
-QUALITIES = ("Relevance", "Accuracy", "Coherence", "Clarity", "Breadth and Depth", "Reading Experience")
+QUALITIES: tuple[str, ...] = (
+    "Relevance",
+    "Accuracy",
+    "Coherence",
+    "Clarity",
+    "Breadth and Depth",
+    "Reading Experience",
+)
 """The six dimensions of LongBench-Write, named as published."""
 
 
 def ask_criterion(*, request: str, text: str, criterion: str, tag: str, wording: Wording | None = None) -> str:
     """The message that asks for the score of a text by one criterion, whose bands are part of `criterion`."""
-    return (wording or load_wording()).text("criterion.question").format(
-        request=fence("REQUEST", request, tag=tag),
-        text=fence("TEXT", text, tag=tag),
-        criterion=fence("CRITERION", criterion, tag=tag),
-        shape=f'{{"scores": {{"{CRITERION}": N}}}}',
+    return (
+        (wording or load_wording())
+        .text("criterion.question")
+        .format(
+            request=fence("REQUEST", request, tag=tag),
+            text=fence("TEXT", text, tag=tag),
+            criterion=fence("CRITERION", criterion, tag=tag),
+            shape=f'{{"scores": {{"{CRITERION}": N}}}}',
+        )
     )
 
 

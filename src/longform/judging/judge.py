@@ -165,8 +165,8 @@ def combine_replies(
 ) -> JudgeReply[ValueT]:
     """Several replies as one. A single reply stays as it is.
 
-    There is a value if more than half of the votes came in; missing votes are left out of it. Otherwise the cause is the most
-    common one.
+    There is a value if more than half of the votes came in; missing votes are left out of it. Otherwise the cause is
+    the most common one.
     """
     if len(replies) == 1:
         return replies[0]

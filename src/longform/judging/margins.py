@@ -1,8 +1,8 @@
 """Which of two texts is better in nine aspects, and by how much: EQ-Bench creative writing's pairwise stage, in our wording.
 
-An aspect has no draw: a margin runs from + (barely) to +++++ (far). For three aspects the published rule takes from the loser
-what it gives to the winner, so these count twice. An answer ends in `{"scores": {...}}`, which `judging.fences` breaks up in
-every text.
+An aspect has no draw: a margin runs from + (barely) to +++++ (far). For three aspects the published rule takes from the
+loser what it gives to the winner, so these count twice. An answer ends in `{"scores": {...}}`, which `judging.fences`
+breaks up in every text.
 """
 
 import re
@@ -14,7 +14,7 @@ from longform.judging.answers import last_values
 from longform.judging.fences import fence
 from longform.wording import Wording, load_wording
 
-ASPECTS = (
+ASPECTS: tuple[str, ...] = (
     "character authenticity and insight",
     "interesting and original",
     "writing quality",

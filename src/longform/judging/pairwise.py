@@ -1,7 +1,7 @@
 """Pairwise judging: does a response beat its reference?
 
-A failed judge call (an error, a refusal, a time-out, an answer without a verdict) is never a loss: the reply has no value and
-says why.
+A failed judge call (an error, a refusal, a time-out, an answer without a verdict) is never a loss: the reply has no
+value and says why.
 
 What the responses of a group share (role, request, criteria and, with the policy's response second, the reference) leads the
 prompt, so a prefix cache serves the group. How to answer comes last, where it is read last. It is one user message, since

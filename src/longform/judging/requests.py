@@ -1,7 +1,8 @@
 """Judging a request alone: does it need long-form writing, and how many words would a good answer have?
 
-LongWriter-Zero keeps only requests that need long, high-quality writing (its criteria are not published; these are ours), and
-needs a length range for each. Questions are asked in Chinese if the request has a Chinese character, else in English.
+LongWriter-Zero keeps only requests that need long, high-quality writing (its criteria are not published; these are
+ours), and needs a length range for each. Questions are asked in Chinese if the request has a Chinese character, else in
+English.
 
 The request is fenced, so it cannot speak to the judge. It cannot lend the judge an answer either: a quote that opens a JSON
 object in it gets a space behind it, so a judge that repeats the request repeats nothing that could be parsed.
@@ -57,6 +58,10 @@ class RequestJudge(BaseJudge):
         self._also = None if also is None else " ".join(also.split())
         self.criteria = CRITERIA if also is None else (*CRITERIA, ALSO)
 
+    def meanings(self) -> dict[str, str]:
+        """What each criterion means, in English."""
+        return self._wording.table("needs.criteria") | ({} if self._also is None else {ALSO: self._also})
+
     async def judge(self, prompt: PromptRow) -> JudgeReply[RequestCriteria]:
         """Which criteria the request satisfies; the cause of an answer that cannot be parsed is `no_verdict`.
 
@@ -86,8 +91,8 @@ class PredictedLength:
 class LengthJudge(BaseJudge):
     """Asks a model how long the answer to a request will be.
 
-    The answer is checked against the rules of `text.length_rules`. One that breaks a rule is asked again with the rule named:
-    the reward would otherwise teach a length that the request forbids.
+    The answer is checked against the rules of `text.length_rules`. One that breaks a rule is asked again with the rule
+    named: the reward would otherwise teach a length that the request forbids.
 
     Args:
         endpoint: the judge.
@@ -152,7 +157,9 @@ def ask_length_range(prompt: PromptRow, *, tag: str, wording: Wording | None = N
     return _ask_about_request(prompt, "length_range", task, tag=tag, wording=wording, language=language)
 
 
-def name_broken_rules(prompt: PromptRow, predicted: Range, broken: Iterable[Rule], wording: Wording | None = None) -> str:
+def name_broken_rules(
+    prompt: PromptRow, predicted: Range, broken: Iterable[Rule], wording: Wording | None = None
+) -> str:
     """What to add to the question after an answer that broke rules."""
     wording, language = wording or load_wording(), language_of(prompt.request)
     texts = wording.table("length_range.rules", language)

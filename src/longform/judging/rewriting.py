@@ -17,7 +17,6 @@ OPENING_TAG, CLOSING_TAG = "<reduced>", "</reduced>"
 _WORD = re.compile(r"\w")
 
 
-
 class Rewriter(BaseJudge):
     """Asks a model to leave requirements out."""
 

@@ -52,7 +52,7 @@ SOURCES = {"grades-model": "scores", "requirements-model": "dropping"}
 OWN = "own"
 """The model name of the pretrained base's texts."""
 MAX_TOKENS = 220
-LEAST_MARGIN = 0.8
+MIN_MARGIN = 0.8
 """By which grades have to differ for a pair, 1 to 10; the judge errs by 0.4 on each."""
 RecipeT = TypeVar("RecipeT", bound=BaseModel)
 
@@ -148,7 +148,7 @@ def gather_preferences(folder: Path, *, scale: ChainScale, seed: int, stage: Sta
         folder / "graded-prompts.jsonl",
         responses=[_graded(folder, name) for name in (OWN, *LEVELS)],
         grades=[folder / "graded-scores.jsonl"],
-        margin=LEAST_MARGIN,
+        margin=MIN_MARGIN,
         seed=seed,
     )
     write_rows(_pairs(folder, "scores"), scored.rows)
@@ -246,7 +246,7 @@ def _workshop_page(row: Prompt) -> str:
 
 def _planned_answer(row: Prompt) -> Response:
     story = _good_story(row)
-    meta = {"plan": outline(story), "sound": True}
+    meta = {"plan": outline(story), "well_formed": True}
     return Response(prompt_id=row.id, model="thinker", text=story, finish_reason="stop", meta=meta)
 
 

@@ -13,7 +13,7 @@ from longform.endpoints.client import Endpoint
 from longform.endpoints.models import read_models
 from longform.evaluation.arena.ratings import Standing, rate_arena
 from longform.evaluation.reward_model import agreement_with
-from longform.miniature.chain import LEAST_MARGIN, PRETRAINED, SHARES, WRITING, examiner_pairs, play_all
+from longform.miniature.chain import MIN_MARGIN, PRETRAINED, SHARES, WRITING, examiner_pairs, play_all
 from longform.miniature.quickstart import Stage
 from longform.miniature.zero_evidence import ZeroEvidence, gather_evidence, held_out_path
 from longform.records.calls import SqliteCallLog
@@ -67,7 +67,7 @@ def gather_chain_evidence(
     write_rows(folder / GAMES, games)
     with stage("the reward model held against the examiner"):
         scores = partial(mean_scores, [WritingModel(str(folder / name)) for name in WRITING], shares=SHARES)
-        clear = agreement_with(scores, examiner_pairs(rows, seed=seed, margin=LEAST_MARGIN))
+        clear = agreement_with(scores, examiner_pairs(rows, seed=seed, margin=MIN_MARGIN))
         every = agreement_with(scores, examiner_pairs(rows, seed=seed))
     return ChainEvidence(learning, rate_arena(games).standings, clear, every)
 

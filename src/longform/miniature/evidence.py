@@ -147,8 +147,8 @@ async def mean_grade(rows: Sequence[Prompt], texts: dict[str, str], examiner: Po
 
     async def grade(prompt: Prompt) -> None:
         graded = await examiner.grade(prompt, texts[prompt.id])
-        if graded.score is not None:
-            grades[prompt.id] = graded.score
+        if graded.value is not None:
+            grades[prompt.id] = graded.value.score
 
     await map_bounded(rows, grade, workers=examiner.endpoint.spec.concurrency)
     return clustered_interval(list(grades.values()), list(grades))

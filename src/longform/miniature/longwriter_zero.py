@@ -17,7 +17,7 @@ from longform.recipe.loading import dump_recipe
 from longform.recipe.recipe import Recipe
 from longform.records.files import read_rows, write_text
 from longform.records.schemas import Prompt
-from longform.steps.journal import RunResult
+from longform.steps.recorder import RunResult
 from longform.training.run import train
 from longform.training.sft import SftSettings, train_sft
 from longform.writers.local import load_model

@@ -30,7 +30,7 @@ from longform.selection.generate import collect_responses, collect_responses_loc
 from longform.selection.grade import collect_grades
 from longform.selection.select import Selection, select
 from longform.selection.settings import SelectionSettings
-from longform.steps.journal import RunResult
+from longform.steps.recorder import RunResult
 from longform.training.run import train
 from longform.training.sft import SftSettings, train_sft
 from longform.writers.endpoint import EndpointWriter

@@ -137,8 +137,8 @@ def gather_evidence(
 
 
 def _thinking(responses: Sequence[Response], mode: ThinkMode) -> Thinking:
-    sound = [float(it.meta["sound"]) for it in responses]
-    plans = [len(it.meta["plan"].split()) for it in responses if it.meta["sound"] and mode == "on"]
+    sound = [float(it.meta["well_formed"]) for it in responses]
+    plans = [len(it.meta["plan"].split()) for it in responses if it.meta["well_formed"] and mode == "on"]
     return Thinking(
         structure=clustered_interval(sound, [it.prompt_id for it in responses]),
         plan_words=sum(plans) / len(plans) if plans else None,

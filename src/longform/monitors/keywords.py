@@ -18,25 +18,25 @@ from math import sqrt
 from statistics import fmean
 from typing import NamedTuple
 
-from longform.monitors.series import LEAST_CASES, LEAST_STEPS, MOST_STEPS, Series
+from longform.monitors.series import MAX_STEPS, MIN_CASES, MIN_STEPS, Series
 from longform.text.repetition import units
 from longform.text.stuffing import content_terms
 
-STEPS, TEXTS_COMPARED = LEAST_STEPS // 2, LEAST_CASES // 2
+STEPS, TEXTS_COMPARED = MIN_STEPS // 2, MIN_CASES // 2
 """Of the opening, and of the latest texts: half a window each, so that a drift can be told as soon as a window is full."""
-LONGEST = MOST_STEPS // 2
+LONGEST = MAX_STEPS // 2
 """Steps, where they are small."""
 RISEN = 3.0
 """Times its share of all words at first. The share of a word that a quarter of the texts use is known to about a quarter."""
-LEAST_AGAIN = 1e-3
+MIN_AGAIN = 1e-3
 """Further uses in the same text, per word: two in a text of 2,000 words."""
-LEAST_SPREAD = 0.25
+MIN_SPREAD = 0.25
 """Share of the texts that use the word more than once: a name that one text has invented stays out."""
 SURE = 3.0
 """Standard deviations by which higher rewards go with more of the word."""
-MOST_TEXTS = 128
+MAX_TEXTS = 128
 """Texts of a step that are counted, the first ones: prompts are drawn at random."""
-MOST_WORDS = 8
+MAX_WORDS = 8
 """Drifting words that are named."""
 COUNT, WORD = "text/keywords", "keyword/"
 """The metric that counts the drifting words of a step, and how those begin that give each word's share of all words."""
@@ -135,7 +135,7 @@ class KeywordTally:
         for it in self._latest:
             now.add(it)
         shares = {word: now.share(word) for word in now.uses if self._is_drifting(word, now)}
-        leading = sorted(shares, key=lambda word: (-shares[word], word))[:MOST_WORDS]
+        leading = sorted(shares, key=lambda word: (-shares[word], word))[:MAX_WORDS]
         self._drifting = set(leading)
         return {COUNT: float(len(leading)), **{WORD + word: shares[word] for word in leading}}
 
@@ -143,8 +143,8 @@ class KeywordTally:
         """A word that has been told stays one until it has become rare again: once all texts have it, none gains by it."""
         use = now.uses[word]
         return (
-            use.again >= LEAST_AGAIN * now.words
-            and use.texts >= LEAST_SPREAD * now.texts
+            use.again >= MIN_AGAIN * now.words
+            and use.texts >= MIN_SPREAD * now.texts
             and now.share(word) >= RISEN * self._opening.share(word)
             and (word in self._drifting or use.gain > SURE * sqrt(max(use.variance, 0.0)))
         )
@@ -165,7 +165,7 @@ def _is_enough(counts: Sequence[_Count] | deque[_Count]) -> bool:
 
 def _count(texts: Iterable[JudgedText]) -> _Count:
     """The words of one step's texts."""
-    kept = [it for it in islice(texts, MOST_TEXTS) if it.text]
+    kept = [it for it in islice(texts, MAX_TEXTS) if it.text]
     by_prompt: dict[str, list[JudgedText]] = {}
     for it in kept:
         by_prompt.setdefault(it.prompt, []).append(it)

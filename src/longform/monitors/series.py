@@ -1,11 +1,12 @@
 """What signatures look at: the metrics of a run by name, and the window of steps that is large enough to judge.
 
 A step of 32 rollouts gives a win rate with a standard error of 0.09, too much to call anything; so shares are pooled over
-at least `LEAST_STEPS` steps and `LEAST_CASES` verdicts (standard error at most 0.03), and means over tokens, which are
+at least `MIN_STEPS` steps and `MIN_CASES` verdicts (standard error at most 0.03), and means over tokens, which are
 steadier, are medians over the same steps.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from math import sqrt
 from statistics import median
 from typing import NamedTuple
@@ -15,11 +16,11 @@ Points = Sequence[tuple[int, float]]
 Series = Mapping[str, Points]
 """Points of each metric by its name."""
 
-LEAST_STEPS = 8
+MIN_STEPS = 8
 """A median over eight steps needs five odd ones to move; also long enough for a policy to show where it goes."""
-LEAST_CASES = 256
+MIN_CASES = 256
 """Verdicts or texts: standard error of a share at most 0.03; eight steps of 32 rollouts."""
-MOST_STEPS = 64
+MAX_STEPS = 64
 """Where steps are so small that this many hold fewer cases, these must do."""
 
 VERDICTS, TEXTS = "reward/count", "text/count"
@@ -52,7 +53,7 @@ def latest_window(series: Series, *, count: str = VERDICTS) -> Window | None:
     cases = 0.0
     for steps, (first, number) in enumerate(reversed(counts), start=1):
         cases += number
-        if steps >= LEAST_STEPS and (cases >= LEAST_CASES or steps == MOST_STEPS):
+        if steps >= MIN_STEPS and (cases >= MIN_CASES or steps == MAX_STEPS):
             return Window(first, counts[-1][0], steps, int(cases))
     return None
 
@@ -124,3 +125,18 @@ def _since(points: Points, first: int) -> Iterator[tuple[int, float]]:
         if point[0] < first:
             return
         yield point
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A failure that a run shows, with the figures behind it."""
+
+    name: str
+    """Of the signature, such as `never-wins`; the same in every version."""
+    first: int
+    """First of the steps that show it."""
+    last: int
+    evidence: str
+    """One sentence with figures."""
+    advice: str
+    """One sentence: what to change in the recipe."""

@@ -7,26 +7,32 @@ run and the latest ones. So a run's diagnosis is what its watch said, and either
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
-from longform.monitors.exploits import (
-    copied_from_prompt,
-    copied_from_reference,
-    keyword_drift,
-    keyword_stuffing,
-    padding_by_paraphrase,
-)
-from longform.monitors.finding import Finding
-from longform.monitors.form import out_of_range, plan_withers, structure_broken
-from longform.monitors.series import LEAST_STEPS, MOST_STEPS, Series, latest_window
-from longform.monitors.texts import cut_off, judge_examiner_apart, length_by_repetition
-from longform.monitors.updates import diverged, entropy_collapse, kl_runaway, loss_spike
-from longform.monitors.verdicts import (
+from longform.monitors.learning import (
+    diverged,
+    entropy_collapse,
     flat_reward,
     judge_inconsistent,
     judge_silent,
+    kl_runaway,
+    loss_spike,
     never_wins,
     panel_incomplete,
     reward_dominates,
     won_too_easily,
+)
+from longform.monitors.series import MAX_STEPS, MIN_STEPS, Finding, Series, latest_window
+from longform.monitors.texts import (
+    copied_from_prompt,
+    copied_from_reference,
+    cut_off,
+    judge_examiner_apart,
+    keyword_drift,
+    keyword_stuffing,
+    length_by_repetition,
+    out_of_range,
+    padding_by_paraphrase,
+    plan_withers,
+    structure_broken,
 )
 
 SIGNATURES: tuple[Callable[[Series], Finding | None], ...] = (
@@ -61,11 +67,11 @@ UNWATCHED = {
 }
 """Signatures that need what a recipe may leave out: that, and the metrics of which one must be there."""
 
-OPENING = MOST_STEPS // 2
+OPENING = MAX_STEPS // 2
 """First values of each metric that are kept: what later ones are held against."""
 KEPT = 256
 """Values of each metric that are kept, the opening and the latest."""
-GONE_AFTER = LEAST_STEPS
+GONE_AFTER = MIN_STEPS
 """Steps without a failure after which it counts as a new one: less would be flicker around a threshold."""
 
 

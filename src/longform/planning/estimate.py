@@ -1,4 +1,4 @@
-"""A run's estimate: every figure of a run, and every assumption behind them."""
+"""The estimate of a run: time, tokens and cost, and every assumption behind them."""
 
 from dataclasses import dataclass
 
@@ -30,36 +30,36 @@ class StepSeconds:
 
     writing: float
     judging: float
-    """From the end of writing to the last verdict: calls start as responses end."""
+    """From the end of generation to the last verdict: calls start as responses end."""
     updating: float
 
     @property
     def total(self) -> float:
-        """Of the whole step."""
+        """The whole step."""
         return self.writing + self.judging + self.updating
 
     @property
     def bottleneck(self) -> str:
-        """The part that takes the most time."""
+        """The slowest part."""
         parts = {"writing": self.writing, "judging": self.judging, "updating": self.updating}
         return max(parts, key=lambda name: parts[name])
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What a run will take."""
+    """What a run takes."""
 
     policy: Policy
     lengths: TextLengths
     rollouts: int
     visits: float | None
-    """Of each prompt; None where their number is not known."""
+    """Per prompt; None if the number of prompts is unknown."""
     written: float
-    """Tokens of responses, those of validation included."""
+    """Generated tokens, validation included."""
     trained: float
-    """Tokens that go through the update, prompts included, once per epoch."""
+    """Tokens in updates, prompts included, counted once per epoch."""
     judges: tuple[JudgeLoad, ...]
-    """Those of the rewards, then the examiner."""
+    """The judges of the rewards, then the examiner."""
     step: StepSeconds
     hours: float
     gpu_hours: float
@@ -69,20 +69,20 @@ class Estimate:
 
     @property
     def cost(self) -> float:
-        """Of all calls whose price is known."""
+        """Of all calls with a known price."""
         return sum(it.cost or 0.0 for it in self.judges)
 
     @property
     def unpriced(self) -> list[str]:
-        """Judges without a price."""
+        """Judges without prices."""
         return [it.name for it in self.judges if it.cost is None]
 
 
 def estimate_run(run: Workload, given: Assumptions | None = None) -> Estimate:
-    """What a run will take on either engine.
+    """Estimate a run on either engine.
 
     Raises:
-        BadInputError: a file is there and bad, or nothing tells how large the policy is.
+        BadInputError: a file is invalid, or the size of the policy is unknown.
     """
     given = given or Assumptions()
     policy, policy_notes = find_policy(run, given)
@@ -129,10 +129,10 @@ def estimate_run(run: Workload, given: Assumptions | None = None) -> Estimate:
 
 
 def find_policy(run: Workload, given: Assumptions) -> tuple[Policy, tuple[str, ...]]:
-    """The size of a run's policy, and how it was found.
+    """The size of the policy, and the assumption behind it.
 
     Raises:
-        BadInputError: nothing tells it.
+        BadInputError: the size is unknown.
     """
     shape = find_shape(run.policy)
     if given.parameters is not None:
@@ -142,39 +142,40 @@ def find_policy(run: Workload, given: Assumptions) -> tuple[Policy, tuple[str, .
     named = parameters_in_name(run.policy)
     if named is None:
         raise BadInputError(
-            f"{run.policy}: no config.json is at hand, and its name states no size; give --parameters, such as 7.6e9"
+            f"{run.policy}: its config.json is not on this machine, and its name has no size; give "
+            "--parameters, such as 7.6e9"
         )
-    return Policy(named, None), (f"{run.policy} has {named:,.0f} weights, as its name says",)
+    return Policy(named, None), (f"{run.policy} has {named:,.0f} weights, according to its name",)
 
 
 def _waiting(judges: list[JudgeLoad], *, writing: float) -> float:
-    """Seconds from the end of writing to the last verdict: of the last response, or of what the limits held back."""
+    """Seconds from the end of generation to the last verdict: one call, or what the rate limits held back."""
     if not judges:
         return 0.0
     return max(max(it.latency for it in judges), max(it.seconds for it in judges) - writing)
 
 
 def _stated(run: Workload, given: Assumptions) -> tuple[str, ...]:
-    """Defaults that went into the figures."""
+    """Assumptions behind the figures."""
     notes = [
-        f"cards are of the kind {given.gpu}: updates reach {given.utilisation:.0%} of its peak, "
-        f"writing {given.bandwidth_share:.0%} of its bandwidth",
-        "starting up, moving weights between writing and updating, and checkpoints are not counted",
+        f"GPUs are of the kind {given.gpu}: updates reach {given.utilisation:.0%} of the peak, "
+        f"generation {given.bandwidth_share:.0%} of the bandwidth",
+        "start-up, weight synchronisation and checkpoints are not counted",
     ]
     if run.engine == "local":
         notes.append(
-            f"a decoding step of transformers takes {LAUNCH_SECONDS * 1000:g} ms a layer beside reading memory"
+            f"a decoding step of transformers takes {LAUNCH_SECONDS * 1000:g} ms per layer besides reading memory"
         )
     if run.judged or run.validation:
         notes.insert(
             1,
             f"a judge answers after {given.judge_latency:g} s with {given.answer_tokens} tokens; calls start as responses "
-            "end; retries and discounts for cached prompts are not counted",
+            "end; retries and prices of cached prompts are not counted",
         )
     if run.served:
-        notes.append(f"a served reward model scores a text in {SCORE_SECONDS:g} s; its machines are not counted")
+        notes.append(f"a served reward model scores a text in {SCORE_SECONDS:g} s; its GPUs are not counted")
     elif any(it.kind == "writing" for it in run.rewards):
-        notes.append("the reward model's own passes are not counted")
+        notes.append("the passes of the reward model are not counted")
     if run.method == "grpo" and run.grpo.resample:
-        notes.append(f"up to {run.grpo.resample} rounds of further prompts a step are not counted")
+        notes.append(f"up to {run.grpo.resample} rounds of dynamic sampling per step are not counted")
     return tuple(notes)

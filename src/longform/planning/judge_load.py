@@ -1,4 +1,4 @@
-"""What the judges of a run are asked: calls, tokens, money, and the seconds that their limits need for a step."""
+"""The load on the judges of a run: calls, tokens, cost, and the seconds per step that their rate limits allow."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -12,15 +12,15 @@ from longform.planning.workload import Workload
 from longform.rewards.settings import JudgedSettings, PairwiseSettings
 
 LONGEST_ANSWER = 1024
-"""Tokens that a judge's answer may take, which `tpm` counts in full."""
+"""Longest answer of a judge in tokens, which `tpm` counts in full."""
 
 SCORE_SECONDS = 1.0
-"""Until a served reward model has scored a text: one pass over it, and others beside it."""
+"""Time of a served reward model per text, with others in the same batch."""
 
 
 @dataclass(frozen=True, slots=True)
 class JudgeLoad:
-    """What one model of models.yaml is asked in a run, retries and repeated questions not counted."""
+    """Load on one model of models.yaml in a run, without retries and repeated questions."""
 
     name: str
     role: Literal["reward", "examiner"]
@@ -28,20 +28,20 @@ class JudgeLoad:
     prompt_tokens: float
     completion_tokens: float
     cost: float | None
-    """In the currency of models.yaml; None where it has no prices."""
+    """In the currency of models.yaml; None without prices."""
     latency: float
-    """Seconds from a question to its answer."""
+    """Seconds per call."""
     seconds: float
-    """That its limits need for the calls of a step, or of a validation where it is the examiner."""
+    """For the calls of a step, or of a validation for the examiner, within its limits."""
     bound: str
-    """The limit behind them: latency, concurrency, rpm or tpm."""
+    """What limits them: latency, concurrency, rpm or tpm."""
 
 
 def find_specs(run: Workload) -> tuple[Mapping[str, ModelSpec], tuple[str, ...]]:
-    """The judges of a run by name, without those of a models.yaml that is not there; and what is assumed then.
+    """The judges of a run by name, none if models.yaml does not exist; and the assumptions that follow.
 
     Raises:
-        BadInputError: the file is there, and bad or without one of the names.
+        BadInputError: the file exists, and is invalid or lacks one of the names.
     """
     names = run.asked
     if run.validation is not None:
@@ -49,17 +49,17 @@ def find_specs(run: Workload) -> tuple[Mapping[str, ModelSpec], tuple[str, ...]]
     if not names:
         return {}, ()
     if not run.models.exists():
-        return {}, (f"{run.models} is not there: prices are unknown, and judges are held back by nothing",)
+        return {}, (f"{run.models} does not exist: prices are unknown, and rate limits are not applied",)
     specs = read_models(run.models)
     found = {name: find_model(specs, name, path=run.models) for name in sorted(names)}
     free = [name for name, spec in found.items() if spec.prices is None]
-    return found, tuple(f"{run.models} has no prices for {name}: its calls are not in the cost" for name in free)
+    return found, tuple(f"{run.models} has no prices for {name}: its calls are not part of the cost" for name in free)
 
 
 def reward_loads(
     run: Workload, lengths: TextLengths, specs: Mapping[str, ModelSpec], given: Assumptions
 ) -> list[JudgeLoad]:
-    """The load of each judge and each served reward model; a judge that gives several rewards is one."""
+    """The load on each judge and served reward model; several rewards of one judge are summed."""
     step: dict[str, list[float]] = {}
     for reward in run.judged:
         tokens = question_tokens(reward, lengths)
@@ -83,7 +83,7 @@ def reward_loads(
 def validation_load(
     run: Workload, lengths: TextLengths, specs: Mapping[str, ModelSpec], given: Assumptions
 ) -> JudgeLoad | None:
-    """The examiner's load."""
+    """The load on the examiner."""
     if run.validation is None or not lengths.validation_prompts:
         return None
     calls, name = lengths.validation_prompts, run.validation.judge
@@ -93,14 +93,14 @@ def validation_load(
 
 
 def validations(run: Workload) -> int:
-    """How often a run validates: before the first step, every so often, and after the last."""
+    """Number of validations: before the first step, at intervals, and after the last."""
     if run.validation is None:
         return 0
     return 1 + ceil(run.run.steps / run.validation.every)
 
 
 def step_calls(reward: JudgedSettings, *, rollouts: int) -> dict[str, float]:
-    """Calls of a step by judge: both orders, all samples, and the share that is asked for once more."""
+    """Calls of a step by judge, with both orders, all samples, and rechecks."""
     pairwise = isinstance(reward, PairwiseSettings)
     orders = 2 if pairwise and reward.position == "both" else 1
     calls = {name: float(rollouts * reward.samples * orders) for name in reward.judges}
@@ -126,7 +126,7 @@ def _load(
     times: int,
     given: Assumptions,
 ) -> JudgeLoad:
-    """Of a judge that is asked `calls` questions of `tokens` in all, so many times."""
+    """The load on a judge that gets `calls` questions with `tokens` in total, `times` times."""
     completion = calls * given.answer_tokens
     cost = None
     if spec is not None and spec.prices is not None:
@@ -139,9 +139,9 @@ def _load(
 
 
 def judge_seconds(spec: ModelSpec | None, *, calls: float, admitted: float, latency: float) -> tuple[float, str]:
-    """Seconds that `calls` questions take when they come at once, and what holds them back.
+    """Seconds for `calls` concurrent questions, and what limits them.
 
-    `admitted` counts the tokens of all, as `tpm` does: with the longest answers.
+    `admitted` counts their tokens as `tpm` does, with the longest answers.
     """
     bounds = {"latency": latency if calls else 0.0}
     if spec is not None:

@@ -1,7 +1,7 @@
-"""The seconds of a step on given cards: writing bounded by memory bandwidth and the longest response, updates by arithmetic.
+"""Seconds of a step on given GPUs: generation is bound by memory bandwidth and the longest response, updates by arithmetic.
 
-A roofline: what the cards could do at the stated shares of their data sheets. Starting up, moving weights between writing
-and updating, and checkpoints come on top.
+A roofline model at the assumed fractions of the data sheets. Start-up, weight synchronisation and checkpoints are not
+included.
 """
 
 from dataclasses import dataclass
@@ -14,60 +14,60 @@ from longform.planning.shapes import ModelShape
 from longform.planning.workload import Workload
 
 ENGINE_OWN = 4 * GIB
-"""That vLLM or SGLang keep on a GPU beside weights and cache: graphs, activations, buffers."""
+"""Memory of vLLM or SGLang on a GPU besides weights and cache: graphs, activations, buffers."""
 GRAPH_SECONDS = 0.002
-"""Of a decoding step of such an engine, beside reading memory."""
+"""Overhead of a decoding step of such an engine."""
 LAUNCH_SECONDS = 0.001
-"""Of each layer in a decoding step of transformers, which starts one kernel after another."""
-MOST_SEQUENCES = 256
-"""That such an engine writes at once, whatever its cache holds."""
+"""Overhead per layer of a decoding step of transformers, which launches one kernel after another."""
+MAX_SEQUENCES = 256
+"""Concurrent sequences of such an engine, even if its cache holds more."""
 _USUAL_LAYERS = 32
 _CACHE_OF_8B = 131_072
-"""Bytes of keys and values of a token of an 8B model; by the square root of the size for others that are not known."""
+"""KV cache of one token of an 8B model in bytes; scaled by the square root of the size for unknown shapes."""
 
 
 class Policy(NamedTuple):
-    """What is known of the model that writes and learns."""
+    """What is known about the policy."""
 
     parameters: float
     shape: ModelShape | None
 
     @property
     def cache_bytes(self) -> float:
-        """Keys and values of a token, in 16 bits."""
+        """KV cache of one token in 16 bits."""
         if self.shape is not None:
             return self.shape.cache_bytes()
         return _CACHE_OF_8B * (self.parameters / 8e9) ** 0.5
 
     def forward_flops(self, length: float) -> float:
-        """Operations that a token's forward pass takes in a sequence of `length` tokens, causal attention included."""
+        """Operations per token of a forward pass over `length` tokens, causal attention included."""
         attention = 0.0 if self.shape is None else 2 * self.shape.layers * self.shape.query_width * length
         return 2 * self.parameters + attention
 
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """The cards of a run at the speed that they are taken to reach."""
+    """The GPUs of a run at their assumed speed."""
 
     gpus: int
     per_copy: int
-    """GPUs that one writing copy stands on."""
+    """GPUs of one replica of the generation engine."""
     flops: float
-    """Of one card, as used."""
+    """Of one GPU, as assumed."""
     bandwidth: float
-    """Of one card, as used."""
+    """Of one GPU, as assumed."""
     weight_bytes: int
-    """Of a number, while writing."""
+    """Of one weight during generation."""
     step_seconds: float
-    """Of a decoding step, beside reading memory."""
+    """Overhead of a decoding step."""
     side_by_side: int | None
-    """Responses that a copy may write at once; None: what its cache holds."""
+    """Concurrent responses of a replica; None: as many as its cache holds."""
     cache_bytes: float
-    """That a copy has for keys and values."""
+    """KV cache of a replica."""
 
 
 def find_machine(run: Workload, policy: Policy, given: Assumptions) -> Machine:
-    """The machine of either engine."""
+    """The machine of a run, for either engine."""
     card = GPU_SPECS[given.gpu]
     low = run.memory.precision == "bfloat16"
     flops = given.utilisation * (card.low_flops if low else card.full_flops)
@@ -83,7 +83,7 @@ def find_machine(run: Workload, policy: Policy, given: Assumptions) -> Machine:
 
 
 def cache_room(run: Workload, parameters: float) -> float:
-    """Bytes that the writing engine has on one GPU for keys and values; below 0 where its weights do not fit."""
+    """Bytes of KV cache of the generation engine on one GPU; negative if its weights do not fit."""
     machines = run.machines
     weights = 2 * parameters / machines.tensor_parallel
     return machines.rollout_memory * machines.gpu_memory_gb * GIB - weights - ENGINE_OWN
@@ -92,7 +92,7 @@ def cache_room(run: Workload, parameters: float) -> float:
 def writing_seconds(
     machine: Machine, policy: Policy, *, responses: int, prompt: float, response: float, longest: float
 ) -> float:
-    """Seconds in which all copies write `responses`, of which the longest goes on alone when the others have ended."""
+    """Seconds in which all replicas generate `responses`; the longest one finishes alone."""
     if not responses:
         return 0.0
     copies = max(machine.gpus // machine.per_copy, 1)
@@ -106,14 +106,14 @@ def writing_seconds(
 
 
 def at_once(machine: Machine, policy: Policy, *, length: float) -> int:
-    """Sequences of `length` tokens that one copy holds, at least one."""
+    """Concurrent sequences of `length` tokens in one replica, at least one."""
     if machine.side_by_side is not None:
         return machine.side_by_side
-    return min(max(int(machine.cache_bytes // (length * policy.cache_bytes)), 1), MOST_SEQUENCES)
+    return min(max(int(machine.cache_bytes // (length * policy.cache_bytes)), 1), MAX_SEQUENCES)
 
 
 def decode_seconds(machine: Machine, policy: Policy, *, batch: int, length: float) -> float:
-    """Seconds of one decoding step: weights and the batch's caches are read once, or the arithmetic takes longer."""
+    """Seconds of one decoding step: reading weights and caches once, or the arithmetic if that takes longer."""
     read = machine.weight_bytes * policy.parameters + batch * length * policy.cache_bytes * machine.weight_bytes / 2
     reading = read / (machine.per_copy * machine.bandwidth)
     computing = batch * policy.forward_flops(length) / (machine.per_copy * machine.flops)
@@ -121,16 +121,16 @@ def decode_seconds(machine: Machine, policy: Policy, *, batch: int, length: floa
 
 
 def updating_seconds(machine: Machine, policy: Policy, run: Workload, *, length: float) -> float:
-    """Seconds of all passes over a step's rollouts of `length` tokens, prompt and response together."""
+    """Seconds of all passes over a step's rollouts of `length` tokens, prompt and response."""
     flops = run.rollouts * length * policy.forward_flops(length) * forward_passes(run)
     return flops / (machine.gpus * machine.flops)
 
 
 def forward_passes(run: Workload) -> float:
-    """How many forward passes the work of a step is worth.
+    """The work of a step in forward passes.
 
-    A backward pass is worth two, or one where adapters alone are trained; checkpointing repeats the forward pass.
-    Log-probabilities are measured again on a cluster, values with PPO, those of the reference model with KL.
+    A backward pass counts two, or one with adapters; checkpointing repeats the forward pass. A cluster recomputes
+    log-probabilities, PPO computes values, and a KL term needs the reference model.
     """
     training = (2 if run.lora else 3) + run.memory.gradient_checkpointing
     passes = run.optim.epochs * training + (run.engine == "cluster") + (run.optim.kl_coef > 0)

@@ -1,4 +1,4 @@
-"""How long the texts of a run are, in tokens: from the run's own files, from flags, or else the longest that may come."""
+"""Lengths of the texts of a run in tokens: from its files, from flags, or else the maximum."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 from longform.endpoints.request import estimate_prompt_tokens
 from longform.judging.fences import fence_tag
-from longform.judging.pairwise import ask_pairwise, ask_pointwise
+from longform.judging.pairwise import ask_pairwise
+from longform.judging.pointwise import ask_pointwise
 from longform.planning.assumptions import Assumptions
 from longform.planning.workload import Workload
 from longform.records.files import read_rows
@@ -17,7 +18,7 @@ from longform.rewards.settings import LengthSettings
 from longform.text.words import TOKENS_PER_LATIN_WORD, estimate_tokens
 
 _READ = 1000
-"""Rows whose texts are measured; all are counted."""
+"""Rows whose texts are measured; all rows are counted."""
 _TAG = fence_tag(b"estimate", "", 0)
 
 
@@ -26,40 +27,40 @@ class TextLengths:
     """Means, in tokens."""
 
     prompts: int | None
-    """That the run trains on; None where their file is not there."""
+    """Number of training prompts; None if their file does not exist."""
     validation_prompts: int
     prompt: float
-    """As the policy reads it."""
+    """As the policy reads it, in its template."""
     response: float
-    """All that is written to a prompt."""
+    """A whole response, plan included."""
     longest: int
-    """Of the responses of a step."""
+    """The longest response of a step."""
     answer: float
     """The part of a response that is judged."""
     reference: float
     pairwise_frame: float
-    """What a judge reads beside the two texts: what it is told, the request, the criteria."""
+    """What a judge reads besides the two texts: instructions, request, criteria."""
     pointwise_frame: float
     notes: tuple[str, ...]
-    """What was assumed."""
+    """Assumptions."""
 
 
 class _Texts(NamedTuple):
-    """What the prompts' file says; None: nothing."""
+    """Measured on the file of prompts; None if it does not tell."""
 
     prompt: float | None
     reference: float | None
     ranged: float | None
-    """In the middle of the prompts' length ranges."""
+    """Mean middle of the prompts' length ranges."""
     pairwise_frame: float
     pointwise_frame: float
 
 
 def find_lengths(run: Workload, given: Assumptions) -> TextLengths:
-    """The lengths of a run's texts.
+    """Lengths of the texts of a run.
 
     Raises:
-        BadInputError: a file is there and has a bad row.
+        BadInputError: a file has a bad row.
     """
     notes: list[str] = []
     rows = _read_rows(run, notes)
@@ -67,13 +68,13 @@ def find_lengths(run: Workload, given: Assumptions) -> TextLengths:
     prompt = given.tokens_per_prompt or texts.prompt
     if prompt is None:
         prompt = run.generation.max_prompt_tokens / 4
-        notes.append(f"a prompt is a quarter of the longest: {prompt:,.0f} tokens")
+        notes.append(f"a prompt has a quarter of max_prompt_tokens: {prompt:,.0f} tokens")
     in_file = texts.prompt is not None
     answer, response = _response_tokens(run, texts, given, notes)
     most = run.generation.max_tokens
     longest = min(given.longest_response or most, most)
     if given.longest_response is None:
-        notes.append(f"the longest response of every step runs to its end at {most:,} tokens")
+        notes.append(f"the longest response of every step reaches max_tokens: {most:,} tokens")
     return TextLengths(
         prompts=None if rows is None else len(rows),
         validation_prompts=_count_validation(run, given, notes),
@@ -90,11 +91,11 @@ def find_lengths(run: Workload, given: Assumptions) -> TextLengths:
 
 def _read_rows(run: Workload, notes: list[str]) -> Sequence[PromptRow] | None:
     if not run.data.path.exists():
-        notes.append(f"{run.data.path} is not there: texts are as long as said below")
+        notes.append(f"{run.data.path} does not exist: lengths of texts are those stated below")
         return None
     rows = read_training_prompts(run.data.ladders, run.data.prompts)
     measured = "all" if len(rows) <= _READ else f"the first {_READ:,}"
-    notes.append(f"lengths of texts are those of {measured} of {len(rows):,} prompts in {run.data.path}, by words")
+    notes.append(f"lengths are measured in words on {measured} of {len(rows):,} prompts in {run.data.path}")
     return rows
 
 
@@ -113,11 +114,11 @@ def _measure(rows: Sequence[PromptRow]) -> _Texts:
 
 
 def _response_tokens(run: Workload, texts: _Texts, given: Assumptions, notes: list[str]) -> tuple[float, float]:
-    """Tokens of the answer, and of all that is written."""
+    """Tokens of the answer, and of the whole response."""
     most = run.generation.max_tokens
     plan = min(given.plan_tokens, most // 2) if run.generation.think == "on" else 0
     if plan:
-        notes.append(f"of a response {plan:,} tokens are its plan, which no judge reads")
+        notes.append(f"{plan:,} tokens of a response are its plan, which judges do not read")
     if given.tokens_per_response is not None:
         response = min(given.tokens_per_response, most)
         return max(response - plan, 1), response
@@ -125,7 +126,9 @@ def _response_tokens(run: Workload, texts: _Texts, given: Assumptions, notes: li
     ranged, reference = texts.ranged, texts.reference
     expected = (ranged or reference) if ranges_lead else (reference or ranged)
     if expected is None:
-        notes.append(f"every response runs to its end at {most:,} tokens: --tokens-per-response says it better")
+        notes.append(
+            f"every response reaches max_tokens: {most:,} tokens; give a better figure with --tokens-per-response"
+        )
         return most - plan, most
     by_range = expected == ranged
     source = f"length ranges ({TOKENS_PER_LATIN_WORD} tokens a word)" if by_range else "references"
@@ -141,6 +144,6 @@ def _count_validation(run: Workload, given: Assumptions, notes: list[str]) -> in
         return given.validation_prompts
     path = run.validation.prompts
     if not path.exists():
-        notes.append(f"{path} is not there: validation is not counted, unless --validation-prompts says how many")
+        notes.append(f"{path} does not exist: validation is not counted; give --validation-prompts")
         return 0
     return sum(1 for _ in read_rows(path, Prompt))

@@ -1,4 +1,4 @@
-"""What a recipe names, read and checked before a model is loaded or a call is paid for: the same for every engine."""
+"""Reads and checks everything that a recipe refers to, for any engine, before a model is loaded or a call is paid for."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,19 +20,20 @@ from longform.writers.paths import check_model_path
 
 @dataclass(frozen=True, slots=True)
 class TrainingInputs:
-    """What a recipe names, read and checked."""
+    """The inputs of a run, read and checked."""
 
     prompts: Sequence[PromptRow]
-    """What the run trains on: ladders, or prompts alone."""
+    """Training data: ladders or prompts."""
     validation_prompts: list[Prompt]
     judges: dict[str, ModelSpec]
 
 
 def check_inputs(recipe: Recipe) -> TrainingInputs:
-    """Read and check everything that a recipe names, without loading a model or paying for a call.
+    """Read and check everything that a recipe refers to, without loading a model or paying for a call.
 
     Raises:
-        BadInputError: a missing or bad file, an unknown model name, a key that is not set, no model at `policy`.
+        BadInputError: a file is missing or invalid, a model name is unknown, an API key is not set, or `policy` is no
+            model.
     """
     names = recipe.asked
     if recipe.validation is not None:
@@ -42,7 +43,9 @@ def check_inputs(recipe: Recipe) -> TrainingInputs:
     for name, spec in judges.items():
         spec.read_key(name)
         if recipe.run.budget is not None and spec.prices is None:
-            raise BadInputError(f"run.budget: {recipe.models} has no prices for {name!r}, so nothing could be counted")
+            raise BadInputError(
+                f"run.budget: {recipe.models} has no prices for {name!r}, so the budget cannot be enforced"
+            )
     _check_judges(recipe, judges)
     check_model_path(recipe.policy)
     rows = _read_training_prompts(recipe)
@@ -51,17 +54,17 @@ def check_inputs(recipe: Recipe) -> TrainingInputs:
     trained = [prompt.id for prompt in prompts if (prompt.id, prompt.request) in seen]
     if trained and recipe.validation:
         raise BadInputError(
-            f"{recipe.validation.prompts}: {len(trained)} of {len(prompts)} prompts are trained on, such as {trained[0]!r}; "
-            "a validation needs prompts of its own"
+            f"{recipe.validation.prompts}: {len(trained)} of {len(prompts)} prompts are also in the training data, "
+            f"such as {trained[0]!r}; validate on held-out prompts"
         )
     return TrainingInputs(rows, prompts, judges)
 
 
 def _read_training_prompts(recipe: Recipe) -> Sequence[PromptRow]:
-    """The prompts that a recipe trains on, with everything that its rewards and its curriculum need of them."""
+    """The training data, checked for everything that rewards and curriculum need."""
     rows, path = read_training_prompts(recipe.data.ladders, recipe.data.prompts), recipe.data.path
     if len(rows) < recipe.data.per_step:
-        raise BadInputError(f"{path}: holds {len(rows)} prompts; data.per_step is {recipe.data.per_step}")
+        raise BadInputError(f"{path}: has {len(rows)} prompts, fewer than data.per_step ({recipe.data.per_step})")
     for row in rows:
         try:
             if row.rungs:
@@ -80,26 +83,26 @@ def _read_training_prompts(recipe: Recipe) -> Sequence[PromptRow]:
 
 
 def read_recorded_prompts(run: RunDirectory, data: DataSettings) -> Sequence[PromptRow]:
-    """The prompts that a run was trained on.
+    """The training data of a run.
 
     Raises:
-        BadInputError: they are gone, have changed, or several have one id.
+        BadInputError: the file is missing or has changed, or ids are not unique.
     """
     path = data.path
     try:
         digest = hash_file(path)
     except OSError as error:
-        raise BadInputError(f"{path}: the run's prompts cannot be read: {error.strerror}") from error
+        raise BadInputError(f"{path}: the prompts of the run cannot be read: {error.strerror}") from error
     stored = {str(path): run.database.fact("prompts") or ""}
     check_files("the run", stored, {str(path): digest}, remedy="its records belong to the old content")
     return read_training_prompts(data.ladders, data.prompts)
 
 
 def check_ranges(rows: Sequence[PromptRow], recipe: Recipe) -> None:
-    """Every prompt has a range that the length reward, where there is one, can measure against.
+    """Check that every prompt has a length range that the length reward can use.
 
     Raises:
-        BadInputError: one has none, or one that ends at `max_words` or beyond.
+        BadInputError: a prompt has none, or one that reaches `max_words`.
     """
     for it in recipe.rewards:
         if not isinstance(it, LengthSettings):
@@ -107,9 +110,9 @@ def check_ranges(rows: Sequence[PromptRow], recipe: Recipe) -> None:
         for row in rows:
             place = f"{recipe.data.path}: prompt {row.id}"
             if row.length_range is None:
-                raise BadInputError(f"{place}: has no length_range, which the length reward measures against")
+                raise BadInputError(f"{place}: has no length_range, which the length reward needs")
             if not row.length_range[1]:
-                raise BadInputError(f"{place}: its length_range ends at 0: it asks for nothing, so leave it out")
+                raise BadInputError(f"{place}: its length_range ends at 0; leave it out")
             if it.max_words is not None and row.length_range[1] >= it.max_words:
                 raise BadInputError(
                     f"{place}: its length_range ends at {row.length_range[1]}; "
@@ -118,10 +121,10 @@ def check_ranges(rows: Sequence[PromptRow], recipe: Recipe) -> None:
 
 
 def _check_judges(recipe: Recipe, judges: Mapping[str, ModelSpec]) -> None:
-    """One model under two names is one judge.
+    """Check that no model is used twice under different names.
 
     Raises:
-        BadInputError: it votes twice in a panel, or rewards and examines.
+        BadInputError: a model has two votes in a panel, or is both judge and examiner.
     """
     asked = [*(it.judges for it in recipe.judged), *(it.endpoints for it in recipe.served)]
     for names in asked:
@@ -129,13 +132,13 @@ def _check_judges(recipe: Recipe, judges: Mapping[str, ModelSpec]) -> None:
         for name in names:
             same = seen.setdefault((judges[name].base_url, judges[name].model), name)
             if same != name:
-                raise BadInputError(f"rewards: {recipe.models} means the same model by {same!r} and {name!r}")
+                raise BadInputError(f"rewards: {same!r} and {name!r} are the same model in {recipe.models}")
         if recipe.validation is not None and not recipe.validation.same_judge:
             examiner = judges[recipe.validation.judge]
             rewarder = seen.get((examiner.base_url, examiner.model))
             if rewarder is not None:
-                names = f"{recipe.validation.judge!r} and {rewarder!r}, which gives the reward"
+                names = f"{recipe.validation.judge!r} and {rewarder!r}, which gives the reward,"
                 raise BadInputError(
-                    f"validation.judge: {recipe.models} means the same model by {names}; "
-                    "name another, or set validation.same_judge: true"
+                    f"validation.judge: {names} are the same model in {recipe.models}; "
+                    "choose another, or set validation.same_judge: true"
                 )

@@ -1,4 +1,4 @@
-"""Reading a recipe: YAML, `KEY=VALUE` overrides, and a check of the whole before a model loads or a call is paid for."""
+"""Loads a recipe: YAML and `KEY=VALUE` overrides, validated as a whole before a model loads or a call is paid for."""
 
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
@@ -18,7 +18,7 @@ RecipeT = TypeVar("RecipeT", bound=BaseModel)
 def load_recipe(path: str | Path, schema: type[RecipeT], overrides: Sequence[str] = ()) -> RecipeT:
     """The recipe at `path` with overrides such as `optim.lr=1e-5` applied.
 
-    Values of overrides are YAML, so `curriculum.top=retire`, `run.steps=10` and `optim.dual_clip=null` mean what they say.
+    Values of overrides are YAML: `curriculum.top=retire`, `run.steps=10`, `optim.dual_clip=null`.
 
     Raises:
         BadInputError: one line naming file and field; unknown keys with the nearest known one.
@@ -80,13 +80,11 @@ def _apply(content: dict[str, Any], override: str) -> None:
         place = _sole_entry(place, last)
         place[int(last) if isinstance(place, list) else last] = yaml.safe_load(value)
     except (yaml.YAMLError, ValueError, IndexError, TypeError, AttributeError):
-        raise BadInputError(
-            f"--set {override}: there is no such place in the recipe, or the value is no YAML"
-        ) from None
+        raise BadInputError(f"--set {override}: no such key in the recipe, or the value is not YAML") from None
 
 
 def _entered(place: Any, name: str) -> Any:
-    """The section called `name` of a place in a recipe; one that is missing or null is made."""
+    """The section `name` inside `place`; created if it is missing or null."""
     place = _sole_entry(place, name)
     if isinstance(place, list):
         return place[int(name)] if name.isdecimal() else _entry_of_kind(place, name)
@@ -96,21 +94,19 @@ def _entered(place: Any, name: str) -> Any:
 
 
 def _entry_of_kind(entries: list[Any], kind: str) -> Any:
-    """So `rewards.length.weight` is the weight of the length reward, wherever it stands."""
+    """Find an entry by its kind: `rewards.length.weight` is the weight of the length reward."""
     (entry,) = (it for it in entries if it.get("kind") == kind)
     return entry
 
 
 def _sole_entry(place: Any, name: str) -> Any:
-    """Of a list with one entry that entry, where `name` is neither a number nor its kind: `rewards.judge` is then what
-    `rewards.0.judge` is.
-    """
+    """The only entry of a list, if `name` is neither a number nor its kind: `rewards.judge` means `rewards.0.judge`."""
     is_sole = isinstance(place, list) and len(place) == 1 and not name.isdecimal()
     return place[0] if is_sole and place[0].get("kind") != name else place
 
 
 def _describe(error: ValidationError, schema: type[BaseModel], content: Any) -> str:
-    """`field: what is wrong` of the first thing that pydantic found."""
+    """`field: problem` for the first error of pydantic."""
     first = error.errors(include_url=False, include_input=False)[0]
     field = ".".join(_written_place(first["loc"], content, missing=first["type"] == "missing"))
     if first["type"] != "extra_forbidden":
@@ -127,7 +123,7 @@ def _describe(error: ValidationError, schema: type[BaseModel], content: Any) -> 
 
 
 def _written_place(loc: Sequence[Any], content: Any, *, missing: bool) -> list[str]:
-    """An error's place as it is written in the file: pydantic also names the kind of a section that has several."""
+    """The location of an error as written in the file; pydantic also names the kind of a union's member."""
     place: list[str] = []
     for name in loc:
         is_place = isinstance(content, list) and isinstance(name, int) and name < len(content)
@@ -141,9 +137,7 @@ def _written_place(loc: Sequence[Any], content: Any, *, missing: bool) -> list[s
 
 
 def _fields(schema: type[BaseModel], section: Sequence[int | str], *, method: str) -> list[str]:
-    """Names of the fields of a nested section of `schema`; where a section has several kinds, its kind's name comes next,
-    and where it differs with the method, that decides.
-    """
+    """Field names of a nested section of `schema`, for its kind or for the method where it has variants."""
     candidates = [schema]
     for name in section:
         if isinstance(name, int):
@@ -157,7 +151,7 @@ def _fields(schema: type[BaseModel], section: Sequence[int | str], *, method: st
 
 
 def models_in(annotation: Any) -> list[type[BaseModel]]:
-    """The pydantic models that an annotation names."""
+    """The pydantic models in an annotation."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     return [model for part in get_args(annotation) for model in models_in(part)]

@@ -1,4 +1,4 @@
-"""The recipe of a reinforcement-learning run, composed of the settings of each room."""
+"""The recipe of a reinforcement-learning run, composed of the settings of each package."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,7 +8,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 
 from longform.curriculum.settings import CurriculumSettings
 from longform.planning.settings import ClusterSettings
-from longform.rl.group_advantages import LEAST_RESPONSES
 from longform.rewards.settings import (
     JudgedSettings,
     MeasuredSettings,
@@ -16,6 +15,7 @@ from longform.rewards.settings import (
     RewardSettings,
     WritingSettings,
 )
+from longform.rl.group_advantages import MIN_RESPONSES
 from longform.rl.settings import GrpoSettings, LoraSettings, MemorySettings, PpoSettings
 from longform.writers.settings import GenerationSettings
 
@@ -25,22 +25,23 @@ class _Section(BaseModel):
 
 
 class DataSettings(_Section):
-    """What the run trains on."""
+    """The training data of a run."""
 
     ladders: Path | None = None
-    """A ladders file, as `longform select` writes it, or the released Writing-RL code's Parquet."""
+    """A ladders file, from `longform select` or in the Parquet format of the released Writing-RL code."""
     prompts: Path | None = None
-    """A prompts file, in place of ladders, where no reward compares with a reference."""
+    """A prompts file, instead of ladders, if no reward compares with a reference."""
     per_step: int = Field(default=32, ge=1)
-    """Prompts in one step."""
+    """Prompts per step."""
     group: int = Field(default=1, ge=1)
-    """Responses to each of them (Writing-RL: 1; LongWriter-Zero: 32). A group faces one reference; grpo needs two."""
+    """Responses per prompt (Writing-RL: 1; LongWriter-Zero: 32), all compared with the same reference. grpo
+    needs at least 2."""
 
     @property
     def path(self) -> Path:
-        """The file that the prompts are read from."""
+        """The file of ladders or prompts."""
         path = self.ladders or self.prompts
-        assert path is not None, "checked below"
+        assert path is not None, "checked by _check_source"
         return path
 
     @model_validator(mode="after")
@@ -51,105 +52,111 @@ class DataSettings(_Section):
 
 
 class ValidationSettings(_Section):
-    """How the run is watched by a judge that does not reward it."""
+    """Validation on held-out prompts by a judge that gives no reward (the examiner)."""
 
     prompts: Path
+    """A file of held-out prompts."""
     every: int = Field(default=20, ge=1)
     """Steps between validations."""
     judge: str
-    """A name of models.yaml: the examiner."""
+    """The examiner, by its name in models.yaml."""
     same_judge: bool = False
-    """Allow the reward's own judge here. Its grade then shows the reward, not the writing."""
+    """Allow a judge that also gives the reward. Its grades then measure the reward rather than the writing."""
 
 
 class RunSettings(_Section):
     """Name, length and safety of a run."""
 
     name: str = Field(min_length=1, pattern=r"^\w[\w.-]*$")
+    """Names the run directory."""
     folder: Path = Path("runs")
     """The run directory is `folder`/`name`."""
     seed: int = Field(default=0, ge=0, lt=2**63)
+    """Of every random draw."""
     steps: int = Field(ge=1)
+    """Length of the run."""
     checkpoint_every: int = Field(default=50, ge=1)
+    """Steps between checkpoints."""
     keep_checkpoints: int = Field(default=2, ge=1)
+    """Checkpoints to keep, the newest ones."""
     budget: float | None = Field(default=None, gt=0)
-    """Stop, resumably, before the judge calls of the run cost more than this, in the currency of models.yaml."""
+    """Stop the run, resumably, before its judge calls cost more than this, in the currency of models.yaml."""
 
 
 MINI_BATCH = 16
-"""Of the paper."""
+"""As in the paper."""
 
 
 class Recipe(_Section):
-    """Everything that decides a run. Running the same recipe again repeats it."""
+    """All settings of a run. Running the same recipe again repeats it."""
 
     method: Literal["ppo", "grpo"] = "ppo"
     engine: Literal["local", "cluster"] = "local"
-    """local: this process and its device. cluster: verl, on the machines of `cluster`."""
+    """local: this process and its device. cluster: verl on the machines of section `cluster`."""
     policy: str
-    """Folder or hub id of the writer to train."""
+    """The model to train, a folder or a hub id."""
     policy_name: str = "policy"
-    """The model name that the policy's own responses carry in the ladders."""
+    """The model name of the policy's own responses in the ladders."""
     models: Path = Path("models.yaml")
-    """What the names of judges mean."""
+    """File that defines the judges."""
     data: DataSettings
     rewards: list[RewardSettings] = Field(min_length=1)
-    """Each kind at most once. With ppo their weighted mean is the reward."""
+    """At most one of each kind. ppo uses their weighted mean."""
     advantages: Literal["balanced", "summed"] = "balanced"
-    """grpo with several rewards. balanced: each reward is normalised within its group, and the advantages are averaged
-    (LongWriter-Zero, eq. 5). summed: the rewards are averaged first, so the one with the largest spread leads."""
+    """For grpo with several rewards. balanced: normalise each reward within its group, then average the advantages
+    (LongWriter-Zero, eq. 5). summed: average the rewards first, so that the one with the largest spread dominates."""
     curriculum: CurriculumSettings = CurriculumSettings()
     validation: ValidationSettings | None = None
     generation: GenerationSettings = GenerationSettings()
     optim: PpoSettings | GrpoSettings = Field(default_factory=lambda read: _optim_settings(read)())
     lora: LoraSettings | None = None
-    """Train adapters in place of all weights."""
+    """Train adapters instead of all weights."""
     memory: MemorySettings = MemorySettings()
     cluster: ClusterSettings | None = None
-    """Of engine `cluster`."""
+    """For engine `cluster`."""
     run: RunSettings
 
     @property
     def ppo(self) -> PpoSettings:
-        """The optimisation of a recipe whose method is ppo."""
-        assert isinstance(self.optim, PpoSettings), "of another method"
+        """The settings of ppo; the method must be ppo."""
+        assert isinstance(self.optim, PpoSettings), "another method"
         return self.optim
 
     @property
     def grpo(self) -> GrpoSettings:
-        """The optimisation of a recipe whose method is grpo."""
-        assert isinstance(self.optim, GrpoSettings), "of another method"
+        """The settings of grpo; the method must be grpo."""
+        assert isinstance(self.optim, GrpoSettings), "another method"
         return self.optim
 
     @property
     def judged(self) -> list[JudgedSettings]:
-        """The rewards that ask a judge."""
+        """Rewards that call a judge."""
         return [it for it in self.rewards if isinstance(it, JudgedSettings)]
 
     @property
     def served(self) -> list[WritingSettings]:
-        """The writing reward, where its reward models stand behind endpoints."""
+        """Writing rewards whose reward models are served behind endpoints."""
         return [it for it in self.rewards if isinstance(it, WritingSettings) and it.endpoints]
 
     @property
     def asked(self) -> set[str]:
-        """The names of models.yaml that rewards ask."""
+        """Names of models.yaml that rewards call."""
         judges = {name for reward in self.judged for name in reward.judges}
         return judges | {name for reward in self.served for name in reward.endpoints}
 
     @property
     def weights(self) -> list[float]:
-        """Of the rewards, in their order."""
+        """Weights of the rewards, in order."""
         return [it.weight for it in self.rewards]
 
     @property
     def required(self) -> list[float | None]:
-        """The least score that each reward asks for, where it is a constraint."""
+        """Minimum score of each reward that is a constraint, else None."""
         return [it.required if isinstance(it, MeasuredSettings) else None for it in self.rewards]
 
     @property
-    def verdict_limit(self) -> tuple[float, str]:
-        """The strictest `max_judge_failure_rate` of the rewards that ask somebody, and what it is called."""
+    def judge_failure_limit(self) -> tuple[float, str]:
+        """The strictest `max_judge_failure_rate` of all rewards that call a model, and its key."""
         asking: list[JudgedSettings | WritingSettings] = [*self.judged, *self.served]
         strictest = min(asking, key=lambda it: it.max_judge_failure_rate, default=None)
         return (
@@ -160,32 +167,32 @@ class Recipe(_Section):
 
     @property
     def compares(self) -> bool:
-        """Whether a reward compares with a reference."""
+        """Whether a reward compares responses with references."""
         return any(isinstance(it, PairwiseSettings) for it in self.rewards)
 
     @property
-    def least_responses(self) -> int:
-        """With rewards, that a group needs to take part in an update."""
-        return LEAST_RESPONSES if self.method == "grpo" else 1
+    def min_responses(self) -> int:
+        """Responses with rewards that a group needs for an update."""
+        return MIN_RESPONSES if self.method == "grpo" else 1
 
     @property
     def rollouts(self) -> int:
-        """Responses written in a step."""
+        """Responses per step."""
         return self.data.per_step * self.data.group
 
     @property
     def mini_batch(self) -> int:
-        """Rollouts in one update."""
+        """Rollouts per update."""
         return self.optim.mini_batch or min(MINI_BATCH, self.rollouts)
 
     @property
     def machines(self) -> ClusterSettings:
-        """The cluster of a recipe whose engine is one; its defaults where the recipe says nothing."""
+        """The cluster, with defaults if the recipe has no such section."""
         return self.cluster or ClusterSettings()
 
     @property
     def run_path(self) -> Path:
-        """Where the run directory stands."""
+        """The run directory."""
         return self.run.folder / self.run.name
 
     def changed(self, key: str, value: Any) -> "Recipe":
@@ -201,7 +208,7 @@ class Recipe(_Section):
     @field_validator("optim", mode="before")
     @classmethod
     def _read_optim(cls, value: Any, info: ValidationInfo) -> Any:
-        """Each method has settings of its own, and an error names the key."""
+        """Validate with the settings of the method, so that an error names the key."""
         return _optim_settings(info.data).model_validate(value) if isinstance(value, Mapping) else value
 
     @field_validator("rewards")
@@ -210,23 +217,21 @@ class Recipe(_Section):
         kinds = [it.kind for it in rewards]
         twice = sorted({kind for kind in kinds if kinds.count(kind) > 1})
         if twice:
-            raise ValueError(f"{twice[0]} stands there twice; `judge: [A, B]` asks several judges")
+            raise ValueError(f"duplicate reward {twice[0]}; `judge: [A, B]` uses several judges")
         return rewards
 
     @model_validator(mode="after")
     def _check_method(self) -> "Recipe":
-        if self.method == "grpo" and self.data.group < LEAST_RESPONSES:
-            raise ValueError("data.group: grpo compares the responses of a group, so it needs at least 2")
+        if self.method == "grpo" and self.data.group < MIN_RESPONSES:
+            raise ValueError("data.group: must be at least 2 with grpo, which compares the responses of a group")
         if self.method == "grpo" and self.generation.temperature == 0:
-            raise ValueError(
-                "generation.temperature: at 0 all responses of a group are the same, and grpo learns nothing"
-            )
+            raise ValueError("generation.temperature: must not be 0 with grpo: all responses of a group would be equal")
         if self.method == "ppo" and self.advantages != "balanced":
-            raise ValueError("advantages: goes with grpo; ppo adds the weighted rewards up")
+            raise ValueError("advantages: only valid with method: grpo; ppo averages the weighted rewards")
         if self.method == "ppo" and any(least is not None for least in self.required):
-            raise ValueError("rewards: `required` goes with grpo, which compares the responses of a group")
+            raise ValueError("rewards: `required` is only valid with method: grpo")
         if self.compares and self.data.ladders is None:
-            raise ValueError("data.ladders: the pairwise reward compares with references, which a prompts file has not")
+            raise ValueError("data.ladders: required by the pairwise reward, which compares with references")
         return self
 
     @model_validator(mode="after")
@@ -234,23 +239,23 @@ class Recipe(_Section):
         if self.validation and self.validation.judge in self.asked and not self.validation.same_judge:
             raise ValueError(
                 f"validation.judge: {self.validation.judge!r} also gives the reward; "
-                "name another judge, or set validation.same_judge: true"
+                "choose another judge, or set validation.same_judge: true"
             )
         return self
 
     @model_validator(mode="after")
     def _check_engine(self) -> "Recipe":
         if self.engine == "local" and self.cluster is not None:
-            raise ValueError("cluster: goes with engine: cluster")
+            raise ValueError("cluster: only valid with engine: cluster")
         return self
 
     @model_validator(mode="after")
     def _check_batches(self) -> "Recipe":
         if self.mini_batch > self.rollouts:
-            raise ValueError(f"optim.mini_batch: {self.mini_batch} is more than a step's {self.rollouts} rollouts")
+            raise ValueError(f"optim.mini_batch: {self.mini_batch} exceeds the {self.rollouts} rollouts of a step")
         return self
 
 
 def _optim_settings(read: Mapping[str, Any]) -> type[PpoSettings] | type[GrpoSettings]:
-    """Of the method that was read before; an unknown one has been refused."""
+    """The settings class of the method, which was validated before."""
     return GrpoSettings if read.get("method") == "grpo" else PpoSettings

@@ -1,4 +1,4 @@
-"""Every key of a recipe with its default and its meaning, from the settings themselves: docs/recipe.md is this text."""
+"""Generates docs/recipe.md: every key of a recipe with its default and meaning, from the settings classes."""
 
 import ast
 import inspect
@@ -18,8 +18,8 @@ def describe_recipe() -> str:
     """A Markdown page: a table for each section of a recipe."""
     parts = [
         "# The recipe, key by key",
-        "`longform train RECIPE`. A key that is left out has its default; `--set KEY=VALUE` overrides. Paths are relative "
-        "to the folder where the command runs. `python -m longform.recipe.reference` prints this page.",
+        "Keys of the file that `longform train RECIPE` reads. Missing keys have their defaults; `--set KEY=VALUE` "
+        "overrides. Paths are relative to the working directory. `python -m longform.recipe.reference` prints this page.",
     ]
     for name, model in _sections(Recipe, ""):
         parts += [f"## {name or 'Top level'}", _first_paragraph(model), _table(model)]
@@ -27,7 +27,7 @@ def describe_recipe() -> str:
 
 
 def _sections(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, type[BaseModel]]]:
-    """The recipe and the sections in it, each with its name as it is written."""
+    """The recipe and its sections, each with its name."""
     yield prefix, model
     for name, field in model.model_fields.items():
         for inner in models_in(field.annotation):
@@ -49,7 +49,7 @@ def _table(model: type[BaseModel]) -> str:
 
 
 def _meanings(model: type[BaseModel]) -> dict[str, str]:
-    """The text below each field, of the model and those it extends."""
+    """The docstring of each field, inherited ones included."""
     found: dict[str, str] = {}
     for cls in reversed(model.__mro__):
         if issubclass(cls, BaseModel) and cls is not BaseModel:

@@ -17,7 +17,7 @@ from longform.records.errors import BadInputError, StoppedError
 from longform.records.migrations import open_tables
 from longform.records.rollouts import (
     Promotion,
-    Rollout,
+    RolloutRecord,
     ValidationText,
     read_rollout,
     rollout_record,
@@ -77,7 +77,7 @@ class RunDatabase:
         *,
         seconds: float,
         metrics: dict[str, float],
-        rollouts: Iterable[Rollout] = (),
+        rollouts: Iterable[RolloutRecord] = (),
         promotions: Iterable[Promotion] = (),
         validations: Iterable[ValidationText] = (),
     ) -> None:
@@ -156,7 +156,7 @@ class RunDatabase:
         """Seconds spent in the steps on record."""
         return self._connection.execute("SELECT COALESCE(SUM(seconds), 0) AS total FROM steps").fetchone()["total"]
 
-    def rollouts(self, *, step: int | None = None, prompt_id: str | None = None) -> Iterator[Rollout]:
+    def rollouts(self, *, step: int | None = None, prompt_id: str | None = None) -> Iterator[RolloutRecord]:
         """Rollouts with their texts, by step and row; of one step or prompt where asked."""
         query = (
             "SELECT rollouts.*, response.body AS text, reference.body AS reference FROM rollouts "

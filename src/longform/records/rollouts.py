@@ -12,7 +12,7 @@ from longform.statistics.moments import AdvantageMoments
 
 
 @dataclass(frozen=True, slots=True)
-class Rollout:
+class RolloutRecord:
     """One response of the policy in one step, with its verdict and reward."""
 
     step: int
@@ -74,7 +74,7 @@ _MOMENTS = ("total", "squares", "tail")
 _TEXTS = ("text", "reference")
 
 
-def rollout_record(rollout: Rollout) -> dict[str, Any]:
+def rollout_record(rollout: RolloutRecord) -> dict[str, Any]:
     """The columns of a rollout, without the hashes of its two texts."""
     columns = {field.name: getattr(rollout, field.name) for field in fields(rollout) if field.name not in _TEXTS}
     moments = columns.pop("advantages")
@@ -82,10 +82,10 @@ def rollout_record(rollout: Rollout) -> dict[str, Any]:
     return columns | {"scores": json.dumps(rollout.scores), "calls": json.dumps(rollout.calls)}
 
 
-def read_rollout(row: Mapping[str, Any] | sqlite3.Row) -> Rollout:
+def read_rollout(row: Mapping[str, Any] | sqlite3.Row) -> RolloutRecord:
     """The rollout of a row, which also holds its two texts, compressed; columns that are unknown here are skipped."""
     moments = [row[f"advantage_{name}"] for name in _MOMENTS]
-    return Rollout(
+    return RolloutRecord(
         step=row["step"],
         row=row["row"],
         prompt_id=row["prompt_id"],

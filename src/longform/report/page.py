@@ -17,7 +17,7 @@ from longform.records.rollouts import ValidationText
 from longform.records.run_directory import RunDirectory
 from longform.report.charts import draw_curves, pictures_of
 from longform.report.rendering import render
-from longform.text.structure import Thinking, take_apart
+from longform.text.structure import Thinking, parse_response
 from longform.text.words import count_words
 
 MOST_TEXTS = 12
@@ -75,7 +75,7 @@ def before_after(run: RunDirectory, *, thinking: Thinking = "off") -> list[Befor
 
 
 def _shown(written: ValidationText, thinking: Thinking) -> Shown:
-    plan, answer, sound, _ = take_apart(written.text, thinking)
+    plan, answer, sound, _ = parse_response(written.text, thinking)
     words = count_words(answer)
     if not sound:
         return Shown(None, written.text, sound, written.grade, 0, words)

@@ -5,7 +5,7 @@ the lowest grade, without a judge call.
 """
 
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from statistics import fmean
 
 from longform.judging.answers import MAX_SCORE, MIN_SCORE
@@ -14,7 +14,7 @@ from longform.judging.pairwise import PairwisePanel, WinTieLoss, vote_disagreeme
 from longform.judging.pointwise import PointwisePanel, score_spread
 from longform.records.schemas import PromptRow
 from longform.rewards.reward import RewardResult
-from longform.text.structure import Parts
+from longform.text.structure import ParsedResponse
 
 VALUES: dict[str, dict[WinTieLoss, float]] = {
     "paper": {"win": 1.0, "tie": 0.5, "loss": 0.0},
@@ -40,7 +40,7 @@ class PairwiseReward:
         self._values = values
         self._recheck, self._seed = recheck, seed
 
-    async def score(self, prompt: PromptRow, *, response: Parts, reference: str, step: int) -> RewardResult:
+    async def score(self, prompt: PromptRow, *, response: ParsedResponse, reference: str, step: int) -> RewardResult:
         """The value of the panel's verdict; with `mean`, the mean value of its votes."""
         if not response.answer:
             return RewardResult(self._values["loss"], "loss")
@@ -56,7 +56,9 @@ class PairwiseReward:
             consistent = None if again.value is None or before is None else again.value == before
         score = None
         if verdict.value is not None:
-            votes = verdict.valid_votes if verdict.votes and self._panel.combine == "mean" else [verdict.value]
+            votes: Sequence[WinTieLoss] = (
+                verdict.valid_votes if verdict.votes and self._panel.combine == "mean" else [verdict.value]
+            )
             score = fmean(self._values[vote] for vote in votes)
         disagreement = vote_disagreement(verdict.valid_votes)
         return RewardResult(
@@ -73,7 +75,7 @@ class PointwiseReward:
     def __init__(self, panel: PointwisePanel) -> None:
         self._panel = panel
 
-    async def score(self, prompt: PromptRow, *, response: Parts, reference: str, step: int) -> RewardResult:  # noqa: ARG002
+    async def score(self, prompt: PromptRow, *, response: ParsedResponse, reference: str, step: int) -> RewardResult:  # noqa: ARG002
         """(grade - 1) / 9."""
         if not response.answer:
             return RewardResult(0.0)

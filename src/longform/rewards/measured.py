@@ -13,7 +13,7 @@ from longform.rewards.settings import FormatSettings
 from longform.text.copying import copied_share
 from longform.text.redundancy import SentenceEncoder, redundant_sentence_share
 from longform.text.repetition import repeated_ngram_share, repeats
-from longform.text.structure import Parts
+from longform.text.structure import ParsedResponse
 from longform.text.stuffing import stuffed_share
 from longform.text.words import count_words
 
@@ -35,7 +35,7 @@ class LengthReward:
     def __init__(self, max_words: int | None = None) -> None:
         self._max_words = max_words
 
-    async def score(self, prompt: PromptRow, *, response: Parts, reference: str, step: int) -> RewardResult:  # noqa: ARG002
+    async def score(self, prompt: PromptRow, *, response: ParsedResponse, reference: str, step: int) -> RewardResult:  # noqa: ARG002
         """`length_score` of the answer; plan and tags do not count.
 
         Raises:
@@ -66,9 +66,9 @@ class FormatReward:
         if settings.redundancy > 0 and settings.embeddings is not None:
             self._encoder = encoder or load_encoder(settings.embeddings)
 
-    async def score(self, prompt: PromptRow, *, response: Parts, reference: str, step: int) -> RewardResult:  # noqa: ARG002
+    async def score(self, prompt: PromptRow, *, response: ParsedResponse, reference: str, step: int) -> RewardResult:  # noqa: ARG002
         """Copying is charged against the request and the reference; what takes long is measured in another thread."""
-        if not response.sound or not response.answer:
+        if not response.well_formed or not response.answer:
             return RewardResult(0.0)
         texts = response.answer, prompt.request, reference
         if self._is_quick or (self._encoder is None and sum(map(len, texts)) <= _SHORT):

@@ -1,4 +1,6 @@
-"""What a reward is, and what it returns: one reward's result for a response, and those of all rewards of a recipe by kind."""
+"""What a reward is, and what it returns: one reward's result for a response, and those of all rewards of a recipe by
+kind.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,7 +8,7 @@ from typing import Protocol
 
 from longform.judging.pairwise import WinTieLoss
 from longform.records.schemas import PromptRow
-from longform.text.structure import Parts
+from longform.text.structure import ParsedResponse
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,7 @@ class RewardResult:
 class Reward(Protocol):
     """(prompt, response, reference) -> score."""
 
-    async def score(self, prompt: PromptRow, *, response: Parts, reference: str, step: int) -> RewardResult:
+    async def score(self, prompt: PromptRow, *, response: ParsedResponse, reference: str, step: int) -> RewardResult:
         """The reward of a response.
 
         Args:

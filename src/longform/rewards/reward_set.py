@@ -20,7 +20,7 @@ from longform.rewards.settings import (
 )
 from longform.rewards.writing import ServedWritingReward, WritingPanel, WritingReward
 from longform.rewards.writing_model import WritingModel, WritingReader
-from longform.text.structure import Parts
+from longform.text.structure import ParsedResponse
 from longform.wording import Wording
 
 
@@ -34,7 +34,7 @@ class RewardSet:
     def __init__(self, rewards: Mapping[str, Reward]) -> None:
         self._rewards = rewards
 
-    async def score(self, prompt: PromptRow, *, response: Parts, reference: str, step: int) -> RewardResults:
+    async def score(self, prompt: PromptRow, *, response: ParsedResponse, reference: str, step: int) -> RewardResults:
         """The result of every reward for a response."""
         scoring = [it.score(prompt, response=response, reference=reference, step=step) for it in self._rewards.values()]
         return dict(zip(self._rewards, await asyncio.gather(*scoring), strict=True))

@@ -10,7 +10,7 @@ from longform.judging.judge import total_cost
 from longform.records.schemas import PromptRow
 from longform.rewards.reward import RewardResult
 from longform.rewards.writing_model import Encoded, WritingModel, WritingReader
-from longform.text.structure import Parts
+from longform.text.structure import ParsedResponse
 
 
 class WritingReward:
@@ -29,7 +29,7 @@ class WritingReward:
         self._waiting: list[tuple[Encoded, asyncio.Future[float]]] = []
         self._scoring: asyncio.Task[None] | None = None
 
-    async def score(self, prompt: PromptRow, *, response: Parts, reference: str, step: int) -> RewardResult:  # noqa: ARG002
+    async def score(self, prompt: PromptRow, *, response: ParsedResponse, reference: str, step: int) -> RewardResult:  # noqa: ARG002
         """The score; an empty answer has the lowest of the held-out texts, where that is known."""
         scale = self._model.scale
         if not response.answer and scale.lowest is not None:
@@ -71,7 +71,7 @@ class ServedWritingReward:
         limits = (reader.max_tokens, endpoint.spec.context)
         reader.max_tokens = min((it for it in limits if it is not None), default=None)
 
-    async def score(self, prompt: PromptRow, *, response: Parts, reference: str, step: int) -> RewardResult:  # noqa: ARG002
+    async def score(self, prompt: PromptRow, *, response: ParsedResponse, reference: str, step: int) -> RewardResult:  # noqa: ARG002
         """The score, or why there is none; an empty answer has the lowest of the held-out texts, where that is known."""
         scale = self._reader.scale
         if not response.answer and scale.lowest is not None:
@@ -108,7 +108,7 @@ class WritingPanel:
     ) -> None:
         self._rewards, self._shares = rewards, shares
 
-    async def score(self, prompt: PromptRow, *, response: Parts, reference: str, step: int) -> RewardResult:
+    async def score(self, prompt: PromptRow, *, response: ParsedResponse, reference: str, step: int) -> RewardResult:
         """The mean score, or none where one of them gave none, since each has a scale of its own; the answer counts as cut
         where any of them read it without its end.
         """

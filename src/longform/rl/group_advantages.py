@@ -16,9 +16,9 @@ from longform.rl.settings import GrpoSettings
 
 EPSILON = 1e-6
 """Added to a standard deviation before dividing by it; verl's value."""
-LEAST_RESPONSES = 2
+MIN_RESPONSES = 2
 """That have rewards: a response by itself is neither better nor worse than its group."""
-LEAST_VIOLATION = 1.0
+MIN_VIOLATION = 1.0
 """A response that breaks a constraint has an advantage of at most minus this: one standard deviation below its group."""
 
 
@@ -65,10 +65,10 @@ def group_advantages(
     """
     if not weights or scores.shape[2] != len(weights):
         raise ValueError(f"{len(weights)} weights for {scores.shape[2]} rewards")
-    if scores.shape[1] < LEAST_RESPONSES:
-        raise ValueError(f"a group needs at least {LEAST_RESPONSES} responses")
+    if scores.shape[1] < MIN_RESPONSES:
+        raise ValueError(f"a group needs at least {MIN_RESPONSES} responses")
     shares = np.asarray(weights, dtype=np.float64) / sum(weights)
-    mask = mask & (mask.sum(1, keepdims=True) >= LEAST_RESPONSES)
+    mask = mask & (mask.sum(1, keepdims=True) >= MIN_RESPONSES)
     scores = np.where(mask[:, :, None], scores, 0.0).astype(np.float64)
     normalised, spreads = _normalised(scores if how == "balanced" else (scores @ shares)[:, :, None], mask)
     advantages = normalised @ shares if how == "balanced" else normalised[:, :, 0]
@@ -77,7 +77,7 @@ def group_advantages(
         if least is not None:
             reaches = (scores[:, :, k] >= least) & mask
             violates = mask & ~reaches & reaches.any(1, keepdims=True)
-            advantages = np.where(violates, np.minimum(advantages, -LEAST_VIOLATION), advantages)
+            advantages = np.where(violates, np.minimum(advantages, -MIN_VIOLATION), advantages)
             informative |= np.any(violates, axis=1)
     return GroupAdvantages(np.where(mask, advantages, 0.0), mask, informative)
 
@@ -99,7 +99,7 @@ def learning_rows(groups: GroupAdvantages, left_out: np.ndarray, optim: GrpoSett
 
 def _normalised(scores: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """[P, G, K] standard scores within groups, 0 where there is no spread; and [P, K] the unbiased standard deviations."""
-    counts = np.maximum(mask.sum(1), LEAST_RESPONSES)[:, None]
+    counts = np.maximum(mask.sum(1), MIN_RESPONSES)[:, None]
     present = mask[:, :, None]
     means = scores.sum(1) / counts
     # A mean of equal numbers may differ from them in the last place, which is no spread.

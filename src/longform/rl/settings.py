@@ -1,4 +1,4 @@
-"""Settings of the optimisation, as they stand in a recipe."""
+"""Settings of the optimisation in a recipe, and the learning-rate schedule."""
 
 from typing import Annotated, ClassVar, Literal
 
@@ -8,14 +8,14 @@ Decay = Annotated[float, Field(ge=0, lt=1)]
 
 
 class OptimSettings(BaseModel):
-    """What every method's optimisation has in common."""
+    """Settings shared by all methods."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     lr: float = Field(default=1e-6, ge=0)
-    """Peak learning rate of the policy. 0 trains nothing: a control run."""
+    """Peak learning rate of the policy. 0 trains nothing, for control runs."""
     warmup_steps: int | None = Field(default=None, ge=0)
-    """Steps in which the policy's learning rate rises from 0; by default 0.4 of the run's (Writing-RL: 162 of 405)."""
+    """Warm-up of the policy's learning rate from 0; by default 0.4 of all steps (Writing-RL: 162 of 405)."""
     lr_end_ratio: float = Field(default=1.0, ge=0, le=1)
     """Final learning rate as a fraction of the peak, reached linearly after warm-up (Writing-RL: constant)."""
     weight_decay: float = Field(default=0.01, ge=0)
@@ -25,24 +25,24 @@ class OptimSettings(BaseModel):
     max_grad_norm: float = Field(default=1.0, gt=0)
     """Larger gradients are scaled down to this norm. Lower it where losses spike."""
     mini_batch: int | None = Field(default=None, ge=1)
-    """Rollouts in one update; a step makes several. By default 16 (Writing-RL), or all of a step's where it has fewer."""
+    """Rollouts per update. By default 16 (Writing-RL), or all rollouts of a step if there are fewer."""
     epochs: int = Field(default=1, ge=1)
     """Passes over a step's rollouts; with ppo the critic makes as many."""
     clip: float = Field(default=0.2, gt=0)
-    """The ratio of new to old probabilities is trusted between 1 - clip and 1 + clip."""
+    """Clip range: the probability ratio is clipped to 1 - clip and 1 + clip."""
     entropy_coef: float = Field(default=0.001, ge=0)
-    """Weight of the entropy bonus."""
+    """Coefficient of the entropy bonus."""
 
 
 class PpoSettings(OptimSettings):
-    """How policy and critic learn from one step's rollouts with PPO. Defaults are those of Writing-RL (appendix A.2)."""
+    """Settings of PPO. Defaults are those of Writing-RL (appendix A.2)."""
 
     method: ClassVar[str] = "ppo"
 
     critic_lr: float = Field(default=1e-5, ge=0)
     """Peak learning rate of the critic."""
     critic_warmup_steps: int | None = Field(default=None, ge=0)
-    """The warm-up of the critic; by default 0.05 of the run's steps (paper: 20 of 405)."""
+    """Warm-up of the critic's learning rate; by default 0.05 of all steps (paper: 20 of 405)."""
     gamma: float = Field(default=1.0, gt=0, le=1)
     """Discount per token. Below 1 the score counts less for tokens far before the end."""
     lam: float = Field(default=1.0, ge=0, le=1)
@@ -53,64 +53,64 @@ class PpoSettings(OptimSettings):
     value_clip: float = Field(default=0.5, gt=0)
     """The critic's values may move this far in an update before their loss stops growing. Scores lie between 0 and 1."""
     kl_coef: float = Field(default=0.001, ge=0)
-    """Coefficient of the per-token KL reward to the frozen start. 0 loads no reference model."""
+    """Coefficient of the per-token KL penalty to the initial policy, in the reward. 0 loads no
+    reference model."""
 
 
 class GrpoSettings(OptimSettings):
-    """How the policy learns from groups of responses with GRPO.
+    """Settings of GRPO.
 
-    LongWriter-Zero publishes a clip of 0.2 and no KL; everything else here is our choice.
+    LongWriter-Zero publishes a clip of 0.2 and no KL; the other defaults are ours.
     """
 
     method: ClassVar[str] = "grpo"
 
     entropy_coef: float = Field(default=0.0, ge=0)
-    """Weight of the entropy bonus."""
+    """Coefficient of the entropy bonus."""
     clip_high: float | None = Field(default=None, gt=0)
-    """The ratio is trusted up to 1 + clip_high (DAPO: 0.28), which leaves unlikely tokens more room. None: as `clip`."""
+    """Upper clip range (DAPO: 0.28), which lets unlikely tokens grow more. None: as `clip`."""
     kl_coef: float = Field(default=0.0, ge=0)
-    """Coefficient of the KL penalty to the frozen start (paper: 0). 0 loads no reference model."""
+    """Coefficient of the KL loss to the initial policy (paper: 0). 0 loads no reference model."""
     loss: Literal["sequence", "token"] = "sequence"
-    """sequence: the mean over responses of their tokens' mean, as in GRPO. token: the mean over all tokens (DAPO), in which
-    long responses weigh more."""
+    """sequence: mean over responses of the mean over their tokens, as in GRPO. token: mean over all tokens (DAPO), which
+    gives long responses more weight."""
     overlong: Literal["learn", "mask"] = "learn"
-    """What becomes of responses that were cut off at max_tokens: `mask` leaves them out of the update (DAPO), though not out
-    of their group's mean."""
+    """Responses that were cut off at max_tokens: `mask` leaves them out of the update (DAPO), but not out of the mean of
+    their group."""
     resample: int = Field(default=0, ge=0)
-    """Rounds in which further prompts are drawn in place of groups without any spread, from which nothing can be learned
-    (DAPO's dynamic sampling)."""
+    """Rounds of dynamic sampling (DAPO): zero-variance groups are replaced with new prompts."""
 
 
 class LoraSettings(BaseModel):
-    """Low-rank adapters in place of full fine-tuning (Hu et al. 2021): one copy of the weights serves all three roles.
+    """Low-rank adapters (LoRA, Hu et al. 2021) instead of full fine-tuning: all three roles share one copy of the weights.
 
-    The policy is one adapter, the critic a second one with a value head, and the reference model the weights with both
-    switched off. Every matrix inside the model gets adapters, the output head and the embeddings none.
+    The policy is one adapter, the critic another one with a value head, and the reference model the weights without
+    adapters. Every matrix inside the model gets adapters; output head and embeddings get none.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     rank: int = Field(default=32, ge=1)
+    """Of each adapter. A higher rank can learn more, and takes more memory."""
     alpha: int | None = Field(default=None, ge=1)
-    """The adapters' output is scaled by alpha / rank; by default twice the rank."""
+    """Scales the output of adapters by alpha / rank; by default twice the rank."""
 
 
 class MemorySettings(BaseModel):
-    """How a run fits into its device. None of this changes what is computed, but for the rounding of bfloat16."""
+    """Memory of a run. These settings change no result, except for the rounding of bfloat16."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     precision: Literal["float32", "bfloat16"] = "float32"
-    """What matrices are multiplied in. Weights that are trained, and their optimizer, stay in float32; frozen weights are
-    held in this precision."""
+    """Of matrix products and frozen weights. Trained weights and their optimizer stay in float32."""
     gradient_checkpointing: bool = False
-    """Keep only each layer's input for the backward pass, and compute the layer again there."""
+    """Keep only the input of each layer for the backward pass, and recompute the rest."""
     max_tokens_per_microbatch: int | None = Field(default=None, ge=1)
-    """Most tokens, padding included, that go through a model at once in an update; a mini-batch is cut into as many pieces
-    as this needs, and their gradients are summed. None: a mini-batch in one piece, on a CPU 2,048 tokens."""
+    """Tokens of a micro-batch, padding included; the gradients of a mini-batch's micro-batches are summed. None: the whole
+    mini-batch, on a CPU 2,048 tokens."""
     limit_gb: float | None = Field(default=None, gt=0)
-    """Memory of the card that the plan must fit into, in GiB, also where this machine has no card. By default the plan is
-    for this machine's own device, and must fit into what that has."""
+    """Memory of the GPU in GiB that the plan must fit into, even if this machine has none. By default the memory of this
+    machine's device."""
 
 
 CPU_TOKENS_PER_MICROBATCH = 2048
@@ -119,7 +119,7 @@ that share busy cores. With ten times as many, each token takes two to three tim
 REFERENCE_LR = 1e-2
 """Peak learning rate of the critic's single weight on the score of the reference. 0 where `critic_lr` is 0."""
 POLICY_WARMUP, CRITIC_WARMUP = 0.4, 0.05
-"""Shares of the steps (Writing-RL A.2)."""
+"""Fractions of all steps (Writing-RL A.2)."""
 
 
 def learning_rate_factor(

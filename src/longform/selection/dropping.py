@@ -80,10 +80,10 @@ async def reduce_by_model(
 
         async def work(prompt: Prompt) -> None:
             asked = await rewriter.reduce(requests[prompt.id], prompt_id=prompt.id)
-            if asked.found is None:
+            if asked.value is None:
                 result.failures[str(asked.cause)] += 1
             else:
-                collection.add(_with_request(prompt, asked.found, id_=ids[prompt.id]))
+                collection.add(_with_request(prompt, asked.value, id_=ids[prompt.id]))
                 result.added += 1
             on_progress(result.added + result.failures.total(), len(missing))
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from longform.endpoints.concurrency import map_bounded
 from longform.endpoints.recorded import RecordedCalls
-from longform.judging.requests import Needs, NeedsJudge
+from longform.judging.requests import RequestCriteria, RequestJudge
 from longform.records.errors import BadInputError
 from longform.records.files import read_rows, write_rows
 from longform.records.paths import check_out
@@ -72,7 +72,7 @@ def filter_prompts(
 
         async def collect() -> Filtered:
             async with calls.endpoint() as endpoint:
-                needs = NeedsJudge(endpoint, secret=calls.log.secret(), also=also)
+                needs = RequestJudge(endpoint, secret=calls.log.secret(), also=also)
                 return await filter_by_judge(rows, needs, out=out, on_progress=advance)
 
         result = asyncio.run(collect())
@@ -82,7 +82,7 @@ def filter_prompts(
 
 
 async def filter_by_judge(
-    prompts: Sequence[Prompt], judge: NeedsJudge, *, out: Path, on_progress: Progress
+    prompts: Sequence[Prompt], judge: RequestJudge, *, out: Path, on_progress: Progress
 ) -> Filtered:
     """Write the prompts that meet every criterion to `out`, in their order, with the judge's name in `meta.filter`.
 
@@ -92,16 +92,16 @@ async def filter_by_judge(
         BadInputError: the endpoint is down or refuses the key, `out` cannot be written, or the judge keeps no prompt.
         StoppedError: the budget is spent.
     """
-    criteria = {name: wording.english for name, wording in judge.criteria.items()}
+    criteria = judge.meanings()
     result = Filtered(prompts=len(prompts), criteria=criteria)
-    verdicts: dict[str, Needs] = {}
+    verdicts: dict[str, RequestCriteria] = {}
 
     async def work(prompt: Prompt) -> None:
         asked = await judge.judge(prompt)
-        if asked.found is None:
+        if asked.value is None:
             result.failures[str(asked.cause)] += 1
         else:
-            verdicts[prompt.id] = asked.found
+            verdicts[prompt.id] = asked.value
         on_progress(len(verdicts) + result.failures.total(), len(prompts))
 
     await map_bounded(prompts, work, workers=judge.endpoint.spec.concurrency)

@@ -82,7 +82,7 @@ async def collect_grades(
 
         async def work(response: Response) -> None:
             graded = await judge.grade(prompts[response.prompt_id], response.text)
-            if graded.score is None:
+            if graded.value is None:
                 result.failures[str(graded.cause)] += 1
             else:
                 collection.add(
@@ -90,8 +90,8 @@ async def collect_grades(
                         prompt_id=response.prompt_id,
                         model=response.model,
                         sample=response.sample,
-                        score=graded.score,
-                        dimensions=graded.dimensions,
+                        score=graded.value.score,
+                        dimensions=graded.value.dimensions,
                         judge=judge.endpoint.name,
                     )
                 )

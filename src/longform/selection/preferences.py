@@ -19,11 +19,11 @@ from typing import Literal, NamedTuple
 from longform.records.errors import BadInputError
 from longform.records.files import read_all, read_rows, write_rows
 from longform.records.paths import check_out
-from longform.records.rollouts import Rollout
+from longform.records.rollouts import RolloutRecord
 from longform.records.schemas import Ladder, Preference, Prompt, PromptRow, Response
 from longform.selection.potential import ROUNDING
 from longform.selection.scores import Responses, read_grades
-from longform.text.structure import Thinking, take_apart
+from longform.text.structure import Thinking, parse_response
 from longform.text.words import count_words
 
 PreferenceSource = Literal["scores", "verdicts", "dropping"]
@@ -189,7 +189,7 @@ def prefer_by_score(
 
 
 def prefer_by_verdict(
-    rollouts: Iterable[Rollout], prompts: Sequence[PromptRow], *, thinking: Thinking, policy: str
+    rollouts: Iterable[RolloutRecord], prompts: Sequence[PromptRow], *, thinking: Thinking, policy: str
 ) -> Preferences:
     """What a run's judge found: the policy's answer is chosen where it wins, its reference where it loses.
 
@@ -207,7 +207,7 @@ def prefer_by_verdict(
         if it.outcome is None:
             made.left_out[LeftOut.NO_VERDICT] += 1
         else:
-            judged[it.prompt_id][take_apart(it.text, thinking).answer, it.reference][it.outcome] += 1
+            judged[it.prompt_id][parse_response(it.text, thinking).answer, it.reference][it.outcome] += 1
     for prompt in prompts:
         for (answer, reference), outcomes in judged.get(prompt.id, {}).items():
             outcome = _most_frequent(outcomes)

@@ -6,6 +6,7 @@ nothing and copies nothing, and a policy that learns the structure must not seem
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -13,58 +14,58 @@ from longform.judging.judge import total_cost
 from longform.judging.pairwise import OUTCOMES
 from longform.monitors.keywords import JudgedText
 from longform.recipe.recipe import Recipe
-from longform.records.rollouts import Rollout, ValidationText
+from longform.records.rollouts import RolloutRecord, ValidationText
 from longform.records.schemas import PromptRow
-from longform.steps.scores import ClosedStep
+from longform.rewards.reward import RewardResults, missing_cause
 from longform.rl.group_advantages import GroupAdvantages
-from longform.rewards.reward import ScoreSheet
+from longform.steps.scores import StepScores
 from longform.text.copying import copied_share
 from longform.text.redundancy import redundant_sentence_share
 from longform.text.repetition import repeated_ngram_share, repeated_sentence_share
-from longform.text.structure import Parts, Thinking, take_apart
+from longform.text.structure import ParsedResponse, Thinking, parse_response
 from longform.text.stuffing import stuffed_share
 from longform.text.words import count_words
 
 LENGTH_BINS = (500, 2000, 4000)
 """Words; the bins of LongBench-Write."""
-MOST_COMPARED = 64
+MAX_COMPARED = 64
 """Answers of a step whose paraphrase, stuffing and copying are measured, the first ones: prompts are drawn at random, and
 one answer of 14,000 tokens takes 0.1 s."""
 
 
 def step_metrics(
-    rollouts: Sequence[Rollout],
+    rollouts: Sequence[RolloutRecord],
     prompts: Sequence[PromptRow],
-    sheets: Sequence[ScoreSheet],
-    closed: ClosedStep,
+    responses: Sequence[ParsedResponse],
+    scores: StepScores,
     recipe: Recipe,
 ) -> dict[str, float]:
     """Metrics of one step's rollouts. Means of rewards and outcomes are over those that have one.
 
     Args:
-        rollouts: [N]; those of a prompt stand together.
-        prompts: [N] what each was written for.
-        sheets: [N] what each reward made of them.
-        closed: the step.
+        rollouts: [N]; those of a prompt are adjacent.
+        prompts: [N] of the rollouts.
+        responses: [N] parsed from their texts.
+        scores: of the step.
         recipe: of the run.
     """
     words = [it.words for it in rollouts]
     metrics = {
-        **_reward_metrics(closed.scores[closed.mask]),
-        **_judge_metrics(sheets),
+        **_reward_metrics(scores.scores[scores.mask]),
+        **_judge_metrics(scores.results),
         **_length_metrics(rollouts, prompts),
-        **_answer_metrics(rollouts, prompts, [sheet.response.answer for sheet in sheets]),
-        "no_verdict/share": float(np.mean(~closed.mask)),
-        **_silence_metrics(sheets, words),
+        **_answer_metrics(rollouts, prompts, [it.answer for it in responses]),
+        "no_verdict/share": float(np.mean(~scores.mask)),
+        **_missing_score_metrics(scores.results, words),
         "curriculum/mean_rung_faced": float(np.mean([it.rung for it in rollouts])),
     }
     if recipe.generation.think != "off":
-        metrics |= _structure_metrics([sheet.response for sheet in sheets], recipe.generation.think)
+        metrics |= _structure_metrics(responses, recipe.generation.think)
     if len(recipe.rewards) > 1:
         size = recipe.data.group if recipe.data.group > 1 else len(rollouts)
-        by_reward = closed.by_reward.reshape(-1, size, len(recipe.rewards))
+        by_reward = scores.by_reward.reshape(-1, size, len(recipe.rewards))
         kinds = [it.kind for it in recipe.rewards]
-        of_each = by_reward_metrics(by_reward, closed.mask.reshape(-1, size), kinds=kinds, weights=recipe.weights)
+        of_each = by_reward_metrics(by_reward, scores.mask.reshape(-1, size), kinds=kinds, weights=recipe.weights)
         metrics |= of_each
         shares = [of_each[name] for kind in kinds if (name := f"reward/{kind}/share") in of_each]
         if shares and (recipe.method == "ppo" or recipe.advantages == "summed"):
@@ -72,14 +73,14 @@ def step_metrics(
     return metrics
 
 
-def _structure_metrics(parts: Sequence[Parts], thinking: Thinking) -> dict[str, float]:
+def _structure_metrics(parts: Sequence[ParsedResponse], thinking: Thinking) -> dict[str, float]:
     """How many responses keep the structure, and how long the plans of these are."""
-    plans = [count_words(it.think) for it in parts if it.sound and thinking == "on"]
-    metrics = {"text/structure": float(np.mean([it.sound for it in parts]))}
+    plans = [count_words(it.think) for it in parts if it.well_formed and thinking == "on"]
+    metrics = {"text/structure": float(np.mean([it.well_formed for it in parts]))}
     return metrics | ({"text/think_words": float(np.mean(plans))} if plans else {})
 
 
-def _length_metrics(rollouts: Sequence[Rollout], prompts: Sequence[PromptRow]) -> dict[str, float]:
+def _length_metrics(rollouts: Sequence[RolloutRecord], prompts: Sequence[PromptRow]) -> dict[str, float]:
     ranges = [(it.words, prompt.length_range) for it, prompt in zip(rollouts, prompts, strict=True)]
     inside = [wanted[0] <= words <= wanted[1] for words, wanted in ranges if wanted is not None]
     return {
@@ -91,12 +92,12 @@ def _length_metrics(rollouts: Sequence[Rollout], prompts: Sequence[PromptRow]) -
 
 
 def _answer_metrics(
-    rollouts: Sequence[Rollout], prompts: Sequence[PromptRow], answers: Sequence[str]
+    rollouts: Sequence[RolloutRecord], prompts: Sequence[PromptRow], answers: Sequence[str]
 ) -> dict[str, float]:
     """Repetition, paraphrase, stuffing and copying in the answers."""
     sources = zip(answers, prompts, rollouts, strict=True)
     written = [(answer, prompt.request, it.reference) for answer, prompt, it in sources if answer]
-    compared = written[:MOST_COMPARED]
+    compared = written[:MAX_COMPARED]
     measured = {
         "text/repetition": [repeated_ngram_share(answer) for answer, *_ in written],
         "text/repeated_sentences": [repeated_sentence_share(answer) for answer, *_ in written],
@@ -109,7 +110,7 @@ def _answer_metrics(
 
 
 def judged_texts(
-    rollouts: Iterable[Rollout], request_of: Callable[[str], str], *, thinking: Thinking
+    rollouts: Iterable[RolloutRecord], request_of: Callable[[str], str], *, thinking: Thinking
 ) -> list[JudgedText]:
     """The answers of rollouts on record, for the tally of keywords.
 
@@ -118,7 +119,9 @@ def judged_texts(
         request_of: what a prompt asks for, by its id.
         thinking: what structure the responses were asked to have.
     """
-    return [JudgedText(take_apart(it.text, thinking).answer, request_of(it.prompt_id), it.reward) for it in rollouts]
+    return [
+        JudgedText(parse_response(it.text, thinking).answer, request_of(it.prompt_id), it.reward) for it in rollouts
+    ]
 
 
 def validation_metrics(validated: Sequence[ValidationText]) -> dict[str, float]:
@@ -143,9 +146,9 @@ def _reward_metrics(scores: np.ndarray) -> dict[str, float]:
     return count | ({"reward/mean": float(scores.mean()), "reward/spread": float(scores.std())} if len(scores) else {})
 
 
-def _judge_metrics(sheets: Sequence[ScoreSheet]) -> dict[str, float]:
+def _judge_metrics(results: Sequence[RewardResults]) -> dict[str, float]:
     """Outcomes, cost, how far the judges agree with each other and with themselves, and what a reward model left unread."""
-    rewarded = [it for sheet in sheets for it in sheet.by_reward.values()]
+    rewarded = [result for by_kind in results for result in by_kind.values()]
     cost = total_cost(it.cost for it in rewarded)
     metrics = {} if cost is None else {"judge/cost": cost}
     outcomes = Counter(it.outcome for it in rewarded if it.outcome is not None)
@@ -153,10 +156,10 @@ def _judge_metrics(sheets: Sequence[ScoreSheet]) -> dict[str, float]:
     disagreements = [it.disagreement for it in rewarded if it.disagreement is not None]
     if disagreements:
         metrics["judge/disagreement"] = float(np.mean(disagreements))
-    unheard = [it.unheard for it in rewarded if it.unheard is not None]
+    unheard = [it.missing_votes for it in rewarded if it.missing_votes is not None]
     if unheard:
         metrics["judge/unheard"] = float(np.mean(unheard))
-    read = [sheet.by_reward["writing"].is_cut for sheet in sheets if "writing" in sheet.by_reward]
+    read = [by_kind["writing"].is_truncated for by_kind in results if "writing" in by_kind]
     if read:
         metrics["reward/writing/cut"] = float(np.mean(read))
     consistent = [it.consistent for it in rewarded if it.consistent is not None]
@@ -165,9 +168,13 @@ def _judge_metrics(sheets: Sequence[ScoreSheet]) -> dict[str, float]:
     return metrics
 
 
-def _silence_metrics(sheets: Sequence[ScoreSheet], words: Sequence[int]) -> dict[str, float]:
+def _missing_score_metrics(results: Sequence[RewardResults], words: Sequence[int]) -> dict[str, float]:
     """Counts of missing rewards by cause and by the length bin of the response."""
-    missing = [(it.cause, length_bin(count)) for it, count in zip(sheets, words, strict=True) if it.scores is None]
+    missing = [
+        (cause, length_bin(count))
+        for it, count in zip(results, words, strict=True)
+        if (cause := missing_cause(it)) is not None
+    ]
     causes, bins = Counter(cause for cause, _ in missing), Counter(name for _, name in missing)
     return {f"no_verdict/{cause}": float(count) for cause, count in causes.items()} | {
         f"no_verdict/words_{name}": float(count) for name, count in bins.items()
@@ -204,6 +211,20 @@ def by_reward_metrics(
         if variance > 0:
             metrics[f"reward/{kind}/share"] = float((weighed[:, :, k : k + 1] * total).sum()) / variance
     return metrics
+
+
+def kl_to_start(log_probs: Any, reference: Any, mask: Any) -> dict[str, float]:
+    """Mean log-ratio of policy and reference model over all response tokens of a step, in nats; empty without a reference
+    model.
+
+    Args:
+        log_probs: [B, T] tensor, of the policy as the tokens were sampled.
+        reference: [B, T] tensor, of the reference model; None if there is none.
+        mask: [B, T] tensor, 1 on response tokens.
+    """
+    if reference is None:
+        return {}
+    return {"policy/kl_to_start": float(((log_probs - reference) * mask).sum() / mask.sum().clamp(min=1))}
 
 
 def group_metrics(groups: GroupAdvantages) -> dict[str, float]:

@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from longform.curriculum.rules import Climb, Visit
-from longform.curriculum.schedule import Curriculum, Faced
+from longform.curriculum.rules import PromptOutcome, RungUpdate
+from longform.curriculum.schedule import Curriculum, PromptDraw
 from longform.records.errors import StoppedError
 from longform.rewards.reward import RewardResults, missing_cause, outcome_of, scores_by_kind
 
@@ -25,8 +25,8 @@ class StepScores(NamedTuple):
     """[N] float32, the weighted mean over rewards."""
     mask: np.ndarray
     """[N] bool: the rollouts that have a score of every reward."""
-    climbs: list[Climb]
-    """Staged promotions, to be committed with the update."""
+    updates: list[RungUpdate]
+    """Staged, to be committed with the update of the policy."""
 
     def reward(self, row: int) -> float | None:
         """The score of a rollout; None if a reward is missing."""
@@ -35,7 +35,7 @@ class StepScores(NamedTuple):
 
 def finalize_step(
     results: Sequence[RewardResults],
-    draws: Sequence[Faced],
+    draws: Sequence[PromptDraw],
     text_hashes: Sequence[str],
     curriculum: Curriculum,
     *,
@@ -70,7 +70,7 @@ def finalize_step(
         if left_out is not None:
             counts &= ~left_out[rows]
         outcomes = tuple(outcome_of(it) if one else None for it, one in zip(results[rows], counts, strict=True))
-        visits.append(Visit(draw.prompt_index, draw.rung, outcomes, tuple(text_hashes[rows])))
+        visits.append(PromptOutcome(draw.prompt_index, draw.rung, outcomes, tuple(text_hashes[rows])))
     return StepScores(results, by_reward, scores.astype(np.float32), mask, curriculum.stage(visits))
 
 

@@ -12,7 +12,7 @@ from longform.text.words import count_han
 
 LONGEST_RUN = 8
 """Words that two texts do not share in a row by chance."""
-LEAST_RUN = 4
+MIN_RUN = 4
 _RUNS_IN_A_TEXT = 4
 _BASE = np.uint64(0x9E37_79B9_7F4A_7C15)
 
@@ -24,7 +24,7 @@ def copied_share(answer: str, source: str, *, n: int | None = None) -> float:
         answer: English, Chinese, or both; case and marks do not count.
         source: where it may be copied from.
         n: length in words; a mainly Chinese answer is measured by twice as many characters. None: `LONGEST_RUN`, or a
-            quarter of the shorter text where that is less, but at least `LEAST_RUN`.
+            quarter of the shorter text where that is less, but at least `MIN_RUN`.
 
     Raises:
         ValueError: `n` is below 1.
@@ -34,7 +34,7 @@ def copied_share(answer: str, source: str, *, n: int | None = None) -> float:
     copy, original = units(answer), units(source)
     per_word = HAN_PER_WORD if 2 * count_han(answer) > len(copy) else 1
     shorter = min(len(copy), len(original)) // per_word
-    words = n if n is not None else max(LEAST_RUN, min(LONGEST_RUN, shorter // _RUNS_IN_A_TEXT))
+    words = n if n is not None else max(MIN_RUN, min(LONGEST_RUN, shorter // _RUNS_IN_A_TEXT))
     if shorter < words:
         return 0.0
     length = words * per_word

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterable, Sequence
 
 from longform.text.words import estimate_tokens
 
-_MOST_AT_ONCE = 2000
+_MAX_AT_ONCE = 2000
 """Characters that are estimated together, and so the most that is cut needlessly at either end."""
-_LEAST_PIECES = 64
+_MIN_PIECES = 64
 
 
 def cut_middle(text: str, limit: int) -> str:
@@ -20,7 +20,7 @@ def cut_middle(text: str, limit: int) -> str:
         ValueError: `limit` is below 2.
     """
     _check(limit)
-    size = max(1, min(_MOST_AT_ONCE, limit // _LEAST_PIECES))
+    size = max(1, min(_MAX_AT_ONCE, limit // _MIN_PIECES))
     head, reached = _reach(_pieces(text, size), (limit // 2, limit))
     if reached == len(text):
         return text

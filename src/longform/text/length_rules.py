@@ -15,7 +15,7 @@ from enum import StrEnum
 from longform.text.stated_counts import StatedCount, find_stated_count
 
 STEP = 100
-MOST_WORDS = 12_000
+MAX_WORDS = 12_000
 WIDEST_SPAN = 3_000
 UNWRITTEN = (0, 0)
 
@@ -41,7 +41,7 @@ def rule_violations(request: str, predicted: Range) -> list[Rule]:
     broken = {
         Rule.GRID: low % STEP != 0 or high % STEP != 0,
         Rule.ORDER: not 0 <= low <= high,
-        Rule.MOST: high > MOST_WORDS,
+        Rule.MOST: high > MAX_WORDS,
         Rule.SPAN: high - low > WIDEST_SPAN,
         Rule.STATED: not _follows(predicted, find_stated_count(request)),
     }
@@ -64,7 +64,7 @@ def _follows(predicted: Range, count: StatedCount | None) -> bool:
 
 
 def _is_beyond(count: StatedCount) -> bool:
-    return min(end for end in count if end is not None) > MOST_WORDS
+    return min(end for end in count if end is not None) > MAX_WORDS
 
 
 def _exact_ends(count: StatedCount) -> tuple[float, float]:
@@ -78,7 +78,7 @@ def _exact_ends(count: StatedCount) -> tuple[float, float]:
             ends = low, low * 11 / 10
         case _:
             ends = count.largest * 9 / 10, count.largest * 11 / 10
-    return min(MOST_WORDS, ends[0]), min(MOST_WORDS, ends[1])
+    return min(MAX_WORDS, ends[0]), min(MAX_WORDS, ends[1])
 
 
 def _rounded_ends(count: StatedCount) -> tuple[set[int], set[int]]:

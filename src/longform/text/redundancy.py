@@ -19,12 +19,12 @@ from longform.text.minhash import earlier_likes, signatures
 from longform.text.repetition import HAN_PER_WORD, is_han, near_copies, units
 from longform.text.segments import sentences
 
-LEAST_WORDS = 5
+MIN_WORDS = 5
 """Content words; shorter sentences ("I don't know," he said.) have too little to be told from one another."""
-LEAST_OVERLAP = 0.5
+MIN_OVERLAP = 0.5
 """Jaccard similarity of n-grams. At 0.5, 1% of the sentences of eight language models' essays and stories are flagged, most
 of them rightly; sentences of one text that say different things rarely reach 0.4."""
-LEAST_COSINE = 0.8
+MIN_COSINE = 0.8
 """Of embeddings. Models differ: this suits those that were trained to tell paraphrases."""
 
 _GRAM = 4
@@ -40,21 +40,19 @@ class SentenceEncoder(Protocol):
         ...
 
 
-def redundant_sentence_share(
-    text: str, *, encoder: SentenceEncoder | None = None, least_words: int = LEAST_WORDS
-) -> float:
+def redundant_sentence_share(text: str, *, encoder: SentenceEncoder | None = None, min_words: int = MIN_WORDS) -> float:
     """Share of the sentences of `text` that say an earlier one again in other words.
 
     Args:
         text: English, Chinese, or both.
         encoder: compares sentences by meaning; None: by shared character n-grams.
-        least_words: sentences with fewer content words take no part; of a Chinese sentence two characters make one.
+        min_words: sentences with fewer content words take no part; of a Chinese sentence two characters make one.
     """
     content = [(sentence, _content(sentence)) for sentence in sentences(text)]
-    kept = [(sentence, words) for sentence, words in content if _count(words) >= least_words]
+    kept = [(sentence, words) for sentence, words in content if _count(words) >= min_words]
     if len(kept) < 2:
         return 0.0
-    copies = near_copies([sentence for sentence, _ in kept], least_units=1)
+    copies = near_copies([sentence for sentence, _ in kept], min_units=1)
     kept_once = [it for place, it in enumerate(kept) if place not in copies]
     if encoder is None:
         found = _alike_in_grams([words for _, words in kept_once])
@@ -73,7 +71,7 @@ def _count(words: list[str]) -> float:
 
 
 def _alike_in_grams(contents: Sequence[list[str]]) -> int:
-    """How many sentences, given in content words, share `LEAST_OVERLAP` of their n-grams with an earlier one."""
+    """How many sentences, given in content words, share `MIN_OVERLAP` of their n-grams with an earlier one."""
     grams_of: dict[str, list[int]] = {}
     grams = [_grams(words, grams_of) for words in contents]
     starts = np.array([0, *accumulate(map(len, grams))][:-1], dtype=np.int64)
@@ -81,7 +79,7 @@ def _alike_in_grams(contents: Sequence[list[str]]) -> int:
 
     def is_alike(later: int, earlier: int) -> bool:
         shared = len(grams[later] & grams[earlier])
-        return shared >= LEAST_OVERLAP * (len(grams[later]) + len(grams[earlier]) - shared)
+        return shared >= MIN_OVERLAP * (len(grams[later]) + len(grams[earlier]) - shared)
 
     return len(earlier_likes(signatures(hashes, starts, bands=_BANDS), is_alike))
 
@@ -113,5 +111,5 @@ def _alike_in_meaning(found: list[str], encoder: SentenceEncoder) -> int:
         block = vectors[start : start + _BLOCK]
         cosines = block @ vectors[: start + len(block)].T
         earlier = np.tri(len(block), cosines.shape[1], start - 1, dtype=bool)
-        alike += int(np.any((cosines >= LEAST_COSINE) & earlier, axis=1).sum())
+        alike += int(np.any((cosines >= MIN_COSINE) & earlier, axis=1).sum())
     return alike

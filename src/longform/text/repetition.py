@@ -21,7 +21,7 @@ from longform.text.words import count_han
 
 HAN_PER_WORD = 2
 """Chinese words have about two characters, so n-grams over characters are twice as long."""
-LEAST_UNITS = 6
+MIN_UNITS = 6
 """Shorter segments ("Yes," she said.) repeat in good prose."""
 
 _UNIT = re.compile(r"[\u3400-\u9fff]|[^\W_\u3400-\u9fff]+")
@@ -32,7 +32,7 @@ _BANDS = 12
 
 
 class Repeats(NamedTuple):
-    """Shares of near copies among a text's segments of at least `LEAST_UNITS` words."""
+    """Shares of near copies among a text's segments of at least `MIN_UNITS` words."""
 
     sentences: float
     paragraphs: float
@@ -74,16 +74,16 @@ def repeated_ngram_share(text: str, *, n: int = 4) -> float:
     return 1.0 - _distinct_ngrams(found, length) / total
 
 
-def near_copies(segments: Sequence[str], *, threshold: float = 0.9, least_units: int = LEAST_UNITS) -> dict[int, int]:
+def near_copies(segments: Sequence[str], *, threshold: float = 0.9, min_units: int = MIN_UNITS) -> dict[int, int]:
     """Which segments nearly repeat an earlier one: {index of the copy: index of what it copies}.
 
     Args:
         segments: sentences or paragraphs, in order.
         threshold: least similarity, 1 minus the normalised insertion-deletion distance of the normalised texts.
-        least_units: segments with fewer words (or Chinese characters) are left out.
+        min_units: segments with fewer words (or Chinese characters) are left out.
     """
     words = [units(segment) for segment in segments]
-    places = [place for place, found in enumerate(words) if len(found) >= least_units]
+    places = [place for place, found in enumerate(words) if len(found) >= min_units]
     normals = ["".join(words[place]) for place in places]
     copies = _near_copies(normals, _signatures(normals), threshold)
     return {places[copy]: places[original] for copy, original in copies.items()}
@@ -116,7 +116,7 @@ def repeats(text: str, *, threshold: float = 0.9) -> Repeats:
 
 
 def repeated_sentence_share(text: str, *, threshold: float = 0.9) -> float:
-    """Share of the sentences (of at least `LEAST_UNITS` words) that nearly repeat an earlier one."""
+    """Share of the sentences (of at least `MIN_UNITS` words) that nearly repeat an earlier one."""
     return repeats(text, threshold=threshold).sentences
 
 
@@ -127,7 +127,7 @@ def _signatures(normals: Sequence[str]) -> NDArray[np.uint32]:
 def _copy_share(
     normals: Sequence[str], counts: Sequence[int], signatures: NDArray[np.uint32], threshold: float
 ) -> float:
-    """Share of near copies among the segments of at least `LEAST_UNITS` words.
+    """Share of near copies among the segments of at least `MIN_UNITS` words.
 
     Args:
         normals: the segments' units, joined.
@@ -135,7 +135,7 @@ def _copy_share(
         signatures: [segments, hashes].
         threshold: least similarity.
     """
-    places = [place for place, count in enumerate(counts) if count >= LEAST_UNITS]
+    places = [place for place, count in enumerate(counts) if count >= MIN_UNITS]
     if not places:
         return 0.0
     return len(_near_copies([normals[place] for place in places], signatures[places], threshold)) / len(places)

@@ -15,11 +15,11 @@ from longform.text.stock_phrases import COMMON_WORDS, PAIRS, TRIPLES, WORDS
 
 PAIR_WEIGHT = 2
 TRIPLE_WEIGHT = 8
-LEAST_LETTERS = 4
+MIN_LETTERS = 4
 MORE_THAN = 5
 """Times that a pet word stands in all texts together."""
-LEAST_PROMPTS = 2
-MOST_PET_WORDS = 100
+MIN_PROMPTS = 2
+MAX_PET_WORDS = 100
 
 
 class Stock(NamedTuple):
@@ -57,14 +57,14 @@ def pet_words(texts: Mapping[str, Sequence[str]]) -> list[str]:
             for word in found:
                 prompts[word].add(prompt)
     kept = [word for word, count in counts.items() if count > MORE_THAN and _is_pet(word, len(prompts[word]))]
-    return sorted(kept, key=lambda word: (-counts[word], word))[:MOST_PET_WORDS]
+    return sorted(kept, key=lambda word: (-counts[word], word))[:MAX_PET_WORDS]
 
 
 def _is_pet(word: str, prompts: int) -> bool:
     return (
-        len(word) >= LEAST_LETTERS
+        len(word) >= MIN_LETTERS
         and word.isalpha()
-        and prompts >= LEAST_PROMPTS
+        and prompts >= MIN_PROMPTS
         and word not in FUNCTION_WORDS
         and word not in COMMON_WORDS
     )

@@ -1,54 +1,61 @@
-"""The structure of a response that thinks before it writes: one `<think>...</think>`, then one `<answer>...</answer>`.
+"""The structure of a response that plans before it writes: one `<think>...</think>`, then one `<answer>...</answer>`.
 
-LongWriter-Zero's format rule (arXiv 2506.18841): exactly one think followed by exactly one answer; its direct variant has
-the answer alone. A missing `</answer>` at the very end is let through and flagged: generation stops at that tag, and a
-response cut off at its longest length ends without it.
+LongWriter-Zero's format rule (arXiv 2506.18841): exactly one think block followed by exactly one answer block; the direct
+variant has the answer alone. A missing `</answer>` at the very end is accepted and flagged: generation stops at that tag,
+and a response that was cut off ends without it.
 
-Where the structure is broken there is still an answer to be measured, what stands in the last answer block: otherwise a
-base model that rarely gets the structure right could learn nothing but the structure at first.
+A malformed response still has an answer to score, the content of its last answer block. Otherwise a base model that rarely
+produces the structure could learn only the structure at first.
 """
 
-from typing import Literal, NamedTuple
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple
 
 Thinking = Literal["off", "on", "direct"]
-"""What a response is made of: the answer and nothing else; a plan and an answer; an answer in tags."""
+"""What a response consists of: the answer alone; a plan and an answer in tags; an answer in tags."""
 
 CLOSING_TAG = "</answer>"
 _OTHER_TAGS = ("<think>", "</think>", "<answer>")
 
 
-class Parts(NamedTuple):
-    """A response taken apart; texts without white space around them."""
+class ParsedResponse(NamedTuple):
+    """The parts of a response, without surrounding white space."""
 
     think: str
-    """The plan; empty where there is none."""
+    """The plan; empty if there is none."""
     answer: str
-    """What is measured, judged and kept; empty where there is none."""
-    sound: bool
-    """Whether the structure is kept. A response without tags always keeps it where none are asked for."""
+    """What is measured, judged and kept; empty if there is none."""
+    well_formed: bool
+    """Whether the response has the structure that was asked for; always, where none is."""
     closed: bool = True
-    """False where `</answer>` is missing."""
+    """False if `</answer>` is missing."""
 
 
-def take_apart(text: str, thinking: Thinking) -> Parts:
+def parse_response(text: str, thinking: Thinking) -> ParsedResponse:
     """The parts of a response.
 
-    With tags missing, twice, out of order or nested, or with text outside of them, it is not `sound`: the plan is then
-    what stands in the first think block, and the answer what follows the last `<answer>`, up to its closing tag.
+    A response is not well-formed if tags are missing, repeated, out of order or nested, or if there is text outside of them.
+    The plan is then the content of the first think block, and the answer what follows the last `<answer>`, up to its
+    closing tag.
     """
     if thinking == "off":
-        return Parts("", text.strip(), True)
-    sound = _parse_sound(text, thinking)
-    if sound is not None:
-        return sound
+        return ParsedResponse("", text.strip(), True)
+    parsed = _parse_well_formed(text, thinking)
+    if parsed is not None:
+        return parsed
     think = text.partition("<think>")[2].partition("</think>")[0]
     _, opening, rest = text.rpartition("<answer>")
     answer, closing, _ = rest.partition(CLOSING_TAG) if opening else ("", "", "")
-    return Parts(think.strip(), answer.strip(), False, bool(closing))
+    return ParsedResponse(think.strip(), answer.strip(), False, bool(closing))
 
 
-def _parse_sound(text: str, thinking: Thinking) -> Parts | None:
-    """The parts of a response that keeps the structure, else None."""
+def is_well_formed(meta: Mapping[str, Any]) -> bool:
+    """Whether the `meta` of a stored response says that it is well-formed; older files call this `sound`."""
+    return meta.get("well_formed", meta.get("sound")) is True
+
+
+def _parse_well_formed(text: str, thinking: Thinking) -> ParsedResponse | None:
+    """The parts of a well-formed response, else None."""
     expected = _OTHER_TAGS if thinking == "on" else ("<answer>",)
     if any(text.count(tag) != (tag in expected) for tag in _OTHER_TAGS) or text.count(CLOSING_TAG) > 1:
         return None
@@ -62,4 +69,4 @@ def _parse_sound(text: str, thinking: Thinking) -> Parts | None:
         outside = before + between
     if not in_order or outside.strip() or after.strip():
         return None
-    return Parts(think.strip(), answer.strip(), True, bool(closing))
+    return ParsedResponse(think.strip(), answer.strip(), True, bool(closing))

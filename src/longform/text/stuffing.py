@@ -15,7 +15,7 @@ NATURAL_SHARE = 0.05
 screenplays, where names head the lines, and some essays, whose topic is in every sentence, reach 0.07."""
 NATURAL_COUNT = 6
 """In short texts: a hero may be named six times in a story of sixty words."""
-LEAST_COUNT = 3
+MIN_COUNT = 3
 """What any word may be used."""
 
 
@@ -23,7 +23,7 @@ def stuffed_share(text: str) -> float:
     """Share of the words of `text` that repeat a content word beyond natural use.
 
     The content word of rank r may be used `max(NATURAL_COUNT, NATURAL_SHARE * words) / sqrt(r)` times, and at least
-    `LEAST_COUNT` times; every further use counts. Function words are exempt.
+    `MIN_COUNT` times; every further use counts. Function words are exempt.
     """
     found = units(text)
     weights = [1 / HAN_PER_WORD if is_han(unit) else 1.0 for unit in found]
@@ -57,5 +57,5 @@ def _limits(terms: list[str], *, words: float) -> dict[str, float]:
     counts = Counter(terms)
     del counts[""]
     most = max(NATURAL_COUNT, NATURAL_SHARE * words)
-    limits = {term: max(LEAST_COUNT, most / sqrt(rank)) for rank, (term, _) in enumerate(counts.most_common(), start=1)}
+    limits = {term: max(MIN_COUNT, most / sqrt(rank)) for rank, (term, _) in enumerate(counts.most_common(), start=1)}
     return {term: limit for term, limit in limits.items() if counts[term] > limit}

@@ -45,15 +45,15 @@ class Batch(NamedTuple):
         )
 
 
-def cut_by_tokens(batch: Batch, rows: Tensor, *, most_tokens: int | None) -> list[Tensor]:
-    """`rows` in pieces of at most `most_tokens` tokens, padding included; a longer row is a piece of its own.
+def cut_by_tokens(batch: Batch, rows: Tensor, *, max_tokens: int | None) -> list[Tensor]:
+    """`rows` in pieces of at most `max_tokens` tokens, padding included; a longer row is a piece of its own.
 
     Rows of like length come together, which keeps the padding small. None: on a CPU
     `CPU_TOKENS_PER_MICROBATCH` tokens; elsewhere one piece, in the order given.
     """
-    if most_tokens is None and rows.device.type == "cpu":
-        most_tokens = CPU_TOKENS_PER_MICROBATCH
-    if most_tokens is None:
+    if max_tokens is None and rows.device.type == "cpu":
+        max_tokens = CPU_TOKENS_PER_MICROBATCH
+    if max_tokens is None:
         return [rows]
     lengths = batch.lengths[rows]
     pieces: list[list[int]] = []
@@ -61,18 +61,18 @@ def cut_by_tokens(batch: Batch, rows: Tensor, *, most_tokens: int | None) -> lis
     for place in lengths.argsort(descending=True, stable=True).tolist():
         if room < 1:
             pieces.append([])
-            room = max(most_tokens // int(lengths[place]), 1)
+            room = max(max_tokens // int(lengths[place]), 1)
         pieces[-1].append(int(rows[place]))
         room -= 1
     return [torch.tensor(piece, device=rows.device) for piece in pieces]
 
 
 @torch.no_grad()
-def measure_in_pieces(measure: Callable[[Batch], Tensor], batch: Batch, *, most_tokens: int | None) -> Tensor:
+def measure_in_pieces(measure: Callable[[Batch], Tensor], batch: Batch, *, max_tokens: int | None) -> Tensor:
     """[B, T] what `measure` says about a batch ([rows, t] of some of its rows), a piece at a time, without gradients."""
     found = torch.zeros_like(batch.mask)
     rows = torch.arange(len(batch.mask), device=batch.mask.device)
-    for piece in cut_by_tokens(batch, rows, most_tokens=most_tokens):
+    for piece in cut_by_tokens(batch, rows, max_tokens=max_tokens):
         part = measure(batch.rows(piece))
         found[piece, : part.shape[1]] = part
     return found

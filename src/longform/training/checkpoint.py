@@ -1,4 +1,4 @@
-"""What a checkpoint holds: models, optimizers, curriculum, step. Enough to go on as if nothing had happened."""
+"""Save and restore training state (models, optimizers, curriculum, step); resuming is exact."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -25,34 +25,39 @@ class TrainingState:
     """Everything that an update changes."""
 
     models: PolicyModels
-    policy_optimizer: AdamW
-    critic_optimizer: AdamW | None
-    """None where the method has no critic."""
+    optimizers: dict[str, AdamW]
+    """`policy` and, with PPO, `critic`."""
     curriculum: Curriculum
     step: int = 0
 
     @classmethod
     def start(cls, models: PolicyModels, curriculum: Curriculum, optim: PpoSettings | GrpoSettings) -> "TrainingState":
         """The state before the first step."""
-        # On a GPU the plain loop over weights would hold further copies of all of them for a moment.
+        # On a GPU the unfused optimizer would briefly hold further copies of all weights.
         fused = models.device.type == "cuda"
         adamw = partial(AdamW, betas=optim.betas, weight_decay=optim.weight_decay, fused=fused)
-        critic_optimizer = None
+        optimizers = {"policy": adamw(models.policy_parameters(), lr=optim.lr)}
         if isinstance(optim, PpoSettings):
-            critic = [
+            with models.as_critic() as critic:
+                reference_weight = critic.reference_weight
+            groups = [
                 {"params": models.critic_parameters()},
-                {"params": [models.as_critic().reference_weight], "peak": REFERENCE_LR if optim.critic_lr else 0.0},
+                {"params": [reference_weight], "peak": REFERENCE_LR if optim.critic_lr else 0.0},
             ]
-            critic_optimizer = adamw(critic, lr=optim.critic_lr)
-        return cls(models, adamw(models.policy_parameters(), lr=optim.lr), critic_optimizer, curriculum)
+            optimizers["critic"] = adamw(groups, lr=optim.critic_lr)
+        return cls(models, optimizers, curriculum)
+
+    def remaining(self, steps: int) -> range:
+        """The steps that are left of a run of `steps`."""
+        return range(self.step + 1, steps + 1)
 
     def set_learning_rates(self, step: int, *, optim: PpoSettings | GrpoSettings, steps: int) -> None:
-        """Put the learning rates of `step` into the optimizers."""
-        rates = [(self.policy_optimizer, optim.lr, optim.warmup_steps, POLICY_WARMUP)]
-        if self.critic_optimizer is not None and isinstance(optim, PpoSettings):
-            rates.append((self.critic_optimizer, optim.critic_lr, optim.critic_warmup_steps, CRITIC_WARMUP))
-        for optimizer, peak, warmup, share in rates:
-            warmup_steps = round(share * steps) if warmup is None else warmup
+        """Set the learning rates of `step` in the optimizers."""
+        rates = {"policy": (optim.lr, optim.warmup_steps, POLICY_WARMUP)}
+        if isinstance(optim, PpoSettings):
+            rates["critic"] = optim.critic_lr, optim.critic_warmup_steps, CRITIC_WARMUP
+        for name, (peak, warmup, fraction) in rates.items():
+            warmup_steps = round(fraction * steps) if warmup is None else warmup
             factor = learning_rate_factor(
                 step,
                 warmup_steps=warmup_steps,
@@ -60,18 +65,13 @@ class TrainingState:
                 end_step=steps,
                 end_ratio=optim.lr_end_ratio,
             )
-            for group in optimizer.param_groups:
+            for group in self.optimizers[name].param_groups:
                 group["lr"] = group.get("peak", peak) * factor
-
-    @property
-    def _optimizers(self) -> dict[str, AdamW]:
-        critic = {} if self.critic_optimizer is None else {"critic": self.critic_optimizer}
-        return {"policy": self.policy_optimizer, **critic}
 
     def save(self, folder: Path) -> None:
         """Write the state into an empty folder."""
         self.models.save(folder)
-        states = {name: optimizer.state_dict() for name, optimizer in self._optimizers.items()}
+        states = {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()}
         torch.save(states, folder / "optimizers.pt")
         self.curriculum.save(folder)
 
@@ -79,7 +79,7 @@ class TrainingState:
         """Take the state that `save` wrote after `step`."""
         self.models.load(folder)
         states = torch.load(folder / "optimizers.pt", weights_only=True, map_location=self.models.device)
-        for name, optimizer in self._optimizers.items():
+        for name, optimizer in self.optimizers.items():
             optimizer.load_state_dict(states[name])
         self.curriculum.load(folder)
         self.step = step

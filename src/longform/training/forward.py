@@ -1,4 +1,4 @@
-"""What models say about the responses of a batch: log-probabilities, entropies, values.
+"""Forward passes over the responses of a batch: log-probabilities, entropies, values.
 
 Shapes: B rollouts, S tokens of prompt and response, T tokens of the response, D hidden width.
 """

@@ -1,114 +1,169 @@
-"""Group-relative policy optimisation with several rewards in balance (LongWriter-Zero), in one process.
+"""GRPO with several balanced rewards (LongWriter-Zero), in one process.
 
-One step, read from top to bottom in `train_grpo`: draw prompts; write a group of responses to each, rewarded while the
-others are still being written; close the step (scores, mask, staged promotions); compare each response with its group,
-one reward at a time; update the policy in mini-batches; commit the promotions. There is no critic, and without a KL penalty
-no reference model. Shapes: B rollouts, T response tokens.
+Differences from textbook GRPO: each reward is normalised within the group and the results are averaged (`advantages:
+balanced`), so no reward leads because of its scale; a rollout without a verdict is masked out and a group with fewer
+than two others is skipped; there is no KL term unless `kl_coef` > 0; groups without spread can be replaced by new
+prompts (DAPO's dynamic sampling). There is no critic.
+
+Shapes: P prompts, G responses per prompt, K rewards, B = P x G rollouts, T response tokens.
 """
 
-import time
-from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
-from longform.curriculum.schedule import Faced
+from longform.curriculum.schedule import PromptDraw
 from longform.recipe.recipe import Recipe
-from longform.steps.scores import check_verdict_rate, close_step
-from longform.rl.group_advantages import group_advantages, learning_rows
-from longform.rewards.reward import ScoreSheet
-from longform.rl.losses import masked_mean
-from longform.steps.metrics import group_metrics, step_metrics
-from longform.training.batch import measure_in_pieces
+from longform.rewards.reward import RewardResults
+from longform.rl.group_advantages import GroupAdvantages, group_advantages, learning_rows
+from longform.rl.losses import clipped_policy_loss, kl_penalty, sequence_weights, token_weights
+from longform.steps.metrics import group_metrics, kl_to_start, step_metrics
+from longform.steps.recorder import RunRecorder, StepRecord
+from longform.steps.scores import StepScores, check_judge_failure_rate, finalize_step
 from longform.training.checkpoint import TrainingState
-from longform.training.forward import response_log_probs
-from longform.training.logbook import Logbook
-from longform.training.rollouts import RolloutSource, WrittenRollout, make_batch
-from longform.training.update import SHUFFLE, Targets, update
+from longform.training.rollouts import Rollout, RolloutGenerator, make_batch, record_rollouts
+from longform.training.update import SHUFFLE, MicroBatch, mean_metrics, mini_batches, update_policy
 
 
-def train_grpo(recipe: Recipe, state: TrainingState, source: RolloutSource, logbook: Logbook) -> None:
+def train_grpo(recipe: Recipe, state: TrainingState, generator: RolloutGenerator, recorder: RunRecorder) -> None:
     """Train from `state.step` to the last step of the recipe, writing records and checkpoints.
 
     Raises:
-        StoppedError: too many verdicts failed, the budget is spent or the disk is full; the run can be resumed.
+        StoppedError: too many judge calls failed, the budget is spent or the disk is full; the run can be resumed.
     """
-    optim, models = recipe.grpo, state.models
-    limit, setting = recipe.verdict_limit
-    for step in range(state.step + 1, recipe.run.steps + 1):
-        began = time.perf_counter()
-        state.set_learning_rates(step, optim=optim, steps=recipe.run.steps)
+    optim, models, max_tokens = recipe.grpo, state.models, recipe.memory.max_tokens_per_microbatch
+    for step in state.remaining(recipe.run.steps):
+        with recorder.step(step) as record:
+            state.set_learning_rates(step, optim=optim, steps=recipe.run.steps)
+            rollouts, scores, groups, left_out_B = collect_groups(recipe, state, generator, record, step=step)
 
-        faced: list[Faced] = []
-        rollouts: list[WrittenRollout] = []
-        sheets: list[ScoreSheet] = []
-        more, rounds, waited = state.curriculum.draw(step, recipe.data.per_step), 0, 0.0
-        while True:
-            # Write; each response is rewarded the moment it is finished.
-            rollouts += source.write(models, more, step=step, first_row=len(rollouts))
-            faced += more
-            waiting_since = time.perf_counter()
-            sheets += source.rewards()
-            waited += time.perf_counter() - waiting_since
+            batch = make_batch(rollouts, device=models.device)
+            advantages_BT = torch.from_numpy(groups.advantages).to(batch.mask).view(-1, 1) * batch.mask
+            learning_B = torch.from_numpy(np.flatnonzero(learning_rows(groups, left_out_B, optim))).to(models.device)
 
-            # Close the step: no verdict is no loss, it only masks its rollout. Then compare within groups.
-            check_verdict_rate([it.cause for it in sheets], step=step, limit=limit, setting=setting)
-            hashes = [it.text_hash for it in rollouts]
-            cut_off = np.array([it.written.finish_reason == "length" for it in rollouts])
-            left_out = cut_off & (optim.overlong == "mask")
-            closed = close_step(
-                sheets,
-                faced,
-                hashes,
-                state.curriculum,
-                weights=recipe.weights,
-                least=recipe.least_responses,
-                left_out=left_out,
-            )
-            groups = group_advantages(
-                closed.by_reward.reshape(len(faced), recipe.data.group, -1),
-                closed.mask.reshape(len(faced), -1),
-                weights=recipe.weights,
-                how=recipe.advantages,
-                required=recipe.required,
-            )
-
-            # Where asked for, further prompts take the place of those whose groups have no spread. What a judge has left
-            # without a verdict is not refilled.
-            missing = groups.flat - (len(faced) - recipe.data.per_step)
-            if missing <= 0 or rounds == optim.resample:
-                break
-            rounds += 1
-            drawn = {it.prompt_index for it in faced}
-            more = state.curriculum.redraw(step, missing, round_=rounds, drawn=drawn)
-            if not more:
-                break
-        written = time.perf_counter()
-
-        # Update; the promotions that belong to it are committed below.
-        batch = make_batch(rollouts, device=models.device)
-        reference_log_probs = None
-        if models.has_reference:
-            log_probs = partial(response_log_probs, models.as_reference(), temperature=recipe.generation.temperature)
-            with models.autocast():
-                reference_log_probs = measure_in_pieces(
-                    log_probs, batch, most_tokens=recipe.memory.max_tokens_per_microbatch
+            stats: list[dict[str, float]] = []
+            with record.timer("updating"):
+                reference_BT = models.reference_log_probs(
+                    batch, temperature=recipe.generation.temperature, max_tokens=max_tokens
                 )
-        advantages = torch.from_numpy(groups.advantages).to(batch.mask).view(-1, 1) * batch.mask
-        rows = torch.from_numpy(np.flatnonzero(learning_rows(groups, left_out, optim))).to(models.device)
-        targets = Targets(advantages, reference_log_probs=reference_log_probs)
-        shuffle = np.random.default_rng([recipe.run.seed, SHUFFLE, step])
-        updated = update(state, batch, targets, rows, recipe=recipe, shuffle=shuffle)
 
-        records = [it.record(step, row, sheets[row], reward=closed.reward(row)) for row, it in enumerate(rollouts)]
-        metrics = {
-            **step_metrics(records, [it.request for it in rollouts], sheets, closed, recipe),
-            **group_metrics(groups),
-            **updated,
-            "seconds/writing": written - began - waited,
-            "seconds/waiting_for_judge": waited,
-            "seconds/updating": time.perf_counter() - written,
-        }
-        if reference_log_probs is not None:
-            metrics["policy/kl_to_start"] = float(masked_mean(batch.log_probs - reference_log_probs, batch.mask))
-        logbook.close_step(step, began=began, metrics=metrics, rollouts=records, climbs=closed.climbs)
+                def policy_loss(
+                    log_probs_bt: torch.Tensor,
+                    micro: MicroBatch,
+                    advantages_BT: torch.Tensor = advantages_BT,
+                    reference_BT: torch.Tensor | None = reference_BT,
+                ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+                    loss, clip_fraction, kl = clipped_policy_loss(
+                        log_probs_bt,
+                        micro.batch.log_probs,
+                        micro.take(advantages_BT),
+                        micro.weights_bt,
+                        clip=optim.clip,
+                        clip_high=optim.clip_high,
+                    )
+                    if reference_BT is not None:
+                        loss = loss + optim.kl_coef * kl_penalty(
+                            log_probs_bt, micro.take(reference_BT), micro.weights_bt
+                        )
+                    return loss, clip_fraction, kl
+
+                # Update. Promotions are committed together with the step, when its record is written.
+                with models.learning():
+                    for mini_batch in mini_batches(
+                        batch,
+                        learning_B,
+                        size=recipe.mini_batch,
+                        epochs=optim.epochs,
+                        shuffle=np.random.default_rng([recipe.run.seed, SHUFFLE, step]),
+                        weigh=sequence_weights if optim.loss == "sequence" else token_weights,
+                        max_tokens=max_tokens,
+                    ):
+                        stats.append(
+                            update_policy(
+                                models,
+                                state.optimizers["policy"],
+                                mini_batch,
+                                policy_loss,
+                                temperature=recipe.generation.temperature,
+                                entropy_coef=optim.entropy_coef,
+                                max_grad_norm=optim.max_grad_norm,
+                            )
+                        )
+
+            records = record_rollouts(rollouts, scores, step=step)
+            metrics = {
+                **step_metrics(
+                    records, [it.request for it in rollouts], [it.response for it in rollouts], scores, recipe
+                ),
+                **group_metrics(groups),
+                **mean_metrics(stats),
+                **kl_to_start(batch.log_probs, reference_BT, batch.mask),
+            }
+            record.finish(records, metrics, scores.updates)
+
+
+class Groups(NamedTuple):
+    """The rollouts of a step with their scores and advantages."""
+
+    rollouts: list[Rollout]
+    """[B], those of a prompt adjacent."""
+    scores: StepScores
+    advantages: GroupAdvantages
+    left_out: np.ndarray
+    """[B] bool: rollouts that take no part because they were cut off (`overlong: mask`)."""
+
+
+def collect_groups(
+    recipe: Recipe, state: TrainingState, generator: RolloutGenerator, record: StepRecord, *, step: int
+) -> Groups:
+    """Draw prompts, generate a group of responses to each, and compare each response with its group.
+
+    Dynamic sampling (DAPO): with `optim.resample`, zero-variance groups are replaced by groups of new prompts. Groups
+    lost to judge failures are not replaced.
+
+    Raises:
+        StoppedError: too many judge calls failed.
+    """
+    optim, (limit, setting) = recipe.grpo, recipe.judge_failure_limit
+    draws: list[PromptDraw] = []
+    rollouts: list[Rollout] = []
+    results: list[RewardResults] = []
+    new_draws = state.curriculum.draw(step, recipe.data.per_step)
+    round_ = 0
+    while True:
+        round_ += 1
+        # Generate; each response is rewarded as soon as it is finished.
+        with record.timer("writing"):
+            rollouts += generator.generate(new_draws, step=step, first_row=len(rollouts))
+        draws += new_draws
+        with record.timer("waiting_for_judge"):
+            results += generator.rewards()
+
+        # Scores. A missing verdict masks the rollout; it never counts as a loss.
+        check_judge_failure_rate(results, step=step, limit=limit, setting=setting)
+        left_out_B = np.array([it.is_cut_off and optim.overlong == "mask" for it in rollouts])
+        scores = finalize_step(
+            results,
+            draws,
+            [it.text_hash for it in rollouts],
+            state.curriculum,
+            weights=recipe.weights,
+            min_responses=recipe.min_responses,
+            left_out=left_out_B,
+        )
+        groups = group_advantages(
+            scores.by_reward.reshape(len(draws), recipe.data.group, -1),
+            scores.mask.reshape(len(draws), -1),
+            weights=recipe.weights,
+            how=recipe.advantages,
+            required=recipe.required,
+        )
+        wanted = groups.flat - (len(draws) - recipe.data.per_step)
+        if wanted <= 0 or round_ > optim.resample:
+            break
+        drawn = {it.prompt_index for it in draws}
+        new_draws = state.curriculum.redraw(step, wanted, round_=round_, drawn=drawn)
+        if not new_draws:
+            break
+    return Groups(rollouts, scores, groups, left_out_B)

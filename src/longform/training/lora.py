@@ -1,4 +1,4 @@
-"""One copy of the weights for all roles: policy and critic are low-rank adapters, the reference model is neither.
+"""Policy and critic are LoRA adapters on one shared base; the bare base is the reference model.
 
 The weights stay frozen in the precision of the run; adapters and the value head are trained in float32.
 """
@@ -67,15 +67,14 @@ class AdaptedModels(PolicyModels):
         prepare_learning(self._modules(), gradient_checkpointing=memory.gradient_checkpointing)
         model.eval()
 
-    def as_policy(self) -> PreTrainedModel:  # noqa: D102
+    def _enter_policy(self) -> PreTrainedModel:
         return self._switched_to(POLICY)
 
-    def as_critic(self) -> Critic:  # noqa: D102
-        assert self.has_critic, "a run of this method keeps no critic"
+    def _enter_critic(self) -> Critic:
         self._switched_to(CRITIC)
         return self._critic
 
-    def as_reference(self) -> PreTrainedModel:  # noqa: D102
+    def _enter_reference(self) -> PreTrainedModel:
         self._model.disable_adapters()
         return self._model
 

@@ -1,24 +1,26 @@
 """The roles of a run, policy, critic (PPO alone) and reference model, and where their weights are.
 
-`FullModels` holds a copy of the weights for each role. With LoRA one copy serves all three (training/lora.py). Either way
-a role is asked for right before each pass and its backward pass comes before the next role is asked for: roles that share
-their weights are switched, not copied.
+`FullModels` holds a copy of the weights for each role. With LoRA one copy serves all three (training/lora.py): entering
+a role switches the adapters. A backward pass belongs inside the block of its role, since gradient checkpointing
+computes layers again under whichever adapter is active.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, AutoModelForTokenClassification, PreTrainedModel
 
 from longform.records.errors import BadInputError
 from longform.rl.settings import MemorySettings
-from longform.training.forward import Critic, check_projection
+from longform.training.batch import Batch, measure_in_pieces
+from longform.training.forward import Critic, check_projection, response_log_probs, response_values
 from longform.writers.local import load_model
 from longform.writers.paths import model_below
 
@@ -26,27 +28,60 @@ _REFERENCE_WEIGHT = "reference_weight.safetensors"
 
 
 class PolicyModels(ABC):
-    """What a run holds in memory. Models are in evaluation mode but within `learning`."""
+    """The models of a run. They are in evaluation mode except within `learning`."""
 
     tokenizer: Any
     device: torch.device
     has_reference: bool
-    """Whether there is a frozen start: where KL to it is asked for."""
+    """Whether there is a frozen reference model, which a KL term needs."""
     has_critic: bool
     _precision: torch.dtype | None = None
     """Of autocast; None where it is off."""
 
-    @abstractmethod
-    def as_policy(self) -> PreTrainedModel:
-        """The writer in training."""
+    _role: str | None = None
+    """The role that is active."""
+
+    @contextmanager
+    def as_policy(self) -> Iterator[PreTrainedModel]:
+        """A context in which the model is the policy in training."""
+        with self._exclusive("policy"):
+            yield self._enter_policy()
+
+    @contextmanager
+    def as_critic(self) -> Iterator[Critic]:
+        """A context in which the model is the critic; only if `has_critic`."""
+        assert self.has_critic, "this method has no critic"
+        with self._exclusive("critic"):
+            yield self._enter_critic()
+
+    @contextmanager
+    def as_reference(self) -> Iterator[PreTrainedModel]:
+        """A context in which the model is the frozen reference model; only if `has_reference`."""
+        assert self.has_reference, "a run without KL has no reference model"
+        with self._exclusive("reference"):
+            yield self._enter_reference()
+
+    @contextmanager
+    def _exclusive(self, role: str) -> Iterator[None]:
+        """Roles may share weights, so one is active at a time."""
+        assert self._role is None, f"{role} is entered while {self._role} is active"
+        self._role = role
+        try:
+            yield
+        finally:
+            self._role = None
 
     @abstractmethod
-    def as_critic(self) -> Critic:
-        """The critic; only where `has_critic`."""
+    def _enter_policy(self) -> PreTrainedModel:
+        """Switch to the policy."""
 
     @abstractmethod
-    def as_reference(self) -> PreTrainedModel:
-        """The frozen start; only where `has_reference`."""
+    def _enter_critic(self) -> Critic:
+        """Switch to the critic."""
+
+    @abstractmethod
+    def _enter_reference(self) -> PreTrainedModel:
+        """Switch to the reference model."""
 
     @abstractmethod
     def policy_parameters(self) -> list[nn.Parameter]:
@@ -71,6 +106,21 @@ class PolicyModels(ABC):
     def autocast(self) -> Any:
         """A context in which matrices are multiplied in the precision that was asked for."""
         return nullcontext() if self._precision is None else torch.autocast(self.device.type, dtype=self._precision)
+
+    def values(self, batch: Batch, *, max_tokens: int | None) -> Tensor:
+        """[B, T] the critic's values before each response token, without gradients; at most `max_tokens` at a time."""
+        with self.as_critic() as critic, self.autocast():
+            return measure_in_pieces(partial(response_values, critic), batch, max_tokens=max_tokens)
+
+    def reference_log_probs(self, batch: Batch, *, temperature: float, max_tokens: int | None) -> Tensor | None:
+        """[B, T] log-probabilities of the response tokens under the reference model, without gradients; None if there
+        is none.
+        """
+        if not self.has_reference:
+            return None
+        with self.as_reference() as reference, self.autocast():
+            log_probs = partial(response_log_probs, reference, temperature=temperature)
+            return measure_in_pieces(log_probs, batch, max_tokens=max_tokens)
 
     @contextmanager
     def learning(self) -> Iterator[None]:
@@ -118,15 +168,14 @@ class FullModels(PolicyModels):
             self._reference = load_model(path, device=device, dtype=dtype)[1].requires_grad_(False)
         prepare_learning(self._modules(), gradient_checkpointing=memory.gradient_checkpointing)
 
-    def as_policy(self) -> PreTrainedModel:  # noqa: D102
+    def _enter_policy(self) -> PreTrainedModel:
         return self.policy
 
-    def as_critic(self) -> Critic:  # noqa: D102
-        assert self.has_critic, "a run of this method keeps no critic"
+    def _enter_critic(self) -> Critic:
         return self.critic
 
-    def as_reference(self) -> PreTrainedModel:  # noqa: D102
-        assert self._reference is not None, "a run without KL keeps no reference model"
+    def _enter_reference(self) -> PreTrainedModel:
+        assert self._reference is not None
         return self._reference
 
     def policy_parameters(self) -> list[nn.Parameter]:  # noqa: D102

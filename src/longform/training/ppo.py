@@ -1,93 +1,128 @@
-"""Proximal policy optimisation against a ladder of references (Writing-RL), in one process.
+"""PPO against a ladder of references (Writing-RL), in one process.
 
-One step, read from top to bottom in `train_ppo`: draw prompts and the rungs they face; write a response to each, judged
-while the others are still being written; close the step (scores, mask, staged promotions); shape token rewards with the
-KL to the frozen start; estimate advantages with the critic and whiten them; update policy and critic in mini-batches;
-commit the promotions. Shapes: B rollouts, T response tokens.
+Differences from textbook PPO: the score is a judge's verdict on the whole response against the reference its prompt
+faces, so it is given once, at the last token; a rollout without a verdict is masked out; the critic also sees the
+reference's score; and a prompt whose response won moves to a stronger reference, committed together with the update.
+
+Shapes: B rollouts, T response tokens.
 """
-
-import time
-from functools import partial
 
 import numpy as np
 import torch
 
 from longform.recipe.recipe import Recipe
-from longform.steps.scores import check_verdict_rate, close_step
 from longform.rl.advantages import advantage_moments, generalised_advantages, kl_shaped_rewards, whitened
-from longform.rl.losses import explained_variance, masked_mean
-from longform.steps.metrics import step_metrics
-from longform.training.batch import measure_in_pieces
+from longform.rl.losses import clipped_policy_loss, explained_variance, token_weights
+from longform.steps.metrics import kl_to_start, step_metrics
+from longform.steps.recorder import RunRecorder
+from longform.steps.scores import check_judge_failure_rate, finalize_step
 from longform.training.checkpoint import TrainingState
-from longform.training.forward import response_log_probs, response_values
-from longform.training.logbook import Logbook
-from longform.training.rollouts import RolloutSource, make_batch
-from longform.training.update import SHUFFLE, Targets, update
+from longform.training.rollouts import RolloutGenerator, make_batch, record_rollouts
+from longform.training.update import SHUFFLE, MicroBatch, mean_metrics, mini_batches, update_critic, update_policy
 
 
-def train_ppo(recipe: Recipe, state: TrainingState, source: RolloutSource, logbook: Logbook) -> None:
+def train_ppo(recipe: Recipe, state: TrainingState, generator: RolloutGenerator, recorder: RunRecorder) -> None:
     """Train from `state.step` to the last step of the recipe, writing records and checkpoints.
 
     Raises:
-        StoppedError: too many verdicts failed, the budget is spent or the disk is full; the run can be resumed.
+        StoppedError: too many judge calls failed, the budget is spent or the disk is full; the run can be resumed.
     """
-    optim, temperature, models = recipe.ppo, recipe.generation.temperature, state.models
-    limit, setting = recipe.verdict_limit
-    measure = partial(measure_in_pieces, most_tokens=recipe.memory.max_tokens_per_microbatch)
-    for step in range(state.step + 1, recipe.run.steps + 1):
-        began = time.perf_counter()
-        state.set_learning_rates(step, optim=optim, steps=recipe.run.steps)
+    optim, models, max_tokens = recipe.ppo, state.models, recipe.memory.max_tokens_per_microbatch
+    for step in state.remaining(recipe.run.steps):
+        with recorder.step(step) as record:
+            state.set_learning_rates(step, optim=optim, steps=recipe.run.steps)
 
-        # Write; each response goes to the judge the moment it is finished.
-        faced = state.curriculum.draw(step, recipe.data.per_step)
-        rollouts = source.write(models, faced, step=step)
-        written = time.perf_counter()
-        batch = make_batch(rollouts, device=models.device)
+            # Generate; each response goes to the judge as soon as it is finished.
+            with record.timer("writing"):
+                draws = state.curriculum.draw(step, recipe.data.per_step)
+                rollouts = generator.generate(draws, step=step)
+            batch = make_batch(rollouts, device=models.device)
 
-        # Ask critic and reference model, while the last verdicts are under way.
-        with models.autocast():
-            values = measure(partial(response_values, models.as_critic()), batch)
-            reference_log_probs = batch.log_probs
-            if models.has_reference:
-                log_probs = partial(response_log_probs, models.as_reference(), temperature=temperature)
-                reference_log_probs = measure(log_probs, batch)
-        waiting_since = time.perf_counter()
-        sheets = source.rewards()
-        waited = time.perf_counter() - waiting_since
+            # Compute values and reference log-probs while the last judge calls finish.
+            values_BT = models.values(batch, max_tokens=max_tokens)
+            reference_BT = models.reference_log_probs(
+                batch, temperature=recipe.generation.temperature, max_tokens=max_tokens
+            )
+            with record.timer("waiting_for_judge"):
+                results = generator.rewards()
 
-        # Close the step: no verdict is no loss, it only masks its rollout.
-        check_verdict_rate([it.cause for it in sheets], step=step, limit=limit, setting=setting)
-        hashes = [it.text_hash for it in rollouts]
-        closed = close_step(sheets, faced, hashes, state.curriculum, weights=recipe.weights)
-        judged = torch.from_numpy(closed.mask).to(models.device)
-        mask = batch.mask * judged[:, None]
-        scores = torch.from_numpy(closed.scores).to(batch.mask)
+            # Scores. A missing verdict masks the rollout; it never counts as a loss.
+            limit, setting = recipe.judge_failure_limit
+            check_judge_failure_rate(results, step=step, limit=limit, setting=setting)
+            hashes = [it.text_hash for it in rollouts]
+            scores = finalize_step(results, draws, hashes, state.curriculum, weights=recipe.weights)
+            judged_B = torch.from_numpy(scores.mask).to(models.device)
+            scores_B = torch.from_numpy(scores.scores).to(batch.mask)
+            mask_BT = batch.mask * judged_B[:, None]
 
-        # Advantages.
-        rewards = kl_shaped_rewards(
-            scores, batch.log_probs, reference_log_probs, batch.mask, kl_coefficient=optim.kl_coef
-        )
-        advantages, returns = generalised_advantages(rewards, values, batch.mask, gamma=optim.gamma, lam=optim.lam)
-        targets = Targets(whitened(advantages, mask), returns, values)
+            # Advantages: the score at the last token, a KL penalty at every token, GAE, whitening.
+            rewards_BT = kl_shaped_rewards(
+                scores_B,
+                batch.log_probs,
+                batch.log_probs if reference_BT is None else reference_BT,
+                batch.mask,
+                kl_coefficient=optim.kl_coef,
+            )
+            raw_advantages_BT, returns_BT = generalised_advantages(
+                rewards_BT, values_BT, batch.mask, gamma=optim.gamma, lam=optim.lam
+            )
+            advantages_BT = whitened(raw_advantages_BT, mask_BT)
 
-        # Update; the promotions that belong to it are committed below.
-        updating_since = time.perf_counter()
-        shuffle = np.random.default_rng([recipe.run.seed, SHUFFLE, step])
-        updated = update(state, batch, targets, judged.nonzero().flatten(), recipe=recipe, shuffle=shuffle)
+            def policy_loss(
+                log_probs_bt: torch.Tensor, micro: MicroBatch, advantages_BT: torch.Tensor = advantages_BT
+            ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+                return clipped_policy_loss(
+                    log_probs_bt,
+                    micro.batch.log_probs,
+                    micro.take(advantages_BT),
+                    micro.weights_bt,
+                    clip=optim.clip,
+                    dual_clip=optim.dual_clip,
+                )
 
-        moments = advantage_moments(advantages, batch.mask, decay=optim.gamma * optim.lam)
-        records = [
-            it.record(step, row, sheets[row], reward=closed.reward(row), advantages=moments[row])
-            for row, it in enumerate(rollouts)
-        ]
-        metrics = {
-            **step_metrics(records, [it.request for it in rollouts], sheets, closed, recipe),
-            **updated,
-            "critic/explained_variance": explained_variance(values, returns, mask),
-            "seconds/writing": written - began,
-            "seconds/waiting_for_judge": waited,
-            "seconds/updating": time.perf_counter() - updating_since,
-        }
-        if models.has_reference:
-            metrics["policy/kl_to_start"] = float(masked_mean(batch.log_probs - reference_log_probs, mask))
-        logbook.close_step(step, began=began, metrics=metrics, rollouts=records, climbs=closed.climbs)
+            # Update. Promotions are committed together with the step, when its record is written.
+            stats: list[dict[str, float]] = []
+            with record.timer("updating"), models.learning():
+                for mini_batch in mini_batches(
+                    batch,
+                    judged_B.nonzero().flatten(),
+                    size=recipe.mini_batch,
+                    epochs=optim.epochs,
+                    shuffle=np.random.default_rng([recipe.run.seed, SHUFFLE, step]),
+                    weigh=token_weights,
+                    max_tokens=max_tokens,
+                ):
+                    stats.append(
+                        update_critic(
+                            models,
+                            state.optimizers["critic"],
+                            mini_batch,
+                            values_BT,
+                            returns_BT,
+                            value_clip=optim.value_clip,
+                            max_grad_norm=optim.max_grad_norm,
+                        )
+                    )
+                    stats.append(
+                        update_policy(
+                            models,
+                            state.optimizers["policy"],
+                            mini_batch,
+                            policy_loss,
+                            temperature=recipe.generation.temperature,
+                            entropy_coef=optim.entropy_coef,
+                            max_grad_norm=optim.max_grad_norm,
+                        )
+                    )
+
+            moments = advantage_moments(raw_advantages_BT, batch.mask, decay=optim.gamma * optim.lam)
+            records = record_rollouts(rollouts, scores, step=step, advantages=moments)
+            metrics = {
+                **step_metrics(
+                    records, [it.request for it in rollouts], [it.response for it in rollouts], scores, recipe
+                ),
+                **mean_metrics(stats),
+                **kl_to_start(batch.log_probs, reference_BT, batch.mask),
+                "critic/explained_variance": explained_variance(values_BT, returns_BT, mask_BT),
+            }
+            record.finish(records, metrics, scores.updates)

@@ -149,4 +149,4 @@ def _hint(left_out: Mapping[str, int]) -> str:
     if not left_out:
         return ""
     causes = ", ".join(f"{number} {cause}" for cause, number in left_out.items())
-    return f": no response has a sound plan ({causes}); write some with longform generate --think on"
+    return f": no response has a well-formed plan ({causes}); write some with longform generate --think on"

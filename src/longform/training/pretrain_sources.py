@@ -22,6 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, create_model, model_validator
 from longform.records.errors import BadInputError
 from longform.records.files import read_all, read_rows
 from longform.records.schemas import Prompt, Response, Row
+from longform.text.structure import is_well_formed
 from longform.writers.think import ThinkPrompt
 
 # Both repeat on stderr what becomes our one line.
@@ -137,7 +138,7 @@ class HubTexts:
 
 @dataclass(frozen=True, slots=True)
 class PlannedResponses:
-    """Responses with a sound plan, below the think prompt that they were written to."""
+    """Responses with a well-formed plan, below the think prompt that they were written to."""
 
     prompts: Mapping[str, Prompt]
     think_prompt: ThinkPrompt
@@ -163,12 +164,12 @@ class PlannedResponses:
 
 
 def why_left_out(response: Response) -> str | None:
-    """Why nothing can be learned from a response: it was `cut off`, has `no plan`, or is `unsound`; None if it is sound."""
+    """Why a response is skipped: it was `cut off`, has `no plan`, or is `malformed`; None if it is used."""
     if response.finish_reason == "length":
         return "cut off"
     if not str(response.meta.get("plan", "")).strip():
         return "no plan"
-    return None if response.meta.get("sound") is True and response.text.strip() else "unsound"
+    return None if is_well_formed(response.meta) and response.text.strip() else "malformed"
 
 
 def open_source(source: Source) -> Documents:

@@ -17,7 +17,7 @@ from longform.training.reward_model import RewardModelReport, RewardModelSetting
 from longform.writers.paths import check_model_path
 
 RESOLVED = "reward-model.yaml"
-LEAST_HELD_OUT = 2
+MIN_HELD_OUT = 2
 """Prompts: an interval over one prompt says nothing."""
 
 
@@ -68,10 +68,10 @@ def read_split(recipe: RewardModelRecipe) -> Split:
     for it in pairs:
         split[_is_held_out(it, recipe)].append(it)
     learned, examined = (len({PromptRow(id="-", prompt=it.prompt).request for it in part}) for part in split)
-    if not learned or examined < LEAST_HELD_OUT:
+    if not learned or examined < MIN_HELD_OUT:
         raise BadInputError(
             f"held_out: {recipe.held_out} leaves {learned} prompts to learn from and {examined} to examine; needs at least "
-            f"{LEAST_HELD_OUT} of these"
+            f"{MIN_HELD_OUT} of these"
         )
     return split
 

@@ -1,4 +1,4 @@
-"""Rollouts of one step: the policy writes, and each finished response is judged while the others are being written.
+"""The rollouts of a step: the policy writes, and each finished response is judged while the others are being written.
 
 A rollout's row in the step decides its random draws: prompt 0's group first, then prompt 1's, and so on.
 """
@@ -10,80 +10,97 @@ import numpy as np
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
-from longform.curriculum.schedule import Faced
-from longform.records.rollouts import Rollout, text_hash
+from longform.curriculum.schedule import PromptDraw
+from longform.records.rollouts import RolloutRecord, text_hash
 from longform.records.schemas import Ladder, PromptRow
+from longform.rewards.reward import RewardResults
 from longform.rewards.reward_set import RewardSet
-from longform.rewards.reward import ScoreSheet
 from longform.statistics.moments import AdvantageMoments
-from longform.steps.rollout import record_rollout
-from longform.text.structure import take_apart
+from longform.steps.recorder import record_rollout
+from longform.steps.scores import StepScores
+from longform.text.structure import ParsedResponse, parse_response
 from longform.training.batch import Batch
 from longform.training.judge_thread import JudgeThread
 from longform.training.models import PolicyModels
-from longform.writers.decoding import Written, decode_in_batches
+from longform.writers.decoding import Completion, decode_in_batches
 from longform.writers.local import encode_prompts, find_stops
 from longform.writers.settings import GenerationSettings
 
 
 @dataclass(frozen=True, slots=True)
-class WrittenRollout:
-    """One response before its reward."""
+class Rollout:
+    """One response of the policy, before its reward."""
 
     request: PromptRow
     rung: int
     reference: str
-    """The text it is held against; empty where there is none."""
+    """The reference it is compared with; empty if there is none."""
     reference_score: float
     """Standardised over all references of the run."""
-    prompt: Sequence[int]
-    """Token ids."""
-    written: Written
+    prompt_ids: Sequence[int]
+    completion: Completion
     text: str
     """Whole, with the tags of its structure."""
+    response: ParsedResponse
+    """Parsed from `text`."""
 
     @property
     def text_hash(self) -> str:
-        """The name that the text is stored under."""
+        """The name under which the text is stored."""
         return text_hash(self.text)
 
-    def record(
-        self,
-        step: int,
-        row: int,
-        sheet: ScoreSheet,
-        *,
-        reward: float | None,
-        advantages: AdvantageMoments | None = None,
-    ) -> Rollout:
-        """The rollout with its reward, as it goes on record."""
-        return record_rollout(
-            sheet,
-            step=step,
-            row=row,
-            prompt_id=self.request.id,
-            rung=self.rung,
-            text=self.text,
-            reference=self.reference,
-            tokens=len(self.written.tokens),
-            finish_reason=self.written.finish_reason,
-            reward=reward,
-            advantages=advantages,
-        )
+    @property
+    def is_cut_off(self) -> bool:
+        """Whether it ended at the token limit."""
+        return self.completion.finish_reason == "length"
 
 
-class RolloutSource:
-    """Writes the rollouts of a step and has them rewarded, against the references that their prompts face if there are any.
+def record_rollouts(
+    rollouts: Sequence[Rollout],
+    scores: StepScores,
+    *,
+    step: int,
+    advantages: Sequence[AdvantageMoments | None] | None = None,
+) -> list[RolloutRecord]:
+    """The records of a step's rollouts.
 
     Args:
-        prompts: of the run; ladders, where a reward compares.
+        rollouts: [N].
+        scores: of the step.
+        step: its number.
+        advantages: [N] moments of each rollout's token advantages (PPO).
+    """
+    return [
+        record_rollout(
+            scores.results[row],
+            it.response,
+            step=step,
+            row=row,
+            prompt_id=it.request.id,
+            rung=it.rung,
+            text=it.text,
+            reference=it.reference,
+            tokens=len(it.completion.tokens),
+            finish_reason=it.completion.finish_reason,
+            reward=scores.reward(row),
+            advantages=None if advantages is None else advantages[row],
+        )
+        for row, it in enumerate(rollouts)
+    ]
+
+
+class RolloutGenerator:
+    """Generates the rollouts of a step and has them rewarded, against the references that their prompts face if any.
+
+    Args:
+        prompts: of the run; ladders, if a reward compares.
         models: whose tokenizer and policy are used.
-        rewards: what a response is worth.
-        thread: where that is found out.
-        group: responses to each prompt.
-        settings: how tokens are drawn.
-        seed: of the draws.
-        read_text: the text that a hash stands for; asked where a prompt faces a response of the policy's own.
+        rewards: of the recipe.
+        thread: runs the reward calls.
+        group: responses per prompt.
+        settings: how tokens are sampled.
+        seed: of the sampling.
+        read_text: the text of a hash, for a prompt that faces an earlier response of the policy.
     """
 
     def __init__(
@@ -98,73 +115,73 @@ class RolloutSource:
         seed: int,
         read_text: Callable[[str], str],
     ) -> None:
-        self.prompts = prompts
+        self._prompts, self._models = prompts, models
         self._encoded = encode_prompts(models.tokenizer, prompts, settings=settings)
         scores = np.array([it.score for prompt in prompts if isinstance(prompt, Ladder) for it in prompt.references])
         self._mean_score = float(scores.mean()) if len(scores) else 0.0
         self._score_spread = (float(scores.std()) if len(scores) else 0.0) or 1.0
-        self._stops = find_stops(models.as_policy(), models.tokenizer, settings)
+        with models.as_policy() as policy:
+            self._stops = find_stops(policy, models.tokenizer, settings)
         self._rewards, self._thread = rewards, thread
         self._group, self._settings, self._seed = group, settings, seed
         self._read_text = read_text
 
-    def write(
-        self, models: PolicyModels, faced: Sequence[Faced], *, step: int, first_row: int = 0
-    ) -> list[WrittenRollout]:
-        """A group of responses to each prompt. Their rewards are under way when this returns; `rewards` waits for them.
+    def generate(self, draws: Sequence[PromptDraw], *, step: int, first_row: int = 0) -> list[Rollout]:
+        """A group of responses to each prompt. Their rewards are being computed when this returns; `rewards` waits for them.
 
-        `first_row` is the row of the first of them in the step, where the step writes more than once.
+        `first_row` is the row of the first of them in the step, for a step that generates more than once.
         """
-        each = [it for it in faced for _ in range(self._group)]
-        rollouts: dict[int, WrittenRollout] = {}
+        each = [draw for draw in draws for _ in range(self._group)]
+        rollouts: dict[int, Rollout] = {}
 
-        def score(row: int, written: Written) -> None:
-            prompt = self.prompts[each[row].prompt_index]
-            text = self._stops.response_text(written.tokens)
+        def start_rewards(row: int, completion: Completion) -> None:
+            prompt = self._prompts[each[row].prompt_index]
+            text = self._stops.response_text(completion.tokens)
+            response = parse_response(text, self._settings.think)
             reference, score = self._reference(each[row])
-            encoded = self._encoded[each[row].prompt_index]
-            rollouts[row] = WrittenRollout(prompt, each[row].rung, reference, score, encoded, written, text)
-            self._thread.submit(row, self._rewards.score(prompt, response=text, reference=reference, step=step))
+            prompt_ids = self._encoded[each[row].prompt_index]
+            rollouts[row] = Rollout(prompt, each[row].rung, reference, score, prompt_ids, completion, text, response)
+            self._thread.submit(row, self._rewards.score(prompt, response=response, reference=reference, step=step))
 
-        with models.autocast():
+        with self._models.as_policy() as policy, self._models.autocast():
             decode_in_batches(
-                models.as_policy(),
-                [self._encoded[it.prompt_index] for it in each],
+                policy,
+                [self._encoded[draw.prompt_index] for draw in each],
                 seed=self._seed,
                 step=step,
                 first_row=first_row,
                 stops=self._stops,
                 settings=self._settings,
-                on_finished=score,
+                on_finished=start_rewards,
             )
         return [rollouts[row] for row in range(len(each))]
 
-    def rewards(self) -> list[ScoreSheet]:
-        """The rewards of the rollouts written last, in their order."""
+    def rewards(self) -> list[RewardResults]:
+        """The rewards of the rollouts generated last, in their order."""
         return self._thread.collect()
 
-    def _reference(self, faced: Faced) -> tuple[str, float]:
-        """The text that is faced and its standardised score; a response of the policy's own counts as the best reference."""
-        prompt = self.prompts[faced.prompt_index]
+    def _reference(self, draw: PromptDraw) -> tuple[str, float]:
+        """The reference that is faced and its standardised score; a response of the policy counts as the best reference."""
+        prompt = self._prompts[draw.prompt_index]
         if not isinstance(prompt, Ladder):
             return "", 0.0
-        reference = prompt.references[min(faced.rung, len(prompt.references) - 1)]
-        text = reference.text if faced.own_text is None else self._own_answer(faced.own_text)
+        reference = prompt.references[min(draw.rung, len(prompt.references) - 1)]
+        text = reference.text if draw.own_text is None else self._own_answer(draw.own_text)
         return text, (reference.score - self._mean_score) / self._score_spread
 
     def _own_answer(self, digest: str) -> str:
-        """The answer of an earlier response, without the plan and the tags that it stands in on record."""
-        return take_apart(self._read_text(digest), self._settings.think).answer
+        """The answer of an earlier response, without its plan and tags."""
+        return parse_response(self._read_text(digest), self._settings.think).answer
 
 
-def make_batch(rollouts: Sequence[WrittenRollout], *, device: torch.device) -> Batch:
-    """Prompts and responses of a step side by side, padded on the right."""
-    written = [it.written for it in rollouts]
-    sequences = [torch.cat([torch.tensor(it.prompt, device=device), it.written.tokens]) for it in rollouts]
+def make_batch(rollouts: Sequence[Rollout], *, device: torch.device) -> Batch:
+    """Prompts and responses of a step, padded on the right."""
+    completions = [it.completion for it in rollouts]
+    sequences = [torch.cat([torch.tensor(it.prompt_ids, device=device), it.completion.tokens]) for it in rollouts]
     return Batch(
         tokens=pad_sequence(sequences, batch_first=True),
-        first=torch.tensor([len(it.prompt) for it in rollouts], device=device),
-        mask=pad_sequence([torch.ones_like(response.log_probs) for response in written], batch_first=True),
-        log_probs=pad_sequence([response.log_probs for response in written], batch_first=True),
+        first=torch.tensor([len(it.prompt_ids) for it in rollouts], device=device),
+        mask=pad_sequence([torch.ones_like(it.log_probs) for it in completions], batch_first=True),
+        log_probs=pad_sequence([it.log_probs for it in completions], batch_first=True),
         reference_scores=torch.tensor([it.reference_score for it in rollouts], dtype=torch.float32, device=device),
     )

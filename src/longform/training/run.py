@@ -1,6 +1,6 @@
 """A reinforcement-learning run from its recipe: everything is checked, opened, and handed to the training loop."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -17,16 +17,16 @@ from longform.recipe.recipe import Recipe
 from longform.records.calls import SqliteCallLog
 from longform.records.errors import BadInputError, StoppedError
 from longform.records.run_directory import RunDirectory
+from longform.records.schemas import PromptRow
 from longform.rewards.reward_set import build_rewards
-from longform.steps.journal import RunResult, StepReport
+from longform.steps.recorder import RunRecorder, RunResult, StepReport
 from longform.training.checkpoint import TrainingState, resume_from
 from longform.training.grpo import train_grpo
 from longform.training.judge_thread import JudgeThread
-from longform.training.logbook import Logbook
 from longform.training.lora import AdaptedModels
 from longform.training.models import FullModels, PolicyModels
 from longform.training.ppo import train_ppo
-from longform.training.rollouts import RolloutSource
+from longform.training.rollouts import RolloutGenerator
 from longform.training.validation import Validation
 from longform.writers.local import encode_prompts, load_tokenizer
 
@@ -54,9 +54,8 @@ def train(recipe: Recipe, *, resume: bool = False, on_step: Callable[[StepReport
         state = TrainingState.start(models, curriculum, recipe.optim)
         resume_from(run, state)
         with JudgeThread() as thread, _endpoints(inputs.judges, log, thread, limit=recipe.run.budget) as endpoints:
-            thinking = recipe.generation.think
-            rewards = build_rewards(recipe.rewards, endpoints, secret=log.secret(), seed=seed, thinking=thinking)
-            source = RolloutSource(
+            rewards = build_rewards(recipe.rewards, endpoints, secret=log.secret(), seed=seed)
+            generator = RolloutGenerator(
                 inputs.prompts,
                 models,
                 rewards,
@@ -66,10 +65,10 @@ def train(recipe: Recipe, *, resume: bool = False, on_step: Callable[[StepReport
                 seed=seed,
                 read_text=run.database.text,
             )
-            validation = _validation(recipe, inputs, endpoints, thread, secret=log.secret())
+            validation = _validation(recipe, inputs, models, endpoints, thread, secret=log.secret())
             with _out_of_memory():
-                logbook = Logbook(recipe, run, state, validation, prompts=inputs.prompts, on_step=on_step)
-                (train_ppo if recipe.method == "ppo" else train_grpo)(recipe, state, source, logbook)
+                recorder = build_recorder(recipe, run, state, validation, prompts=inputs.prompts, on_step=on_step)
+                (train_ppo if recipe.method == "ppo" else train_grpo)(recipe, state, generator, recorder)
         policy = run.checkpoint_path(steps) / "policy"
         return RunResult(run.path, policy, steps, run.database.seconds(), log.totals())
 
@@ -110,6 +109,47 @@ def load_models(recipe: Recipe, *, device: str) -> PolicyModels:
     )
 
 
+def build_recorder(
+    recipe: Recipe,
+    run: RunDirectory,
+    state: TrainingState,
+    validation: Validation | None,
+    *,
+    prompts: Sequence[PromptRow],
+    on_step: Callable[[StepReport], None],
+) -> RunRecorder:
+    """The recorder of a local run: it validates, and writes checkpoints, as often as the recipe says.
+
+    Args:
+        recipe: of the run.
+        run: its directory.
+        state: what a checkpoint holds.
+        validation: before the first step, when it is due, and after the last step; None: never.
+        prompts: of the run.
+        on_step: called with the report of each step.
+    """
+    last = recipe.run.steps
+    every = recipe.validation.every if recipe.validation is not None else last
+
+    def checkpoint(step: int) -> None:
+        state.step = step
+        if step % recipe.run.checkpoint_every == 0 or step == last:
+            run.write_checkpoint(step, state.save, keep=recipe.run.keep_checkpoints)
+
+    return RunRecorder(
+        run.database,
+        state.curriculum,
+        id_at=lambda index: prompts[index].id,
+        request_of={it.id: it.request for it in prompts}.__getitem__,
+        thinking=recipe.generation.think,
+        steps=last,
+        validate=None if validation is None else validation.measure,
+        is_validated=lambda step: step % every == 0 or step == last,
+        checkpoint=checkpoint,
+        on_step=on_step,
+    )
+
+
 @contextmanager
 def _out_of_memory() -> Iterator[None]:
     """A device without memory left stops the run, resumably, with what to change."""
@@ -140,16 +180,22 @@ def _endpoints(
 
 
 def _validation(
-    recipe: Recipe, inputs: TrainingInputs, endpoints: dict[str, Endpoint], thread: JudgeThread, *, secret: bytes
+    recipe: Recipe,
+    inputs: TrainingInputs,
+    models: PolicyModels,
+    endpoints: dict[str, Endpoint],
+    thread: JudgeThread,
+    *,
+    secret: bytes,
 ) -> Validation | None:
     settings = recipe.validation
     if settings is None:
         return None
     return Validation(
         inputs.validation_prompts,
+        models,
         PointwiseJudge(endpoints[settings.judge], secret=secret),
         thread,
-        every=settings.every,
         settings=recipe.generation,
         seed=recipe.run.seed,
     )

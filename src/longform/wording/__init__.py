@@ -1,8 +1,8 @@
 """Everything longform says to models, by version: judge questions and think prompts, in English and Chinese.
 
-A released version never changes. The request hash of a recorded answer covers the whole question, and a run that is resumed or
-replayed keeps the wording it began with, so its answers are found again. New wording is a new version (`v2.yaml`, ...).
-Slots are filled by `str.format`; texts of others are values there, so braces in them stay text.
+A released version never changes. The request hash of a recorded answer covers the whole question, and a run that is
+resumed or replayed keeps the wording it began with, so its answers are found again. New wording is a new version
+(`v2.yaml`, ...). Slots are filled by `str.format`; texts of others are values there, so braces in them stay text.
 """
 
 from collections.abc import Mapping

@@ -19,7 +19,7 @@ from longform.writers.settings import GenerationSettings
 from longform.writers.stops import Stops
 
 
-class Written(NamedTuple):
+class Completion(NamedTuple):
     """One response in tokens."""
 
     tokens: Tensor
@@ -46,8 +46,8 @@ def decode(
     draws: np.ndarray,
     stops: Stops,
     settings: GenerationSettings,
-    on_finished: Callable[[int, Written], None] | None = None,
-) -> list[Written]:
+    on_finished: Callable[[int, Completion], None] | None = None,
+) -> list[Completion]:
     """Write a response to each prompt.
 
     Args:
@@ -62,7 +62,7 @@ def decode(
         The responses, in the order of the prompts.
     """
     rows = list(range(len(prompts)))
-    finished: dict[int, Written] = {}
+    finished: dict[int, Completion] = {}
     uniforms = torch.from_numpy(draws).to(model.device)
     tokens = torch.zeros(len(prompts), settings.max_tokens, dtype=torch.int64, device=model.device)
     log_probs = torch.zeros(len(prompts), settings.max_tokens, dtype=torch.float32, device=model.device)
@@ -76,7 +76,7 @@ def decode(
             stopped = stops.may_end(token) and stops.are_reached(tokens[slot, : t + 1])
             if stopped or t == settings.max_tokens - 1:
                 drawn = tokens[slot, : t + 1].clone(), log_probs[slot, : t + 1].clone()
-                finished[rows[slot]] = Written(*drawn, "stop" if stopped else "length")
+                finished[rows[slot]] = Completion(*drawn, "stop" if stopped else "length")
                 if on_finished is not None:
                     on_finished(rows[slot], finished[rows[slot]])
         if len(finished) == len(prompts):
@@ -99,19 +99,19 @@ def decode_in_batches(
     first_row: int = 0,
     stops: Stops,
     settings: GenerationSettings,
-    on_finished: Callable[[int, Written], None] = lambda row, written: None,
-) -> list[Written]:
+    on_finished: Callable[[int, Completion], None] = lambda row, written: None,
+) -> list[Completion]:
     """Write a response to each prompt, `settings.batch` of them side by side; see `decode` and `uniform_draws`.
 
     `first_row` is the row of the first prompt in the stream of draws; `on_finished` counts rows from 0.
     """
-    finished: list[Written] = []
+    finished: list[Completion] = []
     for start in range(0, len(prompts), settings.batch):
         batch = prompts[start : start + settings.batch]
         rows = range(first_row + start, first_row + start + len(batch))
         draws = uniform_draws(seed=seed, step=step, rows=rows, count=settings.max_tokens)
 
-        def report(row: int, written: Written, start: int = start) -> None:
+        def report(row: int, written: Completion, start: int = start) -> None:
             on_finished(start + row, written)
 
         finished += decode(model, batch, draws=draws, stops=stops, settings=settings, on_finished=report)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from longform.records.errors import BadInputError
 from longform.records.schemas import PromptRow, Response
-from longform.text.structure import CLOSING_TAG, Thinking, take_apart
+from longform.text.structure import CLOSING_TAG, Thinking, parse_response
 from longform.text.words import count_han
 
 SLOT = "{request}"
@@ -108,14 +108,16 @@ def build_response(
 ) -> Response:
     """What a writer wrote for a prompt, as a row whose text is the answer.
 
-    With thinking its `meta` holds the `plan` and whether the structure is `sound`; where it is not, also the whole text, as
+    With thinking its `meta` holds the `plan` and whether it is `well_formed`; where it is not, also the whole text, as
     `written`.
     """
     meta = {}
     if thinking != "off":
         written = end_at_closing_tag(text)
-        parts = take_apart(written, thinking)
-        meta = {"plan": parts.think, "sound": parts.sound} | ({} if parts.sound else {"written": written})
+        parts = parse_response(written, thinking)
+        meta = {"plan": parts.think, "well_formed": parts.well_formed} | (
+            {} if parts.well_formed else {"written": written}
+        )
         text, finish_reason = parts.answer, "stop" if parts.closed else finish_reason
     return Response(prompt_id=prompt.id, model=model, sample=sample, text=text, finish_reason=finish_reason, meta=meta)
 

@@ -16,19 +16,19 @@ from transfer_queue import KVBatchMeta
 from verl.trainer.ppo import core_algos
 from verl.utils.tensordict_utils import list_of_dict_to_tensordict
 
-from longform.cluster import relay, trainer
-from longform.cluster.run_host import RunHost
-from longform.cluster.scored import Scored, extra_fields
+from longform.cluster import actor_client, trainer
+from longform.cluster.reward_payload import RewardPayload, extra_fields
+from longform.cluster.run_actor import RunActor
 from longform.cluster.step import FacedPrompt
 from longform.curriculum.schedule import Curriculum
 from longform.records.errors import BadInputError, StoppedError
 from longform.records.rollouts import text_hash
-from longform.steps.scores import close_step
+from longform.steps.scores import finalize_step
 from longform.rl.group_advantages import group_advantages
 from longform.rewards.judged import VALUES
-from longform.rewards.reward import Rewarded, ScoreSheet
+from longform.rewards.reward import RewardResult, ScoreSheet
 from longform.rl.advantages import generalised_advantages, kl_shaped_rewards, whitened
-from longform.text.structure import Parts
+from longform.text.structure import ParsedResponse
 
 KINDS = ("pairwise", "length", "format")
 OUTCOMES = ("win", "tie", "loss", None)
@@ -54,11 +54,11 @@ class Queue:
 class Local:
     """The host without Ray: every method answers at once."""
 
-    def __init__(self, host):
-        self._host = host
+    def __init__(self, actor):
+        self._actor = actor
 
     def __getattr__(self, name):
-        method = getattr(self._host, name)
+        method = getattr(self._actor, name)
         return SimpleNamespace(remote=lambda *args, **kwargs: asyncio.run(method(*args, **kwargs)))
 
 
@@ -73,10 +73,10 @@ def _recipe(folder, method):
 
 def _scored(draw, number, length, *, silent):
     outcome = None if silent else OUTCOMES[draw.integers(3)]
-    pairwise = Rewarded(None, None, "timeout") if outcome is None else Rewarded(VALUES["paper"][outcome], outcome)
-    by_reward = {"pairwise": pairwise} | {kind: Rewarded(float(draw.random())) for kind in KINDS[1:]}
+    pairwise = RewardResult(None, None, "timeout") if outcome is None else RewardResult(VALUES["paper"][outcome], outcome)
+    by_reward = {"pairwise": pairwise} | {kind: RewardResult(float(draw.random())) for kind in KINDS[1:]}
     text = f"Text {number}."
-    return Scored(text, ScoreSheet(Parts("", text, True), by_reward), "stop", length)
+    return RewardPayload(text, ScoreSheet(ParsedResponse("", text, True), by_reward), "stop", length)
 
 
 def _stored(recipe, seed):
@@ -85,11 +85,11 @@ def _stored(recipe, seed):
     groups = {
         f"uid-{n}": FacedPrompt(faced, ladder(faced.prompt_index), "faced") for n, faced in enumerate(_faced(recipe))
     }
-    rows, scored = {}, []
+    rows, payloads = {}, []
     for uid in groups:
         for session in range(recipe.data.group):
             length = int(draw.integers(2, 7))
-            one = _scored(draw, len(scored), length, silent=len(scored) % 5 == 3)
+            one = _scored(draw, len(payloads), length, silent=len(payloads) % 5 == 3)
             tokens = {name: torch.from_numpy(draw.normal(size=length)).float() for name in ("old_log_probs", "values")}
             tokens["ref_log_prob"] = tokens["old_log_probs"] + 0.1 * torch.from_numpy(draw.normal(size=length)).float()
             score = 0.0 if one.sheet.scores is None else _mean(recipe, one.sheet)
@@ -102,13 +102,13 @@ def _stored(recipe, seed):
                 "rm_scores": rm_scores,
                 "extra_fields": {"reward_extra_info": extra_fields(one)},
             }
-            scored.append(one)
+            payloads.append(one)
     keys = list(rows)
     padding = {name: value for name, value in rows[keys[0]].items() if name != "extra_fields"}
     rows["padding_0_0"] = padding | {"response_mask": torch.zeros_like(padding["response_mask"]), "extra_fields": {}}
     order = [*draw.permutation(keys), "padding_0_0"]
     tags = [{"is_padding": key == "padding_0_0"} for key in order]
-    return groups, rows, scored, KVBatchMeta(partition_id="train", keys=order, tags=tags)
+    return groups, rows, payloads, KVBatchMeta(partition_id="train", keys=order, tags=tags)
 
 
 def _mean(recipe, sheet):
@@ -131,11 +131,11 @@ def _trainer(recipe, groups, rows, monkeypatch):
     queue = Queue(rows)
     monkeypatch.setattr(trainer, "tq", queue)
     monkeypatch.setattr("verl.trainer.ppo.v1.trainer_base.tq", queue)
-    monkeypatch.setattr(relay.ray, "get", lambda found: found)
-    host = RunHost()
-    host._recipe, host._curriculum = recipe, _curriculum(recipe)
+    monkeypatch.setattr(actor_client.ray, "get", lambda found: found)
+    actor = RunActor()
+    actor._recipe, actor._curriculum = recipe, _curriculum(recipe)
     built: Any = object.__new__(trainer.LongformTrainer)
-    built._recipe, built._host, built._groups, built.global_steps = recipe, Local(host), groups, 1
+    built._recipe, built._run_actor, built._groups, built.global_steps = recipe, Local(actor), groups, 1
     optim = recipe.optim
     algorithm = {"adv_estimator": "gae", "gamma": getattr(optim, "gamma", 1), "lam": getattr(optim, "lam", 1)}
     algorithm |= {"use_kl_in_reward": True, "kl_penalty": "kl"}
@@ -143,18 +143,18 @@ def _trainer(recipe, groups, rows, monkeypatch):
         {"algorithm": algorithm, "actor_rollout_ref": {"rollout": {"n": recipe.data.group}}}
     )
     built.kl_ctrl_in_reward = core_algos.FixedKLController(optim.kl_coef)
-    return built, host
+    return built, actor
 
 
-def _closed_locally(recipe, scored):
+def _closed_locally(recipe, payloads):
     curriculum = _curriculum(recipe)
-    closed = close_step(
-        [it.sheet for it in scored],
+    closed = finalize_step(
+        [it.sheet for it in payloads],
         _faced(recipe),
-        [text_hash(it.text) for it in scored],
+        [text_hash(it.text) for it in payloads],
         curriculum,
         weights=recipe.weights,
-        least=recipe.least_responses,
+        least=recipe.min_responses,
     )
     return closed, curriculum
 
@@ -167,28 +167,28 @@ def _padded(rows, keys, name):
 @pytest.mark.parametrize("method", ["ppo", "grpo"])
 def test_masks_rewards_and_promotions_are_those_of_the_local_engine(tmp_path, monkeypatch, method, seed):
     recipe = _recipe(tmp_path, method)
-    groups, rows, scored, batch = _stored(recipe, seed)
-    built, host = _trainer(recipe, groups, rows, monkeypatch)
+    groups, rows, payloads, batch = _stored(recipe, seed)
+    built, actor = _trainer(recipe, groups, rows, monkeypatch)
     built._compute_advantage(batch, {})
-    closed, curriculum = _closed_locally(recipe, scored)
+    closed, curriculum = _closed_locally(recipe, payloads)
     for number, key in enumerate(sorted(key for key in rows if "padding" not in key)):
         weight = 1 if closed.mask[number] else 0
-        assert rows[key]["response_mask"].tolist() == [weight] * scored[number].tokens
-        assert rows[key]["loss_mask"].tolist() == [weight] * scored[number].tokens
+        assert rows[key]["response_mask"].tolist() == [weight] * payloads[number].tokens
+        assert rows[key]["loss_mask"].tolist() == [weight] * payloads[number].tokens
         assert built._closed.rollouts[number].reward == closed.reward(number)
         assert float(rows[key]["rm_scores"].sum()) == pytest.approx(closed.reward(number) or 0.0, abs=1e-6)
-    assert host._staged == (1, closed.climbs)
-    promoted = host._curriculum.commit(host._staged[1])
+    assert actor._staged == (1, closed.climbs)
+    promoted = actor._curriculum.commit(actor._staged[1])
     assert promoted == curriculum.commit(closed.climbs)
-    assert (host._curriculum.rungs == curriculum.rungs).all()
+    assert (actor._curriculum.rungs == curriculum.rungs).all()
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_ppo_advantages_are_those_of_the_local_engine(tmp_path, monkeypatch, seed):
     recipe = _recipe(tmp_path, "ppo")
-    groups, rows, scored, batch = _stored(recipe, seed)
+    groups, rows, payloads, batch = _stored(recipe, seed)
     keys = sorted(key for key in rows if "padding" not in key)
-    closed, _ = _closed_locally(recipe, scored)
+    closed, _ = _closed_locally(recipe, payloads)
     mask, scores = _padded(rows, keys, "response_mask"), torch.from_numpy(closed.scores).double()
     log_probs, values = _padded(rows, keys, "old_log_probs"), _padded(rows, keys, "values")
     shaped = kl_shaped_rewards(
@@ -209,33 +209,33 @@ def test_ppo_advantages_are_those_of_the_local_engine(tmp_path, monkeypatch, see
 @pytest.mark.parametrize("how", ["balanced", "summed"])
 def test_grpo_advantages_are_those_of_the_local_engine(tmp_path, monkeypatch, seed, how):
     recipe = _recipe(tmp_path, "grpo").model_copy(update={"advantages": how})
-    groups, rows, scored, batch = _stored(recipe, seed)
+    groups, rows, payloads, batch = _stored(recipe, seed)
     built, _ = _trainer(recipe, groups, rows, monkeypatch)
     built._compute_advantage(batch, {})
-    closed, _ = _closed_locally(recipe, scored)
+    closed, _ = _closed_locally(recipe, payloads)
     expected = group_advantages(
         closed.by_reward.reshape(4, 4, 3), closed.mask.reshape(4, 4), weights=recipe.weights, how=how
     ).advantages.reshape(-1)
     for number, key in enumerate(sorted(key for key in rows if "padding" not in key)):
-        assert rows[key]["advantages"].tolist() == pytest.approx([expected[number]] * scored[number].tokens, abs=1e-6)
+        assert rows[key]["advantages"].tolist() == pytest.approx([expected[number]] * payloads[number].tokens, abs=1e-6)
 
 
 def test_balanced_advantages_are_the_mean_of_verls_own_for_each_reward(tmp_path, monkeypatch):
     recipe = _recipe(tmp_path, "grpo")
     recipe = recipe.model_copy(update={"rewards": [it.model_copy(update={"weight": 1.0}) for it in recipe.rewards]})
-    groups, rows, scored, batch = _stored(recipe, 0)
-    for number, one in enumerate(scored):
-        by_reward = {**one.sheet.by_reward, "pairwise": Rewarded(number % 3 / 2, "tie")}
+    groups, rows, payloads, batch = _stored(recipe, 0)
+    for number, one in enumerate(payloads):
+        by_reward = {**one.sheet.by_reward, "pairwise": RewardResult(number % 3 / 2, "tie")}
         whole = one._replace(sheet=ScoreSheet(one.sheet.response, by_reward))
         rows[f"uid-{number // 4}_{number % 4}_0"]["extra_fields"] = {"reward_extra_info": extra_fields(whole)}
-        scored[number] = whole
+        payloads[number] = whole
     built, _ = _trainer(recipe, groups, rows, monkeypatch)
     built._compute_advantage(batch, {})
     uids = np.repeat(np.arange(4), 4).astype(object)
     parts = []
     for kind in KINDS:
         token_rewards = torch.zeros(16, 1)
-        token_rewards[:, 0] = torch.tensor([it.sheet.scores[kind] for it in scored])
+        token_rewards[:, 0] = torch.tensor([it.sheet.scores[kind] for it in payloads])
         parts.append(core_algos.compute_grpo_outcome_advantage(token_rewards, torch.ones(16, 1), uids)[0][:, 0])
     expected = torch.stack(parts).mean(0)
     found = [float(rows[f"uid-{n // 4}_{n % 4}_0"]["advantages"][0]) for n in range(16)]
@@ -255,11 +255,11 @@ def test_a_response_that_verl_lost_takes_no_part_and_is_counted(tmp_path, monkey
     assert built._closed.metrics["no_verdict/not_written"] == 1
 
 
-@pytest.mark.parametrize(("mends", "error"), [(False, StoppedError), (True, BadInputError)])
-def test_what_stops_a_run_in_a_worker_stops_it_in_the_trainer(tmp_path, monkeypatch, mends, error):
+@pytest.mark.parametrize(("needs_fix", "error"), [(False, StoppedError), (True, BadInputError)])
+def test_what_stops_a_run_in_a_worker_stops_it_in_the_trainer(tmp_path, monkeypatch, needs_fix, error):
     recipe = _recipe(tmp_path, "ppo")
-    groups, rows, scored, batch = _stored(recipe, 2)
-    ended = scored[0]._replace(stopped="the budget is spent", mends=mends)
+    groups, rows, payloads, batch = _stored(recipe, 2)
+    ended = payloads[0]._replace(stopped="the budget is spent", needs_fix=needs_fix)
     rows["uid-0_0_0"]["extra_fields"] = {"reward_extra_info": extra_fields(ended)}
     built, _ = _trainer(recipe, groups, rows, monkeypatch)
     with pytest.raises(error, match="the budget is spent"):

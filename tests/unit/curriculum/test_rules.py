@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from longform.curriculum.rules import Climb, Visit, climb, committed, mixed_rung, staged_rung, starting_rung
+from longform.curriculum.rules import RungUpdate, PromptOutcome, rung_update, apply_updates, mixed_rung, staged_rung, starting_rung
 from longform.curriculum.settings import CurriculumSettings
 
 RUNGS = ["weak", "policy", "good", "best"]
@@ -12,8 +12,8 @@ DYNAMIC = CurriculumSettings()
 
 def _climb(*outcomes, rung=1, streak=0, num_rungs=4, **settings):
     hashes = tuple(f"text-{place}" for place in range(len(outcomes)))
-    visit = Visit(prompt_index=0, rung=rung, outcomes=outcomes, text_hashes=hashes)
-    return climb(visit, streak=streak, num_rungs=num_rungs, settings=CurriculumSettings(**settings))
+    visit = PromptOutcome(prompt_index=0, rung=rung, outcomes=outcomes, text_hashes=hashes)
+    return rung_update(visit, streak=streak, num_rungs=num_rungs, settings=CurriculumSettings(**settings))
 
 
 def test_a_win_climbs_one_rung():
@@ -68,14 +68,14 @@ def test_wins_are_a_whole_number_of_visits_or_a_share_below_one():
 
 def test_a_promotion_is_dropped_when_the_prompt_no_longer_stands_where_it_won():
     rungs, streaks = np.array([2], dtype=np.int32), np.zeros(1, dtype=np.int32)
-    assert committed(rungs, streaks, [Climb(prompt_index=0, faced=1, rung=2, streak=0)]) == []
+    assert apply_updates(rungs, streaks, [RungUpdate(prompt_index=0, faced=1, rung=2, streak=0)]) == []
     assert rungs.tolist() == [2]
 
 
 def test_two_climbs_of_one_prompt_in_one_step_count_once():
     rungs, streaks = np.array([1], dtype=np.int32), np.zeros(1, dtype=np.int32)
-    twice = [Climb(prompt_index=0, faced=1, rung=2, streak=0)] * 2
-    assert len(committed(rungs, streaks, twice)) == 1
+    twice = [RungUpdate(prompt_index=0, faced=1, rung=2, streak=0)] * 2
+    assert len(apply_updates(rungs, streaks, twice)) == 1
     assert rungs.tolist() == [2]
 
 

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from longform.curriculum.rules import Visit
+from longform.curriculum.rules import PromptOutcome
 from longform.curriculum.schedule import Curriculum
 from longform.curriculum.settings import CurriculumSettings
 from longform.records.errors import BadInputError, StoppedError
@@ -19,7 +19,7 @@ def _play(curriculum, first, last, rng_seed=0):
     for step in range(first, last + 1):
         rng = np.random.default_rng([rng_seed, step])
         faced = curriculum.draw(step, 3)
-        visits = [Visit(it.prompt_index, it.rung, (str(rng.choice(["win", "loss"])),)) for it in faced]
+        visits = [PromptOutcome(it.prompt_index, it.rung, (str(rng.choice(["win", "loss"])),)) for it in faced]
         curriculum.commit(curriculum.stage(visits))
         faced_by_step.append(faced)
     return faced_by_step
@@ -60,7 +60,7 @@ def test_a_state_of_other_ladders_is_refused(tmp_path):
 def test_staging_alone_changes_nothing():
     curriculum = _curriculum()
     faced = curriculum.draw(1, 3)
-    climbs = curriculum.stage([Visit(it.prompt_index, it.rung, ("win",)) for it in faced])
+    climbs = curriculum.stage([PromptOutcome(it.prompt_index, it.rung, ("win",)) for it in faced])
     assert not curriculum.rungs.any()
     assert len(curriculum.commit(climbs)) == 3
     assert curriculum.rungs.sum() == 3
@@ -69,13 +69,13 @@ def test_staging_alone_changes_nothing():
 @pytest.mark.parametrize("mode", ["fixed", "mixed", "staged"])
 def test_only_the_dynamic_mode_promotes(mode):
     curriculum = _curriculum(mode=mode, reference="best" if mode == "fixed" else None)
-    assert curriculum.stage([Visit(0, 0, ("win",))]) == []
+    assert curriculum.stage([PromptOutcome(0, 0, ("win",))]) == []
 
 
 def test_retired_prompts_are_drawn_no_more_and_a_run_without_enough_of_them_stops():
     curriculum = _curriculum(prompts=4, rungs=1, top="retire")
     for index in (0, 1):
-        curriculum.commit(curriculum.stage([Visit(index, 0, ("win",))]))
+        curriculum.commit(curriculum.stage([PromptOutcome(index, 0, ("win",))]))
     assert {it.prompt_index for it in curriculum.draw(1, 2)} == {2, 3}
     with pytest.raises(StoppedError, match="fewer are left"):
         curriculum.draw(2, 3)
@@ -84,7 +84,7 @@ def test_retired_prompts_are_drawn_no_more_and_a_run_without_enough_of_them_stop
 def test_a_ladder_that_extends_itself_keeps_a_hash_for_each_prompt_and_survives_a_checkpoint(tmp_path):
     curriculum = _curriculum(prompts=4, rungs=1, top="self")
     for step, digest in enumerate(("a" * 64, "b" * 64)):
-        curriculum.commit(curriculum.stage([Visit(2, step, ("win",), (digest,))]))
+        curriculum.commit(curriculum.stage([PromptOutcome(2, step, ("win",), (digest,))]))
     curriculum.save(tmp_path)
     resumed = _curriculum(prompts=4, rungs=1, top="self")
     resumed.load(tmp_path)

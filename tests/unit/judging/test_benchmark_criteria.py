@@ -20,7 +20,7 @@ from longform.judging.criteria import (
 from longform.judging.fences import fence_tag, read_fences
 from longform.judging.judge_template import JudgeTemplate
 from longform.judging.requests import LengthJudge
-from longform.judging.requests import NeedsJudge
+from longform.judging.requests import RequestJudge
 from longform.judging.pairwise import PairwiseJudge
 from longform.judging.pointwise import PointwiseJudge
 from longform.judging.rewriting import Rewriter
@@ -149,7 +149,7 @@ def test_a_template_without_a_slot_or_a_file_is_refused(template, tmp_path):
         JudgeTemplate.read(template, needs=("text",))
 
 
-@pytest.mark.parametrize("judge", [PairwiseJudge, PointwiseJudge, NeedsJudge, LengthJudge, Rewriter])
+@pytest.mark.parametrize("judge", [PairwiseJudge, PointwiseJudge, RequestJudge, LengthJudge, Rewriter])
 def test_a_judge_in_longforms_own_words_refuses_a_model_with_a_template(template, judge):
     spec = ModelSpec(base_url="http://127.0.0.1:9/v1", model="m", template=template)
     judge(Endpoint("plain", spec.model_copy(update={"template": None}), call_log=MemoryCallLog()), secret=b"s")

@@ -9,17 +9,17 @@ from hypothesis import strategies as st
 
 from longform.judging.fences import fence_tag, read_fences
 from longform.judging.margins import (
-    RESPECTS,
-    Pluses,
+    ASPECTS,
+    MarginPoints,
     ask_margins,
-    count_pluses,
+    count_points,
     parse_margins,
     pseudo_wins,
     win_fraction,
 )
 
 TAG = fence_tag(b"secret", "p", 0)
-ALL_A = dict.fromkeys(RESPECTS, "A++")
+ALL_A = dict.fromkeys(ASPECTS, "A++")
 
 
 def said(margins):
@@ -27,22 +27,22 @@ def said(margins):
 
 
 def test_there_are_nine_respects():
-    assert len(RESPECTS) == 9
+    assert len(ASPECTS) == 9
 
 
 def test_pluses_add_up_and_three_respects_take_from_the_loser():
     """A: 2 in each of nine. B: -2 for each of coherence, verbosity and poetic overload."""
-    assert count_pluses(ALL_A) == Pluses(18, -6)
-    assert count_pluses(ALL_A | {"coherence": "B+++++"}) == Pluses(16 - 5, -4 + 5)
-    assert count_pluses(ALL_A | {"writing quality": "B+"}) == Pluses(16, -5)
+    assert count_points(ALL_A) == MarginPoints(18, -6)
+    assert count_points(ALL_A | {"coherence": "B+++++"}) == MarginPoints(16 - 5, -4 + 5)
+    assert count_points(ALL_A | {"writing quality": "B+"}) == MarginPoints(16, -5)
 
 
 def test_the_fraction_is_half_the_share_of_45_around_a_half():
-    assert win_fraction(Pluses(0, 0)) == 0.5
-    assert win_fraction(Pluses(9, 0)) == pytest.approx(0.6)
-    assert win_fraction(Pluses(0, 9)) == pytest.approx(0.4)
-    assert win_fraction(Pluses(90, -30)) == 1.0  # both orders together exceed 45
-    assert win_fraction(Pluses(-30, 90)) == 0.0
+    assert win_fraction(MarginPoints(0, 0)) == 0.5
+    assert win_fraction(MarginPoints(9, 0)) == pytest.approx(0.6)
+    assert win_fraction(MarginPoints(0, 9)) == pytest.approx(0.4)
+    assert win_fraction(MarginPoints(90, -30)) == 1.0  # both orders together exceed 45
+    assert win_fraction(MarginPoints(-30, 90)) == 0.0
 
 
 @pytest.mark.parametrize(
@@ -50,15 +50,15 @@ def test_the_fraction_is_half_the_share_of_45_around_a_half():
 )
 def test_a_margin_counts_for_one_to_four_wins(difference, wins):
     """An eighth of a win is 11.25 pluses."""
-    assert pseudo_wins(Pluses(difference, 0)) == wins
-    assert pseudo_wins(Pluses(0, difference)) == wins
+    assert pseudo_wins(MarginPoints(difference, 0)) == wins
+    assert pseudo_wins(MarginPoints(0, difference)) == wins
 
 
-@given(st.dictionaries(st.sampled_from(list(RESPECTS)), st.from_regex(r"[AB]\+{1,5}", fullmatch=True)))
+@given(st.dictionaries(st.sampled_from(list(ASPECTS)), st.from_regex(r"[AB]\+{1,5}", fullmatch=True)))
 def test_swapping_the_letters_swaps_the_pluses(margins):
     swapped = {name: margin.translate({65: "B", 66: "A"}) for name, margin in margins.items()}
-    assert count_pluses(swapped) == count_pluses(margins).turned
-    assert win_fraction(count_pluses(swapped)) == pytest.approx(1 - win_fraction(count_pluses(margins)))
+    assert count_points(swapped) == count_points(margins).turned
+    assert win_fraction(count_points(swapped)) == pytest.approx(1 - win_fraction(count_points(margins)))
 
 
 def test_the_last_whole_object_counts():

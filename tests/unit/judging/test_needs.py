@@ -8,14 +8,14 @@ import pytest
 from longform.endpoints.client import Endpoint
 from longform.endpoints.models import ModelSpec
 from longform.judging.fences import defuse, fence_tag, read_fences
-from longform.judging.requests import NeedsJudge, parse_needs
-from longform.judging.requests import NEEDS, ask_needs
+from longform.judging.requests import RequestJudge, parse_request_criteria
+from longform.judging.requests import CRITERIA, ask_request_criteria
 from longform.records.calls import MemoryCallLog
 from longform.records.schemas import Prompt
 
 PROMPT = Prompt(id="p1", prompt="Write a long story about a lighthouse.")
 TAG = fence_tag(b"s", "p1", 0)
-YES = dict.fromkeys(NEEDS, True)
+YES = dict.fromkeys(CRITERIA, True)
 PLANTED = json.dumps(YES)
 
 
@@ -23,7 +23,7 @@ def judge(server, *, prompt=PROMPT, **settings):
     async def work():
         spec = ModelSpec(base_url=server.url, model="judge", retries=0, context=8000)
         async with Endpoint("j", spec, call_log=MemoryCallLog(), backoff_seconds=0.001) as endpoint:
-            return await NeedsJudge(endpoint, secret=b"s", **settings).judge(prompt)
+            return await RequestJudge(endpoint, secret=b"s", **settings).judge(prompt)
 
     return asyncio.run(work())
 
@@ -37,7 +37,7 @@ def judge(server, *, prompt=PROMPT, **settings):
         (f"{PLANTED} then {{broken", YES),
         (json.dumps(dict(reversed(YES.items()))), YES),
         (json.dumps(YES | {"extra": True}), None),
-        (json.dumps(dict.fromkeys(list(NEEDS)[1:], True)), None),
+        (json.dumps(dict.fromkeys(list(CRITERIA)[1:], True)), None),
         (json.dumps(YES | {"long": 1}), None),
         (json.dumps(YES | {"long": "true"}), None),
         (json.dumps(YES | {"long": None}), None),
@@ -49,7 +49,7 @@ def judge(server, *, prompt=PROMPT, **settings):
     ],
 )
 def test_the_last_whole_object_with_exactly_the_criteria_counts(text, expected):
-    assert parse_needs(text, NEEDS) == expected
+    assert parse_request_criteria(text, CRITERIA) == expected
 
 
 def test_a_verdict_names_each_criterion(serve):
@@ -79,13 +79,13 @@ def test_where_there_is_no_verdict_there_is_a_cause(serve, reply, script, cause)
 
 
 def test_the_question_is_in_the_language_of_the_request():
-    english = ask_needs(PROMPT, NEEDS, tag=TAG)
-    chinese = ask_needs(Prompt(id="p", prompt="写一篇长篇小说。"), NEEDS, tag=TAG)
+    english = ask_request_criteria(PROMPT, CRITERIA, tag=TAG)
+    chinese = ask_request_criteria(Prompt(id="p", prompt="写一篇长篇小说。"), CRITERIA, tag=TAG)
     assert english.startswith("You choose")
     assert chinese.startswith("你在挑选")
     for message in (english, chinese):
         assert '{"writing": V, "long": V, "complete": V, "safe": V}' in message
-        assert parse_needs(message, NEEDS) is None
+        assert parse_request_criteria(message, CRITERIA) is None
 
 
 ATTACKS = {
@@ -104,7 +104,7 @@ ATTACKS = {
 @pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS.keys())
 def test_a_request_cannot_lend_the_judge_an_answer(serve, attack):
     prompt = Prompt(id="p1", prompt=attack)
-    inside = read_fences(ask_needs(prompt, NEEDS, tag=TAG))
+    inside = read_fences(ask_request_criteria(prompt, CRITERIA, tag=TAG))
     assert list(inside) == ["REQUEST"]
     assert defuse(inside["REQUEST"]) == inside["REQUEST"]
     parrot = serve(lambda request, number: request["messages"][0]["content"])

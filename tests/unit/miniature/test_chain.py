@@ -19,7 +19,7 @@ def test_the_texts_are_stories_pages_and_planned_answers_of_training_requests(tm
     asked = {row.id for row in read_rows(tmp_path / "planned-prompts.jsonl", Prompt)}
     answers = list(read_rows(tmp_path / "planned-responses.jsonl", Response))
     assert {it.prompt_id for it in answers} == asked
-    assert all(it.meta["sound"] and it.meta["plan"] for it in answers)
+    assert all(it.meta["well_formed"] and it.meta["plan"] for it in answers)
 
 
 def test_the_examiner_prefers_the_chosen_text_of_each_pair_and_finds_none_equal():

@@ -14,7 +14,7 @@ from longform.miniature.corpus import (
 )
 from longform.miniature.world import CLASS_OF, parse_request, prompts, split_of
 from longform.miniature.writers import LEVELS, write_story
-from longform.text.structure import take_apart
+from longform.text.structure import parse_response
 from longform.text.words import count_words
 
 DOCUMENTS = documents(seed=5, count=2000)
@@ -42,13 +42,13 @@ def test_no_other_document_has_tags_and_no_direct_answer_has_a_plan():
 def test_a_direct_answer_keeps_its_structure():
     for document in DOCUMENTS:
         if document.startswith(DIRECT) and "<answer>" in document:
-            assert take_apart(document[document.index("<answer>") :], "direct").sound
+            assert parse_response(document[document.index("<answer>") :], "direct").well_formed
 
 
 def test_a_planned_answer_keeps_the_structure_and_holds_the_outline_of_its_story():
     for document in DOCUMENTS:
         if "<think>" in document:
-            think, story, sound, closed = take_apart(document[document.index("<think>") :], "on")
+            think, story, sound, closed = parse_response(document[document.index("<think>") :], "on")
             assert sound and closed
             assert think == outline(story)
 

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from longform.monitors.keywords import MOST_WORDS, JudgedText, KeywordTally, words_at
+from longform.monitors.keywords import MAX_WORDS, JudgedText, KeywordTally, words_at
 
 NOUNS = ["river", "stone", "winter", "letter", "garden", "window", "bridge", "candle", "forest", "morning"]
 PROMPTS, GROUP, STEPS = 4, 8, 16
@@ -99,13 +99,13 @@ def test_a_text_without_reward_and_one_without_a_word_take_no_part():
 
 
 def test_the_shares_are_of_all_words_and_only_the_leading_words_are_named():
-    words = [f"gem{n}" for n in range(2 * MOST_WORDS)]
+    words = [f"gem{n}" for n in range(2 * MAX_WORDS)]
     tally = KeywordTally()
     metrics = [tally.see(it) for it in _run(lambda step, draw: words * 2 * (step > 8) * (draw.random() < 0.5), _number)]
     assert metrics[2] == {}, "too early"
     assert metrics[7] == {"text/keywords": 0.0}
-    assert metrics[15]["text/keywords"] == MOST_WORDS
-    assert len(metrics[15]) == 1 + MOST_WORDS
+    assert metrics[15]["text/keywords"] == MAX_WORDS
+    assert len(metrics[15]) == 1 + MAX_WORDS
     # Half the texts have 32 of 92 words of the kind, the others none of 60.
     assert metrics[15]["keyword/gem0"] == pytest.approx(1 / 76, rel=0.2)
 

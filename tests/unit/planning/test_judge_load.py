@@ -102,7 +102,7 @@ def test_a_judge_without_price_or_file_is_said(tmp_path):
     recipe = _recipe([{"kind": "pairwise", "judge": "a"}], models=tmp_path / "models.yaml")
     specs, notes = find_specs(recipe)
     assert not specs
-    assert "models.yaml is not there: prices are unknown" in notes[0]
+    assert "models.yaml does not exist: prices are unknown" in notes[0]
     entry = {"base_url": "http://localhost:1/v1", "model": "m"}
     (tmp_path / "models.yaml").write_text(yaml.safe_dump({"a": entry}))
     specs, notes = find_specs(recipe)

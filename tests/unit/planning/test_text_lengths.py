@@ -67,9 +67,9 @@ def test_without_a_file_everything_is_assumed_and_said(tmp_path):
     assert (lengths.prompts, lengths.prompt, lengths.response) == (None, 1024, 10_000)
     assert lengths.validation_prompts == 0
     text = "\n".join(lengths.notes)
-    assert "none.jsonl is not there" in text
-    assert "v.jsonl is not there: validation is not counted" in text
-    assert "every response runs to its end at 10,000 tokens" in text
+    assert "none.jsonl does not exist" in text
+    assert "v.jsonl does not exist: validation is not counted" in text
+    assert "every response reaches max_tokens: 10,000 tokens" in text
 
 
 def test_what_is_given_takes_the_place_of_the_files(ladders):

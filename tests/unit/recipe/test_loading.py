@@ -58,31 +58,31 @@ def test_overrides_reach_lists_and_sections_that_are_not_there(tmp_path):
         (GOOD, ["run.seed=99999999999999999999"], "run.seed: Input should be less than"),
         (GOOD, ["run.steps=ten"], "run.steps: Input should be a valid integer"),
         (GOOD, ["method=grpp"], "method: Input should be 'ppo'"),
-        (GOOD, ["method=grpo"], "data.group: grpo compares the responses of a group, so it needs at least 2"),
+        (GOOD, ["method=grpo"], "data.group: must be at least 2 with grpo, which compares the responses of a group"),
         (GOOD, ["method=grpo", "data.group=4", "optim.critic_lr=1"], "optim.critic_lr: unknown key; known here: lr,"),
         (GOOD, ["optim.clip_high=0.3"], "optim.clip_high: unknown key; did you mean 'clip'?"),
         (GOOD, ["rewards=[]"], "rewards: List should have at least 1 item"),
-        (GOOD, ["rewards=[{kind: length}, {kind: length}]"], "rewards: length stands there twice"),
+        (GOOD, ["rewards=[{kind: length}, {kind: length}]"], "rewards: duplicate reward length"),
         (GOOD, ["rewards=[{kind: length, judge: x}]"], "rewards.0.judge: unknown key"),
         (GOOD, ["rewards.length.weight=2"], "rewards.0.length: unknown key"),
         (GOOD, ["data.ladders=null"], "data: name either `ladders` or `prompts`"),
         (GOOD, ["data.prompts=p.jsonl"], "data: name either `ladders` or `prompts`"),
-        (GOOD, ["data={prompts: p.jsonl, per_step: 16}"], "data.ladders: the pairwise reward compares with references"),
-        (GOOD, ["advantages=summed"], "advantages: goes with grpo"),
-        (GOOD, ["rewards=[{kind: length, required: 1}]"], "rewards: `required` goes with grpo"),
+        (GOOD, ["data={prompts: p.jsonl, per_step: 16}"], "data.ladders: required by the pairwise reward"),
+        (GOOD, ["advantages=summed"], "advantages: only valid with method: grpo"),
+        (GOOD, ["rewards=[{kind: length, required: 1}]"], "rewards: `required` is only valid with method: grpo"),
         (
             GOOD,
             ["method=grpo", "data.group=4", "generation.temperature=0"],
-            "generation.temperature: at 0 all responses",
+            "generation.temperature: must not be 0 with grpo",
         ),
         (GOOD, ["rewards=[{kind: format, redundancy_measure: embeddings, embeddings: m}]"], "`embeddings` has no use"),
         (GOOD, ["rewards.weight=0"], "rewards.0.weight: Input should be greater than 0"),
-        (GOOD, ["optim.mini_batch=17"], "optim.mini_batch: 17 is more than a step's 16 rollouts"),
+        (GOOD, ["optim.mini_batch=17"], "optim.mini_batch: 17 exceeds the 16 rollouts of a step"),
         (GOOD, ["validation.judge=qwen"], "validation.judge: 'qwen' also gives the reward"),
         (GOOD, ["curriculum.reference=best"], "`reference` goes with mode `fixed`"),
         (GOOD, ["steps"], "--set steps: needs KEY=VALUE"),
-        (GOOD, ["policy.x.y=1"], "--set policy.x.y=1: there is no such place"),
-        (GOOD, ["rewards.7.judge=x"], "--set rewards.7.judge=x: there is no such place"),
+        (GOOD, ["policy.x.y=1"], "--set policy.x.y=1: no such key in the recipe"),
+        (GOOD, ["rewards.7.judge=x"], "--set rewards.7.judge=x: no such key in the recipe"),
         (GOOD, ["run.name=../escape"], "run.name: String should match pattern"),
         (GOOD + "optim: {kl: 0.1}\n", [], "recipe.yaml: optim.kl was renamed to optim.kl_coef"),
         (
@@ -128,7 +128,7 @@ def test_a_section_that_is_null_can_be_filled_and_a_sole_reward_needs_no_number(
     resolved = dump_recipe(_load(tmp_path, GOOD))
     recipe = _load(tmp_path, resolved, "lora.rank=8", "rewards.max_judge_failure_rate=0.9")
     assert recipe.lora is not None and recipe.lora.rank == 8
-    assert recipe.verdict_limit == (0.9, "rewards.pairwise.max_judge_failure_rate")
+    assert recipe.judge_failure_limit == (0.9, "rewards.pairwise.max_judge_failure_rate")
 
 
 def test_each_method_has_its_own_defaults(tmp_path):

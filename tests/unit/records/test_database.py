@@ -9,10 +9,10 @@ import pytest
 from artifacts import verdict_export
 from longform.records.database import RunDatabase
 from longform.records.errors import BadInputError, StoppedError
-from longform.records.rollouts import Promotion, Rollout, ValidationText, text_hash
+from longform.records.rollouts import Promotion, RolloutRecord, ValidationText, text_hash
 from longform.statistics.moments import AdvantageMoments
 
-ROLLOUT = Rollout(
+ROLLOUT = RolloutRecord(
     step=1,
     row=0,
     prompt_id="p",

@@ -16,7 +16,7 @@ from longform.rewards import encoders, measured
 from longform.rewards.encoders import load_encoder
 from longform.rewards.measured import FormatReward, LengthReward, length_score
 from longform.rewards.settings import FormatSettings
-from longform.text.structure import Parts, take_apart
+from longform.text.structure import ParsedResponse, parse_response
 
 SENTENCES = (
     "Every evening the keeper carried two cans of oil up the winding stairs.",
@@ -30,7 +30,7 @@ TURNED = "Up the winding stairs the keeper carried two cans of oil every evening
 
 def scored(reward, answer, *, prompt="Write.", reference="", sound=True, length_range=None):
     row = PromptRow(id="p1", prompt=prompt, length_range=length_range)
-    response = answer if isinstance(answer, Parts) else Parts("", answer, sound)
+    response = answer if isinstance(answer, ParsedResponse) else ParsedResponse("", answer, sound)
     rewarded = asyncio.run(reward.score(row, response=response, reference=reference, step=3))
     assert rewarded.cost == 0.0
     assert rewarded.calls == ()
@@ -90,7 +90,7 @@ def test_length_scores_lie_between_0_and_1_and_fall_away_from_the_range(words, b
 
 
 def test_the_length_reward_counts_the_answer_alone():
-    parts = take_apart("<think>one two three four</think><answer>five six</answer>", "on")
+    parts = parse_response("<think>one two three four</think><answer>five six</answer>", "on")
     assert scored(LengthReward(), parts, length_range=(4, 6)) == 0.5
     assert scored(LengthReward(), "写".ljust(5, "文"), length_range=(4, 6)) == 1.0
 
@@ -128,11 +128,11 @@ def test_a_range_beyond_the_longest_answer_is_an_error():
     ],
 )
 def test_a_broken_structure_has_format_0(text):
-    assert format_score(take_apart(text, "on")) == 0.0
+    assert format_score(parse_response(text, "on")) == 0.0
 
 
 def test_a_sound_structure_without_charges_has_format_1():
-    assert format_score(take_apart(f"<think>plan</think>\n<answer>{TEXT}</answer>", "on"), repetition=1.0) == 1.0
+    assert format_score(parse_response(f"<think>plan</think>\n<answer>{TEXT}</answer>", "on"), repetition=1.0) == 1.0
 
 
 def test_every_charge_is_its_weight_times_its_share():

@@ -4,7 +4,7 @@ import asyncio
 
 from longform.records.schemas import Prompt
 from longform.rewards.reward_set import RewardSet, build_rewards
-from longform.rewards.reward import Rewarded
+from longform.rewards.reward import RewardResult
 from longform.rewards.settings import FormatSettings, LengthSettings
 
 PROMPT = Prompt(id="p", prompt="Write.", length_range=(2, 4))
@@ -32,14 +32,14 @@ def test_measured_rewards_see_the_answer_and_its_structure():
 
 
 def test_one_silent_reward_silences_the_sheet_and_says_why():
-    silent, heard = Rewarded(None, None, "timeout", calls=("a",)), Rewarded(1.0, "win", calls=("b", "c"))
+    silent, heard = RewardResult(None, None, "timeout", calls=("a",)), RewardResult(1.0, "win", calls=("b", "c"))
     sheet = _score(RewardSet({"pointwise": Fixed(silent), "pairwise": Fixed(heard)}, thinking="off"), "text")
     assert (sheet.scores, sheet.cause, sheet.outcome) == (None, "timeout", "win")
     assert sheet.calls == ("a", "b", "c")
 
 
 def test_scores_stand_in_the_order_of_the_recipe():
-    fixed = {kind: Fixed(Rewarded(score)) for kind, score in (("length", 0.1), ("pairwise", 0.2), ("format", 0.3))}
+    fixed = {kind: Fixed(RewardResult(score)) for kind, score in (("length", 0.1), ("pairwise", 0.2), ("format", 0.3))}
     scores = _score(RewardSet(fixed, thinking="off"), "text").scores
     assert scores is not None
     assert list(scores.items()) == [("length", 0.1), ("pairwise", 0.2), ("format", 0.3)]

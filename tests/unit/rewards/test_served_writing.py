@@ -181,6 +181,6 @@ def test_a_served_reward_model_is_asked_for_by_the_recipe_and_examines_nothing(f
     }
     read = Recipe.model_validate(recipe)
     assert read.asked == {"a"}
-    assert read.verdict_limit == (0.2, "rewards.writing.max_judge_failure_rate")
+    assert read.judge_failure_limit == (0.2, "rewards.writing.max_judge_failure_rate")
     with pytest.raises(ValueError, match="'a' also gives the reward"):
         Recipe.model_validate(recipe | {"validation": {"prompts": "v.jsonl", "judge": "a"}})

@@ -20,7 +20,7 @@ from longform.rewards.writing_model import (
     mean_scores,
     pad,
 )
-from longform.text.structure import Parts
+from longform.text.structure import ParsedResponse
 
 PROMPT = Prompt(id="p", prompt="write so")
 TEXTS = ["good", "bad bad very good", "and then so so very bad good and", "very"]
@@ -47,7 +47,7 @@ def scaled(folder, tmp_path):
 
 
 def answer(text):
-    return Parts("", text, True)
+    return ParsedResponse("", text, True)
 
 
 def test_a_score_is_the_classifiers_output_for_the_request_an_empty_line_the_text_and_the_closing_token(folder):

@@ -8,8 +8,8 @@ import pytest
 from longform.endpoints.budget import Budget
 from longform.endpoints.client import Endpoint
 from longform.endpoints.models import ModelSpec, Prices
-from longform.judging.requests import NeedsJudge
-from longform.judging.requests import NEEDS
+from longform.judging.requests import RequestJudge
+from longform.judging.requests import CRITERIA
 from longform.records.calls import MemoryCallLog
 from longform.records.errors import BadInputError, StoppedError
 from longform.records.files import read_rows, write_rows
@@ -23,7 +23,7 @@ PROMPTS = [
 
 
 def _verdict(**fields):
-    return json.dumps(dict.fromkeys(NEEDS, True) | fields)
+    return json.dumps(dict.fromkeys(CRITERIA, True) | fields)
 
 
 def _number(request):
@@ -37,7 +37,7 @@ def _filter(server, out, *, prompts=PROMPTS, log=None, limit=None, also=None):
         async with Endpoint(
             "judge", spec, call_log=log or MemoryCallLog(), budget=Budget(limit), backoff_seconds=0.001
         ) as endpoint:
-            judge = NeedsJudge(endpoint, secret=b"s", also=also)
+            judge = RequestJudge(endpoint, secret=b"s", also=also)
             return await filter_by_judge(prompts, judge, out=out, on_progress=lambda done, total: None)
 
     return asyncio.run(work())

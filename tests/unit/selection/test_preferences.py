@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from longform.records.errors import BadInputError
 from longform.records.files import write_rows
-from longform.records.rollouts import Rollout
+from longform.records.rollouts import RolloutRecord
 from longform.records.schemas import Grade, Ladder, Prompt, Reference, Response
 from longform.selection.preferences import LeftOut, Preferences, prefer_by_score, prefer_by_verdict, preference
 from longform.text.structure import Thinking
@@ -161,7 +161,7 @@ def test_a_bad_row_is_named(tmp_path, pair):
 
 
 def rollout(row, outcome, *, text="own text", reference="low text", id_="p"):
-    return Rollout(
+    return RolloutRecord(
         step=1, row=row, prompt_id=id_, rung=0, text=text, reference=reference, tokens=1, words=1, think_words=0,
         finish_reason="stop", outcome=outcome, cause=None if outcome else "timeout", reward=None,
     )  # fmt: skip

@@ -5,13 +5,13 @@ import pytest
 
 from longform.monitors.keywords import JudgedText
 from longform.recipe.recipe import Recipe
-from longform.records.rollouts import Rollout, ValidationText
+from longform.records.rollouts import RolloutRecord, ValidationText
 from longform.records.schemas import Prompt
-from longform.steps.scores import ClosedStep
+from longform.steps.scores import StepScores
 from longform.rl.group_advantages import GroupAdvantages
-from longform.rewards.reward import Rewarded, ScoreSheet
+from longform.rewards.reward import RewardResult, ScoreSheet
 from longform.steps.metrics import by_reward_metrics, grade_error, group_metrics, judged_texts, step_metrics
-from longform.text.structure import take_apart
+from longform.text.structure import parse_response
 from longform.text.words import count_words
 
 STORY = "Amber rivers carried seven painted boats towards the silent harbour while children slept."
@@ -34,19 +34,19 @@ def _recipe(*, think="off", group=2, **more):
 def _metrics(texts, recipe, *, scores=None, reference="", length_range=None):
     """Of four rollouts, two each of two prompts."""
     prompts = [Prompt(id=f"p{n}", prompt="Write a story about boats.", length_range=length_range) for n in range(2)]
-    answers = [take_apart(text, recipe.generation.think).answer for text in texts]
+    answers = [parse_response(text, recipe.generation.think).answer for text in texts]
     rollouts = [
-        Rollout(1, n, f"p{n // 2}", 0, text, reference, 3, count_words(answer), 0, "stop", None, None, 0.5)
+        RolloutRecord(1, n, f"p{n // 2}", 0, text, reference, 3, count_words(answer), 0, "stop", None, None, 0.5)
         for n, (text, answer) in enumerate(zip(texts, answers, strict=True))
     ]
     scores = scores or [(1.0, 1.0)] * len(texts)
-    rewarded = [{"length": Rewarded(length), "format": Rewarded(form)} for length, form in scores]
+    rewarded = [{"length": RewardResult(length), "format": RewardResult(form)} for length, form in scores]
     sheets = [
-        ScoreSheet(take_apart(text, recipe.generation.think), by_reward)
+        ScoreSheet(parse_response(text, recipe.generation.think), by_reward)
         for text, by_reward in zip(texts, rewarded, strict=True)
     ]
     by_reward = np.array(scores)
-    closed = ClosedStep(by_reward, by_reward.mean(1).astype(np.float32), np.ones(len(texts), dtype=bool), [])
+    closed = StepScores(by_reward, by_reward.mean(1).astype(np.float32), np.ones(len(texts), dtype=bool), [])
     return step_metrics(rollouts, [prompts[n // 2] for n in range(4)], sheets, closed, recipe)
 
 
@@ -122,7 +122,7 @@ def test_groups_that_are_skipped_are_not_counted_as_without_spread():
 
 def test_the_tally_of_keywords_gets_the_answers_alone():
     whole = "<think>Boats.</think><answer>Rivers.</answer>"
-    record = Rollout(1, 0, "p0", 0, whole, "", 3, 1, 1, "stop", None, None, 0.5)
+    record = RolloutRecord(1, 0, "p0", 0, whole, "", 3, 1, 1, "stop", None, None, 0.5)
     assert judged_texts([record], {"p0": "Write."}.__getitem__, thinking="on") == [JudgedText("Rivers.", "Write.", 0.5)]
 
 

@@ -87,7 +87,7 @@ def test_a_text_with_nothing_to_compare_is_not_redundant(text):
 def test_short_sentences_count_where_they_are_asked_for():
     text = "Felix lost the crown. Then on the road Felix lost the crown."
     assert redundant_sentence_share(text) == 0.0
-    assert redundant_sentence_share(text, least_words=2) == pytest.approx(1 / 2)
+    assert redundant_sentence_share(text, min_words=2) == pytest.approx(1 / 2)
 
 
 def test_an_encoder_sees_what_shares_no_word():

@@ -6,29 +6,33 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from longform.text.structure import Parts, take_apart
+from longform.text.structure import ParsedResponse, parse_response
 
 TAGS = ("<think>", "</think>", "<answer>", "</answer>")
 
 
 def test_a_well_formed_response_is_taken_apart():
     text = " <think> plan </think>\n\n<answer>\nOnce.\n</answer> "
-    assert take_apart(text, "on") == Parts("plan", "Once.", sound=True, closed=True)
+    assert parse_response(text, "on") == ParsedResponse("plan", "Once.", well_formed=True, closed=True)
 
 
 def test_a_direct_response_has_an_answer_alone():
-    assert take_apart("<answer> Once. </answer>", "direct") == Parts("", "Once.", sound=True, closed=True)
-    assert not take_apart("<think>plan</think><answer>Once.</answer>", "direct").sound
-    assert not take_apart("Once.", "direct").sound
+    assert parse_response("<answer> Once. </answer>", "direct") == ParsedResponse(
+        "", "Once.", well_formed=True, closed=True
+    )
+    assert not parse_response("<think>plan</think><answer>Once.</answer>", "direct").well_formed
+    assert not parse_response("Once.", "direct").well_formed
 
 
 @given(st.text())
 def test_without_thinking_the_whole_text_is_the_answer(text):
-    assert take_apart(text, "off") == Parts("", text.strip(), sound=True, closed=True)
+    assert parse_response(text, "off") == ParsedResponse("", text.strip(), well_formed=True, closed=True)
 
 
 def test_a_missing_end_of_the_answer_is_flagged():
-    assert take_apart("<think>plan</think><answer>Once upon", "on") == Parts("plan", "Once upon", True, closed=False)
+    assert parse_response("<think>plan</think><answer>Once upon", "on") == ParsedResponse(
+        "plan", "Once upon", True, closed=False
+    )
 
 
 @pytest.mark.parametrize(
@@ -53,7 +57,7 @@ def test_a_missing_end_of_the_answer_is_flagged():
     ],
 )
 def test_anything_else_breaks_the_structure(text):
-    assert not take_apart(text, "on").sound
+    assert not parse_response(text, "on").well_formed
 
 
 @pytest.mark.parametrize(
@@ -67,7 +71,7 @@ def test_anything_else_breaks_the_structure(text):
     ],
 )
 def test_a_broken_structure_still_has_what_its_last_answer_block_holds(text, think, answer):
-    parts = take_apart(text, "on")
+    parts = parse_response(text, "on")
     assert (parts.think, parts.answer) == (think, answer)
 
 
@@ -75,18 +79,18 @@ def test_a_broken_structure_still_has_what_its_last_answer_block_holds(text, thi
 def test_any_texts_between_the_tags_are_read_back(think, answer):
     if any(tag in think + answer for tag in TAGS):
         return
-    parts = take_apart(f"<think>{think}</think><answer>{answer}</answer>", "on")
-    assert parts == Parts(think.strip(), answer.strip(), sound=True, closed=True)
+    parts = parse_response(f"<think>{think}</think><answer>{answer}</answer>", "on")
+    assert parts == ParsedResponse(think.strip(), answer.strip(), well_formed=True, closed=True)
 
 
 @given(st.lists(st.sampled_from([*TAGS, "text", " "])))
 def test_what_is_accepted_has_each_tag_once_and_in_order(pieces):
-    parts = take_apart("".join(pieces), "on")
+    parts = parse_response("".join(pieces), "on")
     tags = [piece for piece in pieces if piece in TAGS]
-    assert not parts.sound or tags == list(TAGS if parts.closed else TAGS[:3])
+    assert not parts.well_formed or tags == list(TAGS if parts.closed else TAGS[:3])
 
 
 def test_hostile_text_is_parsed_in_linear_time():
     started = time.perf_counter()
-    take_apart("<think>" * 50_000, "on")
+    parse_response("<think>" * 50_000, "on")
     assert time.perf_counter() - started < 0.5

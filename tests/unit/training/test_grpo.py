@@ -7,7 +7,7 @@ from transformers import LlamaForCausalLM
 
 from longform.records.errors import StoppedError
 from longform.records.run_directory import RunDirectory
-from longform.rewards.reward import Rewarded
+from longform.rewards.reward import RewardResult
 
 GROUP = 8
 
@@ -20,9 +20,9 @@ class Counting:
 
     async def score(self, prompt, *, response, reference, step):
         if self.is_silent(response.answer):
-            return Rewarded(None, None, "timeout")
+            return RewardResult(None, None, "timeout")
         words = response.answer.split()
-        return Rewarded(words.count(self.word) / max(len(words), 1))
+        return RewardResult(words.count(self.word) / max(len(words), 1))
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def test_a_kl_penalty_holds_the_policy_near_the_start(start, tmp_path):
 def test_groups_without_spread_move_no_weight(start, tmp_path):
     class Constant:
         async def score(self, prompt, *, response, reference, step):
-            return Rewarded(0.7)
+            return RewardResult(0.7)
 
     state, metrics = _train(
         start, tmp_path, steps=2, rewards={"length": Constant(), "format": Constant()}, weight_decay=0
@@ -113,7 +113,7 @@ def test_resampling_replaces_groups_that_say_nothing_and_repeats_itself(start, t
         """Has something to say about some prompts only."""
 
         async def score(self, prompt, *, response, reference, step):
-            return Rewarded(response.answer.split().count("good") / 12 if int(prompt.id) % 2 else 0.5)
+            return RewardResult(response.answer.split().count("good") / 12 if int(prompt.id) % 2 else 0.5)
 
     def run(folder):
         return _train(start, folder, steps=3, rewards={"length": Picky()}, kinds=("length",), resample=3)

@@ -11,8 +11,8 @@ from longform.rl.settings import MemorySettings
 from longform.training.batch import Batch, cut_by_tokens, measure_in_pieces
 from longform.training.forward import Critic, check_projection, response_statistics, response_values
 from longform.training.models import FullModels
-from longform.training.rollouts import WrittenRollout, make_batch
-from longform.writers.decoding import Written
+from longform.training.rollouts import Rollout, make_batch
+from longform.writers.decoding import Completion
 
 PROMPTS = [[5, 6, 7], [8], [9, 10]]
 SCORES = [-1.0, 0.0, 2.0]
@@ -45,10 +45,10 @@ def start(tmp_path_factory):
 
 @pytest.fixture
 def batch():
-    written = [Written(torch.tensor(r), torch.full((len(r),), -float(i)), "stop") for i, r in enumerate(RESPONSES)]
+    written = [Completion(torch.tensor(r), torch.full((len(r),), -float(i)), "stop") for i, r in enumerate(RESPONSES)]
     request = Prompt(id="p", prompt="Write.")
     rollouts = [
-        WrittenRollout(request, 0, "", score, prompt, it, "")
+        Rollout(request, 0, "", score, prompt, it, "")
         for prompt, it, score in zip(PROMPTS, written, SCORES, strict=True)
     ]
     return make_batch(rollouts, device=torch.device("cpu"))
@@ -108,20 +108,20 @@ def test_saved_models_load_with_the_critics_weight_on_the_reference(tmp_path, st
 
 def test_pieces_hold_no_more_tokens_than_asked_for_and_every_row_once(batch):
     rows = torch.arange(3)
-    pieces = cut_by_tokens(batch, rows, most_tokens=10)
+    pieces = cut_by_tokens(batch, rows, max_tokens=10)
     assert sorted(torch.cat(pieces).tolist()) == [0, 1, 2]
     assert all(len(piece) * int(batch.lengths[piece].max()) <= 10 for piece in pieces)
     assert len(pieces) == 2
-    assert [it.tolist() for it in cut_by_tokens(batch, rows, most_tokens=1)] == [[0], [1], [2]], "a row is never cut"
+    assert [it.tolist() for it in cut_by_tokens(batch, rows, max_tokens=1)] == [[0], [1], [2]], "a row is never cut"
 
 
 def test_on_a_cpu_pieces_are_small_unless_asked_for():
     lengths = torch.tensor([900, 100, 90, 80, 2000, 60])
     mask = (torch.arange(2000) < lengths[:, None]).float()
     batch = Batch(mask.long(), torch.zeros(6, dtype=torch.int64), mask, mask, mask[:, 0])
-    pieces = cut_by_tokens(batch, torch.arange(6), most_tokens=None)
+    pieces = cut_by_tokens(batch, torch.arange(6), max_tokens=None)
     assert [it.tolist() for it in pieces] == [[4], [0, 1], [2, 3, 5]]
-    assert len(cut_by_tokens(batch, torch.arange(6), most_tokens=12_000)) == 1
+    assert len(cut_by_tokens(batch, torch.arange(6), max_tokens=12_000)) == 1
 
 
 def test_measuring_in_pieces_is_measuring_at_once(batch):
@@ -131,8 +131,8 @@ def test_measuring_in_pieces_is_measuring_at_once(batch):
     def log_probs(part):
         return response_statistics(model, part, temperature=1.0)[0]
 
-    whole = measure_in_pieces(log_probs, batch, most_tokens=None)
-    torch.testing.assert_close(measure_in_pieces(log_probs, batch, most_tokens=6), whole)
+    whole = measure_in_pieces(log_probs, batch, max_tokens=None)
+    torch.testing.assert_close(measure_in_pieces(log_probs, batch, max_tokens=6), whole)
 
 
 def test_a_model_whose_head_is_more_than_a_matrix_is_refused():

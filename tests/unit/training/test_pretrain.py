@@ -121,7 +121,7 @@ def test_a_planned_response_becomes_what_a_thinking_writer_reads_and_writes(fold
     asked = ThinkPrompt("on").text(Prompt(id="p0", prompt="Write 0."))
     (document,) = _read(opened)
     assert document == Document(asked, PLANNED)
-    assert opened.count_left_out() == Counter({"cut off": 3, "no plan": 1, "unsound": 1})
+    assert opened.count_left_out() == Counter({"cut off": 3, "no plan": 1, "malformed": 1})
 
 
 def test_a_writers_own_think_prompt_stands_before_its_responses(folder):
@@ -169,7 +169,7 @@ def test_the_plan_says_how_often_each_source_is_passed_over(folder):
     assert counted is not None
     assert (counted.documents, counted.exact) == (40, True)
     assert plans["books"].epochs == pytest.approx(0.6 * 4096 / counted.tokens)
-    assert plans["cot"].left_out == {"cut off": 3, "no plan": 1, "unsound": 1}
+    assert plans["cot"].left_out == {"cut off": 3, "no plan": 1, "malformed": 1}
 
 
 def test_windows_side_by_side_are_a_matter_of_memory_alone(tokenizer, tmp_path):
@@ -240,7 +240,10 @@ def _alone(**source):
         (_alone(path="papers.parquet"), "papers.parquet:1: text: Field required"),
         (_alone(path="bare"), "bare: this folder holds no .jsonl and no .parquet file"),
         (_alone(path="few.jsonl"), "would be passed over"),
-        (_alone(prompts="prompts.jsonl", responses=["unsound.jsonl"]), "no response has a sound plan (1 unsound)"),
+        (
+            _alone(prompts="prompts.jsonl", responses=["unsound.jsonl"]),
+            "no response has a well-formed plan (1 malformed)",
+        ),
         (_alone(prompts="prompts.jsonl", responses=["strange.jsonl"]), "prompt_id 'x' is no id of prompts.jsonl"),
         (_alone(prompts="nowhere.jsonl", responses=["unsound.jsonl"]), "nowhere.jsonl: cannot be read"),
         ({"policy": "./nowhere"}, "./nowhere: is no model folder"),
@@ -257,9 +260,9 @@ def test_what_cannot_be_used_is_one_line_before_anything_is_written(folder, chan
     Path("blank.jsonl").write_text('{"text": "  "}\n')
     Path("torn.jsonl").write_text('{"text": "Whole."}\n{"txt": "Not."}\n')
     Path("few.jsonl").write_text('{"text": "Few words."}\n')
-    meta = {"plan": "A plan.", "sound": False}
+    meta = {"plan": "A plan.", "well_formed": False}
     write_rows("unsound.jsonl", [Response(prompt_id="p0", model="m", text="Text.", meta=meta)])
-    write_rows("strange.jsonl", [Response(prompt_id="x", model="m", text="Text.", meta=meta | {"sound": True})])
+    write_rows("strange.jsonl", [Response(prompt_id="x", model="m", text="Text.", meta=meta | {"well_formed": True})])
     for name in ("bare", "hollow"):
         Path(name).mkdir()
     Path("hollow/config.json").write_text("{}")

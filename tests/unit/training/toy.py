@@ -12,13 +12,13 @@ from longform.records.run_directory import RunDirectory
 from longform.records.schemas import Ladder, Reference
 from longform.rewards.judged import VALUES
 from longform.rewards.reward_set import RewardSet
-from longform.rewards.reward import Rewarded
+from longform.rewards.reward import RewardResult
 from longform.training.checkpoint import TrainingState, resume_from
 from longform.training.grpo import train_grpo
 from longform.training.judge_thread import JudgeThread
-from longform.training.logbook import Logbook
+from longform.steps.recorder import Logbook
 from longform.training.ppo import train_ppo
-from longform.training.rollouts import RolloutSource
+from longform.training.rollouts import RolloutGenerator
 from longform.training.run import load_models
 
 WORDS = ["[end]", "write", "good", "bad", "so", "and", "then", "very"]
@@ -33,10 +33,10 @@ class CountingJudge:
 
     async def score(self, prompt, *, response, reference, step):
         if self.is_silent(response.answer):
-            return Rewarded(None, None, "timeout")
+            return RewardResult(None, None, "timeout")
         ours, theirs = response.answer.split().count("good"), reference.split().count("good")
         outcome = "win" if ours > theirs else "tie" if ours == theirs else "loss"
-        return Rewarded(VALUES["paper"][outcome], outcome)
+        return RewardResult(VALUES["paper"][outcome], outcome)
 
 
 def save_model(folder, **settings):
@@ -91,7 +91,7 @@ def train_toy(start, folder, sections, *, steps, rewards=None, stop_after=None):
     )
     state = TrainingState.start(models, curriculum, recipe.optim)
     with RunDirectory.open(recipe.run_path) as run, JudgeThread() as thread:
-        source = RolloutSource(
+        source = RolloutGenerator(
             prompts,
             models,
             RewardSet(rewards or {"pairwise": CountingJudge()}, thinking=recipe.generation.think),

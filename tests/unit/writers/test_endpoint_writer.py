@@ -51,7 +51,7 @@ def test_a_writer_that_thinks_is_asked_to_and_gives_its_answer(serve, reply):
     server = serve(lambda request, number: reply(said, finish_reason="length"))
     (response,) = write(server, think_prompt=ThinkPrompt("on"))
     assert (response.text, response.finish_reason) == ("Once.", "stop")
-    assert response.meta == {"plan": "A short one.", "sound": True}
+    assert response.meta == {"plan": "A short one.", "well_formed": True}
     system, user = server.requests[0]["messages"]
     assert system == PROMPT.messages[0]
     assert "<think>" in user["content"]

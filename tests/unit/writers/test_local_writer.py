@@ -59,7 +59,7 @@ def test_a_response_that_breaks_the_structure_has_no_text(writer, tmp_path):
     (thinking,) = writer.write([PROMPT], settings=settings, seed=0, name="m")
     (plain,) = writer.write([PROMPT], settings=GenerationSettings(max_tokens=20), seed=0, name="m")
     assert plain.meta == {}
-    assert (thinking.text, thinking.meta) == ("", {"plan": "", "sound": False, "written": plain.text})
+    assert (thinking.text, thinking.meta) == ("", {"plan": "", "well_formed": False, "written": plain.text})
 
 
 @pytest.mark.skipif(not REAL_MODEL.is_dir(), reason="the shared folder with the stories260k model is not there")
@@ -75,7 +75,7 @@ def test_a_real_base_model_writes_from_plain_text_with_a_think_prompt(tmp_path):
     settings = GenerationSettings(think="direct", think_prompt=tmp_path / "t.txt", max_tokens=40)
     responses = LocalWriter(str(REAL_MODEL), device="cpu").write([prompt] * 3, settings=settings, seed=0, name="m")
     assert len({it.meta["written"] for it in responses}) == 3
-    assert all(not it.meta["sound"] and it.text == "" for it in responses)
+    assert all(not it.meta["well_formed"] and it.text == "" for it in responses)
 
 
 def test_a_plan_that_the_chat_template_has_opened_is_left_to_the_response():

@@ -8,7 +8,7 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from longform.writers.decoding import Written, decode, uniform_draws
+from longform.writers.decoding import Completion, decode, uniform_draws
 from longform.writers.settings import GenerationSettings
 from longform.writers.stops import find_stops
 
@@ -141,5 +141,5 @@ def test_closing_tokens_are_those_of_model_and_tokenizer(named):
 
 def test_a_response_of_nothing_but_its_closing_token_is_empty():
     stops = find_stops(_model(SPLIT, "a"), SPLIT, GenerationSettings(think="on"))
-    written = Written(torch.tensor([SPLIT.eos_token_id]), torch.zeros(1), "stop")
+    written = Completion(torch.tensor([SPLIT.eos_token_id]), torch.zeros(1), "stop")
     assert stops.response_text(written.tokens) == ""

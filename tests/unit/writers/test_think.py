@@ -123,7 +123,7 @@ def _response(text, thinking: Thinking = "on", finish_reason="length"):
 def test_the_text_of_a_response_is_the_answer():
     response = _response("<think> plan </think>\n<answer> Once. </answer> What else?")
     assert (response.text, response.finish_reason) == ("Once.", "stop")
-    assert response.meta == {"plan": "plan", "sound": True}
+    assert response.meta == {"plan": "plan", "well_formed": True}
     assert response.key == ("p", "m", 2)
 
 
@@ -134,7 +134,7 @@ def test_an_answer_that_was_cut_off_says_so():
 def test_what_breaks_the_structure_is_kept_whole():
     response = _response("Once upon a time.")
     assert response.text == ""
-    assert response.meta == {"plan": "", "sound": False, "written": "Once upon a time."}
+    assert response.meta == {"plan": "", "well_formed": False, "written": "Once upon a time."}
 
 
 def test_without_thinking_tags_are_text():

@@ -127,7 +127,7 @@ class Auditor:
             order=question.order,
             sample=question.sample,
             line=question.attack.name if question.attack is not None else None,
-            verdict=WINNERS[verdict.outcome] if verdict.outcome is not None else None,
+            verdict=WINNERS[verdict.value] if verdict.value is not None else None,
             cause=verdict.cause,
             cost=verdict.cost,
             prompt_tokens=prompt_tokens,

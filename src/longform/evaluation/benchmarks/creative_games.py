@@ -12,7 +12,7 @@ from itertools import combinations
 from longform.evaluation.arena.ratings import rate_arena
 from longform.evaluation.arena.tables import meeting_table, meetings, rating_tables
 from longform.evaluation.tables import Table
-from longform.judging.margins import MOST_PLUSES, Pluses, pseudo_wins, win_fraction
+from longform.judging.margins import MAX_POINTS, MarginPoints, pseudo_wins, win_fraction
 from longform.records.schemas import Game
 from longform.text.words import count_words
 
@@ -61,14 +61,14 @@ def plan_meetings(ranked: Sequence[str], texts: Texts) -> list[Meeting]:
     return planned
 
 
-def settle(meeting: Meeting, texts: Texts) -> Pluses | None:
+def settle(meeting: Meeting, texts: Texts) -> MarginPoints | None:
     """What a meeting comes to without a judge: a text without a word loses as far as can be; None where both have words."""
     if not texts[meeting.a][meeting.prompt_id].strip():
-        return Pluses(0, MOST_PLUSES)
-    return Pluses(MOST_PLUSES, 0) if not texts[meeting.b][meeting.prompt_id].strip() else None
+        return MarginPoints(0, MAX_POINTS)
+    return MarginPoints(MAX_POINTS, 0) if not texts[meeting.b][meeting.prompt_id].strip() else None
 
 
-def play(meetings_held: Mapping[Meeting, Pluses], texts: Texts) -> list[Game]:
+def play(meetings_held: Mapping[Meeting, MarginPoints], texts: Texts) -> list[Game]:
     """One game for each meeting, both orders together.
 
     `margin` is the share of the win that model_a gets and `weight` the wins that this counts for; `cluster` is the item,

@@ -30,7 +30,7 @@ from longform.evaluation.benchmarks.grouping import Measure, Scored, tabulate
 from longform.evaluation.benchmarks.sets import check_fields, describe_layout_error, find_files
 from longform.evaluation.benchmarks.stock import stock_table
 from longform.evaluation.tables import Table
-from longform.judging.margins import Pluses, ask_margins, count_pluses, parse_margins
+from longform.judging.margins import MarginPoints, ask_margins, count_points, parse_margins
 from longform.judging.rubrics import (
     CREATIVE_WRITING,
     ask_rubric,
@@ -245,7 +245,7 @@ def _meetings(material: Material[Story], answers: Answers) -> list[Meeting]:
     return plan_meetings(ranked, _texts(material))
 
 
-def _held(material: Material[Story], answers: Answers) -> tuple[dict[Meeting, Pluses], list[Meeting]]:
+def _held(material: Material[Story], answers: Answers) -> tuple[dict[Meeting, MarginPoints], list[Meeting]]:
     """What each comparison came to in both orders together, and those that lack one."""
     texts = _texts(material)
     held, incomplete = {}, []
@@ -258,8 +258,8 @@ def _held(material: Material[Story], answers: Answers) -> tuple[dict[Meeting, Pl
         elif forward is None or backward is None:
             incomplete.append(meeting)
         else:
-            one, other = count_pluses(forward), count_pluses(backward).turned
-            held[meeting] = Pluses(one.a + other.a, one.b + other.b)
+            one, other = count_points(forward), count_points(backward).swapped
+            held[meeting] = MarginPoints(one.a + other.a, one.b + other.b)
     return held, incomplete
 
 

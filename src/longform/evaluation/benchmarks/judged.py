@@ -9,7 +9,7 @@ from collections import Counter
 from longform.endpoints.client import Endpoint
 from longform.endpoints.concurrency import map_bounded
 from longform.evaluation.benchmarks.benchmark import Answers, Benchmark, ItemT, Material, Question, Wording
-from longform.judging.judge import ask
+from longform.judging.judge import query
 from longform.records.errors import StoppedError
 from longform.records.progress import Progress
 
@@ -33,20 +33,20 @@ async def ask_judge(
     async def work(question: Question) -> None:
         settings = question.settings or benchmark.card.judging
         assert settings is not None
-        asked = await ask(
+        asked = await query(
             endpoint,
             question.message(),
             question.parse,
-            nothing="no_answer",
+            unparsed="no_answer",
             retries=settings.retries,
             temperature=settings.temperature,
             max_tokens=settings.max_tokens,
             top_p=settings.top_p,
         )
-        if asked.found is None:
+        if asked.value is None:
             answers.missing[question.about] = str(asked.cause)
         else:
-            answers.found[question.about] = asked.found
+            answers.found[question.about] = asked.value
         on_progress(len(answers.found) + len(answers.missing), total)
 
     total = 0

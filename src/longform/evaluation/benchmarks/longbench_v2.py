@@ -116,7 +116,7 @@ class LongBenchV2(Benchmark[LongQuestion]):
         ]
 
 
-def ask_choice(*, context: str, question: str, choice_A: str, choice_B: str, choice_C: str, choice_D: str) -> str:  # noqa: N803
+def ask_choice(*, context: str, question: str, choice_A: str, choice_B: str, choice_C: str, choice_D: str) -> str:
     """All that a model is asked: the document, the question, the choices, and the form of the answer."""
     return f"""\
 Below stands a text, and after it a question about it with four choices, one of which is right. Read the text first.

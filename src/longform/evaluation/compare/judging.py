@@ -205,10 +205,10 @@ async def grade_texts(
             answers.grades[key] = MIN_SCORE
         else:
             graded = await judge.grade(_prompt(prompt), text)
-            if graded.score is None:
+            if graded.value is None:
                 answers.no_grade[str(graded.cause)] += 1
             else:
-                answers.grades[key] = graded.score
+                answers.grades[key] = graded.value.score
         on_progress(len(answers.grades) + answers.no_grade.total(), len(missing))
 
     await map_bounded(missing, work, workers=workers)

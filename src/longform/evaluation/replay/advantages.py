@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from longform.recipe.recipe import Recipe
-from longform.records.rollouts import Rollout
+from longform.records.rollouts import RolloutRecord
 from longform.rl.group_advantages import group_advantages, learning_rows
 from longform.statistics.moments import shifted, whitened_means
 
@@ -25,7 +25,9 @@ class Scored(NamedTuple):
     """By kind of reward."""
 
 
-def replayed_advantages(stored: Sequence[Rollout], scored: Sequence[Scored], recipe: Recipe) -> list[float | None]:
+def replayed_advantages(
+    stored: Sequence[RolloutRecord], scored: Sequence[Scored], recipe: Recipe
+) -> list[float | None]:
     """The advantage of each response of a step; None where it takes no part in the update.
 
     PPO: the mean over the response's tokens after whitening, None also where the run kept no moments. GRPO: the one
@@ -41,13 +43,13 @@ def replayed_advantages(stored: Sequence[Rollout], scored: Sequence[Scored], rec
     return _within_groups(stored, scored, recipe)
 
 
-def left_out(stored: Sequence[Rollout], recipe: Recipe) -> np.ndarray:
+def left_out(stored: Sequence[RolloutRecord], recipe: Recipe) -> np.ndarray:
     """[N] bool: the responses that take no part because they were cut off (`overlong: mask`)."""
     masks = recipe.method == "grpo" and recipe.grpo.overlong == "mask"
     return np.array([masks and it.finish_reason == "length" for it in stored])
 
 
-def _whitened(stored: Sequence[Rollout], scored: Sequence[Scored], *, decay: float) -> list[float | None]:
+def _whitened(stored: Sequence[RolloutRecord], scored: Sequence[Scored], *, decay: float) -> list[float | None]:
     moments = [
         None
         if reward is None or it.advantages is None
@@ -58,7 +60,7 @@ def _whitened(stored: Sequence[Rollout], scored: Sequence[Scored], *, decay: flo
     return [None if it is None else next(means) for it in moments]
 
 
-def _within_groups(stored: Sequence[Rollout], scored: Sequence[Scored], recipe: Recipe) -> list[float | None]:
+def _within_groups(stored: Sequence[RolloutRecord], scored: Sequence[Scored], recipe: Recipe) -> list[float | None]:
     kinds = [it.kind for it in recipe.rewards]
     rows = [[it.scores[kind] for kind in kinds] if it.scores else [0.0] * len(kinds) for it in scored]
     groups = group_advantages(

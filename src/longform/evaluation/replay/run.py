@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from longform.curriculum.schedule import Faced
+from longform.curriculum.schedule import PromptDraw
 from longform.endpoints.budget import Budget
 from longform.endpoints.client import Endpoint
 from longform.endpoints.concurrency import map_bounded
@@ -25,13 +25,13 @@ from longform.records.calls import CallLog, CallTotals, LayeredCallLog, SqliteCa
 from longform.records.errors import StoppedError
 from longform.records.files import write_rows
 from longform.records.progress import Progress, ProgressDisplay, no_progress
-from longform.records.rollouts import Promotion, Rollout, text_hash
+from longform.records.rollouts import Promotion, RolloutRecord, text_hash
 from longform.records.run_directory import RunDirectory
 from longform.records.schemas import Ladder, PromptRow, Row
-from longform.steps.scores import ClosedStep, close_step
+from longform.rewards.reward import RewardResult, RewardResults, calls_of, missing_cause, outcome_of, scores_by_kind
 from longform.rewards.reward_set import RewardSet, build_rewards
-from longform.rewards.reward import Rewarded, ScoreSheet
-from longform.text.structure import take_apart
+from longform.steps.scores import StepScores, finalize_step
+from longform.text.structure import parse_response
 
 CALLS = "replay.sqlite"
 """In the run directory: the calls of all its replays."""
@@ -144,7 +144,7 @@ async def replay_steps(run: RunDirectory, inputs: ReplayInputs, *, budget: Budge
     """
     recipe, steps = inputs.replayed, run.database.last_step()
     before, after = inputs.curriculum(inputs.recorded), inputs.curriculum(recipe)
-    prompts, group, thinking = inputs.prompts, recipe.data.group, recipe.generation.think
+    prompts, group = inputs.prompts, recipe.data.group
     indices = {prompt.id: index for index, prompt in enumerate(prompts)}
     rollouts: list[ReplayedRollout] = []
     promotions: list[Promotion] = []
@@ -156,10 +156,10 @@ async def replay_steps(run: RunDirectory, inputs: ReplayInputs, *, budget: Budge
                 name: await stack.enter_async_context(Endpoint(name, spec, call_log=log, budget=budget))
                 for name, spec in inputs.judges.items()
             }
-            rewards = build_rewards(recipe.rewards, endpoints, secret=secret, seed=recipe.run.seed, thinking=thinking)
+            rewards = build_rewards(recipe.rewards, endpoints, secret=secret, seed=recipe.run.seed)
 
             def read_answer(digest: str) -> str:
-                return take_apart(run.database.text(digest), recipe.generation.think).answer
+                return parse_response(run.database.text(digest), recipe.generation.think).answer
 
             for step in range(1, steps + 1):
                 stored = list(run.database.rollouts(step=step))
@@ -168,22 +168,22 @@ async def replay_steps(run: RunDirectory, inputs: ReplayInputs, *, budget: Budge
                 # By group, not by data.per_step: a step that drew again holds more prompts.
                 faced = [after.face(indices[it.prompt_id], step) for it in stored[::group]]
                 facing = _references(faced, prompts, group=group, read_text=read_answer)
-                sheets = await _score(stored, facing, rewards, recipe)
+                results = await _score(stored, facing, rewards, recipe)
                 hashes = [text_hash(it.text) for it in stored]
-                closed = close_step(
-                    sheets,
+                closed = finalize_step(
+                    results,
                     faced,
                     hashes,
                     after,
                     weights=recipe.weights,
-                    least=recipe.least_responses,
+                    min_responses=recipe.min_responses,
                     left_out=left_out(stored, recipe),
                 )
-                climbed = {prompts[it.prompt_index].id: it.rung for it in after.commit(closed.climbs)}
+                climbed = {prompts[it.prompt_index].id: it.rung for it in after.commit(closed.updates)}
                 promotions += [Promotion(step, prompt_id, rung) for prompt_id, rung in sorted(climbed.items())]
-                rollouts += _compare(stored, facing, sheets, closed, inputs)
+                rollouts += _compare(stored, facing, closed, inputs)
                 recorded.append(_totals(finished, [it.calls for it in stored]))
-                replayed.append(_totals(log, [it.calls for it in sheets]))
+                replayed.append(_totals(log, [calls_of(it) for it in results]))
                 on_progress(step, steps)
         paid = log.totals()
     on_record = [it for it in run.database.promotions() if it.step <= steps]
@@ -204,7 +204,7 @@ class _Facing(NamedTuple):
 
 
 def _references(
-    faced: Iterable[Faced], prompts: Sequence[PromptRow], *, group: int, read_text: Callable[[str], str]
+    faced: Iterable[PromptDraw], prompts: Sequence[PromptRow], *, group: int, read_text: Callable[[str], str]
 ) -> list[_Facing]:
     """What the rollouts of a step face, each prompt's group the same."""
     facing: list[_Facing] = []
@@ -221,30 +221,30 @@ def _references(
 
 
 async def _score(
-    stored: Sequence[Rollout], facing: Sequence[_Facing], rewards: RewardSet, recipe: Recipe
-) -> list[ScoreSheet]:
+    stored: Sequence[RolloutRecord], facing: Sequence[_Facing], rewards: RewardSet, recipe: Recipe
+) -> list[RewardResults]:
     """What the rewards make of a step's rollouts, asked for all at once."""
-    retired = {it.kind: Rewarded(None, cause=RETIRED) for it in recipe.rewards}
-    sheets = [ScoreSheet(take_apart(it.text, recipe.generation.think), retired) for it in stored]
+    retired = {it.kind: RewardResult(None, cause=RETIRED) for it in recipe.rewards}
+    results: list[RewardResults] = [retired] * len(stored)
 
     async def score(row: int) -> None:
         (prompt, _, reference), rollout = facing[row], stored[row]
         if reference is not None:
-            sheets[row] = await rewards.score(prompt, response=rollout.text, reference=reference, step=rollout.step)
+            response = parse_response(rollout.text, recipe.generation.think)
+            results[row] = await rewards.score(prompt, response=response, reference=reference, step=rollout.step)
 
     await map_bounded(range(len(stored)), score, workers=len(stored))
-    return sheets
+    return results
 
 
 def _compare(
-    stored: Sequence[Rollout],
+    stored: Sequence[RolloutRecord],
     facing: Sequence[_Facing],
-    sheets: Sequence[ScoreSheet],
-    closed: ClosedStep,
+    closed: StepScores,
     inputs: ReplayInputs,
 ) -> list[ReplayedRollout]:
     """The rollouts of a step before and after."""
-    scored = [Scored(closed.reward(row), it.scores) for row, it in enumerate(sheets)]
+    scored = [Scored(closed.reward(row), scores_by_kind(it)) for row, it in enumerate(closed.results)]
     before = replayed_advantages(stored, [Scored(it.reward, it.scores) for it in stored], inputs.recorded)
     after = replayed_advantages(stored, scored, inputs.replayed)
     return [
@@ -256,17 +256,17 @@ def _compare(
             rung_after=faces.rung,
             same_reference=was.reference == faces.reference,
             outcome_before=was.outcome,
-            outcome_after=now.outcome,
+            outcome_after=outcome_of(now),
             cause_before=was.cause,
-            cause_after=now.cause,
+            cause_after=missing_cause(now),
             reward_before=was.reward,
             reward_after=scored[row].reward,
             scores_before=was.scores,
-            scores_after=now.scores,
+            scores_after=scored[row].scores,
             advantage_before=before[row],
             advantage_after=after[row],
         )
-        for row, (was, faces, now) in enumerate(zip(stored, facing, sheets, strict=True))
+        for row, (was, faces, now) in enumerate(zip(stored, facing, closed.results, strict=True))
     ]
 
 

@@ -21,7 +21,7 @@ from longform.evaluation.benchmarks.creative_games import (
 from longform.evaluation.benchmarks.creative_writing import ITERATIONS, MOST_CHARACTERS, CreativeWriting
 from longform.judging.fences import read_fences
 from longform.judging.judge_template import JudgeTemplate
-from longform.judging.margins import RESPECTS, Pluses
+from longform.judging.margins import ASPECTS, MarginPoints
 from longform.judging.rubrics import CREATIVE_WRITING
 from longform.records.errors import BadInputError
 from longform.records.files import read_rows, write_rows
@@ -78,7 +78,7 @@ def rows_of(tables, title) -> list[dict[str, Any]]:
 
 
 def margins(letter, pluses):
-    return dict.fromkeys(RESPECTS, letter + "+" * pluses)
+    return dict.fromkeys(ASPECTS, letter + "+" * pluses)
 
 
 def test_three_iterations_take_the_seeds_in_turn(tmp_path):
@@ -222,7 +222,7 @@ def test_wider_margins_move_ratings_further():
     def apart(difference):
         held = {}
         for number in range(20):
-            won = Pluses(difference, 0) if number % 4 else Pluses(0, 5)
+            won = MarginPoints(difference, 0) if number % 4 else MarginPoints(0, 5)
             held[Meeting(f"{number}#1", "a", "b")] = won
         texts = {model: {it.prompt_id: "Words." for it in held} for model in "ab"}
         best, worst = rows_of(pairwise_tables(play(held, texts), incomplete=0), "Pairwise stage: ratings")

@@ -22,10 +22,10 @@ from longform.recipe.loading import dump_recipe
 from longform.recipe.recipe import Recipe
 from longform.records.calls import SqliteCallLog
 from longform.records.files import write_rows
-from longform.records.rollouts import Promotion, Rollout, text_hash
+from longform.records.rollouts import Promotion, RolloutRecord, text_hash
 from longform.records.run_directory import RunDirectory
 from longform.records.schemas import Ladder, Prompt, Reference
-from longform.steps.scores import close_step
+from longform.steps.scores import finalize_step
 from longform.rewards.reward_set import build_rewards
 from longform.statistics.moments import AdvantageMoments
 from longform.text.words import count_words
@@ -161,9 +161,9 @@ async def _record_step(step, faced, prompts, rewards, curriculum, rng, run, reci
             for it, text, reference in zip(each, texts, references, strict=True)
         )
     )
-    closed = close_step(sheets, faced, [text_hash(it) for it in texts], curriculum, weights=recipe.weights)
+    closed = finalize_step(sheets, faced, [text_hash(it) for it in texts], curriculum, weights=recipe.weights)
     rollouts = [
-        Rollout(
+        RolloutRecord(
             step=step,
             row=row,
             prompt_id=prompts[it.prompt_index].id,

@@ -9,7 +9,7 @@ from recorded_run import DRAWN_AGAIN, PER_STEP, STEPS, Stage, replay_run
 from longform.evaluation.replay.changes import measure_changes
 from longform.records.errors import BadInputError
 from longform.records.run_directory import RunDirectory
-from longform.text.structure import take_apart
+from longform.text.structure import parse_response
 from longform.text.words import count_words
 
 PAIRWISE = {"kind": "pairwise", "judge": "judge"}
@@ -149,7 +149,7 @@ def test_measured_rewards_are_measured_again_under_changed_settings(stage):
     assert not after.inputs.judges
     with RunDirectory.read(path) as run:
         for it, stored in zip(after.rollouts, run.database.rollouts(), strict=True):
-            words = count_words(take_apart(stored.text, "on").answer)
+            words = count_words(parse_response(stored.text, "on").answer)
             expected = words / 2 if words < 2 else 1.0 if words <= 4 else max(0, 5 - words)
             assert _after(it)["length"] == pytest.approx(expected)
             assert it.reward_after == pytest.approx((2 * expected + _after(it)["format"]) / 3)

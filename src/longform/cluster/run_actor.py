@@ -1,9 +1,8 @@
-"""The one process of a cluster that owns a run: its directory, its curriculum, and every call to a judge.
+"""The Ray actor that owns a run on a cluster: its directory, its curriculum, and every call to a judge.
 
-A Ray actor on the node that started the run, where `run.sqlite` stands on a local disk. The trainer and the reward workers
-ask it by name, so there is one rate limit, one cost meter and one writer however many workers there are. A step is drawn,
-closed and committed here with the pure functions that the local engine calls; between two commits the rungs stand still,
-so what a group faces is read once.
+It lives on the node that started the run, where `run.sqlite` is on a local disk. The trainer and the reward workers find
+it by name, so there is one rate limit, one cost meter and one writer for any number of workers. Steps are drawn, finalised
+and committed here with the functions of the local engine; rungs change only at a commit, so a group has one reference.
 """
 
 import asyncio
@@ -16,8 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from longform.cluster.prompt_table import PromptTable
-from longform.curriculum.rules import Climb
-from longform.curriculum.schedule import Curriculum, Faced
+from longform.curriculum.rules import RungUpdate
+from longform.curriculum.schedule import Curriculum, PromptDraw
 from longform.endpoints.budget import Budget
 from longform.endpoints.client import Endpoint
 from longform.endpoints.errors import Cause, EndpointError
@@ -26,38 +25,38 @@ from longform.recipe.begin import begin_run
 from longform.recipe.recipe import Recipe
 from longform.records.calls import CallTotals, ChatAnswer, SqliteCallLog
 from longform.records.errors import BadInputError, StoppedError
-from longform.records.rollouts import Promotion, Rollout, ValidationText
+from longform.records.rollouts import Promotion, RolloutRecord, ValidationText
 from longform.records.run_directory import RunDirectory
-from longform.steps.scores import ClosedStep, close_step
-from longform.rewards.reward import ScoreSheet
-from longform.steps.journal import Journal, StepReport
+from longform.rewards.reward import RewardResults
 from longform.steps.metrics import validation_metrics
-from longform.text.structure import take_apart
+from longform.steps.recorder import RunRecorder, StepReport
+from longform.steps.scores import StepScores, finalize_step
+from longform.text.structure import parse_response
 
 
-class NoAnswer(NamedTuple):
-    """Why a judge gave no answer, or why the run has to stop; exceptions do not travel between processes as they are."""
+class CallFailure(NamedTuple):
+    """Why a judge call failed, or why the run has to stop, as a value: Ray would wrap an exception."""
 
     message: str
     cause: Cause | None = None
-    """Of one call that failed; None where the run has to stop."""
+    """Of a failed call; None if the run has to stop."""
     request_hash: str = ""
-    mends: bool = False
-    """Of a run that has to stop: something has to be mended first."""
+    needs_fix: bool = False
+    """The run has to stop because of a configuration error, rather than resumably."""
 
 
 class Opened(NamedTuple):
-    """What a reward worker needs to know of a run."""
+    """What a reward worker needs to know about a run."""
 
     recipe: Recipe
     secret: bytes
     judges: Mapping[str, ModelSpec]
     folder: Path
-    """That the recipe's paths are relative to."""
+    """Base of the recipe's relative paths."""
 
 
-class RunHost:
-    """See above. `open` comes first, once; everything else may be called by anybody."""
+class RunActor:
+    """The owner of a run. Call `open` once before any other method."""
 
     async def open(
         self,
@@ -69,18 +68,18 @@ class RunHost:
         resume: bool,
         folder: Path,
     ) -> None:
-        """Take the run for this process.
+        """Open the run directory and prepare everything else.
 
         Args:
             recipe: of the run.
-            judges: every model that it asks, by name.
+            judges: all models that it calls, by name.
             data: the Parquet file of its prompts.
-            keys: of the endpoints, by environment variable; kept in the memory of this process alone.
-            resume: whether the run may exist already.
-            folder: that the recipe's paths are relative to; on a cluster that stands already, actors begin elsewhere.
+            keys: of the endpoints, by environment variable; kept only in the memory of this process.
+            resume: whether to resume an existing run.
+            folder: base of the recipe's relative paths; on an existing cluster actors start in another folder.
 
         Raises:
-            BadInputError: the directory cannot be used, or holds another run.
+            BadInputError: the directory cannot be used, or holds a run with other settings.
         """
         os.environ.update(keys)
         os.chdir(folder)
@@ -106,15 +105,15 @@ class RunHost:
         self._endpoints = {
             name: Endpoint(name, spec, call_log=self._log, budget=budget) for name, spec in judges.items()
         }
-        self._staged: tuple[int, list[Climb]] = (0, [])
+        self._staged: tuple[int, list[RungUpdate]] = (0, [])
         self._promotions: list[Promotion] = []
         self._validated: dict[str, ValidationText] = {}
         self._reports: list[StepReport] = []
         self._recorded: dict[str, float] = {}
-        self._start_journal()
+        self._start_recorder()
 
-    def _start_journal(self) -> None:
-        self._journal = Journal(
+    def _start_recorder(self) -> None:
+        self._recorder = RunRecorder(
             self._run.database,
             self._curriculum,
             id_at=self._prompts.id_at,
@@ -127,58 +126,62 @@ class RunHost:
         """What reward workers need."""
         return Opened(self._recipe, self._log.secret(), self._judges, Path.cwd())
 
-    async def chat(self, name: str, messages: list[dict[str, str]], settings: dict[str, Any]) -> ChatAnswer | NoAnswer:
-        """A judge's answer, see `Endpoint.chat`; what would be raised there comes back."""
-        return await _heard(self._endpoints[name].chat(messages, **settings))
+    async def chat(
+        self, name: str, messages: list[dict[str, str]], settings: dict[str, Any]
+    ) -> ChatAnswer | CallFailure:
+        """A judge's answer, see `Endpoint.chat`; errors are returned."""
+        return await _returned(self._endpoints[name].chat(messages, **settings))
 
-    async def score(self, name: str, ids: list[int]) -> ChatAnswer | NoAnswer:
-        """A served reward model's answer, see `Endpoint.score`; what would be raised there comes back."""
-        return await _heard(self._endpoints[name].score(ids))
+    async def score(self, name: str, ids: list[int]) -> ChatAnswer | CallFailure:
+        """A served reward model's answer, see `Endpoint.score`; errors are returned."""
+        return await _returned(self._endpoints[name].score(ids))
 
-    async def draw(self, step: int, count: int) -> list[Faced] | NoAnswer:
-        """The prompts of a step, with the rungs that they face."""
+    async def draw(self, step: int, count: int) -> list[PromptDraw] | CallFailure:
+        """The prompts of a step, with their current rungs."""
         try:
             return self._curriculum.draw(step, count)
         except StoppedError as error:
-            return NoAnswer(str(error))
+            return CallFailure(str(error))
 
     async def own_answer(self, digest: str) -> str:
         """The answer of an earlier response of the policy, by the hash of the whole response."""
-        return take_apart(self._run.database.text(digest), self._recipe.generation.think).answer
+        return parse_response(self._run.database.text(digest), self._recipe.generation.think).answer
 
     async def close(
         self,
         step: int,
-        sheets: Sequence[ScoreSheet],
-        faced: Sequence[Faced],
+        results: Sequence[RewardResults],
+        faced: Sequence[PromptDraw],
         text_hashes: Sequence[str],
         left_out: np.ndarray,
-    ) -> ClosedStep:
-        """Close a step, see `rewards.closing.close_step`; its climbs stay staged here until `commit`."""
-        closed = close_step(
-            sheets,
+    ) -> StepScores:
+        """Finalise a step, see `rewards.closing.close_step`; its promotions are staged here until `commit`."""
+        closed = finalize_step(
+            results,
             faced,
             text_hashes,
             self._curriculum,
             weights=self._recipe.weights,
-            least=self._recipe.least_responses,
+            min_responses=self._recipe.min_responses,
             left_out=left_out,
         )
-        self._staged = (step, closed.climbs)
+        self._staged = (step, closed.updates)
         return closed
 
     async def commit(self, step: int) -> int:
-        """Write the staged climbs of an updated step into the curriculum; how many prompts were promoted."""
+        """Apply the staged promotions of an updated step to the curriculum; returns their number."""
         staged, climbs = self._staged
-        assert staged == step, f"step {step} is committed, and {staged} was closed"
-        self._promotions = self._journal.commit(step, climbs)
+        assert staged == step, f"step {step} is committed, but {staged} was finalised"
+        self._promotions = self._recorder.commit(step, climbs)
         self._staged = (0, [])
         return len(self._promotions)
 
-    async def record(self, step: int, *, seconds: float, metrics: dict[str, float], rollouts: list[Rollout]) -> None:
-        """Put a step on record whose promotions are committed."""
+    async def record(
+        self, step: int, *, seconds: float, metrics: dict[str, float], rollouts: list[RolloutRecord]
+    ) -> None:
+        """Record a step whose promotions are committed."""
         self._recorded = await asyncio.to_thread(
-            self._journal.record,
+            self._recorder.record,
             step,
             seconds=seconds,
             metrics=metrics,
@@ -187,20 +190,20 @@ class RunHost:
         )
 
     async def validated(self, text: ValidationText) -> None:
-        """Take note of a validation text and its grade."""
+        """Keep a validation text and its grade until `finish`."""
         self._validated[text.prompt_id] = text
 
     async def finish(self, step: int, *, seconds: float, metrics: dict[str, float]) -> None:
-        """Add what was measured after a step went on record, its validation among it, and report the step.
+        """Add what was measured after a step was recorded, such as its validation, and report the step.
 
-        Before the first step, and once more when a run is resumed, there is only a validation.
+        Before the first step, and again when a run is resumed, there is only a validation.
         """
         texts = [replace(it, step=step) for it in self._validated.values()]
         metrics = metrics | (validation_metrics(texts) if texts else {})
         self._run.database.extend_step(step, seconds=seconds, metrics=metrics, validations=texts)
         self._validated = {}
         if self._recorded:
-            self._reports.append(self._journal.report(step, self._recorded | metrics))
+            self._reports.append(self._recorder.report(step, self._recorded | metrics))
             self._recorded = {}
 
     async def reports(self, seen: int) -> list[StepReport]:
@@ -208,35 +211,35 @@ class RunHost:
         return self._reports[seen:]
 
     async def state(self) -> bytes:
-        """The curriculum, for a checkpoint; everything that it names is on the disk for good."""
+        """The curriculum, for a checkpoint; the texts that it refers to are flushed to disk first."""
         self._run.database.sync()
         return self._curriculum.state()
 
     async def restore(self, step: int, state: bytes | None, *, source: str) -> None:
-        """Go back to the checkpoint of `step`, or to the start where `state` is None; later records are forgotten."""
+        """Restore the checkpoint of `step`, or the start if `state` is None, and delete later records."""
         if state is not None:
             self._curriculum.restore(state, source=Path(source))
         self._run.database.roll_back_to(step)
-        self._start_journal()
+        self._start_recorder()
 
     async def totals(self) -> tuple[CallTotals, float]:
-        """Of all calls on record, and the seconds spent in steps."""
+        """Totals of all recorded calls, and the seconds spent in steps."""
         return self._log.totals(), self._run.database.seconds()
 
     async def release(self) -> None:
-        """Let go of the run."""
+        """Close everything."""
         for endpoint in self._endpoints.values():
             await endpoint.close()
         self._log.close()
         self._run.close()
 
 
-async def _heard(answer: Awaitable[ChatAnswer]) -> ChatAnswer | NoAnswer:
+async def _returned(answer: Awaitable[ChatAnswer]) -> ChatAnswer | CallFailure:
     try:
         return await answer
     except EndpointError as error:
-        return NoAnswer(str(error), error.cause, error.request_hash)
+        return CallFailure(str(error), error.cause, error.request_hash)
     except StoppedError as error:
-        return NoAnswer(str(error))
+        return CallFailure(str(error))
     except BadInputError as error:
-        return NoAnswer(str(error), mends=True)
+        return CallFailure(str(error), needs_fix=True)

@@ -8,11 +8,11 @@ from itertools import count
 
 import pytest
 
+from longform.endpoints.backoff import MAX_RECONNECT_SECONDS, OutageTracker, wait_seconds
 from longform.endpoints.client import Endpoint
 from longform.endpoints.errors import EndpointError
 from longform.endpoints.models import ModelSpec
 from longform.endpoints.outcome import Outcome
-from longform.endpoints.waiting import LONGEST_LOOK_SECONDS, Absence, wait_seconds
 from longform.records.calls import MemoryCallLog
 
 AWAY = Outcome("connection", unreachable=True)
@@ -34,17 +34,17 @@ def test_what_the_endpoint_asks_for_is_waited_and_no_more_than_five_minutes():
 
 
 def test_whether_an_endpoint_is_back_is_looked_at_every_few_seconds():
-    assert max(_waits(AWAY, 40)) <= 1.25 * LONGEST_LOOK_SECONDS
-    assert wait_seconds(AWAY, attempt=100_000, first=0.5) <= 1.25 * LONGEST_LOOK_SECONDS
+    assert max(_waits(AWAY, 40)) <= 1.25 * MAX_RECONNECT_SECONDS
+    assert wait_seconds(AWAY, attempt=100_000, first=0.5) <= 1.25 * MAX_RECONNECT_SECONDS
 
 
 @pytest.mark.parametrize(("away", "survives"), [(1, True), (60, True), (120, True), (400, False)])
 def test_a_minute_away_is_waited_out(away, survives):
     """On a clock of its own: what the client does between a request that finds nobody and the endpoint's return."""
-    absence, now = Absence(), 0.0
+    outage, now = OutageTracker(), 0.0
     for attempt in count(1):
-        absence.see(AWAY, now=now)
-        if not absence.is_bearable(now=now):
+        outage.record(AWAY, now=now)
+        if not outage.is_tolerated(now=now):
             break
         now += wait_seconds(AWAY, attempt=attempt, first=0.5)
         if now >= away:
@@ -52,15 +52,15 @@ def test_a_minute_away_is_waited_out(away, survives):
     assert (now >= away) == survives
 
 
-def test_an_absence_ends_with_whatever_the_endpoint_says():
-    absence = Absence(patience_seconds=10)
-    absence.see(AWAY, now=0)
-    assert absence.is_bearable(now=9)
-    assert not absence.is_bearable(now=10)
-    absence.see(BUSY, now=11)
-    assert not absence.is_bearable(now=11)
-    absence.see(AWAY, now=12)
-    assert absence.is_bearable(now=21)
+def test_an_outage_ends_with_whatever_the_endpoint_says():
+    outage = OutageTracker(patience_seconds=10)
+    outage.record(AWAY, now=0)
+    assert outage.is_tolerated(now=9)
+    assert not outage.is_tolerated(now=10)
+    outage.record(BUSY, now=11)
+    assert not outage.is_tolerated(now=11)
+    outage.record(AWAY, now=12)
+    assert outage.is_tolerated(now=21)
 
 
 class _Coming:

@@ -1,0 +1,246 @@
+"""The records of a run: every engine commits a step's promotions, puts the step on record and watches it in the same way."""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from longform.curriculum.rules import RungUpdate
+from longform.curriculum.schedule import Curriculum
+from longform.monitors.keywords import JudgedText, KeywordTally
+from longform.monitors.series import Finding
+from longform.monitors.watch import Watch
+from longform.records.calls import CallTotals
+from longform.records.database import RunDatabase
+from longform.records.rollouts import Promotion, RolloutRecord, ValidationText
+from longform.rewards.reward import RewardResults, calls_of, missing_cause, outcome_of, scores_by_kind
+from longform.statistics.moments import AdvantageMoments
+from longform.steps.metrics import judged_texts, validation_metrics
+from longform.text.structure import ParsedResponse, Thinking
+from longform.text.words import count_words
+
+
+class StepReport(NamedTuple):
+    """The progress of a run after a step."""
+
+    step: int
+    steps: int
+    metrics: dict[str, float]
+    warnings: list[Finding]
+    """Failures that begin with this step."""
+
+    @property
+    def note(self) -> str:
+        """The main figures in a few words."""
+        reward, structure = self.metrics.get("reward/mean"), self.metrics.get("text/structure")
+        shown = "no verdict" if reward is None else f"reward {reward:.2f}"
+        kept = "" if structure is None else f"  structure {structure:.2f}"
+        return f"{shown}{kept}  mean rung {self.metrics['curriculum/mean_rung']:.2f}"
+
+
+class RunResult(NamedTuple):
+    """A finished run."""
+
+    path: Path
+    policy_path: Path
+    """The trained policy, in Hugging Face format."""
+    steps: int
+    seconds: float
+    """Spent in its steps."""
+    calls: CallTotals
+
+
+class StepRecord:
+    """What a local loop measures in one step."""
+
+    def __init__(self) -> None:
+        self.rollouts: Sequence[RolloutRecord] = ()
+        self.updates: Sequence[RungUpdate] = ()
+        self.metrics: dict[str, float] = {}
+        self._seconds: dict[str, float] = {}
+
+    @contextmanager
+    def timer(self, name: str) -> Iterator[None]:
+        """Add the seconds of a block to the metric `seconds/NAME`."""
+        began = time.perf_counter()
+        yield
+        self._seconds[f"seconds/{name}"] = self._seconds.get(f"seconds/{name}", 0.0) + time.perf_counter() - began
+
+    def finish(
+        self, rollouts: Sequence[RolloutRecord], metrics: dict[str, float], updates: Sequence[RungUpdate]
+    ) -> None:
+        """The rollouts of the step, its metrics, and the promotions that are committed with its update."""
+        self.rollouts, self.updates = rollouts, updates
+        self.metrics = metrics | self._seconds
+
+
+class RunRecorder:
+    """The records of a run, from the step that its database ends with.
+
+    Args:
+        database: of the run; nothing else is written.
+        curriculum: promotions are committed to it.
+        id_at: the id of the prompt at an index.
+        request_of: the request of a prompt, by its id.
+        thinking: the structure that responses are asked to have.
+        steps: of the run.
+        validate: grades held-out prompts after a step; None if this engine does not validate here.
+        is_validated: whether a step is followed by a validation.
+        checkpoint: called after each step that is on record.
+        on_step: called with the report of each step.
+    """
+
+    def __init__(
+        self,
+        database: RunDatabase,
+        curriculum: Curriculum,
+        *,
+        id_at: Callable[[int], str],
+        request_of: Callable[[str], str],
+        thinking: Thinking,
+        steps: int,
+        validate: Callable[[int], list[ValidationText]] | None = None,
+        is_validated: Callable[[int], bool] = lambda step: True,
+        checkpoint: Callable[[int], None] = lambda step: None,
+        on_step: Callable[[StepReport], None] = lambda report: None,
+    ) -> None:
+        self._database, self._curriculum = database, curriculum
+        self._id_at, self._request_of = id_at, request_of
+        self._thinking: Thinking = thinking
+        self._steps = steps
+        self._validate, self._is_validated = validate, is_validated
+        self._checkpoint, self._on_step = checkpoint, on_step
+        if validate is not None and database.last_step() == 0:
+            texts = validate(0)
+            database.record_step(0, seconds=0.0, metrics=validation_metrics(texts), validations=texts)
+        series = {name: database.metric(name) for name in database.metric_names()}
+        self._watch = Watch.over(series)
+        self._keywords = KeywordTally.over(
+            lambda step: self._judged(database.rollouts(step=step)), series, last=database.last_step()
+        )
+
+    @contextmanager
+    def step(self, step: int) -> Iterator[StepRecord]:
+        """One step of a local loop. When the block ends, its promotions are committed, it is validated if that is due,
+        put on record with all of this, saved, and reported.
+
+        Raises:
+            StoppedError: the disk is full.
+        """
+        began, record = time.perf_counter(), StepRecord()
+        yield record
+        promotions = self.commit(step, record.updates)
+        texts: list[ValidationText] = []
+        metrics = record.metrics
+        if self._validate is not None and self._is_validated(step):
+            texts = self._validate(step)
+            metrics = metrics | validation_metrics(texts)
+        metrics = self.record(
+            step,
+            seconds=time.perf_counter() - began,
+            metrics=metrics,
+            rollouts=record.rollouts,
+            promotions=promotions,
+            validations=texts,
+        )
+        self._checkpoint(step)
+        self._on_step(self.report(step, metrics))
+
+    def commit(self, step: int, updates: Sequence[RungUpdate]) -> list[Promotion]:
+        """Apply the staged updates of a step to the curriculum; the promotions that took effect."""
+        committed = self._curriculum.commit(updates)
+        return [Promotion(step, self._id_at(it.prompt_index), it.rung) for it in committed]
+
+    def record(
+        self,
+        step: int,
+        *,
+        seconds: float,
+        metrics: dict[str, float],
+        rollouts: Sequence[RolloutRecord],
+        promotions: Sequence[Promotion],
+        validations: Sequence[ValidationText] = (),
+    ) -> dict[str, float]:
+        """Put a step on record, all of it or nothing; its metrics, with those of its promotions and keywords.
+
+        Args:
+            step: whose promotions are committed.
+            seconds: that it took.
+            metrics: of its rollouts, its update and its validation.
+            rollouts: of the step.
+            promotions: returned by `commit`.
+            validations: responses that were graded after it.
+
+        Raises:
+            StoppedError: the disk is full.
+        """
+        metrics = {
+            **metrics,
+            **self._keywords.see(self._judged(rollouts)),
+            "curriculum/mean_rung": float(self._curriculum.rungs.mean()),
+            "curriculum/promotions": float(len(promotions)),
+        }
+        self._database.record_step(
+            step, seconds=seconds, metrics=metrics, rollouts=rollouts, promotions=promotions, validations=validations
+        )
+        return metrics
+
+    def report(self, step: int, metrics: dict[str, float]) -> StepReport:
+        """The report of a step that is on record with all its metrics; once for each step."""
+        return StepReport(step, self._steps, metrics, self._watch.see(step, metrics))
+
+    def _judged(self, rollouts: Iterable[RolloutRecord]) -> list[JudgedText]:
+        return judged_texts(rollouts, self._request_of, thinking=self._thinking)
+
+
+def record_rollout(
+    results: RewardResults,
+    response: ParsedResponse,
+    *,
+    step: int,
+    row: int,
+    prompt_id: str,
+    rung: int,
+    text: str,
+    reference: str,
+    tokens: int,
+    finish_reason: str,
+    reward: float | None,
+    advantages: AdvantageMoments | None = None,
+) -> RolloutRecord:
+    """The record of a rewarded rollout: the same row of the same table for every engine.
+
+    Args:
+        results: of its rewards.
+        response: parsed from `text`.
+        step, row: its place in the run.
+        prompt_id: the prompt.
+        rung: of its prompt in this step.
+        text: whole, with the tags of its structure.
+        reference: the reference it was compared with; empty if there is none.
+        tokens: sampled tokens.
+        finish_reason: `stop` or `length`.
+        reward: the weighted mean of the rewards; None if one is missing.
+        advantages: of its tokens, if this engine has them.
+    """
+    return RolloutRecord(
+        step=step,
+        row=row,
+        prompt_id=prompt_id,
+        rung=rung,
+        text=text,
+        reference=reference,
+        tokens=tokens,
+        words=count_words(response.answer),
+        think_words=count_words(response.think),
+        finish_reason=finish_reason,
+        outcome=outcome_of(results),
+        cause=missing_cause(results),
+        reward=reward,
+        scores=scores_by_kind(results),
+        disagreement=next((it.disagreement for it in results.values() if it.disagreement is not None), None),
+        consistent=next((it.consistent for it in results.values() if it.consistent is not None), None),
+        advantages=advantages,
+        calls=calls_of(results),
+    )
