@@ -3,10 +3,8 @@
 Needs no judge. Length is LongWriter's count of words (`text.words.count_words`), traps included.
 """
 
-from collections.abc import Hashable, Sequence
 from typing import Any
 
-import numpy as np
 from pydantic import Field
 
 from longform.evaluation.benchmarks.benchmark import Answers, Benchmark, Material
@@ -15,7 +13,7 @@ from longform.evaluation.benchmarks.grouping import Measure, Scored, tabulate
 from longform.evaluation.tables import Table
 from longform.records.schemas import PromptRow
 from longform.selection.languages import guess_language
-from longform.statistics.bootstrap import Interval
+from longform.statistics.bootstrap import clustered_median
 from longform.text.length_scores import length_score
 from longform.text.words import count_words
 
@@ -61,7 +59,7 @@ class LongWriteRuler(Benchmark[LengthItem]):
     def tables(self, material: Material[LengthItem], answers: Answers) -> list[Table]:  # noqa: ARG002
         """Length scores and ratios: overall, by the length asked for, by language."""
         scored = [_score(it.model, material.items[it.prompt_id], it.text) for it in material.responses]
-        measures = [Measure("S_l", 1), Measure("median ratio", 2, median_interval), Measure("words", 0)]
+        measures = [Measure("S_l", 1), Measure("median ratio", 2, clustered_median), Measure("words", 0)]
         lengths = [str(length) for length in sorted({item.length for item in material.items.values()})]
         return [
             tabulate("LongWrite-Ruler", scored, measures, notes=["ratio: words written / words asked for"]),
@@ -78,29 +76,3 @@ def _score(model: str, item: LengthItem, text: str) -> Scored:
         "words": float(written),
     }
     return Scored(model, item.id, values, {"asked for": str(item.length), "language": item.lang})
-
-
-def median_interval(
-    values: Sequence[float], clusters: Sequence[Hashable], *, level: float = 0.95, resamples: int = 2000, seed: int = 0
-) -> Interval:
-    """Median of `values` with its interval, from a bootstrap of whole clusters as in `statistics.bootstrap`.
-
-    Args:
-        values: [outcomes] at least one number.
-        clusters: [outcomes] what each outcome belongs to (its prompt).
-        level: confidence.
-        resamples: bootstrap samples.
-        seed: of the draws.
-    """
-    grouped: dict[Hashable, list[float]] = {}
-    for value, cluster in zip(values, clusters, strict=True):
-        grouped.setdefault(cluster, []).append(value)
-    estimate = float(np.median(values))
-    if len(grouped) == 1:
-        return Interval(estimate, float("nan"), float("nan"))
-    parts = [np.array(part) for part in grouped.values()]
-    rng = np.random.default_rng(seed)
-    draws = rng.integers(len(parts), size=(resamples, len(parts)))
-    medians = [np.median(np.concatenate([parts[place] for place in drawn])) for drawn in draws]
-    low, high = np.quantile(medians, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(estimate, float(low), float(high))

@@ -10,12 +10,13 @@ import pytest
 
 from longform.evaluation.benchmarks.benchmark import Answers, Material, Wording
 from longform.evaluation.benchmarks.longbench_write import BINS, LongBenchWrite, quality_scores
-from longform.evaluation.benchmarks.longwrite_ruler import LongWriteRuler, median_interval
+from longform.evaluation.benchmarks.longwrite_ruler import LongWriteRuler
 from longform.judging.criteria import QUALITIES
 from longform.judging.fences import read_fences
 from longform.judging.judge_template import JudgeTemplate
 from longform.records.errors import BadInputError
 from longform.records.schemas import Response
+from longform.statistics.bootstrap import clustered_median
 
 DATA = Path(__file__).parents[5] / "shared" / "data"
 WRITE, RULER = LongBenchWrite(), LongWriteRuler()
@@ -146,14 +147,14 @@ def test_the_ruler_holds_written_against_requested_words(tmp_path):
 
 def test_a_median_has_an_interval_over_prompts():
     values = list(np.random.default_rng(3).normal(10, 2, 400))
-    interval = median_interval(values, list(range(400)))
+    interval = clustered_median(values, list(range(400)))
     assert interval.low < np.median(values) == interval.estimate < interval.high
     # The standard error of a normal median is 1.2533 sigma / sqrt(n); an interval of 95% is 3.92 of it wide.
     assert interval.high - interval.low == pytest.approx(3.92 * 1.2533 * 2 / 20, rel=0.25)
-    assert median_interval(values, list(range(400))) == interval
-    clustered = median_interval([value for value in values[:40] for _ in range(10)], [i // 10 for i in range(400)])
+    assert clustered_median(values, list(range(400))) == interval
+    clustered = clustered_median([value for value in values[:40] for _ in range(10)], [i // 10 for i in range(400)])
     assert clustered.high - clustered.low > 2 * (interval.high - interval.low)
-    assert np.isnan(median_interval([1.0, 2.0], ["p", "p"]).low)
+    assert np.isnan(clustered_median([1.0, 2.0], ["p", "p"]).low)
 
 
 @pytest.mark.parametrize(
