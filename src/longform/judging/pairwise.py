@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from longform.endpoints.client import Endpoint
-from longform.judging.answers import Letter, parse_verdict
+from longform.judging.answers import parse_verdict
 from longform.judging.asking import total_cost
+from longform.judging.both_orders import agreed, in_order, winner_of
 from longform.judging.questioner import Questioner
 from longform.judging.templates import ask_pairwise
-from longform.records.schemas import PromptRow, Winner
+from longform.records.schemas import ORDERS, Order, PromptRow, Winner
 
 Position = Literal["first", "second", "both"]
 WinTieLoss = Literal["win", "tie", "loss"]
@@ -22,8 +23,9 @@ OUTCOMES: tuple[WinTieLoss, ...] = get_args(WinTieLoss)
 WINNERS: dict[WinTieLoss, Winner] = {"win": "a", "tie": "tie", "loss": "b"}
 """Who wins a game in which the response is text a and the reference is text b."""
 
-_RESPONSE_FIRST: dict[Letter, WinTieLoss] = {"A": "win", "B": "loss", "C": "tie"}
-_RESPONSE_SECOND: dict[Letter, WinTieLoss] = {"A": "loss", "B": "win", "C": "tie"}
+_OUTCOMES: dict[Winner, WinTieLoss] = {winner: outcome for outcome, winner in WINNERS.items()}
+_ORDERS: dict[Position, tuple[Order, ...]] = {"first": ("ab",), "second": ("ba",), "both": ORDERS}
+"""With the response as text a."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,18 +80,29 @@ class PairwiseJudge(Questioner):
             BadInputError: the endpoint needs mending.
             StoppedError: the budget is spent.
         """
-        tag = self._tag(prompt.id, step)
-        asked: list[tuple[str, dict[Letter, WinTieLoss]]] = []
-        if self.position != "second":
-            asked.append((ask_pairwise(prompt, text_a=response, text_b=reference, tag=tag), _RESPONSE_FIRST))
-        if self.position != "first":
-            asked.append((ask_pairwise(prompt, text_a=reference, text_b=response, tag=tag), _RESPONSE_SECOND))
-        verdicts = await asyncio.gather(*(self._decide(message, meaning, sample) for message, meaning in asked))
+        verdicts = await asyncio.gather(
+            *(
+                self.compare_in_order(
+                    prompt, response=response, reference=reference, order=it, step=step, sample=sample
+                )
+                for it in _ORDERS[self.position]
+            )
+        )
         return verdicts[0] if len(verdicts) == 1 else _combine(*verdicts)
 
-    async def _decide(self, message: str, meaning: dict[Letter, WinTieLoss], sample: int) -> Verdict:
+    async def compare_in_order(
+        self, prompt: PromptRow, *, response: str, reference: str, order: Order, step: int, sample: int = 0
+    ) -> Verdict:
+        """The verdict of one order, whatever the judge's `position`: `ab` reads the response first.
+
+        Raises:
+            BadInputError: the endpoint needs mending.
+            StoppedError: the budget is spent.
+        """
+        text_a, text_b = in_order(response, reference, order)
+        message = ask_pairwise(prompt, text_a=text_a, text_b=text_b, tag=self._tag(prompt.id, step))
         asked = await self._ask(message, parse_verdict, nothing="no_verdict", sample=sample)
-        outcome = None if asked.found is None else meaning[asked.found]
+        outcome = None if asked.found is None else _OUTCOMES[winner_of(asked.found, order)]
         return Verdict(outcome, asked.cause, asked.calls, asked.cost)
 
 
@@ -99,4 +112,4 @@ def _combine(first: Verdict, second: Verdict) -> Verdict:
     cost = total_cost((first.cost, second.cost))
     if first.outcome is None or second.outcome is None:
         return Verdict(None, first.cause or second.cause, calls, cost)
-    return Verdict(first.outcome if first.outcome == second.outcome else "tie", None, calls, cost)
+    return Verdict(_OUTCOMES[agreed(WINNERS[first.outcome], WINNERS[second.outcome])], None, calls, cost)

@@ -216,7 +216,7 @@ async def play_all(
             [row for row in rows if row.id in texts[one] and row.id in texts[other]],
             texts[one],
             texts[other],
-            lambda position: PairwiseJudge(examiner, position=position, secret=secret),
+            PairwiseJudge(examiner, secret=secret),
             model_a=one,
             model_b=other,
             on_progress=lambda done, total, place=place: advance(place * total + done, len(pairings) * total),

@@ -6,7 +6,7 @@ turned verdict an error for sure.
 """
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -40,14 +40,14 @@ class Auditor:
     """Asks one judge about pairs.
 
     Args:
-        judge: gives the judge that reads `response_a` in the position named.
+        judge: both orders are asked for, whatever its `position`.
         log: the calls' record, for the tokens of answers.
     """
 
-    def __init__(self, judge: Callable[[Literal["first", "second"]], PairwiseJudge], *, log: CallLog) -> None:
-        self._judges: Mapping[Order, PairwiseJudge] = {"ab": judge("first"), "ba": judge("second")}
+    def __init__(self, judge: PairwiseJudge, *, log: CallLog) -> None:
+        self._judge = judge
         self._log = log
-        self.endpoint = self._judges["ab"].endpoint
+        self.endpoint = judge.endpoint
 
     async def judge_pairs(
         self, pairs: Sequence[AuditedPair], *, repeats: int = 0, on_progress: Progress
@@ -118,8 +118,13 @@ class Auditor:
             texts[question.side] = append_line(
                 texts[question.side], question.attack, prompt=pair.request, letter=letter
             )
-        verdict = await self._judges[question.order].compare(
-            pair.request, response=texts["a"], reference=texts["b"], step=0, sample=question.sample
+        verdict = await self._judge.compare_in_order(
+            pair.request,
+            response=texts["a"],
+            reference=texts["b"],
+            order=question.order,
+            step=0,
+            sample=question.sample,
         )
         prompt_tokens, completion_tokens = self._tokens(verdict)
         return Asked(

@@ -150,7 +150,7 @@ async def _ask(
     """The pairs with the missing answers of one judge."""
     async with calls.endpoint() as endpoint:
         secret = calls.log.secret()
-        auditor = Auditor(lambda position: PairwiseJudge(endpoint, position=position, secret=secret), log=calls.log)
+        auditor = Auditor(PairwiseJudge(endpoint, secret=secret), log=calls.log)
         with progress(f"judging with {name}") as advance:
             rows = await auditor.judge_pairs(rows, repeats=repeats, on_progress=advance)
         if not attacks:

@@ -15,12 +15,12 @@ from longform.evaluation.arena.tables import meeting_table, meetings, rating_tab
 from longform.evaluation.benchmarks.benchmark import About, Answers, Benchmark, Material, Question, Wording
 from longform.evaluation.benchmarks.card import Card, JudgeSettings, WritingSettings
 from longform.evaluation.benchmarks.grouping import Measure, Scored, tabulate
-from longform.evaluation.head_to_head import split_pairs
 from longform.evaluation.tables import Table
 from longform.judging.answers import parse_verdict
+from longform.judging.both_orders import in_order, split_pairs, winner_of
 from longform.judging.templates import ask_pairwise
 from longform.records.errors import BadInputError
-from longform.records.schemas import GAME_SCORES, Game, PromptRow, Response
+from longform.records.schemas import GAME_SCORES, ORDERS, Game, Order, PromptRow, Response
 from longform.text.words import count_words
 
 BASELINE = "baseline"
@@ -28,7 +28,6 @@ BASELINE = "baseline"
 _FILE = (
     "https://huggingface.co/datasets/THU-KEG/Arena-Write/resolve/refs%2Fconvert%2Fparquet/default/train/0000.parquet"
 )
-_ORDERS = ("ab", "ba")
 
 
 class Task(PromptRow):
@@ -45,7 +44,7 @@ class Match(NamedTuple):
     task: Task
     response: Response
     baseline: str
-    order: str
+    order: Order
 
     @property
     def about(self) -> About:
@@ -160,13 +159,12 @@ def _matches(material: Material[Task]) -> Iterator[Match]:
         task = material.items[response.prompt_id]
         for baseline, text in task.baselines.items():
             if text.strip():
-                for order in _ORDERS:
+                for order in ORDERS:
                     yield Match(task, response, baseline, order)
 
 
 def _ask(match: Match, wording: Wording) -> str:
-    texts = [match.response.text, match.task.baselines[match.baseline]]
-    first, second = texts if match.order == "ab" else reversed(texts)
+    first, second = in_order(match.response.text, match.task.baselines[match.baseline], match.order)
     if wording.template is not None:
         return wording.template.fill(request=match.task.request, text_a=first, text_b=second)
     return ask_pairwise(match.task, text_a=first, text_b=second, tag=wording.tag(match.task.id))
@@ -195,7 +193,7 @@ def _decide(match: Match, answers: Answers) -> Game | None:
     elif verdict is None:
         return None
     else:
-        winner = "tie" if verdict == "C" else "a" if (verdict == "A") == (match.order == "ab") else "b"
+        winner = winner_of(verdict, match.order)
     return Game.model_validate(
         {
             "prompt_id": match.task.id,

@@ -30,6 +30,7 @@ from longform.evaluation.benchmarks.grouping import Measure, Scored, tabulate
 from longform.evaluation.benchmarks.sets import check_fields, describe_layout_error, find_files
 from longform.evaluation.benchmarks.stock import stock_table
 from longform.evaluation.tables import Table
+from longform.judging.both_orders import in_order
 from longform.judging.margins import Pluses, ask_margins, count_pluses, parse_margins
 from longform.judging.rubrics import (
     CREATIVE_WRITING,
@@ -39,7 +40,7 @@ from longform.judging.rubrics import (
     parse_tuned_rubric,
 )
 from longform.records.errors import BadInputError
-from longform.records.schemas import Game, Prompt, PromptRow, Response
+from longform.records.schemas import ORDERS, Game, Order, Prompt, PromptRow, Response
 
 ITERATIONS = 3
 SEED = "<SEED>"
@@ -142,7 +143,7 @@ class CreativeWriting(Benchmark[Story]):
             texts = _texts(material)
             for meeting in _meetings(material, answers):
                 if settle(meeting, texts) is None:
-                    for a, b in ((meeting.a, meeting.b), (meeting.b, meeting.a)):
+                    for a, b in (in_order(meeting.a, meeting.b, order) for order in ORDERS):
                         asked = partial(_ask_margins, material, meeting.prompt_id, texts[a], texts[b], wording)
                         yield Question(_about_order(meeting.prompt_id, a, b), asked, parse_margins, self.card.comparing)
 
@@ -251,15 +252,16 @@ def _held(material: Material[Story], answers: Answers) -> tuple[dict[Meeting, Pl
     held, incomplete = {}, []
     for meeting in _meetings(material, answers):
         settled = settle(meeting, texts)
-        forward = answers.found.get(_about_order(meeting.prompt_id, meeting.a, meeting.b))
-        backward = answers.found.get(_about_order(meeting.prompt_id, meeting.b, meeting.a))
+        orders: dict[Order, About] = {
+            order: _about_order(meeting.prompt_id, *in_order(meeting.a, meeting.b, order)) for order in ORDERS
+        }
         if settled is not None:
             held[meeting] = settled
-        elif forward is None or backward is None:
+        elif not all(about in answers.found for about in orders.values()):
             incomplete.append(meeting)
         else:
-            one, other = count_pluses(forward), count_pluses(backward).turned
-            held[meeting] = Pluses(one.a + other.a, one.b + other.b)
+            one, other = (in_order(*count_pluses(answers.found[about]), order) for order, about in orders.items())
+            held[meeting] = Pluses(one[0] + other[0], one[1] + other[1])
     return held, incomplete
 
 

@@ -4,7 +4,6 @@ S_l follows from the count of words alone. S_q is a judge's: six dimensions from
 mean comes to (mean - 1) * 25, and S_q is the mean of the six. A response without a judge's scores has an S_l and no S_q.
 """
 
-from bisect import bisect_right
 from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any
@@ -32,7 +31,7 @@ from longform.judging.criteria import (
 )
 from longform.records.schemas import Response
 from longform.text.length_scores import length_score
-from longform.text.words import count_words
+from longform.text.words import LENGTH_BINS, count_words, length_bin_name
 
 TYPES = (
     "Literature and Creative Writing",
@@ -43,8 +42,6 @@ TYPES = (
     "Community Forum",
     "Education and Training",
 )
-BIN_STARTS = (500, 2000, 4000)
-BINS = ("below 500", "500 to 1999", "2000 to 3999", "4000 and more")
 
 
 class WriteItem(LengthItem):
@@ -100,7 +97,7 @@ class LongBenchWrite(Benchmark[WriteItem]):
         qualities = [Measure(name, 1) for name in QUALITIES]
         return [
             tabulate("LongBench-Write", scored, measures, notes=["S: mean of S_l and S_q"]),
-            tabulate("By words asked for", scored, measures, by="asked for", order=BINS),
+            tabulate("By words asked for", scored, measures, by="asked for", order=LENGTH_BINS),
             tabulate("By language", scored, measures, by="language"),
             tabulate("By type", scored, measures, by="type", order=TYPES),
             tabulate("S_q by dimension", scored, qualities),
@@ -125,7 +122,7 @@ def _score(item: WriteItem, response: Response, answers: Answers) -> Scored:
         values |= quality_scores(judged)
         values["S_q"] = sum(values[name] for name in QUALITIES) / len(QUALITIES)
         values["S"] = (values["S_l"] + values["S_q"]) / 2
-    groups = {"asked for": BINS[bisect_right(BIN_STARTS, item.length)], "language": item.lang, "type": item.type}
+    groups = {"asked for": length_bin_name(item.length), "language": item.lang, "type": item.type}
     return Scored(response.model, item.id, values, groups)
 
 

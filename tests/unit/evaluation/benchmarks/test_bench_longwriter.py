@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from longform.evaluation.benchmarks.benchmark import Answers, Material, Wording
-from longform.evaluation.benchmarks.longbench_write import BINS, LongBenchWrite, quality_scores
+from longform.evaluation.benchmarks.longbench_write import LongBenchWrite, quality_scores
 from longform.evaluation.benchmarks.longwrite_ruler import LongWriteRuler
 from longform.judging.criteria import QUALITIES
 from longform.judging.fences import read_fences
@@ -17,6 +17,7 @@ from longform.judging.judge_template import JudgeTemplate
 from longform.records.errors import BadInputError
 from longform.records.schemas import Response
 from longform.statistics.bootstrap import clustered_median
+from longform.text.words import LENGTH_BINS
 
 DATA = Path(__file__).parents[5] / "shared" / "data"
 WRITE, RULER = LongBenchWrite(), LongWriteRuler()
@@ -76,7 +77,11 @@ def test_the_scores_of_longbench_write_are_those_of_its_formulas(tmp_path):
 
 def test_groups_are_length_bins_languages_and_types(tmp_path):
     tables = WRITE.tables(material(read(WRITE, tmp_path), ["word", "字", "word"]), Answers())
-    assert [it["asked for"] for it in rows_of(tables, "By words asked for")] == [BINS[0], BINS[1], BINS[3]]
+    assert [it["asked for"] for it in rows_of(tables, "By words asked for")] == [
+        LENGTH_BINS[0],
+        LENGTH_BINS[1],
+        LENGTH_BINS[3],
+    ]
     assert {it["language"]: it["n S_l"] for it in rows_of(tables, "By language")} == {"en": 2, "zh": 1}
     assert {it["type"]: it["n S_l"] for it in rows_of(tables, "By type")} == {"Popular Science": 1, "News Report": 2}
 
