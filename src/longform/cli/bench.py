@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import App, Parameter
 
 from longform.cli.flags import Budget, Count, Files, Flag, TableFormat, Temperature
-from longform.cli.output import print_result, progress
+from longform.cli.output import print_result, print_tables, progress
 
 if TYPE_CHECKING:
     from longform.evaluation.benchmarks.card import Card
@@ -26,7 +26,7 @@ def list_benchmarks(name: str | None = None, *, json: Flag = False) -> None:
         json: Print as JSON.
     """
     from longform.evaluation.benchmarks.catalogue import BENCHMARKS, find_benchmark
-    from longform.evaluation.tables import Column, Table, render
+    from longform.evaluation.tables import Column, Table
 
     cards = [it.card for it in (BENCHMARKS.values() if name is None else [find_benchmark(name)])]
     if json:
@@ -36,9 +36,10 @@ def list_benchmarks(name: str | None = None, *, json: Flag = False) -> None:
         print("\n".join(["", "Done otherwise than published:", *(f"- {it}" for it in cards[0].deviations)]))
         print(f"\nnext  longform bench fetch {name} --out DIR")
     else:
-        columns = [Column(it, is_text=True) for it in ("name", "judge", "licence", "home", "measures")]
-        rows = [[it.name, "yes" if it.judging else "no", it.licence, it.home, it.measures] for it in cards]
-        print(render(Table("Benchmarks", columns, rows)))
+        columns = [Column(it, is_text=True) for it in ("name", "judge", "licence", "measures")]
+        rows = [[it.name, "yes" if it.judging else "no", it.licence, it.measures] for it in cards]
+        homes = [f"{it.name}: {it.home}" for it in cards]
+        print_tables([Table("Benchmarks", columns, rows, homes)])
         print("\nnext  longform bench list NAME  (how it is asked, what is done otherwise than published)")
 
 
@@ -142,12 +143,10 @@ def _next_command(name: str, out: Path, *, with_games: bool) -> str:
 
 
 def _print(result: "Result", out: Path, form: TableFormat, *, next_command: str) -> None:
-    from longform.evaluation.tables import render
-
     if form == "json":
         print_result(result.as_json() | {"path": str(out)}, as_json=True)
         return
-    print("\n\n".join(render(table, form) for table in result.shown_tables))
+    print_tables(result.shown_tables, form)
     if form == "text":
         print()
     print_result(

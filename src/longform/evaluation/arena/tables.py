@@ -89,7 +89,7 @@ def meeting_table(met: Meetings, models: Sequence[str]) -> Table:
 
 def _ratings(title: str, standings: Sequence[Standing], before: Mapping[str, Standing], notes: Sequence[str]) -> Table:
     columns = [Column("rank"), Column("model", is_text=True), Column("rating")]
-    columns += [Column("rating without control")] if before else []
+    columns += [Column("uncontrolled")] if before else []
     columns += [Column("win rate", digits=3), Column("games"), Column("prompts")]
     rows: list[list[Cell]] = []
     for rank, it in enumerate(standings, 1):
