@@ -142,7 +142,7 @@ def _as_text(table: Table, width: int) -> str:
     rule = _GAP.join("-" * it for it in widths)
 
     def align(cells: Sequence[str]) -> list[str]:
-        wrapped = [_wrap(cell, it) for cell, it in zip(cells, widths, strict=True)]
+        wrapped = [_wrap(cell, it, is_text=kind) for cell, it, kind in zip(cells, widths, texts, strict=True)]
         height = max(map(len, wrapped))
         shown = []
         for column, parts, it in zip(table.columns, wrapped, widths, strict=True):
@@ -182,14 +182,14 @@ def _fit(columns: Sequence[Sequence[str]], *, texts: Sequence[bool], room: int) 
     return widths
 
 
-def _wrap(text: str, width: int) -> list[str]:
-    """Lines of `text` of at most `width` columns, all with its indent."""
+def _wrap(text: str, width: int, *, is_text: bool = True) -> list[str]:
+    """Lines of `text` of at most `width` columns, all with its indent; a number is broken before its bounds if that fits."""
     if cell_len(text) <= width:
         return [text]
     bare = text.lstrip(" ")
     indent = text[: max(0, min(len(text) - len(bare), width - 2))]
     parts = [(" ", part) for part in _INTERVAL.split(bare)]
-    if any(cell_len(indent + part) > width for _, part in parts):
+    if is_text or any(cell_len(indent + part) > width for _, part in parts):
         parts = [(" " if bare[it.start() - 1] == " " else "", it[0]) for it in _WORD.finditer(bare)]
     lines, line = [], indent
     for gap, part in parts:
