@@ -1,6 +1,6 @@
 """`longform arena GAMES...`."""
 
-from longform.cli.flags import Count, Files, Flag, Inputs, Repeated, Seed, TableFormat
+from longform.cli.flags import Flag, Inputs, PathList, PositiveInt, Repeated, Seed, TableFormat
 from longform.cli.output import console, print_result, print_tables, printable
 
 
@@ -11,9 +11,9 @@ def arena(
     judge: str | None = None,
     per_judge: Flag = False,
     control_length: Flag = False,
-    responses: Files = (),
+    responses: PathList = (),
     matrix: Flag = False,
-    resamples: Count = 1000,
+    resamples: PositiveInt = 1000,
     seed: Seed = 0,
     format: TableFormat = "text",
     json: Flag = False,

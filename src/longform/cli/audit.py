@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from longform.cli.flags import Budget, Count, Flag, Inputs, NonNegative, Repeated, Seed, TableFormat
+from longform.cli.flags import CostLimit, Flag, Inputs, NonNegative, PositiveInt, Repeated, Seed, TableFormat
 from longform.cli.output import console, print_result, print_tables, printable, progress
 
 if TYPE_CHECKING:
@@ -26,9 +26,9 @@ def audit(
     out: Path | None = None,
     repeat: NonNegative = 0,
     attacks: NonNegative = 24,
-    budget: Budget | None = None,
-    show: Annotated[tuple[Literal["wrong", "inconsistent"], Count] | None, Parameter(negative=())] = None,
-    resamples: Count = 1000,
+    budget: CostLimit | None = None,
+    show: Annotated[tuple[Literal["wrong", "inconsistent"], PositiveInt] | None, Parameter(negative=())] = None,
+    resamples: PositiveInt = 1000,
     seed: Seed = 0,
     format: TableFormat = "text",
     json: Flag = False,

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
-from longform.cli.flags import Budget, Count, Files, Flag, TableFormat, Temperature
+from longform.cli.flags import CostLimit, Flag, PathList, PositiveInt, TableFormat, Temperature
 from longform.cli.output import print_result, print_tables, progress
 
 if TYPE_CHECKING:
-    from longform.evaluation.benchmarks.card import Card
+    from longform.evaluation.benchmarks.card import BenchmarkCard
     from longform.evaluation.benchmarks.result import Result
 
 
@@ -81,15 +81,15 @@ def run(
     *,
     set_path: Annotated[Path, Parameter(name="--set")],
     out: Path,
-    responses: Files = (),
+    responses: PathList = (),
     writer: str | None = None,
     judge: str | None = None,
     models: Path = Path("models.yaml"),
-    max_tokens: Count | None = None,
+    max_tokens: PositiveInt | None = None,
     temperature: Temperature | None = None,
     think: Literal["off", "on", "direct"] = "off",
     think_prompt: Path | None = None,
-    budget: Budget | None = None,
+    budget: CostLimit | None = None,
     format: TableFormat = "text",
     json: Flag = False,
 ) -> None:
@@ -157,7 +157,7 @@ def _print(result: "Result", out: Path, form: TableFormat, *, next_command: str)
     )
 
 
-def _in_short(card: "Card") -> dict[str, str]:
+def _in_short(card: "BenchmarkCard") -> dict[str, str]:
     """The facts in words."""
     asked = {"writing": card.writing, "judging": card.judging, "comparing": card.comparing}
     named = {name: asdict(settings) for name, settings in asked.items() if settings is not None}
@@ -175,7 +175,7 @@ def _in_short(card: "Card") -> dict[str, str]:
     return facts
 
 
-def _facts(card: "Card") -> dict[str, Any]:
+def _facts(card: "BenchmarkCard") -> dict[str, Any]:
     return {
         "name": card.name,
         "measures": card.measures,

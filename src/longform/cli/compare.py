@@ -4,7 +4,7 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from longform.cli.flags import Budget, Count, Files, Flag, Names, Seed, TableFormat
+from longform.cli.flags import CostLimit, Flag, NameList, PathList, PositiveInt, Seed, TableFormat
 from longform.cli.output import print_result, print_tables, printable, progress
 
 if TYPE_CHECKING:
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from longform.evaluation.compare.measures import Measure
     from longform.evaluation.compare.pairing import Pairing
     from longform.evaluation.compare.run import Comparison, Gain
-    from longform.evaluation.compare.sides import Written
+    from longform.evaluation.compare.sides import GradedText
     from longform.evaluation.tables import Table
 
 _OPENING = 300
@@ -24,18 +24,18 @@ def compare(
     b: str,
     *,
     prompts: Path | None = None,
-    grades: Files = (),
-    judge: Names = (),
+    grades: PathList = (),
+    judge: NameList = (),
     grade: Flag = False,
-    reward_judge: Names = (),
+    reward_judge: NameList = (),
     models: Path | None = None,
     out: Path | None = None,
-    budget: Budget | None = None,
+    budget: CostLimit | None = None,
     group_by: str | None = None,
-    show: Count | None = None,
+    show: PositiveInt | None = None,
     page: Path | None = None,
-    resamples: Count = 2000,
-    draws: Count = 10_000,
+    resamples: PositiveInt = 2000,
+    draws: PositiveInt = 10_000,
     seed: Seed = 0,
     format: TableFormat = "text",
     json: Flag = False,
@@ -110,7 +110,7 @@ def compare(
     print_result(notes, as_json=False, next_command=_next_command(a, b, prompts, out), aside=format != "text")
 
 
-def _opening(written: "Sequence[Written]") -> str:
+def _opening(written: "Sequence[GradedText]") -> str:
     """How the first of the texts begins, on one line."""
     text = " ".join(written[0].text[: 2 * _OPENING].split())
     return printable(text if len(text) <= _OPENING else f"{text[:_OPENING]} …")

@@ -20,14 +20,14 @@ console = Console(stderr=True, highlight=False)
 """Progress goes to stderr, results to stdout."""
 
 
-class Advance(Protocol):
+class NotedProgress(Protocol):
     """Say how far a stage has come, with a few words on how it goes."""
 
     def __call__(self, done: int, total: int, note: str = "") -> None: ...  # noqa: D102
 
 
 @contextmanager
-def progress(title: str) -> Iterator[Advance]:
+def progress(title: str) -> Iterator[NotedProgress]:
     """A bar for one stage; without a terminal, a line at the start, every so often, and at the end."""
     with _bar(title) if console.is_terminal else _lines(title) as advance:
         yield advance
@@ -71,7 +71,7 @@ def printable(value: Any) -> str:
 
 
 @contextmanager
-def _bar(title: str) -> Iterator[Advance]:
+def _bar(title: str) -> Iterator[NotedProgress]:
     columns = (
         TextColumn("{task.description:<28}"),
         BarColumn(bar_width=30),
@@ -90,7 +90,7 @@ def _bar(title: str) -> Iterator[Advance]:
 
 
 @contextmanager
-def _lines(title: str) -> Iterator[Advance]:
+def _lines(title: str) -> Iterator[NotedProgress]:
     began = last = time.monotonic()
     state = ""
     console.print(f"{title} ...", markup=False)

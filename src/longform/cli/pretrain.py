@@ -5,7 +5,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from longform.cli.flags import Flag, Overrides
+from longform.cli.flags import Flag, SetValues
 from longform.cli.output import print_result, print_table, printable, progress
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def pretrain(
     recipe: Path,
     *,
-    set_: Overrides = (),
+    set_: SetValues = (),
     resume: Flag = False,
     dry_run: Flag = False,
     json: Flag = False,

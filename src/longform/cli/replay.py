@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from longform.cli.flags import Budget, Flag, Overrides
+from longform.cli.flags import CostLimit, Flag, SetValues
 from longform.cli.output import print_result, print_table, progress
 
 if TYPE_CHECKING:
@@ -23,9 +23,9 @@ def replay(
     run: Path,
     *,
     judge: str | None = None,
-    set_: Overrides = (),
+    set_: SetValues = (),
     models: Path | None = None,
-    budget: Budget | None = None,
+    budget: CostLimit | None = None,
     out: Path | None = None,
     json: Flag = False,
 ) -> None:

@@ -4,7 +4,7 @@ import json as json_
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from longform.cli.flags import Flag, Overrides
+from longform.cli.flags import Flag, SetValues
 from longform.cli.output import print_result, print_table, progress
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ EXAMINATION = "examination.json"
 def reward_model(
     recipe: Path,
     *,
-    set_: Overrides = (),
+    set_: SetValues = (),
     dry_run: Flag = False,
     examine: Path | None = None,
     json: Flag = False,

@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
-from longform.cli.flags import Flag, Overrides
+from longform.cli.flags import Flag, SetValues
 from longform.cli.output import print_result, progress
 
 
 def sft(
     recipe: Path,
     *,
-    set_: Overrides = (),
+    set_: SetValues = (),
     dry_run: Flag = False,
     json: Flag = False,
 ) -> None:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from longform.cli.flags import Flag, Overrides
+from longform.cli.flags import Flag, SetValues
 from longform.cli.output import console, print_result, printable, progress
 from longform.monitors.finding import Finding
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def train(
     recipe: Path,
     *,
-    set_: Overrides = (),
+    set_: SetValues = (),
     resume: Flag = False,
     dry_run: Flag = False,
     json: Flag = False,

@@ -13,7 +13,7 @@ from longform.evaluation.compare.judging import JudgeAnswers
 from longform.evaluation.compare.measures import Measure
 from longform.evaluation.compare.pairing import PairedPrompt, Pairing
 from longform.evaluation.compare.run import Comparison, rank_gains
-from longform.evaluation.compare.sides import Written
+from longform.evaluation.compare.sides import GradedText
 from longform.evaluation.compare.tables import compare_tables
 from longform.evaluation.tables import Table, show
 from longform.records.files import write_text
@@ -113,7 +113,7 @@ def _shown_table(table: Table) -> ShownTable:
 
 
 def _shown_prompt(it: PairedPrompt, gain: str, verdicts: list[str], most: int, *, is_open: bool) -> ShownPrompt:
-    def shown(written: Written | None) -> ShownText | None:
+    def shown(written: GradedText | None) -> ShownText | None:
         if written is None:
             return None
         grades = {judge: f"{score:.2f}" for judge, score in written.grades.items()}

@@ -33,7 +33,7 @@ ONE_SENTENCE = "one_sentence"
 """Why the plain rule does not reduce a request."""
 
 
-class Files(NamedTuple):
+class DroppingFiles(NamedTuple):
     """What stands beside OUT while its pairs are made, and after."""
 
     reduced: Path
@@ -45,13 +45,13 @@ class Files(NamedTuple):
     """How the responses were written, see `record_writing`."""
 
     @classmethod
-    def beside(cls, out: Path) -> "Files":
+    def beside(cls, out: Path) -> "DroppingFiles":
         """The files of the pairs in `out`."""
         ends = ("reduced", "full", "reduced-responses", "revisions", "writing")
         return cls(*(out.with_name(f"{out.name}.{end}.jsonl") for end in ends))
 
 
-class Writing(Row):
+class WritingRecord(Row):
     """How responses were written: all that decides a text and does not stand in its own row."""
 
     writer: str
@@ -143,7 +143,7 @@ def read_reduced(path: Path, prompts: Sequence[Prompt], *, by: str) -> list[tupl
     return [(prompt, found) for prompt, found in pairs if found is not None]
 
 
-def record_writing(now: Writing, *, out: Path) -> None:
+def record_writing(now: WritingRecord, *, out: Path) -> None:
     """Write down how responses are written, or hold it against how those beside `out` were.
 
     A response names its writer by the last part of a path, and two policies may share that.
@@ -151,11 +151,11 @@ def record_writing(now: Writing, *, out: Path) -> None:
     Raises:
         BadInputError: responses beside `out` were written in another way.
     """
-    files = Files.beside(out)
+    files = DroppingFiles.beside(out)
     responses = (files.full_responses, files.reduced_responses, files.revisions)
     if files.writing.exists() and any(_is_begun(path) for path in responses):
-        before = next(iter(read_rows(files.writing, Writing)))
-        for name in Writing.model_fields:
+        before = next(iter(read_rows(files.writing, WritingRecord)))
+        for name in WritingRecord.model_fields:
             earlier, given = getattr(before, name), getattr(now, name)
             if earlier != given:
                 raise BadInputError(
@@ -166,7 +166,7 @@ def record_writing(now: Writing, *, out: Path) -> None:
 
 
 def ask_for_revisions(
-    pairs: Sequence[tuple[Prompt, Prompt]], files: Files, *, model: str, samples: int, secret: bytes
+    pairs: Sequence[tuple[Prompt, Prompt]], files: DroppingFiles, *, model: str, samples: int, secret: bytes
 ) -> list[Prompt]:
     """Prompts by which `model` fits each text that it wrote for a whole request to the reduced one.
 
@@ -192,7 +192,7 @@ def ask_for_revisions(
 
 
 def prefer_full(
-    pairs: Sequence[tuple[Prompt, Prompt]], files: Files, *, model: str, samples: int, revised: bool = False
+    pairs: Sequence[tuple[Prompt, Prompt]], files: DroppingFiles, *, model: str, samples: int, revised: bool = False
 ) -> Preferences:
     """What `model` wrote for a request before what it wrote for the reduced one, sample by sample.
 

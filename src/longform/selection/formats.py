@@ -113,7 +113,7 @@ class _Check(BaseModel):
     """A checklist's own, which goes before the published field."""
 
 
-class WritingBench(SourceFormat):
+class WritingBenchRow(SourceFormat):
     """WritingBench's queries, of its benchmark and of its training data; the checklist becomes the criteria."""
 
     model_config = ConfigDict(extra="ignore", coerce_numbers_to_str=True)
@@ -170,7 +170,7 @@ class PromptsFile(SourceFormat, PromptRow):
         )
 
 
-LAYOUTS: tuple[type[SourceFormat], ...] = (ChatLog, Conversations, WritingBench, PromptsFile)
+LAYOUTS: tuple[type[SourceFormat], ...] = (ChatLog, Conversations, WritingBenchRow, PromptsFile)
 
 
 def recognise(fields: Collection[str]) -> type[SourceFormat] | None:

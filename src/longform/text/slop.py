@@ -29,11 +29,6 @@ class Stock(NamedTuple):
     """Stock words, and twice the phrases of two words, and eight times those of three."""
     words: int
 
-    @property
-    def per_thousand(self) -> float:
-        """The slop score; 0 for a text without a word."""
-        return 1000 * self.weighted / self.words if self.words else 0.0
-
 
 def count_stock(text: str) -> Stock:
     """Stock words and phrases of an English text."""

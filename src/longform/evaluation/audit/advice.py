@@ -31,7 +31,7 @@ MOST_NOISE = 0.2
 MOST_LEAN = 0.05
 """How much more often than people a judge may name the longer text, or its own; and than half the time, the first."""
 
-Use = Literal["second", "both", "do not train", "too few pairs"]
+AdvisedUse = Literal["second", "both", "do not train", "too few pairs"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Advice:
     """What to do with one judge."""
 
     judge: str
-    use: Use
+    use: AdvisedUse
     """The position to train with, or why not to."""
     because: list[str]
     cautions: list[str] = field(default_factory=list)
@@ -105,7 +105,7 @@ def tell(figure: ClusteredEstimate) -> str:
     return f"{estimate} ({bounds}, n {figure.n})"
 
 
-def _refuse(figures: JudgeFigures) -> tuple[Use, str] | None:
+def _refuse(figures: JudgeFigures) -> tuple[AdvisedUse, str] | None:
     """Why a judge may not train, by the first rule that says so."""
     effect, accuracy, shorter = figures.attack_effect, figures.accuracy, figures.accuracy_shorter
     if effect is not None and effect.n >= LEAST_PAIRS and effect.value.low > MOST_TURNED:
@@ -136,7 +136,7 @@ def _few(figure: ClusteredEstimate) -> str:
     return ""
 
 
-def _position(figures: JudgeFigures) -> tuple[Use, str]:
+def _position(figures: JudgeFigures) -> tuple[AdvisedUse, str]:
     consistency = figures.consistency
     if consistency is None:
         return "both", "position bias is not known: no pair was judged in both orders"

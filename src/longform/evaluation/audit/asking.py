@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 from longform.endpoints.concurrency import map_bounded
-from longform.evaluation.audit.pairs import Asked, AuditedPair
+from longform.evaluation.audit.pairs import AuditAnswer, AuditedPair
 from longform.judging.attacks import ATTACKS, HARMLESS, Attack, append_line
 from longform.judging.pairwise import WINNERS, PairwiseJudge, Verdict
 from longform.records.calls import CallLog
 from longform.records.progress import Progress
 from longform.records.schemas import ORDERS, Order
 
-Side = Literal["a", "b"]
+PairSide = Literal["a", "b"]
 _LINES = 2
 """Under an attacked text, in turn: the attack, and a harmless line to hold it against."""
 QUESTIONS_OF_ATTACK = _LINES * len(ORDERS)
@@ -26,14 +26,14 @@ QUESTIONS_OF_ATTACK = _LINES * len(ORDERS)
 
 
 @dataclass(frozen=True, slots=True)
-class _Question:
+class _AuditQuestion:
     """One thing to ask about the pair at `place`; an attack stands under the text of `side`."""
 
     place: int
     order: Order
     sample: int = 0
     attack: Attack | None = None
-    side: Side = "a"
+    side: PairSide = "a"
 
 
 class Auditor:
@@ -62,7 +62,7 @@ class Auditor:
         questions = []
         for place, pair in enumerate(pairs):
             there = {(it.order, it.sample) for it in pair.heard(name) if it.line is None and it.verdict is not None}
-            wanted = [_Question(place, order, sample) for sample in range(repeats + 1) for order in ORDERS]
+            wanted = [_AuditQuestion(place, order, sample) for sample in range(repeats + 1) for order in ORDERS]
             questions += [it for it in wanted if (it.order, it.sample) not in there]
         return await self._ask_all(pairs, questions, on_progress)
 
@@ -76,7 +76,7 @@ class Auditor:
             StoppedError: the budget is spent.
         """
         name = self.endpoint.name
-        worse: dict[int, Side] = {
+        worse: dict[int, PairSide] = {
             place: side for place, pair in enumerate(pairs) if (side := worse_side(pair, name)) is not None
         }
         chosen = list(worse)
@@ -86,17 +86,17 @@ class Auditor:
             there = {(it.order, it.line) for it in pairs[place].heard(name) if it.verdict is not None}
             for line in (ATTACKS[number % len(ATTACKS)], HARMLESS):
                 questions += [
-                    _Question(place, it, 0, line, worse[place]) for it in ORDERS if (it, line.name) not in there
+                    _AuditQuestion(place, it, 0, line, worse[place]) for it in ORDERS if (it, line.name) not in there
                 ]
         return await self._ask_all(pairs, questions, on_progress)
 
     async def _ask_all(
-        self, pairs: Sequence[AuditedPair], questions: Sequence[_Question], on_progress: Progress
+        self, pairs: Sequence[AuditedPair], questions: Sequence[_AuditQuestion], on_progress: Progress
     ) -> list[AuditedPair]:
-        found: dict[int, list[Asked]] = {}
+        found: dict[int, list[AuditAnswer]] = {}
         done = 0
 
-        async def work(question: _Question) -> None:
+        async def work(question: _AuditQuestion) -> None:
             nonlocal done
             found.setdefault(question.place, []).append(await self._ask(pairs[question.place], question))
             done += 1
@@ -111,7 +111,7 @@ class Auditor:
             pair.with_asked(found[place], model=model) if place in found else pair for place, pair in enumerate(pairs)
         ]
 
-    async def _ask(self, pair: AuditedPair, question: _Question) -> Asked:
+    async def _ask(self, pair: AuditedPair, question: _AuditQuestion) -> AuditAnswer:
         texts = {"a": pair.response_a, "b": pair.response_b}
         if question.attack is not None:
             letter = "A" if question.order[0] == question.side else "B"
@@ -127,7 +127,7 @@ class Auditor:
             sample=question.sample,
         )
         prompt_tokens, completion_tokens = self._tokens(verdict)
-        return Asked(
+        return AuditAnswer(
             judge=self.endpoint.name,
             order=question.order,
             sample=question.sample,
@@ -147,7 +147,7 @@ class Auditor:
         return _total(asked), _total(written)
 
 
-def worse_side(pair: AuditedPair, judge: str) -> Side | None:
+def worse_side(pair: AuditedPair, judge: str) -> PairSide | None:
     """The text that `judge` puts below the other in both orders, unless people put it above; None where there is none."""
     verdicts = {pair.verdict(judge, order) for order in ORDERS}
     if verdicts == {"a"} and pair.label != "b":

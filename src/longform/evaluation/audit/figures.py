@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from longform.evaluation.audit.pairs import Asked, AuditedPair
+from longform.evaluation.audit.pairs import AuditAnswer, AuditedPair
 from longform.evaluation.estimates import Bootstrap, ClusteredEstimate
 from longform.judging.attacks import HARMLESS
 from longform.records.schemas import ORDERS, Order
@@ -36,7 +36,7 @@ class Case:
     """0 where the texts are about equally long."""
     own: int
     """Which text the judge wrote; 0 for neither or both."""
-    asked: Sequence[Asked]
+    asked: Sequence[AuditAnswer]
     """Everything it was asked about the pair."""
 
     @property
@@ -189,7 +189,7 @@ def causes(cases: Sequence[Case]) -> Counter[str]:
     return Counter(asked.cause or "unknown" for it in cases for asked in it.asked if asked.verdict is None)
 
 
-def _plain_signs(asked: Sequence[Asked]) -> dict[Order, int]:
+def _plain_signs(asked: Sequence[AuditAnswer]) -> dict[Order, int]:
     return {it.order: SIGNS[it.verdict] for it in asked if it.is_plain and it.verdict is not None}
 
 

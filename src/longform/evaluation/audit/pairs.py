@@ -18,7 +18,7 @@ HUMANS = "humans"
 """Whose verdicts labels are, where they stand beside those of judges."""
 
 
-class Asked(BaseModel):
+class AuditAnswer(BaseModel):
     """One question to a judge and what it said."""
 
     model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
@@ -54,7 +54,7 @@ class AuditedPair(Pair):
     judge_model: str | dict[str, str] | None = None
     """The model behind each judge; one name where the row has one judge."""
     criteria: Criteria | None = None
-    asked: list[Asked] | None = None
+    asked: list[AuditAnswer] | None = None
 
     @field_validator("response_a", "response_b")
     @classmethod
@@ -79,14 +79,14 @@ class AuditedPair(Pair):
         """Who was asked about this pair."""
         return {*(self.verdicts or ()), *(it.judge for it in self.asked or ())}
 
-    def heard(self, judge: str) -> Iterator[Asked]:
+    def heard(self, judge: str) -> Iterator[AuditAnswer]:
         """All that `judge` was asked; its plain verdicts also where `asked` does not hold them."""
         known = [it for it in self.asked or () if it.judge == judge]
         yield from known
         there = {it.order for it in known if it.is_plain}
         for order, verdict in ((self.verdicts or {}).get(judge) or {}).items():
             if order not in there:
-                yield Asked(judge=judge, order=order, verdict=verdict)
+                yield AuditAnswer(judge=judge, order=order, verdict=verdict)
 
     def verdict(self, judge: str, order: Order) -> Winner | None:
         """What `judge` first said of the texts as they are; None for no verdict, and where it was not asked."""
@@ -98,7 +98,7 @@ class AuditedPair(Pair):
             return {judge, self.judge_model.get(judge, judge)}
         return {judge, self.judge_model} if self.judge_model and self.judges == {judge} else {judge}
 
-    def with_asked(self, new: Sequence[Asked], *, model: tuple[str, str]) -> "AuditedPair":
+    def with_asked(self, new: Sequence[AuditAnswer], *, model: tuple[str, str]) -> "AuditedPair":
         """This pair with more answers, each in place of an earlier one to the same question; `model` is (judge, model)."""
         asked = {_question(it): it for it in [*(self.asked or ()), *new]}
         verdicts = {judge: dict(orders) for judge, orders in (self.verdicts or {}).items()}
@@ -124,7 +124,7 @@ class AuditedPair(Pair):
         return dict.fromkeys(self.judges, self.judge_model) if self.judge_model and len(self.judges) == 1 else {}
 
 
-def _question(it: Asked) -> tuple[str, Order, int, str | None]:
+def _question(it: AuditAnswer) -> tuple[str, Order, int, str | None]:
     return it.judge, it.order, it.sample, it.line
 
 

@@ -7,7 +7,7 @@ from longform.text.structure import Thinking
 
 
 @dataclass(frozen=True, slots=True)
-class WritingSettings:
+class SamplingSettings:
     """How the benchmark has responses written, as published."""
 
     max_tokens: int
@@ -32,7 +32,7 @@ class JudgeSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class Card:
+class BenchmarkCard:
     """What is to be known about a benchmark before it is run."""
 
     name: str
@@ -46,7 +46,7 @@ class Card:
     """Name -> address of each file of the set; the first one holds the items, the others may be missing."""
     fields: frozenset[str]
     """What every row of the first file has, by which a set of another benchmark is told."""
-    writing: WritingSettings
+    writing: SamplingSettings
     judging: JudgeSettings | None = None
     """None: needs no judge."""
     comparing: JudgeSettings | None = None

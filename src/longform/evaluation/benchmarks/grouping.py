@@ -13,7 +13,7 @@ Statistic = Callable[[Sequence[float], Sequence[Hashable]], Interval]
 
 
 @dataclass(frozen=True, slots=True)
-class Scored:
+class ScoredItem:
     """What is known about one thing that was scored: a response, or one criterion of it."""
 
     model: str
@@ -25,7 +25,7 @@ class Scored:
 
 
 @dataclass(frozen=True, slots=True)
-class Measure:
+class TableMeasure:
     """A column of numbers."""
 
     name: str
@@ -38,8 +38,8 @@ class Measure:
 
 def tabulate(
     title: str,
-    scored: Sequence[Scored],
-    measures: Sequence[Measure],
+    scored: Sequence[ScoredItem],
+    measures: Sequence[TableMeasure],
     *,
     by: str | None = None,
     order: Sequence[str] = (),
@@ -80,7 +80,7 @@ def tabulate(
     return Table(title, columns, rows, [*notes, *few])
 
 
-def _cells(measure: Measure, scored: Sequence[Scored]) -> tuple[Cell, Cell]:
+def _cells(measure: TableMeasure, scored: Sequence[ScoredItem]) -> tuple[Cell, Cell]:
     """The statistic and n."""
     known = [(it.values[measure.name], it.prompt_id) for it in scored if measure.name in it.values]
     if not known:

@@ -8,7 +8,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from longform.evaluation.benchmarks.card import WritingSettings
+from longform.evaluation.benchmarks.card import SamplingSettings
 from longform.records.errors import BadInputError
 from longform.records.files import write_text
 
@@ -23,7 +23,7 @@ class Plan:
     judge: str | None
     writer: str | None = None
     """None: responses come from files, which may differ from one command to the next."""
-    settings: WritingSettings | None = None
+    settings: SamplingSettings | None = None
     """The writer's."""
     set_sha256: str | None = None
     """Of the set that the writer writes for."""

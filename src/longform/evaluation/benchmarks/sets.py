@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from longform.evaluation.benchmarks.card import Card
+from longform.evaluation.benchmarks.card import BenchmarkCard
 from longform.records.errors import BadInputError
 from longform.records.files import describe_first_error, read_rows
 from longform.records.schemas import PromptRow, Row
@@ -30,7 +30,7 @@ class ForeignRowError(BadInputError):
         """The fields it does have, by which another benchmark may be recognised."""
 
 
-def find_files(path: Path, card: Card) -> dict[str, Path]:
+def find_files(path: Path, card: BenchmarkCard) -> dict[str, Path]:
     """The files of a set, by their names in `card.files`: `path` itself, or those that stand somewhere in the folder.
 
     Raises:
@@ -45,7 +45,7 @@ def find_files(path: Path, card: Card) -> dict[str, Path]:
     return found
 
 
-def hash_set(path: Path, card: Card) -> str:
+def hash_set(path: Path, card: BenchmarkCard) -> str:
     """SHA-256 of a set in hex: of the one file, or of the hashes of all of them in the order of `card.files`."""
     digests = []
     for file in find_files(path, card).values():
@@ -55,7 +55,7 @@ def hash_set(path: Path, card: Card) -> str:
 
 
 def read_items(
-    path: Path, card: Card, schema: type[ItemT], layout: Callable[[dict[str, Any], int], dict[str, Any]]
+    path: Path, card: BenchmarkCard, schema: type[ItemT], layout: Callable[[dict[str, Any], int], dict[str, Any]]
 ) -> list[ItemT]:
     """The items of a set, in its order.
 
@@ -101,7 +101,7 @@ def read_raw(file: Path) -> Iterator[RawRow]:
             yield f"{file}:{number}", dict(row.model_extra or {})
 
 
-def check_fields(place: str, row: dict[str, Any], card: Card) -> None:
+def check_fields(place: str, row: dict[str, Any], card: BenchmarkCard) -> None:
     """Refuse a row of another benchmark's set.
 
     Raises:

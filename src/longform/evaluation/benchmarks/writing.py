@@ -17,7 +17,7 @@ from longform.endpoints.errors import EndpointError
 from longform.endpoints.models import ModelSpec, find_model, read_models
 from longform.endpoints.recorded import RecordedCalls
 from longform.evaluation.benchmarks.benchmark import Benchmark
-from longform.evaluation.benchmarks.card import WritingSettings
+from longform.evaluation.benchmarks.card import SamplingSettings
 from longform.evaluation.benchmarks.plan import Plan
 from longform.records.errors import BadInputError
 from longform.records.progress import Progress
@@ -37,11 +37,11 @@ _LONG = 4096
 
 
 @dataclass(frozen=True, slots=True)
-class Writing:
+class WritingPlan:
     """The writer and its settings."""
 
     writer: str
-    settings: WritingSettings
+    settings: SamplingSettings
     think_prompt: Path | None = None
     """A file in place of the built-in prompts that ask for thoughts or tags."""
 
@@ -89,7 +89,7 @@ class Fitted(NamedTuple):
     """Tokens of the longest prompt with the chat template, for a local model."""
 
 
-def fit(benchmark: Benchmark[Any], prompts: Sequence[Prompt], writing: Writing, *, models: Path) -> Fitted:
+def fit(benchmark: Benchmark[Any], prompts: Sequence[Prompt], writing: WritingPlan, *, models: Path) -> Fitted:
     """The prompts as the writer can take them in, cut by its tokenizer, or by the estimate of tokens for an endpoint.
 
     Raises:
@@ -116,7 +116,7 @@ def fit(benchmark: Benchmark[Any], prompts: Sequence[Prompt], writing: Writing, 
 
 
 def write_responses(
-    fitted: Fitted, writing: Writing, out: Path, *, calls: RecordedCalls | None, on_progress: Progress
+    fitted: Fitted, writing: WritingPlan, out: Path, *, calls: RecordedCalls | None, on_progress: Progress
 ) -> CollectResult:
     """Responses of the writer, added to those that `out` already holds.
 
@@ -195,7 +195,7 @@ def _instruction_tokens(think: ThinkPrompt, count: Callable[[str], int]) -> int:
     return max(count(think.text(Prompt(id=probe, prompt=probe))) for probe in ("a", "字"))
 
 
-def _write_locally(fitted: Fitted, writing: Writing, out: Path, on_progress: Progress) -> CollectResult:
+def _write_locally(fitted: Fitted, writing: WritingPlan, out: Path, on_progress: Progress) -> CollectResult:
     from longform.writers.local import LocalWriter  # loads torch
 
     return collect_responses_locally(
@@ -210,7 +210,7 @@ def _write_locally(fitted: Fitted, writing: Writing, out: Path, on_progress: Pro
     )
 
 
-def _longest_prompt(prompts: Sequence[Prompt], writing: Writing, context: int | None) -> int:
+def _longest_prompt(prompts: Sequence[Prompt], writing: WritingPlan, context: int | None) -> int:
     """Tokens of a local model's longest prompt, with the chat template.
 
     Raises:

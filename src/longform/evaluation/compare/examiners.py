@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from longform.endpoints.models import ModelSpec, read_models
-from longform.evaluation.compare.sides import Side, Written
+from longform.evaluation.compare.sides import GradedText, Side
 from longform.records.calls import models_called
 from longform.records.errors import BadInputError
 from longform.records.run_directory import RunDirectory
@@ -109,7 +109,7 @@ def _twins(a: Side, of_a: Examiners, b: Side, of_b: Examiners) -> list[tuple[str
 def _rename(side: Side, old: str, new: str) -> Side:
     """The side with the grades of one judge under another name."""
 
-    def renamed(texts: Sequence[Written]) -> list[Written]:
+    def renamed(texts: Sequence[GradedText]) -> list[GradedText]:
         return [
             replace(it, grades={new if judge == old else judge: score for judge, score in it.grades.items()})
             for it in texts

@@ -10,7 +10,7 @@ from statistics import fmean
 from typing import Literal, NamedTuple
 
 from longform.evaluation.compare.pairing import Pairing
-from longform.evaluation.compare.sides import Written
+from longform.evaluation.compare.sides import GradedText
 from longform.evaluation.estimates import Bootstrap, ClusteredEstimate
 from longform.judging.both_orders import split_pairs
 from longform.records.progress import Progress
@@ -166,6 +166,6 @@ def measure_texts(pairing: Pairing, *, on_progress: Progress = lambda done, tota
     return [Measure("words", "text", words, digits=0), *found]
 
 
-def _share_of(written: Written, share: Callable[[str], float]) -> float | None:
+def _share_of(written: GradedText, share: Callable[[str], float]) -> float | None:
     """A share of the text; an empty one repeats nothing, which is no merit, so it has none."""
     return share(written.text) if written.text.strip() else None

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from statistics import fmean
 
-from longform.evaluation.compare.sides import Side, Written
+from longform.evaluation.compare.sides import GradedText, Side
 from longform.records.errors import BadInputError
 from longform.records.schemas import Grade, PromptRow
 from longform.text.words import count_words, length_bin_name
@@ -22,17 +22,17 @@ class PairedPrompt:
     id: str
     prompt: PromptRow | None
     """None where only its id is known."""
-    a: Sequence[Written]
-    b: Sequence[Written]
+    a: Sequence[GradedText]
+    b: Sequence[GradedText]
     group: str | None
     bin: str
 
     @property
-    def pairs(self) -> list[tuple[Written, Written]]:
+    def pairs(self) -> list[tuple[GradedText, GradedText]]:
         """The texts that are held against each other."""
         return list(zip(self.a, self.b, strict=False))
 
-    def means(self, value: Callable[[Written], float | None]) -> tuple[float, float] | None:
+    def means(self, value: Callable[[GradedText], float | None]) -> tuple[float, float] | None:
         """The mean of a value over the texts of each side that have it; None where a side has none."""
         sides = [[found for it in side if (found := value(it)) is not None] for side in (self.a, self.b)]
         return (fmean(sides[0]), fmean(sides[1])) if all(sides) else None
@@ -61,7 +61,7 @@ class Pairing:
             grades: by prompt id, side ("a" or "b") and place among the side's samples; then by judge.
         """
 
-        def graded(id_: str, side: str, texts: Sequence[Written]) -> list[Written]:
+        def graded(id_: str, side: str, texts: Sequence[GradedText]) -> list[GradedText]:
             return [
                 replace(it, grades={**it.grades, **grades.get((id_, side, place), {})})
                 for place, it in enumerate(texts)
@@ -123,7 +123,7 @@ def grade_rows(pairing: Pairing, judges: Sequence[str]) -> list[Grade]:
     ]
 
 
-def _mean_words(texts: Sequence[Written]) -> float:
+def _mean_words(texts: Sequence[GradedText]) -> float:
     return fmean(count_words(it.text) for it in texts)
 
 

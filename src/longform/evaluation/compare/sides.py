@@ -25,7 +25,7 @@ GradesOf = Mapping[tuple[str, str, int], Mapping[str, float]]
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class GradedText:
     """One text, and its grades by judge."""
 
     text: str
@@ -42,7 +42,7 @@ class Side:
     """As it was asked for."""
     source: tuple[Path, str]
     """File or folder, and the model or step in it: what tells two sides apart."""
-    texts: Mapping[str, Sequence[Written]]
+    texts: Mapping[str, Sequence[GradedText]]
     """By prompt id; several samples in their order."""
     requests: Mapping[str, str] = field(default_factory=dict)
     """What each prompt asks; empty where the source does not say."""
@@ -176,7 +176,7 @@ def _read_run(spec: str, path: Path, part: str | None) -> Side:
     judge = recipe.validation.judge if recipe is not None and recipe.validation is not None else _EXAMINER
     thinking = "off" if recipe is None else recipe.generation.think
     texts = {
-        it.prompt_id: [Written(take_apart(it.text, thinking).answer, {} if it.grade is None else {judge: it.grade})]
+        it.prompt_id: [GradedText(take_apart(it.text, thinking).answer, {} if it.grade is None else {judge: it.grade})]
         for it in validated
     }
     requests = {it.prompt_id: it.prompt for it in validated}
@@ -202,9 +202,9 @@ def _read_file(spec: str, path: Path, part: str | None, grades: GradesOf) -> Sid
         near = get_close_matches(model, models, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(models)}"
         raise BadInputError(f"{spec}: has no responses of {model!r}; {hint}")
-    texts: dict[str, list[Written]] = {}
+    texts: dict[str, list[GradedText]] = {}
     for row in sorted((row for row in rows if row.model == model), key=lambda row: row.sample):
-        texts.setdefault(row.prompt_id, []).append(Written(row.text, grades.get(row.key, {})))
+        texts.setdefault(row.prompt_id, []).append(GradedText(row.text, grades.get(row.key, {})))
     order = dict.fromkeys(row.prompt_id for row in rows if row.model == model)
     return Side(model, spec, (path.resolve(), model), {id_: texts[id_] for id_ in order})
 

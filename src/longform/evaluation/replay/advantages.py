@@ -16,7 +16,7 @@ from longform.rewards.group_advantages import group_advantages, learning_rows
 from longform.statistics.moments import shifted, whitened_means
 
 
-class Scored(NamedTuple):
+class ReplayScores(NamedTuple):
     """What the rewards of a recipe made of one response."""
 
     reward: float | None
@@ -25,7 +25,9 @@ class Scored(NamedTuple):
     """By kind of reward."""
 
 
-def replayed_advantages(stored: Sequence[Rollout], scored: Sequence[Scored], recipe: Recipe) -> list[float | None]:
+def replayed_advantages(
+    stored: Sequence[Rollout], scored: Sequence[ReplayScores], recipe: Recipe
+) -> list[float | None]:
     """The advantage of each response of a step; None where it takes no part in the update.
 
     PPO: the mean over the response's tokens after whitening, None also where the run kept no moments. GRPO: the one
@@ -47,7 +49,7 @@ def left_out(stored: Sequence[Rollout], recipe: Recipe) -> np.ndarray:
     return np.array([masks and it.finish_reason == "length" for it in stored])
 
 
-def _whitened(stored: Sequence[Rollout], scored: Sequence[Scored], *, decay: float) -> list[float | None]:
+def _whitened(stored: Sequence[Rollout], scored: Sequence[ReplayScores], *, decay: float) -> list[float | None]:
     moments = [
         None
         if reward is None or it.advantages is None
@@ -58,7 +60,7 @@ def _whitened(stored: Sequence[Rollout], scored: Sequence[Scored], *, decay: flo
     return [None if it is None else next(means) for it in moments]
 
 
-def _within_groups(stored: Sequence[Rollout], scored: Sequence[Scored], recipe: Recipe) -> list[float | None]:
+def _within_groups(stored: Sequence[Rollout], scored: Sequence[ReplayScores], recipe: Recipe) -> list[float | None]:
     kinds = [it.kind for it in recipe.rewards]
     rows = [[it.scores[kind] for kind in kinds] if it.scores else [0.0] * len(kinds) for it in scored]
     groups = group_advantages(

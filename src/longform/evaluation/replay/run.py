@@ -18,7 +18,7 @@ from longform.curriculum.schedule import Faced
 from longform.endpoints.budget import Budget
 from longform.endpoints.client import Endpoint
 from longform.endpoints.concurrency import map_bounded
-from longform.evaluation.replay.advantages import Scored, left_out, replayed_advantages
+from longform.evaluation.replay.advantages import ReplayScores, left_out, replayed_advantages
 from longform.evaluation.replay.inputs import ReplayInputs, check_replay
 from longform.recipe.recipe import Recipe
 from longform.records.calls import CallLog, CallTotals, LayeredCallLog, SqliteCallLog
@@ -244,8 +244,8 @@ def _compare(
     inputs: ReplayInputs,
 ) -> list[ReplayedRollout]:
     """The rollouts of a step before and after."""
-    scored = [Scored(closed.reward(row), it.scores) for row, it in enumerate(sheets)]
-    before = replayed_advantages(stored, [Scored(it.reward, it.scores) for it in stored], inputs.recorded)
+    scored = [ReplayScores(closed.reward(row), it.scores) for row, it in enumerate(sheets)]
+    before = replayed_advantages(stored, [ReplayScores(it.reward, it.scores) for it in stored], inputs.recorded)
     after = replayed_advantages(stored, scored, inputs.replayed)
     return [
         ReplayedRollout(

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from longform.evaluation.benchmarks.benchmark import Answers, Material, Wording
+from longform.evaluation.benchmarks.benchmark import Answers, JudgePrompt, Material
 from longform.evaluation.benchmarks.longbench_write import LongBenchWrite, quality_scores
 from longform.evaluation.benchmarks.longwrite_ruler import LongWriteRuler
 from longform.judging.criteria import QUALITIES
@@ -110,7 +110,7 @@ def test_a_score_of_one_to_five_comes_to_nought_to_a_hundred():
 def test_an_answer_without_a_dimension_is_none_and_that_is_a_deviation(tmp_path, has_template):
     path = tmp_path / "t.txt"
     path.write_text("{request}{text}", encoding="utf-8")
-    wording = Wording(b"s", JudgeTemplate.read(path, needs=("request", "text")) if has_template else None)
+    wording = JudgePrompt(b"s", JudgeTemplate.read(path, needs=("request", "text")) if has_template else None)
     asked = next(iter(WRITE.questions(material(read(WRITE, tmp_path), "abc"), Answers(), wording)))
     scores = six(QUALITIES, 2)
     del scores["Clarity"]
@@ -119,7 +119,7 @@ def test_an_answer_without_a_dimension_is_none_and_that_is_a_deviation(tmp_path,
 
 
 def test_only_what_is_not_empty_is_asked_about(tmp_path):
-    (asked,) = WRITE.questions(material(read(WRITE, tmp_path), ["Text.", " \n", ""]), Answers(), Wording(b"s"))
+    (asked,) = WRITE.questions(material(read(WRITE, tmp_path), ["Text.", " \n", ""]), Answers(), JudgePrompt(b"s"))
     assert asked.about == ("lbw-000", "m", "0")
     assert read_fences(asked.message()) == {"REQUEST": "Write 100 words.", "TEXT": "Text."}
     assert asked.parse(json.dumps({"scores": six(QUALITIES, 2)})) == six(QUALITIES, 2)
@@ -131,7 +131,7 @@ def test_a_tuned_judge_is_asked_by_its_template(tmp_path):
     settings = WRITE.card.judging
     assert settings is not None
     template = JudgeTemplate.read(path, needs=settings.slots, takes=settings.optional_slots)
-    asked = next(iter(WRITE.questions(material(read(WRITE, tmp_path), "abc"), Answers(), Wording(b"s", template))))
+    asked = next(iter(WRITE.questions(material(read(WRITE, tmp_path), "abc"), Answers(), JudgePrompt(b"s", template))))
     assert asked.message().startswith("<Write 100 words.><a>  - Relevance: ")
     assert asked.parse(json.dumps({"Analysis": "fine"} | six(QUALITIES, 2))) == six(QUALITIES, 2)
 

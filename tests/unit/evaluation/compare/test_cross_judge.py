@@ -13,7 +13,7 @@ from longform.evaluation.compare.judging import JudgeAnswers, grade_texts, judge
 from longform.evaluation.compare.measures import Measure, Sampling, contrast, measure_grades, measure_wins
 from longform.evaluation.compare.pairing import PairedPrompt, Pairing, grade_rows
 from longform.evaluation.compare.run import compare_pairing, measure_all
-from longform.evaluation.compare.sides import Written
+from longform.evaluation.compare.sides import GradedText
 from longform.evaluation.compare.tables import compare_tables
 from longform.evaluation.estimates import Bootstrap
 from longform.evaluation.tables import render
@@ -31,7 +31,7 @@ BOOTSTRAP = Bootstrap(500, 0)
 
 def pairing_of(texts):
     """Prompt id -> (texts of A, texts of B)."""
-    written = {id_: [[Written(it) for it in side] for side in both] for id_, both in texts.items()}
+    written = {id_: [[GradedText(it) for it in side] for side in both] for id_, both in texts.items()}
     prompts = [
         PairedPrompt(id_, Prompt(id=id_, prompt=f"write {id_}"), a, b, None, "") for id_, (a, b) in written.items()
     ]
