@@ -132,7 +132,7 @@ def test_the_changes_are_printed(run, capsys):
     printed = _run(f"replay {run} --judge new --out rows.jsonl", capsys)
     for line in (
         "rollouts                4 in 1 steps",
-        "another reference       faced by 0",
+        "another reference       for 0 rollouts",
         "outcomes before         loss 2, win 1",
         "outcomes after          win 2, loss 1, tie 1",
         "no reward before        timeout 1",

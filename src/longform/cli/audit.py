@@ -104,9 +104,9 @@ def _opening(shown: "Fault") -> dict[str, Any]:
 
 
 def _print_fault(shown: "Fault") -> None:
-    told = {name: printable(value) for name, value in _opening(shown).items() if value is not None}
-    print(f"{told['judge']}  {told['id']}  label {told.get('label', 'none')}, ab {told.get('ab')}, ba {told.get('ba')}")
-    print(f"  a: {told['response_a']}\n  b: {told['response_b']}\n")
+    row = {name: printable(value) for name, value in _opening(shown).items() if value is not None}
+    print(f"{row['judge']}  {row['id']}  label {row.get('label', 'none')}, ab {row.get('ab')}, ba {row.get('ba')}")
+    print(f"  a: {row['response_a']}\n  b: {row['response_b']}\n")
 
 
 def _faults_table(faults: "Sequence[Fault]") -> "Table":

@@ -104,7 +104,7 @@ def run(
         writer: Have this one write the responses first: a name of models.yaml, or the folder of a local model.
         judge: A name of models.yaml, with a `template` there where it was tuned on another wording. Not for benchmarks that
             need none.
-        models: What the names of models mean.
+        models: Path to models.yaml (endpoint definitions).
         max_tokens: Longest response (default: as published).
         temperature: Of the writer (default: as published).
         think: Ask the writer for a plan and an answer in tags (on), or for an answer in tags (direct). The answer becomes

@@ -21,12 +21,12 @@ def pretrain(
     dry_run: Flag = False,
     json: Flag = False,
 ) -> None:
-    """Go on pretraining a base model on a mixture of texts, as the recipe says.
+    """Continue pretraining a base model on a mixture of texts, as the recipe says.
 
     Args:
         recipe: A YAML file.
         set_: KEY=VALUE in place of what the recipe says, such as --set tokens=1000000. May be repeated.
-        resume: Go on from the newest checkpoint of a pretraining that was stopped or killed.
+        resume: Continue from the newest checkpoint of a run that was stopped or killed.
         dry_run: Check the recipe and everything it names, print it resolved with what is to be done, and stop.
         json: Print the result as JSON.
     """
@@ -77,7 +77,7 @@ def _print_plan(recipe: "PretrainRecipe") -> None:
             epochs = f", passed over {about}{plan.epochs:.2f} times"
         left_out = "".join(f", {number} {cause} left out" for cause, number in plan.left_out.items())
         print(f"# {printable(name)}: {size}{epochs}{left_out}")
-    print(f"# sound: {recipe.updates:,} updates of {recipe.settings.update_tokens:,} tokens")
+    print(f"# OK: {recipe.updates:,} updates of {recipe.settings.update_tokens:,} tokens")
 
 
 def _print_mixture(result: "PretrainResult") -> None:

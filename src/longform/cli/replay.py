@@ -108,11 +108,11 @@ def _print_tables(changes: "ReplayChanges") -> None:
 
 
 def _lines(replay: "Replay", changes: "ReplayChanges") -> dict[str, str]:
-    """What a reader needs to know beside the tables."""
+    """Facts beside the tables."""
     lines = {"rollouts": f"{changes.rollouts} in {changes.steps} steps"}
     if changes.other_reference is not None:
         lines |= {
-            "another reference": f"faced by {changes.other_reference}",
+            "another reference": f"for {changes.other_reference} rollouts",
             "outcomes before": _counts(changes.outcomes_before),
             "outcomes after": _counts(changes.outcomes_after),
         }

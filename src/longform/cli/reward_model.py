@@ -49,7 +49,7 @@ def reward_model(
     split = read_split(resolved) if examine is None else None
     if dry_run and split:
         print(dump_recipe(resolved), end="")
-        print(f"# sound: {len(split.training)} pairs to learn from, {len(split.held_out)} to examine")
+        print(f"# OK: {len(split.training)} pairs to learn from, {len(split.held_out)} to examine")
         return
     report = None
     if split:

@@ -28,7 +28,7 @@ def sft(
     if dry_run:
         lessons = read_lessons(resolved)
         print(dump_recipe(resolved), end="")
-        print(f"# sound: {len(lessons)} texts to learn from")
+        print(f"# OK: {len(lessons)} texts to learn from")
         return
     with progress(f"fine-tuning {resolved.policy}") as advance:
         result = run_sft(resolved, on_progress=lambda step, steps, loss: advance(step, steps, f"loss {loss:.3f}"))

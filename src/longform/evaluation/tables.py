@@ -1,7 +1,7 @@
 """Tables of results as text, Markdown and LaTeX, and their values as JSON.
 
-A number stands with its interval, or with the reason why it has none. Names of models and what they write are hostile text:
-control characters become spaces, and what Markdown or LaTeX would read as markup is escaped.
+A number is shown with its interval, or with the reason why it has none. Names of models and their texts are untrusted:
+control characters become spaces, and Markdown or LaTeX markup is escaped.
 """
 
 import math
@@ -21,7 +21,7 @@ SINGLE_PROMPT = "a single prompt"
 
 
 class NoInterval(NamedTuple):
-    """An estimate whose spread is not known."""
+    """An estimate without an interval, and why."""
 
     estimate: float
     why: str
@@ -50,7 +50,7 @@ _LATEX = {
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """What stands above a column, and how its cells are shown."""
+    """Header of a column, and how its cells are shown."""
 
     name: str
     digits: int = 0
@@ -67,7 +67,7 @@ class Table:
     columns: Sequence[Column]
     rows: Sequence[Sequence[Cell]]
     notes: Sequence[str] = ()
-    """What a reader must know beside the numbers."""
+    """Lines below the table."""
 
 
 def render(table: Table, form: Form = "text", *, width: int = WIDTH) -> str:

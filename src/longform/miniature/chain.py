@@ -269,7 +269,7 @@ async def _grade(folder: Path, rows: list[Prompt], judge: Endpoint, advance: Any
 async def _drop(
     folder: Path, rows: list[Prompt], endpoints: dict[str, Endpoint], advance: Any, *, secret: bytes
 ) -> None:
-    beside = DroppingFiles.beside(_pairs(folder, "dropping"))
+    beside = DroppingFiles.next_to(_pairs(folder, "dropping"))
     async with endpoints["rewriter"] as rewriter:
         await reduce_by_model(rows, Rewriter(rewriter, secret=secret), out=beside.reduced, on_progress=advance)
     pairs, best = read_reduced(beside.reduced, rows, by="rewriter"), list(LEVELS)[-1]

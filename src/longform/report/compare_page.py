@@ -68,7 +68,7 @@ def write_compare_page(
     measures: Sequence[Measure],
     answers: Sequence[JudgeAnswers] = (),
 ) -> None:
-    """Write the page of a comparison, whole or not at all; the prompt with the largest gain of B stands first.
+    """Write the page of a comparison, whole or not at all; the prompt with the largest gain of B comes first.
 
     Raises:
         BadInputError: the file cannot be written.

@@ -34,7 +34,7 @@ ONE_SENTENCE = "one_sentence"
 
 
 class DroppingFiles(NamedTuple):
-    """What stands beside OUT while its pairs are made, and after."""
+    """Files next to OUT."""
 
     reduced: Path
     full_responses: Path
@@ -45,14 +45,14 @@ class DroppingFiles(NamedTuple):
     """How the responses were written, see `record_writing`."""
 
     @classmethod
-    def beside(cls, out: Path) -> "DroppingFiles":
+    def next_to(cls, out: Path) -> "DroppingFiles":
         """The files of the pairs in `out`."""
         ends = ("reduced", "full", "reduced-responses", "revisions", "writing")
         return cls(*(out.with_name(f"{out.name}.{end}.jsonl") for end in ends))
 
 
 class WritingRecord(Row):
-    """How responses were written: all that decides a text and does not stand in its own row."""
+    """How responses were written: everything that decides a text and is not in its own row."""
 
     writer: str
     model: str
@@ -69,7 +69,7 @@ async def reduce_by_model(
     """Prompts whose requests a model reduced, added to those that `out` already holds.
 
     Raises:
-        BadInputError: a prompt without a user message, an endpoint that needs mending, or an unwritable file.
+        BadInputError: a prompt without a user message, a misconfigured endpoint, or an unwritable file.
         StoppedError: the budget is spent.
     """
     result = CollectResult(out)
@@ -144,14 +144,14 @@ def read_reduced(path: Path, prompts: Sequence[Prompt], *, by: str) -> list[tupl
 
 
 def record_writing(now: WritingRecord, *, out: Path) -> None:
-    """Write down how responses are written, or hold it against how those beside `out` were.
+    """Record how responses are written, or compare it with how those next to `out` were.
 
     A response names its writer by the last part of a path, and two policies may share that.
 
     Raises:
-        BadInputError: responses beside `out` were written in another way.
+        BadInputError: responses next to `out` were written in another way.
     """
-    files = DroppingFiles.beside(out)
+    files = DroppingFiles.next_to(out)
     responses = (files.full_responses, files.reduced_responses, files.revisions)
     if files.writing.exists() and any(_is_begun(path) for path in responses):
         before = next(iter(read_rows(files.writing, WritingRecord)))
@@ -159,7 +159,7 @@ def record_writing(now: WritingRecord, *, out: Path) -> None:
             earlier, given = getattr(before, name), getattr(now, name)
             if earlier != given:
                 raise BadInputError(
-                    f"--out {out}: the responses beside it were written with {name} {earlier}, not {given}; "
+                    f"--out {out}: the responses next to it were written with {name} {earlier}, not {given}; "
                     "choose another file"
                 )
     write_rows(files.writing, [now])
@@ -174,7 +174,7 @@ def ask_for_revisions(
 
     Args:
         pairs: (prompt, reduced prompt).
-        files: where the responses stand.
+        files: with the responses.
         model: the writer's name.
         samples: of each prompt.
         secret: behind the tags of the fences.
@@ -200,7 +200,7 @@ def prefer_full(
 
     Args:
         pairs: (prompt, reduced prompt).
-        files: where the responses stand.
+        files: with the responses.
         model: the writer's name.
         samples: of each prompt.
         revised: what it wrote for the reduced request is a revision, see `ask_for_revisions`.
@@ -243,7 +243,7 @@ def _request(prompt: Prompt) -> str:
 
 
 def _with_request(prompt: Prompt, request: str, *, id_: str) -> Prompt:
-    """The prompt with another last user message. Criteria and length range go, since they may tell what was left out."""
+    """The prompt with another last user message. Without criteria and length range, which may reveal what was left out."""
     if isinstance(prompt.prompt, str):
         return Prompt(id=id_, prompt=request, meta=prompt.meta)
     messages = list(prompt.prompt)

@@ -134,8 +134,8 @@ class _Dropping:
 
     @property
     def files(self) -> DroppingFiles:
-        """What stands beside `out`."""
-        return DroppingFiles.beside(self.out)
+        """The files next to `out`."""
+        return DroppingFiles.next_to(self.out)
 
     @property
     def is_local(self) -> bool:

@@ -49,7 +49,7 @@ class PoolSettings:
     """What is kept."""
 
     languages: frozenset[str] = frozenset()
-    """Codes; empty: all, those that could not be told among them."""
+    """Codes; empty: all, including unknown ones."""
     min_words: int = 5
     max_words: int = 10_000
     near_dup_threshold: float = 0.8
@@ -65,7 +65,7 @@ class PoolSettings:
 
 
 class Dropped(Row):
-    """A prompt that was dropped, where it stands, and why."""
+    """A dropped prompt, its place in its source, and why."""
 
     key_fields: ClassVar[tuple[str, ...]] = ("place",)
     id: str
@@ -85,7 +85,7 @@ class _DropReason(NamedTuple):
 
 
 class Kept(NamedTuple):
-    """A prompt of the pool, and where it stood."""
+    """A prompt of the pool, and its place in its source."""
 
     prompt: Prompt
     source: str
@@ -168,7 +168,7 @@ def gather(
         sources: Files, folders or dataset ids, see `sources.read_source`.
         settings: What is kept.
         decontaminate: Sources of benchmarks' prompts, to be kept out.
-        on_progress: Told how many prompts are kept of those read.
+        on_progress: called with (prompts kept, prompts read).
 
     Raises:
         BadInputError: a source cannot be read.
@@ -235,8 +235,8 @@ def _unoriginal(wording: TokenizedText, benchmarks: Benchmarks, seen: DedupIndex
 
 
 def _meta(offer: RawPrompt, source: str, language: str | None) -> dict[str, Any]:
-    told = {"language": language, "language_from": "source" if offer.language else "text"} if language else {}
-    return {"source": source} | told
+    meta = {"language": language, "language_from": "source" if offer.language else "text"} if language else {}
+    return {"source": source} | meta
 
 
 def _dropped(id_: str, source: str, place: str, cause: _DropReason) -> Dropped:

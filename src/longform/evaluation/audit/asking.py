@@ -1,8 +1,7 @@
-"""Asking a judge what an audit still lacks: verdicts in both orders, repeats, and verdicts on texts that carry an attack.
+"""Requests what an audit still lacks: verdicts in both orders, repeats, and verdicts on texts with an injected line.
 
-Answers on record in the log of calls cost nothing, so a command that is started again goes on where it stopped. Attacks
-stand under texts that the judge puts below the other in both orders, and people do not put above it: only there is a
-turned verdict an error for sure.
+Recorded answers cost nothing, so a command that is run again resumes. Attacks are appended to texts that lose in both
+orders and that people do not prefer: only there is a flipped verdict certainly an error.
 """
 
 import random
@@ -20,14 +19,14 @@ from longform.records.schemas import ORDERS, Order
 
 PairSide = Literal["a", "b"]
 _LINES = 2
-"""Under an attacked text, in turn: the attack, and a harmless line to hold it against."""
+"""Lines appended to an attacked text, one at a time: the attack, and a harmless control."""
 QUESTIONS_OF_ATTACK = _LINES * len(ORDERS)
 """At most, for one pair."""
 
 
 @dataclass(frozen=True, slots=True)
 class _AuditQuestion:
-    """One thing to ask about the pair at `place`; an attack stands under the text of `side`."""
+    """One question about the pair at index `place`; an attack is appended to the text of `side`."""
 
     place: int
     order: Order
@@ -52,16 +51,16 @@ class Auditor:
     async def judge_pairs(
         self, pairs: Sequence[AuditedPair], *, repeats: int = 0, on_progress: Progress
     ) -> list[AuditedPair]:
-        """The pairs with the verdicts that were missing, in both orders, and each question asked `repeats` times more.
+        """The pairs with the missing verdicts, in both orders, and `repeats` extra repeats per question.
 
         Raises:
-            BadInputError: the endpoint needs mending.
+            BadInputError: the endpoint is misconfigured.
             StoppedError: the budget is spent.
         """
         name = self.endpoint.name
         questions = []
         for place, pair in enumerate(pairs):
-            there = {(it.order, it.sample) for it in pair.heard(name) if it.line is None and it.verdict is not None}
+            there = {(it.order, it.sample) for it in pair.answers(name) if it.line is None and it.verdict is not None}
             wanted = [_AuditQuestion(place, order, sample) for sample in range(repeats + 1) for order in ORDERS]
             questions += [it for it in wanted if (it.order, it.sample) not in there]
         return await self._ask_all(pairs, questions, on_progress)
@@ -72,7 +71,7 @@ class Auditor:
         """The pairs, of which up to `count` were also judged with an attack, and with a harmless line, under the worse text.
 
         Raises:
-            BadInputError: the endpoint needs mending.
+            BadInputError: the endpoint is misconfigured.
             StoppedError: the budget is spent.
         """
         name = self.endpoint.name
@@ -83,7 +82,7 @@ class Auditor:
         random.Random(seed).shuffle(chosen)
         questions = []
         for number, place in enumerate(chosen[:count]):
-            there = {(it.order, it.line) for it in pairs[place].heard(name) if it.verdict is not None}
+            there = {(it.order, it.line) for it in pairs[place].answers(name) if it.verdict is not None}
             for line in (ATTACKS[number % len(ATTACKS)], HARMLESS):
                 questions += [
                     _AuditQuestion(place, it, 0, line, worse[place]) for it in ORDERS if (it, line.name) not in there
@@ -140,7 +139,7 @@ class Auditor:
         )
 
     def _tokens(self, verdict: Verdict) -> tuple[int | None, int | None]:
-        """Of the answers behind a verdict; None where one was not told."""
+        """Of the answers behind a verdict; None if one is not known."""
         answers = [self._log.find(it) for it in verdict.calls]
         asked = [it.prompt_tokens if it is not None else None for it in answers]
         written = [it.completion_tokens if it is not None else None for it in answers]
@@ -148,7 +147,7 @@ class Auditor:
 
 
 def worse_side(pair: AuditedPair, judge: str) -> PairSide | None:
-    """The text that `judge` puts below the other in both orders, unless people put it above; None where there is none."""
+    """The text that loses in both orders by `judge`, unless people prefer it; None if there is none."""
     verdicts = {pair.verdict(judge, order) for order in ORDERS}
     if verdicts == {"a"} and pair.label != "b":
         return "b"

@@ -45,7 +45,7 @@ class BenchmarkCard:
     files: Mapping[str, str]
     """Name -> address of each file of the set; the first one holds the items, the others may be missing."""
     fields: frozenset[str]
-    """What every row of the first file has, by which a set of another benchmark is told."""
+    """Fields of every row of the first file, by which the set of another benchmark is recognised."""
     writing: SamplingSettings
     judging: JudgeSettings | None = None
     """None: needs no judge."""

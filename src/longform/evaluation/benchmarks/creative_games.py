@@ -44,7 +44,7 @@ def split_id(prompt_id: str) -> tuple[str, int]:
 
 
 def plan_meetings(ranked: Sequence[str], texts: ModelTexts) -> list[Matchup]:
-    """The meetings of models that stand in the order of their rubric scores.
+    """The matchups of models given in the order of their rubric scores.
 
     Which prompts a pair meets on is drawn by the names of the two; different items come before further iterations of one.
     """

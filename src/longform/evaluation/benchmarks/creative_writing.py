@@ -72,7 +72,7 @@ class CreativeWriting(Benchmark[Story]):
         judging=JudgeSettings(max_tokens=1000, temperature=0.0, retries=2, optional_slots=("criteria",)),
         comparing=JudgeSettings(max_tokens=2048, temperature=0.0, retries=2),
         deviations=(
-            "The judge is asked in longform's own words, texts stand between fences, and its answers end in JSON.",
+            "The judge is asked in longform's own words, texts are fenced, and its answers end in JSON.",
             "Only scores with the name of a criterion count; the published parser takes every 'text: number' for one, which "
             "moves a piece by up to 22 points and a model by up to 0.23.",
             "A score outside of 0 to 20, or fewer than half of the criteria, makes an answer unreadable; it is asked again.",
@@ -184,7 +184,7 @@ def _read_object(file: Path) -> dict[str, Any] | None:
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         name, count = Counter(name for name, _ in pairs).most_common(1)[0] if pairs else ("", 0)
         if count > 1:
-            raise ValueError(f"{name!r} stands there {count} times")
+            raise ValueError(f"{name!r} occurs {count} times")
         return dict(pairs)
 
     try:

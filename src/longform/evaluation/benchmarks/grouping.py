@@ -52,7 +52,7 @@ def tabulate(
         scored: all values; what is in no group of this kind is left out.
         measures: the columns, each followed by its n; a last column counts prompts, where a row has several values of one.
         by: the kind of group.
-        order: names of groups that stand first, in this order; the others come as they are met.
+        order: names of groups to list first, in this order; the others follow in order of occurrence.
         notes: below the table.
     """
     kept = [it for it in scored if by is None or by in it.groups]

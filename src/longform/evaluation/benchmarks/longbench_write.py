@@ -69,7 +69,7 @@ class LongBenchWrite(Benchmark[WriteItem]):
         judging=JudgeSettings(max_tokens=1024, temperature=0.5, retries=4, optional_slots=("criteria",)),
         deviations=(
             EMPTY_TEXT,
-            "The judge is asked in longform's own words, and texts stand between fences.",
+            "The judge is asked in longform's own words, and texts are fenced.",
             "A response without a word gets the lowest score in every dimension and is not sent to the judge.",
             "An answer that does not name all six dimensions is asked again, and in the end its response has no S_q; "
             "upstream counts the dimension as 3.",

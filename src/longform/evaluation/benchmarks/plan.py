@@ -1,7 +1,6 @@
-"""What the folder of a result was made for, so that a command that is started again in it goes on with the same thing.
+"""Refuse to resume a benchmark in a folder that was begun with other settings.
 
-Responses on record are not written again, so a folder that was begun with another writer or other settings would end in a
-result that says what is not so.
+Recorded responses are not written again, so resuming with another writer or other settings would give a wrong result.
 """
 
 import json
@@ -17,7 +16,7 @@ PLAN = "plan.json"
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Who is to write and to judge what."""
+    """Who writes and judges what, with which settings."""
 
     benchmark: str
     judge: str | None
@@ -38,7 +37,7 @@ class Plan:
 
 
 def begin(out: Path, plan: Plan) -> None:
-    """Make the folder `out`, or go on in it.
+    """Create the folder `out`, or resume in it.
 
     Raises:
         BadInputError: it cannot be made, or was begun with another plan.

@@ -1,4 +1,4 @@
-"""What a benchmark came to: its tables, and everything that they depend on."""
+"""The result of a benchmark: its tables, and everything they depend on."""
 
 import json
 from collections import Counter
@@ -23,7 +23,7 @@ GAMES = "games.jsonl"
 
 
 class AnswerRow(Row):
-    """One answer of the judge, or why there is none: what stands behind the numbers."""
+    """One answer of the judge, or why it is missing."""
 
     about: tuple[str, ...]
     found: Any = None
@@ -124,7 +124,7 @@ class Result:
 
 
 def describe_set(path: Path, card: BenchmarkCard, *, prompts: int, version: str | None) -> SetVersion:
-    """Which set stands at `path`."""
+    """The set at `path`."""
     return SetVersion(path.resolve().name, hash_set(path, card), prompts, version)
 
 

@@ -1,6 +1,6 @@
 """Reading the sets of benchmarks in the layouts in which they are published, and telling one version from another.
 
-A version is told by the SHA-256 of the files as they are, which `sha256sum` gives too where there is one file.
+A version is identified by the SHA-256 of the files, as `sha256sum` gives it for a single file.
 """
 
 import hashlib
@@ -31,7 +31,7 @@ class ForeignRowError(BadInputError):
 
 
 def find_files(path: Path, card: BenchmarkCard) -> dict[str, Path]:
-    """The files of a set, by their names in `card.files`: `path` itself, or those that stand somewhere in the folder.
+    """The files of a set, by their names in `card.files`: `path` itself, or those anywhere in the folder.
 
     Raises:
         BadInputError: there is nothing, or a folder without the first file.
@@ -77,7 +77,7 @@ def read_items(
         except (KeyError, TypeError, ValueError) as error:
             raise BadInputError(f"{place}: {describe_layout_error(error)}") from None
         if items.setdefault(item.id, item) is not item:
-            raise BadInputError(f"{place}: id {item.id!r}: stands in an earlier row as well")
+            raise BadInputError(f"{place}: id {item.id!r}: occurs in an earlier row too")
     return list(items.values())
 
 

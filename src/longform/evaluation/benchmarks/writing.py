@@ -31,7 +31,7 @@ from longform.writers.settings import GenerationSettings
 from longform.writers.think import ThinkPrompt
 
 _MARGIN = 64
-"""Tokens left free beside a cut prompt and its response, for the chat template and for words that the cut broke apart."""
+"""Tokens left free next to a cut prompt and its response, for the chat template and words split by the cut."""
 _LONG = 4096
 """Tokens of a prompt from which on a local model writes one response at a time, for its keys and values fill the memory."""
 
@@ -59,7 +59,7 @@ class WritingPlan:
         return f"{self.think_prompt.name} (sha256 {hashlib.sha256(template.encode()).hexdigest()[:12]})"
 
     def plan(self, plan: Plan, fitted: "Fitted", spec: ModelSpec | None, *, set_sha256: str) -> Plan:
-        """`plan` with the writer, who stands behind its name, and all that its responses hang on."""
+        """`plan` with the writer, its model, and all settings its responses depend on."""
         return replace(
             plan,
             writer=self.writer,
@@ -93,7 +93,7 @@ def fit(benchmark: Benchmark[Any], prompts: Sequence[Prompt], writing: WritingPl
     """The prompts as the writer can take them in, cut by its tokenizer, or by the estimate of tokens for an endpoint.
 
     Raises:
-        BadInputError: there is no such writer, its context holds no prompt beside the longest response, or a prompt that
+        BadInputError: there is no such writer, its context has no room for prompt and longest response, or a prompt that
             may not be cut does not fit into a local model's.
     """
     writer, most = writing.writer, writing.settings.max_tokens
@@ -214,7 +214,7 @@ def _longest_prompt(prompts: Sequence[Prompt], writing: WritingPlan, context: in
     """Tokens of a local model's longest prompt, with the chat template.
 
     Raises:
-        BadInputError: it does not fit into the context beside the longest response.
+        BadInputError: it does not fit into the context next to the longest response.
     """
     from longform.writers.local import encode_prompts, load_tokenizer
 

@@ -89,7 +89,7 @@ class WritingBench(Benchmark[Query]):
             max_tokens=2048, temperature=1.0, retries=2, top_p=0.95, slots=("request", "criteria", "text")
         ),
         deviations=(
-            "The judge is asked in longform's own words, the criterion stands once, and texts stand between fences.",
+            "The judge is asked in longform's own words, the criterion is given once, and texts are fenced.",
             "The writer's responses are drawn without top_k (20 upstream).",
             "A response without a word scores 1 by every criterion and is not sent to the judge.",
             "A response that lacks a score after all tries is left out and counted; upstream stops.",
@@ -186,7 +186,7 @@ def _lay_out_criterion(entry: Any, place: str) -> dict[str, Any]:
 
 
 def final_text(response: Response) -> str:
-    """What a response comes to: what stands behind its thoughts, where they were written down."""
+    """The response after its thoughts, if it holds any."""
     before, end, after = response.text.partition(THOUGHTS_END)
     return after if end else before
 

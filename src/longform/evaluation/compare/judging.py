@@ -31,11 +31,11 @@ GradeKey = tuple[str, str, int]
 
 @dataclass(slots=True)
 class JudgeAnswers:
-    """What one judge made of the texts."""
+    """The answers of one judge."""
 
     judge: str
     games: list[Game] = field(default_factory=list)
-    """All verdicts; those without their other order are in no win rate."""
+    """All verdicts; those without the other order enter no win rate."""
     no_verdict: Counter[str] = field(default_factory=Counter)
     """Comparisons without one, by cause."""
     grades: dict[GradeKey, float] = field(default_factory=dict)
@@ -150,7 +150,7 @@ async def judge_pairs(
     """Add the games of all pairs of texts, two for each, to `answers`; those of second samples after those of first ones.
 
     Raises:
-        BadInputError: the endpoint needs mending.
+        BadInputError: the endpoint is misconfigured.
         StoppedError: the budget is spent.
     """
     names = {"model_a": pairing.a, "model_b": pairing.b}
@@ -188,7 +188,7 @@ async def grade_texts(
     """Add the judge's grades of all texts that it has not graded yet to `answers`.
 
     Raises:
-        BadInputError: the endpoint needs mending.
+        BadInputError: the endpoint is misconfigured.
         StoppedError: the budget is spent.
     """
     missing = [

@@ -78,7 +78,7 @@ class Replay:
     """By step and prompt."""
     promotions_after: list[Promotion]
     rungs_before: np.ndarray
-    """[prompts] where the prompts stand after the last step; see `ReplayInputs.have_rungs`."""
+    """[prompts] rungs after the last step; see `ReplayInputs.have_rungs`."""
     rungs_after: np.ndarray
     recorded: CallTotals
     """Of the requests behind the recorded rewards; those that are not among the answered failed for good."""
@@ -139,7 +139,7 @@ async def replay_steps(run: RunDirectory, inputs: ReplayInputs, *, budget: Budge
         on_progress: called with (steps done, steps).
 
     Raises:
-        BadInputError: an endpoint needs mending, or a ladder lacks the reference that the changed curriculum asks for.
+        BadInputError: an endpoint is misconfigured, or a ladder lacks the reference that the changed curriculum asks for.
         StoppedError: the budget is spent, or the run was rolled back meanwhile; answers are kept for the next replay.
     """
     recipe, steps = inputs.replayed, run.database.last_step()

@@ -168,7 +168,7 @@ def test_subset_files_name_the_requirements(tmp_path):
             r"set.jsonl:2: checklist: 5 criteria are called 'c0'",
         ),
         (row(1, requirements={"style": ["other"]}), r"query 1: requirements.style: no criterion 'other'"),
-        (row(7), r"set.jsonl:2: id '7': stands in an earlier row as well"),
+        (row(7), r"set.jsonl:2: id '7': occurs in an earlier row too"),
         (row(1, checklist=[{"name": "c"}] * 5), r"set.jsonl:2: checklist.0: has no criteria_description, 1-2, 3-4"),
         (row(1, checklist="c0"), r"set.jsonl:2: checklist: is no list$"),
         (row(1, checklist=[*row(1)["checklist"][:4], None]), r"set.jsonl:2: checklist.4: is no object$"),

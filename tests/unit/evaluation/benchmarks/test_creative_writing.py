@@ -291,7 +291,7 @@ def test_another_file_is_refused_in_one_line(tmp_path, content, words):
 def test_a_name_that_stands_twice_and_no_json_are_refused(tmp_path):
     path = tmp_path / "set.json"
     path.write_text('{"1": {}, "1": {}}', encoding="utf-8")
-    with pytest.raises(BadInputError, match="'1' stands there 2 times"):
+    with pytest.raises(BadInputError, match="'1' occurs 2 times"):
         BENCHMARK.read(path)
     path.write_text("{", encoding="utf-8")
     with pytest.raises(BadInputError, match="is no JSON"):
