@@ -21,7 +21,7 @@ from slow_judge import LATENCY_SECONDS, prose, slow_judge
 
 from longform.endpoints.client import Endpoint
 from longform.endpoints.models import ModelSpec
-from longform.evaluation.benchmarks.benchmark import Answers, Material, Wording
+from longform.evaluation.benchmarks.benchmark import Answers, JudgePrompt, Material
 from longform.evaluation.benchmarks.judged import ask_judge
 from longform.evaluation.benchmarks.writingbench import BANDS, NUM_CRITERIA, Query, WritingBench
 from longform.records.calls import SqliteCallLog
@@ -81,7 +81,7 @@ async def time_questions(material: Material[Query], spec: ModelSpec, log: Sqlite
     async with Endpoint("judge", spec, call_log=log) as endpoint:
         began, began_cpu = time.perf_counter(), time.process_time()
         answers = await ask_judge(
-            WritingBench(), material, endpoint, Wording(log.secret()), on_progress=lambda done, total: None
+            WritingBench(), material, endpoint, JudgePrompt(log.secret()), on_progress=lambda done, total: None
         )
         taken = time.perf_counter() - began, time.process_time() - began_cpu
     check_whole(answers, material)

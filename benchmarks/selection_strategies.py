@@ -139,7 +139,7 @@ def compare(folder: Path, one: str, other: str) -> Interval:
                     prompts,
                     texts[0],
                     texts[1],
-                    lambda position: PairwiseJudge(examiner, position=position, secret=log.secret()),
+                    PairwiseJudge(examiner, secret=log.secret()),
                     model_a=one,
                     model_b=other,
                     on_progress=lambda done, total: None,

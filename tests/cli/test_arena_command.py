@@ -170,7 +170,7 @@ def test_ratings_with_and_without_control_stand_side_by_side(capsys):
     games(words_a=900, words_b=300)
     out = said(capsys, "games.jsonl", "--control-length")
     assert out.startswith("Ratings, controlled for length\n")
-    assert "rating without control" in out
+    assert "uncontrolled" in out
     assert "A text twice as long as the other gains " in out
     result = json.loads(said(capsys, "games.jsonl", "--control-length", "--json"))
     assert result["lengths"][0]["deviation"] == pytest.approx(0.5)

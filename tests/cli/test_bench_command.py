@@ -75,7 +75,9 @@ def test_list_says_what_there_is_and_what_is_done_otherwise(capsys):
     assert bench("list") == 0
     shown = capsys.readouterr().out
     assert all(name in shown for name in BENCHMARKS)
-    assert re.search(r"writingbench +yes +Apache-2.0 +https://github.com/X-PLUG/WritingBench", shown)
+    assert re.search(r"writingbench +yes +Apache-2.0 +Real", shown)
+    assert "writingbench: https://github.com/X-PLUG/WritingBench\n" in shown
+    assert max(map(len, shown.splitlines()[:-1])) <= 80
     assert bench("list longbench-write") == 0
     shown = capsys.readouterr().out
     assert "divides by zero" in shown

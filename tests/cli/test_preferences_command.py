@@ -304,7 +304,7 @@ def test_texts_written_by_another_writer_or_in_another_way_are_never_taken_for_i
     capsys.readouterr()
     made, asked = Path("out.jsonl").read_bytes(), len(server.requests)
     said = refused(capsys, *DROPPING, "--max-tokens", "200")
-    assert "--out out.jsonl: the responses beside it were written with max_tokens 60, not 200; choose another" in said
+    assert "--out out.jsonl: the responses next to it were written with max_tokens 60, not 200; choose another" in said
     assert "temperature 1.0, not 0.5" in refused(capsys, *DROPPING, "--max-tokens", "60", "--temperature", "0.5")
     assert "writer w, not cut" in refused(capsys, *DROPPING[:-1], "cut", "--max-tokens", "60")
     models = yaml.safe_load(Path("models.yaml").read_text())

@@ -59,7 +59,7 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(folder, capsys):
     assert "max_tokens: 64" in printed
     assert "# books: 8 documents, " in printed
     assert " times, 1 cut off left out\n" in printed
-    assert "# sound: 2 updates of 256 tokens\n" in printed
+    assert "# OK: 2 updates of 256 tokens\n" in printed
     assert set(folder.iterdir()) == before
 
 

@@ -73,7 +73,7 @@ def test_programs_get_the_same_numbers_and_the_causes_that_do_not_occur(world, c
 
 def test_groups_are_counted_one_by_one(world, capsys):
     printed = _run(f"{COMMAND} --top-k 1 --group-by meta.dataset", capsys)
-    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in printed.splitlines() if "│" in line]
+    rows = [line.split() for line in printed.splitlines() if line.startswith(("x ", "y "))]
     assert rows == [["x", "1", "1", "1", "0", "0", "2"], ["y", "1", "0", "0", "1", "1", "2"]]
     told = json.loads(_run(f"{COMMAND} --top-k 1 --group-by meta.dataset --json", capsys))
     summed = {fate: sum(group["fates"][fate] for group in told["groups"].values()) for fate in FATES}

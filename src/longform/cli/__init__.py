@@ -1,4 +1,4 @@
-"""The command `longform`: parses, calls, prints. Nothing else knows the terminal.
+"""The command `longform`: parses, calls, prints. No other package touches the terminal.
 
 Commands are named here and imported when they are called, so that help never loads torch.
 """
@@ -14,23 +14,23 @@ from longform.cli.flags import describe_renamed
 from longform.records.errors import LongformError
 
 COMMANDS = {
-    "quickstart": "The whole path in a built-in world: no network, no GPU, a few minutes.",
+    "quickstart": "The whole pipeline in a built-in world: no network, no GPU, a few minutes.",
     "pool": "Gather prompts from chat logs and files, without duplicates and benchmark prompts.",
-    "filter": "Keep the prompts that need long, high-quality writing, as a judge sees it.",
-    "lengths": "Have a judge say how many words each prompt asks for.",
+    "filter": "Keep the prompts that need long, high-quality writing, as decided by a judge.",
+    "lengths": "Predict a target length range per prompt.",
     "generate": "Write responses to prompts, with an endpoint or a local model.",
     "grade": "Have a judge grade responses.",
     "select": "Choose prompts by learning potential and build their ladders.",
-    "preferences": "Make pairs of a better and a worse text, for a reward model.",
-    "pretrain": "Go on pretraining a base model on raw text (TRL).",
+    "preferences": "Build preference pairs (chosen and rejected) for a reward model.",
+    "pretrain": "Continue pretraining a base model on raw text (TRL).",
     "reward-model": "Train a reward model on preferences (Bradley-Terry, TRL).",
-    "audit": "Measure how far judges can be trusted, before they reward.",
+    "audit": "Measure how far judges can be trusted before they reward.",
     "sft": "Fine-tune a writer on texts (TRL).",
-    "estimate": "Say what a run will take: tokens, judge calls, money, hours.",
-    "train": "Train a writer against ladders of references (PPO).",
-    "replay": "Judge a run's texts again with another judge, reward or ladder rule.",
+    "estimate": "Estimate what a run needs: tokens, judge calls, money, hours.",
+    "train": "Train a policy with PPO or GRPO from a recipe.",
+    "replay": "Score a run's texts again with another judge, reward or curriculum rule.",
     "compare": "Compare two runs, or two writers, on the same prompts.",
-    "doctor": "Look through a run for known failures.",
+    "doctor": "Check a run for known failure signatures.",
     "report": "Write a run's HTML report.",
     "runs": "List runs with their progress.",
     "arena": "Rate models by the games they played, with intervals.",
@@ -42,7 +42,7 @@ _TRAINING_PACKAGES = ("torch", "transformers", "trl", "datasets", "tokenizers", 
 
 
 def build_app(called: str | None = None) -> App:
-    """The command-line application. The command that is `called` tells in its help all that its docstring says."""
+    """The command-line application. The help of the command that is `called` shows its whole docstring."""
     app = App(
         name="longform",
         help="Reinforcement learning for long-form writers: from a pile of prompts to a measurably better writer.",
@@ -77,7 +77,7 @@ def main(arguments: list[str] | None = None) -> None:
             f"this command needs {error.name}: install longform with its extra, as in pip install 'longform[train]'", 2
         )
     except KeyboardInterrupt:
-        _fail("interrupted; what is done is kept (train: continue with --resume)", 3)
+        _fail("interrupted; finished work is kept (train: continue with --resume)", 3)
     except BrokenPipeError:
         _discard_output()
         sys.exit(0)

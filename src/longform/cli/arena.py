@@ -1,7 +1,7 @@
 """`longform arena GAMES...`."""
 
-from longform.cli.flags import Count, Files, Flag, Inputs, Repeated, Seed, TableFormat
-from longform.cli.output import console, print_result, printable
+from longform.cli.flags import Flag, Inputs, PathList, PositiveInt, Repeated, Seed, TableFormat
+from longform.cli.output import console, print_result, print_tables, printable
 
 
 def arena(
@@ -11,9 +11,9 @@ def arena(
     judge: str | None = None,
     per_judge: Flag = False,
     control_length: Flag = False,
-    responses: Files = (),
+    responses: PathList = (),
     matrix: Flag = False,
-    resamples: Count = 1000,
+    resamples: PositiveInt = 1000,
     seed: Seed = 0,
     format: TableFormat = "text",
     json: Flag = False,
@@ -42,7 +42,6 @@ def arena(
         json: The same as --format json.
     """
     from longform.evaluation.arena.run import parse_anchors, rate_files
-    from longform.evaluation.tables import render
 
     result = rate_files(
         games,
@@ -58,7 +57,7 @@ def arena(
     if json or format == "json":
         print_result(result.as_json(), as_json=True)
         return
-    print("\n\n".join(render(table, format) for table in result.tables()))
+    print_tables(result.tables(), format)
     if len(result.judges) > 1:
         counts = ", ".join(f"{printable(name)} ({count})" for name, count in sorted(result.judges.items()))
         console.print(

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from longform.cli.flags import Budget, Count, Flag, Inputs, NonNegative, Repeated, Seed, TableFormat
-from longform.cli.output import console, print_result, printable, progress
+from longform.cli.flags import CostLimit, Flag, Inputs, NonNegative, PositiveInt, Repeated, Seed, TableFormat
+from longform.cli.output import console, print_result, print_tables, printable, progress
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from longform.evaluation.audit.run import Audit, Fault
-    from longform.evaluation.tables import Form, Table
+    from longform.evaluation.tables import Table
 
 _OPENING = 100
 
@@ -26,9 +26,9 @@ def audit(
     out: Path | None = None,
     repeat: NonNegative = 0,
     attacks: NonNegative = 24,
-    budget: Budget | None = None,
-    show: Annotated[tuple[Literal["wrong", "inconsistent"], Count] | None, Parameter(negative=())] = None,
-    resamples: Count = 1000,
+    budget: CostLimit | None = None,
+    show: Annotated[tuple[Literal["wrong", "inconsistent"], PositiveInt] | None, Parameter(negative=())] = None,
+    resamples: PositiveInt = 1000,
     seed: Seed = 0,
     format: TableFormat = "text",
     json: Flag = False,
@@ -56,7 +56,8 @@ def audit(
         json: The same as --format json.
     """
     from longform.evaluation.audit import run as auditing
-    from longform.evaluation.tables import plain, render
+    from longform.evaluation.audit.tables import audit_tables
+    from longform.evaluation.tables import plain
 
     result = auditing.audit(
         pairs,
@@ -77,21 +78,15 @@ def audit(
         shown = {} if show is None else {"shown": [_opening(it) for it in faults]}
         print_result(plain(audited) | {"resamples": resamples, "seed": seed} | shown | paid, as_json=True)
         return
-    _print_tables(audited, format)
+    print_tables(audit_tables(audited), format)
+    print()
     if format == "text":
         for it in faults:
             _print_fault(it)
     elif faults:
-        print(render(_faults_table(faults), format))
+        print_tables([_faults_table(faults)], format)
     counts: dict[str, Any] = {"pairs": audited.pairs, "prompts": audited.prompts, "labelled": audited.labelled}
     print_result(counts | paid, as_json=False, next_command=_next_command(audited), aside=format != "text")
-
-
-def _print_tables(audited: "Audit", form: "Form") -> None:
-    from longform.evaluation.audit.tables import audit_tables
-    from longform.evaluation.tables import render
-
-    print("\n\n".join(render(table, form) for table in audit_tables(audited)), end="\n\n")
 
 
 def _opening(shown: "Fault") -> dict[str, Any]:
@@ -109,9 +104,9 @@ def _opening(shown: "Fault") -> dict[str, Any]:
 
 
 def _print_fault(shown: "Fault") -> None:
-    told = {name: printable(value) for name, value in _opening(shown).items() if value is not None}
-    print(f"{told['judge']}  {told['id']}  label {told.get('label', 'none')}, ab {told.get('ab')}, ba {told.get('ba')}")
-    print(f"  a: {told['response_a']}\n  b: {told['response_b']}\n")
+    row = {name: printable(value) for name, value in _opening(shown).items() if value is not None}
+    print(f"{row['judge']}  {row['id']}  label {row.get('label', 'none')}, ab {row.get('ab')}, ba {row.get('ba')}")
+    print(f"  a: {row['response_a']}\n  b: {row['response_b']}\n")
 
 
 def _faults_table(faults: "Sequence[Fault]") -> "Table":

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
-from longform.cli.flags import Budget, Count, Files, Flag, TableFormat, Temperature
-from longform.cli.output import print_result, progress
+from longform.cli.flags import CostLimit, Flag, PathList, PositiveInt, TableFormat, Temperature
+from longform.cli.output import print_result, print_tables, progress
 
 if TYPE_CHECKING:
-    from longform.evaluation.benchmarks.card import Card
+    from longform.evaluation.benchmarks.card import BenchmarkCard
     from longform.evaluation.benchmarks.result import Result
 
 
@@ -26,7 +26,7 @@ def list_benchmarks(name: str | None = None, *, json: Flag = False) -> None:
         json: Print as JSON.
     """
     from longform.evaluation.benchmarks.catalogue import BENCHMARKS, find_benchmark
-    from longform.evaluation.tables import Column, Table, render
+    from longform.evaluation.tables import Column, Table
 
     cards = [it.card for it in (BENCHMARKS.values() if name is None else [find_benchmark(name)])]
     if json:
@@ -36,9 +36,10 @@ def list_benchmarks(name: str | None = None, *, json: Flag = False) -> None:
         print("\n".join(["", "Done otherwise than published:", *(f"- {it}" for it in cards[0].deviations)]))
         print(f"\nnext  longform bench fetch {name} --out DIR")
     else:
-        columns = [Column(it, is_text=True) for it in ("name", "judge", "licence", "home", "measures")]
-        rows = [[it.name, "yes" if it.judging else "no", it.licence, it.home, it.measures] for it in cards]
-        print(render(Table("Benchmarks", columns, rows)))
+        columns = [Column(it, is_text=True) for it in ("name", "judge", "licence", "measures")]
+        rows = [[it.name, "yes" if it.judging else "no", it.licence, it.measures] for it in cards]
+        homes = [f"{it.name}: {it.home}" for it in cards]
+        print_tables([Table("Benchmarks", columns, rows, homes)])
         print("\nnext  longform bench list NAME  (how it is asked, what is done otherwise than published)")
 
 
@@ -80,15 +81,15 @@ def run(
     *,
     set_path: Annotated[Path, Parameter(name="--set")],
     out: Path,
-    responses: Files = (),
+    responses: PathList = (),
     writer: str | None = None,
     judge: str | None = None,
     models: Path = Path("models.yaml"),
-    max_tokens: Count | None = None,
+    max_tokens: PositiveInt | None = None,
     temperature: Temperature | None = None,
     think: Literal["off", "on", "direct"] = "off",
     think_prompt: Path | None = None,
-    budget: Budget | None = None,
+    budget: CostLimit | None = None,
     format: TableFormat = "text",
     json: Flag = False,
 ) -> None:
@@ -103,7 +104,7 @@ def run(
         writer: Have this one write the responses first: a name of models.yaml, or the folder of a local model.
         judge: A name of models.yaml, with a `template` there where it was tuned on another wording. Not for benchmarks that
             need none.
-        models: What the names of models mean.
+        models: Path to models.yaml (endpoint definitions).
         max_tokens: Longest response (default: as published).
         temperature: Of the writer (default: as published).
         think: Ask the writer for a plan and an answer in tags (on), or for an answer in tags (direct). The answer becomes
@@ -142,12 +143,10 @@ def _next_command(name: str, out: Path, *, with_games: bool) -> str:
 
 
 def _print(result: "Result", out: Path, form: TableFormat, *, next_command: str) -> None:
-    from longform.evaluation.tables import render
-
     if form == "json":
         print_result(result.as_json() | {"path": str(out)}, as_json=True)
         return
-    print("\n\n".join(render(table, form) for table in result.shown_tables))
+    print_tables(result.shown_tables, form)
     if form == "text":
         print()
     print_result(
@@ -158,7 +157,7 @@ def _print(result: "Result", out: Path, form: TableFormat, *, next_command: str)
     )
 
 
-def _in_short(card: "Card") -> dict[str, str]:
+def _in_short(card: "BenchmarkCard") -> dict[str, str]:
     """The facts in words."""
     asked = {"writing": card.writing, "judging": card.judging, "comparing": card.comparing}
     named = {name: asdict(settings) for name, settings in asked.items() if settings is not None}
@@ -176,7 +175,7 @@ def _in_short(card: "Card") -> dict[str, str]:
     return facts
 
 
-def _facts(card: "Card") -> dict[str, Any]:
+def _facts(card: "BenchmarkCard") -> dict[str, Any]:
     return {
         "name": card.name,
         "measures": card.measures,

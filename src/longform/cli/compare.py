@@ -4,8 +4,8 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from longform.cli.flags import Budget, Count, Files, Flag, Names, Seed, TableFormat
-from longform.cli.output import print_result, printable, progress
+from longform.cli.flags import CostLimit, Flag, NameList, PathList, PositiveInt, Seed, TableFormat
+from longform.cli.output import print_result, print_tables, printable, progress
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from longform.evaluation.compare.pairing import Pairing
     from longform.evaluation.compare.run import Comparison, Gain
     from longform.evaluation.compare.sides import GradedText
-    from longform.evaluation.tables import Form, Table
+    from longform.evaluation.tables import Table
 
 _OPENING = 300
 
@@ -24,18 +24,18 @@ def compare(
     b: str,
     *,
     prompts: Path | None = None,
-    grades: Files = (),
-    judge: Names = (),
+    grades: PathList = (),
+    judge: NameList = (),
     grade: Flag = False,
-    reward_judge: Names = (),
+    reward_judge: NameList = (),
     models: Path | None = None,
     out: Path | None = None,
-    budget: Budget | None = None,
+    budget: CostLimit | None = None,
     group_by: str | None = None,
-    show: Count | None = None,
+    show: PositiveInt | None = None,
     page: Path | None = None,
-    resamples: Count = 2000,
-    draws: Count = 10_000,
+    resamples: PositiveInt = 2000,
+    draws: PositiveInt = 10_000,
     seed: Seed = 0,
     format: TableFormat = "text",
     json: Flag = False,
@@ -69,7 +69,7 @@ def compare(
     """
     from longform.evaluation.compare import run as comparing
     from longform.evaluation.compare.measures import Sampling
-    from longform.evaluation.tables import render
+    from longform.evaluation.compare.tables import compare_tables
     from longform.records.errors import BadInputError
 
     if page is not None and not page.parent.is_dir():
@@ -101,19 +101,13 @@ def compare(
     if json or format == "json":
         _print_json(result.comparison, measure, extremes, notes)
         return
-    _print_tables(result.comparison, format)
+    print_tables(compare_tables(result.comparison), format)
+    print()
     if format == "text":
         _print_extremes(result.pairing, measure, extremes)
     elif extremes:
-        print(render(_extremes_table(result.pairing, measure, extremes), format))
+        print_tables([_extremes_table(result.pairing, measure, extremes)], format)
     print_result(notes, as_json=False, next_command=_next_command(a, b, prompts, out), aside=format != "text")
-
-
-def _print_tables(compared: "Comparison", form: "Form") -> None:
-    from longform.evaluation.compare.tables import compare_tables
-    from longform.evaluation.tables import render
-
-    print("\n\n".join(render(table, form) for table in compare_tables(compared)), end="\n\n")
 
 
 def _opening(written: "Sequence[GradedText]") -> str:

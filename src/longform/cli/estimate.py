@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from longform.cli.flags import Count, Flag, Overrides, Seconds
+from longform.cli.flags import Flag, PositiveInt, Seconds, SetValues
 from longform.cli.output import print_result, printable
 from longform.planning.assumptions import GpuName
 
@@ -24,13 +24,13 @@ Amount = Annotated[float, Parameter(validator=Number(gt=0))]
 def estimate(
     recipe: Path,
     *,
-    set_: Overrides = (),
-    tokens_per_prompt: Count | None = None,
-    tokens_per_response: Count | None = None,
-    longest_response: Count | None = None,
-    validation_prompts: Count | None = None,
-    plan_tokens: Count = 2500,
-    answer_tokens: Count = 250,
+    set_: SetValues = (),
+    tokens_per_prompt: PositiveInt | None = None,
+    tokens_per_response: PositiveInt | None = None,
+    longest_response: PositiveInt | None = None,
+    validation_prompts: PositiveInt | None = None,
+    plan_tokens: PositiveInt = 2500,
+    answer_tokens: PositiveInt = 250,
     judge_latency: Seconds = 10.0,
     gpu: GpuName = "h100",
     utilisation: Share = 0.35,

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from longform.cli.flags import Budget, Flag
+from longform.cli.flags import CostLimit, Flag
 from longform.cli.output import print_result, print_table, progress
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ def filter(
     out: Path,
     also: str | None = None,
     models: Path = Path("models.yaml"),
-    budget: Budget | None = None,
+    budget: CostLimit | None = None,
     json: Flag = False,
 ) -> None:
     """Keep the prompts that need long, high-quality writing. Run again, it asks only about those without a verdict.

@@ -9,20 +9,20 @@ from cyclopts.validators import Number
 
 Flag = Annotated[bool, Parameter(negative=())]
 """A switch without a --no-FLAG."""
-Overrides = Annotated[tuple[str, ...], Parameter(name="--set", negative=())]
+SetValues = Annotated[tuple[str, ...], Parameter(name="--set", negative=())]
 """KEY=VALUE, any number of times."""
 Repeated = Annotated[tuple[str, ...], Parameter(negative=())]
 """One value per occurrence of the flag."""
-Names = Annotated[tuple[str, ...], Parameter(consume_multiple=True, negative=())]
+NameList = Annotated[tuple[str, ...], Parameter(consume_multiple=True, negative=())]
 """Several values after one flag."""
-Files = Annotated[tuple[Path, ...], Parameter(consume_multiple=True, negative=())]
+PathList = Annotated[tuple[Path, ...], Parameter(consume_multiple=True, negative=())]
 """Several paths after one flag."""
 Inputs = Annotated[tuple[Path, ...], Parameter(negative=())]
 """Several paths as arguments."""
-Count = Annotated[int, Parameter(validator=Number(gte=1))]
+PositiveInt = Annotated[int, Parameter(validator=Number(gte=1))]
 NonNegative = Annotated[int, Parameter(validator=Number(gte=0))]
 Seed = Annotated[int, Parameter(validator=Number(gte=0))]
-Budget = Annotated[float, Parameter(validator=Number(gt=0))]
+CostLimit = Annotated[float, Parameter(validator=Number(gt=0))]
 Temperature = Annotated[float, Parameter(validator=Number(gte=0))]
 Seconds = Annotated[float, Parameter(validator=Number(gte=0))]
 Margin = Annotated[float, Parameter(validator=Number(gte=0))]

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
-from longform.cli.flags import Budget, Count, Flag, Seed, Temperature
+from longform.cli.flags import CostLimit, Flag, PositiveInt, Seed, Temperature
 from longform.cli.output import print_result, progress
 
 
@@ -12,16 +12,16 @@ def generate(
     *,
     writer: str,
     out: Path,
-    samples: Count = 1,
+    samples: PositiveInt = 1,
     models: Path = Path("models.yaml"),
     name: str | None = None,
-    max_tokens: Count = 10_000,
+    max_tokens: PositiveInt = 10_000,
     temperature: Temperature = 1.0,
     think: Literal["off", "on", "direct"] = "off",
     think_prompt: Path | None = None,
-    batch: Count = 64,
+    batch: PositiveInt = 64,
     seed: Seed = 0,
-    budget: Budget | None = None,
+    budget: CostLimit | None = None,
     json: Flag = False,
 ) -> None:
     """Write responses to prompts. Run again, it adds what is missing in OUT.

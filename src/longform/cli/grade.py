@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from longform.cli.flags import Budget, Flag
+from longform.cli.flags import CostLimit, Flag
 from longform.cli.output import print_result, progress
 
 
@@ -13,7 +13,7 @@ def grade(
     judge: str,
     out: Path,
     models: Path = Path("models.yaml"),
-    budget: Budget | None = None,
+    budget: CostLimit | None = None,
     json: Flag = False,
 ) -> None:
     """Have a judge grade responses. Run again, it adds what is missing in OUT.

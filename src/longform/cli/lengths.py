@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from longform.cli.flags import Budget, Flag, NonNegative
+from longform.cli.flags import CostLimit, Flag, NonNegative
 from longform.cli.output import print_result, print_table, progress
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ def lengths(
     retries: NonNegative = 2,
     refresh: Flag = False,
     models: Path = Path("models.yaml"),
-    budget: Budget | None = None,
+    budget: CostLimit | None = None,
     json: Flag = False,
 ) -> None:
     """Predict a target length range per prompt. Run again, it asks only about prompts without an answer.

@@ -3,28 +3,31 @@
 import json
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol
+from shutil import get_terminal_size
+from typing import TYPE_CHECKING, Any, Protocol
 
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.table import Table
+
+if TYPE_CHECKING:
+    from longform.evaluation.tables import Form, Table
 
 SECONDS_BETWEEN_LINES = 15.0
 console = Console(stderr=True, highlight=False)
 """Progress goes to stderr, results to stdout."""
 
 
-class Advance(Protocol):
+class NotedProgress(Protocol):
     """Say how far a stage has come, with a few words on how it goes."""
 
     def __call__(self, done: int, total: int, note: str = "") -> None: ...  # noqa: D102
 
 
 @contextmanager
-def progress(title: str) -> Iterator[Advance]:
+def progress(title: str) -> Iterator[NotedProgress]:
     """A bar for one stage; without a terminal, a line at the start, every so often, and at the end."""
     with _bar(title) if console.is_terminal else _lines(title) as advance:
         yield advance
@@ -45,14 +48,21 @@ def print_result(
         print(f"{'next':<{width}}  {next_command}", file=file)
 
 
-def print_table(title: str, columns: list[str], rows: list[list[str]]) -> None:
-    """Print a table to stdout; the first column is the name of the row."""
-    table = Table(title=escape(title), title_justify="left", title_style="bold")
-    for i, column in enumerate(columns):
-        table.add_column(escape(column), justify="left" if i == 0 else "right")
-    for row in rows:
-        table.add_row(*(escape(printable(cell)) for cell in row))
-    Console(highlight=False, width=None if sys.stdout.isatty() else 120).print(table)
+def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table of strings to stdout, with an empty line after it; the first column names the row."""
+    from longform.evaluation.tables import Column, Table
+
+    names = [Column(name, is_text=not i) for i, name in enumerate(columns)]
+    print_tables([Table(title, names, rows)])
+    print()
+
+
+def print_tables(tables: Sequence["Table"], form: "Form" = "text") -> None:
+    """Print tables to stdout, with an empty line between two; as text no wider than the terminal, or than 80 columns."""
+    from longform.evaluation.tables import WIDTH, render
+
+    width = max(WIDTH, get_terminal_size().columns) if sys.stdout.isatty() else WIDTH
+    print("\n\n".join(render(table, form, width=width) for table in tables))
 
 
 def printable(value: Any) -> str:
@@ -61,7 +71,7 @@ def printable(value: Any) -> str:
 
 
 @contextmanager
-def _bar(title: str) -> Iterator[Advance]:
+def _bar(title: str) -> Iterator[NotedProgress]:
     columns = (
         TextColumn("{task.description:<28}"),
         BarColumn(bar_width=30),
@@ -80,7 +90,7 @@ def _bar(title: str) -> Iterator[Advance]:
 
 
 @contextmanager
-def _lines(title: str) -> Iterator[Advance]:
+def _lines(title: str) -> Iterator[NotedProgress]:
     began = last = time.monotonic()
     state = ""
     console.print(f"{title} ...", markup=False)

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from longform.cli.flags import Count, Flag, Names, Repeated, Seed, Similarity
+from longform.cli.flags import Flag, NameList, PositiveInt, Repeated, Seed, Similarity
 from longform.cli.output import print_result, print_table, progress
 
 if TYPE_CHECKING:
@@ -15,12 +15,12 @@ def pool(
     *,
     out: Path,
     language: Repeated = (),
-    decontaminate: Names = (),
+    decontaminate: NameList = (),
     near_dup_threshold: Similarity = 0.8,
-    min_words: Count = 5,
-    max_words: Count = 10_000,
+    min_words: PositiveInt = 5,
+    max_words: PositiveInt = 10_000,
     keep_redacted: Flag = False,
-    limit: Count | None = None,
+    limit: PositiveInt | None = None,
     seed: Seed = 0,
     dropped: Path | None = None,
     json: Flag = False,

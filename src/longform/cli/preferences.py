@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from cyclopts import App
 
-from longform.cli.flags import Budget, Count, Files, Flag, Margin, Seed, Temperature
+from longform.cli.flags import CostLimit, Flag, Margin, PathList, PositiveInt, Seed, Temperature
 from longform.cli.output import print_result, progress
 
 if TYPE_CHECKING:
@@ -19,11 +19,11 @@ preferences = App(name="preferences", help="Build preference pairs (chosen and r
 def scores(
     *,
     prompts: Path,
-    responses: Files,
-    grades: Files,
+    responses: PathList,
+    grades: PathList,
     out: Path,
     margin: Margin = 0.0,
-    max_per_prompt: Count | None = None,
+    max_per_prompt: PositiveInt | None = None,
     seed: Seed = 0,
     json: Flag = False,
 ) -> None:
@@ -70,13 +70,13 @@ def dropping(
     out: Path,
     rewriter: str | None = None,
     revise: Flag = False,
-    samples: Count = 1,
+    samples: PositiveInt = 1,
     models: Path = Path("models.yaml"),
-    max_tokens: Count = 10_000,
+    max_tokens: PositiveInt = 10_000,
     temperature: Temperature = 1.0,
-    batch: Count = 64,
+    batch: PositiveInt = 64,
     seed: Seed = 0,
-    budget: Budget | None = None,
+    budget: CostLimit | None = None,
     json: Flag = False,
 ) -> None:
     """Pair what a writer writes for a request with what it writes when some requirements are dropped. Needs no labels.

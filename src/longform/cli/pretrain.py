@@ -5,7 +5,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from longform.cli.flags import Flag, Overrides
+from longform.cli.flags import Flag, SetValues
 from longform.cli.output import print_result, print_table, printable, progress
 
 if TYPE_CHECKING:
@@ -16,17 +16,17 @@ if TYPE_CHECKING:
 def pretrain(
     recipe: Path,
     *,
-    set_: Overrides = (),
+    set_: SetValues = (),
     resume: Flag = False,
     dry_run: Flag = False,
     json: Flag = False,
 ) -> None:
-    """Go on pretraining a base model on a mixture of texts, as the recipe says.
+    """Continue pretraining a base model on a mixture of texts, as the recipe says.
 
     Args:
         recipe: A YAML file.
         set_: KEY=VALUE in place of what the recipe says, such as --set tokens=1000000. May be repeated.
-        resume: Go on from the newest checkpoint of a pretraining that was stopped or killed.
+        resume: Continue from the newest checkpoint of a run that was stopped or killed.
         dry_run: Check the recipe and everything it names, print it resolved with what is to be done, and stop.
         json: Print the result as JSON.
     """
@@ -77,7 +77,7 @@ def _print_plan(recipe: "PretrainRecipe") -> None:
             epochs = f", passed over {about}{plan.epochs:.2f} times"
         left_out = "".join(f", {number} {cause} left out" for cause, number in plan.left_out.items())
         print(f"# {printable(name)}: {size}{epochs}{left_out}")
-    print(f"# sound: {recipe.updates:,} updates of {recipe.settings.update_tokens:,} tokens")
+    print(f"# OK: {recipe.updates:,} updates of {recipe.settings.update_tokens:,} tokens")
 
 
 def _print_mixture(result: "PretrainResult") -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from longform.cli.flags import Flag, Overrides, Seed
+from longform.cli.flags import Flag, Seed, SetValues
 from longform.cli.output import print_result, print_table, progress
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def quickstart(
     seed: Seed = 1,
     smoke: Flag = False,
     full_pipeline: Flag = False,
-    set_: Overrides = (),
+    set_: SetValues = (),
     json: Flag = False,
 ) -> None:
     """Train a tiny writer in a built-in world, from prompts to the evidence that it writes better.

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from longform.cli.flags import Budget, Flag, Overrides
+from longform.cli.flags import CostLimit, Flag, SetValues
 from longform.cli.output import print_result, print_table, progress
 
 if TYPE_CHECKING:
@@ -23,9 +23,9 @@ def replay(
     run: Path,
     *,
     judge: str | None = None,
-    set_: Overrides = (),
+    set_: SetValues = (),
     models: Path | None = None,
-    budget: Budget | None = None,
+    budget: CostLimit | None = None,
     out: Path | None = None,
     json: Flag = False,
 ) -> None:
@@ -108,11 +108,11 @@ def _print_tables(changes: "ReplayChanges") -> None:
 
 
 def _lines(replay: "Replay", changes: "ReplayChanges") -> dict[str, str]:
-    """What a reader needs to know beside the tables."""
+    """Facts beside the tables."""
     lines = {"rollouts": f"{changes.rollouts} in {changes.steps} steps"}
     if changes.other_reference is not None:
         lines |= {
-            "another reference": f"faced by {changes.other_reference}",
+            "another reference": f"for {changes.other_reference} rollouts",
             "outcomes before": _counts(changes.outcomes_before),
             "outcomes after": _counts(changes.outcomes_after),
         }

@@ -4,7 +4,7 @@ import json as json_
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from longform.cli.flags import Flag, Overrides
+from longform.cli.flags import Flag, SetValues
 from longform.cli.output import print_result, print_table, progress
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ EXAMINATION = "examination.json"
 def reward_model(
     recipe: Path,
     *,
-    set_: Overrides = (),
+    set_: SetValues = (),
     dry_run: Flag = False,
     examine: Path | None = None,
     json: Flag = False,
@@ -49,7 +49,7 @@ def reward_model(
     split = read_split(resolved) if examine is None else None
     if dry_run and split:
         print(dump_recipe(resolved), end="")
-        print(f"# sound: {len(split.training)} pairs to learn from, {len(split.held_out)} to examine")
+        print(f"# OK: {len(split.training)} pairs to learn from, {len(split.held_out)} to examine")
         return
     report = None
     if split:

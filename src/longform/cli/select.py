@@ -4,7 +4,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from longform.cli.flags import Count, Files, Flag, Names, Seed
+from longform.cli.flags import Flag, NameList, PathList, PositiveInt, Seed
 from longform.cli.output import print_result, print_table
 
 if TYPE_CHECKING:
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
 def select(
     *,
     prompts: Path,
-    responses: Files,
-    grades: Files,
+    responses: PathList,
+    grades: PathList,
     policy: str,
     out: Path,
     strategy: Literal["margin", "difficulty", "random"] = "margin",
-    top_k: Count | None = None,
+    top_k: PositiveInt | None = None,
     group_by: str | None = None,
     floor: str | None = None,
-    judges: Names = (),
-    samples: Count | None = None,
+    judges: NameList = (),
+    samples: PositiveInt | None = None,
     seed: Seed = 0,
     format: Literal["longform", "writing-rl", "verl"] = "longform",
     page: Path | None = None,

@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
-from longform.cli.flags import Flag, Overrides
+from longform.cli.flags import Flag, SetValues
 from longform.cli.output import print_result, progress
 
 
 def sft(
     recipe: Path,
     *,
-    set_: Overrides = (),
+    set_: SetValues = (),
     dry_run: Flag = False,
     json: Flag = False,
 ) -> None:
@@ -28,7 +28,7 @@ def sft(
     if dry_run:
         lessons = read_lessons(resolved)
         print(dump_recipe(resolved), end="")
-        print(f"# sound: {len(lessons)} texts to learn from")
+        print(f"# OK: {len(lessons)} texts to learn from")
         return
     with progress(f"fine-tuning {resolved.policy}") as advance:
         result = run_sft(resolved, on_progress=lambda step, steps, loss: advance(step, steps, f"loss {loss:.3f}"))

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from longform.cli.flags import Flag, Overrides
+from longform.cli.flags import Flag, SetValues
 from longform.cli.output import console, print_result, printable, progress
 from longform.monitors.series import Finding
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def train(
     recipe: Path,
     *,
-    set_: Overrides = (),
+    set_: SetValues = (),
     resume: Flag = False,
     dry_run: Flag = False,
     json: Flag = False,
@@ -25,7 +25,7 @@ def train(
     Args:
         recipe: A YAML file.
         set_: KEY=VALUE in place of what the recipe says, such as --set optim.lr=2e-6. May be repeated.
-        resume: Go on from the newest checkpoint of a run that was stopped or killed.
+        resume: Continue from the newest checkpoint of a run that was stopped or killed.
         dry_run: Check the recipe and everything it names, its judges among it, plan its memory, print it resolved, and stop.
         json: Print the result as JSON.
     """
@@ -89,7 +89,7 @@ def _print_plan(recipe: "Recipe") -> None:
     print(dump_recipe(recipe), end="")
     for line in lines:
         print(f"# {line}")
-    print(f"# sound: {len(inputs.prompts)} prompts, judges {', '.join(inputs.judges) or 'none'}")
+    print(f"# OK: {len(inputs.prompts)} prompts, judges {', '.join(inputs.judges) or 'none'}")
 
 
 def _warn(finding: Finding) -> None:

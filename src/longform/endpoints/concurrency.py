@@ -6,10 +6,10 @@ from typing import TypeVar
 
 from longform.records.errors import LongformError
 
-ItemT = TypeVar("ItemT")
+WorkT = TypeVar("WorkT")
 
 
-async def map_bounded(items: Iterable[ItemT], work: Callable[[ItemT], Awaitable[None]], *, workers: int) -> None:
+async def map_bounded(items: Iterable[WorkT], work: Callable[[WorkT], Awaitable[None]], *, workers: int) -> None:
     """Await `work` for every item, at most `workers` at a time.
 
     After the first error no further item is started. Calls in flight are awaited, since they are paid for; then the first

@@ -6,8 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from longform.evaluation.tables import NoInterval, explain
-from longform.statistics.bootstrap import Interval, clustered_interval
-from longform.statistics.resampling import interval_of_sums
+from longform.statistics.bootstrap import Interval, clustered_interval, interval_of_sums
 
 
 class ClusteredEstimate(NamedTuple):

@@ -1,7 +1,7 @@
-"""How far a reward model can be trusted: held against pairs that it has not learned from.
+"""How far a reward model can be trusted, measured on held-out pairs.
 
-Beside its accuracy stand the two things that a reward model most often learns in place of writing: that longer is better,
-and words. Whether it knows how sure it is, its calibration, is read off the differences of its scores.
+Besides accuracy it reports the two shortcuts that a reward model most often learns instead of writing quality: length, and
+single words. Calibration is read off the differences of its scores.
 """
 
 import random
@@ -29,7 +29,7 @@ BINS = (0.5, 0.6, 0.7, 0.8, 0.9)
 INSERTIONS = 3
 """How often a probed word is put into a text."""
 CONTROLS = 8
-"""Words that tell what any word would do there."""
+"""Control words, which show the effect of inserting any word."""
 LEVEL = 0.95
 _PROBE_RESAMPLES = 20_000
 
@@ -46,7 +46,7 @@ class CalibrationBin(NamedTuple):
 
 
 class KeywordEffect(NamedTuple):
-    """What a word alone does to the score, beyond what any word does, in standard deviations of scores."""
+    """Effect of inserting a word on the score, beyond that of any word, in standard deviations of scores."""
 
     word: str
     shift: Interval
@@ -61,7 +61,7 @@ class Examination:
     accuracy: Interval
     """Share of the pairs whose chosen text has the higher score."""
     longer_wins: Interval
-    """The same of a rule that prefers the longer text."""
+    """The accuracy of a rule that prefers the longer text."""
     equal_length_pairs: int
     equal_length_accuracy: Interval | None
     """On pairs of about equal length; None where there are none."""
@@ -71,9 +71,9 @@ class Examination:
     length_correlation: Interval
     """Rank correlation of score and words among the texts of a prompt, -1 to 1."""
     keywords: list[KeywordEffect]
-    """Probed words that raise the score more than words do that both sides use alike; the strongest first."""
+    """Probed words that raise the score more than the control words do; the strongest first."""
     probed: int
-    """Words that were tried."""
+    """Number of words tried."""
 
 
 def examine(
@@ -85,11 +85,11 @@ def examine(
     texts: int = 24,
     seed: int = 0,
 ) -> Examination:
-    """Hold a reward model against pairs.
+    """Examine a reward model on pairs.
 
     Args:
         score: gives its standardised scores.
-        preferences: pairs of prompts that it has not learned from.
+        preferences: pairs of prompts it was not trained on.
         spread: standard deviation of its scores before they were standardised; probabilities rest on these.
         words: how many are probed: those that chosen texts use more than rejected ones.
         texts: into how many texts each is put.
@@ -155,11 +155,11 @@ def calibrate(differences: np.ndarray, is_right: np.ndarray) -> list[Calibration
 def probe_keywords(
     score: Scorer, preferences: Sequence[Preference], prompts: Sequence[PromptRow], *, words: int, texts: int, seed: int
 ) -> list[KeywordEffect]:
-    """What each of the words that chosen texts favour does to the score of a text it is put into, strongest first.
+    """The effect on the score of inserting each word that chosen texts favour, strongest first.
 
-    A word stands `INSERTIONS` times at random places, whether it makes sense there or not. What any word does there, by
-    lengthening a text and breaking its sentences, is told by words that chosen and rejected texts use alike, put in the same
-    places: their mean is taken off. Intervals are wide enough for all words together (Bonferroni).
+    A word is inserted `INSERTIONS` times at random places, whether it makes sense there or not. The effect of any insertion,
+    which lengthens a text and breaks its sentences, is estimated with words that chosen and rejected texts use equally, in
+    the same places, and subtracted. Intervals are wide enough for all words together (Bonferroni).
     """
     stream = random.Random(seed)
     probed, controls = favoured_words(preferences, most=words)

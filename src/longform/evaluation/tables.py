@@ -1,7 +1,7 @@
 """Tables of results as text, Markdown and LaTeX, and their values as JSON.
 
-A number stands with its interval, or with the reason why it has none. Names of models and what they write are hostile text:
-control characters become spaces, and what Markdown or LaTeX would read as markup is escaped.
+A number is shown with its interval, or with the reason why it has none. Names of models and their texts are untrusted:
+control characters become spaces, and Markdown or LaTeX markup is escaped.
 """
 
 import math
@@ -21,13 +21,20 @@ SINGLE_PROMPT = "a single prompt"
 
 
 class NoInterval(NamedTuple):
-    """An estimate whose spread is not known."""
+    """An estimate without an interval, and why."""
 
     estimate: float
     why: str
 
 
 Form = Literal["text", "markdown", "latex"]
+WIDTH = 80
+"""Columns of a table as text."""
+_GAP = "  "
+_INTERVAL = re.compile(r" (?=\()")
+"""Between an estimate and its bounds."""
+_WORD = re.compile(r"\S+?(?:(?<=\w)[-/_@](?=\w)|(?=\s|$))")
+"""A word, or a part of it that ends in a mark after which it may be broken."""
 Cell = str | float | Interval | NoInterval | None
 _MARKDOWN = re.compile(r"([\\`*_\[\]<>|~&#$])")
 _LATEX = {
@@ -43,7 +50,7 @@ _LATEX = {
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """What stands above a column, and how its cells are shown."""
+    """Header of a column, and how its cells are shown."""
 
     name: str
     digits: int = 0
@@ -60,12 +67,14 @@ class Table:
     columns: Sequence[Column]
     rows: Sequence[Sequence[Cell]]
     notes: Sequence[str] = ()
-    """What a reader must know beside the numbers."""
+    """Lines below the table."""
 
 
-def render(table: Table, form: Form = "text") -> str:
-    """The table as lines, without a last line break."""
-    return {"text": _as_text, "markdown": _as_markdown, "latex": _as_latex}[form](table)
+def render(table: Table, form: Form = "text", *, width: int = WIDTH) -> str:
+    """The table as lines, without a last line break; as text at most `width` columns wide."""
+    if form == "text":
+        return _as_text(table, width)
+    return _as_markdown(table) if form == "markdown" else _as_latex(table)
 
 
 def show(cell: Cell, *, digits: int = 0) -> str:
@@ -126,19 +135,74 @@ def _shown(table: Table) -> list[list[str]]:
     ]
 
 
-def _as_text(table: Table) -> str:
+def _as_text(table: Table, width: int) -> str:
     lines = _shown(table)
-    widths = [max(map(cell_len, cells)) for cells in zip(*lines, strict=True)]
+    texts = [column.is_text for column in table.columns]
+    widths = _fit(list(zip(*lines, strict=True)), texts=texts, room=width - len(_GAP) * (len(texts) - 1))
+    rule = _GAP.join("-" * it for it in widths)
 
-    def align(cells: Sequence[str]) -> str:
-        parts = []
-        for column, cell, width in zip(table.columns, cells, widths, strict=True):
-            space = " " * (width - cell_len(cell))
-            parts.append(cell + space if column.is_text else space + cell)
-        return "  ".join(parts).rstrip()
+    def align(cells: Sequence[str]) -> list[str]:
+        wrapped = [_wrap(cell, it, is_text=kind) for cell, it, kind in zip(cells, widths, texts, strict=True)]
+        height = max(map(len, wrapped))
+        shown = []
+        for column, parts, it in zip(table.columns, wrapped, widths, strict=True):
+            pad = [" " * (it - cell_len(part)) for part in parts]
+            aligned = [part + space if column.is_text else space + part for part, space in zip(parts, pad, strict=True)]
+            shown.append(aligned + [" " * it] * (height - len(parts)))
+        return [_GAP.join(parts).rstrip() for parts in zip(*shown, strict=True)]
 
-    rule = "  ".join("-" * width for width in widths)
-    return "\n".join([show(table.title), align(lines[0]), rule, *map(align, lines[1:]), *map(show, table.notes)])
+    rows = [line for cells in lines[1:] for line in align(cells)]
+    around = [[part for text in texts for part in _wrap(show(text), width)] for texts in ([table.title], table.notes)]
+    return "\n".join([*around[0], *align(lines[0]), rule, *rows, *around[1]])
+
+
+def _fit(columns: Sequence[Sequence[str]], *, texts: Sequence[bool], room: int) -> list[int]:
+    """Widths of columns that fit into `room` together; the widest give way first.
+
+    Text and headers are broken between words, numbers between an estimate and its bounds; if that is not enough, numbers too
+    between words, and at last words inside.
+    """
+
+    def longest(parts: Iterable[str]) -> int:
+        return max(map(cell_len, parts), default=0)
+
+    def words(cells: Iterable[str]) -> int:
+        return longest(word for cell in cells for word in _WORD.findall(cell))
+
+    widths = [longest(cells) for cells in columns]
+    whole = [
+        words(cells)
+        if is_text
+        else max(words(cells[:1]), longest(it for cell in cells[1:] for it in _INTERVAL.split(cell)))
+        for cells, is_text in zip(columns, texts, strict=True)
+    ]
+    for least in (whole, [words(cells) for cells in columns], [2] * len(columns)):
+        while sum(widths) > room and (free := [i for i, it in enumerate(widths) if it > least[i]]):
+            widths[max(free, key=lambda i: widths[i])] -= 1
+    return widths
+
+
+def _wrap(text: str, width: int, *, is_text: bool = True) -> list[str]:
+    """Lines of `text` of at most `width` columns, all with its indent; a number is broken before its bounds if that fits."""
+    if cell_len(text) <= width:
+        return [text]
+    bare = text.lstrip(" ")
+    indent = text[: max(0, min(len(text) - len(bare), width - 2))]
+    parts = [(" ", part) for part in _INTERVAL.split(bare)]
+    if is_text or any(cell_len(indent + part) > width for _, part in parts):
+        parts = [(" " if bare[it.start() - 1] == " " else "", it[0]) for it in _WORD.finditer(bare)]
+    lines, line = [], indent
+    for gap, part in parts:
+        if line == indent or cell_len(line + gap + part) <= width:
+            line += part if line == indent else gap + part
+        else:
+            lines.append(line)
+            line = indent + part
+        while cell_len(line) > width and len(line) > len(indent) + 1:
+            cut = next(i for i in range(len(line), 0, -1) if cell_len(line[:i]) <= width or i == len(indent) + 1)
+            lines.append(line[:cut])
+            line = indent + line[cut:]
+    return [*lines, line]
 
 
 def _as_markdown(table: Table) -> str:

@@ -14,10 +14,11 @@ from collections.abc import Sequence
 from typing import Literal, get_args
 
 from longform.endpoints.client import Endpoint
-from longform.judging.answers import Letter, parse_verdict
+from longform.judging.answers import parse_verdict
+from longform.judging.both_orders import agreed, in_order, winner_of
 from longform.judging.fences import criteria_text, fence, fence_prompt
 from longform.judging.judge import BaseJudge, JudgeReply, ask_all, combine_replies, total_cost
-from longform.records.schemas import PromptRow, Winner
+from longform.records.schemas import ORDERS, Order, PromptRow, Winner
 from longform.wording import Wording, load_wording
 
 Position = Literal["first", "second", "both"]
@@ -29,8 +30,9 @@ Combination = Literal["vote", "mean"]
 Verdict = JudgeReply[WinTieLoss]
 """A judge's outcome for (response, reference)."""
 
-_RESPONSE_FIRST: dict[Letter, WinTieLoss] = {"A": "win", "B": "loss", "C": "tie"}
-_RESPONSE_SECOND: dict[Letter, WinTieLoss] = {"A": "loss", "B": "win", "C": "tie"}
+_OUTCOMES: dict[Winner, WinTieLoss] = {winner: outcome for outcome, winner in WINNERS.items()}
+_ORDERS: dict[Position, tuple[Order, ...]] = {"first": ("ab",), "second": ("ba",), "both": ORDERS}
+"""With the response as text a."""
 
 
 class PairwiseJudge(BaseJudge):
@@ -67,23 +69,28 @@ class PairwiseJudge(BaseJudge):
             BadInputError: the endpoint is misconfigured.
             StoppedError: the budget is spent.
         """
-        tag, wording = self._tag(prompt.id, step), self._wording
-        first = ask_pairwise(prompt, text_a=response, text_b=reference, tag=tag, wording=wording)
-        second = ask_pairwise(prompt, text_a=reference, text_b=response, tag=tag, wording=wording)
-        if self.position == "first":
-            return await self._decide(first, _RESPONSE_FIRST, sample)
-        if self.position == "second":
-            return await self._decide(second, _RESPONSE_SECOND, sample)
-        return combine_orders(
-            *await asyncio.gather(
-                self._decide(first, _RESPONSE_FIRST, sample), self._decide(second, _RESPONSE_SECOND, sample)
+        verdicts = await asyncio.gather(
+            *(
+                self.compare_in_order(
+                    prompt, response=response, reference=reference, order=order, step=step, sample=sample
+                )
+                for order in _ORDERS[self.position]
             )
         )
+        return verdicts[0] if len(verdicts) == 1 else combine_orders(*verdicts)
 
-    async def _decide(self, message: str, meaning: dict[Letter, WinTieLoss], sample: int) -> Verdict:
+    async def compare_in_order(
+        self, prompt: PromptRow, *, response: str, reference: str, order: Order, step: int, sample: int = 0
+    ) -> Verdict:
+        """The verdict of one order, whatever the judge's position; see `compare`."""
+        text_a, text_b = in_order(response, reference, order)
+        message = ask_pairwise(
+            prompt, text_a=text_a, text_b=text_b, tag=self._tag(prompt.id, step), wording=self._wording
+        )
+
         def parse(answer: str) -> WinTieLoss | None:
             letter = parse_verdict(answer)
-            return None if letter is None else meaning[letter]
+            return None if letter is None else _OUTCOMES[winner_of(letter, order)]
 
         return await self._query(message, parse, unparsed="no_verdict", sample=sample)
 
@@ -145,7 +152,7 @@ def combine_orders(first: Verdict, second: Verdict) -> Verdict:
     cost = total_cost((first.cost, second.cost))
     if first.value is None or second.value is None:
         return JudgeReply(None, first.cause or second.cause, calls, cost)
-    return JudgeReply(first.value if first.value == second.value else "tie", None, calls, cost)
+    return JudgeReply(_OUTCOMES[agreed(WINNERS[first.value], WINNERS[second.value])], None, calls, cost)
 
 
 def majority(outcomes: Sequence[WinTieLoss]) -> WinTieLoss:

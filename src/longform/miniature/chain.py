@@ -33,7 +33,7 @@ from longform.recipe.loading import dump_recipe, load_recipe
 from longform.records.calls import SqliteCallLog
 from longform.records.files import read_rows, write_rows, write_text
 from longform.records.schemas import Game, Preference, Prompt, Response, Row
-from longform.selection.dropping import Files, ask_for_revisions, prefer_full, read_reduced, reduce_by_model
+from longform.selection.dropping import DroppingFiles, ask_for_revisions, prefer_full, read_reduced, reduce_by_model
 from longform.selection.generate import collect_responses_locally
 from longform.selection.grade import collect_grades
 from longform.selection.preferences import prefer_by_score
@@ -216,7 +216,7 @@ async def play_all(
             [row for row in rows if row.id in texts[one] and row.id in texts[other]],
             texts[one],
             texts[other],
-            lambda position: PairwiseJudge(examiner, position=position, secret=secret),
+            PairwiseJudge(examiner, secret=secret),
             model_a=one,
             model_b=other,
             on_progress=lambda done, total, place=place: advance(place * total + done, len(pairings) * total),
@@ -269,7 +269,7 @@ async def _grade(folder: Path, rows: list[Prompt], judge: Endpoint, advance: Any
 async def _drop(
     folder: Path, rows: list[Prompt], endpoints: dict[str, Endpoint], advance: Any, *, secret: bytes
 ) -> None:
-    beside = Files.beside(_pairs(folder, "dropping"))
+    beside = DroppingFiles.next_to(_pairs(folder, "dropping"))
     async with endpoints["rewriter"] as rewriter:
         await reduce_by_model(rows, Rewriter(rewriter, secret=secret), out=beside.reduced, on_progress=advance)
     pairs, best = read_reduced(beside.reduced, rows, by="rewriter"), list(LEVELS)[-1]

@@ -131,7 +131,7 @@ async def play(
             both,
             texts[name],
             texts[opponent],
-            lambda position: PairwiseJudge(examiner, position=position, secret=secret),
+            PairwiseJudge(examiner, secret=secret),
             model_a=name,
             model_b=opponent,
             on_progress=lambda done, total, place=place: advance(place * total + done, len(opponents) * total),

@@ -13,6 +13,7 @@ from longform.evaluation.compare.judging import JudgeAnswers
 from longform.evaluation.compare.measures import Measure
 from longform.evaluation.compare.pairing import PairedPrompt, Pairing
 from longform.evaluation.compare.run import Comparison, rank_gains
+from longform.evaluation.compare.sides import GradedText
 from longform.evaluation.compare.tables import compare_tables
 from longform.evaluation.tables import Table, show
 from longform.records.files import write_text
@@ -67,7 +68,7 @@ def write_compare_page(
     measures: Sequence[Measure],
     answers: Sequence[JudgeAnswers] = (),
 ) -> None:
-    """Write the page of a comparison, whole or not at all; the prompt with the largest gain of B stands first.
+    """Write the page of a comparison, whole or not at all; the prompt with the largest gain of B comes first.
 
     Raises:
         BadInputError: the file cannot be written.

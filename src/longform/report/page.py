@@ -24,7 +24,7 @@ MOST_TEXTS = 12
 
 
 class Shown(NamedTuple):
-    """A text as it stands on the page."""
+    """A text as the page shows it."""
 
     plan: str | None
     """None where none is asked for, or the structure is broken."""
@@ -57,7 +57,7 @@ def write_report(run: RunDirectory) -> Path:
 
 
 def before_after(run: RunDirectory, *, thinking: Thinking = "off") -> list[BeforeAfter]:
-    """The validation texts of step 0 beside those of the last validation.
+    """The validation texts of step 0 next to those of the last validation.
 
     Args:
         run: open for reading.

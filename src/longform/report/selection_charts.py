@@ -1,7 +1,7 @@
 """Pictures of a selection as inline SVG: learning potential against the policy's score, and how potential is spread.
 
-Twenty thousand prompts, many with equal scores, would be one blot. So a dot stands for all prompts of one fate in one cell
-of a grid, at their mean, and its area grows with how many. A prompt alone in its cell stands exactly where it belongs.
+Twenty thousand prompts, many with equal scores, would be one blot. So a dot is all prompts of one fate in one cell
+of a grid, at their mean, and its area grows with how many. A single prompt in its cell is drawn at its exact place.
 """
 
 import math

@@ -19,8 +19,8 @@ from longform.records.paths import check_out
 from longform.records.progress import ProgressDisplay, no_progress
 from longform.records.schemas import Prompt
 from longform.selection.dropping import (
-    Files,
-    Writing,
+    DroppingFiles,
+    WritingRecord,
     ask_for_revisions,
     prefer_full,
     read_reduced,
@@ -39,7 +39,7 @@ Pairs = Sequence[tuple[Prompt, Prompt]]
 """Prompts, each with its reduced one."""
 
 
-class Stage(NamedTuple):
+class WritingStage(NamedTuple):
     """A part of the writing."""
 
     title: str
@@ -133,9 +133,9 @@ class _Dropping:
     progress: ProgressDisplay
 
     @property
-    def files(self) -> Files:
-        """What stands beside `out`."""
-        return Files.beside(self.out)
+    def files(self) -> DroppingFiles:
+        """The files next to `out`."""
+        return DroppingFiles.next_to(self.out)
 
     @property
     def is_local(self) -> bool:
@@ -157,13 +157,13 @@ class _Dropping:
         for name in filter(None, (self.rewriter, None if self.is_local else self.writer)):
             self._record(name).log.close()
 
-    def writing(self) -> Writing:
+    def writing(self) -> WritingRecord:
         """How the responses are to be written."""
         given = {"max_tokens": self.settings.max_tokens, "temperature": self.settings.temperature}
         if self.is_local:
-            return Writing(writer=self.model, model=str(Path(self.writer).resolve()), seed=self.seed, **given)
+            return WritingRecord(writer=self.model, model=str(Path(self.writer).resolve()), seed=self.seed, **given)
         spec = find_model(read_models(self.models), self.writer, path=self.models)
-        return Writing(writer=self.writer, model=spec.model, **given)
+        return WritingRecord(writer=self.writer, model=spec.model, **given)
 
     def reduce(self, rows: Sequence[Prompt]) -> CollectResult:
         """Reduce requests, by a model if one is named."""
@@ -221,14 +221,14 @@ class _Dropping:
                     on_progress=advance,
                 )
 
-    def _stages(self, pairs: Pairs, *, secret: bytes) -> Iterator[Stage]:
+    def _stages(self, pairs: Pairs, *, secret: bytes) -> Iterator[WritingStage]:
         whole, reduced = ([prompts[place] for prompts in pairs] for place in (0, 1))
-        yield Stage("writing whole requests", whole, self.samples, self.files.full_responses)
+        yield WritingStage("writing whole requests", whole, self.samples, self.files.full_responses)
         if self.revise:
             asked = ask_for_revisions(pairs, self.files, model=self.model, samples=self.samples, secret=secret)
-            yield Stage("revising for reduced requests", asked, 1, self.files.revisions)
+            yield WritingStage("revising for reduced requests", asked, 1, self.files.revisions)
         else:
-            yield Stage("writing reduced requests", reduced, self.samples, self.files.reduced_responses)
+            yield WritingStage("writing reduced requests", reduced, self.samples, self.files.reduced_responses)
 
     def _record(self, name: str) -> RecordedCalls:
         return RecordedCalls(self.out, self.models, name, budget=self.budget)

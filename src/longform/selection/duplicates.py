@@ -1,4 +1,4 @@
-"""Which prompts say the same as an earlier one: word for word, or nearly.
+"""Exact and near duplicates of earlier prompts.
 
 Texts are compared as words and Chinese characters: case, white space and marks do not count. Near is the Jaccard similarity
 of their runs of three words. Candidates come from MinHash and LSH (datasketch); each is confirmed by its true similarity, so
@@ -31,10 +31,10 @@ _PERMUTATIONS = MinHash(HASHES).permutations
 
 
 class TokenizedText:
-    """A text as what it is compared by."""
+    """A text as it is compared: words, hashes, shingles, sketch."""
 
     def __init__(self, text: str) -> None:
-        # Full-width letters and digits stand among Chinese characters.
+        # Chinese texts hold full-width letters and digits.
         self.units = units(unicodedata.normalize("NFKC", text))
 
     @cached_property

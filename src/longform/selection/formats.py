@@ -27,7 +27,7 @@ class RawPrompt:
     toxic: bool = False
     redacted: bool = False
     fields: dict[str, Any] = field(default_factory=dict)
-    """Of the prompts row, beside `id`, `prompt` and what a pool puts into `meta`."""
+    """Further fields of the prompts row, besides `id`, `prompt` and the pool's `meta`."""
 
 
 class SourceFormat(Row):
@@ -59,7 +59,7 @@ class _Moderation(BaseModel):
 class ChatLog(SourceFormat):
     """WildChat-1M (`conversation_hash`) and LMSYS-Chat-1M (`conversation_id`).
 
-    Both flag whole conversations, for whatever stands in any turn; LMSYS as the moderation of its turns.
+    Both flag whole conversations, for the content of any turn; LMSYS as the moderation of its turns.
     """
 
     model_config = ConfigDict(extra="ignore")
@@ -113,7 +113,7 @@ class _Check(BaseModel):
     """A checklist's own, which goes before the published field."""
 
 
-class WritingBench(SourceFormat):
+class WritingBenchRow(SourceFormat):
     """WritingBench's queries, of its benchmark and of its training data; the checklist becomes the criteria."""
 
     model_config = ConfigDict(extra="ignore", coerce_numbers_to_str=True)
@@ -170,7 +170,7 @@ class PromptsFile(SourceFormat, PromptRow):
         )
 
 
-LAYOUTS: tuple[type[SourceFormat], ...] = (ChatLog, Conversations, WritingBench, PromptsFile)
+LAYOUTS: tuple[type[SourceFormat], ...] = (ChatLog, Conversations, WritingBenchRow, PromptsFile)
 
 
 def recognise(fields: Collection[str]) -> type[SourceFormat] | None:

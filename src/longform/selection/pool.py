@@ -49,7 +49,7 @@ class PoolSettings:
     """What is kept."""
 
     languages: frozenset[str] = frozenset()
-    """Codes; empty: all, those that could not be told among them."""
+    """Codes; empty: all, including unknown ones."""
     min_words: int = 5
     max_words: int = 10_000
     near_dup_threshold: float = 0.8
@@ -65,7 +65,7 @@ class PoolSettings:
 
 
 class Dropped(Row):
-    """A prompt that was dropped, where it stands, and why."""
+    """A dropped prompt, its place in its source, and why."""
 
     key_fields: ClassVar[tuple[str, ...]] = ("place",)
     id: str
@@ -78,14 +78,14 @@ class Dropped(Row):
     """What the two share: a similarity, or a run of words."""
 
 
-class _Cause(NamedTuple):
+class _DropReason(NamedTuple):
     fate: PoolOutcome
     of: str | None = None
     by: str | None = None
 
 
 class Kept(NamedTuple):
-    """A prompt of the pool, and where it stood."""
+    """A prompt of the pool, and its place in its source."""
 
     prompt: Prompt
     source: str
@@ -168,7 +168,7 @@ def gather(
         sources: Files, folders or dataset ids, see `sources.read_source`.
         settings: What is kept.
         decontaminate: Sources of benchmarks' prompts, to be kept out.
-        on_progress: Told how many prompts are kept of those read.
+        on_progress: called with (prompts kept, prompts read).
 
     Raises:
         BadInputError: a source cannot be read.
@@ -204,40 +204,42 @@ def own_id(offer: RawPrompt) -> str:
     return "-".join(filter(None, (offer.prefix, offer.id or _hash(offer.request))))
 
 
-def _unfit(offer: RawPrompt, wording: TokenizedText, language: str | None, settings: PoolSettings) -> _Cause | None:
+def _unfit(
+    offer: RawPrompt, wording: TokenizedText, language: str | None, settings: PoolSettings
+) -> _DropReason | None:
     """What is wrong with a prompt by itself."""
     if not wording.units:
-        return _Cause(PoolOutcome.EMPTY)
+        return _DropReason(PoolOutcome.EMPTY)
     if offer.toxic:
-        return _Cause(PoolOutcome.TOXIC)
+        return _DropReason(PoolOutcome.TOXIC)
     if offer.redacted and not settings.keep_redacted:
-        return _Cause(PoolOutcome.REDACTED)
+        return _DropReason(PoolOutcome.REDACTED)
     if settings.languages and language not in settings.languages:
-        return _Cause(PoolOutcome.LANGUAGE)
+        return _DropReason(PoolOutcome.LANGUAGE)
     # The counter knows Latin and Chinese letters only; a Russian prompt is not short for that.
     words = max(count_words(offer.request), len(wording.units))
     if words < settings.min_words:
-        return _Cause(PoolOutcome.SHORT)
-    return _Cause(PoolOutcome.LONG) if words > settings.max_words else None
+        return _DropReason(PoolOutcome.SHORT)
+    return _DropReason(PoolOutcome.LONG) if words > settings.max_words else None
 
 
-def _unoriginal(wording: TokenizedText, benchmarks: Benchmarks, seen: DedupIndex) -> _Cause | None:
+def _unoriginal(wording: TokenizedText, benchmarks: Benchmarks, seen: DedupIndex) -> _DropReason | None:
     """What a prompt has in common with others."""
     if overlap := benchmarks.find(wording):
-        return _Cause(PoolOutcome.BENCHMARK, overlap.id, overlap.by)
+        return _DropReason(PoolOutcome.BENCHMARK, overlap.id, overlap.by)
     if same := seen.find_same(wording):
-        return _Cause(PoolOutcome.DUPLICATE, same)
+        return _DropReason(PoolOutcome.DUPLICATE, same)
     if near := seen.find_near(wording):
-        return _Cause(PoolOutcome.NEAR, near.id, f"similarity {near.similarity:.2f}")
+        return _DropReason(PoolOutcome.NEAR, near.id, f"similarity {near.similarity:.2f}")
     return None
 
 
 def _meta(offer: RawPrompt, source: str, language: str | None) -> dict[str, Any]:
-    told = {"language": language, "language_from": "source" if offer.language else "text"} if language else {}
-    return {"source": source} | told
+    meta = {"language": language, "language_from": "source" if offer.language else "text"} if language else {}
+    return {"source": source} | meta
 
 
-def _dropped(id_: str, source: str, place: str, cause: _Cause) -> Dropped:
+def _dropped(id_: str, source: str, place: str, cause: _DropReason) -> Dropped:
     return Dropped(id=id_, source=source, place=place, reason=cause.fate, of=cause.of, by=cause.by)
 
 
@@ -247,7 +249,7 @@ def _draw(pool: Pool, limit: int, seed: int) -> None:
     chosen = set(random.Random(seed).sample(range(count), min(limit, count)))
     for i, it in enumerate(pool.kept):
         if i not in chosen:
-            pool.dropped.append(_dropped(it.prompt.id, it.source, it.place, _Cause(PoolOutcome.NOT_DRAWN)))
+            pool.dropped.append(_dropped(it.prompt.id, it.source, it.place, _DropReason(PoolOutcome.NOT_DRAWN)))
             pool.sources[it.source][PoolOutcome.KEPT] -= 1
             pool.sources[it.source][PoolOutcome.NOT_DRAWN] += 1
     pool.kept = [it for i, it in enumerate(pool.kept) if i in chosen]

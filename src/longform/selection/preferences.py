@@ -106,7 +106,7 @@ class LengthBias(NamedTuple):
         return self.longer_chosen / self.unequal if self.unequal else None
 
 
-class _Scored(NamedTuple):
+class _GradedResponse(NamedTuple):
     """A response that counts."""
 
     model: str
@@ -243,7 +243,7 @@ def preference(
 
 def _counting(
     prompt_id: str, graded: Responses, texts: Mapping[tuple[str, str, int], str], left_out: Counter[LeftOut]
-) -> list[_Scored]:
+) -> list[_GradedResponse]:
     """The responses to a prompt that its whole panel graded and that have a text."""
     panel = {judge for given in graded.values() for judge, _ in given}
     found = []
@@ -254,11 +254,13 @@ def _counting(
         elif text is None:
             left_out[LeftOut.NO_TEXT] += 1
         else:
-            found.append(_Scored(model, text, fsum(score for _, score in given) / len(panel)))
+            found.append(_GradedResponse(model, text, fsum(score for _, score in given) / len(panel)))
     return found
 
 
-def _pair(prompt: Prompt, one: _Scored, other: _Scored, margin: float, made: Preferences) -> SourcedPreference | None:
+def _pair(
+    prompt: Prompt, one: _GradedResponse, other: _GradedResponse, margin: float, made: Preferences
+) -> SourcedPreference | None:
     """The pair that two responses make, or None, counted in `made`."""
     better, worse = (one, other) if one.score > other.score else (other, one)
     difference = round(better.score - worse.score, ROUNDING)  # so that equal differences are equal however summed

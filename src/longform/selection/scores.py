@@ -1,4 +1,4 @@
-"""From grades to one score for each model and prompt: which grades count, and which response stands for its model.
+"""From grades to one score for each model and prompt: which grades count, and which response represents its model.
 
 A mean over judges compares responses only where the same judges graded them: without the grade of a strict judge, a response
 would look better than its rivals. So prompts that compete for the same places share one panel, which is every judge that
@@ -24,7 +24,7 @@ Responses = dict[tuple[str, int], Given]
 
 
 class Best(NamedTuple):
-    """The response that stands for its model: the first of those with the highest mean over the panel."""
+    """The response that represents its model: the first of those with the highest mean over the panel."""
 
     score: float
     sample: int

@@ -50,7 +50,7 @@ class SelectionSettings:
     samples: int | None = None
     """Samples of each model that are used, the first so many; None uses all. The paper has one.
 
-    The best sample stands for its model, so a model with more samples looks better than it is. The same number for all
+    The best sample represents its model, so a model with more samples looks better than it is. The same number for all
     models compares like with like.
     """
     seed: int = 0

@@ -23,7 +23,7 @@ _NEEDED = "conversation_hash or conversation_id with conversation, messages, dom
 
 
 class Placed(NamedTuple):
-    """An offer, and the row it stands in: FILE:LINE, or ID:ROW."""
+    """A raw prompt, and its row: FILE:LINE, or ID:ROW."""
 
     place: str
     offer: RawPrompt

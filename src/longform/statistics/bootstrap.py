@@ -1,19 +1,20 @@
 """Confidence intervals by a bootstrap that resamples prompts, not single outcomes.
 
-Outcomes of one prompt resemble each other, so an interval over single outcomes is too narrow. Whole clusters are drawn
-(cluster bootstrap, percentile interval; Davison & Hinkley 1997, section 3.8).
+Outcomes of one prompt resemble each other, so an interval over single outcomes would be too narrow. Whole clusters are drawn
+(cluster bootstrap, percentile interval; Davison & Hinkley 1997, section 3.8). A figure that follows from sums over items
+(ratios, correlations, kappa, alpha) is resampled by one product of counts and sums instead of a pass over the items.
 """
 
-from collections.abc import Hashable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from typing import Literal, NamedTuple
 
 import numpy as np
 
-_DRAWS_AT_ONCE = 4_000_000
+_NUMBERS_AT_ONCE = 4_000_000
 
 
 class Interval(NamedTuple):
-    """An estimate and the interval around it; NaN bounds where nothing is known of the spread."""
+    """An estimate and the interval around it; NaN bounds if nothing is known of the spread."""
 
     estimate: float
     low: float
@@ -38,34 +39,128 @@ def clustered_interval(
         seed: of the draws; the same input gives the same interval.
 
     Raises:
-        ValueError: no values, unequal lengths, a value that is no finite number, or a level outside (0, 1).
+        ValueError: no values, unequal lengths, a value that is not finite, or a level outside (0, 1).
     """
     numbers = np.asarray(values, dtype=np.float64)
-    if not len(numbers) or len(numbers) != len(clusters):
-        raise ValueError(f"needs a cluster for each of at least one value, got {len(clusters)} for {len(numbers)}")
+    _check(len(numbers), clusters)
     if not np.isfinite(numbers).all() or not 0 < level < 1:
         raise ValueError("needs finite values and a level between 0 and 1")
-    sums, counts = _cluster_totals(numbers, clusters)
-    estimate = float(numbers.mean())
-    if len(sums) == 1:
+    index, count = number_clusters(clusters)
+    sums, sizes = np.bincount(index, weights=numbers), np.bincount(index)
+
+    def means(drawn: np.ndarray) -> np.ndarray:
+        return sums[drawn].sum(axis=1) / sizes[drawn].sum(axis=1)
+
+    samples = _samples(means, count, resamples=resamples, seed=seed, draw="indices")
+    return percentile_interval(float(numbers.mean()), samples, level)
+
+
+def clustered_median(
+    values: Sequence[float], clusters: Sequence[Hashable], *, level: float = 0.95, resamples: int = 2000, seed: int = 0
+) -> Interval:
+    """Median of `values` with its interval; arguments and errors as in `clustered_interval`."""
+    _check(len(values), clusters)
+    index, count = number_clusters(clusters)
+    numbers = np.asarray(values, dtype=np.float64)
+    parts = [numbers[index == cluster] for cluster in range(count)]
+
+    def medians(drawn: np.ndarray) -> np.ndarray:
+        return np.array([np.median(np.concatenate([parts[cluster] for cluster in row])) for row in drawn])
+
+    samples = _samples(medians, count, resamples=resamples, seed=seed, draw="indices")
+    return percentile_interval(float(np.median(numbers)), samples, level)
+
+
+def interval_of_sums(
+    parts: np.ndarray,
+    clusters: Sequence[Hashable],
+    statistic: Callable[[np.ndarray], np.ndarray],
+    *,
+    level: float = 0.95,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> Interval:
+    """A statistic of the sum of `parts`, with its interval.
+
+    A draw in which the statistic is not defined (NaN) is left out. Bounds are NaN with one cluster or without such a draw.
+
+    Args:
+        parts: [items, ...] what each item adds.
+        clusters: [items] what each item belongs to (its prompt).
+        statistic: from sums [draws, ...] to numbers [draws].
+        level: confidence.
+        resamples: bootstrap samples.
+        seed: of the draws; the same input gives the same interval.
+
+    Raises:
+        ValueError: no items, or unequal lengths.
+    """
+    _check(len(parts), clusters)
+    index, count = number_clusters(clusters)
+    sums = np.zeros((count, *parts.shape[1:]))
+    np.add.at(sums, index, parts)
+    estimate = float(statistic(sums.sum(axis=0)[None])[0])
+
+    def of_counts(drawn: np.ndarray) -> np.ndarray:
+        return statistic(np.tensordot(drawn.astype(np.float64), sums, axes=1))
+
+    samples = _samples(of_counts, count, resamples=resamples, seed=seed, draw="counts")
+    return percentile_interval(estimate, samples, level)
+
+
+def number_clusters(clusters: Sequence[Hashable]) -> tuple[np.ndarray, int]:
+    """[items] the number of each item's cluster, in order of first occurrence; and how many clusters there are."""
+    numbers: dict[Hashable, int] = {}
+    index = np.array([numbers.setdefault(cluster, len(numbers)) for cluster in clusters])
+    return index, len(numbers)
+
+
+def resample_clusters(
+    clusters: int, resamples: int, *, seed: int, draw: Literal["indices", "counts"], batch: int | None = None
+) -> Iterator[np.ndarray]:
+    """Draw as many clusters as there are, with replacement, `resamples` times; in batches, to bound the memory.
+
+    Args:
+        clusters: how many there are.
+        resamples: how often.
+        seed: of the draws.
+        draw: `indices`: [batch, clusters] the clusters drawn; `counts`: [batch, clusters] how often each was. The two draw
+            differently.
+        batch: resamples per batch.
+    """
+    rng = np.random.default_rng(seed)
+    batch = batch or max(1, _NUMBERS_AT_ONCE // clusters)
+    for start in range(0, resamples, batch):
+        size = min(batch, resamples - start)
+        if draw == "indices":
+            yield rng.integers(clusters, size=(size, clusters))
+        else:
+            yield rng.multinomial(clusters, np.full(clusters, 1 / clusters), size=size)
+
+
+def percentile_interval(estimate: float, samples: np.ndarray, level: float, *, min_finite: float = 0.0) -> Interval:
+    """The interval between the quantiles of the finite samples; NaN bounds if fewer than this share of them are finite."""
+    finite = samples[np.isfinite(samples)]
+    if not len(finite) or len(finite) < min_finite * len(samples):
         return Interval(estimate, float("nan"), float("nan"))
-    means = _resampled_means(sums, counts, resamples, np.random.default_rng(seed))
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    low, high = np.quantile(finite, [(1 - level) / 2, (1 + level) / 2])
     return Interval(estimate, float(low), float(high))
 
 
-def _cluster_totals(numbers: np.ndarray, clusters: Sequence[Hashable]) -> tuple[np.ndarray, np.ndarray]:
-    """Sum and number of values of each cluster: ([clusters], [clusters])."""
-    places: dict[Hashable, int] = {}
-    index = np.array([places.setdefault(cluster, len(places)) for cluster in clusters])
-    return np.bincount(index, weights=numbers), np.bincount(index)
+def _samples(
+    statistic: Callable[[np.ndarray], np.ndarray],
+    clusters: int,
+    *,
+    resamples: int,
+    seed: int,
+    draw: Literal["indices", "counts"],
+) -> np.ndarray:
+    """[resamples] the statistic of each resample; none with a single cluster, which has no spread."""
+    if clusters == 1:
+        return np.empty(0)
+    return np.concatenate([statistic(it) for it in resample_clusters(clusters, resamples, seed=seed, draw=draw)])
 
 
-def _resampled_means(sums: np.ndarray, counts: np.ndarray, resamples: int, rng: np.random.Generator) -> np.ndarray:
-    """[resamples] means of as many clusters drawn with replacement; in parts, to bound the memory."""
-    part = max(1, _DRAWS_AT_ONCE // len(sums))
-    means = []
-    for start in range(0, resamples, part):
-        drawn = rng.integers(len(sums), size=(min(part, resamples - start), len(sums)))
-        means.append(sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1))
-    return np.concatenate(means)
+def _check(items: int, clusters: Sequence[Hashable]) -> None:
+    if not items or items != len(clusters):
+        raise ValueError(f"needs a cluster for each of at least one value, got {len(clusters)} for {items}")

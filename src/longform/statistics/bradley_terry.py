@@ -1,6 +1,6 @@
 """Bradley-Terry strengths by maximum likelihood, with or without a covariate; a tie is half a win for each side.
 
-Games that are alike stand in one cell, and Newton's method fits many samples of the same games at once: the cost depends
+Equal games share one cell, and Newton's method fits many samples of the same games at once: the cost depends
 on the models and not on the number of games. A faint prior (each pair that met also met in drawn games of weight `PRIOR`)
 keeps models that won or lost everything at a finite rating; it moves the others by less than an Elo point.
 """

@@ -5,7 +5,7 @@ from collections.abc import Hashable, Sequence
 import numpy as np
 from scipy.stats import rankdata
 
-from longform.statistics.bootstrap import Interval
+from longform.statistics.bootstrap import Interval, interval_of_sums, number_clusters
 
 
 def clustered_rank_correlation(
@@ -19,8 +19,8 @@ def clustered_rank_correlation(
 ) -> Interval:
     """Spearman's correlation within clusters, with a bootstrap interval over clusters.
 
-    Ranks are taken over all values; what clusters differ by as wholes is taken out of them, so that a prompt whose texts are
-    all long and all good says nothing.
+    Ranks are taken over all values and centred within each cluster, so that a prompt whose texts are all long and all good
+    adds nothing.
 
     Args:
         one: [values] numbers.
@@ -31,28 +31,17 @@ def clustered_rank_correlation(
         seed: of the draws.
 
     Returns:
-        NaN where either side has no spread within clusters.
+        NaN if either side has no spread within clusters.
 
     Raises:
         ValueError: no values, or unequal lengths.
     """
     if not len(one) == len(other) == len(clusters) or not len(one):
         raise ValueError(f"needs as many of each, got {len(one)}, {len(other)} and {len(clusters)}")
-    places: dict[Hashable, int] = {}
-    index = np.array([places.setdefault(cluster, len(places)) for cluster in clusters])
+    index, _ = number_clusters(clusters)
     x, y = (_without_means(rankdata(side), index) for side in (one, other))
-    products = np.stack([np.bincount(index, weights=it) for it in (x * y, x * x, y * y)], axis=1)
-    estimate = _correlation(products.sum(0))
-    if len(products) == 1:
-        return Interval(float(estimate), float("nan"), float("nan"))
-    rng = np.random.default_rng(seed)
-    drawn = rng.multinomial(len(products), np.full(len(products), 1 / len(products)), size=resamples)
-    found = _correlation(drawn @ products)
-    found = found[np.isfinite(found)]  # a draw may hold only clusters without spread
-    if not len(found):
-        return Interval(float(estimate), float("nan"), float("nan"))
-    low, high = np.quantile(found, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(float(estimate), float(low), float(high))
+    parts = np.stack([x * y, x * x, y * y], axis=1)
+    return interval_of_sums(parts, clusters, _correlation, level=level, resamples=resamples, seed=seed)
 
 
 def _without_means(values: np.ndarray, index: np.ndarray) -> np.ndarray:

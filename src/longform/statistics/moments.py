@@ -1,6 +1,6 @@
 """How a response's advantages move when its score changes, from three sums over its tokens.
 
-Advantages are linear in the rewards (GAE), and the score stands on the last token: a score that is higher by d raises the
+Advantages are linear in the rewards (GAE), and the score is added at the last token: a score that is higher by d raises the
 advantage of token t by d (gamma lambda)^(T - 1 - t). So a run can be judged again without the model that wrote it.
 """
 

@@ -56,7 +56,7 @@ def sign_flip_test(
 
 
 def _all_sums(numbers: np.ndarray) -> np.ndarray:
-    """The sums under all sign patterns; the first sign stands still, since patterns come in mirrored pairs."""
+    """The sums under all sign patterns; the first sign is fixed, since patterns come in mirrored pairs."""
     sums = numbers[:1].copy() if len(numbers) else np.zeros(1)
     for number in numbers[1:]:
         sums = np.concatenate([sums + number, sums - number])

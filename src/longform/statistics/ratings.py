@@ -7,13 +7,13 @@ resamples rate a model, nothing is said of its spread. Where models are fixed, "
 bound as far off as the prior lets a model go that won everything means that the games set no bound.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
 from scipy.sparse import coo_array, csr_array
 
-from longform.statistics.bootstrap import Interval
+from longform.statistics.bootstrap import Interval, percentile_interval, resample_clusters
 from longform.statistics.bradley_terry import ELO_PER_LOGIT, Cells, Strengths, fit
 from longform.statistics.connections import in_largest, label_groups
 
@@ -79,10 +79,11 @@ def rate(
     held = {model: (points - MEAN_RATING) / ELO_PER_LOGIT for model, points in (fixed or {}).items()}
     rater = _Rater(results, models, held)
     whole = rater.rate(np.ones((rater.clusters, 1)))
-    rng, parts = np.random.default_rng(seed), []
+    parts = []
     if rater.clusters > 1:
-        part = max(1, _NUMBERS_AT_ONCE // max(rater.clusters, rater.numbers))
-        parts = [rater.rate(drawn, around=whole) for drawn in _draws(rater.clusters, resamples, part, rng)]
+        batch = max(1, _NUMBERS_AT_ONCE // max(rater.clusters, rater.numbers))
+        drawn = resample_clusters(rater.clusters, resamples, seed=seed, draw="indices", batch=batch)
+        parts = [rater.rate(_count(it), around=whole) for it in drawn]
     samples = _Sample(*(np.concatenate(arrays, axis=1) for arrays in zip(whole, *parts, strict=True)))
     known = samples.known[:, 0]
     return Ratings(
@@ -192,13 +193,11 @@ def _tally(results: Results, models: int) -> _Tally:
     return _Tally(Cells(keys // span // models, keys // span % models, covariate), games, wins)
 
 
-def _draws(clusters: int, resamples: int, part: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
-    """[clusters, part] how often each of as many clusters, drawn with replacement, was drawn."""
-    for start in range(0, resamples, part):
-        samples = min(part, resamples - start)
-        drawn = rng.integers(clusters, size=(samples, clusters)) + clusters * np.arange(samples)[:, None]
-        counts = np.bincount(drawn.ravel(), minlength=samples * clusters)
-        yield np.ascontiguousarray(counts.reshape(samples, clusters).T, dtype=np.float64)
+def _count(drawn: np.ndarray) -> np.ndarray:
+    """[clusters, samples] how often each cluster was drawn, from the clusters drawn [samples, clusters]."""
+    samples, clusters = drawn.shape
+    counts = np.bincount((drawn + clusters * np.arange(samples)[:, None]).ravel(), minlength=samples * clusters)
+    return np.ascontiguousarray(counts.reshape(samples, clusters).T, dtype=np.float64)
 
 
 def _moved(strengths: np.ndarray, estimate: np.ndarray, kept: np.ndarray) -> np.ndarray:
@@ -208,8 +207,5 @@ def _moved(strengths: np.ndarray, estimate: np.ndarray, kept: np.ndarray) -> np.
 
 def _interval(values: np.ndarray, level: float, *, known: bool = True) -> Interval:
     """Percentile interval: the estimate is the first of `values`, the resamples are the others."""
-    samples = values[1:][np.isfinite(values[1:])]
-    if not known or not len(samples) or len(samples) < LEAST_RATED * (len(values) - 1):
-        return Interval(float(values[0]), float("nan"), float("nan"))
-    low, high = np.quantile(samples, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(float(values[0]), float(low), float(high))
+    samples = values[1:] if known else np.empty(0)
+    return percentile_interval(float(values[0]), samples, level, min_finite=LEAST_RATED)

@@ -24,10 +24,8 @@ from longform.text.redundancy import redundant_sentence_share
 from longform.text.repetition import repeated_ngram_share, repeated_sentence_share
 from longform.text.structure import ParsedResponse, Thinking, parse_response
 from longform.text.stuffing import stuffed_share
-from longform.text.words import count_words
+from longform.text.words import LENGTH_BIN_STARTS, count_words
 
-LENGTH_BINS = (500, 2000, 4000)
-"""Words; the bins of LongBench-Write."""
 MAX_COMPARED = 64
 """Answers of a step whose paraphrase, stuffing and copying are measured, the first ones: prompts are drawn at random, and
 one answer of 14,000 tokens takes 0.1 s."""
@@ -238,7 +236,7 @@ def group_metrics(groups: GroupAdvantages) -> dict[str, float]:
 
 def length_bin(words: int) -> str:
     """The length bin of a text, such as `500-2000`."""
-    edges = (0, *LENGTH_BINS)
+    edges = (0, *LENGTH_BIN_STARTS)
     low = max(edge for edge in edges if words >= edge)
-    higher = [edge for edge in LENGTH_BINS if edge > low]
+    higher = [edge for edge in LENGTH_BIN_STARTS if edge > low]
     return f"{low}-{higher[0]}" if higher else f"{low}+"

@@ -7,6 +7,7 @@ Python's `\b` sees no boundary between them.
 """
 
 import re
+from bisect import bisect
 from math import ceil
 
 _HAN_RUN = re.compile(r"[\u4e00-\u9fff]+")
@@ -18,11 +19,19 @@ _SPACE_RUN = re.compile(r"\s+")
 
 TOKENS_PER_LATIN_WORD = 1.3
 LETTERS_PER_TOKEN = 4
+LENGTH_BIN_STARTS = (500, 2000, 4000)
+LENGTH_BINS = ("below 500", "500 to 1999", "2000 to 3999", "4000 and more")
+"""Names of the length bins of LongBench-Write, in words."""
 
 
 def count_words(text: str) -> int:
     """Words of `text` as LongWriter counts them."""
     return count_han(text) + _count_latin(text)
+
+
+def length_bin_name(words: float) -> str:
+    """The one of `LENGTH_BINS` that a number of words falls into."""
+    return LENGTH_BINS[bisect(LENGTH_BIN_STARTS, words)]
 
 
 def _count_latin(text: str) -> int:

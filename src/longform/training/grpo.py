@@ -42,7 +42,6 @@ def train_grpo(recipe: Recipe, state: TrainingState, generator: RolloutGenerator
             advantages_BT = torch.from_numpy(groups.advantages).to(batch.mask).view(-1, 1) * batch.mask
             learning_B = torch.from_numpy(np.flatnonzero(learning_rows(groups, left_out_B, optim))).to(models.device)
 
-            stats: list[dict[str, float]] = []
             with record.timer("updating"):
                 reference_BT = models.reference_log_probs(
                     batch, temperature=recipe.generation.temperature, max_tokens=max_tokens
@@ -70,26 +69,26 @@ def train_grpo(recipe: Recipe, state: TrainingState, generator: RolloutGenerator
 
                 # Update. Promotions are committed together with the step, when its record is written.
                 with models.learning():
-                    for mini_batch in mini_batches(
-                        batch,
-                        learning_B,
-                        size=recipe.mini_batch,
-                        epochs=optim.epochs,
-                        shuffle=np.random.default_rng([recipe.run.seed, SHUFFLE, step]),
-                        weigh=sequence_weights if optim.loss == "sequence" else token_weights,
-                        max_tokens=max_tokens,
-                    ):
-                        stats.append(
-                            update_policy(
-                                models,
-                                state.optimizers["policy"],
-                                mini_batch,
-                                policy_loss,
-                                temperature=recipe.generation.temperature,
-                                entropy_coef=optim.entropy_coef,
-                                max_grad_norm=optim.max_grad_norm,
-                            )
+                    stats = [
+                        update_policy(
+                            models,
+                            state.optimizers["policy"],
+                            mini_batch,
+                            policy_loss,
+                            temperature=recipe.generation.temperature,
+                            entropy_coef=optim.entropy_coef,
+                            max_grad_norm=optim.max_grad_norm,
                         )
+                        for mini_batch in mini_batches(
+                            batch,
+                            learning_B,
+                            size=recipe.mini_batch,
+                            epochs=optim.epochs,
+                            shuffle=np.random.default_rng([recipe.run.seed, SHUFFLE, step]),
+                            weigh=sequence_weights if optim.loss == "sequence" else token_weights,
+                            max_tokens=max_tokens,
+                        )
+                    ]
 
             records = record_rollouts(rollouts, scores, step=step)
             metrics = {

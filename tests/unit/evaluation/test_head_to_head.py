@@ -42,7 +42,7 @@ def _play(serve, verdict, texts_a=None, texts_b=None):
                 PROMPTS,
                 texts_a or {it.id: f"new {it.id}" for it in PROMPTS},
                 texts_b or {it.id: f"old {it.id}" for it in PROMPTS},
-                lambda position: PairwiseJudge(endpoint, position=position, secret=b"s"),
+                PairwiseJudge(endpoint, secret=b"s"),
                 model_a="new",
                 model_b="old",
                 on_progress=lambda *it: progress.append(it),

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.cells import cell_len
 
 from longform.evaluation.tables import Column, Table, explain, plain, render, show
 from longform.statistics.bootstrap import Interval
@@ -33,6 +34,53 @@ def test_text_is_aligned_by_what_a_terminal_shows():
             "A note, 5% of it.",
         ]
     )
+
+
+WIDE = Table(
+    "A title that goes on and on, beyond the eighty columns of a terminal that nobody has made any wider than that",
+    [
+        Column("", is_text=True),
+        Column("writer-one"),
+        Column("another-writer-with-a-long-name"),
+        Column("difference"),
+        Column("prompts"),
+        Column("opening", is_text=True),
+    ],
+    [["  grade by a judge", *[Interval(7451, -7200, 77100)] * 3, 200, "It was a dark night and a storm came " * 3]],
+    ["n: prompts. " * 12],
+)
+
+
+def test_a_wide_table_is_wrapped_at_eighty_columns_and_loses_nothing():
+    said = render(WIDE)
+    assert max(map(cell_len, said.split("\n"))) <= 80
+    assert render(WIDE, width=300).split("\n")[1].split() == [
+        *("writer-one", "another-writer-with-a-long-name", "difference", "prompts", "opening")
+    ]
+    lines = said.split("\n")
+    body = lines[next(i for i, line in enumerate(lines) if line.startswith("---")) + 1 :]
+    assert " ".join(line[:7].strip() for line in body[:4]).split() == ["grade", "by", "a", "judge"]
+    assert sum(line.count("storm") for line in body) == 3
+    assert said.count("prompts.") == 12
+
+
+def test_a_number_is_broken_between_its_estimate_and_its_bounds():
+    lines = [[part.strip() for part in line.split("  ") if part.strip()] for line in render(WIDE).split("\n")]
+    first = next(line for line in lines if "200" in line)
+    assert first.count("7451") == 3
+    assert lines[lines.index(first) + 1].count("(-7200 to 77100)") == 3
+
+
+@given(
+    st.lists(st.text(st.characters(exclude_categories=("Cs",)), max_size=60), min_size=1, max_size=6),
+    st.lists(st.floats(), min_size=6, max_size=6),
+    st.integers(40, 100),
+)
+def test_no_table_is_wider_than_asked_for(texts, numbers, width):
+    columns = [Column(it, is_text=i % 2 == 0) for i, it in enumerate(texts)]
+    row = [it if i % 2 == 0 else Interval(numbers[i], 0.0, 1e6) for i, it in enumerate(texts)]
+    said = render(Table("t" * 90, columns, [row, row], ["n " * 90]), width=width)
+    assert max(map(cell_len, said.split("\n"))) <= width
 
 
 def test_markdown_is_a_table_with_a_title_and_notes():
@@ -62,7 +110,11 @@ def test_latex_is_a_table_of_booktabs():
 @given(st.text())
 def test_a_name_is_one_cell_on_one_line(name):
     table = Table(name, [Column(name, is_text=True), Column("n")], [[name, 3]], [name])
-    for said, count in ((render(table, "text"), 5), (render(table, "markdown"), 7), (render(table, "latex"), 13)):
+    for said, count in (
+        (render(table, "text", width=10_000), 5),
+        (render(table, "markdown"), 7),
+        (render(table, "latex"), 13),
+    ):
         lines = said.split("\n")
         assert len(lines) == count
         assert all(map(str.isprintable, lines))

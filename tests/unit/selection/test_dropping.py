@@ -15,8 +15,8 @@ from longform.records.files import read_rows, write_rows
 from longform.records.schemas import Prompt, Response
 from longform.selection.dropping import (
     ONE_SENTENCE,
-    Files,
-    Writing,
+    DroppingFiles,
+    WritingRecord,
     ask_for_revisions,
     leave_out_sentences,
     prefer_full,
@@ -143,7 +143,7 @@ def test_a_model_and_the_plain_rule_share_a_file_and_are_told_apart(tmp_path, se
 def pair_texts(tmp_path, full, reduced, *, samples=1):
     """Pairs of prompt `a`; a response is its text, (text, finish_reason), or None where there is none."""
     prompt, shorter = PROMPTS[0], PROMPTS[0].model_copy(update={"id": "a-reduced", "prompt": "Write a letter."})
-    files = Files.beside(tmp_path / "out.jsonl")
+    files = DroppingFiles.next_to(tmp_path / "out.jsonl")
     other = Response(prompt_id="z", model="w", text="of another prompt")
     for path, id_, found in ((files.full_responses, "a", full), (files.reduced_responses, "a-reduced", reduced)):
         given_ = [it if isinstance(it, tuple) else (it, "stop") for it in found]
@@ -182,9 +182,9 @@ def test_what_would_not_differ_in_requirements_alone_is_left_out(tmp_path, full,
 
 
 def test_two_policies_of_one_name_are_told_apart_once_there_is_a_response(tmp_path):
-    out, files = tmp_path / "out.jsonl", Files.beside(tmp_path / "out.jsonl")
+    out, files = tmp_path / "out.jsonl", DroppingFiles.next_to(tmp_path / "out.jsonl")
     first, second = (
-        Writing(writer="policy", model=f"/{run}/policy", max_tokens=60, temperature=1.0, seed=0) for run in "ab"
+        WritingRecord(writer="policy", model=f"/{run}/policy", max_tokens=60, temperature=1.0, seed=0) for run in "ab"
     )
     for way in (first, second, first):
         record_writing(way, out=out)
@@ -204,7 +204,7 @@ def test_two_policies_of_one_name_are_told_apart_once_there_is_a_response(tmp_pa
 def revise(tmp_path, texts, answer):
     """Pairs of texts of prompt `a`, each (text, finish_reason), and of what `answer` makes of the questions about them."""
     prompt, shorter = PROMPTS[0], PROMPTS[0].model_copy(update={"id": "a-reduced", "prompt": "Write a letter."})
-    files = Files.beside(tmp_path / "out.jsonl")
+    files = DroppingFiles.next_to(tmp_path / "out.jsonl")
     written = [
         Response(prompt_id="a", model="w", sample=sample, text=text, finish_reason=reason)
         for sample, (text, reason) in enumerate(texts)
@@ -236,7 +236,7 @@ def test_what_cannot_be_revised_or_was_not_changed_is_left_out_and_counted(tmp_p
 def test_the_revision_of_another_text_is_never_taken_for_a_text_s_own(tmp_path):
     revise(tmp_path, [("x", "stop")], lambda text: "less")
     prompt, shorter = PROMPTS[0], PROMPTS[0].model_copy(update={"id": "a-reduced", "prompt": "Write a letter."})
-    files = Files.beside(tmp_path / "out.jsonl")
+    files = DroppingFiles.next_to(tmp_path / "out.jsonl")
     write_rows(files.full_responses, [Response(prompt_id="a", model="w", text="new", finish_reason="stop")])
     made = prefer_full([(prompt, shorter)], files, model="w", samples=1, revised=True)
     assert made.left_out == {LeftOut.NOT_WRITTEN: 1}

@@ -12,7 +12,7 @@ from longform.selection.formats import (
     ChatLog,
     Conversations,
     PromptsFile,
-    WritingBench,
+    WritingBenchRow,
     make_prompt,
     recognise,
 )
@@ -84,7 +84,7 @@ def test_each_layout_offers_its_first_user_turn_and_what_its_source_says(tmp_pat
 
 
 def test_a_checklist_becomes_criteria_with_all_it_holds():
-    prompt = make_prompt(WritingBench.model_validate(QUERY).offer(), id="w", meta={"source": "s"})
+    prompt = make_prompt(WritingBenchRow.model_validate(QUERY).offer(), id="w", meta={"source": "s"})
     assert isinstance(prompt.criteria, list)
     assert prompt.criteria[0].model_dump() == {
         "name": "Mood",
@@ -97,7 +97,7 @@ def test_a_checklist_becomes_criteria_with_all_it_holds():
 
 def test_a_checks_own_description_is_kept():
     check = {"name": "x", "description": "foo", "9-10": "yes"}
-    row = WritingBench.model_validate(QUERY | {"checklist": [check, {**check, "description": None}]})
+    row = WritingBenchRow.model_validate(QUERY | {"checklist": [check, {**check, "description": None}]})
     first, second = row.offer().fields["criteria"]
     assert first.model_dump() == check
     assert second.description == ""
@@ -125,7 +125,7 @@ def test_the_messages_of_a_prompts_file_stay_messages():
         ({"conversation_hash", "conversation", "prompt"}, ChatLog),
         ({"conversation_id", "conversation"}, ChatLog),
         ({"messages", "prompt"}, Conversations),
-        ({"query", "domain1"}, WritingBench),
+        ({"query", "domain1"}, WritingBenchRow),
         ({"prompt_id", "prompt"}, PromptsFile),
         ({"prompt_id", "writing_prompt"}, PromptsFile),
         ({"conversation"}, None),

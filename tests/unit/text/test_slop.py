@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from longform.text.function_words import FUNCTION_WORDS
-from longform.text.slop import MAX_PET_WORDS, count_stock, pet_words
+from longform.text.slop import MOST_PET_WORDS, count_stock, pet_words
 from longform.text.stock_phrases import COMMON_WORDS, PAIRS, TRIPLES, WORDS
 
 
@@ -15,7 +15,6 @@ def test_words_pairs_and_triples_weigh_one_two_and_eight():
     assert count_stock("It sent a shiver up.").weighted == 8
     mixed = count_stock("Her eyes widened; a tapestry of lies.")  # pair 2, word 1, triple "a tapestry of" 8
     assert mixed == (11, 7)
-    assert (mixed.weighted, mixed.words) == (11, 7)
 
 
 def test_a_text_without_a_word_has_none():
@@ -52,6 +51,6 @@ def test_five_times_are_not_enough():
 @given(st.dictionaries(st.text(max_size=3), st.lists(st.text("abcd ", max_size=200), max_size=3), max_size=4))
 def test_pet_words_are_bounded_and_never_function_words(texts):
     found = pet_words(texts)
-    assert len(found) <= MAX_PET_WORDS
+    assert len(found) <= MOST_PET_WORDS
     assert len(set(found)) == len(found)
     assert not FUNCTION_WORDS & set(found)

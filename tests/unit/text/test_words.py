@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from longform.text.words import count_han, count_words, estimate_tokens
+from longform.text.words import LENGTH_BINS, count_han, count_words, estimate_tokens, length_bin_name
 
 MIXED = st.text(st.sampled_from("ab Z9_é'-\n文字，。") | st.characters(), max_size=80)
 
@@ -61,3 +61,11 @@ def test_the_token_estimate_is_rather_high_than_low(text, least, most):
 @given(MIXED, MIXED)
 def test_a_longer_text_is_never_estimated_shorter_by_more_than_the_seam(one, other):
     assert estimate_tokens(one + " x " + other) >= max(estimate_tokens(one), estimate_tokens(other)) - 1
+
+
+def test_a_length_bin_begins_at_its_first_number_of_words():
+    assert [length_bin_name(it) for it in (499, 499.5, 500, 1999, 2000, 4000)] == [
+        *[LENGTH_BINS[0]] * 2,
+        *[LENGTH_BINS[1]] * 2,
+        *LENGTH_BINS[2:],
+    ]

@@ -1,4 +1,4 @@
-"""What a game's row may state beside who won: the words of its texts, what it belongs with, and how much it counts.
+"""Optional fields of a game: the lengths of its texts, its cluster, and its weight.
 
 None of it is one of the fields that every game has, so it is checked here, where it is needed.
 """

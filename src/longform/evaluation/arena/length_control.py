@@ -1,7 +1,7 @@
-"""What an arena says of length: how much longer texts are favoured, and whether that can be known at all.
+"""Control for length: how much longer texts are favoured, and whether length is collinear with the model.
 
 The covariate of a game is (a - b) / (a + b), of the words of its two texts. Where each model's texts are longer than
-another's by one share, length and model are one thing, and nothing is controlled for.
+another's by one share, length is collinear with the model and cannot be controlled for.
 """
 
 from dataclasses import dataclass, fields
@@ -46,7 +46,7 @@ def relative_differences(lengths: GameLengths) -> np.ndarray:
 
 
 def follows_from_models(results: Results, models: int) -> bool:
-    """Whether the covariate is a difference of one number of each model, up to rounding: then nothing tells them apart."""
+    """Whether the covariate is collinear with the models (a difference of one number per model), up to rounding."""
     longer = results.covariate
     assert longer is not None, "there are lengths"
     met = np.zeros((models, models))

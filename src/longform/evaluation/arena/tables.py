@@ -1,4 +1,4 @@
-"""An arena as tables: ratings, and who beats whom. Components stand in tables of their own, since nothing compares them."""
+"""Tables of an arena: ratings, and who beats whom. Components get separate tables, since their ratings do not compare."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -49,8 +49,8 @@ def rating_tables(arena: Arena, title: str, *, uncontrolled: Arena | None = None
         notes = _notes(standings, alone=count == 1) + [_describe(it) for it in effects]
         if component in arena.inseparable:
             notes.append(
-                "Not controlled for length: how much longer a text is follows from who wrote it and the other one, so "
-                "length and model cannot be told apart."
+                "Not controlled for length: it is collinear with the model, since how much longer a text is follows from "
+                "the two models."
             )
         tables.append(_ratings(f"{title}{apart}", standings, before, notes))
     return tables
@@ -89,7 +89,7 @@ def meeting_table(met: Meetings, models: Sequence[str]) -> Table:
 
 def _ratings(title: str, standings: Sequence[Standing], before: Mapping[str, Standing], notes: Sequence[str]) -> Table:
     columns = [Column("rank"), Column("model", is_text=True), Column("rating")]
-    columns += [Column("rating without control")] if before else []
+    columns += [Column("uncontrolled")] if before else []
     columns += [Column("win rate", digits=3), Column("games"), Column("prompts")]
     rows: list[list[Cell]] = []
     for rank, it in enumerate(standings, 1):

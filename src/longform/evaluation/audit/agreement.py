@@ -1,7 +1,7 @@
-"""How far judges agree with each other and with people, and whether several together follow people better than one.
+"""Agreement of judges with each other and with people, and whether a panel follows people better than one judge.
 
-An item is one question: a pair in one order. A person's label stands for both orders. Agreement between judges that share
-a bias is high too; only people's labels tell.
+An item is one question: a pair in one order. A person's label counts for both orders. Judges that share a bias also agree;
+only labels by people reveal it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -22,7 +22,7 @@ SCALE: tuple[Winner, ...] = ("a", "tie", "b")
 
 
 class Raters(NamedTuple):
-    """What everybody said on every item."""
+    """The verdicts of all raters on all items."""
 
     prompts: Sequence[str]
     """[items]"""
@@ -49,7 +49,7 @@ class RaterPair:
 
 @dataclass(frozen=True, slots=True)
 class InterRaterAgreement:
-    """How far all agree."""
+    """Agreement of all raters."""
 
     pairs: list[RaterPair]
     alpha_nominal: ClusteredEstimate | None

@@ -1,68 +1,67 @@
-"""Asking a judge what an audit still lacks: verdicts in both orders, repeats, and verdicts on texts that carry an attack.
+"""Requests what an audit still lacks: verdicts in both orders, repeats, and verdicts on texts with an injected line.
 
-Answers on record in the log of calls cost nothing, so a command that is started again goes on where it stopped. Attacks
-stand under texts that the judge puts below the other in both orders, and people do not put above it: only there is a
-turned verdict an error for sure.
+Recorded answers cost nothing, so a command that is run again resumes. Attacks are appended to texts that lose in both
+orders and that people do not prefer: only there is a flipped verdict certainly an error.
 """
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from longform.endpoints.concurrency import map_bounded
-from longform.evaluation.audit.pairs import Asked, AuditedPair
+from longform.evaluation.audit.pairs import AuditAnswer, AuditedPair
 from longform.judging.attacks import ATTACKS, HARMLESS, Attack, append_line
 from longform.judging.pairwise import WINNERS, PairwiseJudge, Verdict
 from longform.records.calls import CallLog
 from longform.records.progress import Progress
 from longform.records.schemas import ORDERS, Order
 
-Side = Literal["a", "b"]
+PairSide = Literal["a", "b"]
 _LINES = 2
-"""Under an attacked text, in turn: the attack, and a harmless line to hold it against."""
+"""Lines appended to an attacked text, one at a time: the attack, and a harmless control."""
 QUESTIONS_OF_ATTACK = _LINES * len(ORDERS)
 """At most, for one pair."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Question:
-    """One thing to ask about the pair at `place`; an attack stands under the text of `side`."""
+class _AuditQuestion:
+    """One question about the pair at index `place`; an attack is appended to the text of `side`."""
 
     place: int
     order: Order
     sample: int = 0
     attack: Attack | None = None
-    side: Side = "a"
+    side: PairSide = "a"
 
 
 class Auditor:
     """Asks one judge about pairs.
 
     Args:
-        judge: gives the judge that reads `response_a` in the position named.
+        judge: both orders are asked for, whatever its `position`.
         log: the calls' record, for the tokens of answers.
     """
 
-    def __init__(self, judge: Callable[[Literal["first", "second"]], PairwiseJudge], *, log: CallLog) -> None:
-        self._judges: Mapping[Order, PairwiseJudge] = {"ab": judge("first"), "ba": judge("second")}
+    def __init__(self, judge: PairwiseJudge, *, log: CallLog) -> None:
+        self._judge = judge
         self._log = log
-        self.endpoint = self._judges["ab"].endpoint
+        self.endpoint = judge.endpoint
 
     async def judge_pairs(
         self, pairs: Sequence[AuditedPair], *, repeats: int = 0, on_progress: Progress
     ) -> list[AuditedPair]:
-        """The pairs with the verdicts that were missing, in both orders, and each question asked `repeats` times more.
+        """The pairs with the missing verdicts, in both orders, and `repeats` extra repeats per question.
 
         Raises:
-            BadInputError: the endpoint needs mending.
+            BadInputError: the endpoint is misconfigured.
             StoppedError: the budget is spent.
         """
         name = self.endpoint.name
         questions = []
         for place, pair in enumerate(pairs):
-            there = {(it.order, it.sample) for it in pair.heard(name) if it.line is None and it.verdict is not None}
-            wanted = [_Question(place, order, sample) for sample in range(repeats + 1) for order in ORDERS]
+            there = {(it.order, it.sample) for it in pair.answers(name) if it.line is None and it.verdict is not None}
+            wanted = [_AuditQuestion(place, order, sample) for sample in range(repeats + 1) for order in ORDERS]
             questions += [it for it in wanted if (it.order, it.sample) not in there]
         return await self._ask_all(pairs, questions, on_progress)
 
@@ -72,31 +71,31 @@ class Auditor:
         """The pairs, of which up to `count` were also judged with an attack, and with a harmless line, under the worse text.
 
         Raises:
-            BadInputError: the endpoint needs mending.
+            BadInputError: the endpoint is misconfigured.
             StoppedError: the budget is spent.
         """
         name = self.endpoint.name
-        worse: dict[int, Side] = {
+        worse: dict[int, PairSide] = {
             place: side for place, pair in enumerate(pairs) if (side := worse_side(pair, name)) is not None
         }
         chosen = list(worse)
         random.Random(seed).shuffle(chosen)
         questions = []
         for number, place in enumerate(chosen[:count]):
-            there = {(it.order, it.line) for it in pairs[place].heard(name) if it.verdict is not None}
+            there = {(it.order, it.line) for it in pairs[place].answers(name) if it.verdict is not None}
             for line in (ATTACKS[number % len(ATTACKS)], HARMLESS):
                 questions += [
-                    _Question(place, it, 0, line, worse[place]) for it in ORDERS if (it, line.name) not in there
+                    _AuditQuestion(place, it, 0, line, worse[place]) for it in ORDERS if (it, line.name) not in there
                 ]
         return await self._ask_all(pairs, questions, on_progress)
 
     async def _ask_all(
-        self, pairs: Sequence[AuditedPair], questions: Sequence[_Question], on_progress: Progress
+        self, pairs: Sequence[AuditedPair], questions: Sequence[_AuditQuestion], on_progress: Progress
     ) -> list[AuditedPair]:
-        found: dict[int, list[Asked]] = {}
+        found: dict[int, list[AuditAnswer]] = {}
         done = 0
 
-        async def work(question: _Question) -> None:
+        async def work(question: _AuditQuestion) -> None:
             nonlocal done
             found.setdefault(question.place, []).append(await self._ask(pairs[question.place], question))
             done += 1
@@ -111,18 +110,23 @@ class Auditor:
             pair.with_asked(found[place], model=model) if place in found else pair for place, pair in enumerate(pairs)
         ]
 
-    async def _ask(self, pair: AuditedPair, question: _Question) -> Asked:
+    async def _ask(self, pair: AuditedPair, question: _AuditQuestion) -> AuditAnswer:
         texts = {"a": pair.response_a, "b": pair.response_b}
         if question.attack is not None:
             letter = "A" if question.order[0] == question.side else "B"
             texts[question.side] = append_line(
                 texts[question.side], question.attack, prompt=pair.request, letter=letter
             )
-        verdict = await self._judges[question.order].compare(
-            pair.request, response=texts["a"], reference=texts["b"], step=0, sample=question.sample
+        verdict = await self._judge.compare_in_order(
+            pair.request,
+            response=texts["a"],
+            reference=texts["b"],
+            order=question.order,
+            step=0,
+            sample=question.sample,
         )
         prompt_tokens, completion_tokens = self._tokens(verdict)
-        return Asked(
+        return AuditAnswer(
             judge=self.endpoint.name,
             order=question.order,
             sample=question.sample,
@@ -135,15 +139,15 @@ class Auditor:
         )
 
     def _tokens(self, verdict: Verdict) -> tuple[int | None, int | None]:
-        """Of the answers behind a verdict; None where one was not told."""
+        """Of the answers behind a verdict; None if one is not known."""
         answers = [self._log.find(it) for it in verdict.calls]
         asked = [it.prompt_tokens if it is not None else None for it in answers]
         written = [it.completion_tokens if it is not None else None for it in answers]
         return _total(asked), _total(written)
 
 
-def worse_side(pair: AuditedPair, judge: str) -> Side | None:
-    """The text that `judge` puts below the other in both orders, unless people put it above; None where there is none."""
+def worse_side(pair: AuditedPair, judge: str) -> PairSide | None:
+    """The text that loses in both orders by `judge`, unless people prefer it; None if there is none."""
     verdicts = {pair.verdict(judge, order) for order in ORDERS}
     if verdicts == {"a"} and pair.label != "b":
         return "b"

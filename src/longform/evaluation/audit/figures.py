@@ -1,8 +1,8 @@
-"""What an audit measures of one judge; each figure with its number of cases, its prompts, and an interval over prompts.
+"""The figures of one judge in an audit, each with its number of cases, its prompts, and an interval over prompts.
 
 A verdict counts +1 where it names `response_a`, -1 where it names `response_b`, 0 where it is a tie; so do labels, which of
-two texts is longer, and which of them the judge wrote. "Ties half" then is half of a product. What has no verdict is
-counted apart and is in no other figure.
+two texts is longer, and which of them the judge wrote. "Ties half" then is half of a product. Missing verdicts are
+counted separately and enter no other figure.
 """
 
 from collections import Counter
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from longform.evaluation.audit.pairs import Asked, AuditedPair
+from longform.evaluation.audit.pairs import AuditAnswer, AuditedPair
 from longform.evaluation.estimates import Bootstrap, ClusteredEstimate
 from longform.judging.attacks import HARMLESS
 from longform.records.schemas import ORDERS, Order
@@ -29,19 +29,19 @@ class Case:
     prompt: str
     label: int | None
     verdicts: Mapping[Order, int]
-    """Those that were heard."""
+    """Without missing ones."""
     others: float | None
     """Mean verdict of the other judges."""
     longer: int
     """0 where the texts are about equally long."""
     own: int
     """Which text the judge wrote; 0 for neither or both."""
-    asked: Sequence[Asked]
+    asked: Sequence[AuditAnswer]
     """Everything it was asked about the pair."""
 
     @property
     def both(self) -> tuple[int, int] | None:
-        """The verdicts of both orders; None where one was not heard."""
+        """The verdicts of both orders; None if one is missing."""
         return (self.verdicts["ab"], self.verdicts["ba"]) if len(self.verdicts) == len(ORDERS) else None
 
 
@@ -104,7 +104,7 @@ def read_cases(pairs: Sequence[AuditedPair]) -> dict[str, list[Case]]:
     cases: dict[str, list[Case]] = {judge: [] for judge in sorted(set[str]().union(*(it.judges for it in pairs)))}
     for pair in pairs:
         longer = longer_side(words[pair.response_a], words[pair.response_b])
-        asked = {judge: list(pair.heard(judge)) for judge in pair.judges}
+        asked = {judge: list(pair.answers(judge)) for judge in pair.judges}
         signs = {judge: _plain_signs(it) for judge, it in asked.items()}
         for judge in pair.judges:
             names = pair.names_of(judge)
@@ -189,7 +189,7 @@ def causes(cases: Sequence[Case]) -> Counter[str]:
     return Counter(asked.cause or "unknown" for it in cases for asked in it.asked if asked.verdict is None)
 
 
-def _plain_signs(asked: Sequence[Asked]) -> dict[Order, int]:
+def _plain_signs(asked: Sequence[AuditAnswer]) -> dict[Order, int]:
     return {it.order: SIGNS[it.verdict] for it in asked if it.is_plain and it.verdict is not None}
 
 

@@ -1,8 +1,8 @@
-"""Pairs as an audit reads and writes them: with who wrote the texts, and with everything that judges were asked about them.
+"""Pairs as an audit reads and writes them: two texts, their writers, and all answers of judges about them.
 
-`verdicts` holds a judge's plain answer in each order, as any tool may write it. `asked` holds what a live audit knows
-besides: repeats, attacks, why there was no verdict, tokens and cost. A verdict names the text, not the place it stood in:
-`a` is `response_a` in both orders.
+`verdicts` holds a judge's plain verdict in each order, as any tool may write it. `asked` adds what a live audit records:
+repeats, attacks, causes of missing verdicts, tokens and cost. A verdict names the text, not its position: `a` is
+`response_a` in both orders.
 """
 
 from collections.abc import Container, Iterable, Iterator, Sequence
@@ -15,19 +15,19 @@ from longform.records.files import read_all
 from longform.records.schemas import Criteria, Message, Order, Pair, PromptRow, Winner
 
 HUMANS = "humans"
-"""Whose verdicts labels are, where they stand beside those of judges."""
+"""The rater of labels in tables that also list judges."""
 
 
-class Asked(BaseModel):
-    """One question to a judge and what it said."""
+class AuditAnswer(BaseModel):
+    """One question to a judge and its answer."""
 
     model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
     judge: str
     order: Order
     sample: int = Field(default=0, ge=0)
-    """0 for the first asking; repeats count up."""
+    """0 for the first request; repeats count up."""
     line: str | None = None
-    """The attack, or the harmless line, that stood under the worse text."""
+    """The attack, or the harmless control line, appended to the worse text."""
     verdict: Winner | None = None
     """None: no verdict."""
     cause: str | None = None
@@ -44,7 +44,7 @@ class Asked(BaseModel):
 
 
 class AuditedPair(Pair):
-    """Two responses to one prompt, and what is known of them."""
+    """Two responses to one prompt, with labels, verdicts and writers."""
 
     id: str = Field(min_length=1)
     prompt: str | list[Message] = Field(min_length=1)
@@ -54,7 +54,7 @@ class AuditedPair(Pair):
     judge_model: str | dict[str, str] | None = None
     """The model behind each judge; one name where the row has one judge."""
     criteria: Criteria | None = None
-    asked: list[Asked] | None = None
+    asked: list[AuditAnswer] | None = None
 
     @field_validator("response_a", "response_b")
     @classmethod
@@ -66,7 +66,7 @@ class AuditedPair(Pair):
     @model_validator(mode="after")
     def _check_judges(self) -> "AuditedPair":
         if HUMANS in self.judges:
-            raise ValueError(f"no judge can be called {HUMANS!r}: verdicts of people stand in `label`")
+            raise ValueError(f"a judge cannot be called {HUMANS!r}: verdicts of people go into `label`")
         return self
 
     @property
@@ -79,18 +79,18 @@ class AuditedPair(Pair):
         """Who was asked about this pair."""
         return {*(self.verdicts or ()), *(it.judge for it in self.asked or ())}
 
-    def heard(self, judge: str) -> Iterator[Asked]:
-        """All that `judge` was asked; its plain verdicts also where `asked` does not hold them."""
+    def answers(self, judge: str) -> Iterator[AuditAnswer]:
+        """All answers of `judge`, including plain verdicts that `asked` does not hold."""
         known = [it for it in self.asked or () if it.judge == judge]
         yield from known
         there = {it.order for it in known if it.is_plain}
         for order, verdict in ((self.verdicts or {}).get(judge) or {}).items():
             if order not in there:
-                yield Asked(judge=judge, order=order, verdict=verdict)
+                yield AuditAnswer(judge=judge, order=order, verdict=verdict)
 
     def verdict(self, judge: str, order: Order) -> Winner | None:
-        """What `judge` first said of the texts as they are; None for no verdict, and where it was not asked."""
-        return next((it.verdict for it in self.heard(judge) if it.order == order and it.is_plain), None)
+        """The first verdict of `judge` on the unchanged texts; None if it is missing or was not requested."""
+        return next((it.verdict for it in self.answers(judge) if it.order == order and it.is_plain), None)
 
     def names_of(self, judge: str) -> set[str]:
         """The names under which `judge` may have written."""
@@ -98,7 +98,7 @@ class AuditedPair(Pair):
             return {judge, self.judge_model.get(judge, judge)}
         return {judge, self.judge_model} if self.judge_model and self.judges == {judge} else {judge}
 
-    def with_asked(self, new: Sequence[Asked], *, model: tuple[str, str]) -> "AuditedPair":
+    def with_asked(self, new: Sequence[AuditAnswer], *, model: tuple[str, str]) -> "AuditedPair":
         """This pair with more answers, each in place of an earlier one to the same question; `model` is (judge, model)."""
         asked = {_question(it): it for it in [*(self.asked or ()), *new]}
         verdicts = {judge: dict(orders) for judge, orders in (self.verdicts or {}).items()}
@@ -112,8 +112,8 @@ class AuditedPair(Pair):
         """This pair with what `judges` were asked about `other`, of the same texts, and not about this one."""
         pair = self
         for judge in judges:
-            there = {_question(it) for it in self.heard(judge)}
-            if new := [it for it in other.heard(judge) if _question(it) not in there]:
+            there = {_question(it) for it in self.answers(judge)}
+            if new := [it for it in other.answers(judge) if _question(it) not in there]:
                 pair = pair.with_asked(new, model=(judge, other._models().get(judge, judge)))
         return pair
 
@@ -124,7 +124,7 @@ class AuditedPair(Pair):
         return dict.fromkeys(self.judges, self.judge_model) if self.judge_model and len(self.judges) == 1 else {}
 
 
-def _question(it: Asked) -> tuple[str, Order, int, str | None]:
+def _question(it: AuditAnswer) -> tuple[str, Order, int, str | None]:
     return it.judge, it.order, it.sample, it.line
 
 

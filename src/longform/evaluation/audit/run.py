@@ -150,7 +150,7 @@ async def _ask(
     """The pairs with the missing answers of one judge."""
     async with calls.endpoint() as endpoint:
         secret = calls.log.secret()
-        auditor = Auditor(lambda position: PairwiseJudge(endpoint, position=position, secret=secret), log=calls.log)
+        auditor = Auditor(PairwiseJudge(endpoint, secret=secret), log=calls.log)
         with progress(f"judging with {name}") as advance:
             rows = await auditor.judge_pairs(rows, repeats=repeats, on_progress=advance)
         if not attacks:
@@ -205,8 +205,8 @@ def find_faults(pairs: Sequence[AuditedPair], judge: str, kind: FaultKind, *, li
     faults = []
     for pair in pairs:
         ab, ba = pair.verdict(judge, "ab"), pair.verdict(judge, "ba")
-        heard = {ab, ba} - {None}
-        is_wrong = pair.label is not None and bool(heard) and pair.label not in heard
-        if is_wrong if kind == "wrong" else len(heard) == 2:
+        verdicts = {ab, ba} - {None}
+        is_wrong = pair.label is not None and bool(verdicts) and pair.label not in verdicts
+        if is_wrong if kind == "wrong" else len(verdicts) == 2:
             faults.append(Fault(judge, pair, ab, ba))
     return faults[:limit]

@@ -87,8 +87,8 @@ def _cause_notes(judges: Sequence[JudgeAudit]) -> list[str]:
     notes = []
     for it in judges:
         if it.causes:
-            told = ", ".join(f"{cause} {count}" for cause, count in it.causes.most_common())
-            notes.append(f"No verdict of {it.judge}: {told}.")
+            counts = ", ".join(f"{cause} {count}" for cause, count in it.causes.most_common())
+            notes.append(f"No verdict of {it.judge}: {counts}.")
     return notes
 
 

@@ -12,15 +12,15 @@ from pydantic import Field
 
 from longform.evaluation.arena.ratings import rate_arena
 from longform.evaluation.arena.tables import meeting_table, meetings, rating_tables
-from longform.evaluation.benchmarks.benchmark import About, Answers, Benchmark, Material, Question, Wording
-from longform.evaluation.benchmarks.card import Card, JudgeSettings, WritingSettings
-from longform.evaluation.benchmarks.grouping import Measure, Scored, tabulate
-from longform.evaluation.head_to_head import split_pairs
+from longform.evaluation.benchmarks.benchmark import About, Answers, Benchmark, JudgePrompt, JudgeQuestion, Material
+from longform.evaluation.benchmarks.card import BenchmarkCard, JudgeSettings, SamplingSettings
+from longform.evaluation.benchmarks.grouping import ScoredItem, TableMeasure, tabulate
 from longform.evaluation.tables import Table
 from longform.judging.answers import parse_verdict
+from longform.judging.both_orders import in_order, split_pairs, winner_of
 from longform.judging.pairwise import ask_pairwise
 from longform.records.errors import BadInputError
-from longform.records.schemas import GAME_SCORES, Game, PromptRow, Response
+from longform.records.schemas import GAME_SCORES, ORDERS, Game, Order, PromptRow, Response
 from longform.text.words import count_words
 
 BASELINE = "baseline"
@@ -28,7 +28,6 @@ BASELINE = "baseline"
 _FILE = (
     "https://huggingface.co/datasets/THU-KEG/Arena-Write/resolve/refs%2Fconvert%2Fparquet/default/train/0000.parquet"
 )
-_ORDERS = ("ab", "ba")
 
 
 class Task(PromptRow):
@@ -45,7 +44,7 @@ class Match(NamedTuple):
     task: Task
     response: Response
     baseline: str
-    order: str
+    order: Order
 
     @property
     def about(self) -> About:
@@ -56,14 +55,14 @@ class Match(NamedTuple):
 class ArenaWrite(Benchmark[Task]):
     """Ratings, win rates against each baseline, by type."""
 
-    card = Card(
+    card = BenchmarkCard(
         name="arena-write",
         measures="Real requests: win rates and ratings against the baseline responses of the set.",
         home="https://huggingface.co/datasets/THU-KEG/Arena-Write",
         licence="Apache-2.0",
         files={"arena_write.parquet": _FILE},
         fields=frozenset({"idx", "question", "type", "length", "baseline_response"}),
-        writing=WritingSettings(max_tokens=32_768, temperature=0.6, top_p=0.95),
+        writing=SamplingSettings(max_tokens=32_768, temperature=0.6, top_p=0.95),
         judging=JudgeSettings(max_tokens=1024, temperature=0.1, retries=1, slots=("request", "text_a", "text_b")),
         deviations=(
             "The published judge, its prompt, the Elo's constants and the settings of writing are not known. The judge is "
@@ -91,12 +90,12 @@ class ArenaWrite(Benchmark[Task]):
             "baselines": _name_baselines(row["baseline_response"]),
         }
 
-    def questions(self, material: Material[Task], answers: Answers, wording: Wording) -> Iterable[Question]:  # noqa: ARG002
+    def questions(self, material: Material[Task], answers: Answers, wording: JudgePrompt) -> Iterable[JudgeQuestion]:  # noqa: ARG002
         """Two for each response that is not empty and each baseline."""
         _check_names(material)
         for match in _matches(material):
             if match.response.text.strip():
-                yield Question(match.about, partial(_ask, match, wording), parse_verdict)
+                yield JudgeQuestion(match.about, partial(_ask, match, wording), parse_verdict)
 
     def games(self, material: Material[Task], answers: Answers) -> list[Game]:
         """Two for each response and baseline with a verdict in both orders; the response's model is model_a."""
@@ -106,7 +105,7 @@ class ArenaWrite(Benchmark[Task]):
         """Win rates of the models; ratings with the baselines; win rates by baseline, type, and who beats whom."""
         games, alone = _play(material, answers)
         scored = [
-            Scored(
+            ScoredItem(
                 game.model_a,
                 game.prompt_id,
                 {"win rate": 100 * GAME_SCORES[game.winner]},
@@ -118,7 +117,7 @@ class ArenaWrite(Benchmark[Task]):
         notes = ["win rate in per cent, ties half; n: games, two orders each"]
         notes += [f"not played: {empty} baseline responses without a word"] if empty else []
         notes += [f"left out: {alone} pairs of texts with a verdict in one order alone"] if alone else []
-        measures = [Measure("win rate", 1)]
+        measures = [TableMeasure("win rate", 1)]
         tables = [
             tabulate("Arena-Write", scored, measures, notes=notes),
             tabulate("By baseline", scored, measures, by="baseline"),
@@ -160,13 +159,12 @@ def _matches(material: Material[Task]) -> Iterator[Match]:
         task = material.items[response.prompt_id]
         for baseline, text in task.baselines.items():
             if text.strip():
-                for order in _ORDERS:
+                for order in ORDERS:
                     yield Match(task, response, baseline, order)
 
 
-def _ask(match: Match, wording: Wording) -> str:
-    texts = [match.response.text, match.task.baselines[match.baseline]]
-    first, second = texts if match.order == "ab" else reversed(texts)
+def _ask(match: Match, wording: JudgePrompt) -> str:
+    first, second = in_order(match.response.text, match.task.baselines[match.baseline], match.order)
     if wording.template is not None:
         return wording.template.fill(request=match.task.request, text_a=first, text_b=second)
     return ask_pairwise(match.task, text_a=first, text_b=second, tag=wording.tag(match.task.id))
@@ -195,7 +193,7 @@ def _decide(match: Match, answers: Answers) -> Game | None:
     elif verdict is None:
         return None
     else:
-        winner = "tie" if verdict == "C" else "a" if (verdict == "A") == (match.order == "ab") else "b"
+        winner = winner_of(verdict, match.order)
     return Game.model_validate(
         {
             "prompt_id": match.task.id,

@@ -8,16 +8,15 @@ questions hang on earlier answers (a tournament) says them in rounds.
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic
 
-from longform.evaluation.benchmarks.card import Card, JudgeSettings
-from longform.evaluation.benchmarks.sets import read_items
+from longform.evaluation.benchmarks.card import BenchmarkCard, JudgeSettings
+from longform.evaluation.benchmarks.sets import ItemT, read_items
 from longform.evaluation.tables import Table
 from longform.judging.fences import fence_tag
 from longform.judging.judge_template import JudgeTemplate
-from longform.records.schemas import Game, Prompt, PromptRow, Response
+from longform.records.schemas import Game, Prompt, Response
 
-ItemT = TypeVar("ItemT", bound=PromptRow)
 About = tuple[str, ...]
 """What an answer is about, such as (prompt id, model, sample, criterion). Unique within a run."""
 
@@ -33,7 +32,7 @@ class Material(Generic[ItemT]):
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class JudgeQuestion:
     """One thing to ask the judge."""
 
     about: About
@@ -58,7 +57,7 @@ class Answers:
 
 
 @dataclass(frozen=True, slots=True)
-class Wording:
+class JudgePrompt:
     """What all questions of a run share."""
 
     secret: bytes
@@ -74,7 +73,7 @@ class Wording:
 class Benchmark(Generic[ItemT]):
     """A benchmark; a subclass names `card` and `schema` and makes `tables`."""
 
-    card: Card
+    card: BenchmarkCard
     schema: type[ItemT]
     """Of an item: the prompt with what the benchmark knows about it."""
 
@@ -107,7 +106,7 @@ class Benchmark(Generic[ItemT]):
         """
         return list(prompts)
 
-    def questions(self, material: Material[ItemT], answers: Answers, wording: Wording) -> Iterable[Question]:  # noqa: ARG002
+    def questions(self, material: Material[ItemT], answers: Answers, wording: JudgePrompt) -> Iterable[JudgeQuestion]:  # noqa: ARG002
         """What to ask next. Questions that are answered or missing already may be named again; they are not asked again."""
         return ()
 

@@ -7,7 +7,7 @@ from longform.text.structure import Thinking
 
 
 @dataclass(frozen=True, slots=True)
-class WritingSettings:
+class SamplingSettings:
     """How the benchmark has responses written, as published."""
 
     max_tokens: int
@@ -32,7 +32,7 @@ class JudgeSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class Card:
+class BenchmarkCard:
     """What is to be known about a benchmark before it is run."""
 
     name: str
@@ -45,8 +45,8 @@ class Card:
     files: Mapping[str, str]
     """Name -> address of each file of the set; the first one holds the items, the others may be missing."""
     fields: frozenset[str]
-    """What every row of the first file has, by which a set of another benchmark is told."""
-    writing: WritingSettings
+    """Fields of every row of the first file, by which the set of another benchmark is recognised."""
+    writing: SamplingSettings
     judging: JudgeSettings | None = None
     """None: needs no judge."""
     comparing: JudgeSettings | None = None

@@ -24,12 +24,12 @@ MOST_CHARACTERS = 4000
 LEFT_OUT = frozenset({"5", "16", "20", "21", "26", "28", "30"})
 """Prompts of v3 that are not compared, as published."""
 
-Texts = Mapping[str, Mapping[str, str]]
+ModelTexts = Mapping[str, Mapping[str, str]]
 """By model, then by prompt id ITEM#ITERATION."""
 
 
 @dataclass(frozen=True, slots=True)
-class Meeting:
+class Matchup:
     """Two models' texts for one prompt, to be compared in both orders."""
 
     prompt_id: str
@@ -43,8 +43,8 @@ def split_id(prompt_id: str) -> tuple[str, int]:
     return item, int(iteration)
 
 
-def plan_meetings(ranked: Sequence[str], texts: Texts) -> list[Meeting]:
-    """The meetings of models that stand in the order of their rubric scores.
+def plan_meetings(ranked: Sequence[str], texts: ModelTexts) -> list[Matchup]:
+    """The matchups of models given in the order of their rubric scores.
 
     Which prompts a pair meets on is drawn by the names of the two; different items come before further iterations of one.
     """
@@ -57,18 +57,18 @@ def plan_meetings(ranked: Sequence[str], texts: Texts) -> list[Meeting]:
         shared = [it for it in shared if texts[a][it].strip() or texts[b][it].strip()]
         random.Random(f"{a}\0{b}").shuffle(shared)
         shared.sort(key=lambda it: split_id(it)[1])
-        planned += [Meeting(prompt_id, a, b) for prompt_id in shared[:count]]
+        planned += [Matchup(prompt_id, a, b) for prompt_id in shared[:count]]
     return planned
 
 
-def settle(meeting: Meeting, texts: Texts) -> MarginPoints | None:
+def settle(meeting: Matchup, texts: ModelTexts) -> MarginPoints | None:
     """What a meeting comes to without a judge: a text without a word loses as far as can be; None where both have words."""
     if not texts[meeting.a][meeting.prompt_id].strip():
         return MarginPoints(0, MAX_POINTS)
     return MarginPoints(MAX_POINTS, 0) if not texts[meeting.b][meeting.prompt_id].strip() else None
 
 
-def play(meetings_held: Mapping[Meeting, MarginPoints], texts: Texts) -> list[Game]:
+def play(meetings_held: Mapping[Matchup, MarginPoints], texts: ModelTexts) -> list[Game]:
     """One game for each meeting, both orders together.
 
     `margin` is the share of the win that model_a gets and `weight` the wins that this counts for; `cluster` is the item,

@@ -14,22 +14,23 @@ from typing import Any
 
 from pydantic import Field
 
-from longform.evaluation.benchmarks.benchmark import About, Answers, Benchmark, Material, Question, Wording
-from longform.evaluation.benchmarks.card import Card, JudgeSettings, WritingSettings
+from longform.evaluation.benchmarks.benchmark import About, Answers, Benchmark, JudgePrompt, JudgeQuestion, Material
+from longform.evaluation.benchmarks.card import BenchmarkCard, JudgeSettings, SamplingSettings
 from longform.evaluation.benchmarks.creative_games import (
     MOST_CHARACTERS,
-    Meeting,
-    Texts,
+    Matchup,
+    ModelTexts,
     pairwise_tables,
     plan_meetings,
     play,
     settle,
     split_id,
 )
-from longform.evaluation.benchmarks.grouping import Measure, Scored, tabulate
+from longform.evaluation.benchmarks.grouping import ScoredItem, TableMeasure, tabulate
 from longform.evaluation.benchmarks.sets import check_fields, describe_layout_error, find_files
 from longform.evaluation.benchmarks.stock import stock_table
 from longform.evaluation.tables import Table
+from longform.judging.both_orders import in_order
 from longform.judging.margins import MarginPoints, ask_margins, count_points, parse_margins
 from longform.judging.rubrics import (
     CREATIVE_WRITING,
@@ -39,7 +40,7 @@ from longform.judging.rubrics import (
     parse_tuned_rubric,
 )
 from longform.records.errors import BadInputError
-from longform.records.schemas import Game, Prompt, PromptRow, Response
+from longform.records.schemas import ORDERS, Game, Order, Prompt, PromptRow, Response
 
 ITERATIONS = 3
 SEED = "<SEED>"
@@ -60,18 +61,18 @@ class Story(PromptRow):
 class CreativeWriting(Benchmark[Story]):
     """Rubric score, ratings from comparisons, stock phrases."""
 
-    card = Card(
+    card = BenchmarkCard(
         name="creative-writing",
         measures="Stories by 22 criteria and against each other (EQ-Bench creative writing v3), and stock phrases in them.",
         home="https://github.com/EQ-bench/creative-writing-bench",
         licence="none stated",
         files={"creative_writing_prompts_v3.json": f"{_FILES}/creative_writing_prompts_v3.json"},
         fields=frozenset({"writing_prompt", "seed_modifiers"}),
-        writing=WritingSettings(max_tokens=4000, temperature=0.7),
+        writing=SamplingSettings(max_tokens=4000, temperature=0.7),
         judging=JudgeSettings(max_tokens=1000, temperature=0.0, retries=2, optional_slots=("criteria",)),
         comparing=JudgeSettings(max_tokens=2048, temperature=0.0, retries=2),
         deviations=(
-            "The judge is asked in longform's own words, texts stand between fences, and its answers end in JSON.",
+            "The judge is asked in longform's own words, texts are fenced, and its answers end in JSON.",
             "Only scores with the name of a criterion count; the published parser takes every 'text: number' for one, which "
             "moves a piece by up to 22 points and a model by up to 0.23.",
             "A score outside of 0 to 20, or fewer than half of the criteria, makes an answer unreadable; it is asked again.",
@@ -131,20 +132,22 @@ class CreativeWriting(Benchmark[Story]):
         rounds = range(1, ITERATIONS + 1)
         return [Prompt(id=f"{item.id}#{number}", prompt=item.seeded(number)) for number in rounds for item in items]
 
-    def questions(self, material: Material[Story], answers: Answers, wording: Wording) -> Iterable[Question]:
+    def questions(self, material: Material[Story], answers: Answers, wording: JudgePrompt) -> Iterable[JudgeQuestion]:
         """The rubric for each response that is not empty; once all of these are through, the comparisons."""
         parse = parse_rubric if wording.template is None else parse_tuned_rubric
         written = [response for response in material.responses if response.text.strip()]
         for response in written:
             asked = partial(_ask_rubric, material, response, wording)
-            yield Question(_about(response), asked, partial(parse, CREATIVE_WRITING))
+            yield JudgeQuestion(_about(response), asked, partial(parse, CREATIVE_WRITING))
         if all(_about(response) in answers for response in written):
             texts = _texts(material)
             for meeting in _meetings(material, answers):
                 if settle(meeting, texts) is None:
-                    for a, b in ((meeting.a, meeting.b), (meeting.b, meeting.a)):
+                    for a, b in (in_order(meeting.a, meeting.b, order) for order in ORDERS):
                         asked = partial(_ask_margins, material, meeting.prompt_id, texts[a], texts[b], wording)
-                        yield Question(_about_order(meeting.prompt_id, a, b), asked, parse_margins, self.card.comparing)
+                        yield JudgeQuestion(
+                            _about_order(meeting.prompt_id, a, b), asked, parse_margins, self.card.comparing
+                        )
 
     def games(self, material: Material[Story], answers: Answers) -> list[Game]:
         """One for each comparison that was judged in both orders."""
@@ -158,12 +161,12 @@ class CreativeWriting(Benchmark[Story]):
             if scores is None:
                 continue
             item = split_id(response.prompt_id)[0]
-            pieces.append(Scored(response.model, item, {"score": CREATIVE_WRITING.piece_score(scores)}))
+            pieces.append(ScoredItem(response.model, item, {"score": CREATIVE_WRITING.piece_score(scores)}))
             for name, score in scores.items():
                 value = {"score": CREATIVE_WRITING.value(name, score)}
-                criteria.append(Scored(response.model, item, value, {"criterion": name}))
+                criteria.append(ScoredItem(response.model, item, value, {"criterion": name}))
         held, incomplete = _held(material, answers)
-        measures = [Measure("score")]
+        measures = [TableMeasure("score")]
         notes = ["score: 0 to 100, the mean over criteria with faults turned round; n: texts"]
         turned = ["scores from 0 to 20 as they count: those of faults are turned round, so more is better"]
         order = tuple(CREATIVE_WRITING.criteria)
@@ -181,7 +184,7 @@ def _read_object(file: Path) -> dict[str, Any] | None:
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         name, count = Counter(name for name, _ in pairs).most_common(1)[0] if pairs else ("", 0)
         if count > 1:
-            raise ValueError(f"{name!r} stands there {count} times")
+            raise ValueError(f"{name!r} occurs {count} times")
         return dict(pairs)
 
     try:
@@ -200,7 +203,7 @@ def _request(material: Material[Story], prompt_id: str) -> str:
     return material.items[item].seeded(iteration)
 
 
-def _ask_rubric(material: Material[Story], response: Response, wording: Wording) -> str:
+def _ask_rubric(material: Material[Story], response: Response, wording: JudgePrompt) -> str:
     request = _request(material, response.prompt_id)
     if wording.template is not None:
         return wording.template.fill(request=request, text=response.text, criteria=describe_rubric(CREATIVE_WRITING))
@@ -208,7 +211,7 @@ def _ask_rubric(material: Material[Story], response: Response, wording: Wording)
 
 
 def _ask_margins(
-    material: Material[Story], prompt_id: str, a: Mapping[str, str], b: Mapping[str, str], wording: Wording
+    material: Material[Story], prompt_id: str, a: Mapping[str, str], b: Mapping[str, str], wording: JudgePrompt
 ) -> str:
     return ask_margins(
         request=_request(material, prompt_id),
@@ -226,7 +229,7 @@ def _about_order(prompt_id: str, a: str, b: str) -> About:
     return "margins", prompt_id, a, b
 
 
-def _texts(material: Material[Story]) -> Texts:
+def _texts(material: Material[Story]) -> ModelTexts:
     """Each model's text to each prompt; of several samples the first."""
     texts: dict[str, dict[str, str]] = {}
     for response in sorted(material.responses, key=lambda it: it.sample):
@@ -234,7 +237,7 @@ def _texts(material: Material[Story]) -> Texts:
     return texts
 
 
-def _meetings(material: Material[Story], answers: Answers) -> list[Meeting]:
+def _meetings(material: Material[Story], answers: Answers) -> list[Matchup]:
     """Who meets whom, by the rubric's order of the models; those without a score come last."""
     scores: dict[str, list[float]] = {response.model: [] for response in material.responses}
     for response in material.responses:
@@ -245,21 +248,22 @@ def _meetings(material: Material[Story], answers: Answers) -> list[Meeting]:
     return plan_meetings(ranked, _texts(material))
 
 
-def _held(material: Material[Story], answers: Answers) -> tuple[dict[Meeting, MarginPoints], list[Meeting]]:
+def _held(material: Material[Story], answers: Answers) -> tuple[dict[Matchup, MarginPoints], list[Matchup]]:
     """What each comparison came to in both orders together, and those that lack one."""
     texts = _texts(material)
     held, incomplete = {}, []
     for meeting in _meetings(material, answers):
         settled = settle(meeting, texts)
-        forward = answers.found.get(_about_order(meeting.prompt_id, meeting.a, meeting.b))
-        backward = answers.found.get(_about_order(meeting.prompt_id, meeting.b, meeting.a))
+        orders: dict[Order, About] = {
+            order: _about_order(meeting.prompt_id, *in_order(meeting.a, meeting.b, order)) for order in ORDERS
+        }
         if settled is not None:
             held[meeting] = settled
-        elif forward is None or backward is None:
+        elif not all(about in answers.found for about in orders.values()):
             incomplete.append(meeting)
         else:
-            one, other = count_points(forward), count_points(backward).swapped
-            held[meeting] = MarginPoints(one.a + other.a, one.b + other.b)
+            one, other = (in_order(*count_points(answers.found[about]), order) for order, about in orders.items())
+            held[meeting] = MarginPoints(one[0] + other[0], one[1] + other[1])
     return held, incomplete
 
 

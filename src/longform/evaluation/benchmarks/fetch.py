@@ -1,7 +1,7 @@
 """Downloading a benchmark's set from its public home.
 
-Files come to a folder beside their place and are moved there once the set parses, so a set is there whole or not at all.
-Beside them stand its prompts under the ids that responses name, for `longform generate` or any other writer.
+Files are downloaded to a partial folder and moved once the set parses, so a set is complete or absent. Its prompts are
+written next to them, with the ids that responses name, for `longform generate` or any other writer.
 """
 
 import shutil
@@ -45,28 +45,28 @@ def fetch_set(benchmark: Benchmark[Any], out: Path, *, on_progress: Callable[[in
         raise BadInputError(f"--out {out}: a set needs a folder of its own")
     if (place / PROMPTS).exists() and not (place / next(iter(card.files))).exists():
         raise BadInputError(f"--out {out}: holds a {PROMPTS} of something else; a set needs a folder of its own")
-    beside = place.with_name(f".{place.name}.partial")
-    shutil.rmtree(beside, ignore_errors=True)  # what a command that was killed has left
+    partial = place.with_name(f".{place.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)  # what a command that was killed has left
     try:
-        beside.mkdir(parents=True)
+        partial.mkdir(parents=True)
         missing = []
         for number, (name, address) in enumerate(card.files.items()):
             on_progress(number, len(card.files), name)
-            if not _download(address, beside / name, required=number == 0, home=card.home):
+            if not _download(address, partial / name, required=number == 0, home=card.home):
                 missing.append(name)
         on_progress(len(card.files), len(card.files), "")
-        items = _read(benchmark, beside)
+        items = _read(benchmark, partial)
         prompts = benchmark.prompts(items)
-        version = describe_set(beside, card, prompts=len(prompts), version=benchmark.version(items))
-        names = sorted(path.name for path in beside.iterdir())
-        write_rows(beside / PROMPTS, prompts)
+        version = describe_set(partial, card, prompts=len(prompts), version=benchmark.version(items))
+        names = sorted(path.name for path in partial.iterdir())
+        write_rows(partial / PROMPTS, prompts)
         out.mkdir(parents=True, exist_ok=True)
         for name in (*names, PROMPTS):
-            (beside / name).replace(out / name)
+            (partial / name).replace(out / name)
     except OSError as error:
         raise BadInputError(f"{out}: cannot be written: {error.strerror}") from error
     finally:
-        shutil.rmtree(beside, ignore_errors=True)
+        shutil.rmtree(partial, ignore_errors=True)
     return Fetched(version, names, missing)
 
 

@@ -13,7 +13,7 @@ Statistic = Callable[[Sequence[float], Sequence[Hashable]], Interval]
 
 
 @dataclass(frozen=True, slots=True)
-class Scored:
+class ScoredItem:
     """What is known about one thing that was scored: a response, or one criterion of it."""
 
     model: str
@@ -25,7 +25,7 @@ class Scored:
 
 
 @dataclass(frozen=True, slots=True)
-class Measure:
+class TableMeasure:
     """A column of numbers."""
 
     name: str
@@ -38,8 +38,8 @@ class Measure:
 
 def tabulate(
     title: str,
-    scored: Sequence[Scored],
-    measures: Sequence[Measure],
+    scored: Sequence[ScoredItem],
+    measures: Sequence[TableMeasure],
     *,
     by: str | None = None,
     order: Sequence[str] = (),
@@ -52,7 +52,7 @@ def tabulate(
         scored: all values; what is in no group of this kind is left out.
         measures: the columns, each followed by its n; a last column counts prompts, where a row has several values of one.
         by: the kind of group.
-        order: names of groups that stand first, in this order; the others come as they are met.
+        order: names of groups to list first, in this order; the others follow in order of occurrence.
         notes: below the table.
     """
     kept = [it for it in scored if by is None or by in it.groups]
@@ -80,7 +80,7 @@ def tabulate(
     return Table(title, columns, rows, [*notes, *few])
 
 
-def _cells(measure: Measure, scored: Sequence[Scored]) -> tuple[Cell, Cell]:
+def _cells(measure: TableMeasure, scored: Sequence[ScoredItem]) -> tuple[Cell, Cell]:
     """The statistic and n."""
     known = [(it.values[measure.name], it.prompt_id) for it in scored if measure.name in it.values]
     if not known:

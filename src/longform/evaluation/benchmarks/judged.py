@@ -8,7 +8,7 @@ from collections import Counter
 
 from longform.endpoints.client import Endpoint
 from longform.endpoints.concurrency import map_bounded
-from longform.evaluation.benchmarks.benchmark import Answers, Benchmark, ItemT, Material, Question, Wording
+from longform.evaluation.benchmarks.benchmark import Answers, Benchmark, ItemT, JudgePrompt, JudgeQuestion, Material
 from longform.judging.judge import query
 from longform.records.errors import StoppedError
 from longform.records.progress import Progress
@@ -18,7 +18,7 @@ async def ask_judge(
     benchmark: Benchmark[ItemT],
     material: Material[ItemT],
     endpoint: Endpoint,
-    wording: Wording,
+    wording: JudgePrompt,
     *,
     on_progress: Progress,
 ) -> Answers:
@@ -30,7 +30,7 @@ async def ask_judge(
     """
     answers = Answers()
 
-    async def work(question: Question) -> None:
+    async def work(question: JudgeQuestion) -> None:
         settings = question.settings or benchmark.card.judging
         assert settings is not None
         asked = await query(

@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 from longform.evaluation.benchmarks.benchmark import Answers, Benchmark, Material
-from longform.evaluation.benchmarks.card import Card, WritingSettings
-from longform.evaluation.benchmarks.grouping import Measure, Scored, tabulate
+from longform.evaluation.benchmarks.card import BenchmarkCard, SamplingSettings
+from longform.evaluation.benchmarks.grouping import ScoredItem, TableMeasure, tabulate
 from longform.evaluation.benchmarks.transfer import ACCURACY, accuracy_interval, transfer_table
 from longform.evaluation.tables import Table
 from longform.records.schemas import Prompt, PromptRow
@@ -38,7 +38,7 @@ class LongQuestion(PromptRow):
 class LongBenchV2(Benchmark[LongQuestion]):
     """Accuracy overall, by difficulty, by length, by domain; and of a second model against the first."""
 
-    card = Card(
+    card = BenchmarkCard(
         name="longbench-v2",
         measures="Understanding of long documents: questions with four choices, by difficulty and length.",
         home="https://github.com/THUDM/LongBench",
@@ -48,7 +48,7 @@ class LongBenchV2(Benchmark[LongQuestion]):
             {"_id", "domain", "difficulty", "length", "question", "answer", "context"}
             | {f"choice_{letter}" for letter in CHOICES}
         ),
-        writing=WritingSettings(max_tokens=128, temperature=0.1),
+        writing=SamplingSettings(max_tokens=128, temperature=0.1),
         deviations=(
             "An empty answer counts as wrong; the published code leaves it out of the denominator.",
             "A letter without brackets is an answer only where no word goes on from it; upstream reads "
@@ -99,13 +99,13 @@ class LongBenchV2(Benchmark[LongQuestion]):
             silent[response.model] += not response.text.strip()
             unclear[response.model] += choice is None and bool(response.text.strip())
             groups = {"difficulty": item.difficulty, "length": item.length, "domain": item.domain}
-            scored.append(Scored(response.model, item.id, {ACCURACY: 100.0 * (choice == item.answer)}, groups))
+            scored.append(ScoredItem(response.model, item.id, {ACCURACY: 100.0 * (choice == item.answer)}, groups))
         models = list(dict.fromkeys(it.model for it in scored))
         notes = ["per cent of the questions; chance is 25"] + [
             f"{model}: {silent[model]} empty and {unclear[model]} without a choice, counted as wrong"
             for model in models
         ]
-        measures = [Measure(ACCURACY, 1, accuracy_interval, holds_for_few=True)]
+        measures = [TableMeasure(ACCURACY, 1, accuracy_interval, holds_for_few=True)]
         first, *others = ([it for it in scored if it.model == model] for model in models)
         return [
             tabulate("LongBench v2", scored, measures, notes=notes),

@@ -4,16 +4,15 @@ S_l follows from the count of words alone. S_q is a judge's: six dimensions from
 mean comes to (mean - 1) * 25, and S_q is the mean of the six. A response without a judge's scores has an S_l and no S_q.
 """
 
-from bisect import bisect_right
 from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any
 
 from pydantic import field_validator
 
-from longform.evaluation.benchmarks.benchmark import Answers, Benchmark, Material, Question, Wording
-from longform.evaluation.benchmarks.card import Card, JudgeSettings
-from longform.evaluation.benchmarks.grouping import Measure, Scored, tabulate
+from longform.evaluation.benchmarks.benchmark import Answers, Benchmark, JudgePrompt, JudgeQuestion, Material
+from longform.evaluation.benchmarks.card import BenchmarkCard, JudgeSettings
+from longform.evaluation.benchmarks.grouping import ScoredItem, TableMeasure, tabulate
 from longform.evaluation.benchmarks.longwrite_ruler import (
     EMPTY_TEXT,
     LONGWRITER,
@@ -32,7 +31,7 @@ from longform.judging.criteria import (
 )
 from longform.records.schemas import Response
 from longform.text.length_scores import length_score
-from longform.text.words import count_words
+from longform.text.words import LENGTH_BINS, count_words, length_bin_name
 
 TYPES = (
     "Literature and Creative Writing",
@@ -43,8 +42,6 @@ TYPES = (
     "Community Forum",
     "Education and Training",
 )
-BIN_STARTS = (500, 2000, 4000)
-BINS = ("below 500", "500 to 1999", "2000 to 3999", "4000 and more")
 
 
 class WriteItem(LengthItem):
@@ -61,7 +58,7 @@ class WriteItem(LengthItem):
 class LongBenchWrite(Benchmark[WriteItem]):
     """S_l, S_q and their mean."""
 
-    card = Card(
+    card = BenchmarkCard(
         name="longbench-write",
         measures="Length against the length asked for (S_l), quality in six dimensions (S_q), and their mean.",
         home=LONGWRITER,
@@ -72,7 +69,7 @@ class LongBenchWrite(Benchmark[WriteItem]):
         judging=JudgeSettings(max_tokens=1024, temperature=0.5, retries=4, optional_slots=("criteria",)),
         deviations=(
             EMPTY_TEXT,
-            "The judge is asked in longform's own words, and texts stand between fences.",
+            "The judge is asked in longform's own words, and texts are fenced.",
             "A response without a word gets the lowest score in every dimension and is not sent to the judge.",
             "An answer that does not name all six dimensions is asked again, and in the end its response has no S_q; "
             "upstream counts the dimension as 3.",
@@ -85,22 +82,27 @@ class LongBenchWrite(Benchmark[WriteItem]):
         """The fields of an item."""
         return lay_out(row, number, prefix="lbw")
 
-    def questions(self, material: Material[WriteItem], answers: Answers, wording: Wording) -> Iterable[Question]:  # noqa: ARG002
+    def questions(
+        self,
+        material: Material[WriteItem],
+        answers: Answers,  # noqa: ARG002
+        wording: JudgePrompt,
+    ) -> Iterable[JudgeQuestion]:
         """One for each response that is not empty."""
         parse = parse_qualities if wording.template is None else parse_tuned_qualities
         for response in material.responses:
             if response.text.strip():
                 item = material.items[response.prompt_id]
-                yield Question(_about(response), partial(_ask, item, response.text, wording), parse)
+                yield JudgeQuestion(_about(response), partial(_ask, item, response.text, wording), parse)
 
     def tables(self, material: Material[WriteItem], answers: Answers) -> list[Table]:
         """Overall, by length asked for, by language, by type; then the six dimensions."""
         scored = [_score(material.items[response.prompt_id], response, answers) for response in material.responses]
-        measures = [Measure(name, 1) for name in ("S", "S_l", "S_q")]
-        qualities = [Measure(name, 1) for name in QUALITIES]
+        measures = [TableMeasure(name, 1) for name in ("S", "S_l", "S_q")]
+        qualities = [TableMeasure(name, 1) for name in QUALITIES]
         return [
             tabulate("LongBench-Write", scored, measures, notes=["S: mean of S_l and S_q"]),
-            tabulate("By words asked for", scored, measures, by="asked for", order=BINS),
+            tabulate("By words asked for", scored, measures, by="asked for", order=LENGTH_BINS),
             tabulate("By language", scored, measures, by="language"),
             tabulate("By type", scored, measures, by="type", order=TYPES),
             tabulate("S_q by dimension", scored, qualities),
@@ -112,21 +114,21 @@ def quality_scores(scores: Mapping[str, float]) -> dict[str, float]:
     return {name: (scores[name] - 1) * 25 for name in QUALITIES}
 
 
-def _ask(item: WriteItem, text: str, wording: Wording) -> str:
+def _ask(item: WriteItem, text: str, wording: JudgePrompt) -> str:
     if wording.template is not None:
         return wording.template.fill(request=item.request, text=text, criteria=describe_qualities())
     return ask_qualities(request=item.request, text=text, tag=wording.tag(item.id))
 
 
-def _score(item: WriteItem, response: Response, answers: Answers) -> Scored:
+def _score(item: WriteItem, response: Response, answers: Answers) -> ScoredItem:
     values = {"S_l": length_score(required=item.length, written=count_words(response.text))}
     judged = answers.found.get(_about(response)) if response.text.strip() else dict.fromkeys(QUALITIES, 1)
     if judged is not None:
         values |= quality_scores(judged)
         values["S_q"] = sum(values[name] for name in QUALITIES) / len(QUALITIES)
         values["S"] = (values["S_l"] + values["S_q"]) / 2
-    groups = {"asked for": BINS[bisect_right(BIN_STARTS, item.length)], "language": item.lang, "type": item.type}
-    return Scored(response.model, item.id, values, groups)
+    groups = {"asked for": length_bin_name(item.length), "language": item.lang, "type": item.type}
+    return ScoredItem(response.model, item.id, values, groups)
 
 
 def _about(response: Response) -> tuple[str, ...]:

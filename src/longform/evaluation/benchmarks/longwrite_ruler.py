@@ -3,25 +3,23 @@
 Needs no judge. Length is LongWriter's count of words (`text.words.count_words`), traps included.
 """
 
-from collections.abc import Hashable, Sequence
 from typing import Any
 
-import numpy as np
 from pydantic import Field
 
 from longform.evaluation.benchmarks.benchmark import Answers, Benchmark, Material
-from longform.evaluation.benchmarks.card import Card, WritingSettings
-from longform.evaluation.benchmarks.grouping import Measure, Scored, tabulate
+from longform.evaluation.benchmarks.card import BenchmarkCard, SamplingSettings
+from longform.evaluation.benchmarks.grouping import ScoredItem, TableMeasure, tabulate
 from longform.evaluation.tables import Table
 from longform.records.schemas import PromptRow
 from longform.selection.languages import guess_language
-from longform.statistics.bootstrap import Interval
+from longform.statistics.bootstrap import clustered_median
 from longform.text.length_scores import length_score
 from longform.text.words import count_words
 
 LONGWRITER = "https://github.com/THUDM/LongWriter"
 LONGWRITER_FILES = "https://raw.githubusercontent.com/THUDM/LongWriter/main/evaluation"
-WRITING = WritingSettings(max_tokens=32_768, temperature=0.5)
+WRITING = SamplingSettings(max_tokens=32_768, temperature=0.5)
 EMPTY_TEXT = "A response without a word scores S_l = 0, where the published code divides by zero."
 
 
@@ -42,7 +40,7 @@ def lay_out(row: dict[str, Any], number: int, *, prefix: str) -> dict[str, Any]:
 class LongWriteRuler(Benchmark[LengthItem]):
     """Requested against written length."""
 
-    card = Card(
+    card = BenchmarkCard(
         name="longwrite-ruler",
         measures="Length: words written against words asked for, from 1,000 to 30,000.",
         home=LONGWRITER,
@@ -61,7 +59,7 @@ class LongWriteRuler(Benchmark[LengthItem]):
     def tables(self, material: Material[LengthItem], answers: Answers) -> list[Table]:  # noqa: ARG002
         """Length scores and ratios: overall, by the length asked for, by language."""
         scored = [_score(it.model, material.items[it.prompt_id], it.text) for it in material.responses]
-        measures = [Measure("S_l", 1), Measure("median ratio", 2, median_interval), Measure("words", 0)]
+        measures = [TableMeasure("S_l", 1), TableMeasure("median ratio", 2, clustered_median), TableMeasure("words", 0)]
         lengths = [str(length) for length in sorted({item.length for item in material.items.values()})]
         return [
             tabulate("LongWrite-Ruler", scored, measures, notes=["ratio: words written / words asked for"]),
@@ -70,37 +68,11 @@ class LongWriteRuler(Benchmark[LengthItem]):
         ]
 
 
-def _score(model: str, item: LengthItem, text: str) -> Scored:
+def _score(model: str, item: LengthItem, text: str) -> ScoredItem:
     written = count_words(text)
     values = {
         "S_l": length_score(required=item.length, written=written),
         "median ratio": written / item.length,
         "words": float(written),
     }
-    return Scored(model, item.id, values, {"asked for": str(item.length), "language": item.lang})
-
-
-def median_interval(
-    values: Sequence[float], clusters: Sequence[Hashable], *, level: float = 0.95, resamples: int = 2000, seed: int = 0
-) -> Interval:
-    """Median of `values` with its interval, from a bootstrap of whole clusters as in `statistics.bootstrap`.
-
-    Args:
-        values: [outcomes] at least one number.
-        clusters: [outcomes] what each outcome belongs to (its prompt).
-        level: confidence.
-        resamples: bootstrap samples.
-        seed: of the draws.
-    """
-    grouped: dict[Hashable, list[float]] = {}
-    for value, cluster in zip(values, clusters, strict=True):
-        grouped.setdefault(cluster, []).append(value)
-    estimate = float(np.median(values))
-    if len(grouped) == 1:
-        return Interval(estimate, float("nan"), float("nan"))
-    parts = [np.array(part) for part in grouped.values()]
-    rng = np.random.default_rng(seed)
-    draws = rng.integers(len(parts), size=(resamples, len(parts)))
-    medians = [np.median(np.concatenate([parts[place] for place in drawn])) for drawn in draws]
-    low, high = np.quantile(medians, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(estimate, float(low), float(high))
+    return ScoredItem(model, item.id, values, {"asked for": str(item.length), "language": item.lang})

@@ -1,14 +1,13 @@
-"""What the folder of a result was made for, so that a command that is started again in it goes on with the same thing.
+"""Refuse to resume a benchmark in a folder that was begun with other settings.
 
-Responses on record are not written again, so a folder that was begun with another writer or other settings would end in a
-result that says what is not so.
+Recorded responses are not written again, so resuming with another writer or other settings would give a wrong result.
 """
 
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from longform.evaluation.benchmarks.card import WritingSettings
+from longform.evaluation.benchmarks.card import SamplingSettings
 from longform.records.errors import BadInputError
 from longform.records.files import write_text
 
@@ -17,13 +16,13 @@ PLAN = "plan.json"
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Who is to write and to judge what."""
+    """Who writes and judges what, with which settings."""
 
     benchmark: str
     judge: str | None
     writer: str | None = None
     """None: responses come from files, which may differ from one command to the next."""
-    settings: WritingSettings | None = None
+    settings: SamplingSettings | None = None
     """The writer's."""
     set_sha256: str | None = None
     """Of the set that the writer writes for."""
@@ -38,7 +37,7 @@ class Plan:
 
 
 def begin(out: Path, plan: Plan) -> None:
-    """Make the folder `out`, or go on in it.
+    """Create the folder `out`, or resume in it.
 
     Raises:
         BadInputError: it cannot be made, or was begun with another plan.

@@ -1,4 +1,4 @@
-"""What a benchmark came to: its tables, and everything that they depend on."""
+"""The result of a benchmark: its tables, and everything they depend on."""
 
 import json
 from collections import Counter
@@ -9,8 +9,8 @@ from typing import Any
 
 from longform import __version__
 from longform.endpoints.models import ModelSpec
-from longform.evaluation.benchmarks.benchmark import Answers, Material, Wording
-from longform.evaluation.benchmarks.card import Card, JudgeSettings, WritingSettings
+from longform.evaluation.benchmarks.benchmark import Answers, JudgePrompt, Material
+from longform.evaluation.benchmarks.card import BenchmarkCard, JudgeSettings, SamplingSettings
 from longform.evaluation.benchmarks.sets import hash_set
 from longform.evaluation.tables import Column, Table, plain
 from longform.records.files import write_rows, write_text
@@ -23,7 +23,7 @@ GAMES = "games.jsonl"
 
 
 class AnswerRow(Row):
-    """One answer of the judge, or why there is none: what stands behind the numbers."""
+    """One answer of the judge, or why it is missing."""
 
     about: tuple[str, ...]
     found: Any = None
@@ -54,7 +54,7 @@ class ResponsesUsed:
 
     writer: str | None
     """None: from files."""
-    settings: WritingSettings | None
+    settings: SamplingSettings | None
     files: Sequence[str]
     models: Mapping[str, int]
     """How many of each model."""
@@ -123,8 +123,8 @@ class Result:
         return shown | {"longform": __version__, "tables": tables}
 
 
-def describe_set(path: Path, card: Card, *, prompts: int, version: str | None) -> SetVersion:
-    """Which set stands at `path`."""
+def describe_set(path: Path, card: BenchmarkCard, *, prompts: int, version: str | None) -> SetVersion:
+    """The set at `path`."""
     return SetVersion(path.resolve().name, hash_set(path, card), prompts, version)
 
 
@@ -172,7 +172,7 @@ def _answer_rows(answers: Answers) -> list[AnswerRow]:
     return sorted(rows, key=lambda row: row.about)
 
 
-def describe_judge(name: str, spec: ModelSpec, card: Card, wording: Wording) -> JudgeUsed:
+def describe_judge(name: str, spec: ModelSpec, card: BenchmarkCard, wording: JudgePrompt) -> JudgeUsed:
     """Who judged with a benchmark's settings."""
     asked = card.judging
     assert asked is not None

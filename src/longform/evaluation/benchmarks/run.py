@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from longform.endpoints.recorded import RecordedCalls, check_endpoint
-from longform.evaluation.benchmarks.benchmark import Answers, Benchmark, Material, Wording
-from longform.evaluation.benchmarks.card import Card, WritingSettings
+from longform.evaluation.benchmarks.benchmark import Answers, Benchmark, JudgePrompt, Material
+from longform.evaluation.benchmarks.card import BenchmarkCard, SamplingSettings
 from longform.evaluation.benchmarks.catalogue import find_benchmark, read_set
 from longform.evaluation.benchmarks.judged import ask_judge
 from longform.evaluation.benchmarks.plan import Plan, begin
@@ -22,7 +22,7 @@ from longform.evaluation.benchmarks.result import (
     find_gaps,
     write_result,
 )
-from longform.evaluation.benchmarks.writing import Fitted, Writing, fit, write_responses
+from longform.evaluation.benchmarks.writing import Fitted, WritingPlan, fit, write_responses
 from longform.judging.judge_template import JudgeTemplate
 from longform.records.errors import BadInputError
 from longform.records.files import read_all
@@ -89,7 +89,7 @@ def run_benchmark(
     plan, writing, fitted, unwritten = Plan(name, judge), None, Fitted(prompts), Counter[str]()
     cost = "0 (no calls)"
     if writer is not None:
-        writing = Writing(writer, _settings(card.writing, max_tokens, temperature, think), think_prompt)
+        writing = WritingPlan(writer, _settings(card.writing, max_tokens, temperature, think), think_prompt)
         spec = None if is_model_folder(writer) else check_endpoint(writer, models, budget=budget)
         fitted = fit(benchmark, prompts, writing, models=models)
         plan = writing.plan(plan, fitted, spec, set_sha256=version.sha256)
@@ -135,7 +135,7 @@ def run_benchmark(
 
 
 def _check_arguments(
-    card: Card, responses: Sequence[Path], *, writer: str | None, judge: str | None, wanted: dict[str, object]
+    card: BenchmarkCard, responses: Sequence[Path], *, writer: str | None, judge: str | None, wanted: dict[str, object]
 ) -> None:
     """Refuse what does not go together, before anything is paid for."""
     if bool(responses) == (writer is not None):
@@ -153,7 +153,7 @@ def _check_arguments(
         check_writer(writer)
 
 
-def _check_judge(judge: str, card: Card, models: Path, budget: float | None) -> JudgeTemplate | None:
+def _check_judge(judge: str, card: BenchmarkCard, models: Path, budget: float | None) -> JudgeTemplate | None:
     """Check the judge before a writer is paid; its own template, if it has one."""
     spec = check_endpoint(judge, models, budget=budget)
     if spec.template is None or card.judging is None:
@@ -162,8 +162,8 @@ def _check_judge(judge: str, card: Card, models: Path, budget: float | None) -> 
 
 
 def _settings(
-    published: WritingSettings, max_tokens: int | None, temperature: float | None, think: Thinking
-) -> WritingSettings:
+    published: SamplingSettings, max_tokens: int | None, temperature: float | None, think: Thinking
+) -> SamplingSettings:
     """The published settings with the given ones in their places."""
     changed = {"max_tokens": max_tokens, "temperature": temperature, "think": think}
     return replace(published, **{name: value for name, value in changed.items() if value is not None})
@@ -178,7 +178,7 @@ def _judge(
     progress: ProgressDisplay,
 ) -> tuple[Answers, JudgeUsed]:
     """The judge's answers, and what it was."""
-    wording = Wording(calls.log.secret(), template)
+    wording = JudgePrompt(calls.log.secret(), template)
     with progress(f"judging with {judge}") as advance:
 
         async def collect() -> tuple[Answers, JudgeUsed]:

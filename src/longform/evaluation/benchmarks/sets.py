@@ -1,6 +1,6 @@
 """Reading the sets of benchmarks in the layouts in which they are published, and telling one version from another.
 
-A version is told by the SHA-256 of the files as they are, which `sha256sum` gives too where there is one file.
+A version is identified by the SHA-256 of the files, as `sha256sum` gives it for a single file.
 """
 
 import hashlib
@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from longform.evaluation.benchmarks.card import Card
+from longform.evaluation.benchmarks.card import BenchmarkCard
 from longform.records.errors import BadInputError
 from longform.records.files import describe_first_error, read_rows
 from longform.records.schemas import PromptRow, Row
@@ -30,8 +30,8 @@ class ForeignRowError(BadInputError):
         """The fields it does have, by which another benchmark may be recognised."""
 
 
-def find_files(path: Path, card: Card) -> dict[str, Path]:
-    """The files of a set, by their names in `card.files`: `path` itself, or those that stand somewhere in the folder.
+def find_files(path: Path, card: BenchmarkCard) -> dict[str, Path]:
+    """The files of a set, by their names in `card.files`: `path` itself, or those anywhere in the folder.
 
     Raises:
         BadInputError: there is nothing, or a folder without the first file.
@@ -45,7 +45,7 @@ def find_files(path: Path, card: Card) -> dict[str, Path]:
     return found
 
 
-def hash_set(path: Path, card: Card) -> str:
+def hash_set(path: Path, card: BenchmarkCard) -> str:
     """SHA-256 of a set in hex: of the one file, or of the hashes of all of them in the order of `card.files`."""
     digests = []
     for file in find_files(path, card).values():
@@ -55,7 +55,7 @@ def hash_set(path: Path, card: Card) -> str:
 
 
 def read_items(
-    path: Path, card: Card, schema: type[ItemT], layout: Callable[[dict[str, Any], int], dict[str, Any]]
+    path: Path, card: BenchmarkCard, schema: type[ItemT], layout: Callable[[dict[str, Any], int], dict[str, Any]]
 ) -> list[ItemT]:
     """The items of a set, in its order.
 
@@ -77,7 +77,7 @@ def read_items(
         except (KeyError, TypeError, ValueError) as error:
             raise BadInputError(f"{place}: {describe_layout_error(error)}") from None
         if items.setdefault(item.id, item) is not item:
-            raise BadInputError(f"{place}: id {item.id!r}: stands in an earlier row as well")
+            raise BadInputError(f"{place}: id {item.id!r}: occurs in an earlier row too")
     return list(items.values())
 
 
@@ -101,7 +101,7 @@ def read_raw(file: Path) -> Iterator[RawRow]:
             yield f"{file}:{number}", dict(row.model_extra or {})
 
 
-def check_fields(place: str, row: dict[str, Any], card: Card) -> None:
+def check_fields(place: str, row: dict[str, Any], card: BenchmarkCard) -> None:
     """Refuse a row of another benchmark's set.
 
     Raises:

@@ -5,8 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from longform.evaluation.tables import Cell, Column, Table, explain, warn_of_few
-from longform.statistics.bootstrap import clustered_interval
-from longform.statistics.resampling import interval_of_sums
+from longform.statistics.bootstrap import clustered_interval, interval_of_sums
 from longform.text.repetition import repeated_ngram_share, units
 from longform.text.slop import count_stock, pet_words
 

@@ -11,7 +11,7 @@ from statistics import NormalDist, fmean
 
 from scipy.stats import binomtest
 
-from longform.evaluation.benchmarks.grouping import Scored
+from longform.evaluation.benchmarks.grouping import ScoredItem
 from longform.evaluation.tables import Cell, Column, Table, explain, warn_of_few
 from longform.statistics.bootstrap import Interval, clustered_interval
 
@@ -22,7 +22,7 @@ _NORMAL = NormalDist().inv_cdf((1 + _LEVEL) / 2)
 
 
 def transfer_table(
-    before: Sequence[Scored], after: Sequence[Scored], *, kinds: Mapping[str, Sequence[str]] | None = None
+    before: Sequence[ScoredItem], after: Sequence[ScoredItem], *, kinds: Mapping[str, Sequence[str]] | None = None
 ) -> Table:
     """Accuracy before and after, overall and by group.
 
@@ -74,7 +74,7 @@ def difference_interval(gained: int, lost: int, total: int) -> Interval:
     return Interval(100 * (gained - lost) / total, 100 * low, 100 * high)
 
 
-def _by_question(scored: Sequence[Scored]) -> dict[str, float]:
+def _by_question(scored: Sequence[ScoredItem]) -> dict[str, float]:
     """Accuracy by question; a mean where a model answered one several times."""
     found: dict[str, list[float]] = defaultdict(list)
     for it in scored:

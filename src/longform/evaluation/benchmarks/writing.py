@@ -17,7 +17,7 @@ from longform.endpoints.errors import EndpointError
 from longform.endpoints.models import ModelSpec, find_model, read_models
 from longform.endpoints.recorded import RecordedCalls
 from longform.evaluation.benchmarks.benchmark import Benchmark
-from longform.evaluation.benchmarks.card import WritingSettings
+from longform.evaluation.benchmarks.card import SamplingSettings
 from longform.evaluation.benchmarks.plan import Plan
 from longform.records.errors import BadInputError
 from longform.records.progress import Progress
@@ -31,17 +31,17 @@ from longform.writers.settings import GenerationSettings
 from longform.writers.think import ThinkPrompt
 
 _MARGIN = 64
-"""Tokens left free beside a cut prompt and its response, for the chat template and for words that the cut broke apart."""
+"""Tokens left free next to a cut prompt and its response, for the chat template and words split by the cut."""
 _LONG = 4096
 """Tokens of a prompt from which on a local model writes one response at a time, for its keys and values fill the memory."""
 
 
 @dataclass(frozen=True, slots=True)
-class Writing:
+class WritingPlan:
     """The writer and its settings."""
 
     writer: str
-    settings: WritingSettings
+    settings: SamplingSettings
     think_prompt: Path | None = None
     """A file in place of the built-in prompts that ask for thoughts or tags."""
 
@@ -59,7 +59,7 @@ class Writing:
         return f"{self.think_prompt.name} (sha256 {hashlib.sha256(template.encode()).hexdigest()[:12]})"
 
     def plan(self, plan: Plan, fitted: "Fitted", spec: ModelSpec | None, *, set_sha256: str) -> Plan:
-        """`plan` with the writer, who stands behind its name, and all that its responses hang on."""
+        """`plan` with the writer, its model, and all settings its responses depend on."""
         return replace(
             plan,
             writer=self.writer,
@@ -89,11 +89,11 @@ class Fitted(NamedTuple):
     """Tokens of the longest prompt with the chat template, for a local model."""
 
 
-def fit(benchmark: Benchmark[Any], prompts: Sequence[Prompt], writing: Writing, *, models: Path) -> Fitted:
+def fit(benchmark: Benchmark[Any], prompts: Sequence[Prompt], writing: WritingPlan, *, models: Path) -> Fitted:
     """The prompts as the writer can take them in, cut by its tokenizer, or by the estimate of tokens for an endpoint.
 
     Raises:
-        BadInputError: there is no such writer, its context holds no prompt beside the longest response, or a prompt that
+        BadInputError: there is no such writer, its context has no room for prompt and longest response, or a prompt that
             may not be cut does not fit into a local model's.
     """
     writer, most = writing.writer, writing.settings.max_tokens
@@ -116,7 +116,7 @@ def fit(benchmark: Benchmark[Any], prompts: Sequence[Prompt], writing: Writing, 
 
 
 def write_responses(
-    fitted: Fitted, writing: Writing, out: Path, *, calls: RecordedCalls | None, on_progress: Progress
+    fitted: Fitted, writing: WritingPlan, out: Path, *, calls: RecordedCalls | None, on_progress: Progress
 ) -> CollectResult:
     """Responses of the writer, added to those that `out` already holds.
 
@@ -195,7 +195,7 @@ def _instruction_tokens(think: ThinkPrompt, count: Callable[[str], int]) -> int:
     return max(count(think.text(Prompt(id=probe, prompt=probe))) for probe in ("a", "字"))
 
 
-def _write_locally(fitted: Fitted, writing: Writing, out: Path, on_progress: Progress) -> CollectResult:
+def _write_locally(fitted: Fitted, writing: WritingPlan, out: Path, on_progress: Progress) -> CollectResult:
     from longform.writers.local import LocalWriter  # loads torch
 
     return collect_responses_locally(
@@ -210,11 +210,11 @@ def _write_locally(fitted: Fitted, writing: Writing, out: Path, on_progress: Pro
     )
 
 
-def _longest_prompt(prompts: Sequence[Prompt], writing: Writing, context: int | None) -> int:
+def _longest_prompt(prompts: Sequence[Prompt], writing: WritingPlan, context: int | None) -> int:
     """Tokens of a local model's longest prompt, with the chat template.
 
     Raises:
-        BadInputError: it does not fit into the context beside the longest response.
+        BadInputError: it does not fit into the context next to the longest response.
     """
     from longform.writers.local import encode_prompts, load_tokenizer
 

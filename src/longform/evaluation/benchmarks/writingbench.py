@@ -14,9 +14,9 @@ from typing import Any
 
 from pydantic import BaseModel, field_validator
 
-from longform.evaluation.benchmarks.benchmark import Answers, Benchmark, Material, Question, Wording
-from longform.evaluation.benchmarks.card import Card, JudgeSettings, WritingSettings
-from longform.evaluation.benchmarks.grouping import Measure, Scored, tabulate
+from longform.evaluation.benchmarks.benchmark import Answers, Benchmark, JudgePrompt, JudgeQuestion, Material
+from longform.evaluation.benchmarks.card import BenchmarkCard, JudgeSettings, SamplingSettings
+from longform.evaluation.benchmarks.grouping import ScoredItem, TableMeasure, tabulate
 from longform.evaluation.benchmarks.sets import find_files, read_raw
 from longform.evaluation.tables import Table
 from longform.judging.criteria import CRITERION_SCALE, ask_criterion, parse_criterion, parse_tuned_criterion
@@ -31,7 +31,7 @@ _FILES = "https://raw.githubusercontent.com/X-PLUG/WritingBench/main/benchmark_q
 _NOTE = "scores from 1 to 10; the leaderboard shows them times 10"
 
 
-class Criterion(BaseModel):
+class ChecklistCriterion(BaseModel):
     """One of a query's criteria."""
 
     name: str
@@ -54,13 +54,13 @@ class Query(PromptRow):
     domain2: str
     lang: str | None = None
     version: str | None = None
-    checklist: list[Criterion]
+    checklist: list[ChecklistCriterion]
     requirements: dict[str, list[str]]
     """Names of the criteria that each requirement of the query is about."""
 
     @field_validator("checklist")
     @classmethod
-    def _check_count(cls, checklist: list[Criterion]) -> list[Criterion]:
+    def _check_count(cls, checklist: list[ChecklistCriterion]) -> list[ChecklistCriterion]:
         if len(checklist) != NUM_CRITERIA:
             raise ValueError(f"needs {NUM_CRITERIA} criteria, has {len(checklist)}")
         name, count = Counter(criterion.name for criterion in checklist).most_common(1)[0]
@@ -72,7 +72,7 @@ class Query(PromptRow):
 class WritingBench(Benchmark[Query]):
     """Overall, by domain, by language, by requirement."""
 
-    card = Card(
+    card = BenchmarkCard(
         name="writingbench",
         measures="Real writing tasks, each by five criteria of its own: overall, by domain, by requirement (R and C).",
         home="https://github.com/X-PLUG/WritingBench",
@@ -84,12 +84,12 @@ class WritingBench(Benchmark[Query]):
             for kind in ("", "_C")
         },
         fields=frozenset({"index", "query", "checklist", "domain1", "domain2"}),
-        writing=WritingSettings(max_tokens=16_000, temperature=0.7, top_p=0.8),
+        writing=SamplingSettings(max_tokens=16_000, temperature=0.7, top_p=0.8),
         judging=JudgeSettings(
             max_tokens=2048, temperature=1.0, retries=2, top_p=0.95, slots=("request", "criteria", "text")
         ),
         deviations=(
-            "The judge is asked in longform's own words, the criterion stands once, and texts stand between fences.",
+            "The judge is asked in longform's own words, the criterion is given once, and texts are fenced.",
             "The writer's responses are drawn without top_k (20 upstream).",
             "A response without a word scores 1 by every criterion and is not sent to the judge.",
             "A response that lacks a score after all tries is left out and counted; upstream stops.",
@@ -130,7 +130,7 @@ class WritingBench(Benchmark[Query]):
         versions = {item.version for item in items}
         return versions.pop() if len(versions) == 1 else None
 
-    def questions(self, material: Material[Query], answers: Answers, wording: Wording) -> Iterable[Question]:  # noqa: ARG002
+    def questions(self, material: Material[Query], answers: Answers, wording: JudgePrompt) -> Iterable[JudgeQuestion]:  # noqa: ARG002
         """One for each criterion of each response that is not empty."""
         parse = parse_criterion if wording.template is None else parse_tuned_criterion
         for response in material.responses:
@@ -138,13 +138,13 @@ class WritingBench(Benchmark[Query]):
             if final_text(response).strip():
                 for criterion in query.checklist:
                     asked = partial(_ask, query, response, criterion, wording)
-                    yield Question(_about(response, criterion), asked, parse)
+                    yield JudgeQuestion(_about(response, criterion), asked, parse)
 
     def tables(self, material: Material[Query], answers: Answers) -> list[Table]:
         """Overall, by requirement, by domain, by subdomain, by language."""
-        criteria: list[Scored] = []
-        queries: list[Scored] = []
-        requirements: list[Scored] = []
+        criteria: list[ScoredItem] = []
+        queries: list[ScoredItem] = []
+        requirements: list[ScoredItem] = []
         for response in material.responses:
             query = material.items[response.prompt_id]
             scores = _scores(query, response, answers)
@@ -154,19 +154,19 @@ class WritingBench(Benchmark[Query]):
                 {"language": query.lang} if query.lang else {}
             )
             model, mean = response.model, fmean(scores.values())
-            criteria += [Scored(model, query.id, {"overall": score}) for score in scores.values()]
-            queries.append(Scored(model, query.id, {"mean": mean}, labels))
+            criteria += [ScoredItem(model, query.id, {"overall": score}) for score in scores.values()]
+            queries.append(ScoredItem(model, query.id, {"mean": mean}, labels))
             for requirement, names in query.requirements.items():
                 group = {"requirement": requirement}
-                requirements.append(Scored(model, query.id, {"R": mean}, group))
-                requirements += [Scored(model, query.id, {"C": scores[name]}, group) for name in names]
-        means = [Measure("mean")]
+                requirements.append(ScoredItem(model, query.id, {"R": mean}, group))
+                requirements += [ScoredItem(model, query.id, {"C": scores[name]}, group) for name in names]
+        means = [TableMeasure("mean")]
         tables = [
-            tabulate("WritingBench", criteria, [Measure("overall")], notes=[f"n: criteria scored; {_NOTE}"]),
+            tabulate("WritingBench", criteria, [TableMeasure("overall")], notes=[f"n: criteria scored; {_NOTE}"]),
             tabulate(
                 "By requirement",
                 requirements,
-                [Measure("R"), Measure("C")],
+                [TableMeasure("R"), TableMeasure("C")],
                 by="requirement",
                 order=REQUIREMENTS,
                 notes=["R: all criteria of the queries with this requirement; C: the criteria about it"],
@@ -186,12 +186,12 @@ def _lay_out_criterion(entry: Any, place: str) -> dict[str, Any]:
 
 
 def final_text(response: Response) -> str:
-    """What a response comes to: what stands behind its thoughts, where they were written down."""
+    """The response after its thoughts, if it holds any."""
     before, end, after = response.text.partition(THOUGHTS_END)
     return after if end else before
 
 
-def _ask(query: Query, response: Response, criterion: Criterion, wording: Wording) -> str:
+def _ask(query: Query, response: Response, criterion: ChecklistCriterion, wording: JudgePrompt) -> str:
     text = final_text(response)
     if wording.template is not None:
         return wording.template.fill(request=query.request, criteria=criterion.text, text=text)
@@ -208,7 +208,7 @@ def _scores(query: Query, response: Response, answers: Answers) -> dict[str, int
     return {name: answers.found[it] for name, it in about.items()}
 
 
-def _about(response: Response, criterion: Criterion) -> tuple[str, ...]:
+def _about(response: Response, criterion: ChecklistCriterion) -> tuple[str, ...]:
     return response.prompt_id, response.model, str(response.sample), criterion.name
 
 

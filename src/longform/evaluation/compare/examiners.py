@@ -1,8 +1,7 @@
-"""Who stands behind the names of judges on the two sides of a comparison.
+"""The models behind the names of judges on the two sides of a comparison.
 
-A name of models.yaml may mean one model in one run and another one elsewhere. Grades of two models are not compared,
-whatever they are called; one model under two names is one judge, and so it is at two addresses, since servers move. A line
-says so.
+A name in models.yaml may resolve to different models in different runs. Grades of two models are not compared, whatever
+their names; one model under two names, or at two addresses, is one judge. A note reports such cases.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,7 +16,7 @@ from longform.records.run_directory import RunDirectory
 
 
 class Examiner(NamedTuple):
-    """What a judge's name means."""
+    """The model behind a judge's name."""
 
     model: str
     address: str | None
@@ -36,7 +35,7 @@ Examiners = Mapping[str, Examiner]
 def read_examiners(side: Side) -> Examiners:
     """What the judges' names mean in the run of a side: the models that its calls name, at the addresses of its models.yaml.
 
-    Models.yaml may have changed since the run, so an address counts only where it stands beside the model that was called.
+    Models.yaml may have changed since the run, so an address counts only next to the model that was called.
     Nothing is known of the judges of a responses file.
     """
     folder, _ = side.source
@@ -70,9 +69,9 @@ def tell_apart(a: Side, b: Side, asked: Examiners) -> tuple[Side, Side, list[str
         a = _rename(a, one, other)
     for name in sorted((of_a.keys() | of_b.keys()) & (a.judges | b.judges | asked.keys())):
         where = {side: known[name] for side, known in ((a.name, of_a), (b.name, of_b), ("now", asked)) if name in known}
-        told = "; ".join(f"{side}: {_tell(it)}" for side, it in where.items())
+        known_as = "; ".join(f"{side}: {_tell(it)}" for side, it in where.items())
         if len({it.model for it in where.values()}) > 1:
-            lines.append(f"{name} means different models, which count as different judges ({told})")
+            lines.append(f"{name} means different models, which count as different judges ({known_as})")
             keeper = asked[name].model if name in asked else None
             a, b = (
                 _rename(side, name, f"{name} ({known[name].model})")
@@ -81,7 +80,7 @@ def tell_apart(a: Side, b: Side, asked: Examiners) -> tuple[Side, Side, list[str
                 for side, known in ((a, of_a), (b, of_b))
             )
         elif len({it.address for it in where.values()} - {None}) > 1:
-            lines.append(f"{name} is one model at different addresses, and is taken for one judge ({told})")
+            lines.append(f"{name} is one model at different addresses, and counts as one judge ({known_as})")
     return a, b, lines
 
 

@@ -6,23 +6,23 @@ lowest grade, as in training.
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 from longform.endpoints.concurrency import map_bounded
 from longform.endpoints.models import find_model, read_models
 from longform.endpoints.recorded import RecordedCalls
 from longform.evaluation.compare.pairing import PairedPrompt, Pairing, grade_rows
-from longform.evaluation.head_to_head import compare_writers, split_pairs
+from longform.evaluation.head_to_head import compare_writers
 from longform.judging.answers import MIN_SCORE
+from longform.judging.both_orders import split_pairs
 from longform.judging.pairwise import PairwiseJudge
 from longform.judging.pointwise import PointwiseJudge
 from longform.records.errors import BadInputError, StoppedError
 from longform.records.files import read_rows, write_rows
 from longform.records.progress import Progress, ProgressDisplay, no_progress
-from longform.records.schemas import Game, Grade, PromptRow, Winner
+from longform.records.schemas import ORDERS, Game, Grade, PromptRow, Winner
 from longform.text.words import count_words
 
 GradeKey = tuple[str, str, int]
@@ -31,11 +31,11 @@ GradeKey = tuple[str, str, int]
 
 @dataclass(slots=True)
 class JudgeAnswers:
-    """What one judge made of the texts."""
+    """The answers of one judge."""
 
     judge: str
     games: list[Game] = field(default_factory=list)
-    """All verdicts; those without their other order are in no win rate."""
+    """All verdicts; those without the other order enter no win rate."""
     no_verdict: Counter[str] = field(default_factory=Counter)
     """Comparisons without one, by cause."""
     grades: dict[GradeKey, float] = field(default_factory=dict)
@@ -100,7 +100,7 @@ async def _ask(
         with progress(f"judging with {answers.judge}") as advance:
             await judge_pairs(
                 pairing,
-                lambda position: PairwiseJudge(endpoint, position=position, secret=secret),
+                PairwiseJudge(endpoint, secret=secret),
                 answers,
                 workers=workers,
                 on_progress=advance,
@@ -141,7 +141,7 @@ def _check_judges(judges: Sequence[str], models: Path) -> None:
 
 async def judge_pairs(
     pairing: Pairing,
-    examiner: Callable[[Literal["first", "second"]], PairwiseJudge],
+    examiner: PairwiseJudge,
     answers: JudgeAnswers,
     *,
     workers: int,
@@ -150,7 +150,7 @@ async def judge_pairs(
     """Add the games of all pairs of texts, two for each, to `answers`; those of second samples after those of first ones.
 
     Raises:
-        BadInputError: the endpoint needs mending.
+        BadInputError: the endpoint is misconfigured.
         StoppedError: the budget is spent.
     """
     names = {"model_a": pairing.a, "model_b": pairing.b}
@@ -188,7 +188,7 @@ async def grade_texts(
     """Add the judge's grades of all texts that it has not graded yet to `answers`.
 
     Raises:
-        BadInputError: the endpoint needs mending.
+        BadInputError: the endpoint is misconfigured.
         StoppedError: the budget is spent.
     """
     missing = [
@@ -238,7 +238,7 @@ def _settle(it: PairedPrompt, place: int) -> Winner | None:
 
 def _without_call(id_: str, winner: Winner, judge: str, names: Mapping[str, str]) -> list[Game]:
     fields = {"prompt_id": id_, "winner": winner, "judge": judge, "without_call": True, **names}
-    return [Game.model_validate({**fields, "order": order}) for order in ("ab", "ba")]
+    return [Game.model_validate({**fields, "order": order}) for order in ORDERS]
 
 
 def _with_texts(game: Game, it: PairedPrompt, place: int) -> Game:

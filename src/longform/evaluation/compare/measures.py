@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 from longform.evaluation.compare.pairing import Pairing
 from longform.evaluation.compare.sides import GradedText
 from longform.evaluation.estimates import Bootstrap, ClusteredEstimate
-from longform.evaluation.head_to_head import split_pairs
+from longform.judging.both_orders import split_pairs
 from longform.records.progress import Progress
 from longform.records.schemas import GAME_SCORES, Game
 from longform.statistics.paired import PairedTest, sign_flip_test

@@ -4,7 +4,6 @@ Prompts are what is drawn and tested, so several samples of a side are one value
 they are paired in their order, as many as both sides have.
 """
 
-from bisect import bisect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
@@ -13,11 +12,7 @@ from statistics import fmean
 from longform.evaluation.compare.sides import GradedText, Side
 from longform.records.errors import BadInputError
 from longform.records.schemas import Grade, PromptRow
-from longform.text.words import count_words
-
-BIN_STARTS = (500, 2000, 4000)
-BINS = ("below 500", "500 to 1999", "2000 to 3999", "4000 and more")
-"""Of words, as in LongBench-Write."""
+from longform.text.words import count_words, length_bin_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +98,7 @@ def pair_sides(
     for id_ in ids:
         span = prompts[id_].length_range if asked else None
         words = sum(span) / 2 if span else fmean(map(_mean_words, (a.texts[id_], b.texts[id_])))
-        bin_ = BINS[bisect(BIN_STARTS, words)]
+        bin_ = length_bin_name(words)
         paired.append(PairedPrompt(id_, prompts.get(id_), a.texts[id_], b.texts[id_], groups.get(id_), bin_))
     return Pairing(
         a.name,

@@ -17,11 +17,12 @@ from longform.evaluation.compare.measures import (
     measure_texts,
     measure_wins,
 )
-from longform.evaluation.compare.pairing import BINS, PairedPrompt, Pairing, pair_sides
+from longform.evaluation.compare.pairing import PairedPrompt, Pairing, pair_sides
 from longform.evaluation.compare.sides import Side, find_prompts, read_sides
 from longform.records.errors import BadInputError
 from longform.records.paths import check_out
 from longform.records.progress import Progress, ProgressDisplay, no_progress
+from longform.text.words import LENGTH_BINS
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +201,7 @@ def compare_pairing(
         [_group(name, (it for it in pairing.prompts if it.group == name), measures, sampling) for name in groups],
         [
             group
-            for name in BINS
+            for name in LENGTH_BINS
             if (group := _group(name, (it for it in pairing.prompts if it.bin == name), measures, sampling)).prompts
         ],
         pairing.bins_of,

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 
-from longform.recipe.loading import load_stored_recipe
+from longform.recipe.loading import load_recipe
 from longform.recipe.recipe import Recipe
 from longform.records.errors import BadInputError
 from longform.records.files import read_all, read_rows
@@ -41,7 +41,7 @@ class Side:
     spec: str
     """As it was asked for."""
     source: tuple[Path, str]
-    """File or folder, and the model or step in it: what tells two sides apart."""
+    """File or folder, and the model or step in it: identifies the side."""
     texts: Mapping[str, Sequence[GradedText]]
     """By prompt id; several samples in their order."""
     requests: Mapping[str, str] = field(default_factory=dict)
@@ -51,7 +51,7 @@ class Side:
 
     @property
     def judges(self) -> set[str]:
-        """Everybody who graded one of its texts."""
+        """All judges that graded any of its texts."""
         return {judge for written in self.texts.values() for it in written for judge in it.grades}
 
     @property
@@ -96,7 +96,7 @@ def find_prompts(a: Side, b: Side, path: Path | None) -> tuple[dict[str, PromptR
     that is gone is known by its request alone, without criteria and meta.
 
     Raises:
-        BadInputError: there are none, one is missing from `path`, or one id stands for different requests.
+        BadInputError: there are none, one is missing from `path`, or one id has different requests.
     """
     common = [id_ for id_ in a.texts if id_ in b.texts]
     if not common:
@@ -153,7 +153,7 @@ def _read_side(spec: str, grades: GradesOf) -> Side:
 
 
 def _split(spec: str) -> tuple[Path, str | None]:
-    """Path, and what stands behind the `@`; names of files and models may hold an `@` themselves."""
+    """Path, and the part after the `@`; names of files and models may hold an `@` themselves."""
     if Path(spec).exists():
         return Path(spec), None
     for place in reversed([i for i, character in enumerate(spec) if character == "@" and i]):
@@ -189,7 +189,7 @@ def _read_run(spec: str, path: Path, part: str | None) -> Side:
 def _read_recipe(path: Path) -> Recipe | None:
     """None where it is not there or not to be read, which is no reason not to compare."""
     try:
-        return load_stored_recipe(path, Recipe)
+        return load_recipe(path, Recipe)
     except BadInputError:
         return None
 
@@ -212,5 +212,5 @@ def _read_file(spec: str, path: Path, part: str | None, grades: GradesOf) -> Sid
 
 
 def _renamed(side: Side) -> Side:
-    """With a name that tells it from another of the same short name."""
+    """With a longer name, distinct from another side of the same short name."""
     return replace(side, name=f"{_split(side.spec)[0]}@{side.source[1]}")

@@ -87,7 +87,7 @@ def _matrix(comparison: Comparison) -> Table | None:
     rows: list[list[Cell]] = [
         [
             it.judge,
-            "gave the reward" if it.gave_reward else "",
+            "reward" if it.gave_reward else "",
             _shown(it.wins and it.wins.b, 3),
             _survives(it.wins_survive),
             _shown(it.grades and it.grades.difference, 2),
@@ -97,7 +97,7 @@ def _matrix(comparison: Comparison) -> Table | None:
         ]
         for it in cross.rows
     ]
-    columns = [Column("judge", is_text=True), Column("", is_text=True), *map(Column, names)]
+    columns = [Column("judge", is_text=True), Column("gave", is_text=True), *map(Column, names)]
     # A column without a number in any row says nothing.
     used = [place for place in range(len(columns)) if place == 0 or any(row[place] not in (None, "") for row in rows)]
     return Table(

@@ -16,7 +16,7 @@ from longform.rl.group_advantages import group_advantages, learning_rows
 from longform.statistics.moments import shifted, whitened_means
 
 
-class Scored(NamedTuple):
+class ReplayScores(NamedTuple):
     """What the rewards of a recipe made of one response."""
 
     reward: float | None
@@ -26,7 +26,7 @@ class Scored(NamedTuple):
 
 
 def replayed_advantages(
-    stored: Sequence[RolloutRecord], scored: Sequence[Scored], recipe: Recipe
+    stored: Sequence[RolloutRecord], scored: Sequence[ReplayScores], recipe: Recipe
 ) -> list[float | None]:
     """The advantage of each response of a step; None where it takes no part in the update.
 
@@ -49,7 +49,7 @@ def left_out(stored: Sequence[RolloutRecord], recipe: Recipe) -> np.ndarray:
     return np.array([masks and it.finish_reason == "length" for it in stored])
 
 
-def _whitened(stored: Sequence[RolloutRecord], scored: Sequence[Scored], *, decay: float) -> list[float | None]:
+def _whitened(stored: Sequence[RolloutRecord], scored: Sequence[ReplayScores], *, decay: float) -> list[float | None]:
     moments = [
         None
         if reward is None or it.advantages is None
@@ -60,7 +60,9 @@ def _whitened(stored: Sequence[RolloutRecord], scored: Sequence[Scored], *, deca
     return [None if it is None else next(means) for it in moments]
 
 
-def _within_groups(stored: Sequence[RolloutRecord], scored: Sequence[Scored], recipe: Recipe) -> list[float | None]:
+def _within_groups(
+    stored: Sequence[RolloutRecord], scored: Sequence[ReplayScores], recipe: Recipe
+) -> list[float | None]:
     kinds = [it.kind for it in recipe.rewards]
     rows = [[it.scores[kind] for kind in kinds] if it.scores else [0.0] * len(kinds) for it in scored]
     groups = group_advantages(

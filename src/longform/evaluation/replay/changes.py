@@ -1,7 +1,7 @@
 """What a replay changed, in numbers.
 
 Each figure is over the rollouts that have it on both sides: verdicts are compared where both were given against one text,
-rewards and advantages where neither side was masked. Silence is counted by cause and never enters a mean.
+rewards and advantages where neither side was masked. Missing verdicts are counted by cause and never enter a mean.
 """
 
 from collections import Counter
@@ -26,7 +26,7 @@ class OutcomeChange:
     """Verdicts before and after on one text, where both rewards compare with a reference."""
 
     table: dict[str, dict[str, int]]
-    """Rollouts that faced the same text, by outcome before and then after; silence is `no verdict`."""
+    """Rollouts with the same reference, by outcome before and then after; a missing verdict is `no verdict`."""
     agreeing: Interval | None
     """Share of equal outcomes among those with two, clustered by prompt; None where there are none."""
     kappa: float | None
@@ -78,13 +78,13 @@ class AdvantageChange:
 
 @dataclass(frozen=True, slots=True)
 class RungChange:
-    """Where the prompts stand after the last step that was replayed."""
+    """Rungs after the last replayed step."""
 
     before: float
     """Mean rung."""
     after: float
     elsewhere: int
-    """Prompts that stand on another rung."""
+    """Prompts on another rung."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,12 +94,12 @@ class ReplayChanges:
     steps: int
     rollouts: int
     other_reference: int | None
-    """Rollouts that would have faced another text; None where prompts have no references."""
+    """Rollouts that would have had another reference; None where prompts have no references."""
     no_reward_before: dict[str, int]
     """Masked rollouts by cause."""
     no_reward_after: dict[str, int]
     outcomes_before: dict[str, int]
-    """Over all rollouts with an outcome, whatever they faced."""
+    """Over all rollouts with an outcome, whatever their reference."""
     outcomes_after: dict[str, int]
     same_reference: OutcomeChange | None
     """None where one of the two sides compares with no reference."""
@@ -140,17 +140,17 @@ def measure_changes(replay: Replay, *, seed: int = 0) -> ReplayChanges:
 
 
 def outcome_change(rollouts: Sequence[ReplayedRollout], *, seed: int = 0) -> OutcomeChange:
-    """Verdicts before and after on the rollouts that faced the same text."""
+    """Verdicts before and after on rollouts with the same reference."""
     same = [it for it in rollouts if it.same_reference]
     counts = Counter((it.outcome_before or NO_VERDICT, it.outcome_after or NO_VERDICT) for it in same)
     labels = (*OUTCOMES, NO_VERDICT)
     table = {was: {now: counts[was, now] for now in labels} for was in labels}
-    heard = [it for it in same if it.outcome_before is not None and it.outcome_after is not None]
-    if not heard:
+    both = [it for it in same if it.outcome_before is not None and it.outcome_after is not None]
+    if not both:
         return OutcomeChange(table, None, None)
-    before, after = [it.outcome_before for it in heard], [it.outcome_after for it in heard]
+    before, after = [it.outcome_before for it in both], [it.outcome_after for it in both]
     equal = [float(was == now) for was, now in zip(before, after, strict=True)]
-    agreeing = clustered_interval(equal, [it.prompt_id for it in heard], seed=seed)
+    agreeing = clustered_interval(equal, [it.prompt_id for it in both], seed=seed)
     kappa = cohen_kappa(before, after)
     return OutcomeChange(table, agreeing, None if np.isnan(kappa) else kappa)
 
@@ -239,7 +239,7 @@ def advantage_change(rollouts: Sequence[ReplayedRollout]) -> AdvantageChange | N
 
 
 def rung_change(before: np.ndarray, after: np.ndarray) -> RungChange:
-    """Where the prompts stand. Both [prompts]."""
+    """Rungs before and after. Both [prompts]."""
     return RungChange(float(before.mean()), float(after.mean()), int((before != after).sum()))
 
 
@@ -276,5 +276,5 @@ def _correlation_within(
 
 
 def _count(names: Iterable[str | None]) -> dict[str, int]:
-    """How often each name stands there, most often first; None is left out."""
+    """How often each name occurs, most often first; None is left out."""
     return dict(Counter(name for name in names if name is not None).most_common())

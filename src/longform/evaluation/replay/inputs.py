@@ -1,6 +1,6 @@
-"""What a replay of a run rests on, read and checked before a call is paid for: recipe, changes, prompts, judges.
+"""Inputs of a replay, checked before a call is paid for: recipe, changes, prompts, judges.
 
-Only what is made of the texts may differ from the record: everything else decided which texts were written.
+A replay may change judges, rewards and curriculum rules; settings that influenced generation must match the record.
 """
 
 from collections.abc import Sequence
@@ -47,7 +47,7 @@ class ReplayInputs:
 
     @property
     def have_rungs(self) -> bool:
-        """Whether a prompt stands on a rung on both sides; modes `staged` and `mixed` draw one at each visit."""
+        """Whether prompts have a rung on both sides; modes `staged` and `mixed` draw one at each visit."""
         modes = [it.curriculum.mode for it in (self.recorded, self.replayed)]
         return self.have_references and all(mode in ("dynamic", "fixed") for mode in modes)
 
@@ -102,7 +102,7 @@ def check_replay(
 
 
 def _judge_override(recorded: Recipe, judge: str) -> str:
-    """The override that a judge named by itself stands for.
+    """The override that `judge` is short for.
 
     Raises:
         BadInputError: none of the rewards asks a judge, or several do.

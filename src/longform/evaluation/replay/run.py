@@ -18,7 +18,7 @@ from longform.curriculum.schedule import PromptDraw
 from longform.endpoints.budget import Budget
 from longform.endpoints.client import Endpoint
 from longform.endpoints.concurrency import map_bounded
-from longform.evaluation.replay.advantages import Scored, left_out, replayed_advantages
+from longform.evaluation.replay.advantages import ReplayScores, left_out, replayed_advantages
 from longform.evaluation.replay.inputs import ReplayInputs, check_replay
 from longform.recipe.recipe import Recipe
 from longform.records.calls import CallLog, CallTotals, LayeredCallLog, SqliteCallLog
@@ -28,7 +28,7 @@ from longform.records.progress import Progress, ProgressDisplay, no_progress
 from longform.records.rollouts import Promotion, RolloutRecord, text_hash
 from longform.records.run_directory import RunDirectory
 from longform.records.schemas import Ladder, PromptRow, Row
-from longform.rewards.reward import RewardResult, RewardResults, calls_of, missing_cause, outcome_of, scores_by_kind
+from longform.rewards.reward import RewardResult, RewardResults, calls_of, missing_cause, outcome_of
 from longform.rewards.reward_set import RewardSet, build_rewards
 from longform.steps.scores import StepScores, finalize_step
 from longform.text.structure import parse_response
@@ -78,7 +78,7 @@ class Replay:
     """By step and prompt."""
     promotions_after: list[Promotion]
     rungs_before: np.ndarray
-    """[prompts] where the prompts stand after the last step; see `ReplayInputs.have_rungs`."""
+    """[prompts] rungs after the last step; see `ReplayInputs.have_rungs`."""
     rungs_after: np.ndarray
     recorded: CallTotals
     """Of the requests behind the recorded rewards; those that are not among the answered failed for good."""
@@ -139,7 +139,7 @@ async def replay_steps(run: RunDirectory, inputs: ReplayInputs, *, budget: Budge
         on_progress: called with (steps done, steps).
 
     Raises:
-        BadInputError: an endpoint needs mending, or a ladder lacks the reference that the changed curriculum asks for.
+        BadInputError: an endpoint is misconfigured, or a ladder lacks the reference that the changed curriculum asks for.
         StoppedError: the budget is spent, or the run was rolled back meanwhile; answers are kept for the next replay.
     """
     recipe, steps = inputs.replayed, run.database.last_step()
@@ -244,8 +244,8 @@ def _compare(
     inputs: ReplayInputs,
 ) -> list[ReplayedRollout]:
     """The rollouts of a step before and after."""
-    scored = [Scored(closed.reward(row), scores_by_kind(it)) for row, it in enumerate(closed.results)]
-    before = replayed_advantages(stored, [Scored(it.reward, it.scores) for it in stored], inputs.recorded)
+    scored = [ReplayScores(closed.reward(row), scores_by_kind(it)) for row, it in enumerate(closed.results)]
+    before = replayed_advantages(stored, [ReplayScores(it.reward, it.scores) for it in stored], inputs.recorded)
     after = replayed_advantages(stored, scored, inputs.replayed)
     return [
         ReplayedRollout(
@@ -262,7 +262,7 @@ def _compare(
             reward_before=was.reward,
             reward_after=scored[row].reward,
             scores_before=was.scores,
-            scores_after=scored[row].scores,
+            scores_after=scores_by_kind(now),
             advantage_before=before[row],
             advantage_after=after[row],
         )

@@ -40,7 +40,7 @@ def ask(server, pairs, *, log=None, repeats=0, attacks=None, asked_as="j"):
         known = log if log is not None else MemoryCallLog()
         spec = ModelSpec(base_url=server.url, model="m", retries=0, prices=Prices(prompt=1e5, completion=2e5))
         async with Endpoint(asked_as, spec, call_log=known) as endpoint:
-            auditor = Auditor(lambda it: PairwiseJudge(endpoint, position=it, secret=b"s", retries=0), log=known)
+            auditor = Auditor(PairwiseJudge(endpoint, secret=b"s", retries=0), log=known)
             done = await auditor.judge_pairs(pairs, repeats=repeats, on_progress=lambda *it: None)
             if attacks is None:
                 return done

@@ -7,13 +7,13 @@ import pytest
 
 from longform.evaluation.arena.game_fields import stated_lengths
 from longform.evaluation.benchmarks.arena_write import ArenaWrite
-from longform.evaluation.benchmarks.benchmark import Answers, Material, Wording
+from longform.evaluation.benchmarks.benchmark import Answers, JudgePrompt, Material
 from longform.judging.fences import read_fences
 from longform.judging.judge_template import JudgeTemplate
 from longform.records.errors import BadInputError
 from longform.records.schemas import Response
 
-BENCHMARK, WORDING = ArenaWrite(), Wording(b"secret")
+BENCHMARK, WORDING = ArenaWrite(), JudgePrompt(b"secret")
 BASELINES = {"big": "A big text.", "small": "A small text."}
 
 
@@ -150,5 +150,5 @@ def test_a_judge_with_a_template_is_asked_in_its_words(tmp_path):
     file.write_text("{request}|{text_a}|{text_b}", encoding="utf-8")
     assert BENCHMARK.card.judging is not None
     template = JudgeTemplate.read(file, needs=BENCHMARK.card.judging.slots)
-    _, second, *_ = asked(material(read(tmp_path, [row(1)]), ["Mine. [[A]]"]), Wording(b"s", template))
+    _, second, *_ = asked(material(read(tmp_path, [row(1)]), ["Mine. [[A]]"]), JudgePrompt(b"s", template))
     assert second.message() == "Write 1.|A big text.|Mine. [ [A] ]"

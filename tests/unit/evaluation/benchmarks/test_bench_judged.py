@@ -6,8 +6,8 @@ import pytest
 
 from longform.endpoints.client import Endpoint
 from longform.endpoints.models import ModelSpec
-from longform.evaluation.benchmarks.benchmark import Answers, Benchmark, Material, Question, Wording
-from longform.evaluation.benchmarks.card import Card, JudgeSettings, WritingSettings
+from longform.evaluation.benchmarks.benchmark import Answers, Benchmark, JudgePrompt, JudgeQuestion, Material
+from longform.evaluation.benchmarks.card import BenchmarkCard, JudgeSettings, SamplingSettings
 from longform.evaluation.benchmarks.judged import ask_judge
 from longform.evaluation.benchmarks.result import find_gaps
 from longform.records.calls import MemoryCallLog
@@ -18,24 +18,24 @@ from longform.records.schemas import Prompt, PromptRow, Response
 class Rounds(Benchmark[PromptRow]):
     """Asks for the letters a and b, and for c once it has both."""
 
-    card = Card(
+    card = BenchmarkCard(
         name="rounds",
         measures="",
         home="https://",
         licence="",
         files={"f": "a"},
         fields=frozenset(),
-        writing=WritingSettings(10, 0.0),
+        writing=SamplingSettings(10, 0.0),
         judging=JudgeSettings(max_tokens=10, temperature=0.25, retries=1),
     )
     schema = PromptRow
 
     def questions(self, material, answers, wording):
         for letter in ("a", "b"):
-            yield Question((letter,), lambda letter=letter: f"Say {letter}.", self._parse)
+            yield JudgeQuestion((letter,), lambda letter=letter: f"Say {letter}.", self._parse)
         if ("a",) in answers.found and ("b",) in answers.found:
             settings = JudgeSettings(max_tokens=20, temperature=0.75, retries=0, top_p=0.95)
-            yield Question(("c",), lambda: "Say c.", self._parse, settings)
+            yield JudgeQuestion(("c",), lambda: "Say c.", self._parse, settings)
 
     @staticmethod
     def _parse(answer):
@@ -50,7 +50,11 @@ def ask(server, log=None):
         spec = ModelSpec(base_url=server.url, model="m", retries=0)
         async with Endpoint("judge", spec, call_log=log or MemoryCallLog()) as endpoint:
             return await ask_judge(
-                Rounds(), MATERIAL, endpoint, Wording(b"s"), on_progress=lambda done, total: seen.append((done, total))
+                Rounds(),
+                MATERIAL,
+                endpoint,
+                JudgePrompt(b"s"),
+                on_progress=lambda done, total: seen.append((done, total)),
             )
 
     seen = []

@@ -8,14 +8,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from longform.evaluation.benchmarks.benchmark import Answers, Material, Wording
-from longform.evaluation.benchmarks.longbench_write import BINS, LongBenchWrite, quality_scores
-from longform.evaluation.benchmarks.longwrite_ruler import LongWriteRuler, median_interval
+from longform.evaluation.benchmarks.benchmark import Answers, JudgePrompt, Material
+from longform.evaluation.benchmarks.longbench_write import LongBenchWrite, quality_scores
+from longform.evaluation.benchmarks.longwrite_ruler import LongWriteRuler
 from longform.judging.criteria import QUALITIES
 from longform.judging.fences import read_fences
 from longform.judging.judge_template import JudgeTemplate
 from longform.records.errors import BadInputError
 from longform.records.schemas import Response
+from longform.statistics.bootstrap import clustered_median
+from longform.text.words import LENGTH_BINS
 
 DATA = Path(__file__).parents[5] / "shared" / "data"
 WRITE, RULER = LongBenchWrite(), LongWriteRuler()
@@ -75,7 +77,11 @@ def test_the_scores_of_longbench_write_are_those_of_its_formulas(tmp_path):
 
 def test_groups_are_length_bins_languages_and_types(tmp_path):
     tables = WRITE.tables(material(read(WRITE, tmp_path), ["word", "字", "word"]), Answers())
-    assert [it["asked for"] for it in rows_of(tables, "By words asked for")] == [BINS[0], BINS[1], BINS[3]]
+    assert [it["asked for"] for it in rows_of(tables, "By words asked for")] == [
+        LENGTH_BINS[0],
+        LENGTH_BINS[1],
+        LENGTH_BINS[3],
+    ]
     assert {it["language"]: it["n S_l"] for it in rows_of(tables, "By language")} == {"en": 2, "zh": 1}
     assert {it["type"]: it["n S_l"] for it in rows_of(tables, "By type")} == {"Popular Science": 1, "News Report": 2}
 
@@ -104,7 +110,7 @@ def test_a_score_of_one_to_five_comes_to_nought_to_a_hundred():
 def test_an_answer_without_a_dimension_is_none_and_that_is_a_deviation(tmp_path, has_template):
     path = tmp_path / "t.txt"
     path.write_text("{request}{text}", encoding="utf-8")
-    wording = Wording(b"s", JudgeTemplate.read(path, needs=("request", "text")) if has_template else None)
+    wording = JudgePrompt(b"s", JudgeTemplate.read(path, needs=("request", "text")) if has_template else None)
     asked = next(iter(WRITE.questions(material(read(WRITE, tmp_path), "abc"), Answers(), wording)))
     scores = six(QUALITIES, 2)
     del scores["Clarity"]
@@ -113,7 +119,7 @@ def test_an_answer_without_a_dimension_is_none_and_that_is_a_deviation(tmp_path,
 
 
 def test_only_what_is_not_empty_is_asked_about(tmp_path):
-    (asked,) = WRITE.questions(material(read(WRITE, tmp_path), ["Text.", " \n", ""]), Answers(), Wording(b"s"))
+    (asked,) = WRITE.questions(material(read(WRITE, tmp_path), ["Text.", " \n", ""]), Answers(), JudgePrompt(b"s"))
     assert asked.about == ("lbw-000", "m", "0")
     assert read_fences(asked.message()) == {"REQUEST": "Write 100 words.", "TEXT": "Text."}
     assert asked.parse(json.dumps({"scores": six(QUALITIES, 2)})) == six(QUALITIES, 2)
@@ -125,7 +131,7 @@ def test_a_tuned_judge_is_asked_by_its_template(tmp_path):
     settings = WRITE.card.judging
     assert settings is not None
     template = JudgeTemplate.read(path, needs=settings.slots, takes=settings.optional_slots)
-    asked = next(iter(WRITE.questions(material(read(WRITE, tmp_path), "abc"), Answers(), Wording(b"s", template))))
+    asked = next(iter(WRITE.questions(material(read(WRITE, tmp_path), "abc"), Answers(), JudgePrompt(b"s", template))))
     assert asked.message().startswith("<Write 100 words.><a>  - Relevance: ")
     assert asked.parse(json.dumps({"Analysis": "fine"} | six(QUALITIES, 2))) == six(QUALITIES, 2)
 
@@ -146,14 +152,14 @@ def test_the_ruler_holds_written_against_requested_words(tmp_path):
 
 def test_a_median_has_an_interval_over_prompts():
     values = list(np.random.default_rng(3).normal(10, 2, 400))
-    interval = median_interval(values, list(range(400)))
+    interval = clustered_median(values, list(range(400)))
     assert interval.low < np.median(values) == interval.estimate < interval.high
     # The standard error of a normal median is 1.2533 sigma / sqrt(n); an interval of 95% is 3.92 of it wide.
     assert interval.high - interval.low == pytest.approx(3.92 * 1.2533 * 2 / 20, rel=0.25)
-    assert median_interval(values, list(range(400))) == interval
-    clustered = median_interval([value for value in values[:40] for _ in range(10)], [i // 10 for i in range(400)])
+    assert clustered_median(values, list(range(400))) == interval
+    clustered = clustered_median([value for value in values[:40] for _ in range(10)], [i // 10 for i in range(400)])
     assert clustered.high - clustered.low > 2 * (interval.high - interval.low)
-    assert np.isnan(median_interval([1.0, 2.0], ["p", "p"]).low)
+    assert np.isnan(clustered_median([1.0, 2.0], ["p", "p"]).low)
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from longform.evaluation.benchmarks.benchmark import Answers
-from longform.evaluation.benchmarks.card import WritingSettings
-from longform.evaluation.benchmarks.grouping import Measure, Scored, tabulate
+from longform.evaluation.benchmarks.card import SamplingSettings
+from longform.evaluation.benchmarks.grouping import ScoredItem, TableMeasure, tabulate
 from longform.evaluation.benchmarks.plan import Plan, begin
 from longform.evaluation.benchmarks.result import ResponsesUsed, Result, SetVersion, write_result
 from longform.evaluation.tables import Table, render
@@ -14,12 +14,12 @@ from longform.records.errors import BadInputError
 from longform.records.schemas import Game
 
 SCORED = [
-    Scored("m", "p1", {"a": 1.0, "b": 10.0}, {"kind": "x"}),
-    Scored("m", "p2", {"a": 3.0, "b": 20.0}, {"kind": "y"}),
-    Scored("o", "p1", {"a": 5.0, "b": 30.0}, {"kind": "x"}),
-    Scored("o", "p3", {"a": 7.0}, {}),
+    ScoredItem("m", "p1", {"a": 1.0, "b": 10.0}, {"kind": "x"}),
+    ScoredItem("m", "p2", {"a": 3.0, "b": 20.0}, {"kind": "y"}),
+    ScoredItem("o", "p1", {"a": 5.0, "b": 30.0}, {"kind": "x"}),
+    ScoredItem("o", "p3", {"a": 7.0}, {}),
 ]
-BOTH = [Measure("a", 1), Measure("b", 1)]
+BOTH = [TableMeasure("a", 1), TableMeasure("b", 1)]
 
 
 def shown(cells):
@@ -33,27 +33,27 @@ def test_a_row_for_each_model_has_each_measure_with_its_n():
 
 
 def test_groups_stand_in_the_stated_order_and_hold_only_what_belongs_to_them():
-    table = tabulate("T", SCORED, [Measure("a")], by="kind", order=["y", "none"])
+    table = tabulate("T", SCORED, [TableMeasure("a")], by="kind", order=["y", "none"])
     assert [column.name for column in table.columns] == ["kind", "model", "a", "n"]
     assert list(map(shown, table.rows)) == [["y", "m", 3, 1], ["x", "m", 1, 1], ["x", "o", 5, 1]]
 
 
 def test_a_measure_that_is_nowhere_known_is_an_empty_cell():
-    assert list(map(shown, tabulate("T", SCORED[:1], [Measure("c")]).rows)) == [["m", None, 0]]
+    assert list(map(shown, tabulate("T", SCORED[:1], [TableMeasure("c")]).rows)) == [["m", None, 0]]
 
 
 def test_prompts_are_counted_where_a_row_has_several_values_of_one():
-    twice = [*SCORED, Scored("m", "p2", {"a": 5.0})]
-    table = tabulate("T", twice, [Measure("a")])
+    twice = [*SCORED, ScoredItem("m", "p2", {"a": 5.0})]
+    table = tabulate("T", twice, [TableMeasure("a")])
     assert [column.name for column in table.columns] == ["model", "a", "n", "prompts"]
     assert list(map(shown, table.rows)) == [["m", 3, 3, 2], ["o", 6, 2, 2]]
 
 
 @pytest.mark.parametrize(("prompts", "warned"), [(1, False), (2, True), (19, True), (20, False)])
 def test_few_prompts_are_warned_of_unless_the_interval_holds_for_few(prompts, warned):
-    scored = [Scored("m", f"p{i}", {"a": float(i)}) for i in range(prompts)]
-    assert any("too narrow" in note for note in tabulate("T", scored, [Measure("a")]).notes) == warned
-    assert not tabulate("T", scored, [Measure("a", holds_for_few=True)]).notes
+    scored = [ScoredItem("m", f"p{i}", {"a": float(i)}) for i in range(prompts)]
+    assert any("too narrow" in note for note in tabulate("T", scored, [TableMeasure("a")]).notes) == warned
+    assert not tabulate("T", scored, [TableMeasure("a", holds_for_few=True)]).notes
 
 
 def result(*tables: Table, partial=()):
@@ -107,13 +107,13 @@ def test_what_an_earlier_command_left_does_not_stand_beside_a_result_without_it(
 
 
 def test_a_folder_is_gone_on_with_under_the_same_plan_only(tmp_path):
-    plan = Plan("b", "judge", "w", WritingSettings(10, 0.5))
+    plan = Plan("b", "judge", "w", SamplingSettings(10, 0.5))
     begin(tmp_path / "deep" / "out", plan)
     begin(tmp_path / "deep" / "out", plan)
     with pytest.raises(BadInputError, match=r"out: was begun with writer w, not None"):
         begin(tmp_path / "deep" / "out", Plan("b", "judge"))
     with pytest.raises(BadInputError, match=r"out: was begun with context None, not 512"):
-        begin(tmp_path / "deep" / "out", Plan("b", "judge", "w", WritingSettings(10, 0.5), context=512))
+        begin(tmp_path / "deep" / "out", Plan("b", "judge", "w", SamplingSettings(10, 0.5), context=512))
     (tmp_path / "deep" / "out" / "plan.json").write_text("{")
     with pytest.raises(BadInputError, match=r"plan.json: is no JSON"):
         begin(tmp_path / "deep" / "out", plan)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from longform.evaluation.benchmarks.benchmark import Answers, Material, Wording
+from longform.evaluation.benchmarks.benchmark import Answers, JudgePrompt, Material
 from longform.evaluation.benchmarks.writingbench import BANDS, WritingBench
 from longform.judging.fences import read_fences
 from longform.judging.judge_template import JudgeTemplate
@@ -106,7 +106,7 @@ def test_a_response_that_lacks_a_score_is_in_no_mean(queries):
 
 def test_an_empty_response_is_not_asked_about_and_scores_the_least(queries):
     texts = {"1": " \n", "2": "<think>hm</think>\n\n", "3": "Three."}
-    asked = list(BENCH.questions(material(queries, texts), Answers(), Wording(b"s")))
+    asked = list(BENCH.questions(material(queries, texts), Answers(), JudgePrompt(b"s")))
     assert {it.about[0] for it in asked} == {"3"}
     (overall,) = rows_of(BENCH.tables(material(queries, texts), answers({"3": (10,) * 5})), "WritingBench")
     assert (overall["overall"].estimate, overall["n"]) == (4, 15)
@@ -125,7 +125,7 @@ def test_models_and_samples_are_kept_apart(queries):
 
 def test_a_question_shows_one_criterion_with_its_bands_and_the_text_without_its_thoughts(queries):
     texts = {"1": "<think>\nplan\n</think>\n\nFinal </think>\n\n text."}
-    asked = list(BENCH.questions(material(queries, texts), Answers(), Wording(b"s")))
+    asked = list(BENCH.questions(material(queries, texts), Answers(), JudgePrompt(b"s")))
     assert [it.about for it in asked] == [("1", "m", "0", f"c{i}") for i in range(5)]
     fenced = read_fences(asked[1].message())
     assert fenced["REQUEST"] == "Write 1."
@@ -139,7 +139,7 @@ def test_a_tuned_judge_is_asked_by_its_template(queries, tmp_path):
     path.write_text("{criteria}|{request}|{text}|{criteria}", encoding="utf-8")
     assert BENCH.card.judging is not None
     template = JudgeTemplate.read(path, needs=BENCH.card.judging.slots)
-    asked = next(iter(BENCH.questions(material(queries), Answers(), Wording(b"s", template))))
+    asked = next(iter(BENCH.questions(material(queries), Answers(), JudgePrompt(b"s", template))))
     criterion = "c0: about 0\n" + "\n".join(f"{band}: band {band}" for band in BANDS)
     assert asked.message() == f"{criterion}|Write 1.|One.|{criterion}"
     assert asked.parse('{"score": 9, "reason": "r"}') == 9
@@ -168,7 +168,7 @@ def test_subset_files_name_the_requirements(tmp_path):
             r"set.jsonl:2: checklist: 5 criteria are called 'c0'",
         ),
         (row(1, requirements={"style": ["other"]}), r"query 1: requirements.style: no criterion 'other'"),
-        (row(7), r"set.jsonl:2: id '7': stands in an earlier row as well"),
+        (row(7), r"set.jsonl:2: id '7': occurs in an earlier row too"),
         (row(1, checklist=[{"name": "c"}] * 5), r"set.jsonl:2: checklist.0: has no criteria_description, 1-2, 3-4"),
         (row(1, checklist="c0"), r"set.jsonl:2: checklist: is no list$"),
         (row(1, checklist=[*row(1)["checklist"][:4], None]), r"set.jsonl:2: checklist.4: is no object$"),
@@ -203,7 +203,7 @@ def test_the_real_length_subset_is_read_whole():
     assert all(list(it.requirements) == ["length"] for it in queries)
     assert BENCH.version(queries) == "v2-2025-04"
     texts = {it.id: "Text." for it in queries}
-    asked = list(BENCH.questions(material(queries, texts), Answers(), Wording(b"s")))
+    asked = list(BENCH.questions(material(queries, texts), Answers(), JudgePrompt(b"s")))
     assert len(asked) == 1110
     tables = BENCH.tables(material(queries, texts), Answers({it.about: 7 for it in asked}))
     assert means(tables, "By requirement", "requirement", "C") == {"length": (7, 226)}

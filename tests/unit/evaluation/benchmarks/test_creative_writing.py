@@ -7,11 +7,11 @@ import pytest
 
 from longform.evaluation.arena.game_fields import counted_lengths, stated_lengths, weight_of
 from longform.evaluation.arena.ratings import rate_arena
-from longform.evaluation.benchmarks.benchmark import Answers, Material, Wording
+from longform.evaluation.benchmarks.benchmark import Answers, JudgePrompt, Material
 from longform.evaluation.benchmarks.creative_games import (
     FAR_MEETINGS,
     NEIGHBOUR_MEETINGS,
-    Meeting,
+    Matchup,
     pairwise_tables,
     plan_meetings,
     play,
@@ -27,7 +27,7 @@ from longform.records.errors import BadInputError
 from longform.records.files import read_rows, write_rows
 from longform.records.schemas import Game, Response
 
-BENCHMARK, WORDING = CreativeWriting(), Wording(b"secret")
+BENCHMARK, WORDING = CreativeWriting(), JudgePrompt(b"secret")
 NAMES = tuple(CREATIVE_WRITING.criteria)
 SET = {
     "1": {"writing_prompt": "A tale. <SEED> 800 words.", "seed_modifiers": ["In rain.", "At sea."]},
@@ -212,7 +212,7 @@ def test_neighbours_by_the_rubric_meet_most():
 def test_two_empty_texts_do_not_meet():
     texts = {"a": {"1#1": " ", "2#1": ""}, "b": {"1#1": "", "2#1": "t"}}
     (meeting,) = plan_meetings(["a", "b"], texts)
-    assert meeting == Meeting("2#1", "a", "b")
+    assert meeting == Matchup("2#1", "a", "b")
     settled = settle(meeting, texts)
     assert settled is not None
     assert play({meeting: settled}, texts)[0].winner == "b"
@@ -223,7 +223,7 @@ def test_wider_margins_move_ratings_further():
         held = {}
         for number in range(20):
             won = MarginPoints(difference, 0) if number % 4 else MarginPoints(0, 5)
-            held[Meeting(f"{number}#1", "a", "b")] = won
+            held[Matchup(f"{number}#1", "a", "b")] = won
         texts = {model: {it.prompt_id: "Words." for it in held} for model in "ab"}
         best, worst = rows_of(pairwise_tables(play(held, texts), incomplete=0), "Pairwise stage: ratings")
         assert (best["model"], best["win rate"].estimate) == ("a", 0.75)
@@ -237,7 +237,7 @@ def test_a_judge_with_a_template_is_asked_in_its_words_and_read_in_lines(tmp_pat
     file.write_text("{request}|{text}|{criteria}", encoding="utf-8")
     template = JudgeTemplate.read(file, needs=("request", "text"), takes=("criteria",))
     found = material(read(tmp_path), {"m": {"1#1": "a\u2028b"}})
-    (question,) = BENCHMARK.questions(found, Answers(), Wording(b"s", template))
+    (question,) = BENCHMARK.questions(found, Answers(), JudgePrompt(b"s", template))
     assert question.message().startswith("A tale. In rain. 800 words.|a\u2028b|- Adherence to Instructions\n- ")
     lines = "The pace: 3\n" + "\n".join(f"{name}: 11" for name in NAMES)
     assert question.parse(lines) == dict.fromkeys(NAMES, 11)
@@ -291,7 +291,7 @@ def test_another_file_is_refused_in_one_line(tmp_path, content, words):
 def test_a_name_that_stands_twice_and_no_json_are_refused(tmp_path):
     path = tmp_path / "set.json"
     path.write_text('{"1": {}, "1": {}}', encoding="utf-8")
-    with pytest.raises(BadInputError, match="'1' stands there 2 times"):
+    with pytest.raises(BadInputError, match="'1' occurs 2 times"):
         BENCHMARK.read(path)
     path.write_text("{", encoding="utf-8")
     with pytest.raises(BadInputError, match="is no JSON"):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from longform.evaluation.benchmarks.benchmark import Answers, Material
 from longform.evaluation.benchmarks.catalogue import read_set
-from longform.evaluation.benchmarks.grouping import Scored
+from longform.evaluation.benchmarks.grouping import ScoredItem
 from longform.evaluation.benchmarks.longbench_v2 import MOST_TOKENS, LongBenchV2, parse_choice
 from longform.evaluation.benchmarks.transfer import ACCURACY, accuracy_interval, difference_interval, transfer_table
 from longform.records.errors import BadInputError
@@ -126,7 +126,7 @@ def test_an_interval_does_not_collapse_where_all_answers_are_right():
 
 def scored(model, rights):
     groups = [{"difficulty": "easy"}, {"difficulty": "hard"}]
-    return [Scored(model, f"q{i}", {ACCURACY: 100.0 * right}, groups[i % 2]) for i, right in enumerate(rights)]
+    return [ScoredItem(model, f"q{i}", {ACCURACY: 100.0 * right}, groups[i % 2]) for i, right in enumerate(rights)]
 
 
 def test_before_and_after_are_paired_by_question():

@@ -1,6 +1,7 @@
 """Published scores, from what lies behind them. The data is not part of the project; without it these tests skip."""
 
 import json
+import runpy
 from collections import defaultdict
 from itertools import combinations
 from pathlib import Path
@@ -10,9 +11,10 @@ import pytest
 from scipy.stats import spearmanr
 
 from longform.evaluation.arena.ratings import rate_arena
-from longform.evaluation.benchmarks.novella_scores import METAPHOR, NOVELLA, novella_scores
 from longform.records.schemas import Game
 
+NOVELLAS = runpy.run_path(str(Path(__file__).parents[4] / "benchmarks" / "novella_scores.py"))
+METAPHOR, NOVELLA, novella_scores = (NOVELLAS[name] for name in ("METAPHOR", "NOVELLA", "novella_scores"))
 DATA = Path(__file__).parents[5] / "shared" / "data"
 needs_data = pytest.mark.skipif(
     not (DATA / "longform_scores.jsonl").exists(), reason="../shared/data with the published scores is not there"

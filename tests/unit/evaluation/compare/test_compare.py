@@ -278,7 +278,7 @@ def test_tables_show_every_measure_with_interval_and_n_and_few_prompts_are_warne
     run("r", {0: [5, 5, 5, 5], 1: [5, 7, 2, 7]})
     pairing = paired("r@0", "r")
     means, shares = compare_tables(compare_pairing(pairing, measure_all(pairing), sampling=SAMPLING))
-    shown = render(means)
+    shown = render(means, width=200)
     assert "grade by examiner 5.00 (5.00 to 5.00)" in " ".join(shown.split())
     assert all("too narrow" in render(it) for it in (means, shares))
     assert [row[0] for row in means.rows][:2] == ["grade by examiner", "words"]

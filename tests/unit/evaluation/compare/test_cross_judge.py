@@ -189,7 +189,7 @@ def ask(serve, pairing, script, *, with_grades=False):
         async with Endpoint("judge", spec, call_log=MemoryCallLog(), backoff_seconds=0.001) as endpoint:
             await judge_pairs(
                 pairing,
-                lambda position: PairwiseJudge(endpoint, position=position, secret=b"s", retries=0),
+                PairwiseJudge(endpoint, secret=b"s", retries=0),
                 found,
                 workers=2,
                 on_progress=lambda *it: seen.append(it),

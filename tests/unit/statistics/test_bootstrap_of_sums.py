@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from longform.statistics.agreement import cohen_kappa, kappa_of_table
-from longform.statistics.bootstrap import clustered_interval
-from longform.statistics.resampling import interval_of_sums
+from longform.statistics.bootstrap import clustered_interval, interval_of_sums
 
 LABELS = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), min_size=1, max_size=30)
 

@@ -1,4 +1,4 @@
-"""What the scores of longform-writing-bench come to: eight chapters and a novella as a whole, each by a rubric.
+"""Scores of longform-writing-bench: eight chapters and a novella as a whole, each by a rubric.
 
 The weights in its published code (5 for the metaphor) do not give its published scores. All weights 1 and the exponent of
 1.7 do; `benchmarks/published_scores.py` shows how closely.
