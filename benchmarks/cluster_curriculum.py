@@ -26,7 +26,7 @@ from longform.recipe.recipe import Recipe
 from longform.records.interchange import write_verl
 from longform.records.rollouts import RolloutRecord
 from longform.records.schemas import Ladder, Reference
-from longform.rewards.reward import RewardResult, ScoreSheet
+from longform.rewards.reward import RewardResult
 from longform.text.structure import ParsedResponse
 
 LEAST_PROMOTIONS, MOST_MEGABYTES = 4096.0, 100.0
@@ -132,7 +132,9 @@ def _step(actor: Any, step: int, count: int) -> dict[str, float]:
     promoted = timed("commit", lambda: actor.commit.remote(step))
     assert promoted == count
     rollouts = [
-        RolloutRecord(step, row, f"prompt-{it.prompt_index}", it.rung, "Won.", "Once.", 2, 1, 0, "stop", "win", None, 1.0)
+        RolloutRecord(
+            step, row, f"prompt-{it.prompt_index}", it.rung, "Won.", "Once.", 2, 1, 0, "stop", "win", None, 1.0
+        )
         for row, it in enumerate(faced)
     ]
     timed("record", lambda: actor.record.remote(step, seconds=1.0, metrics={}, rollouts=[]))

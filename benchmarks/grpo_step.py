@@ -44,14 +44,13 @@ from longform.miniature.world import prompts
 from longform.recipe.recipe import Recipe
 from longform.records.run_directory import RunDirectory
 from longform.records.schemas import PromptRow
-from longform.rewards.reward_set import RewardSet
 from longform.rewards.reward import RewardResult
-from longform.steps.recorder import StepReport
+from longform.rewards.reward_set import RewardSet
+from longform.steps.recorder import Logbook, StepReport
 from longform.text.structure import ParsedResponse
 from longform.training.checkpoint import TrainingState
 from longform.training.grpo import train_grpo
 from longform.training.judge_thread import JudgeThread
-from longform.steps.recorder import Logbook
 from longform.training.rollouts import RolloutGenerator
 from longform.training.run import load_models
 from longform.writers import decoding
@@ -245,7 +244,7 @@ def train_longform(
         on_step(Step(it.metrics["seconds/writing"], it.metrics["seconds/updating"], total))
         began = time.perf_counter()
 
-    rewards = RewardSet({"length": judge}, thinking="off")
+    rewards = RewardSet({"length": judge})
     with closing_at(lengths), RunDirectory.open(recipe.run_path) as run, JudgeThread() as thread:
         source = RolloutGenerator(
             requests,

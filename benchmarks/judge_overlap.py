@@ -30,8 +30,8 @@ from longform.curriculum.schedule import PromptDraw
 from longform.miniature.policy import build_model, build_tokenizer
 from longform.miniature.world import prompts
 from longform.records.schemas import Ladder, Prompt, PromptRow, Reference
-from longform.rewards.reward_set import RewardSet
 from longform.rewards.reward import RewardResult
+from longform.rewards.reward_set import RewardSet
 from longform.rl.settings import MemorySettings
 from longform.text.structure import ParsedResponse
 from longform.training.judge_thread import JudgeThread
@@ -144,7 +144,7 @@ def measure_longform(folder: str, requests: Sequence[Prompt], options: argparse.
         source = RolloutGenerator(
             ladders,
             models,
-            RewardSet({"pairwise": judge}, thinking="off"),
+            RewardSet({"pairwise": judge}),
             thread,
             group=options.group,
             settings=settings,

@@ -90,7 +90,7 @@ async def time_verdicts(
             number, (response, reference) = numbered
             prompt = Prompt(id=str(number), prompt="Write a story.")
             verdict = await judge.compare(prompt, response=response, reference=reference, step=1)
-            outcomes.append(verdict.outcome)
+            outcomes.append(verdict.value)
 
         if profile is not None:
             profile.enable()

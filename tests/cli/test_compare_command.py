@@ -11,7 +11,7 @@ import yaml
 
 from longform.cli import main
 from longform.judging.fences import read_fences
-from longform.judging.pairwise import DIMENSIONS
+from longform.judging.pointwise import DIMENSIONS
 from longform.records.calls import CallRecord, SqliteCallLog
 from longform.records.files import read_rows, write_rows
 from longform.records.rollouts import ValidationText

@@ -14,7 +14,7 @@ from taught import save_taught_model
 from tokenizers import pre_tokenizers
 
 from longform.judging.fences import read_fences
-from longform.judging.pairwise import DIMENSIONS
+from longform.judging.pointwise import DIMENSIONS
 from longform.monitors.watch import diagnose, unwatched
 from longform.recipe.recipe import Recipe
 from longform.records.files import write_rows

@@ -21,7 +21,8 @@ from world import GRADE, PRICES, SELECT, START, TRAIN, Forks, build_world, gener
 
 from artifacts import verdict_export
 from longform.judging.answers import parse_verdict
-from longform.judging.pairwise import ask_pairwise, ask_pointwise
+from longform.judging.pairwise import ask_pairwise
+from longform.judging.pointwise import ask_pointwise
 from longform.miniature.judge import EXAMINER, JUDGE, answer
 from longform.records.database import RunDatabase
 from longform.records.files import read_rows

@@ -13,7 +13,7 @@ from longform.endpoints.budget import Budget
 from longform.evaluation.replay.inputs import check_replay
 from longform.evaluation.replay.run import replay_steps
 from longform.judging.fences import read_fences
-from longform.judging.pairwise import DIMENSIONS
+from longform.judging.pointwise import DIMENSIONS
 from longform.miniature.policy import build_model, build_tokenizer
 from longform.miniature.world import prompts
 from longform.recipe.recipe import Recipe

@@ -16,7 +16,7 @@ from longform.cli import main
 from longform.endpoints.budget import Budget
 from longform.evaluation.replay import replay
 from longform.judging.fences import read_fences
-from longform.judging.pairwise import DIMENSIONS
+from longform.judging.pointwise import DIMENSIONS
 from longform.recipe.loading import load_recipe, load_stored_recipe
 from longform.recipe.recipe import Recipe
 from longform.records.errors import BadInputError

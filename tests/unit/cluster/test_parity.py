@@ -23,11 +23,11 @@ from longform.cluster.step import FacedPrompt
 from longform.curriculum.schedule import Curriculum
 from longform.records.errors import BadInputError, StoppedError
 from longform.records.rollouts import text_hash
-from longform.steps.scores import finalize_step
-from longform.rl.group_advantages import group_advantages
 from longform.rewards.judged import VALUES
-from longform.rewards.reward import RewardResult, ScoreSheet
+from longform.rewards.reward import RewardResult
 from longform.rl.advantages import generalised_advantages, kl_shaped_rewards, whitened
+from longform.rl.group_advantages import group_advantages
+from longform.steps.scores import finalize_step
 from longform.text.structure import ParsedResponse
 
 KINDS = ("pairwise", "length", "format")
@@ -73,7 +73,9 @@ def _recipe(folder, method):
 
 def _scored(draw, number, length, *, silent):
     outcome = None if silent else OUTCOMES[draw.integers(3)]
-    pairwise = RewardResult(None, None, "timeout") if outcome is None else RewardResult(VALUES["paper"][outcome], outcome)
+    pairwise = (
+        RewardResult(None, None, "timeout") if outcome is None else RewardResult(VALUES["paper"][outcome], outcome)
+    )
     by_reward = {"pairwise": pairwise} | {kind: RewardResult(float(draw.random())) for kind in KINDS[1:]}
     text = f"Text {number}."
     return RewardPayload(text, ScoreSheet(ParsedResponse("", text, True), by_reward), "stop", length)
@@ -154,7 +156,7 @@ def _closed_locally(recipe, payloads):
         [text_hash(it.text) for it in payloads],
         curriculum,
         weights=recipe.weights,
-        least=recipe.min_responses,
+        min_responses=recipe.min_responses,
     )
     return closed, curriculum
 
@@ -177,9 +179,9 @@ def test_masks_rewards_and_promotions_are_those_of_the_local_engine(tmp_path, mo
         assert rows[key]["loss_mask"].tolist() == [weight] * payloads[number].tokens
         assert built._closed.rollouts[number].reward == closed.reward(number)
         assert float(rows[key]["rm_scores"].sum()) == pytest.approx(closed.reward(number) or 0.0, abs=1e-6)
-    assert actor._staged == (1, closed.climbs)
+    assert actor._staged == (1, closed.updates)
     promoted = actor._curriculum.commit(actor._staged[1])
-    assert promoted == curriculum.commit(closed.climbs)
+    assert promoted == curriculum.commit(closed.updates)
     assert (actor._curriculum.rungs == curriculum.rungs).all()
 
 

@@ -3,7 +3,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from longform.curriculum.rules import RungUpdate, PromptOutcome, rung_update, apply_updates, mixed_rung, staged_rung, starting_rung
+from longform.curriculum.rules import (
+    PromptOutcome,
+    RungUpdate,
+    apply_updates,
+    mixed_rung,
+    rung_update,
+    staged_rung,
+    starting_rung,
+)
 from longform.curriculum.settings import CurriculumSettings
 
 RUNGS = ["weak", "policy", "good", "best"]

@@ -7,7 +7,7 @@ that a pointwise judge would have to give for the highest score.
 import json
 from typing import Literal, NamedTuple
 
-from longform.judging.pairwise import DIMENSIONS
+from longform.judging.pointwise import DIMENSIONS
 
 PERFECT = json.dumps({"scores": dict.fromkeys(DIMENSIONS, 10)})
 PAGE = 4_000

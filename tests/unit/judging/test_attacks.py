@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 
 from longform.judging.answers import parse_scores, parse_verdict
 from longform.judging.fences import defuse, fence_tag, read_fences
-from longform.judging.pairwise import DIMENSIONS, ask_pairwise, ask_pointwise
+from longform.judging.pairwise import ask_pairwise
+from longform.judging.pointwise import DIMENSIONS, ask_pointwise
 from longform.records.schemas import Criteria, Criterion, Prompt
 
 SECRET = b"run secret"

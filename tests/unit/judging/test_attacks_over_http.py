@@ -10,8 +10,7 @@ from longform.endpoints.client import Endpoint
 from longform.endpoints.models import ModelSpec
 from longform.judging.fences import fence_tag, read_fences
 from longform.judging.pairwise import PairwiseJudge, Position, Verdict
-from longform.judging.pointwise import Graded, PointwiseJudge
-from longform.judging.pairwise import DIMENSIONS
+from longform.judging.pointwise import DIMENSIONS, Graded, PointwiseJudge
 from longform.records.calls import MemoryCallLog
 from longform.records.schemas import Prompt
 
@@ -57,14 +56,14 @@ def quote_fences(request) -> str:
 def test_a_judge_that_only_quotes_gives_no_outcome(serve):
     verdicts, grades = judge_all(serve(lambda request, number: quote_fences(request)), TEXTS)
     for position in POSITIONS:
-        assert {(verdict.outcome, verdict.cause) for verdict in verdicts[position]} == {(None, "no_verdict")}
+        assert {(verdict.value, verdict.cause) for verdict in verdicts[position]} == {(None, "no_verdict")}
     assert {(graded.score, graded.cause) for graded in grades} == {(None, "no_grade")}
 
 
 def test_a_judge_that_answers_and_then_quotes_is_read_by_its_answer(serve):
     server = serve(lambda request, number: f"[[A]] {FIVES}\n\nI read:\n{quote_fences(request)}")
     verdicts, grades = judge_all(server, TEXTS)
-    found = {position: {verdict.outcome for verdict in verdicts[position]} for position in POSITIONS}
+    found = {position: {verdict.value for verdict in verdicts[position]} for position in POSITIONS}
     assert found == {"first": {"win"}, "second": {"loss"}, "both": {"tie"}}
     assert {graded.score for graded in grades} == {5.0}
 

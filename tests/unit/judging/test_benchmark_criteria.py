@@ -19,10 +19,9 @@ from longform.judging.criteria import (
 )
 from longform.judging.fences import fence_tag, read_fences
 from longform.judging.judge_template import JudgeTemplate
-from longform.judging.requests import LengthJudge
-from longform.judging.requests import RequestJudge
 from longform.judging.pairwise import PairwiseJudge
 from longform.judging.pointwise import PointwiseJudge
+from longform.judging.requests import LengthJudge, RequestJudge
 from longform.judging.rewriting import Rewriter
 from longform.records.calls import MemoryCallLog
 from longform.records.errors import BadInputError

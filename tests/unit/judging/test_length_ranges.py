@@ -8,8 +8,7 @@ import pytest
 from longform.endpoints.client import Endpoint
 from longform.endpoints.models import ModelSpec
 from longform.judging.fences import fence_tag, read_fences
-from longform.judging.requests import LengthJudge, parse_range
-from longform.judging.requests import ask_length_range
+from longform.judging.requests import LengthJudge, ask_length_range, parse_range
 from longform.records.calls import MemoryCallLog
 from longform.records.schemas import Prompt
 from longform.text.length_rules import Rule

@@ -57,7 +57,7 @@ def test_a_margin_counts_for_one_to_four_wins(difference, wins):
 @given(st.dictionaries(st.sampled_from(list(ASPECTS)), st.from_regex(r"[AB]\+{1,5}", fullmatch=True)))
 def test_swapping_the_letters_swaps_the_pluses(margins):
     swapped = {name: margin.translate({65: "B", 66: "A"}) for name, margin in margins.items()}
-    assert count_points(swapped) == count_points(margins).turned
+    assert count_points(swapped) == count_points(margins).swapped
     assert win_fraction(count_points(swapped)) == pytest.approx(1 - win_fraction(count_points(margins)))
 
 

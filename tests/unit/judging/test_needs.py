@@ -8,8 +8,7 @@ import pytest
 from longform.endpoints.client import Endpoint
 from longform.endpoints.models import ModelSpec
 from longform.judging.fences import defuse, fence_tag, read_fences
-from longform.judging.requests import RequestJudge, parse_request_criteria
-from longform.judging.requests import CRITERIA, ask_request_criteria
+from longform.judging.requests import CRITERIA, RequestJudge, ask_request_criteria, parse_request_criteria
 from longform.records.calls import MemoryCallLog
 from longform.records.schemas import Prompt
 
@@ -55,13 +54,13 @@ def test_the_last_whole_object_with_exactly_the_criteria_counts(text, expected):
 def test_a_verdict_names_each_criterion(serve):
     found = YES | {"safe": False}
     asked = judge(serve(lambda request, number: f"A story.\n{json.dumps(found)}"))
-    assert (asked.found, asked.cause) == (found, None)
+    assert (asked.value, asked.cause) == (found, None)
 
 
 def test_a_criterion_of_ones_own_is_asked_and_must_be_answered(serve):
     server = serve(lambda request, number: json.dumps(YES if number == 1 else YES | {"also": False}))
     asked = judge(server, also="it asks for\nfiction {0}")
-    assert asked.found == YES | {"also": False}
+    assert asked.value == YES | {"also": False}
     assert "- also: it asks for fiction {0}" in server.requests[0]["messages"][0]["content"]
 
 
@@ -75,7 +74,7 @@ def test_a_criterion_of_ones_own_is_asked_and_must_be_answered(serve):
 )
 def test_where_there_is_no_verdict_there_is_a_cause(serve, reply, script, cause):
     asked = judge(serve(lambda request, number: reply(**script)))
-    assert (asked.found, asked.cause) == (None, cause)
+    assert (asked.value, asked.cause) == (None, cause)
 
 
 def test_the_question_is_in_the_language_of_the_request():
@@ -111,4 +110,4 @@ def test_a_request_cannot_lend_the_judge_an_answer(serve, attack):
     assert judge(parrot, prompt=prompt).cause == "no_verdict"
     honest = json.dumps(YES | {"safe": False})
     fair = serve(lambda request, number: f"It says {request['messages'][0]['content']}\n{honest}")
-    assert judge(fair, prompt=prompt).found == YES | {"safe": False}
+    assert judge(fair, prompt=prompt).value == YES | {"safe": False}

@@ -47,7 +47,7 @@ def judge(
 def test_the_better_text_wins_in_every_position(serve, position, response, reference, outcome):
     server = serve(prefers_good)
     verdict = judge(server, response, reference, position=position)
-    assert (verdict.outcome, verdict.cause) == (outcome, None)
+    assert (verdict.value, verdict.cause) == (outcome, None)
     assert len(verdict.calls) == len(server.requests) == (2 if position == "both" else 1)
 
 
@@ -69,7 +69,7 @@ def test_one_missing_verdict_of_two_is_no_verdict(serve):
         return "[[A]]" if read_fences(request["messages"][0]["content"])["TEXT A"] == GOOD else "I cannot say."
 
     verdict = judge(serve(script), GOOD, BAD, position="both")
-    assert (verdict.outcome, verdict.cause) == (None, "no_verdict")
+    assert (verdict.value, verdict.cause) == (None, "no_verdict")
     assert len(verdict.calls) == 3
 
 
@@ -85,7 +85,7 @@ def test_the_request_is_one_user_message_with_the_prompts_tag(serve):
 def test_an_answer_without_verdict_is_asked_for_again(serve):
     server = serve(lambda request, number: "Hm." if number == 1 else "[[B]]")
     verdict = judge(server, GOOD, BAD)
-    assert (verdict.outcome, len(verdict.calls)) == ("win", 2)
+    assert (verdict.value, len(verdict.calls)) == ("win", 2)
     assert server.requests[0] == server.requests[1]
     assert verdict.calls[0] != verdict.calls[1]
 
@@ -93,13 +93,13 @@ def test_an_answer_without_verdict_is_asked_for_again(serve):
 def test_no_verdict_after_all_attempts_says_so(serve):
     server = serve(lambda request, number: "Both have their charms.")
     verdict = judge(server, GOOD, BAD, retries=2)
-    assert (verdict.outcome, verdict.cause, len(server.requests)) == (None, "no_verdict", 3)
+    assert (verdict.value, verdict.cause, len(server.requests)) == (None, "no_verdict", 3)
 
 
 def test_a_verdict_in_an_answer_that_was_cut_off_does_not_count(serve, reply):
     server = serve(lambda request, number: reply("At first [[A]], but", finish_reason="length"))
     verdict = judge(server, GOOD, BAD)
-    assert (verdict.outcome, verdict.cause) == (None, "cut_off")
+    assert (verdict.value, verdict.cause) == (None, "cut_off")
 
 
 @pytest.mark.parametrize(
@@ -117,14 +117,14 @@ def test_a_verdict_in_an_answer_that_was_cut_off_does_not_count(serve, reply):
 def test_a_judge_that_cannot_be_heard_makes_no_loser(serve, reply, script, cause, position):
     server = serve(lambda request, number: reply(**script))
     verdict = judge(server, GOOD, BAD, position=position, spec={"timeout_seconds": 0.1})
-    assert (verdict.outcome, verdict.cause) == (None, cause)
+    assert (verdict.value, verdict.cause) == (None, cause)
     assert len(verdict.calls) == (2 if position == "both" else 1)
 
 
 def test_texts_too_long_for_the_context_are_found_before_the_call(serve):
     server = serve(prefers_good)
     verdict = judge(server, "word " * 3000, BAD, spec={"context": 4096})
-    assert (verdict.outcome, verdict.cause, verdict.calls, server.requests) == (None, "too_long", (), [])
+    assert (verdict.value, verdict.cause, verdict.calls, server.requests) == (None, "too_long", (), [])
     assert judge(server, GOOD, BAD, spec={"context": 4096}).outcome == "win"
 
 

@@ -1,9 +1,9 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from longform.judging.panel import combine_grades, combine_verdicts
 
 from longform.judging.pairwise import Verdict
-from longform.judging.panel import combine_grades, combine_verdicts
 from longform.judging.pointwise import Graded
 
 OUTCOMES = st.sampled_from(["win", "tie", "loss"])
@@ -47,7 +47,7 @@ def test_a_panel_tells_all_its_calls_and_their_cost():
 def test_mirrored_votes_give_the_mirrored_verdict_in_any_order(outcomes, combine):
     verdict = combine_verdicts(_votes(*outcomes), combine=combine)
     mirrored = combine_verdicts(_votes(*[MIRROR[it] for it in reversed(outcomes)]), combine=combine)
-    assert mirrored.outcome == MIRROR[verdict.outcome]
+    assert mirrored.outcome == MIRROR[verdict.value]
     assert mirrored.disagreement == verdict.disagreement
 
 

@@ -7,8 +7,7 @@ import pytest
 
 from longform.endpoints.client import Endpoint
 from longform.endpoints.models import ModelSpec
-from longform.judging.pointwise import PointwiseJudge
-from longform.judging.pairwise import DIMENSIONS
+from longform.judging.pointwise import DIMENSIONS, PointwiseJudge
 from longform.records.calls import MemoryCallLog
 from longform.records.schemas import Criterion, Prompt
 

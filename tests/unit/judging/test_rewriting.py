@@ -75,7 +75,7 @@ def ask_rewriter(server, **settings):
 def test_an_answer_without_a_reduction_is_asked_for_again(serve):
     server = serve(lambda request, number: "No." if number < 3 else "<reduced>Write a letter.</reduced>")
     asked = ask_rewriter(server)
-    assert (asked.found, asked.cause, len(asked.calls)) == ("Write a letter.", None, 3)
+    assert (asked.value, asked.cause, len(asked.calls)) == ("Write a letter.", None, 3)
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_an_answer_without_a_reduction_is_asked_for_again(serve):
 def test_after_all_answers_there_is_a_cause(serve, reply, answer, cause):
     server = serve(lambda request, number: reply(**answer))
     asked = ask_rewriter(server, retries=1)
-    assert (asked.found, asked.cause, len(server.requests)) == (None, cause, 2)
+    assert (asked.value, asked.cause, len(server.requests)) == (None, cause, 2)
 
 
 def test_a_request_too_long_for_the_model_is_not_sent(serve):

@@ -5,7 +5,8 @@ import pytest
 
 from longform.judging.answers import parse_scores, parse_verdict
 from longform.judging.fences import fence_tag
-from longform.judging.pairwise import ask_pairwise, ask_pointwise
+from longform.judging.pairwise import ask_pairwise
+from longform.judging.pointwise import ask_pointwise
 from longform.miniature.grammar import EVENTS
 from longform.miniature.judge import EXAMINER, JUDGE, answer, grade, measure, pairwise_verdict, pointwise_score
 from longform.miniature.world import parse_request, prompts

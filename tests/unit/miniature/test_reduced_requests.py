@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from longform.endpoints.client import Endpoint
 from longform.endpoints.models import ModelSpec
-from longform.judging.rewriting import Rewriter
 from longform.judging.pairwise import ask_pairwise
+from longform.judging.rewriting import Rewriter
 from longform.miniature.judge import EXAMINER, JUDGE, answer, grade, measure
 from longform.miniature.server import serve_in_background
 from longform.miniature.world import (
@@ -133,11 +133,11 @@ def test_the_served_rewriter_reduces_and_the_served_writers_write_for_what_is_le
         ):
             source = Rewriter(rewriter, secret=b"s")
             first, again = [await source.reduce(it.text, prompt_id="p") for it in (REQUESTS[0], REQUESTS[0])]
-            assert first.found
-            assert first.found == again.found
-            reduced = Prompt(id="r", prompt=first.found)
+            assert first.value
+            assert first.value == again.value
+            reduced = Prompt(id="r", prompt=first.value)
             texts = EndpointWriter(writer, max_tokens=200, temperature=1.0)
-            return first.found, [(await texts.write(reduced, sample=sample)).text for sample in range(2)]
+            return first.value, [(await texts.write(reduced, sample=sample)).text for sample in range(2)]
 
     with serve_in_background() as url:
         reduced, texts = asyncio.run(ask(url))

@@ -11,8 +11,8 @@ import urllib.request
 import pytest
 
 from longform.judging.fences import fence_tag
-from longform.judging.rewriting import ask_revision
 from longform.judging.pairwise import ask_pairwise
+from longform.judging.rewriting import ask_revision
 from longform.miniature.server import MODELS, serve, serve_in_background
 from longform.miniature.world import parse_request, prompts
 from longform.miniature.writers import revise_story, write_story

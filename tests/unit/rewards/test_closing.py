@@ -4,9 +4,9 @@ import pytest
 from longform.curriculum.schedule import Curriculum, PromptDraw
 from longform.curriculum.settings import CurriculumSettings
 from longform.records.errors import StoppedError
-from longform.steps.scores import check_judge_failure_rate, finalize_step
 from longform.rewards.judged import VALUES
-from longform.rewards.reward import RewardResult, ScoreSheet
+from longform.rewards.reward import RewardResult
+from longform.steps.scores import check_judge_failure_rate, finalize_step
 from longform.text.structure import ParsedResponse
 
 FACED = [PromptDraw(0, 0), PromptDraw(1, 1), PromptDraw(2, 2)]
@@ -35,7 +35,7 @@ def test_scores_are_those_of_the_reward():
 def test_no_verdict_is_masked_and_never_a_loss():
     closed = _close(None, "win", "loss")
     assert closed.mask.tolist() == [False, True, True]
-    assert [it.prompt_index for it in closed.climbs if it.promoted] == [1]
+    assert [it.prompt_index for it in closed.updates if it.promoted] == [1]
 
 
 def test_a_score_of_zero_takes_part():
@@ -46,12 +46,12 @@ def test_a_score_of_zero_takes_part():
 def test_a_reward_without_an_outcome_promotes_nobody():
     closed = finalize_step([_sheet(pointwise=RewardResult(1.0))] * 3, FACED, [""] * 3, _curriculum(), weights=[1])
     assert closed.scores.tolist() == [1.0, 1.0, 1.0]
-    assert not any(it.promoted for it in closed.climbs)
+    assert not any(it.promoted for it in closed.updates)
 
 
 def test_closing_a_step_does_not_touch_the_state():
     curriculum = _curriculum()
-    climbs = _close("win", "win", "win", curriculum=curriculum).climbs
+    climbs = _close("win", "win", "win", curriculum=curriculum).updates
     assert curriculum.rungs.tolist() == [0, 1, 2]
     curriculum.commit(climbs)
     assert curriculum.rungs.tolist() == [1, 2, 2]
@@ -59,13 +59,13 @@ def test_closing_a_step_does_not_touch_the_state():
 
 def test_the_rollouts_of_a_group_face_one_rung_and_climb_together():
     closed = _close("loss", "win", "loss", "loss", None, None)
-    assert [it.promoted for it in closed.climbs] == [True, False, False]
+    assert [it.promoted for it in closed.updates] == [True, False, False]
     np.testing.assert_array_equal(closed.mask, [True, True, True, True, False, False])
 
 
 def test_the_response_that_becomes_a_rung_is_the_winner_of_its_own_group():
     closed = _close("win", "win", "loss", "loss", "loss", "win", curriculum=_curriculum(top="self"))
-    assert [it.own_text for it in closed.climbs] == [None, None, "text-5"]
+    assert [it.own_text for it in closed.updates] == [None, None, "text-5"]
 
 
 def test_a_judge_that_fails_too_often_stops_the_run_and_names_the_causes():
@@ -93,13 +93,13 @@ def test_a_win_counts_with_the_update_it_belongs_to_and_not_where_another_reward
     masked = _sheet(pairwise=RewardResult(1.0, "win"), pointwise=RewardResult(None, None, "no_grade"))
     heard = _sheet(pairwise=RewardResult(1.0, "win"), pointwise=RewardResult(0.5))
     closed = finalize_step([masked, heard, masked], FACED, [""] * 3, _curriculum(), weights=[1, 1])
-    assert [it.promoted for it in closed.climbs] == [False, True, False]
+    assert [it.promoted for it in closed.updates] == [False, True, False]
 
 
 def test_a_group_with_too_few_rewards_and_a_response_that_is_left_out_promote_nobody():
     win, silent = _sheet(pairwise=RewardResult(1.0, "win")), _sheet(pairwise=RewardResult(None, None, "timeout"))
     sheets = [win, silent, win, win, win, _sheet(pairwise=RewardResult(0.0, "loss"))]
     left_out = np.array([False, False, False, False, True, False])
-    closed = finalize_step(sheets, FACED, [""] * 6, _curriculum(), weights=[1], least=2, left_out=left_out)
-    assert [it.promoted for it in closed.climbs] == [False, True, False]
+    closed = finalize_step(sheets, FACED, [""] * 6, _curriculum(), weights=[1], min_responses=2, left_out=left_out)
+    assert [it.promoted for it in closed.updates] == [False, True, False]
     assert closed.mask.tolist() == [True, False, True, True, True, True]

@@ -32,7 +32,7 @@ def _scores(servers, settings, prompts, *, response="mine", seed=0):
             )
             for place, server in enumerate(servers)
         }
-        rewards = build_rewards([settings], endpoints, secret=b"secret", seed=seed, thinking="off")
+        rewards = build_rewards([settings], endpoints, secret=b"secret", seed=seed)
         try:
             sheets = await asyncio.gather(
                 *(rewards.score(it, response=response, reference="theirs", step=1) for it in prompts)

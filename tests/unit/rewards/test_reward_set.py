@@ -3,8 +3,8 @@
 import asyncio
 
 from longform.records.schemas import Prompt
-from longform.rewards.reward_set import RewardSet, build_rewards
 from longform.rewards.reward import RewardResult
+from longform.rewards.reward_set import RewardSet, build_rewards
 from longform.rewards.settings import FormatSettings, LengthSettings
 
 PROMPT = Prompt(id="p", prompt="Write.", length_range=(2, 4))
@@ -24,7 +24,7 @@ class Fixed:
 
 def test_measured_rewards_see_the_answer_and_its_structure():
     settings = [LengthSettings(kind="length"), FormatSettings(kind="format")]
-    rewards = build_rewards(settings, {}, secret=b"", seed=0, thinking="on")
+    rewards = build_rewards(settings, {}, secret=b"", seed=0)
     sheet = _score(rewards, "<think>A plan of many words.</think><answer>Once upon a time.</answer>")
     assert sheet.scores == {"length": 1.0, "format": 1.0}
     assert sheet.response.think == "A plan of many words."
@@ -33,13 +33,13 @@ def test_measured_rewards_see_the_answer_and_its_structure():
 
 def test_one_silent_reward_silences_the_sheet_and_says_why():
     silent, heard = RewardResult(None, None, "timeout", calls=("a",)), RewardResult(1.0, "win", calls=("b", "c"))
-    sheet = _score(RewardSet({"pointwise": Fixed(silent), "pairwise": Fixed(heard)}, thinking="off"), "text")
+    sheet = _score(RewardSet({"pointwise": Fixed(silent), "pairwise": Fixed(heard)}), "text")
     assert (sheet.scores, sheet.cause, sheet.outcome) == (None, "timeout", "win")
     assert sheet.calls == ("a", "b", "c")
 
 
 def test_scores_stand_in_the_order_of_the_recipe():
     fixed = {kind: Fixed(RewardResult(score)) for kind, score in (("length", 0.1), ("pairwise", 0.2), ("format", 0.3))}
-    scores = _score(RewardSet(fixed, thinking="off"), "text").scores
+    scores = _score(RewardSet(fixed), "text").scores
     assert scores is not None
     assert list(scores.items()) == [("length", 0.1), ("pairwise", 0.2), ("format", 0.3)]

@@ -36,7 +36,7 @@ def server(serve, reply, folder):
     model = WritingModel(str(folder))
 
     def classify(request, number):
-        (score,) = model.raw_scores([Encoded(request["input"], is_cut=False)])
+        (score,) = model.raw_scores([Encoded(request["input"], is_truncated=False)])
         usage = {"prompt_tokens": len(request["input"]), "total_tokens": len(request["input"]), "completion_tokens": 0}
         return reply(body=json.dumps({"data": [{"index": 0, "probs": [score], "num_classes": 1}], "usage": usage}))
 
@@ -56,7 +56,7 @@ def _score(settings, urls, texts, *, log=None, **spec):
             for name, url in zip("ab", urls, strict=False):
                 endpoint = Endpoint(name, _spec(url, **spec), call_log=log or MemoryCallLog())
                 endpoints[name] = await stack.enter_async_context(endpoint)
-            rewards = build_rewards([settings], endpoints, secret=b"s", seed=0, thinking="off")
+            rewards = build_rewards([settings], endpoints, secret=b"s", seed=0)
             return await asyncio.gather(*(rewards.score(PROMPT, response=it, reference="", step=1) for it in texts))
 
     return asyncio.run(work())
@@ -67,7 +67,7 @@ def test_a_served_reward_model_scores_as_a_loaded_one(server, folder):
     served = _score(WritingSettings(kind="writing", model=str(folder), endpoint="a"), [server.url], [*TEXTS, ""])
     for one, other in zip(loaded, served, strict=True):
         assert other.scores == pytest.approx(one.scores, abs=1e-5)
-        assert one.by_reward["writing"].is_cut == other.by_reward["writing"].is_cut
+        assert one.by_reward["writing"].is_truncated == other.by_reward["writing"].is_truncated
     assert len(server.requests) == len(TEXTS), "an empty answer is not sent"
     assert all(it["use_activation"] is False and it["model"] == "rm" for it in server.requests)
     assert max(len(it["input"]) for it in server.requests) == 8, "read without its end"
@@ -99,13 +99,13 @@ def test_a_text_whose_closing_token_also_pads_is_scored_where_transformers_reads
         assert other.scores == pytest.approx(one.scores, abs=1e-5)
 
 
-def test_a_text_is_cut_to_what_its_server_reads(server, folder):
+def test_a_text_is_truncated_to_what_its_server_reads(server, folder):
     settings = WritingSettings(kind="writing", model=str(folder), max_tokens=60, endpoint="a")
     (sheet,) = _score(settings, [server.url], TEXTS[2:], context=6)
     assert len(server.requests[0]["input"]) == 6
     _score(WritingSettings(kind="writing", model=str(folder), endpoint="a"), [server.url], TEXTS[2:], context=60)
     assert len(server.requests[1]["input"]) == 8, "no longer than in its training"
-    assert sheet.by_reward["writing"].is_cut
+    assert sheet.by_reward["writing"].is_truncated
 
 
 def test_a_server_that_scores_nothing_is_named(serve, reply, folder):

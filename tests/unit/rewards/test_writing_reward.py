@@ -77,9 +77,9 @@ def test_a_text_that_is_too_long_loses_its_end_and_keeps_what_closes_it(folder):
     tokenizer = AutoTokenizer.from_pretrained(folder)
     whole = encode(tokenizer, PROMPT, "good bad and then", max_tokens=7)
     cut = encode(tokenizer, PROMPT, "good bad and then", max_tokens=5)
-    assert not whole.is_cut
+    assert not whole.is_truncated
     assert len(whole.ids) == 7
-    assert cut == Encoded([*whole.ids[:4], tokenizer.eos_token_id], is_cut=True)
+    assert cut == Encoded([*whole.ids[:4], tokenizer.eos_token_id], is_truncated=True)
 
 
 def test_with_a_chat_template_the_text_is_the_last_turn_and_cutting_keeps_the_end_of_the_turn(folder):
@@ -88,7 +88,7 @@ def test_with_a_chat_template_the_text_is_the_last_turn_and_cutting_keeps_the_en
     whole = encode(tokenizer, PROMPT, "good bad and then very", max_tokens=None)
     assert whole.ids == tokenizer("user write so [end] assistant good bad and then very [end]")["input_ids"]
     cut = encode(tokenizer, PROMPT, "good bad and then very", max_tokens=len(whole.ids) - 2)
-    assert cut.is_cut
+    assert cut.is_truncated
     assert cut.ids == tokenizer("user write so [end] assistant good bad and [end]")["input_ids"]
 
 
@@ -143,7 +143,7 @@ def test_an_answer_that_was_cut_says_so(scaled):
     reward = WritingReward(WritingModel(str(scaled)), batch=2)
     texts = ["good", "good " * 20]
     rewarded = [asyncio.run(reward.score(PROMPT, response=answer(it), reference="", step=0)) for it in texts]
-    assert [it.is_cut for it in rewarded] == [False, True]
+    assert [it.is_truncated for it in rewarded] == [False, True]
 
 
 def test_answers_that_come_together_are_scored_in_batches_each_with_its_own_score(folder):
@@ -239,7 +239,7 @@ def test_several_reward_models_score_by_the_mean_of_their_standardised_scores(fo
     assert mean_scores(models, [(PROMPT, text) for text in TEXTS]) == pytest.approx(expected, abs=1e-5)
     found = [asyncio.run(score(text)) for text in TEXTS]
     assert [it.score for it in found] == pytest.approx(expected, abs=1e-5)
-    assert [it.is_cut for it in found] == [False, False, True, False], "one of them reads 8 tokens"
+    assert [it.is_truncated for it in found] == [False, False, True, False], "one of them reads 8 tokens"
 
 
 def test_a_reward_model_counts_by_its_share(folder, scaled):

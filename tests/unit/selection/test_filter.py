@@ -8,8 +8,7 @@ import pytest
 from longform.endpoints.budget import Budget
 from longform.endpoints.client import Endpoint
 from longform.endpoints.models import ModelSpec, Prices
-from longform.judging.requests import RequestJudge
-from longform.judging.requests import CRITERIA
+from longform.judging.requests import CRITERIA, RequestJudge
 from longform.records.calls import MemoryCallLog
 from longform.records.errors import BadInputError, StoppedError
 from longform.records.files import read_rows, write_rows

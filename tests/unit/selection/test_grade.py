@@ -8,8 +8,7 @@ import pytest
 from longform.endpoints.budget import Budget
 from longform.endpoints.client import Endpoint
 from longform.endpoints.models import ModelSpec, Prices
-from longform.judging.pointwise import PointwiseJudge
-from longform.judging.pairwise import DIMENSIONS
+from longform.judging.pointwise import DIMENSIONS, PointwiseJudge
 from longform.records.calls import MemoryCallLog
 from longform.records.errors import BadInputError, StoppedError
 from longform.records.files import read_rows

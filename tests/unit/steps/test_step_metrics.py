@@ -7,10 +7,10 @@ from longform.monitors.keywords import JudgedText
 from longform.recipe.recipe import Recipe
 from longform.records.rollouts import RolloutRecord, ValidationText
 from longform.records.schemas import Prompt
-from longform.steps.scores import StepScores
+from longform.rewards.reward import RewardResult
 from longform.rl.group_advantages import GroupAdvantages
-from longform.rewards.reward import RewardResult, ScoreSheet
 from longform.steps.metrics import by_reward_metrics, grade_error, group_metrics, judged_texts, step_metrics
+from longform.steps.scores import StepScores
 from longform.text.structure import parse_response
 from longform.text.words import count_words
 

@@ -11,12 +11,12 @@ from longform.recipe.recipe import Recipe
 from longform.records.run_directory import RunDirectory
 from longform.records.schemas import Ladder, Reference
 from longform.rewards.judged import VALUES
-from longform.rewards.reward_set import RewardSet
 from longform.rewards.reward import RewardResult
+from longform.rewards.reward_set import RewardSet
+from longform.steps.recorder import Logbook
 from longform.training.checkpoint import TrainingState, resume_from
 from longform.training.grpo import train_grpo
 from longform.training.judge_thread import JudgeThread
-from longform.steps.recorder import Logbook
 from longform.training.ppo import train_ppo
 from longform.training.rollouts import RolloutGenerator
 from longform.training.run import load_models
@@ -94,7 +94,7 @@ def train_toy(start, folder, sections, *, steps, rewards=None, stop_after=None):
         source = RolloutGenerator(
             prompts,
             models,
-            RewardSet(rewards or {"pairwise": CountingJudge()}, thinking=recipe.generation.think),
+            RewardSet(rewards or {"pairwise": CountingJudge()}),
             thread,
             group=recipe.data.group,
             settings=recipe.generation,

@@ -14,8 +14,7 @@ from longform.evaluation.estimates import Bootstrap
 from longform.judging.answers import parse_verdict
 from longform.judging.attacks import ATTACKS, HARMLESS, append_line
 from longform.judging.fences import read_fences
-from longform.judging.pairwise import PairwiseJudge
-from longform.judging.pairwise import ask_pairwise
+from longform.judging.pairwise import PairwiseJudge, ask_pairwise
 from longform.records.calls import MemoryCallLog
 from longform.records.schemas import Prompt
 

@@ -19,8 +19,7 @@ from longform.evaluation.estimates import Bootstrap
 from longform.evaluation.tables import render
 from longform.judging.fences import read_fences
 from longform.judging.pairwise import PairwiseJudge
-from longform.judging.pointwise import PointwiseJudge
-from longform.judging.pairwise import DIMENSIONS
+from longform.judging.pointwise import DIMENSIONS, PointwiseJudge
 from longform.records.calls import MemoryCallLog
 from longform.records.schemas import Game, Prompt
 from longform.statistics.agreement import cohen_kappa

@@ -17,7 +17,7 @@ from longform.endpoints.models import read_models
 from longform.evaluation.replay.inputs import check_replay
 from longform.evaluation.replay.run import replay_steps
 from longform.judging.fences import read_fences
-from longform.judging.pairwise import DIMENSIONS
+from longform.judging.pointwise import DIMENSIONS
 from longform.recipe.loading import dump_recipe
 from longform.recipe.recipe import Recipe
 from longform.records.calls import SqliteCallLog
@@ -25,9 +25,9 @@ from longform.records.files import write_rows
 from longform.records.rollouts import Promotion, RolloutRecord, text_hash
 from longform.records.run_directory import RunDirectory
 from longform.records.schemas import Ladder, Prompt, Reference
-from longform.steps.scores import finalize_step
 from longform.rewards.reward_set import build_rewards
 from longform.statistics.moments import AdvantageMoments
+from longform.steps.scores import finalize_step
 from longform.text.words import count_words
 
 STEPS, PROMPTS, PER_STEP, RUNGS = 6, 10, 5, 3
@@ -138,7 +138,7 @@ async def record_run(recipe):
         run.database.set_fact("prompts", hashlib.sha256(recipe.data.path.read_bytes()).hexdigest())
         endpoints = {name: Endpoint(name, it, call_log=log) for name, it in read_models(recipe.models).items()}
         secret, thinking = log.secret(), recipe.generation.think
-        rewards = build_rewards(recipe.rewards, endpoints, secret=secret, seed=recipe.run.seed, thinking=thinking)
+        rewards = build_rewards(recipe.rewards, endpoints, secret=secret, seed=recipe.run.seed)
         rng = random.Random(1)
         for step in range(1, STEPS + 1):
             faced = curriculum.draw(step, PER_STEP)
@@ -185,7 +185,7 @@ async def _record_step(step, faced, prompts, rewards, curriculum, rng, run, reci
         )
         for row, (it, sheet) in enumerate(zip(each, sheets, strict=True))
     ]
-    promotions = [Promotion(step, prompts[it.prompt_index].id, it.rung) for it in curriculum.commit(closed.climbs)]
+    promotions = [Promotion(step, prompts[it.prompt_index].id, it.rung) for it in curriculum.commit(closed.updates)]
     run.database.record_step(step, seconds=1.0, metrics={}, rollouts=rollouts, promotions=promotions)
 
 
