@@ -14,7 +14,7 @@ from longform.cli import main
 from longform.judging.fences import read_fences
 from longform.records.files import read_rows, write_rows
 from longform.records.interchange import write_writing_rl
-from longform.records.rollouts import RolloutRecord
+from longform.records.rollouts import Rollout
 from longform.records.run_directory import RunDirectory
 from longform.records.schemas import Grade, Ladder, Preference, Prompt, Reference, Response
 from longform.selection.preferences import SourcedPreference
@@ -123,7 +123,7 @@ def write_run(outcomes, *, rewards=None, think="off", text="mine"):
         run.recipe_path.write_text(yaml.safe_dump(recipe))
         run.database.set_fact("prompts", hashlib.sha256(Path("l.jsonl").read_bytes()).hexdigest())
         rollouts = [
-            RolloutRecord(
+            Rollout(
                 step=1, row=row, prompt_id="p", rung=0, text=text.format(row), reference="low", tokens=2, words=1,
                 think_words=0, finish_reason="stop", outcome=outcome, cause=None if outcome else "timeout", reward=None,
             )
@@ -156,7 +156,7 @@ def test_a_run_without_its_prompts_or_without_a_verdict_is_one_line(capsys):
         file.write("\n")
     assert "l.jsonl: has changed" in refused(capsys, "verdicts", "r", "--out", "out.jsonl")
     Path("l.jsonl").unlink()
-    assert "l.jsonl: the run's prompts cannot be read" in refused(capsys, "verdicts", "r", "--out", "out.jsonl")
+    assert "l.jsonl: the prompts of the run cannot be read" in refused(capsys, "verdicts", "r", "--out", "out.jsonl")
     assert "is no run directory" in refused(capsys, "verdicts", "nowhere", "--out", "out.jsonl")
 
 
@@ -304,7 +304,7 @@ def test_texts_written_by_another_writer_or_in_another_way_are_never_taken_for_i
     capsys.readouterr()
     made, asked = Path("out.jsonl").read_bytes(), len(server.requests)
     said = refused(capsys, *DROPPING, "--max-tokens", "200")
-    assert "--out out.jsonl: the responses next to it were written with max_tokens 60, not 200; choose another" in said
+    assert "--out out.jsonl: the writing: was begun with max_tokens 60, not 200; choose another" in said
     assert "temperature 1.0, not 0.5" in refused(capsys, *DROPPING, "--max-tokens", "60", "--temperature", "0.5")
     assert "writer w, not cut" in refused(capsys, *DROPPING[:-1], "cut", "--max-tokens", "60")
     models = yaml.safe_load(Path("models.yaml").read_text())

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 import yaml
-from longform.evaluation.replay_inputs import check_replay
 
 from longform.cli import main
 from longform.endpoints.budget import Budget
-from longform.evaluation.replay import replay
+from longform.evaluation.replay.inputs import check_replay
+from longform.evaluation.replay.run import replay_steps
 from longform.judging.fences import read_fences
 from longform.judging.pointwise import DIMENSIONS
 from longform.recipe.loading import load_recipe, load_stored_recipe
@@ -97,7 +97,7 @@ def test_it_is_read_by_commands_that_change_nothing(folder, command, capsys):
 
 def test_a_replay_asks_no_judge_and_reproduces_it(folder):
     with RunDirectory.read("run") as run:
-        again = asyncio.run(replay(run, check_replay(run), budget=Budget(), on_progress=lambda done, total: None))
+        again = asyncio.run(replay_steps(run, check_replay(run), budget=Budget(), on_progress=lambda done, total: None))
     assert again.paid.calls == 0
     assert len(again.rollouts) == 4 * 6
     assert all(

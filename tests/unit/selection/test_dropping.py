@@ -193,7 +193,7 @@ def test_two_policies_of_one_name_are_told_apart_once_there_is_a_response(tmp_pa
         begun.touch()
         record_writing(first, out=out)
         with pytest.raises(
-            BadInputError, match="were written with model /a/policy, not /b/policy; choose another file"
+            BadInputError, match="the writing: was begun with model /a/policy, not /b/policy; choose another file"
         ):
             record_writing(second, out=out)
         with pytest.raises(BadInputError, match="seed 0, not 1"):

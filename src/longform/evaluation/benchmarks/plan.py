@@ -10,6 +10,7 @@ from pathlib import Path
 from longform.evaluation.benchmarks.card import SamplingSettings
 from longform.records.errors import BadInputError
 from longform.records.files import write_text
+from longform.records.resume import check_resume
 
 PLAN = "plan.json"
 
@@ -55,8 +56,5 @@ def begin(out: Path, plan: Plan) -> None:
         write_text(file, json.dumps(wanted, ensure_ascii=False, indent=1) + "\n")
         return
     known = known if isinstance(known, dict) else {}
-    for name, value in wanted.items():
-        if known.get(name) != value:
-            raise BadInputError(
-                f"--out {out}: was begun with {name} {known.get(name)}, not {value}; give this one a folder of its own"
-            )
+    stored = {name: known.get(name) for name in wanted}
+    check_resume(f"--out {out}", stored, wanted, remedy="choose another folder")

@@ -110,7 +110,7 @@ def test_a_folder_is_gone_on_with_under_the_same_plan_only(tmp_path):
     plan = Plan("b", "judge", "w", SamplingSettings(10, 0.5))
     begin(tmp_path / "deep" / "out", plan)
     begin(tmp_path / "deep" / "out", plan)
-    with pytest.raises(BadInputError, match=r"out: was begun with writer w, not None"):
+    with pytest.raises(BadInputError, match=r"out: was begun with settings .*, not None; with writer w, not None"):
         begin(tmp_path / "deep" / "out", Plan("b", "judge"))
     with pytest.raises(BadInputError, match=r"out: was begun with context None, not 512"):
         begin(tmp_path / "deep" / "out", Plan("b", "judge", "w", SamplingSettings(10, 0.5), context=512))

@@ -251,7 +251,7 @@ def test_ladders_that_changed_or_went_are_named(stage):
     with pytest.raises(BadInputError, match=r"ladders\.jsonl: has changed since the run began"):
         replay_run(path)
     ladders.unlink()
-    with pytest.raises(BadInputError, match=r"ladders\.jsonl: the run's prompts cannot be read: No such file"):
+    with pytest.raises(BadInputError, match=r"ladders\.jsonl: the prompts of the run cannot be read: No such file"):
         replay_run(path)
 
 

@@ -190,7 +190,7 @@ def test_a_judge_for_a_run_that_asks_none_is_refused(stage):
             "rewards.1.max_words=4",
             r"prompts\.jsonl: prompt p0: its length_range ends at \d+; rewards\.length\.max_words, .* is 4",
         ),
-        ("rewards.0={kind: pairwise, judge: judge}", r"data\.ladders: the pairwise reward compares with references"),
+        ("rewards.0={kind: pairwise, judge: judge}", r"data\.ladders: required by the pairwise reward"),
         ("advantages=both", r"advantages: Input should be 'balanced' or 'summed'"),
     ],
 )
