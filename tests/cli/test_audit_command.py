@@ -251,7 +251,7 @@ def test_an_out_that_would_lose_something_is_refused_before_a_call(live, capsys,
     [
         ([], "", "pairs.jsonl: holds no rows"),
         ([row(0, verdicts=None)], "", "pairs.jsonl: holds no verdicts; name a --judge to ask for them"),
-        ([row(0), row(0)], "", "pairs.jsonl:2: id='p0': the same key stands in row 1"),
+        ([row(0), row(0)], "", "pairs.jsonl:2: id='p0': duplicate key, first in row 1"),
         ([row(0, response_b=" \n")], "", "pairs.jsonl:1: response_b: Value error, the text is empty"),
         ([row(0, prompt="")], "", "pairs.jsonl:1: prompt"),
         ([row(0, label="c")], "", "pairs.jsonl:1: label: Input should be 'a', 'b' or 'tie'"),

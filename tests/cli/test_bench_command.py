@@ -293,10 +293,10 @@ def test_a_folder_is_not_gone_on_with_when_its_writers_name_stands_for_another(s
         ("--responses a.jsonl --judge judge --temperature 1", "--temperature: only valid with --writer"),
         ("--responses a.jsonl --judge judge --think on", "--think: only valid with --writer"),
         ("--writer scribe --judge judge --think-prompt t.txt", "--think-prompt: only valid with --think on or"),
-        ("--responses a.jsonl a.jsonl --judge judge", "the same key stands in row 1"),
+        ("--responses a.jsonl a.jsonl --judge judge", "duplicate key, first in row 1"),
         (
             "--responses twice.jsonl --judge judge",
-            "twice.jsonl:2: prompt_id='lbw-000', model='m', sample=0: the same key",
+            "twice.jsonl:2: prompt_id='lbw-000', model='m', sample=0: duplicate key",
         ),
         ("--responses strange.jsonl --judge judge", "lbw.jsonl: no prompt 'lbw-777', for which 'm' wrote a response"),
         ("--responses none.jsonl --judge judge", "none.jsonl: cannot be read"),

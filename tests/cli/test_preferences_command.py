@@ -157,7 +157,7 @@ def test_a_run_without_its_prompts_or_without_a_verdict_is_one_line(capsys):
     assert "l.jsonl: has changed" in refused(capsys, "verdicts", "r", "--out", "out.jsonl")
     Path("l.jsonl").unlink()
     assert "l.jsonl: the prompts of the run cannot be read" in refused(capsys, "verdicts", "r", "--out", "out.jsonl")
-    assert "is no run directory" in refused(capsys, "verdicts", "nowhere", "--out", "out.jsonl")
+    assert "not a run directory" in refused(capsys, "verdicts", "nowhere", "--out", "out.jsonl")
 
 
 def test_a_run_whose_prompts_share_an_id_is_one_line(capsys):
@@ -168,7 +168,7 @@ def test_a_run_whose_prompts_share_an_id_is_one_line(capsys):
     Path("r/recipe.yaml").write_text(yaml.safe_dump(recipe | {"data": {"ladders": "l.parquet", "per_step": 1}}))
     with RunDirectory.open("r") as run:
         run.database.set_fact("prompts", hashlib.sha256(Path("l.parquet").read_bytes()).hexdigest())
-    assert "l.parquet:2: id='p': the same key" in refused(capsys, "verdicts", "r", "--out", "out.jsonl")
+    assert "l.parquet:2: id='p': duplicate key" in refused(capsys, "verdicts", "r", "--out", "out.jsonl")
 
 
 # --- dropping

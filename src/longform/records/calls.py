@@ -1,7 +1,7 @@
-"""The log of calls to endpoints: every attempt with its tokens, cost and latency, and the answers that came back.
+"""The log of calls to endpoints: every attempt with its tokens, cost and latency, and every answer.
 
-An answer in the log is never requested again, so the log outlives a rollback of the run: after a crash at most the
-calls that were in flight are paid for twice. Keys of endpoints never get here.
+A recorded answer is never requested again, and the log survives a rollback of the run: after a crash at most the calls in
+flight are paid for twice. API keys are never recorded.
 """
 
 import secrets
@@ -40,9 +40,9 @@ class ChatAnswer:
     prompt_tokens: int | None
     completion_tokens: int | None
     cost: float | None
-    """What the answer cost when it was first given; None where the price or the usage is not known."""
+    """Cost of the original call; None if price or usage is unknown."""
     cached: bool
-    """True for an answer that this request did not pay for: it was on record, or an equal request was in flight."""
+    """The answer was free: it was recorded, or an equal request was in flight."""
     request_hash: str
 
 
@@ -52,22 +52,22 @@ class CallRecord:
 
     request_hash: str
     attempt: int
-    """Counts the tries of one request, from 1."""
+    """Number of the attempt at one request, from 1."""
     endpoint: str
     model: str
     outcome: str
-    """`ok`, or why it failed: a cause of `longform.endpoints.errors.EndpointError`, or `fatal`."""
+    """`ok`, or the reason of the failure: a cause of `longform.endpoints.errors.EndpointError`, or `fatal`."""
     prompt_tokens: int | None
     completion_tokens: int | None
     cost: float | None
-    """None where it could not be known: no price, no usage reported, or cut off before the answer came."""
+    """None if unknown: no price, no usage reported, or the connection broke before the answer."""
     latency_seconds: float
     text: str
     finish_reason: str | None
 
 
 class CallTotals(NamedTuple):
-    """What all calls of a log amount to."""
+    """Totals of a log."""
 
     calls: int
     answered: int
@@ -76,11 +76,11 @@ class CallTotals(NamedTuple):
     cost: float
     """Sum of the known costs."""
     unknown_costs: int
-    """Calls whose cost is not in the sum because it could not be known."""
+    """Calls of unknown cost, which is not in the sum."""
 
     @property
     def shown_cost(self) -> str:
-        """The cost in words, with what is not known about it."""
+        """The cost for people, with the number of unknown ones."""
         if self.calls and self.unknown_costs == self.calls:
             return f"unknown ({self.calls} calls; models.yaml has no prices for them)"
         unknown = f", {self.unknown_costs} of unknown cost" if self.unknown_costs else ""
@@ -88,14 +88,14 @@ class CallTotals(NamedTuple):
 
 
 class CallLog(Protocol):
-    """Where an endpoint records its calls and looks for answers that it already has."""
+    """Where an endpoint records calls and looks up recorded answers."""
 
     def find(self, request_hash: str) -> ChatAnswer | None:
         """The recorded answer to a request, or None."""
         ...
 
     def record(self, call: CallRecord) -> None:
-        """Add one attempt; it survives the death of the process from here on."""
+        """Add one attempt durably."""
         ...
 
     def totals(self) -> CallTotals:
@@ -126,14 +126,14 @@ class MemoryCallLog:
 
 
 class LayeredCallLog:
-    """Finds answers in two logs and writes to the second alone: what is asked beside a run leaves the run as it was."""
+    """Finds answers in two logs and writes only to the second, so that a replay leaves its run unchanged."""
 
     def __init__(self, finished: CallLog, growing: CallLog) -> None:
         self._finished, self._growing = finished, growing
         self._made: list[CallRecord] = []
 
     def find(self, request_hash: str) -> ChatAnswer | None:
-        """The recorded answer to a request, of the finished log where both have one; or None."""
+        """The recorded answer to a request, preferably of the finished log; or None."""
         return self._finished.find(request_hash) or self._growing.find(request_hash)
 
     def record(self, call: CallRecord) -> None:
@@ -142,14 +142,14 @@ class LayeredCallLog:
         self._made.append(replace(call, text=""))
 
     def totals(self) -> CallTotals:
-        """Of the calls that were made through this log, not of those that either log held before."""
+        """Totals of the calls made through this object only."""
         return _totals(self._made)
 
 
 class SqliteCallLog:
-    """A call log in an SQLite file, which may be a run's `run.sqlite`: it keeps to a table of its own.
+    """A call log in its own tables of an SQLite file, which may be the `run.sqlite` of a run.
 
-    One connection behind a lock, so that a judge thread and the training loop can share it; each record is a commit.
+    One connection behind a lock, shared by the judge thread and the training loop; each record is one commit.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -170,12 +170,12 @@ class SqliteCallLog:
         self.close()
 
     def close(self) -> None:
-        """Close the connection; the write-ahead log is folded in."""
+        """Close the connection; SQLite merges the write-ahead log into the file."""
         self._connection.close()
 
     def secret(self) -> bytes:
-        """The secret behind the judge's fences: random, made once and kept with the calls, so that a repeated question is
-        the same question. It is not a function of a seed, which whoever wrote the texts could know.
+        """The secret behind the fences in judge prompts: random, created once and stored with the calls, so that a repeated
+        question is the same request. It does not depend on a seed, which the author of a text could know.
         """
         try:
             with self._lock, self._connection:
@@ -222,13 +222,13 @@ class SqliteCallLog:
 
 
 def models_called(path: Path, endpoints: Iterable[str]) -> dict[str, str]:
-    """The model that the last answered call to each of `endpoints` went to; without those that never answered."""
+    """The model of the last answered call to each of `endpoints`, without those that never answered."""
     query = "SELECT model FROM calls WHERE endpoint = ? AND outcome = 'ok' ORDER BY id DESC LIMIT 1"
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
             found = {name: connection.execute(query, (name,)).fetchone() for name in sorted(endpoints)}
     except sqlite3.Error:
-        return {}  # a run that has called nobody has no table of calls
+        return {}  # a run without calls has no such table
     return {name: row[0] for name, row in found.items() if row is not None}
 
 

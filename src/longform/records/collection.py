@@ -1,8 +1,7 @@
-"""Rows that are gathered over a long time, in any order, and end as one file in a stated order.
+"""Resumable output: rows arrive in any order over a long time and end as one ordered file.
 
-Until it is complete a collection lives in `OUT.partial`, one flushed line a row; `OUT` appears when everything has been
-tried. Starting again continues from both, so a killed command repeats only what was under way, and one that met failures
-tries only those again.
+Rows are appended to `OUT.partial`; `OUT` appears when everything has been tried. A command that is started again continues
+from both files: after a kill it repeats only what was in flight, and after failures it retries only those.
 """
 
 from collections.abc import Sequence
@@ -16,7 +15,7 @@ RowT = TypeVar("RowT", bound=Row)
 
 
 class Collection(Generic[RowT]):
-    """Rows on their way to `out`. Use as a context manager; leaving it early keeps what was gathered."""
+    """The rows of `out` so far. Use as a context manager; leaving it early keeps them."""
 
     def __init__(self, out: str | Path, schema: type[RowT]) -> None:
         self.out = Path(out)
@@ -39,20 +38,20 @@ class Collection(Generic[RowT]):
         return len(self._rows)
 
     def add(self, row: RowT) -> None:
-        """Keep a row; it survives a kill from here on."""
+        """Append a row, which then survives a kill."""
         self._partial.append(row)
         self._rows[row.key] = row
 
     def finish(self, order: Sequence[tuple[Any, ...]]) -> int:
-        """Write the rows to `out`, those of `order` first and in its order, and return how many there are.
+        """Write the rows to `out`, those of `order` first and in its order; returns their number.
 
-        Rows that an earlier command gathered under other keys are kept, behind the others.
+        Rows that an earlier command added under other keys are kept at the end.
         """
         known = [key for key in order if key in self._rows]
         others = self._rows.keys() - set(known)
         keys = [*known, *sorted(others, key=str)]
         if keys:
             write_rows(self.out, (self._rows[key] for key in keys))
-        # While it is locked: another command may open the file the moment it is let go.
+        # While locked: another command may open the file as soon as it is released.
         self._partial.path.unlink(missing_ok=True)
         return len(keys)

@@ -1,12 +1,12 @@
-"""The two ways a command ends early on purpose: bad input, and a run that stopped and can be resumed.
+"""The two errors that end a command on purpose: bad input, and a run that stopped and can be resumed.
 
-Every message is one line that names the file, field or flag. The command line prints it as it is and exits with
-`exit_code`; anything else that escapes is a bug and shows its traceback.
+Every message is one line that names the file, field or flag. The command line prints it and exits with `exit_code`; any
+other exception is a bug and shows its traceback.
 """
 
 
 class LongformError(Exception):
-    """An error meant for the user: one line, no traceback."""
+    """An error for the user: one line, no traceback."""
 
     exit_code = 2
 

@@ -1,7 +1,7 @@
 """Reading and writing files of rows: JSON Lines or Parquet, by suffix.
 
-JSON Lines are split on "\\n" only, since model texts hold other line separators. A file is written beside its place and
-moved there when it is whole, so a reader never meets half of one.
+JSON Lines are split on "\\n" only, because model texts contain other line separators. A file is written under a temporary
+name and renamed when it is complete, so a reader never sees a partial one.
 """
 
 import fcntl
@@ -30,14 +30,14 @@ def read_rows(path: str | Path, schema: type[RowT]) -> Iterator[RowT]:
     """Rows of `path`, checked one by one as they are read.
 
     Raises:
-        BadInputError: `FILE:LINE: field: what is wrong` for a missing or empty file, a row that is no JSON or breaks
-            the schema, or a second row with the same key. LINE counts from 1 (rows, in Parquet).
+        BadInputError: `FILE:LINE: field: what is wrong` for a missing or empty file, a row that is not JSON or violates
+            the schema, or a duplicate key. LINE counts from 1 (rows, in Parquet).
     """
     return read_all([path], schema)
 
 
 def read_all(paths: Sequence[str | Path], schema: type[RowT]) -> Iterator[RowT]:
-    """Rows of several files, one file after the other; a key may stand in only one of them.
+    """Rows of several files, one file after the other; keys are unique over all of them.
 
     Raises:
         BadInputError: as `read_rows` does.
@@ -62,16 +62,16 @@ def read_all(paths: Sequence[str | Path], schema: type[RowT]) -> Iterator[RowT]:
 
 
 def read_numbered_rows(path: str | Path, schema: type[RowT]) -> Iterator[tuple[int, RowT]]:
-    """Rows of `path` with their places, LINE in an error.
+    """Rows of `path` with their line numbers.
 
     Raises:
-        BadInputError: a missing file, or a row that is no JSON or breaks the schema.
+        BadInputError: the file is missing, or a row is not JSON or violates the schema.
     """
     return _numbered_rows(Path(path), schema)
 
 
 def write_rows(path: str | Path, rows: Iterable[Row]) -> int:
-    """Write rows whole or not at all; returns how many.
+    """Write rows atomically; returns their number.
 
     Raises:
         BadInputError: the folder does not exist or cannot be written, the disk is full, or Parquet cannot hold the rows.
@@ -85,7 +85,7 @@ def write_rows(path: str | Path, rows: Iterable[Row]) -> int:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file whole or not at all.
+    """Write a text file atomically.
 
     Raises:
         BadInputError: the folder cannot be written, or the disk is full.
@@ -95,10 +95,10 @@ def write_text(path: Path, text: str) -> None:
 
 
 class AppendedRows(Generic[RowT]):
-    """A file that grows row by row and survives a kill: the rows it already holds are read back when it is opened.
+    """A file that grows row by row and survives a kill: its rows are read back when it is opened.
 
-    A last line without its "\\n" was being written when the process died; it is cut off. One process at a time has the file
-    open: the lock is the operating system's and goes with the process.
+    A last line without "\\n" was being written when the process died; it is removed. One process at a time has the file
+    open, by an operating-system lock that ends with the process.
 
     Raises:
         BadInputError: the file cannot be written, holds a bad row, or another process has it open.
@@ -119,19 +119,19 @@ class AppendedRows(Generic[RowT]):
             raise BadInputError(f"{self.path}: cannot be written: {error.strerror}") from error
 
     def append(self, row: RowT) -> None:
-        """Add a row and hand it to the operating system at once.
+        """Append a row, unbuffered.
 
         Raises:
-            StoppedError: the disk is full; the rows before this one are safe.
+            StoppedError: the disk is full; earlier rows are intact.
         """
         end = os.fstat(self._file.fileno()).st_size
         try:
             line = memoryview(_line(row))
-            while line:  # an unbuffered write may take a part
+            while line:  # an unbuffered write may be partial
                 line = line[self._file.write(line) :]
         except OSError as error:
             with suppress(OSError):
-                self._file.truncate(end)  # or the next row, if there is room for it, would stand behind half a row
+                self._file.truncate(end)  # or a later row would follow half of this one
             raise StoppedError(f"{self.path}: cannot be written: {error.strerror}") from error
         self.rows.append(row)
 
@@ -141,7 +141,7 @@ class AppendedRows(Generic[RowT]):
 
 
 def describe_first_error(error: ValidationError) -> str:
-    """`field: what is wrong` of the first thing that pydantic found."""
+    """`field: problem` for the first error of pydantic."""
     first = error.errors(include_url=False, include_input=False)[0]
     field = ".".join(str(part) for part in first["loc"])
     return f"{field}: {first['msg']}" if field else first["msg"]
@@ -149,7 +149,7 @@ def describe_first_error(error: ValidationError) -> str:
 
 def _same_key(row: Row, place: str, first: int, other: Path | None) -> str:
     named = ", ".join(f"{field}={value!r}" for field, value in zip(row.key_fields, row.key, strict=True))
-    return f"{place}: {named}: the same key stands in row {first}" + (f" of {other}" if other else "")
+    return f"{place}: {named}: duplicate key, first in row {first}" + (f" of {other}" if other else "")
 
 
 def _numbered_rows(path: Path, schema: type[RowT]) -> Iterator[tuple[int, RowT]]:
@@ -214,14 +214,14 @@ def _write_parquet(file: "BufferedWriter", rows: Iterable[Row], path: Path) -> i
             columns[field] = pa.array([content.get(field) for content in contents])
         except (pa.ArrowException, OverflowError):
             raise BadInputError(
-                f"{path}: {field}: rows hold values of several kinds, which a Parquet column cannot; write a .jsonl file"
+                f"{path}: {field}: rows have values of several types, which a Parquet column cannot; write a .jsonl file"
             ) from None
     pq.write_table(pa.table(columns), file)
     return len(contents)
 
 
 def _without_gaps(value: Any) -> Any:
-    """`value` without nulls and empty objects inside: a Parquet column gives every row the fields of all rows."""
+    """`value` without nested nulls and empty objects, since a Parquet column gives all rows the same fields."""
     if isinstance(value, list):
         return [_without_gaps(item) for item in value]
     if isinstance(value, dict):
@@ -232,7 +232,7 @@ def _without_gaps(value: Any) -> Any:
 
 @contextmanager
 def _written_beside(path: Path) -> Iterator[Path]:
-    """A place beside `path`; what is written there moves to `path` when it is whole."""
+    """A temporary path next to `path`, renamed to it on success."""
     beside = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         _clear_leftovers(path)
@@ -246,7 +246,7 @@ def _written_beside(path: Path) -> Iterator[Path]:
 
 
 def _clear_leftovers(path: Path) -> None:
-    """Remove what processes that were killed while they wrote `path` have left beside it."""
+    """Remove the temporary files of processes that were killed while they wrote `path`."""
     for left in path.parent.glob(f".{escape(path.name)}.*.partial"):
         owner = left.name.split(".")[-2]
         if owner.isdecimal() and not _is_alive(int(owner)):
@@ -264,7 +264,7 @@ def _is_alive(pid: int) -> bool:
 
 
 def _lock(file: IO[bytes], path: Path) -> None:
-    """Keep other processes out, where the file system knows locks."""
+    """Lock out other processes, if the file system supports locks."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

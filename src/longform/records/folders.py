@@ -1,4 +1,4 @@
-"""Folders of weights, written whole or not at all."""
+"""Writes folders of weights atomically."""
 
 import os
 import re
@@ -13,10 +13,10 @@ _OS_ERROR = re.compile(r"\(os error (\d{1,4})\)")
 
 
 def write_folder(place: Path, write: Callable[[Path], None]) -> None:
-    """Let `write` fill a folder beside `place` and move it there when it is whole; what stood there before is replaced.
+    """Let `write` fill a temporary folder and rename it to `place`, replacing an existing one.
 
     Raises:
-        StoppedError: the disk is full or cannot be written; nothing has changed.
+        StoppedError: the disk is full or cannot be written; `place` is unchanged.
     """
     beside = place.with_name(f".{place.name}.partial")
     try:
@@ -35,9 +35,9 @@ def write_folder(place: Path, write: Callable[[Path], None]) -> None:
 
 
 def _disk_trouble(error: Exception, folder: Path) -> str | None:
-    """Why the disk takes no more, or None: libraries that write weights report a full disk by errors of their own.
+    """Why the disk cannot be written, or None: libraries that write weights report a full disk by their own errors.
 
-    Those in Rust name the system's error; for others more is written to the file that was written last.
+    Rust libraries name the system error; for others, append to the file that was written last and see.
     """
     named = _OS_ERROR.search(str(error))
     if named:
@@ -53,7 +53,7 @@ def _disk_trouble(error: Exception, folder: Path) -> str | None:
 
 
 def _sync_files(folder: Path) -> None:
-    """Make the files' contents durable before the rename makes them visible."""
+    """Flush the files to disk before the rename makes them visible."""
     for path in folder.rglob("*"):
         if path.is_file():
             with path.open("rb") as file:

@@ -1,7 +1,7 @@
-"""The Parquet files of other systems: the released Writing-RL code's, and verl's.
+"""Parquet files of other systems: the released Writing-RL code, and verl; and training data in any format.
 
-The released files carry texts without grades, weakest first. Read here, a reference's score is its rank, and the row
-says so in `meta`.
+The released files have texts without grades, weakest first. A reference's score is then its rank, and `meta` of the row says
+so.
 """
 
 import json
@@ -40,12 +40,12 @@ class WritingRLRow(Row):
 
     @property
     def id(self) -> str:
-        """What identifies the row, as everywhere in longform."""
+        """The id of the row."""
         return self.reward_model.ground_truth.id
 
 
 def is_writing_rl(path: str | Path) -> bool:
-    """Whether a Parquet file has the released Writing-RL code's columns; False where it cannot be read."""
+    """Whether a Parquet file has the columns of the released Writing-RL code; False if it cannot be read."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -56,10 +56,10 @@ def is_writing_rl(path: str | Path) -> bool:
 
 
 def read_training_prompts(ladders: Path | None, prompts: Path | None) -> list[PromptRow]:
-    """The rows that a run trains on, of whichever of the two files is named.
+    """The training data of a run, from whichever of the two files is given.
 
     Raises:
-        BadInputError: the file cannot be read, or has a bad row.
+        BadInputError: the file cannot be read, or has an invalid row.
     """
     if ladders is not None:
         return list(read_ladders(ladders))
@@ -68,10 +68,10 @@ def read_training_prompts(ladders: Path | None, prompts: Path | None) -> list[Pr
 
 
 def read_ladders(path: Path) -> list[Ladder]:
-    """Ladders of a file that `longform select` wrote, or of the released Writing-RL code's Parquet.
+    """Ladders from `longform select`, or from a Parquet file of the released Writing-RL code.
 
     Raises:
-        BadInputError: the file is neither, or has a bad row.
+        BadInputError: the file is neither, or has an invalid row.
     """
     if path.suffix == ".parquet" and is_writing_rl(path):
         return list(read_writing_rl(path))
@@ -88,7 +88,7 @@ def read_writing_rl(path: str | Path) -> Iterator[Ladder]:
         truth = row.reward_model.ground_truth
         texts = [truth.target] if isinstance(truth.target, str) else truth.target
         if not texts:
-            raise BadInputError(f"{path}:{number}: reward_model.ground_truth.target: holds no text")
+            raise BadInputError(f"{path}:{number}: reward_model.ground_truth.target: no text")
         yield Ladder(
             id=truth.id,
             prompt=truth.prompt,
@@ -101,7 +101,7 @@ def read_writing_rl(path: str | Path) -> Iterator[Ladder]:
 
 
 def write_writing_rl(path: str | Path, ladders: Iterable[Ladder], *, split: str = "train") -> int:
-    """Write ladders as the released Writing-RL code reads them; returns the number of rows."""
+    """Write ladders in the format of the released Writing-RL code; returns the number of rows."""
     return write_rows(path, (Row(**_writing_rl_row(ladder, i, split)) for i, ladder in enumerate(ladders)))
 
 
@@ -114,14 +114,14 @@ def write_verl(
 ) -> int:
     """Write ladders or prompts for verl's `RLHFDataset`: chat messages, and the whole row as JSON in `extra_info`.
 
-    `extra_info.split` is what lets a reward know that a row is for validation, which must never promote, and
-    `extra_info.rungs` names the models of a ladder's references, so that a curriculum begins without reading their texts.
+    `extra_info.split` marks validation rows, which never promote; `extra_info.rungs` lists the models of the references, so
+    that a curriculum starts without reading their texts.
 
     Args:
         path: of the Parquet file.
-        prompts: ladders, or prompts alone.
+        prompts: ladders or prompts.
         split: train or validation.
-        messages: what a writer is sent; by default the prompt's own conversation.
+        messages: the conversation for a writer; by default that of the prompt.
     """
     return write_rows(path, (Row(**_verl_row(it, i, split, messages(it))) for i, it in enumerate(prompts)))
 

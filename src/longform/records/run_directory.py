@@ -1,7 +1,7 @@
-"""`runs/NAME/`: the recipe as it was resolved, the database, the checkpoints, the report.
+"""`runs/NAME/`: the resolved recipe, the database, the checkpoints, the report.
 
-A checkpoint is written beside its place and moved there whole, so the newest folder under `checkpoints/` is always one to
-resume from. One process at a time owns a run: the lock is the operating system's and goes with the process.
+A checkpoint is written to a temporary folder and renamed when it is complete, so the newest folder under `checkpoints/` can
+always be resumed. One process at a time owns a run, by an operating-system lock that ends with the process.
 """
 
 import fcntl
@@ -34,7 +34,7 @@ class RunDirectory:
         """Create or open the run at `path` for writing.
 
         Raises:
-            BadInputError: the folder cannot be made, or another process is writing this run (named by its pid).
+            BadInputError: the folder cannot be created, or another process is writing this run (its pid is named).
         """
         run = cls(Path(path))
         try:
@@ -54,11 +54,11 @@ class RunDirectory:
         """Open an existing run for reading, without its lock.
 
         Raises:
-            BadInputError: `path` holds no run.
+            BadInputError: `path` is not a run directory.
         """
         run = cls(Path(path))
         if not run.database_path.exists():
-            raise BadInputError(f"{path}: is no run directory (it has no run.sqlite)")
+            raise BadInputError(f"{path}: not a run directory (it has no run.sqlite)")
         run._database = RunDatabase(run.database_path, create=False)
         return run
 
@@ -75,26 +75,26 @@ class RunDirectory:
         return self._database
 
     def close(self) -> None:
-        """Close the database and let go of the lock."""
+        """Close the database and release the lock."""
         if self._database is not None:
             self._database.close()
         if self._lock is not None:
             self._lock.close()
 
     def checkpoint_path(self, step: int) -> Path:
-        """Where the checkpoint of `step` stands."""
+        """The folder of the checkpoint of `step`."""
         return self.checkpoints_path / f"step-{step:06d}"
 
     def checkpoint_steps(self) -> list[int]:
-        """Steps with a whole checkpoint, ascending."""
+        """Steps with a complete checkpoint, ascending."""
         numbers = (folder.name.removeprefix("step-") for folder in self.checkpoints_path.glob("step-*"))
         return sorted(int(number) for number in numbers if number.isdecimal())
 
     def write_checkpoint(self, step: int, write: Callable[[Path], None], *, keep: int) -> Path:
-        """Let `write` fill a folder, move it into place, and remove all but the newest `keep` checkpoints.
+        """Let `write` fill a folder, rename it into place, and remove all but the newest `keep` checkpoints.
 
         Raises:
-            StoppedError: the disk is full or cannot be written; the checkpoints before this one are safe.
+            StoppedError: the disk is full or cannot be written; earlier checkpoints are intact.
         """
         place = self.checkpoint_path(step)
         self.database.sync()
@@ -104,7 +104,7 @@ class RunDirectory:
         return place
 
     def _take(self, lock: IO[str]) -> None:
-        """Lock the run for this process and say so in the file, or refuse and let go of it."""
+        """Lock the run for this process and write its pid into the lock file, or raise."""
         with ExitStack() as opened:
             opened.callback(lock.close)
             try:

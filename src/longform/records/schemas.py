@@ -1,7 +1,7 @@
-"""The rows that commands hand to each other: prompts, responses, grades, ladders, games, pairs, preferences.
+"""The rows of files that commands exchange: prompts, responses, grades, ladders, games, pairs, preferences.
 
-Rows are frozen and keep fields they do not know, so that a file passes through longform without losing what another tool
-put there. Identity is stated by `key`; files with two rows of one key are refused where they are read.
+Rows are frozen and keep unknown fields, so that a file passes through longform without losing what another tool added.
+`key` identifies a row; reading a file with duplicate keys is an error.
 """
 
 from typing import Any, ClassVar, Literal
@@ -19,7 +19,7 @@ class Row(BaseModel):
 
     @property
     def key(self) -> tuple[Any, ...]:
-        """The values of `key_fields`; empty for rows without identity."""
+        """The values of `key_fields`; empty for rows without a key."""
         return tuple(getattr(self, field) for field in self.key_fields)
 
 
@@ -32,7 +32,7 @@ class Message(BaseModel):
 
 
 class Criterion(BaseModel):
-    """One named thing that a judge is to score or weigh."""
+    """One criterion for a judge."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
     name: str
@@ -43,7 +43,7 @@ Criteria = str | list[Criterion]
 
 
 class PromptRow(Row):
-    """What prompts and ladders share: a request, what to judge it by, and how long an answer may be (words)."""
+    """What prompts and ladders share: a request, its criteria, and the length of an answer in words."""
 
     key_fields: ClassVar[tuple[str, ...]] = ("id",)
     id: str = Field(min_length=1)
@@ -61,14 +61,14 @@ class PromptRow(Row):
 
     @property
     def messages(self) -> list[dict[str, str]]:
-        """The conversation to send to a writer, as plain dictionaries."""
+        """The conversation for a writer, as plain dictionaries."""
         if isinstance(self.prompt, str):
             return [{"role": "user", "content": self.prompt}]
         return [{"role": message.role, "content": message.content} for message in self.prompt]
 
     @property
     def request(self) -> str:
-        """The request as one text, as a judge reads it: system turns left out, several turns named."""
+        """The request as one text for a judge, without system turns; several turns are labelled by role."""
         turns = [turn for turn in self.messages if turn["role"] != "system"]
         if len(turns) == 1:
             return turns[0]["content"]
@@ -76,7 +76,7 @@ class PromptRow(Row):
 
     @property
     def rungs(self) -> list[str]:
-        """The models of the prompt's references, weakest first; none where it is no ladder."""
+        """The models of the references, weakest first; none for a plain prompt."""
         return []
 
 
@@ -85,7 +85,7 @@ class Prompt(PromptRow):
 
 
 class Response(Row):
-    """One text written for a prompt, by a named model; `sample` numbers several of one model."""
+    """A response of a model to a prompt; `sample` numbers several responses of one model."""
 
     key_fields: ClassVar[tuple[str, ...]] = ("prompt_id", "model", "sample")
     prompt_id: str
@@ -109,7 +109,7 @@ class Grade(Row):
 
 
 class Reference(BaseModel):
-    """One rung of a ladder: a text to be beaten."""
+    """One rung of a ladder: a text to beat."""
 
     model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False)
     model: str
@@ -118,7 +118,7 @@ class Reference(BaseModel):
 
 
 class Ladder(PromptRow):
-    """A prompt with its references in ascending quality, the initial policy's own response among them."""
+    """A prompt with its references in ascending quality, including the initial policy's own response."""
 
     references: list[Reference] = Field(min_length=1)
     policy_score: Score
@@ -133,7 +133,7 @@ class Ladder(PromptRow):
     def _check_order(self) -> "Ladder":
         scores = [reference.score for reference in self.references]
         if scores != sorted(scores):
-            raise ValueError("references must stand in ascending order of score")
+            raise ValueError("references must be in ascending order of score")
         return self
 
 
@@ -160,7 +160,7 @@ class Game(Row):
 
 
 GAME_SCORES: dict[Winner, float] = {"a": 1.0, "tie": 0.5, "b": 0.0}
-"""What a game is worth to `model_a`, by its winner."""
+"""Points of `model_a` in a game, by its winner."""
 
 
 class Pair(Row):

@@ -1,4 +1,4 @@
-"""Reading YAML files that people write: every fault is one line, and a key that stands twice is a fault."""
+"""Reads YAML files that people write: every error is one line, and duplicate keys are errors."""
 
 from pathlib import Path
 from typing import Any
@@ -11,22 +11,22 @@ from longform.records.errors import BadInputError
 def read_yaml(path: str | Path) -> Any:
     """The content of a YAML file.
 
-    Nothing of the content is quoted in an error: somebody may have put a key there.
+    Errors quote none of the content, which may contain an API key.
 
     Raises:
-        BadInputError: `FILE:LINE: what is wrong`; the file cannot be read, is no YAML, or has a key twice in one place.
+        BadInputError: `FILE:LINE: problem`; the file cannot be read, is not YAML, or has a duplicate key.
     """
     try:
         return yaml.load(Path(path).read_text(encoding="utf-8"), _UniqueKeyLoader)
     except OSError as error:
         raise BadInputError(f"{path}: cannot be read: {error.strerror}") from error
     except _DuplicateKeyError as error:
-        raise BadInputError(f"{path}:{error.line}: {error.key}: this key stands there twice") from None
+        raise BadInputError(f"{path}:{error.line}: {error.key}: duplicate key") from None
     except yaml.MarkedYAMLError as error:
         line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise BadInputError(f"{path}{line}: is no YAML") from None
+        raise BadInputError(f"{path}{line}: not YAML") from None
     except (yaml.YAMLError, ValueError, RecursionError):
-        raise BadInputError(f"{path}: is no YAML") from None
+        raise BadInputError(f"{path}: not YAML") from None
 
 
 class _DuplicateKeyError(Exception):

@@ -59,7 +59,7 @@ def test_a_template_stands_beside_the_file_that_names_it(tmp_path):
         ("a: 3", "a."),
         ("- a", "names no models"),
         ("", "names no models"),
-        ("a: [", "is no YAML"),
+        ("a: [", "not YAML"),
     ],
 )
 def test_a_wrong_file_is_one_line_naming_file_and_field(tmp_path, content, words):

@@ -98,7 +98,7 @@ def test_overrides_reach_lists_and_sections_that_are_not_there(tmp_path):
         ),
         (GOOD, ["optim.critic_epochs=2"], "optim.critic_epochs was removed; leave it out"),
         (GOOD, ["data.micro_tokens=64"], "data.micro_tokens: unknown key"),
-        ("policy: [", [], "is no YAML"),
+        ("policy: [", [], "not YAML"),
         ("", [], "not a recipe: expected a YAML mapping"),
         ("policy: x\n", [], "data: Field required"),
     ],
@@ -117,7 +117,7 @@ def test_a_run_keeps_to_a_folder_of_its_own(tmp_path, name):
 
 
 def test_a_key_that_stands_twice_is_refused(tmp_path):
-    assert _error(tmp_path, GOOD + "policy: other\n").endswith(":7: policy: this key stands there twice")
+    assert _error(tmp_path, GOOD + "policy: other\n").endswith(":7: policy: duplicate key")
 
 
 def test_text_that_looks_like_a_number_stays_text(tmp_path):

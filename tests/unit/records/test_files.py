@@ -36,7 +36,7 @@ ROW = '{"prompt_id":"p","model":"m","text":"t"}\n'
         ([ROW, '["a list"]\n'], ":2: Input should be an object"),
         (['{"prompt_id":"p","model":"m"}\n'], ":1: text: Field required"),
         (['{"prompt_id":"p","model":"m","text":3}\n'], ":1: text: Input should be a valid string"),
-        ([ROW, "\n", ROW], ":3: prompt_id='p', model='m', sample=0: the same key stands in row 1"),
+        ([ROW, "\n", ROW], ":3: prompt_id='p', model='m', sample=0: duplicate key, first in row 1"),
     ],
 )
 def test_a_bad_file_is_one_line_naming_file_line_and_field(tmp_path, lines, message):
@@ -130,7 +130,7 @@ def test_parquet_keeps_what_only_some_rows_have(tmp_path):
 @pytest.mark.parametrize(("one", "other"), [(1, "text"), ("text", ["list"]), (2**70, 1)])
 def test_rows_that_parquet_cannot_hold_are_refused_by_field(tmp_path, one, other):
     rows = [Prompt(id=str(i), prompt="p", meta={"n": value}) for i, value in enumerate([one, other])]
-    with pytest.raises(BadInputError, match=r"rows\.parquet: meta: rows hold values of several kinds.* \.jsonl file"):
+    with pytest.raises(BadInputError, match=r"rows\.parquet: meta: rows have values of several types.* \.jsonl file"):
         write_rows(tmp_path / "rows.parquet", rows)
     assert list(tmp_path.iterdir()) == []
 

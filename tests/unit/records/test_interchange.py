@@ -77,7 +77,7 @@ def test_an_id_may_be_a_number_and_criteria_may_be_missing(tmp_path):
         (_truth(target=None), ":1: reward_model.ground_truth.target: Field required"),
         (_truth(prompt=None), ":1: reward_model.ground_truth.prompt: Field required"),
         (_truth(id=None), ":1: reward_model.ground_truth.id: Field required"),
-        (_truth(target=[]), ":1: reward_model.ground_truth.target: holds no text"),
+        (_truth(target=[]), ":1: reward_model.ground_truth.target: no text"),
         (_truth(prompt=""), ":1: reward_model.ground_truth.prompt: String should have at least 1 character"),
         ({"reward_model": {"style": "rule"}}, ":1: reward_model.ground_truth: Field required"),
         ({"prompt": "no reward model"}, ":1: reward_model: Field required"),
@@ -93,7 +93,7 @@ def test_a_bad_row_is_one_line_naming_file_row_and_field(tmp_path, row, message)
 
 def test_two_rows_of_one_id_are_refused(tmp_path):
     path = _parquet(tmp_path / "t.parquet", _truth(), _truth(id="p2"), _truth())
-    with pytest.raises(BadInputError, match=r"t\.parquet:3: .*'p1': the same .* row 1"):
+    with pytest.raises(BadInputError, match=r"t\.parquet:3: .*'p1': duplicate key, first in row 1"):
         list(read_writing_rl(path))
 
 

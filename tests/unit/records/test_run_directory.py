@@ -69,7 +69,7 @@ def test_a_run_can_be_read_while_it_is_written(run):
 
 
 def test_what_is_no_run_is_named(tmp_path):
-    with pytest.raises(BadInputError, match=r"nothing: is no run directory"):
+    with pytest.raises(BadInputError, match=r"nothing: not a run directory"):
         RunDirectory.read(tmp_path / "nothing")
     (tmp_path / "file").write_text("")
     with pytest.raises(BadInputError, match=r"file: cannot be used as a run directory"):

@@ -29,16 +29,16 @@ def test_equal_keys_in_different_places_are_no_fault(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("a: 1\nb: 2\na: 3\n", ":3: a: this key stands there twice"),
-        ("a:\n  b: 1\n  b: 2\n", ":3: b: this key stands there twice"),
-        ("list: [{k: 1, k: 2}]\n", ":1: k: this key stands there twice"),
-        ("a: 1\nb: [1\n", ":3: is no YAML"),
-        ("a: !!python/object/apply:os.getcwd []\n", ":1: is no YAML"),
-        ("a: 2026-99-99\n", ": is no YAML"),
-        ("? [a, b]\n: 1\n", ":1: is no YAML"),
-        (b"\xff\xfe\x00", ": is no YAML"),
-        ("a: \x07\n", ": is no YAML"),
-        ("[" * 10_000, ": is no YAML"),
+        ("a: 1\nb: 2\na: 3\n", ":3: a: duplicate key"),
+        ("a:\n  b: 1\n  b: 2\n", ":3: b: duplicate key"),
+        ("list: [{k: 1, k: 2}]\n", ":1: k: duplicate key"),
+        ("a: 1\nb: [1\n", ":3: not YAML"),
+        ("a: !!python/object/apply:os.getcwd []\n", ":1: not YAML"),
+        ("a: 2026-99-99\n", ": not YAML"),
+        ("? [a, b]\n: 1\n", ":1: not YAML"),
+        (b"\xff\xfe\x00", ": not YAML"),
+        ("a: \x07\n", ": not YAML"),
+        ("[" * 10_000, ": not YAML"),
     ],
 )
 def test_a_fault_is_one_line_with_the_files_name_and_line(tmp_path, content, message):

@@ -220,7 +220,7 @@ def test_a_row_that_stands_in_two_files_is_refused(tmp_path, kind):
     again.write_bytes((tmp_path / f"{kind}.jsonl").read_bytes())
     files = {name: [tmp_path / f"{name}.jsonl"] for name in ("responses", "grades")}
     files[kind].append(again)
-    with pytest.raises(BadInputError, match=rf"again\.jsonl:1: .*the same key stands in row 1 of .*{kind}\.jsonl"):
+    with pytest.raises(BadInputError, match=rf"again\.jsonl:1: .*duplicate key, first in row 1 of .*{kind}\.jsonl"):
         select(
             prompts=tmp_path / "p.jsonl",
             responses=files["responses"],
