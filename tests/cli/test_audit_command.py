@@ -201,7 +201,7 @@ def test_a_spent_budget_stops_and_the_same_command_goes_on(live, capsys):
     flags = ("--judge", "live", "--out", "out.jsonl", "--attacks", "0")
     assert audit(*flags, "--budget", "0.1") == 3
     error = capsys.readouterr().err.strip().split("\n")[-1]
-    assert "budget of $0.1 spent" in error
+    assert "budget of 0.1 spent" in error
     assert not Path("out.jsonl").exists()
     paid = len(live.requests)
     assert paid < 40

@@ -516,7 +516,7 @@ def test_a_budget_without_prices_counts_nothing_and_is_refused(world, capsys):
 
 
 def test_a_run_that_does_not_exist_is_not_resumed(world, capsys):
-    assert "runs/nosuch: there is no such run to resume" in _fails(capsys, f"{TRAIN} --resume --set run.name=nosuch")
+    assert "runs/nosuch: no such run to resume" in _fails(capsys, f"{TRAIN} --resume --set run.name=nosuch")
     assert not Path("runs/nosuch").exists()
 
 

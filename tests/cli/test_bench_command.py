@@ -211,7 +211,7 @@ def test_a_response_that_could_not_be_written_is_told_with_its_cause(server, rep
 def test_the_budget_is_that_of_writing_and_judging_together(server, capsys):
     command = "run writingbench --set wb.jsonl --writer scribe --judge judge --out out --budget"
     assert bench(f"{command} 0.08") == 3  # four responses of 0.015 and some of twenty answers
-    assert "budget of $0.08 spent" in capsys.readouterr().err
+    assert "budget of 0.08 spent" in capsys.readouterr().err
     assert not Path("out/result.json").exists()
     before = len(server.requests)
     assert bench(f"{command} 5") == 0

@@ -1,4 +1,4 @@
-"""Running a recipe on verl: everything is checked and composed first, then Ray starts, then verl's own entry point runs."""
+"""Runs a recipe on verl: checks and composes everything, starts Ray, then calls verl's entry point."""
 
 import threading
 import time
@@ -29,18 +29,18 @@ from longform.records.run_directory import RunDirectory
 from longform.steps.recorder import RunResult, StepReport
 
 _PAUSE_SECONDS = 1.0
-"""Between looks for steps that have been finished."""
+"""Polling interval for finished steps."""
 
 
 def train_on_cluster(recipe: Recipe, *, resume: bool = False, on_step: Callable[[StepReport], None]) -> RunResult:
     """Run a recipe to its end on verl.
 
     Raises:
-        BadInputError: something the recipe names cannot be used, or the run exists and `resume` is False.
+        BadInputError: something in the recipe cannot be used, or the run exists and `resume` is False.
         StoppedError: the run stopped and can be resumed.
     """
     if resume and not recipe.run_path.exists():
-        raise BadInputError(f"{recipe.run_path}: there is no such run to resume")
+        raise BadInputError(f"{recipe.run_path}: no such run to resume")
     inputs = check_inputs(recipe)
     check_cluster(recipe, inputs)
     check_devices(recipe)
@@ -62,10 +62,10 @@ def train_on_cluster(recipe: Recipe, *, resume: bool = False, on_step: Callable[
 
 
 def _check_run(recipe: Recipe, *, resume: bool) -> int:
-    """The run is free, is this recipe's, and its checkpoints are where its records say; the last step on record.
+    """Check that the run can be begun or resumed and matches its checkpoints; returns its last recorded step.
 
     Raises:
-        BadInputError: another process has it, it was begun otherwise, or records and checkpoints do not belong together.
+        BadInputError: another process has the run, it has other settings, or records and checkpoints do not match.
     """
     with RunDirectory.open(recipe.run_path) as run:
         begin_run(run, recipe, resume=resume)
@@ -73,19 +73,19 @@ def _check_run(recipe: Recipe, *, resume: bool) -> int:
     checkpoints, every = checkpoint_folder(recipe), recipe.run.checkpoint_every
     tracker = checkpoints / "latest_checkpointed_iteration.txt"
     if not resume and tracker.exists():
-        raise BadInputError(f"{checkpoints}: holds checkpoints of another run; choose another run.name or folder")
+        raise BadInputError(f"{checkpoints}: contains checkpoints of another run; choose another run.name or folder")
     if resume and last > every and not tracker.exists():
         raise BadInputError(
-            f"{checkpoints}: holds no checkpoint, and the run is at step {last}; is the folder mounted?"
+            f"{checkpoints}: contains no checkpoint, but the run is at step {last}; is the folder mounted?"
         )
     return last
 
 
 def plan_run(recipe: Recipe, inputs: TrainingInputs) -> list[str]:
-    """Check everything that a run needs and that this machine can tell of, and start nothing; the plan in lines.
+    """Check everything that can be checked on this machine without starting anything; returns the plan in lines.
 
     Raises:
-        BadInputError: one of it cannot be.
+        BadInputError: a check failed.
     """
     check_cluster(recipe, inputs)
     plan = check_cluster_memory(recipe)
@@ -96,7 +96,7 @@ def plan_run(recipe: Recipe, inputs: TrainingInputs) -> list[str]:
 
 
 def _compose(recipe: Recipe, data: Path, *, resume: bool = False) -> DictConfig:
-    """Verl's configuration, checked by verl too."""
+    """Verl's configuration, also validated by verl."""
     from verl.trainer.ppo.utils import need_critic, need_reference_policy
     from verl.utils.config import validate_config
 
@@ -114,7 +114,7 @@ def _compose(recipe: Recipe, data: Path, *, resume: bool = False) -> DictConfig:
 
 @contextmanager
 def _ray(config: DictConfig, recipe: Recipe) -> Iterator[None]:
-    """Ray with verl's settings: a cluster that stands, or one that lives as long as the run."""
+    """Ray with verl's settings: an existing cluster, or one for the duration of the run."""
     from verl.trainer.constants_ppo import get_ppo_ray_runtime_env
 
     asked = OmegaConf.to_container(config.ray_kwargs.ray_init, resolve=True)
@@ -140,10 +140,10 @@ def _ray(config: DictConfig, recipe: Recipe) -> Iterator[None]:
 
 
 def _run(config: DictConfig, actor: Any, on_step: Callable[[StepReport], None], *, stall_timeout_hours: float) -> None:
-    """Verl's entry point on a thread, and the reports of its steps as they come in."""
+    """Call verl's entry point on a thread, and pass on the reports of its steps."""
     from verl.trainer.main_ppo import TaskRunnerV1, run_ppo
 
-    # The task runner stands beside the actor: it reads the data that were written here.
+    # The task runner needs the node of the run actor, which has the data.
     strategy = NodeAffinitySchedulingStrategy(node_id=ray.get_runtime_context().get_node_id(), soft=False)
     failures: list[BaseException] = []
 
@@ -173,7 +173,7 @@ def follow(
     stall_timeout_hours: float,
     clock: Callable[[], float] = time.monotonic,
 ) -> None:
-    """Hand on the reports of a run's steps until it is over.
+    """Pass on the reports of steps until the run is over.
 
     Args:
         is_over: whether the run has ended, after a pause.
@@ -201,7 +201,7 @@ def follow(
 
 @contextmanager
 def _plain_errors() -> Iterator[None]:
-    """What was raised in another process of the run, as it was raised there."""
+    """Re-raise errors of other processes as they were raised there."""
     try:
         yield
     except RayTaskError as error:

@@ -1,7 +1,7 @@
-"""verl's reward workers run our rewards: the same judges, the same measures, the same rules as in the local engine.
+"""Runs the rewards of the local engine in verl's reward workers.
 
-A worker never raises for a judge that cannot be heard. verl would drop the response, and the step would no longer know that
-it was there; here it comes back without a score, and the trainer masks it.
+A worker does not raise if a judge call fails, because verl would then drop the response. The response is returned without a
+score, and the trainer masks it.
 """
 
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ from longform.writers.stops import find_reader
 
 
 class LongformRewardManager(RewardManagerBase):
-    """One response at a time, many at once: verl calls `run_single` for each on the worker's event loop."""
+    """verl calls `run_single` for each response, concurrently on the event loop of the worker."""
 
     def __init__(self, config: Any, tokenizer: Any, compute_score: Any = None, **_: Any) -> None:
         super().__init__(config, tokenizer, compute_score)
@@ -38,16 +38,16 @@ class LongformRewardManager(RewardManagerBase):
         self._opened: Opened | None = None
 
     async def run_single(self, data: DataProto) -> dict[str, Any]:
-        """The rewards of one response, or of a validation text the examiner's grade.
+        """The rewards of a response, or the examiner's grade of a validation text.
 
         Returns:
-            `reward_score`: the weighted mean of the rewards, 0 where one is missing; `reward_extra_info`: the whole.
+            `reward_score`: the weighted mean of the rewards, 0 if one is missing; `reward_extra_info`: the payload.
         """
         item = data[-1]
         told, ids = item.non_tensor_batch["extra_info"], self._response_ids(item)
         try:
             await self._open()
-        except BadInputError as error:  # a reward model that this node does not see
+        except BadInputError as error:  # a reward model that is not on this node
             return _stopped(error, "", ParsedResponse("", "", False), "stop", len(ids))
         text, is_cut = self._read(ids).strip(), len(ids) >= self._longest and int(ids[-1]) not in self._ends
         if told["split"] != "train":
@@ -63,12 +63,12 @@ class LongformRewardManager(RewardManagerBase):
         return {"reward_score": self._mean(results), "reward_extra_info": extra_fields(payload)}
 
     async def _open(self) -> None:
-        """Learn from the host what run this is; workers start before it is known."""
+        """Get the run from its actor; workers start before the run is known."""
         if self._opened is not None:
             return
         actor = find_actor(self._name)
         opened: Opened = await actor.opened.remote()
-        if self._opened is not None:  # of the responses that asked side by side, the first has read the answer
+        if self._opened is not None:  # a concurrent call was faster
             return
         recipe, endpoints = opened.recipe, {}
         for name, spec in opened.judges.items():
@@ -100,7 +100,7 @@ class LongformRewardManager(RewardManagerBase):
         return sum(self._weights[kind] * score for kind, score in scores.items()) / sum(self._weights.values())
 
     async def _validate(self, told: dict[str, Any], text: str) -> dict[str, Any]:
-        """Grade a held-out text; it promotes nothing."""
+        """Grade a validation text, which never promotes."""
         prompt = Prompt.model_validate_json(told["row"])
         answer = parse_response(text, self._thinking).answer
         grade: float | None = None
@@ -109,7 +109,7 @@ class LongformRewardManager(RewardManagerBase):
                 graded = await self._examiner.grade(prompt, answer, step=0) if answer else None
                 grade = MIN_SCORE if graded is None else None if graded.value is None else graded.value.score
             except (BadInputError, StoppedError):
-                grade = None  # the next step of the training meets the same wall, and says so
+                grade = None  # the next training step fails for the same reason, and reports it
         await self._actor.validated.remote(ValidationText(0, prompt.id, prompt.request, text, grade))
         return {"reward_score": grade or 0.0, "reward_extra_info": {}}
 
@@ -117,15 +117,15 @@ class LongformRewardManager(RewardManagerBase):
 def _stopped(
     error: BadInputError | StoppedError, text: str, response: ParsedResponse, finish_reason: str, tokens: int
 ) -> dict[str, Any]:
-    """A response in place of which the run has to stop, handed back as every other one."""
+    """A result that makes the trainer stop the run, returned like any other."""
     needs_fix = isinstance(error, BadInputError)
     payload = RewardPayload(text, response, {}, finish_reason, tokens, stopped=str(error), needs_fix=needs_fix)
     return {"reward_score": 0.0, "reward_extra_info": extra_fields(payload)}
 
 
 def placed_rewards(rewards: Sequence[RewardSettings], folder: Path) -> list[RewardSettings]:
-    """The rewards with the models that they load in whole paths: workers of a cluster that stands already have folders of
-    their own. A name that is no folder below `folder` is a hub id, or whole.
+    """The rewards with absolute paths of models, because workers of an existing cluster have other working directories. A
+    name that is not a folder below `folder` is a hub id, or already absolute.
     """
 
     def place(name: str) -> str:

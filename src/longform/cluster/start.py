@@ -1,4 +1,4 @@
-"""A run's actor, found or started, and its data, written once: what launcher and trainer have in common."""
+"""Finds or starts the actor of a run, and writes its data; shared by launcher and trainer."""
 
 import os
 from pathlib import Path
@@ -18,12 +18,12 @@ from longform.writers.think import ThinkPrompt
 
 
 def actor_of(config: Any) -> Any:
-    """The host of the run that a verl configuration names.
+    """The actor of the run in a verl configuration.
 
-    The launcher has started it; under a verl command of the user's own the trainer starts it, where it runs itself.
+    The launcher has started it; if the user starts verl directly, the trainer starts it on its own node.
 
     Raises:
-        BadInputError: a run of that name is another recipe's.
+        BadInputError: a run of that name has another recipe.
     """
     name, path = config.trainer.experiment_name, Path(config.longform.recipe)
     try:
@@ -35,13 +35,13 @@ def actor_of(config: Any) -> Any:
     opened: Opened = ask(actor.opened.remote())
     if opened.recipe != load_stored_recipe(path, Recipe):
         raise BadInputError(
-            f"trainer.experiment_name: a run {name!r} is under way on this Ray cluster; choose another name"
+            f"trainer.experiment_name: a run {name!r} is already running on this Ray cluster; choose another name"
         )
     return actor
 
 
 def check_alone() -> None:
-    """No other run is under way on this Ray cluster: verl's queue has one name, and ends with whoever ends first.
+    """Check that no other run is active on this Ray cluster: verl's queue has a fixed name, and ends with the first run.
 
     Raises:
         BadInputError: there is one.
@@ -51,34 +51,34 @@ def check_alone() -> None:
     except ValueError:
         return
     raise BadInputError(
-        "cluster.ray_address: another verl run is under way on this Ray cluster, which holds one at a time"
+        "cluster.ray_address: another verl run is active on this Ray cluster; only one can run at a time"
     )
 
 
 def open_actor(recipe: Recipe, inputs: TrainingInputs, *, data: Path, name: str, resume: bool) -> Any:
-    """Start a host on this node and give it the run.
+    """Start a run actor on this node and open the run in it.
 
     Raises:
-        BadInputError: there is a host of that name.
-        RayTaskError: with the host's own error as its cause.
+        BadInputError: there is an actor of that name.
+        RayTaskError: the error of the actor, as its cause.
     """
     keys = {it.key_env: os.environ[it.key_env] for it in inputs.judges.values() if it.key_env}
     open_rows(data)
     try:
         actor = start_actor(name)
     except ValueError:
-        raise BadInputError(f"run.name: a run {name!r} is under way on this Ray cluster") from None
+        raise BadInputError(f"run.name: a run {name!r} is already active on this Ray cluster") from None
     ray.get(actor.open.remote(recipe, inputs.judges, data=data, keys=keys, resume=resume, folder=Path.cwd()))
     return actor
 
 
 def data_folder(recipe: Recipe) -> Path:
-    """Where the prompts stand as verl reads them."""
+    """The folder of the prompts in verl's format."""
     return recipe.run_path / "data"
 
 
 def write_data(recipe: Recipe, inputs: TrainingInputs) -> Path:
-    """The prompts of a run as Parquet in its directory, with the think prompt where there is one; returns the folder."""
+    """Write the prompts of a run as Parquet into its directory, with the think prompt if any; returns the folder."""
     folder = data_folder(recipe)
     folder.mkdir(parents=True, exist_ok=True)
     think = ThinkPrompt.read(recipe.generation.think, recipe.generation.think_prompt)

@@ -1,10 +1,8 @@
-"""verl's synchronous trainer with a curriculum, masks and balanced advantages: one step read from top to bottom in verl's
-`fit`, with ours where it differs.
+"""verl's synchronous trainer with a curriculum, masks and balanced advantages: overrides what differs in `fit`.
 
-Prompts come from the run's actor, in the order and against the references that the local engine would choose. Once a
-step's responses are scored, `finalize_step` and `group_advantages` decide, as locally; rollouts without a score keep
-their place and lose their weight. Promotions are committed after the update and before verl saves its checkpoint, which
-carries them.
+The run actor draws prompts and references, in the order of the local engine. Scored responses go through `close_step` and
+`group_advantages`, as locally; rollouts without a score stay in the batch with weight 0. Promotions are committed after the
+update and before verl saves its checkpoint, which contains them.
 """
 
 import shutil
@@ -31,7 +29,7 @@ from longform.cluster.reward_payload import RewardPayload, lost, read_payload
 from longform.cluster.run_actor import Opened
 from longform.cluster.start import actor_of
 from longform.cluster.step import ClusterStep, FacedPrompt, build_step, check_payloads, cut_off, verl_metrics
-from longform.curriculum.schedule import FILE, PromptDraw
+from longform.curriculum.schedule import FILE, Faced
 from longform.records.errors import BadInputError
 from longform.records.rollouts import text_hash
 from longform.records.schemas import Ladder, Prompt
@@ -42,7 +40,7 @@ class LongformTrainer(PPOTrainerSync):
     """The trainer that `trainer.v1.trainer_mode=longform` selects."""
 
     def _build_replay_buffer(self) -> Any:
-        self.trainer_mode = "sync"  # the base class asks for this very word
+        self.trainer_mode = "sync"  # the base class requires this value
         self._run_actor = actor_of(self.config)
         opened: Opened = ask(self._run_actor.opened.remote())
         self._recipe = opened.recipe
@@ -53,7 +51,7 @@ class LongformTrainer(PPOTrainerSync):
     # Drawing.
 
     def _fetch_one_gen_batch(self) -> TensorDict:
-        """The prompts of a step as the curriculum draws them, each with the reference that it faces."""
+        """The prompts that the curriculum draws for a step, each with its current reference."""
         drawn = ask(self._run_actor.draw.remote(self.global_steps, self.config.data.train_batch_size))
         rows = [self._face(it) for it in drawn]
         self._groups = {str(uuid.uuid4()): group for group, _ in rows}
@@ -61,7 +59,7 @@ class LongformTrainer(PPOTrainerSync):
         batch["uid"] = np.array(list(self._groups), dtype=object)
         return tu.get_tensordict(batch)
 
-    def _face(self, faced: PromptDraw) -> tuple[FacedPrompt, dict[str, Any]]:
+    def _face(self, faced: Faced) -> tuple[FacedPrompt, dict[str, Any]]:
         row = self.train_dataset[faced.prompt_index]
         whole = read_prompt(row["extra_info"])
         reference = ""
@@ -83,7 +81,7 @@ class LongformTrainer(PPOTrainerSync):
     # Learning.
 
     def _compute_advantage(self, batch: Any, metrics: dict[str, Any]) -> Any:
-        """Close the step, mask what has no score, and compare."""
+        """Finalise the step, mask rollouts without a score, and compute advantages."""
         data = tq.kv_batch_get(
             keys=batch.keys, partition_id=batch.partition_id, select_fields=["response_mask", "extra_fields"]
         )
@@ -93,7 +91,7 @@ class LongformTrainer(PPOTrainerSync):
         closed = ask(
             self._run_actor.close.remote(
                 self.global_steps,
-                [it.results for it in payloads],
+                [it.sheet for it in payloads],
                 [it.faced for it in groups],
                 [text_hash(it.text) for it in payloads],
                 cut_off(payloads, self._recipe),
@@ -107,7 +105,7 @@ class LongformTrainer(PPOTrainerSync):
         return self._put(batch, data["response_mask"], advantages, ("advantages", "returns"))
 
     def _gather(self, batch: Any, extra_fields: Any) -> tuple[list[int | None], list[RewardPayload]]:
-        """For each row of verl's batch its place in the step (None: padding), and what is at each place."""
+        """The index in the step of each row of verl's batch (None for padding), and the payload at each index."""
         group, order = self._recipe.data.group, {uid: n for n, uid in enumerate(self._groups)}
         payloads = [lost([it.kind for it in self._recipe.rewards]) for _ in range(len(order) * group)]
         places: list[int | None] = []
@@ -120,20 +118,20 @@ class LongformTrainer(PPOTrainerSync):
         return places, payloads
 
     def _put_masks(self, batch: Any, response_mask: torch.Tensor, keep: np.ndarray) -> None:
-        """Rollouts that take no part keep their tokens and lose their weight, as verl's own padding does."""
+        """Masked rollouts keep their tokens with weight 0, like verl's padding."""
         if not keep.all():
             self._put(batch, response_mask, torch.from_numpy(keep).to(torch.int64), ("response_mask", "loss_mask"))
 
     @staticmethod
     def _put(batch: Any, response_mask: torch.Tensor, by_row: torch.Tensor, fields: tuple[str, ...]) -> Any:
-        """Store one value of each row on all its tokens that count."""
+        """Store one value per row on all tokens of its response."""
         mask = response_mask.to_padded_tensor(0) if response_mask.is_nested else response_mask
         values = by_row[:, None] * mask.to(by_row.dtype)
         output = TensorDict({it: response_to_nested(values, response_mask) for it in fields}, batch_size=len(batch))
         return tq.kv_batch_put(keys=batch.keys, partition_id=batch.partition_id, fields=output)
 
     def step(self, metrics: dict[str, Any], timing_raw: dict[str, float]) -> Any:
-        """One step, put on record with its promotions before its checkpoint is written."""
+        """One step, recorded with its promotions before its checkpoint is written."""
         began = time.perf_counter()
         batch = super().step(metrics, timing_raw)
         closed = self._closed
@@ -149,35 +147,35 @@ class LongformTrainer(PPOTrainerSync):
     # What comes after it.
 
     def _validate(self) -> dict[str, float]:
-        """Validation by the examiner; what it says before the first step, or again after a restart, is kept at once."""
+        """Validation by the examiner; before the first step, and again after a restart, it is recorded immediately."""
         metrics = super()._validate()
         if self._closed is None:
             ray.get(self._run_actor.finish.remote(self.global_steps, seconds=0.0, metrics={}))
         return metrics
 
     def _compute_metrics(self, batch: Any, metrics: Any, timing_raw: Any, global_steps: int, epoch: int) -> None:
-        """Verl's own metrics, of which the run keeps what reports and monitors know."""
+        """Verl's metrics; the run records those that reports and monitors use."""
         super()._compute_metrics(batch, metrics, timing_raw, global_steps=global_steps, epoch=epoch)
         seconds = time.perf_counter() - self._recorded
         ray.get(self._run_actor.finish.remote(global_steps, seconds=seconds, metrics=verl_metrics(metrics, timing_raw)))
 
     def _save_checkpoint(self) -> None:
-        """The curriculum first: verl names a checkpoint as the latest one when all of it is written."""
+        """Saves the curriculum first: verl marks a checkpoint as the latest when all of it is written."""
         folder = self._checkpoint_folder()
         folder.mkdir(parents=True, exist_ok=True)
         (folder / FILE).write_bytes(ray.get(self._run_actor.state.remote()))
         super()._save_checkpoint()
-        # verl would remove the policy of the checkpoint before while it still names that one as the newest.
+        # verl would remove the policy of the previous checkpoint while it still marks that one as the latest.
         for old in sorted(folder.parent.glob("global_step_*"), key=_step_of)[: -self._recipe.run.keep_checkpoints]:
             shutil.rmtree(old)
 
     def _load_checkpoint(self) -> None:
-        """Weights, optimizers and step by verl; the curriculum and the records by the run's actor."""
+        """Verl loads weights, optimizers and step; the run actor restores the curriculum and the records."""
         super()._load_checkpoint()
         state, file = None, self._checkpoint_folder() / FILE
         if self.global_steps:
             if not file.exists():
-                raise BadInputError(f"{file}: is not there; the checkpoint was not written by longform's trainer")
+                raise BadInputError(f"{file}: does not exist; the checkpoint was not written by longform's trainer")
             state = file.read_bytes()
         ray.get(self._run_actor.restore.remote(self.global_steps, state, source=str(file)))
 
@@ -190,5 +188,5 @@ def _step_of(folder: Path) -> int:
 
 
 def _by_row(values: np.ndarray, places: list[int | None], *, padding: float) -> np.ndarray:
-    """[N] values by their place in the step, for the rows of verl's batch, padding among them."""
+    """[N] values by index in the step, for the rows of verl's batch, padding included."""
     return np.array([padding if place is None else values[place] for place in places], dtype=values.dtype)

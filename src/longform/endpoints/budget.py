@@ -1,7 +1,7 @@
-"""What calls have cost, and a limit that ends a run before the next call starts.
+"""The cost of calls, and a limit that stops a run before its next call.
 
-Calls already in flight when the limit is reached run to their end, so the last of them may pass it. A cost that could
-not be known is counted, not guessed.
+Calls in flight when the limit is reached are completed, so the cost may end slightly above it. Calls of unknown cost are
+counted, not estimated.
 """
 
 import threading
@@ -36,12 +36,10 @@ class Budget:
         """
         if self.limit is not None and self.spent >= self.limit:
             unknown = f" (and {self.unknown} calls of unknown cost)" if self.unknown else ""
-            raise StoppedError(
-                f"budget of ${self.limit:g} spent: ${self.spent:.4f}{unknown}; resume with {self._resume}"
-            )
+            raise StoppedError(f"budget of {self.limit:g} spent: {self.spent:.4f}{unknown}; resume with {self._resume}")
 
     def add(self, cost: float | None) -> None:
-        """Count a call that was made; None where its cost could not be known."""
+        """Add the cost of a call; None if unknown."""
         with self._lock:
             if cost is None:
                 self.unknown += 1

@@ -1,8 +1,7 @@
-"""The one way to ask a model behind an endpoint.
+"""The async client of an endpoint: limits, retries, time-outs, recorded answers and cost.
 
-The SDK only carries requests (its own retries are off): limits, retries, time-outs, recorded answers and cost are all
-here, in one layer. What belongs to an event loop (connections, limiters, requests in flight) is kept per loop, so one
-endpoint serves the main thread and a judge thread alike.
+The SDK only transports requests, with its own retries off. Connections, limiters and requests in flight belong to an event
+loop and are kept per loop, so one endpoint serves the main thread and a judge thread.
 """
 
 import asyncio
@@ -29,13 +28,13 @@ if TYPE_CHECKING:
 
 
 START_SPACING_SECONDS = 0.001
-"""Least time between the starts of two requests. Sent together, all that are in flight would be answered together, and from
-then on queue for the processor in every round; spaced out, one is read while the others wait for their answers."""
+"""Minimum time between the starts of two requests. Requests that start together are answered together, and then compete for
+the processor in every round; spaced out, one is processed while the others wait for the server."""
 
 
 @dataclass(slots=True)
 class _Flight:
-    """A request under way and how many callers wait for its answer."""
+    """A request in flight, with the number of its callers."""
 
     task: asyncio.Task[ChatAnswer]
     waiting: int = 0
@@ -43,7 +42,7 @@ class _Flight:
 
 @dataclass(slots=True)
 class _Lane:
-    """What an endpoint keeps for one event loop."""
+    """The state of an endpoint for one event loop."""
 
     client: "AsyncOpenAI"
     key: str | None = field(repr=False)
@@ -52,10 +51,10 @@ class _Lane:
     tokens: AsyncLimiter | None
     flights: dict[str, _Flight] = field(default_factory=dict)
     next_start: float = 0.0
-    """On the loop's clock."""
+    """By the clock of the loop."""
 
     async def admit(self, request: Request) -> None:
-        """Wait until the rates allow the request. Its tokens are counted only where a rate asks for them."""
+        """Wait until the rate limits admit the request. Its tokens are counted only if there is a limit on tokens."""
         if self.requests is not None:
             await self.requests.acquire()
         if self.tokens is not None:
@@ -68,15 +67,15 @@ class _Lane:
 
 
 class Endpoint:
-    """A model behind an OpenAI-compatible endpoint. `async with`, or `close`, lets go of its connections.
+    """A model behind an OpenAI-compatible endpoint. `async with` or `close` closes its connections.
 
     Args:
         name: its name in models.yaml, for errors and records.
-        spec: what the name means.
-        call_log: where every try is recorded and known answers are found.
-        budget: counts what calls cost and stops before a call once its limit is reached.
-        backoff_seconds: wait before the second try; doubled before each further one, with jitter.
-        patience_seconds: how long an endpoint that has answered before and went away is waited for.
+        spec: its entry there.
+        call_log: records every attempt and holds known answers.
+        budget: counts the cost of calls, and stops before a call once its limit is reached.
+        backoff_seconds: wait before the second attempt; doubled for each further one, with jitter.
+        patience_seconds: longest tolerated outage of an endpoint that has answered before.
     """
 
     def __init__(
@@ -98,7 +97,7 @@ class Endpoint:
         self._lanes: dict[asyncio.AbstractEventLoop, _Lane] = {}
         self._proven = False
         self._is_on_record = False
-        """Whether an answer of its was found in the log: it takes such requests, though it may be down by now."""
+        """Whether an answer of it was found in the log: it accepts such requests, although it may be down now."""
 
     def __repr__(self) -> str:
         return f"Endpoint({self.name!r}, {self.spec.model!r} at {self.spec.address})"
@@ -110,7 +109,7 @@ class Endpoint:
         await self.close()
 
     async def close(self) -> None:
-        """Close the connections of the running event loop; the endpoint can be used again after it."""
+        """Close the connections of the running event loop; the endpoint can be used again afterwards."""
         lane = self._lanes.pop(asyncio.get_running_loop(), None)
         if lane is not None:
             await lane.client.close()
@@ -125,19 +124,19 @@ class Endpoint:
         sample: int = 0,
         attempt: int = 0,
     ) -> ChatAnswer:
-        """The model's answer, from the log where it is known; equal requests in flight share one call.
+        """The model's answer, from the log if it is recorded; equal requests in flight share one call.
 
         Args:
             messages: the conversation, as dictionaries with `role` and `content`.
-            temperature: of the answer.
-            max_tokens: longest answer.
-            top_p: share of the probability to draw from.
-            sample: numbers several answers wanted to the same request.
-            attempt: numbers what is asked again because an answer could not be used.
+            temperature: of sampling.
+            max_tokens: maximum length of the answer.
+            top_p: of nucleus sampling.
+            sample: distinguishes several answers to the same request.
+            attempt: distinguishes repeats after an unusable answer.
 
         Raises:
-            EndpointError: no answer after all tries; its `cause` says why.
-            BadInputError: a setting has to be mended (key, model, address).
+            EndpointError: no answer after all attempts; see its `cause`.
+            BadInputError: a configuration error (key, model, address).
             StoppedError: the budget is spent, the account is out of credit, or the log cannot be written.
         """
         request = ChatRequest(
@@ -153,10 +152,10 @@ class Endpoint:
         return await self._ask(request)
 
     async def score(self, ids: Sequence[int]) -> ChatAnswer:
-        """What the reward model that is served here makes of a text; from the log where it is known.
+        """The score of a text by a served reward model, from the log if it is recorded.
 
         Args:
-            ids: the tokens that it reads.
+            ids: the text in tokens.
 
         Returns:
             The raw score, as the text of the answer.
@@ -174,7 +173,7 @@ class Endpoint:
         return known
 
     async def _join_flight(self, request: Request) -> ChatAnswer:
-        """Wait for the request in flight, or start it; the last caller to give up takes it down."""
+        """Wait for the request in flight, or start it; it is cancelled with its last caller."""
         lane = self._lane()
         flight = lane.flights.get(request.hash)
         starts = flight is None
@@ -191,10 +190,11 @@ class Endpoint:
         return answer if starts else replace(answer, cached=True)
 
     async def _answer(self, lane: _Lane, request: Request) -> ChatAnswer:
-        """Try until there is an answer, a failure that does not pass, or no try left. While the endpoint is away, tries are
-        not counted.
+        """Retry until there is an answer, a permanent failure, or no attempt left.
 
-        A request keeps its slot while it waits, so an endpoint in trouble is asked less, not more.
+        During a tolerated outage attempts are not counted.
+
+        A request keeps its slot while it waits, so an overloaded endpoint gets fewer requests, not more.
         """
         outcome, retries_left = Outcome(), self.spec.retries
         async with lane.slots:
@@ -214,7 +214,7 @@ class Endpoint:
         raise self._failure(request, outcome)
 
     async def _try(self, lane: _Lane, request: Request, attempt: int) -> tuple[Outcome, ChatAnswer | None]:
-        """One request over HTTP, recorded and paid for."""
+        """One HTTP request, recorded and added to the cost."""
         started = time.perf_counter()
         outcome = await self._send(lane, request)
         self._outage.record(outcome, now=time.monotonic())
@@ -265,7 +265,7 @@ class Endpoint:
             return read_status(
                 error, name=self.name, spec=self.spec, proven=proven, key=lane.key, wants_score=wants_score
             )
-        except (OpenAIError, ClientError, ValueError) as error:  # aiohttp's own, of an answer that is no HTTP
+        except (OpenAIError, ClientError, ValueError) as error:  # aiohttp's own, for an answer that is not HTTP
             return read_connection_failure(error)
 
     def _failure(self, request: Request, outcome: Outcome) -> Exception:

@@ -1,4 +1,4 @@
-"""The SDK's client for one endpoint: it only carries requests, through aiohttp, without retries of its own."""
+"""The SDK's client for one endpoint: transports requests through aiohttp, without retries."""
 
 from base64 import b64encode
 from typing import TYPE_CHECKING
@@ -11,16 +11,16 @@ if TYPE_CHECKING:
 
 
 def open_client(spec: ModelSpec, *, key: str | None, timeout: float | None = None) -> "AsyncOpenAI":
-    """A client of the endpoint, on the running event loop; whoever opens it closes it.
+    """A client of the endpoint on the running event loop; the caller closes it.
 
-    aiohttp takes less processor time than the SDK's own choice. User and password of the address go into a header: it
-    refuses them in the address where there is a key.
+    aiohttp takes less processor time than the SDK's default. User and password of the address go into a header, because
+    aiohttp refuses them in the address of a request with a key.
     """
     from openai import AsyncOpenAI, DefaultAioHttpClient
 
     return AsyncOpenAI(
         base_url=without_user(spec.base_url),
-        api_key=key or "none",  # an empty one would make the SDK look for one of its own in the environment
+        api_key=key or "none",  # with an empty one the SDK would read its own environment variable
         max_retries=0,
         timeout=timeout,
         default_headers=_basic(spec.base_url),

@@ -1,7 +1,7 @@
-"""Why an endpoint gave no answer.
+"""Why a call to an endpoint failed.
 
-The cause decides what the caller does: a judge turns it into a rollout without a verdict, never into a loss. What the
-user has to mend (a key, a name, an address) is a `BadInputError` instead, and what ends a run a `StoppedError`.
+A judge turns such a failure into a missing verdict, which masks the rollout and never counts as a loss. Configuration errors
+(key, name, address) are a `BadInputError` instead, and what stops a run is a `StoppedError`.
 """
 
 from typing import Literal
@@ -15,11 +15,11 @@ Cause = Literal[
 TRANSIENT: frozenset[Cause] = frozenset(
     {"timeout", "connection", "rate_limit", "server_error", "bad_response", "empty"}
 )
-"""Causes worth another try."""
+"""Causes that are retried."""
 
 
 class EndpointError(Exception):
-    """One request stays without an answer after all its tries."""
+    """A request failed in all its attempts."""
 
     def __init__(self, cause: Cause, message: str, *, request_hash: str) -> None:
         super().__init__(f"{message} ({cause})")

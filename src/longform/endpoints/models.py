@@ -1,6 +1,6 @@
-"""models.yaml: what the names of models in recipes and commands mean.
+"""models.yaml: the endpoints behind the model names of recipes and commands.
 
-A key is never in the file: `key_env` names the environment variable that holds it, read when a call is made.
+The file holds no API keys: `key_env` names an environment variable, which is read when a call is made.
 """
 
 import os
@@ -17,43 +17,43 @@ from longform.records.yaml_files import read_yaml
 
 
 class Prices(BaseModel):
-    """Price of a million tokens, in the currency of budgets and reports."""
+    """Prices per million tokens, in the currency of budgets and reports."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
     prompt: float = Field(ge=0)
     completion: float = Field(ge=0)
 
     def cost(self, *, prompt_tokens: int, completion_tokens: int) -> float:
-        """What a call of so many tokens costs."""
+        """The cost of a call."""
         return (self.prompt * prompt_tokens + self.completion * completion_tokens) / 1_000_000
 
 
 class ModelSpec(BaseModel):
-    """One model behind an OpenAI-compatible endpoint, and how hard it may be asked."""
+    """One model behind an OpenAI-compatible endpoint, with its limits."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     base_url: str
-    """Address up to and with the version, as in http://localhost:8000/v1."""
+    """Address including the version, such as http://localhost:8000/v1."""
     model: str = Field(min_length=1)
-    """The name that the endpoint knows the model by."""
+    """Name of the model at the endpoint."""
     key_env: str | None = Field(default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
-    """Environment variable that holds the key; none for an endpoint without keys."""
+    """Environment variable of the API key; none for an endpoint without keys."""
     prices: Prices | None = None
     rpm: float | None = Field(default=None, ge=1)
-    """Requests a minute at most."""
+    """Maximum requests per minute."""
     tpm: float | None = Field(default=None, ge=1)
-    """Tokens a minute at most, counted as estimated prompt plus `max_tokens`."""
+    """Maximum tokens per minute, counted as estimated prompt plus `max_tokens`."""
     context: int | None = Field(default=None, ge=1)
-    """Tokens that fit into the model, prompt and answer together."""
+    """Context length in tokens, prompt and answer together."""
     concurrency: int = Field(default=16, ge=1)
-    """Requests in flight at once."""
+    """Maximum requests in flight."""
     timeout_seconds: float = Field(default=120.0, gt=0)
-    """For one try, from the connection to the last byte."""
+    """Time-out of one attempt, from the connection to the last byte."""
     retries: int = Field(default=4, ge=0)
-    """Tries after the first one, where the failure may pass. An endpoint that went away is waited for besides."""
+    """Retries after transient failures. Attempts during a tolerated outage are not counted."""
     template: Path | None = None
-    """File with the wording of questions that a judge was tuned on, for `longform bench`; relative to models.yaml."""
+    """File with the prompt template that a judge was tuned on, for `longform bench`; relative to models.yaml."""
 
     @field_validator("base_url")
     @classmethod
@@ -65,13 +65,13 @@ class ModelSpec(BaseModel):
 
     @property
     def address(self) -> str:
-        """`base_url` as it may be shown: without user, password and query."""
+        """`base_url` for display, without user, password and query."""
         parts = urlsplit(self.base_url)
         return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
     @property
     def is_local(self) -> bool:
-        """Whether the endpoint is on this machine, where no proxy must stand between."""
+        """Whether the endpoint is on this machine and must be reached without a proxy."""
         return urlsplit(self.base_url).hostname in ("localhost", "127.0.0.1", "::1")
 
     def read_key(self, name: str) -> str | None:
@@ -84,9 +84,9 @@ class ModelSpec(BaseModel):
             return None
         key = os.environ.get(self.key_env, "").strip()
         if not key:
-            raise BadInputError(f"endpoint {name}: the environment variable {self.key_env} with its key is not set")
+            raise BadInputError(f"endpoint {name}: the environment variable {self.key_env} for its key is not set")
         if not (key.isascii() and key.isprintable() and " " not in key):
-            raise BadInputError(f"endpoint {name}: the environment variable {self.key_env} holds no usable key")
+            raise BadInputError(f"endpoint {name}: the environment variable {self.key_env} does not hold a valid key")
         return key
 
 
@@ -98,7 +98,7 @@ def read_models(path: str | Path) -> dict[str, ModelSpec]:
     """
     content = read_yaml(path)
     if not isinstance(content, dict) or not content:
-        raise BadInputError(f"{path}: names no models; it needs `NAME: {{base_url: ..., model: ...}}`")
+        raise BadInputError(f"{path}: defines no models; expected `NAME: {{base_url: ..., model: ...}}`")
     return {str(name): _read_model(path, str(name), fields) for name, fields in content.items()}
 
 
@@ -111,7 +111,7 @@ def find_model(models: dict[str, ModelSpec], name: str, *, path: str | Path) -> 
     if name in models:
         return models[name]
     near = get_close_matches(name, models, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"it names {', '.join(models)}"
+    hint = f"did you mean {near[0]!r}?" if near else f"it defines {', '.join(models)}"
     raise BadInputError(f"{path}: has no model {name!r}; {hint}")
 
 

@@ -1,8 +1,7 @@
-"""What one try at a request came to: an answer, or why there is none and whether it was paid for.
+"""The outcome of one attempt at a request: an answer, or the cause of the failure and whether it was billed.
 
-A failure that the user has to mend is told apart from one that concerns a single text by whether the endpoint has
-answered before, now or on record: the first request that it rejects is taken for a wrong setting, a later one for an odd
-text.
+Whether the endpoint has answered before, in this process or on record, separates configuration errors from failures of
+single texts: a rejected first request is taken for a wrong setting, a later one for an unusual text.
 """
 
 import json
@@ -30,26 +29,26 @@ _LONGEST_QUOTE = 200
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One try: an answer where `cause` and `fatal` are None."""
+    """One attempt: an answer if `cause` and `fatal` are None."""
 
     cause: Cause | None = None
     message: str = ""
-    """Why there is no answer, for people."""
+    """The cause, for people."""
     fatal: LongformError | None = None
-    """Set where no other request to the endpoint can do better."""
+    """Set if no other request to the endpoint can succeed either."""
     text: str = ""
     finish_reason: str | None = None
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     maybe_billed: bool = True
-    """False where the endpoint certainly charged nothing."""
+    """False if the endpoint certainly charged nothing."""
     unreachable: bool = False
-    """True where no connection came to stand: the endpoint has not seen the request."""
+    """True if no connection was established: the endpoint has not seen the request."""
     wait_seconds: float | None = None
-    """How long the endpoint asks to be left alone (Retry-After)."""
+    """From `Retry-After`."""
 
     def cost(self, spec: ModelSpec) -> float | None:
-        """What the try cost; None where it cannot be known."""
+        """Cost of the attempt; None if unknown."""
         if not self.maybe_billed:
             return 0.0
         if spec.prices is None or self.prompt_tokens is None or self.completion_tokens is None:
@@ -69,9 +68,9 @@ def read_answer(body: str) -> Outcome:
         usage = content.get("usage") or {}
         tokens = [usage.get(name) for name in ("prompt_tokens", "completion_tokens")]
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
-        return Outcome("bad_response", "the answer is no chat completion")
+        return Outcome("bad_response", "the answer is not a chat completion")
     if not isinstance(text, str):
-        return Outcome("bad_response", "the answer holds no text")
+        return Outcome("bad_response", "the answer has no text")
     cause: Cause | None = None
     if finish_reason == "content_filter" or refusal:
         cause = "refused"
@@ -103,13 +102,13 @@ def read_score(body: str) -> Outcome:
 
 
 def read_connection_failure(error: BaseException) -> Outcome:
-    """The outcome of a try that broke off before a status came back."""
+    """The outcome of an attempt that failed before a status was received."""
     from aiohttp import ClientConnectorError
 
     chain = [error]
-    while (cause := chain[-1].__cause__) is not None:  # each layer wraps what the one below it has raised
+    while (cause := chain[-1].__cause__) is not None:  # each layer wraps the error of the one below
         chain.append(cause)
-    # Only a connection that never stood is certainly free of charge.
+    # Only a connection that was never established is certainly free.
     unsent = any(isinstance(it, ClientConnectorError) for it in chain)
     said = quote(str(chain[-1])) or type(chain[-1]).__name__
     return Outcome("connection", said, maybe_billed=not unsent, unreachable=unsent)
@@ -124,27 +123,27 @@ def read_status(
         error: as the SDK raised it.
         name: the endpoint's, for messages.
         spec: the endpoint's.
-        proven: whether the endpoint has answered a request before, in this process or one whose record was used.
-        key: kept out of what is quoted from the server.
-        wants_score: whether it was asked for a reward model's score.
+        proven: whether the endpoint has answered before, in this process or on record.
+        key: removed from quotes of the server.
+        wants_score: whether the request was for a reward model's score.
     """
     status = error.status_code
     code = str(error.code or error.type or "").lower()
     said = quote(error.message, key=key)
     where = f"endpoint {name} at {spec.address}"
     if status == 402 or code in _NO_CREDIT_CODES:
-        return _fatal(StoppedError(f"{where} says that its account is out of credit"))
+        return _fatal(StoppedError(f"{where} reports that the account is out of credit"))
     if code in _REFUSAL_CODES or (status in (400, 403) and "moderation" in said.lower()):
         return Outcome("refused", said, maybe_billed=False)
-    mend = StoppedError if proven else BadInputError  # what has answered before can be resumed
+    failure = StoppedError if proven else BadInputError  # after an answer the run can be resumed
     if status in (401, 403):
-        return _fatal(mend(f"{where} {_key_trouble(spec)} (HTTP {status})"))
+        return _fatal(failure(f"{where} {_key_trouble(spec)} (HTTP {status})"))
     if status == 404 and wants_score:
         hint = "serve it with `vllm serve MODEL --runner pooling`"
-        return _fatal(mend(f"{where} scores no texts as {spec.model!r} (HTTP 404); {hint}"))
+        return _fatal(failure(f"{where} scores no texts as {spec.model!r} (HTTP 404); {hint}"))
     if status == 404:
         hint = "check `model`, and that `base_url` ends with the version, as in /v1"
-        return _fatal(mend(f"{where} knows no model {spec.model!r} (HTTP 404); {hint}"))
+        return _fatal(failure(f"{where} knows no model {spec.model!r} (HTTP 404); {hint}"))
     wait_seconds = read_retry_after(error.response.headers)
     if status in (408, 504):
         return Outcome("timeout", f"HTTP {status}", wait_seconds=wait_seconds)
@@ -160,7 +159,7 @@ def read_status(
 
 
 def read_retry_after(headers: "Mapping[str, str]") -> float | None:
-    """Seconds asked for by `Retry-After`, as a number or as a date; None where there is none."""
+    """Seconds of a `Retry-After` header, given as a number or a date; None without one."""
     stated = headers.get("retry-after", "").strip()
     if not stated:
         return None
@@ -176,7 +175,7 @@ def read_retry_after(headers: "Mapping[str, str]") -> float | None:
 
 
 def quote(said: Any, *, key: str | None = None) -> str:
-    """What a server said, in one short line without the key."""
+    """A server's message in one short line, without the key."""
     line = " ".join(str(said).split())
     if key:
         line = line.replace(key, "***")

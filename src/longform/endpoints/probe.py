@@ -1,4 +1,4 @@
-"""Whether an endpoint is there and knows its model, found out without a paid call."""
+"""Checks without a paid call that an endpoint is reachable and has its model."""
 
 from longform.endpoints.connection import open_client
 from longform.endpoints.models import ModelSpec
@@ -8,14 +8,14 @@ _PATIENCE_SECONDS = 10.0
 
 
 async def probe(name: str, spec: ModelSpec) -> str:
-    """Ask an endpoint for its list of models; what it said, in a few words.
+    """Request the list of models of an endpoint; returns the result in a few words.
 
     Args:
         name: in models.yaml.
-        spec: what the name means.
+        spec: its entry there.
 
     Raises:
-        BadInputError: it cannot be reached, refuses the key, or lists models without this one.
+        BadInputError: the endpoint cannot be reached, refuses the key, or does not list the model.
     """
     from aiohttp import ClientError
     from openai import APIConnectionError, APIStatusError, OpenAIError
@@ -31,7 +31,7 @@ async def probe(name: str, spec: ModelSpec) -> str:
             if error.status_code in (401, 403):
                 raise BadInputError(f"{where} refuses its key (HTTP {error.status_code})") from None
             return "is there, and does not list its models"
-        except (OpenAIError, AttributeError, TypeError, ValueError):  # an answer that is no list of models
+        except (OpenAIError, AttributeError, TypeError, ValueError):  # an answer that is not a list of models
             return "is there, and does not list its models"
     if known and spec.model not in known:
         raise BadInputError(f"{where} knows no model {spec.model!r}; it has {', '.join(sorted(known)[:8])}")

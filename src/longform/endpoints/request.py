@@ -1,7 +1,7 @@
-"""A chat request and its hash, under which its answer is recorded.
+"""Requests and their hashes, under which answers are recorded.
 
-The endpoint's name is not part of the hash, so an answer is found again after a model is renamed in models.yaml. `sample`
-and `attempt` are: they ask for another answer to the same words.
+The hash does not include the name in models.yaml, so answers are found again after a rename. It includes `sample` and
+`attempt`, which request another answer to the same messages.
 """
 
 import hashlib
@@ -15,12 +15,12 @@ from longform.endpoints.connection import without_user
 from longform.text.words import estimate_tokens
 
 _TOKENS_PER_MESSAGE = 8
-"""What a chat template adds around a message."""
+"""Tokens that a chat template adds to a message."""
 
 
 @dataclass(frozen=True)
 class ChatRequest:
-    """Everything that decides an answer."""
+    """All parameters of a chat completion."""
 
     base_url: str
     model: str
@@ -48,7 +48,7 @@ class ChatRequest:
 
     @property
     def path(self) -> str:
-        """Below `base_url`."""
+        """Relative to `base_url`."""
         return "/chat/completions"
 
     @property
@@ -58,8 +58,8 @@ class ChatRequest:
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """The body to send. `top_p` is left out at 1, since some endpoints refuse it beside a temperature; `seed` is sent
-        for further samples alone, so that an endpoint with fixed draws gives another one.
+        """The request body. `top_p` is omitted at 1, because some endpoints refuse it together with a temperature; `seed` is
+        sent for further samples only, so that a deterministic endpoint gives another answer.
         """
         body: dict[str, Any] = {
             "model": self.model,
@@ -76,7 +76,7 @@ class ChatRequest:
 
 @dataclass(frozen=True)
 class ScoreRequest:
-    """A text that a reward model is to score, as it reads it; to a server of vLLM."""
+    """A text in tokens, to be scored by a reward model on a vLLM server."""
 
     base_url: str
     model: str
@@ -89,17 +89,17 @@ class ScoreRequest:
 
     @property
     def tokens(self) -> int:
-        """Of the text; a score takes none."""
+        """Of the text; a score has none."""
         return len(self.ids)
 
     @property
     def path(self) -> str:
-        """A whole address: it stands beside the versioned paths, not below them."""
+        """An absolute address, because the path is not below the version."""
         return f"{without_user(self.base_url).removesuffix('/v1')}/classify"
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """The body to send: the score is wanted as the head gives it."""
+        """The request body, for the raw score of the head."""
         return {"model": self.model, "input": list(self.ids), "use_activation": False}
 
 
@@ -116,10 +116,10 @@ def estimate_prompt_tokens(messages: Iterable[Mapping[str, str]]) -> int:
 
 
 def clean_messages(messages: Iterable[Mapping[str, str]]) -> tuple[dict[str, str], ...]:
-    """The messages as plain dictionaries that can be encoded: lone surrogates become "?"."""
+    """The messages as plain dictionaries, with lone surrogates replaced by "?"."""
     return tuple({key: clean_text(value) for key, value in message.items()} for message in messages)
 
 
 def clean_text(text: str) -> str:
-    """`text` without lone surrogates, which UTF-8 cannot hold."""
+    """`text` without lone surrogates, which UTF-8 cannot encode."""
     return text.encode("utf-8", "replace").decode()

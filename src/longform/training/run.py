@@ -42,7 +42,7 @@ def train(recipe: Recipe, *, resume: bool = False, on_step: Callable[[StepReport
         StoppedError: the run stopped and can be resumed.
     """
     if resume and not recipe.run_path.exists():
-        raise BadInputError(f"{recipe.run_path}: there is no such run to resume")
+        raise BadInputError(f"{recipe.run_path}: no such run to resume")
     inputs = check_inputs(recipe)
     check_start(recipe, inputs)
     with RunDirectory.open(recipe.run_path) as run, SqliteCallLog(run.database_path) as log:

@@ -94,7 +94,7 @@ def test_a_run_on_a_network_file_system_is_refused(tmp_path, monkeypatch):
 
 
 def test_there_is_nothing_to_resume_where_nothing_was_begun(tmp_path):
-    with pytest.raises(BadInputError, match="there is no such run to resume"):
+    with pytest.raises(BadInputError, match="no such run to resume"):
         train_on_cluster(cluster_recipe(tmp_path), resume=True, on_step=lambda report: None)
 
 
@@ -117,7 +117,7 @@ def test_a_run_that_exists_is_refused_before_ray_starts(begun):
 
 
 def test_a_run_whose_checkpoints_are_gone_is_not_taken_back_to_its_start(begun):
-    with pytest.raises(BadInputError, match="holds no checkpoint, and the run is at step 20"):
+    with pytest.raises(BadInputError, match="contains no checkpoint, but the run is at step 20"):
         launch._check_run(begun, resume=True)
     folder = launch.checkpoint_folder(begun)
     folder.mkdir(exist_ok=True)
@@ -133,7 +133,7 @@ def test_a_new_run_does_not_take_over_what_another_has_left(tmp_path):
     assert folder == tmp_path / "shared" / "run", "runs that share a folder have places of their own"
     folder.mkdir(parents=True)
     (folder / "latest_checkpointed_iteration.txt").write_text("20")
-    with pytest.raises(BadInputError, match="holds checkpoints of another run"):
+    with pytest.raises(BadInputError, match="contains checkpoints of another run"):
         launch._check_run(recipe, resume=False)
 
 

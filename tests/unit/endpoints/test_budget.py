@@ -19,7 +19,7 @@ def test_a_limit_counts_what_was_spent_before_the_resume():
     budget.check()
     budget.add(0.3)
     with pytest.raises(
-        StoppedError, match=r"budget of \$1 spent: \$1.0000 \(and 2 calls of unknown cost\); resume with"
+        StoppedError, match=r"budget of 1 spent: 1.0000 \(and 2 calls of unknown cost\); resume with"
     ) as caught:
         budget.check()
     assert caught.value.exit_code == 3

@@ -57,8 +57,8 @@ def test_a_template_stands_beside_the_file_that_names_it(tmp_path):
         ("a: {base_url: 'http://h/v1', model: m, retries: -1}", "a.retries"),
         ("a: {base_url: 'http://h/v1', model: m, zzz: 1}", "known here: base_url"),
         ("a: 3", "a."),
-        ("- a", "names no models"),
-        ("", "names no models"),
+        ("- a", "defines no models"),
+        ("", "defines no models"),
         ("a: [", "not YAML"),
     ],
 )
@@ -94,5 +94,5 @@ def test_an_unknown_name_gets_a_suggestion(tmp_path):
     assert find_model(models, "judge", path="models.yaml").model == "big-judge"
     with pytest.raises(BadInputError, match="did you mean 'judge'"):
         find_model(models, "jugde", path="models.yaml")
-    with pytest.raises(BadInputError, match="it names judge, writer"):
+    with pytest.raises(BadInputError, match="it defines judge, writer"):
         find_model(models, "xyz", path="models.yaml")
