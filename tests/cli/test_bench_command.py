@@ -150,7 +150,7 @@ def test_a_judge_with_a_template_is_asked_in_its_wording(server, capsys):
     assert {it["top_p"] for it in asked} == {0.95}
     assert re.fullmatch(r"critic.txt \(sha256 [0-9a-f]{12}\)", result()["judge"]["wording"])
     assert result()["tables"][0]["rows"][0]["overall"]["estimate"] == 9
-    assert "wording: critic.txt (sha256 " in capsys.readouterr().out
+    assert "wording: critic.txt (sha256 " in " ".join(capsys.readouterr().out.split())
 
 
 def test_a_template_that_cannot_be_used_is_refused_before_the_writer_is_paid(server, capsys):

@@ -263,7 +263,7 @@ def make_run(tmp_path, name, models, *, called, grade, judge="exam"):
     [
         ("m-1", "http://one/v1", None, ["grade by exam"]),
         ("m-2", "http://one/v1", "exam means different models, which count as different judges (", []),
-        ("m-1", "http://two/v1", "exam is one model at different addresses, and is taken for one judge (", None),
+        ("m-1", "http://two/v1", "exam is one model at different addresses, and counts as one judge (", None),
     ],
 )
 def test_a_judge_is_who_was_asked_and_not_what_it_is_called(capsys, tmp_path, called, address, line, compared):
@@ -365,7 +365,7 @@ def test_a_run_is_compared_with_its_start_and_asked_about_with_its_recipe_s_judg
 
 
 def test_the_page_holds_every_prompt_and_cuts_long_texts_with_a_note(capsys, monkeypatch, tmp_path):
-    monkeypatch.setattr(compare_page, "MOST_CHARACTERS", 3 * PROMPTS * 300)
+    monkeypatch.setattr(compare_page, "MAX_CHARACTERS", 3 * PROMPTS * 300)
     rows = [Response(prompt_id=f"p{i}", model="long", text=f"begin{i} " + "x" * 5000) for i in range(PROMPTS)]
     write_rows("long.jsonl", rows)
     assert "page.html" in said(capsys, "old.jsonl", "long.jsonl", "--page", "page.html")

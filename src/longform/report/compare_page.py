@@ -21,9 +21,9 @@ from longform.records.schemas import Game
 from longform.report.rendering import render
 from longform.text.words import count_words
 
-MOST_CHARACTERS = 20_000_000
+MAX_CHARACTERS = 20_000_000
 """Of all texts on a page together."""
-_MOST_OF_A_TEXT, _LEAST_OF_A_TEXT = 40_000, 200
+_MAX_TEXT, _MIN_TEXT = 40_000, 200
 _OPEN = 3
 """Prompts whose texts are unfolded at first."""
 
@@ -101,7 +101,7 @@ def write_compare_page(
 def most_of_a_text(pairing: Pairing) -> int:
     """The characters of each text that a page has room for."""
     texts = sum(len(it.a) + len(it.b) + 1 for it in pairing.prompts)
-    return max(_LEAST_OF_A_TEXT, min(_MOST_OF_A_TEXT, MOST_CHARACTERS // texts))
+    return max(_MIN_TEXT, min(_MAX_TEXT, MAX_CHARACTERS // texts))
 
 
 def _shown_table(table: Table) -> ShownTable:

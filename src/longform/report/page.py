@@ -20,7 +20,7 @@ from longform.report.rendering import render
 from longform.text.structure import Thinking, parse_response
 from longform.text.words import count_words
 
-MOST_TEXTS = 12
+MAX_TEXTS = 12
 
 
 class Shown(NamedTuple):
@@ -103,8 +103,8 @@ def _content(run: RunDirectory) -> dict[str, Any]:
         "facts": facts,
         "recipe": run.recipe_path.read_text(encoding="utf-8") if run.recipe_path.exists() else "",
         "pictures": [Markup(picture) for picture in pictures if picture],
-        "pairs": pairs[:MOST_TEXTS],
-        "more_pairs": max(0, len(pairs) - MOST_TEXTS),
+        "pairs": pairs[:MAX_TEXTS],
+        "more_pairs": max(0, len(pairs) - MAX_TEXTS),
     }
 
 

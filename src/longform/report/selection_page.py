@@ -18,9 +18,9 @@ from longform.selection.select import EVERYTHING, Selection, SelectionOutcome
 from longform.selection.settings import SelectionSettings
 from longform.text.words import count_words
 
-MOST_PICTURES = 6
+MAX_PICTURES = 6
 FIRST_LADDERS, LAST_LADDERS = 6, 3
-_MOST_OF_A_PROMPT, _MOST_OF_A_TEXT = 500, 260
+_MAX_PROMPT, _MAX_TEXT = 500, 260
 _COLOURS = {
     SelectionOutcome.BELOW_FLOOR: "#e0a292",
     SelectionOutcome.BEYOND_TOP_K: "#c3c9d4",
@@ -100,7 +100,7 @@ def _content(selection: Selection, settings: SelectionSettings) -> dict[str, Any
         "first": [_ladder_row(place, ladder, settings.policy) for place, ladder in ladders[:FIRST_LADDERS]],
         "last": [_ladder_row(place, ladder, settings.policy) for place, ladder in last],
         "per": settings.group_by,
-        "unpictured": max(0, len(selection.floors) - MOST_PICTURES),
+        "unpictured": max(0, len(selection.floors) - MAX_PICTURES),
     }
 
 
@@ -130,7 +130,7 @@ def _pictures(selection: Selection) -> list[Markup]:
     for it in selection.prompts:
         if it.candidate:
             points[it.group].append(Point(it.candidate.policy_score, it.candidate.potential, it.fate))
-    largest = sorted(points, key=lambda group: (-len(points[group]), group))[:MOST_PICTURES]
+    largest = sorted(points, key=lambda group: (-len(points[group]), group))[:MAX_PICTURES]
     colours = {str(fate): colour for fate, colour in _COLOURS.items()}
     drawn = [
         draw_potential(points[group], title=_title(group), colours=colours, floor=selection.floors[group])
@@ -148,12 +148,10 @@ def _title(group: str) -> str:
 
 def _ladder_row(place: int, ladder: Ladder, policy: str) -> LadderRow:
     rungs = [
-        RungRow(
-            it.model, it.score, count_words(it.text), _shortened(it.text.strip(), _MOST_OF_A_TEXT), it.model == policy
-        )
+        RungRow(it.model, it.score, count_words(it.text), _shortened(it.text.strip(), _MAX_TEXT), it.model == policy)
         for it in ladder.references
     ]
-    return LadderRow(place, ladder.id, _shortened(ladder.request, _MOST_OF_A_PROMPT), ladder.potential, rungs[::-1])
+    return LadderRow(place, ladder.id, _shortened(ladder.request, _MAX_PROMPT), ladder.potential, rungs[::-1])
 
 
 def _shortened(text: str, most: int) -> str:

@@ -21,9 +21,9 @@ from longform.text.repetition import units
 SHINGLE = 3
 """Words (or Chinese characters) of a run."""
 HASHES = 64
-LEAST_RECALL = 0.99
+MIN_RECALL = 0.99
 """Of pairs exactly at the threshold; those above it are found more often."""
-MOST_CONFIRMED = 32
+MAX_CONFIRMED = 32
 """Candidates whose true similarity is taken, likeliest first: thousands of prompts may share one template."""
 _MARGIN = 0.2
 """Four standard errors of a similarity that is estimated from 64 hashes, at 0.8."""
@@ -103,7 +103,7 @@ class DedupIndex:
         if not len(candidates):
             return None
         estimates = np.mean(self._sketches[candidates] == wording.sketch.hashvalues, axis=1)
-        likeliest = np.argsort(-estimates, kind="stable")[:MOST_CONFIRMED]
+        likeliest = np.argsort(-estimates, kind="stable")[:MAX_CONFIRMED]
         for candidate in candidates[likeliest[estimates[likeliest] >= self.near - _MARGIN]].tolist():
             similarity = jaccard(wording.shingles, self._shingles[candidate])
             if similarity >= self.near:
@@ -118,14 +118,14 @@ def jaccard(first: NDArray[np.uint32], second: NDArray[np.uint32]) -> float:
 
 
 def bands_and_rows(near: float) -> tuple[int, int]:
-    """The most selective bands by which `LEAST_RECALL` of the pairs of similarity `near` still meet.
+    """The most selective bands by which `MIN_RECALL` of the pairs of similarity `near` still meet.
 
     Two texts of similarity J share one of b bands of r hashes with probability 1 - (1 - J^r)^b.
     """
     fitting = [
         (HASHES // rows, rows)
         for rows in range(1, HASHES // 2 + 1)
-        if 1 - (1 - near**rows) ** (HASHES // rows) >= LEAST_RECALL
+        if 1 - (1 - near**rows) ** (HASHES // rows) >= MIN_RECALL
     ]
     return fitting[-1] if fitting else (HASHES, 1)
 

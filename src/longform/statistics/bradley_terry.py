@@ -19,7 +19,7 @@ ELO_PER_LOGIT = 400 / math.log(10)
 """400 Elo points are odds of 10 to 1."""
 PRIOR = 1e-3
 _TOLERANCE = 1e-8
-_MOST_STEPS = 100
+_MAX_STEPS = 100
 _LONGEST_STEP = 2.0
 
 
@@ -75,7 +75,7 @@ def fit(
     faint = _faint(cells, models)[:, None]
     games, wins = games + faint, wins + faint / 2
     values = _begin(parameters, games.shape[1], models, fixed or {}, start)
-    for _ in range(_MOST_STEPS):
+    for _ in range(_MAX_STEPS):
         chance = expit(design @ values)
         expected = games * chance
         slope = (turned @ (wins - expected))[free].T

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-MOST_EXACT = 20
+MAX_EXACT = 20
 """Differences other than 0 up to which all sign patterns are looked at: a million."""
 _SIGNS_AT_ONCE = 4_000_000
 _ROUNDING = 1e-12
@@ -28,7 +28,7 @@ class PairedTest(NamedTuple):
 
 
 def sign_flip_test(
-    differences: Sequence[float] | np.ndarray, *, draws: int = 10_000, seed: int = 0, most_exact: int = MOST_EXACT
+    differences: Sequence[float] | np.ndarray, *, draws: int = 10_000, seed: int = 0, max_exact: int = MAX_EXACT
 ) -> PairedTest:
     """Test whether the mean of paired differences is 0.
 
@@ -48,7 +48,7 @@ def sign_flip_test(
     numbers = numbers[numbers != 0]
     # Sums of the same numbers in another order differ by rounding, and must count as equal.
     far = abs(float(numbers.sum())) - _ROUNDING * float(np.abs(numbers).sum())
-    if len(numbers) <= most_exact:
+    if len(numbers) <= max_exact:
         sums = _all_sums(numbers)
         return PairedTest(float(np.mean(np.abs(sums) >= far)), True, 2 ** len(numbers))
     found = _count_far(numbers, far, draws, np.random.default_rng(seed))

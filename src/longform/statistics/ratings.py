@@ -2,7 +2,7 @@
 
 A resample may leave models without a link to the others, or let one win everything. The rule: a resample rates the models
 of its largest connected part; the largest group among them whose distances are known (`connections`) keeps the mean that it
-has in the estimate, so that a model without bounds does not move all others; and where fewer than `LEAST_RATED` of the
+has in the estimate, so that a model without bounds does not move all others; and where fewer than `MIN_RATED` of the
 resamples rate a model, nothing is said of its spread. Where models are fixed, "largest" is what is connected with them. A
 bound as far off as the prior lets a model go that won everything means that the games set no bound.
 """
@@ -18,7 +18,7 @@ from longform.statistics.bradley_terry import ELO_PER_LOGIT, Cells, Strengths, f
 from longform.statistics.connections import in_largest, label_groups
 
 MEAN_RATING = 1000.0
-LEAST_RATED = 0.8
+MIN_RATED = 0.8
 """About a third of the resamples lack a given prompt: what hangs on a single one is below this share, on two above it."""
 COVARIATE_STEP = 0.01
 """Covariates are rounded to this, so that a million games with one fit into few cells."""
@@ -208,4 +208,4 @@ def _moved(strengths: np.ndarray, estimate: np.ndarray, kept: np.ndarray) -> np.
 def _interval(values: np.ndarray, level: float, *, known: bool = True) -> Interval:
     """Percentile interval: the estimate is the first of `values`, the resamples are the others."""
     samples = values[1:] if known else np.empty(0)
-    return percentile_interval(float(values[0]), samples, level, min_finite=LEAST_RATED)
+    return percentile_interval(float(values[0]), samples, level, min_finite=MIN_RATED)

@@ -10,7 +10,7 @@ from longform.records.calls import CallRecord, SqliteCallLog
 from longform.records.errors import BadInputError
 from longform.records.rollouts import Promotion, ValidationText
 from longform.records.run_directory import RunDirectory
-from longform.report.page import MOST_TEXTS, write_report
+from longform.report.page import MAX_TEXTS, write_report
 
 HOSTILE = (
     "<script>alert('x')</script></div></section><img src=x onerror=alert(1)> & &amp; \"quoted\" {{ 7 * 7 }} {% raw %} "
@@ -190,9 +190,9 @@ def test_a_run_without_ladders_shows_no_rungs(run):
 
 
 def test_only_so_many_texts_stand_on_the_page(run):
-    _record(run, prompts=MOST_TEXTS + 5)
+    _record(run, prompts=MAX_TEXTS + 5)
     source, page = _page(run)
-    assert len(page.texts) == 2 * MOST_TEXTS
+    assert len(page.texts) == 2 * MAX_TEXTS
     assert "5 more pairs" in source
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from longform.selection.duplicates import HASHES, LEAST_RECALL, DedupIndex, TokenizedText, bands_and_rows
+from longform.selection.duplicates import HASHES, MIN_RECALL, DedupIndex, TokenizedText, bands_and_rows
 
 WORDS = ["".join(random.Random(i).choices("abcdefghij", k=6)) for i in range(4000)]
 
@@ -115,7 +115,7 @@ def test_what_is_found_is_near(text, others):
 def test_pairs_at_the_threshold_meet_as_often_as_promised(near):
     bands, rows = bands_and_rows(near)
     assert bands * rows <= HASHES
-    assert 1 - (1 - near**rows) ** bands >= LEAST_RECALL
+    assert 1 - (1 - near**rows) ** bands >= MIN_RECALL
 
 
 def test_sketches_are_the_same_in_every_process():

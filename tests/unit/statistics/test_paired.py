@@ -48,7 +48,7 @@ def test_neither_the_unit_nor_which_side_is_called_b_matters(differences, unit):
 
 def test_random_patterns_come_close_to_all_patterns():
     differences = np.random.default_rng(5).normal(0.4, 1, size=18)
-    exact, drawn = sign_flip_test(differences), sign_flip_test(differences, most_exact=0, draws=20_000)
+    exact, drawn = sign_flip_test(differences), sign_flip_test(differences, max_exact=0, draws=20_000)
     assert exact.exact
     assert (drawn.exact, drawn.patterns) == (False, 20_000)
     assert drawn.p == pytest.approx(exact.p, abs=4 * (exact.p * (1 - exact.p) / 20_000) ** 0.5)

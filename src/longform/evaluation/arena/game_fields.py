@@ -11,7 +11,7 @@ from longform.text.words import count_words
 
 GameLengths = Sequence[tuple[float, float]]
 """[games] words of model_a's and of model_b's text."""
-MOST_WINS = 100
+MAX_WINS = 100
 """That one game may count for."""
 
 
@@ -40,8 +40,8 @@ def weight_of(game: Game) -> int:
     stated = (game.model_extra or {}).get("weight")
     if stated is None:
         return 1
-    if isinstance(stated, bool) or not isinstance(stated, int | float) or stated not in range(1, MOST_WINS + 1):
-        raise BadInputError(f"weight: {_who(game)} needs a whole number from 1 to {MOST_WINS}, got {stated!r}")
+    if isinstance(stated, bool) or not isinstance(stated, int | float) or stated not in range(1, MAX_WINS + 1):
+        raise BadInputError(f"weight: {_who(game)} needs a whole number from 1 to {MAX_WINS}, got {stated!r}")
     return int(stated)
 
 

@@ -27,7 +27,7 @@ from longform.statistics.bootstrap import Interval, clustered_interval
 from longform.statistics.connections import label_groups
 from longform.statistics.ratings import Ratings, Results, rate
 
-MOST_APART = 5000.0
+MAX_APART = 5000.0
 """Elo points between anchors: odds of 3e12 to 1, beyond which the fit has no slope to follow."""
 
 
@@ -162,8 +162,8 @@ def _check(games: Sequence[Game], anchors: Mapping[str, float]) -> None:
         if name not in played:
             raise BadInputError(f"anchor {name!r}: played no game")
     low, high = (choose(anchors, key=anchors.__getitem__, default="") for choose in (min, max))
-    if anchors and anchors[high] - anchors[low] > MOST_APART:
-        raise BadInputError(f"anchors {low!r} and {high!r}: no games fit ratings more than {MOST_APART:g} points apart")
+    if anchors and anchors[high] - anchors[low] > MAX_APART:
+        raise BadInputError(f"anchors {low!r} and {high!r}: no games fit ratings more than {MAX_APART:g} points apart")
 
 
 def _number(games: Sequence[Game]) -> _Players:

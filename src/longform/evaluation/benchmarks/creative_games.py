@@ -19,7 +19,7 @@ from longform.text.words import count_words
 NEIGHBOUR_MEETINGS = (48, 24, 12)
 """How often models one, two and three ranks apart meet: the most upstream spends on them, halved and quartered."""
 FAR_MEETINGS = 4
-MOST_CHARACTERS = 4000
+MAX_CHARACTERS = 4000
 """Of a text that the judge reads."""
 LEFT_OUT = frozenset({"5", "16", "20", "21", "26", "28", "30"})
 """Prompts of v3 that are not compared, as published."""
@@ -76,7 +76,7 @@ def play(meetings_held: Mapping[Matchup, MarginPoints], texts: ModelTexts) -> li
     """
     games = []
     for meeting, pluses in meetings_held.items():
-        one, other = (texts[model][meeting.prompt_id][:MOST_CHARACTERS] for model in (meeting.a, meeting.b))
+        one, other = (texts[model][meeting.prompt_id][:MAX_CHARACTERS] for model in (meeting.a, meeting.b))
         games.append(
             Game.model_validate(
                 {

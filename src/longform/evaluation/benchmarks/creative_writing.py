@@ -17,7 +17,7 @@ from pydantic import Field
 from longform.evaluation.benchmarks.benchmark import About, Answers, Benchmark, JudgePrompt, JudgeQuestion, Material
 from longform.evaluation.benchmarks.card import BenchmarkCard, JudgeSettings, SamplingSettings
 from longform.evaluation.benchmarks.creative_games import (
-    MOST_CHARACTERS,
+    MAX_CHARACTERS,
     Matchup,
     ModelTexts,
     pairwise_tables,
@@ -215,8 +215,8 @@ def _ask_margins(
 ) -> str:
     return ask_margins(
         request=_request(material, prompt_id),
-        text_a=a[prompt_id][:MOST_CHARACTERS],
-        text_b=b[prompt_id][:MOST_CHARACTERS],
+        text_a=a[prompt_id][:MAX_CHARACTERS],
+        text_b=b[prompt_id][:MAX_CHARACTERS],
         tag=wording.tag(prompt_id),
     )
 

@@ -17,7 +17,7 @@ from longform.evaluation.tables import Table
 from longform.records.schemas import Prompt, PromptRow
 from longform.text.cutting import cut_middle
 
-MOST_TOKENS = 120_000
+MAX_TOKENS = 120_000
 """To which the published code cuts a prompt for models with a context of 128k."""
 CHOICES = ("A", "B", "C", "D")
 DIFFICULTIES = ("easy", "hard")
@@ -77,7 +77,7 @@ class LongBenchV2(Benchmark[LongQuestion]):
     def prompts(self, items: Sequence[LongQuestion]) -> list[Prompt]:
         """The questions, cut to the published length by the estimate of tokens."""
         whole = [Prompt(id=item.id, prompt=item.request) for item in items]
-        return self.fitted(whole, lambda text: cut_middle(text, MOST_TOKENS))
+        return self.fitted(whole, lambda text: cut_middle(text, MAX_TOKENS))
 
     def fitted(self, prompts: Sequence[Prompt], cut: Callable[[str], str]) -> list[Prompt]:
         """The prompts as a writer with a shorter context can take them in.

@@ -7,9 +7,8 @@ from longform.evaluation.compare.measures import Contrast
 from longform.evaluation.compare.run import Comparison, Group
 from longform.evaluation.estimates import ClusteredEstimate
 from longform.evaluation.tables import Cell, Column, Table, show, warn_of_few
-from longform.statistics.paired import MOST_EXACT
 
-_LEAST_SHOWN_P = 0.0001
+_MIN_SHOWN_P = 0.0001
 _WHO_IS_BETTER = ("grade", "wins")
 
 
@@ -27,7 +26,7 @@ def describe_test(comparison: Comparison) -> str:
     """What p means, in a line."""
     _, draws, seed = comparison.sampling
     return (
-        f"p: two-sided sign-flip permutation test over prompts, exact where at most {MOST_EXACT} differ, else by "
+        f"p: two-sided sign-flip permutation test over prompts, exact where at most {MAX_EXACT} differ, else by "
         f"{draws} draws, seed {seed}; not corrected for the number of rows."
     )
 
@@ -60,7 +59,7 @@ def _columns(comparison: Comparison) -> list[Column]:
 
 def _contrast_row(names: Sequence[str], it: Contrast) -> list[Cell]:
     means = [show(figure.cell, digits=it.digits) for figure in (it.a, it.b, it.difference)]
-    p = f"{it.test.p:.4f}" if it.test.p >= _LEAST_SHOWN_P else f"<{_LEAST_SHOWN_P}"
+    p = f"{it.test.p:.4f}" if it.test.p >= _MIN_SHOWN_P else f"<{_MIN_SHOWN_P}"
     return [*names, *means, p, it.difference.prompts]
 
 

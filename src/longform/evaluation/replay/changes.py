@@ -17,7 +17,7 @@ from longform.statistics.bootstrap import Interval, clustered_interval
 
 NO_VERDICT = "no verdict"
 STEP_RANGES = 5
-LEAST_SPREAD = 1e-9
+MIN_SPREAD = 1e-9
 """Of numbers that vary; equal numbers less their mean may differ in the last place."""
 
 
@@ -257,7 +257,7 @@ def _mean(scores: Sequence[float | None]) -> float | None:
 
 def _correlation(one: np.ndarray, other: np.ndarray) -> float | None:
     """Pearson's; None where one of the two does not vary."""
-    varies = len(one) > 1 and min(one.std(), other.std()) > LEAST_SPREAD
+    varies = len(one) > 1 and min(one.std(), other.std()) > MIN_SPREAD
     return float(np.corrcoef(one, other)[0, 1]) if varies else None
 
 

@@ -3,7 +3,7 @@
 import pytest
 from audited import LONG, SHORT, make_pair, make_pairs
 
-from longform.evaluation.audit.advice import LEAST_PAIRS, LEAST_PROMPTS
+from longform.evaluation.audit.advice import MIN_PAIRS
 from longform.evaluation.audit.run import find_faults, measure_audit
 from longform.evaluation.estimates import Bootstrap
 
@@ -31,7 +31,7 @@ def repeated(told, count, **fields):
         (["-ab", "-bb"], "both", "agreement with people is not known"),
         (["taa", "tbb"], "second", "agreement with people is not known"),
         (["aa-", "bb-"], "both", "position bias is not known"),
-        (["a--", "b--"], "too few pairs", "no verdict was heard"),
+        (["a--", "b--"], "too few pairs", "every verdict is missing"),
     ],
 )
 def test_the_rules(told, use, because):
@@ -47,11 +47,11 @@ def test_chance_is_excluded_by_the_interval_and_not_by_the_estimate():
 
 
 def test_too_few_pairs_or_prompts_are_said_to_be_too_few():
-    assert advise(repeated(GOOD, LEAST_PAIRS)).use == "second"
-    few = advise(repeated(GOOD, LEAST_PAIRS - 1))
+    assert advise(repeated(GOOD, MIN_PAIRS)).use == "second"
+    few = advise(repeated(GOOD, MIN_PAIRS - 1))
     assert (few.use, few.because) == (
         "too few pairs",
-        [f"only {LEAST_PAIRS - 1} of the {LEAST_PAIRS} pairs that are needed"],
+        [f"only {MIN_PAIRS - 1} of the {MIN_PAIRS} pairs that are needed"],
     )
     unlabelled = advise([*repeated(["-aa"], 40), *(make_pair(100 + n, "aaa") for n in range(5))])
     assert unlabelled.use == "too few pairs"
@@ -59,7 +59,7 @@ def test_too_few_pairs_or_prompts_are_said_to_be_too_few():
     one_prompt = advise(repeated(GOOD, 60, prompt="Write."))
     assert (one_prompt.use, one_prompt.because) == (
         "too few pairs",
-        [f"only 1 of the {LEAST_PROMPTS} prompts that are needed"],
+        [f"only 1 of the {MIN_PROMPTS} prompts that are needed"],
     )
 
 

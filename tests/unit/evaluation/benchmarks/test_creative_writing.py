@@ -18,7 +18,7 @@ from longform.evaluation.benchmarks.creative_games import (
     settle,
     split_id,
 )
-from longform.evaluation.benchmarks.creative_writing import ITERATIONS, MOST_CHARACTERS, CreativeWriting
+from longform.evaluation.benchmarks.creative_writing import ITERATIONS, MAX_CHARACTERS, CreativeWriting
 from longform.judging.fences import read_fences
 from longform.judging.judge_template import JudgeTemplate
 from longform.judging.margins import ASPECTS, MarginPoints
@@ -136,7 +136,7 @@ def test_comparisons_come_after_the_rubric_and_in_both_orders(tmp_path):
     assert {about[2:] for about in compared} == {("one", "two"), ("two", "one")}
     (question,) = [it for it in BENCHMARK.questions(found, answers, WORDING) if it.about == compared[0]]
     texts = read_fences(question.message())
-    assert (texts["TEXT A"], texts["TEXT B"]) == ("x" * MOST_CHARACTERS, "y")
+    assert (texts["TEXT A"], texts["TEXT B"]) == ("x" * MAX_CHARACTERS, "y")
     assert question.settings is not None
 
 
@@ -192,7 +192,7 @@ def test_the_games_are_rated_by_the_arena_as_in_the_result(tmp_path):
     assert {game.prompt_id for game in games} == {f"{item}#{i}" for item in (1, 2) for i in (1, 2, 3)}
     words = {model: n for game, both in zip(games, stated_lengths(games), strict=True)
              for model, n in zip((game.model_a, game.model_b), both, strict=True)}  # fmt: skip
-    assert words == {"one": MOST_CHARACTERS // 2, "two": 1, "three": 2}  # as the judge read them
+    assert words == {"one": MAX_CHARACTERS // 2, "two": 1, "three": 2}  # as the judge read them
     assert counted_lengths(games, found.responses)[0] != stated_lengths(games)[0]
 
 

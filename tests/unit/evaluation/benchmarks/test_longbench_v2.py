@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from longform.evaluation.benchmarks.benchmark import Answers, Material
 from longform.evaluation.benchmarks.catalogue import read_set
 from longform.evaluation.benchmarks.grouping import ScoredItem
-from longform.evaluation.benchmarks.longbench_v2 import MOST_TOKENS, LongBenchV2, parse_choice
+from longform.evaluation.benchmarks.longbench_v2 import MAX_TOKENS, LongBenchV2, parse_choice
 from longform.evaluation.benchmarks.transfer import ACCURACY, accuracy_interval, difference_interval, transfer_table
 from longform.records.errors import BadInputError
 from longform.records.schemas import Response
@@ -91,7 +91,7 @@ def test_a_prompt_holds_the_document_the_question_and_the_choices(tmp_path):
 def test_a_long_document_loses_its_middle_and_the_question_stays(tmp_path):
     items = read(tmp_path, [row(1, context="beginning " + "word " * 200_000 + " end")])
     (prompt,) = BENCHMARK.prompts(items)
-    assert 0.95 * MOST_TOKENS < estimate_tokens(prompt.request) <= MOST_TOKENS
+    assert 0.95 * MAX_TOKENS < estimate_tokens(prompt.request) <= MAX_TOKENS
     assert "<text>\nbeginning word" in prompt.request
     assert "word  end\n</text>\n\nThe question: Who" in prompt.request
     (shorter,) = BENCHMARK.fitted([prompt], lambda text: text[:5] + text[-5:])
