@@ -7,6 +7,7 @@ from longform.evaluation.compare.measures import Contrast
 from longform.evaluation.compare.run import Comparison, Group
 from longform.evaluation.estimates import ClusteredEstimate
 from longform.evaluation.tables import Cell, Column, Table, show, warn_of_few
+from longform.statistics.paired import MAX_EXACT
 
 _MIN_SHOWN_P = 0.0001
 _WHO_IS_BETTER = ("grade", "wins")

@@ -3,7 +3,7 @@
 import pytest
 from audited import LONG, SHORT, make_pair, make_pairs
 
-from longform.evaluation.audit.advice import MIN_PAIRS
+from longform.evaluation.audit.advice import MIN_PAIRS, MIN_PROMPTS
 from longform.evaluation.audit.run import find_faults, measure_audit
 from longform.evaluation.estimates import Bootstrap
 
