@@ -27,7 +27,6 @@ from longform.records.interchange import write_verl
 from longform.records.rollouts import RolloutRecord
 from longform.records.schemas import Ladder, Reference
 from longform.rewards.reward import RewardResult
-from longform.text.structure import ParsedResponse
 
 LEAST_PROMOTIONS, MOST_MEGABYTES = 4096.0, 100.0
 RUNGS = 5
@@ -126,9 +125,9 @@ def _step(actor: Any, step: int, count: int) -> dict[str, float]:
         return found
 
     faced = timed("draw", lambda: actor.draw.remote(step, count))
-    sheets = [ScoreSheet(ParsedResponse("", "Won.", True), {"pairwise": RewardResult(1.0, "win")})] * count
+    results = [{"pairwise": RewardResult(1.0, "win")}] * count
     hashes = ["0" * 64] * count
-    timed("close", lambda: actor.close.remote(step, sheets, faced, hashes, np.zeros(count, dtype=bool)))
+    timed("close", lambda: actor.close.remote(step, results, faced, hashes, np.zeros(count, dtype=bool)))
     promoted = timed("commit", lambda: actor.commit.remote(step))
     assert promoted == count
     rollouts = [

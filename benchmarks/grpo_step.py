@@ -46,13 +46,13 @@ from longform.records.run_directory import RunDirectory
 from longform.records.schemas import PromptRow
 from longform.rewards.reward import RewardResult
 from longform.rewards.reward_set import RewardSet
-from longform.steps.recorder import Logbook, StepReport
+from longform.steps.recorder import StepReport
 from longform.text.structure import ParsedResponse
 from longform.training.checkpoint import TrainingState
 from longform.training.grpo import train_grpo
 from longform.training.judge_thread import JudgeThread
 from longform.training.rollouts import RolloutGenerator
-from longform.training.run import load_models
+from longform.training.run import build_recorder, load_models
 from longform.writers import decoding
 from longform.writers.local import load_model
 
@@ -256,7 +256,8 @@ def train_longform(
             seed=0,
             read_text=run.database.text,
         )
-        train_grpo(recipe, state, source, Logbook(recipe, run, state, None, prompts=requests, on_step=report))
+        recorder = build_recorder(recipe, run, state, None, prompts=requests, on_step=report)
+        train_grpo(recipe, state, source, recorder)
 
 
 @contextmanager

@@ -7,10 +7,10 @@ in flight / n seconds (at most a tenth of generation). From the first token to t
 generation alone plus one verdict. The policy is the miniature's, untrained and made nearly uniform; a few of its tokens are
 named as closing tokens in its generation config, so that lengths are geometric, cut at max-tokens (mean about a quarter).
 
-Ours is `RolloutGenerator.write` and `rewards`. TRL's is `GRPOTrainer._generate_and_score_completions` with an async reward
-function, on the same model, prompts and length settings, held against its own generation. Generation alone is the same code
-with a judge that answers at once. `ideal` is what no engine could beat: these rollouts, judged the moment that they end.
-The runs take turns; each figure is the best of its runs.
+Ours is `RolloutGenerator.generate` and `rewards`. TRL's is `GRPOTrainer._generate_and_score_completions` with an async
+reward function, on the same model, prompts and length settings, held against its own generation. Generation alone is
+the same code with a judge that answers at once. `ideal` is what no engine could beat: these rollouts, judged the moment
+that they end. The runs take turns; each figure is the best of its runs.
 """
 
 import argparse
@@ -153,9 +153,9 @@ def measure_longform(folder: str, requests: Sequence[Prompt], options: argparse.
         )
 
         def phase() -> float:
-            rollouts = source.write(models, faced, step=1)
+            rollouts = source.generate(faced, step=1)
             source.rewards()
-            return sum(len(it.written.tokens) for it in rollouts) / len(rollouts)
+            return sum(len(it.completion.tokens) for it in rollouts) / len(rollouts)
 
         return time_phases(phase, judge, options, overlaps=True)
 

@@ -12,28 +12,26 @@ from longform.judging.rubrics import Rubric
 
 METAPHOR = "Forced Poetry or Metaphor"
 NOVELLA = Rubric(
-    criteria=dict.fromkeys(
-        (
-            "Believable Character Actions",
-            "Nuanced Characters",
-            "Pacing",
-            "World Building",
-            "Compelling Plot",
-            "Emotionally Engaging",
-            "Coherent",
-            "Weak Dialogue",
-            "Tell-Don't-Show",
-            "Unsurprising or Uncreative",
-            "Amateurish",
-            "Purple Prose",
-            METAPHOR,
-            "Unearned Transformations",
-            "Well-earned Lightness or Darkness",
-            "Characters Consistent with Profile",
-            "Followed Chapter Plan",
-            "Faithful to Writing Prompt",
-        ),
-        "",
+    name="novella",
+    criteria=(
+        "Believable Character Actions",
+        "Nuanced Characters",
+        "Pacing",
+        "World Building",
+        "Compelling Plot",
+        "Emotionally Engaging",
+        "Coherent",
+        "Weak Dialogue",
+        "Tell-Don't-Show",
+        "Unsurprising or Uncreative",
+        "Amateurish",
+        "Purple Prose",
+        METAPHOR,
+        "Unearned Transformations",
+        "Well-earned Lightness or Darkness",
+        "Characters Consistent with Profile",
+        "Followed Chapter Plan",
+        "Faithful to Writing Prompt",
     ),
     faults=frozenset(
         {

@@ -78,7 +78,7 @@ def test_json_holds_every_figure(server, capsys):
     filtered = json.loads(capsys.readouterr().out)
     assert (filtered["prompts"], filtered["kept"], filtered["share_kept"]) == (4, 3, 0.75)
     assert filtered["dropped"] == {"writing": 1, "long": 0, "complete": 0, "safe": 0}
-    assert filtered["criteria"].keys() == CRITERIA.keys()
+    assert filtered["criteria"].keys() == set(CRITERIA)
     assert not _run("lengths kept.jsonl --judge judge --out lengths.jsonl --retries 0 --json")
     lengths = json.loads(capsys.readouterr().out)
     assert (lengths["with_range"], lengths["dropped_by_zero"], lengths["dropped_by_rules"]) == (1, 1, 1)

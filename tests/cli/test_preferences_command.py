@@ -14,7 +14,7 @@ from longform.cli import main
 from longform.judging.fences import read_fences
 from longform.records.files import read_rows, write_rows
 from longform.records.interchange import write_writing_rl
-from longform.records.rollouts import Rollout
+from longform.records.rollouts import RolloutRecord
 from longform.records.run_directory import RunDirectory
 from longform.records.schemas import Grade, Ladder, Preference, Prompt, Reference, Response
 from longform.selection.preferences import SourcedPreference
@@ -123,7 +123,7 @@ def write_run(outcomes, *, rewards=None, think="off", text="mine"):
         run.recipe_path.write_text(yaml.safe_dump(recipe))
         run.database.set_fact("prompts", hashlib.sha256(Path("l.jsonl").read_bytes()).hexdigest())
         rollouts = [
-            Rollout(
+            RolloutRecord(
                 step=1, row=row, prompt_id="p", rung=0, text=text.format(row), reference="low", tokens=2, words=1,
                 think_words=0, finish_reason="stop", outcome=outcome, cause=None if outcome else "timeout", reward=None,
             )

@@ -32,7 +32,7 @@ def test_position_bias_and_noise_of_the_served_judge_can_be_set(biased_judge):
             judge = PairwiseJudge(endpoint, position="first", secret=b"s")
             return await judge.compare(row, response=novice, reference=master, step=1)
 
-    assert asyncio.run(ask()).outcome == "win"
+    assert asyncio.run(ask()).value == "win"
 
 
 def test_the_flags_stand_at_the_judge_of_the_quickstart():

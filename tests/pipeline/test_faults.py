@@ -271,7 +271,7 @@ def test_a_judge_that_falls_silent_stops_the_run_which_then_resumes_as_if_nothin
         folder, other = small("silent", chaos.url, retries=0), small("calm", calm.url)
         threading.Thread(target=lambda: _fall_silent(chaos, after=30), daemon=True).start()
         stopped = forks.run(folder, TRAIN, "--set", "run.steps=3", code=3)
-        assert "rollouts got no verdict (" in stopped.stderr.splitlines()[-1]
+        assert "rollouts have no score (" in stopped.stderr.splitlines()[-1]
         assert "server_error" in stopped.stderr.splitlines()[-1]
         chaos.rates = {}
         forks.run(folder, TRAIN, "--set", "run.steps=3", "--resume")

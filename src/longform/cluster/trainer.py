@@ -1,6 +1,6 @@
 """verl's synchronous trainer with a curriculum, masks and balanced advantages: overrides what differs in `fit`.
 
-The run actor draws prompts and references, in the order of the local engine. Scored responses go through `close_step` and
+The run actor draws prompts and references, in the order of the local engine. Scored responses go through `finalize_step` and
 `group_advantages`, as locally; rollouts without a score stay in the batch with weight 0. Promotions are committed after the
 update and before verl saves its checkpoint, which contains them.
 """
@@ -29,7 +29,7 @@ from longform.cluster.reward_payload import RewardPayload, lost, read_payload
 from longform.cluster.run_actor import Opened
 from longform.cluster.start import actor_of
 from longform.cluster.step import ClusterStep, FacedPrompt, build_step, check_payloads, cut_off, verl_metrics
-from longform.curriculum.schedule import FILE, Faced
+from longform.curriculum.schedule import FILE, PromptDraw
 from longform.records.errors import BadInputError
 from longform.records.rollouts import text_hash
 from longform.records.schemas import Ladder, Prompt
@@ -59,7 +59,7 @@ class LongformTrainer(PPOTrainerSync):
         batch["uid"] = np.array(list(self._groups), dtype=object)
         return tu.get_tensordict(batch)
 
-    def _face(self, faced: Faced) -> tuple[FacedPrompt, dict[str, Any]]:
+    def _face(self, faced: PromptDraw) -> tuple[FacedPrompt, dict[str, Any]]:
         row = self.train_dataset[faced.prompt_index]
         whole = read_prompt(row["extra_info"])
         reference = ""
@@ -91,7 +91,7 @@ class LongformTrainer(PPOTrainerSync):
         closed = ask(
             self._run_actor.close.remote(
                 self.global_steps,
-                [it.sheet for it in payloads],
+                [it.results for it in payloads],
                 [it.faced for it in groups],
                 [text_hash(it.text) for it in payloads],
                 cut_off(payloads, self._recipe),

@@ -161,7 +161,7 @@ async def ask_all(members: Iterable[Coroutine[Any, Any, JudgeReply[ValueT]]]) ->
 
 
 def combine_replies(
-    replies: Sequence[JudgeReply[ValueT]], combine: Callable[[list[ValueT]], ValueT]
+    replies: Sequence[JudgeReply[ValueT]], combine: Callable[[Sequence[ValueT]], ValueT]
 ) -> JudgeReply[ValueT]:
     """Several replies as one. A single reply stays as it is.
 

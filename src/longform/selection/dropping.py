@@ -34,8 +34,8 @@ ONE_SENTENCE = "one_sentence"
 """Why the plain rule does not reduce a request."""
 
 
-class Files(NamedTuple):
-    """What stands beside OUT while its pairs are made, and after."""
+class DroppingFiles(NamedTuple):
+    """Files next to OUT."""
 
     reduced: Path
     full_responses: Path
@@ -46,14 +46,14 @@ class Files(NamedTuple):
     """How the responses were written, see `record_writing`."""
 
     @classmethod
-    def beside(cls, out: Path) -> "Files":
+    def next_to(cls, out: Path) -> "DroppingFiles":
         """The files of the pairs in `out`."""
         ends = ("reduced", "full", "reduced-responses", "revisions", "writing")
         return cls(*(out.with_name(f"{out.name}.{end}.jsonl") for end in ends))
 
 
-class Writing(Row):
-    """How responses were written: all that decides a text and does not stand in its own row."""
+class WritingRecord(Row):
+    """How responses were written: everything that decides a text and is not in its own row."""
 
     writer: str
     model: str
@@ -70,7 +70,7 @@ async def reduce_by_model(
     """Prompts whose requests a model reduced, added to those that `out` already holds.
 
     Raises:
-        BadInputError: a prompt without a user message, an endpoint that needs mending, or an unwritable file.
+        BadInputError: a prompt without a user message, a misconfigured endpoint, or an unwritable file.
         StoppedError: the budget is spent.
     """
     result = CollectResult(out)
@@ -81,10 +81,10 @@ async def reduce_by_model(
 
         async def work(prompt: Prompt) -> None:
             asked = await rewriter.reduce(requests[prompt.id], prompt_id=prompt.id)
-            if asked.found is None:
+            if asked.value is None:
                 result.failures[str(asked.cause)] += 1
             else:
-                collection.add(_with_request(prompt, asked.found, id_=ids[prompt.id]))
+                collection.add(_with_request(prompt, asked.value, id_=ids[prompt.id]))
                 result.added += 1
             on_progress(result.added + result.failures.total(), len(missing))
 
@@ -144,25 +144,25 @@ def read_reduced(path: Path, prompts: Sequence[Prompt], *, by: str) -> list[tupl
     return [(prompt, found) for prompt, found in pairs if found is not None]
 
 
-def record_writing(now: Writing, *, out: Path) -> None:
-    """Write down how responses are written, or hold it against how those beside `out` were.
+def record_writing(now: WritingRecord, *, out: Path) -> None:
+    """Record how responses are written, or compare it with how those next to `out` were.
 
     A response names its writer by the last part of a path, and two policies may share that.
 
     Raises:
-        BadInputError: responses beside `out` were written in another way.
+        BadInputError: responses next to `out` were written in another way.
     """
-    files = Files.beside(out)
+    files = DroppingFiles.next_to(out)
     responses = (files.full_responses, files.reduced_responses, files.revisions)
     if files.writing.exists() and any(_is_begun(path) for path in responses):
-        before = next(iter(read_rows(files.writing, Writing)))
-        stored, present = ({name: getattr(it, name) for name in Writing.model_fields} for it in (before, now))
+        before = next(iter(read_rows(files.writing, WritingRecord)))
+        stored, present = ({name: getattr(it, name) for name in WritingRecord.model_fields} for it in (before, now))
         check_resume(f"--out {out}: the writing", stored, present, remedy="choose another file")
     write_rows(files.writing, [now])
 
 
 def ask_for_revisions(
-    pairs: Sequence[tuple[Prompt, Prompt]], files: Files, *, model: str, samples: int, secret: bytes
+    pairs: Sequence[tuple[Prompt, Prompt]], files: DroppingFiles, *, model: str, samples: int, secret: bytes
 ) -> list[Prompt]:
     """Prompts by which `model` fits each text that it wrote for a whole request to the reduced one.
 
@@ -170,7 +170,7 @@ def ask_for_revisions(
 
     Args:
         pairs: (prompt, reduced prompt).
-        files: where the responses stand.
+        files: with the responses.
         model: the writer's name.
         samples: of each prompt.
         secret: behind the tags of the fences.
@@ -188,7 +188,7 @@ def ask_for_revisions(
 
 
 def prefer_full(
-    pairs: Sequence[tuple[Prompt, Prompt]], files: Files, *, model: str, samples: int, revised: bool = False
+    pairs: Sequence[tuple[Prompt, Prompt]], files: DroppingFiles, *, model: str, samples: int, revised: bool = False
 ) -> Preferences:
     """What `model` wrote for a request before what it wrote for the reduced one, sample by sample.
 
@@ -196,7 +196,7 @@ def prefer_full(
 
     Args:
         pairs: (prompt, reduced prompt).
-        files: where the responses stand.
+        files: with the responses.
         model: the writer's name.
         samples: of each prompt.
         revised: what it wrote for the reduced request is a revision, see `ask_for_revisions`.
@@ -239,7 +239,7 @@ def _request(prompt: Prompt) -> str:
 
 
 def _with_request(prompt: Prompt, request: str, *, id_: str) -> Prompt:
-    """The prompt with another last user message. Criteria and length range go, since they may tell what was left out."""
+    """The prompt with another last user message. Without criteria and length range, which may reveal what was left out."""
     if isinstance(prompt.prompt, str):
         return Prompt(id=id_, prompt=request, meta=prompt.meta)
     messages = list(prompt.prompt)

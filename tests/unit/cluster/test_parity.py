@@ -24,7 +24,7 @@ from longform.curriculum.schedule import Curriculum
 from longform.records.errors import BadInputError, StoppedError
 from longform.records.rollouts import text_hash
 from longform.rewards.judged import VALUES
-from longform.rewards.reward import RewardResult
+from longform.rewards.reward import RewardResult, scores_by_kind
 from longform.rl.advantages import generalised_advantages, kl_shaped_rewards, whitened
 from longform.rl.group_advantages import group_advantages
 from longform.steps.scores import finalize_step
@@ -78,7 +78,7 @@ def _scored(draw, number, length, *, silent):
     )
     by_reward = {"pairwise": pairwise} | {kind: RewardResult(float(draw.random())) for kind in KINDS[1:]}
     text = f"Text {number}."
-    return RewardPayload(text, ScoreSheet(ParsedResponse("", text, True), by_reward), "stop", length)
+    return RewardPayload(text, ParsedResponse("", text, True), by_reward, "stop", length)
 
 
 def _stored(recipe, seed):
@@ -94,7 +94,7 @@ def _stored(recipe, seed):
             one = _scored(draw, len(payloads), length, silent=len(payloads) % 5 == 3)
             tokens = {name: torch.from_numpy(draw.normal(size=length)).float() for name in ("old_log_probs", "values")}
             tokens["ref_log_prob"] = tokens["old_log_probs"] + 0.1 * torch.from_numpy(draw.normal(size=length)).float()
-            score = 0.0 if one.sheet.scores is None else _mean(recipe, one.sheet)
+            score = 0.0 if scores_by_kind(one.results) is None else _mean(recipe, one.results)
             rm_scores = torch.zeros(length)
             rm_scores[-1] = score
             rows[f"{uid}_{session}_0"] = tokens | {
@@ -113,8 +113,8 @@ def _stored(recipe, seed):
     return groups, rows, payloads, KVBatchMeta(partition_id="train", keys=order, tags=tags)
 
 
-def _mean(recipe, sheet):
-    return sum(weight * sheet.scores[kind] for kind, weight in zip(KINDS, recipe.weights, strict=True)) / sum(
+def _mean(recipe, results):
+    return sum(weight * results[kind].score for kind, weight in zip(KINDS, recipe.weights, strict=True)) / sum(
         recipe.weights
     )
 
@@ -151,7 +151,7 @@ def _trainer(recipe, groups, rows, monkeypatch):
 def _closed_locally(recipe, payloads):
     curriculum = _curriculum(recipe)
     closed = finalize_step(
-        [it.sheet for it in payloads],
+        [it.results for it in payloads],
         _faced(recipe),
         [text_hash(it.text) for it in payloads],
         curriculum,
@@ -227,8 +227,7 @@ def test_balanced_advantages_are_the_mean_of_verls_own_for_each_reward(tmp_path,
     recipe = recipe.model_copy(update={"rewards": [it.model_copy(update={"weight": 1.0}) for it in recipe.rewards]})
     groups, rows, payloads, batch = _stored(recipe, 0)
     for number, one in enumerate(payloads):
-        by_reward = {**one.sheet.by_reward, "pairwise": RewardResult(number % 3 / 2, "tie")}
-        whole = one._replace(sheet=ScoreSheet(one.sheet.response, by_reward))
+        whole = one._replace(results={**one.results, "pairwise": RewardResult(number % 3 / 2, "tie")})
         rows[f"uid-{number // 4}_{number % 4}_0"]["extra_fields"] = {"reward_extra_info": extra_fields(whole)}
         payloads[number] = whole
     built, _ = _trainer(recipe, groups, rows, monkeypatch)
@@ -237,7 +236,7 @@ def test_balanced_advantages_are_the_mean_of_verls_own_for_each_reward(tmp_path,
     parts = []
     for kind in KINDS:
         token_rewards = torch.zeros(16, 1)
-        token_rewards[:, 0] = torch.tensor([it.sheet.scores[kind] for it in payloads])
+        token_rewards[:, 0] = torch.tensor([it.results[kind].score for it in payloads])
         parts.append(core_algos.compute_grpo_outcome_advantage(token_rewards, torch.ones(16, 1), uids)[0][:, 0])
     expected = torch.stack(parts).mean(0)
     found = [float(rows[f"uid-{n // 4}_{n % 4}_0"]["advantages"][0]) for n in range(16)]
@@ -274,7 +273,7 @@ def test_too_many_missing_verdicts_stop_the_run(tmp_path, monkeypatch):
     recipe = recipe.model_copy(update={"rewards": [strict, *recipe.rewards[1:]]})
     groups, rows, _, batch = _stored(recipe, 3)
     built, _ = _trainer(recipe, groups, rows, monkeypatch)
-    with pytest.raises(StoppedError, match="step 1: 1 of 4 rollouts got no verdict"):
+    with pytest.raises(StoppedError, match="step 1: 1 of 4 rollouts have no score"):
         built._compute_advantage(batch, {})
 
 

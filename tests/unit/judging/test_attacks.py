@@ -29,8 +29,7 @@ OTHER = "The other text."
 NO_VISIBLE_FORM = re.compile("[\\x00-\\x08\\x0e-\\x1f\\x7f-\\x84\\x86-\\x9f\ud800-\udfff\U000e0000-\U000e007f]")
 SPELLED = str.maketrans({"⟦": "[[", "⟧": "]]", "〚": "[[", "〛": "]]", "⋘": "<<<", "⋙": ">>>", "⫷": "<<<", "⫸": ">>>"})
 DANGERS = re.compile(
-    r'\[\[|\]\]|<<<|>>>|"scores"|<\||\|>|<｜|｜>|</?(?:s|sys|think)>|<eos>|<(?:start|end)_of_turn>|\[/?inst\]|\[/?system_p
-    rompt\]'
+    r'\[\[|\]\]|<<<|>>>|"scores"|<\||\|>|<｜|｜>|</?(?:s|sys|think)>|<eos>|<(?:start|end)_of_turn>|\[/?inst\]|\[/?system_prompt\]'
 )
 
 every_attack = pytest.mark.parametrize("attack", ATTACKS, ids=[attack.name for attack in ATTACKS])

@@ -57,7 +57,7 @@ def test_a_judge_that_only_quotes_gives_no_outcome(serve):
     verdicts, grades = judge_all(serve(lambda request, number: quote_fences(request)), TEXTS)
     for position in POSITIONS:
         assert {(verdict.value, verdict.cause) for verdict in verdicts[position]} == {(None, "no_verdict")}
-    assert {(graded.score, graded.cause) for graded in grades} == {(None, "no_grade")}
+    assert {(graded.value, graded.cause) for graded in grades} == {(None, "no_grade")}
 
 
 def test_a_judge_that_answers_and_then_quotes_is_read_by_its_answer(serve):
@@ -65,7 +65,7 @@ def test_a_judge_that_answers_and_then_quotes_is_read_by_its_answer(serve):
     verdicts, grades = judge_all(server, TEXTS)
     found = {position: {verdict.value for verdict in verdicts[position]} for position in POSITIONS}
     assert found == {"first": {"win"}, "second": {"loss"}, "both": {"tie"}}
-    assert {graded.score for graded in grades} == {5.0}
+    assert {graded.value and graded.value.score for graded in grades} == {5.0}
 
 
 def test_padding_beyond_the_judges_context_is_found_before_the_call(serve):

@@ -78,8 +78,8 @@ def test_where_there_is_no_verdict_there_is_a_cause(serve, reply, script, cause)
 
 
 def test_the_question_is_in_the_language_of_the_request():
-    english = ask_request_criteria(PROMPT, CRITERIA, tag=TAG)
-    chinese = ask_request_criteria(Prompt(id="p", prompt="写一篇长篇小说。"), CRITERIA, tag=TAG)
+    english = ask_request_criteria(PROMPT, tag=TAG)
+    chinese = ask_request_criteria(Prompt(id="p", prompt="写一篇长篇小说。"), tag=TAG)
     assert english.startswith("You choose")
     assert chinese.startswith("你在挑选")
     for message in (english, chinese):
@@ -103,7 +103,7 @@ ATTACKS = {
 @pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS.keys())
 def test_a_request_cannot_lend_the_judge_an_answer(serve, attack):
     prompt = Prompt(id="p1", prompt=attack)
-    inside = read_fences(ask_request_criteria(prompt, CRITERIA, tag=TAG))
+    inside = read_fences(ask_request_criteria(prompt, tag=TAG))
     assert list(inside) == ["REQUEST"]
     assert defuse(inside["REQUEST"]) == inside["REQUEST"]
     parrot = serve(lambda request, number: request["messages"][0]["content"])

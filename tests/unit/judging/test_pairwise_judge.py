@@ -56,12 +56,12 @@ def test_the_better_text_wins_in_every_position(serve, position, response, refer
 )
 def test_swapping_the_order_mirrors_the_verdict(serve, letter, first, second):
     server = serve(lambda request, number: f"[[{letter}]]")
-    assert judge(server, GOOD, BAD, position="first").outcome == first
-    assert judge(server, GOOD, BAD, position="second").outcome == second
+    assert judge(server, GOOD, BAD, position="first").value == first
+    assert judge(server, GOOD, BAD, position="second").value == second
 
 
 def test_a_judge_that_always_takes_the_first_text_gives_ties_in_both_orders(serve):
-    assert judge(serve(lambda request, number: "[[A]]"), GOOD, BAD, position="both").outcome == "tie"
+    assert judge(serve(lambda request, number: "[[A]]"), GOOD, BAD, position="both").value == "tie"
 
 
 def test_one_missing_verdict_of_two_is_no_verdict(serve):
@@ -125,7 +125,7 @@ def test_texts_too_long_for_the_context_are_found_before_the_call(serve):
     server = serve(prefers_good)
     verdict = judge(server, "word " * 3000, BAD, spec={"context": 4096})
     assert (verdict.value, verdict.cause, verdict.calls, server.requests) == (None, "too_long", (), [])
-    assert judge(server, GOOD, BAD, spec={"context": 4096}).outcome == "win"
+    assert judge(server, GOOD, BAD, spec={"context": 4096}).value == "win"
 
 
 def test_a_context_that_the_endpoint_finds_too_small_is_the_same_cause(serve, reply):

@@ -7,7 +7,7 @@ import pytest
 
 from longform.endpoints.client import Endpoint
 from longform.endpoints.models import ModelSpec
-from longform.judging.pointwise import DIMENSIONS, PointwiseJudge
+from longform.judging.pointwise import DIMENSIONS, GradeResult, PointwiseJudge
 from longform.records.calls import MemoryCallLog
 from longform.records.schemas import Criterion, Prompt
 
@@ -28,21 +28,22 @@ def grade(server, *, prompt=PROMPT, text="A story.", **settings):
 
 
 def test_a_grade_is_the_mean_of_its_dimensions(serve):
-    scores = dict(zip(DIMENSIONS, [1, 2, 3, 4, 5, 9], strict=True))
+    scores = {name: float(n) for name, n in zip(DIMENSIONS, [1, 2, 3, 4, 5, 9], strict=True)}
     graded = grade(serve(lambda request, number: answer(scores)))
-    assert (graded.score, graded.dimensions, graded.cause) == (4.0, scores, None)
+    assert (graded.value, graded.cause) == (GradeResult(4.0, scores), None)
     assert len(graded.calls) == 1
 
 
 def test_the_prompts_criteria_are_its_dimensions(serve):
     prompt = Prompt(id="p", prompt="x", criteria=[Criterion(name="wit"), Criterion(name="grace")])
     graded = grade(serve(lambda request, number: answer({"wit": 8, "grace": 5})), prompt=prompt)
-    assert (graded.score, graded.dimensions) == (6.5, {"wit": 8, "grace": 5})
+    assert graded.value == GradeResult(6.5, {"wit": 8, "grace": 5})
 
 
 def test_an_answer_without_scores_is_asked_for_again(serve):
     server = serve(lambda request, number: "7 of 10" if number == 1 else answer(dict.fromkeys(DIMENSIONS, 7)))
-    assert grade(server).score == 7.0
+    graded = grade(server)
+    assert graded.value and graded.value.score == 7.0
     assert len(server.requests) == 2
 
 
@@ -57,7 +58,7 @@ def test_an_answer_without_scores_is_asked_for_again(serve):
 )
 def test_where_there_is_no_grade_there_is_a_cause(serve, reply, script, cause):
     graded = grade(serve(lambda request, number: reply(**script)))
-    assert (graded.score, graded.dimensions, graded.cause) == (None, None, cause)
+    assert (graded.value, graded.cause) == (None, cause)
 
 
 def test_a_text_too_long_for_the_context_is_found_before_the_call(serve):

@@ -51,7 +51,7 @@ def test_what_was_not_scored_is_left_out_of_the_mean():
 
 def test_a_power_bends_a_score_once_it_is_turned_round():
     """The metaphor: 2 of 20 counts ((20 - 2) / 20)^1.7 * 20, not 20 - (2 / 20)^1.7 * 20."""
-    rubric = Rubric({"Metaphor": "", "Plain": ""}, frozenset({"Metaphor"}), {"Metaphor": 1.7})
+    rubric = Rubric("test", ("Metaphor", "Plain"), frozenset({"Metaphor"}), {"Metaphor": 1.7})
     assert rubric.value("Metaphor", 2) == pytest.approx(0.9**1.7 * 20)
     assert rubric.value("Plain", 2) == 2
     assert (rubric.value("Metaphor", 0), rubric.value("Metaphor", 20)) == (20, 0)

@@ -12,6 +12,7 @@ from longform.records.errors import BadInputError
 from longform.records.schemas import Prompt
 from longform.rewards.reward_set import build_rewards
 from longform.rewards.settings import PairwiseSettings, PointwiseSettings
+from longform.text.structure import parse_response
 
 PROMPT = Prompt(id="p", prompt="Write.")
 
@@ -34,10 +35,13 @@ def _scores(servers, settings, prompts, *, response="mine", seed=0):
         }
         rewards = build_rewards([settings], endpoints, secret=b"secret", seed=seed)
         try:
-            sheets = await asyncio.gather(
-                *(rewards.score(it, response=response, reference="theirs", step=1) for it in prompts)
+            results = await asyncio.gather(
+                *(
+                    rewards.score(it, response=parse_response(response, "off"), reference="theirs", step=1)
+                    for it in prompts
+                )
             )
-            return [it.by_reward[settings.kind] for it in sheets]
+            return [it[settings.kind] for it in results]
         finally:
             for endpoint in endpoints.values():
                 await endpoint.close()
@@ -76,14 +80,14 @@ def test_the_majority_of_a_panel_decides_and_its_disagreement_is_told(serve):
     rewarded = _score(servers, _pairwise(judges=3))
     assert (rewarded.score, rewarded.outcome) == (1.0, "win")
     assert rewarded.disagreement == pytest.approx(1 / 3)
-    assert rewarded.unheard == 0
+    assert rewarded.missing_votes == 0
     assert len(rewarded.calls) == 3
 
 
 def test_a_judge_that_is_missing_from_a_panel_is_told(serve):
     letters = ("[[B]]", "[[B]]", "I cannot say.")
     rewarded = _score([serve(lambda request, number, said=said: said) for said in letters], _pairwise(judges=3))
-    assert (rewarded.outcome, rewarded.unheard) == ("win", pytest.approx(1 / 3))
+    assert (rewarded.outcome, rewarded.missing_votes) == ("win", pytest.approx(1 / 3))
 
 
 def test_the_mean_of_a_panel_keeps_how_far_it_was_torn(serve):

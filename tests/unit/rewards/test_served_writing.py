@@ -15,9 +15,11 @@ from longform.recipe.recipe import Recipe
 from longform.records.calls import MemoryCallLog
 from longform.records.errors import BadInputError
 from longform.records.schemas import Prompt
+from longform.rewards.reward import calls_of, missing_cause, scores_by_kind
 from longform.rewards.reward_set import build_rewards
 from longform.rewards.settings import WritingSettings
 from longform.rewards.writing_model import Encoded, WritingModel
+from longform.text.structure import parse_response
 
 PROMPT = Prompt(id="p", prompt="write so")
 TEXTS = ["good", "bad bad very good", "and then so so very bad good and"]
@@ -36,7 +38,7 @@ def server(serve, reply, folder):
     model = WritingModel(str(folder))
 
     def classify(request, number):
-        (score,) = model.raw_scores([Encoded(request["input"], is_truncated=False)])
+        (score,) = model.raw_scores([Encoded(request["input"], is_cut=False)])
         usage = {"prompt_tokens": len(request["input"]), "total_tokens": len(request["input"]), "completion_tokens": 0}
         return reply(body=json.dumps({"data": [{"index": 0, "probs": [score], "num_classes": 1}], "usage": usage}))
 
@@ -48,7 +50,7 @@ def _spec(url, **spec):
 
 
 def _score(settings, urls, texts, *, log=None, **spec):
-    """ScoreSheets of texts; the endpoints are called a, b, ..."""
+    """Reward results of texts; the endpoints are called a, b, ..."""
 
     async def work():
         async with AsyncExitStack() as stack:
@@ -57,7 +59,9 @@ def _score(settings, urls, texts, *, log=None, **spec):
                 endpoint = Endpoint(name, _spec(url, **spec), call_log=log or MemoryCallLog())
                 endpoints[name] = await stack.enter_async_context(endpoint)
             rewards = build_rewards([settings], endpoints, secret=b"s", seed=0)
-            return await asyncio.gather(*(rewards.score(PROMPT, response=it, reference="", step=1) for it in texts))
+            return await asyncio.gather(
+                *(rewards.score(PROMPT, response=parse_response(it, "off"), reference="", step=1) for it in texts)
+            )
 
     return asyncio.run(work())
 
@@ -66,8 +70,8 @@ def test_a_served_reward_model_scores_as_a_loaded_one(server, folder):
     loaded = _score(WritingSettings(kind="writing", model=str(folder), batch=1), [], [*TEXTS, ""])
     served = _score(WritingSettings(kind="writing", model=str(folder), endpoint="a"), [server.url], [*TEXTS, ""])
     for one, other in zip(loaded, served, strict=True):
-        assert other.scores == pytest.approx(one.scores, abs=1e-5)
-        assert one.by_reward["writing"].is_truncated == other.by_reward["writing"].is_truncated
+        assert scores_by_kind(other) == pytest.approx(scores_by_kind(one), abs=1e-5)
+        assert one["writing"].is_truncated == other["writing"].is_truncated
     assert len(server.requests) == len(TEXTS), "an empty answer is not sent"
     assert all(it["use_activation"] is False and it["model"] == "rm" for it in server.requests)
     assert max(len(it["input"]) for it in server.requests) == 8, "read without its end"
@@ -96,16 +100,16 @@ def test_a_text_whose_closing_token_also_pads_is_scored_where_transformers_reads
 
     served = _score(WritingSettings(kind="writing", model=str(path), endpoint="a"), [serve(classify).url], TEXTS)
     for one, other in zip(loaded, served, strict=True):
-        assert other.scores == pytest.approx(one.scores, abs=1e-5)
+        assert scores_by_kind(other) == pytest.approx(scores_by_kind(one), abs=1e-5)
 
 
 def test_a_text_is_truncated_to_what_its_server_reads(server, folder):
     settings = WritingSettings(kind="writing", model=str(folder), max_tokens=60, endpoint="a")
-    (sheet,) = _score(settings, [server.url], TEXTS[2:], context=6)
+    (results,) = _score(settings, [server.url], TEXTS[2:], context=6)
     assert len(server.requests[0]["input"]) == 6
     _score(WritingSettings(kind="writing", model=str(folder), endpoint="a"), [server.url], TEXTS[2:], context=60)
     assert len(server.requests[1]["input"]) == 8, "no longer than in its training"
-    assert sheet.by_reward["writing"].is_truncated
+    assert results["writing"].is_truncated
 
 
 def test_a_server_that_scores_nothing_is_named(serve, reply, folder):
@@ -118,11 +122,11 @@ def test_a_text_that_was_scored_is_not_sent_again_and_costs_what_it_read(server,
     settings, log = WritingSettings(kind="writing", model=str(folder), endpoint="a"), MemoryCallLog()
     prices = {"prompt": 1e6, "completion": 9e6}
     first, second = (_score(settings, [server.url], TEXTS[:1], log=log, prices=prices)[0] for _ in range(2))
-    assert first.scores == second.scores
+    assert scores_by_kind(first) == scores_by_kind(second)
     assert len(server.requests) == 1
-    assert first.by_reward["writing"].cost == len(server.requests[0]["input"])
-    assert first.calls == second.calls
-    assert len(first.calls) == 1
+    assert first["writing"].cost == len(server.requests[0]["input"])
+    assert calls_of(first) == calls_of(second)
+    assert len(calls_of(first)) == 1
 
 
 @pytest.mark.parametrize(
@@ -138,19 +142,19 @@ def test_a_text_that_was_scored_is_not_sent_again_and_costs_what_it_read(server,
 )
 def test_an_answer_that_is_no_score_leaves_the_rollout_without_reward(serve, reply, folder, body):
     url = serve(lambda request, number: reply(body=body)).url
-    (sheet,) = _score(WritingSettings(kind="writing", model=str(folder), endpoint="a"), [url], TEXTS[:1])
-    assert sheet.scores is None
-    assert sheet.cause == "bad_response"
+    (results,) = _score(WritingSettings(kind="writing", model=str(folder), endpoint="a"), [url], TEXTS[:1])
+    assert scores_by_kind(results) is None
+    assert missing_cause(results) == "bad_response"
 
 
 def test_a_mean_of_several_needs_all_of_them(server, serve, reply, folder):
     settings = WritingSettings(kind="writing", model=[str(folder)] * 2, endpoint=["a", "b"])
     silent = serve(lambda request, number: reply(body="no")).url
-    (sheet,) = _score(settings, [server.url, silent], TEXTS[:1])
-    assert sheet.scores is None
-    (sheet,) = _score(settings, [server.url, server.url], TEXTS[:1])
+    (results,) = _score(settings, [server.url, silent], TEXTS[:1])
+    assert scores_by_kind(results) is None
+    (results,) = _score(settings, [server.url, server.url], TEXTS[:1])
     (alone,) = _score(WritingSettings(kind="writing", model=str(folder), endpoint="a"), [server.url], TEXTS[:1])
-    assert sheet.scores == alone.scores
+    assert scores_by_kind(results) == scores_by_kind(alone)
 
 
 def test_every_reward_model_needs_an_endpoint_of_its_own():

@@ -77,9 +77,9 @@ def test_a_text_that_is_too_long_loses_its_end_and_keeps_what_closes_it(folder):
     tokenizer = AutoTokenizer.from_pretrained(folder)
     whole = encode(tokenizer, PROMPT, "good bad and then", max_tokens=7)
     cut = encode(tokenizer, PROMPT, "good bad and then", max_tokens=5)
-    assert not whole.is_truncated
+    assert not whole.is_cut
     assert len(whole.ids) == 7
-    assert cut == Encoded([*whole.ids[:4], tokenizer.eos_token_id], is_truncated=True)
+    assert cut == Encoded([*whole.ids[:4], tokenizer.eos_token_id], is_cut=True)
 
 
 def test_with_a_chat_template_the_text_is_the_last_turn_and_cutting_keeps_the_end_of_the_turn(folder):
@@ -88,7 +88,7 @@ def test_with_a_chat_template_the_text_is_the_last_turn_and_cutting_keeps_the_en
     whole = encode(tokenizer, PROMPT, "good bad and then very", max_tokens=None)
     assert whole.ids == tokenizer("user write so [end] assistant good bad and then very [end]")["input_ids"]
     cut = encode(tokenizer, PROMPT, "good bad and then very", max_tokens=len(whole.ids) - 2)
-    assert cut.is_truncated
+    assert cut.is_cut
     assert cut.ids == tokenizer("user write so [end] assistant good bad and [end]")["input_ids"]
 
 

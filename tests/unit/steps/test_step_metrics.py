@@ -40,14 +40,11 @@ def _metrics(texts, recipe, *, scores=None, reference="", length_range=None):
         for n, (text, answer) in enumerate(zip(texts, answers, strict=True))
     ]
     scores = scores or [(1.0, 1.0)] * len(texts)
-    rewarded = [{"length": RewardResult(length), "format": RewardResult(form)} for length, form in scores]
-    sheets = [
-        ScoreSheet(parse_response(text, recipe.generation.think), by_reward)
-        for text, by_reward in zip(texts, rewarded, strict=True)
-    ]
+    results = [{"length": RewardResult(length), "format": RewardResult(form)} for length, form in scores]
+    responses = [parse_response(text, recipe.generation.think) for text in texts]
     by_reward = np.array(scores)
-    closed = StepScores(by_reward, by_reward.mean(1).astype(np.float32), np.ones(len(texts), dtype=bool), [])
-    return step_metrics(rollouts, [prompts[n // 2] for n in range(4)], sheets, closed, recipe)
+    step = StepScores(results, by_reward, by_reward.mean(1).astype(np.float32), np.ones(len(texts), dtype=bool), [])
+    return step_metrics(rollouts, [prompts[n // 2] for n in range(4)], responses, step, recipe)
 
 
 def test_answers_without_a_word_neither_repeat_nor_copy():
@@ -61,7 +58,7 @@ def test_answers_without_a_word_neither_repeat_nor_copy():
     assert "text/repetition" not in empty
 
 
-def test_plans_are_counted_where_the_structure_is_sound():
+def test_plans_are_counted_in_well_formed_responses():
     sound = f"<think>Boats, and then sleep.</think><answer>{STORY}</answer>"
     metrics = _metrics([sound, f"<think>{STORY}</think>", "", ""], _recipe(think="on"))
     assert (metrics["text/structure"], metrics["text/think_words"]) == (0.25, 4)

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from longform.text.function_words import FUNCTION_WORDS
-from longform.text.slop import MOST_PET_WORDS, count_stock, pet_words
+from longform.text.slop import MAX_PET_WORDS, count_stock, pet_words
 from longform.text.stock_phrases import COMMON_WORDS, PAIRS, TRIPLES, WORDS
 
 
@@ -51,6 +51,6 @@ def test_five_times_are_not_enough():
 @given(st.dictionaries(st.text(max_size=3), st.lists(st.text("abcd ", max_size=200), max_size=3), max_size=4))
 def test_pet_words_are_bounded_and_never_function_words(texts):
     found = pet_words(texts)
-    assert len(found) <= MOST_PET_WORDS
+    assert len(found) <= MAX_PET_WORDS
     assert len(set(found)) == len(found)
     assert not FUNCTION_WORDS & set(found)

@@ -75,7 +75,8 @@ def test_groups_without_spread_move_no_weight(start, tmp_path):
         start, tmp_path, steps=2, rewards={"length": Constant(), "format": Constant()}, weight_decay=0
     )
     before = LlamaForCausalLM.from_pretrained(start).state_dict()
-    assert all(torch.equal(before[name], weight) for name, weight in state.models.as_policy().state_dict().items())
+    with state.models.as_policy() as policy:
+        assert all(torch.equal(before[name], weight) for name, weight in policy.state_dict().items())
     assert metrics["group/without_spread"][1] == 1.0
 
 
@@ -92,7 +93,7 @@ def test_a_group_with_one_survivor_is_skipped_and_silence_masks_the_whole_rollou
 def test_a_judge_that_is_silent_throughout_stops_the_run(start, tmp_path):
     silent = {"pairwise": CountingJudge(is_silent=lambda text: True), "format": Counting("so")}
     sections = {"rewards": [{"kind": "pairwise", "judge": "unused"}, {"kind": "format"}]}
-    with pytest.raises(StoppedError, match="step 1: 32 of 32 rollouts got no verdict"):
+    with pytest.raises(StoppedError, match="step 1: 32 of 32 rollouts have no score"):
         _train(start, tmp_path, steps=2, rewards=silent, sections=sections)
 
 

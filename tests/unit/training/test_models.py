@@ -8,6 +8,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, LlamaForTokenClassificat
 from longform.records.errors import BadInputError
 from longform.records.schemas import Prompt
 from longform.rl.settings import MemorySettings
+from longform.text.structure import ParsedResponse
 from longform.training.batch import Batch, cut_by_tokens, measure_in_pieces
 from longform.training.forward import Critic, check_projection, response_statistics, response_values
 from longform.training.models import FullModels
@@ -48,7 +49,7 @@ def batch():
     written = [Completion(torch.tensor(r), torch.full((len(r),), -float(i)), "stop") for i, r in enumerate(RESPONSES)]
     request = Prompt(id="p", prompt="Write.")
     rollouts = [
-        Rollout(request, 0, "", score, prompt, it, "")
+        Rollout(request, 0, "", score, prompt, it, "", ParsedResponse("", "", True))
         for prompt, it, score in zip(PROMPTS, written, SCORES, strict=True)
     ]
     return make_batch(rollouts, device=torch.device("cpu"))
@@ -97,13 +98,22 @@ def test_saved_models_load_with_the_critics_weight_on_the_reference(tmp_path, st
         FullModels(str(start), device="cpu", with_reference=False, initial_value=value, memory=MemorySettings())
         for value in (0.5, 0.0)
     )
-    first.as_critic().reference_weight.fill_(0.5)
-    assert not torch.equal(response_values(first.as_critic(), batch), response_values(second.as_critic(), batch))
+    with first.as_critic() as critic:
+        critic.reference_weight.fill_(0.5)
+    assert not torch.equal(first.values(batch, max_tokens=None), second.values(batch, max_tokens=None))
     first.save(tmp_path)
     second.load(tmp_path)
     torch.testing.assert_close(
-        response_values(first.as_critic(), batch), response_values(second.as_critic(), batch), rtol=0, atol=0
+        first.values(batch, max_tokens=None), second.values(batch, max_tokens=None), rtol=0, atol=0
     )
+
+
+def test_one_role_is_active_at_a_time(start):
+    models = FullModels(str(start), device="cpu", with_reference=False, initial_value=0.5, memory=MemorySettings())
+    with models.as_policy(), pytest.raises(AssertionError, match="critic is entered while policy is active"):
+        models.as_critic().__enter__()
+    with models.as_critic():
+        pass
 
 
 def test_pieces_hold_no_more_tokens_than_asked_for_and_every_row_once(batch):

@@ -51,7 +51,8 @@ def test_the_policy_learns_what_the_judge_likes_and_climbs(start, tmp_path):
 def test_learning_rate_zero_changes_no_weight(start, tmp_path):
     state, _ = _train(start, tmp_path, steps=2, lr=0.0, critic_lr=0.0)
     before = LlamaForCausalLM.from_pretrained(start).state_dict()
-    assert all(torch.equal(before[name], weight) for name, weight in state.models.as_policy().state_dict().items())
+    with state.models.as_policy() as policy:
+        assert all(torch.equal(before[name], weight) for name, weight in policy.state_dict().items())
 
 
 def test_before_the_first_update_the_policy_is_the_start(start, tmp_path):
@@ -79,7 +80,7 @@ def test_silence_is_counted_by_cause_and_gives_no_reward(start, tmp_path):
 
 
 def test_a_judge_that_is_silent_throughout_stops_the_run_and_leaves_nothing_half_done(start, tmp_path):
-    with pytest.raises(StoppedError, match="step 1: 32 of 32 rollouts got no verdict"):
+    with pytest.raises(StoppedError, match="step 1: 32 of 32 rollouts have no score"):
         _train(start, tmp_path, steps=2, judge=CountingJudge(is_silent=lambda text: True))
     with RunDirectory.read(tmp_path / "toy") as run:
         assert run.database.last_step() == 0
@@ -146,7 +147,8 @@ def test_adapters_learn_while_the_weights_below_them_stay(opinionated_start, tmp
     assert metrics["policy/kl_to_start"][25] > 0.05
     assert state.curriculum.rungs.mean() > 2
     below = LlamaForCausalLM.from_pretrained(opinionated_start).to(getattr(torch, precision)).state_dict()
-    held = state.models.as_reference().state_dict()
+    with state.models.as_reference() as reference:
+        held = reference.state_dict()
     for name, weight in below.items():
         adapted = name.replace("_proj.weight", "_proj.base_layer.weight")
         assert torch.equal(held[adapted if adapted in held else name], weight), name
@@ -171,9 +173,11 @@ def test_saved_adapters_are_a_writer_and_load_into_another_run(start, tmp_path):
     tokens = torch.tensor([[1, 2, 4, 2, 5]])
     writer = LocalWriter(str(folder / "policy"), device="cpu")
     with torch.no_grad():
-        expected = state.models.as_policy()(tokens).logits
+        with state.models.as_policy() as policy:
+            expected = policy(tokens).logits
         torch.testing.assert_close(writer.model(tokens).logits, expected, rtol=0, atol=1e-5)
-        assert not torch.allclose(state.models.as_reference()(tokens).logits, expected, atol=1e-4)
+        with state.models.as_reference() as reference:
+            assert not torch.allclose(reference(tokens).logits, expected, atol=1e-4)
 
 
 def test_adapters_can_be_the_start_of_another_run(opinionated_start, tmp_path):
@@ -184,9 +188,8 @@ def test_adapters_can_be_the_start_of_another_run(opinionated_start, tmp_path):
     tokens = torch.tensor([[1, 2, 4, 2, 5]])
     for sections in ({}, {"lora": {"rank": 4, "alpha": 8}}):
         again, _ = _train(folder / "policy", tmp_path / f"again-{len(sections)}", steps=1, lr=0.0, sections=sections)
-        with torch.no_grad():
-            expected = adapted.models.as_policy()(tokens).logits
-            torch.testing.assert_close(again.models.as_policy()(tokens).logits, expected, rtol=0, atol=1e-5)
+        with torch.no_grad(), adapted.models.as_policy() as before, again.models.as_policy() as after:
+            torch.testing.assert_close(after(tokens).logits, before(tokens).logits, rtol=0, atol=1e-5)
 
 
 def test_a_state_that_is_cut_and_resumed_goes_on_as_the_whole_run(opinionated_start, tmp_path):
@@ -199,7 +202,8 @@ def test_a_state_that_is_cut_and_resumed_goes_on_as_the_whole_run(opinionated_st
     _train(opinionated_start, tmp_path / "cut", steps=6, group=4, sections=sections, stop_after=3)
     resumed, _ = _train(opinionated_start, tmp_path / "cut", steps=6, group=4, sections=sections)
     assert torch.equal(policy_weights(resumed), policy_weights(whole))
-    assert torch.equal(*(it.models.as_critic().head.weight for it in (resumed, whole)))
+    with resumed.models.as_critic() as one, whole.models.as_critic() as other:
+        assert torch.equal(one.head.weight, other.head.weight)
     assert resumed.curriculum.rungs.tolist() == whole.curriculum.rungs.tolist()
     exports = []
     for name in ("whole", "cut"):

@@ -13,13 +13,12 @@ from longform.records.schemas import Ladder, Reference
 from longform.rewards.judged import VALUES
 from longform.rewards.reward import RewardResult
 from longform.rewards.reward_set import RewardSet
-from longform.steps.recorder import Logbook
 from longform.training.checkpoint import TrainingState, resume_from
 from longform.training.grpo import train_grpo
 from longform.training.judge_thread import JudgeThread
 from longform.training.ppo import train_ppo
 from longform.training.rollouts import RolloutGenerator
-from longform.training.run import load_models
+from longform.training.run import build_recorder, load_models
 
 WORDS = ["[end]", "write", "good", "bad", "so", "and", "then", "very"]
 PER_STEP = 32
@@ -103,8 +102,8 @@ def train_toy(start, folder, sections, *, steps, rewards=None, stop_after=None):
         )
         resume_from(run, state)
         with suppress(KeyboardInterrupt):
-            logbook = Logbook(recipe, run, state, None, prompts=prompts, on_step=on_step)
-            (train_ppo if recipe.method == "ppo" else train_grpo)(recipe, state, source, logbook)
+            recorder = build_recorder(recipe, run, state, None, prompts=prompts, on_step=on_step)
+            (train_ppo if recipe.method == "ppo" else train_grpo)(recipe, state, source, recorder)
         return state, {name: dict(run.database.metric(name)) for name in run.database.metric_names()}
 
 

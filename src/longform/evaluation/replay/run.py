@@ -28,7 +28,7 @@ from longform.records.progress import Progress, ProgressDisplay, no_progress
 from longform.records.rollouts import Promotion, RolloutRecord, text_hash
 from longform.records.run_directory import RunDirectory
 from longform.records.schemas import Ladder, PromptRow, Row
-from longform.rewards.reward import RewardResult, RewardResults, calls_of, missing_cause, outcome_of
+from longform.rewards.reward import RewardResult, RewardResults, calls_of, missing_cause, outcome_of, scores_by_kind
 from longform.rewards.reward_set import RewardSet, build_rewards
 from longform.steps.scores import StepScores, finalize_step
 from longform.text.structure import parse_response

@@ -137,8 +137,7 @@ async def record_run(recipe):
         run.recipe_path.write_text(dump_recipe(recipe))
         run.database.set_fact("prompts", hashlib.sha256(recipe.data.path.read_bytes()).hexdigest())
         endpoints = {name: Endpoint(name, it, call_log=log) for name, it in read_models(recipe.models).items()}
-        secret, thinking = log.secret(), recipe.generation.think
-        rewards = build_rewards(recipe.rewards, endpoints, secret=secret, seed=recipe.run.seed)
+        rewards = build_rewards(recipe.rewards, endpoints, secret=log.secret(), seed=recipe.run.seed)
         rng = random.Random(1)
         for step in range(1, STEPS + 1):
             faced = curriculum.draw(step, PER_STEP)

@@ -5,9 +5,8 @@ from longform.curriculum.schedule import Curriculum, PromptDraw
 from longform.curriculum.settings import CurriculumSettings
 from longform.records.errors import StoppedError
 from longform.rewards.judged import VALUES
-from longform.rewards.reward import RewardResult
+from longform.rewards.reward import RewardResult, missing_cause
 from longform.steps.scores import check_judge_failure_rate, finalize_step
-from longform.text.structure import ParsedResponse
 
 FACED = [PromptDraw(0, 0), PromptDraw(1, 1), PromptDraw(2, 2)]
 
@@ -16,14 +15,10 @@ def _curriculum(**settings):
     return Curriculum([3, 3, 3], [0, 1, 2], CurriculumSettings(**settings), seed=0, steps=10)
 
 
-def _sheet(**by_reward):
-    return ScoreSheet(ParsedResponse("", "text", True), by_reward)
-
-
 def _close(*outcomes, curriculum=None):
-    sheets = [_sheet(pairwise=RewardResult(None if it is None else VALUES["paper"][it], it)) for it in outcomes]
+    results = [{"pairwise": RewardResult(None if it is None else VALUES["paper"][it], it)} for it in outcomes]
     hashes = [f"text-{row}" for row in range(len(outcomes))]
-    return finalize_step(sheets, FACED, hashes, curriculum or _curriculum(), weights=[1])
+    return finalize_step(results, FACED, hashes, curriculum or _curriculum(), weights=[1])
 
 
 def test_scores_are_those_of_the_reward():
@@ -39,12 +34,12 @@ def test_no_verdict_is_masked_and_never_a_loss():
 
 
 def test_a_score_of_zero_takes_part():
-    sheets = [_sheet(pointwise=RewardResult(0.0))] * 3
-    assert finalize_step(sheets, FACED, [""] * 3, _curriculum(), weights=[1]).mask.all()
+    results = [{"pointwise": RewardResult(0.0)}] * 3
+    assert finalize_step(results, FACED, [""] * 3, _curriculum(), weights=[1]).mask.all()
 
 
 def test_a_reward_without_an_outcome_promotes_nobody():
-    closed = finalize_step([_sheet(pointwise=RewardResult(1.0))] * 3, FACED, [""] * 3, _curriculum(), weights=[1])
+    closed = finalize_step([{"pointwise": RewardResult(1.0)}] * 3, FACED, [""] * 3, _curriculum(), weights=[1])
     assert closed.scores.tolist() == [1.0, 1.0, 1.0]
     assert not any(it.promoted for it in closed.updates)
 
@@ -69,37 +64,38 @@ def test_the_response_that_becomes_a_rung_is_the_winner_of_its_own_group():
 
 
 def test_a_judge_that_fails_too_often_stops_the_run_and_names_the_causes():
-    causes = ["timeout", "timeout", "no_verdict", None]
-    check_judge_failure_rate(causes, step=3, limit=0.75, setting="rewards.pairwise.max_judge_failure_rate")
-    with pytest.raises(StoppedError, match=r"step 3: 3 of 4 rollouts got no verdict \(1 no_verdict, 2 timeout\)"):
-        check_judge_failure_rate(causes, step=3, limit=0.5, setting="rewards.pairwise.max_judge_failure_rate")
+    failed = [{"pairwise": RewardResult(None, cause=cause)} for cause in ("timeout", "timeout", "no_verdict")]
+    results = [*failed, {"pairwise": RewardResult(1.0, "win")}]
+    check_judge_failure_rate(results, step=3, limit=0.75, setting="rewards.pairwise.max_judge_failure_rate")
+    with pytest.raises(StoppedError, match=r"step 3: 3 of 4 rollouts have no score \(1 no_verdict, 2 timeout\)"):
+        check_judge_failure_rate(results, step=3, limit=0.5, setting="rewards.pairwise.max_judge_failure_rate")
 
 
 def test_several_rewards_are_a_weighted_mean_and_one_silence_masks_the_whole_rollout():
-    sheets = [
-        _sheet(pairwise=RewardResult(1.0, "win"), length=RewardResult(0.4)),
-        _sheet(pairwise=RewardResult(None, None, "timeout"), length=RewardResult(1.0)),
-        _sheet(pairwise=RewardResult(0.0, "loss"), length=RewardResult(1.0)),
+    results = [
+        {"pairwise": RewardResult(1.0, "win"), "length": RewardResult(0.4)},
+        {"pairwise": RewardResult(None, None, "timeout"), "length": RewardResult(1.0)},
+        {"pairwise": RewardResult(0.0, "loss"), "length": RewardResult(1.0)},
     ]
-    closed = finalize_step(sheets, FACED, [""] * 3, _curriculum(), weights=[3, 1])
+    closed = finalize_step(results, FACED, [""] * 3, _curriculum(), weights=[3, 1])
     assert closed.mask.tolist() == [True, False, True]
     assert closed.scores.tolist() == pytest.approx([0.85, 0.0, 0.25])
     assert closed.by_reward.tolist() == [[1.0, 0.4], [0.0, 0.0], [0.0, 1.0]]
     assert [closed.reward(row) for row in range(3)] == pytest.approx([0.85, None, 0.25])
-    assert sheets[1].cause == "timeout"
+    assert missing_cause(results[1]) == "timeout"
 
 
 def test_a_win_counts_with_the_update_it_belongs_to_and_not_where_another_reward_is_missing():
-    masked = _sheet(pairwise=RewardResult(1.0, "win"), pointwise=RewardResult(None, None, "no_grade"))
-    heard = _sheet(pairwise=RewardResult(1.0, "win"), pointwise=RewardResult(0.5))
+    masked = {"pairwise": RewardResult(1.0, "win"), "pointwise": RewardResult(None, None, "no_grade")}
+    heard = {"pairwise": RewardResult(1.0, "win"), "pointwise": RewardResult(0.5)}
     closed = finalize_step([masked, heard, masked], FACED, [""] * 3, _curriculum(), weights=[1, 1])
     assert [it.promoted for it in closed.updates] == [False, True, False]
 
 
 def test_a_group_with_too_few_rewards_and_a_response_that_is_left_out_promote_nobody():
-    win, silent = _sheet(pairwise=RewardResult(1.0, "win")), _sheet(pairwise=RewardResult(None, None, "timeout"))
-    sheets = [win, silent, win, win, win, _sheet(pairwise=RewardResult(0.0, "loss"))]
+    win, silent = {"pairwise": RewardResult(1.0, "win")}, {"pairwise": RewardResult(None, None, "timeout")}
+    results = [win, silent, win, win, win, {"pairwise": RewardResult(0.0, "loss")}]
     left_out = np.array([False, False, False, False, True, False])
-    closed = finalize_step(sheets, FACED, [""] * 6, _curriculum(), weights=[1], min_responses=2, left_out=left_out)
+    closed = finalize_step(results, FACED, [""] * 6, _curriculum(), weights=[1], min_responses=2, left_out=left_out)
     assert [it.promoted for it in closed.updates] == [False, True, False]
     assert closed.mask.tolist() == [True, False, True, True, True, True]
