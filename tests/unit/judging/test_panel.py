@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,7 +12,7 @@ OUTCOMES = st.sampled_from(["win", "tie", "loss"])
 MIRROR = {"win": "loss", "tie": "tie", "loss": "win", None: None}
 
 
-def _votes(*outcomes):
+def _votes(*outcomes: Any) -> list[JudgeReply[Any]]:
     return [JudgeReply(it, None if it else "timeout", (f"call-{n}",), 0.5) for n, it in enumerate(outcomes)]
 
 

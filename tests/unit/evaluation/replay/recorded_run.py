@@ -22,13 +22,14 @@ from longform.recipe.loading import dump_recipe
 from longform.recipe.recipe import Recipe
 from longform.records.calls import SqliteCallLog
 from longform.records.files import write_rows
-from longform.records.rollouts import Promotion, RolloutRecord, text_hash
+from longform.records.rollouts import Promotion, text_hash
 from longform.records.run_directory import RunDirectory
 from longform.records.schemas import Ladder, Prompt, Reference
 from longform.rewards.reward_set import build_rewards
 from longform.statistics.moments import AdvantageMoments
+from longform.steps.recorder import record_rollout
 from longform.steps.scores import finalize_step
-from longform.text.words import count_words
+from longform.text.structure import parse_response
 
 STEPS, PROMPTS, PER_STEP, RUNGS = 6, 10, 5, 3
 DRAWN_AGAIN = 2
@@ -154,15 +155,18 @@ async def _record_step(step, faced, prompts, rewards, curriculum, rng, run, reci
     each = [it for it in faced for _ in range(recipe.data.group)]
     texts = [_written(rng, recipe.generation.think) for _ in each]
     references = [_reference(it, prompts, run) for it in each]
-    sheets = await asyncio.gather(
+    responses = [parse_response(text, recipe.generation.think) for text in texts]
+    results = await asyncio.gather(
         *(
-            rewards.score(prompts[it.prompt_index], response=text, reference=reference, step=step)
-            for it, text, reference in zip(each, texts, references, strict=True)
+            rewards.score(prompts[it.prompt_index], response=response, reference=reference, step=step)
+            for it, response, reference in zip(each, responses, references, strict=True)
         )
     )
-    closed = finalize_step(sheets, faced, [text_hash(it) for it in texts], curriculum, weights=recipe.weights)
+    closed = finalize_step(results, faced, [text_hash(it) for it in texts], curriculum, weights=recipe.weights)
     rollouts = [
-        RolloutRecord(
+        record_rollout(
+            results[row],
+            responses[row],
             step=step,
             row=row,
             prompt_id=prompts[it.prompt_index].id,
@@ -170,19 +174,13 @@ async def _record_step(step, faced, prompts, rewards, curriculum, rng, run, reci
             text=texts[row],
             reference=references[row],
             tokens=len(tokens(step, row)),
-            words=count_words(sheet.response.answer),
-            think_words=count_words(sheet.response.think),
             finish_reason="length" if digest(str(step), str(row)) % 4 == 0 else "stop",
-            outcome=sheet.outcome,
-            cause=sheet.cause,
             reward=closed.reward(row),
-            scores=sheet.scores,
             advantages=_moments(with_score(tokens(step, row), float(closed.scores[row])))
             if recipe.method == "ppo"
             else None,
-            calls=sheet.calls,
         )
-        for row, (it, sheet) in enumerate(zip(each, sheets, strict=True))
+        for row, it in enumerate(each)
     ]
     promotions = [Promotion(step, prompts[it.prompt_index].id, it.rung) for it in curriculum.commit(closed.updates)]
     run.database.record_step(step, seconds=1.0, metrics={}, rollouts=rollouts, promotions=promotions)
