@@ -24,6 +24,7 @@ from longform.rewards.reward import RewardResults, scores_by_kind
 from longform.rewards.reward_set import build_rewards
 from longform.rewards.settings import FormatSettings, RewardSettings, WritingSettings
 from longform.text.structure import ParsedResponse, Thinking, parse_response
+from longform.wording import load_wording
 from longform.writers.stops import find_reader
 
 
@@ -70,7 +71,7 @@ class LongformRewardManager(RewardManagerBase):
         opened: Opened = await actor.opened.remote()
         if self._opened is not None:  # a concurrent call was faster
             return
-        recipe, endpoints = opened.recipe, {}
+        recipe, endpoints, wording = opened.recipe, {}, load_wording(opened.wording)
         for name, spec in opened.judges.items():
             endpoints[name] = RemoteEndpoint(name, spec, actor)
         self._thinking: Thinking = recipe.generation.think
@@ -81,10 +82,11 @@ class LongformRewardManager(RewardManagerBase):
             endpoints,
             secret=opened.secret,
             seed=recipe.run.seed,
+            wording=wording,
         )
         self._examiner = None
         if recipe.validation is not None:
-            self._examiner = PointwiseJudge(endpoints[recipe.validation.judge], secret=opened.secret)
+            self._examiner = PointwiseJudge(endpoints[recipe.validation.judge], secret=opened.secret, wording=wording)
         self._actor, self._opened = actor, opened
 
     @staticmethod

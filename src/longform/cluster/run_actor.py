@@ -53,6 +53,8 @@ class Opened(NamedTuple):
     judges: Mapping[str, ModelSpec]
     folder: Path
     """Base of the recipe's relative paths."""
+    wording: int
+    """Version of the judges' questions."""
 
 
 class RunActor:
@@ -84,7 +86,7 @@ class RunActor:
         os.environ.update(keys)
         os.chdir(folder)
         self._run = RunDirectory.open(recipe.run_path)
-        begin_run(self._run, recipe, resume=resume)
+        self._wording = begin_run(self._run, recipe, resume=resume)
         self._recipe, self._judges = recipe, judges
         self._prompts = PromptTable(data)
         self._curriculum = Curriculum.of(
@@ -124,7 +126,7 @@ class RunActor:
 
     async def opened(self) -> Opened:
         """What reward workers need."""
-        return Opened(self._recipe, self._log.secret(), self._judges, Path.cwd())
+        return Opened(self._recipe, self._log.secret(), self._judges, Path.cwd(), self._wording.version)
 
     async def chat(
         self, name: str, messages: list[dict[str, str]], settings: dict[str, Any]

@@ -14,6 +14,7 @@ from longform.recipe.loading import load_stored_recipe
 from longform.recipe.recipe import Recipe
 from longform.records.errors import BadInputError
 from longform.records.interchange import write_verl
+from longform.wording import Wording
 from longform.writers.think import ThinkPrompt
 
 
@@ -77,11 +78,11 @@ def data_folder(recipe: Recipe) -> Path:
     return recipe.run_path / "data"
 
 
-def write_data(recipe: Recipe, inputs: TrainingInputs) -> Path:
+def write_data(recipe: Recipe, inputs: TrainingInputs, *, wording: Wording | None = None) -> Path:
     """Write the prompts of a run as Parquet into its directory, with the think prompt if any; returns the folder."""
     folder = data_folder(recipe)
     folder.mkdir(parents=True, exist_ok=True)
-    think = ThinkPrompt.read(recipe.generation.think, recipe.generation.think_prompt)
+    think = ThinkPrompt.read(recipe.generation.think, recipe.generation.think_prompt, wording=wording)
     write_verl(folder / "train.parquet", inputs.prompts, messages=think.messages)
     if inputs.validation_prompts:
         write_verl(

@@ -9,6 +9,7 @@ from longform.records.errors import BadInputError
 from longform.records.files import write_text
 from longform.records.resume import check_files, check_resume, flatten, hash_file
 from longform.records.run_directory import RunDirectory
+from longform.wording import CURRENT, VERSIONS, Wording, load_wording
 
 CHANGEABLE = (
     "run.budget",
@@ -21,11 +22,17 @@ CHANGEABLE = (
 )
 """Keys that may differ when a run is resumed: they change no weight, except through the order of summation."""
 
+_WORDING = "wording"
+"""Name of the fact that holds the version of the wording."""
 
-def begin_run(run: RunDirectory, recipe: Recipe, *, resume: bool) -> None:
+
+def begin_run(run: RunDirectory, recipe: Recipe, *, resume: bool) -> Wording:
     """Write the resolved recipe into a new run; compare recipe and files with those of a run that is resumed.
 
     A run that stopped before its first step holds nothing worth keeping, and begins again.
+
+    Returns:
+        The wording of the run's questions and think prompt, which stays the one that it began with.
 
     Raises:
         BadInputError: the run exists and `resume` is False, or it was begun with another recipe or other files.
@@ -52,9 +59,17 @@ def begin_run(run: RunDirectory, recipe: Recipe, *, resume: bool) -> None:
             {str(path): hashes[name] for name, path in files.items()},
             remedy="its records belong to the old content",
         )
+    else:
+        run.database.set_fact(_WORDING, str(CURRENT))
     for name, digest in hashes.items():
         run.database.set_fact(name, digest)
     write_text(run.recipe_path, dump_recipe(recipe))
+    return run_wording(run)
+
+
+def run_wording(run: RunDirectory) -> Wording:
+    """The wording that a run began with; runs of before version 0.2 do not name it."""
+    return load_wording(int(run.database.fact(_WORDING) or VERSIONS[0]))
 
 
 def _files(recipe: Recipe) -> dict[str, Path]:

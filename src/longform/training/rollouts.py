@@ -22,6 +22,7 @@ from longform.text.structure import ParsedResponse, parse_response
 from longform.training.batch import Batch
 from longform.training.judge_thread import JudgeThread
 from longform.training.models import PolicyModels
+from longform.wording import Wording
 from longform.writers.decoding import Completion, decode_in_batches
 from longform.writers.local import encode_prompts, find_stops
 from longform.writers.settings import GenerationSettings
@@ -101,6 +102,7 @@ class RolloutGenerator:
         settings: how tokens are sampled.
         seed: of the sampling.
         read_text: the text of a hash, for a prompt that faces an earlier response of the policy.
+        wording: of the think prompt.
     """
 
     def __init__(
@@ -114,9 +116,10 @@ class RolloutGenerator:
         settings: GenerationSettings,
         seed: int,
         read_text: Callable[[str], str],
+        wording: Wording | None = None,
     ) -> None:
         self._prompts, self._models = prompts, models
-        self._encoded = encode_prompts(models.tokenizer, prompts, settings=settings)
+        self._encoded = encode_prompts(models.tokenizer, prompts, settings=settings, wording=wording)
         scores = np.array([it.score for prompt in prompts if isinstance(prompt, Ladder) for it in prompt.references])
         self._mean_score = float(scores.mean()) if len(scores) else 0.0
         self._score_spread = (float(scores.std()) if len(scores) else 0.0) or 1.0

@@ -28,6 +28,7 @@ from longform.training.models import FullModels, PolicyModels
 from longform.training.ppo import train_ppo
 from longform.training.rollouts import RolloutGenerator
 from longform.training.validation import Validation
+from longform.wording import Wording
 from longform.writers.local import encode_prompts, load_tokenizer
 
 FIRST_VALUE = 0.5
@@ -46,7 +47,7 @@ def train(recipe: Recipe, *, resume: bool = False, on_step: Callable[[StepReport
     inputs = check_inputs(recipe)
     check_start(recipe, inputs)
     with RunDirectory.open(recipe.run_path) as run, SqliteCallLog(run.database_path) as log:
-        begin_run(run, recipe, resume=resume)
+        wording = begin_run(run, recipe, resume=resume)
         models = load_models(recipe, device="cuda" if torch.cuda.is_available() else "cpu")
         seed, steps = recipe.run.seed, recipe.run.steps
         ladders = [(it.id, it.rungs) for it in inputs.prompts]
@@ -54,7 +55,7 @@ def train(recipe: Recipe, *, resume: bool = False, on_step: Callable[[StepReport
         state = TrainingState.start(models, curriculum, recipe.optim)
         resume_from(run, state)
         with JudgeThread() as thread, _endpoints(inputs.judges, log, thread, limit=recipe.run.budget) as endpoints:
-            rewards = build_rewards(recipe.rewards, endpoints, secret=log.secret(), seed=seed)
+            rewards = build_rewards(recipe.rewards, endpoints, secret=log.secret(), seed=seed, wording=wording)
             generator = RolloutGenerator(
                 inputs.prompts,
                 models,
@@ -64,8 +65,9 @@ def train(recipe: Recipe, *, resume: bool = False, on_step: Callable[[StepReport
                 settings=recipe.generation,
                 seed=seed,
                 read_text=run.database.text,
+                wording=wording,
             )
-            validation = _validation(recipe, inputs, models, endpoints, thread, secret=log.secret())
+            validation = _validation(recipe, inputs, models, endpoints, thread, secret=log.secret(), wording=wording)
             with _out_of_memory():
                 recorder = build_recorder(recipe, run, state, validation, prompts=inputs.prompts, on_step=on_step)
                 (train_ppo if recipe.method == "ppo" else train_grpo)(recipe, state, generator, recorder)
@@ -187,6 +189,7 @@ def _validation(
     thread: JudgeThread,
     *,
     secret: bytes,
+    wording: Wording,
 ) -> Validation | None:
     settings = recipe.validation
     if settings is None:
@@ -194,8 +197,9 @@ def _validation(
     return Validation(
         inputs.validation_prompts,
         models,
-        PointwiseJudge(endpoints[settings.judge], secret=secret),
+        PointwiseJudge(endpoints[settings.judge], secret=secret, wording=wording),
         thread,
         settings=recipe.generation,
         seed=recipe.run.seed,
+        wording=wording,
     )

@@ -13,6 +13,7 @@ from longform.records.schemas import Prompt
 from longform.text.structure import parse_response
 from longform.training.judge_thread import JudgeThread
 from longform.training.models import PolicyModels
+from longform.wording import Wording
 from longform.writers.decoding import Completion, decode_in_batches
 from longform.writers.local import encode_prompts, find_stops
 from longform.writers.settings import GenerationSettings
@@ -32,10 +33,11 @@ class Validation:
         *,
         settings: GenerationSettings,
         seed: int,
+        wording: Wording | None = None,
     ) -> None:
         self._prompts, self._models, self._examiner, self._thread = prompts, models, examiner, thread
         self._settings, self._seed = settings, seed
-        self._encoded = encode_prompts(models.tokenizer, prompts, settings=settings)
+        self._encoded = encode_prompts(models.tokenizer, prompts, settings=settings, wording=wording)
 
     def measure(self, step: int) -> list[ValidationText]:
         """The policy's responses after `step`, with their grades."""

@@ -9,6 +9,7 @@ from transformers.utils import logging as transformers_logging
 
 from longform.records.errors import BadInputError
 from longform.records.schemas import PromptRow, Response
+from longform.wording import Wording
 from longform.writers.decoding import decode_in_batches
 from longform.writers.paths import base_of_adapters, check_model_path, holds_adapters, model_below
 from longform.writers.settings import GenerationSettings
@@ -111,14 +112,16 @@ def _load_weights(path: str, *, dtype: torch.dtype) -> Any:
     return adapted.merge_and_unload().requires_grad_(True)  # loading adapters freezes what is below them
 
 
-def encode_prompts(tokenizer: Any, prompts: Sequence[PromptRow], *, settings: GenerationSettings) -> list[list[int]]:
+def encode_prompts(
+    tokenizer: Any, prompts: Sequence[PromptRow], *, settings: GenerationSettings, wording: Wording | None = None
+) -> list[list[int]]:
     """Token ids that the response to each prompt continues, with the think prompt where the settings ask for it.
 
     Raises:
         BadInputError: a prompt is empty in tokens, longer than `generation.max_prompt_tokens`, or has no user message that
             the think prompt could go with; or the think prompt is none.
     """
-    think_prompt = ThinkPrompt.read(settings.think, settings.think_prompt)
+    think_prompt = ThinkPrompt.read(settings.think, settings.think_prompt, wording=wording)
     encoded = [_encode(tokenizer, prompt, think_prompt) for prompt in prompts]
     for prompt, ids in zip(prompts, encoded, strict=True):
         if not 0 < len(ids) <= settings.max_prompt_tokens:

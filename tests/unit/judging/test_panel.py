@@ -46,7 +46,7 @@ def test_a_panel_tells_all_its_calls_and_their_cost():
 
 
 @given(st.lists(OUTCOMES, min_size=2, max_size=7), st.sampled_from([majority, mean_outcome]))
-def test_mirrored_votes_give_the_mirrored_verdict_in_any_order(outcomes, combine):
+def test_mirrored_votes_give_the_mirrored_verdict_in_any_order(outcomes, combine: Any):
     verdict = combine_replies(_votes(*outcomes), combine)
     mirrored = combine_replies(_votes(*[MIRROR[it] for it in reversed(outcomes)]), combine)
     assert mirrored.value == MIRROR[verdict.value]

@@ -20,6 +20,7 @@ from longform.endpoints.client import Endpoint
 from longform.endpoints.concurrency import map_bounded
 from longform.evaluation.replay.advantages import ReplayScores, left_out, replayed_advantages
 from longform.evaluation.replay.inputs import ReplayInputs, check_replay
+from longform.recipe.begin import run_wording
 from longform.recipe.recipe import Recipe
 from longform.records.calls import CallLog, CallTotals, LayeredCallLog, SqliteCallLog
 from longform.records.errors import StoppedError
@@ -156,7 +157,9 @@ async def replay_steps(run: RunDirectory, inputs: ReplayInputs, *, budget: Budge
                 name: await stack.enter_async_context(Endpoint(name, spec, call_log=log, budget=budget))
                 for name, spec in inputs.judges.items()
             }
-            rewards = build_rewards(recipe.rewards, endpoints, secret=secret, seed=recipe.run.seed)
+            rewards = build_rewards(
+                recipe.rewards, endpoints, secret=secret, seed=recipe.run.seed, wording=run_wording(run)
+            )
 
             def read_answer(digest: str) -> str:
                 return parse_response(run.database.text(digest), recipe.generation.think).answer
