@@ -151,7 +151,8 @@ async def mean_grade(rows: Sequence[Prompt], texts: dict[str, str], examiner: Po
             grades[prompt.id] = graded.value.score
 
     await map_bounded(rows, grade, workers=examiner.endpoint.spec.concurrency)
-    return clustered_interval(list(grades.values()), list(grades))
+    graded_ids = [row.id for row in rows if row.id in grades]  # grades arrive in any order; the interval depends on it
+    return clustered_interval([grades[id_] for id_ in graded_ids], graded_ids)
 
 
 async def _figures(rows: Sequence[Prompt], texts: dict[str, str], examiner: PointwiseJudge) -> WriterFigures:
