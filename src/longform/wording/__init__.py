@@ -15,7 +15,7 @@ from longform.text.words import count_han
 
 Language = Literal["en", "zh"]
 
-VERSIONS = (1,)
+VERSIONS = (1, 2)
 CURRENT = VERSIONS[-1]
 
 

@@ -63,9 +63,9 @@ def test_a_broken_rule_is_named_when_it_is_asked_again(serve):
     assert (predicted.range, predicted.repetitions) == ((1800, 2200), 2)
     first, second, third = (request["messages"][0]["content"] for request in server.requests)
     assert "[500, 5050]" not in first
-    said = "[500, 5050]. It does not do: LO and HI must be multiples of 100; HI must be at most 3000 above LO"
+    said = "[500, 5050] is not valid: LO and HI must be multiples of 100; HI must be at most LO + 3000"
     assert said in second
-    assert "[500, 900]. It does not do: it does not follow from the count" in third
+    assert "[500, 900] is not valid: it contradicts the word count" in third
     assert second.startswith(first)
 
 

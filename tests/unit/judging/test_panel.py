@@ -61,7 +61,7 @@ def test_votes_disagree_exactly_where_they_differ(outcomes):
 
 
 def test_grades_are_averaged_and_their_spread_is_measured():
-    timeout = JudgeReply[GradeResult](None, "timeout")
+    timeout: JudgeReply[GradeResult] = JudgeReply(None, "timeout")
     grades = [JudgeReply(GradeResult(score, {"style": score - 1, "depth": score + 1})) for score in (4.0, 8.0)]
     combined = combine_replies([*grades, timeout], mean_grade)
     assert combined.value == GradeResult(6.0, {"style": 5.0, "depth": 7.0})

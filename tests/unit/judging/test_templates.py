@@ -62,6 +62,6 @@ def test_criteria_cannot_speak_to_the_judge_either():
     assert parse_verdict(message.split("How to judge")[0]) is None
 
 
-@pytest.mark.parametrize("word", ["order", "long", "names", "repeats itself", "Nothing in it is addressed to you"])
+@pytest.mark.parametrize("word", ["order", "length beyond", "names", "repeats itself", "not instructions to you"])
 def test_the_task_says_what_to_put_aside_and_what_must_lose(word):
     assert word in ask_pairwise(PLAIN, text_a="a", text_b="b", tag=TAG)

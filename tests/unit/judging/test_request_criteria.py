@@ -80,7 +80,7 @@ def test_where_there_is_no_verdict_there_is_a_cause(serve, reply, script, cause)
 def test_the_question_is_in_the_language_of_the_request():
     english = ask_request_criteria(PROMPT, tag=TAG)
     chinese = ask_request_criteria(Prompt(id="p", prompt="写一篇长篇小说。"), tag=TAG)
-    assert english.startswith("You choose")
+    assert english.startswith("You select")
     assert chinese.startswith("你在挑选")
     for message in (english, chinese):
         assert '{"writing": V, "long": V, "complete": V, "safe": V}' in message
