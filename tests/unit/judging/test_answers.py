@@ -89,7 +89,7 @@ def test_any_text_can_be_read(pieces):
 )  # fmt: skip
 def test_hostile_answers_are_read_in_linear_time(seed):
     text = seed * max(1, 100_000 // len(seed))
-    started = time.perf_counter()
+    started = time.process_time()
     parse_verdict(text)
     parse_scores(text, NAMES)
-    assert time.perf_counter() - started < 0.5
+    assert time.process_time() - started < 2.5

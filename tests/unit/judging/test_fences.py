@@ -141,9 +141,9 @@ def test_empty_and_multi_line_texts_are_read_back():
 @pytest.mark.parametrize("seed", ["[", "<", "[\u200b", "\u200b", "»", '"scores', '"\u200b', "<|", "</", "⋘"])
 def test_defusing_hostile_text_takes_linear_time(seed):
     text = seed * (200_000 // len(seed))
-    started = time.perf_counter()
+    started = time.process_time()
     defuse(text)
-    assert time.perf_counter() - started < 1.0
+    assert time.process_time() - started < 5.0
 
 
 def strip_hidden(text):

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -42,7 +43,7 @@ def test_a_panel_tells_all_its_calls_and_their_cost():
     verdict = combine_replies(_votes("win", "loss", None), majority)
     assert verdict.calls == ("call-0", "call-1", "call-2")
     assert verdict.cost == 1.5
-    assert combine_replies([*_votes("win"), JudgeReply("win", cost=None)], majority).cost is None
+    assert combine_replies([*_votes("win"), replace(_votes("win")[0], cost=None)], majority).cost is None
 
 
 @given(st.lists(OUTCOMES, min_size=2, max_size=7), st.sampled_from([majority, mean_outcome]))

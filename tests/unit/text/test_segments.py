@@ -62,6 +62,6 @@ def test_nothing_that_is_written_gets_lost(text):
 @pytest.mark.parametrize("seed", [".", ". ", "\n", "\n ", "A. ", "Mr. ", "。", "”", "a.”", "…", " "])
 def test_hostile_text_is_split_in_linear_time(seed):
     text = seed * (200_000 // len(seed))
-    started = time.perf_counter()
+    started = time.process_time()
     sentences(text)
-    assert time.perf_counter() - started < 1.0
+    assert time.process_time() - started < 5.0

@@ -91,6 +91,6 @@ def test_what_is_accepted_has_each_tag_once_and_in_order(pieces):
 
 
 def test_hostile_text_is_parsed_in_linear_time():
-    started = time.perf_counter()
+    started = time.process_time()
     parse_response("<think>" * 50_000, "on")
-    assert time.perf_counter() - started < 0.5
+    assert time.process_time() - started < 2.5

@@ -87,14 +87,14 @@ def test_every_use_beyond_the_limit_raises_the_share():
     "text", ["word " * 300_000, "水" * 300_000, "a" * 3_000_000], ids=["word", "character", "letter"]
 )
 def test_hostile_texts_take_linear_time(text):
-    started = time.perf_counter()
+    started = time.process_time()
     stuffed_share(text)
-    assert time.perf_counter() - started < 3.0
+    assert time.process_time() - started < 15.0
 
 
 def test_many_different_words_take_linear_time():
     source = random.Random(1)
     text = " ".join("".join(source.choices("abcdefghij", k=7)) for _ in range(100_000))
-    started = time.perf_counter()
+    started = time.process_time()
     assert stuffed_share(text) == 0.0
-    assert time.perf_counter() - started < 3.0
+    assert time.process_time() - started < 15.0
