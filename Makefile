@@ -1,14 +1,19 @@
 # make demo   set up .venv and run the quickstart
 # make test   set up .venv and run every check, but for
 # make test-verl   unmodified verl on this machine's processor
+# make test-newest   the unit tests on the newest versions that the package allows, in .venv-newest
+# make pictures [RUN=FOLDER]   docs/pictures/report.png from a quickstart's folder or a run directory
 # On a machine with a GPU choose the torch build yourself, for example: make demo TORCH="torch==2.13.0 --index-url URL"
 PYTHON ?= python3
 TORCH ?= torch==2.13.0
 VENV := .venv
+NEWEST := .venv-newest
+NEWEST_PIP := $(NEWEST)/bin/python -m pip --disable-pip-version-check --quiet
+NEWEST_TESTS ?= tests/unit
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test test-verl lint
+.PHONY: demo test test-verl test-newest pictures lint
 
 demo: $(VENV)/.installed
 	$(BIN)/longform quickstart
@@ -18,6 +23,18 @@ test: lint
 
 test-verl: $(VENV)/.tested
 	$(BIN)/pytest tests/verl_runs
+
+# No constraints, and no verl, which pins transformers. torch stays the build that is chosen above.
+test-newest:
+	$(PYTHON) -m venv $(NEWEST)
+	$(NEWEST_PIP) install $(TORCH)
+	$(NEWEST_PIP) freeze | grep '^torch==' > $(NEWEST)/torch.txt
+	$(NEWEST_PIP) install --upgrade --upgrade-strategy eager -c $(NEWEST)/torch.txt -e '.[train,semantic,test]'
+	$(NEWEST_PIP) freeze | grep -iE '^(datasets|huggingface_hub|numpy|peft|pyarrow|tokenizers|torch|transformers|trl)='
+	$(NEWEST)/bin/pytest -n 2 --dist loadfile $(NEWEST_TESTS)
+
+pictures: $(VENV)/.installed
+	$(BIN)/python benchmarks/report_picture.py $(RUN)
 
 lint: $(VENV)/.tested
 	$(BIN)/ruff format --check .

@@ -12,6 +12,7 @@ from cyclopts import App, CycloptsError
 from longform import __version__
 from longform.cli.flags import describe_renamed
 from longform.records.errors import LongformError
+from longform.records.optional import EXTRAS, describe_missing
 
 COMMANDS = {
     "quickstart": "The whole pipeline in a built-in world: no network, no GPU, a few minutes.",
@@ -38,7 +39,6 @@ COMMANDS = {
     "serve-miniature": "Serve the built-in world's writers, judge, examiner and rewriter over HTTP.",
 }
 _DISK_TROUBLES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR)
-_TRAINING_PACKAGES = ("torch", "transformers", "trl", "datasets", "tokenizers", "safetensors")
 
 
 def build_app(called: str | None = None) -> App:
@@ -71,11 +71,11 @@ def main(arguments: list[str] | None = None) -> None:
     except LongformError as error:
         _fail(str(error), error.exit_code)
     except ModuleNotFoundError as error:
-        if error.name not in _TRAINING_PACKAGES:
+        # Whatever belongs to a file or flag is checked before; a package that is missed here is missed by a command.
+        if error.name not in EXTRAS:
             raise
-        _fail(
-            f"this command needs {error.name}: install longform with its extra, as in pip install 'longform[train]'", 2
-        )
+        extra = "train" if EXTRAS[error.name] == "data" else EXTRAS[error.name]
+        _fail(f"this command {describe_missing(error.name, extra=extra)}", 2)
     except KeyboardInterrupt:
         _fail("interrupted; finished work is kept (train: continue with --resume)", 3)
     except BrokenPipeError:

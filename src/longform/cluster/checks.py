@@ -9,6 +9,7 @@ from longform.cluster.config import TRAINER
 from longform.recipe.inputs import TrainingInputs
 from longform.recipe.recipe import Recipe
 from longform.records.errors import BadInputError
+from longform.records.optional import describe_missing
 from longform.writers.local import encode_prompts, load_tokenizer
 
 VERL = ((0, 9, 1), (0, 10))
@@ -53,7 +54,7 @@ def check_version() -> None:
     try:
         found = version("verl")
     except PackageNotFoundError:
-        raise BadInputError("engine: cluster needs verl; install longform[cluster]") from None
+        raise BadInputError(f"engine: cluster: {describe_missing('verl')}") from None
     numbers = tuple(int(part) for part in found.split(".")[:3] if part.isdecimal())
     lowest, highest = VERL
     if not lowest <= numbers < highest:

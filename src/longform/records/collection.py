@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from longform.records.files import AppendedRows, read_rows, write_rows
+from longform.records.optional import require
 from longform.records.schemas import Row
 
 RowT = TypeVar("RowT", bound=Row)
@@ -19,6 +20,8 @@ class Collection(Generic[RowT]):
 
     def __init__(self, out: str | Path, schema: type[RowT]) -> None:
         self.out = Path(out)
+        if self.out.suffix == ".parquet":  # it would be missed when all rows have been paid for
+            require("pyarrow", self.out, otherwise=", or write a .jsonl file")
         before = list(read_rows(self.out, schema)) if self.out.exists() else []
         self._partial = AppendedRows(self.out.with_name(self.out.name + ".partial"), schema)
         self._rows = {row.key: row for row in [*before, *self._partial.rows]}

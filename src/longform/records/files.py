@@ -17,6 +17,7 @@ from typing import IO, TYPE_CHECKING, Any, Generic, TypeVar
 from pydantic import ValidationError
 
 from longform.records.errors import BadInputError, StoppedError
+from longform.records.optional import require
 from longform.records.schemas import Row
 
 if TYPE_CHECKING:
@@ -176,6 +177,7 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
 
 
 def _parquet_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    require("pyarrow", path)
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -203,6 +205,7 @@ def _write_lines(file: "BufferedWriter", rows: Iterable[Row]) -> int:
 
 
 def _write_parquet(file: "BufferedWriter", rows: Iterable[Row], path: Path) -> int:
+    require("pyarrow", path, otherwise=", or write a .jsonl file")
     import pyarrow as pa
     import pyarrow.parquet as pq
 

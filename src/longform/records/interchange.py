@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from longform.records.errors import BadInputError
 from longform.records.files import read_rows, write_rows
+from longform.records.optional import require
 from longform.records.schemas import Ladder, Prompt, PromptRow, Reference, Row
 
 SYSTEM_PROMPT = "You are a helpful assistant."
@@ -45,7 +46,12 @@ class WritingRLRow(Row):
 
 
 def is_writing_rl(path: str | Path) -> bool:
-    """Whether a Parquet file has the columns of the released Writing-RL code; False if it cannot be read."""
+    """Whether a Parquet file has the columns of the released Writing-RL code; False if it cannot be read.
+
+    Raises:
+        BadInputError: pyarrow is not installed.
+    """
+    require("pyarrow", path)
     import pyarrow as pa
     import pyarrow.parquet as pq
 

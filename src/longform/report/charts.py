@@ -1,12 +1,10 @@
-"""Curves of a run as inline SVG, drawn by Vega-Lite without a browser or a network."""
+"""The curves of a run: which metrics share a chart, and each chart as SVG."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from itertools import cycle
+from typing import NamedTuple
 
-import vl_convert
-
-_WIDTH, _HEIGHT = 330, 150
-_COLOURS = ["#2f6690", "#c8553d", "#7a9e3f", "#8d6a9f", "#c9922b", "#4f8f8b"]
+from longform.report.svg import GREEN, GREY, PALETTE, RED, Axis, Chart, Line, draw
 
 
 class Curves(NamedTuple):
@@ -14,11 +12,13 @@ class Curves(NamedTuple):
 
     title: str
     metrics: Mapping[str, str]
+    colours: Sequence[str] = ()
+    """Of the metrics, in their order; those of the palette where there is none."""
 
 
 CURVES = (
     Curves("Reward", {"mean": "reward/mean"}),
-    Curves("Outcomes", {"win": "outcome/win", "tie": "outcome/tie", "loss": "outcome/loss"}),
+    Curves("Outcomes", {"win": "outcome/win", "tie": "outcome/tie", "loss": "outcome/loss"}, (GREEN, GREY, RED)),
     Curves("Mean rung", {"rung": "curriculum/mean_rung"}),
     Curves("Examiner's grade on validation prompts", {"grade": "validation/grade"}),
     Curves("Responses that keep the structure", {"share": "text/structure"}),
@@ -67,38 +67,14 @@ def draw_curves(curves: Curves, series: Mapping[str, Sequence[tuple[int, float]]
         curves: what to draw.
         series: (step, value) of each metric, by its name.
     """
-    points = [
-        {"step": step, "value": value, "series": label}
-        for label, metric in curves.metrics.items()
-        for step, value in series.get(metric, ())
+    colours = [*curves.colours, *PALETTE]
+    lines = [
+        Line([(float(step), value) for step, value in series[metric]], colour, label)
+        for (label, metric), colour in zip(curves.metrics.items(), cycle(colours), strict=False)
+        if series.get(metric)
     ]
-    if not points:
+    if not lines:
         return None
-    several = len(curves.metrics) > 1
-    return vl_convert.vegalite_to_svg(_specification(curves, points, several=several))
-
-
-def _specification(curves: Curves, points: list[dict[str, Any]], *, several: bool) -> dict[str, Any]:
-    labels = list(curves.metrics)
-    colour = {
-        "field": "series",
-        "type": "nominal",
-        "scale": {"domain": labels, "range": _COLOURS[: len(labels)]},
-        "legend": {"title": None, "orient": "bottom"} if several else None,
-    }
-    axis = {"grid": True, "gridOpacity": 0.4, "title": None, "tickCount": 5}
-    return {
-        "$schema": "https://vega.github.io/schema/vega-lite/v5.json",
-        "title": {"text": curves.title, "anchor": "start", "fontSize": 13},
-        "width": _WIDTH,
-        "height": _HEIGHT,
-        "background": "transparent",
-        "data": {"values": points},
-        "mark": {"type": "line", "point": {"size": 12}, "strokeWidth": 1.5},
-        "encoding": {
-            "x": {"field": "step", "type": "quantitative", "axis": {**axis, "title": "step"}},
-            "y": {"field": "value", "type": "quantitative", "scale": {"zero": False}, "axis": axis},
-            "color": colour,
-        },
-        "config": {"view": {"stroke": None}},
-    }
+    return draw(
+        Chart(curves.title, lines, Axis("step", exact=True, whole=True, ticks=6), legend=len(curves.metrics) > 1)
+    )

@@ -1,24 +1,22 @@
-"""Pictures of a selection as inline SVG: learning potential against the policy's score, and how potential is spread.
+"""Charts of a selection: learning potential against the policy's score, and the distribution of learning potential.
 
-Twenty thousand prompts, many with equal scores, would be one blot. So a dot is all prompts of one fate in one cell
-of a grid, at their mean, and its area grows with how many. A single prompt in its cell is drawn at its exact place.
+Twenty thousand prompts, many with equal scores, would overlap. So a dot is all prompts of one fate in one cell of a grid, at
+their mean, and its area grows with their number. A single prompt in its cell is drawn at its exact position.
 """
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-import vl_convert
 
-from longform.report.rendering import visible
+from longform.report.svg import GREY, INK, Axis, Chart, Dots, Line, Sizes, draw, stack
 
 CELLS = 40
 """Of the grid, along each side."""
 BARS = 40
 """At most, of the spread."""
-_WIDTH, _HEIGHT, _BAR_HEIGHT = 480, 340, 230
-_FLOOR_COLOUR = "#c8553d"
+_WIDTH, _HEIGHT, _BAR_HEIGHT = 560, 400, 290
 
 
 class Point(NamedTuple):
@@ -45,34 +43,31 @@ def draw_potential(points: Sequence[Point], *, title: str, colours: Mapping[str,
     Args:
         points: at least one.
         title: of the picture.
-        colours: of each fate; those of a later fate lie over those of an earlier one.
+        colours: of each fate; those of a later fate are drawn over those of an earlier one.
         floor: the best competitor's lowest score: the falling line potential = floor - score.
     """
-    places = {fate: place for place, fate in enumerate(colours)}
-    dots = sorted(gather(points), key=lambda dot: (places[dot.fate], -dot.prompts))
+    gathered = gather(points)
+    most = max(dot.prompts for dot in gathered)
     across, up = _domain([it.score for it in points]), _domain([it.potential for it in points])
-    most = max(dot.prompts for dot in dots)
-    x = {"field": "score", "type": "quantitative", "scale": {"domain": across, "nice": False}}
-    y = {"field": "potential", "type": "quantitative", "scale": {"domain": up, "nice": False}}
-    size = {"field": "prompts", "type": "quantitative", "scale": {"domain": [1, most], "range": _areas(most)}}
-    sizes = {"title": "prompts", "orient": "right", "values": _some_counts(most), "symbolFillColor": "#8a90a0"}
-    layers = [
-        {
-            "data": {"values": [dot._asdict() for dot in dots]},
-            "mark": {"type": "circle", "opacity": 0.8, "stroke": "white", "strokeWidth": 0.4, "clip": True},
-            "encoding": {
-                "x": x | {"axis": _axis("the policy's score (left: difficult)")},
-                "y": y | {"axis": _axis("learning potential")},
-                "color": _colour(colours, {dot.fate for dot in dots}),
-                "size": size | {"legend": sizes if most > 1 else None},
-            },
-        },
-        _line([{"score": end, "potential": 0.0} for end in across], x, y, {"color": "#8a90a0"}),
-    ]
+    lines = [_guide([(end, 0.0) for end in across], GREY)]
     if math.isfinite(floor):
-        ends = [{"score": end, "potential": floor - end} for end in across]
-        layers.append(_line(ends, x, y, {"color": _FLOOR_COLOUR, "strokeDash": [5, 3]}))
-    return _svg({"title": _title(title), "width": _WIDTH, "height": _HEIGHT, "layer": layers})
+        lines.append(_guide([(end, floor - end) for end in across], INK, dashed=True))
+    dots = [
+        Dots([(it.score, it.potential, _area(it.prompts, most)) for it in largest_first], colour, fate)
+        for fate, colour in colours.items()
+        if (largest_first := sorted((it for it in gathered if it.fate == fate), key=lambda it: -it.prompts))
+    ]
+    counts = [(_area(count, most), f"{count:,}") for count in _some_counts(most)]
+    chart = Chart(
+        title,
+        [*lines, *dots],
+        Axis("the policy's score (left: difficult)", across, ticks=8),
+        Axis("learning potential", up, ticks=8),
+        _WIDTH,
+        _HEIGHT,
+        sizes=Sizes("prompts", counts) if most > 1 else None,
+    )
+    return draw(chart)
 
 
 def draw_spread(points: Sequence[Point], *, title: str, colours: Mapping[str, str]) -> str:
@@ -84,23 +79,18 @@ def draw_spread(points: Sequence[Point], *, title: str, colours: Mapping[str, st
         colours: of each fate, from the top of the stack down.
     """
     edges = _edges(np.array([it.potential for it in points]))
-    bars = []
-    for place, fate in enumerate(colours):
-        heights, _ = np.histogram([it.potential for it in points if it.fate == fate], bins=edges)
-        bars += [
-            {"from": edges[i], "to": edges[i + 1], "prompts": int(heights[i]), "fate": fate, "place": place}
-            for i in np.flatnonzero(heights)
-        ]
-    encoding = {
-        "x": {"field": "from", "type": "quantitative", "bin": {"binned": True}, "axis": _axis("learning potential")},
-        "x2": {"field": "to"},
-        "y": {"field": "prompts", "type": "quantitative", "stack": "zero", "axis": _axis("prompts")},
-        "color": _colour(colours, {bar["fate"] for bar in bars}),
-        "order": {"field": "place", "sort": "descending"},
-    }
-    mark = {"type": "bar", "binSpacing": 1}
-    size = {"width": _WIDTH, "height": _BAR_HEIGHT}
-    return _svg({"title": _title(title), **size, "data": {"values": bars}, "mark": mark, "encoding": encoding})
+    potentials = {fate: [it.potential for it in points if it.fate == fate] for fate in colours}
+    heights = {fate: np.histogram(of_fate, bins=edges)[0].tolist() for fate, of_fate in potentials.items() if of_fate}
+    ends = float(edges[0]), float(edges[-1])
+    chart = Chart(
+        title,
+        stack(edges.tolist(), heights, colours),
+        Axis("learning potential", ends, ticks=8),
+        Axis("prompts", whole=True),
+        _WIDTH,
+        _BAR_HEIGHT,
+    )
+    return draw(chart)
 
 
 def gather(points: Sequence[Point]) -> list[Dot]:
@@ -118,9 +108,9 @@ def gather(points: Sequence[Point]) -> list[Dot]:
     return dots
 
 
-def _areas(most: int) -> list[float]:
-    """Of a dot of one prompt and of the largest, in square pixels; a dot never fills much more than its cell."""
-    return [16.0, 16.0 + 12.0 * min(most, 12)]
+def _area(prompts: int, most: int) -> float:
+    """Of a dot, in square pixels; the largest of a chart is 16 to 160, so that it never fills much more than its cell."""
+    return 16.0 + 12.0 * min(most, 12) * (prompts - 1) / max(most - 1, 1)
 
 
 def _some_counts(most: int) -> list[int]:
@@ -136,34 +126,11 @@ def _edges(values: np.ndarray) -> np.ndarray:
     return distinct[0] - step / 2 + width * np.arange(count + 1)
 
 
-def _domain(values: Sequence[float]) -> list[float]:
+def _domain(values: Sequence[float]) -> tuple[float, float]:
     low, high = min(values), max(values)
     extra = 0.04 * (high - low) or 0.5
-    return [low - extra, high + extra]
+    return low - extra, high + extra
 
 
-def _colour(colours: Mapping[str, str], present: set[str]) -> dict[str, Any]:
-    shown = [fate for fate in reversed(list(colours)) if fate in present]
-    scale = {"domain": shown, "range": [colours[fate] for fate in shown]}
-    legend = {"title": None, "orient": "bottom", "symbolType": "circle", "symbolOpacity": 1, "columns": 3}
-    return {"field": "fate", "type": "nominal", "scale": scale, "legend": legend}
-
-
-def _axis(title: str) -> dict[str, Any]:
-    return {"grid": True, "gridOpacity": 0.4, "title": title, "titleFontWeight": "normal", "tickCount": 6}
-
-
-def _line(ends: list[dict[str, float]], x: Any, y: Any, look: dict[str, Any]) -> dict[str, Any]:
-    mark = {"type": "line", "clip": True, "strokeWidth": 1.2, **look}
-    return {"data": {"values": ends}, "mark": mark, "encoding": {"x": x, "y": y}}
-
-
-def _title(text: str) -> dict[str, Any]:
-    return {"text": visible(text), "anchor": "start", "fontSize": 13}
-
-
-def _svg(picture: dict[str, Any]) -> str:
-    schema = {"$schema": "https://vega.github.io/schema/vega-lite/v5.json"}
-    return vl_convert.vegalite_to_svg(
-        {**schema, "background": "transparent", "config": {"view": {"stroke": None}}, **picture}
-    )
+def _guide(ends: list[tuple[float, float]], colour: str, *, dashed: bool = False) -> Line:
+    return Line(ends, colour, dashed=dashed, markers=False, fitted=False)

@@ -14,6 +14,7 @@ from longform.records.files import write_text
 from longform.records.schemas import Ladder
 from longform.report.rendering import render
 from longform.report.selection_charts import Point, draw_potential, draw_spread
+from longform.report.svg import BLUE, GREY, PURPLE, RED
 from longform.selection.select import EVERYTHING, Selection, SelectionOutcome
 from longform.selection.settings import SelectionSettings
 from longform.text.words import count_words
@@ -22,10 +23,10 @@ MAX_PICTURES = 6
 FIRST_LADDERS, LAST_LADDERS = 6, 3
 _MAX_PROMPT, _MAX_TEXT = 500, 260
 _COLOURS = {
-    SelectionOutcome.BELOW_FLOOR: "#e0a292",
-    SelectionOutcome.BEYOND_TOP_K: "#c3c9d4",
-    SelectionOutcome.NO_TEXT: "#8d6a9f",
-    SelectionOutcome.CHOSEN: "#2f6690",
+    SelectionOutcome.BELOW_FLOOR: RED,
+    SelectionOutcome.BEYOND_TOP_K: GREY,
+    SelectionOutcome.NO_TEXT: PURPLE,
+    SelectionOutcome.CHOSEN: BLUE,
 }
 """Of the fates of prompts with scores; a later one lies over an earlier one."""
 

@@ -4,7 +4,6 @@ One encoder serves all rollouts of a step from several threads. Tokenizers do no
 """
 
 import re
-from importlib.util import find_spec
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from longform.records.errors import BadInputError
+from longform.records.optional import require
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -40,11 +40,7 @@ def check_encoder(name: str) -> None:
     Raises:
         BadInputError: sentence-transformers is not installed, or there is no such folder.
     """
-    if find_spec("sentence_transformers") is None:
-        raise BadInputError(
-            f"{_FIELD}: sentence-transformers is not installed; pip install 'longform[semantic]', "
-            "or set redundancy_measure: minhash"
-        )
+    require("sentence_transformers", _FIELD, otherwise=", or set redundancy_measure: minhash")
     if not Path(name).is_dir() and not _HUB_ID.fullmatch(name):
         raise BadInputError(f"{_FIELD}: there is no folder {name}")
 

@@ -1,37 +1,35 @@
 """Exact and near duplicates of earlier prompts.
 
-Texts are compared as words and Chinese characters: case, white space and marks do not count. Near is the Jaccard similarity
-of their runs of three words. Candidates come from MinHash and LSH (datasketch); each is confirmed by its true similarity, so
-what LSH takes for near by accident is not dropped.
+Texts are compared as words and Chinese characters: case, white space and punctuation do not count. Near is the Jaccard
+similarity of their runs of three words. Candidates come from MinHash and banding; each is confirmed by its true similarity,
+so a chance collision drops nothing.
 """
 
 import unicodedata
 from functools import cached_property
 from hashlib import blake2b
-from typing import NamedTuple, cast
+from typing import NamedTuple
 from zlib import crc32
 
 import numpy as np
-from datasketch import MinHash, MinHashLSH
 from numpy.typing import NDArray
 
-from longform.text.minhash import hash_grams
+from longform.text.minhash import MAX_HASHES, BandIndex, hash_grams, signature
 from longform.text.repetition import units
 
 SHINGLE = 3
 """Words (or Chinese characters) of a run."""
-HASHES = 64
+HASHES = MAX_HASHES
 MIN_RECALL = 0.99
 """Of pairs exactly at the threshold; those above it are found more often."""
 MAX_CONFIRMED = 32
 """Candidates whose true similarity is taken, likeliest first: thousands of prompts may share one template."""
 _MARGIN = 0.2
 """Four standard errors of a similarity that is estimated from 64 hashes, at 0.8."""
-_PERMUTATIONS = MinHash(HASHES).permutations
 
 
 class TokenizedText:
-    """A text as it is compared: words, hashes, shingles, sketch."""
+    """A text as it is compared: words, hashes, shingles, MinHash signature."""
 
     def __init__(self, text: str) -> None:
         # Chinese texts hold full-width letters and digits.
@@ -53,11 +51,9 @@ class TokenizedText:
         return np.unique(hash_grams(self.hashes, min(SHINGLE, len(self.units))))
 
     @cached_property
-    def sketch(self) -> MinHash:
-        """MinHash of its shingles."""
-        found = MinHash(HASHES, hashfunc=int, permutations=_PERMUTATIONS, scheme="affine32")
-        found.update_batch(self.shingles.tolist())
-        return found
+    def signature(self) -> NDArray[np.uint32]:
+        """[HASHES] MinHash of its shingles."""
+        return signature(self.shingles)
 
 
 class Likeness(NamedTuple):
@@ -79,16 +75,16 @@ class DedupIndex:
         self._same: dict[bytes, str] = {}
         self._ids: list[str] = []
         self._shingles: list[NDArray[np.uint32]] = []
-        self._sketches = np.empty((1024, HASHES), dtype=np.uint32)
-        self._index = MinHashLSH(num_perm=HASHES, params=bands_and_rows(near))
+        self._signatures = np.empty((1024, HASHES), dtype=np.uint32)
+        self._index = BandIndex(*bands_and_rows(near))
 
     def add(self, id: str, wording: TokenizedText) -> None:
         """Keep a text of at least one word."""
         number = len(self._ids)
-        if number == len(self._sketches):
-            self._sketches = np.resize(self._sketches, (2 * number, HASHES))
-        self._sketches[number] = wording.sketch.hashvalues
-        self._index.insert(number, wording.sketch)
+        if number == len(self._signatures):
+            self._signatures = np.resize(self._signatures, (2 * number, HASHES))
+        self._signatures[number] = wording.signature
+        self._index.add(number, wording.signature)
         self._ids.append(id)
         self._shingles.append(wording.shingles)
         self._same.setdefault(_digest(wording), id)
@@ -99,10 +95,10 @@ class DedupIndex:
 
     def find_near(self, wording: TokenizedText) -> Likeness | None:
         """A text that is at least `near` to this one: of the candidates the likeliest that is."""
-        candidates = np.array(sorted(cast(list[int], self._index.query(wording.sketch))), dtype=np.int64)
+        candidates = np.array(self._index.candidates(wording.signature), dtype=np.int64)
         if not len(candidates):
             return None
-        estimates = np.mean(self._sketches[candidates] == wording.sketch.hashvalues, axis=1)
+        estimates = np.mean(self._signatures[candidates] == wording.signature, axis=1)
         likeliest = np.argsort(-estimates, kind="stable")[:MAX_CONFIRMED]
         for candidate in candidates[likeliest[estimates[likeliest] >= self.near - _MARGIN]].tolist():
             similarity = jaccard(wording.shingles, self._shingles[candidate])

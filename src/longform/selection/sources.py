@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from longform.records.errors import BadInputError, LongformError
 from longform.records.files import PARQUET_BATCH, describe_first_error, read_rows
+from longform.records.optional import require
 from longform.records.schemas import Row
 from longform.selection.formats import RawPrompt, SourceFormat, recognise
 
@@ -68,9 +69,11 @@ def read_dataset(name: str) -> Iterator[Placed]:
         name: An id of the hub, or anything else that `datasets.load_dataset` takes.
 
     Raises:
-        BadInputError: the hub or the dataset cannot be reached, a licence or a login is missing, its splits are several and
-            none is `train`, or its rows break their layout.
+        BadInputError: `datasets` is not installed, the hub or the dataset cannot be reached, a licence or a login is
+            missing, its splits are several and none is `train`, or its rows break their layout.
     """
+    here = "" if Path(name).exists() else "; there is no such file or folder here"
+    require("datasets", name, otherwise=here)
     import datasets
     import huggingface_hub
 
@@ -93,8 +96,7 @@ def read_dataset(name: str) -> Iterator[Placed]:
         raise
     except Exception as error:  # whatever the hub, the line to it or a file on it brings forth
         reason = " ".join(str(error).split()) or type(error).__name__
-        here = "" if Path(name).exists() else "; there is no such file or folder here either"
-        raise BadInputError(f"{name}: cannot be read as a dataset: {reason}{here}") from error
+        raise BadInputError(f"{name}: cannot be read as a dataset: {reason}{here and f'{here} either'}") from error
 
 
 def _files(folder: Path) -> list[Path]:
@@ -118,6 +120,7 @@ def _read_file(path: Path) -> Iterator[Placed]:
 def _fields(path: Path) -> list[str]:
     """The columns of a Parquet file, or the fields of the first row of another."""
     if path.suffix == ".parquet":
+        require("pyarrow", path)
         import pyarrow as pa
         import pyarrow.parquet as pq
 

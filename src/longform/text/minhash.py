@@ -1,20 +1,26 @@
-"""MinHash (Broder 1997): which of many short texts share most of their character n-grams, without comparing all pairs.
+"""MinHash (Broder 1997): which texts share most of their n-grams, without comparing all pairs.
 
-All texts of a page are hashed in one array, since a call for each of its hundreds of sentences would take longer than the
-hashing. A text's n-grams need no counting of their own: the least hash of a set and of a list are the same.
+The sentences of a text are hashed in one array (`signatures`, `earlier_likes`), since a call for each of hundreds of short
+sentences takes longer than the hashing. Texts that arrive one by one have a signature each (`signature`) and are found
+through a `BandIndex`. n-grams may repeat: the minimum of a list equals that of its set.
 """
 
 from collections.abc import Callable, Sequence
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
 
 ROWS = 2
-"""Hashes of a band. Two texts of similarity J share one of b bands with probability 1 - (1 - J^2)^b."""
+"""Hashes in a band of `earlier_likes`. Two texts of similarity J share one of b bands with probability 1 - (1 - J^2)^b."""
+MAX_HASHES = 64
+"""In a signature."""
 
 _BASE = np.uint32(2_654_435_761)
 _GREATEST = np.uint32(0xFFFF_FFFF)
-_MULTIPLIERS = np.random.default_rng(20250601).integers(1, 1 << 32, size=64, dtype=np.uint32) | np.uint32(1)
+_MULTIPLIERS = np.random.default_rng(20250601).integers(1, 1 << 32, size=MAX_HASHES, dtype=np.uint32) | np.uint32(1)
+_KEY_BASE = np.uint64(0x9E37_79B9_7F4A_7C15)
+_GRAMS_AT_ONCE = 4096
 
 
 def hash_grams(codes: NDArray[np.uint32], length: int) -> NDArray[np.uint32]:
@@ -45,7 +51,7 @@ def character_signatures(texts: Sequence[str], *, length: int, bands: int) -> ND
 
 
 def signatures(hashes: NDArray[np.uint32], starts: NDArray[np.int64], *, bands: int) -> NDArray[np.uint32]:
-    """[texts, ROWS * bands] the least of the `hashes` of each text, under as many functions.
+    """[texts, ROWS * bands] the minimum of the `hashes` of each text, under as many functions.
 
     Args:
         hashes: [n-grams] of all texts, one after the other; of each at least one.
@@ -57,6 +63,38 @@ def signatures(hashes: NDArray[np.uint32], starts: NDArray[np.int64], *, bands: 
         for column, multiplier in enumerate(_MULTIPLIERS[: found.shape[1]]):
             found[:, column] = np.minimum.reduceat(hashes * multiplier, starts)
     return found
+
+
+def signature(hashes: NDArray[np.uint32]) -> NDArray[np.uint32]:
+    """[MAX_HASHES] the minimum of the `hashes` of one text, at least one, under as many functions."""
+    parts = [hashes[start : start + _GRAMS_AT_ONCE] for start in range(0, len(hashes), _GRAMS_AT_ONCE)]
+    return np.minimum.reduce([(part[:, None] * _MULTIPLIERS).min(axis=0) for part in parts])
+
+
+class BandIndex:
+    """Numbered signatures, found by a band that they share with another one.
+
+    Args:
+        bands: of each signature.
+        rows: hashes in a band; similarity J makes two texts meet with probability 1 - (1 - J^rows)^bands.
+    """
+
+    def __init__(self, bands: int, rows: int) -> None:
+        self._bands, self._rows = bands, rows
+        self._holders: dict[int, list[int]] = {}
+
+    def add(self, number: int, signature: NDArray[np.uint32]) -> None:
+        """Keep the signature of a text under its number."""
+        for key in self._keys(signature):
+            self._holders.setdefault(key, []).append(number)
+
+    def candidates(self, signature: NDArray[np.uint32]) -> list[int]:
+        """Numbers of the texts that share a band with this signature, ascending."""
+        return sorted(set(chain.from_iterable(self._holders.get(key, ()) for key in self._keys(signature))))
+
+    def _keys(self, signature: NDArray[np.uint32]) -> list[int]:
+        used = signature[None, : self._bands * self._rows]
+        return _band_keys(used, self._rows)[0].tolist()
 
 
 def earlier_likes(signatures: NDArray[np.uint32], is_like: Callable[[int, int], bool]) -> dict[int, int]:
@@ -89,12 +127,12 @@ def earlier_likes(signatures: NDArray[np.uint32], is_like: Callable[[int, int], 
 
 def _shared_bands(signatures: NDArray[np.uint32]) -> list[list[int]]:
     """For each text the bands that it shares with another one, as numbers that are equal where bands are."""
-    texts, hashes = signatures.shape
-    bands = hashes // ROWS
+    texts = len(signatures)
     if not texts:
         return []
-    wide = np.ascontiguousarray(signatures).view(np.uint64) * np.uint64(0x9E37_79B9_7F4A_7C15)
-    keys = (wide + np.arange(bands, dtype=np.uint64)).ravel()
+    keys = _band_keys(signatures, ROWS)
+    bands = keys.shape[1]
+    keys = keys.ravel()
     order = np.argsort(keys)
     changes = keys[order[1:]] != keys[order[:-1]]
     alone = np.append(True, changes) & np.append(changes, True)
@@ -103,3 +141,13 @@ def _shared_bands(signatures: NDArray[np.uint32]) -> list[list[int]]:
     for text, key in zip((shared // bands).tolist(), keys[shared].tolist(), strict=True):
         found[text].append(key)
     return found
+
+
+def _band_keys(signatures: NDArray[np.uint32], rows: int) -> NDArray[np.uint64]:
+    """[texts, bands] a 64-bit hash of each band and its place: equal where bands are."""
+    texts, hashes = signatures.shape
+    bands = signatures.reshape(texts, hashes // rows, rows)
+    keys = np.arange(hashes // rows, dtype=np.uint64)
+    for row in range(rows):
+        keys = keys * _KEY_BASE + bands[:, :, row]
+    return keys

@@ -212,7 +212,9 @@ def prepare_learning(models: list[PreTrainedModel], *, gradient_checkpointing: b
             if isinstance(getattr(module, "attention_dropout", None), float):
                 vars(module)["attention_dropout"] = 0.0
         if gradient_checkpointing:
-            model.gradient_checkpointing_enable({"use_reentrant": False})
+            # transformers 5.2x renamed the method and warns of the old name.
+            enable: Any = getattr(model, "activation_checkpointing_enable", model.gradient_checkpointing_enable)
+            enable({"use_reentrant": False})
 
 
 def save_reference_weight(critic: Critic, folder: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
-from transformers import PreTrainedModel, TrainerCallback
+from transformers import PreTrainedModel, TrainerCallback, TrainingArguments
 
 from longform.rl.settings import learning_rate_factor
 
@@ -37,6 +37,12 @@ class OptimSettings(BaseModel):
     max_grad_norm: float = Field(default=1.0, gt=0)
 
 
+# transformers 5.2x renamed the argument and warns of the old name.
+_CHECKPOINTING = next(
+    name for name in ("activation_checkpointing", "gradient_checkpointing") if hasattr(TrainingArguments, name)
+)
+
+
 def trainer_arguments(settings: OptimSettings, folder: Path, *, steps: int, seed: int) -> dict[str, Any]:
     """What every trainer of TRL is told: quiet, on a GPU in bfloat16 where there is one, with its files in `folder`."""
     on_gpu = torch.cuda.is_available()
@@ -46,7 +52,7 @@ def trainer_arguments(settings: OptimSettings, folder: Path, *, steps: int, seed
         "max_grad_norm": settings.max_grad_norm,
         "use_cpu": not on_gpu,
         "bf16": on_gpu,
-        "gradient_checkpointing": on_gpu,
+        _CHECKPOINTING: on_gpu,
         "dataloader_pin_memory": on_gpu,
         "seed": seed,
         "data_seed": seed,

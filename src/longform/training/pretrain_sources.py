@@ -15,19 +15,14 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-import datasets
-import huggingface_hub
 from pydantic import BaseModel, ConfigDict, Field, create_model, model_validator
 
 from longform.records.errors import BadInputError
 from longform.records.files import read_all, read_rows
+from longform.records.optional import require
 from longform.records.schemas import Prompt, Response, Row
 from longform.text.structure import is_well_formed
 from longform.writers.think import ThinkPrompt
-
-# Both repeat on stderr what becomes our one line.
-datasets.logging.set_verbosity_error()
-huggingface_hub.logging.set_verbosity_error()
 
 _SUFFIXES = (".jsonl", ".parquet")
 
@@ -120,6 +115,13 @@ class HubTexts:
             raise BadInputError(f"{self.path}: {self.field}: its rows hold no text")
 
     def read(self, stream: random.Random) -> Iterator[Document]:  # noqa: ARG002, D102
+        require("datasets", self.path)
+        import datasets
+        import huggingface_hub
+
+        # Both repeat on stderr what becomes our one line.
+        datasets.logging.set_verbosity_error()
+        huggingface_hub.logging.set_verbosity_error()
         try:
             for row in datasets.load_dataset(self.path, self.subset, split=self.split, streaming=True):
                 text = row.get(self.field)

@@ -150,8 +150,7 @@ def test_the_order_of_the_files_rows_does_not_matter(page, tmp_path):
     sources = []
     for scores in (TWENTY, dict(reversed(TWENTY.items()))):
         page(scores, top_k=7)
-        source = (tmp_path / "page.html").read_text(encoding="utf-8")
-        sources.append(re.sub(r"clip\d+", "clip", source))  # Vega numbers clip paths through the whole process
+        sources.append((tmp_path / "page.html").read_text(encoding="utf-8"))
     assert sources[0] == sources[1]
 
 

@@ -1,6 +1,7 @@
 """The length reward by hand, the format reward charge by charge, and what both make of bad input."""
 
 import asyncio
+import sys
 import threading
 from typing import Any
 
@@ -10,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from longform.records import optional
 from longform.records.errors import BadInputError
 from longform.records.schemas import PromptRow
-from longform.rewards import encoders, measured
+from longform.rewards import measured
 from longform.rewards.encoders import load_encoder
 from longform.rewards.measured import FormatReward, LengthReward, length_score
 from longform.rewards.settings import FormatSettings
@@ -230,13 +232,13 @@ def test_the_measure_by_embeddings_and_its_model_go_together(said):
 
 
 def test_embeddings_without_the_library_are_bad_input(monkeypatch):
-    monkeypatch.setattr(encoders, "find_spec", lambda name: None)
-    with pytest.raises(BadInputError, match=r"not installed; pip install 'longform\[semantic\]'"):
+    monkeypatch.setitem(sys.modules, "sentence_transformers", None)
+    with pytest.raises(BadInputError, match=r"embeddings: needs .* not installed: pip install 'longform\[semantic\]'"):
         load_encoder("model")
 
 
 def test_a_missing_model_folder_is_bad_input(monkeypatch, tmp_path):
-    monkeypatch.setattr(encoders, "find_spec", lambda name: object())
+    monkeypatch.setattr(optional, "find_spec", lambda name: object())
     with pytest.raises(BadInputError, match=r"rewards\.format\.embeddings: there is no folder .*missing"):
         load_encoder(str(tmp_path / "missing"))
 

@@ -7,7 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from longform.text.minhash import character_signatures, earlier_likes
+from longform.text.minhash import (
+    MAX_HASHES,
+    ROWS,
+    BandIndex,
+    character_signatures,
+    earlier_likes,
+    signature,
+    signatures,
+)
 
 
 def grams(text, length):
@@ -28,8 +36,8 @@ def test_signatures_agree_as_often_as_texts_share_ngrams(shared):
 def test_a_signature_is_of_its_own_text_alone(texts):
     together = character_signatures(texts, length=4, bands=3)
     assert together.shape == (len(texts), 6)
-    for text, signature in zip(texts, together, strict=True):
-        assert np.array_equal(signature, character_signatures([text], length=4, bands=3)[0])
+    for text, found in zip(texts, together, strict=True):
+        assert np.array_equal(found, character_signatures([text], length=4, bands=3)[0])
 
 
 def test_an_empty_text_adds_nothing_to_the_signature_of_several():
@@ -60,3 +68,34 @@ def test_a_text_that_is_like_another_stands_for_nothing_itself():
 
 def test_no_texts_are_like_nothing():
     assert earlier_likes(character_signatures([], length=4, bands=3), lambda later, earlier: True) == {}
+
+
+def test_the_signature_of_one_text_is_that_of_many():
+    hashes = np.random.default_rng(1).integers(0, 1 << 32, size=9_001, dtype=np.uint32)
+    starts = np.array([0, 5, 8_999])
+    together = signatures(hashes, starts, bands=MAX_HASHES // ROWS)
+    alone = [signature(part) for part in np.split(hashes, starts[1:])]
+    assert np.array_equal(together, alone)
+
+
+@pytest.mark.parametrize(("bands", "rows"), [(1, 4), (2, 2), (4, 1), (1, 3)])
+def test_an_index_returns_the_texts_that_share_a_band(bands, rows):
+    draw = np.random.default_rng(rows)
+    texts = draw.integers(0, 3, size=(60, 4), dtype=np.uint32)
+    index = BandIndex(bands, rows)
+    for number, text in enumerate(texts):
+        index.add(number, text)
+    asked = draw.integers(0, 3, size=4, dtype=np.uint32)
+    expected = [
+        number
+        for number, text in enumerate(texts)
+        if any(np.array_equal(text[i * rows :][:rows], asked[i * rows :][:rows]) for i in range(bands))
+    ]
+    assert index.candidates(asked) == expected
+    assert expected
+
+
+def test_an_index_keeps_bands_apart():
+    index = BandIndex(2, 2)
+    index.add(0, np.array([1, 1, 2, 2], dtype=np.uint32))
+    assert index.candidates(np.array([2, 2, 1, 1], dtype=np.uint32)) == []

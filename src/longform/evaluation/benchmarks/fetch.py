@@ -16,6 +16,7 @@ from longform.evaluation.benchmarks.catalogue import read_set
 from longform.evaluation.benchmarks.result import SetVersion, describe_set
 from longform.records.errors import BadInputError
 from longform.records.files import write_rows
+from longform.records.optional import require
 
 PROMPTS = "prompts.jsonl"
 TIMEOUT_SECONDS = 60.0
@@ -37,12 +38,15 @@ def fetch_set(benchmark: Benchmark[Any], out: Path, *, on_progress: Callable[[in
     """Download the set of `benchmark` into the folder `out`; `on_progress` is called with (files, of, name).
 
     Raises:
-        BadInputError: the network or a file is not there, what came does not parse, `out` cannot be written, or holds the
-            prompts of something else.
+        BadInputError: the set is Parquet and pyarrow is not installed, the network or a file is not there, what came
+            does not parse, `out` cannot be written, or holds the prompts of something else.
     """
     card, place = benchmark.card, out.resolve()
     if not place.name:
         raise BadInputError(f"--out {out}: a set needs a folder of its own")
+    for name in card.files:
+        if name.endswith(".parquet"):
+            require("pyarrow", f"{card.name}: {name}")
     if (place / PROMPTS).exists() and not (place / next(iter(card.files))).exists():
         raise BadInputError(f"--out {out}: holds a {PROMPTS} of something else; a set needs a folder of its own")
     partial = place.with_name(f".{place.name}.partial")

@@ -25,6 +25,7 @@ from longform.recipe.recipe import Recipe
 from longform.records.calls import CallLog, CallTotals, LayeredCallLog, SqliteCallLog
 from longform.records.errors import StoppedError
 from longform.records.files import write_rows
+from longform.records.paths import check_out
 from longform.records.progress import Progress, ProgressDisplay, no_progress
 from longform.records.rollouts import Promotion, RolloutRecord, text_hash
 from longform.records.run_directory import RunDirectory
@@ -120,6 +121,8 @@ def replay(
             curriculum asks for, or `out` cannot be written.
         StoppedError: the budget is spent, or the run was rolled back meanwhile; answers are kept for the next replay.
     """
+    if out is not None:
+        check_out(out)
     with RunDirectory.read(run) as directory:
         inputs = check_replay(directory, overrides, judge=judge, models=models)
         meter = Budget(budget, resume="the same command, which resumes from the recorded answers")
