@@ -82,7 +82,7 @@ def test_list_says_what_there_is_and_what_is_done_otherwise(capsys):
     shown = capsys.readouterr().out
     assert "divides by zero" in shown
     assert "judging   max_tokens 1024, temperature 0.5, retries 4, top_p 1.0\n" in shown
-    assert "template  one of a judge's own holds {request} {text}, and may hold {criteria}\n" in shown
+    assert "template  a custom judge template must contain {request} {text}; optional: {criteria}\n" in shown
     assert shown.endswith("next  longform bench fetch longbench-write --out DIR\n")
     assert bench("list --json") == 0
     assert json.loads(capsys.readouterr().out)["longwrite-ruler"]["judge"] == "no"

@@ -65,7 +65,7 @@ def test_scores_make_pairs_and_say_how_often_the_longer_text_is_chosen(capsys):
     assert {name.strip(): value.strip() for name, value in said.items()} == {
         "pairs": "3",
         "prompts": "1",
-        "longer is chosen": "0.667 of 3 pairs whose lengths differ",
+        "longer is chosen": "0.667 of 3 pairs of unequal length",
         "path": "out.jsonl",
         "next": "longform reward-model RECIPE",
     }

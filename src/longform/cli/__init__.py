@@ -77,9 +77,7 @@ def main(arguments: list[str] | None = None) -> None:
     except ModuleNotFoundError as error:
         if error.name not in _TRAINING_PACKAGES:
             raise
-        _fail(
-            f"this command needs {error.name}: install the extra that provides it: pip install 'longform[train]'", 2
-        )
+        _fail(f"this command needs {error.name}: install the extra that provides it: pip install 'longform[train]'", 2)
     except KeyboardInterrupt:
         _fail("interrupted; completed work is kept (train: continue with --resume)", 3)
     except BrokenPipeError:

@@ -137,7 +137,9 @@ def run(
 
 def _next_command(name: str, out: Path, *, with_games: bool) -> str:
     if with_games:
-        return f"longform arena {out}/games.jsonl --anchor NAME=RATING  (ratings relative to a model with a known rating)"
+        return (
+            f"longform arena {out}/games.jsonl --anchor NAME=RATING  (ratings relative to a model with a known rating)"
+        )
     return f"longform bench list {name}  (deviations from the published protocol)"
 
 

@@ -106,7 +106,9 @@ def _plan(recipe: "Recipe", result: "Estimate") -> "ClusterPlan | None":
 
 def _lines(result: "Estimate") -> dict[str, str]:
     step = result.step
-    visits = "" if result.visits is None else f", {result.visits:.1f} visits to each of {result.lengths.prompts:,} prompts"
+    visits = (
+        "" if result.visits is None else f", {result.visits:.1f} visits to each of {result.lengths.prompts:,} prompts"
+    )
     lines = {
         "policy": f"{result.policy.parameters / 1e9:.2f} billion parameters",
         "rollouts": f"{result.rollouts:,}{visits}",

@@ -37,7 +37,7 @@ def pool(
             does not state the language, Chinese, Japanese, Korean and English are detected from the text.
         decontaminate: Files of benchmark prompts in any of these formats. A prompt is dropped if it equals a benchmark
             prompt word for word, is a near-duplicate of one, or shares 13 consecutive words (20 Chinese characters) with it.
-        near_dup_threshold: Drop a prompt if the Jaccard similarity of its word trigrams to an earlier one's is at least this.
+        near_dup_threshold: Drop a prompt if the Jaccard similarity of its word trigrams to an earlier prompt reaches this.
         min_words: Drop prompts with fewer words.
         max_words: Drop prompts with more words.
         keep_redacted: Keep prompts whose source redacted names in them.

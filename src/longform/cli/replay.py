@@ -134,7 +134,9 @@ def _lines(replay: "Replay", changes: "ReplayChanges") -> dict[str, str]:
         lines["promotions"] = f"{changes.promotions_before} before, {changes.promotions_after} after"
     if changes.rungs is not None:
         rungs = changes.rungs
-        lines["mean rung"] = f"{rungs.before:.2f} before, {rungs.after:.2f} after; {rungs.elsewhere} prompts on another rung"
+        lines["mean rung"] = (
+            f"{rungs.before:.2f} before, {rungs.after:.2f} after; {rungs.elsewhere} prompts on another rung"
+        )
     return lines | {
         "cost on record": replay.recorded.shown_cost,
         "cost without the record": replay.replayed.shown_cost,

@@ -151,7 +151,7 @@ def test_a_dry_run_prints_the_recipe_and_trains_nothing(folder, capsys, monkeypa
     _recipe(folder)
     with pytest.raises(SystemExit):
         main(["sft", str(folder / "sft.yaml"), "--dry-run"])
-    assert "# OK: 4 texts to learn from" in capsys.readouterr().out
+    assert "# OK: 4 training texts" in capsys.readouterr().out
     assert not (folder / "tuned").exists()
 
 
