@@ -301,7 +301,7 @@ def test_a_folder_is_not_gone_on_with_when_its_writers_name_stands_for_another(s
         ("--responses strange.jsonl --judge judge", "lbw.jsonl: no prompt 'lbw-777', for which 'm' wrote a response"),
         ("--responses none.jsonl --judge judge", "none.jsonl: cannot be read"),
         ("--responses empty.jsonl --judge judge", "empty.jsonl: holds no rows"),
-        ("--writer ./nowhere --judge judge", "--writer ./nowhere: is no model folder"),
+        ("--writer ./nowhere --judge judge", "--writer ./nowhere: not a model folder"),
     ],
 )
 def test_what_does_not_go_together_is_one_line_and_costs_nothing(server, capsys, flags, said):

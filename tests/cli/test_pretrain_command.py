@@ -84,7 +84,7 @@ def test_the_result_as_json_holds_the_mixture(capsys):
     [
         (("--set", "sources.0.share=0.8"), "r.yaml: sources: the shares sum to 0.9, not to 1"),
         (("--set", "sources.0.path=no.jsonl"), "no.jsonl: cannot be read"),
-        (("--set", "policy=./no"), "./no: is no model folder"),
+        (("--set", "policy=./no"), "./no: not a model folder"),
         (("--set", "tokens=100"), "tokens: 100 is less than one update"),
         (("--resume",), "out.checkpoints: there is no pretraining to resume"),
     ],

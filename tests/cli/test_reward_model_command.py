@@ -103,7 +103,7 @@ def test_a_dry_run_says_how_many_pairs_there_are_and_writes_nothing(world, capsy
     ("changes", "said"),
     [
         ({"preferences": ["gone.jsonl"]}, "gone.jsonl: cannot be read"),
-        ({"base": "pairs.jsonl"}, "pairs.jsonl: is no model folder"),
+        ({"base": "pairs.jsonl"}, "pairs.jsonl: not a model folder"),
         ({"held_out": 0}, "held_out"),
         ({"stepps": 3}, "unknown key"),
         ({"preferences": []}, "preferences"),
