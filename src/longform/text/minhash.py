@@ -1,7 +1,7 @@
-"""MinHash (Broder 1997): which of many short texts share most of their character n-grams, without comparing all pairs.
+"""MinHash (Broder 1997): find the short texts that share most of their character n-grams without comparing all pairs.
 
-All texts of a page are hashed in one array, since a call for each of its hundreds of sentences would take longer than the
-hashing. A text's n-grams need no counting of their own: the least hash of a set and of a list are the same.
+All sentences of a text are hashed in one array, because one call per sentence would take longer than the hashing itself.
+N-grams need not be deduplicated: the minimum hash of a list equals that of its set.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 ROWS = 2
-"""Hashes of a band. Two texts of similarity J share one of b bands with probability 1 - (1 - J^2)^b."""
+"""Hashes per band. Two texts with similarity J share at least one of b bands with probability 1 - (1 - J^2)^b."""
 
 _BASE = np.uint32(2_654_435_761)
 _GREATEST = np.uint32(0xFFFF_FFFF)
@@ -18,58 +18,58 @@ _MULTIPLIERS = np.random.default_rng(20250601).integers(1, 1 << 32, size=64, dty
 
 
 def hash_grams(codes: NDArray[np.uint32], length: int) -> NDArray[np.uint32]:
-    """[characters - length + 1] a hash of every n-gram of a text given in character codes."""
+    """Hash every n-gram of a text given as character codes; returns [characters - length + 1]."""
     count = max(len(codes) - length + 1, 0)
     hashes = codes[:count].copy()
-    for place in range(1, length):
-        hashes = hashes * _BASE + codes[place : place + count]
-    # Multiplied again by `signatures`; without this it would all be one linear function.
+    for index in range(1, length):
+        hashes = hashes * _BASE + codes[index : index + count]
+    # `signatures` multiplies again; without this step the result would be a single linear function.
     hashes ^= hashes >> np.uint32(15)
     return hashes
 
 
 def character_signatures(texts: Sequence[str], *, length: int, bands: int) -> NDArray[np.uint32]:
-    """[texts, ROWS * bands] the signature of the character n-grams of each text, those across its two ends among them.
+    """Return the signature of each text's character n-grams, including those that overlap its ends, [texts, ROWS * bands].
 
-    An empty text has none, and adds nothing to a minimum over several texts.
+    An empty text has no n-grams and does not affect a minimum over several texts.
     """
-    # What starts in the padding before a text, or in the text, ends in it or in the padding after it.
+    # An n-gram that starts in a text, or in the padding before it, ends in the text or in the padding after it.
     padding = "\0" * (length - 1)
     lengths = np.array([len(text) for text in texts], dtype=np.int64)
     starts = np.cumsum(lengths + len(padding)) - lengths - len(padding)
     joined = "".join(f"{padding}{text}" for text in texts) + padding
     codes = np.frombuffer(joined.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
-    found = signatures(hash_grams(codes, length), starts, bands=bands)
-    found[lengths == 0] = _GREATEST
-    return found
+    result = signatures(hash_grams(codes, length), starts, bands=bands)
+    result[lengths == 0] = _GREATEST
+    return result
 
 
 def signatures(hashes: NDArray[np.uint32], starts: NDArray[np.int64], *, bands: int) -> NDArray[np.uint32]:
-    """[texts, ROWS * bands] the least of the `hashes` of each text, under as many functions.
+    """Return the minimum of each text's hashes under ROWS * bands hash functions, [texts, ROWS * bands].
 
     Args:
-        hashes: [n-grams] of all texts, one after the other; of each at least one.
-        starts: [texts] ascending.
-        bands: at most 32.
+        hashes: [n-grams] hashes of all texts, concatenated; at least one per text.
+        starts: [texts] index of each text's first hash, ascending.
+        bands: Number of bands, at most 32.
     """
-    found = np.empty((len(starts), ROWS * bands), dtype=np.uint32)
+    minima = np.empty((len(starts), ROWS * bands), dtype=np.uint32)
     if len(starts):
-        for column, multiplier in enumerate(_MULTIPLIERS[: found.shape[1]]):
-            found[:, column] = np.minimum.reduceat(hashes * multiplier, starts)
-    return found
+        for column, multiplier in enumerate(_MULTIPLIERS[: minima.shape[1]]):
+            minima[:, column] = np.minimum.reduceat(hashes * multiplier, starts)
+    return minima
 
 
 def earlier_likes(signatures: NDArray[np.uint32], is_like: Callable[[int, int], bool]) -> dict[int, int]:
-    """Which texts are like an earlier one: {index of the later: index of the first that it is like}.
+    """Find the texts that are similar to an earlier one: {index of the later text: index of the first similar one}.
 
-    Texts are compared where they share a band, each with at most one for each of its bands: the first that held it and is
-    itself like none before.
+    Only texts that share a band are compared, and each with at most one text per band: the first one with that band that is
+    not itself similar to an earlier text.
 
     Args:
         signatures: [texts, hashes].
-        is_like: (later, earlier) -> the verdict on two texts.
+        is_like: Called with (later, earlier); whether the two texts are similar.
     """
-    found: dict[int, int] = {}
+    originals: dict[int, int] = {}
     holders: dict[int, int] = {}
     for later, keys in enumerate(_shared_bands(signatures)):
         tried: list[int] = []
@@ -78,17 +78,17 @@ def earlier_likes(signatures: NDArray[np.uint32], is_like: Callable[[int, int], 
             if earlier is None or earlier in tried:
                 continue
             if is_like(later, earlier):
-                found[later] = earlier
+                originals[later] = earlier
                 break
             tried.append(earlier)
         else:
             for key in keys:
                 holders.setdefault(key, later)
-    return found
+    return originals
 
 
 def _shared_bands(signatures: NDArray[np.uint32]) -> list[list[int]]:
-    """For each text the bands that it shares with another one, as numbers that are equal where bands are."""
+    """Return, for each text, the bands that it shares with another text; equal bands have equal numbers."""
     texts, hashes = signatures.shape
     bands = hashes // ROWS
     if not texts:
@@ -99,7 +99,7 @@ def _shared_bands(signatures: NDArray[np.uint32]) -> list[list[int]]:
     changes = keys[order[1:]] != keys[order[:-1]]
     alone = np.append(True, changes) & np.append(changes, True)
     shared = np.sort(order[~alone])
-    found: list[list[int]] = [[] for _ in range(texts)]
+    bands_of: list[list[int]] = [[] for _ in range(texts)]
     for text, key in zip((shared // bands).tolist(), keys[shared].tolist(), strict=True):
-        found[text].append(key)
-    return found
+        bands_of[text].append(key)
+    return bands_of

@@ -1,7 +1,7 @@
 """Stop conditions of generation: end tokens, and the closing tag of an answer in tags.
 
 Tokenizers split `</answer>` into several tokens and may merge its end with other characters, so the tag is searched for in
-decoded text. Most tokens cannot complete it: a row's end is decoded only if its last token contains the tag's last character.
+decoded text. Most tokens cannot complete it: a row is decoded only if its last token contains the last character of the tag.
 """
 
 from collections.abc import Callable, Sequence

@@ -164,7 +164,8 @@ def _rising(low, high, *, steps=40):
         ),
         (
             "reward-dominates",
-            "pairwise accounts for 98% of the reward variance in steps 33 to 40, length for 2% although its mean is only 0.60",
+            "pairwise accounts for 98% of the reward variance in steps 33 to 40, length for 2% although its mean is "
+            "only 0.60",
             {"reward/pairwise/share": 0.98, "reward/length/share": 0.02, "reward/length/mean": 0.6},
             {"reward/pairwise/share": 0.98, "reward/length/share": 0.02, "reward/length/mean": 0.95},
         ),
