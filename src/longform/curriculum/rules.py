@@ -62,15 +62,15 @@ def starting_rung(rungs: Sequence[str], settings: CurriculumSettings, *, policy:
         wanted = policy if settings.reference == "self" else settings.reference
         if wanted == "best":
             return len(rungs) - 1
-        found = own_rung(rungs, str(wanted))
-        if found is None:
+        own = own_rung(rungs, str(wanted))
+        if own is None:
             raise ValueError(f"has no reference of {wanted!r}, which curriculum.reference asks for")
-        return found
+        return own
     if settings.mode == "dynamic" and settings.start == "own":
-        found = own_rung(rungs, policy)
-        if found is None:
+        own = own_rung(rungs, policy)
+        if own is None:
             raise ValueError(f"has no reference of the policy {policy!r}, which curriculum.start: own asks for")
-        return found
+        return own
     return 0
 
 
@@ -116,16 +116,16 @@ def rung_update(visit: PromptOutcome, *, streak: int, num_rungs: int, settings: 
     return RungUpdate(visit.prompt_index, visit.rung, visit.rung + 1, 0, own_text)
 
 
-def apply_updates(rungs: np.ndarray, streaks: np.ndarray, climbs: Sequence[RungUpdate]) -> list[RungUpdate]:
+def apply_updates(rungs: np.ndarray, streaks: np.ndarray, updates: Sequence[RungUpdate]) -> list[RungUpdate]:
     """Apply updates to the state in place; return the promotions that took effect.
 
     Args:
         rungs: [prompts] int32, the current rung of each prompt.
         streaks: [prompts] int32, consecutive visits won on that rung.
-        climbs: Updates from `rung_update`; an update is dropped if its prompt has changed rungs in the meantime.
+        updates: Updates from `rung_update`; an update is dropped if its prompt has changed rungs in the meantime.
     """
     promotions = []
-    for it in climbs:
+    for it in updates:
         if rungs[it.prompt_index] == it.faced:
             rungs[it.prompt_index], streaks[it.prompt_index] = it.rung, it.streak
             if it.promoted:

@@ -91,8 +91,8 @@ class Curriculum:
     def draw(self, step: int, count: int) -> list[PromptDraw]:
         """Draw the prompts of a step, each at most once, with their rungs.
 
-        Prompts are drawn in epochs, in an order that is a function of (seed, epoch). If an epoch begins within a step, prompts
-        already in the step are skipped until later in the epoch.
+        Prompts are drawn in epochs, in an order that is a function of (seed, epoch). If an epoch begins within a step,
+        prompts already in the step are skipped until later in the epoch.
 
         Raises:
             StoppedError: fewer than `count` prompts are left because the others have retired.
@@ -100,7 +100,9 @@ class Curriculum:
         retires = self.settings.top == "retire"
         left = (self.rungs < self.num_rungs).sum() if retires else len(self.rungs)
         if left < count:
-            raise StoppedError(f"step {step}: data.per_step needs {count} prompts, but fewer are left (others have retired)")
+            raise StoppedError(
+                f"step {step}: data.per_step needs {count} prompts, but fewer are left (others have retired)"
+            )
         drawn: dict[int, None] = {}
         while len(drawn) < count:
             if self._position == len(self._order):
@@ -125,12 +127,12 @@ class Curriculum:
             drawn: Indices of the prompts already in the step.
         """
         stream = np.random.default_rng([self._seed, _REDRAW, step, round_])
-        found: dict[int, None] = {}
+        extra: dict[int, None] = {}
         for index in stream.integers(len(self.rungs), size=_TRIES * count).tolist():
             is_done = self.settings.top == "retire" and self.rungs[index] >= self.num_rungs[index]
-            if len(found) < count and index not in drawn and not is_done:
-                found[index] = None
-        return [self.face(index, step) for index in found]
+            if len(extra) < count and index not in drawn and not is_done:
+                extra[index] = None
+        return [self.face(index, step) for index in extra]
 
     def face(self, index: int, step: int) -> PromptDraw:
         """Return the draw of the prompt at `index` in a step."""
@@ -138,7 +140,7 @@ class Curriculum:
         is_own = self.settings.top == "self" and rung >= self.num_rungs[index]
         return PromptDraw(index, rung, self._own_texts[index].tobytes().hex() if is_own else None)
 
-    def stage(self, visits: Sequence[PromptOutcome]) -> list[RungUpdate]:
+    def stage(self, outcomes: Sequence[PromptOutcome]) -> list[RungUpdate]:
         """Compute the updates from a step's outcomes without applying them. Only mode `dynamic` has updates."""
         if self.settings.mode != "dynamic":
             return []
@@ -149,12 +151,12 @@ class Curriculum:
                 num_rungs=int(self.num_rungs[visit.prompt_index]),
                 settings=self.settings,
             )
-            for visit in visits
+            for visit in outcomes
         ]
 
-    def commit(self, climbs: Sequence[RungUpdate]) -> list[RungUpdate]:
+    def commit(self, updates: Sequence[RungUpdate]) -> list[RungUpdate]:
         """Apply staged updates to the state; return the promotions."""
-        promotions = apply_updates(self.rungs, self.streaks, climbs)
+        promotions = apply_updates(self.rungs, self.streaks, updates)
         for it in promotions:
             if it.own_text is not None:
                 self._own_texts[it.prompt_index] = np.frombuffer(bytes.fromhex(it.own_text), dtype=np.uint8)
@@ -192,7 +194,9 @@ class Curriculum:
         """
         with np.load(BytesIO(state)) as saved:
             if len(saved["rungs"]) != len(self.rungs):
-                raise BadInputError(f"{source}: belongs to a run with {len(saved['rungs'])} ladders, not {len(self.rungs)}")
+                raise BadInputError(
+                    f"{source}: belongs to a run with {len(saved['rungs'])} ladders, not {len(self.rungs)}"
+                )
             self.rungs, self.streaks = saved["rungs"], saved["streaks"]
             self._epoch, self._position = (int(number) for number in saved["place"])
             self._own_texts = saved["own_texts"]

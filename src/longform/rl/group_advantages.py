@@ -1,8 +1,8 @@
-"""Advantages of GRPO: how much better a response is than the others of its group, for one reward or several.
+"""GRPO advantages: how much better a response is than the others of its group, for one or more rewards.
 
-With several rewards LongWriter-Zero normalises each within the group and averages the results (`balanced`, eq. 5), so that
-no reward leads because its scale is larger. Averaging the rewards first (`summed`) is the naive way it is held against.
-Pure, in double precision, and the same for every engine. docs/method.md compares these with TRL's and verl's formulas.
+With several rewards, LongWriter-Zero normalizes each within the group and averages the results (`balanced`, eq. 5), so that
+no reward dominates because of its scale. Summing the rewards first (`summed`) is the baseline. Computed in double precision,
+identically for both engines. docs/method.md compares the formulas with TRL's and verl's.
 
 Shapes: P prompts, G responses to each, K rewards.
 """

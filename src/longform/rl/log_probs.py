@@ -85,7 +85,7 @@ class _TiledProjection(torch.autograd.Function):
                     largest[rows] = top
                     total[rows] = total[rows] * before + masses.sum(1)
                     weighted[rows] = weighted[rows] * before + masses.mul_(z).sum(1)
-                    column, inside = _places(targets[rows], columns)
+                    column, inside = _columns_of(targets[rows], columns)
                     chosen[rows] += z.gather(1, column).squeeze(1) * inside
         log_normaliser = largest + total.log()
         entropy = log_normaliser - weighted / total
@@ -112,7 +112,7 @@ class _TiledProjection(torch.autograd.Function):
                     log_p = _logits(states, part, ctx.temperature).sub_(log_normaliser[rows, None])
                     p = log_p.exp()
                     grad_logits = log_p.mul_(slope[rows]).add_(offset[rows]).mul_(p)
-                    column, inside = _places(targets[rows], columns)
+                    column, inside = _columns_of(targets[rows], columns)
                     grad_logits.scatter_add_(1, column, (grad_log_probs[rows] * inside)[:, None])
                     grad_logits = grad_logits.to(ctx.dtype)
                     if grad_hidden is not None:
@@ -129,7 +129,7 @@ def _logits(states: Tensor, part: Tensor, temperature: float) -> Tensor:
     return (states @ part.T).to(_precise(states.dtype)).div_(temperature)
 
 
-def _places(targets: Tensor, columns: slice) -> tuple[Tensor, Tensor]:
+def _columns_of(targets: Tensor, columns: slice) -> tuple[Tensor, Tensor]:
     """Return each target's column in a tile, [n, 1] (arbitrary if it is in another tile), and whether it is in it, [n]."""
     local, width = targets - columns.start, columns.stop - columns.start
     return local.clamp(0, width - 1)[:, None], (local >= 0) & (local < width)
