@@ -105,12 +105,12 @@ def test_standard_output_is_the_tables_alone_in_other_forms(capsys, form):
     games("two.jsonl", judge="kind", order="ba")
     assert call("one.jsonl", "two.jsonl", "--matrix", "--format", form) == 0
     captured = capsys.readouterr()
-    assert "rated together: the games of 2 judges" in captured.err
+    assert "these ratings combine games of 2 judges" in captured.err
     starts = ("|", "**", "A text", "Intervals") if form == "markdown" else ("%", "\\", "{}")
     assert all(line.startswith(starts) for line in captured.out.splitlines() if line)
 
 
-def test_games_that_lack_their_other_order_are_told_of(capsys):
+def test_games_judged_in_one_order_are_counted_in_a_note(capsys):
     both = [
         Game(prompt_id=f"p{i}", model_a="x", model_b="y", winner=winner, order=order, judge="j")
         for i, winner in enumerate(("a", "b", "a", "b"))
@@ -121,7 +121,7 @@ def test_games_that_lack_their_other_order_are_told_of(capsys):
         assert json.loads(said(capsys, "games.jsonl", "--json"))["without_other_order"] == told
     write_rows("games.jsonl", both[1:])
     assert call("games.jsonl") == 0
-    assert "1 games lack their other order" in capsys.readouterr().err
+    assert "1 games were judged in one order only" in capsys.readouterr().err
 
 
 def test_the_same_seed_gives_the_same_bytes(capsys):
@@ -149,12 +149,12 @@ def test_groups_that_never_met_have_tables_of_their_own(capsys):
     assert out.count("never met") == 2
 
 
-def test_judges_are_named_chosen_and_rated_apart(capsys):
+def test_judges_are_listed_selected_and_rated_separately(capsys):
     games("one.jsonl", judge="strict")
     games("two.jsonl", judge="kind", models=MODELS[::-1])
     assert call("one.jsonl", "two.jsonl", "--per-judge") == 0
     captured = capsys.readouterr()
-    assert captured.err.strip() == "rated together: the games of 2 judges: kind (27), strict (27)"
+    assert captured.err.strip() == "these ratings combine games of 2 judges: kind (27), strict (27)"
     assert [line for line in captured.out.split("\n") if line.startswith("Ratings")] == [
         "Ratings",
         "Ratings by kind",

@@ -252,8 +252,8 @@ def test_a_response_to_an_unknown_prompt_is_named(world, capsys):
         ({"run": None}, "recipe.yaml: run: Input should be"),
         ({"run": {"name": "a/b", "steps": 1}}, "recipe.yaml: run.name: String should match"),
         ({"run": {"name": "..", "steps": 1}}, "recipe.yaml: run.name: "),
-        ({"policy": "nowhere"}, "nowhere: is no model folder (it has no config.json)"),
-        ({"policy": "/nowhere/at/all"}, "/nowhere/at/all: is no model folder"),
+        ({"policy": "nowhere"}, "nowhere: not a model folder (it has no config.json)"),
+        ({"policy": "/nowhere/at/all"}, "/nowhere/at/all: not a model folder"),
         ({"models": "no.yaml"}, "no.yaml: cannot be read: No such file or directory"),
         (
             {"rewards": [{"kind": "pairwise", "judge": "juge"}]},
@@ -521,7 +521,7 @@ def test_a_run_that_does_not_exist_is_not_resumed(world, capsys):
 
 
 def test_a_writer_that_is_written_as_a_path_has_to_be_a_model(world, capsys):
-    assert "--writer ./nowhere: is no model folder" in _fails(
+    assert "--writer ./nowhere: not a model folder" in _fails(
         capsys, "generate prompts.jsonl --writer ./nowhere --out out.jsonl"
     )
 

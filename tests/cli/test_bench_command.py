@@ -82,7 +82,7 @@ def test_list_says_what_there_is_and_what_is_done_otherwise(capsys):
     shown = capsys.readouterr().out
     assert "divides by zero" in shown
     assert "judging   max_tokens 1024, temperature 0.5, retries 4, top_p 1.0\n" in shown
-    assert "template  one of a judge's own holds {request} {text}, and may hold {criteria}\n" in shown
+    assert "template  a custom judge template must contain {request} {text}; optional: {criteria}\n" in shown
     assert shown.endswith("next  longform bench fetch longbench-write --out DIR\n")
     assert bench("list --json") == 0
     assert json.loads(capsys.readouterr().out)["longwrite-ruler"]["judge"] == "no"
@@ -301,7 +301,7 @@ def test_a_folder_is_not_gone_on_with_when_its_writers_name_stands_for_another(s
         ("--responses strange.jsonl --judge judge", "lbw.jsonl: no prompt 'lbw-777', for which 'm' wrote a response"),
         ("--responses none.jsonl --judge judge", "none.jsonl: cannot be read"),
         ("--responses empty.jsonl --judge judge", "empty.jsonl: holds no rows"),
-        ("--writer ./nowhere --judge judge", "--writer ./nowhere: is no model folder"),
+        ("--writer ./nowhere --judge judge", "--writer ./nowhere: not a model folder"),
     ],
 )
 def test_what_does_not_go_together_is_one_line_and_costs_nothing(server, capsys, flags, said):

@@ -38,27 +38,27 @@ def _run(*arguments):
     return stopped.value.code
 
 
-def test_a_failure_is_named_with_its_steps_its_figures_and_what_to_do(record, capsys):
+def test_a_failure_is_reported_with_steps_evidence_and_advice(record, capsys):
     assert _run("doctor", record(20, 1.0)) == 0, "a finding is a result; and the run's own connection is open still"
     name, evidence, advice, *others = capsys.readouterr().out.splitlines()
     assert name == "won-too-easily (steps 1 to 20)"
     assert evidence == "  100.0% of 256 verdicts in steps 13 to 20 are wins"
     assert "curriculum.top" in advice
-    assert [line.split(",")[0] for line in others] == [
-        "not watched: judge-inconsistent",
-        "not watched: judge-examiner-apart",
+    assert [line.split(" needs ")[0] for line in others] == [
+        "not checked: judge-inconsistent",
+        "not checked: judge-examiner-apart",
     ]
 
 
-def test_a_sound_run_has_no_known_failure(record, capsys):
+def test_a_healthy_run_has_no_known_failure(record, capsys):
     assert _run("doctor", record(20, 0.5)) == 0
     assert capsys.readouterr().out.startswith("no known failure signature in 20 steps\n")
 
 
-def test_a_run_of_few_steps_is_not_called_sound(record, capsys):
+def test_a_run_of_few_steps_is_not_called_healthy(record, capsys):
     assert _run("doctor", record(7, 0.5)) == 0
     assert capsys.readouterr().out.startswith(
-        "too early to say more: most signatures need 8 steps and 256 verdicts; the run is at step 7 and has 224\n"
+        "too early for more checks: most checks need 8 steps and 256 verdicts; the run is at step 7 with 224 verdicts\n"
     )
 
 

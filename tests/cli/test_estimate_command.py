@@ -43,16 +43,16 @@ def recipe(tmp_path, monkeypatch):
     return path
 
 
-def test_what_a_run_takes_is_printed_with_what_was_assumed(recipe, capsys):
+def test_the_estimate_is_printed_with_its_assumptions(recipe, capsys):
     assert _run(recipe, "--set", "run.steps=20") == 0
     out = capsys.readouterr().out
     lines = {line.split("  ")[0]: line.split("  ", 1)[-1].strip() for line in out.splitlines()}
-    assert lines["rollouts"] == "80, 10.0 visits of each of 8 prompts"
-    assert lines["tokens written"].endswith("1,300 a response")
+    assert lines["rollouts"] == "80, 10.0 visits to each of 8 prompts"
+    assert lines["tokens generated"].endswith("1,300 per response")
     assert lines["judge judge"].startswith("80 calls")
     assert lines["examiner exam"].startswith("5 calls")
     assert lines["next"] == f"longform train {recipe} --set run.steps=20 --dry-run"
-    assumed = out.partition("\nassumed\n")[2].splitlines()
+    assumed = out.partition("\nassumptions\n")[2].splitlines()
     assert "- some/writer-7B has 7,000,000,000 weights, according to its name" in assumed
     assert "- answers are as long as the prompts' references: 1,300 tokens" in assumed
 

@@ -64,7 +64,7 @@ def test_from_requests_to_length_ranges(server, capsys):
     assert not _run("lengths kept.jsonl --judge judge --out lengths.jsonl")
     said = capsys.readouterr().out
     assert "2 of 3 prompts" in said
-    assert "1 for a broken rule, 0 of them dropped" in said
+    assert "1 after a broken rule, 0 of them dropped" in said
     assert "longform train RECIPE --set data.prompts=lengths.jsonl" in said
     meta = {"filter": {"judge": "judge"}, "length_judge": "judge"}
     assert _rows("lengths.jsonl") == [

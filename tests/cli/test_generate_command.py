@@ -54,7 +54,10 @@ def test_without_thinking_the_text_is_what_was_said(server, capsys):
     [
         ("--think-prompt mine.txt", "--think-prompt mine.txt: only valid with --think"),
         ("--think on --think-prompt nowhere.txt", "nowhere.txt: the think prompt cannot be read"),
-        ("--think on --think-prompt prompts.jsonl", "prompts.jsonl: a think prompt holds {request} once"),
+        (
+            "--think on --think-prompt prompts.jsonl",
+            "prompts.jsonl: a think prompt must contain {request} exactly once",
+        ),
         ("--think yes", "think"),
     ],
 )

@@ -65,7 +65,7 @@ def test_scores_make_pairs_and_say_how_often_the_longer_text_is_chosen(capsys):
     assert {name.strip(): value.strip() for name, value in said.items()} == {
         "pairs": "3",
         "prompts": "1",
-        "longer is chosen": "0.667 of 3 pairs whose lengths differ",
+        "longer is chosen": "0.667 of 3 pairs of unequal length",
         "path": "out.jsonl",
         "next": "longform reward-model RECIPE",
     }
@@ -276,7 +276,7 @@ def test_names_keys_and_prices_are_checked_before_a_call_is_paid(server, capsys)
     assert "has no model 'cutt'; did you mean 'cut'?" in refused(capsys, *DROPPING, "--rewriter", "cutt")
     assert "NO_SUCH_KEY" in refused(capsys, *DROPPING[:-1], "keyed", "--rewriter", "cut")
     assert "no prices for 'w'" in refused(capsys, *DROPPING, "--rewriter", "paid", "--budget", "1")
-    assert "--writer ./w: is no model folder" in refused(capsys, *DROPPING[:-1], "./w")
+    assert "--writer ./w: not a model folder" in refused(capsys, *DROPPING[:-1], "./w")
     assert not server.requests
 
 

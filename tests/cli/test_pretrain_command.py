@@ -58,7 +58,7 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(folder, capsys):
     printed = capsys.readouterr().out
     assert "max_tokens: 64" in printed
     assert "# books: 8 documents, " in printed
-    assert " times, 1 cut off left out\n" in printed
+    assert " epochs, 1 cut off left out\n" in printed
     assert "# OK: 2 updates of 256 tokens\n" in printed
     assert set(folder.iterdir()) == before
 
@@ -66,7 +66,7 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(folder, capsys):
 def test_the_end_is_a_table_of_the_mixture_and_the_result(capsys):
     assert not _run()
     printed = capsys.readouterr().out
-    for word in ("share asked", "share reached", "epochs", "books", "cot", "1 cut off", "updates", "policy=out"):
+    for word in ("target share", "actual share", "epochs", "books", "cot", "1 cut off", "updates", "policy=out"):
         assert word in printed
     assert Path("out/config.json").exists()
 
@@ -84,7 +84,7 @@ def test_the_result_as_json_holds_the_mixture(capsys):
     [
         (("--set", "sources.0.share=0.8"), "r.yaml: sources: the shares sum to 0.9, not to 1"),
         (("--set", "sources.0.path=no.jsonl"), "no.jsonl: cannot be read"),
-        (("--set", "policy=./no"), "./no: is no model folder"),
+        (("--set", "policy=./no"), "./no: not a model folder"),
         (("--set", "tokens=100"), "tokens: 100 is less than one update"),
         (("--resume",), "out.checkpoints: there is no pretraining to resume"),
     ],

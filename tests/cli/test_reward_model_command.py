@@ -68,7 +68,7 @@ def test_a_reward_model_is_trained_and_examined_on_prompts_held_out(world, capsy
     succeed("recipe.yaml", "--json")
     printed = json.loads(capsys.readouterr().out)
     examined = printed["examination"]
-    assert printed["pairs learned"] + examined["pairs"] == 24
+    assert printed["training pairs"] + examined["pairs"] == 24
     low, estimate, high = (examined["accuracy"][name] for name in ("low", "estimate", "high"))
     assert low <= estimate <= high
     assert [point["step"] for point in examined["curve"]] == [0, 2, 3]
@@ -81,21 +81,21 @@ def test_it_can_be_examined_again_on_other_pairs_without_training(world, capsys)
     capsys.readouterr()
     succeed("recipe.yaml", "--examine", "pairs.jsonl", "--json")
     again = json.loads(capsys.readouterr().out)
-    assert again["pairs examined"] == 24
-    assert "pairs learned" not in again
+    assert again["evaluation pairs"] == 24
+    assert "training pairs" not in again
 
 
 def test_tables_show_the_accuracy_beside_that_of_the_longer_text(world, capsys):
     succeed("recipe.yaml")
     out = capsys.readouterr().out
-    for words in ("right if the longer text always won", "right where lengths are equal", "How sure", "Learning curve"):
+    for words in ("accuracy of choosing the longer", "accuracy on equal lengths", "Calibration", "Learning curve"):
         assert words in out
     assert "kind: writing, model: writing" in out
 
 
 def test_a_dry_run_says_how_many_pairs_there_are_and_writes_nothing(world, capsys, tmp_path):
     succeed("recipe.yaml", "--dry-run")
-    assert "pairs to learn from" in capsys.readouterr().out
+    assert "training pairs, " in capsys.readouterr().out
     assert not (tmp_path / "writing").exists()
 
 
@@ -103,7 +103,7 @@ def test_a_dry_run_says_how_many_pairs_there_are_and_writes_nothing(world, capsy
     ("changes", "said"),
     [
         ({"preferences": ["gone.jsonl"]}, "gone.jsonl: cannot be read"),
-        ({"base": "pairs.jsonl"}, "pairs.jsonl: is no model folder"),
+        ({"base": "pairs.jsonl"}, "pairs.jsonl: not a model folder"),
         ({"held_out": 0}, "held_out"),
         ({"stepps": 3}, "unknown key"),
         ({"preferences": []}, "preferences"),
@@ -140,7 +140,9 @@ def test_a_prompt_longer_than_the_model_reads_is_named(world, capsys, tmp_path):
 
 
 def test_examining_where_nothing_was_trained_says_so(world, capsys):
-    assert "there is no reward model at writing" in failing(capsys, "recipe.yaml", "--examine", "pairs.jsonl")
+    assert "no reward model at writing; run without --examine" in failing(
+        capsys, "recipe.yaml", "--examine", "pairs.jsonl"
+    )
 
 
 def test_examining_a_language_model_says_that_it_has_no_head(world, capsys):

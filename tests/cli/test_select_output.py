@@ -54,7 +54,7 @@ def test_every_prompt_is_accounted_for(world, capsys):
         "not graded by every judge  1",
         "fell below the floor       1",
         "beyond top-k               1",
-        "responses left out         1 of 10 graded (1 lack k)",
+        "responses left out         1 of 10 graded (1 not graded by k)",
         "next                       longform train RECIPE --set data.ladders=l.jsonl",
     ):
         assert line in printed.splitlines()

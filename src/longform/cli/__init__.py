@@ -1,6 +1,6 @@
-"""The command `longform`: parses, calls, prints. No other package touches the terminal.
+"""The `longform` command: parse arguments, call the package, print the result. No other package prints to the terminal.
 
-Commands are named here and imported when they are called, so that help never loads torch.
+Commands are registered by name and imported on first use, so that `--help` never loads torch.
 """
 
 import errno
@@ -15,9 +15,9 @@ from longform.records.errors import LongformError
 from longform.records.optional import EXTRAS, describe_missing
 
 COMMANDS = {
-    "quickstart": "The whole pipeline in a built-in world: no network, no GPU, a few minutes.",
-    "pool": "Gather prompts from chat logs and files, without duplicates and benchmark prompts.",
-    "filter": "Keep the prompts that need long, high-quality writing, as decided by a judge.",
+    "quickstart": "Run the whole pipeline in a built-in world: no network, no GPU, a few minutes.",
+    "pool": "Collect prompts from chat logs and files; remove duplicates and benchmark prompts.",
+    "filter": "Have a judge keep the prompts that need long, high-quality writing.",
     "lengths": "Predict a target length range per prompt.",
     "generate": "Write responses to prompts, with an endpoint or a local model.",
     "grade": "Have a judge grade responses.",
@@ -25,24 +25,28 @@ COMMANDS = {
     "preferences": "Build preference pairs (chosen and rejected) for a reward model.",
     "pretrain": "Continue pretraining a base model on raw text (TRL).",
     "reward-model": "Train a reward model on preferences (Bradley-Terry, TRL).",
-    "audit": "Measure how far judges can be trusted before they reward.",
+    "audit": "Measure how reliable judges are before using them as rewards.",
     "sft": "Fine-tune a writer on texts (TRL).",
-    "estimate": "Estimate what a run needs: tokens, judge calls, money, hours.",
+    "estimate": "Estimate a run's tokens, judge calls, cost and hours.",
     "train": "Train a policy with PPO or GRPO from a recipe.",
-    "replay": "Score a run's texts again with another judge, reward or curriculum rule.",
+    "replay": "Rescore a run's recorded texts with another judge, reward or curriculum rule.",
     "compare": "Compare two runs, or two writers, on the same prompts.",
     "doctor": "Check a run for known failure signatures.",
     "report": "Write a run's HTML report.",
     "runs": "List runs with their progress.",
-    "arena": "Rate models by the games they played, with intervals.",
-    "bench": "List, fetch and run benchmarks of long writing.",
+    "arena": "Rate models from pairwise games (Bradley-Terry), with intervals.",
+    "bench": "List, fetch and run long-form writing benchmarks.",
     "serve-miniature": "Serve the built-in world's writers, judge, examiner and rewriter over HTTP.",
 }
-_DISK_TROUBLES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR)
+_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR)
 
 
 def build_app(called: str | None = None) -> App:
-    """The command-line application. The help of the command that is `called` shows its whole docstring."""
+    """Build the command-line application.
+
+    Args:
+        called: The command on the command line. Its help shows the full docstring, all others their summary.
+    """
     app = App(
         name="longform",
         help="Reinforcement learning for long-form writers: from a pile of prompts to a measurably better writer.",
@@ -57,7 +61,7 @@ def build_app(called: str | None = None) -> App:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run one command. Exits with 2 for bad input, 3 for a run that stopped and can be resumed."""
+    """Run one command. Exits with code 2 on bad input, and with 3 when a run stopped and can be resumed."""
     try:
         try:
             given = sys.argv[1:] if arguments is None else arguments
@@ -77,12 +81,12 @@ def main(arguments: list[str] | None = None) -> None:
         extra = "train" if EXTRAS[error.name] == "data" else EXTRAS[error.name]
         _fail(f"this command {describe_missing(error.name, extra=extra)}", 2)
     except KeyboardInterrupt:
-        _fail("interrupted; finished work is kept (train: continue with --resume)", 3)
+        _fail("interrupted; completed work is kept (train: continue with --resume)", 3)
     except BrokenPipeError:
         _discard_output()
         sys.exit(0)
     except OSError as error:
-        if error.errno not in _DISK_TROUBLES:
+        if error.errno not in _DISK_ERRORS:
             raise
         _discard_output()
         _fail(f"{error.filename or 'output'}: cannot be written: {error.strerror}", 3)
@@ -96,5 +100,5 @@ def _fail(message: str, code: int) -> None:
 
 
 def _discard_output() -> None:
-    """Send what is still to be printed nowhere: Python would try, and fail, to print it when it ends."""
+    """Redirect stdout to the null device: otherwise Python fails when it flushes stdout at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

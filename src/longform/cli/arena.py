@@ -18,28 +18,28 @@ def arena(
     format: TableFormat = "text",
     json: Flag = False,
 ) -> None:
-    """Rate models by the games they played, with intervals.
+    """Rate models from pairwise games (Bradley-Terry), with intervals.
 
-    Bradley-Terry on the Elo scale: 400 points are odds of 10 to 1, a tie is half a win. 95% intervals resample prompts, so
-    both orders and all samples of a prompt count as one piece of evidence. Models that never met, directly or through
-    others, are rated apart.
+    Ratings are on the Elo scale: 400 points are odds of 10 to 1, and a tie counts as half a win. The 95% intervals resample
+    prompts, so both orders and all samples of a prompt count as one piece of evidence. Models with no chain of games
+    between them are rated separately.
 
     Args:
-        games: Files of games (.jsonl, .parquet). A game may state `words_a` and `words_b`, a `cluster` (resampled instead
-            of its prompt) and a `weight` (the wins it counts for in the ratings).
-        anchor: NAME=RATING of a model whose rating is given, such as a published baseline. May be repeated: all anchors are
-            held fixed and the other models fitted around them. Without it ratings average 1000, over the models that
-            neither won nor lost everything.
-        judge: Use only the games of this judge.
-        per_judge: Also rate by each judge alone.
-        control_length: Rate as if both texts of each game had been equally long. Needs the fields words_a and words_b, which
-            games of compare and bench have, or --responses.
-        responses: Files with the texts that played, to count their words.
-        matrix: Also show who beats whom, pair by pair.
-        resamples: Bootstrap samples behind the intervals.
-        seed: Seed of the draws.
+        games: Games files (.jsonl, .parquet). Optional fields: `words_a` and `words_b`, `cluster` (resampled in place of
+            the prompt) and `weight` (how many games this one counts for).
+        anchor: NAME=RATING of a model with a known rating, such as a published baseline. May be repeated: anchors stay
+            fixed while the other models are fitted. Without anchors, ratings average 1000 over the models that neither
+            won nor lost every game.
+        judge: Use only this judge's games.
+        per_judge: Also show ratings from each judge's games alone.
+        control_length: Rate as if both texts of each game were equally long. Needs the fields words_a and words_b (games
+            from compare and bench have them) or --responses.
+        responses: Responses files with the texts of the games, for their word counts.
+        matrix: Also show win rates pair by pair.
+        resamples: Number of bootstrap samples.
+        seed: Random seed.
         format: Output format of the tables.
-        json: The same as --format json.
+        json: Same as --format json.
     """
     from longform.evaluation.arena.run import parse_anchors, rate_files
 
@@ -61,8 +61,11 @@ def arena(
     if len(result.judges) > 1:
         counts = ", ".join(f"{printable(name)} ({count})" for name, count in sorted(result.judges.items()))
         console.print(
-            f"rated together: the games of {len(result.judges)} judges: {counts}", markup=False, soft_wrap=True
+            f"these ratings combine games of {len(result.judges)} judges: {counts}", markup=False, soft_wrap=True
         )
     if result.without_other_order:
-        note = f"{result.without_other_order} games lack their other order; they count, with the judge's position bias"
+        note = (
+            f"{result.without_other_order} games were judged in one order only; they count, and carry the judge's "
+            "position bias"
+        )
         console.print(note, markup=False, soft_wrap=True)

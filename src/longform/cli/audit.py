@@ -33,27 +33,27 @@ def audit(
     format: TableFormat = "text",
     json: Flag = False,
 ) -> None:
-    """Measure how far judges can be trusted before they reward: against people, themselves and each other.
+    """Measure how reliable judges are: agreement with people, with themselves and with each other.
 
-    Recorded verdicts are measured without a call. With --judge, missing ones are requested in both orders; run again, the
-    command resumes, and the rows of other judges in OUT stay. 95% intervals resample whole prompts.
+    Recorded verdicts are evaluated without any call. With --judge, missing verdicts are requested in both orders. Running
+    the command again resumes it and keeps the rows of other judges in OUT. The 95% intervals resample whole prompts.
 
     Args:
-        pairs: Files of pairs (.jsonl, .parquet): id, prompt, response_a, response_b; label (a, b, tie) by people;
-            verdicts {JUDGE: {ab, ba}}, where ab is the outcome with response_a read first; model_a and model_b, who wrote
-            them; judge_model {JUDGE: MODEL}.
-        judge: A name in models.yaml to ask. May be repeated.
+        pairs: Pairs files (.jsonl, .parquet): id, prompt, response_a, response_b; optional: label (a, b, tie) by people;
+            verdicts {JUDGE: {ab, ba}}, where ab is the outcome with response_a shown first; model_a and model_b, the
+            authors; judge_model {JUDGE: MODEL}.
+        judge: Judge to query: a name in models.yaml. May be repeated.
         models: Path to models.yaml (endpoint definitions).
-        out: The pairs with all verdicts, repeats, attacks, tokens and costs. Calls are recorded next to it.
+        out: Output file: the pairs with all verdicts, repeats, attacks, tokens and costs. Calls are recorded next to it.
         repeat: Extra repeats per question (test-retest).
-        attacks: Pairs of each judge to try attacks on: lines under the worse text that ask for its win. Up to four questions
-            per pair, on top of those for verdicts; 0 asks none.
+        attacks: Number of pairs per judge to attack: lines that ask for a win are added to the worse text. Each pair costs
+            up to four more calls; 0 disables attacks.
         budget: Stop before the calls cost more than this.
-        show: Also print the first N pairs that each judge got wrong, or was inconsistent on, as in --show wrong 5.
-        resamples: Bootstrap samples behind the intervals.
-        seed: Seed of the draws, and of the choice of pairs to attack.
-        format: Output format; with tables in Markdown and LaTeX the rest goes to stderr.
-        json: The same as --format json.
+        show: Also print the first N pairs that each judge got wrong or was inconsistent on, as in --show wrong 5.
+        resamples: Number of bootstrap samples.
+        seed: Random seed of the resampling and of the choice of pairs to attack.
+        format: Output format. With Markdown and LaTeX tables, everything else goes to stderr.
+        json: Same as --format json.
     """
     from longform.evaluation.audit import run as auditing
     from longform.evaluation.audit.tables import audit_tables
@@ -90,7 +90,7 @@ def audit(
 
 
 def _opening(shown: "Fault") -> dict[str, Any]:
-    """A pair as --show prints it."""
+    """Return the fields of a pair that --show prints."""
     pair = shown.pair
     return {
         "judge": shown.judge,
@@ -110,7 +110,7 @@ def _print_fault(shown: "Fault") -> None:
 
 
 def _faults_table(faults: "Sequence[Fault]") -> "Table":
-    """The pairs of --show as a table, in which nothing of a text is read as markup."""
+    """Return the pairs of --show as a table that escapes markup in the texts."""
     from longform.evaluation.tables import Column, Table
 
     rows = [_opening(it) for it in faults]
@@ -120,7 +120,7 @@ def _faults_table(faults: "Sequence[Fault]") -> "Table":
 
 
 def _next_command(audited: "Audit") -> str | None:
-    """Training with what is advised, where people's labels speak for it."""
+    """Return a `train` command with the recommended judge or panel; None without labels by people."""
     from longform.evaluation.audit.advice import rank
 
     advice = {it.judge: it.advice for it in audited.judges}

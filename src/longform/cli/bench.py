@@ -14,15 +14,15 @@ if TYPE_CHECKING:
     from longform.evaluation.benchmarks.result import Result
 
 
-bench = App(name="bench", help="List, fetch and run benchmarks of long writing.")
+bench = App(name="bench", help="List, fetch and run long-form writing benchmarks.")
 
 
 @bench.command(name="list")
 def list_benchmarks(name: str | None = None, *, json: Flag = False) -> None:
-    """List benchmarks: what they measure, whether they need a judge, licence and home.
+    """List benchmarks: what they measure, whether they need a judge, their licence and source.
 
     Args:
-        name: Show all of this one, with what is done otherwise than published.
+        name: Show this benchmark in full, including deviations from the published protocol.
         json: Print as JSON.
     """
     from longform.evaluation.benchmarks.catalogue import BENCHMARKS, find_benchmark
@@ -33,24 +33,23 @@ def list_benchmarks(name: str | None = None, *, json: Flag = False) -> None:
         print_result({card.name: _facts(card) for card in cards}, as_json=True)
     elif name is not None:
         print_result(_in_short(cards[0]), as_json=False)
-        print("\n".join(["", "Done otherwise than published:", *(f"- {it}" for it in cards[0].deviations)]))
+        print("\n".join(["", "Deviations from the published protocol:", *(f"- {it}" for it in cards[0].deviations)]))
         print(f"\nnext  longform bench fetch {name} --out DIR")
     else:
         columns = [Column(it, is_text=True) for it in ("name", "judge", "licence", "measures")]
         rows = [[it.name, "yes" if it.judging else "no", it.licence, it.measures] for it in cards]
         homes = [f"{it.name}: {it.home}" for it in cards]
         print_tables([Table("Benchmarks", columns, rows, homes)])
-        print("\nnext  longform bench list NAME  (how it is asked, what is done otherwise than published)")
+        print("\nnext  longform bench list NAME  (protocol of one benchmark, and deviations from the published one)")
 
 
 @bench.command
 def fetch(name: str, *, out: Path, json: Flag = False) -> None:
-    """Download a benchmark's set from its public home.
+    """Download a benchmark's data from its public source.
 
     Args:
-        name: Of the benchmark, as `longform bench list` has it.
-        out: Folder for the files of the set, and for its prompts with their ids (prompts.jsonl), which `longform generate`
-            reads.
+        name: Name of the benchmark (see `longform bench list`).
+        out: Folder for the downloaded files and the prompts file (prompts.jsonl) that `longform generate` reads.
         json: Print the result as JSON.
     """
     from longform.evaluation.benchmarks.catalogue import find_benchmark
@@ -93,26 +92,26 @@ def run(
     format: TableFormat = "text",
     json: Flag = False,
 ) -> None:
-    """Judge responses to a benchmark's prompts. Run again, it resumes; nothing is asked twice.
+    """Score responses to a benchmark's prompts. Running it again resumes; no call is repeated.
 
     Args:
-        name: Of the benchmark, as `longform bench list` has it.
-        set_path: Its set: a file, or the folder that fetch made.
-        out: Folder for the result, the answers behind it and the calls.
-        responses: Responses of one or several models; their prompt_id are the ids of the set. Texts count as they are, so
-            thoughts and tags have no place in them: `generate --think` leaves them out.
-        writer: Have this one write the responses first: a name of models.yaml, or the folder of a local model.
-        judge: A name of models.yaml, with a `template` there where it was tuned on another wording. Not for benchmarks that
-            need none.
+        name: Name of the benchmark (see `longform bench list`).
+        set_path: The benchmark's data: a file, or the folder that `bench fetch` created.
+        out: Folder for the result, the judge's answers and the recorded calls.
+        responses: Responses files of one or more models; prompt_id is the id in the benchmark's data. Texts are scored as
+            they are, so they must not contain thoughts or tags (`generate --think` removes them).
+        writer: Generate the responses first with this writer: a name in models.yaml, or the folder of a local model.
+        judge: A name in models.yaml; set `template` there for a judge tuned on another prompt. Omit it for benchmarks
+            without a judge.
         models: Path to models.yaml (endpoint definitions).
-        max_tokens: Longest response (default: as published).
-        temperature: Of the writer (default: as published).
-        think: Ask the writer for a plan and an answer in tags (on), or for an answer in tags (direct). The answer becomes
-            the text.
-        think_prompt: Text file with {request} in it, in place of the built-in prompt that asks for this.
-        budget: Stop before writing and judging cost more than this.
-        format: How tables are written.
-        json: The same as --format json.
+        max_tokens: Maximum response length in tokens (default: as published).
+        temperature: Sampling temperature of the writer (default: as published).
+        think: Ask the writer for a plan and an answer in tags (on), or for an answer in tags (direct). Only the answer is
+            scored.
+        think_prompt: Text file with {request} in it, in place of the built-in think prompt.
+        budget: Stop before generation and judging cost more than this.
+        format: Output format of the tables.
+        json: Same as --format json.
     """
     from longform.evaluation.benchmarks.result import GAMES
     from longform.evaluation.benchmarks.run import run_benchmark
@@ -138,8 +137,10 @@ def run(
 
 def _next_command(name: str, out: Path, *, with_games: bool) -> str:
     if with_games:
-        return f"longform arena {out}/games.jsonl --anchor NAME=POINTS  (ratings beside a model whose points are known)"
-    return f"longform bench list {name}  (what is done otherwise than published)"
+        return (
+            f"longform arena {out}/games.jsonl --anchor NAME=RATING  (ratings relative to a model with a known rating)"
+        )
+    return f"longform bench list {name}  (deviations from the published protocol)"
 
 
 def _print(result: "Result", out: Path, form: TableFormat, *, next_command: str) -> None:
@@ -158,7 +159,7 @@ def _print(result: "Result", out: Path, form: TableFormat, *, next_command: str)
 
 
 def _in_short(card: "BenchmarkCard") -> dict[str, str]:
-    """The facts in words."""
+    """Return the benchmark's facts as printed text."""
     asked = {"writing": card.writing, "judging": card.judging, "comparing": card.comparing}
     named = {name: asdict(settings) for name, settings in asked.items() if settings is not None}
     settings = {
@@ -171,7 +172,7 @@ def _in_short(card: "BenchmarkCard") -> dict[str, str]:
         needs, takes = (
             " ".join(f"{{{slot}}}" for slot in it) for it in (card.judging.slots, card.judging.optional_slots)
         )
-        facts["template"] = f"one of a judge's own holds {needs}" + (f", and may hold {takes}" if takes else "")
+        facts["template"] = f"a custom judge template must contain {needs}" + (f"; optional: {takes}" if takes else "")
     return facts
 
 

@@ -40,32 +40,32 @@ def compare(
     format: TableFormat = "text",
     json: Flag = False,
 ) -> None:
-    """Compare two runs, or two writers, on the same prompts: paired differences with intervals, and the texts behind them.
+    """Compare two runs, or two writers, on the same prompts: paired differences with intervals.
 
-    A and B are each a run directory (RUN: its last validated step; RUN@STEP: another one, RUN@0 the start) or a responses
-    file (FILE, or FILE@MODEL if it holds several models). Differences are B minus A. Without --judge no call is made:
-    recorded grades, length and repetition are compared. With several judges, one of which gave the reward, it also reports
-    how much of the gain survives under the others.
+    A and B are each a run directory (RUN: its last validated step; RUN@STEP: that step, RUN@0 the initial policy) or a
+    responses file (FILE, or FILE@MODEL if it holds several models). Differences are B minus A. Without --judge, no call is
+    made: recorded grades, length and repetition are compared. With several judges, one of which was the reward, the
+    command also reports how much of the gain the others confirm.
 
     Args:
-        a: A run or a responses file, usually the earlier one.
-        b: Another one.
-        prompts: Prompts of responses files: for judges and --group-by, and to show what was asked. Those of a run are known.
-        grades: Grades files, for the texts of responses files.
-        judge: Names in models.yaml that compare each pair of texts, in both orders.
-        grade: Have them also grade each text.
-        reward_judge: The judge among them whose reward B was trained with; for a run, its recipe names it.
-        models: Path to models.yaml (default: that of a run's recipe, else models.yaml).
-        out: File for the games of --judge. Calls are recorded next to it; run again, the command resumes.
+        a: A run or a responses file, usually the baseline.
+        b: A run or a responses file.
+        prompts: Prompts of the responses files; needed for --judge and --group-by. A run knows its own prompts.
+        grades: Grades files of the responses files.
+        judge: Names in models.yaml. Each judge compares every pair of texts in both orders.
+        grade: Also have the judges grade each text.
+        reward_judge: Which of the judges was B's training reward; for a run, taken from its recipe.
+        models: Path to models.yaml (default: the one of a run's recipe, else ./models.yaml).
+        out: Output file for the games of --judge. Calls are recorded next to it; running the command again resumes.
         budget: Stop before the calls cost more than this.
-        group_by: Also compare within each value of this field of the prompts, such as meta.domain.
-        show: Also print the N prompts with the largest gain and the N with the largest loss, and how their texts begin.
+        group_by: Also compare within each value of this prompt field, such as meta.domain.
+        show: Also print the N prompts with the largest gains and the N with the largest losses, with excerpts.
         page: Also write an HTML page with both texts of every prompt side by side.
-        resamples: Bootstrap samples behind the intervals.
-        draws: Random sign patterns behind the tests.
-        seed: Seed of all draws.
-        format: Output format; with tables in Markdown and LaTeX the rest goes to stderr.
-        json: The same as --format json.
+        resamples: Number of bootstrap samples.
+        draws: Number of random sign flips of the permutation tests.
+        seed: Random seed.
+        format: Output format. With Markdown and LaTeX tables, everything else goes to stderr.
+        json: Same as --format json.
     """
     from longform.evaluation.compare import run as comparing
     from longform.evaluation.compare.measures import Sampling
@@ -111,7 +111,7 @@ def compare(
 
 
 def _opening(written: "Sequence[GradedText]") -> str:
-    """How the first of the texts begins, on one line."""
+    """Return the beginning of the first text on one line."""
     text = " ".join(written[0].text[: 2 * _OPENING].split())
     return printable(text if len(text) <= _OPENING else f"{text[:_OPENING]} …")
 
@@ -126,7 +126,7 @@ def _print_extremes(pairing: "Pairing", measure: "Measure", extremes: "Sequence[
 
 
 def _extremes_table(pairing: "Pairing", measure: "Measure", extremes: "Sequence[Gain]") -> "Table":
-    """The same as a table, in which nothing of a text is read as markup."""
+    """Return the largest gains and losses as a table that escapes markup in the texts."""
     from longform.evaluation.tables import Column, Table
 
     names = [Column(it, is_text=True) for it in ("prompt", f"{pairing.a} begins", f"{pairing.b} begins")]
@@ -152,7 +152,7 @@ def _print_json(
 
 
 def _next_command(a: str, b: str, prompts: Path | None, out: Path | None) -> str:
-    """Judging, where nothing was judged; else the games as an arena."""
+    """Return the next command: `compare --judge` if nothing was judged yet, else `arena` on the games."""
     if out is not None:
         return shlex.join(["longform", "arena", str(out), "--per-judge"])
     asked = [] if prompts is None else ["--prompts", str(prompts)]

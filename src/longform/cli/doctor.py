@@ -8,7 +8,7 @@ from longform.cli.output import print_result
 
 
 def doctor(run: Path, *, json: Flag = False) -> None:
-    """Look through a run for known failures and say what to change; also while the run is going on.
+    """Check a run, finished or in progress, for known failure signatures and suggest what to change.
 
     Args:
         run: A run directory.
@@ -30,10 +30,10 @@ def doctor(run: Path, *, json: Flag = False) -> None:
     for it in findings:
         print(f"{it.name} (steps {it.first} to {it.last})\n  {it.evidence}\n  {it.advice}")
     if too_early:
-        needed = f"most signatures need {MIN_STEPS} steps and {MIN_CASES} verdicts"
+        needed = f"most checks need {MIN_STEPS} steps and {MIN_CASES} verdicts"
         verdicts = int(sum(count for _, count in series.get(VERDICTS, ())))
-        print(f"too early to say more: {needed}; the run is at step {steps} and has {verdicts}")
+        print(f"too early for more checks: {needed}; the run is at step {steps} with {verdicts} verdicts")
     elif not findings:
         print(f"no known failure signature in {steps} steps")
     for name, need in missing.items():
-        print(f"not watched: {name}, which needs {need}")
+        print(f"not checked: {name} needs {need}")

@@ -39,27 +39,28 @@ def estimate(
     price_per_gpu_hour: Amount | None = None,
     json: Flag = False,
 ) -> None:
-    """Say what a run will take: texts, tokens, judge calls, money, hours, and what was assumed to tell.
+    """Estimate a run's tokens, judge calls, cost and hours, and list the assumptions.
 
-    Lengths come from the texts of the recipe's own files, prices and limits from its models.yaml; what is not there is
-    assumed, and printed. Nothing is loaded, asked or paid for. Hours are those of cards at the stated shares of their peak:
-    a run does not take less.
+    Text lengths come from the recipe's files, prices and limits from its models.yaml; anything missing is assumed, and the
+    assumption is printed. No model is loaded and no call is made. Hours are a lower bound: they assume that the GPUs reach
+    the given utilisation throughout.
 
     Args:
-        recipe: A YAML file.
-        set_: KEY=VALUE in place of what the recipe says. May be repeated.
-        tokens_per_prompt: In place of what the file of prompts says.
-        tokens_per_response: With its plan. By default from the prompts' length ranges or references.
-        longest_response: Tokens of the longest response of a step; by default the recipe's max_tokens.
-        validation_prompts: In place of what their file says.
-        plan_tokens: Of a response, before its answer, where the recipe has the writer think.
-        answer_tokens: Of a judge's answer.
-        judge_latency: Seconds to a judge's answer.
-        gpu: Kind of card.
-        utilisation: Share of a card's peak that updates reach.
-        bandwidth: Share of a card's memory bandwidth that writing reaches.
-        parameters: Of the policy, such as 7.6e9; by default from its config.json, else from its name.
-        price_per_gpu_hour: Adds what the cards cost.
+        recipe: Path to the recipe (YAML).
+        set_: Override a recipe value: KEY=VALUE. May be repeated.
+        tokens_per_prompt: Mean prompt length in tokens (default: measured on the prompts file).
+        tokens_per_response: Mean response length in tokens, thoughts included (default: from the prompts' length ranges or
+            references).
+        longest_response: Longest response of a step in tokens (default: the recipe's max_tokens).
+        validation_prompts: Number of validation prompts (default: counted in their file).
+        plan_tokens: Mean length of the thoughts in tokens, if the recipe asks the writer to think.
+        answer_tokens: Mean length of a judge's answer in tokens.
+        judge_latency: Mean latency of a judge call in seconds.
+        gpu: GPU type.
+        utilisation: Model FLOPs utilisation of the updates, 0 to 1.
+        bandwidth: Memory bandwidth utilisation of generation, 0 to 1.
+        parameters: Number of parameters of the policy, such as 7.6e9 (default: from its config.json, else its name).
+        price_per_gpu_hour: Price of one GPU-hour; adds the GPU cost to the result.
         json: Print the result as JSON.
     """
     from longform.planning.assumptions import Assumptions
@@ -82,87 +83,89 @@ def estimate(
         price_per_gpu_hour=price_per_gpu_hour,
     )
     resolved = load_recipe(recipe, Recipe, set_)
-    found = estimate_run(resolved, given)
-    plan = _plan(resolved, found)
+    result = estimate_run(resolved, given)
+    plan = _plan(resolved, result)
     if json:
-        print_result(_figures(found) | {"memory": plan.lines() if plan else None}, as_json=True)
+        print_result(_figures(result) | {"memory": plan.lines() if plan else None}, as_json=True)
         return
     overrides = "".join(f" --set {it}" for it in set_)
-    print_result(_lines(found), as_json=False, next_command=f"longform train {recipe}{overrides} --dry-run")
-    for title, lines in (("memory and disk, in GiB", plan.lines() if plan else []), ("assumed", found.notes)):
+    print_result(_lines(result), as_json=False, next_command=f"longform train {recipe}{overrides} --dry-run")
+    for title, lines in (("memory and disk, in GiB", plan.lines() if plan else []), ("assumptions", result.notes)):
         if lines:
             print("\n".join(["", title, *(f"- {printable(line)}" for line in lines)]))
 
 
-def _plan(recipe: "Recipe", found: "Estimate") -> "ClusterPlan | None":
-    """The memory of a cluster run, where the policy's configuration is at hand; `train --dry-run` plans a local one."""
-    if recipe.engine == "local" or found.policy.shape is None:
+def _plan(recipe: "Recipe", result: "Estimate") -> "ClusterPlan | None":
+    """Plan the memory of a cluster run if the policy's config.json is available; `train --dry-run` plans a local run."""
+    if recipe.engine == "local" or result.policy.shape is None:
         return None
     from longform.planning.cluster import plan_cluster
 
-    return plan_cluster(found.policy.shape, recipe)
+    return plan_cluster(result.policy.shape, recipe)
 
 
-def _lines(found: "Estimate") -> dict[str, str]:
-    step = found.step
-    visits = "" if found.visits is None else f", {found.visits:.1f} visits of each of {found.lengths.prompts:,} prompts"
+def _lines(result: "Estimate") -> dict[str, str]:
+    step = result.step
+    visits = (
+        "" if result.visits is None else f", {result.visits:.1f} visits to each of {result.lengths.prompts:,} prompts"
+    )
     lines = {
-        "policy": f"{found.policy.parameters / 1e9:.2f} billion weights",
-        "rollouts": f"{found.rollouts:,}{visits}",
-        "tokens written": f"{_short(found.written)}, {found.lengths.response:,.0f} a response",
-        "tokens trained on": _short(found.trained),
-        **{f"{'judge' if it.role == 'reward' else it.role} {it.name}": _load_line(it) for it in found.judges},
-        "cost of judges": _cost_line(found),
-        "a step": f"{step.total:.0f} s: writing {step.writing:.0f}, waiting for judges {step.judging:.0f}, "
-        f"updating {step.updating:.0f}",
+        "policy": f"{result.policy.parameters / 1e9:.2f} billion parameters",
+        "rollouts": f"{result.rollouts:,}{visits}",
+        "tokens generated": f"{_short(result.written)}, {result.lengths.response:,.0f} per response",
+        "tokens trained on": _short(result.trained),
+        **{f"{'judge' if it.role == 'reward' else it.role} {it.name}": _load_line(it) for it in result.judges},
+        "cost of judges": _cost_line(result),
+        "one step": f"{step.total:.0f} s: generation {step.writing:.0f}, waiting for judges {step.judging:.0f}, "
+        f"update {step.updating:.0f}",
         "bottleneck": step.bottleneck,
-        "hours": f"{found.hours:.1f}, {found.gpu_hours:,.0f} GPU-hours",
+        "hours": f"{result.hours:.1f}, {result.gpu_hours:,.0f} GPU-hours",
     }
-    return lines if found.gpu_cost is None else lines | {"cost of cards": f"{found.gpu_cost:,.0f}"}
+    return lines if result.gpu_cost is None else lines | {"cost of GPUs": f"{result.gpu_cost:,.0f}"}
 
 
 def _load_line(load: "JudgeLoad") -> str:
-    together = "a step" if load.role == "reward" else "a validation"
-    limit = "" if load.bound == "latency" else f"; held back by its {load.bound}: {load.seconds:.0f} s {together}"
+    period = "step" if load.role == "reward" else "validation"
+    limit = "" if load.bound == "latency" else f"; limited by its {load.bound}: {load.seconds:.0f} s per {period}"
     return (
-        f"{load.calls:,.0f} calls, {_short(load.prompt_tokens)} tokens read, "
-        f"{_short(load.completion_tokens)} written{limit}"
+        f"{load.calls:,.0f} calls, {_short(load.prompt_tokens)} prompt tokens, "
+        f"{_short(load.completion_tokens)} completion tokens{limit}"
     )
 
 
-def _cost_line(found: "Estimate") -> str:
-    unknown = f"unknown for {', '.join(found.unpriced)}" if found.unpriced else ""
-    if len(found.unpriced) == len(found.judges):
+def _cost_line(result: "Estimate") -> str:
+    unknown = f"unknown for {', '.join(result.unpriced)}" if result.unpriced else ""
+    if len(result.unpriced) == len(result.judges):
         return unknown or "0"
-    return f"{found.cost:,.2f}{' and ' if unknown else ''}{unknown}"
+    return f"{result.cost:,.2f}{' and ' if unknown else ''}{unknown}"
 
 
-def _figures(found: "Estimate") -> dict[str, Any]:
+def _figures(result: "Estimate") -> dict[str, Any]:
     return {
-        "parameters": found.policy.parameters,
-        "rollouts": found.rollouts,
-        "visits": found.visits,
-        "tokens_per_prompt": found.lengths.prompt,
-        "tokens_per_response": found.lengths.response,
-        "tokens_written": found.written,
-        "tokens_trained_on": found.trained,
-        "judges": [asdict(it) for it in found.judges],
-        "cost": found.cost,
-        "cost_unknown_for": found.unpriced,
+        "parameters": result.policy.parameters,
+        "rollouts": result.rollouts,
+        "visits": result.visits,
+        "tokens_per_prompt": result.lengths.prompt,
+        "tokens_per_response": result.lengths.response,
+        "tokens_written": result.written,
+        "tokens_trained_on": result.trained,
+        "judges": [asdict(it) for it in result.judges],
+        "cost": result.cost,
+        "cost_unknown_for": result.unpriced,
         "step_seconds": {
-            "writing": found.step.writing,
-            "judging": found.step.judging,
-            "updating": found.step.updating,
-            "total": found.step.total,
+            "writing": result.step.writing,
+            "judging": result.step.judging,
+            "updating": result.step.updating,
+            "total": result.step.total,
         },
-        "bottleneck": found.step.bottleneck,
-        "hours": found.hours,
-        "gpu_hours": found.gpu_hours,
-        "gpu_cost": found.gpu_cost,
-        "assumed": list(found.notes),
+        "bottleneck": result.step.bottleneck,
+        "hours": result.hours,
+        "gpu_hours": result.gpu_hours,
+        "gpu_cost": result.gpu_cost,
+        "assumed": list(result.notes),
     }
 
 
 def _short(number: float) -> str:
-    """Of a million or more, in millions."""
+    """Format a number; from a million on, in millions."""
     return f"{number / 1e6:,.1f} million" if number >= 1e6 else f"{number:,.0f}"

@@ -20,16 +20,16 @@ def filter(
     budget: CostLimit | None = None,
     json: Flag = False,
 ) -> None:
-    """Keep the prompts that need long, high-quality writing. Run again, it asks only about those without a verdict.
+    """Have a judge keep the prompts that need long, high-quality writing. Running it again resumes.
 
-    A prompt is kept if it asks for a text to be written (writing), doing it well takes at least several hundred words
-    (long), it can be done with what it says (complete), and it does no harm (safe).
+    A prompt is kept if it asks for a text to be written (writing), if a good answer takes at least several hundred words
+    (long), if it contains everything that is needed to answer it (complete), and if answering it does no harm (safe).
 
     Args:
         prompts: Prompts file.
         judge: A name in models.yaml.
         out: Prompts file to write.
-        also: One more criterion, in words, such as "it asks for fiction".
+        also: An additional criterion in plain words, such as "it asks for fiction".
         models: Path to models.yaml (endpoint definitions).
         budget: Stop before the calls cost more than this.
         json: Print the result as JSON.
@@ -61,4 +61,4 @@ def filter(
 
 def _print_dropped(result: "Filtered") -> None:
     rows = [[name, str(count), str(result.alone[name])] for name, count in result.dropped.items()]
-    print_table("Dropped prompts, by failed criterion", ["", "prompts", "it alone"], rows)
+    print_table("Dropped prompts, by failed criterion", ["", "prompts", "failed only this"], rows)

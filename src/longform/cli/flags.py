@@ -1,4 +1,4 @@
-"""Shared CLI flag types, validated before a command starts, and the flags that were renamed."""
+"""Shared CLI flag types, validated before a command starts, and the table of renamed flags."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,9 +8,9 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 Flag = Annotated[bool, Parameter(negative=())]
-"""A switch without a --no-FLAG."""
+"""A boolean flag without a --no-FLAG form."""
 SetValues = Annotated[tuple[str, ...], Parameter(name="--set", negative=())]
-"""KEY=VALUE, any number of times."""
+"""KEY=VALUE; may be repeated."""
 Repeated = Annotated[tuple[str, ...], Parameter(negative=())]
 """One value per occurrence of the flag."""
 NameList = Annotated[tuple[str, ...], Parameter(consume_multiple=True, negative=())]
@@ -18,7 +18,7 @@ NameList = Annotated[tuple[str, ...], Parameter(consume_multiple=True, negative=
 PathList = Annotated[tuple[Path, ...], Parameter(consume_multiple=True, negative=())]
 """Several paths after one flag."""
 Inputs = Annotated[tuple[Path, ...], Parameter(negative=())]
-"""Several paths as arguments."""
+"""One or more positional paths."""
 PositiveInt = Annotated[int, Parameter(validator=Number(gte=1))]
 NonNegative = Annotated[int, Parameter(validator=Number(gte=0))]
 Seed = Annotated[int, Parameter(validator=Number(gte=0))]
@@ -28,7 +28,7 @@ Seconds = Annotated[float, Parameter(validator=Number(gte=0))]
 Margin = Annotated[float, Parameter(validator=Number(gte=0))]
 Similarity = Annotated[float, Parameter(validator=Number(gte=0.5, lte=1))]
 Grades = Annotated[float, Parameter(validator=Number(gte=0, lte=9))]
-"""A difference of grades."""
+"""A grade difference, in points."""
 Port = Annotated[int, Parameter(validator=Number(gte=0, lte=65535))]
 TableFormat = Literal["text", "markdown", "latex", "json"]
 
@@ -49,7 +49,7 @@ RENAMED = {
 
 
 def describe_renamed(arguments: Sequence[str]) -> str | None:
-    """A line that names the new flag for the first old one; None if there is none."""
+    """Return an error message for the first renamed flag among the arguments; None if there is none."""
     command, *rest = arguments or ("",)
     for word in rest:
         flag = word.partition("=")[0]

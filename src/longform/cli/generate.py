@@ -24,21 +24,21 @@ def generate(
     budget: CostLimit | None = None,
     json: Flag = False,
 ) -> None:
-    """Write responses to prompts. Run again, it adds what is missing in OUT.
+    """Generate responses to prompts with an endpoint or a local model. Running it again adds the missing responses.
 
     Args:
         prompts: Prompts file.
         writer: A name in models.yaml, or the folder of a local model.
-        out: Responses file to write or to add to.
+        out: Responses file to write or append to.
         samples: Responses per prompt.
         models: Path to models.yaml (endpoint definitions).
-        name: Model name of a local model's responses (default: its folder's name, or RUN-step-N).
-        max_tokens: Longest response.
+        name: Model name to record for a local model (default: its folder's name, or RUN-step-N).
+        max_tokens: Maximum response length in tokens.
         temperature: Sampling temperature.
-        think: Ask for a plan and an answer in tags (on), or for an answer in tags (direct). The answer becomes the text.
+        think: Ask for a plan and an answer in tags (on), or for an answer in tags (direct). Only the answer is kept.
         think_prompt: Text file with {request} in it, in place of the built-in think prompt.
-        batch: Responses that a local model writes at once.
-        seed: Seed of a local model's draws.
+        batch: Batch size of a local model.
+        seed: Sampling seed of a local model.
         budget: Stop before the calls cost more than this.
         json: Print the result as JSON.
     """

@@ -16,13 +16,13 @@ def grade(
     budget: CostLimit | None = None,
     json: Flag = False,
 ) -> None:
-    """Have a judge grade responses. Run again, it adds what is missing in OUT.
+    """Have a judge grade responses. Running it again adds the missing grades.
 
     Args:
         responses: One or more responses files.
-        prompts: The prompts they were written for.
+        prompts: Prompts file of the responses.
         judge: A name in models.yaml.
-        out: Grades file to write or to add to.
+        out: Grades file to write or append to.
         models: Path to models.yaml (endpoint definitions).
         budget: Stop before the calls cost more than this.
         json: Print the result as JSON.

@@ -21,18 +21,18 @@ def lengths(
     budget: CostLimit | None = None,
     json: Flag = False,
 ) -> None:
-    """Predict a target length range per prompt. Run again, it asks only about prompts without an answer.
+    """Have a judge predict a target length range per prompt. Running it again resumes.
 
-    A range that breaks a rule is requested again, then its prompt is dropped: multiples of 100, at most 12,000, a span of at
-    most 3,000, and within a tenth of the count that the request states. [0, 0], for a longer or an impossible request,
-    drops the prompt.
+    Bounds must be multiples of 100 and at most 12,000 words, the span at most 3,000, and a word count stated in the prompt
+    must be met within 10%. A range that breaks a rule is requested again; if the retries fail too, the prompt is dropped.
+    So are prompts answered with [0, 0], which stands for requests that are longer than 12,000 words or impossible.
 
     Args:
-        prompts: Prompts file. Prompts with a length_range are kept as they are.
+        prompts: Prompts file. Prompts with a length_range are kept unchanged.
         judge: A name in models.yaml.
         out: Prompts file to write.
-        retries: Further requests after a range that breaks a rule.
-        refresh: Also ask about prompts with a length_range; they keep it if no answer comes.
+        retries: How often to retry after a range that breaks a rule.
+        refresh: Also predict prompts that have a length_range; they keep it if the judge gives no valid answer.
         models: Path to models.yaml (endpoint definitions).
         budget: Stop before the calls cost more than this.
         json: Print the result as JSON.
@@ -61,16 +61,16 @@ def lengths(
 
 
 def _print_dropped(result: "LengthSummary") -> None:
-    rows = [["[0, 0]: over 12,000 words, or impossible", str(result.unwritten)]]
-    rows += [[f"broken rule: {rule}", str(count)] for rule, count in result.rules.most_common()]
+    rows = [["[0, 0]: over 12,000 words or impossible", str(result.unwritten)]]
+    rows += [[f"rule broken: {rule}", str(count)] for rule, count in result.rules.most_common()]
     print_table("Dropped prompts, by cause", ["", "prompts"], rows)
 
 
 def _lines(result: "LengthSummary") -> dict[str, str]:
-    before = f", {result.given} of them had one" if result.given else ""
+    before = f", {result.given} of them already had one" if result.given else ""
     return {
         "with a range": f"{result.rows} of {result.prompts} prompts{before}",
-        "asked again": f"{result.repeated} for a broken rule, {result.broken} of them dropped",
+        "retried": f"{result.repeated} after a broken rule, {result.broken} of them dropped",
     }
 
 

@@ -1,4 +1,4 @@
-"""How commands show progress and results: bars on a terminal, plain lines elsewhere, JSON where asked for."""
+"""Progress and results on the terminal: progress bars or plain log lines, tables, and JSON on request."""
 
 import json
 import sys
@@ -21,14 +21,14 @@ console = Console(stderr=True, highlight=False)
 
 
 class NotedProgress(Protocol):
-    """Say how far a stage has come, with a few words on how it goes."""
+    """Callback that reports the progress of a stage, with an optional note such as the current loss."""
 
     def __call__(self, done: int, total: int, note: str = "") -> None: ...  # noqa: D102
 
 
 @contextmanager
 def progress(title: str) -> Iterator[NotedProgress]:
-    """A bar for one stage; without a terminal, a line at the start, every so often, and at the end."""
+    """Show a progress bar for one stage; without a terminal, log a line at the start, at intervals and at the end."""
     with _bar(title) if console.is_terminal else _lines(title) as advance:
         yield advance
 
@@ -36,7 +36,7 @@ def progress(title: str) -> Iterator[NotedProgress]:
 def print_result(
     result: Mapping[str, Any], *, as_json: bool, next_command: str | None = None, aside: bool = False
 ) -> None:
-    """Print named values, and what to type next; `aside`, on stderr, where stdout is a document of another form."""
+    """Print named values and the next command; with `aside`, to stderr, because stdout holds another document."""
     if as_json:
         print(json.dumps(dict(result), ensure_ascii=False))
         return
@@ -49,7 +49,7 @@ def print_result(
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table of strings to stdout, with an empty line after it; the first column names the row."""
+    """Print a table of strings to stdout, followed by an empty line. The first column holds the row names."""
     from longform.evaluation.tables import Column, Table
 
     names = [Column(name, is_text=not i) for i, name in enumerate(columns)]
@@ -58,7 +58,7 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
 
 
 def print_tables(tables: Sequence["Table"], form: "Form" = "text") -> None:
-    """Print tables to stdout, with an empty line between two; as text no wider than the terminal, or than 80 columns."""
+    """Print tables to stdout, separated by empty lines; text tables fit the terminal's width (80 columns if unknown)."""
     from longform.evaluation.tables import WIDTH, render
 
     width = max(WIDTH, get_terminal_size().columns) if sys.stdout.isatty() else WIDTH
@@ -66,7 +66,7 @@ def print_tables(tables: Sequence["Table"], form: "Form" = "text") -> None:
 
 
 def printable(value: Any) -> str:
-    """A value as text without control characters, which model texts may hold."""
+    """Format a value as text without control characters, which texts of models may contain."""
     return "".join(character if character.isprintable() else " " for character in str(value))
 
 

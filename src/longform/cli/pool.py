@@ -25,25 +25,25 @@ def pool(
     dropped: Path | None = None,
     json: Flag = False,
 ) -> None:
-    """Gather prompts from chat logs and files, without duplicates and benchmark prompts.
+    """Collect prompts from chat logs and files; remove duplicates and benchmark prompts.
 
-    Of a conversation the first user turn is taken. Prompts that their source flags as toxic are dropped.
+    The first user turn of each conversation becomes a prompt. Prompts that their source marks as toxic are dropped.
 
     Args:
-        sources: Files (.jsonl, .parquet), folders of them, or ids of Hugging Face datasets such as allenai/WildChat-1M. The
-            format is recognised by the fields: WildChat, LMSYS-Chat, LongWriter's messages, WritingBench's queries, prompts.
+        sources: Files (.jsonl, .parquet), folders of files, or ids of Hugging Face datasets such as allenai/WildChat-1M.
+            Formats are detected from the fields: WildChat, LMSYS-Chat, LongWriter messages, WritingBench queries, prompts.
         out: Prompts file to write (.jsonl or .parquet).
-        language: Keep prompts in this language, such as en or zh. May be repeated; default: all languages. If a source does
-            not name it, Chinese, Japanese, Korean and English are guessed from the text.
-        decontaminate: Benchmark prompts, in any of these formats. Prompts are dropped that have the same words as one of
-            them, are nearly the same, or share a run of 13 words (20 Chinese characters).
-        near_dup_threshold: Drop prompts whose three-word runs have at least this Jaccard similarity with an earlier one's.
-        min_words: Drop shorter prompts.
-        max_words: Drop longer prompts.
-        keep_redacted: Keep prompts whose source says that names in them were replaced.
+        language: Keep prompts in this language, such as en or zh. May be repeated (default: all languages). If the source
+            does not state the language, Chinese, Japanese, Korean and English are detected from the text.
+        decontaminate: Files of benchmark prompts in any of these formats. A prompt is dropped if it equals a benchmark
+            prompt word for word, is a near-duplicate of one, or shares 13 consecutive words (20 Chinese characters) with it.
+        near_dup_threshold: Drop a prompt if the Jaccard similarity of its word trigrams to an earlier prompt reaches this.
+        min_words: Drop prompts with fewer words.
+        max_words: Drop prompts with more words.
+        keep_redacted: Keep prompts whose source redacted names in them.
         limit: Randomly subsample to this many prompts.
-        seed: Seed of --limit.
-        dropped: Also write a row per dropped prompt, with the reason.
+        seed: Random seed of --limit.
+        dropped: Also write a file with one row per dropped prompt and the reason.
         json: Print the result as JSON.
     """
     from longform.selection.languages import parse_languages
@@ -77,7 +77,7 @@ def _print(gathered: "Pool", paths: dict[str, str], *, as_json: bool) -> None:
     print_result(
         {
             "prompts": f"{figures['prompts']} of {figures['read']}",
-            "languages": f"{languages} ({figures['languages_guessed']} guessed from the text)",
+            "languages": f"{languages} ({figures['languages_guessed']} detected from the text)",
         }
         | paths,
         as_json=False,

@@ -27,17 +27,17 @@ def scores(
     seed: Seed = 0,
     json: Flag = False,
 ) -> None:
-    """Pair responses to one prompt by their scores, of people or of judges.
+    """Pair responses to the same prompt by their scores from people or judges.
 
     Args:
         prompts: Prompts file.
-        responses: One or more files with responses to them.
-        grades: One or more files with scores of those responses, on any scale; a person who scored is a `judge`. A
-            response's score is the mean over all who scored a response to its prompt; it counts only if all of them did.
+        responses: One or more responses files.
+        grades: One or more grades files, on any scale; the `judge` field may name a person. A response's score is the mean
+            over the raters of its prompt; responses that some of these raters did not score are left out.
         out: Preferences file to write.
-        margin: Scores must differ by more than this.
-        max_per_prompt: Pairs to keep per prompt, drawn at random; default: all.
-        seed: Seed of that draw.
+        margin: Minimum score difference; pairs must differ by more than this.
+        max_per_prompt: Maximum number of pairs per prompt, chosen at random (default: all).
+        seed: Random seed of that choice.
         json: Print the result as JSON.
     """
     from longform.selection.preferences import preferences_from_scores
@@ -79,24 +79,24 @@ def dropping(
     budget: CostLimit | None = None,
     json: Flag = False,
 ) -> None:
-    """Pair what a writer writes for a request with what it writes when some requirements are dropped. Needs no labels.
+    """Pair a writer's response to a request with its response to the request minus some requirements. Needs no labels.
 
-    Such pairs teach instruction following rather than style. Run again, it adds what is missing.
+    Such pairs teach instruction following rather than style. Running the command again adds what is missing.
 
     Args:
         prompts: Prompts file.
         writer: A name in models.yaml, or the folder of a local model.
-        out: Preferences file to write. Reduced prompts, responses and calls are kept next to it, as OUT.*.
-        rewriter: A name in models.yaml: the model that drops requirements. Default: some of the sentences after a request's
-            first are left out at random.
-        revise: Let the writer revise its text to fit the reduced request instead of writing anew: the two then differ in
-            what was left out, and hardly in style or by chance.
+        out: Preferences file to write. Reduced prompts, responses and calls are kept next to it as OUT.*.
+        rewriter: A name in models.yaml: the model that removes requirements (default: remove random sentences after the
+            first one of each request).
+        revise: Have the writer revise its text for the reduced request rather than write a new one. The two texts then
+            differ in the removed requirements and little else.
         samples: Responses per request, and pairs per prompt.
         models: Path to models.yaml (endpoint definitions).
-        max_tokens: Longest response.
+        max_tokens: Maximum response length in tokens.
         temperature: Sampling temperature.
-        batch: Responses that a local model writes at once.
-        seed: Seed of the random reduction and of a local model's draws.
+        batch: Batch size of a local model.
+        seed: Random seed of the reduction and of a local model's sampling.
         budget: Stop before the calls cost more than this.
         json: Print the result as JSON.
     """
@@ -128,7 +128,7 @@ def _print(
     failures: "Counter[str] | None" = None,
     cost: str | None = None,
 ) -> None:
-    """Print what the pairs are; failures and cost where models were asked."""
+    """Print the number of pairs and their length bias; failures and cost if models were called."""
     left_out = {str(cause): count for cause, count in made.left_out.items() if count}
     bias = made.length_bias()
     share = None if bias.share is None else round(bias.share, 3)
@@ -137,7 +137,7 @@ def _print(
         result |= {"left_out": left_out, "longer_chosen": share, "unequal_length": bias.unequal}
     else:
         result |= left_out
-        result["longer is chosen"] = f"{share} of {bias.unequal} pairs whose lengths differ" if bias.unequal else "-"
+        result["longer is chosen"] = f"{share} of {bias.unequal} pairs of unequal length" if bias.unequal else "-"
     if failures is not None:
         shown = ", ".join(f"{cause} {count}" for cause, count in failures.most_common()) or "0"
         result |= {"failures": dict(failures) if as_json else shown, "cost": cost}

@@ -21,13 +21,13 @@ def pretrain(
     dry_run: Flag = False,
     json: Flag = False,
 ) -> None:
-    """Continue pretraining a base model on a mixture of texts, as the recipe says.
+    """Continue pretraining a base model on a mixture of raw text.
 
     Args:
-        recipe: A YAML file.
-        set_: KEY=VALUE in place of what the recipe says, such as --set tokens=1000000. May be repeated.
-        resume: Continue from the newest checkpoint of a run that was stopped or killed.
-        dry_run: Check the recipe and everything it names, print it resolved with what is to be done, and stop.
+        recipe: Path to the recipe (YAML).
+        set_: Override a recipe value: KEY=VALUE, such as --set tokens=1000000. May be repeated.
+        resume: Continue from the latest checkpoint.
+        dry_run: Check the recipe and its files, print the resolved recipe and the plan, and exit.
         json: Print the result as JSON.
     """
     from longform.recipe.loading import load_recipe
@@ -39,7 +39,7 @@ def pretrain(
         _print_plan(resolved)
         return
     with ExitStack() as shown:
-        # Opened at the first news, when everything has been checked.
+        # Opened at the first progress report, after all checks have passed.
         advance = cache(lambda: shown.enter_context(progress(f"pretraining {resolved.policy}")))
         result = run_pretraining(
             resolved,
@@ -70,11 +70,11 @@ def _print_plan(recipe: "PretrainRecipe") -> None:
     plans = plan_pretraining(recipe)
     print(dump_recipe(recipe), end="")
     for name, plan in plans.items():
-        size, epochs = "of unknown size", ""
+        size, epochs = "size unknown", ""
         if plan.counted is not None and plan.epochs is not None:
             about = "" if plan.counted.exact else "about "
             size = f"{plan.counted.documents:,} documents, {about}{plan.counted.tokens:,} tokens"
-            epochs = f", passed over {about}{plan.epochs:.2f} times"
+            epochs = f", {about}{plan.epochs:.2f} epochs"
         left_out = "".join(f", {number} {cause} left out" for cause, number in plan.left_out.items())
         print(f"# {printable(name)}: {size}{epochs}{left_out}")
     print(f"# OK: {recipe.updates:,} updates of {recipe.settings.update_tokens:,} tokens")
@@ -93,5 +93,5 @@ def _print_mixture(result: "PretrainResult") -> None:
         ]
         for row in result.mixture
     ]
-    columns = ["source", "documents", "tokens", "share asked", "share reached", "epochs", "left out"]
+    columns = ["source", "documents", "tokens", "target share", "actual share", "epochs", "left out"]
     print_table("mixture", columns, rows)

@@ -27,17 +27,17 @@ def quickstart(
     set_: SetValues = (),
     json: Flag = False,
 ) -> None:
-    """Train a tiny writer in a built-in world, from prompts to the evidence that it writes better.
+    """Train a tiny writer in a built-in world and measure how much it improved: no network, no GPU, a few minutes.
 
     Args:
-        method: writing-rl: SFT, then PPO against references that harden. longwriter-zero: pretraining alone, then GRPO
-            with thinking and three balanced rewards, held against SFT on the texts of three writers.
-        out: Folder for everything it makes (default: a new one under runs/).
-        seed: Of the world's prompts, the model and all draws.
-        smoke: Every stage, but so short that nothing is learned.
-        full_pipeline: longwriter-zero: also continued pretraining, preferences and a reward model for the writing reward
-            before it, and an arena of all writers after it.
-        set_: KEY=VALUE in place of what the recipe of the training says. May be repeated.
+        method: writing-rl: SFT, then PPO against increasingly strong references. longwriter-zero: pretraining without SFT,
+            then GRPO with thinking and three balanced rewards, compared with SFT on the texts of three writers.
+        out: Output folder (default: a new one under runs/).
+        seed: Random seed of the prompts, the model and the sampling.
+        smoke: Run every stage with so few steps that nothing is learned.
+        full_pipeline: longwriter-zero only: also run continued pretraining, preferences and a reward model before the RL
+            stage, and an arena of all writers after it.
+        set_: Override a value of the training recipe: KEY=VALUE. May be repeated.
         json: Print the result as JSON.
     """
     from longform.records.errors import BadInputError
@@ -58,7 +58,7 @@ def _writing_rl(folder: Path, *, seed: int, smoke: bool, overrides: Sequence[str
 
     began = time.perf_counter()
     scale = steps.SMOKE if smoke else steps.FULL
-    steps.pipeline_recipe(folder, scale=scale, seed=seed, overrides=overrides)  # a mistyped --set is found now
+    steps.pipeline_recipe(folder, scale=scale, seed=seed, overrides=overrides)  # fail fast on a mistyped --set
     steps.use_one_thread()
     with serve_in_background() as base_url:
         steps.write_world(folder, base_url=base_url, scale=scale, seed=seed)
@@ -75,7 +75,7 @@ def _writing_rl(folder: Path, *, seed: int, smoke: bool, overrides: Sequence[str
     _print_evidence(evidence)
     result_lines = {
         "mean rung": f"{figures['mean_rung']:.2f} (all prompts start at 0)",
-        "critic explains": _share(figures["explained_variance"]) + " of the variance of returns, last third",
+        "critic explains": _share(figures["explained_variance"]) + " of the variance of returns (last third of steps)",
     }
     _print_result(folder, result_lines, figures, report)
 
@@ -137,12 +137,12 @@ def _whole_longwriter_zero(folder: Path, *, seed: int, smoke: bool, overrides: S
     _print_zero_evidence(evidence.learning)
     _print_standings(evidence.standings, folder)
     clear, every = _with_interval(evidence.agreement), _with_interval(evidence.agreement_on_all)
-    agrees = f"as the examiner does in {clear} of held-out pairs that differ clearly, {every} of all"
-    _print_result(folder, {"reward models decide": agrees}, figures, report)
+    agrees = f"{clear} on held-out pairs with a clear difference, {every} on all"
+    _print_result(folder, {"reward models agree with the examiner": agrees}, figures, report)
 
 
 def _close(folder: Path, result: "RunResult", figures: dict[str, Any], *, began: float) -> tuple[dict[str, Any], Path]:
-    """All figures, written to evidence.json, and the report of the run."""
+    """Write all figures to evidence.json and the run's report; return the figures and the report's path."""
     from longform.records.calls import SqliteCallLog
     from longform.records.run_directory import RunDirectory
     from longform.report.page import write_report
@@ -178,7 +178,7 @@ def _print_evidence(evidence: "Evidence") -> None:
     before, after = evidence.start, evidence.trained
     print_table(
         "Before and after",
-        ["", "SFT start", "trained"],
+        ["", "after SFT", "trained"],
         [
             ["examiner's grade (1-10)", f"{before.grade.estimate:.2f}", f"{after.grade.estimate:.2f}"],
             ["required words used", f"{before.coverage.estimate:.2f}", f"{after.coverage.estimate:.2f}"],
@@ -191,7 +191,7 @@ def _print_evidence(evidence: "Evidence") -> None:
 def _print_zero_evidence(evidence: "ZeroEvidence") -> None:
     _print_win_rates(evidence.win_rates)
     print_table(
-        "The writers (the base and the baselines with the plain request, the trained one as it was trained)",
+        "All writers (base and baselines: plain prompt; trained writer: its training prompt)",
         ["", *evidence.writers],
         [
             ["examiner's grade (1-10)", *(f"{it.grade.estimate:.2f}" for it in evidence.writers.values())],
@@ -202,19 +202,19 @@ def _print_zero_evidence(evidence: "ZeroEvidence") -> None:
         ],
     )
     print_table(
-        "Asked for the structure",
+        "With the think prompt",
         ["", *evidence.thinking],
         [
-            ["structure kept", *(_with_interval(it.structure) for it in evidence.thinking.values())],
-            ["words of the plan", *(_share(it.plan_words) for it in evidence.thinking.values())],
-            ["plans of under 5 words", *(_share(it.short_plans) for it in evidence.thinking.values())],
+            ["format kept", *(_with_interval(it.structure) for it in evidence.thinking.values())],
+            ["words in the plan", *(_share(it.plan_words) for it in evidence.thinking.values())],
+            ["plans under 5 words", *(_share(it.short_plans) for it in evidence.thinking.values())],
         ],
     )
 
 
 def _print_standings(standings: "Sequence[Standing]", folder: Path) -> None:
     print_table(
-        f"Arena of all writers (examiner, both orders, 95% intervals; also: longform arena {folder / 'games.jsonl'})",
+        f"Arena of all writers (examiner, both orders, 95% intervals; see longform arena {folder / 'games.jsonl'})",
         ["writer", "rating", "interval", "games won"],
         [
             [
@@ -256,7 +256,7 @@ def _with_interval(interval: "Interval") -> str:
 
 
 def _share(value: float | None) -> str:
-    return "nothing" if value is None else f"{value:.2f}"
+    return "none" if value is None else f"{value:.2f}"
 
 
 def _free_folder(parent: Path) -> Path:

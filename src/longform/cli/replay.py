@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from longform.evaluation.replay.run import Replay
     from longform.statistics.bootstrap import Interval
 
-NOTE = "the texts are those on record; what the policy would have written under these rewards is not known"
+NOTE = "the texts are the recorded ones; a policy trained with these rewards would have written others"
 
 
 def replay(
@@ -29,22 +29,22 @@ def replay(
     out: Path | None = None,
     json: Flag = False,
 ) -> None:
-    """Score a run's texts again with another judge, reward, position or curriculum rule, and show what would have changed.
+    """Rescore a run's recorded texts with another judge, reward, position or curriculum rule, and show what changes.
 
-    The prompts and texts of every step stay as recorded, so this shows how another judge scores them, and not what the
-    policy would have written for it. PPO's advantages use the critic's recorded values; GRPO's follow from the scores alone.
-    The run is not changed. A question that is word for word a recorded one, at the same address, is answered from the
-    record at no cost; new answers are kept in RUN/replay.sqlite for the next replay.
+    Prompts and texts stay as recorded: the result shows how the new rewards score them, not what a policy trained with
+    these rewards would have written. PPO advantages use the recorded critic values; GRPO advantages need only the scores.
+    The run itself is not modified. Judge requests identical to a recorded one are answered from the record at no cost; new
+    answers are stored in RUN/replay.sqlite for later replays.
 
     Args:
-        run: A run directory; the run may still be going on.
-        judge: The judge in place of the run's, if one reward asks a judge; short for --set rewards.N.judge=JUDGE.
-        set_: KEY=VALUE in place of a setting in the recipe's rewards, advantages and curriculum, such as
-            --set rewards.0.position=both, --set rewards.1.weight=2, --set advantages=summed, --set curriculum.wins=2, or
+        run: A run directory, finished or in progress.
+        judge: Replace the run's judge; short for --set rewards.N.judge=JUDGE if exactly one reward uses a judge.
+        set_: Override a value under rewards, advantages or curriculum: KEY=VALUE, such as --set rewards.0.position=both,
+            --set rewards.1.weight=2, --set advantages=summed, --set curriculum.wins=2, or
             --set 'rewards.0={kind: pointwise, judge: J}'.
-        models: Path to models.yaml (default: that of the run's recipe).
-        budget: Stop before the calls of this replay cost more than this.
-        out: Also write a row per rollout, before and after (.jsonl or .parquet).
+        models: Path to models.yaml (default: the one of the run's recipe).
+        budget: Stop before this replay's calls cost more than this.
+        out: Also write one row per rollout with values before and after (.jsonl or .parquet).
         json: Print the result as JSON.
     """
     from longform.evaluation.replay import run as replaying
@@ -67,7 +67,7 @@ def replay(
 
 
 def _next_command(run: Path, inputs: "ReplayInputs") -> str:
-    """Training under the changed recipe; without a change, a replay that has one."""
+    """Return the next command: `train` with the changes; without changes, a `replay` that makes one."""
     if not inputs.changes:
         another = ["--judge", "NAME"] if len(inputs.recorded.judged) == 1 else ["--set", "KEY=VALUE"]
         return shlex.join(["longform", "replay", str(run), *another])
@@ -92,7 +92,7 @@ def _print_tables(changes: "ReplayChanges") -> None:
     ]
     print_table("Mean reward (95% intervals by prompt)", ["steps", "rollouts", "before", "after", "difference"], rows)
     if changes.kinds:
-        columns = ["reward", "before", "after", "difference", "followed before", "followed after"]
+        columns = ["reward", "before", "after", "difference", "correlation before", "correlation after"]
         rows = [
             [
                 it.kind,
@@ -104,15 +104,15 @@ def _print_tables(changes: "ReplayChanges") -> None:
             ]
             for it in changes.kinds
         ]
-        print_table("Each reward, and how far the advantages follow it (correlation)", columns, rows)
+        print_table("Each reward, and its correlation with the advantages", columns, rows)
 
 
 def _lines(replay: "Replay", changes: "ReplayChanges") -> dict[str, str]:
-    """Facts beside the tables."""
+    """Return the figures printed below the tables."""
     lines = {"rollouts": f"{changes.rollouts} in {changes.steps} steps"}
     if changes.other_reference is not None:
         lines |= {
-            "another reference": f"for {changes.other_reference} rollouts",
+            "different reference": f"for {changes.other_reference} rollouts",
             "outcomes before": _counts(changes.outcomes_before),
             "outcomes after": _counts(changes.outcomes_after),
         }
@@ -134,11 +134,13 @@ def _lines(replay: "Replay", changes: "ReplayChanges") -> dict[str, str]:
         lines["promotions"] = f"{changes.promotions_before} before, {changes.promotions_after} after"
     if changes.rungs is not None:
         rungs = changes.rungs
-        lines["mean rung"] = f"{rungs.before:.2f} before, {rungs.after:.2f} after; {rungs.elsewhere} prompts elsewhere"
+        lines["mean rung"] = (
+            f"{rungs.before:.2f} before, {rungs.after:.2f} after; {rungs.elsewhere} prompts on another rung"
+        )
     return lines | {
         "cost on record": replay.recorded.shown_cost,
-        "cost if all were asked": replay.replayed.shown_cost,
-        "cost of this replay": f"{replay.paid.shown_cost}; {replay.cached} answers were on record",
+        "cost without the record": replay.replayed.shown_cost,
+        "cost of this replay": f"{replay.paid.shown_cost}; {replay.cached} answers were recorded",
     }
 
 
@@ -148,7 +150,7 @@ def _figures(replay: "Replay", changes: "ReplayChanges") -> dict[str, Any]:
 
 
 def _finite(value: Any) -> Any:
-    """`value` with None for numbers that JSON does not have."""
+    """Return `value` with NaN and infinities replaced by None, because JSON has no such numbers."""
     if isinstance(value, Mapping):
         return {name: _finite(inner) for name, inner in value.items()}
     if isinstance(value, (list, tuple)):

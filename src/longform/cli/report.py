@@ -6,7 +6,7 @@ from longform.cli.output import print_result
 
 
 def report(run: Path) -> None:
-    """Write a run's HTML report into its folder; also while the run is going on.
+    """Write the HTML report of a run, finished or in progress, into its folder.
 
     Args:
         run: A run directory.

@@ -27,13 +27,13 @@ def reward_model(
     examine: Path | None = None,
     json: Flag = False,
 ) -> None:
-    """Train a reward model on preferences, as the recipe says, and examine it on prompts that were held out.
+    """Train a reward model on preferences (Bradley-Terry) and evaluate it on held-out prompts.
 
     Args:
-        recipe: A YAML file.
-        set_: KEY=VALUE in place of what the recipe says, such as --set settings.lr=2e-5. May be repeated.
-        dry_run: Check the recipe and everything it names, print it resolved, and stop.
-        examine: Train nothing; examine the reward model at the recipe's `out` on these preferences.
+        recipe: Path to the recipe (YAML).
+        set_: Override a recipe value: KEY=VALUE, such as --set settings.lr=2e-5. May be repeated.
+        dry_run: Check the recipe and its files, print the resolved recipe, and exit.
+        examine: Skip training: evaluate the reward model at the recipe's `out` on this preferences file.
         json: Print the result as JSON.
     """
     from longform.evaluation.tables import plain
@@ -49,7 +49,7 @@ def reward_model(
     split = read_split(resolved) if examine is None else None
     if dry_run and split:
         print(dump_recipe(resolved), end="")
-        print(f"# OK: {len(split.training)} pairs to learn from, {len(split.held_out)} to examine")
+        print(f"# OK: {len(split.training)} training pairs, {len(split.held_out)} held out")
         return
     report = None
     if split:
@@ -58,7 +58,7 @@ def reward_model(
                 resolved, split, on_progress=lambda step, steps, loss: advance(step, steps, f"loss {loss:.3f}")
             ).report
     elif not is_model_folder(str(resolved.out)):
-        raise BadInputError(f"out: there is no reward model at {resolved.out}; without --examine one is trained")
+        raise BadInputError(f"out: no reward model at {resolved.out}; run without --examine to train one")
     pairs = read_preferences(examine or resolved.out / HELD_OUT)
     examination = _examine(WritingModel(str(resolved.out), field="out"), pairs, batch=resolved.settings.batch_size)
     figures = plain(examination) | {"curve": plain(report.curve if report else [])}
@@ -66,8 +66,8 @@ def reward_model(
         write_text(resolved.out / EXAMINATION, json_.dumps(figures, indent=1) + "\n")
     result = {
         "reward model": str(resolved.out),
-        **({} if report is None else {"pairs learned": report.pairs, "texts cut": report.cut}),
-        "pairs examined": examination.pairs,
+        **({} if report is None else {"training pairs": report.pairs, "truncated texts": report.cut}),
+        "evaluation pairs": examination.pairs,
         "accuracy": round(examination.accuracy.estimate, 4),
     }
     if json:
@@ -80,7 +80,7 @@ def reward_model(
 def _examine(model: "WritingModel", pairs: "list[Preference]", *, batch: int) -> "Examination":
     from longform.evaluation.reward_model import examine
 
-    with progress("examining it") as advance:
+    with progress("evaluating the reward model") as advance:
         done = 0
 
         def score(texts: "Sequence[tuple[PromptRow, str]]") -> list[float]:
@@ -96,32 +96,32 @@ def _examine(model: "WritingModel", pairs: "list[Preference]", *, batch: int) ->
 def _print_examination(it: "Examination", report: "RewardModelReport | None") -> None:
     equal = it.equal_length_accuracy
     print_table(
-        f"On {it.pairs} pairs of {it.prompts} prompts (95% intervals over prompts)",
+        f"Evaluation on {it.pairs} pairs of {it.prompts} prompts (95% intervals over prompts)",
         ["", "share", "interval"],
         [
             ["right", *_interval(it.accuracy)],
-            ["right where lengths are equal", *(_interval(equal) if equal else ("no such pairs", ""))],
-            ["right if the longer text always won", *_interval(it.longer_wins)],
+            ["accuracy on equal lengths", *(_interval(equal) if equal else ("no such pairs", ""))],
+            ["accuracy of choosing the longer", *_interval(it.longer_wins)],
             ["correlation of score and length", *_interval(it.length_correlation)],
             ["calibration error", f"{it.calibration_error:.3f}", ""],
         ],
     )
     print_table(
-        "How sure, and how often right",
-        ["probability from", "pairs", "expected", "right"],
+        "Calibration",
+        ["probability from", "pairs", "predicted", "observed"],
         [
             [f"{bin_.low:.1f}", str(bin_.pairs), f"{bin_.expected:.2f}", f"{bin_.observed:.2f}"]
             for bin_ in it.calibration
         ],
     )
     print_table(
-        f"Words that alone raise the score, of {it.probed} that better texts favour",
+        f"Words that raise the score when added alone, of {it.probed} tested",
         ["word", "standard deviations", "interval"],
         [[effect.word, *_interval(effect.shift)] for effect in it.keywords[:10]] or [["none", "", ""]],
     )
     if report is not None:
         print_table(
-            "Learning curve, on the pairs held out",
+            "Learning curve on the held-out pairs",
             ["step", "loss", "right"],
             [[str(point.step), f"{point.loss:.3f}", f"{point.accuracy:.3f}"] for point in report.curve],
         )

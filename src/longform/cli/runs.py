@@ -9,14 +9,14 @@ def runs(folder: Path = Path("runs")) -> None:
     """List the runs under a folder with their progress.
 
     Args:
-        folder: Where to look, at any depth.
+        folder: Folder to search recursively.
     """
     from longform.records.errors import BadInputError
     from longform.records.run_directory import RunDirectory
 
     found = sorted(path.parent for path in folder.rglob("run.sqlite"))
     if not found:
-        raise BadInputError(f"{folder}: holds no runs")
+        raise BadInputError(f"{folder}: no runs found (no run.sqlite at any depth)")
     rows = []
     for path in found:
         with RunDirectory.read(path) as run:

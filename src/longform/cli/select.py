@@ -31,27 +31,27 @@ def select(
 ) -> None:
     """Choose prompts by learning potential and write their ladders of references.
 
-    A prompt needs a response of the policy and of at least one competitor that every judge of its group graded. Dropped
-    prompts are printed by cause.
+    A prompt needs a response by the policy and one by at least one competitor, both graded by every judge of the prompt's
+    group. Dropped prompts are counted by cause.
 
     Args:
         prompts: Prompts file.
-        responses: One or more files with responses of the policy and its competitors.
-        grades: One or more files with grades of those responses. A response's score is the mean over its judges; it counts
-            only if every judge that graded any prompt of its group (--group-by) graded it.
-        policy: The model to be trained, as its responses name it.
+        responses: One or more responses files of the policy and its competitors.
+        grades: One or more grades files. A response's score is the mean over its judges; it counts only if every judge
+            that graded any prompt of its group (--group-by) graded it.
+        policy: Model name of the policy in the responses files.
         out: Ladders file to write (.jsonl or .parquet).
-        strategy: margin: most learning potential first; difficulty: the policy's lowest grades first; random.
-        top_k: Prompts to keep; default: all that pass the floor.
-        group_by: Keep top_k for each value of this field, such as meta.dataset.
-        floor: Drop prompts whose best competitor grades below this score (4.5) or percentile (p20; with --group-by, of the
-            prompts with the same value).
-        judges: Use only the grades of these judges; default: all.
-        samples: Use only the samples of each model numbered below this (1: the first, as in the paper). The best of them
-            represents its model, so a model with more samples has an advantage.
-        seed: Seed of strategy random.
-        format: Format of OUT: longform's own ladders, or Parquet as the released Writing-RL code or verl reads it.
-        page: Also write an HTML page that shows what was chosen and what was dropped.
+        strategy: margin: highest learning potential first; difficulty: the policy's lowest grades first; random.
+        top_k: Number of prompts to keep (default: all that pass the floor).
+        group_by: Keep top_k prompts for each value of this field, such as meta.dataset.
+        floor: Drop prompts whose best competitor scores below this grade (4.5) or percentile (p20; with --group-by, within
+            the group).
+        judges: Use only the grades of these judges (default: all).
+        samples: Use only the first N samples of each model (1, as in the paper). The best sample represents its model, so
+            more samples are an advantage.
+        seed: Random seed of strategy random.
+        format: Format of OUT: longform's ladders, or the Parquet format of the released Writing-RL code or of verl.
+        page: Also write an HTML page of the selected and dropped prompts.
         json: Print the result as JSON.
     """
     from longform.records.errors import BadInputError
@@ -59,7 +59,7 @@ def select(
     from longform.selection.settings import Floor, SelectionSettings
 
     if page is not None and page.resolve() in {it.resolve() for it in (out, prompts, *responses, *grades)}:
-        raise BadInputError(f"--page {page}: is another of this command's files")
+        raise BadInputError(f"--page {page}: also given as another file of this command")
     settings = SelectionSettings(
         policy,
         strategy=strategy,
@@ -105,7 +105,7 @@ def _print(selection: "Selection", paths: dict[str, str], *, grouped: bool, as_j
 
 
 def _lines(selection: "Selection") -> dict[str, str]:
-    """What a reader needs to know: the prompts by fate, and what the scores rest on."""
+    """Return the printed summary: prompts by outcome, and the coverage of the scores."""
     scores, (lowest, highest, mean) = selection.scores, _potential(selection)
     lines = {"ladders": f"{len(selection.ladders)} of {len(selection.prompts)} prompts"}
     lines |= {str(cause): str(count) for cause, count in selection.dropped().items()}
@@ -113,12 +113,12 @@ def _lines(selection: "Selection") -> dict[str, str]:
         lines["floor"] = _shown(next(iter(selection.floors.values())))
     lines["potential"] = f"{lowest:.3g} to {highest:.3g}, mean {mean:.3g}"
     if scores.num_incomplete:
-        lacking = ", ".join(f"{count} lack {judge}" for judge, count in sorted(scores.lacking.items()))
+        lacking = ", ".join(f"{count} not graded by {judge}" for judge, count in sorted(scores.lacking.items()))
         lines["responses left out"] = f"{scores.num_incomplete} of {scores.num_responses} graded ({lacking})"
     if selection.num_partial:
-        lines["competitors missing"] = f"on {selection.num_partial} prompts that could be chosen"
+        lines["competitors missing"] = f"on {selection.num_partial} eligible prompts"
     if selection.num_unequal_samples:
-        lines["unequal samples"] = f"on {selection.num_unequal_samples} prompts that could be chosen"
+        lines["unequal samples"] = f"on {selection.num_unequal_samples} eligible prompts"
     return lines
 
 
@@ -144,7 +144,7 @@ def _figures(selection: "Selection") -> dict[str, Any]:
 
 
 def _potential(selection: "Selection") -> tuple[float, float, float]:
-    """Lowest, highest and mean of the ladders."""
+    """Return the lowest, highest and mean learning potential of the ladders."""
     values = [ladder.potential for ladder in selection.ladders]
     return min(values), max(values), sum(values) / len(values)
 

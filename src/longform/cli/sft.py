@@ -13,12 +13,12 @@ def sft(
     dry_run: Flag = False,
     json: Flag = False,
 ) -> None:
-    """Fine-tune a writer on texts, as the recipe says.
+    """Fine-tune a writer on prompt-response pairs (supervised fine-tuning).
 
     Args:
-        recipe: A YAML file.
-        set_: KEY=VALUE in place of what the recipe says, such as --set settings.lr=2e-5. May be repeated.
-        dry_run: Check the recipe and everything it names, print it resolved, and stop.
+        recipe: Path to the recipe (YAML).
+        set_: Override a recipe value: KEY=VALUE, such as --set settings.lr=2e-5. May be repeated.
+        dry_run: Check the recipe and its files, print the resolved recipe, and exit.
         json: Print the result as JSON.
     """
     from longform.recipe.loading import dump_recipe, load_recipe
@@ -28,7 +28,7 @@ def sft(
     if dry_run:
         lessons = read_lessons(resolved)
         print(dump_recipe(resolved), end="")
-        print(f"# OK: {len(lessons)} texts to learn from")
+        print(f"# OK: {len(lessons)} training texts")
         return
     with progress(f"fine-tuning {resolved.policy}") as advance:
         result = run_sft(resolved, on_progress=lambda step, steps, loss: advance(step, steps, f"loss {loss:.3f}"))

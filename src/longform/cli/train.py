@@ -20,13 +20,13 @@ def train(
     dry_run: Flag = False,
     json: Flag = False,
 ) -> None:
-    """Train a writer against ladders of references, as the recipe says.
+    """Train a policy with PPO or GRPO from a recipe.
 
     Args:
-        recipe: A YAML file.
-        set_: KEY=VALUE in place of what the recipe says, such as --set optim.lr=2e-6. May be repeated.
-        resume: Continue from the newest checkpoint of a run that was stopped or killed.
-        dry_run: Check the recipe and everything it names, its judges among it, plan its memory, print it resolved, and stop.
+        recipe: Path to the recipe (YAML).
+        set_: Override a recipe value: KEY=VALUE, such as --set optim.lr=2e-6. May be repeated.
+        resume: Continue from the latest checkpoint.
+        dry_run: Check the recipe, its files and its judges, plan memory, print the resolved recipe, and exit.
         json: Print the result as JSON.
     """
     from longform.recipe.loading import load_recipe
@@ -63,7 +63,7 @@ def train(
 
 
 def _print_plan(recipe: "Recipe") -> None:
-    """Check everything, start nothing: the recipe as it is resolved, and what it will need."""
+    """Check everything without starting the run; print the resolved recipe and its resource plan."""
     import asyncio
 
     from longform.curriculum.rules import own_rung
@@ -85,7 +85,7 @@ def _print_plan(recipe: "Recipe") -> None:
     ladders = [it for it in inputs.prompts if it.rungs]
     if ladders:
         own = sum(own_rung(ladder.rungs, recipe.policy_name) is not None for ladder in ladders)
-        lines.append(f"{own} of {len(ladders)} ladders hold a response of {printable(recipe.policy_name)!r}")
+        lines.append(f"{own} of {len(ladders)} ladders contain a response of {printable(recipe.policy_name)!r}")
     print(dump_recipe(recipe), end="")
     for line in lines:
         print(f"# {line}")
@@ -93,6 +93,6 @@ def _print_plan(recipe: "Recipe") -> None:
 
 
 def _warn(finding: Finding) -> None:
-    """A line above the progress bar, or among the lines of progress."""
-    said = f"warning: {finding.name}, since step {finding.first}: {finding.evidence}. {finding.advice}"
-    console.print(said, markup=False, soft_wrap=True)
+    """Print a warning above the progress bar, or between log lines."""
+    message = f"warning: {finding.name}, since step {finding.first}: {finding.evidence}. {finding.advice}"
+    console.print(message, markup=False, soft_wrap=True)

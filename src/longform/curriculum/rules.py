@@ -1,8 +1,8 @@
-"""The rules of the curriculum, as pure functions of settings and numbers (Writing-RL, dynamic reference scheduling).
+"""Rules of the curriculum as pure functions (Writing-RL, dynamic reference scheduling).
 
-A prompt's rung is read once for each (prompt, step), so that every response of a group faces one reference. Wins stage a
-promotion; it is committed with the update that the win belongs to, by at most one rung, and only if the prompt still
-stands on the rung that was faced. Validation does not pass here at all.
+A prompt's rung is read once per (prompt, step), so that all responses of a group are compared with the same reference. Wins
+stage a promotion by one rung. It is committed together with the update, and only if the prompt is still on the same rung.
+Validation never promotes.
 """
 
 from collections.abc import Sequence
@@ -14,27 +14,27 @@ from longform.curriculum.settings import CurriculumSettings
 
 
 class PromptOutcome(NamedTuple):
-    """One prompt faced in one step, and how its rollouts came out."""
+    """The outcomes of a prompt's rollouts in one step."""
 
     prompt_index: int
     """Row of the prompt in the ladders file."""
     rung: int
-    """The rung that was faced."""
+    """Rung of the reference."""
     outcomes: tuple[str | None, ...]
-    """win, tie, loss, or None (no verdict), one for each rollout of the prompt."""
+    """win, tie, loss, or None (missing verdict), one per rollout."""
     text_hashes: tuple[str, ...] = ()
-    """Of the rollouts' responses; needed where one of them may become a rung (top: self)."""
+    """Hashes of the responses; needed if one of them may become a rung (top: self)."""
 
 
 class RungUpdate(NamedTuple):
-    """What a visit means for the state: the new streak, and the new rung where there is a promotion."""
+    """The effect of a visit on the state: the new streak and the new rung."""
 
     prompt_index: int
     faced: int
     rung: int
     streak: int
     own_text: str | None = None
-    """Hash of the policy's own response that is the new rung, where the ladder had none left (top: self)."""
+    """Hash of the policy's own response that becomes the new rung after the last reference (top: self)."""
 
     @property
     def promoted(self) -> bool:
@@ -43,45 +43,45 @@ class RungUpdate(NamedTuple):
 
 
 def own_rung(rungs: Sequence[str], policy: str) -> int | None:
-    """Index of the initial policy's own response among the models of a ladder; None where it is not there."""
+    """Return the index of the initial policy's response in a ladder; None if it has none."""
     return next((rung for rung, model in enumerate(rungs) if model == policy), None)
 
 
 def starting_rung(rungs: Sequence[str], settings: CurriculumSettings, *, policy: str) -> int:
-    """The rung a prompt faces first; for mode `fixed`, the only one.
+    """Return a prompt's first rung; in mode `fixed`, its only one.
 
     Args:
-        rungs: the models of its references, weakest first.
-        settings: of the curriculum.
-        policy: the model name that the policy's own references carry.
+        rungs: Models of the references, weakest first.
+        settings: Settings of the curriculum.
+        policy: Model name of the policy's own references.
 
     Raises:
-        ValueError: the reference that the settings name is not on this ladder.
+        ValueError: the ladder does not contain the reference that the settings name.
     """
     if settings.mode == "fixed":
         wanted = policy if settings.reference == "self" else settings.reference
         if wanted == "best":
             return len(rungs) - 1
-        found = own_rung(rungs, str(wanted))
-        if found is None:
+        own = own_rung(rungs, str(wanted))
+        if own is None:
             raise ValueError(f"has no reference of {wanted!r}, which curriculum.reference asks for")
-        return found
+        return own
     if settings.mode == "dynamic" and settings.start == "own":
-        found = own_rung(rungs, policy)
-        if found is None:
+        own = own_rung(rungs, policy)
+        if own is None:
             raise ValueError(f"has no reference of the policy {policy!r}, which curriculum.start: own asks for")
-        return found
+        return own
     return 0
 
 
 def staged_rung(num_rungs: int, *, stages: int, progress: float, draw: float) -> int:
-    """Mode `staged`: a rung drawn from the part of the ladder that belongs to this share of the steps.
+    """Mode `staged`: draw a rung from the part of the ladder for the current stage of the run.
 
     Args:
-        num_rungs: references of the prompt.
-        stages: parts, from weak to strong; a ladder with fewer rungs than parts repeats some.
-        progress: share of the steps already taken, in [0, 1).
-        draw: uniform in [0, 1).
+        num_rungs: Number of references.
+        stages: Number of parts, from weak to strong; a ladder with fewer rungs than parts repeats some.
+        progress: Fraction of the steps already taken, in [0, 1).
+        draw: Uniform number in [0, 1).
     """
     stage = min(int(progress * stages), stages - 1)
     low = stage * num_rungs // stages
@@ -90,18 +90,17 @@ def staged_rung(num_rungs: int, *, stages: int, progress: float, draw: float) ->
 
 
 def mixed_rung(num_rungs: int, *, draw: float) -> int:
-    """Mode `mixed`: every rung equally likely; `draw` is uniform in [0, 1)."""
+    """Mode `mixed`: draw a rung uniformly; `draw` is uniform in [0, 1)."""
     return min(int(draw * num_rungs), num_rungs - 1)
 
 
 def rung_update(visit: PromptOutcome, *, streak: int, num_rungs: int, settings: CurriculumSettings) -> RungUpdate:
-    """What one visit does to a prompt's streak and rung in mode `dynamic`.
+    """Return the effect of one visit on a prompt's streak and rung in mode `dynamic`.
 
-    A visit is won when any of its rollouts wins (paper: one rollout a prompt, a strict win promotes), or with a share for
-    `wins`, when that share of its verdicts are wins. A visit without any verdict leaves the streak as it is: silence is
-    neither a win nor a loss. At the top, `stay` faces the last reference for good; with `retire` the rung after it,
-    `num_rungs`, means that the prompt is done; with `self` that rung and all later ones are the policy's own winning
-    response, the first of the group.
+    A visit is won if any of its rollouts wins (paper: one rollout per prompt, a strict win promotes) or, if `wins` is a
+    fraction, if that fraction of its verdicts are wins. A visit with no verdict leaves the streak unchanged. At the top,
+    `stay` keeps the last reference; with `retire`, the rung `num_rungs` marks the prompt as finished; with `self`, this and
+    all later rungs are the policy's own winning response, the first of the group.
     """
     stays = RungUpdate(visit.prompt_index, visit.rung, visit.rung, streak)
     verdicts = [outcome for outcome in visit.outcomes if outcome is not None]
@@ -117,16 +116,16 @@ def rung_update(visit: PromptOutcome, *, streak: int, num_rungs: int, settings: 
     return RungUpdate(visit.prompt_index, visit.rung, visit.rung + 1, 0, own_text)
 
 
-def apply_updates(rungs: np.ndarray, streaks: np.ndarray, climbs: Sequence[RungUpdate]) -> list[RungUpdate]:
-    """Write climbs into the state, in place; returns the promotions that took effect.
+def apply_updates(rungs: np.ndarray, streaks: np.ndarray, updates: Sequence[RungUpdate]) -> list[RungUpdate]:
+    """Apply updates to the state in place; return the promotions that took effect.
 
     Args:
-        rungs: [prompts] int32, the rung each prompt stands on.
-        streaks: [prompts] int32, visits won in a row on that rung.
-        climbs: staged by `climb`; one whose prompt no longer stands on the rung it faced is dropped.
+        rungs: [prompts] int32, the current rung of each prompt.
+        streaks: [prompts] int32, consecutive visits won on that rung.
+        updates: Updates from `rung_update`; an update is dropped if its prompt has changed rungs in the meantime.
     """
     promotions = []
-    for it in climbs:
+    for it in updates:
         if rungs[it.prompt_index] == it.faced:
             rungs[it.prompt_index], streaks[it.prompt_index] = it.rung, it.streak
             if it.promoted:

@@ -1,7 +1,7 @@
-"""The curriculum of a run: which prompts a step draws, which rung each faces, and the state that a checkpoint carries.
+"""The curriculum of a run: the prompts of each step, the rung of each prompt, and the state in checkpoints.
 
-The state is three numbers for each prompt at most (rung, streak, and a place in the shuffled order that is not stored but
-recomputed), and with `top: self` the hash of a text, so a million prompts stay small; what a step changes is O(batch).
+The state is a rung and a streak per prompt and, with `top: self`, the hash of a text; the shuffled order is recomputed, not
+stored. It stays small for a million prompts, and a step changes O(batch) of it.
 """
 
 from collections.abc import Collection, Iterable, Sequence
@@ -24,24 +24,24 @@ from longform.curriculum.settings import CurriculumSettings
 from longform.records.errors import BadInputError, StoppedError
 
 FILE = "curriculum.npz"
-"""Of a checkpoint."""
+"""File name in a checkpoint."""
 _ORDER, _RUNG, _REDRAW = 1, 2, 4  # streams of random draws
 _TRIES = 20
-"""Draws for each further prompt that a step asks for: enough unless nearly all prompts stand in the step."""
+"""Maximum number of draws per additional prompt; enough unless the step already contains nearly all prompts."""
 _DIGEST_BYTES = 32
 
 
 class PromptDraw(NamedTuple):
-    """A prompt drawn for a step and the rung it faces there."""
+    """A prompt drawn for a step, and its rung."""
 
     prompt_index: int
     rung: int
     own_text: str | None = None
-    """Hash of the policy's own earlier response that is faced, where the rung lies beyond the references."""
+    """Hash of the policy's own earlier response that is the reference if the rung is above the ladder."""
 
 
 class Curriculum:
-    """State and rules together, for one run over `num_rungs` ladders."""
+    """State and rules of the curriculum of one run; `num_rungs` has the number of references of each prompt."""
 
     def __init__(
         self, num_rungs: Sequence[int], starts: Sequence[int], settings: CurriculumSettings, *, seed: int, steps: int
@@ -50,7 +50,7 @@ class Curriculum:
         self.num_rungs = np.asarray(num_rungs, dtype=np.int32)
         self.rungs = np.asarray(starts, dtype=np.int32)
         self.streaks = np.zeros_like(self.rungs)
-        # SHA-256 of the own response that a prompt beyond its references faces.
+        # SHA-256 of the policy's own response that is the reference of a prompt above its ladder.
         self._own_texts = np.zeros((len(self.rungs) if settings.top == "self" else 0, _DIGEST_BYTES), dtype=np.uint8)
         self._seed, self._steps = seed, steps
         self._epoch, self._position = 0, 0
@@ -66,18 +66,18 @@ class Curriculum:
         seed: int,
         steps: int,
     ) -> "Curriculum":
-        """The curriculum at the start of a run.
+        """Create the curriculum at the start of a run.
 
         Args:
-            ladders: of each prompt its id and the models of its references, weakest first. A prompt without any stands on
-                one rung for good: nothing is compared there, so nothing is won.
-            settings: of the recipe.
-            policy: the name that the policy's own references carry.
-            seed: of the run.
-            steps: of the run.
+            ladders: For each prompt, its id and the models of its references, weakest first. A prompt without references
+                keeps a single rung: nothing is compared, so nothing is won.
+            settings: Settings of the recipe.
+            policy: Model name of the policy's own references.
+            seed: Seed of the run.
+            steps: Number of steps of the run.
 
         Raises:
-            BadInputError: a ladder lacks the reference that the settings ask for.
+            BadInputError: a ladder does not contain the reference that the settings name.
         """
         starts, num_rungs = [], []
         for id_, rungs in ladders:
@@ -89,18 +89,20 @@ class Curriculum:
         return cls(num_rungs, starts, settings, seed=seed, steps=steps)
 
     def draw(self, step: int, count: int) -> list[PromptDraw]:
-        """The prompts of a step, each at most once, with the rungs they face.
+        """Draw the prompts of a step, each at most once, with their rungs.
 
-        Prompts come in passes, in an order that is a function of (seed, pass). Where a pass begins within a step, a prompt
-        that the step already holds is passed over until the next one.
+        Prompts are drawn in epochs, in an order that is a function of (seed, epoch). If an epoch begins within a step,
+        prompts already in the step are skipped until later in the epoch.
 
         Raises:
-            StoppedError: fewer than `count` prompts are left (all others have retired).
+            StoppedError: fewer than `count` prompts are left because the others have retired.
         """
         retires = self.settings.top == "retire"
         left = (self.rungs < self.num_rungs).sum() if retires else len(self.rungs)
         if left < count:
-            raise StoppedError(f"step {step}: data.per_step asks for {count} prompts, and fewer are left to draw")
+            raise StoppedError(
+                f"step {step}: data.per_step needs {count} prompts, but fewer are left (others have retired)"
+            )
         drawn: dict[int, None] = {}
         while len(drawn) < count:
             if self._position == len(self._order):
@@ -108,38 +110,38 @@ class Curriculum:
                 self._order = self._shuffled(self._epoch)
             index = int(self._order[self._position])
             self._position += 1
-            # A pass may begin within a step: a prompt that the step already holds waits for its next turn.
+            # An epoch may begin within a step: a prompt already in the step waits for its next turn.
             if index not in drawn and not (retires and self.rungs[index] >= self.num_rungs[index]):
                 drawn[index] = None
         return [self.face(index, step) for index in drawn]
 
     def redraw(self, step: int, count: int, *, round_: int, drawn: Collection[int]) -> list[PromptDraw]:
-        """Further prompts of a step, none of `drawn`, at random: the order of the passes stays as it is.
+        """Draw additional prompts for a step at random, excluding `drawn`; the epoch order is unaffected.
 
-        Fewer than `count` where hardly any others are left.
+        Returns fewer than `count` if hardly any others are left.
 
         Args:
-            step: of the run.
-            count: prompts wanted.
-            round_: numbers the further draws of a step, from 1.
-            drawn: rows of the prompts that the step holds already.
+            step: Step of the run.
+            count: Number of prompts to draw.
+            round_: Number of the additional draw within the step, from 1.
+            drawn: Indices of the prompts already in the step.
         """
         stream = np.random.default_rng([self._seed, _REDRAW, step, round_])
-        found: dict[int, None] = {}
+        extra: dict[int, None] = {}
         for index in stream.integers(len(self.rungs), size=_TRIES * count).tolist():
             is_done = self.settings.top == "retire" and self.rungs[index] >= self.num_rungs[index]
-            if len(found) < count and index not in drawn and not is_done:
-                found[index] = None
-        return [self.face(index, step) for index in found]
+            if len(extra) < count and index not in drawn and not is_done:
+                extra[index] = None
+        return [self.face(index, step) for index in extra]
 
     def face(self, index: int, step: int) -> PromptDraw:
-        """What the prompt at `index` faces in a step."""
+        """Return the draw of the prompt at `index` in a step."""
         rung = self._rung(index, step)
         is_own = self.settings.top == "self" and rung >= self.num_rungs[index]
         return PromptDraw(index, rung, self._own_texts[index].tobytes().hex() if is_own else None)
 
-    def stage(self, visits: Sequence[PromptOutcome]) -> list[RungUpdate]:
-        """What the visits of a step would change. Only mode `dynamic` ever changes anything."""
+    def stage(self, outcomes: Sequence[PromptOutcome]) -> list[RungUpdate]:
+        """Compute the updates from a step's outcomes without applying them. Only mode `dynamic` has updates."""
         if self.settings.mode != "dynamic":
             return []
         return [
@@ -149,12 +151,12 @@ class Curriculum:
                 num_rungs=int(self.num_rungs[visit.prompt_index]),
                 settings=self.settings,
             )
-            for visit in visits
+            for visit in outcomes
         ]
 
-    def commit(self, climbs: Sequence[RungUpdate]) -> list[RungUpdate]:
-        """Write staged climbs into the state; returns the promotions."""
-        promotions = apply_updates(self.rungs, self.streaks, climbs)
+    def commit(self, updates: Sequence[RungUpdate]) -> list[RungUpdate]:
+        """Apply staged updates to the state; return the promotions."""
+        promotions = apply_updates(self.rungs, self.streaks, updates)
         for it in promotions:
             if it.own_text is not None:
                 self._own_texts[it.prompt_index] = np.frombuffer(bytes.fromhex(it.own_text), dtype=np.uint8)
@@ -165,7 +167,7 @@ class Curriculum:
         (folder / FILE).write_bytes(self.state())
 
     def load(self, folder: Path) -> None:
-        """Take the state of a checkpoint.
+        """Load the state from a checkpoint.
 
         Raises:
             BadInputError: the checkpoint belongs to another set of ladders.
@@ -173,7 +175,7 @@ class Curriculum:
         self.restore((folder / FILE).read_bytes(), source=folder)
 
     def state(self) -> bytes:
-        """The state, as it stands in a checkpoint."""
+        """Serialize the state for a checkpoint."""
         file = BytesIO()
         np.savez(
             file,
@@ -185,14 +187,16 @@ class Curriculum:
         return file.getvalue()
 
     def restore(self, state: bytes, *, source: Path) -> None:
-        """Take a state; `source` is where it came from, for the error.
+        """Restore a serialized state; `source` is named in errors.
 
         Raises:
             BadInputError: it belongs to another set of ladders.
         """
         with np.load(BytesIO(state)) as saved:
             if len(saved["rungs"]) != len(self.rungs):
-                raise BadInputError(f"{source}: was made with {len(saved['rungs'])} ladders, not {len(self.rungs)}")
+                raise BadInputError(
+                    f"{source}: belongs to a run with {len(saved['rungs'])} ladders, not {len(self.rungs)}"
+                )
             self.rungs, self.streaks = saved["rungs"], saved["streaks"]
             self._epoch, self._position = (int(number) for number in saved["place"])
             self._own_texts = saved["own_texts"]

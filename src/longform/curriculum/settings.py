@@ -1,4 +1,4 @@
-"""Settings of the curriculum, as they stand in a recipe."""
+"""Settings of the curriculum in a recipe."""
 
 from typing import Annotated, Literal
 
@@ -29,5 +29,5 @@ class CurriculumSettings(BaseModel):
     @model_validator(mode="after")
     def _check_reference(self) -> "CurriculumSettings":
         if (self.mode == "fixed") != (self.reference is not None):
-            raise ValueError("`reference` goes with mode `fixed` and no other")
+            raise ValueError("`reference`: only valid with mode: fixed")
         return self

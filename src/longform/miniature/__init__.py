@@ -1,1 +1,1 @@
-"""A small built-in world: story requests, writers of graded skill, a judge, an examiner and a tiny policy."""
+"""A small built-in world: story requests, writers of different skill, a judge, an examiner and a tiny policy."""

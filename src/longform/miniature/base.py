@@ -1,6 +1,6 @@
-"""A base model of the miniature: pretrained on raw text alone, with neither chat template nor SFT (LongWriter-Zero's start).
+"""The base model of the miniature world: pretrained on raw text, without chat template or SFT (as LongWriter-Zero starts).
 
-Its tokenizer is the policy's with the four tags as tokens of their own: ordinary ones, which stay in a decoded text.
+It uses the policy's tokenizer plus one token for each of the four tags. These are ordinary tokens, so decoding keeps them.
 """
 
 import random
@@ -18,16 +18,17 @@ from longform.training.sft import SftReport, SftSettings, train_sft
 PRETRAIN_SETTINGS = SftSettings(
     steps=400, batch_size=16, max_tokens=256, optimizer="muon", lr=8e-3, muon_lr=0.03, warmup_steps=10, decay=0.4
 )
-"""How long and how fast the base learns, every document once: about 90 s on one thread."""
+"""Pretraining settings of the base model: one epoch, about 90 s on one thread."""
 
 _WINDOW = 8
 _WORDS = (THINK_PROMPT, DIRECT_PROMPT, SKETCH_PROMPT, LIST_TITLE, *map(str, (*range(0, 130, 10), *chain(*WIDE_RANGES))))
 
 
 def build_base_tokenizer(*, more: Sequence[str] = ()) -> PreTrainedTokenizerFast:
-    """The policy's tokenizer without its chat template, each tag of a planned answer one token.
+    """Build the policy's tokenizer without its chat template and with one token per tag of a planned answer.
 
-    The words of the texts in `more` are one token each as well.
+    Args:
+        more: Further texts whose words get one token each.
     """
     tokenizer = build_tokenizer(more=(*_WORDS, *more) * 2)
     tokenizer.add_tokens([AddedToken(tag, normalized=False, special=False) for tag in TAGS])
@@ -42,9 +43,13 @@ def pretrain(
     more: Sequence[str] = (),
     on_progress: Callable[[int, int, float], None] = lambda step, steps, loss: None,
 ) -> SftReport:
-    """Train a base model from scratch on the documents of `settings.seed`, into the folder `out`.
+    """Train a base model from scratch on the documents of `settings.seed` and save it in the folder `out`.
 
-    The words of the texts in `more`, which it is to read later, are one token each as well.
+    Args:
+        settings: Optimizer, number of documents and seed.
+        out: Model folder to write.
+        more: Texts of later stages, whose words get one token each.
+        on_progress: Called with step, number of steps and loss.
     """
     tokenizer = build_base_tokenizer(more=more)
     model = build_model(tokenizer, seed=settings.seed)
@@ -54,10 +59,10 @@ def pretrain(
 
 
 def _alike_in_length(texts: Sequence[str], settings: SftSettings) -> list[str]:
-    """The texts in an order that puts those of a length into the same batch, which saves a third of the time as padding.
+    """Order the texts so that each batch holds texts of similar length; less padding saves a third of the time.
 
-    Only `_WINDOW` batches at a time are sorted, and batches come in random order, so that no stretch of the training sees
-    long or short texts alone.
+    Sorting works on windows of `_WINDOW` batches, and batches are shuffled, so that no part of the training sees only long
+    or only short texts.
     """
     size, stream = settings.batch_size, random.Random(f"batches/{settings.seed}")
     ordered: list[str] = []

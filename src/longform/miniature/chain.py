@@ -1,10 +1,10 @@
-"""LongWriter-Zero whole in the miniature: what comes before the learning, each stage from a recipe in the folder.
+"""The full LongWriter-Zero pipeline in the miniature world: the stages before RL, each run from a recipe in the folder.
 
     base -> pretrain -> preferences -> reward models -> GRPO with their scores -> arena
 
-The stages are those of the commands (`longform pretrain`, `preferences`, `reward-model`, `train`, `arena`) and leave their
-files, so each can be looked at or run again by hand. Preferences come from the judge's grades of texts by writers of all
-levels and by the base itself, and from requests that a rewriter has shortened; the examiner has no part in them.
+The stages match the commands `longform pretrain`, `preferences`, `reward-model`, `train` and `arena` and write the same
+files, so each can be inspected or rerun by hand. Preferences come from the judge's grades of texts by writers of all levels
+and by the base itself, and from requests that a rewriter has shortened. The examiner is not involved in them.
 """
 
 import asyncio
@@ -14,9 +14,7 @@ from collections.abc import Sequence
 from importlib.resources import as_file, files
 from itertools import combinations
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
-
-from pydantic import BaseModel
+from typing import Any, NamedTuple
 
 from longform.endpoints.client import Endpoint
 from longform.endpoints.models import read_models
@@ -29,7 +27,7 @@ from longform.miniature.judge import EXAMINER, pointwise_score
 from longform.miniature.quickstart import Stage, write_remotely
 from longform.miniature.world import WIDE_RANGES, parse_request, prompts
 from longform.miniature.writers import LEVELS, write_story
-from longform.recipe.loading import dump_recipe, load_recipe
+from longform.recipe.loading import RecipeT, dump_recipe, load_recipe
 from longform.records.calls import SqliteCallLog
 from longform.records.files import read_rows, write_rows, write_text
 from longform.records.schemas import Game, Preference, Prompt, Response, Row
@@ -44,29 +42,28 @@ from longform.writers.local import LocalWriter
 from longform.writers.settings import GenerationSettings
 
 PRETRAINED, WRITING = "pretrained", ("writing-grades", "writing-requirements")
-"""Folders of what the stages make."""
+"""Output folders of the stages."""
 SHARES = (2.0, 1.0)
-"""What each of them counts: where the second has learned little, the two alike decide worse than the first alone."""
+"""Weights of the two reward models. Equal weights decide worse than the first model alone if the second learned little."""
 SOURCES = {"grades-model": "scores", "requirements-model": "dropping"}
-"""The recipes of the reward models, and the pairs that each learns from."""
+"""Recipes of the reward models, and the preference pairs of each."""
 OWN = "own"
-"""The model name of the pretrained base's texts."""
+"""Model name of the pretrained base in responses files."""
 MAX_TOKENS = 220
 MIN_MARGIN = 0.8
-"""By which grades have to differ for a pair, 1 to 10; the judge errs by 0.4 on each."""
-RecipeT = TypeVar("RecipeT", bound=BaseModel)
+"""Minimum grade difference of a preference pair, in points (1 to 10). The judge's error has a standard deviation of 0.4."""
 
 
 class ChainScale(NamedTuple):
-    """How much of everything that comes before the learning."""
+    """Sizes of the stages before RL."""
 
     documents: int
-    """Of each kind of text."""
+    """Pretraining documents of each kind."""
     graded_prompts: int
-    """Writers of all levels, and the base, write for each of them."""
+    """Prompts of the graded pairs: writers of all levels and the base write for each."""
     dropped_prompts: int
-    """The best writer writes for each of them, and revises its text for the reduced one. Most ask for a short story: in it,
-    what was left out is found sooner."""
+    """Prompts of the reduced pairs: the best writer writes for each and revises its text for the reduced prompt. Most ask
+    for a short story, in which a missing requirement is easier to detect."""
     pretrain: tuple[str, ...] = ()
     """Overrides of recipes/pretrain.yaml."""
     reward_model: tuple[str, ...] = ()
@@ -84,15 +81,15 @@ SMOKE = ChainScale(
 
 
 class Text(Row):
-    """A document of raw text."""
+    """A raw text document."""
 
     text: str
 
 
 def write_texts(folder: Path, *, scale: ChainScale, seed: int) -> None:
-    """What the base goes on reading: stories by good writers, pages of their workshop, and planned answers.
+    """Write the texts for continued pretraining: stories by good writers, outlines with stories, and planned answers.
 
-    Planned answers stand for those of a writer that learned to think before, as `longform generate --think on` writes them.
+    Planned answers play the part of those by a reasoning model, as `longform generate --think on` writes them.
     """
     rows = prompts(seed=seed + 300_000, split="train", count=3 * scale.documents, ranges=WIDE_RANGES)
     stories, pages, planned = (rows[start::3] for start in range(3))
@@ -105,7 +102,7 @@ def write_texts(folder: Path, *, scale: ChainScale, seed: int) -> None:
 
 
 def pretrain(folder: Path, *, scale: ChainScale, seed: int, stage: Stage) -> PretrainResult:
-    """The base, having read more, in `folder`/pretrained."""
+    """Continue pretraining the base; save it in `folder`/pretrained."""
     paths = {
         "policy": "base",
         "sources.0.path": "stories.jsonl",
@@ -124,7 +121,7 @@ def pretrain(folder: Path, *, scale: ChainScale, seed: int, stage: Stage) -> Pre
 
 
 def gather_preferences(folder: Path, *, scale: ChainScale, seed: int, stage: Stage) -> None:
-    """Pairs from the judge's grades, and from requests with requirements left out: `folder`/pairs-*.jsonl."""
+    """Build pairs from the judge's grades and from requests with requirements removed: `folder`/pairs-*.jsonl."""
     graded = prompts(seed=seed + 400_000, split="train", count=scale.graded_prompts, ranges=WIDE_RANGES)
     count = scale.dropped_prompts
     short = prompts(seed=seed + 500_000, split="train", count=3 * count // 4, ranges=WIDE_RANGES[:1])
@@ -133,7 +130,7 @@ def gather_preferences(folder: Path, *, scale: ChainScale, seed: int, stage: Sta
     models = read_models(folder / "models.yaml")
     with SqliteCallLog(folder / "preferences.sqlite") as log:
         endpoints = {name: Endpoint(name, models[name], call_log=log) for name in ("judge", "rewriter", *LEVELS)}
-        with stage("texts to be graded") as advance:
+        with stage("writing texts to be graded") as advance:
             _write_own(folder, graded, seed=seed, advance=advance)
             asyncio.run(
                 write_remotely(
@@ -142,7 +139,7 @@ def gather_preferences(folder: Path, *, scale: ChainScale, seed: int, stage: Sta
             )
         with stage("grades") as advance:
             asyncio.run(_grade(folder, graded, endpoints["judge"], advance, secret=log.secret()))
-        with stage("requests reduced, and written for") as advance:
+        with stage("reducing requests and writing for them") as advance:
             asyncio.run(_drop(folder, dropped, endpoints, advance, secret=log.secret()))
     scored = prefer_by_score(
         folder / "graded-prompts.jsonl",
@@ -155,16 +152,16 @@ def gather_preferences(folder: Path, *, scale: ChainScale, seed: int, stage: Sta
 
 
 def train_writing_models(folder: Path, *, scale: ChainScale, seed: int, stage: Stage) -> None:
-    """Two reward models in the folders `WRITING`: one from grades, one from dropped requirements.
+    """Train two reward models in the folders `WRITING`: one on grades, one on dropped requirements.
 
-    One model that learned from both learned neither well: what shows in grades (events, length, order) is learned in a few
-    hundred steps, and whether a required word is the right one in many more.
+    A single model trained on both learned neither well: events, length and order, which dominate grades, take a few hundred
+    steps; whether the required words are the right ones takes many more.
     """
     for out, (name, kind) in zip(WRITING, SOURCES.items(), strict=True):
         named = json.dumps([str(_pairs(folder, kind))])
         overrides = [f"preferences={named}", f"settings.seed={seed}", *scale.reward_model]
         recipe = _placed(folder, name, RewardModelRecipe, {"base": PRETRAINED, "out": out}, overrides)
-        with stage(f"a reward model: {out}") as advance:
+        with stage(f"training a reward model: {out}") as advance:
 
             def on_progress(step: int, steps: int, loss: float, advance: Any = advance) -> None:
                 advance(step, steps, f"loss {loss:.2f}")
@@ -173,8 +170,9 @@ def train_writing_models(folder: Path, *, scale: ChainScale, seed: int, stage: S
 
 
 def learning_overrides(folder: Path) -> list[str]:
-    """What the recipe of the learning says otherwise in the chain: where it starts, who grades the writing, and how far the
-    writer may go from its start: reward models know little of texts that nobody writes.
+    """Return the overrides of the RL recipe in this pipeline: initial policy, reward models, and a stronger KL penalty.
+
+    The KL penalty keeps the policy close to its start because reward models are unreliable far from their training texts.
     """
     models = json.dumps([str(folder / name) for name in WRITING])
     changes = [
@@ -185,14 +183,14 @@ def learning_overrides(folder: Path) -> list[str]:
 
 
 def examiner_pairs(rows: Sequence[Prompt], *, seed: int, margin: float = EXAMINER.tie_band) -> list[Preference]:
-    """Pairs of texts by writers of any two levels, with the examiner's opinion: what a reward model is held against.
+    """Pair texts by writers of two random levels, ordered by the examiner, to evaluate a reward model.
 
     Args:
-        rows: prompts; each gives one pair at most.
-        seed: of the choice of writers.
-        margin: pairs whose grades differ by less are left out; as a rule those that the examiner calls a tie.
+        rows: Prompts; each gives at most one pair.
+        seed: Seed of the choice of writers.
+        margin: Minimum grade difference; by default, pairs that the examiner calls a tie are left out.
     """
-    found = []
+    result = []
     for row in rows:
         request, stream = parse_request(row.request), random.Random(f"examined/{seed}/{row.id}")
         texts = [
@@ -202,31 +200,31 @@ def examiner_pairs(rows: Sequence[Prompt], *, seed: int, margin: float = EXAMINE
         one, other = (pointwise_score(request, text, EXAMINER) for text in texts)
         if abs(one - other) >= margin:
             chosen, rejected = texts if one > other else reversed(texts)
-            found.append(Preference(prompt=row.request, chosen=chosen, rejected=rejected))
-    return found
+            result.append(Preference(prompt=row.request, chosen=chosen, rejected=rejected))
+    return result
 
 
 async def play_all(
     rows: Sequence[Prompt], texts: dict[str, dict[str, str]], examiner: Endpoint, *, advance: Any, secret: bytes
 ) -> list[Game]:
-    """The games of every writer against every other one, both orders. `examiner` is open."""
+    """Play every writer against every other in both orders; return the games. `examiner` must be open."""
     pairings, games = list(combinations(texts, 2)), []
-    for place, (one, other) in enumerate(pairings):
-        found = await compare_writers(
+    for index, (one, other) in enumerate(pairings):
+        result = await compare_writers(
             [row for row in rows if row.id in texts[one] and row.id in texts[other]],
             texts[one],
             texts[other],
             PairwiseJudge(examiner, secret=secret),
             model_a=one,
             model_b=other,
-            on_progress=lambda done, total, place=place: advance(place * total + done, len(pairings) * total),
+            on_progress=lambda done, total, index=index: advance(index * total + done, len(pairings) * total),
         )
-        games += found.games
+        games += result.games
     return games
 
 
 def _placed(folder: Path, name: str, schema: type[RecipeT], paths: dict[str, str], overrides: Sequence[str]) -> RecipeT:
-    """A recipe of the miniature with the paths of `folder` in it, kept there too."""
+    """Load a recipe of the miniature world, set its paths to `folder`, and save a copy there."""
     placed = [f"{key}={json.dumps(str(folder / path))}" for key, path in paths.items()]
     with as_file(files("longform.miniature") / "recipes" / f"{name}.yaml") as source:
         recipe = load_recipe(source, schema, [*placed, *overrides])

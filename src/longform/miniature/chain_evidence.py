@@ -1,5 +1,5 @@
-"""What LongWriter-Zero's whole chain came to: the evidence of the learning, an arena of all writers, and the reward model
-held against the examiner.
+"""Results of the full LongWriter-Zero pipeline: the evidence of RL, an arena of all writers, and the reward models'
+agreement with the examiner.
 """
 
 import asyncio
@@ -24,24 +24,24 @@ from longform.statistics.bootstrap import Interval
 from longform.writers.settings import GenerationSettings
 
 GAMES = "games.jsonl"
-"""The arena's games, for `longform arena`."""
+"""File name of the arena's games, for `longform arena`."""
 
 
 @dataclass(frozen=True, slots=True)
 class ChainEvidence:
-    """The trained writer, all writers' ratings, and the reward models that trained it."""
+    """Results of the trained writer, ratings of all writers, and accuracy of the reward models."""
 
     learning: ZeroEvidence
     standings: list[Standing]
-    """Best first."""
+    """Ratings, best first."""
     agreement: Interval
-    """Share of held-out pairs that the reward models' mean decides as the examiner does, of those that differ as much as the
-    pairs from grades."""
+    """Share of held-out pairs on which the reward models' mean agrees with the examiner, among pairs whose grades differ by
+    at least the margin of the training pairs."""
     agreement_on_all: Interval
-    """The same of all pairs that the examiner does not call a tie."""
+    """The same among all pairs that the examiner does not call a tie."""
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values."""
+        """Return a JSON-serializable dictionary."""
         return self.learning.as_json() | {
             "standings": [asdict(it) for it in self.standings],
             "agreement": self.agreement,
@@ -52,20 +52,20 @@ class ChainEvidence:
 def gather_chain_evidence(
     folder: Path, trained: Path, generation: GenerationSettings, *, seed: int, stage: Stage
 ) -> ChainEvidence:
-    """Let all writers write for the held-out prompts, and the examiner compare each with each.
+    """Have all writers write for the held-out prompts and the examiner compare every pair of writers.
 
     Args:
-        folder: of the quickstart.
-        trained: model folder of the trained writer.
-        generation: how the trained writer was asked in its training.
-        seed: of the draws.
-        stage: opens a stage of progress.
+        folder: Folder of the quickstart.
+        trained: Model folder of the trained writer.
+        generation: Generation settings of the trained writer's run.
+        seed: Sampling seed.
+        stage: Opens a progress stage.
     """
     learning = gather_evidence(folder, trained, generation, seed=seed, stage=stage, others=(PRETRAINED,))
     rows = list(read_rows(folder / "held-out.jsonl", Prompt))
     games = _play(folder, rows, list(learning.writers), stage=stage)
     write_rows(folder / GAMES, games)
-    with stage("the reward model held against the examiner"):
+    with stage("comparing the reward models with the examiner"):
         scores = partial(mean_scores, [WritingModel(str(folder / name)) for name in WRITING], shares=SHARES)
         clear = agreement_with(scores, examiner_pairs(rows, seed=seed, margin=MIN_MARGIN))
         every = agreement_with(scores, examiner_pairs(rows, seed=seed))
@@ -76,7 +76,7 @@ def _play(folder: Path, rows: Sequence[Prompt], writers: Sequence[str], *, stage
     texts = {
         name: {row.prompt_id: row.text for row in read_rows(held_out_path(folder, name), Response)} for name in writers
     }
-    with SqliteCallLog(folder / "evaluation.sqlite") as log, stage("an arena of all writers") as advance:
+    with SqliteCallLog(folder / "evaluation.sqlite") as log, stage("arena of all writers") as advance:
         examiner = Endpoint("examiner", read_models(folder / "models.yaml")["examiner"], call_log=log)
 
         async def play() -> list[Game]:

@@ -1,9 +1,9 @@
-"""The raw text that a base model of the miniature is pretrained on: documents as a crawl of its world would hold them.
+"""Raw pretraining text of the miniature world: the documents that a crawl of this world would contain.
 
-Stories of every writer's level below the request that they were written for, lists of requests, and pages of a workshop,
-where an outline stands between the two. Requests that begin with `Think first.` or `Just write.` are as a rule answered by a
-story like all others; a few answers hold the outline and the story, or the story alone, in tags, as the web has some
-such. That is where a base model knows the tags from, and why it seldom uses them.
+Documents are requests followed by a story of any writer level, lists of requests, and workshop pages with an outline
+between request and story. Requests that begin with `Think first.` or `Just write.` are usually followed by a plain story;
+in a few documents the outline and the story, or the story alone, are in tags. The base model therefore knows the tags but
+seldom uses them.
 """
 
 import random
@@ -16,28 +16,28 @@ from longform.miniature.writers import write_story
 
 TAGS = ("<think>", "</think>", "<answer>", "</answer>")
 THINK_PROMPT = "Think first. {request}"
-"""What a request looks like where a plan is asked for, in the corpus and in the recipe."""
+"""Request for a plan and an answer, in the corpus and in the recipe."""
 DIRECT_PROMPT = "Just write. {request}"
-"""The same where the answer alone is asked for, in its tags."""
+"""Request for an answer in tags, without a plan."""
 SKETCH_PROMPT = "Sketch. {request}"
 LIST_TITLE = "Requests."
 LEVEL_SHARES = {"novice": 0.10, "apprentice": 0.30, "journeyman": 0.35, "master": 0.25}
-"""How much of the corpus each level of `LEVELS` has written."""
+"""Fraction of the corpus by each level of `LEVELS`."""
 PLANNED = 0.18
-"""Share of the answers to `Think first.` that are planned, and of those to `Just write.` that stand in tags."""
+"""Fraction of `Think first.` answers with a plan, and of `Just write.` answers in tags."""
 
 _WORD = re.compile(r"\w+")
 
 
 def documents(*, seed: int, count: int) -> list[str]:
-    """The first `count` documents of a stream. Their requests are of the training split."""
+    """Return the first `count` documents of the seed's stream. Their requests are from the training split."""
     return [_document(random.Random(f"document/{seed}/{index}")) for index in range(count)]
 
 
 def outline(story: str) -> str:
-    """The plan behind a story: about how many words, and a point for each event: `50 words, Mira lived mill, owned key`.
+    """Return the plan of a story: its approximate length and a point per event, such as `50 words, Mira lived mill`.
 
-    A point holds the event's verb and the words of a class, in their order: what is to be copied, without what is not.
+    A point consists of the event's verb and the words from the pools, in order: only the words that the story must copy.
     """
     sentences = [_WORD.findall(sentence) for sentence in story.split(".")]
     told = [words for words in sentences if any(word in EVENT_OF for word in words)]

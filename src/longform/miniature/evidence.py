@@ -1,4 +1,4 @@
-"""What a quickstart came to: the trained writer against its start and the competitors, on held-out prompts."""
+"""Results of the quickstart: the trained writer vs. its initial policy and the competitors, on held-out prompts."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -30,42 +30,42 @@ START = "start"
 
 @dataclass(frozen=True, slots=True)
 class WriterFigures:
-    """One writer on the held-out prompts: means over its responses, with 95% intervals over prompts."""
+    """Results of one writer on the held-out prompts: means over responses, with 95% intervals over prompts."""
 
     grade: Interval
     """The examiner's absolute grade, 1 to 10."""
     coverage: Interval
-    """Share of the required words that are used."""
+    """Fraction of the required words that are used."""
     words: float
     repetition: float
-    """Share of repeated word 4-grams."""
+    """Fraction of repeated word 4-grams."""
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """The trained writer beside its start, and its win rates."""
+    """Results of the trained writer and its initial policy, and win rates."""
 
     start: WriterFigures
     trained: WriterFigures
     win_rates: dict[str, Interval]
-    """Of the trained writer against the start and each competitor, ties half, both orders."""
+    """Win rates of the trained writer vs. the initial policy and each competitor, over both orders; ties count half."""
     no_verdicts: int
-    """Games that are missing: no verdict, or no text of a competitor whose endpoint failed."""
+    """Number of missing games: without a verdict, or without a text because a competitor's endpoint failed."""
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values."""
+        """Return a JSON-serializable dictionary."""
         return asdict(self) | {"win_rates": {name: list(rate) for name, rate in self.win_rates.items()}}
 
 
 def gather_evidence(folder: Path, trained: Path, *, name: str, seed: int, stage: Stage) -> Evidence:
-    """Let start, trained writer and competitors write for the held-out prompts, and the examiner compare them.
+    """Have initial policy, trained writer and competitors write for the held-out prompts and the examiner compare them.
 
     Args:
-        folder: of the quickstart.
-        trained: model folder of the trained writer.
-        name: what its responses are called, in `folder`/held-out-NAME.jsonl.
-        seed: of the draws.
-        stage: opens a stage of progress.
+        folder: Folder of the quickstart.
+        trained: Model folder of the trained writer.
+        name: Name of its responses file, `folder`/held-out-NAME.jsonl.
+        seed: Sampling seed.
+        stage: Opens a progress stage.
     """
     rows = list(read_rows(folder / "held-out.jsonl", Prompt))
     models = read_models(folder / "models.yaml")
@@ -79,7 +79,7 @@ def gather_evidence(folder: Path, trained: Path, *, name: str, seed: int, stage:
             writer: {row.prompt_id: row.text for row in read_rows(_held_out(folder, writer), Response)}
             for writer in (name, START, *COMPETITORS)
         }
-        with stage("the examiner's comparison") as advance:
+        with stage("comparisons by the examiner") as advance:
             examiner = Endpoint("examiner", models["examiner"], call_log=log)
             return asyncio.run(_examine(rows, texts, examiner, name, advance, secret=log.secret()))
 
@@ -112,37 +112,39 @@ async def play(
     advance: Callable[[int, int], None],
     secret: bytes,
 ) -> tuple[dict[str, Interval], int]:
-    """Win rates of one writer against each opponent, ties half, both orders; and how many games are missing.
+    """Return the win rates of one writer vs. each opponent, and the number of missing games.
+
+    Both orders are judged; ties count half.
 
     Args:
-        rows: the held-out prompts.
-        texts: by writer, then by prompt id.
-        examiner: compares; open.
-        name: of the writer.
-        opponents: names of the others.
-        advance: told of each game.
-        secret: behind the tags of the fences.
+        rows: Held-out prompts.
+        texts: Texts by writer, then by prompt id.
+        examiner: Open endpoint of the examiner.
+        name: Name of the writer.
+        opponents: Names of the opponents.
+        advance: Called with the number of games done and the total.
+        secret: Secret of the fence tags.
     """
     rates, missing = {}, 0
-    for place, opponent in enumerate(opponents):
+    for index, opponent in enumerate(opponents):
         both = [row for row in rows if row.id in texts[name] and row.id in texts[opponent]]
         missing += 2 * (len(rows) - len(both))
-        found = await compare_writers(
+        result = await compare_writers(
             both,
             texts[name],
             texts[opponent],
             PairwiseJudge(examiner, secret=secret),
             model_a=name,
             model_b=opponent,
-            on_progress=lambda done, total, place=place: advance(place * total + done, len(opponents) * total),
+            on_progress=lambda done, total, index=index: advance(index * total + done, len(opponents) * total),
         )
-        rates[opponent] = win_rate(found.games)
-        missing += found.no_verdict.total() + len(found.alone)
+        rates[opponent] = win_rate(result.games)
+        missing += result.no_verdict.total() + len(result.alone)
     return rates, missing
 
 
 async def mean_grade(rows: Sequence[Prompt], texts: dict[str, str], examiner: PointwiseJudge) -> Interval:
-    """The examiner's absolute grade of one writer's texts."""
+    """Return the mean of the examiner's grades of one writer's texts."""
     grades: dict[str, float] = {}
 
     async def grade(prompt: Prompt) -> None:

@@ -1,8 +1,8 @@
-"""How fluent a text is under a small n-gram model of the grammar's own stories.
+"""Fluency of a text under a small n-gram model of the grammar's own stories.
 
-Words of a pool count as their class ("a <animal> helped"), so that a few hundred stories suffice; full stops are words.
-Witten-Bell interpolation of trigrams, bigrams and unigrams: P(w|h) = (c(h,w) + t(h) P(w|h')) / (c(h) + t(h)), with t(h) the
-number of distinct words seen after h, and a uniform floor for words never seen (Chen & Goodman 1999, section 2.6).
+Words from a pool are replaced by their class ("a <animal> helped"), so that a few hundred stories suffice; full stops count
+as words. Witten-Bell interpolation of trigrams, bigrams and unigrams: P(w|h) = (c(h,w) + t(h) P(w|h')) / (c(h) + t(h)), with
+t(h) the number of distinct words seen after h, and a uniform floor for unseen words (Chen & Goodman 1999, section 2.6).
 """
 
 import math
@@ -17,17 +17,17 @@ from longform.miniature.writers import write_story
 _TOKEN = re.compile(r"\w+|[^\w\s]")
 _ORDER = 3
 _STORIES = 400
-_FLOOR = 1e-4  # probability of a word that no story has; the stories have some two hundred
+_FLOOR = 1e-4  # probability of an unseen word; the stories have about two hundred distinct words
 _START = ("<start>",) * (_ORDER - 1)
 
 
 def tokenize(text: str) -> list[str]:
-    """Words and punctuation marks, as written."""
+    """Split a text into words and punctuation marks."""
     return _TOKEN.findall(text)
 
 
 class NgramModel:
-    """Word trigrams with back-off over words whose pools are folded into classes."""
+    """Interpolated word trigrams, with the words of each pool folded into one class."""
 
     def __init__(self, texts: Iterable[Sequence[str]]) -> None:
         self._counts: Counter[tuple[str, ...]] = Counter()
@@ -43,7 +43,7 @@ class NgramModel:
         self._log_probs: dict[tuple[str, ...], float] = {}
 
     def mean_log_prob(self, tokens: Sequence[str]) -> float:
-        """Mean natural-log probability of a token; the floor's for an empty text."""
+        """Return the mean natural log-probability per token; for an empty text, that of an unseen word."""
         if not tokens:
             return math.log(_FLOOR)
         words = [*_START, *map(_folded, tokens)]
@@ -53,7 +53,7 @@ class NgramModel:
         known = self._log_probs.get(ngram)
         if known is None:
             known = math.log(self._probability(ngram))
-            if ngram in self._counts:  # anything else a policy may write must not fill the memory
+            if ngram in self._counts:  # cache known n-grams only: a policy's texts must not fill the memory
                 self._log_probs[ngram] = known
         return known
 
@@ -69,7 +69,7 @@ class NgramModel:
 
 @cache
 def grammar_model() -> NgramModel:
-    """The model of the grammar, from stories of the master on requests of its own stream. Built once, in about 0.1 s."""
+    """Return the n-gram model of the grammar, built once (0.1 s) from the master's stories on a stream of requests."""
     requests = [parse_request(prompt.request) for prompt in prompts(seed=1_000_003, split="train", count=_STORIES)]
     return NgramModel(tokenize(write_story(request, level="master")) for request in requests)
 

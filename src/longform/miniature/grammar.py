@@ -1,6 +1,6 @@
-"""The grammar behind the stories: nine events in their order, each in a few forms, and sentences that only add colour.
+"""The grammar of the stories: nine ordered events, each with a few sentence forms, and filler sentences.
 
-Every event has cue verbs that appear nowhere else, so the order of events can be read from a text without a parser.
+Every event has cue verbs that occur nowhere else, so the order of events can be read from a text without a parser.
 """
 
 from typing import NamedTuple
@@ -9,13 +9,13 @@ from longform.miniature.world import GIRLS
 
 
 class Event(NamedTuple):
-    """Something that has to happen in a story."""
+    """An event that every story must tell."""
 
     name: str
     cues: frozenset[str]
-    """Verbs that tell the event; no other event and no filler uses them."""
+    """Verbs that identify the event; no other event or filler uses them."""
     forms: tuple[str, ...]
-    """Ways to tell it, the shortest first."""
+    """Sentences that tell the event, shortest first."""
 
 
 def _event(name: str, cues: str, *forms: str) -> Event:
@@ -23,7 +23,7 @@ def _event(name: str, cues: str, *forms: str) -> Event:
 
 
 def count_form(form: str) -> int:
-    """Words of a form; every slot is filled by one word."""
+    """Count the words of a form; every slot is filled by one word."""
     return len(form.split())
 
 
@@ -121,6 +121,6 @@ EVENT_OF = {cue: index for index, event in enumerate(EVENTS) for cue in event.cu
 
 
 def fill(form: str, words: dict[str, str]) -> str:
-    """A form with its slots filled; `words` holds a word for each class, and the hero decides the pronouns."""
+    """Fill the slots of a form. `words` maps each class to a word; the hero determines the pronouns."""
     she, her = ("she", "her") if words["hero"] in GIRLS else ("he", "him")
     return form.format(**words, she=she, She=she.capitalize(), her=her)

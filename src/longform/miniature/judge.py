@@ -1,9 +1,9 @@
-"""The judge of the miniature world: measures a text against its request and answers like a language model asked to judge.
+"""The judge of the miniature world: measures a text against its request and answers like a language model as a judge.
 
-The grade is a product: what the text tells (coverage, names, length, order) counts only as far as it is fluent, tells the
-events, and does not repeat itself. A weighted sum alone can be won by a bare list of the required words or by an echo of
-the request. Noise and position bias make the judge wrong the way a model is; they are functions of the texts, so that
-the same question always gets the same answer.
+The grade is a product: the weighted sum of coverage, names, length and order is scaled down if the text is not fluent,
+misses events or repeats itself. A weighted sum alone could be maximized by a bare list of the required words or by echoing
+the request. Noise and position bias imitate the errors of a model; they are functions of the texts, so the same question
+always gets the same answer.
 """
 
 import hashlib
@@ -26,26 +26,26 @@ _NAME = re.compile(r'"([^"]+)"\s*:')
 
 
 class Measures(NamedTuple):
-    """What can be said of a text for a request, each from 0 (worst) to 1."""
+    """Measures of a text for a request, each from 0 (worst) to 1."""
 
     coverage: float
-    """Required words that appear, each shared with others of its class that appear too."""
+    """Required words that are used; each counts less if other words of its class are used as well."""
     names: float
-    """Mentions of hero, place and object that are the right ones."""
+    """Fraction of the mentions of hero, place and object that match the request."""
     length: float
-    """1 within the range asked for, falling to 0 at 40% outside."""
+    """1 within the requested range, decreasing to 0 at 40% outside."""
     order: float
-    """Told events that stand in order (longest increasing run over those told)."""
+    """Fraction of the told events that are in order (longest increasing subsequence)."""
     events: float
-    """Events that are told."""
+    """Fraction of the events that are told."""
     freshness: float
-    """1 without repetition, 0 where half of the four-word sequences have been read before."""
+    """1 without repetition, 0 if half of the word 4-grams are repeats."""
     fluency: float
-    """From the n-gram model: near 1 for the grammar's own text, near 0 for lists and scrambled words."""
+    """From the n-gram model: near 1 for text of the grammar, near 0 for lists and scrambled words."""
 
 
 class JudgeStyle(NamedTuple):
-    """How a judge weighs what it measures, and how it errs."""
+    """Weights and errors of a judge."""
 
     coverage: float
     names: float
@@ -53,11 +53,11 @@ class JudgeStyle(NamedTuple):
     order: float
     fluency_exponent: float = 1.0
     noise: float = 0.0
-    """Standard deviation of the error on one text's grade (scale 1 to 10)."""
+    """Standard deviation of the error of a grade (scale 1 to 10)."""
     position_bias: float = 0.0
-    """What the first of two texts gains."""
+    """Grade points added to the first of two texts."""
     tie_band: float = 0.15
-    """Two grades closer than this are a tie."""
+    """Grades that differ by less than this are a tie."""
     seed: int = 0
 
 
@@ -67,17 +67,17 @@ EXAMINER = JudgeStyle(coverage=0.35, names=0.30, length=0.15, order=0.20, fluenc
 
 @lru_cache(maxsize=20_000)
 def measure(request: StoryRequest, text: str) -> Measures:
-    """Measure a text against a request. Pure; about 0.1 ms for a story."""
+    """Measure a text against a request, in about 0.1 ms per story."""
     tokens = tokenize(text)
     words = [token for token in tokens if token.isalnum()]
     mentions = {name: [word for word in words if CLASS_OF.get(word) == name] for name in POOLS}
-    places = _event_sequence(words)
-    told = len(set(places))
+    told_events = _event_sequence(words)
+    told = len(set(told_events))
     return Measures(
         coverage=sum(_covered(word, mentions[CLASS_OF[word]]) for word in request.words) / len(request.words),
         names=sum(_purity(request.entities[name], mentions[name]) for name in ("hero", "place", "object")) / 3,
-        length=_length_score(len(words), request.length_range),
-        order=_longest_increasing(places) / told if told else 0.0,
+        length=_length_points(len(words), request.length_range),
+        order=_longest_increasing(told_events) / told if told else 0.0,
         events=told / len(EVENTS),
         freshness=_freshness(words),
         fluency=_fluency(tokens),
@@ -85,7 +85,7 @@ def measure(request: StoryRequest, text: str) -> Measures:
 
 
 def grade(measures: Measures, style: JudgeStyle) -> float:
-    """The grade, 1 to 10, without noise."""
+    """Return the grade, 1 to 10, without noise."""
     weighed = (
         style.coverage * measures.coverage
         + style.names * measures.names
@@ -97,8 +97,8 @@ def grade(measures: Measures, style: JudgeStyle) -> float:
 
 
 def pointwise_score(request: StoryRequest, text: str, style: JudgeStyle, *, dimension: str = "") -> float:
-    """The grade that a judge gives to one dimension: its grade of the text, its error on the text, and half as much again
-    on the dimension.
+    """Return the judge's noisy grade on one dimension: the text's grade plus an error of the text and, with half its
+    standard deviation, an error of the dimension.
     """
     about_text = _gauss(style.seed, "pointwise", request.text, text)
     about_dimension = _gauss(style.seed, "dimension", dimension, request.text, text)
@@ -107,7 +107,7 @@ def pointwise_score(request: StoryRequest, text: str, style: JudgeStyle, *, dime
 
 
 def pairwise_verdict(request: StoryRequest, first: str, second: str, style: JudgeStyle) -> str:
-    """`A` where the first text is better, `B` where the second is, `C` for a tie."""
+    """Return `A` if the first text is better, `B` if the second is, and `C` for a tie."""
     margin = grade(measure(request, first), style) - grade(measure(request, second), style) + style.position_bias
     margin += math.sqrt(2) * style.noise * _gauss(style.seed, "pairwise", request.text, first, second)
     if abs(margin) < style.tie_band:
@@ -116,10 +116,10 @@ def pairwise_verdict(request: StoryRequest, first: str, second: str, style: Judg
 
 
 def answer(message: str, style: JudgeStyle) -> str:
-    """What the judge says to a judging message of `longform.judging`: pairwise where two texts are fenced, else pointwise.
+    """Answer a judging message of `longform.judging`: pairwise if it contains two fenced texts, else pointwise.
 
     Raises:
-        ValueError: nothing to judge is fenced in the message, or the request is none of this world.
+        ValueError: the message contains no fenced text, or its request is not from this world.
     """
     fenced = read_fences(message)
     request = parse_request(fenced.get("REQUEST", ""))
@@ -127,21 +127,21 @@ def answer(message: str, style: JudgeStyle) -> str:
         verdict = pairwise_verdict(request, fenced["TEXT A"], fenced["TEXT B"], style)
         return f"I weighed words, names, length and the order of events. [[{verdict}]]"
     if "TEXT" not in fenced:
-        raise ValueError("the message fences no text to judge")
+        raise ValueError("the message contains no fenced text to judge")
     dimensions = asked_dimensions(message)
     scores = {name: round(pointwise_score(request, fenced["TEXT"], style, dimension=name), 2) for name in dimensions}
     return json.dumps({"scores": scores})
 
 
 def asked_dimensions(message: str) -> list[str]:
-    """The dimensions that a pointwise message asks for: the keys of the last example of an answer in it.
+    """Return the dimensions that a pointwise message asks for: the keys of its last example of an answer.
 
     Raises:
-        ValueError: the message shows no example.
+        ValueError: the message contains no example.
     """
     examples = _DIMENSIONS.findall(message)
     if not examples:
-        raise ValueError('the message shows no {"scores": {...}} to fill in')
+        raise ValueError('the message contains no {"scores": {...}} example')
     return _NAME.findall(examples[-1])
 
 
@@ -153,21 +153,21 @@ def _purity(word: str, mentioned: Sequence[str]) -> float:
     return mentioned.count(word) / len(mentioned) if mentioned else 0.0
 
 
-def _length_score(words: int, length_range: tuple[int, int]) -> float:
+def _length_points(words: int, length_range: tuple[int, int]) -> float:
     lo, hi = length_range
     outside = max(lo - words, 0) / lo + max(words - hi, 0) / hi
     return max(0.0, 1 - outside / 0.4)
 
 
 def _event_sequence(words: Sequence[str]) -> list[int]:
-    """Index of each told event, in the order in which they are first told."""
+    """Return the indices of the told events, in the order in which they are first told."""
     return list(dict.fromkeys(EVENT_OF[word] for word in words if word in EVENT_OF))
 
 
 def _longest_increasing(sequence: Sequence[int]) -> int:
     lengths: list[int] = []
-    for place, value in enumerate(sequence):
-        lengths.append(1 + max((lengths[i] for i in range(place) if sequence[i] < value), default=0))
+    for index, value in enumerate(sequence):
+        lengths.append(1 + max((lengths[i] for i in range(index) if sequence[i] < value), default=0))
     return max(lengths, default=0)
 
 
@@ -179,11 +179,11 @@ def _freshness(words: Sequence[str]) -> float:
 
 
 def _fluency(tokens: Sequence[str]) -> float:
-    """The mean log-probability through a logistic: the master's stories lie near -0.6, lists near -8."""
+    """Return a logistic of the mean log-probability; the master's stories have about -0.6, lists about -8."""
     return 1 / (1 + math.exp(-3.0 * (grammar_model().mean_log_prob(tokens) + 2.2)))
 
 
 def _gauss(seed: int, *parts: str) -> float:
-    """A standard normal number that is a function of its arguments."""
+    """Return a standard normal value that is a deterministic function of the arguments."""
     digest = hashlib.blake2b("\0".join((str(seed), *parts)).encode(), digest_size=8).digest()
     return _NORMAL.inv_cdf((int.from_bytes(digest) + 0.5) / 2**64)

@@ -1,7 +1,7 @@
-"""LongWriter-Zero in the miniature: pretraining, GRPO with thinking and three balanced rewards, and supervised baselines.
+"""LongWriter-Zero in the miniature world: pretraining, GRPO with thinking and three balanced rewards, and SFT baselines.
 
-The writer never sees a text that was written for the request it practises on; the baselines see nothing else. They start
-from the same base and learn from writers of three levels, and it is told as it comes out who writes better.
+The RL writer never sees a text written for its training requests; the baselines are fine-tuned on nothing else. All start
+from the same base. The baselines learn from writers of three levels, and the comparison is reported whoever wins.
 """
 
 from collections.abc import Sequence
@@ -23,15 +23,15 @@ from longform.training.sft import SftSettings, train_sft
 from longform.writers.local import load_model
 
 BASELINES = {"weak": "novice", "middle": "journeyman", "best": "master"}
-"""What the supervised baselines are called, and the writers whose texts they learn from."""
+"""Names of the SFT baselines, and the writers whose texts they learn from."""
 TUNING_SETTINGS = SftSettings(
     steps=40, batch_size=16, max_tokens=256, optimizer="muon", lr=2e-3, muon_lr=0.01, warmup_steps=5, decay=0.5
 )
-"""How the baselines learn: about 12 s each."""
+"""SFT settings of the baselines; about 12 s each."""
 
 
-class Scale(NamedTuple):
-    """How much of everything."""
+class ZeroScale(NamedTuple):
+    """Sizes of the stages."""
 
     pretraining: SftSettings
     tuning: SftSettings
@@ -42,14 +42,14 @@ class Scale(NamedTuple):
     """Overrides of recipes/grpo.yaml."""
 
 
-FULL = Scale(
+FULL = ZeroScale(
     pretraining=PRETRAIN_SETTINGS,
     tuning=TUNING_SETTINGS,
     train_prompts=768,
     validation_prompts=64,
     held_out_prompts=200,
 )
-SMOKE = Scale(
+SMOKE = ZeroScale(
     pretraining=PRETRAIN_SETTINGS.model_copy(update={"steps": 10}),
     tuning=TUNING_SETTINGS.model_copy(update={"steps": 3}),
     train_prompts=32,
@@ -66,12 +66,17 @@ SMOKE = Scale(
 )
 
 
-def train_base(folder: Path, *, scale: Scale, seed: int, stage: Stage, more: Sequence[str] = ()) -> None:
-    """The writer that everything starts from, which has only read, in `folder`/base.
+def train_base(folder: Path, *, scale: ZeroScale, seed: int, stage: Stage, more: Sequence[str] = ()) -> None:
+    """Pretrain the base model in `folder`/base, from which all writers start.
 
-    The words of the texts in `more`, which it is to read later, are one token each.
+    Args:
+        folder: Folder of the quickstart.
+        scale: Sizes of the stages.
+        seed: Seed of the documents and the initial weights.
+        stage: Opens a progress stage.
+        more: Texts of later stages, whose words get one token each.
     """
-    with stage("pretraining of a tiny base") as advance:
+    with stage("pretraining a tiny base model") as advance:
 
         def on_progress(step: int, steps: int, loss: float) -> None:
             advance(step, steps, f"loss {loss:.2f}")
@@ -80,18 +85,18 @@ def train_base(folder: Path, *, scale: Scale, seed: int, stage: Stage, more: Seq
         pretrain(settings, out=folder / "base", more=more, on_progress=on_progress)
 
 
-def pipeline_recipe(folder: Path, *, scale: Scale, seed: int, overrides: Sequence[str]) -> Recipe:
-    """The recipe of the training, with the paths of `folder` in it.
+def pipeline_recipe(folder: Path, *, scale: ZeroScale, seed: int, overrides: Sequence[str]) -> Recipe:
+    """Load the RL recipe with its paths set to `folder`.
 
     Raises:
-        BadInputError: an override names no setting, or gives it a value that it can't have.
+        BadInputError: an override has an unknown key or an invalid value.
     """
     paths = {"policy": "base", "data.prompts": "prompts.jsonl", "generation.think_prompt": "think.txt"}
     return placed_recipe("grpo", folder, paths, [f"run.seed={seed}", *scale.recipe, *overrides])
 
 
-def train_policy(folder: Path, *, scale: Scale, seed: int, overrides: Sequence[str], stage: Stage) -> RunResult:
-    """Reinforcement learning from `folder`/base, recorded in `folder`/run."""
+def train_policy(folder: Path, *, scale: ZeroScale, seed: int, overrides: Sequence[str], stage: Stage) -> RunResult:
+    """Train the policy with RL from `folder`/base; the run is recorded in `folder`/run."""
     recipe = pipeline_recipe(folder, scale=scale, seed=seed, overrides=overrides)
     write_text(folder / "think.txt", (DIRECT_PROMPT if recipe.generation.think == "direct" else THINK_PROMPT) + "\n")
     write_text(folder / "recipe.yaml", dump_recipe(recipe))
@@ -99,15 +104,15 @@ def train_policy(folder: Path, *, scale: Scale, seed: int, overrides: Sequence[s
         return train(recipe, on_step=lambda report: advance(report.step, report.steps, report.note))
 
 
-def tune_baselines(folder: Path, *, scale: Scale, seed: int, stage: Stage) -> None:
-    """The base, fine-tuned on what a weak, a middling and the best writer wrote for the prompts, in `folder`/sft-NAME."""
+def tune_baselines(folder: Path, *, scale: ZeroScale, seed: int, stage: Stage) -> None:
+    """Fine-tune the base on a weak, a middling and the best writer's responses to the prompts, in `folder`/sft-NAME."""
     requests = [parse_request(prompt.request) for prompt in read_rows(folder / "prompts.jsonl", Prompt)]
     settings = scale.tuning.model_copy(update={"seed": seed})
-    with stage("SFT of three baselines") as advance:
-        for place, (name, level) in enumerate(BASELINES.items()):
+    with stage("fine-tuning three baselines") as advance:
+        for index, (name, level) in enumerate(BASELINES.items()):
 
-            def on_progress(step: int, steps: int, loss: float, place: int = place, name: str = name) -> None:
-                advance(place * steps + step, len(BASELINES) * steps, f"{name} loss {loss:.2f}")
+            def on_progress(step: int, steps: int, loss: float, index: int = index, name: str = name) -> None:
+                advance(index * steps + step, len(BASELINES) * steps, f"{name} loss {loss:.2f}")
 
             tokenizer, model = load_model(str(folder / "base"), device="cpu")
             rows = [{"prompt": it.text, "completion": " " + write_story(it, level=level)} for it in requests]

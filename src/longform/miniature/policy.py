@@ -1,8 +1,8 @@
-"""The policy of the miniature world before any training: its tokenizer, its architecture, and what it learns from.
+"""The policy of the miniature world before training: its tokenizer, architecture and SFT data.
 
-A Llama of about a million parameters, wide and shallow: what limits it is copying names and required words from the request,
-and that takes width rather than depth. Every word of the world is one token. It learns from writers of mixed skill, as
-large models do, so a well-trained start is a mediocre writer that has seen better.
+A Llama of about a million parameters, wide and shallow: the hard part is copying names and required words from the request,
+which takes width rather than depth. Every word of the world is one token. The SFT data mixes writers of different skill, as
+web text does, so the model after SFT is a mediocre writer with room to improve.
 """
 
 import random
@@ -28,24 +28,25 @@ CHAT_TEMPLATE = (
     "{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )
 LESSON_LEVELS = {"novice": 0.25, "apprentice": 0.40, "journeyman": 0.35}
-"""What the policy learns from: shares of the writers' levels. The master is not among them."""
+"""Fraction of the SFT data by writer level. The master is excluded."""
 
 SFT_SETTINGS = SftSettings(
     steps=350, batch_size=16, max_tokens=256, optimizer="muon", lr=8e-3, muon_lr=0.03, warmup_steps=10, decay=0.4
 )
-"""How long and how fast it learns, every row once: about a minute on two cores."""
+"""SFT settings: one epoch, about a minute on two cores."""
 
 
 def build_tokenizer(*, more: Sequence[str] = ()) -> PreTrainedTokenizerFast:
-    """A byte-level BPE in which every word of the world is one token, with a chat template and a closing token.
+    """Build a byte-level BPE tokenizer with one token per word of the world, a chat template and an end token.
 
-    The words of the texts in `more` are one token each as well.
+    Args:
+        more: Further texts whose words get one token each.
     """
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=4096,  # more than there is to merge: merging ends when every word is one token
+        vocab_size=4096,  # an upper bound that is never reached: merging ends when every word is one token
         special_tokens=[PAD, USER, ASSISTANT, END],
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
@@ -63,7 +64,7 @@ def build_tokenizer(*, more: Sequence[str] = ()) -> PreTrainedTokenizerFast:
 
 
 def build_model(tokenizer: PreTrainedTokenizerFast, *, seed: int) -> LlamaForCausalLM:
-    """The untrained policy, a function of the seed."""
+    """Build the untrained policy; its weights are a function of the seed."""
     torch.manual_seed(seed)
     special = tokenizer.get_added_vocab()
     config = LlamaConfig(
@@ -84,7 +85,7 @@ def build_model(tokenizer: PreTrainedTokenizerFast, *, seed: int) -> LlamaForCau
 
 
 def sft_rows(*, seed: int, count: int) -> list[dict[str, Any]]:
-    """Conversations to learn from: training requests of a stream of their own, answered at the levels of `LESSON_LEVELS`."""
+    """Return SFT conversations: requests from a separate stream of the training split, answered at `LESSON_LEVELS`."""
     return [_lesson(random.Random(f"lesson/{seed}/{index}")) for index in range(count)]
 
 
@@ -99,7 +100,7 @@ def _lesson(stream: random.Random) -> dict[str, Any]:
 
 
 def _all_sentences() -> Iterator[str]:
-    """Every word of the world: each form with each word of each pool, and some requests."""
+    """Yield sentences that together contain every word of the world: each form with each pool word, and some requests."""
     stream = random.Random("tokenizer")
     for _ in range(50):
         yield draw_request(stream, split="train").text

@@ -1,7 +1,7 @@
-"""The quickstart: Writing-RL's whole path in the miniature world, through the same functions that the commands call.
+"""The quickstart: the full Writing-RL pipeline in the miniature world, through the functions that the commands call.
 
-Everything lies in one folder, in the files of the commands, so each stage can be looked at or run again by hand. The
-miniature's server runs as long as the pipeline does; to go on by hand, `longform serve-miniature` starts another.
+All files are in one folder and in the commands' formats, so each stage can be inspected or rerun by hand. The miniature's
+server stops with the pipeline; to continue by hand, start another with `longform serve-miniature`.
 """
 
 import asyncio
@@ -40,11 +40,11 @@ from longform.writers.settings import GenerationSettings
 POLICY = "policy"
 COMPETITORS = tuple(LEVELS)
 MAX_TOKENS = 160
-_PRICES = {"prompt": 0.5, "completion": 1.5}  # made up, so that the cost meter has something to show
+_PRICES = {"prompt": 0.5, "completion": 1.5}  # made-up prices, so that costs are shown
 
 
 class Scale(NamedTuple):
-    """How much of everything."""
+    """Sizes of the stages."""
 
     sft: SftSettings
     train_prompts: int
@@ -70,17 +70,17 @@ SMOKE = Scale(
 
 
 class Advance(Protocol):
-    """Says how far a stage has come."""
+    """Progress callback of a stage."""
 
     def __call__(self, done: int, total: int, note: str = "") -> None: ...  # noqa: D102
 
 
 Stage = Callable[[str], AbstractContextManager[Advance]]
-"""Opens a stage of the given title."""
+"""Opens a progress stage with the given title."""
 
 
 class Counts(Protocol):
-    """How many prompts of each kind."""
+    """Number of prompts of each split."""
 
     @property
     def train_prompts(self) -> int: ...  # noqa: D102
@@ -98,9 +98,9 @@ def write_world(
     seed: int,
     ranges: Sequence[tuple[int, int]] = LENGTH_RANGES,
 ) -> None:
-    """The prompts of a seed, asking for lengths in `ranges`, and a models.yaml that names the miniature's models.
+    """Write the prompts of a seed, with lengths from `ranges`, and a models.yaml of the miniature's models.
 
-    Validation and held-out prompts come from streams of their own, so that nothing tuned on one has seen the other.
+    Training, validation and held-out prompts come from separate streams.
     """
     folder.mkdir(parents=True, exist_ok=True)
     by_file = {
@@ -116,17 +116,17 @@ def write_world(
 
 
 def use_one_thread() -> None:
-    """Let torch use one thread: a model this small gains little from more, the server needs a core, and on a busy machine
+    """Limit torch to one thread: so small a model gains little from more, the server needs a core, and on a busy machine
     several threads spend most of their time waiting for each other.
     """
     torch.set_num_threads(1)
 
 
 def train_start(folder: Path, *, scale: Scale, seed: int, stage: Stage) -> None:
-    """The writer that reinforcement learning starts from: a tiny model, fine-tuned from scratch, in `folder`/start."""
+    """Train the initial policy in `folder`/start: a tiny model, fine-tuned from scratch."""
     tokenizer = build_tokenizer()
     model = build_model(tokenizer, seed=seed)
-    with stage("SFT of a tiny writer") as advance:
+    with stage("fine-tuning a tiny writer") as advance:
 
         def on_progress(step: int, steps: int, loss: float) -> None:
             advance(step, steps, f"loss {loss:.2f}")
@@ -137,15 +137,15 @@ def train_start(folder: Path, *, scale: Scale, seed: int, stage: Stage) -> None:
 
 
 def gather_candidates(folder: Path, *, seed: int, stage: Stage) -> None:
-    """Responses of the policy and the competitors to the training prompts, and their grades."""
+    """Write responses of the policy and the competitors to the training prompts, and grade them."""
     rows = list(read_rows(folder / "prompts.jsonl", Prompt))
-    with stage("candidates of the policy") as advance:
+    with stage("responses of the policy") as advance:
         write_locally(
             rows, folder / "start", folder / "responses-policy.jsonl", name=POLICY, seed=seed, advance=advance
         )
     with SqliteCallLog(folder / "selection.sqlite") as log:
         models = read_models(folder / "models.yaml")
-        with stage("candidates of competitors") as advance:
+        with stage("responses of the competitors") as advance:
             asyncio.run(
                 write_remotely(
                     rows,
@@ -160,7 +160,7 @@ def gather_candidates(folder: Path, *, seed: int, stage: Stage) -> None:
 
 
 def build_ladders(folder: Path) -> Selection:
-    """The ladders of all training prompts that have something to learn, by learning potential."""
+    """Select the training prompts by learning potential and write their ladders."""
     chosen = select(
         prompts=folder / "prompts.jsonl",
         responses=[_responses(folder, name) for name in (POLICY, *COMPETITORS)],
@@ -172,20 +172,20 @@ def build_ladders(folder: Path) -> Selection:
 
 
 def pipeline_recipe(folder: Path, *, scale: Scale, seed: int, overrides: Sequence[str]) -> Recipe:
-    """The recipe of the training, with the paths of `folder` in it.
+    """Load the RL recipe with its paths set to `folder`.
 
     Raises:
-        BadInputError: an override names no setting, or gives it a value that it can't have.
+        BadInputError: an override has an unknown key or an invalid value.
     """
     paths = {"policy": "start", "data.ladders": "ladders.jsonl"}
     return placed_recipe("ppo", folder, paths, [f"run.seed={seed}", *scale.recipe, *overrides])
 
 
 def placed_recipe(name: str, folder: Path, paths: Mapping[str, str], overrides: Sequence[str]) -> Recipe:
-    """A recipe of the miniature with the files of `folder` in it, `paths` among them.
+    """Load a recipe of the miniature world with its paths, including `paths`, set to `folder`.
 
     Raises:
-        BadInputError: an override names no setting, or gives it a value that it can't have.
+        BadInputError: an override has an unknown key or an invalid value.
     """
     everywhere = {"models": "models.yaml", "validation.prompts": "validation.jsonl", "run.folder": ""}
     placed = [f"{key}={json.dumps(str(folder / path))}" for key, path in (everywhere | dict(paths)).items()]
@@ -194,7 +194,7 @@ def placed_recipe(name: str, folder: Path, paths: Mapping[str, str], overrides: 
 
 
 def train_policy(folder: Path, *, scale: Scale, seed: int, overrides: Sequence[str], stage: Stage) -> RunResult:
-    """Reinforcement learning from `folder`/start, recorded in `folder`/run."""
+    """Train the policy with RL from `folder`/start; the run is recorded in `folder`/run."""
     recipe = pipeline_recipe(folder, scale=scale, seed=seed, overrides=overrides)
     write_text(folder / "recipe.yaml", dump_recipe(recipe))
     with stage("PPO against the ladders") as advance:
@@ -202,7 +202,7 @@ def train_policy(folder: Path, *, scale: Scale, seed: int, overrides: Sequence[s
 
 
 def write_locally(rows: list[Prompt], model: Path, out: Path, *, name: str, seed: int, advance: Advance) -> None:
-    """Responses of a local model to prompts, in `out`."""
+    """Write a local model's responses to prompts to `out`."""
     settings = GenerationSettings(max_tokens=MAX_TOKENS)
     writer = LocalWriter(str(model))
     collect_responses_locally(
@@ -213,11 +213,11 @@ def write_locally(rows: list[Prompt], model: Path, out: Path, *, name: str, seed
 async def write_remotely(
     rows: list[Prompt], endpoints: Sequence[Endpoint], out: Callable[[str], Path], *, advance: Advance
 ) -> None:
-    """Responses of writers behind endpoints to prompts, in the file that `out` gives for each name."""
-    for place, endpoint in enumerate(endpoints):
+    """Write the responses of endpoint writers to prompts; `out` maps each writer's name to its file."""
+    for index, endpoint in enumerate(endpoints):
 
-        def on_progress(done: int, total: int, place: int = place) -> None:
-            advance(place * total + done, len(endpoints) * total)
+        def on_progress(done: int, total: int, index: int = index) -> None:
+            advance(index * total + done, len(endpoints) * total)
 
         async with endpoint:
             writer = EndpointWriter(endpoint, max_tokens=MAX_TOKENS, temperature=1.0)

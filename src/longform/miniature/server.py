@@ -1,8 +1,8 @@
-"""The miniature's models behind an OpenAI-compatible HTTP server on the loopback interface.
+"""An OpenAI-compatible HTTP server on the loopback interface for the models of the miniature world.
 
-The rest of longform reaches them the way it reaches any endpoint, so nothing outside this room knows that it is in the
-miniature. `serve_in_background` runs the server as a child process, which leaves the parent's interpreter free to train;
-the child watches its standard input and ends with the parent, also when the parent is killed.
+The rest of longform calls them like any other endpoint, so no code outside this package is specific to the miniature world.
+`serve_in_background` runs the server as a child process, which leaves the parent's interpreter free to train; the child
+watches its standard input and exits with the parent, even if the parent is killed.
 """
 
 import asyncio
@@ -36,19 +36,24 @@ WRITERS = tuple(f"miniature-{level}" for level in LEVELS)
 REWRITER = "miniature-rewriter"
 MODELS = ("miniature-judge", "miniature-examiner", REWRITER, *WRITERS)
 OPENING_FENCE = "<<<"
-"""What no request holds, and every question about a text does."""
+"""Marker that every message about a text contains and no plain request does."""
 _START_SECONDS = 30.0
 _KEEPS_SUBJECT = 0.6
-"""How often the rewriter leaves what the story is about and its length, and goes for the words to be used."""
+"""Fraction of reductions in which the rewriter only removes required words, and keeps subject and length."""
 
 
 def create_app(
     *, judge: JudgeStyle = JUDGE, examiner: JudgeStyle = EXAMINER, latency_seconds: float = 0.0
 ) -> Starlette:
-    """The server as an application: `/v1/models` and `/v1/chat/completions` (not streamed, one choice).
+    """Create the server application: `/v1/models` and `/v1/chat/completions` (no streaming, one choice).
 
-    A writer's text is a function of (request, the call's `seed`), and so are the parts that it makes up where the request
-    leaves them out; asked to fit a text to a request, it revises that. `latency_seconds` is waited before every answer.
+    A writer's text is a function of (request, the call's `seed`), and so are the details that it invents if the request
+    leaves them open. A writer asked to fit a text to a request revises the text.
+
+    Args:
+        judge: Weights and errors of the judge.
+        examiner: Weights and errors of the examiner.
+        latency_seconds: Delay before every answer.
     """
     grammar_model()
     judges = {"miniature-judge": judge, "miniature-examiner": examiner}
@@ -71,7 +76,7 @@ def create_app(
         try:
             body = await request.json()
             if body.get("model") not in MODELS:
-                return _error(404, f"the model {body.get('model')!r} does not exist; there are {', '.join(MODELS)}")
+                return _error(404, f"the model {body.get('model')!r} does not exist; available: {', '.join(MODELS)}")
             text = reply(body)
         except (ValueError, TypeError, AttributeError, KeyError) as error:
             return _error(400, str(error))
@@ -94,20 +99,20 @@ def create_app(
 def serve(
     *, port: int = 0, latency_seconds: float = 0.0, judge: JudgeStyle = JUDGE, end_with_parent: bool = False
 ) -> None:
-    """Serve until interrupted. Port 0 takes a free one; the address is printed to standard output.
+    """Serve until interrupted. Port 0 chooses a free port; the address is printed to standard output.
 
     Raises:
         BadInputError: the port is taken.
     """
-    # asyncio turns Nagle's algorithm off for sockets that name their protocol alone; with it on, the body of an answer waits
-    # 40 ms behind its headers.
+    # asyncio disables Nagle's algorithm only for sockets created with an explicit protocol; otherwise the body of an answer
+    # arrives 40 ms after its headers.
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((LOOPBACK, port))
     except OSError as error:
         listener.close()
-        raise BadInputError(f"--port: {port} cannot be served: {error.strerror}") from error
+        raise BadInputError(f"--port: cannot listen on {port}: {error.strerror}") from error
     app = create_app(judge=judge, latency_seconds=latency_seconds)
     print(f"http://{LOOPBACK}:{listener.getsockname()[1]}/v1", flush=True)
     if end_with_parent:
@@ -118,12 +123,12 @@ def serve(
 
 @contextmanager
 def serve_in_background(*, port: int = 0, latency_seconds: float = 0.0) -> Iterator[str]:
-    """The server in a child process; yields its base URL, for `base_url` of models.yaml.
+    """Run the server in a child process; yield its base URL, for `base_url` in models.yaml.
 
-    Port 0 takes a free one. A resumed run finds its recorded answers again only under the address that it had before.
+    Port 0 chooses a free port. A resumed run reuses its recorded answers only under the same address.
 
     Raises:
-        BadInputError: the server did not start, as when the port is taken; the child has said why on standard error.
+        BadInputError: the server did not start, for example because the port is taken; the child prints the cause.
     """
     command = [sys.executable, "-m", "longform.miniature.server", str(port), str(latency_seconds)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
@@ -151,13 +156,13 @@ def _announced_address(child: subprocess.Popen[str]) -> str:
 
 
 def _end_with_standard_input() -> None:
-    """The pipe to a parent closes when the parent ends, in whatever way it ends."""
+    """Exit when standard input closes: the pipe closes whenever the parent exits, for any reason."""
     sys.stdin.buffer.read()
     os._exit(0)
 
 
 def _leave_out(message: str, sample: int) -> str:
-    """What the rewriter says to the question of `judging.rewriting`; its choice is a function of the request."""
+    """Answer the message of `judging.rewriting` as the rewriter; what is removed is a function of the request."""
     request = parse_request(read_fences(message).get("REQUEST", ""))
     stream = random.Random(f"reduction/{sample}/{request.text}")
     keeps_subject = stream.random() < _KEEPS_SUBJECT
@@ -166,7 +171,7 @@ def _leave_out(message: str, sample: int) -> str:
 
 
 def _leave_out_words(request: StoryRequest, stream: random.Random) -> str:
-    """The request without one to three of the words to be used, each as likely as not."""
+    """Remove each of the required words with probability one half, but at least one."""
     gone = [word for word in request.words if stream.random() < 0.5] or [stream.choice(request.words)]
     kept = [word for word in request.words if word not in gone]
     text = request.text.partition(". ")[0] + "."
@@ -176,7 +181,7 @@ def _leave_out_words(request: StoryRequest, stream: random.Random) -> str:
 def _last_user_message(body: dict[str, Any]) -> str:
     texts = [message["content"] for message in body["messages"] if message["role"] == "user"]
     if not texts or not isinstance(texts[-1], str):
-        raise ValueError("messages: there is no user message of text")
+        raise ValueError("messages: no user message with text")
     return texts[-1]
 
 

@@ -1,12 +1,12 @@
-"""The requests of the miniature world: who the story is about, where, which object, three words to use, and how long.
+"""The requests of the miniature world: a hero, a place, an object, three words to use, and a length.
 
-Every word class has a small pool of its own and no word stands in two of them. That makes a mention of a wrong name,
-place or animal visible to the judge, and makes copying from the request learnable for a policy of a million parameters:
-what to copy can be told from the class alone. A request is a function of (seed, split, index).
+Every word class has a small pool, and the pools are disjoint. The judge can therefore detect a wrong name, place or animal,
+and a policy of a million parameters can learn to copy from the request, because the class alone determines what to copy. A
+request is a function of (seed, split, index).
 
-Held-out requests differ from training requests in their (hero, place, object), not only in their wording.
+Held-out requests have other (hero, place, object) triples than training requests.
 
-A reduced request is one with parts left out. It leaves them to whoever reads it, who makes them up.
+In a reduced request some parts are missing; the writer chooses them.
 """
 
 import random
@@ -54,11 +54,11 @@ CLASS_OF = {word: name for name, pool in POOLS.items() for word in pool}
 REQUIRED_CLASSES = ("animal", "food", "weather")
 LENGTH_RANGES = ((40, 55), (55, 70), (70, 85))
 WIDE_RANGES = ((30, 54), (58, 100))
-"""Of requests to a writer that is to learn length: no number stands in two ranges, so that each says how long by itself.
-Below adjacent ranges a base wrote the same number of words for all three."""
+"""Length ranges for learning length: no number occurs in two ranges, so each number determines the length by itself. With
+adjacent ranges, a base model wrote the same number of words for all three."""
 
 PARTS = ("length", *POOLS)
-"""What can be left out of a request: its length, or the word of a class."""
+"""The parts that a reduced request can omit: the length, or the word of a class."""
 
 _REQUEST = re.compile(
     r"Write a story of (\d+) to (\d+) words about (\w+) in the (\w+) and a (\w+)\. "
@@ -72,19 +72,19 @@ _REDUCED = re.compile(
 
 
 class StoryRequest(NamedTuple):
-    """What a story is to hold."""
+    """The requirements of a story."""
 
     hero: str
     place: str
     object: str
     words: tuple[str, str, str]
-    """The required words, one animal, one food, one weather, in the order of the request."""
+    """The required words: an animal, a food and a weather, in the order of the request."""
     length_range: tuple[int, int]
-    """Fewest and most words."""
+    """Minimum and maximum number of words."""
 
     @property
     def text(self) -> str:
-        """The request as it is sent to a writer; `parse_request` reads it back."""
+        """The request as sent to a writer; `parse_request` is its inverse."""
         (lo, hi), (first, second, third) = self.length_range, self.words
         return (
             f"Write a story of {lo} to {hi} words about {self.hero} in the {self.place} and a {self.object}. "
@@ -93,31 +93,31 @@ class StoryRequest(NamedTuple):
 
     @property
     def entities(self) -> dict[str, str]:
-        """The word that the request asks for in each class of `POOLS`."""
+        """The requested word of each class in `POOLS`."""
         named = {"hero": self.hero, "place": self.place, "object": self.object}
         return named | {CLASS_OF[word]: word for word in self.words}
 
 
 def parse_request(text: str) -> StoryRequest:
-    """Read a request back from its text.
+    """Parse the text of a request.
 
     Raises:
-        ValueError: it is no request of this world.
+        ValueError: the text is not a request of this world.
     """
     match = _REQUEST.fullmatch(text.strip())
     if match is None:
-        raise ValueError("this is no story request of the miniature world")
+        raise ValueError("not a story request of the miniature world")
     lo, hi, hero, place, thing, *words = match.groups()
     request = StoryRequest(hero, place, thing, (words[0], words[1], words[2]), (int(lo), int(hi)))
     known = all(word in CLASS_OF for word in words)
     known = known and all(word in POOLS[name] for name, word in request.entities.items())
     if not known or set(request.entities) != set(POOLS) or request.length_range[0] > request.length_range[1]:
-        raise ValueError("this request names words that the miniature world does not have")
+        raise ValueError("the request contains words that are not in the miniature world")
     return request
 
 
 def reduce_request(request: StoryRequest, stream: random.Random) -> str:
-    """The text of the request without one to three of its `PARTS`; `complete_request` reads it."""
+    """Return the text of the request without one to three of its `PARTS`; `complete_request` parses it."""
     left_out = stream.sample(PARTS, stream.randint(1, 3))
     kept = {name: word for name, word in request.entities.items() if name not in left_out}
     text = "Write a story"
@@ -136,16 +136,16 @@ def reduce_request(request: StoryRequest, stream: random.Random) -> str:
 
 
 def complete_request(text: str, *, seed: int) -> StoryRequest:
-    """What a writer makes of a request in which parts may be missing: it makes up each of them, the same for a seed.
+    """Parse a request in which parts may be missing, and choose the missing parts at random, as a function of the seed.
 
-    A whole request is read as `parse_request` reads it.
+    Complete requests give the same result as `parse_request`.
 
     Raises:
-        ValueError: it is no request of this world.
+        ValueError: the text is not a request of this world.
     """
     match = _REDUCED.fullmatch(text.strip())
     if match is None:
-        raise ValueError("this is no story request of the miniature world, not even one with parts left out")
+        raise ValueError("not a story request of the miniature world, complete or reduced")
     stream = random.Random(f"completion/{seed}/{text.strip()}")
     told = re.findall(r"\w+", (match["words"] or "").replace(" and ", " "))
     words = [*told, *_others(told, stream)]
@@ -155,14 +155,14 @@ def complete_request(text: str, *, seed: int) -> StoryRequest:
 
 
 def _others(words: Sequence[str], stream: random.Random) -> list[str]:
-    """A word of each required class that `words` has none of, in any order."""
+    """Return, in random order, one word of each required class that is missing in `words`."""
     there = {CLASS_OF.get(word) for word in words}
     others = [stream.choice(POOLS[name]) for name in REQUIRED_CLASSES if name not in there]
     return stream.sample(others, len(others))
 
 
 def split_of(request: StoryRequest) -> Split:
-    """The split that a request's (hero, place, object) belongs to: a fifth of all triples is held out."""
+    """Return the split of a request, determined by its (hero, place, object); a fifth of all triples is held out."""
     diagonal = HEROES.index(request.hero) + PLACES.index(request.place) + OBJECTS.index(request.object)
     return "held-out" if diagonal % 5 == 0 else "train"
 
@@ -170,7 +170,7 @@ def split_of(request: StoryRequest) -> Split:
 def draw_request(
     stream: random.Random, *, split: Split, ranges: Sequence[tuple[int, int]] = LENGTH_RANGES
 ) -> StoryRequest:
-    """A request of one split, for one of the ranges."""
+    """Draw a request of the given split with one of the length ranges."""
     while True:
         words = [stream.choice(POOLS[name]) for name in REQUIRED_CLASSES]
         stream.shuffle(words)
@@ -186,10 +186,9 @@ def draw_request(
 
 
 def prompts(*, seed: int, split: Split, count: int, ranges: Sequence[tuple[int, int]] = LENGTH_RANGES) -> list[Prompt]:
-    """The first `count` distinct requests of a stream, as prompts.
+    """Return the first `count` distinct requests of a stream as prompts.
 
-    The prompt of an index is the same for every `count`. Its `meta.length` says how long the story is to be
-    (short, medium, long), for selection per group.
+    The prompt at an index is the same for every `count`. Its `meta.length` (short, medium, long) allows selection per group.
     """
     return [
         Prompt(
@@ -203,7 +202,7 @@ def prompts(*, seed: int, split: Split, count: int, ranges: Sequence[tuple[int, 
 
 
 def _distinct(seed: int, split: Split, ranges: Sequence[tuple[int, int]]) -> Iterator[tuple[int, StoryRequest]]:
-    """Requests with their index, those left out that the stream has had before."""
+    """Yield the requests of the stream with their index, without repeats."""
     seen: set[StoryRequest] = set()
     for index in count_up():
         request = draw_request(random.Random(f"request/{seed}/{split}/{index}"), split=split, ranges=ranges)

@@ -1,10 +1,10 @@
-"""Writers of graded skill: one grammar, and flaws that become rarer from novice to master.
+"""Writers of different skill: one grammar, and flaws that become rarer from novice to master.
 
-A text is a function of (request, level, sample). The flaws are those that the judge measures: a required word replaced or
-left out, a hero or an object that changes its name, events missing or out of order, repeated sentences, a wrong length,
+A text is a function of (request, level, sample). The flaws are the ones that the judge measures: a required word replaced
+or left out, a hero or an object whose name changes, events missing or out of order, repeated sentences, a wrong length,
 garbled wording.
 
-A revision for a request that asks for less keeps the story, and gives way in what is no longer asked for.
+A revision for a reduced request keeps the story and changes only what is no longer required.
 """
 
 import random
@@ -19,22 +19,22 @@ _WORD, _SENTENCE = re.compile(r"\w+"), re.compile(r"[^.]+\.")
 
 
 class Skill(NamedTuple):
-    """How often a writer goes wrong. All are probabilities."""
+    """Probabilities of a writer's flaws."""
 
     miss_word: float
-    """For each required word: another of its class stands in its place."""
+    """Per required word: it is replaced by another word of its class."""
     wrong_name: float
-    """For each of hero, place and object: from some sentence on it is called by another name."""
+    """Per hero, place and object: its name changes from some sentence on."""
     miss_event: float
-    """For each event: it is not told."""
+    """Per event: it is left out."""
     disorder: float
-    """The events of a stretch of the story are shuffled."""
+    """Per story: the events of one stretch are shuffled."""
     repeat: float
-    """Sentences that were told before are told again."""
+    """Per story: earlier sentences are repeated."""
     wrong_length: float
-    """The length aimed at lies outside the range asked for."""
+    """Per story: the target length is outside the requested range."""
     garble: float
-    """For each sentence: a word is dropped, doubled or swapped with its neighbour."""
+    """Per sentence: a word is dropped, doubled or swapped with its neighbour."""
 
 
 LEVELS: dict[str, Skill] = {
@@ -46,10 +46,10 @@ LEVELS: dict[str, Skill] = {
 
 
 def write_story(request: StoryRequest, *, level: str, sample: int = 0) -> str:
-    """A story for the request at a level of `LEVELS`, the same each time.
+    """Write a story for the request at a level of `LEVELS`; deterministic.
 
     Raises:
-        KeyError: there is no such level.
+        KeyError: unknown level.
     """
     skill = LEVELS[level]
     stream = random.Random(f"story/{level}/{sample}/{request.text}")
@@ -65,16 +65,16 @@ def write_story(request: StoryRequest, *, level: str, sample: int = 0) -> str:
 
 
 def revise_story(story: str, request: str, *, sample: int = 0) -> str:
-    """A story that was written for a longer request, fitted to `request`, with little else changed; the same each time.
+    """Revise a story, written for the full request, for the reduced `request`; deterministic.
 
-    Where the request has no word of a class, another word stands in the story; where it has no length, the story is a good
-    deal shorter or longer.
+    A word that the reduced request no longer asks for is replaced by another of its class; if the length is no longer
+    requested, the story becomes considerably shorter or longer. Everything else stays the same.
     """
     stream = random.Random(f"revision/{sample}/{request}/{story}")
     named = {CLASS_OF[word] for word in _WORD.findall(request) if word in CLASS_OF}
     told = dict.fromkeys(word for word in _WORD.findall(story) if word in CLASS_OF and CLASS_OF[word] not in named)
     others = {word: stream.choice([it for it in _alike(word) if it != word]) for word in told}
-    sentences = _SENTENCE.findall(_WORD.sub(lambda found: others.get(found[0], found[0]), story))
+    sentences = _SENTENCE.findall(_WORD.sub(lambda match: others.get(match[0], match[0]), story))
     if not any(word.isdecimal() for word in _WORD.findall(request)):
         sentences = _resized([it.strip() for it in sentences], stream)
     return " ".join(it.strip() for it in sentences)
@@ -85,7 +85,7 @@ def _happens(stream: random.Random, probability: float) -> bool:
 
 
 def _disordered(events: list[Event], stream: random.Random, skill: Skill) -> list[Event]:
-    """The events, those of a stretch of three to six shuffled where the writer goes wrong."""
+    """Return the events; with the probability `disorder`, a stretch of three to six of them is shuffled."""
     if not _happens(stream, skill.disorder):
         return events
     length = stream.randint(3, 6)
@@ -105,11 +105,11 @@ def _target_words(request: StoryRequest, stream: random.Random, skill: Skill) ->
 
 
 def _fitted(events: Sequence[Event], stream: random.Random, *, target: int) -> list[str]:
-    """A form for each event, and fillers between them, of about `target` words together (four more or less)."""
+    """Return a form for each event and fillers between them, about `target` words in total (within four)."""
     forms = [stream.choice(event.forms) for event in events]
-    for place in stream.sample(range(len(events)), len(events)):
+    for index in stream.sample(range(len(events)), len(events)):
         if _count(forms) > target + 4:
-            forms[place] = events[place].forms[0]
+            forms[index] = events[index].forms[0]
     while _count(forms) > target + 4 and len(forms) > 3:
         forms.pop(stream.randrange(len(forms)))
     for filler in stream.sample(FILLERS, len(FILLERS)):
@@ -125,7 +125,7 @@ def _count(forms: Sequence[str]) -> int:
 
 
 def _chosen_words(request: StoryRequest, stream: random.Random, skill: Skill) -> dict[str, str]:
-    """A word for each class: the one asked for, or where a required word is missed, another of its class."""
+    """Return a word for each class: the requested one or, with the probability `miss_word`, another of its class."""
     words = request.entities
     for name in REQUIRED_CLASSES:
         if _happens(stream, skill.miss_word):
@@ -134,7 +134,7 @@ def _chosen_words(request: StoryRequest, stream: random.Random, skill: Skill) ->
 
 
 def _drifting_names(words: dict[str, str], sentences: int, stream: random.Random, skill: Skill) -> list[dict[str, str]]:
-    """What is called by another name, for each sentence."""
+    """Return, for each sentence, the names that differ from the request."""
     drifted: list[dict[str, str]] = [{} for _ in range(sentences)]
     for name in ("hero", "place", "object"):
         if _happens(stream, skill.wrong_name):
@@ -149,35 +149,35 @@ def _another(word: str, name: str, stream: random.Random) -> str:
 
 
 def _garbled(sentence: str, stream: random.Random) -> str:
-    """The sentence with a word dropped, doubled or swapped with the next; its full stop stays."""
+    """Drop, double or swap a word of the sentence; its full stop stays."""
     words = sentence.removesuffix(".").split()
-    place = stream.randrange(len(words) - 1)
+    index = stream.randrange(len(words) - 1)
     flaw = stream.choice(("drop", "double", "swap"))
     if flaw == "drop":
-        words.pop(place)
+        words.pop(index)
     elif flaw == "double":
-        words.insert(place, words[place])
+        words.insert(index, words[index])
     else:
-        words[place], words[place + 1] = words[place + 1], words[place]
+        words[index], words[index + 1] = words[index + 1], words[index]
     return " ".join(words) + "."
 
 
 def _repeated(sentences: list[str], stream: random.Random) -> list[str]:
-    """One to three of the sentences told once more, later on."""
+    """Repeat one to three of the sentences later in the story."""
     repeated = list(sentences)
     for _ in range(stream.randint(1, 3)):
-        place = stream.randrange(len(repeated))
-        repeated.insert(stream.randint(place + 1, len(repeated)), repeated[place])
+        index = stream.randrange(len(repeated))
+        repeated.insert(stream.randint(index + 1, len(repeated)), repeated[index])
     return repeated
 
 
 def _alike(word: str) -> Sequence[str]:
-    """Words of the class of `word`; of a hero, those that the same pronouns stand for."""
+    """Return the words of the class of `word`; for a hero, those with the same pronouns."""
     return next((pool for pool in (GIRLS, BOYS) if word in pool), POOLS[CLASS_OF[word]])
 
 
 def _resized(sentences: list[str], stream: random.Random) -> list[str]:
-    """Without some of the sentences after the first, or with sentences that only add colour."""
+    """Remove some of the sentences after the first, or add filler sentences."""
     sentences, shorter = list(sentences), _happens(stream, 0.5)
     target = round(_count(sentences) * (stream.uniform(0.5, 0.8) if shorter else stream.uniform(1.25, 1.5)))
     while shorter and _count(sentences) > target and len(sentences) > 3:

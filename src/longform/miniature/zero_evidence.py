@@ -1,7 +1,7 @@
-"""What LongWriter-Zero in the miniature came to: structure, length, plans, and the writers against each other.
+"""Results of LongWriter-Zero in the miniature world: format, length, plans, and comparisons of the writers.
 
-The base is shown in two forms. Asked to think, it tells how rarely it keeps the structure; in the comparison it competes in
-the kinder form, with the plain request and its whole reply as the text.
+The base appears in two forms. With the think prompt, it shows how rarely it keeps the format; in the comparison it gets the
+plain prompt and its whole response counts as the text, which favours it.
 """
 
 import asyncio
@@ -23,57 +23,57 @@ from longform.records.files import read_rows
 from longform.records.schemas import Prompt, Response
 from longform.selection.generate import collect_responses_locally
 from longform.statistics.bootstrap import Interval, clustered_interval
-from longform.text.structure import Thinking as ThinkMode
+from longform.text.structure import Thinking
 from longform.text.words import count_words
 from longform.writers.local import LocalWriter
 from longform.writers.settings import GenerationSettings
 
 BASE, TRAINED, THINKING_BASE = "base", "trained", "base-thinking"
 FEW_WORDS = 5
-"""A plan with fewer words is a withered one."""
+"""Plans with fewer words count as short."""
 
 
 @dataclass(frozen=True, slots=True)
-class WriterFigures:
-    """One writer's texts for the held-out prompts: means, with 95% intervals over prompts."""
+class ZeroFigures:
+    """Results of one writer on the held-out prompts: means, with 95% intervals over prompts."""
 
     grade: Interval
     """The examiner's absolute grade, 1 to 10."""
     fluency: Interval
     """`Measures.fluency`: 0 to 1."""
     coverage: Interval
-    """Share of the required words that are used."""
+    """Fraction of the required words that are used."""
     in_range: Interval
-    """Share of the texts whose words lie inside the range asked for."""
+    """Fraction of the texts within the requested length range."""
     words: float
 
 
 @dataclass(frozen=True, slots=True)
-class Thinking:
-    """What a writer does when it is asked for a structure."""
+class FormatFigures:
+    """How well a writer keeps the requested format."""
 
     structure: Interval
-    """Share of the responses that keep the structure."""
+    """Fraction of the responses that keep the format."""
     plan_words: float | None
-    """Mean over the plans of those that keep it; None where none does, or no plan is asked for."""
+    """Mean length of the plans of well-formed responses; None without such responses or if no plan is requested."""
     short_plans: float | None
-    """Share of these plans that are shorter than `FEW_WORDS`."""
+    """Fraction of these plans with fewer than `FEW_WORDS` words."""
 
 
 @dataclass(frozen=True, slots=True)
 class ZeroEvidence:
-    """The trained writer beside its base and the supervised baselines."""
+    """Results of the trained writer, its base and the SFT baselines."""
 
-    writers: dict[str, WriterFigures]
-    thinking: dict[str, Thinking]
-    """Of the base and the trained writer."""
+    writers: dict[str, ZeroFigures]
+    thinking: dict[str, FormatFigures]
+    """Format of the base and the trained writer."""
     win_rates: dict[str, Interval]
-    """Of the trained writer against each other one, ties half, both orders."""
+    """Win rates of the trained writer vs. each other writer; ties count half, both orders are judged."""
     no_verdicts: int
-    """Games that are missing."""
+    """Number of missing games."""
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values."""
+        """Return a JSON-serializable dictionary."""
         return asdict(self)
 
 
@@ -86,15 +86,15 @@ def gather_evidence(
     stage: Stage,
     others: Sequence[str] = (),
 ) -> ZeroEvidence:
-    """Let all writers write for the held-out prompts, and the examiner compare them.
+    """Have all writers write for the held-out prompts and the examiner compare them.
 
     Args:
-        folder: of the quickstart.
-        trained: model folder of the trained writer.
-        generation: how the trained writer was asked in its training.
-        seed: of the draws.
-        stage: opens a stage of progress.
-        others: further model folders in `folder`, which write with the plain request.
+        folder: Folder of the quickstart.
+        trained: Model folder of the trained writer.
+        generation: Generation settings of the trained writer's run.
+        seed: Sampling seed.
+        stage: Opens a progress stage.
+        others: Further model folders in `folder`, which get the plain prompt.
     """
     rows = list(read_rows(folder / "held-out.jsonl", Prompt))
     plain = GenerationSettings(max_tokens=generation.max_tokens, temperature=generation.temperature)
@@ -105,7 +105,7 @@ def gather_evidence(
         **{name: (folder / name, plain) for name in (*(f"sft-{it}" for it in BASELINES), *others)},
     }
     with stage("held-out responses") as advance:
-        for place, (name, (model, settings)) in enumerate(writers.items()):
+        for index, (name, (model, settings)) in enumerate(writers.items()):
             collect_responses_locally(
                 rows,
                 LocalWriter(str(model)),
@@ -114,13 +114,13 @@ def gather_evidence(
                 settings=settings,
                 seed=seed,
                 out=held_out_path(folder, name),
-                on_progress=lambda done, total, place=place: advance(place * total + done, len(writers) * total),
+                on_progress=lambda done, total, index=index: advance(index * total + done, len(writers) * total),
             )
     responses = {name: list(read_rows(held_out_path(folder, name), Response)) for name in writers}
     asked = {BASE: responses.pop(THINKING_BASE), TRAINED: responses[TRAINED]}
-    thinking = {name: _thinking(found, generation.think) for name, found in asked.items()}
+    thinking = {name: _format_figures(own, generation.think) for name, own in asked.items()}
     texts = {name: {row.prompt_id: row.text for row in written} for name, written in responses.items()}
-    with SqliteCallLog(folder / "evaluation.sqlite") as log, stage("the examiner's comparison") as advance:
+    with SqliteCallLog(folder / "evaluation.sqlite") as log, stage("comparisons by the examiner") as advance:
         examiner = Endpoint("examiner", read_models(folder / "models.yaml")["examiner"], call_log=log)
 
         async def examine() -> ZeroEvidence:
@@ -136,22 +136,22 @@ def gather_evidence(
         return asyncio.run(examine())
 
 
-def _thinking(responses: Sequence[Response], mode: ThinkMode) -> Thinking:
+def _format_figures(responses: Sequence[Response], mode: Thinking) -> FormatFigures:
     sound = [float(it.meta["well_formed"]) for it in responses]
     plans = [len(it.meta["plan"].split()) for it in responses if it.meta["well_formed"] and mode == "on"]
-    return Thinking(
+    return FormatFigures(
         structure=clustered_interval(sound, [it.prompt_id for it in responses]),
         plan_words=sum(plans) / len(plans) if plans else None,
         short_plans=sum(words < FEW_WORDS for words in plans) / len(plans) if plans else None,
     )
 
 
-async def _figures(rows: Sequence[Prompt], texts: dict[str, str], examiner: PointwiseJudge) -> WriterFigures:
+async def _figures(rows: Sequence[Prompt], texts: dict[str, str], examiner: PointwiseJudge) -> ZeroFigures:
     measured = [measure(parse_request(row.request), texts[row.id]) for row in rows]
     words = [count_words(texts[row.id]) for row in rows]
     inside = [lo <= it <= hi for it, (lo, hi) in zip(words, (_range(row) for row in rows), strict=True)]
     ids = [row.id for row in rows]
-    return WriterFigures(
+    return ZeroFigures(
         grade=await mean_grade(rows, texts, examiner),
         fluency=clustered_interval([it.fluency for it in measured], ids),
         coverage=clustered_interval([it.coverage for it in measured], ids),
@@ -166,5 +166,5 @@ def _range(prompt: Prompt) -> tuple[int, int]:
 
 
 def held_out_path(folder: Path, writer: str) -> Path:
-    """Where a writer's responses to the held-out prompts stand."""
+    """Return the path of a writer's responses to the held-out prompts."""
     return folder / f"held-out-{writer}.jsonl"

@@ -1,1 +1,1 @@
-"""From a run's metrics to named signatures of failure: pure functions."""
+"""Named failure signatures computed from a run's metrics; pure functions."""

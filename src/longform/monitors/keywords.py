@@ -1,13 +1,13 @@
-"""Keyword drift: words that a run's texts come back to more and more, and that are rewarded.
+"""Keyword drift: words that a run's texts use more and more often, and that are rewarded.
 
-A run keeps the texts of its steps, so nothing else has to be kept for this: the tally of a resumed run reads the first
-and the latest steps again and goes on identically. What it says of a step is metrics (`keyword/WORD`), which signatures
-and reports read like any other.
+A run stores the texts of its steps, so the tally needs no state of its own: after a resume it reads the first and the latest
+steps again and continues identically. Its output per step is metrics (`keyword/WORD`), which signatures and reports read
+like any other.
 
-A word drifts when four things hold of the latest texts against the first ones. It makes up several times as much of
-them. Texts use it again and again, not once each, which is how a policy learns a form (the events of a story, the
-greeting of a letter). Not only a few texts do. And of the responses to one prompt, those with more of it get the higher
-rewards. Words of the prompt and words that serve grammar are left out.
+A word drifts if four conditions hold for the latest texts compared with the first. Its share of all words is several times
+larger. Texts repeat it; one use per text is how a policy learns a form, such as the events of a story or the greeting of a
+letter. More than a few texts repeat it. And among the responses to one prompt, those with more of it get higher rewards.
+Words of the prompt and function words are ignored.
 """
 
 from collections import Counter, deque
@@ -23,47 +23,47 @@ from longform.text.repetition import units
 from longform.text.stuffing import content_terms
 
 STEPS, TEXTS_COMPARED = MIN_STEPS // 2, MIN_CASES // 2
-"""Of the opening, and of the latest texts: half a window each, so that a drift can be told as soon as a window is full."""
+"""Size of the opening and of the latest texts: half a window each, so that drift can be detected once a window is full."""
 LONGEST = MAX_STEPS // 2
-"""Steps, where they are small."""
+"""Maximum number of steps per half, for runs with small steps."""
 RISEN = 3.0
-"""Times its share of all words at first. The share of a word that a quarter of the texts use is known to about a quarter."""
+"""Minimum ratio to the word's initial share. The share of a word used by a quarter of the texts has a 25% standard error."""
 MIN_AGAIN = 1e-3
-"""Further uses in the same text, per word: two in a text of 2,000 words."""
+"""Minimum rate of repeated uses within a text, per word: two in a text of 2,000 words."""
 MIN_SPREAD = 0.25
-"""Share of the texts that use the word more than once: a name that one text has invented stays out."""
+"""Minimum fraction of texts that repeat the word; excludes names invented in one text."""
 SURE = 3.0
-"""Standard deviations by which higher rewards go with more of the word."""
+"""Minimum association of reward and use of the word, in standard deviations."""
 MAX_TEXTS = 128
-"""Texts of a step that are counted, the first ones: prompts are drawn at random."""
+"""Maximum number of texts counted per step; the first ones, since prompts are drawn at random."""
 MAX_WORDS = 8
-"""Drifting words that are named."""
+"""Maximum number of drifting words reported."""
 COUNT, WORD = "text/keywords", "keyword/"
-"""The metric that counts the drifting words of a step, and how those begin that give each word's share of all words."""
+"""Metric with the number of drifting words, and prefix of the metrics with each word's share of all words."""
 
 
 class JudgedText(NamedTuple):
-    """An answer, and what it got."""
+    """An answer with its prompt and reward."""
 
     text: str
     prompt: str
-    """The request; texts of one request are compared with each other."""
+    """Texts with the same prompt are compared with each other."""
     reward: float | None
 
 
 @dataclass(slots=True)
 class _Use:
-    """Of one word."""
+    """Usage counts of one word."""
 
     uses: int = 0
     again: int = 0
     """Uses beyond the first in a text."""
     texts: int = 0
-    """That use it more than once."""
+    """Texts that use it more than once."""
     gain: float = 0.0
-    """Sum over texts of (share of its words - the mean share of its group) times (reward - the mean reward)."""
+    """Sum over texts of (word's share - group mean) x (reward - group mean)."""
     variance: float = 0.0
-    """Sum of the squares of these products: of `gain`, where word and reward have nothing to do with each other."""
+    """Sum of the squares of these products: the variance of `gain` if word and reward are independent."""
 
     def add(self, other: "_Use") -> None:
         self.uses += other.uses
@@ -75,7 +75,7 @@ class _Use:
 
 @dataclass(slots=True)
 class _Count:
-    """Of the texts of a step, or of several."""
+    """Word counts of the texts of one or more steps."""
 
     steps: int = 0
     texts: int = 0
@@ -94,7 +94,7 @@ class _Count:
 
 
 class KeywordTally:
-    """Counts words step by step. It holds the counts of a run's opening and of its latest texts, a few hundred in all."""
+    """Counts words step by step. Keeps the counts of the opening and of the latest texts, a few hundred texts in total."""
 
     def __init__(self) -> None:
         self._opening = _Count()
@@ -103,12 +103,12 @@ class KeywordTally:
 
     @classmethod
     def over(cls, read: Callable[[int], Iterable[JudgedText]], series: Series, *, last: int) -> "KeywordTally":
-        """The tally of a run that has come as far as `last`.
+        """Rebuild the tally of a run at step `last`.
 
         Args:
-            read: the texts of a step, from 1 on.
-            series: metrics of the run.
-            last: its last step.
+            read: Returns the texts of a step, counted from 1.
+            series: Metrics of the run.
+            last: The run's last step.
         """
         tally, step = cls(), 0
         while step < last and not _is_enough((tally._opening,)):
@@ -122,7 +122,7 @@ class KeywordTally:
         return tally
 
     def see(self, texts: Iterable[JudgedText]) -> dict[str, float]:
-        """Count the texts of a step; how many words drift, and each one's share of all. Empty while it is too early."""
+        """Count the texts of a step; return the metrics of the drifting words. Empty while there are too few texts."""
         count = _count(texts)
         if not _is_enough((self._opening,)):
             self._opening.add(count)
@@ -140,7 +140,7 @@ class KeywordTally:
         return {COUNT: float(len(leading)), **{WORD + word: shares[word] for word in leading}}
 
     def _is_drifting(self, word: str, now: _Count) -> bool:
-        """A word that has been told stays one until it has become rare again: once all texts have it, none gains by it."""
+        """Whether a word drifts. It keeps drifting until it is rare again, since a word in all texts gains nothing."""
         use = now.uses[word]
         return (
             use.again >= MIN_AGAIN * now.words
@@ -151,25 +151,25 @@ class KeywordTally:
 
 
 def words_at(series: Series, step: int) -> dict[str, float]:
-    """The words that drift at a step, with their shares of all words, the largest first."""
-    points = {name: found[-1] for name, found in series.items() if name.startswith(WORD) and found}
+    """Return the drifting words of a step with their shares of all words, largest first."""
+    points = {name: points[-1] for name, points in series.items() if name.startswith(WORD) and points}
     shares = {name.removeprefix(WORD): share for name, (at, share) in points.items() if at == step}
     return dict(sorted(shares.items(), key=lambda it: (-it[1], it[0])))
 
 
 def _is_enough(counts: Sequence[_Count] | deque[_Count]) -> bool:
-    """Whether counts of steps are enough to be held against others."""
+    """Whether the counts cover enough texts for a comparison."""
     steps, texts = sum(it.steps for it in counts), sum(it.texts for it in counts)
     return steps >= STEPS and (texts >= TEXTS_COMPARED or steps >= LONGEST)
 
 
 def _count(texts: Iterable[JudgedText]) -> _Count:
-    """The words of one step's texts."""
+    """Count the words of one step's texts."""
     kept = [it for it in islice(texts, MAX_TEXTS) if it.text]
     by_prompt: dict[str, list[JudgedText]] = {}
     for it in kept:
         by_prompt.setdefault(it.prompt, []).append(it)
-    # Where prompts have one response each, but for a chance repetition, all of the step are compared.
+    # If prompts have one response each (apart from chance repeats), all texts of the step form one group.
     groups = list(by_prompt.values()) if 2 * len(by_prompt) <= len(kept) else [kept]
     count = _Count(steps=1)
     for group in groups:
@@ -180,34 +180,34 @@ def _count(texts: Iterable[JudgedText]) -> _Count:
 def _add_group(count: _Count, group: Sequence[JudgedText]) -> None:
     shares: dict[str, dict[int, float]] = {}
     asked = {prompt: frozenset(content_terms(units(prompt))) for prompt in {it.prompt for it in group}}
-    for place, it in enumerate(group):
-        found = units(it.text)
+    for index, it in enumerate(group):
+        words = units(it.text)
         count.texts += 1
-        count.words += len(found)
-        for word, uses in Counter(content_terms(found)).items():
+        count.words += len(words)
+        for word, uses in Counter(content_terms(words)).items():
             if word and word not in asked[it.prompt]:
-                shares.setdefault(word, {})[place] = uses / len(found)
+                shares.setdefault(word, {})[index] = uses / len(words)
                 count.uses.setdefault(word, _Use()).add(_Use(uses, uses - 1, int(uses > 1)))
-    _add_gains(count.uses, shares, {place: it.reward for place, it in enumerate(group) if it.reward is not None})
+    _add_gains(count.uses, shares, {index: it.reward for index, it in enumerate(group) if it.reward is not None})
 
 
 def _add_gains(
     uses: Mapping[str, _Use], shares: Mapping[str, Mapping[int, float]], rewards: Mapping[int, float]
 ) -> None:
-    """What each word's share has to do with the rewards of a group.
+    """Add each word's association with the rewards of a group.
 
     Args:
-        uses: to be added to.
-        shares: of each word, its share of the words of the texts that have it, by their places.
-        rewards: of the texts that have one, by their places.
+        uses: Updated in place.
+        shares: Share of each word in the texts that contain it, by text index.
+        rewards: Rewards by text index; texts without a reward are absent.
     """
     mean = fmean(rewards.values()) if rewards else 0.0
-    gains = {place: reward - mean for place, reward in rewards.items()}
+    gains = {index: reward - mean for index, reward in rewards.items()}
     squares = sum(gain**2 for gain in gains.values())
-    for word, found in shares.items():
-        compared = {place: share for place, share in found.items() if place in gains}
+    for word, in_texts in shares.items():
+        compared = {index: share for index, share in in_texts.items() if index in gains}
         typical, use = sum(compared.values()) / max(len(gains), 1), uses[word]
-        use.gain += sum(share * gains[place] for place, share in compared.items())
-        # Texts without the word lie `typical` below the mean; they are not gone through one by one.
+        use.gain += sum(share * gains[index] for index, share in compared.items())
+        # Texts without the word are `typical` below the mean; they are handled in closed form.
         use.variance += typical**2 * squares
-        use.variance += sum(((it - typical) ** 2 - typical**2) * gains[place] ** 2 for place, it in compared.items())
+        use.variance += sum(((it - typical) ** 2 - typical**2) * gains[index] ** 2 for index, it in compared.items())

@@ -1,5 +1,5 @@
-"""Signatures in updates and rewards: diverging numbers, a policy that moves too far or stops exploring, and a reward that
-teaches nothing, cannot be relied on, or drowns the others.
+"""Signatures in updates and rewards: divergence, a policy that moves too far or stops exploring, and rewards that are
+uninformative, unreliable or dominated.
 """
 
 from math import isinf
@@ -25,36 +25,36 @@ from longform.monitors.series import (
 )
 
 MEASURES = ("policy/loss", "policy/grad_norm", "policy/entropy", "critic/loss", "critic/grad_norm")
-"""What every update measures; a value that is no number is not recorded."""
+"""Metrics of every update; NaN values are not recorded."""
 SPIKE_DEVIATIONS = 10.0
-"""Robust standard deviations above the steps before. Sound runs of the miniature stay below 7 in their losses."""
+"""Robust standard deviations above the previous steps. Healthy runs of the miniature stay below 7 in their losses."""
 KL_TO_START = 1.0
-"""Nats a token: what the policy writes is e times less likely under the start, at every token."""
+"""Nats per token: on average, sampled tokens are e times less likely under the initial policy."""
 KL_OF_UPDATE = 0.1
-"""Nats a token in one step's update. PPO is commonly stopped at 0.015 to 0.05; sound runs here stay below 0.02."""
+"""Nats per token in one update. PPO is commonly stopped at 0.015 to 0.05; healthy runs here stay below 0.02."""
 ENTROPY_LEFT = 0.2
-"""Share of the first step's entropy. Sound runs of the miniature keep three tenths and more."""
+"""Fraction of the first step's entropy. Healthy runs of the miniature keep 0.3 or more."""
 
 
 class Spike(NamedTuple):
-    """When a value counts as one, besides standing out from the steps before."""
+    """Conditions for a spike, in addition to being an outlier among the previous steps."""
 
     floor: float
-    """What it must exceed."""
+    """Minimum value."""
     factor: float
-    """How many times the median of the steps before."""
+    """Minimum ratio to the median of the previous steps."""
 
 
 SPIKES = {
     "policy/loss": Spike(0.2, 3),  # in standard deviations of the advantages, which are whitened
-    "critic/loss": Spike(0.25, 3),  # twice what a critic loses that always says one half, where rewards are 0 or 1
-    "policy/grad_norm": Spike(0.0, 10),  # clipped gradients three times as long are everyday
+    "critic/loss": Spike(0.25, 3),  # twice the loss of a critic that always predicts 0.5 for rewards of 0 or 1
+    "policy/grad_norm": Spike(0.0, 10),  # gradients are clipped, and three times the median is common
     "critic/grad_norm": Spike(0.0, 10),
 }
 
 
 def diverged(series: Series) -> Finding | None:
-    """A measure of the last step's update is infinite or missing, while there were rewards to learn from."""
+    """A metric of the last step's update is infinite or missing although there were rewards to learn from."""
     step, count = last_step(series)
     if not count:
         return None
@@ -66,13 +66,13 @@ def diverged(series: Series) -> Finding | None:
         "diverged",
         step,
         step,
-        f"{', '.join(broken)} of step {step} {'are' if len(broken) > 1 else 'is'} no finite number",
-        "Go back to a checkpoint from before; lower optim.lr and optim.critic_lr, or warm up longer (optim.warmup_steps).",
+        f"{', '.join(broken)} of step {step} {'are' if len(broken) > 1 else 'is'} not finite",
+        "Return to an earlier checkpoint; lower optim.lr and optim.critic_lr, or warm up longer (optim.warmup_steps).",
     )
 
 
 def loss_spike(series: Series) -> Finding | None:
-    """A loss or gradient norm of the last step far beyond the steps before it: median and median absolute deviation."""
+    """A loss or gradient norm of the last step is far above the previous ones (median and median absolute deviation)."""
     for name, spike in SPIKES.items():
         points = series.get(name, ())[-MAX_STEPS - 1 :]
         if len(points) <= MIN_STEPS or points[-1][0] != last_step(series)[0]:
@@ -85,18 +85,19 @@ def loss_spike(series: Series) -> Finding | None:
                 "loss-spike",
                 step,
                 step,
-                f"{name} is {value:.3g} at step {step}; the median of the {len(points) - 1} steps before is {middle:.3g}",
-                "If it comes back, lower optim.lr or optim.critic_lr, warm up longer (optim.warmup_steps), or clip more "
-                "(optim.max_grad_norm).",
+                f"{name} is {value:.3g} at step {step}; the median of the previous {len(points) - 1} steps is {middle:.3g}",
+                "If it recurs, lower optim.lr or optim.critic_lr, warm up longer (optim.warmup_steps), or clip gradients "
+                "more (optim.max_grad_norm).",
             )
     return None
 
 
 def kl_runaway(series: Series) -> Finding | None:
-    """The policy is far from the start (median over the window), or goes too far with every update (mean).
+    """The policy is far from the initial policy (median over the window), or moves too far with every update (mean).
 
-    Far is more than one nat a token and more than the start's own entropy: what the policy writes surprises the start more
-    than all its own uncertainty can explain. The second also serves a run without a reference model (optim.kl_coef: 0).
+    Far means a KL above one nat per token and above the initial policy's entropy: the initial policy finds the texts less
+    likely than its own uncertainty can explain. The second condition also covers runs without a reference model
+    (optim.kl_coef: 0).
     """
     window = latest_window(series)
     if window is None:
@@ -105,17 +106,19 @@ def kl_runaway(series: Series) -> Finding | None:
     distance = typical(series, "policy/kl_to_start", window)
     leaps = values(series, "policy/kl_of_update", window)
     if distance is not None and distance > far:
-        evidence = f"the KL to the start is {distance:.2g} nats a token in {window} (median), and {far:.2g} is far"
+        evidence = (
+            f"the KL to the initial policy in {window} is {distance:.2g} nats per token (median; limit {far:.2g})"
+        )
     elif leaps and fmean(leaps) > KL_OF_UPDATE:
-        evidence = f"each update of {window} moves the policy by {fmean(leaps):.2g} nats a token on average"
+        evidence = f"each update in {window} moves the policy by {fmean(leaps):.2g} nats per token on average"
     else:
         return None
-    advice = "Lower optim.lr, raise optim.kl_coef, or make fewer passes (optim.epochs)."
+    advice = "Lower optim.lr, raise optim.kl_coef, or use fewer epochs (optim.epochs)."
     return Finding("kl-runaway", window.first, window.last, evidence, advice)
 
 
 def entropy_collapse(series: Series) -> Finding | None:
-    """The policy is nearly sure of every token: median entropy over the window against the first step's."""
+    """The policy is nearly deterministic: median entropy over the window, compared with the first step."""
     window = latest_window(series)
     entropy = typical(series, "policy/entropy", window) if window else None
     if window is None or entropy is None:
@@ -127,8 +130,8 @@ def entropy_collapse(series: Series) -> Finding | None:
         "entropy-collapse",
         window.first,
         window.last,
-        f"the policy's entropy in {window} is {entropy:.2g} nats a token (median); it was {first:.2g} at first",
-        "Lower optim.lr, raise optim.kl_coef or optim.entropy_coef, and go back to a checkpoint from before.",
+        f"the policy's entropy in {window} is {entropy:.2g} nats per token (median), down from {first:.2g} at step 1",
+        "Lower optim.lr, raise optim.kl_coef or optim.entropy_coef, and return to an earlier checkpoint.",
     )
 
 
@@ -138,34 +141,34 @@ def _is_finite_at(series: Series, name: str, step: int) -> bool:
 
 
 WINS_TOO_MANY = 0.95
-"""Share of wins above which a verdict says next to nothing: at most 0.29 bits."""
+"""Win rate above which a verdict carries little information: at most 0.29 bits."""
 WINS_TOO_FEW = 0.05
-"""The same from below."""
+"""Win rate below which a verdict carries equally little information."""
 FLAT_SPREAD = 0.03
-"""Spread of a step's rewards: a quarter point of a grade from 1 to 10. One odd verdict among 32 makes thrice as much."""
+"""Minimum spread of a step's rewards: a quarter point on a scale of 1 to 10. One tie among 32 wins gives 0.09."""
 WITHOUT_SPREAD = 0.9
-"""Share of groups in which no reward tells the responses apart: a tenth of what is written is learned from."""
+"""Maximum fraction of groups without reward variance: at this value, only a tenth of the responses teach anything."""
 DOMINANT = 0.9
-"""Share of the sum's variance."""
+"""Fraction of the sum's variance above which a reward dominates."""
 UNFINISHED = 0.9
-"""Mean of a reward that still has something to gain."""
+"""Maximum mean of a reward that can still be improved."""
 HEARD = 0.05
-"""Share of the sum's variance below which a reward is drowned. Where two rewards' deviations are independent, this is the
-share of one whose deviations are less than a quarter of the other's."""
+"""Fraction of the sum's variance below which a reward is dominated. For two independent rewards, it corresponds to standard
+deviations in a ratio of 1 to 4."""
 MAX_INCONSISTENT = 0.2
-"""Share of verdicts that a second asking turns over; a judge that tosses a coin in two verdicts of five does that."""
+"""Maximum fraction of verdicts that change on a second call; a judge that guesses in two verdicts of five reaches it."""
 MAX_DISAGREEMENT = 0.2
-"""Mean disagreement of a panel. Two judges that toss coins reach 0.25, three as well."""
+"""Maximum mean disagreement of a panel. Panels of two or three judges that guess reach 0.25."""
 MIN_RECHECKED = 32
-"""Verdicts asked for twice, before anything is said about them."""
+"""Minimum number of repeated verdicts for a finding."""
 SURE = 3.0
-"""Standard deviations beyond which a share is not called chance."""
+"""Standard deviations of the confidence bounds of shares."""
 MAX_SILENT = 0.1
-"""Share of rollouts without a reward: written and paid for, and thrown away. Those are seldom a random tenth."""
+"""Maximum fraction of rollouts without a reward. They are wasted, and rarely a random sample."""
 
 
 def won_too_easily(series: Series) -> Finding | None:
-    """More than 95% wins against the rungs faced: pooled share over the window."""
+    """More than 95% wins against the current rungs, pooled over the window."""
     window = latest_window(series)
     share = pooled_share(series, "outcome/win", window) if window else None
     if window is None or share is None or share <= WINS_TOO_MANY:
@@ -175,13 +178,13 @@ def won_too_easily(series: Series) -> Finding | None:
         window.first,
         window.last,
         f"{share:.1%} of {window.cases} verdicts in {window} are wins{_at_rung(series, window)}",
-        "Face stronger references (curriculum.start: own, curriculum.top: self, or better competitors); "
-        "if the texts are not that good, the judge is being gamed: try another rewards.judge.",
+        "Use stronger references (curriculum.start: own, curriculum.top: self, or better competitors); "
+        "if the texts are not that good, the policy exploits the judge: try another rewards.judge.",
     )
 
 
 def never_wins(series: Series) -> Finding | None:
-    """Fewer than 5% wins, and no prompt promoted: pooled share and sum over the window."""
+    """Fewer than 5% wins and no promotion, pooled over the window."""
     window = latest_window(series)
     share = pooled_share(series, "outcome/win", window) if window else None
     if window is None or share is None or share >= WINS_TOO_FEW:
@@ -193,12 +196,12 @@ def never_wins(series: Series) -> Finding | None:
         window.first,
         window.last,
         f"{share:.1%} of {window.cases} verdicts in {window} are wins{_at_rung(series, window)}, and no prompt was promoted",
-        "Face weaker references (curriculum.start: lowest, or weaker competitors), or begin from a better policy.",
+        "Use weaker references (curriculum.start: lowest, or weaker competitors), or start from a better policy.",
     )
 
 
 def flat_reward(series: Series) -> Finding | None:
-    """All rewards of a step, or of its groups, are alike: median over the window. Advantages are then made of noise."""
+    """The rewards of a step, or of its groups, are nearly equal (median over the window), so advantages are noise."""
     window = latest_window(series)
     if window is None:
         return None
@@ -206,13 +209,9 @@ def flat_reward(series: Series) -> Finding | None:
     without = typical(series, "group/without_spread", window)
     if spread is not None and spread < FLAT_SPREAD:
         mean = typical(series, "reward/mean", window)
-        evidence = (
-            f"the rewards of a step in {window} spread by {spread:.3f} around {mean:.2f}: they do not tell texts apart"
-        )
+        evidence = f"the rewards of a step in {window} vary by only {spread:.3f} around {mean:.2f}"
     elif without is not None and without > WITHOUT_SPREAD:
-        evidence = (
-            f"{without:.0%} of the groups in {window} have one reward for all responses: they do not tell texts apart"
-        )
+        evidence = f"in {without:.0%} of the groups in {window} all responses have the same reward"
     else:
         return None
     return Finding(
@@ -220,14 +219,14 @@ def flat_reward(series: Series) -> Finding | None:
         window.first,
         window.last,
         evidence,
-        "Read some judge answers; then change rewards.judge, or the rungs faced (curriculum.mode, curriculum.start).",
+        "Read some judge answers; then change rewards.judge, or the references (curriculum.mode, curriculum.start).",
     )
 
 
 def reward_dominates(series: Series) -> Finding | None:
-    """Where rewards are summed, one makes nearly all of the sum's variance, and drowns another that has much to gain yet.
+    """With summed rewards, one accounts for nearly all variance and hides another that could still be improved.
 
-    A reward that is full (all answers inside their range) has no variance either, and nothing is wrong with that.
+    A reward near its maximum (for example, all answers within their length range) has no variance either; this is fine.
     """
     window = latest_window(series)
     if window is None or not values(series, "reward/largest_share", window):
@@ -245,9 +244,9 @@ def reward_dominates(series: Series) -> Finding | None:
         "reward-dominates",
         window.first,
         window.last,
-        f"{leader} makes {share_of[leader]:.0%} of the rewards' differences in {window}, and {kind} {share_of[kind]:.0%}, "
-        f"at a mean of {typical(series, f'reward/{kind}/mean', window):.2f}",
-        "Set advantages: balanced (grpo), or weights that bring the spreads of the rewards together.",
+        f"{leader} accounts for {share_of[leader]:.0%} of the reward variance in {window}, {kind} for {share_of[kind]:.0%} "
+        f"although its mean is only {typical(series, f'reward/{kind}/mean', window):.2f}",
+        "Set advantages: balanced (grpo), or choose weights that equalize the spreads of the rewards.",
     )
 
 
@@ -262,7 +261,7 @@ def judge_inconsistent(series: Series) -> Finding | None:
 
 
 def judge_silent(series: Series) -> Finding | None:
-    """More than a tenth of the rollouts get no reward: mean share over the window."""
+    """More than a tenth of the rollouts have no reward (mean over the window)."""
     window = latest_window(series, count=TEXTS)
     shares = values(series, "no_verdict/share", window) if window else []
     if window is None or not shares or sum(shares) / len(shares) <= MAX_SILENT:
@@ -271,9 +270,9 @@ def judge_silent(series: Series) -> Finding | None:
         "judge-silent",
         window.first,
         window.last,
-        f"{sum(shares) / len(shares):.0%} of {window.cases} rollouts in {window} got no reward",
-        "See the causes in the metrics no_verdict/*; then mend the endpoint of rewards.judge or rewards.writing.endpoint in "
-        "models.yaml (rpm, context, time-outs), or name another.",
+        f"{sum(shares) / len(shares):.0%} of {window.cases} rollouts in {window} have no reward",
+        "Check the causes in the metrics no_verdict/*; then fix the endpoint of rewards.judge or rewards.writing.endpoint "
+        "in models.yaml (rpm, context, timeouts), or use another.",
     )
 
 
@@ -283,7 +282,7 @@ def _at_rung(series: Series, window: Window) -> str:
 
 
 def _turned_over(series: Series) -> Finding | None:
-    """Verdicts asked for twice (rewards.recheck): Wilson's lower bound of the share that came out differently."""
+    """Repeated verdicts (rewards.recheck): Wilson lower bound of the fraction that changed."""
     window = _rechecked_window(series)
     share = pooled_share(series, "judge/inconsistency", window, count="judge/rechecked") if window else None
     if window is None or share is None:
@@ -294,13 +293,13 @@ def _turned_over(series: Series) -> Finding | None:
         "judge-inconsistent",
         window.first,
         window.last,
-        f"{share:.0%} of {window.cases} verdicts asked for twice in {window} came out differently",
-        "Ask more often (rewards.samples, rewards.position: both) or another rewards.judge.",
+        f"{share:.0%} of {window.cases} repeated verdicts in {window} changed",
+        "Use more calls per verdict (rewards.samples, rewards.position: both) or another rewards.judge.",
     )
 
 
 def _rechecked_window(series: Series) -> Window | None:
-    """The latest steps with enough verdicts asked for twice, which are fewer than all verdicts."""
+    """Return the latest steps with enough repeated verdicts, which are fewer than all verdicts."""
     points = list(series.get("judge/rechecked", ()))[-MAX_STEPS:]
     total = 0.0
     for steps, (first, count) in enumerate(reversed(points), start=1):
@@ -311,7 +310,7 @@ def _rechecked_window(series: Series) -> Window | None:
 
 
 def panel_incomplete(series: Series) -> Finding | None:
-    """More than a tenth of a panel's votes did not come in: it is another panel then, and a smaller one."""
+    """More than a tenth of a panel's votes are missing, so verdicts come from a smaller panel."""
     window = latest_window(series, count=TEXTS)
     share = pooled_share(series, "judge/unheard", window, count=TEXTS) if window else None
     if window is None or share is None or share <= MAX_SILENT:
@@ -320,13 +319,13 @@ def panel_incomplete(series: Series) -> Finding | None:
         "panel-incomplete",
         window.first,
         window.last,
-        f"{share:.1%} of the panel's votes in {window} did not come in",
-        "See which judge of rewards.judge is silent (its calls, or a context too small in models.yaml), or take it out.",
+        f"{share:.1%} of the panel's votes in {window} are missing",
+        "Check which judge of rewards.judge fails (its calls, or a context too small in models.yaml), or remove it.",
     )
 
 
 def _divided(series: Series) -> Finding | None:
-    """A panel's mean disagreement over the window, and only where it is asked at all."""
+    """A panel's mean disagreement over the window, in steps in which the panel was called."""
     window = latest_window(series)
     disagreement = pooled_share(series, "judge/disagreement", window) if window else None
     if window is None or disagreement is None or disagreement <= MAX_DISAGREEMENT:
@@ -335,6 +334,6 @@ def _divided(series: Series) -> Finding | None:
         "judge-inconsistent",
         window.first,
         window.last,
-        f"the panel's votes in {window} differ by {disagreement:.2f} on average; judges that toss coins reach 0.25",
-        "Ask each judge more often (rewards.samples), or take the odd one out of rewards.judge.",
+        f"the panel's mean disagreement in {window} is {disagreement:.2f}; judges that guess reach 0.25",
+        "Use more calls per judge (rewards.samples), or remove the outlier from rewards.judge.",
     )

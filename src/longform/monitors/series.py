@@ -1,8 +1,8 @@
-"""What signatures look at: the metrics of a run by name, and the window of steps that is large enough to judge.
+"""The inputs of signatures: a run's metrics by name, and a window of steps that is large enough to evaluate.
 
-A step of 32 rollouts gives a win rate with a standard error of 0.09, too much to call anything; so shares are pooled over
-at least `MIN_STEPS` steps and `MIN_CASES` verdicts (standard error at most 0.03), and means over tokens, which are
-steadier, are medians over the same steps.
+A win rate over one step of 32 rollouts has a standard error of 0.09, too large for a conclusion. Shares are therefore pooled
+over at least `MIN_STEPS` steps and `MIN_CASES` verdicts (standard error at most 0.03); means over tokens vary less and are
+summarized by medians over the same steps.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,40 +14,40 @@ from typing import NamedTuple
 Points = Sequence[tuple[int, float]]
 """(step, value), ascending."""
 Series = Mapping[str, Points]
-"""Points of each metric by its name."""
+"""Points by metric name."""
 
 MIN_STEPS = 8
-"""A median over eight steps needs five odd ones to move; also long enough for a policy to show where it goes."""
+"""Minimum number of steps: five outliers are needed to move a median over eight, and eight steps show a policy's trend."""
 MIN_CASES = 256
-"""Verdicts or texts: standard error of a share at most 0.03; eight steps of 32 rollouts."""
+"""Minimum number of verdicts or texts: eight steps of 32 rollouts; a share has a standard error of at most 0.03."""
 MAX_STEPS = 64
-"""Where steps are so small that this many hold fewer cases, these must do."""
+"""Maximum number of steps in a window, for runs with small steps."""
 
 VERDICTS, TEXTS = "reward/count", "text/count"
-"""Metrics that count the rollouts of a step: those that have a reward, and all."""
+"""Metrics with the number of rollouts of a step: those with a reward, and all."""
 _MAD_TO_DEVIATION = 1.4826
-"""Standard deviation of a normal distribution over its median absolute deviation."""
+"""Ratio of the standard deviation to the median absolute deviation of a normal distribution."""
 
 
 class Window(NamedTuple):
-    """The latest steps that together are enough to judge."""
+    """The latest steps that together are enough for a conclusion."""
 
     first: int
     last: int
     steps: int
     cases: int
-    """Verdicts, texts: what was counted."""
+    """Number of verdicts or texts."""
 
     def __str__(self) -> str:
         return f"steps {self.first} to {self.last}"
 
 
 def latest_window(series: Series, *, count: str = VERDICTS) -> Window | None:
-    """The shortest window that ends with the last step and is large enough; None while it is too early.
+    """Return the shortest window that ends with the last step and is large enough; None if there is none yet.
 
     Args:
-        series: of the run.
-        count: the metric that counts the cases of a step.
+        series: Metrics of the run.
+        count: Metric with the number of cases of a step.
     """
     counts = series.get(count, ())
     cases = 0.0
@@ -59,33 +59,30 @@ def latest_window(series: Series, *, count: str = VERDICTS) -> Window | None:
 
 
 def last_step(series: Series) -> tuple[int, float]:
-    """The step that is looked at, and how many of its rollouts have a reward; (0, 0) before the first."""
+    """Return the latest step and its number of rollouts with a reward; (0, 0) before the first step."""
     counts = series.get(VERDICTS, ())
     return counts[-1] if counts else (0, 0.0)
 
 
 def first_value(series: Series, name: str) -> float | None:
-    """What a metric was when it was measured first."""
+    """Return the first recorded value of a metric."""
     points = series.get(name, ())
     return points[0][1] if points else None
 
 
 def values(series: Series, name: str, window: Window) -> list[float]:
-    """The values of a metric in a window, the last one first; steps without one are passed over."""
+    """Return the values of a metric in a window, latest first; steps without a value are skipped."""
     return [value for _, value in _since(series.get(name, ()), window.first)]
 
 
 def typical(series: Series, name: str, window: Window) -> float | None:
-    """The median of a metric over a window; None where it was not measured."""
-    found = values(series, name, window)
-    return median(found) if found else None
+    """Return the median of a metric over a window; None if it was not recorded."""
+    recorded = values(series, name, window)
+    return median(recorded) if recorded else None
 
 
 def pooled_share(series: Series, name: str, window: Window, *, count: str = VERDICTS) -> float | None:
-    """A share over all verdicts of a window: that of each step, weighted by the metric that counts its verdicts.
-
-    None where there are none.
-    """
+    """Return the mean of a share over a window, weighted by each step's number of verdicts; None without verdicts."""
     weights = dict(_since(series.get(count, ()), window.first))
     shares = list(_since(series.get(name, ()), window.first))
     total = sum(weights.get(step, 0.0) for step, _ in shares)
@@ -93,19 +90,19 @@ def pooled_share(series: Series, name: str, window: Window, *, count: str = VERD
 
 
 def ends(points: Points, count: int) -> tuple[float, float]:
-    """Medians of the first and of the last `count` values; zeros where there are none."""
+    """Return the medians of the first and of the last `count` values; zeros if there are no values."""
     if not points:
         return 0.0, 0.0
     return median(value for _, value in points[:count]), median(value for _, value in points[-count:])
 
 
 def lower_bound(share: float, count: float, *, deviations: float) -> float:
-    """Where the true share lies at least: the lower end of Wilson's score interval (Wilson 1927).
+    """Return the lower bound of a share: the lower end of Wilson's score interval (Wilson 1927).
 
     Args:
-        share: measured on `count` cases.
-        count: above 0.
-        deviations: of a normal distribution; 3 leaves one chance in 700 that the truth lies below.
+        share: The share measured on `count` cases.
+        count: Number of cases, above 0.
+        deviations: Width in standard deviations; with 3, the true share is below the bound once in 700 times.
     """
     square = deviations**2 / count
     centre = share + square / 2
@@ -114,13 +111,13 @@ def lower_bound(share: float, count: float, *, deviations: float) -> float:
 
 
 def deviation(sample: Sequence[float]) -> tuple[float, float]:
-    """Median of a sample, and its standard deviation as the median absolute deviation gives it: both robust."""
+    """Return robust estimates of location and scale: the median, and the scaled median absolute deviation."""
     middle = median(sample)
     return middle, _MAD_TO_DEVIATION * median(abs(value - middle) for value in sample)
 
 
 def _since(points: Points, first: int) -> Iterator[tuple[int, float]]:
-    """The points from `first` on, the last one first: a window costs what it holds, however long the run."""
+    """Yield the points from `first` on, latest first: the cost depends on the window, not on the length of the run."""
     for point in reversed(points):
         if point[0] < first:
             return
@@ -129,12 +126,12 @@ def _since(points: Points, first: int) -> Iterator[tuple[int, float]]:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A failure that a run shows, with the figures behind it."""
+    """A failure found in a run, with its evidence."""
 
     name: str
-    """Of the signature, such as `never-wins`; the same in every version."""
+    """Name of the signature, such as `never-wins`; stable across versions."""
     first: int
-    """First of the steps that show it."""
+    """First step that shows it."""
     last: int
     evidence: str
     """One sentence with figures."""

@@ -1,8 +1,8 @@
-"""Signatures in what the policy writes: form, length, and texts that win a reward without being better written.
+"""Signatures in the policy's texts: format, length, and reward hacking without better writing.
 
-A base model rarely produces the structure at first and learns it, so a low rate counts only once it has stopped rising.
-Paraphrase, stuffed keywords and copying are compared with the beginning of the run, in medians over half a window: what is
-normal differs between kinds of text, and a longer poem has more refrains.
+A base model rarely follows the format at first and learns it, so a low rate counts only once it has stopped rising.
+Paraphrase, keyword stuffing and copying are compared with the beginning of the run, in medians over half a window, because
+the normal level differs between kinds of text and grows with their length.
 """
 
 from itertools import accumulate, pairwise
@@ -14,22 +14,22 @@ from longform.monitors.keywords import COUNT, words_at
 from longform.monitors.series import TEXTS, Finding, Points, Series, ends, latest_window, pooled_share, typical, values
 
 MAX_CUT_OFF = 0.5
-"""Share of texts that end at the token limit: beyond it the judge compares fragments, and length teaches nothing."""
+"""Maximum fraction of texts that end at the token limit; above it, the judge mostly compares fragments."""
 LONGER = 1.25
-"""Words against the beginning. Half a window holds 128 texts or more: a standard error of about 0.06 for the ratio, where
-lengths spread by half their mean."""
+"""Ratio of lengths to the beginning of the run. Half a window has at least 128 texts, so the ratio has a standard error of
+about 0.06 if the standard deviation of the lengths is half their mean."""
 MORE_REPETITION = 0.1
-"""Share of four-word sequences, or of sentences, that have been read before, above that of the beginning. Longer texts
-repeat a little more by themselves; one in ten is padding."""
+"""Increase in the fraction of repeated word 4-grams or sentences since the beginning of the run. Longer texts repeat
+slightly more in any case; one in ten is padding."""
 EXAMINER_ERRORS = 4.0
-"""Standard errors by which the examiner's grade has to fall. It is held against the best of all earlier validations, whose
-luck costs about one of them."""
+"""Minimum fall of the examiner's grade, in standard errors. The comparison is with the best of all earlier validations, and
+choosing the best costs about one standard error."""
 PROGRESS = 0.2
-"""What counts as a rise in the training judge's eyes, in rungs: about three standard errors of 64 verdicts."""
+"""Minimum rise according to the training judge, in rungs: about three standard errors of 64 verdicts."""
 
 
 def cut_off(series: Series) -> Finding | None:
-    """Most texts end at the token limit: mean share over the window."""
+    """Most texts end at the token limit (mean over the window)."""
     window = latest_window(series, count=TEXTS)
     shares = values(series, "text/cut_off", window) if window else []
     if window is None or not shares or fmean(shares) <= MAX_CUT_OFF:
@@ -39,12 +39,12 @@ def cut_off(series: Series) -> Finding | None:
         window.first,
         window.last,
         f"{fmean(shares):.0%} of {window.cases} texts in {window} end at the token limit",
-        "Raise generation.max_tokens, or ask for shorter texts in the prompts.",
+        "Raise generation.max_tokens, or request shorter texts in the prompts.",
     )
 
 
 def length_by_repetition(series: Series) -> Finding | None:
-    """Texts grow and repeat themselves more: medians over half a window, now against the beginning of the run."""
+    """Texts become longer and more repetitive: medians over half a window, compared with the beginning of the run."""
     window = latest_window(series, count=TEXTS)
     words = series.get("text/words", ())
     if window is None or not words:
@@ -53,16 +53,16 @@ def length_by_repetition(series: Series) -> Finding | None:
     before, now = ends(words, half)
     if now < LONGER * before:
         return None
-    for name, what in (("text/repetition", "four-word sequences"), ("text/repeated_sentences", "sentences")):
+    for name, what in (("text/repetition", "word 4-grams"), ("text/repeated_sentences", "sentences")):
         first, last = ends(series.get(name, ()), half)
         if last > first + MORE_REPETITION:
             return Finding(
                 "length-by-repetition",
                 words[-half][0],
                 words[-1][0],
-                f"texts have grown from {before:.0f} to {now:.0f} words, and {last:.0%} of their {what} have been read "
-                f"before, where it was {first:.0%}",
-                "The reward pays for padding: change rewards.judge, or give the prompts a length_range.",
+                f"texts have grown from {before:.0f} to {now:.0f} words, and {last:.0%} of their {what} are repeats, up "
+                f"from {first:.0%}",
+                "The reward favours padding: change rewards.judge, or add a length_range to the prompts.",
             )
     return None
 
@@ -70,12 +70,12 @@ def length_by_repetition(series: Series) -> Finding | None:
 def judge_examiner_apart(series: Series) -> Finding | None:
     """The training judge sees progress while the examiner's grade falls.
 
-    Two validations in a row are averaged, and the last two are held against the best two before them. The grade has to fall
-    by four standard errors (validation/grade_error, as if the texts of two validations had nothing in common, which is
-    cautious); over the same time mean rung plus mean reward has to rise.
+    Pairs of consecutive validations are averaged, and the latest pair is compared with the best earlier one. The grade must
+    fall by four standard errors (validation/grade_error, treating validations as independent, which is conservative) while
+    mean rung plus mean reward rises.
     """
     pairs = _validation_pairs(series)
-    if len(pairs) < 3:  # the last two validations, and two that are not among them
+    if len(pairs) < 3:  # the latest pair must not overlap with an earlier one
         return None
     now, best = pairs[-1], max(pairs[:-2], key=lambda pair: pair.grade)
     error = sqrt(now.error**2 + best.error**2)
@@ -88,24 +88,24 @@ def judge_examiner_apart(series: Series) -> Finding | None:
         f"from step {best.step} to {now.step} the examiner's grade fell from {best.grade:.2f} ± {best.error:.2f} to "
         f"{now.grade:.2f} ± {now.error:.2f}, while mean rung plus mean reward rose from {best.progress:.2f} to "
         f"{now.progress:.2f}",
-        "The policy has learned to please rewards.judge alone: take the checkpoint of the best grade, and train with "
-        "another judge or a panel.",
+        "The policy has learned to exploit rewards.judge: use the checkpoint with the best grade, and train with another "
+        "judge or a panel.",
     )
 
 
-class _Pair(NamedTuple):
-    """Two validations in a row."""
+class _ValidationPair(NamedTuple):
+    """The mean of two consecutive validations."""
 
     step: int
-    """Of the second."""
+    """Step of the second validation."""
     grade: float
     error: float
     """Standard error of `grade`."""
     progress: float
-    """Mean rung faced plus mean reward in the steps of these validations: a rung more is worth as much as all reward."""
+    """Mean rung plus mean reward at these steps; one rung counts as much as the full reward."""
 
 
-def _validation_pairs(series: Series) -> list[_Pair]:
+def _validation_pairs(series: Series) -> list[_ValidationPair]:
     grades, errors = series.get("validation/grade", ()), dict(series.get("validation/grade_error", ()))
     rewards, rungs = dict(series.get("reward/mean", ())), dict(series.get("curriculum/mean_rung_faced", ()))
     pairs = []
@@ -113,47 +113,47 @@ def _validation_pairs(series: Series) -> list[_Pair]:
         progress = [rewards[step] + rungs.get(step, 0.0) for step in (first, second) if step in rewards]
         if progress and first in errors and second in errors:
             error = sqrt(errors[first] ** 2 + errors[second] ** 2) / 2
-            pairs.append(_Pair(second, (one + other) / 2, error, fmean(progress)))
+            pairs.append(_ValidationPair(second, (one + other) / 2, error, fmean(progress)))
     return pairs
 
 
 LOW_SHARE = 0.5
-"""Of responses that keep the structure, or of answers inside their range."""
+"""Minimum fraction of well-formed responses, or of answers within their length range."""
 RISING = 0.05
-"""What a low share gains over two windows where it is being learned. Chance moves the difference of two windows of 256 texts
-by 0.04 (standard deviation)."""
+"""Minimum gain of a low share over two windows while it is being learned. The difference of two windows of 256 texts has a
+standard deviation of 0.04."""
 LOST = 0.2
-"""How far a share may fall below the best window before it: five of these standard deviations."""
+"""Maximum fall of a share below its best window: five of these standard deviations."""
 FEW_WORDS = 8
-"""A plan with fewer says hardly more than the request."""
+"""Minimum length of a plan, in words; a shorter one adds little to the request."""
 PLAN_LEFT = 0.25
-"""Of the plan's length in its best window."""
+"""Minimum fraction of the plan's length in its best window."""
 
 
 def structure_broken(series: Series) -> Finding | None:
-    """Too few responses keep the structure that generation.think asks for, or fewer than before."""
-    evidence = _low_or_lost(series, "text/structure", "responses keep the structure")
+    """Too few responses follow the format of generation.think, or fewer than before."""
+    evidence = _low_or_lost(series, "text/structure", "responses are well-formed")
     if evidence is None:
         return None
     advice = (
-        "Read some responses; then give the format reward more weight or `required`, lower optim.lr, or raise "
-        "generation.max_tokens where they are cut off."
+        "Read some responses; then raise the weight of the format reward or set its `required`, lower optim.lr, or raise "
+        "generation.max_tokens if responses are cut off."
     )
     return _over_latest(series, "structure-broken", evidence, advice)
 
 
 def out_of_range(series: Series) -> Finding | None:
-    """Fewer answers than before have the length their prompt asks for, or too few where a length reward teaches it."""
+    """Fewer answers than before are within their length range, or too few despite a length reward."""
     taught = "reward/length/mean" in series
-    evidence = _low_or_lost(series, "text/in_range", "answers are inside their length_range", low=taught)
+    evidence = _low_or_lost(series, "text/in_range", "answers are within their length_range", low=taught)
     if evidence is None:
         return None
-    advice = "Add the length reward, or give it more weight; see that generation.max_tokens leaves room for the range."
+    advice = "Add a length reward, or raise its weight; check that generation.max_tokens allows the requested lengths."
     return _over_latest(series, "out-of-range", evidence, advice)
 
 
 def plan_withers(series: Series) -> Finding | None:
-    """The plan shrinks to a few words while the structure is kept: medians over half a window."""
+    """Plans shrink to a few words while responses stay well-formed: medians over half a window."""
     window = latest_window(series, count=TEXTS)
     structure = typical(series, "text/structure", window) if window else None
     plans = series.get("text/think_words", ())
@@ -167,17 +167,21 @@ def plan_withers(series: Series) -> Finding | None:
         "plan-withers",
         window.first,
         window.last,
-        f"plans have {now:.0f} words in {window} (median), where they had {longest:.0f}, and {structure:.0%} of the "
-        "responses keep the structure",
-        "No reward reads the plan, so it costs nothing to drop it. Compare with generation.think: direct; ask for more in "
-        "generation.think_prompt, or begin from a policy that plans.",
+        f"plans have {now:.0f} words in {window} (median), down from {longest:.0f}, and {structure:.0%} of the responses "
+        "are well-formed",
+        "No reward depends on the plan, so nothing keeps it. Compare with generation.think: direct; request more planning "
+        "in generation.think_prompt, or start from a policy that plans.",
     )
 
 
 def _low_or_lost(series: Series, name: str, what: str, *, low: bool = True) -> str | None:
-    """What is wrong with a share, in a sentence: pooled over the window, against the windows before it.
+    """Describe what is wrong with a share, pooled over the window and compared with earlier windows; None if it is fine.
 
-    `low`: whether one that has always been low is wrong.
+    Args:
+        series: Metrics of the run.
+        name: Metric of the share.
+        what: Subject and predicate of the sentence, such as "responses are well-formed".
+        low: Whether a share that has always been low is wrong.
     """
     window = latest_window(series, count=TEXTS)
     now = pooled_share(series, name, window, count=TEXTS) if window else None
@@ -187,14 +191,14 @@ def _low_or_lost(series: Series, name: str, what: str, *, low: bool = True) -> s
     if not earlier:
         return None
     if max(earlier) - now > LOST:
-        return f"{now:.0%} of the {what} in {window}, where it was {max(earlier):.0%} before"
+        return f"{now:.0%} of the {what} in {window}, down from {max(earlier):.0%}"
     if low and now < LOW_SHARE and len(earlier) > window.steps and now - earlier[-1 - window.steps] < RISING:
-        return f"{now:.0%} of the {what} in {window}, and {earlier[-1 - window.steps]:.0%} two such windows before"
+        return f"{now:.0%} of the {what} in {window}, and {earlier[-1 - window.steps]:.0%} two windows earlier"
     return None
 
 
 def _pooled(series: Series, name: str, steps: int) -> list[float]:
-    """The share over every run of so many steps, each step weighted by its texts."""
+    """Return the share over every window of `steps` consecutive steps, weighted by the number of texts."""
     weights = dict(series.get(TEXTS, ()))
     points = [(value, weights.get(step, 0.0)) for step, value in series.get(name, ())]
     hits = [0.0, *accumulate(value * weight for value, weight in points)]
@@ -204,8 +208,8 @@ def _pooled(series: Series, name: str, steps: int) -> list[float]:
 
 
 def _medians(points: Points, count: int) -> list[float]:
-    """Of every run of `count` values."""
-    return [ends(points[place : place + count], count)[1] for place in range(max(len(points) - count, 0) + 1)]
+    """Return the median of every window of `count` consecutive values."""
+    return [ends(points[index : index + count], count)[1] for index in range(max(len(points) - count, 0) + 1)]
 
 
 def _over_latest(series: Series, name: str, evidence: str, advice: str) -> Finding | None:
@@ -214,52 +218,54 @@ def _over_latest(series: Series, name: str, evidence: str, advice: str) -> Findi
 
 
 MORE_REDUNDANCY = 0.1
-"""Share of sentences that say an earlier one again, above that of the beginning. Of language models' prose it is 0.01."""
+"""Maximum increase in the fraction of paraphrased sentences. In language models' prose the fraction is 0.01."""
 MORE_STUFFING = 0.05
-"""Share of words spent on repeating single words; honest texts hardly have any."""
+"""Maximum increase in the fraction of words spent on repeating single words; normal texts have almost none."""
 MORE_COPYING = {"prompt": 0.04, "reference": 0.1}
-"""Share of words in copied runs. Honest answers take up a title or a phrase, and go on doing so: in sound runs of the
-miniature the share taken from the request rose by at most 0.02. Where references are good, a writer that becomes better
-also comes nearer to their words (from 0.02 to 0.08)."""
+"""Maximum increase in the fraction of copied words. Normal answers reuse a title or a phrase: in healthy runs of the
+miniature the fraction copied from the request rose by at most 0.02. With good references, a writer that improves also comes
+closer to their wording (from 0.02 to 0.08)."""
 
 
 def padding_by_paraphrase(series: Series) -> Finding | None:
-    """More sentences say an earlier one again in other words, whether or not the texts have grown."""
+    """More sentences paraphrase an earlier one, whether or not the texts have become longer."""
     before, now = _words(series)
     return _risen(
         series,
         "text/redundancy",
         MORE_REDUNDANCY,
         name="padding-by-paraphrase",
-        what=f"sentences say an earlier one again in other words; texts went from {before:.0f} to {now:.0f} words",
-        advice="The reward pays for padding: set `redundancy` of the format reward above 0, or change rewards.judge.",
+        what="sentences paraphrase an earlier one",
+        detail=f"; texts went from {before:.0f} to {now:.0f} words",
+        advice="The reward favours padding: set `redundancy` of the format reward above 0, or change rewards.judge.",
     )
 
 
 def keyword_stuffing(series: Series) -> Finding | None:
-    """More words are spent on repeating single words."""
+    """More words are repetitions of single words."""
     return _risen(
         series,
         "text/stuffing",
         MORE_STUFFING,
         name="keyword-stuffing",
-        what="words repeat single words beyond natural use" + _named(series),
-        advice="The judge likes certain words: set `stuffing` of the format reward above 0, or change rewards.judge.",
+        what="words repeat single words beyond natural use",
+        detail=_named(series),
+        advice="The judge favours certain words: set `stuffing` of the format reward above 0, or change rewards.judge.",
     )
 
 
 def copied_from_prompt(series: Series) -> Finding | None:
-    """More of the answers is copied from the request."""
+    """A larger part of the answers is copied from the request."""
     return _copied(series, "prompt", "request")
 
 
 def copied_from_reference(series: Series) -> Finding | None:
-    """More of the answers is copied from the reference that is faced."""
-    return _copied(series, "reference", "reference that they face")
+    """A larger part of the answers is copied from the current reference."""
+    return _copied(series, "reference", "current reference")
 
 
 def keyword_drift(series: Series) -> Finding | None:
-    """Single words are used again and again, several times as often as at first, and the more the higher the reward."""
+    """Single words are repeated, make up several times their initial share, and correlate with the reward."""
     window = latest_window(series, count=TEXTS)
     if window is None or not words_at(series, window.last):
         return None
@@ -267,8 +273,8 @@ def keyword_drift(series: Series) -> Finding | None:
         "keyword-drift",
         window.first,
         window.last,
-        f"words that rise with the reward make up several times as much of the answers as at first{_named(series)}",
-        "Read texts with these words. If the prompts do not ask for them, set `stuffing` of the format reward above 0, or "
+        f"words that correlate with the reward make up several times their initial share of the answers{_named(series)}",
+        "Read texts with these words. If the prompts do not call for them, set `stuffing` of the format reward above 0, or "
         "change rewards.judge.",
     )
 
@@ -279,32 +285,34 @@ def _copied(series: Series, source: str, what: str) -> Finding | None:
         f"text/copied_from_{source}",
         MORE_COPYING[source],
         name=f"copied-from-{source}",
-        what=f"words stand in runs that are copied from the {what}",
-        advice="The judge likes what it was given: set `copying` of the format reward above 0, or change rewards.judge.",
+        what=f"words are in passages copied from the {what}",
+        advice="The judge rewards copying: set `copying` of the format reward above 0, or change rewards.judge.",
     )
 
 
-def _risen(series: Series, metric: str, least: float, *, name: str, what: str, advice: str) -> Finding | None:
-    """A share that lies more than `least` above what it was at first."""
+def _risen(
+    series: Series, metric: str, min_rise: float, *, name: str, what: str, advice: str, detail: str = ""
+) -> Finding | None:
+    """Find a share that has risen by more than `min_rise` since the beginning of the run."""
     window = latest_window(series, count=TEXTS)
     points = series.get(metric, ())
     if window is None or not points or points[-1][0] < window.first:
         return None
     first, last = ends(points, window.steps // 2)
-    if last <= first + least:
+    if last <= first + min_rise:
         return None
-    evidence = f"{last:.0%} of the {what}; at first it was {first:.0%}"
+    evidence = f"{last:.0%} of the {what}, up from {first:.0%} at the beginning{detail}"
     return Finding(name, window.first, window.last, evidence, advice)
 
 
 def _words(series: Series) -> tuple[float, float]:
-    """Typical lengths, at first and now."""
+    """Return the median lengths at the beginning and now, in words."""
     window = latest_window(series, count=TEXTS)
     return ends(series.get("text/words", ()), window.steps // 2) if window else (0.0, 0.0)
 
 
 def _named(series: Series) -> str:
-    """The words that drift now, with their shares of all words."""
+    """List the words that drift now, with their shares of all words."""
     points = series.get(COUNT, ())
     words = words_at(series, points[-1][0]) if points else {}
     return f" ({', '.join(f'{word} {share:.1%}' for word, share in words.items())})" if words else ""

@@ -1,7 +1,7 @@
-"""Signatures over a run: live, step by step, and afterwards over the whole of it.
+"""Check all signatures, either live at every step or afterwards over the whole run.
 
-Both go through the steps in order and hold every signature against what is remembered at that step: the first steps of the
-run and the latest ones. So a run's diagnosis is what its watch said, and either costs a bounded window a step.
+Both process the steps in order and check every signature on the metrics kept at that step: those of the first and of the
+latest steps. A diagnosis therefore equals the live findings, and the cost per step is bounded.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -59,24 +59,24 @@ SIGNATURES: tuple[Callable[[Series], Finding | None], ...] = (
     plan_withers,
     cut_off,
 )
-"""Each looks at the metrics up to some step and says whether that step shows its failure."""
+"""Functions that take the metrics up to a step and return a finding if that step shows the failure."""
 
 UNWATCHED = {
     "judge-inconsistent": ("rewards.recheck above 0, or a panel", ("judge/inconsistency", "judge/disagreement")),
     "judge-examiner-apart": ("a validation", ("validation/grade",)),
 }
-"""Signatures that need what a recipe may leave out: that, and the metrics of which one must be there."""
+"""Signatures that depend on optional settings: the setting, and the metrics of which at least one must exist."""
 
 OPENING = MAX_STEPS // 2
-"""First values of each metric that are kept: what later ones are held against."""
+"""Number of first values kept per metric, the baseline of later ones."""
 KEPT = 256
-"""Values of each metric that are kept, the opening and the latest."""
+"""Number of values kept per metric: the first and the latest."""
 GONE_AFTER = MIN_STEPS
-"""Steps without a failure after which it counts as a new one: less would be flicker around a threshold."""
+"""Steps without a failure after which it is reported again; avoids repeats near a threshold."""
 
 
 class Watch:
-    """Says of each step which failures have begun."""
+    """Reports new failures at each step."""
 
     def __init__(self) -> None:
         self._kept: dict[str, list[tuple[int, float]]] = {}
@@ -84,23 +84,23 @@ class Watch:
 
     @classmethod
     def over(cls, series: Series) -> "Watch":
-        """The watch of a run that has come this far; what it has already said is not said again."""
+        """Restore the watch of a run from its metrics; earlier findings are not reported again."""
         watch = cls()
         for step, metrics in steps_of(series):
             watch.see(step, metrics)
         return watch
 
     def see(self, step: int, metrics: Mapping[str, float]) -> list[Finding]:
-        """The failures that begin with this step. One that goes on is not named again until it has gone away."""
-        found = self.look(step, metrics)
-        new = [it for it in found if step - self._last_seen.get(it.name, -GONE_AFTER - 1) > GONE_AFTER]
-        self._last_seen |= {it.name: step for it in found}
+        """Return the failures that begin with this step. A failure is reported again only after it has disappeared."""
+        showing = self.look(step, metrics)
+        new = [it for it in showing if step - self._last_seen.get(it.name, -GONE_AFTER - 1) > GONE_AFTER]
+        self._last_seen |= {it.name: step for it in showing}
         return new
 
     def look(self, step: int, metrics: Mapping[str, float]) -> list[Finding]:
-        """Remember the metrics of a step; the failures that show with it."""
+        """Store the metrics of a step; return all failures that the step shows."""
         for name, value in metrics.items():
-            if value == value:  # what is no number is not recorded either
+            if value == value:  # skip NaN, which is not recorded either
                 points = self._kept.setdefault(name, [])
                 points.append((step, value))
                 if len(points) > KEPT:
@@ -109,24 +109,24 @@ class Watch:
 
 
 def diagnose(series: Series) -> list[Finding]:
-    """Every failure of a run, by its first step; one that went away and came back stands there twice.
+    """Return all failures of a run, ordered by first step; a failure that disappeared and recurred is listed twice.
 
-    The evidence is that of the last step that showed it.
+    The evidence is from the last step that showed the failure.
     """
     watch = Watch()
-    found: dict[str, list[tuple[int, Finding]]] = {}
+    findings: dict[str, list[tuple[int, Finding]]] = {}
     for step, metrics in steps_of(series):
         for finding in watch.look(step, metrics):
-            episodes = found.setdefault(finding.name, [])
+            episodes = findings.setdefault(finding.name, [])
             if episodes and step - episodes[-1][0] <= GONE_AFTER:
                 episodes[-1] = step, replace(finding, first=episodes[-1][1].first)
             else:
                 episodes.append((step, finding))
-    return sorted((finding for episodes in found.values() for _, finding in episodes), key=lambda it: it.first)
+    return sorted((finding for episodes in findings.values() for _, finding in episodes), key=lambda it: it.first)
 
 
 def unwatched(series: Series) -> dict[str, str]:
-    """Signatures that this run cannot show, and what it would need for that."""
+    """Return the signatures that cannot be checked for this run, with the missing requirement."""
     return {name: need for name, (need, metrics) in UNWATCHED.items() if not any(map(series.__contains__, metrics))}
 
 
@@ -136,7 +136,7 @@ def is_too_early(series: Series) -> bool:
 
 
 def steps_of(series: Series) -> Iterator[tuple[int, dict[str, float]]]:
-    """The metrics of each step, in order."""
+    """Yield the metrics of each step in order."""
     steps: dict[int, dict[str, float]] = {}
     for name, points in series.items():
         for step, value in points:

@@ -36,7 +36,7 @@ class LengthReward:
         self._max_words = max_words
 
     async def score(self, prompt: PromptRow, *, response: ParsedResponse, reference: str, step: int) -> RewardResult:  # noqa: ARG002
-        """`length_score` of the answer; plan and tags do not count.
+        """`length_reward` of the answer; plan and tags do not count.
 
         Raises:
             ValueError: the prompt has no `length_range`, or one beyond `max_words`; a recipe is checked for both.
@@ -45,7 +45,7 @@ class LengthReward:
             raise ValueError(f"prompt {prompt.id} has no length_range")
         lower, upper = prompt.length_range
         longest = MAX_PER_UPPER * upper if self._max_words is None else self._max_words
-        return RewardResult(length_score(count_words(response.answer), lower=lower, upper=upper, longest=longest))
+        return RewardResult(length_reward(count_words(response.answer), lower=lower, upper=upper, longest=longest))
 
 
 class FormatReward:
@@ -98,7 +98,7 @@ def looping_share(text: str) -> float:
     return max(0.0, repeated_ngram_share(text) - NATURAL_REPETITION) / (1 - NATURAL_REPETITION)
 
 
-def length_score(words: int, *, lower: int, upper: int, longest: int) -> float:
+def length_reward(words: int, *, lower: int, upper: int, longest: int) -> float:
     """What the length of an answer is worth, 0 to 1 (paper: eq. 3).
 
     Args:

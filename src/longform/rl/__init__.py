@@ -1,1 +1,1 @@
-"""The learning maths on tensors: log-probabilities, advantages, losses. Pure functions of their arguments."""
+"""RL maths on tensors: log-probabilities, advantages, losses. Pure functions."""

@@ -1,6 +1,6 @@
-"""Advantages of PPO: generalised advantage estimation over the tokens of a response, then whitening over the batch.
+"""PPO advantages: generalized advantage estimation (GAE) over response tokens, then whitening over the batch.
 
-Shapes: B rollouts, T response tokens (right-padded; `mask` is 1 on real tokens of rollouts that take part, else 0).
+Shapes: B rollouts, T response tokens (right-padded; `mask` is 1 on the tokens of unmasked rollouts, else 0).
 """
 
 from typing import NamedTuple
@@ -12,12 +12,12 @@ from longform.statistics.moments import AdvantageMoments
 
 
 class Estimates(NamedTuple):
-    """Per-token advantages and the returns that the critic should have predicted."""
+    """Per-token advantages, and the returns that are the critic's targets."""
 
     advantages: Tensor
     """[B, T]"""
     returns: Tensor
-    """[B, T] advantages + values, before any whitening."""
+    """[B, T] advantages + values, before whitening."""
 
 
 def kl_shaped_rewards(
@@ -25,18 +25,18 @@ def kl_shaped_rewards(
 ) -> Tensor:
     """Token rewards: -kl_coefficient x (log pi - log pi_ref) on every token, plus the score on the last one.
 
-    The k1 estimate of the KL divergence to the frozen start, as a reward (Ziegler et al. 2019, eq. 2; Writing-RL A.2
-    names the coefficient 0.001).
+    The penalty is the k1 estimate of the KL divergence to the reference model (Ziegler et al. 2019, eq. 2; Writing-RL A.2
+    uses the coefficient 0.001).
 
     Args:
-        scores: [B] the reward of each whole response.
-        log_probs: [B, T] under the policy that wrote the tokens.
+        scores: [B] reward of each response.
+        log_probs: [B, T] under the sampling policy.
         reference_log_probs: [B, T] under the reference model.
         mask: [B, T].
-        kl_coefficient: 0 switches the term off.
+        kl_coefficient: 0 disables the penalty.
 
     Returns:
-        [B, T], zero where the mask is.
+        [B, T] rewards, zero on masked tokens.
     """
     rewards = -kl_coefficient * (log_probs - reference_log_probs) * mask
     last = mask.sum(1).long() - 1
@@ -53,10 +53,10 @@ def generalised_advantages(rewards: Tensor, values: Tensor, mask: Tensor, *, gam
 
     Args:
         rewards: [B, T].
-        values: [B, T] the critic's predictions before each token.
-        mask: [B, T] with the real tokens at the front of each row.
-        gamma: discount per token.
-        lam: the lambda of the paper.
+        values: [B, T] the critic's prediction before each token.
+        mask: [B, T] with the unmasked tokens at the front of each row.
+        gamma: Discount per token.
+        lam: Lambda of GAE.
     """
     advantages = torch.zeros_like(values)
     following = torch.zeros_like(values[:, 0])
@@ -70,11 +70,11 @@ def generalised_advantages(rewards: Tensor, values: Tensor, mask: Tensor, *, gam
 
 
 def advantage_moments(advantages: Tensor, mask: Tensor, *, decay: float) -> list[AdvantageMoments]:
-    """The sums that say how each response's advantages move with its score.
+    """Return sums from which each response's advantages can be recomputed for another score.
 
     Args:
         advantages: [B, T] before whitening.
-        mask: [B, T] 1 on all tokens of the response, whether or not it has a score.
+        mask: [B, T] 1 on all response tokens, including those of responses without a score.
         decay: gamma times lambda.
     """
     tokens = mask.sum(1)
@@ -87,9 +87,9 @@ def advantage_moments(advantages: Tensor, mask: Tensor, *, decay: float) -> list
 
 
 def whitened(advantages: Tensor, mask: Tensor, *, epsilon: float = 1e-8) -> Tensor:
-    """Advantages with mean 0 and variance 1 over all unmasked tokens of the batch (unbiased variance), [B, T].
+    """Return advantages [B, T] with mean 0 and (unbiased) variance 1 over the batch's unmasked tokens.
 
-    A batch with fewer than two tokens comes back as zeros: it says nothing about better or worse.
+    A batch with fewer than two tokens gives zeros, because it contains no comparison.
     """
     count = mask.sum()
     if count < 2:

@@ -1,8 +1,8 @@
-"""Advantages of GRPO: how much better a response is than the others of its group, for one reward or several.
+"""GRPO advantages: how much better a response is than the others of its group, for one or more rewards.
 
-With several rewards LongWriter-Zero normalises each within the group and averages the results (`balanced`, eq. 5), so that
-no reward leads because its scale is larger. Averaging the rewards first (`summed`) is the naive way it is held against.
-Pure, in double precision, and the same for every engine. docs/method.md compares these with TRL's and verl's formulas.
+With several rewards, LongWriter-Zero normalizes each within the group and averages the results (`balanced`, eq. 5), so that
+no reward dominates because of its scale. Summing the rewards first (`summed`) is the baseline. Computed in double precision,
+identically for both engines. docs/method.md compares the formulas with TRL's and verl's.
 
 Shapes: P prompts, G responses to each, K rewards.
 """
@@ -15,26 +15,26 @@ import numpy as np
 from longform.rl.settings import GrpoSettings
 
 EPSILON = 1e-6
-"""Added to a standard deviation before dividing by it; verl's value."""
+"""Added to standard deviations before division; verl's value."""
 MIN_RESPONSES = 2
-"""That have rewards: a response by itself is neither better nor worse than its group."""
+"""Minimum number of responses with rewards in a group; a single response has nothing to be compared with."""
 MIN_VIOLATION = 1.0
-"""A response that breaks a constraint has an advantage of at most minus this: one standard deviation below its group."""
+"""A response that violates a constraint gets an advantage of at most minus this: one standard deviation below its group."""
 
 
 class GroupAdvantages(NamedTuple):
-    """What the groups of a step say."""
+    """Advantages of a step's groups."""
 
     advantages: np.ndarray
-    """[P, G] float64; 0 where a response takes no part."""
+    """[P, G] float64; 0 for masked responses."""
     mask: np.ndarray
     """[P, G] bool: responses with rewards, in groups that have at least two of them."""
     informative: np.ndarray
-    """[P] bool: groups in which at least one reward has a spread, or a constraint is broken by some."""
+    """[P] bool: groups in which a reward has nonzero variance, or some responses violate a constraint."""
 
     @property
     def flat(self) -> int:
-        """Groups without anything to learn from, though they have been judged."""
+        """Number of zero-variance groups among the judged ones."""
         return int((self.mask.any(1) & ~self.informative).sum())
 
 
@@ -46,22 +46,22 @@ def group_advantages(
     how: Literal["balanced", "summed"],
     required: Sequence[float | None] | None = None,
 ) -> GroupAdvantages:
-    """Advantages within each group, over the responses that have rewards.
+    """Compute advantages within each group, over the responses that have rewards.
 
-    balanced: A = sum over k of w_k (r_k - mean_k) / (std_k + eps), the weights summing to 1. summed: the same of the one
-    reward sum over k of w_k r_k. Standard deviations are unbiased; a reward without spread in a group says nothing there.
-    A group with fewer than two responses that have rewards is skipped.
+    balanced: A = sum over k of w_k (r_k - mean_k) / (std_k + eps), with weights normalized to sum to 1. summed: the same for
+    the single reward sum over k of w_k r_k. Standard deviations are unbiased; a reward without variance in a group
+    contributes 0. Groups with fewer than two responses with rewards are skipped.
 
     Args:
-        scores: [P, G, K].
-        mask: [P, G] bool, False where a response has no rewards; its scores are not read.
-        weights: [K], above 0.
-        how: see above.
-        required: [K] the least score that a constraint asks for, or None (`required` of a reward's settings). A response
-            below it has an advantage of at most -1, where another of its group reaches it.
+        scores: [P, G, K] rewards.
+        mask: [P, G] bool, False for responses without rewards, whose scores are ignored.
+        weights: [K] weights, above 0.
+        how: `balanced` or `summed`.
+        required: [K] minimum scores of constraints, or None (`required` in a reward's settings). A response below the
+            minimum gets an advantage of at most -1 if another response of its group reaches it.
 
     Raises:
-        ValueError: there is no reward, or a group holds fewer than two responses.
+        ValueError: there is no reward, or a group has fewer than two responses.
     """
     if not weights or scores.shape[2] != len(weights):
         raise ValueError(f"{len(weights)} weights for {scores.shape[2]} rewards")
@@ -73,9 +73,9 @@ def group_advantages(
     normalised, spreads = _normalised(scores if how == "balanced" else (scores @ shares)[:, :, None], mask)
     advantages = normalised @ shares if how == "balanced" else normalised[:, :, 0]
     informative = np.any(spreads > 0, axis=1)
-    for k, least in enumerate(required or ()):
-        if least is not None:
-            reaches = (scores[:, :, k] >= least) & mask
+    for k, minimum in enumerate(required or ()):
+        if minimum is not None:
+            reaches = (scores[:, :, k] >= minimum) & mask
             violates = mask & ~reaches & reaches.any(1, keepdims=True)
             advantages = np.where(violates, np.minimum(advantages, -MIN_VIOLATION), advantages)
             informative |= np.any(violates, axis=1)
@@ -83,26 +83,26 @@ def group_advantages(
 
 
 def learning_rows(groups: GroupAdvantages, left_out: np.ndarray, optim: GrpoSettings) -> np.ndarray:
-    """[N] bool: the responses of a step that an update learns from.
+    """Return the responses of a step that the update uses, [N] bool.
 
-    Not among them are responses without rewards and skipped groups; those that are left out (cut off, with
-    `overlong: mask`); and where groups without spread are replaced (`resample`), those groups.
+    Excluded are responses without rewards, skipped groups, left-out responses (truncated ones with `overlong: mask`) and,
+    with dynamic sampling (`resample`), zero-variance groups.
 
     Args:
-        groups: of the step, N = P x G.
+        groups: Groups of the step, N = P x G.
         left_out: [N] bool.
-        optim: of the recipe.
+        optim: Settings of the recipe.
     """
     taken = groups.mask & groups.informative[:, None] if optim.resample else groups.mask
     return taken.reshape(-1) & ~left_out
 
 
 def _normalised(scores: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """[P, G, K] standard scores within groups, 0 where there is no spread; and [P, K] the unbiased standard deviations."""
+    """Return standard scores within groups, [P, G, K], 0 without variance, and unbiased standard deviations, [P, K]."""
     counts = np.maximum(mask.sum(1), MIN_RESPONSES)[:, None]
     present = mask[:, :, None]
     means = scores.sum(1) / counts
-    # A mean of equal numbers may differ from them in the last place, which is no spread.
+    # The mean of equal numbers may differ from them in the last digit; this is not variance.
     highest = np.where(present, scores, -np.inf).max(1)
     lowest = np.where(present, scores, np.inf).min(1)
     deviations = np.where(present, scores - means[:, None], 0.0)

@@ -1,9 +1,9 @@
-"""Log-probabilities and entropies of chosen tokens, without ever holding a [tokens, vocabulary] tensor.
+"""Log-probabilities and entropies of sampled tokens without materializing a [tokens, vocabulary] tensor.
 
-A long draft times a large vocabulary is what runs out of memory first, so the output projection is taken in tiles of some
-tokens by some of the vocabulary. The forward pass folds each tile into a few numbers a token; the backward pass recomputes
-it. On a CPU a tile is about as large as the cache: passes over it cost little beside the projection itself, and it is no
-smaller, since threads that share busy cores lose most of their time where they wait for each other between short passes.
+The logits of long responses over a large vocabulary are the first tensor to exceed memory, so the output projection is
+computed in tiles of tokens by vocabulary entries. The forward pass reduces each tile to a few numbers per token; the
+backward pass recomputes it. On a CPU a tile has about the size of the cache: elementwise passes over it are then cheap
+compared with the projection. Smaller tiles would lose time to thread synchronization on busy cores.
 
 Shapes: N tokens (any rows, flattened), D hidden width, V vocabulary, n x v one tile.
 """
@@ -17,16 +17,16 @@ from torch.autograd.function import once_differentiable
 
 
 class TokenStatistics(NamedTuple):
-    """What the policy thinks of each chosen token."""
+    """Log-probability of each sampled token, and entropy of its distribution."""
 
     log_probs: Tensor
-    """[N] natural-log probability of the chosen token, float32."""
+    """[N] natural log-probability of the sampled token, float32."""
     entropy: Tensor
-    """[N] entropy of the whole next-token distribution in nats, float32."""
+    """[N] entropy of the next-token distribution in nats, float32."""
 
 
 class Tile(NamedTuple):
-    """How much of the projection is in memory at a time."""
+    """Size of the part of the projection that is in memory at a time."""
 
     tokens: int
     vocabulary: int
@@ -39,18 +39,18 @@ GPU_TILE = Tile(4096, 8192)
 def token_statistics(
     hidden: Tensor, weight: Tensor, targets: Tensor, *, temperature: float = 1.0, tile: Tile | None = None
 ) -> TokenStatistics:
-    """Log-probability and entropy of softmax(hidden @ weight.T / temperature) at `targets`.
+    """Compute the log-probability and entropy of softmax(hidden @ weight.T / temperature) at `targets`.
 
-    The projection is taken in autocast's dtype where it is on, else in that of `hidden`; everything after it in float32
-    (float64 for float64). Both results are differentiable with respect to `hidden` and `weight`, whose gradients are
-    summed in float32 and come in the dtypes of the two.
+    The projection uses autocast's dtype if autocast is enabled, else the dtype of `hidden`; everything after it is in
+    float32 (float64 for float64). Both results are differentiable with respect to `hidden` and `weight`; gradients are
+    accumulated in float32 and returned in the dtypes of the inputs.
 
     Args:
-        hidden: [N, D] last hidden states, one for each predicted token.
+        hidden: [N, D] last hidden states, one per predicted token.
         weight: [V, D] output projection (no bias).
-        targets: [N] token ids that were chosen.
-        temperature: the one the tokens were sampled with, so that ratios compare the distributions really used.
-        tile: what is projected at a time; by default what suits the device.
+        targets: [N] ids of the sampled tokens.
+        temperature: Sampling temperature of the tokens, so that ratios compare the actual sampling distributions.
+        tile: Tile size; by default chosen for the device.
     """
     device = hidden.device.type
     dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden.dtype
@@ -59,7 +59,7 @@ def token_statistics(
 
 
 class _TiledProjection(torch.autograd.Function):
-    """Projection, log-softmax, gather and entropy in one pass over tiles; the backward pass recomputes the logits."""
+    """Fused projection, log-softmax, gather and entropy over tiles; the backward pass recomputes the logits."""
 
     @staticmethod
     def forward(
@@ -71,7 +71,7 @@ class _TiledProjection(torch.autograd.Function):
         dtype: torch.dtype,
         tile: Tile,
     ) -> tuple[Tensor, Tensor]:
-        # Of the logits z seen so far, for each token: the largest, sum exp(z - largest), sum exp(z - largest) z.
+        # Running values per token over the logits z so far: max, sum exp(z - max), sum exp(z - max) z.
         largest = hidden.new_full(targets.shape, -torch.inf, dtype=_precise(dtype))
         total, weighted, chosen = (torch.zeros_like(largest) for _ in range(3))
         with torch.autocast(hidden.device.type, enabled=False):
@@ -85,7 +85,7 @@ class _TiledProjection(torch.autograd.Function):
                     largest[rows] = top
                     total[rows] = total[rows] * before + masses.sum(1)
                     weighted[rows] = weighted[rows] * before + masses.mul_(z).sum(1)
-                    column, inside = _places(targets[rows], columns)
+                    column, inside = _columns_of(targets[rows], columns)
                     chosen[rows] += z.gather(1, column).squeeze(1) * inside
         log_normaliser = largest + total.log()
         entropy = log_normaliser - weighted / total
@@ -112,7 +112,7 @@ class _TiledProjection(torch.autograd.Function):
                     log_p = _logits(states, part, ctx.temperature).sub_(log_normaliser[rows, None])
                     p = log_p.exp()
                     grad_logits = log_p.mul_(slope[rows]).add_(offset[rows]).mul_(p)
-                    column, inside = _places(targets[rows], columns)
+                    column, inside = _columns_of(targets[rows], columns)
                     grad_logits.scatter_add_(1, column, (grad_log_probs[rows] * inside)[:, None])
                     grad_logits = grad_logits.to(ctx.dtype)
                     if grad_hidden is not None:
@@ -125,18 +125,18 @@ class _TiledProjection(torch.autograd.Function):
 
 
 def _logits(states: Tensor, part: Tensor, temperature: float) -> Tensor:
-    """[n, v] logits of one tile, float32 or better."""
+    """Compute the logits of one tile, [n, v], in float32 or float64."""
     return (states @ part.T).to(_precise(states.dtype)).div_(temperature)
 
 
-def _places(targets: Tensor, columns: slice) -> tuple[Tensor, Tensor]:
-    """[n, 1] the column of each target in a tile, some column where it has none, and [n] whether it has one."""
+def _columns_of(targets: Tensor, columns: slice) -> tuple[Tensor, Tensor]:
+    """Return each target's column in a tile, [n, 1] (arbitrary if it is in another tile), and whether it is in it, [n]."""
     local, width = targets - columns.start, columns.stop - columns.start
     return local.clamp(0, width - 1)[:, None], (local >= 0) & (local < width)
 
 
 def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
-    """Add left @ right to `total`, all in float32: to round the product of every tile to bf16 would bias their sum."""
+    """Add left @ right to `total` in float32; rounding every tile's product to bfloat16 would bias the sum."""
     if left.is_cuda and left.dtype != total.dtype:
         total += torch.mm(left, right, out_dtype=total.dtype)
     else:

@@ -1,1 +1,1 @@
-"""What can be measured on the page alone: words, segments, structure, repetition. Pure; English and Chinese."""
+"""Text statistics that need no model: words, segments, structure, repetition. Pure functions; English and Chinese."""

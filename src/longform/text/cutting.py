@@ -1,7 +1,7 @@
-"""Cutting the middle out of a text that is longer than its reader can take in.
+"""Truncate a text in the middle if it is too long for a model's context.
 
-Beginning and end stay, since instructions stand there. By the estimate of tokens a text is looked at in pieces, so that the
-cost hangs on what is kept and not on how long the text is.
+The beginning and the end are kept because they contain the instructions. Token estimates are computed on pieces of the text,
+so that the cost depends on the length kept, not on the length of the text.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterable, Sequence
 from longform.text.words import estimate_tokens
 
 _MAX_AT_ONCE = 2000
-"""Characters that are estimated together, and so the most that is cut needlessly at either end."""
+"""Characters per piece, and so the maximum that is cut unnecessarily at either end."""
 _MIN_PIECES = 64
 
 
 def cut_middle(text: str, limit: int) -> str:
-    """`text` itself where its pieces are estimated to have at most `limit` tokens; else its first and its last `limit` / 2.
+    """Return `text` if it has at most `limit` estimated tokens, else its first and last `limit` / 2 tokens.
 
     Raises:
         ValueError: `limit` is below 2.
@@ -31,13 +31,13 @@ def cut_middle(text: str, limit: int) -> str:
 def cut_middle_tokens(
     text: str, limit: int, *, encode: Callable[[str], Sequence[int]], decode: Callable[[Sequence[int]], str]
 ) -> str:
-    """The same by a tokenizer's own count, as LongBench v2 publishes it.
+    """Like `cut_middle`, with a tokenizer's exact counts, as published for LongBench v2.
 
     Args:
-        text: to be cut.
-        limit: tokens to keep.
-        encode: a text's token ids, without special ones.
-        decode: the text of token ids.
+        text: The text.
+        limit: Number of tokens to keep.
+        encode: Tokenizes a text without special tokens.
+        decode: Decodes token ids.
 
     Raises:
         ValueError: `limit` is below 2.
@@ -51,7 +51,7 @@ def cut_middle_tokens(
 
 def _check(limit: int) -> None:
     if limit < 2:
-        raise ValueError(f"needs room for at least 2 tokens, got {limit}")
+        raise ValueError(f"limit must be at least 2 tokens, got {limit}")
 
 
 def _pieces(text: str, size: int) -> Iterable[str]:
@@ -63,7 +63,7 @@ def _pieces_from_end(text: str, size: int) -> Iterable[str]:
 
 
 def _reach(pieces: Iterable[str], limits: Sequence[int]) -> list[int]:
-    """For each of the limits, in ascending order: characters of the pieces that come before more tokens than that do."""
+    """Return, for each limit in ascending order, how many characters fit into that many estimated tokens."""
     reaches = [0] * len(limits)
     reach = spent = 0
     for piece in pieces:

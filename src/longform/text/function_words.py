@@ -1,8 +1,8 @@
-"""Words that carry grammar more than meaning: they recur in any prose, and two sentences that share only them share nothing.
+"""Function words, which recur in any prose and carry little meaning.
 
-The lists are short on purpose, and our own: what is missing from them costs a measure a little sharpness, while a content
-word among them would hide what is stuffed. Chinese is not cut into words here, so its list is of characters that serve
-grammar in almost every word they are part of.
+The lists are our own and short on purpose: a missing word makes a measure slightly less precise, while a content word in a
+list would hide keyword stuffing. Chinese text is not segmented into words here, so the Chinese list consists of characters
+that are grammatical in almost every word that contains them.
 """
 
 FUNCTION_WORDS = frozenset(

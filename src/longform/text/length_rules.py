@@ -1,13 +1,13 @@
 """The rules of a predicted length range (LongWriter-Zero, arXiv 2506.18841, the prompt of its range predictor).
 
-A range [lo, hi] of words keeps to a grid of 100, ends at 12,000 at most and spans 3,000 at most. Where the request states a
-count, the range is that count give or take a tenth: [1800, 2200] for 2,000 words, [1800, 2000] for no more than 2,000,
-[2000, 2200] for at least 2,000. [0, 0] says that the text would be longer than 12,000 words or cannot be written at all.
+The ends of a range [lo, hi] are multiples of 100; hi is at most 12,000 words and the span at most 3,000. If the request
+states a count, the range is that count plus or minus 10%: [1800, 2200] for 2,000 words, [1800, 2000] for no more than 2,000,
+[2000, 2200] for at least 2,000. [0, 0] means that the text would be longer than 12,000 words or is impossible.
 
-Ours: a stated range ("800 to 1,000 words") is the range, and one that spans more than 3,000 is a frame for it. Ends are cut
-at 12,000. An end that is no multiple of 100 may be rounded down or up, as long as both roundings together widen the range
-by one step of 100 at most; "no more than 850" is rounded down alone and "at least 850" up, so that no bound is passed.
-An example that was published beside the rules, [6000, 10000] for a paper on green cities, breaks the rule of the span.
+Our additions: a stated range ("800 to 1,000 words") is the range; if it spans more than 3,000, any range inside it is valid.
+Ends are clipped to 12,000. An end that is not a multiple of 100 may be rounded down or up if both roundings together widen
+the range by at most 100; "no more than 850" is only rounded down and "at least 850" only up, so that no bound is violated.
+An example published with the rules, [6000, 10000] for a paper on green cities, breaks the rule on the span.
 """
 
 from enum import StrEnum
@@ -20,21 +20,21 @@ WIDEST_SPAN = 3_000
 UNWRITTEN = (0, 0)
 
 Range = tuple[int, int]
-"""[lo, hi] in words."""
+"""(lo, hi), in words."""
 
 
 class Rule(StrEnum):
-    """What a range can break."""
+    """The rules of a range."""
 
-    GRID = "ends that are no multiples of 100"
+    GRID = "ends that are not multiples of 100"
     ORDER = "lo below 0 or above hi"
     MOST = "hi above 12,000"
     SPAN = "a span of more than 3,000"
-    STATED = "another count than the request states"
+    STATED = "a count other than the one stated in the request"
 
 
 def rule_violations(request: str, predicted: Range) -> list[Rule]:
-    """The rules that `predicted` breaks as the length range of `request`; none for [0, 0]."""
+    """Return the rules that `predicted` breaks as the length range of `request`; none for [0, 0]."""
     if predicted == UNWRITTEN:
         return []
     low, high = predicted
@@ -49,7 +49,7 @@ def rule_violations(request: str, predicted: Range) -> list[Rule]:
 
 
 def _follows(predicted: Range, count: StatedCount | None) -> bool:
-    """Whether a range is one that a count calls for; where that spans too much, whether it lies inside."""
+    """Whether a range matches a stated count; if the count's own range is too wide, whether it is inside that."""
     if count is None:
         return True
     if _is_beyond(count):
@@ -68,7 +68,7 @@ def _is_beyond(count: StatedCount) -> bool:
 
 
 def _exact_ends(count: StatedCount) -> tuple[float, float]:
-    """Where the range of a count would end if there were no grid, cut at 12,000."""
+    """Return the ends of a count's range before rounding, clipped to 12,000."""
     match count:
         case StatedCount(int(low), int(high)) if low < high:
             ends = low, high
@@ -82,7 +82,7 @@ def _exact_ends(count: StatedCount) -> tuple[float, float]:
 
 
 def _rounded_ends(count: StatedCount) -> tuple[set[int], set[int]]:
-    """What either end may be on the grid: the exact one, or its two neighbours; of a lone bound the inner one."""
+    """Return the valid multiples of 100 for either end: the exact value or its neighbours; of a lone bound, the inner."""
     low, high = _exact_ends(count)
     lows = {_round_up(low)} if count.high is None else {_round_down(low), _round_up(low)}
     highs = {_round_down(high)} if count.low is None else {_round_down(high), _round_up(high)}

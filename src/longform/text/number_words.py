@@ -1,4 +1,4 @@
-"""Numbers as people write them in running text: 2,000, 2k, two thousand five hundred, 1.5万, 两千五百."""
+"""Parse numbers in running text: 2,000, 2k, two thousand five hundred, 1.5万, 两千五百."""
 
 import re
 
@@ -18,11 +18,11 @@ NUMBER = (
     r"|[零〇一二两三四五六七八九十百千万]{1,12}"
     rf"|{_SPELLED}(?:[\s-]{{1,2}}(?:and\s)?{_SPELLED}){{0,6}}+)"
 )
-"""A regular expression of what `read_number` reads, without groups and of bounded length; case is to be ignored."""
+"""Regular expression of the numbers that `read_number` parses, of bounded length and without groups. Use re.IGNORECASE."""
 
 
 def read_number(written: str) -> int | None:
-    """The number that `written`, a match of `NUMBER`, stands for; None where it is none, as 千 alone or 两三千 (2-3,000)."""
+    """Parse a match of `NUMBER`; None if it is not one number, such as 千 alone or 两三千 (2-3,000)."""
     written = written.lower().replace(",", "")
     if written[0].isdecimal():
         return round(float(written.rstrip("k百千万 ")) * read_scale(written))
@@ -30,7 +30,7 @@ def read_number(written: str) -> int | None:
 
 
 def read_scale(written: str) -> int:
-    """What the last sign of a number multiplies its digits by: 1000 in 3k and 3千, 1 in 3."""
+    """Return the multiplier of a number's last character: 1000 in 3k and 3千, 1 in 3."""
     return _SCALES.get(written[-1].lower(), 1) if written[0].isdecimal() else 1
 
 

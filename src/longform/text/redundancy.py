@@ -1,9 +1,9 @@
-"""How much of a text says again, in other words, what it said before: padding by paraphrase.
+"""Padding by paraphrase: the fraction of sentences that restate an earlier one.
 
-A sentence is redundant when it shares most of its content with an earlier one and is no near copy of it, so that copies are
-charged once, as repetition, and a refrain is not taken for padding. Content is compared by the character n-grams of its
-words, which see through inflection, moved clauses and changed function words but not through synonyms; or by sentence
-embeddings, which are to see through both.
+A sentence is redundant if it shares most of its content with an earlier one and is not a near copy of it. Near copies count
+as repetition instead, and a refrain is not padding. Content is compared by the character n-grams of content words, which is
+robust to inflection, moved clauses and changed function words but not to synonyms, or by sentence embeddings, which should
+also handle synonyms.
 """
 
 from collections.abc import Sequence
@@ -20,12 +20,12 @@ from longform.text.repetition import HAN_PER_WORD, is_han, near_copies, units
 from longform.text.segments import sentences
 
 MIN_WORDS = 5
-"""Content words; shorter sentences ("I don't know," he said.) have too little to be told from one another."""
+"""Minimum number of content words; shorter sentences ("I don't know," he said.) have too little content to compare."""
 MIN_OVERLAP = 0.5
-"""Jaccard similarity of n-grams. At 0.5, 1% of the sentences of eight language models' essays and stories are flagged, most
-of them rightly; sentences of one text that say different things rarely reach 0.4."""
+"""Minimum Jaccard similarity of n-grams. At 0.5, 1% of the sentences in essays and stories of eight language models are
+flagged, most of them correctly; sentences with different content rarely reach 0.4."""
 MIN_COSINE = 0.8
-"""Of embeddings. Models differ: this suits those that were trained to tell paraphrases."""
+"""Minimum cosine similarity of embeddings, for models trained to detect paraphrases; other models need other values."""
 
 _GRAM = 4
 _BANDS = 24
@@ -33,36 +33,36 @@ _BLOCK = 1024
 
 
 class SentenceEncoder(Protocol):
-    """What turns sentences into vectors that lie close where meanings do."""
+    """Sentence embedding model."""
 
     def encode(self, sentences: list[str]) -> NDArray[np.floating]:
-        """[sentences, dimensions] of any length but zero."""
+        """Return embeddings, [sentences, dimensions]; they need not be normalized but must not be zero."""
         ...
 
 
 def redundant_sentence_share(text: str, *, encoder: SentenceEncoder | None = None, min_words: int = MIN_WORDS) -> float:
-    """Share of the sentences of `text` that say an earlier one again in other words.
+    """Return the fraction of the sentences of `text` that paraphrase an earlier one.
 
     Args:
         text: English, Chinese, or both.
-        encoder: compares sentences by meaning; None: by shared character n-grams.
-        min_words: sentences with fewer content words take no part; of a Chinese sentence two characters make one.
+        encoder: Sentence embedding model; None compares character n-grams.
+        min_words: Sentences with fewer content words are ignored; two Chinese characters count as one word.
     """
     content = [(sentence, _content(sentence)) for sentence in sentences(text)]
     kept = [(sentence, words) for sentence, words in content if _count(words) >= min_words]
     if len(kept) < 2:
         return 0.0
     copies = near_copies([sentence for sentence, _ in kept], min_units=1)
-    kept_once = [it for place, it in enumerate(kept) if place not in copies]
+    kept_once = [it for index, it in enumerate(kept) if index not in copies]
     if encoder is None:
-        found = _alike_in_grams([words for _, words in kept_once])
+        redundant = _alike_in_grams([words for _, words in kept_once])
     else:
-        found = _alike_in_meaning([sentence for sentence, _ in kept_once], encoder)
-    return found / len(kept)
+        redundant = _alike_in_meaning([sentence for sentence, _ in kept_once], encoder)
+    return redundant / len(kept)
 
 
 def _content(sentence: str) -> list[str]:
-    """The units of a sentence without those that serve grammar."""
+    """Return the units of a sentence without function words."""
     return [it for it in units(sentence) if it not in FUNCTION_WORDS and it not in FUNCTION_CHARACTERS]
 
 
@@ -71,7 +71,7 @@ def _count(words: list[str]) -> float:
 
 
 def _alike_in_grams(contents: Sequence[list[str]]) -> int:
-    """How many sentences, given in content words, share `MIN_OVERLAP` of their n-grams with an earlier one."""
+    """Count the sentences, given as content words, that share `MIN_OVERLAP` of their n-grams with an earlier one."""
     grams_of: dict[str, list[int]] = {}
     grams = [_grams(words, grams_of) for words in contents]
     starts = np.array([0, *accumulate(map(len, grams))][:-1], dtype=np.int64)
@@ -85,26 +85,26 @@ def _alike_in_grams(contents: Sequence[list[str]]) -> int:
 
 
 def _grams(words: list[str], known: dict[str, list[int]]) -> set[int]:
-    """Hashes of the n-grams of the words, none across words; of Chinese, single characters and pairs.
+    """Hash the n-grams within each word; for Chinese, single characters and pairs.
 
     Args:
-        words: of a sentence.
-        known: those of words that were met before; added to.
+        words: Words of a sentence.
+        known: Cache of the hashes per word; updated in place.
     """
-    found: set[int] = set()
+    hashes: set[int] = set()
     for word in words:
         if word not in known:
             bounded = word if is_han(word) else f" {word} "
             last = max(1, len(bounded) - _GRAM + 1)
-            known[word] = [crc32(bounded[place : place + _GRAM].encode()) for place in range(last)]
-        found.update(known[word])
-    found.update(crc32((one + other).encode()) for one, other in pairwise(words) if is_han(one) and is_han(other))
-    return found
+            known[word] = [crc32(bounded[index : index + _GRAM].encode()) for index in range(last)]
+        hashes.update(known[word])
+    hashes.update(crc32((one + other).encode()) for one, other in pairwise(words) if is_han(one) and is_han(other))
+    return hashes
 
 
-def _alike_in_meaning(found: list[str], encoder: SentenceEncoder) -> int:
-    """How many sentences have an embedding close to that of an earlier one; quadratic, in blocks of bounded memory."""
-    vectors = np.asarray(encoder.encode(found), dtype=np.float32)
+def _alike_in_meaning(kept: list[str], encoder: SentenceEncoder) -> int:
+    """Count the sentences whose embedding is close to that of an earlier one; quadratic time, bounded memory."""
+    vectors = np.asarray(encoder.encode(kept), dtype=np.float32)
     vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), np.finfo(np.float32).tiny)
     alike = 0
     for start in range(0, len(vectors), _BLOCK):

@@ -1,8 +1,8 @@
-"""How much a text repeats itself: n-grams, and sentences or paragraphs that are near copies of earlier ones.
+"""Repetition within a text: repeated n-grams, and sentences or paragraphs that are near copies of earlier ones.
 
-All of it is linear in the text. Near copies are looked for among the segments that share part of a MinHash signature,
-each against a bounded number of candidates, and confirmed by edit distance. A paragraph's signature is made of those of its
-sentences, so a page is hashed once.
+All measures take linear time. Segments that share part of a MinHash signature are candidates for near copies; each segment
+is compared with a bounded number of candidates by edit distance. A paragraph's signature combines those of its sentences, so
+a text is hashed once.
 """
 
 import re
@@ -20,9 +20,9 @@ from longform.text.segments import sentences_by_paragraph
 from longform.text.words import count_han
 
 HAN_PER_WORD = 2
-"""Chinese words have about two characters, so n-grams over characters are twice as long."""
+"""Chinese words have about two characters, so character n-grams are twice as long as word n-grams."""
 MIN_UNITS = 6
-"""Shorter segments ("Yes," she said.) repeat in good prose."""
+"""Minimum length of a segment in words; shorter ones ("Yes," she said.) repeat in good prose."""
 
 _UNIT = re.compile(r"[\u3400-\u9fff]|[^\W_\u3400-\u9fff]+")
 _TYPOGRAPHIC_MARKS = "‘’“”–—…"
@@ -32,19 +32,19 @@ _BANDS = 12
 
 
 class Repeats(NamedTuple):
-    """Shares of near copies among a text's segments of at least `MIN_UNITS` words."""
+    """Fractions of near copies among the segments of at least `MIN_UNITS` words."""
 
     sentences: float
     paragraphs: float
 
 
 def units(text: str) -> list[str]:
-    """What n-grams are made of: words in lower case (letters and digits) and single Chinese characters."""
+    """Split a text into the units of n-grams: lower-case words (letters and digits) and single Chinese characters."""
     if not text.isascii():
         for mark in _TYPOGRAPHIC_MARKS:
             text = text.replace(mark, " ")
     if text.isascii():
-        # The same, and several times faster.
+        # Equivalent and several times faster.
         return text.translate(_ASCII_UNITS).split()
     return _UNIT.findall(text.lower())
 
@@ -55,52 +55,52 @@ def is_han(unit: str) -> bool:
 
 
 def repeated_ngram_share(text: str, *, n: int = 4) -> float:
-    """Share of the n-grams of `text` that already stood before; 0 for a text shorter than `n`.
+    """Return the fraction of the n-grams of `text` that repeat an earlier one; 0 for a text shorter than `n`.
 
     Args:
         text: English, Chinese, or both.
-        n: length in words. A mainly Chinese text is measured by `2 * n` characters.
+        n: Length in words; for a mainly Chinese text, `2 * n` characters.
 
     Raises:
         ValueError: `n` is below 1.
     """
     if n < 1:
         raise ValueError(f"n must be at least 1, got {n}")
-    found = units(text)
-    length = n * HAN_PER_WORD if 2 * count_han("".join(found)) > len(found) else n
-    total = len(found) - length + 1
+    tokens = units(text)
+    length = n * HAN_PER_WORD if 2 * count_han("".join(tokens)) > len(tokens) else n
+    total = len(tokens) - length + 1
     if total < 1:
         return 0.0
-    return 1.0 - _distinct_ngrams(found, length) / total
+    return 1.0 - _distinct_ngrams(tokens, length) / total
 
 
 def near_copies(segments: Sequence[str], *, threshold: float = 0.9, min_units: int = MIN_UNITS) -> dict[int, int]:
-    """Which segments nearly repeat an earlier one: {index of the copy: index of what it copies}.
+    """Find the segments that are near copies of an earlier one: {index of the copy: index of the original}.
 
     Args:
-        segments: sentences or paragraphs, in order.
-        threshold: least similarity, 1 minus the normalised insertion-deletion distance of the normalised texts.
-        min_units: segments with fewer words (or Chinese characters) are left out.
+        segments: Sentences or paragraphs, in order.
+        threshold: Minimum similarity: 1 minus the normalized insertion-deletion distance of the normalized texts.
+        min_units: Segments with fewer words (or Chinese characters) are ignored.
     """
     words = [units(segment) for segment in segments]
-    places = [place for place, found in enumerate(words) if len(found) >= min_units]
-    normals = ["".join(words[place]) for place in places]
+    indices = [index for index, units_of_segment in enumerate(words) if len(units_of_segment) >= min_units]
+    normals = ["".join(words[index]) for index in indices]
     copies = _near_copies(normals, _signatures(normals), threshold)
-    return {places[copy]: places[original] for copy, original in copies.items()}
+    return {indices[copy]: indices[original] for copy, original in copies.items()}
 
 
 def repeats(text: str, *, threshold: float = 0.9) -> Repeats:
-    """How much of a text nearly repeats what stood in it before; sentences and paragraphs are read once for both.
+    """Return the fractions of near copies among sentences and paragraphs, in one pass over the text.
 
     Args:
         text: English, Chinese, or both.
-        threshold: least similarity, see `near_copies`.
+        threshold: Minimum similarity (see `near_copies`).
     """
     by_paragraph = sentences_by_paragraph(text)
     words = [units(sentence) for group in by_paragraph for sentence in group]
     if not words:
         return Repeats(0.0, 0.0)
-    normals, counts = ["".join(found) for found in words], [len(found) for found in words]
+    normals, counts = ["".join(it) for it in words], [len(it) for it in words]
     signatures = _signatures(normals)
     stops = list(accumulate(map(len, by_paragraph)))
     starts = [0, *stops[:-1]]
@@ -116,7 +116,7 @@ def repeats(text: str, *, threshold: float = 0.9) -> Repeats:
 
 
 def repeated_sentence_share(text: str, *, threshold: float = 0.9) -> float:
-    """Share of the sentences (of at least `MIN_UNITS` words) that nearly repeat an earlier one."""
+    """Return the fraction of the sentences (of at least `MIN_UNITS` words) that are near copies of an earlier one."""
     return repeats(text, threshold=threshold).sentences
 
 
@@ -127,43 +127,43 @@ def _signatures(normals: Sequence[str]) -> NDArray[np.uint32]:
 def _copy_share(
     normals: Sequence[str], counts: Sequence[int], signatures: NDArray[np.uint32], threshold: float
 ) -> float:
-    """Share of near copies among the segments of at least `MIN_UNITS` words.
+    """Return the fraction of near copies among the segments of at least `MIN_UNITS` words.
 
     Args:
-        normals: the segments' units, joined.
-        counts: how many they are.
+        normals: The segments' units, joined.
+        counts: Number of units per segment.
         signatures: [segments, hashes].
-        threshold: least similarity.
+        threshold: Minimum similarity.
     """
-    places = [place for place, count in enumerate(counts) if count >= MIN_UNITS]
-    if not places:
+    indices = [index for index, count in enumerate(counts) if count >= MIN_UNITS]
+    if not indices:
         return 0.0
-    return len(_near_copies([normals[place] for place in places], signatures[places], threshold)) / len(places)
+    return len(_near_copies([normals[index] for index in indices], signatures[indices], threshold)) / len(indices)
 
 
 def _near_copies(normals: Sequence[str], signatures: NDArray[np.uint32], threshold: float) -> dict[int, int]:
-    """{index of the copy: index of what it copies}, by normalised text; equal ones need no comparison."""
+    """Return {index of the copy: index of the original} by normalized text; equal texts are not compared."""
     firsts: dict[str, int] = {}
-    for place, normal in enumerate(normals):
-        firsts.setdefault(normal, place)
-    distinct, places = list(firsts), list(firsts.values())
+    for index, normal in enumerate(normals):
+        firsts.setdefault(normal, index)
+    distinct, indices = list(firsts), list(firsts.values())
 
     def is_near(copy: int, original: int) -> bool:
         return Indel.normalized_similarity(distinct[original], distinct[copy], score_cutoff=threshold) >= threshold
 
-    near = {places[copy]: places[it] for copy, it in earlier_likes(signatures[places], is_near).items()}
+    near = {indices[copy]: indices[it] for copy, it in earlier_likes(signatures[indices], is_near).items()}
     originals = [near.get(firsts[normal], firsts[normal]) for normal in normals]
-    return {place: original for place, original in enumerate(originals) if original != place}
+    return {index: original for index, original in enumerate(originals) if original != index}
 
 
-def _distinct_ngrams(found: list[str], length: int) -> int:
-    """Different n-grams among `found`.
+def _distinct_ngrams(tokens: list[str], length: int) -> int:
+    """Count the distinct n-grams of the units.
 
-    Units are numbered and as many numbers as fit are packed into one integer; where a gram is longer than that, packs are
-    renumbered and packed again, so no two grams can collide.
+    Units are numbered, and as many numbers as fit are packed into one integer; for longer n-grams, the packed numbers are
+    renumbered and packed again, so distinct n-grams cannot collide.
     """
-    numbers = {unit: number for number, unit in enumerate(dict.fromkeys(found))}
-    grams = np.fromiter(map(numbers.__getitem__, found), dtype=np.int64, count=len(found))
+    numbers = {unit: number for number, unit in enumerate(dict.fromkeys(tokens))}
+    grams = np.fromiter(map(numbers.__getitem__, tokens), dtype=np.int64, count=len(tokens))
     held, distinct = 1, len(numbers)
     while held < length:
         parts = min(int(63 / log2(distinct + 1)), ceil(length / held))
@@ -173,7 +173,7 @@ def _distinct_ngrams(found: list[str], length: int) -> int:
         for shift in shifts:
             packed = packed * distinct + grams[shift : shift + len(packed)]
         if held == length:
-            # Several times faster than np.unique, which hashes where only a count is asked for.
+            # Several times faster than np.unique, which also hashes if only a count is needed.
             packed.sort()
             return 1 + int(np.count_nonzero(packed[1:] != packed[:-1]))
         values, grams = np.unique(packed, return_inverse=True)

@@ -1,14 +1,14 @@
 """Paragraphs and sentences of English and Chinese prose, in linear time.
 
-Sentences are found by their end marks alone, which is fast and good enough to count and compare them; a short list of
-abbreviations guards against the commonest false ends. A line break ends a sentence only where it ends a paragraph.
+Sentences are split at end marks only, which is fast and accurate enough for counting and comparing; a short list of
+abbreviations prevents the most common false splits. A line break ends a sentence only if it ends a paragraph.
 """
 
 import re
 
 _BLANK_LINE = re.compile(r"\n[^\S\n]*+\n\s*+")
 _CLOSERS = "\"'”’)\\]）】」』》"
-# A run of marks is matched whole and judged by what follows it, since a lookahead inside would rescan long runs.
+# A run of marks is matched as a whole and checked by what follows it; a lookahead inside would rescan long runs.
 _MARKS = re.compile(rf"[.!?…。！？][.!?…。！？{_CLOSERS}]*+")
 _CHINESE_END = re.compile("[。！？]")
 _NEW_START = re.compile(r"\s++[^a-z]")
@@ -19,37 +19,37 @@ _LONGEST_ABBREVIATION = 6
 
 
 def paragraphs(text: str) -> list[str]:
-    """Paragraphs, stripped, none empty: parted by blank lines or, in a text without blank lines, by line breaks."""
+    """Split a text into stripped, non-empty paragraphs at blank lines or, if there are none, at line breaks."""
     text = text.replace("\r\n", "\n").strip()
     parts = _BLANK_LINE.split(text) if _BLANK_LINE.search(text) else text.split("\n")
     return [part.strip() for part in parts if part.strip()]
 
 
 def sentences(text: str) -> list[str]:
-    """Sentences, stripped, none empty; each within one paragraph, with its closing quotation marks."""
+    """Split a text into stripped, non-empty sentences with their closing quotation marks; none crosses a paragraph."""
     return [sentence for group in sentences_by_paragraph(text) for sentence in group]
 
 
 def sentences_by_paragraph(text: str) -> list[list[str]]:
-    """The sentences of each of `paragraphs`."""
+    """Return the sentences of each paragraph."""
     return [_split(paragraph) for paragraph in paragraphs(text)]
 
 
 def _split(paragraph: str) -> list[str]:
-    found = []
+    parts = []
     start = 0
     for marks in _MARKS.finditer(paragraph):
         if _ends_sentence(paragraph, start, marks):
-            found.append(paragraph[start : marks.end()].strip())
+            parts.append(paragraph[start : marks.end()].strip())
             start = marks.end()
-    found.append(paragraph[start:].strip())
-    return [sentence for sentence in found if sentence]
+    parts.append(paragraph[start:].strip())
+    return [sentence for sentence in parts if sentence]
 
 
 def _ends_sentence(paragraph: str, start: int, marks: re.Match[str]) -> bool:
-    """Chinese marks end a sentence at once; Western ones only before white space and anything but a small letter.
+    """Whether marks end a sentence: Chinese ones always, Western ones only before white space and no lower-case letter.
 
-    So "3.14", "e.g. this" and '"Stop!" he said' hold together.
+    "3.14", "e.g. this" and '"Stop!" he said' are therefore not split.
     """
     if _CHINESE_END.search(marks[0]):
         return True

@@ -1,7 +1,7 @@
-"""How much of a text is stock: words and phrases that models overuse, and a model's own pet words across requests.
+"""Stock words and phrases that models overuse, and a model's own overused words across requests.
 
-The formulas are those of EQ-Bench creative writing v3, the lists our own (`text.stock_phrases`), so values compare models
-with each other and not with published ones.
+The formulas are those of EQ-Bench creative writing v3 with our own lists (`text.stock_phrases`), so values can be compared
+between models but not with published ones.
 """
 
 from collections import Counter, defaultdict
@@ -17,44 +17,44 @@ PAIR_WEIGHT = 2
 TRIPLE_WEIGHT = 8
 MIN_LETTERS = 4
 MORE_THAN = 5
-"""Times that a pet word stands in all texts together."""
+"""A pet word occurs more often than this in all texts together."""
 MIN_PROMPTS = 2
 MAX_PET_WORDS = 100
 
 
 class Stock(NamedTuple):
-    """What was found in a text."""
+    """Counts of a text's stock words and phrases."""
 
     weighted: int
-    """Stock words, and twice the phrases of two words, and eight times those of three."""
+    """Stock words, plus 2 x two-word phrases, plus 8 x three-word phrases."""
     words: int
 
 
 def count_stock(text: str) -> Stock:
-    """Stock words and phrases of an English text."""
-    found = units(text)
-    weighted = sum(word in WORDS for word in found)
-    weighted += PAIR_WEIGHT * sum(pair in PAIRS for pair in pairwise(found))
-    weighted += TRIPLE_WEIGHT * sum(triple in TRIPLES for triple in zip(found, found[1:], found[2:], strict=False))
-    return Stock(weighted, len(found))
+    """Count the stock words and phrases of an English text."""
+    words = units(text)
+    weighted = sum(word in WORDS for word in words)
+    weighted += PAIR_WEIGHT * sum(pair in PAIRS for pair in pairwise(words))
+    weighted += TRIPLE_WEIGHT * sum(triple in TRIPLES for triple in zip(words, words[1:], words[2:], strict=False))
+    return Stock(weighted, len(words))
 
 
 def pet_words(texts: Mapping[str, Sequence[str]]) -> list[str]:
-    """The words that a model brings into whatever it writes, most frequent first, at most 100.
+    """Return the words that a model overuses regardless of the prompt, most frequent first, at most 100.
 
-    A pet word has four letters or more, stands more than five times in all texts, in those of at least two prompts, and is
-    not frequent in any prose.
+    A pet word has at least four letters, occurs more than five times in all texts and for at least two prompts, and is not
+    common in general prose.
 
     Args:
-        texts: those of one model, by prompt.
+        texts: The texts of one model, by prompt.
     """
     counts = Counter[str]()
     prompts: dict[str, set[str]] = defaultdict(set)
     for prompt, written in texts.items():
         for text in written:
-            found = Counter(units(text))
-            counts.update(found)
-            for word in found:
+            words = Counter(units(text))
+            counts.update(words)
+            for word in words:
                 prompts[word].add(prompt)
     kept = [word for word, count in counts.items() if count > MORE_THAN and _is_pet(word, len(prompts[word]))]
     return sorted(kept, key=lambda word: (-counts[word], word))[:MAX_PET_WORDS]

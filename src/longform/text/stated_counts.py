@@ -1,8 +1,8 @@
-"""The number of words that a request states for the whole of its text, in English and Chinese.
+"""Find the number of words that a request states for its whole text, in English and Chinese.
 
-Made for a check, so it would rather find nothing than something wrong: a count of a part ("500 words each", "每章500字"),
-of a text that is there already ("this 2,000-word essay"), of what is to be added, or one of several that disagree is no
-stated count. It knows fixed phrases around a number and understands nothing else.
+Precision matters more than recall, because the result is used for validation. Ignored are counts of a part ("500 words
+each", "每章500字"), of an existing text ("this 2,000-word essay") or of an addition, and counts that contradict each other.
+The search matches fixed phrases around a number.
 """
 
 import re
@@ -13,11 +13,11 @@ from typing import NamedTuple
 from longform.text.number_words import NUMBER, read_number, read_scale
 
 FEWEST = 100
-"""Fewer words are those of a title, a slogan or a name (四字成语), and less than one step of a length range."""
+"""Minimum count: fewer words are a title, a slogan or a name (四字成语), and below one step of a length range."""
 MOST = 50_000
-"""More words are rather those of a book that the request speaks about."""
+"""Maximum count: more words are usually the length of a book that the request mentions."""
 _REACH = 120
-"""Characters before a number that are looked at, back to the last end of a sentence."""
+"""Maximum number of characters searched before a number, back to the last end of a sentence."""
 
 
 def _any_of(*phrases: str) -> str:
@@ -28,7 +28,7 @@ def _compile(*phrases: str) -> re.Pattern[str]:
     return re.compile("|".join(phrases), re.I)
 
 
-# What a count looks like.
+# The form of a count.
 _WORDS = _any_of(
     r"[\s-]{0,2}(?:english\s|chinese\s)?words?\b(?!\s(?:documents?|processor|files?|templates?|vocabular\w+)\b)",
     r"\s?个?(?:汉字|英文单词|单词|字(?![节符母段典号体诀方真经头句形线成令箴口眼幕里])|词(?![汇语组条根频典性库牌]))",
@@ -53,12 +53,12 @@ _LABELLED_COUNT = _compile(
 _RANGE_OPENING = _compile(r"(?:between|from|介于|在)\s*$")
 _SENTENCE_END = re.compile(r"\.(?!\d)|[!?;。\n]")
 
-# What makes a count a bound. Tried in order, since "no less than" holds "less than".
+# Phrases that make a count a bound. The order matters: "no less than" contains "less than".
 _FILL = (
     r"(?:[\s:(~*约为是在到写用]|大约|大概|左右"
     r"|\b(?:of|to|a|an|the|in|be|is|at|total|length|about|around|approximately|approx\.?|roughly|some|word count)\b)*$"
 )
-"""What may stand between a phrase and its number."""
+"""Allowed text between a phrase and its number."""
 _NOT_CHINESE = "不(?:得|能|可|可以|应|要)?"
 _BOUNDS_BEFORE = {
     _compile(phrases + _FILL): side
@@ -79,7 +79,7 @@ _BOUNDS_AFTER = {
     _compile(r"\s*(?:[以之]内|以下|内(?!容)|为限|封顶)"): "high",
 }
 
-# What a count is of.
+# The subject of a count.
 _TOTAL_BEFORE = _compile(
     r"\b(?:total\w*|overall|altogether|entire|whole)\b", "[全通]篇|全文|总字数|总共|合计|一?共计?|总计|整体|总长|总篇幅"
 )
@@ -113,8 +113,8 @@ _PART_AFTER = _compile(
     r"[^,。]{0,3}每|[^,。]{0,3}\d+\s*[元块]",
     "的?[^,。的]{1,8}的(?:提纲|大纲|摘要|标题|题目|目录|思路|结构)",
 )
-# What a text that is there already is asked to become. The determiner has to follow the verb: "turn it into 500 words" and
-# "把它改到500字" speak of the new text.
+# Requests to transform an existing text. The determiner must follow the verb: "turn it into 500 words" and "把它改到500字"
+# state the length of the new text.
 _CHANGE = _any_of(
     r"shorten\w*|condens\w+|compress\w*|abridg\w+|cut(?:ting)?|trim\w*|reduc\w+|summari[sz]\w+|boil\w*|distil\w*",
     r"expand\w*|extend\w*|lengthen\w*|enlarg\w+|elaborat\w+|flesh\w*|continu\w+|finish\w*",
@@ -160,29 +160,29 @@ _ABOUT_A_TEXT = _compile(
 
 
 class StatedCount(NamedTuple):
-    """The words that a request asks for: `low` equals `high` for "2,000 words"; None where a side is left open."""
+    """The number of words that a request asks for: `low` equals `high` for "2,000 words"; None for an open side."""
 
     low: int | None
     high: int | None
 
     @property
     def largest(self) -> int:
-        """The larger number of the two."""
+        """The larger of the two numbers."""
         return max(self.low or 0, self.high or 0)
 
 
 class _Mention(NamedTuple):
-    """A count of a whole text as it stands in a request, and whether it is called a total."""
+    """A count of a whole text in a request, and whether it is called a total."""
 
     stated: StatedCount
     is_total: bool
 
 
 def find_stated_count(request: str) -> StatedCount | None:
-    """The count that `request` states for its whole text; None where it states none, or not for certain.
+    """Return the count that `request` states for its whole text; None if there is none or it is ambiguous.
 
-    Of several counts the one that is called a total counts, unless another is larger. "At least 800 words" and "at most
-    1,000 words" are one range. Otherwise several different counts are no stated one.
+    Of several counts, the one that is called a total is used, unless another is larger. "At least 800 words" and "at most
+    1,000 words" are combined into a range. Any other combination of different counts is ambiguous.
     """
     mentions = list(_read_mentions(unicodedata.normalize("NFKC", request)))
     totals = {mention.stated for mention in mentions if mention.is_total}
@@ -193,7 +193,7 @@ def find_stated_count(request: str) -> StatedCount | None:
 
 
 def _agree(counts: Iterable[StatedCount]) -> StatedCount | None:
-    """The one count, or a lower and an upper bound as one."""
+    """Return the only count, or combine a lower and an upper bound."""
     match sorted(counts, key=lambda count: count.largest):
         case [count]:
             return count
@@ -203,11 +203,11 @@ def _agree(counts: Iterable[StatedCount]) -> StatedCount | None:
 
 
 def _read_mentions(text: str) -> Iterator[_Mention]:
-    """Counts of a whole text, in the order in which they stand."""
+    """Yield the counts of a whole text in the order of their occurrence."""
     patterns = (_LABELLED_COUNT, _COUNT_OF_WORDS)
-    found = {match.start("high"): match for pattern in patterns for match in pattern.finditer(text)}
+    matches = {match.start("high"): match for pattern in patterns for match in pattern.finditer(text)}
     end = 0
-    for _, match in sorted(found.items()):
+    for _, match in sorted(matches.items()):
         start = match.start("low" if match["low"] else "high")
         before = _SENTENCE_END.split(text[max(end, start - _REACH) : start])[-1]
         after = _SENTENCE_END.split(text[match.end() : match.end() + 40])[0]
@@ -222,7 +222,7 @@ def _read_mentions(text: str) -> Iterator[_Mention]:
 
 
 def _is_of_something_else(match: re.Match[str], before: str, after: str) -> bool:
-    """Whether a count is of a part, of another text, or of a text that the request only speaks about."""
+    """Whether a count refers to a part, to another text, or to a text that is only mentioned."""
     if _PART_BEFORE.search(before) or _PART_AFTER.match(after):
         return True
     if _BESIDE.search(before) and _SECTION_AFTER.match(after):
@@ -232,7 +232,7 @@ def _is_of_something_else(match: re.Match[str], before: str, after: str) -> bool
 
 
 def _is_of_a_given_text(match: re.Match[str], before: str, after: str) -> bool:
-    """Whether a count is of a text that is to be changed or looked at: "shorten my 1,500-word essay"."""
+    """Whether a count refers to a given text that is to be changed or reviewed: "shorten my 1,500-word essay"."""
     if _TRANSFORMED_OF.search(before):
         return True
     if _LIMIT_AFTER.match(after) or not (match[0].lower().endswith("word") or _TEXT_AFTER.match(after)):
@@ -255,7 +255,7 @@ def _read_count(match: re.Match[str], before: str, after: str) -> StatedCount | 
 
 
 def _read_range(match: re.Match[str], before: str, high: int) -> StatedCount | None:
-    """Both ends of "800-1,000 words"; 3-5千字 and "3-4k words" state the scale once."""
+    """Parse both ends of "800-1,000 words"; 3-5千字 and "3-4k words" state the scale once."""
     low, scale = read_number(match["low"]), read_scale(match["high"])
     if low is not None and match["low"].isdecimal() and low * scale < high:
         low *= scale

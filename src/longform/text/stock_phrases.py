@@ -1,7 +1,7 @@
-"""Words and phrases that language models reach for in fiction far more often than people do. English, in lower case.
+"""Words and phrases that language models use in fiction far more often than people do. English, lower case.
 
-The lists are our own, made from what readers complain about; they are short, and no list can be fair to a text that is about
-a lighthouse. They serve to compare models that wrote to the same requests.
+The lists are our own, based on what readers complain about, and short. They penalize texts that need a listed word, so use
+them to compare models on the same requests.
 """
 
 WORDS = frozenset(
@@ -210,4 +210,4 @@ COMMON_WORDS = frozenset(
     half three four five hundred thousand
     """.split()  # noqa: SIM905
 )
-"""Words of meaning that are frequent in any prose: what is left out where overused words are looked for."""
+"""Content words that are common in any prose; they are excluded from the search for overused words."""

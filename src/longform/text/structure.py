@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
 Thinking = Literal["off", "on", "direct"]
-"""What a response consists of: the answer alone; a plan and an answer in tags; an answer in tags."""
+"""Format of a response: `off`: the answer alone; `on`: a plan and an answer in tags; `direct`: an answer in tags."""
 
 CLOSING_TAG = "</answer>"
 _OTHER_TAGS = ("<think>", "</think>", "<answer>")
@@ -24,18 +24,18 @@ class ParsedResponse(NamedTuple):
     think: str
     """The plan; empty if there is none."""
     answer: str
-    """What is measured, judged and kept; empty if there is none."""
+    """The text that is measured, judged and stored; empty if there is none."""
     well_formed: bool
-    """Whether the response has the structure that was asked for; always, where none is."""
+    """Whether the response follows the requested format; always True without thinking."""
     closed: bool = True
     """False if `</answer>` is missing."""
 
 
 def parse_response(text: str, thinking: Thinking) -> ParsedResponse:
-    """The parts of a response.
+    """Parse a response.
 
     A response is not well-formed if tags are missing, repeated, out of order or nested, or if there is text outside of them.
-    The plan is then the content of the first think block, and the answer what follows the last `<answer>`, up to its
+    The plan is then the content of the first think block, and the answer the text after the last `<answer>`, up to its
     closing tag.
     """
     if thinking == "off":
@@ -50,12 +50,12 @@ def parse_response(text: str, thinking: Thinking) -> ParsedResponse:
 
 
 def is_well_formed(meta: Mapping[str, Any]) -> bool:
-    """Whether the `meta` of a stored response says that it is well-formed; older files call this `sound`."""
+    """Whether a stored response's `meta` marks it as well-formed; older files name the field `sound`."""
     return meta.get("well_formed", meta.get("sound")) is True
 
 
 def _parse_well_formed(text: str, thinking: Thinking) -> ParsedResponse | None:
-    """The parts of a well-formed response, else None."""
+    """Parse a well-formed response; None if it is malformed."""
     expected = _OTHER_TAGS if thinking == "on" else ("<answer>",)
     if any(text.count(tag) != (tag in expected) for tag in _OTHER_TAGS) or text.count(CLOSING_TAG) > 1:
         return None

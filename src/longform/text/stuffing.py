@@ -1,7 +1,7 @@
-"""How much of a text is spent on repeating single words: keyword stuffing, which pays where a judge likes certain words.
+"""Keyword stuffing: the fraction of a text spent on repeating single words, which exploits a judge's favourite words.
 
-Names and topics recur in honest texts too, the first of them more often than the second. So the limit falls with a word's
-rank. A Chinese word is counted by its pairs of characters, since Chinese is not cut into words here.
+Names and topics recur in normal texts too, the most frequent one more often than the second, so the limit decreases with a
+word's rank. Chinese words are counted as pairs of characters, because Chinese text is not segmented into words here.
 """
 
 from collections import Counter
@@ -11,51 +11,53 @@ from longform.text.function_words import FUNCTION_CHARACTERS, FUNCTION_WORDS
 from longform.text.repetition import HAN_PER_WORD, is_han, units
 
 NATURAL_SHARE = 0.05
-"""Of all words, on the most frequent content word: 98 of 100 essays and stories of eight language models stay below. Some
-screenplays, where names head the lines, and some essays, whose topic is in every sentence, reach 0.07."""
+"""Natural fraction of the most frequent content word. 98% of the essays and stories of eight language models stay below;
+some screenplays (names before lines) and some essays (the topic in every sentence) reach 0.07."""
 NATURAL_COUNT = 6
-"""In short texts: a hero may be named six times in a story of sixty words."""
+"""Natural count in short texts: a hero may be named six times in a story of sixty words."""
 MIN_COUNT = 3
-"""What any word may be used."""
+"""Number of uses that is allowed for any word."""
 
 
 def stuffed_share(text: str) -> float:
-    """Share of the words of `text` that repeat a content word beyond natural use.
+    """Return the fraction of the words of `text` that repeat a content word beyond natural use.
 
-    The content word of rank r may be used `max(NATURAL_COUNT, NATURAL_SHARE * words) / sqrt(r)` times, and at least
-    `MIN_COUNT` times; every further use counts. Function words are exempt.
+    The content word of rank r is allowed `max(NATURAL_COUNT, NATURAL_SHARE * words) / sqrt(r)` uses, and at least
+    `MIN_COUNT`; every further use counts as stuffing. Function words are exempt.
     """
-    found = units(text)
-    weights = [1 / HAN_PER_WORD if is_han(unit) else 1.0 for unit in found]
-    terms = content_terms(found)
+    words = units(text)
+    weights = [1 / HAN_PER_WORD if is_han(unit) else 1.0 for unit in words]
+    terms = content_terms(words)
     limits = _limits(terms, words=sum(weights))
     if not limits:
         return 0.0
     used: Counter[str] = Counter()
     stuffed = set()
-    for place, term in enumerate(terms):
+    for index, term in enumerate(terms):
         if term in limits:
             used[term] += 1
             if used[term] > limits[term]:
-                stuffed.update(range(place, place + (HAN_PER_WORD if is_han(term) else 1)))
-    return sum(weights[place] for place in stuffed) / sum(weights)
+                stuffed.update(range(index, index + (HAN_PER_WORD if is_han(term) else 1)))
+    return sum(weights[index] for index in stuffed) / sum(weights)
 
 
-def content_terms(found: list[str]) -> list[str]:
-    """What stands at each place of a text: a content word, a pair of Chinese characters, or nothing."""
-    terms = ["" if unit in FUNCTION_WORDS else unit for unit in found]
-    for place, unit in enumerate(found):
+def content_terms(words: list[str]) -> list[str]:
+    """Map each unit of a text to a content word, a pair of Chinese characters, or an empty string."""
+    terms = ["" if unit in FUNCTION_WORDS else unit for unit in words]
+    for index, unit in enumerate(words):
         if is_han(unit):
-            following = found[place + 1] if place + 1 < len(found) else ""
+            following = words[index + 1] if index + 1 < len(words) else ""
             is_content = is_han(following) and FUNCTION_CHARACTERS.isdisjoint((unit, following))
-            terms[place] = unit + following if is_content else ""
+            terms[index] = unit + following if is_content else ""
     return terms
 
 
 def _limits(terms: list[str], *, words: float) -> dict[str, float]:
-    """How often each term may be used, of those that are used more often."""
+    """Return the limits of the terms that exceed them."""
     counts = Counter(terms)
     del counts[""]
-    most = max(NATURAL_COUNT, NATURAL_SHARE * words)
-    limits = {term: max(MIN_COUNT, most / sqrt(rank)) for rank, (term, _) in enumerate(counts.most_common(), start=1)}
+    max_uses = max(NATURAL_COUNT, NATURAL_SHARE * words)
+    limits = {
+        term: max(MIN_COUNT, max_uses / sqrt(rank)) for rank, (term, _) in enumerate(counts.most_common(), start=1)
+    }
     return {term: limit for term, limit in limits.items() if counts[term] > limit}

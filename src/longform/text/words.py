@@ -1,9 +1,9 @@
-r"""Counting words, the LongWriter way, and estimating tokens.
+r"""Count words as LongWriter does, score lengths as LongBench-Write does, and estimate tokens.
 
-`count_words` is the counter behind LongBench-Write's and LongWriter-Zero's length scores: characters U+4E00-9FFF plus
-matches of `\b[a-zA-Z]+\b`. It is kept exactly, traps included, so that lengths compare with published ones: digits count
-nothing, "don't" counts 2, "café" counts 0, and Latin letters glued to Chinese ones ("用Python写") count nothing, since
-Python's `\b` sees no boundary between them.
+`count_words` is the counter of LongBench-Write's and LongWriter-Zero's length scores: characters U+4E00-9FFF plus matches of
+`\b[a-zA-Z]+\b`. It is reproduced exactly, quirks included, so that lengths are comparable with published ones: digits count
+0, "don't" counts 2, "café" counts 0, and Latin letters next to Chinese characters ("用Python写") count 0, because Python's
+`\b` has no boundary between them.
 """
 
 import re
@@ -25,37 +25,37 @@ LENGTH_BINS = ("below 500", "500 to 1999", "2000 to 3999", "4000 and more")
 
 
 def count_words(text: str) -> int:
-    """Words of `text` as LongWriter counts them."""
+    """Count the words of `text` as LongWriter does."""
     return count_han(text) + _count_latin(text)
 
 
 def length_bin_name(words: float) -> str:
-    """The one of `LENGTH_BINS` that a number of words falls into."""
+    """Return the name of the length bin of a number of words."""
     return LENGTH_BINS[bisect(LENGTH_BIN_STARTS, words)]
 
 
 def _count_latin(text: str) -> int:
-    r"""Matches of `\b[a-zA-Z]+\b`."""
+    r"""Count the matches of `\b[a-zA-Z]+\b`."""
     if not text.isascii():
         for mark in _TYPOGRAPHIC_MARKS:
             text = text.replace(mark, " ")
     if text.isascii():
-        # The same, and twice as fast: words without a digit or an underscore.
+        # Equivalent and twice as fast: words without a digit or an underscore.
         return sum(map(str.isalpha, text.translate(_ASCII_WORDS).split()))
     return len(_LATIN_WORD.findall(text))
 
 
 def count_han(text: str) -> int:
-    """Characters U+4E00-9FFF in `text`."""
+    """Count the characters U+4E00-9FFF in `text`."""
     return 0 if text.isascii() else sum(map(len, _HAN_RUN.findall(text)))
 
 
 def estimate_tokens(text: str) -> int:
-    """A guess, rather too high than too low, of the tokens of `text` under a tokenizer that is not at hand.
+    """Estimate the number of tokens of `text` without its tokenizer, erring on the high side.
 
-    Latin text counts 1.3 tokens a word, or one per four letters where that is more; every other character that is no
-    white space (a Chinese one, a digit, a punctuation mark) counts one. A run of white space beyond one character counts
-    one for each four, or for each that is not ASCII.
+    Latin text counts 1.3 tokens per word, or one per four letters if that is more. Every other character except white space
+    (Chinese characters, digits, punctuation) counts as one token. In a run of white space, every four characters after the
+    first count as one token, and so does every non-ASCII one.
     """
     latin = _LATIN_RUN.findall(text)
     spaces = _SPACE_RUN.findall(text)
@@ -63,3 +63,22 @@ def estimate_tokens(text: str) -> int:
     others = len(text) - letters - sum(map(len, spaces))
     wide_spaces = sum(ceil(len(run) / 4) if run.isascii() else len(run) for run in spaces if len(run) > 1)
     return ceil(max(TOKENS_PER_LATIN_WORD * len(latin), letters / LETTERS_PER_TOKEN)) + others + wide_spaces
+
+
+def longbench_length_score(*, required: int, written: int) -> float:
+    """Score a text's length: S_l of LongBench-Write (arXiv 2408.07055), 0 to 100.
+
+    With x words required and y written: 100 max(0, 1 - (y/x - 1) / 3) if y > x, else 100 max(0, 1 - (x/y - 1) / 2). The
+    score is 100 at the required length, and 0 above four times and below a third of it. An empty text scores 0 (the
+    published code divides by zero).
+
+    Raises:
+        ValueError: `required` is not positive, or `written` is negative.
+    """
+    if required < 1 or written < 0:
+        raise ValueError(f"needs a positive required length and a written one, got {required} and {written}")
+    if not written:
+        return 0.0
+    if written > required:
+        return 100 * max(0.0, 1 - (written / required - 1) / 3)
+    return 100 * max(0.0, 1 - (required / written - 1) / 2)

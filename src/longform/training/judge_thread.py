@@ -1,6 +1,6 @@
-"""A thread with its own event loop that judges finished responses while the others are still being written.
+"""A thread with its own event loop that judges finished responses while others are still being generated.
 
-Verdicts are stored by row, so the order in which they arrive changes nothing.
+Results are stored by row, so the order in which they arrive does not matter.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ from typing import Any
 
 
 class JudgeThread:
-    """Runs coroutines beside the training loop. Use as a context manager; leaving it cancels what is still running."""
+    """Runs coroutines concurrently with the training loop. A context manager; leaving it cancels what is still running."""
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
@@ -26,20 +26,20 @@ class JudgeThread:
         self._finish()
 
     def submit(self, row: int, judging: Coroutine[Any, Any, Any]) -> None:
-        """Start judging the response of `row`; returns at once."""
+        """Start judging the response of `row`; returns immediately."""
         self._futures[row] = asyncio.run_coroutine_threadsafe(judging, self._loop)
 
     def collect(self) -> list[Any]:
-        """Wait for all submitted rows; their results by ascending row.
+        """Wait for all submitted rows; return their results in ascending order of rows.
 
-        The first error of any row is raised here, but not before the others have ended: their calls are paid for.
+        If a row raises, the error is raised here after all other rows have finished, because their calls are paid for.
         """
         futures, self._futures = self._futures, {}
         wait(futures.values())
         return [futures[row].result() for row in sorted(futures)]
 
     def clear(self) -> None:
-        """Forget what was submitted: nobody will collect it."""
+        """Discard all submitted rows; their results will not be collected."""
         for future in self._futures.values():
             future.cancel()
         self._futures = {}

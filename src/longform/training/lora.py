@@ -24,19 +24,19 @@ _VALUE_HEAD = "value_head.safetensors"
 
 
 class AdaptedModels(PolicyModels):
-    """Policy and any critic as adapters on one model, the reference model with adapters off.
+    """Policy and optional critic as adapters on one model; with adapters disabled, it is the reference model.
 
     Args:
-        path: folder or hub id of the policy.
-        device: where the model lives.
-        with_reference: whether the frozen start is asked for.
-        initial_value: what the critic predicts everywhere at first. None: there is no critic.
-        lora: size of the adapters.
-        memory: precision of the frozen weights, and gradient checkpointing.
-        seed: of the adapters' first weights. Their product is 0, so that policy and critic start where the model is.
+        path: Folder or hub id of the policy.
+        device: Device of the model.
+        with_reference: Whether the reference model is needed.
+        initial_value: The critic's initial prediction. None: no critic.
+        lora: Size of the adapters.
+        memory: Precision of the frozen weights, and gradient checkpointing.
+        seed: Seed of the adapters' initial weights. Their product is 0, so adapters have no effect at first.
 
     Raises:
-        BadInputError: `path` is no model, or one that the loss cannot be built on.
+        BadInputError: `path` is not a model, or the loss does not support its architecture.
     """
 
     def __init__(
@@ -85,10 +85,10 @@ class AdaptedModels(PolicyModels):
         return [*self._adapter_parameters(CRITIC), *self._critic.head.parameters()] if self.has_critic else []
 
     def save(self, folder: Path) -> None:
-        """Write the adapters; the weights below them stay where they were loaded from."""
+        """Save the adapters; the base weights are not copied."""
         for name in self._names:
             with warnings.catch_warnings():
-                # peft looks for the vocabulary of the model below, and wonders where that model is adapters itself.
+                # peft looks up the vocabulary of the base model, and warns if the base is a folder of adapters itself.
                 warnings.simplefilter("ignore")
                 self._switched_to(name).save_pretrained(folder / name)
         self.tokenizer.save_pretrained(folder / POLICY)
@@ -118,7 +118,7 @@ class AdaptedModels(PolicyModels):
 
     def _add_adapters(self, path: str, lora: LoraSettings, *, seed: int) -> None:
         torch.manual_seed(seed)
-        # An adapter that was saved must find its model from wherever it is loaded.
+        # A saved adapter must find its base model from any working directory.
         base = str(Path(path).resolve()) if Path(path).exists() else path
         for name in self._names:
             config = LoraConfig(
@@ -128,7 +128,7 @@ class AdaptedModels(PolicyModels):
                 base_model_name_or_path=base,
             )
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # peft warns about a second adapter, which is what is wanted
+                warnings.simplefilter("ignore")  # peft warns about a second adapter, which is intended here
                 self._model.add_adapter(config, adapter_name=name)
             self._model.peft_config[name].base_model_name_or_path = base
             for parameter in self._adapter_parameters(name):

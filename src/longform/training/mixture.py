@@ -1,11 +1,11 @@
-"""A mixture of sources by tokens, packed into full windows on disk before training begins.
+"""Mix sources by token share and pack them into full windows on disk before training.
 
-Windows are made ahead, not during training: how often a source is passed over is known before a weight changes, the device
-never waits for a tokenizer, and a place in the data is the number of a window. They take 4 bytes a token of the budget.
-TRL's own packing is passed by: it packs a thousand rows at a time and fills the last window of each thousand with padding.
+Packing ahead of training means that the number of epochs per source is known before any weight changes, that the device
+never waits for a tokenizer, and that a position in the data is a window index. The windows take 4 bytes per token. TRL's own
+packing is not used: it packs a thousand rows at a time and pads the last window of each thousand.
 
-Documents follow one another with an end-of-text token between them, and one that does not fit goes on in the next window.
-Attention reaches over documents, as is usual in pretraining.
+Documents are separated by an end-of-text token, and one that does not fit continues in the next window. Attention crosses
+document boundaries, as is common in pretraining.
 """
 
 import random
@@ -22,7 +22,7 @@ from longform.records.errors import BadInputError
 from longform.training.pretrain_sources import Document, Documents
 
 Encode = Callable[[Sequence[Document]], list[list[int]]]
-"""Documents to their token ids, end-of-text included."""
+"""Function from documents to their token ids, including end-of-text."""
 
 _CHARACTERS_SHUFFLED = 64_000_000
 _CHARACTERS_COUNTED = 4_000_000
@@ -32,33 +32,33 @@ _SCHEMA = pa.schema([("input_ids", pa.list_(pa.int32()))])
 
 
 class Counted(NamedTuple):
-    """How much one pass over a source holds."""
+    """Size of one epoch of a source."""
 
     documents: int
     tokens: int
     exact: bool
-    """False where only the first of its characters were turned into tokens."""
+    """False if only the beginning of the source was tokenized and the rest extrapolated."""
 
 
 @dataclass(slots=True)
 class Drawn:
-    """What a mixture has taken from a source."""
+    """Amounts drawn from a source."""
 
     documents: int = 0
     tokens: int = 0
     pass_tokens: int | None = None
-    """Tokens of a whole pass, once there was one."""
+    """Tokens of a full epoch, once one is complete."""
 
 
 def build_encode(tokenizer: Any) -> Encode:
-    """Texts to token ids: the tokenizer's own opening tokens, the text, any response to it, end-of-text.
+    """Build the function that tokenizes documents: the tokenizer's initial tokens, text, optional response, end-of-text.
 
     Raises:
         BadInputError: the tokenizer has no end-of-text token.
     """
     end = tokenizer.eos_token_id
     if end is None:
-        raise BadInputError("policy: its tokenizer has no end-of-text token, which parts packed documents")
+        raise BadInputError("policy: its tokenizer has no end-of-text token, which is needed to separate documents")
 
     def encode(documents: Sequence[Document]) -> list[list[int]]:
         texts = tokenizer([document.text for document in documents])["input_ids"]
@@ -70,10 +70,10 @@ def build_encode(tokenizer: Any) -> Encode:
 
 
 def count_tokens(documents: Documents, encode: Encode) -> Counted:
-    """Pass over a source once; all of a small one is turned into tokens, of a large one so much that the rest can be told.
+    """Count a source's documents and tokens; the tokens of a large source are extrapolated from its beginning.
 
     Raises:
-        BadInputError: a row that cannot be read.
+        BadInputError: a row cannot be read.
     """
     number = characters = encoded_characters = tokens = 0
     stream = documents.read(random.Random(0))
@@ -88,29 +88,29 @@ def count_tokens(documents: Documents, encode: Encode) -> Counted:
 
 
 def check_epochs(name: str, *, wanted: float, held: int, max_epochs: int) -> None:
-    """Refuse to pass over a source more often than the recipe allows.
+    """Check that a source needs no more epochs than the recipe allows.
 
     Raises:
-        BadInputError: so it would be.
+        BadInputError: it would need more than `max_epochs`.
     """
     if wanted > max_epochs * held:
         raise BadInputError(
-            f"sources: {name!r} holds {held:,} tokens and would be passed over {wanted / held:.1f} times, more than "
-            f"max_epochs={max_epochs}; give it more text or a smaller share, or make `tokens` smaller"
+            f"sources: {name!r} has {held:,} tokens and would need {wanted / held:.1f} epochs, more than "
+            f"max_epochs={max_epochs}; add text, lower its share, or lower `tokens`"
         )
 
 
 def mix(
     streams: Mapping[str, Iterator[Sequence[int]]], shares: Mapping[str, float], *, tokens: int
 ) -> Iterator[tuple[str, Sequence[int]]]:
-    """Documents of all sources, the next one always from the source that is furthest below its share.
+    """Yield (source, document) pairs; each document comes from the source that is furthest below its share.
 
-    No source is ever above its share of the tokens so far by more than one of its documents.
+    No source ever exceeds its share of the tokens so far by more than one of its documents.
 
     Args:
-        streams: endless documents of each source, as token ids.
-        shares: of the tokens, by source; their sum is 1.
-        tokens: how many there are in all; the last document is cut there.
+        streams: Endless streams of tokenized documents, by source.
+        shares: Token shares by source, which sum to 1.
+        tokens: Total number of tokens; the last document is truncated.
     """
     drawn, total = dict.fromkeys(shares, 0), 0
     while total < tokens:
@@ -122,7 +122,7 @@ def mix(
 
 
 def pack(documents: Iterable[Sequence[int]], *, window: int) -> Iterator[list[int]]:
-    """One document after the other, cut into windows; what fills no window in the end is left out."""
+    """Concatenate documents and split them into windows; an incomplete last window is dropped."""
     held: list[int] = []
     for document in documents:
         held.extend(document)
@@ -132,7 +132,7 @@ def pack(documents: Iterable[Sequence[int]], *, window: int) -> Iterator[list[in
 
 
 def write_windows(
-    place: Path,
+    path: Path,
     sources: Mapping[str, Documents],
     shares: Mapping[str, float],
     encode: Encode,
@@ -143,24 +143,24 @@ def write_windows(
     seed: int,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[str, Drawn]:
-    """Write the mixture's windows to the file `place`, a function of the sources and the seed.
+    """Write the mixture's windows to a file; they are a function of the sources and the seed.
 
     Args:
-        place: file for `read_windows`.
-        sources: by name.
-        shares: of the tokens, by name of the source.
-        encode: turns documents into tokens.
-        window: tokens in a window.
-        windows: how many of them.
-        max_epochs: how often a source may be passed over.
-        seed: of the order of documents.
-        on_progress: called with (windows written, windows).
+        path: Output file, for `read_windows`.
+        sources: Sources by name.
+        shares: Token shares by name.
+        encode: Tokenizes documents.
+        window: Tokens per window.
+        windows: Number of windows.
+        max_epochs: Maximum number of epochs over a source.
+        seed: Seed of the document order.
+        on_progress: Called with (windows written, windows).
 
     Returns:
-        What was taken from each source.
+        The amounts drawn from each source.
 
     Raises:
-        BadInputError: a source that cannot be read, holds no text, or is too small for its share.
+        BadInputError: a source cannot be read, has no text, or is too small for its share.
     """
     drawn = {name: Drawn() for name in sources}
     tokens = window * windows
@@ -178,7 +178,7 @@ def write_windows(
             yield document
 
     packed, done = pack(tallied(), window=window), 0
-    with pa.OSFile(str(place), "wb") as file, pa.ipc.new_stream(file, _SCHEMA) as writer:
+    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_stream(file, _SCHEMA) as writer:
         while batch := list(islice(packed, _WINDOWS_WRITTEN)):
             writer.write_batch(pa.record_batch([pa.array(batch, _SCHEMA.field(0).type)], _SCHEMA))
             done += len(batch)
@@ -186,21 +186,21 @@ def write_windows(
     return drawn
 
 
-def read_windows(place: Path) -> Dataset:
-    """The rows `input_ids` that `write_windows` wrote, on disk until they are asked for."""
-    return Dataset.from_file(str(place))
+def read_windows(path: Path) -> Dataset:
+    """Open the windows of `write_windows` as rows of `input_ids`, memory-mapped from disk."""
+    return Dataset.from_file(str(path))
 
 
 def shuffle(documents: Iterable[Document], stream: random.Random) -> Iterator[Document]:
-    """Documents in an order drawn among those that are near each other, 64 million characters of them at a time."""
+    """Shuffle documents within a buffer of 64 million characters."""
     held: list[Document] = []
     size = 0
     for document in documents:
         held.append(document)
         size += _characters(document)
         while size > _CHARACTERS_SHUFFLED and len(held) > 1:
-            place = stream.randrange(len(held))
-            held[place], held[-1] = held[-1], held[place]
+            path = stream.randrange(len(held))
+            held[path], held[-1] = held[-1], held[path]
             size -= _characters(held[-1])
             yield held.pop()
     stream.shuffle(held)
@@ -214,7 +214,7 @@ def _characters(document: Document) -> int:
 def _endless(
     name: str, source: Documents, drawn: Drawn, encode: Encode, *, wanted: float, max_epochs: int, seed: int
 ) -> Iterator[list[int]]:
-    """A source's documents, pass after pass, each in an order of its own."""
+    """Yield a source's documents epoch after epoch, each in a different order."""
     for number in count():
         stream = random.Random(f"{seed}/{name}/{number}")
         order, held = shuffle(source.read(stream), stream), 0
@@ -223,6 +223,6 @@ def _endless(
                 held += len(document)
                 yield document
         if not held:
-            raise BadInputError(f"sources: {name!r} holds no text")
+            raise BadInputError(f"sources: {name!r} contains no text")
         drawn.pass_tokens = held
         check_epochs(name, wanted=wanted, held=held, max_epochs=max_epochs)

@@ -1,7 +1,7 @@
-"""What the stages that TRL trains have in common: the optimizer, the course of its learning rate, and the trainer's log.
+"""Shared by the TRL stages: optimizer, learning-rate schedule and loss log.
 
-With `optimizer: muon`, matrices inside the model learn by Muon (orthogonalised momentum; Jordan et al. 2024) and everything
-else by AdamW: on small models trained from scratch it learns to copy from the prompt in far fewer steps.
+With `optimizer: muon`, the model's hidden matrices are trained with Muon (orthogonalized momentum; Jordan et al. 2024) and
+all other weights with AdamW. Small models trained from scratch then learn to copy from the prompt in far fewer steps.
 """
 
 from collections.abc import Callable
@@ -16,12 +16,12 @@ from transformers import PreTrainedModel, TrainerCallback, TrainingArguments
 from longform.rl.settings import learning_rate_factor
 
 _BETAS = (0.9, 0.95)
-Progress = Callable[[int, int, float], None]
-"""Called with (step, steps, loss) from time to time."""
+LossCallback = Callable[[int, int, float], None]
+"""Called at intervals with (step, steps, loss)."""
 
 
-class OptimSettings(BaseModel):
-    """How weights move."""
+class SupervisedSettings(BaseModel):
+    """Optimizer settings shared by the supervised stages."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -29,11 +29,11 @@ class OptimSettings(BaseModel):
     lr: float = Field(default=1e-5, gt=0)
     """Peak learning rate of AdamW."""
     muon_lr: float = Field(default=0.02, gt=0)
-    """Peak learning rate of Muon, where it is the optimizer."""
+    """Peak learning rate of Muon."""
     weight_decay: float = Field(default=0.0, ge=0)
     warmup_steps: int = Field(default=20, ge=0)
     decay: float = Field(default=0.4, ge=0, le=1)
-    """Share of the steps, at the end, in which the learning rates fall linearly to 0."""
+    """Final fraction of the steps in which the learning rates decay linearly to 0."""
     max_grad_norm: float = Field(default=1.0, gt=0)
 
 
@@ -43,8 +43,8 @@ _CHECKPOINTING = next(
 )
 
 
-def trainer_arguments(settings: OptimSettings, folder: Path, *, steps: int, seed: int) -> dict[str, Any]:
-    """What every trainer of TRL is told: quiet, on a GPU in bfloat16 where there is one, with its files in `folder`."""
+def trainer_arguments(settings: SupervisedSettings, folder: Path, *, steps: int, seed: int) -> dict[str, Any]:
+    """Return common arguments of TRL trainers: quiet, bfloat16 if there is a GPU, output in `folder`."""
     on_gpu = torch.cuda.is_available()
     return {
         "output_dir": str(folder),
@@ -64,9 +64,9 @@ def trainer_arguments(settings: OptimSettings, folder: Path, *, steps: int, seed
 
 
 class MuonWithAdamW(torch.optim.Optimizer):
-    """Muon on the matrices inside a model and AdamW on its embeddings, head, norms and biases, behind one interface."""
+    """One optimizer that applies Muon to hidden matrices and AdamW to embeddings, head, norms and biases."""
 
-    def __init__(self, model: PreTrainedModel, settings: OptimSettings) -> None:
+    def __init__(self, model: PreTrainedModel, settings: SupervisedSettings) -> None:
         ends = {id(parameter) for module in _end_modules(model) for parameter in module.parameters()}
         inner = [p for p in model.parameters() if p.requires_grad and p.ndim == 2 and id(p) not in ends]
         chosen = {id(parameter) for parameter in inner}
@@ -78,9 +78,9 @@ class MuonWithAdamW(torch.optim.Optimizer):
         super().__init__([group for part in self.parts for group in part.param_groups], {})
 
     def step(self, closure: Any = None) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """One step of both, with the learning rates that stand in this optimizer's groups now.
+        """Step both optimizers with the current learning rates of this optimizer's groups.
 
-        Groups are handed down at each step: accelerate replaces them when it prepares an optimizer.
+        The groups are passed down at each step because accelerate replaces them when it prepares an optimizer.
         """
         assert closure is None
         for part, group in zip(self.parts, self.param_groups, strict=True):
@@ -88,18 +88,18 @@ class MuonWithAdamW(torch.optim.Optimizer):
             part.step()
 
     def state_dict(self) -> dict[str, Any]:
-        """With the moments of both parts."""
+        """Return the state of both optimizers."""
         return {**super().state_dict(), "parts": [part.state_dict() for part in self.parts]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take what `state_dict` gave."""
+        """Restore the state from `state_dict`."""
         for part, state in zip(self.parts, state_dict["parts"], strict=True):
             part.load_state_dict(state)
         super().load_state_dict({name: value for name, value in state_dict.items() if name != "parts"})
 
 
-def build_optimizer(model: PreTrainedModel, settings: OptimSettings, *, steps: int) -> tuple[Any, Any]:
-    """The optimizer of the weights that may move, and the schedule of its learning rates over so many steps."""
+def build_optimizer(model: PreTrainedModel, settings: SupervisedSettings, *, steps: int) -> tuple[Any, Any]:
+    """Build the optimizer of the trainable weights and its learning-rate schedule over `steps` steps."""
     if settings.optimizer == "muon":
         optimizer: torch.optim.Optimizer = MuonWithAdamW(model, settings)
     else:
@@ -111,22 +111,22 @@ def build_optimizer(model: PreTrainedModel, settings: OptimSettings, *, steps: i
             done + 1,
             warmup_steps=settings.warmup_steps,
             decay_steps=settings.decay * steps,
-            end_step=steps + 1,  # the rate would be 0 only after the last step
+            end_step=steps + 1,  # the rate reaches 0 only after the last step
         )
 
     return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
 
 
 class LossLog(TrainerCallback):
-    """Passes on the trainer's losses and keeps them."""
+    """Reports and stores the trainer's losses."""
 
-    def __init__(self, on_progress: Progress) -> None:
+    def __init__(self, on_progress: LossCallback) -> None:
         self._on_progress = on_progress
         self.losses: list[float] = []
 
     @property
     def final_loss(self) -> float:
-        """Mean over the last tenth of what was logged; NaN where nothing was."""
+        """Mean over the last tenth of the logged losses; NaN without any."""
         last = self.losses[-max(1, len(self.losses) // 10) :]
         return sum(last) / len(last) if last else float("nan")
 
@@ -137,6 +137,6 @@ class LossLog(TrainerCallback):
 
 
 def _end_modules(model: PreTrainedModel) -> list[nn.Module]:
-    """Embeddings, and the head of a language model or of a classifier."""
+    """Return the embeddings, and the head of a language model or classifier."""
     ends = [model.get_input_embeddings(), model.get_output_embeddings(), getattr(model, "score", None)]
     return [module for module in ends if isinstance(module, nn.Module)]

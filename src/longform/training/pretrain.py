@@ -1,8 +1,8 @@
-"""Continual pretraining through TRL: a model learns packed windows of text in their order, and outlives a kill.
+"""Continued pretraining through TRL on packed windows of text, in order and resumable.
 
-The checkpoints are the Hugging Face Trainer's own: weights, optimizer, schedule, random numbers and step; the step is also
-the place in the data. The trainer does not write them whole or not at all, so each gets a mark as its last file, and one
-without a mark is thrown away. Two are kept, so a whole one is there while the next is written.
+Checkpoints are the Hugging Face Trainer's: weights, optimizer, schedule, random state and step, which is also the position
+in the data. The trainer does not write them atomically, so a marker file is written last, and a checkpoint without it is
+deleted. Two checkpoints are kept, so that a complete one exists while the next is written.
 """
 
 import os
@@ -18,42 +18,42 @@ from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
 from longform.records.errors import StoppedError
-from longform.training.optimizer import LossLog, OptimSettings, Progress, build_optimizer, trainer_arguments
+from longform.training.optimizer import LossCallback, LossLog, SupervisedSettings, build_optimizer, trainer_arguments
 
 _KEPT = 2
 _MARK = "whole"
 
 
-class PretrainSettings(OptimSettings):
-    """How a model learns from windows of text."""
+class PretrainSettings(SupervisedSettings):
+    """Settings of continued pretraining."""
 
     max_tokens: int = Field(default=32_768, ge=2)
-    """Tokens in a window."""
+    """Tokens per window."""
     batch_size: int = Field(default=16, ge=1)
-    """Windows in one update."""
+    """Windows per update."""
     micro_batch: int = Field(default=1, ge=1)
-    """Windows that go through the model side by side: a matter of memory, not of what is learned."""
+    """Windows per forward pass; affects memory, not the result."""
     seed: int = Field(default=0, ge=0)
-    """Of the order of the documents."""
+    """Seed of the document order."""
 
     @model_validator(mode="after")
     def _check_batches(self) -> "PretrainSettings":
         if self.batch_size % self.micro_batch:
-            raise ValueError(f"batch_size {self.batch_size} is no multiple of micro_batch {self.micro_batch}")
+            raise ValueError(f"batch_size {self.batch_size} is not a multiple of micro_batch {self.micro_batch}")
         return self
 
     @property
     def update_tokens(self) -> int:
-        """Tokens in one update."""
+        """Tokens per update."""
         return self.batch_size * self.max_tokens
 
 
 class PretrainReport(NamedTuple):
-    """What a pretraining came to; losses in nats for a token."""
+    """Result of a pretraining; losses are in nats per token."""
 
     updates: int
     first_loss: float
-    """Mean over the first updates that were logged together."""
+    """Mean over the updates of the first log entry."""
     final_loss: float
     """Mean over the last tenth of the updates."""
 
@@ -66,21 +66,21 @@ def train_on_windows(
     *,
     checkpoints: Path,
     checkpoint_every: int,
-    on_progress: Progress = lambda update, updates, loss: None,
+    on_progress: LossCallback = lambda update, updates, loss: None,
 ) -> PretrainReport:
-    """Train `model` in place on the windows, each once and in their order, from the newest checkpoint on if there is one.
+    """Train `model` in place for one epoch over the windows, in order, from the latest checkpoint if there is one.
 
     Args:
-        model: a causal language model.
-        tokenizer: its tokenizer.
-        windows: rows of `input_ids`, all of `settings.max_tokens`; `settings.batch_size` of them are an update.
-        settings: how.
-        checkpoints: folder that checkpoints go to and are taken from.
-        checkpoint_every: updates between two checkpoints; there is always one of the last update.
-        on_progress: called with (update, updates, loss) from time to time.
+        model: A causal language model.
+        tokenizer: Its tokenizer.
+        windows: Rows of `input_ids` with `settings.max_tokens` tokens each; `settings.batch_size` rows per update.
+        settings: Training settings.
+        checkpoints: Folder of the checkpoints.
+        checkpoint_every: Updates between checkpoints; the last update always has one.
+        on_progress: Called at intervals with (update, updates, loss).
 
     Raises:
-        StoppedError: the device has no memory left.
+        StoppedError: the device is out of memory.
     """
     updates = len(windows) // settings.batch_size
     config = _trl_config(settings, checkpoints, updates=updates, checkpoint_every=checkpoint_every)
@@ -97,8 +97,8 @@ def train_on_windows(
         trainer.train(resume_from_checkpoint=newest_checkpoint(checkpoints))
     except torch.OutOfMemoryError as error:
         raise StoppedError(
-            "the device has no memory left; continue with --resume and a smaller settings.micro_batch, or start again "
-            "with a smaller settings.max_tokens"
+            "the device is out of memory; continue with --resume and a smaller settings.micro_batch, or start again with "
+            "a smaller settings.max_tokens"
         ) from error
     model.eval()
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
@@ -107,16 +107,16 @@ def train_on_windows(
 
 
 def newest_checkpoint(folder: Path) -> str | None:
-    """The newest checkpoint in a folder. Those that a kill has left half-written are removed."""
-    found = {int(path.name.rpartition("-")[2]): path for path in folder.glob("checkpoint-*")}
-    for number, path in list(found.items()):
+    """Return the latest complete checkpoint in a folder; incomplete ones are deleted."""
+    checkpoints = {int(path.name.rpartition("-")[2]): path for path in folder.glob("checkpoint-*")}
+    for number, path in list(checkpoints.items()):
         if not (path / _MARK).exists():
-            shutil.rmtree(found.pop(number))
-    return str(found[max(found)]) if found else None
+            shutil.rmtree(checkpoints.pop(number))
+    return str(checkpoints[max(checkpoints)]) if checkpoints else None
 
 
 class _CheckpointMarks(TrainerCallback):
-    """Marks checkpoints that are whole."""
+    """Marks complete checkpoints."""
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002
         checkpoint = Path(args.output_dir) / f"checkpoint-{state.global_step}"
@@ -132,7 +132,7 @@ def _trl_config(settings: PretrainSettings, folder: Path, *, updates: int, check
         per_device_train_batch_size=settings.micro_batch,
         gradient_accumulation_steps=settings.batch_size // settings.micro_batch,
         max_length=settings.max_tokens,
-        dataset_kwargs={"skip_prepare_dataset": True},  # windows are full and in order
+        dataset_kwargs={"skip_prepare_dataset": True},  # windows are already full and in order
         train_sampling_strategy="sequential",
         save_strategy="steps",
         save_steps=checkpoint_every,

@@ -1,7 +1,7 @@
-"""A continual pretraining's recipe (LongWriter-Zero, arXiv 2506.18841), and what can be said about it before it runs.
+"""The recipe of continued pretraining (LongWriter-Zero, arXiv 2506.18841), and its checks before the run.
 
-It is made for one device and budgets of some billion tokens. Memory does not grow with the sources; the disk holds 4 bytes a
-token of the budget and three copies of the training's state.
+Designed for one device and budgets of a few billion tokens. Memory use does not depend on the size of the sources; disk use
+is 4 bytes per token of the budget plus three copies of the training state.
 """
 
 from collections.abc import Mapping
@@ -21,19 +21,19 @@ from longform.writers.paths import check_model_path, model_below
 
 
 class PretrainRecipe(BaseModel):
-    """Everything that decides a pretraining."""
+    """Recipe of continued pretraining."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     policy: str
-    """Folder or hub id of the base model to go on from."""
+    """Folder or hub id of the base model."""
     sources: list[Source] = Field(min_length=1)
     tokens: int = Field(ge=1)
-    """The budget; what is left over after whole updates is not used."""
+    """Token budget; a remainder smaller than an update is not used."""
     max_epochs: int = Field(default=4, ge=1)
-    """How often a source may be passed over."""
+    """Maximum number of epochs over a source."""
     checkpoint_every: int = Field(default=100, ge=1)
-    """Updates between two checkpoints."""
+    """Updates between checkpoints."""
     out: Path
     """Folder of the pretrained model, in Hugging Face format; must not exist."""
     settings: PretrainSettings = PretrainSettings()
@@ -44,9 +44,9 @@ class PretrainRecipe(BaseModel):
         names = [source.name for source in sources]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
-            raise ValueError(f"the name {twice[0]!r} stands twice")
+            raise ValueError(f"duplicate name {twice[0]!r}")
         if abs((total := sum(source.share for source in sources)) - 1) > 1e-6:
-            raise ValueError(f"the shares sum to {total:.6g}, not to 1")
+            raise ValueError(f"the shares sum to {total:.6g} instead of 1")
         return sources
 
     @model_validator(mode="after")
@@ -60,43 +60,43 @@ class PretrainRecipe(BaseModel):
 
     @property
     def updates(self) -> int:
-        """How many the budget pays for."""
+        """Number of updates within the budget."""
         return self.tokens // self.settings.update_tokens
 
     @property
     def windows(self) -> int:
-        """Windows of all updates."""
+        """Total number of windows."""
         return self.updates * self.settings.batch_size
 
     @property
     def used_tokens(self) -> int:
-        """Tokens of all updates."""
+        """Total number of tokens used."""
         return self.updates * self.settings.update_tokens
 
     @property
     def checkpoints(self) -> Path:
-        """Folder with what is needed to go on; there until `out` is whole."""
+        """Folder of the state for resuming; removed when `out` is complete."""
         return self.out.with_name(f"{self.out.name}.checkpoints")
 
 
 @dataclass(frozen=True, slots=True)
 class SourcePlan:
-    """What is known of a source before it is packed."""
+    """A source before packing."""
 
     documents: Documents
     counted: Counted | None
-    """None for a data set of the hub."""
+    """None for a hub dataset."""
     epochs: float | None
     left_out: Mapping[str, int]
-    """Rows that no document is made of, by cause."""
+    """Skipped rows by cause."""
 
 
 def plan_pretraining(recipe: PretrainRecipe) -> dict[str, SourcePlan]:
-    """Check everything that a recipe names, and count what its sources hold, before a model is loaded.
+    """Check a recipe and its files, and count the tokens of its sources, before a model is loaded.
 
     Raises:
-        BadInputError: no model at `policy` or too long windows for it, `out` exists, a source that cannot be read, holds
-            no text, or is too small for its share.
+        BadInputError: there is no model at `policy`, its context is shorter than a window, `out` exists, or a source cannot
+            be read, has no text, or is too small for its share.
     """
     check_model_path(recipe.policy)
     check_out(recipe)
@@ -106,7 +106,7 @@ def plan_pretraining(recipe: PretrainRecipe) -> dict[str, SourcePlan]:
 
 
 def check_out(recipe: PretrainRecipe) -> None:
-    """Refuse to write over something.
+    """Refuse to overwrite an existing folder.
 
     Raises:
         BadInputError: `out` exists.
@@ -124,7 +124,7 @@ def _plan_source(source: Source, recipe: PretrainRecipe, encode: Encode) -> Sour
         return SourcePlan(documents, None, None, left_out)
     counted = count_tokens(documents, encode)
     if not counted.documents:
-        raise BadInputError(f"sources: {source.name!r} holds no text{_hint(left_out)}")
+        raise BadInputError(f"sources: {source.name!r} contains no text{_hint(left_out)}")
     wanted = source.share * recipe.used_tokens
     if counted.exact:
         check_epochs(source.name, wanted=wanted, held=counted.tokens, max_epochs=recipe.max_epochs)
@@ -134,14 +134,14 @@ def _plan_source(source: Source, recipe: PretrainRecipe, encode: Encode) -> Sour
 def _check_context(recipe: PretrainRecipe) -> None:
     try:
         config: Any = AutoConfig.from_pretrained(model_below(recipe.policy))
-    except Exception as error:  # what a broken folder makes transformers raise has no bounds
+    except Exception as error:  # transformers raises exceptions of any type for a broken folder
         reason = " ".join(str(error).split())[:200]
         raise BadInputError(f"{recipe.policy}: its config.json cannot be read: {reason}") from error
     context = getattr(config.get_text_config(), "max_position_embeddings", None)
     if context is not None and recipe.settings.max_tokens > context:
         raise BadInputError(
-            f"settings.max_tokens: {recipe.settings.max_tokens} is more than the context of {context} tokens that "
-            f"{recipe.policy} has"
+            f"settings.max_tokens: {recipe.settings.max_tokens} is more than the context of {recipe.policy} "
+            f"({context} tokens)"
         )
 
 
@@ -149,4 +149,4 @@ def _hint(left_out: Mapping[str, int]) -> str:
     if not left_out:
         return ""
     causes = ", ".join(f"{number} {cause}" for cause, number in left_out.items())
-    return f": no response has a well-formed plan ({causes}); write some with longform generate --think on"
+    return f": no response has a well-formed plan ({causes}); generate some with longform generate --think on"

@@ -1,7 +1,7 @@
-"""Runs a pretraining from its recipe: packs the windows, trains on them, and goes on after a kill.
+"""Run continued pretraining from its recipe: pack the windows, train on them, resume after an interruption.
 
-What is needed to go on lies in `OUT.checkpoints` until OUT is whole: what was begun, the windows and the newest checkpoints.
-A kill while windows are packed costs the packing, a later one the updates since the newest checkpoint.
+The state for resuming is in `OUT.checkpoints` until OUT is complete: the settings, the windows and the latest checkpoints.
+An interruption during packing loses the packing; a later one loses the updates since the latest checkpoint.
 """
 
 import fcntl
@@ -19,7 +19,7 @@ from longform.records.files import write_text
 from longform.records.folders import write_folder
 from longform.records.resume import check_files, check_resume, flatten, hash_file
 from longform.training.mixture import Drawn, build_encode, read_windows, write_windows
-from longform.training.optimizer import Progress
+from longform.training.optimizer import LossCallback
 from longform.training.pretrain import PretrainReport, train_on_windows
 from longform.training.pretrain_recipe import PretrainRecipe, SourcePlan, check_out, plan_pretraining
 from longform.training.pretrain_sources import Source, open_source
@@ -27,21 +27,21 @@ from longform.writers.local import load_model, load_tokenizer
 
 _BEGUN, _MIXTURE, _WINDOWS = "begun.json", "mixture.json", "windows.arrow"
 _CHANGEABLE = ("settings.micro_batch", "checkpoint_every")
-"""What may differ when one is resumed: nothing that decides a weight, but for the order in which numbers are added."""
+"""Settings that may change on resume: they do not affect the result, except for the order of floating-point sums."""
 
 
 class SourceReport(NamedTuple):
-    """What a source gave to a mixture."""
+    """A source's part of the mixture."""
 
     name: str
     documents: int
     tokens: int
     share: float
-    """As asked for."""
+    """Target share of the tokens."""
     reached: float
-    """Share of the tokens that it has."""
+    """Actual share of the tokens."""
     epochs: float | None
-    """How often it was passed over; None where its size is not known."""
+    """Number of epochs; None if its size is unknown."""
     left_out: dict[str, int]
 
 
@@ -58,19 +58,19 @@ def run_pretraining(
     *,
     resume: bool = False,
     on_packing: Callable[[int, int], None] = lambda done, total: None,
-    on_training: Progress = lambda update, updates, loss: None,
+    on_training: LossCallback = lambda update, updates, loss: None,
 ) -> PretrainResult:
-    """Pretrain as the recipe says. `out` appears when it is whole, with the recipe in `pretrain.yaml` and the mixture.
+    """Run continued pretraining. `out` is created atomically at the end, with the recipe (`pretrain.yaml`) and the mixture.
 
     Args:
-        recipe: everything that decides it.
-        resume: go on where a pretraining was killed; the weights are then those of one that was not.
-        on_packing: called with (windows packed, windows), first when everything has been checked.
-        on_training: called with (update, updates, loss) from time to time.
+        recipe: The recipe.
+        resume: Continue an interrupted pretraining; the weights equal those of an uninterrupted one.
+        on_packing: Called with (windows packed, windows), for the first time after all checks.
+        on_training: Called at intervals with (update, updates, loss).
 
     Raises:
-        BadInputError: something the recipe names cannot be used, or has changed since it was begun.
-        StoppedError: the disk is full, or the device has no memory left.
+        BadInputError: the recipe or a file is invalid, or has changed since the interrupted pretraining was started.
+        StoppedError: the disk is full, or the device is out of memory.
     """
     folder, packed = recipe.checkpoints, recipe.checkpoints / "packed"
     check_out(recipe)
@@ -81,11 +81,11 @@ def run_pretraining(
         _check_resume(folder / _BEGUN, recipe)
         on_packing(0 if plans else recipe.windows, recipe.windows)
         if plans:
-            write_folder(packed, lambda place: _pack(recipe, plans, place, on_packing))
-        tokenizer, model = load_model(recipe.policy, device="cpu")  # the trainer moves it to where it belongs
+            write_folder(packed, lambda path: _pack(recipe, plans, path, on_packing))
+        tokenizer, model = load_model(recipe.policy, device="cpu")  # the trainer moves it to the device
         reports = []
 
-        def write(place: Path) -> None:
+        def write(path: Path) -> None:
             report = train_on_windows(
                 model,
                 tokenizer,
@@ -96,10 +96,10 @@ def run_pretraining(
                 on_progress=on_training,
             )
             reports.append(report)
-            model.save_pretrained(place)
-            tokenizer.save_pretrained(place)
-            shutil.copy(packed / _MIXTURE, place / _MIXTURE)
-            (place / "pretrain.yaml").write_text(dump_recipe(recipe), encoding="utf-8")
+            model.save_pretrained(path)
+            tokenizer.save_pretrained(path)
+            shutil.copy(packed / _MIXTURE, path / _MIXTURE)
+            (path / "pretrain.yaml").write_text(dump_recipe(recipe), encoding="utf-8")
 
         write_folder(recipe.out, write)
         shutil.rmtree(folder)
@@ -107,16 +107,16 @@ def run_pretraining(
 
 
 def read_mixture(folder: Path) -> list[SourceReport]:
-    """The mixture that a pretrained model's folder tells of."""
+    """Read the mixture of a pretrained model's folder."""
     content = json.loads((folder / _MIXTURE).read_text(encoding="utf-8"))
     return [SourceReport(**row) for row in content["sources"]]
 
 
 def _pack(
-    recipe: PretrainRecipe, plans: Mapping[str, SourcePlan], place: Path, on_progress: Callable[[int, int], None]
+    recipe: PretrainRecipe, plans: Mapping[str, SourcePlan], path: Path, on_progress: Callable[[int, int], None]
 ) -> None:
     drawn = write_windows(
-        place / _WINDOWS,
+        path / _WINDOWS,
         {name: plan.documents for name, plan in plans.items()},
         {source.name: source.share for source in recipe.sources},
         build_encode(load_tokenizer(recipe.policy)),
@@ -133,7 +133,7 @@ def _pack(
         "update_tokens": recipe.settings.update_tokens,
         "sources": [report._asdict() for report in reports],
     }
-    (place / _MIXTURE).write_text(json.dumps(content, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+    (path / _MIXTURE).write_text(json.dumps(content, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
 
 
 def _report(source: Source, plan: SourcePlan, drawn: Drawn, recipe: PretrainRecipe) -> SourceReport:
@@ -153,26 +153,26 @@ def _check_begun(recipe: PretrainRecipe, *, resume: bool) -> None:
     begun = (recipe.checkpoints / _BEGUN).exists()
     if begun and not resume:
         raise BadInputError(
-            f"{recipe.checkpoints}: a pretraining was begun here; continue with --resume, or remove the folder to "
+            f"{recipe.checkpoints}: contains an interrupted pretraining; continue with --resume, or remove the folder to "
             "start again"
         )
     if resume and not begun:
-        raise BadInputError(f"{recipe.checkpoints}: there is no pretraining to resume")
+        raise BadInputError(f"{recipe.checkpoints}: no pretraining to resume")
 
 
 @contextmanager
 def _owned(folder: Path) -> Iterator[None]:
-    """Keep other processes out; the lock is the operating system's and goes with the process."""
+    """Hold an exclusive lock on the folder; the operating system releases it when the process ends."""
     with (folder / "lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise BadInputError(f"{folder}: another process is pretraining here") from None
+            raise BadInputError(f"{folder}: in use by another pretraining process") from None
         yield
 
 
 def _check_resume(begun: Path, recipe: PretrainRecipe) -> None:
-    """Record what is begun, or compare it with what was begun."""
+    """Record the settings and file hashes of a new pretraining, or compare them with the recorded ones."""
     settings, files = flatten(recipe.model_dump(mode="json")), _hashes(recipe)
     if not begun.exists():
         content = {"recipe": settings, "files": files}
@@ -187,7 +187,7 @@ def _check_resume(begun: Path, recipe: PretrainRecipe) -> None:
 
 
 def _hashes(recipe: PretrainRecipe) -> dict[str, str]:
-    """Of the files that decide the windows and the initial model."""
+    """Hash the files that determine the windows and the initial model."""
     files = [file for source in recipe.sources for file in open_source(source).files]
     policy = Path(recipe.policy)
     if policy.is_dir():

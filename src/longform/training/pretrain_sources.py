@@ -1,10 +1,10 @@
-"""Where the documents of a pretraining come from: files of raw text, data sets of the hub, and planned responses.
+"""Sources of pretraining documents: files of raw text, hub datasets, and planned responses.
 
-A source is passed over from its beginning to its end, as often as the mixture asks for it, and is never held in memory.
+A source is streamed from beginning to end, as many times as the mixture needs, and never held in memory.
 
-A planned response becomes what a thinking writer without a chat template reads and writes: the think prompt, then plan and
-answer in their tags (LongWriter-Zero, arXiv 2506.18841, distils 1% of its tokens so). Prompt and response are turned into
-tokens apart, as they are when a writer goes on from a prompt.
+A planned response is formatted as for a thinking writer without a chat template: the think prompt, then plan and answer in
+their tags (in LongWriter-Zero, arXiv 2506.18841, such distilled data is 1% of the tokens). Prompt and response are tokenized
+separately, as in generation.
 """
 
 import random
@@ -28,26 +28,26 @@ _SUFFIXES = (".jsonl", ".parquet")
 
 
 class Source(BaseModel):
-    """One kind of text and its share: raw text at a `path`, or planned responses to prompts."""
+    """A source of documents and its share: raw text at a `path`, or planned responses to prompts."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str = Field(min_length=1)
     share: float = Field(gt=0, le=1)
-    """Of all tokens."""
+    """Fraction of all tokens."""
     path: str | None = None
-    """A JSON Lines or Parquet file, a folder of such files, or the id of a data set on the hub."""
+    """A JSON Lines or Parquet file, a folder of such files, or the id of a hub dataset."""
     field: str = Field(default="text", min_length=1)
-    """Holds the text of a row."""
+    """Field with the text of a row."""
     subset: str | None = None
-    """Of a data set on the hub that has several."""
+    """Subset of a hub dataset, if it has several."""
     split: str = "train"
-    """Of a data set on the hub."""
+    """Split of a hub dataset."""
     prompts: Path | None = None
     responses: list[Path] = Field(default_factory=list)
-    """Written to `prompts` with `longform generate --think on`."""
+    """Responses to `prompts`, generated with `longform generate --think on`."""
     think_prompt: Path | None = None
-    """Text file with {request} in it, where the writer had one."""
+    """Text file with {request} in it, if the writer used a custom think prompt."""
 
     @model_validator(mode="after")
     def _check_kind(self) -> "Source":
@@ -59,34 +59,34 @@ class Source(BaseModel):
 
 
 class Document(NamedTuple):
-    """A text to learn. What was written to it, if it is a request, stands apart."""
+    """A document: a text, or a prompt with its response."""
 
     text: str
     response: str = ""
 
 
 class Documents(Protocol):
-    """A source that can be passed over again and again."""
+    """A source that can be read repeatedly."""
 
     @property
     def files(self) -> Sequence[Path]:
-        """The files whose content it is; none for a data set of the hub."""
+        """The files of the source; empty for a hub dataset."""
         ...
 
     def read(self, stream: random.Random) -> Iterator[Document]:
-        """One pass, without empty texts; several files come in an order drawn from `stream`."""
+        """Read all non-empty documents once; the order of the files is drawn from `stream`."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class TextFiles:
-    """Rows of text in files."""
+    """Text rows of files."""
 
     files: list[Path]
     field: str
 
     def read(self, stream: random.Random) -> Iterator[Document]:  # noqa: D102
-        # The alias is what an error names.
+        # Errors name the alias.
         schema: Any = create_model("TextRow", __base__=Row, text=(str, Field(validation_alias=self.field)))
         rows = chain.from_iterable(read_rows(file, schema) for file in stream.sample(self.files, len(self.files)))
         return (Document(row.text) for row in rows if row.text.strip())
@@ -94,7 +94,7 @@ class TextFiles:
 
 @dataclass(frozen=True, slots=True)
 class HubTexts:
-    """Rows of text of a data set on the hub, streamed as they are asked for."""
+    """Text rows of a hub dataset, streamed."""
 
     path: str
     subset: str | None
@@ -106,13 +106,13 @@ class HubTexts:
         return []
 
     def check(self) -> None:
-        """Ask for the first row.
+        """Read the first row.
 
         Raises:
-            BadInputError: there is none with a text.
+            BadInputError: no row has a text.
         """
         if next(self.read(random.Random(0)), None) is None:
-            raise BadInputError(f"{self.path}: {self.field}: its rows hold no text")
+            raise BadInputError(f"{self.path}: {self.field}: no row has a text in this field")
 
     def read(self, stream: random.Random) -> Iterator[Document]:  # noqa: ARG002, D102
         require("datasets", self.path)
@@ -127,25 +127,25 @@ class HubTexts:
                 text = row.get(self.field)
                 if not isinstance(text, str):
                     known = ", ".join(map(str, row))
-                    raise BadInputError(f"{self.path}: {self.field}: its rows hold no such text; they hold {known}")
+                    raise BadInputError(f"{self.path}: {self.field}: no such text field; available: {known}")
                 if text.strip():
                     yield Document(text)
         except BadInputError:
             raise
-        except Exception as error:  # what the hub and a data set's files can raise has no bounds
+        except Exception as error:  # the hub and a dataset's files raise exceptions of any type
             reason = " ".join(str(error).split())[:200]
-            here = "" if Path(self.path).exists() else "; there is no such file or folder here either"
-            raise BadInputError(f"{self.path}: cannot be read as a data set of the hub: {reason}{here}") from error
+            here = "" if Path(self.path).exists() else "; no local file or folder has this name either"
+            raise BadInputError(f"{self.path}: cannot be read as a hub dataset: {reason}{here}") from error
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedResponses:
-    """Responses with a well-formed plan, below the think prompt that they were written to."""
+    """Responses with a well-formed plan, each with its think prompt."""
 
     prompts: Mapping[str, Prompt]
     think_prompt: ThinkPrompt
     files: list[Path]
-    """Prompts first, then responses, then any think prompt."""
+    """Prompts, then responses, then the think prompt if there is one."""
     responses: list[Path]
 
     def read(self, stream: random.Random) -> Iterator[Document]:  # noqa: ARG002, D102
@@ -155,13 +155,13 @@ class PlannedResponses:
                 yield Document(asked, f"<think>{response.meta['plan']}</think><answer>{response.text}</answer>")
 
     def count_left_out(self) -> Counter[str]:
-        """How many responses no document is made of, by cause."""
+        """Count the skipped responses by cause."""
         causes = [why_left_out(response) for response in read_all(self.responses, Response)]
         return Counter(cause for cause in causes if cause is not None)
 
     def _prompt(self, response: Response) -> Prompt:
         if response.prompt_id not in self.prompts:
-            raise BadInputError(f"sources: responses: prompt_id {response.prompt_id!r} is no id of {self.files[0]}")
+            raise BadInputError(f"sources: responses: prompt_id {response.prompt_id!r} is not an id in {self.files[0]}")
         return self.prompts[response.prompt_id]
 
 
@@ -175,10 +175,10 @@ def why_left_out(response: Response) -> str | None:
 
 
 def open_source(source: Source) -> Documents:
-    """The documents of a source; nothing of a data set or a file of responses is read yet.
+    """Open a source without reading its dataset or responses.
 
     Raises:
-        BadInputError: a missing file, a folder without files of rows, bad prompts, or a bad think prompt.
+        BadInputError: a file is missing, a folder has no rows files, or the prompts or the think prompt are invalid.
     """
     if source.path is None:
         assert source.prompts is not None
@@ -191,7 +191,7 @@ def open_source(source: Source) -> Documents:
     if path.is_dir():
         files = sorted(file for file in path.rglob("*") if file.suffix in _SUFFIXES)
         if not files:
-            raise BadInputError(f"{path}: this folder holds no .jsonl and no .parquet file")
+            raise BadInputError(f"{path}: this folder has no .jsonl or .parquet files")
         return TextFiles(files, source.field)
     if path.exists() or path.suffix in _SUFFIXES or source.path.startswith((".", "/", "~")) or len(path.parts) != 2:
         return TextFiles([path], source.field)

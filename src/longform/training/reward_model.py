@@ -1,8 +1,8 @@
-"""A reward model from preferences through TRL: a sequence classifier of one output that scores the better text higher.
+"""Train a reward model on preferences through TRL: a sequence classifier with one output.
 
-The loss is Bradley-Terry's, -log sigmoid(r(chosen) - r(rejected) [- margin]). Prompts are held out whole: a pair whose
-prompt was seen in training tells little of a new one. Beside the model the folder holds `scores.json`, by which its scores
-are standardised, and the pairs that were held out.
+The loss is Bradley-Terry, -log sigmoid(r(chosen) - r(rejected) [- margin]). Held-out prompts are held out with all their
+pairs, because a pair whose prompt was in the training data says little about new prompts. The model's folder also contains
+`scores.json`, which standardizes its scores, and the held-out pairs.
 """
 
 import tempfile
@@ -24,7 +24,7 @@ from longform.records.files import write_rows, write_text
 from longform.records.schemas import Preference, PromptRow
 from longform.rewards.writing_model import SCORES, ScoreScale, WritingModel, encode
 from longform.rl.settings import LoraSettings
-from longform.training.optimizer import LossLog, Progress, build_optimizer, trainer_arguments
+from longform.training.optimizer import LossCallback, LossLog, build_optimizer, trainer_arguments
 from longform.training.sft import SftSettings
 from longform.writers.local import load_model, load_tokenizer
 from longform.writers.paths import check_model_path, model_below
@@ -33,19 +33,19 @@ HELD_OUT = "held-out.jsonl"
 
 
 class RewardModelSettings(SftSettings):
-    """How a reward model learns from pairs. `batch_size` counts pairs; a longer text is read without its end."""
+    """Settings of reward model training. `batch_size` counts pairs; texts over `max_tokens` are truncated."""
 
     margin: float = Field(default=0.0, ge=0)
-    """The better text's raw score has to lead by this times the pair's margin, which is in the unit of the scores that the
-    pair comes from; a pair without one has margin 0."""
+    """Margin of the loss, as a multiple of each pair's margin (in units of the grades behind the pair; 0 if the pair has
+    none)."""
     center: float = Field(default=0.0, ge=0)
-    """Weight of (r(chosen) + r(rejected))^2, which keeps scores around 0."""
+    """Weight of (r(chosen) + r(rejected))^2, which centres the scores at 0."""
     evaluate_every: int = Field(default=50, ge=1)
-    """Steps between two points of the learning curve."""
+    """Steps between points of the learning curve."""
 
 
 class CurvePoint(NamedTuple):
-    """The learning curve: what a reward model makes of the pairs held out, after some steps."""
+    """A point of the learning curve, on the held-out pairs."""
 
     step: int
     loss: float
@@ -53,12 +53,12 @@ class CurvePoint(NamedTuple):
 
 
 class RewardModelReport(NamedTuple):
-    """What the training of a reward model came to."""
+    """Result of reward model training."""
 
     pairs: int
     held_out: int
     cut: int
-    """Texts of the training that were longer than `max_tokens`, and learned without their ends."""
+    """Number of training texts truncated at `max_tokens`."""
     final_loss: float
     curve: list[CurvePoint]
 
@@ -71,21 +71,21 @@ def train_reward_model(
     *,
     lora: LoraSettings | None,
     out: Path,
-    on_progress: Progress = lambda step, steps, loss: None,
+    on_progress: LossCallback = lambda step, steps, loss: None,
 ) -> RewardModelReport:
-    """Train a reward model on a language model's weights and write it to the folder `out`.
+    """Train a reward model, initialized from a language model, and save it in the folder `out`.
 
     Args:
-        path: folder or hub id of the language model whose weights it starts from.
-        training: the pairs to learn from.
-        held_out: pairs of other prompts; they give the learning curve and the scale of the scores.
-        settings: how.
-        lora: train adapters and the head alone; they are folded into the weights in the end.
-        out: folder that transformers, and the writing reward, can load afterwards.
-        on_progress: called with (step, steps, loss) from time to time.
+        path: Folder or hub id of the language model.
+        training: Training pairs.
+        held_out: Pairs of other prompts, for the learning curve and the scale of the scores.
+        settings: Training settings.
+        lora: Train only adapters and the head; the adapters are merged into the weights at the end. None trains all weights.
+        out: Output folder, which transformers and the writing reward can load.
+        on_progress: Called at intervals with (step, steps, loss).
 
     Raises:
-        BadInputError: `path` is no model that a head can be put on, or a prompt is too long.
+        BadInputError: the model at `path` has no sequence classifier, or a prompt is too long.
     """
     tokenizer, model = load_classifier(path, seed=settings.seed)
     if lora:
@@ -115,19 +115,19 @@ def train_reward_model(
 
 
 def load_classifier(path: str, *, seed: int) -> tuple[Any, Any]:
-    """Tokenizer, and a classifier of one output with the weights of the language model at `path` and a new head.
+    """Load the tokenizer and a one-output classifier with the language model's weights and a new head.
 
     Raises:
-        BadInputError: there is no such model, or transformers knows no such classifier of it.
+        BadInputError: there is no model, or transformers has no sequence classifier for it.
     """
     check_model_path(path)
     tokenizer, below = load_tokenizer(path), model_below(path)
-    torch.manual_seed(seed)  # of the head
+    torch.manual_seed(seed)  # initializes the head
     try:
         model: Any = AutoModelForSequenceClassification.from_pretrained(below, num_labels=1, dtype=torch.float32)
-    except Exception as error:  # what a broken folder makes transformers raise has no bounds
+    except Exception as error:  # transformers raises exceptions of any type for a broken folder
         reason = " ".join(str(error).split())[:200]
-        raise BadInputError(f"{path}: no reward model can be made of it: {reason}") from error
+        raise BadInputError(f"{path}: cannot be loaded as a reward model: {reason}") from error
     if below != path:
         decoder: Any = load_model(path, device="cpu")[1].get_decoder()
         model.base_model.load_state_dict(decoder.state_dict())
@@ -135,7 +135,7 @@ def load_classifier(path: str, *, seed: int) -> tuple[Any, Any]:
 
 
 class _LearningCurve(TrainerCallback):
-    """Keeps the trainer's evaluations."""
+    """Collects the trainer's evaluations."""
 
     def __init__(self) -> None:
         self.points: list[CurvePoint] = []
@@ -148,11 +148,11 @@ class _LearningCurve(TrainerCallback):
 def _encoded(
     tokenizer: Any, preferences: Sequence[Preference], settings: RewardModelSettings
 ) -> tuple[list[dict[str, Any]], int]:
-    """Rows for TRL, and how many of their texts were cut."""
+    """Return rows for TRL, and the number of truncated texts."""
     rows, cut = [], 0
     for it in preferences:
         request = PromptRow(id="-", prompt=it.prompt).request
-        prompt = PromptRow(id=repr(request[:40]), prompt=it.prompt)  # what an error calls it
+        prompt = PromptRow(id=repr(request[:40]), prompt=it.prompt)  # named in errors
         pair = [encode(tokenizer, prompt, text, max_tokens=settings.max_tokens) for text in (it.chosen, it.rejected)]
         cut += sum(side.is_cut for side in pair)
         margin = {"margin": settings.margin * (it.margin or 0.0)} if settings.margin else {}
@@ -161,7 +161,7 @@ def _encoded(
 
 
 def _scale(out: Path, held_out: Sequence[Preference], settings: RewardModelSettings) -> ScoreScale:
-    """What the scores of the model in `out` are like on the texts held out."""
+    """Return mean and standard deviation of the scores of the model in `out` on the held-out texts."""
     model = WritingModel(str(out), max_tokens=settings.max_tokens)
     texts: dict[tuple[str, str], tuple[PromptRow, str]] = {}
     for it in held_out:
@@ -189,7 +189,7 @@ def _trl_config(settings: RewardModelSettings, scratch: Path) -> RewardConfig:
         **trainer_arguments(settings, scratch, steps=settings.steps, seed=settings.seed),
         per_device_train_batch_size=settings.batch_size,
         per_device_eval_batch_size=settings.batch_size,
-        max_length=None,  # rows come cut
+        max_length=None,  # rows are already truncated
         center_rewards_coefficient=settings.center or None,
         eval_strategy="steps",
         eval_steps=settings.evaluate_every,

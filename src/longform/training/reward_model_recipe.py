@@ -1,4 +1,4 @@
-"""A reward model from its recipe: pairs are read and checked, prompts held out, the model trained and written whole."""
+"""Train a reward model from its recipe: read and check pairs, hold out prompts, train, save atomically."""
 
 import hashlib
 from pathlib import Path
@@ -12,35 +12,35 @@ from longform.records.files import read_numbered_rows, write_text
 from longform.records.folders import write_folder
 from longform.records.schemas import Preference, PromptRow
 from longform.rl.settings import LoraSettings
-from longform.training.optimizer import Progress
+from longform.training.optimizer import LossCallback
 from longform.training.reward_model import RewardModelReport, RewardModelSettings, train_reward_model
 from longform.writers.paths import check_model_path
 
 RESOLVED = "reward-model.yaml"
 MIN_HELD_OUT = 2
-"""Prompts: an interval over one prompt says nothing."""
+"""Minimum number of held-out prompts; one prompt gives no interval."""
 
 
 class RewardModelRecipe(BaseModel):
-    """Everything that decides a reward model."""
+    """Recipe of a reward model."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     base: str
-    """Folder or hub id of the language model whose weights it starts from."""
+    """Folder or hub id of the language model to start from."""
     preferences: list[Path] = Field(min_length=1)
     """Preferences files, as `longform preferences` writes them."""
     held_out: float = Field(default=0.1, gt=0, lt=1)
-    """Share of the prompts that is held out, whole. Which they are is a function of the prompt and `settings.seed`."""
+    """Fraction of the prompts to hold out with all their pairs; chosen by hash of the prompt and `settings.seed`."""
     out: Path
     """Folder of the reward model, in Hugging Face format; must not exist."""
     lora: LoraSettings | None = None
-    """Train adapters and the head in place of all weights; they are folded into the weights in the end."""
+    """Train adapters and the head instead of all weights; the adapters are merged into the weights at the end."""
     settings: RewardModelSettings = RewardModelSettings()
 
 
-class Split(NamedTuple):
-    """The pairs of a recipe."""
+class PreferenceSplit(NamedTuple):
+    """Training and held-out pairs."""
 
     training: list[Preference]
     held_out: list[Preference]
@@ -53,39 +53,39 @@ class RewardModelResult(NamedTuple):
     report: RewardModelReport
 
 
-def read_split(recipe: RewardModelRecipe) -> Split:
-    """The pairs to learn from and those held out, with everything that the recipe names checked, before a model is loaded.
+def read_split(recipe: RewardModelRecipe) -> PreferenceSplit:
+    """Read training and held-out pairs, and check everything that the recipe names before a model is loaded.
 
     Raises:
-        BadInputError: a missing or bad file, a pair of equal or empty texts, too few prompts to hold any out, no model at
-            `base`, or `out` exists.
+        BadInputError: a file is missing or invalid, a pair has equal or empty texts, there are too few prompts to hold any
+            out, there is no model at `base`, or `out` exists.
     """
     check_model_path(recipe.base)
     if recipe.out.exists():
         raise BadInputError(f"out: {recipe.out} exists; choose another folder")
     pairs = [it for path in recipe.preferences for it in read_preferences(path)]
-    split = Split([], [])
+    split = PreferenceSplit([], [])
     for it in pairs:
         split[_is_held_out(it, recipe)].append(it)
     learned, examined = (len({PromptRow(id="-", prompt=it.prompt).request for it in part}) for part in split)
     if not learned or examined < MIN_HELD_OUT:
         raise BadInputError(
-            f"held_out: {recipe.held_out} leaves {learned} prompts to learn from and {examined} to examine; needs at least "
-            f"{MIN_HELD_OUT} of these"
+            f"held_out: {recipe.held_out} leaves {learned} prompts for training and holds out {examined}; at least "
+            f"{MIN_HELD_OUT} must be held out"
         )
     return split
 
 
 def read_preferences(path: Path) -> list[Preference]:
-    """The pairs of a file.
+    """Read the pairs of a file.
 
     Raises:
-        BadInputError: the file cannot be read, has a bad row, or a pair that teaches nothing.
+        BadInputError: the file cannot be read, has an invalid row, or has a pair of equal or empty texts.
     """
     rows = []
     for line, it in read_numbered_rows(path, Preference):
         if it.chosen.strip() == it.rejected.strip():
-            raise BadInputError(f"{path}:{line}: chosen and rejected are the same text")
+            raise BadInputError(f"{path}:{line}: chosen and rejected are equal")
         if not it.chosen.strip():
             raise BadInputError(f"{path}:{line}: chosen: is empty")
         rows.append(it)
@@ -94,13 +94,15 @@ def read_preferences(path: Path) -> list[Preference]:
     return rows
 
 
-def run_reward_model(recipe: RewardModelRecipe, split: Split, *, on_progress: Progress) -> RewardModelResult:
-    """Train as the recipe says. `out` appears when it is whole, with the resolved recipe in `reward-model.yaml`.
+def run_reward_model(
+    recipe: RewardModelRecipe, split: PreferenceSplit, *, on_progress: LossCallback
+) -> RewardModelResult:
+    """Train a reward model. `out` is created atomically at the end, with the resolved recipe in `reward-model.yaml`.
 
     Args:
-        recipe: everything that decides it.
-        split: its pairs, as `read_split` gives them.
-        on_progress: called with (step, steps, loss) from time to time.
+        recipe: The recipe.
+        split: Its pairs, from `read_split`.
+        on_progress: Called at intervals with (step, steps, loss).
 
     Raises:
         BadInputError: something the recipe names cannot be used.

@@ -1,8 +1,8 @@
-"""Supervised fine-tuning through TRL: a writer learns from prompts and the texts that were written for them.
+"""Supervised fine-tuning (SFT) through TRL.
 
-The loss is taken on the completions alone. Rows are conversations (`prompt` and `completion`, each a list of messages),
-plain text in two parts (`prompt` and `completion`, each a string), or documents (`text`), which are learned whole and in the
-order in which they come, as in pretraining.
+The loss covers only the completions. Rows are conversations (`prompt` and `completion`, each a list of messages), plain text
+(`prompt` and `completion`, each a string), or documents (`text`), which are learned in full and in the given order, as in
+pretraining.
 """
 
 import tempfile
@@ -17,29 +17,29 @@ from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
 from longform.records.errors import BadInputError
-from longform.training.optimizer import LossLog, OptimSettings, Progress, build_optimizer, trainer_arguments
+from longform.training.optimizer import LossCallback, LossLog, SupervisedSettings, build_optimizer, trainer_arguments
 
 disable_progress_bars()
 
 
-class SftSettings(OptimSettings):
-    """How a model learns from rows."""
+class SftSettings(SupervisedSettings):
+    """Settings of supervised fine-tuning."""
 
     steps: int = Field(default=1000, ge=1)
-    """Updates; rows are passed over as often as this needs."""
+    """Number of updates; the rows are repeated as needed."""
     batch_size: int = Field(default=16, ge=1)
-    """Rows in one update."""
+    """Rows per update."""
     max_tokens: int = Field(default=4096, ge=2)
-    """Longer rows are cut at the end."""
+    """Maximum length of a row in tokens; longer rows are truncated."""
     seed: int = Field(default=0, ge=0)
 
 
 class SftReport(NamedTuple):
-    """What a fine-tuning came to."""
+    """Result of a fine-tuning."""
 
     steps: int
     final_loss: float
-    """Mean over the last tenth of the steps, in nats for a completion token."""
+    """Mean over the last tenth of the steps, in nats per completion token."""
 
 
 def train_sft(
@@ -49,23 +49,23 @@ def train_sft(
     settings: SftSettings,
     *,
     out: Path,
-    on_progress: Progress = lambda step, steps, loss: None,
+    on_progress: LossCallback = lambda step, steps, loss: None,
 ) -> SftReport:
-    """Train `model` in place on the rows and write it with its tokenizer to the folder `out`.
+    """Train `model` in place on the rows and save it with its tokenizer in the folder `out`.
 
     Args:
-        model: a causal language model.
-        tokenizer: its tokenizer; conversations need its chat template.
-        rows: all of one kind, see above.
-        settings: how.
-        out: folder that transformers can load afterwards.
-        on_progress: called with (step, steps, loss) from time to time.
+        model: A causal language model.
+        tokenizer: Its tokenizer; conversations need a chat template.
+        rows: Training rows, all of one kind (see the module's docstring).
+        settings: Training settings.
+        out: Output folder, which transformers can load.
+        on_progress: Called at intervals with (step, steps, loss).
 
     Raises:
         BadInputError: there are no rows, or the tokenizer has no chat template.
     """
     if not rows:
-        raise BadInputError("sft: there are no rows to learn from")
+        raise BadInputError("sft: no training rows")
     if isinstance(rows[0].get("prompt"), list) and not tokenizer.chat_template:
         raise BadInputError("sft: the policy's tokenizer has no chat template; conversational rows need one")
     log = LossLog(on_progress)

@@ -1,6 +1,6 @@
-"""A supervised fine-tuning from its recipe: a writer learns from ladders or from responses to prompts.
+"""Supervised fine-tuning from a recipe, on ladders or on responses to prompts.
 
-Of a ladder it learns the best reference alone: the lower rungs are what it should grow out of.
+Of each ladder, only the best reference is used for training.
 """
 
 from pathlib import Path
@@ -15,24 +15,24 @@ from longform.records.files import read_all, read_rows
 from longform.records.folders import write_folder
 from longform.records.interchange import read_ladders
 from longform.records.schemas import Prompt, PromptRow, Response
-from longform.training.optimizer import Progress
+from longform.training.optimizer import LossCallback
 from longform.training.sft import SftReport, SftSettings, train_sft
 from longform.writers.local import load_model
 from longform.writers.paths import check_model_path
 
 
 class SftData(BaseModel):
-    """What the writer learns from: `ladders`, or `prompts` with `responses`."""
+    """Training data: `ladders`, or `prompts` with `responses`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     ladders: Path | None = None
-    """A ladders file; its best references are learned."""
+    """A ladders file; the best reference of each ladder is used."""
     prompts: Path | None = None
     responses: list[Path] = Field(default_factory=list)
     """Responses files; responses to prompts that are not in `prompts` are an error."""
     model: str | None = None
-    """Learn only the responses of this model."""
+    """Use only the responses of this model."""
 
     @model_validator(mode="after")
     def _check_source(self) -> "SftData":
@@ -44,7 +44,7 @@ class SftData(BaseModel):
 
 
 class SftRecipe(BaseModel):
-    """Everything that decides a fine-tuning."""
+    """Recipe of supervised fine-tuning."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -65,10 +65,11 @@ class SftResult(NamedTuple):
 
 
 def read_lessons(recipe: SftRecipe) -> list[dict[str, Any]]:
-    """The conversations to learn from, with everything that the recipe names checked, before a model is loaded.
+    """Read the training conversations, and check everything that the recipe names before a model is loaded.
 
     Raises:
-        BadInputError: a missing or bad file, no text to learn from, no model at `policy`, or `out` exists.
+        BadInputError: a file is missing or invalid, there are no training texts, there is no model at `policy`, or `out`
+            exists.
     """
     check_model_path(recipe.policy)
     if recipe.out.exists():
@@ -81,20 +82,20 @@ def read_lessons(recipe: SftRecipe) -> list[dict[str, Any]]:
     lessons = [_lesson(prompt, text) for prompt, text in pairs if text.strip()]
     if not lessons:
         of_model = f" of model {data.model!r}" if data.model else ""
-        raise BadInputError(f"data: holds no text{of_model} to learn from")
+        raise BadInputError(f"data: no training texts{of_model}")
     _check_chat_template(recipe.policy)
     return lessons
 
 
-def run_sft(recipe: SftRecipe, *, on_progress: Progress) -> SftResult:
-    """Fine-tune as the recipe says. `out` appears when it is whole, with the resolved recipe in `sft.yaml`.
+def run_sft(recipe: SftRecipe, *, on_progress: LossCallback) -> SftResult:
+    """Fine-tune a writer. `out` is created atomically at the end, with the resolved recipe in `sft.yaml`.
 
     Raises:
         BadInputError: something the recipe names cannot be used.
         StoppedError: the disk is full.
     """
     lessons = read_lessons(recipe)
-    tokenizer, model = load_model(recipe.policy, device="cpu")  # the trainer moves it to where it belongs
+    tokenizer, model = load_model(recipe.policy, device="cpu")  # the trainer moves it to the device
     reports = []
 
     def write(folder: Path) -> None:
@@ -111,7 +112,7 @@ def _check_chat_template(policy: str) -> None:
     except (OSError, ValueError) as error:
         raise BadInputError(f"{policy}: its tokenizer cannot be loaded: {str(error).splitlines()[0]}") from error
     if not tokenizer.chat_template:
-        raise BadInputError(f"{policy}: its tokenizer has no chat template, which learning from conversations needs")
+        raise BadInputError(f"{policy}: its tokenizer has no chat template, which conversations need")
 
 
 def _answered_prompts(data: SftData) -> list[tuple[PromptRow, str]]:
@@ -122,7 +123,7 @@ def _answered_prompts(data: SftData) -> list[tuple[PromptRow, str]]:
         if data.model is not None and response.model != data.model:
             continue
         if response.prompt_id not in prompts:
-            raise BadInputError(f"data.responses: prompt_id {response.prompt_id!r} is no id of {data.prompts}")
+            raise BadInputError(f"data.responses: prompt_id {response.prompt_id!r} is not an id in {data.prompts}")
         pairs.append((prompts[response.prompt_id], response.text))
     return pairs
 

@@ -1,1 +1,1 @@
-"""Prompts to responses: an OpenAI-compatible endpoint, or a local transformers model (torch is loaded on use)."""
+"""Generate responses to prompts with an OpenAI-compatible endpoint or a local transformers model (torch loads on use)."""

@@ -1,9 +1,10 @@
-"""What a model has read of several texts side by side, and the logits of what comes next.
+"""A batched KV cache with spare capacity, and the next-token logits of its rows.
 
-A prompt that several rows continue is read once. Keys and values have room behind them where one token more is written:
-the cache of transformers copies all of them for each token, which in long texts takes longer than the attention.
+A prompt shared by several rows is encoded once. The tensors of keys and values have spare capacity into which new tokens are
+written: the default cache of transformers copies all keys and values for each token, which for long texts takes longer than
+attention itself.
 
-Shapes: R rows, T tokens read of each, V vocabulary. Prompts are padded on the left.
+Shapes: R rows, T tokens per row, V vocabulary. Prompts are left-padded.
 """
 
 from collections.abc import Sequence
@@ -15,28 +16,28 @@ from transformers import DynamicCache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
 
 _SPARE = 64
-"""Tokens of room beyond an eighth of what is held."""
+"""Spare capacity in tokens, in addition to an eighth of the cached tokens."""
 
 
 class Context:
-    """The texts of R rows as far as a model has read them.
+    """The model state of R rows: their cached keys and values.
 
     Args:
-        model: a causal language model in evaluation mode.
-        longest: most tokens that are read of a row behind its prompt.
+        model: A causal language model in evaluation mode.
+        longest: Maximum number of tokens after a prompt.
     """
 
     def __init__(self, model: PreTrainedModel, *, longest: int) -> None:
         self._model: Any = model
         self._cache = DynamicCache(config=model.config)
-        # Layers that do not hold all tokens, such as those with a sliding window, stay as transformers has them.
+        # Layers that do not cache all tokens, such as sliding-window layers, keep the default cache.
         roomy = [_RoomyLayer(longest) if type(layer) is DynamicLayer else layer for layer in self._cache.layers]
         self._cache.layers = roomy
 
     @torch.inference_mode()
     def read_prompts(self, prompts: Sequence[Sequence[int]]) -> Tensor:
-        """[R, V] logits of the first token behind each prompt. Called once, first."""
-        distinct = {tuple(prompt): place for place, prompt in enumerate(dict.fromkeys(map(tuple, prompts)))}
+        """Encode the prompts; return the logits of the next token, [R, V]. Call once, before other methods."""
+        distinct = {tuple(prompt): index for index, prompt in enumerate(dict.fromkeys(map(tuple, prompts)))}
         inputs, self._attention = _left_padded(list(distinct), self._model.device)
         self._positions = (self._attention.cumsum(1) - 1).clamp(min=0)
         logits = self._read(inputs)
@@ -48,14 +49,14 @@ class Context:
 
     @torch.inference_mode()
     def read_tokens(self, tokens: Tensor) -> Tensor:
-        """[R, V] logits of what follows one more token of each row, [R]."""
+        """Append one token per row, [R]; return the logits of the next token, [R, V]."""
         self._attention = torch.cat([self._attention, self._attention.new_ones(len(tokens), 1)], dim=1)
         self._positions = self._positions[:, -1:] + 1
         return self._read(tokens[:, None])
 
     @torch.inference_mode()
     def keep(self, rows: Sequence[int]) -> None:
-        """Go on with these rows alone, in this order; a row can stand there several times."""
+        """Keep only these rows, in this order; a row may be repeated."""
         index = torch.tensor(rows, device=self._model.device)
         self._cache.batch_select_indices(index)
         self._attention, self._positions = self._attention[index], self._positions[index]
@@ -73,9 +74,9 @@ class Context:
 
 
 class _RoomyLayer(DynamicLayer):
-    """The keys and values of one layer: views, [R, heads, T, width], of tensors with room behind them.
+    """Keys and values of one layer: views, [R, heads, T, width], of tensors with spare capacity.
 
-    The room grows with the texts, never beyond `longest` tokens behind what is taken up first.
+    Capacity grows with the texts, up to `longest` tokens after the prompts.
     """
 
     keys: Any
@@ -86,7 +87,7 @@ class _RoomyLayer(DynamicLayer):
         self._longest = longest
 
     def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
-        """Take up new tokens, and return all that are held."""
+        """Append new tokens; return all cached keys and values."""
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
             self.keys, self.values = self._rooms = key_states, value_states
@@ -103,7 +104,7 @@ class _RoomyLayer(DynamicLayer):
         return self.keys, self.values
 
     def batch_select_indices(self, indices: Tensor) -> None:
-        """Keep these rows alone, or one several times. Rows that stay in their place are not copied."""
+        """Keep only these rows, possibly repeated. Rows that keep their index are not copied."""
         if len(indices) > len(self.keys):
             super().batch_select_indices(indices)
             self._rooms = self.keys, self.values

@@ -1,9 +1,9 @@
-"""The decode loop over a transformers model: sampled tokens with their log-probabilities, finished rows leaving early.
+"""The decode loop over a transformers model: samples tokens with their log-probabilities; finished rows leave the batch.
 
-Every draw is a function of (seed, step, row, token) and of nothing else, so a step that is run again after a crash writes
-the same texts. A row that has ended leaves the batch, and the last row takes its place: the others need not move.
+Every draw is a function of (seed, step, row, token) only, so a step that is repeated after a crash generates the same texts.
+When a row finishes, the last row of the batch takes its slot, so the other rows are not moved.
 
-Shapes: R rows still being written, V vocabulary.
+Shapes: R active rows, V vocabulary.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,20 +20,20 @@ from longform.writers.stops import Stops
 
 
 class Completion(NamedTuple):
-    """One response in tokens."""
+    """A response as tokens."""
 
     tokens: Tensor
-    """[T] int64, the closing token included where there is one."""
+    """[T] int64, including the end token if there is one."""
     log_probs: Tensor
-    """[T] float32, under the distribution that the tokens were drawn from, before any top-p cut."""
+    """[T] float32, under the sampling distribution before any top-p cut."""
     finish_reason: str
-    """`stop`, or `length` where max_tokens cut it off."""
+    """`stop`, or `length` if the response was truncated at max_tokens."""
 
 
 def uniform_draws(*, seed: int, step: int, rows: Sequence[int], count: int) -> np.ndarray:
-    """[rows, count] numbers in [0, 1): a stream for each (seed, step, row), one number a token.
+    """Return uniform numbers in [0, 1), [rows, count]: one stream per (seed, step, row), one number per token.
 
-    Training steps count from 1; 0 is validation's, and sample k of plain writing is step -1 - k.
+    Training steps count from 1; step 0 is used for validation, and step -1 - k for sample k of `longform generate`.
     """
     return np.stack([np.random.Generator(np.random.Philox(key=_key(seed, step, row))).random(count) for row in rows])
 
@@ -48,18 +48,18 @@ def decode(
     settings: GenerationSettings,
     on_finished: Callable[[int, Completion], None] | None = None,
 ) -> list[Completion]:
-    """Write a response to each prompt.
+    """Generate a response to each prompt.
 
     Args:
-        model: a causal language model in evaluation mode.
-        prompts: token ids of each prompt, at least one each.
-        draws: [prompts, max_tokens] uniform numbers, see `uniform_draws`.
-        stops: what ends a response.
-        settings: how tokens are drawn.
-        on_finished: called with (row, response) as soon as a row ends, while the others are still being written.
+        model: A causal language model in evaluation mode.
+        prompts: Token ids of each prompt, at least one token each.
+        draws: [prompts, max_tokens] uniform numbers (see `uniform_draws`).
+        stops: Stop conditions.
+        settings: Sampling settings.
+        on_finished: Called with (row, response) as soon as a row finishes, while others continue.
 
     Returns:
-        The responses, in the order of the prompts.
+        The responses in the order of the prompts.
     """
     rows = list(range(len(prompts)))
     finished: dict[int, Completion] = {}
@@ -101,9 +101,9 @@ def decode_in_batches(
     settings: GenerationSettings,
     on_finished: Callable[[int, Completion], None] = lambda row, written: None,
 ) -> list[Completion]:
-    """Write a response to each prompt, `settings.batch` of them side by side; see `decode` and `uniform_draws`.
+    """Generate a response to each prompt in batches of `settings.batch`; see `decode` and `uniform_draws`.
 
-    `first_row` is the row of the first prompt in the stream of draws; `on_finished` counts rows from 0.
+    `first_row` is the row of the first prompt in the stream of draws; `on_finished` gets rows counted from 0.
     """
     finished: list[Completion] = []
     for start in range(0, len(prompts), settings.batch):
@@ -119,15 +119,15 @@ def decode_in_batches(
 
 
 def choose_tokens(logits: Tensor, uniforms: Tensor, settings: GenerationSettings) -> tuple[Tensor, Tensor]:
-    """One token for each row by inverting the cumulative distribution at its uniform number.
+    """Sample one token per row by inverting the cumulative distribution at a uniform number.
 
     Args:
         logits: [R, V].
         uniforms: [R] in [0, 1).
-        settings: temperature 0 takes the likeliest token; top_p < 1 cuts the tail before drawing.
+        settings: Temperature 0 is greedy decoding; top_p < 1 truncates the distribution before sampling.
 
     Returns:
-        [R] token ids and [R] their log-probabilities at the sampling temperature.
+        Token ids [R] and their log-probabilities at the sampling temperature [R].
     """
     log_p = torch.log_softmax(logits.float() / (settings.temperature or 1.0), dim=-1)
     if settings.temperature == 0:
@@ -143,14 +143,14 @@ def choose_tokens(logits: Tensor, uniforms: Tensor, settings: GenerationSettings
 
 
 def _nucleus(weights: Tensor, top_p: float) -> Tensor:
-    """[R, V] probabilities with everything outside the smallest set of mass `top_p` at 0."""
+    """Return the probabilities, [R, V], with everything outside the smallest set of mass `top_p` set to 0."""
     ordered, order = weights.sort(-1, descending=True)
     beyond = ordered.cumsum(-1) - ordered >= top_p
     return torch.zeros_like(weights).scatter(1, order, ordered.masked_fill(beyond, 0.0))
 
 
 def _close_ranks(writing: Sequence[bool]) -> list[int]:
-    """The slots of rows being written, the last of them in the places of those that have ended: few have to move."""
+    """Return the slots of the active rows; the last of them fill the slots of finished rows, so few have to move."""
     slots = [slot for slot, is_writing in enumerate(writing) if is_writing]
     behind = [slot for slot in slots if slot >= len(slots)]
     return [slot if writing[slot] else behind.pop() for slot in range(len(slots))]

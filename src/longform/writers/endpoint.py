@@ -1,4 +1,4 @@
-"""A writer behind an endpoint: prompts to responses over HTTP."""
+"""A writer that generates responses with the model of an endpoint."""
 
 from longform.endpoints.client import Endpoint
 from longform.records.schemas import PromptRow, Response
@@ -6,14 +6,14 @@ from longform.writers.think import AS_ASKED, ThinkPrompt, build_response
 
 
 class EndpointWriter:
-    """Writes with the model of an endpoint, whose name in models.yaml is the responses' `model`.
+    """Generates responses with an endpoint. The endpoint's name in models.yaml becomes the responses' `model`.
 
     Args:
-        endpoint: the model.
-        max_tokens: longest response.
-        temperature: of the draw.
-        top_p: share of the probability to draw from.
-        think_prompt: how requests are put to it.
+        endpoint: The endpoint.
+        max_tokens: Maximum response length in tokens.
+        temperature: Sampling temperature.
+        top_p: Nucleus sampling probability.
+        think_prompt: Think prompt added to the requests.
     """
 
     def __init__(
@@ -32,12 +32,12 @@ class EndpointWriter:
         self._think_prompt = think_prompt
 
     async def write(self, prompt: PromptRow, *, sample: int = 0) -> Response:
-        """One response; `sample` numbers several to the same prompt.
+        """Generate one response; `sample` numbers several responses to the same prompt.
 
         Raises:
-            EndpointError: no response after all tries.
-            BadInputError: the endpoint needs mending, or the think prompt finds no user message in the prompt.
-            StoppedError: the budget is spent.
+            EndpointError: all attempts failed.
+            BadInputError: the endpoint is misconfigured, or the prompt has no user message for the think prompt.
+            StoppedError: the budget is exhausted.
         """
         answer = await self.endpoint.chat(
             self._think_prompt.messages(prompt),

@@ -1,4 +1,4 @@
-"""A local transformers model as a writer: its tokenizer's chat template where it has one, the plain text where not."""
+"""A local transformers model as a writer. Prompts use the tokenizer's chat template if it has one, else plain text."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -23,7 +23,7 @@ _OPENING_TAG = "<think>"
 
 
 class LocalWriter:
-    """A model folder or hub id that writes responses. `tokenizer` and `model` are the transformers objects."""
+    """Generates responses with a model folder or hub id. `tokenizer` and `model` are the transformers objects."""
 
     def __init__(self, path: str, *, device: str | None = None) -> None:
         self.path = path
@@ -40,10 +40,17 @@ class LocalWriter:
         sample: int = 0,
         first_row: int = 0,
     ) -> list[Response]:
-        """One response to each prompt, in order; `name` is the model name that they carry.
+        """Generate one response per prompt, in order, in batches of `settings.batch`.
 
-        A response is a function of the model, the seed, the sample and its row: `first_row` is the row of the first
-        prompt. Prompts go through the model in batches of `settings.batch`.
+        A response is a function of the model, the seed, the sample and its row.
+
+        Args:
+            prompts: The prompts.
+            settings: Generation settings.
+            seed: Sampling seed.
+            name: Model name of the responses.
+            sample: Numbers several responses to the same prompt.
+            first_row: Row of the first prompt.
         """
         stops = find_stops(self.model, self.tokenizer, settings)
         finished = decode_in_batches(
@@ -69,29 +76,29 @@ class LocalWriter:
 
 
 def load_model(path: str, *, device: str, dtype: torch.dtype = torch.float32) -> tuple[Any, PreTrainedModel]:
-    """Tokenizer and causal language model of a folder or hub id, in evaluation mode.
+    """Load the tokenizer and the causal language model of a folder or hub id, in evaluation mode.
 
-    In a folder with adapters (LoRA) the model they belong to is loaded too, and the adapters are folded into its weights.
+    For a folder of LoRA adapters, the base model is loaded and the adapters are merged into its weights.
 
     Raises:
-        BadInputError: there is no such model, or it cannot be loaded.
+        BadInputError: the model does not exist or cannot be loaded.
     """
     tokenizer = load_tokenizer(path)
     try:
         model: Any = _load_weights(path, dtype=dtype)
     except BadInputError:
         raise
-    except Exception as error:  # what a broken folder makes transformers and peft raise has no bounds
+    except Exception as error:  # transformers and peft raise exceptions of any type for a broken folder
         reason = " ".join(str(error).split())[:200]
         raise BadInputError(f"{path}: cannot be loaded as a model: {reason}") from error
     return tokenizer, model.to(device).eval()
 
 
 def load_tokenizer(path: str) -> Any:
-    """The tokenizer of a folder or hub id.
+    """Load the tokenizer of a folder or hub id.
 
     Raises:
-        BadInputError: there is no such model, or it has no tokenizer that can be loaded.
+        BadInputError: the model does not exist, or its tokenizer cannot be loaded.
     """
     check_model_path(path)
     try:
@@ -106,20 +113,20 @@ def _load_weights(path: str, *, dtype: torch.dtype) -> Any:
         return AutoModelForCausalLM.from_pretrained(path, dtype=dtype)
     from peft import PeftModel
 
-    model_below(path)  # adapters that belong to themselves would never end
+    model_below(path)  # refuses adapters whose base is themselves
     below = _load_weights(base_of_adapters(path), dtype=dtype)
     adapted: Any = PeftModel.from_pretrained(below, path)
-    return adapted.merge_and_unload().requires_grad_(True)  # loading adapters freezes what is below them
+    return adapted.merge_and_unload().requires_grad_(True)  # loading adapters freezes the base model
 
 
 def encode_prompts(
     tokenizer: Any, prompts: Sequence[PromptRow], *, settings: GenerationSettings, wording: Wording | None = None
 ) -> list[list[int]]:
-    """Token ids that the response to each prompt continues, with the think prompt where the settings ask for it.
+    """Tokenize prompts, with the think prompt if the settings ask for one.
 
     Raises:
-        BadInputError: a prompt is empty in tokens, longer than `generation.max_prompt_tokens`, or has no user message that
-            the think prompt could go with; or the think prompt is none.
+        BadInputError: a prompt has no tokens, is longer than `generation.max_prompt_tokens`, or has no user message for the
+            think prompt; or the think prompt is invalid.
     """
     think_prompt = ThinkPrompt.read(settings.think, settings.think_prompt, wording=wording)
     encoded = [_encode(tokenizer, prompt, think_prompt) for prompt in prompts]
@@ -135,7 +142,7 @@ def _encode(tokenizer: Any, prompt: PromptRow, think_prompt: ThinkPrompt) -> lis
         messages = think_prompt.messages(prompt)
         text = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
         if think_prompt.thinking != "off" and text.rstrip().endswith(_OPENING_TAG):
-            # Templates of reasoning models open the plan themselves; the response has to, so that its structure is whole.
+            # Chat templates of reasoning models add `<think>`; the response must contain it to be well-formed.
             text = text.rstrip().removesuffix(_OPENING_TAG)
         return list(tokenizer(text, add_special_tokens=False)["input_ids"])
     ids = list(tokenizer(think_prompt.text(prompt))["input_ids"])

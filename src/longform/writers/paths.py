@@ -1,4 +1,4 @@
-"""What can be said about a model's path without loading anything."""
+"""Checks of model paths that load no model."""
 
 import json
 from pathlib import Path
@@ -6,31 +6,31 @@ from pathlib import Path
 from longform.records.errors import BadInputError
 
 ADAPTER = "adapter_config.json"
-"""Stands in a folder that holds adapters (LoRA) to another model."""
+"""File that marks a folder of LoRA adapters."""
 
 
 def is_model_folder(path: str) -> bool:
-    """Whether `path` is a folder with a model, or with adapters to one, in Hugging Face format."""
+    """Whether `path` is a folder with a model or with adapters, in Hugging Face format."""
     return any((Path(path) / name).is_file() for name in ("config.json", ADAPTER))
 
 
 def check_writer(writer: str) -> None:
-    """Refuse a writer that is written as a path and is no model folder.
+    """Check that a writer given as a path is a model folder.
 
     Raises:
-        BadInputError: names the policies of the run that stands there, if it is one.
+        BadInputError: it is not. If the path is a run, the error names its latest policy.
     """
     is_path = writer.startswith((".", "/", "~")) or ("/" in writer and Path(writer).exists())
     if is_model_folder(writer) or not is_path:
         return
-    policies = sorted(str(found) for found in Path(writer).glob("**/policy") if is_model_folder(str(found)))
-    hint = f"; there is {policies[-1]}" if policies else ""
-    raise BadInputError(f"--writer {writer}: is no model folder{hint}")
+    policies = sorted(str(folder) for folder in Path(writer).glob("**/policy") if is_model_folder(str(folder)))
+    hint = f"; did you mean {policies[-1]}?" if policies else ""
+    raise BadInputError(f"--writer {writer}: not a model folder{hint}")
 
 
 def writer_name(path: str) -> str:
-    """The model name that the responses of a model folder carry: the folder's, or RUN-step-N for a run's checkpoint, also
-    for one that verl has written.
+    """Return the model name for responses of a model folder: the folder's name, or RUN-step-N for a run's checkpoint,
+    including checkpoints written by verl.
     """
     folder = Path(path).resolve()
     if folder.parts[-2:] == ("actor", "huggingface") and folder.parents[1].name.startswith("global_step_"):
@@ -43,27 +43,27 @@ def writer_name(path: str) -> str:
 
 
 def holds_adapters(path: str) -> bool:
-    """Whether `path` is a folder of adapters to another model."""
+    """Whether `path` is a folder of LoRA adapters."""
     return (Path(path) / ADAPTER).is_file()
 
 
 def model_below(path: str) -> str:
-    """The model that the adapters at `path`, and any below them, belong to; `path` itself where it holds none.
+    """Return the base model of the adapters at `path`, following nested adapters; `path` itself if it holds none.
 
     Raises:
-        BadInputError: adapters do not say what they belong to, or belong to themselves.
+        BadInputError: adapters do not name their base model, or are their own base.
     """
     seen: set[str] = set()
     while holds_adapters(path):
         seen.add(path)
         path = base_of_adapters(path)
         if path in seen:
-            raise BadInputError(f"{path}: its adapters belong to themselves")
+            raise BadInputError(f"{path}: the adapters name themselves as their base model")
     return path
 
 
 def base_of_adapters(path: str) -> str:
-    """What a folder of adapters names as its model, which may hold adapters again.
+    """Return the base model that a folder of adapters names; it may be a folder of adapters itself.
 
     Raises:
         BadInputError: it names none.
@@ -73,16 +73,16 @@ def base_of_adapters(path: str) -> str:
     except (OSError, ValueError, LookupError, TypeError):
         base = None
     if not isinstance(base, str) or not base:
-        raise BadInputError(f"{path}: its {ADAPTER} does not name the model below the adapters")
+        raise BadInputError(f"{path}: {ADAPTER} does not name the adapters' base model")
     return base
 
 
 def check_model_path(path: str) -> None:
-    """Refuse a path that cannot be a model, before anything is loaded or paid for.
+    """Refuse a path that cannot be a model, before anything is loaded or any call is made.
 
     Raises:
-        BadInputError: it looks like a path of this machine and is no model folder.
+        BadInputError: it looks like a local path and is not a model folder.
     """
     looks_local = Path(path).exists() or path.startswith((".", "/", "~")) or path.count("/") != 1
     if looks_local and not is_model_folder(path):
-        raise BadInputError(f"{path}: is no model folder (it has no config.json)")
+        raise BadInputError(f"{path}: not a model folder (it has no config.json)")

@@ -9,7 +9,7 @@ from longform.text.structure import Thinking
 
 
 def _name_switch(value: Any) -> Any:
-    """YAML reads `on` and `off` as booleans."""
+    """Undo YAML's reading of `on` and `off` as booleans."""
     return {True: "on", False: "off"}[value] if isinstance(value, bool) else value
 
 

@@ -1,7 +1,7 @@
-"""What ends a response: closing tokens, and the closing tag of the answer where it is written in tags.
+"""Stop conditions of generation: end tokens, and the closing tag of an answer in tags.
 
-Tokenizers cut `</answer>` into several tokens and may glue its end to other characters, so it is looked for in text. Most
-tokens cannot complete it: the end of a row is read only where its last token holds the tag's last character.
+Tokenizers split `</answer>` into several tokens and may merge its end with other characters, so the tag is searched for in
+decoded text. Most tokens cannot complete it: a row is decoded only if its last token contains the last character of the tag.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
 
 _TAGS = ("<think>", "</think>", "<answer>", CLOSING_TAG)
 _TAIL = 2 * len(CLOSING_TAG)
-"""Tokens that are read in search of the tag: one for each character, and as many that show as nothing."""
+"""Tokens decoded to find the tag: one per character, and as many that decode to nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stops:
-    """What ends a response.
+    """Stop conditions of a response.
 
     Args:
-        tokens: ids that end a response.
-        read: the text of token ids, special ones left out but for tags.
-        completing: ids of the tokens that can complete the closing tag; empty where responses have no tags.
+        tokens: Ids of end tokens.
+        read: Decodes token ids without special tokens, except for tags.
+        completing: Ids of tokens that can complete the closing tag; empty if responses have no tags.
     """
 
     tokens: frozenset[int]
@@ -35,16 +35,16 @@ class Stops:
     completing: frozenset[int] = frozenset()
 
     def may_end(self, token: int) -> bool:
-        """Whether a response may be at its end with this token; `are_reached` decides."""
+        """Whether a response may end with this token; `are_reached` decides."""
         return token in self.tokens or token in self.completing
 
     def are_reached(self, tokens: "Tensor") -> bool:
-        """Whether a response ends with the last of its tokens, [T]."""
+        """Whether a response of the tokens [T] ends with its last token."""
         tail = tokens[-_TAIL:].tolist()
         return tail[-1] in self.tokens or (tail[-1] in self.completing and CLOSING_TAG in self.read(tail))
 
     def response_text(self, tokens: "Tensor") -> str:
-        """The text of a response, [T] tokens, without its end token and what follows the closing tag in its last token."""
+        """Decode a response, [T] tokens, without its end token and anything after the closing tag."""
         ids = tokens.tolist()
         if ids and ids[-1] in self.tokens:
             ids.pop()
@@ -53,10 +53,10 @@ class Stops:
 
 
 def find_stops(model: Any, tokenizer: Any, settings: GenerationSettings) -> Stops:
-    """What ends the responses of a model.
+    """Return the stop conditions of a model.
 
-    Closing tokens are what its generation config and its tokenizer name, and the token that would begin the next document,
-    which a model without a chat template writes when it is done.
+    End tokens are the ones of its generation config and tokenizer, and the beginning-of-sequence token, which a model
+    without a chat template generates when a text is finished.
     """
     configured = model.generation_config.eos_token_id if model.generation_config else None
     ids = [
@@ -73,7 +73,7 @@ def find_stops(model: Any, tokenizer: Any, settings: GenerationSettings) -> Stop
 
 
 def find_reader(tokenizer: Any, thinking: Thinking) -> Callable[[Sequence[int]], str]:
-    """What token ids say: special tokens are left out, but for tags that responses are asked to have."""
+    """Return a decoder of token ids that skips special tokens, except for the tags of the requested format."""
     if thinking == "off":
         return lambda ids: tokenizer.decode(ids, skip_special_tokens=True)
     hidden = {

@@ -1,9 +1,9 @@
-"""Thinking before writing: the prompt that asks for a plan and an answer, and the answer taken out of what was written.
+"""Think prompts, which ask for a plan and an answer, and extraction of the answer from the response.
 
-LongWriter-Zero (arXiv 2506.18841) wraps every request in such a prompt, in English or in Chinese. What its prompts ask
-for is kept; the wording is ours. The language is that of the request: Chinese if it has a Chinese character.
+LongWriter-Zero (arXiv 2506.18841) wraps every request in such a prompt, in English or Chinese. The prompts here ask for the
+same things in our own words. A request that contains a Chinese character gets the Chinese prompt.
 
-A request is put into place by cutting the template at its slot, never by `str.format`: braces in it are text.
+The request is inserted by splitting the template at its slot rather than by `str.format`, because it may contain braces.
 """
 
 from dataclasses import dataclass, field
@@ -15,26 +15,26 @@ from longform.text.structure import CLOSING_TAG, Thinking, parse_response
 from longform.wording import Wording, language_of, load_wording
 
 SLOT = "{request}"
-"""Stands in a template where the request goes."""
+"""Slot for the request in a template."""
 
 
 @dataclass(frozen=True, slots=True)
 class ThinkPrompt:
-    """How requests are put to a writer."""
+    """The prompt that requests are wrapped in."""
 
     thinking: Thinking
-    """`off`: as they are."""
+    """With `off`, requests are unchanged."""
     template: str | None = None
-    """Holds `SLOT` once; replaces the built-in prompts."""
+    """Custom template with exactly one `SLOT`, in place of the built-in prompts."""
     wording: Wording = field(default_factory=load_wording)
-    """Of the built-in prompts."""
+    """Wording of the built-in prompts."""
 
     @classmethod
     def read(cls, thinking: Thinking, path: Path | None, *, wording: Wording | None = None) -> "ThinkPrompt":
-        """The prompt with the template of a file, white space around it left out, or with the built-in ones.
+        """Read a template file, stripped of surrounding white space; without a path, use the built-in prompts.
 
         Raises:
-            BadInputError: the file cannot be read, or does not hold `{request}` exactly once.
+            BadInputError: the file cannot be read, or does not contain `{request}` exactly once.
         """
         wording = wording or load_wording()
         if path is None:
@@ -42,30 +42,30 @@ class ThinkPrompt:
         try:
             template = path.read_text(encoding="utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "is no UTF-8 text"
+            reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
             raise BadInputError(f"{path}: the think prompt cannot be read: {reason}") from error
         if (slots := template.count(SLOT)) != 1:
-            raise BadInputError(f"{path}: a think prompt holds {SLOT} once, where the request goes; here {slots} times")
+            raise BadInputError(f"{path}: a think prompt must contain {SLOT} exactly once, not {slots} times")
         return cls(thinking, template, wording)
 
     def messages(self, prompt: PromptRow) -> list[dict[str, str]]:
-        """The conversation to send: the instruction and the last user message are one message, the others stay.
+        """Return the conversation to send: the instruction is added to the last user message.
 
         Raises:
-            BadInputError: there is no user message.
+            BadInputError: the prompt has no user message.
         """
         messages = prompt.messages
         if self.thinking != "off":
             asking = [message for message in messages if message["role"] == "user"]
             if not asking:
-                raise BadInputError(f"prompt {prompt.id}: has no user message that the think prompt could go with")
+                raise BadInputError(f"prompt {prompt.id}: has no user message to add the think prompt to")
             asking[-1]["content"] = self._fill(asking[-1]["content"])
         return messages
 
     def text(self, prompt: PromptRow) -> str:
-        """The text that a model without a chat template continues.
+        """Return the text for a model without a chat template to continue.
 
-        A template of the user's own is the whole of it: it brings the markers of the turns.
+        A custom template is used without additions; it must contain any turn markers.
         """
         request = prompt.request
         if self.thinking == "off":
@@ -73,7 +73,7 @@ class ThinkPrompt:
         if self.template is not None:
             return self._fill(request)
         turns = [message for message in prompt.messages if message["role"] != "system"]
-        named = request if len(turns) > 1 else f"User: {request}"  # several are named already
+        named = request if len(turns) > 1 else f"User: {request}"  # several turns already have role names
         return f"{self._instruction(request)}\n\n{named}\n\nAssistant:"
 
     def _instruction(self, request: str) -> str:
@@ -86,15 +86,15 @@ class ThinkPrompt:
 
 
 AS_ASKED = ThinkPrompt("off")
-"""Requests as they are."""
+"""Leaves requests unchanged."""
 
 
 def build_response(
     prompt: PromptRow, text: str, *, thinking: Thinking, model: str, sample: int, finish_reason: str | None
 ) -> Response:
-    """What a writer wrote for a prompt, as a row whose text is the answer.
+    """Build a response row whose text is the answer.
 
-    With thinking its `meta` holds the `plan` and whether it is `well_formed`; where it is not, also the whole text, as
+    With thinking, `meta` has the `plan` and whether the response is `well_formed`; if it is not, also the raw text as
     `written`.
     """
     meta = {}
@@ -109,6 +109,6 @@ def build_response(
 
 
 def end_at_closing_tag(text: str) -> str:
-    """`text` up to its first closing tag and with it; all of it where it has none."""
+    """Return `text` up to and including its first closing tag, or all of it without one."""
     before, tag, _ = text.partition(CLOSING_TAG)
     return before + tag

@@ -106,7 +106,7 @@ def test_what_is_no_request_of_the_world_is_refused_with_parts_missing_too(text)
 
 def test_the_judge_knows_whole_requests_alone():
     reduced = Prompt(id="p", prompt="Write a story about Mira.")
-    with pytest.raises(ValueError, match="no story request"):
+    with pytest.raises(ValueError, match="not a story request"):
         answer(ask_pairwise(reduced, text_a="a", text_b="b", tag="0" * 12), JUDGE)
 
 

@@ -31,14 +31,24 @@ def _rising(low, high, *, steps=40):
             {"outcome/win": 0.03, "curriculum/promotions": 0},
             {"outcome/win": 0.06, "curriculum/promotions": 0},
         ),
-        ("flat-reward", "spread by 0.010", {"reward/spread": 0.01}, {"reward/spread": lambda step: 0.2 * (step % 2)}),
+        (
+            "flat-reward",
+            "vary by only 0.010",
+            {"reward/spread": 0.01},
+            {"reward/spread": lambda step: 0.2 * (step % 2)},
+        ),
         (
             "judge-inconsistent",
-            "45% of 256 verdicts asked for twice",
+            "45% of 256 repeated verdicts",
             {"judge/inconsistency": 0.45, "judge/rechecked": 8},
             {"judge/inconsistency": 0.24, "judge/rechecked": 8},
         ),
-        ("judge-inconsistent", "differ by 0.24", {"judge/disagreement": 0.24}, {"judge/disagreement": 0.15}),
+        (
+            "judge-inconsistent",
+            "disagreement in steps 33 to 40 is 0.24",
+            {"judge/disagreement": 0.24},
+            {"judge/disagreement": 0.15},
+        ),
         ("judge-silent", "20% of 256 rollouts", {"no_verdict/share": 0.2}, {"no_verdict/share": 0.09}),
         (
             "loss-spike",
@@ -52,7 +62,7 @@ def _rising(low, high, *, steps=40):
             {"policy/grad_norm": lambda step: 20 if step == 12 else 1 + 0.1 * (step % 3)},
             {"policy/grad_norm": lambda step: 8 if step == 12 else 1 + 0.1 * (step % 3)},
         ),
-        ("kl-runaway", "1.6 nats a token", {"policy/kl_to_start": _rising(0, 1.8)}, {"policy/kl_to_start": 0.9}),
+        ("kl-runaway", "1.6 nats per token", {"policy/kl_to_start": _rising(0, 1.8)}, {"policy/kl_to_start": 0.9}),
         (
             "kl-runaway",
             "each update",
@@ -61,14 +71,14 @@ def _rising(low, high, *, steps=40):
         ),
         (
             "entropy-collapse",
-            "at first",
+            "down from 0.78 at step 1",
             {"policy/entropy": _rising(0.8, 0.0)},
             {"policy/entropy": _rising(0.8, 0.2)},
         ),
         ("cut-off", "90% of 256 texts", {"text/cut_off": 0.9}, {"text/cut_off": 0.45}),
         (
             "length-by-repetition",
-            "four-word sequences",
+            "word 4-grams",
             {"text/words": _rising(500, 900), "text/repetition": _rising(0.02, 0.4)},
             {"text/words": _rising(500, 900), "text/repetition": _rising(0.02, 0.08)},
         ),
@@ -86,37 +96,37 @@ def _rising(low, high, *, steps=40):
         ),
         (
             "structure-broken",
-            "where it was 95% before",
+            "down from 95%",
             {"text/structure": lambda step: 0.95 if step < 20 else 0.7},
             {"text/structure": lambda step: 0.95 if step < 20 else 0.8},
         ),
         (
             "structure-broken",
-            "20% of the responses keep the structure in steps 33 to 40, and 20% two such windows before",
+            "20% of the responses are well-formed in steps 33 to 40, and 20% two windows earlier",
             {"text/structure": 0.2},
             {"text/structure": _rising(0.0, 0.4)},
         ),
         (
             "out-of-range",
-            "30% of the answers are inside their length_range",
+            "30% of the answers are within their length_range",
             {"text/in_range": 0.3},
             {"text/in_range": 0.55},
         ),
         (
             "plan-withers",
-            "plans have 4 words in steps 33 to 40 (median), where they had 60, and 95% of the responses keep the structure",
+            "plans have 4 words in steps 33 to 40 (median), down from 60, and 95% of the responses are well-formed",
             {"text/think_words": lambda step: 60 if step < 20 else 4, "text/structure": 0.95},
             {"text/think_words": lambda step: 60 if step < 20 else 20},
         ),
         (
             "plan-withers",
-            "they had 378",
+            "down from 378",
             {"text/think_words": _rising(400, 50)},
             {"text/think_words": _rising(400, 150)},
         ),
         (
             "padding-by-paraphrase",
-            "25% of the sentences say an earlier one again in other words; texts went from 500 to 510 words",
+            "25% of the sentences paraphrase an earlier one, up from 2% at the beginning; texts went from 500 to 510 words",
             {
                 "text/redundancy": lambda step: 0.02 if step < 20 else 0.25,
                 "text/words": lambda step: 500 + 10 * (step > 9),
@@ -125,13 +135,13 @@ def _rising(low, high, *, steps=40):
         ),
         (
             "keyword-stuffing",
-            "10% of the words repeat single words beyond natural use (copper 5.0%)",
+            "10% of the words repeat single words beyond natural use, up from 1% at the beginning (copper 5.0%)",
             {"text/stuffing": _rising(0.0, 0.1), "keyword/copper": 0.05},
             {"text/stuffing": _rising(0.01, 0.05)},
         ),
         (
             "keyword-drift",
-            "as at first (copper 5.0%, frost 3.0%)",
+            "share of the answers (copper 5.0%, frost 3.0%)",
             {
                 "text/keywords": lambda step: 2.0 * (step > 9),
                 "keyword/frost": lambda step: 0.03 if step > 9 else None,
@@ -142,19 +152,20 @@ def _rising(low, high, *, steps=40):
         ),
         (
             "copied-from-prompt",
-            "20% of the words stand in runs that are copied from the request; at first it was 2%",
+            "20% of the words are in passages copied from the request, up from 2%",
             {"text/copied_from_prompt": lambda step: 0.02 if step < 20 else 0.2},
             {"text/copied_from_prompt": 0.3},
         ),
         (
             "copied-from-reference",
-            "copied from the reference",
+            "copied from the current reference",
             {"text/copied_from_reference": lambda step: 0.02 if step < 20 else 0.2},
             {"text/copied_from_reference": lambda step: 0.02 if step < 20 else 0.1},
         ),
         (
             "reward-dominates",
-            "pairwise makes 98% of the rewards' differences in steps 33 to 40, and length 2%, at a mean of 0.60",
+            "pairwise accounts for 98% of the reward variance in steps 33 to 40, length for 2% although its mean is "
+            "only 0.60",
             {"reward/pairwise/share": 0.98, "reward/length/share": 0.02, "reward/length/mean": 0.6},
             {"reward/pairwise/share": 0.98, "reward/length/share": 0.02, "reward/length/mean": 0.95},
         ),
@@ -216,7 +227,7 @@ def test_judge_and_examiner_apart_is_a_fall_beyond_noise_during_progress():
 def test_a_loss_that_was_there_and_is_gone_has_diverged():
     finding = _found({"critic/loss": lambda step: 0.1 if step < 17 else None})["diverged"]
     assert (finding.first, finding.last) == (17, 40)
-    assert finding.evidence == "critic/loss of step 40 is no finite number"
+    assert finding.evidence == "critic/loss of step 40 is not finite"
     assert _found({"policy/loss": lambda step: None})["diverged"].first == 1, "also where it never was a number"
 
 

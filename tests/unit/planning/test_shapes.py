@@ -85,7 +85,7 @@ def test_a_configuration_that_cannot_be_planned_for_is_one_line(content, message
 
 
 def test_a_model_that_cannot_be_had_is_named(tmp_path, monkeypatch):
-    with pytest.raises(BadInputError, match="is no model folder"):
+    with pytest.raises(BadInputError, match="not a model folder"):
         fetch_shape(str(tmp_path / "nothing" / "here"))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(BadInputError, match=r"nobody/never-loaded: its config\.json cannot be downloaded"):

@@ -79,7 +79,7 @@ def test_overrides_reach_lists_and_sections_that_are_not_there(tmp_path):
         (GOOD, ["rewards.weight=0"], "rewards.0.weight: Input should be greater than 0"),
         (GOOD, ["optim.mini_batch=17"], "optim.mini_batch: 17 exceeds the 16 rollouts of a step"),
         (GOOD, ["validation.judge=qwen"], "validation.judge: 'qwen' also gives the reward"),
-        (GOOD, ["curriculum.reference=best"], "`reference` goes with mode `fixed`"),
+        (GOOD, ["curriculum.reference=best"], "`reference`: only valid with mode: fixed"),
         (GOOD, ["steps"], "--set steps: needs KEY=VALUE"),
         (GOOD, ["policy.x.y=1"], "--set policy.x.y=1: no such key in the recipe"),
         (GOOD, ["rewards.7.judge=x"], "--set rewards.7.judge=x: no such key in the recipe"),

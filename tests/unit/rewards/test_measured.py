@@ -16,7 +16,7 @@ from longform.records.errors import BadInputError
 from longform.records.schemas import PromptRow
 from longform.rewards import measured
 from longform.rewards.encoders import load_encoder
-from longform.rewards.measured import FormatReward, LengthReward, length_score
+from longform.rewards.measured import FormatReward, LengthReward, length_reward
 from longform.rewards.settings import FormatSettings
 from longform.text.structure import ParsedResponse, parse_response
 
@@ -51,7 +51,7 @@ def format_score(answer, *, prompt="Write.", reference="", sound=True, encoder=N
     [(0, 0.0), (1, 0.01), (99, 0.99), (100, 1.0), (200, 1.0), (250, 0.75), (399, 0.005), (400, 0.0), (9999, 0.0)],
 )
 def test_length_is_worth_what_the_formula_says(words, score):
-    assert length_score(words, lower=100, upper=200, longest=400) == pytest.approx(score)
+    assert length_reward(words, lower=100, upper=200, longest=400) == pytest.approx(score)
 
 
 @pytest.mark.parametrize(
@@ -67,28 +67,28 @@ def test_length_is_worth_what_the_formula_says(words, score):
     ],
 )
 def test_the_ends_of_the_formula_are_guarded(words, lower, upper, longest, score):
-    assert length_score(words, lower=lower, upper=upper, longest=longest) == score
+    assert length_reward(words, lower=lower, upper=upper, longest=longest) == score
 
 
 @pytest.mark.parametrize(("lower", "upper", "longest"), [(200, 100, 400), (100, 200, 199), (-1, 100, 200)])
 def test_a_range_out_of_order_is_an_error(lower, upper, longest):
     with pytest.raises(ValueError, match="lower <= upper <= longest"):
-        length_score(150, lower=lower, upper=upper, longest=longest)
+        length_reward(150, lower=lower, upper=upper, longest=longest)
 
 
 def test_words_are_not_negative():
     with pytest.raises(ValueError, match="at least 0"):
-        length_score(-1, lower=1, upper=2, longest=3)
+        length_reward(-1, lower=1, upper=2, longest=3)
 
 
 @given(st.integers(0, 10**6), st.lists(st.integers(0, 10**6), min_size=3, max_size=3).map(sorted))
 def test_length_scores_lie_between_0_and_1_and_fall_away_from_the_range(words, bounds):
     lower, upper, longest = bounds
-    score = length_score(words, lower=lower, upper=upper, longest=longest)
+    score = length_reward(words, lower=lower, upper=upper, longest=longest)
     assert 0.0 <= score <= 1.0
     assert (score == 1.0) >= (max(1, lower) <= words <= upper)
     nearer = words + 1 if words < lower else words - 1 if words > upper else words
-    assert length_score(nearer, lower=lower, upper=upper, longest=longest) >= score or nearer == 0
+    assert length_reward(nearer, lower=lower, upper=upper, longest=longest) >= score or nearer == 0
 
 
 def test_the_length_reward_counts_the_answer_alone():

@@ -1,4 +1,4 @@
-"""The LongWriter counter with its traps, and the token estimate."""
+"""The LongWriter word count with its quirks, LongBench-Write's length score, and the token estimate."""
 
 import re
 
@@ -6,9 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from longform.text.words import LENGTH_BINS, count_han, count_words, estimate_tokens, length_bin_name
+from longform.text.words import (
+    LENGTH_BINS,
+    count_han,
+    count_words,
+    estimate_tokens,
+    length_bin_name,
+    longbench_length_score,
+)
 
 MIXED = st.text(st.sampled_from("ab Z9_é'-\n文字，。") | st.characters(), max_size=80)
+LENGTHS = st.integers(1, 40_000)
 
 
 @pytest.mark.parametrize(
@@ -22,6 +30,9 @@ MIXED = st.text(st.sampled_from("ab Z9_é'-\n文字，。") | st.characters(), m
         ("well-known", 2),
         ("In 2024 it cost 3.50", 3),
         ("用Python写", 2),
+        ("don't stop", 3),
+        ("三只 cats", 3),
+        ("2024 年", 1),
         ("x1 2nd a_b", 0),
         ("café naïve", 0),
         ("《红楼梦》，1791", 3),
@@ -69,3 +80,47 @@ def test_a_length_bin_begins_at_its_first_number_of_words():
         *[LENGTH_BINS[1]] * 2,
         *LENGTH_BINS[2:],
     ]
+
+
+@pytest.mark.parametrize(
+    ("required", "written", "score"),
+    [
+        (1000, 1000, 100),
+        (1000, 2500, 50),  # 1 - 1.5 / 3
+        (1000, 500, 50),  # 1 - 1 / 2
+        (1000, 800, 87.5),  # 1 - 0.25 / 2
+        (1000, 1300, 90),
+        (1000, 4000, 0),
+        (1000, 9000, 0),
+        (900, 300, 0),
+        (1000, 1, 0),
+    ],
+)
+def test_the_length_score_is_linear_in_the_ratio_as_published(required, written, score):
+    assert longbench_length_score(required=required, written=written) == pytest.approx(score)
+
+
+def test_an_empty_text_has_a_length_score_of_zero():
+    assert longbench_length_score(required=100, written=0) == 0
+
+
+@given(LENGTHS, LENGTHS)
+def test_length_scores_are_between_0_and_100_and_100_only_at_the_required_length(required, written):
+    score = longbench_length_score(required=required, written=written)
+    assert 0 <= score <= 100
+    assert (score == 100) == (required == written)
+
+
+@given(LENGTHS, LENGTHS, LENGTHS)
+def test_a_length_closer_to_the_required_one_never_scores_lower(required, first, second):
+    near, far = sorted((first, second), key=lambda written: abs(written - required))
+    if (near > required) == (far > required):
+        assert longbench_length_score(required=required, written=near) >= longbench_length_score(
+            required=required, written=far
+        )
+
+
+@pytest.mark.parametrize("lengths", [(0, 5), (-1, 5), (5, -1)])
+def test_impossible_lengths_are_refused(lengths):
+    with pytest.raises(ValueError, match="positive required length"):
+        longbench_length_score(required=lengths[0], written=lengths[1])

@@ -246,7 +246,7 @@ def _alone(**source):
         ),
         (_alone(prompts="prompts.jsonl", responses=["strange.jsonl"]), "prompt_id 'x' is no id of prompts.jsonl"),
         (_alone(prompts="nowhere.jsonl", responses=["unsound.jsonl"]), "nowhere.jsonl: cannot be read"),
-        ({"policy": "./nowhere"}, "./nowhere: is no model folder"),
+        ({"policy": "./nowhere"}, "./nowhere: not a model folder"),
         ({"policy": "hollow"}, "hollow: "),
         (
             {"settings": {"max_tokens": 1024, "batch_size": 1}},

@@ -88,7 +88,7 @@ def test_of_responses_all_texts_or_one_models_are_learned_but_no_empty_ones(fold
         (FROM_RESPONSES, ["data.model=nobody"], "holds no text of model 'nobody' to learn from"),
         (FROM_RESPONSES, ["data.model=b"], "holds no text of model 'b' to learn from"),
         (FROM_LADDERS, ["data.ladders=none.jsonl"], "none.jsonl: cannot be read"),
-        (FROM_LADDERS, ["policy=/nowhere"], "/nowhere: is no model folder"),
+        (FROM_LADDERS, ["policy=/nowhere"], "/nowhere: not a model folder"),
         (FROM_LADDERS, ["setings.lr=1"], "setings: unknown key; did you mean 'settings'?"),
         (FROM_LADDERS, ["settings.stps=1"], "settings.stps: unknown key; did you mean 'steps'?"),
         (FROM_LADDERS, ["settings.lr=-1"], "settings.lr: Input should be greater than 0"),
@@ -151,7 +151,7 @@ def test_a_dry_run_prints_the_recipe_and_trains_nothing(folder, capsys, monkeypa
     _recipe(folder)
     with pytest.raises(SystemExit):
         main(["sft", str(folder / "sft.yaml"), "--dry-run"])
-    assert "# OK: 4 texts to learn from" in capsys.readouterr().out
+    assert "# OK: 4 training texts" in capsys.readouterr().out
     assert not (folder / "tuned").exists()
 
 

@@ -49,7 +49,7 @@ def test_an_instruction_that_does_not_fit_is_an_error_of_its_prompt(writer):
 def test_a_bad_think_prompt_is_found_before_anything_is_written(writer, tmp_path):
     (tmp_path / "t.txt").write_text("Plan.")
     settings = GenerationSettings(think="on", think_prompt=tmp_path / "t.txt", max_tokens=1)
-    with pytest.raises(BadInputError, match=r"t\.txt: a think prompt holds \{request\} once"):
+    with pytest.raises(BadInputError, match=r"t\.txt: a think prompt must contain \{request\} exactly once"):
         writer.write([PROMPT], settings=settings, seed=0, name="m")
 
 

@@ -100,7 +100,7 @@ def test_a_template_of_ones_own_is_the_whole_prompt(tmp_path):
         (b"", "0 times"),
         (b"{request} {request}", "2 times"),
         (b"{ request }", "0 times"),
-        (b"\xff{request}", "no UTF-8"),
+        (b"\xff{request}", "not UTF-8"),
         (None, "No such file"),
     ],
 )

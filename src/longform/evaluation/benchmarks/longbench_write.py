@@ -30,8 +30,7 @@ from longform.judging.criteria import (
     parse_tuned_qualities,
 )
 from longform.records.schemas import Response
-from longform.text.length_scores import length_score
-from longform.text.words import LENGTH_BINS, count_words, length_bin_name
+from longform.text.words import LENGTH_BINS, count_words, length_bin_name, longbench_length_score
 
 TYPES = (
     "Literature and Creative Writing",
@@ -121,7 +120,7 @@ def _ask(item: WriteItem, text: str, wording: JudgePrompt) -> str:
 
 
 def _score(item: WriteItem, response: Response, answers: Answers) -> ScoredItem:
-    values = {"S_l": length_score(required=item.length, written=count_words(response.text))}
+    values = {"S_l": longbench_length_score(required=item.length, written=count_words(response.text))}
     judged = answers.found.get(_about(response)) if response.text.strip() else dict.fromkeys(QUALITIES, 1)
     if judged is not None:
         values |= quality_scores(judged)

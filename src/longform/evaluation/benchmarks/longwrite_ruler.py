@@ -14,8 +14,7 @@ from longform.evaluation.tables import Table
 from longform.records.schemas import PromptRow
 from longform.selection.languages import guess_language
 from longform.statistics.bootstrap import clustered_median
-from longform.text.length_scores import length_score
-from longform.text.words import count_words
+from longform.text.words import count_words, longbench_length_score
 
 LONGWRITER = "https://github.com/THUDM/LongWriter"
 LONGWRITER_FILES = "https://raw.githubusercontent.com/THUDM/LongWriter/main/evaluation"
@@ -71,7 +70,7 @@ class LongWriteRuler(Benchmark[LengthItem]):
 def _score(model: str, item: LengthItem, text: str) -> ScoredItem:
     written = count_words(text)
     values = {
-        "S_l": length_score(required=item.length, written=written),
+        "S_l": longbench_length_score(required=item.length, written=written),
         "median ratio": written / item.length,
         "words": float(written),
     }
