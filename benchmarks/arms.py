@@ -27,7 +27,7 @@ from longform.miniature.quickstart import (
     gather_candidates,
     train_policy,
     train_start,
-    use_one_thread,
+    prepare_process,
     write_world,
 )
 from longform.miniature.server import serve_in_background
@@ -51,7 +51,7 @@ def main() -> None:
     parser.add_argument("--arms", nargs="+", choices=arms, default=arms)
     parser.add_argument("--smoke", action="store_true", help="every stage, but nothing is learned")
     options = parser.parse_args()
-    use_one_thread()
+    prepare_process()
     for seed in options.seeds:
         folder = options.out / str(seed)
         run_seed(folder, seed, arms=options.arms, scale=SMOKE if options.smoke else FULL)

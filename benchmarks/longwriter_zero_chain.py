@@ -29,7 +29,7 @@ from longform.evaluation.reward_model import agreement_with
 from longform.miniature import chain
 from longform.miniature import longwriter_zero as steps
 from longform.miniature.judge import EXAMINER, pointwise_score
-from longform.miniature.quickstart import use_one_thread, write_world
+from longform.miniature.quickstart import prepare_process, write_world
 from longform.miniature.server import serve_in_background
 from longform.miniature.world import WIDE_RANGES, complete_request, parse_request, prompts, reduce_request
 from longform.miniature.writers import revise_story, write_story
@@ -56,7 +56,7 @@ def main() -> None:
     parser.add_argument("--arms", action="store_true")
     parser.add_argument("--reward-models", action="store_true")
     options = parser.parse_args()
-    use_one_thread()
+    prepare_process()
     for seed in options.seeds:
         folder = options.out / str(seed)
         if options.reward_models:

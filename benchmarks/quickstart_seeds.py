@@ -22,7 +22,7 @@ from longform.miniature.quickstart import (
     gather_candidates,
     train_policy,
     train_start,
-    use_one_thread,
+    prepare_process,
     write_world,
 )
 from longform.miniature.server import serve_in_background
@@ -40,7 +40,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seeds", type=int, nargs="+", required=True)
     options = parser.parse_args()
-    use_one_thread()
+    prepare_process()
     for seed in options.seeds:
         folder = options.out / str(seed)
         if not (folder / "figures.json").exists():

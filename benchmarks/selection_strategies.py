@@ -32,7 +32,7 @@ from longform.miniature.quickstart import (
     gather_candidates,
     train_policy,
     train_start,
-    use_one_thread,
+    prepare_process,
     write_world,
 )
 from longform.miniature.server import serve_in_background
@@ -63,7 +63,7 @@ def main() -> None:
     parser.add_argument("--ladders", type=int, default=96, help="of each arm but `all`")
     parser.add_argument("--smoke", action="store_true", help="every stage, but nothing is learned")
     options = parser.parse_args()
-    use_one_thread()
+    prepare_process()
     scale, ladders = (SMOKE, 16) if options.smoke else (FULL, options.ladders)
     figures = {}
     for seed in options.seeds:

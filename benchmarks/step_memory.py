@@ -32,7 +32,7 @@ from longform.miniature.quickstart import (
     gather_candidates,
     pipeline_recipe,
     train_start,
-    use_one_thread,
+    prepare_process,
     write_world,
 )
 from longform.miniature.server import serve_in_background
@@ -61,7 +61,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     parser.add_argument("--train", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    use_one_thread()
+    prepare_process()
     if options.train:
         train_and_measure(options.train)
         return

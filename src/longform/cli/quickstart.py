@@ -59,7 +59,7 @@ def _writing_rl(folder: Path, *, seed: int, smoke: bool, overrides: Sequence[str
     began = time.perf_counter()
     scale = steps.SMOKE if smoke else steps.FULL
     steps.pipeline_recipe(folder, scale=scale, seed=seed, overrides=overrides)  # fail fast on a mistyped --set
-    steps.use_one_thread()
+    steps.prepare_process()
     with serve_in_background() as base_url:
         steps.write_world(folder, base_url=base_url, scale=scale, seed=seed)
         steps.train_start(folder, scale=scale, seed=seed, stage=progress)
@@ -82,7 +82,7 @@ def _writing_rl(folder: Path, *, seed: int, smoke: bool, overrides: Sequence[str
 
 def _longwriter_zero(folder: Path, *, seed: int, smoke: bool, overrides: Sequence[str], json: bool) -> None:
     from longform.miniature import longwriter_zero as steps
-    from longform.miniature.quickstart import use_one_thread, write_world
+    from longform.miniature.quickstart import prepare_process, write_world
     from longform.miniature.server import serve_in_background
     from longform.miniature.world import WIDE_RANGES
     from longform.miniature.zero_evidence import gather_evidence
@@ -90,7 +90,7 @@ def _longwriter_zero(folder: Path, *, seed: int, smoke: bool, overrides: Sequenc
     began = time.perf_counter()
     scale = steps.SMOKE if smoke else steps.FULL
     recipe = steps.pipeline_recipe(folder, scale=scale, seed=seed, overrides=overrides)  # as above
-    use_one_thread()
+    prepare_process()
     with serve_in_background() as base_url:
         write_world(folder, base_url=base_url, scale=scale, seed=seed, ranges=WIDE_RANGES)
         steps.train_base(folder, scale=scale, seed=seed, stage=progress)
@@ -110,7 +110,7 @@ def _whole_longwriter_zero(folder: Path, *, seed: int, smoke: bool, overrides: S
     from longform.miniature import chain
     from longform.miniature import longwriter_zero as steps
     from longform.miniature.chain_evidence import gather_chain_evidence
-    from longform.miniature.quickstart import use_one_thread, write_world
+    from longform.miniature.quickstart import prepare_process, write_world
     from longform.miniature.server import serve_in_background
     from longform.miniature.world import WIDE_RANGES
 
@@ -118,7 +118,7 @@ def _whole_longwriter_zero(folder: Path, *, seed: int, smoke: bool, overrides: S
     scale, before = (steps.SMOKE, chain.SMOKE) if smoke else (steps.FULL, chain.FULL)
     changes = [*chain.learning_overrides(folder), *overrides]
     recipe = steps.pipeline_recipe(folder, scale=scale, seed=seed, overrides=changes)  # as above
-    use_one_thread()
+    prepare_process()
     with serve_in_background() as base_url:
         write_world(folder, base_url=base_url, scale=scale, seed=seed, ranges=WIDE_RANGES)
         steps.train_base(folder, scale=scale, seed=seed, stage=progress)

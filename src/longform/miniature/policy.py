@@ -31,7 +31,7 @@ LESSON_LEVELS = {"novice": 0.25, "apprentice": 0.40, "journeyman": 0.35}
 """Fraction of the SFT data by writer level. The master is excluded."""
 
 SFT_SETTINGS = SftSettings(
-    steps=350, batch_size=16, max_tokens=256, optimizer="muon", lr=8e-3, muon_lr=0.03, warmup_steps=10, decay=0.4
+    steps=260, batch_size=16, max_tokens=256, optimizer="muon", lr=8e-3, muon_lr=0.03, warmup_steps=10, decay=0.4
 )
 """SFT settings: one epoch, about a minute on two cores."""
 
