@@ -25,9 +25,9 @@ from longform.miniature.quickstart import (
     Scale,
     build_ladders,
     gather_candidates,
+    prepare_process,
     train_policy,
     train_start,
-    prepare_process,
     write_world,
 )
 from longform.miniature.server import serve_in_background

@@ -30,9 +30,9 @@ from longform.miniature.quickstart import (
     SMOKE,
     Scale,
     gather_candidates,
+    prepare_process,
     train_policy,
     train_start,
-    prepare_process,
     write_world,
 )
 from longform.miniature.server import serve_in_background

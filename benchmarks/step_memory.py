@@ -31,8 +31,8 @@ from longform.miniature.quickstart import (
     build_ladders,
     gather_candidates,
     pipeline_recipe,
-    train_start,
     prepare_process,
+    train_start,
     write_world,
 )
 from longform.miniature.server import serve_in_background
