@@ -128,8 +128,8 @@ def prepare_process() -> None:
 def choose_threads() -> int:
     """The number of torch threads, from a measurement of a few milliseconds; `OMP_NUM_THREADS` decides if it is set.
 
-    A model this small gains little from more threads, the server needs a core, and on a busy machine several threads spend most
-    of their time waiting for each other. So each doubling has to be 1.5 times as fast, and one core stays free.
+    A model this small gains little from more threads, the server needs a core, and on a busy machine several threads
+    spend most of their time waiting for each other. So each doubling has to be 1.5 times as fast, and one core stays free.
     """
     if "OMP_NUM_THREADS" in os.environ:
         return torch.get_num_threads()
@@ -154,8 +154,8 @@ def _pass_seconds(threads: int) -> float:
 def keep_freed_memory() -> None:
     """Have glibc keep the memory of freed tensors instead of returning it to the system after each operation.
 
-    Every operation on a tensor of some megabytes would otherwise begin with a page fault for each of its pages: a tenth of the
-    quickstart's processor time. Elsewhere (musl, macOS, Windows) nothing happens.
+    Every operation on a tensor of some megabytes would otherwise begin with a page fault for each of its pages: a tenth of
+    the quickstart's processor time. Elsewhere (musl, macOS, Windows) nothing happens.
     """
     if platform.libc_ver()[0] != "glibc":
         return
