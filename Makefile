@@ -2,6 +2,7 @@
 # make test   set up .venv and run every check, but for
 # make test-verl   unmodified verl on this machine's processor
 # make test-newest   the unit tests on the newest versions that the package allows, in .venv-newest
+# make docs   the documentation in build/docs; a dead link is an error
 # make pictures [RUN=FOLDER]   docs/pictures/report.png from a quickstart's folder or a run directory
 # On a machine with a GPU choose the torch build yourself, for example: make demo TORCH="torch==2.13.0 --index-url URL"
 PYTHON ?= python3
@@ -13,7 +14,7 @@ NEWEST_TESTS ?= tests/unit
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test test-verl test-newest pictures lint
+.PHONY: demo test test-verl test-newest docs pictures lint
 
 demo: $(VENV)/.installed
 	$(BIN)/longform quickstart
@@ -33,6 +34,9 @@ test-newest:
 	$(NEWEST_PIP) freeze | grep -iE '^(datasets|huggingface_hub|numpy|peft|pyarrow|tokenizers|torch|transformers|trl)='
 	$(NEWEST)/bin/pytest -n 2 --dist loadfile $(NEWEST_TESTS)
 
+docs: $(VENV)/.documented
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
 pictures: $(VENV)/.installed
 	$(BIN)/python benchmarks/report_picture.py $(RUN)
 
@@ -50,4 +54,8 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 
 $(VENV)/.tested: $(VENV)/.installed
 	$(PIP) install -c constraints.txt -e '.[train,cluster,semantic,test]'
+	touch $@
+
+$(VENV)/.documented: $(VENV)/.installed
+	$(PIP) install -c constraints.txt -e '.[docs]'
 	touch $@
