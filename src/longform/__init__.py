@@ -1,3 +1,3 @@
 """Reinforcement learning for long-form writers: from a pile of prompts to a measurably better writer."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
