@@ -137,6 +137,8 @@ def _lines(replay: "Replay", changes: "ReplayChanges") -> dict[str, str]:
         lines["mean rung"] = (
             f"{rungs.before:.2f} before, {rungs.after:.2f} after; {rungs.elsewhere} prompts on another rung"
         )
+    if replay.inputs.changed_plugins:
+        lines["plugins"] = "; ".join(replay.inputs.changed_plugins)
     return lines | {
         "cost on record": replay.recorded.shown_cost,
         "cost without the record": replay.replayed.shown_cost,
@@ -146,7 +148,12 @@ def _lines(replay: "Replay", changes: "ReplayChanges") -> dict[str, str]:
 
 def _figures(replay: "Replay", changes: "ReplayChanges") -> dict[str, Any]:
     prices = {name: getattr(replay, name)._asdict() for name in ("recorded", "replayed", "paid")}
-    return _finite(asdict(changes) | {"price": prices, "answers_on_record": replay.cached})
+    facts = {
+        "price": prices,
+        "answers_on_record": replay.cached,
+        "changed_plugins": list(replay.inputs.changed_plugins),
+    }
+    return _finite(asdict(changes) | facts)
 
 
 def _finite(value: Any) -> Any:

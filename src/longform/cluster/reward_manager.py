@@ -48,7 +48,7 @@ class LongformRewardManager(RewardManagerBase):
         told, ids = item.non_tensor_batch["extra_info"], self._response_ids(item)
         try:
             await self._open()
-        except BadInputError as error:  # a reward model that is not on this node
+        except BadInputError as error:  # a reward model or a plugin that is not on this node
             return _stopped(error, "", ParsedResponse("", "", False), "stop", len(ids))
         text, is_cut = self._read(ids).strip(), len(ids) >= self._longest and int(ids[-1]) not in self._ends
         if told["split"] != "train":
@@ -83,6 +83,7 @@ class LongformRewardManager(RewardManagerBase):
             secret=opened.secret,
             seed=recipe.run.seed,
             wording=wording,
+            folder=opened.folder,
         )
         self._examiner = None
         if recipe.validation is not None:

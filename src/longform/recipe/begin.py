@@ -1,7 +1,10 @@
 """Begins a run, or checks that a run is resumed with the recipe and the files that it was begun with."""
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
 
+from longform.plugins import Plugin, shown_path
 from longform.recipe.loading import dump_recipe, load_stored_recipe, removed_values
 from longform.recipe.recipe import Recipe
 from longform.recipe.renamed import replaced_values
@@ -9,6 +12,7 @@ from longform.records.errors import BadInputError
 from longform.records.files import write_text
 from longform.records.resume import check_files, check_resume, flatten, hash_file
 from longform.records.run_directory import RunDirectory
+from longform.rewards.plugin import load_rewards
 from longform.wording import CURRENT, VERSIONS, Wording, load_wording
 
 CHANGEABLE = (
@@ -35,8 +39,10 @@ def begin_run(run: RunDirectory, recipe: Recipe, *, resume: bool) -> Wording:
         The wording of the run's questions and think prompt, which stays the one that it began with.
 
     Raises:
-        BadInputError: the run exists and `resume` is False, or it was begun with another recipe or other files.
+        BadInputError: the run exists and `resume` is False, it was begun with another recipe or other files, or a reward of
+            another package cannot be loaded or has changed.
     """
+    plugins = load_rewards(recipe.rewards)
     files = _files(recipe)
     hashes = {name: hash_file(path) for name, path in files.items()}
     if run.recipe_path.exists() and run.database.last_step() > 0:
@@ -59,10 +65,17 @@ def begin_run(run: RunDirectory, recipe: Recipe, *, resume: bool) -> Wording:
             {str(path): hashes[name] for name, path in files.items()},
             remedy="its records belong to the old content",
         )
+        if changed := changed_plugins(run, plugins):
+            raise BadInputError(
+                f"{changed[0]}; a run can only be resumed with the rewards it began with; restore the source, or start a "
+                "new run whose `policy` is the newest checkpoint's"
+            )
     else:
         run.database.set_fact(_WORDING, str(CURRENT))
     for name, digest in hashes.items():
         run.database.set_fact(name, digest)
+    for name, plugin in plugins.items():
+        run.database.set_fact(_plugin_fact(name), json.dumps(plugin.facts))
     write_text(run.recipe_path, dump_recipe(recipe))
     return run_wording(run)
 
@@ -70,6 +83,27 @@ def begin_run(run: RunDirectory, recipe: Recipe, *, resume: bool) -> Wording:
 def run_wording(run: RunDirectory) -> Wording:
     """The wording that a run began with; runs of before version 0.2 do not name it."""
     return load_wording(int(run.database.fact(_WORDING) or VERSIONS[0]))
+
+
+def changed_plugins(run: RunDirectory, plugins: Mapping[str, Plugin]) -> list[str]:
+    """The plugins whose source is not the one that is recorded with the run, each in words; those that the run did not use
+    are left out.
+    """
+    changed = []
+    for name, plugin in plugins.items():
+        stored = json.loads(run.database.fact(_plugin_fact(name)) or "{}")
+        if stored and stored["source_sha256"] != plugin.source_sha256:
+            versions = (stored["version"], plugin.version)
+            was = ", from version {} to {}".format(*versions) if versions[0] != versions[1] else ""
+            changed.append(
+                f"reward {name}: the source in {shown_path(plugin.file)} has changed since the run began{was}"
+            )
+    return changed
+
+
+def _plugin_fact(kind: str) -> str:
+    """Name of the fact that holds name, version and source hash of a reward of another package."""
+    return f"reward/{kind}"
 
 
 def _files(recipe: Recipe) -> dict[str, Path]:

@@ -13,6 +13,7 @@ from longform.records.resume import check_files, hash_file
 from longform.records.run_directory import RunDirectory
 from longform.records.schemas import Prompt, PromptRow
 from longform.rewards.encoders import check_encoder
+from longform.rewards.plugin import load_rewards
 from longform.rewards.settings import FormatSettings, LengthSettings, WritingSettings
 from longform.rewards.writing_model import check_prompts_fit, check_writing_model
 from longform.writers.paths import check_model_path
@@ -31,10 +32,13 @@ class TrainingInputs:
 def check_inputs(recipe: Recipe) -> TrainingInputs:
     """Read and check everything that a recipe refers to, without loading a model or paying for a call.
 
+    Rewards of other packages are imported.
+
     Raises:
-        BadInputError: a file is missing or invalid, a model name is unknown, an API key is not set, or `policy` is no
-            model.
+        BadInputError: a file is missing or invalid, a model name is unknown, an API key is not set, `policy` is no model,
+            or a reward of another package cannot be imported or called.
     """
+    load_rewards(recipe.rewards)
     names = recipe.asked
     if recipe.validation is not None:
         names.add(recipe.validation.judge)

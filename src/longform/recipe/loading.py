@@ -35,7 +35,7 @@ def load_stored_recipe(path: str | Path, schema: type[RecipeT], overrides: Seque
         BadInputError: as for `load_recipe`.
     """
     content, _ = translate_stored(_read_mapping(path))
-    return _check(content, path, schema, overrides)
+    return _check(content, path, schema, overrides, is_stored=True)
 
 
 def removed_values(path: str | Path) -> dict[str, Any]:
@@ -59,11 +59,18 @@ def _read_mapping(path: str | Path) -> dict[str, Any]:
     return content
 
 
-def _check(content: dict[str, Any], path: str | Path, schema: type[RecipeT], overrides: Sequence[str]) -> RecipeT:
+def _check(
+    content: dict[str, Any],
+    path: str | Path,
+    schema: type[RecipeT],
+    overrides: Sequence[str],
+    *,
+    is_stored: bool = False,
+) -> RecipeT:
     for override in overrides:
         _apply(content, override)
     try:
-        return schema.model_validate(content)
+        return schema.model_validate(content, context={"stored": is_stored})
     except ValidationError as error:
         raise BadInputError(f"{path}: {_describe(error, schema, content)}") from None
 
@@ -143,7 +150,8 @@ def _fields(schema: type[BaseModel], section: Sequence[int | str], *, method: st
         if isinstance(name, int):
             continue
         if len(candidates) > 1:
-            candidates = [it for it in candidates if name in get_args(it.model_fields["kind"].annotation)]
+            named = [it for it in candidates if name in get_args(it.model_fields["kind"].annotation)]
+            candidates = named or [it for it in candidates if it.model_fields["kind"].annotation is str]
         elif name in candidates[0].model_fields:
             inner = models_in(candidates[0].model_fields[name].annotation)
             candidates = [it for it in inner if getattr(it, "method", method) == method] or candidates

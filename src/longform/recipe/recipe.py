@@ -9,8 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 from longform.curriculum.settings import CurriculumSettings
 from longform.planning.settings import ClusterSettings
 from longform.rewards.settings import (
+    ConstraintSettings,
     JudgedSettings,
-    MeasuredSettings,
     PairwiseSettings,
     RewardSettings,
     WritingSettings,
@@ -152,7 +152,7 @@ class Recipe(_Section):
     @property
     def required(self) -> list[float | None]:
         """Minimum score of each reward that is a constraint, else None."""
-        return [it.required if isinstance(it, MeasuredSettings) else None for it in self.rewards]
+        return [it.required if isinstance(it, ConstraintSettings) else None for it in self.rewards]
 
     @property
     def judge_failure_limit(self) -> tuple[float, str]:

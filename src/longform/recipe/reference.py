@@ -32,7 +32,7 @@ def _sections(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, type[B
     for name, field in model.model_fields.items():
         for inner in models_in(field.annotation):
             kind, method = inner.model_fields.get("kind"), getattr(inner, "method", None)
-            suffix = f" with kind: {get_args(kind.annotation)[0]}" if kind else ""
+            suffix = f" with kind: {(*get_args(kind.annotation), 'module.path:Name')[0]}" if kind else ""
             suffix += f" with method: {method}" if method else ""
             yield from _sections(inner, f"{prefix}.{name}{suffix}".removeprefix("."))
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from longform.endpoints.client import Endpoint
 from longform.judging.pairwise import PairwiseJudge, PairwisePanel
@@ -9,11 +10,13 @@ from longform.judging.pointwise import PointwiseJudge, PointwisePanel
 from longform.records.schemas import PromptRow
 from longform.rewards.judged import VALUES, PairwiseReward, PointwiseReward
 from longform.rewards.measured import FormatReward, LengthReward
+from longform.rewards.plugin import PluginReward, load_reward
 from longform.rewards.reward import Reward, RewardResults
 from longform.rewards.settings import (
     FormatSettings,
     JudgedSettings,
     LengthSettings,
+    PluginRewardSettings,
     PointwiseSettings,
     RewardSettings,
     WritingSettings,
@@ -47,6 +50,7 @@ def build_rewards(
     secret: bytes,
     seed: int,
     wording: Wording | None = None,
+    folder: Path | None = None,
 ) -> RewardSet:
     """The rewards of a recipe.
 
@@ -56,9 +60,10 @@ def build_rewards(
         secret: the run's secret, from which the tags of the fences are derived.
         seed: the run's.
         wording: of the judges' questions.
+        folder: where the modules of plugins may be; the current folder by default.
 
     Raises:
-        BadInputError: a model that a reward needs cannot be loaded.
+        BadInputError: a model or a plugin that a reward needs cannot be loaded.
     """
     rewards: dict[str, Reward] = {}
     for it in settings:
@@ -69,6 +74,8 @@ def build_rewards(
                 rewards[it.kind] = FormatReward(it)
             case WritingSettings():
                 rewards[it.kind] = WritingPanel(_writing_rewards(it, endpoints), shares=it.shares)
+            case PluginRewardSettings():
+                rewards[it.kind] = PluginReward(load_reward(it, folder=folder), it)
             case _:
                 rewards[it.kind] = _judged_reward(it, endpoints, secret=secret, seed=seed, wording=wording)
     return RewardSet(rewards)

@@ -1,8 +1,20 @@
-"""Settings of rewards, as they stand in a recipe."""
+"""Settings of rewards in a recipe."""
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from longform.plugins import describe_unknown, is_attribute, plugin_names
 
 Names = Annotated[list[str], Field(min_length=1)]
 
@@ -154,9 +166,50 @@ class WritingSettings(_Settings):
         return self
 
 
+class PluginRewardSettings(_Settings):
+    """A reward of another package, or of a Python file in the current folder. Training runs its code; reading a recipe or a
+    run does not.
+    """
+
+    kind: str
+    """`module.path:Name` of a function or class, or the name of an installed entry point of `longform.rewards`."""
+    required: float | None = None
+    """grpo: a response whose score is below this gets a negative advantage, whatever its other rewards, if another
+    response of its group reaches it. None: no such constraint."""
+    settings: dict[str, Any] = Field(default_factory=dict)
+    """Keyword arguments of the class, or of each call of the function."""
+
+    @field_validator("kind")
+    @classmethod
+    def _check_kind(cls, kind: str, info: ValidationInfo) -> str:
+        """A recipe that is stored with a run names what was installed then."""
+        if ":" in kind and not is_attribute(kind):
+            raise ValueError(f"{kind!r}: a reward of your own is written module.path:Name")
+        is_stored = bool(info.context and info.context.get("stored"))
+        if not (is_stored or is_attribute(kind) or kind in (installed := plugin_names("longform.rewards"))):
+            raise ValueError(describe_unknown(kind, [*BUILTIN_REWARDS, *installed], what="reward"))
+        return kind
+
+
+BUILTIN_REWARDS = ("pairwise", "pointwise", "length", "format", "writing")
+"""Kinds of rewards in this package."""
+_PLUGIN = "plugin"
+
+
+def _tag(value: Any) -> str | None:
+    """Which settings class the kind of a reward belongs to; None if there is no kind."""
+    kind = value.get("kind") if isinstance(value, Mapping) else getattr(value, "kind", None)
+    return kind if kind is None or kind in BUILTIN_REWARDS else _PLUGIN
+
+
 JudgedSettings = PairwiseSettings | PointwiseSettings
-MeasuredSettings = LengthSettings | FormatSettings
+ConstraintSettings = LengthSettings | FormatSettings | PluginRewardSettings
 RewardSettings = Annotated[
-    PairwiseSettings | PointwiseSettings | LengthSettings | FormatSettings | WritingSettings,
-    Field(discriminator="kind"),
+    Annotated[PairwiseSettings, Tag("pairwise")]
+    | Annotated[PointwiseSettings, Tag("pointwise")]
+    | Annotated[LengthSettings, Tag("length")]
+    | Annotated[FormatSettings, Tag("format")]
+    | Annotated[WritingSettings, Tag("writing")]
+    | Annotated[PluginRewardSettings, Tag(_PLUGIN)],
+    Discriminator(_tag, custom_error_type="missing_kind", custom_error_message="needs a `kind`"),
 ]

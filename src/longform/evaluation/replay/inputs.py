@@ -9,12 +9,14 @@ from pathlib import Path
 
 from longform.curriculum.schedule import Curriculum
 from longform.endpoints.models import ModelSpec, find_model, read_models
+from longform.recipe.begin import changed_plugins
 from longform.recipe.inputs import check_ranges, read_recorded_prompts
 from longform.recipe.loading import load_stored_recipe
 from longform.recipe.recipe import Recipe
 from longform.records.errors import BadInputError
 from longform.records.run_directory import RunDirectory
 from longform.records.schemas import PromptRow
+from longform.rewards.plugin import load_rewards
 from longform.rewards.settings import JudgedSettings
 
 CHANGEABLE = ("rewards", "advantages", "curriculum")
@@ -34,6 +36,8 @@ class ReplayInputs:
     """Of the run: ladders, or prompts alone."""
     judges: dict[str, ModelSpec]
     """That the changed rewards ask; none where they are all measured."""
+    changed_plugins: Sequence[str] = ()
+    """In words, the rewards of other packages whose source has changed since the run began."""
 
     @property
     def have_references(self) -> bool:
@@ -75,8 +79,8 @@ def check_replay(
 
     Raises:
         BadInputError: an override that a replay cannot follow, a judge whose place is not clear, prompts that are gone,
-            changed or lack what the changed rewards need, an unknown model name, a key that is not set, or no step on
-            record.
+            changed or lack what the changed rewards need, an unknown model name, a key that is not set, a reward of
+            another package that cannot be loaded, or no step on record.
     """
     for override in overrides:
         if override.partition("=")[0].split(".")[0] not in CHANGEABLE:
@@ -98,7 +102,8 @@ def check_replay(
     judges = {name: find_model(specs, name, path=path) for name in names}
     for name, spec in judges.items():
         spec.read_key(name)
-    return ReplayInputs(recorded, replayed, changes, prompts, judges)
+    changed = changed_plugins(run, load_rewards(replayed.rewards))
+    return ReplayInputs(recorded, replayed, changes, prompts, judges, changed)
 
 
 def _judge_override(recorded: Recipe, judge: str) -> str:
