@@ -21,7 +21,9 @@ from typing import Any, Literal
 
 from longform.records.errors import BadInputError
 
-Group = Literal["longform.rewards", "longform.benchmarks", "longform.judges", "longform.selection", "longform.trackers"]
+PluginGroup = Literal[
+    "longform.rewards", "longform.benchmarks", "longform.judges", "longform.selection", "longform.trackers"
+]
 """Entry points by which other packages offer plugins."""
 _ATTRIBUTE = re.compile(r"[\w.]+:[\w.]+")
 
@@ -52,12 +54,12 @@ def is_attribute(kind: str) -> bool:
     return _ATTRIBUTE.fullmatch(kind) is not None
 
 
-def plugin_names(group: Group) -> list[str]:
+def plugin_names(group: PluginGroup) -> list[str]:
     """The names of the entry points of a group, in alphabetical order; no plugin is imported."""
     return sorted({it.name for it in entry_points(group=group)})
 
 
-def load_plugin(kind: str, group: Group, *, folder: Path | None = None) -> Plugin:
+def load_plugin(kind: str, group: PluginGroup, *, folder: Path | None = None) -> Plugin:
     """Import a plugin.
 
     Args:
@@ -127,7 +129,7 @@ def describe_unknown(kind: str, known: list[str], *, what: str) -> str:
     return f"unknown {what} {kind!r}; {hint} (your own: module.path:Name)"
 
 
-def _entry_point(kind: str, group: Group) -> EntryPoint:
+def _entry_point(kind: str, group: PluginGroup) -> EntryPoint:
     found = {it.value: it for it in entry_points(group=group, name=kind)}
     if not found:
         raise BadInputError(describe_unknown(kind, plugin_names(group), what=f"plugin of {group}"))

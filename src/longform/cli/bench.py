@@ -22,13 +22,13 @@ def list_benchmarks(name: str | None = None, *, json: Flag = False) -> None:
     """List benchmarks: what they measure, whether they need a judge, their licence and source.
 
     Args:
-        name: Show this benchmark in full, including deviations from the published protocol.
+        name: Show this benchmark in full: a name from this list, or module:Name of your own, including deviations from the published protocol.
         json: Print as JSON.
     """
-    from longform.evaluation.benchmarks.catalogue import BENCHMARKS, find_benchmark
+    from longform.evaluation.benchmarks.catalogue import benchmark_names, find_benchmark
     from longform.evaluation.tables import Column, Table
 
-    cards = [it.card for it in (BENCHMARKS.values() if name is None else [find_benchmark(name)])]
+    cards = [it.card for it in map(find_benchmark, benchmark_names() if name is None else [name])]
     if json:
         print_result({card.name: _facts(card) for card in cards}, as_json=True)
     elif name is not None:
@@ -95,7 +95,7 @@ def run(
     """Score responses to a benchmark's prompts. Running it again resumes; no call is repeated.
 
     Args:
-        name: Name of the benchmark (see `longform bench list`).
+        name: Name of the benchmark (see `longform bench list`), or module:Name of your own.
         set_path: The benchmark's data: a file, or the folder that `bench fetch` created.
         out: Folder for the result, the judge's answers and the recorded calls.
         responses: Responses files of one or more models; prompt_id is the id in the benchmark's data. Texts are scored as

@@ -29,18 +29,13 @@ def train(
         dry_run: Check the recipe, its files and its judges, plan memory, print the resolved recipe, and exit.
         json: Print the result as JSON.
     """
+    from longform import engines
     from longform.recipe.loading import load_recipe
-    from longform.recipe.recipe import Recipe
 
-    resolved = load_recipe(recipe, Recipe, set_)
+    resolved = load_recipe(recipe, overrides=set_)
     if dry_run:
         _print_plan(resolved)
         return
-    if resolved.engine == "cluster":
-        from longform.cluster.launch import train_on_cluster as train_run
-    else:
-        from longform.training.run import train as train_run
-
     with progress(f"training {resolved.run.name}") as advance:
 
         def on_step(report: "StepReport") -> None:
@@ -48,7 +43,7 @@ def train(
             for finding in report.warnings:
                 _warn(finding)
 
-        result = train_run(resolved, resume=resume, on_step=on_step)
+        result = engines.train(resolved, resume=resume, on_step=on_step)
     print_result(
         {
             "policy": str(result.policy_path),
@@ -64,31 +59,13 @@ def train(
 
 def _print_plan(recipe: "Recipe") -> None:
     """Check everything without starting the run; print the resolved recipe and its resource plan."""
-    import asyncio
-
-    from longform.curriculum.rules import own_rung
-    from longform.endpoints.probe import probe
-    from longform.recipe.inputs import check_inputs
+    from longform.engines import plan_training
     from longform.recipe.loading import dump_recipe
 
-    inputs = check_inputs(recipe)
-    if recipe.engine == "cluster":
-        from longform.cluster.launch import plan_run
-
-        lines = plan_run(recipe, inputs)
-    else:
-        from longform.training.run import check_start
-
-        lines = [f"memory in GiB, {line}" for line in check_start(recipe, inputs).lines()]
-    for name, spec in inputs.judges.items():
-        lines.append(f"judge {name} {asyncio.run(probe(name, spec))}")
-    ladders = [it for it in inputs.prompts if it.rungs]
-    if ladders:
-        own = sum(own_rung(ladder.rungs, recipe.policy_name) is not None for ladder in ladders)
-        lines.append(f"{own} of {len(ladders)} ladders contain a response of {printable(recipe.policy_name)!r}")
+    inputs, lines = plan_training(recipe)
     print(dump_recipe(recipe), end="")
     for line in lines:
-        print(f"# {line}")
+        print(f"# {printable(line)}")
     print(f"# OK: {len(inputs.prompts)} prompts, judges {', '.join(inputs.judges) or 'none'}")
 
 

@@ -3,11 +3,12 @@
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar, get_args, overload
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from longform.recipe.recipe import Recipe
 from longform.recipe.renamed import explain_key, translate_stored
 from longform.records.errors import BadInputError
 from longform.records.yaml_files import read_yaml
@@ -15,8 +16,14 @@ from longform.records.yaml_files import read_yaml
 RecipeT = TypeVar("RecipeT", bound=BaseModel)
 
 
-def load_recipe(path: str | Path, schema: type[RecipeT], overrides: Sequence[str] = ()) -> RecipeT:
+@overload
+def load_recipe(path: str | Path, *, overrides: Sequence[str] = ()) -> Recipe: ...
+@overload
+def load_recipe(path: str | Path, schema: type[RecipeT], overrides: Sequence[str] = ()) -> RecipeT: ...
+def load_recipe(path: str | Path, schema: type[BaseModel] = Recipe, overrides: Sequence[str] = ()) -> BaseModel:
     """The recipe at `path` with overrides such as `optim.lr=1e-5` applied.
+
+    Without `schema` it is the recipe of a reinforcement-learning run.
 
     Values of overrides are YAML: `curriculum.top=retire`, `run.steps=10`, `optim.dual_clip=null`.
 

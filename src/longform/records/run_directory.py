@@ -118,3 +118,12 @@ class RunDirectory:
             lock.flush()
             opened.pop_all()
         self._lock = lock
+
+
+def open_run(path: str | Path) -> RunDirectory:
+    """Open an existing run for reading; use it as a context manager.
+
+    Raises:
+        BadInputError: `path` is not a run directory.
+    """
+    return RunDirectory.read(path)

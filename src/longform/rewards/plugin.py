@@ -17,12 +17,10 @@ import numpy as np
 from longform.plugins import Plugin, describe_error, load_plugin, shown_path
 from longform.records.errors import BadInputError, StoppedError
 from longform.records.schemas import Ladder, PromptRow
-from longform.rewards.reward import RewardResult
+from longform.rewards.reward import DECLINED, RewardResult
 from longform.rewards.settings import PluginRewardSettings, RewardSettings
 from longform.text.structure import ParsedResponse, parse_response
 
-DECLINED = "declined"
-"""Cause of a missing score: the reward returned None."""
 _TEXTS = ("", "", "")
 
 
@@ -39,7 +37,8 @@ class PluginReward:
 
     def __init__(self, plugin: Plugin, settings: PluginRewardSettings) -> None:
         self.plugin = plugin
-        self._call, self._keywords = plugin.object, settings.settings
+        self._call: Any = plugin.object
+        self._keywords: Mapping[str, Any] = settings.settings
         if inspect.isclass(plugin.object):
             try:
                 self._call, self._keywords = plugin.object(**settings.settings), {}
@@ -60,7 +59,8 @@ class PluginReward:
             "criteria": prompt.criteria,
             "length_range": prompt.length_range,
         }
-        keywords = {name: value for name, value in given.items() if self._accepts(name)} | self._keywords
+        keywords = {name: value for name, value in given.items() if self._accepts(name)}
+        keywords |= self._keywords
         texts = prompt.request, response.answer, reference
         if _is_async(self._call):
             try:

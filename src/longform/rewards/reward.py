@@ -10,6 +10,9 @@ from longform.judging.pairwise import WinTieLoss
 from longform.records.schemas import PromptRow
 from longform.text.structure import ParsedResponse
 
+DECLINED = "declined"
+"""Cause of a missing score: a reward of another package returned None, to leave the rollout out of the update."""
+
 
 @dataclass(frozen=True, slots=True)
 class RewardResult:

@@ -11,7 +11,7 @@ import numpy as np
 from longform.curriculum.rules import PromptOutcome, RungUpdate
 from longform.curriculum.schedule import Curriculum, PromptDraw
 from longform.records.errors import StoppedError
-from longform.rewards.reward import RewardResults, missing_cause, outcome_of, scores_by_kind
+from longform.rewards.reward import DECLINED, RewardResults, missing_cause, outcome_of, scores_by_kind
 
 
 class StepScores(NamedTuple):
@@ -86,7 +86,7 @@ def check_judge_failure_rate(results: Sequence[RewardResults], *, step: int, lim
     Raises:
         StoppedError: the fraction is above `limit`; names the causes and their counts.
     """
-    missing = [cause for it in results if (cause := missing_cause(it)) is not None]
+    missing = [cause for it in results if (cause := missing_cause(it)) not in (None, DECLINED)]
     if len(missing) > limit * len(results):
         hint = ""
         if "too_long" in missing:

@@ -1,5 +1,6 @@
-"""All benchmarks by name; a new one is registered here."""
+"""All benchmarks by name: those of this package, and those that other packages offer as plugins."""
 
+import inspect
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from longform.evaluation.benchmarks.longbench_write import LongBenchWrite
 from longform.evaluation.benchmarks.longwrite_ruler import LongWriteRuler
 from longform.evaluation.benchmarks.sets import ForeignRowError
 from longform.evaluation.benchmarks.writingbench import WritingBench
+from longform.plugins import describe_unknown, load_plugin, plugin_names
 from longform.records.errors import BadInputError
 
 BENCHMARKS: dict[str, Benchmark[Any]] = {
@@ -26,15 +28,29 @@ BENCHMARKS: dict[str, Benchmark[Any]] = {
 }
 
 
+def benchmark_names() -> list[str]:
+    """Names of this package's benchmarks, then of those of installed packages; none of the latter is imported."""
+    return [*BENCHMARKS, *(name for name in plugin_names("longform.benchmarks") if name not in BENCHMARKS)]
+
+
 def find_benchmark(name: str) -> Benchmark[Any]:
-    """The benchmark called `name`.
+    """A benchmark of this package, of an entry point in `longform.benchmarks`, or written `module.path:Name`.
 
     Raises:
-        BadInputError: unknown name; lists the known ones.
+        BadInputError: an unknown name, with the nearest known one, or a plugin that cannot be loaded.
     """
-    if name not in BENCHMARKS:
-        raise BadInputError(f"unknown benchmark {name!r}; available: {', '.join(BENCHMARKS)}")
-    return BENCHMARKS[name]
+    if name in BENCHMARKS:
+        return BENCHMARKS[name]
+    if ":" not in name and name not in plugin_names("longform.benchmarks"):
+        raise BadInputError(describe_unknown(name, benchmark_names(), what="benchmark"))
+    found = load_plugin(name, "longform.benchmarks").object
+    if inspect.isclass(found) and issubclass(found, Benchmark):
+        found = found()
+    if not isinstance(found, Benchmark) or not hasattr(found, "card"):
+        raise BadInputError(
+            f"{name}: expected a subclass of longform.evaluation.benchmarks.benchmark.Benchmark with a card"
+        )
+    return found
 
 
 def read_set(benchmark: Benchmark[Any], path: Path) -> list[Any]:

@@ -1,0 +1,69 @@
+"""Trains a recipe, or plans its training, on the engine that it names: this process, or verl on a cluster."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from longform.curriculum.rules import own_rung
+from longform.endpoints.probe import probe
+from longform.recipe.inputs import TrainingInputs, check_inputs
+from longform.recipe.loading import load_recipe
+from longform.recipe.recipe import Recipe
+from longform.rewards.plugin import try_rewards
+from longform.steps.recorder import RunResult, StepReport
+
+
+def train(
+    recipe: Recipe | str | Path, *, resume: bool = False, on_step: Callable[[StepReport], None] | None = None
+) -> RunResult:
+    """Train a policy to the end of its recipe.
+
+    Args:
+        recipe: or the path of its file.
+        resume: continue the run from its latest checkpoint.
+        on_step: called with the report of each finished step.
+
+    Raises:
+        BadInputError: something in the recipe cannot be used, or the run exists and `resume` is False.
+        StoppedError: the run stopped and can be resumed.
+    """
+    recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
+    if recipe.engine == "cluster":
+        from longform.cluster.launch import train_on_cluster as train_run
+    else:
+        from longform.training.run import train as train_run
+    return train_run(recipe, resume=resume, on_step=on_step or (lambda report: None))
+
+
+class TrainingPlan(NamedTuple):
+    """What a run would use; nothing was started."""
+
+    inputs: TrainingInputs
+    lines: list[str]
+    """Memory, judges, rewards of other packages and ladders, in words."""
+
+
+def plan_training(recipe: Recipe) -> TrainingPlan:
+    """Check everything that can be checked without starting a run: files, memory, judges (one question each), and rewards of
+    other packages (one call each).
+
+    Raises:
+        BadInputError: a check failed.
+    """
+    inputs = check_inputs(recipe)
+    lines = try_rewards(recipe.rewards, inputs.prompts[0])
+    if recipe.engine == "cluster":
+        from longform.cluster.launch import plan_run
+
+        lines += plan_run(recipe, inputs)
+    else:
+        from longform.training.run import check_start
+
+        lines += [f"memory in GiB, {line}" for line in check_start(recipe, inputs).lines()]
+    lines += [f"judge {name} {asyncio.run(probe(name, spec))}" for name, spec in inputs.judges.items()]
+    ladders = [it for it in inputs.prompts if it.rungs]
+    if ladders:
+        own = sum(own_rung(ladder.rungs, recipe.policy_name) is not None for ladder in ladders)
+        lines.append(f"{own} of {len(ladders)} ladders contain a response of {recipe.policy_name!r}")
+    return TrainingPlan(inputs, lines)
