@@ -123,10 +123,10 @@ def shown_path(path: str | None) -> str:
 
 
 def describe_unknown(kind: str, known: list[str], *, what: str) -> str:
-    """The end of an error about an unknown name: the nearest known name, or all of them."""
+    """An error about an unknown name: all known names, and the nearest."""
     near = get_close_matches(kind, known, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"available: {', '.join(known) or 'none'}"
-    return f"unknown {what} {kind!r}; {hint} (your own: module.path:Name)"
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    return f"unknown {what} {kind!r}; available: {', '.join([*known, 'or module.path:Name'])}{hint}"
 
 
 def _entry_point(kind: str, group: PluginGroup) -> EntryPoint:

@@ -22,13 +22,16 @@ def list_benchmarks(name: str | None = None, *, json: Flag = False) -> None:
     """List benchmarks: what they measure, whether they need a judge, their licence and source.
 
     Args:
-        name: Show this benchmark in full: a name from this list, or module:Name of your own, including deviations from the published protocol.
+        name: Show this benchmark (a name of the list, or module:Name of your own) in full, including deviations from the
+            published protocol.
         json: Print as JSON.
     """
-    from longform.evaluation.benchmarks.catalogue import benchmark_names, find_benchmark
+    from longform.evaluation.benchmarks.catalogue import find_benchmark
+    from longform.evaluation.benchmarks.catalogue import list_benchmarks as all_benchmarks
     from longform.evaluation.tables import Column, Table
 
-    cards = [it.card for it in map(find_benchmark, benchmark_names() if name is None else [name])]
+    benchmarks, problems = all_benchmarks() if name is None else ([find_benchmark(name)], [])
+    cards = [it.card for it in benchmarks]
     if json:
         print_result({card.name: _facts(card) for card in cards}, as_json=True)
     elif name is not None:
@@ -38,7 +41,7 @@ def list_benchmarks(name: str | None = None, *, json: Flag = False) -> None:
     else:
         columns = [Column(it, is_text=True) for it in ("name", "judge", "licence", "measures")]
         rows = [[it.name, "yes" if it.judging else "no", it.licence, it.measures] for it in cards]
-        homes = [f"{it.name}: {it.home}" for it in cards]
+        homes = [f"{it.name}: {it.home}" for it in cards] + [f"not available: {it}" for it in problems]
         print_tables([Table("Benchmarks", columns, rows, homes)])
         print("\nnext  longform bench list NAME  (protocol of one benchmark, and deviations from the published one)")
 

@@ -44,7 +44,7 @@ def test_overrides_reach_lists_and_sections_that_are_not_there(tmp_path):
         (GOOD + "optim: {learning: 1}\n", [], "optim.learning: unknown key; known here: lr, warmup_steps"),
         (GOOD, ["curriculum.wns=2"], "curriculum.wns: unknown key; did you mean 'wins'?"),
         (GOOD, ["rewards.0.jugde=x"], "rewards.0.jugde: unknown key; did you mean 'judge'?"),
-        (GOOD, ["rewards.0.kind=pairwize"], "rewards.0.kind: unknown reward 'pairwize'; did you mean 'pairwise'?"),
+        (GOOD, ["rewards.0.kind=pairwize"], "rewards.0.kind: unknown reward 'pairwize'; available: pairwise, "),
         (GOOD, ["rewards.0.values=official"], "rewards.0.values: Input should be 'paper' or 'released'"),
         (GOOD, ["curriculum.wins=0"], "curriculum.wins: Input should be greater than or equal to 1"),
         (

@@ -53,6 +53,17 @@ def find_benchmark(name: str) -> Benchmark[Any]:
     return found
 
 
+def list_benchmarks() -> tuple[list[Benchmark[Any]], list[str]]:
+    """All benchmarks that can be loaded, and in words why others can't."""
+    found, problems = [], []
+    for name in benchmark_names():
+        try:
+            found.append(find_benchmark(name))
+        except BadInputError as error:
+            problems.append(str(error))
+    return found, problems
+
+
 def read_set(benchmark: Benchmark[Any], path: Path) -> list[Any]:
     """The items of a benchmark's set: a file, or a folder with the files that its card names.
 
