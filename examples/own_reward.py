@@ -1,4 +1,6 @@
-"""Two rewards of one's own. In a recipe:
+"""Two rewards of one's own.
+
+In a recipe:
 
     rewards:
       - {kind: pairwise, judge: judge}
