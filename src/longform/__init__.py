@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from longform.selection.grade import grade
     from longform.selection.select import select
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "Endpoint",
