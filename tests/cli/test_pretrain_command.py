@@ -82,11 +82,11 @@ def test_the_result_as_json_holds_the_mixture(capsys):
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        (("--set", "sources.0.share=0.8"), "r.yaml: sources: the shares sum to 0.9, not to 1"),
+        (("--set", "sources.0.share=0.8"), "r.yaml: sources: the shares sum to 0.9 instead of 1"),
         (("--set", "sources.0.path=no.jsonl"), "no.jsonl: cannot be read"),
         (("--set", "policy=./no"), "./no: not a model folder"),
         (("--set", "tokens=100"), "tokens: 100 is less than one update"),
-        (("--resume",), "out.checkpoints: there is no pretraining to resume"),
+        (("--resume",), "out.checkpoints: no pretraining to resume"),
     ],
 )
 def test_what_is_wrong_is_one_line(capsys, flags, said):

@@ -121,7 +121,7 @@ def test_what_a_recipe_gets_wrong_is_one_line(world, capsys, changes, said, tmp_
         ({"prompt": "p", "chosen": "one"}, "bad.jsonl:1: rejected: Field required"),
         (
             {"prompt": "p", "chosen": "one", "rejected": "one"},
-            "bad.jsonl:1: chosen and rejected are the same text",
+            "bad.jsonl:1: chosen and rejected are equal",
         ),
         ({"question": "p"}, "bad.jsonl:1: prompt: Field required"),
     ],

@@ -113,7 +113,7 @@ def test_each_pass_over_a_small_source_has_an_order_of_its_own(tmp_path):
 def test_a_source_may_be_passed_over_just_as_often_as_is_allowed(tmp_path):
     source = write_texts(tmp_path / "a.jsonl", map(str, range(1, 13)))
     windows_of({"a": source}, {"a": 1.0}, tmp_path, windows=6, max_epochs=2)
-    with pytest.raises(BadInputError, match=r"'a' holds 24 tokens and would be passed over 2\.3 times"):
+    with pytest.raises(BadInputError, match=r"'a' has 24 tokens and would need 2\.3 epochs"):
         windows_of({"a": source}, {"a": 1.0}, tmp_path, windows=7, max_epochs=2)
 
 

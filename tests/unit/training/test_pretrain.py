@@ -148,7 +148,7 @@ def test_a_data_set_of_the_hub_is_streamed(folder):
     pq.write_table(pa.table({"body": ["One.", "", "Two."]}), "set/train-0.parquet")
     opened = HubTexts(str(folder / "set"), None, "train", "body")  # a folder in the place of an id
     assert _read(opened) == [Document("One."), Document("Two.")]
-    with pytest.raises(BadInputError, match="text: its rows hold no such text; they hold body"):
+    with pytest.raises(BadInputError, match="text: no such text field; available: body"):
         HubTexts(str(folder / "set"), None, "train", "text").check()
 
 
@@ -158,7 +158,7 @@ def test_what_is_no_path_is_taken_for_an_id_of_the_hub(folder, monkeypatch):
     assert opened == HubTexts("owner/texts", "en", "train", "text")
     with pytest.raises(
         BadInputError,
-        match=r"owner/texts: cannot be read as a data set of the hub: .*; there is no such file or folder here either$",
+        match=r"owner/texts: cannot be read as a hub dataset: .*; no local file or folder has this name either$",
     ):
         next(opened.read(random.Random(0)))
 
@@ -206,14 +206,14 @@ def test_a_checkpoint_without_its_mark_is_thrown_away(tmp_path):
     ("changes", "said"),
     [
         ({"sources": []}, "sources: List should have at least 1 item"),
-        ({"sources": [{"name": "a", "path": "books.jsonl", "share": 0.9}]}, "sources: the shares sum to 0.9, not to 1"),
-        ({"sources": [{"name": "a", "path": "books.jsonl", "share": 0.5}] * 2}, "sources: the name 'a' stands twice"),
+        ({"sources": [{"name": "a", "path": "books.jsonl", "share": 0.9}]}, "sources: the shares sum to 0.9 instead of 1"),
+        ({"sources": [{"name": "a", "path": "books.jsonl", "share": 0.5}] * 2}, "sources: duplicate name 'a'"),
         ({"sources": [{"name": "a", "path": "books.jsonl", "share": 0}]}, "sources.0.share: Input should be greater"),
         ({"sources": [{"name": "a", "share": 1}]}, "sources.0: needs either `path`, or `prompts` and `responses`"),
         ({"sources": [{"name": "a", "path": "x", "prompts": "y", "share": 1}]}, "sources.0: needs either `path`"),
         ({"sources": [{"name": "a", "pth": "x", "share": 1}]}, "sources.0.pth: unknown key; did you mean 'path'?"),
         ({"tokens": 200}, "tokens: 200 is less than one update (settings.batch_size 4 x settings.max_tokens 64)"),
-        ({"settings": {"batch_size": 6, "micro_batch": 4}}, "batch_size 6 is no multiple of micro_batch 4"),
+        ({"settings": {"batch_size": 6, "micro_batch": 4}}, "batch_size 6 is not a multiple of micro_batch 4"),
         ({"token": 5}, "token: unknown key; did you mean 'tokens'?"),
     ],
 )
@@ -234,23 +234,23 @@ def _alone(**source):
     [
         (_alone(path="nowhere.jsonl"), "nowhere.jsonl: cannot be read: No such file"),
         (_alone(path="empty.jsonl"), "empty.jsonl: holds no rows"),
-        (_alone(path="blank.jsonl"), "sources: 'a' holds no text"),
+        (_alone(path="blank.jsonl"), "sources: 'a' contains no text"),
         (_alone(path="books.jsonl", field="body"), "books.jsonl:1: body: Field required"),
         (_alone(path="torn.jsonl"), "torn.jsonl:2: text: Field required"),
         (_alone(path="papers.parquet"), "papers.parquet:1: text: Field required"),
-        (_alone(path="bare"), "bare: this folder holds no .jsonl and no .parquet file"),
-        (_alone(path="few.jsonl"), "would be passed over"),
+        (_alone(path="bare"), "bare: this folder has no .jsonl or .parquet files"),
+        (_alone(path="few.jsonl"), "would need"),
         (
             _alone(prompts="prompts.jsonl", responses=["unsound.jsonl"]),
             "no response has a well-formed plan (1 malformed)",
         ),
-        (_alone(prompts="prompts.jsonl", responses=["strange.jsonl"]), "prompt_id 'x' is no id of prompts.jsonl"),
+        (_alone(prompts="prompts.jsonl", responses=["strange.jsonl"]), "prompt_id 'x' is not an id in prompts.jsonl"),
         (_alone(prompts="nowhere.jsonl", responses=["unsound.jsonl"]), "nowhere.jsonl: cannot be read"),
         ({"policy": "./nowhere"}, "./nowhere: not a model folder"),
         ({"policy": "hollow"}, "hollow: "),
         (
             {"settings": {"max_tokens": 1024, "batch_size": 1}},
-            "settings.max_tokens: 1024 is more than the context of 512",
+            "settings.max_tokens: 1024 is more than the context of base (512 tokens)",
         ),
         ({"out": "bare"}, "out: bare exists; choose another folder"),
     ],

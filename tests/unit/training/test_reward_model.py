@@ -189,7 +189,7 @@ def test_a_finished_folder_holds_the_recipe_the_scale_and_the_pairs_held_out(bas
 def test_equal_texts_and_empty_ones_are_named_by_file_and_pair(tmp_path):
     path = tmp_path / "pairs.jsonl"
     write_rows(path, [*pairs(1), Preference(prompt="p", chosen="same ", rejected="same")])
-    with pytest.raises(BadInputError, match=r"pairs\.jsonl:2: chosen and rejected are the same text"):
+    with pytest.raises(BadInputError, match=r"pairs\.jsonl:2: chosen and rejected are equal"):
         read_preferences(path)
     write_rows(path, [Preference(prompt="p", chosen=" ", rejected="x")])
     with pytest.raises(BadInputError, match=":1: chosen: is empty"):

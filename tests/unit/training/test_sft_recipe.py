@@ -85,8 +85,8 @@ def test_of_responses_all_texts_or_one_models_are_learned_but_no_empty_ones(fold
         (FROM_LADDERS, ["data.model=a"], "needs either `ladders`, or `prompts` and `responses`"),
         (FROM_LADDERS, ["data.ladders=null"], "needs either `ladders`, or `prompts` and `responses`"),
         (FROM_RESPONSES, ["data.responses=[]"], "needs either `ladders`, or `prompts` and `responses`"),
-        (FROM_RESPONSES, ["data.model=nobody"], "holds no text of model 'nobody' to learn from"),
-        (FROM_RESPONSES, ["data.model=b"], "holds no text of model 'b' to learn from"),
+        (FROM_RESPONSES, ["data.model=nobody"], "no training texts of model 'nobody'"),
+        (FROM_RESPONSES, ["data.model=b"], "no training texts of model 'b'"),
         (FROM_LADDERS, ["data.ladders=none.jsonl"], "none.jsonl: cannot be read"),
         (FROM_LADDERS, ["policy=/nowhere"], "/nowhere: not a model folder"),
         (FROM_LADDERS, ["setings.lr=1"], "setings: unknown key; did you mean 'settings'?"),
@@ -104,7 +104,7 @@ def test_a_bad_recipe_is_one_line_and_nothing_is_loaded(folder, monkeypatch, tex
 
 def test_a_response_to_an_unknown_prompt_is_named(folder):
     write_rows(folder / "r.jsonl", [Response(prompt_id="p9", model="a", text="t")])
-    with pytest.raises(BadInputError, match=r"data\.responses: prompt_id 'p9' is no id of .*p\.jsonl"):
+    with pytest.raises(BadInputError, match=r"data\.responses: prompt_id 'p9' is not an id in .*p\.jsonl"):
         read_lessons(_recipe(folder, FROM_RESPONSES))
 
 
