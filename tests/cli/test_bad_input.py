@@ -119,8 +119,8 @@ def test_the_world_of_these_tests_is_sound(world, capsys):
         (f"{SELECT} --top-k 0", 'Invalid value "0" for --top-k. Must be >= 1.'),
         (f"{SELECT} --strategy best", "--strategy"),
         (f"{SELECT} --floor high", "--floor high: needs a score such as 4.5 or a percentile such as p20"),
-        (f"{SELECT} --floor 9", "no prompt of prompts.jsonl has a ladder; 2 fell below the floor"),
-        (f"{SELECT} --group-by meta.kind", "prompt p0: meta.kind: is missing, and --group-by asks for it"),
+        (f"{SELECT} --floor 9", "no prompt in prompts.jsonl has a ladder; 2 fell below the floor"),
+        (f"{SELECT} --group-by meta.kind", "prompt p0: meta.kind: missing, but required by --group-by"),
         (f"{GENERATE} --samples 0", "--samples"),
         (f"{GENERATE} --max-tokens 0", "--max-tokens"),
         (f"{GENERATE} --temperature=-1", "--temperature"),
@@ -226,19 +226,19 @@ def test_bad_input_of_longwriter_zero_is_one_line(world, capsys, length_range, c
 
 def test_a_policy_that_nobody_graded_is_named_with_those_that_are(world, capsys):
     said = _fails(capsys, SELECT.replace("--policy policy", "--policy polcy"))
-    assert said == "grades.jsonl: no grade of the policy 'polcy'; models there: a, policy"
+    assert said == "grades.jsonl: no grade of the policy 'polcy'; available models: a, policy"
     assert not Path("out.jsonl").exists()
 
 
 def test_a_graded_response_that_is_missing_is_named(world, capsys):
     _rows("responses.jsonl", {"prompt_id": "p0", "model": "policy", "text": "t"})
-    assert "responses.jsonl: lacks the graded response of" in _fails(capsys, SELECT)
+    assert "responses.jsonl: missing the graded response of" in _fails(capsys, SELECT)
 
 
 def test_a_response_to_an_unknown_prompt_is_named(world, capsys):
     _add("responses.jsonl", '{"prompt_id": "p9", "model": "a", "text": "t"}\n')
     before = _files(world)
-    assert "prompts.jsonl: no prompt 'p9', for which 'a' wrote a response" in _fails(capsys, GRADE)
+    assert "prompts.jsonl: no prompt 'p9', but 'a' has a response to it" in _fails(capsys, GRADE)
     assert not Path("out.jsonl.partial").exists()
     assert _files(world).keys() - before.keys() <= {world / "out.jsonl.calls.sqlite", world / "out.jsonl.calls.secret"}
 

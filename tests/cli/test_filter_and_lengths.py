@@ -112,7 +112,7 @@ def test_a_second_call_asks_nothing(server, capsys):
         (
             "filter one.jsonl --judge judge --out kept.jsonl",
             2,
-            "kept.jsonl: not written: the judge keeps none of 1 prompts",
+            "kept.jsonl: not written: the judge kept none of 1 prompts",
         ),
         (
             "lengths gone.jsonl --judge judge --out l.jsonl",
@@ -160,7 +160,7 @@ def test_no_failures_are_an_empty_object_and_in_text_a_zero(server, capsys, comm
 def test_an_endpoint_that_only_fails_ends_as_stopped(server, reply, capsys, command):
     server.script = lambda request, number: reply("busy", status=503)
     assert _run(f"{command} prompts.jsonl --judge judge --out out.jsonl") == 3
-    assert "every request failed (server_error 4); the same command tries again" in capsys.readouterr().err
+    assert "every request failed (server_error 4); run the same command again to retry" in capsys.readouterr().err
     server.script = _answer
     assert not _run(f"{command} prompts.jsonl --judge judge --out out.jsonl")
     assert len(_rows("out.jsonl")) == 3

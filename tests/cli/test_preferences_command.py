@@ -101,7 +101,7 @@ def test_flags_and_files_that_cannot_be_used_are_refused(capsys):
 
 def test_without_a_pair_nothing_is_written_and_the_causes_are_named(capsys):
     write_graded(texts=("same", "same ", "same"))
-    assert "p.jsonl: makes no pair; left out: 3 pairs of equal texts" in refused(capsys, *SCORES)
+    assert "p.jsonl: no preference pairs; left out: 3 pairs of equal texts" in refused(capsys, *SCORES)
     assert not Path("out.jsonl").exists()
 
 
@@ -151,7 +151,7 @@ def test_a_run_in_which_nothing_is_compared_is_one_line(capsys):
 
 def test_a_run_without_its_prompts_or_without_a_verdict_is_one_line(capsys):
     write_run([None])
-    assert "r: makes no pair; left out: 1 rollouts" in refused(capsys, "verdicts", "r", "--out", "out.jsonl")
+    assert "r: no preference pairs; left out: 1 rollouts" in refused(capsys, "verdicts", "r", "--out", "out.jsonl")
     with Path("l.jsonl").open("a") as file:
         file.write("\n")
     assert "l.jsonl: has changed" in refused(capsys, "verdicts", "r", "--out", "out.jsonl")
@@ -240,7 +240,7 @@ def test_by_the_plain_rule_requests_of_one_sentence_are_left_out_and_counted(ser
     assert said["failures"] == {"one_sentence": 1}
     write_rows("p.jsonl", [Prompt(id="q", prompt="Say it.")])
     Path("out.jsonl.reduced.jsonl").unlink()
-    assert "name a --rewriter" in refused(capsys, *DROPPING)
+    assert "use --rewriter" in refused(capsys, *DROPPING)
 
 
 def test_started_again_it_asks_for_nothing_twice_and_goes_on_where_it_was(server, capsys):

@@ -36,6 +36,7 @@ def test_a_foreign_format_needs_a_parquet_name(graded, capsys):
         main([*COMMAND.split(), "l.jsonl", "--format", "verl"])
     assert ended.value.code == 2
     assert (
-        capsys.readouterr().err == "longform: --out l.jsonl: --format verl is Parquet; the name must end in .parquet\n"
+        capsys.readouterr().err
+        == "longform: --out l.jsonl: --format verl is Parquet, so the name must end in .parquet\n"
     )
     assert not (graded / "l.jsonl").exists()

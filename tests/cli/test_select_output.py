@@ -97,7 +97,7 @@ def test_without_a_ladder_the_causes_are_said_and_what_may_help(world, capsys):
         main(command)
     assert ended.value.code == 2
     assert capsys.readouterr().err == (
-        "longform: --grades: no prompt of p.jsonl has a ladder; 1 no grade, 1 not graded by every judge, "
-        "4 fell below the floor; --judges says whose grades to use\n"
+        "longform: --grades: no prompt in p.jsonl has a ladder; 1 no grade, 1 not graded by every judge, "
+        "4 fell below the floor; restrict the judges with --judges\n"
     )
     assert not (world / "l.jsonl").exists()

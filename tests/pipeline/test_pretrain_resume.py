@@ -120,7 +120,9 @@ def test_what_was_begun_is_gone_on_with_as_it_was_or_not_at_all(forks, start, tm
     kill(forks, folder, IN_UPDATE.format(optimizer="AdamW", number=5))
 
     refused = forks.run(folder, command, code=2).stderr
-    assert "out.checkpoints: contains an interrupted pretraining; continue with --resume, or remove the folder" in refused
+    assert (
+        "out.checkpoints: contains an interrupted pretraining; continue with --resume, or remove the folder" in refused
+    )
     changed = forks.run(folder, command, "--resume", "--set", "settings.lr=1e-3", code=2).stderr
     assert changed.startswith("longform: --resume: ")
     assert "was begun with settings.lr 0.004, not 0.001" in changed

@@ -1,8 +1,8 @@
-"""Which prompts overlap with those of a benchmark, so that a writer trained on them would have seen the test.
+"""Find prompts that overlap with a benchmark's prompts, to prevent training on the test set.
 
-A prompt overlaps with a benchmark's if it has the same words, is a near duplicate, or shares a long run of words: 13, or 20
-characters where the benchmark's prompt is mainly Chinese. A benchmark's prompt that is shorter than such a run counts as one
-if the other holds it whole; below 5 words (8 characters) it would be met by chance and is left out.
+A prompt overlaps with a benchmark prompt if it has the same words, is a near-duplicate, or shares a run of 13 words (20
+characters if the benchmark prompt is mainly Chinese). A benchmark prompt shorter than such a run overlaps if the other
+prompt contains it entirely; one below 5 words (8 characters) is ignored, because it would match by chance.
 """
 
 from collections import defaultdict
@@ -20,9 +20,9 @@ class Run(NamedTuple):
     """Lengths of shared runs in words, or in Chinese characters."""
 
     long: int
-    """Shared, it is no accident."""
-    least: int
-    """Shorter prompts are not looked for inside others."""
+    """Length of a run that is not shared by chance."""
+    minimum: int
+    """Minimum length of a benchmark prompt that is searched for inside other prompts."""
 
 
 WORDS = Run(13, 5)
@@ -31,18 +31,18 @@ _BASE = np.uint32(2_654_435_761)
 
 
 class Overlap(NamedTuple):
-    """The benchmark's prompt that a prompt overlaps with, and by what: `same words`, a similarity, or the shared run."""
+    """The id of the benchmark prompt, and the kind of overlap: `same words`, a similarity, or the shared run."""
 
     id: str
     by: str
 
 
 class Benchmarks:
-    """Prompts of benchmarks, to be kept out of training.
+    """An index of benchmark prompts, for decontamination.
 
     Args:
-        prompts: (id, words) of each.
-        near: Least Jaccard similarity of near duplicates.
+        prompts: (id, text) pairs.
+        near: Minimum Jaccard similarity of near-duplicates.
     """
 
     def __init__(self, prompts: Iterable[tuple[str, TokenizedText]], *, near: float) -> None:
@@ -50,13 +50,13 @@ class Benchmarks:
         self._ids: list[str] = []
         self._texts: list[str] = []
         self._holders: dict[int, dict[int, list[int]]] = defaultdict(lambda: defaultdict(list))
-        """Length in units -> hash of a run -> the prompts that hold it."""
+        """Length in units -> hash of a run -> the prompts that contain it."""
         for id_, wording in prompts:
             if wording.units:
                 self._add(id_, wording)
 
     def find(self, wording: TokenizedText) -> Overlap | None:
-        """The first overlap with a benchmark's prompt: the same words before near ones before a shared run."""
+        """Return the first overlap; checks for the same words, then near-duplicates, then shared runs."""
         if (same := self._seen.find_same(wording)) is not None:
             return Overlap(same, "same words")
         if (near := self._seen.find_near(wording)) is not None:
@@ -72,9 +72,9 @@ class Benchmarks:
         if length >= run.long:
             for gram in set(hash_runs(wording.hashes, run.long).tolist()):
                 self._holders[run.long][gram].append(number)
-        elif length >= run.least:
-            # Found by its beginning, and then looked for whole: one length of run instead of one for each length.
-            self._holders[run.least][int(hash_runs(wording.hashes[: run.least], run.least)[0])].append(number)
+        elif length >= run.minimum:
+            # Indexed by its first `minimum` units and then compared in full, so that one run length is enough.
+            self._holders[run.minimum][int(hash_runs(wording.hashes[: run.minimum], run.minimum)[0])].append(number)
 
     def _find_run(self, wording: TokenizedText) -> Overlap | None:
         text = f" {wording.plain} "
@@ -86,20 +86,23 @@ class Benchmarks:
                 run = " ".join(wording.units[start : start + length])
                 for number in holders[grams[start]]:
                     shared = run if length in (WORDS.long, CHARACTERS.long) else self._texts[number]
-                    # Hashes of 32 bits collide now and then; words do not.
+                    # 32-bit hashes can collide; compare the words.
                     if f" {shared} " in f" {self._texts[number]} " and f" {shared} " in text:
                         return Overlap(self._ids[number], shared)
         return None
 
 
 def hash_runs(hashes: NDArray[np.uint32], length: int) -> NDArray[np.uint32]:
-    """[units - length + 1] a hash of every run of `length` units, made of those of its two halves, which may overlap."""
+    """Hash every run of `length` units by combining the hashes of its two (possibly overlapping) halves.
+
+    Returns [units - length + 1].
+    """
     if length == 1:
         return hashes
     half = (length + 1) // 2
     halves, count = hash_runs(hashes, half), max(len(hashes) - length + 1, 0)
-    found = halves[:count] * _BASE + halves[length - half : length - half + count]
-    return found ^ (found >> np.uint32(15))
+    combined = halves[:count] * _BASE + halves[length - half : length - half + count]
+    return combined ^ (combined >> np.uint32(15))
 
 
 def _run(wording: TokenizedText) -> Run:

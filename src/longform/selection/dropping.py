@@ -1,13 +1,12 @@
 """Requirement dropping: preferences without labels (WRL, arXiv 2604.27453).
 
-A request is reduced: some of its requirements are left out. One writer writes for the whole request and for the reduced one,
-and under the whole request the first text is better. The pair teaches to obey requirements. It teaches nothing about
-style: both texts are the same writer's. What it wrote for the reduced request differs in chance as well, and as a rule in
-length; where it revises its first text for the reduced request in place of writing anew, the two differ in what was left out
-and little else.
+A request is reduced by removing some of its requirements. The same writer responds to the full and to the reduced request;
+judged by the full request, the first text is better. Such pairs teach instruction following but not style, because both
+texts have the same author. Texts written independently also differ by chance, and usually in length; if the writer instead
+revises its first text for the reduced request, the two differ in the removed requirements and little else.
 
-A reduced prompt's id names its prompt, how it was reduced and a hash of the request, so that whatever was gathered for
-another request or by another way of reducing is never taken for it.
+A reduced prompt's id contains the prompt's id, the method of reduction and a hash of the request, so that results for
+another request or method are never reused.
 """
 
 import hashlib
@@ -31,7 +30,7 @@ from longform.selection.preferences import LeftOut, Preferences, preference
 from longform.text.segments import sentences
 
 ONE_SENTENCE = "one_sentence"
-"""Why the plain rule does not reduce a request."""
+"""Cause of failure if the rule cannot reduce a request."""
 
 
 class DroppingFiles(NamedTuple):
@@ -41,33 +40,33 @@ class DroppingFiles(NamedTuple):
     full_responses: Path
     reduced_responses: Path
     revisions: Path
-    """Of the full responses, for the reduced requests."""
+    """Revisions of the full responses for the reduced requests."""
     writing: Path
-    """How the responses were written, see `record_writing`."""
+    """Settings of the writer (see `record_writing`)."""
 
     @classmethod
     def next_to(cls, out: Path) -> "DroppingFiles":
-        """The files of the pairs in `out`."""
+        """Return the files that belong to `out`."""
         ends = ("reduced", "full", "reduced-responses", "revisions", "writing")
         return cls(*(out.with_name(f"{out.name}.{end}.jsonl") for end in ends))
 
 
 class WritingRecord(Row):
-    """How responses were written: everything that decides a text and is not in its own row."""
+    """The writer's settings: everything that determines a text and is not in its row."""
 
     writer: str
     model: str
-    """The folder of a local writer, or what its endpoint calls it."""
+    """Folder of a local writer, or the endpoint's model name."""
     max_tokens: int
     temperature: float
     seed: int | None = None
-    """Of a local writer."""
+    """Seed of a local writer."""
 
 
 async def reduce_by_model(
     prompts: Sequence[Prompt], rewriter: Rewriter, *, out: Path, on_progress: Progress
 ) -> CollectResult:
-    """Prompts whose requests a model reduced, added to those that `out` already holds.
+    """Have a model reduce requests; append the reduced prompts to `out`.
 
     Raises:
         BadInputError: a prompt without a user message, a misconfigured endpoint, or an unwritable file.
@@ -94,7 +93,7 @@ async def reduce_by_model(
 
 
 def reduce_by_rule(prompts: Sequence[Prompt], *, seed: int, out: Path) -> CollectResult:
-    """Prompts whose requests lack some of the sentences after the first, drawn at random, in `out`.
+    """Reduce requests by removing random sentences after the first; write the reduced prompts to `out`.
 
     Raises:
         BadInputError: a prompt without a user message, or an unwritable file.
@@ -114,8 +113,8 @@ def reduce_by_rule(prompts: Sequence[Prompt], *, seed: int, out: Path) -> Collec
 
 
 def leave_out_sentences(request: str, stream: random.Random) -> str | None:
-    """`request` without at least one of its sentences after the first; None where it has only one."""
-    text = request.replace("\r\n", "\n").strip()  # as `sentences` reads it
+    """Remove at least one of the sentences after the first; None if there is only one sentence."""
+    text = request.replace("\r\n", "\n").strip()  # as in `sentences`
     starts = [0]
     for sentence, following in pairwise(sentences(text)):
         starts.append(text.index(following, starts[-1] + len(sentence)))
@@ -128,29 +127,29 @@ def leave_out_sentences(request: str, stream: random.Random) -> str | None:
 
 
 def rule_name(seed: int) -> str:
-    """What the plain rule is called as a way of reducing; a model is called by its name in models.yaml."""
+    """Return the name of the rule as a method of reduction; a model's is its name in models.yaml."""
     return f"rule/{seed}"
 
 
 def reduced_id(prompt: Prompt, *, by: str) -> str:
-    """The id of a prompt reduced in the way `by`."""
+    """Return the id of a prompt reduced by the method `by`."""
     return f"{prompt.id}-reduced-{hashlib.sha256(f'{by}/{prompt.messages}'.encode()).hexdigest()[:8]}"
 
 
 def read_reduced(path: Path, prompts: Sequence[Prompt], *, by: str) -> list[tuple[Prompt, Prompt]]:
-    """(prompt, reduced prompt) for those of `prompts` that were reduced in the way `by`, in their order."""
+    """Return (prompt, reduced prompt) pairs for the prompts that were reduced by the method `by`, in order."""
     reduced = {row.id: row for row in read_rows(path, Prompt)} if path.exists() else {}
     pairs = ((prompt, reduced.get(reduced_id(prompt, by=by))) for prompt in prompts)
-    return [(prompt, found) for prompt, found in pairs if found is not None]
+    return [(prompt, row) for prompt, row in pairs if row is not None]
 
 
 def record_writing(now: WritingRecord, *, out: Path) -> None:
-    """Record how responses are written, or compare it with how those next to `out` were.
+    """Record the writer's settings, or compare them with those of the responses next to `out`.
 
-    A response names its writer by the last part of a path, and two policies may share that.
+    Responses only name the last part of the writer's path, which different policies may share.
 
     Raises:
-        BadInputError: responses next to `out` were written in another way.
+        BadInputError: the responses next to `out` were written with other settings.
     """
     files = DroppingFiles.next_to(out)
     responses = (files.full_responses, files.reduced_responses, files.revisions)
@@ -164,16 +163,16 @@ def record_writing(now: WritingRecord, *, out: Path) -> None:
 def ask_for_revisions(
     pairs: Sequence[tuple[Prompt, Prompt]], files: DroppingFiles, *, model: str, samples: int, secret: bytes
 ) -> list[Prompt]:
-    """Prompts by which `model` fits each text that it wrote for a whole request to the reduced one.
+    """Build prompts that ask `model` to revise each of its texts for the reduced request.
 
-    A text that is empty or was cut off is not revised.
+    Empty and truncated texts are skipped.
 
     Args:
         pairs: (prompt, reduced prompt).
-        files: with the responses.
-        model: the writer's name.
-        samples: of each prompt.
-        secret: behind the tags of the fences.
+        files: Files with the responses.
+        model: Name of the writer.
+        samples: Responses per prompt.
+        secret: Secret of the fence tags.
     """
     full = {row.key: row for row in read_rows(files.full_responses, Response)}
     prompts = []
@@ -190,16 +189,16 @@ def ask_for_revisions(
 def prefer_full(
     pairs: Sequence[tuple[Prompt, Prompt]], files: DroppingFiles, *, model: str, samples: int, revised: bool = False
 ) -> Preferences:
-    """What `model` wrote for a request before what it wrote for the reduced one, sample by sample.
+    """Pair the responses to full requests (chosen) with those to reduced requests (rejected), sample by sample.
 
-    A pair of which a text was cut off at the longest length is left out: it would differ in more than requirements.
+    Pairs with a truncated text are left out, because they would differ in more than requirements.
 
     Args:
         pairs: (prompt, reduced prompt).
-        files: with the responses.
-        model: the writer's name.
-        samples: of each prompt.
-        revised: what it wrote for the reduced request is a revision, see `ask_for_revisions`.
+        files: Files with the responses.
+        model: Name of the writer.
+        samples: Responses per prompt.
+        revised: Whether the responses to reduced requests are revisions (see `ask_for_revisions`).
     """
     made = Preferences()
     full = {row.key: row for row in read_rows(files.full_responses, Response)}
@@ -220,26 +219,26 @@ def prefer_full(
 
 
 def _revision_id(shortened: Prompt, written: Response) -> str:
-    """Names the reduced request, the sample and the text: a revision of another text is never taken for its own."""
+    """Build an id from the reduced request, the sample and the text, so that revisions of other texts are never reused."""
     digest = hashlib.sha256(f"{shortened.messages}/{written.text}".encode("utf-8", "replace")).hexdigest()[:8]
     return f"{shortened.id}-revised-{written.sample}-{digest}"
 
 
 def _is_begun(path: Path) -> bool:
-    """Whether a collection holds something, whole or on its way."""
+    """Whether a collection exists, complete or partial."""
     return path.exists() or path.with_name(f"{path.name}.partial").exists()
 
 
 def _request(prompt: Prompt) -> str:
-    """The last user message."""
+    """Return the last user message."""
     asking = [message["content"] for message in prompt.messages if message["role"] == "user"]
     if not asking:
-        raise BadInputError(f"prompt {prompt.id}: has no user message, so there is nothing to leave out of it")
+        raise BadInputError(f"prompt {prompt.id}: has no user message to reduce")
     return asking[-1]
 
 
 def _with_request(prompt: Prompt, request: str, *, id_: str) -> Prompt:
-    """The prompt with another last user message. Without criteria and length range, which may reveal what was left out."""
+    """Replace the last user message; drop criteria and length range, which may reveal the removed requirements."""
     if isinstance(prompt.prompt, str):
         return Prompt(id=id_, prompt=request, meta=prompt.meta)
     messages = list(prompt.prompt)

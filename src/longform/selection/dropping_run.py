@@ -1,6 +1,6 @@
 """Preferences by requirement dropping, end to end: reduced requests, responses or revisions, pairs; resumable.
 
-What is written second can depend on what was written first, so the prompts of a stage are made when the stage begins.
+Revisions depend on the responses, so the prompts of a stage are built when the stage begins.
 """
 
 import asyncio
@@ -36,11 +36,11 @@ from longform.writers.paths import check_writer, is_model_folder, writer_name
 from longform.writers.settings import GenerationSettings
 
 Pairs = Sequence[tuple[Prompt, Prompt]]
-"""Prompts, each with its reduced one."""
+"""(prompt, reduced prompt) pairs."""
 
 
 class WritingStage(NamedTuple):
-    """A part of the writing."""
+    """A stage of generation."""
 
     title: str
     prompts: list[Prompt]
@@ -49,11 +49,11 @@ class WritingStage(NamedTuple):
 
 
 class DroppingResult(NamedTuple):
-    """Pairs by requirement dropping."""
+    """Result of requirement dropping."""
 
     preferences: Preferences
     failures: Counter[str]
-    """Requests without a result, by cause. The next call tries them again."""
+    """Requests without a result, by cause; the next call retries them."""
     cost: str
     """Cost and number of calls, in words."""
 
@@ -74,28 +74,27 @@ def preferences_from_dropping(
     budget: float | None = None,
     progress: ProgressDisplay = no_progress,
 ) -> DroppingResult:
-    """Pair what a writer writes for a request with what it writes for a reduced one; a second call adds what is missing.
+    """Pair a writer's responses to full and reduced requests; a second call adds what is missing.
 
     Args:
-        prompts: prompts file.
-        writer: a name in `models`, or the folder of a local model.
-        out: preferences file; reduced prompts, responses and calls are kept next to it.
-        rewriter: a name in `models`: the model that reduces requests. Without it some of the sentences after the first are
-            left out at random.
-        revise: let the writer revise its text to fit the reduced request, instead of writing anew.
-        samples: responses per request, and pairs per prompt.
-        models: models.yaml.
-        max_tokens: longest response.
-        temperature: sampling temperature.
-        batch: responses that a local model writes at once.
-        seed: of the random reduction and of a local model's draws.
-        budget: cost above which calls stop.
-        progress: display of the progress.
+        prompts: Prompts file.
+        writer: A name in `models`, or the folder of a local model.
+        out: Preferences file; reduced prompts, responses and calls are kept next to it.
+        rewriter: A name in `models`: the model that reduces requests. None removes random sentences after the first.
+        revise: Have the writer revise its text for the reduced request instead of writing a new one.
+        samples: Responses per request, and pairs per prompt.
+        models: Path to models.yaml.
+        max_tokens: Maximum response length in tokens.
+        temperature: Sampling temperature.
+        batch: Batch size of a local model.
+        seed: Seed of the random reduction and of a local model's sampling.
+        budget: Stop before the calls cost more than this.
+        progress: Progress display.
 
     Raises:
-        BadInputError: a bad row, an unknown model, a missing key, an unwritable file, responses that were written in another
-            way, or no pair.
-        StoppedError: the budget is spent, or every request failed.
+        BadInputError: an invalid row, an unknown model, a missing key, an unwritable file, existing responses with other
+            settings, or no pair.
+        StoppedError: the budget is exhausted, or every request failed.
     """
     check_writer(writer)
     settings = GenerationSettings(max_tokens=max_tokens, temperature=temperature, batch=batch)
@@ -108,7 +107,7 @@ def preferences_from_dropping(
     reduced = task.reduce(rows)
     pairs = read_reduced(task.files.reduced, rows, by=task.reduced_by)
     if not pairs:
-        hint = "has a sentence after its first to leave out; name a --rewriter" if rewriter is None else "was reduced"
+        hint = "has a second sentence to remove; use --rewriter" if rewriter is None else "was reduced"
         raise BadInputError(f"{prompts}: no request {hint}")
     failures, cost = task.write(pairs, cost=reduced.cost)
     made = prefer_full(pairs, task.files, model=task.model, samples=samples, revised=revise)
@@ -119,7 +118,7 @@ def preferences_from_dropping(
 
 @dataclass(frozen=True, slots=True)
 class _Dropping:
-    """The arguments of one task, and what follows from them."""
+    """The arguments of one call."""
 
     writer: str
     rewriter: str | None
@@ -144,21 +143,21 @@ class _Dropping:
 
     @property
     def model(self) -> str:
-        """What responses call the writer."""
+        """Model name of the responses."""
         return writer_name(self.writer) if self.is_local else self.writer
 
     @property
     def reduced_by(self) -> str:
-        """What the way of reducing is called."""
+        """Name of the method of reduction."""
         return self.rewriter or rule_name(self.seed)
 
     def check_names(self) -> None:
-        """Check name, key and prices of every model before the first call is paid."""
+        """Check name, key and prices of every model before the first call."""
         for name in filter(None, (self.rewriter, None if self.is_local else self.writer)):
             self._record(name).log.close()
 
     def writing(self) -> WritingRecord:
-        """How the responses are to be written."""
+        """The writer's settings."""
         given = {"max_tokens": self.settings.max_tokens, "temperature": self.settings.temperature}
         if self.is_local:
             return WritingRecord(writer=self.model, model=str(Path(self.writer).resolve()), seed=self.seed, **given)
@@ -166,7 +165,7 @@ class _Dropping:
         return WritingRecord(writer=self.writer, model=spec.model, **given)
 
     def reduce(self, rows: Sequence[Prompt]) -> CollectResult:
-        """Reduce requests, by a model if one is named."""
+        """Reduce requests with the rewriter, or by the rule if there is none."""
         out = self.files.reduced
         if self.rewriter is None:
             return reduce_by_rule(rows, seed=self.seed, out=out)
@@ -183,7 +182,7 @@ class _Dropping:
             return result
 
     def write(self, pairs: Pairs, *, cost: str) -> tuple[Counter[str], str]:
-        """Have the writer write for both requests of every pair; failures by cause, and the cost, `cost` so far."""
+        """Generate responses to both requests of every pair; return failures by cause, and the cost including `cost`."""
         if self.is_local:
             self._write_locally(pairs)
             return Counter(), cost
@@ -197,11 +196,11 @@ class _Dropping:
             source = EndpointWriter(endpoint, max_tokens=settings.max_tokens, temperature=settings.temperature)
             for it in self._stages(pairs, secret=calls.log.secret()):
                 with self.progress(f"{it.title} with {self.writer}") as advance:
-                    found = await collect_responses(
+                    result = await collect_responses(
                         it.prompts, source, samples=it.samples, out=it.out, on_progress=advance
                     )
-                found.check()
-                gathered.append(found)
+                result.check()
+                gathered.append(result)
         return gathered
 
     def _write_locally(self, pairs: Pairs) -> None:
@@ -223,12 +222,12 @@ class _Dropping:
 
     def _stages(self, pairs: Pairs, *, secret: bytes) -> Iterator[WritingStage]:
         whole, reduced = ([prompts[place] for prompts in pairs] for place in (0, 1))
-        yield WritingStage("writing whole requests", whole, self.samples, self.files.full_responses)
+        yield WritingStage("responding to full requests", whole, self.samples, self.files.full_responses)
         if self.revise:
             asked = ask_for_revisions(pairs, self.files, model=self.model, samples=self.samples, secret=secret)
             yield WritingStage("revising for reduced requests", asked, 1, self.files.revisions)
         else:
-            yield WritingStage("writing reduced requests", reduced, self.samples, self.files.reduced_responses)
+            yield WritingStage("responding to reduced requests", reduced, self.samples, self.files.reduced_responses)
 
     def _record(self, name: str) -> RecordedCalls:
         return RecordedCalls(self.out, self.models, name, budget=self.budget)

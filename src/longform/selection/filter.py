@@ -1,7 +1,7 @@
-"""Keep the prompts that need long, high-quality writing, as a judge sees it.
+"""Keep the prompts that need long, high-quality writing according to a judge.
 
-The result follows from the prompts and the recorded answers alone: a second call finds the answers it has paid for and
-asks only what is missing. A prompt without a verdict is neither kept nor dropped for good.
+The result is a function of the prompts and the recorded answers: a second call reuses recorded answers and requests only
+missing ones. A prompt without a verdict is neither kept nor counted as dropped.
 """
 
 import asyncio
@@ -23,18 +23,18 @@ from longform.selection.generate import CollectResult
 
 @dataclass(slots=True)
 class Filtered:
-    """Outcome of a filter, in numbers of prompts."""
+    """Result of filtering, in numbers of prompts."""
 
     prompts: int = 0
     kept: int = 0
     judged: int = 0
     """Prompts with a verdict."""
     criteria: dict[str, str] = field(default_factory=dict)
-    """Criterion -> its wording."""
+    """Criterion -> its text."""
     dropped: dict[str, int] = field(default_factory=dict)
-    """Prompts that fail a criterion, by criterion; one prompt can count for several."""
+    """Prompts that fail a criterion, by criterion; a prompt can fail several."""
     alone: dict[str, int] = field(default_factory=dict)
-    """Prompts that fail this criterion alone."""
+    """Prompts that fail only this criterion."""
     failures: Counter[str] = field(default_factory=Counter)
     """Prompts without a verdict, by cause."""
     cost: str = ""
@@ -54,13 +54,13 @@ def filter_prompts(
     """Have a judge decide which prompts need long, high-quality writing, and write those to `out`.
 
     Args:
-        prompts: prompts file.
-        judge: a name in `models`.
-        out: prompts file to write.
-        also: one more criterion, in words.
-        models: models.yaml.
-        budget: cost above which calls stop.
-        progress: display of the progress.
+        prompts: Prompts file.
+        judge: A name in `models`.
+        out: Prompts file to write.
+        also: An additional criterion in plain words.
+        models: Path to models.yaml.
+        budget: Stop before the calls cost more than this.
+        progress: Progress display.
 
     Raises:
         BadInputError: a bad row, an unknown judge, a missing key, an unwritable file, or no prompt is kept.
@@ -84,7 +84,7 @@ def filter_prompts(
 async def filter_by_judge(
     prompts: Sequence[Prompt], judge: RequestJudge, *, out: Path, on_progress: Progress
 ) -> Filtered:
-    """Write the prompts that meet every criterion to `out`, in their order, with the judge's name in `meta.filter`.
+    """Write the prompts that meet every criterion to `out`, in order, with the judge's name in `meta.filter`.
 
     Nothing is written if none is kept.
 
@@ -113,7 +113,7 @@ async def filter_by_judge(
     result.kept = len(kept)
     if verdicts and not kept:
         causes = ", ".join(f"{name} {count}" for name, count in result.dropped.items() if count)
-        raise BadInputError(f"{out}: not written: the judge keeps none of {len(verdicts)} prompts (not {causes})")
+        raise BadInputError(f"{out}: not written: the judge kept none of {len(verdicts)} prompts (failed: {causes})")
     if kept:
         mark = {"filter": {"judge": judge.endpoint.name}}
         write_rows(out, (prompt.model_copy(update={"meta": prompt.meta | mark}) for prompt in kept))

@@ -1,7 +1,7 @@
-"""The layouts in which prompts are published, each recognised by its fields.
+"""The formats in which prompts are published, detected from their fields.
 
-A row of a layout checks itself (pydantic) and says what it offers: its first user turn, and what its source knows about it.
-Later turns answer what a model wrote, so they are no requests of their own; a system turn is left out.
+A row validates itself (pydantic) and returns its first user turn with the source's metadata. Later turns react to a model's
+answers, so they are not used as prompts; system turns are ignored.
 """
 
 from collections.abc import Collection
@@ -16,33 +16,33 @@ from longform.selection.languages import language_code
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RawPrompt:
-    """What a source offers: a request, and what the source says about it."""
+    """A request of a source with the source's metadata."""
 
     request: str
     id: str | None = None
-    """The source's own; None where it has none."""
+    """The source's id; None if it has none."""
     prefix: str = ""
-    """Before an id that says nothing outside its source, and before one made from the text."""
+    """Prefix of ids that are only unique within the source, and of ids derived from the text."""
     language: str | None = None
     toxic: bool = False
     redacted: bool = False
     fields: dict[str, Any] = field(default_factory=dict)
-    """Further fields of the prompts row, besides `id`, `prompt` and the pool's `meta`."""
+    """Other fields of the prompts row, in addition to `id`, `prompt` and the pool's `meta`."""
 
 
 class SourceFormat(Row):
-    """A row as its source publishes it."""
+    """A row in the source's format."""
 
     columns: ClassVar[frozenset[str]] = frozenset()
-    """Names of the fields that are read, nested ones among them; empty: all."""
+    """Names of the fields that are read, including nested ones; empty: all."""
 
     @classmethod
     def fits(cls, fields: Collection[str]) -> bool:
-        """Whether a row with these fields is of this layout."""
+        """Whether a row with these fields has this format."""
         raise NotImplementedError
 
     def offer(self) -> RawPrompt:
-        """What the row offers."""
+        """Return the request and metadata of the row."""
         raise NotImplementedError
 
 
@@ -59,7 +59,7 @@ class _Moderation(BaseModel):
 class ChatLog(SourceFormat):
     """WildChat-1M (`conversation_hash`) and LMSYS-Chat-1M (`conversation_id`).
 
-    Both flag whole conversations, for the content of any turn; LMSYS as the moderation of its turns.
+    Both flag conversations as a whole if any turn is flagged; LMSYS does so through the moderation of its turns.
     """
 
     model_config = ConfigDict(extra="ignore")
@@ -83,7 +83,7 @@ class ChatLog(SourceFormat):
         return RawPrompt(
             request=turn.content or "",
             id=self.id,
-            # A conversation has the language of most of its turns.
+            # A conversation's language is the most frequent one of its turns.
             language=language_code(turn.language) or language_code(self.language),
             toxic=bool(self.toxic) or any(it and it.flagged for it in self.openai_moderation or ()),
             redacted=bool(self.redacted),
@@ -91,7 +91,7 @@ class ChatLog(SourceFormat):
 
 
 class Conversations(SourceFormat):
-    """LongWriter's training data: `messages`, and no id."""
+    """LongWriter's training data: `messages` without an id."""
 
     model_config = ConfigDict(extra="ignore")
     columns = frozenset({"messages", "role", "content"})
@@ -110,11 +110,11 @@ class _Check(BaseModel):
     name: str
     criteria_description: str = ""
     description: str | None = None
-    """A checklist's own, which goes before the published field."""
+    """Used instead of `criteria_description` if present."""
 
 
 class WritingBenchRow(SourceFormat):
-    """WritingBench's queries, of its benchmark and of its training data; the checklist becomes the criteria."""
+    """Queries of WritingBench's benchmark and training data; the checklist becomes the criteria."""
 
     model_config = ConfigDict(extra="ignore", coerce_numbers_to_str=True)
     index: str | None = None
@@ -148,7 +148,7 @@ class WritingBenchRow(SourceFormat):
 
 
 class PromptsFile(SourceFormat, PromptRow):
-    """longform's own prompts, and any other file with one prompt a row; an id is not needed, other fields are kept."""
+    """longform's prompts, and any other file with one prompt per row; ids are optional, other fields are kept."""
 
     model_config = ConfigDict(coerce_numbers_to_str=True)
     key_fields = ()
@@ -174,12 +174,12 @@ LAYOUTS: tuple[type[SourceFormat], ...] = (ChatLog, Conversations, WritingBenchR
 
 
 def recognise(fields: Collection[str]) -> type[SourceFormat] | None:
-    """The layout of rows with these fields; None where they fit none."""
+    """Return the format of rows with these fields; None if no format matches."""
     return next((layout for layout in LAYOUTS if layout.fits(fields)), None)
 
 
 def make_prompt(offer: RawPrompt, *, id: str, meta: dict[str, Any]) -> Prompt:
-    """The prompts row of an offer; what its own `meta` says is kept."""
+    """Build the prompts row of a raw prompt; existing `meta` entries take precedence."""
     known = {"id": id, "meta": meta | offer.fields.get("meta", {})}
     return Prompt(**{"prompt": offer.request, **offer.fields, **known})
 

@@ -1,4 +1,4 @@
-"""Responses of one writer to every prompt, resumable response by response."""
+"""Generate responses of a writer to prompts; resumable per response."""
 
 import asyncio
 from collections import Counter
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class CollectResult:
-    """What a resumable collection of rows came to."""
+    """Result of a resumable collection of rows."""
 
     out: Path
     rows: int = 0
     """Rows in `out`, including those of earlier calls."""
     added: int = 0
     failures: Counter[str] = field(default_factory=Counter)
-    """Requests without a result, by cause. The next call tries them again."""
+    """Requests without a result, by cause; the next call retries them."""
     cost: str = "0 (local)"
     """Cost and number of calls, in words."""
 
@@ -42,16 +42,16 @@ class CollectResult:
         """Raise if every request failed.
 
         Raises:
-            StoppedError: names the causes.
+            StoppedError: every request failed; the error lists the causes.
         """
         if not self.rows and self.failures:
             raise StoppedError(
-                f"{self.out}: every request failed ({count_causes(self.failures)}); the same command tries again"
+                f"{self.out}: every request failed ({count_causes(self.failures)}); run the same command again to retry"
             )
 
 
 def count_causes(failures: Counter[str]) -> str:
-    """Failures by cause in words, the most frequent first."""
+    """Format failures by cause, most frequent first."""
     return ", ".join(f"{cause} {count}" for cause, count in failures.most_common())
 
 
@@ -72,27 +72,27 @@ def generate(
     budget: float | None = None,
     progress: ProgressDisplay = no_progress,
 ) -> CollectResult:
-    """Write responses to prompts; a second call adds what is missing in `out`.
+    """Generate responses to prompts; a second call adds what is missing in `out`.
 
     Args:
-        prompts: prompts file.
-        writer: a name in `models`, or the folder of a local model.
-        out: responses file to write or to add to.
-        samples: responses per prompt.
-        models: models.yaml.
-        name: model name of a local model's responses; default: its folder's name, or RUN-step-N.
-        max_tokens: longest response.
-        temperature: sampling temperature.
-        think: ask for a plan and an answer in tags (`on`), or for an answer in tags (`direct`); the answer becomes the text.
-        think_prompt: text file with {request}, in place of the built-in think prompt.
-        batch: responses that a local model writes at once.
-        seed: of a local model's draws.
-        budget: cost above which calls stop.
-        progress: display of the progress.
+        prompts: Prompts file.
+        writer: A name in `models`, or the folder of a local model.
+        out: Responses file to write or append to.
+        samples: Responses per prompt.
+        models: Path to models.yaml.
+        name: Model name to record for a local model (default: its folder's name, or RUN-step-N).
+        max_tokens: Maximum response length in tokens.
+        temperature: Sampling temperature.
+        think: Ask for a plan and an answer in tags (`on`), or for an answer in tags (`direct`). Only the answer is kept.
+        think_prompt: Text file with {request} in it, in place of the built-in think prompt.
+        batch: Batch size of a local model.
+        seed: Sampling seed of a local model.
+        budget: Stop before the calls cost more than this.
+        progress: Progress display.
 
     Raises:
-        BadInputError: a bad row, an unknown writer, a missing key, or an unwritable file.
-        StoppedError: the budget is spent, or every request failed.
+        BadInputError: an invalid row, an unknown writer, a missing key, or an unwritable file.
+        StoppedError: the budget is exhausted, or every request failed.
     """
     check_writer(writer)
     if think_prompt and think == "off":
@@ -135,7 +135,7 @@ def generate(
 async def collect_responses(
     prompts: Sequence[Prompt], writer: EndpointWriter, *, samples: int, out: Path, on_progress: Progress
 ) -> CollectResult:
-    """Responses of a writer behind an endpoint, added to those that `out` already holds.
+    """Append responses of an endpoint writer to `out`.
 
     Raises:
         BadInputError: the endpoint is down or refuses the key, or `out` cannot be written.
@@ -170,11 +170,11 @@ def collect_responses_locally(
     out: Path,
     on_progress: Progress,
 ) -> CollectResult:
-    """Responses of a local model, added to those that `out` already holds; `name` is the model name they carry."""
+    """Append responses of a local model to `out`; `name` is their model name."""
     result = CollectResult(out)
     with Collection(out, Response) as collection:
         for sample in range(samples):
-            # Whole batches, as in an uninterrupted run: rounding makes a text depend on the others in its batch.
+            # Complete batches, as in an uninterrupted run: through rounding, a text depends on the others in its batch.
             for start in range(0, len(prompts), settings.batch):
                 chunk = prompts[start : start + settings.batch]
                 if any((prompt.id, name, sample) not in collection for prompt in chunk):

@@ -1,7 +1,7 @@
-"""Grades: a judge's pointwise score of every response, resumable grade by grade.
+"""Grade responses with a judge (pointwise); resumable per grade.
 
-A response without a grade (no answer, or none that is well-formed) has no row: it is counted by cause and tried again by
-the next call. It never becomes a low score. A recorded answer without a well-formed grade is not requested again.
+A response whose grade is missing (no answer, or no well-formed one) has no row: it is counted by cause and retried by the
+next call, and never becomes a low score. A recorded answer without a well-formed grade is not requested again.
 """
 
 import asyncio
@@ -32,13 +32,13 @@ def grade(
     """Have a judge grade responses; a second call adds what is missing in `out`.
 
     Args:
-        responses: responses files.
-        prompts: the prompts they were written for.
-        judge: a name in `models`.
-        out: grades file to write or to add to.
-        models: models.yaml.
-        budget: cost above which calls stop.
-        progress: display of the progress.
+        responses: Responses files.
+        prompts: Prompts file of the responses.
+        judge: A name in `models`.
+        out: Grades file to write or append to.
+        models: Path to models.yaml.
+        budget: Stop before the calls cost more than this.
+        progress: Progress display.
 
     Raises:
         BadInputError: a bad row, a response to an unknown prompt, an unknown judge, a missing key, or an unwritable file.
@@ -68,7 +68,7 @@ async def collect_grades(
     out: Path,
     on_progress: Progress,
 ) -> CollectResult:
-    """Grades of all responses, added to those that `out` already holds.
+    """Append the grades of all responses to `out`.
 
     Raises:
         BadInputError: a response to an unknown prompt, an endpoint that is down or refuses the key, or an unwritable file.
@@ -104,15 +104,15 @@ async def collect_grades(
 
 
 def check_prompts(responses: Iterable[Response], prompts: Mapping[str, Prompt], *, source: str) -> None:
-    """Refuse responses to prompts that are not in `prompts`; `source` says where these come from.
+    """Check that every response's prompt is in `prompts`; `source` names the prompts in errors.
 
     Raises:
-        BadInputError: names the first such response.
+        BadInputError: a prompt is missing; the error names the first such response.
     """
     for response in responses:
         if response.prompt_id not in prompts:
             raise BadInputError(
-                f"{source}: no prompt {response.prompt_id!r}, for which {response.model!r} wrote a response"
+                f"{source}: no prompt {response.prompt_id!r}, but {response.model!r} has a response to it"
             )
 
 

@@ -1,6 +1,6 @@
-"""The language of a prompt: a source's own word for it brought to a code, or a guess from the script.
+"""The language of a prompt: the source's language name as a code, or a guess from the text.
 
-A guess says no more than the script and a few function words show: Chinese, Japanese, Korean, English, or nothing.
+Guesses use only the script and function words: Chinese, Japanese, Korean, English, or None.
 """
 
 import re
@@ -11,7 +11,7 @@ from longform.text.function_words import FUNCTION_WORDS
 from longform.text.repetition import units
 
 ENGLISH_SHARE = 0.1
-"""Least share of words that only English has in a text that is taken for English: half of prose, less of a list."""
+"""Minimum fraction of specifically English words in an English text: they are half of prose, but fewer in lists."""
 
 _NAMES = """
 ar Arabic|bg Bulgarian|bn Bengali|ca Catalan|cs Czech|da Danish|de German|el Greek|en English|eo Esperanto|es Spanish|
@@ -25,7 +25,7 @@ _CODES = {
     name.lower(): code for code, name in (pair.strip().split(" ") for pair in _NAMES.replace("\n", "").split("|"))
 }
 _SHARED = frozenset("a also am an as d do had he her i in is it me no of on or over s so t us was we will".split())  # noqa: SIM905
-"""English function words that other languages in Latin letters have too."""
+"""English function words that also occur in other languages with Latin script."""
 _REQUESTS = frozenset("write please create make give help explain describe generate story essay word words".split())  # noqa: SIM905
 _ENGLISH = (FUNCTION_WORDS - _SHARED) | _REQUESTS
 _UNKNOWN = frozenset({"", "unknown", "nolang", "und", "none"})
@@ -37,11 +37,11 @@ _SCRIPTS = {
 }
 _LETTER = re.compile(r"[^\W\d_]")
 _KANA_SHARE = 0.1
-"""Japanese mixes kana with Han characters; a Chinese text quotes a few at most."""
+"""Minimum fraction of kana in Japanese text, which mixes kana with Han characters; Chinese texts quote few kana."""
 
 
 def parse_languages(names: Iterable[str]) -> frozenset[str]:
-    """The codes of languages given by name or code.
+    """Return the codes of languages given by name or code.
 
     Raises:
         BadInputError: an unknown language.
@@ -53,7 +53,7 @@ def parse_languages(names: Iterable[str]) -> frozenset[str]:
 
 
 def language_code(name: str | None) -> str | None:
-    """`Chinese`, `zh`, `zh-CN` or `zh_Hans` -> `zh`; a name without a code in small letters; None for an unknown one."""
+    """`Chinese`, `zh`, `zh-CN` or `zh_Hans` -> `zh`; a name without a code in lower case; None if unknown."""
     plain = (name or "").strip().lower()
     if plain in _UNKNOWN:
         return None
@@ -64,11 +64,11 @@ def language_code(name: str | None) -> str | None:
 
 
 def guess_language(text: str) -> str | None:
-    """`zh`, `ja` or `ko` where that script dominates, `en` where English function words are common, else None."""
+    """Return `zh`, `ja` or `ko` if that script dominates, `en` if English function words are common, else None."""
     counts = {code: len(script.findall(text)) for code, script in _SCRIPTS.items()}
     letters = len(_LETTER.findall(text))
     east_asian = sum(counts.values())
-    # A Han character says about as much as two or three Latin letters.
+    # A Han character corresponds to two or three Latin letters.
     if 3 * east_asian > letters:
         if counts["ja"] > _KANA_SHARE * east_asian:
             return "ja"

@@ -1,7 +1,7 @@
-"""Target length ranges for prompts, predicted by a judge under LongWriter-Zero's published rules.
+"""Target length ranges of prompts, predicted by a judge under LongWriter-Zero's published rules.
 
-As in `selection.filter`, the result follows from the prompts and the recorded answers alone: a second call requests only
-what has no answer yet.
+As in `selection.filter`, the result is a function of the prompts and the recorded answers: a second call requests only
+missing answers.
 """
 
 import asyncio
@@ -30,17 +30,17 @@ class LengthSummary:
     rows: int = 0
     """Prompts with a range, in `out`."""
     given: int = 0
-    """Of them, those that stay as they were, with the range that they had before."""
+    """Prompts of these that kept their original range."""
     kept: int = 0
-    """Of these, those that were asked about again without an answer."""
+    """Prompts of these for which a new range was requested without success."""
     unwritten: int = 0
-    """Dropped by [0, 0]: longer than 12,000 words, or not to be carried out."""
+    """Dropped because of [0, 0]: longer than 12,000 words, or impossible."""
     broken: int = 0
-    """Dropped since every answer broke a rule."""
+    """Dropped because every answer broke a rule."""
     rules: Counter[Rule] = field(default_factory=Counter)
-    """What the last answers of these broke; one can break several."""
+    """Rules broken by the last answers of these; an answer can break several."""
     repeated: int = 0
-    """Prompts that were asked about again because of a broken rule, with or without success."""
+    """Prompts that were retried after a broken rule, with or without success."""
     failures: Counter[str] = field(default_factory=Counter)
     """Prompts without a well-formed answer, by cause."""
     cost: str = ""
@@ -48,7 +48,7 @@ class LengthSummary:
 
     @property
     def answered(self) -> int:
-        """Prompts that need not be asked about any more."""
+        """Number of prompts with an answer."""
         return self.rows - self.kept + self.unwritten + self.broken
 
 
@@ -66,14 +66,14 @@ def predict_lengths(
     """Have a judge predict a target length range per prompt, and write the prompts with their ranges to `out`.
 
     Args:
-        prompts: prompts file; prompts with a `length_range` are kept as they are.
-        judge: a name in `models`.
-        out: prompts file to write.
-        retries: further requests after a range that breaks a rule.
-        refresh: also ask about prompts with a `length_range`; they keep it if no answer comes.
-        models: models.yaml.
-        budget: cost above which calls stop.
-        progress: display of the progress.
+        prompts: Prompts file; prompts with a `length_range` are kept unchanged.
+        judge: A name in `models`.
+        out: Prompts file to write.
+        retries: How often to retry after a range that breaks a rule.
+        refresh: Also predict prompts with a `length_range`; they keep it if there is no valid answer.
+        models: Path to models.yaml.
+        budget: Stop before the calls cost more than this.
+        progress: Progress display.
 
     Raises:
         BadInputError: a bad row, an unknown judge, a missing key, an unwritable file, or every prompt was dropped.
@@ -97,10 +97,10 @@ def predict_lengths(
 async def collect_lengths(
     prompts: Sequence[Prompt], judge: LengthJudge, *, refresh: bool, out: Path, on_progress: Progress
 ) -> LengthSummary:
-    """Write the prompts with their ranges to `out`, in their order; the judge's name goes into `meta.length_judge`.
+    """Write the prompts with their ranges to `out`, in order, with the judge's name in `meta.length_judge`.
 
-    Prompts that have a range stay as they are; with `refresh` they are asked about too, and keep it if no answer comes.
-    Nothing is written if there is no answer at all.
+    Prompts that have a range are kept unchanged; with `refresh` they are predicted too, and keep their range if there is no
+    valid answer. Nothing is written if there is no answer at all.
 
     Raises:
         BadInputError: the endpoint is down or refuses the key, `out` cannot be written, or every prompt was dropped.

@@ -1,7 +1,7 @@
-"""Writing prompts from several sources in one file, without duplicates, benchmark prompts and unfit ones.
+"""Collect writing prompts from several sources, without duplicates, benchmark prompts and unsuitable ones.
 
-Prompts are checked one by one, in the order of the sources, each against those kept before it. So the earlier of two
-duplicates stays, and a dropped prompt drops no other.
+Prompts are checked in the order of the sources, each against the prompts kept so far. The earlier of two duplicates is kept,
+and a dropped prompt never causes another to be dropped.
 """
 
 import random
@@ -29,7 +29,7 @@ PROMPTS_BETWEEN_NEWS = 1000
 
 
 class PoolOutcome(StrEnum):
-    """What becomes of a prompt; the first that applies, in this order."""
+    """The outcome of a prompt: the first that applies, in this order."""
 
     EMPTY = "empty"
     TOXIC = "toxic"
@@ -40,32 +40,32 @@ class PoolOutcome(StrEnum):
     BENCHMARK = "in a benchmark"
     DUPLICATE = "duplicate"
     NEAR = "near duplicate"
-    NOT_DRAWN = "not drawn"
+    NOT_DRAWN = "not sampled"
     KEPT = "kept"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolSettings:
-    """What is kept."""
+    """Criteria for keeping prompts."""
 
     languages: frozenset[str] = frozenset()
-    """Codes; empty: all, including unknown ones."""
+    """Language codes; empty: all, including unknown ones."""
     min_words: int = 5
     max_words: int = 10_000
     near_dup_threshold: float = 0.8
-    """Least Jaccard similarity of near duplicates."""
+    """Minimum Jaccard similarity of near-duplicates."""
     keep_redacted: bool = False
     limit: int | None = None
-    """Prompts drawn at random from those that are left."""
+    """Size of a random sample of the remaining prompts; None keeps all."""
     seed: int = 0
 
     def __post_init__(self) -> None:
         if self.min_words > self.max_words:
-            raise BadInputError(f"--min-words {self.min_words}: is more than --max-words {self.max_words}")
+            raise BadInputError(f"--min-words {self.min_words}: larger than --max-words {self.max_words}")
 
 
 class Dropped(Row):
-    """A dropped prompt, its place in its source, and why."""
+    """A dropped prompt, its location in its source, and the reason."""
 
     key_fields: ClassVar[tuple[str, ...]] = ("place",)
     id: str
@@ -73,9 +73,9 @@ class Dropped(Row):
     place: str
     reason: PoolOutcome
     of: str | None = None
-    """The id of the prompt that it is like: in a benchmark, or kept before it, even if it was then not drawn."""
+    """Id of the similar prompt: in a benchmark, or kept earlier (even if it was not sampled in the end)."""
     by: str | None = None
-    """What the two share: a similarity, or a run of words."""
+    """The overlap: a similarity, or a run of words."""
 
 
 class _DropReason(NamedTuple):
@@ -85,7 +85,7 @@ class _DropReason(NamedTuple):
 
 
 class Kept(NamedTuple):
-    """A prompt of the pool, and its place in its source."""
+    """A kept prompt, and its location in its source."""
 
     prompt: Prompt
     source: str
@@ -94,24 +94,24 @@ class Kept(NamedTuple):
 
 @dataclass(slots=True)
 class Pool:
-    """What was gathered, and what became of each source's prompts."""
+    """Kept and dropped prompts, with counts by source."""
 
     kept: list[Kept] = field(default_factory=list)
     dropped: list[Dropped] = field(default_factory=list)
     sources: dict[str, Counter[PoolOutcome]] = field(default_factory=dict)
-    """Prompts of each source, as it was given, by fate."""
+    """Number of prompts by source and outcome."""
 
     @property
     def prompts(self) -> list[Prompt]:
-        """In the order of the sources."""
+        """The kept prompts, in the order of the sources."""
         return [it.prompt for it in self.kept]
 
     def total(self) -> Counter[PoolOutcome]:
-        """Prompts of all sources by fate."""
+        """Number of prompts of all sources by outcome."""
         return sum(self.sources.values(), Counter())
 
     def outcomes(self) -> dict[PoolOutcome, int]:
-        """Prompts by outcome, of those that occur, in the order in which they are checked."""
+        """Number of prompts by outcome, without zeros, in the order of the checks."""
         total = self.total()
         return {outcome: total[outcome] for outcome in PoolOutcome if total[outcome]}
 
@@ -125,15 +125,15 @@ def build_pool(
     dropped: Path | None = None,
     progress: ProgressDisplay = no_progress,
 ) -> Pool:
-    """Gather the prompts of all sources and write them to `out`.
+    """Collect the prompts of all sources and write them to `out`.
 
     Args:
-        sources: files, folders or dataset ids, see `sources.read_source`.
-        settings: what is kept.
-        out: prompts file to write.
-        decontaminate: sources of benchmark prompts to keep out.
-        dropped: file for a row per dropped prompt, with the reason.
-        progress: display of the progress.
+        sources: Files, folders or dataset ids (see `sources.read_source`).
+        settings: Criteria for keeping prompts.
+        out: Prompts file to write.
+        decontaminate: Sources of benchmark prompts to exclude.
+        dropped: File with one row per dropped prompt and the reason.
+        progress: Progress display.
 
     Raises:
         BadInputError: a source cannot be read, a file would be overwritten, or no prompt is left.
@@ -143,8 +143,8 @@ def build_pool(
     if dropped is not None:
         check_out(dropped, *inputs, flag="--dropped")
         if dropped.resolve() == out.resolve():
-            raise BadInputError(f"--dropped {dropped}: is --out")
-    with progress("keeping prompts") as advance:
+            raise BadInputError(f"--dropped {dropped}: the same file as --out")
+    with progress("collecting prompts") as advance:
         pool = gather(sources, settings, decontaminate=decontaminate, on_progress=advance)
     if not pool.kept:
         causes = ", ".join(f"{count} {outcome}" for outcome, count in pool.outcomes().items())
@@ -162,13 +162,13 @@ def gather(
     decontaminate: Sequence[str] = (),
     on_progress: Callable[[int, int], None] = lambda kept, read: None,
 ) -> Pool:
-    """Gather the prompts of all sources.
+    """Collect the prompts of all sources.
 
     Args:
-        sources: Files, folders or dataset ids, see `sources.read_source`.
-        settings: What is kept.
-        decontaminate: Sources of benchmarks' prompts, to be kept out.
-        on_progress: called with (prompts kept, prompts read).
+        sources: Files, folders or dataset ids (see `sources.read_source`).
+        settings: Criteria for keeping prompts.
+        decontaminate: Sources of benchmark prompts to exclude.
+        on_progress: Called with (prompts kept, prompts read).
 
     Raises:
         BadInputError: a source cannot be read.
@@ -200,14 +200,14 @@ def gather(
 
 
 def own_id(offer: RawPrompt) -> str:
-    """The source's own id, or a hash of the text; with the layout's name where it would say nothing by itself."""
+    """Return the source's id or a hash of the text, with the format's prefix if it is not unique by itself."""
     return "-".join(filter(None, (offer.prefix, offer.id or _hash(offer.request))))
 
 
 def _unfit(
     offer: RawPrompt, wording: TokenizedText, language: str | None, settings: PoolSettings
 ) -> _DropReason | None:
-    """What is wrong with a prompt by itself."""
+    """Return why a prompt is unsuitable by itself; None if it is not."""
     if not wording.units:
         return _DropReason(PoolOutcome.EMPTY)
     if offer.toxic:
@@ -216,7 +216,7 @@ def _unfit(
         return _DropReason(PoolOutcome.REDACTED)
     if settings.languages and language not in settings.languages:
         return _DropReason(PoolOutcome.LANGUAGE)
-    # The counter knows Latin and Chinese letters only; a Russian prompt is not short for that.
+    # The word count covers only Latin and Chinese scripts; prompts in other scripts are not short because of that.
     words = max(count_words(offer.request), len(wording.units))
     if words < settings.min_words:
         return _DropReason(PoolOutcome.SHORT)
@@ -224,7 +224,7 @@ def _unfit(
 
 
 def _unoriginal(wording: TokenizedText, benchmarks: Benchmarks, seen: DedupIndex) -> _DropReason | None:
-    """What a prompt has in common with others."""
+    """Return the overlap of a prompt with benchmark prompts or earlier prompts; None without one."""
     if overlap := benchmarks.find(wording):
         return _DropReason(PoolOutcome.BENCHMARK, overlap.id, overlap.by)
     if same := seen.find_same(wording):
@@ -244,7 +244,7 @@ def _dropped(id_: str, source: str, place: str, cause: _DropReason) -> Dropped:
 
 
 def _draw(pool: Pool, limit: int, seed: int) -> None:
-    """Leave `limit` prompts of those kept, in their order; drawn, since the head of a log is of one time."""
+    """Keep a random sample of `limit` prompts, in order; the beginning of a log covers only one period."""
     count = len(pool.kept)
     chosen = set(random.Random(seed).sample(range(count), min(limit, count)))
     for i, it in enumerate(pool.kept):

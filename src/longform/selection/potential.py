@@ -1,7 +1,7 @@
 """Learning potential and the order of prompts, as pure functions of scores.
 
-p = best competitor's score - the policy's score, rounded to 1e-9 so that equal grades tie whatever way they were summed
-(Writing-RL, margin-aware selection: p = max over j != pi of s_j - s_pi). Prompts come in descending p, then by id.
+p = best competitor's score - the policy's score, rounded to 1e-9 so that equal grades tie regardless of summation order
+(Writing-RL, margin-aware selection: p = max over j != pi of s_j - s_pi). Prompts are sorted by descending p, then by id.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,14 +16,14 @@ ROUNDING = 9
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One prompt with the scores that decide about it."""
+    """A prompt with the scores that determine its selection."""
 
     id: str
     policy_score: float
     best_competitor: float
     """The best competitor's score."""
     competitor: str
-    """Its name; of equals, the first in the alphabet."""
+    """Name of the best competitor; the alphabetically first of equals."""
 
     @property
     def potential(self) -> float:
@@ -36,7 +36,7 @@ class Candidate:
 
 
 def candidate(prompt_id: str, scores: Mapping[str, float], *, policy: str) -> Candidate | None:
-    """A prompt's candidate from one score for each model; None where the policy or all competitors have none."""
+    """Build a candidate from one score per model; None if the policy or every competitor has no score."""
     competitors = sorted(model for model in scores if model != policy)
     if policy not in scores or not competitors:
         return None
@@ -45,11 +45,11 @@ def candidate(prompt_id: str, scores: Mapping[str, float], *, policy: str) -> Ca
 
 
 def floor_score(candidates: Sequence[Candidate], floor: Floor | None) -> float:
-    """The score below which a prompt is dropped, since no competitor shows how to write it well.
+    """Return the score below which a prompt is dropped, because no competitor has a good response to it.
 
     Args:
-        candidates: the prompts over which a percentile is taken, those of one group.
-        floor: the rule; None drops nothing.
+        candidates: Prompts of one group, over which a percentile is computed.
+        floor: The floor; None drops nothing.
     """
     if floor is None:
         return -np.inf
@@ -59,7 +59,7 @@ def floor_score(candidates: Sequence[Candidate], floor: Floor | None) -> float:
 
 
 def ordered(candidates: Sequence[Candidate], *, strategy: Strategy, seed: int) -> list[Candidate]:
-    """Candidates in the order in which they are taken. The order of the input does not matter."""
+    """Sort candidates by the strategy; independent of the order of the input."""
     by_id = sorted(candidates, key=lambda it: it.id)
     if strategy == "margin":
         return sorted(by_id, key=lambda it: -it.potential)

@@ -1,8 +1,7 @@
-"""Pairs of a better and a worse text for one prompt, for a reward model: from scores, from the verdicts of a run, or by
-leaving requirements out (selection/dropping.py).
+"""Preference pairs for a reward model: from scores, from a run's verdicts, or by requirement dropping
+(selection/dropping.py).
 
-A pair whose texts are equal, or whose better text is empty, teaches nothing or something wrong. It is left out and counted,
-like everything else that gives no pair.
+Pairs of equal texts and pairs with an empty chosen text are left out and counted, like everything else that gives no pair.
 """
 
 import random
@@ -30,7 +29,7 @@ PreferenceSource = Literal["scores", "verdicts", "dropping"]
 
 
 class SourcedPreference(Preference):
-    """A preference that says where it comes from."""
+    """A preference with its source."""
 
     prompt_id: str
     chosen_model: str
@@ -39,7 +38,7 @@ class SourcedPreference(Preference):
 
 
 class LeftOut(StrEnum):
-    """What gives no pair, and why."""
+    """Reasons why something gives no pair."""
 
     EQUAL = "pairs of equal texts"
     EMPTY = "pairs with an empty chosen text"
@@ -47,24 +46,24 @@ class LeftOut(StrEnum):
     NO_TEXT = "graded responses without a text"
     ALONE = "prompts with fewer than two responses to compare"
     WITHIN_MARGIN = "pairs within the margin"
-    BEYOND_MOST = "pairs beyond the most per prompt"
+    BEYOND_MOST = "pairs beyond the maximum per prompt"
     NO_VERDICT = "rollouts without a verdict"
     TIE = "texts that tie with their reference"
     UNDECIDED = "texts judged several times without a majority"
     NOT_REDUCED = "prompts that were not reduced"
-    NOT_WRITTEN = "pairs of which a text was not written"
-    CUT_OFF = "pairs of which a text was cut off"
+    NOT_WRITTEN = "pairs with a missing text"
+    CUT_OFF = "pairs with a truncated text"
 
 
 @dataclass(slots=True)
 class Preferences:
-    """Pairs, and what was left out on the way to them."""
+    """Preference pairs, and counts of what was left out."""
 
     rows: list[SourcedPreference] = field(default_factory=list)
     left_out: Counter[LeftOut] = field(default_factory=Counter)
 
     def add(self, row: SourcedPreference) -> None:
-        """Keep a pair, or count why it cannot be kept."""
+        """Add a pair, or count why it is left out."""
         cause = flaw(row.chosen, row.rejected)
         if cause is None:
             self.rows.append(row)
@@ -73,41 +72,41 @@ class Preferences:
 
     @property
     def num_prompts(self) -> int:
-        """Prompts with a pair."""
+        """Number of prompts with a pair."""
         return len({row.prompt_id for row in self.rows})
 
     def length_bias(self) -> "LengthBias":
-        """How often the longer text is the chosen one. A reward model can learn that much from length alone."""
+        """How often the longer text is chosen: the accuracy that a reward model can reach by length alone."""
         words = cache(count_words)
         differences = [words(row.chosen) - words(row.rejected) for row in self.rows]
         return LengthBias(sum(it > 0 for it in differences), sum(it != 0 for it in differences))
 
     def write(self, out: Path, *, source: str) -> None:
-        """Write the pairs to `out`; `source` says in a message what they were made from.
+        """Write the pairs to `out`; `source` names their origin in errors.
 
         Raises:
-            BadInputError: there are none, and why; or `out` cannot be written.
+            BadInputError: there are no pairs (the error lists the causes), or `out` cannot be written.
         """
         if not self.rows:
             causes = ", ".join(f"{count} {cause}" for cause, count in self.left_out.items() if count)
-            raise BadInputError(f"{source}: makes no pair; left out: {causes or 'nothing was judged'}")
+            raise BadInputError(f"{source}: no preference pairs; left out: {causes or 'nothing was judged'}")
         write_rows(out, self.rows)
 
 
 class LengthBias(NamedTuple):
-    """Pairs in which the longer text is chosen, of those whose texts differ in their number of words."""
+    """Pairs in which the longer text is chosen, among pairs with different word counts."""
 
     longer_chosen: int
     unequal: int
 
     @property
     def share(self) -> float | None:
-        """0.5 where length says nothing; None where no lengths differ."""
+        """Fraction of these pairs: 0.5 without length bias; None if all lengths are equal."""
         return self.longer_chosen / self.unequal if self.unequal else None
 
 
 class _GradedResponse(NamedTuple):
-    """A response that counts."""
+    """A response graded by the whole panel."""
 
     model: str
     text: str
@@ -115,7 +114,7 @@ class _GradedResponse(NamedTuple):
 
 
 def flaw(chosen: str, rejected: str) -> LeftOut | None:
-    """Why two texts make no pair; None where they make one."""
+    """Return why two texts give no pair; None if they give one."""
     if chosen.strip() == rejected.strip():
         return LeftOut.EQUAL
     return None if chosen.strip() else LeftOut.EMPTY
@@ -131,10 +130,10 @@ def preferences_from_scores(
     max_per_prompt: int | None = None,
     seed: int = 0,
 ) -> Preferences:
-    """Write `prefer_by_score` of these files to `out`.
+    """Build pairs with `prefer_by_score` and write them to `out`.
 
     Raises:
-        BadInputError: a bad row in one of the files, `out` is one of them or cannot be written, or there is no pair.
+        BadInputError: a file has an invalid row, `out` is one of the files or cannot be written, or there is no pair.
     """
     check_out(out, prompts, *responses, *grades)
     made = prefer_by_score(
@@ -153,27 +152,27 @@ def prefer_by_score(
     max_per_prompt: int | None = None,
     seed: int = 0,
 ) -> Preferences:
-    """All pairs of responses to one prompt whose scores differ by more than `margin`; that difference is a pair's margin.
+    """Pair all responses to the same prompt whose scores differ by more than `margin`; the difference is the pair's margin.
 
-    A response's score is the mean over all graders of any response to its prompt; it counts only if all of them graded it.
-    Graders of one prompt need not be those of another, since scores are compared within a prompt. Grades and responses of
-    other prompts are passed over.
+    A response's score is the mean over all graders of its prompt; it counts only if all of them graded it. Graders may
+    differ between prompts, because scores are only compared within a prompt. Grades and responses of other prompts are
+    ignored.
 
     Args:
-        prompts: their order is that of the pairs; within a prompt, models and samples are in the order of their names.
-        responses: files that hold the texts.
-        grades: files of scores on any scale, a grader as the `judge`.
-        margin: scores that differ by no more are no pair.
-        max_per_prompt: pairs to keep of each prompt, drawn at random.
-        seed: of that draw.
+        prompts: Prompts file; pairs are in its order, and within a prompt sorted by model and sample.
+        responses: Responses files.
+        grades: Grades files on any scale; the grader is the `judge`.
+        margin: Pairs must differ by more than this.
+        max_per_prompt: Maximum number of pairs per prompt, chosen at random.
+        seed: Seed of that choice.
 
     Raises:
-        BadInputError: a bad row in one of the files.
+        BadInputError: a file has an invalid row.
     """
     made = Preferences()
     rows = list(read_rows(prompts, Prompt))
     ids = {row.id for row in rows}
-    graded = {id_: found for id_, found in read_grades(grades).items() if id_ in ids}
+    graded = {id_: responses_of for id_, responses_of in read_grades(grades).items() if id_ in ids}
     texts = {it.key: it.text for it in read_all(responses, Response) if it.prompt_id in graded}
     for row in rows:
         counting = _counting(row.id, graded.get(row.id, {}), texts, made.left_out)
@@ -191,15 +190,15 @@ def prefer_by_score(
 def prefer_by_verdict(
     rollouts: Iterable[RolloutRecord], prompts: Sequence[PromptRow], *, thinking: Thinking, policy: str
 ) -> Preferences:
-    """What a run's judge found: the policy's answer is chosen where it wins, its reference where it loses.
+    """Build pairs from a run's verdicts: the policy's answer is chosen if it wins, its reference if it loses.
 
-    An answer that was judged several times against one reference counts once, by its most frequent outcome.
+    An answer that was judged several times against the same reference counts once, by its most frequent outcome.
 
     Args:
-        rollouts: of the run.
-        prompts: that it was trained on, ladders among them; their order is that of the pairs.
-        thinking: how the run's texts hold their answers.
-        policy: the model name of its answers.
+        rollouts: Rollouts of the run.
+        prompts: Prompts of the run, including ladders; pairs are in their order.
+        thinking: Format of the run's texts.
+        policy: Model name of the policy's answers.
     """
     made = Preferences()
     judged: dict[str, dict[tuple[str, str], Counter[str]]] = defaultdict(lambda: defaultdict(Counter))
@@ -228,7 +227,7 @@ def preference(
     source: PreferenceSource,
     margin: float | None = None,
 ) -> SourcedPreference:
-    """A pair for `prompt`; `chosen` and `rejected` are (model, text)."""
+    """Build a pair for `prompt`; `chosen` and `rejected` are (model, text)."""
     return SourcedPreference(
         prompt=prompt.prompt,
         chosen=chosen[1],
@@ -244,9 +243,9 @@ def preference(
 def _counting(
     prompt_id: str, graded: Responses, texts: Mapping[tuple[str, str, int], str], left_out: Counter[LeftOut]
 ) -> list[_GradedResponse]:
-    """The responses to a prompt that its whole panel graded and that have a text."""
+    """Return the responses to a prompt that have a text and were graded by the whole panel."""
     panel = {judge for given in graded.values() for judge, _ in given}
-    found = []
+    kept = []
     for (model, sample), given in sorted(graded.items()):
         text = texts.get((prompt_id, model, sample))
         if len(given) < len(panel):
@@ -254,14 +253,14 @@ def _counting(
         elif text is None:
             left_out[LeftOut.NO_TEXT] += 1
         else:
-            found.append(_GradedResponse(model, text, fsum(score for _, score in given) / len(panel)))
-    return found
+            kept.append(_GradedResponse(model, text, fsum(score for _, score in given) / len(panel)))
+    return kept
 
 
 def _pair(
     prompt: Prompt, one: _GradedResponse, other: _GradedResponse, margin: float, made: Preferences
 ) -> SourcedPreference | None:
-    """The pair that two responses make, or None, counted in `made`."""
+    """Pair two responses; if they give no pair, count the reason in `made` and return None."""
     better, worse = (one, other) if one.score > other.score else (other, one)
     difference = round(better.score - worse.score, ROUNDING)  # so that equal differences are equal however summed
     cause = LeftOut.WITHIN_MARGIN if difference <= margin else flaw(better.text, worse.text)
@@ -273,12 +272,12 @@ def _pair(
 
 
 def _most_frequent(outcomes: Counter[str]) -> str | None:
-    """The outcome that occurs more often than each other one; None where there is none."""
+    """Return the outcome that is more frequent than every other; None if there is none."""
     (first, count), *rest = outcomes.most_common(2)
     return None if rest and rest[0][1] == count else first
 
 
 def _reference_model(prompt: PromptRow, reference: str, policy: str) -> str:
-    """Whose text a reference is; one that no ladder holds is the policy's own (curriculum: top `self`)."""
+    """Return the author of a reference; one that is in no ladder is the policy's own (curriculum: top `self`)."""
     references = prompt.references if isinstance(prompt, Ladder) else []
     return next((it.model for it in references if it.text == reference), policy)

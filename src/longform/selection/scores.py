@@ -1,8 +1,8 @@
-"""From grades to one score for each model and prompt: which grades count, and which response represents its model.
+"""Compute one score per model and prompt from grades: which grades count, and which response represents its model.
 
-A mean over judges compares responses only where the same judges graded them: without the grade of a strict judge, a response
-would look better than its rivals. So prompts that compete for the same places share one panel, which is every judge that
-graded any of them, and a response counts only if the whole panel graded it. No grade is made up for one that is missing.
+Means over judges are comparable only if the same judges graded each response: without a strict judge's grade, a response
+would look better than others. Prompts of a group therefore share one panel, consisting of every judge that graded any of
+them, and a response counts only if the whole panel graded it. Missing grades are not imputed.
 """
 
 import sys
@@ -24,7 +24,7 @@ Responses = dict[tuple[str, int], Given]
 
 
 class Best(NamedTuple):
-    """The response that represents its model: the first of those with the highest mean over the panel."""
+    """The response that represents its model: the first one with the highest mean over the panel."""
 
     score: float
     sample: int
@@ -32,50 +32,50 @@ class Best(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class PromptScores:
-    """What the grades of one prompt say."""
+    """Scores of one prompt."""
 
     best: dict[str, Best]
-    """The models of which a response counts."""
+    """Model -> its best response, for models with a response that counts."""
     graded: frozenset[str]
-    """Those, and the models of which a response has a grade but none counts."""
+    """Models with a grade, including those without a response that counts."""
     has_equal_samples: bool
     """Whether all models in `best` have the same number of responses that count."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """The scores of all prompts, and what was left out to make them comparable."""
+    """The scores of all prompts, and the number of grades left out to make them comparable."""
 
     prompts: dict[str, PromptScores]
-    """Of every prompt with a grade."""
+    """Scores of every prompt with a grade."""
     panels: dict[str, tuple[str, ...]]
     """Group -> its judges."""
     models: dict[str, frozenset[str]]
-    """Group -> the models with a grade there."""
+    """Group -> the models with a grade in it."""
     num_responses: int
     """Responses with a grade."""
     num_incomplete: int
-    """Those that do not count, since a judge of their panel did not grade them."""
+    """Responses that do not count, because a judge of their panel did not grade them."""
     lacking: dict[str, int]
-    """Judge -> responses that lack its grade. One response can lack several."""
+    """Judge -> number of responses without its grade."""
 
 
 def read_grades(
     paths: Sequence[Path], *, judges: Sequence[str] = (), samples: int | None = None
 ) -> dict[str, Responses]:
-    """Prompt id -> grades, of the judges named (all where none is) and each model's samples below `samples`.
+    """Read grades by prompt id, of the given judges (all if empty) and of the samples numbered below `samples`.
 
     Raises:
-        BadInputError: a bad row, or a judge that graded nothing.
+        BadInputError: an invalid row, or a judge without grades.
     """
-    found: dict[str, Responses] = defaultdict(dict)
+    graded: dict[str, Responses] = defaultdict(dict)
     seen: set[str] = set()
     for grade in read_all(paths, Grade):
         judge = sys.intern(grade.judge or UNNAMED_JUDGE)
         seen.add(judge)
         if (judges and judge not in judges) or (samples is not None and grade.sample >= samples):
             continue
-        responses, response = found[grade.prompt_id], (sys.intern(grade.model), grade.sample)
+        responses, response = graded[grade.prompt_id], (sys.intern(grade.model), grade.sample)
         given = responses.get(response, ())
         if any(judge == known for known, _ in given):
             raise BadInputError(
@@ -84,12 +84,12 @@ def read_grades(
         responses[response] = (*given, (judge, grade.score))
     for judge in judges:
         if judge not in seen:
-            raise BadInputError(f"--judges {judge}: graded nothing; judges there: {', '.join(sorted(seen))}")
-    return found
+            raise BadInputError(f"--judges {judge}: no grades by this judge; available: {', '.join(sorted(seen))}")
+    return graded
 
 
 def score_prompts(grades: Mapping[str, Responses], groups: Mapping[str, str]) -> Scores:
-    """Scores of all prompts in `groups` (prompt id -> group); grades of other prompts are passed over."""
+    """Score all prompts in `groups` (prompt id -> group); grades of other prompts are ignored."""
     known = {id_: responses for id_, responses in grades.items() if id_ in groups}
     judges: dict[str, set[str]] = defaultdict(set)
     models: dict[str, set[str]] = defaultdict(set)
@@ -116,7 +116,7 @@ def score_prompts(grades: Mapping[str, Responses], groups: Mapping[str, str]) ->
 
 
 def score_prompt(responses: Responses, *, panel: Iterable[str]) -> PromptScores:
-    """Each model's best response among those that the whole panel graded."""
+    """Find each model's best response among those that the whole panel graded."""
     needed = len(set(panel))
     best: dict[str, Best] = {}
     samples: Counter[str] = Counter()

@@ -1,7 +1,7 @@
-"""From prompts, responses and grades to ladders.
+"""Build ladders from prompts, responses and grades.
 
-Grades decide, and they are small; responses are long. So the choice is made on grades alone, and the responses file is
-then read once, keeping only the texts of chosen prompts. Every prompt has one fate, so the fates add up to the prompts.
+Selection uses only the grades, which are small; the responses files are then read once, keeping only the texts of selected
+prompts. Every prompt has exactly one outcome, so the counts of outcomes add up to the number of prompts.
 """
 
 from collections import Counter
@@ -21,25 +21,25 @@ from longform.selection.scores import Best, PromptScores, Scores, read_grades, s
 from longform.selection.settings import Floor, SelectionSettings
 
 LadderFormat = Literal["longform", "writing-rl", "verl"]
-"""longform's own ladders, or Parquet as the released Writing-RL code or verl reads it."""
+"""longform's ladders, or the Parquet format of the released Writing-RL code or of verl."""
 _WRITERS: dict[LadderFormat, Callable[[Path, Sequence[Ladder]], int]] = {
     "longform": write_rows,
     "writing-rl": write_writing_rl,
     "verl": write_verl,
 }
 EVERYTHING = "all"
-"""The one group where `group_by` names no field."""
+"""The only group without `group_by`."""
 
 
 class SelectionOutcome(StrEnum):
-    """What becomes of a prompt: it is chosen, or the first of the others that is true of it."""
+    """The outcome of a prompt: chosen, or the first of the other reasons that applies."""
 
     CHOSEN = "chosen"
     NO_GRADE = "no grade"
     NO_POLICY_GRADE = "no grade of the policy"
     NO_COMPETITOR_GRADE = "no grade of a competitor"
     INCOMPLETE = "not graded by every judge"
-    """No response of the policy counts, or none of a competitor: see `selection/scores.py`."""
+    """No response of the policy, or of any competitor, was graded by the whole panel (see `selection/scores.py`)."""
     BELOW_FLOOR = "fell below the floor"
     BEYOND_TOP_K = "beyond top-k"
     NO_TEXT = "no text of a competitor"
@@ -47,7 +47,7 @@ class SelectionOutcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PromptFate:
-    """One prompt, what became of it, and the scores that decided (None where it lacks them)."""
+    """A prompt with its outcome and its scores (None if they are missing)."""
 
     id: str
     group: str
@@ -57,34 +57,34 @@ class PromptFate:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Chosen ladders, in order of choice, and what became of every prompt."""
+    """Selected ladders in order, and the outcome of every prompt."""
 
     ladders: list[Ladder]
     prompts: list[PromptFate]
-    """Of all prompts, in order of id."""
+    """All prompts, sorted by id."""
     floors: dict[str, float]
-    """Group -> its floor; -inf where nothing is dropped."""
+    """Group -> its floor; -inf without one."""
     scores: Scores
 
     def count(self) -> dict[SelectionOutcome, int]:
-        """Prompts of each fate; they add up to the number of prompts."""
-        found = Counter(it.fate for it in self.prompts)
-        return {fate: found[fate] for fate in SelectionOutcome}
+        """Count the prompts by outcome."""
+        counts = Counter(it.fate for it in self.prompts)
+        return {fate: counts[fate] for fate in SelectionOutcome}
 
     def dropped(self) -> dict[SelectionOutcome, int]:
-        """Prompts that are not chosen, by the causes that occur."""
+        """Count the dropped prompts by cause, without zeros."""
         return {outcome: n for outcome, n in self.count().items() if n and outcome != SelectionOutcome.CHOSEN}
 
     def count_groups(self) -> dict[str, dict[SelectionOutcome, int]]:
-        """The same of each group."""
-        found = Counter((it.group, it.fate) for it in self.prompts)
-        return {group: {fate: found[group, fate] for fate in SelectionOutcome} for group in self.floors}
+        """Count the prompts by group and outcome."""
+        counts = Counter((it.group, it.fate) for it in self.prompts)
+        return {group: {fate: counts[group, fate] for fate in SelectionOutcome} for group in self.floors}
 
     @property
     def num_partial(self) -> int:
-        """Prompts that could be chosen although a model that is graded on others has no score on them.
+        """Number of eligible prompts on which a model that is graded elsewhere has no score.
 
-        The missing competitor may have been the best, so their potential is a lower bound.
+        The missing competitor might have been the best one, so the potential of these prompts is a lower bound.
         """
         models = self.scores.models
         graded = (it for it in self.prompts if it.candidate)
@@ -92,7 +92,7 @@ class Selection:
 
     @property
     def num_unequal_samples(self) -> int:
-        """Prompts that could be chosen on which models have different numbers of samples: the best of more looks better."""
+        """Number of eligible prompts on which models have different numbers of samples; the best of more is higher."""
         return sum(not self.scores.prompts[it.id].has_equal_samples for it in self.prompts if it.candidate)
 
 
@@ -107,21 +107,21 @@ def select(
 ) -> Selection:
     """Choose prompts, build their ladders, and write them to `out` if it is given.
 
-    A model is represented by its best sample, whose score is the mean over the judges. A prompt is kept if the policy and
-    at least one competitor have a response that counts: one that is graded by every judge of the prompt's group.
+    A model is represented by its best sample, whose score is the mean over the judges. A prompt is eligible if the policy
+    and at least one competitor have a response that is graded by every judge of the prompt's group.
 
     Raises:
-        BadInputError: a bad row in one of the files, a policy or judge without a grade, a prompt without the field of
-            `group_by`, a graded response that is missing, or, with `out`, an unwritable file or no ladder at all.
+        BadInputError: a file has an invalid row, the policy or a judge has no grades, a prompt lacks the `group_by` field, a
+            graded response is missing, or, with `out`, the file cannot be written or there is no ladder.
     """
     if out is not None and out_format != "longform" and out.suffix != ".parquet":
-        raise BadInputError(f"--out {out}: --format {out_format} is Parquet; the name must end in .parquet")
+        raise BadInputError(f"--out {out}: --format {out_format} is Parquet, so the name must end in .parquet")
     rows = {row.id: row for row in read_rows(prompts, Prompt)}
     groups = _groups(rows, settings.group_by)
     scores = score_prompts(read_grades(grades, judges=settings.judges, samples=settings.samples), groups)
     _check_policy(scores, settings.policy, _named(grades))
-    found = {id_: _candidate(it, scores, settings.policy) for id_, it in rows.items()}
-    candidates = [it for it in found.values() if it is not None]
+    candidate_of = {id_: _candidate(it, scores, settings.policy) for id_, it in rows.items()}
+    candidates = [it for it in candidate_of.values() if it is not None]
     floors = _floors(candidates, groups, settings.floor)
     admitted = [it for it in candidates if it.reaches(floors[groups[it.id]])]
     chosen = _top(ordered(admitted, strategy=settings.strategy, seed=settings.seed), groups, settings.top_k)
@@ -130,22 +130,22 @@ def select(
         _ladder(rows[it.id], it, scores.prompts[it.id].best, texts, settings.policy, _named(responses)) for it in chosen
     ]
     ladders = [ladder for ladder in built if ladder is not None]
-    fates = _fates(scores, found, admitted, chosen, ladders, policy=settings.policy)
-    prompt_outcomes = [PromptFate(id_, groups[id_], fates[id_], found[id_]) for id_ in sorted(rows)]
+    fates = _fates(scores, candidate_of, admitted, chosen, ladders, policy=settings.policy)
+    prompt_outcomes = [PromptFate(id_, groups[id_], fates[id_], candidate_of[id_]) for id_ in sorted(rows)]
     selection = Selection(ladders, prompt_outcomes, floors, scores)
     if out is not None:
         if not ladders:
             causes = ", ".join(f"{count} {cause}" for cause, count in selection.dropped().items())
-            hint = "; --judges says whose grades to use" if scores.lacking else ""
-            raise BadInputError(f"--grades: no prompt of {prompts} has a ladder; {causes}{hint}")
+            hint = "; restrict the judges with --judges" if scores.lacking else ""
+            raise BadInputError(f"--grades: no prompt in {prompts} has a ladder; {causes}{hint}")
         _WRITERS[out_format](out, ladders)
     return selection
 
 
 def ladder_references(references: list[Reference], *, policy: str) -> list[Reference]:
-    """References in the order of a ladder: score, then the policy's own before others, then model name.
+    """Sort references into a ladder: by score, then the policy's own before others, then by model name.
 
-    Of identical texts one stays, the policy's own copy where there is one; an empty text is no reference.
+    Of identical texts only one is kept, preferably the policy's own; empty texts are removed.
     """
     own_first = sorted(references, key=lambda it: (it.score, it.model != policy, it.model))
     kept: dict[str, Reference] = {}
@@ -160,24 +160,24 @@ def _named(paths: Sequence[Path]) -> str:
 
 
 def _groups(rows: Mapping[str, Prompt], group_by: str | None) -> dict[str, str]:
-    """Prompt id -> the value of the field of `group_by`. Without it a prompt is an error."""
+    """Map prompt ids to the value of the `group_by` field; a missing field is an error."""
     if group_by is None:
         return dict.fromkeys(rows, EVERYTHING)
     field = group_by.removeprefix("meta.")
     lacking = [id_ for id_, row in rows.items() if row.meta.get(field) is None]
     if lacking:
-        others = f" ({len(lacking)} of {len(rows)} prompts lack it)" if len(lacking) > 1 else ""
+        others = f" (missing in {len(lacking)} of {len(rows)} prompts)" if len(lacking) > 1 else ""
         known = sorted({name for row in rows.values() for name in row.meta})
         near = get_close_matches(field, known, n=1)
         hint = f"; did you mean meta.{near[0]}?" if near and near[0] != field else ""
-        raise BadInputError(f"prompt {lacking[0]}: meta.{field}: is missing, and --group-by asks for it{others}{hint}")
+        raise BadInputError(f"prompt {lacking[0]}: meta.{field}: missing, but required by --group-by{others}{hint}")
     return {id_: str(row.meta[field]) for id_, row in rows.items()}
 
 
 def _check_policy(scores: Scores, policy: str, grades: str) -> None:
     known = {model for models in scores.models.values() for model in models}
     if policy not in known:
-        there = f"models there: {', '.join(sorted(known))}" if known else "none of any prompt"
+        there = f"available models: {', '.join(sorted(known))}" if known else "no grades at all"
         raise BadInputError(f"{grades}: no grade of the policy {policy!r}; {there}")
 
 
@@ -192,11 +192,11 @@ def _floors(candidates: Sequence[Candidate], groups: Mapping[str, str], floor: F
     members: dict[str, list[Candidate]] = {group: [] for group in sorted(set(groups.values()))}
     for it in candidates:
         members[groups[it.id]].append(it)
-    return {group: floor_score(found, floor) for group, found in members.items()}
+    return {group: floor_score(members_of_group, floor) for group, members_of_group in members.items()}
 
 
 def _top(candidates: list[Candidate], groups: Mapping[str, str], top_k: int | None) -> list[Candidate]:
-    """The first `top_k` of each group."""
+    """Return the first `top_k` candidates of each group."""
     taken: Counter[str] = Counter()
     chosen = []
     for it in candidates:
@@ -208,7 +208,7 @@ def _top(candidates: list[Candidate], groups: Mapping[str, str], top_k: int | No
 
 def _fates(
     scores: Scores,
-    found: Mapping[str, Candidate | None],
+    candidate_of: Mapping[str, Candidate | None],
     admitted: list[Candidate],
     chosen: list[Candidate],
     ladders: list[Ladder],
@@ -217,7 +217,7 @@ def _fates(
 ) -> dict[str, SelectionOutcome]:
     fates = {
         id_: SelectionOutcome.BELOW_FLOOR if it else _missing(scores.prompts.get(id_), policy)
-        for id_, it in found.items()
+        for id_, it in candidate_of.items()
     }
     fates |= {it.id: SelectionOutcome.BEYOND_TOP_K for it in admitted}
     fates |= {it.id: SelectionOutcome.NO_TEXT for it in chosen}
@@ -225,7 +225,7 @@ def _fates(
 
 
 def _missing(scores: PromptScores | None, policy: str) -> SelectionOutcome:
-    """Why a prompt is no candidate."""
+    """Return why a prompt is not a candidate."""
     if scores is None:
         return SelectionOutcome.NO_GRADE
     if policy not in scores.graded:
@@ -260,7 +260,7 @@ def _ladder(
         text = texts.get((prompt.id, model))
         if text is None:
             raise BadInputError(
-                f"{responses}: lacks the graded response of {model!r}, sample {sample}, to {prompt.id!r}"
+                f"{responses}: missing the graded response of {model!r}, sample {sample}, to {prompt.id!r}"
             )
         references.append(Reference(model=model, text=text, score=score))
     kept = ladder_references(references, policy=policy)
@@ -268,5 +268,5 @@ def _ladder(
     if not competitors:
         return None
     shown = replace(chosen, best_competitor=max(competitors))
-    found = {"references": kept, "policy_score": chosen.policy_score, "potential": shown.potential}
-    return Ladder.model_validate({**prompt.model_dump(), **found})
+    fields = {"references": kept, "policy_score": chosen.policy_score, "potential": shown.potential}
+    return Ladder.model_validate({**prompt.model_dump(), **fields})

@@ -1,4 +1,4 @@
-"""How prompts are chosen, as flags of `longform select`."""
+"""Settings of `longform select`."""
 
 import re
 from dataclasses import dataclass
@@ -11,9 +11,9 @@ Strategy = Literal["margin", "difficulty", "random"]
 
 @dataclass(frozen=True, slots=True)
 class Floor:
-    """The best competitor's lowest admissible score: a number, or a percentile of the best competitors of a group's prompts.
+    """Minimum score of the best competitor: a number, or a percentile of the best competitors' scores within a group.
 
-    Without `group_by` all prompts are one group. With it, a percentile drops the same share of each group.
+    Without `group_by`, all prompts are one group. With it, a percentile drops the same fraction of each group.
     """
 
     value: float
@@ -21,36 +21,35 @@ class Floor:
 
     @classmethod
     def parse(cls, text: str) -> "Floor":
-        """`4.5` is a score, `p20` the 20th percentile.
+        """Parse a score such as `4.5` or a percentile such as `p20`.
 
         Raises:
-            BadInputError: it is neither.
+            BadInputError: the text is neither.
         """
-        found = re.fullmatch(r"(p?)([+-]?\d+(?:\.\d+)?)", text)
-        if not found or (found[1] and not 0 <= float(found[2]) <= 100):
+        match = re.fullmatch(r"(p?)([+-]?\d+(?:\.\d+)?)", text)
+        if not match or (match[1] and not 0 <= float(match[2]) <= 100):
             raise BadInputError(f"--floor {text}: needs a score such as 4.5 or a percentile such as p20")
-        return cls(float(found[2]), bool(found[1]))
+        return cls(float(match[2]), bool(match[1]))
 
 
 @dataclass(frozen=True, slots=True)
 class SelectionSettings:
-    """The rule that turns grades into a training set (Writing-RL, margin-aware data selection)."""
+    """Rules of margin-aware data selection (Writing-RL)."""
 
     policy: str
-    """The model to be trained, as its rows are named."""
+    """Model name of the policy."""
     strategy: Strategy = "margin"
-    """margin: most learning potential first. difficulty: lowest grade of the policy first. random: a seeded shuffle."""
+    """margin: highest learning potential first. difficulty: the policy's lowest grades first. random: a seeded shuffle."""
     top_k: int | None = None
     """Prompts to keep; None keeps all that pass the floor."""
     group_by: str | None = None
-    """A field, as `meta.FIELD`: its values are groups, each with `top_k` places, a floor and a panel of its own."""
+    """A field such as `meta.FIELD` whose values define groups; `top_k`, floor and panel apply per group."""
     floor: Floor | None = None
     judges: tuple[str, ...] = ()
-    """The judges whose grades are used; all where none is named. See `selection/scores.py` for incomplete grades."""
+    """Judges whose grades are used; empty: all. See `selection/scores.py` for incomplete grades."""
     samples: int | None = None
-    """Samples of each model that are used, the first so many; None uses all. The paper has one.
+    """Number of samples used per model, the first ones; None uses all (paper: 1).
 
-    The best sample represents its model, so a model with more samples looks better than it is. The same number for all
-    models compares like with like.
+    The best sample represents its model, so more samples are an advantage; use the same number for all models.
     """
     seed: int = 0

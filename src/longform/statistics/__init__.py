@@ -1,1 +1,1 @@
-"""Numbers about numbers: clustered bootstrap, Bradley-Terry, agreement. Pure."""
+"""Statistics: clustered bootstrap, Bradley-Terry, agreement. Pure functions."""

@@ -1,4 +1,4 @@
-"""How far two raters agree on the same items beyond chance: Cohen's kappa, plain or weighted."""
+"""Agreement of two raters beyond chance: Cohen's kappa, plain or weighted."""
 
 from collections.abc import Hashable, Sequence
 from typing import Literal
@@ -13,15 +13,15 @@ def cohen_kappa(
     order: Sequence[Hashable] | None = None,
     weights: Literal["linear", "quadratic"] | None = None,
 ) -> float:
-    """Agreement beyond chance (Cohen 1960; weighted: Cohen 1968); 1 is perfect, 0 is chance.
+    """Compute Cohen's kappa (Cohen 1960; weighted: Cohen 1968): 1 is perfect agreement, 0 is chance.
 
-    Where chance alone agrees wholly (both raters always give the same label) there is nothing to measure: NaN.
+    NaN if expected agreement is perfect, that is, if both raters always give the same label.
 
     Args:
         one: [items] labels of one rater.
         other: [items] labels of the other.
-        order: all labels in their order, for weights; found and sorted where it is left out.
-        weights: how disagreement grows with distance in `order`; None counts all alike.
+        order: All labels in order, for weights; by default the sorted labels that occur.
+        weights: How disagreement grows with distance in `order`; None counts all disagreements equally.
 
     Raises:
         ValueError: no items, unequal lengths, or a label that is not in `order`.
@@ -38,7 +38,7 @@ def cohen_kappa(
 
 
 def kappa_of_table(table: np.ndarray, *, weights: Literal["linear", "quadratic"] | None = None) -> np.ndarray:
-    """[...] Cohen's kappa of tables [..., labels, labels] that count how often the two raters gave these labels."""
+    """Compute Cohen's kappa, [...], of contingency tables [..., labels, labels]."""
     places = np.arange(table.shape[-1])
     distance = np.abs(np.subtract.outer(places, places))
     penalty = {None: distance > 0, "linear": distance, "quadratic": distance**2}[weights]

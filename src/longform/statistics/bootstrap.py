@@ -1,8 +1,8 @@
-"""Confidence intervals by a bootstrap that resamples prompts, not single outcomes.
+"""Confidence intervals by a cluster bootstrap that resamples prompts rather than single outcomes.
 
-Outcomes of one prompt resemble each other, so an interval over single outcomes would be too narrow. Whole clusters are drawn
-(cluster bootstrap, percentile interval; Davison & Hinkley 1997, section 3.8). A figure that follows from sums over items
-(ratios, correlations, kappa, alpha) is resampled by one product of counts and sums instead of a pass over the items.
+Outcomes of the same prompt are correlated, so intervals over single outcomes would be too narrow. Whole clusters are drawn
+(percentile interval; Davison & Hinkley 1997, section 3.8). A statistic that is a function of sums over items (ratios,
+correlations, kappa, alpha) is resampled by one matrix product of counts and sums instead of a pass over the items.
 """
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
@@ -14,7 +14,7 @@ _NUMBERS_AT_ONCE = 4_000_000
 
 
 class Interval(NamedTuple):
-    """An estimate and the interval around it; NaN bounds if nothing is known of the spread."""
+    """An estimate with its interval; bounds are NaN if the variance is unknown."""
 
     estimate: float
     low: float
@@ -29,14 +29,14 @@ def clustered_interval(
     resamples: int = 2000,
     seed: int = 0,
 ) -> Interval:
-    """Mean of `values` with its interval.
+    """Return the mean of `values` with its interval.
 
     Args:
         values: [outcomes] numbers.
-        clusters: [outcomes] what each outcome belongs to (its prompt's id).
-        level: confidence.
-        resamples: bootstrap samples.
-        seed: of the draws; the same input gives the same interval.
+        clusters: [outcomes] cluster of each outcome (its prompt's id).
+        level: Confidence level.
+        resamples: Number of bootstrap samples.
+        seed: Random seed; the same input gives the same interval.
 
     Raises:
         ValueError: no values, unequal lengths, a value that is not finite, or a level outside (0, 1).
@@ -58,7 +58,7 @@ def clustered_interval(
 def clustered_median(
     values: Sequence[float], clusters: Sequence[Hashable], *, level: float = 0.95, resamples: int = 2000, seed: int = 0
 ) -> Interval:
-    """Median of `values` with its interval; arguments and errors as in `clustered_interval`."""
+    """Return the median of `values` with its interval; arguments and errors as in `clustered_interval`."""
     _check(len(values), clusters)
     index, count = number_clusters(clusters)
     numbers = np.asarray(values, dtype=np.float64)
@@ -80,17 +80,18 @@ def interval_of_sums(
     resamples: int = 2000,
     seed: int = 0,
 ) -> Interval:
-    """A statistic of the sum of `parts`, with its interval.
+    """Return a statistic of the sum of `parts` with its interval.
 
-    A draw in which the statistic is not defined (NaN) is left out. Bounds are NaN with one cluster or without such a draw.
+    Resamples in which the statistic is undefined (NaN) are left out. Bounds are NaN with a single cluster, or if the
+    statistic is undefined in all resamples.
 
     Args:
-        parts: [items, ...] what each item adds.
-        clusters: [items] what each item belongs to (its prompt).
-        statistic: from sums [draws, ...] to numbers [draws].
-        level: confidence.
-        resamples: bootstrap samples.
-        seed: of the draws; the same input gives the same interval.
+        parts: [items, ...] contribution of each item.
+        clusters: [items] cluster of each item (its prompt).
+        statistic: Function from sums [draws, ...] to values [draws].
+        level: Confidence level.
+        resamples: Number of bootstrap samples.
+        seed: Random seed; the same input gives the same interval.
 
     Raises:
         ValueError: no items, or unequal lengths.
@@ -109,7 +110,7 @@ def interval_of_sums(
 
 
 def number_clusters(clusters: Sequence[Hashable]) -> tuple[np.ndarray, int]:
-    """[items] the number of each item's cluster, in order of first occurrence; and how many clusters there are."""
+    """Number clusters in order of first occurrence; return each item's number, [items], and the number of clusters."""
     numbers: dict[Hashable, int] = {}
     index = np.array([numbers.setdefault(cluster, len(numbers)) for cluster in clusters])
     return index, len(numbers)
@@ -118,15 +119,15 @@ def number_clusters(clusters: Sequence[Hashable]) -> tuple[np.ndarray, int]:
 def resample_clusters(
     clusters: int, resamples: int, *, seed: int, draw: Literal["indices", "counts"], batch: int | None = None
 ) -> Iterator[np.ndarray]:
-    """Draw as many clusters as there are, with replacement, `resamples` times; in batches, to bound the memory.
+    """Resample clusters with replacement, `resamples` times; yields batches to bound memory.
 
     Args:
-        clusters: how many there are.
-        resamples: how often.
-        seed: of the draws.
-        draw: `indices`: [batch, clusters] the clusters drawn; `counts`: [batch, clusters] how often each was. The two draw
-            differently.
-        batch: resamples per batch.
+        clusters: Number of clusters.
+        resamples: Number of resamples.
+        seed: Random seed.
+        draw: `indices`: [batch, clusters] indices of the drawn clusters; `counts`: [batch, clusters] count of each cluster.
+            The two use different random streams.
+        batch: Resamples per batch.
     """
     rng = np.random.default_rng(seed)
     batch = batch or max(1, _NUMBERS_AT_ONCE // clusters)
@@ -139,7 +140,7 @@ def resample_clusters(
 
 
 def percentile_interval(estimate: float, samples: np.ndarray, level: float, *, min_finite: float = 0.0) -> Interval:
-    """The interval between the quantiles of the finite samples; NaN bounds if fewer than this share of them are finite."""
+    """Return the percentile interval of the finite samples; bounds are NaN if fewer than `min_finite` of them are finite."""
     finite = samples[np.isfinite(samples)]
     if not len(finite) or len(finite) < min_finite * len(samples):
         return Interval(estimate, float("nan"), float("nan"))
@@ -155,7 +156,7 @@ def _samples(
     seed: int,
     draw: Literal["indices", "counts"],
 ) -> np.ndarray:
-    """[resamples] the statistic of each resample; none with a single cluster, which has no spread."""
+    """Compute the statistic of each resample, [resamples]; empty with a single cluster, which has no variance."""
     if clusters == 1:
         return np.empty(0)
     return np.concatenate([statistic(it) for it in resample_clusters(clusters, resamples, seed=seed, draw=draw)])

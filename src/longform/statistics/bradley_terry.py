@@ -1,8 +1,8 @@
 """Bradley-Terry strengths by maximum likelihood, with or without a covariate; a tie is half a win for each side.
 
-Equal games share one cell, and Newton's method fits many samples of the same games at once: the cost depends
-on the models and not on the number of games. A faint prior (each pair that met also met in drawn games of weight `PRIOR`)
-keeps models that won or lost everything at a finite rating; it moves the others by less than an Elo point.
+Identical games are aggregated into cells, and Newton's method fits many resamples at once, so the cost depends on the number
+of models rather than games. A weak prior (a tied game of weight `PRIOR` for each pair that met) keeps the ratings of models
+that won or lost every game finite; it changes the others by less than an Elo point.
 """
 
 import math
@@ -24,14 +24,14 @@ _LONGEST_STEP = 2.0
 
 
 class Cells(NamedTuple):
-    """Which games are alike: those of the same two models and, where there is a covariate, with the same value of it."""
+    """Cells of identical games: the same two models and, with a covariate, the same value of it."""
 
     first: np.ndarray
     """[cells] index of the model whose wins are counted."""
     second: np.ndarray
-    """[cells] index of the other."""
+    """[cells] index of the opponent."""
     covariate: np.ndarray | None = None
-    """[cells] what `first` has more of than `second`."""
+    """[cells] covariate of `first` minus that of `second`."""
 
 
 class Strengths(NamedTuple):
@@ -52,20 +52,19 @@ def fit(
     fixed: Mapping[int, float] | None = None,
     start: Strengths | None = None,
 ) -> Strengths:
-    """Fit each sample of the games by itself.
+    """Fit the strengths of each sample independently.
 
     Args:
-        cells: what the cells hold.
-        games: [cells, samples] games of each cell.
-        wins: [cells, samples] wins of `first` among them, ties as halves.
-        models: how many there are.
-        fixed: strengths that are given, by model; the others are fitted around them. Without any, each sample's strengths
-            average 0.
-        start: where to begin; one sample, used for all.
+        cells: The cells.
+        games: [cells, samples] number of games.
+        wins: [cells, samples] wins of `first`, ties as halves.
+        models: Number of models.
+        fixed: Fixed strengths by model; the other models are fitted. Without any, each sample's strengths average 0.
+        start: Initial values; one sample, used for all.
 
     Raises:
-        ValueError: more wins than games or a negative number, or models that never met, directly, through others or
-            through two fixed ones.
+        ValueError: there are more wins than games or negative numbers, or some models are not connected by games (directly,
+            through others, or through two fixed models).
     """
     _check(cells, games, wins, models, fixed or {})
     parameters = models + (cells.covariate is not None)
@@ -81,7 +80,7 @@ def fit(
         slope = (turned @ (wins - expected))[free].T
         information = (squares @ (expected * (1 - chance))).T.reshape(-1, parameters, parameters)
         if not fixed:
-            # The likelihood knows differences only: adding the constant direction keeps their mean where it is.
+            # The likelihood depends only on differences; adding the constant direction fixes their mean.
             information[:, :models, :models] += 1 / models
         step = np.linalg.solve(information[:, free[:, None], free], slope[..., None])[..., 0].T
         longest = np.abs(step).max(axis=0, initial=0)
@@ -94,7 +93,7 @@ def fit(
 
 
 def _design(cells: Cells, models: int, parameters: int) -> tuple[csr_array, csr_array]:
-    """What each parameter adds to the log odds of `first` [cells, parameters]; products of any two [parameters^2, cells]."""
+    """Return the design matrix of the log odds, [cells, parameters], and products of its columns, [parameters^2, cells]."""
     ones = np.ones(len(cells.first))
     columns, entries = [cells.first, cells.second], [ones, -ones]
     if cells.covariate is not None:
@@ -105,14 +104,14 @@ def _design(cells: Cells, models: int, parameters: int) -> tuple[csr_array, csr_
 
 
 def _sparse(columns: list[np.ndarray], entries: list[np.ndarray], width: int) -> csr_array:
-    """[cells, width] with entry k of row i in column columns[k][i]."""
+    """Build a sparse matrix, [cells, width], with entry k of row i in column columns[k][i]."""
     rows = np.tile(np.arange(len(columns[0])), len(columns))
     places = (rows, np.concatenate(columns))
     return csr_array(coo_array((np.concatenate(entries), places), shape=(len(columns[0]), width)))
 
 
 def _faint(cells: Cells, models: int) -> np.ndarray:
-    """[cells] the prior's games: `PRIOR` for each pair that met, spread evenly over its cells."""
+    """Return the prior's games, [cells]: `PRIOR` for each pair that met, spread evenly over its cells."""
     low, high = np.minimum(cells.first, cells.second), np.maximum(cells.first, cells.second)
     _, pair, counts = np.unique(low * models + high, return_inverse=True, return_counts=True)
     return PRIOR / counts[pair]
@@ -121,7 +120,7 @@ def _faint(cells: Cells, models: int) -> np.ndarray:
 def _begin(
     parameters: int, samples: int, models: int, fixed: Mapping[int, float], start: Strengths | None
 ) -> np.ndarray:
-    """[parameters, samples] first values."""
+    """Return the initial values, [parameters, samples]."""
     values = np.zeros((parameters, samples))
     if fixed:
         values[:models] = np.mean(list(fixed.values()))
@@ -134,11 +133,11 @@ def _begin(
 
 def _check(cells: Cells, games: np.ndarray, wins: np.ndarray, models: int, fixed: Mapping[int, float]) -> None:
     if games.shape != wins.shape or (wins < 0).any() or (wins > games).any():
-        raise ValueError("needs as many wins as games, each between 0 and the games of its cell")
+        raise ValueError("wins must have the shape of games and be between 0 and the number of games")
     if (cells.first == cells.second).any():
-        raise ValueError("a model cannot meet itself")
+        raise ValueError("a model cannot play against itself")
     held = list(fixed)
     start, end = np.append(cells.first, held[:-1]).astype(int), np.append(cells.second, held[1:]).astype(int)
     groups = label_groups(start, end, np.ones((len(start), 1), dtype=bool), models=models, strong=False)
     if len(np.unique(groups)) > 1:
-        raise ValueError("some models never met, directly or through others: their strengths cannot be compared")
+        raise ValueError("some models are not connected by games: their strengths cannot be compared")

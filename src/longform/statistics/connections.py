@@ -1,7 +1,8 @@
-"""Which models results connect, in many samples of the same results at once.
+"""Find which models are connected by games, in many resamples at once.
 
-Models that met, directly or through others, can be rated together. How far apart they are is known only within a group in
-which each beat each, directly or through others (Ford 1957): of a model that won or lost everything only the place is known.
+Models connected by games, directly or through others, can be rated together. Their rating differences are finite only within
+a group in which each model beat each other, directly or through others (Ford 1957); a model that won or lost every game has
+only a rank.
 """
 
 import numpy as np
@@ -10,18 +11,18 @@ from scipy.sparse.csgraph import connected_components
 
 
 def label_groups(start: np.ndarray, end: np.ndarray, there: np.ndarray, *, models: int, strong: bool) -> np.ndarray:
-    """[models, samples] the group that each model belongs to; no two samples share a number.
+    """Label the connected component of each model, [models, samples]; labels are unique across samples.
 
     Args:
-        start: [links] a model.
-        end: [links] the model that it beat or met.
-        there: [links, samples] whether a sample has the link.
-        models: how many there are.
-        strong: whether links must lead both there and back.
+        start: [links] index of a model.
+        end: [links] index of the model that it beat or played.
+        there: [links, samples] whether a sample contains the link.
+        models: Number of models.
+        strong: Whether to find strongly connected components.
     """
     samples = there.shape[1]
     link, sample = np.nonzero(there)
-    # One graph holds all samples, none connected with another.
+    # One graph contains all samples as disconnected parts.
     edges = (sample * models + start[link], sample * models + end[link])
     graph = coo_array((np.ones(len(link), dtype=np.int8), edges), shape=(samples * models, samples * models))
     _, labels = connected_components(graph, directed=strong, connection="strong")
@@ -29,11 +30,11 @@ def label_groups(start: np.ndarray, end: np.ndarray, there: np.ndarray, *, model
 
 
 def in_largest(labels: np.ndarray, among: np.ndarray | None = None) -> np.ndarray:
-    """[models, samples] whether a model is in its sample's largest group; of equally large ones, the one of the first model.
+    """Return whether each model is in its sample's largest group, [models, samples]; ties go to the first model's group.
 
     Args:
-        labels: [models, samples] as `label_groups` returns them.
-        among: [models, samples] whose groups count; everybody's without it. A group is in it whole or not at all.
+        labels: [models, samples] from `label_groups`.
+        among: [models, samples] restricts the search to these models, which must form complete groups. None: all models.
     """
     sizes = np.bincount(labels.ravel())[labels]
     if among is not None:

@@ -1,4 +1,4 @@
-"""Rank correlation with an interval, for numbers that come in clusters."""
+"""Rank correlation of clustered values, with an interval."""
 
 from collections.abc import Hashable, Sequence
 
@@ -17,27 +17,27 @@ def clustered_rank_correlation(
     resamples: int = 2000,
     seed: int = 0,
 ) -> Interval:
-    """Spearman's correlation within clusters, with a bootstrap interval over clusters.
+    """Compute Spearman's correlation within clusters, with a bootstrap interval over clusters.
 
-    Ranks are taken over all values and centred within each cluster, so that a prompt whose texts are all long and all good
-    adds nothing.
+    Ranks are computed over all values and centred within each cluster, so that a prompt whose texts are all long and all
+    good does not contribute.
 
     Args:
         one: [values] numbers.
         other: [values] numbers.
-        clusters: [values] what each pair of numbers belongs to.
-        level: confidence.
-        resamples: bootstrap samples.
-        seed: of the draws.
+        clusters: [values] cluster of each pair of numbers.
+        level: Confidence level.
+        resamples: Number of bootstrap samples.
+        seed: Random seed.
 
     Returns:
-        NaN if either side has no spread within clusters.
+        The correlation; NaN if either side has no variance within clusters.
 
     Raises:
         ValueError: no values, or unequal lengths.
     """
     if not len(one) == len(other) == len(clusters) or not len(one):
-        raise ValueError(f"needs as many of each, got {len(one)}, {len(other)} and {len(clusters)}")
+        raise ValueError(f"needs equally many values and clusters, got {len(one)}, {len(other)} and {len(clusters)}")
     index, _ = number_clusters(clusters)
     x, y = (_without_means(rankdata(side), index) for side in (one, other))
     parts = np.stack([x * y, x * x, y * y], axis=1)
@@ -49,7 +49,7 @@ def _without_means(values: np.ndarray, index: np.ndarray) -> np.ndarray:
 
 
 def _correlation(products: np.ndarray) -> np.ndarray:
-    """[...] from sums of products [..., 3]: one with other, one with itself, other with itself."""
+    """Compute correlations, [...], from sums of products, [..., 3]: one x other, one x one, other x other."""
     scale = np.sqrt(products[..., 1] * products[..., 2])
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(scale > 0, products[..., 0] / scale, np.nan)

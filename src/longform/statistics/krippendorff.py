@@ -1,7 +1,7 @@
 """Krippendorff's alpha: agreement beyond chance of any number of raters, with missing ratings.
 
-Alpha follows from a table of coincidences that items add to, which is what lets a bootstrap resample it cheaply
-(`statistics.resampling`). Source: K. Krippendorff, Computing Krippendorff's Alpha-Reliability (2011), sections C and D.
+Alpha is a function of a coincidence table that is a sum over items, so a bootstrap can resample it cheaply
+(`statistics.bootstrap`). Source: K. Krippendorff, Computing Krippendorff's Alpha-Reliability (2011), sections C and D.
 """
 
 from collections.abc import Hashable, Sequence
@@ -10,16 +10,16 @@ from typing import Literal
 import numpy as np
 
 Metric = Literal["nominal", "ordinal"]
-"""How disagreement grows: all alike, or by the ratings in between."""
+"""Distance metric of disagreements."""
 
 
 def coincidences(ratings: Sequence[Sequence[Hashable | None]], *, order: Sequence[Hashable]) -> np.ndarray:
-    """[items, values, values]: how often two raters gave an item these two values, over its raters less one.
+    """Return coincidence tables, [items, values, values]: pairs of ratings of each item, divided by its raters minus one.
 
-    An item with fewer than two ratings adds nothing.
+    Items with fewer than two ratings contribute nothing.
 
     Raises:
-        ValueError: a value that is not in `order`.
+        ValueError: a value is not in `order`.
     """
     place = {value: i for i, value in enumerate(order)}
     counts = np.zeros((len(ratings), len(order)))
@@ -28,7 +28,7 @@ def coincidences(ratings: Sequence[Sequence[Hashable | None]], *, order: Sequenc
             if value is None:
                 continue
             if value not in place:
-                raise ValueError(f"a value outside the order: {value!r}")
+                raise ValueError(f"value not in `order`: {value!r}")
             counts[item, place[value]] += 1
     raters = counts.sum(axis=1)
     pairs = counts[:, :, None] * counts[:, None, :] - counts[:, :, None] * np.eye(len(order))
@@ -36,9 +36,9 @@ def coincidences(ratings: Sequence[Sequence[Hashable | None]], *, order: Sequenc
 
 
 def alpha_of_coincidences(table: np.ndarray, *, metric: Metric = "nominal") -> np.ndarray:
-    """[...] alpha of tables of coincidences [..., values, values]: 1 is perfect, 0 is chance.
+    """Compute alpha, [...], of coincidence tables, [..., values, values]: 1 is perfect agreement, 0 is chance.
 
-    NaN where fewer than two different values were given.
+    NaN if fewer than two different values occur.
     """
     given = table.sum(axis=-1)
     total = given.sum(axis=-1)
@@ -50,7 +50,7 @@ def alpha_of_coincidences(table: np.ndarray, *, metric: Metric = "nominal") -> n
 
 
 def _distances(given: np.ndarray, metric: Metric) -> np.ndarray:
-    """[..., values, values] squared distances; ordinal ones depend on how often each value was given, [..., values]."""
+    """Return squared distances, [..., values, values]; ordinal ones depend on the counts of the values, [..., values]."""
     if metric == "nominal":
         return 1 - np.eye(given.shape[-1])
     middle = np.cumsum(given, axis=-1) - given / 2  # ratings below a value, and half of its own

@@ -1,7 +1,7 @@
-"""How a response's advantages move when its score changes, from three sums over its tokens.
+"""Recompute a response's advantages for another score from three sums over its tokens.
 
-Advantages are linear in the rewards (GAE), and the score is added at the last token: a score that is higher by d raises the
-advantage of token t by d (gamma lambda)^(T - 1 - t). So a run can be judged again without the model that wrote it.
+Advantages are linear in the rewards (GAE), and the score is added at the last token: a score higher by d raises the
+advantage of token t by d (gamma lambda)^(T - 1 - t). A run can therefore be rescored without its model.
 """
 
 import math
@@ -22,7 +22,7 @@ class AdvantageMoments(NamedTuple):
 
 
 def shifted(moments: AdvantageMoments, difference: float, *, decay: float) -> AdvantageMoments:
-    """The moments of a response whose score is higher by `difference`; `decay` is gamma times lambda, in [0, 1]."""
+    """Return the moments if the score were higher by `difference`; `decay` is gamma times lambda, in [0, 1]."""
     weights, squared_weights = _powers(decay, moments.tokens), _powers(decay * decay, moments.tokens)
     return AdvantageMoments(
         moments.tokens,
@@ -33,7 +33,7 @@ def shifted(moments: AdvantageMoments, difference: float, *, decay: float) -> Ad
 
 
 def whitened_means(responses: Sequence[AdvantageMoments], *, epsilon: float = 1e-8) -> list[float]:
-    """Each response's mean advantage after whitening over all tokens of the responses (unbiased variance)."""
+    """Return each response's mean advantage after whitening over all tokens (unbiased variance)."""
     tokens = sum(it.tokens for it in responses)
     if tokens < 2:
         return [0.0] * len(responses)

@@ -1,10 +1,10 @@
-"""Elo ratings of models that met, with intervals from a bootstrap that resamples clusters (prompts) of games.
+"""Elo ratings from games, with intervals from a bootstrap over clusters (prompts).
 
-A resample may leave models without a link to the others, or let one win everything. The rule: a resample rates the models
-of its largest connected part; the largest group among them whose distances are known (`connections`) keeps the mean that it
-has in the estimate, so that a model without bounds does not move all others; and where fewer than `MIN_RATED` of the
-resamples rate a model, nothing is said of its spread. Where models are fixed, "largest" is what is connected with them. A
-bound as far off as the prior lets a model go that won everything means that the games set no bound.
+In a resample, models may be disconnected from the others, or one may win every game. Each resample therefore rates the
+models of its largest connected component. Within it, the largest group with finite rating differences (`connections`) keeps
+the mean that it has in the estimate, so that an unbounded model does not shift the others. A model rated in fewer than
+`MIN_RATED` of the resamples has no interval. With fixed models, the component connected with them takes the place of the
+largest one. A bound at the limit set by the prior means that the games imply no bound.
 """
 
 from collections.abc import Mapping
@@ -19,38 +19,39 @@ from longform.statistics.connections import in_largest, label_groups
 
 MEAN_RATING = 1000.0
 MIN_RATED = 0.8
-"""About a third of the resamples lack a given prompt: what hangs on a single one is below this share, on two above it."""
+"""Minimum fraction of resamples that rate a model. About a third of the resamples lack a given prompt, so a model connected
+through a single prompt is below this value, and one connected through two is above it."""
 COVARIATE_STEP = 0.01
-"""Covariates are rounded to this, so that a million games with one fit into few cells."""
+"""Covariates are rounded to multiples of this, so that a million games fit into few cells."""
 _NUMBERS_AT_ONCE = 4_000_000
 
 
 class Results(NamedTuple):
-    """Games of models that are all connected. Models and clusters are numbered from 0."""
+    """Games between connected models. Models and clusters are numbered from 0."""
 
     first: np.ndarray
     """[games] index of one model."""
     second: np.ndarray
     """[games] index of the other."""
     scores: np.ndarray
-    """[games] what `first` got: 1, 0.5 (tie) or 0."""
+    """[games] score of `first`: 1, 0.5 (tie) or 0."""
     clusters: np.ndarray
-    """[games] what belongs together."""
+    """[games] index of the cluster."""
     covariate: np.ndarray | None = None
-    """[games] between -1 and 1: what `first` has more of than `second`; None: not controlled for."""
+    """[games] covariate of `first` minus that of `second`, between -1 and 1; None: no covariate."""
 
 
 class Ratings(NamedTuple):
-    """What results say of each model; NaN bounds where nothing is known of the spread."""
+    """Ratings and win rates of each model; bounds are NaN if the variance is unknown."""
 
     ratings: list[Interval]
     """[models] Elo points."""
     win_rates: list[Interval]
-    """[models] ties half."""
+    """[models] ties count half."""
     placed: np.ndarray
-    """[models] True where only the place among the others is known, and the prior set the distance."""
+    """[models] True if only the rank is known and the prior determines the rating difference."""
     coefficient: Interval | None
-    """Log odds that one unit of the covariate adds; None where there is no covariate, or it is 0 in all games."""
+    """Log odds per unit of the covariate; None without a covariate or if it is 0 in all games."""
 
 
 def rate(
@@ -65,13 +66,13 @@ def rate(
     """Rate models.
 
     Args:
-        results: their games.
-        models: how many there are.
-        fixed: Elo points of models that are held where they are; without any, the ratings of those whose distances are known
-            average 1000 (of all, where none is known).
-        resamples: bootstrap samples.
-        seed: of the draws; the same games in any order give the same intervals.
-        level: confidence.
+        results: The games.
+        models: Number of models.
+        fixed: Fixed ratings in Elo points. Without any, the ratings average 1000 over the models with finite rating
+            differences (over all models if there are none).
+        resamples: Number of bootstrap samples.
+        seed: Random seed; the order of the games does not affect the intervals.
+        level: Confidence level.
 
     Raises:
         ValueError: the games do not connect the models.
@@ -98,20 +99,20 @@ def rate(
 
 
 class _Sample(NamedTuple):
-    """What one or several samples of the clusters give; NaN where a sample does not rate a model."""
+    """Ratings of one or more samples of the clusters; NaN if a sample does not rate a model."""
 
     strengths: np.ndarray
     """[models, samples]."""
     win_rates: np.ndarray
     """[models, samples]."""
     known: np.ndarray
-    """[models, samples] whether a model is in the group whose distances are known."""
+    """[models, samples] whether a model is in the group with finite rating differences."""
     coefficient: np.ndarray
     """[1, samples], or [0, samples] without a covariate."""
 
 
 class _Rater:
-    """Results, summed so that a sample is a product of matrices."""
+    """Aggregated results, so that a sample is a matrix product."""
 
     def __init__(self, results: Results, models: int, held: Mapping[int, float]) -> None:
         self.models, self.held = models, held
@@ -123,7 +124,7 @@ class _Rater:
         self.numbers = max(len(self.fitted.cells.first), (models + 1) ** 2)
 
     def rate(self, weights: np.ndarray, *, around: "_Sample | None" = None) -> _Sample:
-        """Rate samples: `weights` [clusters, samples] says how often each has each cluster; `around` is the estimate."""
+        """Rate samples: `weights` [clusters, samples] has the count of each cluster; `around` is the estimate."""
         strengths, coefficient = fit(
             self.fitted.cells,
             self.fitted.games @ weights,
@@ -145,9 +146,9 @@ class _Rater:
         )
 
     def _connected(self, games: np.ndarray, wins: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """[models, samples] who is rated, and who is in the group whose distances are known."""
+        """Return which models are rated, and which have finite rating differences, both [models, samples]."""
         first, second, held = *self.pairs.cells[:2], np.array(list(self.held), dtype=int)
-        # Fixed models are as far apart as they are said to be: each leads to the next, and the last to the first.
+        # The differences between fixed models are given, so they are linked in a cycle.
         start, end = np.concatenate([first, second, held]), np.concatenate([second, first, np.roll(held, -1)])
         there = np.concatenate([wins > 0, wins < games, np.ones((len(held), games.shape[1]), dtype=bool)])
         weak, strong = (label_groups(start, end, there, models=self.models, strong=it) for it in (False, True))
@@ -158,7 +159,7 @@ class _Rater:
         return rated, known & (known.sum(axis=0) > 1)
 
     def _win_rates(self, games: np.ndarray, wins: np.ndarray) -> np.ndarray:
-        """[models, samples] with NaN where a model has no games."""
+        """Return win rates, [models, samples], NaN without games."""
         played, won = np.zeros((2, self.models, games.shape[1]))
         for model, more in ((self.pairs.cells.first, wins), (self.pairs.cells.second, games - wins)):
             np.add.at(played, model, games)
@@ -171,11 +172,11 @@ class _Tally(NamedTuple):
     games: csr_array
     """[cells, clusters]."""
     wins: csr_array
-    """[cells, clusters] of `first`, ties half."""
+    """[cells, clusters] wins of `first`, ties count half."""
 
 
 def _tally(results: Results, models: int) -> _Tally:
-    """Sum games that are alike, within each cluster."""
+    """Aggregate identical games within each cluster."""
     turned = results.first > results.second
     first, second = np.where(turned, [results.second, results.first], [results.first, results.second])
     scores = np.where(turned, 1 - results.scores, results.scores)
@@ -186,7 +187,7 @@ def _tally(results: Results, models: int) -> _Tally:
     keys, cell = np.unique((first * models + second) * span + steps + span // 2, return_inverse=True)
     shape = (len(keys), results.clusters.max() + 1)
     games, wins = (
-        csr_array(coo_array((values, (cell, results.clusters)), shape=shape))  # adds up what falls into one place
+        csr_array(coo_array((values, (cell, results.clusters)), shape=shape))  # sums duplicate entries
         for values in (np.ones(len(first)), scores)
     )
     covariate = (keys % span - span // 2) * COVARIATE_STEP if results.covariate is not None else None
@@ -194,18 +195,18 @@ def _tally(results: Results, models: int) -> _Tally:
 
 
 def _count(drawn: np.ndarray) -> np.ndarray:
-    """[clusters, samples] how often each cluster was drawn, from the clusters drawn [samples, clusters]."""
+    """Count how often each cluster was drawn, [clusters, samples], from the drawn indices, [samples, clusters]."""
     samples, clusters = drawn.shape
     counts = np.bincount((drawn + clusters * np.arange(samples)[:, None]).ravel(), minlength=samples * clusters)
     return np.ascontiguousarray(counts.reshape(samples, clusters).T, dtype=np.float64)
 
 
 def _moved(strengths: np.ndarray, estimate: np.ndarray, kept: np.ndarray) -> np.ndarray:
-    """`strengths` of each sample, moved as a whole so that the models of `kept` have the mean they have in `estimate`."""
+    """Shift each sample's strengths so that the models in `kept` have the same mean as in `estimate`."""
     return strengths - np.where(kept, strengths - estimate, 0).sum(axis=0) / kept.sum(axis=0)
 
 
 def _interval(values: np.ndarray, level: float, *, known: bool = True) -> Interval:
-    """Percentile interval: the estimate is the first of `values`, the resamples are the others."""
+    """Return the percentile interval of `values`: the estimate followed by the resamples."""
     samples = values[1:] if known else np.empty(0)
     return percentile_interval(float(values[0]), samples, level, min_finite=MIN_RATED)

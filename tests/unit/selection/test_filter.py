@@ -90,7 +90,7 @@ def test_an_output_of_an_earlier_command_holds_nothing_of_it_afterwards(serve, t
 
 def test_a_judge_that_keeps_nothing_is_told(serve, tmp_path):
     server = serve(lambda request, number: _verdict(complete=False))
-    with pytest.raises(BadInputError, match=r"keeps none of 6 prompts \(not complete 6\)"):
+    with pytest.raises(BadInputError, match=r"kept none of 6 prompts \(failed: complete 6\)"):
         _filter(server, tmp_path / "kept.jsonl")
     assert list(tmp_path.iterdir()) == []
 

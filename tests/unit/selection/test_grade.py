@@ -113,7 +113,7 @@ def test_a_second_judge_adds_its_own_grades(serve, tmp_path):
 def test_a_response_to_an_unknown_prompt_is_found_before_anything_is_asked(serve, tmp_path):
     server = serve(lambda request, number: _scores(5))
     stray = Response(prompt_id="p9", model="me", text="t")
-    with pytest.raises(BadInputError, match="the prompts: no prompt 'p9', for which 'me' wrote a response"):
+    with pytest.raises(BadInputError, match="the prompts: no prompt 'p9', but 'me' has a response to it"):
         _grade(server, tmp_path / "g.jsonl", responses=[*RESPONSES, stray])
     assert server.requests == []
     assert list(tmp_path.iterdir()) == []

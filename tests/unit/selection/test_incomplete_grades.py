@@ -70,7 +70,7 @@ def test_judges_can_be_named(choose):
     assert choose(grades[1:]).ladders == []
     (ladder,) = choose(grades[1:], judges=("mild",)).ladders
     assert (ladder.policy_score, ladder.potential) == (4.0, 2.0)
-    with pytest.raises(BadInputError, match=r"--judges nobody: graded nothing; judges there: mild, strict"):
+    with pytest.raises(BadInputError, match=r"--judges nobody: no grades by this judge; available: mild, strict"):
         choose(grades, judges=("mild", "nobody"))
 
 

@@ -158,7 +158,7 @@ def test_top_k_keeps_the_first_of_each_value_of_a_field(choose):
 
 def test_a_prompt_without_the_field_of_per_is_named_and_the_others_counted(choose):
     with pytest.raises(
-        BadInputError, match=r"^prompt p: meta\.dataset: is missing, and --group-by asks for it \(2 of 2 "
+        BadInputError, match=r"^prompt p: meta\.dataset: missing, but required by --group-by \(missing in 2 of 2 "
     ):
         choose(TWO, top_k=1, group_by="meta.dataset")
     prompts = [Prompt(id="p", prompt="w", meta={"dataset": "x"}), Prompt(id="q", prompt="w", meta={"dataset": None})]
@@ -197,12 +197,12 @@ def test_groups_are_counted_one_by_one_and_add_up(choose):
 
 
 def test_a_policy_that_nobody_graded_is_an_error_that_names_the_models(choose):
-    with pytest.raises(BadInputError, match=r"g\.jsonl: no grade of the policy 'you'; models there: a, me"):
+    with pytest.raises(BadInputError, match=r"g\.jsonl: no grade of the policy 'you'; available models: a, me"):
         choose(TWO, policy="you")
 
 
 def test_a_graded_response_that_is_missing_is_an_error(choose):
-    with pytest.raises(BadInputError, match=r"r\.jsonl: lacks the graded response of 'a', sample 0, to 'p'"):
+    with pytest.raises(BadInputError, match=r"r\.jsonl: missing the graded response of 'a', sample 0, to 'p'"):
         choose(TWO, responses=[_response("p", "me"), _response("q", "me"), _response("q", "a")])
 
 

@@ -115,5 +115,5 @@ def test_top_k_per_category_is_the_head_of_each(converted, expected):
 
 
 def test_grades_of_models_whose_texts_are_not_there_are_refused(converted):
-    with pytest.raises(BadInputError, match=r"responses\.jsonl: lacks the graded response of"):
+    with pytest.raises(BadInputError, match=r"responses\.jsonl: missing the graded response of"):
         _select(converted, grades="grades-of-23.jsonl")

@@ -57,7 +57,7 @@ def test_a_rising_function_of_the_numbers_changes_nothing(numbers, random):
 
 
 def test_unequal_lengths_and_nothing_at_all_are_refused():
-    with pytest.raises(ValueError, match="needs as many of each"):
+    with pytest.raises(ValueError, match="needs equally many values"):
         clustered_rank_correlation([1, 2], [1], ["a"])
-    with pytest.raises(ValueError, match="needs as many of each"):
+    with pytest.raises(ValueError, match="needs equally many values"):
         clustered_rank_correlation([], [], [])

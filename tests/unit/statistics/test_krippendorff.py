@@ -53,7 +53,7 @@ def test_without_two_values_alpha_is_not_known(ratings: Sequence[Sequence[str | 
 
 
 def test_a_value_outside_the_order_is_refused():
-    with pytest.raises(ValueError, match="outside the order: 'c'"):
+    with pytest.raises(ValueError, match="not in `order`: 'c'"):
         alpha([["a", "c"]], order=("a", "b"))
 
 

@@ -206,7 +206,10 @@ def test_a_checkpoint_without_its_mark_is_thrown_away(tmp_path):
     ("changes", "said"),
     [
         ({"sources": []}, "sources: List should have at least 1 item"),
-        ({"sources": [{"name": "a", "path": "books.jsonl", "share": 0.9}]}, "sources: the shares sum to 0.9 instead of 1"),
+        (
+            {"sources": [{"name": "a", "path": "books.jsonl", "share": 0.9}]},
+            "sources: the shares sum to 0.9 instead of 1",
+        ),
         ({"sources": [{"name": "a", "path": "books.jsonl", "share": 0.5}] * 2}, "sources: duplicate name 'a'"),
         ({"sources": [{"name": "a", "path": "books.jsonl", "share": 0}]}, "sources.0.share: Input should be greater"),
         ({"sources": [{"name": "a", "share": 1}]}, "sources.0: needs either `path`, or `prompts` and `responses`"),

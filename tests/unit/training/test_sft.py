@@ -83,7 +83,7 @@ def test_muon_takes_matrices_inside_the_model_and_each_parameter_once(tokenizer)
 
 
 def test_rows_and_chat_template_are_needed(tokenizer, tmp_path):
-    with pytest.raises(BadInputError, match="no rows"):
+    with pytest.raises(BadInputError, match="no training rows"):
         train_sft(build_model(tokenizer, seed=0), tokenizer, [], SftSettings(), out=tmp_path)
     bare = build_tokenizer()
     bare.chat_template = None
