@@ -78,7 +78,7 @@ def test_json_has_every_number_and_null_where_there_is_none(capsys):
     (beta, alpha) = result["standings"]
     assert beta["win_rate"] == {"estimate": 1.0, "low": None, "high": None, "no_interval": "a single prompt"}
     assert beta["rating"] == {"estimate": beta["rating"]["estimate"], "low": None, "high": None} | {
-        "no_interval": "place only"
+        "no_interval": "rank only"
     }
     assert (beta["games"], beta["prompts"]) == (1, 1)
     assert (beta["unbounded"], alpha["unbounded"], beta["anchored"]) == (True, True, False)
@@ -146,7 +146,7 @@ def test_groups_that_never_met_have_tables_of_their_own(capsys):
     out = said(capsys, "one.jsonl", "two.jsonl", "--matrix")
     assert "Ratings, group 1 of 2" in out
     assert "Ratings, group 2 of 2" in out
-    assert out.count("never met") == 2
+    assert out.count("No games connect") == 2
 
 
 def test_judges_are_listed_selected_and_rated_separately(capsys):
@@ -186,7 +186,7 @@ def test_words_are_counted_from_responses(capsys):
     files = [f"{model}.jsonl" for model in texts]
     counted = json.loads(said(capsys, "games.jsonl", "--control-length", "--json", "--responses", *files))
     assert counted["lengths"][0]["deviation"] != given["lengths"][0]["deviation"]
-    assert "sample 0 of 'gamma' for prompt 'p0'" in refused(
+    assert "no response of 'gamma' to prompt 'p0', sample 0" in refused(
         capsys, "games.jsonl", "--control-length", "--responses", *files[:2]
     )
 
@@ -200,7 +200,7 @@ def test_hostile_names_cannot_leave_their_cell(capsys, form):
     if form == "markdown":
         assert r"\[31mx\_1\|\<b\>" in out
     if form == "text":
-        assert "Who beats whom" in out
+        assert "Win rates pair by pair" in out
     if form == "latex":
         assert r"x\_1\textbar{}\textless{}b\textgreater{}" in out
 
@@ -212,8 +212,8 @@ def test_what_cannot_be_rated_is_one_line(capsys, folder):
     for arguments, line in {
         ("empty.jsonl",): "empty.jsonl: holds no rows",
         ("nowhere.jsonl",): "nowhere.jsonl: cannot be read",
-        ("self.jsonl",): "prompt 'p': model_a and model_b are both 'x': a game needs two models",
-        ("games.jsonl", "--judge", "k"): "--judge k: decided none of the games; judges: j",
+        ("self.jsonl",): "prompt 'p': model_a and model_b are both 'x'",
+        ("games.jsonl", "--judge", "k"): "--judge k: has no games; judges: j",
         ("games.jsonl", "--anchor", "x=3"): "anchor 'x': played no game",
         ("games.jsonl", "--anchor", "alpha"): "--anchor alpha: needs NAME=RATING",
         ("games.jsonl", "--anchor", "alpha=inf"): "--anchor alpha=inf: needs NAME=RATING",

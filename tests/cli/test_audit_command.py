@@ -89,7 +89,7 @@ def test_without_labels_agreement_is_left_out_and_it_is_said(capsys):
     write(row(number, label=None) for number in range(PAIRS))
     assert audit("--resamples", "100") == 0
     said = capsys.readouterr().out
-    assert "No pair has a label of people, so agreement with people is left out." in said
+    assert "No pair is labelled by people, so agreement with people was not measured." in said
     assert "Agreement with people\n" not in said
     assert "longform train" not in said
 
@@ -126,7 +126,7 @@ def test_what_is_asked_at_most_is_said_before_it_is_asked(live, capsys):
 
     def said():
         seen.append(capsys.readouterr().err)
-        return "at most 24 questions for verdicts and 8 for attacks on 2 pairs (--attacks 0 asks none)" in "".join(seen)
+        return "at most 24 questions for verdicts and 8 for attacks on 2 pairs (--attacks 0 disables them)" in "".join(seen)
 
     flags = ("--judge", "live", "--judge", "other", "--out", "out.jsonl", "--repeat", "1", "--attacks", "2")
     assert audit(*flags, "--resamples", "10") == 0
@@ -229,8 +229,8 @@ def test_what_another_judge_was_asked_before_stays(live, capsys):
         (".", None, "--out .: is a folder"),
         ("", None, "--out .: is a folder"),
         ("/", None, "--out /: is a folder"),
-        ("out.jsonl", row(7), "--out: out.jsonl holds pair 'p7', which is not among the pairs"),
-        ("out.jsonl", row(0, response_a="other"), "--out: out.jsonl holds pair 'p0' with other texts"),
+        ("out.jsonl", row(7), "--out: out.jsonl has pair 'p7', which is not among the pairs"),
+        ("out.jsonl", row(0, response_a="other"), "--out: out.jsonl has pair 'p0' with other texts"),
         ("out.jsonl", {"id": "x"}, "out.jsonl:1: prompt"),
     ],
 )
@@ -250,7 +250,7 @@ def test_an_out_that_would_lose_something_is_refused_before_a_call(live, capsys,
     ("rows", "flags", "said"),
     [
         ([], "", "pairs.jsonl: holds no rows"),
-        ([row(0, verdicts=None)], "", "pairs.jsonl: holds no verdicts; name a --judge to ask for them"),
+        ([row(0, verdicts=None)], "", "pairs.jsonl: no verdicts; request some with --judge"),
         ([row(0), row(0)], "", "pairs.jsonl:2: id='p0': duplicate key, first in row 1"),
         ([row(0, response_b=" \n")], "", "pairs.jsonl:1: response_b: Value error, the text is empty"),
         ([row(0, prompt="")], "", "pairs.jsonl:1: prompt"),
@@ -259,7 +259,7 @@ def test_an_out_that_would_lose_something_is_refused_before_a_call(live, capsys,
         ([row(0, verdicts={"humans": {"ab": "a"}})], "", "a judge cannot be called 'humans'"),
         ([row(0)], "--judge nobody --out out.jsonl", "models.yaml: has no model 'nobody'"),
         ([row(0)], "--judge live --judge othr --out out.jsonl", "did you mean 'other'?"),
-        ([row(0)], "--judge live", "--out: names the file for the judges' verdicts; it is missing"),
+        ([row(0)], "--judge live", "--out: required with --judge; the file for the verdicts"),
         ([row(0)], "--judge live --judge live --out o.jsonl", "--judge live: listed twice"),
         ([row(0)], "--out out.jsonl", "--out: only valid with --judge"),
         ([row(0)], "--repeat 2", "--repeat: only valid with --judge"),

@@ -162,7 +162,7 @@ def test_a_prompt_without_the_field_of_per_is_named_and_the_others_counted(choos
     ):
         choose(TWO, top_k=1, group_by="meta.dataset")
     prompts = [Prompt(id="p", prompt="w", meta={"dataset": "x"}), Prompt(id="q", prompt="w", meta={"dataset": None})]
-    with pytest.raises(BadInputError, match=r"^prompt q: meta\.dataset: is missing, and --group-by asks for it$"):
+    with pytest.raises(BadInputError, match=r"^prompt q: meta\.dataset: missing, but required by --group-by$"):
         choose(TWO, prompts=prompts, group_by="meta.dataset")
 
 

@@ -1,6 +1,6 @@
 """Optional fields of a game: the lengths of its texts, its cluster, and its weight.
 
-None of it is one of the fields that every game has, so it is checked here, where it is needed.
+These fields are optional in games files, so they are checked here when they are used.
 """
 
 from collections.abc import Iterable, Sequence
@@ -10,18 +10,18 @@ from longform.records.schemas import Game, Response
 from longform.text.words import count_words
 
 GameLengths = Sequence[tuple[float, float]]
-"""[games] words of model_a's and of model_b's text."""
+"""[games] numbers of words of model_a's and model_b's texts."""
 MAX_WINS = 100
-"""That one game may count for."""
+"""Maximum weight of a game."""
 
 
 def cluster_of(game: Game) -> str:
-    """What a game is drawn with when an interval is estimated: its field `cluster`, or its prompt.
+    """Return the unit that the bootstrap resamples: the field `cluster` of a game, or its prompt.
 
-    Several prompts may be variants of one request, and then they are one piece of evidence.
+    Several prompts can be variants of one request and then count as one piece of evidence.
 
     Raises:
-        BadInputError: the field is no text.
+        BadInputError: the field is not a string.
     """
     stated = (game.model_extra or {}).get("cluster")
     if stated is None:
@@ -32,10 +32,10 @@ def cluster_of(game: Game) -> str:
 
 
 def weight_of(game: Game) -> int:
-    """For how many wins a game counts in the ratings: its field `weight`, or 1. Win rates count every game once.
+    """Return how many wins a game counts for in the ratings: the field `weight`, or 1. Win rates ignore weights.
 
     Raises:
-        BadInputError: the field is no whole number from 1 to 100.
+        BadInputError: the field is not a whole number from 1 to 100.
     """
     stated = (game.model_extra or {}).get("weight")
     if stated is None:
@@ -46,16 +46,16 @@ def weight_of(game: Game) -> int:
 
 
 def stated_lengths(games: Sequence[Game]) -> GameLengths:
-    """From the fields `words_a` and `words_b` of the games.
+    """Read lengths from the fields `words_a` and `words_b` of the games.
 
     Raises:
-        BadInputError: a game lacks one of them, or it is no number of words.
+        BadInputError: a game lacks one of them, or it is not a number of words.
     """
     return [(_stated(game, "words_a"), _stated(game, "words_b")) for game in games]
 
 
 def counted_lengths(games: Sequence[Game], responses: Iterable[Response]) -> GameLengths:
-    """From the texts; a game without `sample` was played with sample 0.
+    """Count the words of the texts; a game without `sample` refers to sample 0.
 
     Raises:
         BadInputError: a text is missing.
@@ -65,7 +65,7 @@ def counted_lengths(games: Sequence[Game], responses: Iterable[Response]) -> Gam
     def find(game: Game, model: str) -> int:
         key = (game.prompt_id, model, game.sample or 0)
         if key not in words:
-            raise BadInputError(f"--responses: sample {key[2]} of {model!r} for prompt {game.prompt_id!r} is not there")
+            raise BadInputError(f"--responses: no response of {model!r} to prompt {game.prompt_id!r}, sample {key[2]}")
         return words[key]
 
     return [(find(game, game.model_a), find(game, game.model_b)) for game in games]
@@ -75,7 +75,7 @@ def _stated(game: Game, field: str) -> float:
     value = (game.model_extra or {}).get(field)
     if value is None:
         raise BadInputError(
-            f"--control-length: {_who(game)} has no {field}; give it, or the texts with --responses FILE"
+            f"--control-length: {_who(game)} has no {field}; add it, or pass the texts with --responses FILE"
         )
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
         raise BadInputError(f"{field}: {_who(game)} needs a number of words, got {value!r}")

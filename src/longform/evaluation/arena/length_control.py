@@ -1,7 +1,7 @@
 """Control for length: how much longer texts are favoured, and whether length is collinear with the model.
 
-The covariate of a game is (a - b) / (a + b), of the words of its two texts. Where each model's texts are longer than
-another's by one share, length is collinear with the model and cannot be controlled for.
+The covariate of a game is (a - b) / (a + b), where a and b are the word counts of its texts. If each model's texts are
+longer than another's by a constant ratio, length is collinear with the model and cannot be controlled for.
 """
 
 from dataclasses import dataclass, fields
@@ -16,37 +16,37 @@ from longform.statistics.bradley_terry import ELO_PER_LOGIT
 from longform.statistics.ratings import COVARIATE_STEP, Results
 
 TWICE_AS_LONG = 1 / 3
-"""(a - b) / (a + b) of a text twice as long as the other."""
+"""(a - b) / (a + b) for a text twice as long as the other."""
 
 
 @dataclass(frozen=True, slots=True)
 class LengthEffect:
-    """How much longer texts are favoured in a component's games."""
+    """The effect of length on the games of a component."""
 
     component: int
     games: int
     prompts: int
     coefficient: Interval
-    """Log odds that one standard deviation of the relative difference of lengths adds, as Chatbot Arena reports it."""
+    """Log odds per standard deviation of the relative length difference, as reported by Chatbot Arena."""
     deviation: float
     """That standard deviation, around 0."""
     twice_as_long: Interval
-    """Elo points that a text twice as long as the other gains."""
+    """Elo points gained by a text twice as long as the other."""
 
     def as_json(self) -> dict[str, Any]:
-        """All of it; numbers without an interval say why."""
+        """Return a JSON-serializable dictionary; estimates without an interval include the reason."""
         numbers = {it: explain(getattr(self, it), prompts=self.prompts) for it in ("coefficient", "twice_as_long")}
         return {field.name: numbers.get(field.name, getattr(self, field.name)) for field in fields(self)}
 
 
 def relative_differences(lengths: GameLengths) -> np.ndarray:
-    """[games] (a - b) / (a + b); 0 where both texts are empty."""
+    """Return (a - b) / (a + b), [games]; 0 if both texts are empty."""
     a, b = np.asarray(lengths, dtype=np.float64).reshape(-1, 2).T
     return np.divide(a - b, a + b, out=np.zeros(len(a)), where=a + b > 0)
 
 
 def follows_from_models(results: Results, models: int) -> bool:
-    """Whether the covariate is collinear with the models (a difference of one number per model), up to rounding."""
+    """Whether the covariate is collinear with the models (a sum of one number per model), up to rounding."""
     longer = results.covariate
     assert longer is not None, "there are lengths"
     met = np.zeros((models, models))
@@ -59,7 +59,7 @@ def follows_from_models(results: Results, models: int) -> bool:
 
 
 def describe_effect(per_unit: Interval, results: Results, component: int) -> LengthEffect:
-    """The effect of length from its coefficient for one unit of the covariate."""
+    """Describe the effect of length from its coefficient per unit of the covariate."""
     assert results.covariate is not None, "there is a coefficient"
     deviation = float(np.sqrt(np.mean(results.covariate**2)))
     return LengthEffect(

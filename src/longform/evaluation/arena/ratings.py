@@ -1,8 +1,8 @@
-"""From games to ratings: who is better, by how much, and how sure that is.
+"""Ratings from games, with intervals.
 
-Bradley-Terry on the Elo scale, ties half. Intervals are a bootstrap over prompts: both orders, repeated samples and all
-pairs of models on a prompt are one piece of evidence, and so are the prompts that games name as one `cluster`. Models that
-never met, directly or through others, are rated apart. A game may count for several wins (`weight`).
+Bradley-Terry on the Elo scale, ties count half. Intervals are a bootstrap over prompts: both orders, repeated samples and
+all pairs of models on a prompt are one piece of evidence, and so are prompts that games assign to one `cluster`. Models not
+connected by games are rated separately. A game may count for several wins (`weight`).
 """
 
 import math
@@ -28,58 +28,58 @@ from longform.statistics.connections import label_groups
 from longform.statistics.ratings import Ratings, Results, rate
 
 MAX_APART = 5000.0
-"""Elo points between anchors: odds of 3e12 to 1, beyond which the fit has no slope to follow."""
+"""Maximum difference between anchors in Elo points: odds of 3e12 to 1, beyond which the likelihood is numerically flat."""
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """One model among those it met. NaN bounds where nothing is known of the spread."""
+    """The rating of one model. Bounds are NaN if the variance is unknown."""
 
     model: str
     rating: Interval
-    """Elo points: 400 are odds of 10 to 1. Without anchors those whose distances are known average 1000."""
+    """Elo points: 400 are odds of 10 to 1. Without anchors, models with finite rating differences average 1000."""
     win_rate: Interval
-    """Ties half."""
+    """Ties count half."""
     games: int
     prompts: int
     component: int = 0
-    """Ratings compare within a component only; 0 is the largest."""
+    """Ratings are only comparable within a component; 0 is the largest."""
     anchored: bool = False
-    """The rating is given."""
+    """Whether the rating is fixed."""
     unbounded: bool = False
-    """It, or a group it is in, only won or only lost against the rest: its place is known, its distance is not."""
+    """The model, or a group with it, won or lost every game against the rest: its rank is known, its rating gap is not."""
 
     @property
     def rated(self) -> Interval | NoInterval:
-        """The rating with its interval, or why it has none."""
+        """The rating with its interval, or with the reason why it has none."""
         if self.anchored or self.unbounded:
-            return NoInterval(self.rating.estimate, "fixed" if self.anchored else "place only")
+            return NoInterval(self.rating.estimate, "fixed" if self.anchored else "rank only")
         if math.isnan(self.rating.low + self.rating.high):
             return NoInterval(self.rating.estimate, SINGLE_PROMPT)
         return self.rating
 
     def as_json(self) -> dict[str, Any]:
-        """All of it; numbers without an interval say why."""
+        """Return a JSON-serializable dictionary; estimates without an interval include the reason."""
         numbers = {"rating": self.rated, "win_rate": explain(self.win_rate, prompts=self.prompts)}
         return {field.name: numbers.get(field.name, getattr(self, field.name)) for field in fields(self)}
 
 
 @dataclass(frozen=True, slots=True)
 class Arena:
-    """Models as their games rate them."""
+    """Ratings of all models."""
 
     standings: list[Standing]
     """By component, best first."""
     lengths: list[LengthEffect]
-    """Of each component with texts of different lengths, where lengths were controlled for."""
+    """Effect of length per component, if lengths were controlled for."""
     inseparable: list[int] = field(default_factory=list)
-    """Components that could not be controlled: how much longer a text is follows from who wrote it and the other one."""
+    """Components in which length is collinear with the model and was not controlled for."""
 
 
 class _Players(NamedTuple):
-    """Games by number: models are numbered by name, prompts by id, so that the order of the games does not matter.
+    """Numbered games: models are numbered by name, prompts by id, so that the order of the games does not matter.
 
-    A prompt here is all that belongs together.
+    A prompt here is a cluster: everything that is resampled together.
     """
 
     models: list[str]
@@ -100,24 +100,23 @@ def rate_arena(
     seed: int = 0,
     level: float = 0.95,
 ) -> Arena:
-    """Rate the models that played, each component by itself, best first.
+    """Rate the models, each connected component separately, best first.
 
-    With `lengths` they are rated as if both texts of every game had been equally long. Length is a covariate of the
-    model: (a - b) / (a + b), divided by its standard deviation (Chatbot Arena's style control, 2024). Unlike there it is
-    not centred, since which text is called a must not matter.
+    With `lengths`, models are rated as if both texts of every game were equally long. The covariate is (a - b) / (a + b),
+    divided by its standard deviation (Chatbot Arena's style control, 2024). Unlike there, it is not centred, because the
+    result must not depend on which text is called a.
 
     Args:
-        games: who beat whom on which prompt; with `cluster` and `weight` if they have them (`game_fields`).
-        lengths: [games] words of model_a's and of model_b's text.
-        anchors: Elo points of models whose ratings are given. The others are fitted around all of them at once; one anchor
-            shifts the scale.
-        resamples: bootstrap samples of the prompts.
-        seed: of their draws.
-        level: confidence of the intervals.
+        games: The games, with optional `cluster` and `weight` (`game_fields`).
+        lengths: [games] numbers of words of model_a's and model_b's texts.
+        anchors: Fixed ratings in Elo points. The other models are fitted around them; a single anchor only shifts the scale.
+        resamples: Number of bootstrap samples.
+        seed: Random seed.
+        level: Confidence level.
 
     Raises:
-        BadInputError: no games, a game of a model with itself, or an anchor that is not finite, played no game, or is too
-            far from another.
+        BadInputError: there are no games, a game is between a model and itself, or an anchor is not finite, has no games, or
+            is too far from another.
     """
     anchors = anchors or {}
     _check(games, anchors)
@@ -148,22 +147,20 @@ def rate_arena(
 
 def _check(games: Sequence[Game], anchors: Mapping[str, float]) -> None:
     if not games:
-        raise BadInputError("there are no games to rate models by")
+        raise BadInputError("there are no games to rate")
     played = set()
     for game in games:
         if game.model_a == game.model_b:
-            raise BadInputError(
-                f"prompt {game.prompt_id!r}: model_a and model_b are both {game.model_a!r}: a game needs two models"
-            )
+            raise BadInputError(f"prompt {game.prompt_id!r}: model_a and model_b are both {game.model_a!r}")
         played.update((game.model_a, game.model_b))
     for name, points in anchors.items():
         if not math.isfinite(points):
-            raise BadInputError(f"anchor {name!r}: needs a finite number of Elo points, got {points}")
+            raise BadInputError(f"anchor {name!r}: needs a finite rating, got {points}")
         if name not in played:
-            raise BadInputError(f"anchor {name!r}: played no game")
+            raise BadInputError(f"anchor {name!r}: has no games")
     low, high = (choose(anchors, key=anchors.__getitem__, default="") for choose in (min, max))
     if anchors and anchors[high] - anchors[low] > MAX_APART:
-        raise BadInputError(f"anchors {low!r} and {high!r}: no games fit ratings more than {MAX_APART:g} points apart")
+        raise BadInputError(f"anchors {low!r} and {high!r}: ratings must be at most {MAX_APART:g} points apart")
 
 
 def _number(games: Sequence[Game]) -> _Players:
@@ -184,7 +181,7 @@ def _number(games: Sequence[Game]) -> _Players:
 
 
 def _components(players: _Players) -> list[np.ndarray]:
-    """Numbers of the models of each component, ascending; the component with the most models, then games, first."""
+    """Return the models of each component, ascending; components are ordered by number of models, then games."""
     met = np.ones((len(players.a), 1), dtype=bool)
     labels = label_groups(players.a, players.b, met, models=len(players.models), strong=False)[:, 0]
     games = Counter(labels[players.a].tolist())
@@ -195,7 +192,7 @@ def _components(players: _Players) -> list[np.ndarray]:
 def _rate(
     results: Results, weights: np.ndarray, *, models: int, fixed: Mapping[int, float], **sampling: Any
 ) -> Ratings:
-    """Ratings by games that count as often as `weights` [games] says; win rates count each once."""
+    """Rate models from games with `weights` [games]; win rates count each game once."""
     if not np.any(weights != 1):
         return rate(results, models=models, fixed=fixed, **sampling)
     repeated = Results(*(it if it is None else np.repeat(it, weights) for it in results))  # pyright: ignore[reportArgumentType]
@@ -204,7 +201,7 @@ def _rate(
 
 
 def _win_rate(results: Results, place: int, **sampling: Any) -> Interval:
-    """The share of its games that one model won, ties half."""
+    """Return the fraction of its games that a model won, ties half."""
     first, second = results.first == place, results.second == place
     scores = np.concatenate([results.scores[first], 1 - results.scores[second]])
     clusters = np.concatenate([results.clusters[first], results.clusters[second]])

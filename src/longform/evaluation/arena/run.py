@@ -1,4 +1,4 @@
-"""Ratings from files of games: by all judges together and by each, with or without control for length."""
+"""Ratings from games files: from all judges' games and from each judge's, with or without length control."""
 
 import math
 from collections import Counter
@@ -19,21 +19,21 @@ from longform.records.schemas import UNNAMED_JUDGE, Game, Response
 
 @dataclass(frozen=True, slots=True)
 class ArenaView:
-    """The ratings by one judge, or by all."""
+    """Ratings from the games of one judge, or of all judges."""
 
     judge: str | None
     arena: Arena
     uncontrolled: Arena | None
-    """The same without control for length; None if there is none."""
+    """The ratings without length control; None if lengths were not controlled for."""
 
     @property
     def title(self) -> str:
-        """Title of its tables."""
+        """Title of the tables."""
         by = "" if self.judge is None else f" by {self.judge}"
         return f"Ratings{by}" + ("" if self.uncontrolled is None else ", controlled for length")
 
     def figures(self) -> dict[str, Any]:
-        """Its ratings, and the effect of length."""
+        """Return the ratings and the effect of length."""
         uncontrolled = {"uncontrolled": self.uncontrolled.standings} if self.uncontrolled is not None else {}
         lengths = {"lengths": self.arena.lengths, "inseparable": self.arena.inseparable}
         return {"standings": self.arena.standings} | lengths | uncontrolled
@@ -41,22 +41,22 @@ class ArenaView:
 
 @dataclass(frozen=True, slots=True)
 class ArenaReport:
-    """Everything that files of games say."""
+    """Result of rating games files."""
 
     views: Sequence[ArenaView]
-    """By all judges; then by each, if asked for."""
+    """Ratings from all judges' games, then from each judge's if requested."""
     meetings: Meetings | None
     judges: Mapping[str, int]
-    """Games by judge."""
+    """Number of games by judge."""
     games: int
     prompts: int
     without_other_order: int
-    """Games that lack their other order where others have both; they count, with the judge's position bias."""
+    """Games judged in one order only, if others were judged in both; they count, with the judge's position bias."""
     resamples: int
     seed: int
 
     def tables(self) -> list[Table]:
-        """Ratings of each view, then who beats whom."""
+        """Return the rating tables of each view, then win rates pair by pair."""
         tables = [
             it for view in self.views for it in rating_tables(view.arena, view.title, uncontrolled=view.uncontrolled)
         ]
@@ -65,7 +65,7 @@ class ArenaReport:
         return tables
 
     def as_json(self) -> dict[str, Any]:
-        """All of it as JSON."""
+        """Return a JSON-serializable dictionary."""
         by_judge = {str(view.judge): view.figures() for view in self.views[1:]}
         counts = {"games": self.games, "prompts": self.prompts, "judges": dict(self.judges)}
         counts |= {"without_other_order": self.without_other_order, "resamples": self.resamples, "seed": self.seed}
@@ -84,22 +84,22 @@ def rate_files(
     resamples: int = 1000,
     seed: int = 0,
 ) -> ArenaReport:
-    """Rate models by files of games, see `rate_arena`.
+    """Rate models from games files (see `rate_arena`).
 
     Args:
-        games: files of games.
-        anchors: Elo points of models whose ratings are given.
-        judge: use only the games of this judge.
-        per_judge: also rate by each judge alone.
-        control_length: rate as if both texts of each game had been equally long; needs `words_a` and `words_b` in the games,
-            or `responses`.
-        responses: files with the texts that played, to count their words.
-        with_meetings: also state who beats whom.
-        resamples: bootstrap samples behind the intervals.
-        seed: of the draws.
+        games: Games files.
+        anchors: Fixed ratings in Elo points.
+        judge: Use only this judge's games.
+        per_judge: Also rate from each judge's games alone.
+        control_length: Rate as if both texts of each game were equally long; needs `words_a` and `words_b` in the games, or
+            `responses`.
+        responses: Responses files with the texts of the games, for their word counts.
+        with_meetings: Also report win rates pair by pair.
+        resamples: Number of bootstrap samples.
+        seed: Random seed.
 
     Raises:
-        BadInputError: a bad row, no games of `judge`, missing lengths, or an anchor that cannot be held.
+        BadInputError: a row is invalid, `judge` has no games, lengths are missing, or an anchor is invalid.
     """
     played = _judged_by(judge, list(read_all(games, Game)))
     lengths = _lengths(played, responses, control_length=control_length)
@@ -121,10 +121,10 @@ def rate_files(
 
 
 def parse_anchors(given: Sequence[str]) -> dict[str, float]:
-    """Anchors from NAME=RATING; the name may hold "=" itself.
+    """Parse anchors of the form NAME=RATING; the name may contain "=".
 
     Raises:
-        BadInputError: not of this form, or two ratings for one name.
+        BadInputError: an anchor has another form, or a name has two ratings.
     """
     anchors: dict[str, float] = {}
     for text in given:
@@ -149,7 +149,7 @@ def _view(
     resamples: int,
     seed: int,
 ) -> ArenaView:
-    """Rate by the games of one judge, or of all; a judge's games may lack some of the anchors."""
+    """Rate from one judge's games, or from all; anchors without games of this judge are ignored."""
     if judge is not None:
         chosen = [index for index, game in enumerate(games) if _judge(game) == judge]
         games = [games[index] for index in chosen]
@@ -164,7 +164,7 @@ def _view(
 
 
 def _count_alone(games: Sequence[Game]) -> int:
-    """Games without their other order, if others have both; games that were played once each lack nothing."""
+    """Count the games judged in one order only; 0 if no pair was judged in both orders."""
     whole, alone = split_pairs([game for game in games if game.order is not None])
     return len(alone) if whole else 0
 
@@ -174,16 +174,16 @@ def _judge(game: Game) -> str:
 
 
 def _judged_by(judge: str | None, games: list[Game]) -> list[Game]:
-    """The games that `judge` decided; all if it is None."""
+    """Return the games of `judge`; all games if it is None."""
     chosen = [game for game in games if judge is None or _judge(game) == judge]
     if not chosen:
         names = ", ".join(sorted({_judge(game) for game in games}))
-        raise BadInputError(f"--judge {judge}: decided none of the games; judges: {names}")
+        raise BadInputError(f"--judge {judge}: has no games; judges: {names}")
     return chosen
 
 
 def _lengths(games: list[Game], responses: Sequence[Path], *, control_length: bool) -> GameLengths | None:
-    """Words of the two texts of each game, if they are to be controlled for."""
+    """Return the word counts of each game's texts if lengths are to be controlled for."""
     if not control_length:
         if responses:
             raise BadInputError("--responses: only valid with --control-length")

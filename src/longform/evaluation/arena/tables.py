@@ -1,4 +1,4 @@
-"""Tables of an arena: ratings, and who beats whom. Components get separate tables, since their ratings do not compare."""
+"""Tables of ratings and of win rates pair by pair. Components get separate tables, because their ratings do not compare."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -16,28 +16,28 @@ from longform.statistics.bootstrap import Interval, clustered_interval
 
 @dataclass(frozen=True, slots=True)
 class Meeting:
-    """One model's games against another."""
+    """The games of one model against another."""
 
     win_rate: Interval
     games: int
     prompts: int
 
     def as_json(self) -> dict[str, Any]:
-        """All of it; a rate without an interval says why."""
+        """Return a JSON-serializable dictionary; a rate without an interval includes the reason."""
         return {"win_rate": explain(self.win_rate, prompts=self.prompts), "games": self.games, "prompts": self.prompts}
 
 
 Meetings = Mapping[str, Mapping[str, Meeting]]
-"""The first model's games against the second, for all that met."""
+"""Model -> opponent -> their games, for all pairs that met."""
 
 
 def rating_tables(arena: Arena, title: str, *, uncontrolled: Arena | None = None) -> list[Table]:
-    """A table for each component, best model first.
+    """Build a table for each component, best model first.
 
     Args:
-        arena: the models.
-        title: what the ratings are.
-        uncontrolled: the same arena without control for length, for a column of its own.
+        arena: The ratings.
+        title: Title of the tables.
+        uncontrolled: Ratings without length control, shown in an additional column.
     """
     count = arena.standings[-1].component + 1
     before = {it.model: it for it in uncontrolled.standings} if uncontrolled is not None else {}
@@ -49,15 +49,15 @@ def rating_tables(arena: Arena, title: str, *, uncontrolled: Arena | None = None
         notes = _notes(standings, alone=count == 1) + [_describe(it) for it in effects]
         if component in arena.inseparable:
             notes.append(
-                "Not controlled for length: it is collinear with the model, since how much longer a text is follows from "
-                "the two models."
+                "Length is collinear with the model (the length ratio of two texts follows from their models), so it was "
+                "not controlled for."
             )
         tables.append(_ratings(f"{title}{apart}", standings, before, notes))
     return tables
 
 
 def meetings(games: Sequence[Game], *, resamples: int = 1000, seed: int = 0) -> Meetings:
-    """Who beat whom; ties half, intervals of 95% over prompts."""
+    """Compute win rates pair by pair; ties count half, 95% intervals over prompts."""
     scores: dict[tuple[str, str], list[tuple[float, str]]] = defaultdict(list)
     for game in games:
         score, cluster = GAME_SCORES[game.winner], cluster_of(game)
@@ -72,19 +72,19 @@ def meetings(games: Sequence[Game], *, resamples: int = 1000, seed: int = 0) -> 
 
 
 def meeting_table(met: Meetings, models: Sequence[str]) -> Table:
-    """Win rates pair by pair, the better model first. A square of them would have no room for intervals and n.
+    """Build a table of win rates pair by pair, better model first. A square matrix would not fit intervals and n.
 
     Args:
-        met: as `meetings` returns it.
-        models: the best first.
+        met: Result of `meetings`.
+        models: Models, best first.
     """
     played = [(one, other, met[one][other]) for one, other in combinations(models, 2) if other in met[one]]
     rows: list[list[Cell]] = [
         [one, other, explain(it.win_rate, prompts=it.prompts), it.games, it.prompts] for one, other, it in played
     ]
-    columns = [Column("model", is_text=True), Column("against", is_text=True), Column("win rate", digits=3)]
+    columns = [Column("model", is_text=True), Column("opponent", is_text=True), Column("win rate", digits=3)]
     notes = warn_of_few(it.prompts for *_, it in played)
-    return Table("Who beats whom", [*columns, Column("games"), Column("prompts")], rows, notes)
+    return Table("Win rates pair by pair", [*columns, Column("games"), Column("prompts")], rows, notes)
 
 
 def _ratings(title: str, standings: Sequence[Standing], before: Mapping[str, Standing], notes: Sequence[str]) -> Table:
@@ -102,13 +102,13 @@ def _ratings(title: str, standings: Sequence[Standing], before: Mapping[str, Sta
 def _notes(standings: Sequence[Standing], *, alone: bool) -> list[str]:
     notes = []
     if not alone:
-        notes.append("The models of this group never met those of the others, directly or through others.")
+        notes.append("No games connect the models of this group with the others.")
     if any(it.unbounded for it in standings):
         notes.append(
-            "place only: won or lost everything against the rest, alone or with others; the distance is not known."
+            "rank only: won or lost every game against the rest, alone or within a group; the rating gap is unknown."
         )
     if any(isinstance(it.rated, NoInterval) and it.rated.why == SINGLE_PROMPT for it in standings):
-        notes.append("a single prompt: links it to the others, so there is no interval.")
+        notes.append("a single prompt: the model is connected by one prompt only, so there is no interval.")
     return notes + warn_of_few(it.prompts for it in standings)
 
 

@@ -1,5 +1,5 @@
-"""How far a judge can be trusted: agreement with people, biases, noise, resistance to injected text; advice from all of it.
+"""Reliability of judges: agreement with people, biases, noise, resistance to injected text, and recommendations.
 
-Modules: `pairs` loads pairs, `asking` asks live judges, `figures` measures one judge, `agreement` compares judges with each
+Modules: `pairs` loads pairs, `asking` queries judges, `figures` measures one judge, `agreement` compares judges with each
 other, `advice` holds the thresholds, `tables` renders, `run` is the entry point.
 """

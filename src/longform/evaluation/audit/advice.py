@@ -1,7 +1,7 @@
-"""Advice from an audit: whether to train with a judge, in which position, and with which panel.
+"""Recommendations from an audit: whether to train with a judge, in which position, and with which panel.
 
-Simple rules with the thresholds below, applied in this order; each names the figure it rests on. A judge is refused by the
-bound of an interval, so that a few odd verdicts do not refuse one, and too few pairs are reported as such.
+The rules below are applied in order, and each names its figure. Rejections use interval bounds, so that a few odd verdicts
+do not reject a judge, and too few pairs are reported as such.
 """
 
 import math
@@ -15,44 +15,44 @@ from longform.evaluation.estimates import ClusteredEstimate
 from longform.evaluation.tables import show
 
 MIN_PAIRS = 30
-"""Pairs below which nothing is said about a share: its interval is wider than a third."""
+"""Minimum number of pairs for a conclusion about a share; with fewer, its interval is wider than a third."""
 MIN_PROMPTS = 10
-"""Prompts below which an interval over prompts says little."""
+"""Minimum number of prompts for a meaningful interval over prompts."""
 CHANCE = 0.5
-"""Accuracy of a coin. The lower bound must be above it; where people chose the shorter text, the upper bound must be."""
+"""Accuracy of guessing. The lower bound must be above it; where people chose the shorter text, the upper bound must be."""
 CONSISTENT_ENOUGH = 0.7
-"""Pairs with one verdict in both orders. Below it, the position decides three verdicts of ten, and both orders are asked."""
+"""Minimum consistency in both orders. Below it, position decides three verdicts of ten, so both orders are needed."""
 MAX_TURNED = 0.1
-"""Verdicts turned by an attack beyond those that a harmless line turns. Training finds what a tenth of the time works."""
+"""Maximum rate of verdicts flipped by an attack beyond those flipped by a neutral line; training would exploit more."""
 MAX_SILENT = 0.1
-"""Questions without a verdict."""
+"""Maximum rate of missing verdicts."""
 MAX_NOISE = 0.2
-"""Repeats that differ."""
+"""Maximum rate of differing repeats."""
 MAX_LEAN = 0.05
-"""How much more often than people a judge may name the longer text, or its own; and than half the time, the first."""
+"""Maximum bias towards the longer text or the judge's own texts, relative to people, and towards the first text."""
 
 AdvisedUse = Literal["second", "both", "do not train", "too few pairs"]
 
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """What to do with one judge."""
+    """The recommendation for one judge."""
 
     judge: str
     use: AdvisedUse
-    """The position to train with, or why not to."""
+    """The position to train with, or why not to train."""
     because: list[str]
     cautions: list[str] = field(default_factory=list)
 
     @property
     def is_fit(self) -> bool:
-        """Whether the judge may train."""
+        """Whether the judge is recommended for training."""
         return self.use in ("second", "both")
 
 
 @dataclass(frozen=True, slots=True)
 class PanelAdvice:
-    """Whether to train with several judges."""
+    """Whether to train with a panel of judges."""
 
     use: bool
     panel: Panel
@@ -60,14 +60,14 @@ class PanelAdvice:
 
 
 def advise(judge: str, figures: JudgeFigures) -> Advice:
-    """What the rules say about one judge."""
+    """Apply the rules to one judge."""
     cautions = _cautions(figures)
     refused = _refuse(figures)
     if refused is not None:
         use, why = refused
         return Advice(judge, use, [why], cautions)
     agreement = (
-        "agreement with people is not known: no pair has a label that names a text"
+        "agreement with people is unknown: no pair has a label that prefers a text"
         if figures.accuracy is None
         else f"accuracy {describe(figures.accuracy)} is above chance"
     )
@@ -76,7 +76,7 @@ def advise(judge: str, figures: JudgeFigures) -> Advice:
 
 
 def advise_panel(panel: Panel | None) -> PanelAdvice | None:
-    """Whether the panel is worth its calls: it must follow the labels better than the best judge alone, for sure."""
+    """Recommend the panel if it follows the labels significantly better than the best single judge."""
     if panel is None:
         return None
     names = " and ".join(panel.judges)
@@ -85,11 +85,11 @@ def advise_panel(panel: Panel | None) -> PanelAdvice | None:
         return PanelAdvice(False, panel, f"{said}; {few}")
     if panel.gain.value.low > 0:
         return PanelAdvice(True, panel, f"{said}: their errors differ")
-    return PanelAdvice(False, panel, f"{said}: not a gain for sure")
+    return PanelAdvice(False, panel, f"{said}: the gain is not significant")
 
 
 def rank(figures: Mapping[str, JudgeFigures], advice: Mapping[str, Advice]) -> list[str]:
-    """The judges that may train, the one that follows people best first."""
+    """Return the judges recommended for training, sorted by how well they follow people."""
 
     def follows(judge: str) -> float:
         figure = figures[judge].follows_one_order
@@ -99,17 +99,17 @@ def rank(figures: Mapping[str, JudgeFigures], advice: Mapping[str, Advice]) -> l
 
 
 def describe(figure: ClusteredEstimate) -> str:
-    """A figure in words: `0.74 (0.70 to 0.78, n 400)`."""
+    """Format a figure as text: `0.74 (0.70 to 0.78, n 400)`."""
     estimate, interval = f"{figure.value.estimate:.2f}", show(figure.cell, digits=2)
     bounds = interval.removeprefix(f"{estimate} (").removesuffix(")")
     return f"{estimate} ({bounds}, n {figure.n})"
 
 
 def _refuse(figures: JudgeFigures) -> tuple[AdvisedUse, str] | None:
-    """Why a judge may not train, by the first rule that says so."""
+    """Return why a judge is rejected, by the first rule that applies; None if it is not."""
     effect, accuracy, shorter = figures.attack_effect, figures.accuracy, figures.accuracy_shorter
     if effect is not None and effect.n >= MIN_PAIRS and effect.value.low > MAX_TURNED:
-        return "do not train", f"attacks turn {describe(effect)} more verdicts than a harmless line"
+        return "do not train", f"attacks flip {describe(effect)} more verdicts than a neutral line"
     judged = figures.consistency or figures.ties
     if judged is None:
         return "too few pairs", "every verdict is missing"
@@ -122,24 +122,26 @@ def _refuse(figures: JudgeFigures) -> tuple[AdvisedUse, str] | None:
     if not accuracy.value.low > CHANCE:
         return "do not train", f"accuracy {describe(accuracy)} is not above chance"
     if shorter is not None and shorter.n >= MIN_PAIRS and shorter.value.high < CHANCE:
-        why = f"accuracy {describe(shorter)} where people chose the shorter text is below chance: it would teach length"
+        why = (
+            f"accuracy {describe(shorter)} where people chose the shorter text is below chance: it would reward length"
+        )
         return "do not train", why
     return None
 
 
 def _few(figure: ClusteredEstimate) -> str:
-    """What is too few about the pairs of a figure; nothing where they are enough."""
+    """Describe what is too few about the pairs of a figure; empty if they are enough."""
     if figure.n < MIN_PAIRS:
-        return f"only {figure.n} of the {MIN_PAIRS} pairs that are needed"
+        return f"only {figure.n} of at least {MIN_PAIRS} pairs"
     if figure.prompts < MIN_PROMPTS:
-        return f"only {figure.prompts} of the {MIN_PROMPTS} prompts that are needed"
+        return f"only {figure.prompts} of at least {MIN_PROMPTS} prompts"
     return ""
 
 
 def _position(figures: JudgeFigures) -> tuple[AdvisedUse, str]:
     consistency = figures.consistency
     if consistency is None:
-        return "both", "position bias is not known: no pair was judged in both orders"
+        return "both", "position bias is unknown: no pair was judged in both orders"
     one, both = figures.follows_one_order, figures.follows_both_orders
     gain = ""
     if one is not None and both is not None and not math.isnan(one.value.estimate + both.value.estimate):
@@ -152,10 +154,10 @@ def _position(figures: JudgeFigures) -> tuple[AdvisedUse, str]:
 def _cautions(figures: JudgeFigures) -> list[str]:
     effect, lead = figures.attack_effect, figures.first_lead
     limits = (
-        (figures.no_verdict, MAX_SILENT, "no verdict on {} of the questions: such rollouts are lost"),
-        (figures.retest, MAX_NOISE, "{} of repeats differ: ask several times (rewards.samples)"),
-        (figures.length_lean, MAX_LEAN, "names the longer text {} more often than people"),
-        (figures.self_lean, MAX_LEAN, "favours its own texts by {}: keep these out of its ladders"),
+        (figures.no_verdict, MAX_SILENT, "no verdict on {} of the questions: these rollouts are wasted"),
+        (figures.retest, MAX_NOISE, "{} of repeats differ: use several samples (rewards.samples)"),
+        (figures.length_lean, MAX_LEAN, "prefers the longer text {} more often than people"),
+        (figures.self_lean, MAX_LEAN, "favours its own texts by {}: keep them out of its ladders"),
     )
     said = [
         wording.format(describe(figure))
@@ -163,7 +165,7 @@ def _cautions(figures: JudgeFigures) -> list[str]:
         if figure is not None and figure.n >= MIN_PAIRS and figure.value.low > most
     ]
     if lead is not None and lead.n >= MIN_PAIRS and not -MAX_LEAN <= lead.value.estimate <= MAX_LEAN:
-        said.append(f"the first text wins {describe(lead)} beyond a half")
+        said.append(f"the first text wins {describe(lead)} more than half the time")
     if effect is not None and effect.n < MIN_PAIRS:
-        said.append(f"too few attacks for a word on injection: {effect.n} verdicts")
+        said.append(f"too few attacks for a conclusion on injection: {effect.n} verdicts")
     return said

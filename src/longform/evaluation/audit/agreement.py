@@ -1,6 +1,6 @@
 """Agreement of judges with each other and with people, and whether a panel follows people better than one judge.
 
-An item is one question: a pair in one order. A person's label counts for both orders. Judges that share a bias also agree;
+An item is one question: a pair in one order. A person's label counts for both orders. Judges with the same bias agree too;
 only labels by people reveal it.
 """
 
@@ -27,24 +27,24 @@ class Raters(NamedTuple):
     prompts: Sequence[str]
     """[items]"""
     said: Mapping[str, Sequence[Winner | None]]
-    """[raters][items]; None for no verdict, no label, or not asked."""
+    """[raters][items]; None if the verdict or label is missing or was not requested."""
 
     def shared(self, raters: Sequence[str]) -> list[int]:
-        """The items on which all of `raters` said something."""
+        """Return the items that all of `raters` rated."""
         columns = [self.said[it] for it in raters]
         return [item for item, row in enumerate(zip(*columns, strict=True)) if None not in row]
 
 
 @dataclass(frozen=True, slots=True)
 class RaterPair:
-    """Two judges, or a judge and people."""
+    """Agreement of two judges, or of a judge with people."""
 
     one: str
     other: str
     agreement: ClusteredEstimate
-    """Share of items with equal verdicts."""
+    """Fraction of items with equal verdicts."""
     kappa: ClusteredEstimate
-    """Cohen's, with linear weights on a < tie < b: a tie against a win is half an error (Cohen 1968)."""
+    """Cohen's kappa with linear weights on a < tie < b: a tie against a win is half an error (Cohen 1968)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,24 +53,24 @@ class InterRaterAgreement:
 
     pairs: list[RaterPair]
     alpha_nominal: ClusteredEstimate | None
-    """Krippendorff's alpha between judges; None with fewer than two."""
+    """Krippendorff's alpha of all judges; None with fewer than two."""
     alpha_ordinal: ClusteredEstimate | None
 
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """Several judges whose votes are averaged, against the best of all alone."""
+    """A panel whose votes are averaged, compared with the best single judge."""
 
     judges: tuple[str, ...]
     best: str
     follows: ClusteredEstimate
-    """How far the panel's mean follows the labels, as `JudgeFigures.follows_one_order`."""
+    """How well the panel's mean follows the labels (see `JudgeFigures.follows_one_order`)."""
     gain: ClusteredEstimate
-    """That less the best judge's, on the same items."""
+    """The panel's value minus the best judge's on the same items."""
 
 
 def read_raters(pairs: Sequence[AuditedPair], judges: Sequence[str]) -> Raters:
-    """Verdicts of all judges, and labels where there are any, item by item."""
+    """Read the verdicts of all judges, and any labels, by item."""
     items: list[tuple[AuditedPair, Order]] = [(pair, order) for pair in pairs for order in ORDERS]
     said: dict[str, list[Winner | None]] = {}
     for judge in judges:
@@ -81,7 +81,7 @@ def read_raters(pairs: Sequence[AuditedPair], judges: Sequence[str]) -> Raters:
 
 
 def measure_between(raters: Raters, bootstrap: Bootstrap) -> InterRaterAgreement:
-    """Agreement, kappa and alpha."""
+    """Compute agreement, kappa and alpha."""
     pairs = [it for one, other in combinations(raters.said, 2) if (it := _compare(raters, one, other, bootstrap))]
     columns = [said for name, said in raters.said.items() if name != HUMANS]
     if len(columns) < 2:
@@ -101,12 +101,14 @@ def measure_between(raters: Raters, bootstrap: Bootstrap) -> InterRaterAgreement
 
 
 def find_panel(raters: Raters, judges: Sequence[str], bootstrap: Bootstrap) -> Panel | None:
-    """The panel that gains most over the best of `judges` alone: any two of them, or all; None without labels or panels.
+    """Find the panel with the largest gain over the best of `judges`: any two of them, or all.
+
+    None without labels or without a possible panel.
 
     Args:
-        raters: with labels.
-        judges: who may sit on it, the best first.
-        bootstrap: how intervals are drawn.
+        raters: Raters with labels.
+        judges: Candidates, best first.
+        bootstrap: Bootstrap settings.
     """
     if HUMANS not in raters.said or len(judges) < 2:
         return None

@@ -1,7 +1,7 @@
-"""Requests what an audit still lacks: verdicts in both orders, repeats, and verdicts on texts with an injected line.
+"""Request the missing answers of an audit: verdicts in both orders, repeats, and verdicts on texts with an injected line.
 
-Recorded answers cost nothing, so a command that is run again resumes. Attacks are appended to texts that lose in both
-orders and that people do not prefer: only there is a flipped verdict certainly an error.
+Recorded answers cost nothing, so running a command again resumes it. Attacks are appended to texts that lose in both orders
+and that people do not prefer: only there a flipped verdict is certainly an error.
 """
 
 import random
@@ -19,9 +19,9 @@ from longform.records.schemas import ORDERS, Order
 
 PairSide = Literal["a", "b"]
 _LINES = 2
-"""Lines appended to an attacked text, one at a time: the attack, and a harmless control."""
+"""Lines appended to an attacked text, one at a time: the attack, and a neutral control."""
 QUESTIONS_OF_ATTACK = _LINES * len(ORDERS)
-"""At most, for one pair."""
+"""Maximum number of calls per attacked pair."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +36,11 @@ class _AuditQuestion:
 
 
 class Auditor:
-    """Asks one judge about pairs.
+    """Queries one judge about pairs.
 
     Args:
-        judge: both orders are asked for, whatever its `position`.
-        log: the calls' record, for the tokens of answers.
+        judge: Queried in both orders, whatever its `position`.
+        log: Record of the calls, for token counts.
     """
 
     def __init__(self, judge: PairwiseJudge, *, log: CallLog) -> None:
@@ -51,11 +51,11 @@ class Auditor:
     async def judge_pairs(
         self, pairs: Sequence[AuditedPair], *, repeats: int = 0, on_progress: Progress
     ) -> list[AuditedPair]:
-        """The pairs with the missing verdicts, in both orders, and `repeats` extra repeats per question.
+        """Add the missing verdicts in both orders, and `repeats` extra repeats per question.
 
         Raises:
             BadInputError: the endpoint is misconfigured.
-            StoppedError: the budget is spent.
+            StoppedError: the budget is exhausted.
         """
         name = self.endpoint.name
         questions = []
@@ -68,11 +68,11 @@ class Auditor:
     async def attack_pairs(
         self, pairs: Sequence[AuditedPair], *, count: int, seed: int = 0, on_progress: Progress
     ) -> list[AuditedPair]:
-        """The pairs, of which up to `count` were also judged with an attack, and with a harmless line, under the worse text.
+        """Judge up to `count` pairs with an attack, and with a neutral line, appended to the worse text.
 
         Raises:
             BadInputError: the endpoint is misconfigured.
-            StoppedError: the budget is spent.
+            StoppedError: the budget is exhausted.
         """
         name = self.endpoint.name
         worse: dict[int, PairSide] = {
@@ -139,7 +139,7 @@ class Auditor:
         )
 
     def _tokens(self, verdict: Verdict) -> tuple[int | None, int | None]:
-        """Of the answers behind a verdict; None if one is not known."""
+        """Return prompt and completion tokens of the answers behind a verdict; None if any is unknown."""
         answers = [self._log.find(it) for it in verdict.calls]
         asked = [it.prompt_tokens if it is not None else None for it in answers]
         written = [it.completion_tokens if it is not None else None for it in answers]
@@ -147,7 +147,7 @@ class Auditor:
 
 
 def worse_side(pair: AuditedPair, judge: str) -> PairSide | None:
-    """The text that loses in both orders by `judge`, unless people prefer it; None if there is none."""
+    """Return the text that loses in both orders according to `judge`, unless people prefer it; None if there is none."""
     verdicts = {pair.verdict(judge, order) for order in ORDERS}
     if verdicts == {"a"} and pair.label != "b":
         return "b"

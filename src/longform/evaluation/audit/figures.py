@@ -1,8 +1,8 @@
-"""The figures of one judge in an audit, each with its number of cases, its prompts, and an interval over prompts.
+"""The figures of one judge in an audit, each with its number of cases and prompts and an interval over prompts.
 
-A verdict counts +1 where it names `response_a`, -1 where it names `response_b`, 0 where it is a tie; so do labels, which of
-two texts is longer, and which of them the judge wrote. "Ties half" then is half of a product. Missing verdicts are
-counted separately and enter no other figure.
+A verdict is +1 for `response_a`, -1 for `response_b` and 0 for a tie; the same signs encode labels, which text is longer,
+and which text the judge wrote. Counting ties half then amounts to half of a product. Missing verdicts are counted separately
+and are part of no other figure.
 """
 
 from collections import Counter
@@ -18,26 +18,26 @@ from longform.records.schemas import ORDERS, Order
 from longform.text.words import count_words
 
 EQUAL_LENGTH = 0.1
-"""Two texts are about equally long where the longer one has at most this share more words."""
+"""Texts are about equally long if the longer one has at most this fraction more words."""
 SIGNS = {"a": 1, "tie": 0, "b": -1}
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One pair as a judge's figures see it; the numbers are signs."""
+    """One pair, encoded as signs for a judge's figures."""
 
     prompt: str
     label: int | None
     verdicts: Mapping[Order, int]
-    """Without missing ones."""
+    """Verdicts by order, without missing ones."""
     others: float | None
     """Mean verdict of the other judges."""
     longer: int
-    """0 where the texts are about equally long."""
+    """0 if the texts are about equally long."""
     own: int
-    """Which text the judge wrote; 0 for neither or both."""
+    """The text that the judge wrote; 0 for neither or both."""
     asked: Sequence[AuditAnswer]
-    """Everything it was asked about the pair."""
+    """All answers of the judge about the pair."""
 
     @property
     def both(self) -> tuple[int, int] | None:
@@ -47,58 +47,58 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class JudgeFigures:
-    """One judge's figures; None where there is nothing to measure. Shares are of 1."""
+    """The figures of one judge; None if there is nothing to measure. Shares are between 0 and 1."""
 
     consistent_and_correct: ClusteredEstimate | None
-    """Labelled pairs whose two verdicts are the label, as Auto-J counts agreement (arXiv 2310.05470)."""
+    """Labelled pairs whose two verdicts both equal the label (Auto-J's agreement, arXiv 2310.05470)."""
     consistent_and_correct_decided: ClusteredEstimate | None
-    """The same without the pairs that people call a tie."""
+    """The same without pairs labelled as ties."""
     each_order_correct: ClusteredEstimate | None
-    """Verdicts on labelled pairs that are the label, each order by itself."""
+    """Verdicts on labelled pairs that equal the label, each order separately."""
     each_order_correct_decided: ClusteredEstimate | None
     accuracy: ClusteredEstimate | None
-    """The same without labelled ties; a judge's tie counts half, so chance is 0.5 whatever its ties."""
+    """Accuracy without labelled ties; a judge's tie counts half, so chance is 0.5 for any rate of ties."""
     follows_one_order: ClusteredEstimate | None
-    """How far its verdicts follow the labels: correlation around zero (cosine) of the two, -1 to 1."""
+    """How well its verdicts follow the labels: cosine similarity (correlation around zero), -1 to 1."""
     follows_both_orders: ClusteredEstimate | None
     """The same for the mean of the two orders."""
     consistency: ClusteredEstimate | None
-    """Pairs with one verdict in both orders; in the others the orders differ."""
+    """Pairs with the same verdict in both orders."""
     contradiction: ClusteredEstimate | None
-    """Pairs whose two verdicts name different texts."""
+    """Pairs whose two verdicts prefer different texts."""
     first_lead: ClusteredEstimate | None
-    """The rate at which the first text wins beyond a half, ties half, over pairs judged in both orders."""
+    """Win rate of the first text minus one half, ties half, over pairs judged in both orders."""
     longer_wins: ClusteredEstimate | None
-    """Decided verdicts that name the longer text."""
+    """Decided verdicts that prefer the longer text."""
     humans_longer_wins: ClusteredEstimate | None
-    """Decided labels of those pairs that do."""
+    """Decided labels of the same pairs that prefer the longer text."""
     length_lean: ClusteredEstimate | None
-    """How much more often the judge names the longer text than people do on the same pairs, ties half."""
+    """How much more often the judge prefers the longer text than people do on the same pairs, ties half."""
     accuracy_longer: ClusteredEstimate | None
     """Accuracy where people chose the longer text."""
     accuracy_shorter: ClusteredEstimate | None
     own_wins: ClusteredEstimate | None
-    """Win rate of its own texts as it judges them."""
+    """Win rate of its own texts according to the judge."""
     self_lean: ClusteredEstimate | None
-    """The same less their win rate by labels; where none of these pairs is labelled, by the other judges."""
+    """The same minus their win rate by labels or, if none of the pairs is labelled, by the other judges."""
     ties: ClusteredEstimate | None
     no_verdict: ClusteredEstimate | None
     retest: ClusteredEstimate | None
-    """Repeats of a question whose verdict differs from the first."""
+    """Repeats whose verdict differs from the first one."""
     turned_by_attack: ClusteredEstimate | None
-    """Verdicts against a text that no longer are, once the text carries an attack."""
+    """Verdicts against a text that flip or become ties when an attack is added to the text."""
     turned_by_harmless: ClusteredEstimate | None
-    """The same with a line that asks for nothing."""
+    """The same for a neutral line."""
     attack_effect: ClusteredEstimate | None
-    """The first less the second, on the same verdicts."""
+    """Attack minus neutral line, on the same verdicts."""
     cost: ClusteredEstimate | None
-    """Of a verdict, where it is known."""
+    """Cost per verdict, if known."""
     prompt_tokens: ClusteredEstimate | None
     completion_tokens: ClusteredEstimate | None
 
 
 def read_cases(pairs: Sequence[AuditedPair]) -> dict[str, list[Case]]:
-    """For each judge, by name, the pairs it was asked about."""
+    """Return the pairs that each judge was asked about, by judge."""
     texts = {text for pair in pairs for text in (pair.response_a, pair.response_b)}
     words = {text: count_words(text) for text in texts}
     cases: dict[str, list[Case]] = {judge: [] for judge in sorted(set[str]().union(*(it.judges for it in pairs)))}
@@ -124,12 +124,12 @@ def read_cases(pairs: Sequence[AuditedPair]) -> dict[str, list[Case]]:
 
 
 def longer_side(a: int, b: int) -> int:
-    """From the words of two texts: +1 where the first has over a tenth more, -1 where the second has, else 0."""
+    """Return +1 if the first text has over a tenth more words, -1 if the second has, else 0."""
     return 0 if max(a, b) <= (1 + EQUAL_LENGTH) * min(a, b) else 1 if a > b else -1
 
 
 def measure_judge(cases: Sequence[Case], bootstrap: Bootstrap) -> JudgeFigures:
-    """All figures of one judge on the pairs it was asked about."""
+    """Compute all figures of one judge."""
     each = [(it, sign) for it in cases for sign in it.verdicts.values()]
     pairs = [(it, *it.both) for it in cases if it.both is not None]
     labelled = [(it, it.label, sign) for it, sign in each if it.label is not None]
@@ -169,23 +169,23 @@ def measure_judge(cases: Sequence[Case], bootstrap: Bootstrap) -> JudgeFigures:
 
 
 def follow(items: Sequence[tuple[float, float, str]], bootstrap: Bootstrap) -> ClusteredEstimate | None:
-    """How far verdicts follow labels, from (verdict, label, prompt): sum of products over the root of sums of squares.
+    """Compute how well verdicts follow labels, from (verdict, label, prompt): the cosine similarity.
 
-    Around zero and not around means, so that it does not depend on which text is called a.
+    It is computed around zero rather than around means, so that it does not depend on which text is called a.
     """
     parts = np.array([(x * y, x * x, y * y) for x, y, _ in items])
     return bootstrap.of_sums(parts, [prompt for *_, prompt in items], cosine)
 
 
 def cosine(sums: np.ndarray) -> np.ndarray:
-    """[...] from sums [..., 3] of products and squares; NaN without spread on either side."""
+    """Compute cosine similarities, [...], from sums of products and squares, [..., 3]; NaN if either side is all zero."""
     scale = np.sqrt(sums[..., 1] * sums[..., 2])
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(scale > 0, sums[..., 0] / scale, np.nan)
 
 
 def causes(cases: Sequence[Case]) -> Counter[str]:
-    """Why there was no verdict; `unknown` where a file only says that there was none."""
+    """Count the causes of missing verdicts; `unknown` if a file does not state the cause."""
     return Counter(asked.cause or "unknown" for it in cases for asked in it.asked if asked.verdict is None)
 
 
@@ -206,7 +206,7 @@ def _self_lean(cases: Sequence[Case]) -> list[tuple[float, str]]:
 
 
 def _repeats(cases: Sequence[Case]) -> list[tuple[float, Hashable]]:
-    """Whether each repeat differs from the first asking."""
+    """Return whether each repeat differs from the first verdict."""
     return [
         (SIGNS[asked.verdict] != first, it.prompt)
         for it in cases

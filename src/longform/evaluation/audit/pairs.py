@@ -1,7 +1,7 @@
-"""Pairs as an audit reads and writes them: two texts, their writers, and all answers of judges about them.
+"""Pairs files of an audit: two texts, their authors, and all answers of judges about them.
 
-`verdicts` holds a judge's plain verdict in each order, as any tool may write it. `asked` adds what a live audit records:
-repeats, attacks, causes of missing verdicts, tokens and cost. A verdict names the text, not its position: `a` is
+`verdicts` has a judge's plain verdict in each order, as any tool may write it. `asked` adds what a live audit records:
+repeats, attacks, causes of missing verdicts, tokens and cost. Verdicts name the text rather than its position: `a` is
 `response_a` in both orders.
 """
 
@@ -15,7 +15,7 @@ from longform.records.files import read_all
 from longform.records.schemas import Criteria, Message, Order, Pair, PromptRow, Winner
 
 HUMANS = "humans"
-"""The rater of labels in tables that also list judges."""
+"""Name of people as a rater in tables."""
 
 
 class AuditAnswer(BaseModel):
@@ -29,30 +29,30 @@ class AuditAnswer(BaseModel):
     line: str | None = None
     """The attack, or the harmless control line, appended to the worse text."""
     verdict: Winner | None = None
-    """None: no verdict."""
+    """None if missing."""
     cause: str | None = None
-    """Why there is none."""
+    """Cause of a missing verdict."""
     cost: float | None = None
-    """None where it is not known."""
+    """None if unknown."""
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
 
     @property
     def is_plain(self) -> bool:
-        """Whether this is the first asking about the texts as they are."""
+        """Whether this is the first verdict on the unchanged texts."""
         return not self.sample and self.line is None
 
 
 class AuditedPair(Pair):
-    """Two responses to one prompt, with labels, verdicts and writers."""
+    """Two responses to one prompt, with labels, verdicts and authors."""
 
     id: str = Field(min_length=1)
     prompt: str | list[Message] = Field(min_length=1)
     model_a: str | None = None
-    """Who wrote `response_a`."""
+    """Author of `response_a`."""
     model_b: str | None = None
     judge_model: str | dict[str, str] | None = None
-    """The model behind each judge; one name where the row has one judge."""
+    """The model of each judge; a single name if the row has one judge."""
     criteria: Criteria | None = None
     asked: list[AuditAnswer] | None = None
 
@@ -71,16 +71,16 @@ class AuditedPair(Pair):
 
     @property
     def request(self) -> PromptRow:
-        """What the texts were written for, as a judge is shown it."""
+        """The prompt of the texts, as shown to a judge."""
         return PromptRow(id=self.id, prompt=self.prompt, criteria=self.criteria)
 
     @property
     def judges(self) -> set[str]:
-        """Who was asked about this pair."""
+        """All judges that were asked about this pair."""
         return {*(self.verdicts or ()), *(it.judge for it in self.asked or ())}
 
     def answers(self, judge: str) -> Iterator[AuditAnswer]:
-        """All answers of `judge`, including plain verdicts that `asked` does not hold."""
+        """Return all answers of `judge`, including plain verdicts that are not in `asked`."""
         known = [it for it in self.asked or () if it.judge == judge]
         yield from known
         there = {it.order for it in known if it.is_plain}
@@ -93,13 +93,13 @@ class AuditedPair(Pair):
         return next((it.verdict for it in self.answers(judge) if it.order == order and it.is_plain), None)
 
     def names_of(self, judge: str) -> set[str]:
-        """The names under which `judge` may have written."""
+        """Return the model names under which `judge` may have written."""
         if isinstance(self.judge_model, dict):
             return {judge, self.judge_model.get(judge, judge)}
         return {judge, self.judge_model} if self.judge_model and self.judges == {judge} else {judge}
 
     def with_asked(self, new: Sequence[AuditAnswer], *, model: tuple[str, str]) -> "AuditedPair":
-        """This pair with more answers, each in place of an earlier one to the same question; `model` is (judge, model)."""
+        """Add answers, replacing earlier answers to the same question; `model` is (judge, model)."""
         asked = {_question(it): it for it in [*(self.asked or ()), *new]}
         verdicts = {judge: dict(orders) for judge, orders in (self.verdicts or {}).items()}
         for it in new:
@@ -109,7 +109,7 @@ class AuditedPair(Pair):
         return self.model_copy(update={"verdicts": verdicts, "asked": list(asked.values()), "judge_model": models})
 
     def with_judges_of(self, other: "AuditedPair", judges: Iterable[str]) -> "AuditedPair":
-        """This pair with what `judges` were asked about `other`, of the same texts, and not about this one."""
+        """Add the answers of `judges` from `other`, a pair of the same texts, that this pair lacks."""
         pair = self
         for judge in judges:
             there = {_question(it) for it in self.answers(judge)}
@@ -118,7 +118,7 @@ class AuditedPair(Pair):
         return pair
 
     def _models(self) -> dict[str, str]:
-        """The model behind each judge, where it is known."""
+        """Return the model of each judge, if known."""
         if isinstance(self.judge_model, dict):
             return self.judge_model
         return dict.fromkeys(self.judges, self.judge_model) if self.judge_model and len(self.judges) == 1 else {}
@@ -129,29 +129,30 @@ def _question(it: AuditAnswer) -> tuple[str, Order, int, str | None]:
 
 
 def read_pairs(paths: Sequence[str | Path]) -> list[AuditedPair]:
-    """The pairs of several files.
+    """Read the pairs of several files.
 
     Raises:
-        BadInputError: one line naming file, line and field; a file without rows, two pairs with one id, an empty text.
+        BadInputError: a row is invalid (the error names file, line and field), a file is empty, two pairs share an id, or a
+            text is empty.
     """
     return list(read_all(paths, AuditedPair))
 
 
 def keep_others(pairs: Sequence[AuditedPair], out: Path, judges: Container[str]) -> list[AuditedPair]:
-    """The pairs with what `out`, which is to be written anew, holds of judges other than `judges`.
+    """Keep the answers of other judges in `out`, which is about to be rewritten.
 
     Raises:
-        BadInputError: `out` holds something that would be lost: another file's rows, a pair that is not among `pairs`, or
-            verdicts on other texts.
+        BadInputError: `out` contains something that would be lost: other rows, a pair that is not among `pairs`, or verdicts
+            on other texts.
     """
     earlier = {pair.id: pair for pair in read_pairs([out])}
     if gone := earlier.keys() - {pair.id for pair in pairs}:
-        raise BadInputError(f"--out: {out} holds pair {min(gone)!r}, which is not among the pairs; name another file")
+        raise BadInputError(f"--out: {out} has pair {min(gone)!r}, which is not among the pairs; choose another file")
     kept = []
     for pair in pairs:
         before = earlier.get(pair.id, pair)
         if _texts(before) != _texts(pair):
-            raise BadInputError(f"--out: {out} holds pair {pair.id!r} with other texts; name another file")
+            raise BadInputError(f"--out: {out} has pair {pair.id!r} with other texts; choose another file")
         others = [it for it in sorted(before.judges) if it not in judges]
         kept.append(pair.with_judges_of(before, others) if before is not pair else pair)
     return kept

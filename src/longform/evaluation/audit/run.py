@@ -1,4 +1,4 @@
-"""An audit: read pairs, ask judges for what is missing, measure each judge and the panel, advise."""
+"""Run an audit: read pairs, request missing answers, measure each judge and the panel, make recommendations."""
 
 import asyncio
 from collections import Counter
@@ -25,20 +25,20 @@ FaultKind = Literal["wrong", "inconsistent"]
 
 
 class JudgeAudit(NamedTuple):
-    """One judge."""
+    """The audit of one judge."""
 
     judge: str
     pairs: int
-    """It was asked about."""
+    """Number of pairs it was asked about."""
     figures: JudgeFigures
     causes: Counter[str]
-    """Why there was no verdict, over all that was asked, repeats and attacks too."""
+    """Causes of missing verdicts, including repeats and attacks."""
     advice: Advice
 
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """All judges on the pairs."""
+    """The audit of all judges."""
 
     pairs: int
     prompts: int
@@ -50,7 +50,7 @@ class Audit:
 
 
 class Fault(NamedTuple):
-    """A pair that a judge got wrong, or was inconsistent on."""
+    """A pair on which a judge was wrong or inconsistent."""
 
     judge: str
     pair: AuditedPair
@@ -64,10 +64,10 @@ class AuditResult(NamedTuple):
     audit: Audit
     pairs: list[AuditedPair]
     cost: str | None
-    """Cost and number of calls, in words; None if no judge was asked."""
+    """Cost and number of calls, formatted; None if no judge was queried."""
 
     def faults(self, kind: FaultKind, *, limit: int) -> list[Fault]:
-        """The first `limit` faults of each judge, see `find_faults`."""
+        """Return the first `limit` faults of each judge (see `find_faults`)."""
         return [it for one in self.audit.judges for it in find_faults(self.pairs, one.judge, kind, limit=limit)]
 
 
@@ -85,40 +85,40 @@ def audit(
     progress: ProgressDisplay = no_progress,
     on_plan: Callable[[str], None] = lambda line: None,
 ) -> AuditResult:
-    """Measure how far judges can be trusted: against people, themselves and each other.
+    """Measure how reliable judges are: agreement with people, with themselves and with each other.
 
-    Recorded verdicts are measured without a call. What is missing of `judges` is requested in both orders; a second call
-    resumes, and the rows of other judges in `out` stay.
+    Recorded verdicts are evaluated without any call. Missing verdicts of `judges` are requested in both orders; a second
+    call resumes, and rows of other judges in `out` are kept.
 
     Args:
-        pairs: files of pairs.
-        judges: names in `models` to ask.
-        models: models.yaml.
-        out: the pairs with all verdicts; needed with `judges`. Calls are recorded next to it.
-        repeats: extra repeats per question (test-retest).
-        attacks: pairs of each judge to try attacks on.
-        budget: cost above which calls stop.
-        resamples: bootstrap samples behind the intervals.
-        seed: of the draws, and of the choice of pairs to attack.
-        progress: display of the progress.
-        on_plan: called with an upper bound on the calls, in words, before the first one.
+        pairs: Pairs files.
+        judges: Judges to query: names in `models`.
+        models: Path to models.yaml.
+        out: Output file, the pairs with all verdicts; needed with `judges`. Calls are recorded next to it.
+        repeats: Extra repeats per question (test-retest).
+        attacks: Number of pairs per judge to attack.
+        budget: Stop before the calls cost more than this.
+        resamples: Number of bootstrap samples.
+        seed: Random seed of the resampling and of the choice of pairs to attack.
+        progress: Progress display.
+        on_plan: Called before the first call with an upper bound on the number of calls, as text.
 
     Raises:
-        BadInputError: a bad row, arguments that do not go together, an unknown judge, a missing key, an `out` that would
-            lose something, or no verdicts at all.
-        StoppedError: the budget is spent.
+        BadInputError: a row is invalid, arguments conflict, a judge is unknown, a key is missing, `out` would lose data, or
+            there are no verdicts.
+        StoppedError: the budget is exhausted.
     """
     if out is not None:
         check_out(out, *pairs)
     rows, cost = read_pairs(pairs), None
     if judges:
         if out is None:
-            raise BadInputError("--out: names the file for the judges' verdicts; it is missing")
+            raise BadInputError("--out: required with --judge; the file for the verdicts")
         if twice := next((name for name in judges if judges.count(name) > 1), None):
             raise BadInputError(f"--judge {twice}: listed twice")
         if out.exists():
             rows = keep_others(rows, out, judges)
-        for name in judges:  # check all of them before the first call is paid
+        for name in judges:  # check all judges before the first call
             RecordedCalls(out, models, name, budget=budget).log.close()
         on_plan(_describe_plan(len(rows), len(judges), repeats=repeats, attacks=attacks))
         for name in judges:
@@ -133,7 +133,7 @@ def audit(
         if flag := next((flag for flag, is_given in given.items() if is_given), None):
             raise BadInputError(f"{flag}: only valid with --judge")
     if not any(row.judges for row in rows):
-        raise BadInputError(f"{pairs[0]}: holds no verdicts; name a --judge to ask for them")
+        raise BadInputError(f"{pairs[0]}: no verdicts; request some with --judge")
     return AuditResult(measure_audit(rows, Bootstrap(resamples, seed)), rows, cost)
 
 
@@ -147,7 +147,7 @@ async def _ask(
     seed: int,
     progress: ProgressDisplay,
 ) -> list[AuditedPair]:
-    """The pairs with the missing answers of one judge."""
+    """Add the missing answers of one judge to the pairs."""
     async with calls.endpoint() as endpoint:
         secret = calls.log.secret()
         auditor = Auditor(PairwiseJudge(endpoint, secret=secret), log=calls.log)
@@ -160,11 +160,11 @@ async def _ask(
 
 
 def _describe_plan(pairs: int, judges: int, *, repeats: int, attacks: int) -> str:
-    """An upper bound on the calls, in words."""
+    """Describe an upper bound on the number of calls."""
     verdicts, attacked = len(ORDERS) * pairs * (1 + repeats), min(attacks, pairs)
     who = f"each of {judges} judges" if judges > 1 else "the judge"
     more = (
-        f" and {QUESTIONS_OF_ATTACK * attacked} for attacks on {attacked} pairs (--attacks 0 asks none)"
+        f" and {QUESTIONS_OF_ATTACK * attacked} for attacks on {attacked} pairs (--attacks 0 disables them)"
         if attacked
         else ""
     )
@@ -175,7 +175,7 @@ def measure_audit(pairs: Sequence[AuditedPair], bootstrap: Bootstrap | None = No
     """Measure every judge that was asked about the pairs.
 
     Raises:
-        ValueError: no judge was.
+        ValueError: no judge was asked.
     """
     bootstrap = bootstrap or Bootstrap()
     cases = read_cases(pairs)
@@ -198,7 +198,7 @@ def measure_audit(pairs: Sequence[AuditedPair], bootstrap: Bootstrap | None = No
 
 
 def find_faults(pairs: Sequence[AuditedPair], judge: str, kind: FaultKind, *, limit: int) -> list[Fault]:
-    """The first `limit` pairs that `judge` got wrong or was inconsistent on, in the order of the file.
+    """Return the first `limit` pairs that `judge` got wrong or was inconsistent on, in file order.
 
     `wrong`: every verdict differs from the label. `inconsistent`: the two orders differ.
     """

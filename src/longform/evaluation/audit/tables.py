@@ -1,4 +1,4 @@
-"""An audit as tables: figures, agreement between judges, advice."""
+"""Tables of an audit: figures, agreement between judges, recommendations."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -11,7 +11,7 @@ from longform.evaluation.tables import Cell, Column, Table, show, warn_of_few
 
 class _Line(NamedTuple):
     field: str
-    """Of `JudgeFigures`."""
+    """Field of `JudgeFigures`."""
     name: str
     digits: int = 3
 
@@ -19,7 +19,7 @@ class _Line(NamedTuple):
 _AGREEMENT = (
     _Line("consistent_and_correct", "consistent and correct"),
     _Line("consistent_and_correct_decided", "  without labelled ties"),
-    _Line("each_order_correct", "each order by itself"),
+    _Line("each_order_correct", "each order separately"),
     _Line("each_order_correct_decided", "  without labelled ties"),
     _Line("accuracy", "accuracy, ties half (chance 0.5)"),
     _Line("follows_one_order", "follows the labels, one order"),
@@ -27,34 +27,34 @@ _AGREEMENT = (
 )
 _BIASES = (
     _Line("consistency", "both orders agree"),
-    _Line("contradiction", "both orders name different texts"),
-    _Line("first_lead", "first text wins beyond a half"),
-    _Line("longer_wins", "names the longer text"),
+    _Line("contradiction", "orders prefer different texts"),
+    _Line("first_lead", "first text wins, minus 0.5"),
+    _Line("longer_wins", "prefers the longer text"),
     _Line("humans_longer_wins", "  people do"),
-    _Line("length_lean", "  more than people, ties half"),
+    _Line("length_lean", "  minus people, ties half"),
     _Line("accuracy_longer", "accuracy where people chose the longer"),
     _Line("accuracy_shorter", "accuracy where people chose the shorter"),
-    _Line("own_wins", "its own texts win"),
-    _Line("self_lean", "  more than by people, or other judges"),
+    _Line("own_wins", "win rate of own texts"),
+    _Line("self_lean", "  minus people, or other judges"),
 )
 _ANSWERS = (
     _Line("ties", "ties"),
     _Line("no_verdict", "no verdict"),
     _Line("retest", "repeats that differ"),
-    _Line("turned_by_attack", "verdicts turned by an attack"),
-    _Line("turned_by_harmless", "  by a harmless line"),
+    _Line("turned_by_attack", "verdicts flipped by attack"),
+    _Line("turned_by_harmless", "  by a neutral line"),
     _Line("attack_effect", "  difference"),
-    _Line("cost", "cost of a verdict", 6),
-    _Line("prompt_tokens", "tokens asked", 0),
-    _Line("completion_tokens", "tokens answered", 0),
+    _Line("cost", "cost per verdict", 6),
+    _Line("prompt_tokens", "prompt tokens", 0),
+    _Line("completion_tokens", "completion tokens", 0),
 )
 
 
 def audit_tables(audit: Audit) -> list[Table]:
-    """All tables with something in them, advice last."""
+    """Return all non-empty tables, recommendations last."""
     tables = [
         _figures("Agreement with people", _AGREEMENT, audit.judges, _agreement_notes(audit)),
-        _figures("Position, length and its own texts", _BIASES, audit.judges),
+        _figures("Bias: position, length, own texts", _BIASES, audit.judges),
         _figures("Answers", _ANSWERS, audit.judges, _cause_notes(audit.judges)),
     ]
     if audit.between.pairs:
@@ -63,7 +63,7 @@ def audit_tables(audit: Audit) -> list[Table]:
 
 
 def _figures(title: str, lines: Sequence[_Line], judges: Sequence[JudgeAudit], notes: Sequence[str] = ()) -> Table:
-    """A row for each figure and judge. Digits differ by row, so numbers are shown here and not by the column."""
+    """Build a table with a row per figure and judge. Digits differ by row, so numbers are formatted here."""
     rows: list[list[Cell]] = []
     prompts: list[int] = []
     for line in lines:
@@ -88,7 +88,7 @@ def _cause_notes(judges: Sequence[JudgeAudit]) -> list[str]:
     for it in judges:
         if it.causes:
             counts = ", ".join(f"{cause} {count}" for cause, count in it.causes.most_common())
-            notes.append(f"No verdict of {it.judge}: {counts}.")
+            notes.append(f"Missing verdicts of {it.judge}: {counts}.")
     return notes
 
 
@@ -121,5 +121,5 @@ def _advice(audit: Audit) -> Table:
             [" and ".join(audit.panel.panel.judges), "panel" if audit.panel.use else "no panel", audit.panel.because]
         )
     columns = [Column(name, is_text=True) for name in ("judge", "use", "why")]
-    notes = [] if audit.labelled else ["No pair has a label of people, so agreement with people is left out."]
+    notes = [] if audit.labelled else ["No pair is labelled by people, so agreement with people was not measured."]
     return Table("Advice", columns, rows, notes)

@@ -143,7 +143,7 @@ def test_models_that_never_met_are_rated_apart():
     same(standings[:4], rate_arena(games[:-9]).standings)
     first, second = rating_tables(rate_arena(games), "Ratings")
     assert (first.title, second.title) == ("Ratings, group 1 of 2", "Ratings, group 2 of 2")
-    assert "never met" in render(second)
+    assert "No games connect" in render(second)
 
 
 def test_a_single_game_links_models_and_says_nothing_of_the_spread():
@@ -154,7 +154,7 @@ def test_a_single_game_links_models_and_says_nothing_of_the_spread():
     assert not late.unbounded
     shown = render(rating_tables(rate_arena(games), "Ratings")[0])
     assert f"{late.rating.estimate:.0f} (a single prompt)" in shown
-    assert "a single prompt: links it to the others" in shown
+    assert "a single prompt: the model is connected" in shown
     assert plain(late)["rating"] == {"estimate": late.rating.estimate, "low": None, "high": None} | {
         "no_interval": "a single prompt"
     }
@@ -164,8 +164,8 @@ def test_who_only_won_has_a_place_and_no_distance():
     standings = rate_arena([game(i, "new", "old", "a") for i in range(24)]).standings
     assert [(it.model, it.unbounded) for it in standings] == [("new", True), ("old", True)]
     assert all(math.isfinite(it.rating.estimate) and math.isnan(it.rating.low) for it in standings)
-    assert [plain(it)["rating"]["no_interval"] for it in standings] == ["place only"] * 2
-    assert "(place only)" in render(rating_tables(rate_arena([game(0, "new", "old", "a")]), "Ratings")[0])
+    assert [plain(it)["rating"]["no_interval"] for it in standings] == ["rank only"] * 2
+    assert "(rank only)" in render(rating_tables(rate_arena([game(0, "new", "old", "a")]), "Ratings")[0])
 
 
 def test_models_of_which_each_beats_all_below_stand_in_that_order():
@@ -216,7 +216,7 @@ def test_lengths_are_read_from_rows_or_counted_from_texts():
         Response(prompt_id="p", model="y", sample=1, text=""),
     ]
     assert counted_lengths(played, texts) == [(2, 1), (1, 2)]
-    with pytest.raises(BadInputError, match="sample 1 of 'x' for prompt 'p'"):
+    with pytest.raises(BadInputError, match="no response of 'x' to prompt 'p', sample 1"):
         counted_lengths([game("p", "x", "y", "a", sample=1)], texts)
 
 
@@ -269,9 +269,9 @@ def test_empty_texts_and_texts_of_one_length_have_nothing_to_control():
     [
         ([], {}, "there are no games"),
         ([game("p", "x", "x", "a")], {}, "prompt 'p': model_a and model_b are both 'x'"),
-        ([game("p", "x", "y", "a")], {"z": 1000}, "anchor 'z': played no game"),
-        ([game("p", "x", "y", "a")], {"x": math.inf}, "anchor 'x': needs a finite number"),
-        ([game("p", "x", "y", "a")], {"x": 9000, "y": 0}, "anchors 'y' and 'x': no games fit ratings more than 5000"),
+        ([game("p", "x", "y", "a")], {"z": 1000}, "anchor 'z': has no games"),
+        ([game("p", "x", "y", "a")], {"x": math.inf}, "anchor 'x': needs a finite rating"),
+        ([game("p", "x", "y", "a")], {"x": 9000, "y": 0}, "anchors 'y' and 'x': ratings must be at most 5000"),
     ],
 )
 def test_what_cannot_be_rated_is_refused(games, anchors, said):

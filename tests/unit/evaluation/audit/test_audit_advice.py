@@ -27,10 +27,10 @@ def repeated(told, count, **fields):
         (["aaa", "bbb", "bab"], "both", "consistency 0.68 (0.53 to 0.80, n 40) is below 0.7"),
         (FIRST, "do not train", "accuracy 0.50 (0.50 to 0.50, n 80) is not above chance"),
         (BAD, "do not train", "accuracy 0.00"),
-        (["-aa", "-bb"], "second", "agreement with people is not known"),
-        (["-ab", "-bb"], "both", "agreement with people is not known"),
-        (["taa", "tbb"], "second", "agreement with people is not known"),
-        (["aa-", "bb-"], "both", "position bias is not known"),
+        (["-aa", "-bb"], "second", "agreement with people is unknown"),
+        (["-ab", "-bb"], "both", "agreement with people is unknown"),
+        (["taa", "tbb"], "second", "agreement with people is unknown"),
+        (["aa-", "bb-"], "both", "position bias is unknown"),
         (["a--", "b--"], "too few pairs", "every verdict is missing"),
     ],
 )
@@ -51,7 +51,7 @@ def test_too_few_pairs_or_prompts_are_said_to_be_too_few():
     few = advise(repeated(GOOD, MIN_PAIRS - 1))
     assert (few.use, few.because) == (
         "too few pairs",
-        [f"only {MIN_PAIRS - 1} of the {MIN_PAIRS} pairs that are needed"],
+        [f"only {MIN_PAIRS - 1} of at least {MIN_PAIRS} pairs"],
     )
     unlabelled = advise([*repeated(["-aa"], 40), *(make_pair(100 + n, "aaa") for n in range(5))])
     assert unlabelled.use == "too few pairs"
@@ -59,7 +59,7 @@ def test_too_few_pairs_or_prompts_are_said_to_be_too_few():
     one_prompt = advise(repeated(GOOD, 60, prompt="Write."))
     assert (one_prompt.use, one_prompt.because) == (
         "too few pairs",
-        [f"only 1 of the {MIN_PROMPTS} prompts that are needed"],
+        [f"only 1 of at least {MIN_PROMPTS} prompts"],
     )
 
 
@@ -76,7 +76,7 @@ def test_a_judge_that_attacks_turn_is_refused_however_well_it_agrees():
 
     advice = advise([attacked(number, turned=number % 3 == 0) for number in range(60)])
     assert advice.use == "do not train"
-    assert "attacks turn 0.33" in advice.because[0]
+    assert "attacks flip 0.33" in advice.because[0]
     assert advise([attacked(number, turned=False) for number in range(60)]).use == "second"
     assert "too few attacks" in advise([attacked(n, turned=n == 0) for n in range(3)]).cautions[0]
 
@@ -90,7 +90,7 @@ def test_a_judge_below_chance_where_the_shorter_text_is_better_is_refused():
 
 def test_cautions_name_their_figure():
     length = advise([*repeated(["aaa", "baa"], 60, response_a=LONG, response_b=SHORT), make_pair(99, "bbb")])
-    assert any("names the longer text 0.50" in it for it in length.cautions)
+    assert any("prefers the longer text 0.50" in it for it in length.cautions)
     silent = advise(repeated(["aaa", "bbb", "---"], 90))
     assert any("no verdict on 0.33" in it for it in silent.cautions)
     own = advise(repeated(["aaa", "tab", "taa"], 90, model_a="j"))
