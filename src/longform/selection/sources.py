@@ -1,7 +1,7 @@
-"""Sources of prompts: a file of rows, a folder of such files, or a dataset on the Hugging Face hub.
+"""Where prompts come from: a file of rows, a folder of such files, or a dataset on the Hugging Face hub.
 
-An existing local path takes precedence; anything else of the form `owner/name` is a dataset id and is streamed without being
-stored.
+What is on the disk is read as files, whatever its name looks like; anything else of the form `owner/name` is the id of a
+dataset and read as a stream, without storing it.
 """
 
 import json
@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from longform.records.errors import BadInputError, LongformError
 from longform.records.files import PARQUET_BATCH, describe_first_error, read_rows
+from longform.records.optional import require
 from longform.records.schemas import Row
 from longform.selection.formats import RawPrompt, SourceFormat, recognise
 
@@ -23,17 +24,17 @@ _NEEDED = "conversation_hash or conversation_id with conversation, messages, dom
 
 
 class Placed(NamedTuple):
-    """A raw prompt and its location: FILE:LINE or ID:ROW."""
+    """A raw prompt, and its row: FILE:LINE, or ID:ROW."""
 
     place: str
     offer: RawPrompt
 
 
 def read_source(source: str) -> Iterator[Placed]:
-    """Read the prompts of a source row by row.
+    """What a source offers, row by row.
 
     Raises:
-        BadInputError: the source does not exist, cannot be read, has an unknown format, or has an invalid row.
+        BadInputError: there is no such source, it cannot be read, its fields fit no layout, or a row breaks it.
     """
     path = Path(source)
     if path.is_dir():
@@ -46,35 +47,37 @@ def read_source(source: str) -> Iterator[Placed]:
 
 
 def source_files(source: str) -> list[Path]:
-    """Return the files of a source; for a possible dataset id, the path itself.
+    """The files that a source is read from; its own path where it may be a dataset's id.
 
     Raises:
-        BadInputError: a folder without files of rows.
+        BadInputError: a folder that holds none.
     """
     path = Path(source)
     return _files(path) if path.is_dir() else [path]
 
 
 def source_name(source: str) -> str:
-    """Return a source's name in `meta`: without its folders, which differ between machines."""
+    """A source's name in `meta`: without the folders that lead to it, which differ from machine to machine."""
     path = Path(source)
     return path.resolve().name if path.exists() else source
 
 
 def read_dataset(name: str) -> Iterator[Placed]:
-    """Read the prompts of a dataset's split `train`, or of its only split.
+    """What the rows of a dataset offer: of its split `train`, or of the only one.
 
     Args:
-        name: A hub id, or anything else that `datasets.load_dataset` accepts.
+        name: An id of the hub, or anything else that `datasets.load_dataset` takes.
 
     Raises:
-        BadInputError: the hub or the dataset cannot be reached, a licence or login is missing, there are several splits
-            without `train`, or a row is invalid.
+        BadInputError: `datasets` is not installed, the hub or the dataset cannot be reached, a licence or a login is
+            missing, its splits are several and none is `train`, or its rows break their layout.
     """
+    here = "" if Path(name).exists() else "; there is no such file or folder here"
+    require("datasets", name, otherwise=here)
     import datasets
     import huggingface_hub
 
-    # Both log errors to stderr that are reported in one line below.
+    # Both repeat on stderr what becomes our one line.
     datasets.logging.set_verbosity_error()
     datasets.disable_progress_bars()
     huggingface_hub.logging.set_verbosity_error()
@@ -82,7 +85,7 @@ def read_dataset(name: str) -> Iterator[Placed]:
         splits = datasets.load_dataset(name, streaming=True)
         chosen = "train" if "train" in splits or len(splits) != 1 else next(iter(splits))
         if chosen not in splits:
-            raise BadInputError(f"{name}: has no split `train`; available: {', '.join(map(str, splits))}")
+            raise BadInputError(f"{name}: has no split train, but {', '.join(map(str, splits))}")
         rows = splits[chosen]
         layout = _recognise(rows.column_names or next(iter(rows)), name)
         if layout.columns and rows.column_names:
@@ -91,18 +94,17 @@ def read_dataset(name: str) -> Iterator[Placed]:
             yield _check(row, layout, f"{name}:{number}")
     except LongformError:
         raise
-    except Exception as error:  # the hub, the connection and dataset files raise exceptions of any type
+    except Exception as error:  # whatever the hub, the line to it or a file on it brings forth
         reason = " ".join(str(error).split()) or type(error).__name__
-        here = "" if Path(name).exists() else "; no local file or folder has this name either"
-        raise BadInputError(f"{name}: cannot be read as a dataset: {reason}{here}") from error
+        raise BadInputError(f"{name}: cannot be read as a dataset: {reason}{here and f'{here} either'}") from error
 
 
 def _files(folder: Path) -> list[Path]:
-    """Return the files in a folder, recursively: Parquet files or, if there are none, JSON Lines files."""
+    """The files of a folder and of those in it: those that are Parquet, or else those that are JSON Lines."""
     for suffix in SUFFIXES:
-        if files := sorted(folder.rglob(f"*{suffix}")):
-            return files
-    raise BadInputError(f"{folder}: contains no {' or '.join(SUFFIXES)} file")
+        if found := sorted(folder.rglob(f"*{suffix}")):
+            return found
+    raise BadInputError(f"{folder}: holds no {' or '.join(SUFFIXES)} file")
 
 
 def _read_file(path: Path) -> Iterator[Placed]:
@@ -116,8 +118,9 @@ def _read_file(path: Path) -> Iterator[Placed]:
 
 
 def _fields(path: Path) -> list[str]:
-    """Return the columns of a Parquet file, or the fields of the first row of another file."""
+    """The columns of a Parquet file, or the fields of the first row of another."""
     if path.suffix == ".parquet":
+        require("pyarrow", path)
         import pyarrow as pa
         import pyarrow.parquet as pq
 
@@ -129,7 +132,7 @@ def _fields(path: Path) -> list[str]:
 
 
 def _read_columns(path: Path, layout: type[SourceFormat]) -> Iterator[Placed]:
-    """Read only the columns of the format from a Parquet file; the others are most of a chat log."""
+    """Rows of a Parquet file, of which only what the layout knows is read: the rest is most of a chat log."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -147,15 +150,15 @@ def _read_columns(path: Path, layout: type[SourceFormat]) -> Iterator[Placed]:
 
 
 def _last_name(leaf: str) -> str:
-    """Return the field name of a Parquet column, skipping the names that Parquet gives to list items."""
+    """The last name on the way to a Parquet column that is a field's, not one that Parquet gives a list's items."""
     return [name for name in leaf.split(".") if name not in ("list", "element", "item", "array")][-1]
 
 
 def _recognise(fields: Any, source: str) -> type[SourceFormat]:
     layout = recognise(list(fields))
     if layout is None:
-        names = json.dumps(sorted(fields), ensure_ascii=False)
-        raise BadInputError(f"{source}: unknown format: expected {_NEEDED}; found the fields {names}")
+        found = json.dumps(sorted(fields), ensure_ascii=False)
+        raise BadInputError(f"{source}: no layout that is known: needs {_NEEDED}; its fields are {found}")
     return layout
 
 
