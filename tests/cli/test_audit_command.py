@@ -126,7 +126,9 @@ def test_what_is_asked_at_most_is_said_before_it_is_asked(live, capsys):
 
     def said():
         seen.append(capsys.readouterr().err)
-        return "at most 24 questions for verdicts and 8 for attacks on 2 pairs (--attacks 0 disables them)" in "".join(seen)
+        return "at most 24 questions for verdicts and 8 for attacks on 2 pairs (--attacks 0 disables them)" in "".join(
+            seen
+        )
 
     flags = ("--judge", "live", "--judge", "other", "--out", "out.jsonl", "--repeat", "1", "--attacks", "2")
     assert audit(*flags, "--resamples", "10") == 0

@@ -130,6 +130,7 @@ def test_reading_a_recipe_does_not_import_its_plugin(write, tmp_path):
     (tmp_path / "recipe.yaml").write_text(text)
     for load in (load_recipe, load_stored_recipe):
         (reward,) = load(tmp_path / "recipe.yaml", Recipe).rewards
+        assert isinstance(reward, PluginRewardSettings)
         assert (reward.kind, reward.settings) == (f"{name}:f", {"a": 1})
     assert name not in sys.modules
 

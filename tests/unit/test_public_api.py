@@ -30,7 +30,7 @@ def test_each_name_resolves_and_stays_what_it_is(name):
 
 def test_an_unknown_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="module 'longform' has no attribute 'trian'"):
-        longform.trian  # noqa: B018  # pyright: ignore[reportAttributeAccessIssue]
+        longform.trian  # noqa: B018
 
 
 def test_importing_the_package_loads_nothing_heavy_and_reading_names_no_torch():
