@@ -145,7 +145,7 @@ def test_a_layout_without_a_user_turn_or_text_offers_nothing(layout):
 
 def test_fields_that_fit_none_are_named(tmp_path):
     path = _lines(tmp_path / "odd.jsonl", {"question": "?", "answer": "!"})
-    with pytest.raises(BadInputError, match=r'odd\.jsonl: .*found the fields \["answer", "question"\]'):
+    with pytest.raises(BadInputError, match=r'odd\.jsonl: .*its fields are \["answer", "question"\]'):
         list(read_source(str(path)))
 
 
@@ -196,7 +196,7 @@ def test_a_folder_is_read_file_by_file_in_the_order_of_names(tmp_path):
 
 
 def test_a_folder_without_rows_is_named(tmp_path):
-    with pytest.raises(BadInputError, match=r"contains no \.parquet or \.jsonl file"):
+    with pytest.raises(BadInputError, match=r"holds no \.parquet or \.jsonl file"):
         list(read_source(str(tmp_path)))
 
 
@@ -237,14 +237,14 @@ def test_a_dataset_of_several_splits_without_train_is_refused(tmp_path):
     (tmp_path / "d").mkdir()
     _lines(tmp_path / "d" / "test.jsonl", OWN)
     _lines(tmp_path / "d" / "validation.jsonl", OWN)
-    with pytest.raises(BadInputError, match="has no split `train`; available: validation, test"):
+    with pytest.raises(BadInputError, match="has no split train, but validation, test"):
         list(read_dataset(str(tmp_path / "d")))
 
 
 def test_a_dataset_of_another_layout_is_named(tmp_path):
     (tmp_path / "d").mkdir()
     _lines(tmp_path / "d" / "train.jsonl", {"question": "?"})
-    with pytest.raises(BadInputError, match=r'd: .*found the fields \["question"\]'):
+    with pytest.raises(BadInputError, match=r'd: .*its fields are \["question"\]'):
         list(read_dataset(str(tmp_path / "d")))
 
 
@@ -256,6 +256,6 @@ def test_an_id_that_cannot_be_reached_is_one_line(monkeypatch, capfd):
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(BadInputError, match="nobody/nothing: cannot be read as a dataset: ") as caught:
         list(read_source("nobody/nothing"))
-    assert str(caught.value).endswith("; no local file or folder has this name either")
+    assert str(caught.value).endswith("; there is no such file or folder here either")
     assert "\n" not in str(caught.value)
     assert capfd.readouterr() == ("", "")
