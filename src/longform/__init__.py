@@ -6,6 +6,8 @@ The names below are imported on first use, so `import longform` loads neither to
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from longform.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from longform.endpoints.client import Endpoint
     from longform.engines import train
@@ -20,7 +22,6 @@ if TYPE_CHECKING:
     from longform.selection.grade import grade
     from longform.selection.select import select
 
-__version__ = "0.2.0"
 
 __all__ = [
     "Endpoint",

@@ -9,10 +9,10 @@ import sys
 
 from cyclopts import App, CycloptsError
 
-from longform import __version__
 from longform.cli.flags import describe_renamed
 from longform.records.errors import LongformError
 from longform.records.optional import EXTRAS, describe_missing
+from longform.version import __version__
 
 COMMANDS = {
     "quickstart": "Run the whole pipeline in a built-in world: no network, no GPU, a few minutes.",

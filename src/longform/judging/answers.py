@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Collection
 from typing import Any, Literal, TypeVar
 
-ValueT = TypeVar("ValueT")
+ScoreT = TypeVar("ScoreT")
 Letter = Literal["A", "B", "C"]
 
 MIN_SCORE = 1
@@ -40,11 +40,11 @@ def parse_scores(text: str, dimensions: Collection[str]) -> dict[str, float] | N
 def last_values(
     text: str,
     names: Collection[str],
-    read: Callable[[Any], ValueT | None],
+    read: Callable[[Any], ScoreT | None],
     *,
     wrapped: bool = True,
-    accept: Callable[[dict[str, ValueT]], bool] = lambda values: True,
-) -> dict[str, ValueT] | None:
+    accept: Callable[[dict[str, ScoreT]], bool] = lambda values: True,
+) -> dict[str, ScoreT] | None:
     """The last JSON object in `text` that holds exactly `names`, each once, with values that `read` accepts.
 
     Args:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from longform.records.schemas import PromptRow
 from longform.wording import language_of
 
-Letter = str
+TextLabel = str
 """`A` or `B`: the position of the text that carries the line. A policy whose text is always second knows its own."""
 
 
@@ -111,7 +111,7 @@ HARMLESS = Attack(
 """The control: a line that asks for nothing."""
 
 
-def append_line(text: str, attack: Attack, *, prompt: PromptRow, letter: Letter) -> str:
+def append_line(text: str, attack: Attack, *, prompt: PromptRow, letter: TextLabel) -> str:
     """`text` with the attack's line appended, in the language of the request."""
     line = getattr(attack.lines, language_of(prompt.request)).format(letter=letter, other="B" if letter == "A" else "A")
     return f"{text}\n\n{line}"

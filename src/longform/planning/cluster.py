@@ -19,8 +19,8 @@ from longform.planning.memory import (
     GIB,
     HEADROOM,
     LOW,
+    ByteCounts,
     Change,
-    Sizes,
     activation_bytes,
     suggested_changes,
 )
@@ -42,11 +42,11 @@ FUSED = "actor_rollout_ref.model.use_fused_kernels"
 class ClusterPlan:
     """Bytes by purpose."""
 
-    held: Sizes
+    held: ByteCounts
     """On each GPU throughout the run."""
-    writing: Sizes
+    writing: ByteCounts
     """On each GPU in addition, while responses are generated."""
-    updating: Mapping[str, Sizes]
+    updating: Mapping[str, ByteCounts]
     """On each GPU in addition, while one model is updated, by model."""
     limit: float
     """Memory of a GPU."""
@@ -54,9 +54,9 @@ class ClusterPlan:
     """Room for the KV cache of the generation engine on each GPU; negative where its weights do not fit."""
     sequence_cache: float
     """KV cache of one longest sequence, on each GPU of a replica."""
-    node: Sizes
+    node: ByteCounts
     """In the memory of each node."""
-    checkpoint: Sizes
+    checkpoint: ByteCounts
     """One checkpoint."""
     kept: int
     """Checkpoints on disk at once: those that are kept, and the next while it is written."""
@@ -305,5 +305,5 @@ def _checkpoint(shape: ModelShape, roles: Mapping[str, int]) -> dict[str, float]
     return {**sizes, "policy to use": float(FLOAT * shape.parameters)}
 
 
-def _listed(sizes: Sizes) -> str:
+def _listed(sizes: ByteCounts) -> str:
     return ", ".join(f"{name} {size / GIB:.1f}" for name, size in sizes.items() if size) or "nothing"

@@ -15,8 +15,8 @@ from longform.planning.memory import (
     GIB,
     HEADROOM,
     LOW,
+    ByteCounts,
     Change,
-    Sizes,
     activation_bytes,
     adapter_parameters,
     numerics_of,
@@ -37,11 +37,11 @@ _CPU_PROCESS = 0.35 * GIB
 class MemoryPlan:
     """Bytes by purpose."""
 
-    held: Sizes
+    held: ByteCounts
     """Throughout the run."""
-    writing: Sizes
+    writing: ByteCounts
     """In addition, while responses are generated."""
-    updating: Sizes
+    updating: ByteCounts
     """In addition, during an update."""
 
     @property

@@ -18,7 +18,7 @@ LOW, FLOAT, ADAM = 2, 4, 8
 """One number in 16 bits, one in float32, and AdamW's two moments of one weight in float32."""
 HEADROOM = 1.1
 """Factor on temporary memory: allocators keep blocks that fit no later request."""
-Sizes = Mapping[str, float]
+ByteCounts = Mapping[str, float]
 """Bytes by purpose."""
 Change = tuple[str, Any]
 """A key of a recipe and the value to try."""

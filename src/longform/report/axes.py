@@ -19,7 +19,7 @@ class Axis(NamedTuple):
     """About how many intervals between ticks."""
 
 
-class Scale(NamedTuple):
+class AxisScale(NamedTuple):
     """The linear map from data to pixels along one axis."""
 
     low: float

@@ -16,7 +16,7 @@ from itertools import pairwise
 from typing import NamedTuple
 from unicodedata import east_asian_width
 
-from longform.report.axes import Axis, Scale, Ticks, fit_axis
+from longform.report.axes import Axis, AxisScale, Ticks, fit_axis
 from longform.report.rendering import visible
 
 BLUE, RED, GREEN, PURPLE, OCHRE, TEAL, GREY = (
@@ -128,8 +128,8 @@ def stack(edges: Sequence[float], heights: Mapping[str, Sequence[float]], colour
 class Layout(NamedTuple):
     """Where a chart's plot is, in pixels."""
 
-    x: Scale
-    y: Scale
+    x: AxisScale
+    y: AxisScale
     x_ticks: Ticks
     y_ticks: Ticks
 
@@ -141,8 +141,8 @@ def lay_out(chart: Chart) -> Layout:
     low_y, high_y, y_ticks = fit_axis(chart.y, (value for mark in fitted for value in _extent(mark, 1)))
     left = LEFT + (AXIS_TITLE if chart.y.title else 0)
     bottom = chart.height - TICKS - (AXIS_TITLE if chart.x.title else 0)
-    x = Scale(low_x, high_x, left, chart.width - RIGHT)
-    return Layout(x, Scale(low_y, high_y, bottom, TITLE), x_ticks, y_ticks)
+    x = AxisScale(low_x, high_x, left, chart.width - RIGHT)
+    return Layout(x, AxisScale(low_y, high_y, bottom, TITLE), x_ticks, y_ticks)
 
 
 def draw(chart: Chart) -> str:
@@ -220,7 +220,7 @@ def _mark(mark: Mark, layout: Layout) -> Iterator[str]:
         yield "</g>"
 
 
-def _line(mark: Line, x: Scale, y: Scale) -> Iterator[str]:
+def _line(mark: Line, x: AxisScale, y: AxisScale) -> Iterator[str]:
     dashes = ' stroke-dasharray="5 3"' if mark.dashed else ""
     runs = _runs(mark.points)
     pixels = [[(x(across), y(up)) for across, up in run] for run in runs]
@@ -248,7 +248,9 @@ def _runs(points: Sequence[tuple[float, float]]) -> list[list[tuple[float, float
     return [run for run in runs if run]
 
 
-def _inside(run: Sequence[tuple[float, float]], x: Scale, y: Scale) -> Iterator[tuple[tuple[float, float], ...]]:
+def _inside(
+    run: Sequence[tuple[float, float]], x: AxisScale, y: AxisScale
+) -> Iterator[tuple[tuple[float, float], ...]]:
     """The parts of a line's segments that lie in the plot (Liang and Barsky 1984)."""
     for (x1, y1), (x2, y2) in pairwise(run):
         enter, leave = 0.0, 1.0

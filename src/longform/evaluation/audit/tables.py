@@ -9,7 +9,7 @@ from longform.evaluation.estimates import ClusteredEstimate
 from longform.evaluation.tables import Cell, Column, Table, show, warn_of_few
 
 
-class _Line(NamedTuple):
+class _TableLine(NamedTuple):
     field: str
     """Field of `JudgeFigures`."""
     name: str
@@ -17,36 +17,36 @@ class _Line(NamedTuple):
 
 
 _AGREEMENT = (
-    _Line("consistent_and_correct", "consistent and correct"),
-    _Line("consistent_and_correct_decided", "  without labelled ties"),
-    _Line("each_order_correct", "each order separately"),
-    _Line("each_order_correct_decided", "  without labelled ties"),
-    _Line("accuracy", "accuracy, ties half (chance 0.5)"),
-    _Line("follows_one_order", "follows the labels, one order"),
-    _Line("follows_both_orders", "follows the labels, both orders"),
+    _TableLine("consistent_and_correct", "consistent and correct"),
+    _TableLine("consistent_and_correct_decided", "  without labelled ties"),
+    _TableLine("each_order_correct", "each order separately"),
+    _TableLine("each_order_correct_decided", "  without labelled ties"),
+    _TableLine("accuracy", "accuracy, ties half (chance 0.5)"),
+    _TableLine("follows_one_order", "follows the labels, one order"),
+    _TableLine("follows_both_orders", "follows the labels, both orders"),
 )
 _BIASES = (
-    _Line("consistency", "both orders agree"),
-    _Line("contradiction", "orders prefer different texts"),
-    _Line("first_lead", "first text wins, minus 0.5"),
-    _Line("longer_wins", "prefers the longer text"),
-    _Line("humans_longer_wins", "  people do"),
-    _Line("length_lean", "  minus people, ties half"),
-    _Line("accuracy_longer", "accuracy where people chose the longer"),
-    _Line("accuracy_shorter", "accuracy where people chose the shorter"),
-    _Line("own_wins", "win rate of own texts"),
-    _Line("self_lean", "  minus people, or other judges"),
+    _TableLine("consistency", "both orders agree"),
+    _TableLine("contradiction", "orders prefer different texts"),
+    _TableLine("first_lead", "first text wins, minus 0.5"),
+    _TableLine("longer_wins", "prefers the longer text"),
+    _TableLine("humans_longer_wins", "  people do"),
+    _TableLine("length_lean", "  minus people, ties half"),
+    _TableLine("accuracy_longer", "accuracy where people chose the longer"),
+    _TableLine("accuracy_shorter", "accuracy where people chose the shorter"),
+    _TableLine("own_wins", "win rate of own texts"),
+    _TableLine("self_lean", "  minus people, or other judges"),
 )
 _ANSWERS = (
-    _Line("ties", "ties"),
-    _Line("no_verdict", "no verdict"),
-    _Line("retest", "repeats that differ"),
-    _Line("turned_by_attack", "verdicts flipped by attack"),
-    _Line("turned_by_harmless", "  by a neutral line"),
-    _Line("attack_effect", "  difference"),
-    _Line("cost", "cost per verdict", 6),
-    _Line("prompt_tokens", "prompt tokens", 0),
-    _Line("completion_tokens", "completion tokens", 0),
+    _TableLine("ties", "ties"),
+    _TableLine("no_verdict", "no verdict"),
+    _TableLine("retest", "repeats that differ"),
+    _TableLine("turned_by_attack", "verdicts flipped by attack"),
+    _TableLine("turned_by_harmless", "  by a neutral line"),
+    _TableLine("attack_effect", "  difference"),
+    _TableLine("cost", "cost per verdict", 6),
+    _TableLine("prompt_tokens", "prompt tokens", 0),
+    _TableLine("completion_tokens", "completion tokens", 0),
 )
 
 
@@ -62,7 +62,7 @@ def audit_tables(audit: Audit) -> list[Table]:
     return [*(it for it in tables if it.rows), _advice(audit)]
 
 
-def _figures(title: str, lines: Sequence[_Line], judges: Sequence[JudgeAudit], notes: Sequence[str] = ()) -> Table:
+def _figures(title: str, lines: Sequence[_TableLine], judges: Sequence[JudgeAudit], notes: Sequence[str] = ()) -> Table:
     """Build a table with a row per figure and judge. Digits differ by row, so numbers are formatted here."""
     rows: list[list[Cell]] = []
     prompts: list[int] = []

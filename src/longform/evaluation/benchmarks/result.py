@@ -7,7 +7,6 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from longform import __version__
 from longform.endpoints.models import ModelSpec
 from longform.evaluation.benchmarks.benchmark import Answers, JudgePrompt, Material
 from longform.evaluation.benchmarks.card import BenchmarkCard, JudgeSettings, SamplingSettings
@@ -15,6 +14,7 @@ from longform.evaluation.benchmarks.sets import hash_set
 from longform.evaluation.tables import Column, Table, plain
 from longform.records.files import write_rows, write_text
 from longform.records.schemas import Game, Prompt, Row
+from longform.version import __version__
 
 OWN_WORDING = "longform's own"
 RESULT = "result.json"

@@ -30,6 +30,7 @@ from longform.statistics.moments import AdvantageMoments
 from longform.steps.recorder import record_rollout
 from longform.steps.scores import finalize_step
 from longform.text.structure import parse_response
+from longform.wording import CURRENT
 
 STEPS, PROMPTS, PER_STEP, RUNGS = 6, 10, 5, 3
 DRAWN_AGAIN = 2
@@ -136,6 +137,7 @@ async def record_run(recipe):
     curriculum = Curriculum.of(ladders, recipe.curriculum, policy="policy", seed=recipe.run.seed, steps=STEPS)
     with RunDirectory.open(recipe.run_path) as run, SqliteCallLog(run.database_path) as log:
         run.recipe_path.write_text(dump_recipe(recipe))
+        run.database.set_fact("wording", str(CURRENT))
         run.database.set_fact("prompts", hashlib.sha256(recipe.data.path.read_bytes()).hexdigest())
         endpoints = {name: Endpoint(name, it, call_log=log) for name, it in read_models(recipe.models).items()}
         rewards = build_rewards(recipe.rewards, endpoints, secret=log.secret(), seed=recipe.run.seed)
