@@ -138,7 +138,7 @@ def test_a_judge_that_always_says_loss(run):
 
 def test_a_judge_that_always_says_tie(run):
     findings, _ = run(lambda ours, theirs, call: "[[C]]")
-    assert "spread by 0.000 around 0.50" in findings["flat-reward"].evidence
+    assert "vary by only 0.000 around 0.50" in findings["flat-reward"].evidence
 
 
 def test_a_judge_that_tosses_a_coin(run):
@@ -150,7 +150,7 @@ def test_a_judge_that_tosses_a_coin(run):
 def test_a_panel_that_tosses_coins(run):
     draw = random.Random(6)
     findings, _ = run(lambda ours, theirs, call: draw.choice(["[[A]]", "[[B]]"]), reward={"samples": 2})
-    assert "the panel's votes" in findings["judge-inconsistent"].evidence
+    assert "the panel's mean disagreement" in findings["judge-inconsistent"].evidence
 
 
 def test_a_panel_whose_votes_often_do_not_come_in(run):
@@ -179,7 +179,7 @@ def test_a_judge_that_turns_round_when_the_critic_is_sure_of_it(run):
 
 def test_a_learning_rate_that_drives_the_policy_away(run):
     findings, _ = run(prefers(worth), lr=0.3)
-    assert "KL to the start" in findings["kl-runaway"].evidence
+    assert "KL to the initial policy" in findings["kl-runaway"].evidence
 
 
 def test_the_same_without_a_reference_model(run):
@@ -202,7 +202,7 @@ def test_a_learning_rate_that_leaves_no_finite_weight(run):
 def test_a_judge_that_likes_echoes(run):
     ladder = [" ".join(["very"] * count + PLAIN[:4]) for count in range(1, 24, 2)]
     findings, _ = run(prefers(echoes), steps=12, ladder=ladder, examined=True, max_tokens=32, lr=2e-2)
-    assert "four-word sequences" in findings["length-by-repetition"].evidence
+    assert "word 4-grams" in findings["length-by-repetition"].evidence
     assert findings["length-by-repetition"].last == 12
 
 

@@ -43,8 +43,8 @@ def test_the_smoke_quickstart_of_longwriter_zero_goes_through_every_stage(tmp_pa
         [*command, "--out", str(folder)], env=environment, capture_output=True, text=True, timeout=200
     )
     assert done.returncode == 0, done.stderr
-    assert "structure kept" in done.stdout
-    assert "plans of under 5 words" in done.stdout
+    assert "format kept" in done.stdout
+    assert "plans under 5 words" in done.stdout
 
     figures = json.loads((folder / "evidence.json").read_text())
     assert set(figures["win_rates"]) == {"base", "sft-weak", "sft-middle", "sft-best"}

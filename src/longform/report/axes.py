@@ -61,7 +61,7 @@ class Ticks(NamedTuple):
 
     def label(self, value: float) -> str:
         """A tick in words."""
-        if self.exponent < -4 or abs(value) >= 1e6:
+        if self.exponent < -4 or (abs(value) >= 1e6 and self.exponent >= 4):
             return f"{value:g}"
         return f"{value:,.{max(0, -self.exponent)}f}"
 

@@ -58,7 +58,7 @@ def test_a_cluster_recipe_states_what_its_command_prints(path, tmp_path, monkeyp
     with pytest.raises(SystemExit) as stopped:
         main(["estimate", str(path), *arguments[2:]])
     assert stopped.value.code == 0
-    stated = re.findall(r"^#   ((?:rollouts|tokens|judge|examiner|cost|a step|hours).*)$", text, re.MULTILINE)
+    stated = re.findall(r"^#   ((?:rollouts|tokens|judge|examiner|cost|one step|hours).*)$", text, re.MULTILINE)
     printed = capsys.readouterr().out.splitlines()
     assert len(stated) == 8
     assert set(stated) <= set(printed)
