@@ -15,6 +15,7 @@ from artifacts import save_policy
 from longform.miniature.policy import build_model, build_tokenizer
 from longform.miniature.world import parse_request, prompts
 from longform.miniature.writers import write_story
+from longform.records.errors import BadInputError
 from longform.records.files import write_rows
 from longform.records.run_directory import RunDirectory
 from longform.records.schemas import Ladder, Reference
@@ -116,14 +117,21 @@ def finished(process, *, code=0, patience=280):
     return said
 
 
+def _last_step(run):
+    """The last step on record; 0 while the database is being created."""
+    try:
+        with RunDirectory.read(run) as opened:
+            return opened.database.last_step()
+    except BadInputError:
+        return 0
+
+
 def kill_after(process, run, step, *, patience=280):
     """Kill a run and all that it started as soon as a step is on record."""
     ends = time.monotonic() + patience
     while time.monotonic() < ends and process.poll() is None:
-        if (run / "run.sqlite").exists():
-            with RunDirectory.read(run) as opened:
-                if opened.database.last_step() >= step:
-                    break
+        if (run / "run.sqlite").exists() and _last_step(run) >= step:
+            break
         time.sleep(0.1)
     was_running = process.poll() is None
     if was_running:
