@@ -76,4 +76,4 @@ def test_the_figures_of_pretended_judges(pairs):
     assert figures.length_lean.value.low > 0.4
     assert judges["first"].advice.use == "do not train"
     assert judges["longer"].advice.use == "do not train"
-    assert "it would teach length" in judges["longer"].advice.because[0]
+    assert "it would reward length" in judges["longer"].advice.because[0]
