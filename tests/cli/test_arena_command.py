@@ -210,7 +210,7 @@ def test_what_cannot_be_rated_is_one_line(capsys, folder):
     (folder / "empty.jsonl").write_text("")
     write_rows("self.jsonl", [Game(prompt_id="p", model_a="x", model_b="x", winner="tie")])
     for arguments, line in {
-        ("empty.jsonl",): "empty.jsonl: holds no rows",
+        ("empty.jsonl",): "empty.jsonl: contains no rows",
         ("nowhere.jsonl",): "nowhere.jsonl: cannot be read",
         ("self.jsonl",): "prompt 'p': model_a and model_b are both 'x'",
         ("games.jsonl", "--judge", "k"): "--judge k: has no games; judges: j",

@@ -251,7 +251,7 @@ def test_an_out_that_would_lose_something_is_refused_before_a_call(live, capsys,
 @pytest.mark.parametrize(
     ("rows", "flags", "said"),
     [
-        ([], "", "pairs.jsonl: holds no rows"),
+        ([], "", "pairs.jsonl: contains no rows"),
         ([row(0, verdicts=None)], "", "pairs.jsonl: no verdicts; request some with --judge"),
         ([row(0), row(0)], "", "pairs.jsonl:2: id='p0': duplicate key, first in row 1"),
         ([row(0, response_b=" \n")], "", "pairs.jsonl:1: response_b: Value error, the text is empty"),

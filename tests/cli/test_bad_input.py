@@ -158,8 +158,8 @@ def test_a_flag_is_named(world, capsys, command, message):
     ("spoil", "message"),
     [
         (lambda file: file.unlink(), ": cannot be read: No such file or directory"),
-        (lambda file: file.write_text(""), ": holds no rows"),
-        (lambda file: file.write_text(" \n\n"), ": holds no rows"),
+        (lambda file: file.write_text(""), ": contains no rows"),
+        (lambda file: file.write_text(" \n\n"), ": contains no rows"),
         (lambda file: _add(file, "{oops\n"), ": Invalid JSON"),
         (lambda file: _add(file, '["a list"]\n'), ": Input should be an object"),
         (lambda file: _add(file, '{"odd": 1}\n'), ": Field required"),

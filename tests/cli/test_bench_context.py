@@ -60,7 +60,7 @@ def test_a_prompt_is_cut_to_what_an_endpoint_takes_in(server, capsys):
         assert text.endswith('"The correct answer is (insert answer here)".')
     assert estimate_tokens(sent[-1]) > 1500
     assert result()["responses"]["cut"] == 2
-    assert "cut in the middle to fit the writer's context: 2 prompts" in capsys.readouterr().out
+    assert "truncated in the middle to fit the writer's context: 2 prompts" in capsys.readouterr().out
 
 
 def test_a_prompt_that_asks_for_thoughts_fits_with_what_it_adds(server):
@@ -88,7 +88,7 @@ def test_prompts_of_other_benchmarks_stay_whole(server):
 
 def test_a_context_without_room_for_a_prompt_is_refused_before_anything_is_sent(server, capsys):
     assert bench("run longbench-v2 --set lb.json --writer scribe --max-tokens 1940 --out out") == 2
-    assert "--max-tokens: scribe takes in 2000 tokens, prompt and response together" in capsys.readouterr().err
+    assert "--max-tokens: the context of scribe is 2000 tokens for prompt and response" in capsys.readouterr().err
     assert not server.requests
     assert not Path("out").exists()
 

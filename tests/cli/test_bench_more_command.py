@@ -186,10 +186,10 @@ def test_what_does_not_go_together_is_one_line(server, capsys):
     responses("b.jsonl", "big", ["0"], "x")
     for command, words in (
         ("run longbench-v2 --set lb.json --responses a.jsonl --judge judge --out out", "needs no judge"),
-        ("run longbench-v2 --set aw.jsonl --responses a.jsonl --out out", "its fields are those of arena-write"),
+        ("run longbench-v2 --set aw.jsonl --responses a.jsonl --out out", "the fields match arena-write"),
         ("run creative-writing --set lb.json --responses a.jsonl --judge judge --out out", "longbench-v2"),
         ("run creative-writing --set cw.json --responses a.jsonl --judge judge --out out", "q0"),
-        ("run arena-write --set aw.jsonl --responses b.jsonl --judge judge --out out2", "called like a baseline"),
+        ("run arena-write --set aw.jsonl --responses b.jsonl --judge judge --out out2", "same name as a baseline"),
     ):
         assert bench(command) == 2
         *progress, error = capsys.readouterr().err.strip().split("\n")

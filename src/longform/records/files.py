@@ -59,7 +59,7 @@ def read_all(paths: Sequence[str | Path], schema: type[FileRowT]) -> Iterator[Fi
                 here[key] = number
             yield row
         if not number:
-            raise BadInputError(f"{path}: holds no rows")
+            raise BadInputError(f"{path}: contains no rows")
 
 
 def read_numbered_rows(path: str | Path, schema: type[FileRowT]) -> Iterator[tuple[int, FileRowT]]:

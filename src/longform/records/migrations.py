@@ -56,7 +56,7 @@ def open_tables(
     newest = max(migrations)
     version = _version(connection, path)
     if version is None and not create:
-        raise BadInputError(f"{path}: holds no run")
+        raise BadInputError(f"{path}: contains no run")
     if version is not None and version > newest:
         raise BadInputError(
             f"{path}: was written by a newer longform (database version {version}; this one reads up to {newest}); "

@@ -90,7 +90,7 @@ def read_preferences(path: Path) -> list[Preference]:
             raise BadInputError(f"{path}:{line}: chosen: is empty")
         rows.append(it)
     if not rows:
-        raise BadInputError(f"{path}: holds no rows")
+        raise BadInputError(f"{path}: contains no rows")
     return rows
 
 

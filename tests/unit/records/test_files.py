@@ -30,8 +30,8 @@ ROW = '{"prompt_id":"p","model":"m","text":"t"}\n'
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        ([], ": holds no rows"),
-        (["\n", " \n"], ": holds no rows"),
+        ([], ": contains no rows"),
+        (["\n", " \n"], ": contains no rows"),
         ([ROW, "{oops}\n"], ":2: Invalid JSON"),
         ([ROW, '["a list"]\n'], ":2: Input should be an object"),
         (['{"prompt_id":"p","model":"m"}\n'], ":1: text: Field required"),

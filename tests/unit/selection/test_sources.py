@@ -158,7 +158,7 @@ def test_fields_that_fit_none_are_named(tmp_path):
         ([QUERY, {**QUERY, "checklist": [{"name": "x", "description": 5}]}], "rows.jsonl:2: checklist.0.description"),
         ([OWN, {**OWN, "length_range": [5, 1]}], "rows.jsonl:2: length_range"),
         ([OWN, [1]], "rows.jsonl:2: "),
-        ([], "rows.jsonl: holds no rows"),
+        ([], "rows.jsonl: contains no rows"),
     ],
 )
 def test_a_bad_row_is_named(tmp_path, rows, message):

@@ -236,7 +236,7 @@ def _alone(**source):
     ("changes", "said"),
     [
         (_alone(path="nowhere.jsonl"), "nowhere.jsonl: cannot be read: No such file"),
-        (_alone(path="empty.jsonl"), "empty.jsonl: holds no rows"),
+        (_alone(path="empty.jsonl"), "empty.jsonl: contains no rows"),
         (_alone(path="blank.jsonl"), "sources: 'a' contains no text"),
         (_alone(path="books.jsonl", field="body"), "books.jsonl:1: body: Field required"),
         (_alone(path="torn.jsonl"), "torn.jsonl:2: text: Field required"),

@@ -1,7 +1,8 @@
 """Arena-Write (LongWriter-Zero, arXiv 2506.18841): responses against the baseline responses of the set, in both orders.
 
-Which judge, which baselines and which Elo the paper used is not known. Here each order is a game of its own, ties are half,
-and ratings are Bradley-Terry on the Elo scale over models and baselines together; `longform arena` fixes any of them.
+The paper does not name its judge, baselines or Elo constants. Here each order is a separate game, ties count half, and
+ratings are Bradley-Terry on the Elo scale over models and baselines together; `longform arena` can fix the ratings of
+any of them.
 """
 
 from collections.abc import Iterable, Iterator
@@ -24,14 +25,14 @@ from longform.records.schemas import GAME_SCORES, ORDERS, Game, Order, PromptRow
 from longform.text.words import count_words
 
 BASELINE = "baseline"
-"""What a baseline response without a model's name is called, numbered where a task has several."""
+"""Model name of a baseline response without one; numbered if a task has several."""
 _FILE = (
     "https://huggingface.co/datasets/THU-KEG/Arena-Write/resolve/refs%2Fconvert%2Fparquet/default/train/0000.parquet"
 )
 
 
 class Task(PromptRow):
-    """A request with the responses of baselines, by model."""
+    """A request with baseline responses by model."""
 
     type: str
     length: int | None = Field(default=None, ge=1)
@@ -39,7 +40,7 @@ class Task(PromptRow):
 
 
 class Match(NamedTuple):
-    """A response against a baseline, read in one order: `ab` has the response first."""
+    """A response and a baseline in one order; in `ab`, the response is first."""
 
     task: Task
     response: Response
@@ -48,16 +49,16 @@ class Match(NamedTuple):
 
     @property
     def about(self) -> About:
-        """What the verdict is about."""
+        """Key of the verdict."""
         return self.response.prompt_id, self.response.model, str(self.response.sample), self.baseline, self.order
 
 
 class ArenaWrite(Benchmark[Task]):
-    """Ratings, win rates against each baseline, by type."""
+    """Ratings, and win rates against each baseline and by type."""
 
     card = BenchmarkCard(
         name="arena-write",
-        measures="Real requests: win rates and ratings against the baseline responses of the set.",
+        measures="Real requests: win rates and ratings against baseline responses.",
         home="https://huggingface.co/datasets/THU-KEG/Arena-Write",
         licence="Apache-2.0",
         files={"arena_write.parquet": _FILE},
@@ -65,23 +66,23 @@ class ArenaWrite(Benchmark[Task]):
         writing=SamplingSettings(max_tokens=32_768, temperature=0.6, top_p=0.95),
         judging=JudgeSettings(max_tokens=1024, temperature=0.1, retries=1, slots=("request", "text_a", "text_b")),
         deviations=(
-            "The published judge, its prompt, the Elo's constants and the settings of writing are not known. The judge is "
-            "asked in longform's own words, as the reward's pairwise judge is.",
+            "The published judge, its prompt, the Elo constants and the sampling settings are unknown. The judge gets "
+            "longform's own prompt, the same as the pairwise reward.",
             "Ratings are Bradley-Terry on the Elo scale with ties half, averaging 1000 over models and baselines; the order "
             "of games does not matter, and intervals are a bootstrap over tasks.",
-            "Baselines do not meet each other; their ratings come from their games with the models.",
-            "A response without a word loses to any baseline and is not sent to the judge.",
-            "A pair of texts with a verdict in one order alone is left out and counted.",
-            "The set comes from the hub's own conversion to Parquet. Its address is a guess from how the hub names such "
-            "files; the name of the published JSON file is not known here. Any file of the set that was downloaded by hand "
-            "works as --set FILE (.json, .jsonl, .parquet).",
-            "baseline_response may be one text, a list of texts, or texts by model; empty ones are not played.",
+            "Baselines are not compared with each other; their ratings come from their games against the models.",
+            "An empty response loses to any baseline without a judge call.",
+            "A pair with a verdict in only one order is left out and counted.",
+            "The data is the hub's automatic conversion to Parquet at an address inferred from the hub's naming "
+            "scheme, because the name of the published JSON file is unknown. A file downloaded by hand works with "
+            "--set FILE (.json, .jsonl, .parquet).",
+            "baseline_response may be a text, a list of texts, or texts by model; empty ones are skipped.",
         ),
     )
     schema = Task
 
     def layout(self, row: dict[str, Any], number: int) -> dict[str, Any]:  # noqa: ARG002
-        """The fields of a task; its id is `idx`."""
+        """Return the fields of a task; its id is `idx`."""
         return {
             "id": str(row["idx"]),
             "prompt": row["question"],
@@ -91,18 +92,18 @@ class ArenaWrite(Benchmark[Task]):
         }
 
     def questions(self, material: Material[Task], answers: Answers, wording: JudgePrompt) -> Iterable[JudgeQuestion]:  # noqa: ARG002
-        """Two for each response that is not empty and each baseline."""
+        """Return two questions for each non-empty response and each baseline."""
         _check_names(material)
         for match in _matches(material):
             if match.response.text.strip():
                 yield JudgeQuestion(match.about, partial(_ask, match, wording), parse_verdict)
 
     def games(self, material: Material[Task], answers: Answers) -> list[Game]:
-        """Two for each response and baseline with a verdict in both orders; the response's model is model_a."""
+        """Return two games per response and baseline with verdicts in both orders; model_a is the response's model."""
         return _play(material, answers).games
 
     def tables(self, material: Material[Task], answers: Answers) -> list[Table]:
-        """Win rates of the models; ratings with the baselines; win rates by baseline, type, and who beats whom."""
+        """Return win rates of the models, ratings with the baselines, and win rates by baseline, type and pair."""
         games, alone = _play(material, answers)
         scored = [
             ScoredItem(
@@ -114,9 +115,9 @@ class ArenaWrite(Benchmark[Task]):
             for game in games
         ]
         empty = sum(not text.strip() for task in material.items.values() for text in task.baselines.values())
-        notes = ["win rate in per cent, ties half; n: games, two orders each"]
-        notes += [f"not played: {empty} baseline responses without a word"] if empty else []
-        notes += [f"left out: {alone} pairs of texts with a verdict in one order alone"] if alone else []
+        notes = ["win rate in percent, ties half; n: games (two orders each)"]
+        notes += [f"skipped: {empty} empty baseline responses"] if empty else []
+        notes += [f"left out: {alone} pairs with a verdict in only one order"] if alone else []
         measures = [TableMeasure("win rate", 1)]
         tables = [
             tabulate("Arena-Write", scored, measures, notes=notes),
@@ -132,26 +133,26 @@ class ArenaWrite(Benchmark[Task]):
 
 
 def _name_baselines(given: Any) -> dict[str, str]:
-    """Baseline responses by model."""
+    """Return the baseline responses by model."""
     if isinstance(given, str):
         return {BASELINE: given}
     if isinstance(given, list):
         given = {f"{BASELINE}-{number}": text for number, text in enumerate(given, 1)}
     if not isinstance(given, dict) or not given:
-        raise TypeError("baseline_response: is no text, no list of texts and no texts by model")
+        raise TypeError("baseline_response: expected a text, a list of texts or texts by model")
     texts = {str(name): text for name, text in given.items() if text is not None}
     for name, text in texts.items():
         if not isinstance(text, str):
-            raise TypeError(f"baseline_response: {name}: is no text")
+            raise TypeError(f"baseline_response: {name}: not a text")
     return texts
 
 
 def _check_names(material: Material[Task]) -> None:
     baselines = {name for task in material.items.values() for name, text in task.baselines.items() if text.strip()}
     if not baselines:
-        raise BadInputError("arena-write: no task of the set has a baseline response with a word in it")
+        raise BadInputError("arena-write: no task has a non-empty baseline response")
     if both := sorted({response.model for response in material.responses} & baselines):
-        raise BadInputError(f"responses: model {both[0]!r} is called like a baseline of the set; rename one of them")
+        raise BadInputError(f"responses: model {both[0]!r} has the same name as a baseline; rename one of them")
 
 
 def _matches(material: Material[Task]) -> Iterator[Match]:
@@ -171,11 +172,11 @@ def _ask(match: Match, wording: JudgePrompt) -> str:
 
 
 class _Played(NamedTuple):
-    """What was decided in both orders."""
+    """Games judged in both orders."""
 
     games: list[Game]
     alone: int
-    """Verdicts whose other order has none; left out."""
+    """Number of verdicts without the other order, which are left out."""
 
 
 def _play(material: Material[Task], answers: Answers) -> _Played:
@@ -185,7 +186,7 @@ def _play(material: Material[Task], answers: Answers) -> _Played:
 
 
 def _decide(match: Match, answers: Answers) -> Game | None:
-    """The game of one order; None without a verdict."""
+    """Return the game of one order; None if its verdict is missing."""
     text, baseline = match.response.text, match.task.baselines[match.baseline]
     verdict = answers.found.get(match.about)
     if not text.strip():

@@ -1,4 +1,4 @@
-"""The facts about a benchmark: home, licence, files, and how its responses are written and judged as published."""
+"""The facts about a benchmark: source, licence, files, and its published generation and judge settings."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,48 +8,48 @@ from longform.text.structure import Thinking
 
 @dataclass(frozen=True, slots=True)
 class SamplingSettings:
-    """How the benchmark has responses written, as published."""
+    """Published generation settings."""
 
     max_tokens: int
     temperature: float
     top_p: float = 1.0
     think: Thinking = "off"
-    """Whether a plan or tags are asked for; the text is then the answer alone."""
+    """Whether the writer is asked for a plan or tags; the text is then only the answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class JudgeSettings:
-    """How the benchmark has its judge asked, as published."""
+    """Published judge settings."""
 
     max_tokens: int
     temperature: float
     retries: int
-    """How often to ask again after an answer that cannot be read."""
+    """Number of retries after a malformed answer."""
     top_p: float = 1.0
     slots: tuple[str, ...] = ("request", "text")
-    """What a judge's own template must hold, as {slot}."""
+    """Slots that a custom judge template must contain, as {slot}."""
     optional_slots: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class BenchmarkCard:
-    """What is to be known about a benchmark before it is run."""
+    """The facts about a benchmark."""
 
     name: str
     measures: str
-    """One line."""
+    """One-line description."""
     home: str
-    """Address of its public home."""
+    """Address of the public source."""
     licence: str
-    """Of its set."""
+    """Licence of the data."""
     files: Mapping[str, str]
-    """Name -> address of each file of the set; the first one holds the items, the others may be missing."""
+    """File name -> address; the first file contains the items, the others are optional."""
     fields: frozenset[str]
-    """Fields of every row of the first file, by which the set of another benchmark is recognised."""
+    """Fields of every row of the first file; used to detect data of another benchmark."""
     writing: SamplingSettings
     judging: JudgeSettings | None = None
-    """None: needs no judge."""
+    """None: no judge needed."""
     comparing: JudgeSettings | None = None
-    """Of questions that compare two texts, where these are asked otherwise."""
+    """Settings of pairwise questions, if they differ."""
     deviations: tuple[str, ...] = ()
-    """What is done otherwise than published, a sentence each."""
+    """Deviations from the published protocol, one sentence each."""

@@ -1,4 +1,4 @@
-"""All benchmarks by name: those of this package, and those that other packages offer as plugins."""
+"""All benchmarks by name: those of this package, and those of other packages (plugins)."""
 
 import inspect
 from pathlib import Path
@@ -34,10 +34,10 @@ def benchmark_names() -> list[str]:
 
 
 def find_benchmark(name: str) -> Benchmark[Any]:
-    """A benchmark of this package, of an entry point in `longform.benchmarks`, or written `module.path:Name`.
+    """Return a benchmark of this package, of an entry point in `longform.benchmarks`, or of `module.path:Name`.
 
     Raises:
-        BadInputError: an unknown name, with the nearest known one, or a plugin that cannot be loaded.
+        BadInputError: unknown name (the error suggests the nearest one), or the plugin cannot be loaded.
     """
     if name in BENCHMARKS:
         return BENCHMARKS[name]
@@ -65,14 +65,14 @@ def list_benchmarks() -> tuple[list[Benchmark[Any]], list[str]]:
 
 
 def read_set(benchmark: Benchmark[Any], path: Path) -> list[Any]:
-    """The items of a benchmark's set: a file, or a folder with the files that its card names.
+    """Read the items of a benchmark from a file, or from a folder with the files of its card.
 
     Raises:
-        BadInputError: names the file and what is wrong with it; for the set of another benchmark, also that one.
+        BadInputError: the data is invalid; if it belongs to another benchmark, the error names that one.
     """
     try:
         return benchmark.read(path)
     except ForeignRowError as error:
         others = [name for name, other in BENCHMARKS.items() if other.card.fields <= error.fields]
-        hint = f"; its fields are those of {' or '.join(others)}" if others else ""
+        hint = f"; the fields match {' or '.join(others)}" if others else ""
         raise BadInputError(f"{error}{hint}") from None

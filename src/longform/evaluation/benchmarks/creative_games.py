@@ -1,7 +1,8 @@
-"""Which texts of which models meet in EQ-Bench creative writing's pairwise stage, and what the judge's margins come to.
+"""The pairwise stage of EQ-Bench creative writing: which texts are compared, and games from the judge's margins.
 
-All pairs of many models on all prompts would cost a hundred times the rubric. Neighbours in the rubric's order meet most
-often, as published, and every pair meets at least sometimes, so that the ratings hang together.
+Comparing all pairs of many models on all prompts would cost a hundred times as much as the rubric. As published,
+neighbours in the rubric's ranking are compared most often; every pair is compared at least a few times, so that all
+models are connected.
 """
 
 import random
@@ -17,20 +18,20 @@ from longform.records.schemas import Game
 from longform.text.words import count_words
 
 NEIGHBOUR_MEETINGS = (48, 24, 12)
-"""How often models one, two and three ranks apart meet: the most upstream spends on them, halved and quartered."""
+"""Number of comparisons of models one, two and three ranks apart: upstream's maximum, a half and a quarter of it."""
 FAR_MEETINGS = 4
 MAX_CHARACTERS = 4000
-"""Of a text that the judge reads."""
+"""Maximum number of characters of a text shown to the judge."""
 LEFT_OUT = frozenset({"5", "16", "20", "21", "26", "28", "30"})
-"""Prompts of v3 that are not compared, as published."""
+"""Prompts of v3 that are excluded from comparisons, as published."""
 
 ModelTexts = Mapping[str, Mapping[str, str]]
-"""By model, then by prompt id ITEM#ITERATION."""
+"""Model -> prompt id ITEM#ITERATION -> text."""
 
 
 @dataclass(frozen=True, slots=True)
 class Matchup:
-    """Two models' texts for one prompt, to be compared in both orders."""
+    """Two models' texts for one prompt, compared in both orders."""
 
     prompt_id: str
     a: str
@@ -38,15 +39,15 @@ class Matchup:
 
 
 def split_id(prompt_id: str) -> tuple[str, int]:
-    """Item and iteration of a prompt id ITEM#ITERATION."""
+    """Split a prompt id ITEM#ITERATION into item and iteration."""
     item, _, iteration = prompt_id.rpartition("#")
     return item, int(iteration)
 
 
 def plan_meetings(ranked: Sequence[str], texts: ModelTexts) -> list[Matchup]:
-    """The matchups of models given in the order of their rubric scores.
+    """Plan the comparisons of models, given in order of their rubric scores.
 
-    Which prompts a pair meets on is drawn by the names of the two; different items come before further iterations of one.
+    The prompts of a pair are drawn at random, seeded by the two names; different items come before repeated iterations.
     """
     planned = []
     for (place, one), (other_place, other) in combinations(enumerate(ranked), 2):
@@ -62,17 +63,17 @@ def plan_meetings(ranked: Sequence[str], texts: ModelTexts) -> list[Matchup]:
 
 
 def settle(meeting: Matchup, texts: ModelTexts) -> MarginPoints | None:
-    """What a meeting comes to without a judge: a text without a word loses as far as can be; None where both have words."""
+    """Decide a comparison without the judge: an empty text loses by the maximum margin; None if both are non-empty."""
     if not texts[meeting.a][meeting.prompt_id].strip():
         return MarginPoints(0, MAX_POINTS)
     return MarginPoints(MAX_POINTS, 0) if not texts[meeting.b][meeting.prompt_id].strip() else None
 
 
 def play(meetings_held: Mapping[Matchup, MarginPoints], texts: ModelTexts) -> list[Game]:
-    """One game for each meeting, both orders together.
+    """Return one game per comparison, combining both orders.
 
-    `margin` is the share of the win that model_a gets and `weight` the wins that this counts for; `cluster` is the item,
-    whose iterations belong together; words are those that the judge read.
+    `margin` is model_a's share of the win, `weight` the number of wins it counts for; `cluster` is the item, whose
+    iterations are resampled together; word counts refer to the text shown to the judge.
     """
     games = []
     for meeting, pluses in meetings_held.items():
@@ -96,16 +97,19 @@ def play(meetings_held: Mapping[Matchup, MarginPoints], texts: ModelTexts) -> li
 
 
 def pairwise_tables(games: Sequence[Game], *, incomplete: int) -> list[Table]:
-    """Ratings and who beats whom; empty where nobody met.
+    """Return ratings and win rates pair by pair; empty if there were no comparisons.
 
     Args:
-        games: of `play`.
-        incomplete: comparisons that lack an order, left out of them.
+        games: Result of `play`.
+        incomplete: Number of comparisons left out because a verdict is missing in one order.
     """
     if not games:
         return []
     arena = rate_arena(games)
     first, *others = rating_tables(arena, "Pairwise stage: ratings")
-    notes = [*first.notes, "Bradley-Terry; a comparison counts for 1 to 4 wins by its margin; games: comparisons"]
+    notes = [
+        *first.notes,
+        "Bradley-Terry; a comparison counts for 1 to 4 wins depending on its margin; games: comparisons",
+    ]
     notes += [f"left out: {incomplete} comparisons without a verdict in one order"] if incomplete else []
     return [replace(first, notes=notes), *others, meeting_table(meetings(games), [it.model for it in arena.standings])]

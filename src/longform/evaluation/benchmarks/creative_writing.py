@@ -1,7 +1,7 @@
-"""EQ-Bench creative writing v3: stories by 22 criteria, then against each other, and how much in them is stock.
+"""EQ-Bench creative writing v3: stories scored by 22 criteria, pairwise comparisons, and stock phrases.
 
-Three iterations of each request differ in a seed that is written into it, so responses name ITEM#ITERATION. The comparisons
-are a second round of questions, since who meets whom hangs on the rubric's scores.
+Each request has three iterations with different seeds in its text, so responses refer to ITEM#ITERATION. The
+comparisons are a second round of questions, because the pairs depend on the rubric scores.
 """
 
 import json
@@ -49,21 +49,21 @@ _FILES = "https://raw.githubusercontent.com/EQ-bench/creative-writing-bench/main
 
 
 class Story(PromptRow):
-    """A request with a place for a seed, and the seeds."""
+    """A request with a slot for a seed, and the seeds."""
 
     seeds: list[str] = Field(min_length=1)
 
     def seeded(self, iteration: int) -> str:
-        """The request of an iteration, counted from 1."""
+        """Return the request of an iteration, counted from 1."""
         return self.request.replace(SEED, self.seeds[(iteration - 1) % len(self.seeds)])
 
 
 class CreativeWriting(Benchmark[Story]):
-    """Rubric score, ratings from comparisons, stock phrases."""
+    """Rubric score, ratings from comparisons, and stock phrases."""
 
     card = BenchmarkCard(
         name="creative-writing",
-        measures="Stories by 22 criteria and against each other (EQ-Bench creative writing v3), and stock phrases in them.",
+        measures="Stories by 22 criteria and in pairwise comparisons (EQ-Bench creative writing v3), and stock phrases.",
         home="https://github.com/EQ-bench/creative-writing-bench",
         licence="none stated",
         files={"creative_writing_prompts_v3.json": f"{_FILES}/creative_writing_prompts_v3.json"},
@@ -72,45 +72,45 @@ class CreativeWriting(Benchmark[Story]):
         judging=JudgeSettings(max_tokens=1000, temperature=0.0, retries=2, optional_slots=("criteria",)),
         comparing=JudgeSettings(max_tokens=2048, temperature=0.0, retries=2),
         deviations=(
-            "The judge is asked in longform's own words, texts are fenced, and its answers end in JSON.",
-            "Only scores with the name of a criterion count; the published parser takes every 'text: number' for one, which "
-            "moves a piece by up to 22 points and a model by up to 0.23.",
-            "A score outside of 0 to 20, or fewer than half of the criteria, makes an answer unreadable; it is asked again.",
-            "The judge reads the request with its seed; upstream with the place for it.",
-            "A response without a word scores 0 and loses its comparisons by the widest margin; nothing is asked. A short "
-            "one is judged as it is; upstream writes one of fewer than 500 characters anew, and in the end leaves it out.",
-            "Ratings are Bradley-Terry with the published pseudo-wins, averaging 1000, with intervals from a bootstrap over "
-            "requests; upstream solves with TrueSkill and scales two models to 1500 and 200. A comparison that comes out "
-            "even is one tie; by the published formula it counts for nothing.",
-            "Models one, two and three ranks apart by the rubric meet 48, 24 and 12 times, others 4 times; upstream finds a "
-            "new model's place in rounds. Judges with a template of their own read longform's words in this stage.",
-            "A comparison's answer has at most 2,048 tokens (16,000 upstream).",
-            "Slop follows the published formula with lists of longform's own, so its values compare models with each other "
-            "and not with published ones.",
-            "Pet words are ranked by count: the 100 most frequent words of a model that are not on longform's list of "
-            "common ones. Upstream ranks by over-use, a word's frequency in the model's texts over that in the wordfreq "
-            "package. So a common word that a model overuses is missed here, and the share of pet words is no published "
-            "figure.",
-            "The older slop score with weighted phrases and the index of complexity are not there.",
-            "Writers are asked without min_p (0.1 upstream).",
+            "The judge gets longform's own prompt with fenced texts, and its answers end in JSON.",
+            "Only scores named after a criterion count; the published parser accepts every 'text: number', which "
+            "changes a piece by up to 22 points and a model by up to 0.23.",
+            "An answer with a score outside 0 to 20, or with fewer than half of the criteria, is malformed and retried.",
+            "The judge sees the request with its seed; upstream shows the placeholder.",
+            "An empty response scores 0 and loses its comparisons by the maximum margin without a judge call. A short "
+            "one is judged as it is; upstream regenerates one below 500 characters and finally leaves it out.",
+            "Ratings are Bradley-Terry with the published pseudo-wins, averaging 1000, with intervals from a "
+            "bootstrap over requests; upstream uses TrueSkill and rescales two models to 1500 and 200. An even "
+            "comparison counts as one tie; by the published formula it counts for nothing.",
+            "Models one, two and three ranks apart are compared 48, 24 and 12 times, others 4 times; upstream places "
+            "a new model in several rounds. Judges with a custom template get longform's prompt in this stage.",
+            "A comparison's answer is limited to 2,048 tokens (upstream: 16,000).",
+            "Slop follows the published formula with longform's own lists, so values can be compared between models "
+            "but not with published ones.",
+            "Pet words are ranked by count: a model's 100 most frequent words that are not on longform's list of "
+            "common words. Upstream ranks by overuse, the ratio of a word's frequency to that in the wordfreq "
+            "package. Overused common words are therefore missed, and the share of pet words is not comparable with "
+            "published figures.",
+            "The older slop score with weighted phrases and the complexity index are not implemented.",
+            "Responses are sampled without min_p (upstream: 0.1).",
         ),
     )
     schema = Story
 
     def layout(self, row: dict[str, Any], number: int) -> dict[str, Any]:
-        """The fields of a story; its id is `prompt_id`, or the number of the row."""
+        """Return the fields of a story; its id is `prompt_id` or the row number."""
         if strange := [name for name in _OF_V2 if name in row]:
-            raise ValueError(f"{strange[0]}: belongs to version 2 of the set, which is judged otherwise")
+            raise ValueError(f"{strange[0]}: belongs to version 2 of the data, which is judged differently")
         if not isinstance(row["writing_prompt"], str):
-            raise TypeError("writing_prompt: is no text")
+            raise TypeError("writing_prompt: not a text")
         named = str(row.get("prompt_id", number + 1))
         return {"id": named, "prompt": row["writing_prompt"], "seeds": row["seed_modifiers"]}
 
     def read(self, path: Path) -> list[Story]:
-        """The stories: from the published object {id: row}, or from rows.
+        """Read the stories from the published object {id: row}, or from rows.
 
         Raises:
-            BadInputError: names the file and what is wrong with it.
+            BadInputError: a file is invalid.
         """
         file = next(iter(find_files(path, self.card).values()))
         found = _read_object(file) if file.suffix == ".json" else None
@@ -120,7 +120,7 @@ class CreativeWriting(Benchmark[Story]):
 
     def _story(self, place: str, name: str, row: Any) -> Story:
         if not isinstance(row, dict):
-            raise BadInputError(f"{place}: is no object")
+            raise BadInputError(f"{place}: not an object")
         check_fields(place, row, self.card)
         try:
             return Story.model_validate(self.layout(row | {"prompt_id": name}, 0))
@@ -128,12 +128,12 @@ class CreativeWriting(Benchmark[Story]):
             raise BadInputError(f"{place}: {describe_layout_error(error)}") from None
 
     def prompts(self, items: Sequence[Story]) -> list[Prompt]:
-        """Each request three times, with another seed each time."""
+        """Return each request three times with different seeds."""
         rounds = range(1, ITERATIONS + 1)
         return [Prompt(id=f"{item.id}#{number}", prompt=item.seeded(number)) for number in rounds for item in items]
 
     def questions(self, material: Material[Story], answers: Answers, wording: JudgePrompt) -> Iterable[JudgeQuestion]:
-        """The rubric for each response that is not empty; once all of these are through, the comparisons."""
+        """Return the rubric questions of all non-empty responses and, once these are answered, the comparisons."""
         parse = parse_rubric if wording.template is None else parse_tuned_rubric
         written = [response for response in material.responses if response.text.strip()]
         for response in written:
@@ -150,11 +150,11 @@ class CreativeWriting(Benchmark[Story]):
                         )
 
     def games(self, material: Material[Story], answers: Answers) -> list[Game]:
-        """One for each comparison that was judged in both orders."""
+        """Return one game per comparison judged in both orders."""
         return play(_held(material, answers)[0], _texts(material))
 
     def tables(self, material: Material[Story], answers: Answers) -> list[Table]:
-        """Rubric scores; ratings and meetings where several models are there; stock; scores by criterion."""
+        """Return rubric scores, ratings and win rates of several models, stock phrases, and scores by criterion."""
         pieces, criteria = [], []
         for response in material.responses:
             scores = answers.found.get(_about(response)) if response.text.strip() else CREATIVE_WRITING.lowest
@@ -167,8 +167,8 @@ class CreativeWriting(Benchmark[Story]):
                 criteria.append(ScoredItem(response.model, item, value, {"criterion": name}))
         held, incomplete = _held(material, answers)
         measures = [TableMeasure("score")]
-        notes = ["score: 0 to 100, the mean over criteria with faults turned round; n: texts"]
-        turned = ["scores from 0 to 20 as they count: those of faults are turned round, so more is better"]
+        notes = ["score: 0 to 100, the mean over criteria with negative ones inverted; n: texts"]
+        turned = ["scores from 0 to 20; negative criteria are inverted, so higher is better"]
         order = tuple(CREATIVE_WRITING.criteria)
         return [
             tabulate("EQ-Bench creative writing v3", pieces, measures, notes=notes),
@@ -179,7 +179,7 @@ class CreativeWriting(Benchmark[Story]):
 
 
 def _read_object(file: Path) -> dict[str, Any] | None:
-    """The object of a JSON file; None where it holds something else."""
+    """Read the object of a JSON file; None if it contains something else."""
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         name, count = Counter(name for name, _ in pairs).most_common(1)[0] if pairs else ("", 0)
@@ -192,9 +192,9 @@ def _read_object(file: Path) -> dict[str, Any] | None:
     except OSError as error:
         raise BadInputError(f"{file}: cannot be read: {error.strerror}") from error
     except ValueError as error:
-        raise BadInputError(f"{file}: is no JSON: {error}") from error
+        raise BadInputError(f"{file}: not JSON: {error}") from error
     if found == {}:
-        raise BadInputError(f"{file}: holds no rows")
+        raise BadInputError(f"{file}: contains no rows")
     return found if isinstance(found, dict) else None
 
 
@@ -230,7 +230,7 @@ def _about_order(prompt_id: str, a: str, b: str) -> About:
 
 
 def _texts(material: Material[Story]) -> ModelTexts:
-    """Each model's text to each prompt; of several samples the first."""
+    """Return each model's text for each prompt; the first of several samples."""
     texts: dict[str, dict[str, str]] = {}
     for response in sorted(material.responses, key=lambda it: it.sample):
         texts.setdefault(response.model, {}).setdefault(response.prompt_id, response.text)
@@ -238,7 +238,7 @@ def _texts(material: Material[Story]) -> ModelTexts:
 
 
 def _meetings(material: Material[Story], answers: Answers) -> list[Matchup]:
-    """Who meets whom, by the rubric's order of the models; those without a score come last."""
+    """Plan comparisons by the models' rubric ranking; models without a score come last."""
     scores: dict[str, list[float]] = {response.model: [] for response in material.responses}
     for response in material.responses:
         found = answers.found.get(_about(response)) if response.text.strip() else CREATIVE_WRITING.lowest
@@ -249,7 +249,7 @@ def _meetings(material: Material[Story], answers: Answers) -> list[Matchup]:
 
 
 def _held(material: Material[Story], answers: Answers) -> tuple[dict[Matchup, MarginPoints], list[Matchup]]:
-    """What each comparison came to in both orders together, and those that lack one."""
+    """Return the combined margins of each comparison, and the comparisons that lack an order."""
     texts = _texts(material)
     held, incomplete = {}, []
     for meeting in _meetings(material, answers):
@@ -268,7 +268,7 @@ def _held(material: Material[Story], answers: Answers) -> tuple[dict[Matchup, Ma
 
 
 def _by_item(material: Material[Story]) -> dict[str, dict[str, list[str]]]:
-    """Each model's texts by item."""
+    """Return each model's texts by item."""
     texts: dict[str, dict[str, list[str]]] = {}
     for response in material.responses:
         item = split_id(response.prompt_id)[0]

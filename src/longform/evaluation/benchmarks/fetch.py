@@ -1,7 +1,7 @@
-"""Downloading a benchmark's set from its public home.
+"""Download a benchmark's data from its public source.
 
-Files are downloaded to a partial folder and moved once the set parses, so a set is complete or absent. Its prompts are
-written next to them, with the ids that responses name, for `longform generate` or any other writer.
+Files are downloaded to a temporary folder that is renamed once the data parses, so the data is complete or absent. The
+prompts are written next to it, with the ids that responses refer to, for `longform generate` or any other writer.
 """
 
 import shutil
@@ -20,37 +20,37 @@ from longform.records.optional import require
 
 PROMPTS = "prompts.jsonl"
 TIMEOUT_SECONDS = 60.0
-"""Without a byte."""
+"""Timeout in seconds without receiving any data."""
 _CHUNK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """A set that was downloaded."""
+    """A downloaded data set."""
 
     set: SetVersion
     files: Sequence[str]
     not_there: Sequence[str]
-    """Files that its home does not have; the set is read without them."""
+    """Optional files that the source does not have."""
 
 
 def fetch_set(benchmark: Benchmark[Any], out: Path, *, on_progress: Callable[[int, int, str], None]) -> Fetched:
-    """Download the set of `benchmark` into the folder `out`; `on_progress` is called with (files, of, name).
+    """Download the data of `benchmark` into the folder `out`; `on_progress` is called with (files, total, name).
 
     Raises:
-        BadInputError: the set is Parquet and pyarrow is not installed, the network or a file is not there, what came
-            does not parse, `out` cannot be written, or holds the prompts of something else.
+        BadInputError: the data is Parquet and pyarrow is not installed, the network or a file is unavailable, the data does
+            not parse, `out` cannot be written, or it contains other prompts.
     """
     card, place = benchmark.card, out.resolve()
     if not place.name:
-        raise BadInputError(f"--out {out}: a set needs a folder of its own")
+        raise BadInputError(f"--out {out}: the data needs a folder of its own")
     for name in card.files:
         if name.endswith(".parquet"):
             require("pyarrow", f"{card.name}: {name}")
     if (place / PROMPTS).exists() and not (place / next(iter(card.files))).exists():
-        raise BadInputError(f"--out {out}: holds a {PROMPTS} of something else; a set needs a folder of its own")
+        raise BadInputError(f"--out {out}: contains another {PROMPTS}; choose another folder")
     partial = place.with_name(f".{place.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)  # what a command that was killed has left
+    shutil.rmtree(partial, ignore_errors=True)  # left over from an interrupted download
     try:
         partial.mkdir(parents=True)
         missing = []
@@ -79,11 +79,11 @@ def _read(benchmark: Benchmark[Any], folder: Path) -> list[Any]:
         return read_set(benchmark, folder)
     except BadInputError as error:
         reason = str(error).replace(f"{folder}/", "")
-        raise BadInputError(f"{benchmark.card.home}: what came from there cannot be used: {reason}") from None
+        raise BadInputError(f"{benchmark.card.home}: the downloaded data is invalid: {reason}") from None
 
 
 def _download(address: str, path: Path, *, required: bool, home: str) -> bool:
-    """Whether the file is there; now it is at `path`."""
+    """Download a file to `path`; return False if an optional file does not exist."""
     import httpx2
 
     is_local = urlsplit(address).hostname in ("localhost", "127.0.0.1", "::1")
@@ -96,8 +96,8 @@ def _download(address: str, path: Path, *, required: bool, home: str) -> bool:
                 return False
             if response.status_code != 200:
                 raise BadInputError(
-                    f"{address}: cannot be fetched: HTTP {response.status_code}; a file of the set that was downloaded by "
-                    f"hand from {home} works as `bench run --set FILE`"
+                    f"{address}: cannot be fetched: HTTP {response.status_code}; download a file by hand from {home} "
+                    "and use `bench run --set FILE`"
                 )
             with path.open("wb") as file:
                 for chunk in response.iter_bytes(_CHUNK):

@@ -1,6 +1,6 @@
 """Tables of means by model and group, each with its interval and n.
 
-Values of one prompt belong together when an interval is drawn, whatever sample or criterion they come from.
+Values of the same prompt are resampled together, whichever sample or criterion they come from.
 """
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -14,26 +14,26 @@ Statistic = Callable[[Sequence[float], Sequence[Hashable]], Interval]
 
 @dataclass(frozen=True, slots=True)
 class ScoredItem:
-    """What is known about one thing that was scored: a response, or one criterion of it."""
+    """Values of one scored item: a response, or one criterion of it."""
 
     model: str
     prompt_id: str
     values: Mapping[str, float]
-    """By measure; one that is not known is left out."""
+    """Value by measure; unknown ones are absent."""
     groups: Mapping[str, str] = field(default_factory=dict)
-    """What it belongs to, such as {"language": "en"}."""
+    """Groups of the item, such as {"language": "en"}."""
 
 
 @dataclass(frozen=True, slots=True)
 class TableMeasure:
-    """A column of numbers."""
+    """A column of numbers in a result table."""
 
     name: str
     digits: int = 2
     statistic: Statistic = clustered_interval
-    """Of all values of a row, with the prompt of each."""
+    """Computes the cell from a row's values and their prompts."""
     holds_for_few: bool = False
-    """Its interval is right from few prompts too."""
+    """Whether the interval is valid for few prompts too."""
 
 
 def tabulate(
@@ -45,15 +45,15 @@ def tabulate(
     order: Sequence[str] = (),
     notes: Sequence[str] = (),
 ) -> Table:
-    """A row for each model, or for each group and model where `by` names a kind of group.
+    """Build a table with a row per model, or per group and model with `by`.
 
     Args:
-        title: of the table.
-        scored: all values; what is in no group of this kind is left out.
-        measures: the columns, each followed by its n; a last column counts prompts, where a row has several values of one.
-        by: the kind of group.
-        order: names of groups to list first, in this order; the others follow in order of occurrence.
-        notes: below the table.
+        title: Title of the table.
+        scored: Scored items; items without a group of kind `by` are left out.
+        measures: Columns, each followed by its n; a last column counts prompts if rows have several values per prompt.
+        by: Kind of group.
+        order: Groups to list first, in this order; others follow in order of occurrence.
+        notes: Lines below the table.
     """
     kept = [it for it in scored if by is None or by in it.groups]
     models = list(dict.fromkeys(it.model for it in kept))
@@ -81,7 +81,7 @@ def tabulate(
 
 
 def _cells(measure: TableMeasure, scored: Sequence[ScoredItem]) -> tuple[Cell, Cell]:
-    """The statistic and n."""
+    """Return the cells of the statistic and of n."""
     known = [(it.values[measure.name], it.prompt_id) for it in scored if measure.name in it.values]
     if not known:
         return None, 0

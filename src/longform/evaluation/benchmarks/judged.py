@@ -1,7 +1,7 @@
-"""Asking a benchmark's questions, round by round, resumable answer by answer.
+"""Ask a benchmark's questions in rounds; resumable per answer.
 
-The log of calls is the only memory: a command that is started again finds there whatever was answered before, by the
-question itself, so an answer never outlives a change of the set, the texts, the wording or the judge.
+The log of calls is the only state: after a restart, answers are found by their question, so an answer is never reused
+after a change of the data, the texts, the prompt or the judge.
 """
 
 from collections import Counter
@@ -22,11 +22,11 @@ async def ask_judge(
     *,
     on_progress: Progress,
 ) -> Answers:
-    """What the judge says to all questions of a benchmark.
+    """Return the judge's answers to all questions of a benchmark.
 
     Raises:
         BadInputError: the endpoint is down or refuses the key.
-        StoppedError: the budget is spent, or every question stayed without an answer.
+        StoppedError: the budget is exhausted, or no question was answered.
     """
     answers = Answers()
 
@@ -55,5 +55,5 @@ async def ask_judge(
         await map_bounded(new, work, workers=endpoint.spec.concurrency)
     if answers.missing and not answers.found:
         causes = ", ".join(f"{cause} {count}" for cause, count in Counter(answers.missing.values()).most_common())
-        raise StoppedError(f"endpoint {endpoint.name}: answered no question as it was asked to ({causes})")
+        raise StoppedError(f"endpoint {endpoint.name}: no well-formed answer to any question ({causes})")
     return answers

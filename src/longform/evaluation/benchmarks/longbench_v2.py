@@ -1,7 +1,7 @@
-"""LongBench v2 (arXiv 2412.15204): questions with four choices about long documents. Needs no judge.
+"""LongBench v2 (arXiv 2412.15204): multiple-choice questions about long documents. Needs no judge.
 
-An answer that is empty, or that does not say which choice it takes, is wrong, and both are counted. The published code
-leaves empty answers out of the denominator, so that a model gains by saying nothing.
+Empty answers and answers without a choice are wrong, and both are counted. The published code leaves empty answers out
+of the denominator, so that a model gains by not answering.
 """
 
 import re
@@ -18,7 +18,7 @@ from longform.records.schemas import Prompt, PromptRow
 from longform.text.cutting import cut_middle
 
 MAX_TOKENS = 120_000
-"""To which the published code cuts a prompt for models with a context of 128k."""
+"""Prompt length to which the published code truncates for models with a context of 128k."""
 CHOICES = ("A", "B", "C", "D")
 DIFFICULTIES = ("easy", "hard")
 LENGTHS = ("short", "medium", "long")
@@ -27,7 +27,7 @@ _ANSWER_ALONE = re.compile(r"The correct answer is ([A-D])(?!\w)")
 
 
 class LongQuestion(PromptRow):
-    """A question about a document. `prompt` is all that a model is asked, the document among it."""
+    """A question about a document. `prompt` is the full prompt, including the document."""
 
     difficulty: Literal["easy", "hard"]
     length: Literal["short", "medium", "long"]
@@ -36,11 +36,11 @@ class LongQuestion(PromptRow):
 
 
 class LongBenchV2(Benchmark[LongQuestion]):
-    """Accuracy overall, by difficulty, by length, by domain; and of a second model against the first."""
+    """Accuracy overall and by difficulty, length and domain; further models are compared with the first."""
 
     card = BenchmarkCard(
         name="longbench-v2",
-        measures="Understanding of long documents: questions with four choices, by difficulty and length.",
+        measures="Understanding of long documents: multiple-choice questions by difficulty and length.",
         home="https://github.com/THUDM/LongBench",
         licence="Apache-2.0",
         files={"data.json": "https://huggingface.co/datasets/THUDM/LongBench-v2/resolve/main/data.json"},
@@ -50,24 +50,24 @@ class LongBenchV2(Benchmark[LongQuestion]):
         ),
         writing=SamplingSettings(max_tokens=128, temperature=0.1),
         deviations=(
-            "An empty answer counts as wrong; the published code leaves it out of the denominator.",
-            "A letter without brackets is an answer only where no word goes on from it; upstream reads "
+            "Empty answers count as wrong; the published code leaves them out of the denominator.",
+            "A letter without brackets counts only if no word continues from it; upstream reads "
             '"The correct answer is Determined" as D.',
-            "The question is put in longform's own words, with the published parts, order and form of the answer.",
-            "A prompt is cut in the middle by longform's estimate of tokens where its tokenizer is not at hand; the "
-            "estimate is rather too high, so somewhat more is cut.",
-            "Only the direct form is there, without a chain of thought.",
-            "Intervals are Wilson's; upstream has none.",
+            "The question uses longform's own prompt with the published parts, order and answer format.",
+            "Without the writer's tokenizer, prompts are truncated in the middle by longform's token estimate, which "
+            "errs on the high side, so slightly more is removed.",
+            "Only the direct form is implemented, without chain of thought.",
+            "Intervals are Wilson's; upstream reports none.",
         ),
     )
     schema = LongQuestion
 
     def layout(self, row: dict[str, Any], number: int) -> dict[str, Any]:  # noqa: ARG002
-        """The fields of a question; its id is `_id`."""
+        """Return the fields of a question; its id is `_id`."""
         texts = {name: row[name] for name in ("question", "context", *(f"choice_{letter}" for letter in CHOICES))}
         for name, text in texts.items():
             if not isinstance(text, str):
-                raise TypeError(f"{name}: is no text")
+                raise TypeError(f"{name}: not a text")
         return {
             "id": str(row["_id"]),
             "prompt": ask_choice(**{name: text.strip() for name, text in texts.items()}),
@@ -75,23 +75,23 @@ class LongBenchV2(Benchmark[LongQuestion]):
         }
 
     def prompts(self, items: Sequence[LongQuestion]) -> list[Prompt]:
-        """The questions, cut to the published length by the estimate of tokens."""
+        """Return the questions, truncated to the published length by the token estimate."""
         whole = [Prompt(id=item.id, prompt=item.request) for item in items]
         return self.fitted(whole, lambda text: cut_middle(text, MAX_TOKENS))
 
     def fitted(self, prompts: Sequence[Prompt], cut: Callable[[str], str]) -> list[Prompt]:
-        """The prompts as a writer with a shorter context can take them in.
+        """Shorten the prompts for a writer with a short context.
 
-        What is cut already can be cut again: the first and last part of what was kept are those of the whole.
+        Truncated prompts can be truncated again: their first and last parts are those of the original.
 
         Args:
-            prompts: from `prompts`.
-            cut: takes the middle out of a text that is too long, see `text.cutting`.
+            prompts: Result of `prompts`.
+            cut: Truncates a text in the middle if it is too long (see `text.cutting`).
         """
         return [Prompt(id=prompt.id, prompt=cut(prompt.request)) for prompt in prompts]
 
     def tables(self, material: Material[LongQuestion], answers: Answers) -> list[Table]:  # noqa: ARG002
-        """Accuracies; and each later model against the first, question by question."""
+        """Return accuracies, and a question-by-question comparison of each later model with the first."""
         scored, silent, unclear = [], Counter[str](), Counter[str]()
         for response in material.responses:
             item = material.items[response.prompt_id]
@@ -101,7 +101,7 @@ class LongBenchV2(Benchmark[LongQuestion]):
             groups = {"difficulty": item.difficulty, "length": item.length, "domain": item.domain}
             scored.append(ScoredItem(response.model, item.id, {ACCURACY: 100.0 * (choice == item.answer)}, groups))
         models = list(dict.fromkeys(it.model for it in scored))
-        notes = ["per cent of the questions; chance is 25"] + [
+        notes = ["percent of the questions; chance is 25"] + [
             f"{model}: {silent[model]} empty and {unclear[model]} without a choice, counted as wrong"
             for model in models
         ]
@@ -117,7 +117,7 @@ class LongBenchV2(Benchmark[LongQuestion]):
 
 
 def ask_choice(*, context: str, question: str, choice_A: str, choice_B: str, choice_C: str, choice_D: str) -> str:
-    """All that a model is asked: the document, the question, the choices, and the form of the answer."""
+    """Build the full prompt: the document, the question, the choices, and the answer format."""
     return f"""\
 Below stands a text, and after it a question about it with four choices, one of which is right. Read the text first.
 
@@ -136,10 +136,10 @@ Answer with the letter of the right choice, in exactly this form: "The correct a
 
 
 def parse_choice(answer: str) -> str | None:
-    """The letter that an answer takes; None where it says none.
+    """Parse the chosen letter; None if there is none.
 
-    As published: asterisks go, the first `The correct answer is (X)` counts, and the form without brackets only where
-    there is none with them.
+    As published: asterisks are removed, the first `The correct answer is (X)` counts, and the form without brackets is used
+    only if there is none with brackets.
     """
     plain = answer.replace("*", "")
     found = _ANSWER_IN_BRACKETS.search(plain) or _ANSWER_ALONE.search(plain)

@@ -1,7 +1,7 @@
-"""LongBench-Write (LongWriter, arXiv 2408.07055): is a text as long as asked for (S_l), and how good is it (S_q)?
+"""LongBench-Write (LongWriter, arXiv 2408.07055): length score S_l and quality score S_q.
 
-S_l follows from the count of words alone. S_q is a judge's: six dimensions from 1 to 5, length left aside; each dimension's
-mean comes to (mean - 1) * 25, and S_q is the mean of the six. A response without a judge's scores has an S_l and no S_q.
+S_l depends only on the word count. S_q comes from a judge: six dimensions from 1 to 5, ignoring length; S_q is the mean over
+dimensions of (mean - 1) * 25. A response without a judge's scores has an S_l but no S_q.
 """
 
 from collections.abc import Iterable, Mapping
@@ -50,7 +50,7 @@ class WriteItem(LengthItem):
     @classmethod
     def _check_type(cls, name: str) -> str:
         if name not in TYPES:
-            raise ValueError(f"{name!r} is none of LongBench-Write's seven types")
+            raise ValueError(f"{name!r} is not one of LongBench-Write's seven types")
         return name
 
 
@@ -59,7 +59,7 @@ class LongBenchWrite(Benchmark[WriteItem]):
 
     card = BenchmarkCard(
         name="longbench-write",
-        measures="Length against the length asked for (S_l), quality in six dimensions (S_q), and their mean.",
+        measures="Length compared with the requested length (S_l), quality in six dimensions (S_q), and their mean.",
         home=LONGWRITER,
         licence="Apache-2.0",
         files={"longbench_write.jsonl": f"{LONGWRITER_FILES}/longbench_write.jsonl"},
@@ -68,17 +68,17 @@ class LongBenchWrite(Benchmark[WriteItem]):
         judging=JudgeSettings(max_tokens=1024, temperature=0.5, retries=4, optional_slots=("criteria",)),
         deviations=(
             EMPTY_TEXT,
-            "The judge is asked in longform's own words, and texts are fenced.",
-            "A response without a word gets the lowest score in every dimension and is not sent to the judge.",
-            "An answer that does not name all six dimensions is asked again, and in the end its response has no S_q; "
-            "upstream counts the dimension as 3.",
-            "The mean of S_l and S_q is taken over responses that have both.",
+            "The judge gets longform's own prompt with fenced texts.",
+            "An empty response gets the lowest score in every dimension without a judge call.",
+            "An answer without all six dimensions is retried; if that fails, the response has no S_q. Upstream counts the "
+            "dimension as 3.",
+            "The mean of S_l and S_q covers responses that have both.",
         ),
     )
     schema = WriteItem
 
     def layout(self, row: dict[str, Any], number: int) -> dict[str, Any]:
-        """The fields of an item."""
+        """Return the fields of an item."""
         return lay_out(row, number, prefix="lbw")
 
     def questions(
@@ -87,7 +87,7 @@ class LongBenchWrite(Benchmark[WriteItem]):
         answers: Answers,  # noqa: ARG002
         wording: JudgePrompt,
     ) -> Iterable[JudgeQuestion]:
-        """One for each response that is not empty."""
+        """Return one question per non-empty response."""
         parse = parse_qualities if wording.template is None else parse_tuned_qualities
         for response in material.responses:
             if response.text.strip():
@@ -95,13 +95,13 @@ class LongBenchWrite(Benchmark[WriteItem]):
                 yield JudgeQuestion(_about(response), partial(_ask, item, response.text, wording), parse)
 
     def tables(self, material: Material[WriteItem], answers: Answers) -> list[Table]:
-        """Overall, by length asked for, by language, by type; then the six dimensions."""
+        """Return overall scores, scores by requested length, language and type, and the six dimensions."""
         scored = [_score(material.items[response.prompt_id], response, answers) for response in material.responses]
         measures = [TableMeasure(name, 1) for name in ("S", "S_l", "S_q")]
         qualities = [TableMeasure(name, 1) for name in QUALITIES]
         return [
             tabulate("LongBench-Write", scored, measures, notes=["S: mean of S_l and S_q"]),
-            tabulate("By words asked for", scored, measures, by="asked for", order=LENGTH_BINS),
+            tabulate("By requested words", scored, measures, by="asked for", order=LENGTH_BINS),
             tabulate("By language", scored, measures, by="language"),
             tabulate("By type", scored, measures, by="type", order=TYPES),
             tabulate("S_q by dimension", scored, qualities),
@@ -109,7 +109,7 @@ class LongBenchWrite(Benchmark[WriteItem]):
 
 
 def quality_scores(scores: Mapping[str, float]) -> dict[str, float]:
-    """An answer's dimensions from 0 to 100: (score - 1) * 25."""
+    """Rescale an answer's dimensions to 0 to 100: (score - 1) * 25."""
     return {name: (scores[name] - 1) * 25 for name in QUALITIES}
 
 

@@ -1,6 +1,6 @@
-"""LongWrite-Ruler (LongWriter, arXiv 2408.07055): how long a model's texts get, against the length asked for.
+"""LongWrite-Ruler (LongWriter, arXiv 2408.07055): length of a model's texts compared with the requested length.
 
-Needs no judge. Length is LongWriter's count of words (`text.words.count_words`), traps included.
+Needs no judge. Lengths are LongWriter's word counts (`text.words.count_words`), quirks included.
 """
 
 from typing import Any
@@ -19,11 +19,11 @@ from longform.text.words import count_words, longbench_length_score
 LONGWRITER = "https://github.com/THUDM/LongWriter"
 LONGWRITER_FILES = "https://raw.githubusercontent.com/THUDM/LongWriter/main/evaluation"
 WRITING = SamplingSettings(max_tokens=32_768, temperature=0.5)
-EMPTY_TEXT = "A response without a word scores S_l = 0, where the published code divides by zero."
+EMPTY_TEXT = "An empty response scores S_l = 0; the published code divides by zero."
 
 
 class LengthItem(PromptRow):
-    """A request that states how many words it wants."""
+    """A request that states a number of words."""
 
     length: int = Field(ge=1)
     type: str
@@ -31,38 +31,38 @@ class LengthItem(PromptRow):
 
 
 def lay_out(row: dict[str, Any], number: int, *, prefix: str) -> dict[str, Any]:
-    """A row of LongWriter's sets, which have no id and no language: PREFIX-NUMBER, and `zh` where the request is Chinese."""
+    """Add the missing id (PREFIX-NUMBER) and language (`zh` if the request is Chinese) to a row of LongWriter data."""
     guessed = "zh" if guess_language(str(row["prompt"])) == "zh" else "en"
     return {"id": f"{prefix}-{number:03d}", "lang": guessed} | row
 
 
 class LongWriteRuler(Benchmark[LengthItem]):
-    """Requested against written length."""
+    """Requested and actual length."""
 
     card = BenchmarkCard(
         name="longwrite-ruler",
-        measures="Length: words written against words asked for, from 1,000 to 30,000.",
+        measures="Length: number of words compared with the requested number, from 1,000 to 30,000.",
         home=LONGWRITER,
         licence="Apache-2.0",
         files={"longwrite_ruler.jsonl": f"{LONGWRITER_FILES}/longwrite_ruler.jsonl"},
         fields=frozenset({"prompt", "type", "length"}),
         writing=WRITING,
-        deviations=(EMPTY_TEXT, "S_l and the median ratio summarise what is published as a plot of lengths."),
+        deviations=(EMPTY_TEXT, "S_l and the median ratio summarize what is published as a plot of lengths."),
     )
     schema = LengthItem
 
     def layout(self, row: dict[str, Any], number: int) -> dict[str, Any]:
-        """The fields of an item."""
+        """Return the fields of an item."""
         return lay_out(row, number, prefix="lwr")
 
     def tables(self, material: Material[LengthItem], answers: Answers) -> list[Table]:  # noqa: ARG002
-        """Length scores and ratios: overall, by the length asked for, by language."""
+        """Return length scores and ratios: overall, by requested length, and by language."""
         scored = [_score(it.model, material.items[it.prompt_id], it.text) for it in material.responses]
         measures = [TableMeasure("S_l", 1), TableMeasure("median ratio", 2, clustered_median), TableMeasure("words", 0)]
         lengths = [str(length) for length in sorted({item.length for item in material.items.values()})]
         return [
-            tabulate("LongWrite-Ruler", scored, measures, notes=["ratio: words written / words asked for"]),
-            tabulate("By words asked for", scored, measures, by="asked for", order=lengths),
+            tabulate("LongWrite-Ruler", scored, measures, notes=["ratio: actual words / requested words"]),
+            tabulate("By requested words", scored, measures, by="asked for", order=lengths),
             tabulate("By language", scored, measures, by="language"),
         ]
 

@@ -1,6 +1,6 @@
-"""Refuse to resume a benchmark in a folder that was begun with other settings.
+"""Refuse to resume a benchmark with different settings.
 
-Recorded responses are not written again, so resuming with another writer or other settings would give a wrong result.
+Recorded responses are not regenerated, so resuming with another writer or other settings would give a wrong result.
 """
 
 import json
@@ -17,31 +17,31 @@ PLAN = "plan.json"
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Who writes and judges what, with which settings."""
+    """Writer, judge and settings of a benchmark run."""
 
     benchmark: str
     judge: str | None
     writer: str | None = None
-    """None: responses come from files, which may differ from one command to the next."""
+    """None: responses come from files, which may change between calls."""
     settings: SamplingSettings | None = None
-    """The writer's."""
+    """Generation settings of the writer."""
     set_sha256: str | None = None
-    """Of the set that the writer writes for."""
+    """Hash of the data that the writer responds to."""
     context: int | None = None
-    """Tokens that the writer takes in, where prompts were cut to fit."""
+    """Context of the writer in tokens, if prompts were truncated to fit."""
     model: str | None = None
-    """What the writer's endpoint calls it; None for a local model."""
+    """Model name at the writer's endpoint; None for a local model."""
     address: str | None = None
-    """Of the writer's endpoint."""
+    """Address of the writer's endpoint."""
     think_prompt: str | None = None
-    """Name and hash of the template that requests are put into."""
+    """Name and hash of the think prompt's template."""
 
 
 def begin(out: Path, plan: Plan) -> None:
     """Create the folder `out`, or resume in it.
 
     Raises:
-        BadInputError: it cannot be made, or was begun with another plan.
+        BadInputError: the folder cannot be created, or belongs to a run with another plan.
     """
     file = out / PLAN
     wanted = asdict(plan)
@@ -49,9 +49,9 @@ def begin(out: Path, plan: Plan) -> None:
         out.mkdir(parents=True, exist_ok=True)
         known = json.loads(file.read_bytes()) if file.exists() else None
     except OSError as error:
-        raise BadInputError(f"--out {out}: cannot be made a folder: {error.strerror}") from error
+        raise BadInputError(f"--out {out}: cannot be created: {error.strerror}") from error
     except ValueError as error:
-        raise BadInputError(f"{file}: is no JSON: {error}") from error
+        raise BadInputError(f"{file}: not JSON: {error}") from error
     if known is None:
         write_text(file, json.dumps(wanted, ensure_ascii=False, indent=1) + "\n")
         return

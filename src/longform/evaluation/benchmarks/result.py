@@ -1,4 +1,4 @@
-"""The result of a benchmark: its tables, and everything they depend on."""
+"""The result of a benchmark: its tables, and everything that determines them."""
 
 import json
 from collections import Counter
@@ -23,7 +23,7 @@ GAMES = "games.jsonl"
 
 
 class AnswerRow(Row):
-    """One answer of the judge, or why it is missing."""
+    """An answer of the judge, or the cause of a missing one."""
 
     about: tuple[str, ...]
     found: Any = None
@@ -32,55 +32,55 @@ class AnswerRow(Row):
 
 @dataclass(frozen=True, slots=True)
 class SetVersion:
-    """Which set it was."""
+    """The data that was used."""
 
     name: str
-    """Of the file or folder."""
+    """Name of the file or folder."""
     sha256: str
     prompts: int
     version: str | None
-    """The name under which it is known."""
+    """Published version, if known."""
 
     @property
     def shown(self) -> str:
-        """It in a few words."""
+        """Short description."""
         known = f"{self.version}, " if self.version else ""
         return f"{self.name} ({known}sha256 {self.sha256[:12]}, {self.prompts} prompts)"
 
 
 @dataclass(frozen=True, slots=True)
 class ResponsesUsed:
-    """Where the responses come from."""
+    """Source of the responses."""
 
     writer: str | None
-    """None: from files."""
+    """None: responses come from files."""
     settings: SamplingSettings | None
     files: Sequence[str]
     models: Mapping[str, int]
-    """How many of each model."""
+    """Number of responses by model."""
     cut: int = 0
-    """How many prompts lost their middle to fit the writer's context."""
+    """Number of prompts truncated to fit the writer's context."""
     think_prompt: str | None = None
-    """Name and hash of a template of the user's own that asked for thoughts or tags."""
+    """Name and hash of a custom think prompt."""
 
 
 @dataclass(frozen=True, slots=True)
 class JudgeUsed:
-    """Who judged, and how it was asked."""
+    """The judge and its settings."""
 
     name: str
     model: str
     address: str
     settings: Mapping[str, float]
     comparing: Mapping[str, float] | None
-    """The settings of comparisons, where these are others."""
+    """Settings of comparisons, if they differ."""
     wording: str
     """`longform's own`, or name and hash of a template."""
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """A benchmark's tables and what they depend on."""
+    """A benchmark's tables and everything that determines them."""
 
     benchmark: str
     home: str
@@ -89,25 +89,25 @@ class Result:
     judge: JudgeUsed | None
     deviations: Sequence[str]
     partial: Sequence[str]
-    """What is missing, and why; empty where nothing is."""
+    """What is missing, and why; empty if the result is complete."""
     tables: Sequence[Table]
     cost: str
-    """Of writing and judging, in words."""
+    """Cost of generation and judging, formatted."""
 
     @property
     def shown_tables(self) -> list[Table]:
-        """The tables as they are shown, with one n where all are the same; the first one says what they depend on and what
-        is missing.
+        """The tables for display, with a single n column if all are equal; the first table notes the data, the judge
+        and what is missing.
         """
         judge = f"; judge: {self.judge.name} ({self.judge.model}), wording: {self.judge.wording}" if self.judge else ""
         notes = [f"set: {self.set.shown}{judge}", *(f"partial: {gap}" for gap in self.partial)]
         if self.responses.cut:
-            notes.append(f"cut in the middle to fit the writer's context: {self.responses.cut} prompts")
+            notes.append(f"truncated in the middle to fit the writer's context: {self.responses.cut} prompts")
         first, *others = self.tables
         return [_share_counts(table) for table in (replace(first, notes=[*first.notes, *notes]), *others)]
 
     def as_json(self) -> dict[str, Any]:
-        """The result as JSON has it; the rows of tables by the names of their columns."""
+        """Return a JSON-serializable dictionary; table rows are keyed by column name."""
         shown = plain({it.name: getattr(self, it.name) for it in fields(self) if it.name != "tables"})
         tables = [
             {
@@ -124,12 +124,12 @@ class Result:
 
 
 def describe_set(path: Path, card: BenchmarkCard, *, prompts: int, version: str | None) -> SetVersion:
-    """The set at `path`."""
+    """Describe the data at `path`."""
     return SetVersion(path.resolve().name, hash_set(path, card), prompts, version)
 
 
 def _share_counts(table: Table) -> Table:
-    """The table with one column n in place of several, where these agree in every row."""
+    """Replace several n columns by one if they agree in every row."""
     places = [place for place, column in enumerate(table.columns) if column.name.startswith("n ")]
     if not places or any(len({row[place] for place in places}) > 1 for row in table.rows):
         return table
@@ -141,13 +141,13 @@ def _share_counts(table: Table) -> Table:
 def find_gaps(
     prompts: Sequence[Prompt], material: Material[Any], answers: Answers, unwritten: Mapping[str, int]
 ) -> list[str]:
-    """What is missing, a line each: responses by model, and answers by cause.
+    """List what is missing: responses by model, and answers by cause.
 
     Args:
-        prompts: all that a model is to respond to.
-        material: the responses that there are.
-        answers: the judge's.
-        unwritten: why a writer's responses are missing: cause -> how many.
+        prompts: All prompts of the benchmark.
+        material: Existing responses.
+        answers: The judge's answers.
+        unwritten: Causes of a writer's missing responses, with counts.
     """
     gaps = []
     for (model, sample), count in Counter((it.model, it.sample) for it in material.responses).items():
@@ -166,14 +166,14 @@ def _causes(counts: Mapping[str, int]) -> str:
 
 
 def _answer_rows(answers: Answers) -> list[AnswerRow]:
-    """The answers as rows of a file, in the order of what they are about."""
+    """Return the answers as rows, sorted by key."""
     rows = [AnswerRow(about=about, found=found) for about, found in answers.found.items()]
     rows += [AnswerRow(about=about, missing=cause) for about, cause in answers.missing.items()]
     return sorted(rows, key=lambda row: row.about)
 
 
 def describe_judge(name: str, spec: ModelSpec, card: BenchmarkCard, wording: JudgePrompt) -> JudgeUsed:
-    """Who judged with a benchmark's settings."""
+    """Describe the judge and the settings used for a benchmark."""
     asked = card.judging
     assert asked is not None
     template = wording.template
@@ -187,7 +187,7 @@ def _describe_settings(settings: JudgeSettings) -> dict[str, float]:
 
 
 def write_result(out: Path, result: Result, answers: Answers, games: Sequence[Game]) -> None:
-    """Write the result into the folder `out`, with the answers and the games behind it, if it has any.
+    """Write the result into the folder `out`, with answers and games if there are any.
 
     Raises:
         BadInputError: the folder cannot be written.
@@ -196,5 +196,5 @@ def write_result(out: Path, result: Result, answers: Answers, games: Sequence[Ga
         if rows:
             write_rows(out / name, rows)
         else:
-            (out / name).unlink(missing_ok=True)  # of an earlier command, with other responses
+            (out / name).unlink(missing_ok=True)  # left over from a call with other responses
     write_text(out / RESULT, json.dumps(result.as_json(), ensure_ascii=False, indent=1) + "\n")

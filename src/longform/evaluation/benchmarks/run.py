@@ -1,4 +1,4 @@
-"""A benchmark from its set to its tables: write responses, ask the judge, tabulate. Resumable answer by answer."""
+"""Run a benchmark: generate responses, query the judge, build tables. Resumable per answer."""
 
 import asyncio
 from collections import Counter
@@ -33,9 +33,9 @@ from longform.text.structure import Thinking
 from longform.writers.paths import check_writer, is_model_folder
 
 RESPONSES = "responses.jsonl"
-"""In the result's folder: what the writer wrote."""
+"""File in the result's folder: the writer's responses."""
 CALLS = "bench"
-"""In the result's folder, before `.calls.sqlite`: all calls of the run."""
+"""Prefix in the result's folder, before `.calls.sqlite`: all calls of the run."""
 
 
 def run_benchmark(
@@ -54,28 +54,29 @@ def run_benchmark(
     budget: float | None = None,
     progress: ProgressDisplay = no_progress,
 ) -> Result:
-    """Judge responses to a benchmark's prompts and write the result to `out`; a second call resumes.
+    """Score responses to a benchmark's prompts and write the result to `out`; a second call resumes.
 
     Args:
-        name: of the benchmark, see `catalogue.BENCHMARKS`.
-        set_path: its set: a file, or the folder that `fetch_set` made.
-        out: folder for the result, the answers behind it and the calls.
-        responses: responses files of one or several models; their `prompt_id` are the ids of the set. Texts are judged as
-            they are, so they should hold no thoughts and tags.
-        writer: instead of `responses`, who writes them: a name in `models`, or the folder of a local model.
-        judge: a name in `models`; None for benchmarks that need no judge.
-        models: models.yaml.
-        max_tokens: longest response; default: as published.
-        temperature: of the writer; default: as published.
-        think: ask the writer for a plan and an answer in tags (`on`), or for an answer in tags (`direct`).
-        think_prompt: text file with {request}, in place of the built-in think prompt.
-        budget: cost above which writing and judging stop.
-        progress: display of the progress.
+        name: Name of the benchmark (see `catalogue.BENCHMARKS`).
+        set_path: The benchmark's data: a file, or the folder that `fetch_set` created.
+        out: Folder for the result, the judge's answers and the calls.
+        responses: Responses files of one or more models; `prompt_id` is the id in the data. Texts are scored as they are, so
+            they should not contain thoughts or tags.
+        writer: Generate the responses with this writer instead: a name in `models`, or the folder of a local model.
+        judge: A name in `models`; None for benchmarks without a judge.
+        models: Path to models.yaml.
+        max_tokens: Maximum response length in tokens (default: as published).
+        temperature: Sampling temperature of the writer (default: as published).
+        think: Ask the writer for a plan and an answer in tags (`on`), or for an answer in tags (`direct`).
+        think_prompt: Text file with {request} in it, in place of the built-in think prompt.
+        budget: Stop before generation and judging cost more than this.
+        progress: Progress display.
 
     Raises:
-        BadInputError: arguments that do not go together, an unreadable set, responses to other prompts, an unknown model, a
-            missing key, or a folder that was begun with other settings.
-        StoppedError: the budget is spent, or no question was answered.
+        BadInputError: arguments conflict, the data is unreadable, responses belong to other prompts, a model is
+            unknown, a key
+            is missing, or the folder belongs to a run with other settings.
+        StoppedError: the budget is exhausted, or no question was answered.
     """
     benchmark = find_benchmark(name)
     card = benchmark.card
@@ -95,7 +96,7 @@ def run_benchmark(
         plan = writing.plan(plan, fitted, spec, set_sha256=version.sha256)
         begin(out, plan)
         responses = (out / RESPONSES,)
-        with progress(f"writing with {writer}") as advance:
+        with progress(f"generating with {writer}") as advance:
             if spec is None:
                 write_responses(fitted, writing, responses[0], calls=None, on_progress=advance)
             else:
@@ -137,9 +138,9 @@ def run_benchmark(
 def _check_arguments(
     card: BenchmarkCard, responses: Sequence[Path], *, writer: str | None, judge: str | None, wanted: dict[str, object]
 ) -> None:
-    """Refuse what does not go together, before anything is paid for."""
+    """Check the arguments before any call."""
     if bool(responses) == (writer is not None):
-        raise BadInputError("bench run: needs either --responses (existing texts) or --writer (to write them)")
+        raise BadInputError("bench run: needs either --responses (existing texts) or --writer (to generate them)")
     for flag, value in wanted.items():
         if value is not None and writer is None:
             raise BadInputError(f"{flag}: only valid with --writer")
@@ -148,13 +149,13 @@ def _check_arguments(
     if card.judging is None and judge is not None:
         raise BadInputError(f"--judge {judge}: {card.name} needs no judge")
     if card.judging is not None and judge is None:
-        raise BadInputError(f"--judge: {card.name} needs one")
+        raise BadInputError(f"--judge: required for {card.name}")
     if writer is not None:
         check_writer(writer)
 
 
 def _check_judge(judge: str, card: BenchmarkCard, models: Path, budget: float | None) -> JudgeTemplate | None:
-    """Check the judge before a writer is paid; its own template, if it has one."""
+    """Check the judge before the writer is called; return its custom template, if any."""
     spec = check_endpoint(judge, models, budget=budget)
     if spec.template is None or card.judging is None:
         return None
@@ -164,7 +165,7 @@ def _check_judge(judge: str, card: BenchmarkCard, models: Path, budget: float | 
 def _settings(
     published: SamplingSettings, max_tokens: int | None, temperature: float | None, think: Thinking
 ) -> SamplingSettings:
-    """The published settings with the given ones in their places."""
+    """Apply overrides to the published settings."""
     changed = {"max_tokens": max_tokens, "temperature": temperature, "think": think}
     return replace(published, **{name: value for name, value in changed.items() if value is not None})
 
@@ -177,7 +178,7 @@ def _judge(
     calls: RecordedCalls,
     progress: ProgressDisplay,
 ) -> tuple[Answers, JudgeUsed]:
-    """The judge's answers, and what it was."""
+    """Query the judge; return the answers and a description of the judge."""
     wording = JudgePrompt(calls.log.secret(), template)
     with progress(f"judging with {judge}") as advance:
 

@@ -1,6 +1,6 @@
-"""Reading the sets of benchmarks in the layouts in which they are published, and telling one version from another.
+"""Read the data of benchmarks in their published formats, and identify its version.
 
-A version is identified by the SHA-256 of the files, as `sha256sum` gives it for a single file.
+A version is identified by the SHA-256 of the files; for a single file, it equals the output of `sha256sum`.
 """
 
 import hashlib
@@ -18,35 +18,35 @@ from longform.records.schemas import PromptRow, Row
 
 ItemT = TypeVar("ItemT", bound=PromptRow)
 RawRow = tuple[str, dict[str, Any]]
-"""FILE:ROW, and the row's fields."""
+"""FILE:ROW, and the fields of the row."""
 
 
 class ForeignRowError(BadInputError):
-    """A row lacks fields that every row of a benchmark's set has."""
+    """A row lacks required fields of the benchmark."""
 
     def __init__(self, message: str, *, fields: frozenset[str]) -> None:
         super().__init__(message)
         self.fields = fields
-        """The fields it does have, by which another benchmark may be recognised."""
+        """The fields of the row, from which another benchmark may be recognized."""
 
 
 def find_files(path: Path, card: BenchmarkCard) -> dict[str, Path]:
-    """The files of a set, by their names in `card.files`: `path` itself, or those anywhere in the folder.
+    """Return the files of a data set by their names in `card.files`: `path` itself, or files anywhere in the folder.
 
     Raises:
-        BadInputError: there is nothing, or a folder without the first file.
+        BadInputError: nothing exists there, or a folder lacks the first file.
     """
     first = next(iter(card.files))
     if not path.is_dir():
         return {first: path}
     found = {name: min(path.rglob(name)) for name in card.files if any(path.rglob(name))}
     if first not in found:
-        raise BadInputError(f"{path}: holds no {first}, which is the set of {card.name}")
+        raise BadInputError(f"{path}: contains no {first}, the data of {card.name}")
     return found
 
 
 def hash_set(path: Path, card: BenchmarkCard) -> str:
-    """SHA-256 of a set in hex: of the one file, or of the hashes of all of them in the order of `card.files`."""
+    """Return the SHA-256 of the data: of a single file, or of the hashes of all files in the order of `card.files`."""
     digests = []
     for file in find_files(path, card).values():
         with file.open("rb") as opened:
@@ -57,16 +57,16 @@ def hash_set(path: Path, card: BenchmarkCard) -> str:
 def read_items(
     path: Path, card: BenchmarkCard, schema: type[ItemT], layout: Callable[[dict[str, Any], int], dict[str, Any]]
 ) -> list[ItemT]:
-    """The items of a set, in its order.
+    """Read the items of a data set in order.
 
     Args:
-        path: a file (.jsonl, .parquet, or .json with one array), or a folder that holds it.
-        card: whose set it is.
-        schema: of an item.
-        layout: the fields of `schema` from a row as published and its number, from 0.
+        path: A file (.jsonl, .parquet, or .json with one array), or a folder that contains it.
+        card: The benchmark's card.
+        schema: Type of an item.
+        layout: Maps a published row and its number (from 0) to the fields of `schema`.
 
     Raises:
-        BadInputError: the set is missing, empty or another benchmark's, a row breaks its layout, or two have one id.
+        BadInputError: the data is missing, empty or another benchmark's, a row is invalid, or two rows share an id.
     """
     file = next(iter(find_files(path, card).values()))
     items: dict[str, ItemT] = {}
@@ -77,22 +77,22 @@ def read_items(
         except (KeyError, TypeError, ValueError) as error:
             raise BadInputError(f"{place}: {describe_layout_error(error)}") from None
         if items.setdefault(item.id, item) is not item:
-            raise BadInputError(f"{place}: id {item.id!r}: occurs in an earlier row too")
+            raise BadInputError(f"{place}: id {item.id!r}: duplicate of an earlier row")
     return list(items.values())
 
 
 def describe_layout_error(error: Exception) -> str:
-    """What is wrong with a row, in one line, from what laying it out or checking it has raised."""
+    """Describe an error of mapping or validating a row in one line."""
     if isinstance(error, ValidationError):
         return describe_first_error(error).replace("Value error, ", "", 1)
-    return f"has no {error.args[0]}" if isinstance(error, KeyError) else " ".join(str(error).split())
+    return f"missing {error.args[0]}" if isinstance(error, KeyError) else " ".join(str(error).split())
 
 
 def read_raw(file: Path) -> Iterator[RawRow]:
-    """The rows of a file as they are.
+    """Read the rows of a file unchanged.
 
     Raises:
-        BadInputError: it cannot be read, or holds no rows.
+        BadInputError: the file cannot be read or contains no rows.
     """
     if file.suffix == ".json":
         yield from _array(file)
@@ -102,14 +102,14 @@ def read_raw(file: Path) -> Iterator[RawRow]:
 
 
 def check_fields(place: str, row: dict[str, Any], card: BenchmarkCard) -> None:
-    """Refuse a row of another benchmark's set.
+    """Check that a row belongs to the benchmark.
 
     Raises:
-        ForeignRowError: names the missing fields.
+        ForeignRowError: fields are missing; the error names them.
     """
     missing = sorted(card.fields - row.keys())
     if missing:
-        raise ForeignRowError(f"{place}: not a row of {card.name}: no {', '.join(missing)}", fields=frozenset(row))
+        raise ForeignRowError(f"{place}: not a row of {card.name}: missing {', '.join(missing)}", fields=frozenset(row))
 
 
 def _array(file: Path) -> Iterator[RawRow]:
@@ -118,12 +118,12 @@ def _array(file: Path) -> Iterator[RawRow]:
     except OSError as error:
         raise BadInputError(f"{file}: cannot be read: {error.strerror}") from error
     except ValueError as error:
-        raise BadInputError(f"{file}: is no JSON: {error}") from error
+        raise BadInputError(f"{file}: not JSON: {error}") from error
     if not isinstance(rows, list):
-        raise BadInputError(f"{file}: is no array of rows")
+        raise BadInputError(f"{file}: not an array of rows")
     if not rows:
-        raise BadInputError(f"{file}: holds no rows")
+        raise BadInputError(f"{file}: contains no rows")
     for number, row in enumerate(rows, 1):
         if not isinstance(row, dict):
-            raise BadInputError(f"{file}:{number}: is no object")
+            raise BadInputError(f"{file}:{number}: not an object")
         yield f"{file}:{number}", row

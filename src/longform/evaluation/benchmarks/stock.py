@@ -1,4 +1,4 @@
-"""How much of what models wrote is stock, as a table."""
+"""A table of stock words, overused words and repetition by model."""
 
 from collections.abc import Mapping, Sequence
 
@@ -13,10 +13,10 @@ _SHOWN = 5
 
 
 def stock_table(texts: Mapping[str, Mapping[str, Sequence[str]]]) -> Table:
-    """Slop, pet words, and repetition inside a text.
+    """Tabulate slop, pet words, and repetition within texts.
 
     Args:
-        texts: by model, then by item.
+        texts: Model -> item -> texts.
     """
     columns = [
         Column("model", is_text=True),
@@ -27,8 +27,8 @@ def stock_table(texts: Mapping[str, Mapping[str, Sequence[str]]]) -> Table:
     columns += [Column("n"), Column("prompts"), Column("most frequent pet words", is_text=True)]
     notes = [
         "slop: stock words, pairs (twice) and triples (eight times) per 1,000 words, by longform's own English lists",
-        "pet words: share of all words that a model's own 100 most frequent words that are not common make up; ranked by "
-        "count, where EQ-Bench ranks by over-use against a corpus",
+        "pet words: a model's own 100 most frequent uncommon words, as a percentage of all its words; ranked by count "
+        "(EQ-Bench: by overuse relative to a corpus)",
     ]
     rows = [_row(model, by_item) for model, by_item in texts.items()]
     notes += warn_of_few(len(by_item) for by_item in texts.values())
@@ -60,6 +60,6 @@ def _row(model: str, texts: Mapping[str, Sequence[str]]) -> list[Cell]:
 
 
 def _ratio(sums: np.ndarray) -> np.ndarray:
-    """[draws] first sum / second, from sums [draws, 2]; NaN without a word."""
+    """Return first sum / second, [draws], from sums, [draws, 2]; NaN for texts without a word."""
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(sums[:, 1] > 0, sums[:, 0] / sums[:, 1], np.nan)

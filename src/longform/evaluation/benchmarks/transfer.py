@@ -1,7 +1,7 @@
-"""One model before training and the same after it, on the same questions: what was gained and what was lost.
+"""Compare a model before and after training on the same questions: what was gained and what was lost.
 
-Questions are paired, so what both get right or wrong says nothing about the change: the test is McNemar's, exact, and the
-interval that of Agresti and Min (2005) for paired shares, which does not collapse where few answers changed.
+Questions are paired, so only those that changed are informative: the test is McNemar's exact test, with the interval of
+Agresti and Min (2005) for paired proportions, which does not degenerate if few answers changed.
 """
 
 from collections import defaultdict
@@ -16,7 +16,7 @@ from longform.evaluation.tables import Cell, Column, Table, explain, warn_of_few
 from longform.statistics.bootstrap import Interval, clustered_interval
 
 ACCURACY = "accuracy"
-"""The measure: 100 for what is right, 0 for what is wrong."""
+"""Name of the measure: 100 for correct, 0 for wrong."""
 _LEVEL = 0.95
 _NORMAL = NormalDist().inv_cdf((1 + _LEVEL) / 2)
 
@@ -24,12 +24,12 @@ _NORMAL = NormalDist().inv_cdf((1 + _LEVEL) / 2)
 def transfer_table(
     before: Sequence[ScoredItem], after: Sequence[ScoredItem], *, kinds: Mapping[str, Sequence[str]] | None = None
 ) -> Table:
-    """Accuracy before and after, overall and by group.
+    """Tabulate accuracy before and after, overall and by group.
 
     Args:
-        before: one model's questions.
-        after: the other's; those that only one of them answered are left out.
-        kinds: kinds of groups to make rows of, and the names of the groups in their order.
+        before: One model's scored questions.
+        after: The other model's; questions that only one of them answered are left out.
+        kinds: Kinds of groups to tabulate, with the group names in order.
     """
     earlier, later = _by_question(before), _by_question(after)
     both = [question for question in earlier if question in later]
@@ -43,15 +43,15 @@ def transfer_table(
     names = " and ".join(next((it.model for it in side), "nobody") for side in (before, after))
     columns = [Column("questions", is_text=True), *(Column(name, 1) for name in ("before", "after", "difference"))]
     columns += [Column("n"), Column("gained"), Column("lost"), Column("p", 4)]
-    notes = ["gained: wrong before, right after; lost: the other way; p: exact McNemar test, two-sided"]
-    notes += [f"left out: {alone} questions that only one of them answered"] if alone else []
+    notes = ["gained: wrong before, correct after; lost: the reverse; p: exact two-sided McNemar test"]
+    notes += [f"left out: {alone} questions that only one model answered"] if alone else []
     if not _are_right_or_wrong(earlier, later):
         notes += warn_of_few([len(both)])
     return Table(f"Before and after: {names}", columns, [row for row in rows if row], notes)
 
 
 def accuracy_interval(values: Sequence[float], clusters: Sequence[Hashable]) -> Interval:
-    """Mean of `values` (0 or 100) with Wilson's interval; over clusters where one has several values."""
+    """Return the mean of `values` (0 or 100) with Wilson's interval, or a clustered one if clusters have several values."""
     if len(set(clusters)) < len(values):
         return clustered_interval(values, clusters)
     test = binomtest(sum(value > 0 for value in values), len(values))
@@ -60,12 +60,12 @@ def accuracy_interval(values: Sequence[float], clusters: Sequence[Hashable]) -> 
 
 
 def difference_interval(gained: int, lost: int, total: int) -> Interval:
-    """Change of the accuracy in points, with the interval of Agresti and Min: half a question more in each of four cells.
+    """Return the change in accuracy in points, with the interval of Agresti and Min (half a question added to each cell).
 
     Args:
-        gained: questions that were wrong and are right.
-        lost: those that were right and are wrong.
-        total: all questions, at least one.
+        gained: Questions that changed from wrong to correct.
+        lost: Questions that changed from correct to wrong.
+        total: All questions, at least one.
     """
     more, fewer, all_of_them = gained + 0.5, lost + 0.5, total + 2
     middle = (more - fewer) / all_of_them
@@ -75,7 +75,7 @@ def difference_interval(gained: int, lost: int, total: int) -> Interval:
 
 
 def _by_question(scored: Sequence[ScoredItem]) -> dict[str, float]:
-    """Accuracy by question; a mean where a model answered one several times."""
+    """Return accuracy by question; the mean if a model answered it several times."""
     found: dict[str, list[float]] = defaultdict(list)
     for it in scored:
         found[it.prompt_id].append(it.values[ACCURACY])
@@ -85,7 +85,7 @@ def _by_question(scored: Sequence[ScoredItem]) -> dict[str, float]:
 def _row(
     name: str, questions: Sequence[str], before: Mapping[str, float], after: Mapping[str, float]
 ) -> list[Cell] | None:
-    """None where there is no question."""
+    """Build a row; None without questions."""
     if not questions:
         return None
     old, new = [before[question] for question in questions], [after[question] for question in questions]
@@ -102,5 +102,5 @@ def _row(
 
 
 def _are_right_or_wrong(before: Mapping[str, float], after: Mapping[str, float]) -> bool:
-    """Whether each question has one answer on either side, so that intervals of shares apply, which hold for few."""
+    """Whether each question has a single answer on both sides, so that intervals of proportions apply."""
     return {*before.values(), *after.values()} <= {0.0, 100.0}

@@ -1,7 +1,7 @@
-"""Responses to a benchmark's prompts, by an endpoint or a local model, with the benchmark's published settings.
+"""Generate responses to a benchmark's prompts with its published settings, by an endpoint or a local model.
 
-A prompt that does not fit into the writer's context together with its longest response is cut if the benchmark allows it.
-If a local model's tokenizer shows that it stays too long, it is refused before anything is written.
+A prompt that does not fit into the writer's context together with a response of maximum length is truncated if the benchmark
+allows it. If it is still too long by a local model's tokenizer, it is refused before anything is generated.
 """
 
 import asyncio
@@ -31,23 +31,23 @@ from longform.writers.settings import GenerationSettings
 from longform.writers.think import ThinkPrompt
 
 _MARGIN = 64
-"""Tokens left free next to a cut prompt and its response, for the chat template and words split by the cut."""
+"""Tokens reserved next to a truncated prompt and its response, for the chat template and words split by truncation."""
 _LONG = 4096
-"""Tokens of a prompt from which on a local model writes one response at a time, for its keys and values fill the memory."""
+"""Prompt length in tokens from which a local model uses batch size 1, because the KV cache fills the memory."""
 
 
 @dataclass(frozen=True, slots=True)
 class WritingPlan:
-    """The writer and its settings."""
+    """The writer and its generation settings."""
 
     writer: str
     settings: SamplingSettings
     think_prompt: Path | None = None
-    """A file in place of the built-in prompts that ask for thoughts or tags."""
+    """A file in place of the built-in think prompts."""
 
     @property
     def think_template(self) -> ThinkPrompt:
-        """The prompt that asks for thoughts or tags."""
+        """The think prompt."""
         return ThinkPrompt.read(self.settings.think, self.think_prompt)
 
     @property
@@ -59,7 +59,7 @@ class WritingPlan:
         return f"{self.think_prompt.name} (sha256 {hashlib.sha256(template.encode()).hexdigest()[:12]})"
 
     def plan(self, plan: Plan, fitted: "Fitted", spec: ModelSpec | None, *, set_sha256: str) -> Plan:
-        """`plan` with the writer, its model, and all settings its responses depend on."""
+        """Add the writer, its model and its settings to `plan`."""
         return replace(
             plan,
             writer=self.writer,
@@ -72,29 +72,29 @@ class WritingPlan:
         )
 
     def generation(self, *, longest: int) -> GenerationSettings:
-        """The settings of a local model, whose longest prompt has `longest` tokens."""
+        """Return the settings of a local model; `longest` is its longest prompt in tokens."""
         asked: dict[str, Any] = asdict(self.settings) | ({"batch": 1} if longest > _LONG else {})
         return GenerationSettings(**asked, think_prompt=self.think_prompt, max_prompt_tokens=longest)
 
 
 class Fitted(NamedTuple):
-    """Prompts as a writer can take them in."""
+    """Prompts that fit the writer's context."""
 
     prompts: Sequence[Prompt]
     cut: int = 0
-    """How many of them lost their middle."""
+    """Number of truncated prompts."""
     context: int | None = None
-    """Tokens that the writer takes in, prompt and response together; None where that is not known."""
+    """Context of the writer in tokens (prompt and response); None if unknown."""
     longest: int = 0
-    """Tokens of the longest prompt with the chat template, for a local model."""
+    """Longest prompt of a local model in tokens, including the chat template."""
 
 
 def fit(benchmark: Benchmark[Any], prompts: Sequence[Prompt], writing: WritingPlan, *, models: Path) -> Fitted:
-    """The prompts as the writer can take them in, cut by its tokenizer, or by the estimate of tokens for an endpoint.
+    """Truncate the prompts to the writer's context, by its tokenizer or, for an endpoint, by the token estimate.
 
     Raises:
-        BadInputError: there is no such writer, its context has no room for prompt and longest response, or a prompt that
-            may not be cut does not fit into a local model's.
+        BadInputError: the writer does not exist, its context has no room for a prompt and a response of maximum length, or a
+            prompt that may not be truncated does not fit a local model.
     """
     writer, most = writing.writer, writing.settings.max_tokens
     if is_model_folder(writer):
@@ -106,8 +106,8 @@ def fit(benchmark: Benchmark[Any], prompts: Sequence[Prompt], writing: WritingPl
         limit = context - most - _MARGIN - _instruction_tokens(writing.think_template, count)
         if limit < 2:
             raise BadInputError(
-                f"--max-tokens: {writer} takes in {context} tokens, prompt and response together; a response of up to "
-                f"{most} leaves no room for a prompt"
+                f"--max-tokens: the context of {writer} is {context} tokens for prompt and response; a response of up "
+                f"to {most} leaves no room for a prompt"
             )
         fitted = benchmark.fitted(prompts, lambda text: cut(text, limit))
     changed = 0 if fitted is prompts else sum(one != other for one, other in zip(prompts, fitted, strict=True))
@@ -118,18 +118,18 @@ def fit(benchmark: Benchmark[Any], prompts: Sequence[Prompt], writing: WritingPl
 def write_responses(
     fitted: Fitted, writing: WritingPlan, out: Path, *, calls: RecordedCalls | None, on_progress: Progress
 ) -> CollectResult:
-    """Responses of the writer, added to those that `out` already holds.
+    """Append the writer's responses to `out`.
 
     Args:
-        fitted: prompts from `fit`.
-        writing: who writes, and how.
-        out: responses file.
-        calls: to the writer's endpoint; None for a local model.
-        on_progress: called with (done, total).
+        fitted: Prompts from `fit`.
+        writing: The writer and its settings.
+        out: Responses file.
+        calls: Calls to the writer's endpoint; None for a local model.
+        on_progress: Called with (done, total).
 
     Raises:
         BadInputError: the endpoint is down or refuses the key, or `out` cannot be written.
-        StoppedError: the budget is spent, or every request failed.
+        StoppedError: the budget is exhausted, or every request failed.
     """
     if calls is None:
         return _write_locally(fitted, writing, out, on_progress)
@@ -153,10 +153,10 @@ def write_responses(
 
 
 class _AnsweringWriter(EndpointWriter):
-    """A writer whose empty answers are responses: a model would gain by saying nothing if they were left out."""
+    """A writer whose empty answers count as responses; leaving them out would reward a model for not answering."""
 
     async def write(self, prompt: PromptRow, *, sample: int = 0) -> Response:
-        """One response, without a word where all tries came back empty."""
+        """Generate one response; empty if all attempts returned nothing."""
         try:
             return await super().write(prompt, sample=sample)
         except EndpointError as error:
@@ -166,7 +166,7 @@ class _AnsweringWriter(EndpointWriter):
 
 
 def _read_local(writer: str) -> tuple[int | None, Callable[[str, int], str], Callable[[str], int]]:
-    """The context of a local model, and how to cut and count a text by its tokenizer. The weights are not loaded."""
+    """Return a local model's context, and functions to truncate and count text by its tokenizer; loads no weights."""
     from transformers import AutoConfig
 
     from longform.writers.local import load_tokenizer
@@ -175,7 +175,7 @@ def _read_local(writer: str) -> tuple[int | None, Callable[[str, int], str], Cal
         config: Any = AutoConfig.from_pretrained(model_below(writer))
     except BadInputError:
         raise
-    except Exception as error:  # what a broken folder makes transformers raise has no bounds
+    except Exception as error:  # transformers raises exceptions of any type for a broken folder
         reason = " ".join(str(error).split())[:200]
         raise BadInputError(f"--writer {writer}: its config.json cannot be read: {reason}") from error
     tokenizer = load_tokenizer(writer)
@@ -189,7 +189,7 @@ def _read_local(writer: str) -> tuple[int | None, Callable[[str, int], str], Cal
 
 
 def _instruction_tokens(think: ThinkPrompt, count: Callable[[str], int]) -> int:
-    """Tokens that the think prompt adds to a request, in the language where these are more."""
+    """Return the number of tokens that the think prompt adds, in the language in which it is longer."""
     if think.thinking == "off":
         return 0
     return max(count(think.text(Prompt(id=probe, prompt=probe))) for probe in ("a", "字"))
@@ -211,10 +211,10 @@ def _write_locally(fitted: Fitted, writing: WritingPlan, out: Path, on_progress:
 
 
 def _longest_prompt(prompts: Sequence[Prompt], writing: WritingPlan, context: int | None) -> int:
-    """Tokens of a local model's longest prompt, with the chat template.
+    """Return the length in tokens of a local model's longest prompt, including the chat template.
 
     Raises:
-        BadInputError: it does not fit into the context next to the longest response.
+        BadInputError: it does not fit into the context next to a response of maximum length.
     """
     from longform.writers.local import encode_prompts, load_tokenizer
 
@@ -223,7 +223,7 @@ def _longest_prompt(prompts: Sequence[Prompt], writing: WritingPlan, context: in
     most = writing.settings.max_tokens
     if context is not None and longest + most > context:
         raise BadInputError(
-            f"prompt {prompt_id}: has {longest} tokens, and {writing.writer} takes in {context} with a response of up "
-            f"to {most}; a smaller --max-tokens leaves more room"
+            f"prompt {prompt_id}: has {longest} tokens, but {writing.writer} has room for {context} next to a response "
+            f"of up to {most}; lower --max-tokens"
         )
     return longest

@@ -1,8 +1,8 @@
-"""WritingBench (arXiv 2503.05244): five criteria of its own for each query, each scored from 1 to 10.
+"""WritingBench (arXiv 2503.05244): five query-specific criteria, each scored from 1 to 10.
 
-The overall score is the mean of all scores of criteria; that of a domain, a language or a requirement (R) is the mean of
-queries' means; C is the mean of only those criteria that the requirement is about. The leaderboard shows these times 10. A
-response that lacks a score is left out of all of them, since the mean of the others would be of another kind.
+The overall score is the mean of all criterion scores; the score of a domain, a language or a requirement (R) is the
+mean over queries of their means; C covers only the criteria about the requirement. The leaderboard shows these times
+10. A response with a missing score is left out entirely, because a mean of the other scores is not comparable.
 """
 
 from collections import Counter
@@ -28,7 +28,7 @@ BANDS = ("1-2", "3-4", "5-6", "7-8", "9-10")
 REQUIREMENTS = ("style", "format", "length")
 THOUGHTS_END = "</think>\n\n"
 _FILES = "https://raw.githubusercontent.com/X-PLUG/WritingBench/main/benchmark_query"
-_NOTE = "scores from 1 to 10; the leaderboard shows them times 10"
+_NOTE = "scores from 1 to 10; the leaderboard multiplies them by 10"
 
 
 class ChecklistCriterion(BaseModel):
@@ -37,11 +37,11 @@ class ChecklistCriterion(BaseModel):
     name: str
     description: str
     bands: dict[str, str]
-    """What each band of scores means."""
+    """Meaning of each score band."""
 
     @property
     def text(self) -> str:
-        """All of it, as a judge reads it."""
+        """The full text shown to the judge."""
         return "\n".join(
             [f"{self.name}: {self.description}", *(f"{band}: {text}" for band, text in self.bands.items())]
         )
@@ -56,7 +56,7 @@ class Query(PromptRow):
     version: str | None = None
     checklist: list[ChecklistCriterion]
     requirements: dict[str, list[str]]
-    """Names of the criteria that each requirement of the query is about."""
+    """Requirement of the query -> names of the criteria about it."""
 
     @field_validator("checklist")
     @classmethod
@@ -74,7 +74,7 @@ class WritingBench(Benchmark[Query]):
 
     card = BenchmarkCard(
         name="writingbench",
-        measures="Real writing tasks, each by five criteria of its own: overall, by domain, by requirement (R and C).",
+        measures="Real writing tasks with five query-specific criteria: overall, by domain, by requirement (R and C).",
         home="https://github.com/X-PLUG/WritingBench",
         licence="Apache-2.0",
         files={"benchmark_all.jsonl": f"{_FILES}/benchmark_all.jsonl"}
@@ -89,28 +89,28 @@ class WritingBench(Benchmark[Query]):
             max_tokens=2048, temperature=1.0, retries=2, top_p=0.95, slots=("request", "criteria", "text")
         ),
         deviations=(
-            "The judge is asked in longform's own words, the criterion is given once, and texts are fenced.",
-            "The writer's responses are drawn without top_k (20 upstream).",
-            "A response without a word scores 1 by every criterion and is not sent to the judge.",
-            "A response that lacks a score after all tries is left out and counted; upstream stops.",
+            "The judge gets longform's own prompt with fenced texts; the criterion is stated once.",
+            "Responses are sampled without top_k (upstream: 20).",
+            "An empty response scores 1 on every criterion without a judge call.",
+            "A response with a missing score after all retries is left out and counted; upstream stops.",
         ),
     )
     schema = Query
 
     def layout(self, row: dict[str, Any], number: int) -> dict[str, Any]:  # noqa: ARG002
-        """The fields of a query; its id is the index."""
+        """Return the fields of a query; its id is the index."""
         if not isinstance(row["checklist"], list):
-            raise TypeError("checklist: is no list")
+            raise TypeError("checklist: not a list")
         checklist = [_lay_out_criterion(entry, f"checklist.{place}") for place, entry in enumerate(row["checklist"])]
         named = {name: row.get(name) for name in ("domain1", "domain2", "lang", "version")}
         own = {"id": str(row["index"]), "prompt": row["query"], "checklist": checklist}
         return own | named | {"requirements": row.get("requirements") or {}}
 
     def read(self, path: Path) -> list[Query]:
-        """The queries; the requirements of each from the set's subset files, where these are there.
+        """Read the queries, and their requirements from the subset files if these exist.
 
         Raises:
-            BadInputError: names the file and what is wrong with it.
+            BadInputError: a file is invalid.
         """
         files = find_files(path, self.card)
         subsets: dict[str, dict[str, list[str]]] = {}
@@ -126,12 +126,12 @@ class WritingBench(Benchmark[Query]):
         return queries
 
     def version(self, items: Sequence[Query]) -> str | None:
-        """The version that all rows name, if they do."""
+        """Return the version if all rows name the same one."""
         versions = {item.version for item in items}
         return versions.pop() if len(versions) == 1 else None
 
     def questions(self, material: Material[Query], answers: Answers, wording: JudgePrompt) -> Iterable[JudgeQuestion]:  # noqa: ARG002
-        """One for each criterion of each response that is not empty."""
+        """Return one question per criterion of each non-empty response."""
         parse = parse_criterion if wording.template is None else parse_tuned_criterion
         for response in material.responses:
             query = material.items[response.prompt_id]
@@ -141,7 +141,7 @@ class WritingBench(Benchmark[Query]):
                     yield JudgeQuestion(_about(response, criterion), asked, parse)
 
     def tables(self, material: Material[Query], answers: Answers) -> list[Table]:
-        """Overall, by requirement, by domain, by subdomain, by language."""
+        """Return scores overall and by requirement, domain, subdomain and language."""
         criteria: list[ScoredItem] = []
         queries: list[ScoredItem] = []
         requirements: list[ScoredItem] = []
@@ -178,15 +178,15 @@ class WritingBench(Benchmark[Query]):
 
 def _lay_out_criterion(entry: Any, place: str) -> dict[str, Any]:
     if not isinstance(entry, dict):
-        raise TypeError(f"{place}: is no object")
+        raise TypeError(f"{place}: not an object")
     if missing := [name for name in ("name", "criteria_description", *BANDS) if name not in entry]:
-        raise ValueError(f"{place}: has no {', '.join(missing)}")
+        raise ValueError(f"{place}: missing {', '.join(missing)}")
     bands = {band: entry[band] for band in BANDS}
     return {"name": entry["name"], "description": entry["criteria_description"], "bands": bands}
 
 
 def final_text(response: Response) -> str:
-    """The response after its thoughts, if it holds any."""
+    """Return the response without its thoughts."""
     before, end, after = response.text.partition(THOUGHTS_END)
     return after if end else before
 
@@ -199,7 +199,7 @@ def _ask(query: Query, response: Response, criterion: ChecklistCriterion, wordin
 
 
 def _scores(query: Query, response: Response, answers: Answers) -> dict[str, int] | None:
-    """The score by each criterion; None where one is missing."""
+    """Return the score of each criterion; None if one is missing."""
     if not final_text(response).strip():
         return {criterion.name: CRITERION_SCALE[0] for criterion in query.checklist}
     about = {it.name: _about(response, it) for it in query.checklist}
@@ -213,14 +213,14 @@ def _about(response: Response, criterion: ChecklistCriterion) -> tuple[str, ...]
 
 
 def _read_subset(requirement: str, whole: Path, part: Path) -> dict[str, list[str]]:
-    """Index of each query of a requirement's subset -> names of the criteria that are about it."""
+    """Map the index of each query of a requirement's subset to the names of the criteria about it."""
     try:
         names = {str(row["index"]): [entry["name"] for entry in row["checklist"]] for _, row in read_raw(part)}
         return {index: names[index] for index in (str(row["index"]) for _, row in read_raw(whole))}
     except KeyError as error:
-        raise BadInputError(f"{part}: does not go with {whole.name}: {requirement}: {error} is missing") from None
+        raise BadInputError(f"{part}: does not match {whole.name}: {requirement}: {error} is missing") from None
     except TypeError:
-        raise BadInputError(f"{part}: checklist: is no list of criteria in every row") from None
+        raise BadInputError(f"{part}: checklist: not a list of criteria in every row") from None
 
 
 def _check_names(path: Path, query: Query) -> None:

@@ -102,7 +102,7 @@ def test_a_pair_with_a_verdict_in_one_order_is_left_out_and_counted(tmp_path):
     assert {(game.model_b, game.order) for game in games} == {("big", "ab"), ("big", "ba")}
     overall = BENCHMARK.tables(found, answers)[0]
     assert rows_of([overall], "Arena-Write")[0]["win rate"].estimate == 50
-    assert "left out: 2 pairs of texts with a verdict in one order alone" in overall.notes
+    assert "left out: 2 pairs with a verdict in only one order" in overall.notes
 
 
 def test_games_state_the_words_of_both_texts(tmp_path):
@@ -139,9 +139,9 @@ def test_what_is_no_baseline_is_refused(tmp_path, given):
 
 
 def test_a_set_without_any_baseline_text_and_a_model_called_like_one_are_refused(tmp_path):
-    with pytest.raises(BadInputError, match="no task of the set has a baseline response"):
+    with pytest.raises(BadInputError, match="no task has a non-empty baseline response"):
         asked(material(read(tmp_path, [row(1, "")]), ["Mine."]))
-    with pytest.raises(BadInputError, match="'big' is called like a baseline"):
+    with pytest.raises(BadInputError, match="'big' has the same name as a baseline"):
         asked(material(read(tmp_path, [row(1)]), ["Mine."], model="big"))
 
 

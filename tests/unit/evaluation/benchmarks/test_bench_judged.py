@@ -102,7 +102,7 @@ def test_what_failed_is_tried_again_by_the_same_command(serve, reply):
 
 def test_a_judge_that_answers_nothing_stops_the_command(serve):
     server = serve(lambda request, number: "?")
-    with pytest.raises(StoppedError, match=r"endpoint judge: answered no question .*\(no_answer 2\)"):
+    with pytest.raises(StoppedError, match=r"endpoint judge: no well-formed answer .*\(no_answer 2\)"):
         ask(server)
 
 

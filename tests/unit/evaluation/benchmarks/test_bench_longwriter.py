@@ -77,7 +77,7 @@ def test_the_scores_of_longbench_write_are_those_of_its_formulas(tmp_path):
 
 def test_groups_are_length_bins_languages_and_types(tmp_path):
     tables = WRITE.tables(material(read(WRITE, tmp_path), ["word", "字", "word"]), Answers())
-    assert [it["asked for"] for it in rows_of(tables, "By words asked for")] == [
+    assert [it["asked for"] for it in rows_of(tables, "By requested words")] == [
         LENGTH_BINS[0],
         LENGTH_BINS[1],
         LENGTH_BINS[3],
@@ -115,7 +115,7 @@ def test_an_answer_without_a_dimension_is_none_and_that_is_a_deviation(tmp_path,
     scores = six(QUALITIES, 2)
     del scores["Clarity"]
     assert asked.parse(json.dumps(scores if has_template else {"scores": scores})) is None
-    assert any("upstream counts the dimension as 3" in it for it in WRITE.card.deviations)
+    assert any("Upstream counts the dimension as 3" in it for it in WRITE.card.deviations)
 
 
 def test_only_what_is_not_empty_is_asked_about(tmp_path):
@@ -142,7 +142,7 @@ def test_the_ruler_holds_written_against_requested_words(tmp_path):
     assert overall["S_l"].estimate == pytest.approx(100 * (1 - 0.5 / 3) / 3)
     assert overall["median ratio"].estimate == pytest.approx(2 / 500)  # glued Latin letters are not counted
     assert overall["words"].estimate == pytest.approx(152 / 3)
-    by_length = rows_of(tables, "By words asked for")
+    by_length = rows_of(tables, "By requested words")
     assert [(it["asked for"], it["median ratio"].estimate) for it in by_length] == [
         ("100", 1.5),
         ("500", 0.004),
@@ -165,7 +165,7 @@ def test_a_median_has_an_interval_over_prompts():
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"type": "社区论坛"}, "set.jsonl:1: type: .*none of LongBench-Write's seven types"),
+        ({"type": "社区论坛"}, "set.jsonl:1: type: .*not one of LongBench-Write's seven types"),
         ({"length": 0}, "set.jsonl:1: length"),
         ({"length": "many"}, "set.jsonl:1: length"),
         ({"prompt": ""}, "set.jsonl:1: prompt"),
@@ -182,7 +182,7 @@ def test_a_set_that_breaks_its_layout_is_refused(tmp_path, change, said):
 def test_the_real_sets_are_those_that_are_published():
     items = WRITE.read(DATA / "longbench_write.jsonl")
     tables = WRITE.tables(material(items, ["word"] * 120), Answers())
-    assert [it["n S_l"] for it in rows_of(tables, "By words asked for")] == [26, 36, 31, 27]
+    assert [it["n S_l"] for it in rows_of(tables, "By requested words")] == [26, 36, 31, 27]
     assert Counter(it.lang for it in items) == {"en": 60, "zh": 60}
     rows = [json.loads(line) for line in (DATA / "longbench_write.jsonl").read_bytes().split(b"\n") if line]
     bare = [{name: row[name] for name in ("prompt", "type", "length")} for row in rows]

@@ -115,8 +115,8 @@ def test_a_folder_is_gone_on_with_under_the_same_plan_only(tmp_path):
     with pytest.raises(BadInputError, match=r"out: was begun with context None, not 512"):
         begin(tmp_path / "deep" / "out", Plan("b", "judge", "w", SamplingSettings(10, 0.5), context=512))
     (tmp_path / "deep" / "out" / "plan.json").write_text("{")
-    with pytest.raises(BadInputError, match=r"plan.json: is no JSON"):
+    with pytest.raises(BadInputError, match=r"plan.json: not JSON"):
         begin(tmp_path / "deep" / "out", plan)
     (tmp_path / "file").write_text("")
-    with pytest.raises(BadInputError, match=r"--out .*file: cannot be made a folder"):
+    with pytest.raises(BadInputError, match=r"--out .*file: cannot be created"):
         begin(tmp_path / "file", plan)

@@ -50,17 +50,17 @@ def test_a_set_is_read_alike_from_lines_an_array_parquet_and_a_folder(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("a.jsonl", "", "a.jsonl: holds no rows"),
-        ("a.jsonl", "\n\n", "a.jsonl: holds no rows"),
-        ("a.json", "[]", "a.json: holds no rows"),
-        ("a.json", '{"prompt": 1}', "a.json: is no array of rows"),
-        ("a.json", "[1]", "a.json:1: is no object"),
-        ("a.json", "[", "a.json: is no JSON"),
+        ("a.jsonl", "", "a.jsonl: contains no rows"),
+        ("a.jsonl", "\n\n", "a.jsonl: contains no rows"),
+        ("a.json", "[]", "a.json: contains no rows"),
+        ("a.json", '{"prompt": 1}', "a.json: not an array of rows"),
+        ("a.json", "[1]", "a.json:1: not an object"),
+        ("a.json", "[", "a.json: not JSON"),
         ("a.jsonl", LINES + "{", "a.jsonl:3: "),
         (
             "a.jsonl",
             LINES + '{"prompt": "p", "length": 4}',
-            "a.jsonl:3: not a row of longwrite-ruler: no type",
+            "a.jsonl:3: not a row of longwrite-ruler: missing type",
         ),
         ("a.jsonl", '{"id": 3, "prompt": "p", "type": "t", "length": 4}', "a.jsonl:1: id: "),
     ],
@@ -75,12 +75,12 @@ def test_a_set_that_cannot_be_read_is_one_line(tmp_path, name, content, said):
 def test_a_missing_set_and_a_folder_without_one_are_named(tmp_path):
     with pytest.raises(BadInputError, match=r"none.jsonl: cannot be read: No such file"):
         RULER.read(tmp_path / "none.jsonl")
-    with pytest.raises(BadInputError, match=r"holds no longwrite_ruler.jsonl, which is the set of longwrite-ruler"):
+    with pytest.raises(BadInputError, match=r"contains no longwrite_ruler.jsonl, the data of longwrite-ruler"):
         RULER.read(tmp_path)
 
 
 def test_the_set_of_another_benchmark_is_recognised(tmp_path):
-    with pytest.raises(BadInputError, match=r"a.jsonl:1: .*writingbench: no checklist.*those of longbench-write or"):
+    with pytest.raises(BadInputError, match=r"a.jsonl:1: .*writingbench: missing checklist.*match longbench-write or"):
         read_set(BENCHMARKS["writingbench"], write(tmp_path / "a.jsonl", LINES))
 
 
@@ -173,7 +173,7 @@ def test_the_prompts_of_a_set_stand_beside_it_under_the_ids_that_responses_name(
     fetch(benchmark, out)  # of the same set
     (tmp_path / "other").mkdir()
     write(tmp_path / "other" / "prompts.jsonl", "mine")
-    with pytest.raises(BadInputError, match=r"--out .*other: holds a prompts.jsonl of something else"):
+    with pytest.raises(BadInputError, match=r"--out .*other: contains another prompts.jsonl"):
         fetch(benchmark, tmp_path / "other")
     assert (tmp_path / "other" / "prompts.jsonl").read_text() == "mine"
 
@@ -181,9 +181,9 @@ def test_the_prompts_of_a_set_stand_beside_it_under_the_ids_that_responses_name(
 @pytest.mark.parametrize(
     ("page", "withheld", "said"),
     [
-        (None, 0, "set.jsonl: cannot be fetched: HTTP 404; a file of the set that was downloaded by hand"),
-        (b"<html>", 0, "https://github.com/THUDM/LongWriter: what came from there cannot be used: set.jsonl:1: "),
-        (b"", 0, "cannot be used: set.jsonl: holds no rows"),
+        (None, 0, "set.jsonl: cannot be fetched: HTTP 404; download a file by hand"),
+        (b"<html>", 0, "https://github.com/THUDM/LongWriter: the downloaded data is invalid: set.jsonl:1: "),
+        (b"", 0, "the downloaded data is invalid: set.jsonl: contains no rows"),
         (LINES.encode(), 10, "set.jsonl: cannot be fetched: "),
     ],
 )
@@ -215,7 +215,7 @@ def test_a_set_is_fetched_to_the_folder_that_one_stands_in(home, tmp_path, monke
     monkeypatch.chdir(tmp_path / "here")
     fetch(at(home, "set.jsonl"), Path())
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["here", "prompts.jsonl", "set.jsonl"]
-    with pytest.raises(BadInputError, match=r"--out /: a set needs a folder of its own"):
+    with pytest.raises(BadInputError, match=r"--out /: the data needs a folder of its own"):
         fetch(at(home, "set.jsonl"), Path("/"))
 
 

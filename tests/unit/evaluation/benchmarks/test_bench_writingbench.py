@@ -154,7 +154,7 @@ def test_subset_files_name_the_requirements(tmp_path):
     assert [it.requirements for it in BENCH.read(tmp_path)] == [{}, {"format": ["c3"]}]
     dump(subset / "format_subset_C.jsonl", [row(1)])
     with pytest.raises(
-        BadInputError, match=r"format_subset_C.jsonl: does not go with format_subset.jsonl: format: '2'"
+        BadInputError, match=r"format_subset_C.jsonl: does not match format_subset.jsonl: format: '2'"
     ):
         BENCH.read(tmp_path)
 
@@ -168,10 +168,10 @@ def test_subset_files_name_the_requirements(tmp_path):
             r"set.jsonl:2: checklist: 5 criteria are called 'c0'",
         ),
         (row(1, requirements={"style": ["other"]}), r"query 1: requirements.style: no criterion 'other'"),
-        (row(7), r"set.jsonl:2: id '7': occurs in an earlier row too"),
-        (row(1, checklist=[{"name": "c"}] * 5), r"set.jsonl:2: checklist.0: has no criteria_description, 1-2, 3-4"),
-        (row(1, checklist="c0"), r"set.jsonl:2: checklist: is no list$"),
-        (row(1, checklist=[*row(1)["checklist"][:4], None]), r"set.jsonl:2: checklist.4: is no object$"),
+        (row(7), r"set.jsonl:2: id '7': duplicate of an earlier row"),
+        (row(1, checklist=[{"name": "c"}] * 5), r"set.jsonl:2: checklist.0: missing criteria_description, 1-2, 3-4"),
+        (row(1, checklist="c0"), r"set.jsonl:2: checklist: not a list$"),
+        (row(1, checklist=[*row(1)["checklist"][:4], None]), r"set.jsonl:2: checklist.4: not an object$"),
         (row(1, checklist=[row(1)["checklist"][0] | {"1-2": None}] * 5), r"set.jsonl:2: checklist.0.bands.1-2: "),
         (row(1, query=""), r"set.jsonl:2: prompt"),
     ],
@@ -185,7 +185,7 @@ def test_a_subset_without_criteria_is_refused_in_one_line(tmp_path):
     dump(tmp_path / "benchmark_all.jsonl", [row(7)])
     dump(tmp_path / "length_subset.jsonl", [row(7)])
     dump(tmp_path / "length_subset_C.jsonl", [row(7, checklist=[None])])
-    with pytest.raises(BadInputError, match=r"length_subset_C.jsonl: checklist: is no list of criteria in every row$"):
+    with pytest.raises(BadInputError, match=r"length_subset_C.jsonl: checklist: not a list of criteria in every row$"):
         BENCH.read(tmp_path)
 
 

@@ -248,7 +248,7 @@ def test_stock_is_counted_by_model(tmp_path):
     found = material(read(tmp_path), {"plain": "The cat sat down.", "stocky": "A tapestry. " * 3, "mute": ""})
     tables = BENCHMARK.tables(found, Answers())
     (notes,) = [table.notes for table in tables if table.title == "Stock words and repetition"]
-    assert any("ranked by count, where EQ-Bench ranks by over-use" in note for note in notes)
+    assert any("ranked by count (EQ-Bench: by overuse" in note for note in notes)
     assert any("Pet words are ranked by count" in it for it in BENCHMARK.card.deviations)
     rows = {it["model"]: it for it in rows_of(tables, "Stock words and repetition")}
     assert rows["plain"]["slop"].estimate == 0
@@ -274,11 +274,11 @@ def test_rows_with_ids_are_read_as_well(tmp_path):
         ({"1": {"writing_prompt": "A tale."}}, "set.json: 1: not a row of creative-writing"),
         ({"1": SET["1"] | {"seed_modifiers": []}}, "set.json: 1: seeds: "),
         ({"1": SET["1"] | {"seed_modifiers": "x"}}, "set.json: 1: seeds: "),
-        ({"1": SET["1"] | {"writing_prompt": 5}}, "set.json: 1: writing_prompt: is no text"),
-        ({"1": "A tale."}, "set.json: 1: is no object"),
-        ({}, "set.json: holds no rows"),
-        ([], "set.json: holds no rows"),
-        (5, "set.json: is no array of rows"),
+        ({"1": SET["1"] | {"writing_prompt": 5}}, "set.json: 1: writing_prompt: not a text"),
+        ({"1": "A tale."}, "set.json: 1: not an object"),
+        ({}, "set.json: contains no rows"),
+        ([], "set.json: contains no rows"),
+        (5, "set.json: not an array of rows"),
     ],
 )
 def test_another_file_is_refused_in_one_line(tmp_path, content, words):
@@ -294,7 +294,7 @@ def test_a_name_that_stands_twice_and_no_json_are_refused(tmp_path):
     with pytest.raises(BadInputError, match="'1' occurs 2 times"):
         BENCHMARK.read(path)
     path.write_text("{", encoding="utf-8")
-    with pytest.raises(BadInputError, match="is no JSON"):
+    with pytest.raises(BadInputError, match="not JSON"):
         BENCHMARK.read(path)
     with pytest.raises(BadInputError, match="cannot be read"):
         BENCHMARK.read(tmp_path / "none.json")

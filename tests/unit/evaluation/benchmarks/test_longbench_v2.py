@@ -199,7 +199,7 @@ def test_several_samples_of_a_question_are_one_piece_of_evidence():
         ({"answer": "E"}, "answer"),
         ({"difficulty": "odd"}, "difficulty"),
         ({"length": "tiny"}, "length"),
-        ({"context": 5}, "context: is no text"),
+        ({"context": 5}, "context: not a text"),
     ],
 )
 def test_a_broken_row_is_named(tmp_path, change, words):

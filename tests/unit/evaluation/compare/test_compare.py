@@ -141,7 +141,7 @@ def test_two_sides_of_one_name_are_told_apart():
         ("r", "./r@4", "are the same thing"),
         ("r@3", "r", r"r@3: '3' is no step that was validated; those are 0, 4"),
         ("r@last", "r", "no step that was validated"),
-        ("empty.jsonl", "r", "empty.jsonl: holds no rows"),
+        ("empty.jsonl", "r", "empty.jsonl: contains no rows"),
         ("twice.jsonl", "r", "twice.jsonl:2: prompt_id='p0', model='m', sample=0: duplicate key"),
         ("gone.jsonl", "r", "gone.jsonl: there is no such run"),
         ("gone@3", "r", "gone@3: there is no such run"),
