@@ -87,8 +87,8 @@ def test_grades_and_texts_are_compared_without_asking_anybody(capsys):
     shown = said(capsys, "old.jsonl", "new.jsonl", "--grades", "grades.jsonl", "--prompts", "prompts.jsonl")
     assert "new against old" in shown
     assert "grade by j" in shown
-    assert "Share of the prompts on which new is" in shown
-    assert "8 that both answered; 0 only in a and 0 only in b" in shown
+    assert "Fraction of prompts on which new is" in shown
+    assert "8 answered by both; 0 only by a and 0 only by b" in shown
     assert "next     longform compare old.jsonl new.jsonl --prompts prompts.jsonl --judge" in shown
 
 
@@ -168,7 +168,7 @@ def test_the_matrix_as_text_names_who_gave_the_reward(capsys, serve):
     assert "Agreement of the judges" in matrix
     assert "next     longform arena games.jsonl --per-judge" in shown
     unknown = said(capsys, *JUDGED, "reward", "other")
-    assert "No share of the gain: the judge that gave the reward is not known." in unknown
+    assert "No share of the gain: the reward judge is unknown." in unknown
 
 
 def test_a_command_that_is_started_again_asks_nothing_twice(capsys, serve):
@@ -191,7 +191,7 @@ def test_grades_of_a_judge_that_was_asked_before_stay(capsys, serve, tmp_path):
     again = refused(capsys, *JUDGED, "other", "--grade", "--grades", "games.grades.jsonl")
     assert "--grade games.grades.jsonl: would overwrite games.grades.jsonl" in again
     write_rows("games.grades.jsonl", [Grade(prompt_id="p0", model="x", score=1, judge="j")])
-    assert "--grade: games.grades.jsonl holds grades of 'x'" in refused(capsys, *JUDGED, "other", "--grade")
+    assert "--grade: games.grades.jsonl has grades of 'x'" in refused(capsys, *JUDGED, "other", "--grade")
 
 
 def test_a_budget_stops_it_and_a_larger_one_goes_on(capsys, serve):
@@ -378,9 +378,9 @@ def test_the_page_holds_every_prompt_and_cuts_long_texts_with_a_note(capsys, mon
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (["old.jsonl", "old.jsonl"], "old.jsonl and old.jsonl: are the same thing"),
-        (["gone", "old.jsonl"], "gone: there is no such run or responses file"),
-        (["old.jsonl", "new.jsonl", "--judge", "reward"], "--out: names the file for the judges"),
+        (["old.jsonl", "old.jsonl"], "old.jsonl and old.jsonl: the same texts"),
+        (["gone", "old.jsonl"], "gone: no such run or responses file"),
+        (["old.jsonl", "new.jsonl", "--judge", "reward"], "--out: required with --judge; the file for the judges"),
         (["old.jsonl", "new.jsonl", "--out", "g.jsonl"], "--out: only valid with --judge"),
         (["old.jsonl", "new.jsonl", "--grade"], "--grade: only valid with --judge"),
         ([*JUDGED, "nobody"], "models.yaml: has no model 'nobody'"),
@@ -412,7 +412,7 @@ def test_a_file_of_something_else_is_not_written_over(capsys, serve, tmp_path):
     assert "grades.jsonl:1: model_a" in refused(capsys, *flags, "grades.jsonl")
     assert (tmp_path / "grades.jsonl").read_text() == before
     write_rows("others.jsonl", [Game(prompt_id="p", model_a="x", model_b="y", winner="a")])
-    assert "--out: others.jsonl holds games of 'x' and 'y'" in refused(capsys, *flags, "others.jsonl")
+    assert "--out: others.jsonl has games of 'x' and 'y'" in refused(capsys, *flags, "others.jsonl")
 
 
 def test_it_needs_no_torch_and_little_time():

@@ -140,7 +140,7 @@ def test_the_changes_are_printed(run, capsys):
         "promotions              1 before, 2 after",
         "mean rung               0.25 before, 0.50 after; 1 prompts on another rung",
         "cost on record          0.0000 (0 calls)",
-        "cost without the record  0.0080 (4 calls)",
+        "cost without record 0.0080 (4 calls)",
         "cost of this replay     0.0080 (4 calls); 0 answers were recorded",
         "path                    rows.jsonl",
         "next                    longform train r/recipe.yaml --set rewards.0.judge=new --set run.name=NAME",
@@ -191,7 +191,7 @@ def test_balanced_is_held_against_summed_without_a_judge(group_run, capsys):
 @pytest.mark.parametrize(
     ("arguments", "error"),
     [
-        ("--judge any", "--judge any: no reward of this run asks a judge; --set changes the rewards"),
+        ("--judge any", "--judge any: no reward of this run has a judge; change the rewards with --set"),
         (
             "--set rewards.0.max_words=3",
             "prompts.jsonl: prompt p: its length_range ends at 4; rewards.length.max_words, where",
@@ -207,7 +207,7 @@ def test_what_rewards_on_the_page_cannot_follow_is_one_line(group_run, capsys, a
     [
         (
             "--set optim.lr=1",
-            "--set optim.lr=1: a replay can change rewards, advantages and curriculum, and nothing else",
+            "--set optim.lr=1: a replay can only change rewards, advantages and curriculum",
         ),
         ("--judge knew", "models.yaml: has no model 'knew'; did you mean 'new'?"),
         ("--set curriculum.mode=sometimes", "curriculum.mode: Input should be"),

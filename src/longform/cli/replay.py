@@ -141,7 +141,7 @@ def _lines(replay: "Replay", changes: "ReplayChanges") -> dict[str, str]:
         lines["plugins"] = "; ".join(replay.inputs.changed_plugins)
     return lines | {
         "cost on record": replay.recorded.shown_cost,
-        "cost without the record": replay.replayed.shown_cost,
+        "cost without record": replay.replayed.shown_cost,
         "cost of this replay": f"{replay.paid.shown_cost}; {replay.cached} answers were recorded",
     }
 

@@ -1,1 +1,1 @@
-"""Held-out comparisons of writers, as numbers with intervals."""
+"""Evaluation on held-out prompts, with intervals."""

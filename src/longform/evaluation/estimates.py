@@ -1,4 +1,4 @@
-"""Numbers with a 95% interval over prompts, as every part of the evaluation states them."""
+"""Estimates with a 95% interval over prompts, used throughout the evaluation."""
 
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any, NamedTuple
@@ -10,31 +10,31 @@ from longform.statistics.bootstrap import Interval, clustered_interval, interval
 
 
 class ClusteredEstimate(NamedTuple):
-    """A number with its 95% interval over prompts, and what it rests on."""
+    """A value with its 95% interval over prompts, and the number of cases."""
 
     value: Interval
     n: int
-    """Verdicts, pairs or answers, as the figure says."""
+    """Number of verdicts, pairs or answers."""
     prompts: int
 
     @property
     def cell(self) -> Interval | NoInterval:
-        """The number with its interval, or why it has none."""
+        """The value with its interval, or with the reason why it has none."""
         return explain(self.value, prompts=self.prompts)
 
     def as_json(self) -> dict[str, Any]:
-        """All of it."""
+        """Return a JSON-serializable dictionary."""
         return {"value": self.cell, "n": self.n, "prompts": self.prompts}
 
 
 class Bootstrap(NamedTuple):
-    """How intervals are drawn."""
+    """Bootstrap settings."""
 
     resamples: int = 1000
     seed: int = 0
 
     def mean(self, values: Sequence[tuple[float, Hashable]]) -> ClusteredEstimate | None:
-        """The mean of (value, prompt); None where there are none."""
+        """Return the mean of (value, prompt) pairs; None without any."""
         if not values:
             return None
         numbers, prompts = zip(*values, strict=True)
@@ -44,7 +44,7 @@ class Bootstrap(NamedTuple):
     def of_sums(
         self, parts: np.ndarray, prompts: Sequence[Hashable], statistic: Callable[[np.ndarray], np.ndarray]
     ) -> ClusteredEstimate | None:
-        """A statistic of sums of `parts` [items, ...]; None where there are none."""
+        """Return a statistic of the sum of `parts` [items, ...]; None without items."""
         if not len(parts):
             return None
         interval = interval_of_sums(parts, prompts, statistic, resamples=self.resamples, seed=self.seed)

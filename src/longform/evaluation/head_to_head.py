@@ -1,8 +1,8 @@
 """Two writers on the same held-out prompts, compared by an examiner in both orders.
 
-Each order is a game of its own, so a judge that always favours the first text gives both writers half. A game without its
-other order would let that bias count, so it is kept apart. The win rate counts ties half; its interval is a bootstrap over
-prompts, since the two games of a prompt are one piece of evidence.
+Each order is a separate game, so a judge that always prefers the first text gives both writers half. A game without its
+other order would let that bias count, so it is excluded. Win rates count ties half; intervals are a bootstrap over
+prompts, because the two games of a prompt are one piece of evidence.
 """
 
 from collections import Counter
@@ -19,14 +19,14 @@ from longform.statistics.bootstrap import Interval, clustered_interval
 
 @dataclass(slots=True)
 class HeadToHead:
-    """The games of two writers, and the missing verdicts."""
+    """Games of two writers, and the missing verdicts."""
 
     games: list[Game] = field(default_factory=list)
-    """Of prompts with a verdict in both orders."""
+    """Games of prompts with verdicts in both orders."""
     alone: list[Game] = field(default_factory=list)
-    """Verdicts without the other order; they are no outcome."""
+    """Verdicts without the other order, which are not counted."""
     no_verdict: Counter[str] = field(default_factory=Counter)
-    """Comparisons without a verdict, by cause."""
+    """Missing verdicts by cause."""
 
 
 async def compare_writers(
@@ -43,14 +43,14 @@ async def compare_writers(
     """Play two games on every prompt.
 
     Args:
-        prompts: the held-out prompts.
-        texts_a: writer a's response by prompt id.
-        texts_b: writer b's.
-        examiner: the judge; both orders are asked for, whatever its `position`.
-        model_a: name of writer a in the games.
-        model_b: name of writer b.
-        workers: concurrent comparisons.
-        on_progress: called with (done, total).
+        prompts: Held-out prompts.
+        texts_a: Writer a's responses by prompt id.
+        texts_b: Writer b's responses by prompt id.
+        examiner: The judge; queried in both orders, whatever its `position`.
+        model_a: Name of writer a in the games.
+        model_b: Name of writer b.
+        workers: Number of concurrent comparisons.
+        on_progress: Called with (done, total).
     """
     played: dict[tuple[int, Order], Game] = {}
     result = HeadToHead()
@@ -82,7 +82,7 @@ async def compare_writers(
 
 
 def win_rate(games: Sequence[Game], *, seed: int = 0) -> Interval:
-    """Win rate of `model_a`, ties half, with a 95% interval clustered by prompt.
+    """Return the win rate of `model_a`, ties half, with a 95% interval clustered by prompt.
 
     Raises:
         ValueError: there are no games.

@@ -1,7 +1,7 @@
-"""How far a reward model can be trusted, measured on held-out pairs.
+"""Reliability of a reward model on held-out pairs.
 
-Besides accuracy it reports the two shortcuts that a reward model most often learns instead of writing quality: length, and
-single words. Calibration is read off the differences of its scores.
+In addition to accuracy, it reports the two shortcuts that reward models most often learn instead of writing quality:
+length and single words. Calibration is computed from score differences.
 """
 
 import random
@@ -20,33 +20,33 @@ from longform.text.stuffing import content_terms
 from longform.text.words import count_han, count_words
 
 Scorer = Callable[[Sequence[tuple[PromptRow, str]]], Sequence[float]]
-"""Standardised scores of (prompt, text) pairs."""
+"""Function from (prompt, text) pairs to standardized scores."""
 
 EQUAL_LENGTH = 0.1
-"""Two texts are of equal length where the longer one has at most this share more words."""
+"""Texts have equal length if the longer one has at most this fraction more words."""
 BINS = (0.5, 0.6, 0.7, 0.8, 0.9)
-"""Lower ends of the bins of the calibration; the last one ends at 1."""
+"""Lower bounds of the calibration bins; the last one ends at 1."""
 INSERTIONS = 3
-"""How often a probed word is put into a text."""
+"""Number of insertions of a probed word into a text."""
 CONTROLS = 8
-"""Control words, which show the effect of inserting any word."""
+"""Number of control words, which measure the effect of inserting any word."""
 LEVEL = 0.95
 _PROBE_RESAMPLES = 20_000
 
 
 class CalibrationBin(NamedTuple):
-    """Pairs for whose winner the model gives a probability in this bin."""
+    """Pairs for which the model's predicted probability is in this bin."""
 
     low: float
     pairs: int
     expected: float
-    """Mean probability that the model gives to the text it prefers."""
+    """Mean predicted probability of the text that the model prefers."""
     observed: float
-    """Share of these pairs in which that text is the chosen one."""
+    """Fraction of the pairs in which that text is the chosen one."""
 
 
 class KeywordEffect(NamedTuple):
-    """Effect of inserting a word on the score, beyond that of any word, in standard deviations of scores."""
+    """Effect of inserting a word on the score, relative to control words, in standard deviations of scores."""
 
     word: str
     shift: Interval
@@ -54,26 +54,26 @@ class KeywordEffect(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Examination:
-    """A reward model on preferences. Intervals of 95% are over prompts; ties count half."""
+    """Evaluation of a reward model on preferences. 95% intervals are over prompts; ties count half."""
 
     pairs: int
     prompts: int
     accuracy: Interval
-    """Share of the pairs whose chosen text has the higher score."""
+    """Fraction of pairs in which the chosen text has the higher score."""
     longer_wins: Interval
-    """The accuracy of a rule that prefers the longer text."""
+    """Accuracy of always preferring the longer text."""
     equal_length_pairs: int
     equal_length_accuracy: Interval | None
-    """On pairs of about equal length; None where there are none."""
+    """Accuracy on pairs of about equal length; None if there are none."""
     calibration: list[CalibrationBin]
     calibration_error: float
-    """Mean distance of expected and observed, weighed by pairs (expected calibration error; Naeini et al. 2015)."""
+    """Mean distance of predicted and observed, weighted by pairs (expected calibration error; Naeini et al. 2015)."""
     length_correlation: Interval
     """Rank correlation of score and words among the texts of a prompt, -1 to 1."""
     keywords: list[KeywordEffect]
-    """Probed words that raise the score more than the control words do; the strongest first."""
+    """Probed words that raise the score more than the control words, strongest first."""
     probed: int
-    """Number of words tried."""
+    """Number of probed words."""
 
 
 def examine(
@@ -85,15 +85,15 @@ def examine(
     texts: int = 24,
     seed: int = 0,
 ) -> Examination:
-    """Examine a reward model on pairs.
+    """Evaluate a reward model on pairs.
 
     Args:
-        score: gives its standardised scores.
-        preferences: pairs of prompts it was not trained on.
-        spread: standard deviation of its scores before they were standardised; probabilities rest on these.
-        words: how many are probed: those that chosen texts use more than rejected ones.
-        texts: into how many texts each is put.
-        seed: of their choice, and of the bootstrap.
+        score: Returns standardized scores.
+        preferences: Pairs of prompts that it was not trained on.
+        spread: Standard deviation of the scores before standardization, needed for probabilities.
+        words: Number of words to probe: those that chosen texts use more than rejected ones.
+        texts: Number of texts that each word is inserted into.
+        seed: Seed of their choice and of the bootstrap.
 
     Raises:
         ValueError: there are no pairs.
@@ -137,11 +137,11 @@ def examine(
 
 
 def calibrate(differences: np.ndarray, is_right: np.ndarray) -> list[CalibrationBin]:
-    """The bins of the calibration that hold a pair.
+    """Return the non-empty calibration bins.
 
     Args:
-        differences: [pairs] by how much the preferred text's raw score leads, at least 0.
-        is_right: [pairs] 1 where it is the chosen one, 0.5 for a tie, else 0.
+        differences: [pairs] raw score of the preferred text minus the other's, at least 0.
+        is_right: [pairs] 1 if it is the chosen one, 0.5 for a tie, else 0.
     """
     expected = 1 / (1 + np.exp(-differences))
     places = np.searchsorted(BINS, expected, side="right") - 1
@@ -155,11 +155,11 @@ def calibrate(differences: np.ndarray, is_right: np.ndarray) -> list[Calibration
 def probe_keywords(
     score: Scorer, preferences: Sequence[Preference], prompts: Sequence[PromptRow], *, words: int, texts: int, seed: int
 ) -> list[KeywordEffect]:
-    """The effect on the score of inserting each word that chosen texts favour, strongest first.
+    """Measure the effect of inserting each word that chosen texts favour, strongest first.
 
-    A word is inserted `INSERTIONS` times at random places, whether it makes sense there or not. The effect of any insertion,
-    which lengthens a text and breaks its sentences, is estimated with words that chosen and rejected texts use equally, in
-    the same places, and subtracted. Intervals are wide enough for all words together (Bonferroni).
+    A word is inserted `INSERTIONS` times at random positions, whether it makes sense there or not. The effect of any
+    insertion, which lengthens a text and breaks its sentences, is estimated with words that chosen and rejected texts
+    use equally, at the same positions, and subtracted. Intervals are simultaneous for all words (Bonferroni).
     """
     stream = random.Random(seed)
     probed, controls = favoured_words(preferences, most=words)
@@ -188,9 +188,9 @@ def probe_keywords(
 
 
 def favoured_words(preferences: Sequence[Preference], *, most: int) -> tuple[list[str], list[str]]:
-    """Content words that more chosen than rejected texts use, by how many more; and words that both use about alike.
+    """Return content words that more chosen than rejected texts use, by the difference, and words that both use equally.
 
-    Chinese is read by pairs of characters.
+    Chinese is split into pairs of characters.
     """
     chosen, rejected = (Counter[str](), Counter[str]())
     for it in preferences:
@@ -204,7 +204,7 @@ def favoured_words(preferences: Sequence[Preference], *, most: int) -> tuple[lis
 
 
 def insert(text: str, word: str, stream: random.Random) -> str:
-    """`text` with `word` put in `INSERTIONS` times: between words, or between characters where most are Chinese."""
+    """Insert `word` into `text` `INSERTIONS` times: between words, or between characters of mainly Chinese texts."""
     parts, gap = (list(text), "") if 2 * count_han(text) > len(text) else (text.split(" "), " ")
     for _ in range(INSERTIONS):
         parts.insert(stream.randint(0, len(parts)), word)
@@ -212,7 +212,7 @@ def insert(text: str, word: str, stream: random.Random) -> str:
 
 
 def agreement_with(score: Scorer, preferences: Sequence[Preference], *, seed: int = 0) -> Interval:
-    """Share of the pairs in which the chosen text has the higher score, ties half, with its interval over prompts."""
+    """Return the fraction of pairs whose chosen text has the higher score, ties half, with its interval over prompts."""
     prompts = [PromptRow(id=str(place), prompt=it.prompt) for place, it in enumerate(preferences)]
     pairs = [
         (prompt, text) for prompt, it in zip(prompts, preferences, strict=True) for text in (it.chosen, it.rejected)
@@ -222,5 +222,5 @@ def agreement_with(score: Scorer, preferences: Sequence[Preference], *, seed: in
 
 
 def _wins(sides: np.ndarray) -> np.ndarray:
-    """[pairs] 1 where the first of two numbers is larger, 0.5 where they are equal."""
+    """Return 1 if the first of two numbers is larger, 0.5 if they are equal, else 0, [pairs]."""
     return (np.sign(sides[:, 0] - sides[:, 1]) + 1) / 2

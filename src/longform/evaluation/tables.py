@@ -1,7 +1,7 @@
-"""Tables of results as text, Markdown and LaTeX, and their values as JSON.
+"""Result tables as text, Markdown and LaTeX, and their values as JSON.
 
-A number is shown with its interval, or with the reason why it has none. Names of models and their texts are untrusted:
-control characters become spaces, and Markdown or LaTeX markup is escaped.
+Numbers are shown with their interval or with the reason why they have none. Names and texts of models are untrusted: control
+characters become spaces, and Markdown and LaTeX markup is escaped.
 """
 
 import math
@@ -15,13 +15,13 @@ from rich.cells import cell_len
 from longform.statistics.bootstrap import Interval
 
 FEW_PROMPTS = 20
-"""Below it a percentile bootstrap is clearly too narrow."""
+"""Below this number of prompts, a percentile bootstrap is clearly too narrow."""
 SINGLE_PROMPT = "a single prompt"
-"""Why most numbers without an interval have none: nothing can be drawn."""
+"""The most common reason for a missing interval: there is nothing to resample."""
 
 
 class NoInterval(NamedTuple):
-    """An estimate without an interval, and why."""
+    """An estimate without an interval, and the reason."""
 
     estimate: float
     why: str
@@ -29,12 +29,12 @@ class NoInterval(NamedTuple):
 
 Form = Literal["text", "markdown", "latex"]
 WIDTH = 80
-"""Columns of a table as text."""
+"""Default width of text tables in columns."""
 _GAP = "  "
 _INTERVAL = re.compile(r" (?=\()")
-"""Between an estimate and its bounds."""
+"""Separator between an estimate and its bounds."""
 _WORD = re.compile(r"\S+?(?:(?<=\w)[-/_@](?=\w)|(?=\s|$))")
-"""A word, or a part of it that ends in a mark after which it may be broken."""
+"""A word, or a part of a word up to a mark after which it may be broken."""
 Cell = str | float | Interval | NoInterval | None
 _MARKDOWN = re.compile(r"([\\`*_\[\]<>|~&#$])")
 _LATEX = {
@@ -50,18 +50,18 @@ _LATEX = {
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """Header of a column, and how its cells are shown."""
+    """Header and number format of a column."""
 
     name: str
     digits: int = 0
-    """Behind the point."""
+    """Digits after the decimal point."""
     is_text: bool = False
     """Left-aligned."""
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows under named columns. None is an empty cell."""
+    """Rows under named columns; None is an empty cell."""
 
     title: str
     columns: Sequence[Column]
@@ -71,14 +71,14 @@ class Table:
 
 
 def render(table: Table, form: Form = "text", *, width: int = WIDTH) -> str:
-    """The table as lines, without a last line break; as text at most `width` columns wide."""
+    """Render a table without a final line break; text tables are at most `width` columns wide."""
     if form == "text":
         return _as_text(table, width)
     return _as_markdown(table) if form == "markdown" else _as_latex(table)
 
 
 def show(cell: Cell, *, digits: int = 0) -> str:
-    """A cell as text on one line: an interval as `estimate (low to high)`."""
+    """Format a cell as one line of text: an interval as `estimate (low to high)`."""
     if cell is None:
         return ""
     if isinstance(cell, str):
@@ -94,22 +94,22 @@ def show(cell: Cell, *, digits: int = 0) -> str:
 
 
 def explain(value: Interval, *, prompts: int) -> Interval | NoInterval:
-    """An interval over so many prompts; where it has no bounds, the estimate and why."""
+    """Return an interval over `prompts` prompts or, if it has no bounds, the estimate with the reason."""
     if math.isfinite(value.low) and math.isfinite(value.high):
         return value
     return NoInterval(value.estimate, SINGLE_PROMPT if prompts == 1 else "not defined in enough draws of prompts")
 
 
 def warn_of_few(prompts: Iterable[int]) -> list[str]:
-    """A note for a table whose rows rest on so many prompts each, where some of them are too few; else nothing."""
+    """Return a note if some rows are based on too few prompts."""
     few = any(1 < count < FEW_PROMPTS for count in prompts)
     return [f"Intervals from fewer than {FEW_PROMPTS} prompts are too narrow."] if few else []
 
 
 def plain(value: Any) -> Any:
-    """`value` as JSON has it: dataclasses and named tuples as objects, numbers that are not finite as null.
+    """Convert `value` to JSON types: dataclasses and named tuples become objects, non-finite numbers null.
 
-    What has `as_json` says itself what it consists of.
+    Objects with `as_json` define their own representation.
     """
     if hasattr(value, "as_json"):
         return plain(value.as_json())
@@ -127,7 +127,7 @@ def plain(value: Any) -> Any:
 
 
 def _shown(table: Table) -> list[list[str]]:
-    """Names of the columns, then the rows."""
+    """Format the header and the rows."""
     names = [show(column.name) for column in table.columns]
     return [names] + [
         [show(cell, digits=column.digits) for column, cell in zip(table.columns, row, strict=True)]
@@ -157,10 +157,10 @@ def _as_text(table: Table, width: int) -> str:
 
 
 def _fit(columns: Sequence[Sequence[str]], *, texts: Sequence[bool], room: int) -> list[int]:
-    """Widths of columns that fit into `room` together; the widest give way first.
+    """Compute column widths that fit into `room`; the widest columns shrink first.
 
-    Text and headers are broken between words, numbers between an estimate and its bounds; if that is not enough, numbers too
-    between words, and at last words inside.
+    Texts and headers are broken between words, numbers between estimate and bounds; if that is not enough, numbers too are
+    broken between words, and finally words are broken.
     """
 
     def longest(parts: Iterable[str]) -> int:
@@ -183,7 +183,7 @@ def _fit(columns: Sequence[Sequence[str]], *, texts: Sequence[bool], room: int) 
 
 
 def _wrap(text: str, width: int, *, is_text: bool = True) -> list[str]:
-    """Lines of `text` of at most `width` columns, all with its indent; a number is broken before its bounds if that fits."""
+    """Wrap `text` at `width` columns, keeping its indent; a number is broken before its bounds if that fits."""
     if cell_len(text) <= width:
         return [text]
     bare = text.lstrip(" ")
@@ -214,12 +214,12 @@ def _as_markdown(table: Table) -> str:
 
 
 def _as_latex(table: Table) -> str:
-    """A table of the package booktabs."""
+    """Render a table for the LaTeX package booktabs."""
 
     def escape(text: str) -> str:
         return "".join(_LATEX.get(character, character) for character in text)
 
-    # Behind the `\\` of the row before, a first `*` or `[` would be read as its argument.
+    # After the `\\` of the previous row, an initial `*` or `[` would be parsed as its argument.
     names, *rows = ("{}" + " & ".join(map(escape, cells)) + r" \\" for cells in _shown(table))
     title, *notes = (escape(show(text)) for text in (table.title, *table.notes))
     return "\n".join(

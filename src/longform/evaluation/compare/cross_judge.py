@@ -1,8 +1,8 @@
-"""How much of a gain survives when other judges look: B was trained with one judge's reward and is judged by several.
+"""How much of a gain other judges confirm: B was trained with one judge's reward and is evaluated by several.
 
-A judge's gain is B's win rate less A's in its own verdicts, or the difference of its own grades. What survives is another
-judge's gain over that of the reward's judge, on the prompts that both judged. Where the latter is not clearly above 0 there
-is nothing to survive, and a ratio would be noise.
+A judge's gain is B's win rate minus A's in its own verdicts, or the difference of its own grades. The surviving share
+is another judge's gain divided by the reward judge's, on the prompts that both judged. If the reward judge's gain is
+not significantly above 0, the share is undefined, because the ratio would be noise.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,47 +18,47 @@ from longform.evaluation.estimates import Bootstrap, ClusteredEstimate
 from longform.records.schemas import Winner
 
 Gains = Mapping[str, float]
-"""B less A, by prompt id."""
+"""Prompt id -> B minus A."""
 
 
 @dataclass(frozen=True, slots=True)
 class Survival:
-    """The share of the reward judge's gain that another judge sees."""
+    """The share of the reward judge's gain that another judge confirms."""
 
     share: ClusteredEstimate | None
-    """1: all of it. None: it is not defined."""
+    """1: all of it. None: undefined."""
     reward_gain: ClusteredEstimate
     """The reward judge's gain on the prompts that both judged."""
 
 
 @dataclass(frozen=True, slots=True)
 class JudgeRow:
-    """What one judge makes of B against A."""
+    """One judge's comparison of B with A."""
 
     judge: str
     gave_reward: bool
     games: int
     without_call: int
-    """Of these games: with equal texts or an empty one, so that the judge was not asked."""
+    """Games decided without a call, because the texts are equal or one is empty."""
     no_verdict: Mapping[str, int]
-    """By cause."""
+    """Missing verdicts by cause."""
     wins: Contrast | None
-    """None: no game has a verdict."""
+    """None if no game has a verdict."""
     grades: Contrast | None
-    """None: it graded no prompt on both sides."""
+    """None if it graded no prompt on both sides."""
     no_grade: Mapping[str, int]
     wins_survive: Survival | None
-    """None for the reward's judge itself, and where it is not among the judges."""
+    """None for the reward judge itself, or if it is not among the judges."""
     grades_survive: Survival | None
 
 
 @dataclass(frozen=True, slots=True)
 class CrossJudge:
-    """The matrix: a row for each judge, and how far they agree."""
+    """A row per judge, and the agreement of the judges."""
 
     rows: Sequence[JudgeRow]
     reward_judges: Sequence[str]
-    """Those that gave the reward, as far as is known; several are a panel, whose gain is the mean of theirs."""
+    """Judges that gave the reward, as far as known; several form a panel, whose gain is the mean of theirs."""
     between: InterRaterAgreement | None
     """Agreement on the same games; None with fewer than two judges."""
 
@@ -70,13 +70,13 @@ def cross_judge(
     *,
     reward_judges: Sequence[str] = (),
 ) -> CrossJudge:
-    """What every judge makes of B against A.
+    """Compare B with A by every judge.
 
     Args:
-        answers: of each judge.
-        grades: of each judge that graded, as `measure_grades` gives them.
-        sampling: how intervals and tests are drawn.
-        reward_judges: those that rewarded B in training.
+        answers: The judges' answers.
+        grades: Grades by judge, from `measure_grades`.
+        sampling: Settings of intervals and tests.
+        reward_judges: Judges that gave B's reward in training.
     """
     wins = {it.judge: measure for it in answers if (measure := measure_wins(it.games, it.judge)) is not None}
     graded = {it.judge: it for it in grades if it.judge is not None}
@@ -106,15 +106,15 @@ def cross_judge(
 
 
 def surviving(reward: Gains, other: Gains, bootstrap: Bootstrap) -> Survival | None:
-    """How much of the reward judge's gain another judge sees; None where they judged no prompt in common.
+    """Compute the share of the reward judge's gain that another judge confirms; None if they have no prompt in common.
 
-    The share is defined where the 95% interval of the reward judge's gain lies above 0. Draws of prompts in which that gain
-    is not above 0, less than one in forty then, are left out of its interval.
+    The share is defined if the 95% interval of the reward judge's gain is above 0. Resamples in which that gain is not above
+    0, then fewer than one in forty, are excluded from the share's interval.
 
     Args:
-        reward: gains that the reward's judge sees.
-        other: gains that the other one sees.
-        bootstrap: how intervals are drawn.
+        reward: Gains according to the reward judge.
+        other: Gains according to the other judge.
+        bootstrap: Bootstrap settings.
     """
     ids = [id_ for id_ in reward if id_ in other]
     gain = bootstrap.mean([(reward[id_], id_) for id_ in ids])
@@ -127,13 +127,13 @@ def surviving(reward: Gains, other: Gains, bootstrap: Bootstrap) -> Survival | N
 
 
 def _ratio(sums: np.ndarray) -> np.ndarray:
-    """[draws] from sums [draws, 2] of gains; NaN where the second is not above 0."""
+    """Return ratios, [draws], from sums of gains, [draws, 2]; NaN if the second is not above 0."""
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(sums[:, 1] > 0, sums[:, 0] / sums[:, 1], np.nan)
 
 
 def _mean_gains(measures: Mapping[str, Measure], judges: Sequence[str]) -> dict[str, float]:
-    """The mean gain over `judges` on each prompt that all of them judged; nothing without judges."""
+    """Return the mean gain over `judges` on each prompt that all of them judged; empty without judges."""
     gains = [measures[name].gains() for name in judges if name in measures]
     if not gains or len(gains) < len(judges):
         return {}
@@ -141,7 +141,7 @@ def _mean_gains(measures: Mapping[str, Measure], judges: Sequence[str]) -> dict[
 
 
 def _raters(answers: Sequence[JudgeAnswers]) -> Raters:
-    """The verdicts of all judges, game by game; games that no judge was asked about say nothing of agreement."""
+    """Collect the verdicts of all judges by game, without games decided without a call."""
     by_judge: dict[str, dict[tuple[str, int | None, str | None], Winner]] = {
         it.judge: {(game.prompt_id, game.sample, game.order): game.winner for game in it.games if was_asked(game)}
         for it in answers

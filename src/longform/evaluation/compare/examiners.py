@@ -1,7 +1,7 @@
-"""The models behind the names of judges on the two sides of a comparison.
+"""The models behind the judges' names on the two sides of a comparison.
 
-A name in models.yaml may resolve to different models in different runs. Grades of two models are not compared, whatever
-their names; one model under two names, or at two addresses, is one judge. A note reports such cases.
+A name in models.yaml may refer to different models in different runs. Grades by different models are never compared,
+whatever their names; one model under two names, or at two addresses, is one judge. Such cases are reported in a note.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,23 +20,24 @@ class Examiner(NamedTuple):
 
     model: str
     address: str | None
-    """Of its endpoint; None where it is not known."""
+    """Address of its endpoint; None if unknown."""
 
     @classmethod
     def of(cls, spec: ModelSpec) -> "Examiner":
-        """As models.yaml has it."""
+        """Build from an entry of models.yaml."""
         return cls(spec.model, spec.address)
 
 
 Examiners = Mapping[str, Examiner]
-"""By the name of the judge; those of whom nothing is known are left out."""
+"""Judge name -> model; judges with an unknown model are absent."""
 
 
 def read_examiners(side: Side) -> Examiners:
-    """What the judges' names mean in the run of a side: the models that its calls name, at the addresses of its models.yaml.
+    """Return the models of the judges in a side's run: the models in its recorded calls, with the addresses in its
+    models.yaml.
 
-    Models.yaml may have changed since the run, so an address counts only next to the model that was called.
-    Nothing is known of the judges of a responses file.
+    models.yaml may have changed since the run, so an address counts only if its model was called. The judges of a responses
+    file are unknown.
     """
     folder, _ = side.source
     if not folder.is_dir():
@@ -47,7 +48,7 @@ def read_examiners(side: Side) -> Examiners:
         try:
             stated = read_models(side.recipe.models)
         except BadInputError:
-            stated = {}  # what the calls name is enough
+            stated = {}  # the models in the recorded calls suffice
     return {
         name: Examiner(model, stated[name].address if name in stated and stated[name].model == model else None)
         for name, model in called.items()
@@ -55,12 +56,12 @@ def read_examiners(side: Side) -> Examiners:
 
 
 def tell_apart(a: Side, b: Side, asked: Examiners) -> tuple[Side, Side, list[str]]:
-    """Both sides with every judge under a name of its own, and a line for each name that does not mean one and the same.
+    """Give every judge of both sides an unambiguous name, and return a line for each ambiguous one.
 
     Args:
-        a: a side.
-        b: the other.
-        asked: what the judges that are asked now are called; they keep their names.
+        a: One side.
+        b: The other side.
+        asked: Judges that are queried now; they keep their names.
     """
     of_a, of_b = read_examiners(a), read_examiners(b)
     lines = []
@@ -85,7 +86,7 @@ def tell_apart(a: Side, b: Side, asked: Examiners) -> tuple[Side, Side, list[str
 
 
 def find_reward_judges(side: Side, asked: Examiners) -> tuple[str, ...]:
-    """The judges that rewarded a side, without those whose name means another model now."""
+    """Return the judges that gave a side's reward, without those whose name now refers to another model."""
     known = read_examiners(side)
     return tuple(
         name
@@ -95,7 +96,7 @@ def find_reward_judges(side: Side, asked: Examiners) -> tuple[str, ...]:
 
 
 def _twins(a: Side, of_a: Examiners, b: Side, of_b: Examiners) -> list[tuple[str, str]]:
-    """Names in A and in B that graded one side each and mean one model at one address."""
+    """Return pairs of names in A and B that graded one side each and refer to the same model at the same address."""
     only_a, only_b = a.judges - b.judges, b.judges - a.judges
     return [
         (one, other)
@@ -106,7 +107,7 @@ def _twins(a: Side, of_a: Examiners, b: Side, of_b: Examiners) -> list[tuple[str
 
 
 def _rename(side: Side, old: str, new: str) -> Side:
-    """The side with the grades of one judge under another name."""
+    """Rename a judge in the grades of a side."""
 
     def renamed(texts: Sequence[GradedText]) -> list[GradedText]:
         return [

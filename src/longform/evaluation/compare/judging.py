@@ -1,7 +1,7 @@
 """Verdicts and grades of judges in a comparison: games in OUT, grades next to it.
 
-Two equal texts tie and an empty text loses to a non-empty one, in both orders and without a call. An empty text gets the
-lowest grade, as in training.
+Equal texts tie, and an empty text loses to a non-empty one, in both orders and without a call. As in training, an empty text
+gets the lowest grade.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ from longform.records.schemas import ORDERS, Game, Grade, PromptRow, Winner
 from longform.text.words import count_words
 
 GradeKey = tuple[str, str, int]
-"""Prompt id, side ("a" or "b"), place among the side's samples."""
+"""(prompt id, side "a" or "b", index of the sample)."""
 
 
 @dataclass(slots=True)
@@ -35,9 +35,9 @@ class JudgeAnswers:
 
     judge: str
     games: list[Game] = field(default_factory=list)
-    """All verdicts; those without the other order enter no win rate."""
+    """All verdicts; those without the other order do not enter win rates."""
     no_verdict: Counter[str] = field(default_factory=Counter)
-    """Comparisons without one, by cause."""
+    """Missing verdicts by cause."""
     grades: dict[GradeKey, float] = field(default_factory=dict)
     no_grade: Counter[str] = field(default_factory=Counter)
 
@@ -52,16 +52,19 @@ def ask_judges(
     budget: float | None,
     progress: ProgressDisplay = no_progress,
 ) -> tuple[list[JudgeAnswers], dict[str, str]]:
-    """Ask the judges; games go to `out`, grades to `grades_path(out)`. Returns the answers, and cost and paths in words.
+    """Query the judges; games are written to `out`, grades to `grades_path(out)`.
 
-    The rows of other judges in these files stay there. A verdict without its other order is kept in the log of calls only.
+    Rows of other judges in these files are kept. Verdicts without the other order are only kept in the log of calls.
+
+    Returns:
+        The answers, and costs and paths for display.
 
     Raises:
-        BadInputError: a judge cannot be asked, or a file holds something else.
-        StoppedError: the budget is spent, or a judge gave no verdict.
+        BadInputError: a judge cannot be queried, or a file contains something else.
+        StoppedError: the budget is exhausted, or a judge gave no verdict.
     """
     _check_judges(judges, models)
-    for name in judges:  # check all of them before the first call is paid
+    for name in judges:  # check all judges before the first call
         RecordedCalls(out, models, name, budget=budget).log.close()
     games = _games_of_others(out, pairing, judges)
     grades = _grades_of_others(grades_path(out), pairing, judges) if with_grades else []
@@ -74,8 +77,8 @@ def ask_judges(
         if not whole:
             causes = ", ".join(f"{cause} {count}" for cause, count in it.no_verdict.most_common())
             raise StoppedError(
-                f"{out}: no pair of texts with a verdict of {it.judge} in both orders ({causes}); the same command tries "
-                f"failed calls again"
+                f"{out}: no pair of texts with a verdict of {it.judge} in both orders ({causes}); run the same command "
+                "again to retry failed calls"
             )
         games += whole
     write_rows(out, games)
@@ -87,7 +90,7 @@ def ask_judges(
 
 
 def grades_path(out: Path) -> Path:
-    """The grades file that belongs to the games in `out`."""
+    """Return the grades file that belongs to the games in `out`."""
     return out.with_name(f"{out.stem}.grades.jsonl")
 
 
@@ -112,25 +115,25 @@ async def _ask(
 
 
 def _games_of_others(out: Path, pairing: Pairing, judges: Sequence[str]) -> list[Game]:
-    """The games in `out` that other judges decided before; refuses to overwrite a file of anything else."""
+    """Return other judges' games in `out`; refuse to overwrite a file of anything else."""
     games = list(read_rows(out, Game)) if out.exists() else []
     for game in games:
         if {game.model_a, game.model_b} != {pairing.a, pairing.b}:
-            raise BadInputError(f"--out: {out} holds games of {game.model_a!r} and {game.model_b!r}; name another file")
+            raise BadInputError(f"--out: {out} has games of {game.model_a!r} and {game.model_b!r}; choose another file")
     return [game for game in games if game.judge not in judges]
 
 
 def _grades_of_others(path: Path, pairing: Pairing, judges: Sequence[str]) -> list[Grade]:
-    """The grades in `path` that other judges gave before; refuses to overwrite a file of anything else."""
+    """Return other judges' grades in `path`; refuse to overwrite a file of anything else."""
     grades = list(read_rows(path, Grade)) if path.exists() else []
     for grade in grades:
         if grade.model not in (pairing.a, pairing.b):
-            raise BadInputError(f"--grade: {path} holds grades of {grade.model!r}; name another --out")
+            raise BadInputError(f"--grade: {path} has grades of {grade.model!r}; choose another --out")
     return [grade for grade in grades if grade.judge not in judges]
 
 
 def _check_judges(judges: Sequence[str], models: Path) -> None:
-    """Refuse one model under two names: it would count as two judges."""
+    """Refuse a model under two names, because it would count as two judges."""
     specs, seen = read_models(models), {}
     for name in judges:
         spec = find_model(specs, name, path=models)
@@ -147,11 +150,11 @@ async def judge_pairs(
     workers: int,
     on_progress: Progress,
 ) -> None:
-    """Add the games of all pairs of texts, two for each, to `answers`; those of second samples after those of first ones.
+    """Add the games of all pairs of texts to `answers`, two per pair; second samples follow first ones.
 
     Raises:
         BadInputError: the endpoint is misconfigured.
-        StoppedError: the budget is spent.
+        StoppedError: the budget is exhausted.
     """
     names = {"model_a": pairing.a, "model_b": pairing.b}
     total, done = sum(2 * len(it.pairs) for it in pairing.prompts), 0
@@ -185,11 +188,11 @@ async def judge_pairs(
 async def grade_texts(
     pairing: Pairing, judge: PointwiseJudge, answers: JudgeAnswers, *, workers: int, on_progress: Progress
 ) -> None:
-    """Add the judge's grades of all texts that it has not graded yet to `answers`.
+    """Add the judge's missing grades of all texts to `answers`.
 
     Raises:
         BadInputError: the endpoint is misconfigured.
-        StoppedError: the budget is spent.
+        StoppedError: the budget is exhausted.
     """
     missing = [
         (prompt, (prompt.id, side, place), written.text)
@@ -215,7 +218,7 @@ async def grade_texts(
 
 
 def merge_grades(answers: Sequence[JudgeAnswers]) -> dict[GradeKey, dict[str, float]]:
-    """The grades of all judges, text by text."""
+    """Merge the grades of all judges by text."""
     found: dict[GradeKey, dict[str, float]] = {}
     for it in answers:
         for key, score in it.grades.items():
@@ -224,12 +227,12 @@ def merge_grades(answers: Sequence[JudgeAnswers]) -> dict[GradeKey, dict[str, fl
 
 
 def was_asked(game: Game) -> bool:
-    """Whether the judge decided the game; False where the texts are equal or one is empty."""
+    """Whether the game was decided by a call; False if the texts are equal or one is empty."""
     return not (game.model_extra or {}).get("without_call", False)
 
 
 def _settle(it: PairedPrompt, place: int) -> Winner | None:
-    """Who wins a pair that needs no judge; None for one that does."""
+    """Decide a pair without the judge; None if it needs a call."""
     a, b = it.a[place].text.strip(), it.b[place].text.strip()
     if a == b:
         return "tie"
@@ -242,7 +245,7 @@ def _without_call(id_: str, winner: Winner, judge: str, names: Mapping[str, str]
 
 
 def _with_texts(game: Game, it: PairedPrompt, place: int) -> Game:
-    """The game with which texts it was about, and how long they are."""
+    """Add sample numbers and word counts to a game."""
     a, b = it.a[place].text, it.b[place].text
     return game.model_copy(update={"sample": place, "words_a": count_words(a), "words_b": count_words(b)})
 

@@ -1,6 +1,6 @@
-"""One number of each side for every prompt, and what the two sides differ by.
+"""One number per side and prompt, and the differences between the sides.
 
-The prompt is the unit of every interval and test: texts of one prompt are one piece of evidence.
+The prompt is the unit of every interval and test: all texts of a prompt are one piece of evidence.
 """
 
 from collections import Counter, defaultdict
@@ -22,44 +22,44 @@ from longform.text.words import count_words
 
 Kind = Literal["grade", "wins", "text"]
 _EQUAL = 1e-9
-"""Means of the same scores differ by rounding."""
+"""Tolerance of means of equal scores, which may differ by rounding."""
 
 
 class Sampling(NamedTuple):
-    """How intervals and tests are drawn."""
+    """Settings of intervals and tests."""
 
     resamples: int = 2000
     draws: int = 10_000
-    """Sign patterns of a test, where there are too many to look at all."""
+    """Number of random sign patterns of a test, if there are too many to enumerate."""
     seed: int = 0
 
     @property
     def bootstrap(self) -> Bootstrap:
-        """Of the intervals."""
+        """Bootstrap settings of the intervals."""
         return Bootstrap(self.resamples, self.seed)
 
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """What is compared."""
+    """A measured quantity."""
 
     name: str
     kind: Kind
     values: Mapping[str, tuple[float, float]]
-    """Prompt id -> what it is of A and of B."""
+    """Prompt id -> (value of A, value of B)."""
     judge: str | None = None
     digits: int = 2
     half_pairs: Mapping[str, int] = field(default_factory=dict)
-    """Of wins: prompt id -> pairs of texts that are left out, since they have a verdict in one order alone."""
+    """For wins: prompt id -> pairs left out because they have a verdict in only one order."""
 
     def gains(self) -> dict[str, float]:
-        """B's number less A's, by prompt id."""
+        """Return B minus A by prompt id."""
         return {id_: b - a for id_, (a, b) in self.values.items()}
 
 
 @dataclass(frozen=True, slots=True)
 class Contrast:
-    """One measure of both sides; n is the number of prompts."""
+    """Comparison of both sides in one measure; n is the number of prompts."""
 
     measure: str
     kind: Kind
@@ -69,24 +69,24 @@ class Contrast:
     """Mean over the prompts."""
     b: ClusteredEstimate
     difference: ClusteredEstimate
-    """B less A, prompt by prompt."""
+    """B minus A, paired by prompt."""
     test: PairedTest
-    """That the difference is 0."""
+    """Test that the difference is 0."""
     higher: ClusteredEstimate
-    """Share of the prompts on which B's number is higher: for grades and wins, on which B is better."""
+    """Fraction of the prompts on which B's value is higher (for grades and wins: better)."""
     equal: ClusteredEstimate
     lower: ClusteredEstimate
     half_pairs: int
-    """Pairs of texts that are left out, since they have a verdict in one order alone."""
+    """Pairs left out because they have a verdict in only one order."""
 
 
 def contrast(measure: Measure, sampling: Sampling, *, prompts: Container[str] | None = None) -> Contrast | None:
-    """What the sides differ by in a measure; None where no prompt has it.
+    """Compare both sides in a measure; None if no prompt has it.
 
     Args:
-        measure: of both sides.
-        sampling: how intervals and tests are drawn.
-        prompts: those that count; all where it is None.
+        measure: Values of both sides.
+        sampling: Settings of intervals and tests.
+        prompts: Ids of the prompts to include; None for all.
     """
     found = [(id_, *values) for id_, values in measure.values.items() if prompts is None or id_ in prompts]
     if not found:
@@ -116,7 +116,7 @@ def contrast(measure: Measure, sampling: Sampling, *, prompts: Container[str] | 
 
 
 def measure_grades(pairing: Pairing) -> list[Measure]:
-    """The grades of each judge that graded both sides of a prompt."""
+    """Return the grades by each judge that graded both sides of a prompt."""
     judges = sorted({judge for it in pairing.prompts for side in (it.a, it.b) for one in side for judge in one.grades})
     found = []
     for judge in judges:
@@ -129,9 +129,9 @@ def measure_grades(pairing: Pairing) -> list[Measure]:
 
 
 def measure_wins(games: Sequence[Game], judge: str) -> Measure | None:
-    """Each side's share of a judge's games, ties half; None where no pair of texts has a verdict in both orders.
+    """Return each side's share of a judge's games, ties half; None if no pair has verdicts in both orders.
 
-    A pair with one order alone is left out: what the judge thinks of the first place would count as a difference of texts.
+    Pairs with a verdict in only one order are left out, because position bias would count as a difference.
     """
     whole, alone = split_pairs(games)
     if not whole:
@@ -145,9 +145,9 @@ def measure_wins(games: Sequence[Game], judge: str) -> Measure | None:
 
 
 def measure_texts(pairing: Pairing, *, on_progress: Progress = lambda done, total: None) -> list[Measure]:
-    """Words, repetition and redundancy; the latter over prompts on which both sides wrote a word."""
+    """Measure words, repetition and redundancy; the latter two on prompts with non-empty texts on both sides."""
     shares = {
-        "repeated 4-word runs": repeated_ngram_share,
+        "repeated word 4-grams": repeated_ngram_share,
         "repeated sentences": repeated_sentence_share,
         "redundant sentences": redundant_sentence_share,
     }
@@ -167,5 +167,5 @@ def measure_texts(pairing: Pairing, *, on_progress: Progress = lambda done, tota
 
 
 def _share_of(written: GradedText, share: Callable[[str], float]) -> float | None:
-    """A share of the text; an empty one repeats nothing, which is no merit, so it has none."""
+    """Measure a text; None for an empty one, whose lack of repetition is no merit."""
     return share(written.text) if written.text.strip() else None

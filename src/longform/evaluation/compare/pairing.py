@@ -1,7 +1,7 @@
-"""Two sides put together prompt by prompt, with the group and the length bin of each prompt.
+"""Pair two sides by prompt, with each prompt's group and length bin.
 
-Prompts are what is drawn and tested, so several samples of a side are one value of their prompt: their mean. For a judge
-they are paired in their order, as many as both sides have.
+Prompts are the unit of resampling and testing, so several samples of a side are averaged per prompt. For judges, samples are
+paired in order, as many as both sides have.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -17,11 +17,11 @@ from longform.text.words import count_words, length_bin_name
 
 @dataclass(frozen=True, slots=True)
 class PairedPrompt:
-    """A prompt and what both sides wrote for it."""
+    """A prompt with the texts of both sides."""
 
     id: str
     prompt: PromptRow | None
-    """None where only its id is known."""
+    """None if only its id is known."""
     a: Sequence[GradedText]
     b: Sequence[GradedText]
     group: str | None
@@ -29,36 +29,36 @@ class PairedPrompt:
 
     @property
     def pairs(self) -> list[tuple[GradedText, GradedText]]:
-        """The texts that are held against each other."""
+        """The pairs of texts to compare."""
         return list(zip(self.a, self.b, strict=False))
 
     def means(self, value: Callable[[GradedText], float | None]) -> tuple[float, float] | None:
-        """The mean of a value over the texts of each side that have it; None where a side has none."""
+        """Return the mean of a value over each side's texts; None if a side has no value."""
         sides = [[found for it in side if (found := value(it)) is not None] for side in (self.a, self.b)]
         return (fmean(sides[0]), fmean(sides[1])) if all(sides) else None
 
 
 @dataclass(frozen=True, slots=True)
 class Pairing:
-    """Everything that is compared."""
+    """All prompts that both sides answered."""
 
     a: str
-    """Name of a side."""
+    """Name of the side."""
     b: str
     prompts: Sequence[PairedPrompt]
     only_a: int
-    """Prompts that only this side answered, and that are left out."""
+    """Number of prompts that only this side answered, which are left out."""
     only_b: int
     prompts_from: str
-    """Where requests, criteria and meta come from, in words."""
+    """Origin of requests, criteria and meta, as text."""
     bins_of: str
-    """Which words the length bins count."""
+    """Word count that the length bins refer to."""
 
     def with_grades(self, grades: Mapping[tuple[str, str, int], Mapping[str, float]]) -> "Pairing":
-        """The same with more grades.
+        """Return the pairing with additional grades.
 
         Args:
-            grades: by prompt id, side ("a" or "b") and place among the side's samples; then by judge.
+            grades: (prompt id, side "a" or "b", index of the sample) -> judge -> grade.
         """
 
         def graded(id_: str, side: str, texts: Sequence[GradedText]) -> list[GradedText]:
@@ -74,21 +74,22 @@ class Pairing:
 def pair_sides(
     a: Side, b: Side, prompts: Mapping[str, PromptRow], prompts_from: str = "", *, group_by: str | None = None
 ) -> Pairing:
-    """Both sides on the prompts that both answered.
+    """Pair both sides on the prompts that both answered.
 
-    A prompt falls into the length bin of the words it asks for, the middle of its `length_range`, where all prompts have
-    one; else into that of the mean of both sides' words. A bin of one side's words would find a difference where there is
-    none: what is long by chance there is shorter on the other side (P. D. Oldham, J. Chronic Diseases 15, 1962).
+    A prompt's length bin is given by its requested length (the middle of its `length_range`) if all prompts have one,
+    else by the mean words of both sides. Binning by one side's words would create spurious differences by regression to
+    the mean: texts that are long by chance on one side are shorter on the other (P. D. Oldham, J. Chronic Diseases 15,
+    1962).
 
     Args:
-        a: a side.
-        b: the other.
-        prompts: as `find_prompts` gives them, with at least one prompt in common.
-        prompts_from: where they come from.
-        group_by: `meta.FIELD`, whose values are groups.
+        a: One side.
+        b: The other side.
+        prompts: Prompts from `find_prompts`, at least one.
+        prompts_from: Origin of the prompts.
+        group_by: `meta.FIELD` whose values define groups.
 
     Raises:
-        BadInputError: a prompt lacks the field of `group_by`.
+        BadInputError: a prompt lacks the `group_by` field.
     """
     ids = list(prompts) or [id_ for id_ in a.texts if id_ in b.texts]
     groups = _groups(prompts, group_by)
@@ -107,12 +108,12 @@ def pair_sides(
         len(a.texts.keys() - set(ids)),
         len(b.texts.keys() - set(ids)),
         prompts_from,
-        "words asked for" if asked else "mean words of both texts",
+        "requested words" if asked else "mean words of both texts",
     )
 
 
 def grade_rows(pairing: Pairing, judges: Sequence[str]) -> list[Grade]:
-    """The grades of these judges as rows, each side under its name as a model."""
+    """Return the grades of these judges as rows, with each side's name as the model."""
     return [
         Grade(prompt_id=prompt.id, model=name, sample=place, score=it.grades[judge], judge=judge)
         for judge in judges
@@ -128,17 +129,17 @@ def _mean_words(texts: Sequence[GradedText]) -> float:
 
 
 def _groups(prompts: Mapping[str, PromptRow], group_by: str | None) -> dict[str, str]:
-    """Prompt id -> the value of the field of `group_by`; nothing where no field is named."""
+    """Map prompt ids to the value of the `group_by` field; empty without one."""
     if group_by is None:
         return {}
     if not prompts:
         raise BadInputError(
-            f"--group-by {group_by}: needs the prompts of the responses; name their file with --prompts"
+            f"--group-by {group_by}: needs the prompts of the responses; pass their file with --prompts"
         )
     name = group_by.removeprefix("meta.")
     lacking = [id_ for id_, row in prompts.items() if row.meta.get(name) is None]
     if lacking:
         near = get_close_matches(name, sorted({known for row in prompts.values() for known in row.meta}), n=1)
         hint = f"; did you mean meta.{near[0]}?" if near and near[0] != name else ""
-        raise BadInputError(f"prompt {lacking[0]}: meta.{name}: is missing, and --group-by asks for it{hint}")
+        raise BadInputError(f"prompt {lacking[0]}: meta.{name}: missing, but required by --group-by{hint}")
     return {id_: str(row.meta[name]) for id_, row in prompts.items()}

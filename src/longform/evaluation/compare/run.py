@@ -1,4 +1,4 @@
-"""Two runs, or two writers, on the same prompts: read, ask judges if any, measure, and state the differences."""
+"""Compare two runs, or two writers, on the same prompts: read, query judges, measure, and report the differences."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -36,27 +36,27 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """B against A."""
+    """Comparison of B with A."""
 
     a: str
     b: str
     prompts: int
     only_a: int
-    """Prompts that only A answered; they are left out."""
+    """Number of prompts that only A answered, which are left out."""
     only_b: int
     contrasts: Sequence[Contrast]
-    """Grades first, then wins, then what is measured on the page."""
+    """Grades, then wins, then text measures."""
     groups: Sequence[Group]
     bins: Sequence[Group]
     bins_of: str
     judges: CrossJudge | None
-    """None where no judge was asked."""
+    """None if no judge was queried."""
     sampling: Sampling
 
 
 @dataclass(frozen=True, slots=True)
 class Gain:
-    """A prompt with what B gains over A on it."""
+    """A prompt with B's gain over A."""
 
     prompt: PairedPrompt
     a: float
@@ -64,27 +64,27 @@ class Gain:
 
     @property
     def gain(self) -> float:
-        """B's number less A's."""
+        """B minus A."""
         return self.b - self.a
 
 
 @dataclass(frozen=True, slots=True)
 class ComparedSides:
-    """A comparison with the texts and measures behind it."""
+    """A comparison with its texts and measures."""
 
     sides: tuple[Side, Side]
     pairing: Pairing
     measures: Sequence[Measure]
-    """Of `measure_all`; the first one ranks the prompts."""
+    """Measures from `measure_all`; the first one ranks the prompts."""
     answers: Sequence[JudgeAnswers]
     comparison: Comparison
     notes: Mapping[str, str]
-    """What a reader needs to know: who the sides are, where prompts and grades come from, which judges are the same."""
+    """Notes for the reader: the sides, the origin of prompts and grades, and which judges are the same."""
     paid: Mapping[str, str]
     """Cost and paths of the judges' games and grades; empty without judges."""
 
     def extremes(self, count: int) -> list[Gain]:
-        """The `count` prompts with the largest gain, then the `count` with the largest loss, the largest of each first."""
+        """Return the `count` prompts with the largest gains, then the `count` with the largest losses, by size."""
         ranked = rank_gains(self.pairing, self.measures[0])
         gains, losses = [it for it in ranked if it.gain > 0], [it for it in reversed(ranked) if it.gain < 0]
         return gains[:count] + losses[:count]
@@ -107,28 +107,28 @@ def compare(
     reserved: Mapping[str, Path] | None = None,
     progress: ProgressDisplay = no_progress,
 ) -> ComparedSides:
-    """Compare B against A on the prompts that both answered.
+    """Compare B with A on the prompts that both answered.
 
     Args:
-        a: a run (`RUN`, `RUN@STEP`) or a responses file (`FILE`, `FILE@MODEL`), usually the earlier one.
-        b: another one.
-        prompts: prompts of responses files; needed for judges and `group_by`.
-        grades: grades files, for the texts of responses files.
-        judges: names in `models` that compare each pair of texts in both orders; without any, no call is made.
-        with_grades: have the judges also grade each text.
-        reward_judges: those among `judges` whose reward B was trained with; default for a run: those of its recipe.
-        models: models.yaml; default: that of a run's recipe, else `models.yaml`.
-        out: file for the judges' games; needed with `judges`, which resume from the calls recorded next to it.
-        budget: cost above which calls stop.
+        a: A run (`RUN`, `RUN@STEP`) or a responses file (`FILE`, `FILE@MODEL`), usually the baseline.
+        b: A run or a responses file.
+        prompts: Prompts of the responses files; needed for judges and `group_by`.
+        grades: Grades files of the responses files.
+        judges: Names in `models` that compare every pair of texts in both orders; without any, no call is made.
+        with_grades: Also have the judges grade each text.
+        reward_judges: Which of `judges` was B's training reward (default for a run: from its recipe).
+        models: Path to models.yaml (default: the one of a run's recipe, else `models.yaml`).
+        out: Output file for the judges' games, required with `judges`; a second call resumes.
+        budget: Stop before the calls cost more than this.
         group_by: `meta.FIELD`: also compare within each of its values.
-        sampling: how intervals and tests are drawn.
-        reserved: flag -> file that the caller will write, which must not be one that is read.
-        progress: display of the progress.
+        sampling: Settings of intervals and tests.
+        reserved: Flag -> file that the caller will write, which must differ from the inputs.
+        progress: Progress display.
 
     Raises:
-        BadInputError: arguments that do not go together, unreadable sides, nothing in common, an unknown judge, or a file
-            that would be overwritten.
-        StoppedError: the budget is spent, or a judge gave no verdict.
+        BadInputError: arguments conflict, a side is unreadable, the sides have no prompt in common, a judge is unknown, or a
+            file would be overwritten.
+        StoppedError: the budget is exhausted, or a judge gave no verdict.
     """
     _check_arguments(judges, out=out, with_grades=with_grades, budget=budget, reward_judges=reward_judges)
     sampling = sampling or Sampling()
@@ -146,7 +146,7 @@ def compare(
         if with_grades:
             check_out(grades_path(out), *read, flag="--grade")
         if any(it.prompt is None for it in pairing.prompts):
-            raise BadInputError("--judge: needs the prompts of the responses; name their file with --prompts")
+            raise BadInputError("--judge: needs the prompts of the responses; pass their file with --prompts")
         answers, paid = ask_judges(
             pairing, judges, models, out, with_grades=with_grades, budget=budget, progress=progress
         )
@@ -167,7 +167,7 @@ def compare(
 def measure_all(
     pairing: Pairing, answers: Sequence[JudgeAnswers] = (), *, on_progress: Progress = lambda done, total: None
 ) -> list[Measure]:
-    """Everything that is known of both sides, prompt by prompt: grades, wins, then the texts' own measures."""
+    """Return all measures of both sides: grades, wins, then text measures."""
     wins = [it for one in answers if (it := measure_wins(one.games, one.judge)) is not None]
     return [*measure_grades(pairing), *wins, *measure_texts(pairing, on_progress=on_progress)]
 
@@ -180,14 +180,14 @@ def compare_pairing(
     sampling: Sampling,
     reward_judges: Sequence[str] = (),
 ) -> Comparison:
-    """B against A in every measure, over all prompts and by group and length bin.
+    """Compare B with A in every measure, over all prompts and by group and length bin.
 
     Args:
-        pairing: what both wrote.
-        measures: of `measure_all`.
-        answers: of the judges that were asked.
-        sampling: how intervals and tests are drawn.
-        reward_judges: those that rewarded B in training.
+        pairing: The paired texts.
+        measures: Measures from `measure_all`.
+        answers: Answers of the queried judges.
+        sampling: Settings of intervals and tests.
+        reward_judges: Judges that gave B's reward in training.
     """
     grades = [it for it in measures if it.kind == "grade"]
     groups = sorted({it.group for it in pairing.prompts if it.group is not None})
@@ -211,7 +211,7 @@ def compare_pairing(
 
 
 def rank_gains(pairing: Pairing, measure: Measure) -> list[Gain]:
-    """The prompts that have the measure, the largest gain of B first, then by id."""
+    """Sort the prompts with a value of the measure by B's gain, largest first, then by id."""
     found = [Gain(it, *measure.values[it.id]) for it in pairing.prompts if it.id in measure.values]
     return sorted(found, key=lambda it: (-it.gain, it.prompt.id))
 
@@ -240,37 +240,37 @@ def _check_arguments(
                 raise BadInputError(f"{flag}: only valid with --judge")
         return
     if out is None:
-        raise BadInputError("--out: names the file for the judges' games; it is missing")
+        raise BadInputError("--out: required with --judge; the file for the judges' games")
     twice = next((name for name in judges if judges.count(name) > 1), None)
     if twice is not None:
         raise BadInputError(f"--judge {twice}: listed twice")
     for name in reward_judges:
         if name not in judges:
-            raise BadInputError(f"--reward-judge {name}: not one of the judges; name it with --judge too")
+            raise BadInputError(f"--reward-judge {name}: not one of the judges; add it to --judge")
 
 
 def _default_models(sides: Sequence[Side]) -> Path:
-    """The file of B's recipe, else of A's, else the usual one."""
+    """Return models.yaml of B's recipe, else of A's, else the default path."""
     recipes = [side.recipe for side in reversed(sides) if side.recipe is not None]
     return recipes[0].models if recipes else Path("models.yaml")
 
 
 def _examiners(judges: Sequence[str], models: Path) -> Examiners:
-    """The models that the judges' names stand for."""
+    """Return the models behind the judges' names."""
     specs = read_models(models) if judges else {}
     return {name: Examiner.of(find_model(specs, name, path=models)) for name in judges}
 
 
 def _notes(sides: Sequence[Side], pairing: Pairing, compared: Comparison) -> dict[str, str]:
-    """What a reader needs to know beside the tables."""
+    """Return the notes shown with the tables."""
     a, b = sides
     notes = {
         "a": a.spec if a.spec == a.name else f"{a.name}, of {a.spec}",
         "b": b.spec if b.spec == b.name else f"{b.name}, of {b.spec}",
-        "prompts": f"{compared.prompts} that both answered; {compared.only_a} only in a and {compared.only_b} only in b",
+        "prompts": f"{compared.prompts} answered by both; {compared.only_a} only by a and {compared.only_b} only by b",
         "asked": f"as in {pairing.prompts_from}" if pairing.prompts[0].prompt else pairing.prompts_from,
     }
     if (a.judges or b.judges) and not a.judges & b.judges:
         graded = [f"{it.name} by {', '.join(sorted(it.judges)) or 'nobody'}" for it in sides]
-        notes["grades"] = f"on record, {' and '.join(graded)}; only grades of one judge can be compared"
+        notes["grades"] = f"recorded, {' and '.join(graded)}; only grades by the same judge are compared"
     return notes

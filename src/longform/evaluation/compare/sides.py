@@ -1,7 +1,7 @@
-"""The two sides of a comparison: a run at a step, or a model of a responses file, and what they wrote on the same prompts.
+"""The two sides of a comparison: a run at a step, or a model in a responses file, with their texts.
 
-A run keeps the requests of its validation prompts; a responses file knows ids alone. What one id asks must be the same on
-both sides, wherever both say it. Of a response that thinks first, the answer is compared.
+A run records the requests of its validation prompts; a responses file has only ids. The request of an id must be the same on
+both sides if both state it. Of responses with thoughts, only the answers are compared.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ from longform.records.schemas import UNNAMED_JUDGE, Grade, Prompt, PromptRow, Re
 from longform.text.structure import parse_response
 
 _EXAMINER = "examiner"
-"""The judge of a run whose recipe cannot be read."""
+"""Judge of a run whose recipe cannot be read."""
 
 GradesOf = Mapping[tuple[str, str, int], Mapping[str, float]]
 """(prompt id, model, sample) -> judge -> score."""
@@ -26,7 +26,7 @@ GradesOf = Mapping[tuple[str, str, int], Mapping[str, float]]
 
 @dataclass(frozen=True, slots=True)
 class GradedText:
-    """One text, and its grades by judge."""
+    """A text with its grades by judge."""
 
     text: str
     grades: Mapping[str, float] = field(default_factory=dict)
@@ -34,20 +34,20 @@ class GradedText:
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """What one of the two wrote."""
+    """One side of a comparison."""
 
     name: str
-    """Short, as tables show it."""
+    """Short name for tables."""
     spec: str
-    """As it was asked for."""
+    """The argument that specified it."""
     source: tuple[Path, str]
-    """File or folder, and the model or step in it: identifies the side."""
+    """File or folder, and the model or step in it; identifies the side."""
     texts: Mapping[str, Sequence[GradedText]]
-    """By prompt id; several samples in their order."""
+    """Texts by prompt id; several samples in order."""
     requests: Mapping[str, str] = field(default_factory=dict)
-    """What each prompt asks; empty where the source does not say."""
+    """Request of each prompt; empty if unknown."""
     recipe: Recipe | None = None
-    """Of a run, where it can be read."""
+    """Recipe of a run, if readable."""
 
     @property
     def judges(self) -> set[str]:
@@ -56,52 +56,50 @@ class Side:
 
     @property
     def reward_judges(self) -> tuple[str, ...]:
-        """The judges that rewarded it in training, as far as is known."""
+        """The judges that gave its training reward, as far as known."""
         judged = [] if self.recipe is None else self.recipe.judged
         return tuple(dict.fromkeys(name for reward in judged for name in reward.judges))
 
 
 def read_sides(a: str, b: str, grades: Sequence[Path] = ()) -> tuple[Side, Side]:
-    """Both sides of a comparison.
+    """Read both sides of a comparison.
 
     Args:
         a: `RUN`, `RUN@STEP`, `FILE` or `FILE@MODEL`.
-        b: likewise.
-        grades: grades files, for the texts of responses files.
+        b: The same.
+        grades: Grades files of the responses files.
 
     Raises:
-        BadInputError: something is not there, several models are in a file of which one is to be named, a step was not
-            validated, a file of grades knows neither of the models, or both are the same thing.
+        BadInputError: a source does not exist, a file has several models and none is named, a step has no validation, a
+            grades file contains neither model, or both sides are the same.
     """
     given = _read_grades(grades)
     one, other = _read_side(a, given), _read_side(b, given)
     if one.source == other.source:
-        raise BadInputError(f"{a} and {b}: are the same thing, so there is nothing to compare")
+        raise BadInputError(f"{a} and {b}: the same texts, so there is nothing to compare")
     for side in (one, other):
         if grades and side.source[0].is_file() and not side.judges:
-            raise BadInputError(
-                f"--grades: {', '.join(map(str, grades))} grades no text of {side.name!r} in {side.spec}"
-            )
+            raise BadInputError(f"--grades: {', '.join(map(str, grades))}: no grades of {side.name!r} in {side.spec}")
     if grades and not (one.source[0].is_file() or other.source[0].is_file()):
-        raise BadInputError("--grades: is for responses files; the grades of a run are in its records")
+        raise BadInputError("--grades: only valid with responses files; a run records its own grades")
     if one.name != other.name:
         return one, other
     return _renamed(one), _renamed(other)
 
 
 def find_prompts(a: Side, b: Side, path: Path | None) -> tuple[dict[str, PromptRow], str]:
-    """The prompts that both answered, by id, in the order of their file; and where they come from, in words.
+    """Return the prompts that both sides answered, by id, in file order, and their origin as text.
 
-    Without a file they are the validation prompts that a run's recipe names, as long as they still ask what was asked; one
-    that is gone is known by its request alone, without criteria and meta.
+    Without a file, they are the validation prompts of a run's recipe if these still match the recorded requests;
+    prompts that are gone are represented by their request, without criteria and meta.
 
     Raises:
-        BadInputError: there are none, one is missing from `path`, or one id has different requests.
+        BadInputError: there are none, one is missing in `path`, or an id has different requests.
     """
     common = [id_ for id_ in a.texts if id_ in b.texts]
     if not common:
         raise BadInputError(
-            f"{a.spec} and {b.spec}: have no prompt in common ({a.name!r} answers {next(iter(a.texts))!r}, "
+            f"{a.spec} and {b.spec}: no prompt in common ({a.name!r} answers {next(iter(a.texts))!r}, "
             f"{b.name!r} {next(iter(b.texts))!r}, for example)"
         )
     _check_requests(a.requests, b.requests, common, f"{a.spec} and {b.spec}")
@@ -110,7 +108,7 @@ def find_prompts(a: Side, b: Side, path: Path | None) -> tuple[dict[str, PromptR
         rows: dict[str, PromptRow] = {row.id: row for row in read_rows(path, Prompt)}
         lacking = [id_ for id_ in common if id_ not in rows]
         if lacking:
-            raise BadInputError(f"{path}: has no prompt {lacking[0]!r}, which both {a.name!r} and {b.name!r} answer")
+            raise BadInputError(f"{path}: no prompt {lacking[0]!r}, which both {a.name!r} and {b.name!r} answer")
         _check_requests({id_: row.request for id_, row in rows.items()}, requests, common, f"{path} and the run")
         wanted = set(common)
         return {id_: row for id_, row in rows.items() if id_ in wanted}, str(path)
@@ -122,11 +120,11 @@ def _check_requests(one: Mapping[str, str], other: Mapping[str, str], ids: Seque
     differing = [id_ for id_ in ids if id_ in one and id_ in other and one[id_] != other[id_]]
     if differing:
         more = f" ({len(differing)} prompts differ)" if len(differing) > 1 else ""
-        raise BadInputError(f"{where}: prompt {differing[0]!r} asks for something else in each{more}")
+        raise BadInputError(f"{where}: prompt {differing[0]!r} has different requests{more}")
 
 
 def _recorded_prompts(sides: Sequence[Side], requests: Mapping[str, str]) -> tuple[dict[str, PromptRow], str]:
-    """Whole prompts from the files that recipes name, where they ask what the run recorded; and that file."""
+    """Return complete prompts from the recipes' files if they match the recorded requests, and the name of that file."""
     for side in sides:
         validation = None if side.recipe is None else side.recipe.validation
         if validation is None:
@@ -134,10 +132,10 @@ def _recorded_prompts(sides: Sequence[Side], requests: Mapping[str, str]) -> tup
         try:
             rows = {row.id: row for row in read_rows(validation.prompts, Prompt)}
         except BadInputError:
-            continue  # what the run recorded is enough to compare
+            continue  # the recorded requests suffice
         if found := {id_: row for id_, row in rows.items() if requests.get(id_) == row.request}:
             return dict(found), str(validation.prompts)
-    return {}, "the run's records, without criteria and meta" if requests else "not known; only their ids are"
+    return {}, "the run's records, without criteria and meta" if requests else "unknown (only ids)"
 
 
 def _read_grades(paths: Sequence[Path]) -> GradesOf:
@@ -153,24 +151,24 @@ def _read_side(spec: str, grades: GradesOf) -> Side:
 
 
 def _split(spec: str) -> tuple[Path, str | None]:
-    """Path, and the part after the `@`; names of files and models may hold an `@` themselves."""
+    """Split at the last valid `@`; names of files and models may contain `@`."""
     if Path(spec).exists():
         return Path(spec), None
     for place in reversed([i for i, character in enumerate(spec) if character == "@" and i]):
         if Path(spec[:place]).exists():
             return Path(spec[:place]), spec[place + 1 :]
-    raise BadInputError(f"{spec}: there is no such run or responses file")
+    raise BadInputError(f"{spec}: no such run or responses file")
 
 
 def _read_run(spec: str, path: Path, part: str | None) -> Side:
     with RunDirectory.read(path) as run:
         steps = [step for step, _ in run.database.metric("validation/no_grade")]
         if not steps:
-            raise BadInputError(f"{path}: has no validation on record, so there are no texts to compare")
+            raise BadInputError(f"{path}: has no recorded validation, so there are no texts to compare")
         step = steps[-1] if part is None else int(part) if part.isdecimal() else None
         if step not in steps:
             named = ", ".join(map(str, steps))
-            raise BadInputError(f"{spec}: {part!r} is no step that was validated; those are {named}")
+            raise BadInputError(f"{spec}: step {part!r} has no validation; available: {named}")
         validated = run.database.validations(step)
         recipe = _read_recipe(run.recipe_path)
     judge = recipe.validation.judge if recipe is not None and recipe.validation is not None else _EXAMINER
@@ -187,7 +185,7 @@ def _read_run(spec: str, path: Path, part: str | None) -> Side:
 
 
 def _read_recipe(path: Path) -> Recipe | None:
-    """None where it is not there or not to be read, which is no reason not to compare."""
+    """Read the recipe; None if it is missing or unreadable, which does not prevent a comparison."""
     try:
         return load_recipe(path, Recipe)
     except BadInputError:
@@ -198,11 +196,13 @@ def _read_file(spec: str, path: Path, part: str | None, grades: GradesOf) -> Sid
     rows = list(read_rows(path, Response))
     models = list(dict.fromkeys(row.model for row in rows))
     if part is None and len(models) > 1:
-        raise BadInputError(f"{path}: holds several models ({', '.join(models)}); name one, as in {path}@{models[0]}")
+        raise BadInputError(
+            f"{path}: contains several models ({', '.join(models)}); choose one, as in {path}@{models[0]}"
+        )
     model = models[0] if part is None else part
     if model not in models:
         near = get_close_matches(model, models, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(models)}"
+        hint = f"did you mean {near[0]!r}?" if near else f"available: {', '.join(models)}"
         raise BadInputError(f"{spec}: has no responses of {model!r}; {hint}")
     texts: dict[str, list[GradedText]] = {}
     for row in sorted((row for row in rows if row.model == model), key=lambda row: row.sample):
@@ -212,5 +212,5 @@ def _read_file(spec: str, path: Path, part: str | None, grades: GradesOf) -> Sid
 
 
 def _renamed(side: Side) -> Side:
-    """With a longer name, distinct from another side of the same short name."""
+    """Use a longer name, distinct from that of another side."""
     return replace(side, name=f"{_split(side.spec)[0]}@{side.source[1]}")

@@ -1,4 +1,4 @@
-"""A comparison as tables. Digits differ by row, so numbers are shown here and not by the column."""
+"""Tables of a comparison. Digits differ by row, so numbers are formatted here rather than by column."""
 
 from collections.abc import Mapping, Sequence
 
@@ -14,7 +14,7 @@ _WHO_IS_BETTER = ("grade", "wins")
 
 
 def compare_tables(comparison: Comparison) -> list[Table]:
-    """All tables with something in them."""
+    """Return all non-empty tables."""
     tables = [_means(comparison), _shares(comparison), _matrix(comparison), _agreement(comparison.judges)]
     tables += [
         _by_group("By group", "group", comparison.groups, comparison),
@@ -24,7 +24,7 @@ def compare_tables(comparison: Comparison) -> list[Table]:
 
 
 def describe_test(comparison: Comparison) -> str:
-    """What p means, in a line."""
+    """Describe the p-value in one line."""
     _, draws, seed = comparison.sampling
     return (
         f"p: two-sided sign-flip permutation test over prompts, exact where at most {MAX_EXACT} differ, else by "
@@ -42,7 +42,7 @@ def _means(comparison: Comparison) -> Table:
 
 
 def _by_group(title: str, column: str, groups: Sequence[Group], comparison: Comparison) -> Table:
-    """Grades, wins and words; the other measures of a group are in the JSON."""
+    """Tabulate grades, wins and words; the other measures of a group are only in the JSON."""
     rows = [
         _contrast_row([group.name, it.measure], it)
         for group in groups
@@ -74,16 +74,16 @@ def _shares(comparison: Comparison) -> Table:
     unanimous = any(share.value.low == share.value.high for it in who for share in (it.higher, it.lower))
     notes = warn_of_few(it.higher.prompts for it in who)
     if unanimous:
-        notes.append("An interval without width says that all prompts agree, and not that the share is known exactly.")
-    return Table(f"Share of the prompts on which {comparison.b} is", columns, rows, notes)
+        notes.append("An interval of zero width means that all prompts agree, not that the share is known exactly.")
+    return Table(f"Fraction of prompts on which {comparison.b} is", columns, rows, notes)
 
 
 def _matrix(comparison: Comparison) -> Table | None:
-    """A row for each judge."""
+    """Tabulate the results by judge."""
     cross = comparison.judges
     if cross is None:
         return None
-    names = ["win rate", "of it survives", "gain in grades", "of it survives", "games", "no verdict"]
+    names = ["win rate", "of it confirmed", "gain in grades", "of it confirmed", "games", "no verdict"]
     rows: list[list[Cell]] = [
         [
             it.judge,
@@ -98,7 +98,7 @@ def _matrix(comparison: Comparison) -> Table | None:
         for it in cross.rows
     ]
     columns = [Column("judge", is_text=True), Column("gave", is_text=True), *map(Column, names)]
-    # A column without a number in any row says nothing.
+    # Leave out columns without numbers.
     used = [place for place in range(len(columns)) if place == 0 or any(row[place] not in (None, "") for row in rows)]
     return Table(
         f"{comparison.b} against {comparison.a}, judge by judge",
@@ -112,12 +112,12 @@ def _matrix_notes(cross: CrossJudge) -> list[str]:
     asked = [it.judge for it in cross.rows]
     if not set(cross.reward_judges) & set(asked):
         gave = ", ".join(cross.reward_judges)
-        why = f"{gave} gave the reward and was not asked" if gave else "the judge that gave the reward is not known"
+        why = f"the reward judge, {gave}, was not queried" if gave else "the reward judge is unknown"
         notes = [f"No share of the gain: {why}."] if len(asked) > 1 or gave else []
     else:
         who = " and ".join(name for name in cross.reward_judges if name in asked)
         notes = [
-            f"What survives: the gain (win rate less that of the other, or gain in grades) over the gain that {who} sees.",
+            f"Confirmed: the gain (difference of win rates, or gain in grades) divided by the gain according to {who};",
             "1 is all of it; on the prompts that both judged.",
         ]
     for what, survivals in (
@@ -127,17 +127,17 @@ def _matrix_notes(cross: CrossJudge) -> list[str]:
         undefined = next((it for it in survivals if it is not None and it.share is None), None)
         if undefined is not None:
             gain = show(undefined.reward_gain.cell, digits=3)
-            notes.append(f"Undefined: the reward judge's own gain in {what}, {gain}, is not clearly above 0.")
+            notes.append(f"Undefined: the reward judge's own gain in {what}, {gain}, is not significantly above 0.")
     if settled := max(it.without_call for it in cross.rows):
         notes.append(
-            f"{settled} games of each judge have equal texts or an empty one, and were decided without a call."
+            f"{settled} games of each judge were decided without a call, because the texts are equal or one is empty."
         )
     for it in cross.rows:
         if it.games and it.wins is None:
-            notes.append(f"No win rate of {it.judge}: no pair of texts has a verdict in both orders.")
+            notes.append(f"No win rate for {it.judge}: no pair has a verdict in both orders.")
         elif it.wins is not None and it.wins.half_pairs:
             notes.append(
-                f"Pairs without a verdict of {it.judge} in one order, left out of its win rate: {it.wins.half_pairs}."
+                f"Pairs with a verdict of {it.judge} in only one order, left out of its win rate: {it.wins.half_pairs}."
             )
         for what, causes in (("No verdict", it.no_verdict), ("No grade", it.no_grade)):
             if causes:
@@ -167,7 +167,7 @@ def _survives(survival: Survival | None) -> str:
 
 
 def _shown(figure: ClusteredEstimate | None, digits: int) -> str:
-    """With its n, since the numbers of a row may rest on different prompts."""
+    """Format a figure with its n, because figures in a row may be based on different prompts."""
     return "" if figure is None else f"{show(figure.cell, digits=digits)}, n {figure.prompts}"
 
 

@@ -1,1 +1,1 @@
-"""A stored run scored again with another judge, reward or curriculum."""
+"""Rescore a recorded run with another judge, reward or curriculum."""

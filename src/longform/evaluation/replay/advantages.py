@@ -1,8 +1,7 @@
-"""The advantages of a recorded step, had its responses got other rewards.
+"""Recompute the advantages of a recorded step for other rewards.
 
-With PPO they follow from three sums over each response's tokens, which are on record (`statistics.moments`): the critic's
-values and the KL stay as they were. With GRPO they follow from the scores of the group and nothing else, so another
-weighting is known exactly and without a call.
+For PPO, they follow from three recorded sums over each response's tokens (`statistics.moments`); critic values and KL are
+unchanged. For GRPO, they depend only on the scores of the group, so another weighting is exact and needs no call.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,26 +16,26 @@ from longform.statistics.moments import shifted, whitened_means
 
 
 class ReplayScores(NamedTuple):
-    """What the rewards of a recipe made of one response."""
+    """The rewards of one response under a recipe."""
 
     reward: float | None
-    """The weighted mean of all rewards; None where the rollout is masked."""
+    """The weighted mean of all rewards; None if the rollout is masked."""
     scores: Mapping[str, float] | None
-    """By kind of reward."""
+    """Scores by kind of reward."""
 
 
 def replayed_advantages(
     stored: Sequence[RolloutRecord], scored: Sequence[ReplayScores], recipe: Recipe
 ) -> list[float | None]:
-    """The advantage of each response of a step; None where it takes no part in the update.
+    """Return the advantage of each response of a step; None if it is masked.
 
-    PPO: the mean over the response's tokens after whitening, None also where the run kept no moments. GRPO: the one
-    advantage that all tokens of the response share.
+    PPO: the mean over the response's tokens after whitening, also None if the run recorded no moments. GRPO: the advantage
+    shared by all tokens of the response.
 
     Args:
-        stored: [N] the rollouts on record, a prompt's group together.
-        scored: [N] the rewards that they get.
-        recipe: whose method, weights and `advantages` hold.
+        stored: [N] recorded rollouts, grouped by prompt.
+        scored: [N] their new rewards.
+        recipe: Recipe with method, weights and `advantages`.
     """
     if recipe.method == "ppo":
         return _whitened(stored, scored, decay=recipe.ppo.gamma * recipe.ppo.lam)
@@ -44,7 +43,7 @@ def replayed_advantages(
 
 
 def left_out(stored: Sequence[RolloutRecord], recipe: Recipe) -> np.ndarray:
-    """[N] bool: the responses that take no part because they were cut off (`overlong: mask`)."""
+    """Return the responses excluded from the update because they were truncated (`overlong: mask`), [N] bool."""
     masks = recipe.method == "grpo" and recipe.grpo.overlong == "mask"
     return np.array([masks and it.finish_reason == "length" for it in stored])
 

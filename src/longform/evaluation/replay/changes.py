@@ -1,7 +1,7 @@
-"""What a replay changed, in numbers.
+"""The changes of a replay, in numbers.
 
-Each figure is over the rollouts that have it on both sides: verdicts are compared where both were given against one text,
-rewards and advantages where neither side was masked. Missing verdicts are counted by cause and never enter a mean.
+Each figure covers the rollouts that have it on both sides: verdicts are compared if both refer to the same reference,
+rewards and advantages if neither side was masked. Missing verdicts are counted by cause and never enter a mean.
 """
 
 from collections import Counter
@@ -18,24 +18,24 @@ from longform.statistics.bootstrap import Interval, clustered_interval
 NO_VERDICT = "no verdict"
 STEP_RANGES = 5
 MIN_SPREAD = 1e-9
-"""Of numbers that vary; equal numbers less their mean may differ in the last place."""
+"""Minimum standard deviation of values that vary; equal values may differ from their mean in the last digit."""
 
 
 @dataclass(frozen=True, slots=True)
 class OutcomeChange:
-    """Verdicts before and after on one text, where both rewards compare with a reference."""
+    """Verdicts before and after, if both recipes have a reward that compares with a reference."""
 
     table: dict[str, dict[str, int]]
-    """Rollouts with the same reference, by outcome before and then after; a missing verdict is `no verdict`."""
+    """Outcome before -> outcome after -> rollouts, for the same reference; a missing verdict is `no verdict`."""
     agreeing: Interval | None
-    """Share of equal outcomes among those with two, clustered by prompt; None where there are none."""
+    """Fraction of equal outcomes among rollouts with both, clustered by prompt; None without any."""
     kappa: float | None
-    """Cohen's; None where one outcome was all that either side gave."""
+    """Cohen's kappa; None if both sides have only one outcome."""
 
 
 @dataclass(frozen=True, slots=True)
 class RewardChange:
-    """Mean rewards of a range of steps, over the rollouts that have one on both sides."""
+    """Mean rewards in a range of steps, over the rollouts with a reward on both sides."""
 
     first_step: int
     last_step: int
@@ -48,32 +48,32 @@ class RewardChange:
 
 @dataclass(frozen=True, slots=True)
 class KindChange:
-    """One of several rewards: its mean scores, over the rollouts that have scores on both sides, and its say."""
+    """Mean scores of one of several rewards over the rollouts with scores on both sides, and its influence."""
 
     kind: str
     before: float | None
-    """None where the run had no such reward."""
+    """None if the run did not have this reward."""
     after: float | None
-    """None where the changed recipe has none."""
+    """None if the changed recipe does not have it."""
     difference: Interval | None
     """after - before, clustered by prompt."""
     followed_before: float | None
-    """Pearson's correlation of scores and advantages, both within groups: how far the update followed this reward. None
-    where one of the two does not vary. Over the rollouts that have both on this side."""
+    """Pearson correlation of scores and advantages within groups: the influence of this reward on the update. None if one of
+    them does not vary. Over the rollouts that have both on this side."""
     followed_after: float | None
 
 
 @dataclass(frozen=True, slots=True)
 class AdvantageChange:
-    """Advantages of the responses, over those that have one on both sides."""
+    """Advantages of the responses that have one on both sides."""
 
     rollouts: int
     correlation: float | None
-    """Pearson's; None where one side does not vary."""
+    """Pearson correlation; None if one side does not vary."""
     sign_changed: float
-    """Share that was pushed up and would be pushed down, or the other way round."""
+    """Fraction of responses whose advantage changes its sign."""
     absolute_change: float
-    """Mean of |after - before|; advantages have a standard deviation of about 1, over a step's tokens (PPO) or a group."""
+    """Mean of |after - before|; advantages have a standard deviation of about 1 over a step's tokens (PPO) or a group."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,38 +84,38 @@ class RungChange:
     """Mean rung."""
     after: float
     elsewhere: int
-    """Prompts on another rung."""
+    """Number of prompts on another rung."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReplayChanges:
-    """A replay in numbers."""
+    """All changes of a replay."""
 
     steps: int
     rollouts: int
     other_reference: int | None
-    """Rollouts that would have had another reference; None where prompts have no references."""
+    """Rollouts with a different reference; None if prompts have no references."""
     no_reward_before: dict[str, int]
     """Masked rollouts by cause."""
     no_reward_after: dict[str, int]
     outcomes_before: dict[str, int]
-    """Over all rollouts with an outcome, whatever their reference."""
+    """Over all rollouts with an outcome, for any reference."""
     outcomes_after: dict[str, int]
     same_reference: OutcomeChange | None
-    """None where one of the two sides compares with no reference."""
+    """None if one side has no reward that compares with a reference."""
     rewards: list[RewardChange]
-    """Of ranges of steps, and last of all of them."""
+    """Changes by range of steps, then over all steps."""
     kinds: list[KindChange]
-    """Where one of the two sides has several rewards."""
+    """By kind of reward, if one side has several."""
     advantages: AdvantageChange | None
     promotions_before: int
     promotions_after: int
     rungs: RungChange | None
-    """None where there are no ladders, or one of the two curricula draws a rung at each visit."""
+    """None without ladders, or if one of the curricula draws a rung at each visit."""
 
 
 def measure_changes(replay: Replay, *, seed: int = 0) -> ReplayChanges:
-    """The figures of a replay; `seed` is of the intervals."""
+    """Compute the changes of a replay; `seed` is the bootstrap seed."""
     rollouts = replay.rollouts
     return ReplayChanges(
         steps=replay.steps,
@@ -140,7 +140,7 @@ def measure_changes(replay: Replay, *, seed: int = 0) -> ReplayChanges:
 
 
 def outcome_change(rollouts: Sequence[ReplayedRollout], *, seed: int = 0) -> OutcomeChange:
-    """Verdicts before and after on rollouts with the same reference."""
+    """Compare verdicts on rollouts with the same reference."""
     same = [it for it in rollouts if it.same_reference]
     counts = Counter((it.outcome_before or NO_VERDICT, it.outcome_after or NO_VERDICT) for it in same)
     labels = (*OUTCOMES, NO_VERDICT)
@@ -158,7 +158,7 @@ def outcome_change(rollouts: Sequence[ReplayedRollout], *, seed: int = 0) -> Out
 def reward_change(
     rollouts: Sequence[ReplayedRollout], first_step: int, last_step: int, *, seed: int = 0
 ) -> RewardChange | None:
-    """Mean rewards of the steps from first to last; None where no rollout has a reward on both sides."""
+    """Compare mean rewards in a range of steps; None if no rollout has a reward on both sides."""
     pairs = [
         (it.reward_before, it.reward_after, it.prompt_id)
         for it in rollouts
@@ -179,7 +179,7 @@ def reward_change(
 
 
 def _kind_changes(replay: Replay, *, seed: int) -> list[KindChange]:
-    """Each reward of either side, where one of them has several."""
+    """Compare each reward of either side, if one side has several."""
     recipes = replay.inputs.recorded, replay.inputs.replayed
     if max(len(it.rewards) for it in recipes) == 1:
         return []
@@ -189,13 +189,13 @@ def _kind_changes(replay: Replay, *, seed: int) -> list[KindChange]:
 
 
 def kind_change(rollouts: Sequence[ReplayedRollout], kind: str, *, grouped: bool, seed: int = 0) -> KindChange:
-    """One reward before and after.
+    """Compare one reward before and after.
 
     Args:
-        rollouts: of all steps.
-        kind: of the reward.
-        grouped: whether a prompt has several responses in a step; otherwise the responses of a step are one group.
-        seed: of the interval.
+        rollouts: Rollouts of all steps.
+        kind: Kind of the reward.
+        grouped: Whether a prompt has several responses per step; otherwise, a step's responses are one group.
+        seed: Bootstrap seed.
     """
     pairs = [
         (it.scores_before.get(kind), it.scores_after.get(kind), it.prompt_id)
@@ -221,7 +221,7 @@ def kind_change(rollouts: Sequence[ReplayedRollout], kind: str, *, grouped: bool
 
 
 def advantage_change(rollouts: Sequence[ReplayedRollout]) -> AdvantageChange | None:
-    """How the advantages moved; None where no rollout has one on both sides."""
+    """Compare advantages; None if no rollout has one on both sides."""
     pairs = [
         (it.advantage_before, it.advantage_after)
         for it in rollouts
@@ -239,24 +239,24 @@ def advantage_change(rollouts: Sequence[ReplayedRollout]) -> AdvantageChange | N
 
 
 def rung_change(before: np.ndarray, after: np.ndarray) -> RungChange:
-    """Rungs before and after. Both [prompts]."""
+    """Compare rungs, both [prompts]."""
     return RungChange(float(before.mean()), float(after.mean()), int((before != after).sum()))
 
 
 def step_ranges(steps: int) -> list[tuple[int, int]]:
-    """The steps in at most `STEP_RANGES` ranges of about equal length, each (first, last)."""
+    """Split the steps into at most `STEP_RANGES` ranges of similar length, each (first, last)."""
     parts = np.array_split(np.arange(1, steps + 1), min(STEP_RANGES, steps))
     return [(int(part[0]), int(part[-1])) for part in parts]
 
 
 def _mean(scores: Sequence[float | None]) -> float | None:
-    """The mean; None where one side has no such scores."""
+    """Return the mean; None if this side has no such scores."""
     present = [it for it in scores if it is not None]
     return float(np.mean(present)) if present else None
 
 
 def _correlation(one: np.ndarray, other: np.ndarray) -> float | None:
-    """Pearson's; None where one of the two does not vary."""
+    """Return the Pearson correlation; None if one side does not vary."""
     varies = len(one) > 1 and min(one.std(), other.std()) > MIN_SPREAD
     return float(np.corrcoef(one, other)[0, 1]) if varies else None
 
@@ -264,7 +264,7 @@ def _correlation(one: np.ndarray, other: np.ndarray) -> float | None:
 def _correlation_within(
     groups: Sequence[tuple[int, str]], points: Sequence[tuple[float | None, float | None]]
 ) -> float | None:
-    """Pearson's over the points that have both coordinates, each less its group's mean."""
+    """Return the Pearson correlation of complete points after subtracting group means."""
     members: dict[tuple[int, str], list[tuple[float, float]]] = {}
     for group, (x, y) in zip(groups, points, strict=True):
         if x is not None and y is not None:
@@ -276,5 +276,5 @@ def _correlation_within(
 
 
 def _count(names: Iterable[str | None]) -> dict[str, int]:
-    """How often each name occurs, most often first; None is left out."""
+    """Count the names, most frequent first; None is ignored."""
     return dict(Counter(name for name in names if name is not None).most_common())

@@ -1,4 +1,4 @@
-"""Inputs of a replay, checked before a call is paid for: recipe, changes, prompts, judges.
+"""Inputs of a replay, checked before any call: recipe, changes, prompts, judges.
 
 A replay may change judges, rewards and curriculum rules; settings that influenced generation must match the record.
 """
@@ -25,41 +25,41 @@ CHANGEABLE = ("rewards", "advantages", "curriculum")
 
 @dataclass(frozen=True, slots=True)
 class ReplayInputs:
-    """What a replay rests on, read and checked."""
+    """The checked inputs of a replay."""
 
     recorded: Recipe
     replayed: Recipe
-    """The recorded recipe with its changes, and without the validation, which a replay does not do."""
+    """The recorded recipe with its changes and without validation, which a replay does not run."""
     changes: tuple[str, ...]
-    """`KEY=VALUE`, the judge that was named among them."""
+    """Overrides `KEY=VALUE`, including that of --judge."""
     prompts: Sequence[PromptRow]
-    """Of the run: ladders, or prompts alone."""
+    """The run's prompts or ladders."""
     judges: dict[str, ModelSpec]
-    """That the changed rewards ask; none where they are all measured."""
+    """Judges of the changed rewards; empty if no reward uses a judge."""
     changed_plugins: Sequence[str] = ()
-    """In words, the rewards of other packages whose source has changed since the run began."""
+    """Rewards of other packages whose source has changed since the run was started, formatted."""
 
     @property
     def have_references(self) -> bool:
-        """Whether the prompts are ladders, with texts to be held against."""
+        """Whether the prompts are ladders, with references."""
         return self.recorded.data.ladders is not None
 
     @property
     def compare(self) -> bool:
-        """Whether a reward compares with a reference on both sides, so that there are outcomes on both."""
+        """Whether both recipes have a reward that compares with a reference, so that there are outcomes on both sides."""
         return self.recorded.compares and self.replayed.compares
 
     @property
     def have_rungs(self) -> bool:
-        """Whether prompts have a rung on both sides; modes `staged` and `mixed` draw one at each visit."""
+        """Whether prompts have a persistent rung on both sides; modes `staged` and `mixed` draw one at each visit."""
         modes = [it.curriculum.mode for it in (self.recorded, self.replayed)]
         return self.have_references and all(mode in ("dynamic", "fixed") for mode in modes)
 
     def curriculum(self, recipe: Recipe) -> Curriculum:
-        """The curriculum of one of the two recipes before its first step.
+        """Create the curriculum of one of the two recipes before its first step.
 
         Raises:
-            BadInputError: a ladder lacks the reference that the recipe asks for.
+            BadInputError: a ladder does not contain the reference that the recipe names.
         """
         ladders = [(it.id, it.rungs) for it in self.prompts]
         seed, steps = recipe.run.seed, recipe.run.steps
@@ -69,31 +69,29 @@ class ReplayInputs:
 def check_replay(
     run: RunDirectory, overrides: Sequence[str] = (), *, judge: str | None = None, models: Path | None = None
 ) -> ReplayInputs:
-    """Read and check everything that a replay of `run` needs, without paying for a call.
+    """Read and check everything that a replay of `run` needs, without any call.
 
     Args:
-        run: open for reading.
-        overrides: `KEY=VALUE`, of the sections in `CHANGEABLE`.
-        judge: in place of the judge of the one reward that asks one.
-        models: what the names of models mean; as the recipe says where it is None.
+        run: Run directory, open for reading.
+        overrides: `KEY=VALUE` in the sections of `CHANGEABLE`.
+        judge: Replaces the judge of the only reward with a judge.
+        models: Path to models.yaml; None uses the recipe's.
 
     Raises:
-        BadInputError: an override that a replay cannot follow, a judge whose place is not clear, prompts that are gone,
-            changed or lack what the changed rewards need, an unknown model name, a key that is not set, a reward of
-            another package that cannot be loaded, or no step on record.
+        BadInputError: an override cannot be replayed, `judge` is ambiguous, prompts are missing, changed or lack what the
+            changed rewards need, a model is unknown, a key is not set, a plugin reward cannot be loaded,
+            or the run has no steps.
     """
     for override in overrides:
         if override.partition("=")[0].split(".")[0] not in CHANGEABLE:
             *others, last = CHANGEABLE
-            raise BadInputError(
-                f"--set {override}: a replay can change {', '.join(others)} and {last}, and nothing else"
-            )
+            raise BadInputError(f"--set {override}: a replay can only change {', '.join(others)} and {last}")
     recorded = load_stored_recipe(run.recipe_path, Recipe)
     changes = (*overrides, *([] if judge is None else [_judge_override(recorded, judge)]))
-    # Nothing is validated here, so that the examiner may be the judge.
+    # Validation is not replayed, so the examiner may be used as the judge.
     replayed = load_stored_recipe(run.recipe_path, Recipe, ["validation=null", *changes])
     if not run.database.last_step():
-        raise BadInputError(f"{run.path}: has no step on record to replay")
+        raise BadInputError(f"{run.path}: has no recorded step to replay")
     prompts = read_recorded_prompts(run, recorded.data)
     check_ranges(prompts, replayed)
     path = models or recorded.models
@@ -107,16 +105,16 @@ def check_replay(
 
 
 def _judge_override(recorded: Recipe, judge: str) -> str:
-    """The override that `judge` is short for.
+    """Return the override that `judge` is short for.
 
     Raises:
-        BadInputError: none of the rewards asks a judge, or several do.
+        BadInputError: no reward has a judge, or several have one.
     """
     places = [place for place, it in enumerate(recorded.rewards) if isinstance(it, JudgedSettings)]
     meant = [f"rewards.{place}.judge={judge}" for place in places]
     if not meant:
-        raise BadInputError(f"--judge {judge}: no reward of this run asks a judge; --set changes the rewards")
+        raise BadInputError(f"--judge {judge}: no reward of this run has a judge; change the rewards with --set")
     if len(meant) > 1:
         choices = " or ".join(f"--set {it}" for it in meant)
-        raise BadInputError(f"--judge {judge}: several rewards of this run ask a judge; say which with {choices}")
+        raise BadInputError(f"--judge {judge}: several rewards of this run have a judge; use {choices}")
     return meant[0]

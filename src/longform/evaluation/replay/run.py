@@ -1,8 +1,8 @@
-"""A stored run scored again: what another judge, reward or curriculum rule would have made of the same texts.
+"""Rescore a recorded run: how another judge, reward or curriculum rule scores the same texts.
 
-The texts and the prompts of each step stay as recorded; everything else is recomputed step by step: rungs, verdicts,
-rewards, promotions. Steps and secret are the run's, so an equal question is an equal request, and its recorded answer costs
-nothing. The run is not written to; new calls go to `replay.sqlite` in its folder.
+Texts and prompts of each step are as recorded; everything else is recomputed step by step: rungs, verdicts, rewards,
+promotions. Steps and secret are the run's, so an identical question is an identical request, whose recorded answer
+costs nothing. The run is not modified; new calls are stored in `replay.sqlite` in its folder.
 """
 
 import asyncio
@@ -36,14 +36,14 @@ from longform.steps.scores import StepScores, finalize_step
 from longform.text.structure import parse_response
 
 CALLS = "replay.sqlite"
-"""In the run directory: the calls of all its replays."""
+"""File in the run directory with the calls of all its replays."""
 RETIRED = "retired"
-"""Why there is no reward where a prompt, in the replay, was done before: it would not have been drawn."""
+"""Cause of a missing reward if the prompt had already retired in the replay and would not have been drawn."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReplayedRollout:
-    """One response on record (before) and judged again (after)."""
+    """A recorded response before and after rescoring."""
 
     step: int
     row: int
@@ -51,47 +51,47 @@ class ReplayedRollout:
     rung_before: int
     rung_after: int
     same_reference: bool
-    """Whether it was held against the same text; always where prompts have no references."""
+    """Whether the reference is the same; always True if prompts have no references."""
     outcome_before: str | None
     outcome_after: str | None
     cause_before: str | None
-    """Why there is no reward."""
+    """Cause of a missing reward."""
     cause_after: str | None
     reward_before: float | None
     """The weighted mean of all rewards."""
     reward_after: float | None
     scores_before: dict[str, float] | None
-    """By kind of reward."""
+    """Scores by kind of reward."""
     scores_after: dict[str, float] | None
     advantage_before: float | None
-    """Of `replayed_advantages`; None where the rollout takes no part in the update."""
+    """From `replayed_advantages`; None if the rollout is masked."""
     advantage_after: float | None
 
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """A run before and after, rollout by rollout."""
+    """A run before and after, by rollout."""
 
     inputs: ReplayInputs
     steps: int
-    """Replayed: all that were on record when it began."""
+    """Number of replayed steps: all that were recorded at the start."""
     rollouts: list[ReplayedRollout]
     promotions_before: list[Promotion]
-    """By step and prompt."""
+    """Promotions by step and prompt."""
     promotions_after: list[Promotion]
     rungs_before: np.ndarray
-    """[prompts] rungs after the last step; see `ReplayInputs.have_rungs`."""
+    """[prompts] rungs after the last step (see `ReplayInputs.have_rungs`)."""
     rungs_after: np.ndarray
     recorded: CallTotals
-    """Of the requests behind the recorded rewards; those that are not among the answered failed for good."""
+    """Totals of the requests behind the recorded rewards; those without an answer failed permanently."""
     replayed: CallTotals
-    """Of the requests behind the new rewards, also where the answers were on record: the price if all had been asked."""
+    """Totals of the requests behind the new rewards, including recorded answers: the price without the record."""
     paid: CallTotals
-    """Of the calls that the replay made."""
+    """Totals of the calls made by the replay."""
 
     @property
     def cached(self) -> int:
-        """Answers behind the new rewards that were on record, of the run or of an earlier replay."""
+        """Number of answers behind the new rewards that came from the run's record or an earlier replay."""
         return self.replayed.answered - self.paid.answered
 
 
@@ -105,15 +105,15 @@ def replay(
     out: Path | None = None,
     progress: ProgressDisplay = no_progress,
 ) -> Replay:
-    """Score a run's texts again with another judge, reward, position or curriculum rule.
+    """Rescore a run's texts with another judge, reward, position or curriculum rule.
 
     Args:
-        run: run directory; the run may still be going on.
-        judge: in place of the judge of the one reward that asks one.
+        run: Run directory; the run may be in progress.
+        judge: Replaces the judge of the only reward with a judge.
         overrides: `KEY=VALUE` in the recipe's rewards, advantages and curriculum.
-        models: models.yaml; default: that of the run's recipe.
-        budget: cost above which the calls of this replay stop.
-        out: file for a row per rollout, before and after.
+        models: Path to models.yaml (default: the one of the run's recipe).
+        budget: Stop before this replay's calls cost more than this.
+        out: Output file with a row per rollout, before and after.
         progress: display of the progress.
 
     Raises:
@@ -134,17 +134,17 @@ def replay(
 
 
 async def replay_steps(run: RunDirectory, inputs: ReplayInputs, *, budget: Budget, on_progress: Progress) -> Replay:
-    """Judge the recorded rollouts of `run` again, step by step; those of one step all at once.
+    """Rescore the recorded rollouts of `run` step by step; those of a step concurrently.
 
     Args:
-        run: open for reading; it may be growing, and is replayed up to its last step of now.
-        inputs: of `check_replay`.
-        budget: of the calls that the replay makes.
-        on_progress: called with (steps done, steps).
+        run: Run directory, open for reading; if it is in progress, it is replayed up to its current last step.
+        inputs: Inputs from `check_replay`.
+        budget: Budget of the replay's calls.
+        on_progress: Called with (steps done, steps).
 
     Raises:
-        BadInputError: an endpoint is misconfigured, or a ladder lacks the reference that the changed curriculum asks for.
-        StoppedError: the budget is spent, or the run was rolled back meanwhile; answers are kept for the next replay.
+        BadInputError: an endpoint is misconfigured, or a ladder lacks the reference that the changed curriculum names.
+        StoppedError: the budget is exhausted, or the run was rolled back meanwhile; answers are kept for the next replay.
     """
     recipe, steps = inputs.replayed, run.database.last_step()
     before, after = inputs.curriculum(inputs.recorded), inputs.curriculum(recipe)
@@ -170,8 +170,10 @@ async def replay_steps(run: RunDirectory, inputs: ReplayInputs, *, budget: Budge
             for step in range(1, steps + 1):
                 stored = list(run.database.rollouts(step=step))
                 if not stored:
-                    raise StoppedError(f"{run.path}: was rolled back to before step {step} meanwhile; replay it again")
-                # By group, not by data.per_step: a step that drew again holds more prompts.
+                    raise StoppedError(
+                        f"{run.path}: was rolled back to before step {step} in the meantime; replay it again"
+                    )
+                # By group rather than by data.per_step: a step with dynamic sampling has more prompts.
                 faced = [after.face(indices[it.prompt_id], step) for it in stored[::group]]
                 facing = _references(faced, prompts, group=group, read_text=read_answer)
                 results = await _score(stored, facing, rewards, recipe)
@@ -201,18 +203,18 @@ async def replay_steps(run: RunDirectory, inputs: ReplayInputs, *, budget: Budge
 
 
 class _Facing(NamedTuple):
-    """What one rollout is held against in the replay."""
+    """The reference of one rollout in the replay."""
 
     prompt: PromptRow
     rung: int
     reference: str | None
-    """Empty where the prompt has none. None: the prompt has retired."""
+    """Empty if the prompt has none. None: the prompt has retired."""
 
 
 def _references(
     faced: Iterable[PromptDraw], prompts: Sequence[PromptRow], *, group: int, read_text: Callable[[str], str]
 ) -> list[_Facing]:
-    """What the rollouts of a step face, each prompt's group the same."""
+    """Return the references of a step's rollouts, the same for all rollouts of a prompt."""
     facing: list[_Facing] = []
     for it in faced:
         prompt = prompts[it.prompt_index]
@@ -229,7 +231,7 @@ def _references(
 async def _score(
     stored: Sequence[RolloutRecord], facing: Sequence[_Facing], rewards: RewardSet, recipe: Recipe
 ) -> list[RewardResults]:
-    """What the rewards make of a step's rollouts, asked for all at once."""
+    """Compute the rewards of a step's rollouts concurrently."""
     retired = {it.kind: RewardResult(None, cause=RETIRED) for it in recipe.rewards}
     results: list[RewardResults] = [retired] * len(stored)
 
@@ -249,7 +251,7 @@ def _compare(
     closed: StepScores,
     inputs: ReplayInputs,
 ) -> list[ReplayedRollout]:
-    """The rollouts of a step before and after."""
+    """Build the rollouts of a step with values before and after."""
     scored = [ReplayScores(closed.reward(row), scores_by_kind(it)) for row, it in enumerate(closed.results)]
     before = replayed_advantages(stored, [ReplayScores(it.reward, it.scores) for it in stored], inputs.recorded)
     after = replayed_advantages(stored, scored, inputs.replayed)
@@ -277,7 +279,7 @@ def _compare(
 
 
 def _totals(log: CallLog, calls: Iterable[Sequence[str]]) -> CallTotals:
-    """Of the requests with these hashes, each counted once: equal questions of a step share one call."""
+    """Return the totals of the requests with these hashes, each counted once: identical requests of a step share a call."""
     requests = dict.fromkeys(request for several in calls for request in several)
     answers = [answer for answer in map(log.find, requests) if answer is not None]
     return CallTotals(

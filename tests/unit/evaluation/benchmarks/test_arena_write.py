@@ -121,7 +121,7 @@ def test_an_empty_response_loses_without_a_judge(tmp_path):
 def test_an_empty_baseline_is_not_played_and_said(tmp_path):
     found = material(read(tmp_path, [row(1, {"big": "", "small": "x"})]), ["Mine."])
     assert {question.about[-2] for question in asked(found)} == {"small"}
-    assert any("1 baseline responses" in note for note in BENCHMARK.tables(found, Answers())[0].notes)
+    assert any("1 empty baseline responses" in note for note in BENCHMARK.tables(found, Answers())[0].notes)
 
 
 @pytest.mark.parametrize(

@@ -153,9 +153,7 @@ def test_subset_files_name_the_requirements(tmp_path):
     dump(subset / "format_subset_C.jsonl", [row(2) | {"checklist": [{"name": "c3"}]}])
     assert [it.requirements for it in BENCH.read(tmp_path)] == [{}, {"format": ["c3"]}]
     dump(subset / "format_subset_C.jsonl", [row(1)])
-    with pytest.raises(
-        BadInputError, match=r"format_subset_C.jsonl: does not match format_subset.jsonl: format: '2'"
-    ):
+    with pytest.raises(BadInputError, match=r"format_subset_C.jsonl: does not match format_subset.jsonl: format: '2'"):
         BENCH.read(tmp_path)
 
 

@@ -135,20 +135,20 @@ def test_two_sides_of_one_name_are_told_apart():
 @pytest.mark.parametrize(
     ("a", "b", "said"),
     [
-        ("many.jsonl", "one.jsonl", r"many.jsonl: holds several models \(alpha, beta\)"),
+        ("many.jsonl", "one.jsonl", r"many.jsonl: contains several models \(alpha, beta\)"),
         ("many.jsonl@alpa", "one.jsonl", "did you mean 'alpha'"),
-        ("one.jsonl", "one.jsonl@m", "are the same thing"),
-        ("r", "./r@4", "are the same thing"),
-        ("r@3", "r", r"r@3: '3' is no step that was validated; those are 0, 4"),
-        ("r@last", "r", "no step that was validated"),
+        ("one.jsonl", "one.jsonl@m", "the same texts"),
+        ("r", "./r@4", "the same texts"),
+        ("r@3", "r", r"r@3: step '3' has no validation; available: 0, 4"),
+        ("r@last", "r", "has no validation; available"),
         ("empty.jsonl", "r", "empty.jsonl: contains no rows"),
         ("twice.jsonl", "r", "twice.jsonl:2: prompt_id='p0', model='m', sample=0: duplicate key"),
-        ("gone.jsonl", "r", "gone.jsonl: there is no such run"),
-        ("gone@3", "r", "gone@3: there is no such run"),
+        ("gone.jsonl", "r", "gone.jsonl: no such run"),
+        ("gone@3", "r", "gone@3: no such run"),
         ("bare", "r", "bare: not a run directory"),
-        ("untested", "r", "untested: has no validation on record"),
+        ("untested", "r", "untested: has no recorded validation"),
         ("other.jsonl", "r", "no prompt in common"),
-        ("asks", "r", r"asks and r: prompt 'p0' asks for something else in each \(4 prompts differ\)"),
+        ("asks", "r", r"asks and r: prompt 'p0' has different requests \(4 prompts differ\)"),
     ],
 )
 def test_what_cannot_be_compared_is_said_in_one_line(a, b, said, tmp_path):
@@ -171,10 +171,10 @@ def test_a_prompts_file_must_know_the_prompts_and_ask_what_the_run_asked():
     run("r", {1: [1] * 4})
     responses("a.jsonl", "m")
     write_rows("less.jsonl", [Prompt(id="p0", prompt="write 0")])
-    with pytest.raises(BadInputError, match=r"less.jsonl: has no prompt 'p1'"):
+    with pytest.raises(BadInputError, match=r"less.jsonl: no prompt 'p1'"):
         paired("a.jsonl", "r", prompts="less.jsonl")
     write_rows("else.jsonl", [Prompt(id=id_, prompt="sing") for id_ in REQUESTS])
-    with pytest.raises(BadInputError, match="asks for something else"):
+    with pytest.raises(BadInputError, match="has different requests"):
         paired("a.jsonl", "r", prompts="else.jsonl")
 
 
@@ -182,9 +182,9 @@ def test_grades_files_are_for_responses_files_and_must_know_their_model():
     run("r", {0: [1] * 4, 1: [1] * 4})
     responses("a.jsonl", "m")
     write_rows("g.jsonl", [Grade(prompt_id="p0", model="stranger", score=1)])
-    with pytest.raises(BadInputError, match=r"--grades: g.jsonl grades no text of 'm'"):
+    with pytest.raises(BadInputError, match=r"--grades: g.jsonl: no grades of 'm'"):
         read_sides("a.jsonl", "r", [Path("g.jsonl")])
-    with pytest.raises(BadInputError, match="--grades: is for responses files"):
+    with pytest.raises(BadInputError, match="--grades: only valid with responses files"):
         read_sides("r@0", "r", [Path("g.jsonl")])
 
 
@@ -230,7 +230,7 @@ def test_an_empty_text_has_words_but_repeats_nothing():
     write_rows("b.jsonl", [Response(prompt_id=id_, model="n", text="a b c") for id_ in "pq"])
     measures = {it.name: it.values for it in measure_texts(paired("a.jsonl", "b.jsonl"))}
     assert measures["words"] == {"p": (0, 3), "q": (2, 3)}
-    assert list(measures["repeated 4-word runs"]) == ["q"]
+    assert list(measures["repeated word 4-grams"]) == ["q"]
 
 
 def test_bins_count_the_words_asked_for_or_else_those_of_both_texts():
@@ -243,7 +243,7 @@ def test_bins_count_the_words_asked_for_or_else_those_of_both_texts():
     rows = [Prompt(id=id_, prompt="x", length_range=span) for id_, span in zip(REQUESTS, ranges, strict=True)]
     write_rows("prompts.jsonl", rows)
     asked = paired("a.jsonl", "b.jsonl", prompts="prompts.jsonl")
-    assert asked.bins_of == "words asked for"
+    assert asked.bins_of == "requested words"
     assert [it.bin for it in asked.prompts] == ["below 500", "500 to 1999", "4000 and more", "below 500"]
     write_rows("prompts.jsonl", [*rows[:3], Prompt(id="p3", prompt="x")])
     assert paired("a.jsonl", "b.jsonl", prompts="prompts.jsonl").bins_of == "mean words of both texts"
@@ -259,9 +259,7 @@ def test_groups_are_the_values_of_a_field_and_a_prompt_without_it_is_an_error():
     compared = compare_pairing(pairing, measure_all(pairing), sampling=SAMPLING)
     assert [(it.name, it.prompts) for it in compared.groups] == [("essay", 3), ("story", 1)]
     assert all(it.a.prompts == group.prompts for group in compared.groups for it in group.contrasts)
-    with pytest.raises(
-        BadInputError, match=r"meta.knd: is missing, and --group-by asks for it; did you mean meta.kind\?"
-    ):
+    with pytest.raises(BadInputError, match=r"meta.knd: missing, but required by --group-by; did you mean meta.kind\?"):
         paired("a.jsonl", "b.jsonl", prompts="prompts.jsonl", group_by="meta.knd")
     with pytest.raises(BadInputError, match=r"--group-by meta.kind: needs the prompts"):
         paired("a.jsonl", "b.jsonl", group_by="meta.kind")

@@ -171,8 +171,8 @@ def test_a_pair_with_one_order_alone_counts_in_no_win_rate_and_that_is_told():
     assert (told.half_pairs, told.b.prompts) == (1, 1)
     pairing = pairing_of({f"p{i}": (["x"], ["y"]) for i in range(4)})
     for played, note in (
-        (half, "Pairs without a verdict of first in one order, left out of its win rate: 2."),
-        (both[::2], "No win rate of first: no pair of texts has a verdict in both orders."),
+        (half, "Pairs with a verdict of first in only one order, left out of its win rate: 2."),
+        (both[::2], "No win rate for first: no pair has a verdict in both orders."),
     ):
         asked = [JudgeAnswers("first", played)]
         compared = compare_pairing(pairing, measure_all(pairing, asked), asked, sampling=SAMPLING)
