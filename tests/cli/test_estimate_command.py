@@ -53,7 +53,7 @@ def test_the_estimate_is_printed_with_its_assumptions(recipe, capsys):
     assert lines["examiner exam"].startswith("5 calls")
     assert lines["next"] == f"longform train {recipe} --set run.steps=20 --dry-run"
     assumed = out.partition("\nassumptions\n")[2].splitlines()
-    assert "- some/writer-7B has 7,000,000,000 weights, according to its name" in assumed
+    assert "- some/writer-7B has 7,000,000,000 parameters, according to its name" in assumed
     assert "- answers are as long as the prompts' references: 1,300 tokens" in assumed
 
 
@@ -85,13 +85,13 @@ def test_a_cluster_recipe_has_its_memory_beside(recipe, tmp_path, capsys):
     overrides = ("--set", f"policy={tmp_path}", "--set", "engine=cluster", "--set", "memory.precision=bfloat16")
     assert _run(recipe, *overrides) == 0
     out = capsys.readouterr().out
-    assert "memory and disk, in GiB\n- held on each GPU: " in out
+    assert "memory and disk, in GiB\n- throughout, per GPU: " in out
     assert "- checkpoints on disk: up to " in out
 
 
 def test_a_policy_of_unknown_size_is_one_line(recipe, capsys):
     assert _run(recipe, "--set", "policy=some/writer") == 2
-    assert "give --parameters" in capsys.readouterr().err
+    assert "pass --parameters" in capsys.readouterr().err
     assert _run(recipe, "--set", "policy=some/writer", "--parameters", "3e9") == 0
 
 

@@ -1,1 +1,1 @@
-"""What a run needs, from its recipe and the model's config.json alone: memory, disk, seconds, tokens and money."""
+"""Resource planning from the recipe and the model's config.json: memory, disk, seconds, tokens and cost."""

@@ -1,4 +1,4 @@
-"""What an estimate assumes where nothing better is known, and the GPUs it knows."""
+"""Assumptions of an estimate, and the known GPUs."""
 
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
@@ -7,7 +7,7 @@ GpuName = Literal["a100", "h100", "h200", "b200", "l40s", "rtx4090"]
 
 
 class GpuSpec(NamedTuple):
-    """A GPU by its public data sheet, without sparsity."""
+    """A GPU according to its public data sheet, without sparsity."""
 
     low_flops: float
     """Operations per second in bfloat16, accumulated in float32."""
@@ -30,10 +30,10 @@ GPU_SPECS: dict[GpuName, GpuSpec] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assumptions:
-    """Each value overrides what the files say, or the default."""
+    """Values that override the files or the defaults."""
 
     tokens_per_prompt: int | None = None
-    """By default measured on the file of prompts."""
+    """By default measured on the prompts file."""
     tokens_per_response: int | None = None
     """Plan included. By default from the prompts' length ranges or references, else the maximum."""
     longest_response: int | None = None
@@ -54,4 +54,4 @@ class Assumptions:
     parameters: float | None = None
     """Weights of the policy; by default from its config.json, else from its name."""
     price_per_gpu_hour: float | None = None
-    """None leaves the cost of GPUs out."""
+    """None excludes the cost of GPUs."""

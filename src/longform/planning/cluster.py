@@ -1,4 +1,4 @@
-"""The memory and disk of a cluster run, from the model's shape and the run alone: before Ray starts.
+"""Memory and disk of a cluster run, from the model's shape and the recipe, before Ray starts.
 
 Counted for the fullest GPU, at the longest sequences that the recipe allows. FSDP shards weights, gradients and optimizer
 over all GPUs; Megatron shards weights and gradients over `tensor_parallel` GPUs and the optimizer over all. verl keeps
@@ -40,7 +40,7 @@ FUSED = "actor_rollout_ref.model.use_fused_kernels"
 
 @dataclass(frozen=True, slots=True)
 class ClusterPlan:
-    """Bytes by purpose."""
+    """Planned memory and disk, in bytes by purpose."""
 
     held: ByteCounts
     """On each GPU throughout the run."""
@@ -51,15 +51,15 @@ class ClusterPlan:
     limit: float
     """Memory of a GPU."""
     cache: float
-    """Room for the KV cache of the generation engine on each GPU; negative where its weights do not fit."""
+    """Space for the KV cache of the generation engine on each GPU; negative if its weights do not fit."""
     sequence_cache: float
-    """KV cache of one longest sequence, on each GPU of a replica."""
+    """KV cache of one sequence of maximum length, on each GPU of a replica."""
     node: ByteCounts
     """In the memory of each node."""
     checkpoint: ByteCounts
     """One checkpoint."""
     kept: int
-    """Checkpoints on disk at once: those that are kept, and the next while it is written."""
+    """Checkpoints on disk at the same time: the ones to keep, and the next one while it is written."""
 
     @property
     def total(self) -> float:
@@ -69,12 +69,12 @@ class ClusterPlan:
 
     @property
     def sequences(self) -> int:
-        """Longest sequences that one replica of the generation engine holds at once."""
+        """Number of maximum-length sequences that a replica of the generation engine can hold."""
         return max(int(self.cache // self.sequence_cache), 0)
 
     @property
     def shortfall(self) -> float:
-        """Bytes missing on each GPU, for the run or for one sequence in the generation engine; 0 where it fits."""
+        """Missing bytes per GPU, for the run or for one sequence in the generation engine; 0 if it fits."""
         return max(self.total - self.limit, self.sequence_cache - self.cache, 0.0)
 
     @property
@@ -83,21 +83,21 @@ class ClusterPlan:
         return self.kept * sum(self.checkpoint.values())
 
     def lines(self) -> list[str]:
-        """The plan in GiB, for people."""
-        parts = [("held on each GPU", self.held), ("while writing", self.writing)]
-        parts += [(f"while the {name} learns", sizes) for name, sizes in self.updating.items()]
-        parts += [("in each node's memory", self.node), ("a checkpoint on disk", self.checkpoint)]
+        """Format the plan in GiB."""
+        parts = [("throughout, per GPU", self.held), ("generation", self.writing)]
+        parts += [(f"update of the {name}", sizes) for name, sizes in self.updating.items()]
+        parts += [("per node, in main memory", self.node), ("one checkpoint on disk", self.checkpoint)]
         lines = [f"{title}: {_listed(sizes)}" for title, sizes in parts]
         return [
             *lines,
-            f"in all up to {self.total / GIB:.1f} of {self.limit / GIB:.0f} on each GPU",
-            f"keys and values: {self.cache / GIB:.1f} on each GPU, {self.sequences} of the longest sequences a copy",
+            f"total: up to {self.total / GIB:.1f} of {self.limit / GIB:.0f} per GPU",
+            f"KV cache: {self.cache / GIB:.1f} per GPU, {self.sequences} sequences of maximum length per replica",
             f"checkpoints on disk: up to {self.disk / GIB:.0f}",
         ]
 
 
 def plan_cluster(shape: ModelShape, run: Workload) -> ClusterPlan:
-    """What a run with a policy of this shape needs."""
+    """Plan a run with a policy of this shape."""
     machines = run.machines
     longest = longest_sequence(run)
     roles = {"policy": shape.parameters}
@@ -120,7 +120,7 @@ def plan_cluster(shape: ModelShape, run: Workload) -> ClusterPlan:
         off["reference"] = machines.gpus_per_node * FLOAT * shape.parameters / gpus
     return ClusterPlan(
         held={"processes": _PROCESSES, **({} if machines.offload else resident)},
-        writing={"the writing engine": share, "weights on their way": moved + _BUCKET},
+        writing={"generation engine": share, "weight synchronization": moved + _BUCKET},
         updating=updating,
         limit=machines.gpu_memory_gb * GIB,
         cache=cache_room(run, shape.parameters),
@@ -132,11 +132,11 @@ def plan_cluster(shape: ModelShape, run: Workload) -> ClusterPlan:
 
 
 def check_cluster_memory(run: Workload) -> ClusterPlan:
-    """The plan of a run on its own machines.
+    """Plan a run on its cluster.
 
     Raises:
-        BadInputError: it does not fit, or cannot be distributed as asked; names the settings that would make it fit, or says
-            that none do.
+        BadInputError: it does not fit, or cannot be distributed as configured; the error names settings that would make it
+            fit, if there are any.
     """
     shape = fetch_shape(run.policy)
     check_spread(shape, run)
@@ -148,7 +148,7 @@ def check_cluster_memory(run: Workload) -> ClusterPlan:
             f"needs up to {plan.total / GIB:.1f} GiB on each GPU, and cluster.gpu_memory_gb is {plan.limit / GIB:.0f}"
         )
     else:
-        room = f"{max(plan.cache, 0) / GIB:.1f} GiB for keys and values"
+        room = f"{max(plan.cache, 0) / GIB:.1f} GiB for the KV cache"
         needs = f"its weights leave {room} of cluster.rollout_memory, and one sequence needs {plan.sequence_cache / GIB:.1f}"
 
     def shortfall(run: Workload) -> float:
@@ -157,19 +157,23 @@ def check_cluster_memory(run: Workload) -> ClusterPlan:
     changes, changed = suggested_changes(run, cluster_changes(run), shortfall)
     fitting = plan_cluster(shape, changed)
     if fitting.shortfall:
-        most = f"with {', '.join(changes)} it would still lack" if changes else "nothing in the recipe adds the missing"
+        most = (
+            f"with {', '.join(changes)} it would still lack"
+            if changes
+            else "no setting of the recipe frees the missing"
+        )
         raise BadInputError(
             f"{run.policy}: {needs}; {most} {fitting.shortfall / GIB:.1f}: "
-            "take a smaller model or shorter responses (generation.max_tokens)"
+            "use a smaller model or shorter responses (generation.max_tokens)"
         )
     raise BadInputError(f"{run.policy}: {needs}; it fits with {', '.join(changes)}")
 
 
 def check_spread(shape: ModelShape, run: Workload) -> None:
-    """GPUs, attention heads and rollouts are divisible as the recipe asks.
+    """Check that GPUs, attention heads and rollouts are divisible as configured.
 
     Raises:
-        BadInputError: names the setting.
+        BadInputError: they are not; the error names the setting.
     """
     machines = run.machines
     gpus = machines.nodes * machines.gpus_per_node
@@ -181,11 +185,11 @@ def check_spread(shape: ModelShape, run: Workload) -> None:
         % machines.tensor_parallel,
         f"cluster.tensor_parallel: {machines.tensor_parallel} does not divide {model}": shape.heads
         % machines.tensor_parallel,
-        f"cluster.sequence_parallel: {together} GPUs to a sequence do not divide the {gpus} GPUs": gpus % together,
+        f"cluster.sequence_parallel: {together} GPUs per sequence do not divide the {gpus} GPUs": gpus % together,
         f"cluster.sequence_parallel: {machines.sequence_parallel} does not divide {model}": shape.heads
         % machines.sequence_parallel,
-        f"optim.mini_batch: {run.mini_batch} rollouts do not divide evenly among {rows} places ({gpus} GPUs, "
-        f"{together} to a sequence)": run.mini_batch % rows,
+        f"optim.mini_batch: {run.mini_batch} rollouts do not divide evenly among {rows} groups of GPUs ({gpus} GPUs, "
+        f"{together} per sequence)": run.mini_batch % rows,
     }
     for message, rest in refused.items():
         if rest:
@@ -202,7 +206,7 @@ def check_disk(run: Workload, *, free: Callable[[Path], int] | None = None) -> f
     """Bytes that the checkpoints of a run will take, in `cluster.checkpoints` or else in the run directory.
 
     Args:
-        run: to be planned.
+        run: The planned run.
         free: returns the free bytes at a folder; by default asks the operating system.
 
     Raises:
@@ -219,14 +223,14 @@ def check_disk(run: Workload, *, free: Callable[[Path], int] | None = None) -> f
     room = (free or _free)(existing) + own
     if needed > room:
         raise BadInputError(
-            f"{folder}: checkpoints take up to {needed / GIB:.0f} GiB, and {room / GIB:.0f} are free there; name another "
+            f"{folder}: checkpoints take up to {needed / GIB:.0f} GiB, but only {room / GIB:.0f} are free; set another "
             "folder in cluster.checkpoints, or lower run.keep_checkpoints"
         )
     return needed
 
 
 def cluster_changes(run: Workload) -> list[Change]:
-    """Settings that save memory on a cluster, the cheapest first."""
+    """Settings that save memory on a cluster, cheapest first."""
     machines = run.machines
     powers = [2**power for power in range(1, 7)]
     within_node = [number for number in powers if number <= machines.gpus_per_node]
@@ -269,7 +273,7 @@ def _state(weights: float, run: Workload) -> dict[str, float]:
 
 
 def _learning(shape: ModelShape, weights: float, run: Workload, *, has_head: bool) -> dict[str, float]:
-    """On one GPU while one model is updated, in addition to its weights and optimizer."""
+    """Memory on one GPU during the update of one model, in addition to its weights and optimizer."""
     machines, tokens = run.machines, tokens_at_once(run)
     cut = machines.tensor_parallel if machines.trainer == "megatron" else 1
     scores = 0.0

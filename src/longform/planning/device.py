@@ -1,4 +1,4 @@
-"""The memory of a run on one device, from the model's config.json and the recipe alone: before a weight is loaded.
+"""Memory of a run on one device, from the model's config.json and the recipe, before any weight is loaded.
 
 The plan adds what is held throughout (weights, optimizers) and the larger of what generation and the update need on top.
 Every response is assumed to be as long as `generation.max_tokens` allows.
@@ -30,12 +30,12 @@ from longform.rl.settings import CPU_TOKENS_PER_MICROBATCH
 
 _CUDA_CONTEXT = 0.8 * GIB
 _CPU_PROCESS = 0.35 * GIB
-"""Libraries that are loaded on use and buffers of the matrix kernels, as measured by benchmarks/one_device.py."""
+"""Libraries loaded on use and buffers of matrix kernels, as measured by benchmarks/one_device.py."""
 
 
 @dataclass(frozen=True, slots=True)
 class MemoryPlan:
-    """Bytes by purpose."""
+    """Planned memory, in bytes by purpose."""
 
     held: ByteCounts
     """Throughout the run."""
@@ -50,17 +50,17 @@ class MemoryPlan:
         return sum(self.held.values()) + HEADROOM * max(sum(self.writing.values()), sum(self.updating.values()))
 
     def lines(self) -> list[str]:
-        """The plan in GiB, for people."""
-        parts = (("held", self.held), ("while writing", self.writing), ("while updating", self.updating))
+        """Format the plan in GiB."""
+        parts = (("throughout", self.held), ("generation", self.writing), ("update", self.updating))
         lines = [
             f"{title}: " + ", ".join(f"{name} {size / GIB:.2f}" for name, size in sizes.items() if size)
             for title, sizes in parts
         ]
-        return [*lines, f"in all up to {self.total / GIB:.2f}"]
+        return [*lines, f"total: up to {self.total / GIB:.2f}"]
 
 
 def plan_memory(shape: ModelShape, run: Workload, *, on_gpu: bool, scoring_parameters: int = 0) -> MemoryPlan:
-    """What a run with a policy of this shape needs, together with reward models of `scoring_parameters` weights."""
+    """Plan a run with a policy of this shape and reward models with `scoring_parameters` weights in total."""
     width = FLOAT if run.memory.precision == "float32" else LOW
     numerics, longest = numerics_of(run), longest_sequence(run)
     trained_roles = 2 if run.method == "ppo" else 1
@@ -102,9 +102,9 @@ def plan_memory(shape: ModelShape, run: Workload, *, on_gpu: bool, scoring_param
     cache = shape.cache_bytes(width=LOW if numerics == "bfloat16" else FLOAT)
     writing = {
         "weights in low precision": casts,
-        "keys and values": batch * longest * cache * (1 + 1 / shape.layers),
-        "reading prompts": batch * run.generation.max_prompt_tokens * working,
-        "drawing tokens": batch * shape.vocabulary * (2 * FLOAT + 3 * 8),
+        "KV cache": batch * longest * cache * (1 + 1 / shape.layers),
+        "encoding prompts": batch * run.generation.max_prompt_tokens * working,
+        "sampling tokens": batch * shape.vocabulary * (2 * FLOAT + 3 * 8),
     }
     return MemoryPlan(held, writing, updating)
 
@@ -116,10 +116,10 @@ def _head_tiles() -> float:
 
 
 def check_memory(run: Workload) -> MemoryPlan:
-    """The plan of a run on the device it will use.
+    """Plan a run on the device that it will use.
 
     Raises:
-        BadInputError: it does not fit; names the settings that would make it fit, or says that none do.
+        BadInputError: it does not fit; the error names settings that would make it fit, if there are any.
     """
     import torch
 
@@ -146,13 +146,13 @@ def check_memory(run: Workload) -> MemoryPlan:
     if needed(fitting) > limit:
         raise BadInputError(
             f"{run.policy}: {needs}; with {', '.join(changes)} it would still need {needed(fitting) / GIB:.2f}: "
-            "take a smaller model or shorter responses (generation.max_tokens)"
+            "use a smaller model or shorter responses (generation.max_tokens)"
         )
     raise BadInputError(f"{run.policy}: {needs}; it fits with {', '.join(changes)}")
 
 
 def device_changes(run: Workload) -> list[Change]:
-    """Settings that save memory on one device, the cheapest first."""
+    """Settings that save memory on one device, cheapest first."""
     return [
         ("memory.max_tokens_per_microbatch", longest_sequence(run)),
         ("memory.gradient_checkpointing", True),
@@ -164,7 +164,7 @@ def device_changes(run: Workload) -> list[Change]:
 
 
 def device_memory() -> float:
-    """Bytes of the GPU where there is one, else of the machine."""
+    """Return the memory of the GPU or, without one, of the machine, in bytes."""
     import torch
 
     if torch.cuda.is_available():

@@ -26,7 +26,7 @@ from longform.records.errors import BadInputError
 
 @dataclass(frozen=True, slots=True)
 class StepSeconds:
-    """Where the time of a step goes."""
+    """Time of a step by stage."""
 
     writing: float
     judging: float
@@ -47,17 +47,17 @@ class StepSeconds:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What a run takes."""
+    """Estimated resources of a run."""
 
     policy: Policy
     lengths: TextLengths
     rollouts: int
     visits: float | None
-    """Per prompt; None if the number of prompts is unknown."""
+    """Visits per prompt; None if the number of prompts is unknown."""
     written: float
-    """Generated tokens, validation included."""
+    """Generated tokens, including validation."""
     trained: float
-    """Tokens in updates, prompts included, counted once per epoch."""
+    """Tokens in updates, including prompts, counted once per epoch."""
     judges: tuple[JudgeLoad, ...]
     """The judges of the rewards, then the examiner."""
     step: StepSeconds
@@ -65,11 +65,11 @@ class Estimate:
     gpu_hours: float
     gpu_cost: float | None
     notes: tuple[str, ...]
-    """What was assumed."""
+    """Assumptions."""
 
     @property
     def cost(self) -> float:
-        """Of all calls with a known price."""
+        """Cost of all calls with a known price."""
         return sum(it.cost or 0.0 for it in self.judges)
 
     @property
@@ -142,10 +142,10 @@ def find_policy(run: Workload, given: Assumptions) -> tuple[Policy, tuple[str, .
     named = parameters_in_name(run.policy)
     if named is None:
         raise BadInputError(
-            f"{run.policy}: its config.json is not on this machine, and its name has no size; give "
+            f"{run.policy}: its config.json is not on this machine, and its name does not state a size; pass "
             "--parameters, such as 7.6e9"
         )
-    return Policy(named, None), (f"{run.policy} has {named:,.0f} weights, according to its name",)
+    return Policy(named, None), (f"{run.policy} has {named:,.0f} parameters, according to its name",)
 
 
 def _waiting(judges: list[JudgeLoad], *, writing: float) -> float:
@@ -158,7 +158,7 @@ def _waiting(judges: list[JudgeLoad], *, writing: float) -> float:
 def _stated(run: Workload, given: Assumptions) -> tuple[str, ...]:
     """Assumptions behind the figures."""
     notes = [
-        f"GPUs are of the kind {given.gpu}: updates reach {given.utilisation:.0%} of the peak, "
+        f"GPU type {given.gpu}: updates reach {given.utilisation:.0%} of the peak, "
         f"generation {given.bandwidth_share:.0%} of the bandwidth",
         "start-up, weight synchronisation and checkpoints are not counted",
     ]

@@ -1,4 +1,4 @@
-"""Formulas for memory that both engines share, per token or per model.
+"""Memory formulas shared by both engines, per token or per model.
 
 Activations are counted tensor by tensor for decoders of the Llama family (RMS norm, rotary attention without stored scores,
 gated MLP); other families differ by what their layers keep.
@@ -50,7 +50,7 @@ def activation_bytes(shape: ModelShape, run: Workload) -> float:
 
 
 def layer_activation_bytes(shape: ModelShape, numerics: Numerics, *, lora_rank: int | None = None) -> float:
-    """What one layer keeps of one token, in the order in which it is computed."""
+    """Bytes that one layer keeps for one token, in order of computation."""
     hidden, intermediate = shape.hidden, shape.intermediate
     width = FLOAT if numerics == "float32" else LOW
     statistics = FLOAT * (2 + shape.heads)  # of the two norms and of the attention
@@ -79,15 +79,15 @@ def adapter_parameters(shape: ModelShape, *, rank: int) -> int:
 def suggested_changes(
     run: WorkloadT, changes: Sequence[Change], shortfall: Callable[[WorkloadT], float]
 ) -> tuple[list[str], WorkloadT]:
-    """Settings to change until a run fits, and the run with them; where nothing makes it fit, the closest that was found.
+    """Return settings to change until a run fits, and the changed run; if nothing makes it fit, the closest one.
 
     A change is kept if it reduces the shortfall. All are tried twice, because some help only together with a later one,
     such as bfloat16 with adapters.
 
     Args:
-        run: that does not fit.
-        changes: to try, the cheapest first.
-        shortfall: bytes that a run lacks; 0 where it fits.
+        run: The run that does not fit.
+        changes: Changes to try, cheapest first.
+        shortfall: Returns the bytes that a run lacks; 0 if it fits.
     """
     kept: dict[str, str] = {}
     missing = shortfall(run)

@@ -1,7 +1,8 @@
-"""The sizes of a model, from its config.json alone: no torch, no weights.
+"""The dimensions of a model from its config.json, without torch or weights.
 
-Weights are counted by arithmetic, which is exact for decoders of the Llama family (rotary attention, gated MLP, RMS norms)
-and within a percent for other dense decoders. Mixtures of experts are refused: no formula of the planner holds for them.
+Parameters are counted arithmetically, which is exact for decoders of the Llama family (rotary attention, gated MLP, RMS
+norms) and within a percent for other dense decoders. Mixtures of experts are refused, because the planner's formulas do
+not apply.
 """
 
 import json
@@ -17,17 +18,17 @@ from longform.writers.paths import check_model_path, model_below
 _NEEDED = ("num_hidden_layers", "hidden_size", "intermediate_size", "num_attention_heads", "vocab_size")
 _EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts")
 _TIED_BY_DEFAULT = ("gemma", "gemma2", "gemma3_text", "cohere", "cohere2")
-"""Families whose config.json leaves `tie_word_embeddings` out where it is true."""
+"""Families whose config.json omits `tie_word_embeddings` if it is true."""
 _SIZE_IN_NAME = re.compile(r"(?<![\w.])(\d+(?:\.\d+)?)([bBmM])(?![a-zA-Z])")
 
 
 @dataclass(frozen=True, slots=True)
 class ModelShape:
-    """The sizes of a decoder."""
+    """The dimensions of a decoder."""
 
     parameters: int
     head_parameters: int
-    """Of an output head that is not tied to the embeddings; a critic has none."""
+    """Parameters of an output head that is not tied to the embeddings; a critic has none."""
     layers: int
     hidden: int
     intermediate: int
@@ -40,7 +41,7 @@ class ModelShape:
 
     @property
     def layer_parameters(self) -> int:
-        """Weights of the matrices of one layer."""
+        """Parameters of the matrices of one layer."""
         return self.hidden * (2 * self.query_width + 2 * self.key_width + 3 * self.intermediate)
 
     @property
@@ -49,15 +50,15 @@ class ModelShape:
         return self.heads * self.key_width // self.query_width
 
     def cache_bytes(self, *, width: int = 2) -> int:
-        """Keys and values of one token, at `width` bytes a number."""
+        """Return the KV cache of one token in bytes, at `width` bytes per number."""
         return self.layers * 2 * self.key_width * width
 
 
 def find_shape(model: str) -> ModelShape | None:
-    """The shape of a model whose configuration is on this machine: a folder, or a hub id in the cache; else None.
+    """Return the shape of a model whose configuration is on this machine (a folder, or a hub id in the cache), else None.
 
     Raises:
-        BadInputError: the configuration cannot be read, or is of a family that cannot be planned for.
+        BadInputError: the configuration cannot be read, or its family is not supported.
     """
     from huggingface_hub import try_to_load_from_cache
 
@@ -72,10 +73,10 @@ def find_shape(model: str) -> ModelShape | None:
 
 
 def fetch_shape(model: str) -> ModelShape:
-    """The shape of a model at a folder or hub id; downloads its config.json where this machine does not have it.
+    """Return the shape of a model at a folder or hub id; downloads its config.json if necessary.
 
     Raises:
-        BadInputError: there is no configuration, or it cannot be planned for.
+        BadInputError: there is no configuration, or its family is not supported.
     """
     found = find_shape(model)
     if found is not None:
@@ -85,23 +86,23 @@ def fetch_shape(model: str) -> ModelShape:
 
     try:
         path = hf_hub_download(model_below(model), "config.json")
-    except Exception as error:  # of the network, the hub, the name, the disk
+    except Exception as error:  # network, hub, name or disk
         reason = " ".join(str(error).split())[:200]
         raise BadInputError(f"{model}: its config.json cannot be downloaded: {reason}") from error
     return _read_config(Path(path), model)
 
 
 def parameters_in_name(model: str) -> float | None:
-    """The size that a model's name states: 7e9 for Qwen/Qwen2.5-7B-Instruct; None where it states none."""
+    """Return the size stated in a model's name: 7e9 for Qwen/Qwen2.5-7B-Instruct; None if there is none."""
     found = _SIZE_IN_NAME.search(Path(model).name)
     return float(found[1]) * (1e9 if found[2] in "bB" else 1e6) if found else None
 
 
 def shape_of(config: Mapping[str, Any]) -> ModelShape:
-    """The shape that the content of a config.json describes.
+    """Return the shape described by the content of a config.json.
 
     Raises:
-        KeyError: a size that is needed is missing.
+        KeyError: a required size is missing.
     """
     layers, hidden, intermediate, heads, vocabulary = (int(config[name]) for name in _NEEDED)
     head_width = config.get("head_dim") or hidden // heads
@@ -121,10 +122,10 @@ def shape_of(config: Mapping[str, Any]) -> ModelShape:
 
 
 def count_scoring_parameters(path: str) -> int:
-    """Weights of the reward model at a folder or hub id, of any family; builds it on torch's meta device.
+    """Count the parameters of the reward model at a folder or hub id, of any family, on torch's meta device.
 
     Raises:
-        BadInputError: there is no configuration, or it is not a classifier's.
+        BadInputError: there is no configuration, or it is not one of a classifier.
     """
     import torch
     from transformers import AutoConfig, AutoModelForSequenceClassification
@@ -146,11 +147,11 @@ def _read_config(path: Path, model: str) -> ModelShape:
     except (OSError, ValueError, AttributeError) as error:
         raise BadInputError(f"{path}: cannot be read as a model's configuration: {error}") from error
     if any(config.get(name) for name in _EXPERTS):
-        raise BadInputError(f"{model}: is of a family ({family}) that longform cannot plan for: mixtures of experts")
+        raise BadInputError(f"{model}: longform cannot plan for its family ({family}): mixtures of experts")
     try:
         shape = shape_of(config)
         if min(shape.parameters, shape.layers, shape.query_width, shape.key_width, shape.vocabulary) <= 0:
-            raise ValueError("a size in it is not positive")
+            raise ValueError("a size is not positive")
         return shape
     except KeyError as error:
         raise BadInputError(

@@ -1,1 +1,1 @@
-"""A run directory as an HTML page."""
+"""HTML pages of runs, comparisons and selections."""

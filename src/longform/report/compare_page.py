@@ -1,7 +1,7 @@
-"""A comparison as one HTML file that needs nothing else: the tables, and under them both texts of every prompt.
+"""A comparison as a self-contained HTML file: the tables, then both texts of every prompt.
 
-What models wrote is escaped by the template, and the page forbids scripts. Texts are cut, with a note, at a length that
-keeps the whole page small enough to open, however many prompts there are.
+Texts of models are escaped by the template, and the page forbids scripts. Texts are truncated, with a note, so that the page
+stays small enough to open for any number of prompts.
 """
 
 from collections.abc import Sequence
@@ -22,30 +22,30 @@ from longform.report.rendering import render
 from longform.text.words import count_words
 
 MAX_CHARACTERS = 20_000_000
-"""Of all texts on a page together."""
+"""Maximum number of characters of all texts on a page."""
 _MAX_TEXT, _MIN_TEXT = 40_000, 200
 _OPEN = 3
-"""Prompts whose texts are unfolded at first."""
+"""Number of prompts whose texts are expanded initially."""
 
 
 class ShownTable(NamedTuple):
-    """A table in words."""
+    """A formatted table."""
 
     title: str
     columns: list[tuple[str, bool]]
-    """Name, and whether it holds text."""
+    """Name, and whether the column contains text."""
     rows: list[list[str]]
     notes: Sequence[str]
 
 
 class ShownText(NamedTuple):
-    """One text, or its beginning."""
+    """A text, possibly truncated."""
 
     words: int
     grades: dict[str, str]
     text: str
     cut: int
-    """Characters that are left out."""
+    """Number of characters left out."""
 
 
 class ShownPrompt(NamedTuple):
@@ -53,7 +53,7 @@ class ShownPrompt(NamedTuple):
 
     id: str
     gain: str
-    """What B gains in the first measure; empty where it is not known."""
+    """B's gain in the first measure; empty if unknown."""
     group: str | None
     request: str
     pairs: list[tuple[ShownText | None, ShownText | None]]
@@ -68,7 +68,7 @@ def write_compare_page(
     measures: Sequence[Measure],
     answers: Sequence[JudgeAnswers] = (),
 ) -> None:
-    """Write the page of a comparison, whole or not at all; the prompt with the largest gain of B comes first.
+    """Write the page of a comparison atomically; the prompt with B's largest gain comes first.
 
     Raises:
         BadInputError: the file cannot be written.
@@ -99,7 +99,7 @@ def write_compare_page(
 
 
 def most_of_a_text(pairing: Pairing) -> int:
-    """The characters of each text that a page has room for."""
+    """Return the maximum number of characters of each text."""
     texts = sum(len(it.a) + len(it.b) + 1 for it in pairing.prompts)
     return max(_MIN_TEXT, min(_MAX_TEXT, MAX_CHARACTERS // texts))
 
@@ -127,7 +127,7 @@ def _shown_prompt(it: PairedPrompt, gain: str, verdicts: list[str], most: int, *
 
 
 def _verdicts(answers: Sequence[JudgeAnswers]) -> dict[str, list[str]]:
-    """What each judge said of each pair, in words, by prompt id."""
+    """Describe each judge's verdicts on each pair, by prompt id."""
     found: dict[str, dict[tuple[str, int], list[str]]] = {}
     for it in answers:
         for game in it.games:
@@ -144,4 +144,4 @@ def _verdicts(answers: Sequence[JudgeAnswers]) -> dict[str, list[str]]:
 def _said(game: Game) -> str:
     first = game.model_a if game.order == "ab" else game.model_b
     outcome = {"a": f"{game.model_a} wins", "b": f"{game.model_b} wins", "tie": "a tie"}[game.winner]
-    return f"{outcome} with {first} read first"
+    return f"{outcome} with {first} shown first"

@@ -1,6 +1,6 @@
-"""A run directory as one HTML file that needs nothing else: no script, no network, no font.
+"""A run directory as a self-contained HTML file: no scripts, network or fonts.
 
-Everything a model wrote is escaped by the template, and the page forbids scripts altogether.
+Texts of models are escaped by the template, and the page forbids scripts.
 """
 
 from pathlib import Path
@@ -24,21 +24,21 @@ MAX_TEXTS = 12
 
 
 class Shown(NamedTuple):
-    """A text as the page shows it."""
+    """A text as shown on the page."""
 
     plan: str | None
-    """None where none is asked for, or the structure is broken."""
+    """None if no plan is requested, or the response is malformed."""
     text: str
-    """The answer; where the structure is broken all that was written, tags included."""
+    """The answer; for a malformed response, the full text including tags."""
     sound: bool
     grade: float | None
     plan_words: int
     words: int
-    """Of the answer."""
+    """Words of the answer."""
 
 
 class BeforeAfter(NamedTuple):
-    """One validation prompt with what the policy wrote before training and at the end."""
+    """A validation prompt with the policy's texts before training and at the end."""
 
     prompt: str
     before: Shown
@@ -46,7 +46,7 @@ class BeforeAfter(NamedTuple):
 
 
 def write_report(run: RunDirectory) -> Path:
-    """Write `report.html` into a run directory, whole or not at all.
+    """Write `report.html` into a run directory, atomically.
 
     Raises:
         BadInputError: the folder cannot be written.
@@ -57,11 +57,11 @@ def write_report(run: RunDirectory) -> Path:
 
 
 def before_after(run: RunDirectory, *, thinking: Thinking = "off") -> list[BeforeAfter]:
-    """The validation texts of step 0 next to those of the last validation.
+    """Return the validation texts of step 0 with those of the last validation.
 
     Args:
-        run: open for reading.
-        thinking: what structure its responses were asked to have.
+        run: Run directory, open for reading.
+        thinking: Format of its responses.
     """
     steps = [step for step, _ in run.database.metric("validation/no_grade")]
     if len(steps) < 2:
@@ -94,7 +94,7 @@ def _content(run: RunDirectory) -> dict[str, Any]:
         "cost": totals.shown_cost,
         "promotions": len(database.promotions()),
     }
-    if recipe and recipe.data.ladders is None:  # there is nowhere to climb
+    if recipe and recipe.data.ladders is None:  # there are no rungs
         del facts["promotions"]
         series.pop("curriculum/mean_rung", None)
     pictures = (draw_curves(curves, series) for curves in pictures_of(series))
@@ -109,7 +109,7 @@ def _content(run: RunDirectory) -> dict[str, Any]:
 
 
 def _recipe(run: RunDirectory) -> Recipe | None:
-    """The recipe of a run; None where it is not there or not to be read, which is no reason to show nothing."""
+    """Read the recipe of a run; None if it is missing or unreadable, which does not prevent a report."""
     try:
         return load_stored_recipe(run.recipe_path, Recipe)
     except BadInputError:

@@ -1,4 +1,4 @@
-"""A page from its template: what a model wrote is escaped, and control characters, which HTML may not hold, are replaced."""
+"""Render pages from templates: texts of models are escaped, and control characters, which HTML forbids, are replaced."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,7 +10,7 @@ _CONTROLS = {code: "\N{REPLACEMENT CHARACTER}" for code in _UNFIT if chr(code) n
 
 
 def render(template: str, content: Mapping[str, Any]) -> str:
-    """The page of a file in `templates/`, filled with `content`."""
+    """Render a template from `templates/` with `content`."""
     environment = Environment(
         loader=PackageLoader("longform.report"),
         autoescape=select_autoescape(["j2"]),
@@ -21,5 +21,5 @@ def render(template: str, content: Mapping[str, Any]) -> str:
 
 
 def visible(text: str) -> str:
-    """`text` with a sign in place of each character that no page or picture may hold."""
+    """Replace each character of `text` that is not allowed on a page or in a picture by a visible sign."""
     return text.translate(_CONTROLS)

@@ -1,6 +1,6 @@
-"""A selection as one HTML file that needs nothing else: what was chosen, what was dropped and why, and some ladders.
+"""A selection as a self-contained HTML file: what was chosen, what was dropped and why, and some ladders.
 
-Groups have floors and judges of their own, so each of the largest gets a picture of its own.
+Groups have separate floors and judges, so each of the largest groups has a separate chart.
 """
 
 import math
@@ -28,11 +28,11 @@ _COLOURS = {
     SelectionOutcome.NO_TEXT: PURPLE,
     SelectionOutcome.CHOSEN: BLUE,
 }
-"""Of the fates of prompts with scores; a later one lies over an earlier one."""
+"""Colours of the outcomes of prompts with scores; later ones are drawn over earlier ones."""
 
 
 class CompetitorRow(NamedTuple):
-    """The prompts on which one model is the best competitor."""
+    """The prompts on which a model is the best competitor."""
 
     model: str
     graded: int
@@ -52,7 +52,7 @@ class RungRow(NamedTuple):
 
 
 class LadderRow(NamedTuple):
-    """One ladder in short."""
+    """A summary of one ladder."""
 
     place: int
     id: str
@@ -62,7 +62,7 @@ class LadderRow(NamedTuple):
 
 
 def write_selection_page(path: Path, selection: Selection, settings: SelectionSettings) -> None:
-    """Write the page of a selection with at least one ladder, whole or not at all.
+    """Write the page of a selection with at least one ladder, atomically.
 
     Raises:
         BadInputError: the file cannot be written.
@@ -71,7 +71,7 @@ def write_selection_page(path: Path, selection: Selection, settings: SelectionSe
 
 
 def best_competitors(selection: Selection) -> list[CompetitorRow]:
-    """Who is the best competitor how often, the most frequent first."""
+    """Count how often each model is the best competitor, most frequent first."""
     found: dict[str, list[tuple[bool, float]]] = defaultdict(list)
     for it in selection.prompts:
         if it.candidate:
@@ -126,7 +126,7 @@ def _facts(selection: Selection, settings: SelectionSettings) -> dict[str, str]:
 
 
 def _pictures(selection: Selection) -> list[Markup]:
-    """The potential of each of the largest groups, and its spread over all prompts."""
+    """Draw the potential of each of the largest groups, and its distribution over all prompts."""
     points: dict[str, list[Point]] = defaultdict(list)
     for it in selection.prompts:
         if it.candidate:

@@ -55,7 +55,7 @@ def test_every_part_is_counted_by_hand():
         "scores of the vocabulary": 10 * 100 * 100,
     }
     assert plan.updating["critic"]["scores of the vocabulary"] == 0, "it has no head"
-    assert plan.writing["the writing engine"] == 0.6 * 80 * GIB
+    assert plan.writing["generation engine"] == 0.6 * 80 * GIB
     assert plan.sequence_cache == 100 * 2 * 2 * 4 * 2
     assert plan.node == {"reference": 4 * 10_000}
     assert plan.checkpoint == {"policy": 120_000, "critic": 12 * critic, "policy to use": 40_000}
@@ -66,7 +66,7 @@ def test_what_is_offloaded_is_there_only_while_it_is_used():
     plan = plan_cluster(SHAPE, _recipe(cluster={"gpus_per_node": 4, "offload": True}))
     assert set(plan.held) == {"processes"}
     assert plan.updating["policy"]["weights and optimizer"] == 30_000
-    assert plan.writing["weights on their way"] == 4 * 10_000 / 4 + 2 * GIB
+    assert plan.writing["weight synchronization"] == 4 * 10_000 / 4 + 2 * GIB
     assert plan.node["policy"] == 120_000
 
 
@@ -174,7 +174,7 @@ def test_a_writing_copy_without_room_asks_for_more_gpus_or_memory(seven):
         policy=seven, generation=LONG, cluster=cluster | {"sequence_parallel": 4}, memory=memory, optim={"kl_coef": 0}
     )
     with pytest.raises(
-        BadInputError, match=r"leave 0\.1 GiB for keys and values of cluster\.rollout_memory.*fits with"
+        BadInputError, match=r"leave 0\.1 GiB for the KV cache of cluster\.rollout_memory.*fits with"
     ):
         check_cluster_memory(recipe)
 
@@ -182,7 +182,7 @@ def test_a_writing_copy_without_room_asks_for_more_gpus_or_memory(seven):
 def test_what_nothing_makes_fit_says_so(seven):
     recipe = _recipe(policy=seven, generation=LONG, cluster={"gpu_memory_gb": 6})
     with pytest.raises(
-        BadInputError, match=r"with cluster\.offload: true.* it would still lack .*: take a smaller model"
+        BadInputError, match=r"with cluster\.offload: true.* it would still lack .*: use a smaller model"
     ):
         check_cluster_memory(recipe)
 
@@ -206,7 +206,7 @@ def test_advice_is_followed_by_a_recipe_that_fits():
             "tensor_parallel: 8 does not divide the 28 attention",
         ),
         ({"cluster": {"gpus_per_node": 8, "sequence_parallel": 8}}, "sequence_parallel: 8 does not divide the 28"),
-        ({"cluster": {"gpus_per_node": 6}}, "mini_batch: 16 rollouts do not divide evenly among 6 places"),
+        ({"cluster": {"gpus_per_node": 6}}, "mini_batch: 16 rollouts do not divide evenly among 6 groups of GPUs"),
     ],
 )
 def test_what_cannot_be_divided_is_refused(sections, message):
@@ -222,7 +222,7 @@ def test_a_disk_without_room_is_refused(seven, tmp_path):
         asked.append(folder)
         return 500 * GIB
 
-    with pytest.raises(BadInputError, match="checkpoints take up to 578 GiB, and 500 are free there"):
+    with pytest.raises(BadInputError, match="checkpoints take up to 578 GiB, but only 500 are free"):
         check_disk(recipe, free=free)
     assert asked == [tmp_path], "the folder that stands already"
     assert check_disk(recipe, free=lambda folder: 600 * GIB) == plan_cluster(shape_of(QWEN_7B), recipe).disk

@@ -159,7 +159,7 @@ def test_keys_and_values_take_what_is_planned(precision, lora):
     recipe = _recipe(
         memory={"precision": precision}, lora=lora, generation={"max_prompt_tokens": 40, "max_tokens": 10, "batch": 3}
     )
-    planned = plan_memory(shape_of(config), recipe, on_gpu=False).writing["keys and values"]
+    planned = plan_memory(shape_of(config), recipe, on_gpu=False).writing["KV cache"]
     assert planned == pytest.approx(held * (1 + 1 / config.num_hidden_layers))
 
 
@@ -222,7 +222,7 @@ def test_what_cannot_fit_is_refused_with_what_to_change(start):
         memory={"limit_gb": 2.1, "max_tokens_per_microbatch": 4096, "gradient_checkpointing": True},
     )
     assert check_memory(fitting).total < 2.1 * GIB
-    with pytest.raises(BadInputError, match="take a smaller model or shorter responses"):
+    with pytest.raises(BadInputError, match="use a smaller model or shorter responses"):
         check_memory(_recipe(policy=start, generation=generation, memory={"limit_gb": 0.5}))
 
 
@@ -237,7 +237,7 @@ def test_a_model_without_a_configuration_is_refused(tmp_path):
     [
         ({"hidden_size": "abc"}, "cannot be read"),
         ({"num_attention_heads": 0}, "cannot be read"),
-        ({"model_type": "mixtral", "num_local_experts": 8}, r"of a family \(mixtral\) that longform cannot plan for"),
+        ({"model_type": "mixtral", "num_local_experts": 8}, r"longform cannot plan for its family \(mixtral\)"),
     ],
 )
 def test_a_broken_or_unknown_configuration_is_one_line(tmp_path, changes, message):

@@ -74,7 +74,7 @@ def test_a_configuration_of_an_earlier_load_is_found(tmp_path, monkeypatch):
         (json.dumps(SIZES | {"num_attention_heads": 0}), "cannot be read as a model's configuration|cannot plan for"),
         (json.dumps(SIZES | {"hidden_size": "wide"}), "cannot be read as a model's configuration"),
         ('{"model_type": "gpt2"}', "its config.json has no 'num_hidden_layers'"),
-        (json.dumps(SIZES | {"model_type": "mixtral", "num_local_experts": 8}), r"of a family \(mixtral\)"),
+        (json.dumps(SIZES | {"model_type": "mixtral", "num_local_experts": 8}), r"for its family \(mixtral\)"),
     ],
 )
 def test_a_configuration_that_cannot_be_planned_for_is_one_line(content, message, tmp_path):

@@ -110,7 +110,7 @@ def test_an_estimate_adds_up(tmp_path):
     validating = found.hours * 3600 - 10 * found.step.total
     assert validating > 3 * 30
     assert found.gpu_cost == pytest.approx(2 * found.hours)
-    assert "some/writer-1B has 1,000,000,000 weights, according to its name" in found.notes
+    assert "some/writer-1B has 1,000,000,000 parameters, according to its name" in found.notes
 
 
 def test_slow_judges_hold_a_step_up_only_beyond_its_writing(tmp_path):
@@ -123,7 +123,7 @@ def test_slow_judges_hold_a_step_up_only_beyond_its_writing(tmp_path):
 
 
 def test_a_policy_of_unknown_size_asks_for_it():
-    with pytest.raises(BadInputError, match="its name has no size; give --parameters"):
+    with pytest.raises(BadInputError, match="its name does not state a size; pass --parameters"):
         estimate_run(_recipe(policy="some/writer"))
     assert estimate_run(_recipe(policy="some/writer"), Assumptions(parameters=2e9)).policy.parameters == 2e9
 

@@ -100,7 +100,7 @@ def test_a_page_forbids_scripts_and_asks_for_nothing_outside(run):
 
 def test_a_run_without_steps_has_a_page(run):
     source, page = _page(run)
-    assert "No step is on record yet." in source
+    assert "No steps recorded yet." in source
     assert "svg" not in page.tags
     assert page.open == []
 
