@@ -146,7 +146,7 @@ def test_the_changes_are_printed(run, capsys):
         "next                    longform train r/recipe.yaml --set rewards.0.judge=new --set run.name=NAME",
     ):
         assert line.split() in [it.split() for it in printed.splitlines()]
-    assert "what the policy would have written" in printed
+    assert "would have written others" in printed
     assert ["loss", "1", "0", "1", "0"] in [line.split() for line in printed.splitlines()]
     rows = [json.loads(line) for line in Path("rows.jsonl").read_text().splitlines()]
     assert [(row.get("outcome_before"), row["outcome_after"]) for row in rows] == list(

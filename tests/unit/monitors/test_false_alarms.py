@@ -9,20 +9,20 @@ from series_of_runs import sound_run
 from longform.monitors.watch import diagnose, unwatched
 
 
-def test_five_hundred_sound_runs_of_forty_steps_raise_nothing():
+def test_five_hundred_healthy_runs_of_forty_steps_have_no_finding():
     """So with 95% confidence fewer than one such run in 166 raises any of the signatures (rule of three)."""
     raised = Counter(it.name for seed in range(500) for it in diagnose(sound_run(seed=seed)))
     assert raised == {}
     assert unwatched(sound_run()) == {}, "every signature has what it needs to look"
 
 
-def test_a_policy_that_wins_nine_times_in_ten_or_one_time_in_ten_is_left_alone():
+def test_win_rates_of_ten_and_ninety_percent_are_no_finding():
     """At a true 0.9 a window of 256 verdicts shows more than 0.95 once in 400; a run of 40 steps has about five of them."""
     raised = [diagnose(sound_run(seed=seed, wins=wins)) for seed in range(100) for wins in (0.1, 0.9)]
     assert sum(map(bool, raised)) <= 5
 
 
-def test_a_quickstart_raises_nothing():
+def test_a_quickstart_has_no_finding():
     """The metrics of `longform quickstart --seed 77 --set rewards.0.recheck=0.25`, to four digits."""
     recorded = json.loads(Path(__file__).with_name("quickstart_metrics.json").read_text(encoding="utf-8"))
     series = {name: [(step, value) for step, value in points] for name, points in recorded.items()}

@@ -38,7 +38,7 @@ def _number(added, draw):
     return len(added) + draw.random()
 
 
-def test_a_word_that_rises_with_the_reward_is_told_and_stays_so_when_every_text_is_full_of_it():
+def test_a_rewarded_rising_word_drifts_until_it_is_rare_again():
     told = _told(_run(_more_and_more, _number))
     assert told[:8] == [set()] * 8
     assert told[15] == {"amber"}
@@ -46,23 +46,23 @@ def test_a_word_that_rises_with_the_reward_is_told_and_stays_so_when_every_text_
     assert full[29] == {"amber"}, "then it makes no text better than another"
 
 
-def test_a_word_that_rises_while_the_reward_knows_nothing_of_it_is_none():
+def test_a_rising_word_without_an_effect_on_rewards_does_not_drift():
     assert not any(_told(_run(_more_and_more, lambda added, draw: draw.random())))
 
 
-def test_a_word_that_is_paid_from_the_start_and_does_not_rise_is_none():
+def test_a_rewarded_word_that_does_not_rise_does_not_drift():
     assert not any(_told(_run(lambda step, draw: ["amber"] * draw.randint(0, 8), _number)))
 
 
-def test_a_word_that_every_text_comes_to_use_once_is_a_form_and_no_drift():
+def test_a_word_used_once_per_text_does_not_drift():
     assert not any(_told(_run(lambda step, draw: ["amber"] * (draw.random() < step / 16), _number)))
 
 
-def test_a_name_that_a_few_texts_are_full_of_is_none():
+def test_a_name_repeated_in_a_few_texts_does_not_drift():
     assert not any(_told(_run(lambda step, draw: ["amber"] * (step > 8) * 20 * (draw.random() < 0.1), _number)))
 
 
-def test_texts_that_grow_and_are_paid_for_it_have_words_that_occur_more_often_and_none_that_drifts():
+def test_rewarded_growth_of_texts_makes_no_word_drift():
     draw, vocabulary = random.Random(2), [f"word{n}" for n in range(2000)]
     weights = [1 / (n + 5) for n in range(len(vocabulary))]
 
@@ -73,24 +73,24 @@ def test_texts_that_grow_and_are_paid_for_it_have_words_that_occur_more_often_an
     assert not any(_told([[text(step) for _ in range(32)] for step in range(1, 17)]))
 
 
-def test_a_word_that_the_prompt_gives_and_one_that_serves_grammar_are_none():
+def test_words_of_the_prompt_and_function_words_do_not_drift():
     assert not any(_told(_run(_more_and_more, _number, prompt="Write of amber and {n}.")))
     assert not any(_told(_run(lambda step, draw: ["very"] * len(_more_and_more(step, draw)), _number)))
 
 
-def test_chinese_words_are_told_by_their_pairs_of_characters():
+def test_chinese_words_are_counted_as_pairs_of_characters():
     run = _run(_more_and_more, _number)
     chinese = [[it._replace(text=it.text.replace("amber", "琥珀的")) for it in texts] for texts in run]
     assert _told(chinese)[15] == {"琥珀"}
 
 
-def test_texts_of_different_prompts_are_compared_where_each_has_one():
+def test_prompts_with_one_text_each_are_compared_with_each_other():
     run = _run(_more_and_more, _number)
     alone = [[it._replace(prompt=f"Write {n}.") for n, it in enumerate(texts)] for texts in run]
     assert _told(alone)[15] == {"amber"}
 
 
-def test_a_text_without_reward_and_one_without_a_word_take_no_part():
+def test_empty_texts_and_texts_without_a_reward_are_ignored():
     run = _run(_more_and_more, _number)
     with_gaps = [[*texts, JudgedText("", "Write of 0.", 90.0)] for texts in run]
     assert _told(with_gaps) == _told(run)
@@ -98,7 +98,7 @@ def test_a_text_without_reward_and_one_without_a_word_take_no_part():
     assert not any(_told(unheard))
 
 
-def test_the_shares_are_of_all_words_and_only_the_leading_words_are_named():
+def test_shares_are_of_all_words_and_only_the_top_words_are_reported():
     words = [f"gem{n}" for n in range(2 * MAX_WORDS)]
     tally = KeywordTally()
     metrics = [tally.see(it) for it in _run(lambda step, draw: words * 2 * (step > 8) * (draw.random() < 0.5), _number)]
@@ -111,7 +111,7 @@ def test_the_shares_are_of_all_words_and_only_the_leading_words_are_named():
 
 
 @pytest.mark.parametrize("resumed_after", [0, 2, 5, 12, 14])
-def test_a_resumed_tally_goes_on_identically(resumed_after):
+def test_a_resumed_tally_continues_identically(resumed_after):
     run = _run(_more_and_more, _number)
     whole = KeywordTally()
     metrics = [whole.see(it) for it in run]
@@ -123,7 +123,7 @@ def test_a_resumed_tally_goes_on_identically(resumed_after):
     assert [resumed.see(it) for it in run[resumed_after:]] == metrics[resumed_after:]
 
 
-def test_a_resumed_tally_reads_the_opening_and_the_latest_steps_alone():
+def test_a_resumed_tally_reads_only_the_opening_and_the_latest_steps():
     run, read = _run(_more_and_more, _number, steps=40), []
 
     def texts(step):

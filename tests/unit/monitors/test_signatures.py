@@ -171,7 +171,7 @@ def _rising(low, high, *, steps=40):
         ),
     ],
 )
-def test_a_failure_is_found_and_what_comes_close_is_not(name, said, failing, close):
+def test_a_failure_is_found_and_a_near_miss_is_not(name, said, failing, close):
     assert said in _found(failing)[name].evidence
     assert name not in _found(close)
 
@@ -180,12 +180,12 @@ def test_a_share_that_is_low_at_first_and_rises_is_being_learned():
     assert _found({"text/structure": _rising(0.05, 0.95), "text/in_range": _rising(0.1, 0.9)}) == {}
 
 
-def test_a_structure_that_comes_late_has_been_missed_meanwhile():
+def test_a_format_that_is_learned_late_is_reported_until_then():
     finding = _found({"text/structure": lambda step: 0.1 if step < 30 else 0.95})["structure-broken"]
     assert (finding.first, finding.last) == (17, 29)
 
 
-def test_a_range_that_no_reward_teaches_is_missed_only_where_it_was_kept_before():
+def test_without_a_length_reward_only_a_fall_of_the_share_in_range_is_reported():
     untaught = {"reward/length/mean": lambda step: None}
     assert "out-of-range" not in _found(untaught | {"text/in_range": 0.3})
     assert "out-of-range" in _found(untaught | {"text/in_range": lambda step: 0.7 if step < 20 else 0.3})
@@ -197,11 +197,11 @@ def test_a_reward_dominates_only_where_rewards_are_summed():
     assert "reward-dominates" not in _found(alone | {"reward/largest_share": lambda step: None}), "balanced"
 
 
-def test_a_plan_is_missed_only_where_the_structure_is_kept():
+def test_short_plans_are_reported_only_for_well_formed_responses():
     assert "plan-withers" not in _found({"text/think_words": 4, "text/structure": 0.3})
 
 
-def test_a_run_that_does_not_think_has_no_structure_to_lose():
+def test_a_run_without_thinking_has_no_format_finding():
     gone = {name: lambda step: None for name in ("text/structure", "text/think_words", "text/in_range")}
     assert _found(gone) == {}
 
@@ -212,7 +212,7 @@ def _validated(grades, *, error=0.2):
     return {"validation/grade": at.get, "validation/grade_error": lambda step: error if step in at else None}
 
 
-def test_judge_and_examiner_apart_is_a_fall_beyond_noise_during_progress():
+def test_judge_and_examiner_apart_needs_a_significant_fall_during_progress():
     fall = [6, 7, 7.5, 7.5, 7, 6.5, 5.5, 5]
     finding = _found(_validated(fall))["judge-examiner-apart"]
     assert "from 7.50 ± 0.14 to 5.25 ± 0.14" in finding.evidence
@@ -224,26 +224,26 @@ def test_judge_and_examiner_apart_is_a_fall_beyond_noise_during_progress():
     assert "judge-examiner-apart" not in _found(_validated(fall) | stuck)
 
 
-def test_a_loss_that_was_there_and_is_gone_has_diverged():
+def test_a_loss_that_is_no_longer_recorded_has_diverged():
     finding = _found({"critic/loss": lambda step: 0.1 if step < 17 else None})["diverged"]
     assert (finding.first, finding.last) == (17, 40)
     assert finding.evidence == "critic/loss of step 40 is not finite"
     assert _found({"policy/loss": lambda step: None})["diverged"].first == 1, "also where it never was a number"
 
 
-def test_an_infinite_loss_has_diverged_and_is_no_spike():
+def test_an_infinite_loss_is_a_divergence_and_not_a_spike():
     found = _found({"policy/loss": lambda step: float("inf") if step == 20 else 0.01})
     assert found["diverged"].first == 20
     assert "loss-spike" not in found
 
 
-def test_a_step_without_any_reward_has_nothing_to_learn_from_and_has_not_diverged():
+def test_a_step_without_rewards_has_not_diverged():
     silent = {"reward/count": lambda step: 0 if step == 20 else 32}
     nothing = {name: lambda step: None if step == 20 else 0.01 for name in ("policy/loss", "critic/loss")}
     assert "diverged" not in _found(silent | nothing)
 
 
-def test_a_pointwise_reward_has_no_wins_to_complain_of():
+def test_a_pointwise_reward_has_no_win_rate_finding():
     gone = {f"outcome/{name}": lambda step: None for name in ("win", "tie", "loss")}
     assert _found(gone | {"curriculum/promotions": 0}) == {}
 

@@ -18,14 +18,14 @@ def _won_in(*ranges):
     return sound_run(wins, steps=80)
 
 
-def test_a_failure_that_goes_on_is_said_once():
+def test_a_continuing_failure_is_reported_once():
     series = _won_in(range(1, 81))
     assert [(step, it.name) for step, it in _warnings(series)] == [(8, "won-too-easily")]
     (finding,) = diagnose(series)
     assert (finding.first, finding.last) == (1, 80)
 
 
-def test_a_failure_that_went_away_and_comes_back_is_said_again():
+def test_a_recurring_failure_is_reported_again():
     series = _won_in(range(1, 20), range(50, 70))
     assert [step for step, _ in _warnings(series)] == [8, 57]
     assert [(it.first, it.last) for it in diagnose(series)] == [(1, 19), (50, 69)]
@@ -38,7 +38,7 @@ def test_flicker_around_a_threshold_is_one_failure():
 
 
 @pytest.mark.parametrize("resumed_after", [3, 8, 30, 79])
-def test_a_resumed_watch_goes_on_where_it_was(resumed_after):
+def test_a_resumed_watch_continues_identically(resumed_after):
     series = _won_in(range(1, 20), range(50, 70))
     before = {name: [point for point in points if point[0] <= resumed_after] for name, points in series.items()}
     after = {name: [point for point in points if point[0] > resumed_after] for name, points in series.items()}
@@ -60,14 +60,14 @@ def test_a_watch_does_not_grow_with_the_run():
     assert grown < 25 * KEPT * 64
 
 
-def test_what_lies_far_back_is_still_held_against():
+def test_the_first_steps_remain_the_baseline():
     slow = 4 * KEPT
     falling = {"policy/kl_to_start": 0.1, "policy/entropy": lambda step: 0.8 * (1 - step / slow)}
     series = sound_run(falling, steps=slow)
     assert [it.name for it in diagnose(series)] == ["entropy-collapse"]
 
 
-def test_values_that_are_no_numbers_count_as_missing_when_watched_too():
+def test_nan_values_count_as_missing_in_a_live_watch():
     series = sound_run(steps=12)
     watch = Watch()
     for step, metrics in steps_of(series):
@@ -82,7 +82,7 @@ def test_it_is_too_early_before_the_first_window_is_full():
     assert diagnose({}) == []
 
 
-def test_signatures_that_lack_their_metrics_are_named_with_what_they_need():
+def test_signatures_without_metrics_are_listed_with_their_requirement():
     bare = {name: points for name, points in sound_run().items() if not name.startswith(("judge/", "validation/"))}
     assert unwatched(bare) == {
         "judge-inconsistent": "rewards.recheck above 0, or a panel",

@@ -173,9 +173,7 @@ def test_a_writing_copy_without_room_asks_for_more_gpus_or_memory(seven):
     recipe = _recipe(
         policy=seven, generation=LONG, cluster=cluster | {"sequence_parallel": 4}, memory=memory, optim={"kl_coef": 0}
     )
-    with pytest.raises(
-        BadInputError, match=r"leave 0\.1 GiB for the KV cache of cluster\.rollout_memory.*fits with"
-    ):
+    with pytest.raises(BadInputError, match=r"leave 0\.1 GiB for the KV cache of cluster\.rollout_memory.*fits with"):
         check_cluster_memory(recipe)
 
 

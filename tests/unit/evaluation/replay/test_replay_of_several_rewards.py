@@ -169,15 +169,15 @@ def test_a_judge_whose_place_is_not_clear_is_refused(stage):
     with pytest.raises(BadInputError) as refused:
         replay_run(path, judge="other")
     assert str(refused.value) == (
-        "--judge other: several rewards of this run ask a judge; "
-        "say which with --set rewards.1.judge=other or --set rewards.2.judge=other"
+        "--judge other: several rewards of this run have a judge; "
+        "use --set rewards.1.judge=other or --set rewards.2.judge=other"
     )
     assert set(replay_run(path, "rewards.2.judge=other").inputs.judges) == {"judge", "other"}
 
 
 def test_a_judge_for_a_run_that_asks_none_is_refused(stage):
     path = _grpo(stage, rewards=[LENGTH, FORMAT])
-    with pytest.raises(BadInputError, match=r"--judge other: no reward of this run asks a judge"):
+    with pytest.raises(BadInputError, match=r"--judge other: no reward of this run has a judge"):
         replay_run(path, judge="other")
     added = replay_run(path, "rewards=[{kind: pointwise, judge: other}]")
     assert {tuple(_after(it)) for it in added.rollouts} == {("pointwise",)}
