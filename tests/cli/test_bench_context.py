@@ -114,4 +114,4 @@ def test_a_real_model_with_a_context_of_512_takes_in_long_questions(server, caps
     assert len(Path("out/responses.jsonl").read_text(encoding="utf-8").splitlines()) == 3
     assert result()["responses"]["cut"] >= 2
     assert bench(f"run longbench-v2 --set lb.json --writer {REAL_MODEL} --max-tokens 512 --out other") == 2
-    assert "takes in 512 tokens, prompt and response together" in capsys.readouterr().err
+    assert "is 512 tokens for prompt and response; a response" in capsys.readouterr().err
