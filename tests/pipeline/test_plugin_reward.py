@@ -32,6 +32,13 @@ def vowels(prompt, response, reference, *, step, prompt_id, worth=1):
 """
 
 
+def succeed(*command):
+    """Run a command, which must end with code 0."""
+    with pytest.raises(SystemExit) as ended:
+        main(list(command))
+    assert not ended.value.code
+
+
 @pytest.fixture(scope="module")
 def start(tmp_path_factory):
     folder = tmp_path_factory.mktemp("start")
@@ -114,26 +121,27 @@ def test_a_run_is_rewarded_stopped_resumed_replayed_and_read(world, method, caps
 
     # A replay without a change finds the same rewards, and says when the source is another one.
     capsys.readouterr()
-    main(["replay", f"runs/{method}", "--json"])
+    succeed("replay", f"runs/{method}", "--json")
     replayed = json.loads(capsys.readouterr().out)
     assert replayed["changed_plugins"] == []
     assert replayed["rewards"][-1]["difference"]["estimate"] == 0
     (folder / f"{module}.py").write_text(SOURCE + "# changed\n", encoding="utf-8")
-    main(["replay", f"runs/{method}"])
+    succeed("replay", f"runs/{method}")
     assert f"reward {module}:vowels: the source in {module}.py has changed" in " ".join(capsys.readouterr().out.split())
 
     # Commands that read a run leave the plugin alone, even where it is broken or gone.
     (folder / f"{module}.py").write_text("raise SystemExit('imported')")
     monkeypatch.delitem(sys.modules, module)
     for command in (["report", f"runs/{method}"], ["doctor", f"runs/{method}"], ["runs"]):
-        main(command)
-    main(["compare", f"runs/{method}", "runs/whole"]) if method == "ppo" else None
+        succeed(*command)
+    if method == "ppo":
+        succeed("compare", f"runs/{method}", "runs/whole")
     assert module not in sys.modules
 
 
 def test_a_dry_run_calls_the_reward_once(world, capsys):
     folder, module = world
-    main(["train", "ppo.yaml", "--dry-run"])
+    succeed("train", "ppo.yaml", "--dry-run")
     assert (folder / "calls").read_text().count("\n") == 1
     assert f"# reward {module}:vowels (source " in capsys.readouterr().out
     (folder / f"{module}.py").write_text("def vowels(prompt, response, reference, worth):\n  return {}['a']\n")
