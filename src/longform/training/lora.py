@@ -1,6 +1,7 @@
 """Policy and critic are LoRA adapters on one shared base; the bare base is the reference model.
 
-The weights stay frozen in the precision of the run; adapters and the value head are trained in float32.
+The weights stay frozen in the precision of the run; adapters and the value head are trained in float32. Adapters go
+through peft itself: the adapter methods of transformers' models require the newest peft.
 """
 
 import warnings
@@ -8,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import LoraConfig, set_peft_model_state_dict
+from peft import LoraConfig, get_peft_model_state_dict, inject_adapter_in_model, set_peft_model_state_dict
+from peft.tuners.tuners_utils import BaseTunerLayer
 from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import PreTrainedModel
@@ -75,7 +77,8 @@ class AdaptedModels(PolicyModels):
         return self._critic
 
     def _enter_reference(self) -> PreTrainedModel:
-        self._model.disable_adapters()
+        for layer in self._layers:
+            layer.enable_adapters(enabled=False)
         return self._model
 
     def policy_parameters(self) -> list[nn.Parameter]:  # noqa: D102
@@ -90,7 +93,11 @@ class AdaptedModels(PolicyModels):
             with warnings.catch_warnings():
                 # peft looks up the vocabulary of the base model, and warns if the base is a folder of adapters itself.
                 warnings.simplefilter("ignore")
-                self._switched_to(name).save_pretrained(folder / name)
+                weights = get_peft_model_state_dict(self._model, adapter_name=name)
+            (folder / name).mkdir(parents=True, exist_ok=True)
+            named = {f"base_model.model.{key}": tensor.contiguous() for key, tensor in weights.items()}
+            save_file(named, folder / name / _ADAPTERS, metadata={"format": "pt"})
+            self._model.peft_config[name].save_pretrained(str(folder / name))
         self.tokenizer.save_pretrained(folder / POLICY)
         if not self.has_critic:
             return
@@ -109,8 +116,9 @@ class AdaptedModels(PolicyModels):
         return [self._model]
 
     def _switched_to(self, name: str) -> PreTrainedModel:
-        self._model.enable_adapters()
-        self._model.set_adapter(name)
+        for layer in self._layers:
+            layer.enable_adapters(enabled=True)
+            layer.set_adapter(name)
         return self._model
 
     def _adapter_parameters(self, name: str) -> list[nn.Parameter]:
@@ -129,7 +137,8 @@ class AdaptedModels(PolicyModels):
             )
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # peft warns about a second adapter, which is intended here
-                self._model.add_adapter(config, adapter_name=name)
-            self._model.peft_config[name].base_model_name_or_path = base
+                inject_adapter_in_model(config, self._model, name)
             for parameter in self._adapter_parameters(name):
                 parameter.data = parameter.data.float()
+        self._layers = [module for module in self._model.modules() if isinstance(module, BaseTunerLayer)]
+        self._switched_to(self._names[-1])

@@ -8,6 +8,7 @@ Shapes: R rows, T tokens per row, V vocabulary. Prompts are left-padded.
 """
 
 from collections.abc import Sequence
+from inspect import signature
 from typing import Any
 
 import torch
@@ -30,6 +31,7 @@ class Context:
     def __init__(self, model: PreTrainedModel, *, longest: int) -> None:
         self._model: Any = model
         self._cache = DynamicCache(config=model.config)
+        self._argument = _cache_argument(model)
         # Layers that do not cache all tokens, such as sliding-window layers, keep the default cache.
         roomy = [_RoomyLayer(longest) if type(layer) is DynamicLayer else layer for layer in self._cache.layers]
         self._cache.layers = roomy
@@ -66,9 +68,9 @@ class Context:
             input_ids=inputs,
             attention_mask=self._attention,
             position_ids=self._positions,
-            past_key_values=self._cache,
             use_cache=True,
             logits_to_keep=1,
+            **{self._argument: self._cache},
         )
         return output.logits[:, -1]
 
@@ -115,6 +117,11 @@ class _RoomyLayer(DynamicLayer):
         for room, states in zip(self._rooms, (self.keys, self.values), strict=True):
             room[moved, :, :held] = states[indices[moved]]
         self.keys, self.values = (room[:, :, :held] for room in self._rooms)
+
+
+def _cache_argument(model: PreTrainedModel) -> str:
+    """The name of a model's cache argument: transformers 5.2x renamed it and warns about the old name."""
+    return "cache" if "cache" in signature(model.forward).parameters else "past_key_values"
 
 
 def _enlarged(held: Tensor, size: int) -> Tensor:

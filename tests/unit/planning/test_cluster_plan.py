@@ -19,6 +19,7 @@ from longform.planning.memory import GIB, activation_bytes, suggested_changes
 from longform.planning.shapes import ModelShape, shape_of
 from longform.recipe.recipe import Recipe
 from longform.records.errors import BadInputError
+from longform.training.models import prepare_learning
 
 SHAPE = ModelShape(
     parameters=10_000, head_parameters=800, layers=2, hidden=8, intermediate=16, heads=2, query_width=8, key_width=4,
@@ -127,7 +128,7 @@ def _saved_bytes(family, layers, *, checkpointing):
     """What the forward pass leaves behind of a model in bfloat16, as FSDP gathers it; each storage once, no weights."""
     model = AutoModelForCausalLM.from_config(_config(family, layers), dtype=torch.bfloat16)
     if checkpointing:
-        model.gradient_checkpointing_enable({"use_reentrant": False})
+        prepare_learning([model], gradient_checkpointing=True)
     weights = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
     kept, saved = [], {}
 

@@ -1,3 +1,5 @@
+from functools import wraps
+
 import numpy as np
 import pytest
 import torch
@@ -97,6 +99,7 @@ def test_a_group_reads_its_prompt_once(model, monkeypatch):
     shapes = []
     forward = LlamaForCausalLM.forward
 
+    @wraps(forward)
     def watched(self, *arguments, **inputs):
         shapes.append(tuple(inputs["input_ids"].shape))
         return forward(self, *arguments, **inputs)

@@ -1,5 +1,6 @@
 """Where a response ends: at closing tokens, and at the closing tag however the tokenizer cuts it."""
 
+from functools import wraps
 from types import SimpleNamespace
 from typing import Any
 
@@ -41,7 +42,8 @@ class ScriptedModel(LlamaForCausalLM):
     script: list[int]
     start: int
 
-    def forward(self, *args: Any, **inputs: Any) -> Any:
+    @wraps(LlamaForCausalLM.forward)
+    def forward(self, *args: Any, **inputs: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         output: Any = super().forward(*args, **inputs)
         places = (inputs["position_ids"][:, -1] + 1 - self.start).tolist()
         output.logits.fill_(-1e4)
