@@ -23,8 +23,8 @@ import psutil
 from longform.cli.output import print_table
 from longform.curriculum.schedule import Curriculum
 from longform.recipe.recipe import Recipe
+from longform.records.database import RolloutRecord
 from longform.records.interchange import write_verl
-from longform.records.rollouts import RolloutRecord
 from longform.records.schemas import Ladder, Reference
 from longform.rewards.reward import RewardResult
 

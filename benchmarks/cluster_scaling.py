@@ -24,7 +24,7 @@ from longform.planning.judge_load import LONGEST_ANSWER
 from longform.planning.shapes import shape_of
 from longform.planning.speed import Machine, Policy, at_once, decode_seconds, find_machine, updating_seconds
 from longform.recipe.recipe import Recipe
-from longform.records.rollouts import RolloutRecord
+from longform.records.database import RolloutRecord
 from longform.records.run_directory import RunDirectory
 
 QWEN_7B = {

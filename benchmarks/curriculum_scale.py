@@ -19,10 +19,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from longform.curriculum.rules import PromptOutcome
-from longform.curriculum.schedule import Curriculum, PromptDraw
+from longform.curriculum.schedule import Curriculum, PromptDraw, PromptOutcome
 from longform.curriculum.settings import CurriculumSettings
-from longform.records.rollouts import Promotion
+from longform.records.database import Promotion
 from longform.records.run_directory import RunDirectory
 
 MOST_SECONDS, MOST_MEGABYTES = 1.0, 100.0

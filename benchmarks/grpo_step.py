@@ -50,8 +50,7 @@ from longform.steps.recorder import StepReport
 from longform.text.structure import ParsedResponse
 from longform.training.checkpoint import TrainingState
 from longform.training.grpo import train_grpo
-from longform.training.judge_thread import JudgeThread
-from longform.training.rollouts import RolloutGenerator
+from longform.training.rollouts import JudgeThread, RolloutGenerator
 from longform.training.run import build_recorder, load_models
 from longform.writers import decoding
 from longform.writers.local import load_model

@@ -34,9 +34,8 @@ from longform.rewards.reward import RewardResult
 from longform.rewards.reward_set import RewardSet
 from longform.rl.settings import MemorySettings
 from longform.text.structure import ParsedResponse
-from longform.training.judge_thread import JudgeThread
 from longform.training.models import FullModels
-from longform.training.rollouts import RolloutGenerator
+from longform.training.rollouts import JudgeThread, RolloutGenerator
 from longform.writers.local import load_model
 from longform.writers.settings import GenerationSettings
 

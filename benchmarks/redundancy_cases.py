@@ -15,12 +15,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from longform.rewards.encoders import load_encoder
-from longform.text.copying import copied_share
-from longform.text.redundancy import redundant_sentence_share
-from longform.text.repetition import repeated_ngram_share, repeats
-from longform.text.segments import sentences
-from longform.text.stuffing import stuffed_share
-from longform.text.words import count_words
+from longform.text.repetition import (
+    copied_share,
+    redundant_sentence_share,
+    repeated_ngram_share,
+    repeats,
+    stuffed_share,
+)
+from longform.text.words import count_words, sentences
 
 
 class Case(NamedTuple):

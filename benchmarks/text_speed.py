@@ -17,11 +17,14 @@ from collections.abc import Callable
 from longform.records.schemas import PromptRow
 from longform.rewards.measured import FormatReward, LengthReward
 from longform.rewards.settings import FormatSettings
-from longform.text.copying import copied_share
-from longform.text.redundancy import redundant_sentence_share
-from longform.text.repetition import repeated_ngram_share, repeats
+from longform.text.repetition import (
+    copied_share,
+    redundant_sentence_share,
+    repeated_ngram_share,
+    repeats,
+    stuffed_share,
+)
 from longform.text.structure import ParsedResponse
-from longform.text.stuffing import stuffed_share
 from longform.text.words import count_words
 
 TOKENS = 14_000

@@ -12,8 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from longform.curriculum.rules import PromptOutcome
-from longform.curriculum.schedule import Curriculum
+from longform.curriculum.schedule import Curriculum, PromptOutcome
 from longform.curriculum.settings import CurriculumSettings
 from longform.rl.group_advantages import group_advantages
 from longform.rl.losses import clipped_policy_loss, sequence_weights

@@ -2,8 +2,7 @@
 
 import json
 
-from longform.records.database import RunDatabase
-from longform.records.rollouts import text_hash
+from longform.records.database import RunDatabase, text_hash
 
 
 def save_policy(model, tokenizer, folder):

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from longform.curriculum.rules import own_rung
+from longform.curriculum.schedule import own_rung
 from longform.endpoints.probe import probe
 from longform.recipe.inputs import TrainingInputs, check_inputs
 from longform.recipe.loading import load_recipe

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from longform.cli import main
-from longform.judging.fences import read_fences
+from longform.judging.answers import read_fences
 
 PAIRS = 40
 

@@ -13,8 +13,8 @@ import pytest
 
 from longform.cli import main
 from longform.evaluation.benchmarks.catalogue import BENCHMARKS
+from longform.judging.answers import read_fences
 from longform.judging.criteria import QUALITIES
-from longform.judging.fences import read_fences
 
 BANDS = ("1-2", "3-4", "5-6", "7-8", "9-10")
 REQUESTS = ("Write 100 words on tea.", "写一篇200字的新闻，主题是茶。", "Write 300\u2028words on tin.")

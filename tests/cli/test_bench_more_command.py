@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from longform.cli import main
-from longform.judging.fences import read_fences
+from longform.judging.answers import read_fences
 from longform.judging.margins import ASPECTS
 from longform.judging.rubrics import CREATIVE_WRITING
 

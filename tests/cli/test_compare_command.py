@@ -10,11 +10,11 @@ import pytest
 import yaml
 
 from longform.cli import main
-from longform.judging.fences import read_fences
+from longform.judging.answers import read_fences
 from longform.judging.pointwise import DIMENSIONS
 from longform.records.calls import CallRecord, SqliteCallLog
+from longform.records.database import ValidationText
 from longform.records.files import read_rows, write_rows
-from longform.records.rollouts import ValidationText
 from longform.records.run_directory import RunDirectory
 from longform.records.schemas import Game, Grade, Prompt, Response
 from longform.report import compare_page

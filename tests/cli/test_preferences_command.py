@@ -11,10 +11,10 @@ import pytest
 import yaml
 
 from longform.cli import main
-from longform.judging.fences import read_fences
+from longform.judging.answers import read_fences
+from longform.records.database import RolloutRecord
 from longform.records.files import read_rows, write_rows
 from longform.records.interchange import write_writing_rl
-from longform.records.rollouts import RolloutRecord
 from longform.records.run_directory import RunDirectory
 from longform.records.schemas import Grade, Ladder, Preference, Prompt, Reference, Response
 from longform.selection.preferences import SourcedPreference

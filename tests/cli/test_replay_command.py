@@ -12,10 +12,10 @@ import pytest
 import yaml
 
 from longform.cli import main
-from longform.judging.fences import read_fences
+from longform.judging.answers import read_fences
 from longform.records.calls import SqliteCallLog
+from longform.records.database import Promotion, RolloutRecord
 from longform.records.files import write_rows
-from longform.records.rollouts import Promotion, RolloutRecord
 from longform.records.run_directory import RunDirectory
 from longform.records.schemas import Ladder, Prompt, Reference
 from longform.statistics.moments import AdvantageMoments

@@ -13,7 +13,7 @@ import yaml
 from taught import save_taught_model
 from tokenizers import pre_tokenizers
 
-from longform.judging.fences import read_fences
+from longform.judging.answers import read_fences
 from longform.judging.pointwise import DIMENSIONS
 from longform.monitors.watch import diagnose, unwatched
 from longform.recipe.recipe import Recipe

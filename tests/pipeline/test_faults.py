@@ -24,9 +24,8 @@ from longform.judging.answers import parse_verdict
 from longform.judging.pairwise import ask_pairwise
 from longform.judging.pointwise import ask_pointwise
 from longform.miniature.judge import EXAMINER, JUDGE, answer
-from longform.records.database import RunDatabase
+from longform.records.database import RolloutRecord, RunDatabase
 from longform.records.files import read_rows
-from longform.records.rollouts import RolloutRecord
 from longform.records.run_directory import RunDirectory
 from longform.records.schemas import Grade, Ladder, Prompt
 

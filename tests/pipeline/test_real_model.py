@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from longform.judging.fences import read_fences
+from longform.judging.answers import read_fences
 from longform.recipe.loading import load_recipe
 from longform.recipe.recipe import Recipe
 from longform.records.files import read_rows, write_rows

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from artifacts import save_policy
-from longform.judging.fences import read_fences
+from longform.judging.answers import read_fences
 from longform.miniature.policy import build_model, build_tokenizer
 from longform.miniature.world import prompts
 from longform.recipe.loading import load_recipe

@@ -9,10 +9,10 @@ import pytest
 import yaml
 
 from artifacts import save_policy
-from longform.endpoints.budget import Budget
+from longform.endpoints.limits import Budget
 from longform.evaluation.replay.inputs import check_replay
 from longform.evaluation.replay.run import replay_steps
-from longform.judging.fences import read_fences
+from longform.judging.answers import read_fences
 from longform.judging.pointwise import DIMENSIONS
 from longform.miniature.policy import build_model, build_tokenizer
 from longform.miniature.world import prompts

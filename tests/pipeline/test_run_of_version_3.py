@@ -12,10 +12,10 @@ import pytest
 import yaml
 
 from longform.cli import main
-from longform.endpoints.budget import Budget
+from longform.endpoints.limits import Budget
 from longform.evaluation.replay.inputs import check_replay
 from longform.evaluation.replay.run import replay_steps
-from longform.judging.fences import read_fences
+from longform.judging.answers import read_fences
 from longform.judging.pointwise import DIMENSIONS
 from longform.recipe.loading import load_recipe, load_stored_recipe
 from longform.recipe.recipe import Recipe

@@ -17,15 +17,15 @@ from longform.cluster.reward_payload import RewardPayload, extra_fields
 from longform.cluster.run_actor import Opened
 from longform.judging.answers import MIN_SCORE
 from longform.judging.pointwise import PointwiseJudge
+from longform.records.database import ValidationText
 from longform.records.errors import BadInputError, StoppedError
-from longform.records.rollouts import ValidationText
 from longform.records.schemas import Prompt
 from longform.rewards.reward import RewardResults, scores_by_kind
 from longform.rewards.reward_set import build_rewards
 from longform.rewards.settings import FormatSettings, RewardSettings, WritingSettings
 from longform.text.structure import ParsedResponse, Thinking, parse_response
 from longform.wording import load_wording
-from longform.writers.stops import find_reader
+from longform.writers.decoding import find_reader
 
 
 class LongformRewardManager(RewardManagerBase):

@@ -15,22 +15,20 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from longform.cluster.prompt_table import PromptTable
-from longform.curriculum.rules import RungUpdate
-from longform.curriculum.schedule import Curriculum, PromptDraw
-from longform.endpoints.budget import Budget
+from longform.curriculum.schedule import Curriculum, PromptDraw, RungUpdate
 from longform.endpoints.client import Endpoint
 from longform.endpoints.errors import Cause, EndpointError
+from longform.endpoints.limits import Budget
 from longform.endpoints.models import ModelSpec
 from longform.recipe.begin import begin_run
 from longform.recipe.recipe import Recipe
 from longform.records.calls import CallTotals, ChatAnswer, SqliteCallLog
+from longform.records.database import Promotion, RolloutRecord, ValidationText
 from longform.records.errors import BadInputError, StoppedError
-from longform.records.rollouts import Promotion, RolloutRecord, ValidationText
 from longform.records.run_directory import RunDirectory
 from longform.rewards.reward import RewardResults
-from longform.steps.metrics import validation_metrics
+from longform.steps.metrics import StepScores, finalize_step, validation_metrics
 from longform.steps.recorder import RunRecorder, StepReport
-from longform.steps.scores import StepScores, finalize_step
 from longform.text.structure import parse_response
 
 

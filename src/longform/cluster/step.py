@@ -8,14 +8,13 @@ import numpy as np
 from longform.cluster.reward_payload import NOT_WRITTEN, RewardPayload
 from longform.curriculum.schedule import PromptDraw
 from longform.recipe.recipe import Recipe
+from longform.records.database import RolloutRecord
 from longform.records.errors import BadInputError, StoppedError
-from longform.records.rollouts import RolloutRecord
 from longform.records.schemas import PromptRow
 from longform.rl.group_advantages import GroupAdvantages, group_advantages, learning_rows
 from longform.rl.settings import GrpoSettings
-from longform.steps.metrics import group_metrics, step_metrics
+from longform.steps.metrics import StepScores, check_judge_failure_rate, group_metrics, step_metrics
 from longform.steps.recorder import record_rollout
-from longform.steps.scores import StepScores, check_judge_failure_rate
 
 _NAMES = {
     "actor/pg_loss": "policy/loss",

@@ -30,8 +30,8 @@ from longform.cluster.run_actor import Opened
 from longform.cluster.start import actor_of
 from longform.cluster.step import ClusterStep, FacedPrompt, build_step, check_payloads, cut_off, verl_metrics
 from longform.curriculum.schedule import FILE, PromptDraw
+from longform.records.database import text_hash
 from longform.records.errors import BadInputError
-from longform.records.rollouts import text_hash
 from longform.records.schemas import Ladder, Prompt
 
 

@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING
 
 from aiolimiter import AsyncLimiter
 
-from longform.endpoints.backoff import PATIENCE_SECONDS, OutageTracker, wait_seconds
-from longform.endpoints.budget import Budget
 from longform.endpoints.connection import open_client
 from longform.endpoints.errors import TRANSIENT, EndpointError
+from longform.endpoints.limits import PATIENCE_SECONDS, Budget, OutageTracker, wait_seconds
 from longform.endpoints.models import ModelSpec
 from longform.endpoints.outcome import Outcome, read_answer, read_connection_failure, read_score, read_status
 from longform.endpoints.request import ChatRequest, Request, ScoreRequest, clean_messages

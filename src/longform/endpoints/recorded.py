@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from longform.endpoints.budget import Budget
 from longform.endpoints.client import Endpoint
+from longform.endpoints.limits import Budget
 from longform.endpoints.models import ModelSpec, find_model, read_models
 from longform.records.calls import SqliteCallLog
 from longform.records.errors import BadInputError

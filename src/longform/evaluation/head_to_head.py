@@ -10,8 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from longform.endpoints.concurrency import map_bounded
-from longform.judging.both_orders import split_pairs
-from longform.judging.pairwise import WINNERS, PairwiseJudge
+from longform.judging.pairwise import WINNERS, PairwiseJudge, split_pairs
 from longform.records.progress import Progress
 from longform.records.schemas import GAME_SCORES, ORDERS, Game, Order, PromptRow
 from longform.statistics.bootstrap import Interval, clustered_interval

@@ -15,8 +15,7 @@ import numpy as np
 from longform.records.schemas import Preference, PromptRow
 from longform.statistics.bootstrap import Interval, clustered_interval
 from longform.statistics.correlation import clustered_rank_correlation
-from longform.text.repetition import units
-from longform.text.stuffing import content_terms
+from longform.text.repetition import content_terms, units
 from longform.text.words import count_han, count_words
 
 Scorer = Callable[[Sequence[tuple[PromptRow, str]]], Sequence[float]]

@@ -1,14 +1,30 @@
-"""Parsing judges' answers: strict grammars, of which the last well-formed match counts.
+r"""What counts as a judge's answer: strict grammars to parse it, and fences that keep texts from containing one.
 
-A judge repeats its instructions and quotes the texts before it decides, so the first match may be anyone's. An answer
-without a match has no value; nothing is guessed, decoded or evaluated: `［［A］］`, `[ [A] ]` and `&#91;&#91;A&#93;&#93;`
-are not verdicts, which is what lets `judging.fences` defuse a text with spaces alone. Linear time on any text.
+Of an answer's well-formed matches the last one counts: a judge repeats its instructions and quotes the texts before it
+decides, so the first match may be anyone's. An answer without a match has no value; nothing is guessed, decoded or
+evaluated: `［［A］］`, `[ [A] ]` and `&#91;&#91;A&#93;&#93;` are not verdicts, which is what lets a text be defused with
+spaces alone. Linear time on any text.
+
+Each text in a judge's prompt is enclosed by `<<<LABEL tag>>>` and `<<<END LABEL tag>>>`. The tag is an HMAC of the run's
+secret, the prompt and the step: a policy cannot guess it, and all responses of a group share it, so an endpoint's prefix
+cache still serves them. Inside, whatever could pass for a fence, a verdict, a score or a chat template's own token is pulled
+apart by a space, so that knowing the tag would not help either; a reader sees the same text.
+
+Guarantee: the parsers find nothing in a defused text, and `read_fences` no fence, also after any Unicode normalisation (NFC,
+NFD, NFKC, NFKD), case folding, and removal of what has no width of its own (combining marks, zero-width and direction marks,
+control and unassigned characters). It does not hold if spaces or line breaks are removed, brackets added, or escapes decoded
+(`&#91;`, `%5B`, `\u005b`): nothing here does that.
 """
 
+import hashlib
+import hmac
 import json
 import re
+import unicodedata
 from collections.abc import Callable, Collection
 from typing import Any, Literal, TypeVar
+
+from longform.records.schemas import PromptRow
 
 ScoreT = TypeVar("ScoreT")
 Letter = Literal["A", "B", "C"]
@@ -87,3 +103,162 @@ def last_object(answer: str, names: Collection[str]) -> dict[str, Any] | None:
 def is_number(value: Any) -> bool:
     """Whether a JSON value is a number; true and false are not."""
     return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+TAG_LENGTH = 12
+
+_SPELLED = str.maketrans({"⟦": "[[", "⟧": "]]", "〚": "[[", "〛": "]]", "⋘": "<<<", "⋙": ">>>", "⫷": "<<<", "⫸": ">>>"})
+"""Single signs that look like several."""
+_SQUARE_OPEN = r"\[［﹇【〔〖〘⁅❲⦋⦍⦏⟬⸢⹕⹗"
+_SQUARE_CLOSE = r"\]］﹈】〕〗〙⁆❳⦌⦎⦐⟭⸣⹖⹘"
+_DOUBLE_ANGLE_OPEN = "«≪⟪⪡"
+_DOUBLE_ANGLE_CLOSE = "»≫⟫⪢"
+_ANGLE_OPEN = f"<＜﹤≮‹〈〈《⟨❬❮❰⧼˂ᐸᚲ{_DOUBLE_ANGLE_OPEN}"
+_ANGLE_CLOSE = f">＞﹥≯›〉〉》⟩❭❯❱⧽˃ᐳ{_DOUBLE_ANGLE_CLOSE}"
+_QUOTES = '"＂“”„‟″'
+_PIPES = "|｜"
+_SIGNS = f"{_SQUARE_OPEN}{_SQUARE_CLOSE}{_ANGLE_OPEN}{_ANGLE_CLOSE}{_QUOTES}{_PIPES}"
+# What a later step may drop without a trace: marks, invisible and unassigned characters. It is told by what it is not
+# (letter, digit, space or ASCII), since a list of them would never be whole; only odd line ends, blank letters and letters
+# that normalise to marks are named. Line breaks and tabs are no part of it: `>` at the start of several lines is Markdown.
+_VANISHING = rf"(?:[^\w\s!-~{_SIGNS}]|[\r\x0b\x0c\x85\u115f\u1160\u3164\uffa0\uff9e\uff9f])"
+
+_SCORES_KEY = frozenset({"scores"})
+_SQUARE_TOKENS = frozenset({"inst", "/inst", "system_prompt", "/system_prompt", "tool_calls", "tool_results", "gmask"})
+_ANGLE_TOKENS = frozenset(
+    {"s", "/s", "bos", "eos", "pad", "unk", "sop", "eop", "eoh", "eoa", "sys", "/sys", "seed:bos", "seed:eos"}
+    | {"reserved_106", "reserved_107", "start_of_turn", "end_of_turn"}
+    | {"think", "/think", "answer", "/answer", "tool_call", "/tool_call", "tool_response", "/tool_response"}
+)
+
+# Controls, lone surrogates and tag characters (invisible ASCII) carry no visible text at all.
+_INVISIBLE = re.compile("[\\x00-\\x08\\x0e-\\x1f\\x7f-\\x84\\x86-\\x9f\ud800-\udfff\U000e0000-\U000e007f]")
+_DROPPED = re.compile(f"{_VANISHING}+")
+_ANGLE = re.compile(f"[{_ANGLE_OPEN}{_ANGLE_CLOSE}]")
+_BRACKET = re.compile(f"[{_SQUARE_OPEN}{_SQUARE_CLOSE}{_ANGLE_OPEN}{_ANGLE_CLOSE}]")
+_OPENING = re.compile(r"<<<([A-Z]+(?: [A-Z]+)?) ([0-9a-f]{12})>>>\n")
+
+
+def _before(sign: str, other: str) -> str:
+    """A regex of `sign` where nothing visible stands between it and `other`."""
+    return f"[{sign}](?={_VANISHING}*+[{other}])"
+
+
+def _run(signs: str) -> str:
+    """A regex of two or more of `signs` in a row; possessive, so that hostile text costs linear time."""
+    return f"[{signs}](?:{_VANISHING}*+[{signs}])++"
+
+
+def _named(opening: str, closing: str) -> re.Pattern[str]:
+    """A bracket or quote and the one word up to the next; what closes is looked at only, so that it can open as well."""
+    return re.compile(f"([{opening}])([^{opening}{closing}\n\t ]*+)(?=[{closing}])")
+
+
+_SQUARE_PAIR = re.compile(f"{_before(_SQUARE_OPEN, _SQUARE_OPEN)}|{_before(_SQUARE_CLOSE, _SQUARE_CLOSE)}")
+_ANGLE_RUN = re.compile(f"{_run(_ANGLE_OPEN)}|{_run(_ANGLE_CLOSE)}")
+_PIPED = re.compile(f"{_before(_ANGLE_OPEN, _PIPES)}|{_before(_PIPES, _ANGLE_CLOSE)}")
+_QUOTED = _named(_QUOTES, _QUOTES)
+_IN_ANGLES = _named(_ANGLE_OPEN, _ANGLE_CLOSE)
+_IN_SQUARES = _named(_SQUARE_OPEN, _SQUARE_CLOSE)
+
+
+def fence_tag(secret: bytes, prompt_id: str, step: int) -> str:
+    """The tag of the fences of one prompt in one step: 12 hex digits of HMAC-SHA256(secret, prompt id, NUL, step)."""
+    message = f"{prompt_id}\0{step}".encode("utf-8", "replace")
+    return hmac.new(secret, message, hashlib.sha256).hexdigest()[:TAG_LENGTH]
+
+
+def fence(label: str, text: str, *, tag: str) -> str:
+    """`text`, defused, between the fences of `label`."""
+    return f"<<<{label} {tag}>>>\n{defuse(text)}\n<<<END {label} {tag}>>>"
+
+
+def fence_prompt(prompt: PromptRow, criteria: str, *, tag: str) -> list[str]:
+    """The fenced request of a prompt and, if there are any, its criteria."""
+    fences = [fence("REQUEST", prompt.request, tag=tag)]
+    return [*fences, fence("CRITERIA", criteria, tag=tag)] if criteria else fences
+
+
+def criteria_text(prompt: PromptRow) -> str:
+    """The criteria of a prompt as text, a line each; empty if it has none."""
+    if isinstance(prompt.criteria, str):
+        return prompt.criteria
+    if prompt.criteria is None:
+        return ""
+    lines = (f"- {one_line(c.name)}: {one_line(c.description)}".rstrip(": ") for c in prompt.criteria)
+    return "\n".join(lines)
+
+
+def one_line(text: str) -> str:
+    """`text`, defused, on one line."""
+    return " ".join(defuse(text).split())
+
+
+def defuse(text: str) -> str:
+    """`text` as a reader sees it, without anything that a judge or the parser of its answer could take for its own.
+
+    `[[A]]` becomes `[ [A] ]`, `<<<` becomes `< < <`, also for look-alike brackets and with invisible characters in
+    between; `"scores"` becomes `" scores"`; `<|im_end|>`, `</s>`, `[INST]` and their like get a space. Only spaces come
+    in, and only what has no visible form goes. Defusing twice changes nothing more. Linear time.
+    """
+    text = _INVISIBLE.sub("", text).translate(_SPELLED)
+    text = _QUOTED.sub(_spread_if(_SCORES_KEY), text)
+    if not _BRACKET.search(text):  # as in most prose; the passes below take most of the time
+        return text
+    text = _SQUARE_PAIR.sub(_with_space, text)
+    text = _ANGLE_RUN.sub(_spread_angles, text)
+    text = _PIPED.sub(_with_space, text)
+    text = _IN_ANGLES.sub(_spread_if(_ANGLE_TOKENS), text)
+    return _IN_SQUARES.sub(_spread_if(_SQUARE_TOKENS), text)
+
+
+def read_fences(message: str) -> dict[str, str]:
+    """The fenced texts of a judge request, by label, as they were fenced (defused).
+
+    The first fence decides the tag; fences with another one are part of a text.
+
+    Raises:
+        ValueError: there is no fence, or one is not closed.
+    """
+    found: dict[str, str] = {}
+    tag = None
+    position = 0
+    while opening := _OPENING.search(message, position):
+        label = opening[1]
+        tag = tag or opening[2]
+        position = opening.end()
+        if opening[2] != tag:
+            continue
+        closing = f"\n<<<END {label} {tag}>>>"
+        end = message.find(closing, position)
+        if end < 0:
+            raise ValueError(f"the fence {label} is not closed")
+        found[label] = message[position:end]
+        position = end + len(closing)
+    if not found:
+        raise ValueError("the message holds no fence")
+    return found
+
+
+def _with_space(found: re.Match[str]) -> str:
+    return f"{found[0]} "
+
+
+def _spread_angles(run: re.Match[str]) -> str:
+    """Spaces between the angles of a run that amounts to three; `<<` and `»` are ordinary writing."""
+    angles = _ANGLE.findall(run[0])
+    weight = sum(2 if angle in _DOUBLE_ANGLE_OPEN + _DOUBLE_ANGLE_CLOSE else 1 for angle in angles)
+    return _ANGLE.sub(_with_space, run[0]).rstrip(" ") if weight > 2 else run[0]
+
+
+def _spread_if(reserved: frozenset[str]) -> Callable[[re.Match[str]], str]:
+    """A space after the opening sign of a name that reads as a reserved one."""
+    return lambda named: f"{named[1]} {named[2]}" if _plain(named[2]) in reserved else named[0]
+
+
+def _plain(name: str) -> str:
+    """`name` in small plain letters, not in Unicode's variants of them (`ｓ`, `𝐬`, `ⓢ`, `ś`), without hidden characters.
+
+    Character by character: normalising a text as a whole sorts its runs of combining marks, in quadratic time.
+    """
+    return _DROPPED.sub("", "".join(unicodedata.normalize("NFKD", character) for character in name)).casefold()

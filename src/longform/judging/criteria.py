@@ -2,14 +2,13 @@
 
 What they publish is kept: the scales, the score bands of a criterion, the strictness, and that length is not a quality. The
 request and the text lead the question, so a prefix cache serves the criteria of one text. An answer ends in
-`{"scores": ...}`, which `judging.fences` breaks up in every text; a judge with a template of its own ends in a plain object.
+`{"scores": ...}`, which `judging.answers` breaks up in every text; a judge with its own template ends in a plain object.
 """
 
 from collections.abc import Mapping
 from typing import Any
 
-from longform.judging.answers import is_number, last_object, parse_scores
-from longform.judging.fences import fence
+from longform.judging.answers import fence, is_number, last_object, parse_scores
 from longform.wording import Wording, load_wording
 
 CRITERION = "criterion"

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 from longform.endpoints.client import Endpoint
 from longform.endpoints.errors import EndpointError
 from longform.endpoints.request import estimate_prompt_tokens
-from longform.judging.fences import fence_tag
+from longform.judging.answers import fence_tag
 from longform.judging.judge_template import refuse_template
 from longform.wording import Wording, load_wording
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from longform.endpoints.client import Endpoint
-from longform.judging.fences import defuse
+from longform.judging.answers import defuse
 from longform.records.errors import BadInputError
 
 

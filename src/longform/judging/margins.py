@@ -1,7 +1,7 @@
 """Which of two texts is better in nine aspects, and by how much: EQ-Bench creative writing's pairwise stage, in our wording.
 
 An aspect has no draw: a margin runs from + (barely) to +++++ (far). For three aspects the published rule takes from the
-loser what it gives to the winner, so these count twice. An answer ends in `{"scores": {...}}`, which `judging.fences`
+loser what it gives to the winner, so these count twice. An answer ends in `{"scores": {...}}`, which `judging.answers`
 breaks up in every text.
 """
 
@@ -10,8 +10,7 @@ from collections.abc import Mapping
 from math import ceil
 from typing import Any, NamedTuple
 
-from longform.judging.answers import last_values
-from longform.judging.fences import fence
+from longform.judging.answers import fence, last_values
 from longform.wording import Wording, load_wording
 
 ASPECTS: tuple[str, ...] = (

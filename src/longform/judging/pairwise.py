@@ -1,4 +1,6 @@
-"""Pairwise judging: does a response beat its reference?
+"""Pairwise judging: does a response beat its reference? In one order, or in both with one outcome.
+
+A single order says as much about the judge's position bias as about the texts.
 
 A failed judge call (an error, a refusal, a time-out, an answer without a verdict) is never a loss: the reply has no
 value and says why.
@@ -9,17 +11,54 @@ not every judge has a system turn.
 """
 
 import asyncio
-from collections import Counter
-from collections.abc import Sequence
-from typing import Literal, get_args
+from collections import Counter, defaultdict
+from collections.abc import Hashable, Sequence
+from typing import Literal, TypeVar, get_args
 
 from longform.endpoints.client import Endpoint
-from longform.judging.answers import parse_verdict
-from longform.judging.both_orders import agreed, in_order, winner_of
-from longform.judging.fences import criteria_text, fence, fence_prompt
+from longform.judging.answers import Letter, criteria_text, fence, fence_prompt, parse_verdict
 from longform.judging.judge import BaseJudge, JudgeReply, ask_all, combine_replies, total_cost
-from longform.records.schemas import ORDERS, Order, PromptRow, Winner
+from longform.records.schemas import ORDERS, Game, Order, PromptRow, Winner
 from longform.wording import Wording, load_wording
+
+TextT = TypeVar("TextT")
+
+
+def in_order(a: TextT, b: TextT, order: Order) -> tuple[TextT, TextT]:
+    """The two as the judge reads them: text A of its question, then text B. Applied twice it gives (a, b) again."""
+    return (a, b) if order == "ab" else (b, a)
+
+
+def winner_of(letter: Letter, order: Order) -> Winner:
+    """The better text, from the letter (A, B, or C for a tie) of a judge that read the two in `order`."""
+    if letter == "C":
+        return "tie"
+    return "a" if (letter == "A") == (order == "ab") else "b"
+
+
+def agreed(ab: Winner, ba: Winner) -> Winner:
+    """One outcome of both orders: agreement decides, disagreement is a tie."""
+    return ab if ab == ba else "tie"
+
+
+def split_pairs(games: Sequence[Game]) -> tuple[list[Game], list[Game]]:
+    """The games whose pair of texts was decided in both orders, and those that are alone, each in their order.
+
+    A game whose other order was asked for and has no verdict is no outcome.
+    """
+    orders: dict[Hashable, set[str | None]] = defaultdict(set)
+    for game in games:
+        orders[_texts(game)].add(game.order)
+    whole: list[Game] = []
+    alone: list[Game] = []
+    for game in games:
+        (whole if orders[_texts(game)].issuperset(ORDERS) else alone).append(game)
+    return whole, alone
+
+
+def _texts(game: Game) -> Hashable:
+    return game.prompt_id, game.sample, game.model_a, game.model_b, game.judge
+
 
 Position = Literal["first", "second", "both"]
 WinTieLoss = Literal["win", "tie", "loss"]

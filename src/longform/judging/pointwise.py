@@ -5,8 +5,7 @@ from functools import partial
 from statistics import fmean, pstdev
 from typing import NamedTuple
 
-from longform.judging.answers import MAX_SCORE, MIN_SCORE, parse_scores
-from longform.judging.fences import fence, fence_prompt, one_line
+from longform.judging.answers import MAX_SCORE, MIN_SCORE, fence, fence_prompt, one_line, parse_scores
 from longform.judging.judge import BaseJudge, JudgeReply, ask_all, combine_replies
 from longform.records.schemas import PromptRow
 from longform.wording import Wording, load_wording

@@ -15,8 +15,7 @@ from functools import partial
 from typing import Any
 
 from longform.endpoints.client import Endpoint
-from longform.judging.answers import last_values
-from longform.judging.fences import fence
+from longform.judging.answers import fence, last_values
 from longform.judging.judge import BaseJudge, JudgeReply
 from longform.records.schemas import PromptRow
 from longform.text.length_rules import Range, Rule, rule_violations

@@ -9,7 +9,7 @@ import re
 from typing import ClassVar
 
 from longform.endpoints.client import Endpoint
-from longform.judging.fences import fence
+from longform.judging.answers import fence
 from longform.judging.judge import BaseJudge, JudgeReply
 from longform.wording import Wording, load_wording
 

@@ -1,8 +1,8 @@
 """Scoring a text by the many criteria of a rubric in one question, and the score that follows from them.
 
 The published parser of EQ-Bench reads every "text: number" of an answer as a score, including those in the judge's analysis.
-Here an answer ends in one `{"scores": {...}}`, which `judging.fences` breaks up in every text, with exactly the names of the
-rubric. A judge with a template of its own ends in lines `Name: number`, of which only those with a name of the rubric count.
+Here an answer ends in one `{"scores": {...}}`, which `judging.answers` breaks up in texts, with exactly the names of the
+rubric. A judge with its own template ends in lines `Name: number`, of which only those with a name of the rubric count.
 An answer with a score out of range is asked again; nothing is clipped.
 """
 
@@ -12,8 +12,7 @@ from dataclasses import dataclass, field
 from math import isnan, nan
 from typing import Any
 
-from longform.judging.answers import is_number, last_values
-from longform.judging.fences import fence
+from longform.judging.answers import fence, is_number, last_values
 from longform.wording import Wording, load_wording
 
 MAX_SCORE = 20

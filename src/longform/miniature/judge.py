@@ -15,7 +15,7 @@ from functools import lru_cache
 from statistics import NormalDist
 from typing import NamedTuple
 
-from longform.judging.fences import read_fences
+from longform.judging.answers import read_fences
 from longform.miniature.fluency import grammar_model, tokenize
 from longform.miniature.grammar import EVENT_OF, EVENTS
 from longform.miniature.world import CLASS_OF, POOLS, StoryRequest, parse_request

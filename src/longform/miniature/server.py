@@ -23,7 +23,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from longform.judging.fences import read_fences
+from longform.judging.answers import read_fences
 from longform.judging.rewriting import CLOSING_TAG, OPENING_TAG
 from longform.miniature.fluency import grammar_model, tokenize
 from longform.miniature.judge import EXAMINER, JUDGE, JudgeStyle, answer

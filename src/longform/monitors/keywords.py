@@ -19,8 +19,7 @@ from statistics import fmean
 from typing import NamedTuple
 
 from longform.monitors.series import MAX_STEPS, MIN_CASES, MIN_STEPS, Series
-from longform.text.repetition import units
-from longform.text.stuffing import content_terms
+from longform.text.repetition import content_terms, units
 
 STEPS, TEXTS_COMPARED = MIN_STEPS // 2, MIN_CASES // 2
 """Size of the opening and of the latest texts: half a window each, so that drift can be detected once a window is full."""

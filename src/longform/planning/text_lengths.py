@@ -6,7 +6,7 @@ from statistics import fmean
 from typing import NamedTuple
 
 from longform.endpoints.request import estimate_prompt_tokens
-from longform.judging.fences import fence_tag
+from longform.judging.answers import fence_tag
 from longform.judging.pairwise import ask_pairwise
 from longform.judging.pointwise import ask_pointwise
 from longform.planning.assumptions import Assumptions

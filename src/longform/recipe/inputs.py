@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from longform.curriculum.rules import starting_rung
+from longform.curriculum.schedule import starting_rung
 from longform.endpoints.models import ModelSpec, find_model, read_models
 from longform.recipe.recipe import DataSettings, Recipe
 from longform.records.errors import BadInputError

@@ -11,9 +11,9 @@ from markupsafe import Markup
 from longform.recipe.loading import load_stored_recipe
 from longform.recipe.recipe import Recipe
 from longform.records.calls import SqliteCallLog
+from longform.records.database import ValidationText
 from longform.records.errors import BadInputError
 from longform.records.files import write_text
-from longform.records.rollouts import ValidationText
 from longform.records.run_directory import RunDirectory
 from longform.report.charts import draw_curves, pictures_of
 from longform.report.rendering import render

@@ -10,11 +10,15 @@ from longform.records.schemas import PromptRow
 from longform.rewards.encoders import load_encoder
 from longform.rewards.reward import RewardResult
 from longform.rewards.settings import FormatSettings
-from longform.text.copying import copied_share
-from longform.text.redundancy import SentenceEncoder, redundant_sentence_share
-from longform.text.repetition import repeated_ngram_share, repeats
+from longform.text.repetition import (
+    SentenceEncoder,
+    copied_share,
+    redundant_sentence_share,
+    repeated_ngram_share,
+    repeats,
+    stuffed_share,
+)
 from longform.text.structure import ParsedResponse
-from longform.text.stuffing import stuffed_share
 from longform.text.words import count_words
 
 MAX_PER_UPPER = 2

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from longform.endpoints.concurrency import map_bounded
-from longform.judging.fences import fence_tag
+from longform.judging.answers import fence_tag
 from longform.judging.rewriting import Rewriter, ask_revision
 from longform.records.collection import Collection
 from longform.records.errors import BadInputError
@@ -27,7 +27,7 @@ from longform.records.resume import check_resume
 from longform.records.schemas import Prompt, Response, Row
 from longform.selection.generate import CollectResult
 from longform.selection.preferences import LeftOut, Preferences, preference
-from longform.text.segments import sentences
+from longform.text.words import sentences
 
 ONE_SENTENCE = "one_sentence"
 """Cause of failure if the rule cannot reduce a request."""

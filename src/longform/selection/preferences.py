@@ -15,10 +15,10 @@ from math import fsum
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from longform.records.database import RolloutRecord
 from longform.records.errors import BadInputError
 from longform.records.files import read_all, read_rows, write_rows
 from longform.records.paths import check_out
-from longform.records.rollouts import RolloutRecord
 from longform.records.schemas import Ladder, Preference, Prompt, PromptRow, Response
 from longform.selection.potential import ROUNDING
 from longform.selection.scores import Responses, read_grades

@@ -6,14 +6,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from longform.curriculum.rules import RungUpdate
-from longform.curriculum.schedule import Curriculum
+from longform.curriculum.schedule import Curriculum, RungUpdate
 from longform.monitors.keywords import JudgedText, KeywordTally
 from longform.monitors.series import Finding
 from longform.monitors.watch import Watch
 from longform.records.calls import CallTotals
-from longform.records.database import RunDatabase
-from longform.records.rollouts import Promotion, RolloutRecord, ValidationText
+from longform.records.database import Promotion, RolloutRecord, RunDatabase, ValidationText
 from longform.rewards.reward import RewardResults, calls_of, missing_cause, outcome_of, scores_by_kind
 from longform.statistics.moments import AdvantageMoments
 from longform.steps.metrics import judged_texts, validation_metrics
@@ -86,7 +84,7 @@ class RunRecorder:
         thinking: the structure that responses are asked to have.
         steps: of the run.
         validate: grades held-out prompts after a step; None if this engine does not validate here.
-        is_validated: whether a step is followed by a validation.
+        validate_every: steps from one validation to the next; the last step is always validated.
         checkpoint: called after each step that is on record.
         on_step: called with the report of each step.
     """
@@ -101,7 +99,7 @@ class RunRecorder:
         thinking: Thinking,
         steps: int,
         validate: Callable[[int], list[ValidationText]] | None = None,
-        is_validated: Callable[[int], bool] = lambda step: True,
+        validate_every: int = 1,
         checkpoint: Callable[[int], None] = lambda step: None,
         on_step: Callable[[StepReport], None] = lambda report: None,
     ) -> None:
@@ -109,7 +107,7 @@ class RunRecorder:
         self._id_at, self._request_of = id_at, request_of
         self._thinking: Thinking = thinking
         self._steps = steps
-        self._validate, self._is_validated = validate, is_validated
+        self._validate, self._validate_every = validate, validate_every
         self._checkpoint, self._on_step = checkpoint, on_step
         if validate is not None and database.last_step() == 0:
             texts = validate(0)
@@ -133,7 +131,7 @@ class RunRecorder:
         promotions = self.commit(step, record.updates)
         texts: list[ValidationText] = []
         metrics = record.metrics
-        if self._validate is not None and self._is_validated(step):
+        if self._validate is not None and (step % self._validate_every == 0 or step == self._steps):
             texts = self._validate(step)
             metrics = metrics | validation_metrics(texts)
         metrics = self.record(

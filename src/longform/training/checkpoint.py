@@ -8,6 +8,7 @@ import torch
 from torch.optim import AdamW
 
 from longform.curriculum.schedule import Curriculum
+from longform.recipe.recipe import Recipe
 from longform.records.run_directory import RunDirectory
 from longform.rl.settings import (
     CRITIC_WARMUP,
@@ -83,6 +84,13 @@ class TrainingState:
             optimizer.load_state_dict(states[name])
         self.curriculum.load(folder)
         self.step = step
+
+
+def finish_step(step: int, *, recipe: Recipe, run: RunDirectory, state: TrainingState) -> None:
+    """Advance the state past `step`, and write a checkpoint if one is due."""
+    state.step = step
+    if step % recipe.run.checkpoint_every == 0 or step == recipe.run.steps:
+        run.write_checkpoint(step, state.save, keep=recipe.run.keep_checkpoints)
 
 
 def resume_from(run: RunDirectory, state: TrainingState) -> None:

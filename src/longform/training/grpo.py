@@ -18,9 +18,15 @@ from longform.recipe.recipe import Recipe
 from longform.rewards.reward import RewardResults
 from longform.rl.group_advantages import GroupAdvantages, group_advantages, learning_rows
 from longform.rl.losses import clipped_policy_loss, kl_penalty, sequence_weights, token_weights
-from longform.steps.metrics import group_metrics, kl_to_start, step_metrics
+from longform.steps.metrics import (
+    StepScores,
+    check_judge_failure_rate,
+    finalize_step,
+    group_metrics,
+    kl_to_start,
+    step_metrics,
+)
 from longform.steps.recorder import RunRecorder, StepRecord
-from longform.steps.scores import StepScores, check_judge_failure_rate, finalize_step
 from longform.training.checkpoint import TrainingState
 from longform.training.rollouts import Rollout, RolloutGenerator, make_batch, record_rollouts
 from longform.training.update import SHUFFLE, MicroBatch, mean_metrics, mini_batches, update_policy

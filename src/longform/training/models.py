@@ -19,8 +19,14 @@ from transformers import AutoModelForCausalLM, AutoModelForTokenClassification, 
 
 from longform.records.errors import BadInputError
 from longform.rl.settings import MemorySettings
-from longform.training.batch import Batch, measure_in_pieces
-from longform.training.forward import Critic, check_projection, response_log_probs, response_values
+from longform.training.forward import (
+    Batch,
+    Critic,
+    check_projection,
+    measure_in_pieces,
+    response_log_probs,
+    response_values,
+)
 from longform.writers.local import load_model
 from longform.writers.paths import model_below
 

@@ -13,9 +13,8 @@ import torch
 from longform.recipe.recipe import Recipe
 from longform.rl.advantages import advantage_moments, generalised_advantages, kl_shaped_rewards, whitened
 from longform.rl.losses import clipped_policy_loss, explained_variance, token_weights
-from longform.steps.metrics import kl_to_start, step_metrics
+from longform.steps.metrics import check_judge_failure_rate, finalize_step, kl_to_start, step_metrics
 from longform.steps.recorder import RunRecorder
-from longform.steps.scores import check_judge_failure_rate, finalize_step
 from longform.training.checkpoint import TrainingState
 from longform.training.rollouts import RolloutGenerator, make_batch, record_rollouts
 from longform.training.update import SHUFFLE, MicroBatch, mean_metrics, mini_batches, update_critic, update_policy

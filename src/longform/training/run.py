@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 import torch
 
 from longform.curriculum.schedule import Curriculum
-from longform.endpoints.budget import Budget
 from longform.endpoints.client import Endpoint
+from longform.endpoints.limits import Budget
 from longform.endpoints.models import ModelSpec
 from longform.judging.pointwise import PointwiseJudge
 from longform.planning.device import MemoryPlan, check_memory
@@ -20,13 +21,12 @@ from longform.records.run_directory import RunDirectory
 from longform.records.schemas import PromptRow
 from longform.rewards.reward_set import build_rewards
 from longform.steps.recorder import RunRecorder, RunResult, StepReport
-from longform.training.checkpoint import TrainingState, resume_from
+from longform.training.checkpoint import TrainingState, finish_step, resume_from
 from longform.training.grpo import train_grpo
-from longform.training.judge_thread import JudgeThread
 from longform.training.lora import AdaptedModels
 from longform.training.models import FullModels, PolicyModels
 from longform.training.ppo import train_ppo
-from longform.training.rollouts import RolloutGenerator
+from longform.training.rollouts import JudgeThread, RolloutGenerator
 from longform.training.validation import Validation
 from longform.wording import Wording
 from longform.writers.local import encode_prompts, load_tokenizer
@@ -130,24 +130,16 @@ def build_recorder(
         prompts: of the run.
         on_step: called with the report of each step.
     """
-    last = recipe.run.steps
-    every = recipe.validation.every if recipe.validation is not None else last
-
-    def checkpoint(step: int) -> None:
-        state.step = step
-        if step % recipe.run.checkpoint_every == 0 or step == last:
-            run.write_checkpoint(step, state.save, keep=recipe.run.keep_checkpoints)
-
     return RunRecorder(
         run.database,
         state.curriculum,
-        id_at=lambda index: prompts[index].id,
+        id_at=[it.id for it in prompts].__getitem__,
         request_of={it.id: it.request for it in prompts}.__getitem__,
         thinking=recipe.generation.think,
-        steps=last,
+        steps=recipe.run.steps,
         validate=None if validation is None else validation.measure,
-        is_validated=lambda step: step % every == 0 or step == last,
-        checkpoint=checkpoint,
+        validate_every=1 if recipe.validation is None else recipe.validation.every,
+        checkpoint=partial(finish_step, recipe=recipe, run=run, state=state),
         on_step=on_step,
     )
 

@@ -12,8 +12,7 @@ import torch
 from torch import Tensor
 
 from longform.rl.losses import clipped_value_loss
-from longform.training.batch import Batch, cut_by_tokens
-from longform.training.forward import response_statistics, response_values
+from longform.training.forward import Batch, cut_by_tokens, response_statistics, response_values
 from longform.training.models import PolicyModels
 
 SHUFFLE = 3

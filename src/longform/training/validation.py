@@ -8,11 +8,11 @@ from collections.abc import Sequence
 
 from longform.judging.answers import MIN_SCORE
 from longform.judging.pointwise import PointwiseJudge
-from longform.records.rollouts import ValidationText
+from longform.records.database import ValidationText
 from longform.records.schemas import Prompt
 from longform.text.structure import parse_response
-from longform.training.judge_thread import JudgeThread
 from longform.training.models import PolicyModels
+from longform.training.rollouts import JudgeThread
 from longform.wording import Wording
 from longform.writers.decoding import Completion, decode_in_batches
 from longform.writers.local import encode_prompts, find_stops

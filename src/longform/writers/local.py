@@ -10,10 +10,9 @@ from transformers.utils import logging as transformers_logging
 from longform.records.errors import BadInputError
 from longform.records.schemas import PromptRow, Response
 from longform.wording import Wording
-from longform.writers.decoding import decode_in_batches
+from longform.writers.decoding import decode_in_batches, find_stops
 from longform.writers.paths import base_of_adapters, check_model_path, holds_adapters, model_below
 from longform.writers.settings import GenerationSettings
-from longform.writers.stops import find_stops
 from longform.writers.think import ThinkPrompt, build_response
 
 transformers_logging.disable_progress_bar()

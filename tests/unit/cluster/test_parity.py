@@ -21,13 +21,13 @@ from longform.cluster.reward_payload import RewardPayload, extra_fields
 from longform.cluster.run_actor import RunActor
 from longform.cluster.step import FacedPrompt
 from longform.curriculum.schedule import Curriculum
+from longform.records.database import text_hash
 from longform.records.errors import BadInputError, StoppedError
-from longform.records.rollouts import text_hash
 from longform.rewards.judged import VALUES
 from longform.rewards.reward import RewardResult, scores_by_kind
 from longform.rl.advantages import generalised_advantages, kl_shaped_rewards, whitened
 from longform.rl.group_advantages import group_advantages
-from longform.steps.scores import finalize_step
+from longform.steps.metrics import finalize_step
 from longform.text.structure import ParsedResponse
 
 KINDS = ("pairwise", "length", "format")

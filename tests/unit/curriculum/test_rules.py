@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from longform.curriculum.rules import (
+from longform.curriculum.schedule import (
     PromptOutcome,
     RungUpdate,
     apply_updates,

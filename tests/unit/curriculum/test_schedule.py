@@ -3,8 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from longform.curriculum.rules import PromptOutcome
-from longform.curriculum.schedule import Curriculum
+from longform.curriculum.schedule import Curriculum, PromptOutcome
 from longform.curriculum.settings import CurriculumSettings
 from longform.records.errors import BadInputError, StoppedError
 

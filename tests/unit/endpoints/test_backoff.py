@@ -8,9 +8,9 @@ from itertools import count
 
 import pytest
 
-from longform.endpoints.backoff import MAX_RECONNECT_SECONDS, OutageTracker, wait_seconds
 from longform.endpoints.client import Endpoint
 from longform.endpoints.errors import EndpointError
+from longform.endpoints.limits import MAX_RECONNECT_SECONDS, OutageTracker, wait_seconds
 from longform.endpoints.models import ModelSpec
 from longform.endpoints.outcome import Outcome
 from longform.records.calls import MemoryCallLog

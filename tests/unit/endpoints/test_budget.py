@@ -2,7 +2,7 @@
 
 import pytest
 
-from longform.endpoints.budget import Budget
+from longform.endpoints.limits import Budget
 from longform.records.errors import StoppedError
 
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from longform.endpoints.budget import Budget
 from longform.endpoints.client import Endpoint
 from longform.endpoints.errors import EndpointError
+from longform.endpoints.limits import Budget
 from longform.endpoints.models import ModelSpec, Prices
 from longform.records.calls import MemoryCallLog, SqliteCallLog
 from longform.records.errors import BadInputError, StoppedError

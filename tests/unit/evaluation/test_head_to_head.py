@@ -8,7 +8,7 @@ import pytest
 from longform.endpoints.client import Endpoint
 from longform.endpoints.models import ModelSpec
 from longform.evaluation.head_to_head import HeadToHead, compare_writers, win_rate
-from longform.judging.fences import read_fences
+from longform.judging.answers import read_fences
 from longform.judging.pairwise import PairwiseJudge
 from longform.records.calls import MemoryCallLog
 from longform.records.schemas import Game, Prompt

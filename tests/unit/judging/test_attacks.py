@@ -16,8 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cost import assert_linear
-from longform.judging.answers import parse_scores, parse_verdict
-from longform.judging.fences import defuse, fence_tag, read_fences
+from longform.judging.answers import defuse, fence_tag, parse_scores, parse_verdict, read_fences
 from longform.judging.pairwise import ask_pairwise
 from longform.judging.pointwise import DIMENSIONS, ask_pointwise
 from longform.records.schemas import Criteria, Criterion, Prompt

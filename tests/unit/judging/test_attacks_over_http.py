@@ -8,7 +8,7 @@ from attacks import ATTACKS
 
 from longform.endpoints.client import Endpoint
 from longform.endpoints.models import ModelSpec
-from longform.judging.fences import fence_tag, read_fences
+from longform.judging.answers import fence_tag, read_fences
 from longform.judging.pairwise import PairwiseJudge, Position, Verdict
 from longform.judging.pointwise import DIMENSIONS, Graded, PointwiseJudge
 from longform.records.calls import MemoryCallLog

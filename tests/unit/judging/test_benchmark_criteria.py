@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from longform.endpoints.client import Endpoint
 from longform.endpoints.models import ModelSpec
+from longform.judging.answers import fence_tag, read_fences
 from longform.judging.criteria import (
     QUALITIES,
     ask_criterion,
@@ -17,7 +18,6 @@ from longform.judging.criteria import (
     parse_tuned_criterion,
     parse_tuned_qualities,
 )
-from longform.judging.fences import fence_tag, read_fences
 from longform.judging.judge_template import JudgeTemplate
 from longform.judging.pairwise import PairwiseJudge
 from longform.judging.pointwise import PointwiseJudge

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from longform.judging.both_orders import agreed, in_order, split_pairs, winner_of
+from longform.judging.pairwise import agreed, in_order, split_pairs, winner_of
 from longform.records.schemas import GAME_SCORES, ORDERS, Game
 
 

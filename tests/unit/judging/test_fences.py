@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from longform.judging.answers import parse_scores, parse_verdict
-from longform.judging.fences import defuse, fence, fence_tag, read_fences
+from longform.judging.answers import defuse, fence, fence_tag, parse_scores, parse_verdict, read_fences
 from longform.judging.pairwise import ask_pairwise
 from longform.judging.pointwise import ask_pointwise
 from longform.records.schemas import Prompt

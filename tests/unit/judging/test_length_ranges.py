@@ -7,7 +7,7 @@ import pytest
 
 from longform.endpoints.client import Endpoint
 from longform.endpoints.models import ModelSpec
-from longform.judging.fences import fence_tag, read_fences
+from longform.judging.answers import fence_tag, read_fences
 from longform.judging.requests import LengthJudge, ask_length_range, parse_range
 from longform.records.calls import MemoryCallLog
 from longform.records.schemas import Prompt

@@ -4,10 +4,10 @@ import asyncio
 
 import pytest
 
-from longform.endpoints.budget import Budget
 from longform.endpoints.client import Endpoint
+from longform.endpoints.limits import Budget
 from longform.endpoints.models import ModelSpec
-from longform.judging.fences import fence_tag, read_fences
+from longform.judging.answers import fence_tag, read_fences
 from longform.judging.pairwise import PairwiseJudge, Position
 from longform.records.calls import MemoryCallLog
 from longform.records.errors import BadInputError, StoppedError

@@ -7,7 +7,7 @@ import pytest
 
 from longform.endpoints.client import Endpoint
 from longform.endpoints.models import ModelSpec
-from longform.judging.fences import defuse, fence_tag, read_fences
+from longform.judging.answers import defuse, fence_tag, read_fences
 from longform.judging.requests import CRITERIA, RequestJudge, ask_request_criteria, parse_request_criteria
 from longform.records.calls import MemoryCallLog
 from longform.records.schemas import Prompt

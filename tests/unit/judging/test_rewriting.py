@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from longform.endpoints.client import Endpoint
 from longform.endpoints.models import ModelSpec
-from longform.judging.fences import fence_tag, read_fences
+from longform.judging.answers import fence_tag, read_fences
 from longform.judging.rewriting import Rewriter, ask_reduction, ask_revision, parse_reduction
 from longform.records.calls import MemoryCallLog
 

@@ -7,7 +7,7 @@ from attacks import ATTACKS
 from hypothesis import given
 from hypothesis import strategies as st
 
-from longform.judging.fences import fence_tag, read_fences
+from longform.judging.answers import fence_tag, read_fences
 from longform.judging.rubrics import (
     CREATIVE_WRITING,
     Rubric,

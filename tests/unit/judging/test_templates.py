@@ -2,8 +2,7 @@
 
 import pytest
 
-from longform.judging.answers import parse_scores, parse_verdict
-from longform.judging.fences import read_fences
+from longform.judging.answers import parse_scores, parse_verdict, read_fences
 from longform.judging.pairwise import ask_pairwise
 from longform.judging.pointwise import DIMENSIONS, ask_pointwise, score_dimensions
 from longform.records.schemas import Criterion, Prompt

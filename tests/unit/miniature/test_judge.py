@@ -3,8 +3,7 @@ import statistics
 
 import pytest
 
-from longform.judging.answers import parse_scores, parse_verdict
-from longform.judging.fences import fence_tag
+from longform.judging.answers import fence_tag, parse_scores, parse_verdict
 from longform.judging.pairwise import ask_pairwise
 from longform.judging.pointwise import ask_pointwise
 from longform.miniature.grammar import EVENTS

@@ -10,7 +10,7 @@ import urllib.request
 
 import pytest
 
-from longform.judging.fences import fence_tag
+from longform.judging.answers import fence_tag
 from longform.judging.pairwise import ask_pairwise
 from longform.judging.rewriting import ask_revision
 from longform.miniature.server import MODELS, serve, serve_in_background

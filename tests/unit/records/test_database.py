@@ -7,9 +7,8 @@ from dataclasses import replace
 import pytest
 
 from artifacts import verdict_export
-from longform.records.database import RunDatabase
+from longform.records.database import Promotion, RolloutRecord, RunDatabase, ValidationText, text_hash
 from longform.records.errors import BadInputError, StoppedError
-from longform.records.rollouts import Promotion, RolloutRecord, ValidationText, text_hash
 from longform.statistics.moments import AdvantageMoments
 
 ROLLOUT = RolloutRecord(

@@ -7,8 +7,8 @@ import pytest
 import yaml
 
 from longform.records.calls import CallRecord, SqliteCallLog
+from longform.records.database import Promotion, ValidationText
 from longform.records.errors import BadInputError
-from longform.records.rollouts import Promotion, ValidationText
 from longform.records.run_directory import RunDirectory
 from longform.report.page import MAX_TEXTS, write_report
 

@@ -6,7 +6,7 @@ import pytest
 
 from longform.endpoints.client import Endpoint
 from longform.endpoints.models import ModelSpec
-from longform.judging.fences import read_fences
+from longform.judging.answers import read_fences
 from longform.records.calls import MemoryCallLog
 from longform.records.errors import BadInputError
 from longform.records.schemas import Prompt

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from longform.endpoints.client import Endpoint
 from longform.endpoints.models import ModelSpec
-from longform.judging.fences import read_fences
+from longform.judging.answers import read_fences
 from longform.judging.rewriting import Rewriter
 from longform.records.calls import MemoryCallLog
 from longform.records.errors import BadInputError
@@ -28,7 +28,7 @@ from longform.selection.dropping import (
     rule_name,
 )
 from longform.selection.preferences import LeftOut
-from longform.text.segments import sentences
+from longform.text.words import sentences
 
 SENTENCES = (
     "Write letter {}.",

@@ -5,8 +5,8 @@ import json
 
 import pytest
 
-from longform.endpoints.budget import Budget
 from longform.endpoints.client import Endpoint
+from longform.endpoints.limits import Budget
 from longform.endpoints.models import ModelSpec, Prices
 from longform.judging.requests import CRITERIA, RequestJudge
 from longform.records.calls import MemoryCallLog

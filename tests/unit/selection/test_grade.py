@@ -5,8 +5,8 @@ import json
 
 import pytest
 
-from longform.endpoints.budget import Budget
 from longform.endpoints.client import Endpoint
+from longform.endpoints.limits import Budget
 from longform.endpoints.models import ModelSpec, Prices
 from longform.judging.pointwise import DIMENSIONS, PointwiseJudge
 from longform.records.calls import MemoryCallLog

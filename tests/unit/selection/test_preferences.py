@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from longform.records.database import RolloutRecord
 from longform.records.errors import BadInputError
 from longform.records.files import write_rows
-from longform.records.rollouts import RolloutRecord
 from longform.records.schemas import Grade, Ladder, Prompt, Reference, Response
 from longform.selection.preferences import LeftOut, Preferences, prefer_by_score, prefer_by_verdict, preference
 from longform.text.structure import Thinking

@@ -6,7 +6,7 @@ from longform.curriculum.settings import CurriculumSettings
 from longform.records.errors import StoppedError
 from longform.rewards.judged import VALUES
 from longform.rewards.reward import RewardResult, missing_cause
-from longform.steps.scores import check_judge_failure_rate, finalize_step
+from longform.steps.metrics import check_judge_failure_rate, finalize_step
 
 FACED = [PromptDraw(0, 0), PromptDraw(1, 1), PromptDraw(2, 2)]
 

@@ -5,12 +5,11 @@ import pytest
 
 from longform.monitors.keywords import JudgedText
 from longform.recipe.recipe import Recipe
-from longform.records.rollouts import RolloutRecord, ValidationText
+from longform.records.database import RolloutRecord, ValidationText
 from longform.records.schemas import Prompt
 from longform.rewards.reward import RewardResult
 from longform.rl.group_advantages import GroupAdvantages
-from longform.steps.metrics import by_reward_metrics, grade_error, group_metrics, judged_texts, step_metrics
-from longform.steps.scores import StepScores
+from longform.steps.metrics import StepScores, by_reward_metrics, grade_error, group_metrics, judged_texts, step_metrics
 from longform.text.structure import parse_response
 from longform.text.words import count_words
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from longform.text.copying import copied_share
+from longform.text.repetition import copied_share
 
 SOURCE = [f"source{i}" for i in range(100)]
 OWN = [f"own{i}" for i in range(100)]

@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from longform.text.redundancy import redundant_sentence_share
-from longform.text.repetition import repeated_sentence_share
+from longform.text.repetition import redundant_sentence_share, repeated_sentence_share
 
 SENTENCES = (
     "Every evening the keeper carried two cans of oil up the winding stairs.",

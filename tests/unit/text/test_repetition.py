@@ -14,7 +14,7 @@ from longform.text.repetition import (
     repeats,
     units,
 )
-from longform.text.segments import paragraphs, sentences
+from longform.text.words import paragraphs, sentences
 
 SENTENCE = "The old keeper climbed the winding stairs of the lighthouse again"
 

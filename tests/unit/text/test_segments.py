@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from longform.text.segments import paragraphs, sentences
+from longform.text.words import paragraphs, sentences
 
 PROSE = st.text(st.sampled_from('aA .!?…\n"”。！？，文Mr'), max_size=80)
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from longform.text.stuffing import stuffed_share
+from longform.text.repetition import stuffed_share
 
 STORY = (
     "Felix dwelt in the quiet castle. He owned a crown. One morning Felix packed some soup. Then came wind. "

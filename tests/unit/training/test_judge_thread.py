@@ -4,7 +4,7 @@ import threading
 import pytest
 
 from longform.records.errors import StoppedError
-from longform.training.judge_thread import JudgeThread
+from longform.training.rollouts import JudgeThread
 
 
 async def _after(seconds, value):

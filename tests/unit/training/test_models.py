@@ -9,8 +9,15 @@ from longform.records.errors import BadInputError
 from longform.records.schemas import Prompt
 from longform.rl.settings import MemorySettings
 from longform.text.structure import ParsedResponse
-from longform.training.batch import Batch, cut_by_tokens, measure_in_pieces
-from longform.training.forward import Critic, check_projection, response_statistics, response_values
+from longform.training.forward import (
+    Batch,
+    Critic,
+    check_projection,
+    cut_by_tokens,
+    measure_in_pieces,
+    response_statistics,
+    response_values,
+)
 from longform.training.models import FullModels
 from longform.training.rollouts import Rollout, make_batch
 from longform.writers.decoding import Completion

@@ -15,9 +15,8 @@ from longform.rewards.reward import RewardResult
 from longform.rewards.reward_set import RewardSet
 from longform.training.checkpoint import TrainingState, resume_from
 from longform.training.grpo import train_grpo
-from longform.training.judge_thread import JudgeThread
 from longform.training.ppo import train_ppo
-from longform.training.rollouts import RolloutGenerator
+from longform.training.rollouts import JudgeThread, RolloutGenerator
 from longform.training.run import build_recorder, load_models
 
 WORDS = ["[end]", "write", "good", "bad", "so", "and", "then", "very"]

@@ -9,9 +9,8 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from longform.writers.decoding import Completion, decode, uniform_draws
+from longform.writers.decoding import Completion, decode, find_stops, uniform_draws
 from longform.writers.settings import GenerationSettings
-from longform.writers.stops import find_stops
 
 END = "<|end|>"
 STORY = "<think>Plan: sea > land.</think>\n<answer>Once, a < b > c. 海</answer>"

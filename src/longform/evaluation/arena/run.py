@@ -11,7 +11,7 @@ from longform.evaluation.arena.game_fields import GameLengths, cluster_of, count
 from longform.evaluation.arena.ratings import Arena, rate_arena
 from longform.evaluation.arena.tables import Meetings, meeting_table, meetings, rating_tables
 from longform.evaluation.tables import Table, plain
-from longform.judging.both_orders import split_pairs
+from longform.judging.pairwise import split_pairs
 from longform.records.errors import BadInputError
 from longform.records.files import read_all
 from longform.records.schemas import UNNAMED_JUDGE, Game, Response

@@ -18,8 +18,7 @@ from longform.evaluation.benchmarks.card import BenchmarkCard, JudgeSettings, Sa
 from longform.evaluation.benchmarks.grouping import ScoredItem, TableMeasure, tabulate
 from longform.evaluation.tables import Table
 from longform.judging.answers import parse_verdict
-from longform.judging.both_orders import in_order, split_pairs, winner_of
-from longform.judging.pairwise import ask_pairwise
+from longform.judging.pairwise import ask_pairwise, in_order, split_pairs, winner_of
 from longform.records.errors import BadInputError
 from longform.records.schemas import GAME_SCORES, ORDERS, Game, Order, PromptRow, Response
 from longform.text.words import count_words

@@ -13,7 +13,7 @@ from typing import Any, Generic
 from longform.evaluation.benchmarks.card import BenchmarkCard, JudgeSettings
 from longform.evaluation.benchmarks.sets import ItemT, read_items
 from longform.evaluation.tables import Table
-from longform.judging.fences import fence_tag
+from longform.judging.answers import fence_tag
 from longform.judging.judge_template import JudgeTemplate
 from longform.records.schemas import Game, Prompt, Response
 

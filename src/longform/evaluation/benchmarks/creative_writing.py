@@ -30,8 +30,8 @@ from longform.evaluation.benchmarks.grouping import ScoredItem, TableMeasure, ta
 from longform.evaluation.benchmarks.sets import check_fields, describe_layout_error, find_files
 from longform.evaluation.benchmarks.stock import stock_table
 from longform.evaluation.tables import Table
-from longform.judging.both_orders import in_order
 from longform.judging.margins import MarginPoints, ask_margins, count_points, parse_margins
+from longform.judging.pairwise import in_order
 from longform.judging.rubrics import (
     CREATIVE_WRITING,
     ask_rubric,

@@ -16,8 +16,7 @@ from longform.endpoints.recorded import RecordedCalls
 from longform.evaluation.compare.pairing import PairedPrompt, Pairing, grade_rows
 from longform.evaluation.head_to_head import compare_writers
 from longform.judging.answers import MIN_SCORE
-from longform.judging.both_orders import split_pairs
-from longform.judging.pairwise import PairwiseJudge
+from longform.judging.pairwise import PairwiseJudge, split_pairs
 from longform.judging.pointwise import PointwiseJudge
 from longform.records.errors import BadInputError, StoppedError
 from longform.records.files import read_rows, write_rows

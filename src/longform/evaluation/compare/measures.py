@@ -12,12 +12,11 @@ from typing import Literal, NamedTuple
 from longform.evaluation.compare.pairing import Pairing
 from longform.evaluation.compare.sides import GradedText
 from longform.evaluation.estimates import Bootstrap, ClusteredEstimate
-from longform.judging.both_orders import split_pairs
+from longform.judging.pairwise import split_pairs
 from longform.records.progress import Progress
 from longform.records.schemas import GAME_SCORES, Game
 from longform.statistics.paired import PairedTest, sign_flip_test
-from longform.text.redundancy import redundant_sentence_share
-from longform.text.repetition import repeated_ngram_share, repeated_sentence_share
+from longform.text.repetition import redundant_sentence_share, repeated_ngram_share, repeated_sentence_share
 from longform.text.words import count_words
 
 Kind = Literal["grade", "wins", "text"]

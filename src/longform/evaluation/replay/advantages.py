@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from longform.recipe.recipe import Recipe
-from longform.records.rollouts import RolloutRecord
+from longform.records.database import RolloutRecord
 from longform.rl.group_advantages import group_advantages, learning_rows
 from longform.statistics.moments import shifted, whitened_means
 

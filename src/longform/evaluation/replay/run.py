@@ -15,24 +15,24 @@ from typing import NamedTuple
 import numpy as np
 
 from longform.curriculum.schedule import PromptDraw
-from longform.endpoints.budget import Budget
 from longform.endpoints.client import Endpoint
 from longform.endpoints.concurrency import map_bounded
+from longform.endpoints.limits import Budget
 from longform.evaluation.replay.advantages import ReplayScores, left_out, replayed_advantages
 from longform.evaluation.replay.inputs import ReplayInputs, check_replay
 from longform.recipe.begin import run_wording
 from longform.recipe.recipe import Recipe
 from longform.records.calls import CallLog, CallTotals, LayeredCallLog, SqliteCallLog
+from longform.records.database import Promotion, RolloutRecord, text_hash
 from longform.records.errors import StoppedError
 from longform.records.files import write_rows
 from longform.records.paths import check_out
 from longform.records.progress import Progress, ProgressDisplay, no_progress
-from longform.records.rollouts import Promotion, RolloutRecord, text_hash
 from longform.records.run_directory import RunDirectory
 from longform.records.schemas import Ladder, PromptRow, Row
 from longform.rewards.reward import RewardResult, RewardResults, calls_of, missing_cause, outcome_of, scores_by_kind
 from longform.rewards.reward_set import RewardSet, build_rewards
-from longform.steps.scores import StepScores, finalize_step
+from longform.steps.metrics import StepScores, finalize_step
 from longform.text.structure import parse_response
 
 CALLS = "replay.sqlite"

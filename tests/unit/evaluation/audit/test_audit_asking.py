@@ -11,9 +11,8 @@ from longform.evaluation.audit.asking import Auditor, worse_side
 from longform.evaluation.audit.figures import measure_judge, read_cases
 from longform.evaluation.audit.pairs import AuditedPair
 from longform.evaluation.estimates import Bootstrap
-from longform.judging.answers import parse_verdict
+from longform.judging.answers import parse_verdict, read_fences
 from longform.judging.attacks import ATTACKS, HARMLESS, append_line
-from longform.judging.fences import read_fences
 from longform.judging.pairwise import PairwiseJudge, ask_pairwise
 from longform.records.calls import MemoryCallLog
 from longform.records.schemas import Prompt

@@ -8,7 +8,7 @@ import pytest
 from longform.evaluation.arena.game_fields import stated_lengths
 from longform.evaluation.benchmarks.arena_write import ArenaWrite
 from longform.evaluation.benchmarks.benchmark import Answers, JudgePrompt, Material
-from longform.judging.fences import read_fences
+from longform.judging.answers import read_fences
 from longform.judging.judge_template import JudgeTemplate
 from longform.records.errors import BadInputError
 from longform.records.schemas import Response

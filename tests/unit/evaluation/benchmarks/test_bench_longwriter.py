@@ -11,8 +11,8 @@ import pytest
 from longform.evaluation.benchmarks.benchmark import Answers, JudgePrompt, Material
 from longform.evaluation.benchmarks.longbench_write import LongBenchWrite, quality_scores
 from longform.evaluation.benchmarks.longwrite_ruler import LongWriteRuler
+from longform.judging.answers import read_fences
 from longform.judging.criteria import QUALITIES
-from longform.judging.fences import read_fences
 from longform.judging.judge_template import JudgeTemplate
 from longform.records.errors import BadInputError
 from longform.records.schemas import Response

@@ -9,7 +9,7 @@ import pytest
 
 from longform.evaluation.benchmarks.benchmark import Answers, JudgePrompt, Material
 from longform.evaluation.benchmarks.writingbench import BANDS, WritingBench
-from longform.judging.fences import read_fences
+from longform.judging.answers import read_fences
 from longform.judging.judge_template import JudgeTemplate
 from longform.records.errors import BadInputError
 from longform.records.schemas import Response

@@ -19,7 +19,7 @@ from longform.evaluation.benchmarks.creative_games import (
     split_id,
 )
 from longform.evaluation.benchmarks.creative_writing import ITERATIONS, MAX_CHARACTERS, CreativeWriting
-from longform.judging.fences import read_fences
+from longform.judging.answers import read_fences
 from longform.judging.judge_template import JudgeTemplate
 from longform.judging.margins import ASPECTS, MarginPoints
 from longform.judging.rubrics import CREATIVE_WRITING

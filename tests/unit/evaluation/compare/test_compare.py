@@ -16,9 +16,9 @@ from longform.evaluation.compare.tables import compare_tables
 from longform.evaluation.tables import render
 from longform.recipe.loading import dump_recipe
 from longform.recipe.recipe import Recipe
+from longform.records.database import ValidationText
 from longform.records.errors import BadInputError
 from longform.records.files import write_rows
-from longform.records.rollouts import ValidationText
 from longform.records.run_directory import RunDirectory
 from longform.records.schemas import Grade, Prompt, Response
 

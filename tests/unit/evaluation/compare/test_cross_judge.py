@@ -17,7 +17,7 @@ from longform.evaluation.compare.sides import GradedText
 from longform.evaluation.compare.tables import compare_tables
 from longform.evaluation.estimates import Bootstrap
 from longform.evaluation.tables import render
-from longform.judging.fences import read_fences
+from longform.judging.answers import read_fences
 from longform.judging.pairwise import PairwiseJudge
 from longform.judging.pointwise import DIMENSIONS, PointwiseJudge
 from longform.records.calls import MemoryCallLog

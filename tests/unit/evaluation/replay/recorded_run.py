@@ -11,24 +11,24 @@ import numpy as np
 import yaml
 
 from longform.curriculum.schedule import Curriculum
-from longform.endpoints.budget import Budget
 from longform.endpoints.client import Endpoint
+from longform.endpoints.limits import Budget
 from longform.endpoints.models import read_models
 from longform.evaluation.replay.inputs import check_replay
 from longform.evaluation.replay.run import replay_steps
-from longform.judging.fences import read_fences
+from longform.judging.answers import read_fences
 from longform.judging.pointwise import DIMENSIONS
 from longform.recipe.loading import dump_recipe
 from longform.recipe.recipe import Recipe
 from longform.records.calls import SqliteCallLog
+from longform.records.database import Promotion, text_hash
 from longform.records.files import write_rows
-from longform.records.rollouts import Promotion, text_hash
 from longform.records.run_directory import RunDirectory
 from longform.records.schemas import Ladder, Prompt, Reference
 from longform.rewards.reward_set import build_rewards
 from longform.statistics.moments import AdvantageMoments
+from longform.steps.metrics import finalize_step
 from longform.steps.recorder import record_rollout
-from longform.steps.scores import finalize_step
 from longform.text.structure import parse_response
 from longform.wording import CURRENT
 
