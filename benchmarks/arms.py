@@ -1,4 +1,4 @@
-"""Every arm of recipes/arms and the baselines, from one start, in the miniature.
+"""Every arm of src/longform/recipes/arms and the baselines, from one start, in the miniature.
 
     python benchmarks/arms.py --out runs/arms --seeds 3001 [--arms dynamic fixed-best ...] [--smoke]
 
@@ -36,7 +36,7 @@ from longform.training.sft import train_sft
 from longform.training.sft_recipe import SftData, SftRecipe, run_sft
 from longform.writers.local import load_model
 
-RECIPES = Path(__file__).parents[1] / "recipes" / "arms"
+RECIPES = Path(__file__).parents[1] / "src/longform/recipes/arms"
 BASELINES = ("continued-sft", "reference-sft")
 NAMES = {"big": "master", "judge-2": "judge", "judge-3": "judge"}
 """Models of the recipes, and who stands in for them; a panel is then one judge asked three times."""

@@ -25,7 +25,7 @@ PluginGroup = Literal[
     "longform.rewards", "longform.benchmarks", "longform.judges", "longform.selection", "longform.trackers"
 ]
 """Entry points by which other packages offer plugins."""
-_ATTRIBUTE = re.compile(r"[\w.]+:[\w.]+")
+ATTRIBUTE = re.compile(r"[\w.]+:[\w.]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class Plugin:
 
 def is_attribute(kind: str) -> bool:
     """Whether `kind` has the form `module.path:Name`."""
-    return _ATTRIBUTE.fullmatch(kind) is not None
+    return ATTRIBUTE.fullmatch(kind) is not None
 
 
 def plugin_names(group: PluginGroup) -> list[str]:

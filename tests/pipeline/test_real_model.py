@@ -62,7 +62,7 @@ def test_the_recipe_trains_a_real_pretrained_model_against_its_own_samples(tmp_p
     (tmp_path / "models.yaml").write_text(f"judge: {{base_url: '{server.url}', model: judge}}")
     monkeypatch.chdir(tmp_path)
     overrides = [f"policy={MODEL}", "run.steps=4", "data.per_step=8", "optim.mini_batch=4", "generation.max_tokens=60"]
-    recipe = load_recipe(ROOT / "recipes" / "stories260k.yaml", Recipe, overrides)
+    recipe = load_recipe(ROOT / "src/longform/recipes/stories260k.yaml", Recipe, overrides)
     result = train(recipe, on_step=lambda report: None)
 
     before, after = load_file(MODEL / "model.safetensors"), load_file(result.policy_path / "model.safetensors")

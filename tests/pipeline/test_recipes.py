@@ -20,7 +20,7 @@ from longform.training.reward_model_recipe import RewardModelRecipe
 from longform.training.run import train
 from longform.training.sft_recipe import SftRecipe
 
-RECIPES = Path(__file__).parents[2] / "recipes"
+RECIPES = Path(__file__).parents[2] / "src/longform/recipes"
 ARMS = sorted((RECIPES / "arms").glob("*.yaml"))
 ZERO_ARMS = sorted((RECIPES / "zero").glob("*.yaml"))
 ARM_SECTIONS = {"rewards", "curriculum", "data", "run"}

@@ -16,6 +16,9 @@ from longform.version import __version__
 
 COMMANDS = {
     "quickstart": "Run the whole pipeline in a built-in world: no network, no GPU, a few minutes.",
+    "init": "Write a new project: models.yaml, a recipe, sample prompts and JSON Schemas.",
+    "recipe": "List the recipes that come with longform, and copy one to start from.",
+    "schema": "Print the JSON Schema of a recipe or of models.yaml, for an editor.",
     "pool": "Collect prompts from chat logs and files; remove duplicates and benchmark prompts.",
     "filter": "Have a judge keep the prompts that need long, high-quality writing.",
     "lengths": "Predict a target length range per prompt.",

@@ -91,6 +91,7 @@ class Recipe(_Section):
     """All settings of a run. Running the same recipe again repeats it."""
 
     method: Literal["ppo", "grpo"] = "ppo"
+    """ppo: with a critic (Writing-RL). grpo: groups of responses instead of a critic (LongWriter-Zero)."""
     engine: Literal["local", "cluster"] = "local"
     """local: this process and its device. cluster: verl on the machines of section `cluster`."""
     policy: str

@@ -22,7 +22,7 @@ def describe_recipe() -> str:
         "overrides. Paths are relative to the working directory. `python -m longform.recipe.reference` prints this page.",
     ]
     for name, model in _sections(Recipe, ""):
-        parts += [f"## {name or 'Top level'}", _first_paragraph(model), _table(model)]
+        parts += [f"## {name or 'Top level'}", first_paragraph(model), _table(model)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -38,7 +38,7 @@ def _sections(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, type[B
 
 
 def _table(model: type[BaseModel]) -> str:
-    meanings = _meanings(model)
+    meanings = describe_fields(model)
     rows = ["| key | default | meaning |", "|---|---|---|"]
     for name, field in model.model_fields.items():
         if not models_in(field.annotation):
@@ -48,7 +48,7 @@ def _table(model: type[BaseModel]) -> str:
     return "\n".join(rows)
 
 
-def _meanings(model: type[BaseModel]) -> dict[str, str]:
+def describe_fields(model: type[BaseModel]) -> dict[str, str]:
     """The docstring of each field, inherited ones included."""
     found: dict[str, str] = {}
     for cls in reversed(model.__mro__):
@@ -85,7 +85,8 @@ def _default(field: FieldInfo) -> str:
     return "none" if value is None else f"`{str(value).lower() if isinstance(value, bool) else value}`"
 
 
-def _first_paragraph(model: type[BaseModel]) -> str:
+def first_paragraph(model: type[BaseModel]) -> str:
+    """The first paragraph of a class's docstring, in one line."""
     return " ".join(inspect.cleandoc(model.__doc__ or "").split("\n\n")[0].split())
 
 

@@ -9,7 +9,7 @@ from longform.planning.cluster import tokens_at_once
 from longform.recipe.loading import load_recipe
 from longform.recipe.recipe import Recipe
 
-PATHS = sorted((Path(__file__).parents[3] / "recipes" / "cluster").glob("*.yaml"))
+PATHS = sorted((Path(__file__).parents[3] / "src/longform/recipes/cluster").glob("*.yaml"))
 
 
 @pytest.mark.slow

@@ -26,7 +26,7 @@ from longform.training.models import prepare_learning
 from longform.writers.context import Context
 
 ROOT = Path(__file__).parents[3]
-RECIPES = ROOT / "recipes"
+RECIPES = ROOT / "src/longform/recipes"
 TOKENS = 4096
 RANK = 4
 QWEN = {"vocab_size": 151_936, "tie_word_embeddings": True}

@@ -15,7 +15,7 @@ from longform.recipe.loading import load_recipe
 from longform.recipe.recipe import Recipe
 
 ROOT = Path(__file__).parents[3]
-PATHS = sorted((ROOT / "recipes" / "cluster").glob("*.yaml"))
+PATHS = sorted((ROOT / "src/longform/recipes/cluster").glob("*.yaml"))
 each_recipe = pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
 
 
@@ -36,7 +36,9 @@ def test_a_cluster_recipe_fits_the_machines_it_names(path, model):
     assert plan.sequences >= 16, "a writing copy with fewer is slow"
     for line in plan.lines()[-3:]:
         assert f"#   {line}\n" in path.read_text()
-    (row,) = (line for line in (ROOT / "recipes" / "README.md").read_text().splitlines() if f"/{path.name} " in line)
+    (row,) = (
+        line for line in (ROOT / "src/longform/recipes/README.md").read_text().splitlines() if f"/{path.name} " in line
+    )
     assert [cell.strip().removesuffix(" GiB") for cell in row.split("|")[4:6]] == [
         f"{plan.total / GIB:.1f}",
         f"{plan.disk / GIB:.0f}",
@@ -52,7 +54,7 @@ def test_a_cluster_recipe_states_what_its_command_prints(path, tmp_path, monkeyp
     text = path.read_text()
     (command,) = re.findall(r"#   longform (estimate .*\n#     --.*)\n", text)
     arguments = shlex.split(command.replace("#", ""))
-    assert ROOT / arguments[1] == path
+    assert arguments[1] == path.name, "the name of its copy"
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(SystemExit) as stopped:

@@ -129,7 +129,7 @@ def test_a_policy_of_unknown_size_asks_for_it():
 
 
 @pytest.mark.parametrize(
-    "path", sorted((Path(__file__).parents[3] / "recipes").glob("*-80gb.yaml")), ids=lambda p: p.stem
+    "path", sorted((Path(__file__).parents[3] / "src/longform/recipes").glob("*-80gb.yaml")), ids=lambda p: p.stem
 )
 def test_every_recipe_for_one_card_is_estimated_without_its_files(path, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)

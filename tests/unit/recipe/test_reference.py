@@ -14,7 +14,7 @@ def test_the_page_of_keys_is_that_of_the_settings():
 
 
 def test_every_key_of_a_resolved_recipe_is_on_the_page():
-    recipe = load_recipe(PAGE.parents[1] / "recipes" / "arms" / "panel.yaml", Recipe)
+    recipe = load_recipe(PAGE.parents[1] / "src/longform/recipes/arms/panel.yaml", Recipe)
     text = describe_recipe()
 
     def check(value):

@@ -28,7 +28,7 @@ from longform.training.pretrain_run import run_pretraining
 from longform.training.pretrain_sources import Document, HubTexts, PlannedResponses, Source, TextFiles, open_source
 from longform.writers.think import ThinkPrompt, build_response
 
-RECIPES = Path(__file__).parents[3] / "recipes"
+RECIPES = Path(__file__).parents[3] / "src/longform/recipes"
 PLANNED = "<think>A key, a mill.</think><answer>Mira lived.</answer>"
 
 

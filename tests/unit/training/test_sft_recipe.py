@@ -156,5 +156,5 @@ def test_a_dry_run_prints_the_recipe_and_trains_nothing(folder, capsys, monkeypa
 
 
 def test_the_recipe_that_comes_with_the_project_is_sound():
-    recipe = load_recipe(Path(__file__).parents[3] / "recipes" / "sft.yaml", SftRecipe)
+    recipe = load_recipe(Path(__file__).parents[3] / "src/longform/recipes/sft.yaml", SftRecipe)
     assert recipe.data.ladders == Path("ladders.jsonl")

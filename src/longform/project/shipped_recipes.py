@@ -1,0 +1,148 @@
+"""The recipes that come with the package, to be listed and copied."""
+
+from dataclasses import dataclass
+from difflib import get_close_matches
+from importlib.resources import as_file, files
+from pathlib import Path
+from shlex import quote
+from typing import Any, Literal, NamedTuple
+
+import yaml
+
+from longform.project.json_schemas import FileKind, dump_schema, schema_line, schema_name
+from longform.records.errors import BadInputError
+from longform.records.files import write_text
+from longform.records.optional import EXTRAS
+
+_GPUS = "{nodes} x {gpus_per_node} x {gpu_memory_gb} GB"
+
+
+@dataclass(frozen=True, slots=True)
+class ShippedRecipe:
+    """A recipe of this package."""
+
+    name: str
+    """Its path without the suffix, such as `arms/panel`."""
+    purpose: str
+    """Its first comment line."""
+    method: str
+    """ppo or grpo, or the command that reads it."""
+    engine: Literal["local", "cluster"]
+    gpu: str
+    """What it was planned for; `any` if it states no limit."""
+    kind: FileKind
+    """What the file is to the JSON Schemas."""
+    text: str
+    """The file."""
+
+    @property
+    def command(self) -> str:
+        """The subcommand of longform that reads it."""
+        return command_of(self.kind)
+
+
+class CopiedRecipe(NamedTuple):
+    """The files that `copy_recipe` wrote."""
+
+    path: Path
+    schema: Path | None
+    """Its JSON Schema; None without the packages that the schema is generated with."""
+    next_command: str
+    """Checks the copy."""
+
+
+def command_of(kind: FileKind) -> str:
+    """The subcommand of longform that reads a kind of recipe."""
+    return "train" if kind == "recipe" else kind
+
+
+def list_recipes() -> list[ShippedRecipe]:
+    """All recipes of the package, those of the top folder first, then by name."""
+    with as_file(files("longform") / "recipes") as folder:
+        paths = sorted(folder.rglob("*.yaml"), key=lambda path: (path.parent != folder, path))
+        return [_read(path.relative_to(folder).with_suffix("").as_posix(), path.read_text("utf-8")) for path in paths]
+
+
+def find_recipe(name: str) -> ShippedRecipe:
+    """The recipe of a name, with or without `.yaml`.
+
+    Raises:
+        BadInputError: there is none; suggests the nearest name.
+    """
+    known = {it.name: it for it in list_recipes()}
+    wanted = name.removesuffix(".yaml")
+    if wanted in known:
+        return known[wanted]
+    by_stem = {it.rpartition("/")[2]: it for it in known}
+    near = get_close_matches(wanted, [*known, *by_stem], n=1)
+    hint = f"did you mean {by_stem.get(near[0], near[0])!r}?" if near else "`longform recipe list` shows all"
+    raise BadInputError(f"unknown recipe {name!r}; {hint}")
+
+
+def copy_recipe(name: str, *, out: Path | None = None, force: bool = False) -> CopiedRecipe:
+    """Write a recipe and, beside it, its JSON Schema, which the copy's first line names.
+
+    The schema is generated and replaces an older one of the same name.
+
+    Args:
+        name: of `list_recipes`.
+        out: file or existing folder; by default the recipe's own file name in the current folder.
+        force: replace an existing file.
+
+    Raises:
+        BadInputError: unknown name, the file exists and `force` is False, or it cannot be written.
+    """
+    recipe = find_recipe(name)
+    file_name = f"{recipe.name.rpartition('/')[2]}.yaml"
+    path = Path(file_name) if out is None else out / file_name if out.is_dir() else out
+    if path.exists() and not force:
+        raise BadInputError(f"{path}: exists; choose another file with --out, or replace it with --force")
+    schema = _try_schema(recipe.kind)
+    if schema is None:
+        write_text(path, recipe.text)
+        return CopiedRecipe(path, None, _check_command(recipe, path))
+    schema_path = path.with_name(schema_name(recipe.kind))
+    write_text(schema_path, schema)
+    write_text(path, schema_line(recipe.kind) + recipe.text)
+    return CopiedRecipe(path, schema_path, _check_command(recipe, path))
+
+
+def _check_command(recipe: ShippedRecipe, path: Path) -> str:
+    return f"longform {recipe.command} {quote(str(path))} --dry-run"
+
+
+def _try_schema(kind: FileKind) -> str | None:
+    """The schema, or None if it needs an extra that is not installed."""
+    try:
+        return dump_schema(kind)
+    except ModuleNotFoundError as error:
+        if error.name in EXTRAS:
+            return None
+        raise
+
+
+def _read(name: str, text: str) -> ShippedRecipe:
+    content = yaml.safe_load(text)
+    kind = _kind(content)
+    return ShippedRecipe(
+        name=name,
+        purpose=text.partition("\n")[0].removeprefix("#").strip(),
+        method=content.get("method", "ppo") if kind == "recipe" else kind,
+        engine=content.get("engine", "local"),
+        gpu=_gpu(content),
+        kind=kind,
+        text=text,
+    )
+
+
+def _kind(content: dict[str, Any]) -> FileKind:
+    if "run" in content:
+        return "recipe"
+    return "pretrain" if "sources" in content else "reward-model" if "preferences" in content else "sft"
+
+
+def _gpu(content: dict[str, Any]) -> str:
+    if (cluster := content.get("cluster")) is not None:
+        return _GPUS.format(**cluster)
+    limit = content.get("memory", {}).get("limit_gb")
+    return f"{limit} GB" if limit else "any"
