@@ -41,6 +41,7 @@ COMMANDS = {
     "bench": "List, fetch and run long-form writing benchmarks.",
     "serve-miniature": "Serve the built-in world's writers, judge, examiner and rewriter over HTTP.",
 }
+INSTALL_COMPLETION = "--install-completion"
 _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR)
 
 
@@ -60,6 +61,11 @@ def build_app(called: str | None = None) -> App:
     for name, text in COMMANDS.items():
         module = name.replace("-", "_")
         app.command(f"longform.cli.{module}:{module}", name=name, help=None if name == called else text)
+    app.command(
+        "longform.cli.completion:install_completion",
+        name=INSTALL_COMPLETION,
+        help=None if called == INSTALL_COMPLETION else "Install completion of commands and flags for your shell.",
+    )
     return app
 
 
