@@ -18,7 +18,7 @@ def select(
     grades: PathList,
     policy: str,
     out: Path,
-    strategy: Literal["margin", "difficulty", "random"] = "margin",
+    strategy: Literal["margin", "difficulty", "random"] | str = "margin",
     top_k: PositiveInt | None = None,
     group_by: str | None = None,
     floor: str | None = None,
@@ -41,7 +41,8 @@ def select(
             that graded any prompt of its group (--group-by) graded it.
         policy: Model name of the policy in the responses files.
         out: Ladders file to write (.jsonl or .parquet).
-        strategy: margin: highest learning potential first; difficulty: the policy's lowest grades first; random.
+        strategy: margin: highest learning potential first; difficulty: the policy's lowest grades first; random; or one of
+            your own: module:function, or a name that an installed package offers.
         top_k: Number of prompts to keep (default: all that pass the floor).
         group_by: Keep top_k prompts for each value of this field, such as meta.dataset.
         floor: Drop prompts whose best competitor scores below this grade (4.5) or percentile (p20; with --group-by, within
@@ -49,7 +50,7 @@ def select(
         judges: Use only the grades of these judges (default: all).
         samples: Use only the first N samples of each model (1, as in the paper). The best sample represents its model, so
             more samples are an advantage.
-        seed: Random seed of strategy random.
+        seed: Random seed of strategy random, and of one of your own that takes a seed.
         format: Format of OUT: longform's ladders, or the Parquet format of the released Writing-RL code or of verl.
         page: Also write an HTML page of the selected and dropped prompts.
         json: Print the result as JSON.
@@ -106,9 +107,13 @@ def _print(selection: "Selection", paths: dict[str, str], *, grouped: bool, as_j
 
 def _lines(selection: "Selection") -> dict[str, str]:
     """Return the printed summary: prompts by outcome, and the coverage of the scores."""
+    from longform.selection.strategy import describe_strategy
+
     scores, (lowest, highest, mean) = selection.scores, _potential(selection)
     lines = {"ladders": f"{len(selection.ladders)} of {len(selection.prompts)} prompts"}
     lines |= {str(cause): str(count) for cause, count in selection.dropped().items()}
+    if "source_sha256" in selection.strategy:
+        lines["strategy"] = describe_strategy(selection.strategy)
     if len(selection.floors) == 1:
         lines["floor"] = _shown(next(iter(selection.floors.values())))
     lines["potential"] = f"{lowest:.3g} to {highest:.3g}, mean {mean:.3g}"
@@ -127,6 +132,7 @@ def _figures(selection: "Selection") -> dict[str, Any]:
     return {
         "ladders": len(selection.ladders),
         "prompts": len(selection.prompts),
+        "strategy": dict(selection.strategy),
         "fates": selection.count(),
         "groups": {
             group: {

@@ -17,6 +17,7 @@ from longform.report.selection_charts import Point, draw_potential, draw_spread
 from longform.report.svg import BLUE, GREY, PURPLE, RED
 from longform.selection.select import EVERYTHING, Selection, SelectionOutcome
 from longform.selection.settings import SelectionSettings
+from longform.selection.strategy import describe_strategy
 from longform.text.words import count_words
 
 MAX_PICTURES = 6
@@ -108,10 +109,11 @@ def _content(selection: Selection, settings: SelectionSettings) -> dict[str, Any
 def _facts(selection: Selection, settings: SelectionSettings) -> dict[str, str]:
     potentials = [ladder.potential for ladder in selection.ladders]
     mean = math.fsum(potentials) / len(potentials)
+    takes_seed = settings.strategy not in ("margin", "difficulty")
     facts = {
         "ladders": f"{len(selection.ladders)} of {len(selection.prompts)} prompts",
         "policy": settings.policy,
-        "strategy": settings.strategy + (f", seed {settings.seed}" if settings.strategy == "random" else ""),
+        "strategy": describe_strategy(selection.strategy) + (f", seed {settings.seed}" if takes_seed else ""),
         "potential": f"{min(potentials):.3g} to {max(potentials):.3g}, mean {mean:.3g}",
     }
     if settings.top_k is not None:

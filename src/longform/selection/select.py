@@ -16,9 +16,10 @@ from longform.records.errors import BadInputError
 from longform.records.files import read_all, read_rows, write_rows
 from longform.records.interchange import write_verl, write_writing_rl
 from longform.records.schemas import Ladder, Prompt, Reference, Response
-from longform.selection.potential import Candidate, candidate, floor_score, ordered
+from longform.selection.potential import Candidate, candidate, floor_score
 from longform.selection.scores import Best, PromptScores, Scores, read_grades, score_prompts
 from longform.selection.settings import Floor, SelectionSettings
+from longform.selection.strategy import load_strategy
 
 LadderFormat = Literal["longform", "writing-rl", "verl"]
 """longform's ladders, or the Parquet format of the released Writing-RL code or of verl."""
@@ -65,6 +66,8 @@ class Selection:
     floors: dict[str, float]
     """Group -> its floor; -inf without one."""
     scores: Scores
+    strategy: Mapping[str, str]
+    """The strategy's name and, of a plugin, its version and the hash of its source."""
 
     def count(self) -> dict[SelectionOutcome, int]:
         """Count the prompts by outcome."""
@@ -112,10 +115,12 @@ def select(
 
     Raises:
         BadInputError: a file has an invalid row, the policy or a judge has no grades, a prompt lacks the `group_by` field, a
-            graded response is missing, or, with `out`, the file cannot be written or there is no ladder.
+            graded response is missing, the strategy is unknown or fails, or, with `out`, the file cannot be written or
+            there is no ladder.
     """
     if out is not None and out_format != "longform" and out.suffix != ".parquet":
         raise BadInputError(f"--out {out}: --format {out_format} is Parquet, so the name must end in .parquet")
+    strategy = load_strategy(settings.strategy)
     rows = {row.id: row for row in read_rows(prompts, Prompt)}
     groups = _groups(rows, settings.group_by)
     scores = score_prompts(read_grades(grades, judges=settings.judges, samples=settings.samples), groups)
@@ -124,7 +129,7 @@ def select(
     candidates = [it for it in candidate_of.values() if it is not None]
     floors = _floors(candidates, groups, settings.floor)
     admitted = [it for it in candidates if it.reaches(floors[groups[it.id]])]
-    chosen = _top(ordered(admitted, strategy=settings.strategy, seed=settings.seed), groups, settings.top_k)
+    chosen = _top(strategy.order(admitted, rows, seed=settings.seed), groups, settings.top_k)
     texts = _texts(responses, {it.id for it in chosen}, scores.prompts)
     built = [
         _ladder(rows[it.id], it, scores.prompts[it.id].best, texts, settings.policy, _named(responses)) for it in chosen
@@ -132,7 +137,7 @@ def select(
     ladders = [ladder for ladder in built if ladder is not None]
     fates = _fates(scores, candidate_of, admitted, chosen, ladders, policy=settings.policy)
     prompt_outcomes = [PromptFate(id_, groups[id_], fates[id_], candidate_of[id_]) for id_ in sorted(rows)]
-    selection = Selection(ladders, prompt_outcomes, floors, scores)
+    selection = Selection(ladders, prompt_outcomes, floors, scores, strategy.facts)
     if out is not None:
         if not ladders:
             causes = ", ".join(f"{count} {cause}" for cause, count in selection.dropped().items())

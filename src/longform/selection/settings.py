@@ -7,6 +7,7 @@ from typing import Literal
 from longform.records.errors import BadInputError
 
 Strategy = Literal["margin", "difficulty", "random"]
+"""Strategies of this package; `selection/strategy.py` loads others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +39,9 @@ class SelectionSettings:
 
     policy: str
     """Model name of the policy."""
-    strategy: Strategy = "margin"
-    """margin: highest learning potential first. difficulty: the policy's lowest grades first. random: a seeded shuffle."""
+    strategy: str = "margin"
+    """margin: highest learning potential first. difficulty: the policy's lowest grades first. random: a seeded shuffle.
+    Others by `module.path:Name` or by an entry point of `longform.selection`."""
     top_k: int | None = None
     """Prompts to keep; None keeps all that pass the floor."""
     group_by: str | None = None
