@@ -20,6 +20,11 @@ def describe_recipe() -> str:
         "# The recipe, key by key",
         "Keys of the file that `longform train RECIPE` reads. Missing keys have their defaults; `--set KEY=VALUE` "
         "overrides. Paths are relative to the working directory. `python -m longform.recipe.reference` prints this page.",
+        "`longform recipe list` shows recipes to start from; `longform recipe copy NAME` writes one. `longform init` writes "
+        "a recipe with everything that it refers to. Both write a JSON Schema beside it and name it in the first line, "
+        "`# yaml-language-server: $schema=./recipe.schema.json`: an editor with the YAML language server "
+        "completes and checks keys, and shows their meaning. `longform schema` prints the schema anew, also of models.yaml "
+        "(`longform schema models`) and of the recipes of `sft`, `pretrain` and `reward-model`.",
     ]
     for name, model in _sections(Recipe, ""):
         parts += [f"## {name or 'Top level'}", first_paragraph(model), _table(model)]
