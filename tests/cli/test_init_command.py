@@ -10,7 +10,7 @@ from jsonschema import Draft202012Validator
 
 from artifacts import save_policy
 from longform.cli import main
-from longform.judging.fences import read_fences
+from longform.judging.answers import read_fences
 from longform.miniature.policy import build_model, build_tokenizer
 from longform.recipe.loading import load_recipe
 from longform.records.files import read_rows

@@ -14,7 +14,7 @@ from zipfile import ZipFile
 
 import pytest
 
-from longform.judging.fences import read_fences
+from longform.judging.answers import read_fences
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
