@@ -111,6 +111,30 @@ def test_a_file_that_exists_is_replaced_only_by_force(folder, capsys):
     assert load_recipe("panel.yaml").run.name == "panel"
 
 
+def test_a_schema_of_longform_is_replaced_and_no_other_file(folder, capsys):
+    _run("recipe", "copy", "arms/panel")
+    schema = Path("recipe.schema.json")
+    schema.write_text(json.dumps(json.loads(schema.read_text()) | {"properties": {}}))
+    _run("recipe", "copy", "arms/mixed")
+    assert json.loads(schema.read_text()) == json_schema("recipe")
+    schema.write_text('{"title": "mine"}')
+    _run("recipe", "copy", "arms/retire", code=2)
+    assert "recipe.schema.json: exists and is not a schema of longform" in capsys.readouterr().err
+    assert schema.read_text() == '{"title": "mine"}' and not Path("retire.yaml").exists()
+    _run("recipe", "copy", "arms/retire", "--force")
+    assert json.loads(schema.read_text()) == json_schema("recipe")
+
+
+def test_a_base_install_copies_the_recipe_of_a_stage_without_a_schema(folder, monkeypatch):
+    def dump(kind):
+        raise ModuleNotFoundError("No module named 'transformers'", name="transformers")
+
+    monkeypatch.setattr("longform.project.shipped_recipes.dump_schema", dump)
+    _run("recipe", "copy", "sft")
+    assert [it.name for it in folder.iterdir()] == ["sft.yaml"]
+    assert Path("sft.yaml").read_text() == RECIPES["sft"].text
+
+
 def test_a_folder_takes_the_recipe_under_its_own_name(folder):
     (folder / "mine").mkdir()
     _run("recipe", "copy", "zero/dapo", "--out", "mine")

@@ -6,6 +6,7 @@ when the recipe is loaded.
 
 import json
 from importlib import import_module
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, TypeAdapter
@@ -73,6 +74,15 @@ def json_schema(kind: FileKind) -> dict[str, Any]:
 def dump_schema(kind: FileKind) -> str:
     """The same as the text of a file."""
     return json.dumps(json_schema(kind), indent=2, ensure_ascii=False) + "\n"
+
+
+def is_generated(path: Path, kind: FileKind) -> bool:
+    """Whether a file is a schema that `dump_schema` made, of any version of longform."""
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return False
+    return isinstance(content, dict) and content.get("title") == _TITLES[kind]
 
 
 class _Generator(GenerateJsonSchema):

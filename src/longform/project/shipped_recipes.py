@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 
 import yaml
 
-from longform.project.json_schemas import FileKind, dump_schema, schema_line, schema_name
+from longform.project.json_schemas import FileKind, dump_schema, is_generated, schema_line, schema_name
 from longform.records.errors import BadInputError
 from longform.records.files import write_text
 from longform.records.optional import EXTRAS
@@ -82,15 +82,13 @@ def find_recipe(name: str) -> ShippedRecipe:
 def copy_recipe(name: str, *, out: Path | None = None, force: bool = False) -> CopiedRecipe:
     """Write a recipe and, beside it, its JSON Schema, which the copy's first line names.
 
-    The schema is generated and replaces an older one of the same name.
-
     Args:
         name: of `list_recipes`.
         out: file or existing folder; by default the recipe's own file name in the current folder.
-        force: replace an existing file.
+        force: replace existing files. A schema that longform generated is replaced in any case.
 
     Raises:
-        BadInputError: unknown name, the file exists and `force` is False, or it cannot be written.
+        BadInputError: unknown name, a file exists and `force` is False, or it cannot be written.
     """
     recipe = find_recipe(name)
     file_name = f"{recipe.name.rpartition('/')[2]}.yaml"
@@ -102,6 +100,10 @@ def copy_recipe(name: str, *, out: Path | None = None, force: bool = False) -> C
         write_text(path, recipe.text)
         return CopiedRecipe(path, None, _check_command(recipe, path))
     schema_path = path.with_name(schema_name(recipe.kind))
+    if schema_path.exists() and not (force or is_generated(schema_path, recipe.kind)):
+        raise BadInputError(
+            f"{schema_path}: exists and is not a schema of longform; move it, or replace it with --force"
+        )
     write_text(schema_path, schema)
     write_text(path, schema_line(recipe.kind) + recipe.text)
     return CopiedRecipe(path, schema_path, _check_command(recipe, path))
