@@ -15,6 +15,7 @@ import numpy as np
 from longform.records.schemas import Preference, PromptRow
 from longform.statistics.bootstrap import Interval, clustered_interval
 from longform.statistics.correlation import clustered_rank_correlation
+from longform.statistics.paired import pair_wins
 from longform.text.repetition import content_terms, units
 from longform.text.words import count_han, count_words
 
@@ -101,7 +102,7 @@ def examine(
         raise ValueError("needs at least one pair")
     prompts = [PromptRow(id=str(place), prompt=it.prompt) for place, it in enumerate(preferences)]
     clusters = [prompt.request for prompt in prompts]
-    found = np.array(
+    scores = np.array(
         score(
             [
                 (prompt, text)
@@ -111,16 +112,16 @@ def examine(
         )
     ).reshape(-1, 2)
     lengths = np.array([[count_words(it.chosen), count_words(it.rejected)] for it in preferences])
-    is_right = _wins(found)
+    is_right = pair_wins(scores)
     is_equal = lengths.max(1) <= (1 + EQUAL_LENGTH) * lengths.min(1)
     equal = np.flatnonzero(is_equal)
-    bins = calibrate(np.abs(found[:, 0] - found[:, 1]) * spread, is_right)
+    bins = calibrate(np.abs(scores[:, 0] - scores[:, 1]) * spread, is_right)
     effects = probe_keywords(score, preferences, prompts, words=words, texts=texts, seed=seed)
     return Examination(
         pairs=len(preferences),
         prompts=len(set(clusters)),
         accuracy=clustered_interval(is_right, clusters, seed=seed),
-        longer_wins=clustered_interval(_wins(lengths), clusters, seed=seed),
+        longer_wins=clustered_interval(pair_wins(lengths), clusters, seed=seed),
         equal_length_pairs=len(equal),
         equal_length_accuracy=(
             clustered_interval(is_right[equal], [clusters[it] for it in equal], seed=seed) if len(equal) else None
@@ -128,7 +129,7 @@ def examine(
         calibration=bins,
         calibration_error=sum(it.pairs * abs(it.expected - it.observed) for it in bins) / len(preferences),
         length_correlation=clustered_rank_correlation(
-            found.ravel(), lengths.ravel(), [it for it in clusters for _ in range(2)], seed=seed
+            scores.ravel(), lengths.ravel(), [it for it in clusters for _ in range(2)], seed=seed
         ),
         keywords=[it for it in effects if it.shift.low > 0],
         probed=len(effects),
@@ -175,8 +176,8 @@ def probe_keywords(
         for word in tried
         for place, (prompt, text) in enumerate(chosen)
     ]
-    found = np.array(score(with_word)).reshape(len(tried), len(chosen))
-    shifts = found[: len(probed)] - found[len(probed) :].mean(0)
+    scores = np.array(score(with_word)).reshape(len(tried), len(chosen))
+    shifts = scores[: len(probed)] - scores[len(probed) :].mean(0)
     clusters = [prompt.request for prompt, _ in chosen]
     level = 1 - (1 - LEVEL) / len(probed)
     effects = [
@@ -216,10 +217,5 @@ def agreement_with(score: Scorer, preferences: Sequence[Preference], *, seed: in
     pairs = [
         (prompt, text) for prompt, it in zip(prompts, preferences, strict=True) for text in (it.chosen, it.rejected)
     ]
-    found = np.array(score(pairs)).reshape(-1, 2)
-    return clustered_interval(_wins(found), [prompt.request for prompt in prompts], seed=seed)
-
-
-def _wins(sides: np.ndarray) -> np.ndarray:
-    """Return 1 if the first of two numbers is larger, 0.5 if they are equal, else 0, [pairs]."""
-    return (np.sign(sides[:, 0] - sides[:, 1]) + 1) / 2
+    scores = np.array(score(pairs)).reshape(-1, 2)
+    return clustered_interval(pair_wins(scores), [prompt.request for prompt in prompts], seed=seed)

@@ -1,4 +1,4 @@
-"""The sign-flip permutation test of paired differences, which assumes no distribution.
+"""Paired numbers: which of two is larger, and the sign-flip permutation test, which assumes no distribution.
 
 If A and B did not differ, each prompt's difference could equally have the opposite sign. The p-value is the fraction of sign
 patterns whose mean is at least as far from 0 as the observed one (R. A. Fisher, The Design of Experiments, 1935, section
@@ -25,6 +25,18 @@ class PairedTest(NamedTuple):
     """Whether all sign patterns were enumerated."""
     patterns: int
     """Number of sign patterns, enumerated or drawn at random."""
+
+
+def pair_wins(pairs: np.ndarray) -> np.ndarray:
+    """Return 1 if the first number of a pair is larger, 0.5 if both are equal, else 0.
+
+    Args:
+        pairs: [pairs, 2].
+
+    Returns:
+        [pairs]; the mean is the accuracy of scores whose first number should be larger.
+    """
+    return (np.sign(pairs[:, 0] - pairs[:, 1]) + 1) / 2
 
 
 def sign_flip_test(

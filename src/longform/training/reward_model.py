@@ -22,8 +22,9 @@ from trl.trainer.reward_trainer import RewardTrainer
 from longform.records.errors import BadInputError
 from longform.records.files import write_rows, write_text
 from longform.records.schemas import Preference, PromptRow
-from longform.rewards.writing_model import SCORES, ScoreScale, WritingModel, encode
+from longform.rewards.writing_model import SCORES, ScoreScale, WritingModel, encode, pad
 from longform.rl.settings import LoraSettings
+from longform.statistics.paired import pair_wins
 from longform.training.optimizer import LossCallback, LossLog, build_optimizer, trainer_arguments
 from longform.training.sft import SftSettings
 from longform.writers.local import load_model, load_tokenizer
@@ -45,7 +46,7 @@ class RewardModelSettings(SftSettings):
 
 
 class CurvePoint(NamedTuple):
-    """A point of the learning curve, on the held-out pairs."""
+    """A point of the learning curve: means over all held-out pairs."""
 
     step: int
     loss: float
@@ -91,13 +92,13 @@ def train_reward_model(
     if lora:
         model: Any = get_peft_model(model, _adapters(lora))
     rows, cut = _encoded(tokenizer, training, settings)
-    log, curve = LossLog(on_progress), _LearningCurve()
+    held_out_rows, _ = _encoded(tokenizer, held_out, settings)
+    log, curve = LossLog(on_progress), _LearningCurve(held_out_rows, settings)
     with tempfile.TemporaryDirectory() as scratch:
         trainer = RewardTrainer(
             model=model,
             args=_trl_config(settings, Path(scratch)),
             train_dataset=Dataset.from_list(rows),
-            eval_dataset=Dataset.from_list(_encoded(tokenizer, held_out, settings)[0]),
             processing_class=tokenizer,
             optimizers=build_optimizer(model, settings, steps=settings.steps),
             callbacks=[log, curve],
@@ -135,14 +136,59 @@ def load_classifier(path: str, *, seed: int) -> tuple[Any, Any]:
 
 
 class _LearningCurve(TrainerCallback):
-    """Collects the trainer's evaluations."""
+    """Evaluates the model on all held-out pairs: before the first step, every `evaluate_every` steps, and at the end.
 
-    def __init__(self) -> None:
+    The trainer's own evaluation averages over batches, so a pair in a smaller last batch counts more than the others.
+    """
+
+    def __init__(self, held_out: Sequence[dict[str, Any]], settings: RewardModelSettings) -> None:
         self.points: list[CurvePoint] = []
+        self._held_out, self._settings = held_out, settings
 
-    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:  # noqa: ARG002
-        if logs and "eval_accuracy" in logs:
-            self.points.append(CurvePoint(state.global_step, float(logs["eval_loss"]), float(logs["eval_accuracy"])))
+    def on_train_begin(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:  # noqa: ARG002
+        self._evaluate(model, state.global_step)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:  # noqa: ARG002
+        if state.global_step % self._settings.evaluate_every == 0 or state.global_step == state.max_steps:
+            self._evaluate(model, state.global_step)
+
+    def _evaluate(self, model: Any, step: int) -> None:
+        was_training = model.training
+        scores = pair_scores(model.eval(), self._held_out, batch=self._settings.batch_size)
+        model.train(was_training)
+        margins = np.array([it.get("margin", 0.0) for it in self._held_out])
+        self.points.append(curve_point(step, scores, margins, center=self._settings.center))
+
+
+def pair_scores(model: Any, rows: Sequence[dict[str, Any]], *, batch: int) -> np.ndarray:
+    """Compute the scores of all pairs, [pairs, 2]: chosen, rejected.
+
+    Args:
+        model: Sequence classifier with one output, in evaluation mode.
+        rows: Token ids of the pairs: `chosen_ids`, `rejected_ids`.
+        batch: Number of pairs that are scored at once.
+    """
+    scores: list[float] = []
+    for start in range(0, len(rows), batch):
+        texts = [ids for row in rows[start : start + batch] for ids in (row["chosen_ids"], row["rejected_ids"])]
+        ids, mask = pad(texts, padding=model.config.get_text_config().pad_token_id, device=str(model.device))
+        with torch.inference_mode():
+            scores += model(input_ids=ids, attention_mask=mask).logits[:, 0].float().tolist()
+    return np.array(scores).reshape(-1, 2)
+
+
+def curve_point(step: int, scores: np.ndarray, margins: np.ndarray, *, center: float) -> CurvePoint:
+    """Compute the point of the learning curve at `step`: the training loss, and the accuracy with ties as one half.
+
+    Args:
+        step: Number of training steps.
+        scores: [pairs, 2] of the chosen and the rejected texts.
+        margins: [pairs] of the loss.
+        center: Weight of the squared sum of a pair's scores.
+    """
+    lead = scores[:, 0] - scores[:, 1] - margins
+    loss = np.logaddexp(0, -lead).mean() + center * (scores.sum(axis=1) ** 2).mean()
+    return CurvePoint(step, float(loss), float(pair_wins(scores).mean()))
 
 
 def _encoded(
@@ -188,11 +234,7 @@ def _trl_config(settings: RewardModelSettings, scratch: Path) -> RewardConfig:
     return RewardConfig(
         **trainer_arguments(settings, scratch, steps=settings.steps, seed=settings.seed),
         per_device_train_batch_size=settings.batch_size,
-        per_device_eval_batch_size=settings.batch_size,
         max_length=None,  # rows are already truncated
         center_rewards_coefficient=settings.center or None,
-        eval_strategy="steps",
-        eval_steps=settings.evaluate_every,
-        eval_on_start=True,
         save_strategy="no",
     )

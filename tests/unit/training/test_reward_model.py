@@ -1,8 +1,11 @@
 import json
+import math
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
-from toy import save_model
+from toy import WORDS, save_model
 from transformers import AutoModelForSequenceClassification
 
 from longform.records.errors import BadInputError
@@ -10,7 +13,13 @@ from longform.records.files import read_rows, write_rows
 from longform.records.schemas import Preference, PromptRow
 from longform.rewards.writing_model import WritingModel, encode
 from longform.rl.settings import LoraSettings
-from longform.training.reward_model import RewardModelSettings, load_classifier, train_reward_model
+from longform.training.reward_model import (
+    RewardModelSettings,
+    curve_point,
+    load_classifier,
+    pair_scores,
+    train_reward_model,
+)
 from longform.training.reward_model_recipe import RewardModelRecipe, read_preferences, read_split, run_reward_model
 from longform.writers.local import load_model, load_tokenizer
 
@@ -61,6 +70,48 @@ def test_the_learning_curve_begins_before_the_first_step_and_rises(trained):
     assert [it.step for it in report.curve] == [0, 20, 40]
     assert report.curve[0].accuracy < 0.9 < report.curve[-1].accuracy
     assert report.curve[-1].loss < report.curve[0].loss
+
+
+class CountsGood(torch.nn.Module):
+    """Scores a text by how often it says `good`."""
+
+    device = torch.device("cpu")
+
+    def __init__(self):
+        super().__init__()
+        text = SimpleNamespace(pad_token_id=WORDS.index("[end]"))
+        self.config = SimpleNamespace(get_text_config=lambda: text)
+
+    def forward(self, input_ids, attention_mask):
+        goods = ((input_ids == WORDS.index("good")) * attention_mask).sum(dim=1, keepdim=True)
+        return SimpleNamespace(logits=goods.float())
+
+
+@pytest.mark.parametrize("batch", [1, 2, 4, 5, 8])
+def test_a_point_of_the_curve_is_a_mean_over_pairs_however_they_are_batched(batch):
+    """Two right, one tie and two wrong of five are 0.5; the mean over batches of four pairs would be 0.3125."""
+    good, bad = WORDS.index("good"), WORDS.index("bad")
+    goods = [(2, 1), (1, 1), (0, 1), (3, 1), (0, 2)]
+    rows = [{"chosen_ids": [good] * a + [bad], "rejected_ids": [good] * b + [bad]} for a, b in goods]
+    scores = pair_scores(CountsGood().eval(), rows, batch=batch)
+    assert scores.tolist() == [list(map(float, pair)) for pair in goods]
+    point = curve_point(7, scores, np.array([0.5, 0, 0, 0, 0]), center=0.1)
+    assert (point.step, point.accuracy) == (7, 0.5)
+    bradley_terry = sum(math.log1p(math.exp(-lead)) for lead in (0.5, 0, -1, 2, -2)) / 5
+    assert point.loss == pytest.approx(bradley_terry + 0.1 * (9 + 4 + 1 + 16 + 4) / 5)
+
+
+def test_the_curve_begins_and_ends_with_the_accuracy_over_all_held_out_pairs(base, tmp_path):
+    held_out = pairs(4, 48) + [it.model_copy(update={"chosen": it.rejected, "rejected": it.chosen}) for it in pairs(1)]
+    settings = SETTINGS.model_copy(update={"steps": 30, "batch_size": 4})
+    report = train_reward_model(str(base), pairs(40, 8), held_out, settings, lora=None, out=tmp_path)
+    assert [it.step for it in report.curve] == [0, 20, 30]
+    assert report.curve[-1].accuracy == right(WritingModel(str(tmp_path)), held_out) == 0.8
+    tokenizer, model = load_classifier(str(base), seed=settings.seed)
+    model.config.pad_token_id = tokenizer.pad_token_id
+    model.save_pretrained(tmp_path / "first")
+    tokenizer.save_pretrained(tmp_path / "first")
+    assert report.curve[0].accuracy == right(WritingModel(str(tmp_path / "first")), held_out)
 
 
 def test_scores_of_the_held_out_texts_have_mean_0_and_spread_1(trained):
