@@ -92,10 +92,24 @@ def test_a_win_counts_with_the_update_it_belongs_to_and_not_where_another_reward
     assert [it.promoted for it in closed.updates] == [False, True, False]
 
 
-def test_a_group_with_too_few_rewards_and_a_response_that_is_left_out_promote_nobody():
-    win, silent = {"pairwise": RewardResult(1.0, "win")}, {"pairwise": RewardResult(None, None, "timeout")}
-    results = [win, silent, win, win, win, {"pairwise": RewardResult(0.0, "loss")}]
+def test_a_group_with_too_few_rewards_promotes_nobody():
+    closed = _close_groups(min_responses=2)
+    assert [it.promoted for it in closed.updates] == [False, True, True]
+    assert closed.mask.tolist() == [True, False, True, True, True, True]
+
+
+def test_a_win_of_a_response_that_is_left_out_promotes_nobody_while_its_score_stays():
+    """The prompt is below its top rung, so the same win promotes it if its response takes part."""
     left_out = np.array([False, False, False, False, True, False])
-    closed = finalize_step(results, FACED, [""] * 6, _curriculum(), weights=[1], min_responses=2, left_out=left_out)
+    closed = _close_groups(min_responses=2, left_out=left_out)
     assert [it.promoted for it in closed.updates] == [False, True, False]
     assert closed.mask.tolist() == [True, False, True, True, True, True]
+    assert closed.scores[4] == 1
+
+
+def _close_groups(**how):
+    """Two rollouts for each of three prompts below their top rungs: one silent; two wins; a win and a loss."""
+    win, loss = ({"pairwise": RewardResult(VALUES["paper"][it], it)} for it in ("win", "loss"))
+    results = [win, {"pairwise": RewardResult(None, None, "timeout")}, win, win, win, loss]
+    curriculum = Curriculum([4, 4, 4], [0, 1, 2], CurriculumSettings(), seed=0, steps=10)
+    return finalize_step(results, FACED, [""] * 6, curriculum, weights=[1], **how)
