@@ -28,6 +28,8 @@ from longform.evaluation.arena.ratings import rate_arena
 from longform.evaluation.reward_model import agreement_with
 from longform.miniature import chain
 from longform.miniature import longwriter_zero as steps
+from longform.miniature.chain_evidence import examiner_pairs, play_all
+from longform.miniature.full_pipeline import prepare_reward_models
 from longform.miniature.judge import EXAMINER, pointwise_score
 from longform.miniature.quickstart import prepare_process, write_world
 from longform.miniature.server import serve_in_background
@@ -88,18 +90,15 @@ def train_reward_models(folder: Path, seed: int) -> None:
     with serve_in_background() as base_url:
         write_world(folder, base_url=base_url, scale=steps.FULL, seed=seed, ranges=WIDE_RANGES)
         steps.train_base(folder, scale=steps.FULL, seed=seed, stage=progress)
-        chain.write_texts(folder, scale=chain.FULL, seed=seed)
-        chain.pretrain(folder, scale=chain.FULL, seed=seed, stage=progress)
-        chain.gather_preferences(folder, scale=chain.FULL, seed=seed, stage=progress)
-        chain.train_writing_models(folder, scale=chain.FULL, seed=seed, stage=progress)
+        prepare_reward_models(folder, scale=chain.FULL, seed=seed, stage=progress)
 
 
 def show_reward_models(folder: Path, seed: int) -> None:
     """The chain's reward models, together and each alone, against the examiner."""
     rows = prompts(seed=seed + 600_000, split="held-out", count=PAIRS, ranges=WIDE_RANGES)
     kinds = {
-        "two levels, clearly apart": chain.examiner_pairs(rows, seed=seed, margin=chain.MIN_MARGIN),
-        "two levels, all": chain.examiner_pairs(rows, seed=seed),
+        "two levels, clearly apart": examiner_pairs(rows, seed=seed, margin=chain.MIN_MARGIN),
+        "two levels, all": examiner_pairs(rows, seed=seed),
         "whole and reduced": reduced_pairs(rows, revised=False),
         "text and revision": reduced_pairs(rows, revised=True),
     }
@@ -176,7 +175,7 @@ def show_arms(folder: Path) -> None:
 
         async def play() -> list[Game]:
             async with examiner:
-                return await chain.play_all(rows, texts, examiner, advance=advance, secret=log.secret())
+                return await play_all(rows, texts, examiner, advance=advance, secret=log.secret())
 
         games = asyncio.run(play())
     write_rows(folder / "games-arms.jsonl", games)

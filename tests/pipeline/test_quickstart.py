@@ -4,10 +4,13 @@ import subprocess
 import sys
 
 import pytest
+import yaml
 
 from longform.records.files import read_rows
 from longform.records.run_directory import RunDirectory
-from longform.records.schemas import Game, Ladder, Preference, Response
+from longform.records.schemas import Game, Ladder, Preference, Prompt, Response
+
+KINDS = ("scores", "verdicts", "dropping")
 
 
 @pytest.mark.slow
@@ -87,8 +90,19 @@ def test_the_smoke_quickstart_of_the_whole_chain_goes_from_raw_text_to_an_arena(
     assert len(games) == 15 * 16 * 2, "each writer against each other one, on each prompt, in both orders"
     mixture = json.loads((folder / "pretrained" / "mixture.json").read_text())["sources"]
     assert {it["name"] for it in mixture} == {"stories", "pages", "planned"}
-    pairs = {kind: list(read_rows(folder / f"pairs-{kind}.jsonl", Preference)) for kind in ("scores", "dropping")}
+    pairs = {kind: len(list(read_rows(folder / f"pairs-{kind}.jsonl", Preference))) for kind in KINDS}
     assert all(pairs.values())
+    learned = yaml.safe_load((folder / "grades-model.yaml").read_text())["preferences"]
+    assert learned == [str(folder / f"pairs-{kind}.jsonl") for kind in ("scores", "verdicts")]
+    with RunDirectory.read(folder / "first") as run:
+        assert pairs["verdicts"] <= len(list(run.database.rollouts())) == 8
+    world, training = (
+        [(it.request, it.length_range) for it in read_rows(folder / f"{name}.jsonl", Prompt)]
+        for name in ("prompts", "training-prompts")
+    )
+    assert training == world, "every story request of the chat log is a training prompt, and nothing else"
+    assert figures["prompts"] == {"chats": 48, "pooled": 36, "filtered": 32, "with_length": 32}
     with RunDirectory.read(folder / "run") as run:
+        assert {it.prompt_id for it in run.database.rollouts()} <= {f"chat-{number:05d}" for number in range(48)}
         assert {"reward/writing/mean", "reward/writing/cut"} <= set(run.database.metric_names())
         assert run.database.last_step() == 2

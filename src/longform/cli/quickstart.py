@@ -35,8 +35,9 @@ def quickstart(
         out: Output folder (default: a new one under runs/).
         seed: Random seed of the prompts, the model and the sampling.
         smoke: Run every stage with so few steps that nothing is learned.
-        full_pipeline: longwriter-zero only: also run continued pretraining, preferences and a reward model before the RL
-            stage, and an arena of all writers after it.
+        full_pipeline: longwriter-zero only: also collect, filter and give lengths to the prompts of a chat log, continue
+            pretraining, and train reward models on preferences from grades, verdicts and dropped requirements before the
+            RL stage, and rate all writers after it. Takes about an hour on two cores.
         set_: Override a value of the training recipe: KEY=VALUE. May be repeated.
         json: Print the result as JSON.
     """
@@ -47,7 +48,7 @@ def quickstart(
         raise BadInputError(f"--out {folder}: is not empty")
     if full_pipeline and method != "longwriter-zero":
         raise BadInputError("--full-pipeline: only valid with --method longwriter-zero")
-    run = _writing_rl if method == "writing-rl" else _whole_longwriter_zero if full_pipeline else _longwriter_zero
+    run = _writing_rl if method == "writing-rl" else _full_longwriter_zero if full_pipeline else _longwriter_zero
     run(folder, seed=seed, smoke=smoke, overrides=set_, json=json)
 
 
@@ -106,39 +107,25 @@ def _longwriter_zero(folder: Path, *, seed: int, smoke: bool, overrides: Sequenc
     _print_result(folder, {}, figures, report)
 
 
-def _whole_longwriter_zero(folder: Path, *, seed: int, smoke: bool, overrides: Sequence[str], json: bool) -> None:
-    from longform.miniature import chain
-    from longform.miniature import longwriter_zero as steps
-    from longform.miniature.chain_evidence import gather_chain_evidence
-    from longform.miniature.quickstart import prepare_process, write_world
-    from longform.miniature.server import serve_in_background
-    from longform.miniature.world import WIDE_RANGES
+def _full_longwriter_zero(folder: Path, *, seed: int, smoke: bool, overrides: Sequence[str], json: bool) -> None:
+    from longform.miniature.full_pipeline import run_full_pipeline
 
     began = time.perf_counter()
-    scale, before = (steps.SMOKE, chain.SMOKE) if smoke else (steps.FULL, chain.FULL)
-    changes = [*chain.learning_overrides(folder), *overrides]
-    recipe = steps.pipeline_recipe(folder, scale=scale, seed=seed, overrides=changes)  # as above
-    prepare_process()
-    with serve_in_background() as base_url:
-        write_world(folder, base_url=base_url, scale=scale, seed=seed, ranges=WIDE_RANGES)
-        steps.train_base(folder, scale=scale, seed=seed, stage=progress)
-        chain.write_texts(folder, scale=before, seed=seed)
-        chain.pretrain(folder, scale=before, seed=seed, stage=progress)
-        chain.gather_preferences(folder, scale=before, seed=seed, stage=progress)
-        chain.train_writing_models(folder, scale=before, seed=seed, stage=progress)
-        steps.tune_baselines(folder, scale=scale, seed=seed, stage=progress)
-        result = steps.train_policy(folder, scale=scale, seed=seed, overrides=changes, stage=progress)
-        evidence = gather_chain_evidence(folder, result.policy_path, recipe.generation, seed=seed, stage=progress)
-    figures = evidence.as_json() | {"grpo_seconds": round(result.seconds, 1)}
-    figures, report = _close(folder, result, figures, began=began)
+    result = run_full_pipeline(folder, smoke=smoke, seed=seed, overrides=overrides, stage=progress)
+    evidence, prompts = result.evidence, result.prompts
+    figures = evidence.as_json() | {"prompts": prompts._asdict(), "grpo_seconds": round(result.run.seconds, 1)}
+    figures, report = _close(folder, result.run, figures, began=began)
     if json:
         print(json_.dumps(figures))
         return
     _print_zero_evidence(evidence.learning)
     _print_standings(evidence.standings, folder)
     clear, every = _with_interval(evidence.agreement), _with_interval(evidence.agreement_on_all)
-    agrees = f"{clear} on held-out pairs with a clear difference, {every} on all"
-    _print_result(folder, {"reward models agree with the examiner": agrees}, figures, report)
+    lines = {
+        "training prompts": f"{prompts.with_length} of {prompts.chats} conversations, {prompts.pooled} before the filter",
+        "reward models agree with the examiner": f"{clear} on held-out pairs with a clear difference, {every} on all",
+    }
+    _print_result(folder, lines, figures, report)
 
 
 def _close(folder: Path, result: "RunResult", figures: dict[str, Any], *, began: float) -> tuple[dict[str, Any], Path]:
@@ -150,9 +137,7 @@ def _close(folder: Path, result: "RunResult", figures: dict[str, Any], *, began:
     with RunDirectory.read(result.path) as run:
         report = write_report(run)
     calls, cost = 0, 0.0
-    names = ("selection.sqlite", "preferences.sqlite", "run/run.sqlite", "evaluation.sqlite")
-    databases = (folder / name for name in names)
-    for database in filter(Path.exists, databases):
+    for database in (*folder.glob("*.sqlite"), *folder.glob("*/run.sqlite")):
         with SqliteCallLog(database) as log:
             totals = log.totals()
             calls, cost = calls + totals.calls, cost + totals.cost

@@ -18,6 +18,7 @@ from typing import NamedTuple
 from longform.judging.answers import read_fences
 from longform.miniature.fluency import grammar_model, tokenize
 from longform.miniature.grammar import EVENT_OF, EVENTS
+from longform.miniature.request_answers import answer_about_request
 from longform.miniature.world import CLASS_OF, POOLS, StoryRequest, parse_request
 
 _NORMAL = NormalDist()
@@ -115,13 +116,21 @@ def pairwise_verdict(request: StoryRequest, first: str, second: str, style: Judg
     return "A" if margin > 0 else "B"
 
 
-def answer(message: str, style: JudgeStyle) -> str:
-    """Answer a judging message of `longform.judging`: pairwise if it contains two fenced texts, else pointwise.
+def answer(message: str, style: JudgeStyle, *, sample: int = 0) -> str:
+    """Answer a message of `longform.judging`: pairwise if it contains two fenced texts, pointwise if it contains one, else
+    about the request alone (see `request_answers`).
+
+    Args:
+        message: The message.
+        style: Weights and errors of the judge.
+        sample: The seed of the call; only a reduced request depends on it.
 
     Raises:
-        ValueError: the message contains no fenced text, or its request is not from this world.
+        ValueError: the message contains no fenced text, or the texts' request is not from this world.
     """
     fenced = read_fences(message)
+    if fenced.keys() == {"REQUEST"}:
+        return answer_about_request(message, fenced["REQUEST"], sample=sample)
     request = parse_request(fenced.get("REQUEST", ""))
     if "TEXT A" in fenced and "TEXT B" in fenced:
         verdict = pairwise_verdict(request, fenced["TEXT A"], fenced["TEXT B"], style)

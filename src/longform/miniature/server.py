@@ -7,7 +7,6 @@ watches its standard input and exits with the parent, even if the parent is kill
 
 import asyncio
 import os
-import random
 import socket
 import subprocess
 import sys
@@ -24,10 +23,10 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from longform.judging.answers import read_fences
-from longform.judging.rewriting import CLOSING_TAG, OPENING_TAG
 from longform.miniature.fluency import grammar_model, tokenize
 from longform.miniature.judge import EXAMINER, JUDGE, JudgeStyle, answer
-from longform.miniature.world import StoryRequest, complete_request, parse_request, reduce_request
+from longform.miniature.request_answers import reduction
+from longform.miniature.world import complete_request
 from longform.miniature.writers import LEVELS, revise_story, write_story
 from longform.records.errors import BadInputError
 
@@ -38,8 +37,6 @@ MODELS = ("miniature-judge", "miniature-examiner", REWRITER, *WRITERS)
 OPENING_FENCE = "<<<"
 """Marker that every message about a text contains and no plain request does."""
 _START_SECONDS = 30.0
-_KEEPS_SUBJECT = 0.6
-"""Fraction of reductions in which the rewriter only removes required words, and keeps subject and length."""
 
 
 def create_app(
@@ -60,11 +57,11 @@ def create_app(
 
     def reply(body: dict[str, Any]) -> str:
         model, message = body["model"], _last_user_message(body)
-        if model in judges:
-            return answer(message, judges[model])
         sample = body.get("seed") or 0
+        if model in judges:
+            return answer(message, judges[model], sample=sample)
         if model == REWRITER:
-            return _leave_out(message, sample)
+            return reduction(read_fences(message).get("REQUEST", ""), sample=sample)
         if OPENING_FENCE in message:
             fenced = read_fences(message)
             return revise_story(fenced["TEXT"], fenced["REQUEST"], sample=sample)
@@ -159,23 +156,6 @@ def _end_with_standard_input() -> None:
     """Exit when standard input closes: the pipe closes whenever the parent exits, for any reason."""
     sys.stdin.buffer.read()
     os._exit(0)
-
-
-def _leave_out(message: str, sample: int) -> str:
-    """Answer the message of `judging.rewriting` as the rewriter; what is removed is a function of the request."""
-    request = parse_request(read_fences(message).get("REQUEST", ""))
-    stream = random.Random(f"reduction/{sample}/{request.text}")
-    keeps_subject = stream.random() < _KEEPS_SUBJECT
-    reduced = _leave_out_words(request, stream) if keeps_subject else reduce_request(request, stream)
-    return f"I left out what a reader would miss.\n{OPENING_TAG}\n{reduced}\n{CLOSING_TAG}"
-
-
-def _leave_out_words(request: StoryRequest, stream: random.Random) -> str:
-    """Remove each of the required words with probability one half, but at least one."""
-    gone = [word for word in request.words if stream.random() < 0.5] or [stream.choice(request.words)]
-    kept = [word for word in request.words if word not in gone]
-    text = request.text.partition(". ")[0] + "."
-    return f"{text} Use the word{'s' * (len(kept) > 1)} {' and '.join(kept)}." if kept else text
 
 
 def _last_user_message(body: dict[str, Any]) -> str:

@@ -1,4 +1,5 @@
-from longform.miniature.chain import PRETRAINED, SMOKE, WRITING, Text, examiner_pairs, learning_overrides, write_texts
+from longform.miniature.chain import PRETRAINED, SMOKE, TRAINING_PROMPTS, WRITING, Text, learning_overrides, write_texts
+from longform.miniature.chain_evidence import examiner_pairs
 from longform.miniature.corpus import TAGS
 from longform.miniature.judge import EXAMINER, pointwise_score
 from longform.miniature.longwriter_zero import SMOKE as LEARNING
@@ -36,6 +37,7 @@ def test_the_examiner_prefers_the_chosen_text_of_each_pair_and_finds_none_equal(
 def test_the_learning_begins_at_the_pretrained_model_and_is_graded_by_the_reward_model(tmp_path):
     recipe = pipeline_recipe(tmp_path, scale=LEARNING, seed=1, overrides=learning_overrides(tmp_path))
     assert recipe.policy == str(tmp_path / PRETRAINED)
+    assert recipe.data.prompts == tmp_path / TRAINING_PROMPTS
     length, form, writing = recipe.rewards
     assert (length.kind, form.kind) == ("length", "format")
     assert isinstance(writing, WritingSettings)
