@@ -28,9 +28,9 @@ from longform.miniature.quickstart import (
     prepare_process,
     train_policy,
     train_start,
-    write_world,
 )
 from longform.miniature.server import serve_in_background
+from longform.miniature.world_files import write_world
 from longform.records.run_directory import RunDirectory
 from longform.training.sft import train_sft
 from longform.training.sft_recipe import SftData, SftRecipe, run_sft

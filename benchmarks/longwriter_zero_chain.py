@@ -31,9 +31,10 @@ from longform.miniature import longwriter_zero as steps
 from longform.miniature.chain_evidence import examiner_pairs, play_all
 from longform.miniature.full_pipeline import prepare_reward_models
 from longform.miniature.judge import EXAMINER, pointwise_score
-from longform.miniature.quickstart import prepare_process, write_world
+from longform.miniature.quickstart import prepare_process
 from longform.miniature.server import serve_in_background
 from longform.miniature.world import WIDE_RANGES, complete_request, parse_request, prompts, reduce_request
+from longform.miniature.world_files import write_world
 from longform.miniature.writers import revise_story, write_story
 from longform.miniature.zero_evidence import held_out_path
 from longform.records.calls import SqliteCallLog

@@ -23,9 +23,9 @@ from longform.miniature.quickstart import (
     prepare_process,
     train_policy,
     train_start,
-    write_world,
 )
 from longform.miniature.server import serve_in_background
+from longform.miniature.world_files import write_world
 from longform.records.run_directory import RunDirectory
 from longform.steps.recorder import RunResult
 from longform.training.sft import train_sft

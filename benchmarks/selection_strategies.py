@@ -33,9 +33,9 @@ from longform.miniature.quickstart import (
     prepare_process,
     train_policy,
     train_start,
-    write_world,
 )
 from longform.miniature.server import serve_in_background
+from longform.miniature.world_files import write_world
 from longform.records.calls import SqliteCallLog
 from longform.records.files import read_rows, write_rows
 from longform.records.run_directory import RunDirectory

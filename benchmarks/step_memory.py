@@ -33,9 +33,9 @@ from longform.miniature.quickstart import (
     pipeline_recipe,
     prepare_process,
     train_start,
-    write_world,
 )
 from longform.miniature.server import serve_in_background
+from longform.miniature.world_files import write_world
 from longform.recipe.loading import dump_recipe, load_recipe
 from longform.recipe.recipe import Recipe
 from longform.steps.recorder import StepReport

@@ -19,6 +19,7 @@ from types import FrameType
 import longform
 from longform.miniature import quickstart
 from longform.miniature.server import serve_in_background
+from longform.miniature.world_files import write_world
 from longform.steps.recorder import StepReport
 from longform.training.run import train
 
@@ -60,7 +61,7 @@ def main() -> None:
     scale, overrides = quickstart.SMOKE, ["run.steps=3", "validation.every=3", "run.checkpoint_every=3"]
     with tempfile.TemporaryDirectory() as scratch, serve_in_background() as base_url:
         folder = Path(scratch) / "world"
-        quickstart.write_world(folder, base_url=base_url, scale=scale, seed=1)
+        write_world(folder, base_url=base_url, scale=scale, seed=1)
         quickstart.train_start(folder, scale=scale, seed=1, stage=silent_stage)
         quickstart.gather_candidates(folder, seed=1, stage=silent_stage)
         quickstart.build_ladders(folder)

@@ -56,13 +56,14 @@ def _writing_rl(folder: Path, *, seed: int, smoke: bool, overrides: Sequence[str
     from longform.miniature import quickstart as steps
     from longform.miniature.evidence import gather_evidence
     from longform.miniature.server import serve_in_background
+    from longform.miniature.world_files import write_world
 
     began = time.perf_counter()
     scale = steps.SMOKE if smoke else steps.FULL
     steps.pipeline_recipe(folder, scale=scale, seed=seed, overrides=overrides)  # fail fast on a mistyped --set
     steps.prepare_process()
     with serve_in_background() as base_url:
-        steps.write_world(folder, base_url=base_url, scale=scale, seed=seed)
+        write_world(folder, base_url=base_url, scale=scale, seed=seed)
         steps.train_start(folder, scale=scale, seed=seed, stage=progress)
         steps.gather_candidates(folder, seed=seed, stage=progress)
         steps.build_ladders(folder)
@@ -83,9 +84,10 @@ def _writing_rl(folder: Path, *, seed: int, smoke: bool, overrides: Sequence[str
 
 def _longwriter_zero(folder: Path, *, seed: int, smoke: bool, overrides: Sequence[str], json: bool) -> None:
     from longform.miniature import longwriter_zero as steps
-    from longform.miniature.quickstart import prepare_process, write_world
+    from longform.miniature.quickstart import prepare_process
     from longform.miniature.server import serve_in_background
     from longform.miniature.world import WIDE_RANGES
+    from longform.miniature.world_files import write_world
     from longform.miniature.zero_evidence import gather_evidence
 
     began = time.perf_counter()

@@ -7,16 +7,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from longform.miniature.chain import TRAINING_PROMPTS
-from longform.miniature.chats import chat_log
 from longform.miniature.quickstart import Stage
 from longform.miniature.world import parse_request
+from longform.miniature.world_files import CHATS, write_chats
 from longform.records.files import read_rows, write_rows
 from longform.records.schemas import Prompt
 from longform.selection.filter import filter_prompts
 from longform.selection.lengths import predict_lengths
 from longform.selection.pool import PoolSettings, build_pool
-
-CHATS = "chats.jsonl"
 
 
 class PromptCounts(NamedTuple):
@@ -34,11 +32,6 @@ def collect_prompts(folder: Path, *, seed: int, stage: Stage) -> PromptCounts:
     pooled = pool_chats(folder, stage=stage)
     filtered = filter_pool(folder, stage=stage)
     return PromptCounts(chats, pooled, filtered, add_lengths(folder, stage=stage))
-
-
-def write_chats(folder: Path, *, seed: int) -> int:
-    """Hide the requests of prompts.jsonl in a chat log, chats.jsonl; return its number of conversations."""
-    return write_rows(folder / CHATS, chat_log(list(read_rows(folder / "prompts.jsonl", Prompt)), seed=seed))
 
 
 def pool_chats(folder: Path, *, stage: Stage) -> int:

@@ -17,13 +17,11 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import torch
-import yaml
 
 from longform.endpoints.client import Endpoint
 from longform.endpoints.models import read_models
 from longform.judging.pointwise import PointwiseJudge
 from longform.miniature.policy import SFT_SETTINGS, build_model, build_tokenizer, sft_rows
-from longform.miniature.world import LENGTH_RANGES, prompts
 from longform.miniature.writers import LEVELS
 from longform.recipe.loading import dump_recipe, load_recipe
 from longform.recipe.recipe import Recipe
@@ -44,7 +42,6 @@ from longform.writers.settings import GenerationSettings
 POLICY = "policy"
 COMPETITORS = tuple(LEVELS)
 MAX_TOKENS = 160
-_PRICES = {"prompt": 0.5, "completion": 1.5}  # made-up prices, so that costs are shown
 
 
 class Scale(NamedTuple):
@@ -81,42 +78,6 @@ class Advance(Protocol):
 
 Stage = Callable[[str], AbstractContextManager[Advance]]
 """Opens a progress stage with the given title."""
-
-
-class Counts(Protocol):
-    """Number of prompts of each split."""
-
-    @property
-    def train_prompts(self) -> int: ...  # noqa: D102
-    @property
-    def validation_prompts(self) -> int: ...  # noqa: D102
-    @property
-    def held_out_prompts(self) -> int: ...  # noqa: D102
-
-
-def write_world(
-    folder: Path,
-    *,
-    base_url: str,
-    scale: Counts,
-    seed: int,
-    ranges: Sequence[tuple[int, int]] = LENGTH_RANGES,
-) -> None:
-    """Write the prompts of a seed, with lengths from `ranges`, and a models.yaml of the miniature's models.
-
-    Training, validation and held-out prompts come from separate streams.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    by_file = {
-        "prompts": prompts(seed=seed, split="train", count=scale.train_prompts, ranges=ranges),
-        "validation": prompts(seed=seed + 100_000, split="held-out", count=scale.validation_prompts, ranges=ranges),
-        "held-out": prompts(seed=seed + 200_000, split="held-out", count=scale.held_out_prompts, ranges=ranges),
-    }
-    for name, rows in by_file.items():
-        write_rows(folder / f"{name}.jsonl", rows)
-    names = ("judge", "examiner", "rewriter", *COMPETITORS)
-    models = {name: {"base_url": base_url, "model": f"miniature-{name}", "prices": _PRICES} for name in names}
-    (folder / "models.yaml").write_text(yaml.safe_dump(models, sort_keys=False), encoding="utf-8")
 
 
 def prepare_process() -> None:

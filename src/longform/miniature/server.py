@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import uvicorn
@@ -27,6 +28,7 @@ from longform.miniature.fluency import grammar_model, tokenize
 from longform.miniature.judge import EXAMINER, JUDGE, JudgeStyle, answer
 from longform.miniature.request_answers import reduction
 from longform.miniature.world import complete_request
+from longform.miniature.world_files import write_served_world
 from longform.miniature.writers import LEVELS, revise_story, write_story
 from longform.records.errors import BadInputError
 
@@ -94,13 +96,38 @@ def create_app(
 
 
 def serve(
-    *, port: int = 0, latency_seconds: float = 0.0, judge: JudgeStyle = JUDGE, end_with_parent: bool = False
+    *,
+    port: int = 0,
+    latency_seconds: float = 0.0,
+    judge: JudgeStyle = JUDGE,
+    world: Path | None = None,
+    end_with_parent: bool = False,
 ) -> None:
-    """Serve until interrupted. Port 0 chooses a free port; the address is printed to standard output.
+    """Serve until interrupted. The address is printed to standard output.
+
+    Args:
+        port: Port on the loopback interface; 0 chooses a free one.
+        latency_seconds: Delay before every answer.
+        judge: Weights and errors of the judge.
+        world: New or empty folder for the world's prompts, chat log and models.yaml.
+        end_with_parent: Exit when standard input closes.
 
     Raises:
-        BadInputError: the port is taken.
+        BadInputError: the port is taken, or `world` is not empty or cannot be written.
     """
+    with _listen(port) as listener:
+        address = f"http://{LOOPBACK}:{listener.getsockname()[1]}/v1"
+        if world is not None:
+            write_served_world(world, base_url=address)
+        app = create_app(judge=judge, latency_seconds=latency_seconds)
+        print(address, flush=True)
+        if end_with_parent:
+            threading.Thread(target=_end_with_standard_input, daemon=True).start()
+        config = uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off", timeout_keep_alive=600)
+        uvicorn.Server(config).run(sockets=[listener])
+
+
+def _listen(port: int) -> socket.socket:
     # asyncio disables Nagle's algorithm only for sockets created with an explicit protocol; otherwise the body of an answer
     # arrives 40 ms after its headers.
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
@@ -110,12 +137,7 @@ def serve(
     except OSError as error:
         listener.close()
         raise BadInputError(f"--port: cannot listen on {port}: {error.strerror}") from error
-    app = create_app(judge=judge, latency_seconds=latency_seconds)
-    print(f"http://{LOOPBACK}:{listener.getsockname()[1]}/v1", flush=True)
-    if end_with_parent:
-        threading.Thread(target=_end_with_standard_input, daemon=True).start()
-    config = uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off", timeout_keep_alive=600)
-    uvicorn.Server(config).run(sockets=[listener])
+    return listener
 
 
 @contextmanager
