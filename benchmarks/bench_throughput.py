@@ -91,7 +91,7 @@ async def time_questions(material: Material[Query], spec: ModelSpec, log: Sqlite
 def check_whole(answers: Answers, material: Material[Query]) -> None:
     """Every criterion of every query has its score."""
     assert not answers.missing
-    assert list(answers.found.values()) == [7] * (len(material.items) * NUM_CRITERIA)
+    assert list(answers.values.values()) == [7] * (len(material.items) * NUM_CRITERIA)
 
 
 def written(run: int, queries: int, words: int) -> Material[Query]:

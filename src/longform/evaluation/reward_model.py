@@ -100,7 +100,7 @@ def examine(
     """
     if not preferences:
         raise ValueError("needs at least one pair")
-    prompts = [PromptRow(id=str(place), prompt=it.prompt) for place, it in enumerate(preferences)]
+    prompts = [PromptRow(id=str(index), prompt=it.prompt) for index, it in enumerate(preferences)]
     clusters = [prompt.request for prompt in prompts]
     scores = np.array(
         score(
@@ -144,11 +144,11 @@ def calibrate(differences: np.ndarray, is_right: np.ndarray) -> list[Calibration
         is_right: [pairs] 1 if it is the chosen one, 0.5 for a tie, else 0.
     """
     expected = 1 / (1 + np.exp(-differences))
-    places = np.searchsorted(BINS, expected, side="right") - 1
+    indices = np.searchsorted(BINS, expected, side="right") - 1
     return [
         CalibrationBin(low, int(held.sum()), float(expected[held].mean()), float(is_right[held].mean()))
-        for place, low in enumerate(BINS)
-        if (held := places == place).any()
+        for index, low in enumerate(BINS)
+        if (held := indices == index).any()
     ]
 
 
@@ -172,9 +172,9 @@ def probe_keywords(
         return []
     tried = [*probed, *controls]
     with_word = [
-        (prompt, insert(text, word, random.Random(f"{seed}/{place}")))
+        (prompt, insert(text, word, random.Random(f"{seed}/{index}")))
         for word in tried
-        for place, (prompt, text) in enumerate(chosen)
+        for index, (prompt, text) in enumerate(chosen)
     ]
     scores = np.array(score(with_word)).reshape(len(tried), len(chosen))
     shifts = scores[: len(probed)] - scores[len(probed) :].mean(0)
@@ -213,7 +213,7 @@ def insert(text: str, word: str, stream: random.Random) -> str:
 
 def agreement_with(score: Scorer, preferences: Sequence[Preference], *, seed: int = 0) -> Interval:
     """Return the fraction of pairs whose chosen text has the higher score, ties half, with its interval over prompts."""
-    prompts = [PromptRow(id=str(place), prompt=it.prompt) for place, it in enumerate(preferences)]
+    prompts = [PromptRow(id=str(index), prompt=it.prompt) for index, it in enumerate(preferences)]
     pairs = [
         (prompt, text) for prompt, it in zip(prompts, preferences, strict=True) for text in (it.chosen, it.rejected)
     ]

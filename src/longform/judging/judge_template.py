@@ -42,7 +42,7 @@ class JudgeTemplate:
             content = path.read_bytes()
             text = content.decode("utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "is no UTF-8 text"
+            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
             raise BadInputError(f"{path}: the judge's template cannot be read: {reason}") from error
         parts = tuple(re.split(r"\{(" + "|".join(map(re.escape, (*needs, *takes))) + r")\}", text))
         missing = [f"{{{slot}}}" for slot in needs if slot not in parts[1::2]]
@@ -52,7 +52,7 @@ class JudgeTemplate:
 
     def fill(self, **texts: str) -> str:
         """The question with `texts` in the slots, defused."""
-        return "".join(defuse(texts[part]) if place % 2 else part for place, part in enumerate(self.parts))
+        return "".join(defuse(texts[part]) if index % 2 else part for index, part in enumerate(self.parts))
 
 
 def refuse_template(endpoint: Endpoint) -> None:

@@ -44,7 +44,7 @@ def agreed(ab: Winner, ba: Winner) -> Winner:
 def split_pairs(games: Sequence[Game]) -> tuple[list[Game], list[Game]]:
     """The games whose pair of texts was decided in both orders, and those that are alone, each in their order.
 
-    A game whose other order was asked for and has no verdict is no outcome.
+    A game whose other order was requested but has no verdict has no outcome.
     """
     orders: dict[Hashable, set[str | None]] = defaultdict(set)
     for game in games:

@@ -188,15 +188,19 @@ def _last_user_message(body: dict[str, Any]) -> str:
 
 
 def _completion(body: dict[str, Any], text: str) -> dict[str, Any]:
-    asked = sum(len(tokenize(str(message["content"]))) for message in body["messages"])
-    written = len(tokenize(text))
+    prompt_tokens = sum(len(tokenize(str(message["content"]))) for message in body["messages"])
+    completion_tokens = len(tokenize(text))
     return {
         "id": "chatcmpl-miniature",
         "object": "chat.completion",
         "created": int(time.time()),
         "model": body["model"],
         "choices": [{"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}],
-        "usage": {"prompt_tokens": asked, "completion_tokens": written, "total_tokens": asked + written},
+        "usage": {
+            "prompt_tokens": prompt_tokens,
+            "completion_tokens": completion_tokens,
+            "total_tokens": prompt_tokens + completion_tokens,
+        },
     }
 
 

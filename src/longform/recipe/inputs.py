@@ -35,7 +35,7 @@ def check_inputs(recipe: Recipe) -> TrainingInputs:
     Rewards of other packages are imported.
 
     Raises:
-        BadInputError: a file is missing or invalid, a model name is unknown, an API key is not set, `policy` is no model,
+        BadInputError: a file is missing or invalid, a model name is unknown, an API key is not set, `policy` is not a model,
             or a reward of another package cannot be imported or called.
     """
     load_rewards(recipe.rewards)

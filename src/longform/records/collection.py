@@ -6,13 +6,10 @@ from both files: after a kill it repeats only what was in flight, and after fail
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic
 
-from longform.records.files import AppendedRows, read_rows, write_rows
+from longform.records.files import AppendedRows, RowT, read_rows, write_rows
 from longform.records.optional import require
-from longform.records.schemas import Row
-
-RowT = TypeVar("RowT", bound=Row)
 
 
 class Collection(Generic[RowT]):

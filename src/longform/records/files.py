@@ -23,11 +23,11 @@ from longform.records.schemas import Row
 if TYPE_CHECKING:
     from io import BufferedWriter
 
-FileRowT = TypeVar("FileRowT", bound=Row)
+RowT = TypeVar("RowT", bound=Row)
 PARQUET_BATCH = 1024
 
 
-def read_rows(path: str | Path, schema: type[FileRowT]) -> Iterator[FileRowT]:
+def read_rows(path: str | Path, schema: type[RowT]) -> Iterator[RowT]:
     """Rows of `path`, checked one by one as they are read.
 
     Raises:
@@ -37,7 +37,7 @@ def read_rows(path: str | Path, schema: type[FileRowT]) -> Iterator[FileRowT]:
     return read_all([path], schema)
 
 
-def read_all(paths: Sequence[str | Path], schema: type[FileRowT]) -> Iterator[FileRowT]:
+def read_all(paths: Sequence[str | Path], schema: type[RowT]) -> Iterator[RowT]:
     """Rows of several files, one file after the other; keys are unique over all of them.
 
     Raises:
@@ -62,7 +62,7 @@ def read_all(paths: Sequence[str | Path], schema: type[FileRowT]) -> Iterator[Fi
             raise BadInputError(f"{path}: contains no rows")
 
 
-def read_numbered_rows(path: str | Path, schema: type[FileRowT]) -> Iterator[tuple[int, FileRowT]]:
+def read_numbered_rows(path: str | Path, schema: type[RowT]) -> Iterator[tuple[int, RowT]]:
     """Rows of `path` with their line numbers.
 
     Raises:
@@ -95,7 +95,7 @@ def write_text(path: Path, text: str) -> None:
         beside.write_text(text, encoding="utf-8")
 
 
-class AppendedRows(Generic[FileRowT]):
+class AppendedRows(Generic[RowT]):
     """A file that grows row by row and survives a kill: its rows are read back when it is opened.
 
     A last line without "\\n" was being written when the process died; it is removed. One process at a time has the file
@@ -105,9 +105,9 @@ class AppendedRows(Generic[FileRowT]):
         BadInputError: the file cannot be written, holds a bad row, or another process has it open.
     """
 
-    def __init__(self, path: str | Path, schema: type[FileRowT]) -> None:
+    def __init__(self, path: str | Path, schema: type[RowT]) -> None:
         self.path = Path(path)
-        self.rows: list[FileRowT] = []
+        self.rows: list[RowT] = []
         try:
             with ExitStack() as opened:
                 self._file = opened.enter_context(self.path.open("ab", buffering=0))
@@ -119,7 +119,7 @@ class AppendedRows(Generic[FileRowT]):
         except OSError as error:
             raise BadInputError(f"{self.path}: cannot be written: {error.strerror}") from error
 
-    def append(self, row: FileRowT) -> None:
+    def append(self, row: RowT) -> None:
         """Append a row, unbuffered.
 
         Raises:
@@ -153,7 +153,7 @@ def _same_key(row: Row, place: str, first: int, other: Path | None) -> str:
     return f"{place}: {named}: duplicate key, first in row {first}" + (f" of {other}" if other else "")
 
 
-def _numbered_rows(path: Path, schema: type[FileRowT]) -> Iterator[tuple[int, FileRowT]]:
+def _numbered_rows(path: Path, schema: type[RowT]) -> Iterator[tuple[int, RowT]]:
     raw = _parquet_rows(path) if path.suffix == ".parquet" else _lines(path)
     for number, content in raw:
         try:

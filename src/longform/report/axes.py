@@ -10,13 +10,13 @@ class Axis(NamedTuple):
 
     title: str = ""
     domain: tuple[float, float] | None = None
-    """Both ends; None: those of the data."""
+    """Both ends; None uses those of the data."""
     exact: bool = False
-    """Whether the axis ends with its data; by default it ends on the ticks around them."""
+    """Whether the axis ends with its data; by default it ends on the surrounding ticks."""
     whole: bool = False
     """Ticks at whole numbers only, as for counts and steps."""
     ticks: int = 5
-    """About how many intervals between ticks."""
+    """Approximate number of intervals between ticks."""
 
 
 class AxisScale(NamedTuple):
@@ -30,7 +30,7 @@ class AxisScale(NamedTuple):
     """Pixel of `high`."""
 
     def __call__(self, value: float) -> float:
-        """The pixel of a value."""
+        """Return the pixel of a value."""
         return self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start)
 
 
@@ -46,28 +46,28 @@ class Ticks(NamedTuple):
         return float(f"{self.digit}e{self.exponent}")
 
     def between(self, low: float, high: float) -> list[float]:
-        """The ticks from `low` to `high`, both included."""
+        """Return the ticks from `low` to `high`, both included."""
         first, last = math.ceil(low / self.step - 1e-9), math.floor(high / self.step + 1e-9)
         return [self.multiple(number) for number in range(first, last + 1)]
 
     def around(self, low: float, high: float) -> tuple[float, float]:
-        """The last tick that is not above `low`, and the first that is not below `high`."""
+        """Return the last tick that is not above `low`, and the first that is not below `high`."""
         first, last = math.floor(low / self.step + 1e-9), math.ceil(high / self.step - 1e-9)
         return self.multiple(first), self.multiple(last)
 
     def multiple(self, number: int) -> float:
-        """The tick `number`, as the decimal number that it is: 3 * 0.1 is 0.3."""
+        """Return the tick `number` without rounding error: 3 * 0.1 is 0.3."""
         return float(f"{number * self.digit}e{self.exponent}")
 
     def label(self, value: float) -> str:
-        """A tick in words."""
+        """Format a tick."""
         if self.exponent < -4 or (abs(value) >= 1e6 and self.exponent >= 4):
             return f"{value:g}"
         return f"{value:,.{max(0, -self.exponent)}f}"
 
 
 def round_ticks(low: float, high: float, *, about: int = 5, whole: bool = False) -> Ticks:
-    """The finest round ticks with at most `about` intervals between `low` and `high`, which differ."""
+    """Return the finest round ticks with at most `about` intervals between `low` and `high`, which differ."""
     raw = (high - low) / about
     exponent = math.floor(math.log10(raw))
     digit = next(it for it in (1, 2, 5, 10) if it * 10.0**exponent >= raw * (1 - 1e-9))
@@ -77,15 +77,15 @@ def round_ticks(low: float, high: float, *, about: int = 5, whole: bool = False)
 
 
 def fit_axis(axis: Axis, values: Iterable[float]) -> tuple[float, float, Ticks]:
-    """Both ends of an axis and its ticks.
+    """Return both ends of an axis and its ticks.
 
     Args:
-        axis: what is asked for.
-        values: the data along it; those that are not finite do not count.
+        axis: The axis.
+        values: Data along it; values that are not finite are ignored.
     """
     finite = [value for value in values if math.isfinite(value)]
     low, high = axis.domain or (min(finite, default=0.0), max(finite, default=0.0))
-    if high - low <= 1e-9 * max(abs(low), abs(high)):  # one value: it is drawn in the middle, zero at the bottom
+    if high - low <= 1e-9 * max(abs(low), abs(high)):  # a single value is drawn in the middle, zero at the bottom
         around = 1.0 if axis.whole else 0.2 * max(abs(low), abs(high))
         low, high = (low - around, high + around) if around and low else (0.0, 1.0)
     ticks = round_ticks(low, high, about=axis.ticks, whole=axis.whole)

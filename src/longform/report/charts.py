@@ -8,12 +8,12 @@ from longform.report.svg import GREEN, GREY, PALETTE, RED, Axis, Chart, Line, dr
 
 
 class Curves(NamedTuple):
-    """One picture: a title and the metrics it shows, by the label that each carries there."""
+    """One chart: a title, and the metrics that it shows by their labels."""
 
     title: str
     metrics: Mapping[str, str]
     colours: Sequence[str] = ()
-    """Of the metrics, in their order; those of the palette where there is none."""
+    """Colours of the metrics, in order; the palette supplies missing ones."""
 
 
 CURVES = (
@@ -21,34 +21,34 @@ CURVES = (
     Curves("Outcomes", {"win": "outcome/win", "tie": "outcome/tie", "loss": "outcome/loss"}, (GREEN, GREY, RED)),
     Curves("Mean rung", {"rung": "curriculum/mean_rung"}),
     Curves("Examiner's grade on validation prompts", {"grade": "validation/grade"}),
-    Curves("Responses that keep the structure", {"share": "text/structure"}),
+    Curves("Responses in the requested format", {"share": "text/structure"}),
     Curves("Answers inside their length range", {"share": "text/in_range"}),
     Curves("Words of the answer", {"words": "text/words"}),
     Curves("Words of the plan", {"words": "text/think_words"}),
     Curves("Repetition", {"4-grams": "text/repetition", "sentences": "text/repeated_sentences"}),
-    Curves("Padding", {"said again": "text/redundancy", "stuffed": "text/stuffing"}),
+    Curves("Padding", {"redundancy": "text/redundancy", "keyword stuffing": "text/stuffing"}),
     Curves(
         "Copied", {"from the request": "text/copied_from_prompt", "from the reference": "text/copied_from_reference"}
     ),
-    Curves("Groups that teach nothing", {"skipped": "group/skipped", "without spread": "group/without_spread"}),
-    Curves("KL to the start, nats a token", {"KL": "policy/kl_to_start"}),
-    Curves("Entropy, nats a token", {"entropy": "policy/entropy"}),
+    Curves("Groups without a learning signal", {"skipped": "group/skipped", "zero variance": "group/without_spread"}),
+    Curves("KL to the initial policy, nats per token", {"KL": "policy/kl_to_start"}),
+    Curves("Entropy, nats per token", {"entropy": "policy/entropy"}),
     Curves("Critic's explained variance", {"explained": "critic/explained_variance"}),
     Curves("Rollouts without a verdict", {"share": "no_verdict/share"}),
     Curves("Judges' disagreement", {"panel": "judge/disagreement", "recheck": "judge/inconsistency"}),
 )
-"""Of every run, where it recorded them."""
+"""The charts of every run; those without a recorded metric are left out."""
 
 _OF_EACH_REWARD = {
     "mean": "Each reward",
     "spread": "Spread of each reward within groups",
     "share": "Share of each reward in the spread of their sum",
 }
-"""Titles, by the last part of `reward/KIND/...`."""
+"""Chart titles by the last part of `reward/KIND/...`."""
 
 
 def pictures_of(metrics: Iterable[str]) -> list[Curves]:
-    """The pictures of a run that recorded these metrics; those of its single rewards follow that of their mean."""
+    """Return the charts of a run that recorded these metrics; charts of single rewards follow that of their mean."""
     names = [name.split("/") for name in metrics]
     kinds = sorted({name[1] for name in names if name[0] == "reward" and len(name) == 3})
     of_each = [
@@ -61,11 +61,11 @@ def pictures_of(metrics: Iterable[str]) -> list[Curves]:
 
 
 def draw_curves(curves: Curves, series: Mapping[str, Sequence[tuple[int, float]]]) -> str | None:
-    """SVG of the curves; None where the run recorded none of them.
+    """Draw the curves as SVG; None if the run recorded none of them.
 
     Args:
-        curves: what to draw.
-        series: (step, value) of each metric, by its name.
+        curves: Chart to draw.
+        series: (step, value) pairs by metric.
     """
     colours = [*curves.colours, *PALETTE]
     lines = [

@@ -91,8 +91,8 @@ def write_compare_page(
         "measure": measure.name,
         "most": most,
         "prompts": [
-            _shown_prompt(it, gains.get(it.id, ""), verdicts.get(it.id, []), most, is_open=place < _OPEN)
-            for place, it in enumerate(ordered)
+            _shown_prompt(it, gains.get(it.id, ""), verdicts.get(it.id, []), most, is_open=index < _OPEN)
+            for index, it in enumerate(ordered)
         ],
     }
     write_text(path, render("compare.html.j2", content))
@@ -128,16 +128,17 @@ def _shown_prompt(it: PairedPrompt, gain: str, verdicts: list[str], most: int, *
 
 def _verdicts(answers: Sequence[JudgeAnswers]) -> dict[str, list[str]]:
     """Describe each judge's verdicts on each pair, by prompt id."""
-    found: dict[str, dict[tuple[str, int], list[str]]] = {}
+    by_prompt: dict[str, dict[tuple[str, int], list[str]]] = {}
     for it in answers:
         for game in it.games:
-            of_prompt = found.setdefault(game.prompt_id, {})
+            of_prompt = by_prompt.setdefault(game.prompt_id, {})
             of_prompt.setdefault((it.judge, game.sample or 0), []).append(_said(game))
     return {
         id_: [
-            f"{judge}{f', pair {place + 1}' if place else ''}: {'; '.join(said)}" for (judge, place), said in by.items()
+            f"{judge}{f', pair {index + 1}' if index else ''}: {'; '.join(outcomes)}"
+            for (judge, index), outcomes in by_pair.items()
         ]
-        for id_, by in found.items()
+        for id_, by_pair in by_prompt.items()
     }
 
 

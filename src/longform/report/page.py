@@ -94,7 +94,7 @@ def _content(run: RunDirectory) -> dict[str, Any]:
         "cost": totals.shown_cost,
         "promotions": len(database.promotions()),
     }
-    if recipe and recipe.data.ladders is None:  # there are no rungs
+    if recipe and recipe.data.ladders is None:  # no rungs
         del facts["promotions"]
         series.pop("curriculum/mean_rung", None)
     pictures = (draw_curves(curves, series) for curves in pictures_of(series))

@@ -1,7 +1,7 @@
 """Charts of a selection: learning potential against the policy's score, and the distribution of learning potential.
 
-Twenty thousand prompts, many with equal scores, would overlap. So a dot is all prompts of one fate in one cell of a grid, at
-their mean, and its area grows with their number. A single prompt in its cell is drawn at its exact position.
+Twenty thousand prompts, many with equal scores, would overlap. So a dot is all prompts of one outcome in one cell of a grid,
+at their mean, and its area grows with their number. A single prompt in its cell is drawn at its exact position.
 """
 
 import math
@@ -13,9 +13,9 @@ import numpy as np
 from longform.report.svg import GREY, INK, Axis, Chart, Dots, Line, Sizes, draw, stack
 
 CELLS = 40
-"""Of the grid, along each side."""
+"""Cells along each side of the grid."""
 BARS = 40
-"""At most, of the spread."""
+"""Maximum number of bars of the histogram."""
 _WIDTH, _HEIGHT, _BAR_HEIGHT = 560, 400, 290
 
 
@@ -23,13 +23,13 @@ class Point(NamedTuple):
     """One prompt with scores."""
 
     score: float
-    """The policy's."""
+    """The policy's score."""
     potential: float
     fate: str
 
 
 class Dot(NamedTuple):
-    """Prompts of one fate that lie close together, at their mean."""
+    """Prompts of one outcome in one cell of the grid, at their mean."""
 
     score: float
     potential: float
@@ -38,13 +38,13 @@ class Dot(NamedTuple):
 
 
 def draw_potential(points: Sequence[Point], *, title: str, colours: Mapping[str, str], floor: float = -math.inf) -> str:
-    """SVG of learning potential against the policy's score.
+    """Draw learning potential against the policy's score, as SVG.
 
     Args:
-        points: at least one.
-        title: of the picture.
-        colours: of each fate; those of a later fate are drawn over those of an earlier one.
-        floor: the best competitor's lowest score: the falling line potential = floor - score.
+        points: At least one point.
+        title: Title of the chart.
+        colours: Colour of each outcome; dots of later outcomes are drawn over those of earlier ones.
+        floor: Minimum score of the best competitor, drawn as the line potential = floor - score.
     """
     gathered = gather(points)
     most = max(dot.prompts for dot in gathered)
@@ -61,7 +61,7 @@ def draw_potential(points: Sequence[Point], *, title: str, colours: Mapping[str,
     chart = Chart(
         title,
         [*lines, *dots],
-        Axis("the policy's score (left: difficult)", across, ticks=8),
+        Axis("the policy's score (low: difficult prompt)", across, ticks=8),
         Axis("learning potential", up, ticks=8),
         _WIDTH,
         _HEIGHT,
@@ -71,12 +71,12 @@ def draw_potential(points: Sequence[Point], *, title: str, colours: Mapping[str,
 
 
 def draw_spread(points: Sequence[Point], *, title: str, colours: Mapping[str, str]) -> str:
-    """SVG of the number of prompts by learning potential, those of each fate stacked.
+    """Draw a histogram of learning potential, stacked by outcome, as SVG.
 
     Args:
-        points: at least one.
-        title: of the picture.
-        colours: of each fate, from the top of the stack down.
+        points: At least one point.
+        title: Title of the chart.
+        colours: Colour of each outcome, from the top of the stack down.
     """
     edges = _edges(np.array([it.potential for it in points]))
     potentials = {fate: [it.potential for it in points if it.fate == fate] for fate in colours}
@@ -94,22 +94,22 @@ def draw_spread(points: Sequence[Point], *, title: str, colours: Mapping[str, st
 
 
 def gather(points: Sequence[Point]) -> list[Dot]:
-    """A dot for each fate in each cell of a grid of `CELLS` x `CELLS` over the points. Their order does not matter."""
+    """Return a dot per outcome and cell of a grid of `CELLS` x `CELLS` over the points; their order does not matter."""
     numbers = np.array([(point.score, point.potential) for point in points])
     low, high = numbers.min(axis=0), numbers.max(axis=0)
     cells = np.floor((numbers - low) / np.where(high > low, high - low, 1.0) * (CELLS - 1) + 0.5).astype(int)
     members: dict[tuple[str, int, int], list[int]] = {}
-    for place, (point, (column, row)) in enumerate(zip(points, cells.tolist(), strict=True)):
-        members.setdefault((point.fate, column, row), []).append(place)
+    for index, (point, (column, row)) in enumerate(zip(points, cells.tolist(), strict=True)):
+        members.setdefault((point.fate, column, row), []).append(index)
     dots = []
-    for (fate, _, _), places in sorted(members.items()):
-        score, potential = (math.fsum(numbers[places, axis]) / len(places) for axis in (0, 1))
-        dots.append(Dot(score, potential, fate, len(places)))
+    for (fate, _, _), indices in sorted(members.items()):
+        score, potential = (math.fsum(numbers[indices, axis]) / len(indices) for axis in (0, 1))
+        dots.append(Dot(score, potential, fate, len(indices)))
     return dots
 
 
 def _area(prompts: int, most: int) -> float:
-    """Of a dot, in square pixels; the largest of a chart is 16 to 160, so that it never fills much more than its cell."""
+    """Return the area of a dot in square pixels; the largest of a chart has 16 to 160, about the size of its cell."""
     return 16.0 + 12.0 * min(most, 12) * (prompts - 1) / max(most - 1, 1)
 
 
@@ -118,7 +118,9 @@ def _some_counts(most: int) -> list[int]:
 
 
 def _edges(values: np.ndarray) -> np.ndarray:
-    """Edges of the bars. Grades are often whole numbers or means of few: every bar then holds as many of their steps."""
+    """Return the edges of the bars. If all scores are multiples of a step, such as whole numbers, every bar spans the same
+    number of steps.
+    """
     distinct = np.unique(np.round(values, 6))
     step = float(np.diff(distinct).min()) if len(distinct) > 1 else 1.0
     width = step * math.ceil((distinct[-1] - distinct[0] + step) / BARS / step)

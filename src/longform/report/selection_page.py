@@ -55,7 +55,7 @@ class RungRow(NamedTuple):
 class LadderRow(NamedTuple):
     """A summary of one ladder."""
 
-    place: int
+    rank: int
     id: str
     prompt: str
     potential: float
@@ -73,19 +73,19 @@ def write_selection_page(path: Path, selection: Selection, settings: SelectionSe
 
 def best_competitors(selection: Selection) -> list[CompetitorRow]:
     """Count how often each model is the best competitor, most frequent first."""
-    found: dict[str, list[tuple[bool, float]]] = defaultdict(list)
+    potentials: dict[str, list[tuple[bool, float]]] = defaultdict(list)
     for it in selection.prompts:
         if it.candidate:
-            found[it.candidate.competitor].append((it.fate == SelectionOutcome.CHOSEN, it.candidate.potential))
+            potentials[it.candidate.competitor].append((it.fate == SelectionOutcome.CHOSEN, it.candidate.potential))
     rows = [
         CompetitorRow(model, len(seen), sum(chosen for chosen, _ in seen), math.fsum(p for _, p in seen) / len(seen))
-        for model, seen in found.items()
+        for model, seen in potentials.items()
     ]
     return sorted(rows, key=lambda row: (-row.graded, row.model))
 
 
 def _content(selection: Selection, settings: SelectionSettings) -> dict[str, Any]:
-    ladders = [(place, ladder) for place, ladder in enumerate(selection.ladders, 1)]
+    ladders = [(rank, ladder) for rank, ladder in enumerate(selection.ladders, 1)]
     last = ladders[FIRST_LADDERS:][-LAST_LADDERS:]
     counts = selection.count()
     return {
@@ -99,8 +99,8 @@ def _content(selection: Selection, settings: SelectionSettings) -> dict[str, Any
         "unequal": selection.num_unequal_samples,
         "pictures": _pictures(selection),
         "competitors": best_competitors(selection),
-        "first": [_ladder_row(place, ladder, settings.policy) for place, ladder in ladders[:FIRST_LADDERS]],
-        "last": [_ladder_row(place, ladder, settings.policy) for place, ladder in last],
+        "first": [_ladder_row(rank, ladder, settings.policy) for rank, ladder in ladders[:FIRST_LADDERS]],
+        "last": [_ladder_row(rank, ladder, settings.policy) for rank, ladder in last],
         "per": settings.group_by,
         "unpictured": max(0, len(selection.floors) - MAX_PICTURES),
     }
@@ -149,12 +149,12 @@ def _title(group: str) -> str:
     return title if group == EVERYTHING else f"{title}: {_shortened(group, 60)}"
 
 
-def _ladder_row(place: int, ladder: Ladder, policy: str) -> LadderRow:
+def _ladder_row(rank: int, ladder: Ladder, policy: str) -> LadderRow:
     rungs = [
         RungRow(it.model, it.score, count_words(it.text), _shortened(it.text.strip(), _MAX_TEXT), it.model == policy)
         for it in ladder.references
     ]
-    return LadderRow(place, ladder.id, _shortened(ladder.request, _MAX_PROMPT), ladder.potential, rungs[::-1])
+    return LadderRow(rank, ladder.id, _shortened(ladder.request, _MAX_PROMPT), ladder.potential, rungs[::-1])
 
 
 def _shortened(text: str, most: int) -> str:

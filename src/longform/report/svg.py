@@ -1,9 +1,8 @@
-"""Charts as SVG: data in, a string out.
+"""Charts as SVG strings.
 
-A chart is a title, two axes and marks (`Line`, `Band`, `Bars`, `Dots`), drawn in their order. The same data give the same
-string. The result stands inside an HTML page or alone: it has no script, no address, no font of its own and no ids, so
-that many charts fit into one page. Text has the colour of its surroundings and the palette is readable on both a light and
-a dark background. Every text is escaped.
+A chart is a title, two axes and marks (`Line`, `Band`, `Bars`, `Dots`), drawn in order. The same data give the same string.
+The result can be embedded in an HTML page or used as a file: it has no scripts, addresses, fonts or ids, so a page can hold
+many charts. Text inherits its colour, and the palette is readable on light and dark backgrounds. All text is escaped.
 
 Margins are constant, so the plots of charts of one size line up.
 """
@@ -32,26 +31,26 @@ PALETTE = (BLUE, RED, GREEN, PURPLE, OCHRE, TEAL)
 INK = "currentColor"
 
 TITLE, AXIS_TITLE, LEGEND_ROW = 30, 18, 18
-"""Heights in pixels: above the plot, of an axis title, of a row of the legend."""
+"""Heights in pixels: title, axis title, row of the legend."""
 LEFT, RIGHT, TICKS = 52, 14, 20
 """Margins in pixels: left of the plot without an axis title, right of it, and for the tick labels below it."""
 
 _FONT, _TITLE_FONT = 11, 13
 _MAX_MARKERS = 60
-"""A longer line has no marker at each of its points."""
+"""Maximum number of points of a line with markers."""
 
 
 class Line(NamedTuple):
-    """Points joined in their order; a value that is not finite leaves a gap."""
+    """Points joined in order; a value that is not finite leaves a gap."""
 
     points: Sequence[tuple[float, float]]
     colour: str = BLUE
     label: str = ""
-    """In the legend; empty: not listed."""
+    """Label in the legend; empty: not listed."""
     dashed: bool = False
     markers: bool = True
     fitted: bool = True
-    """Whether the axes are fitted to it; a guide line that is not is cut at the edges of the plot."""
+    """Whether the axes are fitted to it; other lines are clipped to the plot."""
 
 
 class Band(NamedTuple):
@@ -73,7 +72,7 @@ class Bars(NamedTuple):
 
 
 class Dots(NamedTuple):
-    """A scatter plot's circles."""
+    """Circles of a scatter plot."""
 
     dots: Sequence[tuple[float, float, float]]
     """(x, y, area in square pixels)."""
@@ -89,12 +88,12 @@ class Sizes(NamedTuple):
 
     title: str
     dots: Sequence[tuple[float, str]]
-    """(area in square pixels, what it stands for)."""
+    """(area in square pixels, its meaning)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """What is drawn. Sizes are pixels; the height leaves out the legend, which adds a row or more."""
+    """A chart. Sizes are in pixels; the height excludes the legend."""
 
     title: str
     marks: Sequence[Mark]
@@ -107,26 +106,26 @@ class Chart:
 
 
 def stack(edges: Sequence[float], heights: Mapping[str, Sequence[float]], colours: Mapping[str, str]) -> list[Bars]:
-    """Bars on top of each other, the first of `heights` at the top; a height of 0 has no bar.
+    """Stack bars, the first of `heights` at the top; a height of 0 has no bar.
 
     Args:
-        edges: [bars + 1] of the bars along x.
-        heights: [bars] by label.
-        colours: by label.
+        edges: [bars + 1] edges of the bars along x.
+        heights: Label -> [bars] heights.
+        colours: Label -> colour.
     """
-    found, base = [], [0.0] * (len(edges) - 1)
+    layers, base = [], [0.0] * (len(edges) - 1)
     for label, of_label in reversed(list(heights.items())):
         tops = [low + height for low, height in zip(base, of_label, strict=True)]
         bars = [
             (edges[i], edges[i + 1], low, top) for i, (low, top) in enumerate(zip(base, tops, strict=True)) if top > low
         ]
-        found.append(Bars(bars, colours[label], label))
+        layers.append(Bars(bars, colours[label], label))
         base = tops
-    return found[::-1]
+    return layers[::-1]
 
 
 class Layout(NamedTuple):
-    """Where a chart's plot is, in pixels."""
+    """Position of a chart's plot, in pixels."""
 
     x: AxisScale
     y: AxisScale
@@ -135,7 +134,7 @@ class Layout(NamedTuple):
 
 
 def lay_out(chart: Chart) -> Layout:
-    """The scales of a chart."""
+    """Compute the scales of a chart."""
     fitted = [mark for mark in chart.marks if not isinstance(mark, Line) or mark.fitted]
     low_x, high_x, x_ticks = fit_axis(chart.x, (value for mark in fitted for value in _extent(mark, 0)))
     low_y, high_y, y_ticks = fit_axis(chart.y, (value for mark in fitted for value in _extent(mark, 1)))
@@ -146,7 +145,7 @@ def lay_out(chart: Chart) -> Layout:
 
 
 def draw(chart: Chart) -> str:
-    """The chart as an `<svg>` element."""
+    """Draw the chart as an `<svg>` element."""
     layout = lay_out(chart)
     rows = _legend_rows(chart)
     height = chart.height + LEGEND_ROW * len(rows)
@@ -166,7 +165,7 @@ def draw(chart: Chart) -> str:
 
 
 def _extent(mark: Mark, axis: int) -> Iterator[float]:
-    """All coordinates of a mark along x (0) or y (1)."""
+    """Yield all coordinates of a mark along x (0) or y (1)."""
     if isinstance(mark, Line):
         yield from (point[axis] for point in mark.points if all(map(math.isfinite, point)))
     elif isinstance(mark, Band):
@@ -191,8 +190,8 @@ def _axes(chart: Chart, layout: Layout) -> Iterator[str]:
     if chart.x.title:
         yield _text((x.start + x.end) / 2, y.start + TICKS + 12, chart.x.title, 'text-anchor="middle"')
     if chart.y.title:
-        place = f"translate(11 {_number((y.start + y.end) / 2)}) rotate(-90)"
-        yield _text(0, 0, chart.y.title, f'text-anchor="middle" transform="{place}"')
+        transform = f"translate(11 {_number((y.start + y.end) / 2)}) rotate(-90)"
+        yield _text(0, 0, chart.y.title, f'text-anchor="middle" transform="{transform}"')
     yield "</g>"
 
 
@@ -203,9 +202,9 @@ def _mark(mark: Mark, layout: Layout) -> Iterator[str]:
     elif isinstance(mark, Band):
         points = [it for it in mark.points if all(map(math.isfinite, it))]
         if points:
-            there = [(x(it), y(high)) for it, _, high in points]
-            back = [(x(it), y(low)) for it, low, _ in reversed(points)]
-            yield f'<path d="{_path([*there, *back])}Z" fill="{mark.colour}" fill-opacity=".2"/>'
+            upper = [(x(it), y(high)) for it, _, high in points]
+            lower = [(x(it), y(low)) for it, low, _ in reversed(points)]
+            yield f'<path d="{_path([*upper, *lower])}Z" fill="{mark.colour}" fill-opacity=".2"/>'
     elif isinstance(mark, Bars):
         yield f'<g fill="{mark.colour}">'
         for left, right, bottom, top in mark.bars:
@@ -238,7 +237,7 @@ def _line(mark: Line, x: AxisScale, y: AxisScale) -> Iterator[str]:
 
 
 def _runs(points: Sequence[tuple[float, float]]) -> list[list[tuple[float, float]]]:
-    """The points, parted where one is not finite."""
+    """Split the points at values that are not finite."""
     runs: list[list[tuple[float, float]]] = [[]]
     for point in points:
         if all(map(math.isfinite, point)):
@@ -251,7 +250,7 @@ def _runs(points: Sequence[tuple[float, float]]) -> list[list[tuple[float, float
 def _inside(
     run: Sequence[tuple[float, float]], x: AxisScale, y: AxisScale
 ) -> Iterator[tuple[tuple[float, float], ...]]:
-    """The parts of a line's segments that lie in the plot (Liang and Barsky 1984)."""
+    """Yield the parts of a line's segments inside the plot (Liang and Barsky 1984)."""
     for (x1, y1), (x2, y2) in pairwise(run):
         enter, leave = 0.0, 1.0
         for start, change, low, high in ((x1, x2 - x1, x.start, x.end), (y1, y2 - y1, y.end, y.start)):
@@ -265,14 +264,14 @@ def _inside(
 
 
 class _Entry(NamedTuple):
-    """An entry of the legend: a mark whose symbol it shows, and its text."""
+    """An entry of the legend: a mark to draw its symbol from, and a text."""
 
     symbol: Mark | None
     text: str
 
 
 def _legend_rows(chart: Chart) -> list[list[_Entry]]:
-    """The legend's entries in rows that fit the width."""
+    """Arrange the legend's entries in rows that fit the width."""
     labelled = [_Entry(mark, mark.label) for mark in chart.marks if mark.label] if chart.legend else []
     room = chart.width - LEFT - AXIS_TITLE
     rows = _wrapped(labelled, room)
@@ -326,7 +325,7 @@ def _entry_width(entry: _Entry) -> float:
 
 
 def _text_width(text: str, size: float) -> float:
-    """About how wide a text is in pixels; a Chinese character is as wide as it is high."""
+    """Estimate the width of a text in pixels; a Chinese character is as wide as it is high."""
     return size * sum(1.0 if east_asian_width(sign) in "WF" else 0.56 for sign in text)
 
 
@@ -360,5 +359,5 @@ def _path(points: Sequence[tuple[float, float]]) -> str:
 
 
 def _number(value: float) -> str:
-    """A coordinate, to a hundredth of a pixel."""
+    """Format a coordinate to a hundredth of a pixel."""
     return f"{round(value, 2) + 0.0:.2f}".rstrip("0").rstrip(".")  # + 0.0: no -0

@@ -144,7 +144,7 @@ def test_a_template_without_a_slot_or_a_file_is_refused(template, tmp_path):
     with pytest.raises(BadInputError, match=r"none.txt: the judge's template cannot be read: No such file"):
         JudgeTemplate.read(tmp_path / "none.txt", needs=("text",))
     template.write_bytes(b"\xff{text}")
-    with pytest.raises(BadInputError, match="is no UTF-8 text"):
+    with pytest.raises(BadInputError, match="it is not UTF-8 text"):
         JudgeTemplate.read(template, needs=("text",))
 
 

@@ -49,12 +49,12 @@ def follows_from_models(results: Results, models: int) -> bool:
     """Whether the covariate is collinear with the models (a sum of one number per model), up to rounding."""
     longer = results.covariate
     assert longer is not None, "there are lengths"
-    met = np.zeros((models, models))
-    np.add.at(met, (results.first, results.second), 1)
-    met += met.T
+    games = np.zeros((models, models))
+    np.add.at(games, (results.first, results.second), 1)
+    games += games.T
     sums = (np.bincount(side, weights=longer, minlength=models) for side in (results.first, results.second))
     lead = np.subtract(*sums)
-    explained = lead @ np.linalg.pinv(np.diag(met.sum(axis=0)) - met) @ lead
+    explained = lead @ np.linalg.pinv(np.diag(games.sum(axis=0)) - games) @ lead
     return bool(longer @ longer - explained < len(longer) * COVARIATE_STEP**2)
 
 

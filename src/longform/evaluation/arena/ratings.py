@@ -136,7 +136,7 @@ def rate_arena(
         if results.covariate is not None and np.any(results.covariate) and follows_from_models(results, len(names)):
             results = results._replace(covariate=None)
             inseparable.append(component)
-        fixed = {place: anchors[name] for place, name in enumerate(names) if name in anchors}
+        fixed = {index: anchors[name] for index, name in enumerate(names) if name in anchors}
         sampling = {"resamples": resamples, "seed": seed, "level": level}
         rated = _rate(results, players.weights[inside], models=len(names), fixed=fixed, **sampling)
         standings += _standings(rated, results, names, component=component, anchored=fixed)
@@ -167,26 +167,26 @@ def _number(games: Sequence[Game]) -> _Players:
     models = sorted({game.model_a for game in games} | {game.model_b for game in games})
     clusters = [cluster_of(game) for game in games]
     prompts = sorted(set(clusters))
-    model_place = {model: place for place, model in enumerate(models)}
-    prompt_place = {prompt: place for place, prompt in enumerate(prompts)}
+    model_index = {model: index for index, model in enumerate(models)}
+    prompt_index = {prompt: index for index, prompt in enumerate(prompts)}
     return _Players(
         models,
         prompts,
-        np.array([model_place[game.model_a] for game in games]),
-        np.array([model_place[game.model_b] for game in games]),
+        np.array([model_index[game.model_a] for game in games]),
+        np.array([model_index[game.model_b] for game in games]),
         np.array([GAME_SCORES[game.winner] for game in games]),
-        np.array([prompt_place[cluster] for cluster in clusters]),
+        np.array([prompt_index[cluster] for cluster in clusters]),
         np.array([weight_of(game) for game in games]),
     )
 
 
 def _components(players: _Players) -> list[np.ndarray]:
     """Return the models of each component, ascending; components are ordered by number of models, then games."""
-    met = np.ones((len(players.a), 1), dtype=bool)
-    labels = label_groups(players.a, players.b, met, models=len(players.models), strong=False)[:, 0]
+    everything = np.ones((len(players.a), 1), dtype=bool)
+    labels = label_groups(players.a, players.b, everything, models=len(players.models), strong=False)[:, 0]
     games = Counter(labels[players.a].tolist())
-    found = [np.flatnonzero(labels == label) for label in games]
-    return sorted(found, key=lambda members: (-len(members), -games[int(labels[members[0]])], members[0]))
+    components = [np.flatnonzero(labels == label) for label in games]
+    return sorted(components, key=lambda members: (-len(members), -games[int(labels[members[0]])], members[0]))
 
 
 def _rate(
@@ -197,12 +197,12 @@ def _rate(
         return rate(results, models=models, fixed=fixed, **sampling)
     repeated = Results(*(it if it is None else np.repeat(it, weights) for it in results))  # pyright: ignore[reportArgumentType]
     rated = rate(repeated, models=models, fixed=fixed, **sampling)
-    return rated._replace(win_rates=[_win_rate(results, place, **sampling) for place in range(models)])
+    return rated._replace(win_rates=[_win_rate(results, index, **sampling) for index in range(models)])
 
 
-def _win_rate(results: Results, place: int, **sampling: Any) -> Interval:
+def _win_rate(results: Results, index: int, **sampling: Any) -> Interval:
     """Return the fraction of its games that a model won, ties half."""
-    first, second = results.first == place, results.second == place
+    first, second = results.first == index, results.second == index
     scores = np.concatenate([results.scores[first], 1 - results.scores[second]])
     clusters = np.concatenate([results.clusters[first], results.clusters[second]])
     order = np.argsort(clusters, kind="stable")
@@ -215,18 +215,18 @@ def _standings(
     players, prompts = np.concatenate([results.first, results.second]), np.tile(results.clusters, 2)
     games = np.bincount(players, minlength=len(names))
     span = int(prompts.max()) + 1
-    met = np.bincount(np.unique(players * span + prompts) // span, minlength=len(names))
-    found = [
+    num_prompts = np.bincount(np.unique(players * span + prompts) // span, minlength=len(names))
+    standings = [
         Standing(
             model=name,
-            rating=rated.ratings[place],
-            win_rate=rated.win_rates[place],
-            games=int(games[place]),
-            prompts=int(met[place]),
+            rating=rated.ratings[index],
+            win_rate=rated.win_rates[index],
+            games=int(games[index]),
+            prompts=int(num_prompts[index]),
             component=component,
-            anchored=place in anchored,
-            unbounded=bool(rated.placed[place]),
+            anchored=index in anchored,
+            unbounded=bool(rated.placed[index]),
         )
-        for place, name in enumerate(names)
+        for index, name in enumerate(names)
     ]
-    return sorted(found, key=lambda it: (-it.rating.estimate, it.model))
+    return sorted(standings, key=lambda it: (-it.rating.estimate, it.model))

@@ -165,8 +165,8 @@ def _view(
 
 def _count_alone(games: Sequence[Game]) -> int:
     """Count the games judged in one order only; 0 if no pair was judged in both orders."""
-    whole, alone = split_pairs([game for game in games if game.order is not None])
-    return len(alone) if whole else 0
+    complete, single = split_pairs([game for game in games if game.order is not None])
+    return len(single) if complete else 0
 
 
 def _judge(game: Game) -> str:

@@ -63,22 +63,22 @@ def meetings(games: Sequence[Game], *, resamples: int = 1000, seed: int = 0) -> 
         score, cluster = GAME_SCORES[game.winner], cluster_of(game)
         scores[game.model_a, game.model_b].append((score, cluster))
         scores[game.model_b, game.model_a].append((1 - score, cluster))
-    found: dict[str, dict[str, Meeting]] = defaultdict(dict)
-    for (model, other), met in sorted(scores.items()):
-        values, prompts = zip(*sorted(met, key=lambda it: it[1]), strict=True)
+    meetings: dict[str, dict[str, Meeting]] = defaultdict(dict)
+    for (model, other), results in sorted(scores.items()):
+        values, prompts = zip(*sorted(results, key=lambda it: it[1]), strict=True)
         rate = clustered_interval(values, prompts, resamples=resamples, seed=seed)
-        found[model][other] = Meeting(rate, len(met), len(set(prompts)))
-    return dict(found)
+        meetings[model][other] = Meeting(rate, len(results), len(set(prompts)))
+    return dict(meetings)
 
 
-def meeting_table(met: Meetings, models: Sequence[str]) -> Table:
+def meeting_table(meetings: Meetings, models: Sequence[str]) -> Table:
     """Build a table of win rates pair by pair, better model first. A square matrix would not fit intervals and n.
 
     Args:
-        met: Result of `meetings`.
+        meetings: Result of `meetings`.
         models: Models, best first.
     """
-    played = [(one, other, met[one][other]) for one, other in combinations(models, 2) if other in met[one]]
+    played = [(one, other, meetings[one][other]) for one, other in combinations(models, 2) if other in meetings[one]]
     rows: list[list[Cell]] = [
         [one, other, explain(it.win_rate, prompts=it.prompts), it.games, it.prompts] for one, other, it in played
     ]

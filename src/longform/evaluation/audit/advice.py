@@ -80,12 +80,12 @@ def advise_panel(panel: Panel | None) -> PanelAdvice | None:
     if panel is None:
         return None
     names = " and ".join(panel.judges)
-    said = f"the mean of {names} follows people by {describe(panel.follows)}; gain over {panel.best} {describe(panel.gain)}"
+    gain = f"the mean of {names} follows people by {describe(panel.follows)}; gain over {panel.best} {describe(panel.gain)}"
     if few := _few(panel.gain._replace(n=panel.gain.n // 2)):  # its items are orders, two of a pair
-        return PanelAdvice(False, panel, f"{said}; {few}")
+        return PanelAdvice(False, panel, f"{gain}; {few}")
     if panel.gain.value.low > 0:
-        return PanelAdvice(True, panel, f"{said}: their errors differ")
-    return PanelAdvice(False, panel, f"{said}: the gain is not significant")
+        return PanelAdvice(True, panel, f"{gain}: their errors differ")
+    return PanelAdvice(False, panel, f"{gain}: the gain is not significant")
 
 
 def rank(figures: Mapping[str, JudgeFigures], advice: Mapping[str, Advice]) -> list[str]:
@@ -159,13 +159,13 @@ def _cautions(figures: JudgeFigures) -> list[str]:
         (figures.length_lean, MAX_LEAN, "prefers the longer text {} more often than people"),
         (figures.self_lean, MAX_LEAN, "favours its own texts by {}: keep them out of its ladders"),
     )
-    said = [
+    cautions = [
         wording.format(describe(figure))
-        for figure, most, wording in limits
-        if figure is not None and figure.n >= MIN_PAIRS and figure.value.low > most
+        for figure, limit, wording in limits
+        if figure is not None and figure.n >= MIN_PAIRS and figure.value.low > limit
     ]
     if lead is not None and lead.n >= MIN_PAIRS and not -MAX_LEAN <= lead.value.estimate <= MAX_LEAN:
-        said.append(f"the first text wins {describe(lead)} more than half the time")
+        cautions.append(f"the first text wins {describe(lead)} more than half the time")
     if effect is not None and effect.n < MIN_PAIRS:
-        said.append(f"too few attacks for a conclusion on injection: {effect.n} verdicts")
-    return said
+        cautions.append(f"too few attacks for a conclusion on injection: {effect.n} verdicts")
+    return cautions

@@ -26,12 +26,12 @@ class Raters(NamedTuple):
 
     prompts: Sequence[str]
     """[items]"""
-    said: Mapping[str, Sequence[Winner | None]]
+    verdicts: Mapping[str, Sequence[Winner | None]]
     """[raters][items]; None if the verdict or label is missing or was not requested."""
 
     def shared(self, raters: Sequence[str]) -> list[int]:
         """Return the items that all of `raters` rated."""
-        columns = [self.said[it] for it in raters]
+        columns = [self.verdicts[it] for it in raters]
         return [item for item, row in enumerate(zip(*columns, strict=True)) if None not in row]
 
 
@@ -72,18 +72,18 @@ class Panel:
 def read_raters(pairs: Sequence[AuditedPair], judges: Sequence[str]) -> Raters:
     """Read the verdicts of all judges, and any labels, by item."""
     items: list[tuple[AuditedPair, Order]] = [(pair, order) for pair in pairs for order in ORDERS]
-    said: dict[str, list[Winner | None]] = {}
+    verdicts: dict[str, list[Winner | None]] = {}
     for judge in judges:
-        said[judge] = [pair.verdict(judge, order) for pair, order in items]
+        verdicts[judge] = [pair.verdict(judge, order) for pair, order in items]
     if any(pair.label is not None for pair in pairs):
-        said[HUMANS] = [pair.label for pair, _ in items]
-    return Raters([pair.request.request for pair, _ in items], said)
+        verdicts[HUMANS] = [pair.label for pair, _ in items]
+    return Raters([pair.request.request for pair, _ in items], verdicts)
 
 
 def measure_between(raters: Raters, bootstrap: Bootstrap) -> InterRaterAgreement:
     """Compute agreement, kappa and alpha."""
-    pairs = [it for one, other in combinations(raters.said, 2) if (it := _compare(raters, one, other, bootstrap))]
-    columns = [said for name, said in raters.said.items() if name != HUMANS]
+    pairs = [it for one, other in combinations(raters.verdicts, 2) if (it := _compare(raters, one, other, bootstrap))]
+    columns = [verdicts for name, verdicts in raters.verdicts.items() if name != HUMANS]
     if len(columns) < 2:
         return InterRaterAgreement(pairs, None, None)
     table = coincidences(list(zip(*columns, strict=True)), order=SCALE)
@@ -110,7 +110,7 @@ def find_panel(raters: Raters, judges: Sequence[str], bootstrap: Bootstrap) -> P
         judges: Candidates, best first.
         bootstrap: Bootstrap settings.
     """
-    if HUMANS not in raters.said or len(judges) < 2:
+    if HUMANS not in raters.verdicts or len(judges) < 2:
         return None
     candidates = dict.fromkeys([*combinations(judges, 2), tuple(judges)])
     panels = [it for members in candidates if (it := _try_panel(raters, members, judges[0], bootstrap)) is not None]
@@ -123,7 +123,9 @@ def _try_panel(raters: Raters, members: Sequence[str], best: str, bootstrap: Boo
         return None
 
     def signs(name: str) -> np.ndarray:
-        return np.array([1 - SCALE.index(said) for it in items if (said := raters.said[name][it]) is not None])
+        return np.array(
+            [1 - SCALE.index(verdict) for it in items if (verdict := raters.verdicts[name][it]) is not None]
+        )
 
     label, alone, together = signs(HUMANS), signs(best), np.mean([signs(it) for it in members], axis=0)
     prompts = [raters.prompts[it] for it in items]
@@ -142,9 +144,9 @@ def _compare(raters: Raters, one: str, other: str, bootstrap: Bootstrap) -> Rate
     items = raters.shared([one, other])
     table = np.zeros((len(items), len(SCALE), len(SCALE)))
     for row, item in enumerate(items):
-        said, said_too = raters.said[one][item], raters.said[other][item]
-        if said is not None and said_too is not None:
-            table[row, SCALE.index(said), SCALE.index(said_too)] = 1
+        verdict, other_verdict = raters.verdicts[one][item], raters.verdicts[other][item]
+        if verdict is not None and other_verdict is not None:
+            table[row, SCALE.index(verdict), SCALE.index(other_verdict)] = 1
     prompts = [raters.prompts[it] for it in items]
     agreement = bootstrap.of_sums(table, prompts, lambda sums: np.trace(sums, axis1=1, axis2=2) / sums.sum(axis=(1, 2)))
     kappa = bootstrap.of_sums(table, prompts, lambda sums: kappa_of_table(sums, weights="linear"))

@@ -26,9 +26,9 @@ QUESTIONS_OF_ATTACK = _LINES * len(ORDERS)
 
 @dataclass(frozen=True, slots=True)
 class _AuditQuestion:
-    """One question about the pair at index `place`; an attack is appended to the text of `side`."""
+    """One question about the pair at index `index`; an attack is appended to the text of `side`."""
 
-    place: int
+    index: int
     order: Order
     sample: int = 0
     attack: Attack | None = None
@@ -59,10 +59,10 @@ class Auditor:
         """
         name = self.endpoint.name
         questions = []
-        for place, pair in enumerate(pairs):
-            there = {(it.order, it.sample) for it in pair.answers(name) if it.line is None and it.verdict is not None}
-            wanted = [_AuditQuestion(place, order, sample) for sample in range(repeats + 1) for order in ORDERS]
-            questions += [it for it in wanted if (it.order, it.sample) not in there]
+        for index, pair in enumerate(pairs):
+            known = {(it.order, it.sample) for it in pair.answers(name) if it.line is None and it.verdict is not None}
+            wanted = [_AuditQuestion(index, order, sample) for sample in range(repeats + 1) for order in ORDERS]
+            questions += [it for it in wanted if (it.order, it.sample) not in known]
         return await self._ask_all(pairs, questions, on_progress)
 
     async def attack_pairs(
@@ -76,38 +76,39 @@ class Auditor:
         """
         name = self.endpoint.name
         worse: dict[int, PairSide] = {
-            place: side for place, pair in enumerate(pairs) if (side := worse_side(pair, name)) is not None
+            index: side for index, pair in enumerate(pairs) if (side := worse_side(pair, name)) is not None
         }
         chosen = list(worse)
         random.Random(seed).shuffle(chosen)
         questions = []
-        for number, place in enumerate(chosen[:count]):
-            there = {(it.order, it.line) for it in pairs[place].answers(name) if it.verdict is not None}
+        for number, index in enumerate(chosen[:count]):
+            known = {(it.order, it.line) for it in pairs[index].answers(name) if it.verdict is not None}
             for line in (ATTACKS[number % len(ATTACKS)], HARMLESS):
                 questions += [
-                    _AuditQuestion(place, it, 0, line, worse[place]) for it in ORDERS if (it, line.name) not in there
+                    _AuditQuestion(index, it, 0, line, worse[index]) for it in ORDERS if (it, line.name) not in known
                 ]
         return await self._ask_all(pairs, questions, on_progress)
 
     async def _ask_all(
         self, pairs: Sequence[AuditedPair], questions: Sequence[_AuditQuestion], on_progress: Progress
     ) -> list[AuditedPair]:
-        found: dict[int, list[AuditAnswer]] = {}
+        by_pair: dict[int, list[AuditAnswer]] = {}
         done = 0
 
         async def work(question: _AuditQuestion) -> None:
             nonlocal done
-            found.setdefault(question.place, []).append(await self._ask(pairs[question.place], question))
+            by_pair.setdefault(question.index, []).append(await self._ask(pairs[question.index], question))
             done += 1
             on_progress(done, len(questions))
 
         await map_bounded(questions, work, workers=self.endpoint.spec.concurrency)
         model = (self.endpoint.name, self.endpoint.spec.model)
         order = {question: number for number, question in enumerate(ORDERS)}
-        for answers in found.values():
+        for answers in by_pair.values():
             answers.sort(key=lambda it: (it.line or "", it.sample, order[it.order]))
         return [
-            pair.with_asked(found[place], model=model) if place in found else pair for place, pair in enumerate(pairs)
+            pair.with_asked(by_pair[index], model=model) if index in by_pair else pair
+            for index, pair in enumerate(pairs)
         ]
 
     async def _ask(self, pair: AuditedPair, question: _AuditQuestion) -> AuditAnswer:

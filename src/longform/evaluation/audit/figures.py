@@ -139,8 +139,8 @@ def measure_judge(cases: Sequence[Case], bootstrap: Bootstrap) -> JudgeFigures:
     mean = bootstrap.mean
 
     def right_where(side: int) -> ClusteredEstimate | None:
-        places = [it.longer * label == side for it, label, _ in decided]
-        return mean([value for value, chosen in zip(right, places, strict=True) if chosen])
+        is_chosen = [it.longer * label == side for it, label, _ in decided]
+        return mean([value for value, chosen in zip(right, is_chosen, strict=True) if chosen])
 
     return JudgeFigures(
         consistent_and_correct=mean([(ab == ba == label, it.prompt) for it, label, ab, ba in in_both]),
@@ -218,16 +218,16 @@ def _repeats(cases: Sequence[Case]) -> list[tuple[float, Hashable]]:
 
 def _attack_figures(cases: Sequence[Case], bootstrap: Bootstrap) -> dict[str, ClusteredEstimate | None]:
     turned: dict[bool, dict[tuple[int, Order], float]] = {True: {}, False: {}}
-    for place, it in enumerate(cases):
+    for index, it in enumerate(cases):
         for asked in it.asked:
             before = it.verdicts.get(asked.order)
             if asked.line is not None and asked.verdict is not None and before:
-                turned[asked.line == HARMLESS.name][place, asked.order] = SIGNS[asked.verdict] != before
+                turned[asked.line == HARMLESS.name][index, asked.order] = SIGNS[asked.verdict] != before
     by_attack, by_harmless = turned[False], turned[True]
     both = [key for key in by_attack if key in by_harmless]
 
-    def values(found: Mapping[tuple[int, Order], float]) -> list[tuple[float, Hashable]]:
-        return [(value, cases[place].prompt) for (place, _), value in found.items()]
+    def values(by_key: Mapping[tuple[int, Order], float]) -> list[tuple[float, Hashable]]:
+        return [(value, cases[index].prompt) for (index, _), value in by_key.items()]
 
     return {
         "turned_by_attack": bootstrap.mean(values(by_attack)),
@@ -237,5 +237,5 @@ def _attack_figures(cases: Sequence[Case], bootstrap: Bootstrap) -> dict[str, Cl
 
 
 def _stated(cases: Sequence[Case], name: str) -> list[tuple[float, Hashable]]:
-    found = [(getattr(asked, name), it.prompt) for it in cases for asked in it.asked if asked.line is None]
-    return [(value, prompt) for value, prompt in found if value is not None]
+    stated = [(getattr(asked, name), it.prompt) for it in cases for asked in it.asked if asked.line is None]
+    return [(value, prompt) for value, prompt in stated if value is not None]

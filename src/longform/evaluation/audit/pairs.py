@@ -83,9 +83,9 @@ class AuditedPair(Pair):
         """Return all answers of `judge`, including plain verdicts that are not in `asked`."""
         known = [it for it in self.asked or () if it.judge == judge]
         yield from known
-        there = {it.order for it in known if it.is_plain}
+        plain_orders = {it.order for it in known if it.is_plain}
         for order, verdict in ((self.verdicts or {}).get(judge) or {}).items():
-            if order not in there:
+            if order not in plain_orders:
                 yield AuditAnswer(judge=judge, order=order, verdict=verdict)
 
     def verdict(self, judge: str, order: Order) -> Winner | None:
@@ -112,8 +112,8 @@ class AuditedPair(Pair):
         """Add the answers of `judges` from `other`, a pair of the same texts, that this pair lacks."""
         pair = self
         for judge in judges:
-            there = {_question(it) for it in self.answers(judge)}
-            if new := [it for it in other.answers(judge) if _question(it) not in there]:
+            known = {_question(it) for it in self.answers(judge)}
+            if new := [it for it in other.answers(judge) if _question(it) not in known]:
                 pair = pair.with_asked(new, model=(judge, other._models().get(judge, judge)))
         return pair
 

@@ -102,9 +102,9 @@ def _between(between: InterRaterAgreement) -> Table:
     notes = ["Cohen's kappa with linear weights on a < tie < b. An item is a pair in one order."]
     for name, figure in (("nominal", between.alpha_nominal), ("ordinal", between.alpha_ordinal)):
         if figure is not None:
-            said = show(figure.cell, digits=3)
+            alpha = show(figure.cell, digits=3)
             notes.append(
-                f"Krippendorff's alpha of all judges, {name}: {said}; {figure.n} items, {figure.prompts} prompts."
+                f"Krippendorff's alpha of all judges, {name}: {alpha}; {figure.n} items, {figure.prompts} prompts."
             )
     notes += warn_of_few(it.agreement.prompts for it in between.pairs)
     return Table("Agreement between judges", columns, rows, notes)
@@ -114,8 +114,8 @@ def _advice(audit: Audit) -> Table:
     rows: list[list[Cell]] = []
     for it in audit.judges:
         use = {"second": "position: second", "both": "position: both"}.get(it.advice.use, it.advice.use)
-        for number, said in enumerate([*it.advice.because, *(f"caution: {one}" for one in it.advice.cautions)]):
-            rows.append([it.judge if not number else "", use if not number else "", said])
+        for number, reason in enumerate([*it.advice.because, *(f"caution: {one}" for one in it.advice.cautions)]):
+            rows.append([it.judge if not number else "", use if not number else "", reason])
     if audit.panel is not None:
         rows.append(
             [" and ".join(audit.panel.panel.judges), "panel" if audit.panel.use else "no panel", audit.panel.because]

@@ -180,14 +180,14 @@ class _Played(NamedTuple):
 
 def _play(material: Material[Task], answers: Answers) -> _Played:
     games = [game for match in _matches(material) if (game := _decide(match, answers)) is not None]
-    whole, alone = split_pairs(games)
-    return _Played(whole, len(alone))
+    complete, single = split_pairs(games)
+    return _Played(complete, len(single))
 
 
 def _decide(match: Match, answers: Answers) -> Game | None:
     """Return the game of one order; None if its verdict is missing."""
     text, baseline = match.response.text, match.task.baselines[match.baseline]
-    verdict = answers.found.get(match.about)
+    verdict = answers.values.get(match.about)
     if not text.strip():
         winner = "b"
     elif verdict is None:

@@ -48,12 +48,12 @@ class JudgeQuestion:
 class Answers:
     """The judge's answers so far."""
 
-    found: dict[About, Any] = field(default_factory=dict)
+    values: dict[About, Any] = field(default_factory=dict)
     missing: dict[About, str] = field(default_factory=dict)
     """Cause of each missing answer: a cause of `EndpointError`, `no_answer`, `cut_off` or `too_long`."""
 
     def __contains__(self, about: About) -> bool:
-        return about in self.found or about in self.missing
+        return about in self.values or about in self.missing
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,25 +43,25 @@ def find_benchmark(name: str) -> Benchmark[Any]:
         return BENCHMARKS[name]
     if ":" not in name and name not in plugin_names("longform.benchmarks"):
         raise BadInputError(describe_unknown(name, benchmark_names(), what="benchmark"))
-    found = load_plugin(name, "longform.benchmarks").object
-    if inspect.isclass(found) and issubclass(found, Benchmark):
-        found = found()
-    if not isinstance(found, Benchmark) or not hasattr(found, "card"):
+    benchmark = load_plugin(name, "longform.benchmarks").object
+    if inspect.isclass(benchmark) and issubclass(benchmark, Benchmark):
+        benchmark = benchmark()
+    if not isinstance(benchmark, Benchmark) or not hasattr(benchmark, "card"):
         raise BadInputError(
             f"{name}: expected a subclass of longform.evaluation.benchmarks.benchmark.Benchmark with a card"
         )
-    return found
+    return benchmark
 
 
 def list_benchmarks() -> tuple[list[Benchmark[Any]], list[str]]:
     """All benchmarks that can be loaded, and in words why others can't."""
-    found, problems = [], []
+    benchmarks, problems = [], []
     for name in benchmark_names():
         try:
-            found.append(find_benchmark(name))
+            benchmarks.append(find_benchmark(name))
         except BadInputError as error:
             problems.append(str(error))
-    return found, problems
+    return benchmarks, problems
 
 
 def read_set(benchmark: Benchmark[Any], path: Path) -> list[Any]:

@@ -50,8 +50,8 @@ def plan_meetings(ranked: Sequence[str], texts: ModelTexts) -> list[Matchup]:
     The prompts of a pair are drawn at random, seeded by the two names; different items come before repeated iterations.
     """
     planned = []
-    for (place, one), (other_place, other) in combinations(enumerate(ranked), 2):
-        apart = other_place - place
+    for (index, one), (other_index, other) in combinations(enumerate(ranked), 2):
+        apart = other_index - index
         count = NEIGHBOUR_MEETINGS[apart - 1] if apart <= len(NEIGHBOUR_MEETINGS) else FAR_MEETINGS
         a, b = sorted((one, other))
         shared = [it for it in sorted(texts[a].keys() & texts[b].keys()) if split_id(it)[0] not in LEFT_OUT]

@@ -113,19 +113,19 @@ class CreativeWriting(Benchmark[Story]):
             BadInputError: a file is invalid.
         """
         file = next(iter(find_files(path, self.card).values()))
-        found = _read_object(file) if file.suffix == ".json" else None
-        if found is None:
+        rows = _read_object(file) if file.suffix == ".json" else None
+        if rows is None:
             return super().read(path)
-        return [self._story(f"{file}: {name}", name, row) for name, row in found.items()]
+        return [self._story(f"{file}: {name}", name, row) for name, row in rows.items()]
 
-    def _story(self, place: str, name: str, row: Any) -> Story:
+    def _story(self, location: str, name: str, row: Any) -> Story:
         if not isinstance(row, dict):
-            raise BadInputError(f"{place}: not an object")
-        check_fields(place, row, self.card)
+            raise BadInputError(f"{location}: not an object")
+        check_fields(location, row, self.card)
         try:
             return Story.model_validate(self.layout(row | {"prompt_id": name}, 0))
         except (TypeError, ValueError) as error:
-            raise BadInputError(f"{place}: {describe_layout_error(error)}") from None
+            raise BadInputError(f"{location}: {describe_layout_error(error)}") from None
 
     def prompts(self, items: Sequence[Story]) -> list[Prompt]:
         """Return each request three times with different seeds."""
@@ -157,7 +157,7 @@ class CreativeWriting(Benchmark[Story]):
         """Return rubric scores, ratings and win rates of several models, stock phrases, and scores by criterion."""
         pieces, criteria = [], []
         for response in material.responses:
-            scores = answers.found.get(_about(response)) if response.text.strip() else CREATIVE_WRITING.lowest
+            scores = answers.values.get(_about(response)) if response.text.strip() else CREATIVE_WRITING.lowest
             if scores is None:
                 continue
             item = split_id(response.prompt_id)[0]
@@ -188,14 +188,14 @@ def _read_object(file: Path) -> dict[str, Any] | None:
         return dict(pairs)
 
     try:
-        found = json.loads(file.read_bytes(), object_pairs_hook=unique)
+        content = json.loads(file.read_bytes(), object_pairs_hook=unique)
     except OSError as error:
         raise BadInputError(f"{file}: cannot be read: {error.strerror}") from error
     except ValueError as error:
         raise BadInputError(f"{file}: not JSON: {error}") from error
-    if found == {}:
+    if content == {}:
         raise BadInputError(f"{file}: contains no rows")
-    return found if isinstance(found, dict) else None
+    return content if isinstance(content, dict) else None
 
 
 def _request(material: Material[Story], prompt_id: str) -> str:
@@ -241,9 +241,9 @@ def _meetings(material: Material[Story], answers: Answers) -> list[Matchup]:
     """Plan comparisons by the models' rubric ranking; models without a score come last."""
     scores: dict[str, list[float]] = {response.model: [] for response in material.responses}
     for response in material.responses:
-        found = answers.found.get(_about(response)) if response.text.strip() else CREATIVE_WRITING.lowest
-        if found is not None:
-            scores[response.model].append(CREATIVE_WRITING.piece_score(found))
+        rubric = answers.values.get(_about(response)) if response.text.strip() else CREATIVE_WRITING.lowest
+        if rubric is not None:
+            scores[response.model].append(CREATIVE_WRITING.piece_score(rubric))
     ranked = sorted(scores, key=lambda model: (-fmean(scores[model]) if scores[model] else 1.0, model))
     return plan_meetings(ranked, _texts(material))
 
@@ -259,10 +259,10 @@ def _held(material: Material[Story], answers: Answers) -> tuple[dict[Matchup, Ma
         }
         if settled is not None:
             held[meeting] = settled
-        elif not all(about in answers.found for about in orders.values()):
+        elif not all(about in answers.values for about in orders.values()):
             incomplete.append(meeting)
         else:
-            one, other = (in_order(*count_points(answers.found[about]), order) for order, about in orders.items())
+            one, other = (in_order(*count_points(answers.values[about]), order) for order, about in orders.items())
             held[meeting] = MarginPoints(one[0] + other[0], one[1] + other[1])
     return held, incomplete
 

@@ -41,15 +41,15 @@ def fetch_set(benchmark: Benchmark[Any], out: Path, *, on_progress: Callable[[in
         BadInputError: the data is Parquet and pyarrow is not installed, the network or a file is unavailable, the data does
             not parse, `out` cannot be written, or it contains other prompts.
     """
-    card, place = benchmark.card, out.resolve()
-    if not place.name:
+    card, target = benchmark.card, out.resolve()
+    if not target.name:
         raise BadInputError(f"--out {out}: the data needs a folder of its own")
     for name in card.files:
         if name.endswith(".parquet"):
             require("pyarrow", f"{card.name}: {name}")
-    if (place / PROMPTS).exists() and not (place / next(iter(card.files))).exists():
+    if (target / PROMPTS).exists() and not (target / next(iter(card.files))).exists():
         raise BadInputError(f"--out {out}: contains another {PROMPTS}; choose another folder")
-    partial = place.with_name(f".{place.name}.partial")
+    partial = target.with_name(f".{target.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)  # left over from an interrupted download
     try:
         partial.mkdir(parents=True)

@@ -64,16 +64,16 @@ def tabulate(
         columns += [Column(measure.name, measure.digits), Column("n" if len(measures) == 1 else f"n {measure.name}")]
     named = [(group, model) for group in groups for model in models]
     filled = {
-        (group, model): here
+        (group, model): items
         for group, model in named
-        if (here := [it for it in kept if it.model == model and (by is None or it.groups[by] == group)])
+        if (items := [it for it in kept if it.model == model and (by is None or it.groups[by] == group)])
     }
     rows: list[list[Cell]] = [
-        [*([] if group is None else [group]), model, *(cell for measure in measures for cell in _cells(measure, here))]
-        for (group, model), here in filled.items()
+        [*([] if group is None else [group]), model, *(cell for measure in measures for cell in _cells(measure, items))]
+        for (group, model), items in filled.items()
     ]
-    prompts = [len({it.prompt_id for it in here}) for here in filled.values()]
-    if any(count < len(here) for count, here in zip(prompts, filled.values(), strict=True)):
+    prompts = [len({it.prompt_id for it in items}) for items in filled.values()]
+    if any(count < len(items) for count, items in zip(prompts, filled.values(), strict=True)):
         columns.append(Column("prompts"))
         rows = [[*row, count] for row, count in zip(rows, prompts, strict=True)]
     few = [] if all(measure.holds_for_few for measure in measures) else warn_of_few(prompts)

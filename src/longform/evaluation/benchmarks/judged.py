@@ -46,14 +46,14 @@ async def ask_judge(
         if asked.value is None:
             answers.missing[question.about] = str(asked.cause)
         else:
-            answers.found[question.about] = asked.value
-        on_progress(len(answers.found) + len(answers.missing), total)
+            answers.values[question.about] = asked.value
+        on_progress(len(answers.values) + len(answers.missing), total)
 
     total = 0
     while new := [it for it in benchmark.questions(material, answers, wording) if it.about not in answers]:
-        total = len(answers.found) + len(answers.missing) + len(new)
+        total = len(answers.values) + len(answers.missing) + len(new)
         await map_bounded(new, work, workers=endpoint.spec.concurrency)
-    if answers.missing and not answers.found:
+    if answers.missing and not answers.values:
         causes = ", ".join(f"{cause} {count}" for cause, count in Counter(answers.missing.values()).most_common())
         raise StoppedError(f"endpoint {endpoint.name}: no well-formed answer to any question ({causes})")
     return answers

@@ -142,5 +142,5 @@ def parse_choice(answer: str) -> str | None:
     only if there is none with brackets.
     """
     plain = answer.replace("*", "")
-    found = _ANSWER_IN_BRACKETS.search(plain) or _ANSWER_ALONE.search(plain)
-    return found[1] if found else None
+    match = _ANSWER_IN_BRACKETS.search(plain) or _ANSWER_ALONE.search(plain)
+    return match[1] if match else None

@@ -121,7 +121,7 @@ def _ask(item: WriteItem, text: str, wording: JudgePrompt) -> str:
 
 def _score(item: WriteItem, response: Response, answers: Answers) -> ScoredItem:
     values = {"S_l": longbench_length_score(required=item.length, written=count_words(response.text))}
-    judged = answers.found.get(_about(response)) if response.text.strip() else dict.fromkeys(QUALITIES, 1)
+    judged = answers.values.get(_about(response)) if response.text.strip() else dict.fromkeys(QUALITIES, 1)
     if judged is not None:
         values |= quality_scores(judged)
         values["S_q"] = sum(values[name] for name in QUALITIES) / len(QUALITIES)

@@ -26,7 +26,7 @@ class AnswerRow(Row):
     """An answer of the judge, or the cause of a missing one."""
 
     about: tuple[str, ...]
-    found: Any = None
+    value: Any = None
     missing: str | None = None
 
 
@@ -130,12 +130,12 @@ def describe_set(path: Path, card: BenchmarkCard, *, prompts: int, version: str 
 
 def _share_counts(table: Table) -> Table:
     """Replace several n columns by one if they agree in every row."""
-    places = [place for place, column in enumerate(table.columns) if column.name.startswith("n ")]
-    if not places or any(len({row[place] for place in places}) > 1 for row in table.rows):
+    indices = [index for index, column in enumerate(table.columns) if column.name.startswith("n ")]
+    if not indices or any(len({row[index] for index in indices}) > 1 for row in table.rows):
         return table
-    kept = [place for place in range(len(table.columns)) if place not in places]
-    rows = [[*(row[place] for place in kept), row[places[0]]] for row in table.rows]
-    return replace(table, columns=[*(table.columns[place] for place in kept), Column("n")], rows=rows)
+    kept = [index for index in range(len(table.columns)) if index not in indices]
+    rows = [[*(row[index] for index in kept), row[indices[0]]] for row in table.rows]
+    return replace(table, columns=[*(table.columns[index] for index in kept), Column("n")], rows=rows)
 
 
 def find_gaps(
@@ -155,8 +155,8 @@ def find_gaps(
             which = f", sample {sample}" if sample else ""
             gaps.append(f"{model}{which}: responses to {count} of {len(prompts)} prompts{_causes(unwritten)}")
     if answers.missing:
-        asked = len(answers.found) + len(answers.missing)
-        gaps.append(f"judge: {len(answers.found)} of {asked} answers{_causes(Counter(answers.missing.values()))}")
+        asked = len(answers.values) + len(answers.missing)
+        gaps.append(f"judge: {len(answers.values)} of {asked} answers{_causes(Counter(answers.missing.values()))}")
     return gaps
 
 
@@ -167,7 +167,7 @@ def _causes(counts: Mapping[str, int]) -> str:
 
 def _answer_rows(answers: Answers) -> list[AnswerRow]:
     """Return the answers as rows, sorted by key."""
-    rows = [AnswerRow(about=about, found=found) for about, found in answers.found.items()]
+    rows = [AnswerRow(about=about, value=value) for about, value in answers.values.items()]
     rows += [AnswerRow(about=about, missing=cause) for about, cause in answers.missing.items()]
     return sorted(rows, key=lambda row: row.about)
 
@@ -177,9 +177,9 @@ def describe_judge(name: str, spec: ModelSpec, card: BenchmarkCard, wording: Jud
     asked = card.judging
     assert asked is not None
     template = wording.template
-    said = OWN_WORDING if template is None else f"{template.name} (sha256 {template.sha256[:12]})"
+    wording = OWN_WORDING if template is None else f"{template.name} (sha256 {template.sha256[:12]})"
     comparing = None if card.comparing is None else _describe_settings(card.comparing)
-    return JudgeUsed(name, spec.model, spec.address, _describe_settings(asked), comparing, said)
+    return JudgeUsed(name, spec.model, spec.address, _describe_settings(asked), comparing, wording)
 
 
 def _describe_settings(settings: JudgeSettings) -> dict[str, float]:

@@ -39,10 +39,10 @@ def find_files(path: Path, card: BenchmarkCard) -> dict[str, Path]:
     first = next(iter(card.files))
     if not path.is_dir():
         return {first: path}
-    found = {name: min(path.rglob(name)) for name in card.files if any(path.rglob(name))}
-    if first not in found:
+    paths = {name: min(path.rglob(name)) for name in card.files if any(path.rglob(name))}
+    if first not in paths:
         raise BadInputError(f"{path}: contains no {first}, the data of {card.name}")
-    return found
+    return paths
 
 
 def hash_set(path: Path, card: BenchmarkCard) -> str:
@@ -70,14 +70,14 @@ def read_items(
     """
     file = next(iter(find_files(path, card).values()))
     items: dict[str, ItemT] = {}
-    for number, (place, row) in enumerate(read_raw(file)):
-        check_fields(place, row, card)
+    for number, (location, row) in enumerate(read_raw(file)):
+        check_fields(location, row, card)
         try:
             item = schema.model_validate(layout(row, number))
         except (KeyError, TypeError, ValueError) as error:
-            raise BadInputError(f"{place}: {describe_layout_error(error)}") from None
+            raise BadInputError(f"{location}: {describe_layout_error(error)}") from None
         if items.setdefault(item.id, item) is not item:
-            raise BadInputError(f"{place}: id {item.id!r}: duplicate of an earlier row")
+            raise BadInputError(f"{location}: id {item.id!r}: duplicate of an earlier row")
     return list(items.values())
 
 
@@ -101,7 +101,7 @@ def read_raw(file: Path) -> Iterator[RawRow]:
             yield f"{file}:{number}", dict(row.model_extra or {})
 
 
-def check_fields(place: str, row: dict[str, Any], card: BenchmarkCard) -> None:
+def check_fields(location: str, row: dict[str, Any], card: BenchmarkCard) -> None:
     """Check that a row belongs to the benchmark.
 
     Raises:
@@ -109,7 +109,9 @@ def check_fields(place: str, row: dict[str, Any], card: BenchmarkCard) -> None:
     """
     missing = sorted(card.fields - row.keys())
     if missing:
-        raise ForeignRowError(f"{place}: not a row of {card.name}: missing {', '.join(missing)}", fields=frozenset(row))
+        raise ForeignRowError(
+            f"{location}: not a row of {card.name}: missing {', '.join(missing)}", fields=frozenset(row)
+        )
 
 
 def _array(file: Path) -> Iterator[RawRow]:

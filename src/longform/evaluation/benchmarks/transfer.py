@@ -76,10 +76,10 @@ def difference_interval(gained: int, lost: int, total: int) -> Interval:
 
 def _by_question(scored: Sequence[ScoredItem]) -> dict[str, float]:
     """Return accuracy by question; the mean if a model answered it several times."""
-    found: dict[str, list[float]] = defaultdict(list)
+    by_question: dict[str, list[float]] = defaultdict(list)
     for it in scored:
-        found[it.prompt_id].append(it.values[ACCURACY])
-    return {question: fmean(values) for question, values in found.items()}
+        by_question[it.prompt_id].append(it.values[ACCURACY])
+    return {question: fmean(values) for question, values in by_question.items()}
 
 
 def _row(

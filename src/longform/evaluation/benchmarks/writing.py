@@ -96,18 +96,18 @@ def fit(benchmark: Benchmark[Any], prompts: Sequence[Prompt], writing: WritingPl
         BadInputError: the writer does not exist, its context has no room for a prompt and a response of maximum length, or a
             prompt that may not be truncated does not fit a local model.
     """
-    writer, most = writing.writer, writing.settings.max_tokens
+    writer, max_tokens = writing.writer, writing.settings.max_tokens
     if is_model_folder(writer):
         context, cut, count = _read_local(writer)
     else:
         context, cut, count = find_model(read_models(models), writer, path=models).context, cut_middle, estimate_tokens
     fitted = prompts
     if context is not None:
-        limit = context - most - _MARGIN - _instruction_tokens(writing.think_template, count)
+        limit = context - max_tokens - _MARGIN - _instruction_tokens(writing.think_template, count)
         if limit < 2:
             raise BadInputError(
                 f"--max-tokens: the context of {writer} is {context} tokens for prompt and response; a response of up "
-                f"to {most} leaves no room for a prompt"
+                f"to {max_tokens} leaves no room for a prompt"
             )
         fitted = benchmark.fitted(prompts, lambda text: cut(text, limit))
     changed = 0 if fitted is prompts else sum(one != other for one, other in zip(prompts, fitted, strict=True))
@@ -220,10 +220,10 @@ def _longest_prompt(prompts: Sequence[Prompt], writing: WritingPlan, context: in
 
     encoded = encode_prompts(load_tokenizer(writing.writer), prompts, settings=writing.generation(longest=sys.maxsize))
     longest, prompt_id = max((len(ids), prompt.id) for ids, prompt in zip(encoded, prompts, strict=True))
-    most = writing.settings.max_tokens
-    if context is not None and longest + most > context:
+    max_tokens = writing.settings.max_tokens
+    if context is not None and longest + max_tokens > context:
         raise BadInputError(
             f"prompt {prompt_id}: has {longest} tokens, but {writing.writer} has room for {context} next to a response "
-            f"of up to {most}; lower --max-tokens"
+            f"of up to {max_tokens}; lower --max-tokens"
         )
     return longest

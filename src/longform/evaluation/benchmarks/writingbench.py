@@ -101,7 +101,7 @@ class WritingBench(Benchmark[Query]):
         """Return the fields of a query; its id is the index."""
         if not isinstance(row["checklist"], list):
             raise TypeError("checklist: not a list")
-        checklist = [_lay_out_criterion(entry, f"checklist.{place}") for place, entry in enumerate(row["checklist"])]
+        checklist = [_lay_out_criterion(entry, f"checklist.{index}") for index, entry in enumerate(row["checklist"])]
         named = {name: row.get(name) for name in ("domain1", "domain2", "lang", "version")}
         own = {"id": str(row["index"]), "prompt": row["query"], "checklist": checklist}
         return own | named | {"requirements": row.get("requirements") or {}}
@@ -176,11 +176,11 @@ class WritingBench(Benchmark[Query]):
         return [tables[0], *(table for table in tables[1:] if table.rows)]
 
 
-def _lay_out_criterion(entry: Any, place: str) -> dict[str, Any]:
+def _lay_out_criterion(entry: Any, location: str) -> dict[str, Any]:
     if not isinstance(entry, dict):
-        raise TypeError(f"{place}: not an object")
+        raise TypeError(f"{location}: not an object")
     if missing := [name for name in ("name", "criteria_description", *BANDS) if name not in entry]:
-        raise ValueError(f"{place}: missing {', '.join(missing)}")
+        raise ValueError(f"{location}: missing {', '.join(missing)}")
     bands = {band: entry[band] for band in BANDS}
     return {"name": entry["name"], "description": entry["criteria_description"], "bands": bands}
 
@@ -203,9 +203,9 @@ def _scores(query: Query, response: Response, answers: Answers) -> dict[str, int
     if not final_text(response).strip():
         return {criterion.name: CRITERION_SCALE[0] for criterion in query.checklist}
     about = {it.name: _about(response, it) for it in query.checklist}
-    if not all(it in answers.found for it in about.values()):
+    if not all(it in answers.values for it in about.values()):
         return None
-    return {name: answers.found[it] for name, it in about.items()}
+    return {name: answers.values[it] for name, it in about.items()}
 
 
 def _about(response: Response, criterion: ChecklistCriterion) -> tuple[str, ...]:

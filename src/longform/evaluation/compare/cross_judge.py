@@ -146,8 +146,8 @@ def _raters(answers: Sequence[JudgeAnswers]) -> Raters:
         it.judge: {(game.prompt_id, game.sample, game.order): game.winner for game in it.games if was_asked(game)}
         for it in answers
     }
-    items = list(dict.fromkeys(item for found in by_judge.values() for item in found))
-    said: dict[str, Sequence[Winner | None]] = {
-        judge: [found.get(item) for item in items] for judge, found in by_judge.items()
+    items = list(dict.fromkeys(item for verdicts in by_judge.values() for item in verdicts))
+    verdicts: dict[str, Sequence[Winner | None]] = {
+        judge: [verdicts.get(item) for item in items] for judge, verdicts in by_judge.items()
     }
-    return Raters([id_ for id_, *_ in items], said)
+    return Raters([id_ for id_, *_ in items], verdicts)

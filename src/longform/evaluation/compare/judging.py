@@ -72,14 +72,14 @@ def ask_judges(
         with RecordedCalls(out, models, it.judge, budget=budget) as calls:
             asyncio.run(_ask(calls, pairing, it, with_grades=with_grades, progress=progress))
             cost = calls.cost()
-        whole, _ = split_pairs(it.games)
-        if not whole:
+        complete, _ = split_pairs(it.games)
+        if not complete:
             causes = ", ".join(f"{cause} {count}" for cause, count in it.no_verdict.most_common())
             raise StoppedError(
                 f"{out}: no pair of texts with a verdict of {it.judge} in both orders ({causes}); run the same command "
                 "again to retry failed calls"
             )
-        games += whole
+        games += complete
     write_rows(out, games)
     paid = {"cost": cost, "path": str(out)}
     if with_grades and (rows := grade_rows(pairing.with_grades(merge_grades(answers)), judges)):
@@ -157,31 +157,31 @@ async def judge_pairs(
     """
     names = {"model_a": pairing.a, "model_b": pairing.b}
     total, done = sum(2 * len(it.pairs) for it in pairing.prompts), 0
-    for place in range(max(len(it.pairs) for it in pairing.prompts)):
-        here = [it for it in pairing.prompts if place < len(it.pairs)]
-        settled: dict[str, Winner] = {it.id: winner for it in here if (winner := _settle(it, place)) is not None}
-        asked = [it for it in here if it.id not in settled]
+    for index in range(max(len(it.pairs) for it in pairing.prompts)):
+        of_index = [it for it in pairing.prompts if index < len(it.pairs)]
+        settled: dict[str, Winner] = {it.id: winner for it in of_index if (winner := _settle(it, index)) is not None}
+        asked = [it for it in of_index if it.id not in settled]
 
         def advance(now: int, _: int, before: int = done + 2 * len(settled)) -> None:
             on_progress(before + now, total)
 
         played = await compare_writers(
             [_prompt(it) for it in asked],
-            {it.id: it.a[place].text for it in asked},
-            {it.id: it.b[place].text for it in asked},
+            {it.id: it.a[index].text for it in asked},
+            {it.id: it.b[index].text for it in asked},
             examiner,
             **names,
             workers=workers,
             on_progress=advance,
         )
-        done += 2 * len(here)
+        done += 2 * len(of_index)
         answers.no_verdict += played.no_verdict
         by_prompt: dict[str, list[Game]] = {}
         for game in (*played.games, *played.alone):
             by_prompt.setdefault(game.prompt_id, []).append(game)
         for id_, winner in settled.items():
             by_prompt[id_] = _without_call(id_, winner, answers.judge, names)
-        answers.games += [_with_texts(game, it, place) for it in here for game in by_prompt.get(it.id, ())]
+        answers.games += [_with_texts(game, it, index) for it in of_index for game in by_prompt.get(it.id, ())]
 
 
 async def grade_texts(
@@ -194,10 +194,10 @@ async def grade_texts(
         StoppedError: the budget is exhausted.
     """
     missing = [
-        (prompt, (prompt.id, side, place), written.text)
+        (prompt, (prompt.id, side, index), written.text)
         for prompt in pairing.prompts
         for side, texts in (("a", prompt.a), ("b", prompt.b))
-        for place, written in enumerate(texts)
+        for index, written in enumerate(texts)
         if answers.judge not in written.grades
     ]
 
@@ -218,11 +218,11 @@ async def grade_texts(
 
 def merge_grades(answers: Sequence[JudgeAnswers]) -> dict[GradeKey, dict[str, float]]:
     """Merge the grades of all judges by text."""
-    found: dict[GradeKey, dict[str, float]] = {}
+    grades: dict[GradeKey, dict[str, float]] = {}
     for it in answers:
         for key, score in it.grades.items():
-            found.setdefault(key, {})[it.judge] = score
-    return found
+            grades.setdefault(key, {})[it.judge] = score
+    return grades
 
 
 def was_asked(game: Game) -> bool:
@@ -230,9 +230,9 @@ def was_asked(game: Game) -> bool:
     return not (game.model_extra or {}).get("without_call", False)
 
 
-def _settle(it: PairedPrompt, place: int) -> Winner | None:
+def _settle(it: PairedPrompt, index: int) -> Winner | None:
     """Decide a pair without the judge; None if it needs a call."""
-    a, b = it.a[place].text.strip(), it.b[place].text.strip()
+    a, b = it.a[index].text.strip(), it.b[index].text.strip()
     if a == b:
         return "tie"
     return None if a and b else "a" if a else "b"
@@ -243,10 +243,10 @@ def _without_call(id_: str, winner: Winner, judge: str, names: Mapping[str, str]
     return [Game.model_validate({**fields, "order": order}) for order in ORDERS]
 
 
-def _with_texts(game: Game, it: PairedPrompt, place: int) -> Game:
+def _with_texts(game: Game, it: PairedPrompt, index: int) -> Game:
     """Add sample numbers and word counts to a game."""
-    a, b = it.a[place].text, it.b[place].text
-    return game.model_copy(update={"sample": place, "words_a": count_words(a), "words_b": count_words(b)})
+    a, b = it.a[index].text, it.b[index].text
+    return game.model_copy(update={"sample": index, "words_a": count_words(a), "words_b": count_words(b)})
 
 
 def _prompt(it: PairedPrompt) -> PromptRow:

@@ -87,11 +87,11 @@ def contrast(measure: Measure, sampling: Sampling, *, prompts: Container[str] | 
         sampling: Settings of intervals and tests.
         prompts: Ids of the prompts to include; None for all.
     """
-    found = [(id_, *values) for id_, values in measure.values.items() if prompts is None or id_ in prompts]
-    if not found:
+    rows = [(id_, *values) for id_, values in measure.values.items() if prompts is None or id_ in prompts]
+    if not rows:
         return None
-    ids = [id_ for id_, *_ in found]
-    gains = [b - a if abs(b - a) > _EQUAL else 0.0 for _, a, b in found]
+    ids = [id_ for id_, *_ in rows]
+    gains = [b - a if abs(b - a) > _EQUAL else 0.0 for _, a, b in rows]
 
     def mean(values: Sequence[float]) -> ClusteredEstimate:
         figure = sampling.bootstrap.mean(list(zip(values, ids, strict=True)))
@@ -103,8 +103,8 @@ def contrast(measure: Measure, sampling: Sampling, *, prompts: Container[str] | 
         measure.kind,
         measure.judge,
         measure.digits,
-        a=mean([a for _, a, _ in found]),
-        b=mean([b for _, _, b in found]),
+        a=mean([a for _, a, _ in rows]),
+        b=mean([b for _, _, b in rows]),
         difference=mean(gains),
         test=sign_flip_test(gains, draws=sampling.draws, seed=sampling.seed),
         higher=mean([gain > 0 for gain in gains]),
@@ -117,14 +117,14 @@ def contrast(measure: Measure, sampling: Sampling, *, prompts: Container[str] | 
 def measure_grades(pairing: Pairing) -> list[Measure]:
     """Return the grades by each judge that graded both sides of a prompt."""
     judges = sorted({judge for it in pairing.prompts for side in (it.a, it.b) for one in side for judge in one.grades})
-    found = []
+    measures = []
     for judge in judges:
         means = {it.id: it.means(lambda one, judge=judge: one.grades.get(judge)) for it in pairing.prompts}
         values = {id_: both for id_, both in means.items() if both is not None}
         if values:
             is_share = all(0 <= it <= 1 for both in values.values() for it in both)
-            found.append(Measure(f"grade by {judge}", "grade", values, judge, digits=3 if is_share else 2))
-    return found
+            measures.append(Measure(f"grade by {judge}", "grade", values, judge, digits=3 if is_share else 2))
+    return measures
 
 
 def measure_wins(games: Sequence[Game], judge: str) -> Measure | None:
@@ -132,14 +132,14 @@ def measure_wins(games: Sequence[Game], judge: str) -> Measure | None:
 
     Pairs with a verdict in only one order are left out, because position bias would count as a difference.
     """
-    whole, alone = split_pairs(games)
-    if not whole:
+    complete, single = split_pairs(games)
+    if not complete:
         return None
     scores: dict[str, list[float]] = defaultdict(list)
-    for game in whole:
+    for game in complete:
         scores[game.prompt_id].append(GAME_SCORES[game.winner])
     values = {id_: (fmean(of_a), 1 - fmean(of_a)) for id_, of_a in scores.items()}
-    half = Counter(game.prompt_id for game in alone)
+    half = Counter(game.prompt_id for game in single)
     return Measure(f"win rate, {judge} judging", "wins", values, judge, digits=3, half_pairs=half)
 
 
@@ -161,10 +161,10 @@ def measure_texts(pairing: Pairing, *, on_progress: Progress = lambda done, tota
             if means is not None:
                 measured[name][it.id] = means
         on_progress(done, len(pairing.prompts))
-    found = [Measure(name, "text", values, digits=3) for name, values in measured.items() if values]
-    return [Measure("words", "text", words, digits=0), *found]
+    measures = [Measure(name, "text", values, digits=3) for name, values in measured.items() if values]
+    return [Measure("words", "text", words, digits=0), *measures]
 
 
 def _share_of(written: GradedText, share: Callable[[str], float]) -> float | None:
-    """Measure a text; None for an empty one, whose lack of repetition is no merit."""
+    """Measure a text; None for an empty one, which has no repetition because it has no text."""
     return share(written.text) if written.text.strip() else None

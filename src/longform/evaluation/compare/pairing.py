@@ -34,7 +34,7 @@ class PairedPrompt:
 
     def means(self, value: Callable[[GradedText], float | None]) -> tuple[float, float] | None:
         """Return the mean of a value over each side's texts; None if a side has no value."""
-        sides = [[found for it in side if (found := value(it)) is not None] for side in (self.a, self.b)]
+        sides = [[number for it in side if (number := value(it)) is not None] for side in (self.a, self.b)]
         return (fmean(sides[0]), fmean(sides[1])) if all(sides) else None
 
 
@@ -63,8 +63,8 @@ class Pairing:
 
         def graded(id_: str, side: str, texts: Sequence[GradedText]) -> list[GradedText]:
             return [
-                replace(it, grades={**it.grades, **grades.get((id_, side, place), {})})
-                for place, it in enumerate(texts)
+                replace(it, grades={**it.grades, **grades.get((id_, side, index), {})})
+                for index, it in enumerate(texts)
             ]
 
         prompts = [replace(it, a=graded(it.id, "a", it.a), b=graded(it.id, "b", it.b)) for it in self.prompts]
@@ -115,11 +115,11 @@ def pair_sides(
 def grade_rows(pairing: Pairing, judges: Sequence[str]) -> list[Grade]:
     """Return the grades of these judges as rows, with each side's name as the model."""
     return [
-        Grade(prompt_id=prompt.id, model=name, sample=place, score=it.grades[judge], judge=judge)
+        Grade(prompt_id=prompt.id, model=name, sample=index, score=it.grades[judge], judge=judge)
         for judge in judges
         for prompt in pairing.prompts
         for name, texts in ((pairing.a, prompt.a), (pairing.b, prompt.b))
-        for place, it in enumerate(texts)
+        for index, it in enumerate(texts)
         if judge in it.grades
     ]
 

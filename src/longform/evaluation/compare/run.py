@@ -212,8 +212,8 @@ def compare_pairing(
 
 def rank_gains(pairing: Pairing, measure: Measure) -> list[Gain]:
     """Sort the prompts with a value of the measure by B's gain, largest first, then by id."""
-    found = [Gain(it, *measure.values[it.id]) for it in pairing.prompts if it.id in measure.values]
-    return sorted(found, key=lambda it: (-it.gain, it.prompt.id))
+    gains = [Gain(it, *measure.values[it.id]) for it in pairing.prompts if it.id in measure.values]
+    return sorted(gains, key=lambda it: (-it.gain, it.prompt.id))
 
 
 def _contrasts(measures: Sequence[Measure], sampling: Sampling, prompts: set[str] | None = None) -> list[Contrast]:

@@ -133,16 +133,16 @@ def _recorded_prompts(sides: Sequence[Side], requests: Mapping[str, str]) -> tup
             rows = {row.id: row for row in read_rows(validation.prompts, Prompt)}
         except BadInputError:
             continue  # the recorded requests suffice
-        if found := {id_: row for id_, row in rows.items() if requests.get(id_) == row.request}:
-            return dict(found), str(validation.prompts)
+        if matching := {id_: row for id_, row in rows.items() if requests.get(id_) == row.request}:
+            return dict(matching), str(validation.prompts)
     return {}, "the run's records, without criteria and meta" if requests else "unknown (only ids)"
 
 
 def _read_grades(paths: Sequence[Path]) -> GradesOf:
-    found: dict[tuple[str, str, int], dict[str, float]] = {}
+    grades: dict[tuple[str, str, int], dict[str, float]] = {}
     for row in read_all(paths, Grade):
-        found.setdefault((row.prompt_id, row.model, row.sample), {})[row.judge or UNNAMED_JUDGE] = row.score
-    return found
+        grades.setdefault((row.prompt_id, row.model, row.sample), {})[row.judge or UNNAMED_JUDGE] = row.score
+    return grades
 
 
 def _read_side(spec: str, grades: GradesOf) -> Side:
@@ -154,9 +154,9 @@ def _split(spec: str) -> tuple[Path, str | None]:
     """Split at the last valid `@`; names of files and models may contain `@`."""
     if Path(spec).exists():
         return Path(spec), None
-    for place in reversed([i for i, character in enumerate(spec) if character == "@" and i]):
-        if Path(spec[:place]).exists():
-            return Path(spec[:place]), spec[place + 1 :]
+    for position in reversed([i for i, character in enumerate(spec) if character == "@" and i]):
+        if Path(spec[:position]).exists():
+            return Path(spec[:position]), spec[position + 1 :]
     raise BadInputError(f"{spec}: no such run or responses file")
 
 
@@ -180,8 +180,8 @@ def _read_run(spec: str, path: Path, part: str | None) -> Side:
         for it in validated
     }
     requests = {it.prompt_id: it.prompt for it in validated}
-    whole = path.resolve()
-    return Side(f"{whole.name}@{step}", spec, (whole, str(step)), texts, requests, recipe)
+    resolved = path.resolve()
+    return Side(f"{resolved.name}@{step}", spec, (resolved, str(step)), texts, requests, recipe)
 
 
 def _read_recipe(path: Path) -> Recipe | None:

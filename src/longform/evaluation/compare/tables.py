@@ -99,11 +99,11 @@ def _matrix(comparison: Comparison) -> Table | None:
     ]
     columns = [Column("judge", is_text=True), Column("gave", is_text=True), *map(Column, names)]
     # Leave out columns without numbers.
-    used = [place for place in range(len(columns)) if place == 0 or any(row[place] not in (None, "") for row in rows)]
+    used = [index for index in range(len(columns)) if index == 0 or any(row[index] not in (None, "") for row in rows)]
     return Table(
         f"{comparison.b} against {comparison.a}, judge by judge",
-        [columns[place] for place in used],
-        [[row[place] for place in used] for row in rows],
+        [columns[index] for index in used],
+        [[row[index] for index in used] for row in rows],
         _matrix_notes(cross),
     )
 
@@ -142,7 +142,7 @@ def _matrix_notes(cross: CrossJudge) -> list[str]:
         for what, causes in (("No verdict", it.no_verdict), ("No grade", it.no_grade)):
             if causes:
                 notes.append(f"{what} of {it.judge}: {_counts(causes)}.")
-    contrasts = [found for it in cross.rows for found in (it.wins, it.grades) if found is not None]
+    contrasts = [contrast for it in cross.rows for contrast in (it.wins, it.grades) if contrast is not None]
     return [*notes, "n: prompts.", *warn_of_few(it.difference.prompts for it in contrasts)]
 
 

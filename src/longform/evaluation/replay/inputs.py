@@ -110,11 +110,11 @@ def _judge_override(recorded: Recipe, judge: str) -> str:
     Raises:
         BadInputError: no reward has a judge, or several have one.
     """
-    places = [place for place, it in enumerate(recorded.rewards) if isinstance(it, JudgedSettings)]
-    meant = [f"rewards.{place}.judge={judge}" for place in places]
-    if not meant:
+    indices = [index for index, it in enumerate(recorded.rewards) if isinstance(it, JudgedSettings)]
+    settings = [f"rewards.{index}.judge={judge}" for index in indices]
+    if not settings:
         raise BadInputError(f"--judge {judge}: no reward of this run has a judge; change the rewards with --set")
-    if len(meant) > 1:
-        choices = " or ".join(f"--set {it}" for it in meant)
+    if len(settings) > 1:
+        choices = " or ".join(f"--set {it}" for it in settings)
         raise BadInputError(f"--judge {judge}: several rewards of this run have a judge; use {choices}")
-    return meant[0]
+    return settings[0]

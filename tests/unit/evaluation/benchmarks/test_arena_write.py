@@ -68,7 +68,7 @@ def test_win_rates_ratings_and_meetings_follow_from_the_verdicts(tmp_path):
     for question in asked(found):
         baseline, order = question.about[-2:]
         verdicts[question.about] = "A" if baseline == "big" or order == "ab" else "B"
-    answers = Answers(found=verdicts)
+    answers = Answers(values=verdicts)
     tables = BENCHMARK.tables(found, answers)
     (overall,) = rows_of(tables, "Arena-Write")
     assert (overall["win rate"].estimate, overall["n"]) == (75, 12)
@@ -86,7 +86,7 @@ def test_win_rates_ratings_and_meetings_follow_from_the_verdicts(tmp_path):
 def test_ties_are_half_and_missing_verdicts_are_no_games(tmp_path):
     found = material(read(tmp_path, [row(1)]), ["Mine."])
     first, second, third, _ = asked(found)
-    answers = Answers(found={first.about: "C", second.about: "B"}, missing={third.about: "no_answer"})
+    answers = Answers(values={first.about: "C", second.about: "B"}, missing={third.about: "no_answer"})
     (overall,) = rows_of(BENCHMARK.tables(found, answers), "Arena-Write")
     assert (overall["win rate"].estimate, overall["n"]) == (75, 2)  # second order: the baseline stands first
     assert (overall["win rate"].why, overall["prompts"]) == ("a single prompt", 1)
@@ -97,7 +97,7 @@ def test_ties_are_half_and_missing_verdicts_are_no_games(tmp_path):
 def test_a_pair_with_a_verdict_in_one_order_is_left_out_and_counted(tmp_path):
     found = material(read(tmp_path, [row(1), row(2)]), ["Mine."] * 2)
     verdicts = {question.about: "A" for question in asked(found) if question.about[-2:] != ("small", "ba")}
-    answers = Answers(found=verdicts)
+    answers = Answers(values=verdicts)
     games = BENCHMARK.games(found, answers)
     assert {(game.model_b, game.order) for game in games} == {("big", "ab"), ("big", "ba")}
     overall = BENCHMARK.tables(found, answers)[0]
@@ -107,7 +107,7 @@ def test_a_pair_with_a_verdict_in_one_order_is_left_out_and_counted(tmp_path):
 
 def test_games_state_the_words_of_both_texts(tmp_path):
     found = material(read(tmp_path, [row(1)]), ["All of it is mine."])
-    games = BENCHMARK.games(found, Answers(found={it.about: "C" for it in asked(found)}))
+    games = BENCHMARK.games(found, Answers(values={it.about: "C" for it in asked(found)}))
     assert stated_lengths(games) == [(5, 3)] * 4
 
 

@@ -33,7 +33,7 @@ class Rounds(Benchmark[PromptRow]):
     def questions(self, material, answers, wording):
         for letter in ("a", "b"):
             yield JudgeQuestion((letter,), lambda letter=letter: f"Say {letter}.", self._parse)
-        if ("a",) in answers.found and ("b",) in answers.found:
+        if ("a",) in answers.values and ("b",) in answers.values:
             settings = JudgeSettings(max_tokens=20, temperature=0.75, retries=0, top_p=0.95)
             yield JudgeQuestion(("c",), lambda: "Say c.", self._parse, settings)
 
@@ -68,7 +68,7 @@ def said(request):
 def test_later_questions_follow_from_earlier_answers(serve):
     server = serve(lambda request, number: said(request))
     answers, seen = ask(server)
-    assert answers.found == {("a",): "a", ("b",): "b", ("c",): "c"}
+    assert answers.values == {("a",): "a", ("b",): "b", ("c",): "c"}
     assert sorted(seen) == [(1, 2), (2, 2), (3, 3)]
     assert [(it["temperature"], it["max_tokens"]) for it in server.requests] == [(0.25, 10), (0.25, 10), (0.75, 20)]
     assert [it.get("top_p") for it in server.requests] == [None, None, 0.95]
@@ -78,11 +78,11 @@ def test_an_answer_that_cannot_be_read_is_asked_again_and_then_missing(serve):
     server = serve(lambda request, number: "?" if said(request) == "b" else said(request))
     log = MemoryCallLog()
     answers, _ = ask(server, log)
-    assert answers.found == {("a",): "a"}
+    assert answers.values == {("a",): "a"}
     assert answers.missing == {("b",): "no_answer"}
     assert sorted(map(said, server.requests)) == ["a", "b", "b"]
     again, _ = ask(server, log)
-    assert (again.found, again.missing) == (answers.found, answers.missing)
+    assert (again.values, again.missing) == (answers.values, answers.missing)
     assert len(server.requests) == 3  # what is on record stands, also where it could not be read
 
 
@@ -96,7 +96,7 @@ def test_what_failed_is_tried_again_by_the_same_command(serve, reply):
     assert answers.missing == {("b",): "server_error"}
     broken[0] = False
     answers, _ = ask(server, log)
-    assert (len(answers.found), answers.missing) == (3, {})
+    assert (len(answers.values), answers.missing) == (3, {})
     assert sorted(map(said, server.requests)) == ["a", "b", "b", "c"]
 
 

@@ -94,7 +94,7 @@ def test_a_result_is_written_with_rows_by_the_names_of_their_columns(tmp_path):
     answers = [
         json.loads(line) for line in (tmp_path / "answers.jsonl").read_text(encoding="utf-8").split("\n") if line
     ]
-    assert answers == [{"about": ["p", "m"], "found": {"a": 1}}, {"about": ["p", "o"], "missing": "timeout"}]
+    assert answers == [{"about": ["p", "m"], "value": {"a": 1}}, {"about": ["p", "o"], "missing": "timeout"}]
 
 
 def test_what_an_earlier_command_left_does_not_stand_beside_a_result_without_it(tmp_path):

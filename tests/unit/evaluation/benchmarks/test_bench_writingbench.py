@@ -99,7 +99,7 @@ def test_r_takes_all_criteria_of_a_requirements_queries_and_c_only_those_about_i
 def test_a_response_that_lacks_a_score_is_in_no_mean(queries):
     partial = answers()
     partial.missing[("2", "m", "0", "c3")] = "no_answer"
-    del partial.found[("2", "m", "0", "c3")]
+    del partial.values[("2", "m", "0", "c3")]
     (overall,) = rows_of(BENCH.tables(material(queries), partial), "WritingBench")
     assert (overall["overall"].estimate, overall["n"]) == (8.5, 10)
 
@@ -117,7 +117,7 @@ def test_models_and_samples_are_kept_apart(queries):
     other = [Response(prompt_id="1", model="o", text="x"), Response(prompt_id="1", model="o", sample=1, text="y")]
     both = Material(both.items, [*both.responses, *other])
     known = answers()
-    known.found |= {("1", "o", sample, f"c{i}"): int(sample) + 3 for sample in "01" for i in range(5)}
+    known.values |= {("1", "o", sample, f"c{i}"): int(sample) + 3 for sample in "01" for i in range(5)}
     overall = {it["model"]: it for it in rows_of(BENCH.tables(both, known), "WritingBench")}
     assert overall["m"]["n"] == 15
     assert (overall["o"]["overall"].estimate, overall["o"]["n"]) == (3.5, 10)

@@ -64,7 +64,7 @@ def run(found, rate, compare):
             if said is None:
                 answers.missing[question.about] = "no_answer"
             else:
-                answers.found[question.about] = said
+                answers.values[question.about] = said
     return answers, rounds
 
 
@@ -117,7 +117,7 @@ def test_an_empty_text_scores_nothing_and_loses_without_a_judge(tmp_path):
     found = material(read(tmp_path), {"good": "text", "mute": "\n"})
     answers, rounds = run(found, lambda about: scores(12), lambda about: pytest.fail("asked"))
     assert rounds == 1
-    assert {about[2] for about in answers.found} == {"good"}
+    assert {about[2] for about in answers.values} == {"good"}
     tables = BENCHMARK.tables(found, answers)
     overall = {it["model"]: it["score"].estimate for it in rows_of(tables, "EQ-Bench creative writing v3")}
     assert overall == {"good": pytest.approx(60), "mute": 0}
@@ -131,7 +131,7 @@ def test_comparisons_come_after_the_rubric_and_in_both_orders(tmp_path):
     assert {question.about[0] for question in first} == {"rubric"}
     answers, rounds = run(found, lambda about: scores(10), lambda about: margins("A", 1))
     assert rounds == 2
-    compared = [about for about in answers.found if about[0] == "margins"]
+    compared = [about for about in answers.values if about[0] == "margins"]
     assert len(compared) == 2 * 2 * ITERATIONS  # item 5 is not compared
     assert {about[2:] for about in compared} == {("one", "two"), ("two", "one")}
     (question,) = [it for it in BENCHMARK.questions(found, answers, WORDING) if it.about == compared[0]]
