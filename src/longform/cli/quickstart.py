@@ -37,7 +37,7 @@ def quickstart(
         smoke: Run every stage with so few steps that nothing is learned.
         full_pipeline: longwriter-zero only: also collect, filter and give lengths to the prompts of a chat log, continue
             pretraining, and train reward models on preferences from grades, verdicts and dropped requirements before the
-            RL stage, and rate all writers after it. Takes about an hour on two cores.
+            RL stage, and rate all writers after it. Takes about an hour on two cores, with --smoke half a minute.
         set_: Override a value of the training recipe: KEY=VALUE. May be repeated.
         json: Print the result as JSON.
     """
