@@ -177,9 +177,9 @@ def describe_judge(name: str, spec: ModelSpec, card: BenchmarkCard, wording: Jud
     asked = card.judging
     assert asked is not None
     template = wording.template
-    wording = OWN_WORDING if template is None else f"{template.name} (sha256 {template.sha256[:12]})"
+    described = OWN_WORDING if template is None else f"{template.name} (sha256 {template.sha256[:12]})"
     comparing = None if card.comparing is None else _describe_settings(card.comparing)
-    return JudgeUsed(name, spec.model, spec.address, _describe_settings(asked), comparing, wording)
+    return JudgeUsed(name, spec.model, spec.address, _describe_settings(asked), comparing, described)
 
 
 def _describe_settings(settings: JudgeSettings) -> dict[str, float]:
