@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from longform.judging.fences import fence, fence_tag
+from longform.judging.answers import fence, fence_tag
 from longform.judging.requests import (
     CRITERIA,
     ask_length_range,
