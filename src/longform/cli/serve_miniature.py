@@ -15,8 +15,8 @@ def serve_miniature(
 ) -> None:
     """Serve the built-in world's writers, judge, examiner and rewriter as a local OpenAI-compatible endpoint.
 
-    The judge answers the questions of grade, filter, lengths, preferences, train and the commands of evaluation. Writers
-    write for requests of this world only; --world writes some.
+    The judge answers the questions of filter, lengths, grade, preferences, train, audit and compare, but not those of bench.
+    Writers write for requests of this world only; --world writes some.
 
     Args:
         port: Port on the loopback interface; 0 chooses a free one. The address is printed.
