@@ -44,9 +44,11 @@ def test_a_think_prompt_of_ones_own_is_sent(server, capsys):
     assert server.requests[0]["messages"] == [{"role": "user", "content": "Plan, then write: 写一首诗。"}]
 
 
-def test_without_thinking_the_text_is_what_was_said(server, capsys):
+def test_without_thinking_thoughts_are_not_part_of_the_text(server, capsys):
     assert not _generate()
-    assert _row()["text"] == SAID
+    thoughts, _, text = SAID.removeprefix("<think>").partition("</think>")
+    assert _row()["text"] == text
+    assert _row()["meta"] == {"thoughts": thoughts}
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
-from longform.cli.flags import CostLimit, Flag, PositiveInt, Seed, Temperature
+from longform.cli.flags import CostLimit, Flag, PositiveInt, Probability, Seed, Temperature
 from longform.cli.output import print_result, progress
 
 
@@ -15,8 +15,9 @@ def generate(
     samples: PositiveInt = 1,
     models: Path = Path("models.yaml"),
     name: str | None = None,
-    max_tokens: PositiveInt = 10_000,
-    temperature: Temperature = 1.0,
+    max_tokens: PositiveInt | None = None,
+    temperature: Temperature | None = None,
+    top_p: Probability | None = None,
     think: Literal["off", "on", "direct"] = "off",
     think_prompt: Path | None = None,
     batch: PositiveInt = 64,
@@ -33,8 +34,9 @@ def generate(
         samples: Responses per prompt.
         models: Path to models.yaml (endpoint definitions).
         name: Model name to record for a local model (default: its folder's name, or RUN-step-N).
-        max_tokens: Maximum response length in tokens.
-        temperature: Sampling temperature.
+        max_tokens: Maximum response length in tokens, thoughts included (default: of models.yaml, else 10,000).
+        temperature: Sampling temperature (default: of models.yaml, else 1).
+        top_p: Nucleus sampling probability (default: of models.yaml, else 1).
         think: Ask for a plan and an answer in tags (on), or for an answer in tags (direct). Only the answer is kept.
         think_prompt: Text file with {request} in it, in place of the built-in think prompt.
         batch: Batch size of a local model.
@@ -53,6 +55,7 @@ def generate(
         name=name,
         max_tokens=max_tokens,
         temperature=temperature,
+        top_p=top_p,
         think=think,
         think_prompt=think_prompt,
         batch=batch,

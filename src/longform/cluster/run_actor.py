@@ -100,6 +100,7 @@ class RunActor:
             recipe.run.budget,
             spent=totals.cost,
             unknown=totals.unknown_costs,
+            estimated=totals.estimated_costs,
             resume="--resume and a larger run.budget",
         )
         self._endpoints = {

@@ -1,30 +1,46 @@
 """The async client of an endpoint: limits, retries, time-outs, recorded answers and cost.
 
-The SDK only transports requests, with its own retries off. Connections, limiters and requests in flight belong to an event
-loop and are kept per loop, so one endpoint serves the main thread and a judge thread.
+Connections, limiters and requests in flight belong to an event loop and are kept per loop, so one endpoint serves the main
+thread and a judge thread.
 """
 
 import asyncio
+import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from itertools import count
-from typing import TYPE_CHECKING
+from typing import Any
+from urllib.parse import urlsplit
 
 from aiolimiter import AsyncLimiter
 
-from longform.endpoints.connection import open_client
 from longform.endpoints.errors import TRANSIENT, EndpointError
-from longform.endpoints.limits import PATIENCE_SECONDS, Budget, OutageTracker, wait_seconds
+from longform.endpoints.failures import (
+    Known,
+    classify_error,
+    quote,
+    read_connection_failure,
+    read_error,
+    read_status,
+)
+from longform.endpoints.limits import PATIENCE_SECONDS, Budget, FailureWatch, OutageTracker, wait_seconds
 from longform.endpoints.models import ModelSpec
-from longform.endpoints.outcome import Outcome, read_answer, read_connection_failure, read_score, read_status
-from longform.endpoints.request import ChatRequest, Request, ScoreRequest, clean_messages
+from longform.endpoints.outcome import Outcome, StreamReader, read_answer, read_score
+from longform.endpoints.probe import find_listed
+from longform.endpoints.request import ChatRequest, Request, ScoreRequest, estimate_prompt_tokens
+from longform.endpoints.transport import (
+    BYTES_PER_TOKEN,
+    MAX_BYTES,
+    BadBodyError,
+    HttpAnswer,
+    RedirectError,
+    StalledError,
+    Transport,
+)
 from longform.records.calls import CallLog, CallRecord, ChatAnswer
 from longform.records.errors import BadInputError
-
-if TYPE_CHECKING:
-    from openai import AsyncOpenAI
-
 
 START_SPACING_SECONDS = 0.001
 """Minimum time between the starts of two requests. Requests that start together are answered together, and then compete for
@@ -43,12 +59,14 @@ class _Flight:
 class _Lane:
     """The state of an endpoint for one event loop."""
 
-    client: "AsyncOpenAI"
-    key: str | None = field(repr=False)
+    transport: Transport
+    secrets: tuple[str, ...] = field(repr=False)
+    """Key, password and header values of the environment, which no message and no record may hold."""
     slots: asyncio.Semaphore
     requests: AsyncLimiter | None
     tokens: AsyncLimiter | None
     flights: dict[str, _Flight] = field(default_factory=dict)
+    lookup: asyncio.Lock = field(default_factory=asyncio.Lock)
     next_start: float = 0.0
     """By the clock of the loop."""
 
@@ -75,6 +93,7 @@ class Endpoint:
         budget: counts the cost of calls, and stops before a call once its limit is reached.
         backoff_seconds: wait before the second attempt; doubled for each further one, with jitter.
         patience_seconds: longest tolerated outage of an endpoint that has answered before.
+        stop_after: stop once the first so many answers have all failed alike; None never does.
     """
 
     def __init__(
@@ -86,15 +105,23 @@ class Endpoint:
         budget: Budget | None = None,
         backoff_seconds: float = 0.5,
         patience_seconds: float = PATIENCE_SECONDS,
+        stop_after: int | None = None,
     ) -> None:
         self.name = name
         self.spec = spec
         self._call_log = call_log
         self._budget = budget or Budget()
         self._backoff_seconds = backoff_seconds
+        self._patience_seconds = patience_seconds
         self._outage = OutageTracker(patience_seconds)
+        self.failures = FailureWatch(f"endpoint {name} at {spec.address}", stop_after)
+        """Told by whoever reads the answers."""
+        self._listed_context: int | None = None
+        self._is_looked_up = False
         self._lanes: dict[asyncio.AbstractEventLoop, _Lane] = {}
         self._proven = False
+        self._refused: set[str] = set()
+        """Hashes of requests that got an HTTP 400 before any answer."""
         self._is_on_record = False
         """Whether an answer of it was found in the log: it accepts such requests, although it may be down now."""
 
@@ -111,7 +138,7 @@ class Endpoint:
         """Close the connections of the running event loop; the endpoint can be used again afterwards."""
         lane = self._lanes.pop(asyncio.get_running_loop(), None)
         if lane is not None:
-            await lane.client.close()
+            await lane.transport.close()
 
     async def chat(
         self,
@@ -120,35 +147,73 @@ class Endpoint:
         temperature: float,
         max_tokens: int,
         top_p: float = 1.0,
+        sends_top_p: bool = False,
         sample: int = 0,
         attempt: int = 0,
+        response_format: Mapping[str, Any] | None = None,
+        letters: tuple[str, ...] = (),
     ) -> ChatAnswer:
         """The model's answer, from the log if it is recorded; equal requests in flight share one call.
+
+        `system`, `temperature`, `top_p`, `max_tokens` and `body` of models.yaml take the place of the arguments.
 
         Args:
             messages: the conversation, as dictionaries with `role` and `content`.
             temperature: of sampling.
             max_tokens: maximum length of the answer.
             top_p: of nucleus sampling.
+            sends_top_p: send `top_p` even at 1, so that a server's own default does not apply.
             sample: distinguishes several answers to the same request.
             attempt: distinguishes repeats after an unusable answer.
+            response_format: for an endpoint with structured output.
+            letters: answer with the probabilities of these as the first token, as a JSON object.
 
         Raises:
             EndpointError: no answer after all attempts; see its `cause`.
-            BadInputError: a configuration error (key, model, address).
+            BadInputError: a configuration error (key, model, address, parameter).
             StoppedError: the budget is spent, the account is out of credit, or the log cannot be written.
         """
-        request = ChatRequest(
-            self.spec.base_url,
-            self.spec.model,
-            clean_messages(messages),
-            temperature,
-            max_tokens,
-            top_p,
-            sample,
-            attempt,
+        request = ChatRequest.build(
+            self.spec,
+            messages,
+            temperature=temperature,
+            max_tokens=max_tokens,
+            top_p=top_p,
+            sends_top_p=sends_top_p,
+            sample=sample,
+            attempt=attempt,
+            response_format=response_format,
+            letters=letters,
         )
         return await self._ask(request)
+
+    @property
+    def is_proven(self) -> bool:
+        """Whether it has answered in this process."""
+        return self._proven
+
+    async def context(self) -> int | None:
+        """Context length in tokens: of models.yaml, or as the endpoint's list of models states it; None if neither does."""
+        if self.spec.context is None and not self._is_looked_up:
+            lane = self._lane()
+            async with lane.lookup:
+                if not self._is_looked_up:
+                    try:
+                        self._listed_context = (await find_listed(self.name, self.spec)).context
+                    except BadInputError:  # the request itself will say what is wrong
+                        self._listed_context = None
+                    self._is_looked_up = True
+        return self.spec.context or self._listed_context
+
+    async def check_length(self, messages: Iterable[Mapping[str, str]], *, max_tokens: int) -> str | None:
+        """Why a request cannot fit into the context together with its answer, by a cautious estimate; None if it can."""
+        context = await self.context()
+        if context is None:
+            return None
+        longest, prompt = self.spec.longest_answer(max_tokens), estimate_prompt_tokens(messages)
+        if prompt + longest <= context:
+            return None
+        return f"about {prompt:,} tokens of prompt and {longest:,} of answer do not fit into a context of {context:,}"
 
     async def score(self, ids: Sequence[int]) -> ChatAnswer:
         """The score of a text by a served reward model, from the log if it is recorded.
@@ -167,6 +232,9 @@ class Endpoint:
     async def _ask(self, request: Request) -> ChatAnswer:
         known = self._call_log.find(request.hash)
         if known is None:
+            spent = self._call_log.find_cut_off(request.hash)
+            if spent is not None:  # paid for, and the same limit would cut it off again
+                raise EndpointError("cut_off", spent, request_hash=request.hash)
             return await self._join_flight(request)
         self._is_on_record = True
         return known
@@ -191,11 +259,12 @@ class Endpoint:
     async def _answer(self, lane: _Lane, request: Request) -> ChatAnswer:
         """Retry until there is an answer, a permanent failure, or no attempt left.
 
-        During a tolerated outage attempts are not counted.
+        During a tolerated outage attempts are not counted, and neither are answers to come back later (429, 503), until the
+        patience with them is used up.
 
         A request keeps its slot while it waits, so an overloaded endpoint gets fewer requests, not more.
         """
-        outcome, retries_left = Outcome(), self.spec.retries
+        outcome, retries_left, patience = Outcome(), self.spec.retries, self._patience_seconds
         async with lane.slots:
             for attempt in count(1):
                 self._budget.check()
@@ -205,71 +274,99 @@ class Endpoint:
                     return answer
                 if outcome.fatal is not None:
                     raise outcome.fatal
+                wait = wait_seconds(outcome, attempt=attempt, first=self._backoff_seconds)
                 is_waited_for = self._proven and self._outage.is_tolerated(now=time.monotonic())
+                if outcome.busy and self.spec.retries and patience > 0:
+                    patience -= wait
+                    is_waited_for = True
                 retries_left -= not is_waited_for
-                if retries_left < 0 or outcome.cause not in TRANSIENT or outcome.finish_reason == "length":
+                if retries_left < 0 or outcome.cause not in TRANSIENT:
                     break
-                await asyncio.sleep(wait_seconds(outcome, attempt=attempt, first=self._backoff_seconds))
+                await asyncio.sleep(wait)
         raise self._failure(request, outcome)
 
     async def _try(self, lane: _Lane, request: Request, attempt: int) -> tuple[Outcome, ChatAnswer | None]:
         """One HTTP request, recorded and added to the cost."""
         started = time.perf_counter()
-        outcome = await self._send(lane, request)
+        outcome = _redact(await self._send(lane, request), lane.secrets).with_usage(request)
+        if outcome.refused_setting and not self._proven and not self._is_on_record:
+            outcome = self._second_refusal(request, outcome)
         self._outage.record(outcome, now=time.monotonic())
-        cost = outcome.cost(self.spec)
-        self._call_log.record(
-            CallRecord(
-                request_hash=request.hash,
-                attempt=attempt,
-                endpoint=self.name,
-                model=self.spec.model,
-                outcome="fatal" if outcome.fatal else outcome.cause or "ok",
-                prompt_tokens=outcome.prompt_tokens,
-                completion_tokens=outcome.completion_tokens,
-                cost=cost,
-                latency_seconds=time.perf_counter() - started,
-                text=outcome.text,
-                finish_reason=outcome.finish_reason,
-            )
-        )
-        self._budget.add(cost)
+        call = self._call(request, outcome, attempt, time.perf_counter() - started)
+        self._call_log.record(call)
+        self._budget.add(call.cost, is_estimated=call.is_estimated)
         if outcome.cause or outcome.fatal:
             return outcome, None
         self._proven = True
-        return outcome, ChatAnswer(
+        return outcome, ChatAnswer.of(call)
+
+    def _call(self, request: Request, outcome: Outcome, attempt: int, seconds: float) -> CallRecord:
+        usage = outcome.usage
+        return CallRecord(
+            request_hash=request.hash,
+            attempt=attempt,
+            endpoint=self.name,
+            model=self.spec.model,
+            outcome="fatal" if outcome.fatal else outcome.cause or "ok",
+            prompt_tokens=None if usage is None else usage.prompt_tokens,
+            completion_tokens=None if usage is None else usage.completion_tokens,
+            cost=outcome.cost(self.spec),
+            latency_seconds=seconds,
             text=outcome.text,
             finish_reason=outcome.finish_reason,
-            prompt_tokens=outcome.prompt_tokens,
-            completion_tokens=outcome.completion_tokens,
-            cost=cost,
-            cached=False,
-            request_hash=request.hash,
+            thoughts=outcome.thoughts,
+            thought_tokens=None if usage is None else usage.thought_tokens,
+            cached_tokens=None if usage is None else usage.cached_tokens,
+            is_estimated=usage is not None and usage.is_estimated and outcome.maybe_billed,
+            served_model=outcome.served_model,
+            message=outcome.message,
         )
 
-    async def _send(self, lane: _Lane, request: Request) -> Outcome:
-        import httpx2
-        from aiohttp import ClientError
-        from openai import APIStatusError, OpenAIError
+    def _second_refusal(self, request: Request, outcome: Outcome) -> Outcome:
+        """An HTTP 400 before any answer: taken for a wrong setting once a second, different request gets one too."""
+        self._refused.add(request.hash)
+        if len(self._refused) < 2:
+            return outcome
+        error = BadInputError(f"endpoint {self.name} at {self.spec.address} rejects every request: {outcome.message}")
+        return replace(outcome, fatal=error, message=str(error))
 
+    async def _send(self, lane: _Lane, request: Request) -> Outcome:
+        from aiohttp import ClientError
+
+        seconds = self.spec.timeout(request.max_tokens)
+        known = Known(
+            self.name,
+            self.spec,
+            proven=self._proven or self._is_on_record,
+            wants_score=isinstance(request, ScoreRequest),
+        )
+        limit = MAX_BYTES + BYTES_PER_TOKEN * request.max_tokens
+        streamed = request if isinstance(request, ChatRequest) and request.stream else None
+        reader = None if streamed is None else StreamReader(streamed)
         try:
-            async with asyncio.timeout(self.spec.timeout_seconds):
-                response = await lane.client.post(request.path, cast_to=httpx2.Response, body=request.parameters)
-                return read_score(response.text) if isinstance(request, ScoreRequest) else read_answer(response.text)
+            async with asyncio.timeout(seconds):
+                if streamed is not None and reader is not None:
+                    return await _send_stream(lane.transport, reader, streamed, known, limit=limit, seconds=seconds)
+                answer = await lane.transport.post(request.path, request.parameters, limit=limit)
+                return _read(answer, request, known)
         except TimeoutError:
-            return Outcome("timeout", f"no answer in {self.spec.timeout_seconds:g} s")
-        except APIStatusError as error:
-            proven = self._proven or self._is_on_record
-            wants_score = isinstance(request, ScoreRequest)
-            return read_status(
-                error, name=self.name, spec=self.spec, proven=proven, key=lane.key, wants_score=wants_score
-            )
-        except (OpenAIError, ClientError, ValueError) as error:  # aiohttp's own, for an answer that is not HTTP
+            if reader is not None and reader.characters:
+                return reader.broken(f"the stream was still being written after {seconds:g} s", "timeout")
+            source = "timeout_seconds" if self.spec.timeout_seconds else f"for max_tokens {request.max_tokens}"
+            return Outcome("timeout", f"no answer in {seconds:g} s ({source}; set `timeout_seconds` in models.yaml)")
+        except BadBodyError as error:
+            return Outcome("bad_response", str(error))
+        except RedirectError as error:
+            message = f"redirects to {quote(error)}, which is not followed; write the right address into `base_url`"
+            return Outcome(fatal=known.failure(message), message=message, maybe_billed=False)
+        except (ClientError, OSError, ValueError) as error:
+            if reader is not None and reader.characters:
+                return reader.broken("the stream was broken off")
             return read_connection_failure(error)
 
     def _failure(self, request: Request, outcome: Outcome) -> Exception:
         where = f"endpoint {self.name} at {self.spec.address}"
-        if outcome.cause == "connection" and not self._proven:
+        if outcome.unreachable and not self._proven:
             return BadInputError(f"{where} cannot be reached: {outcome.message}; is it running?")
         assert outcome.cause is not None
         return EndpointError(outcome.cause, f"{where} gave no answer: {outcome.message}", request_hash=request.hash)
@@ -282,11 +379,83 @@ class Endpoint:
         return self._lanes[loop]
 
     def _open_lane(self) -> _Lane:
-        key = self.spec.read_key(self.name)
+        key, headers = self.spec.read_key(self.name), self.spec.read_headers(self.name)
         return _Lane(
-            client=open_client(self.spec, key=key),
-            key=key,
+            transport=Transport(self.spec, key=key, headers=headers),
+            secrets=secrets_of(self.spec, key, headers),
             slots=asyncio.Semaphore(self.spec.concurrency),
             requests=None if self.spec.rpm is None else AsyncLimiter(self.spec.rpm, 60),
             tokens=None if self.spec.tpm is None else AsyncLimiter(self.spec.tpm, 60),
         )
+
+
+async def _send_stream(
+    transport: Transport, reader: StreamReader, request: ChatRequest, known: Known, *, limit: int, seconds: float
+) -> Outcome:
+    """The outcome of a streamed answer. A stream that stops for a quarter of the time-out has stalled."""
+    stall = max(seconds / 4, 0.1)
+    try:
+        async with aclosing(
+            transport.stream(request.path, request.parameters, limit=limit, stall_seconds=stall)
+        ) as events:
+            async for event in events:
+                if isinstance(event, HttpAnswer):
+                    if event.status != 200 or event.body:  # refused, or an answer that is not streamed
+                        return _read(event, request, known)
+                    continue
+                reader.add(event)
+                if reader.error:
+                    error = reader.error if isinstance(reader.error, dict) else {"message": str(reader.error)}
+                    failed = classify_error(error, "", known)
+                    return replace(reader.broken(failed.message or "error"), cause=failed.cause, fatal=failed.fatal)
+    except StalledError:
+        return reader.broken(f"the stream stalled: nothing for {stall:g} s", "timeout")
+    return reader.outcome()
+
+
+def _read(answer: HttpAnswer, request: Request, known: Known) -> Outcome:
+    """The outcome of an HTTP answer that is whole."""
+    if answer.status != 200:
+        return read_status(answer, known)
+    failed = read_error(answer.body, known)
+    if failed is not None:
+        return failed
+    if isinstance(request, ScoreRequest):
+        return read_score(answer.body)
+    if answer.body.startswith("data:"):  # a stream that was not asked for
+        reader = StreamReader(request)
+        for event in answer.body.split("\n"):
+            reader.add(event.removeprefix("data:").strip())
+        return reader.outcome()
+    outcome = read_answer(answer.body, request=request)
+    if outcome.cause == "bad_response" and outcome.usage is not None and outcome.usage.is_estimated:
+        return replace(outcome, message=f"{outcome.message}: {quote(answer.body)}")
+    return outcome
+
+
+def secrets_of(spec: ModelSpec, key: str | None, headers: Mapping[str, str]) -> tuple[str, ...]:
+    """What must not be shown or recorded: the key, the password of the address, header values of the environment."""
+    hidden = {key, urlsplit(spec.base_url).password}
+    hidden |= {value for name, value in headers.items() if not isinstance(spec.headers[name], str)}
+    return tuple(sorted((it for it in hidden if it), key=len, reverse=True))
+
+
+def _redact(outcome: Outcome, secrets: Sequence[str]) -> Outcome:
+    """The outcome without secrets that the server may have quoted."""
+    if not secrets:
+        return outcome
+    pattern = re.compile("|".join(map(re.escape, secrets)))
+
+    def hide(text: str) -> str:
+        return pattern.sub("***", text)
+
+    fatal = outcome.fatal
+    if fatal is not None:
+        fatal = type(fatal)(hide(str(fatal)))
+    return replace(
+        outcome,
+        message=hide(outcome.message),
+        text=hide(outcome.text),
+        thoughts=hide(outcome.thoughts),
+        fatal=fatal,
+    )

@@ -7,13 +7,24 @@ A judge turns such a failure into a missing verdict, which masks the rollout and
 from typing import Literal
 
 Cause = Literal[
-    "timeout", "connection", "rate_limit", "server_error", "bad_response", "refused", "empty", "too_long", "rejected"
+    "timeout",
+    "connection",
+    "rate_limit",
+    "server_error",
+    "bad_response",
+    "incomplete",
+    "cut_off",
+    "refused",
+    "empty",
+    "too_long",
+    "rejected",
 ]
-"""`refused`: a content filter or the model declined. `too_long`: the endpoint says that its context is exceeded.
+"""`incomplete`: the endpoint broke off the answer. `cut_off`: the answer has used up `max_tokens`, in its thoughts or before
+any text. `refused`: a content filter or the model declined. `too_long`: the endpoint says that its context is exceeded.
 `rejected`: the endpoint took other requests but not this one (HTTP 4xx)."""
 
 TRANSIENT: frozenset[Cause] = frozenset(
-    {"timeout", "connection", "rate_limit", "server_error", "bad_response", "empty"}
+    {"timeout", "connection", "rate_limit", "server_error", "bad_response", "incomplete", "empty"}
 )
 """Causes that are retried."""
 

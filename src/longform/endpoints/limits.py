@@ -1,7 +1,7 @@
 """Limits of a run's calls: the budget, when to retry, and how long an outage is tolerated.
 
-Calls in flight when the budget is reached are completed, so the cost may end slightly above it. Calls of unknown cost are
-counted, not estimated.
+Calls in flight when the budget is reached are completed, so the cost may end slightly above it. Where an endpoint
+does not state its tokens, they are estimated from the texts and count; calls without a price are only counted.
 
 A request that could not be delivered has not failed: the endpoint never saw it and charges nothing. While an endpoint that
 has answered before is unreachable, such attempts are not counted, so that a run survives the restart of a server.
@@ -20,16 +20,24 @@ class Budget:
     Args:
         limit: in the currency of models.yaml; None only counts.
         spent: known cost on record from before, for a run that is resumed.
-        unknown: calls on record whose cost is not known.
+        unknown: calls on record without a price.
+        estimated: calls on record whose cost is estimated.
         resume: what to type to go on, for the error.
     """
 
     def __init__(
-        self, limit: float | None = None, *, spent: float = 0.0, unknown: int = 0, resume: str = "a larger budget"
+        self,
+        limit: float | None = None,
+        *,
+        spent: float = 0.0,
+        unknown: int = 0,
+        estimated: int = 0,
+        resume: str = "a larger budget",
     ) -> None:
         self.limit = limit
         self.spent = spent
         self.unknown = unknown
+        self.estimated = estimated
         self._resume = resume
         self._lock = threading.Lock()
 
@@ -41,11 +49,15 @@ class Budget:
         """
         if self.limit is not None and self.spent >= self.limit:
             unknown = f" (and {self.unknown} calls of unknown cost)" if self.unknown else ""
-            raise StoppedError(f"budget of {self.limit:g} spent: {self.spent:.4f}{unknown}; resume with {self._resume}")
+            estimated = f" ({self.estimated} calls estimated)" if self.estimated else ""
+            raise StoppedError(
+                f"budget of {self.limit:g} spent: {self.spent:.4f}{estimated}{unknown}; resume with {self._resume}"
+            )
 
-    def add(self, cost: float | None) -> None:
-        """Add the cost of a call; None if unknown."""
+    def add(self, cost: float | None, *, is_estimated: bool = False) -> None:
+        """Add the cost of a call; None without a price."""
         with self._lock:
+            self.estimated += is_estimated and cost is not None
             if cost is None:
                 self.unknown += 1
             else:
@@ -53,10 +65,51 @@ class Budget:
 
 
 PATIENCE_SECONDS = 180.0
+ALIKE_FAILURES = 12
+"""Failures of one kind, without a usable answer before them, that stop a command."""
 MAX_BACKOFF_SECONDS = 60.0
 MAX_RETRY_AFTER_SECONDS = 300.0
 MAX_RECONNECT_SECONDS = 10.0
 """Between two attempts to reach an endpoint that is down."""
+
+
+class FailureWatch:
+    """Stops a command whose first answers all fail alike: the next hundred would too.
+
+    Args:
+        where: the endpoint, for the error.
+        limit: answers after which it stops; None only keeps the first failure.
+    """
+
+    def __init__(self, where: str, limit: int | None = None) -> None:
+        self.first = ""
+        """The first failure with its cause, quoted."""
+        self._where, self._limit = where, limit
+        self._causes: list[str] | None = []
+
+    def succeed(self) -> None:
+        """Note a usable answer; failures do not stop the command any more."""
+        self._causes = None
+
+    def fail(self, cause: str, said: str) -> None:
+        """Note a failure.
+
+        Args:
+            cause: in one word.
+            said: the answer, or the provider's words.
+
+        Raises:
+            StoppedError: the first `limit` answers all failed for this cause.
+        """
+        self.first = self.first or f"{cause}: {said!r}"
+        if self._causes is None or self._limit is None:
+            return
+        self._causes.append(cause)
+        if len(self._causes) >= self._limit and len(set(self._causes)) == 1:
+            raise StoppedError(
+                f"{self._where}: the first {len(self._causes)} requests all failed alike ({self.first}); `longform calls` "
+                "shows the recorded answers"
+            )
 
 
 class OutageTracker:

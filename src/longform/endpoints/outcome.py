@@ -1,30 +1,55 @@
-"""The outcome of one attempt at a request: an answer, or the cause of the failure and whether it was billed.
+"""The outcome of one attempt at a request, read from what the endpoint sent: an answer, or the cause of the failure.
 
-Whether the endpoint has answered before, in this process or on record, separates configuration errors from failures of
-single texts: a rejected first request is taken for a wrong setting, a later one for an unusual text.
+Providers agree on the form of a chat completion and on little else: this module reads the variants in use (content as a
+list of parts, thoughts in fields of their own or in tags, streams) and treats what it does not know as a failure.
 """
 
 import json
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
-from math import isfinite
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from math import exp, isfinite
+from typing import Any
 
 from longform.endpoints.errors import Cause
 from longform.endpoints.models import ModelSpec
-from longform.endpoints.request import clean_text
-from longform.records.errors import BadInputError, LongformError, StoppedError
+from longform.endpoints.request import ChatRequest, Request, clean_text
+from longform.records.errors import LongformError
+from longform.text.thoughts import split_thoughts
+from longform.text.words import estimate_tokens
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+MAX_TOKEN_COUNT = 2**53
 
-    from openai import APIStatusError
+_COMPLETE = {"stop", "eos", "eos_token", "end_turn", "stop_sequence", "stop_token", "stop_str", "complete", "finished"}
+_CUT_OFF = {"length", "max_tokens", "model_length", "max_length", "max_output_tokens", "max_completion_tokens"}
+_FILTERED = {
+    "content_filter",
+    "content-filter",
+    "safety",
+    "refusal",
+    "recitation",
+    "prohibited_content",
+    "blocklist",
+} | {
+    "sensitive",
+    "spii",
+    "guardrail",
+    "moderation",
+}
 
-_REFUSAL_CODES = {"content_filter", "content_policy_violation", "data_inspection_failed", "moderation_blocked"}
-_TOO_LONG_WORDS = ("context length", "maximum context", "context window", "context_length", "too long", "input length")
-_NO_CREDIT_CODES = {"insufficient_quota", "insufficient_balance"}
-_LONGEST_QUOTE = 200
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of one attempt."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    """Thoughts included."""
+    cached_tokens: int = 0
+    """Of the prompt's, those that the endpoint had in its cache."""
+    thought_tokens: int | None = None
+    """Of the completion's, those of thoughts; None if the endpoint does not say."""
+    is_estimated: bool = False
+    """Whether the endpoint gave no usable counts, so that these are estimated from the texts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,160 +58,291 @@ class Outcome:
 
     cause: Cause | None = None
     message: str = ""
-    """The cause, for people."""
+    """The cause, for people, with the provider's words."""
     fatal: LongformError | None = None
     """Set if no other request to the endpoint can succeed either."""
     text: str = ""
+    thoughts: str = ""
     finish_reason: str | None = None
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
+    """`stop` if the answer is complete, `length` if it was cut off, else as the endpoint said."""
+    usage: Usage | None = None
+    """None if nothing was written, or if it is not known yet."""
+    served_model: str | None = None
+    """The model that the endpoint says has answered, with its fingerprint."""
     maybe_billed: bool = True
     """False if the endpoint certainly charged nothing."""
     unreachable: bool = False
     """True if no connection was established: the endpoint has not seen the request."""
+    busy: bool = False
+    """True if the endpoint asks to come back later (429, 503, 529)."""
     wait_seconds: float | None = None
-    """From `Retry-After`."""
+    """How long the endpoint asks to wait."""
+    refused_setting: bool = False
+    """True for an HTTP 400 that another request may get as well: a wrong setting, or an unusual text."""
 
     def cost(self, spec: ModelSpec) -> float | None:
-        """Cost of the attempt; None if unknown."""
+        """Cost of the attempt, in part estimated if its usage is; None if models.yaml has no prices."""
         if not self.maybe_billed:
             return 0.0
-        if spec.prices is None or self.prompt_tokens is None or self.completion_tokens is None:
+        if spec.prices is None or self.usage is None:
             return None
-        return spec.prices.cost(prompt_tokens=self.prompt_tokens, completion_tokens=self.completion_tokens)
+        return spec.prices.cost(
+            prompt_tokens=self.usage.prompt_tokens,
+            completion_tokens=self.usage.completion_tokens,
+            cached_tokens=self.usage.cached_tokens,
+        )
+
+    def with_usage(self, request: Request) -> "Outcome":
+        """The outcome with its usage estimated from the texts if the endpoint did not state it."""
+        if self.usage is not None or not self.maybe_billed:
+            return self
+        return replace(self, usage=estimate_usage(request, self.text + self.thoughts))
 
 
-def read_answer(body: str) -> Outcome:
-    """The outcome of an HTTP 200 whose body should be a chat completion."""
-    try:
-        content = json.loads(body)
-        choice = content["choices"][0]
-        message = choice["message"]
-        text = message.get("content") or ""
+@dataclass(slots=True)
+class _Collected:
+    """The parts of a completion, collected from a body or from the events of a stream."""
+
+    text: str = ""
+    thoughts: str = ""
+    refusal: str = ""
+    finish_reason: Any = None
+    usage: Any = None
+    model: Any = None
+    fingerprint: Any = None
+    error: Any = None
+    has_message: bool = False
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    def add(self, content: Mapping[str, Any], *, part: str) -> None:
+        """Add a completion (`part` is `message`) or an event of a stream (`delta`).
+
+        Raises:
+            TypeError, LookupError, AttributeError: it does not have the form of one.
+        """
+        self.usage = content.get("usage") or self.usage
+        self.model = content.get("model") or self.model
+        self.fingerprint = content.get("system_fingerprint") or self.fingerprint
+        self.error = content.get("error") or self.error
+        choices = content.get("choices") or []
+        if not choices:
+            return
+        choice = next((it for it in choices if it.get("index") == 0), choices[0])
+        self.error = choice.get("error") or self.error
+        self.finish_reason = choice.get("finish_reason") or self.finish_reason
+        message = choice.get(part)
+        if part == "message":
+            message = choice["message"]
+        if message is None:
+            return
+        self.has_message = True
+        text, thoughts = _content(message.get("content"))
+        self.text += text
+        self.thoughts += thoughts or _content(message.get("reasoning_content"))[0]
+        if not thoughts and not message.get("reasoning_content"):
+            self.thoughts += _content(message.get("reasoning"))[0]
         refusal = message.get("refusal")
-        finish_reason = choice.get("finish_reason")
-        usage = content.get("usage") or {}
-        tokens = [usage.get(name) for name in ("prompt_tokens", "completion_tokens")]
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
-        return Outcome("bad_response", "the answer is not a chat completion")
-    if not isinstance(text, str):
-        return Outcome("bad_response", "the answer has no text")
-    cause: Cause | None = None
-    if finish_reason == "content_filter" or refusal:
-        cause = "refused"
-    elif not text.strip():
-        cause = "empty"
-    return Outcome(
-        cause,
-        "" if cause is None else "the answer is empty" if cause == "empty" else "the model or its filter declined",
-        text=clean_text(text),
-        finish_reason=finish_reason if isinstance(finish_reason, str) else None,
-        prompt_tokens=tokens[0] if isinstance(tokens[0], int) else None,
-        completion_tokens=tokens[1] if isinstance(tokens[1], int) else None,
+        self.refusal += refusal if isinstance(refusal, str) else ""
+
+
+def read_answer(body: str, *, request: ChatRequest) -> Outcome:
+    """The outcome of an HTTP 200 whose body should be a chat completion.
+
+    An error inside it comes back as `bad_response` with an empty message; see `read_error` for what it means.
+    """
+    message = _Collected()
+    content = read_json(_without_comments(body))
+    try:
+        if not isinstance(content, dict):
+            raise TypeError
+        message.add(content, part="message")
+    except (LookupError, TypeError, AttributeError):
+        return Outcome("bad_response", "the answer is not a chat completion").with_usage(request)
+    if not message.has_message:
+        return Outcome("bad_response", "the answer is not a chat completion").with_usage(request)
+    if request.letters:
+        return _read_letters(content, message, request)
+    return finish(message, request=request)
+
+
+def _read_letters(content: Mapping[str, Any], message: _Collected, request: ChatRequest) -> Outcome:
+    """The probabilities of the request's letters as the first token, as a JSON object in place of the text."""
+    try:
+        first = content["choices"][0]["logprobs"]["content"][0]["top_logprobs"]
+        probabilities = dict.fromkeys(request.letters, 0.0)
+        for candidate in first:
+            letter = candidate["token"].strip(" \u0120\u2581[(\"'")
+            if letter in probabilities:
+                probabilities[letter] += exp(min(float(candidate["logprob"]), 0.0))
+    except (LookupError, TypeError, AttributeError, ValueError):
+        return Outcome("bad_response", "the answer has no log-probabilities").with_usage(request)
+    return Outcome(text=json.dumps(probabilities), finish_reason="stop", usage=read_usage(message.usage)).with_usage(
+        request
     )
+
+
+def finish(message: _Collected, *, request: ChatRequest) -> Outcome:
+    """The outcome of a completion that is whole."""
+    split = split_thoughts(clean_text(message.text))
+    thoughts = "\n\n".join(filter(None, (clean_text(message.thoughts).strip(), split.thoughts)))
+    reason = message.finish_reason
+    usage = read_usage(message.usage)
+    served = " ".join(it for it in (message.model, message.fingerprint) if isinstance(it, str)) or None
+    outcome = Outcome(
+        text=split.text,
+        thoughts=thoughts,
+        finish_reason=reason if isinstance(reason, str) else None,
+        usage=usage,
+        served_model=served,
+    ).with_usage(request)
+    kind = reason.lower() if isinstance(reason, str) else ""
+    if kind in _FILTERED or message.refusal:
+        said = message.refusal or "the model or its filter declined"
+        return replace(outcome, cause="refused", message=clean_text(said))
+    is_cut = kind in _CUT_OFF
+    if reason is None or kind in _COMPLETE:
+        outcome = replace(outcome, finish_reason="stop" if kind else None)
+    elif is_cut:
+        outcome = replace(outcome, finish_reason="length")
+    elif kind in ("tool_calls", "function_call"):
+        return replace(outcome, cause="bad_response", message="the model called a tool instead of answering")
+    else:
+        return replace(outcome, cause="incomplete", message=f"the endpoint broke off the answer ({str(reason)[:40]!r})")
+    if not split.is_complete or (is_cut and not split.text.strip()):
+        return replace(outcome, cause="cut_off", finish_reason="length", text="", message=_all_spent(outcome, request))
+    if not split.text.strip():
+        behind = f", after {len(thoughts):,} characters of thoughts" if thoughts else ""
+        return replace(outcome, cause="empty", message=f"the answer is empty{behind}")
+    return outcome
+
+
+def _all_spent(outcome: Outcome, request: ChatRequest) -> str:
+    where = "its thoughts" if outcome.thoughts else "white space"
+    return (
+        f"the answer ended within {where} at {request.max_tokens} tokens; allow more with `max_tokens` in models.yaml, "
+        "or less thinking with `body`"
+    )
+
+
+class StreamReader:
+    """Collects the events of a stream."""
+
+    def __init__(self, request: ChatRequest) -> None:
+        self._request = request
+        self._message = _Collected()
+        self.error: Any = None
+
+    @property
+    def characters(self) -> int:
+        """Received so far."""
+        return len(self._message.text) + len(self._message.thoughts)
+
+    def add(self, event: str) -> None:
+        """Add the data of an event; what is not a part of a completion is ignored."""
+        content = read_json(event)
+        if isinstance(content, dict):
+            try:
+                self._message.add(content, part="delta")
+            except (LookupError, TypeError, AttributeError):
+                return
+            self.error = self._message.error or self.error
+
+    def outcome(self) -> Outcome:
+        """The outcome after the last event. Without a finish reason the stream was broken off."""
+        if self._message.finish_reason is None:
+            return self.broken("the stream ended without a finish reason")
+        return finish(self._message, request=self._request)
+
+    def broken(self, why: str, cause: Cause = "incomplete") -> Outcome:
+        """The outcome of a stream that ended early; the text so far is recorded, and its cost estimated."""
+        split = split_thoughts(clean_text(self._message.text))
+        thoughts = "\n\n".join(filter(None, (clean_text(self._message.thoughts), split.thoughts)))
+        return Outcome(
+            cause, f"{why}, after {self.characters} characters", text=split.text, thoughts=thoughts
+        ).with_usage(self._request)
 
 
 def read_score(body: str) -> Outcome:
     """The outcome of an HTTP 200 whose body should be a reward model's score, in the form of vLLM's classification."""
+    content = read_json(body)
     try:
-        content = json.loads(body)
         (found,) = content["data"][0]["probs"]
         score = float(found)
-        tokens = (content.get("usage") or {}).get("prompt_tokens")
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError, OverflowError):
-        return Outcome("bad_response", "the answer is no score of a reward model with one output")
+        tokens = _count((content.get("usage") or {}).get("prompt_tokens"))
+    except (ValueError, LookupError, TypeError, AttributeError, OverflowError):
+        return Outcome("bad_response", "the answer is not the score of a reward model with one output")
     if not isfinite(score):
-        return Outcome("bad_response", "the answer's score is no finite number")
-    prompt_tokens = tokens if isinstance(tokens, int) else None
-    return Outcome(text=repr(score), finish_reason="stop", prompt_tokens=prompt_tokens, completion_tokens=0)
+        return Outcome("bad_response", "the answer's score is not a finite number")
+    return Outcome(text=repr(score), finish_reason="stop", usage=None if tokens is None else Usage(tokens, 0))
 
 
-def read_connection_failure(error: BaseException) -> Outcome:
-    """The outcome of an attempt that failed before a status was received."""
-    from aiohttp import ClientConnectorError
+def read_usage(usage: Any) -> Usage | None:
+    """The tokens that an endpoint states; None unless prompt and completion are whole numbers in range."""
+    if not isinstance(usage, Mapping):
+        return None
+    prompt, completion = _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
+    if prompt is None or completion is None:
+        return None
+    in_prompt = usage.get("prompt_tokens_details")
+    in_completion = usage.get("completion_tokens_details")
+    cached = _count(in_prompt.get("cached_tokens")) if isinstance(in_prompt, Mapping) else None
+    cached = _count(usage.get("prompt_cache_hit_tokens")) if cached is None else cached
+    thoughts = _count(in_completion.get("reasoning_tokens")) if isinstance(in_completion, Mapping) else None
+    return Usage(prompt, completion, min(cached or 0, prompt), thoughts)
 
-    chain = [error]
-    while (cause := chain[-1].__cause__) is not None:  # each layer wraps the error of the one below
-        chain.append(cause)
-    # Only a connection that was never established is certainly free.
-    unsent = any(isinstance(it, ClientConnectorError) for it in chain)
-    said = quote(str(chain[-1])) or type(chain[-1]).__name__
-    return Outcome("connection", said, maybe_billed=not unsent, unreachable=unsent)
+
+def estimate_usage(request: Request, written: str) -> Usage:
+    """Tokens of a request and of what was written in answer to it, estimated from the texts."""
+    return Usage(request.prompt_tokens, estimate_tokens(written), is_estimated=True)
 
 
-def read_status(
-    error: "APIStatusError", *, name: str, spec: ModelSpec, proven: bool, key: str | None, wants_score: bool = False
-) -> Outcome:
-    """The outcome of an HTTP 4xx or 5xx.
+def read_json(text: str) -> Any:
+    """The JSON value of a text; None if it is not JSON."""
+    try:
+        return json.loads(text, parse_int=_integer)
+    except (ValueError, RecursionError):
+        return None
 
-    Args:
-        error: as the SDK raised it.
-        name: the endpoint's, for messages.
-        spec: the endpoint's.
-        proven: whether the endpoint has answered before, in this process or on record.
-        key: removed from quotes of the server.
-        wants_score: whether the request was for a reward model's score.
+
+def _integer(digits: str) -> int | float:
+    """An integer; infinity for one so long that Python refuses it, which must not cost the whole answer."""
+    return int(digits) if len(digits) < 1000 else float("inf")
+
+
+def _count(value: Any) -> int | None:
+    """A number of tokens: a whole number from 0 to `MAX_TOKEN_COUNT`; None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    if isinstance(value, float) and not value.is_integer():  # also infinity and NaN
+        return None
+    return int(value) if 0 <= value <= MAX_TOKEN_COUNT else None
+
+
+def _content(content: Any) -> tuple[str, str]:
+    """Text and thoughts of a message's content: a string, or a list of parts.
+
+    Raises:
+        TypeError: it is neither.
     """
-    status = error.status_code
-    code = str(error.code or error.type or "").lower()
-    said = quote(error.message, key=key)
-    where = f"endpoint {name} at {spec.address}"
-    if status == 402 or code in _NO_CREDIT_CODES:
-        return _fatal(StoppedError(f"{where} reports that the account is out of credit"))
-    if code in _REFUSAL_CODES or (status in (400, 403) and "moderation" in said.lower()):
-        return Outcome("refused", said, maybe_billed=False)
-    failure = StoppedError if proven else BadInputError  # after an answer the run can be resumed
-    if status in (401, 403):
-        return _fatal(failure(f"{where} {_key_trouble(spec)} (HTTP {status})"))
-    if status == 404 and wants_score:
-        hint = "serve it with `vllm serve MODEL --runner pooling`"
-        return _fatal(failure(f"{where} scores no texts as {spec.model!r} (HTTP 404); {hint}"))
-    if status == 404:
-        hint = "check `model`, and that `base_url` ends with the version, as in /v1"
-        return _fatal(failure(f"{where} knows no model {spec.model!r} (HTTP 404); {hint}"))
-    wait_seconds = read_retry_after(error.response.headers)
-    if status in (408, 504):
-        return Outcome("timeout", f"HTTP {status}", wait_seconds=wait_seconds)
-    if status == 429:
-        return Outcome("rate_limit", "HTTP 429", maybe_billed=False, wait_seconds=wait_seconds)
-    if status >= 500 or status in (409, 425):
-        return Outcome("server_error", f"HTTP {status}", maybe_billed=False, wait_seconds=wait_seconds)
-    if status == 413 or any(words in said.lower() for words in _TOO_LONG_WORDS):
-        return Outcome("too_long", said, maybe_billed=False)
-    if not proven:
-        return _fatal(BadInputError(f"{where} rejects the request (HTTP {status}): {said}"))
-    return Outcome("rejected", f"HTTP {status}: {said}", maybe_billed=False)
+    if content is None:
+        return "", ""
+    if isinstance(content, str):
+        return content, ""
+    if not isinstance(content, list):
+        raise TypeError
+    text, thoughts = "", ""
+    for part in content:
+        if isinstance(part, str):
+            text += part
+        elif part.get("type") in ("thinking", "reasoning"):
+            thoughts += _content(part.get("thinking") or part.get("reasoning") or part.get("text"))[0]
+        elif part.get("type") in (None, "text", "output_text"):
+            text += _content(part.get("text"))[0]
+    return text, thoughts
 
 
-def read_retry_after(headers: "Mapping[str, str]") -> float | None:
-    """Seconds of a `Retry-After` header, given as a number or a date; None without one."""
-    stated = headers.get("retry-after", "").strip()
-    if not stated:
-        return None
-    try:
-        return max(0.0, float(stated))
-    except ValueError:
-        pass
-    try:
-        when = parsedate_to_datetime(stated)
-    except ValueError:
-        return None
-    return max(0.0, (when.astimezone(UTC) - datetime.now(UTC)).total_seconds())
-
-
-def quote(said: Any, *, key: str | None = None) -> str:
-    """A server's message in one short line, without the key."""
-    line = " ".join(str(said).split())
-    if key:
-        line = line.replace(key, "***")
-    return line if len(line) <= _LONGEST_QUOTE else line[: _LONGEST_QUOTE - 3] + "..."
-
-
-def _fatal(error: LongformError) -> Outcome:
-    return Outcome(fatal=error, message=str(error), maybe_billed=False)
-
-
-def _key_trouble(spec: ModelSpec) -> str:
-    if spec.key_env is None:
-        return "asks for a key: name its environment variable in `key_env`"
-    return f"refuses the key from ${spec.key_env}"
+def _without_comments(body: str) -> str:
+    """A body without the comments that some endpoints send to keep a connection open."""
+    if not body.lstrip().startswith(":"):
+        return body
+    return "\n".join(line for line in body.split("\n") if not line.startswith(":"))

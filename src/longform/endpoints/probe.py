@@ -1,14 +1,38 @@
-"""Checks without a paid call that an endpoint is reachable and has its model."""
+"""What an endpoint's list of models says, without a paid call: that it is reachable, knows its model, and how long its
+context is.
+"""
 
-from longform.endpoints.connection import open_client
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from longform.endpoints.failures import quote
 from longform.endpoints.models import ModelSpec
+from longform.endpoints.outcome import read_json
+from longform.endpoints.transport import BadBodyError, RedirectError, Transport
 from longform.records.errors import BadInputError
 
 _PATIENCE_SECONDS = 10.0
+_CONTEXT_KEYS = ("max_model_len", "context_length", "context_window", "max_context_length", "n_ctx")
 
 
-async def probe(name: str, spec: ModelSpec) -> str:
-    """Request the list of models of an endpoint; returns the result in a few words.
+class ListedModel(NamedTuple):
+    """What an endpoint says about its model."""
+
+    is_listed: bool
+    """False if the endpoint does not list models."""
+    context: int | None = None
+    """Context length in tokens, if it is stated."""
+
+    @property
+    def text(self) -> str:
+        """In a few words."""
+        if not self.is_listed:
+            return "is there, and does not list its models"
+        return "is there, and knows its model" + (f" (context {self.context:,})" if self.context else "")
+
+
+async def find_listed(name: str, spec: ModelSpec) -> ListedModel:
+    """Look a model up in its endpoint's list of models.
 
     Args:
         name: in models.yaml.
@@ -17,22 +41,46 @@ async def probe(name: str, spec: ModelSpec) -> str:
     Raises:
         BadInputError: the endpoint cannot be reached, refuses the key, or does not list the model.
     """
+    import asyncio
+
     from aiohttp import ClientError
-    from openai import APIConnectionError, APIStatusError, OpenAIError
 
     where = f"endpoint {name} at {spec.address}"
-    key = spec.read_key(name)
-    async with open_client(spec, key=key, timeout=_PATIENCE_SECONDS) as client:
-        try:
-            known = [model.id async for model in client.models.list()]
-        except (APIConnectionError, ClientError):
-            raise BadInputError(f"{where} cannot be reached; is it running?") from None
-        except APIStatusError as error:
-            if error.status_code in (401, 403):
-                raise BadInputError(f"{where} refuses its key (HTTP {error.status_code})") from None
-            return "is there, and does not list its models"
-        except (OpenAIError, AttributeError, TypeError, ValueError):  # an answer that is not a list of models
-            return "is there, and does not list its models"
-    if known and spec.model not in known:
-        raise BadInputError(f"{where} knows no model {spec.model!r}; it has {', '.join(sorted(known)[:8])}")
-    return f"is there, and knows {spec.model}"
+    transport = Transport(spec, key=spec.read_key(name), headers=spec.read_headers(name))
+    try:
+        async with asyncio.timeout(_PATIENCE_SECONDS):
+            answer = await transport.get("/models")
+    except (ClientError, OSError, TimeoutError, ValueError):
+        raise BadInputError(f"{where} cannot be reached; is it running?") from None
+    except RedirectError as error:
+        raise BadInputError(f"{where} redirects to {quote(error)}; write the right address into `base_url`") from None
+    except BadBodyError:
+        return ListedModel(is_listed=False)
+    finally:
+        await transport.close()
+    if answer.status in (401, 403):
+        raise BadInputError(f"{where} refuses its key (HTTP {answer.status})")
+    listed = _models(read_json(answer.body)) if answer.status == 200 else {}
+    if not listed:
+        return ListedModel(is_listed=False)
+    if spec.model not in listed:
+        raise BadInputError(f"{where} has no model {spec.model!r}; it has {', '.join(sorted(listed)[:8])}")
+    return ListedModel(is_listed=True, context=_context(listed[spec.model]))
+
+
+def _models(content: Any) -> dict[str, Mapping[str, Any]]:
+    """The entries of a list of models, by id."""
+    entries = content.get("data") if isinstance(content, Mapping) else content
+    if not isinstance(entries, list):
+        return {}
+    return {it["id"]: it for it in entries if isinstance(it, Mapping) and isinstance(it.get("id"), str)}
+
+
+def _context(entry: Mapping[str, Any]) -> int | None:
+    meta = entry.get("meta")
+    for place in (entry, meta if isinstance(meta, Mapping) else {}):
+        for key in _CONTEXT_KEYS:
+            value = place.get(key)
+            if isinstance(value, int) and not isinstance(value, bool) and 0 < value < 2**31:
+                return value
+    return None

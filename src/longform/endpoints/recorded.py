@@ -1,9 +1,11 @@
 """Endpoints by name, with every call recorded next to an output file."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from longform.endpoints.client import Endpoint
-from longform.endpoints.limits import Budget
+from longform.endpoints.limits import ALIKE_FAILURES, Budget, FailureWatch
 from longform.endpoints.models import ModelSpec, find_model, read_models
 from longform.records.calls import SqliteCallLog
 from longform.records.errors import BadInputError
@@ -21,19 +23,34 @@ class RecordedCalls:
         models: models.yaml.
         name: a name in it.
         budget: cost above which calls stop, over all calls recorded next to `out`.
+        changes: values of keys of models.yaml that the caller sets itself.
 
     Raises:
         BadInputError: see `check_endpoint`; `out` is a folder or cannot be written next to.
     """
 
-    def __init__(self, out: Path, models: Path, name: str, *, budget: float | None) -> None:
+    def __init__(
+        self,
+        out: Path,
+        models: Path,
+        name: str,
+        *,
+        budget: float | None,
+        changes: Mapping[str, Any] | None = None,
+    ) -> None:
         check_out(out)
         self.path = out.with_name(out.name + ".calls.sqlite")
-        self._name, self._spec = name, check_endpoint(name, models, budget=budget)
+        self._name, spec = name, check_endpoint(name, models, budget=budget)
+        self._spec = spec.model_copy(update=dict(changes or {}))
         self.log = _open_log(self.path)
+        self._failures: FailureWatch | None = None
         totals = self.log.totals()
         self._budget = Budget(
-            budget, spent=totals.cost, unknown=totals.unknown_costs, resume="the same command and a larger --budget"
+            budget,
+            spent=totals.cost,
+            unknown=totals.unknown_costs,
+            estimated=totals.estimated_costs,
+            resume="the same command and a larger --budget",
         )
 
     def __enter__(self) -> "RecordedCalls":
@@ -44,7 +61,13 @@ class RecordedCalls:
 
     def endpoint(self) -> Endpoint:
         """The endpoint that the name stands for."""
-        return Endpoint(self._name, self._spec, call_log=self.log, budget=self._budget)
+        endpoint = Endpoint(self._name, self._spec, call_log=self.log, budget=self._budget, stop_after=ALIKE_FAILURES)
+        self._failures = endpoint.failures
+        return endpoint
+
+    def first_failure(self) -> str:
+        """The first failure of these calls with its cause, quoted; empty without one."""
+        return "" if self._failures is None else self._failures.first
 
     def cost(self) -> str:
         """Cost and number of calls so far, in words."""
@@ -59,6 +82,7 @@ def check_endpoint(name: str, models: Path, *, budget: float | None = None) -> M
     """
     spec = find_model(read_models(models), name, path=models)
     spec.read_key(name)
+    spec.read_headers(name)
     if budget is not None and spec.prices is None:
         raise BadInputError(f"--budget: {models} has no prices for {name!r}, so the cost cannot be counted")
     return spec

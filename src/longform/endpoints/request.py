@@ -1,17 +1,19 @@
 """Requests and their hashes, under which answers are recorded.
 
 The hash does not include the name in models.yaml, so answers are found again after a rename. It includes `sample` and
-`attempt`, which request another answer to the same messages.
+`attempt`, which request another answer to the same messages, and everything of models.yaml that can change an answer; how
+the request is sent (time-out, streaming, the key, the name of the token parameter) does not.
 """
 
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
+from urllib.parse import urlsplit
 
-from longform.endpoints.connection import without_user
+from longform.endpoints.models import HeaderValue, ModelSpec, TokenParameter
 from longform.text.words import estimate_tokens
 
 _TOKENS_PER_MESSAGE = 8
@@ -25,26 +27,104 @@ class ChatRequest:
     base_url: str
     model: str
     messages: tuple[dict[str, str], ...]
-    temperature: float
+    temperature: float | None
+    """None leaves it out."""
     max_tokens: int
-    top_p: float
+    top_p: float | None
+    """None leaves it out."""
     sample: int
     attempt: int
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    """Further parameters of the body."""
+    sends_top_p: bool = False
+    """Whether `top_p` is sent even at 1, where an endpoint's own default must not apply."""
+    token_parameter: TokenParameter = "max_tokens"
+    stream: bool = False
+    letters: tuple[str, ...] = ()
+    """Tokens whose probabilities as the first token are the answer, in place of a text."""
+    setting: Mapping[str, Any] = field(default_factory=dict)
+    """Query and headers, as far as they can change the answer; values from the environment by the variable's name."""
+
+    @classmethod
+    def build(
+        cls,
+        spec: ModelSpec,
+        messages: Iterable[Mapping[str, str]],
+        *,
+        temperature: float,
+        max_tokens: int,
+        top_p: float = 1.0,
+        sends_top_p: bool = False,
+        sample: int = 0,
+        attempt: int = 0,
+        response_format: Mapping[str, Any] | None = None,
+        letters: tuple[str, ...] = (),
+    ) -> "ChatRequest":
+        """The request to the model of `spec`, whose settings take the place of the other arguments.
+
+        Args:
+            spec: the model's entry in models.yaml.
+            messages: the conversation; `spec.system` comes first unless it already has a system turn.
+            temperature: of sampling.
+            max_tokens: longest answer.
+            top_p: of nucleus sampling.
+            sends_top_p: send `top_p` even at 1.
+            sample: distinguishes several answers to the same request.
+            attempt: distinguishes repeats after an unusable answer.
+            response_format: for an endpoint with structured output.
+            letters: ask for the probabilities of these as the first token.
+        """
+        if letters:
+            max_tokens = 1
+        conversation = clean_messages(messages)
+        if spec.system is not None and not any(it["role"] == "system" for it in conversation):
+            conversation = ({"role": "system", "content": clean_text(spec.system)}, *conversation)
+        setting: dict[str, Any] = {}
+        if spec.query:
+            setting["query"] = dict(spec.query)
+        if spec.headers:
+            setting["headers"] = {
+                name: {"env": value.env} if isinstance(value, HeaderValue) else value
+                for name, value in spec.headers.items()
+            }
+        return cls(
+            spec.base_url,
+            spec.model,
+            conversation,
+            spec.temperature if spec.is_set("temperature") else temperature,
+            1 if letters else spec.longest_answer(max_tokens),
+            spec.top_p if spec.is_set("top_p") else top_p,
+            sample,
+            attempt,
+            dict(spec.body) | ({} if response_format is None else {"response_format": dict(response_format)}),
+            sends_top_p or (spec.is_set("top_p") and spec.top_p is not None),
+            spec.token_parameter,
+            spec.stream and not letters,
+            letters,
+            setting,
+        )
 
     @cached_property
     def hash(self) -> str:
-        """SHA-256 of the canonical JSON of all fields, in hex."""
-        fields = {
+        """SHA-256 of the canonical JSON of all that can change the answer, in hex."""
+        fields: dict[str, Any] = {
             "base_url": self.base_url,
             "model": self.model,
             "messages": self.messages,
-            "temperature": float(self.temperature),
+            "temperature": None if self.temperature is None else float(self.temperature),
             "max_tokens": self.max_tokens,
-            "top_p": float(self.top_p),
+            "top_p": None if self.top_p is None else float(self.top_p),
             "sample": self.sample,
             "attempt": self.attempt,
         }
-        return _hash(fields)
+        # Left out where they are not used, so that answers of version 0.1 are found again.
+        if self.extra:
+            fields["body"] = dict(self.extra)
+        if self.sends_top_p:
+            fields["sends_top_p"] = True
+        if self.letters:
+            fields["letters"] = self.letters
+        return _hash({**fields, **self.setting})
 
     @property
     def path(self) -> str:
@@ -54,24 +134,31 @@ class ChatRequest:
     @property
     def tokens(self) -> int:
         """Estimated tokens of the prompt plus the longest answer."""
-        return estimate_prompt_tokens(self.messages) + self.max_tokens
+        return self.prompt_tokens + self.max_tokens
+
+    @property
+    def prompt_tokens(self) -> int:
+        """Estimated tokens of the prompt."""
+        return estimate_prompt_tokens(self.messages)
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """The request body. `top_p` is omitted at 1, because some endpoints refuse it together with a temperature; `seed` is
-        sent for further samples only, so that a deterministic endpoint gives another answer.
+        """The request body. `top_p` is omitted at 1 unless it is wanted, because some endpoints refuse it together with a
+        temperature; `seed` is sent for further samples only, so that a deterministic endpoint gives another answer.
         """
-        body: dict[str, Any] = {
-            "model": self.model,
-            "messages": list(self.messages),
-            "temperature": self.temperature,
-            "max_tokens": self.max_tokens,
-        }
-        if self.top_p != 1:
+        body: dict[str, Any] = {"model": self.model, "messages": list(self.messages)}
+        if self.temperature is not None:
+            body["temperature"] = self.temperature
+        body[self.token_parameter] = self.max_tokens
+        if self.top_p is not None and (self.top_p != 1 or self.sends_top_p):
             body["top_p"] = self.top_p
         if self.sample:
             body["seed"] = self.sample
-        return body
+        if self.letters:
+            body |= {"logprobs": True, "top_logprobs": 20}
+        if self.stream:
+            body |= {"stream": True, "stream_options": {"include_usage": True}}
+        return {**body, **self.extra}
 
 
 @dataclass(frozen=True)
@@ -81,6 +168,9 @@ class ScoreRequest:
     base_url: str
     model: str
     ids: tuple[int, ...]
+    max_tokens: int = 0
+    """A score has none."""
+    stream: bool = False
 
     @cached_property
     def hash(self) -> str:
@@ -90,6 +180,11 @@ class ScoreRequest:
     @property
     def tokens(self) -> int:
         """Of the text; a score has none."""
+        return len(self.ids)
+
+    @property
+    def prompt_tokens(self) -> int:
+        """Of the text."""
         return len(self.ids)
 
     @property
@@ -104,6 +199,12 @@ class ScoreRequest:
 
 
 Request = ChatRequest | ScoreRequest
+
+
+def without_user(url: str) -> str:
+    """The address without user and password."""
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
 def _hash(fields: Mapping[str, Any]) -> str:

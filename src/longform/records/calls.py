@@ -10,7 +10,7 @@ import threading
 import zlib
 from collections.abc import Iterable, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -20,30 +20,28 @@ _SCHEMA = """
 CREATE TABLE IF NOT EXISTS calls (
     id INTEGER PRIMARY KEY, request_hash TEXT NOT NULL, attempt INTEGER NOT NULL, endpoint TEXT NOT NULL,
     model TEXT NOT NULL, outcome TEXT NOT NULL, prompt_tokens INTEGER, completion_tokens INTEGER, cost REAL,
-    latency_seconds REAL NOT NULL, text BLOB NOT NULL, finish_reason TEXT);
+    latency_seconds REAL NOT NULL, text BLOB NOT NULL, finish_reason TEXT, thoughts BLOB NOT NULL DEFAULT x'',
+    thought_tokens INTEGER, cached_tokens INTEGER, is_estimated INTEGER NOT NULL DEFAULT 0, served_model TEXT,
+    message TEXT NOT NULL DEFAULT '');
 CREATE TABLE IF NOT EXISTS secret (id INTEGER PRIMARY KEY CHECK (id = 1), value BLOB NOT NULL);
 CREATE INDEX IF NOT EXISTS answered_calls ON calls (request_hash) WHERE outcome = 'ok';
+CREATE INDEX IF NOT EXISTS requested_calls ON calls (request_hash);
 """
+_ADDED_COLUMNS = {
+    "thoughts": "BLOB NOT NULL DEFAULT x''",
+    "thought_tokens": "INTEGER",
+    "cached_tokens": "INTEGER",
+    "is_estimated": "INTEGER NOT NULL DEFAULT 0",
+    "served_model": "TEXT",
+    "message": "TEXT NOT NULL DEFAULT ''",
+}
+"""Columns that logs of version 0.1 lack."""
 _TOTALS = """
 SELECT COUNT(*), COALESCE(SUM(outcome = 'ok'), 0), COALESCE(SUM(prompt_tokens), 0),
-    COALESCE(SUM(completion_tokens), 0), COALESCE(SUM(cost), 0.0), COALESCE(SUM(cost IS NULL), 0)
+    COALESCE(SUM(completion_tokens), 0), COALESCE(SUM(thought_tokens), 0), COALESCE(SUM(cost), 0.0),
+    COALESCE(SUM(cost IS NULL), 0), COALESCE(SUM(is_estimated AND cost IS NOT NULL), 0)
 FROM calls
 """
-
-
-@dataclass(frozen=True, slots=True)
-class ChatAnswer:
-    """A model's answer to one chat request."""
-
-    text: str
-    finish_reason: str | None
-    prompt_tokens: int | None
-    completion_tokens: int | None
-    cost: float | None
-    """Cost of the original call; None if price or usage is unknown."""
-    cached: bool
-    """The answer was free: it was recorded, or an equal request was in flight."""
-    request_hash: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,15 +53,66 @@ class CallRecord:
     """Number of the attempt at one request, from 1."""
     endpoint: str
     model: str
+    """As it was asked for."""
     outcome: str
     """`ok`, or the reason of the failure: a cause of `longform.endpoints.errors.EndpointError`, or `fatal`."""
     prompt_tokens: int | None
     completion_tokens: int | None
+    """Thoughts included."""
     cost: float | None
-    """None if unknown: no price, no usage reported, or the connection broke before the answer."""
+    """None without prices in models.yaml."""
     latency_seconds: float
     text: str
+    """Without thoughts."""
     finish_reason: str | None
+    thoughts: str = ""
+    thought_tokens: int | None = None
+    """None if the endpoint does not count them."""
+    cached_tokens: int | None = None
+    """Of the prompt's, those that the endpoint had in its cache."""
+    is_estimated: bool = False
+    """Whether tokens and cost are estimated, because the endpoint did not state them."""
+    served_model: str | None = None
+    """The model that answered, as the endpoint names it, with its fingerprint."""
+    message: str = ""
+    """Of a failure, in the provider's words."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChatAnswer:
+    """A model's answer to one chat request."""
+
+    text: str
+    """Without thoughts."""
+    finish_reason: str | None
+    """`length` if the answer was cut off."""
+    prompt_tokens: int | None
+    completion_tokens: int | None
+    """Thoughts included."""
+    cost: float | None
+    """Cost of the original call; None without prices in models.yaml."""
+    cached: bool
+    """The answer was free: it was recorded, or an equal request was in flight."""
+    request_hash: str
+    thoughts: str = ""
+    """What a reasoning model wrote before its answer."""
+    thought_tokens: int | None = None
+    """None if the endpoint does not count them."""
+
+    @classmethod
+    def of(cls, call: CallRecord, *, cached: bool = False) -> "ChatAnswer":
+        """The answer of a call."""
+        return cls(
+            text=call.text,
+            finish_reason=call.finish_reason,
+            prompt_tokens=call.prompt_tokens,
+            completion_tokens=call.completion_tokens,
+            cost=call.cost,
+            cached=cached,
+            request_hash=call.request_hash,
+            thoughts=call.thoughts,
+            thought_tokens=call.thought_tokens,
+        )
 
 
 class CallTotals(NamedTuple):
@@ -73,10 +122,13 @@ class CallTotals(NamedTuple):
     answered: int
     prompt_tokens: int
     completion_tokens: int
+    thought_tokens: int
     cost: float
-    """Sum of the known costs."""
+    """Sum of the known and the estimated costs."""
     unknown_costs: int
-    """Calls of unknown cost, which is not in the sum."""
+    """Calls without a price, which are not in the sum."""
+    estimated_costs: int
+    """Calls whose tokens were estimated, because the endpoint did not state them."""
 
     @property
     def shown_cost(self) -> str:
@@ -84,7 +136,8 @@ class CallTotals(NamedTuple):
         if self.calls and self.unknown_costs == self.calls:
             return f"unknown ({self.calls} calls; models.yaml has no prices for them)"
         unknown = f", {self.unknown_costs} of unknown cost" if self.unknown_costs else ""
-        return f"{self.cost:.4f} ({self.calls} calls{unknown})"
+        estimated = f", {self.estimated_costs} estimated" if self.estimated_costs else ""
+        return f"{self.cost:.4f} ({self.calls} calls{unknown}{estimated})"
 
 
 class CallLog(Protocol):
@@ -92,6 +145,10 @@ class CallLog(Protocol):
 
     def find(self, request_hash: str) -> ChatAnswer | None:
         """The recorded answer to a request, or None."""
+        ...
+
+    def find_cut_off(self, request_hash: str) -> str | None:
+        """Why the answer to a request was cut off before any text, if its last attempt was; else None."""
         ...
 
     def record(self, call: CallRecord) -> None:
@@ -114,11 +171,16 @@ class MemoryCallLog:
         """The recorded answer to a request, or None."""
         return self._answers.get(request_hash)
 
+    def find_cut_off(self, request_hash: str) -> str | None:
+        """Why the answer to a request was cut off before any text, if its last attempt was; else None."""
+        last = next((it for it in reversed(self.calls) if it.request_hash == request_hash), None)
+        return last.message if last is not None and last.outcome == "cut_off" else None
+
     def record(self, call: CallRecord) -> None:
         """Add one attempt."""
         self.calls.append(call)
         if call.outcome == "ok":
-            self._answers.setdefault(call.request_hash, _answer(call))
+            self._answers.setdefault(call.request_hash, ChatAnswer.of(call, cached=True))
 
     def totals(self) -> CallTotals:
         """Calls, tokens and cost over the whole log."""
@@ -136,10 +198,14 @@ class LayeredCallLog:
         """The recorded answer to a request, preferably of the finished log; or None."""
         return self._finished.find(request_hash) or self._growing.find(request_hash)
 
+    def find_cut_off(self, request_hash: str) -> str | None:
+        """Why the answer to a request was cut off before any text, if its last attempt was; else None."""
+        return self._finished.find_cut_off(request_hash) or self._growing.find_cut_off(request_hash)
+
     def record(self, call: CallRecord) -> None:
         """Add one attempt to the growing log."""
         self._growing.record(call)
-        self._made.append(replace(call, text=""))
+        self._made.append(replace(call, text="", thoughts=""))
 
     def totals(self) -> CallTotals:
         """Totals of the calls made through this object only."""
@@ -160,6 +226,7 @@ class SqliteCallLog:
             self._connection.execute("PRAGMA journal_mode=WAL")
             self._connection.execute("PRAGMA synchronous=NORMAL")
             self._connection.executescript(_SCHEMA)
+            self._add_columns()
         except sqlite3.Error as error:
             raise BadInputError(f"{path}: cannot be opened as a log of calls: {error}") from error
 
@@ -172,6 +239,14 @@ class SqliteCallLog:
     def close(self) -> None:
         """Close the connection; SQLite merges the write-ahead log into the file."""
         self._connection.close()
+
+    def _add_columns(self) -> None:
+        """Bring the table of an older version to this one."""
+        known = {row[1] for row in self._connection.execute("PRAGMA table_info(calls)")}
+        with self._connection:
+            for name, kind in _ADDED_COLUMNS.items():
+                if name not in known:
+                    self._connection.execute(f"ALTER TABLE calls ADD COLUMN {name} {kind}")
 
     def secret(self) -> bytes:
         """The secret behind the fences in judge prompts: random, created once and stored with the calls, so that a repeated
@@ -192,14 +267,43 @@ class SqliteCallLog:
     def find(self, request_hash: str) -> ChatAnswer | None:
         """The recorded answer to a request, or None."""
         query = (
-            "SELECT text, finish_reason, prompt_tokens, completion_tokens, cost FROM calls "
+            "SELECT text, thoughts, finish_reason, prompt_tokens, completion_tokens, cost, thought_tokens FROM calls "
             "WHERE request_hash = ? AND outcome = 'ok' LIMIT 1"
         )
         with self._lock:
             found = self._connection.execute(query, (request_hash,)).fetchone()
         if found is None:
             return None
-        return ChatAnswer(zlib.decompress(found[0]).decode(), *found[1:], cached=True, request_hash=request_hash)
+        text, thoughts, finish_reason, prompt_tokens, completion_tokens, cost, thought_tokens = found
+        return ChatAnswer(
+            text=unpack_text(text),
+            finish_reason=finish_reason,
+            prompt_tokens=prompt_tokens,
+            completion_tokens=completion_tokens,
+            cost=cost,
+            cached=True,
+            request_hash=request_hash,
+            thoughts=unpack_text(thoughts),
+            thought_tokens=thought_tokens,
+        )
+
+    def read(self, endpoint: str) -> list[CallRecord]:
+        """All calls to an endpoint, in their order."""
+        names = [it.name for it in fields(CallRecord)]
+        query = f"SELECT {', '.join(names)} FROM calls WHERE endpoint = ? ORDER BY id"
+        with self._lock:
+            rows = [dict(zip(names, row, strict=True)) for row in self._connection.execute(query, (endpoint,))]
+        for row in rows:
+            row |= {"text": unpack_text(row["text"]), "thoughts": unpack_text(row["thoughts"])}
+            row["is_estimated"] = bool(row["is_estimated"])
+        return [CallRecord(**row) for row in rows]
+
+    def find_cut_off(self, request_hash: str) -> str | None:
+        """Why the answer to a request was cut off before any text, if its last attempt was; else None."""
+        query = "SELECT outcome, message FROM calls WHERE request_hash = ? ORDER BY id DESC LIMIT 1"
+        with self._lock:
+            last = self._connection.execute(query, (request_hash,)).fetchone()
+        return last[1] if last is not None and last[0] == "cut_off" else None
 
     def record(self, call: CallRecord) -> None:
         """Add one attempt and commit it.
@@ -207,7 +311,7 @@ class SqliteCallLog:
         Raises:
             StoppedError: the disk is full or the file cannot be written.
         """
-        row = asdict(call) | {"text": zlib.compress(call.text.encode())}
+        row = asdict(call) | {"text": _pack(call.text), "thoughts": _pack(call.thoughts)}
         query = f"INSERT INTO calls ({', '.join(row)}) VALUES ({', '.join(f':{name}' for name in row)})"
         try:
             with self._lock, self._connection:
@@ -238,18 +342,17 @@ def _totals(calls: Sequence[CallRecord]) -> CallTotals:
         answered=sum(call.outcome == "ok" for call in calls),
         prompt_tokens=sum(call.prompt_tokens or 0 for call in calls),
         completion_tokens=sum(call.completion_tokens or 0 for call in calls),
+        thought_tokens=sum(call.thought_tokens or 0 for call in calls),
         cost=sum(call.cost or 0.0 for call in calls),
         unknown_costs=sum(call.cost is None for call in calls),
+        estimated_costs=sum(call.is_estimated and call.cost is not None for call in calls),
     )
 
 
-def _answer(call: CallRecord) -> ChatAnswer:
-    return ChatAnswer(
-        text=call.text,
-        finish_reason=call.finish_reason,
-        prompt_tokens=call.prompt_tokens,
-        completion_tokens=call.completion_tokens,
-        cost=call.cost,
-        cached=True,
-        request_hash=call.request_hash,
-    )
+def unpack_text(stored: bytes) -> str:
+    """A text of the log, which is stored compressed."""
+    return zlib.decompress(stored).decode() if stored else ""
+
+
+def _pack(text: str) -> bytes:
+    return zlib.compress(text.encode()) if text else b""

@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from longform.writers.local import LocalWriter
 
 
+MAX_TOKENS = 10_000
+"""Longest response where neither the caller nor models.yaml states one."""
+
+
 @dataclass(slots=True)
 class CollectResult:
     """Result of a resumable collection of rows."""
@@ -63,8 +67,9 @@ def generate(
     samples: int = 1,
     models: Path = Path("models.yaml"),
     name: str | None = None,
-    max_tokens: int = 10_000,
-    temperature: float = 1.0,
+    max_tokens: int | None = None,
+    temperature: float | None = None,
+    top_p: float | None = None,
     think: Thinking = "off",
     think_prompt: Path | None = None,
     batch: int = 64,
@@ -81,8 +86,9 @@ def generate(
         samples: Responses per prompt.
         models: Path to models.yaml.
         name: Model name to record for a local model (default: its folder's name, or RUN-step-N).
-        max_tokens: Maximum response length in tokens.
-        temperature: Sampling temperature.
+        max_tokens: Maximum response length in tokens, thoughts included; None: of `models`, else `MAX_TOKENS`.
+        temperature: Sampling temperature; None: of `models`, else 1.
+        top_p: Nucleus sampling probability; None: of `models`, else 1.
         think: Ask for a plan and an answer in tags (`on`), or for an answer in tags (`direct`). Only the answer is kept.
         think_prompt: Text file with {request} in it, in place of the built-in think prompt.
         batch: Batch size of a local model.
@@ -104,7 +110,12 @@ def generate(
 
         local = LocalWriter(writer)
         settings = GenerationSettings(
-            max_tokens=max_tokens, temperature=temperature, batch=batch, think=think, think_prompt=think_prompt
+            max_tokens=max_tokens or MAX_TOKENS,
+            temperature=1.0 if temperature is None else temperature,
+            top_p=1.0 if top_p is None else top_p,
+            batch=batch,
+            think=think,
+            think_prompt=think_prompt,
         )
         with progress(f"writing with {writer}") as advance:
             return collect_responses_locally(
@@ -117,13 +128,16 @@ def generate(
                 out=out,
                 on_progress=advance,
             )
-    with RecordedCalls(out, models, writer, budget=budget) as calls, progress(f"writing with {writer}") as advance:
+    given = {"max_tokens": max_tokens, "temperature": temperature, "top_p": top_p}
+    changes = {key: value for key, value in given.items() if value is not None}
+    with (
+        RecordedCalls(out, models, writer, budget=budget, changes=changes) as calls,
+        progress(f"writing with {writer}") as advance,
+    ):
 
         async def collect() -> CollectResult:
             async with calls.endpoint() as endpoint:
-                source = EndpointWriter(
-                    endpoint, max_tokens=max_tokens, temperature=temperature, think_prompt=think_template
-                )
+                source = EndpointWriter(endpoint, max_tokens=MAX_TOKENS, temperature=1.0, think_prompt=think_template)
                 return await collect_responses(rows, source, samples=samples, out=out, on_progress=advance)
 
         result = asyncio.run(collect())

@@ -11,6 +11,8 @@ produces the structure could learn only the structure at first.
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
+from longform.text.thoughts import split_thoughts
+
 Thinking = Literal["off", "on", "direct"]
 """Format of a response: `off`: the answer alone; `on`: a plan and an answer in tags; `direct`: an answer in tags."""
 
@@ -22,13 +24,13 @@ class ParsedResponse(NamedTuple):
     """The parts of a response, without surrounding white space."""
 
     think: str
-    """The plan; empty if there is none."""
+    """The plan, or the thoughts of a reasoning model; empty if there is none."""
     answer: str
     """The text that is measured, judged and stored; empty if there is none."""
     well_formed: bool
     """Whether the response follows the requested format; always True without thinking."""
     closed: bool = True
-    """False if `</answer>` is missing."""
+    """False if `</answer>` is missing, or if the response ends within its thoughts."""
 
 
 def parse_response(text: str, thinking: Thinking) -> ParsedResponse:
@@ -39,7 +41,8 @@ def parse_response(text: str, thinking: Thinking) -> ParsedResponse:
     closing tag.
     """
     if thinking == "off":
-        return ParsedResponse("", text.strip(), True)
+        split = split_thoughts(text)
+        return ParsedResponse(split.thoughts, split.text.strip(), True, split.is_complete)
     parsed = _parse_well_formed(text, thinking)
     if parsed is not None:
         return parsed

@@ -162,7 +162,13 @@ def _endpoints(
 ) -> Iterator[dict[str, Endpoint]]:
     """The judges' endpoints, on one budget; closed in the end on the loop that they ran in."""
     totals = log.totals()
-    budget = Budget(limit, spent=totals.cost, unknown=totals.unknown_costs, resume="--resume and a larger run.budget")
+    budget = Budget(
+        limit,
+        spent=totals.cost,
+        unknown=totals.unknown_costs,
+        estimated=totals.estimated_costs,
+        resume="--resume and a larger run.budget",
+    )
     endpoints = {name: Endpoint(name, spec, call_log=log, budget=budget) for name, spec in judges.items()}
     try:
         yield endpoints
@@ -189,7 +195,7 @@ def _validation(
     return Validation(
         inputs.validation_prompts,
         models,
-        PointwiseJudge(endpoints[settings.judge], secret=secret, wording=wording),
+        PointwiseJudge(endpoints[settings.judge], secret=secret, wording=wording, per_criterion=settings.per_criterion),
         thread,
         settings=recipe.generation,
         seed=recipe.run.seed,

@@ -1,6 +1,8 @@
 """A writer that generates responses with the model of an endpoint."""
 
 from longform.endpoints.client import Endpoint
+from longform.endpoints.errors import EndpointError
+from longform.endpoints.failures import quote
 from longform.records.schemas import PromptRow, Response
 from longform.writers.think import AS_ASKED, ThinkPrompt, build_response
 
@@ -39,13 +41,23 @@ class EndpointWriter:
             BadInputError: the endpoint is misconfigured, or the prompt has no user message for the think prompt.
             StoppedError: the budget is exhausted.
         """
-        answer = await self.endpoint.chat(
-            self._think_prompt.messages(prompt),
-            temperature=self._temperature,
-            max_tokens=self._max_tokens,
-            top_p=self._top_p,
-            sample=sample,
-        )
+        messages = self._think_prompt.messages(prompt)
+        too_long = await self.endpoint.check_length(messages, max_tokens=self._max_tokens)
+        try:
+            if too_long is not None:
+                raise EndpointError("too_long", too_long, request_hash="")
+            answer = await self.endpoint.chat(
+                messages,
+                temperature=self._temperature,
+                max_tokens=self._max_tokens,
+                top_p=self._top_p,
+                sends_top_p=self.endpoint.spec.is_local,
+                sample=sample,
+            )
+        except EndpointError as error:
+            self.endpoint.failures.fail(error.cause, quote(error))
+            raise
+        self.endpoint.failures.succeed()
         return build_response(
             prompt,
             answer.text,
@@ -53,4 +65,6 @@ class EndpointWriter:
             model=self.endpoint.name,
             sample=sample,
             finish_reason=answer.finish_reason,
+            thoughts=answer.thoughts,
+            thought_tokens=answer.thought_tokens,
         )

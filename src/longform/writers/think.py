@@ -8,10 +8,12 @@ The request is inserted by splitting the template at its slot rather than by `st
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from longform.records.errors import BadInputError
 from longform.records.schemas import PromptRow, Response
 from longform.text.structure import CLOSING_TAG, Thinking, parse_response
+from longform.text.thoughts import split_thoughts
 from longform.wording import Wording, language_of, load_wording
 
 SLOT = "{request}"
@@ -90,21 +92,49 @@ AS_ASKED = ThinkPrompt("off")
 
 
 def build_response(
-    prompt: PromptRow, text: str, *, thinking: Thinking, model: str, sample: int, finish_reason: str | None
+    prompt: PromptRow,
+    text: str,
+    *,
+    thinking: Thinking,
+    model: str,
+    sample: int,
+    finish_reason: str | None,
+    thoughts: str = "",
+    thought_tokens: int | None = None,
 ) -> Response:
     """Build a response row whose text is the answer.
 
     With thinking, `meta` has the `plan` and whether the response is `well_formed`; if it is not, also the raw text as
-    `written`.
+    `written`. Without, `meta` has the `thoughts` of a reasoning model, if there are any.
+
+    Args:
+        prompt: of the response.
+        text: as it was generated.
+        thinking: the structure that was asked for.
+        model: its name.
+        sample: number of the response among those of the prompt.
+        finish_reason: `length` if it was cut off.
+        thoughts: what the endpoint has separated from the text.
+        thought_tokens: their number, if the endpoint counts them.
     """
-    meta = {}
-    if thinking != "off":
+    meta: dict[str, Any] = {}
+    if thinking == "off":
+        split = split_thoughts(text)
+        text, thoughts = split.text, "\n\n".join(filter(None, (thoughts, split.thoughts)))
+        finish_reason = finish_reason if split.is_complete else "length"
+    else:
+        if thinking == "on" and thoughts and "<think>" not in text:  # separated by the endpoint, but asked for
+            text, thoughts = f"<think>\n{thoughts}\n</think>\n{text}", ""
         written = end_at_closing_tag(text)
         parts = parse_response(written, thinking)
         meta = {"plan": parts.think, "well_formed": parts.well_formed} | (
             {} if parts.well_formed else {"written": written}
         )
         text, finish_reason = parts.answer, "stop" if parts.closed else finish_reason
+    if thoughts:
+        meta["thoughts"] = thoughts
+    if thought_tokens is not None:
+        meta["thought_tokens"] = thought_tokens
     return Response(prompt_id=prompt.id, model=model, sample=sample, text=text, finish_reason=finish_reason, meta=meta)
 
 

@@ -21,7 +21,7 @@ QUESTION = [{"role": "user", "content": "How do you do?"}]
 KEY = "sk-very-secret-0123456789"
 
 
-def make_endpoint(url, *, call_log=None, budget=None, backoff_seconds=0.001, **spec):
+def make_endpoint(url, *, call_log=None, budget=None, backoff_seconds=0.001, patience_seconds=180, **spec):
     spec = {"model": "scribe", "retries": 2, "timeout_seconds": 5, **spec}
     return Endpoint(
         "judge",
@@ -29,6 +29,7 @@ def make_endpoint(url, *, call_log=None, budget=None, backoff_seconds=0.001, **s
         call_log=call_log or MemoryCallLog(),
         budget=budget,
         backoff_seconds=backoff_seconds,
+        patience_seconds=patience_seconds,
     )
 
 
@@ -69,12 +70,48 @@ def test_an_answer_comes_back_with_tokens_and_cost(serve):
     assert call.latency_seconds > 0
 
 
-def test_cost_is_unknown_without_prices_or_usage(serve, reply):
-    server = serve(lambda request, number: reply("x", usage=None))
-    budget = Budget()
-    assert ask(make_endpoint(server.url, budget=budget, prices=Prices(prompt=1, completion=1))).cost is None
+def test_without_prices_the_cost_is_unknown(serve, reply):
+    server, budget = serve(lambda request, number: reply("x")), Budget()
     assert ask(make_endpoint(server.url, budget=budget)).cost is None
-    assert (budget.spent, budget.unknown) == (0.0, 2)
+    assert (budget.spent, budget.unknown) == (0.0, 1)
+
+
+USAGES = [
+    None,
+    "no usage",
+    {"prompt_tokens": "100", "completion_tokens": "20"},
+    {"prompt_tokens": -100, "completion_tokens": 20},
+    {"prompt_tokens": True, "completion_tokens": 20},
+    {"prompt_tokens": 1e308, "completion_tokens": 20},
+    {"prompt_tokens": 10.5, "completion_tokens": 20},
+    {"prompt_tokens": 10**30, "completion_tokens": 20},
+    {"prompt_tokens": 10**400, "completion_tokens": 20},
+    {"prompt_tokens": 20},
+    [1],
+]
+
+
+@pytest.mark.parametrize("usage", USAGES, ids=lambda usage: str(usage)[:40])
+def test_where_an_endpoint_states_no_usable_tokens_the_cost_is_estimated_and_counts(serve, reply, usage):
+    server = serve(lambda request, number: reply("Some words in answer to it.", usage=usage))
+    budget, log = Budget(), MemoryCallLog()
+    answer = ask(make_endpoint(server.url, budget=budget, call_log=log, prices=Prices(prompt=1e6, completion=1e6)))
+    (call,) = log.calls
+    assert call.is_estimated
+    assert answer.cost is not None
+    assert 4 < answer.cost < 60  # some twenty tokens
+    assert (budget.spent, budget.unknown, budget.estimated) == (answer.cost, 0, 1)
+    assert "1 estimated" in log.totals().shown_cost
+
+
+def test_whole_floats_are_tokens_and_cached_ones_have_their_own_price(serve, reply):
+    usage = {"prompt_tokens": 1000.0, "completion_tokens": 20, "prompt_tokens_details": {"cached_tokens": 900}}
+    server, log = serve(lambda request, number: reply("x", usage=usage)), MemoryCallLog()
+    prices = Prices(prompt=2.0, completion=3.0, cached=0.5)
+    assert ask(make_endpoint(server.url, call_log=log, prices=prices)).cost == pytest.approx(
+        (100 * 2 + 900 * 0.5 + 20 * 3) * 1e-6
+    )
+    assert (log.calls[0].cached_tokens, log.calls[0].is_estimated) == (900, False)
 
 
 def test_a_recorded_answer_is_never_requested_again(serve, tmp_path):
@@ -185,7 +222,7 @@ def test_a_passing_failure_is_retried_and_recorded(serve, reply, status, cause):
 )
 def test_a_failure_that_stays_is_an_endpoint_error_with_its_cause(serve, reply, script, cause):
     server = serve(lambda request, number: "fine" if number == 1 else reply(**{"text": "", **script}))
-    endpoint = make_endpoint(server.url)
+    endpoint = make_endpoint(server.url, patience_seconds=0)
     fine, failed = ask_many(endpoint, ["a"])[0], ask_many(endpoint, ["b"])[0]
     assert fine.text == "fine"
     assert isinstance(failed, EndpointError)
@@ -208,8 +245,19 @@ def test_an_empty_answer_that_used_up_its_tokens_is_not_bought_again(serve, repl
     server = serve(lambda request, number: reply("", finish_reason="length"))
     with pytest.raises(EndpointError) as caught:
         ask(make_endpoint(server.url))
-    assert caught.value.cause == "empty"
+    assert caught.value.cause == "cut_off"
+    assert "max_tokens" in str(caught.value)
     assert len(server.requests) == 1
+
+
+def test_an_answer_that_was_cut_off_in_its_thoughts_is_bought_again_only_with_a_larger_limit(serve, reply, tmp_path):
+    server = serve(lambda request, number: reply("<think>Hm, let me", finish_reason="length"))
+    for allowed, requests in ((20, 1), (20, 1), (40, 2)):
+        with SqliteCallLog(tmp_path / "calls.sqlite") as log, pytest.raises(EndpointError) as caught:
+            ask(make_endpoint(server.url, call_log=log), max_tokens=allowed)
+        assert caught.value.cause == "cut_off"
+        assert f"at {allowed} tokens" in str(caught.value)
+        assert len(server.requests) == requests
 
 
 def test_retry_after_is_honoured(serve, reply):
@@ -318,12 +366,11 @@ def test_an_endpoint_that_is_down_is_one_clear_line():
     [
         (401, BadInputError, "refuses the key from $TEST_KEY"),
         (403, BadInputError, "refuses the key from $TEST_KEY"),
-        (404, BadInputError, "knows no model 'scribe'"),
-        (400, BadInputError, "rejects the request"),
+        (404, BadInputError, "has no model 'scribe'"),
         (402, StoppedError, "out of credit"),
     ],
 )
-def test_what_the_user_must_mend_is_one_line_at_once(serve, reply, monkeypatch, status, error, words):
+def test_a_wrong_setting_is_one_line_at_once(serve, reply, monkeypatch, status, error, words):
     monkeypatch.setenv("TEST_KEY", KEY)
     server = serve(lambda request, number: reply(f"bad {KEY}\nkey", status=status))
     log = MemoryCallLog()
@@ -337,16 +384,24 @@ def test_what_the_user_must_mend_is_one_line_at_once(serve, reply, monkeypatch, 
     assert [call.outcome for call in log.calls] == ["fatal"]
 
 
-def test_an_answer_on_record_tells_an_odd_text_from_a_wrong_setting(serve, reply):
-    server, log = serve(lambda request, number: "x"), MemoryCallLog()
-    ask(make_endpoint(server.url, call_log=log), temperature=0, max_tokens=20)
-    server.script = lambda request, number: reply("no such field", status=400)
-    with pytest.raises(BadInputError, match="rejects the request"):
-        ask(make_endpoint(server.url, call_log=log), sample=1)
-    known, odd = ask_many(make_endpoint(server.url, call_log=log), [QUESTION[0]["content"], "odd"])
-    assert known.cached
-    assert isinstance(odd, EndpointError)
-    assert odd.cause == "rejected"
+def test_a_first_400_is_taken_for_a_setting_once_a_second_request_gets_it_too(serve, reply):
+    server = serve(lambda request, number: reply("no such field", status=400))
+    endpoint = make_endpoint(server.url)
+    first, again, second = (ask_many(endpoint, [text])[0] for text in ("odd", "odd", "even"))
+    for failed in (first, again):
+        assert isinstance(failed, EndpointError)
+        assert failed.cause == "rejected"
+    assert isinstance(second, BadInputError)
+    assert "rejects every request: HTTP 400: no such field" in str(second)
+
+
+def test_a_refused_text_does_not_stop_the_others(serve, reply):
+    def script(request, number):
+        return reply("odd", status=400) if "odd" in request["messages"][0]["content"] else "fine"
+
+    server = serve(script)
+    odd, even, stranger = ask_many(make_endpoint(server.url, concurrency=1), ["odd", "even", "oddly"])
+    assert (odd.cause, even.text, stranger.cause) == ("rejected", "fine", "rejected")
 
 
 def test_an_endpoint_that_is_down_is_not_waited_for_because_of_what_is_on_record(serve):

@@ -85,7 +85,7 @@ def test_a_key_written_into_the_file_is_refused_and_not_shown(tmp_path, field):
 
 
 def test_an_address_is_shown_without_what_is_secret_in_it():
-    spec = ModelSpec(base_url="https://user:password@example.org:81/v1?token=t", model="m")
+    spec = ModelSpec(base_url="https://user:password@example.org:81/v1", model="m", query={"token": "t"})
     assert spec.address == "https://example.org:81/v1"
 
 

@@ -46,11 +46,11 @@ def test_only_an_answered_call_is_found(log):
 
 
 def test_totals_keep_unknown_cost_apart(log):
-    assert log.totals() == (0, 0, 0, 0, 0.0, 0)
+    assert log.totals() == (0, 0, 0, 0, 0, 0.0, 0, 0)
     log.record(FAILED)
     log.record(CALL)
     log.record(replace(CALL, request_hash="h2", cost=0.0))
-    assert log.totals() == (3, 2, 200, 40, 0.25, 1)
+    assert log.totals() == (3, 2, 200, 40, 0, 0.25, 1, 0)
 
 
 def test_many_threads_share_a_log(log):

@@ -170,13 +170,12 @@ def test_hostile_plans_and_broken_texts_stay_text(run):
     assert not re.findall(r"[\x00-\x08\x0b-\x1f\x7f]", source)
 
 
-def test_a_run_without_tags_shows_tags_that_were_written_as_text(run):
+def test_a_run_without_tags_shows_answer_tags_as_text_and_keeps_thoughts_out_of_it(run):
     _write_recipe(run, think="off")
     text = "<think>An idea</think><answer>A story</answer>"
     _record_texts(run, text, text)
-    source, page = _page(run)
-    assert page.texts == [text, text]
-    assert "plan of" not in source
+    _, page = _page(run)
+    assert page.texts == ["<answer>A story</answer>"] * 2
 
 
 def test_a_run_without_ladders_shows_no_rungs(run):

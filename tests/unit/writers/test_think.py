@@ -137,10 +137,16 @@ def test_what_breaks_the_structure_is_kept_whole():
     assert response.meta == {"plan": "", "well_formed": False, "written": "Once upon a time."}
 
 
-def test_without_thinking_tags_are_text():
-    response = _response(" <think>a</think><answer>b</answer> c ", "off")
-    assert (response.text, response.finish_reason, response.meta) == (
-        " <think>a</think><answer>b</answer> c ",
-        "length",
-        {},
-    )
+def test_without_thinking_answer_tags_are_text():
+    response = _response(" <answer>b</answer> c ", "off")
+    assert (response.text, response.finish_reason, response.meta) == (" <answer>b</answer> c ", "length", {})
+
+
+def test_without_thinking_the_thoughts_of_a_reasoning_model_are_not_its_text():
+    response = _response("<think>a</think>\n\nb c", "off")
+    assert (response.text, response.meta) == ("b c", {"thoughts": "a"})
+
+
+def test_a_response_that_ends_in_its_thoughts_was_cut_off_and_has_no_text():
+    response = _response("<think>a b c", "off")
+    assert (response.text, response.finish_reason, response.meta) == ("", "length", {"thoughts": "a b c"})

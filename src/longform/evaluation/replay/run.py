@@ -287,8 +287,10 @@ def _totals(log: CallLog, calls: Iterable[Sequence[str]]) -> CallTotals:
         answered=len(answers),
         prompt_tokens=sum(answer.prompt_tokens or 0 for answer in answers),
         completion_tokens=sum(answer.completion_tokens or 0 for answer in answers),
+        thought_tokens=sum(answer.thought_tokens or 0 for answer in answers),
         cost=sum(answer.cost or 0.0 for answer in answers),
         unknown_costs=sum(answer.cost is None for answer in answers),
+        estimated_costs=0,  # answers do not say; the log of the run does
     )
 
 

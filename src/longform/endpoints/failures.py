@@ -1,0 +1,294 @@
+"""What a failed request means: HTTP statuses, errors inside an HTTP 200, broken connections, and when to come back.
+
+Whether the endpoint has answered before, in this process or on record, separates configuration errors from failures of
+single texts. An HTTP 400 before any answer may be either; the client decides when a second, different request gets it too.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from math import isfinite
+from typing import Any
+
+from longform.endpoints.models import ModelSpec
+from longform.endpoints.outcome import Outcome, read_json
+from longform.endpoints.transport import HttpAnswer
+from longform.records.errors import BadInputError, LongformError, StoppedError
+
+_LONGEST_QUOTE = 200
+_REFUSAL_CODES = {
+    "content_filter",
+    "content_policy_violation",
+    "data_inspection_failed",
+    "datainspectionfailed",
+    "moderation_blocked",
+    "sensitive_words_detected",
+    "1301",
+}
+_REFUSAL_WORDS = (
+    "content exists risk",
+    "content management policy",
+    "content policy",
+    "moderation",
+    "inappropriate content",
+    "flagged as potentially violating",
+    "usage policies",
+    "敏感内容",
+    "content_filter",
+)
+_TOO_LONG_CODES = {"exceed_context_size_error", "context_length_exceeded", "string_above_max_length"}
+_TOO_LONG_WORDS = (
+    "context length",
+    "maximum context",
+    "context window",
+    "context_length",
+    "context size",
+    "too long",
+    "input length",
+    "maximum prompt length",
+    "max_model_len",
+    "reduce the length",
+    "too many tokens",
+    "input token count",
+)
+_NO_CREDIT_CODES = {"insufficient_quota", "insufficient_balance", "arrearage", "billing_hard_limit_reached", "1113"}
+_NO_CREDIT_WORDS = (
+    "credit balance",
+    "insufficient balance",
+    "insufficient credit",
+    "insufficient_quota",
+    "exceeded your current quota",
+    "out of credit",
+    "account is in good standing",
+    "payment required",
+    "余额不足",
+)
+_BUSY = (429, 503, 529)
+_SETTINGS = (
+    # What a message about a parameter says, and what to write into models.yaml.
+    (
+        re.compile(r"max_completion_tokens"),
+        "`token_parameter: max_completion_tokens`",
+    ),
+    (re.compile(r"max_tokens|max_output_tokens|completion tokens"), "a smaller `max_tokens`"),
+    (re.compile(r"temperature.*top_p|top_p.*temperature", re.DOTALL), "`top_p: null` or `temperature: null`"),
+    (re.compile(r"temperature"), "`temperature: null`, or the value that it asks for"),
+    (re.compile(r"top_p"), "`top_p: null`"),
+    (re.compile(r"enable_thinking"), "`body: {enable_thinking: false}`, or `stream: true`"),
+    (re.compile(r"stream_options"), "`stream: false`"),
+    (re.compile(r"\bstream\b"), "`stream: true`"),
+    (re.compile(r"response_format|json_schema|structured"), "no `structured`"),
+    (re.compile(r"reasoning_effort|chat_template_kwargs|thinking"), "another value in `body`"),
+    (re.compile(r"api-version|api version"), "`query: {api-version: ...}`"),
+    (re.compile(r"\bseed\b"), "another endpoint for several samples, as it refuses `seed`"),
+    (re.compile(r"system (role|message|prompt|instruction)"), "no `system`"),
+)
+_WAIT_WORDS = re.compile(
+    r"(?:try again|retry|wait|reset)[^0-9]{0,30}?(?:(\d+)\s*m(?:in\w*)?\s*)?"
+    r"(\d+(?:\.\d+)?)\s*(ms|milliseconds?|s\b|seconds?|sec\b)",
+    re.IGNORECASE,
+)
+_RETRY_DELAY = re.compile(r'"retryDelay"\s*:\s*"(\d+(?:\.\d+)?)s"')
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of an endpoint when an answer is read."""
+
+    name: str
+    spec: ModelSpec
+    proven: bool
+    """Whether it has answered before, in this process or on record."""
+    wants_score: bool = False
+    """Whether the request was for a reward model's score."""
+
+    @property
+    def where(self) -> str:
+        """For messages."""
+        return f"endpoint {self.name} at {self.spec.address}"
+
+    def failure(self, message: str) -> LongformError:
+        """An error that ends the command: one that can be resumed if the endpoint has answered before."""
+        return (StoppedError if self.proven else BadInputError)(f"{self.where} {message}")
+
+
+def read_status(answer: HttpAnswer, known: Known) -> Outcome:
+    """The outcome of an HTTP status other than 200."""
+    error = _error_of(read_json(answer.body))
+    return _classify(answer.status, error, answer.headers, answer.body, known)
+
+
+def read_error(body: str, known: Known) -> Outcome | None:
+    """The outcome of an error inside an HTTP 200; None if there is none."""
+    content = read_json(body)
+    if not isinstance(content, Mapping):
+        return None
+    choices = content.get("choices")
+    first = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], Mapping) else {}
+    if first.get("error"):
+        error = _error_of({"error": first["error"]})
+    elif not choices and (
+        content.get("error") or any(name in content for name in ("code", "msg", "message", "detail"))
+    ):
+        error = _error_of(content)
+    else:
+        return None
+    return classify_error(error, body, known)
+
+
+def classify_error(error: Mapping[str, Any], body: str, known: Known) -> Outcome:
+    """The outcome of an error object that came with an HTTP 200, or inside a stream."""
+    code = str(error.get("code", ""))
+    status = int(code) if re.fullmatch("[45][0-9]{2}", code) else 500
+    return _classify(status, error, {}, body, known)
+
+
+def read_connection_failure(error: BaseException) -> Outcome:
+    """The outcome of an attempt that failed before an answer was received."""
+    from aiohttp import ClientConnectorError
+
+    # Only a connection that was never established is certainly free.
+    unsent = isinstance(error, ClientConnectorError)
+    said = quote(str(error)) or type(error).__name__
+    if not unsent:
+        said = f"it broke the connection or does not speak HTTP: {said}"
+    return Outcome("connection", said, maybe_billed=not unsent, unreachable=unsent)
+
+
+def read_retry_after(headers: Mapping[str, str], body: str = "") -> float | None:
+    """Seconds that an endpoint asks to wait: by a header, or in the words of its error; None if it does not say."""
+    milliseconds = _seconds(headers.get("retry-after-ms", ""))
+    if milliseconds is not None:
+        return milliseconds / 1000
+    stated = headers.get("retry-after", "").strip()
+    seconds = _seconds(stated)
+    if seconds is not None:
+        return seconds
+    if stated:
+        try:
+            when = parsedate_to_datetime(stated)
+            return max(0.0, (when.astimezone(UTC) - datetime.now(UTC)).total_seconds())
+        except (ValueError, OverflowError, TypeError, IndexError):
+            pass
+    delay = _RETRY_DELAY.search(body)
+    if delay is not None:
+        return float(delay[1])
+    found = _WAIT_WORDS.search(body[:20_000])
+    if found is None:
+        return None
+    value = float(found[2]) / (1000 if found[3].lower().startswith("m") else 1)
+    return value + 60 * float(found[1] or 0)
+
+
+def setting_hint(said: str) -> str | None:
+    """What to write into models.yaml when an endpoint refuses a parameter; None if it names none."""
+    return next((key for pattern, key in _SETTINGS if pattern.search(said.lower())), None)
+
+
+def quote(said: Any) -> str:
+    """A server's message in one short line of printable characters."""
+    line = " ".join("".join(c if c.isprintable() else " " for c in str(said)[:4000]).split())
+    return line if len(line) <= _LONGEST_QUOTE else line[: _LONGEST_QUOTE - 3] + "..."
+
+
+def _seconds(stated: str) -> float | None:
+    try:
+        value = float(stated)
+    except ValueError:
+        return None
+    return max(0.0, value) if isfinite(value) else None
+
+
+def _error_of(content: Any) -> dict[str, Any]:
+    """The error object of a body, in whatever place; empty if there is none."""
+    if isinstance(content, list) and content:
+        content = content[0]
+    if not isinstance(content, Mapping):
+        return {}
+    error = content.get("error")
+    if isinstance(error, Mapping):
+        return dict(error)
+    if isinstance(error, str):
+        return {"message": error}
+    return dict(content)
+
+
+def _words(error: Mapping[str, Any], body: str) -> str:
+    """What the provider says, with the words of the provider behind it."""
+    said = error.get("message") or error.get("msg") or error.get("detail") or ""
+    metadata = error.get("metadata")
+    behind = metadata.get("raw") or metadata.get("reasons") if isinstance(metadata, Mapping) else None
+    line = ": ".join(quote(it) for it in (said, behind) if it)
+    return quote(line or re.sub(r"<[^>]*>", " ", body[:2000]))
+
+
+def _classify(status: int, error: Mapping[str, Any], headers: Mapping[str, str], body: str, known: Known) -> Outcome:
+    codes = {str(error.get(name) or "").lower() for name in ("code", "type", "status")}
+    said = _words(error, body)
+    low = said.lower()
+    told = f"HTTP {status}" + (f": {said}" if said else "")
+    wait = read_retry_after(headers, body)
+    out_of_credit = codes & _NO_CREDIT_CODES or any(words in low for words in _NO_CREDIT_WORDS)
+    if status == 402 or (out_of_credit and not (status == 429 and wait is not None)):
+        return _fatal(StoppedError(f"{known.where} reports that the account is out of credit: {said or told}"))
+    if codes & _REFUSAL_CODES or (400 <= status < 500 and any(words in low for words in _REFUSAL_WORDS)):
+        return Outcome("refused", said, maybe_billed=False)
+    if codes & _TOO_LONG_CODES or status == 413:
+        return Outcome("too_long", said or told, maybe_billed=False)
+    if status in (401, 403):
+        return _forbidden(status, error, said, known)
+    if status in (404, 405):
+        return _missing(status, said, known)
+    if status in (408, 504):
+        return Outcome("timeout", told, wait_seconds=wait)
+    if status == 429:
+        return Outcome("rate_limit", told, maybe_billed=False, busy=True, wait_seconds=wait)
+    if status >= 500 or status in (409, 425):
+        return Outcome("server_error", told, maybe_billed=False, busy=status in _BUSY, wait_seconds=wait)
+    if status == 422 and not said:
+        said = quote(body)
+    hint = setting_hint(said)
+    if any(words in low for words in _TOO_LONG_WORDS) and not low.startswith("max_tokens"):
+        return Outcome("too_long", said, maybe_billed=False)
+    if 400 <= status < 500 and hint is not None and not known.proven:
+        return _fatal(known.failure(f"refuses a parameter (HTTP {status}): {said}; write {hint} in models.yaml"))
+    if 300 <= status < 400 or status < 200:
+        return Outcome("bad_response", told)
+    if 200 <= status < 300:
+        return Outcome("bad_response", "the answer is not a chat completion")
+    return Outcome("rejected", told, maybe_billed=False, refused_setting=True)
+
+
+def _forbidden(status: int, error: Mapping[str, Any], said: str, known: Known) -> Outcome:
+    about_model = "model" in said.lower() and ("access" in said.lower() or "model" in str(error.get("code")))
+    if status == 403 and about_model:
+        return _fatal(known.failure(f"gives no access to {known.spec.model!r} (HTTP 403): {said}"))
+    if status == 403 and known.proven and not error:  # a firewall that reads the text, not the provider
+        return Outcome("rejected", f"HTTP 403: {said}", maybe_billed=False)
+    words = f": {said}" if said else ""
+    if known.proven:
+        trouble = "no longer accepts requests"
+    elif known.spec.key_env is None:
+        trouble = "asks for a key: name its environment variable in `key_env`"
+    elif known.spec.auth != "bearer":
+        trouble = f"refuses the key from ${known.spec.key_env}, sent in the header {known.spec.auth}"
+    else:
+        trouble = f"refuses the key from ${known.spec.key_env}"
+    return _fatal(known.failure(f"{trouble} (HTTP {status}){words}"))
+
+
+def _missing(status: int, said: str, known: Known) -> Outcome:
+    words = f": {said}" if said else ""
+    if known.wants_score:
+        hint = "serve it with `vllm serve MODEL --runner pooling`"
+        return _fatal(known.failure(f"does not score texts as {known.spec.model!r} (HTTP {status}){words}; {hint}"))
+    if known.proven:
+        return _fatal(known.failure(f"no longer answers as {known.spec.model!r} (HTTP {status}){words}"))
+    hint = "check `model`, and that `base_url` ends with the version, as in /v1"
+    return _fatal(known.failure(f"has no model {known.spec.model!r} (HTTP {status}){words}; {hint}"))
+
+
+def _fatal(error: LongformError) -> Outcome:
+    return Outcome(fatal=error, message=str(error), maybe_billed=False)

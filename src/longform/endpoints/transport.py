@@ -1,0 +1,222 @@
+"""HTTP to one endpoint through aiohttp: one POST, whose answer is bounded in time and size.
+
+A server is not trusted: bodies are read up to a limit that also holds after decompression, bytes are decoded as UTF-8 with
+replacement whatever the server calls them, and redirects are followed on the same host only, because texts must not go
+elsewhere.
+"""
+
+import asyncio
+import zlib
+from base64 import b64encode
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urljoin, urlsplit
+
+from longform.endpoints.models import ModelSpec
+from longform.endpoints.request import without_user
+
+if TYPE_CHECKING:
+    from aiohttp import ClientResponse
+
+MAX_BYTES = 1 << 20
+"""Longest body, plus `BYTES_PER_TOKEN` for each token of the longest answer."""
+BYTES_PER_TOKEN = 64
+MAX_REDIRECTS = 3
+_PIECE = 1 << 16
+_COMPRESSIONS = {"gzip": zlib.MAX_WBITS | 32, "x-gzip": zlib.MAX_WBITS | 32, "deflate": zlib.MAX_WBITS | 32}
+"""For `zlib.decompressobj`; all of them detect the header."""
+
+
+class BadBodyError(Exception):
+    """A body that is longer than it may be, or cannot be decompressed."""
+
+
+class StalledError(Exception):
+    """A stream that stopped arriving."""
+
+
+class RedirectError(Exception):
+    """A redirect that is not followed; the message is its target."""
+
+
+@dataclass(frozen=True, slots=True)
+class HttpAnswer:
+    """Status, headers (in lower case) and decoded body of an answer."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: str
+
+
+class Transport:
+    """The connections to an endpoint on the running event loop.
+
+    Args:
+        spec: the endpoint.
+        key: its API key.
+        headers: further headers, with their values.
+
+    Raises of `get` and `post`:
+        BadBodyError, RedirectError: see there.
+        aiohttp.ClientError, OSError, ValueError: no connection, or an answer that is not HTTP.
+    """
+
+    def __init__(self, spec: ModelSpec, *, key: str | None, headers: Mapping[str, str]) -> None:
+        from aiohttp import ClientSession, ClientTimeout, DummyCookieJar, TCPConnector
+
+        self._base = without_user(spec.base_url)
+        self._query = {name: str(value) for name, value in spec.query.items()}
+        self._session: ClientSession = ClientSession(
+            connector=TCPConnector(limit=0),  # the endpoint's `concurrency` limits requests
+            timeout=ClientTimeout(total=None),
+            headers=_headers(spec, key) | dict(headers),
+            auto_decompress=False,
+            trust_env=not spec.is_local,
+            cookie_jar=DummyCookieJar(),
+        )
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._session.close()
+
+    async def get(self, path: str, *, limit: int = MAX_BYTES) -> HttpAnswer:
+        """The answer to a GET of `path` below the base address."""
+        async with self._open("GET", path, None) as response:
+            return HttpAnswer(response.status, _lower(response.headers), await _read(response, limit))
+
+    async def post(self, path: str, body: Mapping[str, Any], *, limit: int) -> HttpAnswer:
+        """The answer to a POST.
+
+        Args:
+            path: below the base address, or an absolute address.
+            body: sent as JSON.
+            limit: longest body of the answer in bytes, after decompression.
+        """
+        async with self._open("POST", path, body) as response:
+            return HttpAnswer(response.status, _lower(response.headers), await _read(response, limit))
+
+    async def stream(
+        self, path: str, body: Mapping[str, Any], *, limit: int, stall_seconds: float
+    ) -> AsyncGenerator[HttpAnswer | str]:
+        """The answer to a POST as it arrives: first status and headers (with the body, unless it is a stream of server-sent
+        events), then the data of each event.
+
+        Raises:
+            StalledError: no bytes for `stall_seconds` after the first event.
+        """
+        async with self._open("POST", path, body) as response:
+            headers = _lower(response.headers)
+            if response.status != 200 or "text/event-stream" not in headers.get("content-type", ""):
+                yield HttpAnswer(response.status, headers, await _read(response, limit))
+                return
+            yield HttpAnswer(response.status, headers, "")
+            async for event in _events(_pieces(response, limit), stall_seconds):
+                yield event
+
+    @asynccontextmanager
+    async def _open(self, method: str, path: str, body: Mapping[str, Any] | None) -> AsyncIterator["ClientResponse"]:
+        """The response, after redirects on the same host."""
+        url = path if "://" in path else f"{self._base}{path}"
+        for _ in range(MAX_REDIRECTS + 1):
+            async with self._session.request(
+                method, url, json=body, params=self._query or None, allow_redirects=False
+            ) as response:
+                if response.status not in (301, 302, 303, 307, 308):
+                    yield response
+                    return
+                target = response.headers.get("Location", "")
+            url = _followed(url, target, keeps_method=response.status in (307, 308))
+        raise RedirectError(f"{without_user(url)} again and again")
+
+
+def _followed(url: str, target: str, *, keeps_method: bool) -> str:
+    """The address that a redirect leads to, if it is on the same host."""
+    try:
+        new = urljoin(url, target)
+        old, parts = urlsplit(url), urlsplit(new)
+        same = (old.scheme, old.hostname, old.port) == (parts.scheme, parts.hostname, parts.port)
+    except ValueError:
+        new, same = target, False
+    if not (target and keeps_method and same):
+        raise RedirectError(without_user(new) if "://" in new else "an address that is not valid")
+    return new
+
+
+def _headers(spec: ModelSpec, key: str | None) -> dict[str, str]:
+    headers = {"Accept": "application/json", "Accept-Encoding": "gzip, deflate", "User-Agent": "longform"}
+    parts = urlsplit(spec.base_url)
+    if parts.username is not None:
+        named = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+        headers["Authorization"] = f"Basic {b64encode(named.encode()).decode()}"
+    if key is not None and spec.auth == "bearer":
+        headers.setdefault("Authorization", f"Bearer {key}")
+    elif key is not None and spec.auth != "none":
+        headers[spec.auth] = key
+    return headers
+
+
+def _lower(headers: Mapping[str, str]) -> dict[str, str]:
+    return {name.lower(): value for name, value in headers.items()}
+
+
+async def _read(response: "ClientResponse", limit: int) -> str:
+    """The decoded body."""
+    body = bytearray()
+    async for piece in _pieces(response, limit):
+        body += piece
+    return body.decode("utf-8-sig", "replace")
+
+
+async def _pieces(response: "ClientResponse", limit: int) -> AsyncIterator[bytes]:
+    """The decompressed body in pieces.
+
+    Raises:
+        BadBodyError: it is longer than `limit` bytes, compressed in a way that was not asked for, or damaged.
+    """
+    coding = response.headers.get("Content-Encoding", "").strip().lower()
+    if coding not in ("", "identity", *_COMPRESSIONS):
+        raise BadBodyError(f"the answer is compressed with {coding[:20]!r}, which was not asked for")
+    unpack = zlib.decompressobj(_COMPRESSIONS[coding]) if coding in _COMPRESSIONS else None
+    read = 0
+    async for received in response.content.iter_chunked(_PIECE):
+        piece = received
+        while True:
+            if unpack is not None:
+                try:
+                    piece = unpack.decompress(piece, _PIECE)
+                except zlib.error as error:
+                    raise BadBodyError(f"the answer is not valid {coding}") from error
+            read += len(piece)
+            if read > limit:
+                raise BadBodyError(f"the answer is longer than {limit:,} bytes")
+            yield piece
+            if unpack is None or not unpack.unconsumed_tail:
+                break
+            piece = unpack.unconsumed_tail
+
+
+async def _events(pieces: AsyncIterator[bytes], stall_seconds: float) -> AsyncIterator[str]:
+    """The data of server-sent events, up to `[DONE]`; comments (keep-alives) are dropped."""
+    pending, data, any_event = b"", [], False
+    while True:
+        try:
+            piece = await asyncio.wait_for(anext(pieces, None), stall_seconds if any_event else None)
+        except TimeoutError:
+            raise StalledError from None
+        if piece is None:
+            break
+        *lines, pending = (pending + piece).replace(b"\r\n", b"\n").split(b"\n")
+        for line in lines:
+            if line.startswith(b"data:"):
+                data.append(line.removeprefix(b"data:").strip().decode("utf-8", "replace"))
+            elif not line.strip() and data:
+                event, data, any_event = "\n".join(data), [], True
+                if event == "[DONE]":
+                    return
+                yield event
+    if pending.startswith(b"data:"):
+        data.append(pending.removeprefix(b"data:").strip().decode("utf-8", "replace"))
+    if data and data != ["[DONE]"]:
+        yield "\n".join(data)

@@ -1,0 +1,169 @@
+"""Reading a log of calls: which calls were made, what was answered, and what they came to."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from longform.records.calls import unpack_text
+from longform.records.errors import BadInputError
+
+_SUFFIX = ".calls.sqlite"
+_COLUMNS = {
+    "id": "0",
+    "endpoint": "''",
+    "model": "''",
+    "outcome": "''",
+    "attempt": "1",
+    "prompt_tokens": "NULL",
+    "completion_tokens": "NULL",
+    "thought_tokens": "NULL",
+    "cached_tokens": "NULL",
+    "cost": "NULL",
+    "is_estimated": "0",
+    "latency_seconds": "0",
+    "finish_reason": "NULL",
+    "served_model": "NULL",
+    "message": "''",
+    "text": "x''",
+    "thoughts": "x''",
+}
+"""Columns, and what stands for one that a log of an older version lacks."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedCall:
+    """One call on record."""
+
+    id: int
+    endpoint: str
+    model: str
+    outcome: str
+    attempt: int
+    prompt_tokens: int | None
+    completion_tokens: int | None
+    thought_tokens: int | None
+    cached_tokens: int | None
+    cost: float | None
+    is_estimated: bool
+    latency_seconds: float
+    finish_reason: str | None
+    served_model: str | None
+    message: str
+    """Of a failure, in the provider's words."""
+    text: str
+    thoughts: str
+
+
+@dataclass(slots=True)
+class CallSum:
+    """What the calls of one endpoint with one outcome came to."""
+
+    endpoint: str
+    model: str
+    outcome: str
+    calls: int
+    prompt_tokens: int
+    completion_tokens: int
+    thought_tokens: int
+    cost: float
+    unknown_costs: int
+    estimated_costs: int
+    seconds: float
+    """Mean latency."""
+
+
+def find_call_log(path: Path) -> Path:
+    """The log of a run directory, of an output file, or the file itself.
+
+    Raises:
+        BadInputError: there is none.
+    """
+    if path.is_dir():
+        logs = [path / "run.sqlite", path / "calls.sqlite", *sorted(path.glob(f"*{_SUFFIX}"))]
+        found = next((it for it in logs if it.is_file()), None)
+        if found is None:
+            raise BadInputError(f"{path}: has neither run.sqlite nor a file *{_SUFFIX}")
+        return found
+    beside = path.with_name(path.name + _SUFFIX)
+    if beside.is_file():
+        return beside
+    if path.is_file():
+        return path
+    raise BadInputError(f"{path}: no such file, and no {beside.name} beside it")
+
+
+def read_calls(
+    path: Path, *, outcome: str | None = None, model: str | None = None, limit: int | None = None
+) -> Iterator[RecordedCall]:
+    """The calls on record, in their order.
+
+    Args:
+        path: of the log; see `find_call_log`.
+        outcome: only these: `ok`, or the cause of a failure; `failed` for all failures.
+        model: only these, by the model's name or its name in models.yaml.
+        limit: only the last so many.
+
+    Raises:
+        BadInputError: the file is not a log of calls.
+    """
+    with closing(_open(path)) as connection:
+        where, values = _condition(outcome, model)
+        query = f"SELECT {_selection(connection, path)} FROM calls {where} ORDER BY id DESC"
+        if limit is not None:
+            query += " LIMIT ?"
+            values.append(limit)
+        rows = connection.execute(f"SELECT * FROM ({query}) ORDER BY id", values)
+        for row in rows:
+            fields: dict[str, Any] = dict(zip(_COLUMNS, row, strict=True))
+            fields |= {"text": unpack_text(fields["text"]), "thoughts": unpack_text(fields["thoughts"])}
+            fields["is_estimated"] = bool(fields["is_estimated"])
+            yield RecordedCall(**fields)
+
+
+def sum_calls(path: Path, *, outcome: str | None = None, model: str | None = None) -> list[CallSum]:
+    """Tokens and money by endpoint and outcome.
+
+    Raises:
+        BadInputError: the file is not a log of calls.
+    """
+    with closing(_open(path)) as connection:
+        where, values = _condition(outcome, model)
+        query = (
+            "SELECT endpoint, model, outcome, COUNT(*), COALESCE(SUM(prompt_tokens), 0), "
+            "COALESCE(SUM(completion_tokens), 0), COALESCE(SUM(thought_tokens), 0), COALESCE(SUM(cost), 0.0), "
+            "COALESCE(SUM(cost IS NULL), 0), COALESCE(SUM(is_estimated AND cost IS NOT NULL), 0), AVG(latency_seconds) "
+            f"FROM (SELECT {_selection(connection, path)} FROM calls {where}) "
+            "GROUP BY endpoint, model, outcome ORDER BY endpoint, model, outcome = 'ok' DESC, COUNT(*) DESC"
+        )
+        return [CallSum(*row) for row in connection.execute(query, values)]
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+
+
+def _selection(connection: sqlite3.Connection, path: Path) -> str:
+    try:
+        known = {row[1] for row in connection.execute("PRAGMA table_info(calls)")}
+    except sqlite3.Error as error:
+        raise BadInputError(f"{path}: cannot be read as a log of calls: {error}") from error
+    if "request_hash" not in known:
+        raise BadInputError(f"{path}: holds no calls")
+    return ", ".join(name if name in known else f"{default} AS {name}" for name, default in _COLUMNS.items())
+
+
+def _condition(outcome: str | None, model: str | None) -> tuple[str, list[Any]]:
+    conditions: list[str] = []
+    values: list[Any] = []
+    if outcome == "failed":
+        conditions.append("outcome <> 'ok'")
+    elif outcome is not None:
+        conditions.append("outcome = ?")
+        values.append(outcome)
+    if model is not None:
+        conditions.append("(model = ? OR endpoint = ?)")
+        values += [model, model]
+    return (f"WHERE {' AND '.join(conditions)}" if conditions else ""), values

@@ -1,0 +1,93 @@
+"""Separating what a reasoning model thinks before its answer from the answer.
+
+Servers with a reasoning parser return thoughts in a field of their own. Others leave them in the content: between tags,
+after an opening tag that the chat template has already written (so that only the closing one is in the content), or in
+harmony channels (gpt-oss). Thoughts are never judged, counted as words, or used as references.
+"""
+
+import re
+from typing import NamedTuple
+
+_TAGS = {
+    "<think>": "</think>",
+    "<thinking>": "</thinking>",
+    "<thought>": "</thought>",
+    "<thoughts>": "</thoughts>",
+    "<reasoning>": "</reasoning>",
+    "<reflection>": "</reflection>",
+    "<seed:think>": "</seed:think>",
+    "<longcat_think>": "</longcat_think>",
+    "<|begin_of_thought|>": "<|end_of_thought|>",
+    "<|START_THINKING|>": "<|END_THINKING|>",
+    "<unused94>": "<unused95>",
+    "◁think▷": "◁/think▷",
+    "[THINK]": "[/THINK]",
+    "[BEGIN FINAL THINKING]": "[END FINAL THINKING]",
+}
+_OPENING = re.compile("|".join(map(re.escape, _TAGS)), re.IGNORECASE)
+_CLOSING = re.compile("|".join(map(re.escape, _TAGS.values())), re.IGNORECASE)
+_CLOSING_OF = {opening.casefold(): closing for opening, closing in _TAGS.items()}
+# Models that mark the answer as well: what is inside these is the text.
+_ANSWER_TAGS = {
+    "<|begin_of_solution|>": "<|end_of_solution|>",
+    "<|START_RESPONSE|>": "<|END_RESPONSE|>",
+    "[BEGIN FINAL RESPONSE]": "[END FINAL RESPONSE]",
+}
+_CHANNEL = re.compile(
+    r"(?:<\|start\|>assistant)?<\|channel\|>\s*(\w+)[^<]*(?:<\|constrain\|>[^<]*)?<\|message\|>(.*?)"
+    r"(?=<\|end\|>|<\|return\|>|<\|call\|>|<\|start\|>|<\|channel\|>|\Z)",
+    re.DOTALL,
+)
+
+
+class SplitText(NamedTuple):
+    """A model's output, split."""
+
+    thoughts: str
+    """Without the tags; empty if there are none."""
+    text: str
+    """The answer."""
+    is_complete: bool = True
+    """False if the output ends inside the thoughts, so that there is no answer."""
+
+
+def split_thoughts(content: str) -> SplitText:
+    """Split the content of an answer into thoughts and text.
+
+    Only thoughts at the very beginning count: a tag later in the content is part of the text. A closing tag without an
+    opening one ends thoughts whose opening tag the chat template wrote. Content without thoughts is returned unchanged.
+    """
+    start = content.lstrip()
+    if start.startswith(("<|channel|>", "<|start|>assistant<|channel|>")):
+        return _split_channels(start)
+    opening = _OPENING.match(start)
+    if opening is not None:
+        rest = start[opening.end() :]
+        closing = _CLOSING_OF[opening[0].casefold()]
+        found = re.search(re.escape(closing), rest, re.IGNORECASE)
+        if found is None:
+            return SplitText(rest.strip(), "", is_complete=False)
+        after = split_thoughts(rest[found.end() :])  # some models think twice
+        thoughts = "\n\n".join(filter(None, (rest[: found.start()].strip(), after.thoughts)))
+        return SplitText(thoughts, _answer(after.text), after.is_complete)
+    unopened = _CLOSING.search(content)
+    if unopened is not None and not _OPENING.search(content, 0, unopened.start()):
+        return SplitText(content[: unopened.start()].strip(), _answer(content[unopened.end() :]))
+    return SplitText("", content)
+
+
+def _answer(rest: str) -> str:
+    """The text after thoughts, without the tags that some models put around it."""
+    text = rest.strip()
+    for opening, closing in _ANSWER_TAGS.items():
+        if text.startswith(opening):
+            return text.removeprefix(opening).partition(closing)[0].strip()
+    return text
+
+
+def _split_channels(content: str) -> SplitText:
+    """Split harmony channels: `final` is the text, the others (analysis, commentary) are thoughts."""
+    channels = [(found[1], found[2].strip()) for found in _CHANNEL.finditer(content)]
+    final = [text for name, text in channels if name == "final"]
+    thoughts = "\n\n".join(text for name, text in channels if name != "final" and text)
+    return SplitText(thoughts, "\n\n".join(final), is_complete=bool(final))

@@ -1,0 +1,328 @@
+"""What providers send in their many ways, and what each is taken for: a table, against a real server on the loopback."""
+
+import asyncio
+import json
+import time
+from email.utils import formatdate
+from typing import Any, NamedTuple
+
+import pytest
+
+from longform.endpoints.client import Endpoint
+from longform.endpoints.errors import EndpointError
+from longform.endpoints.models import ModelSpec, Prices
+from longform.records.calls import MemoryCallLog
+from longform.records.errors import BadInputError, StoppedError
+
+
+def completion(content: Any = "A fine day.", finish: Any = "stop", **message: Any) -> dict[str, Any]:
+    """A chat completion as most providers send it."""
+    message = {"role": "assistant", "content": content} | message
+    choice = {"index": 0, "message": message, "finish_reason": finish}
+    return {"choices": [choice], "usage": {"prompt_tokens": 100, "completion_tokens": 20}}
+
+
+def error(message: Any, **fields: Any) -> dict[str, Any]:
+    return {"error": {"message": message, **fields}}
+
+
+class Sent(NamedTuple):
+    """What a server sends once or always; `then` follows from the second request."""
+
+    body: Any
+    status: int = 200
+    headers: dict[str, str] = {}  # noqa: RUF012
+    then: Any = None
+
+
+FINE = Sent(completion())
+COMPLETE: dict[str, tuple[Sent, str, str]] = {
+    # name: (what is sent, text, thoughts)
+    "text": (FINE, "A fine day.", ""),
+    "byte order mark": (Sent("\ufeff" + json.dumps(completion())), "A fine day.", ""),
+    "blank lines to keep alive": (Sent("\n\n \n" + json.dumps(completion())), "A fine day.", ""),
+    "comments to keep alive": (Sent(": PROCESSING\n\n: PROCESSING\n\n" + json.dumps(completion())), "A fine day.", ""),
+    "parts": (Sent(completion([{"type": "text", "text": "A "}, {"type": "text", "text": "day."}])), "A day.", ""),
+    "parts with thoughts": (
+        Sent(
+            completion(
+                [{"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}, {"type": "text", "text": "A day."}]
+            )
+        ),
+        "A day.",
+        "hm",
+    ),
+    "reasoning_content": (Sent(completion("A day.", reasoning_content="hm")), "A day.", "hm"),
+    "reasoning": (Sent(completion("A day.", reasoning="hm")), "A day.", "hm"),
+    "both fields": (Sent(completion("A day.", reasoning="hm", reasoning_content="hm")), "A day.", "hm"),
+    "think tags": (Sent(completion("<think>\nhm [[B]]\n</think>\n\nA day.")), "A day.", "hm [[B]]"),
+    "no opening tag": (Sent(completion("hm [[B]]\n</think>\n\nA day.")), "A day.", "hm [[B]]"),
+    "empty thoughts": (Sent(completion("<think>\n\n</think>\n\nA day.")), "A day.", ""),
+    "other tags": (Sent(completion("<seed:think>hm</seed:think>A day.")), "A day.", "hm"),
+    "magistral": (Sent(completion("[THINK]hm[/THINK]A day.")), "A day.", "hm"),
+    "kimi": (Sent(completion("◁think▷hm◁/think▷A day.")), "A day.", "hm"),
+    "harmony": (
+        Sent(
+            completion(
+                "<|channel|>analysis<|message|>hm<|end|><|start|>assistant<|channel|>final<|message|>A day.<|return|>"
+            )
+        ),
+        "A day.",
+        "hm",
+    ),
+    "a tag later in the text": (
+        Sent(completion("The tag <think> opens, </think> closes.")),
+        "The tag <think> opens, </think> closes.",
+        "",
+    ),
+    "no finish reason": (Sent(completion(finish=None)), "A fine day.", ""),
+    "eos": (Sent(completion(finish="eos")), "A fine day.", ""),
+    "end_turn": (Sent(completion(finish="end_turn")), "A fine day.", ""),
+    "STOP": (Sent(completion(finish="STOP")), "A fine day.", ""),
+    "several choices": (
+        Sent(
+            completion()
+            | {"choices": [{"index": 1, "message": {"content": "Other."}}, *completion("First.")["choices"]]}
+        ),
+        "First.",
+        "",
+    ),
+    "a lone surrogate": (Sent(json.dumps(completion("A day XX.")).replace("XX", "\\ud83d")), "A day ?.", ""),
+    "a stream that was not asked for": (
+        Sent(
+            'data: {"choices":[{"delta":{"content":"A "}}]}\n\ndata: {"choices":[{"delta":{"content":"day."},'
+            '"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
+        ),
+        "A day.",
+        "",
+    ),
+    # Failures that pass.
+    "an error inside a 200": (
+        Sent({"choices": None, "error": {"message": "Provider returned error", "code": 429}}, then=completion()),
+        "A fine day.",
+        "",
+    ),
+    "an error in the choice": (
+        Sent(
+            {"choices": [{"message": {"content": "The text is"}, "finish_reason": "error", "error": {"code": 502}}]},
+            then=completion(),
+        ),
+        "A fine day.",
+        "",
+    ),
+    "a gateway's page": (Sent("<html>Bad gateway</html>", status=502, then=completion()), "A fine day.", ""),
+    "overloaded": (Sent(error("Overloaded"), status=529, then=completion()), "A fine day.", ""),
+    "try again, as a date": (
+        Sent(error("slow"), 429, {"Retry-After": formatdate(time.time(), usegmt=True)}, completion()),
+        "A fine day.",
+        "",
+    ),
+    "try again, in words": (
+        Sent(error("Rate limit reached. Please try again in 20ms."), 429, {}, completion()),
+        "A fine day.",
+        "",
+    ),
+    "try again, in milliseconds": (
+        Sent(error("slow"), 429, {"retry-after-ms": "5", "Retry-After": "90"}, completion()),
+        "A fine day.",
+        "",
+    ),
+    **{
+        f"try again, {stated!r}": (
+            Sent(error("slow"), 429, {"Retry-After": stated}, completion()),
+            "A fine day.",
+            "",
+        )
+        for stated in ("soon", "nan", "-5", "1e999", "Wed, 99 Foo 2026 25:61:00 GMT", "Mon, 01 Jan 0001 00:00:00 +2359")
+    },
+}
+TOO_LONG = (
+    (error("This model's maximum context length is 4096 tokens. However, you requested 9000 tokens."), 400),
+    ({"object": "error", "message": "This model's maximum context length is 4096 tokens.", "code": 400}, 400),
+    (error("the request exceeds the available context size", type="exceed_context_size_error"), 400),
+    ({"message": "The input (9000 tokens) is longer than the model's context length (4096 tokens).", "code": 400}, 400),
+    (error("Range of input length should be [1, 30720]", code="invalid_parameter_error"), 400),
+    (error("prompt is too long: 210000 tokens > 200000 maximum"), 400),
+    (error("input too large"), 413),
+)
+REFUSED = (
+    (completion(None, "content_filter"), 200),
+    (completion(None, refusal="I'm sorry, I can't assist."), 200),
+    (completion("", "SAFETY"), 200),
+    (error("The prompt triggered Azure OpenAI's content management policy.", code="content_filter"), 400),
+    (error("Input data may contain inappropriate content.", code="data_inspection_failed"), 400),
+    (error("Content Exists Risk", code="invalid_request_error"), 400),
+    (error("系统检测到输入或生成内容可能包含不安全或敏感内容", code="1301"), 400),
+    (error("Blocked by content policy: moderation", metadata={"reasons": ["violence"]}), 403),
+)
+CUT_OFF = (
+    completion(None, "length", reasoning_content="hm " * 50),
+    completion("<think>hm", "length"),
+    completion("<think>hm", "stop"),
+    completion("", "max_tokens"),
+    completion("<|channel|>analysis<|message|>hm", "length"),
+)
+BROKEN_OFF = ("abort", "error", "insufficient_system_resource", "network_error", {"a": 1}, ["length"], "cancelled")
+NOT_A_COMPLETION = (
+    {"choices": []},
+    {"choices": [{"finish_reason": "stop"}]},
+    "<html>login</html>",
+    "null",
+    "[]",
+    "",
+    '{"choices":{"0":1}}',
+    "[" * 100_000,
+    completion(5),
+    completion(None, "tool_calls", tool_calls=[{"function": {"arguments": "[[B]]"}}]),
+)
+FATAL: tuple[tuple[Any, int, type[Exception], str], ...] = (
+    (error("Insufficient Balance"), 402, StoppedError, "out of credit: Insufficient Balance"),
+    (error("You exceeded your current quota", code="insufficient_quota"), 429, StoppedError, "out of credit"),
+    ([error("You exceeded your current quota", code=429)], 429, StoppedError, "out of credit"),
+    (error("Your credit balance is too low to access the API."), 400, StoppedError, "credit balance is too low"),
+    (error("Access denied, make sure your account is in good standing.", code="Arrearage"), 400, StoppedError, "good"),
+    (error("Insufficient credits. Add more.", code=402), 200, StoppedError, "Insufficient credits"),
+    ({"code": 401, "msg": "invalid api key", "data": None}, 200, BadInputError, "invalid api key"),
+    (error("bad key"), 401, BadInputError, "bad key"),
+    (error("Project has no access to model m", code="model_not_found"), 403, BadInputError, "no access to model m"),
+    (error("no such deployment"), 404, BadInputError, "no such deployment"),
+    (
+        error("Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead."),
+        400,
+        BadInputError,
+        "write `token_parameter: max_completion_tokens`",
+    ),
+    (error("'temperature' does not support 0.1 with this model."), 400, BadInputError, "`temperature: null`"),
+    (error("`temperature` and `top_p` cannot both be specified."), 400, BadInputError, "`top_p: null`"),
+    (error("parameter.enable_thinking must be set to false"), 400, BadInputError, "`body: {enable_thinking: false}`"),
+    (error("max_tokens is too large: 32768. It supports at most 16384."), 400, BadInputError, "smaller `max_tokens`"),
+    (error("Invalid max_tokens value, the valid range is [1, 8192]"), 400, BadInputError, "smaller `max_tokens`"),
+)
+
+
+def ask(serve, reply, sent: Sent, *, proven: bool = False, **spec: Any) -> tuple[Any, MemoryCallLog]:
+    """The answer, or the error, and the log."""
+
+    def script(request, number):
+        if proven and number == 1:
+            return "fine"
+        body = sent.then if sent.then is not None and number > 1 else sent.body
+        status = 200 if body is sent.then else sent.status
+        return reply(
+            body=body if isinstance(body, str) else json.dumps(body),
+            status=status,
+            headers=sent.headers if status != 200 else {},
+        )
+
+    log = MemoryCallLog()
+    endpoint = Endpoint(
+        "judge",
+        ModelSpec(base_url=serve(script).url, model="m", retries=1, prices=Prices(prompt=1, completion=1), **spec),
+        call_log=log,
+        backoff_seconds=0.001,
+        patience_seconds=0,
+    )
+
+    async def work():
+        async with endpoint:
+            questions = ["first", "second"] if proven else ["first"]
+            answer = None
+            for question in questions:
+                answer = await endpoint.chat([{"role": "user", "content": question}], temperature=0.1, max_tokens=1024)
+            return answer
+
+    try:
+        return asyncio.run(work()), log
+    except (EndpointError, BadInputError, StoppedError) as failed:
+        return failed, log
+
+
+def check_failure(failed, log, cause, *, paid_once=True):
+    assert isinstance(failed, EndpointError), failed
+    assert failed.cause == cause
+    assert log.calls[-1].outcome == cause
+    if paid_once:
+        assert len(log.calls) == 1
+
+
+@pytest.mark.parametrize("name", COMPLETE)
+def test_a_whole_answer_is_read_and_its_thoughts_are_kept_apart(serve, reply, name):
+    sent, text, thoughts = COMPLETE[name]
+    answer, log = ask(serve, reply, sent)
+    assert not isinstance(answer, Exception), answer
+    assert (answer.text, answer.thoughts) == (text, thoughts)
+    assert log.calls[-1].outcome == "ok"
+
+
+@pytest.mark.parametrize(("body", "status"), TOO_LONG, ids=str)
+def test_a_text_that_does_not_fit_is_too_long_whoever_says_it(serve, reply, body, status):
+    check_failure(*ask(serve, reply, Sent(body, status)), "too_long")
+
+
+@pytest.mark.parametrize(("body", "status"), REFUSED, ids=str)
+def test_a_refusal_is_of_one_text_whoever_says_it(serve, reply, body, status):
+    check_failure(*ask(serve, reply, Sent(body, status)), "refused")
+
+
+@pytest.mark.parametrize("body", CUT_OFF, ids=str)
+def test_an_answer_that_ends_before_its_text_is_cut_off_and_not_asked_for_again(serve, reply, body):
+    failed, log = ask(serve, reply, Sent(body))
+    check_failure(failed, log, "cut_off")
+    assert "max_tokens" in str(failed)
+
+
+@pytest.mark.parametrize("finish", BROKEN_OFF, ids=str)
+def test_an_answer_that_the_endpoint_broke_off_is_never_read(serve, reply, finish):
+    failed, log = ask(serve, reply, Sent(completion("At first sight I would write [[A]], but", finish)))
+    check_failure(failed, log, "incomplete", paid_once=False)
+    assert [call.outcome for call in log.calls] == ["incomplete"] * 2  # transient: asked again
+
+
+@pytest.mark.parametrize("body", NOT_A_COMPLETION, ids=lambda body: str(body)[:40])
+def test_what_is_not_a_completion_is_a_bad_response_that_is_recorded_and_estimated(serve, reply, body):
+    failed, log = ask(serve, reply, Sent(body))
+    check_failure(failed, log, "bad_response", paid_once=False)
+    assert all(call.cost is not None and call.cost > 0 for call in log.calls)
+
+
+@pytest.mark.parametrize(("body", "status", "kind", "words"), FATAL, ids=str)
+def test_what_no_further_request_can_pass_ends_the_command_with_the_providers_words(
+    serve, reply, body, status, kind, words
+):
+    failed, log = ask(serve, reply, Sent(body, status))
+    assert type(failed) is kind, failed
+    assert words in str(failed)
+    assert [call.outcome for call in log.calls] == ["fatal"]
+
+
+@pytest.mark.parametrize(("status", "words"), [(401, "temporarily unauthorised"), (404, "No endpoints found")])
+def test_after_an_answer_a_lost_endpoint_can_be_resumed(serve, reply, status, words):
+    failed, _ = ask(serve, reply, Sent(error(words), status), proven=True)
+    assert isinstance(failed, StoppedError)
+    assert words in str(failed)
+
+
+def test_a_firewall_that_blocks_one_text_does_not_end_the_command(serve, reply):
+    failed, _ = ask(serve, reply, Sent("<html>Sorry, you have been blocked</html>", 403), proven=True)
+    assert isinstance(failed, EndpointError)
+    assert failed.cause == "rejected"
+    assert "you have been blocked" in str(failed)
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_an_endpoint_that_asks_to_come_back_is_waited_for_beyond_its_retries(serve, reply, status):
+    def script(request, number):
+        return "fine" if number > 6 else reply("busy", status=status)
+
+    endpoint = Endpoint(
+        "judge",
+        ModelSpec(base_url=serve(script).url, model="m", retries=1),
+        call_log=MemoryCallLog(),
+        backoff_seconds=0.001,
+    )
+
+    async def work():
+        async with endpoint:
+            return await endpoint.chat([{"role": "user", "content": "x"}], temperature=0, max_tokens=5)
+
+    assert asyncio.run(work()).text == "fine"
