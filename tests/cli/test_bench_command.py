@@ -164,14 +164,15 @@ def test_a_template_that_cannot_be_used_is_refused_before_the_writer_is_paid(ser
     assert not server.requests
 
 
-def test_other_commands_refuse_a_judge_with_a_template(server, capsys):
+def test_a_command_whose_question_a_template_cannot_ask_refuses_it_before_the_first_call(server, capsys):
+    Path("critic.txt").write_text("{request}")
     Path("models.yaml").write_text(f"judge: {{base_url: '{server.url}', model: j, template: critic.txt}}\n")
     dump("prompts.jsonl", [{"id": "lbw-000", "prompt": "Write."}])
     write_responses("a.jsonl", ["x"])
     with pytest.raises(SystemExit) as stopped:
         main(["grade", "a.jsonl", "--prompts", "prompts.jsonl", "--judge", "judge", "--out", "grades.jsonl"])
     assert stopped.value.code == 2
-    assert "endpoint judge: its template critic.txt is for `longform bench` alone" in capsys.readouterr().err
+    assert "critic.txt: the judge's template lacks {text}" in capsys.readouterr().err
     assert not server.requests
 
 

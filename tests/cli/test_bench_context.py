@@ -80,7 +80,10 @@ def test_what_was_cut_to_one_context_is_not_gone_on_with_for_another(server, cap
     assert "--out out: was begun with context 2000, not 4000" in capsys.readouterr().err
 
 
-def test_prompts_of_other_benchmarks_stay_whole(server):
+def test_prompts_of_other_benchmarks_stay_whole_or_are_not_sent(server):
+    assert bench("run longwrite-ruler --set ruler.jsonl --writer scribe --max-tokens 300 --out short") in (0, 3)
+    assert not any("..." in request["messages"][0]["content"] for request in server.requests)
+    name_models(server, context=100_000)
     assert bench("run longwrite-ruler --set ruler.jsonl --writer scribe --max-tokens 300 --out out") == 0
     assert any(DOCUMENT in request["messages"][0]["content"] for request in server.requests)
     assert result()["responses"]["cut"] == 0

@@ -205,9 +205,14 @@ def test_a_budget_stops_it_and_a_larger_one_goes_on(capsys, serve):
 
 def test_a_judge_without_a_verdict_stops_it(capsys, serve):
     judges(serve, lambda request, number: "Both are nice.")
-    assert "no pair of texts with a verdict of reward in both orders (no_verdict 16)" in refused(
-        capsys, *JUDGED, "reward", code=3
-    )
+    said = refused(capsys, *JUDGED, "reward", code=3)
+    assert "the first 12 requests all failed alike (no_verdict: 'Both are nice.')" in said
+
+
+def test_a_judge_without_a_pair_of_verdicts_stops_it(capsys, serve):
+    judges(serve, lambda request, number: "[[A]]" if number == 1 else "Both are nice.")
+    said = refused(capsys, *JUDGED, "reward", code=3)
+    assert "no pair of texts with a verdict of reward in both orders (no_verdict 15)" in said
 
 
 def test_games_hold_the_words_that_the_arena_controls_for(capsys, serve):

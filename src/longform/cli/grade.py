@@ -13,6 +13,7 @@ def grade(
     judge: str,
     out: Path,
     models: Path = Path("models.yaml"),
+    per_criterion: Flag = False,
     budget: CostLimit | None = None,
     json: Flag = False,
 ) -> None:
@@ -24,13 +25,21 @@ def grade(
         judge: A name in models.yaml.
         out: Grades file to write or append to.
         models: Path to models.yaml (endpoint definitions).
+        per_criterion: Ask about each of a prompt's criteria in a call of its own, and average the scores.
         budget: Stop before the calls cost more than this.
         json: Print the result as JSON.
     """
     from longform.selection import grade as grading
 
     result = grading.grade(
-        responses, prompts=prompts, judge=judge, out=out, models=models, budget=budget, progress=progress
+        responses,
+        prompts=prompts,
+        judge=judge,
+        out=out,
+        models=models,
+        per_criterion=per_criterion,
+        budget=budget,
+        progress=progress,
     )
     print_result(
         {

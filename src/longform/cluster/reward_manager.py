@@ -87,7 +87,12 @@ class LongformRewardManager(RewardManagerBase):
         )
         self._examiner = None
         if recipe.validation is not None:
-            self._examiner = PointwiseJudge(endpoints[recipe.validation.judge], secret=opened.secret, wording=wording)
+            self._examiner = PointwiseJudge(
+                endpoints[recipe.validation.judge],
+                secret=opened.secret,
+                wording=wording,
+                per_criterion=recipe.validation.per_criterion,
+            )
         self._actor, self._opened = actor, opened
 
     @staticmethod

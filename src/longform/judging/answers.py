@@ -33,8 +33,10 @@ MIN_SCORE = 1
 MAX_SCORE = 10
 
 _LETTERS: tuple[Letter, ...] = ("A", "B", "C")
-_SCORES = re.compile(r'\{\s*+"scores"\s*+:\s*+(\{[^{}]*+\})\s*+\}')
+_SCORES = re.compile(r'"scores"\s*+:\s*+(\{[^{}]*+\})')
 _FLAT_OBJECT = re.compile(r"(\{[^{}]*+\})")
+_TRAILING_COMMA = re.compile(r",\s*+\}\Z")
+_NUMBER_TEXT = re.compile(r"[0-9]{1,6}(?:\.[0-9]{1,6})?")
 
 
 def parse_verdict(text: str) -> Letter | None:
@@ -44,11 +46,39 @@ def parse_verdict(text: str) -> Letter | None:
     return last if places[last] >= 0 else None
 
 
+def parse_structured_verdict(text: str) -> Letter | None:
+    """The letter of an answer that is a JSON object with a `verdict`, as a JSON schema has constrained it."""
+    try:
+        answer = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    verdict = answer.get("verdict") if isinstance(answer, dict) else None
+    return next((letter for letter in _LETTERS if letter == verdict), None)
+
+
+def parse_letter_probabilities(text: str, *, tie_band: float) -> Letter | None:
+    """The letter with the greater probability, or C if A and B are no further apart than `tie_band`.
+
+    Both are rescaled to sum to 1; None if they hold less than half of the probability, since the judge then wants to say
+    something else.
+    """
+    try:
+        answer = json.loads(text)
+        a, b = float(answer["A"]), float(answer["B"])
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return None
+    if a + b < 0.5:
+        return None
+    lead = (a - b) / (a + b)
+    return "C" if abs(lead) <= tie_band else "A" if lead > 0 else "B"
+
+
 def parse_scores(text: str, dimensions: Collection[str]) -> dict[str, float] | None:
-    """The last `{"scores": {"<dimension>": 1..10, ...}}` with exactly `dimensions`, in their order; else None."""
+    """The last `{"scores": {"<dimension>": 1..10, ...}}` with all `dimensions`, in their order; else None."""
 
     def score(value: Any) -> float | None:
-        return float(value) if is_number(value) and MIN_SCORE <= value <= MAX_SCORE else None
+        number = read_number(value)
+        return number if number is not None and MIN_SCORE <= number <= MAX_SCORE else None
 
     return last_values(text, dimensions, score)
 
@@ -61,34 +91,41 @@ def last_values(
     wrapped: bool = True,
     accept: Callable[[dict[str, ScoreT]], bool] = lambda values: True,
 ) -> dict[str, ScoreT] | None:
-    """The last JSON object in `text` that holds exactly `names`, each once, with values that `read` accepts.
+    """The last JSON object in `text` that holds all of `names`, each once, with values that `read` accepts.
+
+    A trailing comma and further keys are accepted, since they cannot be misread.
 
     Args:
         text: a judge's answer.
         names: the keys, which give the order of the result.
         read: the value that a JSON value stands for; None refuses the object.
-        wrapped: the object is inside `{"scores": ...}`; else it is any object without nested ones.
+        wrapped: the object is the value of a key `"scores"`; else it is any object without nested ones.
         accept: a condition on the object as a whole.
     """
     wanted = set(names)
     for match in reversed(list((_SCORES if wrapped else _FLAT_OBJECT).finditer(text))):
         try:
-            pairs: list[tuple[str, Any]] = json.loads(match[1], object_pairs_hook=list)
+            pairs: list[tuple[str, Any]] = json.loads(_TRAILING_COMMA.sub("}", match[1]), object_pairs_hook=list)
         except (ValueError, RecursionError):  # the latter from thousands of nested brackets
             continue
-        values = {name: value for name, given in pairs if (value := read(given)) is not None}
-        if len(pairs) == len(values) and values.keys() == wanted and accept(values):
+        chosen = [(name, value) for name, value in pairs if name in wanted]
+        values = {name: value for name, given in chosen if (value := read(given)) is not None}
+        if len(chosen) == len(values) and values.keys() == wanted and accept(values):
             return {name: values[name] for name in names}
     return None
 
 
-def last_object(answer: str, names: Collection[str]) -> dict[str, Any] | None:
-    """The last JSON object in `answer` that holds all of `names`, nested or not; None if there is none.
+def only_object(answer: str, names: Collection[str]) -> dict[str, Any] | None:
+    """The JSON object in `answer` that holds all of `names`; None if there is none, or if a name is a key twice.
 
-    For judges with a template of their own, which do not answer in longform's form.
+    For judges with their own template, which do not answer in longform's form. Such a judge may quote a text anywhere, so
+    an answer with two scores by one name has none.
     """
+    for name in names:
+        if len(re.findall(re.escape(json.dumps(name, ensure_ascii=False)) + r"\s*+:", answer)) != 1:
+            return None
     decoder = json.JSONDecoder()
-    start = answer.rfind("{")
+    start = answer.find("{")
     while start >= 0:
         try:
             found, _ = decoder.raw_decode(answer, start)
@@ -96,7 +133,16 @@ def last_object(answer: str, names: Collection[str]) -> dict[str, Any] | None:
             found = None
         if isinstance(found, dict) and all(name in found for name in names):
             return found
-        start = answer.rfind("{", 0, start)
+        start = answer.find("{", start + 1)
+    return None
+
+
+def read_number(value: Any) -> float | None:
+    """A JSON number, or a text that holds nothing but one; None for anything else. True and false are not numbers."""
+    if is_number(value):
+        return float(value)
+    if isinstance(value, str) and _NUMBER_TEXT.fullmatch(value.strip()):
+        return float(value)
     return None
 
 
@@ -117,6 +163,7 @@ _ANGLE_OPEN = f"<＜﹤≮‹〈〈《⟨❬❮❰⧼˂ᐸᚲ{_DOUBLE_ANGLE_OPEN
 _ANGLE_CLOSE = f">＞﹥≯›〉〉》⟩❭❯❱⧽˃ᐳ{_DOUBLE_ANGLE_CLOSE}"
 _QUOTES = '"＂“”„‟″'
 _PIPES = "|｜"
+_COLONS = "：﹕︰"
 _SIGNS = f"{_SQUARE_OPEN}{_SQUARE_CLOSE}{_ANGLE_OPEN}{_ANGLE_CLOSE}{_QUOTES}{_PIPES}"
 # What a later step may drop without a trace: marks, invisible and unassigned characters. It is told by what it is not
 # (letter, digit, space or ASCII), since a list of them would never be whole; only odd line ends, blank letters and letters
@@ -124,12 +171,26 @@ _SIGNS = f"{_SQUARE_OPEN}{_SQUARE_CLOSE}{_ANGLE_OPEN}{_ANGLE_CLOSE}{_QUOTES}{_PI
 _VANISHING = rf"(?:[^\w\s!-~{_SIGNS}]|[\r\x0b\x0c\x85\u115f\u1160\u3164\uffa0\uff9e\uff9f])"
 
 _SCORES_KEY = frozenset({"scores"})
-_SQUARE_TOKENS = frozenset({"inst", "/inst", "system_prompt", "/system_prompt", "tool_calls", "tool_results", "gmask"})
+_SQUARE_TOKENS = frozenset(
+    {"inst", "/inst", "system_prompt", "/system_prompt", "tool_calls", "tool_results", "/tool_results", "tool_content"}
+    | {"available_tools", "/available_tools", "think", "/think", "args", "call_id", "prefix", "suffix", "middle"}
+    | {"gmask", "mask", "smask", "img", "img_break", "img_end", "audio", "begin_audio", "eos", "bos", "pad", "unk"}
+    | {"cls", "sep", "/inst]"}
+)
 _ANGLE_TOKENS = frozenset(
     {"s", "/s", "bos", "eos", "pad", "unk", "sop", "eop", "eoh", "eoa", "sys", "/sys", "seed:bos", "seed:eos"}
     | {"reserved_106", "reserved_107", "start_of_turn", "end_of_turn"}
     | {"think", "/think", "answer", "/answer", "tool_call", "/tool_call", "tool_response", "/tool_response"}
+    | {"reduced", "/reduced", "thinking", "/thinking", "seed:think", "/seed:think", "arg_key", "/arg_key", "arg_value"}
+    | {"bos_token", "eos_token", "pad_token", "unk_token", "cls", "sep", "mask", "mask_token", "eop_token"}
+    | {"eot", "eod", "eos_id", "end_of_utterance", "start_of_image", "end_of_image", "image_soft_token", "image"}
+    | {"end_of_text", "endoftext", "user", "assistant", "system", "/user", "/assistant", "/system", "human", "bot"}
+    | {"minimax:tool_call", "/minimax:tool_call", "end_of_turn", "start_function_call", "end_function_call"}
 )
+_NUMBERED_TOKEN = re.compile(
+    r"(?:extra_id|unused|special|reserved|reserved_special_token|placeholder|dummy)_?[0-9]{1,4}"
+)
+
 
 # Controls, lone surrogates and tag characters (invisible ASCII) carry no visible text at all.
 _INVISIBLE = re.compile("[\\x00-\\x08\\x0e-\\x1f\\x7f-\\x84\\x86-\\x9f\ud800-\udfff\U000e0000-\U000e007f]")
@@ -156,8 +217,13 @@ def _named(opening: str, closing: str) -> re.Pattern[str]:
 
 _SQUARE_PAIR = re.compile(f"{_before(_SQUARE_OPEN, _SQUARE_OPEN)}|{_before(_SQUARE_CLOSE, _SQUARE_CLOSE)}")
 _ANGLE_RUN = re.compile(f"{_run(_ANGLE_OPEN)}|{_run(_ANGLE_CLOSE)}")
+_TILDED = re.compile(rf"[{_SQUARE_CLOSE}](?={_VANISHING}*+[~～])|[~～](?={_VANISHING}*+[{_SQUARE_OPEN}])")
 _PIPED = re.compile(f"{_before(_ANGLE_OPEN, _PIPES)}|{_before(_PIPES, _ANGLE_CLOSE)}")
 _QUOTED = _named(_QUOTES, _QUOTES)
+# A name in quotes before a colon: the key of a JSON object, whatever parser looks for it.
+_KEY = re.compile(
+    rf"([{_QUOTES}])(?=[^\s{_QUOTES}][^{_QUOTES}\n]{{0,300}}[{_QUOTES}][^\w!-~{_SIGNS}{_COLONS}]*+[:{_COLONS}])"
+)
 _IN_ANGLES = _named(_ANGLE_OPEN, _ANGLE_CLOSE)
 _IN_SQUARES = _named(_SQUARE_OPEN, _SQUARE_CLOSE)
 
@@ -198,14 +264,17 @@ def defuse(text: str) -> str:
     """`text` as a reader sees it, without anything that a judge or the parser of its answer could take for its own.
 
     `[[A]]` becomes `[ [A] ]`, `<<<` becomes `< < <`, also for look-alike brackets and with invisible characters in
-    between; `"scores"` becomes `" scores"`; `<|im_end|>`, `</s>`, `[INST]` and their like get a space. Only spaces come
+    between; `"scores"` becomes `" scores"`, and so does any key of a JSON object; `<reduced>`, `<|im_end|>`, `</s>`,
+    `[INST]` and their like get a space. Only spaces come
     in, and only what has no visible form goes. Defusing twice changes nothing more. Linear time.
     """
     text = _INVISIBLE.sub("", text).translate(_SPELLED)
     text = _QUOTED.sub(_spread_if(_SCORES_KEY), text)
+    text = _KEY.sub(_with_space, text)
     if not _BRACKET.search(text):  # as in most prose; the passes below take most of the time
         return text
     text = _SQUARE_PAIR.sub(_with_space, text)
+    text = _TILDED.sub(_with_space, text)
     text = _ANGLE_RUN.sub(_spread_angles, text)
     text = _PIPED.sub(_with_space, text)
     text = _IN_ANGLES.sub(_spread_if(_ANGLE_TOKENS), text)
@@ -253,7 +322,12 @@ def _spread_angles(run: re.Match[str]) -> str:
 
 def _spread_if(reserved: frozenset[str]) -> Callable[[re.Match[str]], str]:
     """A space after the opening sign of a name that reads as a reserved one."""
-    return lambda named: f"{named[1]} {named[2]}" if _plain(named[2]) in reserved else named[0]
+
+    def spread(named: re.Match[str]) -> str:
+        name = _plain(named[2])
+        return f"{named[1]} {named[2]}" if name in reserved or _NUMBERED_TOKEN.fullmatch(name) else named[0]
+
+    return spread
 
 
 def _plain(name: str) -> str:

@@ -8,7 +8,7 @@ request and the text lead the question, so a prefix cache serves the criteria of
 from collections.abc import Mapping
 from typing import Any
 
-from longform.judging.answers import fence, is_number, last_object, parse_scores
+from longform.judging.answers import fence, only_object, parse_scores, read_number
 from longform.wording import Wording, load_wording
 
 CRITERION = "criterion"
@@ -48,8 +48,8 @@ def parse_criterion(answer: str) -> int | None:
 
 
 def parse_tuned_criterion(answer: str) -> int | None:
-    """The score of the last `{"score": N, ...}` of a judge with its own template; None where it is not in 1 to 10."""
-    found = last_object(answer, ["score"])
+    """The score in the one `{"score": N, ...}` of a judge with its own template; None where it is not in 1 to 10."""
+    found = only_object(answer, ["score"])
     scores = None if found is None else _whole({"score": found["score"]}, CRITERION_SCALE)
     return None if scores is None else scores["score"]
 
@@ -78,8 +78,8 @@ def parse_qualities(answer: str) -> dict[str, int] | None:
 
 
 def parse_tuned_qualities(answer: str) -> dict[str, int] | None:
-    """The six scores of the last JSON object that names them all, from a judge with its own template; else None."""
-    found = last_object(answer, QUALITIES)
+    """The six scores of the one JSON object that names them all, from a judge with its own template; else None."""
+    found = only_object(answer, QUALITIES)
     return None if found is None else _whole({name: found[name] for name in QUALITIES}, QUALITY_SCALE)
 
 
@@ -87,7 +87,8 @@ def _whole(scores: Mapping[str, Any] | None, scale: tuple[int, int]) -> dict[str
     """`scores` as whole numbers; None if one is not a whole number or is outside the scale."""
     if scores is None:
         return None
-    for value in scores.values():
-        if not is_number(value) or not scale[0] <= value <= scale[1] or value != int(value):
+    numbers = {name: read_number(value) for name, value in scores.items()}
+    for number in numbers.values():
+        if number is None or not scale[0] <= number <= scale[1] or number != int(number):
             return None
-    return {name: int(value) for name, value in scores.items()}
+    return {name: int(number) for name, number in numbers.items() if number is not None}

@@ -2,18 +2,45 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, TypeVar
 
 from longform.endpoints.client import Endpoint
 from longform.endpoints.errors import EndpointError
-from longform.endpoints.request import estimate_prompt_tokens
+from longform.endpoints.failures import quote
 from longform.judging.answers import fence_tag
-from longform.judging.judge_template import refuse_template
+from longform.judging.judge_template import Slots, read_template
 from longform.wording import Wording, load_wording
 
 ValueT = TypeVar("ValueT")
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerShape(Generic[ValueT]):
+    """How a question is answered by an endpoint that constrains answers to a JSON schema (`structured: json_schema`)."""
+
+    properties: Mapping[str, Any]
+    """JSON schemas of the answer's keys; `reasoning` comes first, so that the judge still weighs before it decides."""
+    parse: Callable[[str], ValueT | None] | None = None
+    """The value of such an answer; None if the question's own parser reads it."""
+    task: str = ""
+    """What to add to the question; empty if it asks for this JSON anyway."""
+
+    def response_format(self) -> dict[str, Any]:
+        """For the request."""
+        schema = object_schema({"reasoning": {"type": "string"}, **self.properties})
+        return {"type": "json_schema", "json_schema": {"name": "answer", "strict": True, "schema": schema}}
+
+
+def object_schema(properties: Mapping[str, Any]) -> dict[str, Any]:
+    """The JSON schema of an object with exactly these keys."""
+    return {
+        "type": "object",
+        "properties": dict(properties),
+        "required": list(properties),
+        "additionalProperties": False,
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +85,13 @@ async def query(
     max_tokens: int,
     top_p: float = 1.0,
     sample: int = 0,
+    shape: AnswerShape[ValueT] | None = None,
+    letters: tuple[str, ...] = (),
 ) -> JudgeReply[ValueT]:
     """Send `message` as one user turn; ask again, up to `retries` times, if the answer cannot be parsed.
 
-    An answer that was cut off at `max_tokens` is not parsed, since its last verdict may not be its final one. A message that
-    would not fit into the endpoint's context together with its answer (by a cautious estimate) is not sent: cause
+    An answer that was cut off is not parsed, since its last verdict may not be its final one, and not asked again. A message
+    that would not fit into the endpoint's context together with its answer (by a cautious estimate) is not sent: cause
     `too_long`.
 
     Args:
@@ -72,15 +101,23 @@ async def query(
         unparsed: the cause if no answer could be parsed.
         retries: attempts after the first.
         temperature: sampling temperature of the answer.
-        max_tokens: longest answer.
+        max_tokens: longest answer, unless models.yaml states one.
         top_p: nucleus of the sampling.
         sample: numbers several independent answers to the same question.
+        shape: of the answer, for an endpoint that constrains it.
+        letters: ask for the probabilities of these as the first token, which `parse` gets as a JSON object.
     """
+    response_format = None
+    if shape is not None and endpoint.spec.structured is not None and not letters:
+        response_format = shape.response_format()
+        parse = shape.parse or parse
+        message = f"{message}\n\n{shape.task}" if shape.task else message
     messages = [{"role": "user", "content": message}]
-    context = endpoint.spec.context
-    if context is not None and estimate_prompt_tokens(messages) + max_tokens > context:
+    too_long = await endpoint.check_length(messages, max_tokens=max_tokens)
+    if too_long is not None:
+        endpoint.failures.fail("too_long", too_long)
         return JudgeReply(None, "too_long")
-    cause, calls, cost = unparsed, (), 0.0
+    cause, calls, cost, said = unparsed, (), 0.0, ""
     for attempt in range(retries + 1):
         try:
             answer = await endpoint.chat(
@@ -90,18 +127,23 @@ async def query(
                 top_p=top_p,
                 sample=sample,
                 attempt=attempt,
+                response_format=response_format,
+                letters=letters,
             )
         except EndpointError as error:
+            endpoint.failures.fail(error.cause, quote(error))
             return JudgeReply(None, error.cause, (*calls, error.request_hash), cost)
         calls = (*calls, answer.request_hash)
         cost = total_cost((cost, answer.cost))
-        if answer.finish_reason == "length":
+        said = answer.text
+        if answer.finish_reason == "length":  # with the same limit it would be cut off again
             cause = "cut_off"
-            continue
-        cause = unparsed
+            break
         value = parse(answer.text)
         if value is not None:
+            endpoint.failures.succeed()
             return JudgeReply(value, None, calls, cost)
+    endpoint.failures.fail(cause, quote(said))
     return JudgeReply(None, cause, calls, cost)
 
 
@@ -115,16 +157,18 @@ class BaseJudge:
         wording: of the questions; a run keeps the version it began with.
 
     Raises:
-        BadInputError: the endpoint has a template of its own, which is not used here.
+        BadInputError: the judge's own template cannot be read, lacks a slot, or cannot ask this question.
     """
 
     temperature: ClassVar = 0.1
     max_tokens: ClassVar = 1024
     """Longest answer."""
+    slots: Slots | None = None
+    """Of a template of the judge; None if it is asked in longform's own words alone."""
 
     def __init__(self, endpoint: Endpoint, *, secret: bytes, retries: int = 1, wording: Wording | None = None) -> None:
-        refuse_template(endpoint)
         self.endpoint = endpoint
+        self._template = read_template(endpoint.name, endpoint.spec, self.slots)
         self._secret, self._retries = secret, retries
         self._wording = wording or load_wording()
 
@@ -133,7 +177,14 @@ class BaseJudge:
         return fence_tag(self._secret, prompt_id, step)
 
     async def _query(
-        self, message: str, parse: Callable[[str], ValueT | None], *, unparsed: str, sample: int = 0
+        self,
+        message: str,
+        parse: Callable[[str], ValueT | None],
+        *,
+        unparsed: str,
+        sample: int = 0,
+        shape: AnswerShape[ValueT] | None = None,
+        letters: tuple[str, ...] = (),
     ) -> JudgeReply[ValueT]:
         """See `query`."""
         return await query(
@@ -145,6 +196,8 @@ class BaseJudge:
             temperature=self.temperature,
             max_tokens=self.max_tokens,
             sample=sample,
+            shape=shape,
+            letters=letters,
         )
 
 

@@ -16,8 +16,17 @@ from collections.abc import Hashable, Sequence
 from typing import Literal, TypeVar, get_args
 
 from longform.endpoints.client import Endpoint
-from longform.judging.answers import Letter, criteria_text, fence, fence_prompt, parse_verdict
-from longform.judging.judge import BaseJudge, JudgeReply, ask_all, combine_replies, total_cost
+from longform.judging.answers import (
+    Letter,
+    criteria_text,
+    fence,
+    fence_prompt,
+    parse_letter_probabilities,
+    parse_structured_verdict,
+    parse_verdict,
+)
+from longform.judging.judge import AnswerShape, BaseJudge, JudgeReply, ask_all, combine_replies, total_cost
+from longform.judging.judge_template import PAIRWISE_SLOTS
 from longform.records.schemas import ORDERS, Game, Order, PromptRow, Winner
 from longform.wording import Wording, load_wording
 
@@ -69,6 +78,15 @@ Combination = Literal["vote", "mean"]
 Verdict = JudgeReply[WinTieLoss]
 """A judge's outcome for (response, reference)."""
 
+STRUCTURED_VERDICT = (
+    'Give the answer as JSON, {"reasoning": "...", "verdict": "A"}, with the letter A, B, or C for a tie, and without '
+    "double square brackets."
+)
+"""Added to the question for an endpoint that constrains answers to a JSON schema."""
+
+LETTER_ALONE = "Answer with the letter A or B alone, without brackets and without reasons."
+"""Added to the question for a judge whose verdict is read from log-probabilities."""
+
 _OUTCOMES: dict[Winner, WinTieLoss] = {winner: outcome for outcome, winner in WINNERS.items()}
 _ORDERS: dict[Position, tuple[Order, ...]] = {"first": ("ab",), "second": ("ba",), "both": ORDERS}
 """With the response as text a."""
@@ -86,8 +104,10 @@ class PairwiseJudge(BaseJudge):
         wording: of the question.
 
     Raises:
-        BadInputError: the endpoint has a template of its own, which is not used here.
+        BadInputError: the judge's own template cannot be read, lacks a slot, or cannot ask this question.
     """
+
+    slots = PAIRWISE_SLOTS
 
     def __init__(
         self,
@@ -123,15 +143,34 @@ class PairwiseJudge(BaseJudge):
     ) -> Verdict:
         """The verdict of one order, whatever the judge's position; see `compare`."""
         text_a, text_b = in_order(response, reference, order)
-        message = ask_pairwise(
-            prompt, text_a=text_a, text_b=text_b, tag=self._tag(prompt.id, step), wording=self._wording
-        )
+        if self._template is not None:
+            criteria = criteria_text(prompt)
+            message = self._template.fill(request=prompt.request, text_a=text_a, text_b=text_b, criteria=criteria)
+        else:
+            message = ask_pairwise(
+                prompt, text_a=text_a, text_b=text_b, tag=self._tag(prompt.id, step), wording=self._wording
+            )
 
-        def parse(answer: str) -> WinTieLoss | None:
-            letter = parse_verdict(answer)
+        def outcome(letter: Letter | None) -> WinTieLoss | None:
             return None if letter is None else _OUTCOMES[winner_of(letter, order)]
 
-        return await self._query(message, parse, unparsed="no_verdict", sample=sample)
+        spec = self.endpoint.spec
+        if spec.verdict == "logprobs":
+            return await self._query(
+                message if self._template is not None else f"{message}\n\n{LETTER_ALONE}",
+                lambda answer: outcome(parse_letter_probabilities(answer, tie_band=spec.tie_band)),
+                unparsed="no_verdict",
+                sample=sample,
+                letters=("A", "B"),
+            )
+        shape: AnswerShape[WinTieLoss] = AnswerShape(
+            {"verdict": {"type": "string", "enum": list(get_args(Letter))}},
+            parse=lambda answer: outcome(parse_structured_verdict(answer)),
+            task=STRUCTURED_VERDICT,
+        )
+        return await self._query(
+            message, lambda answer: outcome(parse_verdict(answer)), unparsed="no_verdict", sample=sample, shape=shape
+        )
 
 
 class PairwisePanel:

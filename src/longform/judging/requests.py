@@ -4,8 +4,8 @@ LongWriter-Zero keeps only requests that need long, high-quality writing (its cr
 ours), and needs a length range for each. Questions are asked in Chinese if the request has a Chinese character, else in
 English.
 
-The request is fenced, so it cannot speak to the judge. It cannot lend the judge an answer either: a quote that opens a JSON
-object in it gets a space behind it, so a judge that repeats the request repeats nothing that could be parsed.
+The request is fenced, so it can neither speak to the judge nor lend it an answer: a judge that repeats the request repeats
+nothing that could be parsed.
 """
 
 import re
@@ -16,7 +16,7 @@ from typing import Any
 
 from longform.endpoints.client import Endpoint
 from longform.judging.answers import fence, last_values
-from longform.judging.judge import BaseJudge, JudgeReply
+from longform.judging.judge import AnswerShape, BaseJudge, JudgeReply
 from longform.records.schemas import PromptRow
 from longform.text.length_rules import Range, Rule, rule_violations
 from longform.wording import Language, Wording, language_of, load_wording
@@ -30,12 +30,9 @@ RequestCriteria = dict[str, bool]
 """Whether each criterion holds."""
 
 _NUMBER = r"(-?(?:0|[1-9][0-9]{0,8}))"
-_RANGE = re.compile(rf'\{{\s*+"range"\s*+:\s*+\[\s*+{_NUMBER}\s*+,\s*+{_NUMBER}\s*+\]\s*+\}}')
-_BRACES = "｛﹛︷"
-_QUOTES = '"＂“”„‟″'
-_OPENED = re.compile(
-    # An opening brace and a quote, nothing visible between them; the letters are those without a visible form.
-    rf"[{{{_BRACES}](?:[^\w!-~{_BRACES}{_QUOTES}]|[\u115f\u1160\u3164\uffa0\uff9e\uff9f])*+[{_QUOTES}]"
+_RANGE = re.compile(rf'"range"\s*+:\s*+\[\s*+"?{_NUMBER}"?\s*+,\s*+"?{_NUMBER}"?\s*+,?\s*+\]')
+_RANGE_SHAPE: AnswerShape[Range] = AnswerShape(
+    {"range": {"type": "array", "items": {"type": "integer"}, "minItems": 2, "maxItems": 2}}
 )
 
 
@@ -49,7 +46,7 @@ class RequestJudge(BaseJudge):
         retries: how often to ask again after an answer that cannot be parsed.
 
     Raises:
-        BadInputError: the endpoint has a template of its own, which is not used here.
+        BadInputError: the judge's own template cannot be read, lacks a slot, or cannot ask this question.
     """
 
     def __init__(self, endpoint: Endpoint, *, secret: bytes, also: str | None = None, retries: int = 1) -> None:
@@ -70,7 +67,8 @@ class RequestJudge(BaseJudge):
         """
         question = ask_request_criteria(prompt, tag=self._tag(prompt.id), also=self._also, wording=self._wording)
         parse = partial(parse_request_criteria, criteria=self.criteria)
-        return await self._query(question, parse, unparsed="no_verdict")
+        shape: AnswerShape[RequestCriteria] = AnswerShape({name: {"type": "boolean"} for name in self.criteria})
+        return await self._query(question, parse, unparsed="no_verdict", shape=shape)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +98,7 @@ class LengthJudge(BaseJudge):
         unread: how often to ask again after an answer that cannot be parsed.
 
     Raises:
-        BadInputError: the endpoint has a template of its own, which is not used here.
+        BadInputError: the judge's own template cannot be read, lacks a slot, or cannot ask this question.
     """
 
     def __init__(self, endpoint: Endpoint, *, secret: bytes, retries: int = 2, unread: int = 1) -> None:
@@ -118,7 +116,7 @@ class LengthJudge(BaseJudge):
         broken: list[Rule] = []
         for repetition in range(self._repetitions + 1):
             # A sample of its own: the same wrong answer would make the same question, whose answer is on record.
-            reply = await self._query(message, parse_range, unparsed="no_range", sample=repetition)
+            reply = await self._query(message, parse_range, unparsed="no_range", sample=repetition, shape=_RANGE_SHAPE)
             if reply.value is None:
                 return PredictedLength(None, reply.cause, repetitions=repetition)
             broken = rule_violations(prompt.request, reply.value)
@@ -175,6 +173,5 @@ def parse_range(text: str) -> Range | None:
 def _ask_about_request(
     prompt: PromptRow, section: str, task: str, *, tag: str, wording: Wording, language: Language
 ) -> str:
-    request = _OPENED.sub(lambda opened: f"{opened[0]} ", prompt.request)
     role, fenced = (wording.text(f"{section}.{part}", language) for part in ("role", "fenced"))
-    return "\n\n".join([role, fence("REQUEST", request, tag=tag), fenced, task])
+    return "\n\n".join([role, fence("REQUEST", prompt.request, tag=tag), fenced, task])

@@ -20,7 +20,8 @@ MAX_SCORE = 20
 MIN_FRACTION = 0.5
 """Fraction of the criteria that an answer must score; it may call the others inapplicable."""
 
-_LINE = re.compile(r"^([^:\n]++):[ \t*]*+(?:Score[ \t]++)?\[?(-?\d+(?:\.\d+)?)\]?[ \t*\r]*+$", re.MULTILINE)
+_LINE = re.compile(r"^([^:\n]++):\**+ ?\**+(?:Score )?\[?(-?[0-9]+(?:\.[0-9]+)?)\]?(?:/20)?[ \t*\r]*+$", re.MULTILINE)
+"""At most one space follows the colon: `JudgeTemplate.fill` puts two into a text that holds such a line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,13 +136,16 @@ def parse_rubric(rubric: Rubric, answer: str) -> dict[str, float] | None:
 
 
 def parse_tuned_rubric(rubric: Rubric, answer: str) -> dict[str, float] | None:
-    """The scores in the lines `Name: number` of a judge with its own template; of two with one name the last counts.
+    """The scores in the lines `Name: number` of a judge with its own template.
 
-    None unless they are from 0 to 20 and score at least half of the criteria.
+    None unless they are from 0 to 20, score at least half of the criteria, and give each criterion one score: a judge may
+    quote a text, so of two scores by one name neither counts.
     """
     names = {_plain(name): name for name in rubric.criteria}
     lines = [(names.get(_plain(match[1])), float(match[2])) for match in _LINE.finditer(answer)]
     scores = {name: score for name, score in lines if name is not None}
+    if any(score != scores[name] for name, score in lines if name is not None):
+        return None
     if not all(map(_is_score, scores.values())) or not _enough(scores, rubric):
         return None
     return {name: scores[name] for name in rubric.criteria if name in scores}

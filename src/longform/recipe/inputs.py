@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from longform.curriculum.schedule import starting_rung
 from longform.endpoints.models import ModelSpec, find_model, read_models
+from longform.judging.judge_template import CRITERION_SLOTS, PAIRWISE_SLOTS, POINTWISE_SLOTS, Slots, read_template
+from longform.judging.pointwise import listed_criteria
 from longform.recipe.recipe import DataSettings, Recipe
 from longform.records.errors import BadInputError
 from longform.records.files import read_rows
@@ -14,7 +16,14 @@ from longform.records.run_directory import RunDirectory
 from longform.records.schemas import Prompt, PromptRow
 from longform.rewards.encoders import check_encoder
 from longform.rewards.plugin import load_rewards
-from longform.rewards.settings import FormatSettings, LengthSettings, WritingSettings
+from longform.rewards.settings import (
+    FormatSettings,
+    JudgedSettings,
+    LengthSettings,
+    PairwiseSettings,
+    PointwiseSettings,
+    WritingSettings,
+)
 from longform.rewards.writing_model import check_prompts_fit, check_writing_model
 from longform.writers.paths import check_model_path
 
@@ -46,14 +55,22 @@ def check_inputs(recipe: Recipe) -> TrainingInputs:
     judges = {name: find_model(specs, name, path=recipe.models) for name in sorted(names)}
     for name, spec in judges.items():
         spec.read_key(name)
+        spec.read_headers(name)
         if recipe.run.budget is not None and spec.prices is None:
             raise BadInputError(
                 f"run.budget: {recipe.models} has no prices for {name!r}, so the budget cannot be enforced"
             )
     _check_judges(recipe, judges)
+    _check_templates(recipe, judges)
     check_model_path(recipe.policy)
     rows = _read_training_prompts(recipe)
     prompts = list(read_rows(recipe.validation.prompts, Prompt)) if recipe.validation else []
+    if recipe.validation is not None and recipe.validation.per_criterion:
+        for prompt in prompts:
+            listed_criteria(prompt)
+    if any(isinstance(it, PointwiseSettings) and it.per_criterion for it in recipe.rewards):
+        for row in rows:
+            listed_criteria(row)
     seen = {(row.id, row.request) for row in rows}
     trained = [prompt.id for prompt in prompts if (prompt.id, prompt.request) in seen]
     if trained and recipe.validation:
@@ -122,6 +139,24 @@ def check_ranges(rows: Sequence[PromptRow], recipe: Recipe) -> None:
                     f"{place}: its length_range ends at {row.length_range[1]}; "
                     f"rewards.length.max_words, where the length reward reaches 0, is {it.max_words}"
                 )
+
+
+def _check_templates(recipe: Recipe, judges: Mapping[str, ModelSpec]) -> None:
+    """Check that the judges' own templates can ask what they are asked."""
+    asked: list[tuple[str, Slots]] = []
+    for it in recipe.judged:
+        asked += [(name, _slots(it)) for name in it.judges]
+    if recipe.validation is not None:
+        slots = CRITERION_SLOTS if recipe.validation.per_criterion else POINTWISE_SLOTS
+        asked.append((recipe.validation.judge, slots))
+    for name, slots in asked:
+        read_template(name, judges[name], slots)
+
+
+def _slots(reward: JudgedSettings) -> Slots:
+    if isinstance(reward, PairwiseSettings):
+        return PAIRWISE_SLOTS
+    return CRITERION_SLOTS if reward.per_criterion else POINTWISE_SLOTS
 
 
 def _check_judges(recipe: Recipe, judges: Mapping[str, ModelSpec]) -> None:

@@ -60,6 +60,8 @@ class ValidationSettings(_Section):
     """Steps between validations."""
     judge: str
     """The examiner, by its name in models.yaml."""
+    per_criterion: bool = False
+    """Ask about each of the prompt's criteria in a call of its own and average the scores."""
     same_judge: bool = False
     """Allow a judge that also gives the reward. Its grades then measure the reward rather than the writing."""
 

@@ -97,7 +97,10 @@ def _judged_reward(
 ) -> Reward:
     asked = [endpoints[name] for name in settings.judges]
     if isinstance(settings, PointwiseSettings):
-        graders = [PointwiseJudge(endpoint, secret=secret, wording=wording) for endpoint in asked]
+        graders = [
+            PointwiseJudge(endpoint, secret=secret, wording=wording, per_criterion=settings.per_criterion)
+            for endpoint in asked
+        ]
         return PointwiseReward(PointwisePanel(graders, samples=settings.samples))
     judges = [PairwiseJudge(endpoint, position=settings.position, secret=secret, wording=wording) for endpoint in asked]
     panel = PairwisePanel(judges, samples=settings.samples, combine=settings.combine)

@@ -74,6 +74,9 @@ class PointwiseSettings(_JudgedSettings):
     """
 
     kind: Literal["pointwise"]
+    per_criterion: bool = False
+    """Ask about each of the prompt's criteria in a call of its own and average the scores, as WritingBench's critic was
+    tuned."""
 
 
 class _MeasuredSettings(_Settings):

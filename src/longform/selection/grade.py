@@ -10,7 +10,7 @@ from pathlib import Path
 
 from longform.endpoints.concurrency import map_bounded
 from longform.endpoints.recorded import RecordedCalls
-from longform.judging.pointwise import PointwiseJudge
+from longform.judging.pointwise import PointwiseJudge, listed_criteria
 from longform.records.collection import Collection
 from longform.records.errors import BadInputError
 from longform.records.files import read_all, read_rows
@@ -26,6 +26,7 @@ def grade(
     judge: str,
     out: Path,
     models: Path = Path("models.yaml"),
+    per_criterion: bool = False,
     budget: float | None = None,
     progress: ProgressDisplay = no_progress,
 ) -> CollectResult:
@@ -37,6 +38,7 @@ def grade(
         judge: A name in `models`.
         out: Grades file to write or append to.
         models: Path to models.yaml.
+        per_criterion: Ask about each of a prompt's criteria in a call of its own, and average the scores.
         budget: Stop before the calls cost more than this.
         progress: Progress display.
 
@@ -47,11 +49,14 @@ def grade(
     rows = {row.id: row for row in read_rows(prompts, Prompt)}
     texts = list(read_all(responses, Response))
     check_prompts(texts, rows, source=str(prompts))
+    if per_criterion:
+        for prompt_id in {text.prompt_id for text in texts}:
+            listed_criteria(rows[prompt_id])
     with RecordedCalls(out, models, judge, budget=budget) as calls, progress(f"grading with {judge}") as advance:
 
         async def collect() -> CollectResult:
             async with calls.endpoint() as endpoint:
-                pointwise = PointwiseJudge(endpoint, secret=calls.log.secret())
+                pointwise = PointwiseJudge(endpoint, secret=calls.log.secret(), per_criterion=per_criterion)
                 return await collect_grades(texts, rows, pointwise, out=out, on_progress=advance)
 
         result = asyncio.run(collect())

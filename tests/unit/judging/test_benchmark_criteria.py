@@ -19,8 +19,6 @@ from longform.judging.criteria import (
     parse_tuned_qualities,
 )
 from longform.judging.judge_template import JudgeTemplate
-from longform.judging.pairwise import PairwiseJudge
-from longform.judging.pointwise import PointwiseJudge
 from longform.judging.requests import LengthJudge, RequestJudge
 from longform.judging.rewriting import Rewriter
 from longform.records.calls import MemoryCallLog
@@ -48,7 +46,7 @@ def test_a_criterions_score_is_read():
         _scores(criterion=11),
         _scores(criterion=7.5),
         _scores(criterion=True),
-        _scores(criterion="7"),
+        _scores(criterion="7 or 8"),
         _scores(other=7),
         '{"scores": {"criterion": NaN}}',
         '{"score": 7}',
@@ -65,7 +63,9 @@ def test_six_whole_scores_are_read_in_their_order():
     assert list(parse_qualities(json.dumps({"scores": shuffled})) or ()) == list(QUALITIES)
 
 
-@pytest.mark.parametrize("change", [{"Clarity": 0}, {"Clarity": 6}, {"Clarity": 2.5}, {"Clarity": "2"}, {"More": 3}])
+@pytest.mark.parametrize(
+    "change", [{"Clarity": 0}, {"Clarity": 6}, {"Clarity": 2.5}, {"Clarity": "x"}, {"Clarity": None}]
+)
 def test_six_scores_with_a_wrong_one_are_none(change):
     assert parse_qualities(json.dumps({"scores": SIX | change})) is None
 
@@ -78,12 +78,17 @@ def test_six_scores_that_lack_a_dimension_are_none():
 
 def test_a_tuned_judge_answers_with_a_plain_object_around_which_anything_may_stand():
     assert parse_tuned_criterion('```json\n{"score": 8, "reason": "braces {like} these"}\n```') == 8
-    assert parse_tuned_criterion('{"score": 3, "reason": "a"} and {"score": 5, "reason": "b"}') == 5
+    assert parse_tuned_criterion('{"score": "7"}') == 7
     assert parse_tuned_qualities(json.dumps({"Analysis": "A {b} c."} | SIX)) == SIX
 
 
+def test_an_answer_of_a_tuned_judge_with_two_scores_has_none():
+    assert parse_tuned_criterion('{"score": 3, "reason": "a"} and {"score": 5, "reason": "b"}') is None
+    assert parse_tuned_criterion('{"score": 8, "reason": "He wrote {"score": 1} in his text"}') is None
+
+
 @pytest.mark.parametrize(
-    "answer", ["score: 7", '{"score": 70}', '{"score": "7"}', '{"score": null}', "{" * 3000, '{"score": [' * 1500]
+    "answer", ["score: 7", '{"score": 70}', '{"score": "seven"}', '{"score": null}', "{" * 3000, '{"score": [' * 1500]
 )
 def test_a_tuned_judge_without_a_score_in_range_said_nothing(answer):
     assert parse_tuned_criterion(answer) is None
@@ -148,9 +153,9 @@ def test_a_template_without_a_slot_or_a_file_is_refused(template, tmp_path):
         JudgeTemplate.read(template, needs=("text",))
 
 
-@pytest.mark.parametrize("judge", [PairwiseJudge, PointwiseJudge, RequestJudge, LengthJudge, Rewriter])
-def test_a_judge_in_longforms_own_words_refuses_a_model_with_a_template(template, judge):
+@pytest.mark.parametrize("judge", [RequestJudge, LengthJudge, Rewriter])
+def test_a_question_in_longforms_own_words_alone_refuses_a_model_with_a_template(template, judge):
     spec = ModelSpec(base_url="http://127.0.0.1:9/v1", model="m", template=template)
     judge(Endpoint("plain", spec.model_copy(update={"template": None}), call_log=MemoryCallLog()), secret=b"s")
-    with pytest.raises(BadInputError, match=r"endpoint tuned: its template critic.txt is for `longform bench` alone"):
+    with pytest.raises(BadInputError, match=r"endpoint tuned: its template cannot ask this question"):
         judge(Endpoint("tuned", spec, call_log=MemoryCallLog()), secret=b"s")

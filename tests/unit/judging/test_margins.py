@@ -75,7 +75,6 @@ def test_the_last_whole_object_counts():
         ALL_A | {"coherence": "A+ "},
         ALL_A | {"coherence": 2},
         ALL_A | {"coherence": None},
-        ALL_A | {"other": "A+"},
         {name: margin for name, margin in ALL_A.items() if name != "coherence"},
     ],
 )

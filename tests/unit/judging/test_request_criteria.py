@@ -35,7 +35,7 @@ def judge(server, *, prompt=PROMPT, **settings):
         (f"{PLANTED} On reflection: {json.dumps(YES | {'long': False})}", YES | {"long": False}),
         (f"{PLANTED} then {{broken", YES),
         (json.dumps(dict(reversed(YES.items()))), YES),
-        (json.dumps(YES | {"extra": True}), None),
+        (json.dumps(YES | {"extra": True}), YES),
         (json.dumps(dict.fromkeys(list(CRITERIA)[1:], True)), None),
         (json.dumps(YES | {"long": 1}), None),
         (json.dumps(YES | {"long": "true"}), None),

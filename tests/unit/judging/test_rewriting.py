@@ -79,13 +79,13 @@ def test_an_answer_without_a_reduction_is_asked_for_again(serve):
 
 
 @pytest.mark.parametrize(
-    ("answer", "cause"),
-    [({"text": "No."}, "no_reduction"), ({"text": "<reduced>Write.", "finish_reason": "length"}, "cut_off")],
+    ("answer", "cause", "requests"),
+    [({"text": "No."}, "no_reduction", 2), ({"text": "<reduced>Write.", "finish_reason": "length"}, "cut_off", 1)],
 )
-def test_after_all_answers_there_is_a_cause(serve, reply, answer, cause):
+def test_after_all_answers_there_is_a_cause(serve, reply, answer, cause, requests):
     server = serve(lambda request, number: reply(**answer))
     asked = ask_rewriter(server, retries=1)
-    assert (asked.value, asked.cause, len(server.requests)) == (None, cause, 2)
+    assert (asked.value, asked.cause, len(server.requests)) == (None, cause, requests)
 
 
 def test_a_request_too_long_for_the_model_is_not_sent(serve):

@@ -114,7 +114,7 @@ def test_a_text_is_truncated_to_what_its_server_reads(server, folder):
 
 def test_a_server_that_scores_nothing_is_named(serve, reply, folder):
     url = serve(lambda request, number: reply("Not Found", status=404)).url
-    with pytest.raises(BadInputError, match=r"scores no texts as 'rm' \(HTTP 404\); serve it with `vllm serve"):
+    with pytest.raises(BadInputError, match=r"does not score texts as 'rm' \(HTTP 404\).*; serve it with `vllm serve"):
         _score(WritingSettings(kind="writing", model=str(folder), endpoint="a"), [url], TEXTS[:1])
 
 
