@@ -6,11 +6,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 from longform.curriculum.schedule import own_rung
-from longform.endpoints.probe import probe
+from longform.endpoints.models import ModelSpec
+from longform.endpoints.probe import find_listed
+from longform.judging.probe import ProbeKind, probe
 from longform.recipe.inputs import TrainingInputs, check_inputs
 from longform.recipe.loading import load_recipe
 from longform.recipe.recipe import Recipe
+from longform.records.errors import BadInputError
 from longform.rewards.plugin import try_rewards
+from longform.rewards.settings import PairwiseSettings
 from longform.steps.recorder import RunResult, StepReport
 
 
@@ -61,9 +65,39 @@ def plan_training(recipe: Recipe) -> TrainingPlan:
         from longform.training.run import check_start
 
         lines += [f"memory in GiB, {line}" for line in check_start(recipe, inputs).lines()]
-    lines += [f"judge {name} {asyncio.run(probe(name, spec))}" for name, spec in inputs.judges.items()]
+    lines += [_try_judge(recipe, name, spec) for name, spec in inputs.judges.items()]
     ladders = [it for it in inputs.prompts if it.rungs]
     if ladders:
         own = sum(own_rung(ladder.rungs, recipe.policy_name) is not None for ladder in ladders)
         lines.append(f"{own} of {len(ladders)} ladders contain a response of {recipe.policy_name!r}")
     return TrainingPlan(inputs, lines)
+
+
+def _try_judge(recipe: Recipe, name: str, spec: ModelSpec) -> str:
+    """Ask a judge one small question of each kind that the recipe needs; the answers are recorded (see `longform probe`).
+
+    Raises:
+        BadInputError: the endpoint cannot be reached, or an answer cannot be used.
+    """
+    kinds = sorted(_questions(recipe, name))
+    if not kinds:  # a served reward model
+        return f"judge {name} {asyncio.run(find_listed(name, spec)).text}"
+    report = probe(name, models=recipe.models, kinds=kinds)
+    for it in report.results:
+        if not it.is_usable:
+            raise BadInputError(f"judge {name}: {it.kind}: {it.text}; try `longform probe {name}`")
+    answers = "; ".join(f"{it.kind}: {it.text}" for it in report.results)
+    return f"judge {name} {report.facts['models list']}; {answers} (cost {report.cost})"
+
+
+def _questions(recipe: Recipe, name: str) -> set[ProbeKind]:
+    """The kinds of questions that a recipe asks a judge."""
+    kinds: set[ProbeKind] = set()
+    for it in recipe.judged:
+        if name in it.judges:
+            kinds.add(
+                "pairwise" if isinstance(it, PairwiseSettings) else "criterion" if it.per_criterion else "pointwise"
+            )
+    if recipe.validation is not None and recipe.validation.judge == name:
+        kinds.add("criterion" if recipe.validation.per_criterion else "pointwise")
+    return kinds

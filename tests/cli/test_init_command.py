@@ -102,8 +102,10 @@ def test_a_dry_run_says_what_is_missing_one_after_the_other(monkeypatch, capsys)
 
 
 def _answer(request, number):
-    """Writes, or grades by length."""
+    """Writes, grades by length, or prefers the second text."""
     content = request["messages"][-1]["content"]
+    if "<<<TEXT A" in content:
+        return "[[B]]"
     if "<<<" in content:
         grade = 1 + min(len(read_fences(content)["TEXT"]), 900) / 100
         return '{"scores": {' + ", ".join(f'"{name}": {grade}' for name in DIMENSIONS) + "}}"

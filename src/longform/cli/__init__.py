@@ -30,6 +30,8 @@ COMMANDS = {
     "reward-model": "Train a reward model on preferences (Bradley-Terry, TRL).",
     "audit": "Measure how reliable judges are before using them as rewards.",
     "sft": "Fine-tune a writer on texts (TRL).",
+    "probe": "Ask a model one question of each kind, and report what its endpoint supports.",
+    "calls": "Print recorded calls to models, or their tokens and money.",
     "estimate": "Estimate a run's tokens, judge calls, cost and hours.",
     "train": "Train a policy with PPO or GRPO from a recipe.",
     "replay": "Rescore a run's recorded texts with another judge, reward or curriculum rule.",

@@ -1,0 +1,155 @@
+"""`longform probe` and `longform calls`: what an endpoint supports, and what is on record."""
+
+import json
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from longform.cli import main
+from longform.records.calls import CallRecord, SqliteCallLog
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def run(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as stopped:
+        main(list(arguments))
+    return int(stopped.value.code or 0)
+
+
+def judge(request, number):
+    question = request["messages"][-1]["content"]
+    if "[[X]]" in question:
+        return "TEXT A is finer.\n[[B]]"
+    if '"scores"' in question:
+        return '{"scores": {"clarity": 8}}'
+    return "Hello." if "hello" in question else "word " * 600
+
+
+def models(server, **keys):
+    fields = {"base_url": server.url, "model": "m", "prices": {"prompt": 1, "completion": 2}, **keys}
+    Path("models.yaml").write_text(json.dumps({"judge": fields}))
+
+
+def test_a_probe_asks_each_question_once_and_prints_the_greatest_price_first(serve, capsys):
+    server = serve(judge)
+    models(server)
+    assert run("probe", "judge") == 0
+    shown = capsys.readouterr()
+    assert shown.err.startswith("cost: at most 0.")
+    for line in ("chat               ok: Hello.", "pairwise           ok: win", "pointwise          ok: 8 of 10"):
+        assert line in shown.out
+    assert "600 words, complete" in shown.out
+    assert "max_tokens is accepted" in shown.out
+    asked = len(server.requests)
+    assert asked == 4
+    assert run("probe", "judge", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["usable"] is True
+    assert len(server.requests) == asked
+
+
+def test_a_probe_names_the_key_that_an_endpoint_needs(serve, reply, capsys):
+    def script(request, number):
+        if "max_tokens" in request:
+            return reply("Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead.", status=400)
+        return judge(request, number)
+
+    server = serve(script)
+    models(server)
+    assert run("probe", "judge") == 0
+    assert "FAILED" in (shown := capsys.readouterr().out)
+    assert "`token_parameter: max_completion_tokens`" in shown
+    models(server, token_parameter="max_completion_tokens")
+    assert run("probe", "judge") == 0
+    assert "FAILED" not in capsys.readouterr().out
+
+
+def test_a_probe_says_that_a_judge_thinks_longer_than_it_may(serve, reply, capsys):
+    def script(request, number):
+        if request["max_tokens"] < 3000:
+            body = {"message": {"content": None, "reasoning_content": "hm"}, "finish_reason": "length"}
+            return reply(body=json.dumps({"choices": [body]}))
+        return judge(request, number)
+
+    server = serve(script)
+    models(server)
+    assert run("probe", "judge") == 0
+    assert "allow more with `max_tokens` in models.yaml" in capsys.readouterr().out
+    models(server, max_tokens=8000)
+    assert run("probe", "judge") == 0
+    assert "FAILED" not in capsys.readouterr().out
+
+
+@pytest.fixture
+def log():
+    with SqliteCallLog("out.jsonl.calls.sqlite") as opened:
+        for number, (outcome, message) in enumerate([("ok", ""), ("refused", "not \x1b[2J nice"), ("ok", "")]):
+            opened.record(
+                CallRecord(
+                    request_hash=str(number),
+                    attempt=1,
+                    endpoint="judge",
+                    model="big",
+                    outcome=outcome,
+                    prompt_tokens=100,
+                    completion_tokens=10,
+                    cost=0.5,
+                    latency_seconds=2.0,
+                    text="A verdict.\n[[A]]" if outcome == "ok" else "",
+                    finish_reason="stop",
+                    thoughts="hm",
+                    thought_tokens=5,
+                    message=message,
+                )
+            )
+
+
+@pytest.mark.usefixtures("log")
+def test_recorded_calls_are_printed_with_their_answers_and_causes(capsys):
+    assert run("calls", "out.jsonl") == 0
+    assert capsys.readouterr().out.count("#") == 3
+    assert run("calls", "out.jsonl", "--outcome", "failed") == 0
+    shown = capsys.readouterr().out
+    assert "#2 judge (big): refused, 100+10 tokens" in shown
+    assert "\x1b" not in shown
+    assert run("calls", "out.jsonl.calls.sqlite", "--model", "big", "--limit", "1", "--show") == 0
+    assert "   | [[A]]" in capsys.readouterr().out
+    assert run("calls", "out.jsonl", "--json", "--outcome", "ok") == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[0])["thoughts"] == "hm"
+
+
+@pytest.mark.usefixtures("log")
+def test_totals_are_by_model_and_outcome(capsys):
+    assert run("calls", "out.jsonl", "--totals", "--json") == 0
+    sums = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(it["outcome"], it["calls"], it["cost"], it["thought_tokens"]) for it in sums] == [
+        ("ok", 2, 1.0, 10),
+        ("refused", 1, 0.5, 5),
+    ]
+    assert run("calls", "out.jsonl", "--totals") == 0
+    assert "refused" in capsys.readouterr().out
+
+
+def test_a_log_of_version_0_1_is_read_and_continued(capsys):
+    with sqlite3.connect("old.calls.sqlite") as connection:
+        connection.execute(
+            "CREATE TABLE calls (id INTEGER PRIMARY KEY, request_hash TEXT NOT NULL, attempt INTEGER NOT NULL, endpoint "
+            "TEXT NOT NULL, model TEXT NOT NULL, outcome TEXT NOT NULL, prompt_tokens INTEGER, completion_tokens INTEGER, "
+            "cost REAL, latency_seconds REAL NOT NULL, text BLOB NOT NULL, finish_reason TEXT)"
+        )
+        connection.execute("INSERT INTO calls VALUES (1, 'h', 1, 'judge', 'm', 'timeout', 1, 2, 0.5, 1.0, x'', NULL)")
+    assert run("calls", "old.calls.sqlite") == 0
+    assert "#1 judge (m): timeout" in capsys.readouterr().out
+    with SqliteCallLog("old.calls.sqlite") as log:
+        assert log.totals().calls == 1
+        assert log.read("judge")[0].thoughts == ""
+
+
+@pytest.mark.parametrize(("path", "said"), [("nowhere", "nowhere: no such file"), (".", "has neither run.sqlite")])
+def test_where_there_is_no_log_it_is_said(path, said, capsys):
+    assert run("calls", path) == 2
+    assert said in capsys.readouterr().err
