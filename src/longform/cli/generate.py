@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Literal
 
 from longform.cli.flags import CostLimit, Flag, PositiveInt, Probability, Seed, Temperature
-from longform.cli.output import print_result, progress
+from longform.cli.output import describe_stale, print_result, progress
 
 
 def generate(
@@ -23,6 +23,7 @@ def generate(
     batch: PositiveInt = 64,
     seed: Seed = 0,
     budget: CostLimit | None = None,
+    keep_stale: Flag = False,
     json: Flag = False,
 ) -> None:
     """Generate responses to prompts with an endpoint or a local model. Running it again adds the missing responses.
@@ -42,6 +43,7 @@ def generate(
         batch: Batch size of a local model.
         seed: Sampling seed of a local model.
         budget: Stop before the calls cost more than this.
+        keep_stale: Keep responses whose prompt, writer or settings have changed, instead of making them anew.
         json: Print the result as JSON.
     """
     from longform.selection import generate as generation
@@ -61,6 +63,7 @@ def generate(
         batch=batch,
         seed=seed,
         budget=budget,
+        keep_stale=keep_stale,
         progress=progress,
     )
     print_result(
@@ -68,6 +71,7 @@ def generate(
             "responses": result.rows,
             "new": result.added,
             "failed": dict(result.failures) or 0,
+            **describe_stale(result, kept=keep_stale),
             "cost": result.cost,
             "path": str(out),
         },

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from longform.cli.flags import CostLimit, Flag
-from longform.cli.output import print_result, progress
+from longform.cli.output import describe_stale, print_result, progress
 
 
 def grade(
@@ -15,6 +15,7 @@ def grade(
     models: Path = Path("models.yaml"),
     per_criterion: Flag = False,
     budget: CostLimit | None = None,
+    keep_stale: Flag = False,
     json: Flag = False,
 ) -> None:
     """Have a judge grade responses. Running it again adds the missing grades.
@@ -27,6 +28,7 @@ def grade(
         models: Path to models.yaml (endpoint definitions).
         per_criterion: Ask about each of a prompt's criteria in a call of its own, and average the scores.
         budget: Stop before the calls cost more than this.
+        keep_stale: Keep grades whose prompt, text or judge has changed, instead of making them anew.
         json: Print the result as JSON.
     """
     from longform.selection import grade as grading
@@ -39,6 +41,7 @@ def grade(
         models=models,
         per_criterion=per_criterion,
         budget=budget,
+        keep_stale=keep_stale,
         progress=progress,
     )
     print_result(
@@ -46,6 +49,7 @@ def grade(
             "grades": result.rows,
             "new": result.added,
             "no grade": dict(result.failures) or 0,
+            **describe_stale(result, kept=keep_stale),
             "cost": result.cost,
             "path": str(out),
         },

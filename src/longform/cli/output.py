@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 if TYPE_CHECKING:
     from longform.evaluation.tables import Form, Table
+    from longform.selection.generate import CollectResult
 
 SECONDS_BETWEEN_LINES = 15.0
 console = Console(stderr=True, highlight=False)
@@ -63,6 +64,11 @@ def print_tables(tables: Sequence["Table"], form: "Form" = "text") -> None:
 
     width = max(WIDTH, get_terminal_size().columns) if sys.stdout.isatty() else WIDTH
     print("\n\n".join(render(table, form, width=width) for table in tables))
+
+
+def describe_stale(result: "CollectResult", *, kept: bool) -> dict[str, Any]:
+    """A line about rows that were made from something else than is given now; empty if there are none."""
+    return {"stale (kept)" if kept else "made anew, as it changed": dict(result.stale)} if result.stale else {}
 
 
 def printable(value: Any) -> str:

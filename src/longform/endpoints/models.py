@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, f
 
 from longform.records.errors import BadInputError
 from longform.records.files import describe_first_error
+from longform.records.resume import hash_file
 from longform.records.yaml_files import read_yaml
 
 VariableName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
@@ -185,6 +186,22 @@ class ModelSpec(BaseModel):
             return self.timeout_seconds
         return max(MIN_TIMEOUT_SECONDS, float(ceil(_SECONDS_PER_TOKEN * max_tokens)))
 
+    @property
+    def settings_of_answers(self) -> dict[str, Any]:
+        """Everything that decides what the model answers: its name, parameters and wording; not its address, its limits or
+        how it is reached.
+
+        Raises:
+            BadInputError: the template cannot be read.
+        """
+        stated = self.model_dump(mode="json", include=_DECIDES, exclude_unset=True)
+        files = [self.template] if isinstance(self.template, Path) else list((self.template or {}).values())
+        try:
+            templates = [hash_file(file) for file in files]
+        except OSError as error:
+            raise BadInputError(f"{error.filename}: the template cannot be read: {error.strerror}") from error
+        return stated | ({"template_sha256": templates} if templates else {})
+
     def read_key(self, name: str) -> str | None:
         """The key from the environment.
 
@@ -212,6 +229,8 @@ class ModelSpec(BaseModel):
         }
 
 
+_DECIDES = {"model", "body", "max_tokens", "temperature", "top_p", "structured", "system", "verdict", "tie_band"}
+"""Keys of models.yaml that decide what a model answers."""
 _BODY_KEYS = {
     "model": "model",
     "temperature": "temperature",

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from functools import partial
 from statistics import fmean, pstdev
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from longform.endpoints.client import Endpoint
 from longform.judging.answers import (
@@ -83,6 +83,14 @@ class PointwiseJudge(BaseJudge):
         self.slots = CRITERION_SLOTS if per_criterion else POINTWISE_SLOTS
         super().__init__(endpoint, secret=secret, retries=retries, wording=wording)
         self.per_criterion = per_criterion
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Everything that decides its grades, but for prompt and text."""
+        return self.endpoint.spec.settings_of_answers | {
+            "wording": self._wording.version,
+            "per_criterion": self.per_criterion,
+        }
 
     async def grade(self, prompt: PromptRow, text: str, *, step: int = 0, sample: int = 0) -> Graded:
         """The grade of `text`, written for `prompt`; `sample` numbers several grades of one text.

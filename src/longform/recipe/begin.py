@@ -3,16 +3,19 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+from longform.endpoints.models import find_model, read_models
 from longform.plugins import Plugin, shown_path
 from longform.recipe.loading import dump_recipe, load_stored_recipe, removed_values
 from longform.recipe.recipe import Recipe
 from longform.recipe.renamed import replaced_values
 from longform.records.errors import BadInputError
 from longform.records.files import write_text
-from longform.records.resume import check_files, check_resume, flatten, hash_file
+from longform.records.resume import check_files, check_resume, flatten, hash_file, hash_model_folder
 from longform.records.run_directory import RunDirectory
 from longform.rewards.plugin import load_rewards
+from longform.rewards.settings import FormatSettings, WritingSettings
 from longform.wording import CURRENT, VERSIONS, Wording, load_wording
 
 CHANGEABLE = (
@@ -43,6 +46,7 @@ def begin_run(run: RunDirectory, recipe: Recipe, *, resume: bool) -> Wording:
             another package cannot be loaded or has changed.
     """
     plugins = load_rewards(recipe.rewards)
+    made_with = _made_with(recipe)
     files = _files(recipe)
     hashes = {name: hash_file(path) for name, path in files.items()}
     if run.recipe_path.exists() and run.database.last_step() > 0:
@@ -65,6 +69,7 @@ def begin_run(run: RunDirectory, recipe: Recipe, *, resume: bool) -> Wording:
             {str(path): hashes[name] for name, path in files.items()},
             remedy="its records belong to the old content",
         )
+        _check_made_with(run, made_with)
         if changed := changed_plugins(run, plugins):
             raise BadInputError(
                 f"{changed[0]}; a run can only be resumed with the rewards it began with; restore the source, or start a "
@@ -76,6 +81,8 @@ def begin_run(run: RunDirectory, recipe: Recipe, *, resume: bool) -> Wording:
         run.database.set_fact(name, digest)
     for name, plugin in plugins.items():
         run.database.set_fact(_plugin_fact(name), json.dumps(plugin.facts))
+    for name, value in made_with.items():
+        run.database.set_fact(_made_with_fact(name), json.dumps(value, ensure_ascii=False))
     write_text(run.recipe_path, dump_recipe(recipe))
     return run_wording(run)
 
@@ -99,6 +106,57 @@ def changed_plugins(run: RunDirectory, plugins: Mapping[str, Plugin]) -> list[st
                 f"reward {name}: the source in {shown_path(plugin.file)} has changed since the run began{was}"
             )
     return changed
+
+
+def _made_with(recipe: Recipe) -> dict[str, Any]:
+    """What the weights and figures of a run rest on, beside recipe and files, by a name for people.
+
+    Raises:
+        BadInputError: models.yaml lacks a model, or a model folder cannot be read.
+    """
+    names = recipe.asked | ({recipe.validation.judge} if recipe.validation is not None else set())
+    specs = read_models(recipe.models) if names else {}
+    made_with: dict[str, Any] = {
+        f"judge {name}": find_model(specs, name, path=recipe.models).settings_of_answers for name in sorted(names)
+    }
+    folders = {"policy": recipe.policy}
+    for it in recipe.rewards:
+        if isinstance(it, WritingSettings):
+            folders |= {f"reward model {path}": path for path in it.models}
+        if isinstance(it, FormatSettings) and it.embeddings is not None:
+            folders[f"embeddings {it.embeddings}"] = str(it.embeddings)
+    return made_with | {
+        name: hash_model_folder(Path(folder)) for name, folder in folders.items() if Path(folder).is_dir()
+    }
+
+
+def _check_made_with(run: RunDirectory, present: Mapping[str, Any]) -> None:
+    """Refuse another judge, policy or reward model than the run began with; runs of before version 0.2 do not name them.
+
+    Raises:
+        BadInputError: names what has changed, and how.
+    """
+    changed = []
+    for name, value in present.items():
+        recorded = run.database.fact(_made_with_fact(name))
+        if recorded is None or (stored := json.loads(recorded)) == value:
+            continue
+        if isinstance(value, Mapping) and isinstance(stored, Mapping):
+            before, now = flatten(stored), flatten(value)
+            keys = [key for key in sorted(before.keys() | now.keys()) if before.get(key) != now.get(key)]
+            changed.append(f"{name} ({', '.join(f'{key} {before.get(key)}, not {now.get(key)}' for key in keys)})")
+        else:
+            changed.append(f"{name} (other files)")
+    if changed:
+        raise BadInputError(
+            f"{run.path}: was begun with another {'; another '.join(changed)}; restore it, or start a new run whose "
+            "`policy` is the newest checkpoint's"
+        )
+
+
+def _made_with_fact(name: str) -> str:
+    """Name of the fact that holds a judge's settings or a folder's hash."""
+    return f"made with/{name}"
 
 
 def _plugin_fact(kind: str) -> str:

@@ -4,7 +4,8 @@ Rows are appended to `OUT.partial`; `OUT` appears when everything has been tried
 from both files: after a kill it repeats only what was in flight, and after failures it retries only those.
 """
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Generic
 
@@ -36,6 +37,27 @@ class Collection(Generic[RowT]):
 
     def __len__(self) -> int:
         return len(self._rows)
+
+    def drop_stale(self, made_from: Mapping[tuple[Any, ...], Mapping[str, str]], *, keep: bool = False) -> Counter[str]:
+        """Drop the rows that were made from something else than is given now, so that they are made anew.
+
+        A row that does not say what it was made from stays.
+
+        Args:
+            made_from: for each key, the hashes of what its row is made from now, by name.
+            keep: only count them.
+
+        Returns:
+            How many rows each changed name concerns.
+        """
+        changed: Counter[str] = Counter()
+        for key, present in made_from.items():
+            stored = getattr(self._rows.get(key), "made_from", None)
+            differing = [name for name in present if stored is not None and stored.get(name) != present[name]]
+            changed.update(differing)
+            if differing and not keep:
+                del self._rows[key]
+        return changed
 
     def add(self, row: RowT) -> None:
         """Append a row, which then survives a kill."""

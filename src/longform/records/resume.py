@@ -1,11 +1,15 @@
 """Refuses to resume work with other settings than it was begun with."""
 
 import hashlib
+import json
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from longform.records.errors import BadInputError
+
+_MODEL_FILES = {".safetensors", ".bin", ".json", ".jinja", ".model", ".txt"}
+"""Suffixes of the files of a model folder that decide what the model writes."""
 
 
 def check_resume(
@@ -66,6 +70,27 @@ def hash_file(path: Path) -> str:
     """SHA-256 of a file's content, in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def hash_json(value: Any) -> str:
+    """The first 16 hex digits of the SHA-256 of a value's canonical JSON."""
+    canonical = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=str)
+    return hashlib.sha256(canonical.encode("utf-8", "replace")).hexdigest()[:16]
+
+
+def hash_model_folder(path: Path) -> str:
+    """SHA-256 of the files of a model folder, in hex: weights, configuration and tokenizer, in the order of their names.
+
+    Raises:
+        BadInputError: a file cannot be read.
+    """
+    digest = hashlib.sha256()
+    try:
+        for file in sorted(it for it in path.iterdir() if it.is_file() and it.suffix in _MODEL_FILES):
+            digest.update(f"{file.name}\0{hash_file(file)}\n".encode())
+    except OSError as error:
+        raise BadInputError(f"{error.filename}: cannot be read: {error.strerror}") from error
+    return digest.hexdigest()
 
 
 def _without_positions(name: str) -> str:

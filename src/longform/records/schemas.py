@@ -94,6 +94,8 @@ class Response(Row):
     text: str
     finish_reason: str | None = None
     meta: dict[str, Any] = Field(default_factory=dict)
+    made_from: dict[str, str] | None = None
+    """Short hashes of what it was made from, by name; None for a row of another tool, or of version 0.1."""
 
 
 class Grade(Row):
@@ -106,6 +108,8 @@ class Grade(Row):
     score: Score
     dimensions: dict[str, Score] | None = None
     judge: str | None = None
+    made_from: dict[str, str] | None = None
+    """Short hashes of what it was made from, by name; None for a row of another tool, or of version 0.1."""
 
 
 class Reference(BaseModel):

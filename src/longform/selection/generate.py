@@ -14,7 +14,8 @@ from longform.records.collection import Collection
 from longform.records.errors import BadInputError, StoppedError
 from longform.records.files import read_rows
 from longform.records.progress import Progress, ProgressDisplay, no_progress
-from longform.records.schemas import Prompt, Response
+from longform.records.resume import hash_json, hash_model_folder
+from longform.records.schemas import Prompt, PromptRow, Response
 from longform.text.structure import Thinking
 from longform.writers.endpoint import EndpointWriter
 from longform.writers.paths import check_writer, is_model_folder, writer_name
@@ -41,6 +42,8 @@ class CollectResult:
     """Requests without a result, by cause; the next call retries them."""
     cost: str = "0 (local)"
     """Cost and number of calls, in words."""
+    stale: Counter[str] = field(default_factory=Counter)
+    """Rows that were made from something else than is given now, by what has changed: made anew, or kept if asked for."""
 
     def check(self) -> None:
         """Raise if every request failed.
@@ -75,6 +78,7 @@ def generate(
     batch: int = 64,
     seed: int = 0,
     budget: float | None = None,
+    keep_stale: bool = False,
     progress: ProgressDisplay = no_progress,
 ) -> CollectResult:
     """Generate responses to prompts; a second call adds what is missing in `out`.
@@ -94,6 +98,7 @@ def generate(
         batch: Batch size of a local model.
         seed: Sampling seed of a local model.
         budget: Stop before the calls cost more than this.
+        keep_stale: Keep rows whose prompt, writer or settings have changed, which are otherwise made anew.
         progress: Progress display.
 
     Raises:
@@ -126,6 +131,7 @@ def generate(
                 settings=settings,
                 seed=seed,
                 out=out,
+                keep_stale=keep_stale,
                 on_progress=advance,
             )
     given = {"max_tokens": max_tokens, "temperature": temperature, "top_p": top_p}
@@ -138,7 +144,9 @@ def generate(
         async def collect() -> CollectResult:
             async with calls.endpoint() as endpoint:
                 source = EndpointWriter(endpoint, max_tokens=MAX_TOKENS, temperature=1.0, think_prompt=think_template)
-                return await collect_responses(rows, source, samples=samples, out=out, on_progress=advance)
+                return await collect_responses(
+                    rows, source, samples=samples, out=out, keep_stale=keep_stale, on_progress=advance
+                )
 
         result = asyncio.run(collect())
         result.cost = calls.cost()
@@ -147,9 +155,15 @@ def generate(
 
 
 async def collect_responses(
-    prompts: Sequence[Prompt], writer: EndpointWriter, *, samples: int, out: Path, on_progress: Progress
+    prompts: Sequence[Prompt],
+    writer: EndpointWriter,
+    *,
+    samples: int,
+    out: Path,
+    on_progress: Progress,
+    keep_stale: bool = False,
 ) -> CollectResult:
-    """Append responses of an endpoint writer to `out`.
+    """Append responses of an endpoint writer to `out`; rows made from other prompts or settings are made anew.
 
     Raises:
         BadInputError: the endpoint is down or refuses the key, or `out` cannot be written.
@@ -157,20 +171,30 @@ async def collect_responses(
     """
     result = CollectResult(out)
     with Collection(out, Response) as collection:
-        missing = [key for key in _keys(prompts, writer.endpoint.name, samples) if key not in collection]
+        keys = list(_keys(prompts, writer.endpoint.name, samples))
         by_id = {prompt.id: prompt for prompt in prompts}
+        made_by = hash_json(writer.settings)
+        made_from = {key: {"prompt": hash_prompt(by_id[key[0]]), "writer": made_by} for key in keys}
+        result.stale = collection.drop_stale(made_from, keep=keep_stale)
+        missing = [key for key in keys if key not in collection]
 
         async def write(key: tuple[str, str, int]) -> None:
             try:
-                collection.add(await writer.write(by_id[key[0]], sample=key[2]))
+                response = await writer.write(by_id[key[0]], sample=key[2])
+                collection.add(response.model_copy(update={"made_from": made_from[key]}))
                 result.added += 1
             except EndpointError as error:
                 result.failures[error.cause] += 1
             on_progress(result.added + result.failures.total(), len(missing))
 
         await map_bounded(missing, write, workers=writer.endpoint.spec.concurrency)
-        result.rows = collection.finish(list(_keys(prompts, writer.endpoint.name, samples)))
+        result.rows = collection.finish(keys)
     return result
+
+
+def hash_prompt(prompt: PromptRow) -> str:
+    """Short hash of what a writer or a judge reads of a prompt."""
+    return hash_json(prompt.model_dump(mode="json", include={"prompt", "criteria"}))
 
 
 def collect_responses_locally(
@@ -183,10 +207,22 @@ def collect_responses_locally(
     seed: int,
     out: Path,
     on_progress: Progress,
+    keep_stale: bool = False,
 ) -> CollectResult:
-    """Append responses of a local model to `out`; `name` is their model name."""
+    """Append responses of a local model to `out`; `name` is their model name. Rows made from other prompts, weights or
+    settings are made anew.
+    """
     result = CollectResult(out)
     with Collection(out, Response) as collection:
+        folder = Path(writer.path)
+        weights = hash_model_folder(folder)[:16] if folder.is_dir() else hash_json(writer.path)
+        used = hash_json(settings.model_dump(mode="json", exclude={"batch", "max_prompt_tokens"}) | {"seed": seed})
+        made_from = {
+            (prompt.id, name, sample): {"prompt": hash_prompt(prompt), "writer": weights, "settings": used}
+            for prompt in prompts
+            for sample in range(samples)
+        }
+        result.stale = collection.drop_stale(made_from, keep=keep_stale)
         for sample in range(samples):
             # Complete batches, as in an uninterrupted run: through rounding, a text depends on the others in its batch.
             for start in range(0, len(prompts), settings.batch):
@@ -196,7 +232,7 @@ def collect_responses_locally(
                         chunk, settings=settings, seed=seed, name=name, sample=sample, first_row=start
                     ):
                         if response.key not in collection:
-                            collection.add(response)
+                            collection.add(response.model_copy(update={"made_from": made_from[response.key]}))
                             result.added += 1
                 on_progress(sample * len(prompts) + start + len(chunk), samples * len(prompts))
         result.rows = collection.finish(list(_keys(prompts, name, samples)))

@@ -15,8 +15,9 @@ from longform.records.collection import Collection
 from longform.records.errors import BadInputError
 from longform.records.files import read_all, read_rows
 from longform.records.progress import Progress, ProgressDisplay, no_progress
+from longform.records.resume import hash_json
 from longform.records.schemas import Grade, Prompt, Response
-from longform.selection.generate import CollectResult
+from longform.selection.generate import CollectResult, hash_prompt
 
 
 def grade(
@@ -28,6 +29,7 @@ def grade(
     models: Path = Path("models.yaml"),
     per_criterion: bool = False,
     budget: float | None = None,
+    keep_stale: bool = False,
     progress: ProgressDisplay = no_progress,
 ) -> CollectResult:
     """Have a judge grade responses; a second call adds what is missing in `out`.
@@ -40,6 +42,7 @@ def grade(
         models: Path to models.yaml.
         per_criterion: Ask about each of a prompt's criteria in a call of its own, and average the scores.
         budget: Stop before the calls cost more than this.
+        keep_stale: Keep grades whose prompt, text or judge has changed, which are otherwise made anew.
         progress: Progress display.
 
     Raises:
@@ -57,7 +60,7 @@ def grade(
         async def collect() -> CollectResult:
             async with calls.endpoint() as endpoint:
                 pointwise = PointwiseJudge(endpoint, secret=calls.log.secret(), per_criterion=per_criterion)
-                return await collect_grades(texts, rows, pointwise, out=out, on_progress=advance)
+                return await collect_grades(texts, rows, pointwise, out=out, keep_stale=keep_stale, on_progress=advance)
 
         result = asyncio.run(collect())
         result.cost = calls.cost()
@@ -72,8 +75,9 @@ async def collect_grades(
     *,
     out: Path,
     on_progress: Progress,
+    keep_stale: bool = False,
 ) -> CollectResult:
-    """Append the grades of all responses to `out`.
+    """Append the grades of all responses to `out`; grades of other texts, prompts or judges are made anew.
 
     Raises:
         BadInputError: a response to an unknown prompt, an endpoint that is down or refuses the key, or an unwritable file.
@@ -83,6 +87,16 @@ async def collect_grades(
     with Collection(out, Grade) as collection:
         everything = list(responses)
         check_prompts(everything, prompts, source="the prompts")
+        made_by = hash_json(judge.settings)
+        made_from = {
+            _key(it, judge.endpoint.name): {
+                "prompt": hash_prompt(prompts[it.prompt_id]),
+                "text": hash_json(it.text),
+                "judge": made_by,
+            }
+            for it in everything
+        }
+        result.stale = collection.drop_stale(made_from, keep=keep_stale)
         missing = [response for response in everything if _key(response, judge.endpoint.name) not in collection]
 
         async def work(response: Response) -> None:
@@ -98,6 +112,7 @@ async def collect_grades(
                         score=graded.value.score,
                         dimensions=graded.value.dimensions,
                         judge=judge.endpoint.name,
+                        made_from=made_from[_key(response, judge.endpoint.name)],
                     )
                 )
                 result.added += 1

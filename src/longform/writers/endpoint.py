@@ -1,8 +1,11 @@
 """A writer that generates responses with the model of an endpoint."""
 
+from typing import Any
+
 from longform.endpoints.client import Endpoint
 from longform.endpoints.errors import EndpointError
 from longform.endpoints.failures import quote
+from longform.endpoints.request import ChatRequest
 from longform.records.schemas import PromptRow, Response
 from longform.writers.think import AS_ASKED, ThinkPrompt, build_response
 
@@ -32,6 +35,20 @@ class EndpointWriter:
         self._temperature = temperature
         self._top_p = top_p
         self._think_prompt = think_prompt
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Everything that decides its responses, but for the prompt."""
+        spec, think = self.endpoint.spec, self._think_prompt
+        request = ChatRequest.build(
+            spec, [], temperature=self._temperature, max_tokens=self._max_tokens, top_p=self._top_p
+        )
+        return {
+            "model": spec.model,
+            "system": spec.system,
+            "parameters": [request.temperature, request.max_tokens, request.top_p, dict(request.extra)],
+            "think": [think.thinking, think.template, think.wording.version if think.thinking != "off" else None],
+        }
 
     async def write(self, prompt: PromptRow, *, sample: int = 0) -> Response:
         """Generate one response; `sample` numbers several responses to the same prompt.
