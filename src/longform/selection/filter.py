@@ -77,7 +77,8 @@ def filter_prompts(
 
         result = asyncio.run(collect())
         result.cost = calls.cost()
-    CollectResult(out, rows=result.judged, failures=result.failures).check()
+        first = calls.first_failure()
+    CollectResult(out, rows=result.judged, failures=result.failures, first_failure=first).check()
     return result
 
 

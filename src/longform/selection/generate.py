@@ -40,6 +40,8 @@ class CollectResult:
     added: int = 0
     failures: Counter[str] = field(default_factory=Counter)
     """Requests without a result, by cause; the next call retries them."""
+    first_failure: str = ""
+    """Cause and answer of the first of them, quoted."""
     cost: str = "0 (local)"
     """Cost and number of calls, in words."""
     stale: Counter[str] = field(default_factory=Counter)
@@ -52,8 +54,10 @@ class CollectResult:
             StoppedError: every request failed; the error lists the causes.
         """
         if not self.rows and self.failures:
+            first = f"; the first: {self.first_failure}" if self.first_failure else ""
             raise StoppedError(
-                f"{self.out}: every request failed ({count_causes(self.failures)}); run the same command again to retry"
+                f"{self.out}: every request failed ({count_causes(self.failures)}){first}; run the same command again to "
+                "retry"
             )
 
 
@@ -149,7 +153,7 @@ def generate(
                 )
 
         result = asyncio.run(collect())
-        result.cost = calls.cost()
+        result.cost, result.first_failure = calls.cost(), calls.first_failure()
     result.check()
     return result
 

@@ -63,7 +63,7 @@ def grade(
                 return await collect_grades(texts, rows, pointwise, out=out, keep_stale=keep_stale, on_progress=advance)
 
         result = asyncio.run(collect())
-        result.cost = calls.cost()
+        result.cost, result.first_failure = calls.cost(), calls.first_failure()
     result.check()
     return result
 

@@ -90,7 +90,8 @@ def predict_lengths(
 
         result = asyncio.run(collect())
         result.cost = calls.cost()
-    CollectResult(out, rows=result.answered, failures=result.failures).check()
+        first = calls.first_failure()
+    CollectResult(out, rows=result.answered, failures=result.failures, first_failure=first).check()
     return result
 
 

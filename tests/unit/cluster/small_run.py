@@ -11,11 +11,14 @@ def ladder(number, rungs=("weak", "policy", "strong")):
 
 def cluster_recipe(folder, *, method="ppo", **sections):
     group = {"ppo": 1, "grpo": 4}[method]
+    models = folder / "models.yaml"
+    models.write_text("judge: {base_url: 'http://127.0.0.1:9/v1', model: a-judge}\n")
     return Recipe.model_validate(
         {
             "method": method,
             "engine": "cluster",
             "policy": str(folder),
+            "models": str(models),
             "data": {"ladders": "ladders.jsonl", "per_step": 4, "group": group},
             "rewards": [{"kind": "pairwise", "judge": "judge"}],
             "generation": {"max_tokens": 16, "max_prompt_tokens": 8},
