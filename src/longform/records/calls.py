@@ -25,22 +25,30 @@ CREATE TABLE IF NOT EXISTS calls (
     message TEXT NOT NULL DEFAULT '');
 CREATE TABLE IF NOT EXISTS secret (id INTEGER PRIMARY KEY CHECK (id = 1), value BLOB NOT NULL);
 CREATE INDEX IF NOT EXISTS answered_calls ON calls (request_hash) WHERE outcome = 'ok';
-CREATE INDEX IF NOT EXISTS requested_calls ON calls (request_hash);
+
 """
+_INDEX = "CREATE INDEX IF NOT EXISTS requested_calls ON calls (request_hash)"
+
+
+class _Column(NamedTuple):
+    kind: str
+    default: str
+
+
 _ADDED_COLUMNS = {
-    "thoughts": "BLOB NOT NULL DEFAULT x''",
-    "thought_tokens": "INTEGER",
-    "cached_tokens": "INTEGER",
-    "is_estimated": "INTEGER NOT NULL DEFAULT 0",
-    "served_model": "TEXT",
-    "message": "TEXT NOT NULL DEFAULT ''",
+    "thoughts": _Column("BLOB NOT NULL DEFAULT x''", "x''"),
+    "thought_tokens": _Column("INTEGER", "NULL"),
+    "cached_tokens": _Column("INTEGER", "NULL"),
+    "is_estimated": _Column("INTEGER NOT NULL DEFAULT 0", "0"),
+    "served_model": _Column("TEXT", "NULL"),
+    "message": _Column("TEXT NOT NULL DEFAULT ''", "''"),
 }
 """Columns that logs of version 0.1 lack."""
 _TOTALS = """
 SELECT COUNT(*), COALESCE(SUM(outcome = 'ok'), 0), COALESCE(SUM(prompt_tokens), 0),
     COALESCE(SUM(completion_tokens), 0), COALESCE(SUM(thought_tokens), 0), COALESCE(SUM(cost), 0.0),
     COALESCE(SUM(cost IS NULL), 0), COALESCE(SUM(is_estimated AND cost IS NOT NULL), 0)
-FROM calls
+FROM (SELECT {columns} FROM calls)
 """
 
 
@@ -221,12 +229,16 @@ class SqliteCallLog:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self._lock = threading.Lock()
+        self._is_current = False
+        """Whether the table has all columns and indices."""
         try:
             self._connection = sqlite3.connect(self.path, timeout=30, check_same_thread=False)
             self._connection.execute("PRAGMA journal_mode=WAL")
             self._connection.execute("PRAGMA synchronous=NORMAL")
-            self._connection.executescript(_SCHEMA)
-            self._add_columns()
+            self._columns = self._read_columns()
+            if not self._columns:
+                self._connection.executescript(_SCHEMA)
+                self._columns = self._read_columns()
         except sqlite3.Error as error:
             raise BadInputError(f"{path}: cannot be opened as a log of calls: {error}") from error
 
@@ -240,13 +252,23 @@ class SqliteCallLog:
         """Close the connection; SQLite merges the write-ahead log into the file."""
         self._connection.close()
 
-    def _add_columns(self) -> None:
-        """Bring the table of an older version to this one."""
-        known = {row[1] for row in self._connection.execute("PRAGMA table_info(calls)")}
-        with self._connection:
-            for name, kind in _ADDED_COLUMNS.items():
-                if name not in known:
-                    self._connection.execute(f"ALTER TABLE calls ADD COLUMN {name} {kind}")
+    def _read_columns(self) -> frozenset[str]:
+        """The columns of the table; empty if there is none."""
+        return frozenset(row[1] for row in self._connection.execute("PRAGMA table_info(calls)"))
+
+    def _select(self, names: Iterable[str]) -> str:
+        """The columns of a query; for those that a log of version 0.1 lacks, what stands for them."""
+        return ", ".join(
+            name if name in self._columns else f"{_ADDED_COLUMNS[name].default} AS {name}" for name in names
+        )
+
+    def _upgrade(self) -> None:
+        """Bring the table of an older version to this one, before the first row is written: reading changes nothing."""
+        for name, column in _ADDED_COLUMNS.items():
+            if name not in self._columns:
+                self._connection.execute(f"ALTER TABLE calls ADD COLUMN {name} {column.kind}")
+        self._connection.execute(_INDEX)
+        self._columns = self._read_columns()
 
     def secret(self) -> bytes:
         """The secret behind the fences in judge prompts: random, created once and stored with the calls, so that a repeated
@@ -266,10 +288,8 @@ class SqliteCallLog:
 
     def find(self, request_hash: str) -> ChatAnswer | None:
         """The recorded answer to a request, or None."""
-        query = (
-            "SELECT text, thoughts, finish_reason, prompt_tokens, completion_tokens, cost, thought_tokens FROM calls "
-            "WHERE request_hash = ? AND outcome = 'ok' LIMIT 1"
-        )
+        names = ["text", "thoughts", "finish_reason", "prompt_tokens", "completion_tokens", "cost", "thought_tokens"]
+        query = f"SELECT {self._select(names)} FROM calls WHERE request_hash = ? AND outcome = 'ok' LIMIT 1"
         with self._lock:
             found = self._connection.execute(query, (request_hash,)).fetchone()
         if found is None:
@@ -290,7 +310,7 @@ class SqliteCallLog:
     def read(self, endpoint: str) -> list[CallRecord]:
         """All calls to an endpoint, in their order."""
         names = [it.name for it in fields(CallRecord)]
-        query = f"SELECT {', '.join(names)} FROM calls WHERE endpoint = ? ORDER BY id"
+        query = f"SELECT {self._select(names)} FROM calls WHERE endpoint = ? ORDER BY id"
         with self._lock:
             rows = [dict(zip(names, row, strict=True)) for row in self._connection.execute(query, (endpoint,))]
         for row in rows:
@@ -300,7 +320,9 @@ class SqliteCallLog:
 
     def find_cut_off(self, request_hash: str) -> str | None:
         """Why the answer to a request was cut off before any text, if its last attempt was; else None."""
-        query = "SELECT outcome, message FROM calls WHERE request_hash = ? ORDER BY id DESC LIMIT 1"
+        query = (
+            f"SELECT {self._select(['outcome', 'message'])} FROM calls WHERE request_hash = ? ORDER BY id DESC LIMIT 1"
+        )
         with self._lock:
             last = self._connection.execute(query, (request_hash,)).fetchone()
         return last[1] if last is not None and last[0] == "cut_off" else None
@@ -315,6 +337,9 @@ class SqliteCallLog:
         query = f"INSERT INTO calls ({', '.join(row)}) VALUES ({', '.join(f':{name}' for name in row)})"
         try:
             with self._lock, self._connection:
+                if not self._is_current:
+                    self._upgrade()
+                    self._is_current = True
                 self._connection.execute(query, row)
         except sqlite3.Error as error:
             raise StoppedError(f"{self.path}: a call cannot be recorded: {error}") from error
@@ -322,7 +347,9 @@ class SqliteCallLog:
     def totals(self) -> CallTotals:
         """Calls, tokens and cost over the whole log."""
         with self._lock:
-            return CallTotals(*self._connection.execute(_TOTALS).fetchone())
+            names = ["outcome", "prompt_tokens", "completion_tokens", "cost", "thought_tokens", "is_estimated"]
+            query = _TOTALS.format(columns=self._select(names))
+            return CallTotals(*self._connection.execute(query).fetchone())
 
 
 def models_called(path: Path, endpoints: Iterable[str]) -> dict[str, str]:
