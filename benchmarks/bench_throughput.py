@@ -50,7 +50,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=1)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    import openai.resources.chat  # noqa: F401  # what the endpoint imports with its first request
+    import aiohttp  # noqa: F401  # what the endpoint imports with its first request
 
     questions = options.queries * NUM_CRITERIA
     runs: list[Run] = []

@@ -49,7 +49,7 @@ def main() -> None:
     parser.add_argument("--profile", action="store_true")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    import openai.resources.chat  # noqa: F401  # what the endpoint imports with its first request
+    import aiohttp  # noqa: F401  # what the endpoint imports with its first request
 
     profile = cProfile.Profile() if options.profile else None
     runs: list[Run] = []

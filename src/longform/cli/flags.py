@@ -1,6 +1,5 @@
-"""Shared CLI flag types, validated before a command starts, and the table of renamed flags."""
+"""Shared CLI flag types, validated before a command starts."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -32,28 +31,3 @@ Grades = Annotated[float, Parameter(validator=Number(gte=0, lte=9))]
 """A grade difference, in points."""
 Port = Annotated[int, Parameter(validator=Number(gte=0, lte=65535))]
 TableFormat = Literal["text", "markdown", "latex", "json"]
-
-RENAMED = {
-    "pool": {
-        "--against": "--decontaminate",
-        "--near": "--near-dup-threshold",
-        "--least-words": "--min-words",
-        "--most-words": "--max-words",
-    },
-    "lengths": {"--again": "--refresh"},
-    "select": {"--per": "--group-by"},
-    "compare": {"--per": "--group-by"},
-    "preferences": {"--most-per-prompt": "--max-per-prompt"},
-    "quickstart": {"--whole": "--full-pipeline"},
-}
-"""Command -> old flag -> new flag."""
-
-
-def describe_renamed(arguments: Sequence[str]) -> str | None:
-    """Return an error message for the first renamed flag among the arguments; None if there is none."""
-    command, *rest = arguments or ("",)
-    for word in rest:
-        flag = word.partition("=")[0]
-        if flag in RENAMED.get(command, {}):
-            return f"{flag}: renamed to {RENAMED[command][flag]}"
-    return None

@@ -5,8 +5,7 @@ from inspect import signature
 
 import pytest
 
-from longform.cli import main
-from longform.cli.flags import RENAMED, describe_renamed
+from longform.cli import RENAMED, describe_renamed, main
 
 EVERY = [(command, old, new) for command, flags in RENAMED.items() for old, new in flags.items()]
 
