@@ -1,6 +1,7 @@
 """`longform doctor`, and the warnings that `longform train` prints while it goes on."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import yaml
@@ -8,9 +9,24 @@ import yaml
 from artifacts import save_policy
 from longform.cli import main
 from longform.miniature.policy import build_model, build_tokenizer
+from longform.records.calls import CallRecord, SqliteCallLog
 from longform.records.files import write_rows
 from longform.records.run_directory import RunDirectory
 from longform.records.schemas import Ladder, Reference
+
+CALL = CallRecord(
+    request_hash="h",
+    attempt=1,
+    endpoint="judge",
+    model="gpt-5",
+    outcome="ok",
+    prompt_tokens=1,
+    completion_tokens=1,
+    cost=None,
+    latency_seconds=1.0,
+    text="[[A]]",
+    finish_reason="stop",
+)
 
 
 @pytest.fixture
@@ -48,6 +64,19 @@ def test_a_failure_is_reported_with_steps_evidence_and_advice(record, capsys):
         "not checked: judge-inconsistent",
         "not checked: judge-examiner-apart",
     ]
+
+
+def test_an_endpoint_that_changed_its_model_within_the_run_is_reported(record, capsys):
+    run = record(20, 0.5)
+    with SqliteCallLog(run / "run.sqlite") as log:
+        for number, served in enumerate(["gpt-5 fp1"] * 3 + ["gpt-5 fp2"] * 2):
+            log.record(replace(CALL, request_hash=str(number), served_model=served))
+        log.record(replace(CALL, request_hash="x", endpoint="examiner", served_model="other"))
+    assert _run("doctor", run) == 0
+    assert "model changed: judge was answered by gpt-5 fp1 (3 answers) and then gpt-5 fp2 (2 answers)" in (
+        shown := capsys.readouterr().out
+    )
+    assert "examiner" not in shown.partition("not checked")[0]
 
 
 def test_a_healthy_run_has_no_known_failure(record, capsys):

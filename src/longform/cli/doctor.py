@@ -4,7 +4,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from longform.cli.flags import Flag
-from longform.cli.output import print_result
+from longform.cli.output import print_result, printable
 
 
 def doctor(run: Path, *, json: Flag = False) -> None:
@@ -16,19 +16,24 @@ def doctor(run: Path, *, json: Flag = False) -> None:
     """
     from longform.monitors.series import MIN_CASES, MIN_STEPS, VERDICTS
     from longform.monitors.watch import diagnose, is_too_early, unwatched
+    from longform.records.recorded_calls import find_call_log, model_changes
     from longform.records.run_directory import RunDirectory
 
     with RunDirectory.read(run) as opened:
         series = {name: opened.database.metric(name) for name in opened.database.metric_names()}
         steps = opened.database.last_step()
     findings, missing, too_early = diagnose(series), unwatched(series), is_too_early(series)
+    changes = model_changes(find_call_log(run))
     if json:
         found = [asdict(finding) for finding in findings]
         result = {"steps": steps, "too_early": too_early, "findings": found, "unwatched": missing}
+        result["model_changes"] = changes
         print_result(result, as_json=True)
         return
     for it in findings:
         print(f"{it.name} (steps {it.first} to {it.last})\n  {it.evidence}\n  {it.advice}")
+    for change in changes:
+        print(f"model changed: {printable(change)}\n  grades and verdicts before and after are not comparable")
     if too_early:
         needed = f"most checks need {MIN_STEPS} steps and {MIN_CASES} verdicts"
         verdicts = int(sum(count for _, count in series.get(VERDICTS, ())))

@@ -141,6 +141,29 @@ def sum_calls(path: Path, *, outcome: str | None = None, model: str | None = Non
         return [CallSum(*row) for row in connection.execute(query, values)]
 
 
+def model_changes(path: Path) -> list[str]:
+    """For each endpoint whose answers came from several models or fingerprints: which, in the order of their first answer,
+    and how many answers each gave. Empty for a file without calls.
+    """
+    served: dict[str, dict[str, int]] = {}
+    with closing(_open(path)) as connection:
+        try:
+            columns = _selection(connection, path)
+        except BadInputError:
+            return []
+        query = (
+            f"SELECT endpoint, served_model, COUNT(*) FROM (SELECT {columns} FROM calls "
+            "WHERE outcome = 'ok') WHERE served_model IS NOT NULL GROUP BY endpoint, served_model ORDER BY MIN(id)"
+        )
+        for endpoint, model, count in connection.execute(query):
+            served.setdefault(endpoint, {})[model] = count
+    return [
+        f"{endpoint} was answered by {' and then '.join(f'{model} ({count:,} answers)' for model, count in models.items())}"
+        for endpoint, models in sorted(served.items())
+        if len(models) > 1
+    ]
+
+
 def _open(path: Path) -> sqlite3.Connection:
     return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
 
