@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from aiolimiter import AsyncLimiter
 
+from longform.endpoints.batch import DISCOUNT, MAX_REQUESTS, POLL_SECONDS, Batcher
 from longform.endpoints.errors import TRANSIENT, EndpointError
 from longform.endpoints.failures import (
     Known,
@@ -39,7 +40,7 @@ from longform.endpoints.transport import (
     StalledError,
     Transport,
 )
-from longform.records.calls import CallLog, CallRecord, ChatAnswer
+from longform.records.calls import CallLog, CallRecord, ChatAnswer, SqliteCallLog
 from longform.records.errors import BadInputError
 
 START_SPACING_SECONDS = 0.001
@@ -65,6 +66,8 @@ class _Lane:
     slots: asyncio.Semaphore
     requests: AsyncLimiter | None
     tokens: AsyncLimiter | None
+    batcher: Batcher | None = None
+    """For an endpoint whose requests go through its batch API."""
     flights: dict[str, _Flight] = field(default_factory=dict)
     lookup: asyncio.Lock = field(default_factory=asyncio.Lock)
     next_start: float = 0.0
@@ -94,6 +97,7 @@ class Endpoint:
         backoff_seconds: wait before the second attempt; doubled for each further one, with jitter.
         patience_seconds: longest tolerated outage of an endpoint that has answered before.
         stop_after: stop once the first so many answers have all failed alike; None never does.
+        batch_poll_seconds: between two questions about the state of a batch.
     """
 
     def __init__(
@@ -106,6 +110,7 @@ class Endpoint:
         backoff_seconds: float = 0.5,
         patience_seconds: float = PATIENCE_SECONDS,
         stop_after: int | None = None,
+        batch_poll_seconds: float = POLL_SECONDS,
     ) -> None:
         self.name = name
         self.spec = spec
@@ -113,6 +118,7 @@ class Endpoint:
         self._budget = budget or Budget()
         self._backoff_seconds = backoff_seconds
         self._patience_seconds = patience_seconds
+        self._batch_poll_seconds = batch_poll_seconds
         self._outage = OutageTracker(patience_seconds)
         self.failures = FailureWatch(f"endpoint {name} at {spec.address}", stop_after)
         """Told by whoever reads the answers."""
@@ -138,6 +144,8 @@ class Endpoint:
         """Close the connections of the running event loop; the endpoint can be used again afterwards."""
         lane = self._lanes.pop(asyncio.get_running_loop(), None)
         if lane is not None:
+            if lane.batcher is not None:
+                await lane.batcher.close()
             await lane.transport.close()
 
     async def chat(
@@ -186,6 +194,11 @@ class Endpoint:
             letters=letters,
         )
         return await self._ask(request)
+
+    @property
+    def workers(self) -> int:
+        """How many requests to ask at once: its limit, or for batches as many as one may hold."""
+        return MAX_REQUESTS if self.spec.batch else self.spec.concurrency
 
     @property
     def is_proven(self) -> bool:
@@ -268,7 +281,8 @@ class Endpoint:
         async with lane.slots:
             for attempt in count(1):
                 self._budget.check()
-                await lane.admit(request)
+                if lane.batcher is None:
+                    await lane.admit(request)
                 outcome, answer = await self._try(lane, request, attempt)
                 if answer is not None:
                     return answer
@@ -310,7 +324,7 @@ class Endpoint:
             outcome="fatal" if outcome.fatal else outcome.cause or "ok",
             prompt_tokens=None if usage is None else usage.prompt_tokens,
             completion_tokens=None if usage is None else usage.completion_tokens,
-            cost=outcome.cost(self.spec),
+            cost=self._cost(outcome),
             latency_seconds=seconds,
             text=outcome.text,
             finish_reason=outcome.finish_reason,
@@ -321,6 +335,10 @@ class Endpoint:
             served_model=outcome.served_model,
             message=outcome.message,
         )
+
+    def _cost(self, outcome: Outcome) -> float | None:
+        cost = outcome.cost(self.spec)
+        return DISCOUNT * cost if cost is not None and self.spec.batch else cost
 
     def _second_refusal(self, request: Request, outcome: Outcome) -> Outcome:
         """An HTTP 400 before any answer: taken for a wrong setting once a second, different request gets one too."""
@@ -344,6 +362,8 @@ class Endpoint:
         streamed = request if isinstance(request, ChatRequest) and request.stream else None
         reader = None if streamed is None else StreamReader(streamed)
         try:
+            if lane.batcher is not None and isinstance(request, ChatRequest):
+                return _read(await lane.batcher.ask(request), request, known)
             async with asyncio.timeout(seconds):
                 if streamed is not None and reader is not None:
                     return await _send_stream(lane.transport, reader, streamed, known, limit=limit, seconds=seconds)
@@ -380,10 +400,19 @@ class Endpoint:
 
     def _open_lane(self) -> _Lane:
         key, headers = self.spec.read_key(self.name), self.spec.read_headers(self.name)
+        if self.spec.batch and not isinstance(self._call_log, SqliteCallLog):
+            raise BadInputError(f"endpoint {self.name}: `batch` is for commands that record their calls in a file")
+        transport, batcher = Transport(self.spec, key=key, headers=headers), None
+        if isinstance(self._call_log, SqliteCallLog) and self.spec.batch:
+            where = f"endpoint {self.name} at {self.spec.address}"
+            batcher = Batcher(
+                where, self.spec, transport, self._call_log, self._budget, poll_seconds=self._batch_poll_seconds
+            )
         return _Lane(
-            transport=Transport(self.spec, key=key, headers=headers),
+            transport=transport,
+            batcher=batcher,
             secrets=secrets_of(self.spec, key, headers),
-            slots=asyncio.Semaphore(self.spec.concurrency),
+            slots=asyncio.Semaphore(self.workers),
             requests=None if self.spec.rpm is None else AsyncLimiter(self.spec.rpm, 60),
             tokens=None if self.spec.tpm is None else AsyncLimiter(self.spec.tpm, 60),
         )

@@ -103,6 +103,8 @@ class ModelSpec(BaseModel):
     """The request's name for the longest answer."""
     stream: bool = False
     """Whether answers are streamed."""
+    batch: bool = False
+    """Whether requests go through the endpoint's batch API: half the price, answers within hours, and not for training."""
     structured: Literal["json_schema"] | None = None
     """`json_schema` if the endpoint constrains answers to a JSON schema."""
     system: str | None = None

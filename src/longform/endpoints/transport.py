@@ -97,6 +97,24 @@ class Transport:
         async with self._open("POST", path, body) as response:
             return HttpAnswer(response.status, _lower(response.headers), await _read(response, limit))
 
+    async def upload(self, path: str, content: str, *, purpose: str) -> HttpAnswer:
+        """The answer to a POST of a file of JSON lines.
+
+        Args:
+            path: below the base address.
+            content: of the file.
+            purpose: what the endpoint is to use it for.
+        """
+        from aiohttp import FormData
+
+        form = FormData()
+        form.add_field("purpose", purpose)
+        form.add_field("file", content.encode(), filename="requests.jsonl", content_type="application/jsonl")
+        async with self._session.post(
+            f"{self._base}{path}", data=form, params=self._query or None, allow_redirects=False
+        ) as response:
+            return HttpAnswer(response.status, _lower(response.headers), await _read(response, MAX_BYTES))
+
     async def stream(
         self, path: str, body: Mapping[str, Any], *, limit: int, stall_seconds: float
     ) -> AsyncGenerator[HttpAnswer | str]:

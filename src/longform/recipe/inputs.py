@@ -56,6 +56,8 @@ def check_inputs(recipe: Recipe) -> TrainingInputs:
     for name, spec in judges.items():
         spec.read_key(name)
         spec.read_headers(name)
+        if spec.batch:
+            raise BadInputError(f"{recipe.models}: {name}.batch: a training run cannot wait for batches; leave it out")
         if recipe.run.budget is not None and spec.prices is None:
             raise BadInputError(
                 f"run.budget: {recipe.models} has no prices for {name!r}, so the budget cannot be enforced"

@@ -4,6 +4,7 @@ A recorded answer is never requested again, and the log survives a rollback of t
 flight are paid for twice. API keys are never recorded.
 """
 
+import json
 import secrets
 import sqlite3
 import threading
@@ -12,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from longform.records.errors import BadInputError, StoppedError
 
@@ -121,6 +122,17 @@ class ChatAnswer:
             thoughts=call.thoughts,
             thought_tokens=call.thought_tokens,
         )
+
+
+class RecordedBatch(NamedTuple):
+    """A batch of requests that was begun and has not ended."""
+
+    tag: str
+    """By which the endpoint's batch is found again."""
+    batch_id: str | None
+    """That the endpoint gave it; None if it is not known to have been created."""
+    hashes: list[str]
+    """Of its requests."""
 
 
 class CallTotals(NamedTuple):
@@ -343,6 +355,41 @@ class SqliteCallLog:
                 self._connection.execute(query, row)
         except sqlite3.Error as error:
             raise StoppedError(f"{self.path}: a call cannot be recorded: {error}") from error
+
+    def begin_batch(self, tag: str, hashes: list[str]) -> None:
+        """Record a batch before it is submitted."""
+        self._change_batches("INSERT INTO batches VALUES (?, NULL, ?)", tag, _pack(json.dumps(hashes)))
+
+    def set_batch_id(self, tag: str, batch_id: str) -> None:
+        """Record the id that the endpoint gave a batch."""
+        self._change_batches("UPDATE batches SET batch_id = ? WHERE tag = ?", batch_id, tag)
+
+    def end_batch(self, tag: str) -> None:
+        """Record that the answers of a batch were fetched, or that it will not be submitted."""
+        self._change_batches("DELETE FROM batches WHERE tag = ?", tag)
+
+    def open_batches(self) -> list[RecordedBatch]:
+        """The batches that were begun and have not ended."""
+        with self._lock:
+            if not self._connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'batches'").fetchone():
+                return []
+            rows = self._connection.execute("SELECT tag, batch_id, hashes FROM batches").fetchall()
+        return [RecordedBatch(tag, batch_id, json.loads(unpack_text(hashes))) for tag, batch_id, hashes in rows]
+
+    def _change_batches(self, query: str, *values: Any) -> None:
+        """Change the table of open batches and commit.
+
+        Raises:
+            StoppedError: the file cannot be written.
+        """
+        try:
+            with self._lock, self._connection:
+                self._connection.execute(
+                    "CREATE TABLE IF NOT EXISTS batches (tag TEXT PRIMARY KEY, batch_id TEXT, hashes BLOB NOT NULL)"
+                )
+                self._connection.execute(query, values)
+        except sqlite3.Error as error:
+            raise StoppedError(f"{self.path}: a batch cannot be recorded: {error}") from error
 
     def totals(self) -> CallTotals:
         """Calls, tokens and cost over the whole log."""

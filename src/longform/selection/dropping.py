@@ -87,7 +87,7 @@ async def reduce_by_model(
                 result.added += 1
             on_progress(result.added + result.failures.total(), len(missing))
 
-        await map_bounded(missing, work, workers=rewriter.endpoint.spec.concurrency)
+        await map_bounded(missing, work, workers=rewriter.endpoint.workers)
         result.rows = collection.finish([(it,) for it in ids.values()])
     return result
 

@@ -105,7 +105,7 @@ async def filter_by_judge(
             verdicts[prompt.id] = asked.value
         on_progress(len(verdicts) + result.failures.total(), len(prompts))
 
-    await map_bounded(prompts, work, workers=judge.endpoint.spec.concurrency)
+    await map_bounded(prompts, work, workers=judge.endpoint.workers)
     failed = [[name for name, holds in verdict.items() if not holds] for verdict in verdicts.values()]
     result.judged = len(verdicts)
     result.dropped = {name: sum(name in names for names in failed) for name in judge.criteria}

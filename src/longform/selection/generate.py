@@ -191,7 +191,7 @@ async def collect_responses(
                 result.failures[error.cause] += 1
             on_progress(result.added + result.failures.total(), len(missing))
 
-        await map_bounded(missing, write, workers=writer.endpoint.spec.concurrency)
+        await map_bounded(missing, write, workers=writer.endpoint.workers)
         result.rows = collection.finish(keys)
     return result
 

@@ -118,7 +118,7 @@ async def collect_grades(
                 result.added += 1
             on_progress(result.added + result.failures.total(), len(missing))
 
-        await map_bounded(missing, work, workers=judge.endpoint.spec.concurrency)
+        await map_bounded(missing, work, workers=judge.endpoint.workers)
         result.rows = collection.finish([_key(response, judge.endpoint.name) for response in everything])
     return result
 

@@ -114,7 +114,7 @@ async def collect_lengths(
         predictions[prompt.id] = await judge.predict(prompt)
         on_progress(len(predictions), len(asked))
 
-    await map_bounded(asked, work, workers=judge.endpoint.spec.concurrency)
+    await map_bounded(asked, work, workers=judge.endpoint.workers)
     rows = [it for prompt in prompts if (it := _with_range(prompt, predictions.get(prompt.id), judge.endpoint.name))]
     result = _count(predictions, prompts=len(prompts), rows=len(rows))
     result.kept = sum(it.length_range is not None and _is_unanswered(predictions[it.id]) for it in asked)

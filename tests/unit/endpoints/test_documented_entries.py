@@ -29,6 +29,7 @@ EXPECTED: dict[str, dict[str, Any]] = {
     "smollm2": {"top_k": -1, "min_p": 0, "max_tokens": 1024},
     "openai/gpt-oss-120b": {"reasoning_effort": "medium"},
     "AQuarterMile/WritingBench-Critic-Model-Qwen-7B": {"max_tokens": 1024},
+    "gpt-5-batch": {"max_completion_tokens": 1024},
     "my-pairwise-judge": {"max_tokens": 1024},
 }
 
@@ -59,7 +60,9 @@ def test_an_entry_sends_what_its_provider_demands(number, serve, reply, tmp_path
                 reply(body=body, headers={"Content-Type": "text/event-stream"}) if request.get("stream") else "Fine."
             )
         )
-        endpoint = Endpoint(name, spec.model_copy(update={"base_url": server.url}), call_log=MemoryCallLog())
+        endpoint = Endpoint(
+            name, spec.model_copy(update={"base_url": server.url, "batch": False}), call_log=MemoryCallLog()
+        )
 
         async def work(endpoint=endpoint):
             async with endpoint:

@@ -101,7 +101,7 @@ class Auditor:
             done += 1
             on_progress(done, len(questions))
 
-        await map_bounded(questions, work, workers=self.endpoint.spec.concurrency)
+        await map_bounded(questions, work, workers=self.endpoint.workers)
         model = (self.endpoint.name, self.endpoint.spec.model)
         order = {question: number for number, question in enumerate(ORDERS)}
         for answers in by_pair.values():

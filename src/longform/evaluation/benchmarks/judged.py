@@ -52,7 +52,7 @@ async def ask_judge(
     total = 0
     while new := [it for it in benchmark.questions(material, answers, wording) if it.about not in answers]:
         total = len(answers.values) + len(answers.missing) + len(new)
-        await map_bounded(new, work, workers=endpoint.spec.concurrency)
+        await map_bounded(new, work, workers=endpoint.workers)
     if answers.missing and not answers.values:
         causes = ", ".join(f"{cause} {count}" for cause, count in Counter(answers.missing.values()).most_common())
         raise StoppedError(f"endpoint {endpoint.name}: no well-formed answer to any question ({causes})")

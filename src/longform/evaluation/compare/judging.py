@@ -98,7 +98,7 @@ async def _ask(
 ) -> None:
     """Add the verdicts and grades of one judge to `answers`."""
     async with calls.endpoint() as endpoint:
-        secret, workers = calls.log.secret(), endpoint.spec.concurrency
+        secret, workers = calls.log.secret(), endpoint.workers
         with progress(f"judging with {answers.judge}") as advance:
             await judge_pairs(
                 pairing,

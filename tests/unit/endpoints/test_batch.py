@@ -1,0 +1,215 @@
+"""Requests through a batch API, against a loopback server that speaks OpenAI's protocol."""
+
+import asyncio
+import json
+import re
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+
+from longform.endpoints.client import Endpoint
+from longform.endpoints.errors import EndpointError
+from longform.endpoints.limits import Budget
+from longform.endpoints.models import ModelSpec, Prices
+from longform.records.calls import MemoryCallLog, SqliteCallLog
+from longform.records.errors import BadInputError, StoppedError
+
+
+class BatchServer(ThreadingHTTPServer):
+    """Files and batches in memory; a batch is done at the third question about it."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.files: dict[str, str] = {}
+        self.batches: dict[str, dict[str, Any]] = {}
+        self.polls = 0
+        self.polls_until_done = 3
+        self.answers: dict[str, dict[str, Any]] = {}
+        """What to answer to a question, instead of its echo."""
+        self.refuses: str | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}/v1"
+
+    def finish(self, batch: dict[str, Any]) -> None:
+        rows = []
+        for line in self.files[batch["input_file_id"]].splitlines():
+            request = json.loads(line)
+            question = request["body"]["messages"][-1]["content"]
+            body = {
+                "choices": [{"message": {"content": f"Re: {question}"}, "finish_reason": "stop"}],
+                "usage": {"prompt_tokens": 10, "completion_tokens": 10},
+            }
+            response = self.answers.get(question, {"status_code": 200, "body": body})
+            rows.append(json.dumps({"custom_id": request["custom_id"], "response": response, "error": None}))
+        self.files["out"] = "\n".join(reversed(rows)) + "\n"  # in any order
+        batch |= {"status": "completed", "output_file_id": "out"}
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    @property
+    def batch_server(self) -> BatchServer:
+        assert isinstance(self.server, BatchServer)
+        return self.server
+
+    def reply(self, content: object, status: int = 200) -> None:
+        body = content.encode() if isinstance(content, str) else json.dumps(content).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def do_POST(self) -> None:
+        server = self.batch_server
+        body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+        if self.path == "/v1/files":
+            found = re.search(r'filename="requests.jsonl".*?\r\n\r\n(.*?)\r\n--', body, re.DOTALL)
+            assert found
+            assert 'name="purpose"' in body
+            server.files[f"file-{len(server.files)}"] = found[1]
+            return self.reply({"id": f"file-{len(server.files) - 1}"})
+        if server.refuses:
+            return self.reply({"error": {"message": server.refuses}}, 400)
+        batch = json.loads(body) | {"id": f"batch-{len(server.batches)}", "status": "in_progress"}
+        server.batches[batch["id"]] = batch
+        return self.reply(batch)
+
+    def do_GET(self) -> None:
+        server = self.batch_server
+        if self.path.startswith("/v1/batches?"):
+            return self.reply({"data": list(server.batches.values())})
+        if self.path.startswith("/v1/batches/"):
+            batch = server.batches[self.path.rsplit("/", 1)[1]]
+            server.polls += 1
+            if server.polls >= server.polls_until_done and batch["status"] == "in_progress":
+                server.finish(batch)
+            return self.reply(batch)
+        if self.path.endswith("/content"):
+            return self.reply(server.files[self.path.split("/")[-2]])
+        return self.reply({}, 404)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Tests are quiet."""
+
+
+@pytest.fixture
+def server():
+    running = BatchServer()
+    threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+    yield running
+    running.shutdown()
+    running.server_close()
+
+
+def ask(server, log, questions, *, budget=None, **spec) -> list[Any]:
+    spec = ModelSpec(
+        base_url=server.url, model="m", batch=True, retries=1, prices=Prices(prompt=1e6, completion=1e6), **spec
+    )
+
+    async def work():
+        endpoint = Endpoint("judge", spec, call_log=log, budget=budget, backoff_seconds=0.01, batch_poll_seconds=0.02)
+        async with endpoint:
+            chats = [endpoint.chat([{"role": "user", "content": it}], temperature=0, max_tokens=10) for it in questions]
+            return await asyncio.gather(*chats, return_exceptions=True)
+
+    return asyncio.run(work())
+
+
+QUESTIONS = [f"question {number}" for number in range(50)]
+
+
+def test_requests_that_arrive_together_are_one_batch_at_half_the_price(server, tmp_path):
+    with SqliteCallLog(tmp_path / "calls.sqlite") as log:
+        budget = Budget()
+        answers = ask(server, log, QUESTIONS, budget=budget)
+        assert [it.text for it in answers] == [f"Re: {it}" for it in QUESTIONS]
+        assert len(server.batches) == 1
+        assert {it.cost for it in answers} == {10.0}  # half of 20 tokens at 1
+        assert budget.spent == 500
+        assert log.open_batches() == []
+        assert all(it.cached for it in ask(server, log, QUESTIONS))
+    assert len(server.batches) == 1
+
+
+def test_a_command_that_was_stopped_waits_for_its_batch_and_submits_nothing_twice(server, tmp_path):
+    server.polls_until_done = 10**9
+    with SqliteCallLog(tmp_path / "calls.sqlite") as log:
+        spec = ModelSpec(base_url=server.url, model="m", batch=True)
+
+        async def stopped():
+            endpoint = Endpoint("judge", spec, call_log=log, batch_poll_seconds=0.02)
+            async with endpoint:
+                chats = [
+                    endpoint.chat([{"role": "user", "content": it}], temperature=0, max_tokens=10) for it in QUESTIONS
+                ]
+                await asyncio.wait([asyncio.ensure_future(it) for it in chats], timeout=1.5)
+
+        asyncio.run(stopped())
+        assert len(log.open_batches()) == 1
+    server.polls_until_done = 0
+    with SqliteCallLog(tmp_path / "calls.sqlite") as log:
+        answers = ask(server, log, [*QUESTIONS, "new"])
+        assert [it.text for it in answers] == [f"Re: {it}" for it in [*QUESTIONS, "new"]]
+    asked = [
+        json.loads(line)["custom_id"]
+        for batch in server.batches.values()
+        for line in server.files[batch["input_file_id"]].splitlines()
+    ]
+    assert len(asked) == len(set(asked)) == len(QUESTIONS) + 1
+
+
+@pytest.mark.parametrize("created", [True, False])
+def test_a_batch_whose_creation_was_not_recorded_is_found_by_its_tag_or_made(server, tmp_path, created):
+    """The process died between asking for the batch and recording its id."""
+    server.polls_until_done = 0
+    with SqliteCallLog(tmp_path / "calls.sqlite") as log:
+        ask(server, log, QUESTIONS)
+    (batch,) = server.batches.values()
+    hashes = [json.loads(line)["custom_id"] for line in server.files[batch["input_file_id"]].splitlines()]
+    if not created:
+        server.batches.clear()
+    with SqliteCallLog(tmp_path / "other.sqlite") as log:
+        log.begin_batch(batch["metadata"]["longform"], hashes)
+        assert len(ask(server, log, QUESTIONS)) == len(QUESTIONS)
+        assert log.open_batches() == []
+    assert len(server.batches) == 1
+
+
+def test_a_failure_of_one_request_is_its_own_and_a_transient_one_is_tried_in_another_batch(server, tmp_path):
+    server.polls_until_done = 0
+    refused = {"status_code": 400, "body": {"error": {"message": "Content Exists Risk"}}}
+    server.answers = {QUESTIONS[0]: refused, QUESTIONS[1]: {"status_code": 500, "body": {}}}
+    with SqliteCallLog(tmp_path / "calls.sqlite") as log:
+        first, second, third = ask(server, log, QUESTIONS[:3])
+    assert isinstance(first, EndpointError)
+    assert isinstance(second, EndpointError)
+    assert (first.cause, second.cause, third.text) == ("refused", "server_error", f"Re: {QUESTIONS[2]}")
+    assert len(server.batches) == 2
+
+
+def test_a_refused_batch_stops_the_command_with_the_providers_words(server, tmp_path):
+    server.refuses = "Enqueued token limit reached"
+    with SqliteCallLog(tmp_path / "calls.sqlite") as log:
+        (failed,) = ask(server, log, QUESTIONS[:1])
+    assert isinstance(failed, StoppedError)
+    assert "Enqueued token limit reached" in str(failed)
+
+
+def test_a_batch_that_may_cost_more_than_the_budget_is_not_submitted(server, tmp_path):
+    with SqliteCallLog(tmp_path / "calls.sqlite") as log:
+        (failed, *_) = ask(server, log, QUESTIONS, budget=Budget(100))
+    assert isinstance(failed, StoppedError)
+    assert "a batch of 50 requests may cost up to" in str(failed)
+    assert not server.batches
+
+
+def test_batches_need_a_log_in_a_file(server):
+    (failed,) = ask(server, MemoryCallLog(), QUESTIONS[:1])
+    assert isinstance(failed, BadInputError)
