@@ -5,41 +5,24 @@ thread and a judge thread.
 """
 
 import asyncio
-import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Any
-from urllib.parse import urlsplit
 
 from aiolimiter import AsyncLimiter
 
 from longform.endpoints.batch import DISCOUNT, MAX_REQUESTS, POLL_SECONDS, Batcher
 from longform.endpoints.errors import TRANSIENT, EndpointError
-from longform.endpoints.failures import (
-    Known,
-    classify_error,
-    quote,
-    read_connection_failure,
-    read_error,
-    read_status,
-)
+from longform.endpoints.exchange import redact, secrets_of, send
+from longform.endpoints.failures import Known
 from longform.endpoints.limits import PATIENCE_SECONDS, Budget, FailureWatch, OutageTracker, wait_seconds
 from longform.endpoints.models import ModelSpec
-from longform.endpoints.outcome import Outcome, StreamReader, read_answer, read_score
+from longform.endpoints.outcome import Outcome
 from longform.endpoints.probe import find_listed
 from longform.endpoints.request import ChatRequest, Request, ScoreRequest, estimate_prompt_tokens
-from longform.endpoints.transport import (
-    BYTES_PER_TOKEN,
-    MAX_BYTES,
-    BadBodyError,
-    HttpAnswer,
-    RedirectError,
-    StalledError,
-    Transport,
-)
+from longform.endpoints.transport import Transport
 from longform.records.calls import CallLog, CallRecord, ChatAnswer, SqliteCallLog
 from longform.records.errors import BadInputError
 
@@ -302,7 +285,7 @@ class Endpoint:
     async def _try(self, lane: _Lane, request: Request, attempt: int) -> tuple[Outcome, ChatAnswer | None]:
         """One HTTP request, recorded and added to the cost."""
         started = time.perf_counter()
-        outcome = _redact(await self._send(lane, request), lane.secrets).with_usage(request)
+        outcome = redact(await self._send(lane, request), lane.secrets).with_usage(request)
         if outcome.refused_setting and not self._proven and not self._is_on_record:
             outcome = self._second_refusal(request, outcome)
         self._outage.record(outcome, now=time.monotonic())
@@ -349,40 +332,13 @@ class Endpoint:
         return replace(outcome, fatal=error, message=str(error))
 
     async def _send(self, lane: _Lane, request: Request) -> Outcome:
-        from aiohttp import ClientError
-
-        seconds = self.spec.timeout(request.max_tokens)
         known = Known(
             self.name,
             self.spec,
             proven=self._proven or self._is_on_record,
             wants_score=isinstance(request, ScoreRequest),
         )
-        limit = MAX_BYTES + BYTES_PER_TOKEN * request.max_tokens
-        streamed = request if isinstance(request, ChatRequest) and request.stream else None
-        reader = None if streamed is None else StreamReader(streamed)
-        try:
-            if lane.batcher is not None and isinstance(request, ChatRequest):
-                return _read(await lane.batcher.ask(request), request, known)
-            async with asyncio.timeout(seconds):
-                if streamed is not None and reader is not None:
-                    return await _send_stream(lane.transport, reader, streamed, known, limit=limit, seconds=seconds)
-                answer = await lane.transport.post(request.path, request.parameters, limit=limit)
-                return _read(answer, request, known)
-        except TimeoutError:
-            if reader is not None and reader.characters:
-                return reader.broken(f"the stream was still being written after {seconds:g} s", "timeout")
-            source = "timeout_seconds" if self.spec.timeout_seconds else f"for max_tokens {request.max_tokens}"
-            return Outcome("timeout", f"no answer in {seconds:g} s ({source}; set `timeout_seconds` in models.yaml)")
-        except BadBodyError as error:
-            return Outcome("bad_response", str(error))
-        except RedirectError as error:
-            message = f"redirects to {quote(error)}, which is not followed; write the right address into `base_url`"
-            return Outcome(fatal=known.failure(message), message=message, maybe_billed=False)
-        except (ClientError, OSError, ValueError) as error:
-            if reader is not None and reader.characters:
-                return reader.broken("the stream was broken off")
-            return read_connection_failure(error)
+        return await send(request, known, lane.transport, lane.batcher)
 
     def _failure(self, request: Request, outcome: Outcome) -> Exception:
         where = f"endpoint {self.name} at {self.spec.address}"
@@ -416,75 +372,3 @@ class Endpoint:
             requests=None if self.spec.rpm is None else AsyncLimiter(self.spec.rpm, 60),
             tokens=None if self.spec.tpm is None else AsyncLimiter(self.spec.tpm, 60),
         )
-
-
-async def _send_stream(
-    transport: Transport, reader: StreamReader, request: ChatRequest, known: Known, *, limit: int, seconds: float
-) -> Outcome:
-    """The outcome of a streamed answer. A stream that stops for a quarter of the time-out has stalled."""
-    stall = max(seconds / 4, 0.1)
-    try:
-        async with aclosing(
-            transport.stream(request.path, request.parameters, limit=limit, stall_seconds=stall)
-        ) as events:
-            async for event in events:
-                if isinstance(event, HttpAnswer):
-                    if event.status != 200 or event.body:  # refused, or an answer that is not streamed
-                        return _read(event, request, known)
-                    continue
-                reader.add(event)
-                if reader.error:
-                    error = reader.error if isinstance(reader.error, dict) else {"message": str(reader.error)}
-                    failed = classify_error(error, "", known)
-                    return replace(reader.broken(failed.message or "error"), cause=failed.cause, fatal=failed.fatal)
-    except StalledError:
-        return reader.broken(f"the stream stalled: nothing for {stall:g} s", "timeout")
-    return reader.outcome()
-
-
-def _read(answer: HttpAnswer, request: Request, known: Known) -> Outcome:
-    """The outcome of an HTTP answer that is whole."""
-    if answer.status != 200:
-        return read_status(answer, known)
-    failed = read_error(answer.body, known)
-    if failed is not None:
-        return failed
-    if isinstance(request, ScoreRequest):
-        return read_score(answer.body)
-    if answer.body.startswith("data:"):  # a stream that was not asked for
-        reader = StreamReader(request)
-        for event in answer.body.split("\n"):
-            reader.add(event.removeprefix("data:").strip())
-        return reader.outcome()
-    outcome = read_answer(answer.body, request=request)
-    if outcome.cause == "bad_response" and outcome.usage is not None and outcome.usage.is_estimated:
-        return replace(outcome, message=f"{outcome.message}: {quote(answer.body)}")
-    return outcome
-
-
-def secrets_of(spec: ModelSpec, key: str | None, headers: Mapping[str, str]) -> tuple[str, ...]:
-    """What must not be shown or recorded: the key, the password of the address, header values of the environment."""
-    hidden = {key, urlsplit(spec.base_url).password}
-    hidden |= {value for name, value in headers.items() if not isinstance(spec.headers[name], str)}
-    return tuple(sorted((it for it in hidden if it), key=len, reverse=True))
-
-
-def _redact(outcome: Outcome, secrets: Sequence[str]) -> Outcome:
-    """The outcome without secrets that the server may have quoted."""
-    if not secrets:
-        return outcome
-    pattern = re.compile("|".join(map(re.escape, secrets)))
-
-    def hide(text: str) -> str:
-        return pattern.sub("***", text)
-
-    fatal = outcome.fatal
-    if fatal is not None:
-        fatal = type(fatal)(hide(str(fatal)))
-    return replace(
-        outcome,
-        message=hide(outcome.message),
-        text=hide(outcome.text),
-        thoughts=hide(outcome.thoughts),
-        fatal=fatal,
-    )

@@ -31,18 +31,18 @@ CREATE INDEX IF NOT EXISTS answered_calls ON calls (request_hash) WHERE outcome 
 _INDEX = "CREATE INDEX IF NOT EXISTS requested_calls ON calls (request_hash)"
 
 
-class _Column(NamedTuple):
+class _AddedColumn(NamedTuple):
     kind: str
     default: str
 
 
 _ADDED_COLUMNS = {
-    "thoughts": _Column("BLOB NOT NULL DEFAULT x''", "x''"),
-    "thought_tokens": _Column("INTEGER", "NULL"),
-    "cached_tokens": _Column("INTEGER", "NULL"),
-    "is_estimated": _Column("INTEGER NOT NULL DEFAULT 0", "0"),
-    "served_model": _Column("TEXT", "NULL"),
-    "message": _Column("TEXT NOT NULL DEFAULT ''", "''"),
+    "thoughts": _AddedColumn("BLOB NOT NULL DEFAULT x''", "x''"),
+    "thought_tokens": _AddedColumn("INTEGER", "NULL"),
+    "cached_tokens": _AddedColumn("INTEGER", "NULL"),
+    "is_estimated": _AddedColumn("INTEGER NOT NULL DEFAULT 0", "0"),
+    "served_model": _AddedColumn("TEXT", "NULL"),
+    "message": _AddedColumn("TEXT NOT NULL DEFAULT ''", "''"),
 }
 """Columns that logs of version 0.1 lack."""
 _TOTALS = """

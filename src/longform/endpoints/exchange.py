@@ -1,0 +1,141 @@
+"""One exchange with an endpoint: sends a request and reads what it came to, without secrets."""
+
+import asyncio
+import re
+from collections.abc import Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import replace
+from urllib.parse import urlsplit
+
+from longform.endpoints.batch import Batcher
+from longform.endpoints.failures import (
+    Known,
+    classify_error,
+    quote,
+    read_connection_failure,
+    read_error,
+    read_status,
+)
+from longform.endpoints.models import ModelSpec
+from longform.endpoints.outcome import Outcome, StreamReader, read_answer, read_score
+from longform.endpoints.request import ChatRequest, Request, ScoreRequest
+from longform.endpoints.transport import (
+    BYTES_PER_TOKEN,
+    MAX_BYTES,
+    BadBodyError,
+    HttpAnswer,
+    RedirectError,
+    StalledError,
+    Transport,
+)
+
+
+async def send(request: Request, known: Known, transport: Transport, batcher: Batcher | None) -> Outcome:
+    """The outcome of one attempt.
+
+    Args:
+        request: what to send.
+        known: of the endpoint.
+        transport: its connections.
+        batcher: for an endpoint whose requests go through its batch API.
+    """
+    from aiohttp import ClientError
+
+    seconds = known.spec.timeout(request.max_tokens)
+    limit = MAX_BYTES + BYTES_PER_TOKEN * request.max_tokens
+    streamed = request if isinstance(request, ChatRequest) and request.stream else None
+    reader = None if streamed is None else StreamReader(streamed)
+    try:
+        if batcher is not None and isinstance(request, ChatRequest):
+            return _read(await batcher.ask(request), request, known)
+        async with asyncio.timeout(seconds):
+            if streamed is not None and reader is not None:
+                return await _send_stream(transport, reader, streamed, known, limit=limit, seconds=seconds)
+            answer = await transport.post(request.path, request.parameters, limit=limit)
+            return _read(answer, request, known)
+    except TimeoutError:
+        if reader is not None and reader.characters:
+            return reader.broken(f"the stream was still being written after {seconds:g} s", "timeout")
+        source = "timeout_seconds" if known.spec.timeout_seconds else f"for max_tokens {request.max_tokens}"
+        return Outcome("timeout", f"no answer in {seconds:g} s ({source}; set `timeout_seconds` in models.yaml)")
+    except BadBodyError as error:
+        return Outcome("bad_response", str(error))
+    except RedirectError as error:
+        message = f"redirects to {quote(error)}, which is not followed; write the right address into `base_url`"
+        return Outcome(fatal=known.failure(message), message=message, maybe_billed=False)
+    except (ClientError, OSError, ValueError) as error:
+        if reader is not None and reader.characters:
+            return reader.broken("the stream was broken off")
+        return read_connection_failure(error)
+
+
+async def _send_stream(
+    transport: Transport, reader: StreamReader, request: ChatRequest, known: Known, *, limit: int, seconds: float
+) -> Outcome:
+    """The outcome of a streamed answer. A stream that stops for a quarter of the time-out has stalled."""
+    stall = max(seconds / 4, 0.1)
+    try:
+        async with aclosing(
+            transport.stream(request.path, request.parameters, limit=limit, stall_seconds=stall)
+        ) as events:
+            async for event in events:
+                if isinstance(event, HttpAnswer):
+                    if event.status != 200 or event.body:  # refused, or an answer that is not streamed
+                        return _read(event, request, known)
+                    continue
+                reader.add(event)
+                if reader.error:
+                    error = reader.error if isinstance(reader.error, dict) else {"message": str(reader.error)}
+                    failed = classify_error(error, "", known)
+                    return replace(reader.broken(failed.message or "error"), cause=failed.cause, fatal=failed.fatal)
+    except StalledError:
+        return reader.broken(f"the stream stalled: nothing for {stall:g} s", "timeout")
+    return reader.outcome()
+
+
+def _read(answer: HttpAnswer, request: Request, known: Known) -> Outcome:
+    """The outcome of an HTTP answer that is whole."""
+    if answer.status != 200:
+        return read_status(answer, known)
+    failed = read_error(answer.body, known)
+    if failed is not None:
+        return failed
+    if isinstance(request, ScoreRequest):
+        return read_score(answer.body)
+    if answer.body.startswith("data:"):  # a stream that was not asked for
+        reader = StreamReader(request)
+        for event in answer.body.split("\n"):
+            reader.add(event.removeprefix("data:").strip())
+        return reader.outcome()
+    outcome = read_answer(answer.body, request=request)
+    if outcome.cause == "bad_response" and outcome.usage is not None and outcome.usage.is_estimated:
+        return replace(outcome, message=f"{outcome.message}: {quote(answer.body)}")
+    return outcome
+
+
+def secrets_of(spec: ModelSpec, key: str | None, headers: Mapping[str, str]) -> tuple[str, ...]:
+    """What must not be shown or recorded: the key, the password of the address, header values of the environment."""
+    hidden = {key, urlsplit(spec.base_url).password}
+    hidden |= {value for name, value in headers.items() if not isinstance(spec.headers[name], str)}
+    return tuple(sorted((it for it in hidden if it), key=len, reverse=True))
+
+
+def redact(outcome: Outcome, secrets: Sequence[str]) -> Outcome:
+    """The outcome without secrets that the server may have quoted."""
+    if not secrets:
+        return outcome
+    pattern = re.compile("|".join(map(re.escape, secrets)))
+
+    def hide(text: str) -> str:
+        return pattern.sub("***", text)
+
+    fatal = outcome.fatal
+    if fatal is not None:
+        fatal = type(fatal)(hide(str(fatal)))
+    return replace(
+        outcome,
+        message=hide(outcome.message),
+        text=hide(outcome.text),
+        thoughts=hide(outcome.thoughts),
+        fatal=fatal,
+    )
