@@ -1,6 +1,6 @@
 """`longform arena GAMES...`."""
 
-from longform.cli.flags import Flag, Inputs, PathList, PositiveInt, Repeated, Seed, TableFormat
+from longform.cli.flags import READ_FLAGS, Flag, Inputs, PathList, PositiveInt, ReadFlags, Repeated, Seed, TableFormat
 from longform.cli.output import console, print_result, print_tables, printable
 
 
@@ -16,6 +16,7 @@ def arena(
     resamples: PositiveInt = 1000,
     seed: Seed = 0,
     format: TableFormat = "text",
+    reading: ReadFlags = READ_FLAGS,
     json: Flag = False,
 ) -> None:
     """Rate models from pairwise games (Bradley-Terry), with intervals.
@@ -53,6 +54,7 @@ def arena(
         with_meetings=matrix,
         resamples=resamples,
         seed=seed,
+        reading=reading.parse(),
     )
     if json or format == "json":
         print_result(result.as_json(), as_json=True)

@@ -6,7 +6,18 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from longform.cli.flags import CostLimit, Flag, Inputs, NonNegative, PositiveInt, Repeated, Seed, TableFormat
+from longform.cli.flags import (
+    READ_FLAGS,
+    CostLimit,
+    Flag,
+    Inputs,
+    NonNegative,
+    PositiveInt,
+    ReadFlags,
+    Repeated,
+    Seed,
+    TableFormat,
+)
 from longform.cli.output import console, print_result, print_tables, printable, progress
 
 if TYPE_CHECKING:
@@ -31,6 +42,7 @@ def audit(
     resamples: PositiveInt = 1000,
     seed: Seed = 0,
     format: TableFormat = "text",
+    reading: ReadFlags = READ_FLAGS,
     json: Flag = False,
 ) -> None:
     """Measure how reliable judges are: agreement with people, with themselves and with each other.
@@ -69,6 +81,7 @@ def audit(
         budget=budget,
         resamples=resamples,
         seed=seed,
+        reading=reading.parse(),
         progress=progress,
         on_plan=lambda line: console.print(line, markup=False, soft_wrap=True),
     )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
-from longform.cli.flags import CostLimit, Flag, PathList, PositiveInt, TableFormat, Temperature
+from longform.cli.flags import READ_FLAGS, CostLimit, Flag, PathList, PositiveInt, ReadFlags, TableFormat, Temperature
 from longform.cli.output import print_result, print_tables, progress
 
 if TYPE_CHECKING:
@@ -93,6 +93,7 @@ def run(
     think_prompt: Path | None = None,
     budget: CostLimit | None = None,
     format: TableFormat = "text",
+    reading: ReadFlags = READ_FLAGS,
     json: Flag = False,
 ) -> None:
     """Score responses to a benchmark's prompts. Running it again resumes; no call is repeated.
@@ -132,6 +133,7 @@ def run(
         think=think,
         think_prompt=think_prompt,
         budget=budget,
+        reading=reading.parse(),
         progress=progress,
     )
     next_command = _next_command(name, out, with_games=(out / GAMES).exists())

@@ -4,7 +4,17 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from longform.cli.flags import CostLimit, Flag, NameList, PathList, PositiveInt, Seed, TableFormat
+from longform.cli.flags import (
+    READ_FLAGS,
+    CostLimit,
+    Flag,
+    NameList,
+    PathList,
+    PositiveInt,
+    ReadFlags,
+    Seed,
+    TableFormat,
+)
 from longform.cli.output import print_result, print_tables, printable, progress
 
 if TYPE_CHECKING:
@@ -38,6 +48,7 @@ def compare(
     draws: PositiveInt = 10_000,
     seed: Seed = 0,
     format: TableFormat = "text",
+    reading: ReadFlags = READ_FLAGS,
     json: Flag = False,
 ) -> None:
     """Compare two runs, or two writers, on the same prompts: paired differences with intervals.
@@ -88,6 +99,7 @@ def compare(
         group_by=group_by,
         sampling=Sampling(resamples, draws, seed),
         reserved={} if page is None else {"--page": page},
+        reading=reading.parse(),
         progress=progress,
     )
     paid = dict(result.paid)
@@ -107,7 +119,7 @@ def compare(
         _print_extremes(result.pairing, measure, extremes)
     elif extremes:
         print_tables([_extremes_table(result.pairing, measure, extremes)], format)
-    print_result(notes, as_json=False, next_command=_next_command(a, b, prompts, out), aside=format != "text")
+    print_result(notes, as_json=False, next_command=_next_command(a, b, prompts, out, reading), aside=format != "text")
 
 
 def _opening(written: "Sequence[GradedText]") -> str:
@@ -151,9 +163,11 @@ def _print_json(
     print_result({"about": notes} | plain(compared) | ({"shown": shown} if extremes else {}), as_json=True)
 
 
-def _next_command(a: str, b: str, prompts: Path | None, out: Path | None) -> str:
+def _next_command(a: str, b: str, prompts: Path | None, out: Path | None, reading: ReadFlags) -> str:
     """Return the next command: `compare --judge` if nothing was judged yet, else `arena` on the games."""
     if out is not None:
         return shlex.join(["longform", "arena", str(out), "--per-judge"])
     asked = [] if prompts is None else ["--prompts", str(prompts)]
-    return shlex.join(["longform", "compare", a, b, *asked, "--judge", "JUDGE", "--out", "games.jsonl"])
+    return (
+        shlex.join(["longform", "compare", a, b, *asked, "--judge", "JUDGE", "--out", "games.jsonl"]) + reading.again()
+    )

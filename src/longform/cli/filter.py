@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from longform.cli.flags import CostLimit, Flag
+from longform.cli.flags import READ_FLAGS, CostLimit, Flag, ReadFlags
 from longform.cli.output import print_result, print_table, progress
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ def filter(
     also: str | None = None,
     models: Path = Path("models.yaml"),
     budget: CostLimit | None = None,
+    reading: ReadFlags = READ_FLAGS,
     json: Flag = False,
 ) -> None:
     """Have a judge keep the prompts that need long, high-quality writing. Running it again resumes.
@@ -37,7 +38,16 @@ def filter(
     from longform.selection.filter import filter_prompts
     from longform.selection.generate import count_causes
 
-    result = filter_prompts(prompts, judge=judge, out=out, also=also, models=models, budget=budget, progress=progress)
+    result = filter_prompts(
+        prompts,
+        judge=judge,
+        out=out,
+        also=also,
+        models=models,
+        budget=budget,
+        reading=reading.parse(),
+        progress=progress,
+    )
     if not json:
         _print_dropped(result)
     share = result.kept / result.judged

@@ -1,10 +1,15 @@
 """Shared CLI flag types, validated before a command starts."""
 
+import shlex
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
+
+if TYPE_CHECKING:
+    from longform.records.adapting import Reading
 
 Flag = Annotated[bool, Parameter(negative=())]
 """A boolean flag without a --no-FLAG form."""
@@ -31,3 +36,33 @@ Grades = Annotated[float, Parameter(validator=Number(gte=0, lte=9))]
 """A grade difference, in points."""
 Port = Annotated[int, Parameter(validator=Number(gte=0, lte=65535))]
 TableFormat = Literal["text", "markdown", "latex", "json"]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True)
+class ReadFlags:
+    """Flags of every command that reads files of rows."""
+
+    column: Annotated[tuple[str, ...], Parameter(negative=())] = ()
+    """FIELD=NAME: read FIELD (prompt, id, text, ...) from the column NAME of the files that have it. May be repeated."""
+    skip_bad_rows: Annotated[int, Parameter(validator=Number(gte=0))] = 0
+    """Skip up to this many bad rows of each file, and say so."""
+
+    def parse(self) -> "Reading":
+        """Return the settings for the readers.
+
+        Raises:
+            BadInputError: --column is not FIELD=NAME, or names no field of a row.
+        """
+        from longform.records.adapting import Reading
+
+        return Reading.parse(self.column, self.skip_bad_rows)
+
+    def again(self) -> str:
+        """Return the flags as they are to be given to the next command, with a space before them."""
+        words = [word for value in self.column for word in ("--column", value)]
+        words += ["--skip-bad-rows", str(self.skip_bad_rows)] if self.skip_bad_rows else []
+        return "".join(f" {shlex.quote(word)}" for word in words)
+
+
+READ_FLAGS = ReadFlags()

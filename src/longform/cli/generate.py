@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
-from longform.cli.flags import CostLimit, Flag, PositiveInt, Probability, Seed, Temperature
+from longform.cli.flags import READ_FLAGS, CostLimit, Flag, PositiveInt, Probability, ReadFlags, Seed, Temperature
 from longform.cli.output import describe_stale, print_result, progress
 
 
@@ -24,6 +24,7 @@ def generate(
     seed: Seed = 0,
     budget: CostLimit | None = None,
     keep_stale: Flag = False,
+    reading: ReadFlags = READ_FLAGS,
     json: Flag = False,
 ) -> None:
     """Generate responses to prompts with an endpoint or a local model. Running it again adds the missing responses.
@@ -64,6 +65,7 @@ def generate(
         seed=seed,
         budget=budget,
         keep_stale=keep_stale,
+        reading=reading.parse(),
         progress=progress,
     )
     print_result(
@@ -76,5 +78,5 @@ def generate(
             "path": str(out),
         },
         as_json=json,
-        next_command=f"longform grade {out} --prompts {prompts} --judge JUDGE --out GRADES",
+        next_command=f"longform grade {out} --prompts {prompts}{reading.again()} --judge JUDGE --out GRADES",
     )

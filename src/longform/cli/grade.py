@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from longform.cli.flags import CostLimit, Flag
+from longform.cli.flags import READ_FLAGS, CostLimit, Flag, ReadFlags
 from longform.cli.output import describe_stale, print_result, progress
 
 
@@ -16,6 +16,7 @@ def grade(
     per_criterion: Flag = False,
     budget: CostLimit | None = None,
     keep_stale: Flag = False,
+    reading: ReadFlags = READ_FLAGS,
     json: Flag = False,
 ) -> None:
     """Have a judge grade responses. Running it again adds the missing grades.
@@ -42,6 +43,7 @@ def grade(
         per_criterion=per_criterion,
         budget=budget,
         keep_stale=keep_stale,
+        reading=reading.parse(),
         progress=progress,
     )
     print_result(
@@ -54,5 +56,6 @@ def grade(
             "path": str(out),
         },
         as_json=json,
-        next_command=f"longform select --prompts {prompts} --responses ... --grades {out} --policy MODEL --out LADDERS",
+        next_command=f"longform select --prompts {prompts}{reading.again()} --responses ... --grades {out} "
+        "--policy MODEL --out LADDERS",
     )

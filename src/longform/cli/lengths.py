@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from longform.cli.flags import CostLimit, Flag, NonNegative
+from longform.cli.flags import READ_FLAGS, CostLimit, Flag, NonNegative, ReadFlags
 from longform.cli.output import print_result, print_table, progress
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ def lengths(
     refresh: Flag = False,
     models: Path = Path("models.yaml"),
     budget: CostLimit | None = None,
+    reading: ReadFlags = READ_FLAGS,
     json: Flag = False,
 ) -> None:
     """Have a judge predict a target length range per prompt. Running it again resumes.
@@ -48,6 +49,7 @@ def lengths(
         refresh=refresh,
         models=models,
         budget=budget,
+        reading=reading.parse(),
         progress=progress,
     )
     if not json:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from longform.cli.flags import Flag, NameList, PositiveInt, Repeated, Seed, Similarity
+from longform.cli.flags import READ_FLAGS, Flag, NameList, PositiveInt, ReadFlags, Repeated, Seed, Similarity
 from longform.cli.output import print_result, print_table, progress
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ def pool(
     limit: PositiveInt | None = None,
     seed: Seed = 0,
     dropped: Path | None = None,
+    reading: ReadFlags = READ_FLAGS,
     json: Flag = False,
 ) -> None:
     """Collect prompts from chat logs and files; remove duplicates and benchmark prompts.
@@ -58,7 +59,15 @@ def pool(
         limit=limit,
         seed=seed,
     )
-    gathered = build_pool(sources, settings, out=out, decontaminate=decontaminate, dropped=dropped, progress=progress)
+    gathered = build_pool(
+        sources,
+        settings,
+        out=out,
+        decontaminate=decontaminate,
+        dropped=dropped,
+        reading=reading.parse(),
+        progress=progress,
+    )
     _print(gathered, {"path": str(out)} | ({"dropped": str(dropped)} if dropped else {}), as_json=json)
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from cyclopts import App
 
-from longform.cli.flags import CostLimit, Flag, Margin, PathList, PositiveInt, Seed, Temperature
+from longform.cli.flags import READ_FLAGS, CostLimit, Flag, Margin, PathList, PositiveInt, ReadFlags, Seed, Temperature
 from longform.cli.output import print_result, progress
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ def scores(
     margin: Margin = 0.0,
     max_per_prompt: PositiveInt | None = None,
     seed: Seed = 0,
+    reading: ReadFlags = READ_FLAGS,
     json: Flag = False,
 ) -> None:
     """Pair responses to the same prompt by their scores from people or judges.
@@ -43,7 +44,14 @@ def scores(
     from longform.selection.preferences import preferences_from_scores
 
     made = preferences_from_scores(
-        prompts, responses=responses, grades=grades, out=out, margin=margin, max_per_prompt=max_per_prompt, seed=seed
+        prompts,
+        responses=responses,
+        grades=grades,
+        out=out,
+        margin=margin,
+        max_per_prompt=max_per_prompt,
+        seed=seed,
+        reading=reading.parse(),
     )
     _print(made, out, as_json=json)
 
@@ -77,6 +85,7 @@ def dropping(
     batch: PositiveInt = 64,
     seed: Seed = 0,
     budget: CostLimit | None = None,
+    reading: ReadFlags = READ_FLAGS,
     json: Flag = False,
 ) -> None:
     """Pair a writer's response to a request with its response to the request minus some requirements. Needs no labels.
@@ -115,6 +124,7 @@ def dropping(
         batch=batch,
         seed=seed,
         budget=budget,
+        reading=reading.parse(),
         progress=progress,
     )
     _print(made.preferences, out, as_json=json, failures=made.failures, cost=made.cost)

@@ -4,7 +4,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from longform.cli.flags import Flag, NameList, PathList, PositiveInt, Seed
+from longform.cli.flags import READ_FLAGS, Flag, NameList, PathList, PositiveInt, ReadFlags, Seed
 from longform.cli.output import print_result, print_table
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ def select(
     seed: Seed = 0,
     format: Literal["longform", "writing-rl", "verl"] = "longform",
     page: Path | None = None,
+    reading: ReadFlags = READ_FLAGS,
     json: Flag = False,
 ) -> None:
     """Choose prompts by learning potential and write their ladders of references.
@@ -72,7 +73,13 @@ def select(
         seed=seed,
     )
     chosen = select_ladders(
-        prompts=prompts, responses=responses, grades=grades, settings=settings, out=out, out_format=format
+        prompts=prompts,
+        responses=responses,
+        grades=grades,
+        settings=settings,
+        out=out,
+        out_format=format,
+        reading=reading.parse(),
     )
     if page is not None:
         from longform.report.selection_page import write_selection_page

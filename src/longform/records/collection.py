@@ -9,8 +9,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Generic
 
-from longform.records.files import AppendedRows, RowT, read_rows, write_rows
-from longform.records.optional import require
+from longform.records.files import AppendedRows, read_rows, write_rows
+from longform.records.paths import check_suffix
+from longform.records.schemas import Row
+
+RowT = TypeVar("RowT", bound=Row)
 
 
 class Collection(Generic[RowT]):
@@ -18,8 +21,7 @@ class Collection(Generic[RowT]):
 
     def __init__(self, out: str | Path, schema: type[RowT]) -> None:
         self.out = Path(out)
-        if self.out.suffix == ".parquet":  # it would be missed when all rows have been paid for
-            require("pyarrow", self.out, otherwise=", or write a .jsonl file")
+        check_suffix(self.out)  # before any row is paid for
         before = list(read_rows(self.out, schema)) if self.out.exists() else []
         self._partial = AppendedRows(self.out.with_name(self.out.name + ".partial"), schema)
         self._rows = {row.key: row for row in [*before, *self._partial.rows]}

@@ -21,3 +21,7 @@ class StoppedError(LongformError):
     """A run stopped before its end and can be resumed (budget reached, too many failed verdicts). Exit code 3."""
 
     exit_code = 3
+
+
+class RowsWarning(UserWarning):
+    """Rows of a file were changed or skipped; one line that names the file."""

@@ -1,74 +1,163 @@
-"""Reading and writing files of rows: JSON Lines or Parquet, by suffix.
+"""Reading files of rows in any format of `records.tables`, and writing JSON Lines or Parquet, by suffix.
 
-JSON Lines are split on "\\n" only, because model texts contain other line separators. A file is written under a temporary
-name and renamed when it is complete, so a reader never sees a partial one.
+A file is written under a temporary name and renamed when it is complete, so a reader never sees a partial one.
 """
 
 import fcntl
 import json
 import os
+import warnings
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from glob import escape
 from operator import attrgetter
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Generic, TypeVar
+from typing import IO, TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from pydantic import ValidationError
 
-from longform.records.errors import BadInputError, StoppedError
+from longform.records.adapting import AS_IS, Reading, adapt
+from longform.records.errors import BadInputError, RowsWarning, StoppedError
 from longform.records.optional import require
+from longform.records.paths import READ_ONLY
 from longform.records.schemas import Row
+from longform.records.tables import RawRow, decode_line, raw_rows, without_gaps
 
 if TYPE_CHECKING:
     from io import BufferedWriter
 
-RowT = TypeVar("RowT", bound=Row)
-PARQUET_BATCH = 1024
+FileRowT = TypeVar("FileRowT", bound=Row)
 
 
-def read_rows(path: str | Path, schema: type[RowT]) -> Iterator[RowT]:
+class SeenKeys:
+    """Keys of the rows so far, with the places of their rows."""
+
+    def __init__(self) -> None:
+        self._places: dict[Any, tuple[int, int]] = {}
+        self._files: list[str] = [""]
+        self._copies: Counter[str] = Counter()
+
+    def free_id(self, base: str) -> str:
+        """An id that is not taken, for content that comes again: `base` and a number."""
+        while (id_ := f"{base}-{self._copies[base] + 2}") in self:
+            self._copies[base] += 1
+        return id_
+
+    def __contains__(self, key: Any) -> bool:
+        return key in self._places
+
+    def add(self, key: Any, place: str) -> None:
+        """Remember a key; `place` is FILE:ROW."""
+        file, _, number = place.rpartition(":")
+        if file != self._files[-1]:
+            self._files.append(file)
+        self._places[key] = len(self._files) - 1, int(number)
+
+    def place(self, key: Any) -> tuple[str, int]:
+        """File and row of a key."""
+        index, number = self._places[key]
+        return self._files[index], number
+
+
+class _Checked(NamedTuple):
+    row: Any
+    is_repaired: bool = False
+    made_id: bool = False
+
+
+def read_rows(path: str | Path, schema: type[FileRowT], reading: Reading = AS_IS) -> Iterator[FileRowT]:
     """Rows of `path`, checked one by one as they are read.
 
+    Integer ids become text; a prompt without an id gets one from its content, numbered if the content comes again; a prompt
+    is taken from `messages`; bytes that are not UTF-8, and lone surrogates, are replaced with a warning.
+
+    Args:
+        path: A file, a folder of files, or a dataset (see `records.tables`).
+        schema: Type of the rows.
+        reading: Renamed columns, and how many bad rows to skip.
+
     Raises:
-        BadInputError: `FILE:LINE: field: what is wrong` for a missing or empty file, a row that is not JSON or violates
-            the schema, or a duplicate key. LINE counts from 1 (rows, in Parquet).
+        BadInputError: `FILE:LINE: field: what is wrong` for a missing or empty file, a row that cannot be read or violates
+            the schema, or a duplicate key. LINE counts from 1 (rows, in Parquet, JSON arrays and datasets).
     """
-    return read_all([path], schema)
+    return read_all([path], schema, reading)
 
 
-def read_all(paths: Sequence[str | Path], schema: type[RowT]) -> Iterator[RowT]:
+def read_all(paths: Sequence[str | Path], schema: type[FileRowT], reading: Reading = AS_IS) -> Iterator[FileRowT]:
     """Rows of several files, one file after the other; keys are unique over all of them.
 
     Raises:
         BadInputError: as `read_rows` does.
     """
-    identify = attrgetter(*schema.key_fields) if schema.key_fields else None
-    seen: dict[Path, dict[Any, int]] = {}
-    for path in map(Path, paths):
-        here = seen.setdefault(path, {})
-        number = 0
-        for number, row in _numbered_rows(path, schema):
-            if identify is not None:
-                key = identify(row)
-                for other, numbers in seen.items():
-                    if key in numbers:
-                        raise BadInputError(
-                            _same_key(row, f"{path}:{number}", numbers[key], None if other == path else other)
-                        )
-                here[key] = number
-            yield row
-        if not number:
-            raise BadInputError(f"{path}: contains no rows")
+    return (row for _, row in read_placed_rows(paths, schema, reading))
 
 
-def read_numbered_rows(path: str | Path, schema: type[RowT]) -> Iterator[tuple[int, RowT]]:
-    """Rows of `path` with their line numbers.
+def read_placed_rows(
+    paths: Sequence[str | Path], schema: type[FileRowT], reading: Reading = AS_IS
+) -> Iterator[tuple[str, FileRowT]]:
+    """Rows of several files, as `read_all`, each with its place: FILE:LINE.
 
     Raises:
-        BadInputError: the file is missing, or a row is not JSON or violates the schema.
+        BadInputError: as `read_rows` does.
     """
-    return _numbered_rows(Path(path), schema)
+    seen = SeenKeys()
+    for path in map(Path, paths):
+        columns = schema.columns and schema.columns | set(reading.columns.values())
+        raw = raw_rows(path, text_field=schema.text_field, columns=columns)
+        yield from check_rows(raw, str(path), schema, reading, seen)
+
+
+def check_rows(
+    raw: Iterable[RawRow], source: str, schema: type[FileRowT], reading: Reading, seen: SeenKeys | None = None
+) -> Iterator[tuple[str, FileRowT]]:
+    """Check the rows of one source as they are read.
+
+    Args:
+        raw: The rows.
+        source: Name of the source, for errors and warnings.
+        schema: Type of the rows.
+        reading: Renamed columns, and how many bad rows to skip.
+        seen: Keys of the rows of other sources, to which this adds; keys are unique over all of them.
+
+    Raises:
+        BadInputError: as `read_rows` does.
+    """
+    identify = attrgetter(*schema.key_fields) if schema.key_fields else None
+    seen = seen or SeenKeys()
+    count, repaired, skipped, first = 0, 0, 0, ""
+    for item in raw:
+        count += 1
+        try:
+            row, is_repaired, made_id = _check_row(item, schema, reading)
+            if identify is not None:
+                if made_id and identify(row) in seen:
+                    row = row.model_copy(update={"id": seen.free_id(row.key[0])})
+                key = identify(row)
+                if key in seen:
+                    raise BadInputError(_same_key(row, item.place, *seen.place(key)))
+                seen.add(key, item.place)
+        except BadInputError as error:
+            skipped, first = skipped + 1, first or str(error)
+            if skipped <= reading.skip_bad_rows:
+                continue
+            if skipped == 1:
+                raise
+            raise BadInputError(
+                f"{error} (more than --skip-bad-rows {reading.skip_bad_rows}; the first: {first})"
+            ) from None
+        repaired += is_repaired
+        yield item.place, row
+    if count == skipped:
+        raise BadInputError(
+            f"{source}: contains no rows" + (f" but {skipped} bad ones; the first: {first}" if first else "")
+        )
+    if skipped:
+        _warn(f"{source}: skipped {skipped} bad {_rows(skipped)}; the first: {first}")
+    if repaired:
+        _warn(
+            f"{source}: {repaired} {_rows(repaired)} with bytes that are not UTF-8, or lone surrogates: replaced by U+FFFD"
+        )
 
 
 def write_rows(path: str | Path, rows: Iterable[Row]) -> int:
@@ -78,6 +167,8 @@ def write_rows(path: str | Path, rows: Iterable[Row]) -> int:
         BadInputError: the folder does not exist or cannot be written, the disk is full, or Parquet cannot hold the rows.
     """
     path = Path(path)
+    if path.suffix in READ_ONLY:
+        raise BadInputError(f"{path}: rows are written as JSON Lines or Parquet; name a .jsonl or .parquet file")
     with _written_beside(path) as beside, beside.open("wb") as file:
         count = _write_parquet(file, rows, path) if path.suffix == ".parquet" else _write_lines(file, rows)
         file.flush()
@@ -145,51 +236,60 @@ def describe_first_error(error: ValidationError) -> str:
     """`field: problem` for the first error of pydantic."""
     first = error.errors(include_url=False, include_input=False)[0]
     field = ".".join(str(part) for part in first["loc"])
-    return f"{field}: {first['msg']}" if field else first["msg"]
+    context = first.get("ctx", {})
+    is_empty = first["type"] == "too_short" and context.get("min_length") == 1 and not context.get("actual_length")
+    problem = "is empty" if is_empty else first["msg"]
+    return f"{field}: {problem}" if field else problem
 
 
-def _same_key(row: Row, place: str, first: int, other: Path | None) -> str:
-    named = ", ".join(f"{field}={value!r}" for field, value in zip(row.key_fields, row.key, strict=True))
-    return f"{place}: {named}: duplicate key, first in row {first}" + (f" of {other}" if other else "")
-
-
-def _numbered_rows(path: Path, schema: type[RowT]) -> Iterator[tuple[int, RowT]]:
-    raw = _parquet_rows(path) if path.suffix == ".parquet" else _lines(path)
-    for number, content in raw:
+def _check_row(item: RawRow, schema: type[Row], reading: Reading) -> _Checked:
+    if item.problem:
+        raise BadInputError(f"{item.place}: {item.problem}")
+    content, problem = item.content, None
+    if isinstance(content, bytes | str) and not reading.columns:
         try:
-            if isinstance(content, bytes):
-                yield number, schema.model_validate_json(content)
-            else:
-                yield number, schema.model_validate(content)
+            return _Checked(schema.model_validate_json(content))
         except ValidationError as error:
-            raise BadInputError(f"{path}:{number}: {describe_first_error(error)}") from None
-
-
-def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    """Non-empty lines with their numbers; a binary file iterates on b"\\n" alone."""
+            problem = error
+    if isinstance(content, bytes | str):
+        try:
+            content = json.loads(decode_line(content))
+        except (ValueError, RecursionError) as error:
+            described = describe_first_error(problem) if problem else f"Invalid JSON: {error}"
+            raise BadInputError(f"{item.place}: {described}") from None
+    if not isinstance(content, dict):
+        raise BadInputError(f"{item.place}: Input should be an object{_example(schema)}")
     try:
-        with path.open("rb") as file:
-            for number, line in enumerate(file, 1):
-                if line.strip():
-                    yield number, line
-    except OSError as error:
-        raise BadInputError(f"{path}: cannot be read: {error.strerror}") from error
+        fields, is_repaired, made_id = adapt(content, schema, reading, is_text=item.is_text)
+        return _Checked(schema.model_validate(fields), is_repaired, made_id)
+    except ValidationError as error:
+        described = describe_first_error(error)
+        missing = error.errors(include_url=False, include_input=False)[0]
+        if missing["type"] == "missing" and len(missing["loc"]) == 1:
+            names = ", ".join(map(repr, list(content)[:12]))
+            described += f"; its fields are {names}" + reading.hint.format(missing["loc"][0])
+        raise BadInputError(f"{item.place}: {described}") from None
+    except (ValueError, RecursionError, OverflowError) as error:
+        raise BadInputError(f"{item.place}: cannot be read: {error}") from None
 
 
-def _parquet_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    require("pyarrow", path)
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+def _example(schema: type[Row]) -> str:
+    fields = ", ".join(f'"{name}": ...' for name, info in schema.model_fields.items() if info.is_required())
+    return f", such as {{{fields}}}" if fields else ""
 
-    try:
-        with pq.ParquetFile(path) as file:
-            number = 0
-            for batch in file.iter_batches(PARQUET_BATCH):
-                for row in batch.to_pylist():
-                    number += 1
-                    yield number, _without_gaps(row)
-    except (OSError, pa.ArrowException) as error:
-        raise BadInputError(f"{path}: cannot be read as Parquet: {str(error).splitlines()[0]}") from error
+
+def _same_key(row: Row, place: str, file: str, number: int) -> str:
+    named = ", ".join(f"{field}={value!r}" for field, value in zip(row.key_fields, row.key, strict=True))
+    of = "" if place.rpartition(":")[0] == file else f" of {file}"
+    return f"{place}: {named}: duplicate key, first in row {number}{of}"
+
+
+def _rows(count: int) -> str:
+    return "row" if count == 1 else "rows"
+
+
+def _warn(message: str) -> None:
+    warnings.warn(message, RowsWarning, stacklevel=2)
 
 
 def _line(row: Row) -> bytes:
@@ -210,7 +310,7 @@ def _write_parquet(file: "BufferedWriter", rows: Iterable[Row], path: Path) -> i
     import pyarrow.parquet as pq
 
     # Through JSON, so that Parquet holds exactly what JSON Lines would.
-    contents = [_without_gaps(json.loads(_line(row))) for row in rows]
+    contents = [without_gaps(json.loads(_line(row))) for row in rows]
     columns = {}
     for field in dict.fromkeys(field for content in contents for field in content):
         try:
@@ -221,16 +321,6 @@ def _write_parquet(file: "BufferedWriter", rows: Iterable[Row], path: Path) -> i
             ) from None
     pq.write_table(pa.table(columns), file)
     return len(contents)
-
-
-def _without_gaps(value: Any) -> Any:
-    """`value` without nested nulls and empty objects, since a Parquet column gives all rows the same fields."""
-    if isinstance(value, list):
-        return [_without_gaps(item) for item in value]
-    if isinstance(value, dict):
-        cleaned = {name: _without_gaps(item) for name, item in value.items()}
-        return {name: item for name, item in cleaned.items() if item is not None and item != {}}
-    return value
 
 
 @contextmanager

@@ -6,6 +6,9 @@ from pathlib import Path
 from longform.records.errors import BadInputError
 from longform.records.optional import require
 
+READ_ONLY = (".csv", ".tsv", ".txt")
+"""Formats that rows are read in and never written, by suffix."""
+
 
 def check_out(out: Path, *inputs: Path, flag: str = "--out") -> None:
     """Refuse an output path that cannot or must not be written; call it before anything is read or paid for.
@@ -18,13 +21,24 @@ def check_out(out: Path, *inputs: Path, flag: str = "--out") -> None:
         flag: the flag that gave `out`, for the message.
 
     Raises:
-        BadInputError: `out` is a folder, as every path without a name is, one of the inputs, or a Parquet file where
-            pyarrow is not installed.
+        BadInputError: `out` is a folder, as every path without a name is, one of the inputs, or of a format that is not
+            written (see `check_suffix`).
     """
     if out.is_dir():
         raise BadInputError(f"{flag} {out}: is a folder; name a file")
+    check_suffix(out, flag=flag)
     for path in inputs:
         if realpath(path) == realpath(out):
             raise BadInputError(f"{flag} {out}: would overwrite {path}, which this command reads")
+
+
+def check_suffix(out: Path, *, flag: str = "--out") -> None:
+    """Refuse a file of rows in a format that is only read, or in Parquet where that cannot be written.
+
+    Raises:
+        BadInputError: names the formats.
+    """
+    if out.suffix in READ_ONLY:
+        raise BadInputError(f"{flag} {out}: rows are written as JSON Lines or Parquet; name a .jsonl or .parquet file")
     if out.suffix == ".parquet":
         require("pyarrow", f"{flag} {out}", otherwise=", or name a .jsonl file")

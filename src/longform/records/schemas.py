@@ -16,6 +16,10 @@ class Row(BaseModel):
 
     model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
     key_fields: ClassVar[tuple[str, ...]] = ()
+    text_field: ClassVar[str] = ""
+    """The field that a bare text is, as in a text file; "" if a row needs more than one."""
+    columns: ClassVar[frozenset[str]] = frozenset()
+    """Names of the fields that are read from Parquet files and datasets, including nested ones; empty: all."""
 
     @property
     def key(self) -> tuple[Any, ...]:
@@ -46,6 +50,7 @@ class PromptRow(Row):
     """What prompts and ladders share: a request, its criteria, and the length of an answer in words."""
 
     key_fields: ClassVar[tuple[str, ...]] = ("id",)
+    text_field: ClassVar[str] = "prompt"
     id: str = Field(min_length=1)
     prompt: str | list[Message] = Field(min_length=1)
     criteria: Criteria | None = None

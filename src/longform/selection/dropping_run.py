@@ -13,6 +13,7 @@ from typing import NamedTuple
 from longform.endpoints.models import find_model, read_models
 from longform.endpoints.recorded import RecordedCalls
 from longform.judging.rewriting import Rewriter
+from longform.records.adapting import AS_IS, Reading
 from longform.records.errors import BadInputError
 from longform.records.files import read_rows
 from longform.records.paths import check_out
@@ -72,6 +73,7 @@ def preferences_from_dropping(
     batch: int = 64,
     seed: int = 0,
     budget: float | None = None,
+    reading: Reading = AS_IS,
     progress: ProgressDisplay = no_progress,
 ) -> DroppingResult:
     """Pair a writer's responses to full and reduced requests; a second call adds what is missing.
@@ -89,6 +91,7 @@ def preferences_from_dropping(
         batch: Batch size of a local model.
         seed: Seed of the random reduction and of a local model's sampling.
         budget: Stop before the calls cost more than this.
+        reading: How the files are read: renamed columns, and bad rows to skip.
         progress: Progress display.
 
     Raises:
@@ -101,7 +104,7 @@ def preferences_from_dropping(
     task = _Dropping(writer, rewriter, models, out, revise, samples, settings, seed, budget, progress)
     for path in (out, *task.files):
         check_out(path, prompts, models)
-    rows = list(read_rows(prompts, Prompt))
+    rows = list(read_rows(prompts, Prompt, reading))
     task.check_names()
     record_writing(task.writing(), out=out)
     reduced = task.reduce(rows)

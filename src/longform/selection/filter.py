@@ -13,6 +13,7 @@ from pathlib import Path
 from longform.endpoints.concurrency import map_bounded
 from longform.endpoints.recorded import RecordedCalls
 from longform.judging.requests import RequestCriteria, RequestJudge
+from longform.records.adapting import AS_IS, Reading
 from longform.records.errors import BadInputError
 from longform.records.files import read_rows, write_rows
 from longform.records.paths import check_out
@@ -49,6 +50,7 @@ def filter_prompts(
     also: str | None = None,
     models: Path = Path("models.yaml"),
     budget: float | None = None,
+    reading: Reading = AS_IS,
     progress: ProgressDisplay = no_progress,
 ) -> Filtered:
     """Have a judge decide which prompts need long, high-quality writing, and write those to `out`.
@@ -60,6 +62,7 @@ def filter_prompts(
         also: An additional criterion in plain words.
         models: Path to models.yaml.
         budget: Stop before the calls cost more than this.
+        reading: How the files are read: renamed columns, and bad rows to skip.
         progress: Progress display.
 
     Raises:
@@ -67,7 +70,7 @@ def filter_prompts(
         StoppedError: the budget is spent, or every request failed.
     """
     check_out(out, prompts, models)
-    rows = list(read_rows(prompts, Prompt))
+    rows = list(read_rows(prompts, Prompt, reading))
     with RecordedCalls(out, models, judge, budget=budget) as calls, progress(f"filtering with {judge}") as advance:
 
         async def collect() -> Filtered:

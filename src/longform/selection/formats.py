@@ -1,12 +1,12 @@
 """The formats in which prompts are published, detected from their fields.
 
-A row validates itself (pydantic) and returns its first user turn with the source's metadata. Later turns react to a model's
-answers, so they are not used as prompts; system turns are ignored.
+A row validates itself (pydantic) and returns its first user turn, after the system turn if there is one, with the source's
+metadata. Later turns react to a model's answers, so they are not used as prompts.
 """
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
@@ -32,9 +32,6 @@ class RawPrompt:
 
 class SourceFormat(Row):
     """A row in the source's format."""
-
-    columns: ClassVar[frozenset[str]] = frozenset()
-    """Names of the fields that are read, including nested ones; empty: all."""
 
     @classmethod
     def fits(cls, fields: Collection[str]) -> bool:
@@ -87,6 +84,7 @@ class ChatLog(SourceFormat):
             language=language_code(turn.language) or language_code(self.language),
             toxic=bool(self.toxic) or any(it and it.flagged for it in self.openai_moderation or ()),
             redacted=bool(self.redacted),
+            fields=_system_turn(self.conversation, turn),
         )
 
 
@@ -102,7 +100,8 @@ class Conversations(SourceFormat):
         return "messages" in fields
 
     def offer(self) -> RawPrompt:  # noqa: D102
-        return RawPrompt(request=_first_user_turn(self.messages).content or "", prefix="longwriter")
+        turn = _first_user_turn(self.messages)
+        return RawPrompt(request=turn.content or "", prefix="longwriter", fields=_system_turn(self.messages, turn))
 
 
 class _Check(BaseModel):
@@ -182,6 +181,18 @@ def make_prompt(offer: RawPrompt, *, id: str, meta: dict[str, Any]) -> Prompt:
     """Build the prompts row of a raw prompt; existing `meta` entries take precedence."""
     known = {"id": id, "meta": meta | offer.fields.get("meta", {})}
     return Prompt(**{"prompt": offer.request, **offer.fields, **known})
+
+
+def _system_turn(turns: list[_Turn], user: _Turn) -> dict[str, Any]:
+    """The field `prompt` of a conversation that begins with instructions: the system turn, then the user's."""
+    if not turns or turns[0].role != "system" or not (turns[0].content or "").strip():
+        return {}
+    return {
+        "prompt": [
+            Message(role="system", content=turns[0].content or ""),
+            Message(role="user", content=user.content or ""),
+        ]
+    }
 
 
 def _first_user_turn(turns: list[_Turn]) -> _Turn:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from longform.endpoints.concurrency import map_bounded
 from longform.endpoints.errors import EndpointError
 from longform.endpoints.recorded import RecordedCalls
+from longform.records.adapting import AS_IS, Reading
 from longform.records.collection import Collection
 from longform.records.errors import BadInputError, StoppedError
 from longform.records.files import read_rows
@@ -83,6 +84,7 @@ def generate(
     seed: int = 0,
     budget: float | None = None,
     keep_stale: bool = False,
+    reading: Reading = AS_IS,
     progress: ProgressDisplay = no_progress,
 ) -> CollectResult:
     """Generate responses to prompts; a second call adds what is missing in `out`.
@@ -103,6 +105,7 @@ def generate(
         seed: Sampling seed of a local model.
         budget: Stop before the calls cost more than this.
         keep_stale: Keep rows whose prompt, writer or settings have changed, which are otherwise made anew.
+        reading: How the files are read: renamed columns, and bad rows to skip.
         progress: Progress display.
 
     Raises:
@@ -113,7 +116,7 @@ def generate(
     if think_prompt and think == "off":
         raise BadInputError(f"--think-prompt {think_prompt}: only valid with --think on or --think direct")
     think_template = ThinkPrompt.read(think, think_prompt)
-    rows = list(read_rows(prompts, Prompt))
+    rows = list(read_rows(prompts, Prompt, reading))
     if is_model_folder(writer):
         from longform.writers.local import LocalWriter  # loads torch
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from longform.endpoints.concurrency import map_bounded
 from longform.endpoints.recorded import RecordedCalls
 from longform.judging.pointwise import PointwiseJudge, listed_criteria
+from longform.records.adapting import AS_IS, Reading
 from longform.records.collection import Collection
 from longform.records.errors import BadInputError
 from longform.records.files import read_all, read_rows
@@ -30,6 +31,7 @@ def grade(
     per_criterion: bool = False,
     budget: float | None = None,
     keep_stale: bool = False,
+    reading: Reading = AS_IS,
     progress: ProgressDisplay = no_progress,
 ) -> CollectResult:
     """Have a judge grade responses; a second call adds what is missing in `out`.
@@ -43,14 +45,15 @@ def grade(
         per_criterion: Ask about each of a prompt's criteria in a call of its own, and average the scores.
         budget: Stop before the calls cost more than this.
         keep_stale: Keep grades whose prompt, text or judge has changed, which are otherwise made anew.
+        reading: How the files are read: renamed columns, and bad rows to skip.
         progress: Progress display.
 
     Raises:
         BadInputError: a bad row, a response to an unknown prompt, an unknown judge, a missing key, or an unwritable file.
         StoppedError: the budget is spent, or every request failed.
     """
-    rows = {row.id: row for row in read_rows(prompts, Prompt)}
-    texts = list(read_all(responses, Response))
+    rows = {row.id: row for row in read_rows(prompts, Prompt, reading)}
+    texts = list(read_all(responses, Response, reading))
     check_prompts(texts, rows, source=str(prompts))
     if per_criterion:
         for prompt_id in {text.prompt_id for text in texts}:

@@ -13,6 +13,7 @@ from pathlib import Path
 from longform.endpoints.concurrency import map_bounded
 from longform.endpoints.recorded import RecordedCalls
 from longform.judging.requests import LengthJudge, PredictedLength
+from longform.records.adapting import AS_IS, Reading
 from longform.records.errors import BadInputError
 from longform.records.files import read_rows, write_rows
 from longform.records.paths import check_out
@@ -61,6 +62,7 @@ def predict_lengths(
     refresh: bool = False,
     models: Path = Path("models.yaml"),
     budget: float | None = None,
+    reading: Reading = AS_IS,
     progress: ProgressDisplay = no_progress,
 ) -> LengthSummary:
     """Have a judge predict a target length range per prompt, and write the prompts with their ranges to `out`.
@@ -73,6 +75,7 @@ def predict_lengths(
         refresh: Also predict prompts with a `length_range`; they keep it if there is no valid answer.
         models: Path to models.yaml.
         budget: Stop before the calls cost more than this.
+        reading: How the files are read: renamed columns, and bad rows to skip.
         progress: Progress display.
 
     Raises:
@@ -80,7 +83,7 @@ def predict_lengths(
         StoppedError: the budget is spent, or every request failed.
     """
     check_out(out, prompts, models)
-    rows = list(read_rows(prompts, Prompt))
+    rows = list(read_rows(prompts, Prompt, reading))
     with RecordedCalls(out, models, judge, budget=budget) as calls, progress(f"lengths from {judge}") as advance:
 
         async def collect() -> LengthSummary:

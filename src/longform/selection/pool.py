@@ -13,6 +13,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
+from longform.records.adapting import AS_IS, Reading
 from longform.records.errors import BadInputError
 from longform.records.files import write_rows
 from longform.records.paths import check_out
@@ -123,6 +124,7 @@ def build_pool(
     out: Path,
     decontaminate: Sequence[str] = (),
     dropped: Path | None = None,
+    reading: Reading = AS_IS,
     progress: ProgressDisplay = no_progress,
 ) -> Pool:
     """Collect the prompts of all sources and write them to `out`.
@@ -133,6 +135,7 @@ def build_pool(
         out: Prompts file to write.
         decontaminate: Sources of benchmark prompts to exclude.
         dropped: File with one row per dropped prompt and the reason.
+        reading: How the files are read: renamed columns, and bad rows to skip.
         progress: Progress display.
 
     Raises:
@@ -145,7 +148,7 @@ def build_pool(
         if dropped.resolve() == out.resolve():
             raise BadInputError(f"--dropped {dropped}: the same file as --out")
     with progress("collecting prompts") as advance:
-        pool = gather(sources, settings, decontaminate=decontaminate, on_progress=advance)
+        pool = gather(sources, settings, decontaminate=decontaminate, reading=reading, on_progress=advance)
     if not pool.kept:
         causes = ", ".join(f"{count} {outcome}" for outcome, count in pool.outcomes().items())
         raise BadInputError(f"no prompt of {', '.join(sources)} is left: {causes}")
@@ -160,6 +163,7 @@ def gather(
     settings: PoolSettings,
     *,
     decontaminate: Sequence[str] = (),
+    reading: Reading = AS_IS,
     on_progress: Callable[[int, int], None] = lambda kept, read: None,
 ) -> Pool:
     """Collect the prompts of all sources.
@@ -168,16 +172,17 @@ def gather(
         sources: Files, folders or dataset ids (see `sources.read_source`).
         settings: Criteria for keeping prompts.
         decontaminate: Sources of benchmark prompts to exclude.
+        reading: How the files are read: renamed columns, and bad rows to skip.
         on_progress: Called with (prompts kept, prompts read).
 
     Raises:
         BadInputError: a source cannot be read.
     """
-    benchmarks = Benchmarks(_benchmark_wordings(decontaminate), near=settings.near_dup_threshold)
+    benchmarks = Benchmarks(_benchmark_wordings(decontaminate, reading), near=settings.near_dup_threshold)
     seen, taken, pool, read = DedupIndex(settings.near_dup_threshold), set[str](), Pool(), 0
     for source in dict.fromkeys(sources):
         name, fates = source_name(source), pool.sources.setdefault(source, Counter())
-        for place, offer in read_source(source):
+        for place, offer in read_source(source, reading):
             wording, language = TokenizedText(offer.request), offer.language or guess_language(offer.request)
             cause = _unfit(offer, wording, language, settings) or _unoriginal(wording, benchmarks, seen)
             id_ = own_id(offer)
@@ -255,9 +260,9 @@ def _draw(pool: Pool, limit: int, seed: int) -> None:
     pool.kept = [it for i, it in enumerate(pool.kept) if i in chosen]
 
 
-def _benchmark_wordings(decontaminate: Sequence[str]) -> Iterator[tuple[str, TokenizedText]]:
+def _benchmark_wordings(decontaminate: Sequence[str], reading: Reading) -> Iterator[tuple[str, TokenizedText]]:
     for source in decontaminate:
-        for _, offer in read_source(source):
+        for _, offer in read_source(source, reading):
             yield f"{source_name(source)}:{own_id(offer)}", TokenizedText(offer.request)
 
 

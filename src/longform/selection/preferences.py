@@ -15,6 +15,7 @@ from math import fsum
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from longform.records.adapting import AS_IS, Reading
 from longform.records.database import RolloutRecord
 from longform.records.errors import BadInputError
 from longform.records.files import read_all, read_rows, write_rows
@@ -129,6 +130,7 @@ def preferences_from_scores(
     margin: float = 0.0,
     max_per_prompt: int | None = None,
     seed: int = 0,
+    reading: Reading = AS_IS,
 ) -> Preferences:
     """Build pairs with `prefer_by_score` and write them to `out`.
 
@@ -137,7 +139,13 @@ def preferences_from_scores(
     """
     check_out(out, prompts, *responses, *grades)
     made = prefer_by_score(
-        prompts, responses=responses, grades=grades, margin=margin, max_per_prompt=max_per_prompt, seed=seed
+        prompts,
+        responses=responses,
+        grades=grades,
+        margin=margin,
+        max_per_prompt=max_per_prompt,
+        seed=seed,
+        reading=reading,
     )
     made.write(out, source=str(prompts))
     return made
@@ -151,6 +159,7 @@ def prefer_by_score(
     margin: float = 0.0,
     max_per_prompt: int | None = None,
     seed: int = 0,
+    reading: Reading = AS_IS,
 ) -> Preferences:
     """Pair all responses to the same prompt whose scores differ by more than `margin`; the difference is the pair's margin.
 
@@ -165,15 +174,16 @@ def prefer_by_score(
         margin: Pairs must differ by more than this.
         max_per_prompt: Maximum number of pairs per prompt, chosen at random.
         seed: Seed of that choice.
+        reading: How the files are read: renamed columns, and bad rows to skip.
 
     Raises:
         BadInputError: a file has an invalid row.
     """
     made = Preferences()
-    rows = list(read_rows(prompts, Prompt))
+    rows = list(read_rows(prompts, Prompt, reading))
     ids = {row.id for row in rows}
-    graded = {id_: responses_of for id_, responses_of in read_grades(grades).items() if id_ in ids}
-    texts = {it.key: it.text for it in read_all(responses, Response) if it.prompt_id in graded}
+    graded = {id_: responses_of for id_, responses_of in read_grades(grades, reading=reading).items() if id_ in ids}
+    texts = {it.key: it.text for it in read_all(responses, Response, reading) if it.prompt_id in graded}
     for row in rows:
         counting = _counting(row.id, graded.get(row.id, {}), texts, made.left_out)
         if len(counting) < 2:

@@ -13,6 +13,7 @@ from math import fsum
 from pathlib import Path
 from typing import NamedTuple
 
+from longform.records.adapting import AS_IS, Reading
 from longform.records.errors import BadInputError
 from longform.records.files import read_all
 from longform.records.schemas import UNNAMED_JUDGE, Grade
@@ -61,7 +62,7 @@ class Scores:
 
 
 def read_grades(
-    paths: Sequence[Path], *, judges: Sequence[str] = (), samples: int | None = None
+    paths: Sequence[Path], *, judges: Sequence[str] = (), samples: int | None = None, reading: Reading = AS_IS
 ) -> dict[str, Responses]:
     """Read grades by prompt id, of the given judges (all if empty) and of the samples numbered below `samples`.
 
@@ -70,7 +71,7 @@ def read_grades(
     """
     graded: dict[str, Responses] = defaultdict(dict)
     seen: set[str] = set()
-    for grade in read_all(paths, Grade):
+    for grade in read_all(paths, Grade, reading):
         judge = sys.intern(grade.judge or UNNAMED_JUDGE)
         seen.add(judge)
         if (judges and judge not in judges) or (samples is not None and grade.sample >= samples):

@@ -5,13 +5,14 @@ prompts. Every prompt has exactly one outcome, so the counts of outcomes add up 
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from enum import StrEnum
 from pathlib import Path
 from typing import Literal
 
+from longform.records.adapting import AS_IS, Reading
 from longform.records.errors import BadInputError
 from longform.records.files import read_all, read_rows, write_rows
 from longform.records.interchange import write_verl, write_writing_rl
@@ -107,6 +108,7 @@ def select(
     settings: SelectionSettings,
     out: Path | None = None,
     out_format: LadderFormat = "longform",
+    reading: Reading = AS_IS,
 ) -> Selection:
     """Choose prompts, build their ladders, and write them to `out` if it is given.
 
@@ -121,16 +123,18 @@ def select(
     if out is not None and out_format != "longform" and out.suffix != ".parquet":
         raise BadInputError(f"--out {out}: --format {out_format} is Parquet, so the name must end in .parquet")
     strategy = load_strategy(settings.strategy)
-    rows = {row.id: row for row in read_rows(prompts, Prompt)}
+    rows = {row.id: row for row in read_rows(prompts, Prompt, reading)}
     groups = _groups(rows, settings.group_by)
-    scores = score_prompts(read_grades(grades, judges=settings.judges, samples=settings.samples), groups)
+    scores = score_prompts(
+        read_grades(grades, judges=settings.judges, samples=settings.samples, reading=reading), groups
+    )
     _check_policy(scores, settings.policy, _named(grades))
     candidate_of = {id_: _candidate(it, scores, settings.policy) for id_, it in rows.items()}
     candidates = [it for it in candidate_of.values() if it is not None]
     floors = _floors(candidates, groups, settings.floor)
     admitted = [it for it in candidates if it.reaches(floors[groups[it.id]])]
     chosen = _top(strategy.order(admitted, rows, seed=settings.seed), groups, settings.top_k)
-    texts = _texts(responses, {it.id for it in chosen}, scores.prompts)
+    texts = _texts(read_all(responses, Response, reading), {it.id for it in chosen}, scores.prompts)
     built = [
         _ladder(rows[it.id], it, scores.prompts[it.id].best, texts, settings.policy, _named(responses)) for it in chosen
     ]
@@ -238,14 +242,16 @@ def _missing(scores: PromptScores | None, policy: str) -> SelectionOutcome:
     return SelectionOutcome.INCOMPLETE if len(scores.graded) > 1 else SelectionOutcome.NO_COMPETITOR_GRADE
 
 
-def _texts(paths: Sequence[Path], wanted: set[str], scores: Mapping[str, PromptScores]) -> dict[tuple[str, str], str]:
-    return {(row.prompt_id, row.model): row.text for row in _wanted_responses(paths, wanted, scores)}
+def _texts(
+    responses: Iterable[Response], wanted: set[str], scores: Mapping[str, PromptScores]
+) -> dict[tuple[str, str], str]:
+    return {(row.prompt_id, row.model): row.text for row in _wanted_responses(responses, wanted, scores)}
 
 
 def _wanted_responses(
-    paths: Sequence[Path], wanted: set[str], scores: Mapping[str, PromptScores]
+    responses: Iterable[Response], wanted: set[str], scores: Mapping[str, PromptScores]
 ) -> Iterator[Response]:
-    for row in read_all(paths, Response):
+    for row in responses:
         if row.prompt_id in wanted:
             best = scores[row.prompt_id].best.get(row.model)
             if best is not None and best.sample == row.sample:

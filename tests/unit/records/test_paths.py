@@ -39,3 +39,9 @@ def test_a_folder_and_so_every_path_without_a_name_is_refused(tmp_path, monkeypa
 def test_links_that_lead_nowhere_bring_no_traceback(tmp_path):
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     check_out(tmp_path / "loop", tmp_path / "other")
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".txt"])
+def test_a_format_that_is_only_read_is_refused(tmp_path, suffix):
+    with pytest.raises(BadInputError, match=rf"--out .*rows{suffix}: rows are written as JSON Lines or Parquet"):
+        check_out(tmp_path / f"rows{suffix}")

@@ -196,7 +196,7 @@ def test_a_folder_is_read_file_by_file_in_the_order_of_names(tmp_path):
 
 
 def test_a_folder_without_rows_is_named(tmp_path):
-    with pytest.raises(BadInputError, match=r"holds no \.parquet or \.jsonl file"):
+    with pytest.raises(BadInputError, match=r"holds no \.parquet, \.jsonl, .*\.csv, .* or \.txt file"):
         list(read_source(str(tmp_path)))
 
 

@@ -12,6 +12,7 @@ from longform.evaluation.arena.ratings import Arena, rate_arena
 from longform.evaluation.arena.tables import Meetings, meeting_table, meetings, rating_tables
 from longform.evaluation.tables import Table, plain
 from longform.judging.pairwise import split_pairs
+from longform.records.adapting import AS_IS, Reading
 from longform.records.errors import BadInputError
 from longform.records.files import read_all
 from longform.records.schemas import UNNAMED_JUDGE, Game, Response
@@ -83,6 +84,7 @@ def rate_files(
     with_meetings: bool = False,
     resamples: int = 1000,
     seed: int = 0,
+    reading: Reading = AS_IS,
 ) -> ArenaReport:
     """Rate models from games files (see `rate_arena`).
 
@@ -97,12 +99,13 @@ def rate_files(
         with_meetings: Also report win rates pair by pair.
         resamples: Number of bootstrap samples.
         seed: Random seed.
+        reading: How the files are read: renamed columns, and bad rows to skip.
 
     Raises:
         BadInputError: a row is invalid, `judge` has no games, lengths are missing, or an anchor is invalid.
     """
-    played = _judged_by(judge, list(read_all(games, Game)))
-    lengths = _lengths(played, responses, control_length=control_length)
+    played = _judged_by(judge, list(read_all(games, Game, reading)))
+    lengths = _lengths(played, responses, reading, control_length=control_length)
     judges = Counter(map(_judge, played))
     views = [
         _view(name, played, lengths, anchors or {}, resamples=resamples, seed=seed)
@@ -182,10 +185,12 @@ def _judged_by(judge: str | None, games: list[Game]) -> list[Game]:
     return chosen
 
 
-def _lengths(games: list[Game], responses: Sequence[Path], *, control_length: bool) -> GameLengths | None:
+def _lengths(
+    games: list[Game], responses: Sequence[Path], reading: Reading, *, control_length: bool
+) -> GameLengths | None:
     """Return the word counts of each game's texts if lengths are to be controlled for."""
     if not control_length:
         if responses:
             raise BadInputError("--responses: only valid with --control-length")
         return None
-    return counted_lengths(games, read_all(responses, Response)) if responses else stated_lengths(games)
+    return counted_lengths(games, read_all(responses, Response, reading)) if responses else stated_lengths(games)

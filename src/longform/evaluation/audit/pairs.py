@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from longform.records.adapting import AS_IS, Reading
 from longform.records.errors import BadInputError
 from longform.records.files import read_all
 from longform.records.schemas import Criteria, Message, Order, Pair, PromptRow, Winner
@@ -128,14 +129,14 @@ def _question(it: AuditAnswer) -> tuple[str, Order, int, str | None]:
     return it.judge, it.order, it.sample, it.line
 
 
-def read_pairs(paths: Sequence[str | Path]) -> list[AuditedPair]:
+def read_pairs(paths: Sequence[str | Path], reading: Reading = AS_IS) -> list[AuditedPair]:
     """Read the pairs of several files.
 
     Raises:
         BadInputError: a row is invalid (the error names file, line and field), a file is empty, two pairs share an id, or a
             text is empty.
     """
-    return list(read_all(paths, AuditedPair))
+    return list(read_all(paths, AuditedPair, reading))
 
 
 def keep_others(pairs: Sequence[AuditedPair], out: Path, judges: Container[str]) -> list[AuditedPair]:

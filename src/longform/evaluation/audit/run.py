@@ -15,6 +15,7 @@ from longform.evaluation.audit.figures import JudgeFigures, causes, measure_judg
 from longform.evaluation.audit.pairs import AuditedPair, keep_others, read_pairs
 from longform.evaluation.estimates import Bootstrap
 from longform.judging.pairwise import PairwiseJudge
+from longform.records.adapting import AS_IS, Reading
 from longform.records.errors import BadInputError
 from longform.records.files import write_rows
 from longform.records.paths import check_out
@@ -82,6 +83,7 @@ def audit(
     budget: float | None = None,
     resamples: int = 1000,
     seed: int = 0,
+    reading: Reading = AS_IS,
     progress: ProgressDisplay = no_progress,
     on_plan: Callable[[str], None] = lambda line: None,
 ) -> AuditResult:
@@ -100,6 +102,7 @@ def audit(
         budget: Stop before the calls cost more than this.
         resamples: Number of bootstrap samples.
         seed: Random seed of the resampling and of the choice of pairs to attack.
+        reading: How the files are read: renamed columns, and bad rows to skip.
         progress: Progress display.
         on_plan: Called before the first call with an upper bound on the number of calls, as text.
 
@@ -110,7 +113,7 @@ def audit(
     """
     if out is not None:
         check_out(out, *pairs)
-    rows, cost = read_pairs(pairs), None
+    rows, cost = read_pairs(pairs, reading), None
     if judges:
         if out is None:
             raise BadInputError("--out: required with --judge; the file for the verdicts")

@@ -4,11 +4,8 @@ Each request has three iterations with different seeds in its text, so responses
 comparisons are a second round of questions, because the pairs depend on the rubric scores.
 """
 
-import json
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from statistics import fmean
 from typing import Any
 
@@ -27,7 +24,6 @@ from longform.evaluation.benchmarks.creative_games import (
     split_id,
 )
 from longform.evaluation.benchmarks.grouping import ScoredItem, TableMeasure, tabulate
-from longform.evaluation.benchmarks.sets import check_fields, describe_layout_error, find_files
 from longform.evaluation.benchmarks.stock import stock_table
 from longform.evaluation.tables import Table
 from longform.judging.margins import MarginPoints, ask_margins, count_points, parse_margins
@@ -39,7 +35,6 @@ from longform.judging.rubrics import (
     parse_rubric,
     parse_tuned_rubric,
 )
-from longform.records.errors import BadInputError
 from longform.records.schemas import ORDERS, Game, Order, Prompt, PromptRow, Response
 
 ITERATIONS = 3
@@ -98,34 +93,13 @@ class CreativeWriting(Benchmark[Story]):
     schema = Story
 
     def layout(self, row: dict[str, Any], number: int) -> dict[str, Any]:
-        """Return the fields of a story; its id is `prompt_id` or the row number."""
+        """Return the fields of a story; its id is `prompt_id`, or its name in the published object."""
         if strange := [name for name in _OF_V2 if name in row]:
             raise ValueError(f"{strange[0]}: belongs to version 2 of the data, which is judged differently")
         if not isinstance(row["writing_prompt"], str):
             raise TypeError("writing_prompt: not a text")
-        named = str(row.get("prompt_id", number + 1))
+        named = str(row.get("prompt_id", row.get("id", number + 1)))
         return {"id": named, "prompt": row["writing_prompt"], "seeds": row["seed_modifiers"]}
-
-    def read(self, path: Path) -> list[Story]:
-        """Read the stories from the published object {id: row}, or from rows.
-
-        Raises:
-            BadInputError: a file is invalid.
-        """
-        file = next(iter(find_files(path, self.card).values()))
-        rows = _read_object(file) if file.suffix == ".json" else None
-        if rows is None:
-            return super().read(path)
-        return [self._story(f"{file}: {name}", name, row) for name, row in rows.items()]
-
-    def _story(self, location: str, name: str, row: Any) -> Story:
-        if not isinstance(row, dict):
-            raise BadInputError(f"{location}: not an object")
-        check_fields(location, row, self.card)
-        try:
-            return Story.model_validate(self.layout(row | {"prompt_id": name}, 0))
-        except (TypeError, ValueError) as error:
-            raise BadInputError(f"{location}: {describe_layout_error(error)}") from None
 
     def prompts(self, items: Sequence[Story]) -> list[Prompt]:
         """Return each request three times with different seeds."""
@@ -176,26 +150,6 @@ class CreativeWriting(Benchmark[Story]):
             stock_table(_by_item(material)),
             tabulate("By criterion", criteria, measures, by="criterion", order=order, notes=turned),
         ]
-
-
-def _read_object(file: Path) -> dict[str, Any] | None:
-    """Read the object of a JSON file; None if it contains something else."""
-
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        name, count = Counter(name for name, _ in pairs).most_common(1)[0] if pairs else ("", 0)
-        if count > 1:
-            raise ValueError(f"{name!r} occurs {count} times")
-        return dict(pairs)
-
-    try:
-        content = json.loads(file.read_bytes(), object_pairs_hook=unique)
-    except OSError as error:
-        raise BadInputError(f"{file}: cannot be read: {error.strerror}") from error
-    except ValueError as error:
-        raise BadInputError(f"{file}: not JSON: {error}") from error
-    if content == {}:
-        raise BadInputError(f"{file}: contains no rows")
-    return content if isinstance(content, dict) else None
 
 
 def _request(material: Material[Story], prompt_id: str) -> str:

@@ -24,6 +24,7 @@ from longform.evaluation.benchmarks.result import (
 )
 from longform.evaluation.benchmarks.writing import Fitted, WritingPlan, fit, write_responses
 from longform.judging.judge_template import JudgeTemplate
+from longform.records.adapting import AS_IS, Reading
 from longform.records.errors import BadInputError
 from longform.records.files import read_all
 from longform.records.progress import ProgressDisplay, no_progress
@@ -52,6 +53,7 @@ def run_benchmark(
     think: Thinking = "off",
     think_prompt: Path | None = None,
     budget: float | None = None,
+    reading: Reading = AS_IS,
     progress: ProgressDisplay = no_progress,
 ) -> Result:
     """Score responses to a benchmark's prompts and write the result to `out`; a second call resumes.
@@ -70,6 +72,7 @@ def run_benchmark(
         think: Ask the writer for a plan and an answer in tags (`on`), or for an answer in tags (`direct`).
         think_prompt: Text file with {request} in it, in place of the built-in think prompt.
         budget: Stop before generation and judging cost more than this.
+        reading: How the files are read: renamed columns, and bad rows to skip.
         progress: Progress display.
 
     Raises:
@@ -103,7 +106,7 @@ def run_benchmark(
                 with RecordedCalls(out / CALLS, models, writer, budget=budget) as calls:
                     written = write_responses(fitted, writing, responses[0], calls=calls, on_progress=advance)
                 unwritten, cost = written.failures, written.cost
-    texts = list(read_all(responses, Response))
+    texts = list(read_all(responses, Response, reading))
     check_prompts(texts, {prompt.id: prompt for prompt in prompts}, source=str(set_path))
     begin(out, plan)
     material = Material({item.id: item for item in items}, texts)

@@ -4,7 +4,6 @@ A version is identified by the SHA-256 of the files; for a single file, it equal
 """
 
 import hashlib
-import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,12 +12,10 @@ from pydantic import ValidationError
 
 from longform.evaluation.benchmarks.card import BenchmarkCard
 from longform.records.errors import BadInputError
-from longform.records.files import describe_first_error, read_rows
+from longform.records.files import describe_first_error, read_placed_rows
 from longform.records.schemas import PromptRow, Row
 
 ItemT = TypeVar("ItemT", bound=PromptRow)
-RawRow = tuple[str, dict[str, Any]]
-"""FILE:ROW, and the fields of the row."""
 
 
 class ForeignRowError(BadInputError):
@@ -60,7 +57,7 @@ def read_items(
     """Read the items of a data set in order.
 
     Args:
-        path: A file (.jsonl, .parquet, or .json with one array), or a folder that contains it.
+        path: A file in any format of `records.tables`, or a folder that contains it.
         card: The benchmark's card.
         schema: Type of an item.
         layout: Maps a published row and its number (from 0) to the fields of `schema`.
@@ -88,17 +85,14 @@ def describe_layout_error(error: Exception) -> str:
     return f"missing {error.args[0]}" if isinstance(error, KeyError) else " ".join(str(error).split())
 
 
-def read_raw(file: Path) -> Iterator[RawRow]:
-    """Read the rows of a file unchanged.
+def read_raw(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Read the rows of a file unchanged, each with its place, FILE:ROW.
 
     Raises:
         BadInputError: the file cannot be read or contains no rows.
     """
-    if file.suffix == ".json":
-        yield from _array(file)
-    else:
-        for number, row in enumerate(read_rows(file, Row), 1):
-            yield f"{file}:{number}", dict(row.model_extra or {})
+    for place, row in read_placed_rows([file], Row):
+        yield place, dict(row.model_extra or {})
 
 
 def check_fields(location: str, row: dict[str, Any], card: BenchmarkCard) -> None:
@@ -109,23 +103,4 @@ def check_fields(location: str, row: dict[str, Any], card: BenchmarkCard) -> Non
     """
     missing = sorted(card.fields - row.keys())
     if missing:
-        raise ForeignRowError(
-            f"{location}: not a row of {card.name}: missing {', '.join(missing)}", fields=frozenset(row)
-        )
-
-
-def _array(file: Path) -> Iterator[RawRow]:
-    try:
-        rows = json.loads(file.read_bytes())
-    except OSError as error:
-        raise BadInputError(f"{file}: cannot be read: {error.strerror}") from error
-    except ValueError as error:
-        raise BadInputError(f"{file}: not JSON: {error}") from error
-    if not isinstance(rows, list):
-        raise BadInputError(f"{file}: not an array of rows")
-    if not rows:
-        raise BadInputError(f"{file}: contains no rows")
-    for number, row in enumerate(rows, 1):
-        if not isinstance(row, dict):
-            raise BadInputError(f"{file}:{number}: not an object")
-        yield f"{file}:{number}", row
+        raise ForeignRowError(f"{place}: not a row of {card.name}: missing {', '.join(missing)}", fields=frozenset(row))

@@ -19,6 +19,7 @@ from longform.evaluation.compare.measures import (
 )
 from longform.evaluation.compare.pairing import PairedPrompt, Pairing, pair_sides
 from longform.evaluation.compare.sides import Side, find_prompts, read_sides
+from longform.records.adapting import AS_IS, Reading
 from longform.records.errors import BadInputError
 from longform.records.paths import check_out
 from longform.records.progress import Progress, ProgressDisplay, no_progress
@@ -105,6 +106,7 @@ def compare(
     group_by: str | None = None,
     sampling: Sampling | None = None,
     reserved: Mapping[str, Path] | None = None,
+    reading: Reading = AS_IS,
     progress: ProgressDisplay = no_progress,
 ) -> ComparedSides:
     """Compare B with A on the prompts that both answered.
@@ -123,6 +125,7 @@ def compare(
         group_by: `meta.FIELD`: also compare within each of its values.
         sampling: Settings of intervals and tests.
         reserved: Flag -> file that the caller will write, which must differ from the inputs.
+        reading: How the files are read: renamed columns, and bad rows to skip.
         progress: Progress display.
 
     Raises:
@@ -132,7 +135,7 @@ def compare(
     """
     _check_arguments(judges, out=out, with_grades=with_grades, budget=budget, reward_judges=reward_judges)
     sampling = sampling or Sampling()
-    one, other = read_sides(a, b, grades)
+    one, other = read_sides(a, b, grades, reading)
     models = models or _default_models((one, other))
     asked = _examiners(judges, models)
     one, other, lines = tell_apart(one, other, asked)
@@ -140,7 +143,7 @@ def compare(
     for flag, path in {"--out": out, **(reserved or {})}.items():
         if path is not None:
             check_out(path, *read, flag=flag)
-    pairing = pair_sides(one, other, *find_prompts(one, other, prompts), group_by=group_by)
+    pairing = pair_sides(one, other, *find_prompts(one, other, prompts, reading), group_by=group_by)
     answers, paid = [], {}
     if out is not None:
         if with_grades:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from longform.recipe.loading import load_recipe
 from longform.recipe.recipe import Recipe
+from longform.records.adapting import AS_IS, Reading
 from longform.records.errors import BadInputError
 from longform.records.files import read_all, read_rows
 from longform.records.run_directory import RunDirectory
@@ -61,20 +62,21 @@ class Side:
         return tuple(dict.fromkeys(name for reward in judged for name in reward.judges))
 
 
-def read_sides(a: str, b: str, grades: Sequence[Path] = ()) -> tuple[Side, Side]:
+def read_sides(a: str, b: str, grades: Sequence[Path] = (), reading: Reading = AS_IS) -> tuple[Side, Side]:
     """Read both sides of a comparison.
 
     Args:
         a: `RUN`, `RUN@STEP`, `FILE` or `FILE@MODEL`.
         b: The same.
         grades: Grades files of the responses files.
+        reading: How the files are read: renamed columns, and bad rows to skip.
 
     Raises:
         BadInputError: a source does not exist, a file has several models and none is named, a step has no validation, a
             grades file contains neither model, or both sides are the same.
     """
-    given = _read_grades(grades)
-    one, other = _read_side(a, given), _read_side(b, given)
+    given = _read_grades(grades, reading)
+    one, other = _read_side(a, given, reading), _read_side(b, given, reading)
     if one.source == other.source:
         raise BadInputError(f"{a} and {b}: the same texts, so there is nothing to compare")
     for side in (one, other):
@@ -87,7 +89,7 @@ def read_sides(a: str, b: str, grades: Sequence[Path] = ()) -> tuple[Side, Side]
     return _renamed(one), _renamed(other)
 
 
-def find_prompts(a: Side, b: Side, path: Path | None) -> tuple[dict[str, PromptRow], str]:
+def find_prompts(a: Side, b: Side, path: Path | None, reading: Reading = AS_IS) -> tuple[dict[str, PromptRow], str]:
     """Return the prompts that both sides answered, by id, in file order, and their origin as text.
 
     Without a file, they are the validation prompts of a run's recipe if these still match the recorded requests;
@@ -105,7 +107,7 @@ def find_prompts(a: Side, b: Side, path: Path | None) -> tuple[dict[str, PromptR
     _check_requests(a.requests, b.requests, common, f"{a.spec} and {b.spec}")
     requests = {**a.requests, **b.requests}
     if path is not None:
-        rows: dict[str, PromptRow] = {row.id: row for row in read_rows(path, Prompt)}
+        rows: dict[str, PromptRow] = {row.id: row for row in read_rows(path, Prompt, reading)}
         lacking = [id_ for id_ in common if id_ not in rows]
         if lacking:
             raise BadInputError(f"{path}: no prompt {lacking[0]!r}, which both {a.name!r} and {b.name!r} answer")
@@ -138,16 +140,16 @@ def _recorded_prompts(sides: Sequence[Side], requests: Mapping[str, str]) -> tup
     return {}, "the run's records, without criteria and meta" if requests else "unknown (only ids)"
 
 
-def _read_grades(paths: Sequence[Path]) -> GradesOf:
-    grades: dict[tuple[str, str, int], dict[str, float]] = {}
-    for row in read_all(paths, Grade):
-        grades.setdefault((row.prompt_id, row.model, row.sample), {})[row.judge or UNNAMED_JUDGE] = row.score
-    return grades
+def _read_grades(paths: Sequence[Path], reading: Reading) -> GradesOf:
+    found: dict[tuple[str, str, int], dict[str, float]] = {}
+    for row in read_all(paths, Grade, reading):
+        found.setdefault((row.prompt_id, row.model, row.sample), {})[row.judge or UNNAMED_JUDGE] = row.score
+    return found
 
 
-def _read_side(spec: str, grades: GradesOf) -> Side:
+def _read_side(spec: str, grades: GradesOf, reading: Reading) -> Side:
     path, part = _split(spec)
-    return _read_run(spec, path, part) if path.is_dir() else _read_file(spec, path, part, grades)
+    return _read_run(spec, path, part) if path.is_dir() else _read_file(spec, path, part, grades, reading)
 
 
 def _split(spec: str) -> tuple[Path, str | None]:
@@ -192,8 +194,8 @@ def _read_recipe(path: Path) -> Recipe | None:
         return None
 
 
-def _read_file(spec: str, path: Path, part: str | None, grades: GradesOf) -> Side:
-    rows = list(read_rows(path, Response))
+def _read_file(spec: str, path: Path, part: str | None, grades: GradesOf, reading: Reading) -> Side:
+    rows = list(read_rows(path, Response, reading))
     models = list(dict.fromkeys(row.model for row in rows))
     if part is None and len(models) > 1:
         raise BadInputError(

@@ -53,9 +53,9 @@ def test_a_set_is_read_alike_from_lines_an_array_parquet_and_a_folder(tmp_path):
         ("a.jsonl", "", "a.jsonl: contains no rows"),
         ("a.jsonl", "\n\n", "a.jsonl: contains no rows"),
         ("a.json", "[]", "a.json: contains no rows"),
-        ("a.json", '{"prompt": 1}', "a.json: not an array of rows"),
-        ("a.json", "[1]", "a.json:1: not an object"),
-        ("a.json", "[", "a.json: not JSON"),
+        ("a.json", '{"prompt": 1}', "a.json:1: not a row of longwrite-ruler"),
+        ("a.json", "[1]", "a.json:1: Input should be an object"),
+        ("a.json", "[", "a.json:1: Invalid JSON"),
         ("a.jsonl", LINES + "{", "a.jsonl:3: "),
         (
             "a.jsonl",

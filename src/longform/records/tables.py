@@ -1,0 +1,468 @@
+"""The rows of files as people have them, before they are checked: JSON Lines, JSON, CSV, TSV, text, Parquet, and datasets.
+
+The suffix decides the format; a file of any other suffix is read as JSON Lines. Lines end at "\\n" only, because model texts
+contain other line separators. The encoding is UTF-8, with or without a byte order mark, or UTF-16. Bytes that are invalid in
+it become lone surrogates here, which `records.adapting` replaces and counts.
+
+- `.json`: an array of rows or texts, an object of id -> row, an object of one array, one row, or JSON Lines.
+- `.csv`, `.tsv`: a header, then one row a record; an empty cell is a missing value.
+- `.txt`: a text a line; blank lines are skipped. In a folder of `.txt` files, each file is one text, its name is the id.
+- A folder: a dataset of `save_to_disk`, or the files of the first suffix of `SUFFIXES` at any depth, by name.
+- `owner/name`, where no such file exists: a dataset of the Hugging Face hub, as a stream.
+"""
+
+import codecs
+import csv
+import json
+import re
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+from longform.records.errors import BadInputError, LongformError
+from longform.records.optional import require
+
+PARQUET_BATCH = 1024
+SUFFIXES = (".parquet", ".jsonl", ".json", ".csv", ".tsv", ".txt")
+MAX_CELL = 1 << 24
+"""Longest cell of a CSV file in characters; an unclosed quote would otherwise take in the rest of the file."""
+_CHUNK = 1 << 20
+_LONGEST_LITERAL = 16
+"""Characters of JSON that may be cut at the end of a chunk without being an error: a literal or an escape."""
+_HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+")
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16, whose mark it begins with
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+_BAD_BYTES = "longform.bad_bytes"
+
+
+def _mark_bad_bytes(error: UnicodeError) -> tuple[str, int]:
+    if isinstance(error, UnicodeDecodeError):
+        return "\udcff", error.end
+    raise error
+
+
+codecs.register_error(_BAD_BYTES, _mark_bad_bytes)
+
+
+class RawRow(NamedTuple):
+    """A row before it is checked."""
+
+    place: str
+    """FILE:LINE; the number of the row in Parquet files, JSON arrays and datasets."""
+    content: Any
+    """A line of JSON (bytes or text), or fields by name."""
+    is_text: bool = False
+    """Whether all values are text, as in CSV."""
+    problem: str = ""
+    """Why the row cannot be read."""
+
+
+def raw_rows(path: Path, *, text_field: str = "", columns: Collection[str] = ()) -> Iterator[RawRow]:
+    """Read the rows of a file, a folder or a dataset, one after the other.
+
+    Args:
+        path: File or folder, or the id of a dataset.
+        text_field: Field that a bare text becomes (`.txt` files, strings in JSON arrays); "" if a row needs more than one.
+        columns: Names of the fields that are read from Parquet files and datasets, including nested ones; empty: all.
+
+    Raises:
+        BadInputError: nothing exists there, or it cannot be read in its format.
+    """
+    if is_dataset_id(path):
+        yield from dataset_rows(str(path), columns)
+    elif path.is_dir() and _is_saved_dataset(path):
+        yield from _saved_rows(path, columns)
+    elif path.is_dir():
+        files = files_of(path)
+        for file in files:
+            if file.suffix == ".txt":
+                _check_text_field(file, text_field)
+                id_ = file.relative_to(path).with_suffix("").as_posix()
+                yield RawRow(f"{file}:1", {"id": id_, text_field: read_text_file(file)}, is_text=True)
+            else:
+                yield from raw_rows(file, text_field=text_field, columns=columns)
+    else:
+        yield from _file_rows(path, text_field, columns)
+
+
+def files_of(source: Path) -> list[Path]:
+    """The files that are read for a path: itself, or those of a folder; a dataset's id stands for itself.
+
+    Raises:
+        BadInputError: a folder that has none.
+    """
+    if not source.is_dir() or _is_saved_dataset(source):
+        return [source]
+    for suffix in SUFFIXES:
+        if found := sorted(source.rglob(f"*{suffix}")):
+            return found
+    raise BadInputError(f"{source}: this directory holds no {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]} file")
+
+
+def is_dataset_id(path: Path) -> bool:
+    """Whether a path is read as the id of a dataset: of the form `owner/name`, and nothing of that name exists here."""
+    return path.suffix not in SUFFIXES and bool(_HUB_ID.fullmatch(str(path))) and not path.exists()
+
+
+def field_names(path: Path) -> list[str]:
+    """The columns of a Parquet file.
+
+    Raises:
+        BadInputError: it cannot be read as Parquet.
+    """
+    require("pyarrow", path)
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return pq.read_schema(path).names
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise _no_parquet(path, error) from error
+
+
+def read_text_file(path: Path) -> str:
+    """A whole text file, in UTF-8 or UTF-16; invalid bytes become lone surrogates.
+
+    Raises:
+        BadInputError: it cannot be read.
+    """
+    try:
+        with _open_text(path) as file:
+            return file.read()
+    except OSError as error:
+        raise BadInputError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def dataset_rows(name: str, columns: Collection[str] = ()) -> Iterator[RawRow]:
+    """Rows of a dataset as a stream: of its split `train`, or of the only one.
+
+    Args:
+        name: An id of the hub, or anything else that `datasets.load_dataset` takes.
+        columns: Names of the fields to read; empty: all.
+
+    Raises:
+        BadInputError: `datasets` is not installed, the hub or the dataset cannot be reached, a licence or a login is
+            missing, or its splits are several and none is `train`.
+    """
+    here = "" if Path(name).exists() else "; there is no such file or folder here"
+    require("datasets", name, otherwise=here)
+    import datasets
+    import huggingface_hub
+
+    # Both repeat on stderr what becomes our one line.
+    datasets.logging.set_verbosity_error()
+    datasets.disable_progress_bars()
+    huggingface_hub.logging.set_verbosity_error()
+    try:
+        rows = _split(datasets.load_dataset(name, streaming=True), name)
+        if columns and rows.column_names:
+            rows = rows.select_columns([column for column in rows.column_names if column in columns])
+        yield from _numbered(name, rows, columns)
+    except LongformError:
+        raise
+    except Exception as error:  # whatever the hub, the line to it or a file on it brings forth
+        raise BadInputError(
+            f"{name}: cannot be read as a dataset: {_one_line(error)}{here and f'{here} either'}"
+        ) from error
+
+
+def _saved_rows(folder: Path, columns: Collection[str]) -> Iterator[RawRow]:
+    require("datasets", folder)
+    import datasets
+
+    datasets.logging.set_verbosity_error()
+    try:
+        saved = datasets.load_from_disk(str(folder))
+        rows = _split(saved, str(folder)) if isinstance(saved, dict) else saved
+        if columns:
+            rows = rows.select_columns([column for column in rows.column_names if column in columns])
+        yield from _numbered(str(folder), rows.with_format(None), columns)
+    except LongformError:
+        raise
+    except Exception as error:  # a damaged folder raises exceptions of any type
+        raise BadInputError(f"{folder}: cannot be read as a dataset of save_to_disk: {_one_line(error)}") from error
+
+
+def _is_saved_dataset(folder: Path) -> bool:
+    return (folder / "state.json").is_file() or (folder / "dataset_dict.json").is_file()
+
+
+def _split(splits: Any, name: str) -> Any:
+    chosen = "train" if "train" in splits or len(splits) != 1 else next(iter(splits))
+    if chosen not in splits:
+        raise BadInputError(f"{name}: has no split train, but {', '.join(map(str, splits))}")
+    return splits[chosen]
+
+
+def _numbered(name: str, rows: Any, columns: Collection[str]) -> Iterator[RawRow]:
+    for number, row in enumerate(rows, 1):
+        yield RawRow(f"{name}:{number}", row if columns else without_gaps(row))
+
+
+def _file_rows(path: Path, text_field: str, columns: Collection[str]) -> Iterator[RawRow]:
+    if path.suffix == ".parquet":
+        yield from _parquet_rows(path, columns)
+        return
+    try:
+        match path.suffix:
+            case ".csv" | ".tsv":
+                yield from _csv_rows(path)
+            case ".txt":
+                _check_text_field(path, text_field)
+                with _open_text(path) as file:
+                    for number, line in enumerate(file, 1):
+                        if line.strip():
+                            yield RawRow(f"{path}:{number}", {text_field: line.rstrip("\r\n")}, is_text=True)
+            case ".json":
+                yield from _json_rows(path, text_field)
+            case _:
+                yield from _lines(path)
+    except OSError as error:
+        raise BadInputError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def _check_text_field(path: Path, text_field: str) -> None:
+    if not text_field:
+        raise BadInputError(f"{path}: a text file has one value a row, and more are needed here; use .jsonl or .csv")
+
+
+def _encoding(path: Path) -> str:
+    with path.open("rb") as file:
+        head = file.read(4)
+    for mark, encoding in _MARKS:
+        if head.startswith(mark):
+            return encoding
+    if len(head) >= 2 and 0 in head[:2] and any(head[:2]):  # UTF-16 without a mark, beginning with an ASCII character
+        return "utf-16-be" if head[0] == 0 else "utf-16-le"
+    return "utf-8"
+
+
+def _open_text(path: Path) -> IO[str]:
+    # newline="\n": no other separator ends a line, and "\r\n" stays as it is.
+    return path.open(encoding=_encoding(path), errors=_BAD_BYTES, newline="\n")
+
+
+def _lines(path: Path) -> Iterator[RawRow]:
+    """Non-empty lines; a binary file iterates on b"\\n" alone."""
+    encoding = _encoding(path)
+    with path.open("rb") if encoding in ("utf-8", "utf-8-sig") else _open_text(path) as file:
+        for number, line in enumerate(file, 1):
+            if line.strip():
+                has_mark = number == 1 and encoding == "utf-8-sig"
+                yield RawRow(f"{path}:{number}", line[len(codecs.BOM_UTF8) :] if has_mark else line)
+
+
+def decode_line(line: bytes | str) -> str:
+    """A line of a file as text; invalid bytes become lone surrogates."""
+    return line if isinstance(line, str) else line.decode("utf-8", _BAD_BYTES)
+
+
+def _csv_rows(path: Path) -> Iterator[RawRow]:
+    csv.field_size_limit(MAX_CELL)
+    with _open_text(path) as file:
+        header = next((line for line in file if line.strip()), "")
+        file.seek(0)
+        reader = csv.reader(file, delimiter="\t" if path.suffix == ".tsv" else _delimiter(header))
+        names: list[str] | None = None
+        while True:
+            place = f"{path}:{reader.line_num + 1}"
+            try:
+                cells = next(reader)
+            except StopIteration:
+                return
+            except csv.Error as error:
+                yield RawRow(place, {}, problem=f"not CSV: {error}")
+                continue
+            if not any(cells):
+                continue
+            if names is None:
+                names = _check_header([name.strip() for name in cells], path)
+            elif len(cells) > len(names):
+                yield RawRow(
+                    place,
+                    {},
+                    problem=f"has {len(cells)} fields, the header {len(names)}; quote a field with a separator in it",
+                )
+            else:
+                yield RawRow(place, {n: cell for n, cell in zip(names, cells, strict=False) if n}, is_text=True)
+
+
+def _check_header(names: Sequence[str], path: Path) -> list[str]:
+    for i, name in enumerate(names):
+        if name and name in names[:i]:
+            raise BadInputError(f"{path}:1: {name}: two columns have this name")
+    return list(names)
+
+
+def _delimiter(header: str) -> str:
+    """The separator that is most frequent outside quotes in the header; a comma if there is none."""
+    plain = re.sub(r'"[^"]*"', "", header)
+    return max(",;\t", key=plain.count)
+
+
+def _json_rows(path: Path, text_field: str) -> Iterator[RawRow]:
+    with _open_text(path) as file:
+        first = next((line for line in file if line.strip()), "")
+        file.seek(0)
+        if first.lstrip().startswith("["):
+            yield from _array_rows(path, file, text_field)
+            return
+        if _is_whole_row(first) and any(line.strip() for line in file if line != first):
+            yield from _lines(path)
+            return
+        file.seek(0)
+        try:
+            whole = _load_object(file)
+        except (ValueError, RecursionError) as error:
+            raise BadInputError(f"{path}: Invalid JSON: {_one_line(error)}") from None
+    yield from _object_rows(path, whole, text_field)
+
+
+def _load_object(file: IO[str]) -> Any:
+    """The content of a JSON file; keys of its object, which may be ids of rows, must differ."""
+    outermost: list[tuple[str, Any]] = []
+
+    def keep(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        outermost[:] = pairs  # called for the outermost object last
+        return dict(pairs)
+
+    whole = json.load(file, object_pairs_hook=keep)
+    if isinstance(whole, dict) and len(whole) < len(outermost):
+        names = [name for name, _ in outermost]
+        raise ValueError(f"{next(name for name in names if names.count(name) > 1)!r} occurs twice")
+    return whole
+
+
+def _is_whole_row(line: str) -> bool:
+    try:
+        return isinstance(json.loads(line), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
+def _object_rows(path: Path, whole: Any, text_field: str) -> Iterator[RawRow]:
+    """Rows of an object: id -> row, one key with an array of rows, or a single row; none if it is empty."""
+    if whole == {}:
+        return
+    if isinstance(whole, dict) and whole and all(isinstance(value, dict) for value in whole.values()):
+        for number, (id_, row) in enumerate(whole.items(), 1):
+            yield RawRow(f"{path}:{number}", {"id": id_} | row)
+    elif isinstance(whole, dict) and len(whole) == 1 and isinstance(rows := next(iter(whole.values())), list):
+        for number, row in enumerate(rows, 1):
+            yield RawRow(f"{path}:{number}", {text_field: row} if isinstance(row, str) and text_field else row)
+    else:
+        yield RawRow(f"{path}:1", whole)
+
+
+def _array_rows(path: Path, file: IO[str], text_field: str) -> Iterator[RawRow]:
+    """Items of an array, decoded one by one; the text that is held is that of one item, or a chunk."""
+    decoder = json.JSONDecoder()
+    buffer, number, separator = file.read(_CHUNK).lstrip("\ufeff \t\r\n")[1:], 0, False
+    while True:
+        buffer = buffer.lstrip(" \t\r\n")
+        if separator and buffer.startswith(","):
+            buffer, separator = buffer[1:].lstrip(" \t\r\n"), False
+        if buffer.startswith("]") and (separator or not number):
+            if buffer[1:].strip() or any(rest.strip() for rest in file):
+                raise BadInputError(f"{path}: Invalid JSON: more follows the array")
+            return
+        problem = "the array is not closed"
+        try:
+            if separator and buffer:
+                raise BadInputError(f"{path}:{number}: Invalid JSON: expected ',' or ']' after this row")
+            item, end = decoder.raw_decode(buffer)
+            if buffer[end : end + 1]:  # a number may go on in the next chunk
+                number, separator, buffer = number + 1, True, buffer[end:]
+                yield RawRow(f"{path}:{number}", {text_field: item} if isinstance(item, str) and text_field else item)
+                continue
+        except json.JSONDecodeError as error:
+            problem = error.msg
+            if not problem.startswith("Unterminated") and error.pos < len(buffer) - _LONGEST_LITERAL:
+                raise BadInputError(f"{path}:{number + 1}: Invalid JSON: {problem}") from None
+        except (ValueError, RecursionError) as error:
+            raise BadInputError(f"{path}:{number + 1}: Invalid JSON: {_one_line(error)}") from None
+        more = file.read(max(_CHUNK, len(buffer)))
+        if not more:
+            raise BadInputError(f"{path}:{number + 1}: Invalid JSON: {problem}")
+        buffer += more
+
+
+def _parquet_rows(path: Path, columns: Collection[str]) -> Iterator[RawRow]:
+    require("pyarrow", path)
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(path) as file:
+            wanted = None
+            if columns:
+                leaves = [file.schema.column(i).path for i in range(len(file.schema))]
+                wanted = [leaf for leaf in leaves if {leaf.split(".")[0], _last_name(leaf)} <= set(columns)]
+            number = 0
+            for batch in file.iter_batches(PARQUET_BATCH, columns=wanted):
+                for row in _python_rows(batch):
+                    number += 1
+                    yield RawRow(f"{path}:{number}", row if columns else without_gaps(row))
+    except (OSError, ValueError, OverflowError, RecursionError, pa.ArrowException) as error:
+        raise _no_parquet(path, error) from error
+
+
+def _no_parquet(path: Path, error: Exception) -> BadInputError:
+    return BadInputError(f"{path}: cannot be read as Parquet: {_one_line(error)}")
+
+
+def _python_rows(batch: Any) -> list[dict[str, Any]]:
+    try:
+        return batch.to_pylist()
+    except UnicodeDecodeError:
+        import pyarrow as pa
+
+        schema = pa.schema([pa.field(field.name, _as_bytes(field.type)) for field in batch.schema])
+        return [_as_text(row) for row in batch.cast(schema).to_pylist()]
+
+
+def _as_bytes(kind: Any) -> Any:
+    """The type of a Parquet column, with bytes instead of texts."""
+    import pyarrow as pa
+
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        return pa.large_binary()
+    if pa.types.is_struct(kind):
+        return pa.struct([pa.field(field.name, _as_bytes(field.type)) for field in kind])
+    if pa.types.is_list(kind):
+        return pa.list_(_as_bytes(kind.value_type))
+    return kind
+
+
+def _as_text(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return decode_line(value)
+    if isinstance(value, list):
+        return [_as_text(item) for item in value]
+    if isinstance(value, dict):
+        return {name: _as_text(item) for name, item in value.items()}
+    return value
+
+
+def _last_name(leaf: str) -> str:
+    """The last name on the way to a Parquet column that is a field's, not one that Parquet gives a list's items."""
+    return [name for name in leaf.split(".") if name not in ("list", "element", "item", "array")][-1]
+
+
+def without_gaps(value: Any) -> Any:
+    """`value` without nested nulls and empty objects, since a Parquet column gives all rows the same fields."""
+    if isinstance(value, list):
+        return [without_gaps(item) for item in value]
+    if isinstance(value, dict):
+        cleaned = {name: without_gaps(item) for name, item in value.items()}
+        return {name: item for name, item in cleaned.items() if item is not None and item != {}}
+    return value
+
+
+def _one_line(error: Exception) -> str:
+    return (" ".join(str(error).split()) or type(error).__name__)[:300]
