@@ -50,7 +50,9 @@ def server(tmp_path, monkeypatch, serve):
     types = ("News Report", "News Report", "Popular Science")
     lengths = (100, 200, 300)
     rows = zip(REQUESTS, types, lengths, strict=True)
-    dump("lbw.jsonl", [{"prompt": prompt, "type": kind, "length": length} for prompt, kind, length in rows])
+    lengths_of = [{"prompt": prompt, "type": kind, "length": length} for prompt, kind, length in rows]
+    dump("published.jsonl", lengths_of)
+    dump("lbw.jsonl", [{"id": f"lbw-{i:03d}", **row} for i, row in enumerate(lengths_of)])
     checklist = [{"name": f"c{i}", "criteria_description": "d"} | dict.fromkeys(BANDS, "b") for i in range(5)]
     row = {"domain1": "Education", "domain2": "Coursework", "lang": "en", "checklist": checklist}
     dump("wb.jsonl", [row | {"index": i, "query": f"Query {i}."} for i in range(4)])
@@ -115,6 +117,27 @@ def test_responses_of_several_models_become_tables_and_a_result(server, capsys):
     assert answers[0] == {"about": ["lbw-000", "exact", "0"], "value": dict.fromkeys(QUALITIES, 4)}
 
 
+def test_responses_with_ids_by_position_are_understood_and_no_question_is_asked_again(server, capsys):
+    write_responses("a.jsonl", ["word " * 100, "字" * 200, "word " * 300])
+    command = "run longbench-write --set published.jsonl --responses a.jsonl --judge judge --out out"
+    assert bench(command) == 0
+    assert "name prompts by position, such as lbw-000: taken as positions in published.jsonl" in capsys.readouterr().err
+    first, asked = result(), len(server.requests)
+    assert bench(command) == 0
+    assert (result(), len(server.requests)) == (first, asked)
+
+
+def test_a_writer_that_began_with_ids_by_position_goes_on_with_them(server, capsys):
+    command = "run longwrite-ruler --set published.jsonl --writer scribe --out out"
+    assert bench(command) == 0
+    rows = [json.loads(line) for line in Path("out/responses.jsonl").read_text().split("\n") if line]
+    dump("out/responses.jsonl", [row | {"prompt_id": f"lwr-{i:03d}"} for i, row in enumerate(rows)])
+    asked = len(server.requests)
+    assert bench(command) == 0
+    assert "such as lwr-000" in capsys.readouterr().err
+    assert len(server.requests) == asked
+
+
 def test_a_writer_writes_first_and_nothing_is_asked_twice(server, capsys):
     command = "run writingbench --set wb.jsonl --writer scribe --judge judge --out out --max-tokens 500"
     assert bench(command) == 0
@@ -177,7 +200,7 @@ def test_a_command_whose_question_a_template_cannot_ask_refuses_it_before_the_fi
 
 
 def test_no_judge_is_needed_for_lengths(server, capsys):
-    write_responses("a.jsonl", ["word " * 100] * 3, ids="lwr-{:03d}")
+    write_responses("a.jsonl", ["word " * 100] * 3, ids="lbw-{:03d}")
     assert bench("run longwrite-ruler --set lbw.jsonl --responses a.jsonl --out out --json") == 0
     shown = json.loads(capsys.readouterr().out)
     assert shown["judge"] is None

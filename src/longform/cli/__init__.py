@@ -6,7 +6,10 @@ Commands are registered by name and imported on first use, so that `--help` neve
 import errno
 import os
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 from cyclopts import App, CycloptsError
 
@@ -94,7 +97,8 @@ def main(arguments: list[str] | None = None) -> None:
             given = sys.argv[1:] if arguments is None else arguments
             if renamed := describe_renamed(given):
                 _fail(renamed, 2)
-            build_app(given[0] if given else None)(arguments, exit_on_error=False, print_error=False)
+            with _warnings_as_lines():
+                build_app(given[0] if given else None)(arguments, exit_on_error=False, print_error=False)
         finally:
             sys.stdout.flush()
     except CycloptsError as error:
@@ -127,6 +131,27 @@ def describe_renamed(arguments: Sequence[str]) -> str | None:
         if flag in RENAMED.get(command, {}):
             return f"{flag}: renamed to {RENAMED[command][flag]}"
     return None
+
+
+@contextmanager
+def _warnings_as_lines() -> Iterator[None]:
+    """Print what readers of files warn about, each once in one line; other warnings are left to Python."""
+    shown: set[str] = set()
+    with warnings.catch_warnings():
+        show = warnings.showwarning
+        warnings.simplefilter("always", RowsWarning)
+
+        def print_line(message: Warning | str, category: type[Warning], *place: Any, **options: Any) -> None:
+            if not issubclass(category, RowsWarning):
+                show(message, category, *place, **options)
+            elif str(message) not in shown:
+                from longform.cli.output import printable
+
+                shown.add(str(message))
+                print(f"longform: {printable(message)}", file=sys.stderr)
+
+        warnings.showwarning = print_line
+        yield
 
 
 def _fail(message: str, code: int) -> None:

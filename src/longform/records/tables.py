@@ -37,6 +37,7 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+_BLANKS = re.compile(r"[ \t\r\n]*")
 _BAD_BYTES = "longform.bad_bytes"
 
 
@@ -361,23 +362,23 @@ def _object_rows(path: Path, whole: Any, text_field: str) -> Iterator[RawRow]:
 
 def _array_rows(path: Path, file: IO[str], text_field: str) -> Iterator[RawRow]:
     """Items of an array, decoded one by one; the text that is held is that of one item, or a chunk."""
-    decoder = json.JSONDecoder()
-    buffer, number, separator = file.read(_CHUNK).lstrip("\ufeff \t\r\n")[1:], 0, False
+    decoder, buffer, number, separated = json.JSONDecoder(), file.read(_CHUNK), 0, True
+    at = buffer.index("[") + 1
     while True:
-        buffer = buffer.lstrip(" \t\r\n")
-        if separator and buffer.startswith(","):
-            buffer, separator = buffer[1:].lstrip(" \t\r\n"), False
-        if buffer.startswith("]") and (separator or not number):
-            if buffer[1:].strip() or any(rest.strip() for rest in file):
+        at = _skip_blanks(buffer, at)
+        if not separated and buffer.startswith(",", at):
+            at, separated = _skip_blanks(buffer, at + 1), True
+        if buffer.startswith("]", at) and not (separated and number):
+            if buffer[at + 1 :].strip() or any(rest.strip() for rest in file):
                 raise BadInputError(f"{path}: Invalid JSON: more follows the array")
             return
         problem = "the array is not closed"
         try:
-            if separator and buffer:
+            if at < len(buffer) and not separated:
                 raise BadInputError(f"{path}:{number}: Invalid JSON: expected ',' or ']' after this row")
-            item, end = decoder.raw_decode(buffer)
-            if buffer[end : end + 1]:  # a number may go on in the next chunk
-                number, separator, buffer = number + 1, True, buffer[end:]
+            item, end = decoder.raw_decode(buffer, at)
+            if end < len(buffer):  # at the end of a chunk, a number may go on in the next one
+                number, separated, at = number + 1, False, end
                 yield RawRow(f"{path}:{number}", {text_field: item} if isinstance(item, str) and text_field else item)
                 continue
         except json.JSONDecodeError as error:
@@ -386,10 +387,15 @@ def _array_rows(path: Path, file: IO[str], text_field: str) -> Iterator[RawRow]:
                 raise BadInputError(f"{path}:{number + 1}: Invalid JSON: {problem}") from None
         except (ValueError, RecursionError) as error:
             raise BadInputError(f"{path}:{number + 1}: Invalid JSON: {_one_line(error)}") from None
-        more = file.read(max(_CHUNK, len(buffer)))
-        if not more:
+        rest = buffer[at:]
+        if not (more := file.read(max(_CHUNK, len(rest)))):
             raise BadInputError(f"{path}:{number + 1}: Invalid JSON: {problem}")
-        buffer += more
+        buffer, at = rest + more, 0
+
+
+def _skip_blanks(text: str, start: int) -> int:
+    match = _BLANKS.match(text, start)
+    return match.end() if match else start
 
 
 def _parquet_rows(path: Path, columns: Collection[str]) -> Iterator[RawRow]:

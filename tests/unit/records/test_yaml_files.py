@@ -51,3 +51,27 @@ def test_a_key_that_somebody_put_there_is_not_shown(tmp_path):
     with pytest.raises(BadInputError) as caught:
         _read(tmp_path, "key: sk-secret: [\n")
     assert "sk-secret" not in str(caught.value)
+
+
+def test_nested_merge_keys_and_aliases_end_at_once_in_one_line(tmp_path):
+    path = tmp_path / "a.yaml"
+    for form in ("{{<<: [*a{0}, *a{0}], k{1}: 1}}", "[*a{0}, *a{0}]"):
+        lines = ["a0: &a0 {x: 1}"] + [f"a{i}: &a{i} " + form.format(i - 1, i) for i in range(1, 40)]
+        path.write_text("\n".join(lines))
+        with pytest.raises(BadInputError, match=r"a\.yaml:\d+: aliases and merge keys .* more than 100,000 values"):
+            read_yaml(path)
+
+
+def test_merge_keys_are_merged(tmp_path):
+    path = tmp_path / "a.yaml"
+    path.write_text("base: &base {x: 1, y: 2}\nmore: {<<: *base, y: 3}\n")
+    assert read_yaml(path) == {"base": {"x": 1, "y": 2}, "more": {"x": 1, "y": 3}}
+
+
+@pytest.mark.parametrize(
+    "content", ["&a [*a]", "a: &a {b: *a}", "!!bool maybe", "!!int ''", "!!timestamp x", "? [1]\n: 2"]
+)
+def test_values_that_cannot_be_built_are_one_line(tmp_path, content):
+    (tmp_path / "a.yaml").write_text(content)
+    with pytest.raises(BadInputError, match=r"a\.yaml:?\d*: "):
+        read_yaml(tmp_path / "a.yaml")

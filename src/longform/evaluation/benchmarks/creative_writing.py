@@ -24,6 +24,7 @@ from longform.evaluation.benchmarks.creative_games import (
     split_id,
 )
 from longform.evaluation.benchmarks.grouping import ScoredItem, TableMeasure, tabulate
+from longform.evaluation.benchmarks.sets import made_id
 from longform.evaluation.benchmarks.stock import stock_table
 from longform.evaluation.tables import Table
 from longform.judging.margins import MarginPoints, ask_margins, count_points, parse_margins
@@ -93,13 +94,14 @@ class CreativeWriting(Benchmark[Story]):
     schema = Story
 
     def layout(self, row: dict[str, Any], number: int) -> dict[str, Any]:
-        """Return the fields of a story; its id is `prompt_id`, or its name in the published object."""
+        """Return the fields of a story; its id is `prompt_id`, its name in the published object, or a hash."""
         if strange := [name for name in _OF_V2 if name in row]:
             raise ValueError(f"{strange[0]}: belongs to version 2 of the data, which is judged differently")
         if not isinstance(row["writing_prompt"], str):
             raise TypeError("writing_prompt: not a text")
-        named = str(row.get("prompt_id", row.get("id", number + 1)))
-        return {"id": named, "prompt": row["writing_prompt"], "seeds": row["seed_modifiers"]}
+        own = row.get("prompt_id", row.get("id"))
+        named = {"id": str(own)} if own is not None else made_id("", [row["writing_prompt"]], str(number + 1))
+        return named | {"prompt": row["writing_prompt"], "seeds": row["seed_modifiers"]}
 
     def prompts(self, items: Sequence[Story]) -> list[Prompt]:
         """Return each request three times with different seeds."""

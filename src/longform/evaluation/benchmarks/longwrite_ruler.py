@@ -10,6 +10,7 @@ from pydantic import Field
 from longform.evaluation.benchmarks.benchmark import Answers, Benchmark, Material
 from longform.evaluation.benchmarks.card import BenchmarkCard, SamplingSettings
 from longform.evaluation.benchmarks.grouping import ScoredItem, TableMeasure, tabulate
+from longform.evaluation.benchmarks.sets import made_id
 from longform.evaluation.tables import Table
 from longform.records.schemas import PromptRow
 from longform.selection.languages import guess_language
@@ -31,9 +32,10 @@ class LengthItem(PromptRow):
 
 
 def lay_out(row: dict[str, Any], number: int, *, prefix: str) -> dict[str, Any]:
-    """Add the missing id (PREFIX-NUMBER) and language (`zh` if the request is Chinese) to a row of LongWriter data."""
+    """Add the missing id (PREFIX-HASH) and language (`zh` if the request is Chinese) to a row of LongWriter data."""
     guessed = "zh" if guess_language(str(row["prompt"])) == "zh" else "en"
-    return {"id": f"{prefix}-{number:03d}", "lang": guessed} | row
+    named = {} if "id" in row else made_id(f"{prefix}-", [row["prompt"], row["length"]], f"{prefix}-{number:03d}")
+    return named | {"lang": guessed} | row
 
 
 class LongWriteRuler(Benchmark[LengthItem]):

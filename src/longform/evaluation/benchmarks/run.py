@@ -1,8 +1,10 @@
 """Run a benchmark: generate responses, query the judge, build tables. Resumable per answer."""
 
 import asyncio
+import warnings
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,11 +24,12 @@ from longform.evaluation.benchmarks.result import (
     find_gaps,
     write_result,
 )
+from longform.evaluation.benchmarks.sets import with_old_ids
 from longform.evaluation.benchmarks.writing import Fitted, WritingPlan, fit, write_responses
 from longform.judging.judge_template import JudgeTemplate
 from longform.records.adapting import AS_IS, Reading
-from longform.records.errors import BadInputError
-from longform.records.files import read_all
+from longform.records.errors import BadInputError, RowsWarning
+from longform.records.files import read_all, read_rows
 from longform.records.progress import ProgressDisplay, no_progress
 from longform.records.schemas import Response
 from longform.selection.grade import check_prompts
@@ -87,7 +90,8 @@ def run_benchmark(
     wanted["--think"] = None if think == "off" else think
     _check_arguments(card, responses, writer=writer, judge=judge, wanted=wanted)
     template = None if judge is None else _check_judge(judge, card, models, budget)
-    items = read_set(benchmark, set_path)
+    used_ids = _earlier_ids(out) if writer is not None else _used_ids(responses, reading)
+    items = _as_named_before(benchmark, read_set(benchmark, set_path), used_ids, source=set_path)
     prompts = benchmark.prompts(items)
     version = describe_set(set_path, card, prompts=len(prompts), version=benchmark.version(items))
     plan, writing, fitted, unwritten = Plan(name, judge), None, Fitted(prompts), Counter[str]()
@@ -136,6 +140,35 @@ def run_benchmark(
     )
     write_result(out, result, answers, games)
     return result
+
+
+def _used_ids(responses: Sequence[Path], reading: Reading) -> set[str]:
+    return {row.prompt_id for row in read_all(responses, Response, reading)}
+
+
+def _earlier_ids(out: Path) -> set[str]:
+    """The ids by which the responses of an earlier call were begun."""
+    ids = set()
+    for path in (out / RESPONSES, out / f"{RESPONSES}.partial"):
+        if path.exists():
+            with suppress(BadInputError):  # an empty file, or a first line that was being written
+                ids.add(next(read_rows(path, Response)).prompt_id)
+    return ids
+
+
+def _as_named_before(benchmark: Benchmark[Any], items: list[Any], used: set[str], *, source: Path) -> list[Any]:
+    """Return the items under their old ids, by position in the file, if that is how the responses call them."""
+    old = with_old_ids(items)
+    present, former = ({prompt.id for prompt in benchmark.prompts(it)} for it in (items, old))
+    if present == former or not used or not used <= former or used & present:
+        return items
+    warnings.warn(
+        f"the responses name prompts by position, such as {min(used)}: taken as positions in {source}, which has to be the "
+        "file that they were written for",
+        RowsWarning,
+        stacklevel=2,
+    )
+    return old
 
 
 def _check_arguments(

@@ -4,18 +4,21 @@ A version is identified by the SHA-256 of the files; for a single file, it equal
 """
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
 from longform.evaluation.benchmarks.card import BenchmarkCard
+from longform.records.adapting import content_id
 from longform.records.errors import BadInputError
 from longform.records.files import describe_first_error, read_placed_rows
 from longform.records.schemas import PromptRow, Row
 
 ItemT = TypeVar("ItemT", bound=PromptRow)
+OLD_ID = "old_id"
+"""Field of an item whose id was made of its content."""
 
 
 class ForeignRowError(BadInputError):
@@ -72,10 +75,28 @@ def read_items(
         try:
             item = schema.model_validate(layout(row, number))
         except (KeyError, TypeError, ValueError) as error:
-            raise BadInputError(f"{location}: {describe_layout_error(error)}") from None
+            raise BadInputError(f"{place}: {describe_layout_error(error)}") from None
+        if OLD_ID in (item.model_extra or {}) and item.id in items:  # the same content twice
+            item = item.model_copy(update={"id": f"{item.id}-{number}"})
         if items.setdefault(item.id, item) is not item:
             raise BadInputError(f"{location}: id {item.id!r}: duplicate of an earlier row")
     return list(items.values())
+
+
+def made_id(prefix: str, content: list[Any], old_id: str) -> dict[str, str]:
+    """The id of a row that has none: a hash of its content, since the same number is another row in another file.
+
+    Args:
+        prefix: Of the id.
+        content: What the responses are written for.
+        old_id: The id that earlier versions made of the row's number, by which its responses may still be called.
+    """
+    return {"id": prefix + content_id(content), OLD_ID: old_id}
+
+
+def with_old_ids(items: Sequence[ItemT]) -> list[ItemT]:
+    """The items under the ids that earlier versions made of their numbers."""
+    return [item.model_copy(update={"id": (item.model_extra or {}).get(OLD_ID, item.id)}) for item in items]
 
 
 def describe_layout_error(error: Exception) -> str:

@@ -1,6 +1,7 @@
 """LongBench-Write and LongWrite-Ruler: formulas against numbers worked out by hand, and their sets."""
 
 import json
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from longform.evaluation.benchmarks.benchmark import Answers, JudgePrompt, Material
 from longform.evaluation.benchmarks.longbench_write import LongBenchWrite, quality_scores
 from longform.evaluation.benchmarks.longwrite_ruler import LongWriteRuler
+from longform.evaluation.benchmarks.sets import with_old_ids
 from longform.judging.answers import read_fences
 from longform.judging.criteria import QUALITIES
 from longform.judging.judge_template import JudgeTemplate
@@ -49,13 +51,21 @@ def rows_of(tables, title) -> list[dict[str, Any]]:
 
 
 def test_a_published_row_gets_an_id_and_a_language(tmp_path):
-    assert [(it.id, it.lang) for it in read(WRITE, tmp_path)] == [
-        ("lbw-000", "en"),
-        ("lbw-001", "zh"),
-        ("lbw-002", "en"),
-    ]
+    items = read(WRITE, tmp_path)
+    assert [it.lang for it in items] == ["en", "zh", "en"]
+    assert all(re.fullmatch("lbw-[0-9a-f]{16}", it.id) for it in items)
     kept = read(WRITE, tmp_path, [ROWS[0] | {"id": "x", "lang": "zh"}])[0]
     assert (kept.id, kept.lang) == ("x", "zh")
+
+
+def test_an_id_is_that_of_the_request_wherever_it_stands(tmp_path):
+    ids = {it.prompt: it.id for it in read(WRITE, tmp_path)}
+    assert {it.prompt: it.id for it in read(WRITE, tmp_path, ROWS[::-1])} == ids
+    other = read(WRITE, tmp_path, [ROWS[0] | {"prompt": "Write 100 other words."}])[0]
+    assert other.id not in ids.values()
+    twice = read(WRITE, tmp_path, [ROWS[0], ROWS[0]])
+    assert [it.id for it in twice] == [ids["Write 100 words."], f"{ids['Write 100 words.']}-1"]
+    assert [it.id for it in with_old_ids(twice)] == ["lbw-000", "lbw-001"]
 
 
 def test_the_scores_of_longbench_write_are_those_of_its_formulas(tmp_path):
@@ -63,7 +73,7 @@ def test_the_scores_of_longbench_write_are_those_of_its_formulas(tmp_path):
     items = read(WRITE, tmp_path)
     texts = ["word " * 150, "字" * 250, ""]
     mixed = dict(zip(QUALITIES, (1, 2, 3, 3, 4, 5), strict=True))
-    known = Answers({("lbw-000", "m", "0"): six(QUALITIES, 4), ("lbw-001", "m", "0"): mixed})
+    known = Answers({(items[0].id, "m", "0"): six(QUALITIES, 4), (items[1].id, "m", "0"): mixed})
     tables = WRITE.tables(material(items, texts), known)
     (overall,) = rows_of(tables, "LongBench-Write")
     assert overall["S_l"].estimate == pytest.approx((100 * (1 - 0.5 / 3) + 50 + 0) / 3)
@@ -88,7 +98,7 @@ def test_groups_are_length_bins_languages_and_types(tmp_path):
 
 def test_a_response_without_scores_of_the_judge_keeps_its_length_score(tmp_path):
     items = read(WRITE, tmp_path)
-    known = Answers({("lbw-000", "m", "0"): six(QUALITIES, 5)}, {("lbw-001", "m", "0"): "no_answer"})
+    known = Answers({(items[0].id, "m", "0"): six(QUALITIES, 5)}, {(items[1].id, "m", "0"): "no_answer"})
     (overall,) = rows_of(WRITE.tables(material(items, ["word " * 100, "字" * 500, ""]), known), "LongBench-Write")
     assert (overall["n S_l"], overall["n S_q"], overall["n S"]) == (3, 2, 2)
     assert overall["S_q"].estimate == pytest.approx((100 + 0) / 2)
@@ -119,8 +129,9 @@ def test_an_answer_without_a_dimension_is_none_and_that_is_a_deviation(tmp_path,
 
 
 def test_only_what_is_not_empty_is_asked_about(tmp_path):
-    (asked,) = WRITE.questions(material(read(WRITE, tmp_path), ["Text.", " \n", ""]), Answers(), JudgePrompt(b"s"))
-    assert asked.about == ("lbw-000", "m", "0")
+    items = read(WRITE, tmp_path)
+    (asked,) = WRITE.questions(material(items, ["Text.", " \n", ""]), Answers(), JudgePrompt(b"s"))
+    assert asked.about == (items[0].id, "m", "0")
     assert read_fences(asked.message()) == {"REQUEST": "Write 100 words.", "TEXT": "Text."}
     assert asked.parse(json.dumps({"scores": six(QUALITIES, 2)})) == six(QUALITIES, 2)
 

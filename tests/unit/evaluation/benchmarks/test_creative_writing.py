@@ -261,7 +261,7 @@ def test_stock_is_counted_by_model(tmp_path):
 
 def test_rows_with_ids_are_read_as_well(tmp_path):
     path = tmp_path / "set.jsonl"
-    rows = [{"prompt_id": "7", **SET["1"]}, SET["2"]]
+    rows = [{"prompt_id": "7", **SET["1"]}, {"id": "2", **SET["2"]}]
     path.write_text("".join(json.dumps(it) + "\n" for it in rows), encoding="utf-8")
     assert [item.id for item in BENCHMARK.read(path)] == ["7", "2"]
     assert [item.id for item in read(tmp_path, rows, "array.json")] == ["7", "2"]
