@@ -1,5 +1,6 @@
 """`longform generate PROMPTS`."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Literal
 
@@ -74,6 +75,7 @@ def generate(
             "new": result.added,
             "failed": dict(result.failures) or 0,
             **describe_stale(result, kept=keep_stale),
+            **{name if json else name.replace("_", " "): count for name, count in asdict(result.texts).items()},
             "cost": result.cost,
             "path": str(out),
         },

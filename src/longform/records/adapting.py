@@ -107,6 +107,11 @@ def adapt(fields: Mapping[str, Any], schema: type[Row], reading: Reading, *, is_
     return Adapted(row, bool(repairs[0]), made_id)
 
 
+def replace_surrogates(text: str) -> str:
+    """`text` with U+FFFD for each lone surrogate; two that are a pair become one character."""
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
 def content_id(content: Any) -> str:
     """A short, stable id of a row's content: 16 hexadecimal digits."""
     text = json.dumps(content, ensure_ascii=False, sort_keys=True, default=str)
@@ -114,7 +119,10 @@ def content_id(content: Any) -> str:
 
 
 def _is_required(schema: type[Row], name: str) -> bool:
-    return name in schema.model_fields and schema.model_fields[name].is_required()
+    """Whether a field, by its name or alias, has no default."""
+    return any(
+        info.is_required() and name in (known, info.validation_alias) for known, info in schema.model_fields.items()
+    )
 
 
 def _repaired(value: Any, repairs: list[int], depth: int) -> Any:
@@ -126,8 +134,7 @@ def _repaired(value: Any, repairs: list[int], depth: int) -> Any:
             if value.isascii() or not _SURROGATE.search(value):
                 return value
             repairs[0] += 1
-            # Two surrogates that are a pair become one character.
-            return value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+            return replace_surrogates(value)
         case bytes():
             return _repaired(value.decode("utf-8", "surrogateescape"), repairs, depth)
         case dict():

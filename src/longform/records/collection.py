@@ -37,6 +37,9 @@ class Collection(Generic[RowT]):
     def __contains__(self, key: tuple[Any, ...]) -> bool:
         return key in self._rows
 
+    def __getitem__(self, key: tuple[Any, ...]) -> RowT:
+        return self._rows[key]
+
     def __len__(self) -> int:
         return len(self._rows)
 

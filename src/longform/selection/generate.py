@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +17,7 @@ from longform.records.files import read_rows
 from longform.records.progress import Progress, ProgressDisplay, no_progress
 from longform.records.resume import hash_json, hash_model_folder
 from longform.records.schemas import Prompt, PromptRow, Response
-from longform.text.structure import Thinking
+from longform.text.structure import Thinking, is_well_formed
 from longform.writers.endpoint import EndpointWriter
 from longform.writers.paths import check_writer, is_model_folder, writer_name
 from longform.writers.settings import GenerationSettings
@@ -29,6 +29,30 @@ if TYPE_CHECKING:
 
 MAX_TOKENS = 10_000
 """Longest response where neither the caller nor models.yaml states one."""
+
+
+@dataclass(frozen=True, slots=True)
+class TextCounts:
+    """How many responses are not what was asked for, or more than it; one response may count several times."""
+
+    empty: int = 0
+    cut_off: int = 0
+    """Ended by the token limit."""
+    without_structure: int = 0
+    """With tags that were asked for, and are missing or malformed."""
+    with_thoughts: int = 0
+    """With thoughts of the model's own, which are no part of the text."""
+
+
+def count_texts(responses: Iterable[Response]) -> TextCounts:
+    """Count the responses that are empty, cut off, without structure and with thoughts."""
+    counts = Counter[str]()
+    for row in responses:
+        counts["empty"] += not row.text.strip()
+        counts["cut_off"] += row.finish_reason == "length"
+        counts["without_structure"] += bool({"well_formed", "sound"} & row.meta.keys()) and not is_well_formed(row.meta)
+        counts["with_thoughts"] += bool(row.meta.get("thoughts"))
+    return TextCounts(**counts)
 
 
 @dataclass(slots=True)
@@ -47,6 +71,8 @@ class CollectResult:
     """Cost and number of calls, in words."""
     stale: Counter[str] = field(default_factory=Counter)
     """Rows that were made from something else than is given now, by what has changed: made anew, or kept if asked for."""
+    texts: TextCounts = field(default_factory=TextCounts)
+    """Of responses: counts over all that were asked for, including those of earlier calls."""
 
     def check(self) -> None:
         """Raise if every request failed.
@@ -195,7 +221,7 @@ async def collect_responses(
             on_progress(result.added + result.failures.total(), len(missing))
 
         await map_bounded(missing, write, workers=writer.endpoint.workers)
-        result.rows = collection.finish(keys)
+        _finish(result, collection, keys)
     return result
 
 
@@ -242,8 +268,13 @@ def collect_responses_locally(
                             collection.add(response.model_copy(update={"made_from": made_from[response.key]}))
                             result.added += 1
                 on_progress(sample * len(prompts) + start + len(chunk), samples * len(prompts))
-        result.rows = collection.finish(list(_keys(prompts, name, samples)))
+        _finish(result, collection, list(_keys(prompts, name, samples)))
     return result
+
+
+def _finish(result: CollectResult, collection: Collection[Response], keys: list[tuple[str, str, int]]) -> None:
+    result.texts = count_texts(collection[key] for key in keys if key in collection)
+    result.rows = collection.finish(keys)
 
 
 def _keys(prompts: Sequence[Prompt], model: str, samples: int) -> Iterator[tuple[str, str, int]]:

@@ -188,7 +188,9 @@ def _check_resume(begun: Path, recipe: PretrainRecipe) -> None:
 
 def _hashes(recipe: PretrainRecipe) -> dict[str, str]:
     """Hash the files that determine the windows and the initial model."""
-    files = [file for source in recipe.sources for file in open_source(source).files]
+    files: list[Path] = []
+    for path in (path for source in recipe.sources for path in open_source(source).files):
+        files += sorted(it for it in path.rglob("*") if it.is_file()) if path.is_dir() else [path]
     policy = Path(recipe.policy)
     if policy.is_dir():
         files += sorted(path for path in policy.iterdir() if path.is_file())

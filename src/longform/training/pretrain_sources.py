@@ -17,14 +17,17 @@ from typing import Any, NamedTuple, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, create_model, model_validator
 
+from longform.records.adapting import replace_surrogates
 from longform.records.errors import BadInputError
 from longform.records.files import read_all, read_rows
 from longform.records.optional import require
 from longform.records.schemas import Prompt, Response, Row
+from longform.records.tables import SUFFIXES, files_of, read_text_file
 from longform.text.structure import is_well_formed
 from longform.writers.think import ThinkPrompt
 
 _SUFFIXES = (".jsonl", ".parquet")
+"""Suffixes of files that are read together; only a folder without any is searched for other formats."""
 
 
 class Source(BaseModel):
@@ -36,7 +39,8 @@ class Source(BaseModel):
     share: float = Field(gt=0, le=1)
     """Fraction of all tokens."""
     path: str | None = None
-    """A JSON Lines or Parquet file, a folder of such files, or the id of a hub dataset."""
+    """A file in any format that prompts are read from, a folder of such files, or the id of a hub dataset. A `.txt` file is
+    one document."""
     field: str = Field(default="text", min_length=1)
     """Field with the text of a row."""
     subset: str | None = None
@@ -80,7 +84,7 @@ class Documents(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class TextFiles:
-    """Text rows of files."""
+    """Text rows of files; a `.txt` file is one text."""
 
     files: list[Path]
     field: str
@@ -88,8 +92,14 @@ class TextFiles:
     def read(self, stream: random.Random) -> Iterator[Document]:  # noqa: D102
         # Errors name the alias.
         schema: Any = create_model("TextRow", __base__=Row, text=(str, Field(validation_alias=self.field)))
-        rows = chain.from_iterable(read_rows(file, schema) for file in stream.sample(self.files, len(self.files)))
-        return (Document(row.text) for row in rows if row.text.strip())
+        schema.text_field = self.field
+        texts = chain.from_iterable(self._texts(file, schema) for file in stream.sample(self.files, len(self.files)))
+        return (Document(text) for text in texts if text.strip())
+
+    def _texts(self, file: Path, schema: Any) -> Iterator[str]:
+        if file.suffix == ".txt":
+            return iter([replace_surrogates(read_text_file(file))])
+        return (row.text for row in read_rows(file, schema))
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,9 +200,7 @@ def open_source(source: Source) -> Documents:
     path = Path(source.path)
     if path.is_dir():
         files = sorted(file for file in path.rglob("*") if file.suffix in _SUFFIXES)
-        if not files:
-            raise BadInputError(f"{path}: this folder has no .jsonl or .parquet files")
-        return TextFiles(files, source.field)
-    if path.exists() or path.suffix in _SUFFIXES or source.path.startswith((".", "/", "~")) or len(path.parts) != 2:
+        return TextFiles(files or files_of(path), source.field)
+    if path.exists() or path.suffix in SUFFIXES or source.path.startswith((".", "/", "~")) or len(path.parts) != 2:
         return TextFiles([path], source.field)
     return HubTexts(source.path, source.subset, source.split, source.field)

@@ -10,7 +10,7 @@ from longform.records.calls import MemoryCallLog
 from longform.records.errors import BadInputError, StoppedError
 from longform.records.files import read_rows
 from longform.records.schemas import Prompt, Response
-from longform.selection.generate import collect_responses
+from longform.selection.generate import TextCounts, collect_responses, count_texts
 from longform.writers.endpoint import EndpointWriter
 
 PROMPTS = [Prompt(id=f"p{i}", prompt=f"write {i}") for i in range(6)]
@@ -107,3 +107,24 @@ def test_more_prompts_and_another_writer_add_to_the_same_file(serve, tmp_path):
     _generate(server, tmp_path / "r.jsonl", prompts=PROMPTS[1:4])
     assert len(server.requests) == 4
     assert [row.prompt_id for row in read_rows(tmp_path / "r.jsonl", Response)] == ["p1", "p2", "p3", "p0"]
+
+
+def test_empty_cut_off_and_malformed_texts_and_those_with_thoughts_are_counted():
+    def response(text="text", finish_reason="stop", **meta):
+        return Response(prompt_id="p", model="m", text=text, finish_reason=finish_reason, meta=meta)
+
+    rows = [
+        response(),
+        response(" \n", well_formed=True),
+        response(finish_reason="length", well_formed=False),
+        response("", "length", thoughts="Hm."),
+        response(sound=False, thoughts=""),
+    ]
+    assert count_texts(rows) == TextCounts(empty=2, cut_off=2, without_structure=2, with_thoughts=1)
+
+
+def test_the_counts_include_texts_of_earlier_calls(serve, reply, tmp_path):
+    server = serve(lambda request, number: reply("half", finish_reason="length"))
+    for added in (6, 0):
+        result = _generate(server, tmp_path / "r.jsonl")
+        assert (result.added, result.texts.cut_off) == (added, 6)

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from longform.records.adapting import Reading
 from longform.records.files import write_rows
 from longform.selection.pool import PoolOutcome, PoolSettings, gather
 
@@ -156,3 +157,27 @@ def test_every_prompt_has_one_fate_and_a_pool_pooled_again_is_itself(tmp_path_fa
     if ids:
         write_rows(folder / "pool.jsonl", pool.prompts)
         assert gather([str(folder / "pool.jsonl")], PoolSettings(min_words=1)).prompts == pool.prompts
+
+
+def test_the_system_turn_of_messages_is_kept(source):
+    turns = [{"role": "system", "content": "Answer in verse."}, {"role": "user", "content": STORY}]
+    log = source("log.jsonl", {"messages": [*turns, {"role": "assistant", "content": "No."}]}, {"messages": turns[1:]})
+    first, *others = gather([log], PoolSettings()).prompts
+    assert first.messages == turns
+    assert others == []  # a duplicate by its request
+
+
+def test_the_published_creative_writing_prompts_are_read_as_benchmark_prompts(tmp_path, source):
+    published = {"1": {"category": "Story", "writing_prompt": STORY, "seed_modifiers": ["a", "b"]}}
+    (tmp_path / "creative_writing_prompts_v3.json").write_text(json.dumps(published))
+    log = source("log.jsonl", STORY, ESSAY)
+    pool = gather([log], PoolSettings(), decontaminate=[str(tmp_path / "creative_writing_prompts_v3.json")])
+    assert [it.prompt for it in pool.prompts] == [ESSAY]
+    assert [it.of for it in pool.dropped] == ["creative_writing_prompts_v3.json:1"]
+
+
+def test_prompts_of_a_csv_file_with_other_columns_are_pooled(tmp_path):
+    path = tmp_path / "p.csv"
+    path.write_text(f"key,question\n1,{STORY}\n2,{ESSAY}\n2,\n")
+    columns = {"prompt": "question", "id": "key"}
+    assert [it.id for it in gather([str(path)], PoolSettings(), reading=Reading(columns)).prompts] == ["1", "2"]

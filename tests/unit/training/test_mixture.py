@@ -21,7 +21,7 @@ from longform.training.mixture import (
     shuffle,
     write_windows,
 )
-from longform.training.pretrain_sources import Document, TextFiles
+from longform.training.pretrain_sources import Document, Source, TextFiles, open_source
 
 
 def encode_as_numbers(documents):
@@ -175,3 +175,26 @@ def test_mixing_takes_documents_one_by_one(tmp_path):
     mixed = mix({"a": stream}, {"a": 1.0}, tokens=100)
     assert [document for _, document in islice(mixed, 2)] == [[1], [2]]
     assert list(stream) == [[3]]
+
+
+def test_a_folder_of_text_files_holds_a_document_a_file(tmp_path):
+    for name, content in {
+        "a.txt": b"One\n\ntwo\n",
+        "deep/b.txt": "三".encode("utf-16"),
+        "c.txt": b" \n",
+        "d.txt": b"x\xff",
+    }.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+    documents = open_source(Source(name="t", share=1, path=str(tmp_path)))
+    assert sorted(it.text for it in documents.read(random.Random(0))) == ["One\n\ntwo\n", "x\ufffd", "三"]
+    (tmp_path / "rows.jsonl").write_text('{"text": "row"}\n')
+    documents = open_source(Source(name="t", share=1, path=str(tmp_path)))
+    assert [it.text for it in documents.read(random.Random(0))] == ["row"]
+
+
+def test_documents_are_read_from_csv_and_json(tmp_path):
+    (tmp_path / "a.csv").write_text("id,body\n1,one\n2,\n")
+    (tmp_path / "b.json").write_text('["two"]')
+    assert [it.text for it in TextFiles([tmp_path / "a.csv"], "body").read(random.Random(0))] == ["one"]
+    assert [it.text for it in TextFiles([tmp_path / "b.json"], "body").read(random.Random(0))] == ["two"]
