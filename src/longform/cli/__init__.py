@@ -13,7 +13,7 @@ from typing import Any
 
 from cyclopts import App, CycloptsError
 
-from longform.records.errors import LongformError
+from longform.records.errors import LongformError, LongformWarning
 from longform.records.optional import EXTRAS, describe_missing
 from longform.version import __version__
 
@@ -135,14 +135,14 @@ def describe_renamed(arguments: Sequence[str]) -> str | None:
 
 @contextmanager
 def _warnings_as_lines() -> Iterator[None]:
-    """Print what readers of files warn about, each once in one line; other warnings are left to Python."""
+    """Print our own warnings, each once in one line; other warnings are left to Python."""
     shown: set[str] = set()
     with warnings.catch_warnings():
         show = warnings.showwarning
-        warnings.simplefilter("always", RowsWarning)
+        warnings.simplefilter("always", LongformWarning)
 
         def print_line(message: Warning | str, category: type[Warning], *place: Any, **options: Any) -> None:
-            if not issubclass(category, RowsWarning):
+            if not issubclass(category, LongformWarning):
                 show(message, category, *place, **options)
             elif str(message) not in shown:
                 from longform.cli.output import printable

@@ -1,28 +1,32 @@
 """`longform runs`."""
 
+from dataclasses import asdict
 from pathlib import Path
 
-from longform.cli.output import print_table
+from longform.cli.flags import Flag
+from longform.cli.output import console, print_result, print_table, printable
 
 
-def runs(folder: Path = Path("runs")) -> None:
+def runs(folder: Path = Path("runs"), *, json: Flag = False) -> None:
     """List the runs under a folder with their progress.
 
     Args:
         folder: Folder to search recursively.
+        json: Print the result as JSON.
     """
-    from longform.records.errors import BadInputError
-    from longform.records.run_directory import RunDirectory
+    from longform.records.run_list import list_runs
 
-    found = sorted(path.parent for path in folder.rglob("run.sqlite"))
-    if not found:
-        raise BadInputError(f"{folder}: no runs found (no run.sqlite at any depth)")
+    found = list_runs(folder)
+    if json:
+        print_result({"runs": [asdict(it) | {"path": str(it.path)} for it in found]}, as_json=True)
+        return
     rows = []
-    for path in found:
-        with RunDirectory.read(path) as run:
-            grades = run.database.metric("validation/grade")
-            change = f"{grades[0][1]:.2f} to {grades[-1][1]:.2f}" if len(grades) > 1 else "-"
-            rungs = run.database.metric("curriculum/mean_rung")
-            rung = f"{rungs[-1][1]:.2f}" if rungs else "-"
-            rows.append([str(path), str(run.database.last_step()), f"{run.database.seconds():.0f}", rung, change])
-    print_table("Runs", ["run", "steps", "seconds", "mean rung", "validation grade"], rows)
+    for it in found:
+        steps = f"{it.step} of {'?' if it.steps is None else it.steps}"
+        rung = "-" if it.mean_rung is None else f"{it.mean_rung:.2f}"
+        change = "-" if it.first_grade is None else f"{it.first_grade:.2f} to {it.last_grade:.2f}"
+        rows.append([str(it.path), it.state, steps, f"{it.seconds:.0f}", rung, change])
+    print_table("Runs", ["run", "state", "steps", "seconds", "mean rung", "validation grade"], rows)
+    for it in found:
+        if it.problem:
+            console.print(printable(it.problem), markup=False, soft_wrap=True)

@@ -19,6 +19,8 @@ from longform.rewards.settings import FormatSettings, WritingSettings
 from longform.wording import CURRENT, VERSIONS, Wording, load_wording
 
 CHANGEABLE = (
+    "run.name",
+    "run.folder",
     "run.budget",
     "run.keep_checkpoints",
     "rewards.max_judge_failure_rate",
@@ -27,7 +29,8 @@ CHANGEABLE = (
     "memory.gradient_checkpointing",
     "cluster.stall_timeout_hours",
 )
-"""Keys that may differ when a run is resumed: they change no weight, except through the order of summation."""
+"""Keys that may differ when a run is resumed: they change no weight, except through the order of summation. A run's folder
+may have been renamed or moved."""
 
 _WORDING = "wording"
 """Name of the fact that holds the version of the wording."""

@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
+from longform.records.database import reading
 from longform.records.errors import BadInputError, StoppedError
 
 _SCHEMA = """
@@ -302,32 +303,32 @@ class SqliteCallLog:
         """The recorded answer to a request, or None."""
         names = ["text", "thoughts", "finish_reason", "prompt_tokens", "completion_tokens", "cost", "thought_tokens"]
         query = f"SELECT {self._select(names)} FROM calls WHERE request_hash = ? AND outcome = 'ok' LIMIT 1"
-        with self._lock:
+        with self._lock, reading(self.path):
             found = self._connection.execute(query, (request_hash,)).fetchone()
-        if found is None:
-            return None
-        text, thoughts, finish_reason, prompt_tokens, completion_tokens, cost, thought_tokens = found
-        return ChatAnswer(
-            text=unpack_text(text),
-            finish_reason=finish_reason,
-            prompt_tokens=prompt_tokens,
-            completion_tokens=completion_tokens,
-            cost=cost,
-            cached=True,
-            request_hash=request_hash,
-            thoughts=unpack_text(thoughts),
-            thought_tokens=thought_tokens,
-        )
+            if found is None:
+                return None
+            text, thoughts, finish_reason, prompt_tokens, completion_tokens, cost, thought_tokens = found
+            return ChatAnswer(
+                text=unpack_text(text),
+                finish_reason=finish_reason,
+                prompt_tokens=prompt_tokens,
+                completion_tokens=completion_tokens,
+                cost=cost,
+                cached=True,
+                request_hash=request_hash,
+                thoughts=unpack_text(thoughts),
+                thought_tokens=thought_tokens,
+            )
 
     def read(self, endpoint: str) -> list[CallRecord]:
         """All calls to an endpoint, in their order."""
         names = [it.name for it in fields(CallRecord)]
         query = f"SELECT {self._select(names)} FROM calls WHERE endpoint = ? ORDER BY id"
-        with self._lock:
+        with self._lock, reading(self.path):
             rows = [dict(zip(names, row, strict=True)) for row in self._connection.execute(query, (endpoint,))]
-        for row in rows:
-            row |= {"text": unpack_text(row["text"]), "thoughts": unpack_text(row["thoughts"])}
-            row["is_estimated"] = bool(row["is_estimated"])
+            for row in rows:
+                row |= {"text": unpack_text(row["text"]), "thoughts": unpack_text(row["thoughts"])}
+                row["is_estimated"] = bool(row["is_estimated"])
         return [CallRecord(**row) for row in rows]
 
     def find_cut_off(self, request_hash: str) -> str | None:
@@ -335,7 +336,7 @@ class SqliteCallLog:
         query = (
             f"SELECT {self._select(['outcome', 'message'])} FROM calls WHERE request_hash = ? ORDER BY id DESC LIMIT 1"
         )
-        with self._lock:
+        with self._lock, reading(self.path):
             last = self._connection.execute(query, (request_hash,)).fetchone()
         return last[1] if last is not None and last[0] == "cut_off" else None
 
@@ -393,7 +394,7 @@ class SqliteCallLog:
 
     def totals(self) -> CallTotals:
         """Calls, tokens and cost over the whole log."""
-        with self._lock:
+        with self._lock, reading(self.path):
             names = ["outcome", "prompt_tokens", "completion_tokens", "cost", "thought_tokens", "is_estimated"]
             query = _TOTALS.format(columns=self._select(names))
             return CallTotals(*self._connection.execute(query).fetchone())

@@ -74,6 +74,21 @@ class ValidationText:
     grade: float | None
 
 
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Name the file where what SQLite reads from it is damaged.
+
+    Raises:
+        BadInputError: it is; one line with the remedy.
+    """
+    try:
+        yield
+    except (sqlite3.DatabaseError, zlib.error, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise BadInputError(
+            f"{path}: damaged: {error}; restore a copy, or save what can be read with `sqlite3 {path.name} .recover`"
+        ) from error
+
+
 def text_hash(text: str) -> str:
     """The key under which a text is stored: its SHA-256 in hex."""
     return hashlib.sha256(text.encode()).hexdigest()
@@ -155,8 +170,8 @@ class RunDatabase:
 
     def fact(self, name: str) -> str | None:
         """A value stored once for the run."""
-        found = self._connection.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
-        return found["value"] if found else None
+        found = self._read("SELECT value FROM facts WHERE name = ?", (name,))
+        return found[0]["value"] if found else None
 
     def set_fact(self, name: str, value: str) -> None:
         """Store or replace a value of the run."""
@@ -232,21 +247,20 @@ class RunDatabase:
 
     def last_step(self) -> int:
         """The last step on record; 0 before the first."""
-        return self._connection.execute("SELECT COALESCE(MAX(step), 0) AS last FROM steps").fetchone()["last"]
+        return self._read("SELECT COALESCE(MAX(step), 0) AS last FROM steps")[0]["last"]
 
     def metric(self, name: str) -> list[tuple[int, float]]:
         """(step, value) of one metric, in order."""
-        rows = self._connection.execute("SELECT step, value FROM metrics WHERE name = ? ORDER BY step", (name,))
+        rows = self._read("SELECT step, value FROM metrics WHERE name = ? ORDER BY step", (name,))
         return [(row["step"], row["value"]) for row in rows]
 
     def metric_names(self) -> list[str]:
         """All metrics on record, sorted."""
-        rows = self._connection.execute("SELECT DISTINCT name FROM metrics ORDER BY name")
-        return [row["name"] for row in rows]
+        return [row["name"] for row in self._read("SELECT DISTINCT name FROM metrics ORDER BY name")]
 
     def seconds(self) -> float:
         """Seconds spent in the steps on record."""
-        return self._connection.execute("SELECT COALESCE(SUM(seconds), 0) AS total FROM steps").fetchone()["total"]
+        return self._read("SELECT COALESCE(SUM(seconds), 0) AS total FROM steps")[0]["total"]
 
     def rollouts(self, *, step: int | None = None, prompt_id: str | None = None) -> Iterator[RolloutRecord]:
         """Rollouts with their texts, by step and row; of one step or prompt where asked."""
@@ -256,7 +270,7 @@ class RunDatabase:
             "JOIN texts AS reference ON reference.hash = reference_hash "
             "WHERE (?1 IS NULL OR step = ?1) AND (?2 IS NULL OR prompt_id = ?2) ORDER BY step, row"
         )
-        with closing(self._connection.execute(query, (step, prompt_id))) as cursor:
+        with reading(self.path), closing(self._connection.execute(query, (step, prompt_id))) as cursor:
             for row in cursor:
                 yield read_rollout(row)
 
@@ -266,26 +280,36 @@ class RunDatabase:
             "SELECT step, prompt_id, prompt, body, grade FROM validations JOIN texts ON hash = text_hash "
             "WHERE step = ? ORDER BY prompt_id"
         )
-        return [
-            ValidationText(
-                step=row["step"],
-                prompt_id=row["prompt_id"],
-                prompt=row["prompt"],
-                text=zlib.decompress(row["body"]).decode(),
-                grade=row["grade"],
-            )
-            for row in self._connection.execute(query, (step,))
-        ]
+        with reading(self.path):
+            return [
+                ValidationText(
+                    step=row["step"],
+                    prompt_id=row["prompt_id"],
+                    prompt=row["prompt"],
+                    text=zlib.decompress(row["body"]).decode(),
+                    grade=row["grade"],
+                )
+                for row in self._read(query, (step,))
+            ]
 
     def text(self, digest: str) -> str:
         """The text that is stored under a hash, which must exist."""
-        row = self._connection.execute("SELECT body FROM texts WHERE hash = ?", (digest,)).fetchone()
-        return zlib.decompress(row["body"]).decode()
+        with reading(self.path):
+            return zlib.decompress(self._read("SELECT body FROM texts WHERE hash = ?", (digest,))[0]["body"]).decode()
 
     def promotions(self) -> list[Promotion]:
         """All promotions, by step and prompt."""
         query = "SELECT step, prompt_id, rung FROM promotions ORDER BY step, prompt_id"
-        return [Promotion(**dict(row)) for row in self._connection.execute(query)]
+        return [Promotion(**dict(row)) for row in self._read(query)]
+
+    def _read(self, query: str, values: tuple[Any, ...] = ()) -> list[sqlite3.Row]:
+        """The rows of a query.
+
+        Raises:
+            BadInputError: the file is damaged.
+        """
+        with reading(self.path):
+            return self._connection.execute(query, values).fetchall()
 
     @contextmanager
     def _writing(self, what: str) -> Iterator[sqlite3.Connection]:

@@ -23,5 +23,13 @@ class StoppedError(LongformError):
     exit_code = 3
 
 
-class RowsWarning(UserWarning):
-    """Rows of a file were changed or skipped; one line that names the file."""
+class LongformWarning(UserWarning):
+    """Something that the user should know, in one line that names the file; the command goes on."""
+
+
+class RowsWarning(LongformWarning):
+    """Rows of a file were changed or skipped."""
+
+
+class CheckpointWarning(LongformWarning):
+    """A run does not go on from its last step: a checkpoint is damaged, or there is none yet."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from longform.records.errors import BadInputError
+from longform.records.tables import is_dataset_id
 
 _MODEL_FILES = {".safetensors", ".bin", ".json", ".jinja", ".model", ".txt"}
 """Suffixes of the files of a model folder that decide what the model writes."""
@@ -67,7 +68,13 @@ def flatten(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def hash_file(path: Path) -> str:
-    """SHA-256 of a file's content, in hex."""
+    """SHA-256 of a file's content, in hex; of a folder, of its files' names and hashes; of a dataset's id, of the id."""
+    if path.is_dir():
+        files = sorted(it for it in path.rglob("*") if it.is_file())
+        names = [f"{it.relative_to(path).as_posix()} {hash_file(it)}\n" for it in files]
+        return hashlib.sha256("".join(names).encode()).hexdigest()
+    if is_dataset_id(path):
+        return hashlib.sha256(str(path).encode()).hexdigest()
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

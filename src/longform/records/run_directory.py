@@ -90,6 +90,13 @@ class RunDirectory:
         numbers = (folder.name.removeprefix("step-") for folder in self.checkpoints_path.glob("step-*"))
         return sorted(int(number) for number in numbers if number.isdecimal())
 
+    def set_aside(self, step: int) -> Path:
+        """Rename a damaged checkpoint, so that it is neither resumed nor counted among those that are kept."""
+        place = self.checkpoint_path(step)
+        aside = place.with_name(f"damaged-{place.name}")
+        shutil.rmtree(aside, ignore_errors=True)
+        return place.rename(aside)
+
     def write_checkpoint(self, step: int, write: Callable[[Path], None], *, keep: int) -> Path:
         """Let `write` fill a folder, rename it into place, and remove all but the newest `keep` checkpoints.
 

@@ -1,5 +1,6 @@
 """Save and restore training state (models, optimizers, curriculum, step); resuming is exact."""
 
+import warnings
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -9,6 +10,7 @@ from torch.optim import AdamW
 
 from longform.curriculum.schedule import Curriculum
 from longform.recipe.recipe import Recipe
+from longform.records.errors import BadInputError, CheckpointWarning, LongformError
 from longform.records.run_directory import RunDirectory
 from longform.rl.settings import (
     CRITIC_WARMUP,
@@ -94,8 +96,33 @@ def finish_step(step: int, *, recipe: Recipe, run: RunDirectory, state: Training
 
 
 def resume_from(run: RunDirectory, state: TrainingState) -> None:
-    """Put `state` and the run's records back to the newest checkpoint, or to the start where there is none."""
-    steps = run.checkpoint_steps()
-    if steps:
-        state.load(run.checkpoint_path(steps[-1]), step=steps[-1])
+    """Put `state` and the run's records back to the newest checkpoint that can be read, or to the start if there is none.
+
+    A damaged checkpoint is set aside, with a warning; a run without any starts over, with a warning too.
+
+    Raises:
+        BadInputError: there are checkpoints, and all are damaged.
+    """
+    damaged = ""
+    for step in reversed(run.checkpoint_steps()):
+        folder = run.checkpoint_path(step)
+        try:
+            state.load(folder, step=step)
+        except (LongformError, torch.OutOfMemoryError):
+            raise
+        except Exception as error:  # what reads weights raises exceptions of any type for a damaged file
+            reason = " ".join(str(error).split())[:200] or type(error).__name__
+            damaged = f"{folder}: this checkpoint is damaged: {reason}"
+            aside = run.set_aside(step)
+            warnings.warn(f"{damaged}; moved to {aside.name}", CheckpointWarning, stacklevel=2)
+        else:
+            break
+    else:
+        if damaged:
+            raise BadInputError(
+                f"{damaged}; no other checkpoint is left: restore a copy, or start a new run under another run.name"
+            )
+        if lost := run.database.last_step():
+            steps = f"{lost} step{'s' * (lost > 1)}"
+            warnings.warn(f"{run.path}: no checkpoint yet; {steps} start over", CheckpointWarning, stacklevel=2)
     run.database.roll_back_to(state.step)

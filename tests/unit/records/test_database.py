@@ -154,3 +154,41 @@ def test_a_database_of_another_version_is_refused(tmp_path):
 def test_a_text_is_found_by_its_hash(database):
     _record(database, 1)
     assert database.text(text_hash(ROLLOUT.reference)) == "Twice."
+
+
+READS = [("last_step",), ("seconds",), ("metric_names",), ("metric", "reward/mean"), ("promotions",), ("rollouts",)]
+READS += [("validations", 1), ("text", text_hash(ROLLOUT.text)), ("fact", "x")]
+
+
+def test_a_damaged_database_is_one_line_whatever_is_read_from_it(tmp_path):
+    path = tmp_path / "run.sqlite"
+    database = RunDatabase(path)
+    for step in range(1, 200):
+        _record(database, step)
+    database.close()
+    content = bytearray(path.read_bytes())
+    content[4096:] = b"\xff" * (len(content) - 4096)  # the first page, with the names of the tables, stays
+    path.write_bytes(content)
+    for create in (True, False):
+        database = RunDatabase(path, create=create)
+        for name, *given in READS:
+            with pytest.raises(BadInputError, match=r"run\.sqlite: damaged: .*; restore a copy") as caught:
+                list(getattr(database, name)(*given))
+            assert "\n" not in str(caught.value)
+        with pytest.raises(StoppedError, match="cannot be written"):
+            _record(database, 1)
+        database.close()
+
+
+def test_a_damaged_text_is_one_line(tmp_path):
+    path = tmp_path / "run.sqlite"
+    database = RunDatabase(path)
+    _record(database, 1)
+    database.close()
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE texts SET body = X'00'")
+    connection.close()
+    database = RunDatabase(path, create=False)
+    with pytest.raises(BadInputError, match=r"run\.sqlite: damaged"):
+        list(database.rollouts())
+    database.close()

@@ -1,0 +1,53 @@
+"""A run belongs to its recipe and files; where its folder is does not matter."""
+
+import pytest
+
+from longform.recipe.begin import begin_run
+from longform.recipe.recipe import Recipe
+from longform.records.errors import BadInputError
+from longform.records.run_directory import RunDirectory
+
+
+def _recipe(tmp_path, name, prompts="prompts.txt", **settings):
+    return Recipe.model_validate(
+        {
+            "policy": "policy",
+            "method": "grpo",
+            "data": {"prompts": str(tmp_path / prompts), "per_step": 1, "group": 2},
+            "rewards": [{"kind": "length"}],
+            "run": {"name": name, "folder": str(tmp_path / "runs"), "steps": 3},
+        }
+        | settings
+    )
+
+
+@pytest.fixture
+def begun(tmp_path):
+    (tmp_path / "prompts.txt").write_text("Write.\n")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "a.txt").write_text("Write.")
+    return tmp_path
+
+
+def _begin(recipe, *, resume):
+    with RunDirectory.open(recipe.run_path) as run:
+        begin_run(run, recipe, resume=resume)
+        run.database.record_step(1, seconds=1.0, metrics={})
+
+
+def test_a_run_goes_on_in_a_renamed_and_moved_folder(begun):
+    _begin(_recipe(begun, "old"), resume=False)
+    (begun / "elsewhere").mkdir()
+    (begun / "runs" / "old").rename(begun / "elsewhere" / "new")
+    _begin(_recipe(begun, "new", run={"name": "new", "folder": str(begun / "elsewhere"), "steps": 3}), resume=True)
+    with pytest.raises(BadInputError, match=r"was begun with run\.steps 3, not 4"):
+        _begin(_recipe(begun, "new", run={"name": "new", "folder": str(begun / "elsewhere"), "steps": 4}), resume=True)
+
+
+def test_prompts_in_a_folder_belong_to_the_run_by_their_content(begun):
+    recipe = _recipe(begun, "run", "folder")
+    _begin(recipe, resume=False)
+    _begin(recipe, resume=True)
+    (begun / "folder" / "a.txt").write_text("Write more.")
+    with pytest.raises(BadInputError, match="folder: has changed since the run began"):
+        _begin(recipe, resume=True)
