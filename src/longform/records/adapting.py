@@ -91,7 +91,6 @@ def adapt(fields: Mapping[str, Any], schema: type[Row], reading: Reading, *, is_
     row = {str(name): value for name, value in _repaired(fields, repairs, _DEEPEST).items()}
     for ours, theirs in reading.columns.items():
         if ours in schema.model_fields and theirs in row:
-            row = {name: value for name, value in row.items() if name != ours}
             row[ours] = row.pop(theirs)
     if is_text:
         row = {name: _from_cell(name, value) for name, value in row.items() if value or _is_required(schema, name)}

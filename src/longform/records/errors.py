@@ -10,6 +10,10 @@ class LongformError(Exception):
 
     exit_code = 2
 
+    def __str__(self) -> str:
+        """The message; names and values in it may hold ends of lines."""
+        return " ".join(super().__str__().split("\n"))
+
 
 class BadInputError(LongformError):
     """Something the user gave (a file, a field, a flag, an endpoint's address) cannot be used. Exit code 2."""
