@@ -238,7 +238,11 @@ def _read_template(stream: random.Random, folder: Path, broken: bool) -> None:
         _text(stream),
         "\n",
     ]
-    content = _encoded(stream, "".join(stream.choices(pieces, k=stream.randint(0, 12))))
+    parts = ["{request}", "{text}"][: stream.choice([0, 1, 1, 2, 2, 2])] + stream.choices(
+        pieces[2:], k=stream.randint(0, 12)
+    )
+    stream.shuffle(parts)
+    content = _encoded(stream, "".join(parts))
     path.write_bytes(break_bytes(stream, content) if broken else content)
     if stream.random() < 0.5:
         template = JudgeTemplate.read(path, needs=("request", "text"), takes=("criteria",))

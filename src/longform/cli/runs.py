@@ -4,16 +4,17 @@ from dataclasses import asdict
 from pathlib import Path
 
 from longform.cli.flags import Flag
-from longform.cli.output import console, print_result, print_table, printable
+from longform.cli.output import print_result, print_table
 
 
 def runs(folder: Path = Path("runs"), *, json: Flag = False) -> None:
-    """List the runs under a folder with their progress.
+    """List the runs under a folder with their progress: finished, running, stopped, or damaged.
 
     Args:
         folder: Folder to search recursively.
         json: Print the result as JSON.
     """
+    from longform.records.errors import BadInputError
     from longform.records.run_list import list_runs
 
     found = list_runs(folder)
@@ -27,6 +28,6 @@ def runs(folder: Path = Path("runs"), *, json: Flag = False) -> None:
         change = "-" if it.first_grade is None else f"{it.first_grade:.2f} to {it.last_grade:.2f}"
         rows.append([str(it.path), it.state, steps, f"{it.seconds:.0f}", rung, change])
     print_table("Runs", ["run", "state", "steps", "seconds", "mean rung", "validation grade"], rows)
-    for it in found:
-        if it.problem:
-            console.print(printable(it.problem), markup=False, soft_wrap=True)
+    if damaged := [it.problem for it in found if it.problem]:
+        more = f" (and {len(damaged) - 1} more)" if len(damaged) > 1 else ""
+        raise BadInputError(f"{damaged[0]}{more}")

@@ -11,6 +11,7 @@ from longform.judging.pairwise import ask_pairwise
 from longform.judging.pointwise import ask_pointwise
 from longform.planning.assumptions import Assumptions
 from longform.planning.workload import Workload
+from longform.records.adapting import Reading
 from longform.records.files import read_rows
 from longform.records.interchange import read_training_prompts
 from longform.records.schemas import Ladder, Prompt, PromptRow
@@ -93,7 +94,7 @@ def _read_rows(run: Workload, notes: list[str]) -> Sequence[PromptRow] | None:
     if not run.data.path.exists():
         notes.append(f"{run.data.path} does not exist: lengths of texts are those stated below")
         return None
-    rows = read_training_prompts(run.data.ladders, run.data.prompts)
+    rows = read_training_prompts(run.data.ladders, run.data.prompts, run.data.columns)
     measured = "all" if len(rows) <= _READ else f"the first {_READ:,}"
     notes.append(f"lengths are measured in words on {measured} of {len(rows):,} prompts in {run.data.path}")
     return rows
@@ -146,4 +147,4 @@ def _count_validation(run: Workload, given: Assumptions, notes: list[str]) -> in
     if not path.exists():
         notes.append(f"{path} does not exist: validation is not counted; give --validation-prompts")
         return 0
-    return sum(1 for _ in read_rows(path, Prompt))
+    return sum(1 for _ in read_rows(path, Prompt, Reading.of_recipe(run.validation.columns)))

@@ -1,6 +1,6 @@
 """Protocols of the part of a recipe that the planner reads; `recipe.Recipe` satisfies them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol, Self, TypeVar
 
@@ -20,6 +20,8 @@ class TrainingData(Protocol):
     @property
     def path(self) -> Path: ...  # noqa: D102
     @property
+    def columns(self) -> Mapping[str, str]: ...  # noqa: D102
+    @property
     def per_step(self) -> int: ...  # noqa: D102
 
 
@@ -28,6 +30,8 @@ class ValidationPlan(Protocol):
 
     @property
     def prompts(self) -> Path: ...  # noqa: D102
+    @property
+    def columns(self) -> Mapping[str, str]: ...  # noqa: D102
     @property
     def every(self) -> int: ...  # noqa: D102
     @property

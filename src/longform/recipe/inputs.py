@@ -8,6 +8,7 @@ from longform.endpoints.models import ModelSpec, find_model, read_models
 from longform.judging.judge_template import CRITERION_SLOTS, PAIRWISE_SLOTS, POINTWISE_SLOTS, Slots, read_template
 from longform.judging.pointwise import listed_criteria
 from longform.recipe.recipe import DataSettings, Recipe
+from longform.records.adapting import Reading
 from longform.records.errors import BadInputError
 from longform.records.files import read_rows
 from longform.records.interchange import read_training_prompts
@@ -66,7 +67,8 @@ def check_inputs(recipe: Recipe) -> TrainingInputs:
     _check_templates(recipe, judges)
     check_model_path(recipe.policy)
     rows = _read_training_prompts(recipe)
-    prompts = list(read_rows(recipe.validation.prompts, Prompt)) if recipe.validation else []
+    held_out = recipe.validation
+    prompts = list(read_rows(held_out.prompts, Prompt, Reading.of_recipe(held_out.columns))) if held_out else []
     if recipe.validation is not None and recipe.validation.per_criterion:
         for prompt in prompts:
             listed_criteria(prompt)
@@ -85,7 +87,7 @@ def check_inputs(recipe: Recipe) -> TrainingInputs:
 
 def _read_training_prompts(recipe: Recipe) -> Sequence[PromptRow]:
     """The training data, checked for everything that rewards and curriculum need."""
-    rows, path = read_training_prompts(recipe.data.ladders, recipe.data.prompts), recipe.data.path
+    rows, path = read_training_prompts(recipe.data.ladders, recipe.data.prompts, recipe.data.columns), recipe.data.path
     if len(rows) < recipe.data.per_step:
         raise BadInputError(f"{path}: has {len(rows)} prompts, fewer than data.per_step ({recipe.data.per_step})")
     for row in rows:
@@ -118,7 +120,7 @@ def read_recorded_prompts(run: RunDirectory, data: DataSettings) -> Sequence[Pro
         raise BadInputError(f"{path}: the prompts of the run cannot be read: {error.strerror}") from error
     stored = {str(path): run.database.fact("prompts") or ""}
     check_files("the run", stored, {str(path): digest}, remedy="its records belong to the old content")
-    return read_training_prompts(data.ladders, data.prompts)
+    return read_training_prompts(data.ladders, data.prompts, data.columns)
 
 
 def check_ranges(rows: Sequence[PromptRow], recipe: Recipe) -> None:

@@ -30,7 +30,10 @@ class DataSettings(_Section):
     ladders: Path | None = None
     """A ladders file, from `longform select` or in the Parquet format of the released Writing-RL code."""
     prompts: Path | None = None
-    """A prompts file, instead of ladders, if no reward compares with a reference."""
+    """A prompts file, instead of ladders, if no reward compares with a reference: .jsonl, .json, .csv, .tsv, .txt, .parquet,
+    a folder of such files, or a dataset."""
+    columns: dict[str, str] = Field(default_factory=dict)
+    """Columns of the prompts file that are called otherwise, such as {prompt: question, id: key}."""
     per_step: int = Field(default=32, ge=1)
     """Prompts per step."""
     group: int = Field(default=1, ge=1)
@@ -56,6 +59,8 @@ class ValidationSettings(_Section):
 
     prompts: Path
     """A file of held-out prompts."""
+    columns: dict[str, str] = Field(default_factory=dict)
+    """Columns of this file that are called otherwise, as in `data`."""
     every: int = Field(default=20, ge=1)
     """Steps between validations."""
     judge: str

@@ -40,11 +40,7 @@ class Reading:
     """How to name a column, for the error about a missing field; {} is the field."""
 
     def __post_init__(self) -> None:
-        for name in self.columns:
-            if name not in _FIELDS:
-                near = get_close_matches(name, _FIELDS, n=1)
-                hint = f"did you mean {near[0]!r}?" if near else f"fields: {', '.join(_FIELDS)}"
-                raise BadInputError(f"--column {name}={self.columns[name]}: {name!r} is no field of a row; {hint}")
+        check_columns(self.columns)
 
     @classmethod
     def parse(cls, columns: tuple[str, ...] = (), skip_bad_rows: int = 0) -> "Reading":
@@ -60,6 +56,28 @@ class Reading:
                 raise BadInputError(f"--column {value}: needs FIELD=NAME, such as prompt=question")
             named[name] = column
         return cls(named, skip_bad_rows, hint="; --column {}=NAME names another column")
+
+    @classmethod
+    def of_recipe(cls, columns: Mapping[str, str]) -> "Reading":
+        """Build from the key `columns` of a recipe.
+
+        Raises:
+            BadInputError: a name is no field of any row.
+        """
+        return cls(columns, hint="; `columns: {{{}: NAME}}` in the recipe names another column")
+
+
+def check_columns(columns: Mapping[str, str]) -> None:
+    """Check that columns are given for fields that rows have.
+
+    Raises:
+        BadInputError: one is not; suggests the nearest name.
+    """
+    for name, column in columns.items():
+        if name not in _FIELDS:
+            near = get_close_matches(name, _FIELDS, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"fields: {', '.join(_FIELDS)}"
+            raise BadInputError(f"column {name}={column}: {name!r} is not a field of a row; {hint}")
 
 
 AS_IS = Reading()
@@ -87,19 +105,20 @@ def adapt(fields: Mapping[str, Any], schema: type[Row], reading: Reading, *, is_
     Raises:
         RecursionError: the row is nested more than 200 deep.
     """
-    repairs = [0]
-    row = {str(name): value for name, value in _repaired(fields, repairs, _DEEPEST).items()}
+    row = {str(name): value for name, value in fields.items()}
     for ours, theirs in reading.columns.items():
         if ours in schema.model_fields and theirs in row:
             row[ours] = row.pop(theirs)
     if is_text:
-        row = {name: _from_cell(name, value) for name, value in row.items() if value or _is_required(schema, name)}
+        row = {name: _from_cell(name, value) for name, value in row.items() if value or _may_be_empty(schema, name)}
+    repairs = [0]
+    row = _repaired(row, repairs, _DEEPEST)
     for name in _IDS:
         if name in schema.model_fields and name in row:
             row[name] = _id_text(row[name])
     if "prompt" in schema.model_fields:
         _adapt_prompt(row)
-    made_id = "id" in schema.key_fields and _is_required(schema, "id") and row.get("id") in (None, "")
+    made_id = "id" in schema.key_fields and _is_required(schema, "id") and row.get("id") is None
     if made_id:
         row.pop("id", None)
         row["id"] = content_id([row[name] for name in ("prompt", "response_a", "response_b") if name in row])
@@ -115,6 +134,11 @@ def content_id(content: Any) -> str:
     """A short, stable id of a row's content: 16 hexadecimal digits."""
     text = json.dumps(content, ensure_ascii=False, sort_keys=True, default=str)
     return blake2b(text.encode("utf-8", "replace"), digest_size=8).hexdigest()
+
+
+def _may_be_empty(schema: type[Row], name: str) -> bool:
+    """Whether an empty cell is an empty text, rather than a missing value."""
+    return name not in _IDS and _is_required(schema, name)
 
 
 def _is_required(schema: type[Row], name: str) -> bool:

@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 FileRowT = TypeVar("FileRowT", bound=Row)
 
 
+_EMPTY = "Value should have at least 1 item after validation, not 0"
+"""What pydantic says of an empty text that could have been a list."""
+
+
 class SeenKeys:
     """Keys of the rows so far, with the places of their rows."""
 
@@ -236,9 +240,7 @@ def describe_first_error(error: ValidationError) -> str:
     """`field: problem` for the first error of pydantic."""
     first = error.errors(include_url=False, include_input=False)[0]
     field = ".".join(str(part) for part in first["loc"])
-    context = first.get("ctx", {})
-    is_empty = first["type"] == "too_short" and context.get("min_length") == 1 and not context.get("actual_length")
-    problem = "is empty" if is_empty else first["msg"]
+    problem = "is empty" if first["msg"] == _EMPTY else first["msg"]
     return f"{field}: {problem}" if field else problem
 
 
@@ -255,7 +257,8 @@ def _check_row(item: RawRow, schema: type[Row], reading: Reading) -> _Checked:
         try:
             content = json.loads(decode_line(content))
         except (ValueError, RecursionError) as error:
-            described = describe_first_error(problem) if problem else f"Invalid JSON: {error}"
+            told = problem is not None and problem.errors()[0]["type"] == "json_invalid"
+            described = describe_first_error(problem) if problem and told else f"Invalid JSON: {error}"
             raise BadInputError(f"{item.place}: {described}") from None
     if not isinstance(content, dict):
         raise BadInputError(f"{item.place}: Input should be an object{_example(schema)}")

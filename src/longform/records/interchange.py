@@ -5,12 +5,13 @@ so.
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from longform.records.adapting import Reading
 from longform.records.errors import BadInputError
 from longform.records.files import read_rows, write_rows
 from longform.records.optional import require
@@ -61,8 +62,15 @@ def is_writing_rl(path: str | Path) -> bool:
         return False
 
 
-def read_training_prompts(ladders: Path | None, prompts: Path | None) -> list[PromptRow]:
+def read_training_prompts(
+    ladders: Path | None, prompts: Path | None, columns: Mapping[str, str] | None = None
+) -> list[PromptRow]:
     """The training data of a run, from whichever of the two files is given.
+
+    Args:
+        ladders: A ladders file.
+        prompts: A prompts file.
+        columns: Of the prompts file: our name of a field -> its column.
 
     Raises:
         BadInputError: the file cannot be read, or has an invalid row.
@@ -70,7 +78,7 @@ def read_training_prompts(ladders: Path | None, prompts: Path | None) -> list[Pr
     if ladders is not None:
         return list(read_ladders(ladders))
     assert prompts is not None, "a recipe names one of the two"
-    return list(read_rows(prompts, Prompt))
+    return list(read_rows(prompts, Prompt, Reading.of_recipe(columns or {})))
 
 
 def read_ladders(path: Path) -> list[Ladder]:

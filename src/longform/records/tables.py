@@ -102,7 +102,8 @@ def files_of(source: Path) -> list[Path]:
     for suffix in SUFFIXES:
         if found := sorted(source.rglob(f"*{suffix}")):
             return found
-    raise BadInputError(f"{source}: this directory holds no {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]} file")
+    known = f"{', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}"
+    raise BadInputError(f"{source}: cannot be read: Is a directory, and holds no {known} file")
 
 
 def is_dataset_id(path: Path) -> bool:

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from transformers import AutoTokenizer
 
 from longform.recipe.loading import dump_recipe
+from longform.records.adapting import Reading
 from longform.records.errors import BadInputError
 from longform.records.files import read_all, read_rows
 from longform.records.folders import write_folder
@@ -29,6 +30,8 @@ class SftData(BaseModel):
     ladders: Path | None = None
     """A ladders file; the best reference of each ladder is used."""
     prompts: Path | None = None
+    columns: dict[str, str] = Field(default_factory=dict)
+    """Columns of `prompts` and `responses` that are called otherwise, such as {prompt: question, text: answer}."""
     responses: list[Path] = Field(default_factory=list)
     """Responses files; responses to prompts that are not in `prompts` are an error."""
     model: str | None = None
@@ -117,9 +120,9 @@ def _check_chat_template(policy: str) -> None:
 
 def _answered_prompts(data: SftData) -> list[tuple[PromptRow, str]]:
     assert data.prompts is not None
-    prompts = {prompt.id: prompt for prompt in read_rows(data.prompts, Prompt)}
+    prompts = {prompt.id: prompt for prompt in read_rows(data.prompts, Prompt, Reading.of_recipe(data.columns))}
     pairs: list[tuple[PromptRow, str]] = []
-    for response in read_all(data.responses, Response):
+    for response in read_all(data.responses, Response, Reading.of_recipe(data.columns)):
         if data.model is not None and response.model != data.model:
             continue
         if response.prompt_id not in prompts:

@@ -261,6 +261,9 @@ def test_cells_hold_json_where_a_field_is_not_a_text(tmp_path):
     row = {"id": "a", "prompt": "[1] Write.", "length_range": "[100, 200]", "meta": '{"x": 1}', "criteria": ""}
     (read,) = read_rows(_write_csv(tmp_path / "p.csv", [row]), Prompt)
     assert (read.prompt, read.length_range, read.meta, read.criteria) == ("[1] Write.", (100, 200), {"x": 1}, None)
+    with pytest.warns(RowsWarning, match="1 row with"):
+        (read,) = read_rows(_write_csv(tmp_path / "s.csv", [row | {"meta": '{"x": "\\ud83d"}'}]), Prompt)
+    assert read.meta == {"x": "\ufffd"}
     turns = [{"role": "user", "content": "Write."}]
     (read,) = read_rows(_write_csv(tmp_path / "m.csv", [{"prompt": json.dumps(turns)}]), Prompt)
     assert read.messages == turns

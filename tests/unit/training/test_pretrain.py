@@ -241,7 +241,7 @@ def _alone(**source):
         (_alone(path="books.jsonl", field="body"), "books.jsonl:1: body: Field required"),
         (_alone(path="torn.jsonl"), "torn.jsonl:2: text: Field required"),
         (_alone(path="papers.parquet"), "papers.parquet:1: text: Field required"),
-        (_alone(path="bare"), "bare: this directory holds no .parquet, .jsonl"),
+        (_alone(path="bare"), "bare: cannot be read: Is a directory, and holds no .parquet, .jsonl"),
         (_alone(path="few.jsonl"), "would need"),
         (
             _alone(prompts="prompts.jsonl", responses=["unsound.jsonl"]),

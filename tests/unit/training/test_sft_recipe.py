@@ -102,6 +102,25 @@ def test_a_bad_recipe_is_one_line_and_nothing_is_loaded(folder, monkeypatch, tex
     assert "\n" not in str(caught.value)
 
 
+def test_columns_that_are_called_otherwise_are_named_in_the_recipe(folder):
+    (folder / "p.csv").write_text("key,question\np0,Write 0.\n")
+    (folder / "r.csv").write_text("prompt_id,model,answer\np0,a,Said by a.\n")
+    files = {"prompts": str(folder / "p.csv"), "responses": [str(folder / "r.csv")]}
+    columns = {"id": "key", "prompt": "question", "text": "answer"}
+
+    def read(columns):
+        recipe = {"policy": str(folder / "start"), "data": files | {"columns": columns}, "out": str(folder / "tuned")}
+        return read_lessons(SftRecipe.model_validate(recipe))
+
+    assert _answers(read(columns)) == ["Said by a."]
+    with pytest.raises(
+        BadInputError, match=r"p\.csv:2: prompt: Field required; .*; `columns: {prompt: NAME}` in the recipe"
+    ):
+        read({"id": "key"})
+    with pytest.raises(BadInputError, match="'promt' is not a field of a row; did you mean 'prompt'"):
+        read(columns | {"promt": "x"})
+
+
 def test_a_response_to_an_unknown_prompt_is_named(folder):
     write_rows(folder / "r.jsonl", [Response(prompt_id="p9", model="a", text="t")])
     with pytest.raises(BadInputError, match=r"data\.responses: prompt_id 'p9' is not an id in .*p\.jsonl"):

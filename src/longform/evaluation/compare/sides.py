@@ -132,7 +132,7 @@ def _recorded_prompts(sides: Sequence[Side], requests: Mapping[str, str]) -> tup
         if validation is None:
             continue
         try:
-            rows = {row.id: row for row in read_rows(validation.prompts, Prompt)}
+            rows = {row.id: row for row in read_rows(validation.prompts, Prompt, Reading.of_recipe(validation.columns))}
         except BadInputError:
             continue  # the recorded requests suffice
         if matching := {id_: row for id_, row in rows.items() if requests.get(id_) == row.request}:
