@@ -9,11 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Generic
 
-from longform.records.files import AppendedRows, read_rows, write_rows
+from longform.records.files import AppendedRows, RowT, read_rows, write_rows
 from longform.records.paths import check_suffix
-from longform.records.schemas import Row
-
-RowT = TypeVar("RowT", bound=Row)
 
 
 class Collection(Generic[RowT]):

@@ -27,7 +27,7 @@ from longform.records.tables import RawRow, decode_line, raw_rows, without_gaps
 if TYPE_CHECKING:
     from io import BufferedWriter
 
-FileRowT = TypeVar("FileRowT", bound=Row)
+RowT = TypeVar("RowT", bound=Row)
 
 
 _EMPTY = "Value should have at least 1 item after validation, not 0"
@@ -35,10 +35,10 @@ _EMPTY = "Value should have at least 1 item after validation, not 0"
 
 
 class SeenKeys:
-    """Keys of the rows so far, with the places of their rows."""
+    """Keys of the rows so far, with the locations of their rows."""
 
     def __init__(self) -> None:
-        self._places: dict[Any, tuple[int, int]] = {}
+        self._locations: dict[Any, tuple[int, int]] = {}
         self._files: list[str] = [""]
         self._copies: Counter[str] = Counter()
 
@@ -49,18 +49,18 @@ class SeenKeys:
         return id_
 
     def __contains__(self, key: Any) -> bool:
-        return key in self._places
+        return key in self._locations
 
-    def add(self, key: Any, place: str) -> None:
-        """Remember a key; `place` is FILE:ROW."""
-        file, _, number = place.rpartition(":")
+    def add(self, key: Any, location: str) -> None:
+        """Remember a key; `location` is FILE:ROW."""
+        file, _, number = location.rpartition(":")
         if file != self._files[-1]:
             self._files.append(file)
-        self._places[key] = len(self._files) - 1, int(number)
+        self._locations[key] = len(self._files) - 1, int(number)
 
-    def place(self, key: Any) -> tuple[str, int]:
+    def location(self, key: Any) -> tuple[str, int]:
         """File and row of a key."""
-        index, number = self._places[key]
+        index, number = self._locations[key]
         return self._files[index], number
 
 
@@ -70,7 +70,7 @@ class _Checked(NamedTuple):
     made_id: bool = False
 
 
-def read_rows(path: str | Path, schema: type[FileRowT], reading: Reading = AS_IS) -> Iterator[FileRowT]:
+def read_rows(path: str | Path, schema: type[RowT], reading: Reading = AS_IS) -> Iterator[RowT]:
     """Rows of `path`, checked one by one as they are read.
 
     Integer ids become text; a prompt without an id gets one from its content, numbered if the content comes again; a prompt
@@ -88,19 +88,19 @@ def read_rows(path: str | Path, schema: type[FileRowT], reading: Reading = AS_IS
     return read_all([path], schema, reading)
 
 
-def read_all(paths: Sequence[str | Path], schema: type[FileRowT], reading: Reading = AS_IS) -> Iterator[FileRowT]:
+def read_all(paths: Sequence[str | Path], schema: type[RowT], reading: Reading = AS_IS) -> Iterator[RowT]:
     """Rows of several files, one file after the other; keys are unique over all of them.
 
     Raises:
         BadInputError: as `read_rows` does.
     """
-    return (row for _, row in read_placed_rows(paths, schema, reading))
+    return (row for _, row in read_located_rows(paths, schema, reading))
 
 
-def read_placed_rows(
-    paths: Sequence[str | Path], schema: type[FileRowT], reading: Reading = AS_IS
-) -> Iterator[tuple[str, FileRowT]]:
-    """Rows of several files, as `read_all`, each with its place: FILE:LINE.
+def read_located_rows(
+    paths: Sequence[str | Path], schema: type[RowT], reading: Reading = AS_IS
+) -> Iterator[tuple[str, RowT]]:
+    """Rows of several files, as `read_all`, each with its location: FILE:LINE.
 
     Raises:
         BadInputError: as `read_rows` does.
@@ -113,8 +113,8 @@ def read_placed_rows(
 
 
 def check_rows(
-    raw: Iterable[RawRow], source: str, schema: type[FileRowT], reading: Reading, seen: SeenKeys | None = None
-) -> Iterator[tuple[str, FileRowT]]:
+    raw: Iterable[RawRow], source: str, schema: type[RowT], reading: Reading, seen: SeenKeys | None = None
+) -> Iterator[tuple[str, RowT]]:
     """Check the rows of one source as they are read.
 
     Args:
@@ -139,8 +139,8 @@ def check_rows(
                     row = row.model_copy(update={"id": seen.free_id(row.key[0])})
                 key = identify(row)
                 if key in seen:
-                    raise BadInputError(_same_key(row, item.place, *seen.place(key)))
-                seen.add(key, item.place)
+                    raise BadInputError(_same_key(row, item.location, *seen.location(key)))
+                seen.add(key, item.location)
         except BadInputError as error:
             skipped, first = skipped + 1, first or str(error)
             if skipped <= reading.skip_bad_rows:
@@ -151,7 +151,7 @@ def check_rows(
                 f"{error} (more than --skip-bad-rows {reading.skip_bad_rows}; the first: {first})"
             ) from None
         repaired += is_repaired
-        yield item.place, row
+        yield item.location, row
     if count == skipped:
         raise BadInputError(
             f"{source}: contains no rows" + (f" but {skipped} bad ones; the first: {first}" if first else "")
@@ -246,7 +246,7 @@ def describe_first_error(error: ValidationError) -> str:
 
 def _check_row(item: RawRow, schema: type[Row], reading: Reading) -> _Checked:
     if item.problem:
-        raise BadInputError(f"{item.place}: {item.problem}")
+        raise BadInputError(f"{item.location}: {item.problem}")
     content, problem = item.content, None
     if isinstance(content, bytes | str) and not reading.columns:
         try:
@@ -259,9 +259,9 @@ def _check_row(item: RawRow, schema: type[Row], reading: Reading) -> _Checked:
         except (ValueError, RecursionError) as error:
             told = problem is not None and problem.errors()[0]["type"] == "json_invalid"
             described = describe_first_error(problem) if problem and told else f"Invalid JSON: {error}"
-            raise BadInputError(f"{item.place}: {described}") from None
+            raise BadInputError(f"{item.location}: {described}") from None
     if not isinstance(content, dict):
-        raise BadInputError(f"{item.place}: Input should be an object{_example(schema)}")
+        raise BadInputError(f"{item.location}: Input should be an object{_example(schema)}")
     try:
         fields, is_repaired, made_id = adapt(content, schema, reading, is_text=item.is_text)
         return _Checked(schema.model_validate(fields), is_repaired, made_id)
@@ -271,9 +271,9 @@ def _check_row(item: RawRow, schema: type[Row], reading: Reading) -> _Checked:
         if missing["type"] == "missing" and len(missing["loc"]) == 1:
             names = ", ".join(map(repr, list(content)[:12]))
             described += f"; its fields are {names}" + reading.hint.format(missing["loc"][0])
-        raise BadInputError(f"{item.place}: {described}") from None
+        raise BadInputError(f"{item.location}: {described}") from None
     except (ValueError, RecursionError, OverflowError) as error:
-        raise BadInputError(f"{item.place}: cannot be read: {error}") from None
+        raise BadInputError(f"{item.location}: cannot be read: {error}") from None
 
 
 def _example(schema: type[Row]) -> str:
@@ -281,10 +281,10 @@ def _example(schema: type[Row]) -> str:
     return f", such as {{{fields}}}" if fields else ""
 
 
-def _same_key(row: Row, place: str, file: str, number: int) -> str:
+def _same_key(row: Row, location: str, file: str, number: int) -> str:
     named = ", ".join(f"{field}={value!r}" for field, value in zip(row.key_fields, row.key, strict=True))
-    of = "" if place.rpartition(":")[0] == file else f" of {file}"
-    return f"{place}: {named}: duplicate key, first in row {number}{of}"
+    of = "" if location.rpartition(":")[0] == file else f" of {file}"
+    return f"{location}: {named}: duplicate key, first in row {number}{of}"
 
 
 def _rows(count: int) -> str:

@@ -53,7 +53,7 @@ codecs.register_error(_BAD_BYTES, _mark_bad_bytes)
 class RawRow(NamedTuple):
     """A row before it is checked."""
 
-    place: str
+    location: str
     """FILE:LINE; the number of the row in Parquet files, JSON arrays and datasets."""
     content: Any
     """A line of JSON (bytes or text), or fields by name."""
@@ -272,13 +272,13 @@ def _csv_rows(path: Path) -> Iterator[RawRow]:
         reader = csv.reader(file, delimiter="\t" if path.suffix == ".tsv" else _delimiter(header))
         names: list[str] | None = None
         while True:
-            place = f"{path}:{reader.line_num + 1}"
+            location = f"{path}:{reader.line_num + 1}"
             try:
                 cells = next(reader)
             except StopIteration:
                 return
             except csv.Error as error:
-                yield RawRow(place, {}, problem=f"not CSV: {error}")
+                yield RawRow(location, {}, problem=f"not CSV: {error}")
                 continue
             if not any(cells):
                 continue
@@ -286,12 +286,12 @@ def _csv_rows(path: Path) -> Iterator[RawRow]:
                 names = _check_header([name.strip() for name in cells], path)
             elif len(cells) > len(names):
                 yield RawRow(
-                    place,
+                    location,
                     {},
                     problem=f"has {len(cells)} fields, the header {len(names)}; quote a field with a separator in it",
                 )
             else:
-                yield RawRow(place, {n: cell for n, cell in zip(names, cells, strict=False) if n}, is_text=True)
+                yield RawRow(location, {n: cell for n, cell in zip(names, cells, strict=False) if n}, is_text=True)
 
 
 def _check_header(names: Sequence[str], path: Path) -> list[str]:

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from longform.recipe.loading import dump_recipe
 from longform.records.errors import BadInputError
-from longform.records.files import read_placed_rows, write_text
+from longform.records.files import read_located_rows, write_text
 from longform.records.folders import write_folder
 from longform.records.schemas import Preference, PromptRow
 from longform.rl.settings import LoraSettings
@@ -83,11 +83,11 @@ def read_preferences(path: Path) -> list[Preference]:
         BadInputError: the file cannot be read, has an invalid row, or has a pair of equal or empty texts.
     """
     rows = []
-    for place, it in read_placed_rows([path], Preference):
+    for location, it in read_located_rows([path], Preference):
         if it.chosen.strip() == it.rejected.strip():
-            raise BadInputError(f"{place}: chosen and rejected are equal")
+            raise BadInputError(f"{location}: chosen and rejected are equal")
         if not it.chosen.strip():
-            raise BadInputError(f"{place}: chosen: is empty")
+            raise BadInputError(f"{location}: chosen: is empty")
         rows.append(it)
     if not rows:
         raise BadInputError(f"{path}: contains no rows")

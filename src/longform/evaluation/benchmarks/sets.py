@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from longform.evaluation.benchmarks.card import BenchmarkCard
 from longform.records.adapting import content_id
 from longform.records.errors import BadInputError
-from longform.records.files import describe_first_error, read_placed_rows
+from longform.records.files import describe_first_error, read_located_rows
 from longform.records.schemas import PromptRow, Row
 
 ItemT = TypeVar("ItemT", bound=PromptRow)
@@ -75,7 +75,7 @@ def read_items(
         try:
             item = schema.model_validate(layout(row, number))
         except (KeyError, TypeError, ValueError) as error:
-            raise BadInputError(f"{place}: {describe_layout_error(error)}") from None
+            raise BadInputError(f"{location}: {describe_layout_error(error)}") from None
         if OLD_ID in (item.model_extra or {}) and item.id in items:  # the same content twice
             item = item.model_copy(update={"id": f"{item.id}-{number}"})
         if items.setdefault(item.id, item) is not item:
@@ -107,13 +107,13 @@ def describe_layout_error(error: Exception) -> str:
 
 
 def read_raw(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Read the rows of a file unchanged, each with its place, FILE:ROW.
+    """Read the rows of a file unchanged, each with its location, FILE:ROW.
 
     Raises:
         BadInputError: the file cannot be read or contains no rows.
     """
-    for place, row in read_placed_rows([file], Row):
-        yield place, dict(row.model_extra or {})
+    for location, row in read_located_rows([file], Row):
+        yield location, dict(row.model_extra or {})
 
 
 def check_fields(location: str, row: dict[str, Any], card: BenchmarkCard) -> None:
@@ -124,4 +124,6 @@ def check_fields(location: str, row: dict[str, Any], card: BenchmarkCard) -> Non
     """
     missing = sorted(card.fields - row.keys())
     if missing:
-        raise ForeignRowError(f"{place}: not a row of {card.name}: missing {', '.join(missing)}", fields=frozenset(row))
+        raise ForeignRowError(
+            f"{location}: not a row of {card.name}: missing {', '.join(missing)}", fields=frozenset(row)
+        )

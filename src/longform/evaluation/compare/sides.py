@@ -141,10 +141,10 @@ def _recorded_prompts(sides: Sequence[Side], requests: Mapping[str, str]) -> tup
 
 
 def _read_grades(paths: Sequence[Path], reading: Reading) -> GradesOf:
-    found: dict[tuple[str, str, int], dict[str, float]] = {}
+    grades: dict[tuple[str, str, int], dict[str, float]] = {}
     for row in read_all(paths, Grade, reading):
-        found.setdefault((row.prompt_id, row.model, row.sample), {})[row.judge or UNNAMED_JUDGE] = row.score
-    return found
+        grades.setdefault((row.prompt_id, row.model, row.sample), {})[row.judge or UNNAMED_JUDGE] = row.score
+    return grades
 
 
 def _read_side(spec: str, grades: GradesOf, reading: Reading) -> Side:
