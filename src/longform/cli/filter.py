@@ -27,7 +27,7 @@ def filter(
     (long), if it contains everything that is needed to answer it (complete), and if answering it does no harm (safe).
 
     Args:
-        prompts: Prompts file.
+        prompts: Prompts: a file (.jsonl, .json, .csv, .tsv, .txt, .parquet), a folder of such files, or a dataset id.
         judge: A name in models.yaml.
         out: Prompts file to write.
         also: An additional criterion in plain words, such as "it asks for fiction".

@@ -31,7 +31,7 @@ def generate(
     """Generate responses to prompts with an endpoint or a local model. Running it again adds the missing responses.
 
     Args:
-        prompts: Prompts file.
+        prompts: Prompts: a file (.jsonl, .json, .csv, .tsv, .txt, .parquet), a folder of such files, or a dataset id.
         writer: A name in models.yaml, or the folder of a local model.
         out: Responses file to write or append to.
         samples: Responses per prompt.

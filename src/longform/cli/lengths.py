@@ -29,7 +29,8 @@ def lengths(
     So are prompts answered with [0, 0], which stands for requests that are longer than 12,000 words or impossible.
 
     Args:
-        prompts: Prompts file. Prompts with a length_range are kept unchanged.
+        prompts: Prompts: a file (.jsonl, .json, .csv, .tsv, .txt, .parquet), a folder of such files, or a dataset id.
+            Prompts with a length_range are kept unchanged.
         judge: A name in models.yaml.
         out: Prompts file to write.
         retries: How often to retry after a range that breaks a rule.

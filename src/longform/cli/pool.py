@@ -28,10 +28,12 @@ def pool(
 ) -> None:
     """Collect prompts from chat logs and files; remove duplicates and benchmark prompts.
 
-    The first user turn of each conversation becomes a prompt. Prompts that their source marks as toxic are dropped.
+    The first user turn of each conversation becomes a prompt, after the system turn if there is one.
+    Prompts that their source marks as toxic are dropped.
 
     Args:
-        sources: Files (.jsonl, .parquet), folders of files, or ids of Hugging Face datasets such as allenai/WildChat-1M.
+        sources: Files (.jsonl, .json, .csv, .tsv, .txt, .parquet), folders of such files, or ids of Hugging Face datasets
+            such as allenai/WildChat-1M.
             Formats are detected from the fields: WildChat, LMSYS-Chat, LongWriter messages, WritingBench queries, prompts.
         out: Prompts file to write (.jsonl or .parquet).
         language: Keep prompts in this language, such as en or zh. May be repeated (default: all languages). If the source

@@ -52,7 +52,12 @@ def begin_run(run: RunDirectory, recipe: Recipe, *, resume: bool) -> Wording:
     made_with = _made_with(recipe)
     files = _files(recipe)
     hashes = {name: hash_file(path) for name, path in files.items()}
-    if run.recipe_path.exists() and run.database.last_step() > 0:
+    if run.database.last_step() > 0:
+        if not run.recipe_path.exists():
+            raise BadInputError(
+                f"{run.recipe_path}: is missing, so the settings of the run's {run.database.last_step()} steps are unknown; "
+                "restore it, or choose another run.name"
+            )
         if not resume:
             raise BadInputError(f"{run.path}: this run exists; continue it with --resume, or choose another run.name")
         stored = load_stored_recipe(run.recipe_path, Recipe).model_dump(mode="json")

@@ -205,6 +205,11 @@ def _adapt_turn(turn: Any) -> Any:
     role, content = turn.get("role"), turn.get("content")
     if isinstance(role, str):
         role = _ROLES.get(role, role)
+    return turn | {"role": role, "content": join_parts(content)}
+
+
+def join_parts(content: Any) -> Any:
+    """The content of a turn as one text, if it is a list of text parts; otherwise unchanged."""
     if isinstance(content, list) and all(isinstance(it, dict) and isinstance(it.get("text"), str) for it in content):
-        content = "\n".join(part["text"] for part in content)
-    return turn | {"role": role, "content": content}
+        return "\n".join(part["text"] for part in content)
+    return content

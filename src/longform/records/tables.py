@@ -222,10 +222,17 @@ def _file_rows(path: Path, text_field: str, columns: Collection[str]) -> Iterato
                             yield RawRow(f"{path}:{number}", {text_field: line.rstrip("\r\n")}, is_text=True)
             case ".json":
                 yield from _json_rows(path, text_field)
+            case _ if _begins_with_bracket(path):  # an array, whatever the suffix
+                yield from _json_rows(path, text_field)
             case _:
                 yield from _lines(path)
     except OSError as error:
         raise BadInputError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def _begins_with_bracket(path: Path) -> bool:
+    with _open_text(path) as file:
+        return next((line for line in file if line.strip()), "").lstrip().startswith("[")
 
 
 def _check_text_field(path: Path, text_field: str) -> None:
@@ -310,6 +317,8 @@ def _delimiter(header: str) -> str:
 def _json_rows(path: Path, text_field: str) -> Iterator[RawRow]:
     with _open_text(path) as file:
         first = next((line for line in file if line.strip()), "")
+        if not first:
+            return
         file.seek(0)
         if first.lstrip().startswith("["):
             yield from _array_rows(path, file, text_field)

@@ -8,8 +8,9 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, field_validator
 
+from longform.records.adapting import join_parts
 from longform.records.schemas import Criterion, Message, Prompt, PromptRow, Row
 from longform.selection.languages import language_code
 
@@ -47,6 +48,11 @@ class _Turn(BaseModel):
     role: str
     content: str | None = None
     language: str | None = None
+
+    @field_validator("content", mode="before")
+    @classmethod
+    def _join_parts(cls, content: Any) -> Any:
+        return join_parts(content)
 
 
 class _Moderation(BaseModel):

@@ -44,6 +44,14 @@ def test_a_run_goes_on_in_a_renamed_and_moved_folder(begun):
         _begin(_recipe(begun, "new", run={"name": "new", "folder": str(begun / "elsewhere"), "steps": 4}), resume=True)
 
 
+def test_a_run_whose_recipe_is_gone_is_not_resumed_unchecked(begun):
+    recipe = _recipe(begun, "run")
+    _begin(recipe, resume=False)
+    (recipe.run_path / "recipe.yaml").unlink()
+    with pytest.raises(BadInputError, match=r"recipe\.yaml: is missing, .*; restore it"):
+        _begin(recipe, resume=True)
+
+
 def test_prompts_in_a_folder_belong_to_the_run_by_their_content(begun):
     recipe = _recipe(begun, "run", "folder")
     _begin(recipe, resume=False)

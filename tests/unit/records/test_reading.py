@@ -100,6 +100,16 @@ def test_json_may_be_lines_or_a_single_row(tmp_path):
     assert _pairs(tmp_path / "one.json") == ROWS[:1]
 
 
+def test_an_array_is_one_under_the_name_of_lines_too(tmp_path):
+    (tmp_path / "p.jsonl").write_text("\n" + json.dumps(ROWS, indent=1))
+    assert _pairs(tmp_path / "p.jsonl") == ROWS
+
+
+def test_an_empty_json_file_contains_no_rows(tmp_path):
+    (tmp_path / "p.json").write_text(" \n")
+    assert _error(tmp_path / "p.json") == ": contains no rows"
+
+
 def test_a_long_json_array_is_read_item_by_item(tmp_path, monkeypatch):
     monkeypatch.setattr("longform.records.tables._CHUNK", 7)
     (tmp_path / "p.json").write_text(
@@ -300,3 +310,19 @@ def test_what_is_nested_too_deeply_to_be_written_is_a_bad_row(tmp_path):
     deep = '{"id":"a","prompt":"\\ud83d","x":' + "[" * 400 + "]" * 400 + "}"
     (tmp_path / "p.jsonl").write_text(deep + "\n")
     assert "deep" in _error(tmp_path / "p.jsonl")
+
+
+def test_a_dataset_id_is_read_like_a_file(tmp_path, monkeypatch):
+    datasets = pytest.importorskip("datasets")
+    saved = datasets.Dataset.from_list(ROWS)
+    monkeypatch.setattr(datasets, "load_dataset", lambda name, streaming: {"train": saved})
+    assert _pairs("owner/name") == ROWS
+    monkeypatch.setattr(datasets, "load_dataset", lambda name, streaming: {"a": saved, "b": saved})
+    assert "has no split train, but a, b" in _error("owner/name")
+
+
+def test_a_file_of_a_datasets_name_is_a_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "owner").mkdir()
+    _lines(tmp_path / "owner" / "name", *ROWS)
+    assert _pairs("owner/name") == ROWS

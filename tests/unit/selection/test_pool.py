@@ -181,3 +181,9 @@ def test_prompts_of_a_csv_file_with_other_columns_are_pooled(tmp_path):
     path.write_text(f"key,question\n1,{STORY}\n2,{ESSAY}\n2,\n")
     columns = {"prompt": "question", "id": "key"}
     assert [it.id for it in gather([str(path)], PoolSettings(), reading=Reading(columns)).prompts] == ["1", "2"]
+
+
+def test_turns_of_text_parts_are_read(source):
+    parts = [{"type": "text", "text": STORY}]
+    log = source("log.jsonl", {"messages": [{"role": "user", "content": parts}]})
+    assert [it.prompt for it in gather([log], PoolSettings()).prompts] == [STORY]
