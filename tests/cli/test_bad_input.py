@@ -362,7 +362,7 @@ def test_an_endpoint_that_refuses_the_key_is_named_and_the_key_is_not(world, ser
     _yaml("models.yaml", {"judge": {"base_url": server.url, "model": "j", "key_env": "JUDGE_KEY"}})
     done = _run_command(*command.split())
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.splitlines()[-1].endswith(f"refuses the key from $JUDGE_KEY (HTTP {status})")
+    assert done.stderr.splitlines()[-1].endswith(f"refuses the key from $JUDGE_KEY (HTTP {status}): wrong key ***")
     assert "Traceback" not in done.stderr
     assert KEY not in done.stderr
     assert server.headers[0]["authorization"] == f"Bearer {KEY}"

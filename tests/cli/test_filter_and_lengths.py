@@ -160,7 +160,10 @@ def test_no_failures_are_an_empty_object_and_in_text_a_zero(server, capsys, comm
 def test_an_endpoint_that_only_fails_ends_as_stopped(server, reply, capsys, command):
     server.script = lambda request, number: reply("busy", status=503)
     assert _run(f"{command} prompts.jsonl --judge judge --out out.jsonl") == 3
-    assert "every request failed (server_error 4); run the same command again to retry" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "every request failed (server_error 4); the first: server_error: " in said
+    assert "HTTP 503: busy" in said
+    assert said.endswith("run the same command again to retry\n")
     server.script = _answer
     assert not _run(f"{command} prompts.jsonl --judge judge --out out.jsonl")
     assert len(_rows("out.jsonl")) == 3
