@@ -7,10 +7,20 @@ The search matches fixed phrases around a number.
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 
-from longform.text.number_words import NUMBER, read_number, read_scale
+from longform.text.chinese import to_simplified
+from longform.text.count_bounds import find_side, side_before
+from longform.text.count_parts import MAIN_PART, Part, find_part, is_whole
+from longform.text.count_subjects import (
+    is_in_list,
+    is_of_a_given_text,
+    is_of_something_else,
+    is_total_after,
+    split_at_total,
+)
+from longform.text.number_words import NUMBER, read_low, read_span, simplify_numerals
 
 FEWEST = 100
 """Minimum count: fewer words are a title, a slogan or a name (四字成语), and below one step of a length range."""
@@ -31,132 +41,86 @@ def _compile(*phrases: str) -> re.Pattern[str]:
 # The form of a count.
 _WORDS = _any_of(
     r"[\s-]{0,2}(?:english\s|chinese\s)?words?\b(?!\s(?:documents?|processor|files?|templates?|vocabular\w+)\b)",
-    r"\s?个?(?:汉字|英文单词|单词|字(?![节符母段典号体诀方真经头句形线成令箴口眼幕里])|词(?![汇语组条根频典性库牌]))",
+    r"\schinese characters?\b",
+    r"\s?个?(?:中文字|汉字|英文单词|单词|字(?![节符母段典号体诀方真经头句形线成令箴口眼幕里])"
+    r"|词(?![汇语组条根频典性库牌]))",
 )
-_NO_MORE = _any_of(
-    "no more than", "not more than", "at most", "less than", "fewer than", "不超过", "不多于", "至多", "最多"
+_UPPER = r"(?:an?\s|the\s)?" + _any_of(
+    r"(?:(?:must|should|may|can|do|does) )?(?:no|not|never|cannot)(?: be)?(?: any)? (?:more|longer|greater"
+    r"|larger) than",
+    r"(?:and |but )?(?:not|never|without) (?:to )?exceed\w*|(?:not|never) (?:over|above|beyond)"
+    r"|at (?:the )?(?:very )?most|max(?:imum)?(?: of)?|up to",
+    "less than|fewer than|shorter than|under|below",
+    "<=|=<|[<≤≦⩽]",
+    "(?:[不别勿](?:得|能|可|要|应|许|准)?)(?:超过|多于|大于|高于|超出|超)|至多|最多|最高|上限|少于|小于|低于",
 )
+_LOWER = r"(?:an?\s|the\s)?" + _any_of(
+    r"(?:must|should|may|can|do|does)? ?(?:no|not|never)(?: be)?(?: any)? (?:less|fewer|shorter) than|(?:not"
+    r"|never) (?:under|below)",
+    r"at (?:the )?(?:very )?least|min(?:imum)?(?: of)?|more than|over",
+    ">=|=>|[>≥≧⩾]",
+    "[不别勿](?:得|能|可|要|应|许|准)?(?:少于|低于|小于|短于)|至少|最少|起码|最低|下限|多于|大于|高于|超过",
+)
+_AND = r"(?:,|\b(?:and|but|or|nor)\b|且|并且|并|同时|或者?|但|又)"
+_BETWEEN = r"\s{0,3}(?:words?|字|-(?=\s))?\s{0,3}"
 _JOINT = (
-    r"\s{0,3}(?:words?|字|-(?=\s))?\s{0,3}"
-    rf"(?:-(?![a-z])|[–—~至到或与和]|\b(?:to|or|and)\b|,?\s?(?:\b(?:and|but)\b|且)?\s?{_NO_MORE})\s{{0,3}}"
+    _BETWEEN + r"(?:-{1,2}(?![a-z])|[–—―]{1,2}|~{1,2}|[至到或与和]|、(?=[\d一二三四五六七八九]{1,2}[千百万kw])"
+    rf"|\b(?:to|thru|through|or|and)\b|(?P<upper>{_AND}?\s?{_AND}?\s?(?:{_UPPER}))"
+    rf"|(?P<lower>{_AND}?\s?{_AND}?\s?(?:{_LOWER})))\s{{0,3}}"
 )
+_BEFORE_A_NUMBER = r"(?<![\d.$€£¥百千万几第×*])(?<!\dx)(?<![^字]数)(?<!\d,)(?<!\D\d )"
+_SAME = rf"(?:\s?\(\s?(?P<same>{NUMBER})\s?\))?"
+_ERROR = r"(?:\s?(?:±|\+/-|\+-)\s?(?P<error>\d{1,4})(?P<percent>\s?%)?)?"
 _COUNT = (
-    r"(?<![\d.$€£¥百千万几])(?<![^字]数)(?<!\d,)"
-    rf"(?:(?P<low>{NUMBER})(?P<joint>{_JOINT}))?(?P<high>{NUMBER})(?P<more>\+|多|余)?"
+    rf"{_BEFORE_A_NUMBER}(?:(?P<low>{NUMBER})(?P<joint>{_JOINT}))?(?P<high>{NUMBER}){_SAME}{_ERROR}"
+    r"(?P<more>\s?\+|多|余|[\s-]plus\b)?[来把]?"
 )
 _COUNT_OF_WORDS = _compile(_COUNT + _WORDS)
+_BARE_COUNT = re.compile(
+    r"(?P<before>上|近|小"
+    r"|快)?(?<![\d一二两三四五六七八九十百千万几数成好若半多])(?<![几数]\s)(?P<scale>[百千万])把?字(?![节符母段典号体诀方真经头句形线成令箴口眼幕里])"
+)
+"""千字长文 and 万字报告: a scale without a digit."""
+_LABEL = (
+    r"(?:字数|篇幅|\bword ?(?:count|limit|length|target)\b|(?:\bnumber|\bno\.|#) of words\b|(?:^"
+    r"|[\n.;,(])\s?words?\s?(?=[:=]))"
+)
 _LABELLED_COUNT = _compile(
-    r"(?:字数|\bword (?:count|limit|length)\b|\bnumber of words\b)[^\d\n.;。!?]{0,25}?"
+    _LABEL
+    + r"(?:[^\d\n.;。!?]|\b(?:max|min|approx|ca)\.){0,25}?"
     + _COUNT
-    + r"(?=\s*(?:$|[\n,;。!?()]|\.(?!\d)|左右|上下|以上|以内|以下|之间|max|min))"
+    + r"(?=\s*(?:$|[\n,;。!?()\]】》”\"<>≤≥、]|\.(?!\d)|左右|上下|以上|以内|以下|之间|之内|为[宜佳好限]|max|min|or\b|and\b))"
 )
+_SIGN = r"\s?(?:<=|=<|[<≤≦⩽])\s?"
+_SIGN_BACK = r"\s?(?:>=|=>|[>≥≧⩾])\s?"
+_UNIT_OR_NOT = r"\s?(?:words?|字)?"
+_NAME = r"\s?(?:[总]?字数|篇幅|全文|正文|总?长度|文章|words?|word ?count|length|n|x){1,2}\s?"
+_CHAIN = _compile(
+    rf"(?P<a>{NUMBER}){_UNIT_OR_NOT}(?:(?P<up>{_SIGN})|{_SIGN_BACK}){_NAME}(?:{_SIGN}"
+    rf"|{_SIGN_BACK})(?P<b>{NUMBER}){_UNIT_OR_NOT}",
+    rf"{_LABEL}[^\d\n.;。!?]{{0,10}}?\[\s?(?P<c>{NUMBER})\s?[,、-]\s?(?P<d>{NUMBER})\s?\]",
+)
+"""800字≤字数≤1000字, and an interval in brackets."""
+_VAGUE = re.compile("[几数][百千万]字?(?:[都也均]|左右)")
 _RANGE_OPENING = _compile(r"(?:between|from|介于|在)\s*$")
-_SENTENCE_END = re.compile(r"\.(?!\d)|[!?;。\n]")
-
-# Phrases that make a count a bound. The order matters: "no less than" contains "less than".
-_FILL = (
-    r"(?:[\s:(~*约为是在到写用]|大约|大概|左右"
-    r"|\b(?:of|to|a|an|the|in|be|is|at|total|length|about|around|approximately|approx\.?|roughly|some|word count)\b)*$"
+_SENTENCE_END = re.compile(r"(?<!\bmax)(?<!\bmin)(?<!\bapprox)(?<!\bca)\.(?!\d)|[!?;。\n]", re.I)
+_BARE = {"百": 100, "千": 1000, "万": 10_000}
+_THOUSAND_CHARACTER_CLASSIC = re.compile("文(?!章)")
+_NUMBERED = re.compile(
+    r"(?:第|\b(?:chapter|part|section|day|week|act|scene|no\.?|level|grade|year|question|task|item|step"
+    r"|option|page|volume"
+    r"|book|unit|act))\s?$",
+    re.I,
 )
-"""Allowed text between a phrase and its number."""
-_NOT_CHINESE = "不(?:得|能|可|可以|应|要)?"
-_BOUNDS_BEFORE = {
-    _compile(phrases + _FILL): side
-    for phrases, side in (
-        (_any_of(r"\b(?:no|not)(?: be)? (?:less|fewer|shorter) than", f"{_NOT_CHINESE}(?:少于|低于|小于|下)"), "low"),
-        (_any_of(r"\b(?:no|not)(?: be)? (?:more|longer|greater) than", r"(?:\bnot |n't )(?:to )?exceed\w*"), "high"),
-        (f"{_NOT_CHINESE}(?:超过|超出|多于|大于|高于)", "high"),
-        (_any_of(r"\bat lea(?:st|se)", r"\bmin(?:imum|\.)?", r"\b(?:more|greater|longer) than"), "low"),
-        (_any_of(r"\b(?:over|above|exceed\w*|upwards of)", "至少|最少|起码|超过|多于|大于|高于"), "low"),
-        (_any_of(r"\b(?:at most|up to|under|below|within|max(?:imum|\.)?)", r"\b(?:less|fewer|shorter) than"), "high"),
-        (_any_of(r"\blimit(?:\w*\b[^,]{0,30}\bto)?", "最多|至多|少于|低于|小于|上限"), "high"),
-    )
-}
-_BOUNDS_AFTER = {
-    _compile(r"\s*\(?(?:or more|(?:and|or) above|min(?:imum)?\b|at (?:the )?(?:least|minimum))"): "low",
-    _compile("及?以上|往上|起"): "low",
-    _compile(r"[\s-]*\(?(?:or (?:less|fewer|under)|max(?:imum)?\b|limit|at (?:the )?most|tops)"): "high",
-    _compile(r"\s*(?:[以之]内|以下|内(?!容)|为限|封顶)"): "high",
-}
-
-# The subject of a count.
-_TOTAL_BEFORE = _compile(
-    r"\b(?:total\w*|overall|altogether|entire|whole)\b", "[全通]篇|全文|总字数|总共|合计|一?共计?|总计|整体|总长|总篇幅"
+"""Before "1 500 words": the first number is a label, not thousands."""
+_ERROR_AFTER = re.compile(r"\s*[,(]?\s?(?:±|\+/-|\+-|上下浮动|误差[在为]?(?:不超过)?|浮动)\s*(\d{1,4})\s*(%)?")
+_WRITTEN_PART = re.compile(r"(?:写|创作|撰写)[^,。]*第|\b(?:write|draft|compose)\b[^,]*$", re.I)
+_ALTERNATIVE = re.compile(r"\s*(?:,\s*)?(?:or|nor|或)", re.I)
+_COMPARISON = re.compile(
+    r"(?<!no )(?<!not )\b(?:more|less|fewer|longer|shorter) than|(?<!不)(?:多于|少于|大于|小于|超过|低于|高于)", re.I
 )
-_TOTAL_AFTER = _compile(r"\s*\(?(?:in total|total|overall|altogether|in all)\b")
-_SECTION = (
-    r"(?:introduction|intro|conclusion|abstract|summary|(?:sub)?title|headline|slogan|caption|section|chapter|paragraph"
-    r"|stanza|scene|part|opening|ending|comment|review|question|answer|bio)s?\b"
-)
-_SEVERAL = r"\b(?:two|three|four|five|six|seven|eight|nine|ten|several|multiple|many|some|few|\d{1,2})\s"
-_PART_BEFORE = _compile(
-    r"\b(?:each|every|per|apiece|respectively|worth)\b",
-    r"\b(?:this|these|those|that|following|above|attached|first|last|next|opening|final|another|additional|extra|by)"
-    + _FILL,
-    r"\b(?:learn|memori[sz]e|(?:list|vocabulary) of|(?:of|in|from|on|for|to|into) (?:the|my|your|our|an?))" + _FILL,
-    rf"\b{_SECTION}(?:\slengths?)?\s*(?:[:(-]|should|must|shall|needs?|has to|is|are|to be|will|can)[^,]{{0,30}}$",
-    rf"\b{_SECTION}\s(?:about|approximately|around|roughly|at least|no (?:less|more) than)\s$",
-    rf"\b(?:includ\w+|with|plus|and|contain\w*)\s(?:an?\s)?{_SECTION}\sof\s{_FILL}",
-    rf"{_SEVERAL}(?:(?:[\w'-]+\s){{0,3}}[a-z]+s,?\s(?:of|at|in|with)\s(?:[a-z]+\s){{0,3}})?{_FILL}",
-    r"\b(?:my|our|his|her|their|this|i|we|the (?:original|existing|current|attached))\b[^,]{0,30}"
-    r"\b(?:is|was|has|have|had|wrote|contains?)\b[^,]{0,15}$",
-    "每|分别|各[写自为约占]?" + _FILL,
-    r"[两三四五六七八九十几多\d]\s?(?:篇|个|段|条|封|首|份|则|章|部分)[^,。]{0,6}$",
-    "(?:标题|题目|摘要|开头|结尾|开篇|引言|前言|结论|导语|口号|标语|评[论语价]|中间|部分|章节|段落|其中|包括|包含|附)[^,。]{0,8}$",
-    "(?:这[篇段个份]|该|此|上述|[上下]面|(?!^)以[上下]|那篇|原[文稿]|我的|写了|已有|现有)[^,。]{0,2}$",
-    "(?:增加|添加|再写|补充|扩充|删减|减少|缩减|删掉|删去)" + _FILL,
-)
-_PART_AFTER = _compile(
-    r"[^,]{0,25}?\b(?:each|every|per|apiece|respectively)\b|\s*/|\s*a (?:day|week|minute|page|chapter|piece)\b",
-    r"\s*(?:that|which|beginning|starting|so far|already)\b",
-    rf"\s*for (?:an? |the )?(?:[\w'-]+\s){{0,3}}{_SECTION}",
-    r"[^,。]{0,3}每|[^,。]{0,3}\d+\s*[元块]",
-    "的?[^,。的]{1,8}的(?:提纲|大纲|摘要|标题|题目|目录|思路|结构)",
-)
-# Requests to transform an existing text. The determiner must follow the verb: "turn it into 500 words" and "把它改到500字"
-# state the length of the new text.
-_CHANGE = _any_of(
-    r"shorten\w*|condens\w+|compress\w*|abridg\w+|cut(?:ting)?|trim\w*|reduc\w+|summari[sz]\w+|boil\w*|distil\w*",
-    r"expand\w*|extend\w*|lengthen\w*|enlarg\w+|elaborat\w+|flesh\w*|continu\w+|finish\w*",
-    r"turn\w*|convert\w*|transform\w*|adapt\w*|rewrit\w+|rework\w*|reword\w*|rephras\w+|paraphras\w+|translat\w+",
-    r"edit(?:ing)?|revis\w+|proof-?read\w*|polish\w*|improv\w+|correct(?:ing)?|fix(?:ing)?|format(?:ting)?|split\w*|break\w*",
-    r"critiqu\w+|critici[sz]\w+|review(?:ing)?|evaluat\w+|assess\w*|grad(?:e|ing)|mark(?:ing)?|rat(?:e|ing)|judg(?:e|ing)",
-    r"analy[sz]\w+|read(?:ing)?|check(?:ing)?|outlin(?:e|ing)|tak(?:e|ing)|given|(?:here|attached)(?:'s|\sis)|got",
-)
-_OWNER = r"(?:my|our|your|his|her|their|its|the|this|that)"
-_GAP = (
-    r"(?:(?!(?:in|into|to|as|at|by|with|about|around|under|over|below|within|for|from|on|of|and|or|then|but|so|an?|write"
-    r"|compose|create|make)\b)[\w'’-]+\s){0,3}"
-)
-_ABOUT_CHINESE = r"\s?(?:大?约)?$"
-_THE_CHINESE = _any_of("[我你他她]们?写?的?[一这那]?[篇份段部个]?", "[一这那该某原]?[篇份段部个]") + _ABOUT_CHINESE
-_TRANSFORMED = _compile(
-    rf"\b{_CHANGE}\s(?:(?:on|upon|up|down|out)\s)?(?:{_OWNER}|an?|one)\s{_GAP}$",
-    rf"\b(?:make|making)\s{_OWNER}\s{_GAP}$",
-    rf"(?:概括|总结|归纳|点评|评[价析]|分析|翻译|阅读)(?:一下)?{_THE_CHINESE}",
-    r"(?:缩[写短减]|压缩|精简|浓缩|扩[写展充]|改[写编]|重写|润色|修[改订]|校[对正]|批改|编辑|优化|提炼|[把将对])(?:一下)?"
-    rf"(?:{_ABOUT_CHINESE}|{_THE_CHINESE})",
-    rf"[我你他她]们?(?:这里|手上)?有一?[篇份段部个]{_ABOUT_CHINESE}",
-)
-_TRANSFORMED_OF = _compile(rf"\b{_CHANGE}\s(?:{_OWNER}|an?)\s{_GAP}of\s{_FILL}")
-_GIVEN_AFTER = _compile(
-    r"\s(?:(?!(?:of|on|about|for|using|based|from|with|in|to|and)\b)[\w'-]+\s){1,3}"
-    r"(?:(?:below|above|attached)\b(?!\s\w)|(?:i|we|he|she|they)(?:(?:'ve|\shave|\shas|\shad)\s|\s)"
-    r"(?:just\s)?(?:gave|given|wrote|written|sent|pasted?|provided|attached|shared|submitted|made|drafted)\b)"
-)
-_LIMIT_AFTER = _compile(r"[\s-]*\(?(?:limit|max|min|count|length|target|budget|cap|requirement)")
-_TEXT_AFTER = _compile(
-    r"\s(?:essay|article|report|paper|text|story|draft|letter|speech|document|blog|post|chapter|thesis|statement)s?\b",
-    "的",
-)
-_LIST_ITEM = re.compile(r"(?:^|\n)\s*(?:[-•*]|\(?\d{1,2}[.)、])[^\n]{2,}\([^()\n]*$")
-_BESIDE = _compile(r"\b(?:includ\w+|with|plus|and|contain\w*)" + _FILL)
-_SECTION_AFTER = _compile(r"\s*" + _SECTION)
-_ABOUT_A_TEXT = _compile(
-    r"\bhow (?:to|do|can|should|would|does|long|many)\b",
-    r"\b(?:outline|plan|titles?|headline|summary|abstract|critique|feedback|introduction|opening|ideas?|topics?|tips|advice)"
-    r"\s(?:for|of|to|on|about)\s(?:writing\s)?(?:an?|my|the|this|your)\s(?:[\w'-]+\s){0,3}$",
-)
+_DENIED = re.compile(r"\b(?:not|no|never|neither)\b|n['’]t\b|[不别勿]", re.I)
+_LIST_NUMBER = re.compile("[①-⒛❶-➓]")
 
 
 class StatedCount(NamedTuple):
@@ -172,22 +136,49 @@ class StatedCount(NamedTuple):
 
 
 class _Mention(NamedTuple):
-    """A count of a whole text in a request, and whether it is called a total."""
+    """A count of a whole text in a request, and whether it is called a total; or of a named part of it."""
 
     stated: StatedCount
-    is_total: bool
+    is_total: bool = False
+    part: Part | None = None
+    may_be_whole: bool = True
+
+
+class _Number(NamedTuple):
+    """A number of words in a request, from `start` to `end`; 0 and 0 for one that cannot be read."""
+
+    start: int
+    end: int
+    low: int
+    high: int
+    is_more: bool = False
+    """Whether it is followed by a plus sign or 多."""
+    is_attribute: bool = False
+    """Whether it describes a text, as in "a 500-word essay"."""
+    is_range: bool = False
+    joint: str | None = None
+    """What joins the two ends of a range."""
+    upper: str | None = None
+    lower: str | None = None
+    """The phrase of a second bound: "800 but no more than 1,000 words"."""
 
 
 def find_stated_count(request: str) -> StatedCount | None:
     """Return the count that `request` states for its whole text; None if there is none or it is ambiguous.
 
     Of several counts, the one that is called a total is used, unless another is larger. "At least 800 words" and "at most
-    1,000 words" are combined into a range. Any other combination of different counts is ambiguous.
+    1,000 words" are combined into a range, and the counts of parts are added if the parts make up the whole. Any other
+    combination of different counts is ambiguous.
     """
-    mentions = list(_read_mentions(unicodedata.normalize("NFKC", request)))
-    totals = {mention.stated for mention in mentions if mention.is_total}
-    count = _agree(totals or {mention.stated for mention in mentions})
-    if count is None or any(mention.stated.largest > count.largest for mention in mentions):
+    text = _LIST_NUMBER.sub(";", request) if not request.isascii() else request
+    text = simplify_numerals(to_simplified(unicodedata.normalize("NFKC", text)))
+    mentions = list(_read_mentions(text))
+    wholes = [mention for mention in mentions if mention.part is None]
+    if not wholes:
+        return _add_parts(mentions, text)
+    totals = {mention.stated for mention in wholes if mention.is_total}
+    count = _agree(totals or {mention.stated for mention in wholes})
+    if count is None or any(mention.stated.largest > count.largest for mention in mentions) or _VAGUE.search(text):
         return None
     return count
 
@@ -202,66 +193,131 @@ def _agree(counts: Iterable[StatedCount]) -> StatedCount | None:
     return None
 
 
+def _add_parts(mentions: Sequence[_Mention], text: str) -> StatedCount | None:
+    """Add the counts of parts if they make up the whole and their bounds are on the same side."""
+    parts = [mention.part for mention in mentions if mention.part is not None]
+    if parts == [MAIN_PART] and mentions[0].may_be_whole:
+        return mentions[0].stated
+    if not is_whole(parts, text):
+        return None
+    lows, highs = ([getattr(mention.stated, side) for mention in mentions] for side in ("low", "high"))
+    low, high = (None if None in ends else sum(ends) for ends in (lows, highs))
+    is_mixed = (low is None and any(lows)) or (high is None and any(highs))
+    total = StatedCount(low, high)
+    return None if is_mixed or not FEWEST <= total.largest <= MOST else total
+
+
 def _read_mentions(text: str) -> Iterator[_Mention]:
-    """Yield the counts of a whole text in the order of their occurrence."""
-    patterns = (_LABELLED_COUNT, _COUNT_OF_WORDS)
-    matches = {match.start("high"): match for pattern in patterns for match in pattern.finditer(text)}
+    """Yield the counts of a text and of its named parts in the order of their occurrence."""
     end = 0
-    for _, match in sorted(matches.items()):
-        start = match.start("low" if match["low"] else "high")
-        before = _SENTENCE_END.split(text[max(end, start - _REACH) : start])[-1]
-        after = _SENTENCE_END.split(text[match.end() : match.end() + 40])[0]
-        in_list = _LIST_ITEM.search(text[max(0, start - _REACH) : start])
-        end = match.end()
-        *totals, near = _TOTAL_BEFORE.split(before)
-        count = _read_count(match, near, after)
-        if count is None or in_list or _is_of_a_given_text(match, before, after):
+    for number in _find_numbers(text):
+        if number.start < end:
             continue
-        if not _is_of_something_else(match, near, after):
-            yield _Mention(count, bool(totals or _TOTAL_AFTER.match(after)))
+        before = _SENTENCE_END.split(text[max(end, number.start - _REACH) : number.start])[-1]
+        after = _SENTENCE_END.split(text[number.end : number.end + 40])[0]
+        listed = is_in_list(text[max(0, number.start - _REACH) : number.start])
+        end = number.end
+        is_total, near = split_at_total(before)
+        count = _read_count(number, before, after)
+        if count is None or is_of_a_given_text(number.is_attribute, before, after):
+            continue
+        is_other = listed or is_of_something_else(number.is_attribute, near, after)
+        part = None if is_total else find_part(near)
+        if part is not None and not (part.scheme == "ordinal" and _WRITTEN_PART.search(near) and not is_other):
+            yield _Mention(count, part=part, may_be_whole=not is_other)
+        elif not is_other and count.largest >= FEWEST:
+            yield _Mention(count, is_total=is_total or is_total_after(after))
 
 
-def _is_of_something_else(match: re.Match[str], before: str, after: str) -> bool:
-    """Whether a count refers to a part, to another text, or to a text that is only mentioned."""
-    if _PART_BEFORE.search(before) or _PART_AFTER.match(after):
-        return True
-    if _BESIDE.search(before) and _SECTION_AFTER.match(after):
-        return True
-    is_attribute = match[0].lower().endswith("word")
-    return is_attribute and _ABOUT_A_TEXT.search(before) is not None
+def _find_numbers(text: str) -> list[_Number]:
+    """Return the numbers that count words, in order; of two that overlap, the more telling form first."""
+    found: dict[int, _Number] = {}
+    for match in _BARE_COUNT.finditer(text):
+        if not (match["scale"] == "千" and _THOUSAND_CHARACTER_CLASSIC.match(text, match.end())):
+            size = _BARE[match["scale"]]
+            found[match.start()] = _Number(match.start(), match.end(), size, size, is_more=match["before"] == "上")
+    for pattern in (_LABELLED_COUNT, _COUNT_OF_WORDS):
+        for match in pattern.finditer(text):
+            start = match.start("low" if match["low"] else "high")
+            number = _read_match(match, text, start)
+            if number.high or start not in found:
+                found[number.start] = number
+    for match in _CHAIN.finditer(text):
+        ends = [read_span(match[group]) for group in (("a", "b") if match["a"] else ("c", "d"))]
+        if ends[0] and ends[1] and ends[0] != ends[1]:
+            low, high = sorted((ends[0][0], ends[1][1]))
+            found[match.start()] = _Number(match.start(), match.end(), low, high, is_range=True)
+    return [found[start] for start in sorted(found)]
 
 
-def _is_of_a_given_text(match: re.Match[str], before: str, after: str) -> bool:
-    """Whether a count refers to a given text that is to be changed or reviewed: "shorten my 1,500-word essay"."""
-    if _TRANSFORMED_OF.search(before):
-        return True
-    if _LIMIT_AFTER.match(after) or not (match[0].lower().endswith("word") or _TEXT_AFTER.match(after)):
-        return False
-    return bool(_TRANSFORMED.search(before) or _GIVEN_AFTER.match(after))
-
-
-def _read_count(match: re.Match[str], before: str, after: str) -> StatedCount | None:
-    high = read_number(match["high"])
-    if high is None or not FEWEST <= high <= MOST:
-        return None
+def _read_match(match: re.Match[str], text: str, start: int) -> _Number:
+    span = read_span(match["high"])
+    if span is None or (match["same"] and read_span(match["same"]) != span):
+        return _Number(start, match.end(), 0, 0)
+    low, high = span
+    number = _Number(
+        start,
+        match.end(),
+        low,
+        high,
+        is_more=match["more"] is not None,
+        is_attribute=match[0].lower().endswith("word"),
+        is_range=low < high,
+    )
+    if match["error"]:
+        return number._replace(**_within(high, match["error"], is_percent=match["percent"] is not None))
     if match["low"]:
-        return _read_range(match, before, high)
-    sides = [side for phrases, side in _BOUNDS_BEFORE.items() if phrases.search(before)]
-    sides += [side for phrases, side in _BOUNDS_AFTER.items() if phrases.match(after)]
-    side = sides[0] if sides else "low" if match["more"] else "both"
-    if side == "both" and 1900 < high < 2100 and high % 50:  # a year: "in 2020 words changed"
+        spaced = " " in match["low"]
+        ends = read_span(match["low"])
+        lowest = ends[0] if ends and ends[0] < ends[1] else read_low(match["low"], match["high"])
+        is_bound = match["upper"] or match["lower"]
+        if is_bound and (not high / 20 < (lowest or 0) <= MOST or (match["upper"] and (lowest or 0) >= high)):
+            # "chapter 2, no more than 800 words"
+            return number._replace(start=match.start("high"))
+        number = number._replace(low=lowest or 0, joint=match["joint"], upper=match["upper"], lower=match["lower"])
+    else:
+        spaced = " " in match["high"] and match["high"][0].isdecimal()
+    if spaced and _NUMBERED.search(text[max(0, start - 20) : start]):
+        return number._replace(low=0, high=0)
+    return number
+
+
+def _within(count: int, error: str, *, is_percent: bool) -> dict[str, Any]:
+    """Return both ends of 1000±100 and 1000±10%."""
+    off = round(count * int(error) / 100) if is_percent else int(error)
+    return {"low": count - off, "high": count + off, "is_range": True}
+
+
+def _read_count(number: _Number, before: str, after: str) -> StatedCount | None:
+    if not 0 < number.low <= number.high <= MOST and number.lower is None:
         return None
-    return StatedCount(None if side == "high" else high, None if side == "low" else high)
+    if number.joint is not None:
+        return _read_range(number, before)
+    if (error := _ERROR_AFTER.match(after)) and number.low == number.high:
+        ends = _within(number.high, error[1], is_percent=error[2] is not None)
+        return StatedCount(ends["low"], ends["high"])
+    side = find_side(before, after) or ("low" if number.is_more else None)
+    if side == "unclear":
+        return None
+    if side is None and not number.is_range and 1900 < number.high < 2100 and number.high % 50:
+        return None  # a year: "in 2020 words changed"
+    return StatedCount(None if side == "high" else number.low, None if side == "low" else number.high)
 
 
-def _read_range(match: re.Match[str], before: str, high: int) -> StatedCount | None:
+def _read_range(number: _Number, before: str) -> StatedCount | None:
     """Parse both ends of "800-1,000 words"; 3-5千字 and "3-4k words" state the scale once."""
-    low, scale = read_number(match["low"]), read_scale(match["high"])
-    if low is not None and match["low"].isdecimal() and low * scale < high:
-        low *= scale
-    if low is None or not high / 20 < low < high:
-        return None
-    joins_anything = match["joint"].strip().lower() in ("and", "与", "和")
-    if joins_anything and not _RANGE_OPENING.search(before):
-        return None
-    return StatedCount(low, high)
+    low, high = number.low, number.high
+    if number.upper is None and number.lower is None:
+        joins_anything = (number.joint or "").strip().lower() in ("and", "与", "和")
+        if joins_anything and not _RANGE_OPENING.search(before):
+            return None
+        return StatedCount(low, high) if high / 20 < low < high else None
+    first, second = side_before(before), "high" if number.upper else "low"
+    phrase = number.upper or number.lower or ""
+    if _ALTERNATIVE.match(phrase) and _COMPARISON.search(phrase) and _DENIED.search(before):
+        second = "low" if second == "high" else "high"  # "not less than 800 or more than 1,000"
+    if second == "high" and first in (None, "low") and 0 < low < high:
+        return StatedCount(low, high)
+    if second == "low" and first == "high" and 0 < high < low <= MOST:
+        return StatedCount(high, low)
+    return None

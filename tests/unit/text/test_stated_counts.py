@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cost import assert_linear
-from longform.text.number_words import read_number
+from longform.text.number_words import read_number, read_span
 from longform.text.stated_counts import StatedCount, find_stated_count
+from longform.text.words import count_han
 
 DATA = Path(__file__).parents[4] / "shared" / "data"
 
@@ -169,6 +170,26 @@ def test_what_is_no_certain_count_of_the_whole_is_none(request_):
     assert find_stated_count(request_) is None
 
 
+PHRASES = json.loads((Path(__file__).parent / "stated_counts.json").read_text(encoding="utf-8"))
+"""Phrases of our own with the count that a reader would find: [low, high], null for an open side; null for no count."""
+
+
+@pytest.mark.parametrize("phrase", PHRASES)
+def test_a_phrase_has_its_known_value(phrase):
+    found = find_stated_count(phrase)
+    assert (found and list(found)) == PHRASES[phrase]
+
+
+def test_the_table_of_phrases_is_large_and_in_both_languages():
+    chinese = [phrase for phrase in PHRASES if count_han(phrase)]
+    assert len(chinese) >= 150 and len(PHRASES) - len(chinese) >= 150
+
+
+def test_a_negation_that_governs_something_else_leaves_the_side_open():
+    assert find_stated_count("Don't hesitate to write more than 2,000 words.") is None
+    assert find_stated_count("It has no dialogue and more than 800 words.") == (800, None)
+
+
 def test_numbers_are_read_as_people_write_them():
     numbers = {
         "12,000": 12000,
@@ -180,6 +201,7 @@ def test_numbers_are_read_as_people_write_them():
     }
     assert {written: read_number(written) for written in numbers} == numbers
     assert [read_number(written) for written in ("千", "两三千", "hundred")] == [None] * 3
+    assert [read_span(written) for written in ("两三千", "一千二三百", "七百八百")] == [(2000, 3000), (1200, 1300), None]
 
 
 @given(st.integers(100, 30_000).filter(lambda count: count % 50 == 0))
@@ -228,6 +250,13 @@ def test_any_text_is_read_without_an_error(text):
         "word count ",
         "shorten the ",
         "turn a 500-word ",
+        "not ",
+        "不得",
+        "第一章",
+        "每",
+        "800字≤",
+        "max. ",
+        "more than ",
     ],
 )
 def test_hostile_text_takes_linear_time(seed):

@@ -1,0 +1,202 @@
+"""Which side of a stated count is open: "at least 800 words", "must not go over 800", 别超过800字, ≤ 800, 800字+.
+
+A phrase that compares ("more than", 少于) is turned by a negation before it in its clause: "do not write more than" is an
+upper bound. The turn is certain only if nothing but modal and writing verbs stand between the two; a negation further away
+makes the bound `UNCLEAR`. Phrases that are bounds by themselves ("at least", 最多) are never turned.
+"""
+
+import re
+from typing import Literal
+
+Side = Literal["low", "high", "unclear"]
+"""`low`: the count is a minimum; `high`: a maximum; `unclear`: a bound whose side cannot be told."""
+
+
+def _compile(*phrases: str) -> re.Pattern[str]:
+    return re.compile("|".join(phrases), re.I)
+
+
+FILL = (
+    r"(?:[\s:(\[~*\"'“”约为是在到至达写用有得大需要限且的了莫]|大约|大概|左右|等于|或等于|过|字数|篇幅|长度|差不多"
+    r"|\b(?:of|to|a|an|the|in|be|is|are|at|or|equal|total|length|about|around|approximately|approx\.?|roughly"
+    r"|circa|ca\.?"
+    r"|say|some|only|just|exactly|word count|word limit|word length|words?|number|limit|count|set|than)\b)*$"
+)
+"""Allowed text between a phrase and its number."""
+
+_MORE = _compile(
+    r"(?:\b(?:more|greater|longer|larger|higher|bigger) than|\b(?:over|above|beyond|past|surpass\w*|exceed\w*|exceding"
+    r"|in excess of|upwards? of|north of|topping)\b|\bgo(?:es|ing)? over\b)" + FILL,
+    r"(?:超过|超出|超越|越过|突破|多于|多过|大于|高于|长于|(?<!不)超|≮|(?<![-=<])(?:>=|=>|>|≥|≧|⩾))" + FILL,
+)
+_LESS = _compile(
+    r"(?:\b(?:less|fewer|shorter|smaller|lower) than|\b(?:under|below|beneath|short of|sub)\b-?)" + FILL,
+    r"(?:少于|少过|低于|小于|短于|不足|不到|不满|未满|未达|没到|不够|≯|<=|=<|<|≤|≦|⩽)" + FILL,
+)
+_LOW = _compile(
+    r"\b(?:at (?:the )?(?:very )?(?:least|leas[et]|lease|minimum)|min(?:imum|imal|imun|\.)?|lower (?:limit|bound))"
+    + FILL,
+    "(?:至少|最少|起码|最低|最短|下限|不止|保底|不下于?|多达|(?:写|凑)?[够满])" + FILL,
+    r"\b(?:no|not)(?: any)? (?:less|fewer|shorter|smaller|lower)(?: than)?" + FILL,
+    r"不(?:少|低)(?![于过])" + FILL,
+)
+_HIGH = _compile(
+    r"\b(?:at (?:the )?(?:very )?(?:most|maximum|max)|up[- ]?to|within|max(?:imum|imal|imun|\.)?"
+    r"|cap(?:ped)?(?:\s\w+){0,3} at|capped|cap|ceiling|upper (?:limit|bound)"
+    r"|limit(?:\w*\b[^,]{0,30}\bto|ed|s)?|restrict\w*\b[^,]{0,30}\bto)" + FILL,
+    "(?:最多|至多|顶多|最高|最长|上限|最大|极限|撑死)" + FILL,
+    r"\b(?:no|not)(?: any)? (?:more|longer|greater|larger|higher)(?: than)?" + FILL,
+    r"(?<!差)不(?:超|多)(?![于过出])" + FILL,
+)
+_TAG = re.compile(r"<[a-z/][^<>\n]{0,30}>\s*$", re.I)
+"""The end of <SEED> is no sign of comparison."""
+_ARROW = re.compile(r"(?:[-=]>|>>)\s*$")
+
+_CLAUSE_END = re.compile(r"[,;:、]|\b(?:and|but|so|then|while|although|because)\b|但是?|而且|并且|且|所以|然后")
+_NEGATION = _compile(
+    r"\b(?:not|no|never|without|avoid\w*|cannot|nor|neither|refrain\w*|prohibit\w*|forbid\w*|forbidden"
+    r"|nothing|none|stop"
+    r"|prevent\w*|instead|rather|nowhere|keep\w*\s(?:\w+\s){0,3}from|[a-z]{2,7}n['’]t|(?:do|ca|wo|should|must"
+    r"|does|is|need|are|could|would)nt|hardly|nobody)\b",
+    "(?<![从差特分区个级性鉴告派类辨识识])别(?![墅人的致具样处名称离])",
+    "不得不|不是不",
+    "(?<![差要而])不(?![仅但断同错管论光只单妨久过安知禁由幸朽])",
+    "勿|(?<!约)莫(?![名非大])|甭|休想|毋|忌(?!日)|严禁|禁止|避免|防止|杜绝|拒绝|无(?=[须需法得])|没必要"
+    "|没有必要|用不着",
+)
+_DOUBLE = ("不得不", "不是不")
+_BETWEEN_NEGATION_AND_PHRASE = _compile(
+    r"^(?:[\s\"'*(]|\b(?:be|been|being|to|go|going|goes|run|running|runs|write|writing|writes|written|use"
+    r"|using|used|make"
+    r"|making|have|has|having|let|letting|it|get|getting|take|give|produce|submit|contain|contains|spend|include|exceed"
+    r"|the|this|that|your|my|a|an|text|essay|article|story|paper|piece|answer|response|report|speech|letter"
+    r"|post|draft|work"
+    r"|result|output|total|length|word|words|count|limit|allowed|permitted|ever|any|anything|anywhere|even"
+    r"|please|should"
+    r"|must|can|could|will|would|may|do|does|in|of|at|way|much|far|significantly|slightly|well|too|you|we|i|from|by|for"
+    r"|under any circumstances?|in any case|on any account|at all|all|go|come|extend|stretch|turn|out|end|up"
+    r"|want|wants|like|need|see|read|accept|expect|permit|allow|think|essays?"
+    r"|entries|submissions|texts|articles|stories|answers|responses|anyone|people|you'd|you'll|is|are|with|as"
+    r"|if|circumstances?|supposed|meant|stand|exceeds|time|fall|falls|drop|sink|dip|just|only|merely|simply"
+    r"|necessarily)\b)*$",
+    r"^[\s\"“”得能可以应该当要许准宜用让使写成篇幅字数总全文整体章的长度会必须需定只仅有把它控制在出现轻易随便任意请再建议太明显大量大幅"
+    r"这本答案内容结果建议想敢愿意一个之便就它们被给做搞弄低少多超过到达至于高小]*$",
+)
+_UNSURE = _compile(r"\b(?:hesitate|afraid|mind|worry|fear|only|just|necessarily)\b", "一定|怕|介意|担心|犹豫|吝")
+_LOW_AFTER = _compile(
+    r"\s*\(?(?:[,;]?\s?(?:or|and|&|if not) (?:\w+ )?(?:more|above|longer|over|greater|up(?:wards?)?|higher|beyond)\b)",
+    r"\s*[\s(-]*(?:min(?:imum)?\b|at (?:the )?(?:very )?(?:least|minimum)\b|plus\b|upwards?\b)",
+    r"\s*,?\s?(?:and )?(?:no|not|never) (?:less|fewer|shorter)\b",
+    r"\s*\(?(?:含|不含|包括)?[)本数]*\s*(?:及(?:其)?|或(?:者)?)?(?:以上|往上|起(?![因承源伏草名来点])|之上"
+    r"|更多|打底|起步|开外|朝上|保底"
+    r"|为下限|为底线)",
+    r"\s?[+↑]",
+    r"\s(?:is|as|being)\s(?:the|a|your|my|our)\s(?:\w+\s)?(?:min\w*|lower)",
+    r"\s*\((?:min(?:imum)?|至少|最少|下限)\b",
+)
+_HIGH_AFTER = _compile(
+    r"\s*\(?(?:[,;]?\s?(?:or|and|&|if not) (?:\w+ )?(?:less|fewer|under|below|shorter|lower|smaller)\b)",
+    r"\s*[\s(-]*(?:max(?:imum)?\b|limit\b|cap\b|ceiling\b|at (?:the )?(?:very )?(?:most|max(?:imum)?)\b|tops\b)",
+    r"\s*,?\s?(?:and )?(?:no|not|never)(?: a (?:single )?word)? (?:more|longer)\b",
+    r"\s*\(?(?:含|不含|包括)?[)本数]*\s*(?:及(?:其)?|或(?:者)?)?(?:[以之]内|以下|之下|内(?![容心部涵在])|为限"
+    r"|封顶|不[到足]|更少|打住|为上限|为最|到顶)",
+    r"\s(?:is|as|being)\s(?:the|a|your|my|our)\s(?:\w+\s)?(?:max\w*|limit|cap|ceiling|upper|most)",
+    r"\s*\((?:max(?:imum)?|最多|至多|上限)\b",
+)
+_LOSS = "(?:扣|不给分|不得分|不计分|零分|不合格|无效|不予|退回|不及格|重写|不收|作废|判为|太[长短])"
+_PENALTY = _compile(
+    r"\s*(?:\w+\s){0,3}(?:will|is|are|would|may|can|shall)\s(?:not\b|be (?:rejected|penali[sz]ed|ignored"
+    r"|discarded|marked down"
+    r"|disqualified|returned|refused)|lose\b|fail\b|(?:unacceptable|too (?:long|short)|not (?:acceptable|allowed)))",
+    rf"[^,。;\d]{{0,6}}?{_LOSS}",
+)
+_IF = _compile(r"\b(?:if|when|should it)\b", "如果|[若凡]|一旦|只要")
+_PENALTY_OF_A_CONDITION = _compile(rf",[^,。;\d]{{0,6}}?{_LOSS}")
+_FLIPPED: dict[Side, Side] = {"low": "high", "high": "low", "unclear": "unclear"}
+
+
+def find_side(before: str, after: str) -> Side | None:
+    """Return the side that is stated around a number; None if the number is not a bound.
+
+    Args:
+        before: The sentence up to the number.
+        after: The sentence after the number and its unit.
+    """
+    sides = {side for side in (side_before(before), _side_after(before, after)) if side}
+    if len(sides) > 1:
+        return "unclear"
+    side = sides.pop() if sides else None
+    is_penalised = _PENALTY.match(after) or (_IF.search(before) and _PENALTY_OF_A_CONDITION.match(after))
+    if side in ("low", "high") and is_penalised:
+        return _FLIPPED[side]
+    if side is None and _negations(before):
+        return "unclear"
+    return side
+
+
+def side_before(before: str) -> Side | None:
+    """Return the side that the text before a number states."""
+    before = _TAG.sub(" ", before)
+    signs = _ARROW.sub(" ", before)
+    fixed: tuple[tuple[re.Pattern[str], Side], ...] = ((_LOW, "low"), (_HIGH, "high"))
+    for phrases, side in fixed:
+        found = phrases.search(before)
+        if found and not _holds_a_comparison(before[found.start() :]):
+            return "unclear" if _negations(before[: found.start()]) % 2 else side
+    comparisons: tuple[tuple[re.Pattern[str], Side], ...] = ((_MORE, "low"), (_LESS, "high"))
+    starts = [(found.start(), side) for phrases, side in comparisons if (found := phrases.search(signs))]
+    if not starts:
+        return None
+    start, side = min(starts)
+    return _turn(side, signs[:start])
+
+
+def _holds_a_comparison(phrase: str) -> bool:
+    """Whether a bound is stated by a comparison nearer to its number: "the limit must not be over 800"."""
+    if re.match(r"(?:no|not)\b|不", phrase, re.I):
+        return False
+    return any((found := phrases.search(phrase)) and found.start() > 0 for phrases in (_MORE, _LESS))
+
+
+def _turn(side: Side, rest: str) -> Side:
+    """Turn the side of a comparison by the negations in the clause before it."""
+    clause = _clause(rest)
+    found = list(_NEGATION.finditer(clause))
+    if not found:
+        return side
+    if _UNSURE.search(clause, found[-1].end()) or not _BETWEEN_NEGATION_AND_PHRASE.match(clause[found[-1].end() :]):
+        return "unclear"
+    return _FLIPPED[side] if _count(found) % 2 else side
+
+
+def _negations(rest: str) -> int:
+    """Count the negations in the last clause if nothing but modal and writing verbs follows them."""
+    clause = _clause(rest)
+    found = list(_NEGATION.finditer(clause))
+    if not found or not _BETWEEN_NEGATION_AND_PHRASE.match(clause[found[-1].end() :]):
+        return 0
+    return _count(found)
+
+
+def _count(found: list[re.Match[str]]) -> int:
+    return sum(2 if it[0] in _DOUBLE else 1 for it in found)
+
+
+def _clause(text: str) -> str:
+    """Return the last clause; "never, under any circumstances, exceed" is one clause."""
+    pieces = _CLAUSE_END.split(text)
+    for index in range(len(pieces) - 2, max(-1, len(pieces) - 4), -1):
+        negation = list(_NEGATION.finditer(pieces[index]))
+        if negation and not pieces[index][negation[-1].end() :].strip():
+            return pieces[index] + " " + pieces[-1]
+    return pieces[-1]
+
+
+def _side_after(before: str, after: str) -> Side | None:
+    phrases_after: tuple[tuple[re.Pattern[str], Side], ...] = ((_LOW_AFTER, "low"), (_HIGH_AFTER, "high"))
+    sides = [side for phrases, side in phrases_after if phrases.match(after)]
+    if not sides:
+        return None
+    if side_before(before) is None and _negations(before) % 2:
+        return _FLIPPED[sides[0]]
+    return sides[0]
