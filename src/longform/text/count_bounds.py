@@ -56,7 +56,7 @@ _CLAUSE_END = re.compile(r"[,;:、]|\b(?:and|but|so|then|while|although|because)
 _NEGATION = _compile(
     r"\b(?:not|no|never|without|avoid\w*|cannot|nor|neither|refrain\w*|prohibit\w*|forbid\w*|forbidden"
     r"|nothing|none|stop"
-    r"|prevent\w*|instead|rather|nowhere|keep\w*\s(?:\w+\s){0,3}from|[a-z]{2,7}n['’]t|(?:do|ca|wo|should|must"
+    r"|prevent\w*|instead of|rather than|nowhere|keep\w*\s(?:\w+\s){0,3}from|[a-z]{2,7}n['’]t|(?:do|ca|wo|should|must"
     r"|does|is|need|are|could|would)nt|hardly|nobody)\b",
     "(?<![从差特分区个级性鉴告派类辨识识])别(?![墅人的致具样处名称离])",
     "不得不|不是不",
@@ -80,7 +80,7 @@ _BETWEEN_NEGATION_AND_PHRASE = _compile(
     r"|if|circumstances?|supposed|meant|stand|exceeds|time|fall|falls|drop|sink|dip|just|only|merely|simply"
     r"|necessarily)\b)*$",
     r"^[\s\"“”得能可以应该当要许准宜用让使写成篇幅字数总全文整体章的长度会必须需定只仅有把它控制在出现轻易随便任意请再建议太明显大量大幅"
-    r"这本答案内容结果建议想敢愿意一个之便就它们被给做搞弄低少多超过到达至于高小]*$",
+    r"这本答案内容结果建议想敢愿意希望允一个之便就它们被给做搞弄低少多超过到达至于高小]*$",
 )
 _UNSURE = _compile(r"\b(?:hesitate|afraid|mind|worry|fear|only|just|necessarily)\b", "一定|怕|介意|担心|犹豫|吝")
 _LOW_AFTER = _compile(

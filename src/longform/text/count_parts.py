@@ -29,9 +29,9 @@ _ENGLISH_ORDINAL = re.compile(
     re.I,
 )
 _ROLES = {
-    "opening": r"开头|开篇|引言|前言|导言|引入|引论|绪论|导语|\b(?:introduction|intro|opening|beginning)\b",
+    "opening": r"开头|开篇|引言|引子|楔子|序言|前言|导言|引入|引论|绪论|导语|\b(?:introduction|intro|opening|beginning)\b",
     "middle": r"中间|正文|主体|本论|\b(?:body|middle|main (?:part|body|section)|main)\b",
-    "ending": r"结尾|结论|结语|结束语|收尾|总结部分|\b(?:conclusion|ending|closing|end)\b",
+    "ending": r"结尾|结论|结语|尾声|结束语|收尾|总结部分|\b(?:conclusion|ending|closing|end)\b",
 }
 _ROLE = re.compile(
     "(?:" + "|".join(rf"(?P<{name}>{words})" for name, words in _ROLES.items()) + r")(?:部分)?[^,;。\n\d]{0,16}$",

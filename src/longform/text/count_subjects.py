@@ -35,7 +35,7 @@ _PART_BEFORE = _compile(
     rf"|respectively)\b",
     r"\b(?:worth|per)" + _FILL,
     r"(?:/|\d\s?[x×*])\s*$|^\s?(?:per|each|every)\b",
-    r"\b(?:this|these|those|that|following|above|attached|first|last|next|opening|final|another|additional|extra|by)"
+    r"\b(?:this|these|those|that|following|the above|attached|first|last|next|opening|final|another|additional|extra|by)"
     + _FILL,
     r"\b(?:learn|memori[sz]e|(?:list|vocabulary) of|(?:of|in|from|on|for|to|into) (?:the|my|your|our|an?))" + _FILL,
     rf"(?<!\byour )\b{_SECTION}(?:\slengths?)?\s*(?:[:(-]|should|must|shall|needs?|has to|is|are|to be|will"
@@ -50,6 +50,7 @@ _PART_BEFORE = _compile(
     "(?:标题|题目|摘要|开头|结尾|开篇|引言|前言|结论|导语|口号|标语|评[论语价]|中间|部分|章节|段落|其中|包括"
     "|包含|附)[^,。]{0,8}$",
     "(?:这[篇段个份]|该|(?<!以)此|上述|[上下]面|(?!^)以[上下]|那篇|原[文稿]|我的|写了|已有|现有)[^,。]{0,2}$",
+    r"\(?含[^,。]{0,2}$",
     "(?:增加|添加|再写|补充|扩充|删减|减少|缩减|删掉|删去)" + _FILL,
 )
 _PART_AFTER = _compile(

@@ -16,9 +16,9 @@ _ENGLISH |= {word: 10 * number for number, word in enumerate(_TENS.split(), 2)}
 _ENGLISH_SCALES = {"hundred": 100, "thousand": 1000}
 _HAN_DIGITS = {sign: number for number, sign in enumerate("零一二三四五六七八九")} | {"两": 2, "〇": 0}
 _SCALES = {"k": 1000, "w": 10_000, "十": 10, "百": 100, "千": 1000, "万": 10_000}
-_FINANCIAL = str.maketrans("壹贰貳叁參肆伍陆陸柒捌玖拾佰仟萬兩弍弐", "一二二三三四五六六七八九十百千万两二二")
-_FINANCIAL_RUN = re.compile("[零壹贰貳叁參肆伍陆陸柒捌玖拾佰仟萬万两兩一二三四五六七八九十百千弍弐]{2,12}")
-_FINANCIAL_SCALE = re.compile("[拾佰仟萬]")
+_FINANCIAL = str.maketrans("壹贰貳叁參参肆伍陆陸柒捌玖拾佰仟萬兩弍弐", "一二二三三三四五六六七八九十百千万两二二")
+_FINANCIAL_RUN = re.compile("[零壹贰貳叁參参肆伍陆陸柒捌玖拾佰仟萬万两兩一二三四五六七八九十百千弍弐]{2,12}")
+_FINANCIAL_SCALE = re.compile("[拾佰仟萬十百千万]")
 _SPELLED = rf"\b(?:{'|'.join(_ENGLISH)}|a(?=[\s-](?:hundred|thousand))|hundred|thousand)\b"
 _HALF = r"\sand\sa\shalf\s(?:hundred|thousand)\b"
 

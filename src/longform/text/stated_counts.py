@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from longform.text.chinese import to_simplified
-from longform.text.count_bounds import find_side, side_before
+from longform.text.count_bounds import Side, find_side, side_before
 from longform.text.count_parts import MAIN_PART, Part, find_part, is_whole
 from longform.text.count_subjects import (
     is_in_list,
@@ -61,19 +61,19 @@ _LOWER = r"(?:an?\s|the\s)?" + _any_of(
     ">=|=>|[>≥≧⩾]",
     "[不别勿](?:得|能|可|要|应|许|准)?(?:少于|低于|小于|短于)|至少|最少|起码|最低|下限|多于|大于|高于|超过",
 )
-_AND = r"(?:,|\b(?:and|but|or|nor)\b|且|并且|并|同时|或者?|但|又)"
+_AND = r"(?:[,/]|\b(?:and|but|or|nor)\b|且|并且|并|同时|或者?|但|又)"
 _BETWEEN = r"\s{0,3}(?:words?|字|-(?=\s))?\s{0,3}"
 _JOINT = (
     _BETWEEN + r"(?:-{1,2}(?![a-z])|[–—―]{1,2}|~{1,2}|[至到或与和]|、(?=[\d一二三四五六七八九]{1,2}[千百万kw])"
     rf"|\b(?:to|thru|through|or|and)\b|(?P<upper>{_AND}?\s?{_AND}?\s?(?:{_UPPER}))"
     rf"|(?P<lower>{_AND}?\s?{_AND}?\s?(?:{_LOWER})))\s{{0,3}}"
 )
-_BEFORE_A_NUMBER = r"(?<![\d.$€£¥百千万几第×*])(?<!\dx)(?<![^字]数)(?<!\d,)(?<!\D\d )"
+_BEFORE_A_NUMBER = r"(?<![\d.$€£¥百千万几第])(?<!\dx)(?<![^字]数)(?<!\d,)(?<!\D\d )"
 _SAME = rf"(?:\s?\(\s?(?P<same>{NUMBER})\s?\))?"
 _ERROR = r"(?:\s?(?:±|\+/-|\+-)\s?(?P<error>\d{1,4})(?P<percent>\s?%)?)?"
 _COUNT = (
     rf"{_BEFORE_A_NUMBER}(?:(?P<low>{NUMBER})(?P<joint>{_JOINT}))?(?P<high>{NUMBER}){_SAME}{_ERROR}"
-    r"(?P<more>\s?\+|多|余|[\s-]plus\b)?[来把]?"
+    r"(?P<more>\s?\+|多|余|[\s-]plus\b|\sor (?:more|above|over)\b)?(?P<fewer>\sor (?:fewer|less|under)\b)?[来把]?"
 )
 _COUNT_OF_WORDS = _compile(_COUNT + _WORDS)
 _BARE_COUNT = re.compile(
@@ -151,8 +151,8 @@ class _Number(NamedTuple):
     end: int
     low: int
     high: int
-    is_more: bool = False
-    """Whether it is followed by a plus sign or 多."""
+    side: Side | None = None
+    """The side that a mark between the number and its unit states: "800+ words", 800多字."""
     is_attribute: bool = False
     """Whether it describes a text, as in "a 500-word essay"."""
     is_range: bool = False
@@ -222,7 +222,7 @@ def _read_mentions(text: str) -> Iterator[_Mention]:
         if count is None or is_of_a_given_text(number.is_attribute, before, after):
             continue
         is_other = listed or is_of_something_else(number.is_attribute, near, after)
-        part = None if is_total else find_part(near)
+        part = None if is_total and "," not in near else find_part(near)
         if part is not None and not (part.scheme == "ordinal" and _WRITTEN_PART.search(near) and not is_other):
             yield _Mention(count, part=part, may_be_whole=not is_other)
         elif not is_other and count.largest >= FEWEST:
@@ -235,7 +235,9 @@ def _find_numbers(text: str) -> list[_Number]:
     for match in _BARE_COUNT.finditer(text):
         if not (match["scale"] == "千" and _THOUSAND_CHARACTER_CLASSIC.match(text, match.end())):
             size = _BARE[match["scale"]]
-            found[match.start()] = _Number(match.start(), match.end(), size, size, is_more=match["before"] == "上")
+            found[match.start()] = _Number(
+                match.start(), match.end(), size, size, side="low" if match["before"] == "上" else None
+            )
     for pattern in (_LABELLED_COUNT, _COUNT_OF_WORDS):
         for match in pattern.finditer(text):
             start = match.start("low" if match["low"] else "high")
@@ -260,7 +262,7 @@ def _read_match(match: re.Match[str], text: str, start: int) -> _Number:
         match.end(),
         low,
         high,
-        is_more=match["more"] is not None,
+        side="low" if match["more"] else "high" if match["fewer"] else None,
         is_attribute=match[0].lower().endswith("word"),
         is_range=low < high,
     )
@@ -270,7 +272,7 @@ def _read_match(match: re.Match[str], text: str, start: int) -> _Number:
         spaced = " " in match["low"]
         ends = read_span(match["low"])
         lowest = ends[0] if ends and ends[0] < ends[1] else read_low(match["low"], match["high"])
-        is_bound = match["upper"] or match["lower"]
+        is_bound = (match["upper"] or match["lower"]) and not _ALTERNATIVE.match(match["joint"])
         if is_bound and (not high / 20 < (lowest or 0) <= MOST or (match["upper"] and (lowest or 0) >= high)):
             # "chapter 2, no more than 800 words"
             return number._replace(start=match.start("high"))
@@ -289,14 +291,14 @@ def _within(count: int, error: str, *, is_percent: bool) -> dict[str, Any]:
 
 
 def _read_count(number: _Number, before: str, after: str) -> StatedCount | None:
-    if not 0 < number.low <= number.high <= MOST and number.lower is None:
+    if not 0 < max(number.low, number.high) <= MOST or (number.joint is None and number.low > number.high):
         return None
     if number.joint is not None:
         return _read_range(number, before)
     if (error := _ERROR_AFTER.match(after)) and number.low == number.high:
         ends = _within(number.high, error[1], is_percent=error[2] is not None)
         return StatedCount(ends["low"], ends["high"])
-    side = find_side(before, after) or ("low" if number.is_more else None)
+    side = find_side(before, after) or number.side
     if side == "unclear":
         return None
     if side is None and not number.is_range and 1900 < number.high < 2100 and number.high % 50:
