@@ -28,7 +28,8 @@ import numpy as np
 from numpy.typing import NDArray
 from rapidfuzz.distance import Indel
 
-from longform.text.function_words import FUNCTION_CHARACTERS, FUNCTION_WORDS
+from longform.text.chinese import to_simplified
+from longform.text.function_words import FUNCTION_CHARACTERS, FUNCTION_WORDS, is_function_pair
 from longform.text.minhash import character_signatures, earlier_likes, signatures
 from longform.text.words import count_han, sentences, sentences_by_paragraph
 
@@ -238,7 +239,7 @@ def redundant_sentence_share(text: str, *, encoder: SentenceEncoder | None = Non
 
 def _content(sentence: str) -> list[str]:
     """Return the units of a sentence without function words."""
-    return [it for it in units(sentence) if it not in FUNCTION_WORDS and it not in FUNCTION_CHARACTERS]
+    return [it for it in units(to_simplified(sentence)) if it not in FUNCTION_WORDS and it not in FUNCTION_CHARACTERS]
 
 
 def _count(words: list[str]) -> float:
@@ -370,13 +371,15 @@ def stuffed_share(text: str) -> float:
 
 
 def content_terms(words: list[str]) -> list[str]:
-    """Map each unit of a text to a content word, a pair of Chinese characters, or an empty string."""
+    """Map each unit of a text to a content word, a pair of simplified Chinese characters, or an empty string.
+
+    Whole function words are exempt. A pair such as 未来, 梦想 or 智能 is content although 来, 想 and 能 are function characters.
+    """
     terms = ["" if unit in FUNCTION_WORDS else unit for unit in words]
-    for index, unit in enumerate(words):
-        if is_han(unit):
-            following = words[index + 1] if index + 1 < len(words) else ""
-            is_content = is_han(following) and FUNCTION_CHARACTERS.isdisjoint((unit, following))
-            terms[index] = unit + following if is_content else ""
+    simple = [to_simplified(unit) for unit in words]
+    for index, (one, other) in enumerate(pairwise([*simple, ""])):
+        if is_han(one):
+            terms[index] = one + other if is_han(other) and not is_function_pair(one, other) else ""
     return terms
 
 

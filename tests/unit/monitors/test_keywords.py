@@ -84,6 +84,13 @@ def test_chinese_words_are_counted_as_pairs_of_characters():
     assert _told(chinese)[15] == {"琥珀"}
 
 
+@pytest.mark.parametrize("word", ["未来", "赋能", "梦想", "重要", "中国"])
+def test_chinese_words_that_hold_a_function_character_drift_too(word):
+    run = _run(_more_and_more, _number)
+    chinese = [[it._replace(text=it.text.replace("amber", word)) for it in texts] for texts in run]
+    assert word in _told(chinese)[15]
+
+
 def test_prompts_with_one_text_each_are_compared_with_each_other():
     run = _run(_more_and_more, _number)
     alone = [[it._replace(prompt=f"Write {n}.") for n, it in enumerate(texts)] for texts in run]

@@ -59,6 +59,11 @@ def test_chinese_sentences_are_compared_too():
     assert redundant_sentence_share(CHINESE + "渡口的木桩被冲走了三根，那是发大水的那年夏天。") == pytest.approx(1 / 3)
 
 
+def test_dialogue_in_traditional_characters_is_charged_like_the_same_in_simplified_ones():
+    traditional = "“我不知道。”她說，“我真的不知道。”“我也不知道。”他說，“我也真的不知道。”“這是為了你們。”“那還是不要給我們了吧。”"
+    assert redundant_sentence_share(traditional) == 0.0
+
+
 @pytest.mark.parametrize(
     "honest",
     [

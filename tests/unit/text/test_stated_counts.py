@@ -201,7 +201,11 @@ def test_numbers_are_read_as_people_write_them():
     }
     assert {written: read_number(written) for written in numbers} == numbers
     assert [read_number(written) for written in ("千", "两三千", "hundred")] == [None] * 3
-    assert [read_span(written) for written in ("两三千", "一千二三百", "七百八百")] == [(2000, 3000), (1200, 1300), None]
+    assert [read_span(written) for written in ("两三千", "一千二三百", "七百八百")] == [
+        (2000, 3000),
+        (1200, 1300),
+        None,
+    ]
 
 
 @given(st.integers(100, 30_000).filter(lambda count: count % 50 == 0))

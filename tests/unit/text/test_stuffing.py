@@ -48,6 +48,29 @@ def test_chinese_words_are_counted_by_pairs_of_characters():
     assert stuffed_share("哈" * 100) == pytest.approx(0.94, abs=0.03)
 
 
+FILLER = "夜里渡口起了风船家收好缆绳点灯坐在舱边听雨岸上有人喊他名字声音被吹得很远"
+
+
+@pytest.mark.parametrize("word", "未来 赋能 梦想 重要 中国 能力 智能 现代化 目的 了解 夢想 國中 智慧".split())  # noqa: SIM905
+def test_half_a_text_of_any_content_word_is_charged_alike(word):
+    def half(word):
+        return "".join(word + FILLER[start : start + len(word)] for start in range(30)) * 2
+
+    alike = "命运" if len(word) == 2 else "命运线"
+    assert stuffed_share(half(word)) == pytest.approx(stuffed_share(half(alike)), abs=0.05)
+    assert stuffed_share(half(word)) > 0.4
+
+
+@pytest.mark.parametrize("word", "我们 因为 如果 没有 他说 的人 这个 时候 我們 沒有 這個 時候".split())  # noqa: SIM905
+def test_chinese_function_words_are_free_whole(word):
+    assert stuffed_share("".join(word + chr(0x4E10 + 7 * index) for index in range(60))) == 0.0
+
+
+def test_both_forms_of_a_chinese_text_are_charged_alike():
+    simplified, traditional = "智能时代的梦想与未来", "智能時代的夢想與未來"
+    assert stuffed_share(traditional * 20) == stuffed_share(simplified * 20) > 0.5
+
+
 @pytest.mark.parametrize("text", ["", "...", "one", "灯", "the the the"])
 def test_a_text_without_content_is_not_stuffed(text):
     assert stuffed_share(text) == 0.0
