@@ -206,20 +206,23 @@ class PairwisePanel:
 def ask_pairwise(prompt: PromptRow, *, text_a: str, text_b: str, tag: str, wording: Wording | None = None) -> str:
     """The message that asks a judge to compare two texts."""
     wording = wording or load_wording()
-    dimensions = wording.table("pointwise.dimensions")
+    language = wording.language_of(prompt.request)
+    dimensions = wording.table("pointwise.dimensions", language)
+    is_chinese = language == "zh" and language in wording.languages("pairwise.weigh")
+    entry, joint = ("{}（{}）", "；") if is_chinese else ("{} ({})", "; ")
     measure = (
-        wording.text("pairwise.by_criteria")
+        wording.text("pairwise.by_criteria", language)
         if criteria_text(prompt)
-        else wording.text("pairwise.weigh").format(
-            dimensions="; ".join(f"{name} ({meaning})" for name, meaning in dimensions.items())
+        else wording.text("pairwise.weigh", language).format(
+            dimensions=joint.join(entry.format(name, meaning) for name, meaning in dimensions.items())
         )
     )
     parts = [
-        wording.text("pairwise.role"),
+        wording.text("pairwise.role", language),
         *fence_prompt(prompt, criteria_text(prompt), tag=tag),
         fence("TEXT A", text_a, tag=tag),
         fence("TEXT B", text_b, tag=tag),
-        wording.text("pairwise.task").format(measure=measure),
+        wording.text("pairwise.task", language).format(measure=measure),
     ]
     return "\n\n".join(parts)
 

@@ -178,15 +178,16 @@ class PointwisePanel:
 def ask_pointwise(prompt: PromptRow, text: str, *, tag: str, wording: Wording | None = None) -> PointwiseQuestion:
     """The message that asks a judge to score one text, and the dimensions it has to score."""
     wording = wording or load_wording()
+    language = wording.language_of(prompt.request)
     meanings = score_dimensions(prompt, wording)
     listed = describe_dimensions(meanings)
     shape = ", ".join(f'"{name}": N' for name in meanings)
-    task = wording.text("pointwise.task").format(
+    task = wording.text("pointwise.task", language).format(
         dimensions=listed, shape=f'{{"scores": {{{shape}}}}}', lowest=MIN_SCORE, highest=MAX_SCORE
     )
     criteria = prompt.criteria if isinstance(prompt.criteria, str) else ""
     parts = [
-        wording.text("pointwise.role"),
+        wording.text("pointwise.role", language),
         *fence_prompt(prompt, criteria, tag=tag),
         fence("TEXT", text, tag=tag),
         task,
@@ -200,7 +201,8 @@ def score_dimensions(prompt: PromptRow, wording: Wording | None = None) -> dict[
     Names are made fit to be JSON keys: one line, without braces, quotes and backslashes.
     """
     if not prompt.criteria or isinstance(prompt.criteria, str):
-        return (wording or load_wording()).table("pointwise.dimensions")
+        wording = wording or load_wording()
+        return wording.table("pointwise.dimensions", wording.language_of(prompt.request))
     return {
         one_line(criterion.name).translate(_KEY_SIGNS) or "quality": one_line(criterion.description)
         for criterion in prompt.criteria

@@ -19,7 +19,7 @@ from longform.judging.answers import fence, last_values
 from longform.judging.judge import AnswerShape, BaseJudge, JudgeReply
 from longform.records.schemas import PromptRow
 from longform.text.length_rules import Range, Rule, rule_violations
-from longform.wording import Language, Wording, language_of, load_wording
+from longform.wording import Language, Wording, load_wording
 
 CRITERIA = ("writing", "long", "complete", "safe")
 """What a request must satisfy to be kept, by the names under which a judge answers."""
@@ -130,7 +130,8 @@ def ask_request_criteria(
     prompt: PromptRow, *, tag: str, also: str | None = None, wording: Wording | None = None
 ) -> str:
     """The message that asks a judge which criteria a request satisfies."""
-    wording, language = wording or load_wording(), language_of(prompt.request)
+    wording = wording or load_wording()
+    language = wording.language_of(prompt.request)
     meanings: Mapping[str, str] = wording.table("needs.criteria", language) | ({} if also is None else {ALSO: also})
     criteria = "\n".join(f"- {name}: {meaning}" for name, meaning in meanings.items())
     shape = "{" + ", ".join(f'"{name}": V' for name in meanings) + "}"
@@ -149,7 +150,8 @@ def parse_request_criteria(text: str, criteria: Collection[str]) -> RequestCrite
 
 def ask_length_range(prompt: PromptRow, *, tag: str, wording: Wording | None = None) -> str:
     """The message that asks a judge for the range of words of a good answer."""
-    wording, language = wording or load_wording(), language_of(prompt.request)
+    wording = wording or load_wording()
+    language = wording.language_of(prompt.request)
     task = wording.text("length_range.task", language)
     return _ask_about_request(prompt, "length_range", task, tag=tag, wording=wording, language=language)
 
@@ -158,7 +160,8 @@ def name_broken_rules(
     prompt: PromptRow, predicted: Range, broken: Iterable[Rule], wording: Wording | None = None
 ) -> str:
     """What to add to the question after an answer that broke rules."""
-    wording, language = wording or load_wording(), language_of(prompt.request)
+    wording = wording or load_wording()
+    language = wording.language_of(prompt.request)
     texts = wording.table("length_range.rules", language)
     rules = ("；" if language == "zh" else "; ").join(texts[rule.name.lower()] for rule in broken)
     return wording.text("length_range.broken", language).format(low=predicted[0], high=predicted[1], rules=rules)

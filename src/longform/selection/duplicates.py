@@ -14,6 +14,7 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
+from longform.text.chinese import to_simplified
 from longform.text.minhash import MAX_HASHES, BandIndex, hash_grams, signature
 from longform.text.repetition import units
 
@@ -32,8 +33,8 @@ class TokenizedText:
     """A text as it is compared: words, hashes, shingles, MinHash signature."""
 
     def __init__(self, text: str) -> None:
-        # Chinese texts hold full-width letters and digits.
-        self.units = units(unicodedata.normalize("NFKC", text))
+        # Chinese texts hold full-width letters and digits, and exist in simplified and in traditional characters.
+        self.units = units(to_simplified(unicodedata.normalize("NFKC", text)))
 
     @cached_property
     def plain(self) -> str:

@@ -1,17 +1,9 @@
-"""The language of a prompt: the source's language name as a code, or a guess from the text.
-
-Guesses use only the script and function words: Chinese, Japanese, Korean, English, or None.
-"""
+"""Names of languages, in sources and in `--language`, as codes: Chinese, 中文, Mandarin, zho and zh-CN are zh."""
 
 import re
 from collections.abc import Iterable
 
 from longform.records.errors import BadInputError
-from longform.text.function_words import FUNCTION_WORDS
-from longform.text.repetition import units
-
-ENGLISH_SHARE = 0.1
-"""Minimum fraction of specifically English words in an English text: they are half of prose, but fewer in lists."""
 
 _NAMES = """
 ar Arabic|bg Bulgarian|bn Bengali|ca Catalan|cs Czech|da Danish|de German|el Greek|en English|eo Esperanto|es Spanish|
@@ -24,32 +16,50 @@ ur Urdu|vi Vietnamese|zh Chinese
 _CODES = {
     name.lower(): code for code, name in (pair.strip().split(" ") for pair in _NAMES.replace("\n", "").split("|"))
 }
-_SHARED = frozenset("a also am an as d do had he her i in is it me no of on or over s so t us was we will".split())  # noqa: SIM905
-"""English function words that also occur in other languages with Latin script."""
-_REQUESTS = frozenset("write please create make give help explain describe generate story essay word words".split())  # noqa: SIM905
-_ENGLISH = (FUNCTION_WORDS - _SHARED) | _REQUESTS
-_UNKNOWN = frozenset({"", "unknown", "nolang", "und", "none"})
-_TAG = re.compile(r"([a-z]{2,3})(?:[-_][a-z0-9_-]+)?")
-_SCRIPTS = {
-    "zh": re.compile(r"[\u3400-\u9fff]"),
-    "ja": re.compile(r"[\u3040-\u30ff]"),
-    "ko": re.compile(r"[\uac00-\ud7af\u1100-\u11ff]"),
+_CODES |= {
+    name: code
+    for code, names in {
+        "zh": "中文 汉语 漢語 华语 華語 国语 國語 普通话 普通話 mandarin putonghua zho chi cmn",
+        "en": "英文 英语 英語 eng",
+        "ja": "日文 日语 日語 日本語 jpn",
+        "ko": "韩文 韩语 韓語 한국어 kor",
+        "de": "deutsch deu ger",
+        "fr": "français francais fra fre",
+        "es": "español espanol spa",
+        "ru": "русский rus",
+        "pt": "português por",
+        "it": "italiano ita",
+        "nl": "nederlands nld dut",
+        "ar": "العربية ara",
+        "vi": "vie",
+        "tr": "tur",
+        "pl": "pol",
+        "uk": "ukr",
+        "fa": "fas per farsi",
+    }.items()
+    for name in names.split()
 }
-_LETTER = re.compile(r"[^\W\d_]")
-_KANA_SHARE = 0.1
-"""Minimum fraction of kana in Japanese text, which mixes kana with Han characters; Chinese texts quote few kana."""
+_UNKNOWN = frozenset({"", "unknown", "nolang", "und", "none"})
+_SCRIPT_TAG = re.compile(r"[-_](?:hans|hant)\b|^zh[-_](?:tw|hk|mo)$|繁|简体|簡體|traditional|simplified", re.I)
+_TAG = re.compile(r"([a-z]{2,3})(?:[-_][a-z0-9_-]+)?")
 
 
 def parse_languages(names: Iterable[str]) -> frozenset[str]:
     """Return the codes of languages given by name or code.
 
     Raises:
-        BadInputError: an unknown language.
+        BadInputError: an unknown language, or a script (zh-Hant), which prompts are not told apart by.
     """
-    codes = {name: language_code(name) for name in names}
-    if unknown := [name for name, code in codes.items() if code is None]:
-        raise BadInputError(f"--language {unknown[0]}: needs a code such as en or zh")
-    return frozenset(code for code in codes.values() if code)
+    return frozenset(_parse(name) for name in names)
+
+
+def _parse(name: str) -> str:
+    if _SCRIPT_TAG.search(name):
+        raise BadInputError(f"--language {name}: prompts are told apart by language, not by script; give zh")
+    code = language_code(name)
+    if code is None or (len(code) != 2 and code not in _CODES.values()):
+        raise BadInputError(f"--language {name}: unknown; needs a code or a name such as en, zh, Chinese or 中文")
+    return code
 
 
 def language_code(name: str | None) -> str | None:
@@ -60,19 +70,4 @@ def language_code(name: str | None) -> str | None:
     if plain in _CODES:
         return _CODES[plain]
     tag = _TAG.fullmatch(plain)
-    return tag[1] if tag else plain
-
-
-def guess_language(text: str) -> str | None:
-    """Return `zh`, `ja` or `ko` if that script dominates, `en` if English function words are common, else None."""
-    counts = {code: len(script.findall(text)) for code, script in _SCRIPTS.items()}
-    letters = len(_LETTER.findall(text))
-    east_asian = sum(counts.values())
-    # A Han character corresponds to two or three Latin letters.
-    if 3 * east_asian > letters:
-        if counts["ja"] > _KANA_SHARE * east_asian:
-            return "ja"
-        return max(counts, key=lambda code: counts[code])
-    words = [word for word in units(text) if word.isalpha()]
-    english = sum(word in _ENGLISH for word in words)
-    return "en" if words and english >= ENGLISH_SHARE * len(words) else None
+    return _CODES.get(tag[1], tag[1]) if tag else plain

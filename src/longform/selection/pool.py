@@ -22,8 +22,8 @@ from longform.records.schemas import Prompt, Row
 from longform.selection.contamination import Benchmarks
 from longform.selection.duplicates import DedupIndex, TokenizedText
 from longform.selection.formats import RawPrompt, make_prompt
-from longform.selection.languages import guess_language
 from longform.selection.sources import read_source, source_files, source_name
+from longform.text.languages import guess_language
 from longform.text.words import count_words
 
 PROMPTS_BETWEEN_NEWS = 1000

@@ -8,7 +8,7 @@ makes the bound `UNCLEAR`. Phrases that are bounds by themselves ("at least", �
 import re
 from typing import Literal
 
-Side = Literal["low", "high", "unclear"]
+OpenSide = Literal["low", "high", "unclear"]
 """`low`: the count is a minimum; `high`: a maximum; `unclear`: a bound whose side cannot be told."""
 
 
@@ -112,10 +112,10 @@ _PENALTY = _compile(
 )
 _IF = _compile(r"\b(?:if|when|should it)\b", "如果|[若凡]|一旦|只要")
 _PENALTY_OF_A_CONDITION = _compile(rf",[^,。;\d]{{0,6}}?{_LOSS}")
-_FLIPPED: dict[Side, Side] = {"low": "high", "high": "low", "unclear": "unclear"}
+_FLIPPED: dict[OpenSide, OpenSide] = {"low": "high", "high": "low", "unclear": "unclear"}
 
 
-def find_side(before: str, after: str) -> Side | None:
+def find_side(before: str, after: str) -> OpenSide | None:
     """Return the side that is stated around a number; None if the number is not a bound.
 
     Args:
@@ -134,16 +134,16 @@ def find_side(before: str, after: str) -> Side | None:
     return side
 
 
-def side_before(before: str) -> Side | None:
+def side_before(before: str) -> OpenSide | None:
     """Return the side that the text before a number states."""
     before = _TAG.sub(" ", before)
     signs = _ARROW.sub(" ", before)
-    fixed: tuple[tuple[re.Pattern[str], Side], ...] = ((_LOW, "low"), (_HIGH, "high"))
+    fixed: tuple[tuple[re.Pattern[str], OpenSide], ...] = ((_LOW, "low"), (_HIGH, "high"))
     for phrases, side in fixed:
         found = phrases.search(before)
         if found and not _holds_a_comparison(before[found.start() :]):
             return "unclear" if _negations(before[: found.start()]) % 2 else side
-    comparisons: tuple[tuple[re.Pattern[str], Side], ...] = ((_MORE, "low"), (_LESS, "high"))
+    comparisons: tuple[tuple[re.Pattern[str], OpenSide], ...] = ((_MORE, "low"), (_LESS, "high"))
     starts = [(found.start(), side) for phrases, side in comparisons if (found := phrases.search(signs))]
     if not starts:
         return None
@@ -158,7 +158,7 @@ def _holds_a_comparison(phrase: str) -> bool:
     return any((found := phrases.search(phrase)) and found.start() > 0 for phrases in (_MORE, _LESS))
 
 
-def _turn(side: Side, rest: str) -> Side:
+def _turn(side: OpenSide, rest: str) -> OpenSide:
     """Turn the side of a comparison by the negations in the clause before it."""
     clause = _clause(rest)
     found = list(_NEGATION.finditer(clause))
@@ -192,8 +192,8 @@ def _clause(text: str) -> str:
     return pieces[-1]
 
 
-def _side_after(before: str, after: str) -> Side | None:
-    phrases_after: tuple[tuple[re.Pattern[str], Side], ...] = ((_LOW_AFTER, "low"), (_HIGH_AFTER, "high"))
+def _side_after(before: str, after: str) -> OpenSide | None:
+    phrases_after: tuple[tuple[re.Pattern[str], OpenSide], ...] = ((_LOW_AFTER, "low"), (_HIGH_AFTER, "high"))
     sides = [side for phrases, side in phrases_after if phrases.match(after)]
     if not sides:
         return None

@@ -45,31 +45,31 @@ _MORE_PARTS = re.compile(
 )
 
 
-class Part(NamedTuple):
+class TextPart(NamedTuple):
     """A part of a text by its scheme (`ordinal`, `side`, `role`) and its name within it (1, 上, opening)."""
 
     scheme: str
     name: str | int
 
 
-MAIN_PART = Part("role", "middle")
+MAIN_PART = TextPart("role", "middle")
 """The body of a text, which stands for the whole if no other part has a count."""
 
 
-def find_part(before: str) -> Part | None:
+def find_part(before: str) -> TextPart | None:
     """Return the part whose name ends the text before a count; None if no part is named there."""
     if found := _HAN_ORDINAL.search(before):
-        return Part("ordinal", _number(found["number"] or found["which"]))
+        return TextPart("ordinal", _number(found["number"] or found["which"]))
     if found := _HAN_SIDE.search(before):
-        return Part("side", found["side"])
+        return TextPart("side", found["side"])
     if found := _ENGLISH_ORDINAL.search(before):
-        return Part("ordinal", _number((found["number"] or found["ordinal"]).lower()))
+        return TextPart("ordinal", _number((found["number"] or found["ordinal"]).lower()))
     if found := _ROLE.search(before):
-        return Part("role", next(name for name in _ROLES if found[name]))
+        return TextPart("role", next(name for name in _ROLES if found[name]))
     return None
 
 
-def is_whole(parts: Sequence[Part], text: str) -> bool:
+def is_whole(parts: Sequence[TextPart], text: str) -> bool:
     """Whether named parts make up the whole of a text that is described by `text`."""
     if len({part.scheme for part in parts}) != 1 or len(set(parts)) != len(parts) or len(parts) < 2:
         return False

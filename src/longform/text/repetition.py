@@ -373,7 +373,7 @@ def stuffed_share(text: str) -> float:
 def content_terms(words: list[str]) -> list[str]:
     """Map each unit of a text to a content word, a pair of simplified Chinese characters, or an empty string.
 
-    Whole function words are exempt. A pair such as 未来, 梦想 or 智能 is content although 来, 想 and 能 are function characters.
+    Whole function words are exempt. 未来 is content although 来 is a function character.
     """
     terms = ["" if unit in FUNCTION_WORDS else unit for unit in words]
     simple = [to_simplified(unit) for unit in words]

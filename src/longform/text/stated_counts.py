@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from longform.text.chinese import to_simplified
-from longform.text.count_bounds import Side, find_side, side_before
-from longform.text.count_parts import MAIN_PART, Part, find_part, is_whole
+from longform.text.count_bounds import OpenSide, find_side, side_before
+from longform.text.count_parts import MAIN_PART, TextPart, find_part, is_whole
 from longform.text.count_subjects import (
     is_in_list,
     is_of_a_given_text,
@@ -140,7 +140,7 @@ class _Mention(NamedTuple):
 
     stated: StatedCount
     is_total: bool = False
-    part: Part | None = None
+    part: TextPart | None = None
     may_be_whole: bool = True
 
 
@@ -151,7 +151,7 @@ class _Number(NamedTuple):
     end: int
     low: int
     high: int
-    side: Side | None = None
+    side: OpenSide | None = None
     """The side that a mark between the number and its unit states: "800+ words", 800多字."""
     is_attribute: bool = False
     """Whether it describes a text, as in "a 500-word essay"."""

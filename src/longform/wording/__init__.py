@@ -2,7 +2,7 @@
 
 A released version never changes. The request hash of a recorded answer covers the whole question, and a run that is
 resumed or replayed keeps the wording it began with, so its answers are found again. New wording is a new version
-(`v2.yaml`, ...). Slots are filled by `str.format`; texts of others are values there, so braces in them stay text.
+(`v4.yaml`, ...). Slots are filled by `str.format`; texts of others are values there, so braces in them stay text.
 """
 
 from collections.abc import Mapping
@@ -11,17 +11,20 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, Literal
 
+from longform.text.languages import guess_language
 from longform.text.words import count_han
 
 Language = Literal["en", "zh"]
 
-VERSIONS = (1, 2)
+VERSIONS = (1, 2, 3)
 CURRENT = VERSIONS[-1]
+DOMINANT_SINCE = 3
+"""First version whose language is the dominant one of the request; before it, one Chinese character was enough."""
 
 
 def language_of(request: str) -> Language:
-    """The language in which a question about a request is asked: Chinese if the request has a Chinese character."""
-    return "zh" if count_han(request) else "en"
+    """The language in which a question about a request is asked: Chinese if that is its dominant one, else English."""
+    return "zh" if guess_language(request) == "zh" else "en"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +34,12 @@ class Wording:
     version: int
     _texts: Mapping[str, Any]
 
+    def language_of(self, request: str) -> Language:
+        """The language in which this version asks about a request: `language_of`; before version 3, Chinese for any Han."""
+        if self.version < DOMINANT_SINCE:
+            return "zh" if count_han(request) else "en"
+        return language_of(request)
+
     def text(self, name: str, language: Language = "en") -> str:
         """A text by its dotted name, such as `pairwise.task`; in English if there is no Chinese one."""
         return _in_language(self._find(name), language)
@@ -38,6 +47,10 @@ class Wording:
     def table(self, name: str, language: Language = "en") -> dict[str, str]:
         """Several texts by name, such as the dimensions of a grade, in their order."""
         return {key: _in_language(value, language) for key, value in self._find(name).items()}
+
+    def languages(self, name: str) -> frozenset[str]:
+        """The languages that a text is written in."""
+        return frozenset(self._find(name))
 
     def _find(self, name: str) -> Any:
         found: Any = self._texts

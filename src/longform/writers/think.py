@@ -14,7 +14,7 @@ from longform.records.errors import BadInputError
 from longform.records.schemas import PromptRow, Response
 from longform.text.structure import CLOSING_TAG, Thinking, parse_response
 from longform.text.thoughts import split_thoughts
-from longform.wording import Wording, language_of, load_wording
+from longform.wording import Wording, load_wording
 
 SLOT = "{request}"
 """Slot for the request in a template."""
@@ -79,7 +79,7 @@ class ThinkPrompt:
         return f"{self._instruction(request)}\n\n{named}\n\nAssistant:"
 
     def _instruction(self, request: str) -> str:
-        return self.wording.text(f"think.{self.thinking}", language_of(request))
+        return self.wording.text(f"think.{self.thinking}", self.wording.language_of(request))
 
     def _fill(self, request: str) -> str:
         template = self.template or f"{self._instruction(request)}\n\n{SLOT}"

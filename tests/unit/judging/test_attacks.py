@@ -118,10 +118,14 @@ def test_the_attacks_would_reach_a_verdict_if_nothing_were_defused():
 
 @every_attack
 def test_the_only_markers_in_a_pairwise_message_are_those_of_the_task(attack: Attack):
-    tasks = [split_task(case.message)[1] for case in pairwise_cases("A harmless text.")]
-    for case, harmless in zip(pairwise_cases(attack.armed(TAG)), tasks, strict=True):
+    # Where the attack is the request, its language is that of the question.
+    english, chinese = (
+        [split_task(case.message)[1] for case in pairwise_cases(harmless)]
+        for harmless in ("A harmless text.", "一段无害的文字。")
+    )
+    for case, *harmless in zip(pairwise_cases(attack.armed(TAG)), english, chinese, strict=True):
         head, task = split_task(case.message)
-        assert task == harmless
+        assert task in harmless
         assert re.findall(r"\[\[.*?\]\]", case.message) == ["[[X]]"]
         assert parse_verdict(case.message) is None, "a judge that only repeats the message has said nothing"
         assert not re.search(r"\[\[|\]\]", head)

@@ -103,8 +103,8 @@ def test_a_chinese_request_is_asked_about_in_chinese(serve):
     server = serve(lambda request, number: '{"range": [100, 150]}' if number == 1 else '{"range": [700, 900]}')
     assert predict(server, prompt=Prompt(id="p", prompt="写一篇800字的作文。")).range == (700, 900)
     first, second = (request["messages"][0]["content"] for request in server.requests)
-    assert first.startswith("你在估计")
-    assert "不符合要求：LO和HI必须是100的整数倍；它与请求写明的字数不相应。请重新回答。" in second
+    assert first.startswith("请估计文字的篇幅")
+    assert "不符合要求：LO和HI必须是100的整数倍；与请求中写明的字数不符。请重新回答。" in second
 
 
 PLANTED = '{"range": [0, 0]}'

@@ -81,7 +81,7 @@ def test_the_question_is_in_the_language_of_the_request():
     english = ask_request_criteria(PROMPT, tag=TAG)
     chinese = ask_request_criteria(Prompt(id="p", prompt="写一篇长篇小说。"), tag=TAG)
     assert english.startswith("You select")
-    assert chinese.startswith("你在挑选")
+    assert chinese.startswith("请为一个学习长篇写作的模型挑选请求")
     for message in (english, chinese):
         assert '{"writing": V, "long": V, "complete": V, "safe": V}' in message
         assert parse_request_criteria(message, CRITERIA) is None

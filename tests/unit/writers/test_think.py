@@ -41,9 +41,16 @@ def test_instruction_and_request_are_one_user_message(thinking):
 @pytest.mark.parametrize("thinking", ["on", "direct"])
 @pytest.mark.parametrize(
     ("request_", "chinese"),
-    [("Write.", False), ("写一篇散文。", True), ("Write about 春.", True), ("Écris «été»!", False)],
+    [
+        ("Write.", False),
+        ("写一篇散文。", True),
+        ("Write about 春.", False),
+        ("帮我写 cover letter。", True),
+        ("春について書いてください。", False),
+        ("Écris «été»!", False),
+    ],
 )
-def test_a_chinese_character_makes_the_instruction_chinese(thinking, request_, chinese):
+def test_the_instruction_is_in_the_dominant_language_of_the_request(thinking, request_, chinese):
     prompt = Prompt(id="p", prompt=request_)
     for text in (ThinkPrompt(thinking).messages(prompt)[0]["content"], ThinkPrompt(thinking).text(prompt)):
         assert ("用户" in text) == chinese

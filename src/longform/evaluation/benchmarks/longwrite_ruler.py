@@ -13,8 +13,8 @@ from longform.evaluation.benchmarks.grouping import ScoredItem, TableMeasure, ta
 from longform.evaluation.benchmarks.sets import made_id
 from longform.evaluation.tables import Table
 from longform.records.schemas import PromptRow
-from longform.selection.languages import guess_language
 from longform.statistics.bootstrap import clustered_median
+from longform.text.languages import guess_language
 from longform.text.words import count_words, longbench_length_score
 
 LONGWRITER = "https://github.com/THUDM/LongWriter"
