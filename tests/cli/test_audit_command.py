@@ -289,3 +289,22 @@ def test_an_audit_loads_nothing_that_trains_or_asks():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip().split("\n")[-1] == "[]"
+
+
+def test_wordings_are_compared_like_judges(live, capsys):
+    write(row(number, prompt=f"写第{number}篇。", verdicts={}) for number in range(4))
+    live_flags = ("--judge", "live", "--out", "out.jsonl", "--attacks", "0", "--resamples", "20")
+    assert audit(*live_flags) == 0
+    assert audit(*live_flags, "--wording", "2") == 0
+    asked = [request["messages"][0]["content"] for request in live.requests]
+    assert [it.startswith("你是一位") for it in asked] == [True] * 8 + [False] * 8
+    said = capsys.readouterr().out
+    assert "live@2" in said and "judge=live@2" not in said
+    audited = [json.loads(line) for line in Path("out.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert {it["judge"] for line in audited for it in line["asked"]} == {"live", "live@2"}
+
+
+def test_an_unknown_wording_is_one_line(live, capsys):
+    write(row(number) for number in range(2))
+    assert audit("--judge", "live", "--out", "out.jsonl", "--wording", "9") == 2
+    assert "--wording 9: needs one of 1, 2, 3" in capsys.readouterr().err

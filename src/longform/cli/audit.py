@@ -41,6 +41,7 @@ def audit(
     show: Annotated[tuple[Literal["wrong", "inconsistent"], PositiveInt] | None, Parameter(negative=())] = None,
     resamples: PositiveInt = 1000,
     seed: Seed = 0,
+    wording: PositiveInt | None = None,
     format: TableFormat = "text",
     reading: ReadFlags = READ_FLAGS,
     json: Flag = False,
@@ -64,6 +65,8 @@ def audit(
         show: Also print the first N pairs that each judge got wrong or was inconsistent on, as in --show wrong 5.
         resamples: Number of bootstrap samples.
         seed: Random seed of the resampling and of the choice of pairs to attack.
+        wording: Version of the judge's wording (default: the current one). The answers are kept under JUDGE@VERSION, so that
+            wordings are compared like judges, such as Chinese questions (3) with English ones (2).
         format: Output format. With Markdown and LaTeX tables, everything else goes to stderr.
         json: Same as --format json.
     """
@@ -82,6 +85,7 @@ def audit(
         resamples=resamples,
         seed=seed,
         reading=reading.parse(),
+        wording=wording,
         progress=progress,
         on_plan=lambda line: console.print(line, markup=False, soft_wrap=True),
     )
@@ -137,7 +141,8 @@ def _next_command(audited: "Audit") -> str | None:
     from longform.evaluation.audit.advice import rank
 
     advice = {it.judge: it.advice for it in audited.judges}
-    fit = rank({it.judge: it.figures for it in audited.judges if it.figures.accuracy is not None}, advice)
+    asked = [it for it in audited.judges if "@" not in it.judge]  # a run begins with the current wording
+    fit = rank({it.judge: it.figures for it in asked if it.figures.accuracy is not None}, advice)
     if not fit:
         return None
     reward = [f"judge={fit[0]}", f"position={advice[fit[0]].use}"]

@@ -41,10 +41,12 @@ class Auditor:
     Args:
         judge: Queried in both orders, whatever its `position`.
         log: Record of the calls, for token counts.
+        name: Name of the judge in the answers; by default its endpoint's.
     """
 
-    def __init__(self, judge: PairwiseJudge, *, log: CallLog) -> None:
+    def __init__(self, judge: PairwiseJudge, *, log: CallLog, name: str | None = None) -> None:
         self._judge = judge
+        self._name = name or judge.endpoint.name
         self._log = log
         self.endpoint = judge.endpoint
 
@@ -57,7 +59,7 @@ class Auditor:
             BadInputError: the endpoint is misconfigured.
             StoppedError: the budget is exhausted.
         """
-        name = self.endpoint.name
+        name = self._name
         questions = []
         for index, pair in enumerate(pairs):
             known = {(it.order, it.sample) for it in pair.answers(name) if it.line is None and it.verdict is not None}
@@ -74,7 +76,7 @@ class Auditor:
             BadInputError: the endpoint is misconfigured.
             StoppedError: the budget is exhausted.
         """
-        name = self.endpoint.name
+        name = self._name
         worse: dict[int, PairSide] = {
             index: side for index, pair in enumerate(pairs) if (side := worse_side(pair, name)) is not None
         }
@@ -102,7 +104,7 @@ class Auditor:
             on_progress(done, len(questions))
 
         await map_bounded(questions, work, workers=self.endpoint.workers)
-        model = (self.endpoint.name, self.endpoint.spec.model)
+        model = (self._name, self.endpoint.spec.model)
         order = {question: number for number, question in enumerate(ORDERS)}
         for answers in by_pair.values():
             answers.sort(key=lambda it: (it.line or "", it.sample, order[it.order]))
@@ -128,7 +130,7 @@ class Auditor:
         )
         prompt_tokens, completion_tokens = self._tokens(verdict)
         return AuditAnswer(
-            judge=self.endpoint.name,
+            judge=self._name,
             order=question.order,
             sample=question.sample,
             line=question.attack.name if question.attack is not None else None,

@@ -21,6 +21,7 @@ from longform.records.files import write_rows
 from longform.records.paths import check_out
 from longform.records.progress import ProgressDisplay, no_progress
 from longform.records.schemas import ORDERS, Winner
+from longform.wording import CURRENT, VERSIONS, load_wording
 
 FaultKind = Literal["wrong", "inconsistent"]
 
@@ -84,6 +85,7 @@ def audit(
     resamples: int = 1000,
     seed: int = 0,
     reading: Reading = AS_IS,
+    wording: int | None = None,
     progress: ProgressDisplay = no_progress,
     on_plan: Callable[[str], None] = lambda line: None,
 ) -> AuditResult:
@@ -103,6 +105,8 @@ def audit(
         resamples: Number of bootstrap samples.
         seed: Random seed of the resampling and of the choice of pairs to attack.
         reading: How the files are read: renamed columns, and bad rows to skip.
+        wording: Version of the question's wording. The verdicts are those of a judge of their own, such as `judge@2`, so
+            that wordings are compared like judges. None: the current one, under the judge's name.
         progress: Progress display.
         on_plan: Called before the first call with an upper bound on the number of calls, as text.
 
@@ -117,22 +121,38 @@ def audit(
     if judges:
         if out is None:
             raise BadInputError("--out: required with --judge; the file for the verdicts")
+        if wording is not None and wording not in VERSIONS:
+            raise BadInputError(f"--wording {wording}: needs one of {', '.join(map(str, VERSIONS))}")
         if twice := next((name for name in judges if judges.count(name) > 1), None):
             raise BadInputError(f"--judge {twice}: listed twice")
         if out.exists():
-            rows = keep_others(rows, out, judges)
+            rows = keep_others(rows, out, [_asked_as(name, wording) for name in judges])
         for name in judges:  # check all judges before the first call
             RecordedCalls(out, models, name, budget=budget).log.close()
         on_plan(_describe_plan(len(rows), len(judges), repeats=repeats, attacks=attacks))
         for name in judges:
             with RecordedCalls(out, models, name, budget=budget) as calls:
                 rows = asyncio.run(
-                    _ask(calls, name, rows, repeats=repeats, attacks=attacks, seed=seed, progress=progress)
+                    _ask(
+                        calls,
+                        name,
+                        rows,
+                        repeats=repeats,
+                        attacks=attacks,
+                        seed=seed,
+                        wording=wording,
+                        progress=progress,
+                    )
                 )
                 cost = calls.cost()
         write_rows(out, rows)
     else:
-        given = {"--out": out is not None, "--repeat": bool(repeats), "--budget": budget is not None}
+        given = {
+            "--out": out is not None,
+            "--repeat": bool(repeats),
+            "--budget": budget is not None,
+            "--wording": wording is not None,
+        }
         if flag := next((flag for flag, is_given in given.items() if is_given), None):
             raise BadInputError(f"{flag}: only valid with --judge")
     if not any(row.judges for row in rows):
@@ -148,18 +168,25 @@ async def _ask(
     repeats: int,
     attacks: int,
     seed: int,
+    wording: int | None,
     progress: ProgressDisplay,
 ) -> list[AuditedPair]:
     """Add the missing answers of one judge to the pairs."""
     async with calls.endpoint() as endpoint:
         secret = calls.log.secret()
-        auditor = Auditor(PairwiseJudge(endpoint, secret=secret), log=calls.log)
+        asked = PairwiseJudge(endpoint, secret=secret, wording=load_wording(wording or CURRENT))
+        auditor = Auditor(asked, log=calls.log, name=_asked_as(name, wording))
         with progress(f"judging with {name}") as advance:
             rows = await auditor.judge_pairs(rows, repeats=repeats, on_progress=advance)
         if not attacks:
             return rows
         with progress(f"attacking {name}") as advance:
             return await auditor.attack_pairs(rows, count=attacks, seed=seed, on_progress=advance)
+
+
+def _asked_as(name: str, wording: int | None) -> str:
+    """Return the name of a judge in the answers."""
+    return name if wording is None else f"{name}@{wording}"
 
 
 def _describe_plan(pairs: int, judges: int, *, repeats: int, attacks: int) -> str:
