@@ -27,6 +27,14 @@ def test_a_prompt_that_holds_a_benchmarks_is_found(prompt, before, after):
     assert overlap.id == "b1"
 
 
+@pytest.mark.parametrize("prompt", ["請以一位老守塔人的口吻寫一篇關於北方海邊燈塔最後一個冬夜的散文，不少於一千字"])
+def test_a_benchmarks_prompt_in_traditional_characters_is_found(prompt):
+    for text in (prompt, f"好的。{prompt}謝謝", prompt[:28]):
+        overlap = _find(text, "Some other prompt", CHINESE)
+        assert overlap is not None
+        assert overlap.id == "b1"
+
+
 def test_what_is_shared_is_said():
     words = TEST.lower().split()
     shared = _find(f"begin {' '.join(words[3:16])} end", TEST)

@@ -36,6 +36,8 @@ def _changed(words, seed, count):
         ("Write a story, please!", "write  a STORY\nplease"),
         ("写一篇关于春天的作文。", "写一篇关于春天的作文！"),
         ("写一篇２０００字的作文", "写一篇 2000 字的作文"),
+        ("写一篇关于梦想与未来的散文，不少于八百字。", "寫一篇關於夢想與未來的散文，不少於八百字。"),
+        ("他看着远处著名的山岭", "他看著遠處著名的山嶺"),
     ],
 )
 def test_case_marks_and_white_space_do_not_count(first, second):

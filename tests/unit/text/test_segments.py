@@ -41,7 +41,12 @@ def test_paragraphs_are_parted_by_blank_lines_or_else_by_line_breaks(text, expec
         ("A line\nthat is wrapped. Next.\n\nEnd.", ["A line\nthat is wrapped.", "Next.", "End."]),
         ("Title\n\nIt rained.", ["Title", "It rained."]),
         ("下雨了。他走了！为什么？没人知道", ["下雨了。", "他走了！", "为什么？", "没人知道"]),
-        ("“走吧！”她说。", ["“走吧！”", "她说。"]),
+        ("“走吧！”她说。", ["“走吧！”她说。"]),
+        ("「走吧！」老人笑道，「快走！」門開了。", ["「走吧！」老人笑道，「快走！」", "門開了。"]),
+        ("“走吧！”门开了。“去哪儿？”“回家。”", ["“走吧！”", "门开了。", "“去哪儿？”", "“回家。”"]),
+        ("“我……”她低下头。雨停了……天亮了。", ["“我……”", "她低下头。", "雨停了……天亮了。"]),
+        ("一是快；二是稳；三是准。", ["一是快；二是稳；三是准。"]),
+        ('"Stop…" he said. "Now."', ['"Stop…" he said.', '"Now."']),
         ("他……不知道。真的？！", ["他……不知道。", "真的？！"]),
         ("他说：“走。”然后走了。", ["他说：“走。”", "然后走了。"]),
         ("", []),
@@ -59,7 +64,7 @@ def test_nothing_that_is_written_gets_lost(text):
     assert squeezed(sentences(text)) == squeezed(paragraphs(text)) == squeezed([text])
 
 
-@pytest.mark.parametrize("seed", [".", ". ", "\n", "\n ", "A. ", "Mr. ", "。", "”", "a.”", "…", " "])
+@pytest.mark.parametrize("seed", [".", ". ", "\n", "\n ", "A. ", "Mr. ", "。", "”", "。”他", "……”", "a.”", "…", " "])
 def test_hostile_text_is_split_in_linear_time(seed):
     text = seed * (200_000 // len(seed))
     started = time.process_time()
