@@ -224,6 +224,15 @@ def test_bad_input_of_longwriter_zero_is_one_line(world, capsys, length_range, c
     assert not Path("runs").exists()
 
 
+def test_a_language_whose_words_cannot_be_counted_is_refused_with_the_remedy(world, capsys):
+    _rows("prompts.jsonl", {"id": "p", "prompt": "เขียนเรื่องเกี่ยวกับทะเล", "length_range": [100, 200]})
+    data = {"prompts": "prompts.jsonl", "per_step": 1, "group": 2}
+    _yaml("recipe.yaml", RECIPE | {"method": "grpo", "data": data, "rewards": [{"kind": "length"}]})
+    said = _fails(capsys, f"{TRAIN} --dry-run")
+    assert "prompts.jsonl: prompt p: the words of its language cannot be counted" in said
+    assert "train without rewards.length" in said
+
+
 def test_a_policy_that_nobody_graded_is_named_with_those_that_are(world, capsys):
     said = _fails(capsys, SELECT.replace("--policy policy", "--policy polcy"))
     assert said == "grades.jsonl: no grade of the policy 'polcy'; available models: a, policy"

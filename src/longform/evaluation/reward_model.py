@@ -17,7 +17,7 @@ from longform.statistics.bootstrap import Interval, clustered_interval
 from longform.statistics.correlation import clustered_rank_correlation
 from longform.statistics.paired import pair_wins
 from longform.text.repetition import content_terms, units
-from longform.text.words import count_han, count_words
+from longform.text.words import count_han, count_words_of_any_script
 
 Scorer = Callable[[Sequence[tuple[PromptRow, str]]], Sequence[float]]
 """Function from (prompt, text) pairs to standardized scores."""
@@ -111,7 +111,9 @@ def examine(
             ]
         )
     ).reshape(-1, 2)
-    lengths = np.array([[count_words(it.chosen), count_words(it.rejected)] for it in preferences])
+    lengths = np.array(
+        [[count_words_of_any_script(it.chosen), count_words_of_any_script(it.rejected)] for it in preferences]
+    )
     is_right = pair_wins(scores)
     is_equal = lengths.max(1) <= (1 + EQUAL_LENGTH) * lengths.min(1)
     equal = np.flatnonzero(is_equal)

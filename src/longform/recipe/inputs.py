@@ -26,6 +26,7 @@ from longform.rewards.settings import (
     WritingSettings,
 )
 from longform.rewards.writing_model import check_prompts_fit, check_writing_model
+from longform.text.words import is_countable
 from longform.writers.paths import check_model_path
 
 
@@ -127,7 +128,7 @@ def check_ranges(rows: Sequence[PromptRow], recipe: Recipe) -> None:
     """Check that every prompt has a length range that the length reward can use.
 
     Raises:
-        BadInputError: a prompt has none, or one that reaches `max_words`.
+        BadInputError: a prompt has none, or one that reaches `max_words`, or its language cannot be counted.
     """
     for it in recipe.rewards:
         if not isinstance(it, LengthSettings):
@@ -136,6 +137,11 @@ def check_ranges(rows: Sequence[PromptRow], recipe: Recipe) -> None:
             place = f"{recipe.data.path}: prompt {row.id}"
             if row.length_range is None:
                 raise BadInputError(f"{place}: has no length_range, which the length reward needs")
+            if not is_countable(row.request):
+                raise BadInputError(
+                    f"{place}: the words of its language cannot be counted, which the length reward needs (scripts without "
+                    "blanks, such as Thai); leave the prompt out, or train without rewards.length"
+                )
             if not row.length_range[1]:
                 raise BadInputError(f"{place}: its length_range ends at 0; leave it out")
             if it.max_words is not None and row.length_range[1] >= it.max_words:

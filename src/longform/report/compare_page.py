@@ -19,7 +19,7 @@ from longform.evaluation.tables import Table, show
 from longform.records.files import write_text
 from longform.records.schemas import Game
 from longform.report.rendering import render
-from longform.text.words import count_words
+from longform.text.words import count_words_of_any_script
 
 MAX_CHARACTERS = 20_000_000
 """Maximum number of characters of all texts on a page."""
@@ -118,7 +118,7 @@ def _shown_prompt(it: PairedPrompt, gain: str, verdicts: list[str], most: int, *
             return None
         grades = {judge: f"{score:.2f}" for judge, score in written.grades.items()}
         cut = max(0, len(written.text) - most)
-        return ShownText(count_words(written.text), grades, written.text[:most], cut)
+        return ShownText(count_words_of_any_script(written.text), grades, written.text[:most], cut)
 
     pairs = [(shown(a), shown(b)) for a, b in zip_longest(it.a, it.b)]
     request = "" if it.prompt is None else it.prompt.request

@@ -18,7 +18,7 @@ from longform.records.run_directory import RunDirectory
 from longform.report.charts import draw_curves, pictures_of
 from longform.report.rendering import render
 from longform.text.structure import Thinking, parse_response
-from longform.text.words import count_words
+from longform.text.words import count_words_of_any_script
 
 MAX_TEXTS = 12
 
@@ -76,10 +76,12 @@ def before_after(run: RunDirectory, *, thinking: Thinking = "off") -> list[Befor
 
 def _shown(written: ValidationText, thinking: Thinking) -> Shown:
     plan, answer, sound, _ = parse_response(written.text, thinking)
-    words = count_words(answer)
+    words = count_words_of_any_script(answer)
     if not sound:
         return Shown(None, written.text, sound, written.grade, 0, words)
-    return Shown(plan if thinking == "on" else None, answer, sound, written.grade, count_words(plan), words)
+    return Shown(
+        plan if thinking == "on" else None, answer, sound, written.grade, count_words_of_any_script(plan), words
+    )
 
 
 def _content(run: RunDirectory) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from longform.report.svg import BLUE, GREY, PURPLE, RED
 from longform.selection.select import EVERYTHING, Selection, SelectionOutcome
 from longform.selection.settings import SelectionSettings
 from longform.selection.strategy import describe_strategy
-from longform.text.words import count_words
+from longform.text.words import count_words_of_any_script
 
 MAX_PICTURES = 6
 FIRST_LADDERS, LAST_LADDERS = 6, 3
@@ -151,7 +151,13 @@ def _title(group: str) -> str:
 
 def _ladder_row(rank: int, ladder: Ladder, policy: str) -> LadderRow:
     rungs = [
-        RungRow(it.model, it.score, count_words(it.text), _shortened(it.text.strip(), _MAX_TEXT), it.model == policy)
+        RungRow(
+            it.model,
+            it.score,
+            count_words_of_any_script(it.text),
+            _shortened(it.text.strip(), _MAX_TEXT),
+            it.model == policy,
+        )
         for it in ladder.references
     ]
     return LadderRow(rank, ladder.id, _shortened(ladder.request, _MAX_PROMPT), ladder.potential, rungs[::-1])

@@ -19,7 +19,7 @@ from longform.text.repetition import (
     stuffed_share,
 )
 from longform.text.structure import ParsedResponse
-from longform.text.words import count_words
+from longform.text.words import count_words_of_any_script
 
 MAX_PER_UPPER = 2
 """Where the length reward reaches 0, in upper ends of the range. Ours: the paper names no number."""
@@ -49,7 +49,9 @@ class LengthReward:
             raise ValueError(f"prompt {prompt.id} has no length_range")
         lower, upper = prompt.length_range
         longest = MAX_PER_UPPER * upper if self._max_words is None else self._max_words
-        return RewardResult(length_reward(count_words(response.answer), lower=lower, upper=upper, longest=longest))
+        return RewardResult(
+            length_reward(count_words_of_any_script(response.answer), lower=lower, upper=upper, longest=longest)
+        )
 
 
 class FormatReward:

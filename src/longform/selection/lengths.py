@@ -21,6 +21,7 @@ from longform.records.progress import Progress, ProgressDisplay, no_progress
 from longform.records.schemas import Prompt
 from longform.selection.generate import CollectResult
 from longform.text.length_rules import UNWRITTEN, Rule
+from longform.text.words import is_countable
 
 
 @dataclass(slots=True)
@@ -79,11 +80,18 @@ def predict_lengths(
         progress: Progress display.
 
     Raises:
-        BadInputError: a bad row, an unknown judge, a missing key, an unwritable file, or every prompt was dropped.
+        BadInputError: a bad row, a prompt whose words cannot be counted, an unknown judge, a missing key, an unwritable
+            file, or every prompt was dropped.
         StoppedError: the budget is spent, or every request failed.
     """
     check_out(out, prompts, models)
     rows = list(read_rows(prompts, Prompt, reading))
+    if uncounted := [row.id for row in rows if not is_countable(row.request)]:
+        raise BadInputError(
+            f"{prompts}: prompt {uncounted[0]}: the words of its language cannot be counted (a script "
+            f"without blanks, such as Thai), like those of {len(uncounted)} of {len(rows)} prompts; leave them out, as with "
+            "pool --language"
+        )
     with RecordedCalls(out, models, judge, budget=budget) as calls, progress(f"lengths from {judge}") as advance:
 
         async def collect() -> LengthSummary:

@@ -24,7 +24,7 @@ from longform.records.schemas import Ladder, Preference, Prompt, PromptRow, Resp
 from longform.selection.potential import ROUNDING
 from longform.selection.scores import Responses, read_grades
 from longform.text.structure import Thinking, parse_response
-from longform.text.words import count_words
+from longform.text.words import count_words_of_any_script
 
 PreferenceSource = Literal["scores", "verdicts", "dropping"]
 
@@ -78,7 +78,7 @@ class Preferences:
 
     def length_bias(self) -> "LengthBias":
         """How often the longer text is chosen: the accuracy that a reward model can reach by length alone."""
-        words = cache(count_words)
+        words = cache(count_words_of_any_script)
         differences = [words(row.chosen) - words(row.rejected) for row in self.rows]
         return LengthBias(sum(it > 0 for it in differences), sum(it != 0 for it in differences))
 

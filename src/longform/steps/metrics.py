@@ -30,7 +30,7 @@ from longform.text.repetition import (
     stuffed_share,
 )
 from longform.text.structure import ParsedResponse, Thinking, parse_response
-from longform.text.words import LENGTH_BIN_STARTS, count_words
+from longform.text.words import LENGTH_BIN_STARTS, count_words_of_any_script
 
 
 class StepScores(NamedTuple):
@@ -167,7 +167,7 @@ def step_metrics(
 
 def _structure_metrics(parts: Sequence[ParsedResponse], thinking: Thinking) -> dict[str, float]:
     """How many responses keep the structure, and how long the plans of these are."""
-    plans = [count_words(it.think) for it in parts if it.well_formed and thinking == "on"]
+    plans = [count_words_of_any_script(it.think) for it in parts if it.well_formed and thinking == "on"]
     metrics = {"text/structure": float(np.mean([it.well_formed for it in parts]))}
     return metrics | ({"text/think_words": float(np.mean(plans))} if plans else {})
 

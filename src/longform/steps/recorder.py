@@ -16,7 +16,7 @@ from longform.rewards.reward import RewardResults, calls_of, missing_cause, outc
 from longform.statistics.moments import AdvantageMoments
 from longform.steps.metrics import judged_texts, validation_metrics
 from longform.text.structure import ParsedResponse, Thinking
-from longform.text.words import count_words
+from longform.text.words import count_words_of_any_script
 
 
 class StepReport(NamedTuple):
@@ -230,8 +230,8 @@ def record_rollout(
         text=text,
         reference=reference,
         tokens=tokens,
-        words=count_words(response.answer),
-        think_words=count_words(response.think),
+        words=count_words_of_any_script(response.answer),
+        think_words=count_words_of_any_script(response.think),
         finish_reason=finish_reason,
         outcome=outcome_of(results),
         cause=missing_cause(results),

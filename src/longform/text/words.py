@@ -23,6 +23,18 @@ _TYPOGRAPHIC_MARKS = "‘’“”–—…"
 _ASCII_WORDS = {code: chr(code) if chr(code).isalnum() or code == ord("_") else " " for code in range(128)}
 _SPACE_RUN = re.compile(r"\s+")
 
+_KANA = re.compile(r"[\u3041-\u30ff\uff66-\uff9f]")
+MIN_KANA = 10
+"""Every tenth character at least is kana in Japanese; Chinese and English texts quote fewer."""
+_OTHERS = (
+    r"\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u024f\u0300-\u03ff\u0400-\u052f\u0531-\u0587\u0591-\u05f4\u0620-\u06ff\u0750-\u077f"
+    r"\u0900-\u0dff\u10a0-\u11ff\u1200-\u137f\u1e00-\u1fff\uac00-\ud7af"
+)
+_OTHER_LETTER = re.compile(f"[{_OTHERS}]")
+_ALPHABETIC_RUN = re.compile(f"[a-zA-Z{_OTHERS}]+")
+_UNSPACED = re.compile(r"[\u0e00-\u109f\u1780-\u17ff]")
+_LETTER = re.compile(r"[^\W\d_]|[\u0e00-\u109f\u1780-\u17ff]")
+
 TOKENS_PER_LATIN_WORD = 1.3
 LETTERS_PER_TOKEN = 4
 LENGTH_BIN_STARTS = (500, 2000, 4000)
@@ -33,6 +45,28 @@ LENGTH_BINS = ("below 500", "500 to 1999", "2000 to 3999", "4000 and more")
 def count_words(text: str) -> int:
     """Count the words of `text` as LongWriter does."""
     return count_han(text) + _count_latin(text)
+
+
+def count_words_of_any_script(text: str) -> int:
+    """Count the words of `text` as LongWriter does and, where they are most of it, those of other scripts.
+
+    Words between blanks are counted in Cyrillic, Greek, Hangul, Arabic, Hebrew, Indic and other alphabets, and in Latin with
+    diacritics (Vietnamese). Japanese is counted by characters, as lengths in 字 are. Texts in Chinese or in plain Latin have
+    LongWriter's count, also where they quote a word in another script. See `is_countable` for what remains.
+    """
+    published = count_words(text)
+    if text.isascii():
+        return published
+    kana = len(_KANA.findall(text))
+    if kana * MIN_KANA < published + kana:
+        kana = 0
+    others = sum(not word.isascii() for word in _ALPHABETIC_RUN.findall(text)) if _OTHER_LETTER.search(text) else 0
+    return published + kana + (others if others > published + kana else 0)
+
+
+def is_countable(text: str) -> bool:
+    """Whether the words of `text` can be counted: not in Thai, Lao, Khmer, Burmese or Tibetan, which have no blanks."""
+    return 2 * len(_UNSPACED.findall(text)) <= len(_LETTER.findall(text))
 
 
 def length_bin_name(words: float) -> str:

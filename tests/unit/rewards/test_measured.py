@@ -95,6 +95,8 @@ def test_the_length_reward_counts_the_answer_alone():
     parts = parse_response("<think>one two three four</think><answer>five six</answer>", "on")
     assert scored(LengthReward(), parts, length_range=(4, 6)) == 0.5
     assert scored(LengthReward(), "写".ljust(5, "文"), length_range=(4, 6)) == 1.0
+    for counted in ("Он долго смотрел на море.", "그는 오래 바다를 보았다.", "彼は海を", "Anh ấy nhìn biển."):
+        assert scored(LengthReward(), counted, length_range=(4, 6)) == 1.0
 
 
 def test_the_length_reward_reaches_0_at_twice_the_range_or_where_it_is_told():

@@ -13,7 +13,7 @@ from longform.records.calls import MemoryCallLog
 from longform.records.errors import BadInputError, StoppedError
 from longform.records.files import read_rows
 from longform.records.schemas import Prompt
-from longform.selection.lengths import collect_lengths
+from longform.selection.lengths import collect_lengths, predict_lengths
 from longform.text.length_rules import Rule
 
 PROMPTS = [
@@ -128,3 +128,13 @@ def test_a_spent_budget_stops_and_what_was_paid_for_is_not_asked_again(serve, tm
         _predict(server, tmp_path / "l.jsonl", log=log, limit=2.0)
     assert _predict(server, tmp_path / "l.jsonl", log=log).rows == 5
     assert len(server.requests) == 5
+
+
+def test_prompts_whose_words_cannot_be_counted_are_refused_before_a_call(tmp_path):
+    prompts = tmp_path / "prompts.jsonl"
+    rows = [Prompt(id="en", prompt="Write."), Prompt(id="th", prompt="เขียนเรื่องเกี่ยวกับทะเล")]
+    prompts.write_text("".join(row.model_dump_json() + "\n" for row in rows), encoding="utf-8")
+    with pytest.raises(
+        BadInputError, match=r"prompt th: the words of its language cannot be counted.*1 of 2.*--language"
+    ):
+        predict_lengths(prompts, judge="judge", out=tmp_path / "l.jsonl")

@@ -10,7 +10,9 @@ from longform.text.words import (
     LENGTH_BINS,
     count_han,
     count_words,
+    count_words_of_any_script,
     estimate_tokens,
+    is_countable,
     length_bin_name,
     longbench_length_score,
 )
@@ -48,6 +50,51 @@ def test_words_are_counted_as_longwriter_counts_them(text, words):
 @given(MIXED)
 def test_the_count_is_that_of_the_published_expressions(text):
     assert count_words(text) == len(re.findall(r"[\u4e00-\u9fff]", text)) + len(re.findall(r"\b[a-zA-Z]+\b", text))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("Он долго смотрел на море, и море молчало.", 8),
+        ("Он открыл файл main.py и начал писать.", 8),
+        ("그는 오래도록 바다를 바라보았다.", 4),
+        ("Ο άνθρωπος κοίταζε τη θάλασσα.", 5),
+        ("Anh ấy nhìn ra biển thật lâu.", 7),
+        ("उसने समुद्र को देखा।", 4),
+        ("نظر الرجل إلى البحر", 4),
+        ("彼は長い間海を見ていた。", 11),
+        ("ひらがなだけ", 6),
+        # The published count, quirks included, where Chinese or plain Latin letters are most of a text.
+        ("The café served naïve guests for years and years.", 7),
+        ("The letter α is Greek.", 4),
+        ("他在《ノート》里写了很多关于大海和远方以及少年时代的句子，从来没有给人看过。", 31),
+        ("他学会了русский这个词", 7),
+        ("", 0),
+    ],
+)
+def test_words_of_other_scripts_are_counted_where_they_are_most_of_a_text(text, words):
+    assert count_words_of_any_script(text) == words
+
+
+@given(st.text(st.sampled_from("ab Z9_'-\n文字，。“”…") | st.characters(max_codepoint=127), max_size=80))
+def test_texts_in_chinese_and_plain_latin_have_the_published_count(text):
+    assert count_words_of_any_script(text) == count_words(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("เขามองทะเลอยู่นาน", False),
+        ("ကျွန်တော်", False),
+        ("Write a story about ทะเล", True),
+        ("Он смотрел", True),
+        ("写一个故事", True),
+        ("", True),
+        ("123", True),
+    ],
+)
+def test_what_cannot_be_counted_is_known(text, expected):
+    assert is_countable(text) == expected
 
 
 @given(MIXED)

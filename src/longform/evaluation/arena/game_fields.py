@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from longform.records.errors import BadInputError
 from longform.records.schemas import Game, Response
-from longform.text.words import count_words
+from longform.text.words import count_words_of_any_script
 
 GameLengths = Sequence[tuple[float, float]]
 """[games] numbers of words of model_a's and model_b's texts."""
@@ -60,7 +60,7 @@ def counted_lengths(games: Sequence[Game], responses: Iterable[Response]) -> Gam
     Raises:
         BadInputError: a text is missing.
     """
-    words = {it.key: count_words(it.text) for it in responses}
+    words = {it.key: count_words_of_any_script(it.text) for it in responses}
 
     def find(game: Game, model: str) -> int:
         key = (game.prompt_id, model, game.sample or 0)

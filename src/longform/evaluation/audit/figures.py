@@ -15,7 +15,7 @@ from longform.evaluation.audit.pairs import AuditAnswer, AuditedPair
 from longform.evaluation.estimates import Bootstrap, ClusteredEstimate
 from longform.judging.attacks import HARMLESS
 from longform.records.schemas import ORDERS, Order
-from longform.text.words import count_words
+from longform.text.words import count_words_of_any_script
 
 EQUAL_LENGTH = 0.1
 """Texts are about equally long if the longer one has at most this fraction more words."""
@@ -100,7 +100,7 @@ class JudgeFigures:
 def read_cases(pairs: Sequence[AuditedPair]) -> dict[str, list[Case]]:
     """Return the pairs that each judge was asked about, by judge."""
     texts = {text for pair in pairs for text in (pair.response_a, pair.response_b)}
-    words = {text: count_words(text) for text in texts}
+    words = {text: count_words_of_any_script(text) for text in texts}
     cases: dict[str, list[Case]] = {judge: [] for judge in sorted(set[str]().union(*(it.judges for it in pairs)))}
     for pair in pairs:
         longer = longer_side(words[pair.response_a], words[pair.response_b])

@@ -21,7 +21,7 @@ from longform.judging.answers import parse_verdict
 from longform.judging.pairwise import ask_pairwise, in_order, split_pairs, winner_of
 from longform.records.errors import BadInputError
 from longform.records.schemas import GAME_SCORES, ORDERS, Game, Order, PromptRow, Response
-from longform.text.words import count_words
+from longform.text.words import count_words_of_any_script
 
 BASELINE = "baseline"
 """Model name of a baseline response without one; numbered if a task has several."""
@@ -202,7 +202,7 @@ def _decide(match: Match, answers: Answers) -> Game | None:
             "winner": winner,
             "order": match.order,
             "sample": match.response.sample,
-            "words_a": count_words(text),
-            "words_b": count_words(baseline),
+            "words_a": count_words_of_any_script(text),
+            "words_b": count_words_of_any_script(baseline),
         }
     )

@@ -15,7 +15,7 @@ from longform.evaluation.arena.tables import meeting_table, meetings, rating_tab
 from longform.evaluation.tables import Table
 from longform.judging.margins import MAX_POINTS, MarginPoints, pseudo_wins, win_fraction
 from longform.records.schemas import Game
-from longform.text.words import count_words
+from longform.text.words import count_words_of_any_script
 
 NEIGHBOUR_MEETINGS = (48, 24, 12)
 """Number of comparisons of models one, two and three ranks apart: upstream's maximum, a half and a quarter of it."""
@@ -88,8 +88,8 @@ def play(meetings_held: Mapping[Matchup, MarginPoints], texts: ModelTexts) -> li
                     "margin": win_fraction(pluses),
                     "weight": max(1, pseudo_wins(pluses)),
                     "cluster": split_id(meeting.prompt_id)[0],
-                    "words_a": count_words(one),
-                    "words_b": count_words(other),
+                    "words_a": count_words_of_any_script(one),
+                    "words_b": count_words_of_any_script(other),
                 }
             )
         )

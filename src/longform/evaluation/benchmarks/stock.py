@@ -6,6 +6,7 @@ import numpy as np
 
 from longform.evaluation.tables import Cell, Column, Table, explain, warn_of_few
 from longform.statistics.bootstrap import clustered_interval, interval_of_sums
+from longform.text.languages import guess_language
 from longform.text.repetition import repeated_ngram_share, units
 from longform.text.slop import count_stock, pet_words
 
@@ -31,6 +32,11 @@ def stock_table(texts: Mapping[str, Mapping[str, Sequence[str]]]) -> Table:
         "(EQ-Bench: by overuse relative to a corpus)",
     ]
     rows = [_row(model, by_item) for model, by_item in texts.items()]
+    if unlisted := [model for model, by_item in texts.items() if not _is_listed(by_item)]:
+        notes.append(
+            f"no figure for slop and pet words of {', '.join(unlisted)}: the lists are of English words, "
+            "and most of the texts are not in English"
+        )
     notes += warn_of_few(len(by_item) for by_item in texts.values())
     return Table("Stock words and repetition", columns, rows, notes)
 
@@ -50,13 +56,22 @@ def _row(model: str, texts: Mapping[str, Sequence[str]]) -> list[Cell]:
         interval_of_sums(share, items, _ratio),
         clustered_interval(repeated, items),
     )
-    return [
-        model,
-        *(explain(it, prompts=len(texts)) for it in intervals),
-        len(every),
-        len(texts),
-        ", ".join(pets[:_SHOWN]),
-    ]
+    cells: list[Cell] = [explain(it, prompts=len(texts)) for it in intervals]
+    if not _is_listed(texts):
+        cells[:2], pets = [None, None], []
+    return [model, *cells, len(every), len(texts), ", ".join(pets[:_SHOWN])]
+
+
+def _is_listed(texts: Mapping[str, Sequence[str]]) -> bool:
+    """Whether the English lists say something about most of the texts: 0 stock words in a Chinese text is no finding."""
+    every = [text for written in texts.values() for text in written if text.strip()]
+    return not every or 2 * sum(map(_is_english, every)) > len(every)
+
+
+def _is_english(text: str) -> bool:
+    """Whether a text is English, or too strange to be told and without foreign letters."""
+    language = guess_language(text)
+    return language == "en" or (language is None and not any(sign.isalpha() and not sign.isascii() for sign in text))
 
 
 def _ratio(sums: np.ndarray) -> np.ndarray:

@@ -22,7 +22,7 @@ from longform.records.errors import BadInputError, StoppedError
 from longform.records.files import read_rows, write_rows
 from longform.records.progress import Progress, ProgressDisplay, no_progress
 from longform.records.schemas import ORDERS, Game, Grade, PromptRow, Winner
-from longform.text.words import count_words
+from longform.text.words import count_words_of_any_script
 
 GradeKey = tuple[str, str, int]
 """(prompt id, side "a" or "b", index of the sample)."""
@@ -246,7 +246,9 @@ def _without_call(id_: str, winner: Winner, judge: str, names: Mapping[str, str]
 def _with_texts(game: Game, it: PairedPrompt, index: int) -> Game:
     """Add sample numbers and word counts to a game."""
     a, b = it.a[index].text, it.b[index].text
-    return game.model_copy(update={"sample": index, "words_a": count_words(a), "words_b": count_words(b)})
+    return game.model_copy(
+        update={"sample": index, "words_a": count_words_of_any_script(a), "words_b": count_words_of_any_script(b)}
+    )
 
 
 def _prompt(it: PairedPrompt) -> PromptRow:

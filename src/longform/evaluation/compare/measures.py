@@ -17,7 +17,7 @@ from longform.records.progress import Progress
 from longform.records.schemas import GAME_SCORES, Game
 from longform.statistics.paired import PairedTest, sign_flip_test
 from longform.text.repetition import redundant_sentence_share, repeated_ngram_share, repeated_sentence_share
-from longform.text.words import count_words
+from longform.text.words import count_words_of_any_script
 
 Kind = Literal["grade", "wins", "text"]
 _EQUAL = 1e-9
@@ -153,7 +153,7 @@ def measure_texts(pairing: Pairing, *, on_progress: Progress = lambda done, tota
     words: dict[str, tuple[float, float]] = {}
     measured: dict[str, dict[str, tuple[float, float]]] = {name: {} for name in shares}
     for done, it in enumerate(pairing.prompts, 1):
-        counted = it.means(lambda one: count_words(one.text))
+        counted = it.means(lambda one: count_words_of_any_script(one.text))
         assert counted is not None, "both sides have a text"
         words[it.id] = counted
         for name, share in shares.items():

@@ -12,7 +12,7 @@ from statistics import fmean
 from longform.evaluation.compare.sides import GradedText, Side
 from longform.records.errors import BadInputError
 from longform.records.schemas import Grade, PromptRow
-from longform.text.words import count_words, length_bin_name
+from longform.text.words import count_words_of_any_script, length_bin_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +125,7 @@ def grade_rows(pairing: Pairing, judges: Sequence[str]) -> list[Grade]:
 
 
 def _mean_words(texts: Sequence[GradedText]) -> float:
-    return fmean(count_words(it.text) for it in texts)
+    return fmean(count_words_of_any_script(it.text) for it in texts)
 
 
 def _groups(prompts: Mapping[str, PromptRow], group_by: str | None) -> dict[str, str]:

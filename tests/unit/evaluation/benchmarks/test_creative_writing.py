@@ -259,6 +259,21 @@ def test_stock_is_counted_by_model(tmp_path):
     assert "Intervals from fewer than 20 prompts are too narrow." in notes
 
 
+@pytest.mark.parametrize(
+    "text", ["命运的齿轮开始转动，嘴角勾起一抹弧度。", "Он смотрел на море.", "Él miró el mar y pensó en ella."]
+)
+def test_texts_that_the_english_lists_say_nothing_about_have_no_slop(tmp_path, text):
+    tables = BENCHMARK.tables(material(read(tmp_path), {"plain": "The cat sat down.", "foreign": text * 3}), Answers())
+    rows = {it["model"]: it for it in rows_of(tables, "Stock words and repetition")}
+    assert (rows["foreign"]["slop"], rows["foreign"]["pet words %"]) == (None, None)
+    assert rows["foreign"]["repeated 4-grams %"].estimate > 0
+    assert rows["plain"]["slop"].estimate == 0
+    (notes,) = [table.notes for table in tables if table.title == "Stock words and repetition"]
+    assert any(
+        note.startswith("no figure for slop and pet words of foreign: the lists are of English") for note in notes
+    )
+
+
 def test_rows_with_ids_are_read_as_well(tmp_path):
     path = tmp_path / "set.jsonl"
     rows = [{"prompt_id": "7", **SET["1"]}, {"id": "2", **SET["2"]}]
