@@ -58,7 +58,7 @@ def _parse(name: str) -> str:
         raise BadInputError(f"--language {name}: prompts are told apart by language, not by script; give zh")
     code = language_code(name)
     if code is None or (len(code) != 2 and code not in _CODES.values()):
-        raise BadInputError(f"--language {name}: unknown; needs a code or a name such as en, zh, Chinese or 中文")
+        raise BadInputError(f"--language {name}: needs a code such as en or zh, or a name such as Chinese or 中文")
     return code
 
 

@@ -112,6 +112,9 @@ _PENALTY = _compile(
 )
 _IF = _compile(r"\b(?:if|when|should it)\b", "如果|[若凡]|一旦|只要")
 _PENALTY_OF_A_CONDITION = _compile(rf",[^,。;\d]{{0,6}}?{_LOSS}")
+_FIXED: dict[OpenSide, re.Pattern[str]] = {"low": _LOW, "high": _HIGH}
+_COMPARISONS: dict[OpenSide, re.Pattern[str]] = {"low": _MORE, "high": _LESS}
+_AFTER: dict[OpenSide, re.Pattern[str]] = {"low": _LOW_AFTER, "high": _HIGH_AFTER}
 _FLIPPED: dict[OpenSide, OpenSide] = {"low": "high", "high": "low", "unclear": "unclear"}
 
 
@@ -122,10 +125,10 @@ def find_side(before: str, after: str) -> OpenSide | None:
         before: The sentence up to the number.
         after: The sentence after the number and its unit.
     """
-    sides = {side for side in (side_before(before), _side_after(before, after)) if side}
-    if len(sides) > 1:
+    earlier, later = side_before(before), _side_after(before, after)
+    if earlier is not None and later is not None and earlier != later:
         return "unclear"
-    side = sides.pop() if sides else None
+    side = earlier or later
     is_penalised = _PENALTY.match(after) or (_IF.search(before) and _PENALTY_OF_A_CONDITION.match(after))
     if side in ("low", "high") and is_penalised:
         return _FLIPPED[side]
@@ -138,17 +141,15 @@ def side_before(before: str) -> OpenSide | None:
     """Return the side that the text before a number states."""
     before = _TAG.sub(" ", before)
     signs = _ARROW.sub(" ", before)
-    fixed: tuple[tuple[re.Pattern[str], OpenSide], ...] = ((_LOW, "low"), (_HIGH, "high"))
-    for phrases, side in fixed:
+    for side, phrases in _FIXED.items():
         found = phrases.search(before)
         if found and not _holds_a_comparison(before[found.start() :]):
             return "unclear" if _negations(before[: found.start()]) % 2 else side
-    comparisons: tuple[tuple[re.Pattern[str], OpenSide], ...] = ((_MORE, "low"), (_LESS, "high"))
-    starts = [(found.start(), side) for phrases, side in comparisons if (found := phrases.search(signs))]
-    if not starts:
+    found = {side: it.start() for side, phrases in _COMPARISONS.items() if (it := phrases.search(signs))}
+    if not found:
         return None
-    start, side = min(starts)
-    return _turn(side, signs[:start])
+    side = min(found, key=lambda side: found[side])
+    return _turn(side, signs[: found[side]])
 
 
 def _holds_a_comparison(phrase: str) -> bool:
@@ -193,10 +194,7 @@ def _clause(text: str) -> str:
 
 
 def _side_after(before: str, after: str) -> OpenSide | None:
-    phrases_after: tuple[tuple[re.Pattern[str], OpenSide], ...] = ((_LOW_AFTER, "low"), (_HIGH_AFTER, "high"))
-    sides = [side for phrases, side in phrases_after if phrases.match(after)]
-    if not sides:
-        return None
-    if side_before(before) is None and _negations(before) % 2:
-        return _FLIPPED[sides[0]]
-    return sides[0]
+    side = next((side for side, phrases in _AFTER.items() if phrases.match(after)), None)
+    if side is not None and side_before(before) is None and _negations(before) % 2:
+        return _FLIPPED[side]
+    return side
