@@ -11,6 +11,8 @@ from longform.text.function_words import FUNCTION_WORDS
 
 ENGLISH_SHARE = 0.1
 """Minimum fraction of specifically English words in an English text: they are half of prose, but fewer in lists."""
+PLAIN_ENGLISH_SHARE = 0.03
+"""The same for texts whose letters are all ASCII: price lists and tables have few function words."""
 HAN_PER_WORD = 1.5
 """Chinese characters per English word of the same text."""
 OPENING = 3
@@ -50,7 +52,8 @@ def guess_language(text: str) -> str | None:
     if east_asian and east_asian * (OPENING_WEIGHT if begins else 1) >= len(others):
         return _east_asian(plain, han, kana, hangul)
     english = sum(word in _ENGLISH for word in others)
-    return "en" if others and english >= ENGLISH_SHARE * len(others) else None
+    share = ENGLISH_SHARE if any(not word.isascii() for word in others) else PLAIN_ENGLISH_SHARE
+    return "en" if others and english >= share * len(others) else None
 
 
 def _east_asian(text: str, han: int, kana: int, hangul: int) -> str:

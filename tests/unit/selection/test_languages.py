@@ -61,6 +61,13 @@ def test_a_name_becomes_a_code(name, code):
         ("夏目漱石「こころ」の書評", "ja"),
         ("韓國의 傳統 文化에 대한 글을 써 주세요", "ko"),
         ("한국어로 수필을 써 주세요 (漢字 포함)", "ko"),
+        (
+            "Write a menu text. "
+            + "Noodles 12 yuan, garlic oil 2 yuan, fruit beer 9 yuan, hand pulled buns 8 yuan. " * 3,
+            "en",
+        ),
+        ("Tulis cerita tentang kucing yang suka laut dan ibu yang menunggu di rumah", None),
+        ("Napisz opowiadanie o kotach nad morzem dla dzieci", None),
         ("Напиши эссе об иероглифе 道", None),
         ("12345 !!", None),
         ("", None),
