@@ -17,7 +17,7 @@ def _compile(*phrases: str) -> re.Pattern[str]:
 
 
 FILL = (
-    r"(?:[\s:(\[~*\"'“”约为是在到至达写用有得大需要限且的了莫]|大约|大概|左右|等于|或等于|过|字数|篇幅|长度|差不多"
+    r"(?:[\s:()\[\]~*\"'“”约为是在到至达写用有得大需要限且的了莫]|大约|大概|左右|等于|或等于|过|字数|篇幅|长度|差不多"
     r"|\b(?:of|to|a|an|the|in|be|is|are|at|or|equal|total|length|about|around|approximately|approx\.?|roughly"
     r"|circa|ca\.?"
     r"|say|some|only|just|exactly|word count|word limit|word length|words?|number|limit|count|set|than)\b)*$"
@@ -44,13 +44,13 @@ _HIGH = _compile(
     r"\b(?:at (?:the )?(?:very )?(?:most|maximum|max)|up[- ]?to|within|max(?:imum|imal|imun|\.)?"
     r"|cap(?:ped)?(?:\s\w+){0,3} at|capped|cap|ceiling|upper (?:limit|bound)"
     r"|limit(?:\w*\b[^,]{0,30}\bto|ed|s)?|restrict\w*\b[^,]{0,30}\bto)" + FILL,
-    "(?:最多|至多|顶多|最高|最长|上限|最大|极限|撑死)" + FILL,
+    "(?:最多|至多|顶多|最高|最长|上限|最大|极限|撑死|限[制定于]?)" + FILL,
     r"\b(?:no|not)(?: any)? (?:more|longer|greater|larger|higher)(?: than)?" + FILL,
     r"(?<!差)不(?:超|多)(?![于过出])" + FILL,
 )
 _TAG = re.compile(r"<[a-z/][^<>\n]{0,30}>\s*$", re.I)
 """The end of <SEED> is no sign of comparison."""
-_ARROW = re.compile(r"(?:[-=]>|>>)\s*$")
+_ARROW = re.compile(r"(?:->|>>)\s*$")
 
 _CLAUSE_END = re.compile(r"[,;:、]|\b(?:and|but|so|then|while|although|because)\b|但是?|而且|并且|且|所以|然后")
 _NEGATION = _compile(
@@ -77,7 +77,7 @@ _BETWEEN_NEGATION_AND_PHRASE = _compile(
     r"|under any circumstances?|in any case|on any account|at all|all|go|come|extend|stretch|turn|out|end|up"
     r"|want|wants|like|need|see|read|accept|expect|permit|allow|think|essays?"
     r"|entries|submissions|texts|articles|stories|answers|responses|anyone|people|you'd|you'll|is|are|with|as"
-    r"|if|circumstances?|supposed|meant|stand|exceeds|time|fall|falls|drop|sink|dip|just|only|merely|simply"
+    r"|if|circumstances?|supposed|meant|stand|exceeds|time|(?:fall|dropp|dipp|sink|runn|stay|be|slipp)ing|fall|falls|drop|sink|dip|just|only|merely|simply"
     r"|necessarily)\b)*$",
     r"^[\s\"“”得能可以应该当要许准宜用让使写成篇幅字数总全文整体章的长度会必须需定只仅有把它控制在出现轻易随便任意请再建议太明显大量大幅"
     r"这本答案内容结果建议想敢愿意希望允一个之便就它们被给做搞弄低少多超过到达至于高小]*$",
@@ -100,6 +100,7 @@ _HIGH_AFTER = _compile(
     r"\s*,?\s?(?:and )?(?:no|not|never)(?: a (?:single )?word)? (?:more|longer)\b",
     r"\s*\(?(?:含|不含|包括)?[)本数]*\s*(?:及(?:其)?|或(?:者)?)?(?:[以之]内|以下|之下|内(?![容心部涵在])|为限"
     r"|封顶|不[到足]|更少|打住|为上限|为最|到顶)",
+    "字?[,(]?请?(?:[勿别]|不[可得能要许]?)(?:超出|超过|超|多写)(?![\\d一二三四五六七八九两])",
     r"\s(?:is|as|being)\s(?:the|a|your|my|our)\s(?:\w+\s)?(?:max\w*|limit|cap|ceiling|upper|most)",
     r"\s*\((?:max(?:imum)?|最多|至多|上限)\b",
 )

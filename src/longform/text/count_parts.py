@@ -21,7 +21,7 @@ _GAP = r"(?:[^,，。;；\d]|\d(?=%)){0,14}$"
 _HAN_ORDINAL = re.compile(
     rf"(?:第(?P<number>[一二三四五六七八九十]|\d{{1,2}}){_UNITS}|其(?P<which>[一二三四五六])){_GAP}"
 )
-_HAN_SIDE = re.compile(rf"(?P<side>[上中下前后])(?:半?(?:部分|篇|卷|册|集|阕|段)|半)(?:{_GAP})")
+_HAN_SIDE = re.compile(rf"(?P<side>[上中下前后])(?:半?(?:部分|篇|卷|册|集|阕|段|部|章|编|辑)|半)(?:{_GAP})")
 _ENGLISH_ORDINAL = re.compile(
     r"\b(?:(?:part|chapter|section|act|paragraph|scene|volume|book|letter|essay|day|episode)\s"
     rf"(?P<number>\d{{1,2}}|{'|'.join(_ENGLISH_NUMBERS[1:])}|[ivx]{{1,4}}|[a-d])"
@@ -106,7 +106,8 @@ _EACH_NEAR = re.compile(rf"每(?:一|两|[\d]+)?个?(?:{_TEXT_UNITS}|[^,。;的�
 _SEVERAL = rf"[两三四五六七八九十几多数\d]\s?个?(?:{_TEXT_UNITS})"
 _EACH_UNIT_EARLIER = re.compile(rf"每[天日周月年]?(?:一|两)?个?(?P<unit>{_TEXT_UNITS})")
 _TOPIC = re.compile(
-    '的(?!字数|长度|篇幅|内容|文字|部分|介绍|正文|描述|描写|分析|要求|每|数量|字)|为题|为主题|为话题|为中心|题目|[》”"』」]|作文|散文|文章|故事|报告|演讲稿?|小说|论文|议论文|记叙文'
+    '的(?!字数|长度|篇幅|内容|文字|部分|介绍|正文|描述|描写|分析|要求|每|数量|字)|为题|为主题|为话题|为中心|题目|[》”"』」]'
+    "|(?<![每个一篇章段])(?:作文|散文|文章|故事|报告|演讲稿?|小说|论文|议论文|记叙文)"
 )
 _EACH_ENGLISH = re.compile(r"\b(?:each|every)\b(?P<rest>[^,]*)$", re.I)
 _ENGLISH_TEXT_UNIT = re.compile(

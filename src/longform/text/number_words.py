@@ -28,7 +28,7 @@ NUMBER = (
     r"|(?:\d{1,3}(?:[,'’]\d{3}){1,3}|\d{1,3}(?: \d{3}){1,2}(?![\d,])|\d{1,7}(?:\.\d{1,3})?)"
     r"(?:\s?(?:k(?![a-z])|[百千万]|thousand\b|hundred\b)|w(?![a-z]))?)"
     r"|[零〇一二两三四五六七八九十百千万]{1,12}"
-    rf"|{_SPELLED}(?:{_HALF}|(?:[\s-]{{1,2}}(?:and\s)?{_SPELLED}){{0,6}}+))"
+    rf"|{_SPELLED}(?:{_HALF}|(?:(?:(?<=thousand),\s|[\s-]{{1,2}})(?:and\s)?{_SPELLED}){{0,6}}+))"
 )
 """Regular expression of the numbers that `read_number` parses, of bounded length and without groups. Use re.IGNORECASE."""
 
@@ -112,7 +112,7 @@ def _read_value(written: str) -> float | None:
 def _read_english(written: str) -> float | None:
     written, _, half = written.partition(" and a half ")
     total = part = 0.0
-    for word in re.split(r"[\s-]+", written):
+    for word in re.split(r"[\s,-]+", written):
         if word == "thousand":
             total, part = total + part * 1000, 0
         elif word == "hundred":

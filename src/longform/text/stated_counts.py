@@ -49,7 +49,7 @@ _UPPER = r"(?:an?\s|the\s)?" + _any_of(
     r"(?:(?:must|should|may|can|do|does) )?(?:no|not|never|cannot)(?: be)?(?: any)? (?:more|longer|greater"
     r"|larger) than",
     r"(?:and |but )?(?:not|never|without) (?:to )?exceed\w*|(?:not|never) (?:over|above|beyond)"
-    r"|at (?:the )?(?:very )?most|max(?:imum)?(?: of)?|up to",
+    r"|at (?:the )?(?:very )?most|max(?:imum|\.)?(?: of)?|up to",
     "less than|fewer than|shorter than|under|below",
     "<=|=<|[<≤≦⩽]",
     "(?:[不别勿](?:得|能|可|要|应|许|准)?)(?:超过|多于|大于|高于|超出|超)|至多|最多|最高|上限|少于|小于|低于",
@@ -61,7 +61,7 @@ _LOWER = r"(?:an?\s|the\s)?" + _any_of(
     ">=|=>|[>≥≧⩾]",
     "[不别勿](?:得|能|可|要|应|许|准)?(?:少于|低于|小于|短于)|至少|最少|起码|最低|下限|多于|大于|高于|超过",
 )
-_AND = r"(?:[,/]|\b(?:and|but|or|nor)\b|且|并且|并|同时|或者?|但|又)"
+_AND = r"(?:[,/]|\b(?:and|but|or|nor|to)\b|且|并且|并|同时|或者?|但|又)"
 _BETWEEN = r"\s{0,3}(?:words?|字|-(?=\s))?\s{0,3}"
 _JOINT = (
     _BETWEEN + r"(?:-{1,2}(?![a-z])|[–—―]{1,2}|~{1,2}|[至到或与和]|、(?=[\d一二三四五六七八九]{1,2}[千百万kw])"
@@ -78,7 +78,7 @@ _COUNT = (
 _COUNT_OF_WORDS = _compile(_COUNT + _WORDS)
 _BARE_COUNT = re.compile(
     r"(?P<before>上|近|小"
-    r"|快)?(?<![\d一二两三四五六七八九十百千万几数成好若半多])(?<![几数]\s)(?P<scale>[百千万])把?字(?![节符母段典号体诀方真经头句形线成令箴口眼幕里])"
+    r"|快)?(?<![\d一二两三四五六七八九十百千万几数成好若半多])(?<![几数]\s)(?P<scale>[百千万])(?:(?P<more>[余多])|[来把])?字(?![节符母段典号体诀方真经头句形线成令箴口眼幕里])"
 )
 """千字长文 and 万字报告: a scale without a digit."""
 _LABEL = (
@@ -120,6 +120,7 @@ _COMPARISON = re.compile(
     r"(?<!no )(?<!not )\b(?:more|less|fewer|longer|shorter) than|(?<!不)(?:多于|少于|大于|小于|超过|低于|高于)", re.I
 )
 _DENIED = re.compile(r"\b(?:not|no|never|neither)\b|n['’]t\b|[不别勿]", re.I)
+_EXACT = re.compile(r"\bno more,? (?:and |or |but )?no less than\b|不多不少", re.I)
 _LIST_NUMBER = re.compile("[①-⒛❶-➓]")
 
 
@@ -172,7 +173,7 @@ def find_stated_count(request: str) -> StatedCount | None:
     """
     text = _LIST_NUMBER.sub(";", request) if not request.isascii() else request
     text = simplify_numerals(to_simplified(unicodedata.normalize("NFKC", text)))
-    mentions = list(_read_mentions(text))
+    mentions = list(_read_mentions(_EXACT.sub("exactly", text)))
     wholes = [mention for mention in mentions if mention.part is None]
     if not wholes:
         return _add_parts(mentions, text)
@@ -236,7 +237,7 @@ def _find_numbers(text: str) -> list[_Number]:
         if not (match["scale"] == "千" and _THOUSAND_CHARACTER_CLASSIC.match(text, match.end())):
             size = _BARE[match["scale"]]
             found[match.start()] = _Number(
-                match.start(), match.end(), size, size, side="low" if match["before"] == "上" else None
+                match.start(), match.end(), size, size, side="low" if match["before"] == "上" or match["more"] else None
             )
     for pattern in (_LABELLED_COUNT, _COUNT_OF_WORDS):
         for match in pattern.finditer(text):

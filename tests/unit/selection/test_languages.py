@@ -62,7 +62,7 @@ def test_a_name_becomes_a_code(name, code):
         ("韓國의 傳統 文化에 대한 글을 써 주세요", "ko"),
         ("한국어로 수필을 써 주세요 (漢字 포함)", "ko"),
         (
-            "Write a menu text. "
+            "Please write a menu for my restaurant. "
             + "Noodles 12 yuan, garlic oil 2 yuan, fruit beer 9 yuan, hand pulled buns 8 yuan. " * 3,
             "en",
         ),
