@@ -146,11 +146,13 @@ def side_before(before: str) -> OpenSide | None:
         found = phrases.search(before)
         if found and not _holds_a_comparison(before[found.start() :]):
             return "unclear" if _negations(before[: found.start()]) % 2 else side
-    found = {side: it.start() for side, phrases in _COMPARISONS.items() if (it := phrases.search(signs))}
+    found: dict[OpenSide, int] = {
+        side: it.start() for side, phrases in _COMPARISONS.items() if (it := phrases.search(signs))
+    }
     if not found:
         return None
-    side = min(found, key=lambda side: found[side])
-    return _turn(side, signs[: found[side]])
+    nearest: OpenSide = min(found, key=lambda side: found[side])
+    return _turn(nearest, signs[: found[nearest]])
 
 
 def _holds_a_comparison(phrase: str) -> bool:
@@ -195,7 +197,7 @@ def _clause(text: str) -> str:
 
 
 def _side_after(before: str, after: str) -> OpenSide | None:
-    side = next((side for side, phrases in _AFTER.items() if phrases.match(after)), None)
+    side: OpenSide | None = next((side for side, phrases in _AFTER.items() if phrases.match(after)), None)
     if side is not None and side_before(before) is None and _negations(before) % 2:
         return _FLIPPED[side]
     return side
