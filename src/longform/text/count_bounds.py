@@ -146,13 +146,13 @@ def side_before(before: str) -> OpenSide | None:
         found = phrases.search(before)
         if found and not _holds_a_comparison(before[found.start() :]):
             return "unclear" if _negations(before[: found.start()]) % 2 else side
-    found: dict[OpenSide, int] = {
+    starts: dict[OpenSide, int] = {
         side: it.start() for side, phrases in _COMPARISONS.items() if (it := phrases.search(signs))
     }
-    if not found:
+    if not starts:
         return None
-    nearest: OpenSide = min(found, key=lambda side: found[side])
-    return _turn(nearest, signs[: found[nearest]])
+    nearest: OpenSide = min(starts, key=lambda side: starts[side])
+    return _turn(nearest, signs[: starts[nearest]])
 
 
 def _holds_a_comparison(phrase: str) -> bool:
