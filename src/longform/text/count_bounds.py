@@ -65,23 +65,24 @@ _NEGATION = _compile(
     "|没有必要|用不着",
 )
 _DOUBLE = ("不得不", "不是不")
-_BETWEEN_NEGATION_AND_PHRASE = _compile(
-    r"^(?:[\s\"'*(]|\b(?:be|been|being|to|go|going|goes|run|running|runs|write|writing|writes|written|use"
-    r"|using|used|make"
-    r"|making|have|has|having|let|letting|it|get|getting|take|give|produce|submit|contain|contains|spend|include|exceed"
-    r"|the|this|that|your|my|a|an|text|essay|article|story|paper|piece|answer|response|report|speech|letter"
-    r"|post|draft|work"
-    r"|result|output|total|length|word|words|count|limit|allowed|permitted|ever|any|anything|anywhere|even"
-    r"|please|should"
-    r"|must|can|could|will|would|may|do|does|in|of|at|way|much|far|significantly|slightly|well|too|you|we|i|from|by|for"
-    r"|under any circumstances?|in any case|on any account|at all|all|go|come|extend|stretch|turn|out|end|up"
-    r"|want|wants|like|need|see|read|accept|expect|permit|allow|think|essays?"
-    r"|entries|submissions|texts|articles|stories|answers|responses|anyone|people|you'd|you'll|is|are|with|as"
-    r"|if|circumstances?|supposed|meant|stand|exceeds|time|(?:fall|dropp|dipp|sink|runn|stay|be|slipp)ing|fall|falls|drop|sink|dip|just|only|merely|simply"
-    r"|necessarily)\b)*$",
-    r"^[\s\"“”得能可以应该当要许准宜用让使写成篇幅字数总全文整体章的长度会必须需定只仅有把它控制在出现轻易随便任意请再建议太明显大量大幅"
-    r"这本答案内容结果建议想敢愿意希望允一个之便就它们被给做搞弄低少多超过到达至于高小]*$",
+_LINKS = "|".join(
+    """
+    be been being is are do does must should can could will would may go goes going come run running fall falls falling
+    drop dropping dip dipping sink extend stretch stand stay turn end get getting take give have has having let letting make
+    making use using used write writing writes written produce submit contain contains spend include read see accept
+    expect permit allow permitted allowed supposed meant want wants like need think exceed exceeds ever any anything anywhere
+    anyone even please way much far significantly slightly well too just only merely simply necessarily one single time
+    the this that your my a an it you we i people text texts essays? article articles story stories paper piece answer answers
+    response responses report speech letter post draft work entries submissions result output total length word words count
+    limit all in of at to from by for with as if up out circumstances?
+    """.split()  # noqa: SIM905
 )
+_BETWEEN_NEGATION_AND_PHRASE = _compile(
+    rf"^(?:[\s\"'*(]|\b(?:{_LINKS}|under any circumstances|on any account|you['’](?:d|ll))\b)*$",
+    r"^[\s\"“”得能可以应该当要许准宜用让使写成篇幅字数总全文整体章的长度会必须需定只仅有把它控制在出现轻易随便任意请再建议太明显大"
+    r"量幅这本答案内容结果想敢愿意希望允一个之便就们被给做搞弄低少多超过到达至于高小]*$",
+)
+"""What may stand between a negation and the phrase that it turns: modal and writing verbs, and names of the text."""
 _UNSURE = _compile(r"\b(?:hesitate|afraid|mind|worry|fear|only|just|necessarily)\b", "一定|怕|介意|担心|犹豫|吝")
 _LOW_AFTER = _compile(
     r"\s*\(?(?:[,;]?\s?(?:or|and|&|if not) (?:\w+ )?(?:more|above|longer|over|greater|up(?:wards?)?|higher|beyond)\b)",

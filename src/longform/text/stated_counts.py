@@ -45,26 +45,27 @@ _WORDS = _any_of(
     r"\s?个?(?:中文字|汉字|英文单词|单词|字(?![节符母段典号体诀方真经头句形线成令箴口眼幕里])"
     r"|词(?![汇语组条根频典性库牌]))",
 )
+_MODAL = "(?:(?:must|should|may|can|do|does) )?"
 _UPPER = r"(?:an?\s|the\s)?" + _any_of(
-    r"(?:(?:must|should|may|can|do|does) )?(?:no|not|never|cannot)(?: be)?(?: any)? (?:more|longer|greater"
-    r"|larger) than",
-    r"(?:and |but )?(?:not|never|without) (?:to )?exceed\w*|(?:not|never) (?:over|above|beyond)"
-    r"|at (?:the )?(?:very )?most|max(?:imum|\.)?(?: of)?|up to",
+    _MODAL + "(?:no|not|never|cannot)(?: be)?(?: any)? (?:more|longer|greater|larger) than",
+    r"(?:not|never|without) (?:to )?exceed\w*",
+    "(?:not|never) (?:over|above|beyond)",
+    r"at (?:the )?(?:very )?most|max(?:imum|\.)?(?: of)?|up to",
     "less than|fewer than|shorter than|under|below",
     "<=|=<|[<≤≦⩽]",
-    "(?:[不别勿](?:得|能|可|要|应|许|准)?)(?:超过|多于|大于|高于|超出|超)|至多|最多|最高|上限|少于|小于|低于",
+    "[不别勿](?:得|能|可|要|应|许|准)?(?:超过|多于|大于|高于|超出|超)|至多|最多|最高|上限|少于|小于|低于",
 )
 _LOWER = r"(?:an?\s|the\s)?" + _any_of(
-    r"(?:must|should|may|can|do|does)? ?(?:no|not|never)(?: be)?(?: any)? (?:less|fewer|shorter) than|(?:not"
-    r"|never) (?:under|below)",
-    r"at (?:the )?(?:very )?least|min(?:imum)?(?: of)?|more than|over",
+    _MODAL + "(?:no|not|never)(?: be)?(?: any)? (?:less|fewer|shorter) than",
+    "(?:not|never) (?:under|below)",
+    r"at (?:the )?(?:very )?least|min(?:imum|\.)?(?: of)?|more than|over",
     ">=|=>|[>≥≧⩾]",
     "[不别勿](?:得|能|可|要|应|许|准)?(?:少于|低于|小于|短于)|至少|最少|起码|最低|下限|多于|大于|高于|超过",
 )
 _AND = r"(?:[,/]|\b(?:and|but|or|nor|to)\b|且|并且|并|同时|或者?|但|又)"
 _BETWEEN = r"\s{0,3}(?:words?|字|-(?=\s))?\s{0,3}"
 _JOINT = (
-    _BETWEEN + r"(?:-{1,2}(?![a-z])|[–—―]{1,2}|~{1,2}|[至到或与和]|、(?=[\d一二三四五六七八九]{1,2}[千百万kw])"
+    _BETWEEN + r"(?:-{1,2}(?![a-z])|[–—―]{1,2}|~{1,2}|[至到或与和]|、(?=[\d一两二三四五六七八九]{1,2}[千百万kw])"
     rf"|\b(?:to|thru|through|or|and)\b|(?P<upper>{_AND}?\s?{_AND}?\s?(?:{_UPPER}))"
     rf"|(?P<lower>{_AND}?\s?{_AND}?\s?(?:{_LOWER})))\s{{0,3}}"
 )
@@ -77,13 +78,13 @@ _COUNT = (
 )
 _COUNT_OF_WORDS = _compile(_COUNT + _WORDS)
 _BARE_COUNT = re.compile(
-    r"(?P<before>上|近|小"
-    r"|快)?(?<![\d一二两三四五六七八九十百千万几数成好若半多])(?<![几数]\s)(?P<scale>[百千万])(?:(?P<more>[余多])|[来把])?字(?![节符母段典号体诀方真经头句形线成令箴口眼幕里])"
+    r"(?P<before>[上近小快])?(?<![\d一二两三四五六七八九十百千万几数成好若半多来余])(?<![几数]\s)"
+    r"(?P<scale>[百千万])(?:(?P<more>[余多])|[来把])?字(?![节符母段典号体诀方真经头句形线成令箴口眼幕里])"
 )
 """千字长文 and 万字报告: a scale without a digit."""
 _LABEL = (
-    r"(?:字数|篇幅|\bword ?(?:count|limit|length|target)\b|(?:\bnumber|\bno\.|#) of words\b|(?:^"
-    r"|[\n.;,(])\s?words?\s?(?=[:=]))"
+    r"(?:字数|篇幅|\bword ?(?:count|limit|length|target)\b|(?:\bnumber|\bno\.|#) of words\b"
+    r"|(?:^|[\n.;,(])\s?words?\s?(?=[:=]))"
 )
 _LABELLED_COUNT = _compile(
     _LABEL
@@ -116,8 +117,9 @@ _NUMBERED = re.compile(
 _ERROR_AFTER = re.compile(r"\s*[,(]?\s?(?:±|\+/-|\+-|上下浮动|误差[在为]?(?:不超过)?|浮动)\s*(\d{1,4})\s*(%)?")
 _WRITTEN_PART = re.compile(r"(?:写|创作|撰写)[^,。]*第|\b(?:write|draft|compose)\b[^,]*$", re.I)
 _ALTERNATIVE = re.compile(r"\s*(?:,\s*)?(?:or|nor|或)", re.I)
-_COMPARISON = re.compile(
-    r"(?<!no )(?<!not )\b(?:more|less|fewer|longer|shorter) than|(?<!不)(?:多于|少于|大于|小于|超过|低于|高于)", re.I
+_COMPARISON = _compile(
+    r"(?<!no )(?<!not )\b(?:more|less|fewer|longer|shorter) than|\b(?:or|nor) (?:over|under|above|below)",
+    "(?<!不)(?:多于|少于|大于|小于|超过|低于|高于)",
 )
 _DENIED = re.compile(r"\b(?:not|no|never|neither)\b|n['’]t\b|[不别勿]", re.I)
 _EXACT = re.compile(r"\bno more,? (?:and |or |but )?no less than\b|不多不少", re.I)
@@ -276,6 +278,9 @@ def _read_match(match: re.Match[str], text: str, start: int) -> _Number:
         is_bound = (match["upper"] or match["lower"]) and not _ALTERNATIVE.match(match["joint"])
         if is_bound and (not high / 20 < (lowest or 0) <= MOST or (match["upper"] and (lowest or 0) >= high)):
             # "chapter 2, no more than 800 words"
+            return number._replace(start=match.start("high"))
+        if not is_bound and _NUMBERED.search(text[max(0, start - 20) : start]):
+            # "chapter 1 - 1,000 words"
             return number._replace(start=match.start("high"))
         number = number._replace(low=lowest or 0, joint=match["joint"], upper=match["upper"], lower=match["lower"])
     else:
