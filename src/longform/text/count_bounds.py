@@ -67,14 +67,15 @@ _NEGATION = _compile(
 _DOUBLE = ("不得不", "不是不")
 _LINKS = "|".join(
     """
-    be been being is are do does must should can could will would may go goes going come run running fall falls falling
-    drop dropping dip dipping sink extend stretch stand stay turn end get getting take give have has having let letting make
-    making use using used write writing writes written produce submit contain contains spend include read see accept
-    expect permit allow permitted allowed supposed meant want wants like need think exceed exceeds ever any anything anywhere
-    anyone even please way much far significantly slightly well too just only merely simply necessarily one single time
-    the this that your my a an it you we i people text texts essays? article articles story stories paper piece answer answers
-    response responses report speech letter post draft work entries submissions result output total length word words count
-    limit all in of at to from by for with as if up out circumstances?
+    be been being is are do does must should can could will would may go goes going come run running fall
+    falls falling drop dropping dip dipping sink extend stretch stand stay turn end get getting take give have
+    has having let letting make making use using used write writing writes written produce submit contain
+    contains spend include read see accept expect permit allow permitted allowed supposed meant want wants
+    like need think exceed exceeds ever any anything anywhere anyone even please way much far significantly
+    slightly well too just only merely simply necessarily one single time the this that your my a an it you we
+    i people text texts essays? article articles story stories paper piece answer answers response responses
+    report speech letter post draft work entries submissions result output total length word words count limit
+    all in of at to from by for with as if up out circumstances?
     """.split()  # noqa: SIM905
 )
 _BETWEEN_NEGATION_AND_PHRASE = _compile(
