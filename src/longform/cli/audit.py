@@ -1,6 +1,5 @@
 """`longform audit PAIRS...`."""
 
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -18,7 +17,7 @@ from longform.cli.flags import (
     Seed,
     TableFormat,
 )
-from longform.cli.output import console, print_result, print_tables, printable, progress
+from longform.cli.output import command_line, console, print_result, print_tables, printable, progress
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -151,4 +150,4 @@ def _next_command(audited: "Audit") -> str | None:
         position = "both" if any(advice[it].use == "both" for it in members) else "second"
         reward = [f"judge=[{', '.join(members)}]", "combine=mean", f"position={position}"]
     settings = [word for it in reward for word in ("--set", f"rewards.pairwise.{it}")]
-    return printable(shlex.join(["longform", "train", "RECIPE", *settings]))
+    return printable(command_line("train", "RECIPE", *settings, note="the examiner must be another judge"))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import App, Parameter
 
 from longform.cli.flags import READ_FLAGS, CostLimit, Flag, PathList, PositiveInt, ReadFlags, TableFormat, Temperature
-from longform.cli.output import print_result, print_tables, progress
+from longform.cli.output import command_line, print_result, print_tables, progress
 
 if TYPE_CHECKING:
     from longform.evaluation.benchmarks.card import BenchmarkCard
@@ -61,7 +61,7 @@ def fetch(name: str, *, out: Path, json: Flag = False) -> None:
     benchmark = find_benchmark(name)
     with progress(f"fetching {name}") as advance:
         fetched = fetch_set(benchmark, out, on_progress=advance)
-    asks = " --judge JUDGE" if benchmark.card.judging else ""
+    asks = ["--judge", "JUDGE"] if benchmark.card.judging else []
     print_result(
         {
             "set": fetched.set.version or "unnamed",
@@ -73,7 +73,7 @@ def fetch(name: str, *, out: Path, json: Flag = False) -> None:
             "path": str(out),
         },
         as_json=json,
-        next_command=f"longform bench run {name} --set {out} --writer WRITER{asks} --out DIR",
+        next_command=command_line("bench", "run", name, "--set", out, "--writer", "WRITER", *asks, "--out", "DIR"),
     )
 
 
@@ -142,10 +142,8 @@ def run(
 
 def _next_command(name: str, out: Path, *, with_games: bool) -> str:
     if with_games:
-        return (
-            f"longform arena {out}/games.jsonl --anchor NAME=RATING  (ratings relative to a model with a known rating)"
-        )
-    return f"longform bench list {name}  (deviations from the published protocol)"
+        return command_line("arena", out / "games.jsonl", note="--anchor NAME=RATING: relative to a known rating")
+    return command_line("bench", "list", name, note="deviations from the published protocol")
 
 
 def _print(result: "Result", out: Path, form: TableFormat, *, next_command: str) -> None:

@@ -1,6 +1,5 @@
 """`longform compare A B`."""
 
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +14,7 @@ from longform.cli.flags import (
     Seed,
     TableFormat,
 )
-from longform.cli.output import print_result, print_tables, printable, progress
+from longform.cli.output import command_line, print_result, print_tables, printable, progress
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -166,8 +165,6 @@ def _print_json(
 def _next_command(a: str, b: str, prompts: Path | None, out: Path | None, reading: ReadFlags) -> str:
     """Return the next command: `compare --judge` if nothing was judged yet, else `arena` on the games."""
     if out is not None:
-        return shlex.join(["longform", "arena", str(out), "--per-judge"])
+        return command_line("arena", out, "--per-judge")
     asked = [] if prompts is None else ["--prompts", str(prompts)]
-    return (
-        shlex.join(["longform", "compare", a, b, *asked, "--judge", "JUDGE", "--out", "games.jsonl"]) + reading.again()
-    )
+    return command_line("compare", a, b, *asked, "--judge", "JUDGE", "--out", "games.jsonl", *reading.again())

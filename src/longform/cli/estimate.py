@@ -8,7 +8,7 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from longform.cli.flags import Flag, PositiveInt, Seconds, SetValues
-from longform.cli.output import print_result, printable
+from longform.cli.output import command_line, print_result, printable
 from longform.planning.assumptions import GpuName
 
 if TYPE_CHECKING:
@@ -88,8 +88,8 @@ def estimate(
     if json:
         print_result(_figures(result) | {"memory": plan.lines() if plan else None}, as_json=True)
         return
-    overrides = "".join(f" --set {it}" for it in set_)
-    print_result(_lines(result), as_json=False, next_command=f"longform train {recipe}{overrides} --dry-run")
+    overrides = [word for it in set_ for word in ("--set", it)]
+    print_result(_lines(result), as_json=False, next_command=command_line("train", recipe, *overrides, "--dry-run"))
     for title, lines in (("memory and disk, in GiB", plan.lines() if plan else []), ("assumptions", result.notes)):
         if lines:
             print("\n".join(["", title, *(f"- {printable(line)}" for line in lines)]))

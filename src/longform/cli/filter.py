@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from longform.cli.flags import READ_FLAGS, CostLimit, Flag, ReadFlags
-from longform.cli.output import print_result, print_table, progress
+from longform.cli.output import command_line, print_result, print_table, progress
 
 if TYPE_CHECKING:
     from longform.selection.filter import Filtered
@@ -65,7 +65,7 @@ def filter(
     print_result(
         (figures if json else lines) | {"failures": failures, "cost": result.cost, "path": str(out)},
         as_json=json,
-        next_command=f"longform lengths {out} --judge {judge} --out LENGTHS",
+        next_command=command_line("lengths", out, "--judge", judge, "--out", "LENGTHS"),
     )
 
 

@@ -1,6 +1,5 @@
 """Shared CLI flag types, validated before a command starts."""
 
-import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -58,11 +57,10 @@ class ReadFlags:
 
         return Reading.parse(self.column, self.skip_bad_rows)
 
-    def again(self) -> str:
-        """Return the flags as they are to be given to the next command, with a space before them."""
+    def again(self) -> list[str]:
+        """Return the flags as they are to be given to the next command."""
         words = [word for value in self.column for word in ("--column", value)]
-        words += ["--skip-bad-rows", str(self.skip_bad_rows)] if self.skip_bad_rows else []
-        return "".join(f" {shlex.quote(word)}" for word in words)
+        return words + (["--skip-bad-rows", str(self.skip_bad_rows)] if self.skip_bad_rows else [])
 
 
 READ_FLAGS = ReadFlags()

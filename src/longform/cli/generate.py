@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from longform.cli.flags import READ_FLAGS, CostLimit, Flag, PositiveInt, Probability, ReadFlags, Seed, Temperature
-from longform.cli.output import describe_stale, print_result, progress
+from longform.cli.output import command_line, describe_stale, print_result, progress
 
 
 def generate(
@@ -80,5 +80,7 @@ def generate(
             "path": str(out),
         },
         as_json=json,
-        next_command=f"longform grade {out} --prompts {prompts}{reading.again()} --judge JUDGE --out GRADES",
+        next_command=command_line(
+            "grade", out, "--prompts", prompts, *reading.again(), "--judge", "JUDGE", "--out", "GRADES"
+        ),
     )

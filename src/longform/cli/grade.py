@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from longform.cli.flags import READ_FLAGS, CostLimit, Flag, ReadFlags
-from longform.cli.output import describe_stale, print_result, progress
+from longform.cli.output import command_line, describe_stale, print_result, progress
 
 
 def grade(
@@ -56,6 +56,8 @@ def grade(
             "path": str(out),
         },
         as_json=json,
-        next_command=f"longform select --prompts {prompts}{reading.again()} --responses ... --grades {out} "
-        "--policy MODEL --out LADDERS",
+        next_command=command_line(
+            *("select", "--prompts", prompts, *reading.again(), "--responses", *responses, "--grades", out),
+            *("--policy", "MODEL", "--out", "LADDERS"),
+        ),
     )

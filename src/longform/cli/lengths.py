@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from longform.cli.flags import READ_FLAGS, CostLimit, Flag, NonNegative, ReadFlags
-from longform.cli.output import print_result, print_table, progress
+from longform.cli.output import command_line, print_result, print_table, progress
 
 if TYPE_CHECKING:
     from longform.selection.lengths import LengthSummary
@@ -59,7 +59,7 @@ def lengths(
     print_result(
         (_figures(result) if json else _lines(result)) | {"failures": failures, "cost": result.cost, "path": str(out)},
         as_json=json,
-        next_command=f"longform train RECIPE --set data.prompts={out}",
+        next_command=command_line("train", "RECIPE", "--set", f"data.prompts={out}"),
     )
 
 

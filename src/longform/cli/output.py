@@ -1,6 +1,7 @@
 """Progress and results on the terminal: progress bars or plain log lines, tables, and JSON on request."""
 
 import json
+import shlex
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -69,6 +70,11 @@ def print_tables(tables: Sequence["Table"], form: "Form" = "text") -> None:
 def describe_stale(result: "CollectResult", *, kept: bool) -> dict[str, Any]:
     """A line about rows that were made from something else than is given now; empty if there are none."""
     return {"stale (kept)" if kept else "made anew, as it changed": dict(result.stale)} if result.stale else {}
+
+
+def command_line(*words: object, note: str = "") -> str:
+    """A command as it is typed into a shell. Words in capitals are for the user to replace; a note follows as a comment."""
+    return shlex.join(["longform", *map(str, words)]) + (f"  # {note}" if note else "")
 
 
 def printable(value: Any) -> str:

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from longform.cli.flags import READ_FLAGS, Flag, NameList, PositiveInt, ReadFlags, Repeated, Seed, Similarity
-from longform.cli.output import print_result, print_table, progress
+from longform.cli.output import command_line, print_result, print_table, progress
 
 if TYPE_CHECKING:
     from longform.selection.pool import Pool
@@ -92,7 +92,7 @@ def _print(gathered: "Pool", paths: dict[str, str], *, as_json: bool) -> None:
         }
         | paths,
         as_json=False,
-        next_command=f"longform filter {paths['path']} --judge JUDGE --out PROMPTS",
+        next_command=command_line("filter", paths["path"], "--judge", "JUDGE", "--out", "PROMPTS"),
     )
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from longform.cli.flags import Flag, SetValues
-from longform.cli.output import print_result, print_table, printable, progress
+from longform.cli.output import command_line, print_result, print_table, printable, progress
 
 if TYPE_CHECKING:
     from longform.training.pretrain_recipe import PretrainRecipe
@@ -59,7 +59,7 @@ def pretrain(
         }
         | ({"mixture": [row._asdict() for row in result.mixture]} if json else {}),
         as_json=json,
-        next_command=f"longform train RECIPE --set policy={result.path}",
+        next_command=command_line("train", "RECIPE", "--set", f"policy={result.path}"),
     )
 
 

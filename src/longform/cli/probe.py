@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from longform.cli.flags import CostLimit, Flag
-from longform.cli.output import console, print_result, printable
+from longform.cli.output import command_line, console, print_result, printable
 
 
 def probe(
@@ -35,5 +35,5 @@ def probe(
     print_result(
         lines | report.facts | {"cost": report.cost, "path": f"{probing.probe_log(name, models)}.calls.sqlite"},
         as_json=False,
-        next_command=f"longform calls {probing.probe_log(name, models)} --show",
+        next_command=command_line("calls", probing.probe_log(name, models), "--show"),
     )

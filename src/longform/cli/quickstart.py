@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from longform.cli.flags import Flag, Seed, SetValues
-from longform.cli.output import print_result, print_table, progress
+from longform.cli.output import command_line, print_result, print_table, progress
 
 if TYPE_CHECKING:
     from longform.evaluation.arena.ratings import Standing
@@ -234,7 +234,7 @@ def _print_result(folder: Path, lines: dict[str, str], figures: dict[str, Any], 
             "path": str(folder),
         },
         as_json=False,
-        next_command=f"longform runs {folder}",
+        next_command=command_line("runs", folder),
     )
 
 

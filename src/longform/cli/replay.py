@@ -1,14 +1,13 @@
 """`longform replay RUN`."""
 
 import math
-import shlex
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from longform.cli.flags import CostLimit, Flag, SetValues
-from longform.cli.output import print_result, print_table, progress
+from longform.cli.output import command_line, print_result, print_table, progress
 
 if TYPE_CHECKING:
     from longform.evaluation.replay.changes import ReplayChanges
@@ -70,9 +69,12 @@ def _next_command(run: Path, inputs: "ReplayInputs") -> str:
     """Return the next command: `train` with the changes; without changes, a `replay` that makes one."""
     if not inputs.changes:
         another = ["--judge", "NAME"] if len(inputs.recorded.judged) == 1 else ["--set", "KEY=VALUE"]
-        return shlex.join(["longform", "replay", str(run), *another])
-    settings = [word for change in [*inputs.changes, "run.name=NAME"] for word in ("--set", change)]
-    return shlex.join(["longform", "train", str(run / "recipe.yaml"), *settings])
+        return command_line("replay", run, *another)
+    changes = [*inputs.changes, "run.name=NAME"]
+    validation = inputs.recorded.validation
+    if validation is not None and validation.judge in inputs.replayed.asked:  # a judge cannot examine its own reward
+        changes.append("validation.judge=EXAMINER")
+    return command_line("train", run / "recipe.yaml", *(word for it in changes for word in ("--set", it)))
 
 
 def _print_tables(changes: "ReplayChanges") -> None:

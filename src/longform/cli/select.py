@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from longform.cli.flags import READ_FLAGS, Flag, NameList, PathList, PositiveInt, ReadFlags, Seed
-from longform.cli.output import print_result, print_table
+from longform.cli.output import command_line, print_result, print_table
 
 if TYPE_CHECKING:
     from longform.selection.select import Selection
@@ -107,9 +107,8 @@ def _print(selection: "Selection", paths: dict[str, str], *, grouped: bool, as_j
         ]
         print_table("Prompts of each group", ["", "ladders", *causes, "floor"], rows)
     path = paths["path"]
-    print_result(
-        _lines(selection) | paths, as_json=False, next_command=f"longform train RECIPE --set data.ladders={path}"
-    )
+    following = command_line("train", "RECIPE", "--set", f"data.ladders={path}")
+    print_result(_lines(selection) | paths, as_json=False, next_command=following)
 
 
 def _lines(selection: "Selection") -> dict[str, str]:

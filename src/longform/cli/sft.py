@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from longform.cli.flags import Flag, SetValues
-from longform.cli.output import print_result, progress
+from longform.cli.output import command_line, print_result, progress
 
 
 def sft(
@@ -40,5 +40,5 @@ def sft(
             "loss": round(result.report.final_loss, 4),
         },
         as_json=json,
-        next_command=f"longform generate PROMPTS --writer {result.path} --out RESPONSES",
+        next_command=command_line("generate", "PROMPTS", "--writer", result.path, "--out", "RESPONSES"),
     )

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from longform.cli.flags import Flag, SetValues
-from longform.cli.output import console, print_result, printable, progress
+from longform.cli.output import command_line, console, print_result, printable, progress
 from longform.monitors.series import Finding
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def train(
             "cost": result.calls.shown_cost,
         },
         as_json=json,
-        next_command=f"longform report {result.path}",
+        next_command=command_line("report", result.path),
     )
 
 
