@@ -10,6 +10,7 @@ from jsonschema import Draft202012Validator
 
 from artifacts import save_policy
 from longform.cli import main
+from longform.endpoints.models import read_models
 from longform.judging.answers import read_fences
 from longform.miniature.policy import build_model, build_tokenizer
 from longform.recipe.loading import load_recipe
@@ -99,6 +100,19 @@ def test_a_dry_run_says_what_is_missing_one_after_the_other(monkeypatch, capsys)
     tokenizer = build_tokenizer()
     save_policy(build_model(tokenizer, seed=0), tokenizer, Path("policy"))
     assert missing() == "longform: ladders.jsonl: cannot be read: No such file or directory\n"
+
+
+def test_open_judge_models_are_added_as_ready_entries(capsys):
+    _run("longform init --judge writingbench-critic --judge letter-judge --judge reward-model")
+    models = read_models("models.yaml")
+    assert models["writingbench-critic"].template == Path("critic.txt")
+    assert models["letter-judge"].verdict == "logprobs"
+    assert {"judge", "examiner", "competitor", "reward-model"} <= set(models)
+    capsys.readouterr()
+    _run("longform init other --judge critic", code=2)
+    assert "--judge critic: unknown; " in capsys.readouterr().err
+    _run("longform init --judge letter-judge", code=2)
+    assert "models.yaml exists and is kept" in capsys.readouterr().err
 
 
 def _answer(request, number):

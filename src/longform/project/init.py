@@ -1,5 +1,7 @@
 """`longform init`: a folder with everything that the first commands need."""
 
+from collections.abc import Sequence
+from difflib import get_close_matches
 from importlib.resources import files
 from pathlib import Path
 from shlex import quote
@@ -41,14 +43,36 @@ class Project(NamedTuple):
     next_commands: list[str]
 
 
-def init_project(folder: Path = Path()) -> Project:
+def judge_entries() -> dict[str, str]:
+    """Ready entries of models.yaml for open judge models, by name: YAML with comments."""
+    text = (files("longform.project") / "template" / "judges.yaml").read_text("utf-8")
+    entries = (entry.strip() + "\n" for entry in text.split("\n\n"))
+    return {next(line for line in it.split("\n") if line[0] not in "# ").rstrip(":"): it for it in entries}
+
+
+def init_project(folder: Path = Path(), *, judges: Sequence[str] = ()) -> Project:
     """Write models.yaml, recipe.yaml, sample prompts and JSON Schemas into `folder`, which is created if it is missing.
 
     A file that exists is kept, so a folder may already hold prompts of one's own.
 
+    Args:
+        folder: where to write.
+        judges: names of `judge_entries`, added to models.yaml.
+
     Raises:
-        BadInputError: the folder cannot be written, or is a file.
+        BadInputError: the folder cannot be written, or is a file; a judge is unknown, or models.yaml exists, to which it
+            would have to be added.
     """
+    entries = judge_entries()
+    for name in judges:
+        if name not in entries:
+            near = get_close_matches(name, entries, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(entries)}"
+            raise BadInputError(f"--judge {name}: unknown; {hint}")
+    if judges and (folder / "models.yaml").exists():
+        raise BadInputError(
+            f"--judge: {folder / 'models.yaml'} exists and is kept; `longform init --judge` is for a new one"
+        )
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -56,6 +80,8 @@ def init_project(folder: Path = Path()) -> Project:
     contents: dict[str, str] = {}
     for name, kind in _TEMPLATES.items():
         text = (files("longform.project") / "template" / name).read_text("utf-8")
+        if kind == "models":
+            text += "".join(f"\n{entries[judge]}" for judge in judges)
         contents[name] = text if kind is None else schema_line(kind) + text
         if kind is not None:
             contents[schema_name(kind)] = dump_schema(kind)
