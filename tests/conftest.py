@@ -10,9 +10,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 # Before torch is imported: workers side by side with several threads each wait for each other most of the time.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# No test depends on the speed of the machine.
+settings.register_profile("longform", deadline=None)
+settings.load_profile("longform")
 
 
 @dataclass

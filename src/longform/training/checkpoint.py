@@ -124,5 +124,6 @@ def resume_from(run: RunDirectory, state: TrainingState) -> None:
             )
         if lost := run.database.last_step():
             steps = f"{lost} step{'s' * (lost > 1)}"
-            warnings.warn(f"{run.path}: no checkpoint yet; {steps} start over", CheckpointWarning, stacklevel=2)
+            message = f"{run.path}: stopped before its first checkpoint; {steps} will be repeated"
+            warnings.warn(message, CheckpointWarning, stacklevel=2)
     run.database.roll_back_to(state.step)

@@ -56,5 +56,5 @@ def test_where_all_are_damaged_the_run_ends_in_one_line(start, tmp_path):
 
 def test_a_run_without_a_checkpoint_starts_over_and_says_so(start, tmp_path):
     _train(start, tmp_path / "cut", stop_after=1)
-    with pytest.warns(CheckpointWarning, match=r"toy: no checkpoint yet; 1 step start over"):
+    with pytest.warns(CheckpointWarning, match=r"toy: stopped before its first checkpoint; 1 step will be repeated"):
         _train(start, tmp_path / "cut", stop_after=1)

@@ -197,7 +197,8 @@ def test_the_real_sets_are_those_that_are_published():
     assert Counter(it.lang for it in items) == {"en": 60, "zh": 60}
     rows = [json.loads(line) for line in (DATA / "longbench_write.jsonl").read_bytes().split(b"\n") if line]
     bare = [{name: row[name] for name in ("prompt", "type", "length")} for row in rows]
-    assert [(it["id"], it["lang"]) for it in map(WRITE.layout, bare, range(120))] == [
-        (it["id"], it["lang"]) for it in rows
-    ]
+    laid_out = [WRITE.layout(row, number) for number, row in enumerate(bare)]
+    assert [it["lang"] for it in laid_out] == [it["lang"] for it in rows]
+    assert len({it["id"] for it in laid_out}) == 120  # by content, so that two sets never share an id
+    assert [it["id"] for it in laid_out] == [WRITE.layout(row, 0)["id"] for row in bare]
     assert len(RULER.read(DATA / "longwrite_ruler.jsonl")) == 48
