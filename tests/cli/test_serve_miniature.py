@@ -1,11 +1,13 @@
 import asyncio
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 
 import pytest
 
 from longform.endpoints.client import Endpoint
-from longform.endpoints.models import ModelSpec
+from longform.endpoints.models import ModelSpec, read_models
 from longform.judging.pairwise import PairwiseJudge
 from longform.miniature.judge import JUDGE
 from longform.miniature.world import parse_request, prompts
@@ -42,3 +44,24 @@ def test_the_flags_stand_at_the_judge_of_the_quickstart():
 
     defaults = {name: it.default for name, it in signature(serve_miniature).parameters.items()}
     assert (defaults["noise"], defaults["position_bias"]) == (JUDGE.noise, JUDGE.position_bias)
+
+
+def test_it_prints_a_models_yaml_and_answers_only_to_the_names_of_the_loopback(tmp_path):
+    command = [sys.executable, "-m", "longform", "serve-miniature"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
+        assert server.stdout is not None
+        try:
+            shown = [server.stdout.readline() for _ in range(40)]
+            address = shown[0].strip()
+            start = next(number for number, line in enumerate(shown) if line.startswith("judge:"))
+            (tmp_path / "models.yaml").write_text("".join(it for it in shown[start:] if it.strip()))
+            assert read_models(tmp_path / "models.yaml")["judge"].base_url == address
+            for host, status in (("127.0.0.1", 200), ("localhost", 200), ("evil.example.org", 400)):
+                request = urllib.request.Request(f"{address}/models", headers={"Host": host})
+                try:
+                    answered = urllib.request.urlopen(request).status
+                except urllib.error.HTTPError as error:
+                    answered = error.code
+                assert answered == status, host
+        finally:
+            server.kill()

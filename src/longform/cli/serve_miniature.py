@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from longform.cli.flags import Grades, Port, Seconds
+from longform.cli.flags import Grades, Port, PositiveInt, Seconds
 
 
 def serve_miniature(
@@ -12,6 +12,7 @@ def serve_miniature(
     noise: Grades = 0.4,
     position_bias: Grades = 0.1,
     world: Path | None = None,
+    prompts: PositiveInt = 100,
 ) -> None:
     """Serve the built-in world's writers, judge, examiner and rewriter as a local OpenAI-compatible endpoint.
 
@@ -25,9 +26,10 @@ def serve_miniature(
         position_bias: Grade points that the judge adds to the first of two texts.
         world: New or empty folder for prompts of this world, a chat log (chats.jsonl, for pool) and a models.yaml with this
             address.
+        prompts: Number of prompts to write into the world's prompts.jsonl.
     """
     from longform.miniature.judge import JUDGE
     from longform.miniature.server import serve
 
     judge = JUDGE._replace(noise=noise, position_bias=position_bias)
-    serve(port=port, latency_seconds=latency_seconds, judge=judge, world=world)
+    serve(port=port, latency_seconds=latency_seconds, judge=judge, world=world, prompts=prompts)

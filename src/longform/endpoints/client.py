@@ -142,6 +142,7 @@ class Endpoint:
         sample: int = 0,
         attempt: int = 0,
         response_format: Mapping[str, Any] | None = None,
+        extra: Mapping[str, Any] | None = None,
         letters: tuple[str, ...] = (),
     ) -> ChatAnswer:
         """The model's answer, from the log if it is recorded; equal requests in flight share one call.
@@ -157,6 +158,7 @@ class Endpoint:
             sample: distinguishes several answers to the same request.
             attempt: distinguishes repeats after an unusable answer.
             response_format: for an endpoint with structured output.
+            extra: further parameters, unless `body` of models.yaml has them.
             letters: answer with the probabilities of these as the first token, as a JSON object.
 
         Raises:
@@ -174,6 +176,7 @@ class Endpoint:
             sample=sample,
             attempt=attempt,
             response_format=response_format,
+            extra=extra,
             letters=letters,
         )
         return await self._ask(request)

@@ -77,6 +77,7 @@ _SETTINGS = (
     (re.compile(r"temperature"), "`temperature: null`, or the value that it asks for"),
     (re.compile(r"top_p"), "`top_p: null`"),
     (re.compile(r"enable_thinking"), "`body: {enable_thinking: false}`, or `stream: true`"),
+    (re.compile(r"top_k|min_p"), "`body: {top_k: null, min_p: null}`"),
     (re.compile(r"stream_options"), "`stream: false`"),
     (re.compile(r"\bstream\b"), "`stream: true`"),
     (re.compile(r"response_format|json_schema|structured"), "no `structured`"),

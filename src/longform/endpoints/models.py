@@ -92,7 +92,7 @@ class ModelSpec(BaseModel):
     query: dict[str, str | int] = Field(default_factory=dict)
     """Parameters of the address, such as Azure's `api-version`."""
     body: dict[str, JsonValue] = Field(default_factory=dict)
-    """Merged into every request, such as `{reasoning_effort: low}`."""
+    """Merged into every request, such as `{reasoning_effort: low}`; null leaves a parameter out."""
     max_tokens: int | None = Field(default=None, ge=1)
     """Longest answer in tokens, thoughts included; by default what the use needs for its text alone."""
     temperature: float | None = Field(default=None, ge=0)

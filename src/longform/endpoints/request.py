@@ -58,6 +58,7 @@ class ChatRequest:
         sample: int = 0,
         attempt: int = 0,
         response_format: Mapping[str, Any] | None = None,
+        extra: Mapping[str, Any] | None = None,
         letters: tuple[str, ...] = (),
     ) -> "ChatRequest":
         """The request to the model of `spec`, whose settings take the place of the other arguments.
@@ -72,6 +73,7 @@ class ChatRequest:
             sample: distinguishes several answers to the same request.
             attempt: distinguishes repeats after an unusable answer.
             response_format: for an endpoint with structured output.
+            extra: further parameters, unless `spec.body` has them.
             letters: ask for the probabilities of these as the first token.
         """
         if letters:
@@ -96,7 +98,11 @@ class ChatRequest:
             spec.top_p if spec.is_set("top_p") else top_p,
             sample,
             attempt,
-            dict(spec.body) | ({} if response_format is None else {"response_format": dict(response_format)}),
+            {
+                **(extra or {}),
+                **spec.body,
+                **({} if response_format is None else {"response_format": dict(response_format)}),
+            },
             sends_top_p or (spec.is_set("top_p") and spec.top_p is not None),
             spec.token_parameter,
             spec.stream and not letters,
@@ -158,7 +164,8 @@ class ChatRequest:
             body |= {"logprobs": True, "top_logprobs": 20}
         if self.stream:
             body |= {"stream": True, "stream_options": {"include_usage": True}}
-        return {**body, **self.extra}
+        stated = {name: value for name, value in self.extra.items() if value is not None}
+        return {name: value for name, value in body.items() if name not in self.extra} | stated
 
 
 @dataclass(frozen=True)

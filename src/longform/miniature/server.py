@@ -19,6 +19,8 @@ from typing import Any
 
 import uvicorn
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
@@ -28,7 +30,7 @@ from longform.miniature.fluency import grammar_model, tokenize
 from longform.miniature.judge import EXAMINER, JUDGE, JudgeStyle, answer
 from longform.miniature.request_answers import reduction
 from longform.miniature.world import complete_request
-from longform.miniature.world_files import write_served_world
+from longform.miniature.world_files import models_yaml, write_served_world
 from longform.miniature.writers import LEVELS, revise_story, write_story
 from longform.records.errors import BadInputError
 
@@ -91,7 +93,9 @@ def create_app(
         routes=[
             Route("/v1/chat/completions", complete, methods=["POST"]),
             Route("/v1/models", list_models, methods=["GET"]),
-        ]
+        ],
+        # A page in a browser may reach the loopback through a name of its own (DNS rebinding).
+        middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=[LOOPBACK, "localhost"])],
     )
 
 
@@ -101,6 +105,7 @@ def serve(
     latency_seconds: float = 0.0,
     judge: JudgeStyle = JUDGE,
     world: Path | None = None,
+    prompts: int = 100,
     end_with_parent: bool = False,
 ) -> None:
     """Serve until interrupted. The address is printed to standard output.
@@ -110,6 +115,7 @@ def serve(
         latency_seconds: Delay before every answer.
         judge: Weights and errors of the judge.
         world: New or empty folder for the world's prompts, chat log and models.yaml.
+        prompts: Number of the world's training prompts.
         end_with_parent: Exit when standard input closes.
 
     Raises:
@@ -118,9 +124,13 @@ def serve(
     with _listen(port) as listener:
         address = f"http://{LOOPBACK}:{listener.getsockname()[1]}/v1"
         if world is not None:
-            write_served_world(world, base_url=address)
+            write_served_world(world, base_url=address, prompts=prompts)
         app = create_app(judge=judge, latency_seconds=latency_seconds)
         print(address, flush=True)
+        if world is None and not end_with_parent:
+            print(
+                f"\nmodels.yaml for it (--world FOLDER writes one, with prompts):\n\n{models_yaml(address)}", flush=True
+            )
         if end_with_parent:
             threading.Thread(target=_end_with_standard_input, daemon=True).start()
         config = uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off", timeout_keep_alive=600)

@@ -58,9 +58,14 @@ def write_world(
     }
     for name, rows in by_file.items():
         write_rows(folder / f"{name}.jsonl", rows)
+    write_text(folder / "models.yaml", models_yaml(base_url))
+
+
+def models_yaml(base_url: str) -> str:
+    """The content of a models.yaml with the miniature's models at an address."""
     names = ("judge", "examiner", "rewriter", *LEVELS)
     models = {name: {"base_url": base_url, "model": f"miniature-{name}", "prices": _PRICES} for name in names}
-    write_text(folder / "models.yaml", yaml.safe_dump(models, sort_keys=False))
+    return yaml.safe_dump(models, sort_keys=False)
 
 
 def write_chats(folder: Path, *, seed: int) -> int:
@@ -71,13 +76,14 @@ def write_chats(folder: Path, *, seed: int) -> int:
 class _ServedWorld(NamedTuple):
     """Number of prompts of each split of a served world."""
 
-    train_prompts: int = 100
+    train_prompts: int
     validation_prompts: int = 20
     held_out_prompts: int = 40
 
 
-def write_served_world(folder: Path, *, base_url: str) -> None:
-    """Write a small world with its chat log to a new or empty folder, for trying the commands by hand.
+def write_served_world(folder: Path, *, base_url: str, prompts: int) -> None:
+    """Write a small world of `prompts` training prompts with its chat log to a new or empty folder, for trying the commands
+    by hand.
 
     Raises:
         BadInputError: the folder is not empty or cannot be written.
@@ -89,5 +95,5 @@ def write_served_world(folder: Path, *, base_url: str) -> None:
         raise BadInputError(f"--world {folder}: cannot be written: {error.strerror}") from error
     if not is_empty:
         raise BadInputError(f"--world {folder}: is not empty")
-    write_world(folder, base_url=base_url, scale=_ServedWorld(), seed=1)
+    write_world(folder, base_url=base_url, scale=_ServedWorld(train_prompts=prompts), seed=1)
     write_chats(folder, seed=1)

@@ -9,6 +9,10 @@ from longform.endpoints.request import ChatRequest
 from longform.records.schemas import PromptRow, Response
 from longform.writers.think import AS_ASKED, ThinkPrompt, build_response
 
+NEUTRAL_SAMPLING = {"top_k": -1, "min_p": 0.0}
+"""Sent to servers on this machine (vLLM, SGLang, llama.cpp), whose own defaults would otherwise apply: a comparison with a
+local folder would then measure the sampler. Hosted APIs refuse these parameters."""
+
 
 class EndpointWriter:
     """Generates responses with an endpoint. The endpoint's name in models.yaml becomes the responses' `model`.
@@ -69,6 +73,7 @@ class EndpointWriter:
                 max_tokens=self._max_tokens,
                 top_p=self._top_p,
                 sends_top_p=self.endpoint.spec.is_local,
+                extra=NEUTRAL_SAMPLING if self.endpoint.spec.is_local else None,
                 sample=sample,
             )
         except EndpointError as error:

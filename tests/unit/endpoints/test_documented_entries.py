@@ -26,7 +26,7 @@ EXPECTED: dict[str, dict[str, Any]] = {
     "gemini-2.5-flash": {"reasoning_effort": "low", "max_tokens": 16000},
     "Qwen/Qwen3-32B": {"authorization": None},
     "Qwen/QwQ-32B": {"separate_reasoning": True},
-    "smollm2": {"top_k": -1, "min_p": 0, "max_tokens": 1024},
+    "smollm2": {"top_k": -1, "min_p": 0, "top_p": 1.0, "max_tokens": 1024},
     "openai/gpt-oss-120b": {"reasoning_effort": "medium"},
     "AQuarterMile/WritingBench-Critic-Model-Qwen-7B": {"max_tokens": 1024},
     "gpt-5-batch": {"max_completion_tokens": 1024},
