@@ -234,6 +234,6 @@ def test_ratings_need_no_torch(folder):
     code = (
         "import sys\nfrom longform.cli import main\n"
         "try: main(['arena', 'games.jsonl'])\nexcept SystemExit: pass\n"
-        "assert not {'torch', 'transformers', 'openai'} & sys.modules.keys()"
+        "assert not {'torch', 'transformers', 'aiohttp'} & sys.modules.keys()"
     )
     subprocess.run([sys.executable, "-c", code], cwd=folder, check=True, capture_output=True, timeout=60)

@@ -285,7 +285,7 @@ def test_an_audit_loads_nothing_that_trains_or_asks():
         "import sys; from longform.cli import main\n"
         "try: main(['audit', 'pairs.jsonl', '--resamples', '10'])\n"
         "except SystemExit: pass\n"
-        "print(sorted({'torch', 'transformers', 'openai', 'scipy', 'datasets'} & set(sys.modules)))"
+        "print(sorted({'torch', 'transformers', 'aiohttp', 'scipy', 'datasets'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip().split("\n")[-1] == "[]"

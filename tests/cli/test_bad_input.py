@@ -504,7 +504,7 @@ LIST_MODULES = "import atexit, sys; atexit.register(lambda: print('imported', *s
 def test_help_never_loads_torch(arguments):
     done = _run_command(*arguments, code=LIST_MODULES)
     assert done.returncode == 0, done.stderr
-    assert not {"torch", "transformers", "trl", "pyarrow", "openai", "numpy"} & set(
+    assert not {"torch", "transformers", "trl", "pyarrow", "aiohttp", "numpy"} & set(
         done.stdout.splitlines()[-1].split()
     )
 
@@ -512,7 +512,7 @@ def test_help_never_loads_torch(arguments):
 def test_selecting_never_loads_torch(world):
     done = _run_command(*SELECT.split(), code=LIST_MODULES)
     assert done.returncode == 0, done.stderr
-    assert not {"torch", "transformers", "trl", "openai"} & set(done.stdout.splitlines()[-1].split())
+    assert not {"torch", "transformers", "trl", "aiohttp"} & set(done.stdout.splitlines()[-1].split())
 
 
 def test_a_budget_without_prices_counts_nothing_and_is_refused(world, capsys):

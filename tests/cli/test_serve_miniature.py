@@ -1,6 +1,7 @@
 import asyncio
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 
@@ -46,6 +47,18 @@ def test_the_flags_stand_at_the_judge_of_the_quickstart():
     assert (defaults["noise"], defaults["position_bias"]) == (JUDGE.noise, JUDGE.position_bias)
 
 
+def _status(request: urllib.request.Request) -> int:
+    """The status of an answer; the address is printed a moment before the server accepts."""
+    for _ in range(100):
+        try:
+            return urllib.request.urlopen(request).status
+        except urllib.error.HTTPError as error:
+            return error.code
+        except urllib.error.URLError:
+            time.sleep(0.1)
+    raise AssertionError("the server does not answer")
+
+
 def test_it_prints_a_models_yaml_and_answers_only_to_the_names_of_the_loopback(tmp_path):
     command = [sys.executable, "-m", "longform", "serve-miniature"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
@@ -58,10 +71,7 @@ def test_it_prints_a_models_yaml_and_answers_only_to_the_names_of_the_loopback(t
             assert read_models(tmp_path / "models.yaml")["judge"].base_url == address
             for host, status in (("127.0.0.1", 200), ("localhost", 200), ("evil.example.org", 400)):
                 request = urllib.request.Request(f"{address}/models", headers={"Host": host})
-                try:
-                    answered = urllib.request.urlopen(request).status
-                except urllib.error.HTTPError as error:
-                    answered = error.code
+                answered = _status(request)
                 assert answered == status, host
         finally:
             server.kill()

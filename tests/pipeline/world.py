@@ -73,7 +73,7 @@ def run(folder: Path, command: Sequence[str], *flags: str, code: int = 0) -> "su
 
 _FORKS = """
 import json, os, sys, traceback
-import openai, pyarrow, numpy, transformers
+import aiohttp, pyarrow, numpy, transformers
 import longform.training.run, longform.writers.local
 from longform.cli import main
 

@@ -12,7 +12,7 @@ NAMES = [
     *("Endpoint", "Recipe", "Reward", "RewardResult", "audit", "compare", "generate", "grade", "load_recipe"),
     *("open_run", "run_benchmark", "select", "train"),
 ]
-HEAVY = ("torch", "transformers", "openai", "pydantic", "numpy")
+HEAVY = ("torch", "transformers", "aiohttp", "pydantic", "numpy")
 
 
 def test_the_public_names_are_pinned():

@@ -64,7 +64,7 @@ def write_world(
 def models_yaml(base_url: str) -> str:
     """The content of a models.yaml with the miniature's models at an address."""
     names = ("judge", "examiner", "rewriter", *LEVELS)
-    models = {name: {"base_url": base_url, "model": f"miniature-{name}", "prices": _PRICES} for name in names}
+    models = {name: {"base_url": base_url, "model": f"miniature-{name}", "prices": dict(_PRICES)} for name in names}
     return yaml.safe_dump(models, sort_keys=False)
 
 
