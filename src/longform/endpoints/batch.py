@@ -8,7 +8,8 @@ command that is started again waits for its batches instead of submitting them t
 import asyncio
 import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from itertools import count
 from typing import Any, Protocol
 
 from longform.endpoints.failures import quote
@@ -16,19 +17,34 @@ from longform.endpoints.limits import Budget
 from longform.endpoints.models import ModelSpec
 from longform.endpoints.outcome import read_json
 from longform.endpoints.request import ChatRequest
-from longform.endpoints.transport import BYTES_PER_TOKEN, MAX_BYTES, HttpAnswer, Transport
-from longform.records.calls import RecordedBatch
+from longform.endpoints.transport import (
+    BYTES_PER_TOKEN,
+    MAX_BYTES,
+    BadBodyError,
+    HttpAnswer,
+    RedirectError,
+    Transport,
+)
+from longform.records.calls import ChatAnswer, RecordedBatch
 from longform.records.errors import StoppedError
 
 DISCOUNT = 0.5
 """What a batch costs, as a fraction of the same requests by themselves."""
 MAX_REQUESTS = 20_000
+MAX_FILE_BYTES = 100_000_000
+"""Of a batch's requests; OpenAI takes files of up to 200 MB."""
 QUIET_SECONDS = 0.5
 """Requests that arrive within this time of each other share a batch."""
 POLL_SECONDS = 20.0
+MAX_TRIES = 30
+"""Attempts to upload or to fetch something, `POLL_SECONDS` apart, before the command stops."""
+EXCHANGE_SECONDS = 600.0
+"""Time-out of one upload or download."""
 _TAG = "longform"
 _PATH = "/v1/chat/completions"
 _ENDED = {"completed", "failed", "expired", "cancelled"}
+_PASSING = {408, 409, 425, 429}
+"""HTTP statuses below 500 that may pass."""
 
 
 class BatchLog(Protocol):
@@ -43,11 +59,15 @@ class BatchLog(Protocol):
         ...
 
     def end_batch(self, tag: str) -> None:
-        """Record that its answers were fetched, or that it will not be submitted."""
+        """Record that its answers are on record, or that it will not be submitted."""
         ...
 
     def open_batches(self) -> list[RecordedBatch]:
         """The batches that were begun and have not ended."""
+        ...
+
+    def find(self, request_hash: str) -> ChatAnswer | None:
+        """The recorded answer to a request, or None."""
         ...
 
 
@@ -77,40 +97,64 @@ class Batcher:
         self._transport, self._log, self._budget = transport, log, budget
         self._poll_seconds = poll_seconds
         self._waiting: dict[str, asyncio.Future[HttpAnswer]] = {}
+        """Answers by request, until they are taken; those of a batch of an earlier command may not be asked for yet."""
         self._queue: dict[str, ChatRequest] = {}
         self._asked: dict[str, ChatRequest] = {}
-        """Requests that wait for a batch of an earlier command."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._arrivals = 0
+        self._reserved = 0.0
+        """What the batches that are under way may cost."""
         self._earlier: dict[str, RecordedBatch] = {
             hash_: batch for batch in log.open_batches() for hash_ in batch.hashes
         }
-        self._followed: set[str] = set()
+        self._ended: dict[str, list[str]] = {}
+        """Hashes of the batches that have ended, by tag."""
 
     async def ask(self, request: ChatRequest) -> HttpAnswer:
         """The answer to a request, when its batch is done.
 
         Raises:
-            StoppedError: the batch was refused or failed, or may cost more than what is left of the budget.
+            StoppedError: the batch was refused, failed or was cancelled, may cost more than what is left of the budget, or
+                cannot be reached.
         """
-        future = self._waiting.get(request.hash)
-        if future is None:
-            future = self._waiting[request.hash] = asyncio.get_running_loop().create_future()
-            earlier = self._earlier.pop(request.hash, None)
+        self._asked[request.hash] = request
+        if request.hash not in self._waiting:
+            earlier = self._earlier.get(request.hash)
             if earlier is None:
+                self._expect(request.hash)
                 self._enqueue(request)
-                return await asyncio.shield(future)
-            self._asked[request.hash] = request
-            if earlier.tag not in self._followed:
-                self._followed.add(earlier.tag)
-                self._start(self._resume(earlier))
-        return await asyncio.shield(future)
+            else:
+                self._adopt(earlier)
+        future = self._waiting[request.hash]
+        try:
+            return await asyncio.shield(future)
+        finally:
+            if future.done():  # else its only caller was cancelled, and the answer is still to come
+                self._waiting.pop(request.hash, None)
+                self._asked.pop(request.hash, None)
 
     async def close(self) -> None:
-        """Stop waiting; the batches go on at the endpoint."""
+        """Stop waiting; the batches go on at the endpoint.
+
+        A batch is closed on record when each of its answers was taken: what was not is fetched by the next command.
+        """
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        for tag, hashes in self._ended.items():
+            if all(hash_ not in self._waiting or self._log.find(hash_) is not None for hash_ in hashes):
+                self._log.end_batch(tag)
+
+    def _expect(self, hash_: str) -> None:
+        self._waiting[hash_] = asyncio.get_running_loop().create_future()
+
+    def _adopt(self, batch: RecordedBatch) -> None:
+        """Wait for a batch of an earlier command, and for all of its answers: they are paid for."""
+        for hash_ in batch.hashes:
+            if self._earlier.get(hash_) is batch:
+                del self._earlier[hash_]
+                self._expect(hash_)
+        self._start(self._guard(batch.hashes, self._resume(batch)))
 
     def _enqueue(self, request: ChatRequest) -> None:
         self._queue[request.hash] = request
@@ -129,117 +173,202 @@ class Batcher:
             if arrival != self._arrivals:
                 return
         requests, self._queue = self._queue, {}
-        if requests:
-            tag = secrets.token_hex(8)
-            await self._guard(list(requests), self._submit(tag, requests))
+        for lines in _files(requests):
+            hashes = list(lines)
+            self._start(self._guard(hashes, self._submit({hash_: requests[hash_] for hash_ in hashes}, lines)))
 
-    async def _submit(self, tag: str, requests: Mapping[str, ChatRequest]) -> None:
-        self._check_budget(requests)
-        lines = (
-            {"custom_id": hash_, "method": "POST", "url": _PATH, "body": request.parameters}
-            for hash_, request in requests.items()
-        )
-        content = "".join(f"{json.dumps(line)}\n" for line in lines)
-        uploaded = await self._json(await self._transport.upload("/files", content, purpose="batch"), "upload")
-        self._log.begin_batch(tag, list(requests))
-        body = {
-            "input_file_id": uploaded["id"],
-            "endpoint": _PATH,
-            "completion_window": "24h",
-            "metadata": {_TAG: tag},
-        }
-        created = await self._json(await self._transport.post("/batches", body, limit=MAX_BYTES), "batch")
-        self._log.set_batch_id(tag, created["id"])
-        await self._follow(tag, created["id"], list(requests), longest=max(it.max_tokens for it in requests.values()))
+    async def _submit(self, requests: Mapping[str, ChatRequest], lines: Mapping[str, str]) -> None:
+        cost = self._reserve(requests)
+        try:
+            content = "".join(lines.values())
+            uploaded = await self._patiently(
+                "upload", lambda: self._transport.upload("/files", content, purpose="batch")
+            )
+            tag = secrets.token_hex(8)
+            body = {
+                "input_file_id": self._text(uploaded, "id", "upload"),
+                "endpoint": _PATH,
+                "completion_window": "24h",
+                "metadata": {_TAG: tag},
+            }
+            self._log.begin_batch(tag, list(requests))
+            created = await self._exchange("batch", lambda: self._transport.post("/batches", body, limit=MAX_BYTES))
+            batch_id = self._text(created, "id", "batch")
+            self._log.set_batch_id(tag, batch_id)
+            await self._follow(tag, batch_id, list(requests), longest=max(it.max_tokens for it in requests.values()))
+        finally:
+            self._reserved -= cost
 
     async def _resume(self, batch: RecordedBatch) -> None:
         """Wait for a batch of an earlier command; the requests of one that was never created are put into another."""
-
-        async def wait() -> None:
-            batch_id = batch.batch_id or await self._find(batch.tag)
-            if batch_id is None:
-                self._log.end_batch(batch.tag)
-                for hash_ in batch.hashes:
-                    if hash_ in self._asked:
-                        self._enqueue(self._asked.pop(hash_))
-                return
-            await self._follow(batch.tag, batch_id, batch.hashes, longest=self._spec.longest_answer(100_000))
-
-        await self._guard(batch.hashes, wait())
+        batch_id = batch.batch_id or await self._find(batch.tag)
+        if batch_id is not None:
+            longest = self._spec.longest_answer(100_000)
+            return await self._follow(batch.tag, batch_id, batch.hashes, longest=longest)
+        self._log.end_batch(batch.tag)
+        for hash_ in batch.hashes:
+            if hash_ in self._asked:
+                self._enqueue(self._asked[hash_])
+            else:
+                self._waiting.pop(hash_, None)
+        return None
 
     async def _find(self, tag: str) -> str | None:
         """The id of the batch with a tag, if the endpoint has it."""
-        listed = await self._json(await self._transport.get("/batches?limit=100", limit=16 * MAX_BYTES), "batches")
-        for entry in listed.get("data") or []:
-            if (entry.get("metadata") or {}).get(_TAG) == tag:
-                return entry["id"]
-        return None
+        after = ""
+        while True:
+            path = f"/batches?limit=100{after}"
+            listed = await self._patiently(
+                "list of batches", lambda path=path: self._transport.get(path, limit=16 * MAX_BYTES)
+            )
+            content = self._json(listed, "list of batches")
+            entries = [
+                it for it in content.get("data") or [] if isinstance(it, Mapping) and isinstance(it.get("id"), str)
+            ]
+            for entry in entries:
+                metadata = entry.get("metadata")
+                if isinstance(metadata, Mapping) and metadata.get(_TAG) == tag:
+                    return entry["id"]
+            following = f"&after={entries[-1]['id']}" if entries and content.get("has_more") is True else ""
+            if following in ("", after):
+                return None
+            after = following
 
     async def _follow(self, tag: str, batch_id: str, hashes: list[str], *, longest: int) -> None:
         """Wait until a batch has ended, and hand its answers out."""
         while True:
-            state = await self._json(await self._transport.get(f"/batches/{batch_id}"), "batch")
+            state = self._json(
+                await self._patiently("batch", lambda: self._transport.get(f"/batches/{batch_id}")), "batch"
+            )
             if state.get("status") in _ENDED:
                 break
             await asyncio.sleep(self._poll_seconds)
         limit = len(hashes) * (MAX_BYTES + BYTES_PER_TOKEN * longest)
-        answered: set[str] = set()
-        for name in ("output_file_id", "error_file_id"):
-            if state.get(name):
-                content = await self._transport.get(f"/files/{state[name]}/content", limit=limit)
-                for line in content.body.split("\n"):
-                    answered |= self._hand_out(read_json(line))
-        self._log.end_batch(tag)
+        answers: dict[str, HttpAnswer] = {}
+        for file in filter(None, (state.get("output_file_id"), state.get("error_file_id"))):
+            path = f"/files/{file}/content"
+            content = await self._patiently("answers", lambda path=path: self._transport.get(path, limit=limit))
+            if content.status != 200:
+                raise self._refused(content, "answers")
+            for line in content.body.split("\n"):
+                answers |= _read_row(read_json(line))
+        self._ended[tag] = hashes
         reason = quote(state.get("errors") or state["status"])
-        if not answered and state["status"] == "failed":
-            raise StoppedError(f"{self._where}: batch {batch_id} failed: {reason}")
         for hash_ in hashes:
-            if hash_ not in answered:
+            if hash_ in answers:
+                self._resolve(hash_, answers[hash_])
+        if len(answers) < len(hashes) and (
+            state["status"] == "cancelled" or (not answers and state["status"] == "failed")
+        ):
+            raise StoppedError(f"{self._where}: batch {batch_id} {state['status']}: {reason}")
+        for hash_ in hashes:
+            if hash_ not in answers:
                 body = json.dumps({"error": {"message": f"no answer in batch {batch_id}: {reason}"}})
-                self._resolve(hash_, HttpAnswer(504, {}, body))
-
-    def _hand_out(self, row: Any) -> set[str]:
-        """Give the answer of a row to who waits for it; returns its hash."""
-        if not isinstance(row, Mapping) or not isinstance(row.get("custom_id"), str):
-            return set()
-        response = row.get("response")
-        if isinstance(response, Mapping) and isinstance(response.get("status_code"), int):
-            answer = HttpAnswer(response["status_code"], {}, json.dumps(response.get("body")))
-        else:
-            answer = HttpAnswer(500, {}, json.dumps({"error": row.get("error") or {"message": "no response"}}))
-        self._resolve(row["custom_id"], answer)
-        return {row["custom_id"]}
+                self._resolve(hash_, HttpAnswer(500, {}, body))
 
     def _resolve(self, hash_: str, answer: HttpAnswer) -> None:
-        future = self._waiting.pop(hash_, None)
+        future = self._waiting.get(hash_)
         if future is not None and not future.done():
             future.set_result(answer)
 
-    async def _guard(self, hashes: list[str], work: Any) -> None:
+    async def _guard(self, hashes: list[str], work: Awaitable[None]) -> None:
         """Await `work`; its failure is that of all its requests."""
         try:
             await work
         except Exception as error:  # handed to those who wait
             for hash_ in hashes:
-                future = self._waiting.pop(hash_, None)
-                if future is not None and not future.done():
+                future = self._waiting.get(hash_)
+                if hash_ not in self._asked:
+                    self._waiting.pop(hash_, None)
+                elif future is not None and not future.done():
                     future.set_exception(error)
 
-    def _check_budget(self, requests: Mapping[str, ChatRequest]) -> None:
+    def _reserve(self, requests: Mapping[str, ChatRequest]) -> float:
+        """The most that a batch can cost, set aside until it has ended."""
         prices, limit = self._spec.prices, self._budget.limit
         if prices is None or limit is None:
-            return
+            return 0.0
         most = DISCOUNT * sum(
             prices.cost(prompt_tokens=it.prompt_tokens, completion_tokens=it.max_tokens) for it in requests.values()
         )
-        if self._budget.spent + most > limit:
+        taken = self._budget.spent + self._reserved
+        if taken + most > limit:
             raise StoppedError(
                 f"budget of {limit:g}: a batch of {len(requests)} requests may cost up to {most:.4f} more than the "
-                f"{self._budget.spent:.4f} that are spent; raise it, or set a smaller `max_tokens` in models.yaml"
+                f"{taken:.4f} that are spent or submitted; raise it, or set a smaller `max_tokens` in models.yaml"
             )
+        self._reserved += most
+        return most
 
-    async def _json(self, answer: HttpAnswer, what: str) -> dict[str, Any]:
+    async def _patiently(self, what: str, send: Callable[[], Awaitable[HttpAnswer]]) -> HttpAnswer:
+        """The answer of an exchange that may be repeated; one that fails in a way that may pass is."""
+        for attempt in count(1):
+            try:
+                answer = await self._exchange(what, send)
+                if attempt == MAX_TRIES or not (answer.status >= 500 or answer.status in _PASSING):
+                    return answer
+            except StoppedError:
+                if attempt == MAX_TRIES:
+                    raise
+            await asyncio.sleep(self._poll_seconds)
+        raise AssertionError
+
+    async def _exchange(self, what: str, send: Callable[[], Awaitable[HttpAnswer]]) -> HttpAnswer:
+        """The answer of one exchange.
+
+        Raises:
+            StoppedError: there is none. It does not end as a failed request would, which is sent again: the batch may exist.
+        """
+        from aiohttp import ClientError
+
+        try:
+            async with asyncio.timeout(EXCHANGE_SECONDS):
+                return await send()
+        except (ClientError, OSError, ValueError, BadBodyError, RedirectError) as error:
+            said = quote(error) or type(error).__name__
+            raise StoppedError(
+                f"{self._where}: no answer about the {what}: {said}; the same command goes on with its batches"
+            ) from error
+
+    def _text(self, answer: HttpAnswer, key: str, what: str) -> str:
+        value = self._json(answer, what).get(key)
+        if not isinstance(value, str):
+            raise self._refused(answer, what)
+        return value
+
+    def _json(self, answer: HttpAnswer, what: str) -> dict[str, Any]:
         content = read_json(answer.body)
         if answer.status != 200 or not isinstance(content, dict):
-            raise StoppedError(f"{self._where}: the {what} was refused (HTTP {answer.status}): {quote(answer.body)}")
+            raise self._refused(answer, what)
         return content
+
+    def _refused(self, answer: HttpAnswer, what: str) -> StoppedError:
+        return StoppedError(f"{self._where}: the {what} was refused (HTTP {answer.status}): {quote(answer.body)}")
+
+
+def _files(requests: Mapping[str, ChatRequest]) -> Iterator[dict[str, str]]:
+    """The lines of requests by hash, in files that are not too long."""
+    lines: dict[str, str] = {}
+    size = 0
+    for hash_, request in requests.items():
+        line = {"custom_id": hash_, "method": "POST", "url": _PATH, "body": request.parameters}
+        text = f"{json.dumps(line)}\n"
+        if lines and size + len(text) > MAX_FILE_BYTES:
+            yield lines
+            lines, size = {}, 0
+        lines[hash_] = text
+        size += len(text)
+    if lines:
+        yield lines
+
+
+def _read_row(row: Any) -> dict[str, HttpAnswer]:
+    """The answer of a row of a batch, by the hash of its request; empty if it is none."""
+    if not isinstance(row, Mapping) or not isinstance(row.get("custom_id"), str):
+        return {}
+    response = row.get("response")
+    if isinstance(response, Mapping) and isinstance(response.get("status_code"), int):
+        answer = HttpAnswer(response["status_code"], {}, json.dumps(response.get("body")))
+    else:
+        answer = HttpAnswer(500, {}, json.dumps({"error": row.get("error") or {"message": "no response"}}))
+    return {row["custom_id"]: answer}

@@ -15,7 +15,7 @@ from aiolimiter import AsyncLimiter
 
 from longform.endpoints.batch import DISCOUNT, MAX_REQUESTS, POLL_SECONDS, Batcher
 from longform.endpoints.errors import TRANSIENT, EndpointError
-from longform.endpoints.exchange import redact, secrets_of, send
+from longform.endpoints.exchange import redact, redact_error, secrets_of, send
 from longform.endpoints.failures import Known
 from longform.endpoints.limits import PATIENCE_SECONDS, Budget, FailureWatch, OutageTracker, wait_seconds
 from longform.endpoints.models import ModelSpec
@@ -24,7 +24,7 @@ from longform.endpoints.probe import find_listed
 from longform.endpoints.request import ChatRequest, Request, ScoreRequest, estimate_prompt_tokens
 from longform.endpoints.transport import Transport
 from longform.records.calls import CallLog, CallRecord, ChatAnswer, SqliteCallLog
-from longform.records.errors import BadInputError
+from longform.records.errors import BadInputError, LongformError
 
 START_SPACING_SECONDS = 0.001
 """Minimum time between the starts of two requests. Requests that start together are answered together, and then compete for
@@ -288,7 +288,10 @@ class Endpoint:
     async def _try(self, lane: _Lane, request: Request, attempt: int) -> tuple[Outcome, ChatAnswer | None]:
         """One HTTP request, recorded and added to the cost."""
         started = time.perf_counter()
-        outcome = redact(await self._send(lane, request), lane.secrets).with_usage(request)
+        try:
+            outcome = redact(await self._send(lane, request), lane.secrets).with_usage(request)
+        except LongformError as error:  # of a batch
+            raise redact_error(error, lane.secrets) from None
         if outcome.refused_setting and not self._proven and not self._is_on_record:
             outcome = self._second_refusal(request, outcome)
         self._outage.record(outcome, now=time.monotonic())

@@ -1,11 +1,10 @@
 """One exchange with an endpoint: sends a request and reads what it came to, without secrets."""
 
 import asyncio
-import re
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from longform.endpoints.batch import Batcher
 from longform.endpoints.failures import (
@@ -27,7 +26,12 @@ from longform.endpoints.transport import (
     RedirectError,
     StalledError,
     Transport,
+    basic_credentials,
 )
+from longform.records.errors import LongformError
+
+_LONG_SECRET = 8
+"""Characters."""
 
 
 async def send(request: Request, known: Known, transport: Transport, batcher: Batcher | None) -> Outcome:
@@ -115,27 +119,42 @@ def _read(answer: HttpAnswer, request: Request, known: Known) -> Outcome:
 
 def secrets_of(spec: ModelSpec, key: str | None, headers: Mapping[str, str]) -> tuple[str, ...]:
     """What must not be shown or recorded: the key, the password of the address, header values of the environment."""
-    hidden = {key, urlsplit(spec.base_url).password}
+    parts = urlsplit(spec.base_url)
+    hidden = {key, parts.password, unquote(parts.password or ""), basic_credentials(spec)}
     hidden |= {value for name, value in headers.items() if not isinstance(spec.headers[name], str)}
     return tuple(sorted((it for it in hidden if it), key=len, reverse=True))
 
 
 def redact(outcome: Outcome, secrets: Sequence[str]) -> Outcome:
-    """The outcome without secrets that the server may have quoted."""
+    """The outcome without secrets that the server may have quoted.
+
+    In what the model wrote only long ones are looked for: a key such as `none` or `1` is also a word of a text.
+    """
     if not secrets:
         return outcome
-    pattern = re.compile("|".join(map(re.escape, secrets)))
-
-    def hide(text: str) -> str:
-        return pattern.sub("***", text)
-
+    long = [it for it in secrets if len(it) >= _LONG_SECRET]
     fatal = outcome.fatal
-    if fatal is not None:
-        fatal = type(fatal)(hide(str(fatal)))
     return replace(
         outcome,
-        message=hide(outcome.message),
-        text=hide(outcome.text),
-        thoughts=hide(outcome.thoughts),
-        fatal=fatal,
+        message=redact_text(outcome.message, secrets),
+        text=redact_text(outcome.text, long),
+        thoughts=redact_text(outcome.thoughts, long),
+        fatal=None if fatal is None else redact_error(fatal, secrets),
+        finish_reason=outcome.finish_reason and redact_text(outcome.finish_reason, long),
+        served_model=outcome.served_model and redact_text(outcome.served_model, long),
     )
+
+
+def redact_error(error: LongformError, secrets: Sequence[str]) -> LongformError:
+    """The error without secrets that the server may have quoted."""
+    return type(error)(redact_text(str(error), secrets))
+
+
+def redact_text(text: str, secrets: Sequence[str]) -> str:
+    """`text` with "***" in place of secrets, also of one that a quotation has cut short."""
+    for secret in secrets:
+        text = text.replace(secret, "***")
+        if "..." in text:
+            for length in range(len(secret) - 1, 3, -1):
+                text = text.replace(f"{secret[:length]}...", "***...")
+    return text

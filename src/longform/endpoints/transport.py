@@ -162,12 +162,19 @@ def _followed(url: str, target: str, *, keeps_method: bool) -> str:
     return new
 
 
+def basic_credentials(spec: ModelSpec) -> str | None:
+    """User and password of the address, as they are sent in a header; None without them."""
+    parts = urlsplit(spec.base_url)
+    if parts.username is None:
+        return None
+    return b64encode(f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()).decode()
+
+
 def _headers(spec: ModelSpec, key: str | None) -> dict[str, str]:
     headers = {"Accept": "application/json", "Accept-Encoding": "gzip, deflate", "User-Agent": "longform"}
-    parts = urlsplit(spec.base_url)
-    if parts.username is not None:
-        named = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-        headers["Authorization"] = f"Basic {b64encode(named.encode()).decode()}"
+    credentials = basic_credentials(spec)
+    if credentials is not None:
+        headers["Authorization"] = f"Basic {credentials}"
     if key is not None and spec.auth == "bearer":
         headers.setdefault("Authorization", f"Bearer {key}")
     elif key is not None and spec.auth != "none":

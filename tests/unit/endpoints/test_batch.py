@@ -31,6 +31,8 @@ class BatchServer(ThreadingHTTPServer):
         self.answers: dict[str, dict[str, Any]] = {}
         """What to answer to a question, instead of its echo."""
         self.refuses: str | None = None
+        self.broken: dict[str, list[Any]] = {}
+        """By a part of the path: statuses to answer with, or None to break the connection, before the right answer."""
 
     @property
     def url(self) -> str:
@@ -66,9 +68,22 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
+    def fails(self) -> bool:
+        for part, statuses in self.batch_server.broken.items():
+            if statuses and self.path.endswith(part):
+                status = statuses.pop(0)
+                if status is None:
+                    self.close_connection = True
+                else:
+                    self.reply({"error": {"message": f"broken {self.headers['Authorization']}"}}, status)
+                return True
+        return False
+
     def do_POST(self) -> None:
         server = self.batch_server
         body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+        if self.path != "/v1/batches" and self.fails():
+            return None
         if self.path == "/v1/files":
             found = re.search(r'filename="requests.jsonl".*?\r\n\r\n(.*?)\r\n--', body, re.DOTALL)
             assert found
@@ -79,10 +94,12 @@ class _Handler(BaseHTTPRequestHandler):
             return self.reply({"error": {"message": server.refuses}}, 400)
         batch = json.loads(body) | {"id": f"batch-{len(server.batches)}", "status": "in_progress"}
         server.batches[batch["id"]] = batch
-        return self.reply(batch)
+        return None if self.fails() else self.reply(batch)
 
     def do_GET(self) -> None:
         server = self.batch_server
+        if self.fails():
+            return None
         if self.path.startswith("/v1/batches?"):
             return self.reply({"data": list(server.batches.values())})
         if self.path.startswith("/v1/batches/"):
@@ -213,3 +230,105 @@ def test_a_batch_that_may_cost_more_than_the_budget_is_not_submitted(server, tmp
 def test_batches_need_a_log_in_a_file(server):
     (failed,) = ask(server, MemoryCallLog(), QUESTIONS[:1])
     assert isinstance(failed, BadInputError)
+
+
+@pytest.mark.parametrize("failure", [None, 500, 429])
+@pytest.mark.parametrize("path", ["/files", "/batch-0", "/content"])
+def test_a_failure_on_the_way_to_the_answers_passes_and_submits_nothing_twice(server, tmp_path, path, failure):
+    server.polls_until_done = 0
+    server.broken = {path: [failure, failure]}
+    with SqliteCallLog(tmp_path / "calls.sqlite") as log:
+        answers = ask(server, log, QUESTIONS)
+    assert [it.text for it in answers] == [f"Re: {it}" for it in QUESTIONS]
+    assert len(server.batches) == 1
+
+
+@pytest.mark.parametrize("failure", [None, 500])
+def test_a_batch_that_was_created_without_an_answer_is_found_by_the_next_command(server, tmp_path, failure):
+    server.polls_until_done = 0
+    server.broken = {"/batches": [failure]}
+    with SqliteCallLog(tmp_path / "calls.sqlite") as log:
+        assert all(isinstance(it, StoppedError) for it in ask(server, log, QUESTIONS))
+        answers = ask(server, log, QUESTIONS)
+    assert [it.text for it in answers] == [f"Re: {it}" for it in QUESTIONS]
+    assert len(server.batches) == 1
+
+
+def test_answers_of_an_earlier_batch_are_kept_for_questions_that_come_later(server, tmp_path):
+    server.polls_until_done = 0
+    with SqliteCallLog(tmp_path / "first.sqlite") as log:
+        ask(server, log, QUESTIONS)
+    (batch,) = server.batches.values()
+    hashes = [json.loads(line)["custom_id"] for line in server.files[batch["input_file_id"]].splitlines()]
+    spec = ModelSpec(base_url=server.url, model="m", batch=True)
+    with SqliteCallLog(tmp_path / "second.sqlite") as log:
+        log.begin_batch("tag", hashes)
+        log.set_batch_id("tag", batch["id"])
+
+        async def one_by_one():
+            endpoint = Endpoint("judge", spec, call_log=log, batch_poll_seconds=0.02)
+            async with endpoint, asyncio.timeout(20):
+                return [
+                    await endpoint.chat([{"role": "user", "content": it}], temperature=0, max_tokens=10)
+                    for it in QUESTIONS[:5]
+                ]
+
+        assert [it.text for it in asyncio.run(one_by_one())] == [f"Re: {it}" for it in QUESTIONS[:5]]
+        assert len(log.open_batches()) == 1  # forty-five answers are paid for and not on record
+        assert len(asyncio.run(one_by_one())) == 5
+        assert len(ask(server, log, QUESTIONS)) == len(QUESTIONS)
+        assert log.open_batches() == []
+    assert len(server.batches) == 1
+
+
+def test_a_batch_that_was_cancelled_is_not_submitted_again_by_the_same_command(server, tmp_path):
+    server.finish = lambda batch: batch.update(status="cancelled")
+    with SqliteCallLog(tmp_path / "calls.sqlite") as log:
+        (failed, *_) = ask(server, log, QUESTIONS)
+        assert log.open_batches() == []
+    assert isinstance(failed, StoppedError)
+    assert "cancelled" in str(failed)
+    assert len(server.batches) == 1
+
+
+def test_what_a_batch_may_cost_is_set_aside_while_it_is_under_way(server, tmp_path):
+    server.polls_until_done = 10**9
+    spec = ModelSpec(base_url=server.url, model="m", batch=True, prices=Prices(prompt=0, completion=1e6))
+
+    async def two_batches(log):
+        endpoint = Endpoint("judge", spec, call_log=log, budget=Budget(8), batch_poll_seconds=0.02)
+        async with endpoint:
+            first = asyncio.ensure_future(
+                endpoint.chat([{"role": "user", "content": "1"}], temperature=0, max_tokens=10)
+            )
+            await asyncio.sleep(1.0)
+            with pytest.raises(StoppedError, match=r"5\.0000 that are spent or submitted"):
+                await endpoint.chat([{"role": "user", "content": "2"}], temperature=0, max_tokens=10)
+            first.cancel()
+
+    with SqliteCallLog(tmp_path / "calls.sqlite") as log:
+        asyncio.run(two_batches(log))
+    assert len(server.batches) == 1
+
+
+def test_a_refusal_that_quotes_the_key_does_not_show_it(server, tmp_path, monkeypatch):
+    monkeypatch.setenv("BATCH_KEY", "sk-very-secret")
+    server.broken = {"/files": [403]}
+    with SqliteCallLog(tmp_path / "calls.sqlite") as log:
+        (failed,) = ask(server, log, QUESTIONS[:1], key_env="BATCH_KEY")
+    assert isinstance(failed, StoppedError)
+    assert "broken" in str(failed)
+    assert "very-secret" not in str(failed)
+
+
+@pytest.mark.parametrize("body", ["{}", "[]", '{"id": 5}', "null"])
+def test_an_answer_without_an_id_is_one_line(server, tmp_path, body):
+    class Odd(_Handler):
+        def reply(self, content: object, status: int = 200) -> None:
+            super().reply(body, status)
+
+    server.RequestHandlerClass = Odd
+    with SqliteCallLog(tmp_path / "calls.sqlite") as log:
+        (failed,) = ask(server, log, QUESTIONS[:1])
+    assert isinstance(failed, StoppedError)
+    assert "the upload was refused" in str(failed)
