@@ -1,6 +1,7 @@
 """One exchange with an endpoint: sends a request and reads what it came to, without secrets."""
 
 import asyncio
+import json
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
@@ -19,6 +20,7 @@ from longform.endpoints.models import ModelSpec
 from longform.endpoints.outcome import Outcome, StreamReader, read_answer, read_score
 from longform.endpoints.request import ChatRequest, Request, ScoreRequest
 from longform.endpoints.transport import (
+    BYTES_PER_EVENT,
     BYTES_PER_TOKEN,
     MAX_BYTES,
     BadBodyError,
@@ -27,6 +29,7 @@ from longform.endpoints.transport import (
     StalledError,
     Transport,
     basic_credentials,
+    events_in,
 )
 from longform.records.errors import LongformError
 
@@ -63,6 +66,8 @@ async def send(request: Request, known: Known, transport: Transport, batcher: Ba
         source = "timeout_seconds" if known.spec.timeout_seconds else f"for max_tokens {request.max_tokens}"
         return Outcome("timeout", f"no answer in {seconds:g} s ({source}; set `timeout_seconds` in models.yaml)")
     except BadBodyError as error:
+        if reader is not None and reader.characters:
+            return reader.broken(str(error), "bad_response")
         return Outcome("bad_response", str(error))
     except RedirectError as error:
         message = f"redirects to {quote(error)}, which is not followed; write the right address into `base_url`"
@@ -76,11 +81,15 @@ async def send(request: Request, known: Known, transport: Transport, batcher: Ba
 async def _send_stream(
     transport: Transport, reader: StreamReader, request: ChatRequest, known: Known, *, limit: int, seconds: float
 ) -> Outcome:
-    """The outcome of a streamed answer. A stream that stops for a quarter of the time-out has stalled."""
+    """The outcome of a streamed answer. A stream that stops for a quarter of the time-out has stalled.
+
+    An event holds a token and much around it, so that the whole stream may be far longer than the answer in it.
+    """
     stall = max(seconds / 4, 0.1)
+    longest = MAX_BYTES + BYTES_PER_EVENT * request.max_tokens
     try:
         async with aclosing(
-            transport.stream(request.path, request.parameters, limit=limit, stall_seconds=stall)
+            transport.stream(request.path, request.parameters, limit=longest, stall_seconds=stall)
         ) as events:
             async for event in events:
                 if isinstance(event, HttpAnswer):
@@ -88,29 +97,49 @@ async def _send_stream(
                         return _read(event, request, known)
                     continue
                 reader.add(event)
+                if reader.characters > limit:
+                    raise BadBodyError(f"the answer is longer than {limit:,} characters")
                 if reader.error:
-                    error = reader.error if isinstance(reader.error, dict) else {"message": str(reader.error)}
-                    failed = classify_error(error, "", known)
-                    return replace(reader.broken(failed.message or "error"), cause=failed.cause, fatal=failed.fatal)
+                    break
     except StalledError:
         return reader.broken(f"the stream stalled: nothing for {stall:g} s", "timeout")
-    return reader.outcome()
+    return _end(reader, known)
+
+
+def _end(reader: StreamReader, known: Known) -> Outcome:
+    """The outcome of a stream after its last event, or after an error in it."""
+    if not reader.error:
+        return reader.outcome()
+    error = reader.error if isinstance(reader.error, dict) else {"message": str(reader.error)}
+    failed = classify_error(error, json.dumps(error), known)
+    partial = reader.broken(failed.message or "error")
+    if not reader.characters:
+        return failed
+    return replace(
+        failed,
+        message=partial.message,
+        text=partial.text,
+        thoughts=partial.thoughts,
+        usage=partial.usage,
+        maybe_billed=True,
+    )
 
 
 def _read(answer: HttpAnswer, request: Request, known: Known) -> Outcome:
     """The outcome of an HTTP answer that is whole."""
     if answer.status != 200:
         return read_status(answer, known)
+    events = events_in(answer.body)
+    if events and not isinstance(request, ScoreRequest):  # a stream that was not asked for
+        reader = StreamReader(request)
+        for event in events:
+            reader.add(event)
+        return _end(reader, known)
     failed = read_error(answer.body, known)
     if failed is not None:
         return failed
     if isinstance(request, ScoreRequest):
         return read_score(answer.body)
-    if answer.body.startswith("data:"):  # a stream that was not asked for
-        reader = StreamReader(request)
-        for event in answer.body.split("\n"):
-            reader.add(event.removeprefix("data:").strip())
-        return reader.outcome()
     outcome = read_answer(answer.body, request=request)
     if outcome.cause == "bad_response" and outcome.usage is not None and outcome.usage.is_estimated:
         return replace(outcome, message=f"{outcome.message}: {quote(answer.body)}")

@@ -6,14 +6,14 @@ single texts. An HTTP 400 before any answer may be either; the client decides wh
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from math import isfinite
 from typing import Any
 
 from longform.endpoints.models import ModelSpec
-from longform.endpoints.outcome import Outcome, read_json
+from longform.endpoints.outcome import Outcome, read_json, read_usage, stated_error
 from longform.endpoints.transport import HttpAnswer
 from longform.records.errors import BadInputError, LongformError, StoppedError
 
@@ -26,6 +26,8 @@ _REFUSAL_CODES = {
     "moderation_blocked",
     "sensitive_words_detected",
     "1301",
+    "1026",  # MiniMax: the question
+    "1027",  # MiniMax: the answer
 }
 _REFUSAL_WORDS = (
     "content exists risk",
@@ -37,8 +39,13 @@ _REFUSAL_WORDS = (
     "usage policies",
     "敏感内容",
     "content_filter",
+    "content filter",
+    "usage guidelines",
+    "sensitive information",
+    "sensitive content",
+    "high risk",
 )
-_TOO_LONG_CODES = {"exceed_context_size_error", "context_length_exceeded", "string_above_max_length"}
+_TOO_LONG_CODES = {"exceed_context_size_error", "context_length_exceeded", "string_above_max_length", "1261"}
 _TOO_LONG_WORDS = (
     "context length",
     "maximum context",
@@ -52,8 +59,15 @@ _TOO_LONG_WORDS = (
     "reduce the length",
     "too many tokens",
     "input token count",
+    "model token limit",
+    "`inputs` tokens",
+    "`inputs` must have",
+    "超长",
+    "最大长度",
 )
-_NO_CREDIT_CODES = {"insufficient_quota", "insufficient_balance", "arrearage", "billing_hard_limit_reached", "1113"}
+_NO_CREDIT_CODES = {"insufficient_quota", "insufficient_balance", "arrearage", "billing_hard_limit_reached", "1113"} | {
+    "exceeded_current_quota_error"
+}
 _NO_CREDIT_WORDS = (
     "credit balance",
     "insufficient balance",
@@ -64,31 +78,44 @@ _NO_CREDIT_WORDS = (
     "account is in good standing",
     "payment required",
     "余额不足",
+    "欠费",
 )
 _BUSY = (429, 503, 529)
+_BUSY_CODES = {"rate_limit_exceeded", "rate_limit_error", "resource_exhausted", "1302", "1303", "1305", "1002", "1039"}
+_OVERLOADED_CODES = {"overloaded_error", "engine_overloaded_error"}
+_BAD_KEY_WORDS = ("api key not valid", "invalid api key", "incorrect api key")
 _SETTINGS = (
     # What a message about a parameter says, and what to write into models.yaml.
     (
-        re.compile(r"max_completion_tokens"),
+        re.compile(r"max_completion_tokens\W{0,3}instead|(use|using|try) \W?max_completion_tokens"),
         "`token_parameter: max_completion_tokens`",
     ),
-    (re.compile(r"max_tokens|max_output_tokens|completion tokens"), "a smaller `max_tokens`"),
+    (
+        re.compile(
+            r"(unknown|unrecognized|unsupported|unexpected|extra|not permitted|not supported).*max_completion_tokens"
+        ),
+        "`token_parameter: max_tokens`",
+    ),
+    (re.compile(r"max_tokens|max_completion_tokens|max_output_tokens|completion tokens"), "a smaller `max_tokens`"),
     (re.compile(r"temperature.*top_p|top_p.*temperature", re.DOTALL), "`top_p: null` or `temperature: null`"),
     (re.compile(r"temperature"), "`temperature: null`, or the value that it asks for"),
     (re.compile(r"top_p"), "`top_p: null`"),
     (re.compile(r"enable_thinking"), "`body: {enable_thinking: false}`, or `stream: true`"),
     (re.compile(r"top_k|min_p"), "`body: {top_k: null, min_p: null}`"),
     (re.compile(r"stream_options"), "`stream: false`"),
-    (re.compile(r"\bstream\b"), "`stream: true`"),
+    (re.compile(r"stream\w* (mode )?(is|are) (not|un)|(not|n't) support stream"), "`stream: false`"),
+    (re.compile(r"\bstream(ing)?\b"), "`stream: true`"),
+    (re.compile(r"logprobs"), "`verdict: text`"),
     (re.compile(r"response_format|json_schema|structured"), "no `structured`"),
     (re.compile(r"reasoning_effort|chat_template_kwargs|thinking"), "another value in `body`"),
     (re.compile(r"api-version|api version"), "`query: {api-version: ...}`"),
     (re.compile(r"\bseed\b"), "another endpoint for several samples, as it refuses `seed`"),
-    (re.compile(r"system (role|message|prompt|instruction)"), "no `system`"),
+    (re.compile(r"developer (role|message|instruction)|system (role|message|prompt|instruction)"), "no `system`"),
 )
 _WAIT_WORDS = re.compile(
-    r"(?:try again|retry|wait|reset)[^0-9]{0,30}?(?:(\d+)\s*m(?:in\w*)?\s*)?"
-    r"(\d+(?:\.\d+)?)\s*(ms|milliseconds?|s\b|seconds?|sec\b)",
+    r"(?:try again|retry|wait|reset)[^0-9]{0,30}?(?=[0-9])"
+    r"(?:(\d+(?:\.\d+)?)\s*h[a-z]*\s*)?(?:(\d+(?:\.\d+)?)\s*m(?!s|illi)[a-z]*\s*)?"
+    r"(?:(\d+(?:\.\d+)?)\s*(ms|milliseconds?|s\b|seconds?|sec\b))?",
     re.IGNORECASE,
 )
 _RETRY_DELAY = re.compile(r'"retryDelay"\s*:\s*"(\d+(?:\.\d+)?)s"')
@@ -126,23 +153,19 @@ def read_error(body: str, known: Known) -> Outcome | None:
     content = read_json(body)
     if not isinstance(content, Mapping):
         return None
-    choices = content.get("choices")
-    first = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], Mapping) else {}
-    if first.get("error"):
-        error = _error_of({"error": first["error"]})
-    elif not choices and (
-        content.get("error") or any(name in content for name in ("code", "msg", "message", "detail"))
-    ):
-        error = _error_of(content)
-    else:
+    error = stated_error(content)
+    if error is None:
         return None
-    return classify_error(error, body, known)
+    failed, usage = classify_error(_error_of({"error": error}), body, known), read_usage(content.get("usage"))
+    return failed if usage is None else replace(failed, usage=usage, maybe_billed=True)
 
 
 def classify_error(error: Mapping[str, Any], body: str, known: Known) -> Outcome:
     """The outcome of an error object that came with an HTTP 200, or inside a stream."""
-    code = str(error.get("code", ""))
+    code, codes = str(error.get("code", "")), _codes(error)
+    busy = 429 if codes & _BUSY_CODES or code.lower().startswith("throttling") else 529
     status = int(code) if re.fullmatch("[45][0-9]{2}", code) else 500
+    status = busy if status == 500 and (busy == 429 or codes & _OVERLOADED_CODES) else status
     return _classify(status, error, {}, body, known)
 
 
@@ -176,11 +199,12 @@ def read_retry_after(headers: Mapping[str, str], body: str = "") -> float | None
     delay = _RETRY_DELAY.search(body)
     if delay is not None:
         return float(delay[1])
-    found = _WAIT_WORDS.search(body[:20_000])
-    if found is None:
-        return None
-    value = float(found[2]) / (1000 if found[3].lower().startswith("m") else 1)
-    return value + 60 * float(found[1] or 0)
+    for found in _WAIT_WORDS.finditer(body[:20_000]):
+        hours, minutes, seconds, unit = found.groups()
+        if hours or minutes or seconds:
+            rest = float(seconds or 0) / (1000 if unit and unit.lower().startswith("m") else 1)
+            return 3600 * float(hours or 0) + 60 * float(minutes or 0) + rest
+    return None
 
 
 def setting_hint(said: str) -> str | None:
@@ -216,9 +240,13 @@ def _error_of(content: Any) -> dict[str, Any]:
     return dict(content)
 
 
+def _codes(error: Mapping[str, Any]) -> set[str]:
+    return {str(error.get(name) or "").lower() for name in ("code", "type", "status", "error_code")}
+
+
 def _words(error: Mapping[str, Any], body: str) -> str:
     """What the provider says, with the words of the provider behind it."""
-    said = error.get("message") or error.get("msg") or error.get("detail") or ""
+    said = next(filter(None, map(error.get, ("message", "msg", "detail", "error_msg"))), "")
     metadata = error.get("metadata")
     behind = metadata.get("raw") or metadata.get("reasons") if isinstance(metadata, Mapping) else None
     line = ": ".join(quote(it) for it in (said, behind) if it)
@@ -226,7 +254,7 @@ def _words(error: Mapping[str, Any], body: str) -> str:
 
 
 def _classify(status: int, error: Mapping[str, Any], headers: Mapping[str, str], body: str, known: Known) -> Outcome:
-    codes = {str(error.get(name) or "").lower() for name in ("code", "type", "status")}
+    codes = _codes(error)
     said = _words(error, body)
     low = said.lower()
     told = f"HTTP {status}" + (f": {said}" if said else "")
@@ -234,11 +262,12 @@ def _classify(status: int, error: Mapping[str, Any], headers: Mapping[str, str],
     out_of_credit = codes & _NO_CREDIT_CODES or any(words in low for words in _NO_CREDIT_WORDS)
     if status == 402 or (out_of_credit and not (status == 429 and wait is not None)):
         return _fatal(StoppedError(f"{known.where} reports that the account is out of credit: {said or told}"))
-    if codes & _REFUSAL_CODES or (400 <= status < 500 and any(words in low for words in _REFUSAL_WORDS)):
+    is_refusal = codes & _REFUSAL_CODES or any("sensitivecontent" in code for code in codes)
+    if is_refusal or (400 <= status < 500 and any(words in low for words in _REFUSAL_WORDS)):
         return Outcome("refused", said, maybe_billed=False)
     if codes & _TOO_LONG_CODES or status == 413:
         return Outcome("too_long", said or told, maybe_billed=False)
-    if status in (401, 403):
+    if status in (401, 403) or (status == 400 and any(words in low for words in _BAD_KEY_WORDS)):
         return _forbidden(status, error, said, known)
     if status in (404, 405):
         return _missing(status, said, known)
@@ -246,6 +275,8 @@ def _classify(status: int, error: Mapping[str, Any], headers: Mapping[str, str],
         return Outcome("timeout", told, wait_seconds=wait)
     if status == 429:
         return Outcome("rate_limit", told, maybe_billed=False, busy=True, wait_seconds=wait)
+    if status >= 500 and any(words in low for words in _TOO_LONG_WORDS if "context" in words):
+        return Outcome("too_long", said, maybe_billed=False)
     if status >= 500 or status in (409, 425):
         return Outcome("server_error", told, maybe_billed=False, busy=status in _BUSY, wait_seconds=wait)
     if status == 422 and not said:
@@ -259,6 +290,7 @@ def _classify(status: int, error: Mapping[str, Any], headers: Mapping[str, str],
         return Outcome("bad_response", told)
     if 200 <= status < 300:
         return Outcome("bad_response", "the answer is not a chat completion")
+    told += "" if hint is None else f"; it may need {hint} in models.yaml"
     return Outcome("rejected", told, maybe_billed=False, refused_setting=True)
 
 

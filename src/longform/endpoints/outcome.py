@@ -5,9 +5,10 @@ list of parts, thoughts in fields of their own or in tags, streams) and treats w
 """
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from math import exp, isfinite
+from math import exp, isfinite, isnan
 from typing import Any
 
 from longform.endpoints.errors import Cause
@@ -19,11 +20,23 @@ from longform.text.words import estimate_tokens
 
 MAX_TOKEN_COUNT = 2**53
 
-_COMPLETE = {"stop", "eos", "eos_token", "end_turn", "stop_sequence", "stop_token", "stop_str", "complete", "finished"}
-_CUT_OFF = {"length", "max_tokens", "model_length", "max_length", "max_output_tokens", "max_completion_tokens"}
+_COMPLETE = {
+    "stop",
+    "eos",
+    "eos_token",
+    "end_turn",
+    "stop_sequence",
+    "stop_token",
+    "stop_str",
+    "complete",
+    "finished",
+} | {"normal"}
+_CUT_OFF = {"length", "max_tokens", "model_length", "max_length", "max_output_tokens", "max_completion_tokens"} | {
+    "model_context_window_exceeded"
+}
 _FILTERED = {
     "content_filter",
-    "content-filter",
+    "content_filtered",
     "safety",
     "refusal",
     "recitation",
@@ -33,8 +46,13 @@ _FILTERED = {
     "sensitive",
     "spii",
     "guardrail",
+    "guardrail_intervened",
     "moderation",
 }
+_NO_REASON = (None, "", "null", "none")
+_ERROR_KEYS = ("code", "msg", "message", "detail", "error_code", "error_msg")
+_LONGEST_NAME = 200
+"""Of a model or a finish reason on record."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,26 +141,23 @@ class _Collected:
         self.usage = content.get("usage") or self.usage
         self.model = content.get("model") or self.model
         self.fingerprint = content.get("system_fingerprint") or self.fingerprint
-        self.error = content.get("error") or self.error
+        self.error = stated_error(content) or self.error
         choices = content.get("choices") or []
         if not choices:
             return
         choice = next((it for it in choices if it.get("index") == 0), choices[0])
-        self.error = choice.get("error") or self.error
-        self.finish_reason = choice.get("finish_reason") or self.finish_reason
-        message = choice.get(part)
-        if part == "message":
-            message = choice["message"]
+        self.usage = choice.get("usage") or self.usage  # Moonshot, at the end of a stream
+        if choice.get("finish_reason") not in _NO_REASON:
+            self.finish_reason = choice["finish_reason"]
+        message = choice["message"] if part == "message" else choice.get("delta")
         if message is None:
             return
         self.has_message = True
-        text, thoughts = _content(message.get("content"))
+        text, thoughts, refusal = _content(message.get("content"))
         self.text += text
-        self.thoughts += thoughts or _content(message.get("reasoning_content"))[0]
-        if not thoughts and not message.get("reasoning_content"):
-            self.thoughts += _content(message.get("reasoning"))[0]
-        refusal = message.get("refusal")
-        self.refusal += refusal if isinstance(refusal, str) else ""
+        self.thoughts += thoughts or _thoughts(message.get("reasoning_content")) or _thoughts(message.get("reasoning"))
+        stated = message.get("refusal")
+        self.refusal += stated if isinstance(stated, str) else refusal
 
 
 def read_answer(body: str, *, request: ChatRequest) -> Outcome:
@@ -171,14 +186,17 @@ def _read_letters(content: Mapping[str, Any], message: _Collected, request: Chat
         first = content["choices"][0]["logprobs"]["content"][0]["top_logprobs"]
         probabilities = dict.fromkeys(request.letters, 0.0)
         for candidate in first:
-            letter = candidate["token"].strip(" \u0120\u2581[(\"'")
-            if letter in probabilities:
-                probabilities[letter] += exp(min(float(candidate["logprob"]), 0.0))
-    except (LookupError, TypeError, AttributeError, ValueError):
+            letter, logprob = candidate["token"].strip(" \u0120\u2581[(\"'"), float(candidate["logprob"])
+            if letter in probabilities and not isnan(logprob):
+                probabilities[letter] += exp(min(logprob, 0.0))
+    except (LookupError, TypeError, AttributeError, ValueError, OverflowError):
         return Outcome("bad_response", "the answer has no log-probabilities").with_usage(request)
-    return Outcome(text=json.dumps(probabilities), finish_reason="stop", usage=read_usage(message.usage)).with_usage(
-        request
-    )
+    return Outcome(
+        text=json.dumps(probabilities),
+        finish_reason="stop",
+        usage=read_usage(message.usage),
+        served_model=_served(message),
+    ).with_usage(request)
 
 
 def finish(message: _Collected, *, request: ChatRequest) -> Outcome:
@@ -186,16 +204,14 @@ def finish(message: _Collected, *, request: ChatRequest) -> Outcome:
     split = split_thoughts(clean_text(message.text))
     thoughts = "\n\n".join(filter(None, (clean_text(message.thoughts).strip(), split.thoughts)))
     reason = message.finish_reason
-    usage = read_usage(message.usage)
-    served = " ".join(it for it in (message.model, message.fingerprint) if isinstance(it, str)) or None
     outcome = Outcome(
         text=split.text,
         thoughts=thoughts,
-        finish_reason=reason if isinstance(reason, str) else None,
-        usage=usage,
-        served_model=served,
+        finish_reason=clean_text(reason)[:_LONGEST_NAME] if isinstance(reason, str) else None,
+        usage=read_usage(message.usage),
+        served_model=_served(message),
     ).with_usage(request)
-    kind = reason.lower() if isinstance(reason, str) else ""
+    kind = _kind(reason)
     if kind in _FILTERED or message.refusal:
         said = message.refusal or "the model or its filter declined"
         return replace(outcome, cause="refused", message=clean_text(said))
@@ -214,6 +230,19 @@ def finish(message: _Collected, *, request: ChatRequest) -> Outcome:
         behind = f", after {len(thoughts):,} characters of thoughts" if thoughts else ""
         return replace(outcome, cause="empty", message=f"the answer is empty{behind}")
     return outcome
+
+
+def _kind(reason: Any) -> str:
+    """A finish reason in one spelling; SGLang's own form is an object, Gemini adds a reason of its own behind a colon."""
+    stated = reason.get("type") if isinstance(reason, Mapping) else reason
+    if not isinstance(stated, str):
+        return ""
+    return re.sub(r"[\s-]+", "_", stated.partition(":")[0].strip().lower()).removeprefix("finish_reason_")
+
+
+def _served(message: _Collected) -> str | None:
+    names = (clean_text(it) for it in (message.model, message.fingerprint) if isinstance(it, str))
+    return " ".join(names)[:_LONGEST_NAME] or None
 
 
 def _all_spent(outcome: Outcome, request: ChatRequest) -> str:
@@ -238,9 +267,15 @@ class StreamReader:
         return len(self._message.text) + len(self._message.thoughts)
 
     def add(self, event: str) -> None:
-        """Add the data of an event; what is not a part of a completion is ignored."""
+        """Add the data of an event; what is not a part of a completion is ignored.
+
+        Several events without an empty line between them arrive as one, a line each.
+        """
         content = read_json(event)
-        if isinstance(content, dict):
+        if content is None and "\n" in event:
+            for line in event.split("\n"):
+                self.add(line)
+        elif isinstance(content, dict):
             try:
                 self._message.add(content, part="delta")
             except (LookupError, TypeError, AttributeError):
@@ -280,13 +315,18 @@ def read_usage(usage: Any) -> Usage | None:
     """The tokens that an endpoint states; None unless prompt and completion are whole numbers in range."""
     if not isinstance(usage, Mapping):
         return None
-    prompt, completion = _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
-    if prompt is None or completion is None:
+    prompt = _count(usage.get("prompt_tokens", usage.get("input_tokens")))
+    completion = _count(usage.get("completion_tokens", usage.get("output_tokens")))
+    if prompt is None or completion is None or prompt + completion == 0:  # no prompt is empty: not counted
         return None
+    total = _count(usage.get("total_tokens"))
+    if total is not None and total > prompt + completion:  # thoughts beside the completion: Gemini, xAI
+        completion = total - prompt
     in_prompt = usage.get("prompt_tokens_details")
     in_completion = usage.get("completion_tokens_details")
-    cached = _count(in_prompt.get("cached_tokens")) if isinstance(in_prompt, Mapping) else None
-    cached = _count(usage.get("prompt_cache_hit_tokens")) if cached is None else cached
+    places = (in_prompt if isinstance(in_prompt, Mapping) else {}, usage)
+    stated = (_count(it.get(name)) for it in places for name in ("cached_tokens", "prompt_cache_hit_tokens"))
+    cached = next((it for it in stated if it is not None), None)
     thoughts = _count(in_completion.get("reasoning_tokens")) if isinstance(in_completion, Mapping) else None
     return Usage(prompt, completion, min(cached or 0, prompt), thoughts)
 
@@ -318,27 +358,52 @@ def _count(value: Any) -> int | None:
     return int(value) if 0 <= value <= MAX_TOKEN_COUNT else None
 
 
-def _content(content: Any) -> tuple[str, str]:
-    """Text and thoughts of a message's content: a string, or a list of parts.
+def stated_error(content: Mapping[str, Any]) -> Any:
+    """The error inside a completion or an event of a stream, in whatever place; None if there is none."""
+    choices = content.get("choices")
+    first = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], Mapping) else {}
+    for error in (first.get("error"), content.get("error")):
+        if any(error.values()) if isinstance(error, Mapping) else error:
+            return error
+    base = content.get("base_resp")  # MiniMax
+    if isinstance(base, Mapping) and base.get("status_code"):
+        return {"code": base["status_code"], "message": base.get("status_msg")}
+    return dict(content) if not choices and any(content.get(key) for key in _ERROR_KEYS) else None
+
+
+def _content(content: Any) -> tuple[str, str, str]:
+    """Text, thoughts and refusal of a message's content: a string, a part, or a list of parts.
 
     Raises:
-        TypeError: it is neither.
+        TypeError, AttributeError: it is none of these.
     """
     if content is None:
-        return "", ""
+        return "", "", ""
     if isinstance(content, str):
-        return content, ""
+        return content, "", ""
+    if isinstance(content, Mapping):
+        content = [content]
     if not isinstance(content, list):
         raise TypeError
-    text, thoughts = "", ""
+    text, thoughts, refusal = "", "", ""
     for part in content:
         if isinstance(part, str):
             text += part
-        elif part.get("type") in ("thinking", "reasoning"):
-            thoughts += _content(part.get("thinking") or part.get("reasoning") or part.get("text"))[0]
+        elif part.get("type") in ("thinking", "reasoning", "reasoning_text"):
+            thoughts += _thoughts(part.get("thinking") or part.get("reasoning") or part.get("text"))
+        elif part.get("type") == "refusal":
+            refusal += _content(part.get("refusal"))[0]
         elif part.get("type") in (None, "text", "output_text"):
             text += _content(part.get("text"))[0]
-    return text, thoughts
+    return text, thoughts, refusal
+
+
+def _thoughts(content: Any) -> str:
+    """The text of a field of thoughts; empty if it has another form, which does not make the answer unusable."""
+    try:
+        return _content(content)[0]
+    except (TypeError, AttributeError):
+        return ""
 
 
 def _without_comments(body: str) -> str:

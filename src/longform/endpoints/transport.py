@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 MAX_BYTES = 1 << 20
 """Longest body, plus `BYTES_PER_TOKEN` for each token of the longest answer."""
 BYTES_PER_TOKEN = 64
+BYTES_PER_EVENT = 1 << 10
+"""The same for a stream, in which each token comes with the names of model and fields."""
 MAX_REDIRECTS = 3
 _PIECE = 1 << 16
 _COMPRESSIONS = {"gzip": zlib.MAX_WBITS | 32, "x-gzip": zlib.MAX_WBITS | 32, "deflate": zlib.MAX_WBITS | 32}
@@ -220,6 +222,14 @@ async def _pieces(response: "ClientResponse", limit: int) -> AsyncIterator[bytes
             if unpack is None or not unpack.unconsumed_tail:
                 break
             piece = unpack.unconsumed_tail
+
+
+def events_in(body: str) -> list[str]:
+    """The data of the server-sent events of a body, a line each; empty if it holds none."""
+    if body.lstrip()[:1] in ("{", "[", "<"):
+        return []
+    lines = (line.strip() for line in body.split("\n"))
+    return [line.removeprefix("data:").strip() for line in lines if line.startswith("data:")]
 
 
 async def _events(pieces: AsyncIterator[bytes], stall_seconds: float) -> AsyncIterator[str]:

@@ -22,9 +22,11 @@ import json
 import re
 import unicodedata
 from collections.abc import Callable, Collection
+from math import isfinite
 from typing import Any, Literal, TypeVar
 
 from longform.records.schemas import PromptRow
+from longform.text.thoughts import TAGS
 
 ScoreT = TypeVar("ScoreT")
 Letter = Literal["A", "B", "C"]
@@ -35,7 +37,8 @@ MAX_SCORE = 10
 _LETTERS: tuple[Letter, ...] = ("A", "B", "C")
 _SCORES = re.compile(r'"scores"\s*+:\s*+(\{[^{}]*+\})')
 _FLAT_OBJECT = re.compile(r"(\{[^{}]*+\})")
-_TRAILING_COMMA = re.compile(r",\s*+\}\Z")
+_TRAILING_COMMA = re.compile(r",(?=\s*+[}\]])")
+_LARGEST = 10**9
 _NUMBER_TEXT = re.compile(r"[0-9]{1,6}(?:\.[0-9]{1,6})?")
 
 
@@ -47,13 +50,9 @@ def parse_verdict(text: str) -> Letter | None:
 
 
 def parse_structured_verdict(text: str) -> Letter | None:
-    """The letter of an answer that is a JSON object with a `verdict`, as a JSON schema has constrained it."""
-    try:
-        answer = json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-    verdict = answer.get("verdict") if isinstance(answer, dict) else None
-    return next((letter for letter in _LETTERS if letter == verdict), None)
+    """The letter of the one `verdict` in an answer that a JSON schema has constrained."""
+    found = only_object(text, ["verdict"])
+    return next((letter for letter in _LETTERS if found is not None and letter == found["verdict"]), None)
 
 
 def parse_letter_probabilities(text: str, *, tie_band: float) -> Letter | None:
@@ -67,7 +66,7 @@ def parse_letter_probabilities(text: str, *, tie_band: float) -> Letter | None:
         a, b = float(answer["A"]), float(answer["B"])
     except (ValueError, LookupError, TypeError, RecursionError):
         return None
-    if a + b < 0.5:
+    if not (isfinite(a) and isfinite(b) and min(a, b) >= 0 and a + b >= 0.5):
         return None
     lead = (a - b) / (a + b)
     return "C" if abs(lead) <= tie_band else "A" if lead > 0 else "B"
@@ -105,7 +104,7 @@ def last_values(
     wanted = set(names)
     for match in reversed(list((_SCORES if wrapped else _FLAT_OBJECT).finditer(text))):
         try:
-            pairs: list[tuple[str, Any]] = json.loads(_TRAILING_COMMA.sub("}", match[1]), object_pairs_hook=list)
+            pairs: list[tuple[str, Any]] = json.loads(_TRAILING_COMMA.sub("", match[1]), object_pairs_hook=list)
         except (ValueError, RecursionError):  # the latter from thousands of nested brackets
             continue
         chosen = [(name, value) for name, value in pairs if name in wanted]
@@ -118,13 +117,15 @@ def last_values(
 def only_object(answer: str, names: Collection[str]) -> dict[str, Any] | None:
     """The JSON object in `answer` that holds all of `names`; None if there is none, or if a name is a key twice.
 
-    For judges with their own template, which do not answer in longform's form. Such a judge may quote a text anywhere, so
-    an answer with two scores by one name has none.
+    For judges that do not answer in longform's form: with their own template, or constrained by a schema. Such a judge may
+    quote a text anywhere, so an answer with two values by one name has none. Trailing commas and line breaks in strings are
+    accepted.
     """
     for name in names:
         if len(re.findall(re.escape(json.dumps(name, ensure_ascii=False)) + r"\s*+:", answer)) != 1:
             return None
-    decoder = json.JSONDecoder()
+    decoder = json.JSONDecoder(strict=False)
+    answer = _TRAILING_COMMA.sub("", answer)
     start = answer.find("{")
     while start >= 0:
         try:
@@ -140,7 +141,7 @@ def only_object(answer: str, names: Collection[str]) -> dict[str, Any] | None:
 def read_number(value: Any) -> float | None:
     """A JSON number, or a text that holds nothing but one; None for anything else. True and false are not numbers."""
     if is_number(value):
-        return float(value)
+        return float(value) if -_LARGEST <= value <= _LARGEST else None
     if isinstance(value, str) and _NUMBER_TEXT.fullmatch(value.strip()):
         return float(value)
     return None
@@ -185,6 +186,7 @@ _ANGLE_TOKENS = frozenset(
     | {"bos_token", "eos_token", "pad_token", "unk_token", "cls", "sep", "mask", "mask_token", "eop_token"}
     | {"eot", "eod", "eos_id", "end_of_utterance", "start_of_image", "end_of_image", "image_soft_token", "image"}
     | {"end_of_text", "endoftext", "user", "assistant", "system", "/user", "/assistant", "/system", "human", "bot"}
+    | {tag[1:-1].casefold() for tag in TAGS if re.fullmatch(r"<[^|<>]+>", tag)}
     | {"minimax:tool_call", "/minimax:tool_call", "end_of_turn", "start_function_call", "end_function_call"}
 )
 _NUMBERED_TOKEN = re.compile(
@@ -224,6 +226,8 @@ _QUOTED = _named(_QUOTES, _QUOTES)
 _KEY = re.compile(
     rf"([{_QUOTES}])(?=[^\s{_QUOTES}][^{_QUOTES}\n]{{0,300}}[{_QUOTES}][^\w!-~{_SIGNS}{_COLONS}]*+[:{_COLONS}])"
 )
+# Tags of thoughts that the other patterns do not know. At them an answer that quotes a text would be split.
+_OTHER_TAG = re.compile("|".join(re.escape(tag) for tag in TAGS if not tag.startswith("<")), re.IGNORECASE)
 _IN_ANGLES = _named(_ANGLE_OPEN, _ANGLE_CLOSE)
 _IN_SQUARES = _named(_SQUARE_OPEN, _SQUARE_CLOSE)
 
@@ -271,6 +275,7 @@ def defuse(text: str) -> str:
     text = _INVISIBLE.sub("", text).translate(_SPELLED)
     text = _QUOTED.sub(_spread_if(_SCORES_KEY), text)
     text = _KEY.sub(_with_space, text)
+    text = _OTHER_TAG.sub(lambda tag: f"{tag[0][0]} {tag[0][1:]}", text)
     if not _BRACKET.search(text):  # as in most prose; the passes below take most of the time
         return text
     text = _SQUARE_PAIR.sub(_with_space, text)

@@ -20,7 +20,9 @@ MAX_SCORE = 20
 MIN_FRACTION = 0.5
 """Fraction of the criteria that an answer must score; it may call the others inapplicable."""
 
-_LINE = re.compile(r"^([^:\n]++):\**+ ?\**+(?:Score )?\[?(-?[0-9]+(?:\.[0-9]+)?)\]?(?:/20)?[ \t*\r]*+$", re.MULTILINE)
+_LINE = re.compile(
+    r"^([^:\n]++):\**+ ?\**+(?:Score )?\[?(-?[0-9]+(?:\.[0-9]+)?)\]?(?: ?/ ?20)?[ \t*\r]*+$", re.MULTILINE
+)
 """At most one space follows the colon: `JudgeTemplate.fill` puts two into a text that holds such a line."""
 
 

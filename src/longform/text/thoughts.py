@@ -23,16 +23,26 @@ _TAGS = {
     "◁think▷": "◁/think▷",
     "[THINK]": "[/THINK]",
     "[BEGIN FINAL THINKING]": "[END FINAL THINKING]",
+    "<|channel>thought": "<channel|>",
 }
-_OPENING = re.compile("|".join(map(re.escape, _TAGS)), re.IGNORECASE)
-_CLOSING = re.compile("|".join(map(re.escape, _TAGS.values())), re.IGNORECASE)
 _CLOSING_OF = {opening.casefold(): closing for opening, closing in _TAGS.items()}
 # Models that mark the answer as well: what is inside these is the text.
 _ANSWER_TAGS = {
     "<|begin_of_solution|>": "<|end_of_solution|>",
     "<|START_RESPONSE|>": "<|END_RESPONSE|>",
+    "<|START_TEXT|>": "<|END_TEXT|>",
     "[BEGIN FINAL RESPONSE]": "[END FINAL RESPONSE]",
+    "<response>": "</response>",
 }
+# Behind thoughts that are not marked themselves.
+_ANSWER_BEGINS = "[BEGIN FINAL RESPONSE]"
+TAGS = (*_TAGS, *_TAGS.values(), *_ANSWER_TAGS, *_ANSWER_TAGS.values())
+"""All that an answer is split at."""
+_OPENING = re.compile("|".join(map(re.escape, _TAGS)), re.IGNORECASE)
+_CLOSING = re.compile("|".join(map(re.escape, _TAGS.values())), re.IGNORECASE)
+_BARE_CHANNEL = re.compile(r"analysis(?=[A-Z\u4e00-\u9fff])")
+"""A harmony channel without its tokens, as a server prints it that drops special tokens: `analysisWe need ...`."""
+_BARE_FINAL = "assistantfinal"
 _CHANNEL = re.compile(
     r"(?:<\|start\|>assistant)?<\|channel\|>\s*(\w+)[^<]*(?:<\|constrain\|>[^<]*)?<\|message\|>(.*?)"
     r"(?=<\|end\|>|<\|return\|>|<\|call\|>|<\|start\|>|<\|channel\|>|\Z)",
@@ -60,6 +70,9 @@ def split_thoughts(content: str) -> SplitText:
     start = content.lstrip()
     if start.startswith(("<|channel|>", "<|start|>assistant<|channel|>")):
         return _split_channels(start)
+    if _BARE_CHANNEL.match(start):
+        thoughts, final, text = start.removeprefix("analysis").partition(_BARE_FINAL)
+        return SplitText(thoughts.strip(), text.strip(), is_complete=bool(final))
     opening = _OPENING.match(start)
     if opening is not None:
         rest = start[opening.end() :]
@@ -73,7 +86,16 @@ def split_thoughts(content: str) -> SplitText:
     unopened = _CLOSING.search(content)
     if unopened is not None and not _OPENING.search(content, 0, unopened.start()):
         return SplitText(content[: unopened.start()].strip(), _answer(content[unopened.end() :]))
+    before, begins, _ = content.partition(_ANSWER_BEGINS)
+    if begins:
+        return SplitText(before.strip(), _answer(content[len(before) :]))
     return SplitText("", content)
+
+
+def unwrap_answer(text: str) -> str:
+    """A text behind thoughts without `<answer>` and `</answer>` around it."""
+    inner = text.strip().removeprefix("<answer>")
+    return inner.removesuffix("</answer>").strip() if inner != text.strip() else text
 
 
 def _answer(rest: str) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 from longform.records.errors import BadInputError
 from longform.records.schemas import PromptRow, Response
 from longform.text.structure import CLOSING_TAG, Thinking, parse_response
-from longform.text.thoughts import split_thoughts
+from longform.text.thoughts import split_thoughts, unwrap_answer
 from longform.wording import Wording, load_wording
 
 SLOT = "{request}"
@@ -121,6 +121,7 @@ def build_response(
     if thinking == "off":
         split = split_thoughts(text)
         text, thoughts = split.text, "\n\n".join(filter(None, (thoughts, split.thoughts)))
+        text = unwrap_answer(text) if thoughts else text
         finish_reason = finish_reason if split.is_complete else "length"
     else:
         if thinking == "on" and thoughts and "<think>" not in text:  # separated by the endpoint, but asked for

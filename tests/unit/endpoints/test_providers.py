@@ -96,7 +96,40 @@ COMPLETE: dict[str, tuple[Sent, str, str]] = {
         "A day.",
         "",
     ),
+    **{
+        f"finish reason {reason!r}": (Sent(completion(finish=reason)), "A fine day.", "")
+        for reason in ("normal", "null", "", "COMPLETE", "FINISH_REASON_STOP", {"type": "stop", "matched": 2})
+    },
+    "thoughts in a form of their own": (Sent(completion(reasoning={"effort": 5})), "A fine day.", ""),
+    "thoughts as a part": (Sent(completion(reasoning={"type": "text", "text": "hm"})), "A fine day.", "hm"),
+    "one part alone": (Sent(completion({"type": "text", "text": "A fine day."})), "A fine day.", ""),
+    "a lone surrogate in every name": (
+        Sent(json.dumps(completion() | {"model": "m\ud83d", "system_fingerprint": "\ud83d"})),
+        "A fine day.",
+        "",
+    ),
+    **{
+        f"a stream that was not asked for, {name}": (Sent(start + event + end), "A day.", "")
+        for event in ('data: {"choices":[{"delta":{"content":"A day."},"finish_reason":"stop"}]}',)
+        for name, start, end in (
+            ("after a comment", ": PROCESSING\n\n", "\n\ndata: [DONE]\n\n"),
+            ("with event names", "event: message\n", "\n\n"),
+            ("with CRLF", "", "\r\n\r\ndata: [DONE]\r\n\r\n"),
+        )
+    },
     # Failures that pass.
+    "an error beside half an answer": (Sent(completion("half") | error("died"), then=completion()), "A fine day.", ""),
+    "an error of a gateway inside a 200": (
+        Sent({"choices": None, "base_resp": {"status_code": 1000, "status_msg": "unknown"}}, then=completion()),
+        "A fine day.",
+        "",
+    ),
+    "overloaded, in a stream that was not asked for": (
+        Sent('data: {"error":{"message":"Overloaded","type":"overloaded_error"}}\n\n', then=completion()),
+        "A fine day.",
+        "",
+    ),
+    "a lone surrogate as a finish reason": (Sent(completion(finish="\ud83d"), then=completion()), "A fine day.", ""),
     "an error inside a 200": (
         Sent({"choices": None, "error": {"message": "Provider returned error", "code": 429}}, then=completion()),
         "A fine day.",
@@ -144,6 +177,11 @@ TOO_LONG = (
     (error("Range of input length should be [1, 30720]", code="invalid_parameter_error"), 400),
     (error("prompt is too long: 210000 tokens > 200000 maximum"), 400),
     (error("input too large"), 413),
+    ({"error": "Input validation error: `inputs` tokens + `max_new_tokens` must be <= 4096.", "error_type": "v"}, 422),
+    ({"error": "Input validation error: `inputs` must have less than 1024 tokens. Given: 3000"}, 422),
+    (error("Invalid request: Your request exceeded model token limit: 8192 (requested: 9000)"), 400),
+    (error("Prompt 超长", code="1261"), 400),
+    (error("the request exceeds the available context size", code=500), 500),
 )
 REFUSED = (
     (completion(None, "content_filter"), 200),
@@ -153,6 +191,13 @@ REFUSED = (
     (error("Input data may contain inappropriate content.", code="data_inspection_failed"), 400),
     (error("Content Exists Risk", code="invalid_request_error"), 400),
     (error("系统检测到输入或生成内容可能包含不安全或敏感内容", code="1301"), 400),
+    (completion("half", "content_filter: PROHIBITED_CONTENT"), 200),
+    (completion("half", "guardrail_intervened"), 200),
+    (completion([{"type": "refusal", "refusal": "I cannot."}]), 200),
+    ({"choices": None, "base_resp": {"status_code": 1027, "status_msg": "output new_sensitive"}}, 200),
+    (error("Output blocked by content filtering policy"), 400),
+    (error("It may contain sensitive information.", code="InputTextSensitiveContentDetected"), 400),
+    ({"code": "The caller does not have permission", "error": "Content violates usage guidelines."}, 403),
     (error("Blocked by content policy: moderation", metadata={"reasons": ["violence"]}), 403),
 )
 CUT_OFF = (
@@ -179,6 +224,12 @@ FATAL: tuple[tuple[Any, int, type[Exception], str], ...] = (
     (error("Insufficient Balance"), 402, StoppedError, "out of credit: Insufficient Balance"),
     (error("You exceeded your current quota", code="insufficient_quota"), 429, StoppedError, "out of credit"),
     ([error("You exceeded your current quota", code=429)], 429, StoppedError, "out of credit"),
+    (error("Your account is suspended", type="exceeded_current_quota_error"), 429, StoppedError, "suspended"),
+    (error("API key not valid. Please pass a valid API key.", code=400), 400, BadInputError, "key_env"),
+    (error("This model only supports streaming."), 400, BadInputError, "`stream: true`"),
+    (error("stream is not supported for this model"), 400, BadInputError, "`stream: false`"),
+    (error("Unrecognized argument: max_completion_tokens"), 400, BadInputError, "`token_parameter: max_tokens`"),
+    (error("logprobs are not supported with reasoning models"), 400, BadInputError, "`verdict: text`"),
     (error("Your credit balance is too low to access the API."), 400, StoppedError, "credit balance is too low"),
     (error("Access denied, make sure your account is in good standing.", code="Arrearage"), 400, StoppedError, "good"),
     (error("Insufficient credits. Add more.", code=402), 200, StoppedError, "Insufficient credits"),

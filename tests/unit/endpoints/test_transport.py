@@ -271,3 +271,57 @@ def test_an_error_within_a_stream_is_a_failure_with_the_providers_words():
     assert result.cause == "server_error"
     assert "Upstream idle" in str(result)
     assert log.calls[0].text == "Half"
+
+
+def wide(**delta: Any) -> bytes:
+    """An event as OpenRouter sends it, with some hundred bytes around each token."""
+    content = {"id": "gen-" + "x" * 200, "provider": "p" * 100, "choices": [{"index": 0, "delta": delta}]}
+    return f"data: {json.dumps(content)}\n\n".encode()
+
+
+def test_a_stream_may_be_far_longer_than_the_answer_in_it():
+    """16,000 tokens of thoughts at 500 bytes an event are paid for, and not asked for again."""
+    pieces = [wide(content=None, reasoning="hm ") * 1000 for _ in range(10)]
+    result, log = ask_one(
+        sends(STREAM, *pieces, wide(content="A day."), event(finish_reason="stop"), DONE),
+        stream=True,
+        max_tokens=10_000,
+    )
+    assert (result.text, len(log.calls)) == ("A day.", 1)
+
+
+def test_the_text_of_a_stream_is_bounded_as_that_of_a_body_is():
+    pieces = [event(content="x" * 60_000) for _ in range(20)]
+    result, log = ask_one(sends(STREAM, *pieces, event(finish_reason="stop"), DONE), stream=True)
+    assert result.cause == "bad_response"
+    assert len(log.calls[0].text) > MAX_BYTES  # what came so far is on record
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        b'data: {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}\n\n',
+        b'event: error\ndata: {"code": "Throttling", "message": "Overloaded", "request_id": "r"}\n\n',
+        b'data: {"error": {"message": "Overloaded. Try again in 20ms.", "code": 503}, "choices": []}\n\n',
+    ],
+)
+def test_an_error_within_a_stream_is_recognised_in_every_form(failure):
+    result, log = ask_one(sends(STREAM, event(content="Half"), failure), stream=True)
+    assert result.cause in ("rate_limit", "server_error")
+    assert "Overloaded" in str(result)
+    assert log.calls[0].text == "Half"
+    assert log.calls[0].is_estimated
+
+
+def test_events_without_empty_lines_between_them_are_read_one_by_one():
+    events = event(content="A ") + event(content="day.") + event(finish_reason="stop") + DONE
+    result, _ = ask_one(sends(STREAM, events.replace(b"\n\n", b"\n")), stream=True)
+    assert result.text == "A day."
+
+
+def test_usage_in_the_choice_of_the_last_event_is_read():
+    usage = {"prompt_tokens": 7, "completion_tokens": 2}
+    choice = {"index": 0, "delta": {}, "finish_reason": "stop", "usage": usage}
+    last = f"data: {json.dumps({'choices': [choice]})}\n\n".encode()
+    result, log = ask_one(sends(STREAM, event(content="A day."), last, DONE), stream=True)
+    assert (result.prompt_tokens, result.completion_tokens, log.calls[0].is_estimated) == (7, 2, False)

@@ -1,12 +1,14 @@
 """Reading a judge's answer: the last well-formed verdict or scores, or nothing."""
 
+import json
 import time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from longform.judging.answers import parse_scores, parse_verdict
+from longform.judging.answers import parse_scores, parse_structured_verdict, parse_verdict
+from longform.judging.criteria import QUALITIES, parse_tuned_criterion, parse_tuned_qualities
 
 NAMES = ["depth", "style"]
 GOOD = '{"scores": {"depth": 7, "style": 4.5}}'
@@ -96,3 +98,33 @@ def test_hostile_answers_are_read_in_linear_time(seed):
     parse_verdict(text)
     parse_scores(text, NAMES)
     assert time.process_time() - started < 2.5
+
+
+@pytest.mark.parametrize(
+    ("answer", "verdict"),
+    [
+        ('```json\n{"reasoning": "x", "verdict": "A"}\n```', "A"),
+        ('{"reasoning": "two\nlines", "verdict": "B"}', "B"),
+        ('{"verdict": "C", "reasoning": "x",}', "C"),
+        ('Here it is: {"verdict": "A"}', "A"),
+        ('{"verdict": "A", "verdict": "B"}', None),
+        ('{"verdict": "A"} or {"verdict": "B"}', None),
+        ('{"verdict": "D"}', None),
+        ('{"verdict": ["A"]}', None),
+        ('{"reasoning": "\\"verdict\\": \\"B\\""}', None),
+    ],
+)
+def test_a_structured_verdict_is_the_one_verdict_in_the_answer(answer, verdict):
+    assert parse_structured_verdict(answer) == verdict
+
+
+@pytest.mark.parametrize("number", ["1" + "0" * 400, "-" + "9" * 400, "1e999", "NaN", '"' + "9" * 400 + '"'])
+def test_an_impossible_number_is_no_score_and_no_traceback(number):
+    assert parse_scores(f'{{"scores": {{"style": {number}}}}}', ["style"]) is None
+    assert parse_tuned_criterion(f'{{"score": {number}}}') is None
+    assert parse_tuned_qualities(json.dumps(dict.fromkeys(QUALITIES, 0)).replace("0", number)) is None
+
+
+@pytest.mark.parametrize("answer", ['{"score": 8, "reason": "two\nlines"}', '{"reason": "x", "score": 8,}'])
+def test_a_tuned_judge_may_break_lines_and_trail_commas(answer):
+    assert parse_tuned_criterion(answer) == 8

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from longform.text.thoughts import SplitText, split_thoughts
+from longform.judging.answers import defuse
+from longform.text.thoughts import TAGS, SplitText, split_thoughts
 
 
 @pytest.mark.parametrize(
@@ -45,3 +46,29 @@ def test_nothing_of_the_thoughts_is_in_the_text(thoughts, text):
     split = split_thoughts(f"<think>{thoughts}</think>{text}")
     if "<think>" not in thoughts and "</think>" not in thoughts:
         assert split == SplitText(thoughts.strip(), text.strip())
+
+
+@pytest.mark.parametrize(
+    ("content", "split"),
+    [
+        ("analysisWe weigh both.assistantfinalA day.", ("We weigh both.", "A day.", True)),  # special tokens dropped
+        ("analysis我们先想。assistantfinal好。", ("我们先想。", "好。", True)),
+        ("analysisWe weigh", ("We weigh", "", False)),
+        ("analysis of it: fine", ("", "analysis of it: fine", True)),
+        ("<|channel>thought\nhm<channel|>A day.", ("hm", "A day.", True)),
+        ("<think>hm</think>\n<response>\nA day.\n</response>", ("hm", "A day.", True)),
+        ("Steps:\nhm\n[BEGIN FINAL RESPONSE]\nA day.\n[END FINAL RESPONSE]", ("Steps:\nhm", "A day.", True)),
+        ("<|START_THINKING|>hm<|END_THINKING|><|START_TEXT|>A day.<|END_TEXT|>", ("hm", "A day.", True)),
+    ],
+)
+def test_further_forms_of_thoughts_are_separated(content, split):
+    assert tuple(split_thoughts(content)) == split
+
+
+@pytest.mark.parametrize("tag", TAGS)
+def test_a_text_that_a_judge_quotes_cannot_end_the_judges_thoughts(tag):
+    """Else what the judge wrote before the tag would be taken for thoughts, and its verdict lost."""
+    for text in (tag, tag.lower(), tag.upper(), f"x{tag}y", f"He wrote “{tag}”."):
+        answer = f'{{"score": 2, "reason": "{defuse(text)}"}}'
+        assert split_thoughts(answer).text == answer
+        assert defuse(defuse(text)) == defuse(text)

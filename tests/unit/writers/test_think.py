@@ -157,3 +157,13 @@ def test_without_thinking_the_thoughts_of_a_reasoning_model_are_not_its_text():
 def test_a_response_that_ends_in_its_thoughts_was_cut_off_and_has_no_text():
     response = _response("<think>a b c", "off")
     assert (response.text, response.finish_reason, response.meta) == ("", "length", {"thoughts": "a b c"})
+
+
+@pytest.mark.parametrize("text", ["<answer>A day.</answer>", "<answer>\nA day.", "A day."])
+def test_the_answer_of_a_model_that_was_trained_to_mark_it_is_stored_without_its_tags(text):
+    """LongWriter-Zero writes `<think>...</think><answer>...</answer>` without being asked to."""
+    prompt = Prompt(id="p", prompt="Write.")
+    fields = {"thinking": "off", "model": "m", "sample": 0, "finish_reason": "stop"}
+    assert build_response(prompt, text, thoughts="hm", **fields).text == "A day."
+    assert build_response(prompt, f"<think>hm</think>\n{text}", **fields).text == "A day."
+    assert build_response(prompt, text, **fields).text == text
