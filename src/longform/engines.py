@@ -81,7 +81,12 @@ def _try_judge(recipe: Recipe, name: str, spec: ModelSpec) -> str:
     """
     kinds = sorted(_questions(recipe, name))
     if not kinds:  # a served reward model
-        return f"judge {name} {asyncio.run(find_listed(name, spec)).text}"
+        listed = asyncio.run(find_listed(name, spec))
+        if listed.others:
+            raise BadInputError(
+                f"judge {name}: endpoint at {spec.address} has no model {spec.model!r}; it {listed.text}"
+            )
+        return f"judge {name} {listed.text}"
     report = probe(name, models=recipe.models, kinds=kinds)
     for it in report.results:
         if not it.is_usable:

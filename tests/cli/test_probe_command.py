@@ -68,6 +68,20 @@ def test_a_probe_names_the_key_that_an_endpoint_needs(serve, reply, capsys):
     assert "FAILED" not in capsys.readouterr().out
 
 
+def test_each_question_of_a_probe_quotes_its_own_failure(serve, capsys):
+    def script(request, number):
+        question = request["messages"][-1]["content"]
+        if "[[X]]" in question or '"scores"' in question:
+            return "no verdict here" if "[[X]]" in question else "no grade here"
+        return judge(request, number)
+
+    models(serve(script))
+    run("probe", "judge")
+    lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
+    assert "no verdict here" in lines["pairwise"]
+    assert "no grade here" in lines["pointwise"]
+
+
 def test_a_probe_says_that_a_judge_thinks_longer_than_it_may(serve, reply, capsys):
     def script(request, number):
         if request["max_tokens"] < 3000:

@@ -19,13 +19,18 @@ class ListedModel(NamedTuple):
     """What an endpoint says about its model."""
 
     is_listed: bool
-    """False if the endpoint does not list models."""
+    """False if the endpoint does not list models, or not this one."""
     context: int | None = None
     """Context length in tokens, if it is stated."""
+    others: tuple[str, ...] = ()
+    """Models that the endpoint lists without this one. It may answer all the same: to an alias (Anthropic), to any name
+    (llama.cpp), or as a deployment (Azure)."""
 
     @property
     def text(self) -> str:
         """In a few words."""
+        if self.others:
+            return f"is there, and lists other models ({quote(', '.join(self.others))})"
         if not self.is_listed:
             return "is there, and does not list its models"
         return "is there, and knows its model" + (f" (context {self.context:,})" if self.context else "")
@@ -39,7 +44,7 @@ async def find_listed(name: str, spec: ModelSpec) -> ListedModel:
         spec: its entry there.
 
     Raises:
-        BadInputError: the endpoint cannot be reached, refuses the key, or does not list the model.
+        BadInputError: the endpoint cannot be reached, or refuses the key.
     """
     import asyncio
 
@@ -63,9 +68,15 @@ async def find_listed(name: str, spec: ModelSpec) -> ListedModel:
     listed = _models(read_json(answer.body)) if answer.status == 200 else {}
     if not listed:
         return ListedModel(is_listed=False)
-    if spec.model not in listed:
-        raise BadInputError(f"{where} has no model {spec.model!r}; it has {', '.join(sorted(listed)[:8])}")
-    return ListedModel(is_listed=True, context=_context(listed[spec.model]))
+    found = next((listed[it] for it in _spellings(spec.model) if it in listed), None)
+    if found is None:
+        return ListedModel(is_listed=False, others=tuple(sorted(listed)[:8]))
+    return ListedModel(is_listed=True, context=_context(found))
+
+
+def _spellings(model: str) -> tuple[str, ...]:
+    """How a list may name a model: Gemini's with a prefix, Ollama's with a tag, OpenRouter's without a variant."""
+    return model, f"models/{model}", f"{model}:latest", model.rpartition(":")[0]
 
 
 def _models(content: Any) -> dict[str, Mapping[str, Any]]:

@@ -9,6 +9,7 @@ from typing import Literal
 from longform.endpoints.client import Endpoint
 from longform.endpoints.errors import EndpointError
 from longform.endpoints.failures import quote
+from longform.endpoints.limits import FailureWatch
 from longform.endpoints.models import ModelSpec, find_model, read_models
 from longform.endpoints.probe import find_listed
 from longform.endpoints.recorded import RecordedCalls
@@ -111,6 +112,7 @@ def probe(
         async def ask() -> None:
             async with calls.endpoint() as endpoint:
                 for kind in kinds:
+                    endpoint.failures = FailureWatch(endpoint.name)  # each question quotes its own failure
                     report.results.append(await _ask(endpoint, kind, calls.log.secret()))
 
         asyncio.run(ask())

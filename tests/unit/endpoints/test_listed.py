@@ -1,0 +1,68 @@
+"""An endpoint's list of models: the model is found by every spelling in use, and a list without it is not an error."""
+
+import asyncio
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from longform.endpoints.models import ModelSpec
+from longform.endpoints.probe import ListedModel, find_listed
+
+
+@pytest.fixture
+def listing():
+    servers = []
+
+    def start(*models: dict[str, object]) -> str:
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                body = json.dumps({"data": models}).encode()
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, format: str, *args: object) -> None:
+                """Tests are quiet."""
+
+        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        servers.append(server)
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        return f"http://127.0.0.1:{server.server_address[1]}/v1"
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+def listed(url: str, model: str) -> ListedModel:
+    return asyncio.run(find_listed("judge", ModelSpec(base_url=url, model=model)))
+
+
+@pytest.mark.parametrize(
+    ("model", "id_"),
+    [
+        ("gpt-5", "gpt-5"),
+        ("gemini-2.5-flash", "models/gemini-2.5-flash"),
+        ("llama3", "llama3:latest"),
+        ("deepseek/deepseek-r1:nitro", "deepseek/deepseek-r1"),
+    ],
+)
+def test_a_model_is_found_as_providers_spell_it(listing, model, id_):
+    assert listed(listing({"id": "other"}, {"id": id_, "context_length": 4096}), model) == ListedModel(True, 4096)
+
+
+@pytest.mark.parametrize(
+    ("model", "id_"), [("claude-sonnet-4-5", "claude-sonnet-4-5-20250929"), ("smollm2", "/models/SmolLM2.gguf")]
+)
+def test_an_endpoint_may_answer_to_names_that_it_does_not_list(listing, model, id_):
+    found = listed(listing({"id": id_, "meta": {"n_ctx": 4096}}), model)
+    assert (found.is_listed, found.context, found.others) == (False, None, (id_,))
+    assert id_ in found.text
+
+
+def test_what_a_list_holds_is_shown_in_printable_characters(listing):
+    assert "\x1b" not in listed(listing({"id": "\x1b[2J"}), "m").text
