@@ -167,3 +167,27 @@ def test_a_log_of_version_0_1_is_read_and_continued(capsys):
 def test_where_there_is_no_log_it_is_said(path, said, capsys):
     assert run("calls", path) == 2
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("log")
+def test_a_filter_that_matches_nothing_is_answered_with_what_is_on_record(capsys):
+    assert run("calls", "out.jsonl", "--outcome", "refusd") == 0
+    assert "on record: 2 ok of judge, 1 refused of judge" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("options", [["--show"], ["--totals"], ["--json"]])
+@pytest.mark.parametrize("damage", ["texts", "pages", "no database"])
+@pytest.mark.usefixtures("log")
+def test_a_damaged_log_is_one_line(damage, options, capsys):
+    path = Path("out.jsonl.calls.sqlite")
+    if damage == "texts":
+        with sqlite3.connect(path) as connection:
+            connection.execute("UPDATE calls SET text = x'00ff00'")
+    elif damage == "pages":
+        content = path.read_bytes()
+        path.write_bytes(content[:4096] + b"\xff" * (len(content) - 4096))
+    else:
+        path.write_bytes(b"no database" * 500)
+    code = run("calls", "out.jsonl", *options)
+    assert code == (0 if damage == "texts" and options == ["--totals"] else 2)
+    assert "Traceback" not in capsys.readouterr().err

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from longform.cli.flags import Flag, PositiveInt
-from longform.cli.output import print_table, printable
+from longform.cli.output import console, print_table, printable
 
 
 def calls(
@@ -56,7 +56,9 @@ def calls(
         if any(it.estimated_costs for it in sums):
             print("* in part estimated, because the endpoint did not state its tokens")
         return
+    shown = 0
     for it in read_calls(log, outcome=outcome, model=model, limit=limit):
+        shown += 1
         if json:
             print(json_module.dumps(asdict(it), ensure_ascii=False))
             continue
@@ -75,3 +77,6 @@ def calls(
         elif it.text:
             line = printable(" ".join(it.text[:400].split()))
             print(f"   {line[:150]}{'...' if len(line) > 150 else ''}")
+    if not shown:
+        held = ", ".join(f"{it.calls:,} {it.outcome} of {it.endpoint}" for it in sum_calls(log)) or "none"
+        console.print(f"no such calls; on record: {printable(held)}", markup=False)

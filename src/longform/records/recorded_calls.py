@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from longform.records.calls import unpack_text
+from longform.records.database import reading
 from longform.records.errors import BadInputError
 
 _SUFFIX = ".calls.sqlite"
@@ -109,7 +110,7 @@ def read_calls(
     Raises:
         BadInputError: the file is not a log of calls.
     """
-    with closing(_open(path)) as connection:
+    with reading(path), closing(_open(path)) as connection:
         where, values = _condition(outcome, model)
         query = f"SELECT {_selection(connection, path)} FROM calls {where} ORDER BY id DESC"
         if limit is not None:
@@ -129,7 +130,7 @@ def sum_calls(path: Path, *, outcome: str | None = None, model: str | None = Non
     Raises:
         BadInputError: the file is not a log of calls.
     """
-    with closing(_open(path)) as connection:
+    with reading(path), closing(_open(path)) as connection:
         where, values = _condition(outcome, model)
         query = (
             "SELECT endpoint, model, outcome, COUNT(*), COALESCE(SUM(prompt_tokens), 0), "
@@ -146,7 +147,7 @@ def model_changes(path: Path) -> list[str]:
     and how many answers each gave. Empty for a file without calls.
     """
     served: dict[str, dict[str, int]] = {}
-    with closing(_open(path)) as connection:
+    with reading(path), closing(_open(path)) as connection:
         try:
             columns = _selection(connection, path)
         except BadInputError:
