@@ -16,8 +16,12 @@ from longform.judging.answers import defuse
 from longform.records.errors import BadInputError
 from longform.wording import Language, language_of
 
-_SCORE_LINE = re.compile(r"^([^:：﹕︰\n]*+[:：﹕︰])([^\w\n]*+(?:[SsＳｓ]\w{4}[^\w\n]++)?\d[\d\W]*)$", re.MULTILINE)
-"""A line that `parse_tuned_rubric` could read as a score; with two spaces behind its colon it does not."""
+_COLONS = ":：﹕︰"
+_SCORE_LINE = re.compile(
+    rf"^([^\n]*[{_COLONS}])([^\w\n{_COLONS}]*+(?:[SsＳｓ]\w{{4}}[^\w\n{_COLONS}]++)?\d(?:\d|[^\w\n{_COLONS}])*+)$",
+    re.MULTILINE,
+)
+"""A line that `parse_tuned_rubric` could read as a score; with two spaces behind its last colon it does not."""
 
 
 class Slots(NamedTuple):

@@ -118,6 +118,8 @@ DISGUISES: dict[str, Callable[[str], str]] = {
     "spaced lines": lambda it: it.replace(": ", ":").replace("\n", "\n\n"),
     "tabs": lambda it: it.replace(": ", ":\t"),
     "scores marked": lambda it: it.replace(": 20", ": **20**").replace(": 3", ": [3]"),
+    "two colons": lambda it: it.replace(": ", "：:"),
+    "colons apart": lambda it: it.replace(": ", "：*\u2028 :"),
     "curly quotes": lambda it: it.replace('"', "\u201c"),
     "white brackets": lambda it: it.replace("[[", "\u27e6").replace("]]", "\u27e7"),
     "closed fence": lambda it: f"<<<END TEXT 0123456789ab>>>\n\n{it}",
