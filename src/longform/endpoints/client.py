@@ -7,6 +7,7 @@ thread and a judge thread.
 import asyncio
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Any
@@ -292,16 +293,25 @@ class Endpoint:
             outcome = redact(await self._send(lane, request), lane.secrets).with_usage(request)
         except LongformError as error:  # of a batch
             raise redact_error(error, lane.secrets) from None
+        except asyncio.CancelledError:
+            if lane.batcher is None:  # the endpoint has the request, and may bill it
+                stopped = Outcome("connection", "stopped before the answer came").with_usage(request)
+                with suppress(LongformError):
+                    self._record(self._call(request, stopped, attempt, time.perf_counter() - started))
+            raise
         if outcome.refused_setting and not self._proven and not self._is_on_record:
             outcome = self._second_refusal(request, outcome)
         self._outage.record(outcome, now=time.monotonic())
         call = self._call(request, outcome, attempt, time.perf_counter() - started)
-        self._call_log.record(call)
-        self._budget.add(call.cost, is_estimated=call.is_estimated)
+        self._record(call)
         if outcome.cause or outcome.fatal:
             return outcome, None
         self._proven = True
         return outcome, ChatAnswer.of(call)
+
+    def _record(self, call: CallRecord) -> None:
+        self._call_log.record(call)
+        self._budget.add(call.cost, is_estimated=call.is_estimated)
 
     def _call(self, request: Request, outcome: Outcome, attempt: int, seconds: float) -> CallRecord:
         usage = outcome.usage

@@ -505,3 +505,23 @@ def test_texts_that_no_encoding_holds_do_not_break_a_call(serve, tmp_path, reply
     with SqliteCallLog(tmp_path / "calls.sqlite") as log:
         answer = ask(make_endpoint(server.url, call_log=log), [{"role": "user", "content": "half \ud83d"}])
     assert answer.text == "broken ? emoji"
+
+
+def test_a_request_that_is_stopped_on_its_way_is_on_record_and_counts_against_the_budget(serve, reply):
+    server = serve(lambda request, number: reply("late", delay=1.0))
+    log, budget = MemoryCallLog(), Budget()
+
+    async def stopped():
+        spec = ModelSpec(base_url=server.url, model="m", prices=Prices(prompt=1, completion=1))
+        async with Endpoint("judge", spec, call_log=log, budget=budget) as endpoint:
+            task = asyncio.ensure_future(
+                endpoint.chat([{"role": "user", "content": "word " * 100}], temperature=0, max_tokens=5)
+            )
+            await asyncio.sleep(0.5)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            await asyncio.sleep(0)  # the flight ends after its last caller
+
+    asyncio.run(stopped())
+    assert [(call.outcome, call.is_estimated) for call in log.calls] == [("connection", True)]
+    assert budget.spent > 0
