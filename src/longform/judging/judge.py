@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -14,6 +14,7 @@ from longform.judging.judge_template import Slots, read_template
 from longform.wording import Wording, load_wording
 
 ValueT = TypeVar("ValueT")
+ReplyT = TypeVar("ReplyT")
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,12 +202,12 @@ class BaseJudge:
         )
 
 
-async def ask_all(members: Iterable[Coroutine[Any, Any, JudgeReply[ValueT]]]) -> list[JudgeReply[ValueT]]:
-    """The replies of all members of a panel.
+async def ask_all(questions: Iterable[Awaitable[ReplyT]]) -> list[ReplyT]:
+    """The replies to all questions.
 
     An error of one is raised after the others have finished, since their calls are paid for.
     """
-    replies = await asyncio.gather(*members, return_exceptions=True)
+    replies = await asyncio.gather(*questions, return_exceptions=True)
     for reply in replies:
         if isinstance(reply, BaseException):
             raise reply

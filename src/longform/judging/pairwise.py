@@ -10,7 +10,6 @@ prompt, so a prefix cache serves the group. How to answer comes last, where it i
 not every judge has a system turn.
 """
 
-import asyncio
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Sequence
 from typing import Literal, TypeVar, get_args
@@ -128,13 +127,9 @@ class PairwiseJudge(BaseJudge):
             BadInputError: the endpoint is misconfigured.
             StoppedError: the budget is spent.
         """
-        verdicts = await asyncio.gather(
-            *(
-                self.compare_in_order(
-                    prompt, response=response, reference=reference, order=order, step=step, sample=sample
-                )
-                for order in _ORDERS[self.position]
-            )
+        verdicts = await ask_all(
+            self.compare_in_order(prompt, response=response, reference=reference, order=order, step=step, sample=sample)
+            for order in _ORDERS[self.position]
         )
         return verdicts[0] if len(verdicts) == 1 else combine_orders(*verdicts)
 

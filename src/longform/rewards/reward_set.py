@@ -1,10 +1,10 @@
 """All rewards of a recipe on one response, computed concurrently."""
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from longform.endpoints.client import Endpoint
+from longform.judging.judge import ask_all
 from longform.judging.pairwise import PairwiseJudge, PairwisePanel
 from longform.judging.pointwise import PointwiseJudge, PointwisePanel
 from longform.records.schemas import PromptRow
@@ -40,7 +40,7 @@ class RewardSet:
     async def score(self, prompt: PromptRow, *, response: ParsedResponse, reference: str, step: int) -> RewardResults:
         """The result of every reward for a response."""
         scoring = [it.score(prompt, response=response, reference=reference, step=step) for it in self._rewards.values()]
-        return dict(zip(self._rewards, await asyncio.gather(*scoring), strict=True))
+        return dict(zip(self._rewards, await ask_all(scoring), strict=True))
 
 
 def build_rewards(

@@ -6,7 +6,7 @@ from statistics import fmean
 
 from longform.endpoints.client import Endpoint
 from longform.endpoints.errors import EndpointError
-from longform.judging.judge import total_cost
+from longform.judging.judge import ask_all, total_cost
 from longform.records.schemas import PromptRow
 from longform.rewards.reward import RewardResult
 from longform.rewards.writing_model import Encoded, WritingModel, WritingReader
@@ -113,7 +113,7 @@ class WritingPanel:
         where any of them read it without its end.
         """
         asked = [it.score(prompt, response=response, reference=reference, step=step) for it in self._rewards]
-        found = await asyncio.gather(*asked)
+        found = await ask_all(asked)
         scores = [it.score for it in found if it.score is not None]
         return RewardResult(
             fmean(scores, weights=self._shares) if len(scores) == len(found) else None,

@@ -157,3 +157,16 @@ def test_a_recorded_verdict_is_given_again_without_a_call(serve):
     first = judge(server, GOOD, BAD, log=log)
     assert judge(server, GOOD, BAD, log=log) == first
     assert len(server.requests) == 1
+
+
+def test_where_one_order_ends_the_command_the_other_is_waited_for_and_recorded(serve, reply):
+    """Its answer is paid for."""
+
+    def script(request, number):
+        first = read_fences(request["messages"][0]["content"])["TEXT A"]
+        return reply("[[B]]", delay=0.5) if first == GOOD else reply("Insufficient Balance", status=402)
+
+    log = MemoryCallLog()
+    with pytest.raises(StoppedError, match="Insufficient Balance"):
+        judge(serve(script), GOOD, BAD, position="both", log=log)
+    assert sorted(call.outcome for call in log.calls) == ["fatal", "ok"]
