@@ -149,8 +149,9 @@ class _Collected:
         self.usage = choice.get("usage") or self.usage  # Moonshot, at the end of a stream
         if choice.get("finish_reason") not in _NO_REASON:
             self.finish_reason = choice["finish_reason"]
-        message = choice["message"] if part == "message" else choice.get("delta")
-        if message is None:
+        message = choice.get(part)
+        if message is None:  # Gemini leaves it out where it was filtered, or all of it was thoughts
+            self.has_message |= _kind(self.finish_reason) in _FILTERED | _CUT_OFF
             return
         self.has_message = True
         text, thoughts, refusal = _content(message.get("content"))
@@ -215,8 +216,9 @@ def finish(message: _Collected, *, request: ChatRequest) -> Outcome:
     if kind in _FILTERED or message.refusal:
         said = message.refusal or "the model or its filter declined"
         return replace(outcome, cause="refused", message=clean_text(said))
-    is_cut = kind in _CUT_OFF
-    if reason is None or kind in _COMPLETE:
+    is_full = outcome.usage is not None and outcome.usage.completion_tokens >= request.max_tokens
+    is_cut = kind in _CUT_OFF or (reason is None and is_full)
+    if not is_cut and (reason is None or kind in _COMPLETE):
         outcome = replace(outcome, finish_reason="stop" if kind else None)
     elif is_cut:
         outcome = replace(outcome, finish_reason="length")

@@ -193,6 +193,7 @@ REFUSED = (
     (error("系统检测到输入或生成内容可能包含不安全或敏感内容", code="1301"), 400),
     (completion("half", "content_filter: PROHIBITED_CONTENT"), 200),
     (completion("half", "guardrail_intervened"), 200),
+    ({"choices": [{"finish_reason": "content_filter", "index": 0}]}, 200),
     (completion([{"type": "refusal", "refusal": "I cannot."}]), 200),
     ({"choices": None, "base_resp": {"status_code": 1027, "status_msg": "output new_sensitive"}}, 200),
     (error("Output blocked by content filtering policy"), 400),
@@ -205,6 +206,7 @@ CUT_OFF = (
     completion("<think>hm", "length"),
     completion("<think>hm", "stop"),
     completion("", "max_tokens"),
+    {"choices": [{"finish_reason": "length", "index": 0}]},
     completion("<|channel|>analysis<|message|>hm", "length"),
 )
 BROKEN_OFF = ("abort", "error", "insufficient_system_resource", "network_error", {"a": 1}, ["length"], "cancelled")
@@ -320,6 +322,12 @@ def test_an_answer_that_ends_before_its_text_is_cut_off_and_not_asked_for_again(
     failed, log = ask(serve, reply, Sent(body))
     check_failure(failed, log, "cut_off")
     assert "max_tokens" in str(failed)
+
+
+def test_an_answer_that_takes_all_its_tokens_and_states_no_reason_is_cut_off(serve, reply):
+    body = completion("A fine", None) | {"usage": {"prompt_tokens": 5, "completion_tokens": 1024}}
+    answer, _ = ask(serve, reply, Sent(body))
+    assert (answer.text, answer.finish_reason) == ("A fine", "length")
 
 
 @pytest.mark.parametrize("finish", BROKEN_OFF, ids=str)
