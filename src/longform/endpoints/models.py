@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, ValidationInfo, field_validator
 
 from longform.records.errors import BadInputError
 from longform.records.files import describe_first_error
@@ -155,9 +155,19 @@ class ModelSpec(BaseModel):
                 raise ValueError(f"the value of {name!r} cannot be sent in a header")
         return headers
 
+    @field_validator("batch")
+    @classmethod
+    def _check_batch(cls, batch: bool, info: ValidationInfo) -> bool:
+        if batch and info.data.get("stream"):
+            raise ValueError("the answers of a batch are not streamed; leave out `stream`")
+        return batch
+
     @field_validator("body")
     @classmethod
     def _check_body(cls, body: dict[str, JsonValue]) -> dict[str, JsonValue]:
+        for name in ("messages", "n"):
+            if name in body:
+                raise ValueError(f"{name!r} is set by each question")
         for name, key in _BODY_KEYS.items():
             if name in body:
                 raise ValueError(f"{name!r} has a key of its own: `{key}`")
@@ -239,6 +249,8 @@ _BODY_KEYS = {
     "top_p": "top_p",
     "max_tokens": "max_tokens",
     "max_completion_tokens": "max_tokens` with `token_parameter: max_completion_tokens",
+    "max_output_tokens": "max_tokens` with `token_parameter: max_output_tokens",
+    "max_new_tokens": "max_tokens` with `token_parameter: max_new_tokens",
     "stream": "stream",
 }
 """Request parameters that are not written under `body`."""

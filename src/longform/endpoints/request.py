@@ -165,7 +165,10 @@ class ChatRequest:
         if self.stream:
             body |= {"stream": True, "stream_options": {"include_usage": True}}
         stated = {name: value for name, value in self.extra.items() if value is not None}
-        return {name: value for name, value in body.items() if name not in self.extra} | stated
+        body = {name: value for name, value in body.items() if name not in self.extra} | stated
+        if self.sample and isinstance(stated.get("seed"), int):
+            body["seed"] = stated["seed"] + self.sample
+        return body
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 import pytest
 
 from longform.endpoints.models import ModelSpec, find_model, read_models
+from longform.endpoints.request import ChatRequest
 from longform.records.errors import BadInputError
 
 WHOLE = """
@@ -96,3 +97,27 @@ def test_an_unknown_name_gets_a_suggestion(tmp_path):
         find_model(models, "jugde", path="models.yaml")
     with pytest.raises(BadInputError, match="it defines judge, writer"):
         find_model(models, "xyz", path="models.yaml")
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ("batch: true, stream: true", "judge.batch: .*not streamed"),
+        ("body: {n: 3}", "judge.body: .*'n' is set by each question"),
+        ("body: {messages: []}", "judge.body: .*'messages' is set by each question"),
+        ("body: {max_new_tokens: 9}", "judge.body: .*`max_tokens` with `token_parameter: max_new_tokens`"),
+    ],
+)
+def test_what_a_question_sets_itself_or_a_batch_cannot_do_is_refused(tmp_path, keys, said):
+    (tmp_path / "models.yaml").write_text(f"judge: {{base_url: 'http://h/v1', model: m, {keys}}}")
+    with pytest.raises(BadInputError, match=said):
+        read_models(tmp_path / "models.yaml")
+
+
+def test_several_samples_differ_in_their_seed_although_body_states_one():
+    spec = ModelSpec(base_url="http://h/v1", model="m", body={"seed": 7})
+    seeds = [
+        ChatRequest.build(spec, [], temperature=0, max_tokens=5, sample=sample).parameters["seed"]
+        for sample in range(3)
+    ]
+    assert seeds == [7, 8, 9]
