@@ -81,7 +81,7 @@ _NO_CREDIT_WORDS = (
     "欠费",
 )
 _BUSY = (429, 503, 529)
-_BUSY_CODES = {"rate_limit_exceeded", "rate_limit_error", "resource_exhausted", "1302", "1303", "1305", "1002", "1039"}
+_BUSY_CODES = {"rate_limit_exceeded", "rate_limit_error", "resource_exhausted", "1302", "1303", "1305"}
 _OVERLOADED_CODES = {"overloaded_error", "engine_overloaded_error"}
 _BAD_KEY_WORDS = ("api key not valid", "invalid api key", "incorrect api key")
 _SETTINGS = (
@@ -162,10 +162,14 @@ def read_error(body: str, known: Known) -> Outcome | None:
 
 def classify_error(error: Mapping[str, Any], body: str, known: Known) -> Outcome:
     """The outcome of an error object that came with an HTTP 200, or inside a stream."""
-    code, codes = str(error.get("code", "")), _codes(error)
-    busy = 429 if codes & _BUSY_CODES or code.lower().startswith("throttling") else 529
+    code, codes = str(error.get("code", "")).lower(), _codes(error)
     status = int(code) if re.fullmatch("[45][0-9]{2}", code) else 500
-    status = busy if status == 500 and (busy == 429 or codes & _OVERLOADED_CODES) else status
+    if status == 500 and codes & _OVERLOADED_CODES:
+        status = 529
+    elif status == 500 and (
+        codes & _BUSY_CODES or code.startswith("throttling") or "rate limit" in _words(error, "").lower()
+    ):
+        status = 429
     return _classify(status, error, {}, body, known)
 
 

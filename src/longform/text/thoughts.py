@@ -93,9 +93,9 @@ def split_thoughts(content: str) -> SplitText:
 
 
 def unwrap_answer(text: str) -> str:
-    """A text behind thoughts without `<answer>` and `</answer>` around it."""
-    inner = text.strip().removeprefix("<answer>")
-    return inner.removesuffix("</answer>").strip() if inner != text.strip() else text
+    """A text behind thoughts without `<answer>` and `</answer>`, if these enclose all of it; a cut-off one lacks the latter."""
+    found = re.fullmatch(r"\s*<answer>((?:(?!</?answer>).)*)(?:</answer>)?\s*", text, re.DOTALL)
+    return found[1].strip() if found else text
 
 
 def _answer(rest: str) -> str:

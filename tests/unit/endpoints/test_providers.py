@@ -324,6 +324,21 @@ def test_an_answer_that_ends_before_its_text_is_cut_off_and_not_asked_for_again(
     assert "max_tokens" in str(failed)
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"choices": None, "base_resp": {"status_code": 1002, "status_msg": "rate limit"}},
+        {"code": "Throttling.RateQuota", "message": "Requests are throttled", "request_id": "r"},
+        error("您的账户已达到速率限制", code="1302"),
+        error("Number of requests exceeded", type="rate_limit_error"),
+        error("slow down", code=429),
+    ],
+    ids=str,
+)
+def test_a_rate_limit_inside_a_200_is_one(serve, reply, body):
+    check_failure(*ask(serve, reply, Sent(body)), "rate_limit", paid_once=False)
+
+
 def test_an_answer_that_takes_all_its_tokens_and_states_no_reason_is_cut_off(serve, reply):
     body = completion("A fine", None) | {"usage": {"prompt_tokens": 5, "completion_tokens": 1024}}
     answer, _ = ask(serve, reply, Sent(body))
