@@ -93,7 +93,7 @@ def split_thoughts(content: str) -> SplitText:
 
 
 def unwrap_answer(text: str) -> str:
-    """A text behind thoughts without `<answer>` and `</answer>`, if these enclose all of it; a cut-off one lacks the latter."""
+    """A text behind thoughts without `<answer>` and `</answer>` around it. A text that was cut off lacks the latter."""
     found = re.fullmatch(r"\s*<answer>((?:(?!</?answer>).)*)(?:</answer>)?\s*", text, re.DOTALL)
     return found[1].strip() if found else text
 
