@@ -361,7 +361,8 @@ class Endpoint:
         if outcome.unreachable and not self._proven:
             return BadInputError(f"{where} cannot be reached: {outcome.message}; is it running?")
         assert outcome.cause is not None
-        return EndpointError(outcome.cause, f"{where} gave no answer: {outcome.message}", request_hash=request.hash)
+        message = f"{where} gave no answer: {outcome.message}"
+        return EndpointError(outcome.cause, message, request_hash=request.hash, said=outcome.message)
 
     def _lane(self) -> _Lane:
         loop = asyncio.get_running_loop()

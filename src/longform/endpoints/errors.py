@@ -30,9 +30,17 @@ TRANSIENT: frozenset[Cause] = frozenset(
 
 
 class EndpointError(Exception):
-    """A request failed in all its attempts."""
+    """A request failed in all its attempts.
 
-    def __init__(self, cause: Cause, message: str, *, request_hash: str) -> None:
+    Args:
+        cause: in one word.
+        message: for people.
+        request_hash: of the request.
+        said: the message without the endpoint's name, where that is known anyway.
+    """
+
+    def __init__(self, cause: Cause, message: str, *, request_hash: str, said: str | None = None) -> None:
         super().__init__(f"{message} ({cause})")
         self.cause: Cause = cause
         self.request_hash = request_hash
+        self.said = message if said is None else said

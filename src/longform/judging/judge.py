@@ -132,7 +132,7 @@ async def query(
                 letters=letters,
             )
         except EndpointError as error:
-            endpoint.failures.fail(error.cause, quote(error))
+            endpoint.failures.fail(error.cause, quote(error.said))
             return JudgeReply(None, error.cause, (*calls, error.request_hash), cost)
         calls = (*calls, answer.request_hash)
         cost = total_cost((cost, answer.cost))

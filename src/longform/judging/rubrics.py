@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from math import isnan, nan
 from typing import Any
 
-from longform.judging.answers import fence, is_number, last_values
+from longform.judging.answers import fence, is_number, last_values, read_number
 from longform.wording import Wording, load_wording
 
 MAX_SCORE = 20
@@ -131,7 +131,8 @@ def parse_rubric(rubric: Rubric, answer: str) -> dict[str, float] | None:
     """
 
     def score(value: Any) -> float | None:
-        return nan if value is None else float(value) if _is_score(value) else None
+        number = read_number(value)
+        return nan if value is None else number if _is_score(number) else None
 
     scores = last_values(answer, rubric.criteria, score, accept=lambda scores: _enough(scores, rubric))
     return None if scores is None else {name: value for name, value in scores.items() if not isnan(value)}

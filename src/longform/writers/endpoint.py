@@ -77,7 +77,7 @@ class EndpointWriter:
                 sample=sample,
             )
         except EndpointError as error:
-            self.endpoint.failures.fail(error.cause, quote(error))
+            self.endpoint.failures.fail(error.cause, quote(error.said))
             raise
         self.endpoint.failures.succeed()
         return build_response(

@@ -88,7 +88,7 @@ def test_null_leaves_a_criterion_out():
     [
         ALL | {"Coherent": 20.5},
         ALL | {"Coherent": -1},
-        ALL | {"Coherent": "12"},
+        ALL | {"Coherent": "12 or 13"},
         ALL | {"Coherent": True},
         ALL | {"Coherent": float("nan")},
         {name: score for name, score in ALL.items() if name != "Coherent"},
