@@ -32,6 +32,8 @@ GENERATE = [*generate("master"), "--samples", "4"]
 SETTINGS = ("--set", f"run.steps={STEPS}", "--set", "run.checkpoint_every=2", "--set", "data.per_step=8")
 SETTINGS += ("--set", "optim.mini_batch=4")
 KILLS = {"generate": 16, "grade": 16, "select": 6, "train": 12}
+if not os.environ.get("LONGFORM_TEST_FULL"):  # `make test-full`
+    KILLS = {"generate": 3, "grade": 3, "select": 4, "train": 6}
 SLOW_DISK = "import os, time; sync = os.fsync; os.fsync = lambda file: (time.sleep({}), sync(file))"
 
 
@@ -174,9 +176,8 @@ def _files(folder: Path) -> dict[str, bytes]:
 LOGS = ("novice.jsonl.calls.sqlite", "master.jsonl.calls.sqlite", "grades.jsonl.calls.sqlite", "runs/run/run.sqlite")
 
 
-def test_fifty_kills_hit_processes_at_work(ended):
+def test_kills_hit_processes_at_work(ended):
     assert ended.kills == KILLS
-    assert ended.kills.total() == 50
     assert ended.in_writing["select"] >= 2
     assert ended.in_writing["train"] >= 2
 

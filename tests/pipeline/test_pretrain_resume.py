@@ -86,7 +86,7 @@ def kill(forks: Forks, folder: Path, first: str, *flags: str) -> None:
     assert not (folder / "out").exists()
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+@pytest.mark.parametrize("optimizer", ["adamw", pytest.param("muon", marks=pytest.mark.full)])
 def test_kills_leave_no_trace_in_the_weights(forks, start, tmp_path, optimizer):
     whole, killed = (build_side(start, tmp_path / name, optimizer=optimizer) for name in ("whole", "killed"))
     forks.run(whole, ["pretrain", "r.yaml"])
