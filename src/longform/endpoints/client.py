@@ -105,7 +105,7 @@ class Endpoint:
         self._batch_poll_seconds = batch_poll_seconds
         self._outage = OutageTracker(patience_seconds)
         self.failures = FailureWatch(f"endpoint {name} at {spec.address}", stop_after)
-        """Told by whoever reads the answers."""
+        """Updated by the code that reads the answers."""
         self._listed_context: int | None = None
         self._is_looked_up = False
         self._lanes: dict[asyncio.AbstractEventLoop, _Lane] = {}
