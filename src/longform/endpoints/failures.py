@@ -85,32 +85,35 @@ _BUSY_CODES = {"rate_limit_exceeded", "rate_limit_error", "resource_exhausted", 
 _OVERLOADED_CODES = {"overloaded_error", "engine_overloaded_error"}
 _BAD_KEY_WORDS = ("api key not valid", "invalid api key", "incorrect api key")
 _SETTINGS = (
-    # What a message about a parameter says, and what to write into models.yaml.
+    # What a message about a parameter says, and what to do in models.yaml.
     (
         re.compile(r"max_completion_tokens\W{0,3}instead|(use|using|try) \W?max_completion_tokens"),
-        "`token_parameter: max_completion_tokens`",
+        "set `token_parameter: max_completion_tokens`",
     ),
     (
         re.compile(
             r"(unknown|unrecognized|unsupported|unexpected|extra|not permitted|not supported).*max_completion_tokens"
         ),
-        "`token_parameter: max_tokens`",
+        "set `token_parameter: max_tokens`",
     ),
-    (re.compile(r"max_tokens|max_completion_tokens|max_output_tokens|completion tokens"), "a smaller `max_tokens`"),
-    (re.compile(r"temperature.*top_p|top_p.*temperature", re.DOTALL), "`top_p: null` or `temperature: null`"),
-    (re.compile(r"temperature"), "`temperature: null`, or the value that it asks for"),
-    (re.compile(r"top_p"), "`top_p: null`"),
-    (re.compile(r"enable_thinking"), "`body: {enable_thinking: false}`, or `stream: true`"),
-    (re.compile(r"top_k|min_p"), "`body: {top_k: null, min_p: null}`"),
-    (re.compile(r"stream_options"), "`stream: false`"),
-    (re.compile(r"stream\w* (mode )?(is|are) (not|un)|(not|n't) support stream"), "`stream: false`"),
-    (re.compile(r"\bstream(ing)?\b"), "`stream: true`"),
-    (re.compile(r"logprobs"), "`verdict: text`"),
-    (re.compile(r"response_format|json_schema|structured"), "no `structured`"),
-    (re.compile(r"reasoning_effort|chat_template_kwargs|thinking"), "another value in `body`"),
-    (re.compile(r"api-version|api version"), "`query: {api-version: ...}`"),
-    (re.compile(r"\bseed\b"), "another endpoint for several samples, as it refuses `seed`"),
-    (re.compile(r"developer (role|message|instruction)|system (role|message|prompt|instruction)"), "no `system`"),
+    (re.compile(r"max_tokens|max_completion_tokens|max_output_tokens|completion tokens"), "set a smaller `max_tokens`"),
+    (re.compile(r"temperature.*top_p|top_p.*temperature", re.DOTALL), "set `top_p: null` or `temperature: null`"),
+    (re.compile(r"temperature"), "set `temperature: null`, or the value that it asks for"),
+    (re.compile(r"top_p"), "set `top_p: null`"),
+    (re.compile(r"enable_thinking"), "set `body: {enable_thinking: false}`, or `stream: true`"),
+    (re.compile(r"top_k|min_p"), "set `body: {top_k: null, min_p: null}`"),
+    (re.compile(r"stream_options"), "set `stream: false`"),
+    (re.compile(r"stream\w* (mode )?(is|are) (not|un)|(not|n't) support stream"), "set `stream: false`"),
+    (re.compile(r"\bstream(ing)?\b"), "set `stream: true`"),
+    (re.compile(r"logprobs"), "set `verdict: text`"),
+    (re.compile(r"response_format|json_schema|structured"), "leave out `structured`"),
+    (re.compile(r"reasoning_effort|chat_template_kwargs|thinking"), "set another value in `body`"),
+    (re.compile(r"api-version|api version"), "set `query: {api-version: ...}`"),
+    (re.compile(r"\bseed\b"), "name another endpoint where several samples are needed, since this one refuses `seed`"),
+    (
+        re.compile(r"developer (role|message|instruction)|system (role|message|prompt|instruction)"),
+        "leave out `system`",
+    ),
 )
 _WAIT_WORDS = re.compile(
     r"(?:try again|retry|wait|reset)[^0-9]{0,30}?(?=[0-9])"
@@ -212,7 +215,7 @@ def read_retry_after(headers: Mapping[str, str], body: str = "") -> float | None
 
 
 def setting_hint(said: str) -> str | None:
-    """What to write into models.yaml when an endpoint refuses a parameter; None if it names none."""
+    """What to do in models.yaml when an endpoint refuses a parameter; None if it names none."""
     return next((key for pattern, key in _SETTINGS if pattern.search(said.lower())), None)
 
 
@@ -289,12 +292,12 @@ def _classify(status: int, error: Mapping[str, Any], headers: Mapping[str, str],
     if any(words in low for words in _TOO_LONG_WORDS) and not low.startswith("max_tokens"):
         return Outcome("too_long", said, maybe_billed=False)
     if 400 <= status < 500 and hint is not None and not known.proven:
-        return _fatal(known.failure(f"refuses a parameter (HTTP {status}): {said}; write {hint} in models.yaml"))
+        return _fatal(known.failure(f"refuses a parameter (HTTP {status}): {said}; in models.yaml, {hint}"))
     if 300 <= status < 400 or status < 200:
         return Outcome("bad_response", told)
     if 200 <= status < 300:
         return Outcome("bad_response", "the answer is not a chat completion")
-    told += "" if hint is None else f"; it may need {hint} in models.yaml"
+    told += "" if hint is None else f"; perhaps in models.yaml, {hint}"
     return Outcome("rejected", told, maybe_billed=False, refused_setting=True)
 
 

@@ -34,11 +34,6 @@ def sequence_weights(mask: Tensor) -> Tensor:
     return mask / tokens.clamp(min=1) / (tokens > 0).sum().clamp(min=1)
 
 
-def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
-    """Return the mean of `values` where `mask` is 1; zero if everything is masked."""
-    return (values * mask).sum() / mask.sum().clamp(min=1)
-
-
 def clipped_policy_loss(
     log_probs: Tensor,
     old_log_probs: Tensor,

@@ -243,7 +243,7 @@ FATAL: tuple[tuple[Any, int, type[Exception], str], ...] = (
         error("Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead."),
         400,
         BadInputError,
-        "write `token_parameter: max_completion_tokens`",
+        "set `token_parameter: max_completion_tokens`",
     ),
     (error("'temperature' does not support 0.1 with this model."), 400, BadInputError, "`temperature: null`"),
     (error("`temperature` and `top_p` cannot both be specified."), 400, BadInputError, "`top_p: null`"),

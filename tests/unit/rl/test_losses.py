@@ -11,7 +11,6 @@ from longform.rl.losses import (
     clipped_value_loss,
     explained_variance,
     kl_penalty,
-    masked_mean,
     sequence_weights,
     token_weights,
 )
@@ -118,10 +117,6 @@ def test_value_loss_by_hand():
     old, new = torch.tensor([[0.0, 0.0]]), torch.tensor([[1.0, 1.0]])
     loss = clipped_value_loss(new, old, torch.tensor([[0.2, 2.0]]), token_weights(torch.ones(1, 2)), clip=0.5)
     assert loss.item() == pytest.approx((0.64 + 2.25) / 4)
-
-
-def test_masked_mean_of_nothing_is_zero():
-    assert masked_mean(torch.ones(2, 2), torch.zeros(2, 2)).item() == 0.0
 
 
 def test_explained_variance_is_one_for_a_perfect_and_zero_for_a_constant_critic():
