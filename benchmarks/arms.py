@@ -34,7 +34,7 @@ from longform.miniature.world_files import write_world
 from longform.records.run_directory import RunDirectory
 from longform.training.sft import train_sft
 from longform.training.sft_recipe import SftData, SftRecipe, run_sft
-from longform.writers.local import load_model
+from longform.writers.loading import load_model
 
 RECIPES = Path(__file__).parents[1] / "src/longform/recipes/arms"
 BASELINES = ("continued-sft", "reference-sft")

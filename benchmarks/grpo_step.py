@@ -53,7 +53,7 @@ from longform.training.grpo import train_grpo
 from longform.training.rollouts import JudgeThread, RolloutGenerator
 from longform.training.run import build_recorder, load_models
 from longform.writers import decoding
-from longform.writers.local import load_model
+from longform.writers.loading import load_model
 
 LIMITS = {"no judge": 0.67, "judge as slow as our writing": 0.55, "judge as slow as TRL's writing": 0.55}
 IN_FLIGHT = 6

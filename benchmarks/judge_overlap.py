@@ -36,7 +36,7 @@ from longform.rl.settings import MemorySettings
 from longform.text.structure import ParsedResponse
 from longform.training.models import FullModels
 from longform.training.rollouts import JudgeThread, RolloutGenerator
-from longform.writers.local import load_model
+from longform.writers.loading import load_model
 from longform.writers.settings import GenerationSettings
 
 MOST_OF_GENERATION = 1.15

@@ -25,7 +25,7 @@ import psutil
 import torch
 from torch import Tensor
 
-from longform.rl.log_probs import token_statistics
+from longform.rl.log_probs import OutputHead, token_statistics
 
 MOST_OF_PLAIN_MEMORY, MOST_OF_TRL_MEMORY, MOST_OF_TRL_TIME = 0.2, 0.8, 1.2
 PLAIN_TENSORS = 5
@@ -55,7 +55,7 @@ class Cost(NamedTuple):
 
 def ours(hidden: Tensor, weight: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     """Tiles, as training takes them."""
-    return token_statistics(hidden, weight, targets)
+    return token_statistics(hidden, OutputHead(weight), targets)
 
 
 def trl(hidden: Tensor, weight: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:

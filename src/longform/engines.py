@@ -19,13 +19,18 @@ from longform.steps.recorder import RunResult, StepReport
 
 
 def train(
-    recipe: Recipe | str | Path, *, resume: bool = False, on_step: Callable[[StepReport], None] | None = None
+    recipe: Recipe | str | Path,
+    *,
+    resume: bool = False,
+    self_check: bool = True,
+    on_step: Callable[[StepReport], None] | None = None,
 ) -> RunResult:
     """Train a policy to the end of its recipe.
 
     Args:
         recipe: or the path of its file.
         resume: continue the run from its latest checkpoint.
+        self_check: let the policy prove first that its generation and its training agree.
         on_step: called with the report of each finished step.
 
     Raises:
@@ -34,10 +39,12 @@ def train(
     """
     recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
     if recipe.engine == "cluster":
-        from longform.cluster.launch import train_on_cluster as train_run
-    else:
-        from longform.training.run import train as train_run
-    return train_run(recipe, resume=resume, on_step=on_step or (lambda report: None))
+        from longform.cluster.launch import train_on_cluster
+
+        return train_on_cluster(recipe, resume=resume, on_step=on_step or (lambda report: None))
+    from longform.training.run import train as train_here
+
+    return train_here(recipe, resume=resume, self_check=self_check, on_step=on_step or (lambda report: None))
 
 
 class TrainingPlan(NamedTuple):
@@ -48,9 +55,9 @@ class TrainingPlan(NamedTuple):
     """Memory, judges, rewards of other packages and ladders, in words."""
 
 
-def plan_training(recipe: Recipe) -> TrainingPlan:
-    """Check everything that can be checked without starting a run: files, memory, judges (one question each), and rewards of
-    other packages (one call each).
+def plan_training(recipe: Recipe, *, self_check: bool = True) -> TrainingPlan:
+    """Check everything that can be checked without starting a run: files, memory, judges (one question each), rewards of
+    other packages (one call each), and with `self_check` the policy's architecture.
 
     Raises:
         BadInputError: a check failed.
@@ -62,9 +69,12 @@ def plan_training(recipe: Recipe) -> TrainingPlan:
 
         lines += plan_run(recipe, inputs)
     else:
-        from longform.training.run import check_start
+        from longform.training.run import check_policy, check_start
 
-        lines += [f"memory in GiB, {line}" for line in check_start(recipe, inputs).lines()]
+        start = check_start(recipe, inputs)
+        lines += [f"memory in GiB, {line}" for line in start.memory.lines()]
+        if self_check:
+            lines.append(f"policy: {check_policy(recipe, start)}")
     lines += [_try_judge(recipe, name, spec) for name, spec in inputs.judges.items()]
     ladders = [it for it in inputs.prompts if it.rungs]
     if ladders:

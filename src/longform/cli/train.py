@@ -18,6 +18,7 @@ def train(
     set_: SetValues = (),
     resume: Flag = False,
     dry_run: Flag = False,
+    skip_self_check: Flag = False,
     json: Flag = False,
 ) -> None:
     """Train a policy with PPO or GRPO from a recipe.
@@ -27,6 +28,7 @@ def train(
         set_: Override a recipe value: KEY=VALUE, such as --set optim.lr=2e-6. May be repeated.
         resume: Continue from the latest checkpoint.
         dry_run: Check the recipe, its files and its judges, plan memory, print the resolved recipe, and exit.
+        skip_self_check: Do not check that the policy's generation, training and saving agree.
         json: Print the result as JSON.
     """
     from longform import engines
@@ -34,7 +36,7 @@ def train(
 
     resolved = load_recipe(recipe, overrides=set_)
     if dry_run:
-        _print_plan(resolved)
+        _print_plan(resolved, self_check=not skip_self_check)
         return
     with progress(f"training {resolved.run.name}") as advance:
 
@@ -43,7 +45,7 @@ def train(
             for finding in report.warnings:
                 _warn(finding)
 
-        result = engines.train(resolved, resume=resume, on_step=on_step)
+        result = engines.train(resolved, resume=resume, self_check=not skip_self_check, on_step=on_step)
     print_result(
         {
             "policy": str(result.policy_path),
@@ -57,12 +59,12 @@ def train(
     )
 
 
-def _print_plan(recipe: "Recipe") -> None:
+def _print_plan(recipe: "Recipe", *, self_check: bool) -> None:
     """Check everything without starting the run; print the resolved recipe and its resource plan."""
     from longform.engines import plan_training
     from longform.recipe.loading import dump_recipe
 
-    inputs, lines = plan_training(recipe)
+    inputs, lines = plan_training(recipe, self_check=self_check)
     print(dump_recipe(recipe), end="")
     for line in lines:
         print(f"# {printable(line)}")

@@ -10,7 +10,8 @@ from longform.recipe.inputs import TrainingInputs
 from longform.recipe.recipe import Recipe
 from longform.records.errors import BadInputError
 from longform.records.optional import describe_missing
-from longform.writers.local import encode_prompts, load_tokenizer
+from longform.writers.encoding import encode_prompts
+from longform.writers.loading import load_tokenizer
 
 VERL = ((0, 9, 1), (0, 10))
 """The versions of verl that this package knows: from the first, below the second."""

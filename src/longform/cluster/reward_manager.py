@@ -25,7 +25,7 @@ from longform.rewards.reward_set import build_rewards
 from longform.rewards.settings import FormatSettings, RewardSettings, WritingSettings
 from longform.text.structure import ParsedResponse, Thinking, parse_response
 from longform.wording import load_wording
-from longform.writers.decoding import find_reader
+from longform.writers.stops import find_reader
 
 
 class LongformRewardManager(RewardManagerBase):

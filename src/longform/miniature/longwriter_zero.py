@@ -20,7 +20,7 @@ from longform.records.schemas import Prompt
 from longform.steps.recorder import RunResult
 from longform.training.run import train
 from longform.training.sft import SftSettings, train_sft
-from longform.writers.local import load_model
+from longform.writers.loading import load_model
 
 BASELINES = {"weak": "novice", "middle": "journeyman", "best": "master"}
 """Names of the SFT baselines, and the writers whose texts they learn from."""

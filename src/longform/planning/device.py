@@ -59,10 +59,26 @@ class MemoryPlan:
         return [*lines, f"total: up to {self.total / GIB:.2f}"]
 
 
-def plan_memory(shape: ModelShape, run: Workload, *, on_gpu: bool, scoring_parameters: int = 0) -> MemoryPlan:
-    """Plan a run with a policy of this shape and reward models with `scoring_parameters` weights in total."""
+def plan_memory(
+    shape: ModelShape,
+    run: Workload,
+    *,
+    on_gpu: bool,
+    longest_prompt: int | None = None,
+    scoring_parameters: int = 0,
+) -> MemoryPlan:
+    """Plan a run.
+
+    Args:
+        shape: of the policy.
+        run: to be planned.
+        on_gpu: whether it runs on a GPU.
+        longest_prompt: in tokens; None: as long as the recipe allows.
+        scoring_parameters: weights of all reward models that are loaded beside the policy.
+    """
+    prompt = run.generation.max_prompt_tokens if longest_prompt is None else longest_prompt
     width = FLOAT if run.memory.precision == "float32" else LOW
-    numerics, longest = numerics_of(run), longest_sequence(run)
+    numerics, longest = numerics_of(run), prompt + run.generation.max_tokens
     trained_roles = 2 if run.method == "ppo" else 1
     critic = shape.parameters - shape.head_parameters if trained_roles == 2 else 0
     casts = width * shape.parameters if numerics == "autocast" else 0
@@ -103,7 +119,7 @@ def plan_memory(shape: ModelShape, run: Workload, *, on_gpu: bool, scoring_param
     writing = {
         "weights in low precision": casts,
         "KV cache": batch * longest * cache * (1 + 1 / shape.layers),
-        "encoding prompts": batch * run.generation.max_prompt_tokens * working,
+        "encoding prompts": batch * prompt * working,
         "sampling tokens": batch * shape.vocabulary * (2 * FLOAT + 3 * 8),
     }
     return MemoryPlan(held, writing, updating)
@@ -115,8 +131,12 @@ def _head_tiles() -> float:
     return 4 * FLOAT * GPU_TILE.tokens * GPU_TILE.vocabulary
 
 
-def check_memory(run: Workload) -> MemoryPlan:
+def check_memory(run: Workload, *, longest_prompt: int | None = None) -> MemoryPlan:
     """Plan a run on the device that it will use.
+
+    Args:
+        run: to be planned.
+        longest_prompt: in tokens; None: as long as the recipe allows.
 
     Raises:
         BadInputError: it does not fit; the error names settings that would make it fit, if there are any.
@@ -135,9 +155,12 @@ def check_memory(run: Workload) -> MemoryPlan:
     )
 
     def needed(run: Workload) -> float:
-        return plan_memory(shape, run, on_gpu=on_gpu, scoring_parameters=scoring).total
+        return planned(run).total
 
-    plan = plan_memory(shape, run, on_gpu=on_gpu, scoring_parameters=scoring)
+    def planned(run: Workload) -> MemoryPlan:
+        return plan_memory(shape, run, on_gpu=on_gpu, longest_prompt=longest_prompt, scoring_parameters=scoring)
+
+    plan = planned(run)
     if plan.total <= limit:
         return plan
     available = "this machine has" if limit_gb is None else "memory.limit_gb is"

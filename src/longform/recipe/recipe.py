@@ -17,7 +17,7 @@ from longform.rewards.settings import (
 )
 from longform.rl.group_advantages import MIN_RESPONSES
 from longform.rl.settings import GrpoSettings, LoraSettings, MemorySettings, PpoSettings
-from longform.writers.settings import GenerationSettings
+from longform.writers.settings import Device, GenerationSettings
 
 
 class _Section(BaseModel):
@@ -103,6 +103,11 @@ class Recipe(_Section):
     """local: this process and its device. cluster: verl on the machines of section `cluster`."""
     policy: str
     """The model to train, a folder or a hub id."""
+    trust_remote_code: bool = False
+    """Whether to run code that the policy's folder brings along. Read that code first: it can do all that you can."""
+    device: Device = "auto"
+    """For engine local. auto takes the first GPU if there is one, else Apple's, else the
+    processor."""
     policy_name: str = "policy"
     """The model name of the policy's own responses in the ladders."""
     models: Path = Path("models.yaml")

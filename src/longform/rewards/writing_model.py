@@ -68,7 +68,7 @@ class WritingReader:
     def __init__(self, path: str, *, max_tokens: int | None = None, field: str = "rewards.writing.model") -> None:
         from transformers import AutoConfig
 
-        from longform.writers.local import load_tokenizer
+        from longform.writers.loading import load_tokenizer
 
         check_writing_model(path, field=field)
         self.scale = read_scale(path)

@@ -16,8 +16,8 @@ from longform.text.thoughts import split_thoughts
 Thinking = Literal["off", "on", "direct"]
 """Format of a response: `off`: the answer alone; `on`: a plan and an answer in tags; `direct`: an answer in tags."""
 
-CLOSING_TAG = "</answer>"
-_OTHER_TAGS = ("<think>", "</think>", "<answer>")
+OPENING_TAG, CLOSING_TAG = "<think>", "</answer>"
+_OTHER_TAGS = (OPENING_TAG, "</think>", "<answer>")
 
 
 class ParsedResponse(NamedTuple):

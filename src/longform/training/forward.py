@@ -14,8 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 from transformers import PreTrainedModel
 
-from longform.records.errors import BadInputError
-from longform.rl.log_probs import token_statistics
+from longform.rl.log_probs import OutputHead, token_statistics
 from longform.rl.settings import CPU_TOKENS_PER_MICROBATCH
 
 
@@ -103,8 +102,7 @@ def response_statistics(model: PreTrainedModel, batch: Batch, *, temperature: fl
     hidden = _states_before_tokens(model.get_decoder(), batch)
     chosen = batch.mask.bool()
     targets = batch.tokens.gather(1, _token_positions(batch))[chosen]
-    weight = model.get_output_embeddings().weight  # pyright: ignore[reportOptionalMemberAccess]
-    statistics = token_statistics(hidden[chosen], weight, targets, temperature=temperature or 1.0)
+    statistics = token_statistics(hidden[chosen], output_head(model), targets, temperature=temperature or 1.0)
     return _scattered(statistics.log_probs, chosen), _scattered(statistics.entropy, chosen)
 
 
@@ -122,22 +120,14 @@ def response_values(critic: Critic, batch: Batch) -> Tensor:
     return (from_text + from_reference[:, None]) * batch.mask
 
 
-@torch.no_grad()
-def check_projection(policy: PreTrainedModel, *, path: str) -> None:
-    """Refuse a model whose log-probabilities are not log_softmax(hidden @ weight.T): `token_statistics` assumes it.
+def output_head(model: Any) -> OutputHead:
+    """How a causal model gets its logits, from its output embeddings and its configuration.
 
-    Raises:
-        BadInputError: the head has a bias, a cap or a scale (Phi, Gemma 2, Cohere, Granite among others).
+    That nothing else happens to them is part of the self-check (training/self_check.py).
     """
-    tokens = (torch.arange(8, device=policy.device) % policy.config.vocab_size)[None]
-    whole = torch.log_softmax(policy(input_ids=tokens).logits[0, :-1].float(), dim=-1)
-    expected = whole.gather(1, tokens[0, 1:, None]).squeeze(1)
-    ones = torch.ones(1, 7, device=policy.device)
-    batch = Batch(tokens, ones[:, 0].long(), ones, ones, ones[:, 0])
-    found = response_log_probs(policy, batch, temperature=1.0)
-    tolerance = 1e-2 if policy.dtype == torch.float32 else 1e-1
-    if not torch.allclose(found[0], expected, atol=tolerance):
-        raise BadInputError(f"{path}: its output head has a bias, a cap or a scale, which training does not know yet")
+    head, config = model.get_output_embeddings(), model.config.get_text_config(decoder=True)
+    scale = getattr(config, "logit_scale", None) or 1 / (getattr(config, "logits_scaling", None) or 1.0)
+    return OutputHead(head.weight, head.bias, scale, getattr(config, "final_logit_softcapping", None))
 
 
 def _states_before_tokens(backbone: Any, batch: Batch) -> Tensor:

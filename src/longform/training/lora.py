@@ -16,9 +16,9 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from longform.rl.settings import LoraSettings, MemorySettings
-from longform.training.forward import Critic, check_projection
+from longform.training.forward import Critic
 from longform.training.models import PolicyModels, load_reference_weight, prepare_learning, save_reference_weight
-from longform.writers.local import load_model
+from longform.writers.loading import load_model
 
 POLICY, CRITIC = "policy", "critic"
 _ADAPTERS = "adapter_model.safetensors"
@@ -36,6 +36,7 @@ class AdaptedModels(PolicyModels):
         lora: Size of the adapters.
         memory: Precision of the frozen weights, and gradient checkpointing.
         seed: Seed of the adapters' initial weights. Their product is 0, so adapters have no effect at first.
+        trust_remote_code: Whether code in the model's folder may run.
 
     Raises:
         BadInputError: `path` is not a model, or the loss does not support its architecture.
@@ -51,13 +52,14 @@ class AdaptedModels(PolicyModels):
         lora: LoraSettings,
         memory: MemorySettings,
         seed: int,
+        trust_remote_code: bool = False,
     ) -> None:
         self.device = torch.device(device)
         self.has_reference, self.has_critic = with_reference, initial_value is not None
         self._names = (POLICY, CRITIC) if self.has_critic else (POLICY,)
         model: Any
-        self.tokenizer, model = load_model(path, device=device, dtype=getattr(torch, memory.precision))
-        check_projection(model, path=path)
+        dtype = getattr(torch, memory.precision)
+        self.tokenizer, model = load_model(path, device=device, dtype=dtype, trust_remote_code=trust_remote_code)
         self._model = model
         self._add_adapters(path, lora, seed=seed)
         if initial_value is not None:
@@ -111,6 +113,9 @@ class AdaptedModels(PolicyModels):
         if self.has_critic:
             self._critic.head.load_state_dict(load_file(folder / CRITIC / _VALUE_HEAD))
             load_reference_weight(self._critic, folder / CRITIC)
+
+    def _all(self) -> list[PreTrainedModel]:
+        return [self._model]
 
     def _modules(self) -> list[PreTrainedModel]:
         return [self._model]

@@ -6,7 +6,7 @@ computes layers again under whichever adapter is active.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
@@ -17,20 +17,21 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, AutoModelForTokenClassification, PreTrainedModel
 
-from longform.records.errors import BadInputError
 from longform.rl.settings import MemorySettings
 from longform.training.forward import (
     Batch,
     Critic,
-    check_projection,
     measure_in_pieces,
     response_log_probs,
     response_values,
 )
-from longform.writers.local import load_model
-from longform.writers.paths import model_below
+from longform.training.token_classifier import load_token_classifier
+from longform.writers.loading import load_model
+from longform.writers.rope import settle_rope
 
 _REFERENCE_WEIGHT = "reference_weight.safetensors"
+_CHECKPOINTED = ("gradient_checkpointing", "activation_checkpointing")
+"""What transformers sets on a layer that is to be checkpointed; 5.2x renamed it."""
 
 
 class PolicyModels(ABC):
@@ -105,6 +106,15 @@ class PolicyModels(ABC):
     def load(self, folder: Path) -> None:
         """Take what `save` wrote, in place."""
 
+    def settle_rope(self, longest: int) -> None:
+        """Prepare for texts of `longest` tokens, prompt and response together; see `writers.rope`."""
+        for model in self._all():
+            settle_rope(model, longest=longest)
+
+    @abstractmethod
+    def _all(self) -> list[PreTrainedModel]:
+        """Every model that is held, in whatever role."""
+
     @abstractmethod
     def _modules(self) -> list[PreTrainedModel]:
         """The models that learn."""
@@ -128,16 +138,16 @@ class PolicyModels(ABC):
             log_probs = partial(response_log_probs, reference, temperature=temperature)
             return measure_in_pieces(log_probs, batch, max_tokens=max_tokens)
 
+    @property
+    def is_low_precision(self) -> bool:
+        """Whether matrices are multiplied in bfloat16, by autocast or because the weights are."""
+        return self._precision is not None or any(it.dtype == torch.bfloat16 for it in self._modules())
+
     @contextmanager
     def learning(self) -> Iterator[None]:
-        """A context for updates. Training mode has no dropout here: all it does is to switch gradient checkpointing on."""
-        for model in self._modules():
-            model.train()
-        try:
+        """A context for updates; see `learning_mode`."""
+        with learning_mode(self._modules()):
             yield
-        finally:
-            for model in self._modules():
-                model.eval()
 
 
 class FullModels(PolicyModels):
@@ -150,28 +160,39 @@ class FullModels(PolicyModels):
         initial_value: what the critic predicts everywhere at first: near the mean reward, so that the first
             advantages are about right. None: there is no critic.
         memory: precision and gradient checkpointing.
+        trust_remote_code: whether code in the model's folder may run.
 
     Raises:
-        BadInputError: `path` is no model, or one that the critic or the loss cannot be built on.
+        BadInputError: `path` is no model, or one that the critic cannot be built on.
     """
 
     def __init__(
-        self, path: str, *, device: str, with_reference: bool, initial_value: float | None, memory: MemorySettings
+        self,
+        path: str,
+        *,
+        device: str,
+        with_reference: bool,
+        initial_value: float | None,
+        memory: MemorySettings,
+        trust_remote_code: bool = False,
     ) -> None:
         self.device = torch.device(device)
         self.has_reference, self.has_critic = with_reference, initial_value is not None
         self._precision = None if memory.precision == "float32" else getattr(torch, memory.precision)
-        self.tokenizer, self.policy = load_model(path, device=device)
-        check_projection(self.policy, path=path)
+        self.tokenizer, self.policy = load_model(path, device=device, trust_remote_code=trust_remote_code)
         self._classifier: Any = None
         if initial_value is not None:
-            self._classifier = _load_classifier(path, self.policy, initial_value=initial_value).to(device).eval()
+            self._classifier = load_token_classifier(
+                path, self.policy, initial_value=initial_value, trust_remote_code=trust_remote_code
+            )
+            self._classifier.to(device).eval()
             weight = nn.Parameter(torch.zeros((), device=device))
             self.critic = Critic(self._classifier.base_model, self._classifier.score, weight)
         self._reference: PreTrainedModel | None = None
         if with_reference:
             dtype = getattr(torch, memory.precision)
-            self._reference = load_model(path, device=device, dtype=dtype)[1].requires_grad_(False)
+            reference = load_model(path, device=device, dtype=dtype, trust_remote_code=trust_remote_code)[1]
+            self._reference = reference.requires_grad_(False)
         prepare_learning(self._modules(), gradient_checkpointing=memory.gradient_checkpointing)
 
     def _enter_policy(self) -> PreTrainedModel:
@@ -205,22 +226,54 @@ class FullModels(PolicyModels):
             self._classifier.load_state_dict(critic.state_dict())
             load_reference_weight(self.critic, folder / "critic")
 
+    def _all(self) -> list[PreTrainedModel]:
+        return [*self._modules(), *([self._reference] if self._reference is not None else [])]
+
     def _modules(self) -> list[PreTrainedModel]:
         return [self.policy, self._classifier] if self.has_critic else [self.policy]
 
 
 def prepare_learning(models: list[PreTrainedModel], *, gradient_checkpointing: bool) -> None:
-    """Take dropout out of models, so that a response has one log-probability, and switch checkpointing on if asked for."""
+    """Take dropout out of models, so that a response has one log-probability, and switch checkpointing on if asked for.
+
+    Evaluation mode alone would do, but for layers that are checkpointed: they count as training (see
+    `learning_mode`), and some
+    apply dropout as a function, at a rate of their own (OPT, StarCoder2).
+    """
     for model in models:
         for module in model.modules():
             if isinstance(module, nn.Dropout):
                 module.p = 0.0
-            if isinstance(getattr(module, "attention_dropout", None), float):
-                vars(module)["attention_dropout"] = 0.0
+            for name, value in vars(module).items():
+                if "drop" in name and isinstance(value, float):
+                    vars(module)[name] = 0.0
         if gradient_checkpointing:
             # transformers 5.2x renamed the method and warns of the old name.
             enable: Any = getattr(model, "activation_checkpointing_enable", model.gradient_checkpointing_enable)
             enable({"use_reentrant": False})
+
+
+@contextmanager
+def learning_mode(models: Sequence[PreTrainedModel]) -> Iterator[None]:
+    """A context for updates, in which gradient checkpointing is on if it was asked for.
+
+    The models stay in evaluation mode, where no dropout of any kind is applied; transformers checkpoints the
+    layers whose own
+    `training` flag is set.
+    """
+    checkpointed = [
+        module
+        for model in models
+        for module in model.modules()
+        if any(getattr(module, name, False) for name in _CHECKPOINTED)
+    ]
+    for module in checkpointed:
+        module.training = True
+    try:
+        yield
+    finally:
+        for module in checkpointed:
+            module.training = False
 
 
 def save_reference_weight(critic: Critic, folder: Path) -> None:
@@ -232,20 +285,3 @@ def save_reference_weight(critic: Critic, folder: Path) -> None:
 def load_reference_weight(critic: Critic, folder: Path) -> None:
     """Take what `save_reference_weight` wrote, in place."""
     critic.reference_weight.copy_(load_file(folder / _REFERENCE_WEIGHT)["reference_weight"])
-
-
-def _load_classifier(path: str, policy: PreTrainedModel, *, initial_value: float) -> Any:
-    """A token classifier with the policy's backbone and a head that says `initial_value`."""
-    try:
-        below = model_below(path)
-        classifier: Any = AutoModelForTokenClassification.from_pretrained(below, num_labels=1, dtype=torch.float32)
-        if below != path:
-            classifier.base_model.load_state_dict(policy.get_decoder().state_dict())
-        with torch.no_grad():
-            classifier.score.weight.zero_()
-            classifier.score.bias.fill_(initial_value)
-    except (ValueError, AttributeError):
-        raise BadInputError(
-            f"{path}: transformers has no token classifier with a `score` head for it, which the critic needs"
-        ) from None
-    return classifier

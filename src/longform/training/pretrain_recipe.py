@@ -16,7 +16,7 @@ from longform.records.errors import BadInputError
 from longform.training.mixture import Counted, Encode, build_encode, check_epochs, count_tokens
 from longform.training.pretrain import PretrainSettings
 from longform.training.pretrain_sources import Documents, HubTexts, PlannedResponses, Source, open_source
-from longform.writers.local import load_tokenizer
+from longform.writers.loading import load_tokenizer
 from longform.writers.paths import check_model_path, model_below
 
 

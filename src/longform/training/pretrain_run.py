@@ -23,7 +23,7 @@ from longform.training.optimizer import LossCallback
 from longform.training.pretrain import PretrainReport, train_on_windows
 from longform.training.pretrain_recipe import PretrainRecipe, SourcePlan, check_out, plan_pretraining
 from longform.training.pretrain_sources import Source, open_source
-from longform.writers.local import load_model, load_tokenizer
+from longform.writers.loading import load_model, load_tokenizer
 
 _BEGUN, _MIXTURE, _WINDOWS = "begun.json", "mixture.json", "windows.arrow"
 _CHANGEABLE = ("settings.micro_batch", "checkpoint_every")

@@ -27,7 +27,7 @@ from longform.rl.settings import LoraSettings
 from longform.statistics.paired import pair_wins
 from longform.training.optimizer import LossCallback, LossLog, build_optimizer, trainer_arguments
 from longform.training.sft import SftSettings
-from longform.writers.local import load_model, load_tokenizer
+from longform.writers.loading import load_model, load_tokenizer
 from longform.writers.paths import check_model_path, model_below
 
 HELD_OUT = "held-out.jsonl"

@@ -28,8 +28,9 @@ from longform.training.forward import Batch
 from longform.training.models import PolicyModels
 from longform.wording import Wording
 from longform.writers.decoding import Completion, decode_in_batches
-from longform.writers.local import encode_prompts, find_stops
+from longform.writers.encoding import encode_prompts
 from longform.writers.settings import GenerationSettings
+from longform.writers.stops import find_stops
 
 
 class JudgeThread:
@@ -175,7 +176,7 @@ class RolloutGenerator:
         self._mean_score = float(scores.mean()) if len(scores) else 0.0
         self._score_spread = (float(scores.std()) if len(scores) else 0.0) or 1.0
         with models.as_policy() as policy:
-            self._stops = find_stops(policy, models.tokenizer, settings)
+            self._stops = find_stops(models.tokenizer, settings, generation_config=policy.generation_config)
         self._rewards, self._thread = rewards, thread
         self._group, self._settings, self._seed = group, settings, seed
         self._read_text = read_text

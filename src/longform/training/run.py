@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from typing import Any, NamedTuple
 
 import torch
 
@@ -27,16 +28,28 @@ from longform.training.lora import AdaptedModels
 from longform.training.models import FullModels, PolicyModels
 from longform.training.ppo import train_ppo
 from longform.training.rollouts import JudgeThread, RolloutGenerator
+from longform.training.self_check import check_architecture, check_models
 from longform.training.validation import Validation
 from longform.wording import Wording
-from longform.writers.local import encode_prompts, load_tokenizer
+from longform.writers.device import choose_device
+from longform.writers.encoding import encode_prompts
+from longform.writers.loading import load_config, load_tokenizer
+from longform.writers.self_check import check_context
 
 FIRST_VALUE = 0.5
 """What the critic predicts before it has seen anything: a tie."""
 
 
-def train(recipe: Recipe, *, resume: bool = False, on_step: Callable[[StepReport], None]) -> RunResult:
+def train(
+    recipe: Recipe, *, resume: bool = False, self_check: bool = True, on_step: Callable[[StepReport], None]
+) -> RunResult:
     """Run a recipe to its end.
+
+    Args:
+        recipe: of the run.
+        resume: continue from the newest checkpoint.
+        self_check: let the policy prove first that its generation and its training agree (training/self_check.py).
+        on_step: called with the report of each step.
 
     Raises:
         BadInputError: something the recipe names cannot be used, or the run exists and `resume` is False.
@@ -45,10 +58,13 @@ def train(recipe: Recipe, *, resume: bool = False, on_step: Callable[[StepReport
     if resume and not recipe.run_path.exists():
         raise BadInputError(f"{recipe.run_path}: no such run to resume")
     inputs = check_inputs(recipe)
-    check_start(recipe, inputs)
+    start = check_start(recipe, inputs)
     with RunDirectory.open(recipe.run_path) as run, SqliteCallLog(run.database_path) as log:
         wording = begin_run(run, recipe, resume=resume)
-        models = load_models(recipe, device="cuda" if torch.cuda.is_available() else "cpu")
+        models = load_models(recipe, device=choose_device(recipe.device))
+        models.settle_rope(start.longest)
+        if self_check:
+            check_models(models, path=recipe.policy, settings=recipe.generation, longest_prompt=start.longest_prompt)
         seed, steps = recipe.run.seed, recipe.run.steps
         ladders = [(it.id, it.rungs) for it in inputs.prompts]
         curriculum = Curriculum.of(ladders, recipe.curriculum, policy=recipe.policy_name, seed=seed, steps=steps)
@@ -75,16 +91,45 @@ def train(recipe: Recipe, *, resume: bool = False, on_step: Callable[[StepReport
         return RunResult(run.path, policy, steps, run.database.seconds(), log.totals())
 
 
-def check_start(recipe: Recipe, inputs: TrainingInputs) -> MemoryPlan:
-    """Check what can be told without the weights: every prompt in tokens, and the memory that the run needs.
+class RunStart(NamedTuple):
+    """What is known of a run before its weights are loaded."""
+
+    memory: MemoryPlan
+    longest_prompt: int
+    """In tokens."""
+    longest: int
+    """Prompt and response together, in tokens."""
+
+
+def check_start(recipe: Recipe, inputs: TrainingInputs) -> RunStart:
+    """Check what can be told without the weights: every prompt in tokens, the context of the policy, and memory.
 
     Raises:
-        BadInputError: a prompt is too long, the tokenizer cannot be loaded, or the run can't fit.
+        BadInputError: a prompt is too long or refused by the chat template, the tokenizer cannot be loaded, or the run can't
+            fit.
     """
-    plan = check_memory(recipe)
-    tokenizer = load_tokenizer(recipe.policy)
-    encode_prompts(tokenizer, [*inputs.prompts, *inputs.validation_prompts], settings=recipe.generation)
-    return plan
+    tokenizer = load_tokenizer(recipe.policy, trust_remote_code=recipe.trust_remote_code)
+    encoded = encode_prompts(tokenizer, [*inputs.prompts, *inputs.validation_prompts], settings=recipe.generation)
+    longest_prompt = max(map(len, encoded))
+    config = load_config(recipe.policy, trust_remote_code=recipe.trust_remote_code)
+    check_context(config, path=recipe.policy, settings=recipe.generation, longest_prompt=longest_prompt)
+    memory = check_memory(recipe, longest_prompt=longest_prompt)
+    return RunStart(memory, longest_prompt, longest_prompt + recipe.generation.max_tokens)
+
+
+def check_policy(recipe: Recipe, start: RunStart) -> str:
+    """Check the architecture of the policy without its weights; returns what was checked, in words.
+
+    Raises:
+        BadInputError: a check failed.
+    """
+    return check_architecture(
+        recipe.policy,
+        settings=recipe.generation,
+        longest_prompt=start.longest_prompt,
+        gradient_checkpointing=recipe.memory.gradient_checkpointing,
+        trust_remote_code=recipe.trust_remote_code,
+    )
 
 
 def load_models(recipe: Recipe, *, device: str) -> PolicyModels:
@@ -94,21 +139,16 @@ def load_models(recipe: Recipe, *, device: str) -> PolicyModels:
     Raises:
         BadInputError: it is no model, or one that cannot be trained here.
     """
-    with_reference, memory = recipe.optim.kl_coef > 0, recipe.memory
-    initial_value = FIRST_VALUE if recipe.method == "ppo" else None
+    shared: dict[str, Any] = {
+        "device": device,
+        "with_reference": recipe.optim.kl_coef > 0,
+        "initial_value": FIRST_VALUE if recipe.method == "ppo" else None,
+        "memory": recipe.memory,
+        "trust_remote_code": recipe.trust_remote_code,
+    }
     if recipe.lora is None:
-        return FullModels(
-            recipe.policy, device=device, with_reference=with_reference, initial_value=initial_value, memory=memory
-        )
-    return AdaptedModels(
-        recipe.policy,
-        device=device,
-        with_reference=with_reference,
-        initial_value=initial_value,
-        memory=memory,
-        lora=recipe.lora,
-        seed=recipe.run.seed,
-    )
+        return FullModels(recipe.policy, **shared)
+    return AdaptedModels(recipe.policy, **shared, lora=recipe.lora, seed=recipe.run.seed)
 
 
 def build_recorder(

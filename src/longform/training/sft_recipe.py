@@ -18,7 +18,7 @@ from longform.records.interchange import read_ladders
 from longform.records.schemas import Prompt, PromptRow, Response
 from longform.training.optimizer import LossCallback
 from longform.training.sft import SftReport, SftSettings, train_sft
-from longform.writers.local import load_model
+from longform.writers.loading import load_model
 from longform.writers.paths import check_model_path
 
 

@@ -15,8 +15,9 @@ from longform.training.models import PolicyModels
 from longform.training.rollouts import JudgeThread
 from longform.wording import Wording
 from longform.writers.decoding import Completion, decode_in_batches
-from longform.writers.local import encode_prompts, find_stops
+from longform.writers.encoding import encode_prompts
 from longform.writers.settings import GenerationSettings
+from longform.writers.stops import find_stops
 
 _STREAM = 0  # training steps count from 1
 
@@ -43,7 +44,7 @@ class Validation:
         """The policy's responses after `step`, with their grades."""
         texts: dict[int, str] = {}
         with self._models.as_policy() as policy, self._models.autocast():
-            stops = find_stops(policy, self._models.tokenizer, self._settings)
+            stops = find_stops(self._models.tokenizer, self._settings, generation_config=policy.generation_config)
 
             def grade(row: int, completion: Completion) -> None:
                 texts[row] = stops.response_text(completion.tokens)

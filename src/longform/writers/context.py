@@ -1,8 +1,14 @@
 """A batched KV cache with spare capacity, and the next-token logits of its rows.
 
-A prompt shared by several rows is encoded once. The tensors of keys and values have spare capacity into which new tokens are
-written: the default cache of transformers copies all keys and values for each token, which for long texts takes longer than
+A prompt shared by several rows is encoded once. The tensors of keys and values have spare capacity into which
+new tokens are
+written: the default cache of transformers copies all keys and values for each token, which for long texts
+takes longer than
 attention itself.
+
+Layers of hybrid models (Qwen3.5, LFM2, Falcon-H1) keep a state of fixed size instead of, or beside, keys and
+values. Padding
+would enter that state, so their prompts are encoded in groups of equal length, without padding, and the groups joined.
 
 Shapes: R rows, T tokens per row, V vocabulary. Prompts are left-padded.
 """
@@ -13,8 +19,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 from transformers import DynamicCache, PreTrainedModel
-from transformers.cache_utils import DynamicLayer
+from transformers.cache_utils import (
+    DynamicLayer,
+    DynamicSlidingWindowLayer,
+    LinearAttentionLayer,
+)
 
 _SPARE = 64
 """Spare capacity in tokens, in addition to an eighth of the cached tokens."""
@@ -30,11 +41,10 @@ class Context:
 
     def __init__(self, model: PreTrainedModel, *, longest: int) -> None:
         self._model: Any = model
-        self._cache = DynamicCache(config=model.config)
+        self._longest = longest
         self._argument = _cache_argument(model)
-        # Layers that do not cache all tokens, such as sliding-window layers, keep the default cache.
-        roomy = [_RoomyLayer(longest) if type(layer) is DynamicLayer else layer for layer in self._cache.layers]
-        self._cache.layers = roomy
+        self._cache = self._new_cache()
+        self._has_states = any(isinstance(layer, LinearAttentionLayer) for layer in self._cache.layers)
 
     @torch.inference_mode()
     def read_prompts(self, prompts: Sequence[Sequence[int]]) -> Tensor:
@@ -42,7 +52,7 @@ class Context:
         distinct = {tuple(prompt): index for index, prompt in enumerate(dict.fromkeys(map(tuple, prompts)))}
         inputs, self._attention = _left_padded(list(distinct), self._model.device)
         self._positions = (self._attention.cumsum(1) - 1).clamp(min=0)
-        logits = self._read(inputs)
+        logits = self._read_by_length(inputs) if self._has_states else self._read(inputs)
         if len(distinct) == len(prompts):
             return logits
         rows = [distinct[tuple(prompt)] for prompt in prompts]
@@ -60,8 +70,16 @@ class Context:
     def keep(self, rows: Sequence[int]) -> None:
         """Keep only these rows, in this order; a row may be repeated."""
         index = torch.tensor(rows, device=self._model.device)
-        self._cache.batch_select_indices(index)
+        for layer in self._cache.layers:
+            _select(layer, index)
         self._attention, self._positions = self._attention[index], self._positions[index]
+
+    def _new_cache(self) -> DynamicCache:
+        cache = DynamicCache(config=self._model.config)
+        # Layers that do not cache all tokens, such as sliding-window layers, keep the default cache.
+        roomy = [_RoomyLayer(self._longest) if type(layer) is DynamicLayer else layer for layer in cache.layers]
+        cache.layers = roomy
+        return cache
 
     def _read(self, inputs: Tensor) -> Tensor:
         output = self._model(
@@ -73,6 +91,27 @@ class Context:
             **{self._argument: self._cache},
         )
         return output.logits[:, -1]
+
+    def _read_by_length(self, inputs: Tensor) -> Tensor:
+        """Encode the padded prompts, [R, T], in groups of equal length; return the logits of the next token, [R, V]."""
+        attention, positions, width = self._attention, self._positions, inputs.shape[1]
+        lengths = attention.sum(1)
+        rows: list[int] = []
+        logits, caches = [], []
+        for length in lengths.unique().tolist():
+            group = (lengths == length).nonzero().flatten()
+            self._cache = self._new_cache()
+            self._attention, self._positions = attention[group, -length:], positions[group, -length:]
+            logits.append(self._read(inputs[group, -length:]))
+            caches.append(self._cache)
+            rows += group.tolist()
+        self._cache = caches[0]
+        for layers in zip(*(cache.layers for cache in caches), strict=True):
+            _join(layers, width)
+        self._attention, self._positions = attention[rows], positions[rows]
+        order = torch.tensor(rows, device=inputs.device).argsort()
+        self.keep(order.tolist())
+        return torch.cat(logits)[order]
 
 
 class _RoomyLayer(DynamicLayer):
@@ -88,17 +127,21 @@ class _RoomyLayer(DynamicLayer):
         super().__init__()
         self._longest = longest
 
+    def fill(self, keys: Tensor, values: Tensor) -> None:
+        """Take these keys and values, [R, heads, T, width], of prompts."""
+        self.keys, self.values = self._rooms = keys, values
+        self._room = keys.shape[-2] + self._longest
+
     def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
         """Append new tokens; return all cached keys and values."""
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
-            self.keys, self.values = self._rooms = key_states, value_states
-            self._longest += key_states.shape[-2]
+            self.fill(key_states, value_states)
             return self.keys, self.values
         held = self.keys.shape[-2]
         end = held + key_states.shape[-2]
         if end > self._rooms[0].shape[-2]:
-            size = max(end, min(end + end // 8 + _SPARE, self._longest))
+            size = max(end, min(end + end // 8 + _SPARE, self._room))
             self._rooms = _enlarged(self.keys, size), _enlarged(self.values, size)
         for room, states in zip(self._rooms, (key_states, value_states), strict=True):
             room[:, :, held:end] = states
@@ -117,6 +160,36 @@ class _RoomyLayer(DynamicLayer):
         for room, states in zip(self._rooms, (self.keys, self.values), strict=True):
             room[moved, :, :held] = states[indices[moved]]
         self.keys, self.values = (room[:, :, :held] for room in self._rooms)
+
+
+def _select(layer: Any, index: Tensor) -> None:
+    """Keep these rows of a layer's cache, possibly repeated."""
+    if isinstance(layer, DynamicLayer):
+        layer.batch_select_indices(index)
+    if isinstance(layer, LinearAttentionLayer):
+        for name in ("conv_states", "recurrent_states"):
+            if (states := getattr(layer, name, None)) is not None:
+                setattr(layer, name, states[index])
+        layer.max_batch_size = len(index)
+
+
+def _join(layers: Sequence[Any], width: int) -> None:
+    """Put the rows of the same layer of several caches into the first one, as if prompts were padded to
+    `width` on the left.
+    """
+    first = layers[0]
+    if isinstance(first, DynamicLayer):
+        held = min(width, first.sliding_window - 1) if isinstance(first, DynamicSlidingWindowLayer) else width
+        first.keys = torch.cat([pad(it.keys, (0, 0, held - it.keys.shape[-2], 0)) for it in layers])
+        first.values = torch.cat([pad(it.values, (0, 0, held - it.values.shape[-2], 0)) for it in layers])
+        if isinstance(first, DynamicSlidingWindowLayer):
+            first.cumulative_length = width
+        if isinstance(first, _RoomyLayer):
+            first.fill(first.keys, first.values)
+    if isinstance(first, LinearAttentionLayer):
+        for name in ("conv_states", "recurrent_states"):
+            if getattr(first, name, None) is not None:
+                setattr(first, name, torch.cat([getattr(it, name) for it in layers]))
 
 
 def _cache_argument(model: PreTrainedModel) -> str:

@@ -1,11 +1,14 @@
 """Settings of generation in a recipe."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from longform.text.structure import Thinking
+
+Device = Literal["auto", "cuda", "mps", "cpu"]
+Precision = Literal["auto", "float32", "bfloat16"]
 
 
 def _name_switch(value: Any) -> Any:
@@ -33,10 +36,25 @@ class GenerationSettings(BaseModel):
     """`on`: a plan, then an answer, each in its tags (LongWriter-Zero). `direct`: an answer in its tags. `off`: the request
     is sent unchanged, and the response is the answer."""
     think_prompt: Path | None = None
-    """A text file with `{request}` in it, instead of the built-in prompt for `on` or `direct`."""
+    """A text file with `{request}` in it, instead of the built-in prompt for `on` or `direct`. With `chat_template: off` it
+    is the whole prompt, with `think: off` too."""
+    chat_template: Annotated[Literal["on", "off"], BeforeValidator(_name_switch)] = "on"
+    """`on`: prompts are conversations in the tokenizer's chat template, if it has one. `off`: plain text, as for a base
+    model whose tokenizer has a template all the same."""
+    chat_template_kwargs: dict[str, Any] = Field(default_factory=dict)
+    """Variables of the chat template, such as {enable_thinking: false} for Qwen3."""
+    stop: list[Annotated[str, Field(min_length=1)]] = Field(default_factory=list)
+    """Strings that end a response; they are left out of it. End tokens and, with `think`, `</answer>` end it anyway."""
+
+    @property
+    def uses_chat_template(self) -> bool:
+        """Whether prompts go through the chat template of a tokenizer that has one."""
+        return self.chat_template == "on"
 
     @model_validator(mode="after")
     def _check_use(self) -> "GenerationSettings":
-        if self.think_prompt is not None and self.think == "off":
-            raise ValueError("think_prompt: only valid with think: on or direct")
+        if self.think_prompt is not None and self.think == "off" and self.uses_chat_template:
+            raise ValueError("think_prompt: only valid with think: on or direct, or with chat_template: off")
+        if self.chat_template_kwargs and not self.uses_chat_template:
+            raise ValueError("chat_template_kwargs: only valid with chat_template: on")
         return self

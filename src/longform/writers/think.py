@@ -70,10 +70,10 @@ class ThinkPrompt:
         A custom template is used without additions; it must contain any turn markers.
         """
         request = prompt.request
-        if self.thinking == "off":
-            return request
         if self.template is not None:
             return self._fill(request)
+        if self.thinking == "off":
+            return request
         turns = [message for message in prompt.messages if message["role"] != "system"]
         named = request if len(turns) > 1 else f"User: {request}"  # several turns already have role names
         return f"{self._instruction(request)}\n\n{named}\n\nAssistant:"

@@ -5,7 +5,7 @@ from artifacts import save_policy
 from longform.miniature.policy import build_model, build_tokenizer, sft_rows
 from longform.miniature.world import CLASS_OF, parse_request, prompts, split_of
 from longform.miniature.writers import write_story
-from longform.writers.local import encode_prompts
+from longform.writers.encoding import encode_prompts
 from longform.writers.settings import GenerationSettings
 
 

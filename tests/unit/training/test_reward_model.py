@@ -21,7 +21,7 @@ from longform.training.reward_model import (
     train_reward_model,
 )
 from longform.training.reward_model_recipe import RewardModelRecipe, read_preferences, read_split, run_reward_model
-from longform.writers.local import load_model, load_tokenizer
+from longform.writers.loading import load_model, load_tokenizer
 
 SETTINGS = RewardModelSettings(steps=40, batch_size=8, max_tokens=16, lr=1e-2, warmup_steps=2, evaluate_every=20)
 

@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM
 
-from longform.writers.decoding import Stops, choose_tokens, decode, uniform_draws
+from longform.writers.decoding import choose_tokens, decode, uniform_draws
 from longform.writers.settings import GenerationSettings
+from longform.writers.stops import Stops
 
 VOCABULARY = 23
 STOP = 3

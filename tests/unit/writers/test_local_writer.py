@@ -8,7 +8,9 @@ from artifacts import save_policy
 from longform.miniature.policy import build_model, build_tokenizer
 from longform.records.errors import BadInputError
 from longform.records.schemas import Prompt
-from longform.writers.local import LocalWriter, encode_prompts, load_tokenizer
+from longform.writers.encoding import encode_prompts
+from longform.writers.loading import load_tokenizer
+from longform.writers.local import LocalWriter
 from longform.writers.settings import GenerationSettings
 
 REAL_MODEL = Path(__file__).parents[4] / "shared" / "models" / "stories260k"

@@ -1,5 +1,6 @@
 """Where a response ends: at closing tokens, and at the closing tag however the tokenizer cuts it."""
 
+from dataclasses import replace
 from functools import wraps
 from types import SimpleNamespace
 from typing import Any
@@ -9,8 +10,9 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from longform.writers.decoding import Completion, decode, find_stops, uniform_draws
+from longform.writers.decoding import Completion, decode, uniform_draws
 from longform.writers.settings import GenerationSettings
+from longform.writers.stops import find_stops
 
 END = "<|end|>"
 STORY = "<think>Plan: sea > land.</think>\n<answer>Once, a < b > c. 海</answer>"
@@ -61,7 +63,7 @@ def _model(tokenizer, text):
 def _write(tokenizer, text, *, think, prompts=((5,),), max_tokens=200):
     settings = GenerationSettings(max_tokens=max_tokens, think=think)
     model = _model(tokenizer, text)
-    stops = find_stops(model, tokenizer, settings)
+    stops = find_stops(tokenizer, settings, generation_config=model.generation_config)
     draws = uniform_draws(seed=0, step=1, rows=range(len(prompts)), count=max_tokens)
     return [
         (stops.response_text(it.tokens), it)
@@ -119,8 +121,8 @@ def test_few_tokens_are_read_in_search_of_the_tag():
     reads = []
     settings = GenerationSettings(max_tokens=200, think="on")
     model = _model(SPLIT, "x" * 50 + STORY)
-    stops = find_stops(model, SPLIT, settings)
-    counted = type(stops)(stops.tokens, lambda ids: reads.append(len(ids)) or stops.read(ids), stops.completing)
+    stops = find_stops(SPLIT, settings, generation_config=model.generation_config)
+    counted = replace(stops, read=lambda ids: reads.append(len(ids)) or stops.read(ids))
     decode(
         model,
         [[5]],
@@ -134,13 +136,15 @@ def test_few_tokens_are_read_in_search_of_the_tag():
 
 @pytest.mark.parametrize("named", [[7, 9], 7, None])
 def test_closing_tokens_are_those_of_model_and_tokenizer(named):
-    model = SimpleNamespace(generation_config=GenerationConfig(eos_token_id=named))
-    tokenizer = SimpleNamespace(eos_token_id=2, bos_token_id=None, decode=str)
+    config = GenerationConfig(eos_token_id=named)
+    tokenizer = SimpleNamespace(
+        eos_token_id=2, bos_token_id=None, decode=str, chat_template=None, added_tokens_decoder={}, get_vocab=dict
+    )
     expected = {2} | set(named if isinstance(named, list) else [named] if named else [])
-    assert find_stops(model, tokenizer, GenerationSettings()).tokens == expected
+    assert find_stops(tokenizer, GenerationSettings(), generation_config=config).tokens == expected
 
 
 def test_a_response_of_nothing_but_its_closing_token_is_empty():
-    stops = find_stops(_model(SPLIT, "a"), SPLIT, GenerationSettings(think="on"))
+    stops = find_stops(SPLIT, GenerationSettings(think="on"))
     written = Completion(torch.tensor([SPLIT.eos_token_id]), torch.zeros(1), "stop")
     assert stops.response_text(written.tokens) == ""

@@ -169,7 +169,7 @@ def _read_local(writer: str) -> tuple[int | None, Callable[[str, int], str], Cal
     """Return a local model's context, and functions to truncate and count text by its tokenizer; loads no weights."""
     from transformers import AutoConfig
 
-    from longform.writers.local import load_tokenizer
+    from longform.writers.loading import load_tokenizer
 
     try:
         config: Any = AutoConfig.from_pretrained(model_below(writer))
@@ -216,7 +216,8 @@ def _longest_prompt(prompts: Sequence[Prompt], writing: WritingPlan, context: in
     Raises:
         BadInputError: it does not fit into the context next to a response of maximum length.
     """
-    from longform.writers.local import encode_prompts, load_tokenizer
+    from longform.writers.encoding import encode_prompts
+    from longform.writers.loading import load_tokenizer
 
     encoded = encode_prompts(load_tokenizer(writing.writer), prompts, settings=writing.generation(longest=sys.maxsize))
     longest, prompt_id = max((len(ids), prompt.id) for ids, prompt in zip(encoded, prompts, strict=True))

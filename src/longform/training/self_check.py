@@ -1,0 +1,136 @@
+"""A model proves that it can be trained: its training forward pass agrees with generation, and with itself."""
+
+import torch
+from torch.nn.utils.rnn import pad_sequence
+from transformers import PreTrainedModel
+
+from longform.records.errors import BadInputError
+from longform.training.forward import Batch, response_log_probs
+from longform.training.models import PolicyModels, learning_mode, prepare_learning
+from longform.writers.loading import check_vocabulary, load_config, load_tokenizer
+from longform.writers.rope import settle_rope
+from longform.writers.self_check import (
+    SampledRows,
+    check_context,
+    check_generation,
+    check_model,
+    check_switches,
+    compare,
+)
+from longform.writers.settings import GenerationSettings
+from longform.writers.small_model import small_model
+
+
+def check_models(models: PolicyModels, *, path: str, settings: GenerationSettings, longest_prompt: int) -> None:
+    """Check the policy of a run before its first step, in generation (writers/self_check.py) and in training.
+
+    Args:
+        models: Of the run.
+        path: Of the policy, for errors.
+        settings: How it will write.
+        longest_prompt: In tokens.
+
+    Raises:
+        BadInputError: a check failed; one line with the model, what disagrees by how much, and the remedy.
+    """
+    dtype = torch.bfloat16 if models.is_low_precision else torch.float32
+    with models.as_policy() as policy, models.autocast():
+        rows = check_model(policy, models.tokenizer, path=path, settings=settings, longest_prompt=longest_prompt)
+        with models.learning():
+            check_training_forward(policy, rows, path=path, temperature=settings.temperature or 1.0, dtype=dtype)
+
+
+def check_architecture(
+    path: str,
+    *,
+    settings: GenerationSettings,
+    longest_prompt: int,
+    gradient_checkpointing: bool = False,
+    trust_remote_code: bool = False,
+) -> str:
+    """The same checks on a small random model of the configuration, for a run whose weights are not loaded.
+
+    Returns:
+        What was checked, in words.
+
+    Raises:
+        BadInputError: a check failed.
+    """
+    config = load_config(path, trust_remote_code=trust_remote_code)
+    longest = longest_prompt + settings.max_tokens
+    check_context(config, path=path, settings=settings, longest_prompt=longest_prompt)
+    tokenizer = load_tokenizer(path, trust_remote_code=trust_remote_code)
+    try:
+        small = small_model(config, longest=longest)
+    except Exception as error:  # what transformers raises is open-ended
+        reason = " ".join(str(error).split())[:100]
+        return f"its architecture cannot be checked without its weights: {type(error).__name__}: {reason}"
+    settle_rope(small, longest=longest)
+    check_vocabulary(tokenizer, config.get_text_config(decoder=True).vocab_size, path=path)
+    rows = check_generation(small, path=path, settings=settings)
+    check_switches(config, path=path, settings=settings, longest_prompt=longest_prompt)
+    prepare_learning([small], gradient_checkpointing=gradient_checkpointing)
+    with learning_mode([small]):
+        check_training_forward(small, rows, path=path, temperature=settings.temperature or 1.0, dtype=torch.float32)
+    return "generation and training agree on a small random model of its architecture"
+
+
+def check_training_forward(
+    policy: PreTrainedModel, rows: SampledRows, *, path: str, temperature: float, dtype: torch.dtype
+) -> None:
+    """Check that log-probabilities in training are those of generation, and the same in two passes.
+
+    Args:
+        policy: In the mode in which it learns.
+        rows: Texts that it wrote.
+        path: Of the policy, for errors.
+        temperature: Of the sampling.
+        dtype: In which matrices are multiplied.
+
+    Raises:
+        BadInputError: they are not, or the forward pass does not support the architecture.
+    """
+    batch = _batch_of(rows, policy.device)
+    try:
+        first, second = (response_log_probs(policy, batch, temperature=temperature).detach() for _ in range(2))
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:  # what an unknown architecture raises is open-ended
+        reason = " ".join(str(error).split())[:200]
+        raise BadInputError(
+            f"{path}: the training forward pass fails for this architecture: {type(error).__name__}: {reason}; "
+            f"train another "
+            "model"
+        ) from error
+    chosen = batch.mask.bool()
+    compare(
+        second[chosen],
+        first[chosen],
+        dtype=dtype,
+        path=path,
+        what="two training passes over the same text at the same weights disagree",
+        remedy="something random stays on in training, such as dropout: set it to 0 in the model's config.json",
+    )
+    compare(
+        first[chosen],
+        batch.log_probs[chosen],
+        dtype=dtype,
+        path=path,
+        what="log-probabilities in training and at generation disagree",
+        remedy="its output head does something that longform does not know; train another model",
+    )
+
+
+def _batch_of(rows: SampledRows, device: torch.device) -> Batch:
+    sequences = [
+        torch.cat([torch.tensor(prompt, device=device), it.tokens])
+        for prompt, it in zip(rows.prompts, rows.completions, strict=True)
+    ]
+    log_probs = [it.log_probs for it in rows.completions]
+    return Batch(
+        tokens=pad_sequence(sequences, batch_first=True),
+        first=torch.tensor([len(it) for it in rows.prompts], device=device),
+        mask=pad_sequence([torch.ones_like(it) for it in log_probs], batch_first=True),
+        log_probs=pad_sequence(log_probs, batch_first=True),
+        reference_scores=torch.zeros(len(sequences), device=device),
+    )

@@ -1,0 +1,104 @@
+"""Rendering conversations with a tokenizer's chat template, which is a program from the model's folder.
+
+transformers runs templates in jinja's sandbox, which keeps them from files and attributes, but not from writing gigabytes or
+looping for ever. Here they also have a limit on time and on memory, and whatever they raise is one line.
+"""
+
+import ctypes
+import resource
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from longform.records.errors import BadInputError
+
+MAX_SECONDS = 10.0
+"""For all conversations of one call."""
+MAX_BYTES = 512 * 2**20
+"""That may be allocated meanwhile."""
+MAX_CHARACTERS = 16 * 2**20
+"""Of one rendered conversation."""
+
+
+class _TimeLimitError(Exception):
+    """Raised inside a template that takes too long."""
+
+
+def render_chat(
+    tokenizer: Any,
+    messages: Sequence[Mapping[str, str]],
+    *,
+    name: str,
+    generation_prompt: bool = True,
+    kwargs: Mapping[str, Any] | None = None,
+) -> str:
+    """The text of a conversation, without tokenizing it.
+
+    Args:
+        tokenizer: with a chat template.
+        messages: of the conversation.
+        name: of the conversation, for errors.
+        generation_prompt: whether to end with what begins the assistant's turn.
+        kwargs: further variables of the template, such as {"enable_thinking": False}.
+
+    Raises:
+        BadInputError: the template refuses the conversation, is broken, or exceeds a limit.
+    """
+    try:
+        with _limits():
+            text = tokenizer.apply_chat_template(
+                list(messages), tokenize=False, add_generation_prompt=generation_prompt, **(kwargs or {})
+            )
+    except _TimeLimitError:
+        raise BadInputError(f"{name}: the chat template takes more than {MAX_SECONDS:.0f} seconds") from None
+    except MemoryError:
+        raise BadInputError(f"{name}: the chat template needs more than {MAX_BYTES // 2**20} MiB of memory") from None
+    except Exception as error:  # what a template raises is open-ended: its own messages, syntax, names, the sandbox
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        roles = ", ".join(dict.fromkeys(str(it.get("role")) for it in messages))
+        raise BadInputError(
+            f"{name}: the chat template refuses this conversation (roles: {roles}): {reason}; change the messages, or set "
+            "generation.chat_template: off"
+        ) from error
+    if len(text) > MAX_CHARACTERS:
+        raise BadInputError(f"{name}: the chat template writes {len(text):,} characters, more than {MAX_CHARACTERS:,}")
+    return text
+
+
+@contextmanager
+def _limits() -> Iterator[None]:
+    """Bound the time and the new memory of what runs inside the context, in this thread."""
+    thread, is_done = threading.get_ident(), threading.Event()
+
+    def interrupt() -> None:
+        if not is_done.wait(MAX_SECONDS):
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(_TimeLimitError))
+
+    watch = threading.Thread(target=interrupt, daemon=True)
+    watch.start()
+    try:
+        with _memory_limit():
+            yield
+    finally:
+        is_done.set()
+        watch.join()
+
+
+@contextmanager
+def _memory_limit() -> Iterator[None]:
+    """Bound the address space to what is used now and `MAX_BYTES` more, where the system can say what is used."""
+    status = Path("/proc/self/statm")
+    if not status.exists():
+        yield
+        return
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    limit = int(status.read_text().split()[0]) * resource.getpagesize() + MAX_BYTES
+    if before[0] != resource.RLIM_INFINITY:
+        limit = min(limit, before[0])
+    resource.setrlimit(resource.RLIMIT_AS, (limit, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)

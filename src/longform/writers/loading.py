@@ -1,0 +1,144 @@
+"""Load causal language models and their tokenizers from a folder or the hub.
+
+Code that a model folder brings along runs only where the caller asks for it (`trust_remote_code`); without it
+transformers
+would ask on standard input. What a model would fail to save later, its generation config, is repaired as it is loaded.
+"""
+
+from copy import copy
+from typing import Any
+
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig, PreTrainedModel
+from transformers.utils import logging as transformers_logging
+
+from longform.records.errors import BadInputError
+from longform.writers.paths import base_of_adapters, check_model_path, holds_adapters, model_below
+from longform.writers.stops import find_turn_end
+
+transformers_logging.disable_progress_bar()
+transformers_logging.set_verbosity_error()
+
+
+def load_model(
+    path: str, *, device: str, dtype: torch.dtype = torch.float32, trust_remote_code: bool = False
+) -> tuple[Any, PreTrainedModel]:
+    """Load the tokenizer and the causal language model of a folder or hub id, in evaluation mode.
+
+    For a folder of LoRA adapters, the base model is loaded and the adapters are merged into its weights. The
+    token that ends
+    an assistant turn in the chat template becomes one of the end tokens of the generation config, so that
+    whatever reads a
+    saved copy stops there.
+
+    Raises:
+        BadInputError: the model does not exist or cannot be loaded, or its tokenizer has more tokens than its embeddings.
+    """
+    tokenizer = load_tokenizer(path, trust_remote_code=trust_remote_code)
+    try:
+        model: Any = _load_weights(path, dtype=dtype, trust_remote_code=trust_remote_code)
+    except BadInputError:
+        raise
+    except Exception as error:  # transformers and peft raise exceptions of any type for a broken folder
+        raise _not_loaded(path, "cannot be loaded as a model", error) from error
+    check_vocabulary(tokenizer, model.get_input_embeddings().weight.shape[0], path=path)
+    repair_generation_config(model, tokenizer)
+    return tokenizer, model.to(device).eval()
+
+
+def load_tokenizer(path: str, *, trust_remote_code: bool = False) -> Any:
+    """Load the tokenizer of a folder or hub id.
+
+    Raises:
+        BadInputError: the model does not exist, or its tokenizer cannot be loaded.
+    """
+    check_model_path(path)
+    try:
+        return AutoTokenizer.from_pretrained(path, trust_remote_code=trust_remote_code)
+    except Exception as error:  # as above
+        raise _not_loaded(path, "its tokenizer cannot be loaded", error) from error
+
+
+def load_config(path: str, *, trust_remote_code: bool = False) -> Any:
+    """Load the configuration of a folder or hub id; of adapters, that of their base model.
+
+    Raises:
+        BadInputError: there is none, or it cannot be read.
+    """
+    check_model_path(path)
+    try:
+        return AutoConfig.from_pretrained(model_below(path), trust_remote_code=trust_remote_code)
+    except BadInputError:
+        raise
+    except Exception as error:  # as above
+        raise _not_loaded(path, "its config.json cannot be read", error) from error
+
+
+def context_length(config: Any) -> int | None:
+    """The most tokens of prompt and response together; None if the configuration does not state it."""
+    return getattr(config.get_text_config(decoder=True), "max_position_embeddings", None)
+
+
+def check_vocabulary(tokenizer: Any, rows: int, *, path: str) -> None:
+    """Refuse a tokenizer that can write ids which embeddings of so many rows lack.
+
+    Raises:
+        BadInputError: it can.
+    """
+    last = max(tokenizer.get_vocab().values())
+    if last >= rows:
+        raise BadInputError(
+            f"{path}: its tokenizer has ids up to {last}, its embeddings {rows} rows; take the tokenizer that "
+            f"belongs to the "
+            "model, or resize the embeddings (resize_token_embeddings) and save it"
+        )
+
+
+def repair_generation_config(model: Any, tokenizer: Any) -> None:
+    """Make a generation config savable, and let it end where the chat template ends an assistant turn.
+
+    transformers loads, but refuses to save, sampling settings without `do_sample` (Llama 2 chat, Vicuna): they
+    were meant for
+    sampling. Of a config that is invalid in another way only the token ids are kept; nothing else in it is used here.
+    """
+    config = model.generation_config
+    if config is None:
+        return
+    ends = config.eos_token_id
+    ends = list(ends) if isinstance(ends, (list, tuple)) else [] if ends is None else [ends]
+    turn_end = find_turn_end(tokenizer)
+    if turn_end is not None and turn_end not in ends:
+        config.eos_token_id = [*ends, turn_end] if ends else turn_end
+    ids = {name: getattr(config, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
+    sampling = copy(config)
+    sampling.do_sample = True
+    model.generation_config = next(it for it in (config, sampling, GenerationConfig(**ids)) if _is_valid(it))
+
+
+def _is_valid(config: GenerationConfig) -> bool:
+    try:
+        config.validate(strict=True)
+    except ValueError:
+        return False
+    return True
+
+
+def _load_weights(path: str, *, dtype: torch.dtype, trust_remote_code: bool) -> Any:
+    if not holds_adapters(path):
+        return AutoModelForCausalLM.from_pretrained(path, dtype=dtype, trust_remote_code=trust_remote_code)
+    from peft import PeftModel
+
+    model_below(path)  # refuses adapters whose base is themselves
+    below = _load_weights(base_of_adapters(path), dtype=dtype, trust_remote_code=trust_remote_code)
+    adapted: Any = PeftModel.from_pretrained(below, path)
+    return adapted.merge_and_unload().requires_grad_(True)  # loading adapters freezes the base model
+
+
+def _not_loaded(path: str, what: str, error: Exception) -> BadInputError:
+    reason = " ".join(str(error).split())[:200]
+    if "trust_remote_code" in str(error):
+        reason = (
+            "it needs code that its folder brings along, which is not run; read that code, and if you trust it set "
+            "trust_remote_code: true in the recipe (--trust-remote-code)"
+        )
+    return BadInputError(f"{path}: {what}: {reason}")

@@ -1,0 +1,222 @@
+"""A model proves that it can be written with: its generation agrees with a plain forward pass, and it can be saved.
+
+Each failure is one line that names the model, what disagrees and by how much, and the remedy. The training half is in
+training/self_check.py.
+"""
+
+import tempfile
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from transformers import PreTrainedModel, modeling_utils
+
+from longform.records.errors import BadInputError
+from longform.writers.decoding import Completion, decode_in_batches
+from longform.writers.loading import context_length
+from longform.writers.rope import settle_rope
+from longform.writers.settings import GenerationSettings
+from longform.writers.small_model import SWITCH, small_model, switch_positions
+from longform.writers.stops import Stops
+
+_PROMPT_LENGTHS = (9, 2, 5, 9)
+"""Unequal, and two equal ones: they share a prompt."""
+_TOKENS = 10
+_STOP_EVERY = 12
+"""One token in so many ends a row early."""
+_SEED = 7
+
+
+class SampledRows(NamedTuple):
+    """A few short texts that a model wrote for the check."""
+
+    prompts: list[list[int]]
+    completions: list[Completion]
+
+
+class Tolerance(NamedTuple):
+    """In nats, of log-probabilities of the same tokens."""
+
+    largest: float
+    mean: float
+
+
+def tolerance_of(dtype: torch.dtype) -> Tolerance:
+    """What rounding explains. In bfloat16 single tokens differ by tenths of a nat."""
+    return Tolerance(5e-3, 1e-3) if dtype in (torch.float32, torch.float64) else Tolerance(1.0, 0.1)
+
+
+def check_model(
+    model: PreTrainedModel,
+    tokenizer: Any,
+    *,
+    path: str,
+    settings: GenerationSettings,
+    longest_prompt: int,
+) -> SampledRows:
+    """Check a loaded model before it writes.
+
+    Args:
+        model: In evaluation mode.
+        tokenizer: Its tokenizer.
+        path: Of the model, for errors.
+        settings: How it will write.
+        longest_prompt: In tokens.
+
+    Returns:
+        The texts that were written for it.
+
+    Raises:
+        BadInputError: a check failed.
+    """
+    check_context(model.config, path=path, settings=settings, longest_prompt=longest_prompt)
+    check_saving(model, tokenizer, path=path)
+    check_switches(model.config, path=path, settings=settings, longest_prompt=longest_prompt)
+    return check_generation(model, path=path, settings=settings)
+
+
+def check_context(config: Any, *, path: str, settings: GenerationSettings, longest_prompt: int) -> None:
+    """Check that prompt and response fit into the context of the model.
+
+    Raises:
+        BadInputError: they do not.
+    """
+    context = context_length(config)
+    if context is not None and longest_prompt + settings.max_tokens > context:
+        raise BadInputError(
+            f"{path}: a prompt of {longest_prompt} tokens and a response of generation.max_tokens {settings.max_tokens} "
+            f"do not fit into its context of {context} tokens; set generation.max_tokens to at most "
+            f"{max(context - longest_prompt, 0)}"
+        )
+
+
+def check_saving(model: Any, tokenizer: Any, *, path: str) -> None:
+    """Check that a model can be saved, without writing its weights.
+
+    Raises:
+        BadInputError: transformers would refuse to save it.
+    """
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            model.config.save_pretrained(folder)
+            if model.can_generate() and model.generation_config is not None:
+                model.generation_config.save_pretrained(folder)
+            tokenizer.save_pretrained(folder)
+        modeling_utils.remove_tied_weights_from_state_dict(model.state_dict(), model)
+    except Exception as error:  # what transformers raises is open-ended
+        reason = " ".join(str(error).split())[:300]
+        raise BadInputError(
+            f"{path}: can be loaded, but transformers refuses to save it: {reason}; repair the files of the model first"
+        ) from error
+
+
+def check_switches(config: Any, *, path: str, settings: GenerationSettings, longest_prompt: int) -> None:
+    """Check generation past the windows and RoPE switches that a text can cross, on a small random model.
+
+    Raises:
+        BadInputError: log-probabilities disagree there.
+    """
+    longest = longest_prompt + settings.max_tokens
+    crossed = {name: position for name, position in switch_positions(config).items() if position < longest}
+    if not crossed:
+        return
+    model = small_model(config, longest=longest)
+    settle_rope(model, longest=longest)
+    names = " and ".join(f"{name} at token {position}" for name, position in crossed.items())
+    lowest = min(crossed.values())
+    _check_rows(
+        model,
+        prompt_lengths=(SWITCH - 4, 3, SWITCH + 3, SWITCH - 2),
+        tokens=SWITCH // 2,
+        temperature=settings.temperature or 1.0,
+        path=path,
+        where=f" past {names} (seen on a small random model)",
+        remedy=f"keep prompt and response within {lowest} tokens (generation.max_tokens at most "
+        f"{max(lowest - longest_prompt, 0)}), or take another model",
+    )
+
+
+def check_generation(model: PreTrainedModel, *, path: str, settings: GenerationSettings) -> SampledRows:
+    """Check that log-probabilities at generation are those of a forward pass without a cache, row by row.
+
+    Raises:
+        BadInputError: they are not, or the decode loop does not support the model.
+    """
+    return _check_rows(
+        model,
+        prompt_lengths=_PROMPT_LENGTHS,
+        tokens=_TOKENS,
+        temperature=settings.temperature or 1.0,
+        path=path,
+        where="",
+        remedy="longform cannot write with this architecture; take another model",
+    )
+
+
+def _check_rows(
+    model: PreTrainedModel,
+    *,
+    prompt_lengths: Sequence[int],
+    tokens: int,
+    temperature: float,
+    path: str,
+    where: str,
+    remedy: str,
+) -> SampledRows:
+    vocabulary = int(model.get_input_embeddings().weight.shape[0])  # pyright: ignore[reportArgumentType, reportCallIssue]
+    random = torch.Generator().manual_seed(_SEED)
+    prompts = [torch.randint(vocabulary, (length,), generator=random).tolist() for length in prompt_lengths]
+    prompts[-1] = prompts[0] if prompt_lengths[-1] == prompt_lengths[0] else prompts[-1]
+    ends = frozenset(range(0, vocabulary, _STOP_EVERY))
+    settings = GenerationSettings(max_tokens=tokens, temperature=temperature)
+    try:
+        completions = decode_in_batches(
+            model, prompts, seed=_SEED, step=0, stops=Stops(ends, read=str), settings=settings
+        )
+        expected = [
+            uncached_log_probs(model, prompt, it.tokens, temperature=temperature)
+            for prompt, it in zip(prompts, completions, strict=True)
+        ]
+    except (BadInputError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:  # what an architecture raises in a loop that it was not made for is open-ended
+        reason = " ".join(str(error).split())[:200]
+        raise BadInputError(
+            f"{path}: generation fails for this architecture ({type(model).__name__}){where}: "
+            f"{type(error).__name__}: {reason}; "
+            f"{remedy}"
+        ) from error
+    compare(
+        torch.cat([it.log_probs for it in completions]),
+        torch.cat(expected),
+        dtype=model.dtype,
+        path=path,
+        what=f"log-probabilities at generation and of a plain forward pass disagree{where}",
+        remedy=remedy,
+    )
+    return SampledRows(prompts, completions)
+
+
+@torch.inference_mode()
+def uncached_log_probs(
+    model: PreTrainedModel, prompt: Sequence[int], tokens: torch.Tensor, *, temperature: float
+) -> torch.Tensor:
+    """[T] log-probabilities of a response's tokens after a prompt, by one forward pass without a cache or padding."""
+    ids = torch.cat([torch.tensor(prompt, device=tokens.device), tokens])[None]
+    logits = model(input_ids=ids, use_cache=False).logits[0, len(prompt) - 1 : -1].float() / temperature
+    return torch.log_softmax(logits, -1).gather(1, tokens[:, None])[:, 0]
+
+
+def compare(
+    found: torch.Tensor, expected: torch.Tensor, *, dtype: torch.dtype, path: str, what: str, remedy: str
+) -> None:
+    """Compare log-probabilities of the same tokens.
+
+    Raises:
+        BadInputError: they differ by more than rounding explains.
+    """
+    difference = (found.float() - expected.float()).abs()
+    largest, mean = float(difference.max()), float(difference.mean())
+    allowed = tolerance_of(dtype)
+    if not (largest <= allowed.largest and mean <= allowed.mean):  # NaN fails too
+        raise BadInputError(f"{path}: {what} by up to {largest:.3g} nats ({mean:.3g} on average); {remedy}")

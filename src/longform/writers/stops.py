@@ -1,0 +1,174 @@
+"""When a response ends: at an end token, at the closing tag of an answer, or at a stop string.
+
+Tokenizers split `</answer>` into several tokens and may merge its end with other characters, so strings are
+searched for in
+decoded text. Most tokens cannot complete one: a row is decoded only if its last token contains the last
+character of a string.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from longform.records.errors import BadInputError
+from longform.text import thoughts
+from longform.text.structure import CLOSING_TAG, OPENING_TAG, Thinking
+from longform.writers.chat_template import render_chat
+from longform.writers.settings import GenerationSettings
+from longform.writers.think import end_at_closing_tag
+
+_STRUCTURE = (OPENING_TAG, "</think>", "<answer>", CLOSING_TAG)
+_THOUGHTS = (
+    *thoughts.TAGS,
+    "<|start|>",
+    "<|channel|>",
+    "<|constrain|>",
+    "<|message|>",
+    "<|end|>",
+    "<|return|>",
+    "<|call|>",
+)
+"""Special tokens that mark a reasoning model's own thoughts; the last ones are those of harmony channels."""
+_HELLO = {"role": "user", "content": "Hello"}
+_MARK = "longform-end-of-turn"
+"""Stands for the content of an assistant turn, to see what the chat template writes behind it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stops:
+    """Stop conditions of a response.
+
+    Args:
+        tokens: Ids of end tokens.
+        read: Decodes token ids without special tokens, except for tags.
+        has_closing_tag: Whether `</answer>` ends a response; it stays part of the text.
+        strings: Further strings that end a response; they and what follows them are left out of the text.
+        completing: Ids of tokens that can complete the tag or a string.
+        begun: What the chat template has written of each response: an opening tag of thoughts, or nothing.
+    """
+
+    tokens: frozenset[int]
+    read: Callable[[Sequence[int]], str]
+    has_closing_tag: bool = False
+    strings: tuple[str, ...] = ()
+    completing: frozenset[int] = frozenset()
+    begun: str = ""
+
+    def may_end(self, token: int) -> bool:
+        """Whether a response may end with this token; `are_reached` decides."""
+        return token in self.tokens or token in self.completing
+
+    def are_reached(self, tokens: Tensor) -> bool:
+        """Whether a response of the tokens [T] ends with its last token."""
+        searched = self._searched
+        # One token for each character, and as many that decode to nothing.
+        tail = tokens[-2 * max(map(len, searched), default=1) :].tolist()
+        if tail[-1] in self.tokens:
+            return True
+        if tail[-1] not in self.completing:
+            return False
+        text = self.read(tail)
+        return any(string in text for string in searched)
+
+    def response_text(self, tokens: Tensor) -> str:
+        """Decode a response, [T] tokens, without its end token, and without a stop string or anything after
+        the closing tag.
+        """
+        ids = tokens.tolist()
+        if ids and ids[-1] in self.tokens:
+            ids.pop()
+        text = self.begun + self.read(ids)
+        for string in self.strings:
+            text = text.partition(string)[0]
+        text = text.strip()
+        return end_at_closing_tag(text) if self.has_closing_tag else text
+
+    @property
+    def _searched(self) -> tuple[str, ...]:
+        return (*self.strings, CLOSING_TAG) if self.has_closing_tag else self.strings
+
+
+def find_stops(tokenizer: Any, settings: GenerationSettings, *, generation_config: Any = None) -> Stops:
+    """Return the stop conditions of a model.
+
+    End tokens are those of its generation config and tokenizer, the token that its chat template writes behind
+    an assistant
+    turn, and the beginning-of-sequence token, which a model without a chat template generates when a text is finished.
+    """
+    configured = generation_config.eos_token_id if generation_config else None
+    ids = [
+        *(configured if isinstance(configured, list) else [configured]),
+        tokenizer.eos_token_id,
+        tokenizer.bos_token_id,
+        find_turn_end(tokenizer) if settings.uses_chat_template else None,
+    ]
+    has_tags = settings.think != "off"
+    last = {string[-1] for string in (*settings.stop, *([CLOSING_TAG] if has_tags else []))}
+    return Stops(
+        tokens=frozenset(id_ for id_ in ids if id_ is not None),
+        read=find_reader(tokenizer, settings.think),
+        has_closing_tag=has_tags,
+        strings=tuple(settings.stop),
+        completing=_tokens_with(last, tokenizer),
+        begun=_begun_by_template(tokenizer, settings),
+    )
+
+
+def find_reader(tokenizer: Any, thinking: Thinking) -> Callable[[Sequence[int]], str]:
+    """Return a decoder of token ids that skips special tokens, except for tags: of the requested format, or
+    else of thoughts.
+    """
+    kept = _THOUGHTS if thinking == "off" else _STRUCTURE
+    hidden = {
+        id_ for id_, token in tokenizer.added_tokens_decoder.items() if token.special and token.content not in kept
+    }
+    return lambda ids: tokenizer.decode([id_ for id_ in ids if id_ not in hidden])
+
+
+def _tokens_with(characters: set[str], tokenizer: Any) -> frozenset[int]:
+    """Ids of the tokens that contain one of the characters. Those outside ASCII may be cut into bytes: then it
+    is any token.
+    """
+    if not all(it.isascii() and it.isprintable() and it != " " for it in characters):
+        return frozenset(tokenizer.get_vocab().values())
+    return frozenset(id_ for token, id_ in tokenizer.get_vocab().items() if characters & set(token))
+
+
+def _begun_by_template(tokenizer: Any, settings: GenerationSettings) -> str:
+    """`<think>` if the chat template writes it before each response, so that a response begins inside its thoughts.
+
+    Where `think` asks for a plan in these tags, the prompt leaves the tag to the response.
+    """
+    if settings.think != "off" or not tokenizer.chat_template or not settings.uses_chat_template:
+        return ""
+    try:
+        text = render_chat(tokenizer, [_HELLO], name="a greeting", kwargs=settings.chat_template_kwargs)
+    except BadInputError:  # reported for the real prompts
+        return ""
+    return OPENING_TAG if text.rstrip().endswith(OPENING_TAG) else ""
+
+
+def find_turn_end(tokenizer: Any) -> int | None:
+    """The token that the chat template writes behind an assistant turn, such as `<|im_end|>`; None if there is none.
+
+    Base models have the template and know the token from their training data, while their end-of-sequence
+    token is another
+    one, such as `<|endoftext|>`. Some templates write nothing behind a turn but a token before the next one
+    (GLM-4): then a
+    model ends its turn with that.
+    """
+    if not tokenizer.chat_template:
+        return None
+    turns = [_HELLO, {"role": "assistant", "content": _MARK}]
+    for messages in (turns, [*turns, _HELLO]):
+        try:
+            rendered = render_chat(tokenizer, messages, name="a greeting", generation_prompt=False)
+        except BadInputError:  # reported for the real prompts
+            continue
+        behind = rendered.rpartition(_MARK)[2].lstrip() if _MARK in rendered else ""
+        for id_, token in tokenizer.added_tokens_decoder.items():
+            if token.content.strip() and behind.startswith(token.content):
+                return id_
+    return None
