@@ -39,7 +39,8 @@ def _rungs(run, step):
 
 
 def test_ppo_killed_and_resumed_goes_on_from_its_rungs(world):
-    recipe = write_recipe(world, "ppo", optim={"mini_batch": 2, "kl_coef": 0.01, "lr": 1e-4})
+    generation = {"max_tokens": 16, "max_prompt_tokens": 96, "chat_template": "off", "stop": ["w"]}
+    recipe = write_recipe(world, "ppo", optim={"mini_batch": 2, "kl_coef": 0.01, "lr": 1e-4}, generation=generation)
     run = world / "runs" / "ppo"
     kill_after(train(world, recipe), run, 3)
     with RunDirectory.read(run) as killed:
@@ -61,6 +62,9 @@ def test_ppo_killed_and_resumed_goes_on_from_its_rungs(world):
         silent = [it for it in database.rollouts() if it.outcome is None]
         assert silent
         assert all(it.reward is None and it.cause == "no_verdict" for it in silent)
+        written = list(database.rollouts())
+        assert all("w" not in it.text for it in written), "a stop string ends a response"
+        assert any(it.tokens < 16 for it in written)
         assert {"critic/loss", "policy/kl_to_start", "critic/explained_variance"} <= set(database.metric_names())
     assert _rungs(run, 2).sum() == sum(it.step <= 2 for it in promotions)
     assert _rungs(run, 4).sum() == len(promotions)

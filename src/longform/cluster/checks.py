@@ -10,8 +10,11 @@ from longform.recipe.inputs import TrainingInputs
 from longform.recipe.recipe import Recipe
 from longform.records.errors import BadInputError
 from longform.records.optional import describe_missing
+from longform.text.structure import OPENING_TAG
+from longform.writers.chat_template import render_chat
 from longform.writers.encoding import encode_prompts
 from longform.writers.loading import load_tokenizer
+from longform.writers.settings import GenerationSettings
 
 VERL = ((0, 9, 1), (0, 10))
 """The versions of verl that this package knows: from the first, below the second."""
@@ -28,26 +31,28 @@ def check_cluster(recipe: Recipe, inputs: TrainingInputs) -> None:
     check_version()
     check_plugin()
     check_local_disk(recipe.run_path)
-    tokenizer = load_tokenizer(recipe.policy)
-    if not tokenizer.chat_template:
+    tokenizer = load_tokenizer(recipe.policy, trust_remote_code=recipe.trust_remote_code)
+    uses_template = recipe.generation.uses_chat_template
+    if uses_template and not tokenizer.chat_template:
         raise BadInputError(
-            f"policy: {recipe.policy} has no chat template, and verl writes through one; add it to the tokenizer"
+            f"policy: {recipe.policy} has no chat template, and verl writes through one; add it to the tokenizer, or set "
+            "generation.chat_template: off"
         )
-    if recipe.generation.think != "off" and opens_a_plan(tokenizer):
+    if uses_template and recipe.generation.think != "off" and opens_a_plan(tokenizer, recipe.generation):
         raise BadInputError(
             f"policy: the chat template of {recipe.policy} opens <think> itself, and verl writes through it as it is; take "
-            "the tag out of the template, so that responses hold it"
+            "the tag out of the template, so that responses hold it, or set generation.chat_template_kwargs"
         )
     for prompt in chain(inputs.prompts, inputs.validation_prompts):  # one at a time: there may be a million
         encode_prompts(tokenizer, [prompt], settings=recipe.generation)
 
 
-def opens_a_plan(tokenizer: Any) -> bool:
+def opens_a_plan(tokenizer: Any, settings: GenerationSettings) -> bool:
     """Whether a chat template ends its prompts with the tag that a response should begin with."""
-    asked = tokenizer.apply_chat_template(
-        [{"role": "user", "content": "?"}], add_generation_prompt=True, tokenize=False
+    asked = render_chat(
+        tokenizer, [{"role": "user", "content": "?"}], name="policy", kwargs=settings.chat_template_kwargs
     )
-    return asked.rstrip().endswith("<think>")
+    return asked.rstrip().endswith(OPENING_TAG)
 
 
 def check_version() -> None:

@@ -20,11 +20,15 @@ from longform.rl.settings import CRITIC_WARMUP, POLICY_WARMUP, GrpoSettings, Ppo
 
 TRAINER = "longform"
 """What `trainer.v1.trainer_mode` calls our trainer."""
+AGENT_LOOP = "longform"
+"""What `actor_rollout_ref.rollout.agent.default_agent_loop` calls our rollout."""
 REWARD_MANAGER = "LongformRewardManager"
 REWARD_MODULE = "pkg://longform.cluster.reward_manager"
 _NO_DUAL_CLIP = 1e6
 """verl always bounds the loss of tokens with a negative advantage; this far away it never matters."""
 _ACTOR, _ROLLOUT, _REF = "actor_rollout_ref.actor", "actor_rollout_ref.rollout", "actor_rollout_ref.ref"
+_RAW_TEMPLATE = "{% for message in messages %}{{ message['content'] }}{% endfor %}"
+"""A chat template that writes a prompt as it is: verl has no other way."""
 _OWNED = {
     "trainer.experiment_name",
     "trainer.total_training_steps",
@@ -33,6 +37,8 @@ _OWNED = {
     "trainer.v1.trainer_mode",
     "data.train_batch_size",
     "longform.recipe",
+    "longform.generation",
+    "actor_rollout_ref.rollout.agent.default_agent_loop",
 }
 """What else the launcher, the trainer and the host have to agree on."""
 Overrides = dict[str, Any]
@@ -75,6 +81,9 @@ def check_supported(recipe: Recipe) -> None:
         "optim.mini_batch: on a cluster it has to hold whole groups, a multiple of data.group": recipe.mini_batch
         % recipe.data.group
         != 0,
+        "run.keep_policies: on a cluster it has to be a multiple of run.checkpoint_every": recipe.run.keep_policies
+        is not None
+        and recipe.run.keep_policies % recipe.run.checkpoint_every != 0,
         "rewards.writing: reward workers hold no reward model; have vLLM serve it (rewards.writing.endpoint)": any(
             isinstance(it, WritingSettings) and not it.endpoints for it in recipe.rewards
         ),
@@ -114,6 +123,10 @@ def _data(recipe: Recipe, folder: Path) -> Overrides:
         "data.max_response_length": recipe.generation.max_tokens,
         "data.seed": recipe.run.seed,
         "data.shuffle": False,  # the curriculum draws
+        **{
+            f"+data.apply_chat_template_kwargs.{name}": value
+            for name, value in recipe.generation.chat_template_kwargs.items()
+        },
         "data.dataloader_num_workers": 0,
     }
 
@@ -126,7 +139,10 @@ def _models(recipe: Recipe) -> Overrides:
         settings |= {
             f"{place}.path": policy,
             f"{place}.enable_gradient_checkpointing": recipe.memory.gradient_checkpointing,
+            f"{place}.trust_remote_code": recipe.trust_remote_code,
         }
+    if not recipe.generation.uses_chat_template:
+        settings["actor_rollout_ref.model.custom_chat_template"] = _RAW_TEMPLATE
     return settings
 
 
@@ -227,6 +243,7 @@ def _writing(recipe: Recipe) -> Overrides:
     return {
         f"{_ROLLOUT}.name": machines.rollout,
         f"{_ROLLOUT}.n": recipe.data.group,
+        f"{_ROLLOUT}.agent.default_agent_loop": AGENT_LOOP,
         **{f"{_ROLLOUT}.{name}": value for name, value in drawn.items()},
         **{f"{_ROLLOUT}.val_kwargs.{name}": value for name, value in drawn.items()},
         f"{_ROLLOUT}.val_kwargs.do_sample": generation.temperature > 0,
@@ -271,6 +288,7 @@ def _run(recipe: Recipe, checkpoints: Path) -> Overrides:
         "reward.reward_manager.name": REWARD_MANAGER,
         "reward.reward_manager.module.path": REWARD_MODULE,
         "+longform.recipe": str((recipe.run_path / "recipe.yaml").absolute()),
+        "+longform.generation": recipe.generation.model_dump(mode="json"),
     }
 
 

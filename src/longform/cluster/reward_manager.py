@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from verl import DataProto
 from verl.experimental.reward_loop.reward_manager.base import RewardManagerBase
 
@@ -25,7 +26,7 @@ from longform.rewards.reward_set import build_rewards
 from longform.rewards.settings import FormatSettings, RewardSettings, WritingSettings
 from longform.text.structure import ParsedResponse, Thinking, parse_response
 from longform.wording import load_wording
-from longform.writers.stops import find_reader
+from longform.writers.stops import find_stops
 
 
 class LongformRewardManager(RewardManagerBase):
@@ -35,7 +36,6 @@ class LongformRewardManager(RewardManagerBase):
         super().__init__(config, tokenizer, compute_score)
         self._name = config.trainer.experiment_name
         self._longest = config.data.max_response_length
-        self._ends = {tokenizer.eos_token_id}
         self._opened: Opened | None = None
 
     async def run_single(self, data: DataProto) -> dict[str, Any]:
@@ -50,7 +50,9 @@ class LongformRewardManager(RewardManagerBase):
             await self._open()
         except BadInputError as error:  # a reward model or a plugin that is not on this node
             return _stopped(error, "", ParsedResponse("", "", False), "stop", len(ids))
-        text, is_cut = self._read(ids).strip(), len(ids) >= self._longest and int(ids[-1]) not in self._ends
+        tokens = torch.tensor(ids)
+        text = self._stops.response_text(tokens)
+        is_cut = len(ids) >= self._longest and not self._stops.are_reached(tokens)
         if told["split"] != "train":
             return await self._validate(told, text)
         finish_reason, response = "length" if is_cut else "stop", parse_response(text, self._thinking)
@@ -75,7 +77,7 @@ class LongformRewardManager(RewardManagerBase):
         for name, spec in opened.judges.items():
             endpoints[name] = RemoteEndpoint(name, spec, actor)
         self._thinking: Thinking = recipe.generation.think
-        self._read = find_reader(self.tokenizer, self._thinking)
+        self._stops = find_stops(self.tokenizer, recipe.generation)
         self._weights = dict(zip((it.kind for it in recipe.rewards), recipe.weights, strict=True))
         self._rewards = build_rewards(
             placed_rewards(recipe.rewards, opened.folder),

@@ -83,9 +83,8 @@ def write_data(recipe: Recipe, inputs: TrainingInputs, *, wording: Wording | Non
     folder = data_folder(recipe)
     folder.mkdir(parents=True, exist_ok=True)
     think = ThinkPrompt.read(recipe.generation.think, recipe.generation.think_prompt, wording=wording)
-    write_verl(folder / "train.parquet", inputs.prompts, messages=think.messages)
+    messages = think.messages if recipe.generation.uses_chat_template else think.raw_messages
+    write_verl(folder / "train.parquet", inputs.prompts, messages=messages)
     if inputs.validation_prompts:
-        write_verl(
-            folder / "validation.parquet", inputs.validation_prompts, split="validation", messages=think.messages
-        )
+        write_verl(folder / "validation.parquet", inputs.validation_prompts, split="validation", messages=messages)
     return folder

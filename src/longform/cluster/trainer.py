@@ -165,6 +165,11 @@ class LongformTrainer(PPOTrainerSync):
         folder.mkdir(parents=True, exist_ok=True)
         (folder / FILE).write_bytes(ray.get(self._run_actor.state.remote()))
         super()._save_checkpoint()
+        keep = self._recipe.run.keep_policies
+        if keep is not None and self.global_steps % keep == 0:
+            kept = policies_folder(folder.parent) / f"step-{self.global_steps:06d}"
+            shutil.rmtree(kept, ignore_errors=True)
+            shutil.copytree(folder / "actor" / "huggingface", kept)
         # verl would remove the policy of the previous checkpoint while it still marks that one as the latest.
         for old in sorted(folder.parent.glob("global_step_*"), key=_step_of)[: -self._recipe.run.keep_checkpoints]:
             shutil.rmtree(old)
@@ -181,6 +186,11 @@ class LongformTrainer(PPOTrainerSync):
 
     def _checkpoint_folder(self) -> Path:
         return Path(self.config.trainer.default_local_dir) / f"global_step_{self.global_steps}"
+
+
+def policies_folder(checkpoints: Path) -> Path:
+    """Where policies are kept: in the run directory, or with the checkpoints on a shared disk."""
+    return checkpoints.with_name("policies") if checkpoints.name == "checkpoints" else checkpoints / "policies"
 
 
 def _step_of(folder: Path) -> int:

@@ -84,8 +84,13 @@ class RunSettings(_Section):
     """Length of the run."""
     checkpoint_every: int = Field(default=50, ge=1)
     """Steps between checkpoints."""
+    checkpoint_minutes: float | None = Field(default=30.0, gt=0)
+    """For engine local: a checkpoint is also written when the newest one is this old. None: only by steps."""
     keep_checkpoints: int = Field(default=2, ge=1)
     """Checkpoints to keep, the newest ones."""
+    keep_policies: int | None = Field(default=None, ge=1)
+    """Steps between copies of the policy's weights alone, which are kept for good in `policies/`. On a cluster a multiple of
+    `checkpoint_every`."""
     budget: float | None = Field(default=None, gt=0)
     """Stop the run, resumably, before its judge calls cost more than this, in the currency of models.yaml."""
 

@@ -110,6 +110,17 @@ class RunDirectory:
             shutil.rmtree(self.checkpoint_path(old))
         return place
 
+    def keep_policy(self, step: int, write: Callable[[Path], None]) -> Path:
+        """Let `write` fill the folder of the policy after `step` that is kept for good; one that exists is replaced.
+
+        Raises:
+            StoppedError: the disk is full or cannot be written.
+        """
+        place = self.path / "policies" / f"step-{step:06d}"
+        shutil.rmtree(place, ignore_errors=True)
+        write_folder(place, write)
+        return place
+
     def _take(self, lock: IO[str]) -> None:
         """Lock the run for this process and write its pid into the lock file, or raise."""
         with ExitStack() as opened:

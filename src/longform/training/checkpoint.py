@@ -1,7 +1,9 @@
 """Save and restore training state (models, optimizers, curriculum, step); resuming is exact."""
 
+import time
 import warnings
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -10,7 +12,7 @@ from torch.optim import AdamW
 
 from longform.curriculum.schedule import Curriculum
 from longform.recipe.recipe import Recipe
-from longform.records.errors import BadInputError, CheckpointWarning, LongformError
+from longform.records.errors import BadInputError, CheckpointWarning, LongformError, StoppedError
 from longform.records.run_directory import RunDirectory
 from longform.rl.settings import (
     CRITIC_WARMUP,
@@ -22,6 +24,9 @@ from longform.rl.settings import (
 )
 from longform.training.models import PolicyModels
 
+MAX_STEPS_WITHOUT_UPDATE = 3
+"""Steps in a row whose updates were all skipped, before a run stops."""
+
 
 @dataclass(slots=True)
 class TrainingState:
@@ -32,6 +37,10 @@ class TrainingState:
     """`policy` and, with PPO, `critic`."""
     curriculum: Curriculum
     step: int = 0
+    saved_at: float = field(default_factory=time.monotonic)
+    """When the newest checkpoint was written, or else the start of this process's part of the run."""
+    steps_without_update: int = 0
+    """Steps in a row of which each update was skipped."""
 
     @classmethod
     def start(cls, models: PolicyModels, curriculum: Curriculum, optim: PpoSettings | GrpoSettings) -> "TrainingState":
@@ -71,6 +80,25 @@ class TrainingState:
             for group in self.optimizers[name].param_groups:
                 group["lr"] = group.get("peak", peak) * factor
 
+    def check_updates(self, metrics: Sequence[Mapping[str, float]], *, step: int) -> None:
+        """Count the steps in a row that changed no weight because loss or gradient were not finite.
+
+        Args:
+            metrics: of each update of the step, with `policy/skipped` or `critic/skipped` 1 where it was skipped.
+            step: its number.
+
+        Raises:
+            StoppedError: there were `MAX_STEPS_WITHOUT_UPDATE`; the newest checkpoint is from before them, or from between.
+        """
+        skipped = [value for it in metrics for name, value in it.items() if name.endswith("/skipped")]
+        self.steps_without_update = self.steps_without_update + 1 if skipped and all(skipped) else 0
+        if self.steps_without_update >= MAX_STEPS_WITHOUT_UPDATE:
+            raise StoppedError(
+                f"step {step}: loss or gradient was not finite in every update of {self.steps_without_update} steps, and no "
+                "weight has changed since; start a new run from an earlier policy with a lower optim.lr or with "
+                "memory.precision: float32 (--resume repeats these steps)"
+            )
+
     def save(self, folder: Path) -> None:
         """Write the state into an empty folder."""
         self.models.save(folder)
@@ -89,10 +117,15 @@ class TrainingState:
 
 
 def finish_step(step: int, *, recipe: Recipe, run: RunDirectory, state: TrainingState) -> None:
-    """Advance the state past `step`, and write a checkpoint if one is due."""
+    """Advance the state past `step`, and write a checkpoint, or a copy of the policy to keep, if one is due."""
     state.step = step
-    if step % recipe.run.checkpoint_every == 0 or step == recipe.run.steps:
-        run.write_checkpoint(step, state.save, keep=recipe.run.keep_checkpoints)
+    settings, minutes = recipe.run, recipe.run.checkpoint_minutes
+    is_old = minutes is not None and time.monotonic() - state.saved_at >= 60 * minutes
+    if step % settings.checkpoint_every == 0 or step == settings.steps or is_old:
+        run.write_checkpoint(step, state.save, keep=settings.keep_checkpoints)
+        state.saved_at = time.monotonic()
+    if settings.keep_policies is not None and step % settings.keep_policies == 0:
+        run.keep_policy(step, state.models.save_policy)
 
 
 def resume_from(run: RunDirectory, state: TrainingState) -> None:

@@ -96,6 +96,7 @@ def train_grpo(recipe: Recipe, state: TrainingState, generator: RolloutGenerator
                         )
                     ]
 
+            state.check_updates(stats, step=step)
             records = record_rollouts(rollouts, scores, step=step)
             metrics = {
                 **step_metrics(

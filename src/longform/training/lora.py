@@ -4,6 +4,7 @@ The weights stay frozen in the precision of the run; adapters and the value head
 through peft itself: the adapter methods of transformers' models require the newest peft.
 """
 
+import json
 import warnings
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from longform.rl.settings import LoraSettings, MemorySettings
 from longform.training.forward import Critic
 from longform.training.models import PolicyModels, load_reference_weight, prepare_learning, save_reference_weight
 from longform.writers.loading import load_model
+from longform.writers.paths import ADAPTER
 
 POLICY, CRITIC = "policy", "critic"
 _ADAPTERS = "adapter_model.safetensors"
@@ -89,20 +91,17 @@ class AdaptedModels(PolicyModels):
     def critic_parameters(self) -> list[nn.Parameter]:  # noqa: D102
         return [*self._adapter_parameters(CRITIC), *self._critic.head.parameters()] if self.has_critic else []
 
-    def save(self, folder: Path) -> None:
+    def save_policy(self, folder: Path) -> None:
         """Save the adapters; the base weights are not copied."""
-        for name in self._names:
-            with warnings.catch_warnings():
-                # peft looks up the vocabulary of the base model, and warns if the base is a folder of adapters itself.
-                warnings.simplefilter("ignore")
-                weights = get_peft_model_state_dict(self._model, adapter_name=name)
-            (folder / name).mkdir(parents=True, exist_ok=True)
-            named = {f"base_model.model.{key}": tensor.contiguous() for key, tensor in weights.items()}
-            save_file(named, folder / name / _ADAPTERS, metadata={"format": "pt"})
-            self._model.peft_config[name].save_pretrained(str(folder / name))
-        self.tokenizer.save_pretrained(folder / POLICY)
+        self._save_adapters(POLICY, folder)
+        self.tokenizer.save_pretrained(folder)
+
+    def save(self, folder: Path) -> None:
+        """Save the adapters, and any value head; the base weights are not copied."""
+        self.save_policy(folder / POLICY)
         if not self.has_critic:
             return
+        self._save_adapters(CRITIC, folder / CRITIC)
         head = {name: tensor.contiguous() for name, tensor in self._critic.head.state_dict().items()}
         save_file(head, folder / CRITIC / _VALUE_HEAD)
         save_reference_weight(self._critic, folder / CRITIC)
@@ -119,6 +118,17 @@ class AdaptedModels(PolicyModels):
 
     def _modules(self) -> list[PreTrainedModel]:
         return [self._model]
+
+    def _save_adapters(self, name: str, folder: Path) -> None:
+        with warnings.catch_warnings():
+            # peft looks up the vocabulary of the base model, and warns if the base is a folder of adapters itself.
+            warnings.simplefilter("ignore")
+            weights = get_peft_model_state_dict(self._model, adapter_name=name)
+        folder.mkdir(parents=True, exist_ok=True)
+        named = {f"base_model.model.{key}": tensor.contiguous() for key, tensor in weights.items()}
+        save_file(named, folder / _ADAPTERS, metadata={"format": "pt"})
+        self._model.peft_config[name].save_pretrained(str(folder))
+        sort_targets(folder / ADAPTER)
 
     def _switched_to(self, name: str) -> PreTrainedModel:
         for layer in self._layers:
@@ -147,3 +157,10 @@ class AdaptedModels(PolicyModels):
                 parameter.data = parameter.data.float()
         self._layers = [module for module in self._model.modules() if isinstance(module, BaseTunerLayer)]
         self._switched_to(self._names[-1])
+
+
+def sort_targets(path: Path) -> None:
+    """Sort the lists of an adapter_config.json: peft writes sets, whose order differs from process to process."""
+    config = json.loads(path.read_text(encoding="utf-8"))
+    ordered = {key: sorted(value) if isinstance(value, list) else value for key, value in config.items()}
+    path.write_text(json.dumps(ordered, indent=2, sort_keys=True) + "\n", encoding="utf-8")

@@ -99,6 +99,10 @@ class PolicyModels(ABC):
         """What an update of the critic moves, but for its weight on the reference; nothing where there is none."""
 
     @abstractmethod
+    def save_policy(self, folder: Path) -> None:
+        """Write the policy with its tokenizer in Hugging Face format into a folder."""
+
+    @abstractmethod
     def save(self, folder: Path) -> None:
         """Write `policy` (with the tokenizer) and any `critic` in Hugging Face format into a folder."""
 
@@ -211,9 +215,12 @@ class FullModels(PolicyModels):
     def critic_parameters(self) -> list[nn.Parameter]:  # noqa: D102
         return list(self._classifier.parameters()) if self.has_critic else []
 
+    def save_policy(self, folder: Path) -> None:  # noqa: D102
+        self.policy.save_pretrained(folder)
+        self.tokenizer.save_pretrained(folder)
+
     def save(self, folder: Path) -> None:  # noqa: D102
-        self.policy.save_pretrained(folder / "policy")
-        self.tokenizer.save_pretrained(folder / "policy")
+        self.save_policy(folder / "policy")
         if self.has_critic:
             self._classifier.save_pretrained(folder / "critic")
             save_reference_weight(self.critic, folder / "critic")

@@ -114,6 +114,7 @@ def train_ppo(recipe: Recipe, state: TrainingState, generator: RolloutGenerator,
                         )
                     )
 
+            state.check_updates(stats, step=step)
             moments = advantage_moments(raw_advantages_BT, batch.mask, decay=optim.gamma * optim.lam)
             records = record_rollouts(rollouts, scores, step=step, advantages=moments)
             metrics = {

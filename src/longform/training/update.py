@@ -73,7 +73,7 @@ def update_critic(
     value_clip: float,
     max_grad_norm: float,
 ) -> dict[str, float]:
-    """One optimizer step of the critic; returns its metrics."""
+    """One optimizer step of the critic, skipped if it is not finite; returns its metrics."""
     total = 0.0
     for micro in mini_batch:
         with models.as_critic() as critic:
@@ -84,7 +84,7 @@ def update_critic(
             )
             loss.backward()
         total += loss.item()
-    return {"critic/loss": total, "critic/grad_norm": _optimizer_step(optimizer, max_grad_norm)}
+    return _step("critic", optimizer, {"critic/loss": total}, max_grad_norm)
 
 
 def update_policy(
@@ -97,7 +97,7 @@ def update_policy(
     entropy_coef: float,
     max_grad_norm: float,
 ) -> dict[str, float]:
-    """One optimizer step of the policy; returns its metrics.
+    """One optimizer step of the policy, skipped if it is not finite; returns its metrics.
 
     Args:
         models: of the run.
@@ -118,7 +118,7 @@ def update_policy(
             (loss - entropy_coef * entropy).backward()
         for name, value in zip(metrics, (loss, entropy, clip_fraction, kl), strict=True):
             metrics[name] += value.item()
-    return metrics | {"policy/grad_norm": _optimizer_step(optimizer, max_grad_norm)}
+    return _step("policy", optimizer, metrics, max_grad_norm)
 
 
 def mean_metrics(measured: Sequence[dict[str, float]]) -> dict[str, float]:
@@ -127,10 +127,18 @@ def mean_metrics(measured: Sequence[dict[str, float]]) -> dict[str, float]:
     return {name: float(np.mean([it[name] for it in measured if name in it])) for name in names}
 
 
-def _optimizer_step(optimizer: torch.optim.Optimizer, max_grad_norm: float) -> float:
-    """One step along the accumulated gradients, which are freed; returns their norm before clipping."""
+def _step(
+    name: str, optimizer: torch.optim.Optimizer, metrics: dict[str, float], max_grad_norm: float
+) -> dict[str, float]:
+    """One step along the accumulated gradients, which are freed; returns the metrics of the update.
+
+    A step whose metrics or gradients are not finite is skipped, and says only that.
+    """
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    norm = torch.nn.utils.clip_grad_norm_(parameters, max_grad_norm)
-    optimizer.step()
+    norm = torch.nn.utils.clip_grad_norm_(parameters, max_grad_norm).item()
+    is_finite = np.isfinite([norm, *metrics.values()]).all()
+    if is_finite:
+        optimizer.step()
     optimizer.zero_grad(set_to_none=True)
-    return norm.item()
+    skipped = {f"{name}/skipped": float(not is_finite)}
+    return metrics | {f"{name}/grad_norm": norm} | skipped if is_finite else skipped

@@ -62,7 +62,7 @@ class Stops:
 
     def are_reached(self, tokens: Tensor) -> bool:
         """Whether a response of the tokens [T] ends with its last token."""
-        searched = self._searched
+        searched = self.searched
         # One token for each character, and as many that decode to nothing.
         tail = tokens[-2 * max(map(len, searched), default=1) :].tolist()
         if tail[-1] in self.tokens:
@@ -71,6 +71,13 @@ class Stops:
             return False
         text = self.read(tail)
         return any(string in text for string in searched)
+
+    def find_end(self, tokens: Tensor) -> int:
+        """The number of tokens of a response, of [T] tokens that may go on behind its end."""
+        for position, token in enumerate(tokens.tolist()):
+            if self.may_end(token) and self.are_reached(tokens[: position + 1]):
+                return position + 1
+        return len(tokens)
 
     def response_text(self, tokens: Tensor) -> str:
         """Decode a response, [T] tokens, without its end token, and without a stop string or anything after
@@ -86,7 +93,8 @@ class Stops:
         return end_at_closing_tag(text) if self.has_closing_tag else text
 
     @property
-    def _searched(self) -> tuple[str, ...]:
+    def searched(self) -> tuple[str, ...]:
+        """The strings that end a response, with the closing tag if it does."""
         return (*self.strings, CLOSING_TAG) if self.has_closing_tag else self.strings
 
 

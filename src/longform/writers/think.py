@@ -64,6 +64,10 @@ class ThinkPrompt:
             asking[-1]["content"] = self._fill(asking[-1]["content"])
         return messages
 
+    def raw_messages(self, prompt: PromptRow) -> list[dict[str, str]]:
+        """The text for a model without a chat template, as the only message of a conversation."""
+        return [{"role": "user", "content": self.text(prompt)}]
+
     def text(self, prompt: PromptRow) -> str:
         """Return the text for a model without a chat template to continue.
 

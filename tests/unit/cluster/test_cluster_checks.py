@@ -12,6 +12,7 @@ from longform.cluster.launch import train_on_cluster
 from longform.recipe.begin import begin_run
 from longform.records.errors import BadInputError
 from longform.records.run_directory import RunDirectory
+from longform.writers.settings import GenerationSettings
 
 MOUNTS = """\
 /dev/sda / ext4 rw 0 0
@@ -145,5 +146,5 @@ def test_a_template_that_opens_the_plan_is_found():
         def apply_chat_template(self, messages, **_):
             return f"user: {messages[0]['content']}{self.end}"
 
-    assert checks.opens_a_plan(Tokenizer("<think>\n"))
-    assert not checks.opens_a_plan(Tokenizer("\nassistant:"))
+    assert checks.opens_a_plan(Tokenizer("<think>\n"), GenerationSettings())
+    assert not checks.opens_a_plan(Tokenizer("\nassistant:"), GenerationSettings())

@@ -1,0 +1,40 @@
+"""verl's single-turn rollout with the stop conditions of a recipe: responses end where they would on the local engine.
+
+vLLM is told the stop strings and saves the tokens behind them; SGLang runs without a tokenizer under verl and
+cannot search for
+strings. Whatever was written behind the end of a response is cut off here, before anything is rewarded or
+learned from it.
+"""
+
+from typing import Any
+
+import torch
+from omegaconf import OmegaConf
+from verl.experimental.agent_loop.agent_loop import AgentLoopOutput, register
+from verl.experimental.agent_loop.single_turn_agent_loop import SingleTurnAgentLoop
+
+from longform.cluster.config import AGENT_LOOP
+from longform.writers.settings import GenerationSettings
+from longform.writers.stops import find_stops
+
+
+@register(AGENT_LOOP)
+class StoppingAgentLoop(SingleTurnAgentLoop):
+    """One turn that ends at the end tokens, the closing tag and the stop strings of a recipe."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        stored = OmegaConf.to_container(self.config.longform.generation)
+        self._stops = find_stops(self.tokenizer, GenerationSettings.model_validate(stored))
+
+    async def run(self, sampling_params: dict[str, Any], priority: int = 0, **kwargs: Any) -> AgentLoopOutput:
+        """Write a response and cut it where it ends."""
+        stops: dict[str, Any] = {"stop_token_ids": sorted(self._stops.tokens)}
+        if self._stops.searched and self.rollout_config.name == "vllm":
+            stops |= {"stop": list(self._stops.searched), "include_stop_str_in_output": True}
+        output = await super().run({**sampling_params, **stops}, priority, **kwargs)
+        end = self._stops.find_end(torch.tensor(output.response_ids))
+        output.response_ids, output.response_mask = output.response_ids[:end], output.response_mask[:end]
+        if output.response_logprobs:
+            output.response_logprobs = output.response_logprobs[:end]
+        return output
