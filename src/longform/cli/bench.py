@@ -6,7 +6,18 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
-from longform.cli.flags import READ_FLAGS, CostLimit, Flag, PathList, PositiveInt, ReadFlags, TableFormat, Temperature
+from longform.cli.flags import (
+    LOCAL_FLAGS,
+    READ_FLAGS,
+    CostLimit,
+    Flag,
+    LocalFlags,
+    PathList,
+    PositiveInt,
+    ReadFlags,
+    TableFormat,
+    Temperature,
+)
 from longform.cli.output import command_line, print_result, print_tables, progress
 
 if TYPE_CHECKING:
@@ -91,6 +102,7 @@ def run(
     temperature: Temperature | None = None,
     think: Literal["off", "on", "direct"] = "off",
     think_prompt: Path | None = None,
+    local: LocalFlags = LOCAL_FLAGS,
     budget: CostLimit | None = None,
     format: TableFormat = "text",
     reading: ReadFlags = READ_FLAGS,
@@ -132,6 +144,7 @@ def run(
         temperature=temperature,
         think=think,
         think_prompt=think_prompt,
+        local=local.parse(),
         budget=budget,
         reading=reading.parse(),
         progress=progress,

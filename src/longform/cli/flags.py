@@ -1,5 +1,6 @@
 """Shared CLI flag types, validated before a command starts."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -9,6 +10,7 @@ from cyclopts.validators import Number
 
 if TYPE_CHECKING:
     from longform.records.adapting import Reading
+    from longform.writers.settings import LocalOptions
 
 Flag = Annotated[bool, Parameter(negative=())]
 """A boolean flag without a --no-FLAG form."""
@@ -64,3 +66,57 @@ class ReadFlags:
 
 
 READ_FLAGS = ReadFlags()
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True)
+class LocalFlags:
+    """Flags of every command that writes with a local model."""
+
+    batch: PositiveInt = 64
+    """Batch size of a local model."""
+    device: Literal["auto", "cuda", "mps", "cpu"] = "auto"
+    """Device of a local model; auto takes a GPU if there is one."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Of a local model's weights; auto is bfloat16 on a GPU, else float32."""
+    chat_template: Literal["on", "off"] = "on"
+    """off sends plain text to a local model, as base models expect it."""
+    template_kwargs: str = "{}"
+    """Variables of a local model's chat template, as JSON: {"enable_thinking": false}."""
+    stop: Annotated[tuple[str, ...], Parameter(negative=())] = ()
+    """A string that ends a response of a local model. May be repeated."""
+    trust_remote_code: Flag = False
+    """Run code that a local model's folder brings along. Read it first."""
+    skip_self_check: Flag = False
+    """Do not check that a local model's generation is correct before writing."""
+
+    def parse(self) -> "LocalOptions":
+        """Return the options.
+
+        Raises:
+            BadInputError: --template-kwargs is not a JSON object.
+        """
+        from longform.records.errors import BadInputError
+        from longform.writers.settings import LocalOptions
+
+        try:
+            kwargs = json.loads(self.template_kwargs)
+        except ValueError:
+            kwargs = None
+        if not isinstance(kwargs, dict):
+            raise BadInputError(
+                f'--template-kwargs {self.template_kwargs}: must be a JSON object such as {{"enable_thinking": false}}'
+            )
+        return LocalOptions(
+            batch=self.batch,
+            device=self.device,
+            precision=self.precision,
+            chat_template=self.chat_template,
+            chat_template_kwargs=kwargs,
+            stop=self.stop,
+            trust_remote_code=self.trust_remote_code,
+            self_check=not self.skip_self_check,
+        )
+
+
+LOCAL_FLAGS = LocalFlags()

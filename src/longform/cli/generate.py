@@ -4,7 +4,18 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Literal
 
-from longform.cli.flags import READ_FLAGS, CostLimit, Flag, PositiveInt, Probability, ReadFlags, Seed, Temperature
+from longform.cli.flags import (
+    LOCAL_FLAGS,
+    READ_FLAGS,
+    CostLimit,
+    Flag,
+    LocalFlags,
+    PositiveInt,
+    Probability,
+    ReadFlags,
+    Seed,
+    Temperature,
+)
 from longform.cli.output import command_line, describe_stale, print_result, progress
 
 
@@ -21,7 +32,7 @@ def generate(
     top_p: Probability | None = None,
     think: Literal["off", "on", "direct"] = "off",
     think_prompt: Path | None = None,
-    batch: PositiveInt = 64,
+    local: LocalFlags = LOCAL_FLAGS,
     seed: Seed = 0,
     budget: CostLimit | None = None,
     keep_stale: Flag = False,
@@ -42,7 +53,6 @@ def generate(
         top_p: Nucleus sampling probability (default: of models.yaml, else 1).
         think: Ask for a plan and an answer in tags (on), or for an answer in tags (direct). Only the answer is kept.
         think_prompt: Text file with {request} in it, in place of the built-in think prompt.
-        batch: Batch size of a local model.
         seed: Sampling seed of a local model.
         budget: Stop before the calls cost more than this.
         keep_stale: Keep responses whose prompt, writer or settings have changed, instead of making them anew.
@@ -62,7 +72,7 @@ def generate(
         top_p=top_p,
         think=think,
         think_prompt=think_prompt,
-        batch=batch,
+        local=local.parse(),
         seed=seed,
         budget=budget,
         keep_stale=keep_stale,

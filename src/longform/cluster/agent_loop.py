@@ -1,8 +1,7 @@
 """verl's single-turn rollout with the stop conditions of a recipe: responses end where they would on the local engine.
 
-vLLM is told the stop strings and saves the tokens behind them; SGLang runs without a tokenizer under verl and
-cannot search for
-strings. Whatever was written behind the end of a response is cut off here, before anything is rewarded or
+vLLM is told the stop strings and saves the tokens behind them; SGLang runs without a tokenizer under verl and cannot
+search for strings. Whatever was written behind the end of a response is cut off here, before anything is rewarded or
 learned from it.
 """
 

@@ -16,7 +16,7 @@ from longform.planning.cluster import tokens_at_once
 from longform.recipe.recipe import Recipe
 from longform.records.errors import BadInputError
 from longform.rewards.settings import WritingSettings
-from longform.rl.settings import CRITIC_WARMUP, POLICY_WARMUP, GrpoSettings, PpoSettings
+from longform.rl.settings import CRITIC_WARMUP, GrpoSettings, PpoSettings
 
 TRAINER = "longform"
 """What `trainer.v1.trainer_mode` calls our trainer."""
@@ -167,7 +167,7 @@ def _policy(recipe: Recipe) -> Overrides:
         f"{_ACTOR}.use_dynamic_bsz": True,
         f"{_ACTOR}.ppo_max_token_len_per_gpu": tokens_at_once(recipe),
         f"{_ACTOR}.checkpoint.save_contents": ["model", "optimizer", "extra", "hf_model"],
-        **_optimizer(f"{_ACTOR}.optim", recipe, lr=optim.lr, warmup=optim.warmup_steps, share=POLICY_WARMUP),
+        **_optimizer(f"{_ACTOR}.optim", recipe, lr=optim.lr, warmup=optim.warmup_steps, share=optim.default_warmup),
     }
     if isinstance(optim, GrpoSettings) and optim.kl_coef > 0:
         settings |= {

@@ -3,9 +3,8 @@ and the rollout.
 
 verl swallows what goes wrong while it loads a plugin; `checks.check_plugin` looks whether it is there.
 
-verl 0.9 asks whether trl is installed and then imports a class that trl 1.16 has dropped. The processes of a
-run use nothing
-of trl, so where the launcher says so it is hidden from them: a machine may have both.
+verl 0.9 asks whether trl is installed and then imports a class that trl 1.16 has dropped. The processes of a run use
+nothing of trl, so where the launcher says so it is hidden from them: a machine may have both.
 """
 
 import os

@@ -55,7 +55,8 @@ class LongformRewardManager(RewardManagerBase):
         is_cut = len(ids) >= self._longest and not self._stops.are_reached(tokens)
         if told["split"] != "train":
             return await self._validate(told, text)
-        finish_reason, response = "length" if is_cut else "stop", parse_response(text, self._thinking)
+        finish_reason = "length" if is_cut else "stop"
+        response = parse_response(text, self._thinking)._replace(is_cut_off=is_cut)
         try:
             results = await self._rewards.score(
                 read_prompt(told), response=response, reference=told["reference"], step=told["step"]

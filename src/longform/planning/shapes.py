@@ -131,7 +131,7 @@ def count_scoring_parameters(path: str) -> int:
     from transformers import AutoConfig, AutoModelForSequenceClassification
 
     try:
-        config: Any = AutoConfig.from_pretrained(path)
+        config: Any = AutoConfig.from_pretrained(path, trust_remote_code=False)
         with torch.device("meta"):
             model: Any = AutoModelForSequenceClassification.from_config(config)
     except Exception as error:  # what a broken configuration makes transformers raise is open-ended

@@ -8,7 +8,7 @@ from typing import Any
 from longform.endpoints.models import find_model, read_models
 from longform.plugins import Plugin, shown_path
 from longform.recipe.loading import dump_recipe, load_stored_recipe, removed_values
-from longform.recipe.recipe import Recipe
+from longform.recipe.recipe import MINI_BATCH, Recipe
 from longform.recipe.renamed import replaced_values
 from longform.records.errors import BadInputError
 from longform.records.files import write_text
@@ -16,9 +16,11 @@ from longform.records.resume import check_files, check_resume, flatten, hash_fil
 from longform.records.run_directory import RunDirectory
 from longform.rewards.plugin import load_rewards
 from longform.rewards.settings import FormatSettings, WritingSettings
+from longform.rl.settings import POLICY_WARMUP
 from longform.wording import CURRENT, VERSIONS, Wording, load_wording
 
 CHANGEABLE = (
+    "device",
     "run.name",
     "run.folder",
     "run.budget",
@@ -31,8 +33,8 @@ CHANGEABLE = (
     "memory.gradient_checkpointing",
     "cluster.stall_timeout_hours",
 )
-"""Keys that may differ when a run is resumed: they change no weight, except through the order of summation. A run's folder
-may have been renamed or moved."""
+"""Keys that may differ when a run is resumed: they change no weight, except through the order of summation. A run's
+folder may have been renamed or moved."""
 
 _WORDING = "wording"
 """Name of the fact that holds the version of the wording."""
@@ -47,7 +49,8 @@ def begin_run(run: RunDirectory, recipe: Recipe, *, resume: bool) -> Wording:
         The wording of the run's questions and think prompt, which stays the one that it began with.
 
     Raises:
-        BadInputError: the run exists and `resume` is False, it was begun with another recipe or other files, or a reward of
+        BadInputError: the run exists and `resume` is False, it was begun with another recipe or other files,
+        or a reward of
             another package cannot be loaded or has changed.
     """
     plugins = load_rewards(recipe.rewards)
@@ -57,13 +60,14 @@ def begin_run(run: RunDirectory, recipe: Recipe, *, resume: bool) -> Wording:
     if run.database.last_step() > 0:
         if not run.recipe_path.exists():
             raise BadInputError(
-                f"{run.recipe_path}: is missing, so the settings of the run's {run.database.last_step()} steps are unknown; "
+                f"{run.recipe_path}: is missing, so the settings of the run's {run.database.last_step()} steps "
+                f"are unknown; "
                 "restore it, or choose another run.name"
             )
         if not resume:
             raise BadInputError(f"{run.path}: this run exists; continue it with --resume, or choose another run.name")
-        stored = load_stored_recipe(run.recipe_path, Recipe).model_dump(mode="json")
-        present = recipe.model_dump(mode="json")
+        stored = _as_it_ran(load_stored_recipe(run.recipe_path, Recipe)).model_dump(mode="json")
+        present = recipe.resolved.model_dump(mode="json")
         removed = removed_values(run.recipe_path)
         check_resume(
             str(run.recipe_path),
@@ -93,8 +97,19 @@ def begin_run(run: RunDirectory, recipe: Recipe, *, resume: bool) -> Wording:
         run.database.set_fact(_plugin_fact(name), json.dumps(plugin.facts))
     for name, value in made_with.items():
         run.database.set_fact(_made_with_fact(name), json.dumps(value, ensure_ascii=False))
-    write_text(run.recipe_path, dump_recipe(recipe))
+    write_text(run.recipe_path, dump_recipe(recipe.resolved))
     return run_wording(run)
+
+
+def _as_it_ran(stored: Recipe) -> Recipe:
+    """A stored recipe with its defaults written out. Runs of before version 0.3 leave them out, and grpo had
+    those of ppo.
+    """
+    if stored.method == "grpo" and stored.optim.mini_batch is None:
+        stored = stored.changed("optim.mini_batch", min(MINI_BATCH, stored.rollouts))
+    if stored.method == "grpo" and stored.optim.warmup_steps is None:
+        stored = stored.changed("optim.warmup_steps", round(POLICY_WARMUP * stored.run.steps))
+    return stored.resolved
 
 
 def run_wording(run: RunDirectory) -> Wording:
@@ -103,8 +118,8 @@ def run_wording(run: RunDirectory) -> Wording:
 
 
 def changed_plugins(run: RunDirectory, plugins: Mapping[str, Plugin]) -> list[str]:
-    """The plugins whose source is not the one that is recorded with the run, each in words; those that the run did not use
-    are left out.
+    """The plugins whose source is not the one that is recorded with the run, each in words; those that the run did not
+    use are left out.
     """
     changed = []
     for name, plugin in plugins.items():

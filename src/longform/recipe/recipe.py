@@ -96,7 +96,7 @@ class RunSettings(_Section):
 
 
 MINI_BATCH = 16
-"""As in the paper."""
+"""Of PPO, as in Writing-RL."""
 
 
 class Recipe(_Section):
@@ -201,7 +201,20 @@ class Recipe(_Section):
     @property
     def mini_batch(self) -> int:
         """Rollouts per update."""
-        return self.optim.mini_batch or min(MINI_BATCH, self.rollouts)
+        default = min(MINI_BATCH, self.rollouts) if self.method == "ppo" else self.rollouts
+        return self.optim.mini_batch or default
+
+    @property
+    def warmup_steps(self) -> int:
+        """Steps of the policy's warm-up."""
+        steps = self.optim.warmup_steps
+        return round(self.optim.default_warmup * self.run.steps) if steps is None else steps
+
+    @property
+    def resolved(self) -> "Recipe":
+        """The recipe with the defaults written out that depend on other keys."""
+        recipe = self.changed("optim.mini_batch", self.mini_batch)
+        return recipe.changed("optim.warmup_steps", self.warmup_steps)
 
     @property
     def machines(self) -> ClusterSettings:

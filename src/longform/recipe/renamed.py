@@ -18,6 +18,8 @@ REMOVED: Mapping[str, Callable[[Mapping[str, Any]], Any]] = {
     "optim.critic_epochs": lambda recipe: recipe["optim"]["epochs"],
 }
 """Keys that are gone, with the value that a recipe now stands for."""
+_ADDED = {"length": {"cut_off": 1.0}}
+"""Keys of rewards, by kind, whose default is not what earlier versions did, with what they did."""
 
 
 def explain_key(key: str) -> str | None:
@@ -43,6 +45,8 @@ def translate_stored(content: Any) -> tuple[Any, dict[str, Any]]:
                 removed[key] = inner
             else:
                 translated[RENAMED[key].rpartition(".")[2] if key in RENAMED else name] = walk(key, inner)
+        if place == "rewards":
+            translated = _ADDED.get(translated.get("kind", ""), {}) | translated
         return translated
 
     return walk("", content), removed

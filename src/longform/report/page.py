@@ -75,7 +75,7 @@ def before_after(run: RunDirectory, *, thinking: Thinking = "off") -> list[Befor
 
 
 def _shown(written: ValidationText, thinking: Thinking) -> Shown:
-    plan, answer, sound, _ = parse_response(written.text, thinking)
+    plan, answer, sound, *_ = parse_response(written.text, thinking)
     words = count_words_of_any_script(answer)
     if not sound:
         return Shown(None, written.text, sound, written.grade, 0, words)

@@ -34,13 +34,14 @@ class LengthReward:
 
     Args:
         max_words: where the reward of a longer answer reaches 0; None: at twice the upper end of the range.
+        cut_off: what is left of the reward of an answer that the token limit cut off.
     """
 
-    def __init__(self, max_words: int | None = None) -> None:
-        self._max_words = max_words
+    def __init__(self, max_words: int | None = None, *, cut_off: float = 0.5) -> None:
+        self._max_words, self._cut_off = max_words, cut_off
 
     async def score(self, prompt: PromptRow, *, response: ParsedResponse, reference: str, step: int) -> RewardResult:  # noqa: ARG002
-        """`length_reward` of the answer; plan and tags do not count.
+        """`length_reward` of the answer, times `cut_off` if it was cut off; plan and tags do not count.
 
         Raises:
             ValueError: the prompt has no `length_range`, or one beyond `max_words`; a recipe is checked for both.
@@ -49,9 +50,9 @@ class LengthReward:
             raise ValueError(f"prompt {prompt.id} has no length_range")
         lower, upper = prompt.length_range
         longest = MAX_PER_UPPER * upper if self._max_words is None else self._max_words
-        return RewardResult(
-            length_reward(count_words_of_any_script(response.answer), lower=lower, upper=upper, longest=longest)
-        )
+        words = count_words_of_any_script(response.answer)
+        score = length_reward(words, lower=lower, upper=upper, longest=longest)
+        return RewardResult(self._cut_off * score if response.is_cut_off else score)
 
 
 class FormatReward:

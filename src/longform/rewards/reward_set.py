@@ -69,7 +69,7 @@ def build_rewards(
     for it in settings:
         match it:
             case LengthSettings():
-                rewards[it.kind] = LengthReward(max_words=it.max_words)
+                rewards[it.kind] = LengthReward(max_words=it.max_words, cut_off=it.cut_off)
             case FormatSettings():
                 rewards[it.kind] = FormatReward(it)
             case WritingSettings():

@@ -83,8 +83,8 @@ class _MeasuredSettings(_Settings):
     """What every reward that is measured on the page has in common."""
 
     required: float | None = Field(default=None, gt=0, le=1)
-    """grpo: a response whose score lies below this gets a negative advantage, whatever its other rewards, where another of
-    its group reaches it. None: no such constraint."""
+    """grpo: a response whose score lies below this gets a negative advantage, whatever its other rewards, where another
+    of its group reaches it. None: no such constraint."""
 
 
 class LengthSettings(_MeasuredSettings):
@@ -93,6 +93,9 @@ class LengthSettings(_MeasuredSettings):
     kind: Literal["length"]
     max_words: int | None = Field(default=None, ge=1)
     """Where the reward of a longer answer reaches 0 (L_max). None: at twice the upper end of the prompt's range (ours)."""
+    cut_off: float = Field(default=0.5, ge=0, le=1)
+    """What is left of the reward of an answer that `max_tokens` cut off (ours): it would have been longer, nobody knows how
+    much, and a text without its ending is no success."""
 
 
 class FormatSettings(_MeasuredSettings):
@@ -104,8 +107,8 @@ class FormatSettings(_MeasuredSettings):
 
     kind: Literal["format"]
     repetition: float = Field(default=1.0, ge=0)
-    """Of the share of repeated sentences, of repeated paragraphs, or of four-word sequences repeated beyond what is natural,
-    whichever is largest."""
+    """Of the share of repeated sentences, of repeated paragraphs, or of four-word sequences repeated beyond what is
+    natural, whichever is largest."""
     redundancy: float = Field(default=0.0, ge=0)
     """Of the share of sentences that say an earlier one again in other words."""
     redundancy_measure: Literal["minhash", "embeddings"] = "minhash"
@@ -127,8 +130,8 @@ class FormatSettings(_MeasuredSettings):
 
 
 class WritingSettings(_Settings):
-    """The writing reward: a reward model's score of the answer (LongWriter-Zero), brought to spread 1 where the model says
-    what its scores are like, as those of `longform reward-model` do.
+    """The writing reward: a reward model's score of the answer (LongWriter-Zero), brought to spread 1 where the model
+    says what its scores are like, as those of `longform reward-model` do.
     """
 
     kind: Literal["writing"]
@@ -141,12 +144,16 @@ class WritingSettings(_Settings):
     """Name of models.yaml under which vLLM serves the reward model (`vllm serve MODEL --runner pooling`), one for each of
     `model`, which then gives the tokenizer and the scale alone. None: it is loaded where the policy is trained."""
     max_judge_failure_rate: float = Field(default=0.5, ge=0, le=1)
-    """With `endpoint`: share of a step's rollouts that may stay without a score before the run stops; it can be resumed."""
+    """With `endpoint`: share of a step's rollouts that may stay without a score before the run stops; it can
+    be resumed.
+    """
     batch: int = Field(default=16, ge=1)
-    """Without `endpoint`: responses that it reads at once. A batch changes scores by rounding; at 1 a run repeats itself."""
+    """Without `endpoint`: responses that it reads at once. A batch changes scores by rounding; at 1 a run
+    repeats itself.
+    """
     max_tokens: int | None = Field(default=None, ge=2)
-    """Longest input, prompt and answer together; a longer answer is read without its end, and `reward/writing/cut` tells how
-    often. None: as in the training of the reward model, or as long as it can read."""
+    """Longest input, prompt and answer together; a longer answer is read without its end, and `reward/writing/cut`
+    tells how often. None: as in the training of the reward model, or as long as it can read."""
 
     @property
     def models(self) -> list[str]:
@@ -170,8 +177,8 @@ class WritingSettings(_Settings):
 
 
 class PluginRewardSettings(_Settings):
-    """A reward of another package, or of a Python file in the current folder. Training runs its code; reading a recipe or a
-    run does not.
+    """A reward of another package, or of a Python file in the current folder. Training runs its code; reading a recipe
+    or a run does not.
     """
 
     kind: str

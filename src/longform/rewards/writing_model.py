@@ -74,7 +74,7 @@ class WritingReader:
         self.scale = read_scale(path)
         self.tokenizer: Any = load_tokenizer(path)
         try:
-            config: Any = AutoConfig.from_pretrained(path)
+            config: Any = AutoConfig.from_pretrained(path, trust_remote_code=False)
         except Exception as error:  # what a broken folder makes transformers raise has no bounds
             raise BadInputError(f"{field}: {path} cannot be loaded as a reward model: {_reason(error)}") from error
         longest = getattr(config.get_text_config(), "max_position_embeddings", None)
@@ -102,7 +102,7 @@ class WritingModel(WritingReader):
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         dtype = torch.bfloat16 if self.device == "cuda" else torch.float32
         try:
-            model: Any = AutoModelForSequenceClassification.from_pretrained(path, dtype=dtype)
+            model: Any = AutoModelForSequenceClassification.from_pretrained(path, dtype=dtype, trust_remote_code=False)
         except Exception as error:  # as above
             raise BadInputError(f"{field}: {path} cannot be loaded as a reward model: {_reason(error)}") from error
         if model.config.num_labels != 1:

@@ -7,6 +7,12 @@ from pydantic import BaseModel, ConfigDict, Field
 Decay = Annotated[float, Field(ge=0, lt=1)]
 
 
+POLICY_WARMUP, CRITIC_WARMUP = 0.4, 0.05
+"""Of PPO, as fractions of all steps (Writing-RL A.2)."""
+GRPO_WARMUP = 0.03
+"""Ours, as a fraction of all steps: AdamW's second moments need a few steps, and there is no critic to learn first."""
+
+
 class OptimSettings(BaseModel):
     """Settings shared by all methods."""
 
@@ -15,7 +21,8 @@ class OptimSettings(BaseModel):
     lr: float = Field(default=1e-6, ge=0)
     """Peak learning rate of the policy. 0 trains nothing, for control runs."""
     warmup_steps: int | None = Field(default=None, ge=0)
-    """Warm-up of the policy's learning rate from 0; by default 0.4 of all steps (Writing-RL: 162 of 405)."""
+    """Warm-up of the policy's learning rate from 0. By default 0.4 of all steps with ppo (Writing-RL: 162 of 405), 0.03
+    with grpo, which has no critic to wait for."""
     lr_end_ratio: float = Field(default=1.0, ge=0, le=1)
     """Final learning rate as a fraction of the peak, reached linearly after warm-up (Writing-RL: constant)."""
     weight_decay: float = Field(default=0.01, ge=0)
@@ -25,7 +32,8 @@ class OptimSettings(BaseModel):
     max_grad_norm: float = Field(default=1.0, gt=0)
     """Larger gradients are scaled down to this norm. Lower it where losses spike."""
     mini_batch: int | None = Field(default=None, ge=1)
-    """Rollouts per update. By default 16 (Writing-RL), or all rollouts of a step if there are fewer."""
+    """Rollouts per update. By default 16 with ppo (Writing-RL), or all rollouts of a step if there are fewer; with grpo
+    all of a step."""
     epochs: int = Field(default=1, ge=1)
     """Passes over a step's rollouts; with ppo the critic makes as many."""
     clip: float = Field(default=0.2, gt=0)
@@ -38,6 +46,7 @@ class PpoSettings(OptimSettings):
     """Settings of PPO. Defaults are those of Writing-RL (appendix A.2)."""
 
     method: ClassVar[str] = "ppo"
+    default_warmup: ClassVar[float] = POLICY_WARMUP
 
     critic_lr: float = Field(default=1e-5, ge=0)
     """Peak learning rate of the critic."""
@@ -64,6 +73,7 @@ class GrpoSettings(OptimSettings):
     """
 
     method: ClassVar[str] = "grpo"
+    default_warmup: ClassVar[float] = GRPO_WARMUP
 
     entropy_coef: float = Field(default=0.0, ge=0)
     """Coefficient of the entropy bonus."""
@@ -82,7 +92,8 @@ class GrpoSettings(OptimSettings):
 
 
 class LoraSettings(BaseModel):
-    """Low-rank adapters (LoRA, Hu et al. 2021) instead of full fine-tuning: all three roles share one copy of the weights.
+    """Low-rank adapters (LoRA, Hu et al. 2021) instead of full fine-tuning: all three roles share one copy of
+    the weights.
 
     The policy is one adapter, the critic another one with a value head, and the reference model the weights without
     adapters. Every matrix inside the model gets adapters; output head and embeddings get none.
@@ -106,20 +117,18 @@ class MemorySettings(BaseModel):
     gradient_checkpointing: bool = False
     """Keep only the input of each layer for the backward pass, and recompute the rest."""
     max_tokens_per_microbatch: int | None = Field(default=None, ge=1)
-    """Tokens of a micro-batch, padding included; the gradients of a mini-batch's micro-batches are summed. None: the whole
-    mini-batch, on a CPU 2,048 tokens."""
+    """Tokens of a micro-batch, padding included; the gradients of a mini-batch's micro-batches are summed.
+    None: the whole mini-batch, on a CPU 2,048 tokens."""
     limit_gb: float | None = Field(default=None, gt=0)
     """Memory of the GPU in GiB that the plan must fit into, even if this machine has none. By default the memory of this
     machine's device."""
 
 
 CPU_TOKENS_PER_MICROBATCH = 2048
-"""Few enough tokens to stay in a CPU's cache from one operation to the next, and enough for matrix products and for threads
-that share busy cores. With ten times as many, each token takes two to three times as long."""
+"""Few enough tokens to stay in a CPU's cache from one operation to the next, and enough for matrix products and for
+threads that share busy cores. With ten times as many, each token takes two to three times as long."""
 REFERENCE_LR = 1e-2
 """Peak learning rate of the critic's single weight on the score of the reference. 0 where `critic_lr` is 0."""
-POLICY_WARMUP, CRITIC_WARMUP = 0.4, 0.05
-"""Fractions of all steps (Writing-RL A.2)."""
 
 
 def learning_rate_factor(

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from longform.endpoints.concurrency import map_bounded
 from longform.endpoints.errors import EndpointError
@@ -20,7 +20,7 @@ from longform.records.schemas import Prompt, PromptRow, Response
 from longform.text.structure import Thinking, is_well_formed
 from longform.writers.endpoint import EndpointWriter
 from longform.writers.paths import check_writer, is_model_folder, writer_name
-from longform.writers.settings import GenerationSettings
+from longform.writers.settings import GenerationSettings, LocalOptions
 from longform.writers.think import ThinkPrompt
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def generate(
     top_p: float | None = None,
     think: Thinking = "off",
     think_prompt: Path | None = None,
-    batch: int = 64,
+    local: LocalOptions | None = None,
     seed: int = 0,
     budget: float | None = None,
     keep_stale: bool = False,
@@ -127,7 +127,7 @@ def generate(
         top_p: Nucleus sampling probability; None: of `models`, else 1.
         think: Ask for a plan and an answer in tags (`on`), or for an answer in tags (`direct`). Only the answer is kept.
         think_prompt: Text file with {request} in it, in place of the built-in think prompt.
-        batch: Batch size of a local model.
+        local: How a local model is loaded and reads its prompts.
         seed: Sampling seed of a local model.
         budget: Stop before the calls cost more than this.
         keep_stale: Keep rows whose prompt, writer or settings have changed, which are otherwise made anew.
@@ -139,26 +139,38 @@ def generate(
         StoppedError: the budget is exhausted, or every request failed.
     """
     check_writer(writer)
-    if think_prompt and think == "off":
-        raise BadInputError(f"--think-prompt {think_prompt}: only valid with --think on or --think direct")
+    local = local or LocalOptions()
+    is_raw = is_model_folder(writer) and local.chat_template == "off"
+    if think_prompt and think == "off" and not is_raw:
+        raise BadInputError(
+            f"--think-prompt {think_prompt}: only valid with --think on or --think direct, or for a local model with "
+            "--chat-template off"
+        )
     think_template = ThinkPrompt.read(think, think_prompt)
     rows = list(read_rows(prompts, Prompt, reading))
     if is_model_folder(writer):
-        from longform.writers.local import LocalWriter  # loads torch
+        from longform.writers.loading import context_length  # loads torch
+        from longform.writers.local import LocalWriter
 
-        local = LocalWriter(writer)
+        model = LocalWriter.open(writer, local)
         settings = GenerationSettings(
             max_tokens=max_tokens or MAX_TOKENS,
             temperature=1.0 if temperature is None else temperature,
             top_p=1.0 if top_p is None else top_p,
-            batch=batch,
+            batch=local.batch,
             think=think,
             think_prompt=think_prompt,
+            **local.presentation,
         )
+        longest = model.longest_prompt(rows, settings) if rows else 0
+        context = context_length(model.model.config)
+        if max_tokens is None and context is not None:
+            settings = settings.model_copy(update={"max_tokens": max(1, min(MAX_TOKENS, context - longest))})
+        model.prepare(settings, longest_prompt=longest, self_check=local.self_check)
         with progress(f"writing with {writer}") as advance:
             return collect_responses_locally(
                 rows,
-                local,
+                model,
                 name=name or writer_name(writer),
                 samples=samples,
                 settings=settings,
@@ -249,27 +261,47 @@ def collect_responses_locally(
     with Collection(out, Response) as collection:
         folder = Path(writer.path)
         weights = hash_model_folder(folder)[:16] if folder.is_dir() else hash_json(writer.path)
-        used = hash_json(settings.model_dump(mode="json", exclude={"batch", "max_prompt_tokens"}) | {"seed": seed})
+        used = hash_json(_settings_of_texts(settings, writer) | {"seed": seed})
         made_from = {
             (prompt.id, name, sample): {"prompt": hash_prompt(prompt), "writer": weights, "settings": used}
             for prompt in prompts
             for sample in range(samples)
         }
         result.stale = collection.drop_stale(made_from, keep=keep_stale)
+
+        def store(response: Response) -> None:
+            if response.key not in collection:
+                collection.add(response.model_copy(update={"made_from": made_from[response.key]}))
+                result.added += 1
+
         for sample in range(samples):
             # Complete batches, as in an uninterrupted run: through rounding, a text depends on the others in its batch.
             for start in range(0, len(prompts), settings.batch):
                 chunk = prompts[start : start + settings.batch]
                 if any((prompt.id, name, sample) not in collection for prompt in chunk):
-                    for response in writer.write(
-                        chunk, settings=settings, seed=seed, name=name, sample=sample, first_row=start
-                    ):
-                        if response.key not in collection:
-                            collection.add(response.model_copy(update={"made_from": made_from[response.key]}))
-                            result.added += 1
+                    writer.write(
+                        chunk,
+                        settings=settings,
+                        seed=seed,
+                        name=name,
+                        sample=sample,
+                        first_row=start,
+                        on_response=store,
+                    )
                 on_progress(sample * len(prompts) + start + len(chunk), samples * len(prompts))
         _finish(result, collection, list(_keys(prompts, name, samples)))
     return result
+
+
+def _settings_of_texts(settings: GenerationSettings, writer: "LocalWriter") -> dict[str, Any]:
+    """What decides the texts of a local model beside weights and prompts. Keys that are newer than stored rows are named
+    where they are set.
+    """
+    content = settings.model_dump(mode="json", exclude={"batch", "max_prompt_tokens"})
+    newer = {"chat_template": "on", "chat_template_kwargs": {}, "stop": []}
+    content = {key: value for key, value in content.items() if key not in newer or value != newer[key]}
+    dtype = str(writer.model.dtype).removeprefix("torch.")
+    return content if dtype == "float32" else content | {"precision": dtype}
 
 
 def _finish(result: CollectResult, collection: Collection[Response], keys: list[tuple[str, str, int]]) -> None:

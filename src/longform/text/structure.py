@@ -31,6 +31,8 @@ class ParsedResponse(NamedTuple):
     """Whether the response follows the requested format; always True without thinking."""
     closed: bool = True
     """False if `</answer>` is missing, or if the response ends within its thoughts."""
+    is_cut_off: bool = False
+    """Whether the token limit ended it, which the text alone does not tell: set by those who know."""
 
 
 def parse_response(text: str, thinking: Thinking) -> ParsedResponse:

@@ -16,7 +16,6 @@ from longform.records.errors import BadInputError, CheckpointWarning, LongformEr
 from longform.records.run_directory import RunDirectory
 from longform.rl.settings import (
     CRITIC_WARMUP,
-    POLICY_WARMUP,
     REFERENCE_LR,
     GrpoSettings,
     PpoSettings,
@@ -65,7 +64,7 @@ class TrainingState:
 
     def set_learning_rates(self, step: int, *, optim: PpoSettings | GrpoSettings, steps: int) -> None:
         """Set the learning rates of `step` in the optimizers."""
-        rates = {"policy": (optim.lr, optim.warmup_steps, POLICY_WARMUP)}
+        rates = {"policy": (optim.lr, optim.warmup_steps, optim.default_warmup)}
         if isinstance(optim, PpoSettings):
             rates["critic"] = optim.critic_lr, optim.critic_warmup_steps, CRITIC_WARMUP
         for name, (peak, warmup, fraction) in rates.items():

@@ -52,8 +52,8 @@ class Batch(NamedTuple):
 def cut_by_tokens(batch: Batch, rows: Tensor, *, max_tokens: int | None) -> list[Tensor]:
     """`rows` in pieces of at most `max_tokens` tokens, padding included; a longer row is a piece of its own.
 
-    Rows of like length come together, which keeps the padding small. None: on a CPU
-    `CPU_TOKENS_PER_MICROBATCH` tokens; elsewhere one piece, in the order given.
+    Rows of like length come together, which keeps the padding small. None: on a CPU `CPU_TOKENS_PER_MICROBATCH` tokens;
+    elsewhere one piece, in the order given.
     """
     if max_tokens is None and rows.device.type == "cpu":
         max_tokens = CPU_TOKENS_PER_MICROBATCH

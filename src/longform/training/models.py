@@ -142,11 +142,6 @@ class PolicyModels(ABC):
             log_probs = partial(response_log_probs, reference, temperature=temperature)
             return measure_in_pieces(log_probs, batch, max_tokens=max_tokens)
 
-    @property
-    def is_low_precision(self) -> bool:
-        """Whether matrices are multiplied in bfloat16, by autocast or because the weights are."""
-        return self._precision is not None or any(it.dtype == torch.bfloat16 for it in self._modules())
-
     @contextmanager
     def learning(self) -> Iterator[None]:
         """A context for updates; see `learning_mode`."""
@@ -181,6 +176,7 @@ class FullModels(PolicyModels):
         trust_remote_code: bool = False,
     ) -> None:
         self.device = torch.device(device)
+        self._trust_remote_code = trust_remote_code
         self.has_reference, self.has_critic = with_reference, initial_value is not None
         self._precision = None if memory.precision == "float32" else getattr(torch, memory.precision)
         self.tokenizer, self.policy = load_model(path, device=device, trust_remote_code=trust_remote_code)
@@ -226,10 +222,14 @@ class FullModels(PolicyModels):
             save_reference_weight(self.critic, folder / "critic")
 
     def load(self, folder: Path) -> None:  # noqa: D102
-        policy: Any = AutoModelForCausalLM.from_pretrained(folder / "policy", dtype=torch.float32)
+        policy: Any = AutoModelForCausalLM.from_pretrained(
+            folder / "policy", dtype=torch.float32, trust_remote_code=self._trust_remote_code
+        )
         self.policy.load_state_dict(policy.state_dict())
         if self.has_critic:
-            critic: Any = AutoModelForTokenClassification.from_pretrained(folder / "critic", dtype=torch.float32)
+            critic: Any = AutoModelForTokenClassification.from_pretrained(
+                folder / "critic", dtype=torch.float32, trust_remote_code=self._trust_remote_code
+            )
             self._classifier.load_state_dict(critic.state_dict())
             load_reference_weight(self.critic, folder / "critic")
 
@@ -243,9 +243,8 @@ class FullModels(PolicyModels):
 def prepare_learning(models: list[PreTrainedModel], *, gradient_checkpointing: bool) -> None:
     """Take dropout out of models, so that a response has one log-probability, and switch checkpointing on if asked for.
 
-    Evaluation mode alone would do, but for layers that are checkpointed: they count as training (see
-    `learning_mode`), and some
-    apply dropout as a function, at a rate of their own (OPT, StarCoder2).
+    Evaluation mode alone would do, but for layers that are checkpointed: they count as training (see `learning_mode`),
+    and some apply dropout as a function, at a rate of their own (OPT, StarCoder2).
     """
     for model in models:
         for module in model.modules():
@@ -264,9 +263,8 @@ def prepare_learning(models: list[PreTrainedModel], *, gradient_checkpointing: b
 def learning_mode(models: Sequence[PreTrainedModel]) -> Iterator[None]:
     """A context for updates, in which gradient checkpointing is on if it was asked for.
 
-    The models stay in evaluation mode, where no dropout of any kind is applied; transformers checkpoints the
-    layers whose own
-    `training` flag is set.
+    The models stay in evaluation mode, where no dropout of any kind is applied; transformers checkpoints the layers
+    whose own `training` flag is set.
     """
     checkpointed = [
         module

@@ -192,7 +192,8 @@ class RolloutGenerator:
         def start_rewards(row: int, completion: Completion) -> None:
             prompt = self._prompts[each[row].prompt_index]
             text = self._stops.response_text(completion.tokens)
-            response = parse_response(text, self._settings.think)
+            is_cut_off = completion.finish_reason == "length"
+            response = parse_response(text, self._settings.think)._replace(is_cut_off=is_cut_off)
             reference, score = self._reference(each[row])
             prompt_ids = self._encoded[each[row].prompt_index]
             rollouts[row] = Rollout(prompt, each[row].rung, reference, score, prompt_ids, completion, text, response)

@@ -16,6 +16,7 @@ from longform.writers.self_check import (
     check_model,
     check_switches,
     compare,
+    working_dtype,
 )
 from longform.writers.settings import GenerationSettings
 from longform.writers.small_model import small_model
@@ -33,11 +34,10 @@ def check_models(models: PolicyModels, *, path: str, settings: GenerationSetting
     Raises:
         BadInputError: a check failed; one line with the model, what disagrees by how much, and the remedy.
     """
-    dtype = torch.bfloat16 if models.is_low_precision else torch.float32
     with models.as_policy() as policy, models.autocast():
         rows = check_model(policy, models.tokenizer, path=path, settings=settings, longest_prompt=longest_prompt)
         with models.learning():
-            check_training_forward(policy, rows, path=path, temperature=settings.temperature or 1.0, dtype=dtype)
+            check_training_forward(policy, rows, path=path, temperature=settings.temperature or 1.0)
 
 
 def check_architecture(
@@ -71,13 +71,11 @@ def check_architecture(
     check_switches(config, path=path, settings=settings, longest_prompt=longest_prompt)
     prepare_learning([small], gradient_checkpointing=gradient_checkpointing)
     with learning_mode([small]):
-        check_training_forward(small, rows, path=path, temperature=settings.temperature or 1.0, dtype=torch.float32)
+        check_training_forward(small, rows, path=path, temperature=settings.temperature or 1.0)
     return "generation and training agree on a small random model of its architecture"
 
 
-def check_training_forward(
-    policy: PreTrainedModel, rows: SampledRows, *, path: str, temperature: float, dtype: torch.dtype
-) -> None:
+def check_training_forward(policy: PreTrainedModel, rows: SampledRows, *, path: str, temperature: float) -> None:
     """Check that log-probabilities in training are those of generation, and the same in two passes.
 
     Args:
@@ -85,7 +83,6 @@ def check_training_forward(
         rows: Texts that it wrote.
         path: Of the policy, for errors.
         temperature: Of the sampling.
-        dtype: In which matrices are multiplied.
 
     Raises:
         BadInputError: they are not, or the forward pass does not support the architecture.
@@ -102,7 +99,7 @@ def check_training_forward(
             f"train another "
             "model"
         ) from error
-    chosen = batch.mask.bool()
+    chosen, dtype = batch.mask.bool(), working_dtype(policy)
     compare(
         second[chosen],
         first[chosen],

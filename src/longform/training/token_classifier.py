@@ -1,8 +1,7 @@
 """The critic's backbone and head: a token classifier with one output, in Hugging Face format.
 
-transformers has a class of this kind for many families. For the others (Gemma 3, OLMo 2, LFM2, Qwen3.5) one is
-made of its
-generic parts and registered under this process's Auto classes; its files have the same format.
+transformers has a class of this kind for many families. For the others (Gemma 3, OLMo 2, LFM2, Qwen3.5) one is made of
+its generic parts and registered under this process's Auto classes; its files have the same format.
 """
 
 from typing import Any

@@ -2,13 +2,12 @@
 
 A prompt shared by several rows is encoded once. The tensors of keys and values have spare capacity into which
 new tokens are
-written: the default cache of transformers copies all keys and values for each token, which for long texts
-takes longer than
-attention itself.
+written: the default cache of transformers copies all keys and values for each token, which for long texts takes longer
+than attention itself.
 
-Layers of hybrid models (Qwen3.5, LFM2, Falcon-H1) keep a state of fixed size instead of, or beside, keys and
-values. Padding
-would enter that state, so their prompts are encoded in groups of equal length, without padding, and the groups joined.
+Layers of hybrid models (Qwen3.5, LFM2, Falcon-H1) keep a state of fixed size instead of, or beside, keys and values.
+Padding would enter that state, so their prompts are encoded in groups of equal length, without padding, and the groups
+joined.
 
 Shapes: R rows, T tokens per row, V vocabulary. Prompts are left-padded.
 """

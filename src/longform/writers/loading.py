@@ -1,8 +1,8 @@
 """Load causal language models and their tokenizers from a folder or the hub.
 
 Code that a model folder brings along runs only where the caller asks for it (`trust_remote_code`); without it
-transformers
-would ask on standard input. What a model would fail to save later, its generation config, is repaired as it is loaded.
+transformers would ask on standard input. What a model would fail to save later, its generation config, is repaired as
+it is loaded.
 """
 
 from copy import copy
@@ -25,11 +25,9 @@ def load_model(
 ) -> tuple[Any, PreTrainedModel]:
     """Load the tokenizer and the causal language model of a folder or hub id, in evaluation mode.
 
-    For a folder of LoRA adapters, the base model is loaded and the adapters are merged into its weights. The
-    token that ends
-    an assistant turn in the chat template becomes one of the end tokens of the generation config, so that
-    whatever reads a
-    saved copy stops there.
+    For a folder of LoRA adapters, the base model is loaded and the adapters are merged into its weights. The token that
+    ends an assistant turn in the chat template becomes one of the end tokens of the generation config, so that whatever
+    reads a saved copy stops there.
 
     Raises:
         BadInputError: the model does not exist or cannot be loaded, or its tokenizer has more tokens than its embeddings.
@@ -97,9 +95,9 @@ def check_vocabulary(tokenizer: Any, rows: int, *, path: str) -> None:
 def repair_generation_config(model: Any, tokenizer: Any) -> None:
     """Make a generation config savable, and let it end where the chat template ends an assistant turn.
 
-    transformers loads, but refuses to save, sampling settings without `do_sample` (Llama 2 chat, Vicuna): they
-    were meant for
-    sampling. Of a config that is invalid in another way only the token ids are kept; nothing else in it is used here.
+    transformers loads, but refuses to save, sampling settings without `do_sample` (Llama 2 chat, Vicuna): they were
+    meant for sampling. Of a config that is invalid in another way only the token ids are kept; nothing else in it is
+    used here.
     """
     config = model.generation_config
     if config is None:

@@ -1,10 +1,8 @@
 """LongRoPE (Phi-3.5, Phi-4-mini) has two sets of frequencies, for texts within and beyond the original context.
 
-Keys that are cached before a text passes that length keep the first set, while a forward pass over the whole
-text gives all of
-them the second one, so the log-probabilities of generation and of training would be those of two models. A
-model whose texts
-may pass it uses the second set throughout, as vLLM does.
+Keys that are cached before a text passes that length keep the first set, while a forward pass over the whole text gives
+all of them the second one, so the log-probabilities of generation and of training would be those of two models. A model
+whose texts may pass it uses the second set throughout, as vLLM does.
 """
 
 from typing import Any
@@ -14,9 +12,8 @@ from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
 
 def settle_rope(model: PreTrainedModel, *, longest: int) -> None:
-    """Let a model with LongRoPE use its long frequencies throughout, if prompt and response may reach
-    `longest` tokens beyond
-    its original context. Other models, and what is saved, stay as they are.
+    """Let a model with LongRoPE use its long frequencies throughout, if prompt and response may reach `longest` tokens
+    beyond its original context. Other models, and what is saved, stay as they are.
     """
     for module in model.modules():
         if getattr(module, "rope_type", None) != "longrope":

@@ -46,6 +46,12 @@ def tolerance_of(dtype: torch.dtype) -> Tolerance:
     return Tolerance(5e-3, 1e-3) if dtype in (torch.float32, torch.float64) else Tolerance(1.0, 0.1)
 
 
+def working_dtype(model: PreTrainedModel) -> torch.dtype:
+    """The type in which a model multiplies matrices here and now."""
+    device = model.device.type
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else model.dtype
+
+
 def check_model(
     model: PreTrainedModel,
     tokenizer: Any,
@@ -189,7 +195,7 @@ def _check_rows(
     compare(
         torch.cat([it.log_probs for it in completions]),
         torch.cat(expected),
-        dtype=model.dtype,
+        dtype=working_dtype(model),
         path=path,
         what=f"log-probabilities at generation and of a plain forward pass disagree{where}",
         remedy=remedy,

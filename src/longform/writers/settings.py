@@ -1,5 +1,7 @@
 """Settings of generation in a recipe."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -58,3 +60,37 @@ class GenerationSettings(BaseModel):
         if self.chat_template_kwargs and not self.uses_chat_template:
             raise ValueError("chat_template_kwargs: only valid with chat_template: on")
         return self
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalOptions:
+    """How a local model that only writes is loaded, and reads its prompts."""
+
+    batch: int = 64
+    """Responses that are written concurrently."""
+    device: Device = "auto"
+    precision: Precision = "auto"
+    """Of the weights: auto is bfloat16 on a GPU, else float32."""
+    chat_template: Literal["on", "off"] = "on"
+    chat_template_kwargs: Mapping[str, Any] = field(default_factory=dict)
+    stop: Sequence[str] = ()
+    trust_remote_code: bool = False
+    """Whether code in the model's folder may run."""
+    self_check: bool = True
+    """Whether the model proves first that it can write (writers/self_check.py)."""
+
+    @property
+    def presentation(self) -> dict[str, Any]:
+        """The keys of `GenerationSettings` that these options set."""
+        return {
+            "chat_template": self.chat_template,
+            "chat_template_kwargs": dict(self.chat_template_kwargs),
+            "stop": list(self.stop),
+        }
+
+    @property
+    def changed_texts(self) -> dict[str, Any]:
+        """The options that decide texts and are not at their defaults."""
+        defaults = LocalOptions()
+        names = ("precision", "chat_template", "chat_template_kwargs", "stop")
+        return {name: getattr(self, name) for name in names if getattr(self, name) != getattr(defaults, name)}

@@ -1,9 +1,8 @@
 """A small random model of the same architecture: what a configuration does is seen on it in a second, without
 the weights.
 
-Of the layers one of each kind is kept, two at least; heads, experts and the vocabulary are few; windows and
-RoPE switches that
-a run can cross are moved to where a short text crosses them.
+Of the layers one of each kind is kept, two at least; heads, experts and the vocabulary are few; windows and RoPE
+switches that a run can cross are moved to where a short text crosses them.
 """
 
 from copy import deepcopy

@@ -1,8 +1,7 @@
 """When a response ends: at an end token, at the closing tag of an answer, or at a stop string.
 
-Tokenizers split `</answer>` into several tokens and may merge its end with other characters, so strings are
-searched for in
-decoded text. Most tokens cannot complete one: a row is decoded only if its last token contains the last
+Tokenizers split `</answer>` into several tokens and may merge its end with other characters, so strings are searched
+for in decoded text. Most tokens cannot complete one: a row is decoded only if its last token contains the last
 character of a string.
 """
 
@@ -101,9 +100,9 @@ class Stops:
 def find_stops(tokenizer: Any, settings: GenerationSettings, *, generation_config: Any = None) -> Stops:
     """Return the stop conditions of a model.
 
-    End tokens are those of its generation config and tokenizer, the token that its chat template writes behind
-    an assistant
-    turn, and the beginning-of-sequence token, which a model without a chat template generates when a text is finished.
+    End tokens are those of its generation config and tokenizer, the token that its chat template writes behind an
+    assistant turn, and the beginning-of-sequence token, which a model without a chat template generates when a text is
+    finished.
     """
     configured = generation_config.eos_token_id if generation_config else None
     ids = [
@@ -161,11 +160,9 @@ def _begun_by_template(tokenizer: Any, settings: GenerationSettings) -> str:
 def find_turn_end(tokenizer: Any) -> int | None:
     """The token that the chat template writes behind an assistant turn, such as `<|im_end|>`; None if there is none.
 
-    Base models have the template and know the token from their training data, while their end-of-sequence
-    token is another
-    one, such as `<|endoftext|>`. Some templates write nothing behind a turn but a token before the next one
-    (GLM-4): then a
-    model ends its turn with that.
+    Base models have the template and know the token from their training data, while their end-of-sequence token is
+    another one, such as `<|endoftext|>`. Some templates write nothing behind a turn but a token before the next one
+    (GLM-4): then a model ends its turn with that.
     """
     if not tokenizer.chat_template:
         return None

@@ -106,6 +106,14 @@ def test_the_length_reward_reaches_0_at_twice_the_range_or_where_it_is_told():
     assert scored(LengthReward(max_words=6), answer, length_range=(4, 6)) == 0.0
 
 
+def test_an_answer_that_was_cut_off_earns_no_full_length_reward():
+    whole, cut = (ParsedResponse("", "word " * 5, True, is_cut_off=it) for it in (False, True))
+    assert scored(LengthReward(), whole, length_range=(4, 6)) == 1.0
+    assert scored(LengthReward(), cut, length_range=(4, 6)) == 0.5
+    assert scored(LengthReward(cut_off=0.0), cut, length_range=(4, 6)) == 0.0
+    assert scored(LengthReward(), cut, length_range=(10, 20)) == pytest.approx(0.25)
+
+
 def test_an_empty_answer_is_worth_nothing():
     assert scored(LengthReward(), "", length_range=(0, 6)) == 0.0
     assert format_score("") == 0.0

@@ -6,6 +6,7 @@ Recorded responses are not regenerated, so resuming with another writer or other
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from longform.evaluation.benchmarks.card import SamplingSettings
 from longform.records.errors import BadInputError
@@ -35,6 +36,8 @@ class Plan:
     """Address of the writer's endpoint."""
     think_prompt: str | None = None
     """Name and hash of the think prompt's template."""
+    local: dict[str, Any] | None = None
+    """Of a local model: precision, chat template and stop strings, where they are not the defaults."""
 
 
 def begin(out: Path, plan: Plan) -> None:
@@ -44,7 +47,7 @@ def begin(out: Path, plan: Plan) -> None:
         BadInputError: the folder cannot be created, or belongs to a run with another plan.
     """
     file = out / PLAN
-    wanted = asdict(plan)
+    wanted = json.loads(json.dumps(asdict(plan)))
     try:
         out.mkdir(parents=True, exist_ok=True)
         known = json.loads(file.read_bytes()) if file.exists() else None

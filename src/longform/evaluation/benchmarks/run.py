@@ -35,6 +35,7 @@ from longform.records.schemas import Response
 from longform.selection.grade import check_prompts
 from longform.text.structure import Thinking
 from longform.writers.paths import check_writer, is_model_folder
+from longform.writers.settings import LocalOptions
 
 RESPONSES = "responses.jsonl"
 """File in the result's folder: the writer's responses."""
@@ -55,6 +56,7 @@ def run_benchmark(
     temperature: float | None = None,
     think: Thinking = "off",
     think_prompt: Path | None = None,
+    local: LocalOptions | None = None,
     budget: float | None = None,
     reading: Reading = AS_IS,
     progress: ProgressDisplay = no_progress,
@@ -65,7 +67,8 @@ def run_benchmark(
         name: Name of the benchmark (see `catalogue.BENCHMARKS`).
         set_path: The benchmark's data: a file, or the folder that `fetch_set` created.
         out: Folder for the result, the judge's answers and the calls.
-        responses: Responses files of one or more models; `prompt_id` is the id in the data. Texts are scored as they are, so
+        responses: Responses files of one or more models; `prompt_id` is the id in the data. Texts are scored
+        as they are, so
             they should not contain thoughts or tags.
         writer: Generate the responses with this writer instead: a name in `models`, or the folder of a local model.
         judge: A name in `models`; None for benchmarks without a judge.
@@ -74,13 +77,14 @@ def run_benchmark(
         temperature: Sampling temperature of the writer (default: as published).
         think: Ask the writer for a plan and an answer in tags (`on`), or for an answer in tags (`direct`).
         think_prompt: Text file with {request} in it, in place of the built-in think prompt.
+        local: How a local model is loaded, and reads its prompts.
         budget: Stop before generation and judging cost more than this.
         reading: How the files are read: renamed columns, and bad rows to skip.
         progress: Progress display.
 
     Raises:
-        BadInputError: arguments conflict, the data is unreadable, responses belong to other prompts, a model is
-            unknown, a key
+        BadInputError: arguments conflict, the data is unreadable, responses belong to other prompts, a model
+        is unknown, a key
             is missing, or the folder belongs to a run with other settings.
         StoppedError: the budget is exhausted, or no question was answered.
     """
@@ -97,7 +101,8 @@ def run_benchmark(
     plan, writing, fitted, unwritten = Plan(name, judge), None, Fitted(prompts), Counter[str]()
     cost = "0 (no calls)"
     if writer is not None:
-        writing = WritingPlan(writer, _settings(card.writing, max_tokens, temperature, think), think_prompt)
+        settings = _settings(card.writing, max_tokens, temperature, think)
+        writing = WritingPlan(writer, settings, think_prompt, local or LocalOptions())
         spec = None if is_model_folder(writer) else check_endpoint(writer, models, budget=budget)
         fitted = fit(benchmark, prompts, writing, models=models)
         plan = writing.plan(plan, fitted, spec, set_sha256=version.sha256)
@@ -163,7 +168,8 @@ def _as_named_before(benchmark: Benchmark[Any], items: list[Any], used: set[str]
     if present == former or not used or not used <= former or used & present:
         return items
     warnings.warn(
-        f"the responses name prompts by position, such as {min(used)}: taken as positions in {source}, which has to be the "
+        f"the responses name prompts by position, such as {min(used)}: taken as positions in {source}, which "
+        f"has to be the "
         "file that they were written for",
         RowsWarning,
         stacklevel=2,

@@ -8,7 +8,7 @@ import asyncio
 import hashlib
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,8 +26,8 @@ from longform.selection.generate import CollectResult, collect_responses, collec
 from longform.text.cutting import cut_middle, cut_middle_tokens
 from longform.text.words import estimate_tokens
 from longform.writers.endpoint import EndpointWriter
-from longform.writers.paths import is_model_folder, model_below, writer_name
-from longform.writers.settings import GenerationSettings
+from longform.writers.paths import is_model_folder, writer_name
+from longform.writers.settings import GenerationSettings, LocalOptions
 from longform.writers.think import ThinkPrompt
 
 _MARGIN = 64
@@ -44,6 +44,8 @@ class WritingPlan:
     settings: SamplingSettings
     think_prompt: Path | None = None
     """A file in place of the built-in think prompts."""
+    local: LocalOptions = field(default_factory=LocalOptions)
+    """How a local model is loaded, and reads its prompts."""
 
     @property
     def think_template(self) -> ThinkPrompt:
@@ -69,11 +71,13 @@ class WritingPlan:
             think_prompt=self.template,
             set_sha256=set_sha256,
             context=fitted.context if fitted.cut else None,
+            local=self.local.changed_texts or None,
         )
 
     def generation(self, *, longest: int) -> GenerationSettings:
         """Return the settings of a local model; `longest` is its longest prompt in tokens."""
-        asked: dict[str, Any] = asdict(self.settings) | ({"batch": 1} if longest > _LONG else {})
+        asked: dict[str, Any] = asdict(self.settings) | self.local.presentation
+        asked["batch"] = 1 if longest > _LONG else self.local.batch
         return GenerationSettings(**asked, think_prompt=self.think_prompt, max_prompt_tokens=longest)
 
 
@@ -98,7 +102,7 @@ def fit(benchmark: Benchmark[Any], prompts: Sequence[Prompt], writing: WritingPl
     """
     writer, max_tokens = writing.writer, writing.settings.max_tokens
     if is_model_folder(writer):
-        context, cut, count = _read_local(writer)
+        context, cut, count = _read_local(writer, trust_remote_code=writing.local.trust_remote_code)
     else:
         context, cut, count = find_model(read_models(models), writer, path=models).context, cut_middle, estimate_tokens
     fitted = prompts
@@ -165,27 +169,20 @@ class _AnsweringWriter(EndpointWriter):
             return Response(prompt_id=prompt.id, model=self.endpoint.name, sample=sample, text="")
 
 
-def _read_local(writer: str) -> tuple[int | None, Callable[[str, int], str], Callable[[str], int]]:
+def _read_local(
+    writer: str, *, trust_remote_code: bool
+) -> tuple[int | None, Callable[[str, int], str], Callable[[str], int]]:
     """Return a local model's context, and functions to truncate and count text by its tokenizer; loads no weights."""
-    from transformers import AutoConfig
+    from longform.writers.loading import context_length, load_config, load_tokenizer
 
-    from longform.writers.loading import load_tokenizer
-
-    try:
-        config: Any = AutoConfig.from_pretrained(model_below(writer))
-    except BadInputError:
-        raise
-    except Exception as error:  # transformers raises exceptions of any type for a broken folder
-        reason = " ".join(str(error).split())[:200]
-        raise BadInputError(f"--writer {writer}: its config.json cannot be read: {reason}") from error
-    tokenizer = load_tokenizer(writer)
+    config = load_config(writer, trust_remote_code=trust_remote_code)
+    tokenizer = load_tokenizer(writer, trust_remote_code=trust_remote_code)
 
     def encode(text: str) -> list[int]:
         return tokenizer(text, add_special_tokens=False)["input_ids"]
 
     cut = partial(cut_middle_tokens, encode=encode, decode=lambda ids: tokenizer.decode(ids, skip_special_tokens=True))
-    context = getattr(config.get_text_config(), "max_position_embeddings", None)
-    return context, cut, lambda text: len(encode(text))
+    return context_length(config), cut, lambda text: len(encode(text))
 
 
 def _instruction_tokens(think: ThinkPrompt, count: Callable[[str], int]) -> int:
@@ -198,12 +195,14 @@ def _instruction_tokens(think: ThinkPrompt, count: Callable[[str], int]) -> int:
 def _write_locally(fitted: Fitted, writing: WritingPlan, out: Path, on_progress: Progress) -> CollectResult:
     from longform.writers.local import LocalWriter  # loads torch
 
+    model, settings = LocalWriter.open(writing.writer, writing.local), writing.generation(longest=fitted.longest)
+    model.prepare(settings, longest_prompt=fitted.longest, self_check=writing.local.self_check)
     return collect_responses_locally(
         fitted.prompts,
-        LocalWriter(writing.writer),
+        model,
         name=writer_name(writing.writer),
         samples=1,
-        settings=writing.generation(longest=fitted.longest),
+        settings=settings,
         seed=0,
         out=out,
         on_progress=on_progress,
@@ -219,7 +218,8 @@ def _longest_prompt(prompts: Sequence[Prompt], writing: WritingPlan, context: in
     from longform.writers.encoding import encode_prompts
     from longform.writers.loading import load_tokenizer
 
-    encoded = encode_prompts(load_tokenizer(writing.writer), prompts, settings=writing.generation(longest=sys.maxsize))
+    tokenizer = load_tokenizer(writing.writer, trust_remote_code=writing.local.trust_remote_code)
+    encoded = encode_prompts(tokenizer, prompts, settings=writing.generation(longest=sys.maxsize))
     longest, prompt_id = max((len(ids), prompt.id) for ids, prompt in zip(encoded, prompts, strict=True))
     max_tokens = writing.settings.max_tokens
     if context is not None and longest + max_tokens > context:

@@ -238,7 +238,8 @@ async def _score(
     async def score(row: int) -> None:
         (prompt, _, reference), rollout = facing[row], stored[row]
         if reference is not None:
-            response = parse_response(rollout.text, recipe.generation.think)
+            is_cut_off = rollout.finish_reason == "length"
+            response = parse_response(rollout.text, recipe.generation.think)._replace(is_cut_off=is_cut_off)
             results[row] = await rewards.score(prompt, response=response, reference=reference, step=rollout.step)
 
     await map_bounded(range(len(stored)), score, workers=len(stored))

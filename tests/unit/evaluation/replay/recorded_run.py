@@ -157,7 +157,10 @@ async def _record_step(step, faced, prompts, rewards, curriculum, rng, run, reci
     each = [it for it in faced for _ in range(recipe.data.group)]
     texts = [_written(rng, recipe.generation.think) for _ in each]
     references = [_reference(it, prompts, run) for it in each]
-    responses = [parse_response(text, recipe.generation.think) for text in texts]
+    responses = [
+        parse_response(text, recipe.generation.think)._replace(is_cut_off=_is_cut_off(step, row))
+        for row, text in enumerate(texts)
+    ]
     results = await asyncio.gather(
         *(
             rewards.score(prompts[it.prompt_index], response=response, reference=reference, step=step)
@@ -176,7 +179,7 @@ async def _record_step(step, faced, prompts, rewards, curriculum, rng, run, reci
             text=texts[row],
             reference=references[row],
             tokens=len(tokens(step, row)),
-            finish_reason="length" if digest(str(step), str(row)) % 4 == 0 else "stop",
+            finish_reason="length" if _is_cut_off(step, row) else "stop",
             reward=closed.reward(row),
             advantages=_moments(with_score(tokens(step, row), float(closed.scores[row])))
             if recipe.method == "ppo"
@@ -210,3 +213,7 @@ def _reference(faced, prompts, run):
 def _moments(advantages):
     tail = (DECAY ** np.arange(len(advantages))[::-1] * advantages).sum()
     return AdvantageMoments(len(advantages), advantages.sum(), (advantages**2).sum(), tail)
+
+
+def _is_cut_off(step, row):
+    return digest(str(step), str(row)) % 4 == 0

@@ -151,6 +151,7 @@ def test_measured_rewards_are_measured_again_under_changed_settings(stage):
         for it, stored in zip(after.rollouts, run.database.rollouts(), strict=True):
             words = count_words(parse_response(stored.text, "on").answer)
             expected = words / 2 if words < 2 else 1.0 if words <= 4 else max(0, 5 - words)
+            expected *= 0.5 if stored.finish_reason == "length" else 1.0
             assert _after(it)["length"] == pytest.approx(expected)
             assert it.reward_after == pytest.approx((2 * expected + _after(it)["format"]) / 3)
 
