@@ -1,6 +1,7 @@
 # make demo   set up .venv and run the quickstart
 # make test   set up .venv and run every check, but for
 # make test-full   the larger matrices: fifty kills, every exploit, optimizer and quickstart
+# make test-families   generation, training and resuming of every model family, on tiny random weights
 # make test-verl   unmodified verl on this machine's processor
 # make test-servers   llama.cpp's server with a small real model, on this machine's processor
 # make test-newest   the unit tests on the newest versions that the package allows, in .venv-newest
@@ -16,17 +17,20 @@ NEWEST_TESTS ?= tests/unit
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test test-full test-servers test-verl test-newest docs pictures lint
+.PHONY: demo test test-full test-families test-servers test-verl test-newest docs pictures lint
 
 demo: $(VENV)/.installed
 	$(BIN)/longform quickstart
 
 test: lint
-	$(BIN)/pytest -n 2 --dist loadfile -m "not full" --ignore tests/verl_runs --ignore tests/servers
+	$(BIN)/pytest -n 2 --dist loadfile -m "not full and not families" --ignore tests/verl_runs --ignore tests/servers
 
 test-full: $(VENV)/.tested
 	LONGFORM_TEST_FULL=1 $(BIN)/pytest -m full
 	LONGFORM_TEST_FULL=1 $(BIN)/pytest tests/pipeline/test_kills.py
+
+test-families: $(VENV)/.tested
+	$(BIN)/pytest -n 2 tests/unit/training/test_families.py
 
 test-verl: $(VENV)/.tested
 	$(BIN)/pytest tests/verl_runs

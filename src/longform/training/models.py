@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from transformers import AutoModelForCausalLM, AutoModelForTokenClassification, PreTrainedModel
+from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from longform.rl.settings import MemorySettings
 from longform.training.forward import (
@@ -227,7 +227,7 @@ class FullModels(PolicyModels):
         )
         self.policy.load_state_dict(policy.state_dict())
         if self.has_critic:
-            critic: Any = AutoModelForTokenClassification.from_pretrained(
+            critic: Any = type(self._classifier).from_pretrained(
                 folder / "critic", dtype=torch.float32, trust_remote_code=self._trust_remote_code
             )
             self._classifier.load_state_dict(critic.state_dict())

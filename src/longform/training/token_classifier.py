@@ -1,7 +1,7 @@
 """The critic's backbone and head: a token classifier with one output, in Hugging Face format.
 
 transformers has a class of this kind for many families. For the others (Gemma 3, OLMo 2, LFM2, Qwen3.5) one is made of
-its generic parts and registered under this process's Auto classes; its files have the same format.
+its generic parts; its files have the same format.
 """
 
 from typing import Any
@@ -23,31 +23,34 @@ def load_token_classifier(
     Raises:
         BadInputError: transformers cannot make one for this family.
     """
-    register_token_classifier(policy)
+    below, made = model_below(path), _class_for(policy)
     try:
-        below = model_below(path)
-        classifier: Any = AutoModelForTokenClassification.from_pretrained(
+        classifier: Any = made.from_pretrained(
             below, num_labels=1, dtype=torch.float32, trust_remote_code=trust_remote_code
         )
-        if below != path:
-            classifier.base_model.load_state_dict(policy.get_decoder().state_dict())
-        with torch.no_grad():
-            classifier.score.weight.zero_()
-            classifier.score.bias.fill_(initial_value)
-    except (ValueError, AttributeError, TypeError):
+    except (ValueError, AttributeError, TypeError) as error:
+        reason = " ".join(str(error).split())[:200]
         raise BadInputError(
-            f"{path}: transformers has no token classifier with a `score` head for it, which the critic needs; "
-            f"use method: grpo"
-        ) from None
+            f"{path}: transformers cannot make the token classifier of it that the critic needs: {reason}; use method: grpo"
+        ) from error
+    if below != path:
+        classifier.base_model.load_state_dict(policy.get_decoder().state_dict())
+    with torch.no_grad():
+        classifier.score.weight.zero_()
+        classifier.score.bias.fill_(initial_value)
     return classifier
 
 
-def register_token_classifier(policy: PreTrainedModel) -> None:
-    """Make and register a token classifier for the policy's family, where transformers has none."""
+def _class_for(policy: PreTrainedModel) -> Any:
+    """The token classifier of the policy's family, made and registered where transformers has none with a `score` head."""
     config = type(policy.config)
-    if config in MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING:
-        return
+    known = MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING.get(config, None)
+    if known is not None and issubclass(known, GenericForTokenClassification):
+        return known
     family = next((it for it in type(policy).__mro__ if it.__name__.endswith("PreTrainedModel")), PreTrainedModel)
     name = type(policy).__name__.removesuffix("ForCausalLM") + "ForTokenClassification"
-    made = type(name, (GenericForTokenClassification, family), {"config_class": config})
-    AutoModelForTokenClassification.register(config, made, exist_ok=True)
+    content = {"config_class": config, "base_model_prefix": policy.base_model_prefix}
+    made = type(name, (GenericForTokenClassification, family), content)
+    if known is None:
+        AutoModelForTokenClassification.register(config, made, exist_ok=True)
+    return made

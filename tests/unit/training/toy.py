@@ -39,10 +39,6 @@ class CountingJudge:
 
 def save_model(folder, **settings):
     """A model folder with random weights and a word-level tokenizer."""
-    vocabulary = {word: i for i, word in enumerate(WORDS)}
-    raw = Tokenizer(models.WordLevel(vocabulary, unk_token="write"))
-    raw.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=raw, eos_token="[end]", pad_token="[end]")
     torch.manual_seed(0)
     config = LlamaConfig(
         vocab_size=len(WORDS),
@@ -56,8 +52,15 @@ def save_model(folder, **settings):
         **settings,
     )
     LlamaForCausalLM(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    build_tokenizer().save_pretrained(folder)
     return folder
+
+
+def build_tokenizer():
+    """One token for each of `WORDS`."""
+    raw = Tokenizer(models.WordLevel({word: i for i, word in enumerate(WORDS)}, unk_token="write"))
+    raw.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    return PreTrainedTokenizerFast(tokenizer_object=raw, eos_token="[end]", pad_token="[end]")
 
 
 def ladder(number):
