@@ -36,7 +36,7 @@ class TrainingState:
     """`policy` and, with PPO, `critic`."""
     curriculum: Curriculum
     step: int = 0
-    saved_at: float = field(default_factory=time.monotonic)
+    saved_at: float = field(default_factory=lambda: time.monotonic())
     """When the newest checkpoint was written, or else the start of this process's part of the run."""
     steps_without_update: int = 0
     """Steps in a row of which each update was skipped."""

@@ -29,8 +29,8 @@ def check_writer(writer: str) -> None:
 
 
 def writer_name(path: str) -> str:
-    """Return the model name for responses of a model folder: the folder's name, or RUN-step-N for a run's checkpoint,
-    including checkpoints written by verl.
+    """Return the model name for responses of a model folder: the folder's name, or RUN-step-N for a run's checkpoint or
+    a policy that it kept, including checkpoints written by verl.
     """
     folder = Path(path).resolve()
     if folder.parts[-2:] == ("actor", "huggingface") and folder.parents[1].name.startswith("global_step_"):
@@ -39,6 +39,8 @@ def writer_name(path: str) -> str:
         return f"{run.name}-step-{step:06d}"
     if folder.name == "policy" and folder.parent.parent.name == "checkpoints":
         return f"{folder.parents[2].name}-{folder.parent.name}"
+    if folder.parent.name == "policies" and folder.name.startswith("step-"):
+        return f"{folder.parents[1].name}-{folder.name}"
     return folder.name
 
 
