@@ -35,5 +35,9 @@ class RowsWarning(LongformWarning):
     """Rows of a file were changed or skipped."""
 
 
+class DeviceWarning(LongformWarning):
+    """A device of this machine is left unused."""
+
+
 class CheckpointWarning(LongformWarning):
     """A run does not go on from its last step: a checkpoint is damaged, or there is none yet."""

@@ -63,14 +63,16 @@ def decode(
     """
     rows = list(range(len(prompts)))
     finished: dict[int, Completion] = {}
-    uniforms = torch.from_numpy(draws).to(model.device)
+    device = drawing_device(model.device)
+    uniforms = torch.from_numpy(draws).to(device)
     tokens = torch.zeros(len(prompts), settings.max_tokens, dtype=torch.int64, device=model.device)
     log_probs = torch.zeros(len(prompts), settings.max_tokens, dtype=torch.float32, device=model.device)
 
     context = Context(model, longest=settings.max_tokens)
     logits = context.read_prompts(prompts)
     for t in range(settings.max_tokens):
-        chosen, chosen_log_probs = choose_tokens(logits, uniforms[:, t], settings)
+        drawn_tokens = choose_tokens(logits.to(device), uniforms[:, t], settings)
+        chosen, chosen_log_probs = (it.to(model.device) for it in drawn_tokens)
         tokens[:, t], log_probs[:, t] = chosen, chosen_log_probs
         for slot, token in enumerate(chosen.tolist()):
             stopped = stops.may_end(token) and stops.are_reached(tokens[slot, : t + 1])
@@ -140,6 +142,11 @@ def choose_tokens(logits: Tensor, uniforms: Tensor, settings: GenerationSettings
     target = uniforms[:, None].to(cumulative.dtype) * cumulative[:, -1:]
     chosen = torch.searchsorted(cumulative, target, right=True).squeeze(1).clamp(max=logits.shape[1] - 1)
     return chosen, log_p.gather(1, chosen[:, None]).squeeze(1)
+
+
+def drawing_device(device: torch.device) -> torch.device:
+    """Where tokens are drawn: on the model's device, if it has float64, which Apple's has not."""
+    return torch.device("cpu") if device.type == "mps" else device
 
 
 def _nucleus(weights: Tensor, top_p: float) -> Tensor:

@@ -1,25 +1,35 @@
 """The device that a local model runs on, and the precision of its weights there."""
 
+import warnings
+
 import torch
 
-from longform.records.errors import BadInputError
+from longform.records.errors import BadInputError, DeviceWarning
 from longform.writers.settings import Device, Precision
 
 
 def choose_device(device: Device = "auto") -> str:
     """The device to use: with `auto` the first GPU if there is one, else Apple's, else the processor.
 
+    Other GPUs that this process sees stay unused, with a warning.
+
     Raises:
         BadInputError: the device that is asked for is not there.
     """
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    if device == "auto":
-        return next(name for name, is_there in available.items() if is_there)
-    if not available[device]:
+    chosen = next(name for name, is_there in available.items() if is_there) if device == "auto" else device
+    if not available[chosen]:
         raise BadInputError(
             f"device: {device} is not available to this build of torch on this machine; use auto or cpu"
         )
-    return device
+    if chosen == "cuda" and (visible := torch.cuda.device_count()) > 1:
+        warnings.warn(
+            f"{visible} GPUs are visible and one is used, the first; CUDA_VISIBLE_DEVICES chooses another, and engine: "
+            "cluster uses several",
+            DeviceWarning,
+            stacklevel=2,
+        )
+    return chosen
 
 
 def choose_precision(precision: Precision, device: str) -> torch.dtype:
@@ -27,14 +37,3 @@ def choose_precision(precision: Precision, device: str) -> torch.dtype:
     if precision == "auto":
         return torch.float32 if device == "cpu" else torch.bfloat16
     return getattr(torch, precision)
-
-
-def idle_gpus(device: str) -> str:
-    """In words, that this process leaves visible GPUs unused; empty if it does not."""
-    visible = torch.cuda.device_count() if device == "cuda" else 0
-    if visible < 2:
-        return ""
-    return (
-        f"{visible} GPUs are visible and one is used: the first; CUDA_VISIBLE_DEVICES chooses another, and engine: cluster "
-        "uses several"
-    )

@@ -19,10 +19,10 @@ from longform.writers.settings import GenerationSettings
 from longform.writers.small_model import SWITCH, small_model, switch_positions
 from longform.writers.stops import Stops
 
-_PROMPT_LENGTHS = (9, 2, 5, 9)
+_PROMPT_LENGTHS = (7, 2, 7)
 """Unequal, and two equal ones: they share a prompt."""
-_TOKENS = 10
-_STOP_EVERY = 12
+_TOKENS = 6
+_STOP_EVERY = 8
 """One token in so many ends a row early."""
 _SEED = 7
 
