@@ -22,7 +22,7 @@ from longform.planning.memory import (
     numerics_of,
     suggested_changes,
 )
-from longform.planning.shapes import ModelShape, count_scoring_parameters, fetch_shape
+from longform.planning.shapes import ModelShape, count_scoring_parameters, fetch_shape, with_exact_parameters
 from longform.planning.workload import Workload, longest_sequence
 from longform.records.errors import BadInputError
 from longform.rewards.settings import WritingSettings
@@ -146,7 +146,7 @@ def check_memory(run: Workload, *, longest_prompt: int | None = None) -> MemoryP
     limit_gb = run.memory.limit_gb
     on_gpu = torch.cuda.is_available() or limit_gb is not None
     limit = device_memory() if limit_gb is None else limit_gb * GIB
-    shape = fetch_shape(run.policy)
+    shape = with_exact_parameters(fetch_shape(run.policy), run.policy)
     scoring = sum(
         count_scoring_parameters(model)
         for reward in run.rewards

@@ -1,14 +1,14 @@
 """The dimensions of a model from its config.json, without torch or weights.
 
 Parameters are counted arithmetically, which is exact for decoders of the Llama family (rotary attention, gated MLP, RMS
-norms) and within a percent for other dense decoders. Mixtures of experts are refused, because the planner's formulas do
-not apply.
+norms) and within a few percent for others; `with_exact_parameters` asks transformers. Of a mixture of experts all experts
+are weights, and those that a token passes are computed; hybrids cache keys and values in some layers only.
 """
 
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +32,15 @@ class ModelShape:
     layers: int
     hidden: int
     intermediate: int
+    """Width of the MLP that a token passes: of a mixture, of its experts together."""
     heads: int
     query_width: int
     """Heads times their width."""
     key_width: int
     """Key-value heads times their width."""
     vocabulary: int
+    cached_layers: int | None = None
+    """Layers that cache keys and values; None: all of them."""
 
     @property
     def layer_parameters(self) -> int:
@@ -51,7 +54,8 @@ class ModelShape:
 
     def cache_bytes(self, *, width: int = 2) -> int:
         """Return the KV cache of one token in bytes, at `width` bytes per number."""
-        return self.layers * 2 * self.key_width * width
+        cached = self.layers if self.cached_layers is None else self.cached_layers
+        return cached * 2 * self.key_width * width
 
 
 def find_shape(model: str) -> ModelShape | None:
@@ -116,9 +120,31 @@ def shape_of(config: Mapping[str, Any]) -> ModelShape:
         biases += 2 * intermediate + hidden
     norms = 2 * hidden + (2 * head_width if family == "qwen3" else 0)
     matrices = hidden * (2 * query_width + 2 * key_width + 3 * intermediate)
+    if experts := next((int(config[name]) for name in _EXPERTS if config.get(name)), 0):
+        expert_width = int(config.get("moe_intermediate_size") or intermediate)
+        shared = int(config.get("shared_expert_intermediate_size") or 0)
+        shared += int(config.get("n_shared_experts") or 0) * expert_width
+        matrices += hidden * (3 * (experts * expert_width + shared - intermediate) + experts)
+        intermediate = int(config.get("num_experts_per_tok") or 1) * expert_width + shared
+    kinds = config.get("layer_types")
+    cached = sum("attention" in kind and "linear" not in kind for kind in kinds) if kinds else None
     head = 0 if config.get("tie_word_embeddings", family in _TIED_BY_DEFAULT) else vocabulary * hidden
     parameters = layers * (matrices + biases + norms) + hidden + vocabulary * hidden + head
-    return ModelShape(parameters, head, layers, hidden, intermediate, heads, query_width, key_width, vocabulary)
+    return ModelShape(parameters, head, layers, hidden, intermediate, heads, query_width, key_width, vocabulary, cached)
+
+
+def with_exact_parameters(shape: ModelShape, model: str) -> ModelShape:
+    """The shape with its parameters counted by transformers, on torch's meta device, where transformers knows the family."""
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    try:
+        config = AutoConfig.from_pretrained(model_below(model), trust_remote_code=False)
+        with torch.device("meta"):
+            counted: Any = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+    except Exception:  # whatever is wrong with the model is said when it is loaded
+        return shape
+    return replace(shape, parameters=sum(it.numel() for it in counted.parameters()))
 
 
 def count_scoring_parameters(path: str) -> int:
@@ -143,11 +169,10 @@ def count_scoring_parameters(path: str) -> int:
 def _read_config(path: Path, model: str) -> ModelShape:
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
+        config = config.get("text_config") or config  # of models that also see
         family = config.get("model_type")
     except (OSError, ValueError, AttributeError) as error:
         raise BadInputError(f"{path}: cannot be read as a model's configuration: {error}") from error
-    if any(config.get(name) for name in _EXPERTS):
-        raise BadInputError(f"{model}: longform cannot plan for its family ({family}): mixtures of experts")
     try:
         shape = shape_of(config)
         if min(shape.parameters, shape.layers, shape.query_width, shape.key_width, shape.vocabulary) <= 0:

@@ -242,7 +242,6 @@ def test_a_model_without_a_configuration_is_refused(tmp_path):
     [
         ({"hidden_size": "abc"}, "cannot be read"),
         ({"num_attention_heads": 0}, "cannot be read"),
-        ({"model_type": "mixtral", "num_local_experts": 8}, r"longform cannot plan for its family \(mixtral\)"),
     ],
 )
 def test_a_broken_or_unknown_configuration_is_one_line(tmp_path, changes, message):

@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 import torch
+import transformers
 from transformers import AutoModelForCausalLM, LlamaConfig, MistralConfig, Qwen2Config, Qwen3Config
 
-from longform.planning.shapes import fetch_shape, find_shape, parameters_in_name
+from longform.planning.shapes import fetch_shape, find_shape, parameters_in_name, shape_of, with_exact_parameters
 from longform.records.errors import BadInputError
 
 SIZES: dict[str, Any] = {
@@ -74,7 +75,6 @@ def test_a_configuration_of_an_earlier_load_is_found(tmp_path, monkeypatch):
         (json.dumps(SIZES | {"num_attention_heads": 0}), "cannot be read as a model's configuration|cannot plan for"),
         (json.dumps(SIZES | {"hidden_size": "wide"}), "cannot be read as a model's configuration"),
         ('{"model_type": "gpt2"}', "its config.json has no 'num_hidden_layers'"),
-        (json.dumps(SIZES | {"model_type": "mixtral", "num_local_experts": 8}), r"for its family \(mixtral\)"),
     ],
 )
 def test_a_configuration_that_cannot_be_planned_for_is_one_line(content, message, tmp_path):
@@ -106,3 +106,34 @@ def test_a_model_that_cannot_be_had_is_named(tmp_path, monkeypatch):
 )
 def test_a_size_is_read_from_a_name(name, parameters):
     assert parameters_in_name(name) == parameters
+
+
+@pytest.mark.parametrize(
+    ("cls", "changes"),
+    [
+        ("LlamaConfig", {}),
+        ("Qwen3MoeConfig", {"num_experts": 8, "num_experts_per_tok": 2, "moe_intermediate_size": 48, "head_dim": 16}),
+        ("Gemma2Config", {"head_dim": 16}),
+        ("GptOssConfig", {"num_local_experts": 4, "num_experts_per_tok": 2, "head_dim": 16}),
+        ("Lfm2Config", {"layer_types": ["conv", "full_attention", "conv"]}),
+    ],
+)
+def test_transformers_counts_the_parameters_of_any_family_exactly(cls, changes, tmp_path):
+    config = getattr(transformers, cls)(**SIZES | {"pad_token_id": 0} | changes)
+    config.save_pretrained(tmp_path)
+    shape = with_exact_parameters(fetch_shape(str(tmp_path)), str(tmp_path))
+    model = transformers.AutoModelForCausalLM.from_config(config)
+    assert shape.parameters == sum(it.numel() for it in model.parameters())
+
+
+def test_of_a_mixture_all_experts_are_weights_and_those_of_a_token_are_computed():
+    dense = shape_of(SIZES | {"intermediate_size": 48})
+    mixture = shape_of(SIZES | {"num_experts": 8, "num_experts_per_tok": 2, "moe_intermediate_size": 48})
+    assert mixture.intermediate == 2 * 48
+    experts = 7 * 3 * 48 * dense.hidden + 8 * dense.hidden  # seven more of them, and a router
+    assert mixture.parameters - dense.parameters == dense.layers * experts
+
+
+def test_a_hybrid_caches_keys_and_values_in_its_attention_layers():
+    hybrid = shape_of(SIZES | {"layer_types": ["linear_attention", "full_attention", "sliding_attention"]})
+    assert hybrid.cache_bytes() == shape_of(SIZES).cache_bytes() * 2 / 3
