@@ -102,10 +102,12 @@ def plan_memory(
     held["reward model"] = (LOW if on_gpu else FLOAT) * scoring_parameters
     held["device and libraries"] = _CUDA_CONTEXT if on_gpu else _CPU_PROCESS
     microbatch = run.memory.max_tokens_per_microbatch or (None if on_gpu else CPU_TOKENS_PER_MICROBATCH)
-    in_flight = microbatch or run.mini_batch * longest
+    in_flight = run.mini_batch * longest
     # PPO computes values and reference log-probabilities of all rollouts of a step; GRPO the latter, with a KL term.
     rounds = 1 if run.method == "ppo" else (1 + run.grpo.resample) * (run.optim.kl_coef > 0)
-    measured = microbatch or rounds * run.rollouts * longest
+    measured = rounds * run.rollouts * longest
+    if microbatch is not None:
+        in_flight, measured = min(in_flight, microbatch), min(measured, microbatch)
     working = width * (3 * shape.intermediate + 4 * shape.hidden)  # of the layer that is being computed
     updating = {
         "weights in low precision": casts,

@@ -90,9 +90,8 @@ def check_context(config: Any, *, path: str, settings: GenerationSettings, longe
     context = context_length(config)
     if context is not None and longest_prompt + settings.max_tokens > context:
         raise BadInputError(
-            f"{path}: a prompt of {longest_prompt} tokens and a response of generation.max_tokens {settings.max_tokens} "
-            f"do not fit into its context of {context} tokens; set generation.max_tokens to at most "
-            f"{max(context - longest_prompt, 0)}"
+            f"{path}: a prompt of {longest_prompt} tokens and a response of max_tokens {settings.max_tokens} do not fit "
+            f"into its context of {context} tokens; set max_tokens to at most {max(context - longest_prompt, 0)}"
         )
 
 
@@ -137,8 +136,8 @@ def check_switches(config: Any, *, path: str, settings: GenerationSettings, long
         temperature=settings.temperature or 1.0,
         path=path,
         where=f" past {names} (seen on a small random model)",
-        remedy=f"keep prompt and response within {lowest} tokens (generation.max_tokens at most "
-        f"{max(lowest - longest_prompt, 0)}), or take another model",
+        remedy=f"keep prompt and response within {lowest} tokens (max_tokens at most {max(lowest - longest_prompt, 0)}), "
+        "or take another model",
     )
 
 
