@@ -20,7 +20,7 @@ sources:
   - {name: cot, prompts: prompts.jsonl, responses: [thoughts.jsonl], share: 0.1}
 tokens: 600
 out: out
-settings: {max_tokens: 64, batch_size: 4, micro_batch: 4, lr: 1.0e-3}
+settings: {max_tokens: 64, batch_size: 4, lr: 1.0e-3}
 """
 
 

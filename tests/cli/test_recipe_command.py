@@ -162,7 +162,7 @@ def test_an_unknown_name_is_one_line(capsys):
     assert capsys.readouterr().err == "longform: unknown recipe 'pannel'; did you mean 'arms/panel'?\n"
 
 
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("name", [name for name, it in RECIPES.items() if it.kind is not None])
 def test_a_recipe_is_valid_and_a_misspelled_key_is_not(name):
     recipe = RECIPES[name]
     content = yaml.safe_load(recipe.text)

@@ -150,3 +150,33 @@ def test_examining_a_language_model_says_that_it_has_no_head(world, capsys):
     assert "out: base holds LlamaForCausalLM, which has no head" in failing(
         capsys, "recipe.yaml", "--examine", "pairs.jsonl"
     )
+
+
+def test_examining_other_pairs_writes_a_file_of_its_own(world, capsys, tmp_path):
+    succeed("recipe.yaml", "--json")
+    own = (tmp_path / "writing" / "examination.json").read_text()
+    succeed("recipe.yaml", "--examine", "pairs.jsonl", "--json")
+    assert json.loads((tmp_path / "writing" / "examination-pairs.json").read_text())["pairs"] == 24
+    assert (tmp_path / "writing" / "examination.json").read_text() == own
+
+
+def test_a_model_that_was_trained_and_not_examined_says_how_to_do_that(world, capsys, tmp_path):
+    succeed("recipe.yaml", "--json")
+    (tmp_path / "writing" / "examination.json").unlink()
+    said = failing(capsys, "recipe.yaml")
+    assert "out: writing exists, trained and not examined yet: add --examine writing/held-out.jsonl" in said
+    succeed("recipe.yaml", "--examine", "writing/held-out.jsonl", "--json")
+    assert (tmp_path / "writing" / "examination.json").exists()
+    assert "out: writing exists; choose another folder" in failing(capsys, "recipe.yaml")
+
+
+def test_the_examination_keeps_to_its_budget(world, capsys):
+    write_recipe(examination={"max_pairs": 3, "words": 2, "texts": 1})
+    succeed("recipe.yaml", "--json")
+    examined = json.loads(capsys.readouterr().out)["examination"]
+    assert (examined["pairs"], examined["probed"]) == (3, 2)
+
+
+def test_a_dry_run_plans_the_memory(world, capsys):
+    succeed("recipe.yaml", "--dry-run")
+    assert "# memory of each device in GiB, total: up to " in capsys.readouterr().out

@@ -24,7 +24,8 @@ RECIPE = {
     "tokens": 12_345,
     "checkpoint_every": 3,
     "out": "out",
-    "settings": {"max_tokens": 64, "batch_size": 8, "micro_batch": 4, "lr": 4e-3, "warmup_steps": 4, "seed": 3},
+    "memory": {"max_tokens_per_microbatch": 256},
+    "settings": {"max_tokens": 64, "batch_size": 8, "lr": 4e-3, "warmup_steps": 4, "seed": 3},
 }
 """24 updates."""
 KILL = "os.kill(os.getpid(), signal.SIGKILL)"
@@ -132,6 +133,8 @@ def test_what_was_begun_is_gone_on_with_as_it_was_or_not_at_all(forks, start, tm
     (folder / "papers.jsonl").write_text(text + '{"text": "One more."}\n')
     assert "papers.jsonl: has changed since" in forks.run(folder, command, "--resume", code=2).stderr
     (folder / "papers.jsonl").write_text(text)
-    forks.run(folder, command, "--resume", "--set", "settings.micro_batch=2", "--set", "checkpoint_every=5")
+    forks.run(
+        folder, command, "--resume", "--set", "memory.max_tokens_per_microbatch=128", "--set", "checkpoint_every=5"
+    )
     assert (folder / "out" / "model.safetensors").exists()
     assert "out: out exists" in forks.run(folder, command, code=2).stderr

@@ -1,6 +1,7 @@
 """Progress and results on the terminal: progress bars or plain log lines, tables, and JSON on request."""
 
 import json
+import os
 import shlex
 import sys
 import time
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
     from longform.selection.generate import CollectResult
 
 SECONDS_BETWEEN_LINES = 15.0
-console = Console(stderr=True, highlight=False)
+IS_MAIN = os.environ.get("RANK", "0") == "0"
+"""Whether this process prints: of several that `accelerate launch` started, the first."""
+console = Console(stderr=True, highlight=False, quiet=not IS_MAIN)
 """Progress goes to stderr, results to stdout."""
 
 
@@ -39,6 +42,8 @@ def print_result(
     result: Mapping[str, Any], *, as_json: bool, next_command: str | None = None, aside: bool = False
 ) -> None:
     """Print named values and the next command; with `aside`, to stderr, because stdout holds another document."""
+    if not IS_MAIN:
+        return
     if as_json:
         print(json.dumps(dict(result), ensure_ascii=False))
         return
@@ -56,11 +61,14 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
 
     names = [Column(name, is_text=not i) for i, name in enumerate(columns)]
     print_tables([Table(title, names, rows)])
-    print()
+    if IS_MAIN:
+        print()
 
 
 def print_tables(tables: Sequence["Table"], form: "Form" = "text") -> None:
     """Print tables to stdout, separated by empty lines; text tables fit the terminal's width (80 columns if unknown)."""
+    if not IS_MAIN:
+        return
     from longform.evaluation.tables import WIDTH, render
 
     width = max(WIDTH, get_terminal_size().columns) if sys.stdout.isatty() else WIDTH

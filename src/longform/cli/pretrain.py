@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from longform.cli.flags import Flag, SetValues
-from longform.cli.output import command_line, print_result, print_table, printable, progress
+from longform.cli.output import IS_MAIN, command_line, print_result, print_table, printable, progress
+from longform.cli.sft import describe_validation, print_memory
 
 if TYPE_CHECKING:
     from longform.training.pretrain_recipe import PretrainRecipe
@@ -27,7 +28,7 @@ def pretrain(
         recipe: Path to the recipe (YAML).
         set_: Override a recipe value: KEY=VALUE, such as --set tokens=1000000. May be repeated.
         resume: Continue from the latest checkpoint.
-        dry_run: Check the recipe and its files, print the resolved recipe and the plan, and exit.
+        dry_run: Check the recipe, its files and its memory, print the resolved recipe and the plan, and exit.
         json: Print the result as JSON.
     """
     from longform.recipe.loading import load_recipe
@@ -52,10 +53,12 @@ def pretrain(
     print_result(
         {
             "model": str(result.path),
-            "updates": result.report.updates,
+            "updates": result.report.steps,
             "tokens": resolved.used_tokens,
             "first loss": round(result.report.first_loss, 4),
             "loss": round(result.report.final_loss, 4),
+            **describe_validation(result.report),
+            **({"exports": [str(path) for path in result.exports]} if len(result.exports) > 1 else {}),
         }
         | ({"mixture": [row._asdict() for row in result.mixture]} if json else {}),
         as_json=json,
@@ -65,9 +68,13 @@ def pretrain(
 
 def _print_plan(recipe: "PretrainRecipe") -> None:
     from longform.recipe.loading import dump_recipe
+    from longform.training.memory_plan import check_stage_memory
     from longform.training.pretrain_recipe import plan_pretraining
 
     plans = plan_pretraining(recipe)
+    memory = check_stage_memory(recipe, recipe.policy, recipe.settings)
+    if not IS_MAIN:
+        return
     print(dump_recipe(recipe), end="")
     for name, plan in plans.items():
         size, epochs = "size unknown", ""
@@ -78,6 +85,11 @@ def _print_plan(recipe: "PretrainRecipe") -> None:
         left_out = "".join(f", {number} {cause} left out" for cause, number in plan.left_out.items())
         print(f"# {printable(name)}: {size}{epochs}{left_out}")
     print(f"# OK: {recipe.updates:,} updates of {recipe.settings.update_tokens:,} tokens")
+    for leg in recipe.branches:
+        print(
+            f"# export at {leg.share:.0%}: updates {leg.first + 1:,} to {leg.updates:,} again, with a decay of their own"
+        )
+    print_memory(memory)
 
 
 def _print_mixture(result: "PretrainResult") -> None:

@@ -1,28 +1,27 @@
 """`longform reward-model RECIPE`."""
 
 import json as json_
+from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from longform.cli.flags import Flag, SetValues
-from longform.cli.output import print_result, print_table, progress
+from longform.cli.output import IS_MAIN, print_result, print_table, progress
+from longform.cli.sft import describe_validation, print_memory
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from longform.evaluation.reward_model import Examination
-    from longform.records.schemas import Preference, PromptRow
-    from longform.rewards.writing_model import WritingModel
     from longform.statistics.bootstrap import Interval
     from longform.training.reward_model import RewardModelReport
-
-EXAMINATION = "examination.json"
+    from longform.training.reward_model_recipe import RewardModelRecipe
 
 
 def reward_model(
     recipe: Path,
     *,
     set_: SetValues = (),
+    resume: Flag = False,
     dry_run: Flag = False,
     examine: Path | None = None,
     json: Flag = False,
@@ -32,65 +31,72 @@ def reward_model(
     Args:
         recipe: Path to the recipe (YAML).
         set_: Override a recipe value: KEY=VALUE, such as --set settings.lr=2e-5. May be repeated.
-        dry_run: Check the recipe and its files, print the resolved recipe, and exit.
+        resume: Continue the training from the latest checkpoint.
+        dry_run: Check the recipe, its files and its memory, print the resolved recipe and the plan, and exit.
         examine: Skip training: evaluate the reward model at the recipe's `out` on this preferences file.
         json: Print the result as JSON.
     """
+    from longform.evaluation.reward_model import examine_folder
     from longform.evaluation.tables import plain
-    from longform.recipe.loading import dump_recipe, load_recipe
-    from longform.records.errors import BadInputError
-    from longform.records.files import write_text
-    from longform.rewards.writing_model import WritingModel
-    from longform.training.reward_model import HELD_OUT
-    from longform.training.reward_model_recipe import RewardModelRecipe, read_preferences, read_split, run_reward_model
-    from longform.writers.paths import is_model_folder
+    from longform.recipe.loading import load_recipe
+    from longform.training.preferences import HELD_OUT
+    from longform.training.reward_model_recipe import RewardModelRecipe, run_reward_model
 
     resolved = load_recipe(recipe, RewardModelRecipe, set_)
-    split = read_split(resolved) if examine is None else None
-    if dry_run and split:
-        print(dump_recipe(resolved), end="")
-        print(f"# OK: {len(split.training)} training pairs, {len(split.held_out)} held out")
+    if dry_run:
+        _print_plan(resolved)
         return
     report = None
-    if split:
-        with progress(f"training a reward model on {resolved.base}") as advance:
-            report = run_reward_model(
-                resolved, split, on_progress=lambda step, steps, loss: advance(step, steps, f"loss {loss:.3f}")
-            ).report
-    elif not is_model_folder(str(resolved.out)):
-        raise BadInputError(f"out: no reward model at {resolved.out}; run without --examine to train one")
-    pairs = read_preferences(examine or resolved.out / HELD_OUT)
-    examination = _examine(WritingModel(str(resolved.out), field="out"), pairs, batch=resolved.settings.batch_size)
-    figures = plain(examination) | {"curve": plain(report.curve if report else [])}
     if examine is None:
-        write_text(resolved.out / EXAMINATION, json_.dumps(figures, indent=1) + "\n")
+        with ExitStack() as shown:
+            # Opened at the first progress report, after all checks have passed.
+            advance = cache(lambda: shown.enter_context(progress(f"training a reward model on {resolved.base}")))
+            report = run_reward_model(
+                resolved,
+                resume=resume,
+                on_progress=lambda step, steps, loss: advance()(step, steps, f"loss {loss:.3f}"),
+            ).report
+    if not IS_MAIN:
+        return
+    with ExitStack() as shown:
+        advance = cache(lambda: shown.enter_context(progress("evaluating the reward model")))
+        examination = examine_folder(
+            resolved.out,
+            examine or resolved.out / HELD_OUT,
+            settings=resolved.examination,
+            batch=resolved.texts_at_once,
+            curve=report.curve if report else [],
+            on_progress=lambda done, texts: advance()(done, texts, "texts scored"),
+        )
     result = {
         "reward model": str(resolved.out),
         **({} if report is None else {"training pairs": report.pairs, "truncated texts": report.cut}),
+        **({} if report is None else describe_validation(report.stage)),
         "evaluation pairs": examination.pairs,
         "accuracy": round(examination.accuracy.estimate, 4),
     }
     if json:
+        figures = plain(examination) | {"curve": plain(report.curve if report else [])}
         print(json_.dumps(result | {"examination": figures}, ensure_ascii=False))
         return
     _print_examination(examination, report)
     print_result(result, as_json=False, next_command=f"rewards: [{{kind: writing, model: {resolved.out}}}] in a recipe")
 
 
-def _examine(model: "WritingModel", pairs: "list[Preference]", *, batch: int) -> "Examination":
-    from longform.evaluation.reward_model import examine
+def _print_plan(recipe: "RewardModelRecipe") -> None:
+    from longform.recipe.loading import dump_recipe
+    from longform.training.memory_plan import check_stage_memory
+    from longform.training.reward_model_recipe import read_split
 
-    with progress("evaluating the reward model") as advance:
-        done = 0
-
-        def score(texts: "Sequence[tuple[PromptRow, str]]") -> list[float]:
-            nonlocal done
-            found = model.scores(texts, batch=batch)
-            done += len(texts)
-            advance(done, done)
-            return found
-
-        return examine(score, pairs, spread=model.scale.spread)
+    split = read_split(recipe)
+    plan = check_stage_memory(recipe, recipe.base, recipe.settings, texts_per_row=2)
+    if not IS_MAIN:
+        return
+    print(dump_recipe(recipe), end="")
+    validation = f", {len(split.validation)} for validation" if split.validation else ""
+    print(f"# OK: {len(split.training)} training pairs, {len(split.held_out)} held out{validation}")
+    print(f"# {recipe.settings.updates(len(split.training)):,} updates")
+    print_memory(plan)
 
 
 def _print_examination(it: "Examination", report: "RewardModelReport | None") -> None:

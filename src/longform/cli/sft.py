@@ -1,44 +1,104 @@
 """`longform sft RECIPE`."""
 
+from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from longform.cli.flags import Flag, SetValues
-from longform.cli.output import command_line, print_result, progress
+from longform.cli.output import IS_MAIN, command_line, print_result, progress
+
+if TYPE_CHECKING:
+    from longform.planning.supervised import SupervisedPlan
+    from longform.training.sft_recipe import SftRecipe, SftRows
 
 
 def sft(
     recipe: Path,
     *,
     set_: SetValues = (),
+    resume: Flag = False,
     dry_run: Flag = False,
     json: Flag = False,
 ) -> None:
-    """Fine-tune a writer on prompt-response pairs (supervised fine-tuning).
+    """Fine-tune a writer on texts (supervised fine-tuning).
 
     Args:
         recipe: Path to the recipe (YAML).
         set_: Override a recipe value: KEY=VALUE, such as --set settings.lr=2e-5. May be repeated.
-        dry_run: Check the recipe and its files, print the resolved recipe, and exit.
+        resume: Continue from the latest checkpoint.
+        dry_run: Check the recipe, its files and its memory, print the resolved recipe and the plan, and exit.
         json: Print the result as JSON.
     """
-    from longform.recipe.loading import dump_recipe, load_recipe
-    from longform.training.sft_recipe import SftRecipe, read_lessons, run_sft
+    from longform.recipe.loading import load_recipe
+    from longform.training.sft import count_updates
+    from longform.training.sft_recipe import SftRecipe, run_sft
 
     resolved = load_recipe(recipe, SftRecipe, set_)
     if dry_run:
-        lessons = read_lessons(resolved)
-        print(dump_recipe(resolved), end="")
-        print(f"# OK: {len(lessons)} training texts")
+        _print_plan(resolved)
         return
-    with progress(f"fine-tuning {resolved.policy}") as advance:
-        result = run_sft(resolved, on_progress=lambda step, steps, loss: advance(step, steps, f"loss {loss:.3f}"))
+    with ExitStack() as shown:
+        # Opened when all checks have passed.
+        advance = cache(lambda: shown.enter_context(progress(f"fine-tuning {resolved.policy}")))
+        result = run_sft(
+            resolved,
+            resume=resume,
+            on_ready=lambda rows: advance()(0, count_updates(rows.training, resolved.settings)),
+            on_progress=lambda step, steps, loss: advance()(step, steps, f"loss {loss:.3f}"),
+        )
+    report = result.report
     print_result(
         {
             "writer": str(result.path),
-            "texts": result.rows,
-            "steps": result.report.steps,
-            "loss": round(result.report.final_loss, 4),
+            "texts": result.rows.texts,
+            **describe_rows(result.rows),
+            "steps": report.steps,
+            "loss": round(report.final_loss, 4),
+            **describe_validation(report),
         },
         as_json=json,
         next_command=command_line("generate", "PROMPTS", "--writer", result.path, "--out", "RESPONSES"),
     )
+
+
+def describe_rows(rows: "SftRows") -> dict[str, Any]:
+    """Figures about rows that were cut or left out, if there are any."""
+    cut = {"cut at max_tokens": rows.training.cut} if rows.training.cut else {}
+    return cut | ({"left out": dict(rows.left_out)} if rows.left_out else {})
+
+
+def describe_validation(report: Any) -> dict[str, Any]:
+    """The validation loss of the weights that were kept, and their update."""
+    if report.best_step is None:
+        return {}
+    return {
+        "validation loss": round(min(it.loss for it in report.validations), 4),
+        "weights of step": report.best_step,
+    }
+
+
+def _print_plan(recipe: "SftRecipe") -> None:
+    from longform.recipe.loading import dump_recipe
+    from longform.training.memory_plan import check_stage_memory
+    from longform.training.sft import count_updates
+    from longform.training.sft_recipe import prepare_rows
+
+    rows = prepare_rows(recipe)
+    longest = None if recipe.settings.packing else rows.training.longest
+    plan = check_stage_memory(recipe, recipe.policy, recipe.settings, longest=longest)
+    if not IS_MAIN:
+        return
+    print(dump_recipe(recipe), end="")
+    figures = describe_rows(rows)
+    more = "".join(f", {value} {name}" for name, value in figures.items() if name != "left out")
+    more += "".join(f", {number} left out: {cause}" for cause, number in figures.get("left out", {}).items())
+    print(f"# OK: {rows.texts} training texts{more}")
+    print(f"# {count_updates(rows.training, recipe.settings):,} updates; longest row {rows.training.longest:,} tokens")
+    print_memory(plan)
+
+
+def print_memory(plan: "SupervisedPlan") -> None:
+    """Print a memory plan as comments."""
+    for line in plan.lines():
+        print(f"# memory of each device in GiB, {line}")

@@ -4,20 +4,28 @@ In addition to accuracy, it reports the two shortcuts that reward models most of
 length and single words. Calibration is computed from score differences.
 """
 
+import json
 import random
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from longform.evaluation.tables import plain
+from longform.records.errors import BadInputError
+from longform.records.files import write_text
 from longform.records.schemas import Preference, PromptRow
+from longform.rewards.writing_model import WritingModel
 from longform.statistics.bootstrap import Interval, clustered_interval
 from longform.statistics.correlation import clustered_rank_correlation
 from longform.statistics.paired import pair_wins
 from longform.text.repetition import content_terms, units
 from longform.text.words import count_han, count_words_of_any_script
+from longform.training.preferences import EXAMINATION, HELD_OUT, CurvePoint, ExaminationSettings, read_preferences
+from longform.writers.paths import is_model_folder
 
 Scorer = Callable[[Sequence[tuple[PromptRow, str]]], Sequence[float]]
 """Function from (prompt, text) pairs to standardized scores."""
@@ -28,6 +36,8 @@ BINS = (0.5, 0.6, 0.7, 0.8, 0.9)
 """Lower bounds of the calibration bins; the last one ends at 1."""
 INSERTIONS = 3
 """Number of insertions of a probed word into a text."""
+CHUNK = 256
+"""Texts that are scored between two reports of progress."""
 CONTROLS = 8
 """Number of control words, which measure the effect of inserting any word."""
 LEVEL = 0.95
@@ -81,9 +91,11 @@ def examine(
     preferences: Sequence[Preference],
     *,
     spread: float,
+    max_pairs: int | None = None,
     words: int = 40,
     texts: int = 24,
     seed: int = 0,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Examination:
     """Evaluate a reward model on pairs.
 
@@ -91,15 +103,21 @@ def examine(
         score: Returns standardized scores.
         preferences: Pairs of prompts that it was not trained on.
         spread: Standard deviation of the scores before standardization, needed for probabilities.
+        max_pairs: Number of pairs to draw; None takes all.
         words: Number of words to probe: those that chosen texts use more than rejected ones.
         texts: Number of texts that each word is inserted into.
         seed: Seed of their choice and of the bootstrap.
+        on_progress: Called with (texts scored, texts).
 
     Raises:
         ValueError: there are no pairs.
     """
     if not preferences:
         raise ValueError("needs at least one pair")
+    if max_pairs is not None and len(preferences) > max_pairs:
+        preferences = random.Random(seed).sample(preferences, k=max_pairs)
+    probe = plan_probe(preferences, words=words, texts=texts, seed=seed)
+    score = _reporting(score, total=2 * len(preferences) + len(probe.rows), on_progress=on_progress)
     prompts = [PromptRow(id=str(index), prompt=it.prompt) for index, it in enumerate(preferences)]
     clusters = [prompt.request for prompt in prompts]
     scores = np.array(
@@ -118,7 +136,7 @@ def examine(
     is_equal = lengths.max(1) <= (1 + EQUAL_LENGTH) * lengths.min(1)
     equal = np.flatnonzero(is_equal)
     bins = calibrate(np.abs(scores[:, 0] - scores[:, 1]) * spread, is_right)
-    effects = probe_keywords(score, preferences, prompts, words=words, texts=texts, seed=seed)
+    effects = measure_keywords(score, probe, seed=seed)
     return Examination(
         pairs=len(preferences),
         prompts=len(set(clusters)),
@@ -154,31 +172,55 @@ def calibrate(differences: np.ndarray, is_right: np.ndarray) -> list[Calibration
     ]
 
 
-def probe_keywords(
-    score: Scorer, preferences: Sequence[Preference], prompts: Sequence[PromptRow], *, words: int, texts: int, seed: int
-) -> list[KeywordEffect]:
-    """Measure the effect of inserting each word that chosen texts favour, strongest first.
+class Probe(NamedTuple):
+    """Texts with inserted words."""
+
+    words: list[str]
+    """Words that chosen texts favour."""
+    tried: list[str]
+    """They and the control words."""
+    texts: list[tuple[PromptRow, str]]
+    """What each of them is inserted into."""
+    rows: list[tuple[PromptRow, str]]
+    """The texts with each word, word by word."""
+
+
+def plan_probe(preferences: Sequence[Preference], *, words: int, texts: int, seed: int) -> Probe:
+    """Insert each word that chosen texts favour, and control words, into some of the texts.
 
     A word is inserted `INSERTIONS` times at random positions, whether it makes sense there or not. The effect of any
     insertion, which lengthens a text and breaks its sentences, is estimated with words that chosen and rejected texts
-    use equally, at the same positions, and subtracted. Intervals are simultaneous for all words (Bonferroni).
+    use equally, at the same positions.
     """
     stream = random.Random(seed)
     probed, controls = favoured_words(preferences, most=words)
     pairs = [
-        (prompt, text) for prompt, it in zip(prompts, preferences, strict=True) for text in (it.chosen, it.rejected)
+        (PromptRow(id=str(index), prompt=it.prompt), text)
+        for index, it in enumerate(preferences)
+        for text in (it.chosen, it.rejected)
+        if text.strip()
     ]
-    pairs = [pair for pair in pairs if pair[1].strip()]
     chosen = stream.sample(pairs, k=min(texts, len(pairs)))
     if not probed or not controls or not chosen:
-        return []
+        return Probe([], [], [], [])
     tried = [*probed, *controls]
-    with_word = [
+    rows = [
         (prompt, insert(text, word, random.Random(f"{seed}/{index}")))
         for word in tried
         for index, (prompt, text) in enumerate(chosen)
     ]
-    scores = np.array(score(with_word)).reshape(len(tried), len(chosen))
+    return Probe(probed, tried, chosen, rows)
+
+
+def measure_keywords(score: Scorer, probe: Probe, *, seed: int) -> list[KeywordEffect]:
+    """Measure the effect of inserting each probed word, less that of the control words; strongest first.
+
+    Intervals are simultaneous for all words (Bonferroni).
+    """
+    probed, tried, chosen, rows = probe
+    if not rows:
+        return []
+    scores = np.array(score(rows)).reshape(len(tried), len(chosen))
     shifts = scores[: len(probed)] - scores[len(probed) :].mean(0)
     clusters = [prompt.request for prompt, _ in chosen]
     level = 1 - (1 - LEVEL) / len(probed)
@@ -187,6 +229,65 @@ def probe_keywords(
         for word, shift in zip(probed, shifts, strict=True)
     ]
     return sorted(effects, key=lambda it: -it.shift.estimate)
+
+
+def examine_folder(
+    folder: Path,
+    pairs: Path,
+    *,
+    settings: ExaminationSettings,
+    batch: int,
+    curve: Sequence[CurvePoint] = (),
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Examination:
+    """Evaluate the reward model in a folder on a file of pairs, and write the result into the folder.
+
+    The file is `examination.json` for the model's own held-out pairs, examination-NAME.json for others.
+
+    Args:
+        folder: Of the reward model.
+        pairs: Preferences file.
+        settings: Budget of the examination.
+        batch: Texts that are scored at once.
+        curve: The model's learning curve, to be written with the result.
+        on_progress: Called with (texts scored, texts).
+
+    Raises:
+        BadInputError: there is no reward model in the folder, or the file has a bad pair.
+    """
+    if not is_model_folder(str(folder)):
+        raise BadInputError(f"out: no reward model at {folder}; run without --examine to train one")
+    preferences = read_preferences(pairs)
+    model = WritingModel(str(folder), field="out")
+    found = examine(
+        lambda texts: model.scores(texts, batch=batch),
+        preferences,
+        spread=model.scale.spread,
+        **settings.model_dump(),
+        on_progress=on_progress,
+    )
+    own = pairs.resolve() == (folder / HELD_OUT).resolve()
+    name = EXAMINATION if own else f"{Path(EXAMINATION).stem}-{pairs.stem}.json"
+    content = plain(found) | {"curve": plain(list(curve))}
+    write_text(folder / name, json.dumps(content, indent=1) + "\n")
+    return found
+
+
+def _reporting(score: Scorer, *, total: int, on_progress: Callable[[int, int], None]) -> Scorer:
+    """A scorer that works in chunks and reports after each."""
+    done = 0
+
+    def scored(texts: Sequence[tuple[PromptRow, str]]) -> list[float]:
+        nonlocal done
+        found: list[float] = []
+        for start in range(0, len(texts), CHUNK):
+            part = texts[start : start + CHUNK]
+            found += score(part)
+            done += len(part)
+            on_progress(done, total)
+        return found
+
+    return scored
 
 
 def favoured_words(preferences: Sequence[Preference], *, most: int) -> tuple[list[str], list[str]]:

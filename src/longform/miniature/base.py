@@ -13,7 +13,8 @@ from transformers import AddedToken, PreTrainedTokenizerFast
 from longform.miniature.corpus import DIRECT_PROMPT, LIST_TITLE, SKETCH_PROMPT, TAGS, THINK_PROMPT, documents
 from longform.miniature.policy import build_model, build_tokenizer
 from longform.miniature.world import WIDE_RANGES
-from longform.training.sft import SftReport, SftSettings, train_sft
+from longform.training.sft import SftSettings, train_sft
+from longform.training.stage import StageReport
 
 PRETRAIN_SETTINGS = SftSettings(
     steps=400, batch_size=16, max_tokens=256, optimizer="muon", lr=8e-3, muon_lr=0.03, warmup_steps=10, decay=0.4
@@ -42,7 +43,7 @@ def pretrain(
     out: Path,
     more: Sequence[str] = (),
     on_progress: Callable[[int, int, float], None] = lambda step, steps, loss: None,
-) -> SftReport:
+) -> StageReport:
     """Train a base model from scratch on the documents of `settings.seed` and save it in the folder `out`.
 
     Args:

@@ -28,8 +28,8 @@ from longform.records.errors import BadInputError
 from longform.rewards.settings import WritingSettings
 from longform.rl.settings import CPU_TOKENS_PER_MICROBATCH
 
-_CUDA_CONTEXT = 0.8 * GIB
-_CPU_PROCESS = 0.35 * GIB
+CUDA_CONTEXT = 0.8 * GIB
+CPU_PROCESS = 0.35 * GIB
 """Libraries loaded on use and buffers of matrix kernels, as measured by benchmarks/one_device.py."""
 
 
@@ -100,7 +100,7 @@ def plan_memory(
         }
         gradients = FLOAT * (shape.parameters + shape.vocabulary * shape.hidden)  # the head's are summed separately
     held["reward model"] = (LOW if on_gpu else FLOAT) * scoring_parameters
-    held["device and libraries"] = _CUDA_CONTEXT if on_gpu else _CPU_PROCESS
+    held["device and libraries"] = CUDA_CONTEXT if on_gpu else CPU_PROCESS
     microbatch = run.memory.max_tokens_per_microbatch or (None if on_gpu else CPU_TOKENS_PER_MICROBATCH)
     in_flight = run.mini_batch * longest
     # PPO computes values and reference log-probabilities of all rollouts of a step; GRPO the latter, with a KL term.

@@ -26,19 +26,19 @@ class ShippedRecipe:
     purpose: str
     """Its first comment line."""
     method: str
-    """ppo or grpo, or the command that reads it."""
+    """ppo or grpo, or the command that reads it; accelerate for a configuration of `accelerate launch`."""
     engine: Literal["local", "cluster"]
     gpu: str
     """What it was planned for; `any` if it states no limit."""
-    kind: FileKind
-    """What the file is to the JSON Schemas."""
+    kind: FileKind | None
+    """What the file is to the JSON Schemas; None for a configuration of `accelerate launch`."""
     text: str
     """The file."""
 
     @property
     def command(self) -> str:
-        """The subcommand of longform that reads it."""
-        return command_of(self.kind)
+        """The command that reads it."""
+        return "accelerate launch" if self.kind is None else command_of(self.kind)
 
 
 class CopiedRecipe(NamedTuple):
@@ -95,8 +95,8 @@ def copy_recipe(name: str, *, out: Path | None = None, force: bool = False) -> C
     path = Path(file_name) if out is None else out / file_name if out.is_dir() else out
     if path.exists() and not force:
         raise BadInputError(f"{path}: exists; choose another file with --out, or replace it with --force")
-    schema = _try_schema(recipe.kind)
-    if schema is None:
+    schema = None if recipe.kind is None else _try_schema(recipe.kind)
+    if schema is None or recipe.kind is None:
         write_text(path, recipe.text)
         return CopiedRecipe(path, None, _check_command(recipe, path))
     schema_path = path.with_name(schema_name(recipe.kind))
@@ -110,6 +110,8 @@ def copy_recipe(name: str, *, out: Path | None = None, force: bool = False) -> C
 
 
 def _check_command(recipe: ShippedRecipe, path: Path) -> str:
+    if recipe.kind is None:
+        return f"accelerate launch --config_file {quote(str(path))} -m longform COMMAND RECIPE"
     return f"longform {recipe.command} {quote(str(path))} --dry-run"
 
 
@@ -129,7 +131,7 @@ def _read(name: str, text: str) -> ShippedRecipe:
     return ShippedRecipe(
         name=name,
         purpose=text.partition("\n")[0].removeprefix("#").strip(),
-        method=content.get("method", "ppo") if kind == "recipe" else kind,
+        method=content.get("method", "ppo") if kind == "recipe" else kind or "accelerate",
         engine=content.get("engine", "local"),
         gpu=_gpu(content),
         kind=kind,
@@ -137,7 +139,9 @@ def _read(name: str, text: str) -> ShippedRecipe:
     )
 
 
-def _kind(content: dict[str, Any]) -> FileKind:
+def _kind(content: dict[str, Any]) -> FileKind | None:
+    if "distributed_type" in content:
+        return None
     if "run" in content:
         return "recipe"
     return "pretrain" if "sources" in content else "reward-model" if "preferences" in content else "sft"
@@ -147,4 +151,5 @@ def _gpu(content: dict[str, Any]) -> str:
     if (cluster := content.get("cluster")) is not None:
         return _GPUS.format(**cluster)
     limit = content.get("memory", {}).get("limit_gb")
-    return f"{limit} GB" if limit else "any"
+    number = content.get("devices", {}).get("count") or content.get("num_processes")
+    return " x ".join([*([str(number)] if number else []), f"{limit} GB" if limit else "any"])

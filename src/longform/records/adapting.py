@@ -12,19 +12,19 @@ from hashlib import blake2b
 from typing import Any, NamedTuple
 
 from longform.records.errors import BadInputError
-from longform.records.schemas import Game, Grade, Ladder, Pair, Preference, Prompt, Response, Row
+from longform.records.schemas import Game, Grade, Ladder, Lesson, Pair, Preference, Prompt, Response, Row
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _DEEPEST = 200
 """Deepest nesting of a row, as in the JSON parser of pydantic; what is deeper could not be written again."""
 _IDS = ("id", "prompt_id", "model", "model_a", "model_b", "judge")
 _ROLES = {"developer": "system", "human": "user", "gpt": "assistant"}
-_IN_CELLS = ("meta", "length_range", "dimensions", "verdicts", "labels", "references", "messages")
+_IN_CELLS = ("meta", "length_range", "dimensions", "verdicts", "labels", "references", "messages", "conversations")
 """Fields that a cell of CSV holds as JSON."""
-_PERHAPS_IN_CELLS = {"prompt": "role", "criteria": "name"}
+_PERHAPS_IN_CELLS = {"prompt": "role", "completion": "role", "criteria": "name"}
 """Fields that a cell holds as text or as a JSON list of objects with this field."""
 _FIELDS = sorted(
-    {name for kind in (Prompt, Response, Grade, Ladder, Game, Pair, Preference) for name in kind.model_fields}
+    {name for kind in (Prompt, Response, Grade, Ladder, Game, Pair, Preference, Lesson) for name in kind.model_fields}
 )
 
 
@@ -116,7 +116,9 @@ def adapt(fields: Mapping[str, Any], schema: type[Row], reading: Reading, *, is_
     for name in _IDS:
         if name in schema.model_fields and name in row:
             row[name] = _id_text(row[name])
-    if "prompt" in schema.model_fields:
+    if "messages" in schema.model_fields:
+        _adapt_conversations(row)
+    elif "prompt" in schema.model_fields:
         _adapt_prompt(row)
     made_id = "id" in schema.key_fields and _is_required(schema, "id") and row.get("id") is None
     if made_id:
@@ -198,11 +200,20 @@ def _adapt_prompt(row: dict[str, Any]) -> None:
         row["prompt"] = [_adapt_turn(turn) for turn in row["prompt"]]
 
 
+def _adapt_conversations(row: dict[str, Any]) -> None:
+    """Name roles and contents of all conversations as usual; `conversations` is another name of `messages`."""
+    if row.get("messages") is None and isinstance(row.get("conversations"), list):
+        row["messages"] = row.pop("conversations")
+    for name in ("messages", "prompt", "completion"):
+        if isinstance(row.get(name), list):
+            row[name] = [_adapt_turn(turn) for turn in row[name]]
+
+
 def _adapt_turn(turn: Any) -> Any:
     """A turn with the role's usual name, and content that is a list of parts as one text."""
     if not isinstance(turn, dict):
         return turn
-    role, content = turn.get("role"), turn.get("content")
+    role, content = turn.get("role", turn.get("from")), turn.get("content", turn.get("value"))
     if isinstance(role, str):
         role = _ROLES.get(role, role)
     return turn | {"role": role, "content": join_parts(content)}

@@ -103,6 +103,28 @@ class Response(Row):
     """Short hashes of what it was made from, by name; None for a row of another tool, or of version 0.1."""
 
 
+class Lesson(Row):
+    """A training row of supervised fine-tuning: a conversation, a prompt with its completion, or a text."""
+
+    text_field: ClassVar[str] = "text"
+    messages: list[Message] | None = None
+    """A conversation of any number of turns; its assistant turns are learned."""
+    prompt: str | list[Message] | None = None
+    completion: str | list[Message] | None = None
+    """What is learned after `prompt`. If one of the two is a list of messages, both are a conversation."""
+    text: str | None = None
+    """A text that is learned in full."""
+    finish_reason: str | None = None
+    """Why the answer ended; `length` if it was cut off."""
+
+    @model_validator(mode="after")
+    def _check_kind(self) -> "Lesson":
+        kinds = [self.messages is not None, self.completion is not None, self.text is not None]
+        if sum(kinds) != 1 or (self.completion is not None and self.prompt is None):
+            raise ValueError("needs either `messages`, or `prompt` and `completion`, or `text`")
+        return self
+
+
 class Grade(Row):
     """A judge's pointwise score of one response, with its dimensions."""
 

@@ -15,6 +15,7 @@ from torch.nn.functional import linear
 from transformers import PreTrainedModel
 
 from longform.rl.log_probs import OutputHead, token_statistics
+from longform.rl.microbatches import cut_by_tokens as cut_rows
 from longform.rl.settings import CPU_TOKENS_PER_MICROBATCH
 
 
@@ -59,16 +60,8 @@ def cut_by_tokens(batch: Batch, rows: Tensor, *, max_tokens: int | None) -> list
         max_tokens = CPU_TOKENS_PER_MICROBATCH
     if max_tokens is None:
         return [rows]
-    lengths = batch.lengths[rows]
-    pieces: list[list[int]] = []
-    room = 0
-    for place in lengths.argsort(descending=True, stable=True).tolist():
-        if room < 1:
-            pieces.append([])
-            room = max(max_tokens // int(lengths[place]), 1)
-        pieces[-1].append(int(rows[place]))
-        room -= 1
-    return [torch.tensor(piece, device=rows.device) for piece in pieces]
+    pieces = cut_rows(batch.lengths[rows].tolist(), max_tokens=max_tokens)
+    return [rows[torch.tensor(piece, device=rows.device)] for piece in pieces]
 
 
 @torch.no_grad()

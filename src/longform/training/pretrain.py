@@ -1,27 +1,16 @@
-"""Continued pretraining through TRL on packed windows of text, in order and resumable.
+"""Continued pretraining through TRL on packed windows of text, in order and resumable."""
 
-Checkpoints are the Hugging Face Trainer's: weights, optimizer, schedule, random state and step, which is also the position
-in the data. The trainer does not write them atomically, so a marker file is written last, and a checkpoint without it is
-deleted. Two checkpoints are kept, so that a complete one exists while the next is written.
-"""
-
-import os
-import shutil
-from pathlib import Path
+from dataclasses import replace
 from typing import Any, NamedTuple
 
-import torch
 from datasets import Dataset
 from pydantic import Field, model_validator
-from transformers import PreTrainedModel, PrinterCallback, TrainerCallback
-from trl.trainer.sft_config import SFTConfig
-from trl.trainer.sft_trainer import SFTTrainer
 
-from longform.records.errors import StoppedError
-from longform.training.optimizer import LossCallback, LossLog, SupervisedSettings, build_optimizer, trainer_arguments
-
-_KEPT = 2
-_MARK = "whole"
+from longform.training.encoding import BLANK
+from longform.training.optimizer import last_step_at_peak
+from longform.training.sft import sft_config
+from longform.training.stage import StageRun, SupervisedStage, TextTrainer, TrainedModel, checkpoint_folder, run_trainer
+from longform.training.supervised_settings import LossCallback, SupervisedSettings
 
 
 class PretrainSettings(SupervisedSettings):
@@ -29,18 +18,18 @@ class PretrainSettings(SupervisedSettings):
 
     max_tokens: int = Field(default=32_768, ge=2)
     """Tokens per window."""
-    batch_size: int = Field(default=16, ge=1)
-    """Windows per update."""
-    micro_batch: int = Field(default=1, ge=1)
-    """Windows per forward pass; affects memory, not the result."""
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, lt=2**32)
     """Seed of the document order."""
 
-    @model_validator(mode="after")
-    def _check_batches(self) -> "PretrainSettings":
-        if self.batch_size % self.micro_batch:
-            raise ValueError(f"batch_size {self.batch_size} is not a multiple of micro_batch {self.micro_batch}")
-        return self
+    @model_validator(mode="before")
+    @classmethod
+    def _explain_micro_batch(cls, values: Any) -> Any:
+        if isinstance(values, dict) and "micro_batch" in values:
+            raise ValueError(
+                "micro_batch was replaced by memory.max_tokens_per_microbatch, which counts tokens: "
+                f"{values['micro_batch']} x max_tokens"
+            )
+        return values
 
     @property
     def update_tokens(self) -> int:
@@ -48,93 +37,96 @@ class PretrainSettings(SupervisedSettings):
         return self.batch_size * self.max_tokens
 
 
-class PretrainReport(NamedTuple):
-    """Result of a pretraining; losses are in nats per token."""
+class Leg(NamedTuple):
+    """A part of a pretraining with several exports: some updates of the trunk, or a branch that ends in an export.
 
+    The trunk keeps its learning rate after warm-up. A branch starts from one of its checkpoints and decays to 0.
+    """
+
+    share: float | None
+    """Export of this share of all updates; None for a part of the trunk."""
+    first: int
+    """Updates that were made before it."""
     updates: int
-    first_loss: float
-    """Mean over the updates of the first log entry."""
-    final_loss: float
-    """Mean over the last tenth of the updates."""
+    """Updates that have been made at its end."""
+
+
+def plan_legs(exports: list[float], settings: PretrainSettings, *, updates: int) -> list[Leg]:
+    """The parts of a pretraining in their order; the last export ends the trunk itself.
+
+    Args:
+        exports: Shares of all updates, ascending, 1 at the end. 0 is the initial model, which takes no part.
+        settings: With `schedule: trapezoid` if there are several.
+        updates: Updates of the whole pretraining.
+    """
+    legs: list[Leg] = []
+    trunk = 0
+    for share in exports:
+        ends = round(share * updates)
+        # A checkpoint holds the learning rate of the update after it, which must still be the peak.
+        first = max(min(last_step_at_peak(settings, steps=ends), ends) - 1, 0)
+        if share == 1:
+            return [*legs, Leg(share, trunk, updates)]
+        if ends:
+            if first > trunk:
+                legs.append(Leg(None, trunk, first))
+                trunk = first
+            legs.append(Leg(share, first, ends))
+    return legs
 
 
 def train_on_windows(
-    model: PreTrainedModel,
+    model: Any,
     tokenizer: Any,
     windows: Dataset,
     settings: PretrainSettings,
+    run: StageRun,
     *,
-    checkpoints: Path,
-    checkpoint_every: int,
+    validation: Dataset | None = None,
     on_progress: LossCallback = lambda update, updates, loss: None,
-) -> PretrainReport:
+) -> TrainedModel:
     """Train `model` in place for one epoch over the windows, in order, from the latest checkpoint if there is one.
 
     Args:
-        model: A causal language model.
+        model: A causal language model, with adapters or without.
         tokenizer: Its tokenizer.
         windows: Rows of `input_ids` with `settings.max_tokens` tokens each; `settings.batch_size` rows per update.
         settings: Training settings.
-        checkpoints: Folder of the checkpoints.
-        checkpoint_every: Updates between checkpoints; the last update always has one.
+        run: Memory, checkpoints and validation.
+        validation: Windows of `run.validation`.
         on_progress: Called at intervals with (update, updates, loss).
 
     Raises:
+        BadInputError: the batch cannot be divided among the processes.
         StoppedError: the device is out of memory.
     """
-    updates = len(windows) // settings.batch_size
-    config = _trl_config(settings, checkpoints, updates=updates, checkpoint_every=checkpoint_every)
-    trainer = SFTTrainer(
-        model=model,
-        args=config,
-        train_dataset=windows,
-        processing_class=tokenizer,
-        optimizers=build_optimizer(model, settings, steps=updates),
-        callbacks=[LossLog(on_progress), _CheckpointMarks()],
-    )
-    trainer.remove_callback(PrinterCallback)
-    try:
-        trainer.train(resume_from_checkpoint=newest_checkpoint(checkpoints))
-    except torch.OutOfMemoryError as error:
-        raise StoppedError(
-            "the device is out of memory; continue with --resume and a smaller settings.micro_batch, or start again with "
-            "a smaller settings.max_tokens"
-        ) from error
-    model.eval()
-    losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
-    last = losses[-max(1, len(losses) // 10) :]
-    return PretrainReport(updates, losses[0], sum(last) / len(last))
+    stage = SupervisedStage(settings, len(windows) // settings.batch_size, run, BLANK)
+    with checkpoint_folder(run) as folder:
+        trainer = TextTrainer(
+            stage=stage,
+            model=model,
+            args=sft_config(stage, folder),
+            train_dataset=windows,
+            eval_dataset=validation,
+            processing_class=tokenizer,
+        )
+        return run_trainer(trainer, tokenizer, stage, on_progress=on_progress)
 
 
-def newest_checkpoint(folder: Path) -> str | None:
-    """Return the latest complete checkpoint in a folder; incomplete ones are deleted."""
-    checkpoints = {int(path.name.rpartition("-")[2]): path for path in folder.glob("checkpoint-*")}
-    for number, path in list(checkpoints.items()):
-        if not (path / _MARK).exists():
-            shutil.rmtree(checkpoints.pop(number))
-    return str(checkpoints[max(checkpoints)]) if checkpoints else None
+def leg_settings(leg: Leg, settings: PretrainSettings, *, updates: int) -> PretrainSettings:
+    """Settings of a part: the trunk does not decay; the warm-up is that of the whole pretraining."""
+    warmup: dict[str, Any] = {"warmup_steps": settings.warmup(updates), "warmup_ratio": None}
+    return settings.model_copy(update=warmup | ({"decay": 0.0} if leg.share is None else {}))
 
 
-class _CheckpointMarks(TrainerCallback):
-    """Marks complete checkpoints."""
-
-    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002
-        checkpoint = Path(args.output_dir) / f"checkpoint-{state.global_step}"
-        for path in checkpoint.iterdir():
-            with path.open("rb") as file:
-                os.fsync(file.fileno())
-        (checkpoint / _MARK).touch()
+def leg_run(leg: Leg, run: StageRun, *, start: str | None) -> StageRun:
+    """The run of a part; a branch has a folder of its own and begins from the trunk's checkpoint `start`."""
+    if leg.share is None or leg.share == 1:
+        return run
+    assert run.checkpoints is not None
+    return replace(run, checkpoints=run.checkpoints / f"export-{export_name(leg.share)}", start=start)
 
 
-def _trl_config(settings: PretrainSettings, folder: Path, *, updates: int, checkpoint_every: int) -> SFTConfig:
-    return SFTConfig(
-        **trainer_arguments(settings, folder, steps=updates, seed=settings.seed),
-        per_device_train_batch_size=settings.micro_batch,
-        gradient_accumulation_steps=settings.batch_size // settings.micro_batch,
-        max_length=settings.max_tokens,
-        dataset_kwargs={"skip_prepare_dataset": True},  # windows are already full and in order
-        train_sampling_strategy="sequential",
-        save_strategy="steps",
-        save_steps=checkpoint_every,
-        save_total_limit=_KEPT,
-    )
+def export_name(share: float) -> str:
+    """Percent of an export, for the name of its folder."""
+    return f"{100 * share:g}"

@@ -1,29 +1,30 @@
 """The recipe of continued pretraining (LongWriter-Zero, arXiv 2506.18841), and its checks before the run.
 
-Designed for one device and budgets of a few billion tokens. Memory use does not depend on the size of the sources; disk use
-is 4 bytes per token of the budget plus three copies of the training state.
+Memory use does not depend on the size of the sources; disk use is 4 bytes per token of the budget plus three copies of the
+training state.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 from transformers import AutoConfig
 
 from longform.records.errors import BadInputError
 from longform.training.mixture import Counted, Encode, build_encode, check_epochs, count_tokens
-from longform.training.pretrain import PretrainSettings
+from longform.training.pretrain import Leg, PretrainSettings, export_name, plan_legs
 from longform.training.pretrain_sources import Documents, HubTexts, PlannedResponses, Source, open_source
+from longform.training.resumable import check_out
+from longform.training.supervised_settings import SupervisedRecipe
 from longform.writers.loading import load_tokenizer
 from longform.writers.paths import check_model_path, model_below
 
 
-class PretrainRecipe(BaseModel):
+class PretrainRecipe(SupervisedRecipe):
     """Recipe of continued pretraining."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     policy: str
     """Folder or hub id of the base model."""
@@ -32,10 +33,10 @@ class PretrainRecipe(BaseModel):
     """Token budget; a remainder smaller than an update is not used."""
     max_epochs: int = Field(default=4, ge=1)
     """Maximum number of epochs over a source."""
-    checkpoint_every: int = Field(default=100, ge=1)
-    """Updates between checkpoints."""
-    out: Path
-    """Folder of the pretrained model, in Hugging Face format; must not exist."""
+    exports: list[float] = Field(default=[1.0], min_length=1)
+    """Fractions of the budget at which a model is written, such as [0, 0.1, 0.3, 1.0]; the last one is `out`, the others are
+    OUT-0, OUT-10, OUT-30. Each has a decay of the learning rate of its own: the run keeps its rate after warm-up, and each
+    export but the last is a branch of it, whose updates come on top of the budget."""
     settings: PretrainSettings = PretrainSettings()
 
     @field_validator("sources")
@@ -58,6 +59,19 @@ class PretrainRecipe(BaseModel):
             raise ValueError(f"tokens: {self.tokens} is less than one update ({settings})")
         return self
 
+    @model_validator(mode="after")
+    def _check_exports(self) -> "PretrainRecipe":
+        ascending = all(a < b for a, b in pairwise(self.exports))
+        if not ascending or self.exports[0] < 0 or self.exports[-1] != 1:
+            raise ValueError("exports: needs ascending fractions from 0 to 1, with 1 at the end")
+        if len(self.exports) > 1 and self.settings.schedule != "trapezoid":
+            raise ValueError("exports: several need `schedule: trapezoid`, whose decay each of them has")
+        if any(share > 0 and not round(share * self.updates) for share in self.exports):
+            raise ValueError(f"exports: the smallest is less than one of {self.updates} updates")
+        if self.validation is not None and self.validation.share is not None:
+            raise ValueError("validation: needs a `file` of its own; windows hold parts of several documents")
+        return self
+
     @property
     def updates(self) -> int:
         """Number of updates within the budget."""
@@ -74,9 +88,18 @@ class PretrainRecipe(BaseModel):
         return self.updates * self.settings.update_tokens
 
     @property
-    def checkpoints(self) -> Path:
-        """Folder of the state for resuming; removed when `out` is complete."""
-        return self.out.with_name(f"{self.out.name}.checkpoints")
+    def legs(self) -> list[Leg]:
+        """Parts of the run in their order."""
+        return plan_legs(self.exports, self.settings, updates=self.updates)
+
+    @property
+    def branches(self) -> list[Leg]:
+        """Parts that end in an export before the last one."""
+        return [leg for leg in self.legs if leg.share is not None and leg.share < 1]
+
+    def export_path(self, share: float) -> Path:
+        """Folder of an export."""
+        return self.out if share == 1 else self.out.with_name(f"{self.out.name}-{export_name(share)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,21 +122,23 @@ def plan_pretraining(recipe: PretrainRecipe) -> dict[str, SourcePlan]:
             be read, has no text, or is too small for its share.
     """
     check_model_path(recipe.policy)
-    check_out(recipe)
+    check_exports(recipe)
+    recipe.planned_devices.rows_each(recipe.settings.batch_size)
     _check_context(recipe)
     encode = build_encode(load_tokenizer(recipe.policy))
     return {source.name: _plan_source(source, recipe, encode) for source in recipe.sources}
 
 
-def check_out(recipe: PretrainRecipe) -> None:
-    """Refuse to overwrite an existing folder.
+def check_exports(recipe: PretrainRecipe) -> None:
+    """Refuse to overwrite an existing folder; exports of an interrupted pretraining may be there.
 
     Raises:
-        BadInputError: `out` exists.
+        BadInputError: `out` or an export exists.
     """
-    if recipe.out.exists():
-        left = f"; {recipe.checkpoints} is no longer needed" if recipe.checkpoints.exists() else ""
-        raise BadInputError(f"out: {recipe.out} exists; choose another folder{left}")
+    check_out(recipe)
+    written = [path for path in map(recipe.export_path, recipe.exports) if path.exists()]
+    if written and not recipe.checkpoints.exists():
+        raise BadInputError(f"exports: {written[0]} exists; choose another `out`")
 
 
 def _plan_source(source: Source, recipe: PretrainRecipe, encode: Encode) -> SourcePlan:

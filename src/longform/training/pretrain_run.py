@@ -4,30 +4,28 @@ The state for resuming is in `OUT.checkpoints` until OUT is complete: the settin
 An interruption during packing loses the packing; a later one loses the updates since the latest checkpoint.
 """
 
-import fcntl
 import json
 import shutil
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from longform.recipe.loading import dump_recipe
-from longform.recipe.renamed import translate_flat
 from longform.records.errors import BadInputError
-from longform.records.files import write_text
 from longform.records.folders import write_folder
-from longform.records.resume import check_files, check_resume, flatten, hash_file
-from longform.training.mixture import Drawn, build_encode, read_windows, write_windows
-from longform.training.optimizer import LossCallback
-from longform.training.pretrain import PretrainReport, train_on_windows
-from longform.training.pretrain_recipe import PretrainRecipe, SourcePlan, check_out, plan_pretraining
+from longform.training.adapters import load_trainee
+from longform.training.mixture import Drawn, build_encode, count_tokens, read_windows, write_windows
+from longform.training.pretrain import Leg, leg_run, leg_settings, train_on_windows
+from longform.training.pretrain_recipe import PretrainRecipe, SourcePlan, check_exports, plan_pretraining
 from longform.training.pretrain_sources import Source, open_source
+from longform.training.processes import find_processes, wait_for
+from longform.training.resumable import check_start, model_files, newest_checkpoint, resumable
+from longform.training.stage import StageReport, StageRun, TrainedModel
+from longform.training.supervised_settings import LossCallback
 from longform.writers.loading import load_model, load_tokenizer
 
-_BEGUN, _MIXTURE, _WINDOWS = "begun.json", "mixture.json", "windows.arrow"
-_CHANGEABLE = ("settings.micro_batch", "checkpoint_every")
-"""Settings that may change on resume: they do not affect the result, except for the order of floating-point sums."""
+NAME = "pretraining"
+_MIXTURE, _WINDOWS, _VALIDATION = "mixture.json", "windows.arrow", "validation.arrow"
 
 
 class SourceReport(NamedTuple):
@@ -50,7 +48,9 @@ class PretrainResult(NamedTuple):
 
     path: Path
     mixture: list[SourceReport]
-    report: PretrainReport
+    report: StageReport
+    exports: list[Path]
+    """Folders of all exports; the last one is `path`."""
 
 
 def run_pretraining(
@@ -72,42 +72,74 @@ def run_pretraining(
         BadInputError: the recipe or a file is invalid, or has changed since the interrupted pretraining was started.
         StoppedError: the disk is full, or the device is out of memory.
     """
-    folder, packed = recipe.checkpoints, recipe.checkpoints / "packed"
-    check_out(recipe)
-    _check_begun(recipe, resume=resume)
+    packed = recipe.checkpoints / "packed"
+    check_exports(recipe)
+    check_start(recipe, name=NAME, resume=resume)
     plans = {} if packed.exists() else plan_pretraining(recipe)
-    folder.mkdir(parents=True, exist_ok=True)
-    with _owned(folder):
-        _check_resume(folder / _BEGUN, recipe)
+    with resumable(recipe, _files(recipe), name=NAME):
         on_packing(0 if plans else recipe.windows, recipe.windows)
-        if plans:
+        if find_processes().is_main and plans:
             write_folder(packed, lambda path: _pack(recipe, plans, path, on_packing))
-        tokenizer, model = load_model(recipe.policy, device="cpu")  # the trainer moves it to the device
-        reports = []
+        wait_for(packed)
+        mixture = read_mixture(packed)
+        _save_initial_model(recipe)
+        report = None
+        for leg in recipe.legs:
+            report = _train(leg, recipe, packed, on_training) or report
+    assert report is not None
+    exports = [recipe.export_path(share) for share in recipe.exports]
+    return PretrainResult(recipe.out, mixture, report, exports)
 
-        def write(path: Path) -> None:
-            report = train_on_windows(
-                model,
-                tokenizer,
-                read_windows(packed / _WINDOWS),
-                recipe.settings,
-                checkpoints=folder,
-                checkpoint_every=recipe.checkpoint_every,
-                on_progress=on_training,
-            )
-            reports.append(report)
-            model.save_pretrained(path)
-            tokenizer.save_pretrained(path)
-            shutil.copy(packed / _MIXTURE, path / _MIXTURE)
-            (path / "pretrain.yaml").write_text(dump_recipe(recipe), encoding="utf-8")
 
-        write_folder(recipe.out, write)
-        shutil.rmtree(folder)
-    return PretrainResult(recipe.out, read_mixture(recipe.out), reports[0])
+def _train(leg: Leg, recipe: PretrainRecipe, packed: Path, on_training: LossCallback) -> StageReport | None:
+    """Train a part of the pretraining, and write its export; None if that was done before an interruption."""
+    run, folder = StageRun.of(recipe), recipe.checkpoints
+    trunk = newest_checkpoint(folder)
+    reached = int(trunk.rpartition("-")[2]) if trunk else 0
+    if leg.share is None and reached >= leg.updates:
+        return None
+    if leg.share is not None and recipe.export_path(leg.share).exists():
+        return None
+    settings = recipe.settings
+    tokenizer, model = load_trainee(
+        recipe.policy, lora=recipe.lora, memory=run.memory, seed=settings.seed, optimizer=settings.optimizer
+    )
+    trained = train_on_windows(
+        model,
+        tokenizer,
+        read_windows(packed / _WINDOWS).select(range(leg.updates * settings.batch_size)),
+        leg_settings(leg, settings, updates=recipe.updates),
+        leg_run(leg, run, start=trunk if leg.first else None),
+        validation=read_windows(packed / _VALIDATION) if recipe.validation else None,
+        on_progress=on_training,
+    )
+    if leg.share is not None and find_processes().is_main:
+        write_folder(recipe.export_path(leg.share), lambda path: _write(trained, recipe, packed, path))
+    return trained.report
+
+
+def _write(trained: TrainedModel, recipe: PretrainRecipe, packed: Path, path: Path) -> None:
+    trained.save(path)
+    shutil.copy(packed / _MIXTURE, path / _MIXTURE)
+    (path / "pretrain.yaml").write_text(dump_recipe(recipe), encoding="utf-8")
+
+
+def _save_initial_model(recipe: PretrainRecipe) -> None:
+    """Write the export at 0, the initial model, in the format of the others."""
+    path = recipe.export_path(0)
+    if recipe.exports[0] or path.exists() or not find_processes().is_main:
+        return
+    tokenizer, model = load_model(recipe.policy, device="cpu")
+
+    def write(folder: Path) -> None:
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+
+    write_folder(path, write)
 
 
 def read_mixture(folder: Path) -> list[SourceReport]:
-    """Read the mixture of a pretrained model's folder."""
+    """Read the mixture in the folder of packed windows, or in that of a pretrained model."""
     content = json.loads((folder / _MIXTURE).read_text(encoding="utf-8"))
     return [SourceReport(**row) for row in content["sources"]]
 
@@ -133,6 +165,8 @@ def _pack(
         "update_tokens": recipe.settings.update_tokens,
         "sources": [report._asdict() for report in reports],
     }
+    if recipe.validation is not None:
+        _pack_validation(recipe, path / _VALIDATION)
     (path / _MIXTURE).write_text(json.dumps(content, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
 
 
@@ -149,49 +183,31 @@ def _report(source: Source, plan: SourcePlan, drawn: Drawn, recipe: PretrainReci
     )
 
 
-def _check_begun(recipe: PretrainRecipe, *, resume: bool) -> None:
-    begun = (recipe.checkpoints / _BEGUN).exists()
-    if begun and not resume:
+def _pack_validation(recipe: PretrainRecipe, path: Path) -> None:
+    """Pack a validation file into windows, each text once."""
+    assert recipe.validation is not None and recipe.validation.file is not None
+    window = recipe.settings.max_tokens
+    documents = open_source(Source(name="validation", share=1, path=str(recipe.validation.file)))
+    encode = build_encode(load_tokenizer(recipe.policy))
+    windows = count_tokens(documents, encode).tokens // window
+    if not windows:
         raise BadInputError(
-            f"{recipe.checkpoints}: contains an interrupted pretraining; continue with --resume, or remove the folder to "
-            "start again"
+            f"validation.file: {recipe.validation.file} has less text than one window ({window} tokens)"
         )
-    if resume and not begun:
-        raise BadInputError(f"{recipe.checkpoints}: no pretraining to resume")
-
-
-@contextmanager
-def _owned(folder: Path) -> Iterator[None]:
-    """Hold an exclusive lock on the folder; the operating system releases it when the process ends."""
-    with (folder / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise BadInputError(f"{folder}: in use by another pretraining process") from None
-        yield
-
-
-def _check_resume(begun: Path, recipe: PretrainRecipe) -> None:
-    """Record the settings and file hashes of a new pretraining, or compare them with the recorded ones."""
-    settings, files = flatten(recipe.model_dump(mode="json")), _hashes(recipe)
-    if not begun.exists():
-        content = {"recipe": settings, "files": files}
-        write_text(begun, json.dumps(content, ensure_ascii=False, indent=2) + "\n")
-        return
-    stored = json.loads(begun.read_text(encoding="utf-8"))
-    remedy = f"resume it with its own settings, or remove {begun.parent} to start again"
-    check_resume(
-        f"--resume: {begun.parent}", translate_flat(stored["recipe"]), settings, remedy=remedy, changeable=_CHANGEABLE
+    write_windows(
+        path,
+        {"validation": documents},
+        {"validation": 1.0},
+        encode,
+        window=window,
+        windows=windows,
+        max_epochs=1,
+        seed=0,
     )
-    check_files("the pretraining", stored["files"], files, remedy=f"remove {begun.parent} to start again")
 
 
-def _hashes(recipe: PretrainRecipe) -> dict[str, str]:
-    """Hash the files that determine the windows and the initial model."""
-    files: list[Path] = []
-    for path in (path for source in recipe.sources for path in open_source(source).files):
-        files += sorted(it for it in path.rglob("*") if it.is_file()) if path.is_dir() else [path]
-    policy = Path(recipe.policy)
-    if policy.is_dir():
-        files += sorted(path for path in policy.iterdir() if path.is_file())
-    return {str(path): hash_file(path) for path in files}
+def _files(recipe: PretrainRecipe) -> list[Path]:
+    """The files that determine the windows and the initial model."""
+    sources = [path for source in recipe.sources for path in open_source(source).files]
+    validation = [recipe.validation.file] if recipe.validation and recipe.validation.file else []
+    return [*sources, *validation, *model_files(recipe.policy)]

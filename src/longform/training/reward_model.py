@@ -5,17 +5,17 @@ pairs, because a pair whose prompt was in the training data says little about ne
 `scores.json`, which standardizes its scores, and the held-out pairs.
 """
 
-import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from datasets import Dataset
-from peft import LoraConfig, get_peft_model
 from pydantic import Field
-from transformers import AutoModelForSequenceClassification, PrinterCallback, TrainerCallback
+from torch import Tensor
+from torch.nn.functional import logsigmoid
+from transformers import AutoModelForSequenceClassification, TrainerCallback
 from trl.trainer.reward_config import RewardConfig
 from trl.trainer.reward_trainer import RewardTrainer
 
@@ -23,17 +23,35 @@ from longform.records.errors import BadInputError
 from longform.records.files import write_rows, write_text
 from longform.records.schemas import Preference, PromptRow
 from longform.rewards.writing_model import SCORES, ScoreScale, WritingModel, encode, pad
-from longform.rl.settings import LoraSettings
+from longform.rl.settings import LoraSettings, MemorySettings
 from longform.statistics.paired import pair_wins
-from longform.training.optimizer import LossCallback, LossLog, build_optimizer, trainer_arguments
-from longform.training.sft import SftSettings
+from longform.training.adapters import add_adapters, check_sharding, weight_type
+from longform.training.preferences import HELD_OUT, CurvePoint
+from longform.training.sft import EpochSettings
+from longform.training.stage import (
+    MicroBatches,
+    StageReport,
+    StageRun,
+    SupervisedStage,
+    TrainedModel,
+    checkpoint_folder,
+    run_trainer,
+    trainer_arguments,
+    training_order,
+    use_one_gpu,
+)
+from longform.training.supervised_settings import LossCallback
 from longform.writers.loading import load_model, load_tokenizer
 from longform.writers.paths import check_model_path, model_below
 
-HELD_OUT = "held-out.jsonl"
+_CURVE = "learning_curve"
 
 
-class RewardModelSettings(SftSettings):
+BLANK: Mapping[str, Any] = {"chosen_ids": [0], "rejected_ids": [0], "margin": 0.0}
+"""A pair without texts."""
+
+
+class RewardModelSettings(EpochSettings):
     """Settings of reward model training. `batch_size` counts pairs; texts over `max_tokens` are truncated."""
 
     margin: float = Field(default=0.0, ge=0)
@@ -45,14 +63,6 @@ class RewardModelSettings(SftSettings):
     """Steps between points of the learning curve."""
 
 
-class CurvePoint(NamedTuple):
-    """A point of the learning curve: means over all held-out pairs."""
-
-    step: int
-    loss: float
-    accuracy: float
-
-
 class RewardModelReport(NamedTuple):
     """Result of reward model training."""
 
@@ -62,6 +72,73 @@ class RewardModelReport(NamedTuple):
     """Number of training texts truncated at `max_tokens`."""
     final_loss: float
     curve: list[CurvePoint]
+    stage: StageReport
+
+
+class TrainedRewardModel(NamedTuple):
+    """A trained reward model, before it is saved."""
+
+    trained: TrainedModel
+    held_out: Sequence[Preference]
+    settings: RewardModelSettings
+    report: RewardModelReport
+
+    def save(self, folder: Path) -> None:
+        """Write the model, with adapters merged, the scale of its scores, and the held-out pairs."""
+        trained = self.trained
+        if hasattr(trained.model, "merge_and_unload"):
+            trained = trained._replace(model=trained.model.cpu().float().merge_and_unload().eval())
+        trained.save(folder)
+        write_rows(folder / HELD_OUT, self.held_out)
+        write_text(folder / SCORES, _scale(folder, self.held_out, self.settings).model_dump_json(indent=2) + "\n")
+
+
+class PairTrainer(MicroBatches, RewardTrainer):
+    """Learns pairs of texts: TRL's rewards and batches, with the loss of a micro-batch as its part of the whole batch's."""
+
+    args: RewardConfig
+    _batch_pairs = 0
+
+    def row_tokens(self, inputs: Mapping[str, Tensor]) -> list[int]:
+        """Tokens of both texts of each pair, padding included."""
+        longer = inputs["attention_mask"].sum(dim=1).view(2, -1).amax(dim=0)
+        return (2 * longer * (longer > 1)).tolist()
+
+    def take_rows(self, inputs: Mapping[str, Tensor], rows: list[int]) -> dict[str, Tensor]:  # noqa: D102
+        pairs = len(inputs["input_ids"]) // 2
+        both = [*rows, *(pairs + row for row in rows)]
+        width = max(int(inputs["attention_mask"][both].sum(dim=1).max()), 1)
+        taken = {name: inputs[name][both, :width] for name in ("input_ids", "attention_mask")}
+        return taken | ({"margin": inputs["margin"][rows]} if "margin" in inputs else {})
+
+    def count_items(self, inputs: Mapping[str, Tensor]) -> int:  # noqa: D102
+        return sum(map(bool, self.row_tokens(inputs)))
+
+    def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Tensor:
+        """Add the gradients of this process's pairs, of which all processes' pairs are one mean."""
+        pairs = torch.tensor([self.count_items(inputs)], device=self.args.device)
+        gathered: Any = self.accelerator.gather(pairs) if self.args.world_size > 1 else pairs
+        self._batch_pairs = int(gathered.sum())
+        return super().training_step(model, inputs, num_items_in_batch)
+
+    def compute_loss(
+        self,
+        model: Any,
+        inputs: Any,
+        return_outputs: bool = False,
+        num_items_in_batch: Any = None,  # noqa: ARG002
+    ) -> Any:
+        """Bradley-Terry loss of a micro-batch over the pairs of the batch; in validation, over its own."""
+        is_pair = torch.tensor(self.row_tokens(inputs), device=self.args.device) > 0
+        outputs = model(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"], use_cache=False)
+        chosen, rejected = outputs.logits.squeeze(-1).float().chunk(2)
+        losses = -logsigmoid(chosen - rejected - inputs.get("margin", 0.0))
+        if self.args.center_rewards_coefficient is not None:
+            losses = losses + self.args.center_rewards_coefficient * (chosen + rejected) ** 2
+        loss = (losses * is_pair).sum()
+        # Gradients of processes are averaged.
+        mean = loss * self.args.world_size / self._batch_pairs if model.training else loss / is_pair.sum().clamp(min=1)
+        return (mean, outputs) if return_outputs else mean
 
 
 def train_reward_model(
@@ -88,34 +165,68 @@ def train_reward_model(
     Raises:
         BadInputError: the model at `path` has no sequence classifier, or a prompt is too long.
     """
-    tokenizer, model = load_classifier(path, seed=settings.seed)
+    trained = learn_pairs(path, training, held_out, settings, StageRun.of(), lora=lora, on_progress=on_progress)
+    trained.save(out)
+    return trained.report
+
+
+def learn_pairs(
+    path: str,
+    training: Sequence[Preference],
+    held_out: Sequence[Preference],
+    settings: RewardModelSettings,
+    run: StageRun,
+    *,
+    validation: Sequence[Preference] | None = None,
+    lora: LoraSettings | None,
+    on_progress: LossCallback = lambda step, steps, loss: None,
+) -> TrainedRewardModel:
+    """Train a reward model from the latest checkpoint of the run if there is one.
+
+    Args:
+        path: Folder or hub id of the language model.
+        training: Training pairs.
+        held_out: Pairs of other prompts, for the learning curve and the scale of the scores.
+        settings: Training settings.
+        run: Memory, checkpoints and validation.
+        validation: Pairs of `run.validation`.
+        lora: Size of adapters; None trains all weights.
+        on_progress: Called at intervals with (step, steps, loss).
+
+    Raises:
+        BadInputError: the model at `path` has no sequence classifier, a prompt is too long, or the batch cannot be divided
+            among the processes.
+        StoppedError: the device is out of memory.
+    """
+    check_sharding(lora=lora, optimizer=settings.optimizer)
+    tokenizer, model = load_classifier(path, seed=settings.seed, dtype=weight_type(lora, run.memory))
     if lora:
-        model: Any = get_peft_model(model, _adapters(lora))
+        model = add_adapters(model, lora, path=path, task="SEQ_CLS", seed=settings.seed)
     rows, cut = _encoded(tokenizer, training, settings)
     held_out_rows, _ = _encoded(tokenizer, held_out, settings)
-    log, curve = LossLog(on_progress), _LearningCurve(held_out_rows, settings)
-    with tempfile.TemporaryDirectory() as scratch:
-        trainer = RewardTrainer(
+    validation_rows = _encoded(tokenizer, validation, settings)[0] if validation else None
+    blank = BLANK if settings.margin else {name: BLANK[name] for name in ("chosen_ids", "rejected_ids")}
+    stage = SupervisedStage(settings, settings.updates(len(rows)), run, blank)
+    order = training_order(len(rows), batch_size=settings.batch_size, steps=stage.steps, seed=settings.seed)
+    curve = _LearningCurve(held_out_rows, settings, pairs_at_once(run.memory, settings))
+    with checkpoint_folder(run) as folder:
+        trainer = PairTrainer(
+            stage=stage,
             model=model,
-            args=_trl_config(settings, Path(scratch)),
-            train_dataset=Dataset.from_list(rows),
+            args=_trl_config(stage, folder, center=settings.center),
+            train_dataset=Dataset.from_list([*rows, dict(blank)]).select(order),
+            eval_dataset=Dataset.from_list(validation_rows) if validation_rows else None,
             processing_class=tokenizer,
-            optimizers=build_optimizer(model, settings, steps=settings.steps),
-            callbacks=[log, curve],
+            callbacks=[curve],
         )
-        trainer.remove_callback(PrinterCallback)
-        trainer.train()
-    trained: Any = trainer.model
-    if lora:
-        trained = trained.merge_and_unload()
-    trained.eval().save_pretrained(out)
-    tokenizer.save_pretrained(out)
-    write_rows(out / HELD_OUT, held_out)
-    write_text(out / SCORES, _scale(out, held_out, settings).model_dump_json(indent=2) + "\n")
-    return RewardModelReport(len(training), len(held_out), cut, log.final_loss, curve.points)
+        trained = run_trainer(trainer, tokenizer, stage, on_progress=on_progress)
+    report = RewardModelReport(
+        len(training), len(held_out), cut, trained.report.final_loss, curve.points(trainer.state), trained.report
+    )
+    return TrainedRewardModel(trained, held_out, settings, report)
 
 
-def load_classifier(path: str, *, seed: int) -> tuple[Any, Any]:
+def load_classifier(path: str, *, seed: int, dtype: torch.dtype = torch.float32) -> tuple[Any, Any]:
     """Load the tokenizer and a one-output classifier with the language model's weights and a new head.
 
     Raises:
@@ -125,12 +236,12 @@ def load_classifier(path: str, *, seed: int) -> tuple[Any, Any]:
     tokenizer, below = load_tokenizer(path), model_below(path)
     torch.manual_seed(seed)  # initializes the head
     try:
-        model: Any = AutoModelForSequenceClassification.from_pretrained(below, num_labels=1, dtype=torch.float32)
+        model: Any = AutoModelForSequenceClassification.from_pretrained(below, num_labels=1, dtype=dtype)
     except Exception as error:  # transformers raises exceptions of any type for a broken folder
         reason = " ".join(str(error).split())[:200]
         raise BadInputError(f"{path}: cannot be loaded as a reward model: {reason}") from error
     if below != path:
-        decoder: Any = load_model(path, device="cpu")[1].get_decoder()
+        decoder: Any = load_model(path, device="cpu", dtype=dtype)[1].get_decoder()
         model.base_model.load_state_dict(decoder.state_dict())
     return tokenizer, model
 
@@ -141,23 +252,35 @@ class _LearningCurve(TrainerCallback):
     The trainer's own evaluation averages over batches, so a pair in a smaller last batch counts more than the others.
     """
 
-    def __init__(self, held_out: Sequence[dict[str, Any]], settings: RewardModelSettings) -> None:
-        self.points: list[CurvePoint] = []
-        self._held_out, self._settings = held_out, settings
+    def __init__(self, held_out: Sequence[dict[str, Any]], settings: RewardModelSettings, batch: int) -> None:
+        self._held_out, self._settings, self._batch = held_out, settings, batch
 
     def on_train_begin(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:  # noqa: ARG002
-        self._evaluate(model, state.global_step)
+        if not state.global_step:  # later ones have theirs from before they were interrupted
+            self._evaluate(model, state)
 
     def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:  # noqa: ARG002
         if state.global_step % self._settings.evaluate_every == 0 or state.global_step == state.max_steps:
-            self._evaluate(model, state.global_step)
+            self._evaluate(model, state)
 
-    def _evaluate(self, model: Any, step: int) -> None:
+    @staticmethod
+    def points(state: Any) -> list[CurvePoint]:
+        """The points so far; they are part of the trainer's state, and so of its checkpoints."""
+        return [CurvePoint(*entry[_CURVE]) for entry in state.log_history if _CURVE in entry]
+
+    def _evaluate(self, model: Any, state: Any) -> None:
         was_training = model.training
-        scores = pair_scores(model.eval(), self._held_out, batch=self._settings.batch_size)
+        scores = pair_scores(model.eval(), self._held_out, batch=self._batch)
         model.train(was_training)
         margins = np.array([it.get("margin", 0.0) for it in self._held_out])
-        self.points.append(curve_point(step, scores, margins, center=self._settings.center))
+        point = curve_point(state.global_step, scores, margins, center=self._settings.center)
+        state.log_history.append({"step": state.global_step, _CURVE: list(point)})
+
+
+def pairs_at_once(memory: MemorySettings, settings: RewardModelSettings) -> int:
+    """Pairs that are scored at once: as many as a micro-batch has room for."""
+    limit = memory.max_tokens_per_microbatch
+    return settings.batch_size if limit is None else max(limit // (2 * settings.max_tokens), 1)
 
 
 def pair_scores(model: Any, rows: Sequence[dict[str, Any]], *, batch: int) -> np.ndarray:
@@ -220,21 +343,10 @@ def _scale(out: Path, held_out: Sequence[Preference], settings: RewardModelSetti
     )
 
 
-def _adapters(lora: LoraSettings) -> LoraConfig:
-    return LoraConfig(
-        task_type="SEQ_CLS",
-        r=lora.rank,
-        lora_alpha=lora.alpha or 2 * lora.rank,
-        target_modules="all-linear",
-        modules_to_save=["score"],
-    )
-
-
-def _trl_config(settings: RewardModelSettings, scratch: Path) -> RewardConfig:
-    return RewardConfig(
-        **trainer_arguments(settings, scratch, steps=settings.steps, seed=settings.seed),
-        per_device_train_batch_size=settings.batch_size,
+def _trl_config(stage: SupervisedStage, folder: Path, *, center: float) -> RewardConfig:
+    config = RewardConfig(
+        **trainer_arguments(stage, folder),
         max_length=None,  # rows are already truncated
-        center_rewards_coefficient=settings.center or None,
-        save_strategy="no",
+        center_rewards_coefficient=center or None,
     )
+    return use_one_gpu(config)

@@ -1,30 +1,38 @@
 """Train a reward model from its recipe: read and check pairs, hold out prompts, train, save atomically."""
 
-import hashlib
 from pathlib import Path
 from typing import NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from longform.recipe.loading import dump_recipe
 from longform.records.errors import BadInputError
-from longform.records.files import read_located_rows, write_text
+from longform.records.files import write_text
 from longform.records.folders import write_folder
-from longform.records.schemas import Preference, PromptRow
-from longform.rl.settings import LoraSettings
-from longform.training.optimizer import LossCallback
-from longform.training.reward_model import RewardModelReport, RewardModelSettings, train_reward_model
+from longform.training.preferences import (
+    EXAMINATION,
+    HELD_OUT,
+    ExaminationSettings,
+    PreferenceSplit,
+    divide,
+    read_preferences,
+    request_of,
+)
+from longform.training.processes import find_processes
+from longform.training.resumable import check_out, check_start, model_files, resumable
+from longform.training.reward_model import RewardModelReport, RewardModelSettings, learn_pairs, pairs_at_once
+from longform.training.stage import StageRun
+from longform.training.supervised_settings import LossCallback, SupervisedRecipe
 from longform.writers.paths import check_model_path
 
+NAME = "training of a reward model"
 RESOLVED = "reward-model.yaml"
 MIN_HELD_OUT = 2
 """Minimum number of held-out prompts; one prompt gives no interval."""
 
 
-class RewardModelRecipe(BaseModel):
+class RewardModelRecipe(SupervisedRecipe):
     """Recipe of a reward model."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     base: str
     """Folder or hub id of the language model to start from."""
@@ -32,18 +40,15 @@ class RewardModelRecipe(BaseModel):
     """Preferences files, as `longform preferences` writes them."""
     held_out: float = Field(default=0.1, gt=0, lt=1)
     """Fraction of the prompts to hold out with all their pairs; chosen by hash of the prompt and `settings.seed`."""
-    out: Path
-    """Folder of the reward model, in Hugging Face format; must not exist."""
-    lora: LoraSettings | None = None
-    """Train adapters and the head instead of all weights; the adapters are merged into the weights at the end."""
     settings: RewardModelSettings = RewardModelSettings()
+    examination: ExaminationSettings = ExaminationSettings()
 
-
-class PreferenceSplit(NamedTuple):
-    """Training and held-out pairs."""
-
-    training: list[Preference]
-    held_out: list[Preference]
+    @property
+    def texts_at_once(self) -> int:
+        """Texts that are scored at once."""
+        memory = self.memory.resolved(on_gpu=False)
+        limited = memory.max_tokens_per_microbatch is not None
+        return 2 * pairs_at_once(memory, self.settings) if limited else self.settings.batch_size
 
 
 class RewardModelResult(NamedTuple):
@@ -61,74 +66,80 @@ def read_split(recipe: RewardModelRecipe) -> PreferenceSplit:
             out, there is no model at `base`, or `out` exists.
     """
     check_model_path(recipe.base)
-    if recipe.out.exists():
-        raise BadInputError(f"out: {recipe.out} exists; choose another folder")
+    _check_out(recipe)
+    recipe.planned_devices.rows_each(recipe.settings.batch_size)
     pairs = [it for path in recipe.preferences for it in read_preferences(path)]
-    split = PreferenceSplit([], [])
-    for it in pairs:
-        split[_is_held_out(it, recipe)].append(it)
-    learned, examined = (len({PromptRow(id="-", prompt=it.prompt).request for it in part}) for part in split)
-    if not learned or examined < MIN_HELD_OUT:
+    seed = recipe.settings.seed
+    rest, examined = divide(pairs, recipe.held_out, seed=seed)
+    training, validation = rest, None
+    if recipe.validation is not None and recipe.validation.file is not None:
+        validation = read_preferences(recipe.validation.file)
+    elif recipe.validation is not None and recipe.validation.share is not None:
+        training, validation = divide(rest, recipe.validation.share, seed=seed, salt="validation/")
+    learned, held_out = (len({request_of(it) for it in part}) for part in (training, examined))
+    if not learned or held_out < MIN_HELD_OUT:
         raise BadInputError(
-            f"held_out: {recipe.held_out} leaves {learned} prompts for training and holds out {examined}; at least "
+            f"held_out: {recipe.held_out} leaves {learned} prompts for training and holds out {held_out}; at least "
             f"{MIN_HELD_OUT} must be held out"
         )
-    return split
+    if validation is not None and not validation:
+        raise BadInputError("validation.share: holds out no prompt; raise it, or name a validation.file")
+    return PreferenceSplit(training, examined, validation)
 
 
-def read_preferences(path: Path) -> list[Preference]:
-    """Read the pairs of a file.
-
-    Raises:
-        BadInputError: the file cannot be read, has an invalid row, or has a pair of equal or empty texts.
-    """
-    rows = []
-    for location, it in read_located_rows([path], Preference):
-        if it.chosen.strip() == it.rejected.strip():
-            raise BadInputError(f"{location}: chosen and rejected are equal")
-        if not it.chosen.strip():
-            raise BadInputError(f"{location}: chosen: is empty")
-        rows.append(it)
-    if not rows:
-        raise BadInputError(f"{path}: contains no rows")
-    return rows
+def _check_out(recipe: RewardModelRecipe) -> None:
+    """Refuse to overwrite a reward model; if it was trained and not examined yet, say how to do that."""
+    if (recipe.out / HELD_OUT).exists() and not (recipe.out / EXAMINATION).exists():
+        raise BadInputError(
+            f"out: {recipe.out} exists, trained and not examined yet: add --examine {recipe.out / HELD_OUT}, or choose "
+            "another folder"
+        )
+    check_out(recipe)
 
 
 def run_reward_model(
-    recipe: RewardModelRecipe, split: PreferenceSplit, *, on_progress: LossCallback
+    recipe: RewardModelRecipe,
+    split: PreferenceSplit | None = None,
+    *,
+    resume: bool = False,
+    on_progress: LossCallback = lambda step, steps, loss: None,
 ) -> RewardModelResult:
     """Train a reward model. `out` is created atomically at the end, with the resolved recipe in `reward-model.yaml`.
 
     Args:
         recipe: The recipe.
-        split: Its pairs, from `read_split`.
+        split: Its pairs; by default from `read_split`.
+        resume: Continue an interrupted training; the weights equal those of an uninterrupted one.
         on_progress: Called at intervals with (step, steps, loss).
 
     Raises:
-        BadInputError: something the recipe names cannot be used.
-        StoppedError: the disk is full.
+        BadInputError: something the recipe names cannot be used, or has changed since the interrupted training began.
+        StoppedError: the disk is full, or the device is out of memory.
     """
-    reports: list[RewardModelReport] = []
-
-    def write(folder: Path) -> None:
-        reports.append(
-            train_reward_model(
-                recipe.base,
-                split.training,
-                split.held_out,
-                recipe.settings,
-                lora=recipe.lora,
-                out=folder,
-                on_progress=on_progress,
-            )
+    _check_out(recipe)
+    check_start(recipe, name=NAME, resume=resume)
+    split = split or read_split(recipe)
+    with resumable(recipe, _files(recipe), name=NAME):
+        trained = learn_pairs(
+            recipe.base,
+            split.training,
+            split.held_out,
+            recipe.settings,
+            StageRun.of(recipe),
+            validation=split.validation,
+            lora=recipe.lora,
+            on_progress=on_progress,
         )
-        write_text(folder / RESOLVED, dump_recipe(recipe))
 
-    write_folder(recipe.out, write)
-    return RewardModelResult(recipe.out, reports[0])
+        def write(folder: Path) -> None:
+            trained.save(folder)
+            write_text(folder / RESOLVED, dump_recipe(recipe))
+
+        if find_processes().is_main:
+            write_folder(recipe.out, write)
+    return RewardModelResult(recipe.out, trained.report)
 
 
-def _is_held_out(it: Preference, recipe: RewardModelRecipe) -> bool:
-    request = PromptRow(id="-", prompt=it.prompt).request
-    digest = hashlib.blake2b(f"{recipe.settings.seed}/{request}".encode(), digest_size=8).digest()
-    return int.from_bytes(digest) / 2**64 < recipe.held_out
+def _files(recipe: RewardModelRecipe) -> list[Path]:
+    validation = [recipe.validation.file] if recipe.validation and recipe.validation.file else []
+    return [*recipe.preferences, *validation, *model_files(recipe.base)]

@@ -1,97 +1,178 @@
 """Supervised fine-tuning (SFT) through TRL.
 
-The loss covers only the completions. Rows are conversations (`prompt` and `completion`, each a list of messages), plain text
-(`prompt` and `completion`, each a string), or documents (`text`), which are learned in full and in the given order, as in
-pretraining.
+Rows are conversations (`messages`, or `prompt` and `completion`, each a list of messages), plain text (`prompt` and
+`completion`, each a string), or documents (`text`). What is learned is the assistant's turns, the completions, or the whole
+documents; these are read in the given order, as in pretraining.
 """
 
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from datasets import Dataset, disable_progress_bars
-from pydantic import Field
-from transformers import PreTrainedModel, PrinterCallback
+from datasets import Dataset
+from pydantic import Field, model_validator
 from trl.trainer.sft_config import SFTConfig
-from trl.trainer.sft_trainer import SFTTrainer
+from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
 from longform.records.errors import BadInputError
-from longform.training.optimizer import LossCallback, LossLog, SupervisedSettings, build_optimizer, trainer_arguments
+from longform.training.encoding import BLANK, EncodedRows, Packing, check_rows, encode_rows, pack
+from longform.training.stage import (
+    StageReport,
+    StageRun,
+    SupervisedStage,
+    TextTrainer,
+    TrainedModel,
+    checkpoint_folder,
+    run_trainer,
+    trainer_arguments,
+    training_order,
+    use_one_gpu,
+)
+from longform.training.supervised_settings import LossCallback, SupervisedSettings
 
-disable_progress_bars()
 
-
-class SftSettings(SupervisedSettings):
-    """Settings of supervised fine-tuning."""
+class EpochSettings(SupervisedSettings):
+    """Settings of a stage that passes over its rows in epochs."""
 
     steps: int = Field(default=1000, ge=1)
     """Number of updates; the rows are repeated as needed."""
-    batch_size: int = Field(default=16, ge=1)
-    """Rows per update."""
-    max_tokens: int = Field(default=4096, ge=2)
-    """Maximum length of a row in tokens; longer rows are truncated."""
-    seed: int = Field(default=0, ge=0)
+    epochs: float | None = Field(default=None, gt=0)
+    """Passes over the rows, in place of `steps`."""
+
+    @model_validator(mode="after")
+    def _check_length(self) -> "EpochSettings":
+        if self.epochs is not None and self.differs("steps"):
+            raise ValueError("steps and epochs say the same in two ways; keep one of them")
+        return self
+
+    def updates(self, rows: int) -> int:
+        """Number of updates with so many rows; the last batch of an epoch may be smaller than the others."""
+        if self.epochs is None:
+            return self.steps
+        return max(round(self.epochs * -(-rows // self.batch_size)), 1)
 
 
-class SftReport(NamedTuple):
-    """Result of a fine-tuning."""
+class SftSettings(EpochSettings):
+    """Settings of supervised fine-tuning."""
 
-    steps: int
-    final_loss: float
-    """Mean over the last tenth of the steps, in nats per completion token."""
+    packing: Packing | None = None
+    """Fill windows of `max_tokens` with several rows. wrapped: one after the other, and a row that does not fit continues in
+    the next window; attention crosses rows. bfd: whole rows, without attention between them. None: one row at a time."""
 
 
 def train_sft(
-    model: PreTrainedModel,
+    model: Any,
     tokenizer: Any,
     rows: Sequence[Mapping[str, Any]],
     settings: SftSettings,
     *,
     out: Path,
     on_progress: LossCallback = lambda step, steps, loss: None,
-) -> SftReport:
+) -> StageReport:
     """Train `model` in place on the rows and save it with its tokenizer in the folder `out`.
 
     Args:
         model: A causal language model.
         tokenizer: Its tokenizer; conversations need a chat template.
-        rows: Training rows, all of one kind (see the module's docstring).
+        rows: Training rows (see the module's docstring).
         settings: Training settings.
         out: Output folder, which transformers can load.
         on_progress: Called at intervals with (step, steps, loss).
 
     Raises:
-        BadInputError: there are no rows, or the tokenizer has no chat template.
+        BadInputError: there are no rows, the tokenizer has no chat template, or a row cannot be learned.
     """
     if not rows:
         raise BadInputError("sft: no training rows")
-    if isinstance(rows[0].get("prompt"), list) and not tokenizer.chat_template:
-        raise BadInputError("sft: the policy's tokenizer has no chat template; conversational rows need one")
-    log = LossLog(on_progress)
-    with tempfile.TemporaryDirectory() as scratch:
-        trainer = SFTTrainer(
-            model=model,
-            args=_trl_config(settings, Path(scratch), completions="completion" in rows[0]),
-            train_dataset=Dataset.from_list([dict(row) for row in rows]),
-            processing_class=tokenizer,
-            optimizers=build_optimizer(model, settings, steps=settings.steps),
-            callbacks=[log],
-        )
-        trainer.remove_callback(PrinterCallback)
-        trainer.train()
-    model.eval()
-    model.save_pretrained(out)
-    tokenizer.save_pretrained(out)
-    return SftReport(settings.steps, log.final_loss)
+    check_rows(tokenizer, rows, name="sft: the policy")
+    encoded = encode_rows(tokenizer, rows, max_tokens=settings.max_tokens)
+    shuffle = "text" not in rows[0]
+    trained = fine_tune(model, tokenizer, encoded, settings, StageRun.of(), shuffle=shuffle, on_progress=on_progress)
+    trained.save(out)
+    return trained.report
 
 
-def _trl_config(settings: SftSettings, scratch: Path, *, completions: bool) -> SFTConfig:
-    return SFTConfig(
-        **trainer_arguments(settings, scratch, steps=settings.steps, seed=settings.seed),
-        per_device_train_batch_size=settings.batch_size,
-        max_length=settings.max_tokens,
-        completion_only_loss=completions,
-        train_sampling_strategy="random" if completions else "sequential",
-        save_strategy="no",
+def fine_tune(
+    model: Any,
+    tokenizer: Any,
+    encoded: EncodedRows,
+    settings: SftSettings,
+    run: StageRun,
+    *,
+    validation: EncodedRows | None = None,
+    shuffle: bool = True,
+    on_progress: LossCallback = lambda step, steps, loss: None,
+) -> TrainedModel:
+    """Train `model` in place on encoded rows, from the latest checkpoint of the run if there is one.
+
+    Args:
+        model: A causal language model, with adapters or without.
+        tokenizer: Its tokenizer.
+        encoded: Training rows.
+        settings: Training settings.
+        run: Memory, checkpoints and validation.
+        validation: Rows of `run.validation`.
+        shuffle: Whether the order of the rows is drawn.
+        on_progress: Called at intervals with (step, steps, loss).
+
+    Raises:
+        BadInputError: the batch cannot be divided among the processes.
+        StoppedError: the device is out of memory.
+    """
+    rows = _training_rows(encoded, settings)
+    number = len(rows) - 1
+    stage = SupervisedStage(settings, settings.updates(number), run, BLANK)
+    order = training_order(
+        number, batch_size=settings.batch_size, steps=stage.steps, seed=settings.seed, shuffle=shuffle
     )
+    with checkpoint_folder(run) as folder:
+        trainer = TextTrainer(
+            stage=stage,
+            model=model,
+            args=sft_config(stage, folder),
+            train_dataset=rows.select(order),
+            eval_dataset=validation and validation.dataset(),
+            processing_class=tokenizer,
+            data_collator=_collator(tokenizer) if settings.packing == "bfd" else None,
+        )
+        return run_trainer(trainer, tokenizer, stage, on_progress=on_progress)
+
+
+def count_updates(encoded: EncodedRows, settings: SftSettings) -> int:
+    """Number of updates over encoded rows; with packing, over their windows."""
+    return settings.updates(len(_training_rows(encoded, settings)) - 1 if settings.packing else len(encoded))
+
+
+def _training_rows(encoded: EncodedRows, settings: SftSettings) -> Dataset:
+    """The rows, or windows of several, with a blank row at the end."""
+    rows = encoded.dataset()
+    if settings.packing is None:
+        return rows
+    return pack(rows, max_tokens=settings.max_tokens, strategy=settings.packing, seed=settings.seed)
+
+
+def sft_config(stage: SupervisedStage, folder: Path) -> SFTConfig:
+    """TRL's configuration of a stage over rows that are ready: tokenized, cut and in order."""
+    processes = stage.processes
+    config = SFTConfig(
+        **trainer_arguments(stage, folder),
+        max_length=None,
+        dataset_kwargs={"skip_prepare_dataset": True},
+        # Parts of a sequence in several processes are of equal length.
+        pad_to_multiple_of=2 * processes.per_sequence if processes.per_sequence > 1 else None,
+    )
+    return use_one_gpu(config)
+
+
+class WholeRows(DataCollatorForLanguageModeling):
+    """Collates windows of several rows; positions that begin anew keep attention within a row."""
+
+    def torch_call(self, examples: list[dict[str, Any]]) -> dict[str, Any]:  # noqa: D102
+        batch = super().torch_call(examples)
+        del batch["attention_mask"]  # positions say more, and one of the two is read
+        return batch
+
+
+def _collator(tokenizer: Any) -> WholeRows:
+    padding = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
+    return WholeRows(pad_token_id=padding, return_position_ids=True)

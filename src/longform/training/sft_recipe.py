@@ -1,135 +1,163 @@
-"""Supervised fine-tuning from a recipe, on ladders or on responses to prompts.
+"""Supervised fine-tuning from a recipe, resumable and in any number of processes."""
 
-Of each ladder, only the best reference is used for training.
-"""
-
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
-
-from pydantic import BaseModel, ConfigDict, Field, model_validator
-from transformers import AutoTokenizer
+from typing import NamedTuple
 
 from longform.recipe.loading import dump_recipe
-from longform.records.adapting import Reading
 from longform.records.errors import BadInputError
-from longform.records.files import read_all, read_rows
+from longform.records.files import write_text
 from longform.records.folders import write_folder
-from longform.records.interchange import read_ladders
-from longform.records.schemas import Prompt, PromptRow, Response
-from longform.training.optimizer import LossCallback
-from longform.training.sft import SftReport, SftSettings, train_sft
-from longform.writers.loading import load_model
+from longform.training.adapters import load_trainee
+from longform.training.encoding import EncodedRows, check_rows, encode_rows
+from longform.training.lessons import Lessons, SftData, read_lesson_file, read_lessons
+from longform.training.processes import find_processes
+from longform.training.resumable import check_out, check_start, model_files, resumable
+from longform.training.sft import SftSettings, fine_tune
+from longform.training.stage import StageReport, StageRun
+from longform.training.supervised_settings import LossCallback, SupervisedRecipe
+from longform.writers.loading import load_tokenizer
 from longform.writers.paths import check_model_path
 
-
-class SftData(BaseModel):
-    """Training data: `ladders`, or `prompts` with `responses`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    ladders: Path | None = None
-    """A ladders file; the best reference of each ladder is used."""
-    prompts: Path | None = None
-    columns: dict[str, str] = Field(default_factory=dict)
-    """Columns of `prompts` and `responses` that are called otherwise, such as {prompt: question, text: answer}."""
-    responses: list[Path] = Field(default_factory=list)
-    """Responses files; responses to prompts that are not in `prompts` are an error."""
-    model: str | None = None
-    """Use only the responses of this model."""
-
-    @model_validator(mode="after")
-    def _check_source(self) -> "SftData":
-        from_ladders, from_responses = self.ladders is not None, self.prompts is not None and bool(self.responses)
-        partly = self.prompts is not None or self.responses or self.model is not None
-        if from_ladders == from_responses or (from_ladders and partly):
-            raise ValueError("needs either `ladders`, or `prompts` and `responses`")
-        return self
+NAME = "fine-tuning"
 
 
-class SftRecipe(BaseModel):
+class SftRecipe(SupervisedRecipe):
     """Recipe of supervised fine-tuning."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
     policy: str
-    """Folder or hub id of the writer to start from; its tokenizer needs a chat template."""
+    """Folder or hub id of the writer to start from; conversations need a chat template of its tokenizer."""
     data: SftData
-    out: Path
-    """Folder of the tuned writer, in Hugging Face format; must not exist."""
     settings: SftSettings = SftSettings()
+
+
+class SftRows(NamedTuple):
+    """The rows of a recipe, tokenized."""
+
+    training: EncodedRows
+    validation: EncodedRows | None
+    texts: int
+    """Training rows as they were read; a conversation may become several rows."""
+    left_out: Counter[str]
+    """Training rows left out, by cause."""
+    shuffle: bool
+    """Whether their order is drawn; texts are read in the given order."""
 
 
 class SftResult(NamedTuple):
     """A finished fine-tuning."""
 
     path: Path
-    rows: int
-    report: SftReport
+    rows: SftRows
+    report: StageReport
 
 
-def read_lessons(recipe: SftRecipe) -> list[dict[str, Any]]:
-    """Read the training conversations, and check everything that the recipe names before a model is loaded.
+def prepare_rows(recipe: SftRecipe) -> SftRows:
+    """Read and tokenize the rows, and check everything that the recipe names before a model is loaded.
 
     Raises:
-        BadInputError: a file is missing or invalid, there are no training texts, there is no model at `policy`, or `out`
-            exists.
+        BadInputError: a file is missing or invalid, there is nothing to learn, a row cannot be learned, there is no model
+            at `policy`, the batch cannot be divided among the processes, or `out` exists.
     """
     check_model_path(recipe.policy)
-    if recipe.out.exists():
-        raise BadInputError(f"out: {recipe.out} exists; choose another folder")
-    data = recipe.data
-    if data.ladders is not None:
-        pairs = [(ladder, ladder.references[-1].text) for ladder in read_ladders(data.ladders)]
-    else:
-        pairs = _answered_prompts(data)
-    lessons = [_lesson(prompt, text) for prompt, text in pairs if text.strip()]
-    if not lessons:
-        of_model = f" of model {data.model!r}" if data.model else ""
-        raise BadInputError(f"data: no training texts{of_model}")
-    _check_chat_template(recipe.policy)
-    return lessons
+    check_out(recipe)
+    recipe.planned_devices.rows_each(recipe.settings.batch_size)
+    if recipe.settings.packing is not None and recipe.planned_devices.per_sequence > 1:
+        raise BadInputError(
+            "settings.packing: rows of a window would see each other with context parallelism; remove it"
+        )
+    training, validation = _split(read_lessons(recipe.data), recipe)
+    tokenizer = load_tokenizer(recipe.policy)
+    check_rows(tokenizer, training.rows, name=recipe.policy)
+
+    def encode(lessons: Lessons) -> EncodedRows:
+        return encode_rows(
+            tokenizer,
+            lessons.rows,
+            max_tokens=recipe.settings.max_tokens,
+            locations=lessons.locations,
+            template_options=recipe.data.chat_template_kwargs,
+        )
+
+    encoded = encode(training)
+    return SftRows(
+        encoded,
+        validation and encode(validation),
+        len(training.rows),
+        training.left_out + encoded.left_out,
+        shuffle="text" not in training.rows[0],
+    )
 
 
-def run_sft(recipe: SftRecipe, *, on_progress: LossCallback) -> SftResult:
+def run_sft(
+    recipe: SftRecipe,
+    *,
+    resume: bool = False,
+    on_ready: Callable[[SftRows], None] = lambda rows: None,
+    on_progress: LossCallback = lambda step, steps, loss: None,
+) -> SftResult:
     """Fine-tune a writer. `out` is created atomically at the end, with the resolved recipe in `sft.yaml`.
 
+    Args:
+        recipe: The recipe.
+        resume: Continue an interrupted fine-tuning; the weights equal those of an uninterrupted one.
+        on_ready: Called with the rows after all checks.
+        on_progress: Called at intervals with (step, steps, loss).
+
     Raises:
-        BadInputError: something the recipe names cannot be used.
-        StoppedError: the disk is full.
+        BadInputError: something the recipe names cannot be used, or has changed since the interrupted fine-tuning began.
+        StoppedError: the disk is full, or the device is out of memory.
     """
-    lessons = read_lessons(recipe)
-    tokenizer, model = load_model(recipe.policy, device="cpu")  # the trainer moves it to the device
-    reports = []
+    check_out(recipe)
+    check_start(recipe, name=NAME, resume=resume)
+    rows = prepare_rows(recipe)
+    with resumable(recipe, _files(recipe), name=NAME):
+        on_ready(rows)
+        run = StageRun.of(recipe)
+        tokenizer, model = load_trainee(
+            recipe.policy,
+            lora=recipe.lora,
+            memory=run.memory,
+            seed=recipe.settings.seed,
+            optimizer=recipe.settings.optimizer,
+        )
+        trained = fine_tune(
+            model,
+            tokenizer,
+            rows.training,
+            recipe.settings,
+            run,
+            validation=rows.validation,
+            shuffle=rows.shuffle,
+            on_progress=on_progress,
+        )
 
-    def write(folder: Path) -> None:
-        reports.append(train_sft(model, tokenizer, lessons, recipe.settings, out=folder, on_progress=on_progress))
-        (folder / "sft.yaml").write_text(dump_recipe(recipe), encoding="utf-8")
+        def write(folder: Path) -> None:
+            trained.save(folder)
+            write_text(folder / "sft.yaml", dump_recipe(recipe))
 
-    write_folder(recipe.out, write)
-    return SftResult(recipe.out, len(lessons), reports[0])
-
-
-def _check_chat_template(policy: str) -> None:
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(policy)
-    except (OSError, ValueError) as error:
-        raise BadInputError(f"{policy}: its tokenizer cannot be loaded: {str(error).splitlines()[0]}") from error
-    if not tokenizer.chat_template:
-        raise BadInputError(f"{policy}: its tokenizer has no chat template, which conversations need")
+        if find_processes().is_main:
+            write_folder(recipe.out, write)
+    return SftResult(recipe.out, rows, trained.report)
 
 
-def _answered_prompts(data: SftData) -> list[tuple[PromptRow, str]]:
-    assert data.prompts is not None
-    prompts = {prompt.id: prompt for prompt in read_rows(data.prompts, Prompt, Reading.of_recipe(data.columns))}
-    pairs: list[tuple[PromptRow, str]] = []
-    for response in read_all(data.responses, Response, Reading.of_recipe(data.columns)):
-        if data.model is not None and response.model != data.model:
-            continue
-        if response.prompt_id not in prompts:
-            raise BadInputError(f"data.responses: prompt_id {response.prompt_id!r} is not an id in {data.prompts}")
-        pairs.append((prompts[response.prompt_id], response.text))
-    return pairs
+def _split(lessons: Lessons, recipe: SftRecipe) -> tuple[Lessons, Lessons | None]:
+    validation = recipe.validation
+    if validation is None:
+        return lessons, None
+    if validation.file is not None:
+        return lessons, read_lesson_file(validation.file, recipe.data)
+    assert validation.share is not None
+    training, held_out = lessons.split(validation.share, seed=recipe.settings.seed)
+    if not training.rows or not held_out.rows:
+        raise BadInputError(
+            f"validation.share: {validation.share} leaves {len(training.rows)} rows for training and holds out "
+            f"{len(held_out.rows)}; both need at least one"
+        )
+    return training, held_out
 
 
-def _lesson(prompt: PromptRow, text: str) -> dict[str, Any]:
-    return {"prompt": prompt.messages, "completion": [{"role": "assistant", "content": text}]}
+def _files(recipe: SftRecipe) -> list[Path]:
+    validation = [recipe.validation.file] if recipe.validation and recipe.validation.file else []
+    return [*recipe.data.files, *validation, *model_files(recipe.policy)]

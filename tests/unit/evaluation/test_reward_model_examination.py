@@ -126,3 +126,18 @@ def test_no_pairs_are_refused():
 class FirstPlaces(random.Random):
     def randint(self, a, b):
         return a
+
+
+def test_progress_has_a_total_that_is_reached():
+    told = []
+    found = examine(by_length, PAIRS, spread=1.0, words=3, texts=2, on_progress=lambda *news: told.append(news))
+    done, total = told[-1]
+    assert done == total > 2 * len(PAIRS)
+    assert {total for _, total in told} == {total}
+    assert found.probed == 1  # "tree"
+
+
+def test_a_budget_draws_pairs_by_the_seed():
+    drawn = [examine(by_length, PAIRS, spread=1.0, max_pairs=3, seed=seed) for seed in (0, 0, 1)]
+    assert [it.pairs for it in drawn] == [3, 3, 3]
+    assert drawn[0].accuracy == drawn[1].accuracy

@@ -25,6 +25,31 @@ SHAPES = {
         },
         8.03e9,
     ),
+    "qwen2.5-1.5b": (
+        {
+            "model_type": "qwen2",
+            "hidden_size": 1536,
+            "intermediate_size": 8960,
+            "num_hidden_layers": 28,
+            "num_attention_heads": 12,
+            "num_key_value_heads": 2,
+            "vocab_size": 151_936,
+            "tie_word_embeddings": True,
+        },
+        1.54e9,
+    ),
+    "qwen2.5-72b": (
+        {
+            "model_type": "qwen2",
+            "hidden_size": 8192,
+            "intermediate_size": 29568,
+            "num_hidden_layers": 80,
+            "num_attention_heads": 64,
+            "num_key_value_heads": 8,
+            "vocab_size": 152_064,
+        },
+        72.7e9,
+    ),
     "qwen2.5-32b": (
         {
             "model_type": "qwen2",

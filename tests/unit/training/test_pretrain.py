@@ -11,6 +11,7 @@ import pytest
 import torch
 import yaml
 from datasets import config
+from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from artifacts import save_policy
@@ -21,11 +22,14 @@ from longform.recipe.loading import load_recipe
 from longform.records.errors import BadInputError
 from longform.records.files import write_rows
 from longform.records.schemas import Prompt, Response
+from longform.rl.settings import MemorySettings
 from longform.training.mixture import build_encode, read_windows, write_windows
-from longform.training.pretrain import PretrainSettings, newest_checkpoint, train_on_windows
+from longform.training.pretrain import PretrainSettings, train_on_windows
 from longform.training.pretrain_recipe import PretrainRecipe, plan_pretraining
 from longform.training.pretrain_run import run_pretraining
 from longform.training.pretrain_sources import Document, HubTexts, PlannedResponses, Source, TextFiles, open_source
+from longform.training.resumable import newest_checkpoint
+from longform.training.stage import StageRun
 from longform.writers.think import ThinkPrompt, build_response
 
 RECIPES = Path(__file__).parents[3] / "src/longform/recipes"
@@ -87,7 +91,7 @@ def _recipe(**changes):
         ],
         "tokens": 4100,
         "out": "out",
-        "settings": {"max_tokens": 64, "batch_size": 4, "micro_batch": 4, "lr": 5e-3, "warmup_steps": 2},
+        "settings": {"max_tokens": 64, "batch_size": 4, "lr": 5e-3, "warmup_steps": 2},
     }
     Path("recipe.yaml").write_text(yaml.safe_dump(content | changes))
     return load_recipe("recipe.yaml", PretrainRecipe)
@@ -100,7 +104,7 @@ def test_a_base_learns_the_mixture_and_says_what_it_was(folder):
         recipe, on_packing=lambda *news: packed.append(news), on_training=lambda *news: trained.append(news)
     )
     assert (packed[0], packed[-1], trained[-1][:2]) == ((0, 64), (64, 64), (16, 16))
-    assert result.report.updates == 16
+    assert result.report.steps == 16
     assert result.report.final_loss < result.report.first_loss - 1
     content = json.loads(Path("out/mixture.json").read_text())
     assert (content["tokens"], content["updates"], content["update_tokens"]) == (4096, 16, 256)
@@ -181,11 +185,11 @@ def test_windows_side_by_side_are_a_matter_of_memory_alone(tokenizer, tmp_path):
 
     def trained(micro_batch):
         model = build_model(tokenizer, seed=1)
-        settings = PretrainSettings(max_tokens=32, batch_size=4, micro_batch=micro_batch, lr=1e-3, warmup_steps=0)
+        settings = PretrainSettings(max_tokens=32, batch_size=4, lr=1e-3, warmup_steps=0)
         folder = tmp_path / str(micro_batch)
-        train_on_windows(
-            model, tokenizer, read_windows(tmp_path / "w"), settings, checkpoints=folder, checkpoint_every=2
-        )
+        memory = MemorySettings(max_tokens_per_microbatch=32 * micro_batch)
+        run = StageRun(memory, checkpoints=folder, checkpoint_every=2)
+        train_on_windows(model, tokenizer, read_windows(tmp_path / "w"), settings, run)
         assert newest_checkpoint(folder) == str(folder / "checkpoint-3")
         return model.state_dict()["model.embed_tokens.weight"]
 
@@ -216,7 +220,7 @@ def test_a_checkpoint_without_its_mark_is_thrown_away(tmp_path):
         ({"sources": [{"name": "a", "path": "x", "prompts": "y", "share": 1}]}, "sources.0: needs either `path`"),
         ({"sources": [{"name": "a", "pth": "x", "share": 1}]}, "sources.0.pth: unknown key; did you mean 'path'?"),
         ({"tokens": 200}, "tokens: 200 is less than one update (settings.batch_size 4 x settings.max_tokens 64)"),
-        ({"settings": {"batch_size": 6, "micro_batch": 4}}, "batch_size 6 is not a multiple of micro_batch 4"),
+        ({"settings": {"micro_batch": 4}}, "micro_batch was replaced by memory.max_tokens_per_microbatch"),
         ({"token": 5}, "token: unknown key; did you mean 'tokens'?"),
     ],
 )
@@ -275,6 +279,48 @@ def test_what_cannot_be_used_is_one_line_before_anything_is_written(folder, chan
     assert said in str(refused.value)
     assert "\n" not in str(refused.value)
     assert set(Path().iterdir()) - before <= {Path("recipe.yaml")}
+
+
+def test_exports_are_what_pretrainings_of_their_own_length_give(folder):
+    """Export 0 is the initial model; one at half the budget is a run of half the tokens, from the trunk's checkpoint."""
+    settings = {"max_tokens": 64, "batch_size": 4, "lr": 5e-3, "warmup_steps": 2, "decay": 0.5}
+    one = {"sources": [{"name": "books", "path": "books.jsonl", "share": 1.0}], "settings": settings}
+    result = run_pretraining(_recipe(**one, exports=[0, 0.5, 1], tokens=4 * 64 * 12, out="all", checkpoint_every=2))
+    assert [path.name for path in result.exports] == ["all-0", "all-50", "all"]
+    run_pretraining(_recipe(**one, tokens=4 * 64 * 12, out="whole"))
+    # The mixture of half the budget begins with the same windows: there is one source, in one order.
+    run_pretraining(_recipe(**one, tokens=4 * 64 * 6, out="half"))
+    for export, other in (("all-0", "base"), ("all-50", "half"), ("all", "whole")):
+        found, expected = (load_file(Path(name, "model.safetensors")) for name in (export, other))
+        assert all(found[name].equal(expected[name]) for name in expected), export
+    assert not list(Path().glob("*.checkpoints"))
+
+
+def test_validation_texts_are_packed_once_and_the_best_weights_are_kept(folder):
+    _write_texts("held-out.jsonl", documents(seed=9, count=6))
+    recipe = _recipe(validation={"file": "held-out.jsonl", "every": 4})
+    result = run_pretraining(recipe)
+    assert [it.step for it in result.report.validations] == [4, 8, 12, 16]
+    assert result.report.best_step == min(result.report.validations, key=lambda it: it.loss).step
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"exports": [0.5]}, "exports: needs ascending fractions from 0 to 1, with 1 at the end"),
+        ({"exports": [0.5, 0.2, 1]}, "exports: needs ascending fractions"),
+        ({"exports": [0.01, 1]}, "exports: the smallest is less than one of 16 updates"),
+        (
+            {"exports": [0.5, 1], "settings": {"max_tokens": 64, "batch_size": 4, "schedule": "cosine"}},
+            "need `schedule: trap",
+        ),
+        ({"validation": {"share": 0.1}}, "validation: needs a `file` of its own"),
+    ],
+)
+def test_exports_and_validation_that_cannot_be_meant_are_refused(folder, changes, said):
+    with pytest.raises(BadInputError) as refused:
+        _recipe(**changes)
+    assert said in str(refused.value)
 
 
 @pytest.mark.parametrize("arm", ["texts", "cot"])

@@ -13,14 +13,17 @@ from longform.records.files import read_rows, write_rows
 from longform.records.schemas import Preference, PromptRow
 from longform.rewards.writing_model import WritingModel, encode
 from longform.rl.settings import LoraSettings
+from longform.training import reward_model_recipe
+from longform.training.preferences import read_preferences
 from longform.training.reward_model import (
     RewardModelSettings,
     curve_point,
+    learn_pairs,
     load_classifier,
     pair_scores,
     train_reward_model,
 )
-from longform.training.reward_model_recipe import RewardModelRecipe, read_preferences, read_split, run_reward_model
+from longform.training.reward_model_recipe import RewardModelRecipe, read_split, run_reward_model
 from longform.writers.loading import load_model, load_tokenizer
 
 SETTINGS = RewardModelSettings(steps=40, batch_size=8, max_tokens=16, lr=1e-2, warmup_steps=2, evaluate_every=20)
@@ -257,3 +260,23 @@ def test_a_folder_that_exists_is_left_alone(base, tmp_path):
     (tmp_path / "out").mkdir()
     with pytest.raises(BadInputError, match="exists; choose another folder"):
         read_split(recipe(base, tmp_path))
+
+
+def test_pairs_of_held_out_prompts_are_never_trained_on(base, tmp_path, monkeypatch):
+    learned = []
+
+    def note(path, training, held_out, settings, run, *, validation, **more):
+        learned.append((training, held_out, validation))
+        return learn_pairs(path, training, held_out, settings, run, validation=validation, **more)
+
+    monkeypatch.setattr(reward_model_recipe, "learn_pairs", note)
+    asked = recipe(base, tmp_path, validation={"share": 0.3, "every": 1})
+    result = run_reward_model(asked)
+    ((training, held_out, validation),) = learned
+    parts = [{str(it.prompt) for it in part} for part in (training, held_out, validation)]
+    assert not (parts[0] & parts[1] or parts[0] & parts[2] or parts[1] & parts[2])
+    assert {str(it.prompt) for it in pairs(64)} == parts[0] | parts[1] | parts[2]
+    assert [str(it.prompt) for it in read_rows(result.path / "held-out.jsonl", Preference)] == [
+        str(it.prompt) for it in held_out
+    ]
+    assert len(result.report.stage.validations) == 2

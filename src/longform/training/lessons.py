@@ -1,0 +1,181 @@
+"""What supervised fine-tuning learns from: ladders, responses to prompts, or rows of conversations, completions or texts."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from longform.records.adapting import Reading
+from longform.records.errors import BadInputError
+from longform.records.files import read_located_rows, read_rows
+from longform.records.interchange import read_ladders
+from longform.records.schemas import Lesson, Message, Prompt, PromptRow, Response
+
+
+class SftData(BaseModel):
+    """Training data: `ladders`, `prompts` with `responses`, or `rows`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    ladders: Path | None = None
+    """A ladders file; the best reference of each ladder is used."""
+    prompts: Path | None = None
+    columns: dict[str, str] = Field(default_factory=dict)
+    """Columns of `prompts`, `responses` and `rows` that are called otherwise, such as {prompt: question, text: answer}."""
+    responses: list[Path] = Field(default_factory=list)
+    """Responses files; responses to prompts that are not in `prompts` are an error."""
+    model: str | None = None
+    """Use only the responses of this model."""
+    rows: list[Path] = Field(default_factory=list)
+    """Files of rows with `messages` (conversations), with `prompt` and `completion`, or with `text`, in any format that
+    longform reads. Of a conversation every assistant turn is learned."""
+    include_cut_off: bool = False
+    """Also learn answers that were cut off (`finish_reason: length`); by default they are left out and counted."""
+    chat_template_kwargs: dict[str, Any] = Field(default_factory=dict)
+    """Further variables of the chat template, such as {enable_thinking: false}."""
+
+    @model_validator(mode="after")
+    def _check_source(self) -> "SftData":
+        from_responses = self.prompts is not None and bool(self.responses)
+        partly = self.prompts is not None or self.responses or self.model is not None
+        sources = [self.ladders is not None, from_responses, bool(self.rows)]
+        if sum(sources) != 1 or (partly and not from_responses):
+            raise ValueError("needs either `ladders`, or `prompts` and `responses`, or `rows`")
+        return self
+
+    @property
+    def files(self) -> list[Path]:
+        """All files."""
+        return [*filter(None, (self.ladders, self.prompts)), *self.responses, *self.rows]
+
+
+class Lessons(NamedTuple):
+    """Training rows as `training.encoding` takes them."""
+
+    rows: list[Mapping[str, Any]]
+    locations: list[str]
+    """FILE:LINE of each row."""
+    left_out: Counter[str]
+    """Rows left out, by cause."""
+
+    def split(self, share: float, *, seed: int) -> "tuple[Lessons, Lessons]":
+        """Lessons to train on, and a share of the prompts with all their lessons, by hash of the prompt and the seed."""
+        parts = Lessons([], [], self.left_out), Lessons([], [], Counter())
+        for row, location in zip(self.rows, self.locations, strict=True):
+            rows, locations, _ = parts[is_held_out(_prompt_of(row), share, seed=seed)]
+            rows.append(row)
+            locations.append(location)
+        return parts
+
+
+def is_held_out(prompt: str, share: float, *, seed: int) -> bool:
+    """Whether a prompt is in the share that is held out; it does not depend on the other prompts."""
+    digest = hashlib.blake2b(f"{seed}/{prompt}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest) / 2**64 < share
+
+
+def read_lessons(data: SftData) -> Lessons:
+    """Read the training rows.
+
+    Raises:
+        BadInputError: a file is missing or invalid, or there is nothing to learn.
+    """
+    found = Lessons([], [], Counter())
+    for location, row, cause in _read(data):
+        if cause is not None:
+            found.left_out[cause] += 1
+            continue
+        found.rows.append(row)
+        found.locations.append(location)
+    if not found.rows:
+        of_model = f" of model {data.model!r}" if data.model else ""
+        causes = ", ".join(f"{number} {cause}" for cause, number in found.left_out.items())
+        raise BadInputError(f"data: no training texts{of_model}" + (f" ({causes})" if causes else ""))
+    return found
+
+
+def read_lesson_file(path: Path, data: SftData) -> Lessons:
+    """Read a file of rows, such as one for validation.
+
+    Raises:
+        BadInputError: as `read_lessons`.
+    """
+    keys = ("columns", "include_cut_off", "chat_template_kwargs")
+    return read_lessons(SftData(rows=[path], **{key: getattr(data, key) for key in keys}))
+
+
+def _read(data: SftData) -> Iterator[tuple[str, Mapping[str, Any], str | None]]:
+    """Location, row, and why it is left out if it is."""
+    reading = Reading.of_recipe(data.columns)
+    if data.ladders is not None:
+        for number, ladder in enumerate(read_ladders(data.ladders), 1):
+            text = ladder.references[-1].text
+            yield f"{data.ladders}:{number}", _answered(ladder, text), _why_left_out(text, None, data)
+    elif data.rows:
+        for location, lesson in read_located_rows(data.rows, Lesson, reading):
+            row, learned = _row_of(lesson)
+            yield location, row, _why_left_out(learned, lesson.finish_reason, data)
+    else:
+        yield from _read_responses(data, reading)
+
+
+def _read_responses(data: SftData, reading: Reading) -> Iterator[tuple[str, Mapping[str, Any], str | None]]:
+    assert data.prompts is not None
+    prompts = {prompt.id: prompt for prompt in read_rows(data.prompts, Prompt, reading)}
+    for location, response in read_located_rows(data.responses, Response, reading):
+        if data.model is not None and response.model != data.model:
+            continue
+        if response.prompt_id not in prompts:
+            raise BadInputError(f"data.responses: prompt_id {response.prompt_id!r} is not an id in {data.prompts}")
+        cause = _why_left_out(response.text, response.finish_reason, data)
+        yield location, _answered(prompts[response.prompt_id], response.text), cause
+
+
+def _why_left_out(learned: str | None, finish_reason: str | None, data: SftData) -> str | None:
+    if learned is None:
+        return "without an assistant turn"
+    if not learned.strip():
+        return "empty"
+    return "cut off" if finish_reason == "length" and not data.include_cut_off else None
+
+
+def _answered(prompt: PromptRow, text: str) -> dict[str, Any]:
+    return {"prompt": prompt.messages, "completion": [{"role": "assistant", "content": text}]}
+
+
+def _row_of(lesson: Lesson) -> tuple[dict[str, Any], str | None]:
+    """The row, and the text that is learned, all turns together; None if a conversation has no assistant turn."""
+    if lesson.messages is not None:
+        turns = _turns(lesson.messages)
+        answers = [turn["content"] for turn in turns if turn["role"] == "assistant"]
+        return {"messages": turns}, "\n".join(answers) if answers else None
+    if lesson.text is not None:
+        return {"text": lesson.text}, lesson.text
+    prompt, completion = lesson.prompt, lesson.completion
+    assert prompt is not None and completion is not None
+    if isinstance(prompt, str) and isinstance(completion, str):
+        return {"prompt": prompt, "completion": completion}, completion
+    asked = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else _turns(prompt)
+    said = [{"role": "assistant", "content": completion}] if isinstance(completion, str) else _turns(completion)
+    return {"prompt": asked, "completion": said}, "\n".join(turn["content"] for turn in said)
+
+
+def _turns(messages: Sequence[Message]) -> list[dict[str, str]]:
+    return [{"role": message.role, "content": message.content} for message in messages]
+
+
+def _prompt_of(row: Mapping[str, Any]) -> str:
+    """What a row asks: its turns before the first answer, its prompt, or its text."""
+    if "text" in row:
+        return row["text"]
+    turns = row.get("messages", row.get("prompt"))
+    if isinstance(turns, str):
+        return turns
+    return "\n\n".join(turn["content"] for turn in turns[: _first_answer(turns)])
+
+
+def _first_answer(turns: Sequence[Mapping[str, str]]) -> int:
+    return next((place for place, turn in enumerate(turns) if turn["role"] == "assistant"), len(turns))

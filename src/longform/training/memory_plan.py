@@ -1,0 +1,50 @@
+"""The memory plan of a supervised recipe, before its model is loaded."""
+
+from longform.planning.device import device_memory
+from longform.planning.memory import GIB
+from longform.planning.shapes import fetch_shape
+from longform.planning.supervised import SupervisedPlan, SupervisedWorkload, check_supervised
+from longform.training.supervised_settings import SupervisedRecipe, SupervisedSettings
+
+
+def check_stage_memory(
+    recipe: SupervisedRecipe,
+    model: str,
+    settings: SupervisedSettings,
+    *,
+    longest: int | None = None,
+    texts_per_row: int = 1,
+) -> SupervisedPlan:
+    """Plan a stage on the devices that its recipe names, or on those that it was started on.
+
+    Args:
+        recipe: The recipe.
+        model: Folder or hub id of the model to train.
+        settings: The recipe's settings.
+        longest: Tokens of the longest row; by default `settings.max_tokens`.
+        texts_per_row: 2 for pairs, whose model has one output.
+
+    Raises:
+        BadInputError: it does not fit; the error names the key that frees most.
+    """
+    import torch
+
+    limit_gb = recipe.memory.limit_gb
+    on_gpu = torch.cuda.is_available() or limit_gb is not None
+    devices = recipe.planned_devices
+    work = SupervisedWorkload(
+        fetch_shape(model),
+        rows=devices.rows_each(settings.batch_size),
+        longest=longest or settings.max_tokens,
+        memory=recipe.memory.resolved(on_gpu=on_gpu),
+        lora=recipe.lora,
+        optimizer=settings.optimizer,
+        texts_per_row=texts_per_row,
+        has_head=texts_per_row == 1,
+        shards=devices.count if devices.is_sharded else 1,
+        per_sequence=devices.per_sequence,
+        on_gpu=on_gpu,
+    )
+    available = "this machine has" if limit_gb is None else "memory.limit_gb is"
+    limit = device_memory() if limit_gb is None else limit_gb * GIB
+    return check_supervised(work, model=model, limit=limit, available=available)

@@ -1,0 +1,158 @@
+"""The folder of a supervised stage that `--resume` continues from, `OUT.checkpoints`.
+
+It holds the settings and the hashes of the files that the stage was begun with, a lock, and the trainer's checkpoints. The
+trainer does not write them atomically, so a mark is written last, and a checkpoint without it is deleted.
+"""
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from longform.recipe.renamed import translate_flat
+from longform.records.errors import BadInputError
+from longform.records.files import write_text
+from longform.records.resume import check_files, check_resume, flatten, hash_file
+from longform.records.tables import is_dataset_id
+from longform.training.processes import find_processes, warn_of_idle_gpus
+from longform.training.supervised_settings import SupervisedRecipe
+
+CHANGEABLE = (
+    "memory.max_tokens_per_microbatch",
+    "memory.gradient_checkpointing",
+    "memory.limit_gb",
+    "checkpoint_every",
+)
+"""Settings that may change on resume: they do not affect the result, except for the order of floating-point sums."""
+_BEGUN, _LOCK, _MARK = "begun.json", "lock", "whole"
+
+
+def check_out(recipe: SupervisedRecipe) -> None:
+    """Refuse to overwrite an existing folder.
+
+    Raises:
+        BadInputError: `out` exists.
+    """
+    if recipe.out.exists():
+        left = f"; {recipe.checkpoints} is no longer needed" if recipe.checkpoints.exists() else ""
+        raise BadInputError(f"out: {recipe.out} exists; choose another folder{left}")
+
+
+def check_start(recipe: SupervisedRecipe, *, name: str, resume: bool) -> None:
+    """Refuse to begin over an interrupted stage, to resume what was not begun, and what the processes cannot do.
+
+    Args:
+        recipe: The recipe.
+        name: Name of the stage for messages, such as `pretraining`.
+        resume: Whether to continue an interrupted one.
+
+    Raises:
+        BadInputError: one of them; or there are other processes than the recipe is planned for.
+    """
+    processes, planned = find_processes(), recipe.devices.count
+    if planned > 1 and processes.count != planned:
+        raise BadInputError(
+            f"devices.count: the recipe is planned for {planned} GPUs and started in {processes.count} processes; start it "
+            f"with `accelerate launch --num_processes {planned} -m longform ...`, or plan it anew with --dry-run and "
+            "--set devices.count=N"
+        )
+    if processes.per_sequence > 1 and recipe.validation is not None:
+        raise BadInputError(
+            "validation: is not computed with context parallelism; remove it, or validate the result later"
+        )
+    if not processes.is_main:
+        return
+    warn_of_idle_gpus(processes)
+    begun = (recipe.checkpoints / _BEGUN).exists()
+    if begun and not resume:
+        raise BadInputError(
+            f"{recipe.checkpoints}: contains an interrupted {name}; continue with --resume, or remove the folder to "
+            "start again"
+        )
+    if resume and not begun:
+        raise BadInputError(f"{recipe.checkpoints}: no {name} to resume")
+
+
+@contextmanager
+def resumable(recipe: SupervisedRecipe, files: Sequence[Path], *, name: str) -> Iterator[Path]:
+    """Hold the folder of checkpoints while a stage runs; it is removed if the stage ends well.
+
+    Args:
+        recipe: The recipe; `check_start` comes first.
+        files: Files and folders that decide the result: data and model.
+        name: Name of the stage for messages.
+
+    Raises:
+        BadInputError: another process has the folder, or the settings or a file have changed since it was begun.
+    """
+    folder = recipe.checkpoints
+    if not find_processes().is_main:
+        yield folder
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    with _owned(folder, name):
+        _record_or_compare(folder / _BEGUN, recipe, files, name)
+        yield folder
+        shutil.rmtree(folder)
+
+
+def model_files(model: str) -> list[Path]:
+    """The files of a model folder; none for a hub id."""
+    folder = Path(model)
+    return sorted(path for path in folder.iterdir() if path.is_file()) if folder.is_dir() else []
+
+
+def newest_checkpoint(folder: Path) -> str | None:
+    """Return the latest complete checkpoint in a folder; process 0 deletes incomplete ones."""
+    checkpoints = {int(path.name.rpartition("-")[2]): path for path in folder.glob("checkpoint-*")}
+    for number, path in list(checkpoints.items()):
+        if not (path / _MARK).exists():
+            incomplete = checkpoints.pop(number)
+            if find_processes().is_main:
+                shutil.rmtree(incomplete)
+    return str(checkpoints[max(checkpoints)]) if checkpoints else None
+
+
+def mark_complete(checkpoint: Path) -> None:
+    """Flush a checkpoint's files to disk, and mark it as complete."""
+    for path in checkpoint.rglob("*"):
+        if path.is_file():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+    (checkpoint / _MARK).touch()
+
+
+@contextmanager
+def _owned(folder: Path, name: str) -> Iterator[None]:
+    """Hold an exclusive lock on the folder; the operating system releases it when the process ends."""
+    with (folder / _LOCK).open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BadInputError(f"{folder}: in use by another {name} process") from None
+        yield
+
+
+def _record_or_compare(begun: Path, recipe: SupervisedRecipe, files: Sequence[Path], name: str) -> None:
+    """Record the settings and file hashes of a new stage, or compare them with the recorded ones."""
+    settings, hashes = flatten(recipe.model_dump(mode="json")), _hashes(files)
+    if not begun.exists():
+        content = {"recipe": settings, "files": hashes}
+        write_text(begun, json.dumps(content, ensure_ascii=False, indent=2) + "\n")
+        return
+    stored = json.loads(begun.read_text(encoding="utf-8"))
+    remedy = f"resume it with its own settings, or remove {begun.parent} to start again"
+    check_resume(
+        f"--resume: {begun.parent}", translate_flat(stored["recipe"]), settings, remedy=remedy, changeable=CHANGEABLE
+    )
+    check_files(f"the {name}", stored["files"], hashes, remedy=f"remove {begun.parent} to start again")
+
+
+def _hashes(paths: Collection[Path]) -> dict[str, str]:
+    files: list[Path] = []
+    for path in paths:
+        files += sorted(it for it in path.rglob("*") if it.is_file()) if path.is_dir() else [path]
+    return {str(path): hash_file(path) for path in files if path.exists() or is_dataset_id(path)}

@@ -1,0 +1,63 @@
+"""A fine-tuning or a reward model that was killed ends with the very files of one that was not."""
+
+import json
+import signal
+
+import pytest
+import yaml
+from test_pretrain_resume import IN_CHECKPOINT, IN_UPDATE
+from world import Forks
+
+from artifacts import save_policy
+from longform.miniature.policy import build_model, build_tokenizer, sft_rows
+
+pytestmark = pytest.mark.slow
+SETTINGS = {"steps": 12, "batch_size": 4, "max_tokens": 96, "lr": 1e-3, "warmup_steps": 2}
+SHARED = {"out": "out", "settings": SETTINGS, "checkpoint_every": 3, "memory": {"max_tokens_per_microbatch": 200}}
+RECIPES = {
+    "sft": {"policy": "start", "data": {"rows": ["rows.jsonl"]}, "validation": {"share": 0.3, "every": 5}, **SHARED},
+    "reward-model": {"base": "start", "preferences": ["pairs.jsonl"], "held_out": 0.2, **SHARED},
+}
+
+
+@pytest.fixture(scope="module")
+def forks(tmp_path_factory):
+    with Forks(tmp_path_factory.mktemp("printed")) as forks:
+        yield forks
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("start")
+    tokenizer = build_tokenizer()
+    save_policy(build_model(tokenizer, seed=0), tokenizer, folder / "start")
+    rows = [{"messages": row["prompt"] + row["completion"]} for row in sft_rows(seed=1, count=25)]
+    pairs = [
+        {"prompt": f"Write {n}.", "chosen": "The fox. " * (n % 3 + 1), "rejected": "The key. " * (n % 4 + 1)}
+        for n in range(30)
+    ]
+    for name, lines in (("rows", rows), ("pairs", pairs)):
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return folder
+
+
+@pytest.mark.parametrize("command", RECIPES)
+def test_kills_leave_no_trace(forks, start, tmp_path, command):
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    for folder in (whole, killed):
+        folder.mkdir()
+        for path in start.iterdir():
+            (folder / path.name).symlink_to(path)
+        (folder / "r.yaml").write_text(yaml.safe_dump(RECIPES[command]))
+    forks.run(whole, [command, "r.yaml"])
+    kills = [IN_UPDATE.format(optimizer="AdamW", number=5), IN_CHECKPOINT.format(number=6)]
+    for number, first in enumerate(kills):
+        forks.start(killed, [command, "r.yaml"], *(["--resume"] if number else []), first=first)
+        assert forks.wait().returncode == -signal.SIGKILL, "it ended before it was killed"
+        assert not (killed / "out").exists()
+    forks.run(killed, [command, "r.yaml"], "--resume")
+    assert not (killed / "out.checkpoints").exists()
+    files = {path.name for path in (whole / "out").iterdir()}
+    assert files == {path.name for path in (killed / "out").iterdir()}
+    for name in files:
+        assert (whole / "out" / name).read_bytes() == (killed / "out" / name).read_bytes(), name
