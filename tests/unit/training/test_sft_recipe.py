@@ -400,3 +400,17 @@ def test_an_interrupted_fine_tuning_is_resumed_to_the_same_weights_or_refused(fo
     one, other = (next((folder / name).glob("*model.safetensors")).read_bytes() for name in ("whole", "stopped"))
     assert one == other
     assert not list(folder.glob("*.checkpoints"))
+
+
+def test_a_tuned_base_model_stops_where_its_template_ends_a_turn(folder, start):
+    """The tokenizer's end token is another one than the template writes behind an assistant turn."""
+    tokenizer, model = load_model(str(start), device="cpu")
+    tokenizer.chat_template = (
+        "{% for m in messages %}<|user|>{{ m.content }}<|assistant|>{% endfor %}"
+        "{% if add_generation_prompt %}<|user|>{% endif %}"
+    )
+    save_policy(model, tokenizer, folder / "base")
+    _write_lines(folder / "rows.jsonl", {"messages": CONVERSATION})
+    run_sft(_recipe(folder, FROM_ROWS, f"policy={folder / 'base'}"))
+    ends = json.loads((folder / "tuned" / "generation_config.json").read_text())["eos_token_id"]
+    assert {tokenizer.convert_tokens_to_ids("<|assistant|>"), tokenizer.eos_token_id} <= set(ends)
