@@ -260,7 +260,7 @@ class TextTrainer(MicroBatches, SFTTrainer):
 
     def take_rows(self, inputs: Mapping[str, Tensor], rows: list[int]) -> dict[str, Tensor]:  # noqa: D102
         width = max(max(self.row_tokens(inputs)[row] for row in rows), 2)
-        multiple = self.args.pad_to_multiple_of or 1
+        multiple = int(self.args.pad_to_multiple_of or 1)
         width = math.ceil(width / multiple) * multiple
         return {name: values[rows, :width] for name, values in inputs.items()}
 
