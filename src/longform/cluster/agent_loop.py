@@ -31,7 +31,7 @@ class StoppingAgentLoop(SingleTurnAgentLoop):
         stops: dict[str, Any] = {"stop_token_ids": sorted(self._stops.tokens)}
         if self._stops.searched and self.rollout_config.name == "vllm":
             stops |= {"stop": list(self._stops.searched), "include_stop_str_in_output": True}
-        output = await super().run({**sampling_params, **stops}, priority, **kwargs)
+        output: AgentLoopOutput = await super().run({**sampling_params, **stops}, priority=priority, **kwargs)
         end = self._stops.find_end(torch.tensor(output.response_ids))
         output.response_ids, output.response_mask = output.response_ids[:end], output.response_mask[:end]
         if output.response_logprobs:

@@ -44,7 +44,7 @@ def load_token_classifier(
 def _class_for(policy: PreTrainedModel) -> Any:
     """The token classifier of the policy's family, made and registered where transformers has none with a `score` head."""
     config = type(policy.config)
-    known = MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING.get(config, None)
+    known: Any = MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING.get(config, None)
     if known is not None and issubclass(known, GenericForTokenClassification):
         return known
     family = next((it for it in type(policy).__mro__ if it.__name__.endswith("PreTrainedModel")), PreTrainedModel)

@@ -108,7 +108,9 @@ def update_policy(
         entropy_coef: weight of the entropy bonus.
         max_grad_norm: gradients are clipped to it.
     """
-    metrics = dict.fromkeys(("policy/loss", "policy/entropy", "policy/clip_fraction", "policy/kl_of_update"), 0.0)
+    metrics: dict[str, float] = dict.fromkeys(
+        ("policy/loss", "policy/entropy", "policy/clip_fraction", "policy/kl_of_update"), 0.0
+    )
     for micro in mini_batch:
         with models.as_policy() as policy:
             with models.autocast():

@@ -178,7 +178,8 @@ def _join(layers: Sequence[Any], width: int) -> None:
     """
     first = layers[0]
     if isinstance(first, DynamicLayer):
-        held = min(width, first.sliding_window - 1) if isinstance(first, DynamicSlidingWindowLayer) else width
+        window: Any = getattr(first, "sliding_window", None)
+        held = min(width, window - 1) if isinstance(first, DynamicSlidingWindowLayer) else width
         first.keys = torch.cat([pad(it.keys, (0, 0, held - it.keys.shape[-2], 0)) for it in layers])
         first.values = torch.cat([pad(it.values, (0, 0, held - it.values.shape[-2], 0)) for it in layers])
         if isinstance(first, DynamicSlidingWindowLayer):

@@ -168,7 +168,8 @@ def _check_rows(
     where: str,
     remedy: str,
 ) -> SampledRows:
-    vocabulary = int(model.get_input_embeddings().weight.shape[0])  # pyright: ignore[reportArgumentType, reportCallIssue]
+    embeddings: Any = model.get_input_embeddings()
+    vocabulary = int(embeddings.weight.shape[0])
     random = torch.Generator().manual_seed(_SEED)
     prompts = [torch.randint(vocabulary, (length,), generator=random).tolist() for length in prompt_lengths]
     prompts[-1] = prompts[0] if prompt_lengths[-1] == prompt_lengths[0] else prompts[-1]

@@ -1,6 +1,7 @@
 """A model proves itself before it writes or trains: each known defect is one line, or is repaired as the model is loaded."""
 
 import json
+from typing import Any
 
 import pytest
 import torch
@@ -22,7 +23,12 @@ SETTINGS = GenerationSettings(max_tokens=40)
 
 
 def _llama(**settings):
-    sizes = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
+    sizes: dict[str, Any] = {
+        "hidden_size": 32,
+        "intermediate_size": 48,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+    }
     torch.manual_seed(0)
     config = LlamaConfig(vocab_size=64, initializer_range=0.3, pad_token_id=0, **sizes | settings)
     return LlamaForCausalLM(config).eval()
@@ -52,7 +58,7 @@ def test_a_generation_config_that_cannot_be_saved_is_repaired_as_it_is_loaded(tm
 
 
 def test_weights_that_are_shared_without_saying_so_are_found_without_writing_any(tmp_path):
-    model = _llama()
+    model: Any = _llama()
     model.model.layers[1].mlp.up_proj.weight = model.model.layers[0].mlp.up_proj.weight
     with pytest.raises(BadInputError, match=r"^m: can be loaded, but transformers refuses to save it: .*shared"):
         check_saving(model, build_tokenizer(), path="m")
@@ -130,7 +136,12 @@ def test_a_state_outside_of_the_cache_is_found():
     """RecurrentGemma keeps a state in its layers, which no cache holds."""
     from transformers import RecurrentGemmaConfig
 
-    sizes = {"hidden_size": 32, "intermediate_size": 96, "num_hidden_layers": 3, "num_attention_heads": 4}
+    sizes: dict[str, Any] = {
+        "hidden_size": 32,
+        "intermediate_size": 96,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 4,
+    }
     config = RecurrentGemmaConfig(vocab_size=64, lru_width=32, attention_window_size=512, pad_token_id=0, **sizes)
     torch.manual_seed(0)
     model = AutoModelForCausalLM.from_config(config).eval()
@@ -166,7 +177,7 @@ def test_dropout_that_stays_on_in_training_is_found():
     """Falcon's layers apply the configuration's dropout as a function, where they are checkpointed."""
     from transformers import FalconConfig
 
-    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
+    sizes: dict[str, Any] = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
     config = FalconConfig(vocab_size=64, hidden_dropout=0.3, attention_dropout=0.3, **sizes)
     torch.manual_seed(0)
     model = AutoModelForCausalLM.from_config(config).eval()

@@ -1,5 +1,7 @@
 """Chat templates are programs from a model's folder: bounded, with errors in one line; and where they end a turn."""
 
+from typing import Any
+
 import pytest
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
@@ -41,7 +43,7 @@ SPECIAL = [
 USER = [{"role": "user", "content": "Hi"}]
 
 
-def _tokenizer(template):
+def _tokenizer(template) -> Any:
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     raw = Tokenizer(models.BPE({it: n for n, it in enumerate([*SPECIAL, *alphabet])}, []))
     raw.pre_tokenizer, raw.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
