@@ -31,7 +31,9 @@ class StoppingAgentLoop(SingleTurnAgentLoop):
         stops: dict[str, Any] = {"stop_token_ids": sorted(self._stops.tokens)}
         if self._stops.searched and self.rollout_config.name == "vllm":
             stops |= {"stop": list(self._stops.searched), "include_stop_str_in_output": True}
-        output: AgentLoopOutput = await super().run({**sampling_params, **stops}, priority=priority, **kwargs)
+        asked = {**sampling_params, **stops}
+        # The tracing decorator of verl hides the method that it wraps.
+        output: AgentLoopOutput = await super().run(asked, priority=priority, **kwargs)  # pyright: ignore[reportAbstractUsage]
         end = self._stops.find_end(torch.tensor(output.response_ids))
         output.response_ids, output.response_mask = output.response_ids[:end], output.response_mask[:end]
         if output.response_logprobs:
