@@ -13,7 +13,8 @@ from longform.records.optional import describe_missing
 from longform.text.structure import OPENING_TAG
 from longform.writers.chat_template import render_chat
 from longform.writers.encoding import encode_prompts
-from longform.writers.loading import load_tokenizer
+from longform.writers.loading import load_config, load_tokenizer
+from longform.writers.self_check import check_context
 from longform.writers.settings import GenerationSettings
 
 VERL = ((0, 9, 1), (0, 10))
@@ -43,8 +44,11 @@ def check_cluster(recipe: Recipe, inputs: TrainingInputs) -> None:
             f"policy: the chat template of {recipe.policy} opens <think> itself, and verl writes through it as it is; take "
             "the tag out of the template, so that responses hold it, or set generation.chat_template_kwargs"
         )
+    longest_prompt = 0
     for prompt in chain(inputs.prompts, inputs.validation_prompts):  # one at a time: there may be a million
-        encode_prompts(tokenizer, [prompt], settings=recipe.generation)
+        longest_prompt = max(longest_prompt, *map(len, encode_prompts(tokenizer, [prompt], settings=recipe.generation)))
+    config = load_config(recipe.policy, trust_remote_code=recipe.trust_remote_code)
+    check_context(config, path=recipe.policy, settings=recipe.generation, longest_prompt=longest_prompt)
 
 
 def opens_a_plan(tokenizer: Any, settings: GenerationSettings) -> bool:

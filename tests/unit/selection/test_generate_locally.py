@@ -1,10 +1,13 @@
 """Candidates of a local model: a killed command that is started again writes what an undisturbed one would have."""
 
+import json
+
 import pytest
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from longform.records.collection import Collection
 from longform.records.files import read_rows
 from longform.records.schemas import Prompt, Response
 from longform.selection.generate import collect_responses_locally
@@ -48,6 +51,27 @@ def _write(writer, out, *, samples=2, seed=5, stop_after=None):
     return collect_responses_locally(
         PROMPTS, writer, name="tiny", samples=samples, settings=SETTINGS, seed=seed, out=out, on_progress=on_progress
     )
+
+
+def test_each_response_is_saved_as_it_ends_and_a_restart_writes_the_others(writer, tmp_path, monkeypatch):
+    whole, killed = tmp_path / "whole.jsonl", tmp_path / "killed.jsonl"
+    _write(writer, whole)
+    plain, saved = Collection.add, []
+
+    def add(self, row):
+        plain(self, row)
+        saved.append(row.key)
+        if len(saved) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Collection, "add", add)
+    with pytest.raises(KeyboardInterrupt):
+        _write(writer, killed)
+    (partial,) = tmp_path.glob("killed.jsonl.*")
+    assert {json.loads(line)["prompt_id"] for line in partial.read_text().splitlines()} == {key[0] for key in saved}
+    monkeypatch.setattr(Collection, "add", plain)
+    assert _write(writer, killed).added == 2 * len(PROMPTS) - 2
+    assert killed.read_bytes() == whole.read_bytes()
 
 
 def test_every_prompt_gets_its_samples(writer, tmp_path):
