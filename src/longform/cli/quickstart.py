@@ -7,14 +7,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from longform.cli.flags import Flag, Seed, SetValues
-from longform.cli.output import command_line, print_result, print_table, progress
+from longform.cli.output import command_line, print_result, print_table, printable, progress
 
 if TYPE_CHECKING:
+    from longform.demo.evidence import DemoEvidence
     from longform.evaluation.arena.ratings import Standing
     from longform.miniature.evidence import Evidence
     from longform.miniature.zero_evidence import ZeroEvidence
     from longform.statistics.bootstrap import Interval
     from longform.steps.recorder import RunResult
+
+
+NOT_SHOWN = (
+    "that the texts are good: a model of this size writes nonsense; the judge is a rule that counts words and "
+    "sentences, and lengths and requirements are short and simple"
+)
+"""Of the demonstration on a pretrained model."""
 
 
 def quickstart(
@@ -24,10 +32,14 @@ def quickstart(
     seed: Seed = 1,
     smoke: Flag = False,
     full_pipeline: Flag = False,
+    real: str | None = None,
+    embeddings: str | None = None,
     set_: SetValues = (),
     json: Flag = False,
 ) -> None:
     """Train a tiny writer in a built-in world and measure how much it improved: no network, no GPU, a few minutes.
+
+    With --real, train a pretrained chat model instead: GRPO for length and format, then against references of its own.
 
     Args:
         method: writing-rl: SFT, then PPO against increasingly strong references. longwriter-zero: pretraining without SFT,
@@ -38,7 +50,11 @@ def quickstart(
         full_pipeline: longwriter-zero only: also collect, filter and give lengths to the prompts of a chat log, continue
             pretraining, and train reward models on preferences from grades, verdicts and dropped requirements before the
             RL stage, and rate all writers after it. Takes about an hour on two cores, with --smoke half a minute.
-        set_: Override a value of the training recipe: KEY=VALUE. May be repeated.
+        real: Folder or Hub id of a small pretrained chat model, such as SmolLM2-135M-Instruct, to train on the built-in
+            prompts, with a judge by rule. Takes about 20 minutes on two cores.
+        embeddings: With --real: folder or Hub id of a sentence-transformers model, which measures whether the texts are
+            about their requests.
+        set_: Override a value of the training recipe, with --real of both recipes: KEY=VALUE. May be repeated.
         json: Print the result as JSON.
     """
     from longform.records.errors import BadInputError
@@ -48,6 +64,13 @@ def quickstart(
         raise BadInputError(f"--out {folder}: is not empty")
     if full_pipeline and method != "longwriter-zero":
         raise BadInputError("--full-pipeline: only valid with --method longwriter-zero")
+    if embeddings is not None and real is None:
+        raise BadInputError("--embeddings: only valid with --real")
+    if real is not None:
+        if method != "writing-rl" or full_pipeline:
+            raise BadInputError("--real: runs both methods in turn; leave out --method and --full-pipeline")
+        _real(real, folder, seed=seed, smoke=smoke, embeddings=embeddings, overrides=set_, json=json)
+        return
     run = _writing_rl if method == "writing-rl" else _full_longwriter_zero if full_pipeline else _longwriter_zero
     run(folder, seed=seed, smoke=smoke, overrides=set_, json=json)
 
@@ -130,6 +153,76 @@ def _full_longwriter_zero(folder: Path, *, seed: int, smoke: bool, overrides: Se
     _print_result(folder, lines, figures, report)
 
 
+def _real(
+    model: str,
+    folder: Path,
+    *,
+    seed: int,
+    smoke: bool,
+    embeddings: str | None,
+    overrides: Sequence[str],
+    json: bool,
+) -> None:
+    from longform.demo.pipeline import FULL, SMOKE, run_demo
+
+    scale = SMOKE if smoke else FULL
+    result = run_demo(model, folder, seed=seed, stage=progress, scale=scale, embeddings=embeddings, overrides=overrides)
+    if json:
+        print(json_.dumps(result.figures))
+        return
+    _print_demo(result.evidence)
+    figures = result.figures
+    lines = {
+        "format kept": f"{figures['format_kept']['first step']:.2f} of the first step's texts, "
+        f"{figures['format_kept']['last step']:.2f} of the last step's",
+        "this does not show": NOT_SHOWN,
+        "judge calls": figures["judge_calls"],
+        "tokens a second": f"{figures['tokens_per_second']:.0f} (held-out texts)",
+        "peak memory": f"{figures['peak_memory_gib']:.2f} GiB",
+        "seconds": f"{figures['seconds']:.0f} ({figures['cpu_seconds']:.0f} of processor time)",
+        "path": str(folder),
+    }
+    print_result(lines, as_json=False, next_command=command_line("report", folder / result.run.path.name))
+
+
+def _print_demo(evidence: "DemoEvidence") -> None:
+    writers, after = list(evidence.writers.values()), evidence.changes["after"]
+    names = ["before", "part one", "both", "change (95% interval)"]
+    titles = {
+        "inside": "inside the range",
+        "length": "length score",
+        "requirements": "requirements met",
+        "finished": "finished by itself",
+        "letters_per_word": "letters a word",
+        "relevance": "relevance",
+    }
+    print_table(
+        "Held-out prompts, measured by rules that give no reward, but for length",
+        ["", *names],
+        [
+            [titles[key], *(f"{it.measures[key].estimate:.2f}" for it in writers), _signed(change)]
+            for key, change in after.items()
+        ]
+        + [
+            ["words", *(f"{it.words:.0f}" for it in writers), ""],
+            ["distinct pairs of words", *(f"{it.distinct_2:.3f}" for it in writers), ""],
+        ],
+    )
+    print_table(
+        "By range: share inside, and mean words",
+        ["words asked for", *names[:-1]],
+        [
+            [name, *(f"{it.ranges[name].inside:.2f} ({it.ranges[name].words:.0f})" for it in writers)]
+            for name in writers[0].ranges
+        ],
+    )
+    for shown in evidence.shown:
+        print(printable(shown.request))
+        for name in ("before", "after"):
+            print(f"  {name}: {printable(shown.texts[name])}")
+        print()
+
+
 def _close(folder: Path, result: "RunResult", figures: dict[str, Any], *, began: float) -> tuple[dict[str, Any], Path]:
     """Write all figures to evidence.json and the run's report; return the figures and the report's path."""
     from longform.records.calls import SqliteCallLog
@@ -184,7 +277,7 @@ def _print_zero_evidence(evidence: "ZeroEvidence") -> None:
             ["examiner's grade (1-10)", *(f"{it.grade.estimate:.2f}" for it in evidence.writers.values())],
             ["fluency", *(f"{it.fluency.estimate:.2f}" for it in evidence.writers.values())],
             ["required words used", *(f"{it.coverage.estimate:.2f}" for it in evidence.writers.values())],
-            ["inside the length range", *(f"{it.in_range.estimate:.2f}" for it in evidence.writers.values())],
+            ["inside the range", *(f"{it.in_range.estimate:.2f}" for it in evidence.writers.values())],
             ["words", *(f"{it.words:.0f}" for it in evidence.writers.values())],
         ],
     )
@@ -240,6 +333,10 @@ def _print_result(folder: Path, lines: dict[str, str], figures: dict[str, Any], 
 
 def _with_interval(interval: "Interval") -> str:
     return f"{interval.estimate:.2f} ({interval.low:.2f} to {interval.high:.2f})"
+
+
+def _signed(interval: "Interval") -> str:
+    return f"{interval.estimate:+.2f} ({interval.low:+.2f} to {interval.high:+.2f})"
 
 
 def _share(value: float | None) -> str:

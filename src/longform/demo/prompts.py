@@ -11,8 +11,8 @@ from typing import Literal, NamedTuple
 from longform.records.files import read_rows
 from longform.records.schemas import Prompt, PromptRow
 
-Split = Literal["training", "held-out"]
-Rule = Literal[
+DemoSplit = Literal["training", "held-out"]
+RequirementRule = Literal[
     "words", "names", "letter", "paragraphs", "question", "first_person", "second_person", "dialogue", "start"
 ]
 """words and names: uses the given ones. letter: has a greeting and a sign-off. paragraphs: has exactly so many. question:
@@ -24,14 +24,14 @@ quotation marks. start: begins with the given words.
 class Requirement(NamedTuple):
     """One requirement of a prompt."""
 
-    rule: Rule
+    rule: RequirementRule
     words: Sequence[str] = ()
     """Of words, names and start."""
     count: int = 0
     """Of paragraphs."""
 
 
-def load_prompts(split: Split) -> list[Prompt]:
+def load_prompts(split: DemoSplit) -> list[Prompt]:
     """The prompts of a split, shortest lengths first: 140 for training, 60 held out."""
     with as_file(files("longform.demo") / "prompts.jsonl") as source:
         return [row for row in read_rows(source, Prompt) if row.meta["split"] == split]

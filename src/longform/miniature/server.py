@@ -12,8 +12,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +60,7 @@ def create_app(
     judges = {"miniature-judge": judge, "miniature-examiner": examiner}
 
     def reply(body: dict[str, Any]) -> str:
-        model, message = body["model"], _last_user_message(body)
+        model, message = body["model"], last_user_message(body)
         sample = body.get("seed") or 0
         if model in judges:
             return answer(message, judges[model], sample=sample)
@@ -73,11 +73,25 @@ def create_app(
             complete_request(message, seed=sample), level=model.removeprefix("miniature-"), sample=sample
         )
 
+    return create_answering_app(MODELS, reply, latency_seconds=latency_seconds)
+
+
+def create_answering_app(
+    models: Sequence[str], reply: Callable[[dict[str, Any]], str], *, latency_seconds: float = 0.0
+) -> Starlette:
+    """Create a server application for models whose answers are a function of the request.
+
+    Args:
+        models: Their names.
+        reply: Answers the body of a chat completion; a `ValueError` is the client's mistake.
+        latency_seconds: Delay before every answer.
+    """
+
     async def complete(request: Request) -> JSONResponse:
         try:
             body = await request.json()
-            if body.get("model") not in MODELS:
-                return _error(404, f"the model {body.get('model')!r} does not exist; available: {', '.join(MODELS)}")
+            if body.get("model") not in models:
+                return _error(404, f"the model {body.get('model')!r} does not exist; available: {', '.join(models)}")
             text = reply(body)
         except (ValueError, TypeError, AttributeError, KeyError) as error:
             return _error(400, str(error))
@@ -86,7 +100,7 @@ def create_app(
         return JSONResponse(_completion(body, text))
 
     async def list_models(request: Request) -> JSONResponse:  # noqa: ARG001
-        data = [{"id": name, "object": "model", "created": 0, "owned_by": "longform"} for name in MODELS]
+        data = [{"id": name, "object": "model", "created": 0, "owned_by": "longform"} for name in models]
         return JSONResponse({"object": "list", "data": data})
 
     return Starlette(
@@ -131,10 +145,21 @@ def serve(
             print(
                 f"\nmodels.yaml for it (--world FOLDER writes one, with prompts):\n\n{models_yaml(address)}", flush=True
             )
-        if end_with_parent:
-            threading.Thread(target=_end_with_standard_input, daemon=True).start()
-        config = uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off", timeout_keep_alive=600)
-        uvicorn.Server(config).run(sockets=[listener])
+        _answer_requests(app, listener, end_with_parent=end_with_parent)
+
+
+def serve_child(app: Starlette) -> None:
+    """Serve an application on a free port as the child of `in_background`."""
+    with _listen(0) as listener:
+        print(f"http://{LOOPBACK}:{listener.getsockname()[1]}/v1", flush=True)
+        _answer_requests(app, listener, end_with_parent=True)
+
+
+def _answer_requests(app: Starlette, listener: socket.socket, *, end_with_parent: bool) -> None:
+    if end_with_parent:
+        threading.Thread(target=_end_with_standard_input, daemon=True).start()
+    config = uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off", timeout_keep_alive=600)
+    uvicorn.Server(config).run(sockets=[listener])
 
 
 def _listen(port: int) -> socket.socket:
@@ -150,8 +175,7 @@ def _listen(port: int) -> socket.socket:
     return listener
 
 
-@contextmanager
-def serve_in_background(*, port: int = 0, latency_seconds: float = 0.0) -> Iterator[str]:
+def serve_in_background(*, port: int = 0, latency_seconds: float = 0.0) -> AbstractContextManager[str]:
     """Run the server in a child process; yield its base URL, for `base_url` in models.yaml.
 
     Port 0 chooses a free port. A resumed run reuses its recorded answers only under the same address.
@@ -159,8 +183,19 @@ def serve_in_background(*, port: int = 0, latency_seconds: float = 0.0) -> Itera
     Raises:
         BadInputError: the server did not start, for example because the port is taken; the child prints the cause.
     """
-    command = [sys.executable, "-m", "longform.miniature.server", str(port), str(latency_seconds)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
+    return in_background("longform.miniature.server", str(port), str(latency_seconds))
+
+
+@contextmanager
+def in_background(module: str, *arguments: str) -> Iterator[str]:
+    """Run a module that serves in a child process; yield the base URL that it prints.
+
+    Raises:
+        BadInputError: the server did not start; the child prints the cause.
+    """
+    with subprocess.Popen(
+        [sys.executable, "-m", module, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as child:
         try:
             yield _announced_address(child)
         finally:
@@ -171,7 +206,7 @@ def _announced_address(child: subprocess.Popen[str]) -> str:
     assert child.stdout is not None
     address = child.stdout.readline().strip()
     if not address:
-        raise BadInputError(f"the miniature server did not start (exit code {child.wait()})")
+        raise BadInputError(f"the server did not start (exit code {child.wait()})")
     host, port = address.removeprefix("http://").removesuffix("/v1").split(":")
     deadline = time.monotonic() + _START_SECONDS
     while True:
@@ -190,7 +225,12 @@ def _end_with_standard_input() -> None:
     os._exit(0)
 
 
-def _last_user_message(body: dict[str, Any]) -> str:
+def last_user_message(body: dict[str, Any]) -> str:
+    """Return the text of the last user turn of a chat completion's body.
+
+    Raises:
+        ValueError: there is no such text.
+    """
     texts = [message["content"] for message in body["messages"] if message["role"] == "user"]
     if not texts or not isinstance(texts[-1], str):
         raise ValueError("messages: no user message with text")

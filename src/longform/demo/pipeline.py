@@ -1,0 +1,357 @@
+"""The demonstration: a pretrained chat model writes, learns in two short runs, and writes again.
+
+Part one is GRPO with LongWriter-Zero's length and format rewards. Part two is Writing-RL's ladder: references are written by
+the model itself, graded and selected by the functions of `longform generate`, `grade` and `select`, and a judge behind HTTP
+compares. All files are in one folder and in the commands' formats; the resolved recipes run with `longform train`.
+"""
+
+import json
+import resource
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import yaml
+from huggingface_hub import snapshot_download
+
+from longform.demo.evidence import DemoEvidence, compare
+from longform.demo.judge import JUDGE
+from longform.demo.prompts import DemoSplit, length_range_of, load_prompts
+from longform.demo.server import serve_in_background
+from longform.miniature.quickstart import Stage
+from longform.recipe.loading import dump_recipe, load_recipe
+from longform.recipe.recipe import Recipe
+from longform.records.errors import BadInputError
+from longform.records.files import read_rows, write_rows, write_text
+from longform.records.run_directory import RunDirectory
+from longform.records.schemas import Prompt, Response
+from longform.rewards.encoders import load_encoder
+from longform.selection.generate import generate
+from longform.selection.grade import grade
+from longform.selection.select import select
+from longform.selection.settings import SelectionSettings
+from longform.steps.recorder import RunResult
+from longform.training.run import train
+from longform.writers.local import load_tokenizer
+from longform.writers.paths import check_model_path, is_model_folder
+from longform.writers.settings import GenerationSettings
+
+LadderMethod = Literal["grpo", "ppo"]
+OWN = "own"
+"""The policy's name in part two, as in recipes/ladder.yaml."""
+
+
+class DemoScale(NamedTuple):
+    """Sizes of the stages."""
+
+    held_out_per_range: int = 12
+    samples: int = 2
+    """Texts of each writer for each held-out prompt."""
+    candidates_per_range: int = 8
+    """Training prompts for which references are written."""
+    ladders_per_range: int = 4
+    """Of these, the ones with the highest learning potential."""
+    recipe: tuple[str, ...] = ()
+    """Overrides of both recipes."""
+
+
+FULL = DemoScale()
+SMOKE = DemoScale(
+    held_out_per_range=2,
+    samples=1,
+    candidates_per_range=2,
+    ladders_per_range=1,
+    recipe=(
+        "run.steps=2",
+        "run.checkpoint_every=1",
+        "data.per_step=2",
+        "generation.max_tokens=48",
+        "optim.mini_batch=4",
+    ),
+)
+
+
+class ReferenceWriter(NamedTuple):
+    """A writer of references: weights, prompt and temperature."""
+
+    name: str
+    trained: bool
+    """Part one's policy with its prompt, or else the start with the plain request."""
+    temperature: float
+
+
+REFERENCES = (
+    ReferenceWriter("start", False, 0.7),
+    ReferenceWriter(OWN, True, 0.7),
+    ReferenceWriter("cool", True, 0.4),
+    ReferenceWriter("warm", True, 0.9),
+)
+"""All of them are the model itself."""
+
+
+class DemoResult(NamedTuple):
+    """What the demonstration measured."""
+
+    evidence: DemoEvidence
+    figures: dict[str, Any]
+    """Everything, JSON-serializable; also in `evidence.json`."""
+    run: RunResult
+    """Part two."""
+
+
+def run_demo(
+    model: str,
+    folder: Path,
+    *,
+    seed: int,
+    stage: Stage,
+    scale: DemoScale = FULL,
+    method: LadderMethod = "grpo",
+    embeddings: str | None = None,
+    overrides: Sequence[str] = (),
+) -> DemoResult:
+    """Run both parts and measure the writer before and after on the held-out prompts.
+
+    Args:
+        model: Folder or Hub id of a chat model.
+        folder: Output folder.
+        seed: Seed of sampling and training.
+        stage: Opens a progress stage.
+        scale: Sizes of the stages.
+        method: Of part two.
+        embeddings: Folder or Hub id of a sentence-transformers model, which measures relevance to the request.
+        overrides: `KEY=VALUE` for both recipes.
+
+    Raises:
+        BadInputError: the model, the encoder or an override cannot be used.
+        StoppedError: a run stopped; it can be resumed by `longform train` with the recipe in `folder`.
+    """
+    began = time.perf_counter()
+    model = _fetch(model)
+    encoder = None if embeddings is None else load_encoder(embeddings)
+    overrides = [f"run.seed={seed}", *scale.recipe, *overrides]
+    first = demo_recipe("length", folder, {"policy": model}, overrides)  # fail fast on a mistyped override
+    _check_chat_template(model)
+    _write_files(folder, scale)
+    speed = _Speed()
+
+    _write_held_out(
+        folder, "before", model, first.generation, plain=True, scale=scale, seed=seed, stage=stage, speed=speed
+    )
+    one = _train(first, folder, "part one: GRPO with length and format", stage)
+    trained = str(one.policy_path)
+    _write_held_out(folder, "between", trained, first.generation, scale=scale, seed=seed, stage=stage, speed=speed)
+
+    with serve_in_background() as base_url:
+        write_text(folder / "models.yaml", yaml.safe_dump({"judge": {"base_url": base_url, "model": JUDGE}}))
+        _build_ladders(folder, model, trained, first.generation, scale=scale, seed=seed, stage=stage)
+        name = "ladder" if method == "grpo" else "ladder-ppo"
+        second = demo_recipe(name, folder, {"policy": trained}, overrides)
+        two = _train(second, folder, f"part two: {method.upper()} against the ladders", stage)
+    final = str(two.policy_path)
+    _write_held_out(folder, "after", final, second.generation, scale=scale, seed=seed, stage=stage, speed=speed)
+
+    rows = list(read_rows(folder / "held-out.jsonl", Prompt))
+    texts = {name: list(read_rows(held_out_path(folder, name), Response)) for name in ("before", "between", "after")}
+    evidence = compare(rows, texts, encoder)
+    figures = evidence.as_json() | {
+        "seed": seed,
+        "method": method,
+        "format_kept": {
+            "first step": _metric(one, "text/structure")[0],
+            "last step": _metric(two, "text/structure")[-1],
+        },
+        "mean_rung": _metric(two, "curriculum/mean_rung")[-1],
+        "rungs": _rungs(folder),
+        "seconds": round(time.perf_counter() - began, 1),
+        "cpu_seconds": round(sum(_cpu_seconds(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)), 1),
+        "part_seconds": {"one": round(one.seconds, 1), "two": round(two.seconds, 1)},
+        "peak_memory_gib": round(peak_memory_gib(), 2),
+        "tokens_per_second": round(speed.tokens / speed.seconds, 1),
+        "judge_calls": two.calls.calls,
+    }
+    write_text(folder / "evidence.json", json.dumps(figures, indent=2) + "\n")
+    return DemoResult(evidence, figures, two)
+
+
+def demo_recipe(name: str, folder: Path, paths: Mapping[str, str], overrides: Sequence[str]) -> Recipe:
+    """Load a recipe of the demonstration with its paths, and those in `paths`, set.
+
+    Raises:
+        BadInputError: an override has an unknown key or an invalid value.
+    """
+    data = "data.prompts=training.jsonl" if name == "length" else "data.ladders=ladders.jsonl"
+    key, _, file = data.partition("=")
+    placed = {
+        key: str(folder / file),
+        "models": str(folder / "models.yaml"),
+        "generation.think_prompt": str(folder / "think.txt"),
+        "run.folder": str(folder),
+        **paths,
+    }
+    with as_file(files("longform.demo") / "recipes" / f"{name}.yaml") as source:
+        return load_recipe(source, Recipe, [*(f"{it}={json.dumps(value)}" for it, value in placed.items()), *overrides])
+
+
+def held_out_path(folder: Path, writer: str) -> Path:
+    """Path of a writer's responses to the held-out prompts."""
+    return folder / f"held-out-{writer}.jsonl"
+
+
+def peak_memory_gib() -> float:
+    """Largest resident memory of this process so far."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
+
+
+class _Speed:
+    """Tokens and seconds of writing for the held-out prompts, loading included."""
+
+    tokens = 0
+    seconds = 0.0
+
+
+def _write_files(folder: Path, scale: DemoScale) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    write_rows(folder / "training.jsonl", load_prompts("training"))
+    write_rows(folder / "held-out.jsonl", _first_of_each_range("held-out", scale.held_out_per_range))
+    write_rows(folder / "candidates.jsonl", _first_of_each_range("training", scale.candidates_per_range))
+    with as_file(files("longform.demo") / "recipes" / "think.txt") as source:
+        write_text(folder / "think.txt", source.read_text(encoding="utf-8"))
+
+
+def _first_of_each_range(split: DemoSplit, count: int) -> list[Prompt]:
+    """The first prompts of each range, with the range in `meta` for `select --group-by`."""
+    by_range: dict[str, list[Prompt]] = {}
+    for prompt in load_prompts(split):
+        low, high = length_range_of(prompt)
+        by_range.setdefault(f"{low} to {high}", []).append(prompt)
+    return [
+        it.model_copy(update={"meta": it.meta | {"range": name}})
+        for name, rows in by_range.items()
+        for it in rows[:count]
+    ]
+
+
+def _fetch(model: str) -> str:
+    """The folder of a model, downloaded if it is a Hub id."""
+    check_model_path(model)
+    if is_model_folder(model):
+        return model
+    try:
+        return snapshot_download(model)
+    except Exception as error:  # of the network or of the Hub, of many types
+        raise BadInputError(f"--real {model}: cannot be downloaded: {' '.join(str(error).split())[:200]}") from error
+
+
+def _check_chat_template(model: str) -> None:
+    template = load_tokenizer(model).chat_template
+    if not template or "<|im_start|>" not in str(template):
+        raise BadInputError(
+            f"--real {model}: needs a chat model whose turns begin with <|im_start|>, as SmolLM2's and Qwen's do"
+        )
+
+
+def _write_held_out(
+    folder: Path,
+    name: str,
+    model: str,
+    settings: GenerationSettings,
+    *,
+    scale: DemoScale,
+    seed: int,
+    stage: Stage,
+    speed: _Speed,
+    plain: bool = False,
+) -> None:
+    """Have a writer write for the held-out prompts; `plain`: without the think prompt, and the whole response counts."""
+    began = time.perf_counter()
+    out = held_out_path(folder, name)
+    generate(
+        folder / "held-out.jsonl",
+        writer=model,
+        out=out,
+        samples=scale.samples,
+        name=name,
+        max_tokens=settings.max_tokens,
+        temperature=settings.temperature,
+        think="off" if plain else settings.think,
+        think_prompt=None if plain else settings.think_prompt,
+        seed=seed,
+        progress=stage,
+    )
+    speed.seconds += time.perf_counter() - began
+    tokenizer = load_tokenizer(model)
+    written = (row.meta.get("written") or row.text for row in read_rows(out, Response))
+    speed.tokens += sum(len(tokenizer(text, add_special_tokens=False)["input_ids"]) for text in written)
+
+
+def _train(recipe: Recipe, folder: Path, title: str, stage: Stage) -> RunResult:
+    write_text(folder / f"{recipe.run.name}.yaml", dump_recipe(recipe))
+    with stage(title) as advance:
+        return train(recipe, on_step=lambda report: advance(report.step, report.steps, report.note))
+
+
+def _build_ladders(
+    folder: Path,
+    start: str,
+    trained: str,
+    settings: GenerationSettings,
+    *,
+    scale: DemoScale,
+    seed: int,
+    stage: Stage,
+) -> None:
+    """Write references, grade them, and select the prompts of part two."""
+    candidates = folder / "candidates.jsonl"
+    for index, it in enumerate(REFERENCES):
+        generate(
+            candidates,
+            writer=trained if it.trained else start,
+            out=_responses(folder, it.name),
+            name=it.name,
+            max_tokens=settings.max_tokens,
+            temperature=it.temperature,
+            think=settings.think if it.trained else "off",
+            think_prompt=settings.think_prompt if it.trained else None,
+            seed=seed + 1000 * (index + 1),
+            progress=stage,
+        )
+    responses = [_responses(folder, it.name) for it in REFERENCES]
+    models, grades = folder / "models.yaml", folder / "grades.jsonl"
+    grade(responses, prompts=candidates, judge="judge", out=grades, models=models, progress=stage)
+    rules = SelectionSettings(policy=OWN, top_k=scale.ladders_per_range, group_by="meta.range")
+    chosen = select(prompts=candidates, responses=responses, grades=[grades], settings=rules)
+    # An own text that is empty, because its tags were missing, is no reference to start from.
+    ladders = [it for it in chosen.ladders if OWN in it.rungs]
+    if not ladders:
+        raise BadInputError(
+            f"{grades}: part one's policy has written no text between the tags, so part two has no ladders"
+        )
+    write_rows(folder / "ladders.jsonl", ladders)
+
+
+def _responses(folder: Path, name: str) -> Path:
+    return folder / f"references-{name}.jsonl"
+
+
+def _rungs(folder: Path) -> dict[str, float]:
+    """Mean grade of each writer of references."""
+    scores: dict[str, list[float]] = {}
+    for line in (folder / "grades.jsonl").read_text(encoding="utf-8").splitlines():
+        row = json.loads(line)
+        scores.setdefault(row["model"], []).append(row["score"])
+    return {name: round(sum(it) / len(it), 2) for name, it in scores.items()}
+
+
+def _metric(result: RunResult, name: str) -> list[float]:
+    with RunDirectory.read(result.path) as run:
+        return [value for _, value in run.database.metric(name)] or [float("nan")]
+
+
+def _cpu_seconds(who: int) -> float:
+    usage = resource.getrusage(who)
+    return usage.ru_utime + usage.ru_stime

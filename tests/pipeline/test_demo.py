@@ -1,0 +1,147 @@
+"""The demonstration on a model of a few thousand weights: every stage once, and a kill in the middle of part one."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from taught import save_taught_model
+from tokenizers import pre_tokenizers
+from transformers import AutoTokenizer
+
+from longform.demo.prompts import load_prompts
+from longform.recipe.loading import load_recipe
+from longform.recipe.recipe import Recipe
+from longform.records.files import read_rows
+from longform.records.run_directory import RunDirectory
+from longform.records.schemas import Ladder, Response
+
+pytestmark = pytest.mark.slow
+WORDS = ["I", "you", "the", "cat", "dog", "sea", "moon", "letter", "music", "found", "saw", "liked", "a", "old", "and"]
+WORDS += [".", "?", ","]
+VOCABULARY = ["[end]", "[unk]", "<|im_start|>", "<|im_end|>", "assistant", "<answer>", "</answer>", *WORDS]
+TEMPLATE = (
+    "{% for message in messages %}<|im_start|> {{ message.role }} {{ message.content }} <|im_end|> {% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|> assistant {% endif %}"
+)
+STEPS = 6
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
+
+
+def _draw_text(draw: random.Random) -> list[int]:
+    """A request that is mostly of unknown words, and an answer, most often in its tags."""
+    start, end, assistant, opening, closing = range(2, 7)
+    words = [VOCABULARY.index(draw.choice(WORDS)) for _ in range(draw.randint(8, 24))]
+    asked = [start, *(1 if draw.random() < 0.8 else draw.choice(words) for _ in range(draw.randint(5, 20))), end]
+    answer = [opening, *words, closing] if draw.random() < 0.8 else words
+    return [*asked, start, assistant, *answer, 0]
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory) -> tuple[Path, "subprocess.CompletedProcess[str]"]:
+    folder = tmp_path_factory.mktemp("demo")
+    split = pre_tokenizers.WhitespaceSplit()
+    save_taught_model(
+        folder / "chat", VOCABULARY, _draw_text, split=split, steps=250, unknown="[unk]", hidden=32, layers=1
+    )
+    tokenizer = AutoTokenizer.from_pretrained(folder / "chat")
+    tokenizer.chat_template = TEMPLATE
+    tokenizer.save_pretrained(folder / "chat")
+    return folder, _longform(folder, "quickstart", "--real", "chat", "--smoke", "--out", "out")
+
+
+def _longform(folder: Path, *words: str, code: int = 0) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "longform", *words]
+    done = subprocess.run(command, cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, timeout=200)
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr, done.stderr
+    return done
+
+
+def test_the_smoke_demonstration_goes_through_every_stage(demo):
+    folder, done = demo
+    assert "inside the range" in done.stdout
+    assert "this does not show" in done.stdout
+    figures = json.loads((folder / "out" / "evidence.json").read_text())
+    assert set(figures["writers"]) == {"before", "between", "after"}
+    for measured in figures["writers"].values():
+        assert set(measured["ranges"]) == {"20 to 40", "35 to 60", "50 to 80", "70 to 110", "100 to 160"}
+    for estimate, low, high in figures["changes"]["after"].values():
+        assert low <= estimate <= high
+    for name in ("before", "between", "after"):
+        assert len(list(read_rows(folder / "out" / f"held-out-{name}.jsonl", Response))) == 10
+    assert {"seconds", "peak_memory_gib", "tokens_per_second"} <= figures.keys()
+
+
+def test_part_two_learns_from_the_judge_behind_its_address(demo):
+    folder = demo[0] / "out"
+    ladders = list(read_rows(folder / "ladders.jsonl", Ladder))
+    assert len(ladders) == 5
+    held_out = {it.id for it in load_prompts("held-out")}
+    assert not held_out & {it.id for it in ladders}
+    assert {reference.model for it in ladders for reference in it.references} <= {"start", "own", "cool", "warm"}
+    with RunDirectory.read(folder / "ladder") as run:
+        assert {it.outcome for it in run.database.rollouts()} <= {"win", "tie", "loss"}
+        assert run.database.last_step() == 2
+
+
+def test_a_folder_that_is_not_empty_is_refused_and_so_is_another_method(demo):
+    folder = demo[0]
+    again = _longform(folder, "quickstart", "--real", "chat", "--smoke", "--out", "out", code=2)
+    assert again.stderr == "longform: --out out: is not empty\n"
+    other = _longform(folder, "quickstart", "--real", "chat", "--method", "longwriter-zero", code=2)
+    assert other.stderr.startswith("longform: --real: runs both methods in turn")
+    alone = _longform(folder, "quickstart", "--embeddings", "chat", code=2)
+    assert alone.stderr == "longform: --embeddings: only valid with --real\n"
+
+
+def test_a_model_without_chat_turns_is_refused_before_anything_is_written_for_it(demo):
+    folder = demo[0]
+    tokenizer = AutoTokenizer.from_pretrained(folder / "chat")
+    tokenizer.chat_template = None
+    tokenizer.save_pretrained(folder / "base")
+    (folder / "base" / "config.json").write_bytes((folder / "chat" / "config.json").read_bytes())
+    refused = _longform(folder, "quickstart", "--real", "base", "--out", "other", code=2)
+    assert refused.stderr.startswith("longform: --real base: needs a chat model")
+
+
+def test_a_killed_part_one_resumes_to_the_same_weights(demo):
+    folder = demo[0]
+    recipe = folder / "out" / "length.yaml"
+    assert load_recipe(recipe, Recipe).run.steps == 2
+    settings = ["--set", f"run.steps={STEPS}"]
+    _longform(folder, "train", str(recipe), *settings, "--set", "run.name=whole")
+
+    killed = [*settings, "--set", "run.name=killed"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "longform", "train", str(recipe), *killed],
+        cwd=folder,
+        env=ENVIRONMENT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    checkpoints = folder / "out" / "killed" / "checkpoints"
+    deadline = time.monotonic() + 120
+    while not (checkpoints / "step-000002").is_dir():
+        assert time.monotonic() < deadline
+        assert process.poll() is None, "the run ended before it was killed"
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert not (checkpoints / f"step-{STEPS:06d}").exists()
+    _longform(folder, "train", str(recipe), *killed, "--resume")
+
+    weights = f"step-{STEPS:06d}/policy/model.safetensors"
+    whole = (folder / "out" / "whole" / "checkpoints" / weights).read_bytes()
+    assert (checkpoints / weights).read_bytes() == whole != (folder / "chat" / "model.safetensors").read_bytes()
+    texts = []
+    for name in ("whole", "killed"):
+        with RunDirectory.read(folder / "out" / name) as run:
+            texts.append([(it.step, it.prompt_id, it.text) for it in run.database.rollouts()])
+    assert texts[0] == texts[1]
+    assert len(texts[0]) == STEPS * 8
