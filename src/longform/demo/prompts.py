@@ -5,8 +5,9 @@ rule needs. Everything is stated in the words of the prompt too.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib.resources import as_file, files
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from longform.records.files import read_rows
 from longform.records.schemas import Prompt, PromptRow
@@ -21,7 +22,8 @@ quotation marks. start: begins with the given words.
 """
 
 
-class Requirement(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Requirement:
     """One requirement of a prompt."""
 
     rule: RequirementRule
