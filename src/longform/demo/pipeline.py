@@ -35,7 +35,7 @@ from longform.selection.select import select
 from longform.selection.settings import SelectionSettings
 from longform.steps.recorder import RunResult
 from longform.training.run import train
-from longform.writers.local import load_tokenizer
+from longform.writers.loading import load_tokenizer
 from longform.writers.paths import check_model_path, is_model_folder
 from longform.writers.settings import GenerationSettings
 
