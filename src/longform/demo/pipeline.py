@@ -50,9 +50,9 @@ class DemoScale(NamedTuple):
     held_out_per_range: int = 12
     samples: int = 2
     """Texts of each writer for each held-out prompt."""
-    candidates_per_range: int = 8
+    candidates_per_range: int = 5
     """Training prompts for which references are written."""
-    ladders_per_range: int = 4
+    ladders_per_range: int = 3
     """Of these, the ones with the highest learning potential."""
     recipe: tuple[str, ...] = ()
     """Overrides of both recipes."""
