@@ -9,6 +9,8 @@ Layers of hybrid models (Qwen3.5, LFM2, Falcon-H1) keep a state of fixed size in
 Padding would enter that state, so their prompts are encoded in groups of equal length, without padding, and the groups
 joined.
 
+Without gradients, but not in inference mode, in which autocast would cast all weights anew for each token.
+
 Shapes: R rows, T tokens per row, V vocabulary. Prompts are left-padded.
 """
 
@@ -45,7 +47,7 @@ class Context:
         self._cache = self._new_cache()
         self._has_states = any(isinstance(layer, LinearAttentionLayer) for layer in self._cache.layers)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def read_prompts(self, prompts: Sequence[Sequence[int]]) -> Tensor:
         """Encode the prompts; return the logits of the next token, [R, V]. Call once, before other methods."""
         distinct = {tuple(prompt): index for index, prompt in enumerate(dict.fromkeys(map(tuple, prompts)))}
@@ -58,14 +60,14 @@ class Context:
         self.keep(rows)
         return logits[rows]
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def read_tokens(self, tokens: Tensor) -> Tensor:
         """Append one token per row, [R]; return the logits of the next token, [R, V]."""
         self._attention = torch.cat([self._attention, self._attention.new_ones(len(tokens), 1)], dim=1)
         self._positions = self._positions[:, -1:] + 1
         return self._read(tokens[:, None])
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def keep(self, rows: Sequence[int]) -> None:
         """Keep only these rows, in this order; a row may be repeated."""
         index = torch.tensor(rows, device=self._model.device)

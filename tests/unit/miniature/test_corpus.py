@@ -48,7 +48,7 @@ def test_a_direct_answer_keeps_its_structure():
 def test_a_planned_answer_keeps_the_structure_and_holds_the_outline_of_its_story():
     for document in DOCUMENTS:
         if "<think>" in document:
-            think, story, sound, closed = parse_response(document[document.index("<think>") :], "on")
+            think, story, sound, closed, _ = parse_response(document[document.index("<think>") :], "on")
             assert sound and closed
             assert think == outline(story)
 

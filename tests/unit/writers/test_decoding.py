@@ -166,3 +166,19 @@ def test_tokens_are_drawn_with_their_probabilities(seed, temperature):
     expected = torch.softmax(logits[0] / temperature, dim=-1)
     np.testing.assert_allclose(np.bincount(chosen, minlength=6) / 2000, expected, atol=1e-3)
     torch.testing.assert_close(log_probs, expected.log()[chosen])
+
+
+def test_under_autocast_weights_are_cast_once_and_not_for_each_token():
+    model = LlamaForCausalLM(
+        LlamaConfig(vocab_size=16, hidden_size=8, intermediate_size=8, num_hidden_layers=1, num_attention_heads=1)
+    ).eval()
+    casts = []
+    for tokens in (2, 12):
+        settings = GenerationSettings(max_tokens=tokens)
+        draws = uniform_draws(seed=0, step=1, rows=[0], count=tokens)
+        with torch.autocast("cpu", dtype=torch.bfloat16), torch.profiler.profile(record_shapes=True) as profile:
+            decode(model, [[5]], draws=draws, stops=Stops(frozenset(), read=str), settings=settings)
+        events = profile.key_averages(group_by_input_shape=True)
+        weights = ([16, 8], [8, 8])  # of the head, and of a projection
+        casts.append(sum(it.count for it in events if it.key == "aten::_to_copy" and it.input_shapes[0] in weights))
+    assert casts[0] == casts[1] > 0
