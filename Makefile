@@ -53,7 +53,7 @@ test-newest:
 	$(PYTHON) -m venv $(NEWEST)
 	$(NEWEST_PIP) install $(TORCH)
 	$(NEWEST_PIP) freeze | grep '^torch==' > $(NEWEST)/torch.txt
-	$(NEWEST_PIP) install --upgrade --upgrade-strategy eager -c $(NEWEST)/torch.txt -e '.[train,semantic,test]'
+	$(NEWEST_PIP) install --upgrade --upgrade-strategy eager -c $(NEWEST)/torch.txt -e '.[train,test]'
 	$(NEWEST_PIP) freeze | grep -iE '^(datasets|huggingface_hub|numpy|peft|pyarrow|tokenizers|torch|transformers|trl)='
 	$(NEWEST)/bin/pytest -n 2 --dist loadfile $(NEWEST_TESTS)
 
@@ -76,7 +76,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/.tested: $(VENV)/.installed
-	$(PIP) install -c constraints.txt -e '.[train,cluster,semantic,test]'
+	$(PIP) install -c constraints.txt -e '.[train,cluster,test]'
 	touch $@
 
 $(VENV)/.documented: $(VENV)/.installed

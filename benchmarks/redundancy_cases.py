@@ -1,20 +1,17 @@
 """What each measure of repetition, redundancy, stuffing and copying catches on built texts, and what it wrongly flags.
 
-    python benchmarks/redundancy_cases.py [--model FOLDER]
+    python benchmarks/redundancy_cases.py
 
 Padded texts are an honest passage followed by sentences that say four of its twelve again. `planted` is the share of what
 was put in, which a perfect measure of its kind would find. In honest texts nothing was: what is flagged there is flagged
-wrongly. `--model` names a sentence-transformers model for the column `embeddings`, which is left out without one.
-All texts are our own.
+wrongly. All texts are our own.
 """
 
 import argparse
 import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import NamedTuple
 
-from longform.rewards.encoders import load_encoder
 from longform.text.repetition import (
     copied_share,
     redundant_sentence_share,
@@ -267,36 +264,25 @@ def stuffed(passage: str, keyword: str, every: int) -> tuple[str, float]:
     return text, len(mixed) * count_words(keyword) / count_words(text)
 
 
-def measures(model: str | None) -> dict[str, Callable[[Case], float]]:
-    """All columns of the table."""
-    found: dict[str, Callable[[Case], float]] = {
-        "4-grams": lambda case: repeated_ngram_share(case.text),
-        "sentences": lambda case: repeats(case.text).sentences,
-        "paragraphs": lambda case: repeats(case.text).paragraphs,
-        "minhash": lambda case: redundant_sentence_share(case.text),
-    }
-    if model is not None:
-        encoder = load_encoder(model)
-        found["embeddings"] = lambda case: redundant_sentence_share(case.text, encoder=encoder)
-    return found | {
-        "stuffing": lambda case: stuffed_share(case.text),
-        "copying": lambda case: copied_share(case.text, case.source),
-    }
+COLUMNS: dict[str, Callable[[Case], float]] = {
+    "4-grams": lambda case: repeated_ngram_share(case.text),
+    "sentences": lambda case: repeats(case.text).sentences,
+    "paragraphs": lambda case: repeats(case.text).paragraphs,
+    "minhash": lambda case: redundant_sentence_share(case.text),
+    "stuffing": lambda case: stuffed_share(case.text),
+    "copying": lambda case: copied_share(case.text, case.source),
+}
 
 
 def main() -> None:
     """Print a table for each language."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", help="folder or hub id of a sentence-transformers model")
-    model = parser.parse_args().model
-    columns = measures(model)
-    print(f"embeddings: {Path(model).name if model else 'no model'}")
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     english = cases(ENGLISH_HONEST, ENGLISH_PADDING, ENGLISH_REQUEST, KEYWORD)
     chinese = cases(CHINESE_HONEST, CHINESE_PADDING, CHINESE_REQUEST, CHINESE_KEYWORD)
     for language, table in (("English", english), ("Chinese", chinese)):
-        print(f"\n{language:<40}{'planted':>8}" + "".join(f"{name:>12}" for name in columns))
+        print(f"\n{language:<40}{'planted':>8}" + "".join(f"{name:>12}" for name in COLUMNS))
         for case in table:
-            shares = "".join(f"{measure(case):>12.2f}" for measure in columns.values())
+            shares = "".join(f"{measure(case):>12.2f}" for measure in COLUMNS.values())
             print(f"{case.name:<40}{case.planted:>8.2f}{shares}")
 
 

@@ -204,11 +204,6 @@ def test_a_bad_ladder_is_named(world, capsys, rows, message):
         (None, "", "prompts.jsonl: prompt p: has no length_range, which the length reward needs"),
         ([9, 1], "", "prompts.jsonl:1: length_range: Value error, needs 0 <= lo <= hi"),
         ([0, 0], "", "its length_range ends at 0; leave it out"),
-        (
-            [1, 9],
-            'rewards=[{"kind":"format","redundancy":1,"redundancy_measure":"embeddings","embeddings":"./none/model"}]',
-            "rewards.format.embeddings: there is no folder ./none/model",
-        ),
         ([1, 9], "rewards.max_words=9", "its length_range ends at 9; rewards.length.max_words"),
         ([1, 9], "data.group=1", "data.group: must be at least 2 with grpo"),
         ([1, 9], "rewards=[]", "rewards: List should have at least 1 item"),

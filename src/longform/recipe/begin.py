@@ -15,7 +15,7 @@ from longform.records.files import write_text
 from longform.records.resume import check_files, check_resume, flatten, hash_file, hash_model_folder
 from longform.records.run_directory import RunDirectory
 from longform.rewards.plugin import load_rewards
-from longform.rewards.settings import FormatSettings, WritingSettings
+from longform.rewards.settings import WritingSettings
 from longform.rl.settings import POLICY_WARMUP
 from longform.wording import CURRENT, VERSIONS, Wording, load_wording
 
@@ -148,8 +148,6 @@ def _made_with(recipe: Recipe) -> dict[str, Any]:
     for it in recipe.rewards:
         if isinstance(it, WritingSettings):
             folders |= {f"reward model {path}": path for path in it.models}
-        if isinstance(it, FormatSettings) and it.embeddings is not None:
-            folders[f"embeddings {it.embeddings}"] = str(it.embeddings)
     return made_with | {
         name: hash_model_folder(Path(folder)) for name, folder in folders.items() if Path(folder).is_dir()
     }

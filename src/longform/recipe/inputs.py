@@ -15,10 +15,8 @@ from longform.records.interchange import read_training_prompts
 from longform.records.resume import check_files, hash_file
 from longform.records.run_directory import RunDirectory
 from longform.records.schemas import Prompt, PromptRow
-from longform.rewards.encoders import check_encoder
 from longform.rewards.plugin import load_rewards
 from longform.rewards.settings import (
-    FormatSettings,
     JudgedSettings,
     LengthSettings,
     PairwiseSettings,
@@ -99,8 +97,6 @@ def _read_training_prompts(recipe: Recipe) -> Sequence[PromptRow]:
             raise BadInputError(f"{path}: ladder {row.id}: {error}") from None
     check_ranges(rows, recipe)
     for it in recipe.rewards:
-        if isinstance(it, FormatSettings) and it.embeddings is not None:
-            check_encoder(it.embeddings)
         if isinstance(it, WritingSettings):
             for model in it.models:
                 check_writing_model(model)

@@ -1,7 +1,7 @@
 """Recipe keys that have other names than in earlier versions, or are gone, and how a stored recipe is read with them."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 RENAMED = {
     "optim.kl": "optim.kl_coef",
@@ -13,11 +13,24 @@ RENAMED = {
     "most_epochs": "max_epochs",
 }
 """Old and new names, without positions in lists. A new name stays in its section."""
-REMOVED: Mapping[str, Callable[[Mapping[str, Any]], Any]] = {
-    "optim.reference_lr": lambda recipe: 0.01 if recipe["optim"]["critic_lr"] else 0.0,
-    "optim.critic_epochs": lambda recipe: recipe["optim"]["epochs"],
+
+
+class Removed(NamedTuple):
+    """A key that is gone."""
+
+    value: Callable[[Mapping[str, Any]], Any]
+    """What a recipe now stands for in its place."""
+    instead: str = "leave it out"
+    """What to do, for a person who writes it."""
+
+
+REMOVED: Mapping[str, Removed] = {
+    "optim.reference_lr": Removed(lambda recipe: 0.01 if recipe["optim"]["critic_lr"] else 0.0),
+    "optim.critic_epochs": Removed(lambda recipe: recipe["optim"]["epochs"]),
+    "rewards.redundancy_measure": Removed(lambda recipe: "minhash", "leave it out; `redundancy` compares n-grams"),
+    "rewards.embeddings": Removed(lambda recipe: None, "leave it out; `redundancy` compares n-grams"),
 }
-"""Keys that are gone, with the value that a recipe now stands for."""
+"""Keys that are gone, without positions in lists."""
 _ADDED = {"length": {"cut_off": 1.0}}
 """Keys of rewards, by kind, whose default is not what earlier versions did, with what they did."""
 
@@ -26,7 +39,7 @@ def explain_key(key: str) -> str | None:
     """What to write in place of an old key (dotted, without positions in lists); None for a key that never was one."""
     if key in RENAMED:
         return f"was renamed to {RENAMED[key]}"
-    return "was removed; leave it out" if key in REMOVED else None
+    return f"was removed; {REMOVED[key].instead}" if key in REMOVED else None
 
 
 def translate_stored(content: Any) -> tuple[Any, dict[str, Any]]:
@@ -59,4 +72,4 @@ def translate_flat(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 def replaced_values(recipe: Mapping[str, Any], keys: Mapping[str, Any]) -> dict[str, Any]:
     """What `recipe` stands for in place of keys that are gone."""
-    return {key: REMOVED[key](recipe) for key in keys}
+    return {key: REMOVED[key].value(recipe) for key in keys}

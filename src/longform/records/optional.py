@@ -14,7 +14,6 @@ EXTRAS = {
     "transformers": "train",
     "peft": "train",
     "trl": "train",
-    "sentence_transformers": "semantic",
     "ray": "cluster",
     "omegaconf": "cluster",
     "verl": "cluster",

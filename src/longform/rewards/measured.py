@@ -7,11 +7,9 @@ by `FormatSettings`.
 import asyncio
 
 from longform.records.schemas import PromptRow
-from longform.rewards.encoders import load_encoder
 from longform.rewards.reward import RewardResult
 from longform.rewards.settings import FormatSettings
 from longform.text.repetition import (
-    SentenceEncoder,
     copied_share,
     redundant_sentence_share,
     repeated_ngram_share,
@@ -26,7 +24,7 @@ MAX_PER_UPPER = 2
 NATURAL_REPETITION = 0.3
 """Share of four-word sequences that an honest text may repeat: 0.22 of a poem with a refrain, less of anything else."""
 _SHORT = 2_000
-"""Characters of texts for which all charges together take less than 10 ms, embeddings apart."""
+"""Characters of texts for which all charges together take less than 10 ms."""
 
 
 class LengthReward:
@@ -60,25 +58,18 @@ class FormatReward:
 
     Args:
         settings: the charges.
-        encoder: for redundancy by embeddings; None: the one that the settings name, loaded where they charge for it.
-
-    Raises:
-        BadInputError: the encoder cannot be loaded.
     """
 
-    def __init__(self, settings: FormatSettings, *, encoder: SentenceEncoder | None = None) -> None:
+    def __init__(self, settings: FormatSettings) -> None:
         self._settings = settings
-        self._encoder: SentenceEncoder | None = None
         self._is_quick = settings.redundancy == settings.stuffing == settings.copying == 0
-        if settings.redundancy > 0 and settings.embeddings is not None:
-            self._encoder = encoder or load_encoder(settings.embeddings)
 
     async def score(self, prompt: PromptRow, *, response: ParsedResponse, reference: str, step: int) -> RewardResult:  # noqa: ARG002
         """Copying is charged against the request and the reference; what takes long is measured in another thread."""
         if not response.well_formed or not response.answer:
             return RewardResult(0.0)
         texts = response.answer, prompt.request, reference
-        if self._is_quick or (self._encoder is None and sum(map(len, texts)) <= _SHORT):
+        if self._is_quick or sum(map(len, texts)) <= _SHORT:
             return RewardResult(self._score(*texts))
         return RewardResult(await asyncio.to_thread(self._score, *texts))
 
@@ -88,7 +79,7 @@ class FormatReward:
         if it.repetition > 0:
             charges += it.repetition * max(*repeats(answer), looping_share(answer))
         if it.redundancy > 0:
-            charges += it.redundancy * redundant_sentence_share(answer, encoder=self._encoder)
+            charges += it.redundancy * redundant_sentence_share(answer)
         if it.stuffing > 0:
             charges += it.stuffing * stuffed_share(answer)
         if it.copying > 0:

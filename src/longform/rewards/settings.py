@@ -111,22 +111,10 @@ class FormatSettings(_MeasuredSettings):
     natural, whichever is largest."""
     redundancy: float = Field(default=0.0, ge=0)
     """Of the share of sentences that say an earlier one again in other words."""
-    redundancy_measure: Literal["minhash", "embeddings"] = "minhash"
-    """How that is found: by shared character n-grams, or by sentence embeddings (`longform[semantic]`)."""
-    embeddings: str | None = None
-    """Folder or hub id of the sentence-transformers model for `embeddings`."""
     stuffing: float = Field(default=0.0, ge=0)
     """Of the share of words that are spent on repeating single words."""
     copying: float = Field(default=0.0, ge=0)
     """Of the share of the answer that is copied from the request or from the reference that is faced."""
-
-    @model_validator(mode="after")
-    def _check_encoder(self) -> "FormatSettings":
-        if (self.redundancy_measure == "embeddings") != (self.embeddings is not None):
-            raise ValueError("`redundancy_measure: embeddings` and the model in `embeddings` go together")
-        if self.embeddings is not None and not self.redundancy:
-            raise ValueError("`embeddings` has no use while `redundancy` charges nothing")
-        return self
 
 
 class WritingSettings(_Settings):

@@ -6,7 +6,7 @@ text is hashed once.
 
 Redundant sentences share most of their content with an earlier one without being near copies of it. Content is compared by
 the character n-grams of content words, which is robust to inflection, moved clauses and changed function words but not to
-synonyms, or by sentence embeddings, which should also handle synonyms.
+synonyms.
 
 Stuffing spends a text on single words, which exploits a judge's favourite words. Names and topics recur in normal texts too,
 the most frequent one more often than the second, so the limit decreases with a word's rank. Chinese words are counted as
@@ -21,7 +21,7 @@ from collections import Counter
 from collections.abc import Sequence
 from itertools import accumulate, chain, pairwise
 from math import ceil, log2, sqrt
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 from zlib import crc32
 
 import numpy as np
@@ -200,28 +200,16 @@ MIN_WORDS = 5
 MIN_OVERLAP = 0.5
 """Minimum Jaccard similarity of n-grams. At 0.5, 1% of the sentences in essays and stories of eight language models are
 flagged, most of them correctly; sentences with different content rarely reach 0.4."""
-MIN_COSINE = 0.8
-"""Minimum cosine similarity of embeddings, for models trained to detect paraphrases; other models need other values."""
 
 _GRAM = 4
 _PARAPHRASE_BANDS = 24
-_BLOCK = 1024
 
 
-class SentenceEncoder(Protocol):
-    """Sentence embedding model."""
-
-    def encode(self, sentences: list[str]) -> NDArray[np.floating]:
-        """Return embeddings, [sentences, dimensions]; they need not be normalized but must not be zero."""
-        ...
-
-
-def redundant_sentence_share(text: str, *, encoder: SentenceEncoder | None = None, min_words: int = MIN_WORDS) -> float:
+def redundant_sentence_share(text: str, *, min_words: int = MIN_WORDS) -> float:
     """Return the fraction of the sentences of `text` that paraphrase an earlier one.
 
     Args:
         text: English, Chinese, or both.
-        encoder: Sentence embedding model; None compares character n-grams.
         min_words: Sentences with fewer content words are ignored; two Chinese characters count as one word.
     """
     content = [(sentence, _content(sentence)) for sentence in sentences(text)]
@@ -229,12 +217,7 @@ def redundant_sentence_share(text: str, *, encoder: SentenceEncoder | None = Non
     if len(kept) < 2:
         return 0.0
     copies = near_copies([sentence for sentence, _ in kept], min_units=1)
-    kept_once = [it for index, it in enumerate(kept) if index not in copies]
-    if encoder is None:
-        redundant = _alike_in_grams([words for _, words in kept_once])
-    else:
-        redundant = _alike_in_meaning([sentence for sentence, _ in kept_once], encoder)
-    return redundant / len(kept)
+    return _alike_in_grams([words for index, (_, words) in enumerate(kept) if index not in copies]) / len(kept)
 
 
 def _content(sentence: str) -> list[str]:
@@ -276,19 +259,6 @@ def _grams(words: list[str], known: dict[str, list[int]]) -> set[int]:
         hashes.update(known[word])
     hashes.update(crc32((one + other).encode()) for one, other in pairwise(words) if is_han(one) and is_han(other))
     return hashes
-
-
-def _alike_in_meaning(kept: list[str], encoder: SentenceEncoder) -> int:
-    """Count the sentences whose embedding is close to that of an earlier one; quadratic time, bounded memory."""
-    vectors = np.asarray(encoder.encode(kept), dtype=np.float32)
-    vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), np.finfo(np.float32).tiny)
-    alike = 0
-    for start in range(0, len(vectors), _BLOCK):
-        block = vectors[start : start + _BLOCK]
-        cosines = block @ vectors[: start + len(block)].T
-        earlier = np.tri(len(block), cosines.shape[1], start - 1, dtype=bool)
-        alike += int(np.any((cosines >= MIN_COSINE) & earlier, axis=1).sum())
-    return alike
 
 
 LONGEST_RUN = 8

@@ -1,21 +1,14 @@
 """The length reward by hand, the format reward charge by charge, and what both make of bad input."""
 
 import asyncio
-import sys
-import threading
 from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import ValidationError
 
-from longform.records import optional
-from longform.records.errors import BadInputError
 from longform.records.schemas import PromptRow
 from longform.rewards import measured
-from longform.rewards.encoders import load_encoder
 from longform.rewards.measured import FormatReward, LengthReward, length_reward
 from longform.rewards.settings import FormatSettings
 from longform.text.structure import ParsedResponse, parse_response
@@ -40,9 +33,9 @@ def scored(reward, answer, *, prompt="Write.", reference="", sound=True, length_
     return rewarded.score
 
 
-def format_score(answer, *, prompt="Write.", reference="", sound=True, encoder=None, **charges):
+def format_score(answer, *, prompt="Write.", reference="", sound=True, **charges):
     chosen: dict[str, Any] = {"repetition": 0.0, **charges}
-    reward = FormatReward(FormatSettings(kind="format", **chosen), encoder=encoder)
+    reward = FormatReward(FormatSettings(kind="format", **chosen))
     return scored(reward, answer, prompt=prompt, reference=reference, sound=sound)
 
 
@@ -193,23 +186,6 @@ def test_format_scores_lie_between_0_and_1_and_fall_with_every_charge(parts, wei
     assert 0.0 <= format_score(" ".join(parts), reference=TEXT, **charges) <= score <= 1.0
 
 
-class SameMeaning:
-    def __init__(self):
-        self.threads = []
-
-    def encode(self, sentences):
-        self.threads.append(threading.current_thread())
-        return np.ones((len(sentences), 3))
-
-
-EMBEDDINGS: dict[str, Any] = {"redundancy_measure": "embeddings", "embeddings": "some/model"}
-
-
-def test_embeddings_are_asked_where_the_settings_say_so():
-    assert format_score(TEXT, encoder=SameMeaning(), redundancy=0.5, **EMBEDDINGS) == pytest.approx(1 - 0.5 * 3 / 4)
-    assert format_score(TEXT, encoder=SameMeaning(), redundancy=0.5) == 1.0
-
-
 def test_only_what_takes_long_leaves_the_thread(monkeypatch):
     hops = []
 
@@ -223,56 +199,7 @@ def test_only_what_takes_long_leaves_the_thread(monkeypatch):
     format_score(TEXT * 100, repetition=1.0)
     assert hops == []
     format_score(TEXT * 100, **charges)
-    format_score(TEXT, redundancy=1.0, **EMBEDDINGS, encoder=SameMeaning())
-    assert hops == [len(TEXT) * 100, len(TEXT)]
-
-
-def test_an_encoder_works_in_another_thread():
-    encoder = SameMeaning()
-    format_score(TEXT, redundancy=1.0, **EMBEDDINGS, encoder=encoder)
-    assert encoder.threads != [threading.main_thread()]
-
-
-@pytest.mark.parametrize(
-    "said", [{"redundancy_measure": "embeddings", "redundancy": 1}, {"embeddings": "some/model", "redundancy": 1}]
-)
-def test_the_measure_by_embeddings_and_its_model_go_together(said):
-    with pytest.raises(ValidationError, match="go together"):
-        FormatSettings(kind="format", **said)
-
-
-def test_embeddings_without_the_library_are_bad_input(monkeypatch):
-    monkeypatch.setitem(sys.modules, "sentence_transformers", None)
-    with pytest.raises(BadInputError, match=r"embeddings: needs .* not installed: pip install 'longform\[semantic\]'"):
-        load_encoder("model")
-
-
-def test_a_missing_model_folder_is_bad_input(monkeypatch, tmp_path):
-    monkeypatch.setattr(optional, "find_spec", lambda name: object())
-    with pytest.raises(BadInputError, match=r"rewards\.format\.embeddings: there is no folder .*missing"):
-        load_encoder(str(tmp_path / "missing"))
-
-
-@pytest.mark.filterwarnings("default")
-def test_a_sentence_transformers_model_serves_as_encoder(tmp_path):
-    # Here, since they take seconds that no other test should wait for.
-    import sentence_transformers as library
-    import tokenizers
-    from sentence_transformers.sentence_transformer import modules
-
-    words = {word: place for place, word in enumerate(["[UNK]", *"abcdefgh"])}
-    tokenizer = tokenizers.Tokenizer(tokenizers.models.WordLevel(words, unk_token="[UNK]"))
-    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
-    table = np.eye(9, dtype=np.float32)
-    model = library.SentenceTransformer(
-        modules=[modules.StaticEmbedding(tokenizer, embedding_weights=table)], device="cpu"
-    )
-    model.save(str(tmp_path / "model"))
-    vectors = load_encoder(str(tmp_path / "model")).encode(["a b", "c c", "b a"])
-    assert vectors == pytest.approx(np.array([table[1] + table[2], 2 * table[3], table[1] + table[2]]) / 2)
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(BadInputError, match=r"rewards\.format\.embeddings: cannot load .*empty"):
-        load_encoder(str(tmp_path / "empty"))
+    assert hops == [len(TEXT) * 100]
 
 
 @pytest.mark.parametrize(
