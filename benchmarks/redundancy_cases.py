@@ -1,4 +1,4 @@
-"""What each measure of repetition, redundancy, stuffing and copying catches on built texts, and what it wrongly flags.
+"""What each measure of repetition, rewording, stuffing and copying catches on built texts, and what it wrongly flags.
 
     python benchmarks/redundancy_cases.py
 
@@ -14,9 +14,9 @@ from typing import NamedTuple
 
 from longform.text.repetition import (
     copied_share,
-    redundant_sentence_share,
     repeated_ngram_share,
     repeats,
+    reworded_sentence_share,
     stuffed_share,
 )
 from longform.text.words import count_words, sentences
@@ -268,7 +268,7 @@ COLUMNS: dict[str, Callable[[Case], float]] = {
     "4-grams": lambda case: repeated_ngram_share(case.text),
     "sentences": lambda case: repeats(case.text).sentences,
     "paragraphs": lambda case: repeats(case.text).paragraphs,
-    "minhash": lambda case: redundant_sentence_share(case.text),
+    "minhash": lambda case: reworded_sentence_share(case.text),
     "stuffing": lambda case: stuffed_share(case.text),
     "copying": lambda case: copied_share(case.text, case.source),
 }

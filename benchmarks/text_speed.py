@@ -2,7 +2,7 @@
 
     .venv/bin/python benchmarks/text_speed.py
 
-Length + format (repetition alone, n-grams among it) must take at most 10 ms together, redundancy by MinHash at most
+Length + format (repetition alone, n-grams among it) must take at most 10 ms together, rewording by MinHash at most
 100 ms.
 Drafts are made up: words (English) or characters (Chinese) drawn from a Zipf distribution, which is as hard for the counters
 as prose. 14,000 tokens are about 10,800 English words (1.3 tokens each) or 14,000 Chinese characters with marks.
@@ -19,9 +19,9 @@ from longform.rewards.measured import FormatReward, LengthReward
 from longform.rewards.settings import FormatSettings
 from longform.text.repetition import (
     copied_share,
-    redundant_sentence_share,
     repeated_ngram_share,
     repeats,
+    reworded_sentence_share,
     stuffed_share,
 )
 from longform.text.structure import ParsedResponse
@@ -48,7 +48,7 @@ def main() -> None:
             report("both", lambda d: (count_words(d), repeated_ngram_share(d)), draft)
             report("repeats", lambda d: repeats(d), draft)
             report("length + format (n-grams among it)", lambda d: runner.run(score(d)), draft)
-            report("redundant_sentence_share", lambda d: redundant_sentence_share(d), draft, runs=20)
+            report("reworded_sentence_share", lambda d: reworded_sentence_share(d), draft, runs=20)
             report("stuffed_share", lambda d: stuffed_share(d), draft, runs=20)
             report("copied_share", lambda d: copied_share(d, d[:-1]), draft, runs=20)
 

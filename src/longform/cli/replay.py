@@ -141,6 +141,8 @@ def _lines(replay: "Replay", changes: "ReplayChanges") -> dict[str, str]:
         )
     if replay.inputs.changed_plugins:
         lines["plugins"] = "; ".join(replay.inputs.changed_plugins)
+    if replay.inputs.removed:
+        lines["no longer charged"] = ", ".join(replay.inputs.removed)
     return lines | {
         "cost on record": replay.recorded.shown_cost,
         "cost without record": replay.replayed.shown_cost,
@@ -154,6 +156,7 @@ def _figures(replay: "Replay", changes: "ReplayChanges") -> dict[str, Any]:
         "price": prices,
         "answers_on_record": replay.cached,
         "changed_plugins": list(replay.inputs.changed_plugins),
+        "removed_settings": list(replay.inputs.removed),
     }
     return _finite(asdict(changes) | facts)
 

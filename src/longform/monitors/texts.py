@@ -1,7 +1,7 @@
 """Signatures in the policy's texts: format, length, and reward hacking without better writing.
 
 A base model rarely follows the format at first and learns it, so a low rate counts only once it has stopped rising.
-Paraphrase, keyword stuffing and copying are compared with the beginning of the run, in medians over half a window, because
+Rewording, keyword stuffing and copying are compared with the beginning of the run, in medians over half a window, because
 the normal level differs between kinds of text and grows with their length.
 """
 
@@ -218,7 +218,7 @@ def _over_latest(series: Series, name: str, evidence: str, advice: str) -> Findi
 
 
 MORE_REDUNDANCY = 0.1
-"""Maximum increase in the fraction of paraphrased sentences. In language models' prose the fraction is 0.01."""
+"""Maximum increase in the fraction of reworded sentences. In language models' prose the fraction is 0.01."""
 MORE_STUFFING = 0.05
 """Maximum increase in the fraction of words spent on repeating single words; normal texts have almost none."""
 MORE_COPYING = {"prompt": 0.04, "reference": 0.1}
@@ -228,16 +228,19 @@ closer to their wording (from 0.02 to 0.08)."""
 
 
 def padding_by_paraphrase(series: Series) -> Finding | None:
-    """More sentences paraphrase an earlier one, whether or not the texts have become longer."""
+    """More sentences share most of their words with an earlier one, whether or not the texts have become longer.
+
+    Most single sentences that do are no paraphrase in honest prose; a rise by a tenth of all sentences is padding.
+    """
     before, now = _words(series)
     return _risen(
         series,
         "text/redundancy",
         MORE_REDUNDANCY,
         name="padding-by-paraphrase",
-        what="sentences paraphrase an earlier one",
+        what="sentences share most of their words with an earlier one",
         detail=f"; texts went from {before:.0f} to {now:.0f} words",
-        advice="The reward favours padding: set `redundancy` of the format reward above 0, or change rewards.judge.",
+        advice="The reward favours padding: change rewards.judge, or add a length reward.",
     )
 
 

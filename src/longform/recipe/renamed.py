@@ -24,11 +24,13 @@ class Removed(NamedTuple):
     """What to do, for a person who writes it."""
 
 
+_REPETITION = "use `repetition` (near copies); no measure of paraphrase agreed with a reader"
 REMOVED: Mapping[str, Removed] = {
     "optim.reference_lr": Removed(lambda recipe: 0.01 if recipe["optim"]["critic_lr"] else 0.0),
     "optim.critic_epochs": Removed(lambda recipe: recipe["optim"]["epochs"]),
-    "rewards.redundancy_measure": Removed(lambda recipe: "minhash", "leave it out; `redundancy` compares n-grams"),
-    "rewards.embeddings": Removed(lambda recipe: None, "leave it out; `redundancy` compares n-grams"),
+    "rewards.redundancy": Removed(lambda recipe: 0.0, _REPETITION),
+    "rewards.redundancy_measure": Removed(lambda recipe: "minhash", _REPETITION),
+    "rewards.embeddings": Removed(lambda recipe: None, _REPETITION),
 }
 """Keys that are gone, without positions in lists."""
 _ADDED = {"length": {"cut_off": 1.0}}

@@ -26,7 +26,7 @@ CURVES = (
     Curves("Words of the answer", {"words": "text/words"}),
     Curves("Words of the plan", {"words": "text/think_words"}),
     Curves("Repetition", {"4-grams": "text/repetition", "sentences": "text/repeated_sentences"}),
-    Curves("Padding", {"redundancy": "text/redundancy", "keyword stuffing": "text/stuffing"}),
+    Curves("Padding", {"reworded sentences": "text/redundancy", "keyword stuffing": "text/stuffing"}),
     Curves(
         "Copied", {"from the request": "text/copied_from_prompt", "from the reference": "text/copied_from_reference"}
     ),

@@ -11,7 +11,6 @@ from longform.rewards.reward import RewardResult
 from longform.rewards.settings import FormatSettings
 from longform.text.repetition import (
     copied_share,
-    redundant_sentence_share,
     repeated_ngram_share,
     repeats,
     stuffed_share,
@@ -62,7 +61,7 @@ class FormatReward:
 
     def __init__(self, settings: FormatSettings) -> None:
         self._settings = settings
-        self._is_quick = settings.redundancy == settings.stuffing == settings.copying == 0
+        self._is_quick = settings.stuffing == settings.copying == 0
 
     async def score(self, prompt: PromptRow, *, response: ParsedResponse, reference: str, step: int) -> RewardResult:  # noqa: ARG002
         """Copying is charged against the request and the reference; what takes long is measured in another thread."""
@@ -78,8 +77,6 @@ class FormatReward:
         it, charges = self._settings, 0.0
         if it.repetition > 0:
             charges += it.repetition * max(*repeats(answer), looping_share(answer))
-        if it.redundancy > 0:
-            charges += it.redundancy * redundant_sentence_share(answer)
         if it.stuffing > 0:
             charges += it.stuffing * stuffed_share(answer)
         if it.copying > 0:

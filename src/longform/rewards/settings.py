@@ -108,9 +108,7 @@ class FormatSettings(_MeasuredSettings):
     kind: Literal["format"]
     repetition: float = Field(default=1.0, ge=0)
     """Of the share of repeated sentences, of repeated paragraphs, or of four-word sequences repeated beyond what is
-    natural, whichever is largest."""
-    redundancy: float = Field(default=0.0, ge=0)
-    """Of the share of sentences that say an earlier one again in other words."""
+    natural, whichever is largest. A sentence that says an earlier one again in other words is not detected."""
     stuffing: float = Field(default=0.0, ge=0)
     """Of the share of words that are spent on repeating single words."""
     copying: float = Field(default=0.0, ge=0)

@@ -24,9 +24,9 @@ from longform.rewards.reward import DECLINED, RewardResults, missing_cause, outc
 from longform.rl.group_advantages import GroupAdvantages
 from longform.text.repetition import (
     copied_share,
-    redundant_sentence_share,
     repeated_ngram_share,
     repeated_sentence_share,
+    reworded_sentence_share,
     stuffed_share,
 )
 from longform.text.structure import ParsedResponse, Thinking, parse_response
@@ -121,7 +121,7 @@ def check_judge_failure_rate(results: Sequence[RewardResults], *, step: int, lim
 
 
 MAX_COMPARED = 64
-"""Answers of a step whose paraphrase, stuffing and copying are measured, the first ones: prompts are drawn at random, and
+"""Answers of a step whose rewording, stuffing and copying are measured, the first ones: prompts are drawn at random, and
 one answer of 14,000 tokens takes 0.1 s."""
 
 
@@ -186,14 +186,14 @@ def _length_metrics(rollouts: Sequence[RolloutRecord], prompts: Sequence[PromptR
 def _answer_metrics(
     rollouts: Sequence[RolloutRecord], prompts: Sequence[PromptRow], answers: Sequence[str]
 ) -> dict[str, float]:
-    """Repetition, paraphrase, stuffing and copying in the answers."""
+    """Repetition, rewording, stuffing and copying in the answers."""
     sources = zip(answers, prompts, rollouts, strict=True)
     written = [(answer, prompt.request, it.reference) for answer, prompt, it in sources if answer]
     compared = written[:MAX_COMPARED]
     measured = {
         "text/repetition": [repeated_ngram_share(answer) for answer, *_ in written],
         "text/repeated_sentences": [repeated_sentence_share(answer) for answer, *_ in written],
-        "text/redundancy": [redundant_sentence_share(answer) for answer, *_ in compared],
+        "text/redundancy": [reworded_sentence_share(answer) for answer, *_ in compared],
         "text/stuffing": [stuffed_share(answer) for answer, *_ in compared],
         "text/copied_from_prompt": [copied_share(answer, request) for answer, request, _ in compared],
         "text/copied_from_reference": [copied_share(answer, faced) for answer, _, faced in compared if faced],

@@ -1,12 +1,13 @@
-"""Repetition within a text (n-grams, near copies, paraphrases, stuffing), and runs of words copied from another text.
+"""Repetition within a text (n-grams, near copies, reworded sentences, stuffing), and runs of words copied from another text.
 
 All measures take linear time. Near copies: segments that share part of a MinHash signature are candidates; each segment is
 compared with a bounded number of candidates by edit distance. A paragraph's signature combines those of its sentences, so a
 text is hashed once.
 
-Redundant sentences share most of their content with an earlier one without being near copies of it. Content is compared by
-the character n-grams of content words, which is robust to inflection, moved clauses and changed function words but not to
-synonyms.
+Reworded sentences share most of their content words with an earlier one without being near copies of it. Words are compared
+by character n-grams, which is robust to inflection, moved clauses and changed function words but not to synonyms. What
+they find in honest prose is mostly parallels, so the share serves to watch a writer change, not to charge a sentence
+(benchmarks/redundancy_pairs.py).
 
 Stuffing spends a text on single words, which exploits a judge's favourite words. Names and topics recur in normal texts too,
 the most frequent one more often than the second, so the limit decreases with a word's rank. Chinese words are counted as
@@ -199,14 +200,14 @@ MIN_WORDS = 5
 """Minimum number of content words; shorter sentences ("I don't know," he said.) have too little content to compare."""
 MIN_OVERLAP = 0.5
 """Minimum Jaccard similarity of n-grams. At 0.5, 1% of the sentences in essays and stories of eight language models are
-flagged, most of them correctly; sentences with different content rarely reach 0.4."""
+flagged, a third of them correctly; most paraphrases do not reach it."""
 
 _GRAM = 4
-_PARAPHRASE_BANDS = 24
+_REWORDED_BANDS = 24
 
 
-def redundant_sentence_share(text: str, *, min_words: int = MIN_WORDS) -> float:
-    """Return the fraction of the sentences of `text` that paraphrase an earlier one.
+def reworded_sentence_share(text: str, *, min_words: int = MIN_WORDS) -> float:
+    """Return the fraction of the sentences of `text` that share most of their content words with an earlier one.
 
     Args:
         text: English, Chinese, or both.
@@ -240,7 +241,7 @@ def _alike_in_grams(contents: Sequence[list[str]]) -> int:
         shared = len(grams[later] & grams[earlier])
         return shared >= MIN_OVERLAP * (len(grams[later]) + len(grams[earlier]) - shared)
 
-    return len(earlier_likes(signatures(hashes, starts, bands=_PARAPHRASE_BANDS), is_alike))
+    return len(earlier_likes(signatures(hashes, starts, bands=_REWORDED_BANDS), is_alike))
 
 
 def _grams(words: list[str], known: dict[str, list[int]]) -> set[int]:

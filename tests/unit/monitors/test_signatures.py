@@ -126,7 +126,8 @@ def _rising(low, high, *, steps=40):
         ),
         (
             "padding-by-paraphrase",
-            "25% of the sentences paraphrase an earlier one, up from 2% at the beginning; texts went from 500 to 510 words",
+            "25% of the sentences share most of their words with an earlier one, up from 2% at the beginning; "
+            "texts went from 500 to 510 words",
             {
                 "text/redundancy": lambda step: 0.02 if step < 20 else 0.25,
                 "text/words": lambda step: 500 + 10 * (step > 9),

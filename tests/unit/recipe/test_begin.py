@@ -1,8 +1,10 @@
 """A run belongs to its recipe and files; where its folder is does not matter."""
 
 import pytest
+import yaml
 
 from longform.recipe.begin import begin_run
+from longform.recipe.loading import load_stored_recipe
 from longform.recipe.recipe import Recipe
 from longform.records.errors import BadInputError
 from longform.records.run_directory import RunDirectory
@@ -58,4 +60,21 @@ def test_prompts_in_a_folder_belong_to_the_run_by_their_content(begun):
     _begin(recipe, resume=True)
     (begun / "folder" / "a.txt").write_text("Write more.")
     with pytest.raises(BadInputError, match="folder: has changed since the run began"):
+        _begin(recipe, resume=True)
+
+
+@pytest.mark.parametrize(("charge", "measure", "model"), [(0.0, "minhash", None), (2.0, "embeddings", "a/model")])
+def test_a_run_with_settings_of_redundancy_goes_on_if_it_charged_none(begun, charge, measure, model):
+    recipe = _recipe(begun, "run", rewards=[{"kind": "length"}, {"kind": "format"}])
+    _begin(recipe, resume=False)
+    path = recipe.run_path / "recipe.yaml"
+    stored = yaml.safe_load(path.read_text())
+    stored["rewards"][1] |= {"redundancy": charge, "redundancy_measure": measure, "embeddings": model}
+    path.write_text(yaml.safe_dump(stored))
+    assert load_stored_recipe(path, Recipe).rewards == recipe.rewards
+    if not charge:
+        _begin(recipe, resume=True)
+        assert "redundancy" not in path.read_text()
+        return
+    with pytest.raises(BadInputError, match=r"with rewards\.redundancy 2\.0, not 0\.0; "):
         _begin(recipe, resume=True)

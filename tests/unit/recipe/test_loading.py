@@ -110,12 +110,17 @@ def test_overrides_reach_lists_and_sections_that_are_not_there(tmp_path):
         (
             GOOD,
             ["rewards=[{kind: format, redundancy_measure: minhash}]"],
-            "rewards.0.redundancy_measure was removed; leave it out; `redundancy` compares n-grams",
+            "rewards.0.redundancy_measure was removed; use `repetition` (near copies); no measure of paraphrase agreed",
         ),
         (
             GOOD,
-            ["rewards=[{kind: format, redundancy: 1, embeddings: m}]"],
-            "rewards.0.embeddings was removed; leave it out; `redundancy` compares n-grams",
+            ["rewards=[{kind: length}, {kind: format, embeddings: m}]"],
+            "rewards.1.embeddings was removed; use `repetition` (near copies); no measure of paraphrase agreed",
+        ),
+        (
+            GOOD,
+            ["rewards=[{kind: format, redundancy: 1}]"],
+            "rewards.0.redundancy was removed; use `repetition` (near copies); no measure of paraphrase agreed",
         ),
         (GOOD, ["data.micro_tokens=64"], "data.micro_tokens: unknown key"),
         ("policy: [", [], "not YAML"),

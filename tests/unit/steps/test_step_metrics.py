@@ -67,7 +67,7 @@ def test_plans_are_counted_in_well_formed_responses():
     assert "text/structure" not in _metrics([STORY] * 4, _recipe())
 
 
-def test_paraphrase_stuffing_and_copying_are_measured():
+def test_rewording_stuffing_and_copying_are_measured():
     again = (
         f"{STORY} While children slept, seven painted boats were carried by amber rivers towards the silent harbour."
     )

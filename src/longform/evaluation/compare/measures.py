@@ -16,7 +16,7 @@ from longform.judging.pairwise import split_pairs
 from longform.records.progress import Progress
 from longform.records.schemas import GAME_SCORES, Game
 from longform.statistics.paired import PairedTest, sign_flip_test
-from longform.text.repetition import redundant_sentence_share, repeated_ngram_share, repeated_sentence_share
+from longform.text.repetition import repeated_ngram_share, repeated_sentence_share, reworded_sentence_share
 from longform.text.words import count_words_of_any_script
 
 Kind = Literal["grade", "wins", "text"]
@@ -144,11 +144,11 @@ def measure_wins(games: Sequence[Game], judge: str) -> Measure | None:
 
 
 def measure_texts(pairing: Pairing, *, on_progress: Progress = lambda done, total: None) -> list[Measure]:
-    """Measure words, repetition and redundancy; the latter two on prompts with non-empty texts on both sides."""
+    """Measure words, repetition and rewording; the latter two on prompts with non-empty texts on both sides."""
     shares = {
         "repeated word 4-grams": repeated_ngram_share,
         "repeated sentences": repeated_sentence_share,
-        "redundant sentences": redundant_sentence_share,
+        "reworded sentences": reworded_sentence_share,
     }
     words: dict[str, tuple[float, float]] = {}
     measured: dict[str, dict[str, tuple[float, float]]] = {name: {} for name in shares}

@@ -11,8 +11,9 @@ from longform.curriculum.schedule import Curriculum
 from longform.endpoints.models import ModelSpec, find_model, read_models
 from longform.recipe.begin import changed_plugins
 from longform.recipe.inputs import check_ranges, read_recorded_prompts
-from longform.recipe.loading import load_stored_recipe
+from longform.recipe.loading import load_stored_recipe, removed_values
 from longform.recipe.recipe import Recipe
+from longform.recipe.renamed import replaced_values
 from longform.records.errors import BadInputError
 from longform.records.run_directory import RunDirectory
 from longform.records.schemas import PromptRow
@@ -38,6 +39,8 @@ class ReplayInputs:
     """Judges of the changed rewards; empty if no reward uses a judge."""
     changed_plugins: Sequence[str] = ()
     """Rewards of other packages whose source has changed since the run was started, formatted."""
+    removed: Sequence[str] = ()
+    """Settings of the run's rewards that are gone, formatted; the replayed rewards are computed without them."""
 
     @property
     def have_references(self) -> bool:
@@ -101,7 +104,10 @@ def check_replay(
     for name, spec in judges.items():
         spec.read_key(name)
     changed = changed_plugins(run, load_rewards(replayed.rewards))
-    return ReplayInputs(recorded, replayed, changes, prompts, judges, changed)
+    gone = removed_values(run.recipe_path)
+    present = replaced_values(recorded.resolved.model_dump(mode="json"), gone)
+    removed = [f"{key} {value}" for key, value in gone.items() if key.startswith("rewards.") and value != present[key]]
+    return ReplayInputs(recorded, replayed, changes, prompts, judges, changed, removed)
 
 
 def _judge_override(recorded: Recipe, judge: str) -> str:

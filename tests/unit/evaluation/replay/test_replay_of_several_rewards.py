@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+import yaml
 from recorded_run import DRAWN_AGAIN, PER_STEP, STEPS, Stage, replay_run
 
 from longform.evaluation.replay.changes import measure_changes
@@ -53,6 +54,16 @@ RUNS = {
         "source": "ladders",
     },
 }
+
+
+def test_a_run_that_charged_redundancy_is_replayed_without_the_charge_and_says_so(stage):
+    path = _grpo(stage)
+    stored = yaml.safe_load((path / "recipe.yaml").read_text())
+    stored["rewards"][2] |= {"redundancy": 2.0, "redundancy_measure": "minhash", "embeddings": None}
+    (path / "recipe.yaml").write_text(yaml.safe_dump(stored))
+    replay = replay_run(path)
+    assert replay.paid.calls == 0
+    assert replay.inputs.removed == ["rewards.redundancy 2.0"]
 
 
 @pytest.mark.parametrize("kind", RUNS)

@@ -1,4 +1,4 @@
-"""Sentences said again in other words that share most of theirs: what is found and what is left alone."""
+"""Sentences that say an earlier one again in most of its words: what is found and what is left alone."""
 
 import time
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from longform.text.repetition import redundant_sentence_share, repeated_sentence_share
+from longform.text.repetition import repeated_sentence_share, reworded_sentence_share
 
 SENTENCES = (
     "Every evening the keeper carried two cans of oil up the winding stairs.",
@@ -26,26 +26,26 @@ CHINESE = "发大水的那年夏天，渡口的木桩被冲走了三根。他把
         "Villagers brought bread and salted herring across the ice when the harbour froze.",
     ],
 )
-def test_a_sentence_turned_around_is_redundant_and_no_copy(again):
-    assert redundant_sentence_share(f"{TEXT} {again}") == pytest.approx(1 / 5)
+def test_a_sentence_turned_around_is_reworded_and_no_copy(again):
+    assert reworded_sentence_share(f"{TEXT} {again}") == pytest.approx(1 / 5)
     assert repeated_sentence_share(f"{TEXT} {again}") == 0.0
 
 
 @pytest.mark.parametrize("again", [SENTENCES[0], SENTENCES[3].replace("bread", "cheese")])
 def test_a_near_copy_is_left_to_repetition(again):
-    assert redundant_sentence_share(f"{TEXT} {again}") == 0.0
+    assert reworded_sentence_share(f"{TEXT} {again}") == 0.0
     assert repeated_sentence_share(f"{TEXT} {again}") == pytest.approx(1 / 5)
 
 
 def test_chinese_sentences_are_compared_too():
-    assert redundant_sentence_share(CHINESE) == 0.0
-    assert redundant_sentence_share(CHINESE + "渡口的木桩被冲走了三根，那是发大水的那年夏天。") == pytest.approx(1 / 3)
+    assert reworded_sentence_share(CHINESE) == 0.0
+    assert reworded_sentence_share(CHINESE + "渡口的木桩被冲走了三根，那是发大水的那年夏天。") == pytest.approx(1 / 3)
 
 
 def test_dialogue_in_traditional_characters_is_charged_like_the_same_in_simplified_ones():
     traditional = "“我不知道。”她說，“我真的不知道。”“我也不知道。”他說，“我也真的不知道。”"
     traditional += "“這是為了你們。”“那還是不要給我們了吧。”"
-    assert redundant_sentence_share(traditional) == 0.0
+    assert reworded_sentence_share(traditional) == 0.0
 
 
 @pytest.mark.parametrize(
@@ -63,28 +63,28 @@ def test_dialogue_in_traditional_characters_is_charged_like_the_same_in_simplifi
     ids=["prose", "dialogue", "Chinese dialogue", "parallel sentences", "refrain"],
 )
 def test_honest_texts_are_left_alone(honest):
-    assert redundant_sentence_share(honest) == 0.0
+    assert reworded_sentence_share(honest) == 0.0
 
 
 @pytest.mark.parametrize("text", ["", "...", "One.", "It was not that he did not want to go there. He did not."])
-def test_a_text_with_nothing_to_compare_is_not_redundant(text):
-    assert redundant_sentence_share(text) == 0.0
+def test_a_text_with_nothing_to_compare_is_not_reworded(text):
+    assert reworded_sentence_share(text) == 0.0
 
 
 def test_short_sentences_count_where_they_are_asked_for():
     text = "Felix lost the crown. Then on the road Felix lost the crown."
-    assert redundant_sentence_share(text) == 0.0
-    assert redundant_sentence_share(text, min_words=2) == pytest.approx(1 / 2)
+    assert reworded_sentence_share(text) == 0.0
+    assert reworded_sentence_share(text, min_words=2) == pytest.approx(1 / 2)
 
 
 def test_what_shares_no_word_goes_undetected():
     again = "Night after night fuel for that lamp went upstairs in tired arms."
-    assert redundant_sentence_share(f"{TEXT} {again}") == 0.0
+    assert reworded_sentence_share(f"{TEXT} {again}") == 0.0
 
 
 @given(st.lists(st.sampled_from([*SENTENCES, "木桩被水冲走了三根，那是夏天的事情。", "a.", "\n\n", "🙂"]), max_size=12))
 def test_shares_lie_between_nothing_and_everything(parts):
-    assert 0.0 <= redundant_sentence_share(" ".join(parts)) < 1.0
+    assert 0.0 <= reworded_sentence_share(" ".join(parts)) < 1.0
 
 
 @pytest.mark.parametrize(
@@ -100,5 +100,5 @@ def test_shares_lie_between_nothing_and_everything(parts):
 )
 def test_hostile_texts_take_linear_time(text):
     started = time.process_time()
-    redundant_sentence_share(text)
+    reworded_sentence_share(text)
     assert time.process_time() - started < 20.0
