@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from longform.demo.encoder import SentenceEncoder
 from longform.demo.examiner import TextFigures, distinct_2, examine
 from longform.demo.prompts import length_range_of
 from longform.records.schemas import Prompt, Response
 from longform.statistics.bootstrap import Interval, clustered_interval
-from longform.text.repetition import SentenceEncoder
 
 SHOWN = 3
 """Prompts whose texts are shown."""

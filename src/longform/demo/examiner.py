@@ -11,10 +11,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from longform.demo.encoder import SentenceEncoder
 from longform.demo.prompts import Requirement, has_word, length_range_of, requirements_of
 from longform.records.schemas import PromptRow, Response
 from longform.rewards.measured import MAX_PER_UPPER, length_reward
-from longform.text.repetition import SentenceEncoder, copied_share, units
+from longform.text.repetition import copied_share, units
 from longform.text.words import count_words, sentences
 
 DISTINCT_WORDS = 30

@@ -17,6 +17,7 @@ from typing import Any, Literal, NamedTuple
 import yaml
 from huggingface_hub import snapshot_download
 
+from longform.demo.encoder import load_encoder
 from longform.demo.evidence import DemoEvidence, compare
 from longform.demo.judge import JUDGE
 from longform.demo.prompts import DemoSplit, length_range_of, load_prompts
@@ -28,7 +29,6 @@ from longform.records.errors import BadInputError
 from longform.records.files import read_rows, write_rows, write_text
 from longform.records.run_directory import RunDirectory
 from longform.records.schemas import Prompt, Response
-from longform.rewards.encoders import load_encoder
 from longform.selection.generate import generate
 from longform.selection.grade import grade
 from longform.selection.select import select

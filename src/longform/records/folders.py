@@ -27,18 +27,21 @@ def write_folder(place: Path, write: Callable[[Path], None]) -> None:
         shutil.rmtree(place, ignore_errors=True)
         beside.rename(place)
     except Exception as error:
-        trouble = (error.strerror or str(error)) if isinstance(error, OSError) else _disk_trouble(error, beside)
+        trouble = disk_trouble(error, beside)
         shutil.rmtree(beside, ignore_errors=True)
         if trouble is None:
             raise
         raise StoppedError(f"{place}: cannot be written: {trouble}") from error
 
 
-def _disk_trouble(error: Exception, folder: Path) -> str | None:
-    """Why the disk cannot be written, or None: libraries that write weights report a full disk by their own errors.
+def disk_trouble(error: Exception, folder: Path) -> str | None:
+    """Why the files of a folder cannot be written, or None if an error has another cause.
 
-    Rust libraries name the system error; for others, append to the file that was written last and see.
+    Libraries that write weights report a full disk by their own errors. Rust libraries name the system error;
+    for others, append to the file that was written last and see.
     """
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
     named = _OS_ERROR.search(str(error))
     if named:
         return os.strerror(int(named[1]))

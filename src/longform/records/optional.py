@@ -14,6 +14,7 @@ EXTRAS = {
     "transformers": "train",
     "peft": "train",
     "trl": "train",
+    "sentence_transformers": "semantic",
     "ray": "cluster",
     "omegaconf": "cluster",
     "verl": "cluster",

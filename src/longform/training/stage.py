@@ -22,7 +22,8 @@ from transformers import PrinterCallback, TrainerCallback, TrainingArguments
 from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
-from longform.records.errors import StoppedError
+from longform.records.errors import LongformError, StoppedError
+from longform.records.folders import disk_trouble
 from longform.rl.microbatches import cut_by_tokens
 from longform.rl.settings import MemorySettings
 from longform.training.optimizer import build_optimizer, scheduled_factor
@@ -326,7 +327,7 @@ def run_trainer(trainer: Any, tokenizer: Any, stage: SupervisedStage, *, on_prog
     """Train from the latest checkpoint, if there is one, to the end, with the best weights if there is validation.
 
     Raises:
-        StoppedError: the device is out of memory.
+        StoppedError: the device is out of memory, or a checkpoint cannot be written.
     """
     trainer.remove_callback(PrinterCallback)
     for callback in (LossReports(on_progress), Checkpoints(stage.run)):
@@ -340,6 +341,14 @@ def run_trainer(trainer: Any, tokenizer: Any, stage: SupervisedStage, *, on_prog
             f"the device is out of memory; {again} a smaller memory.max_tokens_per_microbatch, or start again with a "
             "smaller settings.max_tokens"
         ) from error
+    except LongformError:
+        raise
+    except Exception as error:
+        folder = stage.run.checkpoints
+        trouble = None if folder is None else disk_trouble(error, folder)
+        if trouble is None:
+            raise
+        raise StoppedError(f"{folder}: cannot be written: {trouble}; continue with --resume") from error
     trainer.model.eval()
     return TrainedModel(trainer.model, tokenizer, _gather_weights(trainer), _report(trainer.state))
 
