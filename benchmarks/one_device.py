@@ -1,13 +1,14 @@
-"""What one device does: tokens a second, and the memory that a run takes against the plan of `longform train --dry-run`.
+"""What one device does: tokens a second, and the memory that a run takes against the plan of `--dry-run`.
 
-    python benchmarks/one_device.py [--size 60m|0.5b|1.5b|3b|7b | --model FOLDER] [--settings NAME ...] [--tokens 128]
-        [--per-step 16]
+    OMP_NUM_THREADS=1 python benchmarks/one_device.py [--size 60m|0.5b|1.5b|3b|7b | --model FOLDER] [--settings NAME ...]
+        [--tokens 128] [--per-step 16]
 
-A model of random weights in the shape of a known one, or the model of a folder, trains for two steps against a judge
-of its own, each setting in a process of its own. On a GPU the memory is what torch allocated at most plus what the
-plan counts for the device; on a CPU it is the most that the process held in pages of its own (not those of mapped
-files) beyond what it held before the models were loaded, looked at every 10 ms. Random weights seldom end a response,
-so responses are as long as they may get, which is what the plan assumes. Speeds are those of the second step.
+A model of random weights in the shape of a known one, or the model of a folder, trains for two steps, each setting in a
+process of its own: PPO, GRPO and adapters against the miniature's judge, and the supervised stages on rows of one length.
+On a GPU the memory is what torch allocated at most plus what the plan counts for the device; on a CPU it is the most that
+the process held in pages of its own (not those of mapped files), looked at every 10 ms: libraries, weights and all. The
+plan counts the same. Random weights seldom end a response, so responses are as long as they may get, which is what the
+plan assumes. Speeds are those of the second step.
 """
 
 import argparse
@@ -16,10 +17,11 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 import psutil
 import torch
@@ -35,8 +37,11 @@ from longform.recipe.inputs import check_inputs
 from longform.recipe.recipe import Recipe
 from longform.records.files import write_rows
 from longform.records.run_directory import RunDirectory
-from longform.records.schemas import Ladder, Reference
+from longform.records.schemas import Ladder, Preference, Reference
+from longform.training.reward_model_recipe import RewardModelRecipe, run_reward_model
 from longform.training.run import check_start, train
+from longform.training.sft_recipe import SftRecipe, run_sft
+from longform.training.stage_check import check_stage_memory
 
 SIZES = {  # hidden, intermediate, layers, heads, key-value heads, vocabulary
     "60m": (512, 1408, 8, 8, 8, 32_000),
@@ -56,24 +61,50 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "adapters-bfloat16": {"lora": {"rank": 16}, "memory": LOW},
     "adapters-bfloat16-frugal": {"lora": {"rank": 16}, "memory": {**LOW, "gradient_checkpointing": True}},
 }
+SUPERVISED: dict[str, dict[str, Any]] = {
+    "sft": {},
+    "sft-bfloat16-frugal": {"memory": {**LOW, "gradient_checkpointing": True}},
+    "sft-adapters": {"lora": {"rank": 16}},
+    "reward-model": {},
+    "reward-model-adapters": {"lora": {"rank": 16}},
+}
 MAX_PROMPT_TOKENS = 64
+LONG = 20
+"""Repetitions of all prompts in a text, more than any row has room for."""
+ResultT = TypeVar("ResultT")
+
+
+class Measured(NamedTuple):
+    """One setting."""
+
+    planned: float
+    """Bytes."""
+    measured: float
+    """Bytes."""
+    written: float | None
+    """Tokens a second; None where nothing is written."""
+    updated: float
+    """Tokens a second."""
 
 
 def main() -> None:
     """Measure every setting, or run one of them as a child."""
+    names = [*SETTINGS, *SUPERVISED]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", choices=SIZES, default="60m")
     parser.add_argument("--model", type=Path, help="a folder with weights, instead of random ones of --size")
-    parser.add_argument("--settings", nargs="+", choices=SETTINGS, default=list(SETTINGS))
+    parser.add_argument("--settings", nargs="+", choices=names, default=names, metavar="NAME", help=", ".join(names))
     parser.add_argument("--tokens", type=int, default=128, help="of each response")
-    parser.add_argument("--per-step", type=int, default=16, help="rollouts; half of them make a mini-batch")
+    parser.add_argument("--per-step", type=int, default=16, help="rollouts; half of them make a mini-batch or batch")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
-        measure(options.child, options.settings[0], tokens=options.tokens, per_step=options.per_step)
+        (name,) = options.settings
+        measure = measure_run if name in SETTINGS else measure_stage
+        print(json.dumps(measure(options.child, name, tokens=options.tokens, per_step=options.per_step)._asdict()))
         return
-    figures = {}
+    figures: dict[str, Measured] = {}
     with tempfile.TemporaryDirectory() as folder, serve_in_background() as base_url:
         if options.model is None:
             write_model(Path(folder) / "start", size=options.size)
@@ -84,16 +115,17 @@ def main() -> None:
             shape = ["--tokens", str(options.tokens), "--per-step", str(options.per_step)]
             command = [sys.executable, __file__, *shape, "--settings", name, "--child", folder]
             output = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
-            figures[name] = json.loads(output.splitlines()[-1])
+            figures[name] = Measured(**json.loads(output.splitlines()[-1]))
+            print(f"{name}: {figures[name].measured / GIB:.2f} GiB", file=sys.stderr)
     columns = ["", "planned GiB", "measured GiB", "ratio", "written tokens/s", "updated tokens/s"]
     rows = [
         [
             name,
-            f"{it['planned'] / GIB:.2f}",
-            f"{it['measured'] / GIB:.2f}",
-            f"{it['measured'] / it['planned']:.2f}",
-            f"{it['written']:.0f}",
-            f"{it['updated']:.0f}",
+            f"{it.planned / GIB:.2f}",
+            f"{it.measured / GIB:.2f}",
+            f"{it.measured / it.planned:.2f}",
+            "" if it.written is None else f"{it.written:.0f}",
+            f"{it.updated:.0f}",
         ]
         for name, it in figures.items()
     ]
@@ -103,7 +135,8 @@ def main() -> None:
         rows,
     )
     if options.json:
-        options.json.write_text(json.dumps(figures, indent=1), encoding="utf-8")
+        content = {name: it._asdict() for name, it in figures.items()}
+        options.json.write_text(json.dumps(content, indent=1), encoding="utf-8")
 
 
 def write_model(folder: Path, *, size: str) -> None:
@@ -127,19 +160,24 @@ def write_model(folder: Path, *, size: str) -> None:
 
 
 def write_inputs(folder: Path, base_url: str, *, count: int) -> None:
-    """Ladders, and the miniature's judge."""
+    """Ladders and the miniature's judge; texts and preferences, longer than any row may be."""
+    rows = prompts(seed=1, split="train", count=count)
     references = [Reference(model="start", text="A story.", score=1)]
-    ladders = [
-        Ladder(**row.model_dump(), references=references, policy_score=1, potential=0)
-        for row in prompts(seed=1, split="train", count=count)
-    ]
-    write_rows(folder / "ladders.jsonl", ladders)
+    write_rows(
+        folder / "ladders.jsonl",
+        [Ladder(**row.model_dump(), references=references, policy_score=1, potential=0) for row in rows],
+    )
+    long = [" ".join(it.request for it in rows[i:] + rows[:i]) * LONG for i in range(len(rows))]
+    texts = [json.dumps({"text": text}) + "\n" for text in long]
+    (folder / "texts.jsonl").write_text("".join(texts), encoding="utf-8")
+    pairs = [Preference(prompt=it.request, chosen=text, rejected=text[1:]) for it, text in zip(rows, long, strict=True)]
+    write_rows(folder / "preferences.jsonl", pairs)
     models = {"judge": {"base_url": base_url, "model": "miniature-judge"}}
     (folder / "models.yaml").write_text(yaml.safe_dump(models), encoding="utf-8")
 
 
-def measure(folder: Path, name: str, *, tokens: int, per_step: int) -> None:
-    """Train two steps and print the figures as JSON."""
+def measure_run(folder: Path, name: str, *, tokens: int, per_step: int) -> Measured:
+    """Two steps of reinforcement learning."""
     settings = {"group": 1} | SETTINGS[name]
     group = settings.pop("group")
     recipe = Recipe.model_validate(
@@ -155,22 +193,52 @@ def measure(folder: Path, name: str, *, tokens: int, per_step: int) -> None:
         }
     )
     plan = check_start(recipe, check_inputs(recipe)).memory
-    before = own_pages()
-    with watched_memory() as most:
-        result = train(recipe, on_step=lambda report: None)
-    measured = max(most) - before
-    if torch.cuda.is_available():
-        measured = torch.cuda.max_memory_allocated() + plan.held["device and libraries"]
+    result, peak = with_peak(lambda: train(recipe, on_step=lambda report: None), plan.held["device and libraries"])
     with RunDirectory.read(result.path) as run:
         written = run.database.metric("text/tokens")[-1][1] * per_step
         seconds = {name: run.database.metric(f"seconds/{name}")[-1][1] for name in ("writing", "updating")}
-    figures = {
-        "planned": plan.total,
-        "measured": measured,
-        "written": written / seconds["writing"],
-        "updated": written / seconds["updating"],
-    }
-    print(json.dumps(figures))
+    return Measured(plan.total, peak, written / seconds["writing"], written / seconds["updating"])
+
+
+def measure_stage(folder: Path, name: str, *, tokens: int, per_step: int) -> Measured:
+    """Two updates of a supervised stage, on rows of as many tokens as a prompt and its response may have."""
+    longest, batch = MAX_PROMPT_TOKENS + tokens, per_step // 2
+    settings = {"batch_size": batch, "max_tokens": longest, "steps": 2}
+    common = {"out": folder / name, "settings": settings, **SUPERVISED[name]}
+    ended: list[float] = []
+
+    def on_progress(step: int, steps: int, loss: float) -> None:  # noqa: ARG001
+        ended.append(time.perf_counter())
+
+    if name.startswith("sft"):
+        recipe = SftRecipe.model_validate(
+            common | {"policy": str(folder / "start"), "data": {"rows": [folder / "texts.jsonl"]}}
+        )
+        plan = check_stage_memory(recipe, recipe.policy, recipe.settings)
+        run: Callable[[], object] = lambda: run_sft(recipe, on_progress=on_progress)  # noqa: E731
+        texts = batch
+    else:
+        pairs = RewardModelRecipe.model_validate(
+            common | {"base": str(folder / "start"), "preferences": [folder / "preferences.jsonl"], "held_out": 0.5}
+        )
+        plan = check_stage_memory(pairs, pairs.base, pairs.settings, texts_per_row=2)
+        run = lambda: run_reward_model(pairs, on_progress=on_progress)  # noqa: E731
+        texts = 2 * batch
+    _, peak = with_peak(run, plan.held["device and libraries"])
+    return Measured(plan.total, peak, None, texts * longest / (ended[-1] - ended[-2]))
+
+
+def with_peak(run: Callable[[], ResultT], device: float) -> tuple[ResultT, float]:
+    """The result of a function, and the most memory that was held meanwhile.
+
+    Args:
+        run: the function.
+        device: bytes that a GPU holds besides what torch allocates.
+    """
+    with watched_memory() as most:
+        result = run()
+    peak = torch.cuda.max_memory_allocated() + device if torch.cuda.is_available() else max(most)
+    return result, peak
 
 
 def own_pages() -> int:

@@ -20,6 +20,7 @@ def pretrain(
     set_: SetValues = (),
     resume: Flag = False,
     dry_run: Flag = False,
+    skip_self_check: Flag = False,
     json: Flag = False,
 ) -> None:
     """Continue pretraining a base model on a mixture of raw text.
@@ -29,6 +30,7 @@ def pretrain(
         set_: Override a recipe value: KEY=VALUE, such as --set tokens=1000000. May be repeated.
         resume: Continue from the latest checkpoint.
         dry_run: Check the recipe, its files and its memory, print the resolved recipe and the plan, and exit.
+        skip_self_check: Do not check that an update fits into memory, and that the model can be saved.
         json: Print the result as JSON.
     """
     from longform.recipe.loading import load_recipe
@@ -37,7 +39,7 @@ def pretrain(
 
     resolved = load_recipe(recipe, PretrainRecipe, set_)
     if dry_run:
-        _print_plan(resolved)
+        _print_plan(resolved, self_check=not skip_self_check)
         return
     with ExitStack() as shown:
         # Opened at the first progress report, after all checks have passed.
@@ -45,6 +47,7 @@ def pretrain(
         result = run_pretraining(
             resolved,
             resume=resume,
+            self_check=not skip_self_check,
             on_packing=lambda done, windows: advance()(done, windows, "windows packed"),
             on_training=lambda update, updates, loss: advance()(update, updates, f"loss {loss:.3f}"),
         )
@@ -66,13 +69,13 @@ def pretrain(
     )
 
 
-def _print_plan(recipe: "PretrainRecipe") -> None:
+def _print_plan(recipe: "PretrainRecipe", *, self_check: bool) -> None:
     from longform.recipe.loading import dump_recipe
-    from longform.training.memory_plan import check_stage_memory
     from longform.training.pretrain_recipe import plan_pretraining
+    from longform.training.stage_check import check_stage_memory
 
     plans = plan_pretraining(recipe)
-    memory = check_stage_memory(recipe, recipe.policy, recipe.settings)
+    memory = check_stage_memory(recipe, recipe.policy, recipe.settings) if self_check else None
     if not IS_MAIN:
         return
     print(dump_recipe(recipe), end="")

@@ -23,6 +23,7 @@ def reward_model(
     set_: SetValues = (),
     resume: Flag = False,
     dry_run: Flag = False,
+    skip_self_check: Flag = False,
     examine: Path | None = None,
     json: Flag = False,
 ) -> None:
@@ -33,6 +34,8 @@ def reward_model(
         set_: Override a recipe value: KEY=VALUE, such as --set settings.lr=2e-5. May be repeated.
         resume: Continue the training from the latest checkpoint.
         dry_run: Check the recipe, its files and its memory, print the resolved recipe and the plan, and exit.
+        skip_self_check: Do not check that texts fit into the model's context, an update into memory, and that the model can
+            be saved.
         examine: Skip training: evaluate the reward model at the recipe's `out` on this preferences file.
         json: Print the result as JSON.
     """
@@ -44,7 +47,7 @@ def reward_model(
 
     resolved = load_recipe(recipe, RewardModelRecipe, set_)
     if dry_run:
-        _print_plan(resolved)
+        _print_plan(resolved, self_check=not skip_self_check)
         return
     report = None
     if examine is None:
@@ -54,6 +57,7 @@ def reward_model(
             report = run_reward_model(
                 resolved,
                 resume=resume,
+                self_check=not skip_self_check,
                 on_progress=lambda step, steps, loss: advance()(step, steps, f"loss {loss:.3f}"),
             ).report
     if not IS_MAIN:
@@ -66,6 +70,7 @@ def reward_model(
             settings=resolved.examination,
             batch=resolved.texts_at_once,
             curve=report.curve if report else [],
+            trust_remote_code=resolved.trust_remote_code,
             on_progress=lambda done, texts: advance()(done, texts, "texts scored"),
         )
     result = {
@@ -83,13 +88,12 @@ def reward_model(
     print_result(result, as_json=False, next_command=f"rewards: [{{kind: writing, model: {resolved.out}}}] in a recipe")
 
 
-def _print_plan(recipe: "RewardModelRecipe") -> None:
+def _print_plan(recipe: "RewardModelRecipe", *, self_check: bool) -> None:
     from longform.recipe.loading import dump_recipe
-    from longform.training.memory_plan import check_stage_memory
-    from longform.training.reward_model_recipe import read_split
+    from longform.training.reward_model_recipe import check_reward_model, read_split
 
     split = read_split(recipe)
-    plan = check_stage_memory(recipe, recipe.base, recipe.settings, texts_per_row=2)
+    plan = check_reward_model(recipe, split) if self_check else None
     if not IS_MAIN:
         return
     print(dump_recipe(recipe), end="")

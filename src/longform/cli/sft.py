@@ -19,6 +19,7 @@ def sft(
     set_: SetValues = (),
     resume: Flag = False,
     dry_run: Flag = False,
+    skip_self_check: Flag = False,
     json: Flag = False,
 ) -> None:
     """Fine-tune a writer on texts (supervised fine-tuning).
@@ -28,6 +29,8 @@ def sft(
         set_: Override a recipe value: KEY=VALUE, such as --set settings.lr=2e-5. May be repeated.
         resume: Continue from the latest checkpoint.
         dry_run: Check the recipe, its files and its memory, print the resolved recipe and the plan, and exit.
+        skip_self_check: Do not check that rows fit into the model's context, an update into memory, and that the model can
+            be saved.
         json: Print the result as JSON.
     """
     from longform.recipe.loading import load_recipe
@@ -36,7 +39,7 @@ def sft(
 
     resolved = load_recipe(recipe, SftRecipe, set_)
     if dry_run:
-        _print_plan(resolved)
+        _print_plan(resolved, self_check=not skip_self_check)
         return
     with ExitStack() as shown:
         # Opened when all checks have passed.
@@ -44,6 +47,7 @@ def sft(
         result = run_sft(
             resolved,
             resume=resume,
+            self_check=not skip_self_check,
             on_ready=lambda rows: advance()(0, count_updates(rows.training, resolved.settings)),
             on_progress=lambda step, steps, loss: advance()(step, steps, f"loss {loss:.3f}"),
         )
@@ -78,15 +82,13 @@ def describe_validation(report: Any) -> dict[str, Any]:
     }
 
 
-def _print_plan(recipe: "SftRecipe") -> None:
+def _print_plan(recipe: "SftRecipe", *, self_check: bool) -> None:
     from longform.recipe.loading import dump_recipe
-    from longform.training.memory_plan import check_stage_memory
     from longform.training.sft import count_updates
-    from longform.training.sft_recipe import prepare_rows
+    from longform.training.sft_recipe import check_sft, prepare_rows
 
     rows = prepare_rows(recipe)
-    longest = None if recipe.settings.packing else rows.training.longest
-    plan = check_stage_memory(recipe, recipe.policy, recipe.settings, longest=longest)
+    plan = check_sft(recipe, rows) if self_check else None
     if not IS_MAIN:
         return
     print(dump_recipe(recipe), end="")
@@ -98,7 +100,7 @@ def _print_plan(recipe: "SftRecipe") -> None:
     print_memory(plan)
 
 
-def print_memory(plan: "SupervisedPlan") -> None:
-    """Print a memory plan as comments."""
-    for line in plan.lines():
+def print_memory(plan: "SupervisedPlan | None") -> None:
+    """Print a memory plan as comments, if there is one."""
+    for line in plan.lines() if plan else []:
         print(f"# memory of each device in GiB, {line}")

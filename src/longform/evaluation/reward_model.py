@@ -238,6 +238,7 @@ def examine_folder(
     settings: ExaminationSettings,
     batch: int,
     curve: Sequence[CurvePoint] = (),
+    trust_remote_code: bool = False,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Examination:
     """Evaluate the reward model in a folder on a file of pairs, and write the result into the folder.
@@ -250,6 +251,7 @@ def examine_folder(
         settings: Budget of the examination.
         batch: Texts that are scored at once.
         curve: The model's learning curve, to be written with the result.
+        trust_remote_code: Whether code in the folder may run.
         on_progress: Called with (texts scored, texts).
 
     Raises:
@@ -258,7 +260,7 @@ def examine_folder(
     if not is_model_folder(str(folder)):
         raise BadInputError(f"out: no reward model at {folder}; run without --examine to train one")
     preferences = read_preferences(pairs)
-    model = WritingModel(str(folder), field="out")
+    model = WritingModel(str(folder), field="out", trust_remote_code=trust_remote_code)
     found = examine(
         lambda texts: model.scores(texts, batch=batch),
         preferences,

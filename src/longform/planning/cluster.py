@@ -23,6 +23,7 @@ from longform.planning.memory import (
     Change,
     activation_bytes,
     suggested_changes,
+    written_change,
 )
 from longform.planning.shapes import ModelShape, fetch_shape
 from longform.planning.speed import cache_room
@@ -154,7 +155,8 @@ def check_cluster_memory(run: Workload) -> ClusterPlan:
     def shortfall(run: Workload) -> float:
         return plan_cluster(shape, run).shortfall if _divides(shape, run) else float("inf")
 
-    changes, changed = suggested_changes(run, cluster_changes(run), shortfall)
+    suggested, changed = suggested_changes(run, cluster_changes(run), shortfall)
+    changes = [written_change(it) for it in suggested]
     fitting = plan_cluster(shape, changed)
     if fitting.shortfall:
         most = (

@@ -19,8 +19,10 @@ from longform.planning.memory import (
     Change,
     activation_bytes,
     adapter_parameters,
+    most_effective,
     numerics_of,
     suggested_changes,
+    written_change,
 )
 from longform.planning.shapes import ModelShape, count_scoring_parameters, fetch_shape, with_exact_parameters
 from longform.planning.workload import Workload, longest_sequence
@@ -141,7 +143,8 @@ def check_memory(run: Workload, *, longest_prompt: int | None = None) -> MemoryP
         longest_prompt: in tokens; None: as long as the recipe allows.
 
     Raises:
-        BadInputError: it does not fit; the error names settings that would make it fit, if there are any.
+        BadInputError: it does not fit; the error names settings that would make it fit, if there are any, first the one
+            that frees most.
     """
     import torch
 
@@ -167,13 +170,18 @@ def check_memory(run: Workload, *, longest_prompt: int | None = None) -> MemoryP
         return plan
     available = "this machine has" if limit_gb is None else "memory.limit_gb is"
     needs = f"needs up to {plan.total / GIB:.2f} GiB, and {available} {limit / GIB:.2f}"
-    changes, fitting = suggested_changes(run, device_changes(run), lambda run: max(needed(run) - limit, 0.0))
-    if needed(fitting) > limit:
-        raise BadInputError(
-            f"{run.policy}: {needs}; with {', '.join(changes)} it would still need {needed(fitting) / GIB:.2f}: "
-            "use a smaller model or shorter responses (generation.max_tokens)"
-        )
-    raise BadInputError(f"{run.policy}: {needs}; it fits with {', '.join(changes)}")
+    suggested, fitting = suggested_changes(run, device_changes(run), lambda run: max(needed(run) - limit, 0.0))
+
+    def effect(run: Workload, change: Change) -> str:
+        freed = needed(run) - needed(run.changed(*change))
+        return written_change(change) + (f" (frees {freed / GIB:.2f})" if freed > 0 else "")
+
+    changes = ", ".join(effect(run, it) for it in most_effective(run, suggested, needed, limit=limit))
+    if needed(fitting) <= limit:
+        raise BadInputError(f"{run.policy}: {needs}; it fits with {changes}")
+    half = effect(fitting, ("generation.max_tokens", max(run.generation.max_tokens // 2, 1)))
+    still = f"with {changes} it would still need {needed(fitting) / GIB:.2f}: " if changes else ""
+    raise BadInputError(f"{run.policy}: {needs}; {still}use a smaller model or shorter responses, such as {half}")
 
 
 def device_changes(run: Workload) -> list[Change]:

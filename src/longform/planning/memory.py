@@ -78,7 +78,7 @@ def adapter_parameters(shape: ModelShape, *, rank: int) -> int:
 
 def suggested_changes(
     run: WorkloadT, changes: Sequence[Change], shortfall: Callable[[WorkloadT], float]
-) -> tuple[list[str], WorkloadT]:
+) -> tuple[list[Change], WorkloadT]:
     """Return settings to change until a run fits, and the changed run; if nothing makes it fit, the closest one.
 
     A change is kept if it reduces the shortfall. All are tried twice, because some help only together with a later one,
@@ -89,13 +89,45 @@ def suggested_changes(
         changes: Changes to try, cheapest first.
         shortfall: Returns the bytes that a run lacks; 0 if it fits.
     """
-    kept: dict[str, str] = {}
+    kept: dict[str, Any] = {}
     missing = shortfall(run)
     for key, value in (*changes, *changes):
         if not missing:
             break
-        changed = run.changed(key, value)
-        if shortfall(changed) < missing:
-            run, missing = changed, shortfall(changed)
-            kept[key] = f"{key}: {value if isinstance(value, str) else json.dumps(value)}"
-    return list(kept.values()), run
+        with_it = shortfall(_changed(run, kept | {key: value}))
+        if with_it < missing:
+            missing = with_it
+            kept[key] = value
+    return list(kept.items()), _changed(run, kept)
+
+
+def most_effective(
+    run: WorkloadT, changes: Sequence[Change], needed: Callable[[WorkloadT], float], *, limit: float
+) -> list[Change]:
+    """Return the changes that a run needs to fit into `limit` bytes, first the one that frees most alone.
+
+    Args:
+        run: The run that does not fit.
+        changes: Of `suggested_changes`; if they do not suffice, all of them are returned.
+        needed: Returns the bytes that a run needs.
+        limit: Bytes.
+    """
+    ascending = sorted(changes, key=lambda it: needed(run.changed(*it)), reverse=True)
+    kept = dict(changes)
+    for key, _ in ascending if needed(_changed(run, kept)) <= limit else ():
+        rest = {name: value for name, value in kept.items() if name != key}
+        if needed(_changed(run, rest)) <= limit:
+            kept = rest
+    return [it for it in reversed(ascending) if it[0] in kept]
+
+
+def written_change(change: Change) -> str:
+    """A change as it is written in a recipe."""
+    key, value = change
+    return f"{key}: {value if isinstance(value, str) else json.dumps(value)}"
+
+
+def _changed(run: WorkloadT, changes: Mapping[str, Any]) -> WorkloadT:
+    for key, value in changes.items():
+        run = run.changed(key, value)
+    return run

@@ -60,21 +60,29 @@ class WritingReader:
         path: folder or hub id.
         max_tokens: longest input; a longer text is cut at its end. None: as in its training, or as long as it can read.
         field: what names the path, for errors.
+        trust_remote_code: whether code in the model's folder may run.
 
     Raises:
         BadInputError: there is no such model, or it has no head with one output.
     """
 
-    def __init__(self, path: str, *, max_tokens: int | None = None, field: str = "rewards.writing.model") -> None:
+    def __init__(
+        self,
+        path: str,
+        *,
+        max_tokens: int | None = None,
+        field: str = "rewards.writing.model",
+        trust_remote_code: bool = False,
+    ) -> None:
         from transformers import AutoConfig
 
         from longform.writers.loading import load_tokenizer
 
         check_writing_model(path, field=field)
         self.scale = read_scale(path)
-        self.tokenizer: Any = load_tokenizer(path)
+        self.tokenizer: Any = load_tokenizer(path, trust_remote_code=trust_remote_code)
         try:
-            config: Any = AutoConfig.from_pretrained(path, trust_remote_code=False)
+            config: Any = AutoConfig.from_pretrained(path, trust_remote_code=trust_remote_code)
         except Exception as error:  # what a broken folder makes transformers raise has no bounds
             raise BadInputError(f"{field}: {path} cannot be loaded as a reward model: {_reason(error)}") from error
         longest = getattr(config.get_text_config(), "max_position_embeddings", None)
@@ -94,15 +102,24 @@ class WritingModel(WritingReader):
         BadInputError: there is no such model, it has no head with one output, or it cannot be loaded.
     """
 
-    def __init__(self, path: str, *, max_tokens: int | None = None, field: str = "rewards.writing.model") -> None:
+    def __init__(
+        self,
+        path: str,
+        *,
+        max_tokens: int | None = None,
+        field: str = "rewards.writing.model",
+        trust_remote_code: bool = False,
+    ) -> None:
         import torch
         from transformers import AutoModelForSequenceClassification
 
-        super().__init__(path, max_tokens=max_tokens, field=field)
+        super().__init__(path, max_tokens=max_tokens, field=field, trust_remote_code=trust_remote_code)
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         dtype = torch.bfloat16 if self.device == "cuda" else torch.float32
         try:
-            model: Any = AutoModelForSequenceClassification.from_pretrained(path, dtype=dtype, trust_remote_code=False)
+            model: Any = AutoModelForSequenceClassification.from_pretrained(
+                path, dtype=dtype, trust_remote_code=trust_remote_code
+            )
         except Exception as error:  # as above
             raise BadInputError(f"{field}: {path} cannot be loaded as a reward model: {_reason(error)}") from error
         if model.config.num_labels != 1:

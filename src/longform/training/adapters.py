@@ -10,20 +10,41 @@ from longform.records.errors import BadInputError
 from longform.rl.settings import LoraSettings, MemorySettings
 from longform.training.processes import find_processes
 from longform.writers.loading import load_model
+from longform.writers.self_check import check_saving
 
 TaskType = Literal["CAUSAL_LM", "SEQ_CLS"]
 
 
 def load_trainee(
-    path: str, *, lora: LoraSettings | None, memory: MemorySettings, seed: int, optimizer: str
+    path: str,
+    *,
+    lora: LoraSettings | None,
+    memory: MemorySettings,
+    seed: int,
+    optimizer: str,
+    trust_remote_code: bool = False,
+    self_check: bool = True,
 ) -> tuple[Any, Any]:
     """Load the tokenizer and the causal language model to train; the trainer moves it to the device.
 
+    Args:
+        path: Folder or hub id of the model.
+        lora: Size of adapters; None trains all weights.
+        memory: Precision of frozen weights.
+        seed: Seed of new adapters.
+        optimizer: Of the stage.
+        trust_remote_code: Whether code in the model's folder may run.
+        self_check: Whether to check that the model can be saved.
+
     Raises:
-        BadInputError: it cannot be loaded, or the processes cannot train it so.
+        BadInputError: it cannot be loaded or saved, or the processes cannot train it so.
     """
     check_sharding(lora=lora, optimizer=optimizer)
-    tokenizer, model = load_model(path, device="cpu", dtype=weight_type(lora, memory))
+    tokenizer, model = load_model(
+        path, device="cpu", dtype=weight_type(lora, memory), trust_remote_code=trust_remote_code
+    )
+    if self_check and find_processes().is_main:  # the only one that saves; of sharded models the others have no weights
+        check_saving(model, tokenizer, path=path)
     return tokenizer, model if lora is None else add_adapters(model, lora, path=path, task="CAUSAL_LM", seed=seed)
 
 

@@ -8,19 +8,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 from pydantic import Field, field_validator, model_validator
-from transformers import AutoConfig
 
 from longform.records.errors import BadInputError
 from longform.training.mixture import Counted, Encode, build_encode, check_epochs, count_tokens
 from longform.training.pretrain import Leg, PretrainSettings, export_name, plan_legs
 from longform.training.pretrain_sources import Documents, HubTexts, PlannedResponses, Source, open_source
 from longform.training.resumable import check_out
+from longform.training.stage_check import check_stage_context
 from longform.training.supervised_settings import SupervisedRecipe
 from longform.writers.loading import load_tokenizer
-from longform.writers.paths import check_model_path, model_below
+from longform.writers.paths import check_model_path
 
 
 class PretrainRecipe(SupervisedRecipe):
@@ -124,8 +123,8 @@ def plan_pretraining(recipe: PretrainRecipe) -> dict[str, SourcePlan]:
     check_model_path(recipe.policy)
     check_exports(recipe)
     recipe.planned_devices.rows_each(recipe.settings.batch_size)
-    _check_context(recipe)
-    encode = build_encode(load_tokenizer(recipe.policy))
+    check_stage_context(recipe, recipe.policy, longest=recipe.settings.max_tokens)
+    encode = build_encode(load_tokenizer(recipe.policy, trust_remote_code=recipe.trust_remote_code))
     return {source.name: _plan_source(source, recipe, encode) for source in recipe.sources}
 
 
@@ -154,20 +153,6 @@ def _plan_source(source: Source, recipe: PretrainRecipe, encode: Encode) -> Sour
     if counted.exact:
         check_epochs(source.name, wanted=wanted, held=counted.tokens, max_epochs=recipe.max_epochs)
     return SourcePlan(documents, counted, wanted / counted.tokens, left_out)
-
-
-def _check_context(recipe: PretrainRecipe) -> None:
-    try:
-        config: Any = AutoConfig.from_pretrained(model_below(recipe.policy))
-    except Exception as error:  # transformers raises exceptions of any type for a broken folder
-        reason = " ".join(str(error).split())[:200]
-        raise BadInputError(f"{recipe.policy}: its config.json cannot be read: {reason}") from error
-    context = getattr(config.get_text_config(), "max_position_embeddings", None)
-    if context is not None and recipe.settings.max_tokens > context:
-        raise BadInputError(
-            f"settings.max_tokens: {recipe.settings.max_tokens} is more than the context of {recipe.policy} "
-            f"({context} tokens)"
-        )
 
 
 def _hint(left_out: Mapping[str, int]) -> str:

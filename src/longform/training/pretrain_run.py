@@ -21,6 +21,7 @@ from longform.training.pretrain_sources import Source, open_source
 from longform.training.processes import find_processes, wait_for
 from longform.training.resumable import check_start, model_files, newest_checkpoint, resumable
 from longform.training.stage import StageReport, StageRun, TrainedModel
+from longform.training.stage_check import check_stage_memory
 from longform.training.supervised_settings import LossCallback
 from longform.writers.loading import load_model, load_tokenizer
 
@@ -57,6 +58,7 @@ def run_pretraining(
     recipe: PretrainRecipe,
     *,
     resume: bool = False,
+    self_check: bool = True,
     on_packing: Callable[[int, int], None] = lambda done, total: None,
     on_training: LossCallback = lambda update, updates, loss: None,
 ) -> PretrainResult:
@@ -65,6 +67,7 @@ def run_pretraining(
     Args:
         recipe: The recipe.
         resume: Continue an interrupted pretraining; the weights equal those of an uninterrupted one.
+        self_check: Check before training that memory and saving work out (training/stage_check.py).
         on_packing: Called with (windows packed, windows), for the first time after all checks.
         on_training: Called at intervals with (update, updates, loss).
 
@@ -76,6 +79,8 @@ def run_pretraining(
     check_exports(recipe)
     check_start(recipe, name=NAME, resume=resume)
     plans = {} if packed.exists() else plan_pretraining(recipe)
+    if self_check:
+        check_stage_memory(recipe, recipe.policy, recipe.settings)
     with resumable(recipe, _files(recipe), name=NAME):
         on_packing(0 if plans else recipe.windows, recipe.windows)
         if find_processes().is_main and plans:
@@ -85,13 +90,15 @@ def run_pretraining(
         _save_initial_model(recipe)
         report = None
         for leg in recipe.legs:
-            report = _train(leg, recipe, packed, on_training) or report
+            report = _train(leg, recipe, packed, on_training, self_check=self_check) or report
     assert report is not None
     exports = [recipe.export_path(share) for share in recipe.exports]
     return PretrainResult(recipe.out, mixture, report, exports)
 
 
-def _train(leg: Leg, recipe: PretrainRecipe, packed: Path, on_training: LossCallback) -> StageReport | None:
+def _train(
+    leg: Leg, recipe: PretrainRecipe, packed: Path, on_training: LossCallback, *, self_check: bool
+) -> StageReport | None:
     """Train a part of the pretraining, and write its export; None if that was done before an interruption."""
     run, folder = StageRun.of(recipe), recipe.checkpoints
     trunk = newest_checkpoint(folder)
@@ -102,7 +109,13 @@ def _train(leg: Leg, recipe: PretrainRecipe, packed: Path, on_training: LossCall
         return None
     settings = recipe.settings
     tokenizer, model = load_trainee(
-        recipe.policy, lora=recipe.lora, memory=run.memory, seed=settings.seed, optimizer=settings.optimizer
+        recipe.policy,
+        lora=recipe.lora,
+        memory=run.memory,
+        seed=settings.seed,
+        optimizer=settings.optimizer,
+        trust_remote_code=recipe.trust_remote_code,
+        self_check=self_check,
     )
     trained = train_on_windows(
         model,
@@ -129,7 +142,7 @@ def _save_initial_model(recipe: PretrainRecipe) -> None:
     path = recipe.export_path(0)
     if recipe.exports[0] or path.exists() or not find_processes().is_main:
         return
-    tokenizer, model = load_model(recipe.policy, device="cpu")
+    tokenizer, model = load_model(recipe.policy, device="cpu", trust_remote_code=recipe.trust_remote_code)
 
     def write(folder: Path) -> None:
         model.save_pretrained(folder)
@@ -151,7 +164,7 @@ def _pack(
         path / _WINDOWS,
         {name: plan.documents for name, plan in plans.items()},
         {source.name: source.share for source in recipe.sources},
-        build_encode(load_tokenizer(recipe.policy)),
+        build_encode(load_tokenizer(recipe.policy, trust_remote_code=recipe.trust_remote_code)),
         window=recipe.settings.max_tokens,
         windows=recipe.windows,
         max_epochs=recipe.max_epochs,
@@ -188,7 +201,7 @@ def _pack_validation(recipe: PretrainRecipe, path: Path) -> None:
     assert recipe.validation is not None and recipe.validation.file is not None
     window = recipe.settings.max_tokens
     documents = open_source(Source(name="validation", share=1, path=str(recipe.validation.file)))
-    encode = build_encode(load_tokenizer(recipe.policy))
+    encode = build_encode(load_tokenizer(recipe.policy, trust_remote_code=recipe.trust_remote_code))
     windows = count_tokens(documents, encode).tokens // window
     if not windows:
         raise BadInputError(

@@ -144,6 +144,7 @@ def _record_or_compare(begun: Path, recipe: SupervisedRecipe, files: Sequence[Pa
         write_text(begun, json.dumps(content, ensure_ascii=False, indent=2) + "\n")
         return
     stored = json.loads(begun.read_text(encoding="utf-8"))
+    stored["recipe"].setdefault("trust_remote_code", False)  # versions up to 0.2 do not record it
     remedy = f"resume it with its own settings, or remove {begun.parent} to start again"
     check_resume(
         f"--resume: {begun.parent}", translate_flat(stored["recipe"]), settings, remedy=remedy, changeable=CHANGEABLE

@@ -27,6 +27,7 @@ from longform.rl.settings import LoraSettings, MemorySettings
 from longform.statistics.paired import pair_wins
 from longform.training.adapters import add_adapters, check_sharding, weight_type
 from longform.training.preferences import HELD_OUT, CurvePoint
+from longform.training.processes import find_processes
 from longform.training.sft import EpochSettings
 from longform.training.stage import (
     MicroBatches,
@@ -41,8 +42,9 @@ from longform.training.stage import (
     use_one_gpu,
 )
 from longform.training.supervised_settings import LossCallback
-from longform.writers.loading import load_model, load_tokenizer
+from longform.writers.loading import check_vocabulary, load_model, load_tokenizer
 from longform.writers.paths import check_model_path, model_below
+from longform.writers.self_check import check_saving
 
 _CURVE = "learning_curve"
 
@@ -82,6 +84,7 @@ class TrainedRewardModel(NamedTuple):
     held_out: Sequence[Preference]
     settings: RewardModelSettings
     report: RewardModelReport
+    trust_remote_code: bool = False
 
     def save(self, folder: Path) -> None:
         """Write the model, with adapters merged, the scale of its scores, and the held-out pairs."""
@@ -90,7 +93,8 @@ class TrainedRewardModel(NamedTuple):
             trained = trained._replace(model=trained.model.cpu().float().merge_and_unload().eval())
         trained.save(folder)
         write_rows(folder / HELD_OUT, self.held_out)
-        write_text(folder / SCORES, _scale(folder, self.held_out, self.settings).model_dump_json(indent=2) + "\n")
+        model = WritingModel(str(folder), max_tokens=self.settings.max_tokens, trust_remote_code=self.trust_remote_code)
+        write_text(folder / SCORES, _scale(model, self.held_out, self.settings).model_dump_json(indent=2) + "\n")
 
 
 class PairTrainer(MicroBatches, RewardTrainer):
@@ -179,6 +183,8 @@ def learn_pairs(
     *,
     validation: Sequence[Preference] | None = None,
     lora: LoraSettings | None,
+    trust_remote_code: bool = False,
+    self_check: bool = True,
     on_progress: LossCallback = lambda step, steps, loss: None,
 ) -> TrainedRewardModel:
     """Train a reward model from the latest checkpoint of the run if there is one.
@@ -191,15 +197,21 @@ def learn_pairs(
         run: Memory, checkpoints and validation.
         validation: Pairs of `run.validation`.
         lora: Size of adapters; None trains all weights.
+        trust_remote_code: Whether code in the model's folder may run.
+        self_check: Whether to check that the model can be saved.
         on_progress: Called at intervals with (step, steps, loss).
 
     Raises:
-        BadInputError: the model at `path` has no sequence classifier, a prompt is too long, or the batch cannot be divided
-            among the processes.
+        BadInputError: the model at `path` has no sequence classifier or cannot be saved, a prompt is too long, or the batch
+            cannot be divided among the processes.
         StoppedError: the device is out of memory.
     """
     check_sharding(lora=lora, optimizer=settings.optimizer)
-    tokenizer, model = load_classifier(path, seed=settings.seed, dtype=weight_type(lora, run.memory))
+    tokenizer, model = load_classifier(
+        path, seed=settings.seed, dtype=weight_type(lora, run.memory), trust_remote_code=trust_remote_code
+    )
+    if self_check and find_processes().is_main:  # the only one that saves; of sharded models the others have no weights
+        check_saving(model, tokenizer, path=path)
     if lora:
         model = add_adapters(model, lora, path=path, task="SEQ_CLS", seed=settings.seed)
     rows, cut = _encoded(tokenizer, training, settings)
@@ -223,25 +235,32 @@ def learn_pairs(
     report = RewardModelReport(
         len(training), len(held_out), cut, trained.report.final_loss, curve.points(trainer.state), trained.report
     )
-    return TrainedRewardModel(trained, held_out, settings, report)
+    return TrainedRewardModel(trained, held_out, settings, report, trust_remote_code)
 
 
-def load_classifier(path: str, *, seed: int, dtype: torch.dtype = torch.float32) -> tuple[Any, Any]:
+def load_classifier(
+    path: str, *, seed: int, dtype: torch.dtype = torch.float32, trust_remote_code: bool = False
+) -> tuple[Any, Any]:
     """Load the tokenizer and a one-output classifier with the language model's weights and a new head.
 
     Raises:
-        BadInputError: there is no model, or transformers has no sequence classifier for it.
+        BadInputError: there is no model, transformers has no sequence classifier for it, or its tokenizer has more tokens
+            than its embeddings.
     """
     check_model_path(path)
-    tokenizer, below = load_tokenizer(path), model_below(path)
+    tokenizer, below = load_tokenizer(path, trust_remote_code=trust_remote_code), model_below(path)
     torch.manual_seed(seed)  # initializes the head
     try:
-        model: Any = AutoModelForSequenceClassification.from_pretrained(below, num_labels=1, dtype=dtype)
+        model: Any = AutoModelForSequenceClassification.from_pretrained(
+            below, num_labels=1, dtype=dtype, trust_remote_code=trust_remote_code
+        )
     except Exception as error:  # transformers raises exceptions of any type for a broken folder
         reason = " ".join(str(error).split())[:200]
         raise BadInputError(f"{path}: cannot be loaded as a reward model: {reason}") from error
+    check_vocabulary(tokenizer, model.get_input_embeddings().weight.shape[0], path=path)
     if below != path:
-        decoder: Any = load_model(path, device="cpu", dtype=dtype)[1].get_decoder()
+        whole: Any = load_model(path, device="cpu", dtype=dtype, trust_remote_code=trust_remote_code)[1]
+        decoder = whole.get_decoder()
         model.base_model.load_state_dict(decoder.state_dict())
     return tokenizer, model
 
@@ -300,6 +319,16 @@ def pair_scores(model: Any, rows: Sequence[dict[str, Any]], *, batch: int) -> np
     return np.array(scores).reshape(-1, 2)
 
 
+def longest_text(tokenizer: Any, pairs: Sequence[Preference], settings: RewardModelSettings) -> int:
+    """Tokens of the longest text of the pairs, cut at `settings.max_tokens`.
+
+    Raises:
+        BadInputError: a prompt is too long.
+    """
+    rows, _ = _encoded(tokenizer, pairs, settings)
+    return max(len(row[name]) for row in rows for name in ("chosen_ids", "rejected_ids"))
+
+
 def curve_point(step: int, scores: np.ndarray, margins: np.ndarray, *, center: float) -> CurvePoint:
     """Compute the point of the learning curve at `step`: the training loss, and the accuracy with ties as one half.
 
@@ -329,9 +358,8 @@ def _encoded(
     return rows, cut
 
 
-def _scale(out: Path, held_out: Sequence[Preference], settings: RewardModelSettings) -> ScoreScale:
-    """Return mean and standard deviation of the scores of the model in `out` on the held-out texts."""
-    model = WritingModel(str(out), max_tokens=settings.max_tokens)
+def _scale(model: WritingModel, held_out: Sequence[Preference], settings: RewardModelSettings) -> ScoreScale:
+    """Return mean and standard deviation of a model's scores on the held-out texts."""
     texts: dict[tuple[str, str], tuple[PromptRow, str]] = {}
     for it in held_out:
         prompt = PromptRow(id=HELD_OUT, prompt=it.prompt)

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from pydantic import Field
 
+from longform.planning.supervised import SupervisedPlan
 from longform.recipe.loading import dump_recipe
 from longform.records.errors import BadInputError
 from longform.records.files import write_text
@@ -20,9 +21,17 @@ from longform.training.preferences import (
 )
 from longform.training.processes import find_processes
 from longform.training.resumable import check_out, check_start, model_files, resumable
-from longform.training.reward_model import RewardModelReport, RewardModelSettings, learn_pairs, pairs_at_once
+from longform.training.reward_model import (
+    RewardModelReport,
+    RewardModelSettings,
+    learn_pairs,
+    longest_text,
+    pairs_at_once,
+)
 from longform.training.stage import StageRun
+from longform.training.stage_check import check_stage_context, check_stage_memory
 from longform.training.supervised_settings import LossCallback, SupervisedRecipe
+from longform.writers.loading import load_tokenizer
 from longform.writers.paths import check_model_path
 
 NAME = "training of a reward model"
@@ -102,6 +111,7 @@ def run_reward_model(
     split: PreferenceSplit | None = None,
     *,
     resume: bool = False,
+    self_check: bool = True,
     on_progress: LossCallback = lambda step, steps, loss: None,
 ) -> RewardModelResult:
     """Train a reward model. `out` is created atomically at the end, with the resolved recipe in `reward-model.yaml`.
@@ -110,6 +120,7 @@ def run_reward_model(
         recipe: The recipe.
         split: Its pairs; by default from `read_split`.
         resume: Continue an interrupted training; the weights equal those of an uninterrupted one.
+        self_check: Check before training that texts, memory and saving work out (training/stage_check.py).
         on_progress: Called at intervals with (step, steps, loss).
 
     Raises:
@@ -119,6 +130,8 @@ def run_reward_model(
     _check_out(recipe)
     check_start(recipe, name=NAME, resume=resume)
     split = split or read_split(recipe)
+    if self_check:
+        check_reward_model(recipe, split)
     with resumable(recipe, _files(recipe), name=NAME):
         trained = learn_pairs(
             recipe.base,
@@ -128,6 +141,8 @@ def run_reward_model(
             StageRun.of(recipe),
             validation=split.validation,
             lora=recipe.lora,
+            trust_remote_code=recipe.trust_remote_code,
+            self_check=self_check,
             on_progress=on_progress,
         )
 
@@ -138,6 +153,18 @@ def run_reward_model(
         if find_processes().is_main:
             write_folder(recipe.out, write)
     return RewardModelResult(recipe.out, trained.report)
+
+
+def check_reward_model(recipe: RewardModelRecipe, split: PreferenceSplit) -> SupervisedPlan:
+    """Check that the longest text fits into the model's context, and an update into memory; return the plan.
+
+    Raises:
+        BadInputError: one of them does not fit, or a prompt is too long.
+    """
+    tokenizer = load_tokenizer(recipe.base, trust_remote_code=recipe.trust_remote_code)
+    longest = longest_text(tokenizer, split.training, recipe.settings)
+    check_stage_context(recipe, recipe.base, longest=longest)
+    return check_stage_memory(recipe, recipe.base, recipe.settings, longest=longest, texts_per_row=2)
 
 
 def _files(recipe: RewardModelRecipe) -> list[Path]:

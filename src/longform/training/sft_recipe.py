@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from longform.planning.supervised import SupervisedPlan
 from longform.recipe.loading import dump_recipe
 from longform.records.errors import BadInputError
 from longform.records.files import write_text
@@ -16,6 +17,7 @@ from longform.training.processes import find_processes
 from longform.training.resumable import check_out, check_start, model_files, resumable
 from longform.training.sft import SftSettings, fine_tune
 from longform.training.stage import StageReport, StageRun
+from longform.training.stage_check import check_stage_context, check_stage_memory
 from longform.training.supervised_settings import LossCallback, SupervisedRecipe
 from longform.writers.loading import load_tokenizer
 from longform.writers.paths import check_model_path
@@ -68,7 +70,7 @@ def prepare_rows(recipe: SftRecipe) -> SftRows:
             "settings.packing: rows of a window would see each other with context parallelism; remove it"
         )
     training, validation = _split(read_lessons(recipe.data), recipe)
-    tokenizer = load_tokenizer(recipe.policy)
+    tokenizer = load_tokenizer(recipe.policy, trust_remote_code=recipe.trust_remote_code)
     check_rows(tokenizer, training.rows, name=recipe.policy)
 
     def encode(lessons: Lessons) -> EncodedRows:
@@ -94,6 +96,7 @@ def run_sft(
     recipe: SftRecipe,
     *,
     resume: bool = False,
+    self_check: bool = True,
     on_ready: Callable[[SftRows], None] = lambda rows: None,
     on_progress: LossCallback = lambda step, steps, loss: None,
 ) -> SftResult:
@@ -102,6 +105,7 @@ def run_sft(
     Args:
         recipe: The recipe.
         resume: Continue an interrupted fine-tuning; the weights equal those of an uninterrupted one.
+        self_check: Check before training that rows, memory and saving work out (training/stage_check.py).
         on_ready: Called with the rows after all checks.
         on_progress: Called at intervals with (step, steps, loss).
 
@@ -112,6 +116,8 @@ def run_sft(
     check_out(recipe)
     check_start(recipe, name=NAME, resume=resume)
     rows = prepare_rows(recipe)
+    if self_check:
+        check_sft(recipe, rows)
     with resumable(recipe, _files(recipe), name=NAME):
         on_ready(rows)
         run = StageRun.of(recipe)
@@ -121,6 +127,8 @@ def run_sft(
             memory=run.memory,
             seed=recipe.settings.seed,
             optimizer=recipe.settings.optimizer,
+            trust_remote_code=recipe.trust_remote_code,
+            self_check=self_check,
         )
         trained = fine_tune(
             model,
@@ -140,6 +148,18 @@ def run_sft(
         if find_processes().is_main:
             write_folder(recipe.out, write)
     return SftResult(recipe.out, rows, trained.report)
+
+
+def check_sft(recipe: SftRecipe, rows: SftRows) -> SupervisedPlan:
+    """Check that the longest row fits into the model's context, and an update into memory; return the plan.
+
+    Raises:
+        BadInputError: one of them does not fit.
+    """
+    settings = recipe.settings
+    longest = settings.max_tokens if settings.packing else rows.training.longest
+    check_stage_context(recipe, recipe.policy, longest=longest)
+    return check_stage_memory(recipe, recipe.policy, settings, longest=longest)
 
 
 def _split(lessons: Lessons, recipe: SftRecipe) -> tuple[Lessons, Lessons | None]:

@@ -134,6 +134,8 @@ class SupervisedRecipe(BaseModel):
 
     out: Path
     """Folder of the trained model, in Hugging Face format; must not exist."""
+    trust_remote_code: bool = False
+    """Whether to run code that the model's folder brings along. Read that code first: it can do all that you can."""
     lora: LoraSettings | None = None
     """Train adapters instead of all weights."""
     memory: SupervisedMemory = SupervisedMemory()

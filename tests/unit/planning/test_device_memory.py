@@ -1,6 +1,7 @@
 """The memory plan against what torch really keeps for the backward pass, and against the recipes that come with longform."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from transformers import (
 )
 
 from longform.planning.device import check_memory, device_changes, plan_memory
-from longform.planning.memory import GIB, activation_bytes, adapter_parameters, suggested_changes
+from longform.planning.memory import GIB, activation_bytes, adapter_parameters, suggested_changes, written_change
 from longform.planning.shapes import ModelShape, count_scoring_parameters
 from longform.planning.shapes import shape_of as shape_of_content
 from longform.recipe.loading import load_recipe
@@ -221,6 +222,9 @@ def test_what_cannot_fit_is_refused_with_what_to_change(start):
     ) as error:
         check_memory(tight)
     assert "memory.max_tokens_per_microbatch: 4096" in str(error.value)
+    freed = [float(it) for it in re.findall(r"\(frees ([\d.]+)\)", str(error.value))]
+    assert freed == sorted(freed, reverse=True), "the change that frees most is named first"
+    assert freed[0] > 0
     fitting = _recipe(
         policy=start,
         generation={**generation, "batch": 4},
@@ -261,7 +265,7 @@ def test_advice_finds_changes_that_only_help_together():
 
     changes, changed = suggested_changes(recipe, device_changes(recipe), shortfall)
     assert shortfall(changed) == 0
-    assert {"memory.precision: bfloat16", "lora: {}"} <= set(changes)
+    assert {"memory.precision: bfloat16", "lora: {}"} <= {written_change(it) for it in changes}
 
 
 def test_a_reward_model_is_planned_for(start, tmp_path):

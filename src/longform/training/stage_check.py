@@ -1,10 +1,23 @@
-"""The memory plan of a supervised recipe, before its model is loaded."""
+"""Checks of a supervised stage before its model is loaded: rows fit into the context, and an update into memory."""
 
 from longform.planning.device import device_memory
 from longform.planning.memory import GIB
 from longform.planning.shapes import fetch_shape
 from longform.planning.supervised import SupervisedPlan, SupervisedWorkload, check_supervised
+from longform.records.errors import BadInputError
 from longform.training.supervised_settings import SupervisedRecipe, SupervisedSettings
+from longform.writers.loading import context_length, load_config
+
+
+def check_stage_context(recipe: SupervisedRecipe, model: str, *, longest: int) -> None:
+    """Check that a row of `longest` tokens fits into the context of a model.
+
+    Raises:
+        BadInputError: it does not, or the model's configuration cannot be read.
+    """
+    context = context_length(load_config(model, trust_remote_code=recipe.trust_remote_code))
+    if context is not None and longest > context:
+        raise BadInputError(f"settings.max_tokens: {longest} is more than the context of {model} ({context} tokens)")
 
 
 def check_stage_memory(
