@@ -19,7 +19,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -38,12 +38,14 @@ from longform.recipe.recipe import Recipe
 from longform.records.files import write_rows
 from longform.records.run_directory import RunDirectory
 from longform.records.schemas import Ladder, Preference, Reference
+from longform.steps.recorder import StepReport
 from longform.training.reward_model_recipe import RewardModelRecipe, run_reward_model
 from longform.training.run import check_start, train
 from longform.training.sft_recipe import SftRecipe, run_sft
 from longform.training.stage_check import check_stage_memory
 
 SIZES = {  # hidden, intermediate, layers, heads, key-value heads, vocabulary
+    "tiny": (64, 160, 2, 4, 2, 1_000),
     "60m": (512, 1408, 8, 8, 8, 32_000),
     "0.5b": (896, 4864, 24, 14, 2, 151_936),
     "1.5b": (1536, 8960, 28, 12, 2, 151_936),
@@ -51,9 +53,11 @@ SIZES = {  # hidden, intermediate, layers, heads, key-value heads, vocabulary
     "7b": (3584, 18944, 28, 28, 4, 152_064),
 }
 LOW = {"precision": "bfloat16"}
+GRPO = {"method": "grpo", "group": 4, "optim": {"mini_batch": None}}
 SETTINGS: dict[str, dict[str, Any]] = {
     "full": {},
-    "grpo": {"method": "grpo", "group": 4, "optim": {"mini_batch": None}},
+    "grpo": GRPO,
+    "grpo-bfloat16": {**GRPO, "memory": LOW},
     "full-frugal": {"memory": {"gradient_checkpointing": True}},
     "full-bfloat16": {"memory": LOW},
     "full-bfloat16-frugal": {"memory": {**LOW, "gradient_checkpointing": True}},
@@ -176,28 +180,46 @@ def write_inputs(folder: Path, base_url: str, *, count: int) -> None:
     (folder / "models.yaml").write_text(yaml.safe_dump(models), encoding="utf-8")
 
 
-def measure_run(folder: Path, name: str, *, tokens: int, per_step: int) -> Measured:
-    """Two steps of reinforcement learning."""
+def build_recipe(folder: Path, name: str, *, tokens: int, per_step: int, **run: Any) -> Recipe:
+    """The recipe of a setting; `run` is its section."""
     settings = {"group": 1} | SETTINGS[name]
     group = settings.pop("group")
-    recipe = Recipe.model_validate(
-        {
-            "policy": str(folder / "start"),
-            "models": str(folder / "models.yaml"),
-            "data": {"ladders": str(folder / "ladders.jsonl"), "per_step": per_step // group, "group": group},
-            "rewards": [{"kind": "pairwise", "judge": "judge"}],
-            "generation": {"max_tokens": tokens, "max_prompt_tokens": MAX_PROMPT_TOKENS},
-            "optim": {"mini_batch": per_step // 2},
-            "run": {"name": name, "folder": str(folder / "runs"), "steps": 2},
-            **settings,
-        }
-    )
+    content = {
+        "policy": str(folder / "start"),
+        "models": str(folder / "models.yaml"),
+        "data": {"ladders": str(folder / "ladders.jsonl"), "per_step": per_step // group, "group": group},
+        "rewards": [{"kind": "pairwise", "judge": "judge"}],
+        "generation": {"max_tokens": tokens, "max_prompt_tokens": MAX_PROMPT_TOKENS},
+        "optim": {"mini_batch": per_step // 2},
+        "run": {"name": name, "folder": str(folder / "runs"), **run},
+    }
+    return Recipe.model_validate(content | settings)
+
+
+def measure_run(folder: Path, name: str, *, tokens: int, per_step: int, checkpoint: bool = True) -> Measured:
+    """Two steps of reinforcement learning, with a checkpoint at their end or without any."""
+    recipe = build_recipe(folder, name, tokens=tokens, per_step=per_step, steps=2 if checkpoint else 3)
     plan = check_start(recipe, check_inputs(recipe)).memory
-    result, peak = with_peak(lambda: train(recipe, on_step=lambda report: None), plan.held["device and libraries"])
-    with RunDirectory.read(result.path) as run:
+    _, peak = with_peak(lambda: train_until(recipe, 2), plan.held["device and libraries"])
+    with RunDirectory.read(recipe.run_path) as run:
         written = run.database.metric("text/tokens")[-1][1] * per_step
         seconds = {name: run.database.metric(f"seconds/{name}")[-1][1] for name in ("writing", "updating")}
     return Measured(plan.total, peak, written / seconds["writing"], written / seconds["updating"])
+
+
+def train_until(recipe: Recipe, last: int, *, resume: bool = False) -> None:
+    """Train, and stop behind step `last`, whatever the recipe says."""
+
+    def on_step(report: StepReport) -> None:
+        if report.step == last < recipe.run.steps:
+            raise _Stopped
+
+    with suppress(_Stopped):
+        train(recipe, resume=resume, on_step=on_step)
+
+
+class _Stopped(Exception):
+    """The steps that were asked for are done."""
 
 
 def measure_stage(folder: Path, name: str, *, tokens: int, per_step: int) -> Measured:
@@ -235,6 +257,8 @@ def with_peak(run: Callable[[], ResultT], device: float) -> tuple[ResultT, float
         run: the function.
         device: bytes that a GPU holds besides what torch allocates.
     """
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
     with watched_memory() as most:
         result = run()
     peak = torch.cuda.max_memory_allocated() + device if torch.cuda.is_available() else max(most)
