@@ -29,8 +29,8 @@ _GATHERED_LAYERS = 2
 """Sharded layers that a GPU holds whole: the one that it computes, and the next one."""
 _TILE_TOKENS, _TILE_VOCABULARY = 4096, 32_768
 """Logits that TRL computes at once (`ChunkedLogProbFunction`)."""
-_CPU_COPIES = 6
-"""Copies of these logits in float32 on a CPU, where a kernel would work in place."""
+_CPU_COPIES = 8
+"""Of these logits in float32 on a CPU, where a kernel would work in place: TRL's tile, its steps, and their gradient."""
 _MOMENTUM = 4
 """Muon's momentum of one weight in float32."""
 
