@@ -137,7 +137,7 @@ def _head_tiles() -> float:
 
 
 def check_memory(run: Workload, *, longest_prompt: int | None = None) -> MemoryPlan:
-    """Plan a run on the device that it will use.
+    """Plan a run on the device that it will use. Where a machine does not say how much memory it has, everything fits.
 
     Args:
         run: to be planned.
@@ -167,7 +167,7 @@ def check_memory(run: Workload, *, longest_prompt: int | None = None) -> MemoryP
         return plan_memory(shape, run, on_gpu=on_gpu, longest_prompt=longest_prompt, scoring_parameters=scoring)
 
     plan = planned(run)
-    if plan.total <= limit:
+    if limit is None or plan.total <= limit:
         return plan
     available = "this machine has" if limit_gb is None else "memory.limit_gb is"
     needs = f"needs up to {plan.total / GIB:.2f} GiB, and {available} {limit / GIB:.2f}"
@@ -197,10 +197,13 @@ def device_changes(run: Workload) -> list[Change]:
     ]
 
 
-def device_memory() -> float:
-    """Return the memory of the GPU or, without one, of the machine, in bytes."""
+def device_memory() -> float | None:
+    """Return the memory of the GPU or, without one, of the machine, in bytes; None if the machine does not say."""
     import torch
 
     if torch.cuda.is_available():
         return float(torch.cuda.get_device_properties(0).total_memory)
-    return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    try:
+        return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    except (AttributeError, ValueError, OSError):
+        return None

@@ -148,20 +148,20 @@ def plan_supervised(work: SupervisedWorkload) -> SupervisedPlan:
     return SupervisedPlan(held, updating, scoring)
 
 
-def check_supervised(work: SupervisedWorkload, *, model: str, limit: float, available: str) -> SupervisedPlan:
+def check_supervised(work: SupervisedWorkload, *, model: str, limit: float | None, available: str) -> SupervisedPlan:
     """Plan a stage that must fit into `limit` bytes on each GPU.
 
     Args:
         work: The stage.
         model: Its name, for the message.
-        limit: Bytes.
+        limit: Bytes; None: unknown.
         available: What has them, such as `memory.limit_gb is`.
 
     Raises:
         BadInputError: it does not fit; names the key that frees most, and the next ones until it fits.
     """
     plan = plan_supervised(work)
-    if plan.total <= limit:
+    if limit is None or plan.total <= limit:
         return plan
     needs = f"{model}: needs up to {plan.total / GIB:.2f} GiB on each device, and {available} {limit / GIB:.2f}"
     changes, fitting = _changes_that_free_most(work, limit)

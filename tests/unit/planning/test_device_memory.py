@@ -16,7 +16,7 @@ from transformers import (
     Qwen3Config,
 )
 
-from longform.planning.device import check_memory, device_changes, plan_memory
+from longform.planning.device import check_memory, device_changes, device_memory, plan_memory
 from longform.planning.memory import GIB, activation_bytes, adapter_parameters, suggested_changes, written_change
 from longform.planning.shapes import ModelShape, count_scoring_parameters
 from longform.planning.shapes import shape_of as shape_of_content
@@ -233,6 +233,15 @@ def test_what_cannot_fit_is_refused_with_what_to_change(start):
     assert check_memory(fitting).total < 2.1 * GIB
     with pytest.raises(BadInputError, match="use a smaller model or shorter responses"):
         check_memory(_recipe(policy=start, generation=generation, memory={"limit_gb": 0.5}))
+
+
+def test_what_a_machine_has_that_does_not_say_is_not_known(start, monkeypatch):
+    def unknown(name):
+        raise ValueError(f"unrecognized configuration name {name}")
+
+    monkeypatch.setattr("os.sysconf", unknown)
+    assert device_memory() is None
+    assert check_memory(_recipe(policy=start)).total > 0
 
 
 def test_a_model_without_a_configuration_is_refused(tmp_path):
