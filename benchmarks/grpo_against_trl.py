@@ -1,7 +1,7 @@
 """A GRPO step beside TRL's GRPOTrainer: CPU time and peak memory, on a CPU with one thread.
 
     OMP_NUM_THREADS=1 python benchmarks/grpo_against_trl.py [--model FOLDER] [--rounds 8] [--cases equal tail]
-        [--trl-batch 8] [--trl-continuous] [--judge SECONDS] [--json OUT]
+        [--microbatch 512] [--trl-batch 8] [--trl-continuous] [--judge SECONDS] [--json OUT]
 
 Both sides run their own loop, `train_grpo` with its metrics and records, and `GRPOTrainer.train`, each measurement in a
 process of its own, by turns, beginning with either. They have the same start (the model of a folder, or the miniature's
@@ -16,8 +16,9 @@ logarithms) between 16 and 256, the longest always 256, new ones in every round.
 
 TRL has the settings that are best for this machine: `use_cpu`, no bfloat16, no gradient checkpointing, no KL and so no
 reference model, `loss_type: grpo` (the same loss), `num_iterations: 1`, a generation of all responses at once, TRL's own
-chunked output head, no columns of completions logged, and `--trl-batch` responses through the model at once. 4 and 16
-were tried, and `--trl-continuous` is its continuous batching (equal lengths only, without warm-up).
+chunked output head, no completions logged, and `--trl-batch` responses through the model at once. `--trl-continuous` is
+its continuous batching (equal lengths only, without warm-up). longform takes `--microbatch` tokens through the model at
+once; its default on a CPU, 2,048, takes more memory.
 
 With `--judge` rewards come late: judging all responses takes so many seconds, six in flight. Aims: at most 0.75 of TRL's
 CPU time and memory with equal lengths, 0.5 with a tail.
@@ -138,6 +139,7 @@ def main() -> None:
     )
     parser.add_argument("--rounds", type=int, default=8)
     parser.add_argument("--cases", nargs="+", choices=AIMS, default=list(AIMS))
+    parser.add_argument("--microbatch", type=int, default=512, metavar="TOKENS")
     parser.add_argument("--trl-batch", type=int, default=8, choices=[2, 4, 8, 16])
     parser.add_argument("--trl-continuous", action="store_true")
     parser.add_argument("--judge", type=float, default=0.0, metavar="SECONDS")
@@ -233,6 +235,7 @@ def train_longform(start: Path, own: Path, clock: Clock, lengths: np.ndarray, op
             "rewards": [{"kind": "length"}],
             "generation": {"max_tokens": int(lengths.max())},
             "optim": {"lr": LEARNING_RATE, "warmup_steps": 0, "mini_batch": PROMPTS * GROUP},
+            "memory": {"max_tokens_per_microbatch": options.microbatch},
             "run": {"name": "run", "folder": str(own), "steps": MEASURED_STEP + 1, "checkpoint_every": 100},
         }
     )
