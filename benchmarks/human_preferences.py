@@ -26,7 +26,7 @@ from longform.records.files import write_rows
 from longform.records.schemas import Grade, Preference, Prompt, PromptRow, Response
 from longform.rewards.writing_model import WritingModel
 from longform.selection.preferences import prefer_by_score
-from longform.training.reward_model import RewardModelReport, RewardModelSettings, train_reward_model
+from longform.training.supervised.reward_model import RewardModelReport, RewardModelSettings, train_reward_model
 
 SETTINGS = RewardModelSettings(
     steps=80, batch_size=8, max_tokens=768, lr=1e-3, weight_decay=0.1, warmup_steps=10, evaluate_every=20

@@ -42,8 +42,8 @@ from longform.records.files import read_rows, write_rows
 from longform.records.schemas import Game, Preference, Prompt, Response
 from longform.rewards.writing_model import WritingModel, mean_scores
 from longform.selection.generate import collect_responses_locally
-from longform.training.pretrain_recipe import PretrainRecipe
-from longform.training.pretrain_run import run_pretraining
+from longform.training.supervised.pretrain_recipe import PretrainRecipe
+from longform.training.supervised.pretrain_run import run_pretraining
 from longform.writers.local import LocalWriter
 
 ARMS = {"none": "base", "texts": "pretrained-texts"}

@@ -17,7 +17,7 @@ from longform.miniature.judge import EXAMINER, JUDGE, Measures, grade, measure
 from longform.miniature.policy import SFT_SETTINGS, build_model, build_tokenizer, sft_rows
 from longform.miniature.world import POOLS, REQUIRED_CLASSES, StoryRequest, parse_request, prompts
 from longform.miniature.writers import LEVELS, write_story
-from longform.training.sft import train_sft
+from longform.training.supervised.sft import train_sft
 from longform.writers.local import LocalWriter
 from longform.writers.settings import GenerationSettings
 

@@ -39,10 +39,10 @@ from longform.records.files import write_rows
 from longform.records.run_directory import RunDirectory
 from longform.records.schemas import Ladder, Preference, Reference
 from longform.steps.recorder import StepReport
-from longform.training.reward_model_recipe import RewardModelRecipe, run_reward_model
 from longform.training.run import check_start, train
-from longform.training.sft_recipe import SftRecipe, run_sft
-from longform.training.stage_check import check_stage_memory
+from longform.training.supervised.reward_model_recipe import RewardModelRecipe, run_reward_model
+from longform.training.supervised.sft_recipe import SftRecipe, run_sft
+from longform.training.supervised.stage_check import check_stage_memory
 
 SIZES = {  # hidden, intermediate, layers, heads, key-value heads, vocabulary
     "tiny": (64, 160, 2, 4, 2, 1_000),

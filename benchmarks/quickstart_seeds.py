@@ -28,7 +28,7 @@ from longform.miniature.server import serve_in_background
 from longform.miniature.world_files import write_world
 from longform.records.run_directory import RunDirectory
 from longform.steps.recorder import RunResult
-from longform.training.sft import train_sft
+from longform.training.supervised.sft import train_sft
 from longform.writers.loading import load_model
 
 CONTROL = ("optim.lr=0", "optim.critic_lr=0", "run.name=control")

@@ -93,7 +93,7 @@ def test_kills_leave_no_trace_in_the_weights(forks, start, tmp_path, optimizer):
     forks.run(whole, ["pretrain", "r.yaml"])
 
     checkpoints, stepped = killed / "out.checkpoints", {"adamw": "AdamW", "muon": "Muon"}[optimizer]
-    kill(forks, killed, AT.format(module="longform.training.mixture", name="pa.record_batch"))
+    kill(forks, killed, AT.format(module="longform.training.supervised.mixture", name="pa.record_batch"))
     assert not (checkpoints / "packed").exists()
     kill(forks, killed, IN_UPDATE.format(optimizer=stepped, number=2), "--resume")  # before the first checkpoint
     kill(forks, killed, IN_UPDATE.format(optimizer=stepped, number=8), "--resume")  # two updates after the second
@@ -102,7 +102,7 @@ def test_kills_leave_no_trace_in_the_weights(forks, start, tmp_path, optimizer):
     assert {path.parent.name for path in checkpoints.glob("*/whole")} == {"checkpoint-6", "checkpoint-9"}
     assert (checkpoints / "checkpoint-12" / "optimizer.pt").read_bytes() == b"half of it"
     kill(
-        forks, killed, AT.format(module="longform.training.pretrain_run", name="shutil.copy"), "--resume"
+        forks, killed, AT.format(module="longform.training.supervised.pretrain_run", name="shutil.copy"), "--resume"
     )  # at the end
     forks.run(killed, ["pretrain", "r.yaml"], "--resume")
 

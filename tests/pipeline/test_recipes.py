@@ -14,11 +14,11 @@ from longform.recipe.recipe import Recipe
 from longform.records.files import write_rows
 from longform.records.run_directory import RunDirectory
 from longform.records.schemas import Ladder, Reference
-from longform.training.pretrain_recipe import PretrainRecipe
-from longform.training.reward_model import load_classifier
-from longform.training.reward_model_recipe import RewardModelRecipe
 from longform.training.run import train
-from longform.training.sft_recipe import SftRecipe
+from longform.training.supervised.pretrain_recipe import PretrainRecipe
+from longform.training.supervised.reward_model import load_classifier
+from longform.training.supervised.reward_model_recipe import RewardModelRecipe
+from longform.training.supervised.sft_recipe import SftRecipe
 
 RECIPES = Path(__file__).parents[2] / "src/longform/recipes"
 ARMS = sorted((RECIPES / "arms").glob("*.yaml"))

@@ -21,10 +21,10 @@ import json, os, sys
 from pathlib import Path
 from longform.cli import main
 from longform.recipe.loading import load_recipe
-from longform.training import stage
-from longform.training.pretrain_recipe import PretrainRecipe
-from longform.training.pretrain_run import run_pretraining
-from longform.training.reward_model_recipe import RewardModelRecipe, run_reward_model
+from longform.training.supervised import stage
+from longform.training.supervised.pretrain_recipe import PretrainRecipe
+from longform.training.supervised.pretrain_run import run_pretraining
+from longform.training.supervised.reward_model_recipe import RewardModelRecipe, run_reward_model
 
 out, rank = sys.argv[1], os.environ.get("RANK", "0")
 read = []
@@ -57,7 +57,7 @@ Path(f"{out}-{rank}.json").write_text(json.dumps({"losses": found, "rows": rows}
 """
 FAILING = """
 import os, time
-from longform.training import sft_recipe
+from longform.training.supervised import sft_recipe
 from longform.cli import main
 if os.environ["RANK"] == "1":
     def fail(*_, **__):

@@ -10,8 +10,8 @@ from longform.cli.output import IS_MAIN, command_line, print_result, print_table
 from longform.cli.sft import describe_validation, print_memory
 
 if TYPE_CHECKING:
-    from longform.training.pretrain_recipe import PretrainRecipe
-    from longform.training.pretrain_run import PretrainResult
+    from longform.training.supervised.pretrain_recipe import PretrainRecipe
+    from longform.training.supervised.pretrain_run import PretrainResult
 
 
 def pretrain(
@@ -34,8 +34,8 @@ def pretrain(
         json: Print the result as JSON.
     """
     from longform.recipe.loading import load_recipe
-    from longform.training.pretrain_recipe import PretrainRecipe
-    from longform.training.pretrain_run import run_pretraining
+    from longform.training.supervised.pretrain_recipe import PretrainRecipe
+    from longform.training.supervised.pretrain_run import run_pretraining
 
     resolved = load_recipe(recipe, PretrainRecipe, set_)
     if dry_run:
@@ -71,8 +71,8 @@ def pretrain(
 
 def _print_plan(recipe: "PretrainRecipe", *, self_check: bool) -> None:
     from longform.recipe.loading import dump_recipe
-    from longform.training.pretrain_recipe import plan_pretraining
-    from longform.training.stage_check import check_stage_memory
+    from longform.training.supervised.pretrain_recipe import plan_pretraining
+    from longform.training.supervised.stage_check import check_stage_memory
 
     plans = plan_pretraining(recipe)
     memory = check_stage_memory(recipe, recipe.policy, recipe.settings) if self_check else None

@@ -13,8 +13,8 @@ from longform.cli.sft import describe_validation, print_memory
 if TYPE_CHECKING:
     from longform.evaluation.reward_model import Examination
     from longform.statistics.bootstrap import Interval
-    from longform.training.reward_model import RewardModelReport
-    from longform.training.reward_model_recipe import RewardModelRecipe
+    from longform.training.supervised.reward_model import RewardModelReport
+    from longform.training.supervised.reward_model_recipe import RewardModelRecipe
 
 
 def reward_model(
@@ -42,8 +42,8 @@ def reward_model(
     from longform.evaluation.reward_model import examine_folder
     from longform.evaluation.tables import plain
     from longform.recipe.loading import load_recipe
-    from longform.training.preferences import HELD_OUT
-    from longform.training.reward_model_recipe import RewardModelRecipe, run_reward_model
+    from longform.training.supervised.preferences import HELD_OUT
+    from longform.training.supervised.reward_model_recipe import RewardModelRecipe, run_reward_model
 
     resolved = load_recipe(recipe, RewardModelRecipe, set_)
     if dry_run:
@@ -90,7 +90,7 @@ def reward_model(
 
 def _print_plan(recipe: "RewardModelRecipe", *, self_check: bool) -> None:
     from longform.recipe.loading import dump_recipe
-    from longform.training.reward_model_recipe import check_reward_model, read_split
+    from longform.training.supervised.reward_model_recipe import check_reward_model, read_split
 
     split = read_split(recipe)
     plan = check_reward_model(recipe, split) if self_check else None

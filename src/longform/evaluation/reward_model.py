@@ -24,7 +24,13 @@ from longform.statistics.correlation import clustered_rank_correlation
 from longform.statistics.paired import pair_wins
 from longform.text.repetition import content_terms, units
 from longform.text.words import count_han, count_words_of_any_script
-from longform.training.preferences import EXAMINATION, HELD_OUT, CurvePoint, ExaminationSettings, read_preferences
+from longform.training.supervised.preferences import (
+    EXAMINATION,
+    HELD_OUT,
+    CurvePoint,
+    ExaminationSettings,
+    read_preferences,
+)
 from longform.writers.paths import is_model_folder
 
 Scorer = Callable[[Sequence[tuple[PromptRow, str]]], Sequence[float]]

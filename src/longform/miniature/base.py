@@ -13,8 +13,8 @@ from transformers import AddedToken, PreTrainedTokenizerFast
 from longform.miniature.corpus import DIRECT_PROMPT, LIST_TITLE, SKETCH_PROMPT, TAGS, THINK_PROMPT, documents
 from longform.miniature.policy import build_model, build_tokenizer
 from longform.miniature.world import WIDE_RANGES
-from longform.training.sft import SftSettings, train_sft
-from longform.training.stage import StageReport
+from longform.training.supervised.sft import SftSettings, train_sft
+from longform.training.supervised.stage import StageReport
 
 PRETRAIN_SETTINGS = SftSettings(
     steps=400, batch_size=16, max_tokens=256, optimizer="muon", lr=8e-3, muon_lr=0.03, warmup_steps=10, decay=0.4

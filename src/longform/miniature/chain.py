@@ -22,8 +22,8 @@ from longform.miniature.writers import write_story
 from longform.recipe.loading import RecipeT, dump_recipe, load_recipe
 from longform.records.files import write_rows, write_text
 from longform.records.schemas import Prompt, Response, Row
-from longform.training.pretrain_recipe import PretrainRecipe
-from longform.training.pretrain_run import PretrainResult, run_pretraining
+from longform.training.supervised.pretrain_recipe import PretrainRecipe
+from longform.training.supervised.pretrain_run import PretrainResult, run_pretraining
 
 PRETRAINED, WRITING = "pretrained", ("writing-grades", "writing-requirements")
 """Output folders of the stages."""

@@ -19,7 +19,7 @@ from longform.records.files import read_rows, write_text
 from longform.records.schemas import Prompt
 from longform.steps.recorder import RunResult
 from longform.training.run import train
-from longform.training.sft import SftSettings, train_sft
+from longform.training.supervised.sft import SftSettings, train_sft
 from longform.writers.loading import load_model
 
 BASELINES = {"weak": "novice", "middle": "journeyman", "best": "master"}

@@ -17,7 +17,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from longform.miniature.grammar import EVENTS, FILLERS, fill
 from longform.miniature.world import POOLS, draw_request
 from longform.miniature.writers import write_story
-from longform.training.sft import SftSettings
+from longform.training.supervised.sft import SftSettings
 
 PAD, USER, ASSISTANT, END = "<|pad|>", "<|user|>", "<|assistant|>", "<|end|>"
 CHAT_TEMPLATE = (

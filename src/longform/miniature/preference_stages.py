@@ -25,8 +25,8 @@ from longform.selection.grade import grade
 from longform.selection.preferences import preferences_from_scores
 from longform.selection.select import select
 from longform.selection.settings import SelectionSettings
-from longform.training.reward_model_recipe import RewardModelRecipe, read_split, run_reward_model
 from longform.training.run import train
+from longform.training.supervised.reward_model_recipe import RewardModelRecipe, read_split, run_reward_model
 
 OWN = "own"
 """Model name of the pretrained base in responses files."""

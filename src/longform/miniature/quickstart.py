@@ -34,7 +34,7 @@ from longform.selection.select import Selection, select
 from longform.selection.settings import SelectionSettings
 from longform.steps.recorder import RunResult
 from longform.training.run import train
-from longform.training.sft import SftSettings, train_sft
+from longform.training.supervised.sft import SftSettings, train_sft
 from longform.writers.endpoint import EndpointWriter
 from longform.writers.local import LocalWriter
 from longform.writers.settings import GenerationSettings

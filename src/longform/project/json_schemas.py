@@ -26,9 +26,9 @@ FILE_KINDS: tuple[FileKind, ...] = get_args(FileKind)
 
 _CLASSES: dict[FileKind, tuple[str, str]] = {
     "recipe": ("longform.recipe.recipe", "Recipe"),
-    "sft": ("longform.training.sft_recipe", "SftRecipe"),
-    "pretrain": ("longform.training.pretrain_recipe", "PretrainRecipe"),
-    "reward-model": ("longform.training.reward_model_recipe", "RewardModelRecipe"),
+    "sft": ("longform.training.supervised.sft_recipe", "SftRecipe"),
+    "pretrain": ("longform.training.supervised.pretrain_recipe", "PretrainRecipe"),
+    "reward-model": ("longform.training.supervised.reward_model_recipe", "RewardModelRecipe"),
 }
 """Imported on use: all but the first need the extra `train`."""
 _TITLES: dict[FileKind, str] = {

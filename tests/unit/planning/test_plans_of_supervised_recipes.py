@@ -16,11 +16,11 @@ from longform.project.shipped_recipes import copy_recipe, find_recipe
 from longform.recipe.loading import load_recipe
 from longform.records.errors import BadInputError
 from longform.rl.settings import LoraSettings, MemorySettings
-from longform.training.pretrain_recipe import PretrainRecipe
-from longform.training.processes import find_processes
-from longform.training.reward_model_recipe import RewardModelRecipe
-from longform.training.sft_recipe import SftRecipe
-from longform.training.stage_check import check_stage_memory
+from longform.training.supervised.pretrain_recipe import PretrainRecipe
+from longform.training.supervised.processes import find_processes
+from longform.training.supervised.reward_model_recipe import RewardModelRecipe
+from longform.training.supervised.sft_recipe import SftRecipe
+from longform.training.supervised.stage_check import check_stage_memory
 
 RECIPES = Path(__file__).parents[3] / "src/longform/recipes"
 SCHEMAS = {"sft": SftRecipe, "pretrain": PretrainRecipe, "reward-model": RewardModelRecipe}

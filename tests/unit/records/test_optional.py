@@ -17,7 +17,7 @@ from longform.records.optional import EXTRAS, require
 from longform.records.paths import check_out
 from longform.records.schemas import Prompt
 from longform.selection.sources import read_source
-from longform.training.pretrain_sources import HubTexts
+from longform.training.supervised.pretrain_sources import HubTexts
 
 PYPROJECT = Path(__file__).parents[3] / "pyproject.toml"
 PROMPT = Prompt(id="p", prompt="Write a story.")

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from longform.miniature.base import build_base_tokenizer
 from longform.records.errors import BadInputError
-from longform.training import mixture
-from longform.training.mixture import (
+from longform.training.supervised import mixture
+from longform.training.supervised.mixture import (
     build_encode,
     count_tokens,
     mix,
@@ -21,7 +21,7 @@ from longform.training.mixture import (
     shuffle,
     write_windows,
 )
-from longform.training.pretrain_sources import Document, Source, TextFiles, open_source
+from longform.training.supervised.pretrain_sources import Document, Source, TextFiles, open_source
 
 
 def encode_as_numbers(documents):

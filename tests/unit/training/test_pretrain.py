@@ -23,13 +23,20 @@ from longform.records.errors import BadInputError
 from longform.records.files import write_rows
 from longform.records.schemas import Prompt, Response
 from longform.rl.settings import MemorySettings
-from longform.training.mixture import build_encode, read_windows, write_windows
-from longform.training.pretrain import PretrainSettings, train_on_windows
-from longform.training.pretrain_recipe import PretrainRecipe, plan_pretraining
-from longform.training.pretrain_run import run_pretraining
-from longform.training.pretrain_sources import Document, HubTexts, PlannedResponses, Source, TextFiles, open_source
-from longform.training.resumable import newest_checkpoint
-from longform.training.stage import StageRun
+from longform.training.supervised.mixture import build_encode, read_windows, write_windows
+from longform.training.supervised.pretrain import PretrainSettings, train_on_windows
+from longform.training.supervised.pretrain_recipe import PretrainRecipe, plan_pretraining
+from longform.training.supervised.pretrain_run import run_pretraining
+from longform.training.supervised.pretrain_sources import (
+    Document,
+    HubTexts,
+    PlannedResponses,
+    Source,
+    TextFiles,
+    open_source,
+)
+from longform.training.supervised.resumable import newest_checkpoint
+from longform.training.supervised.stage import StageRun
 from longform.writers.think import ThinkPrompt, build_response
 
 RECIPES = Path(__file__).parents[3] / "src/longform/recipes"

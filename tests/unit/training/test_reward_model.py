@@ -13,9 +13,9 @@ from longform.records.files import read_rows, write_rows
 from longform.records.schemas import Preference, PromptRow
 from longform.rewards.writing_model import WritingModel, encode
 from longform.rl.settings import LoraSettings
-from longform.training import reward_model_recipe
-from longform.training.preferences import read_preferences
-from longform.training.reward_model import (
+from longform.training.supervised import reward_model_recipe
+from longform.training.supervised.preferences import read_preferences
+from longform.training.supervised.reward_model import (
     RewardModelSettings,
     curve_point,
     learn_pairs,
@@ -23,7 +23,7 @@ from longform.training.reward_model import (
     pair_scores,
     train_reward_model,
 )
-from longform.training.reward_model_recipe import RewardModelRecipe, read_split, run_reward_model
+from longform.training.supervised.reward_model_recipe import RewardModelRecipe, read_split, run_reward_model
 from longform.writers.loading import load_model, load_tokenizer
 
 SETTINGS = RewardModelSettings(steps=40, batch_size=8, max_tokens=16, lr=1e-2, warmup_steps=2, evaluate_every=20)

@@ -17,9 +17,9 @@ from longform.recipe.loading import load_recipe
 from longform.records.errors import BadInputError, StoppedError
 from longform.records.files import write_rows
 from longform.records.schemas import Ladder, Prompt, Reference, Response
-from longform.training import lessons, sft_recipe
-from longform.training.sft_recipe import SftRecipe, prepare_rows, run_sft
-from longform.training.stage import TrainedModel
+from longform.training.supervised import lessons, sft_recipe
+from longform.training.supervised.sft_recipe import SftRecipe, prepare_rows, run_sft
+from longform.training.supervised.stage import TrainedModel
 from longform.writers.loading import load_model
 
 FROM_LADDERS = """

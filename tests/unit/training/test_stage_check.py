@@ -9,12 +9,12 @@ from longform.cli import main
 from longform.records.errors import BadInputError
 from longform.records.files import write_rows
 from longform.records.schemas import Preference
-from longform.training import adapters, pretrain_run, reward_model, sft_recipe
-from longform.training.pretrain_recipe import PretrainRecipe
-from longform.training.pretrain_run import run_pretraining
-from longform.training.reward_model import load_classifier
-from longform.training.reward_model_recipe import RewardModelRecipe, run_reward_model
-from longform.training.sft_recipe import SftRecipe, run_sft
+from longform.training.supervised import adapters, pretrain_run, reward_model, sft_recipe
+from longform.training.supervised.pretrain_recipe import PretrainRecipe
+from longform.training.supervised.pretrain_run import run_pretraining
+from longform.training.supervised.reward_model import load_classifier
+from longform.training.supervised.reward_model_recipe import RewardModelRecipe, run_reward_model
+from longform.training.supervised.sft_recipe import SftRecipe, run_sft
 
 MODEL_KEY = {SftRecipe: "policy", PretrainRecipe: "policy", RewardModelRecipe: "base"}
 RUN = {SftRecipe: run_sft, PretrainRecipe: run_pretraining, RewardModelRecipe: run_reward_model}

@@ -15,15 +15,15 @@ from longform.miniature.policy import build_model, build_tokenizer, sft_rows
 from longform.records.errors import BadInputError, LongformWarning
 from longform.rl.microbatches import cut_by_tokens
 from longform.rl.settings import LoraSettings, MemorySettings
-from longform.training import processes, stage
-from longform.training.encoding import encode_rows
-from longform.training.optimizer import last_step_at_peak, scheduled_factor
-from longform.training.pretrain import Leg, PretrainSettings, plan_legs
-from longform.training.processes import Processes, find_processes, warn_of_idle_gpus
-from longform.training.reward_model import RewardModelSettings, learn_pairs
-from longform.training.sft import SftSettings, fine_tune, use_one_gpu
-from longform.training.stage import StageRun, training_order
-from longform.training.supervised_settings import StageValidation, SupervisedMemory, SupervisedSettings
+from longform.training.supervised import processes, stage
+from longform.training.supervised.encoding import encode_rows
+from longform.training.supervised.optimizer import last_step_at_peak, scheduled_factor
+from longform.training.supervised.pretrain import Leg, PretrainSettings, plan_legs
+from longform.training.supervised.processes import Processes, find_processes, warn_of_idle_gpus
+from longform.training.supervised.reward_model import RewardModelSettings, learn_pairs
+from longform.training.supervised.settings import StageValidation, SupervisedMemory, SupervisedSettings
+from longform.training.supervised.sft import SftSettings, fine_tune, use_one_gpu
+from longform.training.supervised.stage import StageRun, training_order
 
 
 @pytest.fixture(scope="module")

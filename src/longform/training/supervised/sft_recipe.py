@@ -10,15 +10,15 @@ from longform.recipe.loading import dump_recipe
 from longform.records.errors import BadInputError
 from longform.records.files import write_text
 from longform.records.folders import write_folder
-from longform.training.adapters import load_trainee
-from longform.training.encoding import EncodedRows, check_rows, encode_rows
-from longform.training.lessons import Lessons, SftData, read_lesson_file, read_lessons
-from longform.training.processes import find_processes
-from longform.training.resumable import check_out, check_start, model_files, resumable
-from longform.training.sft import SftSettings, fine_tune
-from longform.training.stage import StageReport, StageRun
-from longform.training.stage_check import check_stage_context, check_stage_memory
-from longform.training.supervised_settings import LossCallback, SupervisedRecipe
+from longform.training.supervised.adapters import load_trainee
+from longform.training.supervised.encoding import EncodedRows, check_rows, encode_rows
+from longform.training.supervised.lessons import Lessons, SftData, read_lesson_file, read_lessons
+from longform.training.supervised.processes import find_processes
+from longform.training.supervised.resumable import check_out, check_start, model_files, resumable
+from longform.training.supervised.settings import LossCallback, SupervisedRecipe
+from longform.training.supervised.sft import SftSettings, fine_tune
+from longform.training.supervised.stage import StageReport, StageRun
+from longform.training.supervised.stage_check import check_stage_context, check_stage_memory
 from longform.writers.loading import load_tokenizer
 from longform.writers.paths import check_model_path
 
@@ -105,7 +105,7 @@ def run_sft(
     Args:
         recipe: The recipe.
         resume: Continue an interrupted fine-tuning; the weights equal those of an uninterrupted one.
-        self_check: Check before training that rows, memory and saving work out (training/stage_check.py).
+        self_check: Check before training that rows, memory and saving work out (training/supervised/stage_check.py).
         on_ready: Called with the rows after all checks.
         on_progress: Called at intervals with (step, steps, loss).
 

@@ -18,7 +18,7 @@ from datasets import Dataset, concatenate_datasets
 from trl.data_utils import pack_dataset
 
 from longform.records.errors import BadInputError
-from longform.training.stage import IGNORED
+from longform.training.supervised.stage import IGNORED
 
 Packing = Literal["wrapped", "bfd"]
 Turns = Sequence[Mapping[str, str]]

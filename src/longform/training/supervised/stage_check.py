@@ -5,7 +5,7 @@ from longform.planning.memory import GIB
 from longform.planning.shapes import fetch_shape
 from longform.planning.supervised import SupervisedPlan, SupervisedWorkload, check_supervised
 from longform.records.errors import BadInputError
-from longform.training.supervised_settings import SupervisedRecipe, SupervisedSettings
+from longform.training.supervised.settings import SupervisedRecipe, SupervisedSettings
 from longform.writers.loading import context_length, load_config
 
 

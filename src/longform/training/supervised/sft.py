@@ -15,8 +15,9 @@ from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
 from longform.records.errors import BadInputError
-from longform.training.encoding import BLANK, EncodedRows, Packing, check_rows, encode_rows, pack
-from longform.training.stage import (
+from longform.training.supervised.encoding import BLANK, EncodedRows, Packing, check_rows, encode_rows, pack
+from longform.training.supervised.settings import LossCallback, SupervisedSettings
+from longform.training.supervised.stage import (
     StageReport,
     StageRun,
     SupervisedStage,
@@ -28,7 +29,6 @@ from longform.training.stage import (
     training_order,
     use_one_gpu,
 )
-from longform.training.supervised_settings import LossCallback, SupervisedSettings
 
 
 class EpochSettings(SupervisedSettings):

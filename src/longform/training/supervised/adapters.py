@@ -8,7 +8,7 @@ from peft import LoraConfig, get_peft_model
 
 from longform.records.errors import BadInputError
 from longform.rl.settings import LoraSettings, MemorySettings
-from longform.training.processes import find_processes
+from longform.training.supervised.processes import find_processes
 from longform.writers.loading import load_model
 from longform.writers.self_check import check_saving
 

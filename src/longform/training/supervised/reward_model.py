@@ -25,11 +25,12 @@ from longform.records.schemas import Preference, PromptRow
 from longform.rewards.writing_model import SCORES, ScoreScale, WritingModel, encode, pad
 from longform.rl.settings import LoraSettings, MemorySettings
 from longform.statistics.paired import pair_wins
-from longform.training.adapters import add_adapters, check_sharding, weight_type
-from longform.training.preferences import HELD_OUT, CurvePoint
-from longform.training.processes import find_processes
-from longform.training.sft import EpochSettings
-from longform.training.stage import (
+from longform.training.supervised.adapters import add_adapters, check_sharding, weight_type
+from longform.training.supervised.preferences import HELD_OUT, CurvePoint
+from longform.training.supervised.processes import find_processes
+from longform.training.supervised.settings import LossCallback
+from longform.training.supervised.sft import EpochSettings
+from longform.training.supervised.stage import (
     MicroBatches,
     StageReport,
     StageRun,
@@ -41,7 +42,6 @@ from longform.training.stage import (
     training_order,
     use_one_gpu,
 )
-from longform.training.supervised_settings import LossCallback
 from longform.writers.loading import check_vocabulary, load_model, load_tokenizer
 from longform.writers.paths import check_model_path, model_below
 from longform.writers.self_check import check_saving

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from longform.rl.settings import LoraSettings, MemorySettings
-from longform.training.processes import Processes, find_processes
+from longform.training.supervised.processes import Processes, find_processes
 
 LossCallback = Callable[[int, int, float], None]
 """Called at intervals with (step, steps, loss)."""

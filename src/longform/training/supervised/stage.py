@@ -26,10 +26,10 @@ from longform.records.errors import LongformError, StoppedError
 from longform.records.folders import disk_trouble
 from longform.rl.microbatches import cut_by_tokens
 from longform.rl.settings import MemorySettings
-from longform.training.optimizer import build_optimizer, scheduled_factor
-from longform.training.processes import Processes, find_processes
-from longform.training.resumable import mark_complete, newest_checkpoint
-from longform.training.supervised_settings import (
+from longform.training.supervised.optimizer import build_optimizer, scheduled_factor
+from longform.training.supervised.processes import Processes, find_processes
+from longform.training.supervised.resumable import mark_complete, newest_checkpoint
+from longform.training.supervised.settings import (
     LossCallback,
     StageValidation,
     SupervisedMemory,

@@ -19,7 +19,7 @@ import pyarrow as pa
 from datasets import Dataset
 
 from longform.records.errors import BadInputError
-from longform.training.pretrain_sources import Document, Documents
+from longform.training.supervised.pretrain_sources import Document, Documents
 
 Encode = Callable[[Sequence[Document]], list[list[int]]]
 """Function from documents to their token ids, including end-of-text."""

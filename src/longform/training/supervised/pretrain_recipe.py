@@ -12,12 +12,12 @@ from pathlib import Path
 from pydantic import Field, field_validator, model_validator
 
 from longform.records.errors import BadInputError
-from longform.training.mixture import Counted, Encode, build_encode, check_epochs, count_tokens
-from longform.training.pretrain import Leg, PretrainSettings, export_name, plan_legs
-from longform.training.pretrain_sources import Documents, HubTexts, PlannedResponses, Source, open_source
-from longform.training.resumable import check_out
-from longform.training.stage_check import check_stage_context
-from longform.training.supervised_settings import SupervisedRecipe
+from longform.training.supervised.mixture import Counted, Encode, build_encode, check_epochs, count_tokens
+from longform.training.supervised.pretrain import Leg, PretrainSettings, export_name, plan_legs
+from longform.training.supervised.pretrain_sources import Documents, HubTexts, PlannedResponses, Source, open_source
+from longform.training.supervised.resumable import check_out
+from longform.training.supervised.settings import SupervisedRecipe
+from longform.training.supervised.stage_check import check_stage_context
 from longform.writers.loading import load_tokenizer
 from longform.writers.paths import check_model_path
 

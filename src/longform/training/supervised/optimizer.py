@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from longform.rl.settings import learning_rate_factor
-from longform.training.supervised_settings import SupervisedSettings
+from longform.training.supervised.settings import SupervisedSettings
 
 _BETAS = (0.9, 0.95)
 

@@ -13,16 +13,16 @@ from typing import NamedTuple
 from longform.recipe.loading import dump_recipe
 from longform.records.errors import BadInputError
 from longform.records.folders import write_folder
-from longform.training.adapters import load_trainee
-from longform.training.mixture import Drawn, build_encode, count_tokens, read_windows, write_windows
-from longform.training.pretrain import Leg, leg_run, leg_settings, train_on_windows
-from longform.training.pretrain_recipe import PretrainRecipe, SourcePlan, check_exports, plan_pretraining
-from longform.training.pretrain_sources import Source, open_source
-from longform.training.processes import find_processes, wait_for
-from longform.training.resumable import check_start, model_files, newest_checkpoint, resumable
-from longform.training.stage import StageReport, StageRun, TrainedModel
-from longform.training.stage_check import check_stage_memory
-from longform.training.supervised_settings import LossCallback
+from longform.training.supervised.adapters import load_trainee
+from longform.training.supervised.mixture import Drawn, build_encode, count_tokens, read_windows, write_windows
+from longform.training.supervised.pretrain import Leg, leg_run, leg_settings, train_on_windows
+from longform.training.supervised.pretrain_recipe import PretrainRecipe, SourcePlan, check_exports, plan_pretraining
+from longform.training.supervised.pretrain_sources import Source, open_source
+from longform.training.supervised.processes import find_processes, wait_for
+from longform.training.supervised.resumable import check_start, model_files, newest_checkpoint, resumable
+from longform.training.supervised.settings import LossCallback
+from longform.training.supervised.stage import StageReport, StageRun, TrainedModel
+from longform.training.supervised.stage_check import check_stage_memory
 from longform.writers.loading import load_model, load_tokenizer
 
 NAME = "pretraining"
@@ -67,7 +67,7 @@ def run_pretraining(
     Args:
         recipe: The recipe.
         resume: Continue an interrupted pretraining; the weights equal those of an uninterrupted one.
-        self_check: Check before training that memory and saving work out (training/stage_check.py).
+        self_check: Check before training that memory and saving work out (training/supervised/stage_check.py).
         on_packing: Called with (windows packed, windows), for the first time after all checks.
         on_training: Called at intervals with (update, updates, loss).
 

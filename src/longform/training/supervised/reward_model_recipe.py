@@ -10,7 +10,7 @@ from longform.recipe.loading import dump_recipe
 from longform.records.errors import BadInputError
 from longform.records.files import write_text
 from longform.records.folders import write_folder
-from longform.training.preferences import (
+from longform.training.supervised.preferences import (
     EXAMINATION,
     HELD_OUT,
     ExaminationSettings,
@@ -19,18 +19,18 @@ from longform.training.preferences import (
     read_preferences,
     request_of,
 )
-from longform.training.processes import find_processes
-from longform.training.resumable import check_out, check_start, model_files, resumable
-from longform.training.reward_model import (
+from longform.training.supervised.processes import find_processes
+from longform.training.supervised.resumable import check_out, check_start, model_files, resumable
+from longform.training.supervised.reward_model import (
     RewardModelReport,
     RewardModelSettings,
     learn_pairs,
     longest_text,
     pairs_at_once,
 )
-from longform.training.stage import StageRun
-from longform.training.stage_check import check_stage_context, check_stage_memory
-from longform.training.supervised_settings import LossCallback, SupervisedRecipe
+from longform.training.supervised.settings import LossCallback, SupervisedRecipe
+from longform.training.supervised.stage import StageRun
+from longform.training.supervised.stage_check import check_stage_context, check_stage_memory
 from longform.writers.loading import load_tokenizer
 from longform.writers.paths import check_model_path
 
@@ -120,7 +120,7 @@ def run_reward_model(
         recipe: The recipe.
         split: Its pairs; by default from `read_split`.
         resume: Continue an interrupted training; the weights equal those of an uninterrupted one.
-        self_check: Check before training that texts, memory and saving work out (training/stage_check.py).
+        self_check: Check before training that texts, memory and saving work out (training/supervised/stage_check.py).
         on_progress: Called at intervals with (step, steps, loss).
 
     Raises:

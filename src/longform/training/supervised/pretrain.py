@@ -6,11 +6,18 @@ from typing import Any, NamedTuple
 from datasets import Dataset
 from pydantic import Field, model_validator
 
-from longform.training.encoding import BLANK
-from longform.training.optimizer import last_step_at_peak
-from longform.training.sft import sft_config
-from longform.training.stage import StageRun, SupervisedStage, TextTrainer, TrainedModel, checkpoint_folder, run_trainer
-from longform.training.supervised_settings import LossCallback, SupervisedSettings
+from longform.training.supervised.encoding import BLANK
+from longform.training.supervised.optimizer import last_step_at_peak
+from longform.training.supervised.settings import LossCallback, SupervisedSettings
+from longform.training.supervised.sft import sft_config
+from longform.training.supervised.stage import (
+    StageRun,
+    SupervisedStage,
+    TextTrainer,
+    TrainedModel,
+    checkpoint_folder,
+    run_trainer,
+)
 
 
 class PretrainSettings(SupervisedSettings):

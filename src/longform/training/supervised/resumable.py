@@ -17,8 +17,8 @@ from longform.records.errors import BadInputError
 from longform.records.files import write_text
 from longform.records.resume import check_files, check_resume, flatten, hash_file
 from longform.records.tables import is_dataset_id
-from longform.training.processes import find_processes, warn_of_idle_gpus
-from longform.training.supervised_settings import SupervisedRecipe
+from longform.training.supervised.processes import find_processes, warn_of_idle_gpus
+from longform.training.supervised.settings import SupervisedRecipe
 
 CHANGEABLE = (
     "memory.max_tokens_per_microbatch",

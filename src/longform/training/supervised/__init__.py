@@ -1,0 +1,1 @@
+"""Supervised stages through TRL and accelerate: fine-tuning, continued pretraining, reward models."""
