@@ -18,7 +18,9 @@ from longform.rl.settings import LoraSettings, MemorySettings
 from longform.training.lora import AdaptedModels
 from longform.training.models import learning_mode, prepare_learning
 from longform.training.self_check import check_models, check_training_forward
+from longform.training.supervised.sft import SftSettings, train_sft
 from longform.writers.decoding import decode_in_batches
+from longform.writers.loading import load_model
 from longform.writers.rope import settle_rope
 from longform.writers.self_check import check_generation, check_switches
 from longform.writers.settings import GenerationSettings
@@ -136,3 +138,18 @@ def test_the_self_check_raises_no_false_alarm(name, checkpointing):
     prepare_learning([model], gradient_checkpointing=checkpointing)
     with learning_mode([model]):
         check_training_forward(model, rows, path=name, temperature=0.7)
+
+
+@pytest.mark.families
+@pytest.mark.parametrize("name", [*FAMILIES, *OTHERS])
+def test_a_family_is_fine_tuned_and_saved(name, folders, tmp_path):
+    tokenizer, model = load_model(str(folders(name)), device="cpu")
+    before = torch.cat([it.detach().flatten() for it in model.parameters()])
+    rows = [{"prompt": "write so", "completion": " good and then very good"}] * 4
+    settings = SftSettings(steps=12, batch_size=4, lr=1e-2, warmup_steps=1)
+    report = train_sft(model, tokenizer, rows, settings, out=tmp_path / "tuned")
+    assert report.final_loss < report.first_loss
+    _, saved = load_model(str(tmp_path / "tuned"), device="cpu")
+    after = torch.cat([it.detach().flatten() for it in saved.parameters()])
+    assert torch.isfinite(after).all()
+    assert not torch.equal(after, before)
