@@ -1,5 +1,6 @@
 """Sentence embeddings of the demonstration's examiner, from a sentence-transformers model (`longform[semantic]`)."""
 
+from importlib import import_module
 from typing import Any, Protocol
 
 import numpy as np
@@ -29,10 +30,9 @@ def load_encoder(name: str) -> SentenceEncoder:
         BadInputError: sentence-transformers is not installed, or there is no such model.
     """
     require("sentence_transformers", _FLAG)
-    from sentence_transformers import SentenceTransformer
-
+    package: Any = import_module("sentence_transformers")  # of an extra that the checks do without
     try:
-        model: Any = SentenceTransformer(name, trust_remote_code=False)
+        model: SentenceEncoder = package.SentenceTransformer(name, trust_remote_code=False)
     except (OSError, ValueError) as error:
         reason = str(error).strip().partition("\n")[0]
         raise BadInputError(f"{_FLAG}: cannot load {name}: {reason}") from error
