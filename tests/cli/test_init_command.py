@@ -137,6 +137,7 @@ def test_the_printed_commands_lead_to_a_checked_recipe(monkeypatch, capsys, serv
     save_policy(build_model(tokenizer, seed=0), tokenizer, Path("policy"))
     last = commands.index("longform train recipe.yaml --dry-run")
     for command in (it for it in commands[: last + 1] if it.startswith("longform ")):
-        _run(command.replace("--max-tokens 1500", "--max-tokens 16"))
+        short = command.replace("--max-tokens 1500", "--max-tokens 16")  # the model has a context of 512 tokens
+        _run(f"{short} --set generation.max_tokens=256" if "train" in command else short)
     assert "# OK: 3 prompts, judges examiner, judge" in capsys.readouterr().out
     assert commands[last + 1] == "longform train recipe.yaml"

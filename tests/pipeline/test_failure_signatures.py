@@ -6,6 +6,7 @@ judge likes each vivid word once; what goes wrong is a judge or a setting.
 
 import json
 import random
+from contextlib import suppress
 from itertools import pairwise
 
 import pytest
@@ -17,6 +18,7 @@ from longform.judging.answers import read_fences
 from longform.judging.pointwise import DIMENSIONS
 from longform.monitors.watch import diagnose, unwatched
 from longform.recipe.recipe import Recipe
+from longform.records.errors import StoppedError
 from longform.records.files import write_rows
 from longform.records.run_directory import RunDirectory
 from longform.records.schemas import Ladder, Prompt, Reference
@@ -83,7 +85,8 @@ def run(start, tmp_path, serve):
             "run": {"name": "run", "folder": str(tmp_path), "steps": steps, "seed": 3, "checkpoint_every": steps},
         }
         warned = []
-        train(Recipe.model_validate(recipe), on_step=lambda report: warned.extend(report.warnings))
+        with suppress(StoppedError):
+            train(Recipe.model_validate(recipe), on_step=lambda report: warned.extend(report.warnings))
         with RunDirectory.read(tmp_path / "run") as opened:
             series = {name: opened.database.metric(name) for name in opened.database.metric_names()}
         findings = diagnose(series)
@@ -194,9 +197,10 @@ def test_a_learning_rate_that_leaves_the_policy_one_word(run):
 
 
 def test_a_learning_rate_that_leaves_no_finite_weight(run):
-    findings, _ = run(prefers(worth), lr=1e30)
-    assert findings["diverged"].first == 1
+    findings, series = run(prefers(worth), lr=1e30)
+    assert findings["diverged"].first == 2, "the first of four updates is the one that does it"
     assert "policy/loss" in findings["diverged"].evidence
+    assert series["policy/skipped"] == [(1, 0.75), (2, 1.0), (3, 1.0)], "then the run stops"
 
 
 def test_a_judge_that_likes_echoes(run):

@@ -80,7 +80,7 @@ class TrainingState:
                 group["lr"] = group.get("peak", peak) * factor
 
     def check_updates(self, metrics: Sequence[Mapping[str, float]], *, step: int) -> None:
-        """Count the steps in a row that changed no weight because loss or gradient were not finite.
+        """Count the steps in a row that changed no weight of policy or critic because loss or gradient were not finite.
 
         Args:
             metrics: of each update of the step, with `policy/skipped` or `critic/skipped` 1 where it was skipped.
@@ -89,8 +89,9 @@ class TrainingState:
         Raises:
             StoppedError: there were `MAX_STEPS_WITHOUT_UPDATE`; the newest checkpoint is from before them, or from between.
         """
-        skipped = [value for it in metrics for name, value in it.items() if name.endswith("/skipped")]
-        self.steps_without_update = self.steps_without_update + 1 if skipped and all(skipped) else 0
+        skipped = [[it[name] for it in metrics if name in it] for name in ("policy/skipped", "critic/skipped")]
+        is_stuck = any(of_role and all(of_role) for of_role in skipped)
+        self.steps_without_update = self.steps_without_update + 1 if is_stuck else 0
         if self.steps_without_update >= MAX_STEPS_WITHOUT_UPDATE:
             raise StoppedError(
                 f"step {step}: loss or gradient was not finite in every update of {self.steps_without_update} steps, and no "
