@@ -34,7 +34,7 @@ def actor_of(config: Any) -> Any:
         data, resume = Path(config.data.train_files), config.trainer.resume_mode != "disable"
         return open_actor(recipe, check_inputs(recipe), data=data, name=name, resume=resume)
     opened: Opened = ask(actor.opened.remote())
-    if opened.recipe != load_stored_recipe(path, Recipe):
+    if opened.recipe.resolved != load_stored_recipe(path, Recipe).resolved:
         raise BadInputError(
             f"trainer.experiment_name: a run {name!r} is already running on this Ray cluster; choose another name"
         )
