@@ -1,5 +1,5 @@
 # make demo   set up .venv and run the quickstart
-# make demo-real   the same with a pretrained model, SmolLM2-135M-Instruct, which is fetched: about 20 minutes
+# make demo-real   the same with a pretrained model, SmolLM2-135M-Instruct, which is fetched
 # make test   set up .venv and run every check, but for
 # make test-full   the larger matrices: fifty kills, every exploit, optimizer and quickstart
 # make test-families   generation, training and resuming of every model family, on tiny random weights

@@ -102,7 +102,7 @@ def begin_run(run: RunDirectory, recipe: Recipe, *, resume: bool) -> Wording:
 
 
 def _as_it_ran(stored: Recipe) -> Recipe:
-    """A stored recipe with its defaults written out. Runs of before version 0.3 leave them out, and grpo had
+    """A stored recipe with its defaults written out. Runs from before version 0.3 leave them out, and grpo had
     those of ppo.
     """
     if stored.method == "grpo" and stored.optim.mini_batch is None:

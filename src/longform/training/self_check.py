@@ -96,8 +96,7 @@ def check_training_forward(policy: PreTrainedModel, rows: SampledRows, *, path: 
         reason = " ".join(str(error).split())[:200]
         raise BadInputError(
             f"{path}: the training forward pass fails for this architecture: {type(error).__name__}: {reason}; "
-            f"train another "
-            "model"
+            "train another model"
         ) from error
     chosen, dtype = batch.mask.bool(), working_dtype(policy)
     compare(
