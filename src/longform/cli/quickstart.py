@@ -51,7 +51,7 @@ def quickstart(
             pretraining, and train reward models on preferences from grades, verdicts and dropped requirements before the
             RL stage, and rate all writers after it. Takes about an hour on two cores, with --smoke half a minute.
         real: Folder or Hub id of a small pretrained chat model, such as SmolLM2-135M-Instruct, to train on the built-in
-            prompts, with a judge by rule. Takes about 20 minutes on two cores.
+            prompts, with a judge by rule.
         embeddings: With --real: folder or Hub id of a sentence-transformers model, which measures whether the texts are
             about their requests.
         set_: Override a value of the training recipe, with --real of both recipes: KEY=VALUE. May be repeated.
