@@ -68,32 +68,35 @@ def read(folder: Path) -> dict[str, Any]:
 
 def print_seeds(results: list[dict[str, Any]]) -> None:
     """Two tables: a row for each measure, a column for each seed."""
-    names = [f"seed {it['seed']}" for it in results]
+    names = [f"seed {result['seed']}" for result in results]
     rows = [
         ["inside the range", *map(_three("inside"), results)],
         ["length score", *map(_three("length"), results)],
-        ["  change", *(_change(it, "length") for it in results)],
+        ["  change", *(_change(result, "length") for result in results)],
         ["requirements met", *map(_three("requirements"), results)],
-        ["  change", *(_change(it, "requirements") for it in results)],
+        ["  change", *(_change(result, "requirements") for result in results)],
         ["finished by itself", *map(_three("finished"), results)],
         ["letters a word", *map(_three("letters_per_word"), results)],
-        ["distinct pairs of words", *(_both(it, lambda own: own["distinct_2"], 3) for it in results)],
-        ["words", *(_both(it, lambda own: own["words"], 0) for it in results)],
+        ["distinct pairs of words", *(_both(result, lambda own: own["distinct_2"], 3) for result in results)],
+        ["words", *(_both(result, lambda own: own["words"], 0) for result in results)],
     ]
-    if all("relevance" in it["writers"]["after"]["measures"] for it in results):
+    if all("relevance" in result["writers"]["after"]["measures"] for result in results):
         rows.append(["relevance", *map(_three("relevance"), results)])
     rows += [
-        ["format kept", *(" -> ".join(f"{value:.2f}" for value in it["format_kept"].values()) for it in results)],
-        ["mean rung", *(f"{it['mean_rung']:.2f}" for it in results)],
-        ["seconds (processor)", *(f"{it['seconds']:.0f} ({it['cpu_seconds']:.0f})" for it in results)],
-        ["peak memory, GiB", *(f"{it['peak_memory_gib']:.2f}" for it in results)],
-        ["tokens a second", *(f"{it['tokens_per_second']:.0f}" for it in results)],
+        [
+            "format kept",
+            *(" -> ".join(f"{value:.2f}" for value in result["format_kept"].values()) for result in results),
+        ],
+        ["mean rung", *(f"{result['mean_rung']:.2f}" for result in results)],
+        ["seconds (processor)", *(f"{result['seconds']:.0f} ({result['cpu_seconds']:.0f})" for result in results)],
+        ["peak memory, GiB", *(f"{result['peak_memory_gib']:.2f}" for result in results)],
+        ["tokens a second", *(f"{result['tokens_per_second']:.0f}" for result in results)],
     ]
     print_table("Held-out prompts: before -> after part one -> after both", ["", *names], rows)
     print_table(
         "By range: inside before -> after (mean words)",
         ["", *names],
-        [[name, *(_range(it, name) for it in results)] for name in results[0]["writers"]["before"]["ranges"]],
+        [[name, *(_range(result, name) for result in results)] for name in results[0]["writers"]["before"]["ranges"]],
     )
 
 

@@ -232,12 +232,37 @@ class RolloutGenerator:
 
 def make_batch(rollouts: Sequence[Rollout], *, device: torch.device) -> Batch:
     """Prompts and responses of a step, padded on the right."""
-    completions = [it.completion for it in rollouts]
-    sequences = [torch.cat([torch.tensor(it.prompt_ids, device=device), it.completion.tokens]) for it in rollouts]
+    return pad_batch(
+        [it.prompt_ids for it in rollouts],
+        [it.completion for it in rollouts],
+        reference_scores=[it.reference_score for it in rollouts],
+        device=device,
+    )
+
+
+def pad_batch(
+    prompts: Sequence[Sequence[int]],
+    completions: Sequence[Completion],
+    *,
+    reference_scores: Sequence[float],
+    device: torch.device,
+) -> Batch:
+    """The batch of B prompts (token ids) and their responses, padded on the right.
+
+    Args:
+        prompts: [B] token ids.
+        completions: [B] responses.
+        reference_scores: [B] standardised scores of the references that the responses are compared with.
+        device: of the batch.
+    """
+    sequences = [
+        torch.cat([torch.tensor(prompt, device=device), it.tokens])
+        for prompt, it in zip(prompts, completions, strict=True)
+    ]
     return Batch(
         tokens=pad_sequence(sequences, batch_first=True),
-        first=torch.tensor([len(it.prompt_ids) for it in rollouts], device=device),
+        first=torch.tensor([len(prompt) for prompt in prompts], device=device),
         mask=pad_sequence([torch.ones_like(it.log_probs) for it in completions], batch_first=True),
         log_probs=pad_sequence([it.log_probs for it in completions], batch_first=True),
-        reference_scores=torch.tensor([it.reference_score for it in rollouts], dtype=torch.float32, device=device),
+        reference_scores=torch.tensor(reference_scores, dtype=torch.float32, device=device),
     )

@@ -1,12 +1,12 @@
 """A model proves that it can be trained: its training forward pass agrees with generation, and with itself."""
 
 import torch
-from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel
 
 from longform.records.errors import BadInputError
-from longform.training.forward import Batch, response_log_probs
+from longform.training.forward import response_log_probs
 from longform.training.models import PolicyModels, learning_mode, prepare_learning
+from longform.training.rollouts import pad_batch
 from longform.writers.loading import check_vocabulary, load_config, load_tokenizer
 from longform.writers.rope import settle_rope
 from longform.writers.self_check import (
@@ -87,7 +87,8 @@ def check_training_forward(policy: PreTrainedModel, rows: SampledRows, *, path: 
     Raises:
         BadInputError: they are not, or the forward pass does not support the architecture.
     """
-    batch = _batch_of(rows, policy.device)
+    scores = [0.0] * len(rows.prompts)
+    batch = pad_batch(rows.prompts, rows.completions, reference_scores=scores, device=policy.device)
     try:
         first, second = (response_log_probs(policy, batch, temperature=temperature).detach() for _ in range(2))
     except torch.OutOfMemoryError:
@@ -114,19 +115,4 @@ def check_training_forward(policy: PreTrainedModel, rows: SampledRows, *, path: 
         path=path,
         what="log-probabilities in training and at generation disagree",
         remedy="its output head does something that longform does not know; train another model",
-    )
-
-
-def _batch_of(rows: SampledRows, device: torch.device) -> Batch:
-    sequences = [
-        torch.cat([torch.tensor(prompt, device=device), it.tokens])
-        for prompt, it in zip(rows.prompts, rows.completions, strict=True)
-    ]
-    log_probs = [it.log_probs for it in rows.completions]
-    return Batch(
-        tokens=pad_sequence(sequences, batch_first=True),
-        first=torch.tensor([len(it) for it in rows.prompts], device=device),
-        mask=pad_sequence([torch.ones_like(it) for it in log_probs], batch_first=True),
-        log_probs=pad_sequence(log_probs, batch_first=True),
-        reference_scores=torch.zeros(len(sequences), device=device),
     )
