@@ -1,7 +1,7 @@
 """A GRPO step beside TRL's GRPOTrainer: CPU time and peak memory, on a CPU with one thread.
 
     OMP_NUM_THREADS=1 python benchmarks/grpo_against_trl.py [--model FOLDER] [--rounds 8] [--cases equal tail]
-        [--microbatch 512] [--trl-batch 8] [--trl-continuous] [--judge SECONDS] [--json OUT]
+        [--microbatch 512] [--trl-batch 8] [--trl-continuous] [--json OUT]
 
 Both sides run their own loop, `train_grpo` with its metrics and records, and `GRPOTrainer.train`, each measurement in a
 process of its own, by turns, beginning with either. They have the same start (the model of a folder, or the miniature's
@@ -20,12 +20,10 @@ chunked output head, no completions logged, and `--trl-batch` responses through 
 its continuous batching (equal lengths only, without warm-up). longform takes `--microbatch` tokens through the model at
 once; its default on a CPU, 2,048, takes more memory.
 
-With `--judge` rewards come late: judging all responses takes so many seconds, six in flight. Aims: at most 0.75 of TRL's
-CPU time and memory with equal lengths, 0.5 with a tail.
+Aims: at most 0.75 of TRL's CPU time and memory with equal lengths, 0.5 with a tail.
 """
 
 import argparse
-import asyncio
 import json
 import os
 import subprocess
@@ -72,7 +70,6 @@ AIMS = {"equal": 0.75, "tail": 0.5}
 PROMPTS, GROUP = 4, 4
 EQUAL_TOKENS, WARM_UP_TOKENS = 64, 4
 SHORTEST, LONGEST, MEDIAN, SPREAD = 16, 256, 64, 0.8
-IN_FLIGHT = 6
 LEARNING_RATE = 1e-6
 MEASURED_STEP = 2
 END = 2.0
@@ -90,24 +87,19 @@ class Cost(NamedTuple):
     """Bytes that the process held at most."""
 
 
-class Judge:
-    """Rewards at random, after `seconds` for all responses of a step, six at once."""
+class RandomReward:
+    """Rewards at random."""
 
-    def __init__(self, seconds: float) -> None:
-        self._latency = seconds * IN_FLIGHT / (PROMPTS * GROUP)
+    def __init__(self) -> None:
         self._random = np.random.default_rng(0)
-        self._slots = asyncio.Semaphore(IN_FLIGHT)
 
-    async def verdict(self) -> float:
+    def draw(self) -> float:
         """One reward."""
-        if self._latency:
-            async with self._slots:
-                await asyncio.sleep(self._latency)
         return float(self._random.random())
 
     async def score(self, prompt: PromptRow, *, response: ParsedResponse, reference: str, step: int) -> RewardResult:  # noqa: ARG002
         """What longform asks of a reward."""
-        return RewardResult(await self.verdict())
+        return RewardResult(self.draw())
 
 
 class Clock:
@@ -142,7 +134,6 @@ def main() -> None:
     parser.add_argument("--microbatch", type=int, default=512, metavar="TOKENS")
     parser.add_argument("--trl-batch", type=int, default=8, choices=[2, 4, 8, 16])
     parser.add_argument("--trl-continuous", action="store_true")
-    parser.add_argument("--judge", type=float, default=0.0, metavar="SECONDS")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--child", nargs=4, metavar=("SIDE", "CASE", "ROUND", "FOLDER"), help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -255,7 +246,7 @@ def train_longform(start: Path, own: Path, clock: Clock, lengths: np.ndarray, op
         assert np.isclose(it.metrics["text/tokens"], lengths.mean()), "responses have other lengths"
         raise _Measured
 
-    rewards = RewardSet({"length": Judge(options.judge)})
+    rewards = RewardSet({"length": RandomReward()})
     with ending_at(lengths, ends), RunDirectory.open(recipe.run_path) as run, JudgeThread() as thread:
         source = RolloutGenerator(
             requests,
@@ -350,15 +341,15 @@ def train_trl(start: Path, own: Path, clock: Clock, lengths: np.ndarray, options
     )
     steps = 1 if options.trl_continuous else MEASURED_STEP
     wanted = [np.full(len(lengths), WARM_UP_TOKENS), lengths][-steps:]
-    judge, generated = Judge(options.judge), 0
+    rewards, generated = RandomReward(), 0
 
-    async def reward(completions: list[Any], completion_ids: list[list[int]], **_: Any) -> list[float]:
+    def reward(completions: list[Any], completion_ids: list[list[int]], **_: Any) -> list[float]:
         found = [len(it) for it in completion_ids]
         if options.trl_continuous:
             print(f"continuous batching: {np.mean(found):.1f} tokens on average", file=sys.stderr)
         else:
             assert found == wanted[generated - 1].tolist(), "completions have other lengths"
-        return await asyncio.gather(*(judge.verdict() for _ in completions))
+        return [rewards.draw() for _ in completions]
 
     config = GRPOConfig(
         output_dir=str(own / "trl"),
