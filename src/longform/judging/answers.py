@@ -36,6 +36,7 @@ MAX_SCORE = 10
 
 _LETTERS: tuple[Letter, ...] = ("A", "B", "C")
 _SCORES = re.compile(r'"scores"\s*+:\s*+(\{[^{}]*+\})')
+_VERDICT_FIELD = re.compile(r'"verdict"\s*+:\s*+"[^"\n]{0,20}"')
 _FLAT_OBJECT = re.compile(r"(\{[^{}]*+\})")
 _TRAILING_COMMA = re.compile(r",(?=\s*+[}\]])")
 _LARGEST = 10**9
@@ -80,6 +81,17 @@ def parse_scores(text: str, dimensions: Collection[str]) -> dict[str, float] | N
         return number if number is not None and MIN_SCORE <= number <= MAX_SCORE else None
 
     return last_values(text, dimensions, score)
+
+
+def value_place(answer: str) -> tuple[int, int] | None:
+    """Where the last verdict or scores stand in a judge's answer, for pages that mark it; None if there is none.
+
+    It says where, not what: `[[B]]`, a `"verdict"` or a `"scores"` that no parser accepts may be marked.
+    """
+    letters = [(place, place + 5) for letter in _LETTERS if (place := answer.rfind(f"[[{letter}]]")) >= 0]
+    fields = [it.span() for it in _VERDICT_FIELD.finditer(answer)][-1:]
+    scores = [it.span() for it in _SCORES.finditer(answer)][-1:]
+    return max([*letters, *fields, *scores], default=None)
 
 
 def last_values(

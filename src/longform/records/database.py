@@ -262,17 +262,25 @@ class RunDatabase:
         """Seconds spent in the steps on record."""
         return self._read("SELECT COALESCE(SUM(seconds), 0) AS total FROM steps")[0]["total"]
 
-    def rollouts(self, *, step: int | None = None, prompt_id: str | None = None) -> Iterator[RolloutRecord]:
-        """Rollouts with their texts, by step and row; of one step or prompt where asked."""
+    def step_seconds(self) -> list[float]:
+        """Seconds of each step on record, in order; without step 0, which is no update."""
+        return [row["seconds"] for row in self._read("SELECT seconds FROM steps WHERE step > 0 ORDER BY step")]
+
+    def rollouts(
+        self, *, step: int | None = None, row: int | None = None, prompt_id: str | None = None
+    ) -> Iterator[RolloutRecord]:
+        """Rollouts with their texts, by step and row; of one step, row or prompt where asked."""
+        wanted = {"step": step, "row": row, "prompt_id": prompt_id}
+        given = {name: value for name, value in wanted.items() if value is not None}
+        where = f"WHERE {' AND '.join(f'{name} = :{name}' for name in given)} " if given else ""
         query = (
             "SELECT rollouts.*, response.body AS text, reference.body AS reference FROM rollouts "
             "JOIN texts AS response ON response.hash = text_hash "
-            "JOIN texts AS reference ON reference.hash = reference_hash "
-            "WHERE (?1 IS NULL OR step = ?1) AND (?2 IS NULL OR prompt_id = ?2) ORDER BY step, row"
+            f"JOIN texts AS reference ON reference.hash = reference_hash {where}ORDER BY step, row"
         )
-        with reading(self.path), closing(self._connection.execute(query, (step, prompt_id))) as cursor:
-            for row in cursor:
-                yield read_rollout(row)
+        with reading(self.path), closing(self._connection.execute(query, given)) as cursor:
+            for found in cursor:
+                yield read_rollout(found)
 
     def validations(self, step: int) -> list[ValidationText]:
         """The validation texts of one step, by prompt."""

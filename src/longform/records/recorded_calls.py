@@ -1,7 +1,7 @@
 """Reading a log of calls: which calls were made, what was answered, and what they came to."""
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,7 @@ from longform.records.errors import BadInputError
 _SUFFIX = ".calls.sqlite"
 _COLUMNS = {
     "id": "0",
+    "request_hash": "''",
     "endpoint": "''",
     "model": "''",
     "outcome": "''",
@@ -39,6 +40,7 @@ class RecordedCall:
     """One call on record."""
 
     id: int
+    request_hash: str
     endpoint: str
     model: str
     outcome: str
@@ -97,12 +99,18 @@ def find_call_log(path: Path) -> Path:
 
 
 def read_calls(
-    path: Path, *, outcome: str | None = None, model: str | None = None, limit: int | None = None
+    path: Path,
+    *,
+    hashes: Sequence[str] | None = None,
+    outcome: str | None = None,
+    model: str | None = None,
+    limit: int | None = None,
 ) -> Iterator[RecordedCall]:
     """The calls on record, in their order.
 
     Args:
         path: of the log; see `find_call_log`.
+        hashes: only those of these requests.
         outcome: only these: `ok`, or the cause of a failure; `failed` for all failures.
         model: only these, by the model's name or its name in models.yaml.
         limit: only the last so many.
@@ -111,7 +119,7 @@ def read_calls(
         BadInputError: the file is not a log of calls.
     """
     with reading(path), closing(_open(path)) as connection:
-        where, values = _condition(outcome, model)
+        where, values = _condition(outcome, model, hashes)
         query = f"SELECT {_selection(connection, path)} FROM calls {where} ORDER BY id DESC"
         if limit is not None:
             query += " LIMIT ?"
@@ -122,6 +130,12 @@ def read_calls(
             fields |= {"text": unpack_text(fields["text"]), "thoughts": unpack_text(fields["thoughts"])}
             fields["is_estimated"] = bool(fields["is_estimated"])
             yield RecordedCall(**fields)
+
+
+def has_calls(path: Path) -> bool:
+    """Whether a file has a table of calls; a run without a judge has none."""
+    with reading(path), closing(_open(path)) as connection:
+        return connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'calls'").fetchone() is not None
 
 
 def sum_calls(path: Path, *, outcome: str | None = None, model: str | None = None) -> list[CallSum]:
@@ -179,9 +193,14 @@ def _selection(connection: sqlite3.Connection, path: Path) -> str:
     return ", ".join(name if name in known else f"{default} AS {name}" for name, default in _COLUMNS.items())
 
 
-def _condition(outcome: str | None, model: str | None) -> tuple[str, list[Any]]:
+def _condition(
+    outcome: str | None, model: str | None, hashes: Sequence[str] | None = None
+) -> tuple[str, list[Any]]:
     conditions: list[str] = []
     values: list[Any] = []
+    if hashes is not None:
+        conditions.append(f"request_hash IN ({', '.join('?' * len(hashes))})")
+        values += hashes
     if outcome == "failed":
         conditions.append("outcome <> 'ok'")
     elif outcome is not None:

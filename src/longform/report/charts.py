@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import cycle
 from typing import NamedTuple
 
-from longform.report.svg import GREEN, GREY, PALETTE, RED, Axis, Chart, Line, draw
+from longform.report.svg import GREEN, GREY, PALETTE, PURPLE, RED, Axis, Chart, Line, draw
 
 
 class Curves(NamedTuple):
@@ -14,13 +14,20 @@ class Curves(NamedTuple):
     metrics: Mapping[str, str]
     colours: Sequence[str] = ()
     """Colours of the metrics, in order; the palette supplies missing ones."""
+    low: float | None = None
+    """Where the axis begins at the lowest; values below are cut."""
+    right: Mapping[str, str] = {}  # noqa: RUF012 (an empty mapping that nobody changes)
+    """Metrics on a second axis, by their labels."""
 
 
 CURVES = (
-    Curves("Reward", {"mean": "reward/mean"}),
+    Curves(
+        "Reward, and the examiner's grade",
+        {"mean reward": "reward/mean"},
+        right={"grade of validation texts (right)": "validation/grade"},
+    ),
     Curves("Outcomes", {"win": "outcome/win", "tie": "outcome/tie", "loss": "outcome/loss"}, (GREEN, GREY, RED)),
     Curves("Mean rung", {"rung": "curriculum/mean_rung"}),
-    Curves("Examiner's grade on validation prompts", {"grade": "validation/grade"}),
     Curves("Responses in the requested format", {"share": "text/structure"}),
     Curves("Answers inside their length range", {"share": "text/in_range"}),
     Curves("Words of the answer", {"words": "text/words"}),
@@ -33,11 +40,15 @@ CURVES = (
     Curves("Groups without a learning signal", {"skipped": "group/skipped", "zero variance": "group/without_spread"}),
     Curves("KL to the initial policy, nats per token", {"KL": "policy/kl_to_start"}),
     Curves("Entropy, nats per token", {"entropy": "policy/entropy"}),
-    Curves("Critic's explained variance", {"explained": "critic/explained_variance"}),
+    Curves("Critic's explained variance", {"explained": "critic/explained_variance"}, low=-1.0),
     Curves("Rollouts without a verdict", {"share": "no_verdict/share"}),
     Curves("Judges' disagreement", {"panel": "judge/disagreement", "recheck": "judge/inconsistency"}),
 )
 """The charts of every run; those without a recorded metric are left out."""
+
+RIGHT_COLOUR = PURPLE
+DASHES = {"tie": "2 3", "loss": "6 3"}
+"""Patterns of lines that must be told apart without colour."""
 
 _OF_EACH_REWARD = {
     "mean": "Each reward",
@@ -60,21 +71,78 @@ def pictures_of(metrics: Iterable[str]) -> list[Curves]:
     return [mean, *of_each, *others]
 
 
-def draw_curves(curves: Curves, series: Mapping[str, Sequence[tuple[int, float]]]) -> str | None:
-    """Draw the curves as SVG; None if the run recorded none of them.
+def chart_of(curves: Curves, series: Mapping[str, Sequence[tuple[int, float]]]) -> Chart | None:
+    """The chart of curves; None if the run recorded none of them.
 
     Args:
-        curves: Chart to draw.
+        curves: What it shows.
         series: (step, value) pairs by metric.
     """
-    colours = [*curves.colours, *PALETTE]
-    lines = [
-        Line([(float(step), value) for step, value in series[metric]], colour, label)
-        for (label, metric), colour in zip(curves.metrics.items(), cycle(colours), strict=False)
-        if series.get(metric)
-    ]
+    colours = cycle([*curves.colours, *PALETTE] if len(curves.colours) < len(curves.metrics) else curves.colours)
+    lines: list[Line] = []
+    for number, (label, metric) in enumerate([*curves.metrics.items(), *curves.right.items()]):
+        if points := series.get(metric):
+            on_right = number >= len(curves.metrics)
+            colour = RIGHT_COLOUR if on_right else next(colours)
+            pattern = DASHES.get(label, "")
+            lines.append(
+                Line([(float(step), value) for step, value in points], colour, label, dashed=pattern, on_right=on_right)
+            )
     if not lines:
         return None
-    return draw(
-        Chart(curves.title, lines, Axis("step", exact=True, whole=True, ticks=6), legend=len(curves.metrics) > 1)
+    lowest = min((value for line in lines for _, value in line.points), default=0.0)
+    y = Axis()
+    if curves.low is not None and lowest < curves.low:
+        y = Axis(domain=(curves.low, max(1.0, *(value for line in lines for _, value in line.points))))
+        lines = [line._replace(fitted=False) for line in lines] if y.domain else lines
+    right = Axis() if any(line.on_right for line in lines) and not all(line.on_right for line in lines) else None
+    return Chart(
+        curves.title,
+        lines,
+        Axis("step", exact=True, whole=True, ticks=6, domain=_steps(lines)),
+        y,
+        right=right,
+        legend=len(curves.metrics) + len(curves.right) > 1,
+        description="; ".join(_describe(line) for line in lines),
     )
+
+
+def draw_curves(curves: Curves, series: Mapping[str, Sequence[tuple[int, float]]]) -> str | None:
+    """Draw the curves as SVG; None if the run recorded none of them."""
+    chart = chart_of(curves, series)
+    return draw(chart) if chart else None
+
+
+def charts_of_run(series: Mapping[str, Sequence[tuple[int, float]]]) -> tuple[list[Chart], list[str]]:
+    """The charts of a run, and in words those that would be flat: `Copied 0`.
+
+    Args:
+        series: (step, value) pairs by metric.
+    """
+    charts: list[Chart] = []
+    constant: list[str] = []
+    for curves in pictures_of(series):
+        shown = {metric: series[metric] for metric in (*curves.metrics.values(), *curves.right.values()) if metric in series}
+        values = {value for points in shown.values() for _, value in points}
+        steps = max((len(points) for points in shown.values()), default=0)
+        if len(values) == 1 and steps > 1:
+            constant.append(f"{curves.title[:1].lower()}{curves.title[1:]} {values.pop():.3g}")
+        elif chart := chart_of(curves, series):
+            charts.append(chart)
+    return charts, constant
+
+
+def draw_run(series: Mapping[str, Sequence[tuple[int, float]]]) -> tuple[list[str], list[str]]:
+    """`charts_of_run` as SVG."""
+    charts, constant = charts_of_run(series)
+    return [draw(chart) for chart in charts], constant
+
+
+def _steps(lines: Sequence[Line]) -> tuple[float, float] | None:
+    steps = [step for line in lines for step, _ in line.points]
+    return (min(steps), max(steps)) if min(steps) < max(steps) else None
+
+
+def _describe(line: Line) -> str:
+    (first, start), (last, end) = line.points[0], line.points[-1]
+    return f"{line.label}: {start:.3g} at step {first:.0f}, {end:.3g} at step {last:.0f}"

@@ -3,24 +3,37 @@
 Texts of models are escaped by the template, and the page forbids scripts.
 """
 
+import math
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from markupsafe import Markup
 
-from longform.recipe.loading import load_stored_recipe
+from longform.recipe.inputs import read_recorded_prompts
 from longform.recipe.recipe import Recipe
-from longform.records.calls import SqliteCallLog
+from longform.records.calls import CallTotals
 from longform.records.database import ValidationText
 from longform.records.errors import BadInputError
 from longform.records.files import write_text
+from longform.records.recorded_calls import has_calls, sum_calls
+from longform.records.rollout_search import RolloutFilter, find_rollouts
 from longform.records.run_directory import RunDirectory
-from longform.report.charts import draw_curves, pictures_of
+from longform.records.schemas import PromptRow
+from longform.report.charts import draw_run
 from longform.report.rendering import render
+from longform.report.rollouts import ShownRollout, show_rollouts
+from longform.report.verdict import judge_run, stored_recipe
 from longform.text.structure import Thinking, parse_response
 from longform.text.words import count_words_of_any_script
+from longform.version import __version__
 
 MAX_TEXTS = 12
+LATEST = 5
+"""Steps whose rollouts are looked through for notable ones."""
+NOTABLE = 2
+"""Rollouts of each kind."""
 
 
 class Shown(NamedTuple):
@@ -85,34 +98,92 @@ def _shown(written: ValidationText, thinking: Thinking) -> Shown:
 
 
 def _content(run: RunDirectory) -> dict[str, Any]:
-    database, recipe = run.database, _recipe(run)
+    database, recipe = run.database, stored_recipe(run)
     series = {name: database.metric(name) for name in database.metric_names()}
-    with SqliteCallLog(run.database_path) as log:
-        totals = log.totals()
-    pairs = before_after(run, thinking=recipe.generation.think if recipe else "off")
-    facts = {
-        "steps": database.last_step(),
-        "seconds": f"{database.seconds():.0f}",
-        "cost": totals.shown_cost,
-        "promotions": len(database.promotions()),
-    }
+    thinking: Thinking = recipe.generation.think if recipe else "off"
+    pairs = before_after(run, thinking=thinking)
     if recipe and recipe.data.ladders is None:  # no rungs
-        del facts["promotions"]
         series.pop("curriculum/mean_rung", None)
-    pictures = (draw_curves(curves, series) for curves in pictures_of(series))
+    pictures, constant = draw_run(series)
     return {
-        "name": run.path.name,
-        "facts": facts,
+        "title": run_title(run, recipe),
+        "facts": run_facts(run, recipe),
+        "verdict": judge_run(run),
         "recipe": run.recipe_path.read_text(encoding="utf-8") if run.recipe_path.exists() else "",
-        "pictures": [Markup(picture) for picture in pictures if picture],
+        "pictures": [Markup(picture) for picture in pictures],
+        "constant": constant,
         "pairs": pairs[:MAX_TEXTS],
         "more_pairs": max(0, len(pairs) - MAX_TEXTS),
+        "notable": notable_rollouts(run, recipe, thinking=thinking),
     }
 
 
-def _recipe(run: RunDirectory) -> Recipe | None:
-    """Read the recipe of a run; None if it is missing or unreadable, which does not prevent a report."""
+def run_title(run: RunDirectory, recipe: Recipe | None) -> str:
+    """The run's name, with its method, policy and judges."""
+    if recipe is None:
+        return run.path.name
+    name = recipe.run.name if run.path.name in ("run", "") else run.path.name
+    policy = Path(recipe.policy).name or recipe.policy
+    judges = f", judged by {' and '.join(sorted(recipe.asked))}" if recipe.asked else ""
+    return f"{name}: {recipe.method.upper()} of {policy}{judges}"
+
+
+def run_facts(run: RunDirectory, recipe: Recipe | None) -> dict[str, str]:
+    """Steps, time, money and origin of a run."""
+    database = run.database
+    began = datetime.fromtimestamp(run.recipe_path.stat().st_mtime, tz=UTC) if run.recipe_path.exists() else None
+    steps = f"{database.last_step()}" + (f" of {recipe.run.steps}" if recipe else "")
+    facts = {"steps": steps, "time in steps": duration(database.seconds()), "cost": total_cost(run)}
+    if recipe is None or recipe.data.ladders is not None:
+        facts["promotions"] = f"{len(database.promotions())}"
+    if recipe and recipe.validation:
+        facts["examiner"] = recipe.validation.judge
+    if began:
+        facts["started"] = f"{began:%Y-%m-%d}"
+    facts["longform"] = __version__
+    return facts
+
+
+def total_cost(run: RunDirectory) -> str:
+    """Money of a run's judge calls, for people."""
+    sums = sum_calls(run.database_path) if has_calls(run.database_path) else []
+    calls, unknown = sum(it.calls for it in sums), sum(it.unknown_costs for it in sums)
+    estimated = sum(it.estimated_costs for it in sums)
+    return CallTotals(calls, 0, 0, 0, 0, sum(it.cost for it in sums), unknown, estimated).shown_cost
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them."""
+    minutes, hours = seconds / 60, seconds / 3600
+    return f"{seconds:.0f} s" if minutes < 2 else f"{minutes:.0f} min" if hours < 2 else f"{hours:.1f} h"
+
+
+def notable_rollouts(
+    run: RunDirectory, recipe: Recipe | None, *, thinking: Thinking = "off"
+) -> dict[str, list[ShownRollout]]:
+    """Rollouts of the latest steps with the best and the worst reward, and with the greatest disagreement of the judges."""
+    last = run.database.last_step()
+    latest = RolloutFilter(first_step=max(1, last - LATEST + 1), min_reward=-math.inf)
+    found: dict[str, list[ShownRollout]] = {}
+    prompts = recorded_prompts(run, recipe)
+    sortings: dict[str, RolloutFilter] = {
+        "Best rewards of the latest steps": replace(latest, sort="-reward"),
+        "Worst rewards of the latest steps": replace(latest, sort="reward"),
+        "Judges disagree most": replace(latest, sort="-disagreement", min_disagreement=1e-9),
+    }
+    for title, wanted in sortings.items():
+        places = find_rollouts(run.path, wanted, limit=NOTABLE).rollouts
+        records = [it for place in places for it in run.database.rollouts(step=place.step, row=place.row)]
+        if records:
+            found[title] = show_rollouts(run.path, records, prompts=prompts, thinking=thinking)
+    return found
+
+
+def recorded_prompts(run: RunDirectory, recipe: Recipe | None) -> dict[str, PromptRow]:
+    """The prompts of a run by id; none if their file is missing or has changed, which does not prevent a page."""
+    if recipe is None:
+        return {}
     try:
-        return load_stored_recipe(run.recipe_path, Recipe)
+        return {it.id: it for it in read_recorded_prompts(run, recipe.data)}
     except BadInputError:
-        return None
+        return {}

@@ -47,10 +47,13 @@ class Line(NamedTuple):
     colour: str = BLUE
     label: str = ""
     """Label in the legend; empty: not listed."""
-    dashed: bool = False
+    dashed: bool | str = False
+    """Whether the line is dashed; or the lengths of its dashes and gaps."""
     markers: bool = True
     fitted: bool = True
     """Whether the axes are fitted to it; other lines are clipped to the plot."""
+    on_right: bool = False
+    """Whether it belongs to the axis on the right."""
 
 
 class Band(NamedTuple):
@@ -99,10 +102,14 @@ class Chart:
     marks: Sequence[Mark]
     x: Axis = field(default_factory=Axis)
     y: Axis = field(default_factory=Axis)
+    right: Axis | None = None
+    """A second axis along y, for lines with `on_right`."""
     width: int = 390
     height: int = 230
     legend: bool = True
     sizes: Sizes | None = None
+    description: str = ""
+    """What the chart shows, for readers who cannot see it."""
 
 
 def stack(edges: Sequence[float], heights: Mapping[str, Sequence[float]], colours: Mapping[str, str]) -> list[Bars]:
@@ -131,30 +138,51 @@ class Layout(NamedTuple):
     y: AxisScale
     x_ticks: Ticks
     y_ticks: Ticks
+    right: AxisScale | None = None
+    right_ticks: Ticks | None = None
+
+    def y_of(self, mark: Mark) -> AxisScale:
+        """The scale along y that a mark belongs to."""
+        return self.right if self.right and isinstance(mark, Line) and mark.on_right else self.y
 
 
 def lay_out(chart: Chart) -> Layout:
     """Compute the scales of a chart."""
     fitted = [mark for mark in chart.marks if not isinstance(mark, Line) or mark.fitted]
+    on_right = [mark for mark in fitted if chart.right and isinstance(mark, Line) and mark.on_right]
+    on_left = [mark for mark in fitted if mark not in on_right]
     low_x, high_x, x_ticks = fit_axis(chart.x, (value for mark in fitted for value in _extent(mark, 0)))
-    low_y, high_y, y_ticks = fit_axis(chart.y, (value for mark in fitted for value in _extent(mark, 1)))
+    low_y, high_y, y_ticks = fit_axis(chart.y, (value for mark in on_left for value in _extent(mark, 1)))
     left = LEFT + (AXIS_TITLE if chart.y.title else 0)
     bottom = chart.height - TICKS - (AXIS_TITLE if chart.x.title else 0)
-    x = AxisScale(low_x, high_x, left, chart.width - RIGHT)
-    return Layout(x, AxisScale(low_y, high_y, bottom, TITLE), x_ticks, y_ticks)
+    end = chart.width - RIGHT
+    if chart.right:
+        end -= LEFT - RIGHT + (AXIS_TITLE if chart.right.title else 0)
+    x = AxisScale(low_x, high_x, left, end)
+    layout = Layout(x, AxisScale(low_y, high_y, bottom, TITLE), x_ticks, y_ticks)
+    if not chart.right:
+        return layout
+    low, high, ticks = fit_axis(chart.right, (value for mark in on_right for value in _extent(mark, 1)))
+    return layout._replace(right=AxisScale(low, high, bottom, TITLE), right_ticks=ticks)
 
 
-def draw(chart: Chart) -> str:
-    """Draw the chart as an `<svg>` element."""
+def draw(chart: Chart, *, attributes: str = "") -> str:
+    """Draw the chart as an `<svg>` element.
+
+    Args:
+        chart: The chart.
+        attributes: Further attributes of the element, escaped.
+    """
     layout = lay_out(chart)
     rows = _legend_rows(chart)
     height = chart.height + LEGEND_ROW * len(rows)
     title = _escaped(chart.title)
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" role="img" viewBox="0 0 {chart.width} {height}" width="{chart.width}" '
-        f'height="{height}" style="max-width:100%;height:auto" fill="{INK}" font-family="system-ui, sans-serif" '
-        f'font-size="{_FONT}">',
+        f'height="{height}" fill="{INK}" font-family="system-ui, sans-serif" '
+        f'font-size="{_FONT}"{attributes and f" {attributes}"}>',
         f"<title>{title}</title>",
+        *([f"<desc>{_escaped(chart.description)}</desc>"] if chart.description else []),
         _text(0, 15, _shortened(chart.title, chart.width, _TITLE_FONT), f'font-size="{_TITLE_FONT}" font-weight="600"'),
         *_axes(chart, layout),
         *(part for mark in chart.marks for part in _mark(mark, layout)),
@@ -177,7 +205,7 @@ def _extent(mark: Mark, axis: int) -> Iterator[float]:
 
 
 def _axes(chart: Chart, layout: Layout) -> Iterator[str]:
-    x, y, x_ticks, y_ticks = layout
+    x, y, x_ticks, y_ticks, right, right_ticks = layout
     yield f'<g stroke="{INK}" stroke-opacity=".15">'
     yield from (_segment(x.start, y(tick), x.end, y(tick)) for tick in y_ticks.between(y.low, y.high))
     yield from (_segment(x(tick), y.start, x(tick), y.end) for tick in x_ticks.between(x.low, x.high))
@@ -192,11 +220,17 @@ def _axes(chart: Chart, layout: Layout) -> Iterator[str]:
     if chart.y.title:
         transform = f"translate(11 {_number((y.start + y.end) / 2)}) rotate(-90)"
         yield _text(0, 0, chart.y.title, f'text-anchor="middle" transform="{transform}"')
+    if chart.right and right and right_ticks:
+        for tick in right_ticks.between(right.low, right.high):
+            yield _text(x.end + 6, right(tick) + 4, right_ticks.label(tick))
+        if chart.right.title:
+            transform = f"translate({chart.width - 11} {_number((y.start + y.end) / 2)}) rotate(90)"
+            yield _text(0, 0, chart.right.title, f'text-anchor="middle" transform="{transform}"')
     yield "</g>"
 
 
 def _mark(mark: Mark, layout: Layout) -> Iterator[str]:
-    x, y = layout.x, layout.y
+    x, y = layout.x, layout.y_of(mark)
     if isinstance(mark, Line):
         yield from _line(mark, x, y)
     elif isinstance(mark, Band):
@@ -219,8 +253,12 @@ def _mark(mark: Mark, layout: Layout) -> Iterator[str]:
         yield "</g>"
 
 
+def _dashes(mark: Line) -> str:
+    return f' stroke-dasharray="{mark.dashed if isinstance(mark.dashed, str) else "5 3"}"' if mark.dashed else ""
+
+
 def _line(mark: Line, x: AxisScale, y: AxisScale) -> Iterator[str]:
-    dashes = ' stroke-dasharray="5 3"' if mark.dashed else ""
+    dashes = _dashes(mark)
     runs = _runs(mark.points)
     pixels = [[(x(across), y(up)) for across, up in run] for run in runs]
     if not mark.fitted:
@@ -306,7 +344,7 @@ def _symbol(mark: Mark | None, left: float, middle: float) -> str:
     if mark is None:
         return ""
     if isinstance(mark, Line):
-        dashes = ' stroke-dasharray="5 3"' if mark.dashed else ""
+        dashes = _dashes(mark)
         return f'<g stroke="{mark.colour}" stroke-width="2"{dashes}>{_segment(left, middle, left + 15, middle)}</g>'
     if isinstance(mark, Dots):
         area = 50.0 if mark.label else mark.dots[0][2]

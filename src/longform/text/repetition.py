@@ -281,14 +281,23 @@ def copied_share(answer: str, source: str, *, n: int | None = None) -> float:
     Raises:
         ValueError: `n` is below 1.
     """
+    copied = copied_units(units(answer), units(source), n=n)
+    return float(np.mean(copied)) if len(copied) else 0.0
+
+
+def copied_units(copy: Sequence[str], original: Sequence[str], *, n: int | None = None) -> NDArray[np.bool_]:
+    """Which units of a text are in a run shared with another text: [units] flags. See `copied_share`.
+
+    Raises:
+        ValueError: `n` is below 1.
+    """
     if n is not None and n < 1:
         raise ValueError(f"n must be at least 1, got {n}")
-    copy, original = units(answer), units(source)
-    per_word = HAN_PER_WORD if 2 * count_han(answer) > len(copy) else 1
+    per_word = HAN_PER_WORD if 2 * count_han("".join(copy)) > len(copy) else 1
     shorter = min(len(copy), len(original)) // per_word
     words = n if n is not None else max(MIN_RUN, min(LONGEST_RUN, shorter // _RUNS_IN_A_TEXT))
     if shorter < words:
-        return 0.0
+        return np.zeros(len(copy), dtype=np.bool_)
     length = words * per_word
     numbers = {unit: number for number, unit in enumerate(dict.fromkeys(original), start=1)}
     runs = _runs([numbers.get(unit, 0) for unit in copy], length)
@@ -296,7 +305,7 @@ def copied_share(answer: str, source: str, *, n: int | None = None) -> float:
     starts = np.concatenate((is_shared, np.zeros(length - 1, dtype=bool))).astype(np.int64)
     begun = np.cumsum(starts)
     begun[length:] -= begun[:-length].copy()
-    return float(np.mean(begun > 0))
+    return begun > 0
 
 
 def _runs(numbers: list[int], length: int) -> NDArray[np.uint64]:
@@ -326,19 +335,30 @@ def stuffed_share(text: str) -> float:
     `MIN_COUNT`; every further use counts as stuffing. Function words are exempt.
     """
     words = units(text)
-    weights = [1 / HAN_PER_WORD if is_han(unit) else 1.0 for unit in words]
-    terms = content_terms(words)
-    limits = _limits(terms, words=sum(weights))
-    if not limits:
+    stuffed = stuffed_units(words)
+    if not stuffed:
         return 0.0
+    weights = _weights(words)
+    return sum(weights[index] for index in stuffed) / sum(weights)
+
+
+def stuffed_units(words: list[str]) -> set[int]:
+    """Indices of the units that repeat a content word beyond natural use. See `stuffed_share`."""
+    terms = content_terms(words)
+    limits = _limits(terms, words=sum(_weights(words)))
     used: Counter[str] = Counter()
-    stuffed = set()
+    stuffed: set[int] = set()
     for index, term in enumerate(terms):
         if term in limits:
             used[term] += 1
             if used[term] > limits[term]:
                 stuffed.update(range(index, index + (HAN_PER_WORD if is_han(term) else 1)))
-    return sum(weights[index] for index in stuffed) / sum(weights)
+    return stuffed
+
+
+def _weights(words: Sequence[str]) -> list[float]:
+    """The units in words: two Chinese characters count as one."""
+    return [1 / HAN_PER_WORD if is_han(unit) else 1.0 for unit in words]
 
 
 def content_terms(words: list[str]) -> list[str]:

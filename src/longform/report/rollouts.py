@@ -1,0 +1,228 @@
+"""One rollout as it is shown on a page: the texts with what was found in them marked, the rewards, and the judges' answers."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from longform.judging.answers import value_place
+from longform.records.database import RolloutRecord
+from longform.records.recorded_calls import RecordedCall, find_call_log, read_calls
+from longform.records.schemas import PromptRow
+from longform.text.spans import (
+    Span,
+    copied_spans,
+    differences,
+    repeated_sentence_spans,
+    stuffed_spans,
+)
+from longform.text.structure import Thinking, parse_response
+
+MIN_COMMON = 0.2
+"""Share of common words from which differing passages are marked; below it nearly everything differs."""
+KINDS = {
+    "differs": "differs from the other text",
+    "repeated": "repeats an earlier sentence",
+    "copied": "copied from the request or the reference",
+    "stuffed": "used beyond natural use",
+    "value": "the verdict or scores that were read",
+}
+"""Marks of passages, and what they mean."""
+
+
+class Segment(NamedTuple):
+    """A part of a text, with the marks that all of it has."""
+
+    text: str
+    kinds: tuple[str, ...] = ()
+
+    @property
+    def classes(self) -> str:
+        """Names of the marks, for the style of the page."""
+        return " ".join(self.kinds)
+
+    @property
+    def meaning(self) -> str:
+        """The marks in words."""
+        return "; ".join(KINDS[kind] for kind in self.kinds)
+
+
+class ShownCall(NamedTuple):
+    """One call to a judge about a rollout."""
+
+    endpoint: str
+    model: str
+    outcome: str
+    answer: list[Segment]
+    thoughts: str
+    tokens: str
+    seconds: str
+    cost: str
+
+
+class ShownRollout(NamedTuple):
+    """A rollout as it is shown."""
+
+    step: int
+    row: int
+    prompt_id: str
+    outcome: str | None
+    facts: dict[str, str]
+    rewards: dict[str, str]
+    """Score by kind of reward."""
+    request: str | None
+    """None if the prompts of the run cannot be read."""
+    thoughts: str
+    response: list[Segment]
+    reference: list[Segment]
+    """Empty without a reference."""
+    common: float | None
+    """Share of the words that response and reference have in common passages; None without a reference."""
+    marks: list[str]
+    """What is marked in the response, in words with numbers."""
+    calls: list[ShownCall]
+
+
+def show_rollouts(
+    run: Path, rollouts: Iterable[RolloutRecord], *, prompts: Mapping[str, PromptRow], thinking: Thinking = "off"
+) -> list[ShownRollout]:
+    """Prepare rollouts of a run for a page.
+
+    Args:
+        run: Run directory, whose judge calls are read.
+        rollouts: Of the run.
+        prompts: By id; those that are missing are shown without their request.
+        thinking: Format of the run's responses.
+
+    Raises:
+        BadInputError: the records are damaged.
+    """
+    records = list(rollouts)
+    calls = calls_by_hash(run, [it for record in records for it in record.calls])
+    return [show_rollout(it, calls=calls, prompt=prompts.get(it.prompt_id), thinking=thinking) for it in records]
+
+
+def show_rollout(
+    record: RolloutRecord,
+    *,
+    calls: Mapping[str, Sequence[RecordedCall]],
+    prompt: PromptRow | None,
+    thinking: Thinking = "off",
+) -> ShownRollout:
+    """Prepare one rollout for a page.
+
+    Args:
+        record: The rollout.
+        calls: Calls by the hash of their request.
+        prompt: Its prompt, if it can be read.
+        thinking: Format of its response.
+    """
+    parsed = parse_response(record.text, thinking)
+    text = parsed.answer if parsed.well_formed and parsed.answer else record.text
+    request = prompt.request if prompt else ""
+    spans: dict[str, list[Span]] = {
+        "repeated": repeated_sentence_spans(text),
+        "copied": _merged([*copied_spans(text, request), *copied_spans(text, record.reference)]),
+        "stuffed": stuffed_spans(text),
+    }
+    counted = {"repeated": "repeated sentences", "copied": "copied passages", "stuffed": "stuffed words"}
+    marks = [f"{len(found)} {counted[kind]}" for kind, found in spans.items() if found]
+    common, reference_spans = None, {}
+    if record.reference:
+        differing = differences(record.reference, text)
+        common = differing.common
+        if common >= MIN_COMMON:
+            spans["differs"] = differing.other
+            reference_spans = {"differs": differing.one}
+    return ShownRollout(
+        step=record.step,
+        row=record.row,
+        prompt_id=record.prompt_id,
+        outcome=record.outcome,
+        facts=_facts(record, well_formed=parsed.well_formed),
+        rewards={kind: f"{score:.3g}" for kind, score in (record.scores or {}).items()},
+        request=prompt.request if prompt else None,
+        thoughts=parsed.think if text is parsed.answer else "",
+        response=marked(text, spans),
+        reference=marked(record.reference, reference_spans) if record.reference else [],
+        common=common,
+        marks=marks,
+        calls=[_shown(call) for hash_ in record.calls for call in calls.get(hash_, ())],
+    )
+
+
+def calls_by_hash(run: Path, hashes: Sequence[str]) -> dict[str, list[RecordedCall]]:
+    """The recorded calls of requests, by the hash of the request."""
+    if not hashes:
+        return {}
+    found: dict[str, list[RecordedCall]] = {}
+    wanted = list(dict.fromkeys(hashes))
+    for start in range(0, len(wanted), 500):  # SQLite limits the number of values in a query
+        for call in read_calls(find_call_log(run), hashes=wanted[start : start + 500]):
+            found.setdefault(call.request_hash, []).append(call)
+    return found
+
+
+def marked(text: str, spans: Mapping[str, Sequence[Span]]) -> list[Segment]:
+    """Split a text at the ends of its marked passages, which may overlap.
+
+    Args:
+        text: The text.
+        spans: Passages by the kind of their mark.
+    """
+    cuts = sorted({0, len(text), *(place for found in spans.values() for span in found for place in span)})
+    segments: list[Segment] = []
+    kinds_at = {cut: [] for cut in cuts}
+    for kind, found in spans.items():
+        for start, end in found:
+            for cut in cuts:
+                if start <= cut < end:
+                    kinds_at[cut].append(kind)
+    for start, end in zip(cuts, cuts[1:], strict=False):
+        segments.append(Segment(text[start:end], tuple(kinds_at[start])))
+    return segments or [Segment(text)]
+
+
+def _facts(record: RolloutRecord, *, well_formed: bool) -> dict[str, str]:
+    facts = {
+        "reward": "none" if record.reward is None else f"{record.reward:.3g}",
+        "rung": f"{record.rung}",
+        "words": f"{record.words}" + (f" after a plan of {record.think_words}" if record.think_words else ""),
+        "tokens": f"{record.tokens}",
+    }
+    if record.cause:
+        facts["no reward"] = record.cause
+    if record.finish_reason == "length":
+        facts["ended"] = "cut off at max_tokens"
+    if not well_formed:
+        facts["structure"] = "broken"
+    if record.disagreement is not None:
+        facts["disagreement"] = f"{record.disagreement:.2g}"
+    if record.consistent is not None:
+        facts["asked again"] = "same verdict" if record.consistent else "another verdict"
+    return facts
+
+
+def _shown(call: RecordedCall) -> ShownCall:
+    place = value_place(call.text)
+    answer = call.text or call.message
+    return ShownCall(
+        endpoint=call.endpoint,
+        model=call.served_model or call.model,
+        outcome=call.outcome,
+        answer=marked(answer, {"value": [Span(*place)]} if place else {}),
+        thoughts=call.thoughts,
+        tokens=f"{call.prompt_tokens or 0} + {call.completion_tokens or 0} tokens",
+        seconds=f"{call.latency_seconds:.2g} s",
+        cost="cost unknown" if call.cost is None else f"cost {call.cost:.4g}",
+    )
+
+
+def _merged(spans: Iterable[Span]) -> list[Span]:
+    """Passages of several sources without overlap."""
+    found: list[Span] = []
+    for span in sorted(spans):
+        if found and span.start <= found[-1].end:
+            found[-1] = Span(found[-1].start, max(found[-1].end, span.end))
+        else:
+            found.append(span)
+    return found
