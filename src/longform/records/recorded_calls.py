@@ -193,9 +193,7 @@ def _selection(connection: sqlite3.Connection, path: Path) -> str:
     return ", ".join(name if name in known else f"{default} AS {name}" for name, default in _COLUMNS.items())
 
 
-def _condition(
-    outcome: str | None, model: str | None, hashes: Sequence[str] | None = None
-) -> tuple[str, list[Any]]:
+def _condition(outcome: str | None, model: str | None, hashes: Sequence[str] | None = None) -> tuple[str, list[Any]]:
     conditions: list[str] = []
     values: list[Any] = []
     if hashes is not None:

@@ -1,4 +1,4 @@
-"""Finding the rollouts of a run: by step, prompt, outcome, reward, length and disagreement, and by the words of their responses.
+"""Finding the rollouts of a run: by step, prompt, outcome, reward, length and disagreement, and by words of the responses.
 
 Conditions alone are looked up in `run.sqlite`. Words need an index: `RolloutIndex` is a file of its own beside the run
 (`index.sqlite`), which any reader may build, extend and delete; the run itself is only read.
@@ -95,7 +95,7 @@ class FoundRollouts(NamedTuple):
     """One page of what was found."""
 
     rollouts: list[RolloutFacts]
-    count: int
+    total: int
     """All matches; `MAX_COUNT` if there are at least so many."""
 
 
@@ -229,7 +229,11 @@ class RolloutIndex:
         """Add the next rollouts in one transaction; their number."""
         index.execute("BEGIN IMMEDIATE")  # another process may have added some meanwhile
         try:
-            last = index.execute("SELECT id, step, row FROM rollouts ORDER BY id DESC LIMIT 1").fetchone() or (0, -1, -1)
+            last = index.execute("SELECT id, step, row FROM rollouts ORDER BY id DESC LIMIT 1").fetchone() or (
+                0,
+                -1,
+                -1,
+            )
             rows = run.execute(
                 "SELECT step, row, prompt_id, rung, outcome, cause, reward, words, disagreement, text_hash, body "
                 "FROM rollouts JOIN texts ON hash = text_hash WHERE (step, row) > (?, ?) ORDER BY step, row LIMIT ?",

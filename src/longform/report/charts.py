@@ -16,7 +16,7 @@ class Curves(NamedTuple):
     """Colours of the metrics, in order; the palette supplies missing ones."""
     low: float | None = None
     """Where the axis begins at the lowest; values below are cut."""
-    right: Mapping[str, str] = {}  # noqa: RUF012 (an empty mapping that nobody changes)
+    right: Mapping[str, str] = {}
     """Metrics on a second axis, by their labels."""
 
 
@@ -122,7 +122,9 @@ def charts_of_run(series: Mapping[str, Sequence[tuple[int, float]]]) -> tuple[li
     charts: list[Chart] = []
     constant: list[str] = []
     for curves in pictures_of(series):
-        shown = {metric: series[metric] for metric in (*curves.metrics.values(), *curves.right.values()) if metric in series}
+        shown = {
+            metric: series[metric] for metric in (*curves.metrics.values(), *curves.right.values()) if metric in series
+        }
         values = {value for points in shown.values() for _, value in points}
         steps = max((len(points) for points in shown.values()), default=0)
         if len(values) == 1 and steps > 1:

@@ -19,7 +19,12 @@ _CONTROLS = {code: "\N{REPLACEMENT CHARACTER}" for code in _UNFIT if chr(code) n
 
 
 def render(
-    template: str, content: Mapping[str, Any], *, package: str = "longform.report", script: str = "", served: bool = False
+    template: str,
+    content: Mapping[str, Any],
+    *,
+    package: str = "longform.report",
+    script: str = "",
+    served: bool = False,
 ) -> str:
     """Render a template with `content`.
 

@@ -1,6 +1,7 @@
-"""One rollout as it is shown on a page: the texts with what was found in them marked, the rewards, and the judges' answers."""
+"""One rollout as it is shown on a page: the texts with what was found in them marked, rewards, and the judges' answers."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -177,7 +178,7 @@ def marked(text: str, spans: Mapping[str, Sequence[Span]]) -> list[Segment]:
             for cut in cuts:
                 if start <= cut < end:
                     kinds_at[cut].append(kind)
-    for start, end in zip(cuts, cuts[1:], strict=False):
+    for start, end in pairwise(cuts):
         segments.append(Segment(text[start:end], tuple(kinds_at[start])))
     return segments or [Segment(text)]
 

@@ -102,14 +102,14 @@ class Chart:
     marks: Sequence[Mark]
     x: Axis = field(default_factory=Axis)
     y: Axis = field(default_factory=Axis)
-    right: Axis | None = None
-    """A second axis along y, for lines with `on_right`."""
     width: int = 390
     height: int = 230
     legend: bool = True
     sizes: Sizes | None = None
     description: str = ""
     """What the chart shows, for readers who cannot see it."""
+    right: Axis | None = None
+    """A second axis along y, for lines with `on_right`."""
 
 
 def stack(edges: Sequence[float], heights: Mapping[str, Sequence[float]], colours: Mapping[str, str]) -> list[Bars]:

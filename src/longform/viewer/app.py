@@ -1,0 +1,219 @@
+"""The viewer as a web application: what each address shows."""
+
+import threading
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.routing import Route
+
+from longform.records.errors import BadInputError
+from longform.records.rollout_search import RolloutIndex
+from longform.records.run_directory import RunDirectory
+from longform.records.run_list import summarize_run
+from longform.records.schemas import PromptRow
+from longform.report.page import recorded_prompts
+from longform.report.verdict import judge_run, stored_recipe
+from longform.viewer.collection import Collection
+from longform.viewer.links import ServerLinks
+from longform.viewer.rendering import render_page
+from longform.viewer.rollout_pages import list_content, prompt_content, rollout_content
+from longform.viewer.row_files import read_page
+from longform.viewer.run_pages import list_lines, overlay_content, run_content, state_text
+from longform.viewer.security import Guard
+
+SECONDS_BETWEEN_UPDATES = 2.0
+"""Of the indexes of running runs."""
+_ROWS = 20
+LINKS = ServerLinks()
+
+
+class Prompts:
+    """The prompts of runs, read once and in the background."""
+
+    def __init__(self) -> None:
+        self._read: dict[Path, dict[str, PromptRow]] = {}
+        self._lock = threading.Lock()
+
+    def of(self, run: RunDirectory) -> dict[str, PromptRow]:
+        """The prompts of a run by id; empty if their file is missing or has changed."""
+        with self._lock:
+            if run.path not in self._read:
+                self._read[run.path] = recorded_prompts(run, stored_recipe(run))
+            return self._read[run.path]
+
+
+class Indexing:
+    """Builds and extends the full-text indexes of runs in one background thread.
+
+    Args:
+        collection: Whose runs are indexed.
+    """
+
+    def __init__(self, collection: Collection) -> None:
+        self._collection = collection
+        self._ended = threading.Event()
+        self._indexes: dict[Path, RolloutIndex] = {}
+        self.problems: dict[Path, str] = {}
+        self._thread = threading.Thread(target=self._run, name="indexing", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End after the present batch."""
+        self._ended.set()
+        self._thread.join(timeout=30)
+
+    def index(self, run: Path) -> RolloutIndex:
+        """The index of a run."""
+        return self._indexes.setdefault(run, RolloutIndex(run))
+
+    def _run(self) -> None:
+        finished: set[Path] = set()
+        while not self._ended.is_set():
+            for path in self._collection.runs().values():
+                if path in finished or self._ended.is_set():
+                    continue
+                try:
+                    state = summarize_run(path).state
+                    self.index(path).update(is_wanted=lambda: not self._ended.is_set())
+                    if state != "running":
+                        finished.add(path)
+                except BadInputError as error:
+                    self.problems[path] = str(error)
+                    finished.add(path)
+            self._ended.wait(SECONDS_BETWEEN_UPDATES)
+
+
+def create_app(
+    paths: Sequence[Path],
+    *,
+    token: str,
+    hosts: Sequence[str] = (),
+    password: str | None = None,
+    more_routes: Sequence[Route] = (),
+) -> Starlette:
+    """Create the application.
+
+    Args:
+        paths: Run directories, folders with runs, or files of results.
+        token: Required of requests that write.
+        hosts: Values of `Host` that are accepted; empty: any, for a server with a password.
+        password: Required of every request; None: not needed.
+        more_routes: Further pages.
+
+    Raises:
+        BadInputError: a path does not exist.
+    """
+    collection, prompts = Collection(paths), Prompts()
+    indexing = Indexing(collection)
+
+    shared = {"links": LINKS, "token": token, "served": True}
+
+    def page(name: str, content: dict[str, Any]) -> HTMLResponse:
+        return HTMLResponse(render_page(name, content | shared))
+
+    def of_run(show: Callable[[Request, str, RunDirectory], Response]) -> Callable[[Request], Response]:
+        """A page of the run that the address names."""
+
+        def endpoint(request: Request) -> Response:
+            key = request.path_params["key"]
+            try:
+                with RunDirectory.read(collection.run(key)) as run:
+                    return show(request, key, run)
+            except KeyError as error:
+                raise HTTPException(404, f"not found: {error.args[0]}") from None
+            except BadInputError as error:
+                raise HTTPException(409, str(error)) from None
+
+        return endpoint
+
+    def home(request: Request) -> Response:  # noqa: ARG001
+        content = {"runs": list_lines(collection.runs()), "files": collection.files()}
+        content["folders"] = [str(it) for it in collection.paths]
+        return page("home.html.j2", content)
+
+    def overlay(request: Request) -> Response:
+        runs = collection.runs()
+        chosen = {key: runs[key] for key in request.query_params.getlist("run") if key in runs}
+        try:
+            return page("overlay.html.j2", overlay_content(chosen, LINKS))
+        except BadInputError as error:
+            raise HTTPException(409, str(error)) from None
+
+    def run_page(request: Request, key: str, run: RunDirectory) -> Response:  # noqa: ARG001
+        return page("run.html.j2", run_content(run, key, LINKS))
+
+    def state(request: Request, key: str, run: RunDirectory) -> Response:  # noqa: ARG001
+        return JSONResponse({"state": state_text(judge_run(run))})
+
+    def rollouts(request: Request, key: str, run: RunDirectory) -> Response:
+        share = indexing.index(run.path).share()
+        content = list_content(run, key, request.query_params, LINKS, indexed=share)
+        content["problem"] = content["problem"] or indexing.problems.get(run.path, "")
+        content["state"] = state_text(judge_run(run))
+        return page("rollouts.html.j2", content)
+
+    def rollout(request: Request, key: str, run: RunDirectory) -> Response:
+        step, row = request.path_params["step"], request.path_params["row"]
+        content = rollout_content(run, key, step, row, request.query_params, LINKS, prompts=prompts.of(run))
+        return page("rollout.html.j2", content)
+
+    def prompt(request: Request, key: str, run: RunDirectory) -> Response:
+        prompt_id = request.query_params.get("id", "")
+        return page("prompt.html.j2", prompt_content(run, key, prompt_id, LINKS, prompts=prompts.of(run)))
+
+    def file(request: Request) -> Response:
+        try:
+            found = collection.file(request.path_params["key"])
+        except KeyError:
+            raise HTTPException(404, f"not found: {request.path_params['key']}") from None
+        find, at = request.query_params.get("q", ""), request.query_params.get("at", "0")
+        offset = int(at) if at.isdecimal() and len(at) < 12 else 0
+        rows = read_page(found.path, found.kind, find=find, offset=offset, limit=_ROWS)
+        later = LINKS.file(found.key, {"q": find, "at": offset + _ROWS}) if rows.more else ""
+        earlier = LINKS.file(found.key, {"q": find, "at": max(0, offset - _ROWS)}) if offset else ""
+        content = {
+            "file": found,
+            "rows": rows.rows,
+            "find": find,
+            "first": offset + 1,
+            "later": later,
+            "earlier": earlier,
+        }
+        return page("file.html.j2", content)
+
+    def problem(request: Request, error: Exception) -> Response:  # noqa: ARG001
+        assert isinstance(error, HTTPException)
+        return HTMLResponse(render_page("problem.html.j2", {"problem": error.detail} | shared), error.status_code)
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:  # noqa: ARG001
+        indexing.start()
+        yield
+        indexing.stop()
+
+    return Starlette(
+        routes=[
+            Route("/", home),
+            Route("/overlay", overlay),
+            Route("/run/{key}", of_run(run_page)),
+            Route("/run/{key}/state", of_run(state)),
+            Route("/run/{key}/rollouts", of_run(rollouts)),
+            Route("/run/{key}/rollout/{step:int}/{row:int}", of_run(rollout)),
+            Route("/run/{key}/prompt", of_run(prompt)),
+            Route("/file/{key}", file),
+            *more_routes,
+        ],
+        middleware=[Middleware(Guard, hosts=hosts, token=token, password=password)],
+        exception_handlers={HTTPException: problem},
+        lifespan=lifespan,
+    )

@@ -1,0 +1,75 @@
+"""The viewer's pages as static files, which open from the file system."""
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from longform.records.errors import BadInputError
+from longform.records.files import write_text
+from longform.records.folders import write_folder
+from longform.records.run_directory import RunDirectory
+from longform.records.run_list import summarize_run
+from longform.report.page import recorded_prompts
+from longform.report.verdict import stored_recipe
+from longform.viewer.collection import Collection
+from longform.viewer.links import BundleLinks
+from longform.viewer.rendering import render_page
+from longform.viewer.rollout_pages import step_content
+from longform.viewer.row_files import read_page
+from longform.viewer.run_pages import list_lines, overlay_content, run_content
+
+MAX_ROWS = 500
+"""Rows of a file of results in a bundle."""
+
+
+class Bundle(NamedTuple):
+    """What was written."""
+
+    files: int
+    size: int
+    """Bytes."""
+
+
+def write_bundle(paths: Sequence[Path], folder: Path, *, with_texts: bool = False) -> Bundle:
+    """Write the pages of runs and files of results into a new folder.
+
+    Args:
+        paths: Run directories, folders with runs, or files of results.
+        folder: Must not exist.
+        with_texts: Include training texts, requests, and judges' answers; without it there are curves and figures only.
+
+    Raises:
+        BadInputError: a path does not exist or cannot be read, or the folder exists.
+    """
+    if folder.exists():
+        raise BadInputError(f"--bundle {folder}: exists; name a new folder")
+    collection = Collection(paths)
+    write_folder(folder, partial(_write_pages, collection, links=BundleLinks(with_texts=with_texts)))
+    files = list(folder.iterdir())
+    return Bundle(len(files), sum(it.stat().st_size for it in files))
+
+
+def _write_pages(collection: Collection, folder: Path, *, links: BundleLinks) -> None:
+    def write(name: str, template: str, content: dict[str, Any]) -> None:
+        page = content | {"links": links, "token": "", "served": False}
+        write_text(folder / name, render_page(template, page, served=False))
+
+    runs = collection.runs()
+    files = collection.files() if links.with_texts else []
+    content = {"runs": list_lines(runs), "files": files, "folders": [it.name for it in collection.paths]}
+    write(links.home(), "home.html.j2", content)
+    readable = {key: path for key, path in runs.items() if summarize_run(path).state != "damaged"}
+    write(links.overlay(), "overlay.html.j2", overlay_content(readable, links))
+    for key, path in readable.items():
+        with RunDirectory.read(path) as run:
+            content = run_content(run, key, links)
+            write(links.run(key), "run.html.j2", content)
+            if links.with_texts:
+                prompts = recorded_prompts(run, stored_recipe(run))
+                for step in content["steps"]:
+                    write(links.step(key, step), "step.html.j2", step_content(run, key, step, prompts=prompts))
+    for file in files:
+        rows = read_page(file.path, file.kind, limit=MAX_ROWS)
+        content = {"file": file, "rows": rows.rows, "find": "", "earlier": "", "later": ""}
+        write(links.file(file.key), "file.html.j2", content)

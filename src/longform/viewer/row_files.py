@@ -1,0 +1,203 @@
+"""Files of results as pages: responses, grades, ladders, games and pairs, with the texts behind each row.
+
+A file's kind follows from the fields of its first row. Texts of other files in the same folder are joined by prompt and
+model: the responses that were graded, the request of a response.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from longform.records.errors import BadInputError
+from longform.records.tables import decode_line, raw_rows
+
+FileKind = Literal["ladders", "grades", "responses", "games", "pairs", "prompts", "rows"]
+_FIELDS: dict[FileKind, frozenset[str]] = {
+    "ladders": frozenset({"id", "prompt", "references"}),
+    "pairs": frozenset({"id", "prompt", "response_a", "response_b"}),
+    "games": frozenset({"prompt_id", "model_a", "model_b", "winner"}),
+    "grades": frozenset({"prompt_id", "model", "score"}),
+    "responses": frozenset({"prompt_id", "model", "text"}),
+    "prompts": frozenset({"id", "prompt"}),
+    "rows": frozenset(),
+}
+"""Fields that tell a file's kind, the most telling kind first."""
+_LONG = 80
+"""Characters of a value that is shown as a text."""
+MAX_JOINED = 64
+"""Files of a folder that are looked through for texts."""
+
+
+class ShownText(NamedTuple):
+    """A text of a row, with what is known about it."""
+
+    title: str
+    text: str
+
+
+class ShownRow(NamedTuple):
+    """One row as a page shows it."""
+
+    title: str
+    facts: dict[str, str]
+    request: str | None
+    texts: list[ShownText]
+
+
+class RowPage(NamedTuple):
+    """Some rows of a file."""
+
+    rows: list[ShownRow]
+    more: bool
+    """Whether the file has further rows."""
+
+
+def kind_of_file(path: Path) -> FileKind | None:
+    """What a file holds, by its first row; None for other files, and for those that cannot be read."""
+    row = next(_rows(path), None)
+    if row is None:
+        return None
+    return next((kind for kind, fields in _FIELDS.items() if fields <= row.keys()), None)
+
+
+def read_page(path: Path, kind: FileKind, *, find: str = "", offset: int = 0, limit: int = 20) -> RowPage:
+    """Read some rows of a file.
+
+    Args:
+        path: The file.
+        kind: What it holds.
+        find: Only rows that have this text in any field, without regard to case.
+        offset, limit: The page, among the rows that are found.
+    """
+    wanted = find.casefold()
+    found = (row for row in _rows(path) if not wanted or wanted in json.dumps(row, ensure_ascii=False).casefold())
+    rows = list(islice(found, offset, offset + limit + 1))
+    joined = _Joined.beside(path, rows[:limit]) if kind in ("grades", "games", "responses") else _Joined({}, {})
+    return RowPage([_shown(row, kind, joined) for row in rows[:limit]], len(rows) > limit)
+
+
+class _Joined(NamedTuple):
+    """Texts of the other files of a folder."""
+
+    requests: Mapping[str, str]
+    """By prompt."""
+    texts: Mapping[tuple[str, str, int], str]
+    """By prompt, model and sample."""
+
+    @classmethod
+    def beside(cls, path: Path, rows: list[dict[str, Any]]) -> "_Joined":
+        """The requests and responses of these rows, from files in the same folder."""
+        ids = {str(row.get("prompt_id")) for row in rows}
+        requests: dict[str, str] = {}
+        texts: dict[tuple[str, str, int], str] = {}
+        for other in sorted(path.parent.glob("*.jsonl"))[:MAX_JOINED]:
+            for row in _rows(other):
+                if "prompt" in row and str(row.get("id")) in ids:
+                    requests.setdefault(str(row["id"]), _request(row["prompt"]))
+                elif "text" in row and str(row.get("prompt_id")) in ids:
+                    key = str(row["prompt_id"]), str(row.get("model")), int(row.get("sample") or 0)
+                    texts.setdefault(key, str(row["text"]))
+                elif "prompt" not in row and "text" not in row:
+                    break  # no file of texts
+        return cls(requests, texts)
+
+    def text(self, row: Mapping[str, Any], model: str) -> ShownText:
+        """The text that a model wrote for the prompt of a row."""
+        name = str(row.get(model))
+        found = self.texts.get((str(row["prompt_id"]), name, int(row.get("sample") or 0)))
+        return ShownText(name, "(its text is not in this folder)" if found is None else found)
+
+
+def _rows(path: Path) -> Iterator[dict[str, Any]]:
+    """The rows of a file that are objects; what cannot be read ends them."""
+    try:
+        for row in raw_rows(path):
+            content = row.content
+            if isinstance(content, bytes | str):
+                content = json.loads(decode_line(content))
+            if isinstance(content, dict):
+                yield content
+    except (BadInputError, ValueError, RecursionError):
+        return
+
+
+def _shown(row: dict[str, Any], kind: FileKind, joined: _Joined) -> ShownRow:
+    match kind:
+        case "ladders":
+            references = [it for it in row["references"] if isinstance(it, dict)]
+            texts = [
+                ShownText(f"{it.get('model')}, score {_number(it.get('score'))}", str(it.get("text")))
+                for it in references
+            ]
+            facts = {"potential": _number(row.get("potential")), "policy's score": _number(row.get("policy_score"))}
+            return ShownRow(str(row["id"]), facts, _request(row["prompt"]), texts)
+        case "pairs":
+            texts = [ShownText(f"response {it}", str(row[f"response_{it}"])) for it in ("a", "b")]
+            return ShownRow(str(row["id"]), _judged(row), _request(row["prompt"]), texts)
+        case "games":
+            facts = {
+                "winner": str(row["winner"]),
+                "judge": str(row.get("judge") or ""),
+                "order": str(row.get("order") or ""),
+            }
+            texts = [joined.text(row, it) for it in ("model_a", "model_b")]
+            title = f"{row['prompt_id']}: {row['model_a']} against {row['model_b']}"
+            return ShownRow(title, _known(facts), joined.requests.get(str(row["prompt_id"])), texts)
+        case "grades":
+            facts = {"score": _number(row["score"]), "judge": str(row.get("judge") or "")}
+            dimensions = row.get("dimensions")
+            facts |= {str(name): _number(it) for name, it in dimensions.items()} if isinstance(dimensions, dict) else {}
+            title = f"{row['prompt_id']}: {row['model']}"
+            return ShownRow(
+                title, _known(facts), joined.requests.get(str(row["prompt_id"])), [joined.text(row, "model")]
+            )
+        case "responses":
+            facts = {"sample": str(row.get("sample") or 0), "ended": str(row.get("finish_reason") or "")}
+            title = f"{row['prompt_id']}: {row['model']}"
+            texts = [ShownText(str(row["model"]), str(row["text"]))]
+            return ShownRow(title, _known(facts), joined.requests.get(str(row["prompt_id"])), texts)
+
+        case "prompts":
+            facts = {name: _plain(it) for name, it in row.items() if name not in ("id", "prompt")}
+            return ShownRow(str(row["id"]), _known(facts), _request(row["prompt"]), [])
+        case "rows":
+            plain = {str(name): _plain(it) for name, it in row.items()}
+            long = {name: text for name, text in plain.items() if len(text) > _LONG or "\n" in text}
+            facts = {name: text for name, text in plain.items() if name not in long}
+            title = plain.get("id") or plain.get("prompt_id") or ""
+            return ShownRow(title, _known(facts), None, [ShownText(name, text) for name, text in long.items()])
+
+
+def _judged(row: Mapping[str, Any]) -> dict[str, str]:
+    """The labels and verdicts of a pair, by person or judge."""
+    facts = {"label": str(row.get("label") or "")}
+    labels, verdicts = row.get("labels"), row.get("verdicts")
+    if isinstance(labels, dict):
+        facts |= {f"label of {person}": str(label) for person, label in labels.items()}
+    if isinstance(verdicts, dict):
+        for judge, orders in verdicts.items():
+            if isinstance(orders, dict):
+                facts[f"{judge}"] = ", ".join(f"{order}: {winner or 'none'}" for order, winner in orders.items())
+    return _known(facts)
+
+
+def _known(facts: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in facts.items() if value}
+
+
+def _request(prompt: Any) -> str:
+    """A prompt as text: a conversation's turns, one after the other."""
+    if isinstance(prompt, list):
+        return "\n\n".join(f"{it.get('role')}: {it.get('content')}" for it in prompt if isinstance(it, dict))
+    return str(prompt)
+
+
+def _plain(value: Any) -> str:
+    """A value of any kind as text."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _number(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, int | float) else str(value)

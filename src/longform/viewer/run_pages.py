@@ -1,0 +1,195 @@
+"""Contents of the pages about runs: all runs, one run, and the curves of several."""
+
+from collections.abc import Mapping, Sequence
+from itertools import cycle
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from markupsafe import Markup
+
+from longform.monitors.watch import diagnose
+from longform.records.errors import BadInputError
+from longform.records.recorded_calls import has_calls, sum_calls
+from longform.records.run_directory import RunDirectory
+from longform.records.run_list import RunSummary, summarize_run
+from longform.report.charts import charts_of_run
+from longform.report.page import before_after, duration, run_facts, run_title, total_cost
+from longform.report.svg import PALETTE, Axis, Chart, Line
+from longform.report.verdict import DIVERGED, RunVerdict, judge_run, remaining_seconds, stored_recipe
+from longform.viewer.charts import draw_interactive
+from longform.viewer.links import Links
+
+OVERLAID = {
+    "reward/mean": "Mean reward",
+    "validation/grade": "Examiner's grade",
+    "outcome/win": "Share of wins",
+    "text/words": "Words of the answer",
+    "curriculum/mean_rung": "Mean rung",
+    "policy/kl_to_start": "KL to the initial policy",
+    "policy/entropy": "Entropy",
+    "text/in_range": "Answers inside their length range",
+}
+"""Metrics that runs are compared by, with the titles of their charts."""
+_PHASES = "seconds/"
+_NAMES = {"waiting_for_judge": "waiting for the judge"}
+
+
+class RunLine(NamedTuple):
+    """A run in the list of all runs."""
+
+    key: str
+    condition: str
+    progress: str
+    remaining: str
+    method: str
+    models: str
+    gain: str
+    cost: str
+    findings: str
+    problem: str
+
+
+class Phase(NamedTuple):
+    """Time of one part of the steps."""
+
+    name: str
+    seconds: str
+    share: str
+    each: str
+    """Seconds of a step, on average."""
+
+
+def list_lines(runs: Mapping[str, Path]) -> list[RunLine]:
+    """The lines of the list of all runs."""
+    return [run_line(key, path) for key, path in runs.items()]
+
+
+def run_line(key: str, path: Path) -> RunLine:
+    """One line of the list; a damaged run is listed with its problem."""
+    summary = summarize_run(path)
+    progress = f"{summary.step} of {'?' if summary.steps is None else summary.steps}"
+    if summary.state == "damaged":
+        return RunLine(key, "damaged", progress, "", "", "", "", "", "", summary.problem)
+    try:
+        with RunDirectory.read(path) as run:
+            return _line(key, run, summary, progress)
+    except BadInputError as error:
+        return RunLine(key, "damaged", progress, "", "", "", "", "", "", str(error))
+
+
+def _line(key: str, run: RunDirectory, summary: RunSummary, progress: str) -> RunLine:
+    recipe = stored_recipe(run)
+    findings = diagnose({name: run.database.metric(name) for name in run.database.metric_names()})
+    remaining = remaining_seconds(run, summary)
+    gain = "" if summary.first_grade is None else f"{summary.first_grade:.2f} to {summary.last_grade or 0:.2f}"
+    names = [Path(recipe.policy).name, *sorted(recipe.asked)] if recipe else []
+    has_diverged = any(it.name == DIVERGED and it.last >= summary.step for it in findings)
+    return RunLine(
+        key=key,
+        condition="diverged" if has_diverged else summary.state,
+        progress=progress,
+        remaining="" if remaining is None else duration(remaining),
+        method=recipe.method if recipe else "",
+        models=", ".join(names),
+        gain=gain,
+        cost=total_cost(run),
+        findings=", ".join(dict.fromkeys(it.name for it in findings)),
+        problem="",
+    )
+
+
+def run_content(run: RunDirectory, key: str, links: Links) -> dict[str, Any]:
+    """The page of one run."""
+    database, recipe = run.database, stored_recipe(run)
+    series = {name: database.metric(name) for name in database.metric_names()}
+    if recipe and recipe.data.ladders is None:
+        series.pop("curriculum/mean_rung", None)
+    charts, constant = charts_of_run(series)
+    verdict = judge_run(run)
+    facts = {"state": verdict.condition} | run_facts(run, recipe)
+    if verdict.remaining is not None:
+        facts["remaining"] = duration(verdict.remaining)
+    return {
+        "key": key,
+        "title": run_title(run, recipe),
+        "facts": facts,
+        "verdict": verdict,
+        "pictures": [draw_interactive(chart, step_link=links.step_prefix(key)) for chart in charts],
+        "constant": constant,
+        "phases": phases(series),
+        "costs": costs(run),
+        "steps": steps(series),
+        "pairs": before_after(run, thinking=recipe.generation.think if recipe else "off") if links.with_texts else [],
+        "recipe": run.recipe_path.read_text(encoding="utf-8") if run.recipe_path.exists() else "",
+        "state": state_text(verdict),
+        "steps_at": (lambda first, last: links.rollouts(key, {"step": first, "to": last})) if links.dynamic else None,
+    }
+
+
+def state_text(verdict: RunVerdict) -> str:
+    """A text that changes whenever the page of a run has something new."""
+    return f"{verdict.condition}:{verdict.step}"
+
+
+def phases(series: Mapping[str, Sequence[tuple[int, float]]]) -> list[Phase]:
+    """The time of a run by phase, longest first."""
+    spent = {name.removeprefix(_PHASES): points for name, points in series.items() if name.startswith(_PHASES)}
+    sums = {name: sum(seconds for _, seconds in points) for name, points in spent.items()}
+    total = sum(sums.values())
+    return [
+        Phase(
+            _NAMES.get(name, name.replace("_", " ")),
+            duration(seconds),
+            f"{100 * seconds / total:.0f}%" if total else "",
+            f"{seconds / len(spent[name]):.2g} s",
+        )
+        for name, seconds in sorted(sums.items(), key=lambda it: -it[1])
+    ]
+
+
+def costs(run: RunDirectory) -> list[tuple[str, ...]]:
+    """Calls, tokens and money by endpoint and outcome."""
+    if not has_calls(run.database_path):
+        return []
+    return [
+        (
+            it.endpoint,
+            it.outcome,
+            f"{it.calls:,}",
+            f"{it.prompt_tokens:,}",
+            f"{it.completion_tokens:,}",
+            "unknown" if it.unknown_costs == it.calls else f"{it.cost:.4f}",
+            f"{it.seconds:.2g} s",
+        )
+        for it in sum_calls(run.database_path)
+    ]
+
+
+def steps(series: Mapping[str, Sequence[tuple[int, float]]]) -> list[int]:
+    """The steps with rollouts."""
+    return [step for step, _ in series.get("text/count", series.get("reward/count", ()))]
+
+
+def overlay_content(runs: Mapping[str, Path], links: Links) -> dict[str, Any]:
+    """The page with the curves of several runs in the same charts."""
+    recorded: dict[str, dict[str, list[tuple[int, float]]]] = {}
+    for key, path in runs.items():
+        with RunDirectory.read(path) as run:
+            recorded[key] = {name: run.database.metric(name) for name in OVERLAID}
+    pictures: list[Markup] = []
+    for name, title in OVERLAID.items():
+        lines = [
+            Line([(float(step), value) for step, value in recorded[key][name]], colour, key, dashed=dashes)
+            for key, (colour, dashes) in zip(recorded, cycle(_STYLES), strict=False)
+            if recorded[key][name]
+        ]
+        if lines:
+            description = "; ".join(
+                f"{it.label}: {it.points[-1][1]:.3g} at step {it.points[-1][0]:.0f}" for it in lines
+            )
+            axis = Axis("step", exact=True, whole=True, ticks=6)
+            pictures.append(draw_interactive(Chart(title, lines, axis, width=600, height=300, description=description)))
+    return {"runs": list(runs), "pictures": pictures, "links": links}
+
+
+_STYLES = [(colour, dashes) for dashes in ("", "6 3", "2 3") for colour in PALETTE]

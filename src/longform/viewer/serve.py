@@ -1,0 +1,75 @@
+"""Serve the viewer on this machine, or with a password on another address."""
+
+import os
+import socket
+import threading
+import webbrowser
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import uvicorn
+
+from longform.records.errors import BadInputError
+from longform.viewer.app import create_app
+from longform.viewer.security import new_token
+
+LOOPBACK = "127.0.0.1"
+PASSWORD_VARIABLE = "LONGFORM_VIEW_PASSWORD"
+_LOOPBACK_NAMES = (LOOPBACK, "localhost", "[::1]")
+
+
+def serve(
+    paths: Sequence[Path],
+    *,
+    host: str = LOOPBACK,
+    port: int = 0,
+    browser: bool = True,
+    on_start: Callable[[str], None] = lambda address: None,
+) -> None:
+    """Serve until interrupted.
+
+    Args:
+        paths: Run directories, folders with runs, or files of results.
+        host: Address to listen on; another than the loopback interface needs a password.
+        port: 0 chooses a free one.
+        browser: Open the address in a browser.
+        on_start: Called with the address.
+
+    Raises:
+        BadInputError: a path does not exist, the port is taken, or a password is missing.
+    """
+    is_local = host in ("127.0.0.1", "localhost", "::1")
+    password = os.environ.get(PASSWORD_VARIABLE) or None
+    if not is_local and password is None:
+        raise BadInputError(
+            f"--host {host}: others can reach this address; set a password in the environment variable {PASSWORD_VARIABLE}"
+        )
+    with _listen(host, port) as listener:
+        taken = listener.getsockname()[1]
+        hosts = [f"{name}:{taken}" for name in _LOOPBACK_NAMES] if is_local else []
+        app = create_app(paths, token=new_token(), hosts=hosts, password=None if is_local else password)
+        address = f"http://{f'[{host}]' if ':' in host else host}:{taken}/"
+        on_start(address)
+        if browser:
+            threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
+        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=2))
+        server.run(sockets=[listener])
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """A listening socket.
+
+    Raises:
+        BadInputError: the address cannot be used.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except (OSError, OverflowError) as error:
+        listener.close()
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise BadInputError(f"--host {host} --port {port}: cannot be used: {reason}") from error
+    listener.listen()
+    return listener

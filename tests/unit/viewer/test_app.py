@@ -1,0 +1,280 @@
+"""The viewer: what its pages show, what they keep out, and who may read them."""
+
+import base64
+import re
+import time
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+import yaml
+from starlette.testclient import TestClient
+
+from longform.records.files import write_rows
+from longform.records.rollout_search import RolloutIndex
+from longform.records.schemas import Game, Grade, Ladder, Pair, PromptRow, Reference, Response
+from longform.report.rendering import content_policy
+from longform.viewer.app import create_app
+from longform.viewer.bundle import write_bundle
+from longform.viewer.security import TOKEN_HEADER
+from viewed_runs import HOSTILE, write_run
+
+HOST = "127.0.0.1:8000"
+PAGES = (
+    "/",
+    "/run/a",
+    "/run/a/rollouts",
+    "/run/a/rollouts?step=2&outcome=win&sort=-reward",
+    "/run/a/rollout/2/1",
+    "/run/a/prompt?id=p0",
+    "/overlay?run=a&run=b",
+)
+
+
+class Page(HTMLParser):
+    """Tags, attributes and text of a page as a browser reads them."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str | None]] = []
+        self.text = ""
+        self.feed(source)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += attrs
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def client_of(folder: Path, **settings: object) -> TestClient:
+    app = create_app([folder], token="the token", hosts=[HOST], **settings)  # pyright: ignore[reportArgumentType]
+    return TestClient(app, base_url=f"http://{HOST}")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    write_run(tmp_path / "runs" / "a")
+    write_run(tmp_path / "runs" / "b", steps=2)
+    return tmp_path / "runs"
+
+
+@pytest.mark.parametrize("address", PAGES)
+def test_every_page_is_shown(folder: Path, address: str) -> None:
+    answer = client_of(folder).get(address)
+    assert answer.status_code == 200
+    assert "longform" in Page(answer.text).text
+
+
+@pytest.mark.parametrize("address", PAGES)
+def test_hostile_texts_stay_text_on_every_page(tmp_path: Path, address: str) -> None:
+    for name in "ab":
+        write_run(tmp_path / name, text=HOSTILE)
+        (tmp_path / name / "recipe.yaml").write_text(yaml.safe_dump({"policy": HOSTILE}), encoding="utf-8")
+    source = client_of(tmp_path).get(address).text
+    page = Page(source)
+    assert page.tags.count("script") == 1, "our own"
+    assert not {"img", "iframe", "object", "link"} & set(page.tags)
+    assert not [name for name, _ in page.attributes if name.startswith("on")]
+    assert "\x1b" not in source and "\x07" not in source
+
+
+def test_hostile_names_stay_text(tmp_path: Path) -> None:
+    name = "<img src=x onerror=alert(1)>'\"&"
+    write_run(tmp_path / name)
+    client = client_of(tmp_path)
+    page = Page(client.get("/").text)
+    assert name in page.text
+    assert "img" not in page.tags
+    address = next(value for key, value in page.attributes if key == "href" and value and value.startswith("/run/"))
+    assert name in Page(client.get(address).text).text
+
+
+def test_the_policy_names_script_and_style_by_hash_and_forbids_all_else(folder: Path) -> None:
+    source = client_of(folder).get("/run/a").text
+    script = re.search(r"<script>(.*)</script>", source, re.DOTALL)
+    assert script is not None
+    policy = content_policy(script[1], served=True)
+    assert f'content="{policy.replace(chr(39), "&#39;")}"' in source
+    assert policy.startswith("default-src 'none'")
+    assert "unsafe" not in policy
+    assert " style=" not in source, "which the policy would ignore"
+
+
+def test_a_rollout_shows_texts_reward_judge_and_group(folder: Path) -> None:
+    page = Page(client_of(folder).get("/run/a/rollout/2/1").text)
+    assert "The lantern of step 2." in page.text
+    assert "and nobody came" in page.text
+    assert "[[B]]" in page.text
+    assert "I compare them." in page.text
+    assert "100 + 10 tokens" in page.text
+    assert "row 0" in page.text, "of its group"
+    marks = [value for name, value in page.attributes if name == "class"]
+    assert "value" in marks, "the verdict that was read"
+    assert any("copied" in str(it) for it in marks), "the passage that it took from the reference"
+
+
+def test_a_run_shows_its_result_first(folder: Path) -> None:
+    text = Page(client_of(folder).get("/run/a").text).text
+    assert "The examiner's mean grade rose: +4.00" in text
+    assert text.index("examiner's mean grade") < text.index("Curves")
+    assert "writing" in text[text.index("Time and cost") :]
+
+
+def test_a_search_finds_words_once_they_are_indexed(folder: Path) -> None:
+    client = client_of(folder)
+    assert "not indexed yet" in client.get("/run/a/rollouts?q=lantern").text
+    RolloutIndex(folder / "a").update()
+    text = Page(client.get("/run/a/rollouts?q=lantern").text).text
+    assert "4 found" in text
+
+
+def test_the_list_is_indexed_while_the_viewer_runs(folder: Path) -> None:
+    with client_of(folder) as client:
+        deadline = time.monotonic() + 60
+        while "4 found" not in client.get("/run/a/rollouts?q=lantern").text:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+
+def test_neighbours_are_those_of_the_list_that_a_rollout_was_chosen_from(folder: Path) -> None:
+    client = client_of(folder)
+    listed = re.findall(r'href="(/run/a/rollout/[^"]+)"', client.get("/run/a/rollouts?outcome=win").text)
+    first = client.get(listed[0].replace("&amp;", "&")).text
+    later = re.search(r'rel="next" href="([^"]+)"', first)
+    assert later is not None
+    assert later[1] == listed[1]
+    assert 'rel="prev"' not in first
+
+
+@pytest.mark.parametrize(
+    ("query", "problem"),
+    [
+        ("step=x", "step: 'x' is not a whole number"),
+        ("min_reward=nan", "reward from: 'nan' is not a number"),
+        ("sort=sideways", "order: 'sideways' is unknown"),
+        ("outcome=draw", "outcome: 'draw' is none of"),
+    ],
+)
+def test_a_bad_condition_is_named(folder: Path, query: str, problem: str) -> None:
+    answer = client_of(folder).get(f"/run/a/rollouts?{query}")
+    assert answer.status_code == 200
+    assert problem in Page(answer.text).text
+
+
+@pytest.mark.parametrize(
+    "address", ["/run/none", "/run/a/rollout/99/0", "/file/none", "/nothing", "/run/..%2F..%2Fetc", "/file/..%2Fpasswd"]
+)
+def test_what_does_not_exist_is_not_found(folder: Path, address: str) -> None:
+    assert client_of(folder).get(address).status_code == 404
+
+
+def test_a_damaged_run_is_listed_with_its_problem_and_hides_no_other(folder: Path) -> None:
+    (folder / "broken").mkdir()
+    (folder / "broken" / "run.sqlite").write_bytes(b"nonsense" * 1000)
+    client = client_of(folder)
+    text = Page(client.get("/").text).text
+    assert "damaged" in text
+    assert client.get("/run/a").status_code == 200
+    assert client.get("/run/broken").status_code == 409
+
+
+def test_a_run_that_begins_later_appears(folder: Path) -> None:
+    client = client_of(folder)
+    write_run(folder / "later")
+    assert "/run/later" in client.get("/").text
+
+
+def test_the_state_changes_with_each_step(folder: Path) -> None:
+    client = client_of(folder)
+    before = client.get("/run/b/state").json()
+    write_run(folder / "b", first=3, steps=3)
+    assert client.get("/run/b/state").json() != before
+
+
+def test_files_of_results_show_the_texts_behind_each_row(tmp_path: Path) -> None:
+    write_rows(tmp_path / "prompts.jsonl", [PromptRow(id="p", prompt="Write about rain.")])
+    write_rows(tmp_path / "responses.jsonl", [Response(prompt_id="p", model=m, text=f"Rain by {m}.") for m in "xy"])
+    write_rows(
+        tmp_path / "grades.jsonl", [Grade(prompt_id="p", model="x", score=7, judge="critic", dimensions={"depth": 6})]
+    )
+    write_rows(tmp_path / "games.jsonl", [Game(prompt_id="p", model_a="x", model_b="y", winner="b", judge="critic")])
+    ladder = Ladder(
+        id="p",
+        prompt="Write about rain.",
+        references=[Reference(model="y", text="It rains.", score=3)],
+        policy_score=2,
+        potential=1,
+    )
+    write_rows(tmp_path / "ladders.jsonl", [ladder])
+    pair = Pair(
+        id="q",
+        prompt="Why?",
+        response_a="So.",
+        response_b="Thus.",
+        label="a",
+        verdicts={"critic": {"ab": "b", "ba": None}},
+    )
+    write_rows(tmp_path / "pairs.jsonl", [pair])
+    client = client_of(tmp_path)
+    shown = {
+        name: Page(client.get(f"/file/{name}.jsonl").text).text for name in ("grades", "games", "ladders", "pairs")
+    }
+    assert all(it in shown["grades"] for it in ("Rain by x.", "Write about rain.", "critic", "depth"))
+    assert all(it in shown["games"] for it in ("Rain by x.", "Rain by y.", "winner"))
+    assert all(it in shown["ladders"] for it in ("It rains.", "y, score 3"))
+    assert all(it in shown["pairs"] for it in ("So.", "Thus.", "ab: b, ba: none"))
+    found = Page(client.get("/file/responses.jsonl?q=by%20Y").text).text
+    assert "Rain by y." in found
+    assert "Rain by x." not in found
+
+
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:8000", "127.0.0.1:9", ""])
+def test_a_foreign_host_is_refused(folder: Path, host: str) -> None:
+    assert client_of(folder).get("/", headers={"host": host}).status_code == 403
+
+
+@pytest.mark.parametrize("origin", ["http://evil.example", "null", f"http://{HOST}.evil.example"])
+def test_a_foreign_origin_is_refused(folder: Path, origin: str) -> None:
+    assert client_of(folder).get("/", headers={"origin": origin}).status_code == 403
+
+
+def test_what_writes_needs_the_token_of_this_start(folder: Path) -> None:
+    client = client_of(folder)
+    assert client.post("/run/a", headers={"origin": f"http://{HOST}"}).status_code == 403
+    assert client.post("/run/a", headers={TOKEN_HEADER: "another"}).status_code == 403
+    assert client.post("/run/a", headers={TOKEN_HEADER: "the token"}).status_code == 405, "there is nothing to write"
+
+
+def test_a_password_is_asked_for_where_others_can_reach_the_address(folder: Path) -> None:
+    client = TestClient(create_app([folder], token="t", password="open sesame"))
+    assert client.get("/").status_code == 401
+    for word, status in (("wrong", 401), ("open sesame", 200)):
+        encoded = base64.b64encode(f"longform:{word}".encode()).decode()
+        assert client.get("/", headers={"authorization": f"Basic {encoded}"}).status_code == status
+    assert client.get("/", headers={"authorization": "Basic !!"}).status_code == 401
+
+
+def test_no_page_may_be_framed_or_kept(folder: Path) -> None:
+    headers = client_of(folder).get("/").headers
+    assert headers["x-frame-options"] == "DENY"
+    assert headers["cache-control"] == "no-store"
+    assert headers["x-content-type-options"] == "nosniff"
+
+
+def test_a_bundle_opens_from_files_and_holds_texts_only_if_asked(folder: Path, tmp_path: Path) -> None:
+    bare = write_bundle([folder], tmp_path / "bare")
+    full = write_bundle([folder], tmp_path / "full", with_texts=True)
+    assert bare.files < full.files
+    assert full.size == sum(it.stat().st_size for it in (tmp_path / "full").iterdir())
+    texts = {it.name: it.read_text(encoding="utf-8") for it in (tmp_path / "bare").iterdir()}
+    assert not [name for name, text in texts.items() if "lantern" in text or "Text 0 after" in text or "[[B]]" in text]
+    pages = {it.name: it.read_text(encoding="utf-8") for it in (tmp_path / "full").iterdir()}
+    assert any("lantern" in text and "[[B]]" in text for text in pages.values())
+    for name, text in pages.items():
+        addresses = [value for key, value in Page(text).attributes if key in ("href", "src", "action") and value]
+        missing = [it for it in addresses if it.partition("#")[0] not in pages]
+        assert not missing, name
