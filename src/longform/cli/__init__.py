@@ -41,6 +41,7 @@ COMMANDS = {
     "compare": "Compare two runs, or two writers, on the same prompts.",
     "doctor": "Check a run for known failure signatures.",
     "report": "Write a run's HTML report.",
+    "label": "Have people choose between two texts in a browser, blind; pairs, runs or games.",
     "view": "Show runs and results in a browser: every training text, its reference, and the judges' answers.",
     "runs": "List runs with their progress.",
     "arena": "Rate models from pairwise games (Bradley-Terry), with intervals.",

@@ -46,7 +46,6 @@ CREATE TABLE rollouts (
     outcome TEXT, cause TEXT, reward REAL, words INTEGER NOT NULL, disagreement REAL, text_hash TEXT NOT NULL);
 CREATE UNIQUE INDEX by_place ON rollouts (step, row);
 CREATE INDEX by_prompt ON rollouts (prompt_id, step, row);
-CREATE INDEX by_outcome ON rollouts (outcome, step, row);
 CREATE INDEX by_reward ON rollouts (reward, step, row);
 CREATE INDEX by_words ON rollouts (words, step, row);
 CREATE INDEX by_disagreement ON rollouts (disagreement, step, row) WHERE disagreement IS NOT NULL;
@@ -116,16 +115,18 @@ def find_rollouts(run: Path, wanted: RolloutFilter, *, offset: int = 0, limit: i
     if query and path != index:
         raise BadInputError(f"{run}: the texts are not indexed yet; search again in a moment")
     conditions, values = _conditions(wanted)
-    table = "rollouts"
-    if query:
-        table = "responses JOIN rollouts ON rollouts.id = responses.rowid"
-        conditions.insert(0, "responses MATCH ?")
-        values.insert(0, query)
-    where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
-    order = "rollouts.id" if query and wanted.sort == "step" else _ORDER[wanted.sort]
-    page = f"SELECT {_COLUMNS} FROM {table} {where} ORDER BY {order} LIMIT ? OFFSET ?"
-    count = f"SELECT COUNT(*) FROM (SELECT 1 FROM {table} {where} LIMIT {MAX_COUNT})"
+    table, order = "rollouts", _ORDER[wanted.sort]
     with reading(path), closing(_connect_to_read(path)) as connection:
+        if query and not conditions and wanted.sort == "step":  # the full-text index has this order: nothing to sort
+            table, order = "responses JOIN rollouts ON rollouts.id = responses.rowid", "rollouts.id"
+            conditions, values = ["responses MATCH ?"], [query]
+        elif query:  # SQLite cannot know how many match, and may look each rollout up in the full-text index
+            connection.execute("CREATE TEMP TABLE hits (id INTEGER PRIMARY KEY)")
+            connection.execute("INSERT INTO hits SELECT rowid FROM responses WHERE responses MATCH ?", (query,))
+            conditions.append("id IN (SELECT id FROM hits)")
+        where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
+        page = f"SELECT {_COLUMNS} FROM {table} {where} ORDER BY {order} LIMIT ? OFFSET ?"
+        count = f"SELECT COUNT(*) FROM (SELECT 1 FROM {table} {where} LIMIT {MAX_COUNT})"
         rows = connection.execute(page, (*values, limit, offset)).fetchall()
         (total,) = connection.execute(count, values).fetchone()
     return FoundRollouts([RolloutFacts(*row) for row in rows], total)
@@ -152,13 +153,19 @@ class RolloutIndex:
 
     def share(self) -> float:
         """The share of the run's rollouts that the index has, 0 to 1."""
-        with reading(self._run / "run.sqlite"), closing(_connect_to_read(self._run / "run.sqlite")) as connection:
-            (all_,) = connection.execute("SELECT COUNT(*) FROM rollouts").fetchone()
-        if not _is_current(self.path):
-            return 0.0
-        with closing(_connect_to_read(self.path)) as connection:
-            (indexed,) = connection.execute("SELECT COALESCE(MAX(id), 0) FROM rollouts").fetchone()
-        return min(1.0, indexed / all_) if all_ else 1.0
+        source = self._run / "run.sqlite"
+        latest = "SELECT step, row FROM rollouts ORDER BY step DESC, row DESC LIMIT 1"
+        count = "SELECT COUNT(*) FROM rollouts"
+        with reading(source), closing(_connect_to_read(source)) as run:
+            last = run.execute(latest).fetchone()
+            if last is None:
+                return 1.0
+            if not _is_current(self.path):
+                return 0.0
+            with closing(_connect_to_read(self.path)) as index:
+                if index.execute(latest).fetchone() == last:
+                    return 1.0
+                return min(0.99, index.execute(count).fetchone()[0] / run.execute(count).fetchone()[0])
 
     def update(self, *, is_wanted: Callable[[], bool] = lambda: True) -> int:
         """Add the rollouts that are not in the index yet; the number of them. Does nothing while another thread does it.

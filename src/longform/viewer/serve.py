@@ -9,8 +9,10 @@ from pathlib import Path
 
 import uvicorn
 
+from longform.evaluation.labelling.labels import LabelStore
 from longform.records.errors import BadInputError
-from longform.viewer.app import create_app
+from longform.viewer.app import LINKS, create_app
+from longform.viewer.labelling import label_routes
 from longform.viewer.security import new_token
 
 LOOPBACK = "127.0.0.1"
@@ -24,6 +26,7 @@ def serve(
     host: str = LOOPBACK,
     port: int = 0,
     browser: bool = True,
+    labels: LabelStore | None = None,
     on_start: Callable[[str], None] = lambda address: None,
 ) -> None:
     """Serve until interrupted.
@@ -33,6 +36,7 @@ def serve(
         host: Address to listen on; another than the loopback interface needs a password.
         port: 0 chooses a free one.
         browser: Open the address in a browser.
+        labels: Pairs for people to label; its pages are then the ones that are opened.
         on_start: Called with the address.
 
     Raises:
@@ -44,11 +48,13 @@ def serve(
         raise BadInputError(
             f"--host {host}: others can reach this address; set a password in the environment variable {PASSWORD_VARIABLE}"
         )
-    with _listen(host, port) as listener:
+    with listen(host, port) as listener:
         taken = listener.getsockname()[1]
         hosts = [f"{name}:{taken}" for name in _LOOPBACK_NAMES] if is_local else []
-        app = create_app(paths, token=new_token(), hosts=hosts, password=None if is_local else password)
-        address = f"http://{f'[{host}]' if ':' in host else host}:{taken}/"
+        token = new_token()
+        routes = label_routes(labels, token=token, links=LINKS) if labels else []
+        app = create_app(paths, token=token, hosts=hosts, password=None if is_local else password, more_routes=routes)
+        address = f"http://{f'[{host}]' if ':' in host else host}:{taken}/{'label' if labels else ''}"
         on_start(address)
         if browser:
             threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
@@ -56,7 +62,7 @@ def serve(
         server.run(sockets=[listener])
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int) -> socket.socket:
     """A listening socket.
 
     Raises:

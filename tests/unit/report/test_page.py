@@ -11,6 +11,7 @@ from longform.records.database import Promotion, ValidationText
 from longform.records.errors import BadInputError
 from longform.records.run_directory import RunDirectory
 from longform.report.page import MAX_TEXTS, write_report
+from longform.version import __version__
 
 HOSTILE = (
     "<script>alert('x')</script></div></section><img src=x onerror=alert(1)> & &amp; \"quoted\" {{ 7 * 7 }} {% raw %} "
@@ -86,7 +87,7 @@ def test_no_control_character_reaches_the_page(run):
 def test_a_text_cannot_turn_the_direction_of_what_stands_around_it(run):
     _record(run, text=HOSTILE)
     source, _ = _page(run)
-    rules = re.findall(r"\.text, \.request {[^}]*unicode-bidi: (isolate|plaintext)", source)
+    rules = re.findall(r"\.text, \.request[^{]*{[^}]*unicode-bidi: (isolate|plaintext)", source)
     assert rules, "each text is a paragraph of its own for the bidirectional algorithm"
 
 
@@ -204,9 +205,10 @@ def test_facts_come_from_the_records(run):
     facts = dict(re.findall(r"<dt>(.*?)</dt><dd>(.*?)</dd>", source))
     assert facts == {
         "steps": "2",
-        "seconds": "6",
+        "time in steps": "6 s",
         "cost": "0.7500 (3 calls, 1 of unknown cost)",
         "promotions": "3",
+        "longform": __version__,
     }
 
 
@@ -224,3 +226,33 @@ def test_a_report_that_cannot_be_written_is_one_line(run):
     with pytest.raises(BadInputError, match=r"report\.html: cannot be written"):
         write_report(run)
     assert not list(run.path.glob(".report*"))
+
+
+def test_a_ruined_run_is_told_at_the_top(run):
+    for step in range(1, 12):
+        metrics = {"reward/mean": 0.5 + step / 30, "reward/count": 64.0, "text/count": 64.0, "text/cut_off": 0.9}
+        metrics |= {"validation/grade": 8.0 - step / 2, "validation/no_grade": 0.0}
+        texts = [ValidationText(step, f"v{i}", "Write.", "A story.", 8.0 - step / 2) for i in range(4)]
+        run.database.record_step(step, seconds=1.0, metrics=metrics, validations=texts)
+    source, _ = _page(run)
+    top = source[source.index("<main") : source.index("<h2>Curves")]
+    assert 'class="verdict bad"' in top
+    assert "mean grade fell: -5.00" in top
+    assert "cut-off" in top
+
+
+def test_a_gain_within_chance_is_not_called_a_gain(run):
+    for step in (0, 1):
+        texts = [ValidationText(step, f"v{i}", "Write.", "Text.", 5.0 + step * (1 if i % 2 else -1)) for i in range(6)]
+        run.database.record_step(step, seconds=1.0, metrics={"validation/no_grade": 0.0}, validations=texts)
+    source, _ = _page(run)
+    assert "did not change beyond chance: +0.00" in source
+    assert 'class="verdict open"' in source
+
+
+def test_curves_that_stay_the_same_are_a_line_of_text(run):
+    for step in (1, 2, 3):
+        run.database.record_step(step, seconds=1.0, metrics={"reward/mean": step / 3, "no_verdict/share": 0.0})
+    source, page = _page(run)
+    assert page.tags.count("svg") == 1
+    assert "The same in every step: rollouts without a verdict 0." in source

@@ -10,12 +10,15 @@ import pytest
 import yaml
 from starlette.testclient import TestClient
 
+from longform.evaluation.labelling.labels import LabelStore
+from longform.evaluation.labelling.run import open_labels
 from longform.records.files import write_rows
 from longform.records.rollout_search import RolloutIndex
 from longform.records.schemas import Game, Grade, Ladder, Pair, PromptRow, Reference, Response
 from longform.report.rendering import content_policy
-from longform.viewer.app import create_app
+from longform.viewer.app import LINKS, create_app
 from longform.viewer.bundle import write_bundle
+from longform.viewer.labelling import label_routes
 from longform.viewer.security import TOKEN_HEADER
 from viewed_runs import HOSTILE, write_run
 
@@ -98,7 +101,7 @@ def test_the_policy_names_script_and_style_by_hash_and_forbids_all_else(folder: 
     script = re.search(r"<script>(.*)</script>", source, re.DOTALL)
     assert script is not None
     policy = content_policy(script[1], served=True)
-    assert f'content="{policy.replace(chr(39), "&#39;")}"' in source
+    assert f'content="{policy}"' in source
     assert policy.startswith("default-src 'none'")
     assert "unsafe" not in policy
     assert " style=" not in source, "which the policy would ignore"
@@ -278,3 +281,72 @@ def test_a_bundle_opens_from_files_and_holds_texts_only_if_asked(folder: Path, t
         addresses = [value for key, value in Page(text).attributes if key in ("href", "src", "action") and value]
         missing = [it for it in addresses if it.partition("#")[0] not in pages]
         assert not missing, name
+
+
+@pytest.fixture
+def labelling(tmp_path: Path) -> tuple[TestClient, LabelStore]:
+    pairs = [
+        Pair(id=f"q{number}", prompt=HOSTILE, response_a=f"{HOSTILE} one", response_b="Other.", model_a="secret model")  # pyright: ignore[reportCallIssue]
+        for number in range(3)
+    ]
+    write_rows(tmp_path / "pairs.jsonl", pairs)
+    store = open_labels(tmp_path / "pairs.jsonl", people=["ann", "bob & co"], overlap=1.0)
+    routes = label_routes(store, token="the token", links=LINKS)
+    app = create_app([], token="the token", hosts=[HOST], more_routes=routes)
+    return TestClient(app, base_url=f"http://{HOST}"), store
+
+
+def test_labelling_is_blind_and_hostile_texts_stay_text(labelling) -> None:
+    client, _ = labelling
+    source = client.get("/label/ann").text
+    page = Page(source)
+    assert "secret model" not in source
+    assert "Text 1" in page.text
+    assert page.tags.count("script") == 1
+    assert "img" not in page.tags
+
+
+def test_a_choice_is_saved_and_the_next_pair_is_shown(labelling) -> None:
+    client, store = labelling
+    headers = {TOKEN_HEADER: "the token"}
+    first = store.next_pair("ann").id
+    body = {"person": "ann", "pair_id": first, "choice": "first", "seconds": 1.5}
+    assert client.post("/labels", json=body).status_code == 403, "without the token"
+    assert store.count("ann")[0] == 0
+    assert client.post("/labels", json=body, headers=headers).status_code == 200
+    assert store.count("ann")[0] == 1
+    assert store.next_pair("ann").id != first
+    assert client.post("/labels/undo", json={"person": "ann"}, headers=headers).json() == {"done": first}
+    assert store.next_pair("ann").id == first
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"[]",
+        b"{}",
+        b'{"person": "ann"}',
+        b'{"person": "eve", "pair_id": "q0", "choice": "first", "seconds": 1}',
+        b"\xff",
+    ],
+)
+def test_a_bad_choice_is_refused_with_its_reason(labelling, body: bytes) -> None:
+    client, store = labelling
+    answer = client.post("/labels", content=body, headers={TOKEN_HEADER: "the token"})
+    assert answer.status_code == 422
+    assert answer.json()["problem"]
+    assert store.count("ann")[0] == 0
+
+
+def test_each_person_has_a_page_and_at_the_end_their_agreement(labelling) -> None:
+    client, store = labelling
+    assert "bob & co" in Page(client.get("/label").text).text
+    for person in ("ann", "bob & co"):
+        while shown := store.next_pair(person):
+            body = {"person": person, "pair_id": shown.id, "choice": "first", "seconds": 1}
+            client.post("/labels", json=body, headers={TOKEN_HEADER: "the token"})
+    text = Page(client.get("/label/bob%20%26%20co").text).text
+    assert "All 3 pairs" in text
+    assert "Agreement between people" in text
+    assert client.get("/label/eve").status_code == 404

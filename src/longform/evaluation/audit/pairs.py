@@ -5,7 +5,8 @@ repeats, attacks, causes of missing verdicts, tokens and cost. Verdicts name the
 `response_a` in both orders.
 """
 
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -17,6 +18,12 @@ from longform.records.schemas import Criteria, Message, Order, Pair, PromptRow, 
 
 HUMANS = "humans"
 """Name of people as a rater in tables."""
+
+
+def majority(labels: Mapping[str, Winner]) -> Winner:
+    """What most people chose; where two choices have equally many votes, a tie."""
+    counts = Counter(labels.values()).most_common()
+    return "tie" if len(counts) > 1 and counts[0][1] == counts[1][1] else counts[0][0]
 
 
 class AuditAnswer(BaseModel):
@@ -56,6 +63,13 @@ class AuditedPair(Pair):
     """The model of each judge; a single name if the row has one judge."""
     criteria: Criteria | None = None
     asked: list[AuditAnswer] | None = None
+    labels: dict[str, Winner] | None = None
+    """What people chose, by person. `label` is then what most of them chose."""
+    label_orders: dict[str, Order] | None = None
+    """The order in which a person read the texts."""
+    label_notes: dict[str, str] | None = None
+    weight: float | None = Field(default=None, gt=0)
+    """How many pairs it stands for, in a sample that was not drawn evenly."""
 
     @field_validator("response_a", "response_b")
     @classmethod
@@ -68,6 +82,12 @@ class AuditedPair(Pair):
     def _check_judges(self) -> "AuditedPair":
         if HUMANS in self.judges:
             raise ValueError(f"a judge cannot be called {HUMANS!r}: verdicts of people go into `label`")
+        return self
+
+    @model_validator(mode="after")
+    def _take_majority(self) -> "AuditedPair":
+        if self.labels:
+            object.__setattr__(self, "label", majority(self.labels))
         return self
 
     @property

@@ -13,6 +13,7 @@ from longform.evaluation.audit.agreement import InterRaterAgreement, find_panel,
 from longform.evaluation.audit.asking import QUESTIONS_OF_ATTACK, Auditor
 from longform.evaluation.audit.figures import JudgeFigures, causes, measure_judge, read_cases
 from longform.evaluation.audit.pairs import AuditedPair, keep_others, read_pairs
+from longform.evaluation.audit.people import PeopleAgreement, measure_people
 from longform.evaluation.estimates import Bootstrap
 from longform.judging.pairwise import PairwiseJudge
 from longform.records.adapting import AS_IS, Reading
@@ -49,6 +50,8 @@ class Audit:
     judges: list[JudgeAudit]
     between: InterRaterAgreement
     panel: PanelAdvice | None
+    people: PeopleAgreement | None = None
+    """None unless the pairs have `labels` by person."""
 
 
 class Fault(NamedTuple):
@@ -155,7 +158,7 @@ def audit(
         }
         if flag := next((flag for flag, is_given in given.items() if is_given), None):
             raise BadInputError(f"{flag}: only valid with --judge")
-    if not any(row.judges for row in rows):
+    if not any(row.judges or row.labels for row in rows):
         raise BadInputError(f"{pairs[0]}: no verdicts; request some with --judge")
     return AuditResult(measure_audit(rows, Bootstrap(resamples, seed)), rows, cost)
 
@@ -202,14 +205,14 @@ def _describe_plan(pairs: int, judges: int, *, repeats: int, attacks: int) -> st
 
 
 def measure_audit(pairs: Sequence[AuditedPair], bootstrap: Bootstrap | None = None) -> Audit:
-    """Measure every judge that was asked about the pairs.
+    """Measure every judge that was asked about the pairs, and the people who labelled them.
 
     Raises:
-        ValueError: no judge was asked.
+        ValueError: no judge was asked, and there are no labels by person.
     """
     bootstrap = bootstrap or Bootstrap()
-    cases = read_cases(pairs)
-    if not cases:
+    cases, people = read_cases(pairs), measure_people(pairs, bootstrap)
+    if not cases and people is None:
         raise ValueError("no judge was asked about these pairs")
     names = list(cases)
     figures = {name: measure_judge(cases[name], bootstrap) for name in names}
@@ -224,6 +227,7 @@ def measure_audit(pairs: Sequence[AuditedPair], bootstrap: Bootstrap | None = No
         judges=[JudgeAudit(it, len(cases[it]), figures[it], causes(cases[it]), advice[it]) for it in names],
         between=measure_between(raters, bootstrap),
         panel=advise_panel(panel),
+        people=people,
     )
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from longform.evaluation.audit.agreement import InterRaterAgreement
+from longform.evaluation.audit.people import PeopleAgreement
 from longform.evaluation.audit.run import Audit, JudgeAudit
 from longform.evaluation.estimates import ClusteredEstimate
 from longform.evaluation.tables import Cell, Column, Table, show, warn_of_few
@@ -49,6 +50,14 @@ _ANSWERS = (
     _TableLine("completion_tokens", "completion tokens", 0),
 )
 
+_PEOPLE = {
+    "ties": "ties",
+    "first text wins, minus 0.5": "first_lead",
+    "prefers the longer text": "longer_wins",
+    "response_b wins, weighted": "b_wins",
+}
+"""Figures of a person, by their names in the table."""
+
 
 def audit_tables(audit: Audit) -> list[Table]:
     """Return all non-empty tables, recommendations last."""
@@ -59,7 +68,36 @@ def audit_tables(audit: Audit) -> list[Table]:
     ]
     if audit.between.pairs:
         tables.append(_between(audit.between))
-    return [*(it for it in tables if it.rows), _advice(audit)]
+    if audit.people is not None:
+        tables += people_tables(audit.people)
+    return [*(it for it in tables if it.rows), *([_advice(audit)] if audit.judges else [])]
+
+
+def people_tables(people: PeopleAgreement) -> list[Table]:
+    """Return the tables about those who labelled the pairs."""
+    rows: list[list[Cell]] = []
+    for title, field in _PEOPLE.items():
+        name = title
+        for it in people.people:
+            figure: ClusteredEstimate | None = getattr(it, field)
+            if figure is not None:
+                rows.append([name, it.person, show(figure.cell, digits=3), figure.n, figure.prompts])
+                name = ""
+    columns = [Column("figure", is_text=True), Column("person", is_text=True), Column("95% interval")]
+    tables = [Table("People", [*columns, Column("n"), Column("prompts")], rows, [])]
+    if people.shared:
+        notes = [f"{people.shared} pairs have labels by at least two people."]
+        for kind, alpha in (("nominal", people.alpha_nominal), ("ordinal", people.alpha_ordinal)):
+            if alpha is not None:
+                notes.append(f"Krippendorff's alpha, {kind}: {show(alpha.cell, digits=3)}.")
+        between: list[list[Cell]] = [
+            [it.one, it.other, it.agreement.cell, it.kappa.cell, it.agreement.n, it.agreement.prompts]
+            for it in people.pairs
+        ]
+        columns = [Column("person", is_text=True), Column("and", is_text=True), Column("agreement", digits=3)]
+        columns += [Column("kappa", digits=3), Column("n"), Column("prompts")]
+        tables.append(Table("Agreement between people", columns, between, notes))
+    return tables
 
 
 def _figures(title: str, lines: Sequence[_TableLine], judges: Sequence[JudgeAudit], notes: Sequence[str] = ()) -> Table:

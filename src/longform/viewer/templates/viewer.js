@@ -171,3 +171,41 @@ async function follow() {
 
 prepareCharts();
 if (document.querySelector("[data-live]")) setInterval(follow, 2000);
+
+// Labelling: a choice is sent with the time that it took, and the next pair is shown when it is on the disk.
+const labelled = document.getElementById("label");
+const shownAt = performance.now();
+let isSending = false;
+
+async function send(address, body) {
+  if (isSending) return;
+  isSending = true;
+  const token = document.querySelector("meta[name=longform-token]").content;
+  const problem = document.getElementById("problem");
+  try {
+    const headers = { "content-type": "application/json", "x-longform-token": token };
+    const answer = await fetch(address, { method: "POST", headers, body: JSON.stringify({ person: labelled.dataset.person, ...body }) });
+    if (answer.ok) location.reload();
+    else problem.textContent = answer.status === 422 || answer.status === 507 ? (await answer.json()).problem : await answer.text();
+  } catch {
+    problem.textContent = "The viewer does not answer; start it again and reload this page. Nothing that was sent before is lost.";
+  }
+  isSending = false;
+}
+
+function choose(choice) {
+  const criteria = [...document.querySelectorAll("input[name=criterion]:checked")].map((it) => it.value);
+  const reasons = document.getElementById("reasons").value;
+  send("/labels", { pair_id: labelled.dataset.pair, choice, criteria, reasons, seconds: (performance.now() - shownAt) / 1000 });
+}
+
+if (labelled) {
+  for (const button of document.querySelectorAll("[data-choice]")) button.addEventListener("click", () => choose(button.dataset.choice));
+  for (const button of document.querySelectorAll("[data-undo]")) button.addEventListener("click", () => send("/labels/undo", {}));
+  document.addEventListener("keydown", (event) => {
+    if (isTyping(event)) return;
+    const choice = { 1: "first", 2: "second", 0: "tie" }[event.key];
+    if (choice && labelled.dataset.pair) choose(choice);
+    else if (event.key === "u" && !document.querySelector("[data-undo]").disabled) send("/labels/undo", {});
+  });
+}

@@ -1,0 +1,192 @@
+"""Pairs to label from what is there: the rollouts of a run, or the games of a file.
+
+From a run a part is drawn where labels tell most: where judges disagree, or where the reward rose while the examiner's grade
+fell. The other part is drawn from all other rollouts. Each pair has a weight, the number of rollouts that it stands for, so
+rates over weighted pairs are those of the run.
+"""
+
+import math
+import random
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Literal
+
+from longform.evaluation.audit.pairs import AuditedPair
+from longform.recipe.inputs import read_recorded_prompts
+from longform.recipe.loading import load_stored_recipe
+from longform.recipe.recipe import Recipe
+from longform.records.adapting import AS_IS, Reading
+from longform.records.database import RolloutRecord
+from longform.records.errors import BadInputError
+from longform.records.files import read_all, read_rows
+from longform.records.rollout_search import RolloutFacts, RolloutFilter, find_rollouts
+from longform.records.run_directory import RunDirectory
+from longform.records.schemas import Game, Order, PromptRow, Response, Winner
+from longform.rewards.settings import PairwiseSettings
+from longform.text.structure import parse_response
+
+SampleBy = Literal["random", "disagreement", "drift"]
+"""`disagreement`: half where judges disagree or a judge asked again changed its mind. `drift`: half in steps where the
+reward rose and the examiner's grade fell."""
+_OUTCOMES: Mapping[str, Winner] = {"win": "b", "tie": "tie", "loss": "a"}
+
+
+def sample_run(run: RunDirectory, count: int, *, by: SampleBy = "random", seed: int = 0) -> list[AuditedPair]:
+    """Draw rollouts of a run as pairs: `response_a` is the reference, `response_b` the policy's answer.
+
+    Args:
+        run: Run directory, open for reading.
+        count: Number of pairs.
+        by: Where half of them are drawn.
+        seed: Random seed.
+
+    Raises:
+        BadInputError: the run compares with no reference, its prompts are missing or have changed, or nothing can be drawn.
+    """
+    recipe = load_stored_recipe(run.recipe_path, Recipe)
+    if recipe.data.ladders is None:
+        raise BadInputError(
+            f"{run.path}: its responses were not compared with references, so there are no pairs to label"
+        )
+    prompts = {it.id: it for it in read_recorded_prompts(run, recipe.data)}
+    found = find_rollouts(run.path, RolloutFilter(first_step=1), limit=-1).rollouts
+    chosen = draw(found, _targets(run, found, by), count, seed=seed)
+    if not chosen:
+        raise BadInputError(f"{run.path}: has no rollouts of this kind to draw from")
+    pairs: list[AuditedPair] = []
+    for facts, weight in chosen:
+        record = next(run.database.rollouts(step=facts.step, row=facts.row))
+        answer = parse_response(record.text, recipe.generation.think).answer
+        if answer.strip() and record.reference.strip():
+            pairs.append(_pair(record, answer, prompts[record.prompt_id], recipe, weight=weight))
+    return pairs
+
+
+def draw(
+    found: Sequence[RolloutFacts], targets: Sequence[RolloutFacts], count: int, *, seed: int
+) -> list[tuple[RolloutFacts, float]]:
+    """Draw rollouts without replacement, half of them from the targets; each with the number of rollouts it stands for.
+
+    Args:
+        found: All rollouts.
+        targets: Those of special interest; empty: all are drawn alike.
+        count: Number to draw; of fewer all are taken.
+        seed: Random seed.
+    """
+    rng = random.Random(seed)
+    places = {(it.step, it.row) for it in targets}
+    rest = [it for it in found if (it.step, it.row) not in places]
+    from_targets = min(len(targets), max(count // 2, count - len(rest))) if targets else 0
+    from_rest = min(len(rest), count - from_targets)
+    drawn: list[tuple[RolloutFacts, float]] = []
+    for stratum, number in ((list(targets), from_targets), (rest, from_rest)):
+        drawn += [(it, len(stratum) / number) for it in rng.sample(stratum, number)]
+    rng.shuffle(drawn)
+    return drawn
+
+
+def pairs_of_games(
+    games: Path, prompts: Path, responses: Sequence[Path], reading: Reading = AS_IS
+) -> list[AuditedPair]:
+    """The games of a file as pairs, one for each prompt, two models and sample, with all judges' verdicts.
+
+    Args:
+        games: Games file.
+        prompts: Their prompts.
+        responses: Responses files with their texts.
+        reading: How the files are read.
+
+    Raises:
+        BadInputError: a row is invalid, or a game's prompt or text is missing.
+    """
+    requests = {it.id: it for it in read_rows(prompts, PromptRow, reading)}
+    texts = {(it.prompt_id, it.model, it.sample): it.text for it in read_all(responses, Response, reading)}
+    found: dict[str, dict[str, object]] = {}
+    for game in read_all([games], Game, reading):
+        one, other = sorted((game.model_a, game.model_b))
+        sample = game.sample or 0
+        key = f"{game.prompt_id}/{one}/{other}/{sample}"
+        if game.prompt_id not in requests:
+            raise BadInputError(f"{prompts}: has no prompt {game.prompt_id!r}, which {games} names")
+        for model in (one, other):
+            if (game.prompt_id, model, sample) not in texts:
+                raise BadInputError(
+                    f"{responses[0]}: has no text of {model!r} for prompt {game.prompt_id!r}, sample {sample}"
+                )
+        pair = found.setdefault(
+            key,
+            {
+                "id": key,
+                "prompt": requests[game.prompt_id].prompt,
+                "response_a": texts[game.prompt_id, one, sample],
+                "response_b": texts[game.prompt_id, other, sample],
+                "model_a": one,
+                "model_b": other,
+                "verdicts": {},
+            },
+        )
+        is_turned = game.model_a != one
+        winner: Winner = {"a": "b", "b": "a", "tie": "tie"}[game.winner] if is_turned else game.winner  # pyright: ignore[reportAssignmentType]
+        order: Order = game.order or "ab"
+        if is_turned:
+            order = "ba" if order == "ab" else "ab"
+        verdicts = pair["verdicts"]
+        assert isinstance(verdicts, dict)
+        verdicts.setdefault(game.judge or "judge", {})[order] = winner
+    return [AuditedPair.model_validate(it) for it in found.values()]
+
+
+def _targets(run: RunDirectory, found: Sequence[RolloutFacts], by: SampleBy) -> list[RolloutFacts]:
+    match by:
+        case "random":
+            return []
+        case "disagreement":
+            inconsistent = {(it.step, it.row) for it in run.database.rollouts() if it.consistent is False}
+            return [it for it in found if (it.disagreement or 0) > 0 or (it.step, it.row) in inconsistent]
+        case "drift":
+            steps = drifting_steps(run.database.metric("reward/mean"), run.database.metric("validation/grade"))
+            return [it for it in found if any(first < it.step <= last for first, last in steps)]
+
+
+def drifting_steps(rewards: Sequence[tuple[int, float]], grades: Sequence[tuple[int, float]]) -> list[tuple[int, int]]:
+    """The spans between two validations, (first, last] steps, in which the reward rose and the examiner's grade fell.
+
+    The reward of a span's half is the mean of its steps; a span needs at least two.
+    """
+    spans: list[tuple[int, int]] = []
+    for (first, before), (last, after) in pairwise(grades):
+        inside = [value for step, value in rewards if first < step <= last]
+        half = len(inside) // 2
+        if (
+            half
+            and after < before
+            and math.fsum(inside[half:]) / (len(inside) - half) > math.fsum(inside[:half]) / half
+        ):
+            spans.append((first, last))
+    return spans
+
+
+def _pair(record: RolloutRecord, answer: str, prompt: PromptRow, recipe: Recipe, *, weight: float) -> AuditedPair:
+    """A rollout as a pair; the judges' verdict stands in the order in which they read it."""
+    reward = next((it for it in recipe.rewards if isinstance(it, PairwiseSettings)), None)
+    winner = _OUTCOMES.get(record.outcome or "")
+    verdicts: dict[str, dict[Order, Winner | None]] = {}
+    if reward is not None and winner is not None:
+        orders: dict[str, tuple[Order, ...]] = {"second": ("ab",), "first": ("ba",), "both": ("ab", "ba")}
+        name = " and ".join([reward.judge] if isinstance(reward.judge, str) else reward.judge)
+        verdicts[name] = dict.fromkeys(orders[reward.position], winner)
+    values = {
+        "id": f"{record.step}-{record.row}",
+        "prompt": prompt.prompt,
+        "criteria": prompt.criteria,
+        "response_a": record.reference,
+        "response_b": answer,
+        "model_a": "reference",
+        "model_b": "policy",
+        "verdicts": verdicts or None,
+        "weight": weight,
+        "prompt_id": record.prompt_id,
+        "step": record.step,
+    }
+    return AuditedPair.model_validate({name: value for name, value in values.items() if value is not None})

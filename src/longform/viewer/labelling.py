@@ -1,0 +1,119 @@
+"""The pages on which people choose between two texts without knowing who wrote them."""
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+from urllib.parse import quote
+
+from pydantic import ValidationError
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from starlette.routing import Route
+
+from longform.evaluation.audit.pairs import AuditedPair
+from longform.evaluation.audit.people import measure_people
+from longform.evaluation.audit.tables import people_tables
+from longform.evaluation.estimates import Bootstrap
+from longform.evaluation.labelling.labels import Answer, LabelStore
+from longform.evaluation.tables import Table, show
+from longform.records.errors import BadInputError, StoppedError
+from longform.viewer.rendering import render_page
+
+_MAX_BODY = 100_000
+
+
+class ShownTable(NamedTuple):
+    """A formatted table."""
+
+    title: str
+    columns: list[tuple[str, bool]]
+    rows: list[list[str]]
+    notes: Sequence[str]
+
+
+def label_routes(store: LabelStore, *, token: str, links: Any) -> list[Route]:
+    """The pages and requests of labelling.
+
+    Args:
+        store: The pairs and their labels.
+        token: Of this start of the server.
+        links: Addresses of the other pages.
+    """
+    shared = {"links": links, "token": token, "served": True}
+
+    def choose_person(request: Request) -> Response:  # noqa: ARG001
+        if len(store.assignment.people) == 1:
+            return RedirectResponse(f"/label/{_quoted(store.assignment.people[0])}")
+        people = [(name, f"/label/{_quoted(name)}", *store.count(name)) for name in store.assignment.people]
+        return HTMLResponse(render_page("people.html.j2", {"people": people} | shared))
+
+    def show_pair(request: Request) -> Response:
+        person = request.path_params["person"]
+        if person not in store.assignment.people:
+            return HTMLResponse(
+                render_page("problem.html.j2", {"problem": f"nobody is called {person!r}"} | shared), 404
+            )
+        done, assigned = store.count(person)
+        pair = store.next_pair(person)
+        content: dict[str, Any] = {"person": person, "done": done, "assigned": assigned}
+        if pair is None:
+            agreement = measure_people(store.labelled_pairs(), Bootstrap())
+            tables = [_shown(it) for it in people_tables(agreement)] if agreement else []
+            return HTMLResponse(render_page("labelled.html.j2", content | {"tables": tables} | shared))
+        return HTMLResponse(render_page("label.html.j2", content | _blind(store, person, pair) | shared))
+
+    async def add(request: Request) -> Response:
+        return await _answered(request, lambda body: store.add(Answer.model_validate(body)))
+
+    async def undo(request: Request) -> Response:
+        return await _answered(request, lambda body: store.undo(str(body.get("person"))))
+
+    return [
+        Route("/label", choose_person),
+        Route("/label/{person}", show_pair),
+        Route("/labels", add, methods=["POST"]),
+        Route("/labels/undo", undo, methods=["POST"]),
+    ]
+
+
+def _blind(store: LabelStore, person: str, pair: AuditedPair) -> dict[str, Any]:
+    """What the page of a pair has: nothing that tells who wrote which text."""
+    texts = (pair.response_a, pair.response_b)
+    first, second = texts if store.assignment.order(person, pair.id) == "ab" else texts[::-1]
+    listed = pair.criteria if isinstance(pair.criteria, list) else []
+    criteria = [name for it in listed if (name := getattr(it, "name", None) or (it if isinstance(it, str) else ""))]
+    return {"pair_id": pair.id, "request": pair.request.request, "first": first, "second": second, "criteria": criteria}
+
+
+async def _answered(request: Request, act: Callable[[dict[str, Any]], object]) -> Response:
+    """Do what the body of a request asks for; a bad one is refused with its reason."""
+    body = await request.body()
+    try:
+        if len(body) > _MAX_BODY:
+            raise BadInputError("the request is too long")
+        content = json.loads(body)
+        if not isinstance(content, dict):
+            raise BadInputError("the request must be an object")
+        return JSONResponse({"done": act(content)})
+    except ValidationError as error:
+        first = error.errors()[0]
+        return JSONResponse({"problem": f"{'.'.join(map(str, first['loc']))}: {first['msg']}"}, 422)
+    except (BadInputError, ValueError) as error:
+        return JSONResponse({"problem": str(error)}, 422)
+    except StoppedError as error:
+        return JSONResponse({"problem": str(error)}, 507)
+
+
+def _shown(table: Table) -> ShownTable:
+    rows = [
+        [
+            cell if isinstance(cell, str) else "" if cell is None else show(cell, digits=column.digits)
+            for cell, column in zip(row, table.columns, strict=True)
+        ]
+        for row in table.rows
+    ]
+    return ShownTable(table.title, [(it.name, it.is_text) for it in table.columns], rows, table.notes)
+
+
+def _quoted(name: str) -> str:
+    return quote(name, safe="")

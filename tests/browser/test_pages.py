@@ -1,0 +1,201 @@
+"""Every page in a real browser, narrow and wide, light and dark: quiet, whole, accessible, and deaf to hostile texts."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page, Response, expect
+from served import serving
+
+from longform.evaluation.audit.pairs import AuditedPair
+from longform.evaluation.audit.people import measure_people
+from longform.evaluation.estimates import Bootstrap
+from longform.evaluation.labelling.labels import Answer
+from longform.evaluation.labelling.run import open_labels
+from longform.records.files import write_rows
+from longform.records.run_directory import RunDirectory
+from longform.report.page import write_report
+from longform.viewer.bundle import write_bundle
+from viewed_runs import HOSTILE, write_run
+
+HOSTILE_RUN = quote("hostile <img src=x onerror=alert(1)>", safe="")
+ADDRESSES = (
+    "/",
+    "/run/calm",
+    "/run/calm/rollouts",
+    "/run/calm/rollouts?step=2&q=lantern",
+    "/run/calm/rollout/2/1?step=2&at=1",
+    "/run/calm/prompt?id=p0",
+    f"/overlay?run=calm&run={HOSTILE_RUN}",
+    f"/run/{HOSTILE_RUN}",
+    f"/run/{HOSTILE_RUN}/rollouts",
+    f"/run/{HOSTILE_RUN}/rollout/1/0",
+    f"/run/{HOSTILE_RUN}/prompt?id=p0",
+    *(f"/file/{name}.jsonl" for name in ("prompts", "responses", "grades", "games", "ladders", "pairs")),
+    "/nothing",
+)
+WIDTHS = (420, 1400)
+SCHEMES = ("light", "dark")
+
+
+@contextmanager
+def opened(browser: Browser, address: str, *, width: int = 1400, scheme: str = "light") -> Iterator[Page]:
+    """A page; whatever goes wrong in it fails the test."""
+    faults: list[str] = []
+    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    page = context.new_page()
+    page.on("pageerror", lambda error: faults.append(f"script error: {error}"))
+    page.on("console", lambda it: faults.append(f"console: {it.text}") if it.type in ("error", "warning") else None)
+    page.on("dialog", lambda it: (faults.append(f"dialog: {it.message}"), it.dismiss()))
+    site = re.match(r"(http://[^/]+/|file://)", address)
+    assert site is not None
+    page.on("request", lambda it: None if it.url.startswith(site[1]) else faults.append(f"asked for {it.url}"))
+    answer: Response | None = page.goto(address)
+    if answer is not None and answer.status == 404:
+        faults.clear()  # which the console reports
+    yield page
+    context.close()
+    assert faults == []
+
+
+def check(page: Page) -> None:
+    """Nothing to complain of for a screen reader, nothing wider than the window, no element that a text brought."""
+    assert page.evaluate("document.scrollingElement.scrollWidth") <= page.evaluate("window.innerWidth")
+    assert page.locator("img, iframe, object").count() == 0
+    results = Axe().run(page)
+    assert results.violations_count == 0, results.generate_report()
+
+
+@pytest.mark.parametrize("address_path", ADDRESSES)
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_a_page_is_quiet_whole_and_accessible(browser, address, address_path, width, scheme) -> None:
+    with opened(browser, address + address_path, width=width, scheme=scheme) as page:
+        check(page)
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("name", ["calm", "hostile <img src=x onerror=alert(1)>"])
+def test_a_report_is_quiet_whole_and_accessible(browser, folder: Path, tmp_path: Path, name, width, scheme) -> None:
+    with RunDirectory.read(folder / name) as run:
+        run.report_path = tmp_path / "report.html"
+        address = write_report(run).as_uri()
+    with opened(browser, address, width=width, scheme=scheme) as page:
+        check(page)
+
+
+def test_a_bundle_opens_from_files(browser, folder: Path, tmp_path: Path) -> None:
+    write_bundle([folder], tmp_path / "bundle", with_texts=True)
+    for path in sorted((tmp_path / "bundle").iterdir()):
+        with opened(browser, path.as_uri()) as page:
+            check(page)
+
+
+def test_a_chart_tells_values_enlarges_and_leads_to_the_texts_of_a_step(browser, address) -> None:
+    with opened(browser, f"{address}/run/calm") as page:
+        chart = page.locator("svg[data-chart]").first
+        tip = page.locator(".chart .tip").first
+        chart.hover(position={"x": 200, "y": 100})
+        assert re.match(r"step \d+: mean reward [\d.]+", tip.inner_text())
+        chart.focus()
+        page.keyboard.press("ArrowRight")
+        first = tip.inner_text()
+        page.keyboard.press("ArrowRight")
+        assert tip.inner_text() != first
+        box = chart.bounding_box()
+        assert box is not None
+        page.mouse.move(box["x"] + 100, box["y"] + 80)
+        page.mouse.down()
+        page.mouse.move(box["x"] + 200, box["y"] + 80)
+        page.mouse.up()
+        assert re.match(r"steps \d+ to \d+", tip.inner_text())
+        page.locator("#smoothing").fill("0.9")
+        page.keyboard.press("Escape")
+        chart.focus()
+        page.keyboard.press("Escape")
+        page.keyboard.press("Enter")
+        page.wait_for_url("**/rollouts?step=*")
+        assert page.locator("#choices tr.choice").count() == 4
+
+
+def test_rollouts_are_moved_through_by_keys(browser, address) -> None:
+    with opened(browser, f"{address}/run/calm/rollouts?outcome=win") as page:
+        page.keyboard.press("j")
+        page.keyboard.press("j")
+        page.keyboard.press("k")
+        page.keyboard.press("Enter")
+        page.wait_for_url("**/rollout/**")
+        first = page.url
+        page.keyboard.press("j")
+        page.wait_for_url(lambda url: url != first)
+        page.keyboard.press("k")
+        page.wait_for_url(first)
+
+
+def test_a_running_page_shows_a_new_step(browser, address, folder: Path) -> None:
+    write_run(folder / "growing", steps=2)
+    with opened(browser, f"{address}/run/growing/rollouts?sort=latest") as page:
+        assert page.locator("#choices tr.choice").count() == 8
+        write_run(folder / "growing", first=3, steps=3)
+        expect(page.locator("#choices tr.choice")).to_have_count(12, timeout=5000)
+
+
+def test_the_check_of_accessibility_finds_faults(browser, address) -> None:
+    with opened(browser, f"{address}/") as page:
+        page.evaluate("document.querySelector('main').append(document.createElement('button'))")
+        assert Axe().run(page).violations_count == 1, "a button without a name"
+
+
+def test_two_people_label_in_the_page_and_their_agreement_is_what_was_chosen(browser, tmp_path: Path) -> None:
+    """Two hundred pairs; ann errs on every tenth, bob on every fourth. By hand: they agree where both or neither err."""
+    pairs = [
+        AuditedPair(id=f"q{number:03}", prompt="Why?", response_a=f"good {number}", response_b=f"bad {number}")
+        for number in range(200)
+    ]
+    path = tmp_path / "pairs.jsonl"
+    write_rows(path, pairs)
+    store = open_labels(path, people=["ann", "bob"])
+    with serving([], labels=store) as address:
+        for person, every in (("ann", 10), ("bob", 4)):
+            with opened(browser, f"{address}/label/{person}") as page:
+                for done in range(200):
+                    first = page.locator(".texts .text").first.inner_text()
+                    errs = int(first.split()[1]) % every == 0
+                    page.keyboard.press("1" if first.startswith("good") != errs else "2")
+                    expect(page.locator("#label[data-done]")).to_have_attribute("data-done", str(done + 1))
+                page.keyboard.press("u")
+                expect(page.locator("#label")).to_have_attribute("data-done", "199")
+                first = page.locator(".texts .text").first.inner_text()
+                errs = int(first.split()[1]) % every == 0
+                page.keyboard.press("1" if first.startswith("good") != errs else "2")
+                expect(page.locator("h1")).to_contain_text("All 200 pairs")
+    people = measure_people(store.labelled_pairs(), Bootstrap(resamples=50))
+    assert people is not None
+    both = sum((number % 10 == 0) == (number % 4 == 0) for number in range(200))
+    assert people.pairs[0].agreement.value.estimate == both / 200
+    chose_b = 20 + 50
+    chose_a = 400 - chose_b
+    by_chance = 2 * chose_a * chose_b / (400 * 399)
+    assert people.alpha_nominal is not None
+    assert people.alpha_nominal.value.estimate == pytest.approx(1 - (1 - both / 200) / by_chance)
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_labelling_is_quiet_whole_and_accessible(browser, tmp_path: Path, width, scheme) -> None:
+    path = tmp_path / "pairs.jsonl"
+    pair = AuditedPair(id="q", prompt=HOSTILE, response_a=HOSTILE, response_b="Thus.")
+    write_rows(path, [pair])
+    store = open_labels(path, people=["ann", "bob"])
+    with serving([], labels=store) as address:
+        for place in ("/label", "/label/ann"):
+            with opened(browser, address + place, width=width, scheme=scheme) as page:
+                check(page)
+        store.add(Answer(person="ann", pair_id="q", choice="tie", seconds=1))
+        with opened(browser, f"{address}/label/ann", width=width, scheme=scheme) as page:
+            check(page)
