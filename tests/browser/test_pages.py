@@ -22,10 +22,11 @@ from longform.report.page import write_report
 from longform.viewer.bundle import write_bundle
 from viewed_runs import HOSTILE, write_run
 
+REPRESENTATIVE = pytest.mark.representative
 HOSTILE_RUN = quote("hostile <img src=x onerror=alert(1)>", safe="")
 ADDRESSES = (
     "/",
-    "/run/calm",
+    pytest.param("/run/calm", marks=REPRESENTATIVE),
     "/run/calm/rollouts",
     "/run/calm/rollouts?step=2&q=lantern",
     "/run/calm/rollout/2/1?step=2&at=1",
@@ -33,7 +34,7 @@ ADDRESSES = (
     f"/overlay?run=calm&run={HOSTILE_RUN}",
     f"/run/{HOSTILE_RUN}",
     f"/run/{HOSTILE_RUN}/rollouts",
-    f"/run/{HOSTILE_RUN}/rollout/1/0",
+    pytest.param(f"/run/{HOSTILE_RUN}/rollout/1/0", marks=REPRESENTATIVE),
     f"/run/{HOSTILE_RUN}/prompt?id=p0",
     *(f"/file/{name}.jsonl" for name in ("prompts", "responses", "grades", "games", "ladders", "pairs")),
     "/nothing",
@@ -96,6 +97,7 @@ def test_a_bundle_opens_from_files(browser, folder: Path, tmp_path: Path) -> Non
             check(page)
 
 
+@REPRESENTATIVE
 def test_a_chart_tells_values_enlarges_and_leads_to_the_texts_of_a_step(browser, address) -> None:
     with opened(browser, f"{address}/run/calm") as page:
         chart = page.locator("svg[data-chart]").first
@@ -123,6 +125,7 @@ def test_a_chart_tells_values_enlarges_and_leads_to_the_texts_of_a_step(browser,
         assert page.locator("#choices tr.choice").count() == 4
 
 
+@REPRESENTATIVE
 def test_rollouts_are_moved_through_by_keys(browser, address) -> None:
     with opened(browser, f"{address}/run/calm/rollouts?outcome=win") as page:
         page.keyboard.press("j")
@@ -137,6 +140,7 @@ def test_rollouts_are_moved_through_by_keys(browser, address) -> None:
         page.wait_for_url(first)
 
 
+@REPRESENTATIVE
 def test_a_running_page_shows_a_new_step(browser, address, folder: Path) -> None:
     write_run(folder / "growing", steps=2)
     with opened(browser, f"{address}/run/growing/rollouts?sort=latest") as page:

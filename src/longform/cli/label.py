@@ -28,8 +28,8 @@ def label(
 ) -> None:
     """Have people choose between two texts in a browser, without knowing who wrote them; then show how far they agree.
 
-    Keys: 1, 2, 0 for a tie, u to take the last choice back. Every choice is saved at once; running the command again goes on.
-    End it with Ctrl-C.
+    Keys: 1, 2, 0 for a tie, u to take the last choice back. Every choice is saved at once; running the command again goes
+    on. End it with Ctrl-C.
 
     Args:
         source: Pairs file, run directory, games file, or the JSON of Argilla or Label Studio.

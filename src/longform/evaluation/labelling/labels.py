@@ -1,8 +1,8 @@
 """The labels that people gave: an append-only log beside the pairs file, and the pairs file with its labels.
 
 Every choice is one line of the log, on the disk before the next pair is shown; so is taking one back. The pairs file gets
-the labels at the end, and whenever labelling begins: the fields `labels` {person: a, b or tie}, `label_orders` {person: ab or
-ba, which text was shown first} and `label_notes` {person: reasons}.
+the labels at the end, and whenever labelling begins: the fields `labels` {person: a, b or tie}, `label_orders` {person: ab
+or ba, which text was shown first} and `label_notes` {person: reasons}.
 """
 
 import json
