@@ -146,7 +146,7 @@ def test_a_running_page_shows_a_new_step(browser, address, folder: Path) -> None
     with opened(browser, f"{address}/run/growing/rollouts?sort=latest") as page:
         assert page.locator("#choices tr.choice").count() == 8
         write_run(folder / "growing", first=3, steps=3)
-        expect(page.locator("#choices tr.choice")).to_have_count(12, timeout=5000)
+        expect(page.locator("#choices tr.choice")).to_have_count(12, timeout=30_000)
 
 
 def test_the_check_of_accessibility_finds_faults(browser, address) -> None:

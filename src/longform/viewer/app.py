@@ -19,7 +19,7 @@ from longform.records.run_directory import RunDirectory
 from longform.records.run_list import summarize_run
 from longform.records.schemas import PromptRow
 from longform.report.page import recorded_prompts
-from longform.report.verdict import judge_run, stored_recipe
+from longform.report.verdict import stored_recipe
 from longform.viewer.collection import Collection
 from longform.viewer.links import ServerLinks
 from longform.viewer.rendering import render_page
@@ -153,13 +153,13 @@ def create_app(
         return page("run.html.j2", run_content(run, key, LINKS))
 
     def state(request: Request, key: str, run: RunDirectory) -> Response:  # noqa: ARG001
-        return JSONResponse({"state": state_text(judge_run(run))})
+        return JSONResponse({"state": state_text(run)})
 
     def rollouts(request: Request, key: str, run: RunDirectory) -> Response:
         share = indexing.index(run.path).share()
         content = list_content(run, key, request.query_params, LINKS, indexed=share)
         content["problem"] = content["problem"] or indexing.problems.get(run.path, "")
-        content["state"] = state_text(judge_run(run))
+        content["state"] = state_text(run)
         return page("rollouts.html.j2", content)
 
     def rollout(request: Request, key: str, run: RunDirectory) -> Response:

@@ -15,7 +15,7 @@ from longform.records.run_list import RunSummary, summarize_run
 from longform.report.charts import charts_of_run
 from longform.report.page import before_after, duration, run_facts, run_title, total_cost
 from longform.report.svg import PALETTE, Axis, Chart, Line
-from longform.report.verdict import DIVERGED, RunVerdict, judge_run, remaining_seconds, stored_recipe
+from longform.report.verdict import DIVERGED, judge_run, remaining_seconds, stored_recipe
 from longform.viewer.charts import draw_interactive
 from longform.viewer.links import Links
 
@@ -121,14 +121,15 @@ def run_content(run: RunDirectory, key: str, links: Links) -> dict[str, Any]:
         "steps": steps(series),
         "pairs": before_after(run, thinking=recipe.generation.think if recipe else "off") if links.with_texts else [],
         "recipe": run.recipe_path.read_text(encoding="utf-8") if run.recipe_path.exists() else "",
-        "state": state_text(verdict),
+        "state": state_text(run),
         "steps_at": (lambda first, last: links.rollouts(key, {"step": first, "to": last})) if links.dynamic else None,
     }
 
 
-def state_text(verdict: RunVerdict) -> str:
+def state_text(run: RunDirectory) -> str:
     """A text that changes whenever the page of a run has something new."""
-    return f"{verdict.condition}:{verdict.step}"
+    summary = summarize_run(run.path)
+    return f"{summary.state}:{summary.step}"
 
 
 def phases(series: Mapping[str, Sequence[tuple[int, float]]]) -> list[Phase]:

@@ -170,7 +170,7 @@ async function follow() {
 }
 
 prepareCharts();
-if (document.querySelector("[data-live]")) setInterval(follow, 2000);
+if (document.querySelector("[data-live]")) setInterval(follow, 1000);
 
 // Labelling: a choice is sent with the time that it took, and the next pair is shown when it is on the disk.
 const labelled = document.getElementById("label");
