@@ -53,13 +53,14 @@ from longform.planning.memory import GIB
 from longform.recipe.recipe import Recipe
 from longform.records.run_directory import RunDirectory
 from longform.records.schemas import PromptRow
+from longform.rewards.judge_thread import JudgeThread
 from longform.rewards.reward import RewardResult
 from longform.rewards.reward_set import RewardSet
 from longform.steps.recorder import StepReport
 from longform.text.structure import ParsedResponse
 from longform.training.checkpoint import TrainingState
 from longform.training.grpo import train_grpo
-from longform.training.rollouts import JudgeThread, RolloutGenerator
+from longform.training.rollouts import RolloutGenerator
 from longform.training.run import build_recorder, load_models
 from longform.writers import decoding
 from longform.writers.loading import load_model

@@ -30,12 +30,13 @@ from longform.curriculum.schedule import PromptDraw
 from longform.miniature.policy import build_model, build_tokenizer
 from longform.miniature.world import prompts
 from longform.records.schemas import Ladder, Prompt, PromptRow, Reference
+from longform.rewards.judge_thread import JudgeThread
 from longform.rewards.reward import RewardResult
 from longform.rewards.reward_set import RewardSet
 from longform.rl.settings import MemorySettings
 from longform.text.structure import ParsedResponse
 from longform.training.models import FullModels
-from longform.training.rollouts import JudgeThread, RolloutGenerator
+from longform.training.rollouts import RolloutGenerator
 from longform.writers.loading import load_model
 from longform.writers.settings import GenerationSettings
 

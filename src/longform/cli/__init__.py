@@ -42,6 +42,8 @@ COMMANDS = {
     "doctor": "Check a run for known failure signatures.",
     "report": "Write a run's HTML report.",
     "label": "Have people choose between two texts in a browser, blind; pairs, runs or games.",
+    "publish": "Upload a policy with a model card, or a file of rows, to the Hugging Face hub.",
+    "export": "Write the rewards and the ladder of a recipe for TRL or verifiers.",
     "view": "Show runs and results in a browser: every training text, its reference, and the judges' answers.",
     "runs": "List runs with their progress.",
     "arena": "Rate models from pairwise games (Bradley-Terry), with intervals.",

@@ -13,18 +13,16 @@ from markupsafe import Markup
 
 from longform.recipe.inputs import read_recorded_prompts
 from longform.recipe.recipe import Recipe
-from longform.records.calls import CallTotals
 from longform.records.database import ValidationText
 from longform.records.errors import BadInputError
 from longform.records.files import write_text
-from longform.records.recorded_calls import has_calls, sum_calls
 from longform.records.rollout_search import RolloutFilter, find_rollouts
 from longform.records.run_directory import RunDirectory
 from longform.records.schemas import PromptRow
 from longform.report.charts import draw_run
 from longform.report.rendering import render
 from longform.report.rollouts import ShownRollout, show_rollouts
-from longform.report.verdict import judge_run, stored_recipe
+from longform.report.verdict import judge_run, stored_recipe, total_cost
 from longform.text.structure import Thinking, parse_response
 from longform.text.words import count_words_of_any_script
 from longform.version import __version__
@@ -142,14 +140,6 @@ def run_facts(run: RunDirectory, recipe: Recipe | None) -> dict[str, str]:
         facts["started"] = f"{began:%Y-%m-%d}"
     facts["longform"] = __version__
     return facts
-
-
-def total_cost(run: RunDirectory) -> str:
-    """Money of a run's judge calls, for people."""
-    sums = sum_calls(run.database_path) if has_calls(run.database_path) else []
-    calls, unknown = sum(it.calls for it in sums), sum(it.unknown_costs for it in sums)
-    estimated = sum(it.estimated_costs for it in sums)
-    return CallTotals(calls, 0, 0, 0, 0, sum(it.cost for it in sums), unknown, estimated).shown_cost
 
 
 def duration(seconds: float) -> str:

@@ -9,8 +9,9 @@ from longform.monitors.series import MIN_CASES, MIN_STEPS, Finding
 from longform.monitors.watch import diagnose, is_too_early, unwatched
 from longform.recipe.loading import load_stored_recipe
 from longform.recipe.recipe import Recipe
+from longform.records.calls import CallTotals
 from longform.records.errors import BadInputError
-from longform.records.recorded_calls import find_call_log, model_changes
+from longform.records.recorded_calls import find_call_log, has_calls, model_changes, sum_calls
 from longform.records.run_directory import RunDirectory
 from longform.records.run_list import RunSummary, summarize_run
 from longform.statistics.bootstrap import Interval, clustered_interval
@@ -52,6 +53,8 @@ class RunVerdict(NamedTuple):
     model_changes: Sequence[str]
     unchecked: Mapping[str, str]
     """Signatures that could not be checked, with what they need."""
+    cost: str
+    """Money of the judge calls, for people."""
     too_early: str
     """Why most signatures cannot be checked yet; empty if they can."""
 
@@ -99,6 +102,7 @@ def judge_run(run: RunDirectory) -> RunVerdict:
         findings=findings,
         model_changes=model_changes(find_call_log(run.path)),
         unchecked=unwatched(series),
+        cost=total_cost(run),
         too_early=needed if is_too_early(series) else "",
     )
 
@@ -118,6 +122,14 @@ def examiner_gain(run: RunDirectory) -> Gain | None:
     interval = clustered_interval([after[it] - before[it] for it in ids], ids)
     means = [sum(grades[it] for it in ids) / len(ids) for grades in (before, after)]
     return Gain(interval, means[0], means[1], len(ids), validated[0], validated[-1])
+
+
+def total_cost(run: RunDirectory) -> str:
+    """Money of a run's judge calls, for people."""
+    sums = sum_calls(run.database_path) if has_calls(run.database_path) else []
+    calls, unknown = sum(it.calls for it in sums), sum(it.unknown_costs for it in sums)
+    estimated = sum(it.estimated_costs for it in sums)
+    return CallTotals(calls, 0, 0, 0, 0, sum(it.cost for it in sums), unknown, estimated).shown_cost
 
 
 def remaining_seconds(run: RunDirectory, summary: RunSummary) -> float | None:

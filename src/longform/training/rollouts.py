@@ -4,12 +4,8 @@ A thread with its own event loop judges; results are stored by row, so the order
 rollout's row in the step decides its random draws: prompt 0's group first, then prompt 1's, and so on.
 """
 
-import asyncio
-import threading
-from collections.abc import Callable, Coroutine, Sequence
-from concurrent.futures import Future, wait
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,6 +14,7 @@ from torch.nn.utils.rnn import pad_sequence
 from longform.curriculum.schedule import PromptDraw
 from longform.records.database import RolloutRecord, text_hash
 from longform.records.schemas import Ladder, PromptRow
+from longform.rewards.judge_thread import JudgeThread
 from longform.rewards.reward import RewardResults
 from longform.rewards.reward_set import RewardSet
 from longform.statistics.moments import AdvantageMoments
@@ -31,53 +28,6 @@ from longform.writers.decoding import Completion, decode_in_batches
 from longform.writers.encoding import encode_prompts
 from longform.writers.settings import GenerationSettings
 from longform.writers.stops import find_stops
-
-
-class JudgeThread:
-    """Runs coroutines concurrently with the training loop. A context manager; leaving it cancels what is still running."""
-
-    def __init__(self) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="judge", daemon=True)
-        self._futures: dict[int, Future[Any]] = {}
-
-    def __enter__(self) -> "JudgeThread":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._finish()
-
-    def submit(self, row: int, judging: Coroutine[Any, Any, Any]) -> None:
-        """Start judging the response of `row`; returns immediately."""
-        self._futures[row] = asyncio.run_coroutine_threadsafe(judging, self._loop)
-
-    def collect(self) -> list[Any]:
-        """Wait for all submitted rows; return their results in ascending order of rows.
-
-        If a row raises, the error is raised here after all other rows have finished, because their calls are paid for.
-        """
-        futures, self._futures = self._futures, {}
-        wait(futures.values())
-        return [futures[row].result() for row in sorted(futures)]
-
-    def clear(self) -> None:
-        """Discard all submitted rows; their results will not be collected."""
-        for future in self._futures.values():
-            future.cancel()
-        self._futures = {}
-
-    def _finish(self) -> None:
-        async def cancel_all() -> None:
-            tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-
-        asyncio.run_coroutine_threadsafe(cancel_all(), self._loop).result()
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from longform.records.calls import SqliteCallLog
 from longform.records.errors import BadInputError, StoppedError
 from longform.records.run_directory import RunDirectory
 from longform.records.schemas import PromptRow
+from longform.rewards.judge_thread import JudgeThread
 from longform.rewards.reward_set import build_rewards
 from longform.steps.recorder import RunRecorder, RunResult, StepReport
 from longform.training.checkpoint import TrainingState, finish_step, resume_from
@@ -27,7 +28,7 @@ from longform.training.grpo import train_grpo
 from longform.training.lora import AdaptedModels
 from longform.training.models import FullModels, PolicyModels
 from longform.training.ppo import train_ppo
-from longform.training.rollouts import JudgeThread, RolloutGenerator
+from longform.training.rollouts import RolloutGenerator
 from longform.training.self_check import check_architecture, check_models
 from longform.training.validation import Validation
 from longform.wording import Wording

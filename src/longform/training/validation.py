@@ -10,9 +10,9 @@ from longform.judging.answers import MIN_SCORE
 from longform.judging.pointwise import PointwiseJudge
 from longform.records.database import ValidationText
 from longform.records.schemas import Prompt
+from longform.rewards.judge_thread import JudgeThread
 from longform.text.structure import parse_response
 from longform.training.models import PolicyModels
-from longform.training.rollouts import JudgeThread
 from longform.wording import Wording
 from longform.writers.decoding import Completion, decode_in_batches
 from longform.writers.encoding import encode_prompts

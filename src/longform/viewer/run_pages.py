@@ -13,9 +13,9 @@ from longform.records.recorded_calls import has_calls, sum_calls
 from longform.records.run_directory import RunDirectory
 from longform.records.run_list import RunSummary, summarize_run
 from longform.report.charts import charts_of_run
-from longform.report.page import before_after, duration, run_facts, run_title, total_cost
+from longform.report.page import before_after, duration, run_facts, run_title
 from longform.report.svg import PALETTE, Axis, Chart, Line
-from longform.report.verdict import DIVERGED, judge_run, remaining_seconds, stored_recipe
+from longform.report.verdict import DIVERGED, judge_run, remaining_seconds, stored_recipe, total_cost
 from longform.viewer.charts import draw_interactive
 from longform.viewer.links import Links
 

@@ -10,13 +10,14 @@ from longform.curriculum.schedule import Curriculum
 from longform.recipe.recipe import Recipe
 from longform.records.run_directory import RunDirectory
 from longform.records.schemas import Ladder, Reference
+from longform.rewards.judge_thread import JudgeThread
 from longform.rewards.judged import VALUES
 from longform.rewards.reward import RewardResult
 from longform.rewards.reward_set import RewardSet
 from longform.training.checkpoint import TrainingState, resume_from
 from longform.training.grpo import train_grpo
 from longform.training.ppo import train_ppo
-from longform.training.rollouts import JudgeThread, RolloutGenerator
+from longform.training.rollouts import RolloutGenerator
 from longform.training.run import build_recorder, load_models
 
 WORDS = ["[end]", "write", "good", "bad", "so", "and", "then", "very"]

@@ -4,7 +4,7 @@ import threading
 import pytest
 
 from longform.records.errors import StoppedError
-from longform.training.rollouts import JudgeThread
+from longform.rewards.judge_thread import JudgeThread
 
 
 async def _after(seconds, value):

@@ -1,0 +1,77 @@
+"""A folder with which another trainer can be started: prompts, the recipe's rewards, and a script."""
+
+import json
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+from typing import Literal
+
+import yaml
+
+from longform.recipe.inputs import check_inputs
+from longform.recipe.loading import load_recipe
+from longform.recipe.recipe import Recipe
+from longform.records.errors import BadInputError
+from longform.records.files import write_text
+from longform.records.folders import write_folder
+
+Trainer = Literal["trl", "verifiers"]
+SCRIPTS: dict[Trainer, str] = {"trl": "train.py", "verifiers": "environment.py"}
+
+
+def export_recipe(path: Path, out: Path, trainer: Trainer) -> Path:
+    """Write prompts, recipe and a script into a new folder; the path of the script.
+
+    Args:
+        path: Recipe file.
+        out: Must not exist.
+        trainer: Whose script it is.
+
+    Raises:
+        BadInputError: the recipe or a file that it names cannot be used, or the folder exists.
+    """
+    if out.exists():
+        raise BadInputError(f"--out {out}: exists; name a new folder")
+    recipe = load_recipe(path)
+    if recipe.curriculum.top == "self":
+        raise BadInputError(f"{path}: curriculum.top: self needs the texts of a run; use stay or retire")
+    prompts = check_inputs(recipe).prompts
+
+    def write(folder: Path) -> None:
+        rows = [json.dumps({"prompt": it.messages, "prompt_id": it.id}, ensure_ascii=False) for it in prompts]
+        write_text(folder / "prompts.jsonl", "\n".join(rows) + "\n")
+        write_text(folder / "recipe.yaml", _recipe_at(recipe))
+        write_text(folder / SCRIPTS[trainer], _script(recipe, trainer))
+
+    write_folder(out, write)
+    return out / SCRIPTS[trainer]
+
+
+def _recipe_at(recipe: Recipe) -> str:
+    """The recipe with absolute paths, so that it is found from anywhere."""
+    content = recipe.resolved.model_dump(mode="json")
+    content["models"] = str(Path(recipe.models).resolve())
+    content["data"] |= {
+        name: str(Path(value).resolve()) for name in ("ladders", "prompts") if (value := content["data"][name])
+    }
+    if content.get("validation"):
+        content["validation"]["prompts"] = str(Path(content["validation"]["prompts"]).resolve())
+    return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+
+
+def _script(recipe: Recipe, trainer: Trainer) -> str:
+    text = (files("longform.export") / "templates" / f"{trainer}.py.txt").read_text(encoding="utf-8")
+    policy = str(Path(recipe.policy).resolve()) if Path(recipe.policy).exists() else recipe.policy
+    group = max(2, recipe.data.group)
+    return Template(text).substitute(
+        policy=repr(policy),
+        group=group,
+        batch=recipe.data.per_step * group,
+        steps=recipe.run.steps,
+        lr=recipe.optim.lr,
+        kl=recipe.optim.kl_coef,
+        temperature=recipe.generation.temperature,
+        top_p=recipe.generation.top_p,
+        max_tokens=recipe.generation.max_tokens,
+        seed=recipe.run.seed,
+    )

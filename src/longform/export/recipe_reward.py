@@ -1,0 +1,184 @@
+"""All rewards of a recipe as one function of texts, with the curriculum's state in a file.
+
+Other trainers call it with the responses of a step. It reads each prompt's rung, asks the judges, returns the weighted mean
+of the rewards (None where one is missing: never a loss), and moves prompts up that were won. The state survives the end of
+the process; several processes of one machine may share it.
+"""
+
+import asyncio
+import base64
+import fcntl
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from longform.curriculum.schedule import Curriculum, PromptDraw, PromptOutcome
+from longform.endpoints.client import Endpoint
+from longform.endpoints.limits import Budget
+from longform.recipe.inputs import check_inputs
+from longform.recipe.loading import load_recipe
+from longform.records.calls import SqliteCallLog
+from longform.records.errors import BadInputError
+from longform.records.files import write_text
+from longform.records.schemas import Ladder, PromptRow
+from longform.rewards.judge_thread import JudgeThread
+from longform.rewards.reward import RewardResults, outcome_of, scores_by_kind
+from longform.rewards.reward_set import RewardSet, build_rewards
+from longform.text.structure import ParsedResponse, parse_response
+from longform.wording import load_wording
+
+STATE = "curriculum.json"
+LOG = "calls.sqlite"
+
+
+class RecipeReward:
+    """Scores responses by the rewards of a recipe; callable as a reward function of TRL's GRPOTrainer.
+
+    Args:
+        recipe: Recipe file, whose prompts or ladders the responses belong to.
+        state: Folder for the curriculum's state and the recorded judge calls.
+
+    Raises:
+        BadInputError: the recipe or a file that it names cannot be used, or `curriculum.top` is `self`.
+    """
+
+    def __init__(self, recipe: Path, *, state: Path) -> None:
+        self.recipe = load_recipe(recipe)
+        if self.recipe.curriculum.top == "self":
+            raise BadInputError(f"{recipe}: curriculum.top: self needs the texts of a run; use stay or retire")
+        inputs = check_inputs(self.recipe)
+        self.prompts: Sequence[PromptRow] = inputs.prompts
+        self._places = {it.id: index for index, it in enumerate(self.prompts)}
+        self._specs, self._weights = inputs.judges, [it.weight for it in self.recipe.rewards]
+        self._folder = state
+        state.mkdir(parents=True, exist_ok=True)
+        self._log = SqliteCallLog(state / LOG)
+        self._thread = JudgeThread()
+        self._thread.__enter__()
+        self._endpoints: dict[str, Endpoint] = {}
+        self._rewards: RewardSet | None = None
+        self.__name__ = "longform"  # by which trainers name the metric
+
+    def __call__(self, completions: Sequence[Any], prompt_id: Sequence[str], **_: Any) -> list[float | None]:
+        """Score the responses of a step.
+
+        Args:
+            completions: [N] texts, or conversations whose last message is the response.
+            prompt_id: [N] the prompts that they answer.
+
+        Returns:
+            [N] weighted means of the rewards; None where a reward is missing.
+
+        Raises:
+            BadInputError: a prompt is unknown.
+        """
+        self._thread.submit(0, self.score_group(list(map(_text, completions)), prompt_id))
+        return self._thread.collect()[0]
+
+    async def score_one(self, text: str, prompt_id: str) -> float | None:
+        """Score one response, as `__call__` does."""
+        future = asyncio.run_coroutine_threadsafe(self.score_group([text], [prompt_id]), self._thread.loop)
+        return (await asyncio.wrap_future(future))[0]
+
+    async def score_group(self, texts: Sequence[str], prompt_ids: Sequence[str]) -> list[float | None]:
+        """Score responses on the thread of the judges; see `__call__`."""
+        indices = [self._index(it) for it in prompt_ids]
+        with self._curriculum() as (curriculum, state):
+            state["step"] += 1
+            step: int = state["step"]
+            faced = {index: curriculum.face(index, step) for index in dict.fromkeys(indices)}
+        rewards = self._built()
+        parsed = [parse_response(text, self.recipe.generation.think) for text in texts]
+        scoring = [
+            self._score(rewards, index, response, faced[index], step)
+            for index, response in zip(indices, parsed, strict=True)
+        ]
+        results = await asyncio.gather(*scoring)
+        with self._curriculum() as (curriculum, _):
+            curriculum.commit(curriculum.stage(_outcomes(indices, faced, results)))
+        return [self._combined(it) for it in results]
+
+    def close(self) -> None:
+        """Close the endpoints and the log of calls."""
+        for number, endpoint in enumerate(self._endpoints.values()):
+            self._thread.submit(number, endpoint.close())
+        self._thread.collect()
+        self._thread.__exit__()
+        self._log.close()
+
+    async def _score(
+        self, rewards: RewardSet, index: int, response: ParsedResponse, draw: PromptDraw, step: int
+    ) -> RewardResults:
+        prompt = self.prompts[index]
+        reference = ""
+        if isinstance(prompt, Ladder):
+            reference = prompt.references[min(draw.rung, len(prompt.references) - 1)].text
+        return await rewards.score(prompt, response=response, reference=reference, step=step)
+
+    def _combined(self, results: RewardResults) -> float | None:
+        scores = scores_by_kind(results)
+        if scores is None:
+            return None
+        weighted = sum(weight * score for weight, score in zip(self._weights, scores.values(), strict=True))
+        return weighted / sum(self._weights)
+
+    def _index(self, prompt_id: str) -> int:
+        if prompt_id not in self._places:
+            raise BadInputError(f"{self.recipe.data.path}: has no prompt {prompt_id!r}")
+        return self._places[prompt_id]
+
+    def _built(self) -> RewardSet:
+        """The rewards, built where their endpoints are used: on the judges' loop."""
+        if self._rewards is None:
+            budget = Budget(self.recipe.run.budget, spent=self._log.totals().cost, resume="a larger run.budget")
+            self._endpoints = {
+                name: Endpoint(name, spec, call_log=self._log, budget=budget) for name, spec in self._specs.items()
+            }
+            self._rewards = build_rewards(
+                self.recipe.rewards,
+                self._endpoints,
+                secret=self._log.secret(),
+                seed=self.recipe.run.seed,
+                wording=load_wording(),
+            )
+        return self._rewards
+
+    @contextmanager
+    def _curriculum(self) -> Iterator[tuple[Curriculum, dict[str, Any]]]:
+        """The curriculum as its file has it, and stored again; other processes wait meanwhile."""
+        path = self._folder / STATE
+        with (self._folder / "lock").open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            curriculum = Curriculum.of(
+                [(it.id, it.rungs) for it in self.prompts],
+                self.recipe.curriculum,
+                policy=self.recipe.policy_name,
+                seed=self.recipe.run.seed,
+                steps=self.recipe.run.steps,
+            )
+            state: dict[str, Any] = {"step": 0}
+            if path.exists():
+                state = json.loads(path.read_text(encoding="utf-8"))
+                curriculum.restore(base64.b64decode(state["curriculum"]), source=path)
+            yield curriculum, state
+            state["curriculum"] = base64.b64encode(curriculum.state()).decode()
+            write_text(path, json.dumps(state))
+
+
+def _outcomes(
+    indices: Sequence[int], faced: Mapping[int, PromptDraw], results: Sequence[RewardResults]
+) -> list[PromptOutcome]:
+    """What each prompt's responses came to; one with a missing reward has no outcome, since it is not trained on."""
+    outcomes: dict[int, list[str | None]] = {index: [] for index in faced}
+    for index, result in zip(indices, results, strict=True):
+        outcomes[index].append(None if scores_by_kind(result) is None else outcome_of(result))
+    return [PromptOutcome(index, faced[index].rung, tuple(it)) for index, it in outcomes.items()]
+
+
+def _text(completion: Any) -> str:
+    """The response of a completion, which TRL gives as a text or as a conversation."""
+    if isinstance(completion, str):
+        return completion
+    return str(completion[-1]["content"])

@@ -1,0 +1,137 @@
+"""The model card of a policy, and the card of a file of rows: metadata that the hub reads, and text for people."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import yaml
+
+from longform.evaluation.tables import Column, Table
+from longform.evaluation.tables import render as render_table
+from longform.recipe.recipe import Recipe
+from longform.report.page import BeforeAfter, duration
+from longform.report.verdict import RunVerdict
+from longform.version import __version__
+
+
+class CardFacts(NamedTuple):
+    """What a card tells."""
+
+    base: str | None = None
+    """Hub id of the model that it was trained from."""
+    run: str = ""
+    recipe: Recipe | None = None
+    data_hash: str = ""
+    """SHA-256 of the prompts or ladders."""
+    verdict: RunVerdict | None = None
+    tables: Sequence[Mapping[str, Any]] = ()
+    """Of benchmarks."""
+    pairs: Sequence[BeforeAfter] = ()
+    with_prompts: bool = False
+
+
+def model_card(facts: CardFacts) -> str:
+    """The README of a policy's repository."""
+    metadata: dict[str, Any] = {
+        "library_name": "transformers",
+        "pipeline_tag": "text-generation",
+        "tags": ["longform", "reinforcement-learning", *([facts.recipe.method] if facts.recipe else [])],
+    }
+    if facts.base:
+        metadata["base_model"] = facts.base
+    parts = [_front(metadata), f"# {facts.run or 'A policy trained with longform'}", _origin(facts)]
+    if facts.verdict is not None:
+        parts += ["## Result", _result(facts.verdict)]
+    if facts.tables:
+        parts.append("## Benchmarks")
+        parts += [_benchmark(it) for it in facts.tables]
+    if facts.pairs:
+        parts.append("## Texts before and after")
+        parts += [_texts(it, with_prompt=facts.with_prompts) for it in facts.pairs]
+    if facts.recipe is not None:
+        parts += ["## Recipe", "`recipe.yaml` is the resolved recipe, without addresses and folders."]
+    return "\n\n".join(it for it in parts if it) + "\n"
+
+
+def rows_card(kind: str, count: int, *, suffix: str) -> str:
+    """The README of a dataset's repository."""
+    metadata = {
+        "tags": ["longform", kind],
+        "configs": [{"config_name": "default", "data_files": [{"split": "train", "path": f"data/train{suffix}"}]}],
+    }
+    text = f"{count:,} rows: {kind} in the format of longform {__version__}. longform reads this dataset by its id."
+    return f"{_front(metadata)}\n\n# {kind.capitalize()}\n\n{text}\n"
+
+
+def _front(metadata: Mapping[str, Any]) -> str:
+    return f"---\n{yaml.safe_dump(dict(metadata), sort_keys=False, allow_unicode=True)}---"
+
+
+def _origin(facts: CardFacts) -> str:
+    recipe = facts.recipe
+    lines = [f"- trained with: longform {__version__}"]
+    if facts.base:
+        lines.append(f"- base: [{facts.base}](https://huggingface.co/{facts.base})")
+    if recipe is not None:
+        rewards = ", ".join(dict.fromkeys(str(it.kind) for it in recipe.rewards))
+        data = f"{recipe.data.path.name}" + (f" (sha256 {facts.data_hash[:12]})" if facts.data_hash else "")
+        lines += [
+            f"- method: {recipe.method.upper()}, {recipe.run.steps} steps of {recipe.data.per_step} prompts",
+            f"- rewards: {rewards}",
+            f"- {'ladders' if recipe.data.ladders else 'prompts'}: {data}",
+        ]
+        examiner = recipe.validation.judge if recipe.validation else None
+        judges = sorted(set(recipe.asked) - {examiner})
+        if judges:
+            lines.append(f"- judges, as named in the recipe: {', '.join(judges)}")
+        if examiner:
+            lines.append(f"- examiner: {examiner}")
+    return "\n".join(lines)
+
+
+def _result(verdict: RunVerdict) -> str:
+    lines = [verdict.headline]
+    if verdict.cost:
+        lines.append(f"Steps: {verdict.step}, {duration(verdict.seconds)}. Judge calls cost {verdict.cost}.")
+    if verdict.findings:
+        lines.append("Known failures that were found while it trained:")
+        lines.append(
+            "\n".join(f"- {it.name} (steps {it.first} to {it.last}): {it.evidence}" for it in verdict.findings)
+        )
+    elif not verdict.too_early:
+        lines.append("No known failure signature was found while it trained.")
+    lines += [f"{it}: grades before and after are not comparable." for it in verdict.model_changes]
+    return "\n\n".join(lines)
+
+
+def _benchmark(result: Mapping[str, Any]) -> str:
+    rows = result["rows"]
+    names = list(rows[0]) if rows else []
+    cells = [[_cell(row[name]) for name in names] for row in rows]
+    table = Table(str(result["title"]), [Column(name, is_text=True) for name in names], cells, [])
+    return f"{result['about']}:\n\n{render_table(table, 'markdown')}" if names else ""
+
+
+def _cell(value: Any) -> str:
+    """A value of a result: a number, or one with its interval."""
+    if isinstance(value, dict) and "estimate" in value:
+        if "low" in value:
+            return f"{value['estimate']:.3f} [{value['low']:.3f}, {value['high']:.3f}]"
+        return f"{value['estimate']:.3f}"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return "" if value is None else str(value)
+
+
+def _texts(pair: BeforeAfter, *, with_prompt: bool) -> str:
+    lines = [f"Prompt:\n\n{_quoted(pair.prompt)}"] if with_prompt else ["(The prompt is not published.)"]
+    for when, it in (("Before", pair.before), ("After", pair.after)):
+        grade = "" if it.grade is None else f", grade {it.grade:.2f}"
+        lines.append(f"{when} ({it.words} words{grade}):\n\n{_quoted(it.text)}")
+    return "\n\n".join(lines)
+
+
+def _quoted(text: str) -> str:
+    """A text of a model as a block of code, which no Markdown or HTML within it can leave."""
+    longest = max((len(run) for run in "".join(it if it == "`" else " " for it in text).split()), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}text\n{text}\n{fence}"

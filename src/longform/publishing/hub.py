@@ -1,0 +1,61 @@
+"""Upload a release to the Hugging Face hub, in one commit."""
+
+from typing import NamedTuple
+
+from longform.publishing.release import Release
+from longform.records.errors import BadInputError, StoppedError
+
+
+class Published(NamedTuple):
+    """Where a release is."""
+
+    address: str
+    commit: str
+
+
+def upload(release: Release, to: str, *, private: bool = True, message: str = "") -> Published:
+    """Create the repository if need be, and commit all files at once: either all are there, or none.
+
+    Args:
+        release: What is published.
+        to: Id of the repository, `owner/name`.
+        private: Whether a new repository is private; one that exists stays as it is.
+        message: Of the commit.
+
+    Raises:
+        BadInputError: there is no token for this repository, or its id is not usable.
+        StoppedError: the hub cannot be reached, or refuses the upload; nothing was published.
+    """
+    import httpx
+    from huggingface_hub import CommitOperationAdd, HfApi
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalTokenNotFoundError
+
+    api = HfApi()
+    operations = [
+        CommitOperationAdd(it.name, str(it.source) if it.source else it.content or b"") for it in release.files
+    ]
+    try:
+        api.create_repo(to, repo_type=release.kind, private=private, exist_ok=True)
+        commit = api.create_commit(
+            to, operations, repo_type=release.kind, commit_message=message or "Published with longform"
+        )
+    except HFValidationError as error:
+        raise BadInputError(f"--to {to}: {_one_line(error)}") from error
+    except LocalTokenNotFoundError as error:
+        raise BadInputError("no token for the hub: run `hf auth login`, or set HF_TOKEN") from error
+    except HfHubHTTPError as error:
+        status = error.response.status_code if error.response is not None else 0
+        if status in (401, 403):
+            raise BadInputError(
+                f"--to {to}: the hub refuses this token ({status}); run `hf auth login` with one that may write there"
+            ) from error
+        raise StoppedError(
+            f"--to {to}: the hub refuses the upload: {_one_line(error)}; nothing was published"
+        ) from error
+    except (OSError, httpx.HTTPError) as error:
+        raise StoppedError(f"the hub cannot be reached: {_one_line(error)}; nothing was published") from error
+    return Published(str(commit.repo_url), commit.oid)
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:300] or type(error).__name__

@@ -1,0 +1,201 @@
+"""What is published: an exact list of files, from which everything private has been taken out.
+
+Never published: models.yaml, addresses, headers, keys, folders of this machine. Prompts, judges' answers and files of rows
+are published only if texts are asked for.
+"""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import yaml
+
+from longform.publishing.card import CardFacts, model_card, rows_card
+from longform.recipe.loading import load_stored_recipe
+from longform.recipe.recipe import Recipe
+from longform.records.errors import BadInputError
+from longform.records.files import read_rows
+from longform.records.run_directory import RunDirectory
+from longform.records.schemas import Game, Ladder, Pair, Preference, Row
+from longform.report.page import before_after
+from longform.report.verdict import judge_run
+
+POLICY_FILES = ("*.safetensors", "*.json", "*.jinja", "*.model", "merges.txt", "vocab.txt", "*.tiktoken")
+"""Files of a policy's folder in Hugging Face format; all others stay."""
+_PLACES = ("_name_or_path", "base_model_name_or_path")
+"""Keys of JSON files that hold the folder that a model was loaded from."""
+_HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+")
+_PRIVATE_KEYS = frozenset({"models", "folder", "base_url", "headers", "query", "key_env"})
+_ROW_FILES: Mapping[str, type[Row]] = {"ladders": Ladder, "preferences": Preference, "games": Game, "pairs": Pair}
+_TELLING: Mapping[str, str] = {
+    "ladders": "references",
+    "preferences": "rejected",
+    "games": "winner",
+    "pairs": "response_b",
+}
+
+
+class ReleasedFile(NamedTuple):
+    """One file of a repository: a file of this machine, or content that was made for it."""
+
+    name: str
+    """In the repository."""
+    source: Path | None
+    content: bytes | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return self.source.stat().st_size if self.source else len(self.content or b"")
+
+
+class Release(NamedTuple):
+    """Everything that is published."""
+
+    kind: Literal["model", "dataset"]
+    files: list[ReleasedFile]
+    card: str
+    left_out: list[str]
+    """Files of the policy's folder that are not published."""
+
+
+def plan_policy(
+    source: Path, *, base: str | None = None, benchmarks: Sequence[Path] = (), with_texts: bool = False
+) -> Release:
+    """List what is published of a run's newest policy, or of a policy's folder.
+
+    Args:
+        source: Run directory, or folder of a policy in Hugging Face format; within a run, the run's facts go into the card.
+        base: Hub id of the model that it was trained from.
+        benchmarks: Folders of `longform bench run`, whose tables go into the card.
+        with_texts: Also publish prompts, with the texts before and after.
+
+    Raises:
+        BadInputError: there is no policy, a result cannot be read, or `base` is no id of the hub.
+    """
+    if base is not None and not _HUB_ID.fullmatch(base):
+        raise BadInputError(f"--base {base}: must be an id of the hub, such as Qwen/Qwen2.5-7B-Instruct")
+    run, folder = _find_policy(source)
+    facts = CardFacts(base=base, tables=[it for path in benchmarks for it in _tables(path)])
+    files: list[ReleasedFile] = []
+    if run is not None:
+        with RunDirectory.read(run) as opened:
+            recipe = load_stored_recipe(opened.recipe_path, Recipe)
+            pairs = before_after(opened, thinking=recipe.generation.think)
+            facts = facts._replace(
+                base=base
+                or (recipe.policy if _HUB_ID.fullmatch(recipe.policy) and not Path(recipe.policy).exists() else None),
+                recipe=recipe,
+                data_hash=opened.database.fact("prompts") or "",
+                verdict=judge_run(opened),
+                pairs=pairs[:2],
+                with_prompts=with_texts,
+                run=opened.path.name,
+            )
+            files.append(ReleasedFile("recipe.yaml", None, public_recipe(opened.recipe_path).encode()))
+            if with_texts and pairs:
+                rows = [{"prompt": it.prompt, "before": it.before.text, "after": it.after.text} for it in pairs]
+                lines = "".join(json.dumps(it, ensure_ascii=False) + "\n" for it in rows)
+                files.append(ReleasedFile("texts.jsonl", None, lines.encode()))
+    present = sorted(it for it in folder.iterdir() if it.is_file())
+    wanted = [it for it in present if any(it.match(pattern) for pattern in POLICY_FILES)]
+    files = [*(_released(it, facts.base) for it in wanted), *files]
+    card = model_card(facts)
+    left_out = [it.name for it in present if it not in wanted]
+    return Release("model", [ReleasedFile("README.md", None, card.encode()), *files], card, left_out)
+
+
+def plan_rows(path: Path, *, with_texts: bool = False) -> Release:
+    """List what is published of a file of ladders, preferences, games or pairs, as a dataset.
+
+    Raises:
+        BadInputError: the file is none of these, a row is invalid, or texts were not asked for.
+    """
+    kind = next((it for it, field in _TELLING.items() if _first_has(path, field)), None)
+    if kind is None:
+        raise BadInputError(f"{path}: holds neither {', '.join(list(_TELLING)[:-1])} nor {list(_TELLING)[-1]}")
+    if kind != "games" and not with_texts:
+        raise BadInputError(f"{path}: {kind} consist of texts; publish them with --with-texts")
+    count = sum(1 for _ in read_rows(path, _ROW_FILES[kind]))
+    suffix = ".parquet" if path.suffix == ".parquet" else ".jsonl"
+    card = rows_card(kind, count, suffix=suffix)
+    files = [ReleasedFile("README.md", None, card.encode()), ReleasedFile(f"data/train{suffix}", path)]
+    return Release("dataset", files, card, [])
+
+
+def public_recipe(path: Path) -> str:
+    """A run's recipe without models.yaml and without folders of this machine, as YAML."""
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return yaml.safe_dump(_without_places(content), sort_keys=False, allow_unicode=True)
+
+
+def _without_places(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_places(it) for key, it in value.items() if key not in _PRIVATE_KEYS}
+    if isinstance(value, list):
+        return [_without_places(it) for it in value]
+    if isinstance(value, str) and "://" in value:
+        return "(an address)"
+    if isinstance(value, str) and "/" in value and "\n" not in value and not _is_hub_id(value):
+        return Path(value).name
+    return value
+
+
+def _is_hub_id(value: str) -> bool:
+    return bool(_HUB_ID.fullmatch(value)) and not Path(value).exists()
+
+
+def _find_policy(source: Path) -> tuple[Path | None, Path]:
+    """The run, if there is one, and the folder of the policy."""
+    if (source / "run.sqlite").exists():
+        with RunDirectory.read(source) as run:
+            steps = run.checkpoint_steps()
+            if not steps:
+                raise BadInputError(f"{source}: has no checkpoint yet, so there is no policy to publish")
+            return source, run.checkpoint_path(steps[-1]) / "policy"
+    if (source / "config.json").exists() or (source / "adapter_config.json").exists():
+        run = next((it for it in source.resolve().parents if (it / "run.sqlite").exists()), None)
+        return run, source
+    raise BadInputError(f"{source}: neither a run directory nor a policy (it has no config.json)")
+
+
+def _released(path: Path, base: str | None) -> ReleasedFile:
+    """A file of the policy; a JSON file that names a folder of this machine is published without it."""
+    if path.suffix != ".json" or path.stat().st_size > 1_000_000:
+        return ReleasedFile(path.name, path)
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise BadInputError(f"{path}: not JSON: {error}") from error
+    if not isinstance(content, dict) or not any(content.get(it) for it in _PLACES):
+        return ReleasedFile(path.name, path)
+    for key in _PLACES:
+        if content.get(key) and not _is_hub_id(str(content[key])):
+            content[key] = base or Path(str(content[key])).name
+    return ReleasedFile(path.name, None, (json.dumps(content, ensure_ascii=False, indent=2) + "\n").encode())
+
+
+def _tables(folder: Path) -> list[dict[str, Any]]:
+    """The tables of a benchmark's result, without the address of its judge."""
+    path = folder / "result.json"
+    try:
+        result = json.loads(path.read_text(encoding="utf-8"))
+        judge = result.get("judge") or {}
+        about = f"{result['benchmark']}" + (f", judged by {judge['model']}" if judge else "")
+        return [{"about": about, "rows": it["rows"], "title": it["title"]} for it in result["tables"]]
+    except OSError as error:
+        raise BadInputError(f"{path}: cannot be read: {error.strerror}; name the --out folder of bench run") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise BadInputError(f"{path}: not a result of bench run: {error!r}") from error
+
+
+def _first_has(path: Path, field: str) -> bool:
+    from longform.records.tables import decode_line, raw_rows
+
+    row = next(raw_rows(path), None)
+    if row is None:
+        return False
+    content = row.content if isinstance(row.content, dict) else json.loads(decode_line(row.content))
+    return isinstance(content, dict) and field in content

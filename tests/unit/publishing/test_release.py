@@ -1,0 +1,263 @@
+"""What is published: exactly the files that the dry run lists, nothing private, and a card that says where it comes from."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from base64 import b64decode
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvicorn
+import yaml
+from huggingface_hub import ModelCard
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from longform.publishing.release import plan_policy, plan_rows, public_recipe
+from longform.records.errors import BadInputError
+from longform.records.files import write_rows
+from longform.records.schemas import Game, Preference
+from longform.viewer.serve import listen
+from viewed_runs import HOSTILE, write_run
+
+SECRET = "https://judge.internal.example/v1"
+PRIVATE = "/home/somebody/private"
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """A run with a policy, whose recipe and configuration name private places."""
+    path = write_run(tmp_path / "runs" / "novelist", text="`````` A text. </details><script>x</script>")
+    recipe = {
+        "policy": f"{PRIVATE}/models/base",
+        "models": f"{PRIVATE}/models.yaml",
+        "data": {"ladders": f"{PRIVATE}/ladders.jsonl", "per_step": 4},
+        "rewards": [{"kind": "pairwise", "judge": "critic"}],
+        "validation": {"prompts": f"{PRIVATE}/held-out.jsonl", "judge": "exam"},
+        "run": {"name": "novelist", "folder": f"{PRIVATE}/runs", "steps": 4},
+    }
+    (path / "recipe.yaml").write_text(yaml.safe_dump(recipe), encoding="utf-8")
+    (path / "models.yaml").write_text(f"critic: {{base_url: {SECRET}}}", encoding="utf-8")
+    policy = path / "checkpoints" / "step-000004" / "policy"
+    policy.mkdir(parents=True)
+    (policy / "config.json").write_text(json.dumps({"_name_or_path": f"{PRIVATE}/models/base", "model_type": "llama"}))
+    (policy / "model.safetensors").write_bytes(b"\0" * 1000)
+    (policy / "tokenizer.json").write_text("{}")
+    (policy / "optimizers.pt").write_bytes(b"secret state")
+    return path
+
+
+def contents(run: Path, **settings: Any) -> dict[str, bytes]:
+    files = plan_policy(run, **settings).files
+    return {it.name: it.source.read_bytes() if it.source else it.content or b"" for it in files}
+
+
+def test_only_the_policy_the_recipe_and_the_card_are_published(run: Path) -> None:
+    release = plan_policy(run)
+    names = {it.name for it in release.files}
+    assert names == {"README.md", "config.json", "model.safetensors", "tokenizer.json", "recipe.yaml"}
+    assert release.left_out == ["optimizers.pt"]
+
+
+@pytest.mark.parametrize("with_texts", [False, True])
+def test_no_address_and_no_folder_of_this_machine_is_published(run: Path, with_texts: bool) -> None:
+    whole = b"".join(contents(run, with_texts=with_texts).values()).decode()
+    assert "internal.example" not in whole
+    assert "somebody" not in whole
+    assert "models.yaml" not in whole
+    assert "ladders.jsonl" in whole
+
+
+def test_prompts_are_published_only_if_texts_are_asked_for(run: Path) -> None:
+    prompt = "`````` A text."
+    without = contents(run)
+    assert "(The prompt is not published.)" in without["README.md"].decode()
+    assert "texts.jsonl" not in without
+    with_texts = contents(run, with_texts=True)
+    row = json.loads(with_texts["texts.jsonl"].splitlines()[0])
+    assert row["prompt"].startswith(prompt)
+
+
+def test_the_card_names_origin_result_and_judges_and_is_read_by_the_hub(run: Path) -> None:
+    card = ModelCard(contents(run, base="Qwen/Qwen2.5-7B")["README.md"].decode())
+    assert card.data.base_model == "Qwen/Qwen2.5-7B"
+    assert card.data.library_name == "transformers"
+    for said in ("The examiner's mean grade rose: +4.00", "PPO, 4 steps", "critic", "examiner: exam", "cost 0.0160"):
+        assert said in card.text, said
+
+
+def test_no_text_of_a_model_leaves_its_block_in_the_card(run: Path) -> None:
+    lines = contents(run, with_texts=True)["README.md"].decode().splitlines()
+    inside, fence = False, ""
+    for line in lines:
+        if not inside and line.startswith("```"):
+            inside, fence = True, line.removesuffix("text")
+        elif inside and line == fence:
+            inside = False
+        elif "<script>" in line:
+            assert inside
+    assert not inside
+
+
+def test_a_benchmark_is_in_the_card_without_the_address_of_its_judge(run: Path, tmp_path: Path) -> None:
+    result = {
+        "benchmark": "writingbench",
+        "judge": {"name": "critic", "model": "a-judge", "address": SECRET},
+        "tables": [{"title": "Scores", "rows": [{"model": "x", "score": {"estimate": 7.5, "low": 7.0, "high": 8.0}}]}],
+    }
+    (tmp_path / "bench").mkdir()
+    (tmp_path / "bench" / "result.json").write_text(json.dumps(result))
+    card = contents(run, benchmarks=[tmp_path / "bench"])["README.md"].decode()
+    assert "writingbench, judged by a-judge" in card
+    assert "7.500" in card
+    assert "internal" not in card
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"tables": 3}', '{"benchmark": "x", "tables": [{}]}'])
+def test_a_file_that_is_no_result_is_named(run: Path, tmp_path: Path, text: str) -> None:
+    (tmp_path / "result.json").write_text(text)
+    with pytest.raises(BadInputError, match=r"result\.json"):
+        plan_policy(run, benchmarks=[tmp_path])
+
+
+def test_a_policy_folder_of_a_run_is_published_with_the_runs_facts(run: Path) -> None:
+    folder = run / "checkpoints" / "step-000004" / "policy"
+    assert "# novelist" in plan_policy(folder).card
+
+
+@pytest.mark.parametrize(("base", "problem"), [("../x", "--base"), ("one", "--base"), ("a/b/c", "--base")])
+def test_a_base_must_be_an_id(run: Path, base: str, problem: str) -> None:
+    with pytest.raises(BadInputError, match=problem):
+        plan_policy(run, base=base)
+
+
+def test_what_has_no_policy_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadInputError, match="neither a run directory nor a policy"):
+        plan_policy(tmp_path)
+    with pytest.raises(BadInputError, match="no checkpoint yet"):
+        plan_policy(write_run(tmp_path / "young"))
+
+
+def test_an_address_in_a_recipe_is_taken_out(tmp_path: Path) -> None:
+    (tmp_path / "r.yaml").write_text(
+        yaml.safe_dump({"a": [SECRET], "headers": {"X": "y"}, "policy": "org/name", "n": 1})
+    )
+    assert yaml.safe_load(public_recipe(tmp_path / "r.yaml")) == {"a": ["(an address)"], "policy": "org/name", "n": 1}
+
+
+def test_rows_are_published_only_if_texts_are_asked_for(tmp_path: Path) -> None:
+    write_rows(tmp_path / "p.jsonl", [Preference(prompt=HOSTILE, chosen="a", rejected="b")])
+    with pytest.raises(BadInputError, match="--with-texts"):
+        plan_rows(tmp_path / "p.jsonl")
+    release = plan_rows(tmp_path / "p.jsonl", with_texts=True)
+    assert [it.name for it in release.files] == ["README.md", "data/train.jsonl"]
+    assert "1 rows: preferences" in release.card
+    write_rows(tmp_path / "g.jsonl", [Game(prompt_id="p", model_a="x", model_b="y", winner="a")])
+    assert plan_rows(tmp_path / "g.jsonl").kind == "dataset"
+    (tmp_path / "n.jsonl").write_text('{"x": 1}\n')
+    with pytest.raises(BadInputError, match="holds neither"):
+        plan_rows(tmp_path / "n.jsonl")
+
+
+class Hub:
+    """The part of the hub's protocol that an upload in one commit uses."""
+
+    def __init__(self, *, refuse: int = 0) -> None:
+        self.refuse = refuse
+        self.created: list[dict[str, Any]] = []
+        self.files: dict[str, bytes] = {}
+        self.tokens: set[str] = set()
+
+    def app(self) -> Starlette:
+        return Starlette(
+            routes=[
+                Route("/api/repos/create", self.create, methods=["POST"]),
+                Route("/api/validate-yaml", self.validate, methods=["POST"]),
+                Route("/api/{kind}/{owner}/{name}/preupload/{revision}", self.preupload, methods=["POST"]),
+                Route("/api/{kind}/{owner}/{name}/commit/{revision}", self.commit, methods=["POST"]),
+            ]
+        )
+
+    async def create(self, request: Request) -> Response:
+        if self.refuse:
+            return JSONResponse({"error": "no"}, self.refuse)
+        self.tokens.add(request.headers["authorization"])
+        body = await request.json()
+        self.created.append(body)
+        return JSONResponse({"url": f"{request.base_url}{body.get('organization', 'me')}/{body['name']}"})
+
+    async def validate(self, request: Request) -> Response:
+        return JSONResponse({"errors": [], "warnings": []})
+
+    async def preupload(self, request: Request) -> Response:
+        files = (await request.json())["files"]
+        return JSONResponse(
+            {"files": [{"path": it["path"], "uploadMode": "regular", "shouldIgnore": False} for it in files]}
+        )
+
+    async def commit(self, request: Request) -> Response:
+        for line in (await request.body()).splitlines():
+            item = json.loads(line)
+            if item["key"] == "file":
+                self.files[item["value"]["path"]] = b64decode(item["value"]["content"])
+        where = "/".join(request.path_params[it] for it in ("owner", "name"))
+        return JSONResponse({"commitOid": "c0ffee", "commitUrl": f"{request.base_url}{where}/commit/c0ffee"})
+
+
+@pytest.fixture
+def hub(request: pytest.FixtureRequest) -> Iterator[tuple[Hub, str]]:
+    hub = Hub(refuse=getattr(request, "param", 0))
+    with listen("127.0.0.1", 0) as listener:
+        server = uvicorn.Server(uvicorn.Config(hub.app(), log_level="error"))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+        thread.start()
+        deadline = time.monotonic() + 60
+        while not server.started:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        yield hub, f"http://127.0.0.1:{listener.getsockname()[1]}"
+        server.should_exit = True
+        thread.join(timeout=30)
+
+
+def publish(address: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "HF_ENDPOINT": address, "HF_TOKEN": "hf_secret", "HF_HUB_DISABLE_TELEMETRY": "1"}
+    command = [sys.executable, "-m", "longform", "publish", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120, check=False)
+
+
+def test_the_hub_gets_exactly_what_the_dry_run_lists(run: Path, hub: tuple[Hub, str]) -> None:
+    served, address = hub
+    tried = publish(address, run, "--to", "me/writer", "--dry-run")
+    assert tried.returncode == 0, tried.stderr
+    assert served.created == []
+    done = publish(address, run, "--to", "me/writer")
+    assert done.returncode == 0, done.stderr
+    assert served.files == contents(run)
+    assert all(name in tried.stdout for name in served.files)
+    assert served.created[0].get("private") is True or served.created[0]["visibility"] == "private"
+    assert served.tokens == {"Bearer hf_secret"}
+    assert "hf_secret" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("hub", [401, 403], indirect=True)
+def test_a_token_that_may_not_write_is_one_line(run: Path, hub: tuple[Hub, str]) -> None:
+    refused = publish(hub[1], run, "--to", "me/writer")
+    assert refused.returncode == 2
+    assert refused.stderr.count("\n") == 1
+    assert "the hub refuses this token" in refused.stderr
+    assert "hf_secret" not in refused.stderr
+
+
+def test_a_hub_that_is_not_there_is_one_line(run: Path) -> None:
+    failed = publish("http://127.0.0.1:9", run, "--to", "me/writer")
+    assert failed.returncode == 3
+    assert "cannot be reached" in failed.stderr
+    assert "Traceback" not in failed.stderr
