@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from longform.selection.generate import CollectResult
 
 SECONDS_BETWEEN_LINES = 15.0
-NARROW = 100
+NARROW = 120
 """Columns of a terminal below which the bar is short and long titles are cut."""
 IS_MAIN = os.environ.get("RANK", "0") == "0"
 """Whether this process prints: of several that `accelerate launch` started, the first."""

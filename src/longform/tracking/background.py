@@ -109,8 +109,8 @@ class BackgroundTracker:
                         tracker.finding(item.step, finding)
             tracker.finish(item)
         except (Exception, SystemExit) as error:
-            self._is_off = True
             self.messages.append(f"{self.name} is switched off: {describe_error(error)[:500]}")
+            self._is_off = True
 
     def _started(self) -> Tracker:
         tracker = self._build()

@@ -29,7 +29,8 @@ class MlflowTracker:
         if run.id is not None:
             self._id = run.id
             self._client.update_run(run.id, status="RUNNING")
-            last = int(self._client.get_run(run.id).data.tags.get(_LAST_STEP, -1))
+            tag = self._client.get_run(run.id).data.tags.get(_LAST_STEP, "")
+            last = int(tag) if tag.isdecimal() else run.sent  # a file store may hold an empty tag of a killed run
         else:
             self._id, last = self._create(run), -1
         return TrackerStart(self._id, last, f"{self._mlflow.get_tracking_uri()} run {self._id}")

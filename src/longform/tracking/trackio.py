@@ -3,6 +3,7 @@
 import importlib
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from itertools import count
 from typing import Any
 
@@ -49,5 +50,8 @@ class TrackioTracker:
 
     def _free_name(self, project: str, name: str) -> str:
         """The run's name, with a number if another run of the project has it: runs are continued by name."""
-        taken = {it.name for it in self._trackio.Api().runs(project)}
-        return next(it for it in (name, *(f"{name}-{number}" for number in count(2))) if it not in taken)
+        taken = set()
+        with suppress(ValueError):  # there is no such project yet
+            taken = {it.name for it in self._trackio.Api().runs(project)}
+        numbered = (f"{name}-{number}" for number in count(2))
+        return name if name not in taken else next(it for it in numbered if it not in taken)

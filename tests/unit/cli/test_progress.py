@@ -1,4 +1,4 @@
-"""Progress: an ETA after one item whatever it takes, clocks that are never cut, what a long step is at, a sample of texts."""
+"""Progress: an ETA after one item whatever it takes, clocks that are never cut, what a step is at, a sample of texts."""
 
 import re
 from io import StringIO
