@@ -129,7 +129,7 @@ def test_a_tracker_that_is_not_there_is_refused_before_the_run_begins(world, fla
 
 def test_a_supervised_stage_is_followed_and_resumed_as_one_run(world):
     folder = world[0]
-    rows = [{"prompt": "write a story", "completion": f"the cat number {number} sat"} for number in range(16)]
+    rows = [{"prompt": f"write {number}", "completion": f"the cat {number} sat"} for number in range(16)]
     (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     recipe = {
         "policy": "start",
