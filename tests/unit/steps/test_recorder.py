@@ -5,7 +5,6 @@ import pytest
 from longform.curriculum.schedule import Curriculum
 from longform.curriculum.settings import CurriculumSettings
 from longform.records.database import RolloutRecord, RunDatabase, ValidationText
-from longform.records.schemas import Reference
 from longform.steps.recorder import RunRecorder
 
 PROMPTS = [f"p{number}" for number in range(8)]
@@ -35,9 +34,8 @@ def follow(tmp_path):
 
     def follow_(**settings):
         reports, phases = [], []
-        references = [Reference(model="m", text="r", score=1)]
         curriculum = Curriculum.of(
-            [(name, references) for name in PROMPTS], CurriculumSettings(), policy="policy", seed=1, steps=3
+            [(name, ["m"]) for name in PROMPTS], CurriculumSettings(), policy="policy", seed=1, steps=3
         )
         database = RunDatabase(tmp_path / "run.sqlite")
         recorder = RunRecorder(
@@ -45,7 +43,7 @@ def follow(tmp_path):
             curriculum,
             id_at=PROMPTS.__getitem__,
             request_of="request of {}".format,
-            thinking="none",
+            thinking="off",
             steps=3,
             validate=lambda step: [ValidationText(step, "v", "prompt", "text", 5.0)],
             validate_every=2,
