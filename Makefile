@@ -6,6 +6,7 @@
 # make test-verl   unmodified verl on this machine's processor
 # make test-servers   llama.cpp's server with a small real model, on this machine's processor
 # make test-browser   every page in Debian's Chromium, which is installed if it can be
+# make test-trackers   trackio, wandb, TensorBoard and MLflow with real runs, offline
 # make test-newest   the unit tests on the newest versions that the package allows, in .venv-newest
 # make docs   the documentation in build/docs; a dead link is an error
 # make pictures [RUN=FOLDER]   docs/pictures/report.png from a quickstart's folder or a run directory
@@ -14,12 +15,13 @@ PYTHON ?= python3
 TORCH ?= torch==2.13.0
 VENV := .venv
 NEWEST := .venv-newest
+TRACKERS ?= "trackio>=0.43,<1" "wandb>=0.31,<1" "tensorboard>=2.21,<3" "mlflow-skinny>=3.17,<4"
 NEWEST_PIP := $(NEWEST)/bin/python -m pip --disable-pip-version-check --quiet
 NEWEST_TESTS ?= tests/unit
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo demo-real test test-browser test-full test-families test-servers test-verl test-newest docs pictures lint
+.PHONY: demo demo-real test test-browser test-full test-families test-servers test-trackers test-verl test-newest docs pictures lint
 
 demo: $(VENV)/.installed
 	$(BIN)/longform quickstart
@@ -32,7 +34,7 @@ demo-real: $(VENV)/.installed
 	    --embeddings build/demo-models/all-minilm-l6-v2
 
 test: lint
-	$(BIN)/pytest -n 2 --dist loadfile -m "not full and not families" --ignore tests/verl_runs --ignore tests/servers --ignore tests/browser
+	$(BIN)/pytest -n 2 --dist loadfile -m "not full and not families" $(addprefix --ignore tests/,verl_runs servers trackers browser)
 
 test-full: $(VENV)/.tested
 	LONGFORM_TEST_FULL=1 $(BIN)/pytest -m full
@@ -53,6 +55,11 @@ test-servers: $(VENV)/.tested
 test-browser: $(VENV)/.tested
 	$(PIP) install playwright axe-playwright-python
 	$(BIN)/pytest tests/browser $(BROWSER_TESTS)
+
+# TRACKERS=trackio installs and tests one; verl brings wandb and TensorBoard.
+test-trackers: $(VENV)/.tested
+	$(PIP) install -c constraints.txt $(TRACKERS)
+	$(BIN)/pytest tests/trackers
 
 # No constraints, and no verl, which pins transformers. torch stays the build that is chosen above.
 test-newest:

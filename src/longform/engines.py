@@ -16,6 +16,9 @@ from longform.records.errors import BadInputError
 from longform.rewards.plugin import try_rewards
 from longform.rewards.settings import PairwiseSettings
 from longform.steps.recorder import RunResult, StepReport
+from longform.tracking.available import check_trackers
+from longform.tracking.background import TrackedStep
+from longform.tracking.run import track_run
 
 
 def train(
@@ -24,27 +27,47 @@ def train(
     resume: bool = False,
     self_check: bool = True,
     on_step: Callable[[StepReport], None] | None = None,
+    on_start: Callable[[int], None] = lambda step: None,
+    on_phase: Callable[[str], None] = lambda name: None,
+    on_place: Callable[[str], None] = lambda line: None,
 ) -> RunResult:
-    """Train a policy to the end of its recipe.
+    """Train a policy to the end of its recipe; the trackers of `run.track` follow it.
 
     Args:
         recipe: or the path of its file.
         resume: continue the run from its latest checkpoint.
         self_check: let the policy prove first that its generation and its training agree.
         on_step: called with the report of each finished step.
+        on_start: called before the first step with the number of finished steps: 0, unless the run is resumed.
+        on_phase: with engine local, called with what a step is at: writing, judging, updating or validating.
+        on_place: called with a line for each tracker: where to look.
 
     Raises:
         BadInputError: something in the recipe cannot be used, or the run exists and `resume` is False.
         StoppedError: the run stopped and can be resumed.
     """
     recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
-    if recipe.engine == "cluster":
-        from longform.cluster.launch import train_on_cluster
+    check_trackers(recipe.run.track)
+    with track_run(recipe, on_place=on_place) as tracking:
 
-        return train_on_cluster(recipe, resume=resume, on_step=on_step or (lambda report: None))
-    from longform.training.run import train as train_here
+        def started(step: int) -> None:
+            tracking.start(step)
+            on_start(step)
 
-    return train_here(recipe, resume=resume, self_check=self_check, on_step=on_step or (lambda report: None))
+        def reported(report: StepReport) -> None:
+            tracking.log(TrackedStep(report.step, report.metrics, report.samples, report.warnings))
+            if on_step is not None:
+                on_step(report)
+
+        if recipe.engine == "cluster":
+            from longform.cluster.launch import train_on_cluster
+
+            return train_on_cluster(recipe, resume=resume, on_step=reported, on_start=started)
+        from longform.training.run import train as train_here
+
+        return train_here(
+            recipe, resume=resume, self_check=self_check, on_step=reported, on_start=started, on_phase=on_phase
+        )
 
 
 class TrainingPlan(NamedTuple):
@@ -62,6 +85,7 @@ def plan_training(recipe: Recipe, *, self_check: bool = True) -> TrainingPlan:
     Raises:
         BadInputError: a check failed.
     """
+    check_trackers(recipe.run.track)
     inputs = check_inputs(recipe)
     lines = try_rewards(recipe.rewards, inputs.prompts[0])
     if recipe.engine == "cluster":

@@ -34,6 +34,7 @@ def sft(
         json: Print the result as JSON.
     """
     from longform.recipe.loading import load_recipe
+    from longform.training.supervised.resumable import finished_updates
     from longform.training.supervised.sft import count_updates
     from longform.training.supervised.sft_recipe import SftRecipe, run_sft
 
@@ -41,6 +42,7 @@ def sft(
     if dry_run:
         _print_plan(resolved, self_check=not skip_self_check)
         return
+    began = finished_updates(resolved.checkpoints)
     with ExitStack() as shown:
         # Opened when all checks have passed.
         advance = cache(lambda: shown.enter_context(progress(f"fine-tuning {resolved.policy}")))
@@ -48,7 +50,7 @@ def sft(
             resolved,
             resume=resume,
             self_check=not skip_self_check,
-            on_ready=lambda rows: advance()(0, count_updates(rows.training, resolved.settings)),
+            on_ready=lambda rows: advance()(began, count_updates(rows.training, resolved.settings)),
             on_progress=lambda step, steps, loss: advance()(step, steps, f"loss {loss:.3f}"),
         )
     report = result.report

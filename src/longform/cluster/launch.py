@@ -32,8 +32,20 @@ _PAUSE_SECONDS = 1.0
 """Polling interval for finished steps."""
 
 
-def train_on_cluster(recipe: Recipe, *, resume: bool = False, on_step: Callable[[StepReport], None]) -> RunResult:
+def train_on_cluster(
+    recipe: Recipe,
+    *,
+    resume: bool = False,
+    on_step: Callable[[StepReport], None],
+    on_start: Callable[[int], None] = lambda step: None,
+) -> RunResult:
     """Run a recipe to its end on verl.
+
+    Args:
+        recipe: of the run.
+        resume: continue from the newest checkpoint.
+        on_step: called with the report of each step.
+        on_start: called before the first step with the number of finished steps: 0, unless the run is resumed.
 
     Raises:
         BadInputError: something in the recipe cannot be used, or the run exists and `resume` is False.
@@ -53,6 +65,7 @@ def train_on_cluster(recipe: Recipe, *, resume: bool = False, on_step: Callable[
         actor = open_actor(recipe, inputs, data=Path(config.data.train_files), name=recipe.run.name, resume=resume)
         try:
             write_text(recipe.run_path / "verl.yaml", OmegaConf.to_yaml(config))
+            on_start(checkpoint_step(recipe) or 0)
             _run(config, actor, on_step, stall_timeout_hours=recipe.machines.stall_timeout_hours)
             calls, seconds = ray.get(actor.totals.remote())
         finally:
@@ -71,14 +84,20 @@ def _check_run(recipe: Recipe, *, resume: bool) -> int:
         begin_run(run, recipe, resume=resume)
         last = run.database.last_step()
     checkpoints, every = checkpoint_folder(recipe), recipe.run.checkpoint_every
-    tracker = checkpoints / "latest_checkpointed_iteration.txt"
-    if not resume and tracker.exists():
+    newest = checkpoint_step(recipe)
+    if not resume and newest is not None:
         raise BadInputError(f"{checkpoints}: contains checkpoints of another run; choose another run.name or folder")
-    if resume and last > every and not tracker.exists():
+    if resume and last > every and newest is None:
         raise BadInputError(
             f"{checkpoints}: contains no checkpoint, but the run is at step {last}; is the folder mounted?"
         )
     return last
+
+
+def checkpoint_step(recipe: Recipe) -> int | None:
+    """The step of verl's newest checkpoint, from which a run is resumed; None without one."""
+    newest = checkpoint_folder(recipe) / "latest_checkpointed_iteration.txt"
+    return int(newest.read_text()) if newest.exists() else None
 
 
 def plan_run(recipe: Recipe, inputs: TrainingInputs) -> list[str]:

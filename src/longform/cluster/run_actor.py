@@ -96,7 +96,7 @@ class RunActor:
         )
         self._log = SqliteCallLog(self._run.database_path)
         totals = self._log.totals()
-        budget = Budget(
+        self._budget = Budget(
             recipe.run.budget,
             spent=totals.cost,
             unknown=totals.unknown_costs,
@@ -104,7 +104,7 @@ class RunActor:
             resume="--resume and a larger run.budget",
         )
         self._endpoints = {
-            name: Endpoint(name, spec, call_log=self._log, budget=budget) for name, spec in judges.items()
+            name: Endpoint(name, spec, call_log=self._log, budget=self._budget) for name, spec in judges.items()
         }
         self._staged: tuple[int, list[RungUpdate]] = (0, [])
         self._promotions: list[Promotion] = []
@@ -121,6 +121,8 @@ class RunActor:
             request_of=self._prompts.request_of,
             thinking=self._recipe.generation.think,
             steps=self._recipe.run.steps,
+            show_every=self._recipe.run.show_every,
+            spent=lambda: self._budget.spent,
         )
 
     async def opened(self) -> Opened:

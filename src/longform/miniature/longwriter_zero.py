@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from longform.engines import train
 from longform.miniature.base import PRETRAIN_SETTINGS, pretrain
 from longform.miniature.corpus import DIRECT_PROMPT, THINK_PROMPT
 from longform.miniature.quickstart import Stage, placed_recipe
@@ -18,7 +19,6 @@ from longform.recipe.recipe import Recipe
 from longform.records.files import read_rows, write_text
 from longform.records.schemas import Prompt
 from longform.steps.recorder import RunResult
-from longform.training.run import train
 from longform.training.supervised.sft import SftSettings, train_sft
 from longform.writers.loading import load_model
 

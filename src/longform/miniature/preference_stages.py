@@ -12,6 +12,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from longform.engines import train
 from longform.miniature.chain import MIN_MARGIN, PRETRAINED, SOURCES, WRITING, ChainScale, stage_recipe
 from longform.miniature.quickstart import Stage, placed_recipe
 from longform.miniature.world import WIDE_RANGES, prompts
@@ -25,7 +26,6 @@ from longform.selection.grade import grade
 from longform.selection.preferences import preferences_from_scores
 from longform.selection.select import select
 from longform.selection.settings import SelectionSettings
-from longform.training.run import train
 from longform.training.supervised.reward_model_recipe import RewardModelRecipe, read_split, run_reward_model
 
 OWN = "own"

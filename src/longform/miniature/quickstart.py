@@ -20,6 +20,7 @@ import torch
 
 from longform.endpoints.client import Endpoint
 from longform.endpoints.models import read_models
+from longform.engines import train
 from longform.judging.pointwise import PointwiseJudge
 from longform.miniature.policy import SFT_SETTINGS, build_model, build_tokenizer, sft_rows
 from longform.miniature.writers import LEVELS
@@ -33,7 +34,6 @@ from longform.selection.grade import collect_grades
 from longform.selection.select import Selection, select
 from longform.selection.settings import SelectionSettings
 from longform.steps.recorder import RunResult
-from longform.training.run import train
 from longform.training.supervised.sft import SftSettings, train_sft
 from longform.writers.endpoint import EndpointWriter
 from longform.writers.local import LocalWriter

@@ -27,6 +27,8 @@ CHANGEABLE = (
     "run.checkpoint_minutes",
     "run.keep_checkpoints",
     "run.keep_policies",
+    "run.track",
+    "run.show_every",
     "rewards.max_judge_failure_rate",
     "memory.limit_gb",
     "memory.max_tokens_per_microbatch",

@@ -93,6 +93,18 @@ class RunSettings(_Section):
     `checkpoint_every`."""
     budget: float | None = Field(default=None, gt=0)
     """Stop the run, resumably, before its judge calls cost more than this, in the currency of models.yaml."""
+    track: list[str] = Field(default_factory=list)
+    """Experiment trackers that get metrics, texts and warnings: trackio, wandb, tensorboard, mlflow, or a plugin,
+    `module.path:Name`."""
+    show_every: int = Field(default=10, ge=0)
+    """Steps from one sample of the step's texts to the next, on the terminal and in the trackers; 0: none."""
+
+    @field_validator("track")
+    @classmethod
+    def _check_trackers(cls, names: list[str]) -> list[str]:
+        if len(set(names)) < len(names):
+            raise ValueError("a tracker is named twice")
+        return names
 
 
 MINI_BATCH = 16

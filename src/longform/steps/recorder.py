@@ -17,6 +17,12 @@ from longform.statistics.moments import AdvantageMoments
 from longform.steps.metrics import judged_texts, validation_metrics
 from longform.text.structure import ParsedResponse, Thinking
 from longform.text.words import count_words_of_any_script
+from longform.tracking.tracker import SampleText
+
+SAMPLES = 4
+"""Texts of a step that are shown."""
+_PHASES = {"waiting_for_judge": "judging"}
+"""Timers that people know by another name."""
 
 
 class StepReport(NamedTuple):
@@ -27,6 +33,10 @@ class StepReport(NamedTuple):
     metrics: dict[str, float]
     warnings: list[Finding]
     """Failures that begin with this step."""
+    samples: Sequence[SampleText] = ()
+    """Some of its texts, every `run.show_every` steps."""
+    spent: float = 0.0
+    """Known cost of all judge calls so far."""
 
     @property
     def note(self) -> str:
@@ -34,7 +44,8 @@ class StepReport(NamedTuple):
         reward, structure = self.metrics.get("reward/mean"), self.metrics.get("text/structure")
         shown = "no verdict" if reward is None else f"reward {reward:.2f}"
         kept = "" if structure is None else f"  structure {structure:.2f}"
-        return f"{shown}{kept}  mean rung {self.metrics['curriculum/mean_rung']:.2f}"
+        cost = f"  cost {self.spent:.{2 if self.spent >= 0.1 else 4}f}" if self.spent else ""
+        return f"{shown}{cost}{kept}  mean rung {self.metrics['curriculum/mean_rung']:.2f}"
 
 
 class RunResult(NamedTuple):
@@ -50,9 +61,14 @@ class RunResult(NamedTuple):
 
 
 class StepRecord:
-    """What a local loop measures in one step."""
+    """What a local loop measures in one step.
 
-    def __init__(self) -> None:
+    Args:
+        on_phase: called with the name of each part of the step when it begins.
+    """
+
+    def __init__(self, on_phase: Callable[[str], None] = lambda name: None) -> None:
+        self._on_phase = on_phase
         self.rollouts: Sequence[RolloutRecord] = ()
         self.updates: Sequence[RungUpdate] = ()
         self.metrics: dict[str, float] = {}
@@ -61,6 +77,7 @@ class StepRecord:
     @contextmanager
     def timer(self, name: str) -> Iterator[None]:
         """Add the seconds of a block to the metric `seconds/NAME`."""
+        self._on_phase(_PHASES.get(name, name))
         began = time.perf_counter()
         yield
         self._seconds[f"seconds/{name}"] = self._seconds.get(f"seconds/{name}", 0.0) + time.perf_counter() - began
@@ -87,6 +104,9 @@ class RunRecorder:
         validate_every: steps from one validation to the next; the last step is always validated.
         checkpoint: called after each step that is on record.
         on_step: called with the report of each step.
+        on_phase: called with what a step is at: writing, judging, updating or validating.
+        show_every: steps from one report with texts to the next; 0: none has texts.
+        spent: known cost of all judge calls so far.
     """
 
     def __init__(
@@ -102,14 +122,20 @@ class RunRecorder:
         validate_every: int = 1,
         checkpoint: Callable[[int], None] = lambda step: None,
         on_step: Callable[[StepReport], None] = lambda report: None,
+        on_phase: Callable[[str], None] = lambda name: None,
+        show_every: int = 0,
+        spent: Callable[[], float] = lambda: 0.0,
     ) -> None:
         self._database, self._curriculum = database, curriculum
         self._id_at, self._request_of = id_at, request_of
         self._thinking: Thinking = thinking
         self._steps = steps
         self._validate, self._validate_every = validate, validate_every
-        self._checkpoint, self._on_step = checkpoint, on_step
+        self._checkpoint, self._on_step, self._on_phase = checkpoint, on_step, on_phase
+        self._show_every, self._spent = show_every, spent
+        self._samples: list[SampleText] = []
         if validate is not None and database.last_step() == 0:
+            on_phase("validating")
             texts = validate(0)
             database.record_step(0, seconds=0.0, metrics=validation_metrics(texts), validations=texts)
         series = {name: database.metric(name) for name in database.metric_names()}
@@ -126,12 +152,13 @@ class RunRecorder:
         Raises:
             StoppedError: the disk is full.
         """
-        began, record = time.perf_counter(), StepRecord()
+        began, record = time.perf_counter(), StepRecord(self._on_phase)
         yield record
         promotions = self.commit(step, record.updates)
         texts: list[ValidationText] = []
         metrics = record.metrics
         if self._validate is not None and (step % self._validate_every == 0 or step == self._steps):
+            self._on_phase("validating")
             texts = self._validate(step)
             metrics = metrics | validation_metrics(texts)
         metrics = self.record(
@@ -182,11 +209,22 @@ class RunRecorder:
         self._database.record_step(
             step, seconds=seconds, metrics=metrics, rollouts=rollouts, promotions=promotions, validations=validations
         )
+        is_shown = self._show_every > 0 and step % self._show_every == 0
+        self._samples = self._sampled(rollouts) if is_shown else []
         return metrics
 
     def report(self, step: int, metrics: dict[str, float]) -> StepReport:
         """The report of a step that is on record with all its metrics; once for each step."""
-        return StepReport(step, self._steps, metrics, self._watch.see(step, metrics))
+        warnings = self._watch.see(step, metrics)
+        return StepReport(step, self._steps, metrics, warnings, self._samples, self._spent())
+
+    def _sampled(self, rollouts: Sequence[RolloutRecord]) -> list[SampleText]:
+        """Texts from equal parts of the step's rows: of different prompts, where there are as many."""
+        count = min(SAMPLES, len(rollouts))
+        chosen = [rollouts[number * len(rollouts) // count] for number in range(count)]
+        return [
+            SampleText(self._request_of(it.prompt_id), it.reference, it.text, it.outcome, it.reward) for it in chosen
+        ]
 
     def _judged(self, rollouts: Iterable[RolloutRecord]) -> list[JudgedText]:
         return judged_texts(rollouts, self._request_of, thinking=self._thinking)

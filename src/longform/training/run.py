@@ -42,7 +42,13 @@ FIRST_VALUE = 0.5
 
 
 def train(
-    recipe: Recipe, *, resume: bool = False, self_check: bool = True, on_step: Callable[[StepReport], None]
+    recipe: Recipe,
+    *,
+    resume: bool = False,
+    self_check: bool = True,
+    on_step: Callable[[StepReport], None],
+    on_start: Callable[[int], None] = lambda step: None,
+    on_phase: Callable[[str], None] = lambda name: None,
 ) -> RunResult:
     """Run a recipe to its end.
 
@@ -51,6 +57,8 @@ def train(
         resume: continue from the newest checkpoint.
         self_check: let the policy prove first that its generation and its training agree (training/self_check.py).
         on_step: called with the report of each step.
+        on_start: called before the first step with the number of finished steps: 0, unless the run is resumed.
+        on_phase: called with what a step is at: writing, judging, updating or validating.
 
     Raises:
         BadInputError: something the recipe names cannot be used, or the run exists and `resume` is False.
@@ -71,7 +79,9 @@ def train(
         curriculum = Curriculum.of(ladders, recipe.curriculum, policy=recipe.policy_name, seed=seed, steps=steps)
         state = TrainingState.start(models, curriculum, recipe.optim)
         resume_from(run, state)
-        with JudgeThread() as thread, _endpoints(inputs.judges, log, thread, limit=recipe.run.budget) as endpoints:
+        on_start(state.step)
+        budget = _budget(log, recipe.run.budget)
+        with JudgeThread() as thread, _endpoints(inputs.judges, log, thread, budget=budget) as endpoints:
             rewards = build_rewards(recipe.rewards, endpoints, secret=log.secret(), seed=seed, wording=wording)
             generator = RolloutGenerator(
                 inputs.prompts,
@@ -86,7 +96,16 @@ def train(
             )
             validation = _validation(recipe, inputs, models, endpoints, thread, secret=log.secret(), wording=wording)
             with _out_of_memory():
-                recorder = build_recorder(recipe, run, state, validation, prompts=inputs.prompts, on_step=on_step)
+                recorder = build_recorder(
+                    recipe,
+                    run,
+                    state,
+                    validation,
+                    prompts=inputs.prompts,
+                    on_step=on_step,
+                    on_phase=on_phase,
+                    spent=lambda: budget.spent,
+                )
                 (train_ppo if recipe.method == "ppo" else train_grpo)(recipe, state, generator, recorder)
         policy = run.checkpoint_path(steps) / "policy"
         return RunResult(run.path, policy, steps, run.database.seconds(), log.totals())
@@ -160,6 +179,8 @@ def build_recorder(
     *,
     prompts: Sequence[PromptRow],
     on_step: Callable[[StepReport], None],
+    on_phase: Callable[[str], None] = lambda name: None,
+    spent: Callable[[], float] = lambda: 0.0,
 ) -> RunRecorder:
     """The recorder of a local run: it validates, and writes checkpoints, as often as the recipe says.
 
@@ -170,6 +191,8 @@ def build_recorder(
         validation: before the first step, when it is due, and after the last step; None: never.
         prompts: of the run.
         on_step: called with the report of each step.
+        on_phase: called with what a step is at.
+        spent: known cost of all judge calls so far.
     """
     return RunRecorder(
         run.database,
@@ -182,6 +205,9 @@ def build_recorder(
         validate_every=1 if recipe.validation is None else recipe.validation.every,
         checkpoint=partial(finish_step, recipe=recipe, run=run, state=state),
         on_step=on_step,
+        on_phase=on_phase,
+        show_every=recipe.run.show_every,
+        spent=spent,
     )
 
 
@@ -197,19 +223,22 @@ def _out_of_memory() -> Iterator[None]:
         ) from error
 
 
-@contextmanager
-def _endpoints(
-    judges: dict[str, ModelSpec], log: SqliteCallLog, thread: JudgeThread, *, limit: float | None
-) -> Iterator[dict[str, Endpoint]]:
-    """The judges' endpoints, on one budget; closed in the end on the loop that they ran in."""
+def _budget(log: SqliteCallLog, limit: float | None) -> Budget:
     totals = log.totals()
-    budget = Budget(
+    return Budget(
         limit,
         spent=totals.cost,
         unknown=totals.unknown_costs,
         estimated=totals.estimated_costs,
         resume="--resume and a larger run.budget",
     )
+
+
+@contextmanager
+def _endpoints(
+    judges: dict[str, ModelSpec], log: SqliteCallLog, thread: JudgeThread, *, budget: Budget
+) -> Iterator[dict[str, Endpoint]]:
+    """The judges' endpoints, on one budget; closed in the end on the loop that they ran in."""
     endpoints = {name: Endpoint(name, spec, call_log=log, budget=budget) for name, spec in judges.items()}
     try:
         yield endpoints

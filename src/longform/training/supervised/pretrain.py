@@ -131,7 +131,10 @@ def leg_run(leg: Leg, run: StageRun, *, start: str | None) -> StageRun:
     if leg.share is None or leg.share == 1:
         return run
     assert run.checkpoints is not None
-    return replace(run, checkpoints=run.checkpoints / f"export-{export_name(leg.share)}", start=start)
+    name = f"export-{export_name(leg.share)}"
+    return replace(
+        run, checkpoints=run.checkpoints / name, start=start, tracking=run.tracking and run.tracking.branch(name)
+    )
 
 
 def export_name(share: float) -> str:

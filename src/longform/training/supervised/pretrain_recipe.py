@@ -12,6 +12,7 @@ from pathlib import Path
 from pydantic import Field, field_validator, model_validator
 
 from longform.records.errors import BadInputError
+from longform.tracking.available import check_trackers
 from longform.training.supervised.mixture import Counted, Encode, build_encode, check_epochs, count_tokens
 from longform.training.supervised.pretrain import Leg, PretrainSettings, export_name, plan_legs
 from longform.training.supervised.pretrain_sources import Documents, HubTexts, PlannedResponses, Source, open_source
@@ -120,6 +121,7 @@ def plan_pretraining(recipe: PretrainRecipe) -> dict[str, SourcePlan]:
         BadInputError: there is no model at `policy`, its context is shorter than a window, `out` exists, or a source cannot
             be read, has no text, or is too small for its share.
     """
+    check_trackers(recipe.track, key="track")
     check_model_path(recipe.policy)
     check_exports(recipe)
     recipe.planned_devices.rows_each(recipe.settings.batch_size)

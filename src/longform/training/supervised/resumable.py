@@ -17,6 +17,7 @@ from longform.records.errors import BadInputError
 from longform.records.files import write_text
 from longform.records.resume import check_files, check_resume, flatten, hash_file
 from longform.records.tables import is_dataset_id
+from longform.tracking.available import check_trackers
 from longform.training.supervised.processes import find_processes, warn_of_idle_gpus
 from longform.training.supervised.settings import SupervisedRecipe
 
@@ -25,6 +26,7 @@ CHANGEABLE = (
     "memory.gradient_checkpointing",
     "memory.limit_gb",
     "checkpoint_every",
+    "track",
 )
 """Settings that may change on resume: they do not affect the result, except for the order of floating-point sums."""
 _BEGUN, _LOCK, _MARK = "begun.json", "lock", "whole"
@@ -50,8 +52,9 @@ def check_start(recipe: SupervisedRecipe, *, name: str, resume: bool) -> None:
         resume: Whether to continue an interrupted one.
 
     Raises:
-        BadInputError: one of them; or there are other processes than the recipe is planned for.
+        BadInputError: one of them; a tracker is not installed; or there are other processes than the recipe is planned for.
     """
+    check_trackers(recipe.track, key="track")
     processes, planned = find_processes(), recipe.devices.count
     if planned > 1 and processes.count != planned:
         raise BadInputError(
@@ -114,6 +117,11 @@ def newest_checkpoint(folder: Path) -> str | None:
             if find_processes().is_main:
                 shutil.rmtree(incomplete)
     return str(checkpoints[max(checkpoints)]) if checkpoints else None
+
+
+def finished_updates(folder: Path) -> int:
+    """Updates of the latest complete checkpoint in a folder, which a stage is resumed from; 0 without one."""
+    return max((int(path.parent.name.rpartition("-")[2]) for path in folder.glob(f"checkpoint-*/{_MARK}")), default=0)
 
 
 def mark_complete(checkpoint: Path) -> None:

@@ -10,6 +10,7 @@ from longform.recipe.loading import dump_recipe
 from longform.records.errors import BadInputError
 from longform.records.files import write_text
 from longform.records.folders import write_folder
+from longform.tracking.available import check_trackers
 from longform.training.supervised.preferences import (
     EXAMINATION,
     HELD_OUT,
@@ -74,6 +75,7 @@ def read_split(recipe: RewardModelRecipe) -> PreferenceSplit:
         BadInputError: a file is missing or invalid, a pair has equal or empty texts, there are too few prompts to hold any
             out, there is no model at `base`, or `out` exists.
     """
+    check_trackers(recipe.track, key="track")
     check_model_path(recipe.base)
     _check_out(recipe)
     recipe.planned_devices.rows_each(recipe.settings.batch_size)

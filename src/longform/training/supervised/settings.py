@@ -145,6 +145,8 @@ class SupervisedRecipe(BaseModel):
     """Updates between checkpoints, which `--resume` continues from."""
     keep_checkpoints: int = Field(default=2, ge=2)
     """Checkpoints to keep, so that a complete one exists while the next is written. The best one is kept in addition."""
+    track: list[str] = Field(default_factory=list)
+    """Experiment trackers that get the losses: trackio, wandb, tensorboard, mlflow, or a plugin, `module.path:Name`."""
 
     @property
     def planned_devices(self) -> Processes:

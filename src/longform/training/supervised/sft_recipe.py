@@ -10,6 +10,7 @@ from longform.recipe.loading import dump_recipe
 from longform.records.errors import BadInputError
 from longform.records.files import write_text
 from longform.records.folders import write_folder
+from longform.tracking.available import check_trackers
 from longform.training.supervised.adapters import load_trainee
 from longform.training.supervised.encoding import EncodedRows, check_rows, encode_rows
 from longform.training.supervised.lessons import Lessons, SftData, read_lesson_file, read_lessons
@@ -62,6 +63,7 @@ def prepare_rows(recipe: SftRecipe) -> SftRows:
         BadInputError: a file is missing or invalid, there is nothing to learn, a row cannot be learned, there is no model
             at `policy`, the batch cannot be divided among the processes, or `out` exists.
     """
+    check_trackers(recipe.track, key="track")
     check_model_path(recipe.policy)
     check_out(recipe)
     recipe.planned_devices.rows_each(recipe.settings.batch_size)

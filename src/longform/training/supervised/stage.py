@@ -36,6 +36,7 @@ from longform.training.supervised.settings import (
     SupervisedRecipe,
     SupervisedSettings,
 )
+from longform.training.supervised.tracked import StageTracking, track_stage
 
 disable_progress_bars()
 
@@ -61,6 +62,7 @@ class StageRun:
     start: str | None = None
     """Checkpoint to begin from if there is none in `checkpoints` yet."""
     validation: StageValidation | None = None
+    tracking: StageTracking | None = None
 
     @classmethod
     def of(cls, recipe: SupervisedRecipe | None = None) -> "StageRun":
@@ -74,6 +76,7 @@ class StageRun:
             recipe.checkpoint_every,
             recipe.keep_checkpoints,
             validation=recipe.validation,
+            tracking=StageTracking.of(recipe),
         )
 
 
@@ -330,11 +333,12 @@ def run_trainer(trainer: Any, tokenizer: Any, stage: SupervisedStage, *, on_prog
         StoppedError: the device is out of memory, or a checkpoint cannot be written.
     """
     trainer.remove_callback(PrinterCallback)
-    for callback in (LossReports(on_progress), Checkpoints(stage.run)):
-        trainer.add_callback(callback)
     latest = stage.run.checkpoints and newest_checkpoint(stage.run.checkpoints)
     try:
-        trainer.train(resume_from_checkpoint=latest or stage.run.start)
+        with track_stage(stage.run.tracking, stage.run.checkpoints) as trackers:
+            for callback in (LossReports(on_progress), Checkpoints(stage.run), *trackers):
+                trainer.add_callback(callback)
+            trainer.train(resume_from_checkpoint=latest or stage.run.start)
     except torch.OutOfMemoryError as error:
         again = "continue with --resume and" if stage.run.checkpoints else "start again with"
         raise StoppedError(
