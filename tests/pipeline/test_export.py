@@ -30,7 +30,11 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             Ladder(
                 **row.model_dump(),
                 references=[
-                    Reference(model="novice", text="A story.", score=1),
+                    Reference(
+                        model="novice",
+                        text=write_story(complete_request(row.request, seed=0), level="novice", sample=0),
+                        score=1,
+                    ),
                     Reference(
                         model="master",
                         text=write_story(complete_request(row.request, seed=0), level="master", sample=0),
@@ -90,7 +94,7 @@ def test_one_response_is_scored_like_a_group(reward: RecipeReward) -> None:
 
 def test_a_missing_verdict_is_none_and_promotes_nothing(world: Path, tmp_path: Path) -> None:
     models = yaml.safe_load((world / "models.yaml").read_text())
-    models["judge"] |= {"base_url": "http://127.0.0.1:9/v1", "retries": 0}
+    models["judge"]["model"] = "miniature-novice"  # which writes a story and names no winner
     (tmp_path / "models.yaml").write_text(yaml.safe_dump(models))
     recipe = yaml.safe_load((world / "recipe.yaml").read_text()) | {"models": str(tmp_path / "models.yaml")}
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe))
