@@ -71,6 +71,7 @@ async def compare_writers(
                 winner=WINNERS[verdict.value],
                 order=order,
                 judge=examiner.endpoint.name,
+                calls=verdict.calls,
             )
         if on_progress is not None:
             on_progress(len(played) + result.no_verdict.total(), len(pairings))

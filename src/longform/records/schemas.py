@@ -135,6 +135,8 @@ class Grade(Row):
     score: Score
     dimensions: dict[str, Score] | None = None
     judge: str | None = None
+    calls: tuple[str, ...] | None = None
+    """Hashes of the requests behind it; their answers are in the log beside the file."""
     made_from: dict[str, str] | None = None
     """Short hashes of what it was made from, by name; None for a row of another tool, or of version 0.1."""
 
@@ -188,6 +190,8 @@ class Game(Row):
     judge: str | None = None
     margin: float | None = None
     sample: int | None = None
+    calls: tuple[str, ...] | None = None
+    """Hashes of the requests behind it; their answers are in the log beside the file."""
 
 
 GAME_SCORES: dict[Winner, float] = {"a": 1.0, "tie": 0.5, "b": 0.0}

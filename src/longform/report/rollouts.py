@@ -147,18 +147,31 @@ def show_rollout(
         reference=marked(record.reference, reference_spans) if record.reference else [],
         common=common,
         marks=marks,
-        calls=[_shown(call) for hash_ in record.calls for call in calls.get(hash_, ())],
+        calls=show_calls(record.calls, calls),
     )
 
 
-def calls_by_hash(run: Path, hashes: Sequence[str]) -> dict[str, list[RecordedCall]]:
-    """The recorded calls of requests, by the hash of the request."""
+def show_calls(hashes: Iterable[str], calls: Mapping[str, Sequence[RecordedCall]]) -> list[ShownCall]:
+    """Prepare the calls of requests for a page, in the order of the requests."""
+    return [_shown(call) for hash_ in hashes for call in calls.get(hash_, ())]
+
+
+def calls_by_hash(path: Path, hashes: Sequence[str]) -> dict[str, list[RecordedCall]]:
+    """The recorded calls of requests, by the hash of the request.
+
+    Args:
+        path: Run directory, or a file with a log of calls beside it.
+        hashes: Of the requests.
+
+    Raises:
+        BadInputError: there is no log, or it is damaged.
+    """
     if not hashes:
         return {}
     found: dict[str, list[RecordedCall]] = {}
     wanted = list(dict.fromkeys(hashes))
     for start in range(0, len(wanted), 500):  # SQLite limits the number of values in a query
-        for call in read_calls(find_call_log(run), hashes=wanted[start : start + 500]):
+        for call in read_calls(find_call_log(path), hashes=wanted[start : start + 500]):
             found.setdefault(call.request_hash, []).append(call)
     return found
 

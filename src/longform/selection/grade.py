@@ -115,6 +115,7 @@ async def collect_grades(
                         score=graded.value.score,
                         dimensions=graded.value.dimensions,
                         judge=judge.endpoint.name,
+                        calls=graded.calls,
                         made_from=made_from[_key(response, judge.endpoint.name)],
                     )
                 )

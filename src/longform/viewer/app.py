@@ -24,7 +24,7 @@ from longform.viewer.collection import Collection
 from longform.viewer.links import ServerLinks
 from longform.viewer.rendering import render_page
 from longform.viewer.rollout_pages import list_content, prompt_content, rollout_content
-from longform.viewer.row_files import read_page
+from longform.viewer.row_files import RowPage, read_page, read_result
 from longform.viewer.run_pages import list_lines, overlay_content, run_content, state_text
 from longform.viewer.security import Guard
 
@@ -178,11 +178,15 @@ def create_app(
             raise HTTPException(404, f"not found: {request.path_params['key']}") from None
         find, at = request.query_params.get("q", ""), request.query_params.get("at", "0")
         offset = int(at) if at.isdecimal() and len(at) < 12 else 0
-        rows = read_page(found.path, found.kind, find=find, offset=offset, limit=_ROWS)
+        tables = read_result(found.path) if found.kind == "result" else []
+        rows = (
+            RowPage([], False) if tables else read_page(found.path, found.kind, find=find, offset=offset, limit=_ROWS)
+        )
         later = LINKS.file(found.key, {"q": find, "at": offset + _ROWS}) if rows.more else ""
         earlier = LINKS.file(found.key, {"q": find, "at": max(0, offset - _ROWS)}) if offset else ""
         content = {
             "file": found,
+            "tables": tables,
             "rows": rows.rows,
             "find": find,
             "first": offset + 1,

@@ -16,7 +16,7 @@ from longform.viewer.collection import Collection
 from longform.viewer.links import BundleLinks
 from longform.viewer.rendering import render_page
 from longform.viewer.rollout_pages import step_content
-from longform.viewer.row_files import read_page
+from longform.viewer.row_files import RowPage, read_page, read_result
 from longform.viewer.run_pages import list_lines, overlay_content, run_content
 
 MAX_ROWS = 500
@@ -70,6 +70,7 @@ def _write_pages(collection: Collection, folder: Path, *, links: BundleLinks) ->
                 for step in content["steps"]:
                     write(links.step(key, step), "step.html.j2", step_content(run, key, step, prompts=prompts))
     for file in files:
-        rows = read_page(file.path, file.kind, limit=MAX_ROWS)
-        content = {"file": file, "rows": rows.rows, "find": "", "earlier": "", "later": ""}
+        tables = read_result(file.path) if file.kind == "result" else []
+        rows = RowPage([], False) if tables else read_page(file.path, file.kind, limit=MAX_ROWS)
+        content = {"file": file, "tables": tables, "rows": rows.rows, "find": "", "earlier": "", "later": ""}
         write(links.file(file.key), "file.html.j2", content)

@@ -15,6 +15,8 @@ from longform.viewer.row_files import FileKind, kind_of_file
 _SEPARATOR = "~"
 _SKIPPED = ("checkpoints", "policies")
 _ROW_SUFFIXES = (".jsonl", ".parquet")
+RESULT = "result.json"
+"""Of a benchmark."""
 
 
 class FoundFile(NamedTuple):
@@ -80,7 +82,11 @@ class Collection:
             return
         for path in sorted(root.rglob("*")):
             inside = path.relative_to(root).parts[:-1]
-            if path.suffix in _ROW_SUFFIXES and path.is_file() and not set(inside) & set(_SKIPPED):
+            if (
+                (path.suffix in _ROW_SUFFIXES or path.name == RESULT)
+                and path.is_file()
+                and not set(inside) & set(_SKIPPED)
+            ):
                 yield path
 
     @staticmethod

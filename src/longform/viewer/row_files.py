@@ -5,15 +5,17 @@ model: the responses that were graded, the request of a response.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from longform.records.errors import BadInputError
+from longform.records.recorded_calls import RecordedCall
 from longform.records.tables import decode_line, raw_rows
+from longform.report.rollouts import ShownCall, calls_by_hash, show_calls
 
-FileKind = Literal["ladders", "grades", "responses", "games", "pairs", "prompts", "rows"]
+FileKind = Literal["ladders", "grades", "responses", "games", "pairs", "prompts", "rows", "result"]
 _FIELDS: dict[FileKind, frozenset[str]] = {
     "ladders": frozenset({"id", "prompt", "references"}),
     "pairs": frozenset({"id", "prompt", "response_a", "response_b"}),
@@ -44,6 +46,18 @@ class ShownRow(NamedTuple):
     facts: dict[str, str]
     request: str | None
     texts: list[ShownText]
+    calls: list[ShownCall] = []  # noqa: RUF012 (an empty list that nobody changes)
+    """What the judges answered."""
+
+
+class ShownTable(NamedTuple):
+    """A table of a result."""
+
+    title: str
+    columns: list[tuple[str, bool]]
+    """Name, and whether the column has text."""
+    rows: list[list[str]]
+    notes: list[str]
 
 
 class RowPage(NamedTuple):
@@ -56,6 +70,8 @@ class RowPage(NamedTuple):
 
 def kind_of_file(path: Path) -> FileKind | None:
     """What a file holds, by its first row; None for other files, and for those that cannot be read."""
+    if path.suffix == ".json":
+        return "result" if read_result(path) else None
     row = next(_rows(path), None)
     if row is None:
         return None
@@ -75,7 +91,51 @@ def read_page(path: Path, kind: FileKind, *, find: str = "", offset: int = 0, li
     found = (row for row in _rows(path) if not wanted or wanted in json.dumps(row, ensure_ascii=False).casefold())
     rows = list(islice(found, offset, offset + limit + 1))
     joined = _Joined.beside(path, rows[:limit]) if kind in ("grades", "games", "responses") else _Joined({}, {})
-    return RowPage([_shown(row, kind, joined) for row in rows[:limit]], len(rows) > limit)
+    answers = _calls_behind(path, rows[:limit])
+    shown = [_shown(row, kind, joined)._replace(calls=show_calls(_hashes(row), answers)) for row in rows[:limit]]
+    return RowPage(shown, len(rows) > limit)
+
+
+def read_result(path: Path) -> list[ShownTable]:
+    """The tables of a benchmark's `result.json`; empty if it is none."""
+    try:
+        tables = json.loads(path.read_text(encoding="utf-8"))["tables"]
+        return [
+            ShownTable(
+                str(it["title"]),
+                [(str(name), False) for name in it["rows"][0]] if it["rows"] else [],
+                [[_cell(value) for value in row.values()] for row in it["rows"]],
+                [str(note) for note in it.get("notes", ())],
+            )
+            for it in tables
+        ]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return []
+
+
+def _cell(value: Any) -> str:
+    """A value of a result: text, a number, or one with its interval."""
+    if isinstance(value, dict) and isinstance(value.get("estimate"), int | float):
+        low, high = value.get("low"), value.get("high")
+        known = isinstance(low, int | float) and isinstance(high, int | float)
+        return f"{value['estimate']:.3f}" + (f" [{low:.3f}, {high:.3f}]" if known else "")
+    return "" if value is None else _number(value)
+
+
+def _hashes(row: Mapping[str, Any]) -> list[str]:
+    """The requests behind a row: of a grade or a game, or of all answers about a pair."""
+    found = list(row.get("calls") or ())
+    for answer in row.get("asked") or ():
+        found += (answer.get("calls") or ()) if isinstance(answer, dict) else ()
+    return [it for it in found if isinstance(it, str)]
+
+
+def _calls_behind(path: Path, rows: Sequence[Mapping[str, Any]]) -> dict[str, list[RecordedCall]]:
+    """The recorded calls of rows; none where no log is beside the file."""
+    try:
+        return calls_by_hash(path, [hash_ for row in rows for hash_ in _hashes(row)])
+    except BadInputError:
+        return {}
 
 
 class _Joined(NamedTuple):
@@ -162,7 +222,7 @@ def _shown(row: dict[str, Any], kind: FileKind, joined: _Joined) -> ShownRow:
         case "prompts":
             facts = {name: _plain(it) for name, it in row.items() if name not in ("id", "prompt")}
             return ShownRow(str(row["id"]), _known(facts), _request(row["prompt"]), [])
-        case "rows":
+        case "rows" | "result":
             plain = {str(name): _plain(it) for name, it in row.items()}
             long = {name: text for name, text in plain.items() if len(text) > _LONG or "\n" in text}
             facts = {name: text for name, text in plain.items() if name not in long}

@@ -1,6 +1,7 @@
 """The viewer: what its pages show, what they keep out, and who may read them."""
 
 import base64
+import json
 import re
 import time
 from html.parser import HTMLParser
@@ -12,6 +13,7 @@ from starlette.testclient import TestClient
 
 from longform.evaluation.labelling.labels import LabelStore
 from longform.evaluation.labelling.run import open_labels
+from longform.records.calls import SqliteCallLog
 from longform.records.files import write_rows
 from longform.records.rollout_search import RolloutIndex
 from longform.records.schemas import Game, Grade, Ladder, Pair, PromptRow, Reference, Response
@@ -20,7 +22,7 @@ from longform.viewer.app import LINKS, create_app
 from longform.viewer.bundle import write_bundle
 from longform.viewer.labelling import label_routes
 from longform.viewer.security import TOKEN_HEADER
-from viewed_runs import HOSTILE, write_run
+from viewed_runs import HOSTILE, judge_call, write_run
 
 HOST = "127.0.0.1:8000"
 PAGES = (
@@ -350,3 +352,26 @@ def test_each_person_has_a_page_and_at_the_end_their_agreement(labelling) -> Non
     assert "All 3 pairs" in text
     assert "Agreement between people" in text
     assert client.get("/label/eve").status_code == 404
+
+
+def test_a_grade_shows_what_the_judge_answered(tmp_path: Path) -> None:
+    grade = Grade(prompt_id="p", model="x", score=7, judge="critic", calls=("a-hash", "lost"))
+    write_rows(tmp_path / "grades.jsonl", [grade])
+    with SqliteCallLog(tmp_path / "grades.jsonl.calls.sqlite") as log:
+        log.record(judge_call("a-hash", 'It is deep. {"scores": {"depth": 7}}'))
+    page = Page(client_of(tmp_path).get("/file/grades.jsonl").text)
+    assert "It is deep." in page.text
+    assert ("class", "value") in page.attributes
+
+
+def test_a_result_of_a_benchmark_is_shown_as_its_tables(tmp_path: Path) -> None:
+    rows = [{"model": HOSTILE, "score": {"estimate": 7.5, "low": 7.0, "high": 8.0}}]
+    result = {"tables": [{"title": "Scores", "rows": rows, "notes": ["set: x"]}]}
+    (tmp_path / "bench").mkdir()
+    (tmp_path / "bench" / "result.json").write_text(json.dumps(result))
+    (tmp_path / "other.json").write_text("{}")
+    client = client_of(tmp_path)
+    page = Page(client.get("/file/bench~result.json").text)
+    assert "7.500 [7.000, 8.000]" in page.text
+    assert "img" not in page.tags
+    assert "other.json" not in client.get("/").text

@@ -139,6 +139,7 @@ class Auditor:
             cost=verdict.cost,
             prompt_tokens=prompt_tokens,
             completion_tokens=completion_tokens,
+            calls=verdict.calls,
         )
 
     def _tokens(self, verdict: Verdict) -> tuple[int | None, int | None]:

@@ -44,6 +44,8 @@ class AuditAnswer(BaseModel):
     """None if unknown."""
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
+    calls: tuple[str, ...] | None = None
+    """Hashes of the requests behind it; their answers are in the log beside the file."""
 
     @property
     def is_plain(self) -> bool:
