@@ -83,10 +83,6 @@ def print_seeds(results: list[dict[str, Any]]) -> None:
     if all("relevance" in result["writers"]["after"]["measures"] for result in results):
         rows.append(["relevance", *map(_three("relevance"), results)])
     rows += [
-        [
-            "format kept",
-            *(" -> ".join(f"{value:.2f}" for value in result["format_kept"].values()) for result in results),
-        ],
         ["mean rung", *(f"{result['mean_rung']:.2f}" for result in results)],
         ["seconds (processor)", *(f"{result['seconds']:.0f} ({result['cpu_seconds']:.0f})" for result in results)],
         ["peak memory, GiB", *(f"{result['peak_memory_gib']:.2f}" for result in results)],

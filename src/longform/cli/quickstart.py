@@ -173,8 +173,6 @@ def _real(
     _print_demo(result.evidence)
     figures = result.figures
     lines = {
-        "format kept": f"{figures['format_kept']['first step']:.2f} of the first step's texts, "
-        f"{figures['format_kept']['last step']:.2f} of the last step's",
         "this does not show": NOT_SHOWN,
         "judge calls": figures["judge_calls"],
         "tokens a second": f"{figures['tokens_per_second']:.0f} (held-out texts)",

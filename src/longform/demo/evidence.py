@@ -50,8 +50,7 @@ class DemoEvidence:
     """Results of all writers."""
 
     writers: dict[str, DemoFigures]
-    """`before`: the start with the plain request, its whole response being the text. `between`: after part one. `after`:
-    after both parts."""
+    """`before`: the start. `between`: after part one. `after`: after both parts."""
     changes: dict[str, dict[str, Interval]]
     """Of `between` and `after`: the paired difference from `before` of each measure."""
     shown: list[ShownTexts]

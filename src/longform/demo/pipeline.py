@@ -37,7 +37,7 @@ from longform.steps.recorder import RunResult
 from longform.training.run import train
 from longform.writers.loading import load_tokenizer
 from longform.writers.paths import check_model_path, is_model_folder
-from longform.writers.settings import GenerationSettings
+from longform.writers.settings import LocalOptions
 
 LadderMethod = Literal["grpo", "ppo"]
 OWN = "own"
@@ -50,7 +50,7 @@ class DemoScale(NamedTuple):
     held_out_per_range: int = 12
     samples: int = 2
     """Texts of each writer for each held-out prompt."""
-    candidates_per_range: int = 5
+    candidates_per_range: int = 4
     """Training prompts for which references are written."""
     ladders_per_range: int = 3
     """Of these, the ones with the highest learning potential."""
@@ -75,11 +75,11 @@ SMOKE = DemoScale(
 
 
 class ReferenceWriter(NamedTuple):
-    """A writer of references: weights, prompt and temperature."""
+    """A writer of references: weights and temperature."""
 
     name: str
     trained: bool
-    """Part one's policy with its prompt, or else the start with the plain request."""
+    """Part one's policy, or else the start."""
     temperature: float
 
 
@@ -138,21 +138,19 @@ def run_demo(
     _write_files(folder, scale)
     speed = _Speed()
 
-    _write_held_out(
-        folder, "before", model, first.generation, plain=True, scale=scale, seed=seed, stage=stage, speed=speed
-    )
+    _write_held_out(folder, "before", model, first, scale=scale, seed=seed, stage=stage, speed=speed)
     one = _train(first, folder, "part one: GRPO with length and format", stage)
     trained = str(one.policy_path)
-    _write_held_out(folder, "between", trained, first.generation, scale=scale, seed=seed, stage=stage, speed=speed)
+    _write_held_out(folder, "between", trained, first, scale=scale, seed=seed, stage=stage, speed=speed)
 
     with serve_in_background() as base_url:
         write_text(folder / "models.yaml", yaml.safe_dump({"judge": {"base_url": base_url, "model": JUDGE}}))
-        _build_ladders(folder, model, trained, first.generation, scale=scale, seed=seed, stage=stage)
+        _build_ladders(folder, model, trained, first, scale=scale, seed=seed, stage=stage)
         name = "ladder" if method == "grpo" else "ladder-ppo"
         second = demo_recipe(name, folder, {"policy": trained}, overrides)
         two = _train(second, folder, f"part two: {method.upper()} against the ladders", stage)
     final = str(two.policy_path)
-    _write_held_out(folder, "after", final, second.generation, scale=scale, seed=seed, stage=stage, speed=speed)
+    _write_held_out(folder, "after", final, second, scale=scale, seed=seed, stage=stage, speed=speed)
 
     rows = list(read_rows(folder / "held-out.jsonl", Prompt))
     texts = {name: list(read_rows(held_out_path(folder, name), Response)) for name in ("before", "between", "after")}
@@ -160,10 +158,6 @@ def run_demo(
     figures = evidence.as_json() | {
         "seed": seed,
         "method": method,
-        "format_kept": {
-            "first step": _metric(one, "text/structure")[0],
-            "last step": _metric(two, "text/structure")[-1],
-        },
         "mean_rung": _metric(two, "curriculum/mean_rung")[-1],
         "rungs": _rungs(folder),
         "seconds": round(time.perf_counter() - began, 1),
@@ -188,7 +182,6 @@ def demo_recipe(name: str, folder: Path, paths: Mapping[str, str], overrides: Se
     placed = {
         key: str(folder / file),
         "models": str(folder / "models.yaml"),
-        "generation.think_prompt": str(folder / "think.txt"),
         "run.folder": str(folder),
         **paths,
     }
@@ -219,8 +212,6 @@ def _write_files(folder: Path, scale: DemoScale) -> None:
     write_rows(folder / "training.jsonl", load_prompts("training"))
     write_rows(folder / "held-out.jsonl", _first_of_each_range("held-out", scale.held_out_per_range))
     write_rows(folder / "candidates.jsonl", _first_of_each_range("training", scale.candidates_per_range))
-    with as_file(files("longform.demo") / "recipes" / "think.txt") as source:
-        write_text(folder / "think.txt", source.read_text(encoding="utf-8"))
 
 
 def _first_of_each_range(split: DemoSplit, count: int) -> list[Prompt]:
@@ -259,15 +250,14 @@ def _write_held_out(
     folder: Path,
     name: str,
     model: str,
-    settings: GenerationSettings,
+    recipe: Recipe,
     *,
     scale: DemoScale,
     seed: int,
     stage: Stage,
     speed: _Speed,
-    plain: bool = False,
 ) -> None:
-    """Have a writer write for the held-out prompts; `plain`: without the think prompt, and the whole response counts."""
+    """Have a writer write for the held-out prompts as it writes in the recipe."""
     began = time.perf_counter()
     out = held_out_path(folder, name)
     generate(
@@ -276,17 +266,20 @@ def _write_held_out(
         out=out,
         samples=scale.samples,
         name=name,
-        max_tokens=settings.max_tokens,
-        temperature=settings.temperature,
-        think="off" if plain else settings.think,
-        think_prompt=None if plain else settings.think_prompt,
+        max_tokens=recipe.generation.max_tokens,
+        temperature=recipe.generation.temperature,
+        local=_local_options(recipe),
         seed=seed,
         progress=stage,
     )
     speed.seconds += time.perf_counter() - began
     tokenizer = load_tokenizer(model)
-    written = (row.meta.get("written") or row.text for row in read_rows(out, Response))
-    speed.tokens += sum(len(tokenizer(text, add_special_tokens=False)["input_ids"]) for text in written)
+    texts = (row.text for row in read_rows(out, Response))
+    speed.tokens += sum(len(tokenizer(text, add_special_tokens=False)["input_ids"]) for text in texts)
+
+
+def _local_options(recipe: Recipe) -> LocalOptions:
+    return LocalOptions(batch=recipe.generation.batch, precision=recipe.memory.precision)
 
 
 def _train(recipe: Recipe, folder: Path, title: str, stage: Stage) -> RunResult:
@@ -299,7 +292,7 @@ def _build_ladders(
     folder: Path,
     start: str,
     trained: str,
-    settings: GenerationSettings,
+    recipe: Recipe,
     *,
     scale: DemoScale,
     seed: int,
@@ -313,10 +306,9 @@ def _build_ladders(
             writer=trained if it.trained else start,
             out=_responses(folder, it.name),
             name=it.name,
-            max_tokens=settings.max_tokens,
+            max_tokens=recipe.generation.max_tokens,
             temperature=it.temperature,
-            think=settings.think if it.trained else "off",
-            think_prompt=settings.think_prompt if it.trained else None,
+            local=_local_options(recipe),
             seed=seed + 1000 * (index + 1),
             progress=stage,
         )
@@ -325,12 +317,11 @@ def _build_ladders(
     grade(responses, prompts=candidates, judge="judge", out=grades, models=models, progress=stage)
     rules = SelectionSettings(policy=OWN, top_k=scale.ladders_per_range, group_by="meta.range")
     chosen = select(prompts=candidates, responses=responses, grades=[grades], settings=rules)
-    # An own text that is empty, because its tags were missing, is no reference to start from.
-    ladders = [it for it in chosen.ladders if OWN in it.rungs]
+    ladders = [
+        it for it in chosen.ladders if OWN in it.rungs
+    ]  # an own text that is empty is no reference to start from
     if not ladders:
-        raise BadInputError(
-            f"{grades}: part one's policy has written no text between the tags, so part two has no ladders"
-        )
+        raise BadInputError(f"{grades}: part one's policy has written no text, so part two has no ladders")
     write_rows(folder / "ladders.jsonl", ladders)
 
 
