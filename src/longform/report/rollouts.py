@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from longform.judging.answers import value_place
 from longform.records.database import RolloutRecord
-from longform.records.recorded_calls import RecordedCall, find_call_log, read_calls
+from longform.records.recorded_calls import RecordedCall, find_call_log, has_calls, read_calls
 from longform.records.schemas import PromptRow
 from longform.text.spans import (
     Span,
@@ -168,10 +168,13 @@ def calls_by_hash(path: Path, hashes: Sequence[str]) -> dict[str, list[RecordedC
     """
     if not hashes:
         return {}
+    log = find_call_log(path)
+    if not has_calls(log):
+        return {}
     found: dict[str, list[RecordedCall]] = {}
     wanted = list(dict.fromkeys(hashes))
     for start in range(0, len(wanted), 500):  # SQLite limits the number of values in a query
-        for call in read_calls(find_call_log(path), hashes=wanted[start : start + 500]):
+        for call in read_calls(log, hashes=wanted[start : start + 500]):
             found.setdefault(call.request_hash, []).append(call)
     return found
 
