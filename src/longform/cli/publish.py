@@ -12,6 +12,7 @@ def publish(
     to: str,
     base: str | None = None,
     bench: PathList = (),
+    games: PathList = (),
     with_texts: Flag = False,
     public: Flag = False,
     dry_run: Flag = False,
@@ -26,6 +27,7 @@ def publish(
         to: Repository, owner/name.
         base: Hub id of the model that the policy was trained from.
         bench: Folders of bench run, for the card.
+        games: Games files of compare, for the win rates in the card.
         with_texts: Also publish prompts and texts; needed for files of rows.
         public: Make a new repository public (default: private).
         dry_run: Print the card and list every file with its size; nothing is uploaded.
@@ -36,7 +38,7 @@ def publish(
     if source.is_file():
         release = plan_rows(source, with_texts=with_texts)
     else:
-        release = plan_policy(source, base=base, benchmarks=bench, with_texts=with_texts)
+        release = plan_policy(source, base=base, benchmarks=bench, games=games, with_texts=with_texts)
     if dry_run:
         print(release.card)
         print_result(

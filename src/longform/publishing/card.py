@@ -5,12 +5,42 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from longform.evaluation.tables import Column, Table
+from longform.evaluation.tables import Cell, Column, Table
 from longform.evaluation.tables import render as render_table
 from longform.recipe.recipe import Recipe
+from longform.records.schemas import GAME_SCORES, Game
 from longform.report.page import BeforeAfter, duration
 from longform.report.verdict import RunVerdict
+from longform.statistics.bootstrap import Interval, clustered_interval
 from longform.version import __version__
+
+
+class WinRate(NamedTuple):
+    """How often one model's texts were preferred to another's, ties half."""
+
+    model: str
+    against: str
+    judge: str
+    rate: Interval
+    """95%, resampled over prompts."""
+    games: int
+    prompts: int
+
+
+def win_rates(games: Sequence[Game]) -> list[WinRate]:
+    """The win rate of `model_b`, which `longform compare` makes the later one, for each pair of models and judge."""
+    groups: dict[tuple[str, str, str], list[Game]] = {}
+    for game in games:
+        groups.setdefault((game.model_b, game.model_a, game.judge or "judge"), []).append(game)
+    return [
+        WinRate(
+            *names,
+            clustered_interval([1 - GAME_SCORES[it.winner] for it in group], [it.prompt_id for it in group]),
+            len(group),
+            len({it.prompt_id for it in group}),
+        )
+        for names, group in groups.items()
+    ]
 
 
 class CardFacts(NamedTuple):
@@ -25,6 +55,7 @@ class CardFacts(NamedTuple):
     verdict: RunVerdict | None = None
     tables: Sequence[Mapping[str, Any]] = ()
     """Of benchmarks."""
+    win_rates: Sequence[WinRate] = ()
     pairs: Sequence[BeforeAfter] = ()
     with_prompts: bool = False
 
@@ -41,6 +72,8 @@ def model_card(facts: CardFacts) -> str:
     parts = [_front(metadata), f"# {facts.run or 'A policy trained with longform'}", _origin(facts)]
     if facts.verdict is not None:
         parts += ["## Result", _result(facts.verdict)]
+    if facts.win_rates:
+        parts += ["## Win rates", _win_rates(facts.win_rates)]
     if facts.tables:
         parts.append("## Benchmarks")
         parts += [_benchmark(it) for it in facts.tables]
@@ -101,6 +134,25 @@ def _result(verdict: RunVerdict) -> str:
         lines.append("No known failure signature was found while it trained.")
     lines += [f"{it}: grades before and after are not comparable." for it in verdict.model_changes]
     return "\n\n".join(lines)
+
+
+def _win_rates(rates: Sequence[WinRate]) -> str:
+    columns = [Column(name, is_text=name in ("model", "against", "judge")) for name in _RATE_COLUMNS]
+    rows: list[list[Cell]] = [
+        [
+            it.model,
+            it.against,
+            it.judge,
+            f"{it.rate.estimate:.3f} [{it.rate.low:.3f}, {it.rate.high:.3f}]",
+            it.games,
+            it.prompts,
+        ]
+        for it in rates
+    ]
+    return render_table(Table("Ties count half; 95% intervals resample prompts", columns, rows, []), "markdown")
+
+
+_RATE_COLUMNS = ("model", "against", "judge", "win rate", "games", "prompts")
 
 
 def _benchmark(result: Mapping[str, Any]) -> str:

@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple
 
 import yaml
 
-from longform.publishing.card import CardFacts, model_card, rows_card
+from longform.publishing.card import CardFacts, model_card, rows_card, win_rates
 from longform.recipe.loading import load_stored_recipe
 from longform.recipe.recipe import Recipe
 from longform.records.errors import BadInputError
@@ -62,7 +62,12 @@ class Release(NamedTuple):
 
 
 def plan_policy(
-    source: Path, *, base: str | None = None, benchmarks: Sequence[Path] = (), with_texts: bool = False
+    source: Path,
+    *,
+    base: str | None = None,
+    benchmarks: Sequence[Path] = (),
+    games: Sequence[Path] = (),
+    with_texts: bool = False,
 ) -> Release:
     """List what is published of a run's newest policy, or of a policy's folder.
 
@@ -70,6 +75,7 @@ def plan_policy(
         source: Run directory, or folder of a policy in Hugging Face format; within a run, the run's facts go into the card.
         base: Hub id of the model that it was trained from.
         benchmarks: Folders of `longform bench run`, whose tables go into the card.
+        games: Games files of `longform compare`, whose win rates go into the card.
         with_texts: Also publish prompts, with the texts before and after.
 
     Raises:
@@ -78,7 +84,11 @@ def plan_policy(
     if base is not None and not _HUB_ID.fullmatch(base):
         raise BadInputError(f"--base {base}: must be an id of the hub, such as Qwen/Qwen2.5-7B-Instruct")
     run, folder = _find_policy(source)
-    facts = CardFacts(base=base, tables=[it for path in benchmarks for it in _tables(path)])
+    facts = CardFacts(
+        base=base,
+        tables=[it for path in benchmarks for it in _tables(path)],
+        win_rates=win_rates([it for path in games for it in read_rows(path, Game)]),
+    )
     files: list[ReleasedFile] = []
     if run is not None:
         with RunDirectory.read(run) as opened:

@@ -9,6 +9,7 @@ from longform.judging.answers import value_place
 from longform.records.database import RolloutRecord
 from longform.records.recorded_calls import RecordedCall, find_call_log, has_calls, read_calls
 from longform.records.schemas import PromptRow
+from longform.text.repetition import copied_share, repeats, stuffed_share
 from longform.text.spans import (
     Span,
     copied_spans,
@@ -125,8 +126,7 @@ def show_rollout(
         "copied": _merged([*copied_spans(text, request), *copied_spans(text, record.reference)]),
         "stuffed": stuffed_spans(text),
     }
-    counted = {"repeated": "repeated sentences", "copied": "copied passages", "stuffed": "stuffed words"}
-    marks = [f"{len(found)} {counted[kind]}" for kind, found in spans.items() if found]
+    marks = _marks(text, spans, sources=(request, record.reference))
     common, reference_spans = None, {}
     if record.reference:
         differing = differences(record.reference, text)
@@ -149,6 +149,19 @@ def show_rollout(
         marks=marks,
         calls=show_calls(record.calls, calls),
     )
+
+
+def _marks(text: str, spans: Mapping[str, Sequence[Span]], *, sources: Sequence[str]) -> list[str]:
+    """What is marked in a text, with the shares that the format reward charges for."""
+    found: list[str] = []
+    if spans["repeated"]:
+        found.append(f"{len(spans['repeated'])} repeated sentences ({repeats(text).sentences:.0%} of the longer ones)")
+    if spans["copied"]:
+        share = max(copied_share(text, source) for source in sources)
+        found.append(f"{len(spans['copied'])} copied passages ({share:.0%} of the words)")
+    if spans["stuffed"]:
+        found.append(f"{len(spans['stuffed'])} stuffed words ({stuffed_share(text):.0%})")
+    return found
 
 
 def show_calls(hashes: Iterable[str], calls: Mapping[str, Sequence[RecordedCall]]) -> list[ShownCall]:

@@ -261,3 +261,16 @@ def test_a_hub_that_is_not_there_is_one_line(run: Path) -> None:
     assert failed.returncode == 3
     assert "cannot be reached" in failed.stderr
     assert "Traceback" not in failed.stderr
+
+
+def test_win_rates_stand_in_the_card_with_interval_and_n(run: Path, tmp_path: Path) -> None:
+    winners = ["b", "b", "tie", "a"]
+    games = [
+        Game(prompt_id=f"p{number // 2}", model_a="start", model_b="trained", winner=winner, judge="exam")  # pyright: ignore[reportArgumentType]
+        for number, winner in enumerate(winners)
+    ]
+    write_rows(tmp_path / "games.jsonl", games)
+    card = contents(run, games=[tmp_path / "games.jsonl"])["README.md"].decode()
+    (line,) = [it for it in card.splitlines() if "trained" in it and "start" in it]
+    assert "0.625" in line
+    assert "| 4 |" in line.replace("  ", " ")
