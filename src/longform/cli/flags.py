@@ -84,6 +84,8 @@ class LocalFlags:
     """off sends plain text to a local model, as base models expect it."""
     template_kwargs: str = "{}"
     """Variables of a local model's chat template, as JSON: {"enable_thinking": false}."""
+    engine: Literal["own", "paged"] = "own"
+    """Of a local model: own is reproducible to the token; paged is transformers' continuous batching, for GPUs."""
     stop: Annotated[tuple[str, ...], Parameter(negative=())] = ()
     """A string that ends a response of a local model. May be repeated."""
     trust_remote_code: Flag = False
@@ -115,6 +117,7 @@ class LocalFlags:
             chat_template=self.chat_template,
             chat_template_kwargs=kwargs,
             stop=self.stop,
+            engine=self.engine,
             trust_remote_code=self.trust_remote_code,
             self_check=not self.skip_self_check,
         )

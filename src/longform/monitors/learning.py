@@ -30,6 +30,8 @@ SPIKE_DEVIATIONS = 10.0
 """Robust standard deviations above the previous steps. Healthy runs of the miniature stay below 7 in their losses."""
 KL_TO_START = 1.0
 """Nats per token: on average, sampled tokens are e times less likely under the initial policy."""
+ENGINE_APART = 0.05
+"""Mean difference of log-probabilities in nats; bfloat16 alone gives less than 0.01 (benchmarks/gpu_check.py)."""
 KL_OF_UPDATE = 0.1
 """Nats per token in one update. PPO is commonly stopped at 0.015 to 0.05; healthy runs here stay below 0.02."""
 ENTROPY_LEFT = 0.2
@@ -115,6 +117,22 @@ def kl_runaway(series: Series) -> Finding | None:
         return None
     advice = "Lower optim.lr, raise optim.kl_coef, or use fewer epochs (optim.epochs)."
     return Finding("kl-runaway", window.first, window.last, evidence, advice)
+
+
+def engine_mismatch(series: Series) -> Finding | None:
+    """The engine's log-probabilities are far from the trainer's (median over the window): its weights are stale, say."""
+    window = latest_window(series)
+    apart = typical(series, "engine/mean", window) if window else None
+    if window is None or apart is None or apart <= ENGINE_APART:
+        return None
+    return Finding(
+        "engine-mismatch",
+        window.first,
+        window.last,
+        f"the log-probabilities of the engine and of the trainer differ by {apart:.2g} nats per token in {window} "
+        f"(median of the mean differences; limit {ENGINE_APART:g})",
+        "Use generation.engine: own, or memory.precision: float32; make sure that a server has the present weights.",
+    )
 
 
 def entropy_collapse(series: Series) -> Finding | None:

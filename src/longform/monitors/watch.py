@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from longform.monitors.learning import (
     diverged,
+    engine_mismatch,
     entropy_collapse,
     flat_reward,
     judge_inconsistent,
@@ -39,6 +40,7 @@ SIGNATURES: tuple[Callable[[Series], Finding | None], ...] = (
     diverged,
     loss_spike,
     kl_runaway,
+    engine_mismatch,
     entropy_collapse,
     never_wins,
     won_too_easily,

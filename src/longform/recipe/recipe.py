@@ -290,6 +290,10 @@ class Recipe(_Section):
     def _check_engine(self) -> "Recipe":
         if self.engine == "local" and self.cluster is not None:
             raise ValueError("cluster: only valid with engine: cluster")
+        if self.engine == "cluster" and self.generation.engine != "own":
+            raise ValueError(
+                "generation.engine: only valid with engine: local; cluster.rollout names the cluster's engine"
+            )
         return self
 
     @model_validator(mode="after")

@@ -18,6 +18,9 @@ class OptimSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
+    importance_cap: float = Field(default=2.0, gt=0)
+    """For a `generation.engine` other than `own`: the loss of a token is weighted by how much likelier the trainer finds it
+    than the engine did, at most by this (truncated importance sampling)."""
     lr: float = Field(default=1e-6, ge=0)
     """Peak learning rate of the policy. 0 trains nothing, for control runs."""
     warmup_steps: int | None = Field(default=None, ge=0)

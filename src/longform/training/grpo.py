@@ -28,6 +28,7 @@ from longform.steps.metrics import (
 )
 from longform.steps.recorder import RunRecorder, StepRecord
 from longform.training.checkpoint import TrainingState
+from longform.training.engine_match import match_engine
 from longform.training.rollouts import Rollout, RolloutGenerator, make_batch, record_rollouts
 from longform.training.update import SHUFFLE, MicroBatch, mean_metrics, mini_batches, update_policy
 
@@ -44,7 +45,8 @@ def train_grpo(recipe: Recipe, state: TrainingState, generator: RolloutGenerator
             state.set_learning_rates(step, optim=optim, steps=recipe.run.steps)
             rollouts, scores, groups, left_out_B = collect_groups(recipe, state, generator, record, step=step)
 
-            batch = make_batch(rollouts, device=models.device)
+            engine = match_engine(make_batch(rollouts, device=models.device), models, recipe)
+            batch = engine.batch
             advantages_BT = torch.from_numpy(groups.advantages).to(batch.mask).view(-1, 1) * batch.mask
             learning_B = torch.from_numpy(np.flatnonzero(learning_rows(groups, left_out_B, optim))).to(models.device)
 
@@ -63,7 +65,7 @@ def train_grpo(recipe: Recipe, state: TrainingState, generator: RolloutGenerator
                         log_probs_bt,
                         micro.batch.log_probs,
                         micro.take(advantages_BT),
-                        micro.weights_bt,
+                        micro.policy_weights_bt,
                         clip=optim.clip,
                         clip_high=optim.clip_high,
                     )
@@ -91,6 +93,7 @@ def train_grpo(recipe: Recipe, state: TrainingState, generator: RolloutGenerator
                             size=recipe.mini_batch,
                             epochs=optim.epochs,
                             shuffle=np.random.default_rng([recipe.run.seed, SHUFFLE, step]),
+                            importance_BT=engine.weights,
                             weigh=sequence_weights if optim.loss == "sequence" else token_weights,
                             max_tokens=max_tokens,
                         )
@@ -104,6 +107,7 @@ def train_grpo(recipe: Recipe, state: TrainingState, generator: RolloutGenerator
                 ),
                 **group_metrics(groups),
                 **mean_metrics(stats),
+                **engine.metrics,
                 **kl_to_start(batch.log_probs, reference_BT, batch.mask),
             }
             record.finish(records, metrics, scores.updates)

@@ -132,6 +132,13 @@ class PolicyModels(ABC):
         with self.as_critic() as critic, self.autocast():
             return measure_in_pieces(partial(response_values, critic), batch, max_tokens=max_tokens)
 
+    def policy_log_probs(self, batch: Batch, *, temperature: float, max_tokens: int | None) -> Tensor:
+        """[B, T] log-probabilities of the response tokens under the present policy, without gradients."""
+        with self.as_policy() as policy, self.autocast():
+            return measure_in_pieces(
+                partial(response_log_probs, policy, temperature=temperature), batch, max_tokens=max_tokens
+            )
+
     def reference_log_probs(self, batch: Batch, *, temperature: float, max_tokens: int | None) -> Tensor | None:
         """[B, T] log-probabilities of the response tokens under the reference model, without gradients; None if there
         is none.

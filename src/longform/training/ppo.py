@@ -16,6 +16,7 @@ from longform.rl.losses import clipped_policy_loss, explained_variance, token_we
 from longform.steps.metrics import check_judge_failure_rate, finalize_step, kl_to_start, step_metrics
 from longform.steps.recorder import RunRecorder
 from longform.training.checkpoint import TrainingState
+from longform.training.engine_match import match_engine
 from longform.training.rollouts import RolloutGenerator, make_batch, record_rollouts
 from longform.training.update import SHUFFLE, MicroBatch, mean_metrics, mini_batches, update_critic, update_policy
 
@@ -35,7 +36,8 @@ def train_ppo(recipe: Recipe, state: TrainingState, generator: RolloutGenerator,
             with record.timer("writing"):
                 draws = state.curriculum.draw(step, recipe.data.per_step)
                 rollouts = generator.generate(draws, step=step)
-            batch = make_batch(rollouts, device=models.device)
+            engine = match_engine(make_batch(rollouts, device=models.device), models, recipe)
+            batch = engine.batch
 
             # Compute values and reference log-probs while the last judge calls finish.
             values_BT = models.values(batch, max_tokens=max_tokens)
@@ -74,7 +76,7 @@ def train_ppo(recipe: Recipe, state: TrainingState, generator: RolloutGenerator,
                     log_probs_bt,
                     micro.batch.log_probs,
                     micro.take(advantages_BT),
-                    micro.weights_bt,
+                    micro.policy_weights_bt,
                     clip=optim.clip,
                     dual_clip=optim.dual_clip,
                 )
@@ -88,6 +90,7 @@ def train_ppo(recipe: Recipe, state: TrainingState, generator: RolloutGenerator,
                     size=recipe.mini_batch,
                     epochs=optim.epochs,
                     shuffle=np.random.default_rng([recipe.run.seed, SHUFFLE, step]),
+                    importance_BT=engine.weights,
                     weigh=token_weights,
                     max_tokens=max_tokens,
                 ):
@@ -122,6 +125,7 @@ def train_ppo(recipe: Recipe, state: TrainingState, generator: RolloutGenerator,
                     records, [it.request for it in rollouts], [it.response for it in rollouts], scores, recipe
                 ),
                 **mean_metrics(stats),
+                **engine.metrics,
                 **kl_to_start(batch.log_probs, reference_BT, batch.mask),
                 "critic/explained_variance": explained_variance(values_BT, returns_BT, mask_BT),
             }

@@ -24,8 +24,9 @@ from longform.text.structure import ParsedResponse, parse_response
 from longform.training.forward import Batch
 from longform.training.models import PolicyModels
 from longform.wording import Wording
-from longform.writers.decoding import Completion, decode_in_batches
+from longform.writers.decoding import Completion
 from longform.writers.encoding import encode_prompts
+from longform.writers.engines import write_completions
 from longform.writers.settings import GenerationSettings
 from longform.writers.stops import find_stops
 
@@ -150,7 +151,7 @@ class RolloutGenerator:
             self._thread.submit(row, self._rewards.score(prompt, response=response, reference=reference, step=step))
 
         with self._models.as_policy() as policy, self._models.autocast():
-            decode_in_batches(
+            write_completions(
                 policy,
                 [self._encoded[draw.prompt_index] for draw in each],
                 seed=self._seed,

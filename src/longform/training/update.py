@@ -5,7 +5,7 @@ whole. Shapes: B rollouts, T response tokens; b, t those of one micro-batch.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -27,6 +27,13 @@ class MicroBatch(NamedTuple):
     """[b] of the step."""
     weights_bt: Tensor
     """Loss weight of each token; over all micro-batches of a mini-batch they sum to 1."""
+    importance_bt: Tensor | None = None
+    """Importance weights, where another engine drew the tokens."""
+
+    @property
+    def policy_weights_bt(self) -> Tensor:
+        """[b, t] weight of each token in the policy's loss."""
+        return self.weights_bt if self.importance_bt is None else self.weights_bt * self.importance_bt
 
     def take(self, values_BT: Tensor) -> Tensor:
         """[b, t] the part of a [B, T] tensor of the step."""
@@ -42,6 +49,7 @@ def mini_batches(
     shuffle: np.random.Generator,
     weigh: Callable[[Tensor], Tensor],
     max_tokens: int | None,
+    importance_BT: Tensor | None = None,
 ) -> Iterator[list[MicroBatch]]:
     """The mini-batches of all epochs, each as its micro-batches.
 
@@ -53,6 +61,7 @@ def mini_batches(
         shuffle: orders them.
         weigh: loss weights of a mini-batch from its mask, such as `rl.losses.token_weights`.
         max_tokens: of a micro-batch.
+        importance_BT: importance weights of the tokens, if another engine drew them.
     """
     for _ in range(epochs if len(rows) else 0):
         order = rows[torch.from_numpy(shuffle.permutation(len(rows))).to(rows.device)]
@@ -60,7 +69,15 @@ def mini_batches(
             weights_BT = torch.zeros_like(batch.mask)
             weights_BT[index] = weigh(batch.mask[index])
             pieces = [(batch.rows(piece), piece) for piece in cut_by_tokens(batch, index, max_tokens=max_tokens)]
-            yield [MicroBatch(part, piece, weights_BT[piece, : part.mask.shape[1]]) for part, piece in pieces]
+            yield [
+                MicroBatch(part, piece, *_cut((weights_BT, importance_BT), piece, length=part.mask.shape[1]))
+                for part, piece in pieces
+            ]
+
+
+def _cut(tensors: Sequence[Tensor | None], rows: Tensor, *, length: int) -> list[Any]:
+    """Rows of [B, T] tensors, cut to a length; None stays None."""
+    return [None if it is None else it[rows, :length] for it in tensors]
 
 
 def update_critic(

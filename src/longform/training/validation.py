@@ -14,8 +14,9 @@ from longform.rewards.judge_thread import JudgeThread
 from longform.text.structure import parse_response
 from longform.training.models import PolicyModels
 from longform.wording import Wording
-from longform.writers.decoding import Completion, decode_in_batches
+from longform.writers.decoding import Completion
 from longform.writers.encoding import encode_prompts
+from longform.writers.engines import write_completions
 from longform.writers.settings import GenerationSettings
 from longform.writers.stops import find_stops
 
@@ -50,7 +51,7 @@ class Validation:
                 texts[row] = stops.response_text(completion.tokens)
                 self._thread.submit(row, self._grade(self._prompts[row], texts[row], step=step))
 
-            decode_in_batches(
+            write_completions(
                 policy,
                 self._encoded,
                 seed=self._seed,

@@ -3,9 +3,10 @@
 from collections.abc import Callable, Sequence
 
 from longform.records.schemas import PromptRow, Response
-from longform.writers.decoding import Completion, decode_in_batches
+from longform.writers.decoding import Completion
 from longform.writers.device import choose_device, choose_precision
 from longform.writers.encoding import encode_prompts
+from longform.writers.engines import write_completions
 from longform.writers.loading import load_model
 from longform.writers.rope import settle_rope
 from longform.writers.self_check import check_model
@@ -99,7 +100,7 @@ class LocalWriter:
             )
             on_response(responses[row])
 
-        decode_in_batches(
+        write_completions(
             self.model,
             encode_prompts(self.tokenizer, prompts, settings=settings),
             seed=seed,

@@ -12,10 +12,11 @@ import torch
 from transformers import PreTrainedModel, modeling_utils
 
 from longform.records.errors import BadInputError
-from longform.writers.decoding import Completion, decode_in_batches
+from longform.writers.decoding import Completion
+from longform.writers.engines import write_completions
 from longform.writers.loading import context_length
 from longform.writers.rope import settle_rope
-from longform.writers.settings import GenerationSettings
+from longform.writers.settings import Engine, GenerationSettings
 from longform.writers.small_model import SWITCH, small_model, switch_positions
 from longform.writers.stops import Stops
 
@@ -134,6 +135,7 @@ def check_switches(config: Any, *, path: str, settings: GenerationSettings, long
         prompt_lengths=(SWITCH - 4, 3, SWITCH + 3, SWITCH - 2),
         tokens=SWITCH // 2,
         temperature=settings.temperature or 1.0,
+        engine=settings.engine,
         path=path,
         where=f" past {names} (seen on a small random model)",
         remedy=f"keep prompt and response within {lowest} tokens (max_tokens at most {max(lowest - longest_prompt, 0)}), "
@@ -152,6 +154,7 @@ def check_generation(model: PreTrainedModel, *, path: str, settings: GenerationS
         prompt_lengths=_PROMPT_LENGTHS,
         tokens=_TOKENS,
         temperature=settings.temperature or 1.0,
+        engine=settings.engine,
         path=path,
         where="",
         remedy="longform cannot write with this architecture; take another model",
@@ -164,6 +167,7 @@ def _check_rows(
     prompt_lengths: Sequence[int],
     tokens: int,
     temperature: float,
+    engine: Engine,
     path: str,
     where: str,
     remedy: str,
@@ -174,9 +178,9 @@ def _check_rows(
     prompts = [torch.randint(vocabulary, (length,), generator=random).tolist() for length in prompt_lengths]
     prompts[-1] = prompts[0] if prompt_lengths[-1] == prompt_lengths[0] else prompts[-1]
     ends = frozenset(range(0, vocabulary, _STOP_EVERY))
-    settings = GenerationSettings(max_tokens=tokens, temperature=temperature)
+    settings = GenerationSettings(max_tokens=tokens, temperature=temperature, engine=engine)
     try:
-        completions = decode_in_batches(
+        completions = write_completions(
             model, prompts, seed=_SEED, step=0, stops=Stops(ends, read=str), settings=settings
         )
         expected = [

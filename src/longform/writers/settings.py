@@ -11,6 +11,7 @@ from longform.text.structure import Thinking
 
 Device = Literal["auto", "cuda", "mps", "cpu"]
 Precision = Literal["auto", "float32", "bfloat16"]
+Engine = Literal["own", "paged"]
 
 
 def _name_switch(value: Any) -> Any:
@@ -32,6 +33,9 @@ class GenerationSettings(BaseModel):
     log-probabilities are still those of the full distribution."""
     max_prompt_tokens: int = Field(default=4096, ge=1)
     """Maximum length of a prompt in tokens; a longer one is an error before the run starts."""
+    engine: Engine = "own"
+    """Local engine: `own`: reproducible to the token. `paged`: transformers' continuous batching, for GPUs: rows that end
+    are replaced at once, and prompts share their cache; needs top_p: 1 in training. See docs/one-gpu.md."""
     batch: int = Field(default=64, ge=1)
     """Responses that are generated concurrently; their KV cache must fit into memory."""
     think: Annotated[Thinking, BeforeValidator(_name_switch)] = "off"
@@ -57,6 +61,10 @@ class GenerationSettings(BaseModel):
     def _check_use(self) -> "GenerationSettings":
         if self.think_prompt is not None and self.think == "off" and self.uses_chat_template:
             raise ValueError("think_prompt: only valid with think: on or direct, or with chat_template: off")
+        if self.engine == "paged" and self.top_p < 1:
+            raise ValueError(
+                "engine: paged records log-probabilities of the cut distribution; use top_p: 1 or engine: own"
+            )
         if self.chat_template_kwargs and not self.uses_chat_template:
             raise ValueError("chat_template_kwargs: only valid with chat_template: on")
         return self
@@ -76,6 +84,7 @@ class LocalOptions:
     stop: Sequence[str] = ()
     trust_remote_code: bool = False
     """Whether code in the model's folder may run."""
+    engine: Engine = "own"
     self_check: bool = True
     """Whether the model proves first that it can write (writers/self_check.py)."""
 
@@ -86,11 +95,12 @@ class LocalOptions:
             "chat_template": self.chat_template,
             "chat_template_kwargs": dict(self.chat_template_kwargs),
             "stop": list(self.stop),
+            "engine": self.engine,
         }
 
     @property
     def changed_texts(self) -> dict[str, Any]:
         """The options that decide texts and are not at their defaults."""
         defaults = LocalOptions()
-        names = ("precision", "chat_template", "chat_template_kwargs", "stop")
+        names = ("precision", "chat_template", "chat_template_kwargs", "stop", "engine")
         return {name: getattr(self, name) for name in names if getattr(self, name) != getattr(defaults, name)}
