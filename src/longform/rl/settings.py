@@ -18,9 +18,6 @@ class OptimSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    importance_cap: float = Field(default=2.0, gt=0)
-    """For a `generation.engine` other than `own`: the loss of a token is weighted by how much likelier the trainer finds it
-    than the engine did, at most by this (truncated importance sampling)."""
     lr: float = Field(default=1e-6, ge=0)
     """Peak learning rate of the policy. 0 trains nothing, for control runs."""
     warmup_steps: int | None = Field(default=None, ge=0)
@@ -43,6 +40,9 @@ class OptimSettings(BaseModel):
     """Clip range: the probability ratio is clipped to 1 - clip and 1 + clip."""
     entropy_coef: float = Field(default=0.001, ge=0)
     """Coefficient of the entropy bonus."""
+    importance_cap: float = Field(default=2.0, gt=0)
+    """For a `generation.engine` other than `own`: the loss of a token is weighted by how much likelier the trainer finds it
+    than the engine did, at most by this (truncated importance sampling)."""
 
 
 class PpoSettings(OptimSettings):
