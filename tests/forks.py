@@ -13,7 +13,7 @@ ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "
 LONGEST_SECONDS = 300.0
 
 _FORKS = """
-import gc, json, os, sys, traceback
+import gc, json, os, runpy, sys, traceback
 import aiohttp, pyarrow, numpy, transformers
 import longform.training.run, longform.training.supervised.stage, longform.writers.local
 from longform.cli import main
@@ -26,7 +26,11 @@ def work(order):
         os.dup2(os.open(path, os.O_WRONLY), stream)
     try:
         exec(order["first"], {})
-        main(order["command"])
+        if order["script"]:
+            sys.path[0], sys.argv = os.path.dirname(order["script"]), [order["script"]]
+            runpy.run_path(order["script"], run_name="__main__")
+        else:
+            main(order["command"])
         return 0
     except SystemExit as end:
         return end.code or 0
@@ -78,17 +82,15 @@ class Forks:
 
         A command that a failed test has left is ended.
         """
+        return self._begin(folder, command=[*command, *flags], first=first, environment=environment)
+
+    def _begin(self, folder: Path, **what: object) -> int:
         assert self._parent.stdin is not None
         assert self._parent.stdout is not None
         if self._pid is not None:
             self._end()
-        order = {
-            "folder": str(folder),
-            "command": [*command, *flags],
-            "first": first,
-            "environment": environment,
-            "pipes": [str(path) for path in self._paths],
-        }
+        order = {"command": [], "script": "", "first": "", "environment": {}} | what
+        order |= {"folder": str(folder), "pipes": [str(path) for path in self._paths]}
         print(json.dumps(order), file=self._parent.stdin, flush=True)
         self._pid = int(self._parent.stdout.readline())
         return self._pid
@@ -123,4 +125,11 @@ class Forks:
         self.start(folder, command, *flags, first=first, **environment)
         done = self.wait()
         assert done.returncode == code, done.stderr
+        return done
+
+    def run_script(self, script: Path, folder: Path) -> "subprocess.CompletedProcess[str]":
+        """A Python file as `python FILE` in `folder`, to its end, which must be good."""
+        self._begin(folder, script=str(script))
+        done = self.wait()
+        assert done.returncode == 0, done.stderr
         return done
