@@ -1,5 +1,6 @@
 """A scripted OpenAI-compatible endpoint on the loopback, for every room that asks one."""
 
+import gc
 import json
 import os
 import threading
@@ -12,12 +13,20 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+from forks import Forks
+
 # Before torch is imported: workers side by side with several threads each wait for each other most of the time.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # No test depends on the speed of the machine.
 settings.register_profile("longform", deadline=None)
 settings.load_profile("longform")
+
+
+def pytest_collection_finish() -> None:
+    """Modules and tests stay to the end: the garbage collector, which accelerate runs in every training, skips them."""
+    gc.collect()
+    gc.freeze()
 
 
 @dataclass
@@ -142,3 +151,10 @@ def serve_module() -> Iterator[Start]:
 def reply() -> type[Reply]:
     """The class of replies that are more than a text."""
     return Reply
+
+
+@pytest.fixture(scope="session")
+def forks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forks]:
+    """Commands in processes of their own, whose imports are paid for once in a session."""
+    with Forks(tmp_path_factory.mktemp("printed")) as forks:
+        yield forks

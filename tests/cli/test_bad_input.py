@@ -361,11 +361,11 @@ def test_an_endpoint_that_is_down_is_named_and_leaves_no_result(world, capsys, c
 
 
 @pytest.mark.parametrize(("command", "status"), [(GENERATE, 401), (GENERATE, 403), (GRADE, 401), (TRAIN, 401)])
-def test_an_endpoint_that_refuses_the_key_is_named_and_the_key_is_not(world, serve, reply, command, status):
+def test_an_endpoint_that_refuses_the_key_is_named_and_the_key_is_not(world, forks, serve, reply, command, status):
     server = serve(lambda request, number: reply(f"wrong key {KEY}", status=status))
     _yaml("models.yaml", {"judge": {"base_url": server.url, "model": "j", "key_env": "JUDGE_KEY"}})
-    done = _run_command(*command.split())
-    assert (done.returncode, done.stdout) == (2, "")
+    done = forks.run(world, command.split(), code=2, JUDGE_KEY=KEY)
+    assert done.stdout == ""
     assert done.stderr.splitlines()[-1].endswith(f"refuses the key from $JUDGE_KEY (HTTP {status}): wrong key ***")
     assert "Traceback" not in done.stderr
     assert KEY not in done.stderr
@@ -406,31 +406,30 @@ def test_a_result_over_a_folder_is_refused(world, capsys):
     assert _fails(capsys, SELECT).startswith("out.jsonl: cannot be written")
 
 
-def _with_a_full_disk(command, *, limit):
+def _with_a_full_disk(forks, command, *, limit):
     """Run a command that cannot write more than so many bytes into any file; returns its exit code and message."""
-    done = _run_command(
-        *command.split(), code=f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))"
-    )
-    assert "Traceback" not in done.stderr
+    full = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))"
+    forks.start(Path.cwd(), command.split(), first=full, JUDGE_KEY=KEY)
+    done = forks.wait()
     assert done.stderr.count("longform: ") == 1, done.stderr
     return done.returncode, done.stderr.splitlines()[-1].removeprefix("longform: ")
 
 
-def test_a_full_disk_leaves_no_ladders(world):
-    assert _with_a_full_disk(SELECT, limit=50) == (2, "out.jsonl: cannot be written: File too large")
+def test_a_full_disk_leaves_no_ladders(world, forks):
+    assert _with_a_full_disk(forks, SELECT, limit=50) == (2, "out.jsonl: cannot be written: File too large")
     assert [path.name for path in world.iterdir() if "out" in path.name] == []
 
 
 @pytest.mark.parametrize("limit", [10, 100_000])
-def test_a_full_disk_stops_the_training(world, limit):
-    code, message = _with_a_full_disk(TRAIN, limit=limit)
+def test_a_full_disk_stops_the_training(world, forks, limit):
+    code, message = _with_a_full_disk(forks, TRAIN, limit=limit)
     assert code in (2, 3)
     assert message.startswith("runs/r")
     assert not list(Path("runs").glob("r/checkpoints/*"))
 
 
-def test_a_full_disk_leaves_no_tuned_writer(world):
-    code, message = _with_a_full_disk(TUNE, limit=100_000)
+def test_a_full_disk_leaves_no_tuned_writer(world, forks):
+    code, message = _with_a_full_disk(forks, TUNE, limit=100_000)
     assert (code, message) == (3, "tuned.checkpoints: cannot be written: File too large; continue with --resume")
     assert not (world / "tuned").exists()
 

@@ -2,7 +2,10 @@
 
 import json
 import random
+from contextlib import redirect_stdout
+from io import StringIO
 from pathlib import Path
+from shutil import copytree
 
 import pytest
 import yaml
@@ -27,7 +30,28 @@ def base(tmp_path_factory):
 @pytest.fixture
 def world(tmp_path, monkeypatch, base):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "base").symlink_to(base)
+    build_world(base)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, base):
+    """The reward model of `world` and what its training printed."""
+    folder = tmp_path_factory.mktemp("trained")
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(StringIO()) as printed:
+        patch.chdir(folder)
+        build_world(base)
+        succeed("recipe.yaml", "--json")
+    return folder / "writing", json.loads(printed.getvalue())
+
+
+@pytest.fixture
+def writing(world, trained, tmp_path):
+    """A copy of the trained reward model in `world`."""
+    return copytree(trained[0], tmp_path / "writing")
+
+
+def build_world(base):
+    Path("base").symlink_to(base)
     requests = [draw_request(random.Random(n), split="train") for n in range(24)]
     write_rows(
         "pairs.jsonl",
@@ -46,6 +70,7 @@ def write_recipe(**changes):
         "held_out": 0.3,
         "out": "writing",
         "settings": {"steps": 3, "batch_size": 4, "max_tokens": 256, "lr": 1e-3, "evaluate_every": 2},
+        "examination": {"words": 4, "texts": 4},
     }
     Path("recipe.yaml").write_text(yaml.safe_dump(content | changes))
 
@@ -64,21 +89,18 @@ def failing(capsys, *arguments, code=2):
     return line
 
 
-def test_a_reward_model_is_trained_and_examined_on_prompts_held_out(world, capsys, tmp_path):
-    succeed("recipe.yaml", "--json")
-    printed = json.loads(capsys.readouterr().out)
+def test_a_reward_model_is_trained_and_examined_on_prompts_held_out(trained):
+    folder, printed = trained
     examined = printed["examination"]
     assert printed["training pairs"] + examined["pairs"] == 24
     low, estimate, high = (examined["accuracy"][name] for name in ("low", "estimate", "high"))
     assert low <= estimate <= high
     assert [point["step"] for point in examined["curve"]] == [0, 2, 3]
-    stored = json.loads((tmp_path / "writing" / "examination.json").read_text())
+    stored = json.loads((folder / "examination.json").read_text())
     assert stored["accuracy"] == examined["accuracy"]
 
 
-def test_it_can_be_examined_again_on_other_pairs_without_training(world, capsys):
-    succeed("recipe.yaml", "--json")
-    capsys.readouterr()
+def test_it_can_be_examined_again_on_other_pairs_without_training(writing, capsys):
     succeed("recipe.yaml", "--examine", "pairs.jsonl", "--json")
     again = json.loads(capsys.readouterr().out)
     assert again["evaluation pairs"] == 24
@@ -152,21 +174,19 @@ def test_examining_a_language_model_says_that_it_has_no_head(world, capsys):
     )
 
 
-def test_examining_other_pairs_writes_a_file_of_its_own(world, capsys, tmp_path):
-    succeed("recipe.yaml", "--json")
-    own = (tmp_path / "writing" / "examination.json").read_text()
+def test_examining_other_pairs_writes_a_file_of_its_own(writing):
+    own = (writing / "examination.json").read_text()
     succeed("recipe.yaml", "--examine", "pairs.jsonl", "--json")
-    assert json.loads((tmp_path / "writing" / "examination-pairs.json").read_text())["pairs"] == 24
-    assert (tmp_path / "writing" / "examination.json").read_text() == own
+    assert json.loads((writing / "examination-pairs.json").read_text())["pairs"] == 24
+    assert (writing / "examination.json").read_text() == own
 
 
-def test_a_model_that_was_trained_and_not_examined_says_how_to_do_that(world, capsys, tmp_path):
-    succeed("recipe.yaml", "--json")
-    (tmp_path / "writing" / "examination.json").unlink()
+def test_a_model_that_was_trained_and_not_examined_says_how_to_do_that(writing, capsys):
+    (writing / "examination.json").unlink()
     said = failing(capsys, "recipe.yaml")
     assert "out: writing exists, trained and not examined yet: add --examine writing/held-out.jsonl" in said
     succeed("recipe.yaml", "--examine", "writing/held-out.jsonl", "--json")
-    assert (tmp_path / "writing" / "examination.json").exists()
+    assert (writing / "examination.json").exists()
     assert "out: writing exists; choose another folder" in failing(capsys, "recipe.yaml")
 
 

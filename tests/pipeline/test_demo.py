@@ -5,7 +5,6 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -31,7 +30,7 @@ TEMPLATE = (
     "{% if add_generation_prompt %}<|im_start|> assistant {% endif %}"
 )
 STEPS = 6
-ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
+QUICKSTART = ["quickstart", "--real", "chat"]
 
 
 def _draw_text(draw: random.Random) -> list[int]:
@@ -44,7 +43,7 @@ def _draw_text(draw: random.Random) -> list[int]:
 
 
 @pytest.fixture(scope="module")
-def demo(tmp_path_factory) -> tuple[Path, "subprocess.CompletedProcess[str]"]:
+def demo(tmp_path_factory, forks) -> tuple[Path, "subprocess.CompletedProcess[str]"]:
     folder = tmp_path_factory.mktemp("demo")
     split = pre_tokenizers.WhitespaceSplit()
     save_taught_model(
@@ -53,15 +52,7 @@ def demo(tmp_path_factory) -> tuple[Path, "subprocess.CompletedProcess[str]"]:
     tokenizer = AutoTokenizer.from_pretrained(folder / "chat")
     tokenizer.chat_template = TEMPLATE
     tokenizer.save_pretrained(folder / "chat")
-    return folder, _longform(folder, "quickstart", "--real", "chat", "--smoke", "--out", "out")
-
-
-def _longform(folder: Path, *words: str, code: int = 0) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "longform", *words]
-    done = subprocess.run(command, cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, timeout=200)
-    assert done.returncode == code, done.stderr
-    assert "Traceback" not in done.stderr, done.stderr
-    return done
+    return folder, forks.run(folder, [*QUICKSTART, "--smoke", "--out", "out"])
 
 
 def test_the_smoke_demonstration_goes_through_every_stage(demo):
@@ -91,51 +82,45 @@ def test_part_two_learns_from_the_judge_behind_its_address(demo):
         assert run.database.last_step() == 2
 
 
-def test_a_folder_that_is_not_empty_is_refused_and_so_is_another_method(demo):
+def test_a_folder_that_is_not_empty_is_refused_and_so_is_another_method(demo, forks):
     folder = demo[0]
-    again = _longform(folder, "quickstart", "--real", "chat", "--smoke", "--out", "out", code=2)
+    again = forks.run(folder, [*QUICKSTART, "--smoke", "--out", "out"], code=2)
     assert again.stderr == "longform: --out out: is not empty\n"
-    other = _longform(folder, "quickstart", "--real", "chat", "--method", "longwriter-zero", code=2)
+    other = forks.run(folder, [*QUICKSTART, "--method", "longwriter-zero"], code=2)
     assert other.stderr.startswith("longform: --real: runs both methods in turn")
-    alone = _longform(folder, "quickstart", "--embeddings", "chat", code=2)
+    alone = forks.run(folder, ["quickstart", "--embeddings", "chat"], code=2)
     assert alone.stderr == "longform: --embeddings: only valid with --real\n"
 
 
-def test_a_model_without_chat_turns_is_refused_before_anything_is_written_for_it(demo):
+def test_a_model_without_chat_turns_is_refused_before_anything_is_written_for_it(demo, forks):
     folder = demo[0]
     tokenizer = AutoTokenizer.from_pretrained(folder / "chat")
     tokenizer.chat_template = None
     tokenizer.save_pretrained(folder / "base")
     (folder / "base" / "config.json").write_bytes((folder / "chat" / "config.json").read_bytes())
-    refused = _longform(folder, "quickstart", "--real", "base", "--out", "other", code=2)
+    refused = forks.run(folder, ["quickstart", "--real", "base", "--out", "other"], code=2)
     assert refused.stderr.startswith("longform: --real base: needs a chat model")
 
 
-def test_a_killed_part_one_resumes_to_the_same_weights(demo):
+def test_a_killed_part_one_resumes_to_the_same_weights(demo, forks):
     folder = demo[0]
     recipe = folder / "out" / "length.yaml"
     assert load_recipe(recipe, Recipe).run.steps == 2
     settings = ["--set", f"run.steps={STEPS}"]
-    _longform(folder, "train", str(recipe), *settings, "--set", "run.name=whole")
+    forks.run(folder, ["train", str(recipe)], *settings, "--set", "run.name=whole")
 
-    killed = [*settings, "--set", "run.name=killed"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "longform", "train", str(recipe), *killed],
-        cwd=folder,
-        env=ENVIRONMENT,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    killed = ["train", str(recipe), *settings, "--set", "run.name=killed"]
+    pid = forks.start(folder, killed)
     checkpoints = folder / "out" / "killed" / "checkpoints"
     deadline = time.monotonic() + 120
     while not (checkpoints / "step-000002").is_dir():
         assert time.monotonic() < deadline
-        assert process.poll() is None, "the run ended before it was killed"
+        assert not forks.has_ended(), "the run ended before it was killed"
         time.sleep(0.002)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
+    os.kill(pid, signal.SIGKILL)
+    assert forks.wait().returncode == -signal.SIGKILL
     assert not (checkpoints / f"step-{STEPS:06d}").exists()
-    _longform(folder, "train", str(recipe), *killed, "--resume")
+    forks.run(folder, killed, "--resume")
 
     weights = f"step-{STEPS:06d}/policy/adapter_model.safetensors"
     whole = folder / "out" / "whole" / "checkpoints" / weights

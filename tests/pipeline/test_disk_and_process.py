@@ -16,9 +16,11 @@ from typing import NamedTuple
 
 import pytest
 from chaos import Chaos
-from world import GRADE, SELECT, START, TRAIN, Forks, build_world, generate, run
+from world import GRADE, SELECT, START, TRAIN, build_world, generate
 
 from artifacts import verdict_export
+from forks import Forks
+from longform.cli import main
 from longform.records.run_directory import RunDirectory
 
 pytestmark = pytest.mark.slow
@@ -37,9 +39,9 @@ class World(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory) -> Iterator[World]:
+def world(tmp_path_factory, forks) -> Iterator[World]:
     folder = tmp_path_factory.mktemp("whole")
-    with Chaos() as chaos, Forks(tmp_path_factory.mktemp("printed")) as forks:
+    with Chaos() as chaos:
         build_world(folder, chaos.url, num_prompts=20)
         for command in (START, generate("novice"), generate("master"), GRADE, SELECT, [*TRAIN, *SETTINGS]):
             forks.run(folder, command)
@@ -258,20 +260,34 @@ def _held_at_work(world: World, command: Sequence[str], folder: Path, *, after: 
     assert done.returncode == 0, done.stderr
 
 
-def test_a_second_process_on_a_run_is_refused_with_the_pid_of_the_first_which_goes_on(world, inputs):
+@pytest.fixture
+def refused(monkeypatch, capsys) -> Callable[..., "subprocess.CompletedProcess[str]"]:
+    """`refused(folder, command)`: a command in this process, the second one, which has to end with code 2."""
+
+    def run(folder: Path, command: Sequence[str], *flags: str) -> "subprocess.CompletedProcess[str]":
+        monkeypatch.chdir(folder)
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main([*command, *flags])
+        assert ended.value.code == 2
+        return subprocess.CompletedProcess([], 2, *capsys.readouterr())
+
+    return run
+
+
+def test_a_second_process_on_a_run_is_refused_with_the_pid_of_the_first_which_goes_on(world, inputs, refused):
     folder = inputs("ladders.jsonl")
     with _held_at_work(world, [*TRAIN, *SETTINGS], folder, after=20) as pid:
-        refused = run(folder, TRAIN, *SETTINGS, "--resume", code=2)
-        assert _fails_cleanly(refused) == f"runs/run: another process (pid {pid}) is writing this run"
-        assert refused.stdout == ""
+        second = refused(folder, TRAIN, *SETTINGS, "--resume")
+        assert _fails_cleanly(second) == f"runs/run: another process (pid {pid}) is writing this run"
+        assert second.stdout == ""
     assert _result(folder / "runs") == _result(world.folder / "runs")
 
 
-def test_a_second_command_on_a_file_is_refused_and_the_first_goes_on(world, inputs):
+def test_a_second_command_on_a_file_is_refused_and_the_first_goes_on(world, inputs, refused):
     folder, before = inputs("start.jsonl", "novice.jsonl", "master.jsonl"), len(world.chaos.asked)
     with _held_at_work(world, GRADE, folder, after=3):
-        refused = run(folder, GRADE, code=2)
-        assert _fails_cleanly(refused) == "grades.jsonl.partial: another process is writing this file"
+        assert _fails_cleanly(refused(folder, GRADE)) == "grades.jsonl.partial: another process is writing this file"
     assert (folder / "grades.jsonl").read_bytes() == (world.folder / "grades.jsonl").read_bytes()
     assert max(Counter(it.key for it in world.chaos.asked[before:]).values()) == 1, "nothing was paid for twice"
 

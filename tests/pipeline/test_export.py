@@ -2,15 +2,14 @@
 
 import asyncio
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
-from world import ENVIRONMENT, RECIPE, build_world, run
+from world import RECIPE, build_world
 
+from forks import Forks
 from longform.export.recipe_reward import STATE, RecipeReward
 from longform.miniature.server import serve_in_background
 from longform.miniature.world import complete_request, prompts
@@ -118,33 +117,27 @@ def test_a_top_that_needs_a_run_is_refused(world: Path, tmp_path: Path) -> None:
         RecipeReward(tmp_path / "recipe.yaml", state=tmp_path / "state")
 
 
-def test_trl_trains_on_an_exported_recipe_and_goes_on_with_its_ladder(world: Path, tmp_path: Path) -> None:
+def test_trl_trains_on_an_exported_recipe_and_goes_on_with_its_ladder(
+    world: Path, tmp_path: Path, forks: Forks
+) -> None:
     out = tmp_path / "exported"
-    done = run(world, ["export", "trl", "recipe.yaml", "--out", str(out)])
+    done = forks.run(world, ["export", "trl", "recipe.yaml", "--out", str(out)])
     assert "train.py" in done.stdout
     script = (out / "train.py").read_text().replace("max_steps=8", "max_steps=2")
     (out / "train.py").write_text(script)
     for steps in (2, 4):
-        trained = subprocess.run(
-            [sys.executable, str(out / "train.py")],
-            env=ENVIRONMENT,
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
-        assert trained.returncode == 0, trained.stderr[-2000:]
+        trained = forks.run_script(out / "train.py", tmp_path)
         assert json.loads((out / "state" / STATE).read_text())["step"] == steps
     assert (out / "output" / "model.safetensors").exists()
     assert "rewards/longform/mean" in trained.stdout
 
 
-def test_an_environment_of_verifiers_is_python_that_names_the_recipe(world: Path, tmp_path: Path) -> None:
-    run(world, ["export", "verifiers", "recipe.yaml", "--out", str(tmp_path / "env")])
+def test_an_environment_of_verifiers_is_python_that_names_the_recipe(world: Path, tmp_path: Path, forks: Forks) -> None:
+    forks.run(world, ["export", "verifiers", "recipe.yaml", "--out", str(tmp_path / "env")])
     source = (tmp_path / "env" / "environment.py").read_text()
     compile(source, "environment.py", "exec")
     rows = [json.loads(line) for line in (tmp_path / "env" / "prompts.jsonl").read_text().splitlines()]
     assert rows[0]["prompt"][0]["role"] == "user"
     assert len({row["prompt_id"] for row in rows}) == 24
-    refused = run(world, ["export", "trl", "recipe.yaml", "--out", str(tmp_path / "env")], code=2)
+    refused = forks.run(world, ["export", "trl", "recipe.yaml", "--out", str(tmp_path / "env")], code=2)
     assert "exists; name a new folder" in refused.stderr

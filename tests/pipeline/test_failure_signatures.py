@@ -1,7 +1,7 @@
 """Every failure signature is provoked by a training run, with a real model and judges over HTTP; a sound run shows none.
 
 The policy is a transformer of a few thousand weights that has learned to write strings of vivid and plain words. A sane
-judge likes each vivid word once; what goes wrong is a judge or a setting.
+judge likes each vivid word once; what goes wrong is a judge or a setting. `make test` provokes half of the signatures.
 """
 
 import json
@@ -134,11 +134,13 @@ def test_a_judge_that_always_says_win(run):
     assert (findings["won-too-easily"].first, findings["won-too-easily"].last) == (1, STEPS)
 
 
+@pytest.mark.full
 def test_a_judge_that_always_says_loss(run):
     findings, _ = run(lambda ours, theirs, call: "[[A]]")
     assert "no prompt was promoted" in findings["never-wins"].evidence
 
 
+@pytest.mark.full
 def test_a_judge_that_always_says_tie(run):
     findings, _ = run(lambda ours, theirs, call: "[[C]]")
     assert "vary by only 0.000 around 0.50" in findings["flat-reward"].evidence
@@ -150,12 +152,14 @@ def test_a_judge_that_tosses_a_coin(run):
     assert set(findings) == {"judge-inconsistent"}
 
 
+@pytest.mark.full
 def test_a_panel_that_tosses_coins(run):
     draw = random.Random(6)
     findings, _ = run(lambda ours, theirs, call: draw.choice(["[[A]]", "[[B]]"]), reward={"samples": 2})
     assert "the panel's mean disagreement" in findings["judge-inconsistent"].evidence
 
 
+@pytest.mark.full
 def test_a_panel_whose_votes_often_do_not_come_in(run):
     draw, sane = random.Random(8), prefers(worth)
     findings, _ = run(
@@ -185,12 +189,14 @@ def test_a_learning_rate_that_drives_the_policy_away(run):
     assert "KL to the initial policy" in findings["kl-runaway"].evidence
 
 
+@pytest.mark.full
 def test_the_same_without_a_reference_model(run):
     findings, series = run(prefers(worth), lr=1.0, kl_coef=0.0)
     assert "policy/kl_to_start" not in series
     assert "each update" in findings["kl-runaway"].evidence
 
 
+@pytest.mark.full
 def test_a_learning_rate_that_leaves_the_policy_one_word(run):
     findings, _ = run(prefers(worth), lr=1.0)
     assert "entropy-collapse" in findings
@@ -210,6 +216,7 @@ def test_a_judge_that_likes_echoes(run):
     assert findings["length-by-repetition"].last == 12
 
 
+@pytest.mark.full
 def test_a_judge_that_likes_length_while_the_examiner_does_not(run):
     ladder = [" ".join((PLAIN * 7)[:count]) for count in range(2, 40, 3)]
     findings, _ = run(

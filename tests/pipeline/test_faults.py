@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 from chaos import HARSH, RECORDED, Chaos
-from world import GRADE, PRICES, SELECT, START, TRAIN, Forks, build_world, generate
+from world import GRADE, PRICES, SELECT, START, TRAIN, build_world, generate
 
 from artifacts import verdict_export
 from longform.judging.answers import parse_verdict
@@ -58,12 +58,6 @@ class Campaign:
             with closing(sqlite3.connect(log)) as connection:
                 found += connection.execute(f"SELECT {columns} FROM calls ORDER BY id").fetchall()
         return found
-
-
-@pytest.fixture(scope="module")
-def forks(tmp_path_factory):
-    with Forks(tmp_path_factory.mktemp("printed")) as forks:
-        yield forks
 
 
 @pytest.fixture(scope="module")

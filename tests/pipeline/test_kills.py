@@ -19,9 +19,10 @@ from typing import NamedTuple
 
 import pytest
 from chaos import Chaos
-from world import GRADE, SELECT, START, TRAIN, Forks, build_world, generate, run
+from world import GRADE, SELECT, START, TRAIN, build_world, generate, run
 
 from artifacts import verdict_export
+from forks import Forks
 from longform.records.run_directory import RunDirectory
 
 pytestmark = pytest.mark.slow
@@ -62,10 +63,9 @@ class Ended:
 
 
 @pytest.fixture(scope="module")
-def ended(tmp_path_factory) -> Iterator[Ended]:
+def ended(tmp_path_factory, forks) -> Iterator[Ended]:
     folders = [tmp_path_factory.mktemp(name) for name in ("whole", "killed")]
     with (
-        Forks(tmp_path_factory.mktemp("printed")) as forks,
         Chaos(latency_seconds=LATENCY_SECONDS) as one,
         Chaos(latency_seconds=LATENCY_SECONDS) as other,
     ):

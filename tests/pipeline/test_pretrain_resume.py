@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from world import Forks
 
 from artifacts import save_policy
+from forks import Forks
 from longform.miniature.base import build_base_tokenizer
 from longform.miniature.corpus import documents
 from longform.miniature.policy import build_model
@@ -54,12 +54,6 @@ AT = """
 import os, signal, {module}
 {module}.{name} = lambda *args, **kwargs: os.kill(os.getpid(), signal.SIGKILL)
 """
-
-
-@pytest.fixture(scope="module")
-def forks(tmp_path_factory):
-    with Forks(tmp_path_factory.mktemp("printed")) as forks:
-        yield forks
 
 
 @pytest.fixture(scope="module")

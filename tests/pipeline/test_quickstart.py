@@ -1,7 +1,4 @@
 import json
-import os
-import subprocess
-import sys
 
 import pytest
 import yaml
@@ -14,13 +11,10 @@ KINDS = ("scores", "verdicts", "dropping")
 
 
 @pytest.mark.slow
-def test_the_smoke_quickstart_goes_through_every_stage(tmp_path):
+def test_the_smoke_quickstart_goes_through_every_stage(tmp_path, forks):
     folder = tmp_path / "quick"
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "longform", "quickstart", "--smoke", "--json", "--out", str(folder)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=200)
-    assert done.returncode == 0, done.stderr
-
+    command = ["quickstart", "--smoke", "--json", "--out", str(folder)]
+    done = forks.run(tmp_path, command)
     figures = json.loads(done.stdout)
     assert set(figures["win_rates"]) == {"start", "novice", "apprentice", "journeyman", "master"}
     for estimate, low, high in figures["win_rates"].values():
@@ -33,19 +27,15 @@ def test_the_smoke_quickstart_goes_through_every_stage(tmp_path):
         assert figures["calls"] >= 3 * 16 + 32 * 9
     assert (folder / "run" / "report.html").read_text().count("<svg") >= 8
 
-    again = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
-    assert (again.returncode, again.stderr) == (2, f"longform: --out {folder}: is not empty\n")
+    again = forks.run(tmp_path, command, code=2)
+    assert again.stderr == f"longform: --out {folder}: is not empty\n"
 
 
 @pytest.mark.slow
-def test_the_smoke_quickstart_of_longwriter_zero_goes_through_every_stage(tmp_path):
+def test_the_smoke_quickstart_of_longwriter_zero_goes_through_every_stage(tmp_path, forks):
     folder = tmp_path / "zero"
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "longform", "quickstart", "--method", "longwriter-zero", "--smoke"]
-    done = subprocess.run(
-        [*command, "--out", str(folder)], env=environment, capture_output=True, text=True, timeout=200
-    )
-    assert done.returncode == 0, done.stderr
+    command = ["quickstart", "--method", "longwriter-zero", "--smoke"]
+    done = forks.run(tmp_path, command, "--out", str(folder))
     assert "format kept" in done.stdout
     assert "plans under 5 words" in done.stdout
 
@@ -65,23 +55,10 @@ def test_the_smoke_quickstart_of_longwriter_zero_goes_through_every_stage(tmp_pa
 
 @pytest.mark.slow
 @pytest.mark.full
-def test_the_smoke_quickstart_of_the_whole_chain_goes_from_raw_text_to_an_arena(tmp_path):
+def test_the_smoke_quickstart_of_the_whole_chain_goes_from_raw_text_to_an_arena(tmp_path, forks):
     folder = tmp_path / "whole"
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    command = [
-        sys.executable,
-        "-m",
-        "longform",
-        "quickstart",
-        "--method",
-        "longwriter-zero",
-        "--full-pipeline",
-        "--smoke",
-    ]
-    done = subprocess.run(
-        [*command, "--out", str(folder)], env=environment, capture_output=True, text=True, timeout=300
-    )
-    assert done.returncode == 0, done.stderr
+    command = ["quickstart", "--method", "longwriter-zero", "--full-pipeline", "--smoke"]
+    done = forks.run(tmp_path, command, "--out", str(folder))
     assert "Arena of all writers" in done.stdout
 
     figures = json.loads((folder / "evidence.json").read_text())

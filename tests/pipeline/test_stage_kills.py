@@ -6,7 +6,6 @@ import signal
 import pytest
 import yaml
 from test_pretrain_resume import IN_CHECKPOINT, IN_UPDATE
-from world import Forks
 
 from artifacts import save_policy
 from longform.miniature.policy import build_model, build_tokenizer, sft_rows
@@ -18,12 +17,6 @@ RECIPES = {
     "sft": {"policy": "start", "data": {"rows": ["rows.jsonl"]}, "validation": {"share": 0.3, "every": 5}, **SHARED},
     "reward-model": {"base": "start", "preferences": ["pairs.jsonl"], "held_out": 0.2, **SHARED},
 }
-
-
-@pytest.fixture(scope="module")
-def forks(tmp_path_factory):
-    with Forks(tmp_path_factory.mktemp("printed")) as forks:
-        yield forks
 
 
 @pytest.fixture(scope="module")

@@ -1,12 +1,13 @@
 """Runs that a tracker follows, here a plugin from a file: killed, resumed, and with trackers that fail."""
 
 import json
+import signal
 
 import pytest
 import yaml
 
 from longform.records.run_directory import RunDirectory
-from tracked_run import KEY, STEPS, build_run, first_text, longform, recorded
+from tracked_run import KEY, STEPS, build_run, first_text, recorded
 
 TRACKER = """
 import json, os, signal
@@ -44,13 +45,17 @@ class Broken(Lines):
 """
 
 
+def _train(forks, folder, *flags, code=0):
+    return forks.run(folder, ["train", "recipe.yaml"], *flags, code=code, JUDGE_KEY=KEY)
+
+
 @pytest.fixture(scope="module")
-def world(tmp_path_factory):
+def world(tmp_path_factory, forks):
     folder = build_run(tmp_path_factory.mktemp("world"), track=["own_tracker:Lines"])
     (folder / "own_tracker.py").write_text(TRACKER)
-    longform(folder, "train", "recipe.yaml", code=-9)
+    _train(forks, folder, code=-signal.SIGKILL)
     killed = (folder / "lines.jsonl").read_text().splitlines()
-    resumed = longform(folder, "train", "recipe.yaml", "--resume")
+    resumed = _train(forks, folder, "--resume")
     lines = [json.loads(line) for line in (folder / "lines.jsonl").read_text().splitlines()]
     return folder, lines[: len(killed)], lines[len(killed) :], resumed
 
@@ -97,37 +102,31 @@ def test_the_terminal_shows_where_to_look_a_sample_and_the_step_that_is_resumed(
     assert "training a-run 6/6" in said
 
 
-def _run(world, name, *flags):
-    folder = world[0]
-    return longform(folder, "train", "recipe.yaml", "--set", f"run.name={name}", *flags)
-
-
 def _weights(folder, name):
     return (folder / "runs" / name / "checkpoints" / f"step-{STEPS:06d}" / "policy" / "model.safetensors").read_bytes()
 
 
-def test_a_tracker_that_fails_changes_nothing_in_the_run(world):
+def test_a_tracker_that_fails_changes_nothing_in_the_run(world, forks):
     folder = world[0]
-    without = _run(world, "without", "--set", "run.track=[]", "--set", "run.show_every=0")
-    broken = _run(world, "broken", "--set", "run.track=[own_tracker:Broken]")
+    without = _train(forks, folder, "--set", "run.name=without", "--set", "run.track=[]", "--set", "run.show_every=0")
+    broken = _train(forks, folder, "--set", "run.name=broken", "--set", "run.track=[own_tracker:Broken]")
     assert "switched off" not in without.stderr
     assert broken.stderr.count("tracker own_tracker:Broken is switched off: ConnectionError: the server is down") == 1
-    _run(world, "without", "--resume")  # trackers may change
+    _train(forks, folder, "--set", "run.name=without", "--resume")  # trackers may change
     assert _weights(folder, "without") == _weights(folder, "broken") == _weights(folder, "a-run")
     with RunDirectory.read(folder / "runs" / "broken") as run:
         assert run.database.last_step() == STEPS
 
 
 @pytest.mark.parametrize("flags", [(), ("--dry-run",)])
-def test_a_tracker_that_is_not_there_is_refused_before_the_run_begins(world, flags):
+def test_a_tracker_that_is_not_there_is_refused_before_the_run_begins(world, forks, flags):
     folder = world[0]
-    command = ("train", "recipe.yaml", "--set", "run.name=refused", "--set", "run.track=[wandbb]", *flags)
-    done = longform(folder, *command, code=2)
+    done = _train(forks, folder, "--set", "run.name=refused", "--set", "run.track=[wandbb]", *flags, code=2)
     assert "longform: run.track: unknown tracker 'wandbb'; available: trackio, wandb, " in done.stderr
     assert not (folder / "runs" / "refused").exists()
 
 
-def test_a_supervised_stage_is_followed_and_resumed_as_one_run(world):
+def test_a_supervised_stage_is_followed_and_resumed_as_one_run(world, forks):
     folder = world[0]
     rows = [{"prompt": f"write {number}", "completion": f"the cat {number} sat"} for number in range(16)]
     (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -143,8 +142,8 @@ def test_a_supervised_stage_is_followed_and_resumed_as_one_run(world):
     (folder / "sft.yaml").write_text(yaml.safe_dump(recipe))
     (folder / "lines.jsonl").unlink()
     (folder / "dies-at").write_text("6")
-    longform(folder, "sft", "sft.yaml", code=-9)
-    longform(folder, "sft", "sft.yaml", "--resume")
+    forks.run(folder, ["sft", "sft.yaml"], code=-signal.SIGKILL)
+    forks.run(folder, ["sft", "sft.yaml"], "--resume")
     lines = [json.loads(line) for line in (folder / "lines.jsonl").read_text().splitlines()]
     starts = [line for line in lines if line[0] == "start"]
     assert [it[:4] for it in starts] == [["start", "tuned", None, 0], ["start", "tuned", "id-1", 4]]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from longform.planning.judge_load import JudgeLoad
     from longform.recipe.recipe import Recipe
 
-Share = Annotated[float, Parameter(validator=Number(gt=0, lte=1))]
+PositiveShare = Annotated[float, Parameter(validator=Number(gt=0, lte=1))]
 Amount = Annotated[float, Parameter(validator=Number(gt=0))]
 
 
@@ -33,8 +33,8 @@ def estimate(
     answer_tokens: PositiveInt = 250,
     judge_latency: Seconds = 10.0,
     gpu: GpuName = "h100",
-    utilisation: Share = 0.35,
-    bandwidth: Share = 0.5,
+    utilisation: PositiveShare = 0.35,
+    bandwidth: PositiveShare = 0.5,
     parameters: Amount | None = None,
     price_per_gpu_hour: Amount | None = None,
     json: Flag = False,

@@ -70,6 +70,21 @@ class Table:
     """Lines below the table."""
 
 
+class ShownTable(NamedTuple):
+    """A table whose cells are text, for a page."""
+
+    title: str
+    columns: Sequence[tuple[str, bool]]
+    """Name, and whether the column contains text."""
+    rows: Sequence[Sequence[str]]
+    notes: Sequence[str]
+
+
+def format_table(table: Table) -> ShownTable:
+    """Format the cells of a table for a page."""
+    return ShownTable(table.title, [(it.name, it.is_text) for it in table.columns], _shown(table)[1:], table.notes)
+
+
 def render(table: Table, form: Form = "text", *, width: int = WIDTH) -> str:
     """Render a table without a final line break; text tables are at most `width` columns wide."""
     if form == "text":

@@ -15,7 +15,7 @@ from longform.evaluation.compare.pairing import PairedPrompt, Pairing
 from longform.evaluation.compare.run import Comparison, rank_gains
 from longform.evaluation.compare.sides import GradedText
 from longform.evaluation.compare.tables import compare_tables
-from longform.evaluation.tables import Table, show
+from longform.evaluation.tables import format_table
 from longform.records.files import write_text
 from longform.records.schemas import Game
 from longform.report.rendering import render
@@ -26,16 +26,6 @@ MAX_CHARACTERS = 20_000_000
 _MAX_TEXT, _MIN_TEXT = 40_000, 200
 _OPEN = 3
 """Number of prompts whose texts are expanded initially."""
-
-
-class ShownTable(NamedTuple):
-    """A formatted table."""
-
-    title: str
-    columns: list[tuple[str, bool]]
-    """Name, and whether the column contains text."""
-    rows: list[list[str]]
-    notes: Sequence[str]
 
 
 class ShownText(NamedTuple):
@@ -87,7 +77,7 @@ def write_compare_page(
             f"only in {comparison.a}": str(comparison.only_a),
             f"only in {comparison.b}": str(comparison.only_b),
         },
-        "tables": [_shown_table(it) for it in compare_tables(comparison)],
+        "tables": [format_table(it) for it in compare_tables(comparison)],
         "measure": measure.name,
         "most": most,
         "prompts": [
@@ -102,14 +92,6 @@ def most_of_a_text(pairing: Pairing) -> int:
     """Return the maximum number of characters of each text."""
     texts = sum(len(it.a) + len(it.b) + 1 for it in pairing.prompts)
     return max(_MIN_TEXT, min(_MAX_TEXT, MAX_CHARACTERS // texts))
-
-
-def _shown_table(table: Table) -> ShownTable:
-    rows = [
-        [show(cell, digits=column.digits) for column, cell in zip(table.columns, row, strict=True)]
-        for row in table.rows
-    ]
-    return ShownTable(table.title, [(it.name, it.is_text) for it in table.columns], rows, table.notes)
 
 
 def _shown_prompt(it: PairedPrompt, gain: str, verdicts: list[str], most: int, *, is_open: bool) -> ShownPrompt:

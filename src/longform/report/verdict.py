@@ -25,7 +25,7 @@ _RECENT = 10
 """Steps whose median time predicts the next ones."""
 
 
-class Gain(NamedTuple):
+class ExaminerGain(NamedTuple):
     """The examiner's grades of the policy's texts after the last validation, less those of the initial policy."""
 
     interval: Interval
@@ -47,7 +47,7 @@ class RunVerdict(NamedTuple):
     seconds: float
     remaining: float | None
     """Seconds to the last step at the present speed; None if the run is not running or the number of steps is unknown."""
-    gain: Gain | None
+    gain: ExaminerGain | None
     """None without two validations of the same prompts."""
     findings: Sequence[Finding]
     model_changes: Sequence[str]
@@ -107,7 +107,7 @@ def judge_run(run: RunDirectory) -> RunVerdict:
     )
 
 
-def examiner_gain(run: RunDirectory) -> Gain | None:
+def examiner_gain(run: RunDirectory) -> ExaminerGain | None:
     """The examiner's gain from the first to the last validation, over the prompts that have a grade in both."""
     validated = [step for step, _ in run.database.metric("validation/no_grade")]
     if len(validated) < 2:
@@ -121,7 +121,7 @@ def examiner_gain(run: RunDirectory) -> Gain | None:
         return None
     interval = clustered_interval([after[it] - before[it] for it in ids], ids)
     means = [sum(grades[it] for it in ids) / len(ids) for grades in (before, after)]
-    return Gain(interval, means[0], means[1], len(ids), validated[0], validated[-1])
+    return ExaminerGain(interval, means[0], means[1], len(ids), validated[0], validated[-1])
 
 
 def total_cost(run: RunDirectory) -> str:

@@ -20,7 +20,7 @@ from longform.records.run_list import summarize_run
 from longform.records.schemas import PromptRow
 from longform.report.page import recorded_prompts
 from longform.report.verdict import stored_recipe
-from longform.viewer.collection import Collection
+from longform.viewer.collection import ViewerCollection
 from longform.viewer.links import ServerLinks
 from longform.viewer.rendering import render_page
 from longform.viewer.rollout_pages import list_content, prompt_content, rollout_content
@@ -56,7 +56,7 @@ class Indexing:
         collection: Whose runs are indexed.
     """
 
-    def __init__(self, collection: Collection) -> None:
+    def __init__(self, collection: ViewerCollection) -> None:
         self._collection = collection
         self._ended = threading.Event()
         self._indexes: dict[Path, RolloutIndex] = {}
@@ -113,7 +113,7 @@ def create_app(
     Raises:
         BadInputError: a path does not exist.
     """
-    collection, prompts = Collection(paths), Prompts()
+    collection, prompts = ViewerCollection(paths), Prompts()
     indexing = Indexing(collection)
 
     shared = {"links": LINKS, "token": token, "served": True}

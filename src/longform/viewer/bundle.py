@@ -12,7 +12,7 @@ from longform.records.run_directory import RunDirectory
 from longform.records.run_list import summarize_run
 from longform.report.page import recorded_prompts
 from longform.report.verdict import stored_recipe
-from longform.viewer.collection import Collection
+from longform.viewer.collection import ViewerCollection
 from longform.viewer.links import BundleLinks
 from longform.viewer.rendering import render_page
 from longform.viewer.rollout_pages import step_content
@@ -44,13 +44,13 @@ def write_bundle(paths: Sequence[Path], folder: Path, *, with_texts: bool = Fals
     """
     if folder.exists():
         raise BadInputError(f"--bundle {folder}: exists; name a new folder")
-    collection = Collection(paths)
+    collection = ViewerCollection(paths)
     write_folder(folder, partial(_write_pages, collection, links=BundleLinks(with_texts=with_texts)))
     files = list(folder.iterdir())
     return Bundle(len(files), sum(it.stat().st_size for it in files))
 
 
-def _write_pages(collection: Collection, folder: Path, *, links: BundleLinks) -> None:
+def _write_pages(collection: ViewerCollection, folder: Path, *, links: BundleLinks) -> None:
     def write(name: str, template: str, content: dict[str, Any]) -> None:
         page = content | {"links": links, "token": "", "served": False}
         write_text(folder / name, render_page(template, page, served=False))

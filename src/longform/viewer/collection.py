@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from longform.records.errors import BadInputError
 from longform.records.rollout_search import INDEX_NAME
-from longform.viewer.row_files import FileKind, kind_of_file
+from longform.viewer.row_files import ContentKind, kind_of_file
 
 _SEPARATOR = "~"
 _SKIPPED = ("checkpoints", "policies")
@@ -24,10 +24,10 @@ class FoundFile(NamedTuple):
 
     key: str
     path: Path
-    kind: FileKind
+    kind: ContentKind
 
 
-class Collection:
+class ViewerCollection:
     """The runs and files below some paths.
 
     Args:

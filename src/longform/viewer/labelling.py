@@ -1,8 +1,8 @@
 """The pages on which people choose between two texts without knowing who wrote them."""
 
 import json
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any
 from urllib.parse import quote
 
 from pydantic import ValidationError
@@ -15,20 +15,11 @@ from longform.evaluation.audit.people import measure_people
 from longform.evaluation.audit.tables import people_tables
 from longform.evaluation.estimates import Bootstrap
 from longform.evaluation.labelling.labels import Answer, LabelStore
-from longform.evaluation.tables import Table, show
+from longform.evaluation.tables import format_table
 from longform.records.errors import BadInputError, StoppedError
 from longform.viewer.rendering import render_page
 
 _MAX_BODY = 100_000
-
-
-class ShownTable(NamedTuple):
-    """A formatted table."""
-
-    title: str
-    columns: list[tuple[str, bool]]
-    rows: list[list[str]]
-    notes: Sequence[str]
 
 
 def label_routes(store: LabelStore, *, token: str, links: Any) -> list[Route]:
@@ -58,7 +49,7 @@ def label_routes(store: LabelStore, *, token: str, links: Any) -> list[Route]:
         content: dict[str, Any] = {"person": person, "done": done, "assigned": assigned}
         if pair is None:
             agreement = measure_people(store.labelled_pairs(), Bootstrap())
-            tables = [_shown(it) for it in people_tables(agreement)] if agreement else []
+            tables = [format_table(it) for it in people_tables(agreement)] if agreement else []
             return HTMLResponse(render_page("labelled.html.j2", content | {"tables": tables} | shared))
         return HTMLResponse(render_page("label.html.j2", content | _blind(store, person, pair) | shared))
 
@@ -102,17 +93,6 @@ async def _answered(request: Request, act: Callable[[dict[str, Any]], object]) -
         return JSONResponse({"problem": str(error)}, 422)
     except StoppedError as error:
         return JSONResponse({"problem": str(error)}, 507)
-
-
-def _shown(table: Table) -> ShownTable:
-    rows = [
-        [
-            cell if isinstance(cell, str) else "" if cell is None else show(cell, digits=column.digits)
-            for cell, column in zip(row, table.columns, strict=True)
-        ]
-        for row in table.rows
-    ]
-    return ShownTable(table.title, [(it.name, it.is_text) for it in table.columns], rows, table.notes)
 
 
 def _quoted(name: str) -> str:

@@ -10,13 +10,14 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from longform.evaluation.tables import ShownTable
 from longform.records.errors import BadInputError
 from longform.records.recorded_calls import RecordedCall
 from longform.records.tables import decode_line, raw_rows
 from longform.report.rollouts import ShownCall, calls_by_hash, show_calls
 
-FileKind = Literal["ladders", "grades", "responses", "games", "pairs", "prompts", "rows", "result"]
-_FIELDS: dict[FileKind, frozenset[str]] = {
+ContentKind = Literal["ladders", "grades", "responses", "games", "pairs", "prompts", "rows", "result"]
+_FIELDS: dict[ContentKind, frozenset[str]] = {
     "ladders": frozenset({"id", "prompt", "references"}),
     "pairs": frozenset({"id", "prompt", "response_a", "response_b"}),
     "games": frozenset({"prompt_id", "model_a", "model_b", "winner"}),
@@ -32,7 +33,7 @@ MAX_JOINED = 64
 """Files of a folder that are looked through for texts."""
 
 
-class ShownText(NamedTuple):
+class RowText(NamedTuple):
     """A text of a row, with what is known about it."""
 
     title: str
@@ -45,19 +46,9 @@ class ShownRow(NamedTuple):
     title: str
     facts: dict[str, str]
     request: str | None
-    texts: list[ShownText]
+    texts: list[RowText]
     calls: list[ShownCall] = []  # noqa: RUF012 (an empty list that nobody changes)
     """What the judges answered."""
-
-
-class ShownTable(NamedTuple):
-    """A table of a result."""
-
-    title: str
-    columns: list[tuple[str, bool]]
-    """Name, and whether the column has text."""
-    rows: list[list[str]]
-    notes: list[str]
 
 
 class RowPage(NamedTuple):
@@ -68,7 +59,7 @@ class RowPage(NamedTuple):
     """Whether the file has further rows."""
 
 
-def kind_of_file(path: Path) -> FileKind | None:
+def kind_of_file(path: Path) -> ContentKind | None:
     """What a file holds, by its first row; None for other files, and for those that cannot be read."""
     if path.suffix == ".json":
         return "result" if read_result(path) else None
@@ -78,7 +69,7 @@ def kind_of_file(path: Path) -> FileKind | None:
     return next((kind for kind, fields in _FIELDS.items() if fields <= row.keys()), None)
 
 
-def read_page(path: Path, kind: FileKind, *, find: str = "", offset: int = 0, limit: int = 20) -> RowPage:
+def read_page(path: Path, kind: ContentKind, *, find: str = "", offset: int = 0, limit: int = 20) -> RowPage:
     """Read some rows of a file.
 
     Args:
@@ -163,11 +154,11 @@ class _Joined(NamedTuple):
                     break  # no file of texts
         return cls(requests, texts)
 
-    def text(self, row: Mapping[str, Any], model: str) -> ShownText:
+    def text(self, row: Mapping[str, Any], model: str) -> RowText:
         """The text that a model wrote for the prompt of a row."""
         name = str(row.get(model))
         found = self.texts.get((str(row["prompt_id"]), name, int(row.get("sample") or 0)))
-        return ShownText(name, "(its text is not in this folder)" if found is None else found)
+        return RowText(name, "(its text is not in this folder)" if found is None else found)
 
 
 def _rows(path: Path) -> Iterator[dict[str, Any]]:
@@ -183,18 +174,18 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
         return
 
 
-def _shown(row: dict[str, Any], kind: FileKind, joined: _Joined) -> ShownRow:
+def _shown(row: dict[str, Any], kind: ContentKind, joined: _Joined) -> ShownRow:
     match kind:
         case "ladders":
             references = [it for it in row["references"] if isinstance(it, dict)]
             texts = [
-                ShownText(f"{it.get('model')}, score {_number(it.get('score'))}", str(it.get("text")))
+                RowText(f"{it.get('model')}, score {_number(it.get('score'))}", str(it.get("text")))
                 for it in references
             ]
             facts = {"potential": _number(row.get("potential")), "policy's score": _number(row.get("policy_score"))}
             return ShownRow(str(row["id"]), facts, _request(row["prompt"]), texts)
         case "pairs":
-            texts = [ShownText(f"response {it}", str(row[f"response_{it}"])) for it in ("a", "b")]
+            texts = [RowText(f"response {it}", str(row[f"response_{it}"])) for it in ("a", "b")]
             return ShownRow(str(row["id"]), _judged(row), _request(row["prompt"]), texts)
         case "games":
             facts = {
@@ -216,7 +207,7 @@ def _shown(row: dict[str, Any], kind: FileKind, joined: _Joined) -> ShownRow:
         case "responses":
             facts = {"sample": str(row.get("sample") or 0), "ended": str(row.get("finish_reason") or "")}
             title = f"{row['prompt_id']}: {row['model']}"
-            texts = [ShownText(str(row["model"]), str(row["text"]))]
+            texts = [RowText(str(row["model"]), str(row["text"]))]
             return ShownRow(title, _known(facts), joined.requests.get(str(row["prompt_id"])), texts)
 
         case "prompts":
@@ -227,7 +218,7 @@ def _shown(row: dict[str, Any], kind: FileKind, joined: _Joined) -> ShownRow:
             long = {name: text for name, text in plain.items() if len(text) > _LONG or "\n" in text}
             facts = {name: text for name, text in plain.items() if name not in long}
             title = plain.get("id") or plain.get("prompt_id") or ""
-            return ShownRow(title, _known(facts), None, [ShownText(name, text) for name, text in long.items()])
+            return ShownRow(title, _known(facts), None, [RowText(name, text) for name, text in long.items()])
 
 
 def _judged(row: Mapping[str, Any]) -> dict[str, str]:

@@ -59,6 +59,7 @@ def test_the_plugin_registers_in_a_fresh_process():
     assert found.returncode == 0, found.stderr
 
 
+@pytest.mark.full  # another import of verl
 def test_a_plugin_that_verl_leaves_out_is_named():
     found = _looked_for(VERL_USE_EXTERNAL_PLUGINS="none")
     assert "trainer 'longform' is not registered" in found.stderr
