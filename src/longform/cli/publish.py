@@ -32,20 +32,24 @@ def publish(
         public: Make a new repository public (default: private).
         dry_run: Print the card and list every file with its size; nothing is uploaded.
     """
-    from longform.publishing.hub import upload
+    from longform.publishing.hub import check_id, upload
     from longform.publishing.release import plan_policy, plan_rows
 
+    check_id(to)
     if source.is_file():
         release = plan_rows(source, with_texts=with_texts)
     else:
         release = plan_policy(source, base=base, benchmarks=bench, games=games, with_texts=with_texts)
     if dry_run:
+        lists = [(name, value) for name, paths in (("--bench", bench), ("--games", games)) for value in paths]
+        flags = [name for name, is_set in (("--with-texts", with_texts), ("--public", public)) if is_set]
+        again = [*(["--base", base] if base else []), *(word for pair in lists for word in pair), *flags]
         print(release.card)
         print_result(
             {it.name: f"{it.size:,} bytes" for it in release.files}
             | {f"not {it}": "left out" for it in release.left_out},
             as_json=False,
-            next_command=command_line("publish", source, "--to", to),
+            next_command=command_line("publish", source, "--to", to, *again),
         )
         return
     published = upload(release, to, private=not public)

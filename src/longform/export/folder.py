@@ -14,6 +14,9 @@ from longform.recipe.recipe import Recipe
 from longform.records.errors import BadInputError
 from longform.records.files import write_text
 from longform.records.folders import write_folder
+from longform.text.structure import CLOSING_TAG
+from longform.wording import load_wording
+from longform.writers.think import ThinkPrompt
 
 Trainer = Literal["trl", "verifiers"]
 SCRIPTS: dict[Trainer, str] = {"trl": "train.py", "verifiers": "environment.py"}
@@ -38,7 +41,8 @@ def export_recipe(path: Path, out: Path, trainer: Trainer) -> Path:
     prompts = check_inputs(recipe).prompts
 
     def write(folder: Path) -> None:
-        rows = [json.dumps({"prompt": it.messages, "prompt_id": it.id}, ensure_ascii=False) for it in prompts]
+        asked = ThinkPrompt.read(recipe.generation.think, recipe.generation.think_prompt, wording=load_wording())
+        rows = [json.dumps({"prompt": asked.messages(it), "prompt_id": it.id}, ensure_ascii=False) for it in prompts]
         write_text(folder / "prompts.jsonl", "\n".join(rows) + "\n")
         write_text(folder / "recipe.yaml", _recipe_at(recipe))
         write_text(folder / SCRIPTS[trainer], _script(recipe, trainer))
@@ -63,10 +67,13 @@ def _script(recipe: Recipe, trainer: Trainer) -> str:
     text = (files("longform.export") / "templates" / f"{trainer}.py.txt").read_text(encoding="utf-8")
     policy = str(Path(recipe.policy).resolve()) if Path(recipe.policy).exists() else recipe.policy
     group = max(2, recipe.data.group)
+    stops = [*recipe.generation.stop, *([CLOSING_TAG] if recipe.generation.think != "off" else [])]
     return Template(text).substitute(
         policy=repr(policy),
         group=group,
-        batch=recipe.data.per_step * group,
+        prompts=recipe.data.per_step,
+        template_kwargs=repr(recipe.generation.chat_template_kwargs or None),
+        generation_kwargs=repr({"stop_strings": stops} if stops else None),
         steps=recipe.run.steps,
         lr=recipe.optim.lr,
         kl=recipe.optim.kl_coef,

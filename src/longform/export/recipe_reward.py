@@ -1,8 +1,8 @@
 """All rewards of a recipe as one function of texts, with the curriculum's state in a file.
 
 Other trainers call it with the responses of a step. It reads each prompt's rung, asks the judges, returns the weighted mean
-of the rewards (None where one is missing: never a loss), and moves prompts up that were won. The state survives the end of
-the process; several processes of one machine may share it.
+of the rewards (None where one is missing, so that the response is left out), and moves prompts up that were won. The state
+survives the end of the process; several processes of one machine may share it.
 """
 
 import asyncio

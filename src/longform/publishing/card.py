@@ -91,7 +91,7 @@ def rows_card(kind: str, count: int, *, suffix: str) -> str:
         "tags": ["longform", kind],
         "configs": [{"config_name": "default", "data_files": [{"split": "train", "path": f"data/train{suffix}"}]}],
     }
-    text = f"{count:,} rows: {kind} in the format of longform {__version__}. longform reads this dataset by its id."
+    text = f"{kind.capitalize()} in the format of longform {__version__}, rows: {count:,}. Commands read it by its id."
     return f"{_front(metadata)}\n\n# {kind.capitalize()}\n\n{text}\n"
 
 
@@ -157,8 +157,8 @@ _RATE_COLUMNS = ("model", "against", "judge", "win rate", "games", "prompts")
 
 def _benchmark(result: Mapping[str, Any]) -> str:
     rows = result["rows"]
-    names = list(rows[0]) if rows else []
-    cells = [[_cell(row[name]) for name in names] for row in rows]
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    cells = [[_cell(row.get(name)) for name in names] for row in rows]
     table = Table(str(result["title"]), [Column(name, is_text=True) for name in names], cells, [])
     return f"{result['about']}:\n\n{render_table(table, 'markdown')}" if names else ""
 

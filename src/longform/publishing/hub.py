@@ -13,6 +13,23 @@ class Published(NamedTuple):
     commit: str
 
 
+def check_id(to: str) -> None:
+    """Check the id of a repository.
+
+    Raises:
+        BadInputError: it is not `owner/name`.
+    """
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id
+
+    try:
+        validate_repo_id(to)
+    except HFValidationError as error:
+        raise BadInputError(f"--to {to}: {_one_line(error)}") from error
+    if to.count("/") != 1:
+        raise BadInputError(f"--to {to}: must be OWNER/NAME")
+
+
 def upload(release: Release, to: str, *, private: bool = True, message: str = "") -> Published:
     """Create the repository if need be, and commit all files at once: either all are there, or none.
 

@@ -10,10 +10,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-import yaml
-
 from longform.publishing.card import CardFacts, model_card, rows_card, win_rates
 from longform.recipe.loading import load_stored_recipe
+from longform.recipe.public import public_recipe
 from longform.recipe.recipe import Recipe
 from longform.records.errors import BadInputError
 from longform.records.files import read_rows
@@ -27,7 +26,6 @@ POLICY_FILES = ("*.safetensors", "*.json", "*.jinja", "*.model", "merges.txt", "
 _PLACES = ("_name_or_path", "base_model_name_or_path")
 """Keys of JSON files that hold the folder that a model was loaded from."""
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+")
-_PRIVATE_KEYS = frozenset({"models", "folder", "base_url", "headers", "query", "key_env"})
 _ROW_FILES: Mapping[str, type[Row]] = {"ladders": Ladder, "preferences": Preference, "games": Game, "pairs": Pair}
 _TELLING: Mapping[str, str] = {
     "ladders": "references",
@@ -73,7 +71,7 @@ def plan_policy(
 
     Args:
         source: Run directory, or folder of a policy in Hugging Face format; within a run, the run's facts go into the card.
-        base: Hub id of the model that it was trained from.
+        base: Hub id of the model that it was trained from; without it the card names none.
         benchmarks: Folders of `longform bench run`, whose tables go into the card.
         games: Games files of `longform compare`, whose win rates go into the card.
         with_texts: Also publish prompts, with the texts before and after.
@@ -95,8 +93,6 @@ def plan_policy(
             recipe = load_stored_recipe(opened.recipe_path, Recipe)
             pairs = before_after(opened, thinking=recipe.generation.think)
             facts = facts._replace(
-                base=base
-                or (recipe.policy if _HUB_ID.fullmatch(recipe.policy) and not Path(recipe.policy).exists() else None),
                 recipe=recipe,
                 data_hash=opened.database.fact("prompts") or "",
                 verdict=judge_run(opened),
@@ -133,24 +129,6 @@ def plan_rows(path: Path, *, with_texts: bool = False) -> Release:
     card = rows_card(kind, count, suffix=suffix)
     files = [ReleasedFile("README.md", None, card.encode()), ReleasedFile(f"data/train{suffix}", path)]
     return Release("dataset", files, card, [])
-
-
-def public_recipe(path: Path) -> str:
-    """A run's recipe without models.yaml and without folders of this machine, as YAML."""
-    content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    return yaml.safe_dump(_without_places(content), sort_keys=False, allow_unicode=True)
-
-
-def _without_places(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _without_places(it) for key, it in value.items() if key not in _PRIVATE_KEYS}
-    if isinstance(value, list):
-        return [_without_places(it) for it in value]
-    if isinstance(value, str) and "://" in value:
-        return "(an address)"
-    if isinstance(value, str) and "/" in value and "\n" not in value and not _is_hub_id(value):
-        return Path(value).name
-    return value
 
 
 def _is_hub_id(value: str) -> bool:
@@ -205,7 +183,14 @@ def _first_has(path: Path, field: str) -> bool:
     from longform.records.tables import decode_line, raw_rows
 
     row = next(raw_rows(path), None)
-    if row is None:
+    try:
+        content = (
+            {}
+            if row is None
+            else row.content
+            if isinstance(row.content, dict)
+            else json.loads(decode_line(row.content))
+        )
+    except (ValueError, RecursionError, TypeError):
         return False
-    content = row.content if isinstance(row.content, dict) else json.loads(decode_line(row.content))
     return isinstance(content, dict) and field in content

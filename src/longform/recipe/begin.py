@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from longform.records.run_directory import RunDirectory
 from longform.rewards.plugin import load_rewards
 from longform.rewards.settings import WritingSettings
 from longform.rl.settings import POLICY_WARMUP
+from longform.version import __version__
 from longform.wording import CURRENT, VERSIONS, Wording, load_wording
 
 CHANGEABLE = (
@@ -38,6 +40,8 @@ CHANGEABLE = (
 """Keys that may differ when a run is resumed: they change no weight, except through the order of summation. A run's
 folder may have been renamed or moved."""
 
+STARTED, MADE_WITH = "started", "longform"
+"""Names of the facts that hold when a run began, and the version that began it."""
 _WORDING = "wording"
 """Name of the fact that holds the version of the wording."""
 
@@ -93,6 +97,8 @@ def begin_run(run: RunDirectory, recipe: Recipe, *, resume: bool) -> Wording:
             )
     else:
         run.database.set_fact(_WORDING, str(CURRENT))
+        run.database.set_fact(STARTED, f"{datetime.now(tz=UTC):%Y-%m-%d %H:%M} UTC")
+        run.database.set_fact(MADE_WITH, __version__)
     for name, digest in hashes.items():
         run.database.set_fact(name, digest)
     for name, plugin in plugins.items():

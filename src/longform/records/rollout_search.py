@@ -109,11 +109,23 @@ def find_rollouts(run: Path, wanted: RolloutFilter, *, offset: int = 0, limit: i
     Raises:
         BadInputError: text is looked for and there is no index yet, or a file is damaged.
     """
-    index = run / INDEX_NAME
-    path = index if _is_current(index) else run / "run.sqlite"
-    query = words_query(wanted.text)
-    if query and path != index:
+    index, query = run / INDEX_NAME, words_query(wanted.text)
+    if _is_current(index):
+        try:
+            return _find(index, query, wanted, offset=offset, limit=limit)
+        except BadInputError:
+            _remove(index)  # it is damaged, and can be built again
+    if query:
         raise BadInputError(f"{run}: the texts are not indexed yet; search again in a moment")
+    return _find(run / "run.sqlite", "", wanted, offset=offset, limit=limit)
+
+
+def _find(path: Path, query: str, wanted: RolloutFilter, *, offset: int, limit: int) -> FoundRollouts:
+    """Find rollouts in an index, or without words in the run's database.
+
+    Raises:
+        BadInputError: the file is damaged.
+    """
     conditions, values = _conditions(wanted)
     table, order = "rollouts", _ORDER[wanted.sort]
     with reading(path), closing(_connect_to_read(path)) as connection:
@@ -183,14 +195,16 @@ class RolloutIndex:
             return 0
         try:
             return sum(self._batches(is_wanted))
-        except sqlite3.OperationalError as error:
+        except (sqlite3.OperationalError, OSError) as error:
             raise BadInputError(f"{self.path}: cannot be written: {error}") from error
+        except sqlite3.DatabaseError:
+            _remove(self.path)
+            return 0  # it was damaged; the next update begins anew
         finally:
             self._building.release()
 
     def _batches(self, is_wanted: Callable[[], bool]) -> Iterator[int]:
-        source = self._run / "run.sqlite"
-        with reading(source), closing(_connect_to_read(source)) as run:
+        with closing(_connect_to_read(self._run / "run.sqlite")) as run:
             if not _is_current(self.path) or self._is_outdated(run):
                 self._begin()
             with closing(sqlite3.connect(self.path, timeout=30, isolation_level=None)) as index:
@@ -205,8 +219,8 @@ class RolloutIndex:
     def _begin(self) -> None:
         """An empty index in place of any other."""
         new = self.path.with_name(f"{INDEX_NAME}.{os.getpid()}")
-        for old in (new, *(self.path.with_name(INDEX_NAME + suffix) for suffix in ("", "-wal", "-shm"))):
-            old.unlink(missing_ok=True)
+        new.unlink(missing_ok=True)
+        _remove(self.path)
         with closing(sqlite3.connect(new)) as connection:
             connection.execute("PRAGMA journal_mode=WAL")
             connection.executescript(_SCHEMA)
@@ -255,6 +269,11 @@ class RolloutIndex:
             index.execute("ROLLBACK")
             raise
         return len(rows)
+
+
+def _remove(index: Path) -> None:
+    for suffix in ("", "-wal", "-shm"):
+        index.with_name(INDEX_NAME + suffix).unlink(missing_ok=True)
 
 
 def _spaced(text: str) -> str:

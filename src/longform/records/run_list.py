@@ -43,6 +43,11 @@ def list_runs(folder: Path) -> list[RunSummary]:
     return [summarize_run(path) for path in found]
 
 
+def is_running(path: Path) -> bool:
+    """Whether a process is writing the run."""
+    return _is_locked(path / "lock")
+
+
 def summarize_run(path: Path) -> RunSummary:
     """Summarize one run."""
     steps = _target(path / "recipe.yaml")

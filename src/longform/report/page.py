@@ -5,12 +5,12 @@ Texts of models are escaped by the template, and the page forbids scripts.
 
 import math
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from markupsafe import Markup
 
+from longform.recipe.begin import MADE_WITH, STARTED
 from longform.recipe.inputs import read_recorded_prompts
 from longform.recipe.recipe import Recipe
 from longform.records.database import ValidationText
@@ -25,7 +25,6 @@ from longform.report.rollouts import ShownRollout, show_rollouts
 from longform.report.verdict import judge_run, stored_recipe, total_cost
 from longform.text.structure import Thinking, parse_response
 from longform.text.words import count_words_of_any_script
-from longform.version import __version__
 
 MAX_TEXTS = 12
 LATEST = 5
@@ -129,16 +128,15 @@ def run_title(run: RunDirectory, recipe: Recipe | None) -> str:
 def run_facts(run: RunDirectory, recipe: Recipe | None) -> dict[str, str]:
     """Steps, time, money and origin of a run."""
     database = run.database
-    began = datetime.fromtimestamp(run.recipe_path.stat().st_mtime, tz=UTC) if run.recipe_path.exists() else None
     steps = f"{database.last_step()}" + (f" of {recipe.run.steps}" if recipe else "")
     facts = {"steps": steps, "time in steps": duration(database.seconds()), "cost": total_cost(run)}
     if recipe is None or recipe.data.ladders is not None:
         facts["promotions"] = f"{len(database.promotions())}"
     if recipe and recipe.validation:
         facts["examiner"] = recipe.validation.judge
-    if began:
-        facts["started"] = f"{began:%Y-%m-%d}"
-    facts["longform"] = __version__
+    for name, fact in (("started", STARTED), ("longform", MADE_WITH)):
+        if value := database.fact(fact):
+            facts[name] = value
     return facts
 
 

@@ -1,5 +1,6 @@
 """One rollout as it is shown on a page: the texts with what was found in them marked, rewards, and the judges' answers."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -17,10 +18,12 @@ from longform.text.spans import (
     repeated_sentence_spans,
     stuffed_spans,
 )
-from longform.text.structure import Thinking, parse_response
+from longform.text.structure import ParsedResponse, Thinking, parse_response
 
 MIN_COMMON = 0.2
 """Share of common words from which differing passages are marked; below it nearly everything differs."""
+MAX_MARKED = 200_000
+"""Characters of response and reference up to which passages are marked."""
 KINDS = {
     "differs": "differs from the other text",
     "repeated": "repeats an earlier sentence",
@@ -121,6 +124,8 @@ def show_rollout(
     parsed = parse_response(record.text, thinking)
     text = parsed.answer if parsed.well_formed and parsed.answer else record.text
     request = prompt.request if prompt else ""
+    if len(text) + len(record.reference) > MAX_MARKED:
+        return _unmarked(record, text, calls=calls, prompt=prompt, parsed=parsed)
     spans: dict[str, list[Span]] = {
         "repeated": repeated_sentence_spans(text),
         "copied": _merged([*copied_spans(text, request), *copied_spans(text, record.reference)]),
@@ -147,6 +152,32 @@ def show_rollout(
         reference=marked(record.reference, reference_spans) if record.reference else [],
         common=common,
         marks=marks,
+        calls=show_calls(record.calls, calls),
+    )
+
+
+def _unmarked(
+    record: RolloutRecord,
+    text: str,
+    *,
+    calls: Mapping[str, Sequence[RecordedCall]],
+    prompt: PromptRow | None,
+    parsed: ParsedResponse,
+) -> ShownRollout:
+    """A rollout whose texts are too long to look for passages in them."""
+    return ShownRollout(
+        step=record.step,
+        row=record.row,
+        prompt_id=record.prompt_id,
+        outcome=record.outcome,
+        facts=_facts(record, well_formed=parsed.well_formed),
+        rewards={kind: f"{score:.3g}" for kind, score in (record.scores or {}).items()},
+        request=prompt.request if prompt else None,
+        thoughts=parsed.think if text is parsed.answer else "",
+        response=[Segment(text)],
+        reference=[Segment(record.reference)] if record.reference else [],
+        common=None,
+        marks=["nothing, the texts are too long"],
         calls=show_calls(record.calls, calls),
     )
 
@@ -199,16 +230,19 @@ def marked(text: str, spans: Mapping[str, Sequence[Span]]) -> list[Segment]:
         text: The text.
         spans: Passages by the kind of their mark.
     """
-    cuts = sorted({0, len(text), *(place for found in spans.values() for span in found for place in span)})
-    segments: list[Segment] = []
-    kinds_at = {cut: [] for cut in cuts}
+    begins: dict[int, list[str]] = {}
+    ends: dict[int, list[str]] = {}
     for kind, found in spans.items():
         for start, end in found:
-            for cut in cuts:
-                if start <= cut < end:
-                    kinds_at[cut].append(kind)
+            begins.setdefault(start, []).append(kind)
+            ends.setdefault(end, []).append(kind)
+    cuts = sorted({0, len(text), *begins, *ends})
+    open_: Counter[str] = Counter()
+    segments: list[Segment] = []
     for start, end in pairwise(cuts):
-        segments.append(Segment(text[start:end], tuple(kinds_at[start])))
+        open_.subtract(ends.get(start, ()))
+        open_.update(begins.get(start, ()))
+        segments.append(Segment(text[start:end], tuple(kind for kind in spans if open_[kind] > 0)))
     return segments or [Segment(text)]
 
 

@@ -208,13 +208,13 @@ def _axes(chart: Chart, layout: Layout) -> Iterator[str]:
     x, y, x_ticks, y_ticks, right, right_ticks = layout
     yield f'<g stroke="{INK}" stroke-opacity=".15">'
     yield from (_segment(x.start, y(tick), x.end, y(tick)) for tick in y_ticks.between(y.low, y.high))
-    yield from (_segment(x(tick), y.start, x(tick), y.end) for tick in x_ticks.between(x.low, x.high))
+    yield from (_segment(x(tick), y.start, x(tick), y.end, ' class="x"') for tick in x_ticks.between(x.low, x.high))
     yield f'</g><g stroke="{INK}" stroke-opacity=".5">{_segment(x.start, y.start, x.end, y.start)}</g>'
     yield '<g fill-opacity=".75">'
     for tick in y_ticks.between(y.low, y.high):
         yield _text(x.start - 6, y(tick) + 4, y_ticks.label(tick), 'text-anchor="end"')
     for tick in x_ticks.between(x.low, x.high):
-        yield _text(x(tick), y.start + 15, x_ticks.label(tick), 'text-anchor="middle"')
+        yield _text(x(tick), y.start + 15, x_ticks.label(tick), 'class="x" text-anchor="middle"')
     if chart.x.title:
         yield _text((x.start + x.end) / 2, y.start + TICKS + 12, chart.x.title, 'text-anchor="middle"')
     if chart.y.title:
@@ -384,8 +384,8 @@ def _escaped(text: str) -> str:
     return escape(visible(text))
 
 
-def _segment(x1: float, y1: float, x2: float, y2: float) -> str:
-    return f'<line x1="{_number(x1)}" y1="{_number(y1)}" x2="{_number(x2)}" y2="{_number(y2)}"/>'
+def _segment(x1: float, y1: float, x2: float, y2: float, attributes: str = "") -> str:
+    return f'<line{attributes} x1="{_number(x1)}" y1="{_number(y1)}" x2="{_number(x2)}" y2="{_number(y2)}"/>'
 
 
 def _circle(x: float, y: float, area: float) -> str:

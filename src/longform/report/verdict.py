@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from statistics import median
 from typing import Literal, NamedTuple
 
@@ -74,15 +75,22 @@ class RunVerdict(NamedTuple):
         if self.condition == "damaged":
             return "The records of this run are damaged."
         if self.gain is None:
-            return "Nothing shows yet whether the texts have become better: that needs two validations by an examiner."
+            return "It is not known yet whether the texts improved: this takes two validations by an examiner."
         gain, low, high = self.gain.interval
         direction = "rose" if low > 0 else "fell" if high < 0 else "did not change beyond chance"
+        interval = f"[{low:+.2f}, {high:+.2f}]"
         if math.isnan(low):
-            direction = "changed"
+            direction, interval = "changed", "(no interval: too few prompts)"
         return (
-            f"The examiner's mean grade {direction}: {gain:+.2f} [{low:+.2f}, {high:+.2f}], from {self.gain.before:.2f} to "
+            f"The examiner's mean grade {direction}: {gain:+.2f} {interval}, from {self.gain.before:.2f} to "
             f"{self.gain.after:.2f} over {self.gain.prompts} held-out prompts (steps {self.gain.first} to {self.gain.last})."
         )
+
+
+def judge_path(path: Path) -> RunVerdict:
+    """`judge_run` of a run directory that is not open."""
+    with RunDirectory.read(path) as run:
+        return judge_run(run)
 
 
 def judge_run(run: RunDirectory) -> RunVerdict:

@@ -4,7 +4,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -14,39 +14,52 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from longform.records.errors import BadInputError
-from longform.records.rollout_search import RolloutIndex
+from longform.records.rollout_search import INDEX_NAME, RolloutIndex
 from longform.records.run_directory import RunDirectory
-from longform.records.run_list import summarize_run
+from longform.records.run_list import is_running
 from longform.records.schemas import PromptRow
 from longform.report.page import recorded_prompts
-from longform.report.verdict import stored_recipe
+from longform.report.verdict import judge_path, stored_recipe
 from longform.viewer.collection import ViewerCollection
 from longform.viewer.links import ServerLinks
 from longform.viewer.rendering import render_page
 from longform.viewer.rollout_pages import list_content, prompt_content, rollout_content
 from longform.viewer.row_files import RowPage, read_page, read_result
-from longform.viewer.run_pages import list_lines, overlay_content, run_content, state_text
+from longform.viewer.run_pages import overlay_content, run_content, run_line, state_text
 from longform.viewer.security import Guard
 
 SECONDS_BETWEEN_UPDATES = 2.0
 """Of the indexes of running runs."""
 _ROWS = 20
+_WATCHED = ("run.sqlite", "run.sqlite-wal", "recipe.yaml")
+ValueT = TypeVar("ValueT")
 LINKS = ServerLinks()
 
 
-class Prompts:
-    """The prompts of runs, read once and in the background."""
+class Remembered(Generic[ValueT]):
+    """A value of each run, computed again when the run's files have changed.
 
-    def __init__(self) -> None:
-        self._read: dict[Path, dict[str, PromptRow]] = {}
-        self._lock = threading.Lock()
+    Args:
+        compute: The value of a run directory.
+    """
 
-    def of(self, run: RunDirectory) -> dict[str, PromptRow]:
-        """The prompts of a run by id; empty if their file is missing or has changed."""
-        with self._lock:
-            if run.path not in self._read:
-                self._read[run.path] = recorded_prompts(run, stored_recipe(run))
-            return self._read[run.path]
+    def __init__(self, compute: Callable[[Path], ValueT]) -> None:
+        self._compute = compute
+        self._known: dict[Path, tuple[object, ValueT]] = {}
+
+    def of(self, run: Path) -> ValueT:
+        """The value of a run; raises what computing it raises."""
+        state = state_of_files(run)
+        known = self._known.get(run)
+        if known is None or known[0] != state:
+            known = self._known[run] = state, self._compute(run)
+        return known[1]
+
+
+def state_of_files(run: Path) -> object:
+    """Something that changes when a run's records, its recipe or its index do, or when it begins or ends."""
+    stats = [(run / name).stat() for name in _WATCHED if (run / name).exists()]
+    return [(it.st_size, it.st_mtime_ns) for it in stats], is_running(run), (run / INDEX_NAME).exists()
 
 
 class Indexing:
@@ -77,20 +90,25 @@ class Indexing:
         return self._indexes.setdefault(run, RolloutIndex(run))
 
     def _run(self) -> None:
-        finished: set[Path] = set()
+        seen: dict[Path, object] = {}
         while not self._ended.is_set():
             for path in self._collection.runs().values():
-                if path in finished or self._ended.is_set():
-                    continue
+                if self._ended.is_set():
+                    return
                 try:
-                    state = summarize_run(path).state
+                    if seen.get(path) == (state := state_of_files(path)):
+                        continue
                     self.index(path).update(is_wanted=lambda: not self._ended.is_set())
-                    if state != "running":
-                        finished.add(path)
-                except BadInputError as error:
+                    self.problems.pop(path, None)
+                    seen[path] = state_of_files(path) if (path / INDEX_NAME).exists() else state
+                except (BadInputError, OSError) as error:  # of one run; the others are indexed all the same
                     self.problems[path] = str(error)
-                    finished.add(path)
             self._ended.wait(SECONDS_BETWEEN_UPDATES)
+
+
+def _prompts_of(path: Path) -> dict[str, PromptRow]:
+    with RunDirectory.read(path) as run:
+        return recorded_prompts(run, stored_recipe(run))
 
 
 def create_app(
@@ -113,8 +131,9 @@ def create_app(
     Raises:
         BadInputError: a path does not exist.
     """
-    collection, prompts = ViewerCollection(paths), Prompts()
+    collection = ViewerCollection(paths)
     indexing = Indexing(collection)
+    prompts, verdicts, lines = Remembered(_prompts_of), Remembered(judge_path), Remembered(run_line)
 
     shared = {"links": LINKS, "token": token, "served": True}
 
@@ -129,7 +148,7 @@ def create_app(
             try:
                 with RunDirectory.read(collection.run(key)) as run:
                     return show(request, key, run)
-            except KeyError as error:
+            except (KeyError, OverflowError) as error:
                 raise HTTPException(404, f"not found: {error.args[0]}") from None
             except BadInputError as error:
                 raise HTTPException(409, str(error)) from None
@@ -137,7 +156,10 @@ def create_app(
         return endpoint
 
     def home(request: Request) -> Response:  # noqa: ARG001
-        content = {"runs": list_lines(collection.runs()), "files": collection.files()}
+        content = {
+            "runs": [lines.of(path)._replace(key=key) for key, path in collection.runs().items()],
+            "files": collection.files(),
+        }
         content["folders"] = [str(it) for it in collection.paths]
         return page("home.html.j2", content)
 
@@ -150,7 +172,7 @@ def create_app(
             raise HTTPException(409, str(error)) from None
 
     def run_page(request: Request, key: str, run: RunDirectory) -> Response:  # noqa: ARG001
-        return page("run.html.j2", run_content(run, key, LINKS))
+        return page("run.html.j2", run_content(run, key, LINKS, verdict=verdicts.of(run.path)))
 
     def state(request: Request, key: str, run: RunDirectory) -> Response:  # noqa: ARG001
         return JSONResponse({"state": state_text(run)})
@@ -164,12 +186,12 @@ def create_app(
 
     def rollout(request: Request, key: str, run: RunDirectory) -> Response:
         step, row = request.path_params["step"], request.path_params["row"]
-        content = rollout_content(run, key, step, row, request.query_params, LINKS, prompts=prompts.of(run))
+        content = rollout_content(run, key, step, row, request.query_params, LINKS, prompts=prompts.of(run.path))
         return page("rollout.html.j2", content)
 
     def prompt(request: Request, key: str, run: RunDirectory) -> Response:
         prompt_id = request.query_params.get("id", "")
-        return page("prompt.html.j2", prompt_content(run, key, prompt_id, LINKS, prompts=prompts.of(run)))
+        return page("prompt.html.j2", prompt_content(run, key, prompt_id, LINKS, prompts=prompts.of(run.path)))
 
     def file(request: Request) -> Response:
         try:
@@ -191,6 +213,7 @@ def create_app(
             "find": find,
             "first": offset + 1,
             "later": later,
+            "cut": False,
             "earlier": earlier,
         }
         return page("file.html.j2", content)

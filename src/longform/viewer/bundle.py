@@ -11,13 +11,13 @@ from longform.records.folders import write_folder
 from longform.records.run_directory import RunDirectory
 from longform.records.run_list import summarize_run
 from longform.report.page import recorded_prompts
-from longform.report.verdict import stored_recipe
+from longform.report.verdict import judge_run, stored_recipe
 from longform.viewer.collection import ViewerCollection
 from longform.viewer.links import BundleLinks
 from longform.viewer.rendering import render_page
 from longform.viewer.rollout_pages import step_content
 from longform.viewer.row_files import RowPage, read_page, read_result
-from longform.viewer.run_pages import list_lines, overlay_content, run_content
+from longform.viewer.run_pages import overlay_content, run_content, run_line
 
 MAX_ROWS = 500
 """Rows of a file of results in a bundle."""
@@ -45,6 +45,7 @@ def write_bundle(paths: Sequence[Path], folder: Path, *, with_texts: bool = Fals
     if folder.exists():
         raise BadInputError(f"--bundle {folder}: exists; name a new folder")
     collection = ViewerCollection(paths)
+    collection.check()
     write_folder(folder, partial(_write_pages, collection, links=BundleLinks(with_texts=with_texts)))
     files = list(folder.iterdir())
     return Bundle(len(files), sum(it.stat().st_size for it in files))
@@ -57,13 +58,17 @@ def _write_pages(collection: ViewerCollection, folder: Path, *, links: BundleLin
 
     runs = collection.runs()
     files = collection.files() if links.with_texts else []
-    content = {"runs": list_lines(runs), "files": files, "folders": [it.name for it in collection.paths]}
+    content = {
+        "runs": [run_line(path)._replace(key=key) for key, path in runs.items()],
+        "files": files,
+        "folders": [it.name for it in collection.paths],
+    }
     write(links.home(), "home.html.j2", content)
     readable = {key: path for key, path in runs.items() if summarize_run(path).state != "damaged"}
     write(links.overlay(), "overlay.html.j2", overlay_content(readable, links))
     for key, path in readable.items():
         with RunDirectory.read(path) as run:
-            content = run_content(run, key, links)
+            content = run_content(run, key, links, verdict=judge_run(run))
             write(links.run(key), "run.html.j2", content)
             if links.with_texts:
                 prompts = recorded_prompts(run, stored_recipe(run))
@@ -72,5 +77,13 @@ def _write_pages(collection: ViewerCollection, folder: Path, *, links: BundleLin
     for file in files:
         tables = read_result(file.path) if file.kind == "result" else []
         rows = RowPage([], False) if tables else read_page(file.path, file.kind, limit=MAX_ROWS)
-        content = {"file": file, "tables": tables, "rows": rows.rows, "find": "", "earlier": "", "later": ""}
+        content = {
+            "file": file,
+            "tables": tables,
+            "rows": rows.rows,
+            "find": "",
+            "earlier": "",
+            "later": "",
+            "cut": rows.more,
+        }
         write(links.file(file.key), "file.html.j2", content)

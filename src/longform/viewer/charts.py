@@ -1,6 +1,7 @@
 """Charts that a browser can read values from, enlarge and smooth; without scripts they are the charts of the report."""
 
 import json
+import math
 from html import escape
 
 from markupsafe import Markup
@@ -22,13 +23,13 @@ def draw_interactive(chart: Chart, *, step_link: str = "") -> Markup:
             "colour": mark.colour,
             "dashes": mark.dashed if isinstance(mark.dashed, str) else "5 3" if mark.dashed else "",
             "right": bool(layout.right and mark.on_right),
-            "points": [[x, y] for x, y in mark.points],
+            "points": [[x, y] for x, y in mark.points if math.isfinite(y)],
         }
         for mark in chart.marks
         if isinstance(mark, Line)
     ]
     scales = {"x": layout.x, "y": layout.y} | ({"right": layout.right} if layout.right else {})
     data = {"lines": lines, "scales": {name: list(scale) for name, scale in scales.items()}, "href": step_link}
-    text = json.dumps(data, separators=(",", ":"), ensure_ascii=False)
+    text = json.dumps(data, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     label = escape(f"{chart.title}. {chart.description}", quote=True)
     return Markup(draw(chart, attributes=f'tabindex="0" aria-label="{label}" data-chart="{escape(text, quote=True)}"'))

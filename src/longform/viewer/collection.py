@@ -4,12 +4,12 @@ Each has a key, its path below what was given, that stands in addresses of pages
 every list, so a run that begins while the viewer runs appears.
 """
 
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from longform.records.errors import BadInputError
-from longform.records.rollout_search import INDEX_NAME
 from longform.viewer.row_files import ContentKind, kind_of_file
 
 _SEPARATOR = "~"
@@ -45,17 +45,30 @@ class ViewerCollection:
                 )
         self.paths = list(paths)
 
+    def check(self) -> None:
+        """Check that there is something to show, now or once a run begins.
+
+        Raises:
+            BadInputError: a file holds no results, or a folder neither runs nor results.
+        """
+        if not self.paths or self.runs() or self.files():
+            return
+        raise BadInputError(
+            f"{self.paths[0]}: holds neither runs (run.sqlite) nor results (.jsonl, .parquet, or result.json of bench)"
+        )
+
     def runs(self) -> dict[str, Path]:
         """Run directories by their keys."""
         return self._keyed(
             (root, database.parent)
             for root in self.paths
             if root.is_dir()
-            for database in sorted(root.rglob("run.sqlite"))
+            for database in _files_below(root)
+            if database.name == "run.sqlite"
         )
 
     def files(self) -> list[FoundFile]:
-        """Files of results, by path; those of training data and those within a run are left out."""
+        """Files of results, by path, without those in checkpoints."""
         keyed = self._keyed((root, path) for root in self.paths for path in self._row_files(root))
         return [FoundFile(key, path, kind) for key, path in keyed.items() if (kind := kind_of_file(path)) is not None]
 
@@ -80,22 +93,21 @@ class ViewerCollection:
         if root.is_file():
             yield root
             return
-        for path in sorted(root.rglob("*")):
-            inside = path.relative_to(root).parts[:-1]
-            if (
-                (path.suffix in _ROW_SUFFIXES or path.name == RESULT)
-                and path.is_file()
-                and not set(inside) & set(_SKIPPED)
-            ):
+        for path in _files_below(root):
+            if path.suffix in _ROW_SUFFIXES or path.name == RESULT:
                 yield path
 
-    @staticmethod
-    def _keyed(found: Iterator[tuple[Path, Path]]) -> dict[str, Path]:
-        """Paths by their keys; of two with the same key the later one gets a number."""
+    def _keyed(self, found: Iterator[tuple[Path, Path]]) -> dict[str, Path]:
+        """Paths by their keys: below the folder that was given, with its name if there are several.
+
+        Of two with the same key the later one gets a number.
+        """
         keyed: dict[str, Path] = {}
         for root, path in found:
             parts = path.relative_to(root).parts if root.is_dir() else ()
-            name = _SEPARATOR.join(parts) or root.resolve().name
+            if len(self.paths) > 1 or not parts:
+                parts = (root.resolve().name, *parts)
+            name = _SEPARATOR.join(parts)
             key, number = name, 2
             while key in keyed and keyed[key].resolve() != path.resolve():
                 key, number = f"{name}{_SEPARATOR}{number}", number + 1
@@ -103,6 +115,8 @@ class ViewerCollection:
         return keyed
 
 
-def index_exists(run: Path) -> bool:
-    """Whether the texts of a run have been indexed, at least in part."""
-    return (run / INDEX_NAME).is_file()
+def _files_below(root: Path) -> Iterator[Path]:
+    """All files below a folder, sorted, without those of checkpoints; links to folders are not followed."""
+    for folder, folders, names in os.walk(root):
+        folders[:] = sorted(set(folders) - set(_SKIPPED))
+        yield from (Path(folder) / name for name in sorted(names))

@@ -24,10 +24,12 @@ from longform.text.structure import Thinking
 from longform.viewer.links import Links
 
 PAGE = 50
+MAX_TEXTS = 1000
+"""Texts of a prompt, or of a group, on one page."""
 _EXCERPT = 160
 _FIELDS = {
-    "step": "step",
-    "to": "to step",
+    "step": "step, or first step",
+    "to": "last step",
     "prompt": "prompt id",
     "outcome": "outcome",
     "cause": "no reward because of",
@@ -158,7 +160,8 @@ def rollout_content(
             found = find_rollouts(run.path, read_filter(query), offset=place, limit=1).rollouts if place >= 0 else []
             if found:
                 neighbours[name] = links.rollout(key, found[0].step, found[0].row, conditions | {"at": place})
-    group = find_rollouts(run.path, RolloutFilter(first_step=step, last_step=step, prompt_id=record.prompt_id)).rollouts
+    same = RolloutFilter(first_step=step, last_step=step, prompt_id=record.prompt_id)
+    group = find_rollouts(run.path, same, limit=MAX_TEXTS).rollouts
     (shown,) = show_rollouts(run.path, [record], prompts=prompts, thinking=thinking_of(run))
     return {
         "key": key,
@@ -174,7 +177,9 @@ def prompt_content(
     run: RunDirectory, key: str, prompt_id: str, links: Links, *, prompts: Mapping[str, PromptRow]
 ) -> dict[str, Any]:
     """The history of a prompt: its rungs, and all texts that were written for it."""
-    found = find_rollouts(run.path, RolloutFilter(prompt_id=prompt_id), limit=1000)
+    found = find_rollouts(run.path, RolloutFilter(prompt_id=prompt_id), limit=MAX_TEXTS)
+    if not found.total and prompt_id not in prompts:
+        raise KeyError(f"prompt {prompt_id}")
     promotions = [it for it in run.database.promotions() if it.prompt_id == prompt_id]
     prompt = prompts.get(prompt_id)
     return {
@@ -203,7 +208,10 @@ def thinking_of(run: RunDirectory) -> Thinking:
 
 
 def _text_of(run: RunDirectory, facts: RolloutFacts) -> str:
-    record: RolloutRecord | None = next(run.database.rollouts(step=facts.step, row=facts.row), None)
+    try:
+        record: RolloutRecord | None = next(run.database.rollouts(step=facts.step, row=facts.row), None)
+    except BadInputError:
+        return "(its text is damaged)"
     return record.text if record else ""
 
 

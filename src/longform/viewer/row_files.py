@@ -29,6 +29,8 @@ _FIELDS: dict[ContentKind, frozenset[str]] = {
 """Fields that tell a file's kind, the most telling kind first."""
 _LONG = 80
 """Characters of a value that is shown as a text."""
+_MALFORMED = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
+"""What reading a field of an unexpected type raises."""
 MAX_JOINED = 64
 """Files of a folder that are looked through for texts."""
 
@@ -94,14 +96,19 @@ def read_result(path: Path) -> list[ShownTable]:
         return [
             ShownTable(
                 str(it["title"]),
-                [(str(name), False) for name in it["rows"][0]] if it["rows"] else [],
-                [[_cell(value) for value in row.values()] for row in it["rows"]],
+                [(str(name), False) for name in _names(it["rows"])],
+                [[_cell(row.get(name)) for name in _names(it["rows"])] for row in it["rows"]],
                 [str(note) for note in it.get("notes", ())],
             )
             for it in tables
         ]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except _MALFORMED:
         return []
+
+
+def _names(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The columns of a result's table: some rows may lack one."""
+    return list(dict.fromkeys(name for row in rows for name in row))
 
 
 def _cell(value: Any) -> str:
@@ -115,10 +122,12 @@ def _cell(value: Any) -> str:
 
 def _hashes(row: Mapping[str, Any]) -> list[str]:
     """The requests behind a row: of a grade or a game, or of all answers about a pair."""
-    found = list(row.get("calls") or ())
-    for answer in row.get("asked") or ():
-        found += (answer.get("calls") or ()) if isinstance(answer, dict) else ()
-    return [it for it in found if isinstance(it, str)]
+    asked = row.get("asked")
+    lists = [
+        row.get("calls"),
+        *(it.get("calls") for it in (asked if isinstance(asked, list) else ()) if isinstance(it, dict)),
+    ]
+    return [it for calls in lists if isinstance(calls, list) for it in calls if isinstance(it, str)]
 
 
 def _calls_behind(path: Path, rows: Sequence[Mapping[str, Any]]) -> dict[str, list[RecordedCall]]:
@@ -134,7 +143,7 @@ class _Joined(NamedTuple):
 
     requests: Mapping[str, str]
     """By prompt."""
-    texts: Mapping[tuple[str, str, int], str]
+    texts: Mapping[tuple[str, str, str], str]
     """By prompt, model and sample."""
 
     @classmethod
@@ -142,13 +151,13 @@ class _Joined(NamedTuple):
         """The requests and responses of these rows, from files in the same folder."""
         ids = {str(row.get("prompt_id")) for row in rows}
         requests: dict[str, str] = {}
-        texts: dict[tuple[str, str, int], str] = {}
+        texts: dict[tuple[str, str, str], str] = {}
         for other in sorted(path.parent.glob("*.jsonl"))[:MAX_JOINED]:
             for row in _rows(other):
                 if "prompt" in row and str(row.get("id")) in ids:
                     requests.setdefault(str(row["id"]), _request(row["prompt"]))
                 elif "text" in row and str(row.get("prompt_id")) in ids:
-                    key = str(row["prompt_id"]), str(row.get("model")), int(row.get("sample") or 0)
+                    key = str(row["prompt_id"]), str(row.get("model")), str(row.get("sample") or 0)
                     texts.setdefault(key, str(row["text"]))
                 elif "prompt" not in row and "text" not in row:
                     break  # no file of texts
@@ -157,7 +166,7 @@ class _Joined(NamedTuple):
     def text(self, row: Mapping[str, Any], model: str) -> RowText:
         """The text that a model wrote for the prompt of a row."""
         name = str(row.get(model))
-        found = self.texts.get((str(row["prompt_id"]), name, int(row.get("sample") or 0)))
+        found = self.texts.get((str(row["prompt_id"]), name, str(row.get("sample") or 0)))
         return RowText(name, "(its text is not in this folder)" if found is None else found)
 
 
@@ -175,6 +184,14 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def _shown(row: dict[str, Any], kind: ContentKind, joined: _Joined) -> ShownRow:
+    """A row by its kind; one whose fields are of other types than its kind's is shown as it is."""
+    try:
+        return _shown_as(row, kind, joined)
+    except _MALFORMED:
+        return _shown_as(row, "rows", joined)
+
+
+def _shown_as(row: dict[str, Any], kind: ContentKind, joined: _Joined) -> ShownRow:
     match kind:
         case "ladders":
             references = [it for it in row["references"] if isinstance(it, dict)]
@@ -209,7 +226,6 @@ def _shown(row: dict[str, Any], kind: ContentKind, joined: _Joined) -> ShownRow:
             title = f"{row['prompt_id']}: {row['model']}"
             texts = [RowText(str(row["model"]), str(row["text"]))]
             return ShownRow(title, _known(facts), joined.requests.get(str(row["prompt_id"])), texts)
-
         case "prompts":
             facts = {name: _plain(it) for name, it in row.items() if name not in ("id", "prompt")}
             return ShownRow(str(row["id"]), _known(facts), _request(row["prompt"]), [])

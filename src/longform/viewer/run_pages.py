@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from markupsafe import Markup
 
 from longform.monitors.watch import diagnose
+from longform.recipe.public import public_recipe
 from longform.records.errors import BadInputError
 from longform.records.recorded_calls import has_calls, sum_calls
 from longform.records.run_directory import RunDirectory
@@ -15,7 +16,7 @@ from longform.records.run_list import RunSummary, summarize_run
 from longform.report.charts import charts_of_run
 from longform.report.page import before_after, duration, run_facts, run_title
 from longform.report.svg import PALETTE, Axis, Chart, Line
-from longform.report.verdict import DIVERGED, judge_run, remaining_seconds, stored_recipe, total_cost
+from longform.report.verdict import DIVERGED, RunVerdict, remaining_seconds, stored_recipe, total_cost
 from longform.viewer.charts import draw_interactive
 from longform.viewer.links import Links
 
@@ -59,13 +60,9 @@ class Phase(NamedTuple):
     """Seconds of a step, on average."""
 
 
-def list_lines(runs: Mapping[str, Path]) -> list[RunLine]:
-    """The lines of the list of all runs."""
-    return [run_line(key, path) for key, path in runs.items()]
-
-
-def run_line(key: str, path: Path) -> RunLine:
-    """One line of the list; a damaged run is listed with its problem."""
+def run_line(path: Path) -> RunLine:
+    """One line of the list, with the folder's name as its key; a damaged run is listed with its problem."""
+    key = path.name
     summary = summarize_run(path)
     progress = f"{summary.step} of {'?' if summary.steps is None else summary.steps}"
     if summary.state == "damaged":
@@ -98,14 +95,13 @@ def _line(key: str, run: RunDirectory, summary: RunSummary, progress: str) -> Ru
     )
 
 
-def run_content(run: RunDirectory, key: str, links: Links) -> dict[str, Any]:
+def run_content(run: RunDirectory, key: str, links: Links, *, verdict: RunVerdict) -> dict[str, Any]:
     """The page of one run."""
     database, recipe = run.database, stored_recipe(run)
     series = {name: database.metric(name) for name in database.metric_names()}
     if recipe and recipe.data.ladders is None:
         series.pop("curriculum/mean_rung", None)
     charts, constant = charts_of_run(series)
-    verdict = judge_run(run)
     facts = {"state": verdict.condition} | run_facts(run, recipe)
     if verdict.remaining is not None:
         facts["remaining"] = duration(verdict.remaining)
@@ -120,10 +116,17 @@ def run_content(run: RunDirectory, key: str, links: Links) -> dict[str, Any]:
         "costs": costs(run),
         "steps": steps(series),
         "pairs": before_after(run, thinking=recipe.generation.think if recipe else "off") if links.with_texts else [],
-        "recipe": run.recipe_path.read_text(encoding="utf-8") if run.recipe_path.exists() else "",
+        "recipe": recipe_text(run, private=links.dynamic),
         "state": state_text(run),
         "steps_at": (lambda first, last: links.rollouts(key, {"step": first, "to": last})) if links.dynamic else None,
     }
+
+
+def recipe_text(run: RunDirectory, *, private: bool) -> str:
+    """A run's recipe; for a page that is passed on without the folders of this machine."""
+    if not run.recipe_path.exists():
+        return ""
+    return run.recipe_path.read_text(encoding="utf-8") if private else public_recipe(run.recipe_path)
 
 
 def state_text(run: RunDirectory) -> str:

@@ -20,7 +20,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from longform.publishing.release import plan_policy, plan_rows, public_recipe
+from longform.publishing.release import plan_policy, plan_rows
+from longform.recipe.public import public_recipe
 from longform.records.errors import BadInputError
 from longform.records.files import write_rows
 from longform.records.schemas import Game, Preference
@@ -146,11 +147,40 @@ def test_what_has_no_policy_is_refused(tmp_path: Path) -> None:
         plan_policy(write_run(tmp_path / "young"))
 
 
-def test_an_address_in_a_recipe_is_taken_out(tmp_path: Path) -> None:
-    (tmp_path / "r.yaml").write_text(
-        yaml.safe_dump({"a": [SECRET], "headers": {"X": "y"}, "policy": "org/name", "n": 1})
-    )
-    assert yaml.safe_load(public_recipe(tmp_path / "r.yaml")) == {"a": ["(an address)"], "policy": "org/name", "n": 1}
+def test_only_what_belongs_to_this_machine_is_taken_out_of_a_recipe(tmp_path: Path) -> None:
+    kept = {
+        "policy": "org/name",
+        "generation": {"stop": ["</answer>", "END/"]},
+        "rewards": [{"kind": "mine:Judge", "prompt": "Rate clarity/style from 1 to 10", "query": "hello", "weight": 1}],
+    }
+    private = {"models": "m.yaml", "run": {"folder": PRIVATE, "name": "r"}, "data": {"prompts": f"{PRIVATE}/p.jsonl"}}
+    private |= {"plugin": {"url": SECRET, "place": f"{PRIVATE}/x"}}
+    (tmp_path / "r.yaml").write_text(yaml.safe_dump(kept | private))
+    assert yaml.safe_load(public_recipe(tmp_path / "r.yaml")) == kept | {
+        "run": {"name": "r"},
+        "data": {"prompts": "p.jsonl"},
+        "plugin": {"url": "(an address)", "place": "x"},
+    }
+
+
+def test_a_file_that_is_no_rows_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "x.jsonl").write_text("{broken")
+    with pytest.raises(BadInputError, match="holds neither"):
+        plan_rows(tmp_path / "x.jsonl")
+
+
+def test_rows_of_a_result_may_have_different_columns(run: Path, tmp_path: Path) -> None:
+    tables = [{"title": "T", "rows": [{"model": "x", "one": 1.0}, {"model": "y", "two": 2.0}]}]
+    (tmp_path / "result.json").write_text(json.dumps({"benchmark": "b", "tables": tables}))
+    assert "two" in contents(run, benchmarks=[tmp_path])["README.md"].decode()
+
+
+def test_the_next_command_of_a_dry_run_publishes_what_was_shown(run: Path) -> None:
+    tried = publish("http://127.0.0.1:9", run, "--to", "me/writer", "--dry-run", "--base", "a/b", "--with-texts")
+    assert "--to me/writer --base a/b --with-texts" in tried.stdout
+    refused = publish("http://127.0.0.1:9", run, "--to", "writer", "--dry-run")
+    assert refused.returncode == 2
+    assert "OWNER/NAME" in refused.stderr
 
 
 def test_rows_are_published_only_if_texts_are_asked_for(tmp_path: Path) -> None:
@@ -159,7 +189,7 @@ def test_rows_are_published_only_if_texts_are_asked_for(tmp_path: Path) -> None:
         plan_rows(tmp_path / "p.jsonl")
     release = plan_rows(tmp_path / "p.jsonl", with_texts=True)
     assert [it.name for it in release.files] == ["README.md", "data/train.jsonl"]
-    assert "1 rows: preferences" in release.card
+    assert "Preferences in the format" in release.card
     write_rows(tmp_path / "g.jsonl", [Game(prompt_id="p", model_a="x", model_b="y", winner="a")])
     assert plan_rows(tmp_path / "g.jsonl").kind == "dataset"
     (tmp_path / "n.jsonl").write_text('{"x": 1}\n')

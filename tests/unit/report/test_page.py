@@ -11,7 +11,6 @@ from longform.records.database import Promotion, ValidationText
 from longform.records.errors import BadInputError
 from longform.records.run_directory import RunDirectory
 from longform.report.page import MAX_TEXTS, write_report
-from longform.version import __version__
 
 HOSTILE = (
     "<script>alert('x')</script></div></section><img src=x onerror=alert(1)> & &amp; \"quoted\" {{ 7 * 7 }} {% raw %} "
@@ -208,7 +207,6 @@ def test_facts_come_from_the_records(run):
         "time in steps": "6 s",
         "cost": "0.7500 (3 calls, 1 of unknown cost)",
         "promotions": "3",
-        "longform": __version__,
     }
 
 

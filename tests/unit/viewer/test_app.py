@@ -14,8 +14,10 @@ from starlette.testclient import TestClient
 from longform.evaluation.labelling.labels import LabelStore
 from longform.evaluation.labelling.run import open_labels
 from longform.records.calls import SqliteCallLog
+from longform.records.errors import BadInputError
 from longform.records.files import write_rows
 from longform.records.rollout_search import RolloutIndex
+from longform.records.run_directory import RunDirectory
 from longform.records.schemas import Game, Grade, Ladder, Pair, PromptRow, Reference, Response
 from longform.report.rendering import content_policy
 from longform.viewer.app import LINKS, create_app
@@ -126,7 +128,7 @@ def test_a_run_shows_its_result_first(folder: Path) -> None:
     text = Page(client_of(folder).get("/run/a").text).text
     assert "The examiner's mean grade rose: +4.00" in text
     assert text.index("examiner's mean grade") < text.index("Curves")
-    assert "writing" in text[text.index("Time and cost") :]
+    assert "writing" in text[text.index("Time by phase") :]
 
 
 def test_a_search_finds_words_once_they_are_indexed(folder: Path) -> None:
@@ -375,3 +377,84 @@ def test_a_result_of_a_benchmark_is_shown_as_its_tables(tmp_path: Path) -> None:
     assert "7.500 [7.000, 8.000]" in page.text
     assert "img" not in page.tags
     assert "other.json" not in client.get("/").text
+
+
+def test_an_index_that_is_deleted_while_the_viewer_runs_is_built_again(folder: Path) -> None:
+    def found(client: TestClient) -> bool:
+        return "4 found" in client.get("/run/a/rollouts?q=lantern").text
+
+    with client_of(folder) as client:
+        deadline = time.monotonic() + 60
+        for _ in range(2):
+            while not found(client):
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+            for path in (folder / "a").glob("index.sqlite*"):
+                path.unlink()
+            assert client.get("/run/a/rollouts").status_code == 200
+
+
+def test_a_damaged_index_hides_no_rollout(folder: Path) -> None:
+    RolloutIndex(folder / "a").update()
+    index = folder / "a" / "index.sqlite"
+    whole = index.read_bytes()
+    index.write_bytes(whole[:4096] + b"x" * (len(whole) - 4096))
+    assert "16 found" in client_of(folder).get("/run/a/rollouts").text
+
+
+@pytest.mark.parametrize("text", ["A sentence that returns. " * 20_000, "word " * 60_000])
+def test_a_very_long_response_is_shown_without_marks(tmp_path: Path, text: str) -> None:
+    write_run(tmp_path / "long", steps=1, rows=1, text=text)
+    answer = client_of(tmp_path).get("/run/long/rollout/1/0")
+    assert answer.status_code == 200
+    assert "the texts are too long" in answer.text
+
+
+def test_a_number_that_no_database_holds_is_not_found(folder: Path) -> None:
+    assert client_of(folder).get("/run/a/rollout/99999999999999999999999/0").status_code == 404
+
+
+def test_an_unknown_prompt_is_not_found(folder: Path) -> None:
+    assert client_of(folder).get("/run/a/prompt?id=nobody").status_code == 404
+
+
+def test_metrics_that_are_not_finite_leave_a_gap(folder: Path) -> None:
+    with RunDirectory.open(folder / "a") as run:
+        run.database.record_step(5, seconds=1.0, metrics={"reward/mean": float("inf")})
+    page = Page(client_of(folder).get("/run/a").text)
+    charts = [json.loads(value) for name, value in page.attributes if name == "data-chart" and value]
+    assert charts
+    assert "Infinity" not in json.dumps(charts)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"id": "p", "prompt": "x", "references": 5},
+        {"prompt_id": "p", "model": "x", "score": 7, "sample": [1], "calls": 5},
+        {"prompt_id": 3, "model": None, "text": {"a": 1}, "sample": "x"},
+        {"id": "p", "prompt": [5], "response_a": 1, "response_b": None, "verdicts": 3, "labels": [1], "asked": [7]},
+    ],
+)
+def test_a_row_of_unexpected_types_is_shown_as_it_is(tmp_path: Path, row: dict[str, object]) -> None:
+    (tmp_path / "odd.jsonl").write_text(json.dumps(row) + "\n")
+    assert client_of(tmp_path).get("/file/odd.jsonl").status_code == 200
+
+
+@pytest.mark.parametrize("name", ["empty", "text.txt"])
+def test_nothing_to_show_is_one_line(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    if name == "empty":
+        path.mkdir()
+    else:
+        path.write_text("Just words.")
+    with pytest.raises(BadInputError, match="holds neither runs"):
+        write_bundle([path], tmp_path / "out")
+
+
+def test_a_bundle_names_no_folder_of_this_machine(tmp_path: Path) -> None:
+    write_run(tmp_path / "runs" / "a")
+    recipe = {"policy": "/private/base", "models": "/private/models.yaml", "run": {"folder": "/private/runs"}}
+    (tmp_path / "runs" / "a" / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    write_bundle([tmp_path / "runs"], tmp_path / "out", with_texts=True)
+    assert not [it.name for it in (tmp_path / "out").iterdir() if "private" in it.read_text(encoding="utf-8")]

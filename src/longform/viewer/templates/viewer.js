@@ -19,7 +19,11 @@ class InteractiveChart {
     this.cursor.setAttribute("visibility", "hidden");
     svg.addEventListener("pointermove", (event) => this.onMove(event));
     svg.addEventListener("pointerleave", () => this.read(null));
-    svg.addEventListener("pointerdown", (event) => { this.start = this.at(event); event.preventDefault(); });
+    svg.addEventListener("pointerdown", (event) => {
+      if (event.button !== 0 || event.pointerType === "touch") return;
+      this.start = this.at(event);
+      event.preventDefault();
+    });
     svg.addEventListener("pointerup", (event) => this.onUp(event));
     svg.addEventListener("dblclick", () => this.zoom(this.whole));
     svg.addEventListener("keydown", (event) => this.onKey(event));
@@ -92,6 +96,8 @@ class InteractiveChart {
     this.redraw();
   }
 
+  get isChanged() { return this.smoothing !== 0 || this.range[0] !== this.whole[0] || this.range[1] !== this.whole[1]; }
+
   smooth(amount) { this.smoothing = amount; this.redraw(); }
 
   // Lines are drawn anew in the layer above the picture; its own are hidden meanwhile.
@@ -99,6 +105,7 @@ class InteractiveChart {
     const isWhole = this.range[0] === this.whole[0] && this.range[1] === this.whole[1];
     const asDrawn = isWhole && this.smoothing === 0;
     for (const element of this.drawn) element.setAttribute("visibility", asDrawn ? "visible" : "hidden");
+    for (const element of this.svg.querySelectorAll(".x")) element.setAttribute("visibility", isWhole ? "visible" : "hidden");
     this.layer.replaceChildren();
     if (asDrawn) return;
     for (const line of this.data.lines) {
@@ -117,7 +124,25 @@ class InteractiveChart {
       if (line.dashes) path.setAttribute("stroke-dasharray", line.dashes);
       this.layer.append(path);
     }
+    if (!isWhole) this.drawTicks();
     this.tip.textContent = isWhole ? "" : `steps ${Math.ceil(this.range[0])} to ${Math.floor(this.range[1])}`;
+  }
+
+  // Steps along the axis of an enlarged part, at round numbers.
+  drawTicks() {
+    const [low, high] = this.range;
+    const raw = (high - low) / 5;
+    const power = 10 ** Math.floor(Math.log10(raw));
+    const size = Math.max(1, [1, 2, 5, 10].find((it) => it * power >= raw) * power);
+    for (let step = Math.ceil(low / size) * size; step <= high; step += size) {
+      const text = document.createElementNS(SVG, "text");
+      text.setAttribute("x", this.pixel("x", step));
+      text.setAttribute("y", this.data.scales.y[2] + 15);
+      text.setAttribute("text-anchor", "middle");
+      text.setAttribute("fill-opacity", ".75");
+      text.textContent = step.toLocaleString("en");
+      this.layer.append(text);
+    }
   }
 }
 
@@ -130,7 +155,8 @@ function prepareCharts() {
 }
 
 function isTyping(event) {
-  return event.ctrlKey || event.metaKey || event.altKey || /^(INPUT|SELECT|TEXTAREA)$/.test(event.target.tagName);
+  const isText = event.target.tagName === "INPUT" && !/^(checkbox|radio|range|button|submit)$/.test(event.target.type);
+  return event.ctrlKey || event.metaKey || event.altKey || isText || /^(SELECT|TEXTAREA)$/.test(event.target.tagName);
 }
 
 function moveTo(row) {
@@ -153,17 +179,22 @@ document.addEventListener("keydown", (event) => {
   event.preventDefault();
 });
 
-// A page of a run is fetched anew when the run has a new step; what is open stays open.
+// A page of a run is fetched again when the run has a new step. What is open stays open, and the row that is read stays marked;
+// while a chart is enlarged or smoothed, the page waits.
 async function follow() {
   const mark = document.querySelector("[data-live]");
   if (!mark || !mark.dataset.live || document.hidden || document.activeElement.closest("form")) return;
+  if (charts.some((chart) => chart.isChanged)) return;
   try {
     const { state } = await (await fetch(mark.dataset.live)).json();
     if (state === mark.dataset.state) return;
     const text = await (await fetch(location.href)).text();
     const fresh = new DOMParser().parseFromString(text, "text/html").querySelector("main");
     const open = [...document.querySelectorAll("main details")].map((it) => it.open);
+    const marked = document.querySelector("tr.current a");
     document.querySelector("main").replaceWith(fresh);
+    const again = marked && [...document.querySelectorAll("tr.choice a")].find((it) => it.textContent === marked.textContent);
+    if (again) again.closest("tr").classList.add("current");
     [...document.querySelectorAll("main details")].forEach((it, place) => { if (place in open) it.open = open[place]; });
     prepareCharts();
   } catch { /* the server is gone; the page stays as it is */ }
