@@ -87,8 +87,8 @@ def test_prompts_are_published_only_if_texts_are_asked_for(run: Path) -> None:
 
 def test_the_card_names_origin_result_and_judges_and_is_read_by_the_hub(run: Path) -> None:
     card = ModelCard(contents(run, base="Qwen/Qwen2.5-7B")["README.md"].decode())
-    assert card.data.base_model == "Qwen/Qwen2.5-7B"
-    assert card.data.library_name == "transformers"
+    data = card.data.to_dict()
+    assert (data["base_model"], data["library_name"]) == ("Qwen/Qwen2.5-7B", "transformers")
     for said in ("The examiner's mean grade rose: +4.00", "PPO, 4 steps", "critic", "examiner: exam", "cost 0.0160"):
         assert said in card.text, said
 
