@@ -33,8 +33,9 @@ demo-real: $(VENV)/.installed
 	$(BIN)/longform quickstart --real build/demo-models/smollm2-135m-instruct \
 	    --embeddings build/demo-models/all-minilm-l6-v2
 
+# Files in the order of their folders: the long ones of tests/pipeline come before the many short ones of tests/unit.
 test: lint
-	$(BIN)/pytest -n 2 --dist loadfile -m "not full and not families" $(addprefix --ignore tests/,verl_runs servers trackers browser)
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not full and not families" $(addprefix --ignore tests/,verl_runs servers trackers browser)
 
 test-full: $(VENV)/.tested
 	LONGFORM_TEST_FULL=1 $(BIN)/pytest -m full

@@ -27,7 +27,7 @@ def work(order):
     try:
         exec(order["first"], {})
         if order["script"]:
-            sys.path[0], sys.argv = os.path.dirname(order["script"]), [order["script"]]
+            sys.path[0], sys.argv = os.path.dirname(order["script"]), [order["script"], *order["command"]]
             runpy.run_path(order["script"], run_name="__main__")
         else:
             main(order["command"])
@@ -127,9 +127,9 @@ class Forks:
         assert done.returncode == code, done.stderr
         return done
 
-    def run_script(self, script: Path, folder: Path) -> "subprocess.CompletedProcess[str]":
+    def run_script(self, script: Path, folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
         """A Python file as `python FILE` in `folder`, to its end, which must be good."""
-        self._begin(folder, script=str(script))
+        self._begin(folder, script=str(script), command=arguments)
         done = self.wait()
         assert done.returncode == 0, done.stderr
         return done

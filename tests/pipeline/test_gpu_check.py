@@ -6,10 +6,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 SCRIPT = Path(__file__).parents[2] / "benchmarks/gpu_check.py"
 CPU_SECONDS = 40
 
 
+@pytest.mark.full
 def test_every_setting_is_measured_and_a_resumed_step_equals_a_straight_one(tmp_path):
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     command = [sys.executable, str(SCRIPT), "--tiny", "--json", str(tmp_path / "figures.json")]

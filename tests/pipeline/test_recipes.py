@@ -36,7 +36,14 @@ ZERO_DIFFERENCES = {
     "ladder": {"policy_name", "data", "rewards", "curriculum"},
     "ladder-ppo": {"method", "policy_name", "data", "rewards", "advantages", "curriculum"},
 }
+QUICK = {"dynamic", "both-orders", "panel", "pointwise", "half-a-group", "self-extending", "staged"}
+QUICK |= {"balanced", "guarded", "writing", "ladder-ppo"}
+"""Arms that `make test` trains."""
 DIMENSIONS = ("relevance", "coherence", "clarity", "depth", "style", "originality")
+
+
+def _to_train(paths):
+    return [pytest.param(it, id=it.stem, marks=[] if it.stem in QUICK else pytest.mark.full) for it in paths]
 
 
 LAUNCHES = sorted((RECIPES / "accelerate").glob("*.yaml"))
@@ -116,7 +123,7 @@ def _save_writing_model(base, folder):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("path", ARMS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", _to_train(ARMS))
 def test_an_arm_trains(path, world, tmp_path, serve):
     _write_models(tmp_path, serve(_judge).url)
     group = load_recipe(path, Recipe).data.group
@@ -142,7 +149,7 @@ def test_an_arm_trains(path, world, tmp_path, serve):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("path", ZERO_ARMS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", _to_train(ZERO_ARMS))
 def test_an_arm_of_longwriter_zero_trains(path, world, tmp_path, serve):
     _write_models(tmp_path, serve(_judge).url)
     recipe = load_recipe(path, Recipe)

@@ -34,7 +34,7 @@ def start(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("command", RECIPES)
+@pytest.mark.parametrize("command", ["sft", pytest.param("reward-model", marks=pytest.mark.full)])
 def test_kills_leave_no_trace(forks, start, tmp_path, command):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     for folder in (whole, killed):

@@ -1,7 +1,6 @@
 """Two processes make the same updates as one, read each row once an epoch, and end together."""
 
 import json
-import os
 import subprocess
 import sys
 from collections import Counter
@@ -11,11 +10,11 @@ import pytest
 import yaml
 
 from artifacts import save_policy
+from forks import ENVIRONMENT
 from longform.miniature.base import build_base_tokenizer
 from longform.miniature.corpus import documents
 from longform.miniature.policy import build_model, build_tokenizer, sft_rows
 
-ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
 STAGES = """
 import json, os, sys
 from pathlib import Path
@@ -122,17 +121,17 @@ def _write(path: Path, rows) -> None:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
-def _start(folder: Path, *command: str, processes: int = 1) -> "subprocess.CompletedProcess[str]":
-    launcher = ["-m", "torch.distributed.run", "--nproc_per_node", str(processes)] if processes > 1 else []
+def _start_two(folder: Path, *command: str) -> "subprocess.CompletedProcess[str]":
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2"]
     return subprocess.run(
-        [sys.executable, *launcher, *command], cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, timeout=120
+        [*launcher, *command], cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, timeout=120
     )
 
 
-def test_two_processes_make_the_updates_of_one(folder):
-    for name, processes in (("one", 1), ("two", 2)):
-        done = _start(folder, "stages.py", name, processes=processes)
-        assert done.returncode == 0, done.stderr[-3000:]
+def test_two_processes_make_the_updates_of_one(folder, forks):
+    alone, both = forks.run_script(folder / "stages.py", folder, "one"), _start_two(folder, "stages.py", "two")
+    assert both.returncode == 0, both.stderr[-3000:]
+    for done in (alone, both):
         assert done.stdout.count("writer  ") == 1, "one process prints"
         assert done.stderr.count("fine-tuning start 6/6") == 1
     one, *two = (json.loads((folder / name).read_text()) for name in ("one-0.json", "two-0.json", "two-1.json"))
@@ -150,8 +149,9 @@ def test_two_processes_make_the_updates_of_one(folder):
         assert not (folder / f"two-{stage}.checkpoints").exists()
 
 
+@pytest.mark.full
 def test_an_error_in_one_process_ends_all(folder):
-    done = _start(folder, "failing.py", processes=2)
+    done = _start_two(folder, "failing.py")
     assert done.returncode != 0
     assert "a GPU fell off the bus" in done.stderr
     assert not (folder / "failed").exists()

@@ -1,5 +1,7 @@
 """A damaged checkpoint is named, and the one before it is used."""
 
+from shutil import copytree
+
 import pytest
 import torch
 from toy import policy_weights, save_model, train_toy
@@ -32,17 +34,30 @@ DAMAGE = {
 }
 
 
+@pytest.fixture(scope="module")
+def whole(start, tmp_path_factory):
+    """The weights of a run that was never interrupted."""
+    return policy_weights(_train(start, tmp_path_factory.mktemp("whole"))[0])
+
+
+@pytest.fixture(scope="module")
+def cut(start, tmp_path_factory):
+    """The folder of a run that stopped after its fifth step."""
+    folder = tmp_path_factory.mktemp("cut")
+    _train(start, folder, stop_after=5)
+    return folder
+
+
 @pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
-def test_a_run_goes_on_from_the_checkpoint_before_a_damaged_one(start, tmp_path, damage):
-    whole, _ = _train(start, tmp_path / "whole")
-    _train(start, tmp_path / "cut", stop_after=5)
+def test_a_run_goes_on_from_the_checkpoint_before_a_damaged_one(start, whole, cut, tmp_path, damage):
+    copytree(cut, tmp_path / "cut")
     checkpoints = tmp_path / "cut" / "toy" / "checkpoints"
     damage(checkpoints / "step-000004")
     with pytest.warns(
         CheckpointWarning, match=r"step-000004: this checkpoint is damaged: .*; moved to damaged-step-000004"
     ):
         resumed, _ = _train(start, tmp_path / "cut")
-    assert torch.equal(policy_weights(resumed), policy_weights(whole))
+    assert torch.equal(policy_weights(resumed), whole)
     assert sorted(path.name for path in checkpoints.iterdir()) == ["damaged-step-000004", "step-000004", "step-000006"]
 
 

@@ -42,7 +42,7 @@ def _train(start, folder, *, steps, rewards=None, sections=None, kinds=("length"
     return train_toy(start, folder, sections, steps=steps, rewards=rewards, stop_after=stop_after)
 
 
-@pytest.mark.parametrize("loss", ["sequence", "token"])
+@pytest.mark.parametrize("loss", ["sequence", pytest.param("token", marks=pytest.mark.full)])
 def test_the_policy_learns_what_both_rewards_like(start, tmp_path, loss):
     _, metrics = _train(start, tmp_path, steps=25, loss=loss)
     for kind in ("length", "format"):

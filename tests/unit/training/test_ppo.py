@@ -139,7 +139,7 @@ def test_small_pieces_small_batches_and_recomputed_layers_give_the_same_weights(
     assert metrics["policy/clip_fraction"][1] < 0.5
 
 
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("precision", ["float32", pytest.param("bfloat16", marks=pytest.mark.full)])
 def test_adapters_learn_while_the_weights_below_them_stay(opinionated_start, tmp_path, precision):
     sections = {"lora": {"rank": 8, "alpha": 32}, "memory": {"precision": precision, "gradient_checkpointing": True}}
     state, metrics = _train(opinionated_start, tmp_path, steps=25, sections=sections, lr=1e-2, critic_lr=1e-2)

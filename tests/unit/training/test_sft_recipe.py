@@ -370,7 +370,9 @@ class Stopped(Exception):
     """A fine-tuning that is interrupted."""
 
 
-@pytest.mark.parametrize("settings", [(), ("lora={rank: 2}",), ("settings.packing=wrapped",)])
+@pytest.mark.parametrize(
+    "settings", [(), ("lora={rank: 2}",), pytest.param(("settings.packing=wrapped",), marks=pytest.mark.full)]
+)
 def test_an_interrupted_fine_tuning_is_resumed_to_the_same_weights_or_refused(folder, settings):
     _write_lines(folder / "rows.jsonl", *({"prompt": f"Write {n}.", "completion": f"Text {n}."} for n in range(9)))
     settings = (*settings, "settings.steps=12", "checkpoint_every=3")

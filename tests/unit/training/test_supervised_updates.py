@@ -54,7 +54,7 @@ def assert_equal_gradients(one, other):
 ONE_STEP = {"steps": 1, "warmup_steps": 0, "schedule": "constant", "max_grad_norm": 1e9}
 
 
-@pytest.mark.parametrize("limit", [1, 150, 400])
+@pytest.mark.parametrize("limit", [1, 150, pytest.param(400, marks=pytest.mark.full)])
 def test_cutting_a_batch_into_micro_batches_leaves_the_gradient_as_it_is(tokenizer, gradients_as_updates, limit):
     encoded = encode_rows(tokenizer, sft_rows(seed=1, count=11), max_tokens=90)
     settings = SftSettings(batch_size=12, **ONE_STEP)  # one row is blank
@@ -68,7 +68,7 @@ def test_cutting_a_batch_into_micro_batches_leaves_the_gradient_as_it_is(tokeniz
     assert_equal_gradients(gradient(None), gradient(limit))
 
 
-@pytest.mark.parametrize("limit", [1, 40, 64])
+@pytest.mark.parametrize("limit", [1, 40, pytest.param(64, marks=pytest.mark.full)])
 def test_the_same_holds_for_pairs(tmp_path, gradients_as_updates, limit):
     base = str(save_model(tmp_path / "base"))
     several = [it.model_copy(update={"chosen": it.chosen + " very" * n, "margin": n}) for n, it in enumerate(pairs(7))]
@@ -230,7 +230,7 @@ class Stopped(Exception):
     """A stage that is interrupted."""
 
 
-@pytest.mark.parametrize("lora", [None, LoraSettings(rank=2)])
+@pytest.mark.parametrize("lora", [None, pytest.param(LoraSettings(rank=2), marks=pytest.mark.full)])
 def test_an_interrupted_training_of_a_reward_model_ends_with_the_same_weights_and_curve(tmp_path, lora):
     base = str(save_model(tmp_path / "base"))
     settings = RewardModelSettings(steps=12, batch_size=4, max_tokens=16, lr=1e-2, warmup_steps=2, evaluate_every=5)
