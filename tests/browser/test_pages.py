@@ -15,7 +15,7 @@ from longform.evaluation.audit.pairs import AuditedPair
 from longform.evaluation.audit.people import measure_people
 from longform.evaluation.estimates import Bootstrap
 from longform.evaluation.labelling.labels import Answer
-from longform.evaluation.labelling.run import open_labels
+from longform.evaluation.labelling.run import PairSource, open_labels
 from longform.records.files import write_rows
 from longform.records.run_directory import RunDirectory
 from longform.report.page import write_report
@@ -163,8 +163,7 @@ def test_two_people_label_in_the_page_and_their_agreement_is_what_was_chosen(bro
     ]
     path = tmp_path / "pairs.jsonl"
     write_rows(path, pairs)
-    store = open_labels(path, people=["ann", "bob"])
-    with serving([], labels=store) as address:
+    with open_labels(PairSource(path=path), people=["ann", "bob"]) as store, serving([], labels=store) as address:
         for person, every in (("ann", 10), ("bob", 4)):
             with opened(browser, f"{address}/label/{person}") as page:
                 for done in range(200):
@@ -195,8 +194,7 @@ def test_labelling_is_quiet_whole_and_accessible(browser, tmp_path: Path, width,
     path = tmp_path / "pairs.jsonl"
     pair = AuditedPair(id="q", prompt=HOSTILE, response_a=HOSTILE, response_b="Thus.")
     write_rows(path, [pair])
-    store = open_labels(path, people=["ann", "bob"])
-    with serving([], labels=store) as address:
+    with open_labels(PairSource(path=path), people=["ann", "bob"]) as store, serving([], labels=store) as address:
         for place in ("/label", "/label/ann"):
             with opened(browser, address + place, width=width, scheme=scheme) as page:
                 check(page)
