@@ -14,7 +14,7 @@ import pytest
 from longform.evaluation.audit.pairs import AuditedPair, read_pairs
 from longform.evaluation.labelling.labels import Answer
 from longform.evaluation.labelling.run import PairSource, blank_rollouts, export_labels, open_labels
-from longform.evaluation.labelling.sampling import Sample, SampleBy, sample_run
+from longform.evaluation.labelling.sampling import SampleBy, SampledPairs, sample_run
 from longform.records.database import RunDatabase
 from longform.records.errors import BadInputError
 from longform.records.files import write_rows
@@ -44,7 +44,7 @@ def change_run(statement: str, *values: object) -> None:
         database.commit()
 
 
-def sample(count: int, by: SampleBy = "random") -> Sample:
+def sample(count: int, by: SampleBy = "random") -> SampledPairs:
     with RunDirectory.read("run") as run:
         return sample_run(run, count, by=by)
 

@@ -124,7 +124,7 @@ def test_the_last_label_can_be_taken_back_time_and_again(path: Path, opened) -> 
     ids = [answer(store, "ann", "first") for _ in range(3)]
     answer(store, "bob", "first")
     assert [store.undo("ann"), store.undo("ann")] == [ids[2], ids[1]]
-    assert store.next_pair("ann").id == ids[1]  # pyright: ignore[reportOptionalMemberAccess]
+    assert store.next_pair("ann").id == ids[1]
     store.close()
     store = opened(path, people=["ann", "bob"])
     assert store.count("ann") == (1, 6)
@@ -160,7 +160,7 @@ def test_a_label_that_is_undone_after_a_restart_leaves_the_pairs_file(path: Path
     again.save()
     for row in read_pairs([path]):
         assert (row.label, row.labels, row.label_orders, row.label_notes) == (None, None, None, None), row.id
-    assert again.next_pair("ann").id == pair_id  # pyright: ignore[reportOptionalMemberAccess]
+    assert again.next_pair("ann").id == pair_id
     assert kept != pair_id
 
 

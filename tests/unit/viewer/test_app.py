@@ -317,9 +317,8 @@ def test_labelling_is_blind_and_hostile_texts_stay_text(labelling) -> None:
 
 
 def test_a_page_does_not_tell_the_id_of_its_pair(tmp_path: Path) -> None:
-    write_rows(
-        tmp_path / "g.jsonl", [Pair(id="p/model-x/model-y/0", prompt="Why?", response_a="So.", response_b="Thus.")]
-    )  # pyright: ignore[reportCallIssue]
+    row = {"id": "p/model-x/model-y/0", "prompt": "Why?", "response_a": "So.", "response_b": "Thus."}
+    write_rows(tmp_path / "g.jsonl", [Pair.model_validate(row)])
     with open_labels(PairSource(path=tmp_path / "g.jsonl")) as store:
         routes = label_routes(store, token="the token", links=LabelLinks())
         app = create_app([], token="the token", hosts=[HOST], more_routes=routes)

@@ -144,7 +144,8 @@ def _argilla_labels(item: Mapping[str, Any], meta: Mapping[str, Any], place: str
                 given.append((question, it.get("user_id"), _object(answer, f"{where}: {question}").get("value")))
     given = [it for it in given if it[2] is not None]
     question = _question_of([it[0] for it in given], place, "questions")
-    labels = {str(person or "annotator"): _winner(value, place) for name, person, value in given if name == question}
+    labels: dict[str, Winner] = {}
+    labels |= {str(person or "annotator"): _winner(value, place) for name, person, value in given if name == question}
     if item.get("annotation") is not None:  # of version 1
         labels[str(item.get("annotation_agent") or "annotator")] = _winner(item["annotation"], place)
     return labels | _labels_in_metadata(meta, place)

@@ -22,7 +22,7 @@ from longform.records.tables import decode_line, raw_rows
 
 ORIGIN_SUFFIX = ".source.json"
 DEFAULT_SAMPLE = 100
-_Kind = Literal["pairs", "run", "games", "tasks"]
+_SourceKind = Literal["pairs", "run", "games", "tasks"]
 _GAME_FIELDS = ("prompt_id", "model_a", "model_b", "winner")
 _TASK_FIELDS = ("data", "fields", "inputs")
 
@@ -143,7 +143,7 @@ def blank_rollouts(path: Path) -> int:
     return origin.blank if origin else 0
 
 
-def _kind(source: PairSource) -> _Kind:
+def _kind(source: PairSource) -> _SourceKind:
     """What a source is.
 
     Raises:
@@ -186,7 +186,7 @@ def _fields(content: Any) -> Mapping[str, Any] | None:
     return content if isinstance(content, dict) else None
 
 
-def _make_pairs(source: PairSource, kind: _Kind) -> _Made:
+def _make_pairs(source: PairSource, kind: _SourceKind) -> _Made:
     match kind:
         case "run":
             with RunDirectory.read(source.path) as run:
@@ -201,7 +201,7 @@ def _make_pairs(source: PairSource, kind: _Kind) -> _Made:
             return _Made(pairs_of_games(source.path, source.prompts, source.responses, source.reading))
 
 
-def _origin(source: PairSource, kind: _Kind, path: Path) -> Origin:
+def _origin(source: PairSource, kind: _SourceKind, path: Path) -> Origin:
     def relative(it: Path) -> str:
         return os.path.relpath(it.resolve(), path.resolve().parent)
 

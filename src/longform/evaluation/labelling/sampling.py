@@ -36,7 +36,7 @@ _NO_TARGETS: Mapping[SampleBy, str] = {
 _OUTCOMES: Mapping[str, Winner] = {"win": "b", "tie": "tie", "loss": "a"}
 
 
-class Sample(NamedTuple):
+class SampledPairs(NamedTuple):
     """Pairs drawn from a run."""
 
     pairs: list[AuditedPair]
@@ -44,7 +44,7 @@ class Sample(NamedTuple):
     """Rollouts that cannot be shown: their response or reference is empty. None of them is drawn."""
 
 
-def sample_run(run: RunDirectory, count: int, *, by: SampleBy = "random", seed: int = 0) -> Sample:
+def sample_run(run: RunDirectory, count: int, *, by: SampleBy = "random", seed: int = 0) -> SampledPairs:
     """Draw rollouts of a run as pairs: `response_a` is the reference, `response_b` the policy's answer.
 
     Args:
@@ -77,7 +77,7 @@ def sample_run(run: RunDirectory, count: int, *, by: SampleBy = "random", seed: 
                 f"{recipe.data.path}: has no prompt {record.prompt_id!r}, which step {facts.step} of {run.path} names"
             )
         pairs.append(_pair(record, _answer(record, recipe), prompts[record.prompt_id], recipe, weight=weight))
-    return Sample(pairs, len(found) - len(shown))
+    return SampledPairs(pairs, len(found) - len(shown))
 
 
 def draw(
