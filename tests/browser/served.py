@@ -10,7 +10,7 @@ import uvicorn
 
 from longform.evaluation.labelling.labels import LabelStore
 from longform.viewer.app import LINKS, create_app
-from longform.viewer.labelling import label_routes
+from longform.viewer.labelling import LabelLinks, label_routes
 from longform.viewer.security import new_token
 from longform.viewer.serve import listen
 
@@ -20,7 +20,7 @@ def serving(paths: Sequence[Path], *, labels: LabelStore | None = None) -> Itera
     """The address of a viewer, while the context lasts."""
     with listen("127.0.0.1", 0) as listener:
         host, token = f"127.0.0.1:{listener.getsockname()[1]}", new_token()
-        routes = label_routes(labels, token=token, links=LINKS) if labels else []
+        routes = label_routes(labels, token=token, links=LINKS if paths else LabelLinks()) if labels else []
         app = create_app(paths, token=token, hosts=[host], more_routes=routes)
         server = uvicorn.Server(uvicorn.Config(app, log_level="error"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)

@@ -15,7 +15,7 @@ from longform.evaluation.audit.pairs import AuditedPair
 from longform.evaluation.audit.people import measure_people
 from longform.evaluation.estimates import Bootstrap
 from longform.evaluation.labelling.labels import Answer
-from longform.evaluation.labelling.run import open_labels
+from longform.evaluation.labelling.run import PairSource, open_labels
 from longform.records.files import write_rows
 from longform.records.run_directory import RunDirectory
 from longform.report.page import write_report
@@ -163,19 +163,23 @@ def test_two_people_label_in_the_page_and_their_agreement_is_what_was_chosen(bro
     ]
     path = tmp_path / "pairs.jsonl"
     write_rows(path, pairs)
-    store = open_labels(path, people=["ann", "bob"])
-    with serving([], labels=store) as address:
+    with open_labels(PairSource(path=path), people=["ann", "bob"]) as store, serving([], labels=store) as address:
         for person, every in (("ann", 10), ("bob", 4)):
             with opened(browser, f"{address}/label/{person}") as page:
+                page.clock.install()
+                page.reload()
                 for done in range(200):
                     first = page.locator(".texts .text").first.inner_text()
                     errs = int(first.split()[1]) % every == 0
+                    page.clock.fast_forward(400)  # the time in which a new pair takes no input
                     page.keyboard.press("1" if first.startswith("good") != errs else "2")
                     expect(page.locator("#label[data-done]")).to_have_attribute("data-done", str(done + 1))
+                page.clock.fast_forward(400)
                 page.keyboard.press("u")
                 expect(page.locator("#label")).to_have_attribute("data-done", "199")
                 first = page.locator(".texts .text").first.inner_text()
                 errs = int(first.split()[1]) % every == 0
+                page.clock.fast_forward(400)
                 page.keyboard.press("1" if first.startswith("good") != errs else "2")
                 expect(page.locator("h1")).to_contain_text("All 200 pairs")
     people = measure_people(store.labelled_pairs(), Bootstrap(resamples=50))
@@ -189,14 +193,43 @@ def test_two_people_label_in_the_page_and_their_agreement_is_what_was_chosen(bro
     assert people.alpha_nominal.value.estimate == pytest.approx(1 - (1 - both / 200) / by_chance)
 
 
+def test_a_key_that_is_held_or_pressed_twice_labels_one_pair(browser, tmp_path: Path) -> None:
+    path = tmp_path / "pairs.jsonl"
+    texts = {"prompt": "Why?", "response_a": "So.", "response_b": "Thus."}
+    write_rows(path, [AuditedPair.model_validate({"id": f"q{number}"} | texts) for number in range(9)])
+    press = "document.body.dispatchEvent(new KeyboardEvent('keydown', { key: '1', bubbles: true }))"
+    click = "document.querySelector('[data-choice=first]').click()"
+    with (
+        open_labels(PairSource(path=path)) as store,
+        serving([], labels=store) as address,
+        opened(browser, f"{address}/label/me") as page,
+    ):
+        page.add_init_script(f"addEventListener('load', () => {press})")  # before anybody can have read the new pair
+        page.reload()
+        page.wait_for_timeout(400)
+        assert store.count("me") == (0, 9)
+        for _ in range(30):  # after the first, events that repeat, as of a key that is held down
+            page.keyboard.down("1")
+            page.wait_for_timeout(30)
+        page.keyboard.up("1")
+        expect(page.locator("#label")).to_have_attribute("data-done", "1")
+        assert store.count("me") == (1, 9)
+        page.evaluate(f"{click}; {click}; {press}")
+        expect(page.locator("#label")).to_have_attribute("data-done", "2")
+        page.wait_for_timeout(400)
+        page.evaluate(f"{press.replace('1', 'u')}; {press.replace('1', 'u')}")
+        expect(page.locator("#label")).to_have_attribute("data-done", "1")
+        page.wait_for_timeout(400)
+        assert store.count("me") == (1, 9)
+
+
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_labelling_is_quiet_whole_and_accessible(browser, tmp_path: Path, width, scheme) -> None:
     path = tmp_path / "pairs.jsonl"
     pair = AuditedPair(id="q", prompt=HOSTILE, response_a=HOSTILE, response_b="Thus.")
     write_rows(path, [pair])
-    store = open_labels(path, people=["ann", "bob"])
-    with serving([], labels=store) as address:
+    with open_labels(PairSource(path=path), people=["ann", "bob"]) as store, serving([], labels=store) as address:
         for place in ("/label", "/label/ann"):
             with opened(browser, address + place, width=width, scheme=scheme) as page:
                 check(page)

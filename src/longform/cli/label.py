@@ -1,6 +1,5 @@
 """`longform label SOURCE`."""
 
-from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
@@ -28,20 +27,22 @@ def label(
 ) -> None:
     """Have people choose between two texts in a browser, without knowing who wrote them; then show how far they agree.
 
-    Keys: 1, 2, 0 for a tie, u to take the last choice back. Every choice is saved at once; running the command again goes
-    on. End it with Ctrl-C.
+    Keys: 1, 2, 0 for a tie, u to undo. Every choice is saved at once; end with Ctrl-C, and run the same command again to
+    continue.
 
     Args:
         source: Pairs file, run directory, games file, or the JSON of Argilla or Label Studio.
-        out: Pairs file for the labels (default: a pairs file is labelled in place).
+        out: Pairs file for the labels (default: a pairs file is labelled in place). An existing one is continued if it was
+            made from the same source with the same flags.
         people: Names of those who label.
         overlap: Share of the pairs that all of them label; the others are divided among them.
         sample: Number of rollouts to draw from a run (default: 100).
         by: Half of a run's rollouts are drawn at random, the others where judges disagree (disagreement), or where the
-            reward rose while the examiner's grade fell (drift). Their weights are stored.
+            reward rose while the examiner's grade fell (drift). Their weights are stored. Rollouts
+            with an empty response or reference cannot be shown and are not drawn.
         prompts: Prompts of a games file.
         responses: Responses files with the texts of a games file.
-        export: Write pairs and labels as JSON for another tool, and end.
+        export: Write pairs and labels as a new JSON file for another tool, and end.
         format: The other tool.
         port: Port to listen on; 0 chooses a free one.
         host: Address to listen on. Any other than this machine's own needs a password, in the environment variable
@@ -49,18 +50,12 @@ def label(
         no_browser: Do not open a browser; the address is printed.
         seed: Random seed of the sample, of who labels what, and of the order of the texts.
     """
-    from longform.evaluation.audit.people import measure_people
     from longform.evaluation.audit.tables import people_tables
-    from longform.evaluation.estimates import Bootstrap
-    from longform.evaluation.labelling.interchange import export_pairs
-    from longform.evaluation.labelling.run import open_labels
-    from longform.viewer.serve import serve
+    from longform.evaluation.labelling.run import PairSource, export_labels
+    from longform.viewer.label_session import serve_labels
 
-    store = open_labels(
-        source,
-        out=out,
-        people=people,
-        overlap=overlap,
+    pairs = PairSource(
+        path=source,
         sample=sample,
         by=by,
         prompts=prompts,
@@ -69,15 +64,22 @@ def label(
         reading=reading.parse(),
     )
     if export is not None:
-        export_pairs(store.labelled_pairs(), export, format)
-        print_result({"pairs": len(store.pairs), "path": str(export)}, as_json=False)
+        count = export_labels(pairs, export, format, out=out)
+        print_result({"pairs": count, "path": str(export)}, as_json=False)
         return
-    store.save()
-    with suppress(KeyboardInterrupt):
-        serve([], host=host, port=port, browser=not no_browser, labels=store, on_start=lambda it: print(it, flush=True))
-    store.save()
-    agreement = measure_people(store.labelled_pairs(), Bootstrap())
-    if agreement is not None:
-        print_tables(people_tables(agreement))
-    done = {person: "{} of {}".format(*store.count(person)) for person in store.assignment.people}
-    print_result(done | {"path": str(store.path)}, as_json=False, next_command=command_line("audit", store.path))
+    session = serve_labels(
+        pairs,
+        out=out,
+        people=people,
+        overlap=overlap,
+        host=host,
+        port=port,
+        browser=not no_browser,
+        on_start=lambda address: print(address, flush=True),
+    )
+    if session.agreement is not None:
+        print_tables(people_tables(session.agreement))
+    result = {person: f"{done} of {assigned}" for person, (done, assigned) in session.done.items()}
+    if session.blank:
+        result["rollouts not shown"] = f"{session.blank}, their response or reference is empty"
+    print_result(result | {"path": str(session.path)}, as_json=False, next_command=command_line("audit", session.path))

@@ -282,6 +282,22 @@ class RunDatabase:
             for found in cursor:
                 yield read_rollout(found)
 
+    def inconsistent_rollouts(self) -> set[tuple[int, int]]:
+        """(step, row) of the rollouts about which a judge, asked again, changed its mind."""
+        return {(row["step"], row["row"]) for row in self._read("SELECT step, row FROM rollouts WHERE consistent = 0")}
+
+    def blank_references(self) -> set[tuple[int, int]]:
+        """(step, row) of the rollouts whose reference is empty or white space."""
+        query = "SELECT hash, body FROM texts WHERE hash IN (SELECT DISTINCT reference_hash FROM rollouts)"
+        with reading(self.path):
+            references = self._read(query)
+            blank = [it["hash"] for it in references if not zlib.decompress(it["body"]).decode().strip()]
+        return {
+            (row["step"], row["row"])
+            for it in blank
+            for row in self._read("SELECT step, row FROM rollouts WHERE reference_hash = ?", (it,))
+        }
+
     def validations(self, step: int) -> list[ValidationText]:
         """The validation texts of one step, by prompt."""
         query = (

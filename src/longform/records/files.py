@@ -231,6 +231,17 @@ class AppendedRows(Generic[RowT]):
             raise StoppedError(f"{self.path}: cannot be written: {error.strerror}") from error
         self.rows.append(row)
 
+    def sync(self) -> None:
+        """Wait until all rows are on the disk.
+
+        Raises:
+            StoppedError: the disk is full or broken.
+        """
+        try:
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise StoppedError(f"{self.path}: cannot be written: {error.strerror}") from error
+
     def close(self) -> None:
         """Close the file; its rows stay in `rows`."""
         self._file.close()

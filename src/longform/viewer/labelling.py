@@ -1,5 +1,9 @@
-"""The pages on which people choose between two texts without knowing who wrote them."""
+"""The pages on which people choose between two texts without knowing who wrote them.
 
+A page names its pair by a key that tells nothing: ids of pairs may have the names of models.
+"""
+
+import hashlib
 import json
 from collections.abc import Callable
 from typing import Any
@@ -17,9 +21,17 @@ from longform.evaluation.estimates import Bootstrap
 from longform.evaluation.labelling.labels import Answer, LabelStore
 from longform.evaluation.tables import format_table
 from longform.records.errors import BadInputError, StoppedError
+from longform.viewer.links import ServerLinks
 from longform.viewer.rendering import render_page
 
 _MAX_BODY = 100_000
+
+
+class LabelLinks(ServerLinks):
+    """The addresses where only labelling is served."""
+
+    def home(self) -> str:  # noqa: D102
+        return "/label"
 
 
 def label_routes(store: LabelStore, *, token: str, links: Any) -> list[Route]:
@@ -31,6 +43,7 @@ def label_routes(store: LabelStore, *, token: str, links: Any) -> list[Route]:
         links: Addresses of the other pages.
     """
     shared = {"links": links, "token": token, "served": True}
+    ids = {_key(it, token): it for it in store.pairs}
 
     def choose_person(request: Request) -> Response:  # noqa: ARG001
         if len(store.assignment.people) == 1:
@@ -47,17 +60,24 @@ def label_routes(store: LabelStore, *, token: str, links: Any) -> list[Route]:
         done, assigned = store.count(person)
         pair = store.next_pair(person)
         content: dict[str, Any] = {"person": person, "done": done, "assigned": assigned}
+        content["can_undo"] = store.can_undo(person)
         if pair is None:
             agreement = measure_people(store.labelled_pairs(), Bootstrap())
             tables = [format_table(it) for it in people_tables(agreement)] if agreement else []
             return HTMLResponse(render_page("labelled.html.j2", content | {"tables": tables} | shared))
-        return HTMLResponse(render_page("label.html.j2", content | _blind(store, person, pair) | shared))
+        return HTMLResponse(
+            render_page("label.html.j2", content | _blind(store, person, pair) | {"key": _key(pair.id, token)} | shared)
+        )
+
+    def add_choice(body: dict[str, Any]) -> None:
+        answer = Answer.model_validate(body)
+        store.add(answer.model_copy(update={"pair_id": ids.get(answer.pair_id, "")}))
 
     async def add(request: Request) -> Response:
-        return await _answered(request, lambda body: store.add(Answer.model_validate(body)))
+        return await _answered(request, add_choice)
 
     async def undo(request: Request) -> Response:
-        return await _answered(request, lambda body: store.undo(str(body.get("person"))))
+        return await _answered(request, lambda body: store.undo(str(body.get("person"))) is not None)
 
     return [
         Route("/label", choose_person),
@@ -73,7 +93,7 @@ def _blind(store: LabelStore, person: str, pair: AuditedPair) -> dict[str, Any]:
     first, second = texts if store.assignment.order(person, pair.id) == "ab" else texts[::-1]
     listed = pair.criteria if isinstance(pair.criteria, list) else []
     criteria = [name for it in listed if (name := getattr(it, "name", None) or (it if isinstance(it, str) else ""))]
-    return {"pair_id": pair.id, "request": pair.request.request, "first": first, "second": second, "criteria": criteria}
+    return {"request": pair.request.request, "first": first, "second": second, "criteria": criteria}
 
 
 async def _answered(request: Request, act: Callable[[dict[str, Any]], object]) -> Response:
@@ -89,10 +109,17 @@ async def _answered(request: Request, act: Callable[[dict[str, Any]], object]) -
     except ValidationError as error:
         first = error.errors()[0]
         return JSONResponse({"problem": f"{'.'.join(map(str, first['loc']))}: {first['msg']}"}, 422)
+    except RecursionError:
+        return JSONResponse({"problem": "the request is nested too deeply"}, 422)
     except (BadInputError, ValueError) as error:
         return JSONResponse({"problem": str(error)}, 422)
     except StoppedError as error:
         return JSONResponse({"problem": str(error)}, 507)
+
+
+def _key(pair_id: str, token: str) -> str:
+    """What a page calls a pair."""
+    return hashlib.sha256(f"{token}\0{pair_id}".encode()).hexdigest()[:16]
 
 
 def _quoted(name: str) -> str:

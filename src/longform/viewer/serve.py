@@ -13,7 +13,7 @@ from longform.evaluation.labelling.labels import LabelStore
 from longform.records.errors import BadInputError
 from longform.viewer.app import LINKS, create_app
 from longform.viewer.collection import ViewerCollection
-from longform.viewer.labelling import label_routes
+from longform.viewer.labelling import LabelLinks, label_routes
 from longform.viewer.security import new_token
 
 LOOPBACK = "127.0.0.1"
@@ -53,7 +53,7 @@ def serve(
         taken = listener.getsockname()[1]
         hosts = [f"{name}:{taken}" for name in _LOOPBACK_NAMES] if is_local else []
         token = new_token()
-        routes = label_routes(labels, token=token, links=LINKS) if labels else []
+        routes = label_routes(labels, token=token, links=LINKS if paths else LabelLinks()) if labels else []
         if labels is None:
             ViewerCollection(paths).check()
         app = create_app(paths, token=token, hosts=hosts, password=None if is_local else password, more_routes=routes)

@@ -1,6 +1,7 @@
 """People label pairs: blind, each their part, nothing lost; and what they agree on is measured."""
 
-import json
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from itertools import pairwise
 from pathlib import Path
 
@@ -12,11 +13,10 @@ from longform.evaluation.audit.run import audit, measure_audit
 from longform.evaluation.audit.tables import audit_tables
 from longform.evaluation.estimates import Bootstrap
 from longform.evaluation.labelling.assignment import Assignment
-from longform.evaluation.labelling.interchange import export_pairs, import_pairs
 from longform.evaluation.labelling.labels import Answer, LabelStore, winner_of_choice
-from longform.evaluation.labelling.run import open_labels
+from longform.evaluation.labelling.run import PairSource, open_labels
 from longform.evaluation.labelling.sampling import draw, drifting_steps, pairs_of_games
-from longform.records.errors import BadInputError
+from longform.records.errors import BadInputError, RowsWarning
 from longform.records.files import write_rows
 from longform.records.rollout_search import RolloutFacts
 from longform.records.schemas import Game, PromptRow, Response
@@ -33,6 +33,15 @@ def pair(number: int, **fields: object) -> AuditedPair:
 def path(tmp_path: Path) -> Path:
     write_rows(tmp_path / "pairs.jsonl", [pair(number) for number in range(6)])
     return tmp_path / "pairs.jsonl"
+
+
+@pytest.fixture
+def opened() -> Iterator[Callable[..., LabelStore]]:
+    """Opens the labels of a pairs file; close them before they are opened again."""
+    with ExitStack() as stores:
+        yield lambda path, *, seed=0, **flags: stores.enter_context(
+            open_labels(PairSource(path=path, seed=seed), **flags)
+        )
 
 
 def answer(store: LabelStore, person: str, choice: str, **fields: object) -> str:
@@ -63,7 +72,9 @@ def test_orders_are_drawn_for_each_person_and_pair_and_stay() -> None:
     assert one.pairs_of("ann") == again.pairs_of("ann") != one.pairs_of("bob")
 
 
-@pytest.mark.parametrize("people", [["a", "a"], [" "], ["x", ""]])
+@pytest.mark.parametrize(
+    "people", [["a", "a"], [" "], ["x", ""], ["a/b"], ["."], [".."], ["a\nb"], ["\x1b[31m"], ["\udcff"]]
+)
 def test_people_need_names_of_their_own(people: list[str]) -> None:
     with pytest.raises(BadInputError, match="--people"):
         Assignment(IDS, people)
@@ -77,10 +88,11 @@ def test_a_choice_is_kept_by_text_and_not_by_place(choice, order, winner) -> Non
     assert winner_of_choice(choice, order) == winner
 
 
-def test_labels_survive_the_end_of_the_process_and_go_into_the_pairs_file(path: Path) -> None:
-    store = open_labels(path, people=["ann"], seed=5)
+def test_labels_survive_the_end_of_the_process_and_go_into_the_pairs_file(path: Path, opened) -> None:
+    store = opened(path, people=["ann"], seed=5)
     ids = [answer(store, "ann", "first", reasons=" livelier "), answer(store, "ann", "tie", criteria=["plot"])]
-    again = open_labels(path, people=["ann"], seed=5)
+    store.close()
+    again = opened(path, people=["ann"], seed=5)
     assert again.count("ann") == (2, 6)
     assert again.next_pair("ann") == store.next_pair("ann")
     again.save()
@@ -94,37 +106,115 @@ def test_labels_survive_the_end_of_the_process_and_go_into_the_pairs_file(path: 
     assert all(it.labels is None for id_, it in rows.items() if id_ not in ids)
 
 
-def test_a_line_that_the_process_left_unfinished_is_dropped(path: Path) -> None:
-    store = open_labels(path, people=["ann"])
+def test_a_line_that_the_process_left_unfinished_is_dropped(path: Path, opened) -> None:
+    store = opened(path, people=["ann"])
     answer(store, "ann", "first")
-    with store.log_path.open("a", encoding="utf-8") as log:
+    with path.with_name("pairs.jsonl.labels.jsonl").open("a", encoding="utf-8") as log:
         log.write('{"pair_id": "q')
-    again = open_labels(path, people=["ann"])
+    store.close()
+    again = opened(path, people=["ann"])
     assert again.count("ann") == (1, 6)
     answer(again, "ann", "second")
-    assert open_labels(path, people=["ann"]).count("ann") == (2, 6)
+    again.close()
+    assert opened(path, people=["ann"]).count("ann") == (2, 6)
 
 
-def test_the_last_label_can_be_taken_back_time_and_again(path: Path) -> None:
-    store = open_labels(path, people=["ann", "bob"])
+def test_the_last_label_can_be_taken_back_time_and_again(path: Path, opened) -> None:
+    store = opened(path, people=["ann", "bob"])
     ids = [answer(store, "ann", "first") for _ in range(3)]
     answer(store, "bob", "first")
     assert [store.undo("ann"), store.undo("ann")] == [ids[2], ids[1]]
-    assert store.next_pair("ann").id == ids[1]  # pyright: ignore[reportOptionalMemberAccess]
-    assert open_labels(path, people=["ann", "bob"]).count("ann") == (1, 6)
+    assert store.next_pair("ann").id == ids[1]
+    store.close()
+    store = opened(path, people=["ann", "bob"])
+    assert store.count("ann") == (1, 6)
     assert store.undo("ann") == ids[0]
     assert store.undo("ann") is None
     assert store.count("bob")[0] == 1
 
 
-def test_what_nobody_was_asked_is_refused(path: Path) -> None:
-    store = open_labels(path, people=["ann", "bob"], overlap=0.0)
+def test_what_nobody_was_asked_is_refused(path: Path, opened) -> None:
+    store = opened(path, people=["ann", "bob"], overlap=0.0)
     other = store.assignment.pairs_of("bob")[0]
     for person, pair_id in (("ann", other), ("ann", "none"), ("eve", "q1")):
         with pytest.raises(BadInputError):
             store.add(Answer(person=person, pair_id=pair_id, choice="tie", seconds=1))
     with pytest.raises(BadInputError):
         store.undo("eve")
+
+
+def log_of(path: Path) -> Path:
+    return path.with_name(path.name + ".labels.jsonl")
+
+
+def test_a_label_that_is_undone_after_a_restart_leaves_the_pairs_file(path: Path, opened) -> None:
+    store = opened(path, people=["ann"])
+    pair_id = answer(store, "ann", "first", reasons="livelier")
+    kept = answer(store, "ann", "second")
+    store.undo("ann")
+    store.save()
+    store.close()
+    assert {it.id: it.labels is not None for it in read_pairs([path])}[pair_id]
+    again = opened(path, people=["ann"])
+    assert again.undo("ann") == pair_id
+    again.save()
+    for row in read_pairs([path]):
+        assert (row.label, row.labels, row.label_orders, row.label_notes) == (None, None, None, None), row.id
+    assert again.next_pair("ann").id == pair_id
+    assert kept != pair_id
+
+
+def test_labels_from_elsewhere_stay_and_are_not_asked_for_again(path: Path, opened) -> None:
+    write_rows(path, [pair(0, labels={"ann": "b", "zoe": "tie"}, label_notes={"zoe": "dull"}), pair(1)])
+    store = opened(path, people=["ann"])
+    assert store.count("ann") == (1, 2)
+    assert answer(store, "ann", "tie") == "q1"
+    assert store.next_pair("ann") is None
+    assert store.undo("ann") == "q1"
+    assert not store.can_undo("ann")
+    assert store.undo("ann") is None
+    store.save()
+    rows = read_pairs([path])
+    assert rows[0].labels == {"ann": "b", "zoe": "tie"}
+    assert rows[0].label_notes == {"zoe": "dull"}
+    assert rows[1].labels is None
+
+
+def test_labels_of_other_texts_with_the_same_ids_are_ignored_and_it_is_said(path: Path, opened) -> None:
+    store = opened(path, people=["ann"])
+    ids = [answer(store, "ann", "first") for _ in range(3)]
+    store.close()
+    rows = [it.model_copy(update={"response_b": "Rewritten."}) if it.id == ids[0] else it for it in read_pairs([path])]
+    write_rows(path, [it for it in rows if it.id != ids[1]])
+    with pytest.warns(RowsWarning, match="2 of 3 labels are about other pairs or texts"):
+        again = opened(path, people=["ann"])
+    assert again.count("ann") == (1, 5)
+    again.save()
+    assert {it.id for it in read_pairs([path]) if it.labels} == {ids[2]}
+
+
+def test_a_log_of_an_earlier_version_still_counts(path: Path, opened) -> None:
+    log_of(path).write_text('{"pair_id": "q0", "person": "ann", "label": "a", "order": "ba", "seconds": 1}\n')
+    assert opened(path, people=["ann"]).count("ann") == (1, 6)
+
+
+def test_one_process_at_a_time_labels_a_file(path: Path, opened) -> None:
+    store = opened(path, people=["ann"])
+    with pytest.raises(BadInputError, match=r"pairs\.jsonl\.labels\.jsonl: another process"):
+        opened(path, people=["bob"])
+    answer(store, "ann", "first")
+    store.close()
+    assert opened(path, people=["ann"]).count("ann") == (1, 6)
+
+
+def test_labels_of_people_who_are_not_named_this_time_are_saved(path: Path, opened) -> None:
+    store = opened(path, people=["ann"])  # and is killed before it saves
+    pair_id = answer(store, "ann", "first")
+    store.close()
+    other = opened(path, people=["bob"])
+    answer(other, "bob", "tie")
+    other.save()
+    assert "ann" in ({it.id: it for it in read_pairs([path])}[pair_id].labels or {})
 
 
 def test_a_majority_needs_more_votes_than_any_other_choice() -> None:
@@ -219,48 +309,6 @@ def test_games_become_pairs_with_every_judges_verdict_by_text(tmp_path: Path) ->
     (made,) = pairs_of_games(tmp_path / "games.jsonl", tmp_path / "prompts.jsonl", [tmp_path / "texts.jsonl"])
     assert (made.response_a, made.response_b) == ("By x.", "By y.")
     assert made.verdicts == {"one": {"ab": "a", "ba": "b"}, "two": {"ab": "tie"}}
-
-
-@pytest.mark.parametrize("form", ["argilla", "label-studio"])
-def test_pairs_and_labels_go_to_another_tool_and_come_back(tmp_path: Path, form) -> None:
-    pairs = [pair(0, labels={"ann": "a", "bob": "tie"}, model_a="x", model_b="y"), pair(1)]
-    export_pairs(pairs, tmp_path / "tasks.json", form)
-    back = import_pairs(tmp_path / "tasks.json")
-    assert [(it.id, it.prompt, it.response_a, it.labels, it.model_a) for it in back] == [
-        (it.id, it.prompt, it.response_a, it.labels, it.model_a) for it in pairs
-    ]
-
-
-def test_what_the_tools_write_themselves_is_read(tmp_path: Path) -> None:
-    texts = {"prompt": "Why?", "response_a": "So.", "response_b": "Thus."}
-    value = {"value": {"selected": "right"}, "type": "pairwise"}
-    studio = {"id": 7, "data": texts, "annotations": [{"completed_by": {"id": 3, "email": "ann@x"}, "result": [value]}]}
-    argilla = {"id": "z", "fields": texts, "responses": {"preference": [{"user_id": "u1", "value": "a"}]}}
-    for row, id_, labels in ((studio, "7", {"ann@x": "b"}), (argilla, "z", {"u1": "a"})):
-        (tmp_path / "t.json").write_text(json.dumps([row]), encoding="utf-8")
-        (made,) = import_pairs(tmp_path / "t.json")
-        assert (made.id, made.labels) == (id_, labels)
-
-
-@pytest.mark.parametrize(
-    ("content", "problem"),
-    [
-        ("{", "not JSON"),
-        ("{}", "must be a list"),
-        ("[]", "must be a list"),
-        ('[{"x": 1}]', "item 1: has neither `data`"),
-        ('[{"data": {"prompt": "p", "response_a": "a"}}]', "item 1: response_b: missing"),
-        (
-            '[{"data": {"prompt": "p", "response_a": "a", "response_b": "b"}, '
-            '"annotations": [{"result": [{"value": {"choices": ["maybe"]}}]}]}]',
-            "the choice 'maybe' is none of",
-        ),
-    ],
-)
-def test_a_file_that_cannot_be_imported_is_named_with_the_reason(tmp_path: Path, content: str, problem: str) -> None:
-    (tmp_path / "t.json").write_text(content, encoding="utf-8")
-    with pytest.raises(BadInputError, match=problem):
-        import_pairs(tmp_path / "t.json")
 
 
 def test_the_order_of_pairs_is_not_that_of_the_file() -> None:

@@ -4,15 +4,17 @@ import base64
 import json
 import re
 import time
+from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 import yaml
 from starlette.testclient import TestClient
 
 from longform.evaluation.labelling.labels import LabelStore
-from longform.evaluation.labelling.run import open_labels
+from longform.evaluation.labelling.run import PairSource, open_labels
 from longform.records.calls import SqliteCallLog
 from longform.records.errors import BadInputError
 from longform.records.files import write_rows
@@ -20,9 +22,9 @@ from longform.records.rollout_search import RolloutIndex
 from longform.records.run_directory import RunDirectory
 from longform.records.schemas import Game, Grade, Ladder, Pair, PromptRow, Reference, Response
 from longform.report.rendering import content_policy
-from longform.viewer.app import LINKS, create_app
+from longform.viewer.app import create_app
 from longform.viewer.bundle import write_bundle
-from longform.viewer.labelling import label_routes
+from longform.viewer.labelling import LabelLinks, label_routes
 from longform.viewer.security import TOKEN_HEADER
 from viewed_runs import HOSTILE, judge_call, write_run
 
@@ -288,16 +290,22 @@ def test_a_bundle_opens_from_files_and_holds_texts_only_if_asked(folder: Path, t
 
 
 @pytest.fixture
-def labelling(tmp_path: Path) -> tuple[TestClient, LabelStore]:
+def labelling(tmp_path: Path) -> Iterator[tuple[TestClient, LabelStore]]:
     pairs = [
         Pair(id=f"q{number}", prompt=HOSTILE, response_a=f"{HOSTILE} one", response_b="Other.", model_a="secret model")  # pyright: ignore[reportCallIssue]
         for number in range(3)
     ]
     write_rows(tmp_path / "pairs.jsonl", pairs)
-    store = open_labels(tmp_path / "pairs.jsonl", people=["ann", "bob & co"], overlap=1.0)
-    routes = label_routes(store, token="the token", links=LINKS)
+    store = open_labels(PairSource(path=tmp_path / "pairs.jsonl"), people=["ann", "bob & co"], overlap=1.0)
+    routes = label_routes(store, token="the token", links=LabelLinks())
     app = create_app([], token="the token", hosts=[HOST], more_routes=routes)
-    return TestClient(app, base_url=f"http://{HOST}"), store
+    with store:
+        yield TestClient(app, base_url=f"http://{HOST}"), store
+
+
+def key_of(client: TestClient, person: str) -> str:
+    """What the page of a person calls the pair that it shows."""
+    return dict(Page(client.get(f"/label/{quote(person)}").text).attributes)["data-pair"] or ""
 
 
 def test_labelling_is_blind_and_hostile_texts_stay_text(labelling) -> None:
@@ -310,17 +318,40 @@ def test_labelling_is_blind_and_hostile_texts_stay_text(labelling) -> None:
     assert "img" not in page.tags
 
 
+def test_a_page_does_not_tell_the_id_of_its_pair(tmp_path: Path) -> None:
+    row = {"id": "p/model-x/model-y/0", "prompt": "Why?", "response_a": "So.", "response_b": "Thus."}
+    write_rows(tmp_path / "g.jsonl", [Pair.model_validate(row)])
+    with open_labels(PairSource(path=tmp_path / "g.jsonl")) as store:
+        routes = label_routes(store, token="the token", links=LabelLinks())
+        app = create_app([], token="the token", hosts=[HOST], more_routes=routes)
+        client = TestClient(app, base_url=f"http://{HOST}")
+        assert "model-x" not in client.get("/label/me").text
+        headers = {TOKEN_HEADER: "the token"}
+        body = {"person": "me", "pair_id": key_of(client, "me"), "choice": "first", "seconds": 1}
+        assert client.post("/labels", json=body, headers=headers).status_code == 200
+        assert store.count("me") == (1, 1)
+        assert "model-x" not in client.post("/labels/undo", json={"person": "me"}, headers=headers).text
+
+
+def test_pages_of_labelling_lead_back_to_its_people_and_not_to_a_list_of_runs(labelling) -> None:
+    client, _ = labelling
+    for place in ("/label", "/label/ann", "/label/eve"):
+        attributes = Page(client.get(place).text).attributes
+        assert ("href", "/label") in attributes, place
+        assert ("href", "/") not in attributes, place
+
+
 def test_a_choice_is_saved_and_the_next_pair_is_shown(labelling) -> None:
     client, store = labelling
     headers = {TOKEN_HEADER: "the token"}
     first = store.next_pair("ann").id
-    body = {"person": "ann", "pair_id": first, "choice": "first", "seconds": 1.5}
+    body = {"person": "ann", "pair_id": key_of(client, "ann"), "choice": "first", "seconds": 1.5}
     assert client.post("/labels", json=body).status_code == 403, "without the token"
     assert store.count("ann")[0] == 0
     assert client.post("/labels", json=body, headers=headers).status_code == 200
     assert store.count("ann")[0] == 1
     assert store.next_pair("ann").id != first
-    assert client.post("/labels/undo", json={"person": "ann"}, headers=headers).json() == {"done": first}
+    assert client.post("/labels/undo", json={"person": "ann"}, headers=headers).json() == {"done": True}
     assert store.next_pair("ann").id == first
 
 
@@ -333,6 +364,9 @@ def test_a_choice_is_saved_and_the_next_pair_is_shown(labelling) -> None:
         b'{"person": "ann"}',
         b'{"person": "eve", "pair_id": "q0", "choice": "first", "seconds": 1}',
         b"\xff",
+        b"[" * 50_000,
+        b'{"person": "ann", "pair_id": "q0", "choice": "first", "seconds": 1, "reasons": "\\ud800"}',
+        b'{"person": "ann", "pair_id": "q0", "choice": "first", "seconds": 1}',  # pages do not know ids
     ],
 )
 def test_a_bad_choice_is_refused_with_its_reason(labelling, body: bytes) -> None:
@@ -347,8 +381,8 @@ def test_each_person_has_a_page_and_at_the_end_their_agreement(labelling) -> Non
     client, store = labelling
     assert "bob & co" in Page(client.get("/label").text).text
     for person in ("ann", "bob & co"):
-        while shown := store.next_pair(person):
-            body = {"person": person, "pair_id": shown.id, "choice": "first", "seconds": 1}
+        while store.next_pair(person):
+            body = {"person": person, "pair_id": key_of(client, person), "choice": "first", "seconds": 1}
             client.post("/labels", json=body, headers={TOKEN_HEADER: "the token"})
     text = Page(client.get("/label/bob%20%26%20co").text).text
     assert "All 3 pairs" in text

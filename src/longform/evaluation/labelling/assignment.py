@@ -1,6 +1,7 @@
 """Who labels which pairs, and in which order the two texts are shown: drawn at random, and the same after a restart."""
 
 import hashlib
+import unicodedata
 from collections.abc import Sequence
 from functools import cached_property
 
@@ -27,6 +28,10 @@ class Assignment:
         for name in people:
             if not name.strip() or people.count(name) > 1:
                 raise BadInputError(f"--people {name!r}: every person needs a name of their own")
+            if "/" in name or name in (".", "..") or any(unicodedata.category(it) in ("Cc", "Cs") for it in name):
+                raise BadInputError(
+                    f"--people {name!r}: names are part of an address; use no slash and no control character"
+                )
         self.people, self._seed = list(people), seed
         self._pair_ids = sorted(pair_ids, key=lambda it: self._draw("which", it))
         self._shared = round(overlap * len(self._pair_ids))

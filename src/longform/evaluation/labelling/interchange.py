@@ -1,25 +1,34 @@
 """Pairs and labels to and from the JSON of Argilla and Label Studio.
 
 - Label Studio: a list of tasks whose `data` has `prompt`, `response_a` and `response_b`; a label is the choice (`a`, `b`,
-  `tie`, or `left` and `right`) in a result of an annotation, by `completed_by`.
-- Argilla: a list of records with `fields` of the same names and `responses` by person to the question `preference`; also the
-  older form with `inputs` and `annotation`.
+  `tie`, or `left` and `right`) of the control `preference` in an annotation, or of the only control with choices. An
+  annotation names its author as a number or an e-mail address, which Label Studio must know on import.
+- Argilla: a list of records with `fields` of the same names and `responses` to the question `preference`, or to the only
+  question; also the forms of earlier versions. A response names its author by a UUID.
+
+Authors with other names cannot be given to these tools. Their names stay in the result (Label Studio) or in `metadata`
+(Argilla), where importing finds them.
 """
 
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
+from uuid import UUID
 
 from pydantic import ValidationError
 
 from longform.evaluation.audit.pairs import AuditedPair
 from longform.records.errors import BadInputError
-from longform.records.files import write_text
+from longform.records.files import describe_first_error, write_text
 from longform.records.schemas import Winner
 
 LabelFormat = Literal["argilla", "label-studio"]
 QUESTION = "preference"
+_PERSON = "longform_person"
+"""Of a result of Label Studio: the author's name, if Label Studio cannot know it."""
+_LABELS = "longform_labels"
+"""Of the metadata of a record of Argilla: the labels by people without a UUID, as JSON."""
 _FIELDS = ("prompt", "response_a", "response_b")
 _VALUES: Mapping[str, Winner] = {
     "a": "a",
@@ -40,108 +49,204 @@ def export_pairs(pairs: Sequence[AuditedPair], path: Path, form: LabelFormat) ->
     """Write pairs with their labels as one JSON file.
 
     Raises:
-        BadInputError: the file cannot be written.
+        BadInputError: the file exists or cannot be written.
     """
+    check_target(path)
     rows = [_to_label_studio(it) if form == "label-studio" else _to_argilla(it) for it in pairs]
     write_text(path, json.dumps(rows, ensure_ascii=False, indent=1) + "\n")
+
+
+def check_target(path: Path) -> None:
+    """Refuse to overwrite a file by an export.
+
+    Raises:
+        BadInputError: it exists.
+    """
+    if path.exists():
+        raise BadInputError(f"--export {path}: exists; name a new file")
 
 
 def import_pairs(path: Path) -> list[AuditedPair]:
     """Read pairs with their labels; the format is recognised.
 
     Raises:
-        BadInputError: the file is no JSON list of tasks or records, or one of them lacks a text or has an unknown choice.
+        BadInputError: the file is no JSON list of tasks or records, one of them is malformed, lacks a text or has an unknown
+            choice, or two have the same id.
     """
     try:
         rows = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise BadInputError(f"{path}: cannot be read: {error.strerror}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BadInputError(f"{path}: not JSON: {error}") from error
     if not isinstance(rows, list) or not rows:
         raise BadInputError(f"{path}: must be a list of tasks (Label Studio) or records (Argilla)")
-    return [_read(row, f"{path}: item {number}", number) for number, row in enumerate(rows, 1)]
+    pairs: dict[str, AuditedPair] = {}
+    for number, row in enumerate(rows, 1):
+        pair = _read(row, f"{path}: item {number}", number)
+        if pair.id in pairs:
+            first = list(pairs).index(pair.id) + 1
+            raise BadInputError(f"{path}: item {number}: id {pair.id!r}: duplicate, first in item {first}")
+        pairs[pair.id] = pair
+    return list(pairs.values())
 
 
 def _read(row: Any, place: str, number: int) -> AuditedPair:
-    data = next(
-        (row[it] for it in ("data", "fields", "inputs") if isinstance(row, dict) and isinstance(row.get(it), dict)),
-        None,
-    )
-    if data is None:
+    item = _object(row, place)
+    kind = next((it for it in ("data", "fields", "inputs") if item.get(it) is not None), None)
+    if kind is None:
         raise BadInputError(f"{place}: has neither `data` (Label Studio) nor `fields` (Argilla)")
+    data = _object(item[kind], f"{place}: {kind}")
     if missing := [it for it in _FIELDS if not data.get(it)]:
         raise BadInputError(f"{place}: {missing[0]}: missing")
-    labels = _label_studio_labels(row, place) if "data" in row else _argilla_labels(row, place)
-    meta = row.get("metadata") or row.get("meta") or {}
-    id_ = str(data.get("id") or row.get("id") or row.get("external_id") or number)
+    meta = _object(item.get("metadata") or item.get("meta"), f"{place}: metadata")
+    labels = _label_studio_labels(item, place) if kind == "data" else _argilla_labels(item, meta, place)
+    id_ = str(data.get("id") or item.get("id") or item.get("external_id") or number)
     values = {"id": id_, **{it: data[it] for it in _FIELDS}}
-    values |= {it: meta[it] for it in ("model_a", "model_b") if isinstance(meta, dict) and meta.get(it)}
+    values |= {it: meta[it] for it in ("model_a", "model_b") if meta.get(it)}
     try:
         return AuditedPair.model_validate(values | ({"labels": labels} if labels else {}))
     except ValidationError as error:
-        raise BadInputError(f"{place}: {error.errors()[0]['msg']}") from error
+        raise BadInputError(f"{place}: {describe_first_error(error)}") from error
 
 
-def _label_studio_labels(row: Mapping[str, Any], place: str) -> dict[str, Winner]:
-    labels: dict[str, Winner] = {}
-    for annotation in row.get("annotations") or row.get("completions") or ():
+def _label_studio_labels(item: Mapping[str, Any], place: str) -> dict[str, Winner]:
+    annotations = _objects(item.get("annotations") or item.get("completions"), f"{place}: annotations")
+    given: list[tuple[str, str, Any]] = []  # control, person, choice
+    for annotation in annotations:
         if annotation.get("was_cancelled"):
             continue
         by = annotation.get("completed_by", annotation.get("id", "annotator"))
-        person = str(by.get("email") or by.get("id")) if isinstance(by, dict) else str(by)
-        for result in annotation.get("result") or ():
-            value = result.get("value") or {}
-            chosen = value.get("choices") or ([value["selected"]] if "selected" in value else [])
+        person = str(by.get("email") or by.get("id") or "annotator") if isinstance(by, dict) else str(by)
+        for result in _objects(annotation.get("result"), f"{place}: annotations: result"):
+            value = _object(result.get("value"), f"{place}: annotations: result: value")
+            chosen = value.get("choices") or value.get("selected")
             if chosen:
-                labels[person] = _winner(chosen[0], place)
-    return labels
+                choice = chosen[0] if isinstance(chosen, list) else chosen
+                given.append((str(result.get("from_name") or ""), str(result.get(_PERSON) or person), choice))
+    question = _question_of([control for control, _, _ in given], place, "controls with choices")
+    return {person: _winner(choice, place) for control, person, choice in given if control == question}
 
 
-def _argilla_labels(row: Mapping[str, Any], place: str) -> dict[str, Winner]:
-    labels: dict[str, Winner] = {}
-    responses = row.get("responses")
+def _argilla_labels(item: Mapping[str, Any], meta: Mapping[str, Any], place: str) -> dict[str, Winner]:
+    responses, given = item.get("responses"), list[tuple[str, Any, Any]]()  # question, person, value
+    where = f"{place}: responses"
     if isinstance(responses, dict):  # {question: [{value, user_id}]}
-        given = [(it.get("user_id"), it.get("value")) for it in responses.get(QUESTION) or ()]
+        for question, answers in responses.items():
+            for it in _objects(answers, f"{where}: {question}"):
+                if it.get("status") in (None, "submitted"):
+                    given.append((question, it.get("user_id"), it.get("value")))
     else:  # [{user_id, values: {question: {value}}, status}]
-        given = [
-            (it.get("user_id"), (it.get("values") or {}).get(QUESTION, {}).get("value"))
-            for it in responses or ()
-            if it.get("status", "submitted") == "submitted"
-        ]
-    if row.get("annotation") is not None:
-        given.append((row.get("annotation_agent"), row["annotation"]))
-    for person, value in given:
-        if value is not None:
-            labels[str(person or "annotator")] = _winner(value, place)
-    return labels
+        for it in _objects(responses, where):
+            if it.get("status", "submitted") != "submitted":
+                continue
+            for question, answer in _object(it.get("values"), f"{where}: values").items():
+                given.append((question, it.get("user_id"), _object(answer, f"{where}: {question}").get("value")))
+    given = [it for it in given if it[2] is not None]
+    question = _question_of([it[0] for it in given], place, "questions")
+    labels: dict[str, Winner] = {}
+    labels |= {str(person or "annotator"): _winner(value, place) for name, person, value in given if name == question}
+    if item.get("annotation") is not None:  # of version 1
+        labels[str(item.get("annotation_agent") or "annotator")] = _winner(item["annotation"], place)
+    return labels | _labels_in_metadata(meta, place)
+
+
+def _labels_in_metadata(meta: Mapping[str, Any], place: str) -> dict[str, Winner]:
+    try:
+        stored = json.loads(meta.get(_LABELS) or "{}")
+    except (TypeError, ValueError, RecursionError):
+        stored = None
+    if not isinstance(stored, dict):
+        raise BadInputError(f"{place}: metadata: {_LABELS}: must be an object as JSON")
+    return {person: _winner(value, place) for person, value in stored.items()}
+
+
+def _question_of(names: Sequence[str], place: str, what: str) -> str:
+    """The question that labels answer: `preference`, or the only one; empty if there is none.
+
+    Raises:
+        BadInputError: there are several, and none is `preference`.
+    """
+    found = sorted(set(names))
+    if QUESTION in found or not found:
+        return QUESTION
+    if len(found) > 1:
+        raise BadInputError(f"{place}: has several {what}, {', '.join(found)}, and none is called {QUESTION}")
+    return found[0]
+
+
+def _object(value: Any, place: str) -> Mapping[str, Any]:
+    """A JSON object; empty for a missing one.
+
+    Raises:
+        BadInputError: the value is of another type.
+    """
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise BadInputError(f"{place}: must be an object, not {json.dumps(value)[:40]}")
+    return value
+
+
+def _objects(value: Any, place: str) -> list[Mapping[str, Any]]:
+    """A list of JSON objects; empty for a missing one.
+
+    Raises:
+        BadInputError: the value is of another type.
+    """
+    if value is None:
+        return []
+    if not isinstance(value, list):
+        raise BadInputError(f"{place}: must be a list, not {json.dumps(value)[:40]}")
+    if wrong := [it for it in value if not isinstance(it, dict)]:
+        raise BadInputError(f"{place}: must be objects, not {json.dumps(wrong[0])[:40]}")
+    return value
 
 
 def _winner(value: Any, place: str) -> Winner:
     found = _VALUES.get(str(value).strip().lower())
     if found is None:
-        raise BadInputError(f"{place}: the choice {value!r} is none of {', '.join(_VALUES)}")
+        raise BadInputError(f"{place}: the choice {str(value)[:40]!r} is none of {', '.join(_VALUES)}")
     return found
 
 
 def _to_label_studio(pair: AuditedPair) -> dict[str, Any]:
-    annotations = [
-        {
-            "completed_by": person,
-            "result": [{"from_name": QUESTION, "to_name": "texts", "type": "choices", "value": {"choices": [label]}}],
-        }
-        for person, label in (pair.labels or {}).items()
-    ]
+    annotations = [_annotation(person, label) for person, label in (pair.labels or {}).items()]
     return {"data": _texts(pair), "meta": _models(pair), "annotations": annotations}
 
 
+def _annotation(person: str, label: Winner) -> dict[str, Any]:
+    """An annotation. Without `completed_by`, Label Studio takes the importing user for its author."""
+    result: dict[str, Any] = {"from_name": QUESTION, "to_name": "texts", "type": "choices"}
+    result["value"] = {"choices": [label]}
+    annotation = {"ground_truth": False, "result": [result]}
+    if person.isascii() and person.isdecimal() and str(int(person)) == person:
+        return annotation | {"completed_by": int(person)}
+    if "@" in person:
+        return annotation | {"completed_by": {"email": person}}
+    result[_PERSON] = person
+    return annotation
+
+
 def _to_argilla(pair: AuditedPair) -> dict[str, Any]:
-    responses = [
-        {"user_id": person, "values": {QUESTION: {"value": label}}, "status": "submitted"}
-        for person, label in (pair.labels or {}).items()
+    labels = pair.labels or {}
+    known = [
+        {"value": label, "user_id": person, "status": "submitted"}
+        for person, label in labels.items()
+        if _is_uuid(person)
     ]
+    others = {person: label for person, label in labels.items() if not _is_uuid(person)}
+    metadata = _models(pair) | ({_LABELS: json.dumps(others, ensure_ascii=False)} if others else {})
     fields = {name: text for name, text in _texts(pair).items() if name != "id"}
-    return {"id": pair.id, "fields": fields, "metadata": _models(pair), "responses": responses}
+    responses = {QUESTION: known} if known else {}
+    return {"id": pair.id, "fields": fields, "metadata": metadata, "suggestions": {}, "responses": responses}
+
+
+def _is_uuid(name: str) -> bool:
+    try:
+        return str(UUID(name)) == name.lower()
+    except ValueError:
+        return False
 
 
 def _texts(pair: AuditedPair) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 From a run a part is drawn where labels tell most: where judges disagree, or where the reward rose while the examiner's grade
 fell. The other part is drawn from all other rollouts. Each pair has a weight, the number of rollouts that it stands for, so
-rates over weighted pairs are those of the run.
+rates over weighted pairs are those of the run's rollouts that can be shown: an empty response or reference cannot.
 """
 
 import math
@@ -10,7 +10,7 @@ import random
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from longform.evaluation.audit.pairs import AuditedPair
 from longform.recipe.inputs import read_recorded_prompts
@@ -29,10 +29,22 @@ from longform.text.structure import parse_response
 SampleBy = Literal["random", "disagreement", "drift"]
 """`disagreement`: half where judges disagree or a judge asked again changed its mind. `drift`: half in steps where the
 reward rose and the examiner's grade fell."""
+_NO_TARGETS: Mapping[SampleBy, str] = {
+    "disagreement": "no rollouts about which judges disagree",
+    "drift": "no steps in which the reward rose and the examiner's grade fell",
+}
 _OUTCOMES: Mapping[str, Winner] = {"win": "b", "tie": "tie", "loss": "a"}
 
 
-def sample_run(run: RunDirectory, count: int, *, by: SampleBy = "random", seed: int = 0) -> list[AuditedPair]:
+class SampledPairs(NamedTuple):
+    """Pairs drawn from a run."""
+
+    pairs: list[AuditedPair]
+    blank: int
+    """Rollouts that cannot be shown: their response or reference is empty. None of them is drawn."""
+
+
+def sample_run(run: RunDirectory, count: int, *, by: SampleBy = "random", seed: int = 0) -> SampledPairs:
     """Draw rollouts of a run as pairs: `response_a` is the reference, `response_b` the policy's answer.
 
     Args:
@@ -51,16 +63,21 @@ def sample_run(run: RunDirectory, count: int, *, by: SampleBy = "random", seed: 
         )
     prompts = {it.id: it for it in read_recorded_prompts(run, recipe.data)}
     found = find_rollouts(run.path, RolloutFilter(first_step=1), limit=-1).rollouts
-    chosen = draw(found, _targets(run, found, by), count, seed=seed)
-    if not chosen:
-        raise BadInputError(f"{run.path}: has no rollouts of this kind to draw from")
+    shown = _with_texts(run, found, recipe)
+    if not shown:
+        raise BadInputError(f"{run.path}: none of its {len(found)} rollouts has a response and a reference to show")
+    targets = _targets(run, shown, by)
+    if not targets and by != "random":
+        raise BadInputError(f"{run.path}: --by {by}: has {_NO_TARGETS[by]}; use --by random")
     pairs: list[AuditedPair] = []
-    for facts, weight in chosen:
+    for facts, weight in draw(shown, targets, count, seed=seed):
         record = next(run.database.rollouts(step=facts.step, row=facts.row))
-        answer = parse_response(record.text, recipe.generation.think).answer
-        if answer.strip() and record.reference.strip():
-            pairs.append(_pair(record, answer, prompts[record.prompt_id], recipe, weight=weight))
-    return pairs
+        if record.prompt_id not in prompts:
+            raise BadInputError(
+                f"{recipe.data.path}: has no prompt {record.prompt_id!r}, which step {facts.step} of {run.path} names"
+            )
+        pairs.append(_pair(record, _answer(record, recipe), prompts[record.prompt_id], recipe, weight=weight))
+    return SampledPairs(pairs, len(found) - len(shown))
 
 
 def draw(
@@ -137,12 +154,27 @@ def pairs_of_games(
     return [AuditedPair.model_validate(it) for it in found.values()]
 
 
+def _with_texts(run: RunDirectory, found: Sequence[RolloutFacts], recipe: Recipe) -> list[RolloutFacts]:
+    """The rollouts with a response and a reference to show."""
+    blank = run.database.blank_references()
+
+    def has_answer(it: RolloutFacts) -> bool:
+        # An answer without words may still have other signs.
+        return it.words > 0 or bool(_answer(next(run.database.rollouts(step=it.step, row=it.row)), recipe).strip())
+
+    return [it for it in found if (it.step, it.row) not in blank and has_answer(it)]
+
+
+def _answer(record: RolloutRecord, recipe: Recipe) -> str:
+    return parse_response(record.text, recipe.generation.think).answer
+
+
 def _targets(run: RunDirectory, found: Sequence[RolloutFacts], by: SampleBy) -> list[RolloutFacts]:
     match by:
         case "random":
             return []
         case "disagreement":
-            inconsistent = {(it.step, it.row) for it in run.database.rollouts() if it.consistent is False}
+            inconsistent = run.database.inconsistent_rollouts()
             return [it for it in found if (it.disagreement or 0) > 0 or (it.step, it.row) in inconsistent]
         case "drift":
             steps = drifting_steps(run.database.metric("reward/mean"), run.database.metric("validation/grade"))

@@ -206,18 +206,19 @@ if (document.querySelector("[data-live]")) setInterval(follow, 1000);
 // Labelling: a choice is sent with the time that it took, and the next pair is shown when it is on the disk.
 const labelled = document.getElementById("label");
 const shownAt = performance.now();
-let isSending = false;
+const DEAD_TIME = 300; // milliseconds in which a new pair takes no input: a second press was meant for the last one
+let isSending = false; // and stays so until the page is gone
 
 async function send(address, body) {
-  if (isSending) return;
+  if (isSending || performance.now() - shownAt < DEAD_TIME) return;
   isSending = true;
   const token = document.querySelector("meta[name=longform-token]").content;
   const problem = document.getElementById("problem");
   try {
     const headers = { "content-type": "application/json", "x-longform-token": token };
     const answer = await fetch(address, { method: "POST", headers, body: JSON.stringify({ person: labelled.dataset.person, ...body }) });
-    if (answer.ok) location.reload();
-    else problem.textContent = answer.status === 422 || answer.status === 507 ? (await answer.json()).problem : await answer.text();
+    if (answer.ok) { location.reload(); return; }
+    problem.textContent = answer.status === 422 || answer.status === 507 ? (await answer.json()).problem : await answer.text();
   } catch {
     problem.textContent = "The viewer does not answer; start it again and reload this page. Nothing that was sent before is lost.";
   }
@@ -231,10 +232,11 @@ function choose(choice) {
 }
 
 if (labelled) {
+  addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); });
   for (const button of document.querySelectorAll("[data-choice]")) button.addEventListener("click", () => choose(button.dataset.choice));
   for (const button of document.querySelectorAll("[data-undo]")) button.addEventListener("click", () => send("/labels/undo", {}));
   document.addEventListener("keydown", (event) => {
-    if (isTyping(event)) return;
+    if (isTyping(event) || event.repeat) return;
     const choice = { 1: "first", 2: "second", 0: "tie" }[event.key];
     if (choice && labelled.dataset.pair) choose(choice);
     else if (event.key === "u" && !document.querySelector("[data-undo]").disabled) send("/labels/undo", {});
