@@ -1,7 +1,7 @@
 # make demo   set up .venv and run the quickstart
 # make demo-real   the same with a pretrained model, SmolLM2-135M-Instruct, which is fetched
 # make test   set up .venv and run every check, but for
-# make test-full   the larger matrices: fifty kills, every exploit, optimizer and quickstart
+# make test-full   the larger matrices: fifty kills, every exploit, failure signature, arm, optimizer and quickstart
 # make test-families   generation, training and resuming of every model family, on tiny random weights
 # make test-verl   unmodified verl on this machine's processor
 # make test-servers   llama.cpp's server with a small real model, on this machine's processor

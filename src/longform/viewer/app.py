@@ -32,22 +32,22 @@ SECONDS_BETWEEN_UPDATES = 2.0
 """Of the indexes of running runs."""
 _ROWS = 20
 _WATCHED = ("run.sqlite", "run.sqlite-wal", "recipe.yaml")
-RunValueT = TypeVar("RunValueT")
+ComputedT = TypeVar("ComputedT")
 LINKS = ServerLinks()
 
 
-class Remembered(Generic[RunValueT]):
+class Remembered(Generic[ComputedT]):
     """A value of each run, computed again when the run's files have changed.
 
     Args:
         compute: The value of a run directory.
     """
 
-    def __init__(self, compute: Callable[[Path], RunValueT]) -> None:
+    def __init__(self, compute: Callable[[Path], ComputedT]) -> None:
         self._compute = compute
-        self._known: dict[Path, tuple[object, RunValueT]] = {}
+        self._known: dict[Path, tuple[object, ComputedT]] = {}
 
-    def of(self, run: Path) -> RunValueT:
+    def of(self, run: Path) -> ComputedT:
         """The value of a run; raises what computing it raises."""
         state = state_of_files(run)
         known = self._known.get(run)
