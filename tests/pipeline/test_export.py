@@ -123,9 +123,9 @@ def test_trl_trains_on_an_exported_recipe_and_goes_on_with_its_ladder(
     out = tmp_path / "exported"
     done = forks.run(world, ["export", "trl", "recipe.yaml", "--out", str(out)])
     assert "train.py" in done.stdout
-    script = (out / "train.py").read_text().replace("max_steps=8", "max_steps=2")
-    (out / "train.py").write_text(script)
-    for steps in (2, 4):
+    script = (out / "train.py").read_text()
+    for steps in (2, 4):  # the second run continues from the checkpoint of the first
+        (out / "train.py").write_text(script.replace("max_steps=8", f"max_steps={steps}"))
         trained = forks.run_script(out / "train.py", tmp_path)
         assert json.loads((out / "state" / STATE).read_text())["step"] == steps
     assert (out / "output" / "model.safetensors").exists()

@@ -71,6 +71,7 @@ def test_ppo_killed_and_resumed_goes_on_from_its_rungs(world):
     assert (run / "checkpoints" / "global_step_4" / "actor" / "huggingface" / "config.json").exists()
 
 
+@pytest.mark.representative
 def test_grpo_balances_judged_measured_and_modelled_rewards_under_a_verl_command_of_ones_own(world):
     """The few lines that docs/scaling.md shows, in a command that names everything else itself."""
     recipe = write_recipe(
