@@ -32,6 +32,7 @@ def test_the_smoke_quickstart_goes_through_every_stage(tmp_path, forks):
 
 
 @pytest.mark.slow
+@pytest.mark.full  # the whole chain below has these stages too
 def test_the_smoke_quickstart_of_longwriter_zero_goes_through_every_stage(tmp_path, forks):
     folder = tmp_path / "zero"
     command = ["quickstart", "--method", "longwriter-zero", "--smoke"]
