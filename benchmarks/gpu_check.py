@@ -159,8 +159,8 @@ def resumed_differently(folder: Path, *, tokens: int, per_step: int) -> dict[str
             train_until(recipe, last, resume=place > 0)
             free_memory()
         with RunDirectory.read(recipe.run_path) as run:
-            names = [it for it in run.database.metric_names() if not it.startswith("seconds")]
-            steps.append({it: dict(run.database.metric(it))[3] for it in names if 3 in dict(run.database.metric(it))})
+            third = {name: dict(points).get(3) for name, points in run.database.metrics().items()}
+            steps.append({name: it for name, it in third.items() if it is not None and not name.startswith("seconds")})
     straight, broken = steps
     assert straight.keys() == broken.keys(), "both steps have the same metrics"
     return {it: (straight[it], broken[it]) for it in straight if not same(straight[it], broken[it])}

@@ -77,8 +77,8 @@ def recorded(folder):
     """The metrics of each step in run.sqlite."""
     found: dict[int, dict[str, float]] = {}
     with RunDirectory.read(folder / "runs" / "a-run") as run:
-        for name in run.database.metric_names():
-            for step, value in run.database.metric(name):
+        for name, points in run.database.metrics().items():
+            for step, value in points:
                 found.setdefault(step, {})[name] = value
     return found
 

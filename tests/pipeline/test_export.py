@@ -132,6 +132,22 @@ def test_trl_trains_on_an_exported_recipe_and_goes_on_with_its_ladder(
     assert "rewards/longform/mean" in trained.stdout
 
 
+def test_an_exported_recipe_names_its_files_by_absolute_paths(world: Path, tmp_path: Path, forks: Forks) -> None:
+    (world / "think.txt").write_text("Plan first.")
+    recipe = yaml.safe_load((world / "recipe.yaml").read_text())
+    recipe |= {"policy": "start", "models": "models.yaml"}
+    recipe["data"] |= {"ladders": "ladders.jsonl"}
+    recipe["generation"] |= {"think": True, "think_prompt": "think.txt"}
+    (world / "relative.yaml").write_text(yaml.safe_dump(recipe))
+    forks.run(world, ["export", "trl", "relative.yaml", "--out", str(tmp_path / "exported")])
+    exported = yaml.safe_load((tmp_path / "exported" / "recipe.yaml").read_text())
+    assert exported["policy"] == str(world / "start")
+    assert exported["models"] == str(world / "models.yaml")
+    assert exported["data"]["ladders"] == str(world / "ladders.jsonl")
+    assert exported["data"]["prompts"] is None
+    assert exported["generation"]["think_prompt"] == str(world / "think.txt")
+
+
 def test_an_environment_of_verifiers_is_python_that_names_the_recipe(world: Path, tmp_path: Path, forks: Forks) -> None:
     forks.run(world, ["export", "verifiers", "recipe.yaml", "--out", str(tmp_path / "env")])
     source = (tmp_path / "env" / "environment.py").read_text()

@@ -88,7 +88,7 @@ def run(start, tmp_path, serve):
         with suppress(StoppedError):
             train(Recipe.model_validate(recipe), on_step=lambda report: warned.extend(report.warnings))
         with RunDirectory.read(tmp_path / "run") as opened:
-            series = {name: opened.database.metric(name) for name in opened.database.metric_names()}
+            series = opened.database.metrics()
         findings = diagnose(series)
         live, afterwards = ([(it.name, it.first) for it in found] for found in (warned, findings))
         assert sorted(live) == sorted(afterwards)

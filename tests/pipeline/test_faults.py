@@ -175,8 +175,8 @@ def test_every_masked_rollout_is_counted_by_cause(database, rollouts):
         masked = [it for it in rollouts if it.step == step and it.reward is None]
         counted = {
             name.removeprefix("no_verdict/"): value
-            for name in database.metric_names()
-            for at, value in database.metric(name)
+            for name, points in database.metrics().items()
+            for at, value in points
             if at == step and name.startswith("no_verdict/")
         }
         lengths = [counted.pop(name) for name in list(counted) if name.startswith("words_")]

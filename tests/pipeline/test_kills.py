@@ -219,7 +219,7 @@ def test_the_records_of_the_runs_are_the_same(ended):
     found = []
     for side in (ended.whole, ended.killed):
         with RunDirectory.read(side.folder / "runs/run") as run:
-            names = [name for name in run.database.metric_names() if not name.startswith("seconds/")]
+            names = [name for name in run.database.metrics() if not name.startswith("seconds/")]
             found.append(
                 (
                     verdict_export(run.database),

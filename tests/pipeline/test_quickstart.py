@@ -49,7 +49,7 @@ def test_the_smoke_quickstart_of_longwriter_zero_goes_through_every_stage(tmp_pa
     with RunDirectory.read(folder / "run") as run:
         assert run.database.last_step() == 2
         assert len(list(run.database.rollouts())) == 2 * 16
-        assert {"reward/length/mean", "reward/format/mean", "text/structure"} <= set(run.database.metric_names())
+        assert {"reward/length/mean", "reward/format/mean", "text/structure"} <= run.database.metrics().keys()
     answers = {row.prompt_id: row for row in read_rows(folder / "held-out-base-thinking.jsonl", Response)}
     assert all(set(row.meta) >= {"plan", "well_formed"} for row in answers.values())
 
@@ -83,5 +83,5 @@ def test_the_smoke_quickstart_of_the_whole_chain_goes_from_raw_text_to_an_arena(
     assert figures["prompts"] == {"chats": 48, "pooled": 36, "filtered": 32, "with_length": 32}
     with RunDirectory.read(folder / "run") as run:
         assert {it.prompt_id for it in run.database.rollouts()} <= {f"chat-{number:05d}" for number in range(48)}
-        assert {"reward/writing/mean", "reward/writing/cut"} <= set(run.database.metric_names())
+        assert {"reward/writing/mean", "reward/writing/cut"} <= run.database.metrics().keys()
         assert run.database.last_step() == 2

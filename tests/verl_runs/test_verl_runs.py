@@ -65,7 +65,7 @@ def test_ppo_killed_and_resumed_goes_on_from_its_rungs(world):
         written = list(database.rollouts())
         assert all("w" not in it.text for it in written), "a stop string ends a response"
         assert any(it.tokens < 16 for it in written)
-        assert {"critic/loss", "policy/kl_to_start", "critic/explained_variance"} <= set(database.metric_names())
+        assert {"critic/loss", "policy/kl_to_start", "critic/explained_variance"} <= database.metrics().keys()
     assert _rungs(run, 2).sum() == sum(it.step <= 2 for it in promotions)
     assert _rungs(run, 4).sum() == len(promotions)
     assert (run / "checkpoints" / "global_step_4" / "actor" / "huggingface" / "config.json").exists()
@@ -133,7 +133,7 @@ def test_grpo_balances_judged_measured_and_modelled_rewards_under_a_verl_command
         scored = [it.scores for rollouts in steps for it in rollouts if it.scores]
         assert all(set(it) == {"pairwise", "length", "format", "writing"} for it in scored)
         assert {it["writing"] for it in scored} <= set(range(-3, 4)), "as it was served"
-        assert {"reward/length/share", "group/skipped"} <= set(database.metric_names())
+        assert {"reward/length/share", "group/skipped"} <= database.metrics().keys()
         assert all(len({it.rung for it in rollouts[n : n + 3]}) == 1 for rollouts in steps for n in (0, 3, 6))
         assert any(value > 0 for _, value in database.metric("policy/grad_norm")), "the policy moved"
 

@@ -20,7 +20,7 @@ def doctor(run: Path, *, json: Flag = False) -> None:
     from longform.records.run_directory import RunDirectory
 
     with RunDirectory.read(run) as opened:
-        series = {name: opened.database.metric(name) for name in opened.database.metric_names()}
+        series = opened.database.metrics()
         steps = opened.database.last_step()
     findings, missing, too_early = diagnose(series), unwatched(series), is_too_early(series)
     changes = model_changes(find_call_log(run))

@@ -46,8 +46,8 @@ def publish(
         again = [*(["--base", base] if base else []), *(word for pair in lists for word in pair), *flags]
         print(release.card)
         print_result(
-            {it.name: f"{it.size:,} bytes" for it in release.files}
-            | {f"not {it}": "left out" for it in release.left_out},
+            {file.name: f"{file.size:,} bytes" for file in release.files}
+            | dict.fromkeys(release.left_out, "not published"),
             as_json=False,
             next_command=command_line("publish", source, "--to", to, *again),
         )

@@ -317,9 +317,8 @@ def _build_ladders(
     grade(responses, prompts=candidates, judge="judge", out=grades, models=models, progress=stage)
     rules = SelectionSettings(policy=OWN, top_k=scale.ladders_per_range, group_by="meta.range")
     chosen = select(prompts=candidates, responses=responses, grades=[grades], settings=rules)
-    ladders = [
-        it for it in chosen.ladders if OWN in it.rungs
-    ]  # an own text that is empty is no reference to start from
+    # The curriculum starts at the policy's own text, which is missing from a ladder if it was empty.
+    ladders = [it for it in chosen.ladders if OWN in it.rungs]
     if not ladders:
         raise BadInputError(f"{grades}: part one's policy has written no text, so part two has no ladders")
     write_rows(folder / "ladders.jsonl", ladders)

@@ -85,6 +85,34 @@ def format_table(table: Table) -> ShownTable:
     return ShownTable(table.title, [(it.name, it.is_text) for it in table.columns], _shown(table)[1:], table.notes)
 
 
+def stored_table(result: Mapping[str, Any]) -> ShownTable:
+    """A table of a stored `result.json`, with its cells as text; a column that some rows lack is empty there.
+
+    Args:
+        result: `title`, `rows` (values by column), and `notes`.
+
+    Raises:
+        KeyError, TypeError, AttributeError: it is no such table.
+    """
+    rows = result["rows"]
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    cells = [[_show_stored(row.get(name)) for name in names] for row in rows]
+    return ShownTable(
+        str(result["title"]), [(str(name), False) for name in names], cells, list(map(str, result.get("notes", ())))
+    )
+
+
+def _show_stored(value: Any) -> str:
+    """A stored value: text, a number, or one with its interval."""
+    if isinstance(value, Mapping) and isinstance(value.get("estimate"), int | float):
+        low, high = value.get("low"), value.get("high")
+        known = isinstance(low, int | float) and isinstance(high, int | float)
+        return f"{value['estimate']:.3f}" + (f" [{low:.3f}, {high:.3f}]" if known else "")
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return "" if value is None else str(value)
+
+
 def render(table: Table, form: Form = "text", *, width: int = WIDTH) -> str:
     """Render a table without a final line break; text tables are at most `width` columns wide."""
     if form == "text":

@@ -8,8 +8,9 @@ from typing import Literal
 
 import yaml
 
+from longform.export.recipe_reward import load_without_run
 from longform.recipe.inputs import check_inputs
-from longform.recipe.loading import load_recipe
+from longform.recipe.public import FILES
 from longform.recipe.recipe import Recipe
 from longform.records.errors import BadInputError
 from longform.records.files import write_text
@@ -35,41 +36,45 @@ def export_recipe(path: Path, out: Path, trainer: Trainer) -> Path:
     """
     if out.exists():
         raise BadInputError(f"--out {out}: exists; name a new folder")
-    recipe = load_recipe(path)
-    if recipe.curriculum.top == "self":
-        raise BadInputError(f"{path}: curriculum.top: self needs the texts of a run; use stay or retire")
+    recipe = load_without_run(path)
     prompts = check_inputs(recipe).prompts
 
     def write(folder: Path) -> None:
         asked = ThinkPrompt.read(recipe.generation.think, recipe.generation.think_prompt, wording=load_wording())
         rows = [json.dumps({"prompt": asked.messages(it), "prompt_id": it.id}, ensure_ascii=False) for it in prompts]
         write_text(folder / "prompts.jsonl", "\n".join(rows) + "\n")
-        write_text(folder / "recipe.yaml", _recipe_at(recipe))
+        write_text(folder / "recipe.yaml", _with_absolute_paths(recipe))
         write_text(folder / SCRIPTS[trainer], _script(recipe, trainer))
 
     write_folder(out, write)
     return out / SCRIPTS[trainer]
 
 
-def _recipe_at(recipe: Recipe) -> str:
-    """The recipe with absolute paths, so that it is found from anywhere."""
+def _with_absolute_paths(recipe: Recipe) -> str:
+    """The resolved recipe as YAML, with paths that hold in any working directory."""
     content = recipe.resolved.model_dump(mode="json")
-    content["models"] = str(Path(recipe.models).resolve())
-    content["data"] |= {
-        name: str(Path(value).resolve()) for name in ("ladders", "prompts") if (value := content["data"][name])
-    }
-    if content.get("validation"):
-        content["validation"]["prompts"] = str(Path(content["validation"]["prompts"]).resolve())
+    content |= {key: _absolute(content[key]) for key in ("policy", "models")}
+    for section, keys in FILES.items():
+        if content[section]:
+            content[section] |= {key: _absolute(content[section][key]) for key in keys}
+    for reward in content["rewards"]:
+        if reward["kind"] == "writing":
+            models = reward["model"]
+            reward["model"] = _absolute(models) if isinstance(models, str) else list(map(_absolute, models))
     return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+
+
+def _absolute(path: str | None) -> str | None:
+    """The absolute path of a file or folder; a hub id stays."""
+    return str(Path(path).resolve()) if path and Path(path).exists() else path
 
 
 def _script(recipe: Recipe, trainer: Trainer) -> str:
     text = (files("longform.export") / "templates" / f"{trainer}.py.txt").read_text(encoding="utf-8")
-    policy = str(Path(recipe.policy).resolve()) if Path(recipe.policy).exists() else recipe.policy
     group = max(2, recipe.data.group)
     stops = [*recipe.generation.stop, *([CLOSING_TAG] if recipe.generation.think != "off" else [])]
     return Template(text).substitute(
-        policy=repr(policy),
+        policy=repr(_absolute(recipe.policy)),
         group=group,
         prompts=recipe.data.per_step,
         template_kwargs=repr(recipe.generation.chat_template_kwargs or None),

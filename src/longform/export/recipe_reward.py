@@ -19,6 +19,7 @@ from longform.endpoints.client import Endpoint
 from longform.endpoints.limits import Budget
 from longform.recipe.inputs import check_inputs
 from longform.recipe.loading import load_recipe
+from longform.recipe.recipe import Recipe
 from longform.records.calls import SqliteCallLog
 from longform.records.errors import BadInputError
 from longform.records.files import write_text
@@ -33,6 +34,18 @@ STATE = "curriculum.json"
 LOG = "calls.sqlite"
 
 
+def load_without_run(path: Path) -> Recipe:
+    """Load a recipe whose rewards and curriculum can be used outside a run.
+
+    Raises:
+        BadInputError: the recipe is invalid, or `curriculum.top` is `self`, which needs the texts of a run.
+    """
+    recipe = load_recipe(path)
+    if recipe.curriculum.top == "self":
+        raise BadInputError(f"{path}: curriculum.top: self needs the texts of a run; use stay or retire")
+    return recipe
+
+
 class RecipeReward:
     """Scores responses by the rewards of a recipe; callable as a reward function of TRL's GRPOTrainer.
 
@@ -45,9 +58,7 @@ class RecipeReward:
     """
 
     def __init__(self, recipe: Path, *, state: Path) -> None:
-        self.recipe = load_recipe(recipe)
-        if self.recipe.curriculum.top == "self":
-            raise BadInputError(f"{recipe}: curriculum.top: self needs the texts of a run; use stay or retire")
+        self.recipe = load_without_run(recipe)
         inputs = check_inputs(self.recipe)
         self.prompts: Sequence[PromptRow] = inputs.prompts
         self._places = {it.id: index for index, it in enumerate(self.prompts)}

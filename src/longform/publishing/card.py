@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from longform.evaluation.tables import Cell, Column, Table
+from longform.evaluation.tables import Cell, Column, ShownTable, Table
 from longform.evaluation.tables import render as render_table
 from longform.recipe.recipe import Recipe
 from longform.records.schemas import GAME_SCORES, Game
@@ -43,18 +43,27 @@ def win_rates(games: Sequence[Game]) -> list[WinRate]:
     ]
 
 
+class Benchmarked(NamedTuple):
+    """A table of a benchmark's result."""
+
+    about: str
+    """The benchmark and its judge."""
+    table: ShownTable
+
+
 class CardFacts(NamedTuple):
     """What a card tells."""
 
     base: str | None = None
     """Hub id of the model that it was trained from."""
     run: str = ""
+    version: str = ""
+    """Of longform that the run was begun with."""
     recipe: Recipe | None = None
     data_hash: str = ""
     """SHA-256 of the prompts or ladders."""
     verdict: RunVerdict | None = None
-    tables: Sequence[Mapping[str, Any]] = ()
-    """Of benchmarks."""
+    benchmarks: Sequence[Benchmarked] = ()
     win_rates: Sequence[WinRate] = ()
     pairs: Sequence[BeforeAfter] = ()
     with_prompts: bool = False
@@ -74,9 +83,9 @@ def model_card(facts: CardFacts) -> str:
         parts += ["## Result", _result(facts.verdict)]
     if facts.win_rates:
         parts += ["## Win rates", _win_rates(facts.win_rates)]
-    if facts.tables:
+    if facts.benchmarks:
         parts.append("## Benchmarks")
-        parts += [_benchmark(it) for it in facts.tables]
+        parts += [_benchmark(it) for it in facts.benchmarks]
     if facts.pairs:
         parts.append("## Texts before and after")
         parts += [_texts(it, with_prompt=facts.with_prompts) for it in facts.pairs]
@@ -101,7 +110,7 @@ def _front(metadata: Mapping[str, Any]) -> str:
 
 def _origin(facts: CardFacts) -> str:
     recipe = facts.recipe
-    lines = [f"- trained with: longform {__version__}"]
+    lines = [f"- trained with: longform {facts.version}"] if facts.version else []
     if facts.base:
         lines.append(f"- base: [{facts.base}](https://huggingface.co/{facts.base})")
     if recipe is not None:
@@ -137,7 +146,8 @@ def _result(verdict: RunVerdict) -> str:
 
 
 def _win_rates(rates: Sequence[WinRate]) -> str:
-    columns = [Column(name, is_text=name in ("model", "against", "judge")) for name in _RATE_COLUMNS]
+    columns = [Column(name, is_text=True) for name in ("model", "against", "judge")]
+    columns += [Column(name) for name in ("win rate", "games", "prompts")]
     rows: list[list[Cell]] = [
         [
             it.model,
@@ -152,26 +162,10 @@ def _win_rates(rates: Sequence[WinRate]) -> str:
     return render_table(Table("Ties count half; 95% intervals resample prompts", columns, rows, []), "markdown")
 
 
-_RATE_COLUMNS = ("model", "against", "judge", "win rate", "games", "prompts")
-
-
-def _benchmark(result: Mapping[str, Any]) -> str:
-    rows = result["rows"]
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    cells = [[_cell(row.get(name)) for name in names] for row in rows]
-    table = Table(str(result["title"]), [Column(name, is_text=True) for name in names], cells, [])
-    return f"{result['about']}:\n\n{render_table(table, 'markdown')}" if names else ""
-
-
-def _cell(value: Any) -> str:
-    """A value of a result: a number, or one with its interval."""
-    if isinstance(value, dict) and "estimate" in value:
-        if "low" in value:
-            return f"{value['estimate']:.3f} [{value['low']:.3f}, {value['high']:.3f}]"
-        return f"{value['estimate']:.3f}"
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    return "" if value is None else str(value)
+def _benchmark(result: Benchmarked) -> str:
+    columns = [Column(name, is_text=True) for name, _ in result.table.columns]
+    table = Table(result.table.title, columns, result.table.rows, [])
+    return f"{result.about}:\n\n{render_table(table, 'markdown')}" if columns else ""
 
 
 def _texts(pair: BeforeAfter, *, with_prompt: bool) -> str:

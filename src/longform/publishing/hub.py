@@ -30,22 +30,25 @@ def check_id(to: str) -> None:
         raise BadInputError(f"--to {to}: must be OWNER/NAME")
 
 
-def upload(release: Release, to: str, *, private: bool = True, message: str = "") -> Published:
+def upload(release: Release, to: str, *, private: bool = True) -> Published:
     """Create the repository if need be, and commit all files at once: either all are there, or none.
 
     Args:
         release: What is published.
         to: Id of the repository, `owner/name`.
         private: Whether a new repository is private; one that exists stays as it is.
-        message: Of the commit.
 
     Raises:
         BadInputError: there is no token for this repository, or its id is not usable.
         StoppedError: the hub cannot be reached, or refuses the upload; nothing was published.
     """
-    import httpx
     from huggingface_hub import CommitOperationAdd, HfApi
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalTokenNotFoundError
+    from huggingface_hub.errors import (
+        HfHubHTTPError,
+        HFValidationError,
+        HTTPError,  # pyright: ignore[reportPrivateImportUsage]  # httpx's or, from version 2 on, httpx2's
+        LocalTokenNotFoundError,
+    )
 
     api = HfApi()
     operations = [
@@ -53,9 +56,7 @@ def upload(release: Release, to: str, *, private: bool = True, message: str = ""
     ]
     try:
         api.create_repo(to, repo_type=release.kind, private=private, exist_ok=True)
-        commit = api.create_commit(
-            to, operations, repo_type=release.kind, commit_message=message or "Published with longform"
-        )
+        commit = api.create_commit(to, operations, repo_type=release.kind, commit_message="Published with longform")
     except HFValidationError as error:
         raise BadInputError(f"--to {to}: {_one_line(error)}") from error
     except LocalTokenNotFoundError as error:
@@ -69,7 +70,7 @@ def upload(release: Release, to: str, *, private: bool = True, message: str = ""
         raise StoppedError(
             f"--to {to}: the hub refuses the upload: {_one_line(error)}; nothing was published"
         ) from error
-    except (OSError, httpx.HTTPError) as error:
+    except (OSError, HTTPError) as error:
         raise StoppedError(f"the hub cannot be reached: {_one_line(error)}; nothing was published") from error
     return Published(str(commit.repo_url), commit.oid)
 

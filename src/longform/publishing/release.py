@@ -8,16 +8,20 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
-from longform.publishing.card import CardFacts, model_card, rows_card, win_rates
+from longform.evaluation.tables import stored_table
+from longform.publishing.card import Benchmarked, CardFacts, model_card, rows_card, win_rates
+from longform.recipe.begin import MADE_WITH
 from longform.recipe.loading import load_stored_recipe
 from longform.recipe.public import public_recipe
 from longform.recipe.recipe import Recipe
 from longform.records.errors import BadInputError
 from longform.records.files import read_rows
+from longform.records.row_kinds import RowKind, kind_of_row
 from longform.records.run_directory import RunDirectory
 from longform.records.schemas import Game, Ladder, Pair, Preference, Row
+from longform.records.tables import raw_rows, read_fields
 from longform.report.page import before_after
 from longform.report.verdict import judge_run
 
@@ -26,12 +30,11 @@ POLICY_FILES = ("*.safetensors", "*.json", "*.jinja", "*.model", "merges.txt", "
 _PLACES = ("_name_or_path", "base_model_name_or_path")
 """Keys of JSON files that hold the folder that a model was loaded from."""
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+")
-_ROW_FILES: Mapping[str, type[Row]] = {"ladders": Ladder, "preferences": Preference, "games": Game, "pairs": Pair}
-_TELLING: Mapping[str, str] = {
-    "ladders": "references",
-    "preferences": "rejected",
-    "games": "winner",
-    "pairs": "response_b",
+_PUBLISHED_ROWS: Mapping[RowKind, type[Row]] = {
+    "ladders": Ladder,
+    "preferences": Preference,
+    "games": Game,
+    "pairs": Pair,
 }
 
 
@@ -84,7 +87,7 @@ def plan_policy(
     run, folder = _find_policy(source)
     facts = CardFacts(
         base=base,
-        tables=[it for path in benchmarks for it in _tables(path)],
+        benchmarks=[it for path in benchmarks for it in _tables(path)],
         win_rates=win_rates([it for path in games for it in read_rows(path, Game)]),
     )
     files: list[ReleasedFile] = []
@@ -94,6 +97,7 @@ def plan_policy(
             pairs = before_after(opened, thinking=recipe.generation.think)
             facts = facts._replace(
                 recipe=recipe,
+                version=opened.database.fact(MADE_WITH) or "",
                 data_hash=opened.database.fact("prompts") or "",
                 verdict=judge_run(opened),
                 pairs=pairs[:2],
@@ -119,12 +123,14 @@ def plan_rows(path: Path, *, with_texts: bool = False) -> Release:
     Raises:
         BadInputError: the file is none of these, a row is invalid, or texts were not asked for.
     """
-    kind = next((it for it, field in _TELLING.items() if _first_has(path, field)), None)
-    if kind is None:
-        raise BadInputError(f"{path}: holds neither {', '.join(list(_TELLING)[:-1])} nor {list(_TELLING)[-1]}")
+    first = next(raw_rows(path), None)
+    kind = kind_of_row(read_fields(first) or ()) if first else None
+    if kind is None or kind not in _PUBLISHED_ROWS:
+        *others, last = _PUBLISHED_ROWS
+        raise BadInputError(f"{path}: holds neither {', '.join(others)} nor {last}")
     if kind != "games" and not with_texts:
         raise BadInputError(f"{path}: {kind} consist of texts; publish them with --with-texts")
-    count = sum(1 for _ in read_rows(path, _ROW_FILES[kind]))
+    count = sum(1 for _ in read_rows(path, _PUBLISHED_ROWS[kind]))
     suffix = ".parquet" if path.suffix == ".parquet" else ".jsonl"
     card = rows_card(kind, count, suffix=suffix)
     files = [ReleasedFile("README.md", None, card.encode()), ReleasedFile(f"data/train{suffix}", path)]
@@ -165,32 +171,15 @@ def _released(path: Path, base: str | None) -> ReleasedFile:
     return ReleasedFile(path.name, None, (json.dumps(content, ensure_ascii=False, indent=2) + "\n").encode())
 
 
-def _tables(folder: Path) -> list[dict[str, Any]]:
+def _tables(folder: Path) -> list[Benchmarked]:
     """The tables of a benchmark's result, without the address of its judge."""
     path = folder / "result.json"
     try:
         result = json.loads(path.read_text(encoding="utf-8"))
         judge = result.get("judge") or {}
         about = f"{result['benchmark']}" + (f", judged by {judge['model']}" if judge else "")
-        return [{"about": about, "rows": it["rows"], "title": it["title"]} for it in result["tables"]]
+        return [Benchmarked(about, stored_table(it)) for it in result["tables"]]
     except OSError as error:
         raise BadInputError(f"{path}: cannot be read: {error.strerror}; name the --out folder of bench run") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise BadInputError(f"{path}: not a result of bench run: {error!r}") from error
-
-
-def _first_has(path: Path, field: str) -> bool:
-    from longform.records.tables import decode_line, raw_rows
-
-    row = next(raw_rows(path), None)
-    try:
-        content = (
-            {}
-            if row is None
-            else row.content
-            if isinstance(row.content, dict)
-            else json.loads(decode_line(row.content))
-        )
-    except (ValueError, RecursionError, TypeError):
-        return False
-    return isinstance(content, dict) and field in content

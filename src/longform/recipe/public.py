@@ -8,7 +8,7 @@ import yaml
 
 from longform.records.yaml_files import read_yaml
 
-_FILES = {"data": ("ladders", "prompts"), "validation": ("prompts",), "generation": ("think_prompt",)}
+FILES = {"data": ("ladders", "prompts"), "validation": ("prompts",), "generation": ("think_prompt",)}
 """Keys of sections that hold a file."""
 
 
@@ -21,7 +21,7 @@ def public_recipe(path: Path) -> str:
     content = dict(read_yaml(path))
     content.pop("models", None)
     content["policy"] = _name(content.get("policy"))
-    for section, keys in _FILES.items():
+    for section, keys in FILES.items():
         if isinstance(content.get(section), Mapping):
             content[section] = {key: _name(it) if key in keys else it for key, it in content[section].items()}
     if isinstance(content.get("run"), Mapping):

@@ -254,9 +254,12 @@ class RunDatabase:
         rows = self._read("SELECT step, value FROM metrics WHERE name = ? ORDER BY step", (name,))
         return [(row["step"], row["value"]) for row in rows]
 
-    def metric_names(self) -> list[str]:
-        """All metrics on record, sorted."""
-        return [row["name"] for row in self._read("SELECT DISTINCT name FROM metrics ORDER BY name")]
+    def metrics(self) -> dict[str, list[tuple[int, float]]]:
+        """(step, value) of every metric, by name, in order."""
+        found: dict[str, list[tuple[int, float]]] = {}
+        for row in self._read("SELECT name, step, value FROM metrics ORDER BY name, step"):
+            found.setdefault(row["name"], []).append((row["step"], row["value"]))
+        return found
 
     def seconds(self) -> float:
         """Seconds spent in the steps on record."""

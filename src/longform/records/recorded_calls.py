@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from longform.records.calls import unpack_text
+from longform.records.calls import CallTotals, unpack_text
 from longform.records.database import reading
 from longform.records.errors import BadInputError
 
@@ -154,6 +154,25 @@ def sum_calls(path: Path, *, outcome: str | None = None, model: str | None = Non
             "GROUP BY endpoint, model, outcome ORDER BY endpoint, model, outcome = 'ok' DESC, COUNT(*) DESC"
         )
         return [CallSum(*row) for row in connection.execute(query, values)]
+
+
+def total_calls(path: Path) -> CallTotals:
+    """Totals of all calls; zeros for a file without calls.
+
+    Raises:
+        BadInputError: the file is damaged.
+    """
+    sums = sum_calls(path) if has_calls(path) else []
+    return CallTotals(
+        calls=sum(it.calls for it in sums),
+        answered=sum(it.calls for it in sums if it.outcome == "ok"),
+        prompt_tokens=sum(it.prompt_tokens for it in sums),
+        completion_tokens=sum(it.completion_tokens for it in sums),
+        thought_tokens=sum(it.thought_tokens for it in sums),
+        cost=sum(it.cost for it in sums),
+        unknown_costs=sum(it.unknown_costs for it in sums),
+        estimated_costs=sum(it.estimated_costs for it in sums),
+    )
 
 
 def model_changes(path: Path) -> list[str]:

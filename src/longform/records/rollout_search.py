@@ -3,8 +3,8 @@
 Conditions alone are looked up in `run.sqlite`. Words need an index: `RolloutIndex` is a file of its own beside the run
 (`index.sqlite`), which any reader may build, extend and delete; the run itself is only read.
 
-The index has the words of whole responses, plans and thoughts included. Letters of Chinese and Japanese are words of their
-own, and so a query of several of them is a phrase; accents and case make no difference.
+The index has the words of whole responses, plans and thoughts included. Each Chinese character and each kana is a word,
+so a query of several of them is a phrase; accents and case make no difference.
 """
 
 import os
@@ -104,7 +104,7 @@ def find_rollouts(run: Path, wanted: RolloutFilter, *, offset: int = 0, limit: i
     Args:
         run: Run directory.
         wanted: Conditions. With `text`, only rollouts that the index has are found.
-        offset, limit: The page.
+        offset, limit: The page; a limit of -1 has no end.
 
     Raises:
         BadInputError: text is looked for and there is no index yet, or a file is damaged.
@@ -222,12 +222,10 @@ class RolloutIndex:
         new.unlink(missing_ok=True)
         _remove(self.path)
         with closing(sqlite3.connect(new)) as connection:
-            connection.execute("PRAGMA journal_mode=WAL")
             connection.executescript(_SCHEMA)
-            connection.execute("PRAGMA journal_mode=DELETE")
         new.replace(self.path)
         with closing(sqlite3.connect(self.path)) as connection:
-            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA journal_mode=WAL")  # not before: its log would keep the other name
 
     def _is_outdated(self, run: sqlite3.Connection) -> bool:
         """Whether the index has rollouts that the run has not, or has with another text."""

@@ -63,6 +63,17 @@ class RawRow(NamedTuple):
     """Why the row cannot be read."""
 
 
+def read_fields(row: RawRow) -> dict[str, Any] | None:
+    """The fields of a row by name; None if it cannot be read as an object."""
+    content = row.content
+    if isinstance(content, bytes | str):
+        try:
+            content = json.loads(decode_line(content))
+        except (ValueError, RecursionError):
+            return None
+    return content if isinstance(content, dict) else None
+
+
 def raw_rows(path: Path, *, text_field: str = "", columns: Collection[str] = ()) -> Iterator[RawRow]:
     """Read the rows of a file, a folder or a dataset, one after the other.
 

@@ -1,10 +1,10 @@
-"""The curves of a run: which metrics share a chart, and each chart as SVG."""
+"""The curves of a run: which metrics share a chart."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import cycle
 from typing import NamedTuple
 
-from longform.report.svg import GREEN, GREY, PALETTE, PURPLE, RED, Axis, Chart, Line, draw
+from longform.report.svg import GREEN, GREY, PALETTE, PURPLE, RED, Axis, Chart, Line
 
 
 class Curves(NamedTuple):
@@ -94,7 +94,7 @@ def chart_of(curves: Curves, series: Mapping[str, Sequence[tuple[int, float]]]) 
     y = Axis()
     if curves.low is not None and lowest < curves.low:
         y = Axis(domain=(curves.low, max(1.0, *(value for line in lines for _, value in line.points))))
-        lines = [line._replace(fitted=False) for line in lines] if y.domain else lines
+        lines = [line._replace(fitted=False) for line in lines]
     right = Axis() if any(line.on_right for line in lines) and not all(line.on_right for line in lines) else None
     return Chart(
         curves.title,
@@ -105,12 +105,6 @@ def chart_of(curves: Curves, series: Mapping[str, Sequence[tuple[int, float]]]) 
         legend=len(curves.metrics) + len(curves.right) > 1,
         description="; ".join(_describe(line) for line in lines),
     )
-
-
-def draw_curves(curves: Curves, series: Mapping[str, Sequence[tuple[int, float]]]) -> str | None:
-    """Draw the curves as SVG; None if the run recorded none of them."""
-    chart = chart_of(curves, series)
-    return draw(chart) if chart else None
 
 
 def charts_of_run(series: Mapping[str, Sequence[tuple[int, float]]]) -> tuple[list[Chart], list[str]]:
@@ -132,12 +126,6 @@ def charts_of_run(series: Mapping[str, Sequence[tuple[int, float]]]) -> tuple[li
         elif chart := chart_of(curves, series):
             charts.append(chart)
     return charts, constant
-
-
-def draw_run(series: Mapping[str, Sequence[tuple[int, float]]]) -> tuple[list[str], list[str]]:
-    """`charts_of_run` as SVG."""
-    charts, constant = charts_of_run(series)
-    return [draw(chart) for chart in charts], constant
 
 
 def _steps(lines: Sequence[Line]) -> tuple[float, float] | None:

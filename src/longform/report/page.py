@@ -19,9 +19,10 @@ from longform.records.files import write_text
 from longform.records.rollout_search import RolloutFilter, find_rollouts
 from longform.records.run_directory import RunDirectory
 from longform.records.schemas import PromptRow
-from longform.report.charts import draw_run
+from longform.report.charts import charts_of_run
 from longform.report.rendering import render
 from longform.report.rollouts import ShownRollout, show_rollouts
+from longform.report.svg import draw
 from longform.report.verdict import judge_run, stored_recipe, total_cost
 from longform.text.structure import Thinking, parse_response
 from longform.text.words import count_words_of_any_script
@@ -95,24 +96,29 @@ def _shown(written: ValidationText, thinking: Thinking) -> Shown:
 
 
 def _content(run: RunDirectory) -> dict[str, Any]:
-    database, recipe = run.database, stored_recipe(run)
-    series = {name: database.metric(name) for name in database.metric_names()}
+    recipe = stored_recipe(run)
     thinking: Thinking = recipe.generation.think if recipe else "off"
     pairs = before_after(run, thinking=thinking)
-    if recipe and recipe.data.ladders is None:  # no rungs
-        series.pop("curriculum/mean_rung", None)
-    pictures, constant = draw_run(series)
+    charts, constant = charts_of_run(shown_metrics(run, recipe))
     return {
         "title": run_title(run, recipe),
         "facts": run_facts(run, recipe),
         "verdict": judge_run(run),
         "recipe": run.recipe_path.read_text(encoding="utf-8") if run.recipe_path.exists() else "",
-        "pictures": [Markup(picture) for picture in pictures],
+        "pictures": [Markup(draw(chart)) for chart in charts],
         "constant": constant,
         "pairs": pairs[:MAX_TEXTS],
         "more_pairs": max(0, len(pairs) - MAX_TEXTS),
         "notable": notable_rollouts(run, recipe, thinking=thinking),
     }
+
+
+def shown_metrics(run: RunDirectory, recipe: Recipe | None) -> dict[str, list[tuple[int, float]]]:
+    """(step, value) pairs of the metrics that a page shows, by name: without the mean rung of prompts that have no rungs."""
+    metrics = run.database.metrics()
+    if recipe and recipe.data.ladders is None:
+        metrics.pop("curriculum/mean_rung", None)
+    return metrics
 
 
 def run_title(run: RunDirectory, recipe: Recipe | None) -> str:
@@ -151,7 +157,8 @@ def notable_rollouts(
 ) -> dict[str, list[ShownRollout]]:
     """Rollouts of the latest steps with the best and the worst reward, and with the greatest disagreement of the judges."""
     last = run.database.last_step()
-    latest = RolloutFilter(first_step=max(1, last - LATEST + 1), min_reward=-math.inf)
+    has_reward = -math.inf  # a bound that only rollouts without a reward miss
+    latest = RolloutFilter(first_step=max(1, last - LATEST + 1), min_reward=has_reward)
     found: dict[str, list[ShownRollout]] = {}
     prompts = recorded_prompts(run, recipe)
     sortings: dict[str, RolloutFilter] = {

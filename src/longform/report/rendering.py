@@ -36,7 +36,8 @@ def render(
         served: Whether the page may send forms and requests to where it came from.
     """
     style = style_sheet()
-    page = {"style": Markup(style), "script": Markup(script), "policy": Markup(content_policy(script, served=served))}
+    policy = Markup(content_policy(script, served=served))
+    page = {"style": Markup(style), "script": Markup(script), "policy": policy, "served": served}
     return _environment(package).get_template(template).render(page | dict(content))
 
 

@@ -18,7 +18,7 @@ from longform.text.spans import (
     repeated_sentence_spans,
     stuffed_spans,
 )
-from longform.text.structure import ParsedResponse, Thinking, parse_response
+from longform.text.structure import Thinking, parse_response
 
 MIN_COMMON = 0.2
 """Share of common words from which differing passages are marked; below it nearly everything differs."""
@@ -86,6 +86,11 @@ class ShownRollout(NamedTuple):
     """What is marked in the response, in words with numbers."""
     calls: list[ShownCall]
 
+    @property
+    def differs_throughout(self) -> bool:
+        """Whether response and reference have too little in common for their differences to be marked."""
+        return self.common is not None and self.common < MIN_COMMON
+
 
 def show_rollouts(
     run: Path, rollouts: Iterable[RolloutRecord], *, prompts: Mapping[str, PromptRow], thinking: Thinking = "off"
@@ -124,62 +129,52 @@ def show_rollout(
     parsed = parse_response(record.text, thinking)
     text = parsed.answer if parsed.well_formed and parsed.answer else record.text
     request = prompt.request if prompt else ""
-    if len(text) + len(record.reference) > MAX_MARKED:
-        return _unmarked(record, text, calls=calls, prompt=prompt, parsed=parsed)
+    found = (
+        _find_passages(text, request=request, reference=record.reference)
+        if len(text) + len(record.reference) <= MAX_MARKED
+        else _Passages({}, {}, None, ["nothing, the texts are too long"])
+    )
+    return ShownRollout(
+        step=record.step,
+        row=record.row,
+        prompt_id=record.prompt_id,
+        outcome=record.outcome,
+        facts=_facts(record, well_formed=parsed.well_formed),
+        rewards={kind: f"{score:.3g}" for kind, score in (record.scores or {}).items()},
+        request=prompt.request if prompt else None,
+        thoughts=parsed.think if text is parsed.answer else "",
+        response=marked(text, found.response),
+        reference=marked(record.reference, found.reference) if record.reference else [],
+        common=found.common,
+        marks=found.marks,
+        calls=show_calls(record.calls, calls),
+    )
+
+
+class _Passages(NamedTuple):
+    """Passages to mark, by the kind of their mark."""
+
+    response: Mapping[str, Sequence[Span]]
+    reference: Mapping[str, Sequence[Span]]
+    common: float | None
+    marks: list[str]
+    """The marks of the response in words."""
+
+
+def _find_passages(text: str, *, request: str, reference: str) -> _Passages:
+    """Find what to mark in a response and its reference, which may be empty."""
     spans: dict[str, list[Span]] = {
         "repeated": repeated_sentence_spans(text),
-        "copied": _merged([*copied_spans(text, request), *copied_spans(text, record.reference)]),
+        "copied": _merged([*copied_spans(text, request), *copied_spans(text, reference)]),
         "stuffed": stuffed_spans(text),
     }
-    marks = _marks(text, spans, sources=(request, record.reference))
-    common, reference_spans = None, {}
-    if record.reference:
-        differing = differences(record.reference, text)
-        common = differing.common
-        if common >= MIN_COMMON:
-            spans["differs"] = differing.other
-            reference_spans = {"differs": differing.one}
-    return ShownRollout(
-        step=record.step,
-        row=record.row,
-        prompt_id=record.prompt_id,
-        outcome=record.outcome,
-        facts=_facts(record, well_formed=parsed.well_formed),
-        rewards={kind: f"{score:.3g}" for kind, score in (record.scores or {}).items()},
-        request=prompt.request if prompt else None,
-        thoughts=parsed.think if text is parsed.answer else "",
-        response=marked(text, spans),
-        reference=marked(record.reference, reference_spans) if record.reference else [],
-        common=common,
-        marks=marks,
-        calls=show_calls(record.calls, calls),
-    )
-
-
-def _unmarked(
-    record: RolloutRecord,
-    text: str,
-    *,
-    calls: Mapping[str, Sequence[RecordedCall]],
-    prompt: PromptRow | None,
-    parsed: ParsedResponse,
-) -> ShownRollout:
-    """A rollout whose texts are too long to look for passages in them."""
-    return ShownRollout(
-        step=record.step,
-        row=record.row,
-        prompt_id=record.prompt_id,
-        outcome=record.outcome,
-        facts=_facts(record, well_formed=parsed.well_formed),
-        rewards={kind: f"{score:.3g}" for kind, score in (record.scores or {}).items()},
-        request=prompt.request if prompt else None,
-        thoughts=parsed.think if text is parsed.answer else "",
-        response=[Segment(text)],
-        reference=[Segment(record.reference)] if record.reference else [],
-        common=None,
-        marks=["nothing, the texts are too long"],
-        calls=show_calls(record.calls, calls),
-    )
+    marks = _marks(text, spans, sources=(request, reference))
+    if not reference:
+        return _Passages(spans, {}, None, marks)
+    differing = differences(reference, text)
+    if differing.common < MIN_COMMON:
+        return _Passages(spans, {}, differing.common, marks)
+    return _Passages(spans | {"differs": differing.other}, {"differs": differing.one}, differing.common, marks)
 
 
 def _marks(text: str, spans: Mapping[str, Sequence[Span]], *, sources: Sequence[str]) -> list[str]:

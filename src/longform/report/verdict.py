@@ -10,9 +10,8 @@ from longform.monitors.series import MIN_CASES, MIN_STEPS, Finding
 from longform.monitors.watch import diagnose, is_too_early, unwatched
 from longform.recipe.loading import load_stored_recipe
 from longform.recipe.recipe import Recipe
-from longform.records.calls import CallTotals
 from longform.records.errors import BadInputError
-from longform.records.recorded_calls import find_call_log, has_calls, model_changes, sum_calls
+from longform.records.recorded_calls import find_call_log, model_changes, total_calls
 from longform.records.run_directory import RunDirectory
 from longform.records.run_list import RunSummary, summarize_run
 from longform.statistics.bootstrap import Interval, clustered_interval
@@ -96,7 +95,7 @@ def judge_path(path: Path) -> RunVerdict:
 def judge_run(run: RunDirectory) -> RunVerdict:
     """What came out of a run so far."""
     summary = summarize_run(run.path)
-    series = {name: run.database.metric(name) for name in run.database.metric_names()}
+    series = run.database.metrics()
     findings = diagnose(series)
     verdicts = int(sum(count for _, count in series.get("reward/count", ())))
     needed = f"most checks need {MIN_STEPS} steps and {MIN_CASES} verdicts; the run has {summary.step} and {verdicts}"
@@ -134,10 +133,7 @@ def examiner_gain(run: RunDirectory) -> ExaminerGain | None:
 
 def total_cost(run: RunDirectory) -> str:
     """Money of a run's judge calls, for people."""
-    sums = sum_calls(run.database_path) if has_calls(run.database_path) else []
-    calls, unknown = sum(it.calls for it in sums), sum(it.unknown_costs for it in sums)
-    estimated = sum(it.estimated_costs for it in sums)
-    return CallTotals(calls, 0, 0, 0, 0, sum(it.cost for it in sums), unknown, estimated).shown_cost
+    return total_calls(run.database_path).shown_cost
 
 
 def remaining_seconds(run: RunDirectory, summary: RunSummary) -> float | None:

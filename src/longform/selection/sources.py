@@ -13,7 +13,7 @@ from typing import NamedTuple
 from longform.records.adapting import AS_IS, Reading
 from longform.records.errors import BadInputError
 from longform.records.files import check_rows
-from longform.records.tables import RawRow, dataset_rows, decode_line, field_names, files_of, is_dataset_id, raw_rows
+from longform.records.tables import RawRow, dataset_rows, field_names, files_of, is_dataset_id, raw_rows, read_fields
 from longform.selection.formats import PromptsFile, RawPrompt, SourceFormat, recognise
 
 _NEEDED = "conversation_hash or conversation_id with conversation, messages, domain1 with query, or prompt"
@@ -95,13 +95,7 @@ def _columns(layout: type[SourceFormat], reading: Reading) -> frozenset[str]:
 
 def _fields(first: RawRow | None) -> list[str]:
     """The fields of the first row; none if it cannot be read, which the check of the rows reports."""
-    content = {} if first is None else first.content
-    if isinstance(content, bytes | str):
-        try:
-            content = json.loads(decode_line(content))
-        except (ValueError, RecursionError):
-            return []
-    return list(content) if isinstance(content, dict) else []
+    return list(read_fields(first) or ()) if first else []
 
 
 def _recognise(fields: list[str], source: str, reading: Reading) -> type[SourceFormat]:

@@ -138,7 +138,7 @@ class RunRecorder:
             on_phase("validating")
             texts = validate(0)
             database.record_step(0, seconds=0.0, metrics=validation_metrics(texts), validations=texts)
-        series = {name: database.metric(name) for name in database.metric_names()}
+        series = database.metrics()
         self._watch = Watch.over(series)
         self._keywords = KeywordTally.over(
             lambda step: self._judged(database.rollouts(step=step)), series, last=database.last_step()

@@ -101,8 +101,8 @@ class RunStore:
     def metrics(self, first: int, last: int) -> Iterator[tuple[int, Mapping[str, float]]]:  # noqa: D102
         found: dict[int, dict[str, float]] = {}
         with closing(RunDatabase(self._path, create=False)) as database:
-            for name in database.metric_names():
-                for step, value in database.metric(name):
+            for name, points in database.metrics().items():
+                for step, value in points:
                     if first <= step <= last:
                         found.setdefault(step, {})[name] = value
         yield from sorted(found.items())

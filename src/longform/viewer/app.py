@@ -21,10 +21,10 @@ from longform.records.schemas import PromptRow
 from longform.report.page import recorded_prompts
 from longform.report.verdict import judge_path, stored_recipe
 from longform.viewer.collection import ViewerCollection
+from longform.viewer.file_pages import file_content
 from longform.viewer.links import ServerLinks
 from longform.viewer.rendering import render_page
 from longform.viewer.rollout_pages import list_content, prompt_content, rollout_content
-from longform.viewer.row_files import RowPage, read_page, read_result
 from longform.viewer.run_pages import overlay_content, run_content, run_line, state_text
 from longform.viewer.security import Guard
 
@@ -135,7 +135,7 @@ def create_app(
     indexing = Indexing(collection)
     prompts, verdicts, lines = Remembered(_prompts_of), Remembered(judge_path), Remembered(run_line)
 
-    shared = {"links": LINKS, "token": token, "served": True}
+    shared = {"links": LINKS, "token": token}
 
     def page(name: str, content: dict[str, Any]) -> HTMLResponse:
         return HTMLResponse(render_page(name, content | shared))
@@ -156,12 +156,9 @@ def create_app(
         return endpoint
 
     def home(request: Request) -> Response:  # noqa: ARG001
-        content = {
-            "runs": [lines.of(path)._replace(key=key) for key, path in collection.runs().items()],
-            "files": collection.files(),
-        }
-        content["folders"] = [str(it) for it in collection.paths]
-        return page("home.html.j2", content)
+        runs = {key: lines.of(path) for key, path in collection.runs().items()}
+        folders = [str(it) for it in collection.paths]
+        return page("home.html.j2", {"runs": runs, "files": collection.files(), "folders": folders})
 
     def overlay(request: Request) -> Response:
         runs = collection.runs()
@@ -200,23 +197,7 @@ def create_app(
             raise HTTPException(404, f"not found: {request.path_params['key']}") from None
         find, at = request.query_params.get("q", ""), request.query_params.get("at", "0")
         offset = int(at) if at.isdecimal() and len(at) < 12 else 0
-        tables = read_result(found.path) if found.kind == "result" else []
-        rows = (
-            RowPage([], False) if tables else read_page(found.path, found.kind, find=find, offset=offset, limit=_ROWS)
-        )
-        later = LINKS.file(found.key, {"q": find, "at": offset + _ROWS}) if rows.more else ""
-        earlier = LINKS.file(found.key, {"q": find, "at": max(0, offset - _ROWS)}) if offset else ""
-        content = {
-            "file": found,
-            "tables": tables,
-            "rows": rows.rows,
-            "find": find,
-            "first": offset + 1,
-            "later": later,
-            "cut": False,
-            "earlier": earlier,
-        }
-        return page("file.html.j2", content)
+        return page("file.html.j2", file_content(found, LINKS, limit=_ROWS, find=find, offset=offset))
 
     def problem(request: Request, error: Exception) -> Response:  # noqa: ARG001
         assert isinstance(error, HTTPException)

@@ -13,10 +13,10 @@ from longform.records.run_list import summarize_run
 from longform.report.page import recorded_prompts
 from longform.report.verdict import judge_run, stored_recipe
 from longform.viewer.collection import ViewerCollection
+from longform.viewer.file_pages import file_content
 from longform.viewer.links import BundleLinks
 from longform.viewer.rendering import render_page
 from longform.viewer.rollout_pages import step_content
-from longform.viewer.row_files import RowPage, read_page, read_result
 from longform.viewer.run_pages import overlay_content, run_content, run_line
 
 MAX_ROWS = 500
@@ -53,13 +53,12 @@ def write_bundle(paths: Sequence[Path], folder: Path, *, with_texts: bool = Fals
 
 def _write_pages(collection: ViewerCollection, folder: Path, *, links: BundleLinks) -> None:
     def write(name: str, template: str, content: dict[str, Any]) -> None:
-        page = content | {"links": links, "token": "", "served": False}
-        write_text(folder / name, render_page(template, page, served=False))
+        write_text(folder / name, render_page(template, content | {"links": links, "token": ""}, served=False))
 
     runs = collection.runs()
     files = collection.files() if links.with_texts else []
     content = {
-        "runs": [run_line(path)._replace(key=key) for key, path in runs.items()],
+        "runs": {key: run_line(path) for key, path in runs.items()},
         "files": files,
         "folders": [it.name for it in collection.paths],
     }
@@ -75,15 +74,4 @@ def _write_pages(collection: ViewerCollection, folder: Path, *, links: BundleLin
                 for step in content["steps"]:
                     write(links.step(key, step), "step.html.j2", step_content(run, key, step, prompts=prompts))
     for file in files:
-        tables = read_result(file.path) if file.kind == "result" else []
-        rows = RowPage([], False) if tables else read_page(file.path, file.kind, limit=MAX_ROWS)
-        content = {
-            "file": file,
-            "tables": tables,
-            "rows": rows.rows,
-            "find": "",
-            "earlier": "",
-            "later": "",
-            "cut": rows.more,
-        }
-        write(links.file(file.key), "file.html.j2", content)
+        write(links.file(file.key), "file.html.j2", file_content(file, links, limit=MAX_ROWS))

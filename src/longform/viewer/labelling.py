@@ -42,7 +42,7 @@ def label_routes(store: LabelStore, *, token: str, links: Any) -> list[Route]:
         token: Of this start of the server.
         links: Addresses of the other pages.
     """
-    shared = {"links": links, "token": token, "served": True}
+    shared = {"links": links, "token": token}
     ids = {_key(it, token): it for it in store.pairs}
 
     def choose_person(request: Request) -> Response:  # noqa: ARG001
@@ -55,7 +55,7 @@ def label_routes(store: LabelStore, *, token: str, links: Any) -> list[Route]:
         person = request.path_params["person"]
         if person not in store.assignment.people:
             return HTMLResponse(
-                render_page("problem.html.j2", {"problem": f"nobody is called {person!r}"} | shared), 404
+                render_page("problem.html.j2", {"problem": f"unknown person: {person!r}"} | shared), 404
             )
         done, assigned = store.count(person)
         pair = store.next_pair(person)

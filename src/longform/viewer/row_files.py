@@ -10,23 +10,14 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from longform.evaluation.tables import ShownTable
+from longform.evaluation.tables import ShownTable, stored_table
 from longform.records.errors import BadInputError
 from longform.records.recorded_calls import RecordedCall
-from longform.records.tables import decode_line, raw_rows
+from longform.records.row_kinds import RowKind, kind_of_row
+from longform.records.tables import raw_rows, read_fields
 from longform.report.rollouts import ShownCall, calls_by_hash, show_calls
 
-ContentKind = Literal["ladders", "grades", "responses", "games", "pairs", "prompts", "rows", "result"]
-_FIELDS: dict[ContentKind, frozenset[str]] = {
-    "ladders": frozenset({"id", "prompt", "references"}),
-    "pairs": frozenset({"id", "prompt", "response_a", "response_b"}),
-    "games": frozenset({"prompt_id", "model_a", "model_b", "winner"}),
-    "grades": frozenset({"prompt_id", "model", "score"}),
-    "responses": frozenset({"prompt_id", "model", "text"}),
-    "prompts": frozenset({"id", "prompt"}),
-    "rows": frozenset(),
-}
-"""Fields that tell a file's kind, the most telling kind first."""
+ContentKind = RowKind | Literal["rows", "result"]
 _LONG = 80
 """Characters of a value that is shown as a text."""
 _MALFORMED = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
@@ -68,7 +59,7 @@ def kind_of_file(path: Path) -> ContentKind | None:
     row = next(_rows(path), None)
     if row is None:
         return None
-    return next((kind for kind, fields in _FIELDS.items() if fields <= row.keys()), None)
+    return kind_of_row(row) or "rows"
 
 
 def read_page(path: Path, kind: ContentKind, *, find: str = "", offset: int = 0, limit: int = 20) -> RowPage:
@@ -93,31 +84,9 @@ def read_result(path: Path) -> list[ShownTable]:
     """The tables of a benchmark's `result.json`; empty if it is none."""
     try:
         tables = json.loads(path.read_text(encoding="utf-8"))["tables"]
-        return [
-            ShownTable(
-                str(it["title"]),
-                [(str(name), False) for name in _names(it["rows"])],
-                [[_cell(row.get(name)) for name in _names(it["rows"])] for row in it["rows"]],
-                [str(note) for note in it.get("notes", ())],
-            )
-            for it in tables
-        ]
+        return list(map(stored_table, tables))
     except _MALFORMED:
         return []
-
-
-def _names(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The columns of a result's table: some rows may lack one."""
-    return list(dict.fromkeys(name for row in rows for name in row))
-
-
-def _cell(value: Any) -> str:
-    """A value of a result: text, a number, or one with its interval."""
-    if isinstance(value, dict) and isinstance(value.get("estimate"), int | float):
-        low, high = value.get("low"), value.get("high")
-        known = isinstance(low, int | float) and isinstance(high, int | float)
-        return f"{value['estimate']:.3f}" + (f" [{low:.3f}, {high:.3f}]" if known else "")
-    return "" if value is None else _number(value)
 
 
 def _hashes(row: Mapping[str, Any]) -> list[str]:
@@ -174,12 +143,11 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
     """The rows of a file that are objects; what cannot be read ends them."""
     try:
         for row in raw_rows(path):
-            content = row.content
-            if isinstance(content, bytes | str):
-                content = json.loads(decode_line(content))
-            if isinstance(content, dict):
-                yield content
-    except (BadInputError, ValueError, RecursionError):
+            fields = read_fields(row)
+            if fields is None:
+                return
+            yield fields
+    except BadInputError:
         return
 
 
@@ -229,7 +197,7 @@ def _shown_as(row: dict[str, Any], kind: ContentKind, joined: _Joined) -> ShownR
         case "prompts":
             facts = {name: _plain(it) for name, it in row.items() if name not in ("id", "prompt")}
             return ShownRow(str(row["id"]), _known(facts), _request(row["prompt"]), [])
-        case "rows" | "result":
+        case "preferences" | "rows" | "result":
             plain = {str(name): _plain(it) for name, it in row.items()}
             long = {name: text for name, text in plain.items() if len(text) > _LONG or "\n" in text}
             facts = {name: text for name, text in plain.items() if name not in long}

@@ -14,7 +14,7 @@ from longform.records.recorded_calls import has_calls, sum_calls
 from longform.records.run_directory import RunDirectory
 from longform.records.run_list import RunSummary, summarize_run
 from longform.report.charts import charts_of_run
-from longform.report.page import before_after, duration, run_facts, run_title
+from longform.report.page import before_after, duration, run_facts, run_title, shown_metrics
 from longform.report.svg import PALETTE, Axis, Chart, Line
 from longform.report.verdict import DIVERGED, RunVerdict, remaining_seconds, stored_recipe, total_cost
 from longform.viewer.charts import draw_interactive
@@ -38,7 +38,6 @@ _NAMES = {"waiting_for_judge": "waiting for the judge"}
 class RunLine(NamedTuple):
     """A run in the list of all runs."""
 
-    key: str
     condition: str
     progress: str
     remaining: str
@@ -61,28 +60,26 @@ class Phase(NamedTuple):
 
 
 def run_line(path: Path) -> RunLine:
-    """One line of the list, with the folder's name as its key; a damaged run is listed with its problem."""
-    key = path.name
+    """One line of the list; a damaged run is listed with its problem."""
     summary = summarize_run(path)
     progress = f"{summary.step} of {'?' if summary.steps is None else summary.steps}"
     if summary.state == "damaged":
-        return RunLine(key, "damaged", progress, "", "", "", "", "", "", summary.problem)
+        return RunLine("damaged", progress, "", "", "", "", "", "", summary.problem)
     try:
         with RunDirectory.read(path) as run:
-            return _line(key, run, summary, progress)
+            return _line(run, summary, progress)
     except BadInputError as error:
-        return RunLine(key, "damaged", progress, "", "", "", "", "", "", str(error))
+        return RunLine("damaged", progress, "", "", "", "", "", "", str(error))
 
 
-def _line(key: str, run: RunDirectory, summary: RunSummary, progress: str) -> RunLine:
+def _line(run: RunDirectory, summary: RunSummary, progress: str) -> RunLine:
     recipe = stored_recipe(run)
-    findings = diagnose({name: run.database.metric(name) for name in run.database.metric_names()})
+    findings = diagnose(run.database.metrics())
     remaining = remaining_seconds(run, summary)
     gain = "" if summary.first_grade is None else f"{summary.first_grade:.2f} to {summary.last_grade or 0:.2f}"
     names = [Path(recipe.policy).name, *sorted(recipe.asked)] if recipe else []
     has_diverged = any(it.name == DIVERGED and it.last >= summary.step for it in findings)
     return RunLine(
-        key=key,
         condition="diverged" if has_diverged else summary.state,
         progress=progress,
         remaining="" if remaining is None else duration(remaining),
@@ -97,10 +94,8 @@ def _line(key: str, run: RunDirectory, summary: RunSummary, progress: str) -> Ru
 
 def run_content(run: RunDirectory, key: str, links: Links, *, verdict: RunVerdict) -> dict[str, Any]:
     """The page of one run."""
-    database, recipe = run.database, stored_recipe(run)
-    series = {name: database.metric(name) for name in database.metric_names()}
-    if recipe and recipe.data.ladders is None:
-        series.pop("curriculum/mean_rung", None)
+    recipe = stored_recipe(run)
+    series = shown_metrics(run, recipe)
     charts, constant = charts_of_run(series)
     facts = {"state": verdict.condition} | run_facts(run, recipe)
     if verdict.remaining is not None:

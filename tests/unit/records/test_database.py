@@ -75,7 +75,7 @@ def test_a_step_comes_back_as_it_was_recorded(database):
 
 def test_a_metric_that_is_no_number_is_not_recorded(database):
     _record(database, 1)
-    assert database.metric_names() == ["reward/mean"]
+    assert list(database.metrics()) == ["reward/mean"]
     assert database.metric("reward/mean") == [(1, 0.1)]
 
 
@@ -156,7 +156,7 @@ def test_a_text_is_found_by_its_hash(database):
     assert database.text(text_hash(ROLLOUT.reference)) == "Twice."
 
 
-READS = [("last_step",), ("seconds",), ("metric_names",), ("metric", "reward/mean"), ("promotions",), ("rollouts",)]
+READS = [("last_step",), ("seconds",), ("metrics",), ("metric", "reward/mean"), ("promotions",), ("rollouts",)]
 READS += [("validations", 1), ("text", text_hash(ROLLOUT.text)), ("fact", "x")]
 
 

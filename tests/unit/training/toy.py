@@ -107,7 +107,7 @@ def train_toy(start, folder, sections, *, steps, rewards=None, stop_after=None):
         with suppress(KeyboardInterrupt):
             recorder = build_recorder(recipe, run, state, None, prompts=prompts, on_step=on_step)
             (train_ppo if recipe.method == "ppo" else train_grpo)(recipe, state, source, recorder)
-        return state, {name: dict(run.database.metric(name)) for name in run.database.metric_names()}
+        return state, {name: dict(points) for name, points in run.database.metrics().items()}
 
 
 def policy_weights(state):

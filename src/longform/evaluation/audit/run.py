@@ -51,7 +51,7 @@ class Audit:
     between: InterRaterAgreement
     panel: PanelAdvice | None
     people: PeopleAgreement | None = None
-    """None unless the pairs have `labels` by person."""
+    """None unless the pairs have `labels`."""
 
 
 class Fault(NamedTuple):
@@ -208,7 +208,7 @@ def measure_audit(pairs: Sequence[AuditedPair], bootstrap: Bootstrap | None = No
     """Measure every judge that was asked about the pairs, and the people who labelled them.
 
     Raises:
-        ValueError: no judge was asked, and there are no labels by person.
+        ValueError: no judge was asked, and the pairs have no `labels`.
     """
     bootstrap = bootstrap or Bootstrap()
     cases, people = read_cases(pairs), measure_people(pairs, bootstrap)

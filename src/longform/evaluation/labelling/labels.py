@@ -193,7 +193,7 @@ class LabelStore:
             StoppedError: the log cannot be written.
         """
         if person not in self.assignment.people:
-            raise BadInputError(f"nobody is called {person!r}")
+            raise BadInputError(f"unknown person: {person!r}")
         with self._lock:
             last = self._given.last(person)
         if last is None:

@@ -1,11 +1,10 @@
 """Prepare labelling: the pairs of a file, a run or games, and the store of their labels."""
 
-import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -17,13 +16,13 @@ from longform.evaluation.labelling.sampling import SampleBy, pairs_of_games, sam
 from longform.records.adapting import AS_IS, Reading
 from longform.records.errors import BadInputError
 from longform.records.files import AppendedRows, read_all, write_rows, write_text
+from longform.records.row_kinds import kind_of_row
 from longform.records.run_directory import RunDirectory
-from longform.records.tables import decode_line, raw_rows
+from longform.records.tables import raw_rows, read_fields
 
 ORIGIN_SUFFIX = ".source.json"
 DEFAULT_SAMPLE = 100
 _SourceKind = Literal["pairs", "run", "games", "tasks"]
-_GAME_FIELDS = ("prompt_id", "model_a", "model_b", "winner")
 _TASK_FIELDS = ("data", "fields", "inputs")
 
 
@@ -161,29 +160,19 @@ def _kind(source: PairSource) -> _SourceKind:
     first = next(raw_rows(path), None)
     if first is None:
         raise BadInputError(f"{path}: contains no rows")
-    fields = _fields(first.content)
+    fields = read_fields(first)
     if fields is None:  # reading the pairs will say what is wrong with the row
         return "tasks" if path.suffix == ".json" else "pairs"
     named = {name for name, column in source.reading.columns.items() if column in fields} | fields.keys()
-    if "response_a" in named:
-        return "pairs"
-    if named.issuperset(_GAME_FIELDS):
-        return "games"
+    kind = kind_of_row(named)
+    if kind in ("pairs", "games"):
+        return kind
     if path.suffix == ".json" and any(isinstance(fields.get(it), dict) for it in _TASK_FIELDS):
         return "tasks"
     raise BadInputError(
-        f"{path}: holds neither pairs (prompt, response_a, response_b) nor games ({', '.join(_GAME_FIELDS)}), and is no "
-        f"JSON of Argilla or Label Studio; its fields are {', '.join(map(repr, list(fields)[:12]))}"
+        f"{path}: holds neither pairs (prompt, response_a, response_b) nor games (prompt_id, model_a, model_b, winner), "
+        f"and is no JSON of Argilla or Label Studio; its fields are {', '.join(map(repr, list(fields)[:12]))}"
     )
-
-
-def _fields(content: Any) -> Mapping[str, Any] | None:
-    if isinstance(content, bytes | str):
-        try:
-            content = json.loads(decode_line(content))
-        except (ValueError, RecursionError):
-            return None
-    return content if isinstance(content, dict) else None
 
 
 def _make_pairs(source: PairSource, kind: _SourceKind) -> _Made:
