@@ -2,23 +2,29 @@
 
     python benchmarks/viewer_speed.py --out runs/large --steps 405 --per-step 32 --words 2000
     python benchmarks/viewer_speed.py --out runs/huge --steps 2000 --per-step 500 --words 200
+    python benchmarks/viewer_speed.py --out runs/live --live
 
 Writes a run of random words (frequencies as in natural text: the k-th most frequent word 1/k as often) unless OUT has one,
-serves it in a process of its own, waits for the index, and asks for each page five times; the median counts.
+serves it in a process of its own, waits for the index, and asks for each page five times; the median counts. With --live
+it shows how long after a step is on record the page of a run that trains has it.
 """
 
 import argparse
 import itertools
 import random
+import re
 import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 
 from longform.cli.output import print_table
 from longform.records.database import RolloutRecord
+from longform.records.errors import BadInputError
 from longform.records.rollout_search import INDEX_NAME, RolloutIndex
 from longform.records.run_directory import RunDirectory
 
@@ -48,7 +54,11 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=405)
     parser.add_argument("--per-step", type=int, default=32)
     parser.add_argument("--words", type=int, default=2000, help="of each response")
+    parser.add_argument("--live", action="store_true", help="run `longform quickstart --smoke` in the new folder OUT")
     options = parser.parse_args()
+    if options.live:
+        watch(options.out)
+        return
     if not (options.out / "run.sqlite").exists():
         write_run(options.out, steps=options.steps, per_step=options.per_step, words=options.words)
     (options.out / INDEX_NAME).unlink(missing_ok=True)
@@ -58,15 +68,53 @@ def main() -> None:
     sizes = [(options.out / name).stat().st_size / 1e6 for name in ("run.sqlite", INDEX_NAME)]
     print(f"{added:,} rollouts of {options.words} words: index in {seconds:.0f} s ({processor:.0f} of processor time)")
     print(f"run {sizes[0]:,.0f} MB, index {sizes[1]:,.0f} MB")
-    command = [sys.executable, "-m", "longform", "view", str(options.out), "--no-browser"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
-        assert server.stdout is not None
-        address = server.stdout.readline().strip().rstrip("/")
+    with viewer(options.out) as address:
         rows = [
             [name, f"{ask(address + page.format(key=options.out.resolve().name)):.3f}"] for name, page in PAGES.items()
         ]
-        server.terminate()
     print_table("seconds for a page", ["page", "median of five"], rows)
+
+
+@contextmanager
+def viewer(path: Path) -> Iterator[str]:
+    """`longform view` in a process of its own; its address."""
+    command = [sys.executable, "-m", "longform", "view", str(path), "--no-browser"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        yield server.stdout.readline().strip().rstrip("/")
+        server.terminate()
+
+
+def watch(folder: Path) -> None:
+    """Train the quickstart's smallest run, and print for each step how long after its record the page had it."""
+    command = [sys.executable, "-m", "longform", "quickstart", "--smoke", "--out", str(folder)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as training:
+        while not (found := sorted(folder.rglob("run.sqlite"))) and training.poll() is None:
+            time.sleep(0.1)
+        run = found[0].parent
+        recorded: dict[int, float] = {}
+        shown: dict[int, float] = {}
+        with viewer(run) as address:
+            ended = False
+            while not ended:
+                ended = training.poll() is not None  # and once more, for the last step
+                step = last_step(run)
+                recorded.setdefault(step, time.perf_counter())
+                with urllib.request.urlopen(f"{address}/run/{run.resolve().name}") as answer:
+                    state = re.search(r'data-state="[a-z]+:([0-9]+)"', answer.read().decode())
+                if state:
+                    shown.setdefault(int(state[1]), time.perf_counter())
+    rows = [[f"{step}", f"{shown[step] - at:.2f}"] for step, at in recorded.items() if step]
+    print_table("seconds from the record of a step to its page", ["step", "seconds"], rows)
+
+
+def last_step(run: Path) -> int:
+    """The last step on record; 0 while the run begins."""
+    try:
+        with RunDirectory.read(run) as opened:
+            return opened.database.last_step()
+    except BadInputError:
+        return 0
 
 
 def write_run(folder: Path, *, steps: int, per_step: int, words: int) -> None:

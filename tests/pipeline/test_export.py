@@ -133,7 +133,7 @@ def test_trl_trains_on_an_exported_recipe_and_goes_on_with_its_ladder(
 
 
 def test_an_exported_recipe_names_its_files_by_absolute_paths(world: Path, tmp_path: Path, forks: Forks) -> None:
-    (world / "think.txt").write_text("Plan first.")
+    (world / "think.txt").write_text("Plan first. {request}")
     recipe = yaml.safe_load((world / "recipe.yaml").read_text())
     recipe |= {"policy": "start", "models": "models.yaml"}
     recipe["data"] |= {"ladders": "ladders.jsonl"}

@@ -155,6 +155,8 @@ def create_app(
 
         return endpoint
 
+    # A page names the state from before its content was read, so that it asks again if a step came in between.
+
     def home(request: Request) -> Response:  # noqa: ARG001
         runs = {key: lines.of(path) for key, path in collection.runs().items()}
         folders = [str(it) for it in collection.paths]
@@ -169,17 +171,18 @@ def create_app(
             raise HTTPException(409, str(error)) from None
 
     def run_page(request: Request, key: str, run: RunDirectory) -> Response:  # noqa: ARG001
-        return page("run.html.j2", run_content(run, key, LINKS, verdict=verdicts.of(run.path)))
+        state = state_text(run)
+        return page("run.html.j2", run_content(run, key, LINKS, verdict=verdicts.of(run.path)) | {"state": state})
 
     def state(request: Request, key: str, run: RunDirectory) -> Response:  # noqa: ARG001
         return JSONResponse({"state": state_text(run)})
 
     def rollouts(request: Request, key: str, run: RunDirectory) -> Response:
+        state = state_text(run)
         share = indexing.index(run.path).share()
         content = list_content(run, key, request.query_params, LINKS, indexed=share)
         content["problem"] = content["problem"] or indexing.problems.get(run.path, "")
-        content["state"] = state_text(run)
-        return page("rollouts.html.j2", content)
+        return page("rollouts.html.j2", content | {"state": state})
 
     def rollout(request: Request, key: str, run: RunDirectory) -> Response:
         step, row = request.path_params["step"], request.path_params["row"]

@@ -112,7 +112,6 @@ def run_content(run: RunDirectory, key: str, links: Links, *, verdict: RunVerdic
         "steps": steps(series),
         "pairs": before_after(run, thinking=recipe.generation.think if recipe else "off") if links.with_texts else [],
         "recipe": recipe_text(run, private=links.dynamic),
-        "state": state_text(run),
         "steps_at": (lambda first, last: links.rollouts(key, {"step": first, "to": last})) if links.dynamic else None,
     }
 

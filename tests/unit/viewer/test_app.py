@@ -22,6 +22,7 @@ from longform.records.rollout_search import RolloutIndex
 from longform.records.run_directory import RunDirectory
 from longform.records.schemas import Game, Grade, Ladder, Pair, PromptRow, Reference, Response
 from longform.report.rendering import content_policy
+from longform.viewer import app
 from longform.viewer.app import create_app
 from longform.viewer.bundle import write_bundle
 from longform.viewer.labelling import LabelLinks, label_routes
@@ -202,6 +203,21 @@ def test_the_state_changes_with_each_step(folder: Path) -> None:
     before = client.get("/run/b/state").json()
     write_run(folder / "b", first=3, steps=3)
     assert client.get("/run/b/state").json() != before
+
+
+@pytest.mark.parametrize(("address", "content_of"), [("/run/b", "run_content"), ("/run/b/rollouts", "list_content")])
+def test_a_step_recorded_while_a_page_is_made_is_not_missed(folder: Path, monkeypatch, address, content_of) -> None:
+    content = getattr(app, content_of)
+
+    def overtaken(*arguments, **options):
+        found = content(*arguments, **options)
+        write_run(folder / "b", first=3, steps=3)
+        return found
+
+    monkeypatch.setattr(app, content_of, overtaken)
+    client = client_of(folder)
+    (named,) = re.findall(r'data-state="(.*?)"', client.get(address).text)
+    assert client.get("/run/b/state").json()["state"] != named
 
 
 def test_files_of_results_show_the_texts_behind_each_row(tmp_path: Path) -> None:

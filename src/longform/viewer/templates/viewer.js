@@ -183,7 +183,7 @@ document.addEventListener("keydown", (event) => {
 // while a chart is enlarged or smoothed, the page waits.
 async function follow() {
   const mark = document.querySelector("[data-live]");
-  if (!mark || !mark.dataset.live || document.hidden || document.activeElement.closest("form")) return;
+  if (!mark || document.hidden || document.activeElement.closest("form")) return;
   if (charts.some((chart) => chart.isChanged)) return;
   try {
     const { state } = await (await fetch(mark.dataset.live)).json();
