@@ -21,7 +21,7 @@ NEWEST_TESTS ?= tests/unit
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo demo-real test test-browser test-full test-families test-servers test-trackers test-verl test-newest docs pictures lint
+.PHONY: demo demo-real test test-browser test-full test-families test-servers test-trackers test-verl test-newest docs pictures lint pytest
 
 demo: $(VENV)/.installed
 	$(BIN)/longform quickstart
@@ -33,9 +33,13 @@ demo-real: $(VENV)/.installed
 	$(BIN)/longform quickstart --real build/demo-models/smollm2-135m-instruct \
 	    --embeddings build/demo-models/all-minilm-l6-v2
 
+# Side by side: pyright has one thread, and takes three minutes.
+test: $(VENV)/.tested
+	$(MAKE) --no-print-directory --jobs=2 lint pytest
+
 # Files in the order of their folders: the long ones of tests/pipeline come before the many short ones of tests/unit.
-test: lint
-	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not full and not families" $(addprefix --ignore tests/,verl_runs servers trackers browser)
+pytest: $(VENV)/.tested
+	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not full and not families" $(addprefix --ignore tests/,verl_runs servers trackers browser)
 
 test-full: $(VENV)/.tested
 	LONGFORM_TEST_FULL=1 $(BIN)/pytest -m full
