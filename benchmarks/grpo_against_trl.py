@@ -60,6 +60,7 @@ from longform.steps.recorder import StepReport
 from longform.text.structure import ParsedResponse
 from longform.training.checkpoint import TrainingState
 from longform.training.grpo import train_grpo
+from longform.training.policy_writer import PolicyWriter
 from longform.training.rollouts import RolloutGenerator
 from longform.training.run import build_recorder, load_models
 from longform.writers import decoding
@@ -251,12 +252,10 @@ def train_longform(start: Path, own: Path, clock: Clock, lengths: np.ndarray, op
     with ending_at(lengths, ends), RunDirectory.open(recipe.run_path) as run, JudgeThread() as thread:
         source = RolloutGenerator(
             requests,
-            models,
+            PolicyWriter(models, recipe.generation, seed=0),
             rewards,
             thread,
             group=GROUP,
-            settings=recipe.generation,
-            seed=0,
             read_text=run.database.text,
         )
         recorder = build_recorder(recipe, run, state, None, prompts=requests, on_step=on_step)

@@ -36,6 +36,7 @@ from longform.rewards.reward_set import RewardSet
 from longform.rl.settings import MemorySettings
 from longform.text.structure import ParsedResponse
 from longform.training.models import FullModels
+from longform.training.policy_writer import PolicyWriter
 from longform.training.rollouts import RolloutGenerator
 from longform.writers.loading import load_model
 from longform.writers.settings import GenerationSettings
@@ -143,12 +144,10 @@ def measure_longform(folder: str, requests: Sequence[Prompt], options: argparse.
     with JudgeThread() as thread:
         source = RolloutGenerator(
             ladders,
-            models,
+            PolicyWriter(models, settings, seed=0),
             RewardSet({"pairwise": judge}),
             thread,
             group=options.group,
-            settings=settings,
-            seed=0,
             read_text=str,
         )
 

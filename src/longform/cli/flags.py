@@ -10,7 +10,7 @@ from cyclopts.validators import Number
 
 if TYPE_CHECKING:
     from longform.records.adapting import Reading
-    from longform.writers.settings import LocalOptions
+    from longform.writers.settings import LocalOptions, ServerSettings
 
 Flag = Annotated[bool, Parameter(negative=())]
 """A boolean flag without a --no-FLAG form."""
@@ -84,8 +84,13 @@ class LocalFlags:
     """off sends plain text to a local model, as base models expect it."""
     template_kwargs: str = "{}"
     """Variables of a local model's chat template, as JSON: {"enable_thinking": false}."""
-    engine: Literal["own", "paged"] = "own"
-    """Of a local model: own is reproducible to the token; paged is transformers' continuous batching, for GPUs."""
+    engine: Literal["own", "paged", "vllm", "sglang"] = "own"
+    """Of a local model: own is reproducible to the token; paged is transformers' continuous batching, for GPUs; vllm and
+    sglang are servers."""
+    engine_address: str | None = None
+    """A running vllm or sglang server with the model, such as http://127.0.0.1:8000; without it, one is started."""
+    tensor_parallel: PositiveInt = 1
+    """GPUs of a vllm or sglang server that is started."""
     stop: Annotated[tuple[str, ...], Parameter(negative=())] = ()
     """A string that ends a response of a local model. May be repeated."""
     trust_remote_code: Flag = False
@@ -118,9 +123,34 @@ class LocalFlags:
             chat_template_kwargs=kwargs,
             stop=self.stop,
             engine=self.engine,
+            server=self._server(),
             trust_remote_code=self.trust_remote_code,
             self_check=not self.skip_self_check,
         )
 
+    def _server(self) -> "ServerSettings":
+        from pydantic import ValidationError
 
+        from longform.records.errors import BadInputError
+        from longform.writers.settings import SERVED, ServerSettings
+
+        if self.engine not in SERVED and (self.engine_address is not None or self.tensor_parallel > 1):
+            raise BadInputError("--engine-address and --tensor-parallel: only valid with --engine vllm or sglang")
+        if self.engine_address is not None and self.tensor_parallel > 1:
+            raise BadInputError("--tensor-parallel: only valid for a server that is started, without --engine-address")
+        try:  # a command that only writes has the GPU to itself
+            return ServerSettings(
+                address=self.engine_address,
+                tensor_parallel=self.tensor_parallel,
+                memory=_SHARE_OF_A_WRITER if self.engine in SERVED else ServerSettings().memory,
+                sleep=self.engine not in SERVED,
+            )
+        except ValidationError:
+            raise BadInputError(
+                f"--engine-address {self.engine_address}: must be an address such as http://127.0.0.1:8000"
+            ) from None
+
+
+_SHARE_OF_A_WRITER = 0.9
+"""Of the GPU's memory, for a server beside which nothing is trained."""
 LOCAL_FLAGS = LocalFlags()

@@ -294,6 +294,11 @@ class Recipe(_Section):
             raise ValueError(
                 "generation.engine: only valid with engine: local; cluster.rollout names the cluster's engine"
             )
+        if self.generation.engine != "own" and self.generation.top_p < 1:
+            raise ValueError(
+                f"generation.top_p: must be 1 with generation.engine: {self.generation.engine}, whose log-probabilities "
+                "would be those of the cut distribution; or use engine: own"
+            )
         return self
 
     @model_validator(mode="after")

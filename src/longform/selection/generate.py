@@ -149,10 +149,9 @@ def generate(
     think_template = ThinkPrompt.read(think, think_prompt)
     rows = list(read_rows(prompts, Prompt, reading))
     if is_model_folder(writer):
-        from longform.writers.loading import context_length  # loads torch
-        from longform.writers.local import LocalWriter
+        from longform.writers.local import open_writer  # loads torch
 
-        model = LocalWriter.open(writer, local)
+        model = open_writer(writer, local)
         settings = GenerationSettings(
             max_tokens=max_tokens or MAX_TOKENS,
             temperature=1.0 if temperature is None else temperature,
@@ -163,11 +162,10 @@ def generate(
             **local.presentation,
         )
         longest = model.longest_prompt(rows, settings) if rows else 0
-        context = context_length(model.model.config)
-        if max_tokens is None and context is not None:
-            settings = settings.model_copy(update={"max_tokens": max(1, min(MAX_TOKENS, context - longest))})
-        model.prepare(settings, longest_prompt=longest, self_check=local.self_check)
-        with progress(f"writing with {writer}") as advance:
+        if max_tokens is None and model.context is not None:
+            settings = settings.model_copy(update={"max_tokens": max(1, min(MAX_TOKENS, model.context - longest))})
+        with model, progress(f"writing with {writer}") as advance:
+            model.prepare(settings, longest_prompt=longest, self_check=local.self_check)
             return collect_responses_locally(
                 rows,
                 model,
@@ -297,11 +295,10 @@ def _settings_of_texts(settings: GenerationSettings, writer: "LocalWriter") -> d
     """What decides the texts of a local model beside weights and prompts. Keys that are newer than stored rows are named
     where they are set.
     """
-    content = settings.model_dump(mode="json", exclude={"batch", "max_prompt_tokens"})
+    content = settings.model_dump(mode="json", exclude={"batch", "max_prompt_tokens", "server"})
     newer = {"chat_template": "on", "chat_template_kwargs": {}, "stop": []}
     content = {key: value for key, value in content.items() if key not in newer or value != newer[key]}
-    dtype = str(writer.model.dtype).removeprefix("torch.")
-    return content if dtype == "float32" else content | {"precision": dtype}
+    return content if writer.precision == "float32" else content | {"precision": writer.precision}
 
 
 def _finish(result: CollectResult, collection: Collection[Response], keys: list[tuple[str, str, int]]) -> None:

@@ -44,6 +44,8 @@ class AdaptedModels(PolicyModels):
         BadInputError: `path` is not a model, or the loss does not support its architecture.
     """
 
+    has_adapters = True
+
     def __init__(
         self,
         path: str,

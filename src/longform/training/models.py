@@ -42,6 +42,8 @@ class PolicyModels(ABC):
     has_reference: bool
     """Whether there is a frozen reference model, which a KL term needs."""
     has_critic: bool
+    has_adapters: bool
+    """Whether the policy is adapters on frozen weights."""
     _precision: torch.dtype | None = None
     """Of autocast; None where it is off."""
 
@@ -100,7 +102,7 @@ class PolicyModels(ABC):
 
     @abstractmethod
     def save_policy(self, folder: Path) -> None:
-        """Write the policy with its tokenizer in Hugging Face format into a folder."""
+        """Write the policy with its tokenizer in Hugging Face format into a folder; adapters without the weights below."""
 
     @abstractmethod
     def save(self, folder: Path) -> None:
@@ -171,6 +173,8 @@ class FullModels(PolicyModels):
     Raises:
         BadInputError: `path` is no model, or one that the critic cannot be built on.
     """
+
+    has_adapters = False
 
     def __init__(
         self,

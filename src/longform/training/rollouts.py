@@ -22,13 +22,9 @@ from longform.steps.metrics import StepScores
 from longform.steps.recorder import record_rollout
 from longform.text.structure import ParsedResponse, parse_response
 from longform.training.forward import Batch
-from longform.training.models import PolicyModels
+from longform.training.policy_writer import PolicyWriter
 from longform.wording import Wording
 from longform.writers.decoding import Completion
-from longform.writers.encoding import encode_prompts
-from longform.writers.engines import write_completions
-from longform.writers.settings import GenerationSettings
-from longform.writers.stops import find_stops
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,12 +94,10 @@ class RolloutGenerator:
 
     Args:
         prompts: of the run; ladders, if a reward compares.
-        models: whose tokenizer and policy are used.
+        writer: writes with the policy.
         rewards: of the recipe.
         thread: runs the reward calls.
         group: responses per prompt.
-        settings: how tokens are sampled.
-        seed: of the sampling.
         read_text: the text of a hash, for a prompt that faces an earlier response of the policy.
         wording: of the think prompt.
     """
@@ -111,25 +105,20 @@ class RolloutGenerator:
     def __init__(
         self,
         prompts: Sequence[PromptRow],
-        models: PolicyModels,
+        writer: PolicyWriter,
         rewards: RewardSet,
         thread: JudgeThread,
         *,
         group: int,
-        settings: GenerationSettings,
-        seed: int,
         read_text: Callable[[str], str],
         wording: Wording | None = None,
     ) -> None:
-        self._prompts, self._models = prompts, models
-        self._encoded = encode_prompts(models.tokenizer, prompts, settings=settings, wording=wording)
+        self._prompts, self._writer = prompts, writer
+        self._encoded = writer.encode(prompts, wording=wording)
         scores = np.array([it.score for prompt in prompts if isinstance(prompt, Ladder) for it in prompt.references])
         self._mean_score = float(scores.mean()) if len(scores) else 0.0
         self._score_spread = (float(scores.std()) if len(scores) else 0.0) or 1.0
-        with models.as_policy() as policy:
-            self._stops = find_stops(models.tokenizer, settings, generation_config=policy.generation_config)
-        self._rewards, self._thread = rewards, thread
-        self._group, self._settings, self._seed = group, settings, seed
+        self._rewards, self._thread, self._group = rewards, thread, group
         self._read_text = read_text
 
     def generate(self, draws: Sequence[PromptDraw], *, step: int, first_row: int = 0) -> list[Rollout]:
@@ -142,25 +131,20 @@ class RolloutGenerator:
 
         def start_rewards(row: int, completion: Completion) -> None:
             prompt = self._prompts[each[row].prompt_index]
-            text = self._stops.response_text(completion.tokens)
+            text = self._writer.text(completion)
             is_cut_off = completion.finish_reason == "length"
-            response = parse_response(text, self._settings.think)._replace(is_cut_off=is_cut_off)
+            response = parse_response(text, self._writer.thinking)._replace(is_cut_off=is_cut_off)
             reference, score = self._reference(each[row])
             prompt_ids = self._encoded[each[row].prompt_index]
             rollouts[row] = Rollout(prompt, each[row].rung, reference, score, prompt_ids, completion, text, response)
             self._thread.submit(row, self._rewards.score(prompt, response=response, reference=reference, step=step))
 
-        with self._models.as_policy() as policy, self._models.autocast():
-            write_completions(
-                policy,
-                [self._encoded[draw.prompt_index] for draw in each],
-                seed=self._seed,
-                step=step,
-                first_row=first_row,
-                stops=self._stops,
-                settings=self._settings,
-                on_finished=start_rewards,
-            )
+        self._writer.write(
+            [self._encoded[draw.prompt_index] for draw in each],
+            step=step,
+            first_row=first_row,
+            on_finished=start_rewards,
+        )
         return [rollouts[row] for row in range(len(each))]
 
     def rewards(self) -> list[RewardResults]:
@@ -178,7 +162,7 @@ class RolloutGenerator:
 
     def _own_answer(self, digest: str) -> str:
         """The answer of an earlier response, without its plan and tags."""
-        return parse_response(self._read_text(digest), self._settings.think).answer
+        return parse_response(self._read_text(digest), self._writer.thinking).answer
 
 
 def make_batch(rollouts: Sequence[Rollout], *, device: torch.device) -> Batch:
@@ -207,13 +191,13 @@ def pad_batch(
         device: of the batch.
     """
     sequences = [
-        torch.cat([torch.tensor(prompt, device=device), it.tokens])
+        torch.cat([torch.tensor(prompt, device=device), it.tokens.to(device)])
         for prompt, it in zip(prompts, completions, strict=True)
     ]
     return Batch(
         tokens=pad_sequence(sequences, batch_first=True),
         first=torch.tensor([len(prompt) for prompt in prompts], device=device),
-        mask=pad_sequence([torch.ones_like(it.log_probs) for it in completions], batch_first=True),
-        log_probs=pad_sequence([it.log_probs for it in completions], batch_first=True),
+        mask=pad_sequence([torch.ones_like(it.log_probs, device=device) for it in completions], batch_first=True),
+        log_probs=pad_sequence([it.log_probs.to(device) for it in completions], batch_first=True),
         reference_scores=torch.tensor(reference_scores, dtype=torch.float32, device=device),
     )

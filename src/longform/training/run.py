@@ -1,7 +1,7 @@
 """A reinforcement-learning run from its recipe: everything is checked, opened, and handed to the training loop."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -27,15 +27,17 @@ from longform.training.checkpoint import TrainingState, finish_step, resume_from
 from longform.training.grpo import train_grpo
 from longform.training.lora import AdaptedModels
 from longform.training.models import FullModels, PolicyModels
+from longform.training.policy_writer import PolicyWriter
 from longform.training.ppo import train_ppo
 from longform.training.rollouts import RolloutGenerator
-from longform.training.self_check import check_architecture, check_models
+from longform.training.self_check import check_architecture, check_models, check_served
 from longform.training.validation import Validation
 from longform.wording import Wording
 from longform.writers.device import choose_device
 from longform.writers.encoding import encode_prompts
 from longform.writers.loading import load_config, load_tokenizer
 from longform.writers.self_check import check_context
+from longform.writers.served.server import EngineServer, open_server
 
 FIRST_VALUE = 0.5
 """What the critic predicts before it has seen anything: a tie."""
@@ -81,20 +83,25 @@ def train(
         resume_from(run, state)
         on_start(state.step)
         budget = _budget(log, recipe.run.budget)
-        with JudgeThread() as thread, _endpoints(inputs.judges, log, thread, budget=budget) as endpoints:
+        with (
+            serve_policy(recipe, longest=start.longest) as server,
+            JudgeThread() as thread,
+            _endpoints(inputs.judges, log, thread, budget=budget) as endpoints,
+        ):
+            writer = PolicyWriter(models, recipe.generation, seed=seed, server=server)
+            if server is not None and self_check:
+                check_served(models, server, path=recipe.policy, settings=recipe.generation)
             rewards = build_rewards(recipe.rewards, endpoints, secret=log.secret(), seed=seed, wording=wording)
             generator = RolloutGenerator(
                 inputs.prompts,
-                models,
+                writer,
                 rewards,
                 thread,
                 group=recipe.data.group,
-                settings=recipe.generation,
-                seed=seed,
                 read_text=run.database.text,
                 wording=wording,
             )
-            validation = _validation(recipe, inputs, models, endpoints, thread, secret=log.secret(), wording=wording)
+            validation = _validation(recipe, inputs, writer, endpoints, thread, secret=log.secret(), wording=wording)
             with _out_of_memory():
                 recorder = build_recorder(
                     recipe,
@@ -249,10 +256,23 @@ def _endpoints(
         thread.collect()
 
 
+def serve_policy(recipe: Recipe, *, longest: int) -> AbstractContextManager[EngineServer | None]:
+    """The server that writes, for the engines vllm and sglang."""
+    return open_server(
+        recipe.generation,
+        model=recipe.policy,
+        longest=longest,
+        precision=recipe.memory.precision,
+        seed=recipe.run.seed,
+        adapter_rank=recipe.lora.rank if recipe.lora else None,
+        trust_remote_code=recipe.trust_remote_code,
+    )
+
+
 def _validation(
     recipe: Recipe,
     inputs: TrainingInputs,
-    models: PolicyModels,
+    writer: PolicyWriter,
     endpoints: dict[str, Endpoint],
     thread: JudgeThread,
     *,
@@ -264,10 +284,8 @@ def _validation(
         return None
     return Validation(
         inputs.validation_prompts,
-        models,
+        writer,
         PointwiseJudge(endpoints[settings.judge], secret=secret, wording=wording, per_criterion=settings.per_criterion),
         thread,
-        settings=recipe.generation,
-        seed=recipe.run.seed,
         wording=wording,
     )

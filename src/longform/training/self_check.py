@@ -6,20 +6,27 @@ from transformers import PreTrainedModel
 from longform.records.errors import BadInputError
 from longform.training.forward import response_log_probs
 from longform.training.models import PolicyModels, learning_mode, prepare_learning
+from longform.training.policy_writer import PolicyWriter
 from longform.training.rollouts import pad_batch
 from longform.writers.loading import check_vocabulary, load_config, load_tokenizer
 from longform.writers.rope import settle_rope
 from longform.writers.self_check import (
+    SEED,
     SampledRows,
     check_context,
     check_generation,
     check_model,
     check_switches,
     compare,
+    random_prompts,
+    uncached_log_probs,
     working_dtype,
 )
+from longform.writers.served.server import EngineServer
 from longform.writers.settings import GenerationSettings
 from longform.writers.small_model import small_model
+
+_SERVED_TOKENS = 16
 
 
 def check_models(models: PolicyModels, *, path: str, settings: GenerationSettings, longest_prompt: int) -> None:
@@ -73,6 +80,38 @@ def check_architecture(
     with learning_mode([small]):
         check_training_forward(small, rows, path=path, temperature=settings.temperature or 1.0)
     return "generation and training agree on a small random model of its architecture"
+
+
+def check_served(models: PolicyModels, server: EngineServer, *, path: str, settings: GenerationSettings) -> None:
+    """Check that a server writes with the policy's weights, and reports the log-probabilities of a plain forward pass.
+
+    Args:
+        models: Of the run.
+        server: That writes for it.
+        path: Of the policy, for errors.
+        settings: How it will write.
+
+    Raises:
+        BadInputError: log-probabilities disagree.
+        StoppedError: the server cannot be used.
+    """
+    writer = PolicyWriter(models, settings.model_copy(update={"max_tokens": _SERVED_TOKENS}), seed=SEED, server=server)
+    with models.as_policy() as policy:
+        prompts = random_prompts(policy)
+    completions = writer.write(prompts, step=0)
+    with models.as_policy() as policy, models.autocast():
+        expected = [
+            uncached_log_probs(policy, prompt, it.tokens.to(policy.device), temperature=settings.temperature or 1.0)
+            for prompt, it in zip(prompts, completions, strict=True)
+        ]
+        compare(
+            torch.cat([it.log_probs for it in completions]),
+            torch.cat(expected).cpu(),
+            dtype=working_dtype(policy),
+            path=path,
+            what=f"log-probabilities of the {settings.engine} server and of a plain forward pass disagree",
+            remedy="start it with the precision of memory.precision; vllm also with --logprobs-mode processed_logprobs",
+        )
 
 
 def check_training_forward(policy: PreTrainedModel, rows: SampledRows, *, path: str, temperature: float) -> None:

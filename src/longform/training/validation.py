@@ -12,13 +12,9 @@ from longform.records.database import ValidationText
 from longform.records.schemas import Prompt
 from longform.rewards.judge_thread import JudgeThread
 from longform.text.structure import parse_response
-from longform.training.models import PolicyModels
+from longform.training.policy_writer import PolicyWriter
 from longform.wording import Wording
 from longform.writers.decoding import Completion
-from longform.writers.encoding import encode_prompts
-from longform.writers.engines import write_completions
-from longform.writers.settings import GenerationSettings
-from longform.writers.stops import find_stops
 
 _STREAM = 0  # training steps count from 1
 
@@ -29,37 +25,24 @@ class Validation:
     def __init__(
         self,
         prompts: Sequence[Prompt],
-        models: PolicyModels,
+        writer: PolicyWriter,
         examiner: PointwiseJudge,
         thread: JudgeThread,
         *,
-        settings: GenerationSettings,
-        seed: int,
         wording: Wording | None = None,
     ) -> None:
-        self._prompts, self._models, self._examiner, self._thread = prompts, models, examiner, thread
-        self._settings, self._seed = settings, seed
-        self._encoded = encode_prompts(models.tokenizer, prompts, settings=settings, wording=wording)
+        self._prompts, self._writer, self._examiner, self._thread = prompts, writer, examiner, thread
+        self._encoded = writer.encode(prompts, wording=wording)
 
     def measure(self, step: int) -> list[ValidationText]:
         """The policy's responses after `step`, with their grades."""
         texts: dict[int, str] = {}
-        with self._models.as_policy() as policy, self._models.autocast():
-            stops = find_stops(self._models.tokenizer, self._settings, generation_config=policy.generation_config)
 
-            def grade(row: int, completion: Completion) -> None:
-                texts[row] = stops.response_text(completion.tokens)
-                self._thread.submit(row, self._grade(self._prompts[row], texts[row], step=step))
+        def grade(row: int, completion: Completion) -> None:
+            texts[row] = self._writer.text(completion)
+            self._thread.submit(row, self._grade(self._prompts[row], texts[row], step=step))
 
-            write_completions(
-                policy,
-                self._encoded,
-                seed=self._seed,
-                step=_STREAM,
-                stops=stops,
-                settings=self._settings,
-                on_finished=grade,
-            )
+        self._writer.write(self._encoded, step=_STREAM, on_finished=grade)
         grades = self._thread.collect()
         return [
             ValidationText(step, prompt.id, prompt.request, texts[row], grades[row])
@@ -68,7 +51,7 @@ class Validation:
 
     async def _grade(self, prompt: Prompt, text: str, *, step: int) -> float | None:
         """The examiner's score of the answer; an empty answer gets the lowest one without a call."""
-        answer = parse_response(text, self._settings.think).answer
+        answer = parse_response(text, self._writer.thinking).answer
         if not answer:
             return MIN_SCORE
         graded = await self._examiner.grade(prompt, answer, step=step)

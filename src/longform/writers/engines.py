@@ -1,4 +1,4 @@
-"""The decoding engines behind one function. The recipe's `generation.engine` chooses."""
+"""The decoding engines of this process behind one function; `generation.engine` chooses. Servers: see served/."""
 
 from collections.abc import Callable, Sequence
 from typing import Any

@@ -1,22 +1,32 @@
-"""A local transformers model as a writer. Prompts use the tokenizer's chat template if it has one, else plain text."""
+"""A local transformers model as a writer: loaded here, or on a server on this machine.
+
+Prompts use the tokenizer's chat template if it has one, else plain text.
+"""
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from transformers import GenerationConfig
 
 from longform.records.schemas import PromptRow, Response
 from longform.writers.decoding import Completion
 from longform.writers.device import choose_device, choose_precision
 from longform.writers.encoding import encode_prompts
 from longform.writers.engines import write_completions
-from longform.writers.loading import load_model
+from longform.writers.loading import context_length, load_config, load_model, load_tokenizer
+from longform.writers.paths import adapter_rank, holds_adapters, model_below
 from longform.writers.rope import settle_rope
-from longform.writers.self_check import check_model
-from longform.writers.settings import Device, GenerationSettings, LocalOptions, Precision
-from longform.writers.stops import find_stops
+from longform.writers.self_check import check_context, check_model
+from longform.writers.served.server import EngineServer, open_server
+from longform.writers.settings import SERVED, Device, GenerationSettings, LocalOptions, Precision
+from longform.writers.stops import Stops, find_stops
 from longform.writers.think import build_response
 
 
 class LocalWriter:
-    """Generates responses with a model folder or hub id. `tokenizer` and `model` are the transformers objects.
+    """Generates responses with a model folder or hub id. Use it as a context.
 
     Args:
         path: Folder or hub id of the model.
@@ -38,15 +48,26 @@ class LocalWriter:
             path, device=self.device, dtype=dtype, trust_remote_code=trust_remote_code
         )
 
-    @classmethod
-    def open(cls, path: str, options: LocalOptions) -> "LocalWriter":
-        """Load a model as the options say; raises as the class does."""
-        return cls(
-            path,
-            device=options.device,
-            precision=options.precision,
-            trust_remote_code=options.trust_remote_code,
-        )
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End what was started for writing."""
+
+    @property
+    def context(self) -> int | None:
+        """Tokens that the model reads at most; None if it does not say."""
+        return context_length(self.model.config)
+
+    @property
+    def precision(self) -> str:
+        """Of its weights, such as float32."""
+        return str(self.model.dtype).removeprefix("torch.")
 
     def longest_prompt(self, prompts: Sequence[PromptRow], settings: GenerationSettings) -> int:
         """The longest of the prompts as the model reads them, in tokens."""
@@ -86,7 +107,7 @@ class LocalWriter:
             first_row: Row of the first prompt.
             on_response: Called with each response as soon as it is finished, while others are being written.
         """
-        stops = find_stops(self.tokenizer, settings, generation_config=self.model.generation_config)
+        stops = self._stops(settings)
         responses: dict[int, Response] = {}
 
         def finish(row: int, written: Completion) -> None:
@@ -100,8 +121,7 @@ class LocalWriter:
             )
             on_response(responses[row])
 
-        write_completions(
-            self.model,
+        self._write(
             encode_prompts(self.tokenizer, prompts, settings=settings),
             seed=seed,
             step=-1 - sample,
@@ -111,3 +131,81 @@ class LocalWriter:
             on_finished=finish,
         )
         return [responses[row] for row in range(len(prompts))]
+
+    def _stops(self, settings: GenerationSettings) -> Stops:
+        return find_stops(self.tokenizer, settings, generation_config=self.model.generation_config)
+
+    def _write(self, prompts: Sequence[Sequence[int]], **options: Any) -> None:
+        write_completions(self.model, prompts, **options)
+
+
+class ServedWriter(LocalWriter):
+    """The same on a server of the engines vllm and sglang: only configuration and tokenizer are loaded here.
+
+    Args:
+        path: Folder or hub id of the model, or a folder of adapters.
+        options: How it is loaded.
+
+    Raises:
+        BadInputError: it cannot be loaded.
+    """
+
+    def __init__(self, path: str, options: LocalOptions) -> None:
+        self.path, self._options, self._server = path, options, None
+        self.tokenizer = load_tokenizer(path, trust_remote_code=options.trust_remote_code)
+        self._config = load_config(path, trust_remote_code=options.trust_remote_code)
+        self._dtype = choose_precision(options.precision, choose_device(options.device))
+
+    @property
+    def context(self) -> int | None:  # noqa: D102
+        return context_length(self._config)
+
+    @property
+    def precision(self) -> str:  # noqa: D102
+        return str(self._dtype).removeprefix("torch.")
+
+    def prepare(self, settings: GenerationSettings, *, longest_prompt: int, self_check: bool = True) -> None:  # noqa: ARG002
+        """Start the server, for texts of this length; `self_check` is for models that are loaded here.
+
+        Raises:
+            BadInputError: it is not installed, or ends while it starts.
+            StoppedError: it does not answer.
+        """
+        check_context(self._config, path=self.path, settings=settings, longest_prompt=longest_prompt)
+        adapters = Path(self.path) if holds_adapters(self.path) else None
+        server = open_server(
+            settings,
+            model=model_below(self.path),
+            longest=longest_prompt + settings.max_tokens,
+            precision="float32" if self.precision == "float32" else "bfloat16",
+            adapter_rank=None if adapters is None else adapter_rank(adapters),
+            trust_remote_code=self._options.trust_remote_code,
+        )
+        assert isinstance(server, EngineServer)
+        self._server = server.__enter__()
+        if adapters is not None:
+            self._server.adopt(adapters)
+
+    def close(self) -> None:  # noqa: D102
+        if self._server is not None:
+            self._server.close()
+
+    def _stops(self, settings: GenerationSettings) -> Stops:
+        try:
+            generation = GenerationConfig.from_pretrained(model_below(self.path))
+        except (OSError, ValueError):  # it has none, or one that transformers refuses
+            generation = None
+        return find_stops(self.tokenizer, settings, generation_config=generation)
+
+    def _write(self, prompts: Sequence[Sequence[int]], **options: Any) -> None:
+        assert self._server is not None, "prepare comes first"
+        self._server.write(prompts, **options)
+
+
+def open_writer(path: str, options: LocalOptions) -> LocalWriter:
+    """A local model as the options say; raises as the classes do."""
+    if options.engine in SERVED:
+        return ServedWriter(path, options)
+    return LocalWriter(
+        path, device=options.device, precision=options.precision, trust_remote_code=options.trust_remote_code
+    )

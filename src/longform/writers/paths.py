@@ -49,6 +49,19 @@ def holds_adapters(path: str) -> bool:
     return (Path(path) / ADAPTER).is_file()
 
 
+def adapter_rank(adapters: Path) -> int:
+    """The largest rank of a folder of LoRA adapters.
+
+    Raises:
+        BadInputError: its configuration does not say.
+    """
+    config = json.loads((adapters / ADAPTER).read_text(encoding="utf-8"))
+    try:
+        return max(int(config["r"]), *map(int, (config.get("rank_pattern") or {}).values()), 1)
+    except (KeyError, TypeError, ValueError):
+        raise BadInputError(f"{adapters / ADAPTER}: does not name the rank of its adapters (r)") from None
+
+
 def model_below(path: str) -> str:
     """Return the base model of the adapters at `path`, following nested adapters; `path` itself if it holds none.
 

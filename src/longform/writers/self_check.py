@@ -16,16 +16,16 @@ from longform.writers.decoding import Completion
 from longform.writers.engines import write_completions
 from longform.writers.loading import context_length
 from longform.writers.rope import settle_rope
-from longform.writers.settings import Engine, GenerationSettings
+from longform.writers.settings import SERVED, Engine, GenerationSettings
 from longform.writers.small_model import SWITCH, small_model, switch_positions
 from longform.writers.stops import Stops
 
-_PROMPT_LENGTHS = (7, 2, 7)
+PROMPT_LENGTHS = (7, 2, 7)
 """Unequal, and two equal ones: they share a prompt."""
 _TOKENS = 6
 _STOP_EVERY = 8
 """One token in so many ends a row early."""
-_SEED = 7
+SEED = 7
 
 
 class SampledRows(NamedTuple):
@@ -151,7 +151,7 @@ def check_generation(model: PreTrainedModel, *, path: str, settings: GenerationS
     """
     return _check_rows(
         model,
-        prompt_lengths=_PROMPT_LENGTHS,
+        prompt_lengths=PROMPT_LENGTHS,
         tokens=_TOKENS,
         temperature=settings.temperature or 1.0,
         engine=settings.engine,
@@ -172,16 +172,16 @@ def _check_rows(
     where: str,
     remedy: str,
 ) -> SampledRows:
-    embeddings: Any = model.get_input_embeddings()
-    vocabulary = int(embeddings.weight.shape[0])
-    random = torch.Generator().manual_seed(_SEED)
-    prompts = [torch.randint(vocabulary, (length,), generator=random).tolist() for length in prompt_lengths]
-    prompts[-1] = prompts[0] if prompt_lengths[-1] == prompt_lengths[0] else prompts[-1]
+    vocabulary = _vocabulary(model)
+    prompts = random_prompts(model, prompt_lengths)
     ends = frozenset(range(0, vocabulary, _STOP_EVERY))
-    settings = GenerationSettings(max_tokens=tokens, temperature=temperature, engine=engine)
+    # A server is checked by itself, once it runs (training/self_check.py).
+    settings = GenerationSettings(
+        max_tokens=tokens, temperature=temperature, engine="own" if engine in SERVED else engine
+    )
     try:
         completions = write_completions(
-            model, prompts, seed=_SEED, step=0, stops=Stops(ends, read=str), settings=settings
+            model, prompts, seed=SEED, step=0, stops=Stops(ends, read=str), settings=settings
         )
         expected = [
             uncached_log_probs(model, prompt, it.tokens, temperature=temperature)
@@ -205,6 +205,18 @@ def _check_rows(
         remedy=remedy,
     )
     return SampledRows(prompts, completions)
+
+
+def random_prompts(model: PreTrainedModel, lengths: Sequence[int] = PROMPT_LENGTHS) -> list[list[int]]:
+    """Prompts of random tokens for a check; the last one equals the first, if it is as long."""
+    random = torch.Generator().manual_seed(SEED)
+    prompts = [torch.randint(_vocabulary(model), (length,), generator=random).tolist() for length in lengths]
+    return [*prompts[:-1], prompts[0] if lengths[-1] == lengths[0] else prompts[-1]]
+
+
+def _vocabulary(model: PreTrainedModel) -> int:
+    embeddings: Any = model.get_input_embeddings()
+    return int(embeddings.weight.shape[0])
 
 
 @torch.inference_mode()

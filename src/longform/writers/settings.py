@@ -11,12 +11,34 @@ from longform.text.structure import Thinking
 
 Device = Literal["auto", "cuda", "mps", "cpu"]
 Precision = Literal["auto", "float32", "bfloat16"]
-Engine = Literal["own", "paged"]
+Engine = Literal["own", "paged", "vllm", "sglang"]
+SERVED: tuple[Engine, ...] = ("vllm", "sglang")
+"""Engines that are servers of their own."""
 
 
 def _name_switch(value: Any) -> Any:
     """Undo YAML's reading of `on` and `off` as booleans."""
     return {True: "on", False: "off"}[value] if isinstance(value, bool) else value
+
+
+class ServerSettings(BaseModel):
+    """The server of `generation.engine: vllm` or `sglang`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    address: Annotated[str, Field(pattern=r"^https?://[^/\s]+/?$")] | None = None
+    """Address of a server on this machine that is already running, such as http://127.0.0.1:8000. None: one is started, and
+    ends with the command. It reads weights from folders that longform writes."""
+    memory: float = Field(default=0.5, gt=0, lt=1)
+    """Fraction of the GPU for a server that is started, weights and cache together."""
+    tensor_parallel: int = Field(default=1, ge=1)
+    """GPUs of a server that is started."""
+    sleep: bool = True
+    """Free the server's memory while the policy is updated, as is needed where both share a GPU."""
+    start_seconds: float = Field(default=900.0, gt=0)
+    """Time within which it must be ready."""
+    arguments: list[str] = Field(default_factory=list)
+    """Further arguments of the command that starts it, such as ["--enforce-eager"]."""
 
 
 class GenerationSettings(BaseModel):
@@ -35,7 +57,9 @@ class GenerationSettings(BaseModel):
     """Maximum length of a prompt in tokens; a longer one is an error before the run starts."""
     engine: Engine = "own"
     """Local engine: `own`: reproducible to the token. `paged`: transformers' continuous batching, for GPUs: rows that end
-    are replaced at once, and prompts share their cache; needs top_p: 1 in training. See docs/one-gpu.md."""
+    are replaced at once, and prompts share their cache. `vllm`, `sglang`: a server on this machine that receives the
+    policy's weights or adapters. All but `own` need top_p: 1 in training. See docs/one-gpu.md."""
+    server: ServerSettings = Field(default_factory=ServerSettings)
     batch: int = Field(default=64, ge=1)
     """Responses that are generated concurrently; their KV cache must fit into memory."""
     think: Annotated[Thinking, BeforeValidator(_name_switch)] = "off"
@@ -62,9 +86,11 @@ class GenerationSettings(BaseModel):
         if self.think_prompt is not None and self.think == "off" and self.uses_chat_template:
             raise ValueError("think_prompt: only valid with think: on or direct, or with chat_template: off")
         if self.engine == "paged" and self.top_p < 1:
-            raise ValueError(
-                "engine: paged records log-probabilities of the cut distribution; use top_p: 1 or engine: own"
-            )
+            raise ValueError("top_p: must be 1 with engine: paged, or use engine: own")
+        if self.engine not in SERVED and self.server != ServerSettings():
+            raise ValueError("server: only valid with engine: vllm or sglang")
+        if self.server.address is not None and (self.server.tensor_parallel > 1 or self.server.arguments):
+            raise ValueError("server: tensor_parallel and arguments are only valid for a server that is started")
         if self.chat_template_kwargs and not self.uses_chat_template:
             raise ValueError("chat_template_kwargs: only valid with chat_template: on")
         return self
@@ -85,6 +111,8 @@ class LocalOptions:
     trust_remote_code: bool = False
     """Whether code in the model's folder may run."""
     engine: Engine = "own"
+    server: ServerSettings = field(default_factory=ServerSettings)
+    """Of the engines vllm and sglang."""
     self_check: bool = True
     """Whether the model proves first that it can write (writers/self_check.py)."""
 
@@ -96,6 +124,7 @@ class LocalOptions:
             "chat_template_kwargs": dict(self.chat_template_kwargs),
             "stop": list(self.stop),
             "engine": self.engine,
+            "server": self.server,
         }
 
     @property

@@ -16,9 +16,10 @@ from longform.rewards.reward import RewardResult
 from longform.rewards.reward_set import RewardSet
 from longform.training.checkpoint import TrainingState, resume_from
 from longform.training.grpo import train_grpo
+from longform.training.policy_writer import PolicyWriter
 from longform.training.ppo import train_ppo
 from longform.training.rollouts import RolloutGenerator
-from longform.training.run import build_recorder, load_models
+from longform.training.run import build_recorder, load_models, serve_policy
 
 WORDS = ["[end]", "write", "good", "bad", "so", "and", "then", "very"]
 PER_STEP = 32
@@ -92,15 +93,17 @@ def train_toy(start, folder, sections, *, steps, rewards=None, stop_after=None):
         [(it.id, it.rungs) for it in prompts], recipe.curriculum, policy="m0", seed=3, steps=steps
     )
     state = TrainingState.start(models, curriculum, recipe.optim)
-    with RunDirectory.open(recipe.run_path) as run, JudgeThread() as thread:
+    with (
+        serve_policy(recipe, longest=64) as server,
+        RunDirectory.open(recipe.run_path) as run,
+        JudgeThread() as thread,
+    ):
         source = RolloutGenerator(
             prompts,
-            models,
+            PolicyWriter(models, recipe.generation, seed=3, server=server),
             RewardSet(rewards or {"pairwise": CountingJudge()}),
             thread,
             group=recipe.data.group,
-            settings=recipe.generation,
-            seed=3,
             read_text=run.database.text,
         )
         resume_from(run, state)

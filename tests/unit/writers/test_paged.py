@@ -118,7 +118,7 @@ def test_a_family_that_it_cannot_run_is_refused_with_the_remedy() -> None:
 
 
 def test_a_cut_distribution_is_refused() -> None:
-    with pytest.raises(ValueError, match="top_p: 1 or engine: own"):
+    with pytest.raises(ValueError, match="top_p: must be 1 with engine: paged"):
         paged(top_p=0.9)
 
 

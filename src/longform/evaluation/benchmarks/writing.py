@@ -193,20 +193,21 @@ def _instruction_tokens(think: ThinkPrompt, count: Callable[[str], int]) -> int:
 
 
 def _write_locally(fitted: Fitted, writing: WritingPlan, out: Path, on_progress: Progress) -> CollectResult:
-    from longform.writers.local import LocalWriter  # loads torch
+    from longform.writers.local import open_writer  # loads torch
 
-    model, settings = LocalWriter.open(writing.writer, writing.local), writing.generation(longest=fitted.longest)
-    model.prepare(settings, longest_prompt=fitted.longest, self_check=writing.local.self_check)
-    return collect_responses_locally(
-        fitted.prompts,
-        model,
-        name=writer_name(writing.writer),
-        samples=1,
-        settings=settings,
-        seed=0,
-        out=out,
-        on_progress=on_progress,
-    )
+    settings = writing.generation(longest=fitted.longest)
+    with open_writer(writing.writer, writing.local) as model:
+        model.prepare(settings, longest_prompt=fitted.longest, self_check=writing.local.self_check)
+        return collect_responses_locally(
+            fitted.prompts,
+            model,
+            name=writer_name(writing.writer),
+            samples=1,
+            settings=settings,
+            seed=0,
+            out=out,
+            on_progress=on_progress,
+        )
 
 
 def _longest_prompt(prompts: Sequence[Prompt], writing: WritingPlan, context: int | None) -> int:

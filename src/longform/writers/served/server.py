@@ -1,0 +1,449 @@
+"""A generation server on this machine, started or given by its address: it gets weights, and writes with them.
+
+One request a response, all at once: the server's own batching replaces rows that end, and each response can be judged while
+others are being written.
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import torch
+
+from longform.records.errors import BadInputError, StoppedError
+from longform.records.resume import hash_file
+from longform.writers.decoding import Completion
+from longform.writers.paths import holds_adapters, model_below
+from longform.writers.served import guard
+from longform.writers.served.protocol import (
+    LaunchOptions,
+    ServedTokens,
+    ServerProtocol,
+    ServerRequest,
+    UnreadableAnswerError,
+    WantedResponse,
+    Weights,
+)
+from longform.writers.served.sglang import Sglang
+from longform.writers.served.vllm import Vllm
+from longform.writers.settings import SERVED, GenerationSettings
+from longform.writers.stops import Stops
+
+if TYPE_CHECKING:
+    from aiohttp import ClientSession
+
+PROTOCOLS: dict[str, type[ServerProtocol]] = {"vllm": Vllm, "sglang": Sglang}
+MAX_FAILURES = 3
+"""In a row, without a response between them; then the run stops."""
+ADAPTERS = "adapter_model.safetensors"
+INITIAL_VERSION = "default"
+"""What both servers call the weights that they start with."""
+_POLL_SECONDS = 0.25
+_QUOTED = 300
+"""Characters of a server's words in an error."""
+
+
+class EngineServer:
+    """A server that writes for one process. Use it as a context: one that was started ends with it.
+
+    Args:
+        settings: `engine` and `server` of a recipe's generation settings.
+        options: How it is started, and the model that it starts with.
+
+    Raises:
+        BadInputError: it is not installed, or ends while it starts.
+        StoppedError: it does not answer.
+    """
+
+    def __init__(self, settings: GenerationSettings, options: LaunchOptions) -> None:
+        self._protocol, self._server, self._options = PROTOCOLS[settings.engine](), settings.server, options
+        self._address = (self._server.address or f"http://127.0.0.1:{options.port}").rstrip("/")
+        self._folder = Path(tempfile.mkdtemp(prefix="longform-engine-"))
+        self._process: subprocess.Popen[bytes] | None = None
+        self._weights: Weights | None = None
+        self._is_loaded = self._is_asleep = False
+
+    def __enter__(self) -> "EngineServer":
+        try:
+            self._start()
+            if self._server.address is not None and self._server.sleep:
+                self._ask(self._protocol.rouse())
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the server if it was started here, else leave it awake; and remove the weights that were written for it."""
+        if self._server.address is not None:
+            self._leave()
+        self._end()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def receive(self, save: Callable[[Path], None], *, are_adapters: bool) -> None:
+        """Let the server write with other weights from now on.
+
+        Args:
+            save: Writes them into a folder.
+            are_adapters: Whether they are adapters on the model that it was started with.
+
+        Raises:
+            StoppedError: the server refuses them, or does not answer.
+        """
+        folder = self._folder / f"weights-{secrets.token_hex(6)}"
+        save(folder)
+        version = hash_file(folder / ADAPTERS)[:12] if are_adapters else folder.name.removeprefix("weights-")
+        before, self._weights, self._is_loaded = self._weights, Weights(version, folder, are_adapters), False
+        self._wake()
+        if before is not None:
+            self._forget(before)
+            shutil.rmtree(before.folder, ignore_errors=True)
+        self._load()
+
+    def adopt(self, adapters: Path) -> None:
+        """Let the server write with a folder of adapters on the model that it was started with; raises as `receive`."""
+        self._weights = Weights(hash_file(adapters / ADAPTERS)[:12], adapters.resolve(), are_adapters=True)
+        self._load()
+
+    def write(
+        self,
+        prompts: Sequence[Sequence[int]],
+        *,
+        seed: int,
+        step: int,
+        first_row: int = 0,
+        stops: Stops,
+        settings: GenerationSettings,
+        on_finished: Callable[[int, Completion], None] = lambda row, written: None,
+    ) -> list[Completion]:
+        """Generate a response to each prompt; as `decoding.decode_in_batches`, but for the draws: a server repeats them
+        only in like batches.
+
+        Rows that are unfinished when the server dies are written by the next one, with the same seeds.
+
+        Raises:
+            StoppedError: the server refuses a request, writes with other weights, or dies again and again.
+        """
+        finished: dict[int, Completion] = {}
+
+        def finish(row: int, served: ServedTokens) -> None:
+            finished[row] = _completion(served, stops)
+            on_finished(row, finished[row])
+
+        failures = 0
+        while len(finished) < len(prompts):
+            self._wake()
+            self._load()
+            requests = {
+                row: self._protocol.completion(
+                    WantedResponse(
+                        prompt,
+                        model=self._options.model,
+                        weights=self._weights,
+                        settings=settings,
+                        stops=stops,
+                        seed=_seed_of(seed, step, first_row + row),
+                    )
+                )
+                for row, prompt in enumerate(prompts)
+                if row not in finished
+            }
+            count = len(finished)
+            try:
+                asyncio.run(self._write_rows(requests, finish))
+            except _GoneError as error:
+                failures = 1 if len(finished) > count else failures + 1
+                self._bring_back(error, failures)
+        return [finished[row] for row in range(len(prompts))]
+
+    def sleep(self) -> None:
+        """Free the server's memory until it writes again, if the settings say so."""
+        if self._server.sleep and not self._is_asleep:
+            self._ask(self._protocol.sleep(has_adapters=self._needs_its_own))
+            self._is_asleep = True
+            self._is_loaded = self._is_loaded and self._needs_its_own
+
+    @property
+    def _title(self) -> str:
+        return f"the {self._protocol.name} server at {self._address}"
+
+    @property
+    def _needs_its_own(self) -> bool:
+        """Whether the weights that it started with are needed: as the base of adapters, or alone."""
+        return self._weights is None or self._weights.are_adapters
+
+    def _wake(self) -> None:
+        if self._is_asleep:
+            self._ask(self._protocol.wake(has_adapters=self._needs_its_own), again=False)
+            self._is_asleep = False
+
+    def _load(self) -> None:
+        """Deliver the weights, if there are any that the server lacks."""
+        if self._weights is not None and not self._is_loaded:
+            self._forget(self._weights)  # a server that was given by its address may have them from before
+            self._ask(self._protocol.load(self._weights))
+            self._is_loaded = True
+
+    def _forget(self, weights: Weights) -> None:
+        with contextlib.suppress(StoppedError):  # it does not know them
+            self._ask(self._protocol.unload(weights), again=False)
+
+    def _ask(self, requests: Sequence[ServerRequest], *, again: bool = True) -> None:
+        """Send requests one after the other; to a server that died and was brought back, `again` or not at all.
+
+        Raises:
+            StoppedError: one is refused, or the server dies again and again.
+        """
+        for failures in range(1, MAX_FAILURES + 1):
+            try:
+                return asyncio.run(self._send_all(requests))
+            except _GoneError as error:
+                self._bring_back(error, failures)
+                if not again:
+                    return None
+        return None
+
+    def _leave(self) -> None:
+        """Hand over a server that is not ours to whoever uses it next, if it is there."""
+        requests = self._protocol.wake(has_adapters=self._needs_its_own) if self._is_asleep else []
+        if self._weights is not None and self._weights.are_adapters:
+            requests = [*requests, *self._protocol.unload(self._weights)]
+        with contextlib.suppress(_GoneError, StoppedError):
+            asyncio.run(self._send_all(requests))
+
+    async def _send_all(self, requests: Sequence[ServerRequest]) -> None:
+        async with _session() as session:
+            for it in requests:
+                await self._send(session, it)
+
+    async def _write_rows(
+        self, requests: Mapping[int, ServerRequest], finish: Callable[[int, ServedTokens], None]
+    ) -> None:
+        """Send all requests at once; `finish` gets each answer as it comes.
+
+        Raises:
+            _GoneError: the server died; the answers that came before count.
+            StoppedError: a request is refused, or answered with other weights.
+        """
+        async with _session() as session:
+
+            async def write(row: int, request: ServerRequest) -> None:
+                answer = await self._send(session, request)
+                try:
+                    served = self._protocol.read(answer)
+                except UnreadableAnswerError as error:
+                    raise StoppedError(f"{self._title}: {error}; is it {self._protocol.name}?") from None
+                self._check_version(served)
+                finish(row, served)
+
+            tasks = [asyncio.create_task(write(row, request)) for row, request in requests.items()]
+            try:
+                await asyncio.gather(*tasks)
+            finally:
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _send(self, session: "ClientSession", request: ServerRequest) -> Any:
+        from aiohttp import ClientError
+
+        try:
+            async with session.post(
+                self._address + request.path, json=request.body, params=dict(request.query)
+            ) as response:
+                text = await response.text(errors="replace")
+        except (ClientError, OSError, TimeoutError) as error:
+            raise _GoneError(f"{request.path}: {type(error).__name__}: {error}") from None
+        problem = f"{request.path} answered {response.status}: {_quoted(text)}"
+        if response.status >= 500:
+            raise _GoneError(problem)
+        if response.status >= 300:
+            raise StoppedError(f"{self._title}: {problem}")
+        try:
+            return json.loads(text) if text else None
+        except ValueError:
+            return text
+
+    def _check_version(self, served: ServedTokens) -> None:
+        if self._weights is None or self._weights.are_adapters:  # whose name holds their version
+            wanted, known = "the weights that it was started with", served.versions <= {INITIAL_VERSION}
+        else:
+            version = self._weights.version
+            wanted, known = f"the policy's weights ({version})", served.versions == {version}
+        if not known:
+            found = ", ".join(sorted(served.versions)) or "weights without a name"
+            raise StoppedError(
+                f"{self._title} wrote with {found}, not with {wanted}; give each run a server of its own whose answers name "
+                "their weights (vllm 0.33, sglang 0.5.10)"
+            )
+
+    def _bring_back(self, error: "_GoneError", failures: int) -> None:
+        """Start a server again that died, or wait for one that is not ours.
+
+        Raises:
+            StoppedError: it has died too often.
+        """
+        if failures == MAX_FAILURES:
+            raise StoppedError(f"{self._title} failed {failures} times in a row: {error}") from None
+        self._end()
+        self._start()
+        self._is_asleep = self._is_loaded = False
+
+    def _start(self) -> None:
+        """Start the server, if it is ours, and wait until it can write."""
+        if self._server.address is None:
+            command = self._protocol.command(self._options)
+            if shutil.which(command[0]) is None:
+                raise BadInputError(
+                    f"generation.engine: {self._protocol.name}: there is no command {command[0]!r} here; "
+                    f"{self._protocol.installation}, or name a server in generation.server.address"
+                )
+            with self._log_path.open("ab") as log:
+                self._process = subprocess.Popen(
+                    [sys.executable, "-P", guard.__file__, *command],
+                    stdin=subprocess.PIPE,
+                    stdout=log,
+                    stderr=log,
+                    env={**os.environ, **self._protocol.environment},
+                )
+        end = time.monotonic() + self._server.start_seconds
+        while not asyncio.run(self._is_ready()):
+            if self._process is not None and self._process.poll() is not None:
+                raise BadInputError(
+                    f"{self._title} ended while it started (exit code {self._process.returncode}): {self._last_words()}"
+                )
+            if time.monotonic() > end:
+                raise StoppedError(
+                    f"{self._title} does not answer within generation.server.start_seconds ({self._server.start_seconds:g})"
+                )
+            time.sleep(_POLL_SECONDS)
+
+    async def _is_ready(self) -> bool:
+        from aiohttp import ClientError, ClientTimeout
+
+        try:
+            async with (
+                _session() as session,
+                session.get(self._address + self._protocol.path_of_health, timeout=ClientTimeout(total=10)) as response,
+            ):
+                return response.status == 200
+        except (ClientError, OSError, TimeoutError):
+            return False
+
+    def _end(self) -> None:
+        if self._process is not None:
+            assert self._process.stdin is not None
+            self._process.stdin.close()  # its guard ends it
+            self._process.wait()
+            self._process = None
+
+    @property
+    def _log_path(self) -> Path:
+        return self._folder / "server.log"
+
+    def _last_words(self) -> str:
+        lines = self._log_path.read_text(encoding="utf-8", errors="replace").splitlines()
+        return _quoted(" ".join(it for it in lines if it.strip())[-_QUOTED:]) or "it said nothing"
+
+
+def open_server(
+    settings: GenerationSettings,
+    *,
+    model: str,
+    longest: int,
+    precision: Literal["float32", "bfloat16"],
+    seed: int = 0,
+    adapter_rank: int | None = None,
+    trust_remote_code: bool = False,
+) -> AbstractContextManager[EngineServer | None]:
+    """The server of the engines vllm and sglang, as a context; None for an engine that needs none.
+
+    Args:
+        settings: Of the generation.
+        model: Folder or hub id; of a folder of adapters, the model below them.
+        longest: Prompt and response together, in tokens.
+        precision: Of the weights.
+        seed: Of the server's own draws.
+        adapter_rank: Of the adapters that it will get; None: none, or whole weights.
+        trust_remote_code: Whether code in the model's folder may run.
+
+    Raises:
+        BadInputError: it is not installed, or ends while it starts; or it would have to write with adapters on adapters.
+        StoppedError: it does not answer.
+    """
+    if settings.engine not in SERVED:
+        return nullcontext()
+    if adapter_rank is not None and holds_adapters(model):
+        raise BadInputError(
+            f"{model}: holds adapters, and generation.engine: {settings.engine} cannot write with adapters on adapters; "
+            "merge them into their model first, or use engine: own"
+        )
+    base = model_below(model)
+    options = LaunchOptions(
+        model=str(Path(base).resolve()) if Path(base).exists() else base,
+        port=_free_port(),
+        precision=precision,
+        seed=seed,
+        longest=longest,
+        rows=settings.batch,
+        memory=settings.server.memory,
+        tensor_parallel=settings.server.tensor_parallel,
+        adapter_rank=adapter_rank,
+        can_sleep=settings.server.sleep,
+        trust_remote_code=trust_remote_code,
+        arguments=settings.server.arguments,
+    )
+    return EngineServer(settings, options)
+
+
+class _GoneError(Exception):
+    """The server broke a connection or failed inside; the message says how."""
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def _session() -> "ClientSession":
+    """Connections without limits on number and time: a response takes as long as it takes."""
+    from aiohttp import ClientSession, ClientTimeout, TCPConnector
+
+    return ClientSession(connector=TCPConnector(limit=0), timeout=ClientTimeout(total=None, sock_connect=30))
+
+
+def _completion(served: ServedTokens, stops: Stops) -> Completion:
+    """A response up to where the other engines would have ended it."""
+    tokens = torch.tensor(served.tokens, dtype=torch.int64)
+    log_probs = torch.tensor(served.log_probs, dtype=torch.float32)
+    end = stops.find_end(tokens)
+    is_stopped = end < len(tokens) or (end > 0 and stops.may_end(served.tokens[-1]) and stops.are_reached(tokens))
+    return Completion(tokens[:end], log_probs[:end], "stop" if is_stopped else "length")
+
+
+def _seed_of(seed: int, step: int, row: int) -> int:
+    return int(np.random.SeedSequence([seed, step % 2**32, row]).generate_state(1)[0])
+
+
+def _quoted(text: str) -> str:
+    return " ".join(text.split())[:_QUOTED]

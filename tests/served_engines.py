@@ -1,0 +1,43 @@
+"""Servers that stand in for vLLM and SGLang (tests/engine_server.py): as commands with their names, or in a thread."""
+
+import os
+import stat
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import uvicorn
+
+from engine_server import LoadedModel, build_app
+
+SERVER = Path(__file__).parent / "engine_server.py"
+
+
+def on_path(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put the commands before others with their names."""
+    for engine in ("vllm", "sglang"):
+        script = folder / engine
+        script.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{SERVER}" {engine} "$@"\n', encoding="utf-8")
+        script.chmod(script.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+
+
+@contextmanager
+def running(engine: str, model: Path, *, longest: int = 64, is_stale: bool = False) -> Iterator[str]:
+    """The address of a server in a thread."""
+    loaded = LoadedModel(str(model), longest=longest)
+    loaded.is_stale = is_stale
+    server = uvicorn.Server(uvicorn.Config(build_app(engine, loaded), host="127.0.0.1", port=0, log_level="error"))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    try:
+        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join()
