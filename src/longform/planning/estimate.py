@@ -13,6 +13,7 @@ from longform.planning.judge_load import (
 )
 from longform.planning.shapes import find_shape, parameters_in_name
 from longform.planning.speed import (
+    GRAPH_SECONDS,
     LAUNCH_SECONDS,
     Policy,
     find_machine,
@@ -22,6 +23,7 @@ from longform.planning.speed import (
 from longform.planning.text_lengths import TextLengths, find_lengths
 from longform.planning.workload import Workload
 from longform.records.errors import BadInputError
+from longform.writers.settings import SERVED
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +113,7 @@ def estimate_run(run: Workload, given: Assumptions | None = None) -> Estimate:
     validating += _waiting([examiner] if examiner else [], writing=validating)
     hours = (run.run.steps * step.total + visits_of_validation * validating) / 3600
     rollouts = run.run.steps * run.rollouts
-    price = given.price_per_gpu_hour
+    price, gpus = given.price_per_gpu_hour, max(machine.gpus, machine.per_copy)
     return Estimate(
         policy=policy,
         lengths=lengths,
@@ -122,8 +124,8 @@ def estimate_run(run: Workload, given: Assumptions | None = None) -> Estimate:
         judges=(*judges, *([examiner] if examiner else [])),
         step=step,
         hours=hours,
-        gpu_hours=hours * machine.gpus,
-        gpu_cost=None if price is None else price * hours * machine.gpus,
+        gpu_hours=hours * gpus,
+        gpu_cost=None if price is None else price * hours * gpus,
         notes=(*policy_notes, *lengths.notes, *judge_notes, *_stated(run, given)),
     )
 
@@ -162,7 +164,12 @@ def _stated(run: Workload, given: Assumptions) -> tuple[str, ...]:
         f"generation {given.bandwidth_share:.0%} of the bandwidth",
         "start-up, weight synchronisation and checkpoints are not counted",
     ]
-    if run.engine == "local":
+    if run.engine == "local" and run.generation.engine in SERVED:
+        notes.append(
+            f"a decoding step of {run.generation.engine} takes {GRAPH_SECONDS * 1000:g} ms besides reading memory; it "
+            f"writes {run.generation.batch} responses at once, if its cache holds them"
+        )
+    elif run.engine == "local":
         notes.append(
             f"a decoding step of transformers takes {LAUNCH_SECONDS * 1000:g} ms per layer besides reading memory"
         )

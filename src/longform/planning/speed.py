@@ -12,6 +12,7 @@ from longform.planning.assumptions import GPU_SPECS, Assumptions
 from longform.planning.memory import GIB
 from longform.planning.shapes import ModelShape
 from longform.planning.workload import Workload
+from longform.writers.settings import SERVED
 
 ENGINE_OWN = 4 * GIB
 """Memory of vLLM or SGLang on a GPU besides weights and cache: graphs, activations, buffers."""
@@ -21,6 +22,8 @@ LAUNCH_SECONDS = 0.001
 """Overhead per layer of a decoding step of transformers, which launches one kernel after another."""
 MAX_SEQUENCES = 256
 """Concurrent sequences of such an engine, even if its cache holds more."""
+USUAL_CARD_GB = 80.0
+"""Memory of a GPU where the recipe does not state it."""
 _USUAL_LAYERS = 32
 _CACHE_OF_8B = 131_072
 """KV cache of one token of an 8B model in bytes; scaled by the square root of the size for unknown shapes."""
@@ -50,6 +53,7 @@ class Machine:
     """The GPUs of a run at their assumed speed."""
 
     gpus: int
+    """That update."""
     per_copy: int
     """GPUs of one replica of the generation engine."""
     flops: float
@@ -61,7 +65,7 @@ class Machine:
     step_seconds: float
     """Overhead of a decoding step."""
     side_by_side: int | None
-    """Concurrent responses of a replica; None: as many as its cache holds."""
+    """Concurrent responses of a replica at most; None: as many as its cache holds, and the engine allows."""
     cache_bytes: float
     """KV cache of a replica."""
 
@@ -73,9 +77,12 @@ def find_machine(run: Workload, policy: Policy, given: Assumptions) -> Machine:
     flops = given.utilisation * (card.low_flops if low else card.full_flops)
     bandwidth = given.bandwidth_share * card.bandwidth
     if run.engine == "local":
+        width, server, batch = 2 if low else 4, run.generation.server, run.generation.batch
+        if run.generation.engine in SERVED:
+            room = served_cache_room(run, policy.parameters, width=width)
+            return Machine(1, server.tensor_parallel, flops, bandwidth, width, GRAPH_SECONDS, batch, max(room, 0.0))
         layers = policy.shape.layers if policy.shape else _USUAL_LAYERS
-        width = 2 if low else 4
-        return Machine(1, 1, flops, bandwidth, width, LAUNCH_SECONDS * layers, run.generation.batch, float("inf"))
+        return Machine(1, 1, flops, bandwidth, width, LAUNCH_SECONDS * layers, batch, float("inf"))
     machines = run.machines
     gpus, parallel = machines.nodes * machines.gpus_per_node, machines.tensor_parallel
     room = cache_room(run, policy.parameters) * parallel
@@ -87,6 +94,18 @@ def cache_room(run: Workload, parameters: float) -> float:
     machines = run.machines
     weights = 2 * parameters / machines.tensor_parallel
     return machines.rollout_memory * machines.gpu_memory_gb * GIB - weights - ENGINE_OWN
+
+
+def served_cache_room(run: Workload, parameters: float, *, width: int) -> float:
+    """Bytes of KV cache of a local run's vLLM or SGLang server, on all its GPUs; negative if its weights do not fit.
+
+    Args:
+        run: the run.
+        parameters: of the policy.
+        width: bytes of a weight.
+    """
+    server, card = run.generation.server, (run.memory.limit_gb or USUAL_CARD_GB) * GIB
+    return server.tensor_parallel * (server.memory * card - ENGINE_OWN) - width * parameters
 
 
 def writing_seconds(
@@ -107,9 +126,9 @@ def writing_seconds(
 
 def at_once(machine: Machine, policy: Policy, *, length: float) -> int:
     """Concurrent sequences of `length` tokens in one replica, at least one."""
-    if machine.side_by_side is not None:
-        return machine.side_by_side
-    return min(max(int(machine.cache_bytes // (length * policy.cache_bytes)), 1), MAX_SEQUENCES)
+    most = MAX_SEQUENCES if machine.side_by_side is None else machine.side_by_side
+    held = machine.cache_bytes / (length * policy.cache_bytes * machine.weight_bytes / 2)
+    return most if held >= most else max(int(held), 1)
 
 
 def decode_seconds(machine: Machine, policy: Policy, *, batch: int, length: float) -> float:

@@ -3,21 +3,24 @@
 from collections.abc import Sequence
 
 
-def cut_by_tokens(lengths: Sequence[int], *, max_tokens: int) -> list[list[int]]:
+def cut_by_tokens(lengths: Sequence[int], *, max_tokens: int, packed: bool = False) -> list[list[int]]:
     """Positions of rows in pieces of at most `max_tokens` tokens, padding included; a longer row is a piece of its own.
 
     Rows of similar length share a piece, which keeps the padding small. The longest rows come first.
 
     Args:
         lengths: Tokens of each row.
-        max_tokens: Tokens of a piece: rows times the longest of them.
+        max_tokens: Tokens of a piece: rows times the longest of them, or packed the sum of their lengths.
+        packed: Whether rows stand end to end, without padding.
     """
     pieces: list[list[int]] = []
-    room = 0
+    room = width = 0
     for place in sorted(range(len(lengths)), key=lambda row: -lengths[row]):
-        if room < 1:
+        needed = lengths[place] if packed else width
+        if not pieces or room < needed:
             pieces.append([])
-            room = max(max_tokens // lengths[place], 1)
+            room, width = max_tokens, lengths[place]
+            needed = width
         pieces[-1].append(place)
-        room -= 1
+        room -= needed
     return pieces

@@ -119,6 +119,12 @@ class MemorySettings(BaseModel):
     """Of matrix products and frozen weights. Trained weights and their optimizer stay in float32."""
     gradient_checkpointing: bool = False
     """Keep only the input of each layer for the backward pass, and recompute the rest."""
+    packing: bool = False
+    """Rows of a micro-batch stand end to end, without padding. For attention that reads where a row begins from its
+    positions, such as flash attention; others hide rows from each other by a mask, which costs more than it saves."""
+    attention: str | None = None
+    """Implementation of attention in transformers, such as `flash_attention_2`, which is installed apart. None: its own
+    choice."""
     max_tokens_per_microbatch: int | None = Field(default=None, ge=1)
     """Tokens of a micro-batch, padding included; the gradients of a mini-batch's micro-batches are summed.
     None: the whole mini-batch, on a CPU 2,048 tokens."""

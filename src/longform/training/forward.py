@@ -1,6 +1,7 @@
 """Batches of prompts with their responses, and forward passes over them: log-probabilities, entropies, values.
 
-Sequences are padded on the right, so no real token ever attends to padding and no attention mask is needed.
+Sequences are padded on the right, so no real token ever attends to padding and no attention mask is needed. Packed, they
+stand end to end in one row without padding: positions that begin again tell the attention where a sequence begins.
 
 Shapes: B rollouts, S tokens of prompt and response, T tokens of the response, D hidden width.
 """
@@ -32,6 +33,8 @@ class Batch(NamedTuple):
     """[B, T] float32, as the tokens were drawn."""
     reference_scores: Tensor
     """[B] float32, standardised scores of the references that the responses are held against."""
+    is_packed: bool = False
+    """Whether a model reads the rows end to end, without padding."""
 
     @property
     def lengths(self) -> Tensor:
@@ -47,6 +50,7 @@ class Batch(NamedTuple):
             self.mask[index, :length],
             self.log_probs[index, :length],
             self.reference_scores[index],
+            self.is_packed,
         )
 
 
@@ -60,7 +64,7 @@ def cut_by_tokens(batch: Batch, rows: Tensor, *, max_tokens: int | None) -> list
         max_tokens = CPU_TOKENS_PER_MICROBATCH
     if max_tokens is None:
         return [rows]
-    pieces = cut_rows(batch.lengths[rows].tolist(), max_tokens=max_tokens)
+    pieces = cut_rows(batch.lengths[rows].tolist(), max_tokens=max_tokens, packed=batch.is_packed)
     return [rows[torch.tensor(piece, device=rows.device)] for piece in pieces]
 
 
@@ -125,9 +129,21 @@ def output_head(model: Any) -> OutputHead:
 
 def _states_before_tokens(backbone: Any, batch: Batch) -> Tensor:
     """[B, T, D] the hidden state from which each response token is predicted."""
-    hidden = backbone(input_ids=batch.tokens, use_cache=False).last_hidden_state
     positions = _token_positions(batch) - 1
+    if batch.is_packed:
+        return _packed_states(backbone, batch, positions)
+    hidden = backbone(input_ids=batch.tokens, use_cache=False).last_hidden_state
     return hidden.gather(1, positions[:, :, None].expand(-1, -1, hidden.shape[2]))
+
+
+def _packed_states(backbone: Any, batch: Batch, positions: Tensor) -> Tensor:
+    """[B, T, D] the hidden states at positions [B, T] of each row; those of padding are some states or other."""
+    lengths, columns = batch.lengths, torch.arange(batch.tokens.shape[1], device=batch.tokens.device)
+    is_real = columns < lengths[:, None]
+    tokens, places = batch.tokens[is_real][None], columns.expand_as(is_real)[is_real][None]
+    hidden = backbone(input_ids=tokens, position_ids=places, use_cache=False).last_hidden_state[0]
+    starts = lengths.cumsum(0) - lengths
+    return hidden[(starts[:, None] + positions).clamp(max=len(hidden) - 1)]
 
 
 def _token_positions(batch: Batch) -> Tensor:

@@ -45,7 +45,8 @@ def train_grpo(recipe: Recipe, state: TrainingState, generator: RolloutGenerator
             state.set_learning_rates(step, optim=optim, steps=recipe.run.steps)
             rollouts, scores, groups, left_out_B = collect_groups(recipe, state, generator, record, step=step)
 
-            engine = match_engine(make_batch(rollouts, device=models.device), models, recipe)
+            whole = make_batch(rollouts, device=models.device, packed=recipe.memory.packing)
+            engine = match_engine(whole, models, recipe)
             batch = engine.batch
             advantages_BT = torch.from_numpy(groups.advantages).to(batch.mask).view(-1, 1) * batch.mask
             learning_B = torch.from_numpy(np.flatnonzero(learning_rows(groups, left_out_B, optim))).to(models.device)

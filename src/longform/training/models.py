@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
+from longform.records.errors import BadInputError
 from longform.rl.settings import MemorySettings
 from longform.training.forward import (
     Batch,
@@ -116,6 +117,10 @@ class PolicyModels(ABC):
         """Prepare for texts of `longest` tokens, prompt and response together; see `writers.rope`."""
         for model in self._all():
             settle_rope(model, longest=longest)
+
+    def set_attention(self, implementation: str | None) -> None:
+        """See `set_attention`."""
+        set_attention(self._all(), implementation)
 
     @abstractmethod
     def _all(self) -> list[PreTrainedModel]:
@@ -249,6 +254,20 @@ class FullModels(PolicyModels):
 
     def _modules(self) -> list[PreTrainedModel]:
         return [self.policy, self._classifier] if self.has_critic else [self.policy]
+
+
+def set_attention(models: Sequence[PreTrainedModel], implementation: str | None) -> None:
+    """Let models compute attention with an implementation of transformers; None: as they are.
+
+    Raises:
+        BadInputError: it is not installed, or the architecture or the device does not support it.
+    """
+    for model in models if implementation is not None else ():
+        try:
+            model.set_attn_implementation(implementation)
+        except (ImportError, OSError, RuntimeError, TypeError, ValueError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise BadInputError(f"memory.attention: {implementation}: {reason}") from error
 
 
 def prepare_learning(models: list[PreTrainedModel], *, gradient_checkpointing: bool) -> None:

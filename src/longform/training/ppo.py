@@ -36,7 +36,8 @@ def train_ppo(recipe: Recipe, state: TrainingState, generator: RolloutGenerator,
             with record.timer("writing"):
                 draws = state.curriculum.draw(step, recipe.data.per_step)
                 rollouts = generator.generate(draws, step=step)
-            engine = match_engine(make_batch(rollouts, device=models.device), models, recipe)
+            whole = make_batch(rollouts, device=models.device, packed=recipe.memory.packing)
+            engine = match_engine(whole, models, recipe)
             batch = engine.batch
 
             # Compute values and reference log-probs while the last judge calls finish.

@@ -165,13 +165,14 @@ class RolloutGenerator:
         return parse_response(self._read_text(digest), self._writer.thinking).answer
 
 
-def make_batch(rollouts: Sequence[Rollout], *, device: torch.device) -> Batch:
-    """Prompts and responses of a step, padded on the right."""
+def make_batch(rollouts: Sequence[Rollout], *, device: torch.device, packed: bool = False) -> Batch:
+    """Prompts and responses of a step, padded on the right; a model reads them `packed` or not."""
     return pad_batch(
         [it.prompt_ids for it in rollouts],
         [it.completion for it in rollouts],
         reference_scores=[it.reference_score for it in rollouts],
         device=device,
+        packed=packed,
     )
 
 
@@ -181,6 +182,7 @@ def pad_batch(
     *,
     reference_scores: Sequence[float],
     device: torch.device,
+    packed: bool = False,
 ) -> Batch:
     """The batch of B prompts (token ids) and their responses, padded on the right.
 
@@ -189,6 +191,7 @@ def pad_batch(
         completions: [B] responses.
         reference_scores: [B] standardised scores of the references that the responses are compared with.
         device: of the batch.
+        packed: whether a model reads the rows end to end.
     """
     sequences = [
         torch.cat([torch.tensor(prompt, device=device), it.tokens.to(device)])
@@ -200,4 +203,5 @@ def pad_batch(
         mask=pad_sequence([torch.ones_like(it.log_probs, device=device) for it in completions], batch_first=True),
         log_probs=pad_sequence([it.log_probs.to(device) for it in completions], batch_first=True),
         reference_scores=torch.tensor(reference_scores, dtype=torch.float32, device=device),
+        is_packed=packed,
     )

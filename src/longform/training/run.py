@@ -75,7 +75,13 @@ def train(
         models = load_models(recipe, device=choose_device(recipe.device))
         models.settle_rope(start.longest)
         if self_check:
-            check_models(models, path=recipe.policy, settings=recipe.generation, longest_prompt=start.longest_prompt)
+            check_models(
+                models,
+                path=recipe.policy,
+                settings=recipe.generation,
+                longest_prompt=start.longest_prompt,
+                packed=recipe.memory.packing,
+            )
         seed, steps = recipe.run.seed, recipe.run.steps
         ladders = [(it.id, it.rungs) for it in inputs.prompts]
         curriculum = Curriculum.of(ladders, recipe.curriculum, policy=recipe.policy_name, seed=seed, steps=steps)
@@ -154,7 +160,7 @@ def check_policy(recipe: Recipe, start: RunStart) -> str:
         recipe.policy,
         settings=recipe.generation,
         longest_prompt=start.longest_prompt,
-        gradient_checkpointing=recipe.memory.gradient_checkpointing,
+        memory=recipe.memory,
         trust_remote_code=recipe.trust_remote_code,
     )
 
@@ -173,9 +179,13 @@ def load_models(recipe: Recipe, *, device: str) -> PolicyModels:
         "memory": recipe.memory,
         "trust_remote_code": recipe.trust_remote_code,
     }
-    if recipe.lora is None:
-        return FullModels(recipe.policy, **shared)
-    return AdaptedModels(recipe.policy, **shared, lora=recipe.lora, seed=recipe.run.seed)
+    models = (
+        FullModels(recipe.policy, **shared)
+        if recipe.lora is None
+        else AdaptedModels(recipe.policy, **shared, lora=recipe.lora, seed=recipe.run.seed)
+    )
+    models.set_attention(recipe.memory.attention)
+    return models
 
 
 def build_recorder(

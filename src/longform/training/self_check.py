@@ -4,8 +4,9 @@ import torch
 from transformers import PreTrainedModel
 
 from longform.records.errors import BadInputError
+from longform.rl.settings import MemorySettings
 from longform.training.forward import response_log_probs
-from longform.training.models import PolicyModels, learning_mode, prepare_learning
+from longform.training.models import PolicyModels, learning_mode, prepare_learning, set_attention
 from longform.training.policy_writer import PolicyWriter
 from longform.training.rollouts import pad_batch
 from longform.writers.loading import check_vocabulary, load_config, load_tokenizer
@@ -29,7 +30,9 @@ from longform.writers.small_model import small_model
 _SERVED_TOKENS = 16
 
 
-def check_models(models: PolicyModels, *, path: str, settings: GenerationSettings, longest_prompt: int) -> None:
+def check_models(
+    models: PolicyModels, *, path: str, settings: GenerationSettings, longest_prompt: int, packed: bool = False
+) -> None:
     """Check the policy of a run before its first step, in generation (writers/self_check.py) and in training.
 
     Args:
@@ -37,6 +40,7 @@ def check_models(models: PolicyModels, *, path: str, settings: GenerationSetting
         path: Of the policy, for errors.
         settings: How it will write.
         longest_prompt: In tokens.
+        packed: Whether rows are read end to end in training.
 
     Raises:
         BadInputError: a check failed; one line with the model, what disagrees by how much, and the remedy.
@@ -44,7 +48,7 @@ def check_models(models: PolicyModels, *, path: str, settings: GenerationSetting
     with models.as_policy() as policy, models.autocast():
         rows = check_model(policy, models.tokenizer, path=path, settings=settings, longest_prompt=longest_prompt)
         with models.learning():
-            check_training_forward(policy, rows, path=path, temperature=settings.temperature or 1.0)
+            check_training_forward(policy, rows, path=path, temperature=settings.temperature or 1.0, packed=packed)
 
 
 def check_architecture(
@@ -52,7 +56,7 @@ def check_architecture(
     *,
     settings: GenerationSettings,
     longest_prompt: int,
-    gradient_checkpointing: bool = False,
+    memory: MemorySettings = MemorySettings(),  # noqa: B008  frozen
     trust_remote_code: bool = False,
 ) -> str:
     """The same checks on a small random model of the configuration, for a run whose weights are not loaded.
@@ -76,9 +80,10 @@ def check_architecture(
     check_vocabulary(tokenizer, config.get_text_config(decoder=True).vocab_size, path=path)
     rows = check_generation(small, path=path, settings=settings)
     check_switches(config, path=path, settings=settings, longest_prompt=longest_prompt)
-    prepare_learning([small], gradient_checkpointing=gradient_checkpointing)
+    prepare_learning([small], gradient_checkpointing=memory.gradient_checkpointing)
+    set_attention([small], memory.attention)
     with learning_mode([small]):
-        check_training_forward(small, rows, path=path, temperature=settings.temperature or 1.0)
+        check_training_forward(small, rows, path=path, temperature=settings.temperature or 1.0, packed=memory.packing)
     return "generation and training agree on a small random model of its architecture"
 
 
@@ -114,7 +119,9 @@ def check_served(models: PolicyModels, server: EngineServer, *, path: str, setti
         )
 
 
-def check_training_forward(policy: PreTrainedModel, rows: SampledRows, *, path: str, temperature: float) -> None:
+def check_training_forward(
+    policy: PreTrainedModel, rows: SampledRows, *, path: str, temperature: float, packed: bool = False
+) -> None:
     """Check that log-probabilities in training are those of generation, and the same in two passes.
 
     Args:
@@ -122,12 +129,13 @@ def check_training_forward(policy: PreTrainedModel, rows: SampledRows, *, path: 
         rows: Texts that it wrote.
         path: Of the policy, for errors.
         temperature: Of the sampling.
+        packed: Whether rows are read end to end.
 
     Raises:
         BadInputError: they are not, or the forward pass does not support the architecture.
     """
     scores = [0.0] * len(rows.prompts)
-    batch = pad_batch(rows.prompts, rows.completions, reference_scores=scores, device=policy.device)
+    batch = pad_batch(rows.prompts, rows.completions, reference_scores=scores, device=policy.device, packed=packed)
     try:
         first, second = (response_log_probs(policy, batch, temperature=temperature).detach() for _ in range(2))
     except torch.OutOfMemoryError:
@@ -153,5 +161,7 @@ def check_training_forward(policy: PreTrainedModel, rows: SampledRows, *, path: 
         dtype=dtype,
         path=path,
         what="log-probabilities in training and at generation disagree",
-        remedy="its output head does something that longform does not know; train another model",
+        remedy="this architecture does not keep packed rows apart; set memory.packing: false"
+        if packed
+        else "its output head does something that longform does not know; train another model",
     )

@@ -10,6 +10,7 @@ from longform.planning.memory import GIB
 from longform.planning.shapes import ModelShape
 from longform.planning.speed import (
     ENGINE_OWN,
+    GRAPH_SECONDS,
     Machine,
     Policy,
     at_once,
@@ -93,6 +94,20 @@ def test_a_cluster_leaves_its_cache_what_weights_do_not_take():
     assert machine.cache_bytes == pytest.approx(2 * (40 * GIB - 8e9 - ENGINE_OWN))
     assert (machine.flops, machine.bandwidth) == (156e12, 1.02e12)
     assert Policy(8e9, None).cache_bytes == 131_072, "as Llama-3.1-8B's: 32 layers x 2 x 1,024 x 2 bytes"
+
+
+def test_a_server_of_a_local_run_writes_what_its_cache_holds_and_updates_on_one_gpu():
+    recipe = _recipe(
+        generation={"engine": "vllm", "batch": 64, "server": {"memory": 0.5, "tensor_parallel": 2}},
+        memory={"precision": "bfloat16", "limit_gb": 24},
+    )
+    machine = find_machine(recipe, POLICY, Assumptions(gpu="a100"))
+    assert (machine.gpus, machine.per_copy, machine.step_seconds) == (1, 2, GRAPH_SECONDS)
+    assert machine.cache_bytes == 2 * (0.5 * 24 * GIB - ENGINE_OWN) - 2e6
+    assert at_once(machine, POLICY, length=1000) == 64, "more would fit"
+    assert at_once(machine, POLICY, length=machine.cache_bytes / 256 / 7.5) == 7
+    alone = find_machine(_recipe(), POLICY, Assumptions(gpu="a100"))
+    assert at_once(alone, POLICY, length=1e12) == 64, "what the recipe says, which the memory plan checks"
 
 
 def test_an_estimate_adds_up(tmp_path):

@@ -60,8 +60,10 @@ def batch():
     return make_batch(rollouts, device=torch.device("cpu"))
 
 
+@pytest.mark.parametrize("packed", [False, True])
 @torch.no_grad()
-def test_log_probs_and_entropies_equal_a_plain_pass_over_each_row(batch):
+def test_log_probs_and_entropies_equal_a_plain_pass_over_each_row(batch, packed):
+    batch = batch._replace(is_packed=packed)
     torch.manual_seed(1)
     model = LlamaForCausalLM(_config()).eval()
     log_probs, entropies = response_statistics(model, batch, temperature=0.7)
@@ -74,8 +76,10 @@ def test_log_probs_and_entropies_equal_a_plain_pass_over_each_row(batch):
         assert not log_probs[row, len(response) :].any()
 
 
+@pytest.mark.parametrize("packed", [False, True])
 @torch.no_grad()
-def test_values_stand_before_the_tokens_they_judge(batch):
+def test_values_stand_before_the_tokens_they_judge(batch, packed):
+    batch = batch._replace(is_packed=packed)
     torch.manual_seed(2)
     classifier = LlamaForTokenClassification(_config()).eval()
     critic = Critic(classifier.base_model, classifier.score, torch.nn.Parameter(torch.tensor(-0.25)))
@@ -128,6 +132,27 @@ def test_pieces_hold_no_more_tokens_than_asked_for_and_every_row_once(batch):
     assert all(len(piece) * int(batch.lengths[piece].max()) <= 10 for piece in pieces)
     assert len(pieces) == 2
     assert [it.tolist() for it in cut_by_tokens(batch, rows, max_tokens=1)] == [[0], [1], [2]], "a row is never cut"
+
+
+def test_packed_pieces_are_counted_without_padding(batch):
+    packed, rows = batch._replace(is_packed=True), torch.arange(3)
+    for limit in (1, 7, 9, 10, 12, 100):
+        pieces = cut_by_tokens(packed, rows, max_tokens=limit)
+        assert sorted(torch.cat(pieces).tolist()) == [0, 1, 2]
+        assert all(int(batch.lengths[piece].sum()) <= limit for piece in pieces if len(piece) > 1)
+        assert len(pieces) <= len(cut_by_tokens(batch, rows, max_tokens=limit))
+
+
+def test_packed_rows_have_the_gradients_of_padded_ones(batch):
+    torch.manual_seed(1)
+    model = LlamaForCausalLM(_config())
+    found = []
+    for packed in (False, True):
+        model.zero_grad()
+        log_probs, entropies = response_statistics(model, batch._replace(is_packed=packed), temperature=1.0)
+        (log_probs.sum() + 0.1 * entropies.sum()).backward()
+        found.append(torch.cat([it.grad.flatten() for it in model.parameters() if it.grad is not None]))
+    torch.testing.assert_close(found[1], found[0], rtol=1e-4, atol=1e-6)
 
 
 def test_on_a_cpu_pieces_are_small_unless_asked_for():
