@@ -11,6 +11,10 @@ judge, nothing downloaded. In bfloat16 PPO, GRPO, LoRA and SFT take two steps ea
 - mean and largest absolute difference of log-probabilities at generation and in training, over the first mini-batch,
   before the first update: how far from 1 the first ratios are.
 
+GRPO is measured with the other engines too: paged, and vllm and sglang where their commands are installed, with all weights
+and with adapters; there the differences are those of the engine's log-probabilities from the trainer's (`engine/mean`,
+`engine/largest`) in the first step.
+
 Then GRPO of the smallest size goes on for one step from a checkpoint behind its second step; the metrics of that step must
 be those of a run without a break. A setting that fails has its error in the table, and the rest goes on; what there is no
 time for is left out. Exits with 1 where something failed or the resumed step differs.
@@ -19,6 +23,7 @@ time for is left out. Exits with 1 where something failed or the resumed step di
 import argparse
 import gc
 import json
+import shutil
 import sys
 import tempfile
 import time
@@ -29,6 +34,7 @@ from typing import Any, NamedTuple
 
 import torch
 from one_device import (
+    ENGINES,
     SETTINGS,
     Measured,
     build_recipe,
@@ -45,12 +51,18 @@ from longform.planning.memory import GIB
 from longform.records.run_directory import RunDirectory
 from longform.training import grpo, ppo
 from longform.training.forward import response_log_probs
+from longform.writers.settings import SERVED
 
 CHECKED = {
     "PPO": "full-bfloat16",
     "GRPO": "grpo-bfloat16",
     "LoRA (PPO)": "adapters-bfloat16",
     "SFT": "sft-bfloat16-frugal",
+}
+ENGINE_CHECKS = {
+    "paged": {"GRPO, paged": "grpo-bfloat16-paged"},
+    "vllm": {"GRPO, vllm": "grpo-bfloat16-vllm", "GRPO (LoRA), vllm": "grpo-adapters-bfloat16-vllm"},
+    "sglang": {"GRPO, sglang": "grpo-bfloat16-sglang", "GRPO (LoRA), sglang": "grpo-adapters-bfloat16-sglang"},
 }
 TINY = {"sizes": ["tiny"], "tokens": 12, "per_step": 4}
 
@@ -73,6 +85,8 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=256, help="of each response")
     parser.add_argument("--per-step", type=int, default=32, help="rollouts; a multiple of 8")
     parser.add_argument("--minutes", type=float, default=8.0, help="no setting begins when so much has passed")
+    installed = ["paged", *(it for it in SERVED if shutil.which(it))]
+    parser.add_argument("--engines", nargs="*", choices=ENGINE_CHECKS, default=installed, help="beside own")
     parser.add_argument("--tiny", action="store_true", help="a model, lengths and batches for a CPU")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
@@ -92,7 +106,8 @@ def main() -> None:
             if differing is None:
                 differing = resumed_differently(folder, per_step=options.per_step, tokens=min(options.tokens, 32))
                 print(f"resumed: {describe(differing)}, {time.perf_counter() - began:.0f} s", flush=True)
-            for title, name in CHECKED.items():
+            settings = CHECKED | {title: name for it in options.engines for title, name in ENGINE_CHECKS[it].items()}
+            for title, name in settings.items():
                 if time.perf_counter() - began > 60 * options.minutes:
                     print(f"{size} {title}: left out, {options.minutes:g} minutes have passed")
                     continue
@@ -113,7 +128,7 @@ def check(folder: Path, name: str, *, tokens: int, per_step: int) -> Checked:
     measured, error = None, None
     with first_differences() as differences:
         try:
-            if name in SETTINGS:
+            if name in SETTINGS | ENGINES:
                 measured = measure_run(folder, name, tokens=tokens, per_step=per_step, checkpoint=False)
             else:
                 measured = measure_stage(folder, name, tokens=tokens, per_step=per_step)
@@ -122,6 +137,9 @@ def check(folder: Path, name: str, *, tokens: int, per_step: int) -> Checked:
     free_memory()
     found = torch.cat(differences).abs() if differences else None
     mean, largest = (None, None) if found is None else (found.mean().item(), found.max().item())
+    if name in ENGINES and error is None:
+        with RunDirectory.read(folder / "runs" / name) as run:
+            mean, largest = (run.database.metric(f"engine/{it}")[0][1] for it in ("mean", "largest"))
     return Checked(measured, mean, largest, error, time.perf_counter() - began)
 
 

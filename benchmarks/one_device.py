@@ -65,6 +65,14 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "adapters-bfloat16": {"lora": {"rank": 16}, "memory": LOW},
     "adapters-bfloat16-frugal": {"lora": {"rank": 16}, "memory": {**LOW, "gradient_checkpointing": True}},
 }
+ENGINES: dict[str, dict[str, Any]] = {
+    "grpo-bfloat16-paged": {**GRPO, "memory": LOW, "generation": {"engine": "paged"}},
+    "grpo-bfloat16-vllm": {**GRPO, "memory": LOW, "generation": {"engine": "vllm"}},
+    "grpo-bfloat16-sglang": {**GRPO, "memory": LOW, "generation": {"engine": "sglang"}},
+    "grpo-adapters-bfloat16-vllm": {**GRPO, "lora": {"rank": 16}, "memory": LOW, "generation": {"engine": "vllm"}},
+    "grpo-adapters-bfloat16-sglang": {**GRPO, "lora": {"rank": 16}, "memory": LOW, "generation": {"engine": "sglang"}},
+}
+"""For gpu_check.py."""
 SUPERVISED: dict[str, dict[str, Any]] = {
     "sft": {},
     "sft-bfloat16-frugal": {"memory": {**LOW, "gradient_checkpointing": True}},
@@ -182,14 +190,14 @@ def write_inputs(folder: Path, base_url: str, *, count: int) -> None:
 
 def build_recipe(folder: Path, name: str, *, tokens: int, per_step: int, **run: Any) -> Recipe:
     """The recipe of a setting; `run` is its section."""
-    settings = {"group": 1} | SETTINGS[name]
-    group = settings.pop("group")
+    settings = {"group": 1, "generation": {}} | (SETTINGS | ENGINES)[name]
+    group, generation = settings.pop("group"), settings.pop("generation")
     content = {
         "policy": str(folder / "start"),
         "models": str(folder / "models.yaml"),
         "data": {"ladders": str(folder / "ladders.jsonl"), "per_step": per_step // group, "group": group},
         "rewards": [{"kind": "pairwise", "judge": "judge"}],
-        "generation": {"max_tokens": tokens, "max_prompt_tokens": MAX_PROMPT_TOKENS},
+        "generation": {"max_tokens": tokens, "max_prompt_tokens": MAX_PROMPT_TOKENS, **generation},
         "optim": {"mini_batch": per_step // 2},
         "run": {"name": name, "folder": str(folder / "runs"), **run},
     }

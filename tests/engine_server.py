@@ -119,7 +119,7 @@ class LoadedModel:
     def _decode(self, prompt: list[int], adapter: str | None, sampling: "Sampling") -> Any:
         model = self.model
         if isinstance(model, PeftModel):
-            model.set_adapter(adapter or model.active_adapter)
+            model.set_adapter(adapter or str(model.active_adapter))
         with model.disable_adapter() if isinstance(model, PeftModel) and adapter is None else nullcontext():
             base = model.get_base_model() if isinstance(model, PeftModel) else model
             draws = np.random.default_rng(sampling.seed).random((1, sampling.settings.max_tokens))

@@ -1,4 +1,4 @@
-"""benchmarks/gpu_check.py, which nobody could run on a GPU yet, runs on a CPU with a tiny model."""
+"""benchmarks/gpu_check.py runs on a CPU with a tiny model."""
 
 import json
 import resource
@@ -22,7 +22,7 @@ def test_every_setting_is_measured_and_a_resumed_step_equals_a_straight_one(tmp_
     assert after.ru_utime - before.ru_utime < CPU_SECONDS
     figures = json.loads((tmp_path / "figures.json").read_text())
     assert figures["resumed"] == {}
-    assert set(figures["checked"]) == {"tiny PPO", "tiny GRPO", "tiny LoRA (PPO)", "tiny SFT"}
+    assert set(figures["checked"]) == {"tiny PPO", "tiny GRPO", "tiny LoRA (PPO)", "tiny SFT", "tiny GRPO, paged"}
     for title, it in figures["checked"].items():
         assert it["error"] is None, title
         assert min(it["measured"][name] for name in ("planned", "measured", "updated")) > 0, title

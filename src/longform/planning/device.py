@@ -29,6 +29,7 @@ from longform.planning.workload import Workload, longest_sequence
 from longform.records.errors import BadInputError
 from longform.rewards.settings import WritingSettings
 from longform.rl.settings import CPU_TOKENS_PER_MICROBATCH
+from longform.writers.settings import SERVED
 
 CUDA_CONTEXT = 0.8 * GIB
 CPU_PROCESS = 0.55 * GIB
@@ -69,6 +70,7 @@ def plan_memory(
     on_gpu: bool,
     longest_prompt: int | None = None,
     scoring_parameters: int = 0,
+    card: float | None = None,
 ) -> MemoryPlan:
     """Plan a run.
 
@@ -78,6 +80,7 @@ def plan_memory(
         on_gpu: whether it runs on a GPU.
         longest_prompt: in tokens; None: as long as the recipe allows.
         scoring_parameters: weights of all reward models that are loaded beside the policy.
+        card: memory of the device, of which a vLLM or SGLang server takes its share; None: unknown.
     """
     prompt = run.generation.max_prompt_tokens if longest_prompt is None else longest_prompt
     width = FLOAT if run.memory.precision == "float32" else LOW
@@ -127,6 +130,11 @@ def plan_memory(
         "encoding prompts": batch * prompt * working,
         "sampling tokens": batch * shape.vocabulary * (2 * FLOAT + 3 * 8),
     }
+    if run.generation.engine in SERVED:
+        server = run.generation.server
+        share = {} if card is None or server.address is not None else {"server": server.memory * card}
+        # One that sleeps during the update holds its share only while it writes.
+        return MemoryPlan(held, share, updating) if server.sleep else MemoryPlan(held | share, {}, updating)
     return MemoryPlan(held, writing, updating)
 
 
@@ -164,7 +172,9 @@ def check_memory(run: Workload, *, longest_prompt: int | None = None) -> MemoryP
         return planned(run).total
 
     def planned(run: Workload) -> MemoryPlan:
-        return plan_memory(shape, run, on_gpu=on_gpu, longest_prompt=longest_prompt, scoring_parameters=scoring)
+        return plan_memory(
+            shape, run, on_gpu=on_gpu, longest_prompt=longest_prompt, scoring_parameters=scoring, card=limit
+        )
 
     plan = planned(run)
     if limit is None or plan.total <= limit:
@@ -187,7 +197,9 @@ def check_memory(run: Workload, *, longest_prompt: int | None = None) -> MemoryP
 
 def device_changes(run: Workload) -> list[Change]:
     """Settings that save memory on one device, cheapest first."""
+    shares = [it for it in (0.5, 0.4, 0.3, 0.2) if it < run.generation.server.memory]
     return [
+        *(("generation.server.memory", share) for share in shares if run.generation.engine in SERVED),
         ("memory.max_tokens_per_microbatch", longest_sequence(run)),
         ("memory.gradient_checkpointing", True),
         *(("generation.batch", batch) for batch in (32, 16, 8, 4)),

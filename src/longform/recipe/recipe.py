@@ -239,13 +239,14 @@ class Recipe(_Section):
         return self.run.folder / self.run.name
 
     def changed(self, key: str, value: Any) -> "Recipe":
-        """The recipe with another value of `key`: a name of the top level, or `section.name`."""
+        """The recipe with another value of `key`: a name of the top level, or one inside sections, with dots between."""
         content = self.model_dump(mode="json")
-        *section, name = key.split(".")
-        if section:
-            content[section[0]] = {**(content[section[0]] or {}), name: value}
-        else:
-            content[name] = value
+        *sections, name = key.split(".")
+        inside = content
+        for section in sections:
+            inside[section] = inside[section] or {}
+            inside = inside[section]
+        inside[name] = value
         return Recipe.model_validate(content)
 
     @field_validator("optim", mode="before")

@@ -277,6 +277,31 @@ def test_advice_finds_changes_that_only_help_together():
     assert {"memory.precision: bfloat16", "lora: {}"} <= {written_change(it) for it in changes}
 
 
+def test_a_server_takes_its_share_of_the_card_while_it_writes_or_throughout():
+    shape, card = shape_of(CONFIGS["0.5b"]), 24 * GIB
+
+    def plan(**server):
+        recipe = _recipe(generation={"max_tokens": 64, "engine": "vllm", "server": server}, memory={"limit_gb": 24})
+        return plan_memory(shape, recipe, on_gpu=True, card=card)
+
+    assert plan(memory=0.4).writing == {"server": 0.4 * card}
+    assert plan(memory=0.4).total >= sum(plan(memory=0.4).held.values()) + 0.4 * card
+    awake = plan(memory=0.4, sleep=False)
+    assert awake.held["server"] == 0.4 * card
+    assert not awake.writing
+    elsewhere = plan(address="http://127.0.0.1:8000")
+    assert not elsewhere.writing
+    assert "server" not in elsewhere.held
+
+
+def test_a_server_with_too_large_a_share_is_refused_with_a_smaller_one(tmp_path):
+    CONFIGS["0.5b"].save_pretrained(tmp_path)
+    generation = {"max_tokens": 64, "engine": "vllm", "server": {"memory": 0.9}}
+    recipe = _recipe(policy=str(tmp_path), generation=generation, memory={"limit_gb": 24})
+    with pytest.raises(BadInputError, match=r"it fits with .*generation\.server\.memory: 0\.\d"):
+        check_memory(recipe)
+
+
 def test_a_reward_model_is_planned_for(start, tmp_path):
     config = _config(LlamaConfig, 3)
     config.num_labels = 1

@@ -23,7 +23,7 @@ from longform.training.models import FullModels
 from longform.training.policy_writer import PolicyWriter
 from longform.training.self_check import check_served
 from longform.writers.self_check import random_prompts, uncached_log_probs
-from longform.writers.served.server import _GoneError, open_server
+from longform.writers.served.server import EngineServer, _GoneError, open_server
 from longform.writers.settings import GenerationSettings, LocalOptions, ServerSettings
 from served_engines import on_path, running
 
@@ -58,10 +58,12 @@ def move(models):
             parameter.add_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)))
 
 
-def serve(start, settings, kind):
-    return open_server(
+def serve(start, settings, kind) -> EngineServer:
+    server = open_server(
         settings, model=str(start), longest=64, precision="float32", adapter_rank=2 if kind == "adapters" else None
     )
+    assert isinstance(server, EngineServer)
+    return server
 
 
 def check_writing(models, writer, *, step):
@@ -139,6 +141,7 @@ def test_a_server_that_lost_the_adapters_refuses_the_request(start):
         with serve(start, settings, "adapters") as server:
             writer = PolicyWriter(models, settings, seed=1, server=server)
             writer.write([[1, 2]], step=1)
+            assert server._weights is not None
             server._ask(server._protocol.unload(server._weights))
             with pytest.raises(StoppedError, match=r"The model `policy-.*` does not exist"):
                 server.write([[1, 2]], seed=1, step=1, stops=writer._stops, settings=settings)
