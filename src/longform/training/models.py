@@ -262,7 +262,9 @@ def set_attention(models: Sequence[PreTrainedModel], implementation: str | None)
     Raises:
         BadInputError: it is not installed, or the architecture or the device does not support it.
     """
-    for model in models if implementation is not None else ():
+    if implementation is None:
+        return
+    for model in models:
         try:
             model.set_attn_implementation(implementation)
         except (ImportError, OSError, RuntimeError, TypeError, ValueError) as error:
