@@ -41,7 +41,7 @@ test: $(VENV)/.tested
 
 # Files in the order of their folders: the long ones of tests/pipeline come before the many short ones of tests/unit.
 pytest: $(VENV)/.tested
-	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not full and not families" $(addprefix --ignore tests/,verl_runs servers engines trackers browser)
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not full and not families" $(addprefix --ignore tests/,verl_runs servers engines trackers browser)
 
 test-full: $(VENV)/.tested
 	LONGFORM_TEST_FULL=1 $(BIN)/pytest -m full

@@ -28,6 +28,8 @@ from transformers.cache_utils import (
     LinearAttentionLayer,
 )
 
+from longform.writers.grouped_attention import grouping
+
 _SPARE = 64
 """Spare capacity in tokens, in addition to an eighth of the cached tokens."""
 
@@ -65,7 +67,8 @@ class Context:
         """Append one token per row, [R]; return the logits of the next token, [R, V]."""
         self._attention = torch.cat([self._attention, self._attention.new_ones(len(tokens), 1)], dim=1)
         self._positions = self._positions[:, -1:] + 1
-        return self._read(tokens[:, None])
+        with grouping(self._model):
+            return self._read(tokens[:, None])
 
     @torch.no_grad()
     def keep(self, rows: Sequence[int]) -> None:
