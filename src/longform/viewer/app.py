@@ -170,15 +170,19 @@ def create_app(
         except BadInputError as error:
             raise HTTPException(409, str(error)) from None
 
+    def state_of(run: RunDirectory) -> str:
+        """Changes with each step, and once more when the index, from which lists are made, has it."""
+        return state_text(run) + (":indexed" if indexing.index(run.path).share() == 1 else "")
+
     def run_page(request: Request, key: str, run: RunDirectory) -> Response:  # noqa: ARG001
-        state = state_text(run)
+        state = state_of(run)
         return page("run.html.j2", run_content(run, key, LINKS, verdict=verdicts.of(run.path)) | {"state": state})
 
     def state(request: Request, key: str, run: RunDirectory) -> Response:  # noqa: ARG001
-        return JSONResponse({"state": state_text(run)})
+        return JSONResponse({"state": state_of(run)})
 
     def rollouts(request: Request, key: str, run: RunDirectory) -> Response:
-        state = state_text(run)
+        state = state_of(run)
         share = indexing.index(run.path).share()
         content = list_content(run, key, request.query_params, LINKS, indexed=share)
         content["problem"] = content["problem"] or indexing.problems.get(run.path, "")

@@ -1,8 +1,7 @@
 """Attention of one new token over cached keys and values, where several query heads share a key head.
 
-With a mask, transformers repeats keys and values once for each query head of a group before it multiplies, for every layer and
-token: of a cache of 192 tokens in 64 rows, more than the weights. Here the query heads of a group stand as rows of one
-query instead, and nothing is copied.
+With a mask, transformers repeats keys and values once for each query head of a group before it multiplies, for every layer
+and token. Here the query heads of a group stand as rows of one query instead, and nothing is copied.
 """
 
 from collections.abc import Iterator

@@ -220,6 +220,16 @@ def test_a_step_recorded_while_a_page_is_made_is_not_missed(folder: Path, monkey
     assert client.get("/run/b/state").json()["state"] != named
 
 
+def test_a_list_from_an_index_that_is_behind_is_fetched_again_once_it_is_not(folder: Path) -> None:
+    client, index = client_of(folder), RolloutIndex(folder / "b")
+    index.update()
+    write_run(folder / "b", first=3, steps=3)
+    text = client.get("/run/b/rollouts?sort=latest").text
+    (named,) = re.findall(r'data-state="(.*?)"', text)
+    index.update()
+    assert client.get("/run/b/state").json()["state"] != named
+
+
 def test_files_of_results_show_the_texts_behind_each_row(tmp_path: Path) -> None:
     write_rows(tmp_path / "prompts.jsonl", [PromptRow(id="p", prompt="Write about rain.")])
     write_rows(tmp_path / "responses.jsonl", [Response(prompt_id="p", model=m, text=f"Rain by {m}.") for m in "xy"])
