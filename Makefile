@@ -74,10 +74,10 @@ test-browser: $(VENV)/.tested
 	$(PIP) install playwright axe-playwright-python
 	$(BIN)/pytest tests/browser $(BROWSER_TESTS)
 
-# TRACKERS=trackio installs and tests one; verl brings wandb and TensorBoard.
+# TRACKERS=trackio installs one; verl brings wandb and TensorBoard, on which TRACKER_TESTS="-m representative" runs.
 test-trackers: $(VENV)/.tested
 	$(PIP) install -c constraints.txt $(TRACKERS)
-	$(BIN)/pytest tests/trackers
+	$(BIN)/pytest tests/trackers $(TRACKER_TESTS)
 
 # No constraints, and no verl, which pins transformers. torch stays the build that is chosen above.
 test-newest:

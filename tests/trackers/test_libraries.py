@@ -130,6 +130,7 @@ def test_wandb_holds_every_step_once_and_the_texts(tracked):
     assert states == [0]
 
 
+@pytest.mark.representative
 @needs("tensorboard")
 def test_tensorboard_shows_every_step_once_and_the_texts(tracked):
     folder, _ = tracked
