@@ -8,6 +8,7 @@
 # make test-engines   what is sent to vLLM and SGLang against their released packages, which are fetched and read
 # make test-browser   every page in Debian's Chromium, which is installed if it can be
 # make test-trackers   trackio, wandb, TensorBoard and MLflow with real runs, offline
+# make test-low-bits   adapters on weights of 4 bits, with bitsandbytes
 # make test-gpu   benchmarks/gpu_check.py: training on this machine's GPU with every engine that is installed
 # make test-newest   the unit tests on the newest versions that the package allows, in .venv-newest
 # make docs   the documentation in build/docs; a dead link is an error
@@ -23,7 +24,7 @@ NEWEST_TESTS ?= tests/unit
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo demo-real test test-browser test-full test-families test-servers test-trackers test-engines test-gpu test-verl test-newest docs pictures lint pytest
+.PHONY: demo demo-real test test-browser test-full test-families test-servers test-trackers test-engines test-low-bits test-gpu test-verl test-newest docs pictures lint pytest
 
 demo: $(VENV)/.installed
 	$(BIN)/longform quickstart
@@ -64,6 +65,10 @@ ENGINES ?= vllm==0.33.0 sglang==0.5.10
 test-engines: $(VENV)/.tested
 	$(PIP) download --no-deps --dest build/engines $(ENGINES)
 	$(BIN)/pytest tests/engines
+
+test-low-bits: $(VENV)/.tested
+	$(PIP) install -c constraints.txt -e '.[train,low-bits]'
+	$(BIN)/pytest tests/unit/training/test_low_bits.py
 
 # vLLM and SGLang pin a torch each: install them where PATH finds them, not into .venv.
 test-gpu: $(VENV)/.installed

@@ -31,6 +31,8 @@ from longform.rewards.settings import WritingSettings
 from longform.rl.settings import CPU_TOKENS_PER_MICROBATCH
 from longform.writers.settings import SERVED
 
+NF4 = 0.52
+"""Bytes of a weight in 4 bits with its share of the constants."""
 CUDA_CONTEXT = 0.8 * GIB
 CPU_PROCESS = 0.55 * GIB
 """A process without its models: libraries (0.38 GiB when all are loaded), buffers of matrix kernels, and what the allocator
@@ -88,13 +90,16 @@ def plan_memory(
     trained_roles = 2 if run.method == "ppo" else 1
     critic = shape.parameters - shape.head_parameters if trained_roles == 2 else 0
     casts = width * shape.parameters if numerics == "autocast" else 0
+    moments = ADAM if run.memory.optimizer_bits == 32 else ADAM / 4
     held: dict[str, float]
     if run.lora:
         trained = adapter_parameters(shape, rank=run.lora.rank)
+        inside = shape.layers * shape.layer_parameters
+        low_bits = width if run.memory.quantize is None else NF4
         held = {
-            "weights": width * shape.parameters,
+            "weights": width * (shape.parameters - inside) + low_bits * inside,
             "adapters": FLOAT * trained_roles * trained,
-            "optimizers": ADAM * trained_roles * trained,
+            "optimizers": moments * trained_roles * trained,
         }
         gradients = FLOAT * trained
     else:
@@ -102,7 +107,7 @@ def plan_memory(
             "policy": FLOAT * shape.parameters,
             "critic": FLOAT * critic,
             "reference": width * shape.parameters if run.optim.kl_coef > 0 else 0,
-            "optimizers": ADAM * (shape.parameters + critic),
+            "optimizers": moments * (shape.parameters + critic),
         }
         gradients = FLOAT * (shape.parameters + shape.vocabulary * shape.hidden)  # the head's are summed separately
     held["reward model"] = (LOW if on_gpu else FLOAT) * scoring_parameters
@@ -204,6 +209,7 @@ def device_changes(run: Workload) -> list[Change]:
         ("memory.gradient_checkpointing", True),
         *(("generation.batch", batch) for batch in (32, 16, 8, 4)),
         ("memory.precision", "bfloat16"),
+        *([("memory.quantize", "nf4")] if run.lora and run.memory.quantize is None else []),
         ("lora", {}),
         *(("generation.batch", batch) for batch in (2, 1)),
     ]

@@ -295,6 +295,10 @@ class Recipe(_Section):
             raise ValueError(
                 "generation.engine: only valid with engine: local; cluster.rollout names the cluster's engine"
             )
+        if self.memory.quantize is not None and (self.lora is None or self.engine == "cluster"):
+            raise ValueError("memory.quantize: only valid with lora and engine: local; other weights are trained")
+        if self.memory.optimizer_bits != 32 and self.engine == "cluster":
+            raise ValueError("memory.optimizer_bits: only valid with engine: local")
         if self.generation.engine != "own" and self.generation.top_p < 1:
             raise ValueError(
                 f"generation.top_p: must be 1 with generation.engine: {self.generation.engine}, whose log-probabilities "

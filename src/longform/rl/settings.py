@@ -117,6 +117,10 @@ class MemorySettings(BaseModel):
 
     precision: Literal["float32", "bfloat16"] = "float32"
     """Of matrix products and frozen weights. Trained weights and their optimizer stay in float32."""
+    quantize: Literal["nf4"] | None = None
+    """Frozen weights below adapters in 4 bits, as in QLoRA, by bitsandbytes; only with `lora`."""
+    optimizer_bits: Literal[32, 8] = 32
+    """Bits of AdamW's moments; 8 needs bitsandbytes and a GPU."""
     gradient_checkpointing: bool = False
     """Keep only the input of each layer for the backward pass, and recompute the rest."""
     packing: bool = False

@@ -2,13 +2,14 @@
 
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any, Literal
 
 import torch
-from torch.optim import AdamW
+from torch.optim import AdamW, Optimizer
 
 from longform.curriculum.schedule import Curriculum
 from longform.recipe.recipe import Recipe
@@ -22,6 +23,7 @@ from longform.rl.settings import (
     learning_rate_factor,
 )
 from longform.training.models import PolicyModels
+from longform.writers.quantization import require_bitsandbytes
 
 MAX_STEPS_WITHOUT_UPDATE = 3
 """Steps in a row whose updates were all skipped, before a run stops."""
@@ -32,7 +34,7 @@ class TrainingState:
     """Everything that an update changes."""
 
     models: PolicyModels
-    optimizers: dict[str, AdamW]
+    optimizers: dict[str, Optimizer]
     """`policy` and, with PPO, `critic`."""
     curriculum: Curriculum
     step: int = 0
@@ -42,11 +44,20 @@ class TrainingState:
     """Steps in a row of which each update was skipped."""
 
     @classmethod
-    def start(cls, models: PolicyModels, curriculum: Curriculum, optim: PpoSettings | GrpoSettings) -> "TrainingState":
-        """The state before the first step."""
-        # On a GPU the unfused optimizer would briefly hold further copies of all weights.
-        fused = models.device.type == "cuda"
-        adamw = partial(AdamW, betas=optim.betas, weight_decay=optim.weight_decay, fused=fused)
+    def start(
+        cls,
+        models: PolicyModels,
+        curriculum: Curriculum,
+        optim: PpoSettings | GrpoSettings,
+        *,
+        optimizer_bits: Literal[32, 8] = 32,
+    ) -> "TrainingState":
+        """The state before the first step.
+
+        Raises:
+            BadInputError: 8 bits are asked for where they cannot be had.
+        """
+        adamw = partial(_adamw(models, bits=optimizer_bits), betas=optim.betas, weight_decay=optim.weight_decay)
         optimizers = {"policy": adamw(models.policy_parameters(), lr=optim.lr)}
         if isinstance(optim, PpoSettings):
             with models.as_critic() as critic:
@@ -114,6 +125,26 @@ class TrainingState:
             optimizer.load_state_dict(states[name])
         self.curriculum.load(folder)
         self.step = step
+
+
+def _adamw(models: PolicyModels, *, bits: Literal[32, 8]) -> Callable[..., Any]:
+    """AdamW with moments of so many bits.
+
+    Raises:
+        BadInputError: 8 bits are asked for without a GPU or bitsandbytes.
+    """
+    on_gpu = models.device.type == "cuda"
+    if bits == 32:
+        # On a GPU the unfused optimizer would briefly hold further copies of all weights.
+        return partial(AdamW, fused=on_gpu)
+    require_bitsandbytes("memory.optimizer_bits")
+    if not on_gpu:
+        raise BadInputError(
+            f"memory.optimizer_bits: 8 needs a GPU, and this run uses {models.device.type}; set it to 32"
+        )
+    from bitsandbytes.optim import AdamW8bit  # pyright: ignore[reportMissingImports]
+
+    return AdamW8bit
 
 
 def finish_step(step: int, *, recipe: Recipe, run: RunDirectory, state: TrainingState) -> None:

@@ -63,7 +63,9 @@ class AdaptedModels(PolicyModels):
         self._names = (POLICY, CRITIC) if self.has_critic else (POLICY,)
         model: Any
         dtype = getattr(torch, memory.precision)
-        self.tokenizer, model = load_model(path, device=device, dtype=dtype, trust_remote_code=trust_remote_code)
+        self.tokenizer, model = load_model(
+            path, device=device, dtype=dtype, trust_remote_code=trust_remote_code, quantize=memory.quantize
+        )
         self._model = model
         self._add_adapters(path, lora, seed=seed)
         if initial_value is not None:

@@ -85,7 +85,7 @@ def train(
         seed, steps = recipe.run.seed, recipe.run.steps
         ladders = [(it.id, it.rungs) for it in inputs.prompts]
         curriculum = Curriculum.of(ladders, recipe.curriculum, policy=recipe.policy_name, seed=seed, steps=steps)
-        state = TrainingState.start(models, curriculum, recipe.optim)
+        state = TrainingState.start(models, curriculum, recipe.optim, optimizer_bits=recipe.memory.optimizer_bits)
         resume_from(run, state)
         on_start(state.step)
         budget = _budget(log, recipe.run.budget)

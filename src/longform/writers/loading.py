@@ -14,6 +14,7 @@ from transformers.utils import logging as transformers_logging
 
 from longform.records.errors import BadInputError
 from longform.writers.paths import base_of_adapters, check_model_path, holds_adapters, model_below
+from longform.writers.quantization import Quantization, quantization_config
 from longform.writers.stops import find_turn_end
 
 transformers_logging.disable_progress_bar()
@@ -21,27 +22,36 @@ transformers_logging.set_verbosity_error()
 
 
 def load_model(
-    path: str, *, device: str, dtype: torch.dtype = torch.float32, trust_remote_code: bool = False
+    path: str,
+    *,
+    device: str,
+    dtype: torch.dtype = torch.float32,
+    trust_remote_code: bool = False,
+    quantize: Quantization | None = None,
 ) -> tuple[Any, PreTrainedModel]:
     """Load the tokenizer and the causal language model of a folder or hub id, in evaluation mode.
 
     For a folder of LoRA adapters, the base model is loaded and the adapters are merged into its weights. The token that
     ends an assistant turn in the chat template becomes one of the end tokens of the generation config, so that whatever
-    reads a saved copy stops there.
+    reads a saved copy stops there. With `quantize` the weights of its layers are loaded in few bits, to stay as they are.
 
     Raises:
         BadInputError: the model does not exist or cannot be loaded, or its tokenizer has more tokens than its embeddings.
     """
     tokenizer = load_tokenizer(path, trust_remote_code=trust_remote_code)
     try:
-        model: Any = _load_weights(path, dtype=dtype, trust_remote_code=trust_remote_code)
+        model: Any = (
+            _load_weights(path, dtype=dtype, trust_remote_code=trust_remote_code)
+            if quantize is None
+            else _load_quantized(path, quantize, device=device, dtype=dtype, trust_remote_code=trust_remote_code)
+        )
     except BadInputError:
         raise
     except Exception as error:  # transformers and peft raise exceptions of any type for a broken folder
         raise _not_loaded(path, "cannot be loaded as a model", error) from error
     check_vocabulary(tokenizer, model.get_input_embeddings().weight.shape[0], path=path)
     repair_generation_config(model, tokenizer)
-    return tokenizer, model.to(device).eval()
+    return tokenizer, (model.to(device) if quantize is None else model).eval()
 
 
 def load_tokenizer(path: str, *, trust_remote_code: bool = False) -> Any:
@@ -130,6 +140,22 @@ def _load_weights(path: str, *, dtype: torch.dtype, trust_remote_code: bool) -> 
     below = _load_weights(base_of_adapters(path), dtype=dtype, trust_remote_code=trust_remote_code)
     adapted: Any = PeftModel.from_pretrained(below, path)
     return adapted.merge_and_unload().requires_grad_(True)  # loading adapters freezes the base model
+
+
+def _load_quantized(
+    path: str, quantize: Quantization, *, device: str, dtype: torch.dtype, trust_remote_code: bool
+) -> Any:
+    if holds_adapters(path):
+        raise BadInputError(
+            f"{path}: holds adapters, which memory.quantize cannot merge into few bits; merge them into their model first"
+        )
+    return AutoModelForCausalLM.from_pretrained(
+        path,
+        dtype=dtype,
+        trust_remote_code=trust_remote_code,
+        quantization_config=quantization_config(quantize, compute=dtype),
+        device_map={"": device},
+    )
 
 
 def _not_loaded(path: str, what: str, error: Exception) -> BadInputError:

@@ -92,7 +92,7 @@ def train_toy(start, folder, sections, *, steps, rewards=None, stop_after=None):
     curriculum = Curriculum.of(
         [(it.id, it.rungs) for it in prompts], recipe.curriculum, policy="m0", seed=3, steps=steps
     )
-    state = TrainingState.start(models, curriculum, recipe.optim)
+    state = TrainingState.start(models, curriculum, recipe.optim, optimizer_bits=recipe.memory.optimizer_bits)
     with (
         serve_policy(recipe, longest=64) as server,
         RunDirectory.open(recipe.run_path) as run,

@@ -1,0 +1,39 @@
+"""Weights in 4 bits, by bitsandbytes, for models that are frozen below adapters (QLoRA, arXiv 2305.14314)."""
+
+from importlib.util import find_spec
+from typing import Any, Literal
+
+import torch
+
+from longform.records.errors import BadInputError
+
+Quantization = Literal["nf4"]
+"""NormalFloat. Eight bits (LLM.int8) are left out: there a text's probabilities depend on the others in its batch."""
+
+
+def quantization_config(kind: Quantization, *, compute: torch.dtype) -> Any:
+    """What transformers loads such weights with; the constants are quantized too, as in the paper.
+
+    Args:
+        kind: Of the numbers.
+        compute: Type of matrix products.
+
+    Raises:
+        BadInputError: bitsandbytes is not installed.
+    """
+    require_bitsandbytes("memory.quantize")
+    from transformers import BitsAndBytesConfig
+
+    return BitsAndBytesConfig(
+        load_in_4bit=True, bnb_4bit_quant_type=kind, bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=compute
+    )
+
+
+def require_bitsandbytes(key: str) -> None:
+    """Check that the library is there.
+
+    Raises:
+        BadInputError: it is not; the error names the key that needs it.
+    """
+    if find_spec("bitsandbytes") is None:
+        raise BadInputError(f"{key}: needs bitsandbytes; pip install 'longform[low-bits]'")
