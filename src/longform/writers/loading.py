@@ -149,13 +149,17 @@ def _load_quantized(
         raise BadInputError(
             f"{path}: holds adapters, which memory.quantize cannot merge into few bits; merge them into their model first"
         )
-    return AutoModelForCausalLM.from_pretrained(
+    model = AutoModelForCausalLM.from_pretrained(
         path,
         dtype=dtype,
         trust_remote_code=trust_remote_code,
         quantization_config=quantization_config(quantize, compute=dtype),
         device_map={"": device},
     )
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False  # weights that are packed for it have no gradient
+    return model
 
 
 def _not_loaded(path: str, what: str, error: Exception) -> BadInputError:

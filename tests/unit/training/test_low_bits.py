@@ -1,4 +1,4 @@
-"""Weights of 4 bits below adapters, and moments of 8 bits; where bitsandbytes is missing, one line (`make test-low-bits`)."""
+"""Weights of 4 bits below adapters, and moments of 8 bits; without bitsandbytes, one line (see `make test-low-bits`)."""
 
 import importlib.util
 
@@ -56,7 +56,7 @@ def test_only_weights_that_stay_as_they_are_are_quantized():
 
 @needs_bitsandbytes
 def test_adapters_learn_on_weights_of_4_bits_that_stay_as_they_are(tmp_path):
-    start = save_model(tmp_path / "start")
+    start = save_model(tmp_path / "start", hidden_size=64, intermediate_size=128)  # its kernels take blocks of 32
     models = quantized(start)
     with models.as_policy() as policy:
         layers = [it for it in policy.modules() if type(it).__module__.startswith("bitsandbytes")]

@@ -42,17 +42,8 @@ class CountingJudge:
 def save_model(folder, **settings):
     """A model folder with random weights and a word-level tokenizer."""
     torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=len(WORDS),
-        hidden_size=16,
-        intermediate_size=32,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        bos_token_id=None,
-        eos_token_id=0,
-        pad_token_id=0,
-        **settings,
-    )
+    sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    config = LlamaConfig(vocab_size=len(WORDS), bos_token_id=None, eos_token_id=0, pad_token_id=0, **(sizes | settings))
     LlamaForCausalLM(config).save_pretrained(folder)
     build_tokenizer().save_pretrained(folder)
     return folder
