@@ -86,7 +86,7 @@ def viewer(path: Path) -> Iterator[str]:
 
 
 def watch(folder: Path) -> None:
-    """Train the quickstart's smallest run, and print for each step how long after its record the page had it."""
+    """Train the quickstart's smallest run, and print for each step how long after its record the list of texts had it."""
     command = [sys.executable, "-m", "longform", "quickstart", "--smoke", "--out", str(folder)]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as training:
         while not (found := sorted(folder.rglob("run.sqlite"))) and training.poll() is None:
@@ -100,12 +100,13 @@ def watch(folder: Path) -> None:
                 ended = training.poll() is not None  # and once more, for the last step
                 step = last_step(run)
                 recorded.setdefault(step, time.perf_counter())
-                with urllib.request.urlopen(f"{address}/run/{run.resolve().name}") as answer:
-                    state = re.search(r'data-state="[a-z]+:([0-9]+)"', answer.read().decode())
-                if state:
-                    shown.setdefault(int(state[1]), time.perf_counter())
-    rows = [[f"{step}", f"{shown[step] - at:.2f}"] for step, at in recorded.items() if step]
-    print_table("seconds from the record of a step to its page", ["step", "seconds"], rows)
+                with urllib.request.urlopen(f"{address}/run/{run.resolve().name}/rollouts?sort=latest") as answer:
+                    listed = re.findall(r"/rollout/([0-9]+)/", answer.read().decode())
+                if listed:
+                    shown.setdefault(max(map(int, listed)), time.perf_counter())
+                ended = ended and step in (0, *shown)
+    rows = [[f"{step}", f"{max(0.0, shown[step] - at):.2f}"] for step, at in recorded.items() if step in shown]
+    print_table("seconds from the record of a step to its texts in the list", ["step", "seconds"], rows)
 
 
 def last_step(run: Path) -> int:

@@ -125,7 +125,8 @@ class MemorySettings(BaseModel):
     """Keep only the input of each layer for the backward pass, and recompute the rest."""
     packing: bool = False
     """Rows of a micro-batch stand end to end, without padding. For attention that reads where a row begins from its
-    positions, such as flash attention; others hide rows from each other by a mask, which costs more than it saves."""
+    positions, such as flash attention; others hide rows from each other by a mask, whose cost grows with the square of
+    the micro-batch."""
     attention: str | None = None
     """Implementation of attention in transformers, such as `flash_attention_2`, which is installed apart. None: its own
     choice."""

@@ -12,11 +12,15 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 from transformers import PreTrainedModel
 
 from longform.writers.context import Context
 from longform.writers.settings import GenerationSettings
 from longform.writers.stops import Stops
+
+_BLOCK = 256
+"""Tokens whose weights are summed first."""
 
 
 class Completion(NamedTuple):
@@ -135,13 +139,37 @@ def choose_tokens(logits: Tensor, uniforms: Tensor, settings: GenerationSettings
     if settings.temperature == 0:
         chosen = log_p.argmax(-1)
         return chosen, log_p.gather(1, chosen[:, None]).squeeze(1)
-    weights = log_p.double().exp()
+    weights = log_p.exp()
     if settings.top_p < 1:
-        weights = _nucleus(weights, settings.top_p)
-    cumulative = weights.cumsum(-1)
-    target = uniforms[:, None].to(cumulative.dtype) * cumulative[:, -1:]
-    chosen = torch.searchsorted(cumulative, target, right=True).squeeze(1).clamp(max=logits.shape[1] - 1)
+        weights = _nucleus(weights.double(), settings.top_p)
+    chosen = invert_cumulative(weights, uniforms)
     return chosen, log_p.gather(1, chosen[:, None]).squeeze(1)
+
+
+def invert_cumulative(weights: Tensor, uniforms: Tensor) -> Tensor:
+    """The tokens [R] at which the cumulative weights [R, V] pass a share `uniforms` [R] of their sum.
+
+    The block of tokens is found first, then the token in it: sums in float64 over a whole vocabulary take several times as
+    long.
+    """
+    blocks = pad(weights, (0, -weights.shape[1] % _BLOCK)).view(len(weights), -1, _BLOCK)
+    block, left = _find(blocks.sum(-1, dtype=torch.float64), uniforms.double(), is_share=True)
+    inside, _ = _find(blocks.gather(1, block[:, None, None].expand(-1, -1, _BLOCK))[:, 0].double(), left)
+    return block * _BLOCK + inside
+
+
+def _find(weights: Tensor, target: Tensor, *, is_share: bool = False) -> tuple[Tensor, Tensor]:
+    """Where the cumulative weights [R, N] first exceed a target [R], or this share of their sum, and the target less what
+    stands before.
+    """
+    cumulative = weights.cumsum(-1)
+    total = cumulative[:, -1]
+    target = target * total if is_share else target
+    # Rounding must not lead behind the last entry with a weight.
+    target = torch.minimum(target, torch.nextafter(total, torch.zeros_like(total)))
+    place = torch.searchsorted(cumulative, target[:, None], right=True)
+    before = cumulative.gather(1, place) - weights.gather(1, place)
+    return place[:, 0], target - before[:, 0]
 
 
 def drawing_device(device: torch.device) -> torch.device:

@@ -49,9 +49,12 @@ def grouped_attention(
 
 @contextmanager
 def grouping(model: Any) -> Iterator[None]:
-    """A context in which a model that uses transformers' `sdpa` uses this instead."""
+    """A context in which a model that uses transformers' `sdpa` uses this instead.
+
+    Models that do not look their attention up by name (Falcon) stay as they are.
+    """
     config = model.config.get_text_config(decoder=True)
-    if config._attn_implementation != _REPLACED:
+    if config._attn_implementation != _REPLACED or not model._supports_attention_backend:
         yield
         return
     config._attn_implementation = NAME
