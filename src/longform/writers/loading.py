@@ -158,7 +158,7 @@ def _load_quantized(
     )
     for module in model.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):
-            module.support_avx512bf16_for_cpu = False  # weights that are packed for it have no gradient
+            vars(module)["support_avx512bf16_for_cpu"] = False  # weights that are packed for it have no gradient
     return model
 
 

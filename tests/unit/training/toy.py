@@ -1,6 +1,7 @@
 """A model of a few thousand weights, a judge that is a function of the text, and runs of both methods on them."""
 
 from contextlib import suppress
+from typing import Any
 
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
@@ -42,7 +43,12 @@ class CountingJudge:
 def save_model(folder, **settings):
     """A model folder with random weights and a word-level tokenizer."""
     torch.manual_seed(0)
-    sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    sizes: dict[str, Any] = {
+        "hidden_size": 16,
+        "intermediate_size": 32,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+    }
     config = LlamaConfig(vocab_size=len(WORDS), bos_token_id=None, eos_token_id=0, pad_token_id=0, **(sizes | settings))
     LlamaForCausalLM(config).save_pretrained(folder)
     build_tokenizer().save_pretrained(folder)

@@ -1,5 +1,7 @@
 """Attention over shared keys without copies of them: the same numbers, only where a model looks its attention up by name."""
 
+from typing import Any
+
 import pytest
 import torch
 from transformers import FalconConfig, FalconForCausalLM, LlamaConfig, LlamaForCausalLM
@@ -30,7 +32,7 @@ def test_the_numbers_are_those_of_transformers(length, is_masked):
 
 
 def test_a_model_uses_it_within_the_context_alone():
-    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "vocab_size": 9}
+    sizes: dict[str, Any] = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "vocab_size": 9}
     llama = LlamaForCausalLM(LlamaConfig(intermediate_size=16, **sizes))
     with grouping(llama):
         assert llama.config._attn_implementation == NAME
