@@ -120,10 +120,13 @@ def plan_memory(
     if microbatch is not None:
         in_flight, measured = min(in_flight, microbatch), min(measured, microbatch)
     working = width * (3 * shape.intermediate + 4 * shape.hidden)  # of the layer that is being computed
+    kept = activation_bytes(shape, run)
+    if run.memory.offload_activations and on_gpu:  # those of the layer that is being computed are on the device
+        kept /= shape.layers
     updating = {
         "weights in low precision": casts,
         "gradients": gradients,
-        "activations": max(in_flight, longest) * activation_bytes(shape, run) + max(measured, longest) * working,
+        "activations": max(in_flight, longest) * kept + max(measured, longest) * working,
         "tiles of the output head": _head_tiles() if on_gpu else 0,
     }
     batch = min(run.generation.batch, run.rollouts)
@@ -207,6 +210,7 @@ def device_changes(run: Workload) -> list[Change]:
         *(("generation.server.memory", share) for share in shares if run.generation.engine in SERVED),
         ("memory.max_tokens_per_microbatch", longest_sequence(run)),
         ("memory.gradient_checkpointing", True),
+        ("memory.offload_activations", True),
         *(("generation.batch", batch) for batch in (32, 16, 8, 4)),
         ("memory.precision", "bfloat16"),
         *([("memory.quantize", "nf4")] if run.lora and run.memory.quantize is None else []),

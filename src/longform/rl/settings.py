@@ -123,6 +123,8 @@ class MemorySettings(BaseModel):
     """Bits of AdamW's moments; 8 needs bitsandbytes and a GPU."""
     gradient_checkpointing: bool = False
     """Keep only the input of each layer for the backward pass, and recompute the rest."""
+    offload_activations: bool = False
+    """Keep what the backward pass needs in the memory of the machine, not of the GPU: for long responses, and slower."""
     packing: bool = False
     """Rows of a micro-batch stand end to end, without padding. For attention that reads where a row begins from its
     positions, such as flash attention; others hide rows from each other by a mask, whose cost grows with the square of

@@ -26,6 +26,7 @@ from longform.training.forward import (
     response_log_probs,
     response_values,
 )
+from longform.training.offload import offloaded
 from longform.training.token_classifier import load_token_classifier
 from longform.writers.loading import load_model
 from longform.writers.rope import settle_rope
@@ -47,6 +48,8 @@ class PolicyModels(ABC):
     """Whether the policy is adapters on frozen weights."""
     _precision: torch.dtype | None = None
     """Of autocast; None where it is off."""
+    _offloads = False
+    """Whether activations are kept in the memory of the machine."""
 
     _role: str | None = None
     """The role that is active."""
@@ -122,6 +125,10 @@ class PolicyModels(ABC):
         """See `set_attention`."""
         set_attention(self._all(), implementation)
 
+    def offload_activations(self, *, offloads: bool) -> None:
+        """Keep activations in the memory of the machine during an update, or on the device."""
+        self._offloads = offloads
+
     @abstractmethod
     def _all(self) -> list[PreTrainedModel]:
         """Every model that is held, in whatever role."""
@@ -158,8 +165,8 @@ class PolicyModels(ABC):
 
     @contextmanager
     def learning(self) -> Iterator[None]:
-        """A context for updates; see `learning_mode`."""
-        with learning_mode(self._modules()):
+        """A context for updates; see `learning_mode`. Activations are kept where the settings say."""
+        with learning_mode(self._modules()), offloaded(self._all()) if self._offloads else nullcontext():
             yield
 
 

@@ -185,6 +185,7 @@ def load_models(recipe: Recipe, *, device: str) -> PolicyModels:
         else AdaptedModels(recipe.policy, **shared, lora=recipe.lora, seed=recipe.run.seed)
     )
     models.set_attention(recipe.memory.attention)
+    models.offload_activations(offloads=recipe.memory.offload_activations)
     return models
 
 

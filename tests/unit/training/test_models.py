@@ -8,6 +8,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, LlamaForTokenClassificat
 from longform.records.schemas import Prompt
 from longform.rl.settings import MemorySettings
 from longform.text.structure import ParsedResponse
+from longform.training import offload
 from longform.training.forward import (
     Batch,
     Critic,
@@ -115,6 +116,28 @@ def test_saved_models_load_with_the_critics_weight_on_the_reference(tmp_path, st
     torch.testing.assert_close(
         first.values(batch, max_tokens=None), second.values(batch, max_tokens=None), rtol=0, atol=0
     )
+
+
+def test_offloaded_activations_give_the_same_gradients(start, batch, monkeypatch):
+    monkeypatch.setattr(offload, "SMALLEST", 1)
+    found = []
+    for offloads in (False, True):
+        models = FullModels(str(start), device="cpu", with_reference=False, initial_value=None, memory=MemorySettings())
+        models.offload_activations(offloads=offloads)
+        with models.learning(), models.as_policy() as policy:
+            response_statistics(policy, batch, temperature=1.0)[0].sum().backward()
+        found.append([it.grad for it in models.policy_parameters()])
+    torch.testing.assert_close(found[1], found[0], rtol=0, atol=0)
+
+
+def test_weights_are_not_copied_with_the_activations(monkeypatch):
+    monkeypatch.setattr(offload, "SMALLEST", 1)
+    layer, inputs = torch.nn.Linear(8, 8), torch.randn(4, 8, requires_grad=True)
+    copies = []
+    monkeypatch.setattr(torch, "empty", lambda *a, empty=torch.empty, **k: copies.append(a) or empty(*a, **k))
+    with offload.offloaded([layer]):
+        torch.tanh(layer(inputs))
+    assert len(copies) == 2, "the layer's input and the result"
 
 
 def test_one_role_is_active_at_a_time(start):
