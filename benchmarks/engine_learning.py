@@ -3,8 +3,8 @@
     python benchmarks/engine_learning.py MODEL [--engines own paged] [--seeds 1 2 3] [--steps 10]
 
 The demonstration's prompts for at most 40 words and its length reward, adapters, 4 prompts x 4 responses of up to 72 tokens
-a step, float32. For each run the mean reward of the first and of the last three steps, the largest mean difference between the
-engine's and the trainer's log-probabilities in a step, and seconds.
+a step, float32. For each run the mean reward of the first and of the last three steps, the largest mean difference between
+the log-probabilities of engine and trainer in a step, and seconds.
 """
 
 import argparse

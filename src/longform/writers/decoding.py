@@ -155,7 +155,7 @@ def invert_cumulative(weights: Tensor, uniforms: Tensor) -> Tensor:
     blocks = pad(weights, (0, -weights.shape[1] % _BLOCK)).view(len(weights), -1, _BLOCK)
     block, left = _find(blocks.sum(-1, dtype=torch.float64), uniforms.double(), is_share=True)
     inside, _ = _find(blocks.gather(1, block[:, None, None].expand(-1, -1, _BLOCK))[:, 0].double(), left)
-    return block * _BLOCK + inside
+    return (block * _BLOCK + inside).clamp(max=weights.shape[1] - 1)
 
 
 def _find(weights: Tensor, target: Tensor, *, is_share: bool = False) -> tuple[Tensor, Tensor]:
@@ -165,9 +165,9 @@ def _find(weights: Tensor, target: Tensor, *, is_share: bool = False) -> tuple[T
     cumulative = weights.cumsum(-1)
     total = cumulative[:, -1]
     target = target * total if is_share else target
-    # Rounding must not lead behind the last entry with a weight.
+    # Rounding must not lead behind the last entry with a weight, nor NaN behind all of them.
     target = torch.minimum(target, torch.nextafter(total, torch.zeros_like(total)))
-    place = torch.searchsorted(cumulative, target[:, None], right=True)
+    place = torch.searchsorted(cumulative, target[:, None], right=True).clamp(max=weights.shape[1] - 1)
     before = cumulative.gather(1, place) - weights.gather(1, place)
     return place[:, 0], target - before[:, 0]
 
