@@ -6,7 +6,19 @@ from typing import TYPE_CHECKING, Any
 
 from cyclopts import App
 
-from longform.cli.flags import READ_FLAGS, CostLimit, Flag, Margin, PathList, PositiveInt, ReadFlags, Seed, Temperature
+from longform.cli.flags import (
+    LOCAL_FLAGS,
+    READ_FLAGS,
+    CostLimit,
+    Flag,
+    LocalFlags,
+    Margin,
+    PathList,
+    PositiveInt,
+    ReadFlags,
+    Seed,
+    Temperature,
+)
 from longform.cli.output import print_result, progress
 
 if TYPE_CHECKING:
@@ -82,7 +94,7 @@ def dropping(
     models: Path = Path("models.yaml"),
     max_tokens: PositiveInt = 10_000,
     temperature: Temperature = 1.0,
-    batch: PositiveInt = 64,
+    local: LocalFlags = LOCAL_FLAGS,
     seed: Seed = 0,
     budget: CostLimit | None = None,
     reading: ReadFlags = READ_FLAGS,
@@ -104,7 +116,6 @@ def dropping(
         models: Path to models.yaml (endpoint definitions).
         max_tokens: Maximum response length in tokens.
         temperature: Sampling temperature.
-        batch: Batch size of a local model.
         seed: Random seed of the reduction and of a local model's sampling.
         budget: Stop before the calls cost more than this.
         json: Print the result as JSON.
@@ -121,7 +132,7 @@ def dropping(
         models=models,
         max_tokens=max_tokens,
         temperature=temperature,
-        batch=batch,
+        local=local.parse(),
         seed=seed,
         budget=budget,
         reading=reading.parse(),

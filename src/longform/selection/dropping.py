@@ -14,7 +14,7 @@ import random
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from longform.endpoints.concurrency import map_bounded
 from longform.judging.answers import fence_tag
@@ -61,6 +61,8 @@ class WritingRecord(Row):
     temperature: float
     seed: int | None = None
     """Seed of a local writer."""
+    local: dict[str, Any] | None = None
+    """Options of a local writer that decide its texts and are not at their defaults."""
 
 
 async def reduce_by_model(

@@ -34,7 +34,7 @@ from longform.selection.generate import CollectResult, collect_responses, collec
 from longform.selection.preferences import LeftOut, Preferences
 from longform.writers.endpoint import EndpointWriter
 from longform.writers.paths import check_writer, is_model_folder, writer_name
-from longform.writers.settings import GenerationSettings
+from longform.writers.settings import GenerationSettings, LocalOptions
 
 Pairs = Sequence[tuple[Prompt, Prompt]]
 """(prompt, reduced prompt) pairs."""
@@ -70,7 +70,7 @@ def preferences_from_dropping(
     models: Path = Path("models.yaml"),
     max_tokens: int = 10_000,
     temperature: float = 1.0,
-    batch: int = 64,
+    local: LocalOptions | None = None,
     seed: int = 0,
     budget: float | None = None,
     reading: Reading = AS_IS,
@@ -88,7 +88,7 @@ def preferences_from_dropping(
         models: Path to models.yaml.
         max_tokens: Maximum response length in tokens.
         temperature: Sampling temperature.
-        batch: Batch size of a local model.
+        local: How a local model is loaded and reads its prompts.
         seed: Seed of the random reduction and of a local model's sampling.
         budget: Stop before the calls cost more than this.
         reading: How the files are read: renamed columns, and bad rows to skip.
@@ -100,8 +100,11 @@ def preferences_from_dropping(
         StoppedError: the budget is exhausted, or every request failed.
     """
     check_writer(writer)
-    settings = GenerationSettings(max_tokens=max_tokens, temperature=temperature, batch=batch)
-    task = _Dropping(writer, rewriter, models, out, revise, samples, settings, seed, budget, progress)
+    local = local or LocalOptions()
+    settings = GenerationSettings(
+        max_tokens=max_tokens, temperature=temperature, batch=local.batch, **local.presentation
+    )
+    task = _Dropping(writer, rewriter, models, out, revise, samples, settings, local, seed, budget, progress)
     for path in (out, *task.files):
         check_out(path, prompts, models)
     rows = list(read_rows(prompts, Prompt, reading))
@@ -130,6 +133,7 @@ class _Dropping:
     revise: bool
     samples: int
     settings: GenerationSettings
+    local: LocalOptions
     seed: int
     budget: float | None
     progress: ProgressDisplay
@@ -163,7 +167,13 @@ class _Dropping:
         """The writer's settings."""
         given = {"max_tokens": self.settings.max_tokens, "temperature": self.settings.temperature}
         if self.is_local:
-            return WritingRecord(writer=self.model, model=str(Path(self.writer).resolve()), seed=self.seed, **given)
+            return WritingRecord(
+                writer=self.model,
+                model=str(Path(self.writer).resolve()),
+                seed=self.seed,
+                local=self.local.changed_texts or None,
+                **given,
+            )
         spec = find_model(read_models(self.models), self.writer, path=self.models)
         return WritingRecord(writer=self.writer, model=spec.model, **given)
 
@@ -207,21 +217,23 @@ class _Dropping:
         return gathered
 
     def _write_locally(self, pairs: Pairs) -> None:
-        from longform.writers.local import LocalWriter
+        from longform.writers.local import open_writer
 
-        local = LocalWriter(self.writer)
-        for it in self._stages(pairs, secret=f"dropping/{self.seed}".encode()):
-            with self.progress(f"{it.title} with {self.writer}") as advance:
-                collect_responses_locally(
-                    it.prompts,
-                    local,
-                    name=self.model,
-                    samples=it.samples,
-                    settings=self.settings,
-                    seed=self.seed,
-                    out=it.out,
-                    on_progress=advance,
-                )
+        with open_writer(self.writer, self.local) as model:
+            for it in self._stages(pairs, secret=f"dropping/{self.seed}".encode()):
+                longest = model.longest_prompt(it.prompts, self.settings)
+                model.prepare(self.settings, longest_prompt=longest, self_check=self.local.self_check)
+                with self.progress(f"{it.title} with {self.writer}") as advance:
+                    collect_responses_locally(
+                        it.prompts,
+                        model,
+                        name=self.model,
+                        samples=it.samples,
+                        settings=self.settings,
+                        seed=self.seed,
+                        out=it.out,
+                        on_progress=advance,
+                    )
 
     def _stages(self, pairs: Pairs, *, secret: bytes) -> Iterator[WritingStage]:
         whole, reduced = ([prompts[place] for prompts in pairs] for place in (0, 1))

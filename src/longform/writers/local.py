@@ -171,6 +171,7 @@ class ServedWriter(LocalWriter):
             BadInputError: it is not installed, or ends while it starts.
             StoppedError: it does not answer.
         """
+        self.close()
         check_context(self._config, path=self.path, settings=settings, longest_prompt=longest_prompt)
         adapters = Path(self.path) if holds_adapters(self.path) else None
         server = open_server(
