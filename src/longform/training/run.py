@@ -37,7 +37,7 @@ from longform.writers.device import choose_device
 from longform.writers.encoding import encode_prompts
 from longform.writers.loading import load_config, load_tokenizer
 from longform.writers.self_check import check_context
-from longform.writers.served.server import EngineServer, open_server
+from longform.writers.served.server import EngineServer, check_server, open_server
 
 FIRST_VALUE = 0.5
 """What the critic predicts before it has seen anything: a tie."""
@@ -135,12 +135,14 @@ class RunStart(NamedTuple):
 
 
 def check_start(recipe: Recipe, inputs: TrainingInputs) -> RunStart:
-    """Check what can be told without the weights: every prompt in tokens, the context of the policy, and memory.
+    """Check what can be told without the weights: the server that writes, every prompt in tokens, the context of the policy,
+    and memory.
 
     Raises:
         BadInputError: a prompt is too long or refused by the chat template, the tokenizer cannot be loaded, or the run can't
             fit.
     """
+    check_server(recipe.generation)
     tokenizer = load_tokenizer(recipe.policy, trust_remote_code=recipe.trust_remote_code)
     encoded = encode_prompts(tokenizer, [*inputs.prompts, *inputs.validation_prompts], settings=recipe.generation)
     longest_prompt = max(map(len, encoded))

@@ -23,7 +23,7 @@ from longform.training.models import FullModels
 from longform.training.policy_writer import PolicyWriter
 from longform.training.self_check import check_served
 from longform.writers.self_check import random_prompts, uncached_log_probs
-from longform.writers.served.server import EngineServer, _GoneError, open_server
+from longform.writers.served.server import EngineServer, _GoneError, check_server, open_server
 from longform.writers.settings import GenerationSettings, LocalOptions, ServerSettings
 from served_engines import on_path, running
 
@@ -210,6 +210,16 @@ def test_a_missing_engine_is_named_with_the_remedy(start, monkeypatch):
         BadInputError, match=r"there is no command 'vllm' here; install vllm .* generation.server.address"
     ):
         serve(start, settings_of("vllm"), "weights").__enter__()
+
+
+def test_a_dry_run_finds_a_missing_engine_and_a_server_that_does_not_answer(monkeypatch):
+    check_server(settings_of("vllm"))
+    check_server(GenerationSettings())
+    with pytest.raises(BadInputError, match=r"no sglang server answers at http://127.0.0.1:9; start it first"):
+        check_server(settings_of("sglang", address="http://127.0.0.1:9"))
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(BadInputError, match="there is no command 'sglang' here"):
+        check_server(settings_of("sglang"))
 
 
 def test_a_server_that_cannot_start_is_quoted(start):

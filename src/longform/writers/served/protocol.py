@@ -90,7 +90,7 @@ class ServerProtocol(Protocol):
     """The requests and answers of one kind of server; `path_of_health` answers 200 once it can write."""
 
     name: str
-    """As in `generation.engine`."""
+    """As in `generation.engine`; also of its command."""
     path_of_health: str
     environment: Mapping[str, str]
     """Of the process."""

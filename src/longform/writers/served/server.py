@@ -311,12 +311,8 @@ class EngineServer:
     def _start(self) -> None:
         """Start the server, if it is ours, and wait until it can write."""
         if self._server.address is None:
+            check_installed(self._protocol)
             command = self._protocol.command(self._options)
-            if shutil.which(command[0]) is None:
-                raise BadInputError(
-                    f"generation.engine: {self._protocol.name}: there is no command {command[0]!r} here; "
-                    f"{self._protocol.installation}, or name a server in generation.server.address"
-                )
             with self._log_path.open("ab") as log:
                 self._process = subprocess.Popen(
                     [sys.executable, "-P", guard.__file__, *command],
@@ -326,7 +322,7 @@ class EngineServer:
                     env={**os.environ, **self._protocol.environment},
                 )
         end = time.monotonic() + self._server.start_seconds
-        while not asyncio.run(self._is_ready()):
+        while not asyncio.run(_is_ready(self._address + self._protocol.path_of_health)):
             if self._process is not None and self._process.poll() is not None:
                 raise BadInputError(
                     f"{self._title} ended while it started (exit code {self._process.returncode}): {self._last_words()}"
@@ -336,18 +332,6 @@ class EngineServer:
                     f"{self._title} does not answer within generation.server.start_seconds ({self._server.start_seconds:g})"
                 )
             time.sleep(_POLL_SECONDS)
-
-    async def _is_ready(self) -> bool:
-        from aiohttp import ClientError, ClientTimeout
-
-        try:
-            async with (
-                _session() as session,
-                session.get(self._address + self._protocol.path_of_health, timeout=ClientTimeout(total=10)) as response,
-            ):
-                return response.status == 200
-        except (ClientError, OSError, TimeoutError):
-            return False
 
     def _end(self) -> None:
         if self._process is not None:
@@ -413,6 +397,46 @@ def open_server(
         arguments=settings.server.arguments,
     )
     return EngineServer(settings, options)
+
+
+def check_server(settings: GenerationSettings) -> None:
+    """Check without starting anything that the server of the engines vllm and sglang can be started, or answers.
+
+    Raises:
+        BadInputError: it is not installed, or there is none at its address.
+    """
+    if settings.engine not in SERVED:
+        return
+    protocol, address = PROTOCOLS[settings.engine](), settings.server.address
+    if address is None:
+        check_installed(protocol)
+    elif not asyncio.run(_is_ready(address.rstrip("/") + protocol.path_of_health)):
+        raise BadInputError(
+            f"generation.server.address: no {protocol.name} server answers at {address}; start it first"
+        )
+
+
+def check_installed(protocol: ServerProtocol) -> None:
+    """Check that the command of a server is there.
+
+    Raises:
+        BadInputError: it is not.
+    """
+    if shutil.which(protocol.name) is None:
+        raise BadInputError(
+            f"generation.engine: {protocol.name}: there is no command {protocol.name!r} here; "
+            f"{protocol.installation}, or name a server in generation.server.address"
+        )
+
+
+async def _is_ready(address: str) -> bool:
+    from aiohttp import ClientError, ClientTimeout
+
+    try:
+        async with _session() as session, session.get(address, timeout=ClientTimeout(total=10)) as response:
+            return response.status == 200
+    except (ClientError, OSError, TimeoutError):
+        return False
 
 
 class _GoneError(Exception):
