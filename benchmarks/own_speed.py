@@ -3,8 +3,8 @@
     python benchmarks/own_speed.py [--rows 64 16 4 1] [--rounds 3] [--engines own static paged] [--threads 2]
 
 A random model of SmolLM2-135M's shape in float32. Prompts have 24 tokens; one token in 77 ends a response, which is cut at
-192.
-Engines take turns; all tokens of a round, those behind an end not counted, by its time; the best round counts.
+192. The engines take turns. A speed is the tokens of a round up to the ends of the responses, divided by its time; the best
+round counts.
 """
 
 import argparse

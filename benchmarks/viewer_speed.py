@@ -6,7 +6,7 @@
 
 Writes a run of random words (frequencies as in natural text: the k-th most frequent word 1/k as often) unless OUT has one,
 serves it in a process of its own, waits for the index, and asks for each page five times; the median counts. With --live
-it shows how long after a step is on record the page of a run that trains has it.
+it prints how long after a step of a running quickstart is on record its texts are in the list.
 """
 
 import argparse

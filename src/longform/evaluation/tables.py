@@ -92,7 +92,7 @@ def stored_table(result: Mapping[str, Any]) -> ShownTable:
         result: `title`, `rows` (values by column), and `notes`.
 
     Raises:
-        KeyError, TypeError, AttributeError: it is no such table.
+        KeyError, TypeError, AttributeError: it is not a stored table.
     """
     rows = result["rows"]
     names = list(dict.fromkeys(name for row in rows for name in row))

@@ -53,7 +53,7 @@ class Machine:
     """The GPUs of a run at their assumed speed."""
 
     gpus: int
-    """That update."""
+    """GPUs that compute the update."""
     per_copy: int
     """GPUs of one replica of the generation engine."""
     flops: float

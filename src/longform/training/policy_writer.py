@@ -1,6 +1,7 @@
 """Writes with the policy as it is at the moment, with the engine of the recipe."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 
@@ -62,29 +63,20 @@ class PolicyWriter:
             BadInputError: the engine cannot run the model.
             StoppedError: the server cannot be used.
         """
-        if self._server is not None:
-            if self._models.device.type == "cuda":
-                torch.cuda.empty_cache()  # for the server, where it shares the GPU
-            self._server.receive(self._models.save_policy, are_adapters=self._models.has_adapters)
-            completions = self._server.write(
-                prompts,
-                seed=self._seed,
-                step=step,
-                first_row=first_row,
-                stops=self._stops,
-                settings=self._settings,
-                on_finished=on_finished,
-            )
-            self._server.sleep()
-            return completions
-        with self._models.as_policy() as policy, self._models.autocast():
-            return write_completions(
-                policy,
-                prompts,
-                seed=self._seed,
-                step=step,
-                first_row=first_row,
-                stops=self._stops,
-                settings=self._settings,
-                on_finished=on_finished,
-            )
+        options: dict[str, Any] = {
+            "seed": self._seed,
+            "step": step,
+            "first_row": first_row,
+            "stops": self._stops,
+            "settings": self._settings,
+            "on_finished": on_finished,
+        }
+        if self._server is None:
+            with self._models.as_policy() as policy, self._models.autocast():
+                return write_completions(policy, prompts, **options)
+        if self._models.device.type == "cuda":
+            torch.cuda.empty_cache()  # for the server, where it shares the GPU
+        self._server.load_weights(self._models.save_policy, are_adapters=self._models.has_adapters)
+        completions = self._server.write(prompts, **options)
+        self._server.sleep()
+        return completions

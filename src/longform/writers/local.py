@@ -185,7 +185,7 @@ class ServedWriter(LocalWriter):
         assert isinstance(server, EngineServer)
         self._server = server.__enter__()
         if adapters is not None:
-            self._server.adopt(adapters)
+            self._server.use_adapters(adapters)
 
     def close(self) -> None:  # noqa: D102
         if self._server is not None:

@@ -23,7 +23,7 @@ from longform.training.models import FullModels
 from longform.training.policy_writer import PolicyWriter
 from longform.training.self_check import check_served
 from longform.writers.self_check import random_prompts, uncached_log_probs
-from longform.writers.served.server import EngineServer, _GoneError, check_server, open_server
+from longform.writers.served.server import EngineServer, _ServerFailedError, check_server, open_server
 from longform.writers.settings import GenerationSettings, LocalOptions, ServerSettings
 from served_engines import on_path, running
 
@@ -115,7 +115,7 @@ def test_a_server_that_dies_again_and_again_stops_the_run(start, monkeypatch):
             writer = PolicyWriter(models_of(start, "weights"), settings, seed=1, server=server)
 
             async def die(requests, finish):
-                raise _GoneError("/v1/completions: connection reset")
+                raise _ServerFailedError("/v1/completions: connection reset")
 
             monkeypatch.setattr(server, "_write_rows", die)
             with pytest.raises(StoppedError, match=r"failed 3 times in a row: /v1/completions: connection reset"):

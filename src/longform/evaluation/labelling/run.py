@@ -171,7 +171,7 @@ def _kind(source: PairSource) -> _SourceKind:
         return "tasks"
     raise BadInputError(
         f"{path}: holds neither pairs (prompt, response_a, response_b) nor games (prompt_id, model_a, model_b, winner), "
-        f"and is no JSON of Argilla or Label Studio; its fields are {', '.join(map(repr, list(fields)[:12]))}"
+        f"and is not JSON from Argilla or Label Studio; its fields are {', '.join(map(repr, list(fields)[:12]))}"
     )
 
 

@@ -121,14 +121,14 @@ class ServerProtocol(Protocol):
         """The requests that make it forget adapters."""
         ...
 
-    def sleep(self, *, has_adapters: bool) -> list[ServerRequest]:
+    def sleep(self, *, keep_weights: bool) -> list[ServerRequest]:
         """The requests that free its memory until it wakes; weights that are not delivered again are kept elsewhere."""
         ...
 
-    def rouse(self) -> list[ServerRequest]:
+    def wake_if_asleep(self) -> list[ServerRequest]:
         """The requests that wake a server that may be asleep, from a run that was killed, or awake."""
         ...
 
-    def wake(self, *, has_adapters: bool) -> list[ServerRequest]:
+    def wake(self, *, keep_weights: bool) -> list[ServerRequest]:
         """The requests after which it can take weights and write again."""
         ...

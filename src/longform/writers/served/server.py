@@ -81,7 +81,7 @@ class EngineServer:
         try:
             self._start()
             if self._server.address is not None and self._server.sleep:
-                self._ask(self._protocol.rouse())
+                self._ask(self._protocol.wake_if_asleep())
         except BaseException:
             self.close()
             raise
@@ -95,11 +95,11 @@ class EngineServer:
     def close(self) -> None:
         """End the server if it was started here, else leave it awake; and remove the weights that were written for it."""
         if self._server.address is not None:
-            self._leave()
+            self._release()
         self._end()
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def receive(self, save: Callable[[Path], None], *, are_adapters: bool) -> None:
+    def load_weights(self, save: Callable[[Path], None], *, are_adapters: bool) -> None:
         """Let the server write with other weights from now on.
 
         Args:
@@ -119,8 +119,8 @@ class EngineServer:
             shutil.rmtree(before.folder, ignore_errors=True)
         self._load()
 
-    def adopt(self, adapters: Path) -> None:
-        """Let the server write with a folder of adapters on the model that it was started with; raises as `receive`."""
+    def use_adapters(self, adapters: Path) -> None:
+        """Let the server write with a folder of adapters on the model that it was started with; raises as `load_weights`."""
         self._weights = Weights(hash_file(adapters / ADAPTERS)[:12], adapters.resolve(), are_adapters=True)
         self._load()
 
@@ -170,30 +170,30 @@ class EngineServer:
             count = len(finished)
             try:
                 asyncio.run(self._write_rows(requests, finish))
-            except _GoneError as error:
+            except _ServerFailedError as error:
                 failures = 1 if len(finished) > count else failures + 1
-                self._bring_back(error, failures)
+                self._restart(error, failures)
         return [finished[row] for row in range(len(prompts))]
 
     def sleep(self) -> None:
         """Free the server's memory until it writes again, if the settings say so."""
         if self._server.sleep and not self._is_asleep:
-            self._ask(self._protocol.sleep(has_adapters=self._needs_its_own))
+            self._ask(self._protocol.sleep(keep_weights=self._keeps_weights))
             self._is_asleep = True
-            self._is_loaded = self._is_loaded and self._needs_its_own
+            self._is_loaded = self._is_loaded and self._keeps_weights
 
     @property
     def _title(self) -> str:
         return f"the {self._protocol.name} server at {self._address}"
 
     @property
-    def _needs_its_own(self) -> bool:
+    def _keeps_weights(self) -> bool:
         """Whether the weights that it started with are needed: as the base of adapters, or alone."""
         return self._weights is None or self._weights.are_adapters
 
     def _wake(self) -> None:
         if self._is_asleep:
-            self._ask(self._protocol.wake(has_adapters=self._needs_its_own), again=False)
+            self._ask(self._protocol.wake(keep_weights=self._keeps_weights), again=False)
             self._is_asleep = False
 
     def _load(self) -> None:
@@ -216,18 +216,18 @@ class EngineServer:
         for failures in range(1, MAX_FAILURES + 1):
             try:
                 return asyncio.run(self._send_all(requests))
-            except _GoneError as error:
-                self._bring_back(error, failures)
+            except _ServerFailedError as error:
+                self._restart(error, failures)
                 if not again:
                     return None
         return None
 
-    def _leave(self) -> None:
+    def _release(self) -> None:
         """Hand over a server that is not ours to whoever uses it next, if it is there."""
-        requests = self._protocol.wake(has_adapters=self._needs_its_own) if self._is_asleep else []
+        requests = self._protocol.wake(keep_weights=self._keeps_weights) if self._is_asleep else []
         if self._weights is not None and self._weights.are_adapters:
             requests = [*requests, *self._protocol.unload(self._weights)]
-        with contextlib.suppress(_GoneError, StoppedError):
+        with contextlib.suppress(_ServerFailedError, StoppedError):
             asyncio.run(self._send_all(requests))
 
     async def _send_all(self, requests: Sequence[ServerRequest]) -> None:
@@ -241,7 +241,7 @@ class EngineServer:
         """Send all requests at once; `finish` gets each answer as it comes.
 
         Raises:
-            _GoneError: the server died; the answers that came before count.
+            _ServerFailedError: the server died; the answers that came before count.
             StoppedError: a request is refused, or answered with other weights.
         """
         async with _session() as session:
@@ -272,10 +272,10 @@ class EngineServer:
             ) as response:
                 text = await response.text(errors="replace")
         except (ClientError, OSError, TimeoutError) as error:
-            raise _GoneError(f"{request.path}: {type(error).__name__}: {error}") from None
+            raise _ServerFailedError(f"{request.path}: {type(error).__name__}: {error}") from None
         problem = f"{request.path} answered {response.status}: {_quoted(text)}"
         if response.status >= 500:
-            raise _GoneError(problem)
+            raise _ServerFailedError(problem)
         if response.status >= 300:
             raise StoppedError(f"{self._title}: {problem}")
         try:
@@ -296,7 +296,7 @@ class EngineServer:
                 "their weights (vllm 0.33, sglang 0.5.10)"
             )
 
-    def _bring_back(self, error: "_GoneError", failures: int) -> None:
+    def _restart(self, error: "_ServerFailedError", failures: int) -> None:
         """Start a server again that died, or wait for one that is not ours.
 
         Raises:
@@ -439,7 +439,7 @@ async def _is_ready(address: str) -> bool:
         return False
 
 
-class _GoneError(Exception):
+class _ServerFailedError(Exception):
     """The server broke a connection or failed inside; the message says how."""
 
 

@@ -87,16 +87,16 @@ class Sglang:
             [] if weights.adapter is None else [ServerRequest("/unload_lora_adapter", {"lora_name": weights.adapter})]
         )
 
-    def sleep(self, *, has_adapters: bool) -> list[ServerRequest]:  # noqa: D102
-        return [ServerRequest("/release_memory_occupation", {"tags": _tags(has_adapters=has_adapters)})]
+    def sleep(self, *, keep_weights: bool) -> list[ServerRequest]:  # noqa: D102
+        return [ServerRequest("/release_memory_occupation", {"tags": _tags(keep_weights=keep_weights)})]
 
-    def rouse(self) -> list[ServerRequest]:  # noqa: D102
+    def wake_if_asleep(self) -> list[ServerRequest]:  # noqa: D102
         return []  # it fails if it is awake; one that is asleep refuses to write
 
-    def wake(self, *, has_adapters: bool) -> list[ServerRequest]:  # noqa: D102
-        return [ServerRequest("/resume_memory_occupation", {"tags": _tags(has_adapters=has_adapters)})]
+    def wake(self, *, keep_weights: bool) -> list[ServerRequest]:  # noqa: D102
+        return [ServerRequest("/resume_memory_occupation", {"tags": _tags(keep_weights=keep_weights)})]
 
 
-def _tags(*, has_adapters: bool) -> list[str]:
+def _tags(*, keep_weights: bool) -> list[str]:
     """What is freed: the weights too, if they are delivered again."""
-    return ["kv_cache"] if has_adapters else ["weights", "kv_cache"]
+    return ["kv_cache"] if keep_weights else ["weights", "kv_cache"]

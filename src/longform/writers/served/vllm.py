@@ -99,14 +99,14 @@ class Vllm:
             else [ServerRequest("/v1/unload_lora_adapter", {"lora_name": weights.adapter})]
         )
 
-    def sleep(self, *, has_adapters: bool) -> list[ServerRequest]:  # noqa: D102
+    def sleep(self, *, keep_weights: bool) -> list[ServerRequest]:  # noqa: D102
         # Level 1 keeps the weights in the memory of the processor, level 2 drops them: they are delivered again.
-        return [ServerRequest("/sleep", query={"level": "1" if has_adapters else "2"})]
+        return [ServerRequest("/sleep", query={"level": "1" if keep_weights else "2"})]
 
-    def wake(self, *, has_adapters: bool) -> list[ServerRequest]:  # noqa: ARG002, D102
-        return self.rouse()
+    def wake(self, *, keep_weights: bool) -> list[ServerRequest]:  # noqa: ARG002, D102
+        return self.wake_if_asleep()
 
-    def rouse(self) -> list[ServerRequest]:  # noqa: D102
+    def wake_if_asleep(self) -> list[ServerRequest]:  # noqa: D102
         return [ServerRequest("/wake_up")]
 
 
