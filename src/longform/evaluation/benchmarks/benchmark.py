@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Generic
 
 from longform.evaluation.benchmarks.card import BenchmarkCard, JudgeSettings
+from longform.evaluation.benchmarks.grouping import ScoredItem
 from longform.evaluation.benchmarks.sets import ItemT, read_items
 from longform.evaluation.tables import Table
 from longform.judging.answers import fence_tag
@@ -112,6 +113,10 @@ class Benchmark(Generic[ItemT]):
 
     def games(self, material: Material[ItemT], answers: Answers) -> list[Game]:  # noqa: ARG002
         """Return the comparisons behind ratings, for `longform arena`; empty if texts are not compared."""
+        return []
+
+    def scored(self, material: Material[ItemT], answers: Answers) -> list[ScoredItem]:  # noqa: ARG002
+        """Return the items behind the overall score, each with that one value; empty if it is no mean over items."""
         return []
 
     def tables(self, material: Material[ItemT], answers: Answers) -> list[Table]:

@@ -129,15 +129,24 @@ class CreativeWriting(Benchmark[Story]):
         """Return one game per comparison judged in both orders."""
         return play(_held(material, answers)[0], _texts(material))
 
+    def scored(self, material: Material[Story], answers: Answers) -> list[ScoredItem]:
+        """Return the rubric score of each text."""
+        scored = []
+        for response in material.responses:
+            scores = answers.values.get(_about(response)) if response.text.strip() else CREATIVE_WRITING.lowest
+            if scores is not None:
+                item = split_id(response.prompt_id)[0]
+                scored.append(ScoredItem(response.model, item, {"score": CREATIVE_WRITING.piece_score(scores)}))
+        return scored
+
     def tables(self, material: Material[Story], answers: Answers) -> list[Table]:
         """Return rubric scores, ratings and win rates of several models, stock phrases, and scores by criterion."""
-        pieces, criteria = [], []
+        criteria = []
         for response in material.responses:
             scores = answers.values.get(_about(response)) if response.text.strip() else CREATIVE_WRITING.lowest
             if scores is None:
                 continue
             item = split_id(response.prompt_id)[0]
-            pieces.append(ScoredItem(response.model, item, {"score": CREATIVE_WRITING.piece_score(scores)}))
             for name, score in scores.items():
                 value = {"score": CREATIVE_WRITING.value(name, score)}
                 criteria.append(ScoredItem(response.model, item, value, {"criterion": name}))
@@ -147,7 +156,7 @@ class CreativeWriting(Benchmark[Story]):
         turned = ["scores from 0 to 20; negative criteria are inverted, so higher is better"]
         order = tuple(CREATIVE_WRITING.criteria)
         return [
-            tabulate("EQ-Bench creative writing v3", pieces, measures, notes=notes),
+            tabulate("EQ-Bench creative writing v3", self.scored(material, answers), measures, notes=notes),
             *pairwise_tables(play(held, _texts(material)), incomplete=len(incomplete)),
             stock_table(_by_item(material)),
             tabulate("By criterion", criteria, measures, by="criterion", order=order, notes=turned),

@@ -90,6 +90,14 @@ class LongBenchV2(Benchmark[LongQuestion]):
         """
         return [Prompt(id=prompt.id, prompt=cut(prompt.request)) for prompt in prompts]
 
+    def scored(self, material: Material[LongQuestion], answers: Answers) -> list[ScoredItem]:  # noqa: ARG002
+        """Return 100 for each right answer, and 0 for each other one."""
+        return [
+            ScoredItem(it.model, it.prompt_id, {ACCURACY: 100.0 * (parse_choice(it.text) == item.answer)})
+            for it in material.responses
+            for item in (material.items[it.prompt_id],)
+        ]
+
     def tables(self, material: Material[LongQuestion], answers: Answers) -> list[Table]:  # noqa: ARG002
         """Return accuracies, and a question-by-question comparison of each later model with the first."""
         scored, silent, unclear = [], Counter[str](), Counter[str]()

@@ -94,6 +94,11 @@ class LongBenchWrite(Benchmark[WriteItem]):
                 item = material.items[response.prompt_id]
                 yield JudgeQuestion(_about(response), partial(_ask, item, response.text, wording), parse)
 
+    def scored(self, material: Material[WriteItem], answers: Answers) -> list[ScoredItem]:
+        """Return the mean of S_l and S_q of each response that has both."""
+        scored = [_score(material.items[response.prompt_id], response, answers) for response in material.responses]
+        return [ScoredItem(it.model, it.prompt_id, {"S": it.values["S"]}) for it in scored if "S" in it.values]
+
     def tables(self, material: Material[WriteItem], answers: Answers) -> list[Table]:
         """Return overall scores, scores by requested length, language and type, and the six dimensions."""
         scored = [_score(material.items[response.prompt_id], response, answers) for response in material.responses]

@@ -57,6 +57,11 @@ class LongWriteRuler(Benchmark[LengthItem]):
         """Return the fields of an item."""
         return lay_out(row, number, prefix="lwr")
 
+    def scored(self, material: Material[LengthItem], answers: Answers) -> list[ScoredItem]:  # noqa: ARG002
+        """Return the length score of each response."""
+        scored = [_score(it.model, material.items[it.prompt_id], it.text) for it in material.responses]
+        return [ScoredItem(it.model, it.prompt_id, {"S_l": it.values["S_l"]}) for it in scored]
+
     def tables(self, material: Material[LengthItem], answers: Answers) -> list[Table]:  # noqa: ARG002
         """Return length scores and ratios: overall, by requested length, and by language."""
         scored = [_score(it.model, material.items[it.prompt_id], it.text) for it in material.responses]

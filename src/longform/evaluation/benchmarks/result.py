@@ -5,21 +5,25 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from longform.endpoints.models import ModelSpec
 from longform.evaluation.benchmarks.benchmark import Answers, JudgePrompt, Material
 from longform.evaluation.benchmarks.card import BenchmarkCard, JudgeSettings, SamplingSettings
+from longform.evaluation.benchmarks.grouping import ScoredItem
 from longform.evaluation.benchmarks.sets import hash_set
 from longform.evaluation.tables import Column, Table, plain
 from longform.records.files import write_rows, write_text
-from longform.records.schemas import Game, Prompt, Row
+from longform.records.schemas import Game, Grade, Prompt, Row
 from longform.version import __version__
 
 OWN_WORDING = "longform's own"
 RESULT = "result.json"
 ANSWERS = "answers.jsonl"
 GAMES = "games.jsonl"
+SCORES = "scores.jsonl"
+"""Overall scores by prompt, as grades."""
 
 
 class AnswerRow(Row):
@@ -186,13 +190,21 @@ def _describe_settings(settings: JudgeSettings) -> dict[str, float]:
     return {name: getattr(settings, name) for name in ("max_tokens", "temperature", "top_p", "retries")}
 
 
-def write_result(out: Path, result: Result, answers: Answers, games: Sequence[Game]) -> None:
-    """Write the result into the folder `out`, with answers and games if there are any.
+def score_rows(scored: Sequence[ScoredItem]) -> list[Grade]:
+    """Return the mean value of each model's items on each prompt."""
+    values: dict[tuple[str, str], list[float]] = {}
+    for it in scored:
+        values.setdefault((it.prompt_id, it.model), []).extend(it.values.values())
+    return [Grade(prompt_id=prompt, model=model, score=fmean(it)) for (prompt, model), it in values.items()]
+
+
+def write_result(out: Path, result: Result, answers: Answers, games: Sequence[Game], scores: Sequence[Grade]) -> None:
+    """Write the result into the folder `out`, with answers, games and scores by prompt if there are any.
 
     Raises:
         BadInputError: the folder cannot be written.
     """
-    for name, rows in ((ANSWERS, _answer_rows(answers)), (GAMES, games)):
+    for name, rows in ((ANSWERS, _answer_rows(answers)), (GAMES, games), (SCORES, scores)):
         if rows:
             write_rows(out / name, rows)
         else:

@@ -22,6 +22,7 @@ from longform.evaluation.benchmarks.result import (
     describe_judge,
     describe_set,
     find_gaps,
+    score_rows,
     write_result,
 )
 from longform.evaluation.benchmarks.sets import with_old_ids
@@ -143,7 +144,7 @@ def run_benchmark(
         tables=benchmark.tables(material, answers),
         cost=cost,
     )
-    write_result(out, result, answers, games)
+    write_result(out, result, answers, games, score_rows(benchmark.scored(material, answers)))
     return result
 
 

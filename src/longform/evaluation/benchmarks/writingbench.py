@@ -140,9 +140,16 @@ class WritingBench(Benchmark[Query]):
                     asked = partial(_ask, query, response, criterion, wording)
                     yield JudgeQuestion(_about(response, criterion), asked, parse)
 
+    def scored(self, material: Material[Query], answers: Answers) -> list[ScoredItem]:
+        """Return the score of each criterion of each complete response."""
+        return [
+            ScoredItem(response.model, response.prompt_id, {"overall": score})
+            for response in material.responses
+            for score in (_scores(material.items[response.prompt_id], response, answers) or {}).values()
+        ]
+
     def tables(self, material: Material[Query], answers: Answers) -> list[Table]:
         """Return scores overall and by requirement, domain, subdomain and language."""
-        criteria: list[ScoredItem] = []
         queries: list[ScoredItem] = []
         requirements: list[ScoredItem] = []
         for response in material.responses:
@@ -154,7 +161,6 @@ class WritingBench(Benchmark[Query]):
                 {"language": query.lang} if query.lang else {}
             )
             model, mean = response.model, fmean(scores.values())
-            criteria += [ScoredItem(model, query.id, {"overall": score}) for score in scores.values()]
             queries.append(ScoredItem(model, query.id, {"mean": mean}, labels))
             for requirement, names in query.requirements.items():
                 group = {"requirement": requirement}
@@ -162,7 +168,12 @@ class WritingBench(Benchmark[Query]):
                 requirements += [ScoredItem(model, query.id, {"C": scores[name]}, group) for name in names]
         means = [TableMeasure("mean")]
         tables = [
-            tabulate("WritingBench", criteria, [TableMeasure("overall")], notes=[f"n: criteria scored; {_NOTE}"]),
+            tabulate(
+                "WritingBench",
+                self.scored(material, answers),
+                [TableMeasure("overall")],
+                notes=[f"n: criteria scored; {_NOTE}"],
+            ),
             tabulate(
                 "By requirement",
                 requirements,

@@ -43,6 +43,11 @@ def check_out(recipe: SupervisedRecipe) -> None:
         raise BadInputError(f"out: {recipe.out} exists; choose another folder{left}")
 
 
+def is_begun(recipe: SupervisedRecipe) -> bool:
+    """Whether there is an interrupted stage to resume."""
+    return (recipe.checkpoints / _BEGUN).exists()
+
+
 def check_start(recipe: SupervisedRecipe, *, name: str, resume: bool) -> None:
     """Refuse to begin over an interrupted stage, to resume what was not begun, and what the processes cannot do.
 
@@ -69,7 +74,7 @@ def check_start(recipe: SupervisedRecipe, *, name: str, resume: bool) -> None:
     if not processes.is_main:
         return
     warn_of_idle_gpus(processes)
-    begun = (recipe.checkpoints / _BEGUN).exists()
+    begun = is_begun(recipe)
     if begun and not resume:
         raise BadInputError(
             f"{recipe.checkpoints}: contains an interrupted {name}; continue with --resume, or remove the folder to "

@@ -8,7 +8,7 @@ from longform.evaluation.benchmarks.benchmark import Answers
 from longform.evaluation.benchmarks.card import SamplingSettings
 from longform.evaluation.benchmarks.grouping import ScoredItem, TableMeasure, tabulate
 from longform.evaluation.benchmarks.plan import Plan, begin
-from longform.evaluation.benchmarks.result import ResponsesUsed, Result, SetVersion, write_result
+from longform.evaluation.benchmarks.result import ResponsesUsed, Result, SetVersion, score_rows, write_result
 from longform.evaluation.tables import Table, render
 from longform.records.errors import BadInputError
 from longform.records.schemas import Game
@@ -81,7 +81,7 @@ def test_the_first_table_says_which_set_it_was_and_what_is_missing():
 
 def test_a_result_is_written_with_rows_by_the_names_of_their_columns(tmp_path):
     write_result(
-        tmp_path, result(tabulate("T", SCORED, BOTH)), Answers({("p", "m"): {"a": 1}}, {("p", "o"): "timeout"}), []
+        tmp_path, result(tabulate("T", SCORED, BOTH)), Answers({("p", "m"): {"a": 1}}, {("p", "o"): "timeout"}), [], []
     )
     written = json.loads((tmp_path / "result.json").read_text(encoding="utf-8"))
     assert written["tables"][0]["rows"][1]["a"] == {"estimate": 6, "low": 5, "high": 7}
@@ -100,9 +100,9 @@ def test_a_result_is_written_with_rows_by_the_names_of_their_columns(tmp_path):
 def test_what_an_earlier_command_left_does_not_stand_beside_a_result_without_it(tmp_path):
     game = Game(prompt_id="p", model_a="m", model_b="o", winner="a")
     answers = Answers({("p",): "A"})
-    write_result(tmp_path, result(tabulate("T", SCORED, BOTH)), answers, [game])
+    write_result(tmp_path, result(tabulate("T", SCORED, BOTH)), answers, [game], [])
     assert json.loads((tmp_path / "games.jsonl").read_text()) == game.model_dump(exclude_none=True)
-    write_result(tmp_path, result(tabulate("T", SCORED, BOTH)), Answers(), [])
+    write_result(tmp_path, result(tabulate("T", SCORED, BOTH)), Answers(), [], [])
     assert [it.name for it in tmp_path.iterdir()] == ["result.json"]
 
 
@@ -120,3 +120,8 @@ def test_a_folder_is_gone_on_with_under_the_same_plan_only(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(BadInputError, match=r"--out .*file: cannot be created"):
         begin(tmp_path / "file", plan)
+
+
+def test_the_score_of_a_prompt_is_the_mean_of_its_items():
+    scored = [ScoredItem("m", "p", {"s": 1.0}), ScoredItem("m", "p", {"s": 4.0}), ScoredItem("o", "p", {"s": 3.0})]
+    assert [(it.prompt_id, it.model, it.score) for it in score_rows(scored)] == [("p", "m", 2.5), ("p", "o", 3.0)]

@@ -1,0 +1,226 @@
+"""The examinations of a study: each measures one policy, as values by prompt in the folder of its task."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from longform.endpoints.recorded import RecordedCalls
+from longform.evaluation.arena.ratings import rate_arena
+from longform.evaluation.benchmarks.result import GAMES, SCORES
+from longform.evaluation.benchmarks.run import run_benchmark
+from longform.evaluation.head_to_head import compare_writers
+from longform.judging.pairwise import PairwiseJudge
+from longform.records.errors import BadInputError, StoppedError
+from longform.records.files import read_rows, write_rows
+from longform.records.schemas import GAME_SCORES, Game, Grade, Prompt, Response, Row
+from longform.studies.work import GradeWork, Surroundings, Writer
+
+VALUES = "values.jsonl"
+"""What an examination measured, in the folder of its task."""
+WHOLE = ""
+"""Prompt id of a value about all prompts at once."""
+POLICY = "policy"
+"""The examined policy, in games."""
+_FEWEST = 0.5
+"""Share of the prompts that must have a value."""
+
+
+class MeasuredValue(Row):
+    """One measured value."""
+
+    prompt_id: str
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class GradeExam:
+    """The mean grade of each prompt's responses."""
+
+    grading: GradeWork
+
+    def do(self, folder: Path, around: Surroundings) -> None:
+        """Ask for the grades that are missing."""
+        self.grading.do(folder, around)
+        scores: dict[str, list[float]] = {}
+        for row in read_rows(self.grading.out, Grade):
+            scores.setdefault(row.prompt_id, []).append(row.score)
+        written = {row.prompt_id for path in self.grading.responses for row in read_rows(path, Response)}
+        write_values(folder, {name: fmean(it) for name, it in scores.items()}, prompts=len(written))
+
+
+@dataclass(frozen=True, slots=True)
+class CompareExam:
+    """The win rate on each prompt against one opponent, in both orders, ties half."""
+
+    responses: Path
+    opponent: Path
+    prompts: Path
+    judge: str
+    models: Path
+
+    def do(self, folder: Path, around: Surroundings) -> None:
+        """Ask for the verdicts that are missing."""
+        games = play(
+            self.responses,
+            {"opponent": self.opponent},
+            prompts=self.prompts,
+            judge=self.judge,
+            models=self.models,
+            folder=folder,
+            around=around,
+        )
+        scores: dict[str, list[float]] = {}
+        for game in games:
+            scores.setdefault(game.prompt_id, []).append(GAME_SCORES[game.winner])
+        written = {row.prompt_id for row in read_rows(self.responses, Response)}
+        write_values(folder, {name: fmean(it) for name, it in scores.items()}, prompts=len(written))
+
+
+@dataclass(frozen=True, slots=True)
+class EloExam:
+    """The Elo rating from games against models with fixed ratings."""
+
+    responses: Path
+    opponents: Mapping[str, Path]
+    """Their responses."""
+    ratings: Mapping[str, float]
+    prompts: Path
+    judge: str
+    models: Path
+
+    def do(self, folder: Path, around: Surroundings) -> None:
+        """Ask for the verdicts that are missing, and rate."""
+        games = play(
+            self.responses,
+            self.opponents,
+            prompts=self.prompts,
+            judge=self.judge,
+            models=self.models,
+            folder=folder,
+            around=around,
+        )
+        write_values(folder, {WHOLE: anchored_rating(games, self.ratings)}, prompts=1)
+
+
+@dataclass(frozen=True, slots=True)
+class BenchExam:
+    """Each prompt's score in a benchmark."""
+
+    name: str
+    data: Path
+    writer: Writer
+    responses: Path | None
+    """What the task of another judge has written; None: the writer writes."""
+    judge: str | None
+    models: Path
+
+    def do(self, folder: Path, around: Surroundings) -> None:
+        """Write and ask for what is missing."""
+        source: dict[str, Any] = {"responses": [self.responses]}
+        if self.responses is None:
+            source = {"writer": self.writer.source, "local": self.writer.options, **self.writer.think}
+        run_benchmark(
+            self.name,
+            set_path=self.data,
+            out=folder,
+            judge=self.judge,
+            models=self.models,
+            progress=around.progress,
+            **source,
+        )
+        if not (folder / SCORES).exists():
+            raise BadInputError(f"{self.name}: has no score for each prompt; examine with `elo` or `compare` instead")
+        scores = {row.prompt_id: row.score for row in read_rows(folder / SCORES, Grade)}
+        write_values(folder, scores, prompts=len(scores))
+
+
+ExamWork = GradeExam | CompareExam | EloExam | BenchExam
+
+
+def anchored_rating(games: Sequence[Game], ratings: Mapping[str, float]) -> float:
+    """The Elo rating of the policy from its games against models with fixed ratings (`rate_arena`); a policy that won, or
+    lost, every game has the rating that the prior gives it.
+    """
+    arena = rate_arena(games, anchors=ratings, resamples=1)
+    return next(it.rating.estimate for it in arena.standings if it.model == POLICY)
+
+
+def play(
+    responses: Path,
+    opponents: Mapping[str, Path],
+    *,
+    prompts: Path,
+    judge: str,
+    models: Path,
+    folder: Path,
+    around: Surroundings,
+) -> list[Game]:
+    """Have a judge compare the policy's responses with each opponent's, in both orders; the games are in the folder.
+
+    Raises:
+        BadInputError: the judge cannot be asked.
+        StoppedError: no game has a verdict.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = list(read_rows(prompts, Prompt))
+    texts = {name: _texts(path) for name, path in {POLICY: responses, **opponents}.items()}
+    games: list[Game] = []
+    with (
+        RecordedCalls(folder / GAMES, models, judge, budget=None) as calls,
+        around.progress(f"comparing with {judge}") as advance,
+    ):
+
+        async def compare() -> None:
+            async with calls.endpoint() as endpoint:
+                examiner = PairwiseJudge(endpoint, secret=calls.log.secret())
+                for number, name in enumerate(opponents):
+                    both = [row for row in rows if row.id in texts[POLICY] and row.id in texts[name]]
+                    result = await compare_writers(
+                        both,
+                        texts[POLICY],
+                        texts[name],
+                        examiner,
+                        model_a=POLICY,
+                        model_b=name,
+                        workers=endpoint.workers,
+                        on_progress=lambda done, total, at=number: advance(at * total + done, len(opponents) * total),
+                    )
+                    games.extend(result.games)
+
+        asyncio.run(compare())
+        if not games:
+            raise StoppedError(
+                f"{folder}: no comparison has a verdict in both orders; {calls.first_failure() or 'see `longform calls`'}"
+            )
+    write_rows(folder / GAMES, games)
+    return games
+
+
+def write_values(folder: Path, values: Mapping[str, float], *, prompts: int) -> None:
+    """Write an examination's values.
+
+    Raises:
+        StoppedError: more than half of the prompts have none.
+    """
+    if len(values) < _FEWEST * prompts:
+        raise StoppedError(
+            f"{folder}: only {len(values)} of {prompts} prompts have a value; run the same command again to retry"
+        )
+    rows = (MeasuredValue(prompt_id=name, value=value) for name, value in sorted(values.items()))
+    write_rows(folder / VALUES, rows)
+
+
+def read_values(folder: Path) -> dict[str, float]:
+    """The values of an examination by prompt."""
+    return {row.prompt_id: row.value for row in read_rows(folder / VALUES, MeasuredValue)}
+
+
+def _texts(responses: Path) -> dict[str, str]:
+    """The first text for each prompt."""
+    texts: dict[str, str] = {}
+    for row in read_rows(responses, Response):
+        texts.setdefault(row.prompt_id, row.text)
+    return texts

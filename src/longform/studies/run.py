@@ -1,0 +1,182 @@
+"""Runs a study: every task that is not done, after those that it needs; resumable at any moment."""
+
+import json
+import multiprocessing
+import os
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from longform.records.errors import BadInputError, LongformError, StoppedError
+from longform.records.files import write_text
+from longform.records.progress import ProgressDisplay, no_progress
+from longform.records.resume import hash_json
+from longform.studies.plan import StudyPlan, StudyTask
+from longform.studies.work import MakeWorld, Surroundings
+from longform.version import __version__
+
+DONE = "done"
+"""Folder with a file for each finished task."""
+STUDY = "study.json"
+"""What the study was begun with, and every change since."""
+
+OnTask = Callable[[StudyTask, int, int], None]
+"""Called with a finished task, the number of those that are done, and of all."""
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedTask:
+    """The record of a finished task."""
+
+    title: str
+    seconds: float
+
+    @classmethod
+    def read(cls, plan: StudyPlan, key: str) -> "FinishedTask | None":
+        """The record of a task; None if it is not done."""
+        try:
+            content = json.loads(_mark(plan.folder, key).read_text(encoding="utf-8"))
+            return cls(str(content["title"]), float(content["seconds"]))
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+
+def missing_tasks(plan: StudyPlan) -> list[StudyTask]:
+    """The tasks that are not done, in the order in which they can be."""
+    return [task for key, task in plan.tasks.items() if not _mark(plan.folder, key).exists()]
+
+
+def run_study(
+    plan: StudyPlan,
+    *,
+    jobs: int = 1,
+    make_world: MakeWorld | None = None,
+    progress: ProgressDisplay = no_progress,
+    on_task: OnTask = lambda task, done, total: None,
+) -> None:
+    """Do what is missing of a study.
+
+    Args:
+        plan: The study's plan.
+        jobs: Tasks that run at once, each in a process of its own if there are several.
+        make_world: Writes the miniature world, for studies that have one; importable by name.
+        progress: Display of a task's progress, with a single job.
+        on_task: Called after each task.
+
+    Raises:
+        BadInputError: something that the study names cannot be used.
+        StoppedError: a task stopped; the next call goes on.
+    """
+    plan.folder.mkdir(parents=True, exist_ok=True)
+    record_study(plan)
+    missing = missing_tasks(plan)
+    done = len(plan.tasks) - len(missing)
+
+    def finished(task: StudyTask) -> None:
+        nonlocal done
+        done += 1
+        on_task(task, done, len(plan.tasks))
+
+    if jobs == 1:
+        for task in missing:
+            _do(task, plan.folder, make_world, progress)
+            finished(task)
+        return
+    context = multiprocessing.get_context("spawn")  # a process that forks after torch has started threads may hang
+    with ProcessPoolExecutor(jobs, context, _begin_process, (os.getpid(),)) as pool:
+        _run_in_pool(pool, missing, plan.folder, jobs, make_world, finished)
+
+
+def record_study(plan: StudyPlan) -> None:
+    """Note with which study the folder was begun, and when it changed: tables say so."""
+    path = plan.folder / STUDY
+    content = plan.study.model_dump(mode="json")
+    fingerprint = hash_json(content)
+    history = read_history(plan.folder)
+    if history and history[-1]["sha256"] == fingerprint:
+        return
+    entry = {"sha256": fingerprint, "at": datetime.now(UTC).isoformat(timespec="seconds"), "longform": __version__}
+    write_text(path, json.dumps({"versions": [*history, entry], "study": content}, indent=1, ensure_ascii=False) + "\n")
+
+
+def read_history(folder: Path) -> list[dict[str, Any]]:
+    """The versions of the study that a folder was run with, the first one first; empty before its first run.
+
+    Raises:
+        BadInputError: the record is damaged.
+    """
+    path = folder / STUDY
+    if not path.exists():
+        return []
+    try:
+        return list(json.loads(path.read_text(encoding="utf-8"))["versions"])
+    except (OSError, ValueError, KeyError, TypeError):
+        raise BadInputError(f"{path}: not the record of a study; restore it, or name another folder") from None
+
+
+def _run_in_pool(
+    pool: ProcessPoolExecutor,
+    missing: list[StudyTask],
+    folder: Path,
+    jobs: int,
+    make_world: MakeWorld | None,
+    finished: Callable[[StudyTask], None],
+) -> None:
+    """Start each task as soon as those that it needs are done; after a failure no further one is started."""
+    waiting = {task.key: task for task in missing}
+    running: dict[Future[None], StudyTask] = {}
+    failure: LongformError | None = None
+    while running or (waiting and failure is None):
+        if failure is None:
+            unfinished = {*waiting, *(it.key for it in running.values())}
+            ready = [task for task in waiting.values() if unfinished.isdisjoint(task.needs)]
+            for task in ready[: jobs - len(running)]:
+                running[pool.submit(_do, waiting.pop(task.key), folder, make_world)] = task
+        completed, _ = wait(running, return_when=FIRST_COMPLETED)
+        for future in completed:
+            task = running.pop(future)
+            try:
+                future.result()
+            except BrokenProcessPool as error:
+                raise StoppedError(f"{task.title}: its process ended; run the same command again") from error
+            except LongformError as error:
+                failure = failure or error
+            else:
+                finished(task)
+    if failure is not None:
+        raise failure
+
+
+def _begin_process(parent: int) -> None:
+    """Prepare a process for tasks: one thread, since there are other processes, and an end with the study's own process."""
+    os.environ["OMP_NUM_THREADS"] = "1"
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _do(task: StudyTask, folder: Path, make_world: MakeWorld | None, progress: ProgressDisplay = no_progress) -> None:
+    """Do a task and mark it as done."""
+    began = time.perf_counter()
+    try:
+        task.work.do(task.folder, Surroundings(make_world, progress))
+    except LongformError as error:
+        raise type(error)(f"{task.title}: {error}") from error
+    record = {"title": task.title, "folder": str(task.folder), "seconds": round(time.perf_counter() - began, 1)}
+    mark = _mark(folder, task.key)
+    mark.parent.mkdir(parents=True, exist_ok=True)
+    write_text(mark, json.dumps(record, ensure_ascii=False) + "\n")
+
+
+def _mark(folder: Path, key: str) -> Path:
+    return folder / DONE / f"{key}.json"

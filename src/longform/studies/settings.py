@@ -1,0 +1,323 @@
+"""The study file: arms, seeds, what is examined, and what is expected to come out."""
+
+import re
+from collections.abc import Mapping
+from math import gcd
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from longform.recipe.recipe import Recipe
+from longform.records.errors import BadInputError
+from longform.records.yaml_files import read_yaml
+
+WORLD = "world"
+"""Name of the miniature world's folder in references."""
+_NAME = re.compile(r"\w[\w-]*")
+_EVERY = re.compile(r"every (\d+)")
+At = int | str
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SftStep(_Part):
+    """Supervised fine-tuning; `$NAME` is the folder of the model."""
+
+    sft: str
+    """A recipe of `longform sft`: a file, or one of `longform recipe list`."""
+    set: dict[str, Any] = Field(default_factory=dict)
+    """Values of the recipe's keys."""
+
+
+class GenerateStep(_Part):
+    """Responses to prompts; `$NAME` is the folder with a file for each writer."""
+
+    generate: str
+    """A prompts file."""
+    writers: list[str] = Field(min_length=1)
+    """Names in models.yaml, and models of other steps such as `$start`, which is then called `start` in the responses."""
+    samples: int = Field(default=1, ge=1)
+    """Responses of each writer to each prompt."""
+    max_tokens: int | None = Field(default=None, ge=1)
+    """Longest response."""
+    temperature: float | None = Field(default=None, ge=0)
+    """Of sampling."""
+
+
+class GradeStep(_Part):
+    """Grades of responses; `$NAME` is the grades file."""
+
+    grade: str
+    """A step that generates, such as `$candidates`."""
+    prompts: str
+    """Their prompts file."""
+    judge: str
+    """A name in models.yaml."""
+    per_criterion: bool = False
+    """Ask about each of a prompt's criteria in a call of its own."""
+
+
+class SelectStep(_Part):
+    """Ladders from responses and grades; `$NAME` is the ladders file."""
+
+    select: str
+    """A step that generates."""
+    grades: str
+    """A step that grades."""
+    prompts: str
+    """Their prompts file."""
+    policy: str
+    """The policy's name in the responses."""
+    strategy: str = "margin"
+    """As in `longform select`."""
+    top_k: int | None = Field(default=None, ge=1)
+    """Prompts to keep."""
+    floor: str | None = None
+    """A score, or a percentile such as p20."""
+    group_by: str | None = None
+    """`meta.FIELD`."""
+
+
+Step = SftStep | GenerateStep | GradeStep | SelectStep
+_STEPS: dict[str, type[Step]] = {"sft": SftStep, "generate": GenerateStep, "grade": GradeStep, "select": SelectStep}
+
+
+class Examination(_Part):
+    """One measurement of policies. Exactly one of `grade`, `compare`, `elo`, `bench` and `metric` says which."""
+
+    name: str | None = None
+    """Of its column; by default made of what is measured and the judge."""
+    at: list[At] = Field(default_factory=lambda: ["last"])
+    """Steps of training: numbers, `every N`, `last`; 0 is the policy before training."""
+    grade: bool = False
+    """The judge's mean grade of the responses to `prompts`."""
+    compare: str | None = None
+    """The win rate against `start` (the arm's policy before training), another arm's last policy, or a model of models.yaml;
+    in both orders, ties half."""
+    elo: dict[str, float] | None = None
+    """The rating from games against models of models.yaml whose ratings are fixed here."""
+    bench: str | None = None
+    """The overall score in a benchmark."""
+    data: Path | None = None
+    """The benchmark's data."""
+    metric: str | None = None
+    """A metric that the run recorded, such as `validation/grade`: costs nothing."""
+    prompts: str | None = None
+    """A file of held-out prompts."""
+    samples: int = Field(default=1, ge=1)
+    """Responses to each prompt."""
+    judge: list[str] = Field(default_factory=list)
+    """Names in models.yaml; each gives a column of its own."""
+    limit: int | None = Field(default=None, ge=1)
+    """Use only so many of the prompts, the first ones."""
+
+    @field_validator("at", "judge", mode="before")
+    @classmethod
+    def _listed(cls, value: Any) -> Any:
+        return value if isinstance(value, list) else [value]
+
+    @field_validator("at")
+    @classmethod
+    def _check_at(cls, at: list[At]) -> list[At]:
+        for it in at:
+            every = isinstance(it, str) and (match := _EVERY.fullmatch(it)) is not None and int(match[1]) > 0
+            if not (every or it == "last" or (isinstance(it, int) and it >= 0)):
+                raise ValueError(f"{it!r} is not a step: use numbers, `every N` or `last`")
+        return at
+
+    @model_validator(mode="after")
+    def _check_kind(self) -> "Examination":
+        kinds = [
+            name
+            for name, value in {
+                "grade": self.grade or None,
+                "compare": self.compare,
+                "elo": self.elo,
+                "bench": self.bench,
+                "metric": self.metric,
+            }.items()
+            if value is not None
+        ]
+        if len(kinds) != 1:
+            raise ValueError("needs exactly one of `grade`, `compare`, `elo`, `bench` and `metric`")
+        (kind,) = kinds
+        if kind in ("grade", "compare", "elo") and (not self.judge or self.prompts is None):
+            raise ValueError(f"{kind}: needs `judge` and `prompts`")
+        if kind in ("compare", "elo") and self.samples > 1:
+            raise ValueError(f"{kind}: uses one response to each prompt; leave out `samples`")
+        if kind == "bench" and self.data is None:
+            raise ValueError("bench: needs `data`, the folder of `longform bench fetch`")
+        if self.name is not None and len(self.judge) > 1:
+            raise ValueError("name: only valid with one judge, since each judge gives a column of its own")
+        return self
+
+    @property
+    def columns(self) -> dict[str, str | None]:
+        """Name of each column, and its judge."""
+        what = (
+            self.bench
+            or self.metric
+            or ("grade" if self.grade else f"against {self.compare}" if self.compare else "Elo")
+        )
+        if not self.judge:
+            return {self.name or what: None}
+        return {self.name or f"{what}, {judge}": judge for judge in self.judge}
+
+    @property
+    def between(self) -> int:
+        """The greatest common divisor of the steps that it names, beside the first and the last; 0 if there are none."""
+        every = [int(match[1]) for it in self.at if isinstance(it, str) and (match := _EVERY.fullmatch(it))]
+        return gcd(*every, *(it for it in self.at if isinstance(it, int)))
+
+    def steps(self, last: int) -> list[int]:
+        """The steps of a run of `last` steps at which it is due, ascending."""
+        due: set[int] = set()
+        for it in self.at:
+            if isinstance(it, int):
+                due |= {it} if it <= last else set()
+            elif it == "last":
+                due.add(last)
+            elif (match := _EVERY.fullmatch(it)) is not None:
+                due |= set(range(int(match[1]), last + 1, int(match[1])))
+        return sorted(due)
+
+
+class Hypothesis(_Part):
+    """What is expected, written down before anything is run."""
+
+    claim: str
+    """In words, with its source."""
+    larger: str
+    """The arm that is expected to be better."""
+    smaller: str
+    """The arm that it is compared with."""
+    column: str
+    """In which column."""
+    difference: float | None = Field(default=None, gt=0)
+    """The smallest difference that would matter, for which the power is stated."""
+    laboratory: str | None = None
+    """What the power analysis said beforehand."""
+
+
+class StudyTable(_Part):
+    """A table of all arms."""
+
+    columns: list[str] = Field(default_factory=list)
+    """Columns by name; none: all."""
+    paired_with: str | None = None
+    """Also the paired difference of every arm from this one."""
+
+
+class StudyCurve(_Part):
+    """A column over the steps of training, a line for each arm."""
+
+    y: str
+    """A column by name."""
+
+
+class Study(_Part):
+    """Arms x seeds x examinations."""
+
+    study: str
+    """Name."""
+    source: str = ""
+    """The table or figure that it follows, for people."""
+    base: str | None = None
+    """The recipe of all arms: a file, or one of `longform recipe list`."""
+    models: str = "models.yaml"
+    """File that defines writers, judges and examiners."""
+    seeds: list[int] = Field(min_length=1)
+    """Each arm is trained once with each."""
+    world: dict[str, Any] | None = None
+    """Settings of the miniature world, whose folder is `$world`; a new one for each seed."""
+    prepare: dict[str, Step] = Field(default_factory=dict)
+    """What comes before training. Arms share a step that has the same settings and inputs for them."""
+    train: dict[str, Any] = Field(default_factory=dict)
+    """Values of the base recipe's keys, for all arms; `$NAME` stands for what a step made."""
+    arms: dict[str, dict[str, Any]] = Field(min_length=1)
+    """By name: what differs, such as {curriculum.mode: staged} or {ladders.strategy: random}, where `ladders` is a step.
+    `recipe: FILE` takes another recipe; `sft: FILE` is fine-tuning instead; `model: NAME` is not trained: a folder, a
+    step's model, or a name in models.yaml."""
+    examine: list[Examination] = Field(min_length=1)
+    """What is measured."""
+    tables: list[StudyTable] = Field(default_factory=lambda: [StudyTable()])
+    curves: list[StudyCurve] = Field(default_factory=list)
+    hypotheses: list[Hypothesis] = Field(default_factory=list)
+
+    @field_validator("prepare", mode="before")
+    @classmethod
+    def _read_steps(cls, value: Any) -> Any:
+        """Validate each step as the kind that its keys name, so that an error names the key."""
+        if not isinstance(value, Mapping):
+            return value
+        return {name: _read_step(str(name), step) for name, step in value.items()}
+
+    @model_validator(mode="after")
+    def _check_names(self) -> "Study":
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ValueError("seeds: a seed is listed twice")
+        sections = set(Recipe.model_fields)
+        for kind, names in {"prepare": self.prepare, "arms": self.arms}.items():
+            for name in names:
+                if not _NAME.fullmatch(name):
+                    raise ValueError(f"{kind}.{name}: names consist of letters, digits, _ and -")
+        for name in self.prepare:
+            if name in sections or name in (WORLD, "recipe", "sft", "model", "set"):
+                raise ValueError(f"prepare.{name}: is a key of recipes; choose another name for this step")
+        columns = [name for it in self.examine for name in it.columns]
+        twice = next((name for name in columns if columns.count(name) > 1), None)
+        if twice is not None:
+            raise ValueError(f"examine: two columns are called {twice!r}; give one another `name`")
+        self._check_references(set(columns))
+        return self
+
+    def _check_references(self, columns: set[str]) -> None:
+        """Check that tables, curves, hypotheses and comparisons name arms and columns that exist."""
+        wanted = [("curves", it.y) for it in self.curves] + [("hypotheses", it.column) for it in self.hypotheses]
+        wanted += [("tables", name) for table in self.tables for name in table.columns]
+        for place, name in wanted:
+            if name not in columns:
+                raise ValueError(f"{place}: no column {name!r}; columns: {', '.join(sorted(columns))}")
+        arms = [("hypotheses", name) for it in self.hypotheses for name in (it.larger, it.smaller)]
+        arms += [("tables", it.paired_with) for it in self.tables if it.paired_with is not None]
+        for place, name in arms:
+            if name not in self.arms:
+                raise ValueError(f"{place}: no arm {name!r}; arms: {', '.join(self.arms)}")
+
+    @property
+    def columns(self) -> dict[str, tuple[Examination, str | None]]:
+        """Every column's examination and judge, by its name."""
+        return {name: (it, judge) for it in self.examine for name, judge in it.columns.items()}
+
+
+def load_study(path: Path) -> Study:
+    """Read a study file.
+
+    Raises:
+        BadInputError: one line naming file and field.
+    """
+    content = read_yaml(path)
+    if not isinstance(content, dict) or "study" not in content:
+        raise BadInputError(f"{path}: not a study: expected a YAML mapping with the key `study`")
+    try:
+        return Study.model_validate(content)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        message = "unknown key" if first["type"] == "extra_forbidden" else first["msg"].removeprefix("Value error, ")
+        raise BadInputError(f"{path}: {place + ': ' if place else ''}{message}") from None
+
+
+def _read_step(name: str, step: Any) -> Step:
+    kinds = [kind for kind in _STEPS if isinstance(step, Mapping) and kind in step]
+    if len(kinds) != 1:
+        raise ValueError(f"{name}: needs exactly one of {', '.join(_STEPS)}")
+    try:
+        return _STEPS[kinds[0]].model_validate(step)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        message = "unknown key" if first["type"] == "extra_forbidden" else first["msg"].removeprefix("Value error, ")
+        raise ValueError(f"{name}.{'.'.join(map(str, first['loc']))}: {message}") from None

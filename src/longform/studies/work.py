@@ -1,0 +1,222 @@
+"""What a study makes before it examines: each task fills one folder, can be interrupted, and is done once."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from longform.engines import train
+from longform.recipe.recipe import Recipe
+from longform.records.errors import StoppedError
+from longform.records.files import read_rows, write_rows
+from longform.records.progress import ProgressDisplay
+from longform.records.schemas import Prompt
+from longform.selection.generate import CollectResult, count_causes, generate
+from longform.selection.grade import grade
+from longform.selection.select import select
+from longform.selection.settings import SelectionSettings
+from longform.writers.settings import Device, GenerationSettings, LocalOptions, Precision
+
+if TYPE_CHECKING:
+    from longform.training.supervised.sft_recipe import SftRecipe
+
+MakeWorld = Callable[[Path, Mapping[str, Any], int], None]
+"""Writes the miniature world's folder, from its settings and the seed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What tasks need that is not part of the study."""
+
+    make_world: MakeWorld | None
+    progress: ProgressDisplay
+
+
+@dataclass(frozen=True, slots=True)
+class WorldWork:
+    """Writes the miniature world."""
+
+    settings: Mapping[str, Any]
+    seed: int
+
+    def do(self, folder: Path, around: Surroundings) -> None:
+        """Fill the folder."""
+        assert around.make_world is not None, "checked before a study with a world is run"
+        around.make_world(folder, self.settings, self.seed)
+
+
+@dataclass(frozen=True, slots=True)
+class SftWork:
+    """Fine-tunes a model; the recipe's `out` is in the folder."""
+
+    recipe: "SftRecipe"
+
+    def do(self, folder: Path, around: Surroundings) -> None:
+        """Train, from where it was interrupted."""
+        from longform.training.supervised.resumable import is_begun  # loads torch
+        from longform.training.supervised.sft_recipe import run_sft
+
+        if self.recipe.out.exists():
+            return
+        folder.mkdir(parents=True, exist_ok=True)
+        with around.progress("fine-tuning") as advance:
+            run_sft(
+                self.recipe,
+                resume=is_begun(self.recipe),
+                on_progress=lambda step, steps, loss: advance(step, steps),
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Writer:
+    """Who writes, and how."""
+
+    source: str
+    """A model's folder or Hub id, or a name in models.yaml."""
+    name: str
+    """In the responses."""
+    is_local: bool
+    generation: GenerationSettings
+    precision: Precision = "auto"
+    device: Device = "auto"
+    sampling: Mapping[str, Any] = field(default_factory=dict)
+    """max_tokens, temperature and top_p, where they are stated; a model of models.yaml has its own."""
+
+    @property
+    def think(self) -> dict[str, Any]:
+        """How the request is presented to a local model."""
+        if not self.is_local:
+            return {}
+        return {"think": self.generation.think, "think_prompt": self.generation.think_prompt}
+
+    @property
+    def options(self) -> LocalOptions | None:
+        """How a local model is loaded."""
+        it = self.generation
+        if not self.is_local:
+            return None
+        return LocalOptions(
+            batch=it.batch,
+            device=self.device,
+            precision=self.precision,
+            chat_template=it.chat_template,
+            chat_template_kwargs=it.chat_template_kwargs,
+            stop=tuple(it.stop),
+            engine=it.engine,
+            server=it.server,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class WriteWork:
+    """Writes responses to `out`."""
+
+    writer: Writer
+    prompts: Path
+    out: Path
+    models: Path
+    seed: int
+    samples: int
+    limit: int | None = None
+    """Only for the first prompts."""
+
+    def do(self, folder: Path, around: Surroundings) -> None:
+        """Write what is missing."""
+        folder.mkdir(parents=True, exist_ok=True)
+        prompts = self.prompts
+        if self.limit is not None:
+            prompts = folder / "prompts.jsonl"
+            write_rows(prompts, islice(read_rows(self.prompts, Prompt), self.limit))
+        check_complete(
+            generate(
+                prompts,
+                writer=self.writer.source,
+                out=self.out,
+                samples=self.samples,
+                models=self.models,
+                name=self.writer.name,
+                local=self.writer.options,
+                seed=self.seed,
+                progress=around.progress,
+                **self.writer.sampling,
+                **self.writer.think,
+            )
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class GradeWork:
+    """Grades responses, in `out`."""
+
+    responses: tuple[Path, ...]
+    prompts: Path
+    judge: str
+    models: Path
+    per_criterion: bool
+    out: Path
+
+    def do(self, folder: Path, around: Surroundings) -> None:
+        """Ask for what is missing."""
+        folder.mkdir(parents=True, exist_ok=True)
+        result = grade(
+            self.responses,
+            prompts=self.prompts,
+            judge=self.judge,
+            out=self.out,
+            models=self.models,
+            per_criterion=self.per_criterion,
+            progress=around.progress,
+        )
+        result.check()
+
+
+@dataclass(frozen=True, slots=True)
+class SelectWork:
+    """Selects prompts and writes their ladders to `out`."""
+
+    prompts: Path
+    responses: tuple[Path, ...]
+    grades: Path
+    settings: SelectionSettings
+    out: Path
+
+    def do(self, folder: Path, around: Surroundings) -> None:  # noqa: ARG002
+        """Select."""
+        folder.mkdir(parents=True, exist_ok=True)
+        select(
+            prompts=self.prompts,
+            responses=self.responses,
+            grades=[self.grades],
+            settings=self.settings,
+            out=self.out,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class TrainWork:
+    """Trains a policy; the folder is the run directory."""
+
+    recipe: Recipe
+
+    def do(self, folder: Path, around: Surroundings) -> None:
+        """Train, from the newest checkpoint."""
+        with around.progress("training") as advance:
+            train(
+                self.recipe,
+                resume=folder.exists(),
+                on_step=lambda report: advance(report.step, report.steps),
+            )
+
+
+def check_complete(result: CollectResult) -> None:
+    """Stop if responses are missing: a comparison of arms on different prompts would mislead.
+
+    Raises:
+        StoppedError: some are; the next call asks for them again.
+    """
+    if result.failures:
+        raise StoppedError(
+            f"{result.out}: {result.failures.total()} responses are missing ({count_causes(result.failures)}); run the "
+            "same command again to retry"
+        )
