@@ -32,7 +32,7 @@ from longform.studies.settings import (
     Step,
     Study,
 )
-from longform.studies.work import GradeWork, SelectWork, SftWork, TrainWork, Work, WorldWork, WriteWork, Writer
+from longform.studies.work import GradeWork, SelectWork, SftWork, TrainWork, Work, WorldWork, Writer, WriteWork
 from longform.writers.paths import is_model_folder
 from longform.writers.settings import GenerationSettings
 
