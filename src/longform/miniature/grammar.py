@@ -98,6 +98,9 @@ EVENTS = (
     ),
 )
 
+FEWEST_WORDS = sum(count_form(event.forms[0]) for event in EVENTS)
+"""Words of the shortest story that tells every event."""
+
 FILLERS = (
     "The air smelled of summer.",
     "Birds sang above the roofs.",

@@ -17,12 +17,13 @@ from typing import NamedTuple
 
 from longform.judging.answers import read_fences
 from longform.miniature.fluency import grammar_model, tokenize
-from longform.miniature.grammar import EVENT_OF, EVENTS
+from longform.miniature.grammar import EVENT_OF, EVENTS, FEWEST_WORDS
 from longform.miniature.request_answers import answer_about_request
 from longform.miniature.world import CLASS_OF, POOLS, StoryRequest, parse_request
 
 _NORMAL = NormalDist()
 _DIMENSIONS = re.compile(r'"scores"\s*:\s*\{(.*?)\}', re.DOTALL)
+_WORD = re.compile(r"\w+")
 _NAME = re.compile(r'"([^"]+)"\s*:')
 
 
@@ -43,6 +44,8 @@ class Measures(NamedTuple):
     """1 without repetition, 0 if half of the word 4-grams are repeats."""
     fluency: float
     """From the n-gram model: near 1 for text of the grammar, near 0 for lists and scrambled words."""
+    limit: float = 1.0
+    """`length` again if the request asks for fewer words than its events need, else 1 (see `miniature/kinds.py`)."""
 
 
 class JudgeStyle(NamedTuple):
@@ -55,6 +58,17 @@ class JudgeStyle(NamedTuple):
     fluency_exponent: float = 1.0
     noise: float = 0.0
     """Standard deviation of the error of a grade (scale 1 to 10)."""
+    prompt_offset: float = 0.0
+    """Standard deviation of an error that all grades of a prompt share. It cancels in a comparison."""
+    squeeze: tuple[float, float] | None = None
+    """Range onto which grades with their errors, 1 to 10, are mapped linearly, as by a judge that says 6 to 9."""
+    integers: bool = False
+    """Whether the score of a dimension is rounded to an integer."""
+    pairwise_noise: float | None = None
+    """Standard deviation of the error of each of two texts in a comparison; None: the same as `noise`."""
+    word_bonus: float = 0.0
+    """Bias towards long texts: grade points added for every ten words above the middle of the requested range, and taken
+    for every ten below."""
     position_bias: float = 0.0
     """Grade points added to the first of two texts."""
     tie_band: float = 0.15
@@ -63,6 +77,11 @@ class JudgeStyle(NamedTuple):
 
 
 JUDGE = JudgeStyle(coverage=0.40, names=0.25, length=0.20, order=0.15, noise=0.4, position_bias=0.1)
+CALIBRATED = JUDGE._replace(noise=1.0, prompt_offset=1.0, squeeze=(5.0, 10.0), integers=True, pairwise_noise=1.0)
+JUDGES = {"mild": JUDGE, "calibrated": CALIBRATED}
+"""Styles of the training judge by name. `benchmarks/judge_calibration.py` states how well `calibrated` fits real scores."""
+WORD_BONUS = 0.8
+"""Bias of the second judge, in grade points for ten words."""
 EXAMINER = JudgeStyle(coverage=0.35, names=0.30, length=0.15, order=0.20, fluency_exponent=1.5)
 
 
@@ -74,14 +93,16 @@ def measure(request: StoryRequest, text: str) -> Measures:
     mentions = {name: [word for word in words if CLASS_OF.get(word) == name] for name in POOLS}
     told_events = _event_sequence(words)
     told = len(set(told_events))
+    length = _length_points(len(words), request.length_range)
     return Measures(
         coverage=sum(_covered(word, mentions[CLASS_OF[word]]) for word in request.words) / len(request.words),
         names=sum(_purity(request.entities[name], mentions[name]) for name in ("hero", "place", "object")) / 3,
-        length=_length_points(len(words), request.length_range),
+        length=length,
         order=_longest_increasing(told_events) / told if told else 0.0,
         events=told / len(EVENTS),
         freshness=_freshness(words),
         fluency=_fluency(tokens),
+        limit=length if request.length_range[1] < FEWEST_WORDS else 1.0,
     )
 
 
@@ -93,27 +114,46 @@ def grade(measures: Measures, style: JudgeStyle) -> float:
         + style.length * measures.length
         + style.order * measures.order
     )
-    trust = measures.fluency**style.fluency_exponent * measures.events * measures.freshness
+    trust = measures.fluency**style.fluency_exponent * measures.events * measures.freshness * measures.limit
     return 1.0 + 9.0 * trust * weighed
 
 
+def second_judge(style: JudgeStyle) -> JudgeStyle:
+    """Return a judge with errors of the same size as those of `style`, drawn anew, and with a bias towards long texts."""
+    return style._replace(word_bonus=WORD_BONUS, seed=style.seed + 1)
+
+
 def pointwise_score(request: StoryRequest, text: str, style: JudgeStyle, *, dimension: str = "") -> float:
-    """Return the judge's noisy grade on one dimension: the text's grade plus an error of the text and, with half its
-    standard deviation, an error of the dimension.
+    """Return the judge's noisy grade on one dimension: the text's grade plus an error of the text, with half its standard
+    deviation an error of the dimension, and an error of the prompt; squeezed and rounded as the style says.
     """
     about_text = _gauss(style.seed, "pointwise", request.text, text)
     about_dimension = _gauss(style.seed, "dimension", dimension, request.text, text)
-    noise = style.noise * (about_text + 0.5 * about_dimension)
-    return min(10.0, max(1.0, grade(measure(request, text), style) + noise))
+    score = _liking(request, text, style) + style.noise * (about_text + 0.5 * about_dimension)
+    if style.prompt_offset:
+        score += style.prompt_offset * _gauss(style.seed, "prompt", request.text)
+    if style.squeeze:
+        low, high = style.squeeze
+        score = low + (high - low) * (score - 1) / 9
+    return min(10.0, max(1.0, float(round(score)) if style.integers else score))
 
 
 def pairwise_verdict(request: StoryRequest, first: str, second: str, style: JudgeStyle) -> str:
     """Return `A` if the first text is better, `B` if the second is, and `C` for a tie."""
-    margin = grade(measure(request, first), style) - grade(measure(request, second), style) + style.position_bias
-    margin += math.sqrt(2) * style.noise * _gauss(style.seed, "pairwise", request.text, first, second)
+    noise = style.noise if style.pairwise_noise is None else style.pairwise_noise
+    margin = _liking(request, first, style) - _liking(request, second, style) + style.position_bias
+    margin += math.sqrt(2) * noise * _gauss(style.seed, "pairwise", request.text, first, second)
     if abs(margin) < style.tie_band:
         return "C"
     return "A" if margin > 0 else "B"
+
+
+def _liking(request: StoryRequest, text: str, style: JudgeStyle) -> float:
+    """Return the grade of a text without noise, with the bias of the style."""
+    graded = grade(measure(request, text), style)
+    if not style.word_bonus:
+        return graded
+    return graded + style.word_bonus * (len(_WORD.findall(text)) - sum(request.length_range) / 2) / 10
 
 
 def answer(message: str, style: JudgeStyle, *, sample: int = 0) -> str:

@@ -15,8 +15,9 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from longform.miniature.grammar import EVENTS, FILLERS, fill
-from longform.miniature.world import POOLS, draw_request
-from longform.miniature.writers import write_story
+from longform.miniature.kinds import KIND_RANGES, lesson_levels
+from longform.miniature.world import LENGTH_RANGES, POOLS, draw_request
+from longform.miniature.writers import LESSON_LEVELS, write_story
 from longform.training.supervised.sft import SftSettings
 
 PAD, USER, ASSISTANT, END = "<|pad|>", "<|user|>", "<|assistant|>", "<|end|>"
@@ -27,9 +28,6 @@ CHAT_TEMPLATE = (
     "{% endfor %}"
     "{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )
-LESSON_LEVELS = {"novice": 0.25, "apprentice": 0.40, "journeyman": 0.35}
-"""Fraction of the SFT data by writer level. The master is excluded."""
-
 SFT_SETTINGS = SftSettings(
     steps=260, batch_size=16, max_tokens=256, optimizer="muon", lr=8e-3, muon_lr=0.03, warmup_steps=10, decay=0.4
 )
@@ -84,14 +82,21 @@ def build_model(tokenizer: PreTrainedTokenizerFast, *, seed: int) -> LlamaForCau
     return LlamaForCausalLM(config)
 
 
-def sft_rows(*, seed: int, count: int) -> list[dict[str, Any]]:
-    """Return SFT conversations: requests from a separate stream of the training split, answered at `LESSON_LEVELS`."""
-    return [_lesson(random.Random(f"lesson/{seed}/{index}")) for index in range(count)]
+def sft_rows(*, seed: int, count: int, kinds: bool = False) -> list[dict[str, Any]]:
+    """Return SFT conversations: requests from a separate stream of the training split, answered at `LESSON_LEVELS`.
+
+    Args:
+        seed: Seed of the stream.
+        count: Number of conversations.
+        kinds: Whether requests are of the kinds of `miniature/kinds.py`, with lessons of their own.
+    """
+    return [_lesson(random.Random(f"lesson/{seed}/{index}"), kinds=kinds) for index in range(count)]
 
 
-def _lesson(stream: random.Random) -> dict[str, Any]:
-    request = draw_request(stream, split="train")
-    (level,) = stream.choices(list(LESSON_LEVELS), weights=list(LESSON_LEVELS.values()))
+def _lesson(stream: random.Random, *, kinds: bool) -> dict[str, Any]:
+    request = draw_request(stream, split="train", ranges=KIND_RANGES if kinds else LENGTH_RANGES)
+    levels = lesson_levels(request) if kinds else LESSON_LEVELS
+    (level,) = stream.choices(list(levels), weights=list(levels.values()))
     story = write_story(request, level=level, sample=stream.randrange(1000))
     return {
         "prompt": [{"role": "user", "content": request.text}],

@@ -27,7 +27,8 @@ from starlette.routing import Route
 
 from longform.judging.answers import read_fences
 from longform.miniature.fluency import grammar_model, tokenize
-from longform.miniature.judge import EXAMINER, JUDGE, JudgeStyle, answer
+from longform.miniature.judge import EXAMINER, JUDGE, JUDGES, JudgeStyle, answer, second_judge
+from longform.miniature.kinds import write_of_kind
 from longform.miniature.request_answers import reduction
 from longform.miniature.world import complete_request
 from longform.miniature.world_files import models_yaml, write_served_world
@@ -37,14 +38,19 @@ from longform.records.errors import BadInputError
 LOOPBACK = "127.0.0.1"
 WRITERS = tuple(f"miniature-{level}" for level in LEVELS)
 REWRITER = "miniature-rewriter"
-MODELS = ("miniature-judge", "miniature-examiner", REWRITER, *WRITERS)
+JUDGE_MODELS = ("miniature-judge", "miniature-judge-2", "miniature-examiner")
+MODELS = (*JUDGE_MODELS, REWRITER, *WRITERS)
 OPENING_FENCE = "<<<"
 """Marker that every message about a text contains and no plain request does."""
 _START_SECONDS = 30.0
 
 
 def create_app(
-    *, judge: JudgeStyle = JUDGE, examiner: JudgeStyle = EXAMINER, latency_seconds: float = 0.0
+    *,
+    judge: JudgeStyle = JUDGE,
+    examiner: JudgeStyle = EXAMINER,
+    kinds: bool = False,
+    latency_seconds: float = 0.0,
 ) -> Starlette:
     """Create the server application: `/v1/models` and `/v1/chat/completions` (no streaming, one choice).
 
@@ -52,12 +58,13 @@ def create_app(
     leaves them open. A writer asked to fit a text to a request revises the text.
 
     Args:
-        judge: Weights and errors of the judge.
+        judge: Weights and errors of the judge; the second judge has those of `second_judge`.
         examiner: Weights and errors of the examiner.
+        kinds: Whether writers have the strengths of `miniature/kinds.py`.
         latency_seconds: Delay before every answer.
     """
     grammar_model()
-    judges = {"miniature-judge": judge, "miniature-examiner": examiner}
+    judges = dict(zip(JUDGE_MODELS, (judge, second_judge(judge), examiner), strict=True))
 
     def reply(body: dict[str, Any]) -> str:
         model, message = body["model"], last_user_message(body)
@@ -69,9 +76,10 @@ def create_app(
         if OPENING_FENCE in message:
             fenced = read_fences(message)
             return revise_story(fenced["TEXT"], fenced["REQUEST"], sample=sample)
-        return write_story(
-            complete_request(message, seed=sample), level=model.removeprefix("miniature-"), sample=sample
-        )
+        request, level = complete_request(message, seed=sample), model.removeprefix("miniature-")
+        if kinds:
+            return write_of_kind(request, writer=level, sample=sample)
+        return write_story(request, level=level, sample=sample)
 
     return create_answering_app(MODELS, reply, latency_seconds=latency_seconds)
 
@@ -118,6 +126,7 @@ def serve(
     port: int = 0,
     latency_seconds: float = 0.0,
     judge: JudgeStyle = JUDGE,
+    kinds: bool = False,
     world: Path | None = None,
     prompts: int = 100,
     end_with_parent: bool = False,
@@ -128,6 +137,7 @@ def serve(
         port: Port on the loopback interface; 0 chooses a free one.
         latency_seconds: Delay before every answer.
         judge: Weights and errors of the judge.
+        kinds: Whether writers have the strengths of `miniature/kinds.py`.
         world: New or empty folder for the world's prompts, chat log and models.yaml.
         prompts: Number of the world's training prompts.
         end_with_parent: Exit when standard input closes.
@@ -139,7 +149,7 @@ def serve(
         address = f"http://{LOOPBACK}:{listener.getsockname()[1]}/v1"
         if world is not None:
             write_served_world(world, base_url=address, prompts=prompts)
-        app = create_app(judge=judge, latency_seconds=latency_seconds)
+        app = create_app(judge=judge, kinds=kinds, latency_seconds=latency_seconds)
         print(address, flush=True)
         if world is None and not end_with_parent:
             print(
@@ -175,15 +185,24 @@ def _listen(port: int) -> socket.socket:
     return listener
 
 
-def serve_in_background(*, port: int = 0, latency_seconds: float = 0.0) -> AbstractContextManager[str]:
+def serve_in_background(
+    *, port: int = 0, latency_seconds: float = 0.0, judge: str = "mild", kinds: bool = False
+) -> AbstractContextManager[str]:
     """Run the server in a child process; yield its base URL, for `base_url` in models.yaml.
 
-    Port 0 chooses a free port. A resumed run reuses its recorded answers only under the same address.
+    A resumed run reuses its recorded answers only under the same address.
+
+    Args:
+        port: Port on the loopback interface; 0 chooses a free one.
+        latency_seconds: Delay before every answer.
+        judge: Style of the judge, one of `JUDGES`.
+        kinds: Whether writers have the strengths of `miniature/kinds.py`.
 
     Raises:
         BadInputError: the server did not start, for example because the port is taken; the child prints the cause.
     """
-    return in_background("longform.miniature.server", str(port), str(latency_seconds))
+    arguments = (str(port), str(latency_seconds), judge, "kinds" if kinds else "plain")
+    return in_background("longform.miniature.server", *arguments)
 
 
 @contextmanager
@@ -260,6 +279,12 @@ def _error(status: int, message: str) -> JSONResponse:
 
 if __name__ == "__main__":
     try:
-        serve(port=int(sys.argv[1]), latency_seconds=float(sys.argv[2]), end_with_parent=True)
+        serve(
+            port=int(sys.argv[1]),
+            latency_seconds=float(sys.argv[2]),
+            judge=JUDGES[sys.argv[3]],
+            kinds=sys.argv[4] == "kinds",
+            end_with_parent=True,
+        )
     except BadInputError as error:
         sys.exit(str(error))

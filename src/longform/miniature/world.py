@@ -56,6 +56,7 @@ LENGTH_RANGES = ((40, 55), (55, 70), (70, 85))
 WIDE_RANGES = ((30, 54), (58, 100))
 """Length ranges for learning length: no number occurs in two ranges, so each number determines the length by itself. With
 adjacent ranges, a base model wrote the same number of words for all three."""
+_LENGTHS = ("short", "medium", "long")
 
 PARTS = ("length", *POOLS)
 """The parts that a reduced request can omit: the length, or the word of a class."""
@@ -195,7 +196,7 @@ def prompts(*, seed: int, split: Split, count: int, ranges: Sequence[tuple[int, 
             id=f"{split}-{seed}-{index:05d}",
             prompt=request.text,
             length_range=request.length_range,
-            meta={"length": ("short", "medium", "long")[ranges.index(request.length_range)]},
+            meta={"length": _LENGTHS[ranges.index(request.length_range) % len(_LENGTHS)]},
         )
         for index, request in islice(_distinct(seed, split, ranges), count)
     ]

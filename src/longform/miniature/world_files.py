@@ -61,9 +61,9 @@ def write_world(
     write_text(folder / "models.yaml", models_yaml(base_url))
 
 
-def models_yaml(base_url: str) -> str:
-    """The content of a models.yaml with the miniature's models at an address."""
-    names = ("judge", "examiner", "rewriter", *LEVELS)
+def models_yaml(base_url: str, *, judges: Sequence[str] = ("judge",)) -> str:
+    """The content of a models.yaml with the miniature's models at an address, and of its judges those of `judges`."""
+    names = (*judges, "examiner", "rewriter", *LEVELS)
     models = {name: {"base_url": base_url, "model": f"miniature-{name}", "prices": dict(_PRICES)} for name in names}
     return yaml.safe_dump(models, sort_keys=False)
 

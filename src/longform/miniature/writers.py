@@ -43,6 +43,8 @@ LEVELS: dict[str, Skill] = {
     "journeyman": Skill(0.15, 0.05, 0.04, 0.12, 0.10, 0.15, 0.02),
     "master": Skill(0.02, 0.0, 0.0, 0.02, 0.01, 0.02, 0.0),
 }
+LESSON_LEVELS = {"novice": 0.25, "apprentice": 0.40, "journeyman": 0.35}
+"""Fraction of the policy's SFT data by writer level. The master is excluded."""
 
 
 def write_story(request: StoryRequest, *, level: str, sample: int = 0) -> str:
@@ -51,8 +53,11 @@ def write_story(request: StoryRequest, *, level: str, sample: int = 0) -> str:
     Raises:
         KeyError: unknown level.
     """
-    skill = LEVELS[level]
-    stream = random.Random(f"story/{level}/{sample}/{request.text}")
+    return compose_story(request, LEVELS[level], random.Random(f"story/{level}/{sample}/{request.text}"))
+
+
+def compose_story(request: StoryRequest, skill: Skill, stream: random.Random) -> str:
+    """Write a story with the flaws of a skill, drawn from a random stream."""
     events = _disordered([event for event in EVENTS if not _happens(stream, skill.miss_event)], stream, skill)
     forms = _fitted(events, stream, target=_target_words(request, stream, skill))
     words = _chosen_words(request, stream, skill)

@@ -1,0 +1,87 @@
+"""Kinds of requests: a world in which prompts differ in what a policy can learn from them. Off in the quickstart.
+
+In the plain world every request is as hard as every other one, so that the margin of a prompt (the best competitor's grade
+minus the policy's) is the luck of one response. Here it is a property of the prompt. The request alone decides its kind, so
+that server, lessons and judge agree without further information:
+
+- broken (a seventh of the training prompts): fewer words are asked for than the nine events need, and the judge counts the
+  length a second time, as a factor. Nobody does well. Validation and held-out prompts leave broken requests out.
+- mastered (half of the places): the lessons come from the best writer, so the initial policy has nothing to gain.
+- speciality (a third): the lessons are poor, and one competitor for each place is as good there as the best writer
+  elsewhere; the others are as poor as the lessons. The skill is shown by references of that kind alone.
+- ordinary (a sixth): as in the plain world.
+"""
+
+import random
+from typing import Literal, get_args
+
+from longform.miniature.grammar import FEWEST_WORDS
+from longform.miniature.world import LENGTH_RANGES, PLACES, Split, StoryRequest, parse_request, prompts
+from longform.miniature.writers import LESSON_LEVELS, LEVELS, compose_story, write_story
+from longform.records.schemas import Prompt
+
+Kind = Literal["mastered", "ordinary", "speciality", "broken"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+BROKEN_RANGE = (6, 16)
+KIND_RANGES = (*LENGTH_RANGES, *LENGTH_RANGES, BROKEN_RANGE)
+"""Length ranges of the training prompts: one in seven is broken."""
+MASTERED = frozenset(PLACES[0::2])
+SPECIALISTS = dict(zip(PLACES[1:8:2], LEVELS, strict=True))
+"""The places of the speciality and, for each, the competitor who writes well there."""
+BEST, POOR = "master", "novice"
+_LEVELS_OF_KIND: dict[Kind, dict[str, float]] = {
+    "mastered": {BEST: 1.0},
+    "ordinary": LESSON_LEVELS,
+    "speciality": {POOR: 1.0},
+    "broken": LESSON_LEVELS,
+}
+"""Fraction of the lessons by writer level."""
+
+
+def kind_of(request: StoryRequest) -> Kind:
+    """Return the kind of a request."""
+    if request.length_range[1] < FEWEST_WORDS:
+        return "broken"
+    if request.place in MASTERED:
+        return "mastered"
+    return "speciality" if request.place in SPECIALISTS else "ordinary"
+
+
+def level_in(request: StoryRequest, writer: str) -> str:
+    """Return the level at which a writer of `LEVELS` writes for a request."""
+    if kind_of(request) != "speciality":
+        return writer
+    return BEST if SPECIALISTS[request.place] == writer else POOR
+
+
+def write_of_kind(request: StoryRequest, *, writer: str, sample: int = 0) -> str:
+    """Write a story as a competitor does in a world with kinds; deterministic.
+
+    Outside the speciality it is the same text as in the plain world.
+
+    Raises:
+        KeyError: unknown writer.
+    """
+    if kind_of(request) != "speciality":
+        return write_story(request, level=writer, sample=sample)
+    stream = random.Random(f"story of a kind/{writer}/{sample}/{request.text}")
+    return compose_story(request, LEVELS[level_in(request, writer)], stream)
+
+
+def lesson_levels(request: StoryRequest) -> dict[str, float]:
+    """Return the fraction of the lessons by writer level for a request of its kind."""
+    return _LEVELS_OF_KIND[kind_of(request)]
+
+
+def prompts_of_kinds(*, seed: int, split: Split, count: int) -> list[Prompt]:
+    """Return the first `count` prompts of a stream, with their kind in `meta.kind`; see `world.prompts`.
+
+    The training split has broken requests, the held-out split has none: nobody can do well on them.
+    """
+    ranges = KIND_RANGES if split == "train" else LENGTH_RANGES
+    rows = prompts(seed=seed, split=split, count=count, ranges=ranges)
+    return [
+        row.model_copy(update={"meta": {**(row.meta or {}), "kind": kind_of(parse_request(row.request))}})
+        for row in rows
+    ]
