@@ -45,6 +45,7 @@ COMMANDS = {
     "publish": "Upload a policy with a model card, or a file of rows, to the Hugging Face hub.",
     "export": "Write the rewards and the ladder of a recipe for TRL or verifiers.",
     "view": "Show runs and results in a browser: every training text, its reference, and the judges' answers.",
+    "study": "Run a study: arms x seeds x examinations, joined into tables and curves.",
     "runs": "List runs with their progress.",
     "arena": "Rate models from pairwise games (Bradley-Terry), with intervals.",
     "bench": "List, fetch and run long-form writing benchmarks.",

@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from longform.records.errors import BadInputError, LongformError, StoppedError
 from longform.records.files import write_text
 from longform.records.progress import ProgressDisplay, no_progress
 from longform.records.resume import hash_json
-from longform.studies.plan import StudyPlan, StudyTask
+from longform.studies.tasks import StudyPlan, StudyTask
 from longform.studies.work import MakeWorld, Surroundings
 from longform.version import __version__
 
@@ -38,10 +39,10 @@ class FinishedTask:
     seconds: float
 
     @classmethod
-    def read(cls, plan: StudyPlan, key: str) -> "FinishedTask | None":
+    def read(cls, folder: Path, key: str) -> "FinishedTask | None":
         """The record of a task; None if it is not done."""
         try:
-            content = json.loads(_mark(plan.folder, key).read_text(encoding="utf-8"))
+            content = json.loads(_mark(folder, key).read_text(encoding="utf-8"))
             return cls(str(content["title"]), float(content["seconds"]))
         except (OSError, ValueError, KeyError, TypeError):
             return None
@@ -156,6 +157,8 @@ def _run_in_pool(
 def _begin_process(parent: int) -> None:
     """Prepare a process for tasks: one thread, since there are other processes, and an end with the study's own process."""
     os.environ["OMP_NUM_THREADS"] = "1"
+    if (torch := sys.modules.get("torch")) is not None:  # it read the variable when it was imported
+        torch.set_num_threads(1)
 
     def watch() -> None:
         while os.getppid() == parent:

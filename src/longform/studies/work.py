@@ -220,3 +220,6 @@ def check_complete(result: CollectResult) -> None:
             f"{result.out}: {result.failures.total()} responses are missing ({count_causes(result.failures)}); run the "
             "same command again to retry"
         )
+
+
+Work = WorldWork | SftWork | WriteWork | GradeWork | SelectWork | TrainWork

@@ -1,0 +1,166 @@
+"""`longform study run | status | table | plot`."""
+
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cyclopts import App
+
+from longform.cli.flags import Flag, PositiveInt, TableFormat
+from longform.cli.output import command_line, console, print_result, print_tables, printable, progress, show_clock
+
+if TYPE_CHECKING:
+    from longform.studies.tasks import StudyPlan, StudyTask
+    from longform.studies.work import MakeWorld
+
+study = App(name="study", help="Arms x seeds x examinations, joined into tables and curves.")
+
+
+@study.command
+def run(
+    study: Path, *, out: Path | None = None, jobs: PositiveInt = 1, dry_run: Flag = False, json: Flag = False
+) -> None:
+    """Make everything that a study needs and that is not there yet. Running it again resumes.
+
+    Arms share whatever they have in common, such as the fine-tuned start, candidates and grades. A changed study file makes
+    only what is new.
+
+    Args:
+        study: Path to the study file (YAML).
+        out: Folder of everything that the study makes (default: runs/NAME, where NAME is the study's).
+        jobs: Tasks that run at once, each in a process of its own with one thread.
+        dry_run: Check everything that can be checked, and list the tasks; nothing is trained, and judges of recipes are
+            asked one small question each.
+        json: Print the result as JSON.
+    """
+    from longform.studies.check import check_study
+    from longform.studies.run import missing_tasks, run_study
+    from longform.studies.status import study_status
+
+    plan = _plan(study, out)
+    check_study(plan, has_world=True)
+    world = _world(plan, study)
+    if dry_run:
+        status = study_status(plan)
+        if not json:
+            print_tables([status.table])
+            print()
+        result = {"tasks": status.tasks, "done": status.done, "measurements": len(plan.measurements)}
+        print_result(result | {"path": str(plan.folder)}, as_json=json, next_command=_command("run", study, out))
+        return
+
+    def report(task: "StudyTask", done: int, total: int) -> None:
+        console.print(printable(f"{done}/{total}  {task.title}"), markup=False, soft_wrap=True)
+
+    if missing_tasks(plan):
+        with world as make_world:
+            run_study(plan, jobs=jobs, make_world=make_world, progress=progress, on_task=report)
+    status = study_status(plan)
+    cost = "0 (no calls)" if status.calls is None else status.calls.shown_cost
+    print_result(
+        {"tasks": status.tasks, "cost": cost, "path": str(plan.folder)},
+        as_json=json,
+        next_command=_command("table", study, out),
+    )
+
+
+@study.command
+def status(study: Path, *, out: Path | None = None, json: Flag = False) -> None:
+    """Show how far a study is: tasks done, hours so far and to come, and money.
+
+    Args:
+        study: Path to the study file.
+        out: Folder of the study (default: runs/NAME).
+        json: Print as JSON.
+    """
+    from longform.studies.status import study_status
+
+    plan = _plan(study, out)
+    found = study_status(plan)
+    if json:
+        kinds = [it._asdict() | {"remaining": it.remaining} for it in found.kinds]
+        calls = None if found.calls is None else found.calls._asdict()
+        print_result({"done": found.done, "tasks": found.tasks, "kinds": kinds, "calls": calls}, as_json=True)
+        return
+    print_tables([found.table])
+    print()
+    to_come = [it.remaining for it in found.kinds]
+    known = None if any(it is None for it in to_come) else sum(it or 0.0 for it in to_come)
+    print_result(
+        {
+            "done": f"{found.done} of {found.tasks}",
+            "to come": show_clock(known),
+            "next task": "none" if found.next_task is None else found.next_task.title,
+            "cost": "0 (no calls)" if found.calls is None else found.calls.shown_cost,
+            "path": str(plan.folder),
+        },
+        as_json=False,
+        next_command=_command("table" if found.next_task is None else "run", study, out),
+    )
+
+
+@study.command
+def table(study: Path, *, out: Path | None = None, format: TableFormat = "text", json: Flag = False) -> None:
+    """Print a study's tables from what was measured so far: means, paired differences, hypotheses. Nothing is asked.
+
+    A difference is undecided where its interval contains 0. Intervals are over seeds and prompts.
+
+    Args:
+        study: Path to the study file.
+        out: Folder of the study (default: runs/NAME).
+        format: Output format.
+        json: Same as --format json.
+    """
+    from longform.studies.results import read_results
+    from longform.studies.tables import study_tables, tables_as_json, write_tables
+
+    plan = _plan(study, out)
+    tables = study_tables(read_results(plan))
+    path = write_tables(plan.folder, tables)
+    if json or format == "json":
+        print_result(tables_as_json(tables), as_json=True)
+        return
+    print_tables(tables, format)
+    print()
+    view = command_line("view", plan.folder)
+    print_result({"path": str(path)}, as_json=False, next_command=view, aside=format != "text")
+
+
+@study.command
+def plot(study: Path, *, out: Path | None = None, page: Path | None = None, json: Flag = False) -> None:
+    """Draw a study's curves with their intervals, and write them with all tables as an HTML page.
+
+    Args:
+        study: Path to the study file.
+        out: Folder of the study (default: runs/NAME).
+        page: The page (default: study.html in the folder).
+        json: Print the result as JSON.
+    """
+    from longform.studies.page import study_charts, write_study_page
+    from longform.studies.results import read_results
+
+    plan = _plan(study, out)
+    results, path = read_results(plan), page or plan.folder / "study.html"
+    write_study_page(path, results)
+    print_result({"curves": len(study_charts(results)), "path": str(path)}, as_json=json)
+
+
+def _plan(study: Path, out: Path | None) -> "StudyPlan":
+    from longform.studies.plan import plan_study
+    from longform.studies.settings import load_study
+
+    read = load_study(study)
+    return plan_study(read, out or Path("runs") / read.study, source=study)
+
+
+def _world(plan: "StudyPlan", source: Path) -> "AbstractContextManager[MakeWorld | None]":
+    """The server of the study's world; of no effect without one. Its settings are checked at once."""
+    if plan.study.world is None:
+        return nullcontext()
+    from longform.miniature.study import read_world, serve_world
+
+    return serve_world(read_world(plan.study.world, source=source), plan.folder)
+
+
+def _command(name: str, study: Path, out: Path | None) -> str:
+    return command_line("study", name, study, *([] if out is None else ["--out", out]))

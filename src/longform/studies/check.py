@@ -1,0 +1,45 @@
+"""What can be checked of a study before it starts: models, benchmarks, files, and every recipe."""
+
+from longform.endpoints.models import find_model, read_models
+from longform.engines import plan_training
+from longform.evaluation.benchmarks.catalogue import find_benchmark, read_set
+from longform.records.errors import BadInputError
+from longform.studies.examine import BenchExam, CompareExam, EloExam, GradeExam
+from longform.studies.tasks import StudyPlan, StudyTask
+from longform.studies.work import GradeWork, TrainWork, WriteWork
+
+
+def check_study(plan: StudyPlan, *, has_world: bool) -> None:
+    """Check every name and file that is there already; what earlier tasks make is checked when they have made it.
+
+    Raises:
+        BadInputError: something cannot be used.
+    """
+    if plan.study.world is not None and not has_world:
+        raise BadInputError("world: the miniature world is served by `longform study run`")
+    data = {(it.bench, it.data) for it in plan.study.examine if it.bench is not None and it.data is not None}
+    for name, path in data:
+        read_set(find_benchmark(name), path)
+    for task in plan.tasks.values():
+        _check_models(task)
+        if isinstance(task.work, TrainWork) and not any(it in plan.tasks for it in task.needs):
+            plan_training(task.work.recipe)
+
+
+def _check_models(task: StudyTask) -> None:
+    """Check that the models that a task asks are in models.yaml, unless that is made by the study."""
+    work = task.work
+    if isinstance(work, GradeExam):
+        work = work.grading
+    if isinstance(work, WriteWork):
+        names = [] if work.writer.is_local else [work.writer.source]
+    elif isinstance(work, GradeWork | CompareExam | EloExam):
+        names = [work.judge]
+    elif isinstance(work, BenchExam):
+        names = [*([] if work.judge is None else [work.judge]), *([] if work.writer.is_local else [work.writer.source])]
+    else:
+        return
+    if names and work.models.exists():
+        specs = read_models(work.models)
+        for name in names:
+            find_model(specs, name, path=work.models)

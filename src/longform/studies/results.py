@@ -1,0 +1,165 @@
+"""What a study found: means of arms, paired differences between them, and what became of its hypotheses.
+
+Everything is read from the folder of the study; nothing is asked or trained.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import NamedTuple
+
+from longform.records.run_directory import RunDirectory
+from longform.statistics.power import detectable_difference, t_test_power
+from longform.statistics.seeds import SeedMean, mean_over_seeds
+from longform.studies.examine import VALUES, read_values
+from longform.studies.settings import Hypothesis
+from longform.studies.tasks import Measurement, StudyPlan
+
+SeedValues = dict[int, dict[str, float]]
+"""Seed -> prompt -> value."""
+WHOLE_RUN = "run"
+"""Prompt of a metric of a run."""
+
+
+class Outcome(StrEnum):
+    """What a paired difference says."""
+
+    HIGHER = "higher"
+    LOWER = "lower"
+    UNDECIDED = "undecided"
+    """The interval contains 0."""
+    UNKNOWN = "no interval"
+
+
+class Finding(StrEnum):
+    """What became of a hypothesis."""
+
+    SHOWN = "shown"
+    NOT_SHOWN = "not shown"
+    """The interval contains 0."""
+    CONTRADICTED = "contradicted"
+    MISSING = "not measured"
+
+
+class PairedDifference(NamedTuple):
+    """An arm minus another one, over the seeds and prompts that both have."""
+
+    mean: SeedMean
+    detectable: float
+    """The true difference that would have been found with a probability of .8."""
+
+    @property
+    def outcome(self) -> Outcome:
+        """What it says."""
+        _, low, high = self.mean.interval
+        if not low <= high:
+            return Outcome.UNKNOWN
+        return Outcome.HIGHER if low > 0 else Outcome.LOWER if high < 0 else Outcome.UNDECIDED
+
+
+class Verdict(NamedTuple):
+    """A hypothesis and what was found."""
+
+    hypothesis: Hypothesis
+    difference: PairedDifference | None
+    power: float | None
+    """Probability with which the study finds the hypothesis' smallest difference; None if it names none."""
+
+    @property
+    def finding(self) -> Finding:
+        """What became of it."""
+        if self.difference is None or self.difference.outcome == Outcome.UNKNOWN:
+            return Finding.MISSING
+        outcomes = {Outcome.HIGHER: Finding.SHOWN, Outcome.LOWER: Finding.CONTRADICTED}
+        return outcomes.get(self.difference.outcome, Finding.NOT_SHOWN)
+
+
+@dataclass(slots=True)
+class StudyResults:
+    """All values that a study has measured so far."""
+
+    plan: StudyPlan
+    at: dict[tuple[str, str, int], SeedValues] = field(default_factory=dict)
+    """By column, arm and step."""
+    last: dict[tuple[str, str], SeedValues] = field(default_factory=dict)
+    """By column and arm, after the last step."""
+    missing: list[Measurement] = field(default_factory=list)
+
+    def mean(self, column: str, arm: str) -> SeedMean | None:
+        """The mean of an arm after its last step; None if it was not measured."""
+        values = self.last.get((column, arm))
+        return mean_over_seeds(values) if values else None
+
+    def difference(self, column: str, arm: str, other: str) -> PairedDifference | None:
+        """An arm minus another one after their last steps; None if no seed has both."""
+        return difference_of(self.last.get((column, arm), {}), self.last.get((column, other), {}))
+
+    def curve(self, column: str, arm: str) -> dict[int, SeedMean]:
+        """The means of an arm by step, ascending."""
+        steps = sorted(step for name, of_arm, step in self.at if (name, of_arm) == (column, arm))
+        return {step: mean_over_seeds(self.at[column, arm, step]) for step in steps}
+
+    def verdicts(self) -> list[Verdict]:
+        """What became of each hypothesis."""
+        found = []
+        for it in self.plan.study.hypotheses:
+            difference = self.difference(it.column, it.larger, it.smaller)
+            power = None
+            if difference is not None and it.difference is not None and difference.mean.freedom > 0:
+                power = t_test_power(it.difference, difference.mean.standard_error, difference.mean.freedom)
+            found.append(Verdict(it, difference, power))
+        return found
+
+
+def read_results(plan: StudyPlan) -> StudyResults:
+    """Read what was measured so far.
+
+    Raises:
+        BadInputError: a file of the study is damaged.
+    """
+    results = StudyResults(plan)
+    runs: dict[str, Mapping[str, dict[int, float]]] = {}
+    for it in plan.measurements:
+        values = _metric(plan, it, runs) if it.metric is not None else _measured(plan, it)
+        if not values:
+            results.missing.append(it)
+            continue
+        results.at.setdefault((it.column, it.arm, it.step), {})[it.seed] = values
+        if it.is_last:
+            results.last.setdefault((it.column, it.arm), {})[it.seed] = values
+    return results
+
+
+def difference_of(
+    one: Mapping[int, Mapping[str, float]], other: Mapping[int, Mapping[str, float]]
+) -> PairedDifference | None:
+    """The paired difference of two arms' values, by seed and prompt; None if they have no seed and prompt in common."""
+    differences = {
+        seed: {prompt: values[prompt] - other[seed][prompt] for prompt in values.keys() & other[seed].keys()}
+        for seed, values in one.items()
+        if seed in other
+    }
+    differences = {seed: values for seed, values in differences.items() if values}
+    if not differences:
+        return None
+    mean = mean_over_seeds(differences)
+    return PairedDifference(mean, detectable_difference(mean.standard_error, mean.freedom))
+
+
+def _measured(plan: StudyPlan, it: Measurement) -> dict[str, float]:
+    folder = plan.tasks[it.task].folder
+    return read_values(folder) if (folder / VALUES).exists() else {}
+
+
+def _metric(plan: StudyPlan, it: Measurement, runs: dict[str, Mapping[str, dict[int, float]]]) -> dict[str, float]:
+    """The value of a run's metric; the whole series is read once."""
+    assert it.metric is not None, "a measurement of a metric"
+    folder = plan.tasks[it.task].folder
+    key = f"{folder}\0{it.metric}"
+    if key not in runs:
+        if not (folder / "run.sqlite").exists():
+            return {}
+        with RunDirectory.read(folder) as run:
+            runs[key] = {it.metric: dict(run.database.metric(it.metric))}
+    value = runs[key][it.metric].get(it.step)
+    return {} if value is None else {WHOLE_RUN: value}

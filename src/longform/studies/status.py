@@ -1,0 +1,109 @@
+"""How far a study is: tasks done by kind, time so far and to come, and money."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from longform.evaluation.tables import Cell, Column, Table
+from longform.records.calls import CallTotals, SqliteCallLog
+from longform.records.errors import BadInputError
+from longform.studies.examine import BenchExam, CompareExam, EloExam, GradeExam
+from longform.studies.run import FinishedTask
+from longform.studies.tasks import StudyPlan, StudyTask
+from longform.studies.work import GradeWork, SelectWork, SftWork, TrainWork, WorldWork, WriteWork
+
+KINDS = {
+    WorldWork: "world",
+    SftWork: "fine-tuning",
+    WriteWork: "responses",
+    GradeWork: "grades",
+    SelectWork: "selection",
+    TrainWork: "training",
+    GradeExam: "examination",
+    CompareExam: "examination",
+    EloExam: "examination",
+    BenchExam: "examination",
+}
+
+
+class KindStatus(NamedTuple):
+    """The tasks of one kind."""
+
+    kind: str
+    done: int
+    tasks: int
+    seconds: float
+    """Of those that are done, together."""
+
+    @property
+    def remaining(self) -> float | None:
+        """Seconds for the others at the same pace, one after another; None while none is done."""
+        if self.done == self.tasks:
+            return 0.0
+        return self.seconds / self.done * (self.tasks - self.done) if self.done else None
+
+
+class StudyStatus(NamedTuple):
+    """How far a study is."""
+
+    kinds: Sequence[KindStatus]
+    next_task: StudyTask | None
+    calls: CallTotals | None
+    """Of all judges and writers, in the folder of the study; None without any."""
+
+    @property
+    def done(self) -> int:
+        """Tasks that are done."""
+        return sum(it.done for it in self.kinds)
+
+    @property
+    def tasks(self) -> int:
+        """All tasks."""
+        return sum(it.tasks for it in self.kinds)
+
+    @property
+    def table(self) -> Table:
+        """The tasks by kind."""
+        columns = [
+            Column("tasks", is_text=True),
+            Column("done"),
+            Column("of"),
+            Column("hours so far", 2),
+            Column("to come", 2),
+        ]
+        rows: list[list[Cell]] = [
+            [it.kind, it.done, it.tasks, it.seconds / 3600, None if it.remaining is None else it.remaining / 3600]
+            for it in self.kinds
+        ]
+        return Table("Tasks", columns, rows, ["to come: hours at the same pace, one task after another"])
+
+
+def study_status(plan: StudyPlan) -> StudyStatus:
+    """Read how far a study is; it may be running."""
+    counts: dict[str, list[float]] = {kind: [0, 0, 0.0] for kind in dict.fromkeys(KINDS.values())}
+    next_task = None
+    for key, task in plan.tasks.items():
+        of_kind, finished = counts[KINDS[type(task.work)]], FinishedTask.read(plan.folder, key)
+        of_kind[1] += 1
+        if finished is not None:
+            of_kind[0] += 1
+            of_kind[2] += finished.seconds
+        elif next_task is None:
+            next_task = task
+    kinds = [
+        KindStatus(kind, int(done), int(tasks), seconds) for kind, (done, tasks, seconds) in counts.items() if tasks
+    ]
+    return StudyStatus(kinds, next_task, _calls(plan.folder))
+
+
+def _calls(folder: Path) -> CallTotals | None:
+    """The totals of all calls recorded in a study's folder."""
+    totals: CallTotals | None = None
+    for path in sorted({*folder.glob("**/*.calls.sqlite"), *folder.glob("runs/*/run.sqlite")}):
+        try:
+            with SqliteCallLog(path) as log:
+                found = log.totals()
+        except BadInputError:  # being created at this moment
+            continue
+        totals = found if totals is None else CallTotals._make(map(sum, zip(totals, found, strict=True)))
+    return totals

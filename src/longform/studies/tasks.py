@@ -1,0 +1,84 @@
+"""What a study's plan consists of: tasks, policies, and measurements."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from longform.recipe.recipe import Recipe
+from longform.studies.examine import ExamWork
+from longform.studies.settings import Study
+from longform.studies.work import Work, Writer
+
+
+@dataclass(frozen=True, slots=True)
+class StudyTask:
+    """One piece of work, which is done once."""
+
+    key: str
+    """Hash of all that its result depends on."""
+    title: str
+    folder: Path
+    work: Work | ExamWork
+    needs: tuple[str, ...]
+    """Keys of the tasks that come before."""
+
+
+class Made(NamedTuple):
+    """What a reference or a path stands for."""
+
+    key: str
+    """Hash of all that its content depends on."""
+    path: Path
+    needs: tuple[str, ...] = ()
+    """Keys of the tasks that make it; none for a file that was there before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """A policy that can be examined."""
+
+    key: str
+    """Hash of all that its weights depend on."""
+    needs: tuple[str, ...]
+    writer: Writer
+
+
+@dataclass(frozen=True, slots=True)
+class ArmRun:
+    """One arm with one seed."""
+
+    arm: str
+    seed: int
+    policies: Mapping[int, Policy]
+    """By step; an arm that is not trained has its only policy at step 0 as well as at its last, which is 0."""
+    last: int
+    recipe: Recipe | None
+    """Of an arm that is trained by reinforcement learning."""
+    key: str | None
+    """Of its training."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """A column's value of one arm, seed and step: in the folder of a task, or a metric of a run."""
+
+    column: str
+    arm: str
+    seed: int
+    step: int
+    is_last: bool
+    task: str
+    """Key of the task that measures it, or that trains."""
+    metric: str | None = None
+
+
+@dataclass(slots=True)
+class StudyPlan:
+    """All tasks, each after those that it needs, and what is measured."""
+
+    study: Study
+    folder: Path
+    tasks: dict[str, StudyTask] = field(default_factory=dict)
+    runs: list[ArmRun] = field(default_factory=list)
+    measurements: list[Measurement] = field(default_factory=list)
