@@ -77,10 +77,10 @@ class JudgeStyle(NamedTuple):
 
 
 JUDGE = JudgeStyle(coverage=0.40, names=0.25, length=0.20, order=0.15, noise=0.4, position_bias=0.1)
-CALIBRATED = JUDGE._replace(noise=1.0, prompt_offset=1.0, squeeze=(5.0, 10.0), integers=True, pairwise_noise=1.0)
+CALIBRATED = JUDGE._replace(noise=2.3, prompt_offset=1.5, squeeze=(6.3, 9.4), integers=True, pairwise_noise=3.0)
 JUDGES = {"mild": JUDGE, "calibrated": CALIBRATED}
 """Styles of the training judge by name. `benchmarks/judge_calibration.py` states how well `calibrated` fits real scores."""
-WORD_BONUS = 0.8
+WORD_BONUS = 1.2
 """Bias of the second judge, in grade points for ten words."""
 EXAMINER = JudgeStyle(coverage=0.35, names=0.30, length=0.15, order=0.20, fluency_exponent=1.5)
 
