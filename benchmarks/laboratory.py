@@ -11,7 +11,7 @@ import argparse
 import time
 
 from longform.cli.output import print_table
-from longform.miniature.laboratory import CONTRASTS, Difference, LabSettings, difference, run_arm
+from longform.miniature.laboratory import CONTRASTS, LabDifference, LabSettings, difference, run_arm
 from longform.miniature.study_world import WorldSettings
 
 
@@ -22,9 +22,10 @@ def main() -> None:
     parser.add_argument("--contrast", action="append", choices=tuple(CONTRASTS), help="repeatable; default: all")
     parser.add_argument("--set-world", action="append", default=[], metavar="KEY=VALUE", help="another world for all")
     parser.add_argument("--steps", type=int, default=LabSettings().steps)
+    parser.add_argument("--lr", type=float, default=LabSettings().lr)
     parser.add_argument("--writing-scale", type=float, default=LabSettings().writing_scale)
     options = parser.parse_args()
-    lab = LabSettings(steps=options.steps, writing_scale=options.writing_scale)
+    lab = LabSettings(steps=options.steps, lr=options.lr, writing_scale=options.writing_scale)
     for name in options.contrast or CONTRASTS:
         began = time.perf_counter()
         contrast = CONTRASTS[name]
@@ -47,7 +48,7 @@ def main() -> None:
         print_table(title, columns, rows)
 
 
-def _shown(found: Difference | None) -> list[str]:
+def _shown(found: LabDifference | None) -> list[str]:
     if found is None:
         return [""] * 6
     decision = "train" if found.is_trained else "not trained"

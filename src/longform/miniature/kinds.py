@@ -20,8 +20,8 @@ from longform.miniature.world import LENGTH_RANGES, PLACES, Split, StoryRequest,
 from longform.miniature.writers import LESSON_LEVELS, LEVELS, compose_story, write_story
 from longform.records.schemas import Prompt
 
-Kind = Literal["mastered", "ordinary", "speciality", "broken"]
-KINDS: tuple[Kind, ...] = get_args(Kind)
+PromptKind = Literal["mastered", "ordinary", "speciality", "broken"]
+KINDS: tuple[PromptKind, ...] = get_args(PromptKind)
 
 BROKEN_RANGE = (6, 16)
 KIND_RANGES = (*LENGTH_RANGES, *LENGTH_RANGES, BROKEN_RANGE)
@@ -30,7 +30,7 @@ MASTERED = frozenset(PLACES[0::2])
 SPECIALISTS = dict(zip(PLACES[1:8:2], LEVELS, strict=True))
 """The places of the speciality and, for each, the competitor who writes well there."""
 BEST, POOR = "master", "novice"
-_LEVELS_OF_KIND: dict[Kind, dict[str, float]] = {
+_LEVELS_OF_KIND: dict[PromptKind, dict[str, float]] = {
     "mastered": {BEST: 1.0},
     "ordinary": LESSON_LEVELS,
     "speciality": {POOR: 1.0},
@@ -39,7 +39,7 @@ _LEVELS_OF_KIND: dict[Kind, dict[str, float]] = {
 """Fraction of the lessons by writer level."""
 
 
-def kind_of(request: StoryRequest) -> Kind:
+def kind_of(request: StoryRequest) -> PromptKind:
     """Return the kind of a request."""
     if request.length_range[1] < FEWEST_WORDS:
         return "broken"

@@ -27,7 +27,7 @@ from longform.miniature.judge import (
     pairwise_verdict,
     pointwise_score,
 )
-from longform.miniature.kinds import KINDS, Kind, kind_of
+from longform.miniature.kinds import KINDS, PromptKind, kind_of
 from longform.miniature.study_world import (
     WorldSettings,
     held_out_prompts,
@@ -49,14 +49,13 @@ from longform.text.words import count_words
 
 POLICY = "policy"
 _FLAWS = len(Skill._fields)
-_START: dict[Kind, float] = {"mastered": 4.0, "ordinary": -0.4, "speciality": -2.0, "broken": -0.4}
+_START: dict[PromptKind, float] = {"mastered": 4.0, "ordinary": -0.4, "speciality": -2.0, "broken": -0.4}
 """Logits of writing without a flaw before training, alike for all flaws; they write about as the lessons do."""
-_LR = 1.5
 _OUTCOMES = {"A": "loss", "B": "win", "C": "tie"}
 """The policy's response is second."""
 
 
-class Arm(NamedTuple):
+class LabArm(NamedTuple):
     """One way of training."""
 
     strategy: Strategy | None = None
@@ -77,43 +76,48 @@ class LabSettings(NamedTuple):
     group: int = 8
     top_share: float = 0.3
     """Fraction of the prompts that a strategy chooses."""
+    lr: float = 0.25
+    """Step size of REINFORCE, at advantages with a standard deviation of 1. With it the arms end in the plain world about
+    where those of the language model do (benchmarks/RESULTS.md, "Arms and baselines")."""
     writing_scale: float = 20.0
     """What the writing reward, else 0 to 1, is multiplied by, as an unstandardized reward model's may be."""
 
 
-class Contrast(NamedTuple):
+class LabContrast(NamedTuple):
     """Arms to compare in a world; differences are those of the first arm from each other one."""
 
     world: WorldSettings
-    arms: dict[str, Arm]
+    arms: dict[str, LabArm]
 
 
-CONTRASTS: dict[str, Contrast] = {
-    "selection": Contrast(
+CONTRASTS: dict[str, LabContrast] = {
+    "selection": LabContrast(
         WorldSettings(kinds=True),
-        {name: Arm(strategy=name) for name in ("margin", "difficulty", "random")},
+        {name: LabArm(strategy=name) for name in ("margin", "difficulty", "random")},
     ),
-    "curriculum": Contrast(
+    "curriculum": LabContrast(
         WorldSettings(),
         {
-            "dynamic": Arm(),
-            "staged": Arm(curriculum=CurriculumSettings(mode="staged")),
-            "mixed": Arm(curriculum=CurriculumSettings(mode="mixed")),
-            "fixed-best": Arm(curriculum=CurriculumSettings(mode="fixed", reference="best")),
-            "fixed-self": Arm(curriculum=CurriculumSettings(mode="fixed", reference="self")),
+            "dynamic": LabArm(),
+            "staged": LabArm(curriculum=CurriculumSettings(mode="staged")),
+            "mixed": LabArm(curriculum=CurriculumSettings(mode="mixed")),
+            "fixed-best": LabArm(curriculum=CurriculumSettings(mode="fixed", reference="best")),
+            "fixed-self": LabArm(curriculum=CurriculumSettings(mode="fixed", reference="self")),
         },
     ),
-    "reward": Contrast(WorldSettings(judge="calibrated"), {"pairwise": Arm(), "pointwise": Arm(reward="pointwise")}),
-    "advantages": Contrast(
+    "reward": LabContrast(
+        WorldSettings(judge="calibrated"), {"pairwise": LabArm(), "pointwise": LabArm(reward="pointwise")}
+    ),
+    "advantages": LabContrast(
         WorldSettings(judge="calibrated"),
-        {"balanced": Arm(advantages="balanced"), "summed": Arm(advantages="summed")},
+        {"balanced": LabArm(advantages="balanced"), "summed": LabArm(advantages="summed")},
     ),
 }
 """The papers' contrasts: Writing-RL's selection, scheduling and comparison reward, LongWriter-Zero's advantages."""
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class LabDifference:
     """The difference of two arms over seeds, and the power of a paired t-test to find it."""
 
     mean: float
@@ -132,7 +136,7 @@ class Difference:
         return self.power_10 >= 0.8
 
 
-def difference(first: Sequence[float], other: Sequence[float]) -> Difference:
+def difference(first: Sequence[float], other: Sequence[float]) -> LabDifference:
     """Compare two arms.
 
     Args:
@@ -141,10 +145,10 @@ def difference(first: Sequence[float], other: Sequence[float]) -> Difference:
     """
     paired = [one - two for one, two in zip(first, other, strict=True)]
     mean, sd = fmean(paired), stdev(paired)
-    return Difference(mean, sd, paired_power(mean, sd, 5), paired_power(mean, sd, 10), seeds_needed(mean, sd))
+    return LabDifference(mean, sd, paired_power(mean, sd, 5), paired_power(mean, sd, 10), seeds_needed(mean, sd))
 
 
-def run_arm(arm: Arm, world: WorldSettings, *, seed: int, lab: LabSettings = LabSettings()) -> float:  # noqa: B008
+def run_arm(arm: LabArm, world: WorldSettings, *, seed: int, lab: LabSettings = LabSettings()) -> float:  # noqa: B008
     """Train one arm; return the examiner's mean grade on the held-out prompts. A function of its arguments.
 
     Args:
@@ -153,7 +157,7 @@ def run_arm(arm: Arm, world: WorldSettings, *, seed: int, lab: LabSettings = Lab
         seed: Seed of prompts, draws and texts.
         lab: Sizes.
     """
-    policy = _Policy(world, seed)
+    policy = _SwitchPolicy(world, seed)
     judge = JUDGES[world.judge]
     pool = _pool(world, seed, judge)
     if arm.strategy is not None:
@@ -167,7 +171,7 @@ def run_arm(arm: Arm, world: WorldSettings, *, seed: int, lab: LabSettings = Lab
     return fmean(grade(measure(request, policy.write(request).text), EXAMINER) for request in requests)
 
 
-class _Candidates(NamedTuple):
+class _GradedPrompt(NamedTuple):
     """A prompt with its graded responses, weakest first."""
 
     row: Prompt
@@ -175,7 +179,7 @@ class _Candidates(NamedTuple):
     ladder: list[Reference]
 
 
-class _Draw(NamedTuple):
+class _SwitchDraw(NamedTuple):
     """A response and its score function: the gradient of its log-probability in the logits of its kind."""
 
     text: str
@@ -184,7 +188,7 @@ class _Draw(NamedTuple):
     """[flaws]"""
 
 
-class _Policy:
+class _SwitchPolicy:
     """Seven switches, with a logit each for all prompts and one for each kind."""
 
     def __init__(self, world: WorldSettings, seed: int) -> None:
@@ -197,7 +201,7 @@ class _Policy:
     def kind(self, request: StoryRequest) -> int:
         return KINDS.index(kind_of(request) if self._kinds else "ordinary")
 
-    def write(self, request: StoryRequest) -> _Draw:
+    def write(self, request: StoryRequest) -> _SwitchDraw:
         kind = self.kind(request)
         chances = 1 / (1 + np.exp(-(self.shared + self.by_kind[kind])))
         flawless = self._stream.random(_FLAWS) < chances
@@ -209,17 +213,17 @@ class _Policy:
         )
         self._written += 1
         text = compose_story(request, skill, random.Random(f"laboratory/{self._seed}/{self._written}"))
-        return _Draw(text, kind, flawless - chances)
+        return _SwitchDraw(text, kind, flawless - chances)
 
-    def update(self, draws: Sequence[_Draw], advantages: np.ndarray) -> None:
+    def update(self, draws: Sequence[_SwitchDraw], advantages: np.ndarray, *, lr: float) -> None:
         """Take a step of REINFORCE."""
         for draw, advantage in zip(draws, advantages, strict=True):
-            step = _LR * float(advantage) / len(draws) * draw.gradient
+            step = lr * float(advantage) / len(draws) * draw.gradient
             self.shared += step
             self.by_kind[draw.kind] += step
 
 
-def _pool(world: WorldSettings, seed: int, judge: JudgeStyle) -> list[_Candidates]:
+def _pool(world: WorldSettings, seed: int, judge: JudgeStyle) -> list[_GradedPrompt]:
     pool = []
     for row in world_prompts(world, seed=seed, count=world.train_prompts):
         request = parse_request(row.request)
@@ -229,11 +233,11 @@ def _pool(world: WorldSettings, seed: int, judge: JudgeStyle) -> list[_Candidate
         graded = [
             Reference(model=model, text=text, score=_mean_score(request, text, judge)) for model, text in texts.items()
         ]
-        pool.append(_Candidates(row, request, ladder_references(graded, policy=POLICY)))
+        pool.append(_GradedPrompt(row, request, ladder_references(graded, policy=POLICY)))
     return pool
 
 
-def _chosen(pool: Sequence[_Candidates], strategy: Strategy, *, seed: int, count: int) -> list[_Candidates]:
+def _chosen(pool: Sequence[_GradedPrompt], strategy: Strategy, *, seed: int, count: int) -> list[_GradedPrompt]:
     by_id = {it.row.id: it for it in pool}
     scored = [
         candidate(it.row.id, {reference.model: reference.score for reference in it.ladder}, policy=POLICY)
@@ -244,7 +248,7 @@ def _chosen(pool: Sequence[_Candidates], strategy: Strategy, *, seed: int, count
 
 
 def _train(
-    policy: _Policy, pool: Sequence[_Candidates], arm: Arm, judge: JudgeStyle, *, seed: int, lab: LabSettings
+    policy: _SwitchPolicy, pool: Sequence[_GradedPrompt], arm: LabArm, judge: JudgeStyle, *, seed: int, lab: LabSettings
 ) -> None:
     """Train with one response a prompt; a regression on the rung's score and the kind takes the part of the critic."""
     ladders = [(it.row.id, [reference.model for reference in it.ladder]) for it in pool]
@@ -268,7 +272,7 @@ def _train(
             curriculum.commit(
                 curriculum.stage([PromptOutcome(it.prompt_index, it.rung, (outcome,)) for it, outcome in visits])
             )
-        policy.update(draws, _whitened(np.array(rewards), known, np.array([draw.kind for draw in draws])))
+        policy.update(draws, _whitened(np.array(rewards), known, np.array([draw.kind for draw in draws])), lr=lab.lr)
 
 
 def _whitened(rewards: np.ndarray, known: np.ndarray, kinds: np.ndarray) -> np.ndarray:
@@ -279,8 +283,8 @@ def _whitened(rewards: np.ndarray, known: np.ndarray, kinds: np.ndarray) -> np.n
 
 
 def _train_in_groups(
-    policy: _Policy,
-    pool: Sequence[_Candidates],
+    policy: _SwitchPolicy,
+    pool: Sequence[_GradedPrompt],
     how: Literal["balanced", "summed"],
     judge: JudgeStyle,
     *,
@@ -305,7 +309,7 @@ def _train_in_groups(
             ]
         )
         found = group_advantages(scores, np.ones(scores.shape[:2], dtype=bool), weights=[1.0, 1.0], how=how)
-        policy.update([draw for group in draws for draw in group], found.advantages.ravel())
+        policy.update([draw for group in draws for draw in group], found.advantages.ravel(), lr=lab.lr)
 
 
 def _length_reward(request: StoryRequest, text: str) -> float:
