@@ -19,11 +19,11 @@ from typing import Any
 import numpy as np
 
 from longform.cli.output import print_table
-from longform.miniature.calibration import TARGETS, JudgeFigures, equal_scores, prompt_share
+from longform.miniature.calibration import TARGETS, CalibrationFigures, equal_scores, prompt_share
 from longform.miniature.judge import JUDGES
 from longform.miniature.study_world import WorldSettings, examine_world
 
-_FIGURES = JudgeFigures._fields
+_FIGURES = CalibrationFigures._fields
 
 
 def main() -> None:
@@ -38,11 +38,11 @@ def main() -> None:
         for style in JUDGES:
             world = WorldSettings.model_validate({"kinds": kinds, "judge": style})
             means = np.mean([examine_world(world, seed=seed).judge for seed in range(1, options.seeds + 1)], axis=0)
-            rows.append([f"{style}, {'kinds' if kinds else 'plain'}", *_shown(JudgeFigures(*means.tolist()))])
+            rows.append([f"{style}, {'kinds' if kinds else 'plain'}", *_shown(CalibrationFigures(*means.tolist()))])
     print_table("Figures of judges", ["scores of", *(name.replace("_", " ") for name in _FIGURES)], rows)
 
 
-def real_figures(data: Path) -> JudgeFigures:
+def real_figures(data: Path) -> CalibrationFigures:
     """Figures of the real scores, and further ones, printed."""
     scores = _matrix(_rows(data / "hellobench_htg_scores.jsonl"))
     items = Counter(it for row in _rows(data / "hellobench_htg_scores.jsonl") for it in row["checklist_scores"])
@@ -54,7 +54,7 @@ def real_figures(data: Path) -> JudgeFigures:
     print(f"WritingPreferenceBench: {len(twice)} texts scored by two people, r = {people:.2f}")
     implied = math.sin(math.pi * (TARGETS.accuracy - 0.5))
     print(f"an accuracy of {TARGETS.accuracy} in pairs corresponds to r = {implied:.2f}\n")
-    return JudgeFigures(people, prompt_share(scores), equal_scores(scores), low, high, TARGETS.accuracy)
+    return CalibrationFigures(people, prompt_share(scores), equal_scores(scores), low, high, TARGETS.accuracy)
 
 
 def _matrix(rows: list[dict[str, Any]]) -> np.ndarray:
@@ -70,7 +70,7 @@ def _rows(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
 
 
-def _shown(figures: JudgeFigures) -> list[str]:
+def _shown(figures: CalibrationFigures) -> list[str]:
     return [f"{it:.2f}" for it in figures]
 
 

@@ -23,9 +23,8 @@ def main() -> None:
     parser.add_argument("--set-world", action="append", default=[], metavar="KEY=VALUE", help="another world for all")
     parser.add_argument("--steps", type=int, default=LabSettings().steps)
     parser.add_argument("--lr", type=float, default=LabSettings().lr)
-    parser.add_argument("--writing-scale", type=float, default=LabSettings().writing_scale)
     options = parser.parse_args()
-    lab = LabSettings(steps=options.steps, lr=options.lr, writing_scale=options.writing_scale)
+    lab = LabSettings(steps=options.steps, lr=options.lr)
     for name in options.contrast or CONTRASTS:
         began = time.perf_counter()
         contrast = CONTRASTS[name]

@@ -20,7 +20,7 @@ _SIZES = (0.0, 0.5, 1.0, 2.0, 4.0, 9.0)
 """Limits of the bins by the true difference of two texts, in grade points."""
 
 
-class JudgeFigures(NamedTuple):
+class CalibrationFigures(NamedTuple):
     """Figures of a judge's scores and comparisons."""
 
     correlation: float
@@ -37,7 +37,7 @@ class JudgeFigures(NamedTuple):
     """Fraction of pairs whose better text it prefers; ties are left out."""
 
 
-TARGETS = JudgeFigures(correlation=0.62, prompt_share=0.16, equal_scores=0.23, low=6.4, high=10.0, accuracy=0.73)
+TARGETS = CalibrationFigures(correlation=0.62, prompt_share=0.16, equal_scores=0.23, low=6.4, high=10.0, accuracy=0.73)
 """Figures of real scores; see above."""
 
 
@@ -83,7 +83,7 @@ def equal_scores(scores: np.ndarray) -> float:
 
 def judge_figures(
     requests: Sequence[StoryRequest], texts: Sequence[Sequence[str]], style: JudgeStyle
-) -> tuple[JudgeFigures, list[SizedAccuracy]]:
+) -> tuple[CalibrationFigures, list[SizedAccuracy]]:
     """Have a style of the miniature's judge score texts and compare each pair of a prompt, in a balanced order.
 
     The truth is the examiner's grade, which has no error.
@@ -105,7 +105,7 @@ def judge_figures(
         for pair in combinations(range(len(row)), 2)
     ]
     low, high = (float(limit) for limit in np.percentile(scores, [5, 95]))
-    figures = JudgeFigures(
+    figures = CalibrationFigures(
         correlation=float(np.corrcoef(scores.ravel(), truth.ravel())[0, 1]),
         prompt_share=prompt_share(scores),
         equal_scores=equal_scores(scores),

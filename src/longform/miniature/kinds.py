@@ -26,8 +26,8 @@ KINDS: tuple[PromptKind, ...] = get_args(PromptKind)
 BROKEN_RANGE = (6, 16)
 KIND_RANGES = (*LENGTH_RANGES, *LENGTH_RANGES, BROKEN_RANGE)
 """Length ranges of the training prompts: one in seven is broken."""
-MASTERED = frozenset(PLACES[0::2])
-SPECIALISTS = dict(zip(PLACES[1:8:2], LEVELS, strict=True))
+MASTERED: frozenset[str] = frozenset(PLACES[0::2])
+SPECIALISTS: dict[str, str] = dict(zip(PLACES[1:8:2], LEVELS, strict=True))
 """The places of the speciality and, for each, the competitor who writes well there."""
 BEST, POOR = "master", "novice"
 _LEVELS_OF_KIND: dict[PromptKind, dict[str, float]] = {

@@ -17,6 +17,7 @@ import numpy as np
 
 from longform.curriculum.schedule import Curriculum, PromptOutcome
 from longform.curriculum.settings import CurriculumSettings
+from longform.judging.pairwise import WinTieLoss
 from longform.judging.pointwise import DIMENSIONS
 from longform.miniature.judge import (
     EXAMINER,
@@ -51,7 +52,7 @@ POLICY = "policy"
 _FLAWS = len(Skill._fields)
 _START: dict[PromptKind, float] = {"mastered": 4.0, "ordinary": -0.4, "speciality": -2.0, "broken": -0.4}
 """Logits of writing without a flaw before training, alike for all flaws; they write about as the lessons do."""
-_OUTCOMES = {"A": "loss", "B": "win", "C": "tie"}
+_OUTCOMES: dict[str, WinTieLoss] = {"A": "loss", "B": "win", "C": "tie"}
 """The policy's response is second."""
 
 
@@ -64,7 +65,9 @@ class LabArm(NamedTuple):
     reward: Literal["pairwise", "pointwise"] = "pairwise"
     """Reward of PPO-like training with one response a prompt; `advantages` comes first."""
     advantages: Literal["balanced", "summed"] | None = None
-    """Train on groups with two rewards, writing (the pointwise score times `writing_scale`) and length."""
+    """Train on groups with two rewards of equal weight, writing (the pointwise score) and length."""
+    scales: tuple[float, float] = (1.0, 1.0)
+    """What the two rewards, each 0 to 1, are multiplied by, as raw scores of different origin are."""
 
 
 class LabSettings(NamedTuple):
@@ -79,8 +82,6 @@ class LabSettings(NamedTuple):
     lr: float = 0.25
     """Step size of REINFORCE, at advantages with a standard deviation of 1. With it the arms end in the plain world about
     where those of the language model do (benchmarks/RESULTS.md, "Arms and baselines")."""
-    writing_scale: float = 20.0
-    """What the writing reward, else 0 to 1, is multiplied by, as an unstandardized reward model's may be."""
 
 
 class LabContrast(NamedTuple):
@@ -110,7 +111,11 @@ CONTRASTS: dict[str, LabContrast] = {
     ),
     "advantages": LabContrast(
         WorldSettings(judge="calibrated"),
-        {"balanced": LabArm(advantages="balanced"), "summed": LabArm(advantages="summed")},
+        {how: LabArm(advantages=how, scales=(20.0, 1.0)) for how in ("balanced", "summed")},
+    ),
+    "advantages, large length": LabContrast(
+        WorldSettings(judge="calibrated"),
+        {how: LabArm(advantages=how, scales=(1.0, 10.0)) for how in ("balanced", "summed")},
     ),
 }
 """The papers' contrasts: Writing-RL's selection, scheduling and comparison reward, LongWriter-Zero's advantages."""
@@ -163,7 +168,7 @@ def run_arm(arm: LabArm, world: WorldSettings, *, seed: int, lab: LabSettings = 
     if arm.strategy is not None:
         pool = _chosen(pool, arm.strategy, seed=seed, count=round(lab.top_share * len(pool)))
     if arm.advantages is not None:
-        _train_in_groups(policy, pool, arm.advantages, judge, seed=seed, lab=lab)
+        _train_in_groups(policy, pool, arm.advantages, arm.scales, judge, seed=seed, lab=lab)
     else:
         _train(policy, pool, arm, judge, seed=seed, lab=lab)
     held_out = held_out_prompts(world, seed=seed, count=world.held_out_prompts)
@@ -262,7 +267,7 @@ def _train(
             rewards = [(_mean_score(it, draw.text, judge) - 1) / 9 for it, draw in zip(requests, draws, strict=True)]
             known = np.zeros(len(draws))
         else:
-            outcomes = [
+            outcomes: list[WinTieLoss] = [
                 _OUTCOMES[pairwise_verdict(it, reference.text, draw.text, judge)]
                 for it, reference, draw in zip(requests, references, draws, strict=True)
             ]
@@ -286,6 +291,7 @@ def _train_in_groups(
     policy: _SwitchPolicy,
     pool: Sequence[_GradedPrompt],
     how: Literal["balanced", "summed"],
+    scales: tuple[float, float],
     judge: JudgeStyle,
     *,
     seed: int,
@@ -298,16 +304,10 @@ def _train_in_groups(
         draws = [[policy.write(request) for _ in range(lab.group)] for request in requests]
         scores = np.array(
             [
-                [
-                    (
-                        lab.writing_scale * (_mean_score(request, draw.text, judge) - 1) / 9,
-                        _length_reward(request, draw.text),
-                    )
-                    for draw in group
-                ]
+                [((_mean_score(request, it.text, judge) - 1) / 9, _length_reward(request, it.text)) for it in group]
                 for request, group in zip(requests, draws, strict=True)
             ]
-        )
+        ) * np.array(scales)
         found = group_advantages(scores, np.ones(scores.shape[:2], dtype=bool), weights=[1.0, 1.0], how=how)
         policy.update([draw for group in draws for draw in group], found.advantages.ravel(), lr=lab.lr)
 

@@ -16,7 +16,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from longform.miniature.calibration import TARGETS, JudgeFigures, SizedAccuracy, judge_figures
+from longform.miniature.calibration import TARGETS, CalibrationFigures, SizedAccuracy, judge_figures
 from longform.miniature.judge import EXAMINER, JUDGES, grade, measure
 from longform.miniature.kinds import BROKEN_RANGE, kind_of, lesson_levels, prompts_of_kinds, write_of_kind
 from longform.miniature.policy import SFT_SETTINGS, build_model, build_tokenizer, sft_rows
@@ -66,9 +66,9 @@ class WorldExamination:
     """Fraction of the prompts by kind; a plain world has one kind, ordinary."""
     grades: dict[str, dict[str, float]]
     """Mean grade by kind and writer; `policy` writes as the lessons do."""
-    judge: JudgeFigures
+    judge: CalibrationFigures
     """Figures of the training judge, over the prompts that are not broken."""
-    targets: JudgeFigures
+    targets: CalibrationFigures
     """Figures of real scores, which the calibrated judge imitates."""
     accuracy_by_size: list[SizedAccuracy]
     """The training judge's verdicts by the true difference of the two texts."""

@@ -4,18 +4,18 @@ from longform.miniature.laboratory import CONTRASTS, LabArm, LabSettings, differ
 from longform.miniature.study_world import WorldSettings
 from longform.statistics.power import paired_power
 
-WORLD = {"train_prompts": 30, "held_out_prompts": 60}
+WORLD = WorldSettings(train_prompts=30, held_out_prompts=60)
 LAB = LabSettings(steps=6, per_step=16, group=4)
 
 
 @pytest.mark.parametrize(("contrast", "arm"), [(name, arm) for name, it in CONTRASTS.items() for arm in it.arms])
 def test_every_arm_runs_and_gives_a_grade(contrast, arm):
-    world = CONTRASTS[contrast].world.model_copy(update=WORLD | {"held_out_prompts": 10})
+    world = CONTRASTS[contrast].world.model_copy(update={"train_prompts": 30, "held_out_prompts": 10})
     assert 1 <= run_arm(CONTRASTS[contrast].arms[arm], world, seed=1, lab=LAB._replace(steps=2)) <= 10
 
 
 def test_an_arm_is_a_function_of_settings_world_and_seed():
-    world = WorldSettings(kinds=True, judge="calibrated", **WORLD)
+    world = WORLD.model_copy(update={"kinds": True, "judge": "calibrated"})
     first = run_arm(LabArm(strategy="margin"), world, seed=3, lab=LAB)
     assert run_arm(LabArm(strategy="margin"), world, seed=3, lab=LAB) == first
     assert run_arm(LabArm(strategy="margin"), world, seed=4, lab=LAB) != first
@@ -23,9 +23,18 @@ def test_an_arm_is_a_function_of_settings_world_and_seed():
 
 @pytest.mark.parametrize("arm", [LabArm(), LabArm(reward="pointwise"), LabArm(advantages="balanced")])
 def test_training_improves_the_policy(arm):
-    world = WorldSettings(**WORLD)
-    untrained = run_arm(arm, world, seed=2, lab=LAB._replace(lr=0.0))
-    assert run_arm(arm, world, seed=2, lab=LabSettings(steps=20, lr=1.0)) > untrained + 1
+    untrained = run_arm(arm, WORLD, seed=2, lab=LAB._replace(lr=0.0))
+    assert run_arm(arm, WORLD, seed=2, lab=LabSettings(steps=20, lr=1.0)) > untrained + 1
+
+
+def test_balanced_advantages_do_not_depend_on_the_scale_of_a_reward():
+    balanced = LabArm(advantages="balanced")
+    grades = {
+        how: {run_arm(LabArm(advantages=how, scales=scales), WORLD, seed=2, lab=LAB) for scales in ((1, 1), (64, 1))}
+        for how in ("balanced", "summed")
+    }
+    assert grades["balanced"] == {run_arm(balanced, WORLD, seed=2, lab=LAB)}
+    assert len(grades["summed"]) == 2
 
 
 def test_a_difference_carries_the_power_to_find_it():

@@ -24,10 +24,15 @@ from longform.miniature.world import parse_request, prompts
 from longform.records.files import read_rows
 from longform.records.schemas import Lesson, Prompt
 
-SMALL = {"train_prompts": 12, "validation_prompts": 4, "held_out_prompts": 6, "lesson_steps": 2}
-KINDS = WorldSettings(kinds=True, judge="calibrated", **SMALL)
-PLAIN = WorldSettings(**SMALL)
+PLAIN = WorldSettings(train_prompts=12, validation_prompts=4, held_out_prompts=6, lesson_steps=2)
+KINDS = PLAIN.model_copy(update={"kinds": True, "judge": "calibrated"})
 URL = "http://127.0.0.1:1/v1"
+
+
+def lessons(folder, name="lessons"):
+    """Requests and texts of the rows."""
+    rows = [row.model_dump() for row in read_rows(folder / f"{name}.jsonl", Lesson)]
+    return [(row["prompt"][0]["content"], row["completion"][0]["content"]) for row in rows]
 
 
 def hashes(folder):
@@ -58,7 +63,7 @@ def test_a_world_holds_as_many_rows_as_its_settings_say(world):
     }
     assert counts == {"prompts": 12, "validation": 4, "held-out": 6}
     for name in ("lessons", "lessons-more"):
-        assert len(list(read_rows(world / f"{name}.jsonl", Lesson))) == 2 * 16
+        assert len(lessons(world, name)) == 2 * 16
 
 
 def test_only_training_prompts_may_be_broken(tmp_path):
@@ -72,10 +77,7 @@ def test_only_training_prompts_may_be_broken(tmp_path):
 
 
 def test_the_second_set_of_lessons_has_other_requests(world):
-    first, more = (
-        {row.prompt[0].content for row in read_rows(world / f"{name}.jsonl", Lesson)}
-        for name in ("lessons", "lessons-more")
-    )
+    first, more = ({request for request, _ in lessons(world, name)} for name in ("lessons", "lessons-more"))
     assert not first & more
 
 
@@ -87,8 +89,7 @@ def test_models_yaml_names_everybody(world):
 def test_the_untrained_policy_can_be_loaded_and_reads_every_request_in_words(world):
     tokenizer, model = (cls.from_pretrained(world / "untrained") for cls in (AutoTokenizer, AutoModelForCausalLM))
     assert tokenizer.chat_template
-    for row in read_rows(world / "lessons.jsonl", Lesson):
-        text = row.prompt[0].content
+    for text, _ in lessons(world):
         assert len(tokenizer(text)["input_ids"]) == len(text.replace(".", " .").replace(",", " ,").split())
     with torch.no_grad():
         assert torch.isfinite(model(torch.tensor([[1, 2, 3]])).logits).all()
@@ -97,8 +98,8 @@ def test_the_untrained_policy_can_be_loaded_and_reads_every_request_in_words(wor
 def test_a_plain_world_has_the_prompts_and_lessons_of_the_quickstart(tmp_path):
     write_study_world(tmp_path, base_url=URL, settings=PLAIN, seed=7)
     assert list(read_rows(tmp_path / "prompts.jsonl", Prompt)) == prompts(seed=7, split="train", count=12)
-    lessons = [Lesson.model_validate(row) for row in sft_rows(seed=7, count=32)]
-    assert list(read_rows(tmp_path / "lessons.jsonl", Lesson)) == lessons
+    rows = [Lesson.model_validate(row) for row in sft_rows(seed=7, count=32)]
+    assert list(read_rows(tmp_path / "lessons.jsonl", Lesson)) == rows
 
 
 def test_the_server_answers_as_its_settings_say(world):
