@@ -67,6 +67,7 @@ class StepPlanner:
         return name in _FIXED or name.partition(".")[0] in self._study.prepare
 
     def load_recipe(self, arm: str, values: Mapping[str, Any]) -> Recipe:
+        """The recipe of an arm with the values of these keys."""
         name = self._study.arms[arm].get("recipe", self._study.base)
         if not isinstance(name, str):
             raise BadInputError("needs `base` in the study, or a `recipe` of its own")
@@ -103,6 +104,7 @@ class StepPlanner:
         return Policy(hash_json({"served": name}), (), Writer(name, name, False, GenerationSettings(), sampling=given))
 
     def local_writer(self, path: str, name: str, recipe: Recipe, sampling: Mapping[str, Any] | None = None) -> Writer:
+        """A local model that writes as a recipe's policy does, but for `sampling`."""
         it = recipe.generation
         stated = {"max_tokens": it.max_tokens, "temperature": it.temperature, "top_p": it.top_p}
         return Writer(path, name, True, it, recipe.memory.precision, recipe.device, {**stated, **(sampling or {})})
@@ -173,6 +175,7 @@ class StepPlanner:
         return validated(type(step), {**step.model_dump(), **changes}, place=name) if changes else step
 
     def fine_tuning(self, name: str, arm: str, step: SftStep, seed: int) -> Made:
+        """The model of a fine-tuning."""
         from longform.training.supervised.sft_recipe import SftRecipe  # loads torch
 
         path = find_recipe_path(step.sft, source=self._source)
