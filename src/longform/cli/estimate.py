@@ -8,10 +8,13 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from longform.cli.flags import Flag, PositiveInt, Seconds, SetValues
-from longform.cli.output import command_line, print_result, printable
+from longform.cli.output import command_line, print_result, print_tables, printable
 from longform.planning.assumptions import GpuName
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from longform.planning.assumptions import Assumptions
     from longform.planning.cluster import ClusterPlan
     from longform.planning.estimate import Estimate
     from longform.planning.judge_load import JudgeLoad
@@ -39,14 +42,14 @@ def estimate(
     price_per_gpu_hour: Amount | None = None,
     json: Flag = False,
 ) -> None:
-    """Estimate a run's tokens, judge calls, cost and hours, and list the assumptions.
+    """Estimate the tokens, judge calls, cost and hours of a run, or of a whole study, and list the assumptions.
 
     Text lengths come from the recipe's files, prices and limits from its models.yaml; anything missing is assumed, and the
     assumption is printed. No model is loaded and no call is made. Hours are a lower bound: they assume that the GPUs reach
     the given utilisation throughout.
 
     Args:
-        recipe: Path to the recipe (YAML).
+        recipe: Path to the recipe (YAML), or to a study file.
         set_: Override a recipe value: KEY=VALUE. May be repeated.
         tokens_per_prompt: Mean prompt length in tokens (default: measured on the prompts file).
         tokens_per_response: Mean response length in tokens, thoughts included (default: from the prompts' length ranges or
@@ -67,6 +70,7 @@ def estimate(
     from longform.planning.estimate import estimate_run
     from longform.recipe.loading import load_recipe
     from longform.recipe.recipe import Recipe
+    from longform.studies.settings import is_study
 
     given = Assumptions(
         tokens_per_prompt=tokens_per_prompt,
@@ -82,6 +86,9 @@ def estimate(
         parameters=parameters,
         price_per_gpu_hour=price_per_gpu_hour,
     )
+    if is_study(recipe):
+        _estimate_study(recipe, given, overrides=set_, as_json=json)
+        return
     resolved = load_recipe(recipe, Recipe, set_)
     result = estimate_run(resolved, given)
     plan = _plan(resolved, result)
@@ -93,6 +100,37 @@ def estimate(
     for title, lines in (("memory and disk, in GiB", plan.lines() if plan else []), ("assumptions", result.notes)):
         if lines:
             print("\n".join(["", title, *(f"- {printable(line)}" for line in lines)]))
+
+
+def _estimate_study(source: Path, given: "Assumptions", *, overrides: "Sequence[str]", as_json: bool) -> None:
+    """Estimate a study, whose files need not be there yet."""
+    from longform.records.errors import BadInputError
+    from longform.studies.estimate import estimate_study
+    from longform.studies.plan import plan_study
+    from longform.studies.settings import load_study
+
+    if overrides:
+        raise BadInputError("--set: only valid for a recipe; change the study file instead")
+    study = load_study(source)
+    found = estimate_study(plan_study(study, Path("runs") / study.study, source=source, needs_files=False), given)
+    unpriced = f" and unknown for {', '.join(found.unpriced)}" if found.unpriced else ""
+    result: dict[str, Any] = {"cost of calls": f"{found.cost:,.2f}{unpriced}", "GPU-hours": f"{found.gpu_hours:,.0f}"}
+    if found.gpu_cost is not None:
+        result["cost of GPUs"] = f"{found.gpu_cost:,.0f}"
+    if as_json:
+        kinds = {kind: asdict(it) for kind, it in found.kinds.items()}
+        figures = {
+            "cost": found.cost,
+            "unpriced": found.unpriced,
+            "gpu_hours": found.gpu_hours,
+            "gpu_cost": found.gpu_cost,
+        }
+        print_result({"tasks": kinds, **figures, "assumptions": found.notes}, as_json=True)
+        return
+    print_tables([found.table])
+    print()
+    print_result(result, as_json=False, next_command=command_line("study", "run", source, "--dry-run"))
+    print("\n".join(["", "assumptions", *(f"- {printable(line)}" for line in found.notes)]))
 
 
 def _plan(recipe: "Recipe", result: "Estimate") -> "ClusterPlan | None":

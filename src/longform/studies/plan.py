@@ -30,18 +30,19 @@ BEFORE = "start"
 """`compare: start`."""
 
 
-def plan_study(study: Study, folder: Path, *, source: Path) -> StudyPlan:
+def plan_study(study: Study, folder: Path, *, source: Path, needs_files: bool = True) -> StudyPlan:
     """Plan a study; nothing is made.
 
     Args:
         study: The study.
         folder: Where everything goes.
         source: The study file, beside which its recipes are looked for.
+        needs_files: Whether the study's own files must be there; an estimate does without.
 
     Raises:
         BadInputError: a recipe, an override or a reference cannot be used; the message names the arm and the key.
     """
-    planner = _Planner(study, folder, source)
+    planner = _Planner(study, folder, source, needs_files=needs_files)
     for seed in study.seeds:
         for arm in study.arms:
             planner.add_arm(arm, seed)

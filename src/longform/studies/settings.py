@@ -293,6 +293,16 @@ class Study(_Part):
         return {name: (it, judge) for it in self.examine for name, judge in it.columns.items()}
 
 
+def is_study(path: Path) -> bool:
+    """Whether a YAML file is a study rather than a recipe.
+
+    Raises:
+        BadInputError: it cannot be read.
+    """
+    content = read_yaml(path)
+    return isinstance(content, dict) and "study" in content
+
+
 def load_study(path: Path) -> Study:
     """Read a study file.
 

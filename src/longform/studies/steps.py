@@ -42,7 +42,7 @@ def find_recipe_path(name: str, *, source: Path) -> Path:
     for path in (source.parent / name, Path(name), files("longform") / "recipes" / f"{stem}.yaml", shipped):
         if path is not None and path.is_file():
             return Path(str(path))
-    raise BadInputError(f"{source}: no recipe {name!r}: neither a file nor one of `longform recipe list`")
+    raise BadInputError(f"no recipe {name!r}: neither a file nor one of `longform recipe list`")
 
 
 class StepPlanner:
@@ -52,10 +52,11 @@ class StepPlanner:
         study: The study.
         folder: Where everything goes.
         source: The study file, beside which its recipes are looked for.
+        needs_files: Whether the study's own files must be there.
     """
 
-    def __init__(self, study: Study, folder: Path, source: Path) -> None:
-        self._study, self._source = study, source
+    def __init__(self, study: Study, folder: Path, source: Path, *, needs_files: bool = True) -> None:
+        self._study, self._source, self._needs_files = study, source, needs_files
         self.plan = StudyPlan(study, folder)
 
     def recipe_values(self, arm: str) -> dict[str, Any]:
@@ -260,9 +261,11 @@ class StepPlanner:
         if value.startswith("$"):
             return self.reference(value[1:], arm, seed)
         path = Path(value)
-        if not path.exists():
+        if path.exists():
+            return Made(hash_file(path), path)
+        if self._needs_files:
             raise BadInputError(f"{value}: no such file")
-        return Made(hash_file(path), path)
+        return Made(hash_json({"missing": value}), path)
 
     def models(self, arm: str, seed: int) -> Made:
         """models.yaml. It is no part of any hash: answers are recorded with the model and the settings that gave them."""

@@ -1,0 +1,241 @@
+"""What a study costs: hours of training, calls and money, by kind of task, with the assumptions behind them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from math import ceil
+from pathlib import Path
+from statistics import fmean
+from typing import NamedTuple
+
+from longform.endpoints.models import ModelSpec, read_models
+from longform.endpoints.request import estimate_prompt_tokens
+from longform.evaluation.benchmarks.benchmark import Answers, JudgePrompt, Material
+from longform.evaluation.benchmarks.catalogue import find_benchmark, read_set
+from longform.evaluation.tables import Cell, Column, Table
+from longform.judging.answers import fence_tag
+from longform.judging.pairwise import ask_pairwise
+from longform.judging.pointwise import ask_pointwise
+from longform.planning.assumptions import Assumptions
+from longform.planning.estimate import estimate_run
+from longform.records.files import read_rows
+from longform.records.schemas import Prompt, Response
+from longform.studies.examine import BenchExam, CompareExam, EloExam, GradeExam
+from longform.studies.status import KINDS
+from longform.studies.tasks import StudyPlan, StudyTask
+from longform.studies.work import GradeWork, SftWork, TrainWork, WriteWork
+from longform.text.words import estimate_tokens
+from longform.writers.paths import is_model_folder
+
+_ASSUMED_PROMPTS, _ASSUMED_PROMPT_TOKENS, _ASSUMED_RESPONSE_TOKENS = 200, 300, 2000
+_READ = 200
+"""Prompts whose length is measured."""
+_TAG = fence_tag(b"estimate", "", 0)
+
+
+@dataclass(slots=True)
+class TaskLoad:
+    """The tasks of one kind."""
+
+    tasks: int = 0
+    hours: float = 0.0
+    """Of training by reinforcement learning; other hours are not estimated."""
+    gpu_hours: float = 0.0
+    calls: float = 0.0
+    cost: float = 0.0
+    """Of calls with known prices."""
+
+
+class StudyEstimate(NamedTuple):
+    """What a study costs."""
+
+    kinds: Mapping[str, TaskLoad]
+    unpriced: list[str]
+    """Models without prices, or that models.yaml does not have yet."""
+    gpu_cost: float | None
+    notes: list[str]
+
+    @property
+    def cost(self) -> float:
+        """Of all calls with known prices."""
+        return sum(it.cost for it in self.kinds.values())
+
+    @property
+    def gpu_hours(self) -> float:
+        """Of all training by reinforcement learning."""
+        return sum(it.gpu_hours for it in self.kinds.values())
+
+    @property
+    def table(self) -> Table:
+        """The tasks by kind."""
+        columns = [Column("tasks", is_text=True), Column("number"), Column("hours", 1), Column("GPU-hours", 0)]
+        columns += [Column("calls"), Column("cost", 2)]
+        rows: list[list[Cell]] = [
+            [kind, it.tasks, it.hours or None, it.gpu_hours or None, it.calls or None, it.cost or None]
+            for kind, it in self.kinds.items()
+        ]
+        return Table("Tasks of the study", columns, rows)
+
+
+def estimate_study(plan: StudyPlan, given: Assumptions) -> StudyEstimate:
+    """Estimate a study: every run as `longform estimate` does, and the calls of all other tasks.
+
+    Raises:
+        BadInputError: a file is invalid, or the size of a policy is unknown.
+    """
+    estimator = _Estimator(plan, given)
+    for task in plan.tasks.values():
+        estimator.add(task)
+    return estimator.result()
+
+
+class _Sized(NamedTuple):
+    """Size of a set of prompts."""
+
+    prompts: int
+    tokens: float
+    """Of a prompt, on average."""
+
+
+@dataclass(slots=True)
+class _Estimator:
+    plan: StudyPlan
+    given: Assumptions
+    kinds: dict[str, TaskLoad] = field(
+        default_factory=lambda: {kind: TaskLoad() for kind in dict.fromkeys(KINDS.values())}
+    )
+    unpriced: dict[str, None] = field(default_factory=dict)
+    notes: dict[str, None] = field(default_factory=dict)
+    runs: dict[str, tuple[float, float, float, float]] = field(default_factory=dict)
+    """Arm -> hours, GPU-hours, calls and cost of one of its runs."""
+
+    def add(self, task: StudyTask) -> None:
+        """Add a task."""
+        work = task.work
+        load = self.kinds[KINDS[type(work)]]
+        load.tasks += 1
+        if isinstance(work, GradeExam):
+            work = work.grading
+        if isinstance(work, TrainWork):
+            self._add_run(load, task, work)
+        elif isinstance(work, WriteWork):
+            if not work.writer.is_local:
+                sized, answer = self._size(work.prompts, work.limit), self._response_tokens
+                self._ask(load, work.models, work.writer.source, sized.prompts * work.samples, sized.tokens, answer)
+        elif isinstance(work, GradeWork):
+            sized = self._size(work.prompts, None)
+            tokens = sized.tokens + self._response_tokens + _frame(pairwise=False)
+            self._ask(
+                load, work.models, work.judge, sized.prompts * len(work.responses), tokens, self.given.answer_tokens
+            )
+        elif isinstance(work, CompareExam | EloExam):
+            sized = self._size(work.prompts, None)
+            games = 2 * sized.prompts * (len(work.opponents) if isinstance(work, EloExam) else 1)
+            tokens = sized.tokens + 2 * self._response_tokens + _frame(pairwise=True)
+            self._ask(load, work.models, work.judge, games, tokens, self.given.answer_tokens)
+        elif isinstance(work, BenchExam) and work.judge is not None:
+            questions = _count_questions(work.name, work.data)
+            if questions is None:
+                self.notes[f"{work.data} is not there: calls of {work.name} are not counted"] = None
+                return
+            tokens = _ASSUMED_PROMPT_TOKENS + self._response_tokens + _frame(pairwise=False)
+            self._ask(load, work.models, work.judge, questions, tokens, self.given.answer_tokens)
+
+    def result(self) -> StudyEstimate:
+        """The sum of all tasks."""
+        kinds = {kind: it for kind, it in self.kinds.items() if it.tasks}
+        price = self.given.price_per_gpu_hour
+        gpu_hours = sum(it.gpu_hours for it in kinds.values())
+        response = self._response_tokens
+        notes = [
+            *self.notes,
+            f"a response of an examination has {response:,.0f} tokens (--tokens-per-response), an answer of a judge "
+            f"{self.given.answer_tokens:,}",
+            "hours of fine-tuning, of writing for examinations and of waiting for judges are not estimated",
+        ]
+        return StudyEstimate(kinds, list(self.unpriced), None if price is None else price * gpu_hours, notes)
+
+    @property
+    def _response_tokens(self) -> float:
+        return self.given.tokens_per_response or _ASSUMED_RESPONSE_TOKENS
+
+    def _add_run(self, load: TaskLoad, task: StudyTask, work: TrainWork) -> None:
+        """Runs of an arm differ in their seed only."""
+        content = work.recipe.model_dump(mode="json", exclude={"run": {"name", "seed"}})
+        arm = str({**content, "policy": "", "data": {**content["data"], "ladders": "", "prompts": ""}})
+        if arm not in self.runs:
+            found = estimate_run(work.recipe.changed("policy", self._size_of(work.recipe.policy)), self.given)
+            calls = sum(it.calls for it in found.judges)
+            self.runs[arm] = (found.hours, found.gpu_hours, calls, found.cost)
+            self.unpriced |= dict.fromkeys(found.unpriced)
+            name = task.title.partition(",")[0]
+            self.notes |= dict.fromkeys(f"{name}: {note}" for note in found.notes[:3])
+        hours, gpu_hours, calls, cost = self.runs[arm]
+        load.hours += hours
+        load.gpu_hours += gpu_hours
+        load.calls += calls
+        load.cost += cost
+
+    def _size_of(self, policy: str) -> str:
+        """The model that states a policy's size: what it is fine-tuned from, if the study does that."""
+        made = {
+            str(it.work.recipe.out): it.work.recipe.policy
+            for it in self.plan.tasks.values()
+            if isinstance(it.work, SftWork)
+        }
+        while policy in made and not is_model_folder(policy):
+            policy = made[policy]
+        return policy
+
+    def _ask(self, load: TaskLoad, models: Path, name: str, calls: float, tokens: float, answer: float) -> None:
+        load.calls += calls
+        spec = _specs(models).get(name)
+        if spec is None or spec.prices is None:
+            self.unpriced[name] = None
+        else:
+            load.cost += calls * (spec.prices.prompt * tokens + spec.prices.completion * answer) / 1e6
+
+    def _size(self, path: Path, limit: int | None) -> _Sized:
+        found = _measure(path)
+        if found is None:
+            self.notes[f"{path.name} is not there yet: {_ASSUMED_PROMPTS} prompts are assumed"] = None
+            found = _Sized(_ASSUMED_PROMPTS, self.given.tokens_per_prompt or _ASSUMED_PROMPT_TOKENS)
+        return found._replace(prompts=min(found.prompts, limit or found.prompts))
+
+
+@cache
+def _measure(path: Path) -> _Sized | None:
+    """The size of a file of prompts; None if it does not exist."""
+    if not path.exists():
+        return None
+    rows = list(read_rows(path, Prompt))
+    return _Sized(len(rows), fmean(estimate_prompt_tokens(row.messages) for row in rows[:_READ]) if rows else 0.0)
+
+
+@cache
+def _count_questions(name: str, data: Path) -> int | None:
+    """The questions that a benchmark asks about one model's responses at first; None if its data is not there."""
+    if not data.exists():
+        return None
+    benchmark = find_benchmark(name)
+    items = read_set(benchmark, data)
+    responses = [Response(prompt_id=it.id, model="policy", text="a text") for it in benchmark.prompts(items)]
+    material = Material({it.id: it for it in items}, responses)
+    return ceil(sum(1 for _ in benchmark.questions(material, Answers(), JudgePrompt(b"estimate"))))
+
+
+@cache
+def _specs(path: Path) -> Mapping[str, ModelSpec]:
+    return read_models(path) if path.exists() else {}
+
+
+@cache
+def _frame(*, pairwise: bool) -> int:
+    """Tokens of a question's own words."""
+    prompt = Prompt(id="-", prompt="-")
+    asked = (
+        ask_pairwise(prompt, text_a="", text_b="", tag=_TAG)
+        if pairwise
+        else ask_pointwise(prompt, "", tag=_TAG).message
+    )
+    return estimate_tokens(asked)

@@ -1,0 +1,141 @@
+"""The plan of a study: what arms share, what a change makes anew, and which task needs which."""
+
+import pytest
+from study_files import STUDY, changed, planned, write_study
+
+from longform.records.errors import BadInputError
+from longform.studies.examine import CompareExam, EloExam, GradeExam
+from longform.studies.plan import plan_study
+from longform.studies.settings import load_study
+from longform.studies.work import GradeWork, SelectWork, SftWork, TrainWork, WriteWork
+
+
+def of_kind(plan, kind):
+    return [task for task in plan.tasks.values() if isinstance(task.work, kind)]
+
+
+def keys(plan):
+    return set(plan.tasks)
+
+
+def test_arms_share_what_they_have_in_common_and_seeds_what_does_not_depend_on_them(tmp_path):
+    plan = planned(tmp_path)
+    assert len(of_kind(plan, SftWork)) == 2  # one for each seed
+    written = [task.work for task in of_kind(plan, WriteWork) if task.work.prompts.name == "prompts.jsonl"]
+    assert sorted(it.writer.name for it in written) == ["big", "start", "start"]  # big writes once for both seeds
+    assert len(of_kind(plan, GradeWork)) == 2
+    assert len(of_kind(plan, SelectWork)) == 4  # by margin and at random, for each seed
+    assert len(of_kind(plan, TrainWork)) == 6
+
+
+def test_every_task_comes_after_those_that_it_needs(tmp_path):
+    done = set()
+    for task in planned(tmp_path).tasks.values():
+        assert done.issuperset(task.needs), task.title
+        done.add(task.key)
+
+
+def test_a_run_reads_what_its_own_steps_make_and_keeps_the_policies_that_are_examined(tmp_path):
+    plan = planned(tmp_path)
+    by_name = {task.title: task.work for task in of_kind(plan, TrainWork)}
+    recipe = by_name["random, seed 2: training"].recipe
+    (select,) = [
+        task.work
+        for task in of_kind(plan, SelectWork)
+        if task.work.settings.strategy == "random" and task.work.settings.seed == 2
+    ]
+    assert recipe.data.ladders == select.out
+    assert (recipe.run.seed, recipe.run.keep_policies) == (2, 2)
+    assert by_name["mixed, seed 1: training"].recipe.curriculum.mode == "mixed"
+
+
+def test_the_start_is_examined_once_for_all_arms_of_a_seed(tmp_path):
+    plan = planned(tmp_path)
+    grades = of_kind(plan, GradeExam)
+    # Steps 0, 2, 4 and 6 of three arms and two seeds, where the arms of a seed have step 0 in common.
+    assert len(grades) == 2 * (3 * 3 + 1)
+    assert len([it for it in plan.measurements if it.column == "grade"]) == 2 * 3 * 4
+
+
+def test_the_hash_of_a_task_does_not_depend_on_where_the_study_is(tmp_path, monkeypatch):
+    found = []
+    for name in ("one", "other"):
+        folder = tmp_path / name
+        folder.mkdir()
+        monkeypatch.chdir(folder)
+        found.append(keys(planned(folder)))
+    assert found[0] == found[1]
+
+
+def test_a_change_makes_anew_only_what_depends_on_it(tmp_path):
+    before = planned(tmp_path)
+    arms = {**STUDY["arms"], "mixed": {"curriculum.mode": "staged"}}
+    after = planned(tmp_path, changed(arms=arms))
+    new = {after.tasks[key].title.partition(",")[0] for key in keys(after) - keys(before)}
+    assert new == {"mixed"}
+
+
+def test_another_prompt_makes_everything_anew_that_was_made_from_it(tmp_path):
+    source = write_study(tmp_path)
+    before = plan_study(load_study(source), tmp_path / "out", source=source)
+    (tmp_path / "held-out.jsonl").write_text('{"id": "x", "prompt": "Another."}\n')
+    after = plan_study(load_study(source), tmp_path / "out", source=source)
+    assert {type(after.tasks[key].work) for key in keys(after) - keys(before)} == {WriteWork, GradeExam, CompareExam}
+
+
+@pytest.mark.parametrize("operation", [{"run.checkpoint_every": 3}, {"run.budget": 4.0}, {"run.show_every": 0}])
+def test_how_a_run_is_operated_is_no_part_of_its_hash(tmp_path, operation):
+    assert keys(planned(tmp_path)) == keys(planned(tmp_path, changed(train={**STUDY["train"], **operation})))
+
+
+def test_baselines_and_fixed_models_are_arms(tmp_path):
+    arms = {"dynamic": {}, "continued": {"sft": "sft.yaml", "set": {"policy": "$start"}}, "before": {"model": "$start"}}
+    plan = planned(tmp_path, changed(arms={**arms, "published": {"model": "anchor"}}))
+    continued = [task for task in of_kind(plan, SftWork) if task.title.startswith("continued")]
+    start = next(task for task in of_kind(plan, SftWork) if task.title == "start, seed 1: fine-tuning")
+    assert continued[0].work.recipe.policy == str(start.work.recipe.out)
+    last = {it.arm for it in plan.measurements if it.column == "grade" and it.is_last}
+    assert last == {"dynamic", "continued", "before", "published"}
+    # What is not trained is not compared with itself before training.
+    assert {it.arm for it in plan.measurements if it.column == "against start, exam"} == {"dynamic"}
+
+
+def test_elo_is_from_games_with_each_anchor(tmp_path):
+    elo = {"elo": {"anchor": 1200.0, "big": 900.0}, "prompts": "held-out.jsonl", "judge": "exam"}
+    plan = planned(tmp_path, changed(examine=[elo]))
+    exams = of_kind(plan, EloExam)
+    assert len(exams) == 6
+    assert {name: path.name for name, path in exams[0].work.opponents.items()} == dict.fromkeys(
+        ("anchor", "big"), "responses.jsonl"
+    )
+    assert len([task for task in of_kind(plan, WriteWork) if task.work.writer.name == "anchor"]) == 1
+
+
+def test_an_arm_can_be_compared_with_another_one(tmp_path):
+    against = {"compare": "mixed", "prompts": "held-out.jsonl", "judge": "exam"}
+    plan = planned(tmp_path, changed(examine=[against]))
+    assert {(it.arm, it.seed) for it in plan.measurements} == {
+        (arm, seed) for arm in ("dynamic", "random") for seed in (1, 2)
+    }
+
+
+WRONG = {
+    "an unknown step": ({"train": {"data.ladders": "$ladder"}}, r"arms\.dynamic: \$ladder: no such step"),
+    "an unknown key of a recipe": ({"arms": {"a": {"curriculum.modes": "mixed"}}}, r"arms\.a: .*curriculum\.modes"),
+    "an unknown key of a step": ({"arms": {"a": {"ladders.strategies": "x"}}}, r"arms\.a: ladders\.strategies"),
+    "an unknown recipe": ({"base": "nothing.yaml"}, "no recipe 'nothing.yaml'"),
+    "no recipe": ({"base": None}, "needs `base`"),
+    "responses that are none": (
+        {"prepare": {**STUDY["prepare"], "grades": {"grade": "$start", "prompts": "prompts.jsonl", "judge": "judge"}}},
+        "must be a step that generates",
+    ),
+    "overrides of a model": ({"arms": {"a": {"model": "big", "curriculum.mode": "mixed"}}}, "only valid for an arm"),
+    "no such file": ({"examine": [{"grade": True, "prompts": "none.jsonl", "judge": "exam"}]}, r"none\.jsonl: no such"),
+}
+
+
+@pytest.mark.parametrize(("parts", "message"), WRONG.values(), ids=WRONG.keys())
+def test_what_cannot_be_planned_is_one_line_that_names_the_study(tmp_path, parts, message):
+    with pytest.raises(BadInputError, match=message) as error:
+        planned(tmp_path, changed(**parts))
+    assert str(tmp_path / "study.yaml") in str(error.value)

@@ -1,0 +1,74 @@
+"""The study file: what it may say, and the one line that says what is wrong with it."""
+
+import pytest
+from study_files import STUDY, changed, validated, write_study
+
+from longform.records.errors import BadInputError
+from longform.studies.settings import Examination, load_study
+
+GRADE = {"grade": True, "prompts": "p", "judge": "exam"}
+
+
+def test_an_examination_is_due_at_its_steps_of_a_run():
+    examination = Examination.model_validate({**GRADE, "at": [0, 3, "every 4", "last"]})
+    assert examination.steps(10) == [0, 3, 4, 8, 10]
+    assert examination.steps(2) == [0, 2]
+    assert examination.steps(0) == [0]
+
+
+@pytest.mark.parametrize(("at", "between"), [([0, "last"], 0), (["every 20", 30], 10), ([0, "every 50"], 50)])
+def test_the_steps_between_policies_that_have_to_be_kept(at, between):
+    assert Examination.model_validate({**GRADE, "at": at}).between == between
+
+
+def test_each_judge_gives_a_column():
+    assert validated().columns.keys() == {"grade", "against start, exam", "against start, other"}
+
+
+WRONG = {
+    "no such column": {"curves": [{"y": "length"}]},
+    "no such arm": {"tables": [{"paired_with": "static"}]},
+    "twice the same column": {"examine": [{**GRADE, "name": "a"}, {**GRADE, "name": "a"}]},
+    "twice the same seed": {"seeds": [1, 1]},
+    "no kind": {"examine": [{"prompts": "p", "judge": "exam"}]},
+    "two kinds": {"examine": [{**GRADE, "compare": "start"}]},
+    "no judge": {"examine": [{"grade": True, "prompts": "p"}]},
+    "no step": {"examine": [{**GRADE, "at": "sometimes"}]},
+    "every 0": {"examine": [{**GRADE, "at": "every 0"}]},
+    "a name for two judges": {"examine": [{"compare": "start", "prompts": "p", "judge": ["a", "b"], "name": "c"}]},
+    "a benchmark without data": {"examine": [{"bench": "writingbench", "judge": "exam"}]},
+    "a step called as a section of recipes": {"prepare": {"curriculum": {"sft": "sft.yaml"}}},
+    "a step of no kind": {"prepare": {"start": {"fine_tune": "sft.yaml"}}},
+    "an unknown key of a step": {"prepare": {"start": {"sft": "sft.yaml", "steps": 3}}},
+    "an unknown key": {"arm": {}},
+    "no arms": {"arms": {}},
+    "a name with a slash": {"arms": {"a/b": {}}},
+}
+
+
+@pytest.mark.parametrize("parts", WRONG.values(), ids=WRONG.keys())
+def test_a_wrong_study_is_one_line_that_names_the_file(tmp_path, parts):
+    path = write_study(tmp_path, changed(**parts))
+    with pytest.raises(BadInputError) as error:
+        load_study(path)
+    assert str(error.value).startswith(f"{path}: ")
+    assert "\n" not in str(error.value)
+
+
+def test_an_error_names_the_key(tmp_path):
+    path = write_study(tmp_path, changed(curves=[{"y": "length"}]))
+    with pytest.raises(BadInputError, match="curves: no column 'length'; columns: against start, exam"):
+        load_study(path)
+    path = write_study(tmp_path, changed(prepare={"start": {"sft": "sft.yaml", "steps": 3}}))
+    with pytest.raises(BadInputError, match=r"start\.steps: unknown key"):
+        load_study(path)
+
+
+def test_a_recipe_is_no_study(tmp_path):
+    write_study(tmp_path)
+    with pytest.raises(BadInputError, match="not a study"):
+        load_study(tmp_path / "base.yaml")
+
+
+def test_the_study_of_the_other_tests_is_valid(tmp_path):
+    assert load_study(write_study(tmp_path)).arms.keys() == STUDY["arms"].keys()
