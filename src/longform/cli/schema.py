@@ -8,14 +8,14 @@ from longform.project.json_schemas import FileKind
 
 
 def schema(kind: FileKind = "recipe", /, *, out: Path | None = None, json: Flag = False) -> None:
-    """Print or write the JSON Schema of a recipe or of models.yaml, for completion and checks in an editor.
+    """Print or write the JSON Schema of a recipe, of a study or of models.yaml, for completion and checks in an editor.
 
     An editor with the YAML language server finds it by a line of the file:
     `# yaml-language-server: $schema=./recipe.schema.json`.
 
     Args:
-        kind: What the schema describes: the recipe of `longform train` (recipe), of `sft`, `pretrain` or `reward-model`, or
-            models.yaml (models).
+        kind: What the schema describes: the recipe of `longform train` (recipe), of `sft`, `pretrain` or `reward-model`, a
+            study, or models.yaml (models).
         out: File to write; it replaces an existing one (default: print the schema).
         json: Print the result as JSON.
     """

@@ -20,8 +20,8 @@ from longform.recipe.reference import describe_fields, first_paragraph
 from longform.rewards.settings import BUILTIN_REWARDS, PluginRewardSettings
 from longform.rl.settings import GrpoSettings, PpoSettings
 
-FileKind = Literal["recipe", "sft", "pretrain", "reward-model", "models"]
-"""A recipe of each command that reads one (`recipe`: of `longform train`), and models.yaml."""
+FileKind = Literal["recipe", "sft", "pretrain", "reward-model", "study", "models"]
+"""A recipe of each command that reads one (`recipe`: of `longform train`), a study, and models.yaml."""
 FILE_KINDS: tuple[FileKind, ...] = get_args(FileKind)
 
 _CLASSES: dict[FileKind, tuple[str, str]] = {
@@ -29,13 +29,15 @@ _CLASSES: dict[FileKind, tuple[str, str]] = {
     "sft": ("longform.training.supervised.sft_recipe", "SftRecipe"),
     "pretrain": ("longform.training.supervised.pretrain_recipe", "PretrainRecipe"),
     "reward-model": ("longform.training.supervised.reward_model_recipe", "RewardModelRecipe"),
+    "study": ("longform.studies.settings", "Study"),
 }
-"""Imported on use: all but the first need the extra `train`."""
+"""Imported on use: those of supervised stages need the extra `train`."""
 _TITLES: dict[FileKind, str] = {
     "recipe": "Recipe of longform train",
     "sft": "Recipe of longform sft",
     "pretrain": "Recipe of longform pretrain",
     "reward-model": "Recipe of longform reward-model",
+    "study": "Study of longform study",
     "models": "models.yaml of longform",
 }
 

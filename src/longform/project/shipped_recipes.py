@@ -53,7 +53,7 @@ class CopiedRecipe(NamedTuple):
 
 def command_of(kind: FileKind) -> str:
     """The subcommand of longform that reads a kind of recipe."""
-    return "train" if kind == "recipe" else kind
+    return {"recipe": "train", "study": "study run"}.get(kind, kind)
 
 
 def list_recipes() -> list[ShippedRecipe]:
@@ -142,6 +142,8 @@ def _read(name: str, text: str) -> ShippedRecipe:
 def _kind(content: dict[str, Any]) -> FileKind | None:
     if "distributed_type" in content:
         return None
+    if "study" in content:
+        return "study"
     if "run" in content:
         return "recipe"
     return "pretrain" if "sources" in content else "reward-model" if "preferences" in content else "sft"

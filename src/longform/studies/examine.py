@@ -137,9 +137,6 @@ class BenchExam:
         write_values(folder, scores, prompts=len(scores))
 
 
-ExamWork = GradeExam | CompareExam | EloExam | BenchExam
-
-
 def anchored_rating(games: Sequence[Game], ratings: Mapping[str, float]) -> float:
     """The Elo rating of the policy from its games against models with fixed ratings (`rate_arena`); a policy that won, or
     lost, every game has the rating that the prior gives it.

@@ -14,11 +14,11 @@ from longform.planning.cluster import checkpoint_folder
 from longform.recipe.recipe import Recipe
 from longform.records.errors import BadInputError
 from longform.records.resume import hash_json
-from longform.studies.examine import BenchExam, CompareExam, EloExam, ExamWork, GradeExam
-from longform.studies.settings import Examination, SftStep, Study
+from longform.studies.examine import BenchExam, CompareExam, EloExam, GradeExam
+from longform.studies.settings import SftStep, Study, StudyExamination
 from longform.studies.steps import StepPlanner, hash_external, needs_of, references, replaced, texts_of, validated
-from longform.studies.tasks import ArmRun, Made, Measurement, Policy, StudyPlan
-from longform.studies.work import GradeWork, TrainWork
+from longform.studies.tasks import ArmRun, ExaminedPolicy, Measurement, StudyFile, StudyPlan
+from longform.studies.work import GradeWork, TrainWork, Work
 
 _OPERATION = {"name", "folder", "checkpoint_every", "checkpoint_minutes", "keep_checkpoints", "keep_policies"} | {
     "budget",
@@ -67,7 +67,7 @@ class _Planner(StepPlanner):
             raise BadInputError(f"{self._source}: arms.{arm}: {error}") from None
         self.plan.runs.append(run)
 
-    def add_examination(self, column: str, examination: Examination, judge: str | None, run: ArmRun) -> None:
+    def add_examination(self, column: str, examination: StudyExamination, judge: str | None, run: ArmRun) -> None:
         """Plan the measurements of one column for one arm and seed."""
         try:
             for step in examination.steps(run.last):
@@ -96,7 +96,7 @@ class _Planner(StepPlanner):
         settings = self._study.arms[arm]
         self._check_keys(settings, allowed=("sft", "set"))
         made = self.fine_tuning(arm, arm, validated(SftStep, settings, place="sft"), seed)
-        policy = Policy(made.key, made.needs, self.local_writer(str(made.path), arm, self.writing_recipe(arm)))
+        policy = ExaminedPolicy(made.key, made.needs, self.local_writer(str(made.path), arm, self.writing_recipe(arm)))
         return ArmRun(arm, seed, {0: policy}, 0, None, made.key)
 
     def _trained(self, arm: str, seed: int) -> ArmRun:
@@ -124,7 +124,7 @@ class _Planner(StepPlanner):
             kept = recipe.run.keep_policies is not None and step % recipe.run.keep_policies == 0
             if kept or step == last:
                 writer = self.local_writer(str(_policy_path(recipe, step)), arm, recipe)
-                policies[step] = Policy(hash_json([key, step]), (key,), writer)
+                policies[step] = ExaminedPolicy(hash_json([key, step]), (key,), writer)
         return ArmRun(arm, seed, policies, last, recipe, key)
 
     def _check_keys(self, settings: Mapping[str, Any], *, allowed: tuple[str, ...]) -> None:
@@ -140,17 +140,17 @@ class _Planner(StepPlanner):
     # Examinations
 
     def _examine(
-        self, column: str, examination: Examination, judge: str | None, run: ArmRun, policy: Policy
+        self, column: str, examination: StudyExamination, judge: str | None, run: ArmRun, policy: ExaminedPolicy
     ) -> str | None:
         """Plan one examination of one policy; None if the policy would be compared with itself."""
         title = f"{run.arm}, seed {run.seed}: {column}"
         if examination.bench is not None:
             return self._bench(examination, judge, run, policy, title)
-        assert judge is not None, "checked by Examination"
-        assert examination.prompts is not None, "checked by Examination"
+        assert judge is not None, "checked by StudyExamination"
+        assert examination.prompts is not None, "checked by StudyExamination"
         prompts, models = self.made(examination.prompts, run.arm, run.seed), self.models(run.arm, run.seed)
 
-        def write(policy: Policy) -> Made:
+        def write(policy: ExaminedPolicy) -> StudyFile:
             return self.write(
                 policy,
                 prompts,
@@ -166,7 +166,7 @@ class _Planner(StepPlanner):
             key = hash_json({"grade": mine.key} | asked)
             folder = self.folder_of("examinations", column, key)
             out = folder / "grades.jsonl"
-            work: ExamWork = GradeExam(GradeWork((mine.path,), prompts.path, judge, models.path, False, out))
+            work: Work = GradeExam(GradeWork((mine.path,), prompts.path, judge, models.path, False, out))
             return self.add(key, title, folder, work, needs_of(mine, prompts, models))
         if examination.compare is not None:
             opponent = self._opponent(examination.compare, run)
@@ -185,9 +185,11 @@ class _Planner(StepPlanner):
         folder = self.folder_of("examinations", column, key)
         return self.add(key, title, folder, work, needs_of(mine, *others.values(), prompts, models))
 
-    def _bench(self, examination: Examination, judge: str | None, run: ArmRun, policy: Policy, title: str) -> str:
+    def _bench(
+        self, examination: StudyExamination, judge: str | None, run: ArmRun, policy: ExaminedPolicy, title: str
+    ) -> str:
         assert examination.bench is not None, "of a benchmark"
-        assert examination.data is not None, "checked by Examination"
+        assert examination.data is not None, "checked by StudyExamination"
         models, data = self.models(run.arm, run.seed), self.made(str(examination.data), run.arm, run.seed)
         facts = {"bench": examination.bench, "data": data.key, "policy": policy.key, "writer": texts_of(policy.writer)}
         first = hash_json(facts | {"judge": examination.judge[0] if examination.judge else None})
@@ -197,7 +199,7 @@ class _Planner(StepPlanner):
         needs = (*policy.needs, *([] if written is None else [first]), *needs_of(data, models))
         return self.add(key, title, self.folder_of("examinations", examination.bench, key), work, needs)
 
-    def _opponent(self, name: str, run: ArmRun) -> Policy | None:
+    def _opponent(self, name: str, run: ArmRun) -> ExaminedPolicy | None:
         """The policy that an examination compares with; None if this arm has no such policy."""
         if name == BEFORE:
             return run.policies[0] if run.last > 0 else None

@@ -21,7 +21,7 @@ WHOLE_RUN = "run"
 """Prompt of a metric of a run."""
 
 
-class Outcome(StrEnum):
+class PairedOutcome(StrEnum):
     """What a paired difference says."""
 
     HIGHER = "higher"
@@ -31,7 +31,7 @@ class Outcome(StrEnum):
     UNKNOWN = "no interval"
 
 
-class Finding(StrEnum):
+class Conclusion(StrEnum):
     """What became of a hypothesis."""
 
     SHOWN = "shown"
@@ -49,15 +49,15 @@ class PairedDifference(NamedTuple):
     """The true difference that would have been found with a probability of .8."""
 
     @property
-    def outcome(self) -> Outcome:
+    def outcome(self) -> PairedOutcome:
         """What it says."""
         _, low, high = self.mean.interval
         if not low <= high:
-            return Outcome.UNKNOWN
-        return Outcome.HIGHER if low > 0 else Outcome.LOWER if high < 0 else Outcome.UNDECIDED
+            return PairedOutcome.UNKNOWN
+        return PairedOutcome.HIGHER if low > 0 else PairedOutcome.LOWER if high < 0 else PairedOutcome.UNDECIDED
 
 
-class Verdict(NamedTuple):
+class TestedHypothesis(NamedTuple):
     """A hypothesis and what was found."""
 
     hypothesis: Hypothesis
@@ -66,12 +66,12 @@ class Verdict(NamedTuple):
     """Probability with which the study finds the hypothesis' smallest difference; None if it names none."""
 
     @property
-    def finding(self) -> Finding:
+    def finding(self) -> Conclusion:
         """What became of it."""
-        if self.difference is None or self.difference.outcome == Outcome.UNKNOWN:
-            return Finding.MISSING
-        outcomes = {Outcome.HIGHER: Finding.SHOWN, Outcome.LOWER: Finding.CONTRADICTED}
-        return outcomes.get(self.difference.outcome, Finding.NOT_SHOWN)
+        if self.difference is None or self.difference.outcome == PairedOutcome.UNKNOWN:
+            return Conclusion.MISSING
+        outcomes = {PairedOutcome.HIGHER: Conclusion.SHOWN, PairedOutcome.LOWER: Conclusion.CONTRADICTED}
+        return outcomes.get(self.difference.outcome, Conclusion.NOT_SHOWN)
 
 
 @dataclass(slots=True)
@@ -99,7 +99,7 @@ class StudyResults:
         steps = sorted(step for name, of_arm, step in self.at if (name, of_arm) == (column, arm))
         return {step: mean_over_seeds(self.at[column, arm, step]) for step in steps}
 
-    def verdicts(self) -> list[Verdict]:
+    def verdicts(self) -> list[TestedHypothesis]:
         """What became of each hypothesis."""
         found = []
         for it in self.plan.study.hypotheses:
@@ -107,7 +107,7 @@ class StudyResults:
             power = None
             if difference is not None and it.difference is not None and difference.mean.freedom > 0:
                 power = t_test_power(it.difference, difference.mean.standard_error, difference.mean.freedom)
-            found.append(Verdict(it, difference, power))
+            found.append(TestedHypothesis(it, difference, power))
         return found
 
 

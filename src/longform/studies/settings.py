@@ -4,9 +4,9 @@ import re
 from collections.abc import Mapping
 from math import gcd
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema, field_validator, model_validator
 
 from longform.recipe.recipe import Recipe
 from longform.records.errors import BadInputError
@@ -17,6 +17,12 @@ WORLD = "world"
 _NAME = re.compile(r"\w[\w-]*")
 _EVERY = re.compile(r"every (\d+)")
 At = int | str
+
+
+def _one_or_more(*types: str) -> WithJsonSchema:
+    """The JSON Schema of a value, or of a list of such values."""
+    one = {"type": list(types)}
+    return WithJsonSchema({"anyOf": [one, {"type": "array", "items": one}]})
 
 
 class _Part(BaseModel):
@@ -85,12 +91,12 @@ Step = SftStep | GenerateStep | GradeStep | SelectStep
 _STEPS: dict[str, type[Step]] = {"sft": SftStep, "generate": GenerateStep, "grade": GradeStep, "select": SelectStep}
 
 
-class Examination(_Part):
+class StudyExamination(_Part):
     """One measurement of policies. Exactly one of `grade`, `compare`, `elo`, `bench` and `metric` says which."""
 
     name: str | None = None
     """Of its column; by default made of what is measured and the judge."""
-    at: list[At] = Field(default_factory=lambda: ["last"])
+    at: Annotated[list[At], _one_or_more("integer", "string")] = Field(default_factory=lambda: ["last"])
     """Steps of training: numbers, `every N`, `last`; 0 is the policy before training."""
     grade: bool = False
     """The judge's mean grade of the responses to `prompts`."""
@@ -109,7 +115,7 @@ class Examination(_Part):
     """A file of held-out prompts."""
     samples: int = Field(default=1, ge=1)
     """Responses to each prompt."""
-    judge: list[str] = Field(default_factory=list)
+    judge: Annotated[list[str], _one_or_more("string")] = Field(default_factory=list)
     """Names in models.yaml; each gives a column of its own."""
     limit: int | None = Field(default=None, ge=1)
     """Use only so many of the prompts, the first ones."""
@@ -129,7 +135,7 @@ class Examination(_Part):
         return at
 
     @model_validator(mode="after")
-    def _check_kind(self) -> "Examination":
+    def _check_kind(self) -> "StudyExamination":
         kinds = [
             name
             for name, value in {
@@ -241,7 +247,7 @@ class Study(_Part):
     """By name: what differs, such as {curriculum.mode: staged} or {ladders.strategy: random}, where `ladders` is a step.
     `recipe: FILE` takes another recipe; `sft: FILE` is fine-tuning instead; `model: NAME` is not trained: a folder, a
     step's model, or a name in models.yaml."""
-    examine: list[Examination] = Field(min_length=1)
+    examine: list[StudyExamination] = Field(min_length=1)
     """What is measured."""
     tables: list[StudyTable] = Field(default_factory=lambda: [StudyTable()])
     curves: list[StudyCurve] = Field(default_factory=list)
@@ -288,7 +294,7 @@ class Study(_Part):
                 raise ValueError(f"{place}: no arm {name!r}; arms: {', '.join(self.arms)}")
 
     @property
-    def columns(self) -> dict[str, tuple[Examination, str | None]]:
+    def columns(self) -> dict[str, tuple[StudyExamination, str | None]]:
         """Every column's examination and judge, by its name."""
         return {name: (it, judge) for it in self.examine for name, judge in it.columns.items()}
 

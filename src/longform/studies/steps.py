@@ -18,9 +18,8 @@ from longform.recipe.recipe import Recipe
 from longform.records.errors import BadInputError
 from longform.records.resume import flatten, hash_file, hash_json, hash_model_folder
 from longform.selection.settings import Floor, SelectionSettings
-from longform.studies.examine import ExamWork
 from longform.studies.settings import WORLD, GenerateStep, GradeStep, SelectStep, SftStep, Step, Study
-from longform.studies.tasks import Made, Policy, StudyPlan, StudyTask
+from longform.studies.tasks import ExaminedPolicy, StudyFile, StudyPlan, StudyTask
 from longform.studies.work import GradeWork, SelectWork, SftWork, Work, WorldWork, Writer, WriteWork
 from longform.writers.paths import is_model_folder
 from longform.writers.settings import GenerationSettings
@@ -91,18 +90,20 @@ class StepPlanner:
         *,
         is_recipes: bool = False,
         sampling: Mapping[str, Any] | None = None,
-    ) -> Policy:
+    ) -> ExaminedPolicy:
         """A policy by its name: a step, a folder, a Hub id, or a name of models.yaml; a recipe's policy is no such name."""
         if name.startswith("$"):
             made = self.reference(name[1:], arm, seed)
             writer = self.local_writer(str(made.path), name[1:], self.writing_recipe(arm), sampling)
-            return Policy(made.key, made.needs, writer)
+            return ExaminedPolicy(made.key, made.needs, writer)
         if is_recipes or "/" in name or is_model_folder(name):
             key = hash_model_folder(Path(name)) if Path(name).is_dir() else hash_json({"model": name})
             writer = self.local_writer(name, Path(name).name, self.writing_recipe(arm), sampling)
-            return Policy(key, (), writer)
+            return ExaminedPolicy(key, (), writer)
         given = dict(sampling or {})
-        return Policy(hash_json({"served": name}), (), Writer(name, name, False, GenerationSettings(), sampling=given))
+        return ExaminedPolicy(
+            hash_json({"served": name}), (), Writer(name, name, False, GenerationSettings(), sampling=given)
+        )
 
     def local_writer(self, path: str, name: str, recipe: Recipe, sampling: Mapping[str, Any] | None = None) -> Writer:
         """A local model that writes as a recipe's policy does, but for `sampling`."""
@@ -112,15 +113,15 @@ class StepPlanner:
 
     def write(
         self,
-        policy: Policy,
-        prompts: Made,
+        policy: ExaminedPolicy,
+        prompts: StudyFile,
         *,
         arm: str,
         seed: int,
         samples: int,
         title: str,
         limit: int | None = None,
-    ) -> Made:
+    ) -> StudyFile:
         """The responses of a policy to prompts."""
         writer, models = policy.writer, self.models(arm, seed)
         local = {"seed": seed, "generation": texts_of(writer)} if writer.is_local else {}
@@ -132,11 +133,11 @@ class StepPlanner:
         work = WriteWork(writer, prompts.path, folder / "responses.jsonl", models.path, seed, samples, limit)
         needs = (*policy.needs, *needs_of(prompts, *([] if writer.is_local else [models])))
         self.add(key, title, folder, work, needs)
-        return Made(key, work.out, (key,))
+        return StudyFile(key, work.out, (key,))
 
     # Steps
 
-    def reference(self, name: str, arm: str, seed: int) -> Made:
+    def reference(self, name: str, arm: str, seed: int) -> StudyFile:
         """What `$name` stands for, for an arm and a seed; plans the task behind it.
 
         Raises:
@@ -147,7 +148,7 @@ class StepPlanner:
             key = hash_json({"world": self._study.world, "seed": seed})
             folder = self.folder_of("world", f"seed{seed}", key)
             self.add(key, f"world, seed {seed}", folder, WorldWork(self._study.world, seed), ())
-            return Made(hash_json([key, rest]), folder / rest, (key,))
+            return StudyFile(hash_json([key, rest]), folder / rest, (key,))
         step = self._step_of(step_name, arm)
         if isinstance(step, GenerateStep):
             written = self._generate(step_name, arm, step, seed)
@@ -160,7 +161,7 @@ class StepPlanner:
             made = self._grade(step_name, arm, step, seed)
         else:
             made = self._select(step_name, arm, step, seed)
-        return Made(hash_json([made.key, rest]), made.path / rest, made.needs) if rest else made
+        return StudyFile(hash_json([made.key, rest]), made.path / rest, made.needs) if rest else made
 
     def _step_of(self, name: str, arm: str) -> Step:
         """The settings of a step as an arm has it."""
@@ -175,7 +176,7 @@ class StepPlanner:
             return step.model_copy(update={"set": {**step.set, **changes}})
         return validated(type(step), {**step.model_dump(), **changes}, place=name) if changes else step
 
-    def fine_tuning(self, name: str, arm: str, step: SftStep, seed: int) -> Made:
+    def fine_tuning(self, name: str, arm: str, step: SftStep, seed: int) -> StudyFile:
         """The model of a fine-tuning."""
         from longform.training.supervised.sft_recipe import SftRecipe  # loads torch
 
@@ -191,9 +192,9 @@ class StepPlanner:
         folder = self.folder_of("models", name, key)
         recipe = load({it: str(value.path) for it, value in made.items()}, str(folder / "model"))
         self.add(key, f"{name}, seed {seed}: fine-tuning", folder, SftWork(recipe), needs_of(*made.values()))
-        return Made(key, recipe.out, (key,))
+        return StudyFile(key, recipe.out, (key,))
 
-    def _generate(self, name: str, arm: str, step: GenerateStep, seed: int) -> dict[str, Made]:
+    def _generate(self, name: str, arm: str, step: GenerateStep, seed: int) -> dict[str, StudyFile]:
         """The responses of each writer: a task each, so that models of models.yaml write once for all seeds."""
         prompts = self.made(step.generate, arm, seed)
         stated = {"max_tokens": step.max_tokens, "temperature": step.temperature}
@@ -211,7 +212,7 @@ class StepPlanner:
             for policy in policies
         }
 
-    def _generated(self, reference: str, arm: str, seed: int) -> list[Made]:
+    def _generated(self, reference: str, arm: str, seed: int) -> list[StudyFile]:
         """The responses that a step of another kind reads."""
         name = reference.removeprefix("$")
         step = self._step_of(name, arm) if reference.startswith("$") else None
@@ -219,7 +220,7 @@ class StepPlanner:
             raise BadInputError(f"{reference}: must be a step that generates, such as $candidates")
         return list(self._generate(name, arm, step, seed).values())
 
-    def _grade(self, name: str, arm: str, step: GradeStep, seed: int) -> Made:
+    def _grade(self, name: str, arm: str, step: GradeStep, seed: int) -> StudyFile:
         responses = self._generated(step.grade, arm, seed)
         prompts, models = self.made(step.prompts, arm, seed), self.models(arm, seed)
         facts = {"grade": [it.key for it in responses], "prompts": prompts.key, "judge": step.judge}
@@ -229,9 +230,9 @@ class StepPlanner:
         paths = tuple(it.path for it in responses)
         work = GradeWork(paths, prompts.path, step.judge, models.path, step.per_criterion, out)
         self.add(key, f"{name}, seed {seed}: grades", folder, work, needs_of(*responses, prompts, models))
-        return Made(key, out, (key,))
+        return StudyFile(key, out, (key,))
 
-    def _select(self, name: str, arm: str, step: SelectStep, seed: int) -> Made:
+    def _select(self, name: str, arm: str, step: SelectStep, seed: int) -> StudyFile:
         responses = self._generated(step.select, arm, seed)
         grades, prompts = self.made(step.grades, arm, seed), self.made(step.prompts, arm, seed)
         settings = SelectionSettings(
@@ -248,11 +249,11 @@ class StepPlanner:
         out = folder / "ladders.jsonl"
         work = SelectWork(prompts.path, tuple(it.path for it in responses), grades.path, settings, out)
         self.add(key, f"{name}, seed {seed}: selection", folder, work, needs_of(*responses, grades, prompts))
-        return Made(key, out, (key,))
+        return StudyFile(key, out, (key,))
 
     # Files and tasks
 
-    def made(self, value: str, arm: str, seed: int) -> Made:
+    def made(self, value: str, arm: str, seed: int) -> StudyFile:
         """A reference, or a file that is there.
 
         Raises:
@@ -262,29 +263,29 @@ class StepPlanner:
             return self.reference(value[1:], arm, seed)
         path = Path(value)
         if path.exists():
-            return Made(hash_file(path), path)
+            return StudyFile(hash_file(path), path)
         if self._needs_files:
             raise BadInputError(f"{value}: no such file")
-        return Made(hash_json({"missing": value}), path)
+        return StudyFile(hash_json({"missing": value}), path)
 
-    def models(self, arm: str, seed: int) -> Made:
+    def models(self, arm: str, seed: int) -> StudyFile:
         """models.yaml. It is no part of any hash: answers are recorded with the model and the settings that gave them."""
         value = self._study.models
-        return self.reference(value[1:], arm, seed) if value.startswith("$") else Made("", Path(value))
+        return self.reference(value[1:], arm, seed) if value.startswith("$") else StudyFile("", Path(value))
 
     def folder_of(self, kind: str, name: str, key: str) -> Path:
         """The folder of a task: readable, and unique by its key."""
         plain = "".join(it if it.isalnum() or it in "-_." else "-" for it in name).strip("-.") or "it"
         return self.plan.folder / kind / f"{plain}-{key[:8]}"
 
-    def add(self, key: str, title: str, folder: Path, work: Work | ExamWork, needs: tuple[str, ...]) -> str:
+    def add(self, key: str, title: str, folder: Path, work: Work, needs: tuple[str, ...]) -> str:
         """Add a task to the plan unless it is there; returns its key."""
         if key not in self.plan.tasks:
             self.plan.tasks[key] = StudyTask(key, title, folder, work, tuple(dict.fromkeys(needs)))
         return key
 
 
-def needs_of(*made: Made) -> tuple[str, ...]:
+def needs_of(*made: StudyFile) -> tuple[str, ...]:
     """Keys of the tasks that make these."""
     return tuple(key for it in made for key in it.needs)
 

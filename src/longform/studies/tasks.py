@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from longform.recipe.recipe import Recipe
-from longform.studies.examine import ExamWork
 from longform.studies.settings import Study
 from longform.studies.work import Work, Writer
 
@@ -19,12 +18,12 @@ class StudyTask:
     """Hash of all that its result depends on."""
     title: str
     folder: Path
-    work: Work | ExamWork
+    work: Work
     needs: tuple[str, ...]
     """Keys of the tasks that come before."""
 
 
-class Made(NamedTuple):
+class StudyFile(NamedTuple):
     """What a reference or a path stands for."""
 
     key: str
@@ -35,7 +34,7 @@ class Made(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Policy:
+class ExaminedPolicy:
     """A policy that can be examined."""
 
     key: str
@@ -50,7 +49,7 @@ class ArmRun:
 
     arm: str
     seed: int
-    policies: Mapping[int, Policy]
+    policies: Mapping[int, ExaminedPolicy]
     """By step; an arm that is not trained has its only policy at step 0 as well as at its last, which is 0."""
     last: int
     recipe: Recipe | None

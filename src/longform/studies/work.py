@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from longform.engines import train
 from longform.recipe.recipe import Recipe
@@ -31,6 +31,12 @@ class Surroundings:
 
     make_world: MakeWorld | None
     progress: ProgressDisplay
+
+
+class Work(Protocol):
+    """What a task does: it fills its folder, from where it was interrupted."""
+
+    def do(self, folder: Path, around: Surroundings) -> None: ...  # noqa: D102
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +226,3 @@ def check_complete(result: CollectResult) -> None:
             f"{result.out}: {result.failures.total()} responses are missing ({count_causes(result.failures)}); run the "
             "same command again to retry"
         )
-
-
-Work = WorldWork | SftWork | WriteWork | GradeWork | SelectWork | TrainWork

@@ -1,5 +1,7 @@
 """The plan of a study: what arms share, what a change makes anew, and which task needs which."""
 
+from typing import Any
+
 import pytest
 from study_files import STUDY, changed, planned, write_study
 
@@ -10,7 +12,7 @@ from longform.studies.settings import load_study
 from longform.studies.work import GradeWork, SelectWork, SftWork, TrainWork, WriteWork
 
 
-def of_kind(plan, kind):
+def of_kind(plan, kind) -> list[Any]:
     return [task for task in plan.tasks.values() if isinstance(task.work, kind)]
 
 

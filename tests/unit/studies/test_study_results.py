@@ -1,6 +1,7 @@
 """What a study says: means, paired differences and hypotheses, from values by seed and prompt."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from longform.records.run_directory import RunDirectory
 from longform.records.schemas import Game
 from longform.studies.examine import anchored_rating, read_values, write_values
 from longform.studies.page import study_charts, write_study_page
-from longform.studies.results import Finding, Outcome, difference_of, read_results
+from longform.studies.results import Conclusion, PairedOutcome, difference_of, read_results
 from longform.studies.run import record_study
 from longform.studies.tables import study_tables, tables_as_json
 
@@ -23,37 +24,46 @@ def values(mean, *, seeds=(1, 2, 3), prompts=20, noise=0.1, seed=0):
     return {it: {f"{it}-{n}": mean + noise * rng.normal() for n in range(prompts)} for it in seeds}
 
 
+def p_value(numbers) -> float:
+    found: Any = ttest_1samp(numbers, 0)
+    return found.pvalue
+
+
+def difference(one, other) -> Any:
+    return difference_of(one, other)
+
+
 def test_a_difference_is_paired_by_seed_and_prompt():
     # The prompts differ by far more than the arms do.
     hard = {seed: {f"p{n}": 10.0 * n + 0.1 * seed for n in range(5)} for seed in (1, 2, 3)}
     better = {seed: {prompt: value + 1 + 0.01 * seed for prompt, value in it.items()} for seed, it in hard.items()}
-    found = difference_of(better, hard)
-    assert found.outcome == Outcome.HIGHER
+    found = difference(better, hard)
+    assert found.outcome == PairedOutcome.HIGHER
     assert found.mean.interval.estimate == pytest.approx(1.02)
-    assert difference_of(hard, better).outcome == Outcome.LOWER
+    assert difference(hard, better).outcome == PairedOutcome.LOWER
 
 
 def test_with_other_prompts_for_each_seed_it_is_the_t_test_over_seeds():
     one, other = values(5.0, noise=1.0), values(4.0, noise=1.0, seed=1)
-    found = difference_of(one, other)
+    found = difference(one, other)
     means = [np.mean([one[seed][it] - other[seed][it] for it in one[seed]]) for seed in one]
     low, high = ttest_1samp(means, 0).confidence_interval(0.95)
     assert found.mean.interval[1:] == pytest.approx((low, high))
 
 
 def test_a_seed_or_a_prompt_that_one_arm_lacks_does_not_count():
-    found = difference_of({1: {"a": 3.0, "b": 9.0}, 2: {"a": 5.0}}, {1: {"a": 1.0}, 3: {"a": 0.0}})
+    found = difference({1: {"a": 3.0, "b": 9.0}, 2: {"a": 5.0}}, {1: {"a": 1.0}, 3: {"a": 0.0}})
     assert (found.mean.interval.estimate, found.mean.seeds, found.mean.prompts) == (2.0, 1, 1)
-    assert found.outcome == Outcome.UNKNOWN
-    assert difference_of({1: {"a": 1.0}}, {2: {"a": 1.0}}) is None
+    assert found.outcome == PairedOutcome.UNKNOWN
+    assert difference({1: {"a": 1.0}}, {2: {"a": 1.0}}) is None
 
 
 def test_the_difference_that_it_would_find_is_found_eight_times_out_of_ten():
-    found = difference_of(values(5.0, noise=1.0), values(5.0, noise=1.0, seed=1))
+    found = difference(values(5.0, noise=1.0), values(5.0, noise=1.0, seed=1))
     rng, times = np.random.default_rng(3), 0
     for _ in range(1000):
         sd = found.mean.standard_error * math.sqrt(3)
-        times += bool(ttest_1samp(found.detectable + sd * rng.normal(size=3), 0).pvalue < 0.05)
+        times += p_value(found.detectable + sd * rng.normal(size=3)) < 0.05
     assert 0.76 < times / 1000 < 0.84
 
 
@@ -87,7 +97,7 @@ def test_hypotheses_are_shown_contradicted_or_not_shown(tmp_path):
     plan = planned(tmp_path, FINDING)
     fill(plan, MEANS)
     found = read_results(plan).verdicts()
-    assert [it.finding for it in found] == [Finding.SHOWN, Finding.CONTRADICTED, Finding.NOT_SHOWN]
+    assert [it.finding for it in found] == [Conclusion.SHOWN, Conclusion.CONTRADICTED, Conclusion.NOT_SHOWN]
     assert found[0].power == pytest.approx(1.0)
     assert found[1].power is None
 
@@ -95,7 +105,7 @@ def test_hypotheses_are_shown_contradicted_or_not_shown(tmp_path):
 def test_what_is_not_measured_yet_is_said_and_never_guessed(tmp_path):
     plan = planned(tmp_path, FINDING)
     results = read_results(plan)
-    assert [it.finding for it in results.verdicts()] == [Finding.MISSING] * 3
+    assert [it.finding for it in results.verdicts()] == [Conclusion.MISSING] * 3
     text = render(study_tables(results)[0])
     assert "36 of 36 measurements are missing" in text
 
@@ -163,7 +173,8 @@ def test_a_metric_is_read_from_the_run(tmp_path):
     with RunDirectory.open(folder) as run:
         run.database.record_step(6, seconds=1.0, metrics={"curriculum/mean_rung": 1.5})
     results = read_results(plan)
-    assert results.mean("rung", "dynamic").interval.estimate == 1.5
+    rung: Any = results.mean("rung", "dynamic")
+    assert rung.interval.estimate == 1.5
     assert [it.arm for it in results.missing] == ["mixed", "random"]
 
 

@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from study_files import changed, planned, validated
@@ -101,7 +102,7 @@ def test_a_damaged_record_is_one_line(tmp_path):
 def test_the_status_counts_tasks_and_names_the_next(tmp_path, monkeypatch):
     monkeypatch.setitem(KINDS, Writes, "training")
     plan = chain(tmp_path)
-    before = study_status(plan)
+    before: Any = study_status(plan)
     assert (before.done, before.tasks, before.next_task.key, before.calls) == (0, 4, "a", None)
     assert before.kinds[0].remaining is None
     run_study(plan)

@@ -4,13 +4,13 @@ import pytest
 from study_files import STUDY, changed, validated, write_study
 
 from longform.records.errors import BadInputError
-from longform.studies.settings import Examination, load_study
+from longform.studies.settings import StudyExamination, load_study
 
 GRADE = {"grade": True, "prompts": "p", "judge": "exam"}
 
 
 def test_an_examination_is_due_at_its_steps_of_a_run():
-    examination = Examination.model_validate({**GRADE, "at": [0, 3, "every 4", "last"]})
+    examination = StudyExamination.model_validate({**GRADE, "at": [0, 3, "every 4", "last"]})
     assert examination.steps(10) == [0, 3, 4, 8, 10]
     assert examination.steps(2) == [0, 2]
     assert examination.steps(0) == [0]
@@ -18,7 +18,7 @@ def test_an_examination_is_due_at_its_steps_of_a_run():
 
 @pytest.mark.parametrize(("at", "between"), [([0, "last"], 0), (["every 20", 30], 10), ([0, "every 50"], 50)])
 def test_the_steps_between_policies_that_have_to_be_kept(at, between):
-    assert Examination.model_validate({**GRADE, "at": at}).between == between
+    assert StudyExamination.model_validate({**GRADE, "at": at}).between == between
 
 
 def test_each_judge_gives_a_column():
