@@ -169,6 +169,10 @@ def test_a_recipe_is_valid_and_a_misspelled_key_is_not(name):
     validator = _validator(recipe.kind)
     validator.validate(content)
     assert not validator.is_valid({**content, "polcy": "p"})
+    if recipe.kind == "study":
+        first, *others = content["examine"]
+        assert not validator.is_valid({**content, "examine": [{**first, "misspeled": 1}, *others]})
+        return
     section = next(key for key, value in content.items() if isinstance(value, dict))
     assert not validator.is_valid({**content, section: {**content[section], "misspeled": 1}})
     if "rewards" in content:

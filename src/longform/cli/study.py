@@ -116,7 +116,7 @@ def table(study: Path, *, out: Path | None = None, format: TableFormat = "text",
 
     plan = _plan(study, out)
     tables = study_tables(read_results(plan))
-    path = write_tables(plan.folder, tables)
+    path = write_tables(plan, tables)
     if json or format == "json":
         print_result(tables_as_json(tables), as_json=True)
         return
@@ -133,14 +133,14 @@ def plot(study: Path, *, out: Path | None = None, page: Path | None = None, json
     Args:
         study: Path to the study file.
         out: Folder of the study (default: runs/NAME).
-        page: The page (default: study.html in the folder).
+        page: The page (default: NAME.html in the folder).
         json: Print the result as JSON.
     """
     from longform.studies.page import study_charts, write_study_page
     from longform.studies.results import read_results
 
     plan = _plan(study, out)
-    results, path = read_results(plan), page or plan.folder / "study.html"
+    results, path = read_results(plan), page or plan.folder / f"{plan.study.study}.html"
     write_study_page(path, results)
     print_result({"curves": len(study_charts(results)), "path": str(path)}, as_json=json)
 

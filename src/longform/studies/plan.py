@@ -111,8 +111,8 @@ class _Planner(StepPlanner):
         content = plain.model_dump(mode="json", exclude={"models": True, "run": _OPERATION})
         key = hash_json({"train": content, "keep": keep, "files": hash_external(plain)})
         models = self.models(arm, seed)
-        placed = {"run.name": f"{arm}-seed{seed}-{key[:8]}", "run.folder": str(self.plan.folder / "runs")}
-        placed |= {"models": str(models.path)}
+        folder = self.folder_of("runs", f"{arm}-seed{seed}", key)
+        placed = {"run.name": folder.name, "run.folder": str(folder.parent), "models": str(models.path)}
         if keep is not None:
             placed |= {"run.keep_policies": gcd(keep, plain.run.keep_policies or 0)}
         recipe = load({name: str(it.path) for name, it in made.items()}, placed)

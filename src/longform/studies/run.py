@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,39 +17,17 @@ from longform.records.errors import BadInputError, LongformError, StoppedError
 from longform.records.files import write_text
 from longform.records.progress import ProgressDisplay, no_progress
 from longform.records.resume import hash_json
-from longform.studies.tasks import StudyPlan, StudyTask
+from longform.studies.tasks import FinishedTask, StudyPlan, StudyTask
 from longform.studies.work import MakeWorld, Surroundings
 from longform.version import __version__
-
-DONE = "done"
-"""Folder with a file for each finished task."""
-STUDY = "study.json"
-"""What the study was begun with, and every change since."""
 
 OnTask = Callable[[StudyTask, int, int], None]
 """Called with a finished task, the number of those that are done, and of all."""
 
 
-@dataclass(frozen=True, slots=True)
-class FinishedTask:
-    """The record of a finished task."""
-
-    title: str
-    seconds: float
-
-    @classmethod
-    def read(cls, folder: Path, key: str) -> "FinishedTask | None":
-        """The record of a task; None if it is not done."""
-        try:
-            content = json.loads(_mark(folder, key).read_text(encoding="utf-8"))
-            return cls(str(content["title"]), float(content["seconds"]))
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
-
-
 def missing_tasks(plan: StudyPlan) -> list[StudyTask]:
     """The tasks that are not done, in the order in which they can be."""
-    return [task for key, task in plan.tasks.items() if not _mark(plan.folder, key).exists()]
+    return [task for key, task in plan.tasks.items() if FinishedTask.read(plan.folder, key) is None]
 
 
 def run_study(
@@ -96,23 +73,28 @@ def run_study(
 
 def record_study(plan: StudyPlan) -> None:
     """Note with which study the folder was begun, and when it changed: tables say so."""
-    path = plan.folder / STUDY
+    path = record_path(plan)
     content = plan.study.model_dump(mode="json")
     fingerprint = hash_json(content)
-    history = read_history(plan.folder)
+    history = read_history(plan)
     if history and history[-1]["sha256"] == fingerprint:
         return
     entry = {"sha256": fingerprint, "at": datetime.now(UTC).isoformat(timespec="seconds"), "longform": __version__}
     write_text(path, json.dumps({"versions": [*history, entry], "study": content}, indent=1, ensure_ascii=False) + "\n")
 
 
-def read_history(folder: Path) -> list[dict[str, Any]]:
-    """The versions of the study that a folder was run with, the first one first; empty before its first run.
+def record_path(plan: StudyPlan) -> Path:
+    """The record of a study; other studies may be in the same folder."""
+    return plan.folder / f"{plan.study.study}.study.json"
+
+
+def read_history(plan: StudyPlan) -> list[dict[str, Any]]:
+    """The versions of the study that its folder was run with, the first one first; empty before its first run.
 
     Raises:
         BadInputError: the record is damaged.
     """
-    path = folder / STUDY
+    path = record_path(plan)
     if not path.exists():
         return []
     try:
@@ -175,11 +157,5 @@ def _do(task: StudyTask, folder: Path, make_world: MakeWorld | None, progress: P
         task.work.do(task.folder, Surroundings(make_world, progress))
     except LongformError as error:
         raise type(error)(f"{task.title}: {error}") from error
-    record = {"title": task.title, "folder": str(task.folder), "seconds": round(time.perf_counter() - began, 1)}
-    mark = _mark(folder, task.key)
-    mark.parent.mkdir(parents=True, exist_ok=True)
-    write_text(mark, json.dumps(record, ensure_ascii=False) + "\n")
-
-
-def _mark(folder: Path, key: str) -> Path:
-    return folder / DONE / f"{key}.json"
+    seconds = round(time.perf_counter() - began, 1)
+    FinishedTask(task.title, task.folder.relative_to(folder).as_posix(), seconds).write(folder, task.key)

@@ -227,7 +227,7 @@ class StudyCurve(_Part):
 class Study(_Part):
     """Arms x seeds x examinations."""
 
-    study: str
+    study: str = Field(pattern=r"^\w[\w.-]*$")
     """Name."""
     source: str = ""
     """The table or figure that it follows, for people."""

@@ -8,8 +8,7 @@ from longform.evaluation.tables import Cell, Column, Table
 from longform.records.calls import CallTotals, SqliteCallLog
 from longform.records.errors import BadInputError
 from longform.studies.examine import BenchExam, CompareExam, EloExam, GradeExam
-from longform.studies.run import FinishedTask
-from longform.studies.tasks import StudyPlan, StudyTask
+from longform.studies.tasks import FinishedTask, StudyPlan, StudyTask
 from longform.studies.work import GradeWork, SelectWork, SftWork, TrainWork, WorldWork, WriteWork
 
 KINDS = {

@@ -19,7 +19,7 @@ from longform.records.errors import BadInputError
 from longform.records.resume import flatten, hash_file, hash_json, hash_model_folder
 from longform.selection.settings import Floor, SelectionSettings
 from longform.studies.settings import WORLD, GenerateStep, GradeStep, SelectStep, SftStep, Step, Study
-from longform.studies.tasks import ExaminedPolicy, StudyFile, StudyPlan, StudyTask
+from longform.studies.tasks import ExaminedPolicy, FinishedTask, StudyFile, StudyPlan, StudyTask
 from longform.studies.work import GradeWork, SelectWork, SftWork, Work, WorldWork, Writer, WriteWork
 from longform.writers.paths import is_model_folder
 from longform.writers.settings import GenerationSettings
@@ -121,13 +121,14 @@ class StepPlanner:
         samples: int,
         title: str,
         limit: int | None = None,
+        is_named: bool = False,
     ) -> StudyFile:
-        """The responses of a policy to prompts."""
+        """The responses of a policy to prompts; of a candidate, `is_named`, its name counts too."""
         writer, models = policy.writer, self.models(arm, seed)
         local = {"seed": seed, "generation": texts_of(writer)} if writer.is_local else {}
         key = hash_json(
             {"write": policy.key, "prompts": prompts.key, "samples": samples, "limit": limit}
-            | {"sampling": dict(writer.sampling), **local}
+            | {"sampling": dict(writer.sampling), "name": writer.name if is_named else None, **local}
         )
         folder = self.folder_of("responses", writer.name, key)
         work = WriteWork(writer, prompts.path, folder / "responses.jsonl", models.path, seed, samples, limit)
@@ -208,6 +209,7 @@ class StepPlanner:
                 seed=seed,
                 samples=step.samples,
                 title=f"{name}, seed {seed}: {policy.writer.name}",
+                is_named=True,
             )
             for policy in policies
         }
@@ -274,7 +276,13 @@ class StepPlanner:
         return self.reference(value[1:], arm, seed) if value.startswith("$") else StudyFile("", Path(value))
 
     def folder_of(self, kind: str, name: str, key: str) -> Path:
-        """The folder of a task: readable, and unique by its key."""
+        """The folder of a task: readable, and unique by its key. A task that another arm, or another study in the same
+        folder, has named differently stays where it is.
+        """
+        if key in self.plan.tasks:
+            return self.plan.tasks[key].folder
+        if (finished := FinishedTask.read(self.plan.folder, key)) is not None:
+            return self.plan.folder / finished.folder
         plain = "".join(it if it.isalnum() or it in "-_." else "-" for it in name).strip("-.") or "it"
         return self.plan.folder / kind / f"{plain}-{key[:8]}"
 

@@ -13,8 +13,8 @@ from longform.statistics.seeds import SeedMean
 from longform.studies.results import StudyResults
 from longform.studies.run import read_history
 from longform.studies.settings import StudyTable
+from longform.studies.tasks import StudyPlan
 
-RESULT = "result.json"
 _DIGITS = 3
 
 
@@ -93,15 +93,15 @@ def hypothesis_table(results: StudyResults) -> Table:
     return Table("Hypotheses", heads, rows, notes)
 
 
-def write_tables(folder: Path, tables: Sequence[Table]) -> Path:
+def write_tables(plan: StudyPlan, tables: Sequence[Table]) -> Path:
     """Write the tables where `longform view` finds them.
 
     Raises:
         BadInputError: there is no such folder, because the study was not begun, or it cannot be written.
     """
-    path = folder / RESULT
-    if not folder.is_dir():
-        raise BadInputError(f"{folder}: no such study; begin it with `longform study run`")
+    if not plan.folder.is_dir():
+        raise BadInputError(f"{plan.folder}: no such study; begin it with `longform study run`")
+    path = plan.folder / f"{plan.study.study}.tables.json"
     write_text(path, json.dumps(tables_as_json(tables), indent=1, ensure_ascii=False) + "\n")
     return path
 
@@ -138,7 +138,7 @@ def _notes(results: StudyResults) -> list[str]:
         notes.append(
             f"{len(results.missing)} of {len(plan.measurements)} measurements are missing: the study is not finished"
         )
-    changes = len(read_history(plan.folder)) - 1
+    changes = len(read_history(plan)) - 1
     if changes > 0:
-        notes.append(f"the study file was changed {changes} time{'s' * (changes > 1)} after its first run (study.json)")
+        notes.append(f"the study file was changed {changes} time{'s' * (changes > 1)} after its first run")
     return notes

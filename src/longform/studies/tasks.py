@@ -1,11 +1,13 @@
 """What a study's plan consists of: tasks, policies, and measurements."""
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
 from longform.recipe.recipe import Recipe
+from longform.records.files import write_text
 from longform.studies.settings import Study
 from longform.studies.work import Work, Writer
 
@@ -21,6 +23,40 @@ class StudyTask:
     work: Work
     needs: tuple[str, ...]
     """Keys of the tasks that come before."""
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedTask:
+    """The record of a finished task."""
+
+    title: str
+    folder: str
+    """Inside the study's folder."""
+    seconds: float
+
+    @classmethod
+    def read(cls, folder: Path, key: str) -> "FinishedTask | None":
+        """The record of a task in a study's folder; None if it is not done."""
+        try:
+            content = json.loads(mark_path(folder, key).read_text(encoding="utf-8"))
+            return cls(str(content["title"]), str(content["folder"]), float(content["seconds"]))
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def write(self, folder: Path, key: str) -> None:
+        """Mark a task as done.
+
+        Raises:
+            BadInputError: the folder cannot be written.
+        """
+        path = mark_path(folder, key)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_text(path, json.dumps(asdict(self), ensure_ascii=False) + "\n")
+
+
+def mark_path(folder: Path, key: str) -> Path:
+    """The file that marks a task as done."""
+    return folder / "done" / f"{key}.json"
 
 
 class StudyFile(NamedTuple):

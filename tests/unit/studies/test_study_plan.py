@@ -9,6 +9,7 @@ from longform.records.errors import BadInputError
 from longform.studies.examine import CompareExam, EloExam, GradeExam
 from longform.studies.plan import plan_study
 from longform.studies.settings import load_study
+from longform.studies.tasks import FinishedTask
 from longform.studies.work import GradeWork, SelectWork, SftWork, TrainWork, WriteWork
 
 
@@ -88,6 +89,25 @@ def test_another_prompt_makes_everything_anew_that_was_made_from_it(tmp_path):
 @pytest.mark.parametrize("operation", [{"run.checkpoint_every": 3}, {"run.budget": 4.0}, {"run.show_every": 0}])
 def test_how_a_run_is_operated_is_no_part_of_its_hash(tmp_path, operation):
     assert keys(planned(tmp_path)) == keys(planned(tmp_path, changed(train={**STUDY["train"], **operation})))
+
+
+def test_arms_that_differ_in_name_alone_are_one_run_with_one_examination(tmp_path):
+    plan = planned(tmp_path, changed(arms={"one": {}, "other": {"curriculum.mode": "dynamic"}}))
+    assert len(of_kind(plan, TrainWork)) == 2
+    by_arm = {(it.arm, it.seed): it.task for it in plan.measurements if it.column == "grade" and it.is_last}
+    assert by_arm["one", 1] == by_arm["other", 1]
+    for exam in (task.work for task in of_kind(plan, GradeExam)):
+        (responses,) = exam.grading.responses
+        assert responses in {work.out for work in (task.work for task in of_kind(plan, WriteWork))}
+
+
+def test_studies_in_one_folder_share_what_is_done_under_whatever_name(tmp_path):
+    first = planned(tmp_path)
+    task: Any = next(task for task in first.tasks.values() if task.title == "dynamic, seed 1: training")
+    FinishedTask(task.title, task.folder.relative_to(first.folder).as_posix(), 1.0).write(first.folder, task.key)
+    second = planned(tmp_path, changed(study="another", arms={"paper": {}, "random": STUDY["arms"]["random"]}))
+    found: Any = second.tasks[task.key]
+    assert (found.folder, found.work.recipe.run_path) == (task.folder, task.folder)
 
 
 def test_baselines_and_fixed_models_are_arms(tmp_path):

@@ -9,7 +9,7 @@ import pytest
 from study_files import changed, planned, validated
 
 from longform.records.errors import BadInputError, StoppedError
-from longform.studies.run import STUDY, missing_tasks, read_history, record_study, run_study
+from longform.studies.run import missing_tasks, read_history, record_path, record_study, run_study
 from longform.studies.status import KINDS, study_status
 from longform.studies.tasks import StudyPlan, StudyTask
 
@@ -88,15 +88,17 @@ def test_the_record_names_every_version_of_the_study(tmp_path):
     plan.folder.mkdir()
     record_study(plan)
     record_study(planned(tmp_path, changed(seeds=[1, 2, 3])))
-    history = read_history(plan.folder)
+    history = read_history(plan)
     assert len({it["sha256"] for it in history}) == 2
-    assert json.loads((plan.folder / STUDY).read_text())["study"]["seeds"] == [1, 2, 3]
+    assert json.loads(record_path(plan).read_text())["study"]["seeds"] == [1, 2, 3]
 
 
 def test_a_damaged_record_is_one_line(tmp_path):
-    (tmp_path / STUDY).write_text("{")
+    plan = planned(tmp_path)
+    plan.folder.mkdir()
+    record_path(plan).write_text("{")
     with pytest.raises(BadInputError, match="not the record of a study"):
-        read_history(tmp_path)
+        read_history(plan)
 
 
 def test_the_status_counts_tasks_and_names_the_next(tmp_path, monkeypatch):
