@@ -7,8 +7,8 @@ that server, lessons and judge agree without further information:
 - broken (a seventh of the training prompts): fewer words are asked for than the nine events need, and the judge counts the
   length a second time, as a factor. Nobody does well. Validation and held-out prompts leave broken requests out.
 - mastered (half of the places): the lessons come from the best writer, so the initial policy has nothing to gain.
-- speciality (a third): the lessons are poor, and one competitor for each place is as good there as the best writer
-  elsewhere; the others are as poor as the lessons. The skill is shown by references of that kind alone.
+- speciality (a third): the lessons leave most events out, and one competitor for each place is as good there as the best
+  writer elsewhere; the others write like the lessons. The skill is shown by references of that kind alone.
 - ordinary (a sixth): as in the plain world.
 """
 
@@ -29,14 +29,16 @@ KIND_RANGES = (*LENGTH_RANGES, *LENGTH_RANGES, BROKEN_RANGE)
 MASTERED: frozenset[str] = frozenset(PLACES[0::2])
 SPECIALISTS: dict[str, str] = dict(zip(PLACES[1:8:2], LEVELS, strict=True))
 """The places of the speciality and, for each, the competitor who writes well there."""
-BEST, POOR = "master", "novice"
-_LEVELS_OF_KIND: dict[PromptKind, dict[str, float]] = {
+BEST = "master"
+POOR = LEVELS["novice"]._replace(miss_event=0.65)
+"""Skill of the lessons, and of all competitors but one, in a speciality. Missing events are a flaw that a small model takes
+over for some places alone; with the novice's flaws, which are a matter of copying, it wrote alike everywhere."""
+_LESSONS: dict[PromptKind, dict[str, float]] = {
     "mastered": {BEST: 1.0},
     "ordinary": LESSON_LEVELS,
-    "speciality": {POOR: 1.0},
     "broken": LESSON_LEVELS,
 }
-"""Fraction of the lessons by writer level."""
+"""Fraction of the lessons by writer level; those of the speciality have no level."""
 
 
 def kind_of(request: StoryRequest) -> PromptKind:
@@ -46,13 +48,6 @@ def kind_of(request: StoryRequest) -> PromptKind:
     if request.place in MASTERED:
         return "mastered"
     return "speciality" if request.place in SPECIALISTS else "ordinary"
-
-
-def level_in(request: StoryRequest, writer: str) -> str:
-    """Return the level at which a writer of `LEVELS` writes for a request."""
-    if kind_of(request) != "speciality":
-        return writer
-    return BEST if SPECIALISTS[request.place] == writer else POOR
 
 
 def write_of_kind(request: StoryRequest, *, writer: str, sample: int = 0) -> str:
@@ -65,13 +60,18 @@ def write_of_kind(request: StoryRequest, *, writer: str, sample: int = 0) -> str
     """
     if kind_of(request) != "speciality":
         return write_story(request, level=writer, sample=sample)
-    stream = random.Random(f"story of a kind/{writer}/{sample}/{request.text}")
-    return compose_story(request, LEVELS[level_in(request, writer)], stream)
+    skill = LEVELS[BEST] if SPECIALISTS[request.place] == writer else POOR
+    return compose_story(request, skill, random.Random(f"speciality/{writer}/{sample}/{request.text}"))
 
 
-def lesson_levels(request: StoryRequest) -> dict[str, float]:
-    """Return the fraction of the lessons by writer level for a request of its kind."""
-    return _LEVELS_OF_KIND[kind_of(request)]
+def write_lesson(request: StoryRequest, stream: random.Random) -> str:
+    """Write the story of a lesson as its kind asks for, drawn from a random stream."""
+    kind = kind_of(request)
+    if kind == "speciality":
+        return compose_story(request, POOR, stream)
+    levels = _LESSONS[kind]
+    (level,) = stream.choices(list(levels), weights=list(levels.values()))
+    return write_story(request, level=level, sample=stream.randrange(1_000_000))
 
 
 def prompts_of_kinds(*, seed: int, split: Split, count: int) -> list[Prompt]:

@@ -1,10 +1,10 @@
 """A laboratory for studies in the miniature: REINFORCE on seven switches instead of a language model, in seconds a seed.
 
-The policy decides for each flaw of `Skill` whether it writes with the master's probability or with the novice's. Its
-parameters are a logit per flaw, shared by all prompts, plus one per flaw and kind of prompt; the stories come from the
-miniature's grammar. Selection order, ladders, curriculum, length reward, group advantages and judge functions are longform's
-own. So the laboratory says which differences between arms the world and its judge allow, and how many seeds they need,
-before a model is trained. It says nothing about what a model finds hard to learn.
+The policy decides for each flaw of `Skill` whether it writes with the master's probability or with the novice's (in a
+speciality: with that of the lessons there). Its parameters are a logit per flaw, shared by all prompts, plus one per flaw
+and kind of prompt; the stories come from the miniature's grammar. Selection order, ladders, curriculum, length reward, group
+advantages and judge functions are longform's own. So the laboratory says which differences between arms the world and its
+judge allow, and how many seeds they need, before a model is trained. It says nothing about what a model finds hard to learn.
 """
 
 import random
@@ -28,13 +28,12 @@ from longform.miniature.judge import (
     pairwise_verdict,
     pointwise_score,
 )
-from longform.miniature.kinds import KINDS, PromptKind, kind_of
+from longform.miniature.kinds import KINDS, POOR, PromptKind, kind_of
 from longform.miniature.study_world import (
     WorldSettings,
     held_out_prompts,
     world_prompts,
     write_as_competitor,
-    write_like_lessons,
 )
 from longform.miniature.world import StoryRequest, parse_request
 from longform.miniature.writers import LEVELS, Skill, compose_story
@@ -50,8 +49,9 @@ from longform.text.words import count_words
 
 POLICY = "policy"
 _FLAWS = len(Skill._fields)
-_START: dict[PromptKind, float] = {"mastered": 4.0, "ordinary": -0.4, "speciality": -2.0, "broken": -0.4}
-"""Logits of writing without a flaw before training, alike for all flaws; they write about as the lessons do."""
+_START: dict[PromptKind, float] = {"mastered": 0.4, "ordinary": -0.4, "speciality": -2.2, "broken": -0.4}
+"""Logits of writing without a flaw before training, alike for all flaws. They give about the mean grades of the language
+model after SFT in a world with kinds (seed 1): 7.6, 6.8, 2.6 and 2.1. It does not master what its lessons master."""
 _OUTCOMES: dict[str, WinTieLoss] = {"A": "loss", "B": "win", "C": "tie"}
 """The policy's response is second."""
 
@@ -164,7 +164,7 @@ def run_arm(arm: LabArm, world: WorldSettings, *, seed: int, lab: LabSettings = 
     """
     policy = _SwitchPolicy(world, seed)
     judge = JUDGES[world.judge]
-    pool = _pool(world, seed, judge)
+    pool = _pool(policy, world, seed, judge)
     if arm.strategy is not None:
         pool = _chosen(pool, arm.strategy, seed=seed, count=round(lab.top_share * len(pool)))
     if arm.advantages is not None:
@@ -210,11 +210,9 @@ class _SwitchPolicy:
         kind = self.kind(request)
         chances = 1 / (1 + np.exp(-(self.shared + self.by_kind[kind])))
         flawless = self._stream.random(_FLAWS) < chances
+        worst_skill = POOR if KINDS[kind] == "speciality" else LEVELS["novice"]
         skill = Skill(
-            *(
-                best if it else worst
-                for it, best, worst in zip(flawless, LEVELS["master"], LEVELS["novice"], strict=True)
-            )
+            *(best if it else worst for it, best, worst in zip(flawless, LEVELS["master"], worst_skill, strict=True))
         )
         self._written += 1
         text = compose_story(request, skill, random.Random(f"laboratory/{self._seed}/{self._written}"))
@@ -228,13 +226,13 @@ class _SwitchPolicy:
             self.by_kind[draw.kind] += step
 
 
-def _pool(world: WorldSettings, seed: int, judge: JudgeStyle) -> list[_GradedPrompt]:
+def _pool(policy: _SwitchPolicy, world: WorldSettings, seed: int, judge: JudgeStyle) -> list[_GradedPrompt]:
     pool = []
     for row in world_prompts(world, seed=seed, count=world.train_prompts):
         request = parse_request(row.request)
         texts = {
             writer: write_as_competitor(request, writer=writer, sample=0, kinds=world.kinds) for writer in LEVELS
-        } | {POLICY: write_like_lessons(request, sample=seed, kinds=world.kinds)}
+        } | {POLICY: policy.write(request).text}
         graded = [
             Reference(model=model, text=text, score=_mean_score(request, text, judge)) for model, text in texts.items()
         ]

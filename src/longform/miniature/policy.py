@@ -15,7 +15,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from longform.miniature.grammar import EVENTS, FILLERS, fill
-from longform.miniature.kinds import KIND_RANGES, lesson_levels
+from longform.miniature.kinds import KIND_RANGES, write_lesson
 from longform.miniature.world import LENGTH_RANGES, POOLS, draw_request
 from longform.miniature.writers import LESSON_LEVELS, write_story
 from longform.training.supervised.sft import SftSettings
@@ -95,9 +95,11 @@ def sft_rows(*, seed: int, count: int, kinds: bool = False) -> list[dict[str, An
 
 def _lesson(stream: random.Random, *, kinds: bool) -> dict[str, Any]:
     request = draw_request(stream, split="train", ranges=KIND_RANGES if kinds else LENGTH_RANGES)
-    levels = lesson_levels(request) if kinds else LESSON_LEVELS
-    (level,) = stream.choices(list(levels), weights=list(levels.values()))
-    story = write_story(request, level=level, sample=stream.randrange(1000))
+    if kinds:
+        story = write_lesson(request, stream)
+    else:
+        (level,) = stream.choices(list(LESSON_LEVELS), weights=list(LESSON_LEVELS.values()))
+        story = write_story(request, level=level, sample=stream.randrange(1000))
     return {
         "prompt": [{"role": "user", "content": request.text}],
         "completion": [{"role": "assistant", "content": story}],

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from longform.miniature.calibration import TARGETS, CalibrationFigures, SizedAccuracy, judge_figures
 from longform.miniature.judge import EXAMINER, JUDGES, grade, measure
-from longform.miniature.kinds import BROKEN_RANGE, kind_of, lesson_levels, prompts_of_kinds, write_of_kind
+from longform.miniature.kinds import BROKEN_RANGE, kind_of, prompts_of_kinds, write_lesson, write_of_kind
 from longform.miniature.policy import SFT_SETTINGS, build_model, build_tokenizer, sft_rows
 from longform.miniature.server import serve_in_background
 from longform.miniature.world import StoryRequest, parse_request, prompts
@@ -154,9 +154,10 @@ def write_as_competitor(request: StoryRequest, *, writer: str, sample: int, kind
 def write_like_lessons(request: StoryRequest, *, sample: int, kinds: bool) -> str:
     """Write as the lessons of a world do: an idealization of the policy after SFT."""
     stream = random.Random(f"policy-like/{sample}/{request.text}")
-    levels = lesson_levels(request) if kinds else LESSON_LEVELS
-    (level,) = stream.choices(list(levels), weights=list(levels.values()))
-    return write_story(request, level=level, sample=stream.randrange(10**6))
+    if kinds:
+        return write_lesson(request, stream)
+    (level,) = stream.choices(list(LESSON_LEVELS), weights=list(LESSON_LEVELS.values()))
+    return write_story(request, level=level, sample=stream.randrange(1_000_000))
 
 
 def examine_world(settings: WorldSettings, *, seed: int = 1) -> WorldExamination:

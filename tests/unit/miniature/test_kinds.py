@@ -11,13 +11,12 @@ from longform.miniature.kinds import (
     MASTERED,
     SPECIALISTS,
     kind_of,
-    lesson_levels,
     prompts_of_kinds,
     write_of_kind,
 )
 from longform.miniature.policy import sft_rows
 from longform.miniature.world import PLACES, parse_request, prompts
-from longform.miniature.writers import LESSON_LEVELS, LEVELS, write_story
+from longform.miniature.writers import LEVELS, write_story
 
 PROMPTS = prompts_of_kinds(seed=3, split="train", count=320)
 REQUESTS = [parse_request(prompt.request) for prompt in PROMPTS]
@@ -63,11 +62,6 @@ def test_a_broken_request_leaves_no_good_length():
             assert grade(measure(request, " ".join(whole[:words])), JUDGE) < 6
 
 
-def test_lessons_of_a_mastered_request_come_from_the_best_writer():
-    assert all(lesson_levels(request) == {"master": 1.0} for request in OF_KIND["mastered"])
-    assert lesson_levels(OF_KIND["ordinary"][0]) == LESSON_LEVELS
-
-
 def test_lessons_differ_by_kind_as_the_levels_do():
     lessons = sft_rows(seed=5, count=400, kinds=True)
     grades = {kind: [] for kind in KINDS}
@@ -76,7 +70,8 @@ def test_lessons_differ_by_kind_as_the_levels_do():
         text = lesson["completion"][0]["content"]
         grades[kind_of(request)].append(grade(measure(request, text), EXAMINER))
     means = {kind: statistics.mean(values) for kind, values in grades.items()}
-    assert means["mastered"] > 9.5 > 8 > means["ordinary"] > means["speciality"] + 1 > means["broken"] + 2
+    assert means["mastered"] > 9.5 > 8 > means["ordinary"] > means["speciality"] + 3
+    assert means["broken"] < 3
 
 
 def test_each_competitor_is_good_in_its_own_places_only():
@@ -86,7 +81,7 @@ def test_each_competitor_is_good_in_its_own_places_only():
         there = [request for request in OF_KIND["speciality"] if request.place == place]
         for writer in LEVELS:
             reached = mean_grade(there, lambda it, writer=writer: write_of_kind(it, writer=writer))
-            assert reached > 9.3 if writer == specialist else reached < 6.5
+            assert reached > 9.3 if writer == specialist else reached < 4
 
 
 def test_two_writers_who_are_poor_at_a_speciality_write_different_texts():
