@@ -113,7 +113,7 @@ CONTRASTS: dict[str, LabContrast] = {
         WorldSettings(judge="calibrated"),
         {how: LabArm(advantages=how, scales=(20.0, 1.0)) for how in ("balanced", "summed")},
     ),
-    "advantages, large length": LabContrast(
+    "advantages-length": LabContrast(
         WorldSettings(judge="calibrated"),
         {how: LabArm(advantages=how, scales=(1.0, 10.0)) for how in ("balanced", "summed")},
     ),
