@@ -6,8 +6,8 @@ that server, lessons and judge agree without further information:
 
 - broken (a seventh of the training prompts): fewer words are asked for than the nine events need, and the judge counts the
   length a second time, as a factor. Nobody does well. Validation and held-out prompts leave broken requests out.
-- mastered (half of the places): the lessons come from the best writer, so the initial policy has nothing to gain.
-- speciality (a third): the lessons leave most events out, and one competitor for each place is as good there as the best
+- mastered (a sixth of the places): the lessons come from the best writer, so that they leave the policy little to gain.
+- speciality (two thirds): the lessons leave most events out, and one competitor for each place is as good there as the best
   writer elsewhere; the others write like the lessons. The skill is shown by references of that kind alone.
 - ordinary (a sixth): as in the plain world.
 """
@@ -26,8 +26,8 @@ KINDS: tuple[PromptKind, ...] = get_args(PromptKind)
 BROKEN_RANGE = (6, 16)
 KIND_RANGES = (*LENGTH_RANGES, *LENGTH_RANGES, BROKEN_RANGE)
 """Length ranges of the training prompts: one in seven is broken."""
-MASTERED: frozenset[str] = frozenset(PLACES[0::2])
-SPECIALISTS: dict[str, str] = dict(zip(PLACES[1:8:2], LEVELS, strict=True))
+MASTERED: frozenset[str] = frozenset(PLACES[:2])
+SPECIALISTS: dict[str, str] = dict(zip(PLACES[4:], (*LEVELS, *LEVELS), strict=True))
 """The places of the speciality and, for each, the competitor who writes well there."""
 BEST = "master"
 POOR = LEVELS["novice"]._replace(miss_event=0.65)

@@ -34,7 +34,7 @@ def test_the_request_alone_decides_the_kind_and_meta_names_it():
 
 def test_the_kinds_have_their_stated_shares():
     shares = {kind: count / len(REQUESTS) for kind, count in Counter(map(kind_of, REQUESTS)).items()}
-    expected = {"broken": 1 / 7, "mastered": 6 / 7 / 2, "speciality": 6 / 7 / 3, "ordinary": 6 / 7 / 6}
+    expected = {"broken": 1 / 7, "mastered": 1 / 7, "speciality": 4 / 7, "ordinary": 1 / 7}
     assert shares == pytest.approx(expected, abs=0.06)
 
 
