@@ -50,8 +50,8 @@ from longform.text.words import count_words
 POLICY = "policy"
 _FLAWS = len(Skill._fields)
 _START: dict[PromptKind, float] = {"mastered": 0.4, "ordinary": -0.4, "speciality": -2.2, "broken": -0.4}
-"""Logits of writing without a flaw before training, alike for all flaws. They give about the mean grades of the language
-model after SFT in a world with kinds (seed 1): 7.6, 6.8, 2.6 and 2.1. It does not master what its lessons master."""
+"""Logits of writing without a flaw before training, alike for all flaws. They give mean grades of 7.7, 6.4, 2.8 and 2.1;
+the language model after SFT in a world with kinds has 6.0, 4.6, 2.4 and 1.7 (seed 1)."""
 _OUTCOMES: dict[str, WinTieLoss] = {"A": "loss", "B": "win", "C": "tie"}
 """The policy's response is second."""
 
