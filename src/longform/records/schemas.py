@@ -148,10 +148,16 @@ class Reference(BaseModel):
     model: str
     text: str
     score: Score
+    strength: float | None = None
+    """Bradley-Terry strength by pairwise verdicts, from `longform ladders check --reorder`; None if the order follows the
+    scores."""
 
 
 class Ladder(PromptRow):
-    """A prompt with its references in ascending quality, including the initial policy's own response."""
+    """A prompt with its references in ascending quality, including the initial policy's own response.
+
+    Where every reference has a `strength`, the order follows the strengths, else the scores.
+    """
 
     references: list[Reference] = Field(min_length=1)
     policy_score: Score
@@ -164,6 +170,11 @@ class Ladder(PromptRow):
 
     @model_validator(mode="after")
     def _check_order(self) -> "Ladder":
+        strengths = [it.strength for it in self.references if it.strength is not None]
+        if len(strengths) == len(self.references):
+            if strengths != sorted(strengths):
+                raise ValueError("references must be in ascending order of strength")
+            return self
         scores = [reference.score for reference in self.references]
         if scores != sorted(scores):
             raise ValueError("references must be in ascending order of score")
