@@ -48,11 +48,15 @@ def _sentence(draw):
 def run(start, tmp_path, serve):
     """`run(judge, ...)` trains with judge(ours, theirs, call) and gives findings by name, and the metrics."""
 
-    def run_with(judge, *, steps=STEPS, ladder=None, reward=None, examined=False, max_tokens=20, **optim):
+    def run_with(
+        judge, *, steps=STEPS, ladder=None, reward=None, examined=False, max_tokens=20, curriculum=None, **optim
+    ):
+        examine = examined if callable(examined) else lambda text: 2 + worth(text)
+
         def answer(request, number):
             fenced = read_fences(request["messages"][-1]["content"])
             if request["model"] == "examiner":
-                grade = min(10.0, max(1.0, 2 + worth(fenced["TEXT"])))
+                grade = min(10.0, max(1.0, examine(fenced["TEXT"])))
                 return json.dumps({"scores": dict.fromkeys(DIMENSIONS, grade)})
             return judge(fenced["TEXT B"], fenced["TEXT A"], number)
 
@@ -73,6 +77,7 @@ def run(start, tmp_path, serve):
             "data": {"ladders": str(tmp_path / "ladders.jsonl"), "per_step": 32},
             "rewards": [{"kind": "pairwise", "judge": "judge", **(reward or {})}],
             "validation": validation if examined else None,
+            "curriculum": curriculum or {},
             "generation": {"max_tokens": max_tokens},
             "optim": {
                 "lr": 3e-3,
@@ -214,6 +219,7 @@ def test_a_judge_that_likes_echoes(run):
     findings, _ = run(prefers(echoes), steps=12, ladder=ladder, examined=True, max_tokens=32, lr=2e-2)
     assert "word 4-grams" in findings["length-by-repetition"].evidence
     assert findings["length-by-repetition"].last == 12
+    assert "the self-BLEU of the responses of a step is 0." in findings["diversity-falls"].evidence
 
 
 @pytest.mark.full
@@ -224,6 +230,31 @@ def test_a_judge_that_likes_length_while_the_examiner_does_not(run):
     )
     # With nine content words to choose from, longer texts also repeat single ones.
     assert {"judge-examiner-apart"} <= set(findings) <= {"judge-examiner-apart", "keyword-stuffing"}
+
+
+def test_a_judge_whose_examiner_sees_no_gain(run):
+    """The examiner grades by chance, within a narrow band, so that its mean is known from 16 texts."""
+    draw = random.Random(9)
+    findings, _ = run(prefers(worth), steps=12, examined=lambda text: 5 + 0.2 * draw.random(), lr=1e-2)
+    assert set(findings) == {"judge-examiner-apart"}
+    assert "mean rung plus mean reward went from" in findings["judge-examiner-apart"].evidence
+
+
+@pytest.mark.full
+def test_rungs_that_want_ten_wins_in_a_row(run):
+    ladder = [" ".join(PLAIN[:4] + VIVID[:count]) for count in (1, 3, 5)]
+    findings, series = run(prefers(worth), steps=40, ladder=ladder, curriculum={"wins": 10}, lr=1e-6)
+    assert set(findings) == {"plateau-between-rungs"}
+    assert "the mean rung went from 0.00 to 0.0" in findings["plateau-between-rungs"].evidence
+    assert series["curriculum/at_top"][-1][1] == 0
+
+
+@pytest.mark.full
+def test_the_same_with_one_win(run):
+    ladder = [" ".join(PLAIN[:4] + VIVID[:count]) for count in (1, 3, 5)]
+    findings, series = run(prefers(worth), steps=40, ladder=ladder, lr=1e-6)
+    assert "plateau-between-rungs" not in findings
+    assert series["curriculum/mean_rung"][-1][1] > 0.5
 
 
 def test_a_token_limit_that_cuts_texts_off(run):

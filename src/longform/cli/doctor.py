@@ -14,6 +14,7 @@ def doctor(run: Path, *, json: Flag = False) -> None:
         run: A run directory.
         json: Print the findings as JSON.
     """
+    from longform.monitors.progress import examined_gain
     from longform.monitors.series import MIN_CASES, MIN_STEPS, VERDICTS
     from longform.monitors.watch import diagnose, is_too_early, unwatched
     from longform.records.recorded_calls import find_call_log, model_changes
@@ -23,15 +24,18 @@ def doctor(run: Path, *, json: Flag = False) -> None:
         series = opened.database.metrics()
         steps = opened.database.last_step()
     findings, missing, too_early = diagnose(series), unwatched(series), is_too_early(series)
-    changes = model_changes(find_call_log(run))
+    changes, gain = model_changes(find_call_log(run)), examined_gain(series)
     if json:
         found = [asdict(finding) for finding in findings]
         result = {"steps": steps, "too_early": too_early, "findings": found, "unwatched": missing}
         result["model_changes"] = changes
+        result["gain"] = None if gain is None else gain._asdict()
         print_result(result, as_json=True)
         return
     for it in findings:
         print(f"{it.name} (steps {it.first} to {it.last})\n  {it.evidence}\n  {it.advice}")
+    if gain is not None:
+        print(f"gain: {gain}")
     for change in changes:
         print(f"model changed: {printable(change)}\n  grades and verdicts before and after are not comparable")
     if too_early:

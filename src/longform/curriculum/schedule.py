@@ -278,6 +278,12 @@ class Curriculum:
                 self._own_texts[it.prompt_index] = np.frombuffer(bytes.fromhex(it.own_text), dtype=np.uint8)
         return promotions
 
+    @property
+    def at_top(self) -> float | None:
+        """The fraction of the prompts that are on their last rung or beyond; None if no prompt climbs."""
+        climbs = self.settings.mode == "dynamic" and bool((self.num_rungs > 1).any())
+        return float((self.rungs >= self.num_rungs - 1).mean()) if climbs else None
+
     def save(self, folder: Path) -> None:
         """Write the state into a checkpoint."""
         (folder / FILE).write_bytes(self.state())

@@ -1,14 +1,12 @@
-"""Signatures in the policy's texts: format, length, and reward hacking without better writing.
+"""Signatures in the policy's texts: format, length, diversity, and reward hacking without better writing.
 
 A base model rarely follows the format at first and learns it, so a low rate counts only once it has stopped rising.
 Rewording, keyword stuffing and copying are compared with the beginning of the run, in medians over half a window, because
 the normal level differs between kinds of text and grows with their length.
 """
 
-from itertools import accumulate, pairwise
-from math import sqrt
+from itertools import accumulate
 from statistics import fmean
-from typing import NamedTuple
 
 from longform.monitors.keywords import COUNT, words_at
 from longform.monitors.series import TEXTS, Finding, Points, Series, ends, latest_window, pooled_share, typical, values
@@ -21,11 +19,6 @@ about 0.06 if the standard deviation of the lengths is half their mean."""
 MORE_REPETITION = 0.1
 """Increase in the fraction of repeated word 4-grams or sentences since the beginning of the run. Longer texts repeat
 slightly more in any case; one in ten is padding."""
-EXAMINER_ERRORS = 4.0
-"""Minimum fall of the examiner's grade, in standard errors. The comparison is with the best of all earlier validations, and
-choosing the best costs about one standard error."""
-PROGRESS = 0.2
-"""Minimum rise according to the training judge, in rungs: about three standard errors of 64 verdicts."""
 
 
 def cut_off(series: Series) -> Finding | None:
@@ -65,56 +58,6 @@ def length_by_repetition(series: Series) -> Finding | None:
                 "The reward favours padding: change rewards.judge, or add a length_range to the prompts.",
             )
     return None
-
-
-def judge_examiner_apart(series: Series) -> Finding | None:
-    """The training judge sees progress while the examiner's grade falls.
-
-    Pairs of consecutive validations are averaged, and the latest pair is compared with the best earlier one. The grade must
-    fall by four standard errors (validation/grade_error, treating validations as independent, which is conservative) while
-    mean rung plus mean reward rises.
-    """
-    pairs = _validation_pairs(series)
-    if len(pairs) < 3:  # the latest pair must not overlap with an earlier one
-        return None
-    now, best = pairs[-1], max(pairs[:-2], key=lambda pair: pair.grade)
-    error = sqrt(now.error**2 + best.error**2)
-    if best.grade - now.grade <= EXAMINER_ERRORS * error or now.progress - best.progress <= PROGRESS:
-        return None
-    return Finding(
-        "judge-examiner-apart",
-        best.step,
-        now.step,
-        f"from step {best.step} to {now.step} the examiner's grade fell from {best.grade:.2f} ± {best.error:.2f} to "
-        f"{now.grade:.2f} ± {now.error:.2f}, while mean rung plus mean reward rose from {best.progress:.2f} to "
-        f"{now.progress:.2f}",
-        "The policy has learned to exploit rewards.judge: use the checkpoint with the best grade, and train with another "
-        "judge or a panel.",
-    )
-
-
-class _ValidationPair(NamedTuple):
-    """The mean of two consecutive validations."""
-
-    step: int
-    """Step of the second validation."""
-    grade: float
-    error: float
-    """Standard error of `grade`."""
-    progress: float
-    """Mean rung plus mean reward at these steps; one rung counts as much as the full reward."""
-
-
-def _validation_pairs(series: Series) -> list[_ValidationPair]:
-    grades, errors = series.get("validation/grade", ()), dict(series.get("validation/grade_error", ()))
-    rewards, rungs = dict(series.get("reward/mean", ())), dict(series.get("curriculum/mean_rung_faced", ()))
-    pairs = []
-    for (first, one), (second, other) in pairwise(grades):
-        progress = [rewards[step] + rungs.get(step, 0.0) for step in (first, second) if step in rewards]
-        if progress and first in errors and second in errors:
-            error = sqrt(errors[first] ** 2 + errors[second] ** 2) / 2
-            pairs.append(_ValidationPair(second, (one + other) / 2, error, fmean(progress)))
-    return pairs
 
 
 LOW_SHARE = 0.5
@@ -280,6 +223,43 @@ def keyword_drift(series: Series) -> Finding | None:
         "Read texts with these words. If the prompts do not call for them, set `stuffing` of the format reward above 0, or "
         "change rewards.judge.",
     )
+
+
+LESS_DIVERSE = 0.2
+"""Minimum rise of self-BLEU. In healthy runs of the miniature it rose by at most 0.11, among responses to one prompt by
+0.14; honest texts for different prompts have 0.02 to 0.07."""
+DISTINCT_LEFT = 0.75
+"""Maximum fraction of the distinct word pairs of the beginning that is left; it stayed above 0.85 in the miniature."""
+_AMONG = {"": "the responses of a step", "group_": "the responses to one prompt"}
+"""What is compared, by the metrics' prefix."""
+
+
+def diversity_falls(series: Series) -> Finding | None:
+    """Responses become alike: self-BLEU has risen and distinct word pairs have fallen since the beginning of the run.
+
+    Both are medians over half a window, so that one step with like prompts does not count; both must have moved, because
+    texts that only become longer have fewer distinct pairs.
+    """
+    window = latest_window(series, count=TEXTS)
+    if window is None:
+        return None
+    half = window.steps // 2
+    for prefix, what in _AMONG.items():
+        alike, distinct = (series.get(f"text/{prefix}{name}", ()) for name in ("self_bleu", "distinct"))
+        if not alike or not distinct or alike[-1][0] < window.first:
+            continue
+        (before, now), (first, left) = ends(alike, half), ends(distinct, half)
+        if now >= before + LESS_DIVERSE and left <= DISTINCT_LEFT * first:
+            return Finding(
+                "diversity-falls",
+                window.first,
+                window.last,
+                f"the self-BLEU of {what} is {now:.2f}, up from {before:.2f} at the beginning, and {left:.0%} of their "
+                f"word pairs are distinct, down from {first:.0%}",
+                "Lower optim.lr, raise optim.kl_coef or optim.entropy_coef, or return to an earlier checkpoint; read some "
+                "texts: does rewards.judge favour one pattern?",
+            )
+    return None
 
 
 def _copied(series: Series, source: str, what: str) -> Finding | None:

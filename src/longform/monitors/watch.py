@@ -21,12 +21,13 @@ from longform.monitors.learning import (
     reward_dominates,
     won_too_easily,
 )
+from longform.monitors.progress import judge_examiner_apart, plateau_between_rungs
 from longform.monitors.series import MAX_STEPS, MIN_STEPS, Finding, Series, latest_window
 from longform.monitors.texts import (
     copied_from_prompt,
     copied_from_reference,
     cut_off,
-    judge_examiner_apart,
+    diversity_falls,
     keyword_drift,
     keyword_stuffing,
     length_by_repetition,
@@ -44,6 +45,7 @@ SIGNATURES: tuple[Callable[[Series], Finding | None], ...] = (
     entropy_collapse,
     never_wins,
     won_too_easily,
+    plateau_between_rungs,
     flat_reward,
     judge_silent,
     panel_incomplete,
@@ -54,6 +56,7 @@ SIGNATURES: tuple[Callable[[Series], Finding | None], ...] = (
     padding_by_paraphrase,
     keyword_stuffing,
     keyword_drift,
+    diversity_falls,
     copied_from_prompt,
     copied_from_reference,
     structure_broken,

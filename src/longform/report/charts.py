@@ -33,6 +33,7 @@ CURVES = (
     Curves("Words of the answer", {"words": "text/words"}),
     Curves("Words of the plan", {"words": "text/think_words"}),
     Curves("Repetition", {"4-grams": "text/repetition", "sentences": "text/repeated_sentences"}),
+    Curves("Likeness of responses (self-BLEU)", {"step": "text/self_bleu", "one prompt": "text/group_self_bleu"}),
     Curves("Padding", {"reworded sentences": "text/redundancy", "keyword stuffing": "text/stuffing"}),
     Curves(
         "Copied", {"from the request": "text/copied_from_prompt", "from the reference": "text/copied_from_reference"}

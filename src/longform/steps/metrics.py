@@ -22,6 +22,7 @@ from longform.records.errors import StoppedError
 from longform.records.schemas import PromptRow
 from longform.rewards.reward import DECLINED, RewardResults, missing_cause, outcome_of, scores_by_kind
 from longform.rl.group_advantages import GroupAdvantages
+from longform.text.diversity import distinct_share, self_bleu
 from longform.text.repetition import (
     copied_share,
     repeated_ngram_share,
@@ -125,6 +126,12 @@ MAX_COMPARED = 64
 one answer of 14,000 tokens takes 0.1 s."""
 
 
+MAX_DIVERSE = 32
+"""Answers of a step whose diversity is measured: of 1,000 words each they take 0.1 s."""
+MAX_GROUPS, MAX_OF_GROUP = 4, 8
+"""Groups whose diversity is measured, and answers of each."""
+
+
 def step_metrics(
     rollouts: Sequence[RolloutRecord],
     prompts: Sequence[PromptRow],
@@ -147,6 +154,7 @@ def step_metrics(
         **_judge_metrics(scores.results),
         **_length_metrics(rollouts, prompts),
         **_answer_metrics(rollouts, prompts, [it.answer for it in responses]),
+        **diversity_metrics([it.answer for it in responses], [it.prompt_id for it in rollouts]),
         "no_verdict/share": float(np.mean(~scores.mask)),
         **_missing_score_metrics(scores.results, words),
         "curriculum/mean_rung_faced": float(np.mean([it.rung for it in rollouts])),
@@ -199,6 +207,32 @@ def _answer_metrics(
         "text/copied_from_reference": [copied_share(answer, faced) for answer, _, faced in compared if faced],
     }
     return {name: float(np.mean(shares)) for name, shares in measured.items() if shares}
+
+
+def diversity_metrics(answers: Sequence[str], prompt_ids: Sequence[str]) -> dict[str, float]:
+    """How much the answers of a step differ, and those to one prompt: distinct word pairs and self-BLEU.
+
+    Over a step, the answers of different prompts come first: two of one prompt are alike for a reason of their own.
+
+    Args:
+        answers: [N]; empty ones are left out.
+        prompt_ids: [N] of their prompts.
+    """
+    by_prompt: dict[str, list[str]] = {}
+    for answer, id_ in zip(answers, prompt_ids, strict=True):
+        if answer.strip():
+            by_prompt.setdefault(id_, []).append(answer)
+    groups = [it for it in by_prompt.values() if len(it) > 1]
+    longest = max(map(len, by_prompt.values()), default=0)
+    mixed = [it[place] for place in range(longest) for it in by_prompt.values() if place < len(it)]
+    measured = {
+        "text/distinct": [distinct_share(mixed[:MAX_DIVERSE])],
+        "text/self_bleu": [self_bleu(mixed[:MAX_DIVERSE])],
+        "text/group_distinct": [distinct_share(it[:MAX_OF_GROUP]) for it in groups[:MAX_GROUPS]],
+        "text/group_self_bleu": [self_bleu(it[:MAX_OF_GROUP]) for it in groups[:MAX_GROUPS]],
+    }
+    known = {name: [it for it in found if it is not None] for name, found in measured.items()}
+    return {name: float(np.mean(found)) for name, found in known.items() if found}
 
 
 def judged_texts(

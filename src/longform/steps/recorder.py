@@ -205,6 +205,7 @@ class RunRecorder:
             **self._keywords.see(self._judged(rollouts)),
             "curriculum/mean_rung": float(self._curriculum.rungs.mean()),
             "curriculum/promotions": float(len(promotions)),
+            **({} if (at_top := self._curriculum.at_top) is None else {"curriculum/at_top": at_top}),
         }
         self._database.record_step(
             step, seconds=seconds, metrics=metrics, rollouts=rollouts, promotions=promotions, validations=validations

@@ -13,12 +13,14 @@ def sound_run(instead: dict[str, Any] | None = None, *, seed=0, steps=40, wins=0
 
     A value is a number, or a function of the step; one that gives None leaves the metric out.
     """
-    rng, of_texts = np.random.default_rng(seed), np.random.default_rng([seed, 1])
+    rng, of_texts, of_progress = (np.random.default_rng(it) for it in (seed, [seed, 1], [seed, 2]))
     series = {}
     series["validation/grade"] = [(0, rng.normal(6, 1.5 / VALIDATED**0.5))]
     series["validation/grade_error"] = [(0, 1.5 / VALIDATED**0.5)]
     for step in range(1, steps + 1):
         for name, value in (_step(rng, step, wins) | _texts(of_texts)).items():
+            series.setdefault(name, []).append((step, float(value)))
+        for name, value in _progress(of_progress, step).items():
             series.setdefault(name, []).append((step, float(value)))
     for name, value in (instead or {}).items():
         given: list[tuple[int, Any]] = [(n, value(n) if callable(value) else value) for n in range(1, steps + 1)]
@@ -57,8 +59,21 @@ def _step(rng, step, wins) -> dict[str, Any]:
         metrics |= {"judge/rechecked": rechecked, "judge/inconsistency": rng.binomial(rechecked, 0.1) / rechecked}
     if step % 5 == 0:
         error = 1.5 / VALIDATED**0.5
-        metrics |= {"validation/grade": rng.normal(6, error), "validation/grade_error": error}
+        metrics |= {"validation/grade": rng.normal(6 + step / 25, error), "validation/grade_error": error}
     return metrics
+
+
+def _progress(rng, step) -> dict[str, Any]:
+    """Where the prompts are, and how much the texts differ: a little less with every step, as they become better."""
+    alike = 0.1 * step / (step + 20)
+    return {
+        "curriculum/mean_rung": step / 10,
+        "curriculum/at_top": min(step / 400, 1),
+        "text/self_bleu": rng.normal(0.05 + alike, 0.02),
+        "text/distinct": rng.normal(0.7 - alike, 0.03),
+        "text/group_self_bleu": rng.normal(0.3 + alike, 0.05),
+        "text/group_distinct": rng.normal(0.6 - alike, 0.05),
+    }
 
 
 def _texts(rng) -> dict[str, Any]:

@@ -225,6 +225,71 @@ def test_judge_and_examiner_apart_needs_a_significant_fall_during_progress():
     assert "judge-examiner-apart" not in _found(_validated(fall) | stuck)
 
 
+def test_judge_and_examiner_apart_where_the_grade_does_not_rise_and_is_known_well():
+    flat = [6.0, 6.1, 6.0, 5.9, 6.1, 6.0, 6.0, 6.1]
+    finding = _found(_validated(flat, error=0.05))["judge-examiner-apart"]
+    assert "the examiner's grade from 6.05 to 6.05 (+0.00 ± 0.05)" in finding.evidence
+    assert (finding.first, finding.last) == (10, 35)
+    assert "judge-examiner-apart" not in _found(_validated(flat, error=0.2)), "it may have risen"
+    rises = [6.0, 6.1, 6.2, 6.3, 6.4, 6.5, 6.6, 6.7]
+    assert "judge-examiner-apart" not in _found(_validated(rises, error=0.05))
+    half = {"curriculum/mean_rung_faced": lambda step: step / 100, "reward/mean": 0.5}
+    assert "judge-examiner-apart" not in _found(_validated(flat, error=0.05) | half), "hardly half a rung"
+    alone = {"curriculum/mean_rung_faced": 0, "reward/mean": lambda step: 0.2 + 0.02 * step}
+    assert "judge-examiner-apart" in _found(_validated(flat, error=0.05) | alone), "without a ladder the reward counts"
+
+
+def _stuck(**instead):
+    """A plateau: half of the verdicts are wins, and no prompt is promoted."""
+    plateau = {"outcome/win": 0.5, "curriculum/promotions": 0, "curriculum/mean_rung": 1.5, "curriculum/at_top": 0.2}
+    return _found(
+        plateau | {f"{'outcome' if name == 'win' else 'curriculum'}/{name}": it for name, it in instead.items()}
+    )
+
+
+def test_a_plateau_between_rungs_is_a_fair_win_rate_without_promotions():
+    finding = _stuck()["plateau-between-rungs"]
+    assert finding.evidence == (
+        "50% of 1024 verdicts in steps 9 to 40 are wins, but only 0 prompts were promoted: the mean rung went from 1.50 to "
+        "1.50"
+    )
+    assert (finding.first, finding.last) == (1, 40)
+
+
+@pytest.mark.parametrize(
+    "instead",
+    [
+        {"win": 0.15},
+        {"win": 0.85},
+        {"promotions": 1},
+        {"mean_rung": _rising(1.0, 1.2)},
+        {"at_top": 0.95},
+        {"at_top": lambda step: None},
+    ],
+)
+def test_what_is_no_plateau(instead):
+    assert "plateau-between-rungs" not in _stuck(**instead)
+
+
+def test_a_plateau_takes_32_steps():
+    stuck = {"outcome/win": 0.5, "curriculum/promotions": 0, "curriculum/mean_rung": 1.5}
+    assert "plateau-between-rungs" not in {it.name for it in diagnose(sound_run(stuck, steps=31))}
+    assert "plateau-between-rungs" in {it.name for it in diagnose(sound_run(stuck, steps=32))}
+
+
+@pytest.mark.parametrize(
+    ("prefix", "what"), [("", "the responses of a step"), ("group_", "the responses to one prompt")]
+)
+def test_diversity_falls_where_texts_become_alike_and_lose_distinct_pairs(prefix, what):
+    alike = {f"text/{prefix}self_bleu": _rising(0.1, 0.6), f"text/{prefix}distinct": _rising(0.7, 0.3)}
+    assert _found(alike)["diversity-falls"].evidence.startswith(
+        f"the self-BLEU of {what} is 0.58, up from 0.13 at the begin"
+    )
+    longer = {f"text/{prefix}self_bleu": _rising(0.1, 0.2), f"text/{prefix}distinct": _rising(0.7, 0.3)}
+    assert "diversity-falls" not in _found(longer), "longer texts have fewer distinct pairs in any case"
+    assert "diversity-falls" not in _found(alike | {f"text/{prefix}distinct": 0.7})
+
+
 def test_a_loss_that_is_no_longer_recorded_has_diverged():
     finding = _found({"critic/loss": lambda step: 0.1 if step < 17 else None})["diverged"]
     assert (finding.first, finding.last) == (17, 40)

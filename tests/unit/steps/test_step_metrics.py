@@ -9,7 +9,15 @@ from longform.records.database import RolloutRecord, ValidationText
 from longform.records.schemas import Prompt
 from longform.rewards.reward import RewardResult
 from longform.rl.group_advantages import GroupAdvantages
-from longform.steps.metrics import StepScores, by_reward_metrics, grade_error, group_metrics, judged_texts, step_metrics
+from longform.steps.metrics import (
+    StepScores,
+    by_reward_metrics,
+    diversity_metrics,
+    grade_error,
+    group_metrics,
+    judged_texts,
+    step_metrics,
+)
 from longform.text.structure import parse_response
 from longform.text.words import count_words
 
@@ -76,6 +84,29 @@ def test_rewording_stuffing_and_copying_are_measured():
     assert metrics["text/stuffing"] == pytest.approx(14 / 20 / 4)
     assert metrics["text/copied_from_prompt"] == 0.25
     assert "text/copied_from_reference" not in metrics, "there is none"
+
+
+def test_likeness_is_measured_over_the_step_and_among_the_responses_to_a_prompt():
+    """Two prompts of two responses each."""
+    other = "Nobody ever saw how grey clouds gathered above seven empty chairs."
+    apart = _metrics([STORY, STORY, other, other], _recipe())
+    assert apart["text/group_self_bleu"] == pytest.approx(1)
+    assert apart["text/self_bleu"] == pytest.approx(1), "every text has its copy"
+    crossed = _metrics([STORY, other, STORY, other], _recipe())
+    assert crossed["text/group_self_bleu"] < 0.1
+    assert crossed["text/group_distinct"] == pytest.approx(1)
+    assert crossed["text/distinct"] == pytest.approx(0.5)
+    assert crossed["text/self_bleu"] == pytest.approx(1)
+    assert "text/self_bleu" not in _metrics([STORY, "", "", ""], _recipe())
+
+
+def test_of_a_large_step_responses_to_different_prompts_are_compared_first():
+    """64 prompts with 32 responses each: the first responses of 32 prompts are compared, not one group."""
+    answers = [f"w{prompt} x{prompt} y{prompt} z{prompt}" for prompt in range(64) for _ in range(32)]
+    found = diversity_metrics(answers, [str(prompt) for prompt in range(64) for _ in range(32)])
+    assert found["text/distinct"] == 1
+    assert found["text/self_bleu"] < 0.1
+    assert found["text/group_self_bleu"] == pytest.approx(1)
 
 
 def test_the_range_counts_where_prompts_have_one():

@@ -1,0 +1,193 @@
+"""Signatures in a run's progress: a curriculum that stands still, and gains that only the training judge sees."""
+
+from itertools import pairwise
+from math import sqrt
+from statistics import fmean
+from typing import NamedTuple
+
+from longform.monitors.series import VERDICTS, Finding, Series, Window, pooled_share, values
+
+PLATEAU_STEPS = 32
+"""Steps without progress that make a plateau, four times those of other findings."""
+PLATEAU_VERDICTS = 512
+"""Minimum number of verdicts in these steps."""
+BALANCED = (0.2, 0.8)
+"""Win rates at which the policy is neither far below its references nor above them."""
+FEW_PROMOTIONS = 0.02
+"""Maximum promotions per win. With one win per promotion and groups of 32 of which half win, there are 0.06."""
+FLAT_RUNG = 0.1
+"""Maximum rise of the mean rung."""
+MAX_AT_TOP = 0.9
+"""Maximum fraction of the prompts on their last rung; more have nowhere to go."""
+
+
+def plateau_between_rungs(series: Series) -> Finding | None:
+    """The policy wins a fair share against its rungs, and for many steps hardly a prompt is promoted."""
+    counts = series.get(VERDICTS, ())[-PLATEAU_STEPS:]
+    rungs = dict(series.get("curriculum/mean_rung", ())[-PLATEAU_STEPS:])
+    at_top = series.get("curriculum/at_top", ())
+    if len(counts) < PLATEAU_STEPS or not at_top or at_top[-1][1] > MAX_AT_TOP:
+        return None
+    window = Window(counts[0][0], counts[-1][0], len(counts), int(sum(count for _, count in counts)))
+    share = pooled_share(series, "outcome/win", window)
+    before, now = rungs.get(window.first), rungs.get(window.last)
+    if window.cases < PLATEAU_VERDICTS or share is None or before is None or now is None:
+        return None
+    promotions = sum(values(series, "curriculum/promotions", window))
+    is_flat = now - before < FLAT_RUNG and promotions <= FEW_PROMOTIONS * share * window.cases
+    if not BALANCED[0] <= share <= BALANCED[1] or not is_flat:
+        return None
+    return Finding(
+        "plateau-between-rungs",
+        window.first,
+        window.last,
+        f"{share:.0%} of {window.cases} verdicts in {window} are wins, but only {promotions:.0f} prompts were promoted: the "
+        f"mean rung went from {before:.2f} to {now:.2f}",
+        "Lower curriculum.wins, or add references between the rungs (more competitors); check the order of the rungs with "
+        "`longform ladders check`.",
+    )
+
+
+EXAMINER_ERRORS = 4.0
+"""Minimum fall of the examiner's grade, in standard errors. The comparison is with the best of all earlier validations, and
+choosing the best costs about one standard error."""
+PROGRESS = 0.2
+"""Minimum rise according to the training judge, in rungs: about three standard errors of 64 verdicts."""
+
+
+def judge_examiner_apart(series: Series) -> Finding | None:
+    """The training judge sees progress while the examiner's grade falls, or has not risen since the beginning."""
+    return _fallen(series) or _unconfirmed(series)
+
+
+def _fallen(series: Series) -> Finding | None:
+    """The examiner's grade falls from its best.
+
+    Pairs of consecutive validations are averaged, and the latest pair is compared with the best earlier one. The grade must
+    fall by four standard errors (validation/grade_error, treating validations as independent, which is conservative) while
+    mean rung plus mean reward rises.
+    """
+    pairs = _validation_pairs(series)
+    if len(pairs) < 3:  # the latest pair must not overlap with an earlier one
+        return None
+    now, best = pairs[-1], max(pairs[:-2], key=lambda pair: pair.grade)
+    error = sqrt(now.error**2 + best.error**2)
+    if best.grade - now.grade <= EXAMINER_ERRORS * error or now.progress - best.progress <= PROGRESS:
+        return None
+    return Finding(
+        "judge-examiner-apart",
+        best.step,
+        now.step,
+        f"from step {best.step} to {now.step} the examiner's grade fell from {best.grade:.2f} ± {best.error:.2f} to "
+        f"{now.grade:.2f} ± {now.error:.2f}, while mean rung plus mean reward rose from {best.progress:.2f} to "
+        f"{now.progress:.2f}",
+        "The policy has learned to exploit rewards.judge: use the checkpoint with the best grade, and train with another "
+        "judge or a panel.",
+    )
+
+
+class _ValidationPair(NamedTuple):
+    """The mean of two consecutive validations."""
+
+    step: int
+    """Step of the second validation."""
+    grade: float
+    error: float
+    """Standard error of `grade`."""
+    progress: float
+    """Mean rung plus mean reward at these steps; one rung counts as much as the full reward."""
+
+
+def _validation_pairs(series: Series) -> list[_ValidationPair]:
+    grades, errors = series.get("validation/grade", ()), dict(series.get("validation/grade_error", ()))
+    rewards, rungs = dict(series.get("reward/mean", ())), dict(series.get("curriculum/mean_rung_faced", ()))
+    pairs = []
+    for (first, one), (second, other) in pairwise(grades):
+        progress = [rewards[step] + rungs.get(step, 0.0) for step in (first, second) if step in rewards]
+        if progress and first in errors and second in errors:
+            error = sqrt(errors[first] ** 2 + errors[second] ** 2) / 2
+            pairs.append(_ValidationPair(second, (one + other) / 2, error, fmean(progress)))
+    return pairs
+
+
+MIN_VALIDATIONS = 4
+"""Minimum number of validations: two at the beginning and two now."""
+MIN_RUNGS = 1.0
+"""Minimum progress in rungs plus reward after which the examiner's grade should have risen."""
+MIN_REWARD = 0.3
+"""The same where no prompt climbs and the reward alone can rise."""
+UNCONFIRMED = 0.25
+"""The examiner's gain, with three standard errors added to it, below which it has not risen, in grade points. A grade
+that is not known as well as that (it takes about 300 validation texts) is left alone."""
+SURE = 3.0
+"""Standard errors that are added."""
+
+
+class ExaminedGain(NamedTuple):
+    """What a run has gained under the training judge and under the examiner: its first against its latest validations."""
+
+    first: int
+    """Step of the first validation."""
+    last: int
+    progress: tuple[float, float]
+    """Mean rung plus mean reward, before and now."""
+    grade: tuple[float, float]
+    """The examiner's mean grade, before and now."""
+    error: float | None
+    """Standard error of the grade's gain; None if it was not recorded."""
+    validations: int
+
+    def __str__(self) -> str:
+        (low, high), (before, now) = self.progress, self.grade
+        error = "" if self.error is None else f" ± {self.error:.2f}"
+        return (
+            f"from step {self.first} to {self.last} mean rung plus mean reward went from {low:.2f} to {high:.2f}, the "
+            f"examiner's grade from {before:.2f} to {now:.2f} ({now - before:+.2f}{error})"
+        )
+
+
+def examined_gain(series: Series) -> ExaminedGain | None:
+    """Return the gain under both judges, from the first and the latest two validations (one of each if there are fewer than
+    four); None without two validations, or without rewards.
+    """
+    grades, errors = series.get("validation/grade", ()), dict(series.get("validation/grade_error", ()))
+    rewards, rungs = series.get("reward/mean", ()), dict(series.get("curriculum/mean_rung_faced", ()))
+    if len(grades) < 2 or not rewards:
+        return None
+    count = min(2, len(grades) // 2)
+    by_step = dict(rewards)
+    # The initial policy is validated before the first step, whose rewards are its own.
+    by_step.setdefault(0, rewards[0][1])
+    rungs.setdefault(0, rungs.get(rewards[0][0], 0.0))
+    ends = grades[:count], grades[-count:]
+    progress = [[by_step[step] + rungs.get(step, 0.0) for step, _ in end if step in by_step] for end in ends]
+    if not all(progress):
+        return None
+    squares = [errors[step] ** 2 for end in ends for step, _ in end if step in errors]
+    error = sqrt(sum(squares)) / count if len(squares) == 2 * count else None
+    low, high = (fmean(it) for it in progress)
+    before, now = (fmean(grade for _, grade in end) for end in ends)
+    return ExaminedGain(grades[0][0], grades[-1][0], (low, high), (before, now), error, len(grades))
+
+
+def _unconfirmed(series: Series) -> Finding | None:
+    """Clear progress since the beginning according to the training judge, and the examiner's grade has not risen."""
+    gain = examined_gain(series)
+    if gain is None or gain.validations < MIN_VALIDATIONS or gain.error is None or SURE * gain.error > UNCONFIRMED:
+        return None
+    best = max(_validation_pairs(series), key=lambda pair: pair.grade)
+    if best.grade - gain.grade[0] > SURE * gain.error:
+        return None  # it has risen; whether it falls again is the other question
+    climbs = any(rung for _, rung in series.get("curriculum/mean_rung_faced", ()))
+    rise = gain.progress[1] - gain.progress[0]
+    at_most = gain.grade[1] - gain.grade[0] + SURE * gain.error
+    if rise < (MIN_RUNGS if climbs else MIN_REWARD) or at_most >= UNCONFIRMED:
+        return None
+    return Finding(
+        "judge-examiner-apart",
+        best.step,
+        gain.last,
+        str(gain),
+        "The gain is under the training judge alone: read texts beside their verdicts, compare with further judges "
+        "(`longform compare RUN@0 RUN --judge A B`), and train with another judge or a panel.",
+    )
