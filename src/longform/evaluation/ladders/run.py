@@ -10,7 +10,6 @@ from pathlib import Path
 from longform.endpoints.concurrency import map_bounded
 from longform.endpoints.models import ModelSpec
 from longform.endpoints.recorded import RecordedCalls, check_endpoint
-from longform.endpoints.request import estimate_prompt_tokens
 from longform.evaluation.estimates import Bootstrap, ClusteredEstimate
 from longform.evaluation.ladders.verdicts import (
     GAP,
@@ -22,35 +21,15 @@ from longform.evaluation.ladders.verdicts import (
     reorder,
     rung_of,
 )
+from longform.evaluation.question_price import MEASURED, QuestionPrice, price_questions
 from longform.judging.answers import fence_tag
 from longform.judging.pairwise import WINNERS, PairwiseJudge, ask_pairwise
-from longform.planning.assumptions import Assumptions
 from longform.records.errors import BadInputError, StoppedError
 from longform.records.files import read_rows, write_rows
 from longform.records.interchange import read_ladders
 from longform.records.paths import check_out
 from longform.records.progress import Progress, ProgressDisplay, no_progress
 from longform.records.schemas import ORDERS, Game, Ladder, Order
-
-_MEASURED = 200
-"""Questions whose length is measured for the price."""
-
-
-@dataclass(frozen=True, slots=True)
-class CheckPrice:
-    """An upper bound on what a check asks; recorded answers are not asked again."""
-
-    questions: int
-    prompt_tokens: int
-    cost: float | None
-    """In the currency of models.yaml; None without prices."""
-
-    def __str__(self) -> str:
-        cost = "of unknown cost, as models.yaml has no prices" if self.cost is None else f"about {self.cost:.2f}"
-        return (
-            f"the judge gets at most {self.questions:,} questions, about {self.prompt_tokens:,} tokens, {cost}; recorded "
-            "answers are not requested again"
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +60,7 @@ class LadderCheck:
 class LadderCheckResult:
     """A check, its price and its cost; of a dry run the price alone."""
 
-    price: CheckPrice
+    price: QuestionPrice
     check: LadderCheck | None
     cost: str = ""
     """Cost and number of calls, in words."""
@@ -253,28 +232,14 @@ def _check_policy(policy: str, ladders: Sequence[Ladder], path: Path) -> None:
         raise BadInputError(f"--policy {policy}: {path} has no reference of it; models: {', '.join(known)}")
 
 
-def _price(ladders: Sequence[Ladder], spec: ModelSpec) -> CheckPrice:
+def _price(ladders: Sequence[Ladder], spec: ModelSpec) -> QuestionPrice:
     pairs = [(it, lower) for it in ladders for lower in range(len(it.references) - 1)]
-    measured = pairs[:: max(len(pairs) // _MEASURED, 1)]
     tag = fence_tag(b"price", "", 0)
-    tokens = sum(
-        estimate_prompt_tokens(
-            [
-                {
-                    "content": ask_pairwise(
-                        it, text_a=it.references[lower].text, text_b=it.references[lower + 1].text, tag=tag
-                    )
-                }
-            ]
-        )
-        for it, lower in measured
-    )
-    questions = len(ORDERS) * len(pairs)
-    prompt_tokens = round(tokens / len(measured) * questions)
-    answers = questions * Assumptions().answer_tokens
-    prices = spec.prices
-    cost = None if prices is None else prices.cost(prompt_tokens=prompt_tokens, completion_tokens=answers)
-    return CheckPrice(questions, prompt_tokens, cost)
+    sample = [
+        ask_pairwise(it, text_a=it.references[lower].text, text_b=it.references[lower + 1].text, tag=tag)
+        for it, lower in pairs[:: max(len(pairs) // MEASURED, 1)]
+    ]
+    return price_questions(sample, spec, questions=len(ORDERS) * len(pairs))
 
 
 def _games_of_others(out: Path, judge: str) -> list[Game]:
