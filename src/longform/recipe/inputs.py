@@ -15,8 +15,10 @@ from longform.records.interchange import read_training_prompts
 from longform.records.resume import check_files, hash_file
 from longform.records.run_directory import RunDirectory
 from longform.records.schemas import Prompt, PromptRow
+from longform.rewards.measured import expected_answers
 from longform.rewards.plugin import load_rewards
 from longform.rewards.settings import (
+    AnswerSettings,
     JudgedSettings,
     LengthSettings,
     PairwiseSettings,
@@ -96,6 +98,7 @@ def _read_training_prompts(recipe: Recipe) -> Sequence[PromptRow]:
         except ValueError as error:
             raise BadInputError(f"{path}: ladder {row.id}: {error}") from None
     check_ranges(rows, recipe)
+    check_answers(rows, recipe)
     for it in recipe.rewards:
         if isinstance(it, WritingSettings):
             for model in it.models:
@@ -145,6 +148,22 @@ def check_ranges(rows: Sequence[PromptRow], recipe: Recipe) -> None:
                     f"{place}: its length_range ends at {row.length_range[1]}; "
                     f"rewards.length.max_words, where the length reward reaches 0, is {it.max_words}"
                 )
+
+
+def check_answers(rows: Sequence[PromptRow], recipe: Recipe) -> None:
+    """Check that every prompt states the answer that the answer reward expects.
+
+    Raises:
+        BadInputError: a prompt has none, or one that is not well-formed.
+    """
+    for it in recipe.rewards:
+        if not isinstance(it, AnswerSettings):
+            continue
+        for row in rows:
+            try:
+                expected_answers(row, it.form)
+            except ValueError as error:
+                raise BadInputError(f"{recipe.data.path}: prompt {row.id}: {error}") from None
 
 
 def _check_templates(recipe: Recipe, judges: Mapping[str, ModelSpec]) -> None:

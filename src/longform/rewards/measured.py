@@ -1,4 +1,5 @@
-"""Rewards that are measured on the page: length and format (LongWriter-Zero, arXiv 2506.18841).
+"""Rewards that are measured on the page: length and format (LongWriter-Zero, arXiv 2506.18841), and an answer that can be
+verified.
 
 They ask nobody, so they always have a score. The paper gives the formula of length (eq. 3) and none of format: ours is told
 by `FormatSettings`.
@@ -9,6 +10,7 @@ import asyncio
 from longform.records.schemas import PromptRow
 from longform.rewards.reward import RewardResult
 from longform.rewards.settings import FormatSettings
+from longform.text.final_answers import AnswerForm, final_answer, normalise_answer
 from longform.text.repetition import (
     copied_share,
     repeated_ngram_share,
@@ -116,3 +118,45 @@ def length_reward(words: int, *, lower: int, upper: int, longest: int) -> float:
     if words <= upper:
         return 1.0
     return max(0, longest - words) / (longest - upper) if longest > upper else 0.0
+
+
+class AnswerReward:
+    """1 if the final answer of a response is an expected one, else 0.
+
+    Args:
+        form: of the answers.
+    """
+
+    def __init__(self, form: AnswerForm = "exact") -> None:
+        self._form: AnswerForm = form
+
+    async def score(self, prompt: PromptRow, *, response: ParsedResponse, reference: str, step: int) -> RewardResult:  # noqa: ARG002
+        """1 or 0; a response that was cut off has not stated its final answer.
+
+        Raises:
+            ValueError: the prompt has no well-formed `meta.answer`; a recipe is checked for it.
+        """
+        expected = expected_answers(prompt, self._form)
+        if response.is_cut_off:
+            return RewardResult(0.0)
+        answer = await asyncio.to_thread(final_answer, response.answer, self._form)
+        return RewardResult(float(answer in expected))
+
+
+def expected_answers(prompt: PromptRow, form: AnswerForm) -> set[str]:
+    """The normalised answers in `meta.answer` of a prompt, which holds one, or a list of those that count as right.
+
+    Raises:
+        ValueError: there is none, or one is not well-formed.
+    """
+    stated = prompt.meta.get("answer")
+    answers = stated if isinstance(stated, list) else [stated]
+    expected: set[str] = set()
+    for it in answers:
+        is_plain = isinstance(it, str | int | float) and not isinstance(it, bool)
+        if not is_plain or (value := normalise_answer(str(it), form)) is None:
+            raise ValueError(f"meta.answer: the answer reward needs an answer of form {form}, got {it!r}")
+        expected.add(value)
+    if not expected:
+        raise ValueError(f"meta.answer: the answer reward needs an answer of form {form}, got an empty list")
+    return expected

@@ -9,10 +9,11 @@ from longform.judging.pairwise import PairwiseJudge, PairwisePanel
 from longform.judging.pointwise import PointwiseJudge, PointwisePanel
 from longform.records.schemas import PromptRow
 from longform.rewards.judged import VALUES, PairwiseReward, PointwiseReward
-from longform.rewards.measured import FormatReward, LengthReward
+from longform.rewards.measured import AnswerReward, FormatReward, LengthReward
 from longform.rewards.plugin import PluginReward, load_reward
 from longform.rewards.reward import Reward, RewardResults
 from longform.rewards.settings import (
+    AnswerSettings,
     FormatSettings,
     JudgedSettings,
     LengthSettings,
@@ -72,6 +73,8 @@ def build_rewards(
                 rewards[it.kind] = LengthReward(max_words=it.max_words, cut_off=it.cut_off)
             case FormatSettings():
                 rewards[it.kind] = FormatReward(it)
+            case AnswerSettings():
+                rewards[it.kind] = AnswerReward(it.form)
             case WritingSettings():
                 rewards[it.kind] = WritingPanel(_writing_rewards(it, endpoints), shares=it.shares)
             case PluginRewardSettings():

@@ -15,6 +15,7 @@ from pydantic import (
 )
 
 from longform.plugins import describe_unknown, is_attribute, plugin_names
+from longform.text.final_answers import AnswerForm
 
 Names = Annotated[list[str], Field(min_length=1)]
 
@@ -115,6 +116,20 @@ class FormatSettings(_MeasuredSettings):
     """Of the share of the answer that is copied from the request or from the reference that is faced."""
 
 
+class AnswerSettings(_MeasuredSettings):
+    """The answer reward: 1 if the final answer that a response states is the one in its prompt's `meta.answer`, else 0; for
+    tasks whose answer can be verified.
+
+    The last well-formed answer counts, in `\\boxed{...}` or after "answer:" or "the answer is"; a response that states none,
+    or that `max_tokens` cut off, has none.
+    """
+
+    kind: Literal["answer"]
+    form: AnswerForm = "exact"
+    """exact: the same text, apart from case, spaces and marks around it. choice: one letter. number: the same number,
+    however it is written; a unit is ignored. `meta.answer` may be a list of answers that count as right."""
+
+
 class WritingSettings(_Settings):
     """The writing reward: a reward model's score of the answer (LongWriter-Zero), brought to spread 1 where the model
     says what its scores are like, as those of `longform reward-model` do.
@@ -187,7 +202,7 @@ class PluginRewardSettings(_Settings):
         return kind
 
 
-BUILTIN_REWARDS = ("pairwise", "pointwise", "length", "format", "writing")
+BUILTIN_REWARDS = ("pairwise", "pointwise", "length", "format", "answer", "writing")
 """Kinds of rewards in this package."""
 _PLUGIN = "plugin"
 
@@ -199,12 +214,13 @@ def _tag(value: Any) -> str | None:
 
 
 JudgedSettings = PairwiseSettings | PointwiseSettings
-ConstraintSettings = LengthSettings | FormatSettings | PluginRewardSettings
+ConstraintSettings = LengthSettings | FormatSettings | AnswerSettings | PluginRewardSettings
 RewardSettings = Annotated[
     Annotated[PairwiseSettings, Tag("pairwise")]
     | Annotated[PointwiseSettings, Tag("pointwise")]
     | Annotated[LengthSettings, Tag("length")]
     | Annotated[FormatSettings, Tag("format")]
+    | Annotated[AnswerSettings, Tag("answer")]
     | Annotated[WritingSettings, Tag("writing")]
     | Annotated[PluginRewardSettings, Tag(_PLUGIN)],
     Discriminator(_tag, custom_error_type="missing_kind", custom_error_message="needs a `kind`"),

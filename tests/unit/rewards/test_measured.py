@@ -1,4 +1,4 @@
-"""The length reward by hand, the format reward charge by charge, and what both make of bad input."""
+"""The length reward by hand, the format reward charge by charge, the answer reward, and what they make of bad input."""
 
 import asyncio
 from typing import Any
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from longform.records.schemas import PromptRow
 from longform.rewards import measured
-from longform.rewards.measured import FormatReward, LengthReward, length_reward
+from longform.rewards.measured import AnswerReward, FormatReward, LengthReward, expected_answers, length_reward
 from longform.rewards.settings import FormatSettings
 from longform.text.structure import ParsedResponse, parse_response
 
@@ -224,3 +224,34 @@ def test_a_loop_is_charged_whatever_parts_its_sentences(loop):
 def test_natural_repetition_of_ngrams_is_free(monkeypatch, share, charged):
     monkeypatch.setattr(measured, "repeated_ngram_share", lambda text: share)
     assert measured.looping_share("text") == pytest.approx(charged)
+
+
+def answer_score(text, answer, form, *, is_cut_off=False):
+    row = PromptRow(id="p1", prompt="Which?", meta={"answer": answer})
+    response = ParsedResponse("", text, True)._replace(is_cut_off=is_cut_off)
+    return asyncio.run(AnswerReward(form).score(row, response=response, reference="", step=1)).score
+
+
+def test_a_stated_answer_is_worth_1_and_everything_else_0():
+    assert answer_score("Answer: (b)", "B", "choice") == 1
+    assert answer_score("Answer: A", "B", "choice") == 0
+    assert answer_score("B", "B", "choice") == 0, "it is not stated as an answer"
+    assert answer_score("The answer is 0.50.", 0.5, "number") == 1
+    assert answer_score("The answer is 3.", 3, "number") == 1
+    assert answer_score("Answer: rhine", ["Rhine", "The Rhine"], "exact") == 1
+    assert answer_score("", "B", "choice") == 0
+
+
+def test_a_response_that_was_cut_off_has_not_stated_its_final_answer():
+    assert answer_score("Answer: B", "B", "choice", is_cut_off=True) == 0
+
+
+@pytest.mark.parametrize("answer", [None, "", [], ["A", None], {"a": 1}, True, "A or B", "river"])
+def test_an_expected_answer_that_is_not_well_formed_is_refused(answer):
+    with pytest.raises(ValueError, match=r"meta\.answer: the answer reward needs an answer of form choice"):
+        expected_answers(PromptRow(id="p", prompt="?", meta={"answer": answer}), "choice")
+
+
+def test_a_prompt_without_an_answer_is_refused():
+    with pytest.raises(ValueError, match="got None"):
+        expected_answers(PromptRow(id="p", prompt="?"), "number")

@@ -10,7 +10,7 @@ from pathlib import Path
 from longform.curriculum.schedule import Curriculum
 from longform.endpoints.models import ModelSpec, find_model, read_models
 from longform.recipe.begin import changed_plugins
-from longform.recipe.inputs import check_ranges, read_recorded_prompts
+from longform.recipe.inputs import check_answers, check_ranges, read_recorded_prompts
 from longform.recipe.loading import load_stored_recipe, removed_values
 from longform.recipe.recipe import Recipe
 from longform.recipe.renamed import replaced_values
@@ -97,6 +97,7 @@ def check_replay(
         raise BadInputError(f"{run.path}: has no recorded step to replay")
     prompts = read_recorded_prompts(run, recorded.data)
     check_ranges(prompts, replayed)
+    check_answers(prompts, replayed)
     path = models or recorded.models
     names = sorted(replayed.asked)
     specs = read_models(path) if names else {}
