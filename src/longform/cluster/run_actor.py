@@ -165,6 +165,7 @@ class RunActor:
             text_hashes,
             self._curriculum,
             weights=self._recipe.weights,
+            kinds=self._recipe.kinds,
             min_responses=self._recipe.min_responses,
             left_out=left_out,
         )

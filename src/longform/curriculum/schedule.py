@@ -10,6 +10,7 @@ stored. It stays small for a million prompts, and a step changes O(batch) of it.
 
 from collections.abc import Collection, Iterable, Sequence
 from io import BytesIO
+from math import ceil, sqrt
 from pathlib import Path
 from typing import NamedTuple
 
@@ -141,10 +142,16 @@ def apply_updates(rungs: np.ndarray, streaks: np.ndarray, updates: Sequence[Rung
 
 FILE = "curriculum.npz"
 """File name in a checkpoint."""
-_ORDER, _RUNG, _REDRAW = 1, 2, 4  # streams of random draws
+_ORDER, _RUNG, _REDRAW, _SOURCE = 1, 2, 4, 5  # streams of random draws
+_GOLDEN = (sqrt(5) - 1) / 2
 _TRIES = 20
 """Maximum number of draws per additional prompt; enough unless the step already contains nearly all prompts."""
 _DIGEST_BYTES = 32
+
+
+def most_of_source(count: int, share: float) -> int:
+    """Return how many of `count` prompts of a step may come from a source with this share: its part and three more."""
+    return min(count, ceil(count * share) + 3)
 
 
 class PromptDraw(NamedTuple):
@@ -157,10 +164,22 @@ class PromptDraw(NamedTuple):
 
 
 class Curriculum:
-    """State and rules of the curriculum of one run; `num_rungs` has the number of references of each prompt."""
+    """State and rules of the curriculum of one run; `num_rungs` has the number of references of each prompt.
+
+    With several sources, each has an order of its own, and each place in a step belongs to one of them: the places of a run
+    follow a golden-ratio sequence, which keeps the shares of every stretch close to the weights.
+    """
 
     def __init__(
-        self, num_rungs: Sequence[int], starts: Sequence[int], settings: CurriculumSettings, *, seed: int, steps: int
+        self,
+        num_rungs: Sequence[int],
+        starts: Sequence[int],
+        settings: CurriculumSettings,
+        *,
+        seed: int,
+        steps: int,
+        sources: Sequence[int] | None = None,
+        shares: Sequence[float] = (),
     ) -> None:
         self.settings = settings
         self.num_rungs = np.asarray(num_rungs, dtype=np.int32)
@@ -169,8 +188,12 @@ class Curriculum:
         # SHA-256 of the policy's own response that is the reference of a prompt above its ladder.
         self._own_texts = np.zeros((len(self.rungs) if settings.top == "self" else 0, _DIGEST_BYTES), dtype=np.uint8)
         self._seed, self._steps = seed, steps
-        self._epoch, self._position = 0, 0
-        self._order = self._shuffled(0)
+        numbers = np.zeros(len(self.rungs), dtype=np.int64) if sources is None else np.asarray(sources)
+        self._pools = [np.flatnonzero(numbers == number) for number in range(max(len(shares), 1))]
+        self._bounds = np.cumsum(np.asarray(shares or [1.0]) / sum(shares or [1.0]))
+        # Epoch and position of each source.
+        self._places = [[0, 0] for _ in self._pools]
+        self._orders = [self._shuffled(0, number) for number in range(len(self._pools))]
 
     @classmethod
     def of(
@@ -181,6 +204,8 @@ class Curriculum:
         policy: str,
         seed: int,
         steps: int,
+        sources: Sequence[int] | None = None,
+        shares: Sequence[float] = (),
     ) -> "Curriculum":
         """Create the curriculum at the start of a run.
 
@@ -191,6 +216,8 @@ class Curriculum:
             policy: Model name of the policy's own references.
             seed: Seed of the run.
             steps: Number of steps of the run.
+            sources: Number of the source of each prompt, from 0; None if there is a single one.
+            shares: Weight of each source.
 
         Raises:
             BadInputError: a ladder does not contain the reference that the settings name.
@@ -202,13 +229,13 @@ class Curriculum:
             except ValueError as error:
                 raise BadInputError(f"ladder {id_}: {error}") from None
             num_rungs.append(max(len(rungs), 1))
-        return cls(num_rungs, starts, settings, seed=seed, steps=steps)
+        return cls(num_rungs, starts, settings, seed=seed, steps=steps, sources=sources, shares=shares)
 
     def draw(self, step: int, count: int) -> list[PromptDraw]:
         """Draw the prompts of a step, each at most once, with their rungs.
 
-        Prompts are drawn in epochs, in an order that is a function of (seed, epoch). If an epoch begins within a step,
-        prompts already in the step are skipped until later in the epoch.
+        Prompts are drawn in epochs, in an order that is a function of (seed, epoch) and the source. If an epoch begins
+        within a step, prompts already in the step are skipped until later in the epoch.
 
         Raises:
             StoppedError: fewer than `count` prompts are left because the others have retired.
@@ -220,16 +247,31 @@ class Curriculum:
                 f"step {step}: data.per_step needs {count} prompts, but fewer are left (others have retired)"
             )
         drawn: dict[int, None] = {}
-        while len(drawn) < count:
-            if self._position == len(self._order):
-                self._epoch, self._position = self._epoch + 1, 0
-                self._order = self._shuffled(self._epoch)
-            index = int(self._order[self._position])
-            self._position += 1
-            # An epoch may begin within a step: a prompt already in the step waits for its next turn.
-            if index not in drawn and not (retires and self.rungs[index] >= self.num_rungs[index]):
-                drawn[index] = None
+        for number in self._sources_at(step, count):
+            drawn[self._next_of(number, drawn)] = None
         return [self.face(index, step) for index in drawn]
+
+    def _sources_at(self, step: int, count: int) -> list[int]:
+        """Return the source of each place in a step, a function of (seed, step)."""
+        if len(self._pools) == 1:
+            return [0] * count
+        offset = np.random.default_rng([self._seed, _SOURCE]).random()
+        places = (offset + _GOLDEN * ((step - 1) * count + np.arange(count))) % 1.0
+        return np.minimum(np.searchsorted(self._bounds, places, side="right"), len(self._pools) - 1).tolist()
+
+    def _next_of(self, number: int, drawn: Collection[int]) -> int:
+        """Return the next prompt of a source that is not in the step yet and has not retired."""
+        place = self._places[number]
+        while True:
+            if place[1] == len(self._orders[number]):
+                place[:] = [place[0] + 1, 0]
+                self._orders[number] = self._shuffled(place[0], number)
+            index = int(self._orders[number][place[1]])
+            place[1] += 1
+            is_done = self.settings.top == "retire" and self.rungs[index] >= self.num_rungs[index]
+            # An epoch may begin within a step: a prompt already in the step waits for its next turn.
+            if index not in drawn and not is_done:
+                return index
 
     def redraw(self, step: int, count: int, *, round_: int, drawn: Collection[int]) -> list[PromptDraw]:
         """Draw additional prompts for a step at random, excluding `drawn`; the epoch order is unaffected.
@@ -244,7 +286,12 @@ class Curriculum:
         """
         stream = np.random.default_rng([self._seed, _REDRAW, step, round_])
         extra: dict[int, None] = {}
-        for index in stream.integers(len(self.rungs), size=_TRIES * count).tolist():
+        if len(self._pools) == 1:
+            tried = stream.integers(len(self.rungs), size=_TRIES * count).tolist()
+        else:
+            chosen = np.searchsorted(self._bounds[:-1], stream.random(_TRIES * count), side="right").tolist()
+            tried = [int(stream.choice(self._pools[number])) for number in chosen]
+        for index in tried:
             is_done = self.settings.top == "retire" and self.rungs[index] >= self.num_rungs[index]
             if len(extra) < count and index not in drawn and not is_done:
                 extra[index] = None
@@ -282,7 +329,8 @@ class Curriculum:
     def at_top(self) -> float | None:
         """The fraction of the prompts that are on their last rung or beyond; None if no prompt climbs."""
         climbs = self.settings.mode == "dynamic" and bool((self.num_rungs > 1).any())
-        return float((self.rungs >= self.num_rungs - 1).mean()) if climbs else None
+        is_ladder = self.num_rungs > 1
+        return float((self.rungs >= self.num_rungs - 1)[is_ladder].mean()) if climbs else None
 
     def save(self, folder: Path) -> None:
         """Write the state into a checkpoint."""
@@ -303,7 +351,7 @@ class Curriculum:
             file,
             rungs=self.rungs,
             streaks=self.streaks,
-            place=np.asarray([self._epoch, self._position]),
+            place=np.asarray(self._places).reshape(-1),
             own_texts=self._own_texts,
         )
         return file.getvalue()
@@ -320,9 +368,9 @@ class Curriculum:
                     f"{source}: belongs to a run with {len(saved['rungs'])} ladders, not {len(self.rungs)}"
                 )
             self.rungs, self.streaks = saved["rungs"], saved["streaks"]
-            self._epoch, self._position = (int(number) for number in saved["place"])
+            self._places = saved["place"].reshape(-1, 2).tolist()
             self._own_texts = saved["own_texts"]
-        self._order = self._shuffled(self._epoch)
+        self._orders = [self._shuffled(epoch, number) for number, (epoch, _) in enumerate(self._places)]
 
     def _rung(self, index: int, step: int) -> int:
         num_rungs = int(self.num_rungs[index])
@@ -337,5 +385,7 @@ class Curriculum:
     def _uniform(self, step: int, index: int) -> float:
         return np.random.default_rng([self._seed, _RUNG, step, index]).random()
 
-    def _shuffled(self, epoch: int) -> np.ndarray:
-        return np.random.default_rng([self._seed, _ORDER, epoch]).permutation(len(self.rungs))
+    def _shuffled(self, epoch: int, number: int) -> np.ndarray:
+        if len(self._pools) == 1:
+            return np.random.default_rng([self._seed, _ORDER, epoch]).permutation(len(self.rungs))
+        return np.random.default_rng([self._seed, _ORDER, epoch, number]).permutation(self._pools[number])

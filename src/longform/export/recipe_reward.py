@@ -17,7 +17,7 @@ from typing import Any
 from longform.curriculum.schedule import Curriculum, PromptDraw, PromptOutcome
 from longform.endpoints.client import Endpoint
 from longform.endpoints.limits import Budget
-from longform.recipe.inputs import check_inputs
+from longform.recipe.inputs import check_inputs, new_curriculum
 from longform.recipe.loading import load_recipe
 from longform.recipe.recipe import Recipe
 from longform.records.calls import SqliteCallLog
@@ -132,12 +132,12 @@ class RecipeReward:
         scores = scores_by_kind(results)
         if scores is None:
             return None
-        weighted = sum(weight * score for weight, score in zip(self._weights, scores.values(), strict=True))
-        return weighted / sum(self._weights)
+        weights = dict(zip(self.recipe.kinds, self._weights, strict=True))
+        return sum(weights[kind] * score for kind, score in scores.items()) / sum(weights[kind] for kind in scores)
 
     def _index(self, prompt_id: str) -> int:
         if prompt_id not in self._places:
-            raise BadInputError(f"{self.recipe.data.path}: has no prompt {prompt_id!r}")
+            raise BadInputError(f"{self.recipe.data.shown_path}: has no prompt {prompt_id!r}")
         return self._places[prompt_id]
 
     def _built(self) -> RewardSet:
@@ -162,13 +162,7 @@ class RecipeReward:
         path = self._folder / STATE
         with (self._folder / "lock").open("a") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            curriculum = Curriculum.of(
-                [(it.id, it.rungs) for it in self.prompts],
-                self.recipe.curriculum,
-                policy=self.recipe.policy_name,
-                seed=self.recipe.run.seed,
-                steps=self.recipe.run.steps,
-            )
+            curriculum = new_curriculum(self.recipe, self.prompts)
             state: dict[str, Any] = {"step": 0}
             if path.exists():
                 state = json.loads(path.read_text(encoding="utf-8"))

@@ -63,7 +63,7 @@ def reward_loads(
     step: dict[str, list[float]] = {}
     for reward in run.judged:
         tokens = question_tokens(reward, lengths)
-        for name, calls in step_calls(reward, rollouts=run.rollouts).items():
+        for name, calls in step_calls(reward, rollouts=run.rollouts * run.data.share(reward.sources)).items():
             of_judge = step.setdefault(name, [0.0, 0.0])
             of_judge[0] += calls
             of_judge[1] += calls * tokens
@@ -99,7 +99,7 @@ def validations(run: Workload) -> int:
     return 1 + ceil(run.run.steps / run.validation.every)
 
 
-def step_calls(reward: JudgedSettings, *, rollouts: int) -> dict[str, float]:
+def step_calls(reward: JudgedSettings, *, rollouts: float) -> dict[str, float]:
     """Calls of a step by judge, with both orders, all samples, and rechecks."""
     pairwise = isinstance(reward, PairwiseSettings)
     orders = 2 if pairwise and reward.position == "both" else 1

@@ -91,12 +91,15 @@ def find_lengths(run: Workload, given: Assumptions) -> TextLengths:
 
 
 def _read_rows(run: Workload, notes: list[str]) -> Sequence[PromptRow] | None:
-    if not run.data.path.exists():
-        notes.append(f"{run.data.path} does not exist: lengths of texts are those stated below")
-        return None
-    rows = read_training_prompts(run.data.ladders, run.data.prompts, run.data.columns)
+    parts = run.data.parts
+    for part in parts:
+        if not part.path.exists():
+            notes.append(f"{part.path} does not exist: lengths of texts are those stated below")
+            return None
+    rows = [row for it in parts for row in read_training_prompts(it.ladders, it.prompts, it.columns)]
+    shown = ", ".join(str(part.path) for part in parts)
     measured = "all" if len(rows) <= _READ else f"the first {_READ:,}"
-    notes.append(f"lengths are measured in words on {measured} of {len(rows):,} prompts in {run.data.path}")
+    notes.append(f"lengths are measured in words on {measured} of {len(rows):,} prompts in {shown}")
     return rows
 
 

@@ -10,8 +10,8 @@ from longform.rl.settings import GrpoSettings, LoraSettings, MemorySettings, Ppo
 from longform.writers.settings import GenerationSettings
 
 
-class TrainingData(Protocol):
-    """Where the prompts of a run come from."""
+class PromptSource(Protocol):
+    """A file of prompts or ladders."""
 
     @property
     def ladders(self) -> Path | None: ...  # noqa: D102
@@ -21,8 +21,19 @@ class TrainingData(Protocol):
     def path(self) -> Path: ...  # noqa: D102
     @property
     def columns(self) -> Mapping[str, str]: ...  # noqa: D102
+
+
+class TrainingData(Protocol):
+    """Where the prompts of a run come from."""
+
+    @property
+    def parts(self) -> Sequence[PromptSource]: ...  # noqa: D102
     @property
     def per_step(self) -> int: ...  # noqa: D102
+
+    def share(self, sources: Sequence[str] | None) -> float:
+        """The share of the prompts that come from some sources; 1 for None."""
+        ...
 
 
 class ValidationPlan(Protocol):

@@ -115,11 +115,12 @@ def _origin(facts: CardFacts) -> str:
         lines.append(f"- base: [{facts.base}](https://huggingface.co/{facts.base})")
     if recipe is not None:
         rewards = ", ".join(dict.fromkeys(str(it.kind) for it in recipe.rewards))
-        data = f"{recipe.data.path.name}" + (f" (sha256 {facts.data_hash[:12]})" if facts.data_hash else "")
+        names = ", ".join(it.path.name for it in recipe.data.parts)
+        data = names + (f" (sha256 {facts.data_hash[:12]})" if facts.data_hash else "")
         lines += [
             f"- method: {recipe.method.upper()}, {recipe.run.steps} steps of {recipe.data.per_step} prompts",
             f"- rewards: {rewards}",
-            f"- {'ladders' if recipe.data.ladders else 'prompts'}: {data}",
+            f"- {'ladders' if recipe.data.has_ladders else 'prompts'}: {data}",
         ]
         examiner = recipe.validation.judge if recipe.validation else None
         judges = sorted(set(recipe.asked) - {examiner})

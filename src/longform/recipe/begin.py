@@ -8,6 +8,7 @@ from typing import Any
 
 from longform.endpoints.models import find_model, read_models
 from longform.plugins import Plugin, shown_path
+from longform.recipe.inputs import prompt_files
 from longform.recipe.loading import dump_recipe, load_stored_recipe, removed_values
 from longform.recipe.recipe import MINI_BATCH, Recipe
 from longform.recipe.renamed import replaced_values
@@ -197,7 +198,7 @@ def _plugin_fact(kind: str) -> str:
 
 def _files(recipe: Recipe) -> dict[str, Path]:
     """The files whose content decides the prompts and what is asked."""
-    files = {"prompts": recipe.data.path}
+    files = prompt_files(recipe.data)
     if recipe.validation is not None:
         files["validation"] = recipe.validation.prompts
     if recipe.generation.think_prompt is not None:

@@ -1,9 +1,11 @@
 """Reads and checks everything that a recipe refers to, for any engine, before a model is loaded or a call is paid for."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from longform.curriculum.schedule import starting_rung
+from longform.curriculum.schedule import Curriculum, most_of_source, starting_rung
 from longform.endpoints.models import ModelSpec, find_model, read_models
 from longform.judging.judge_template import CRITERION_SLOTS, PAIRWISE_SLOTS, POINTWISE_SLOTS, Slots, read_template
 from longform.judging.pointwise import listed_criteria
@@ -14,7 +16,7 @@ from longform.records.files import read_rows
 from longform.records.interchange import read_training_prompts
 from longform.records.resume import check_files, hash_file
 from longform.records.run_directory import RunDirectory
-from longform.records.schemas import Prompt, PromptRow
+from longform.records.schemas import Prompt, PromptRow, source_of, with_source
 from longform.rewards.measured import expected_answers
 from longform.rewards.plugin import load_rewards
 from longform.rewards.settings import (
@@ -74,8 +76,10 @@ def check_inputs(recipe: Recipe) -> TrainingInputs:
         for prompt in prompts:
             listed_criteria(prompt)
     if any(isinstance(it, PointwiseSettings) and it.per_criterion for it in recipe.rewards):
+        per_criterion = [it for it in recipe.rewards if isinstance(it, PointwiseSettings) and it.per_criterion]
         for row in rows:
-            listed_criteria(row)
+            if any(it.applies_to(source_of(row)) for it in per_criterion):
+                listed_criteria(row)
     seen = {(row.id, row.request) for row in rows}
     trained = [prompt.id for prompt in prompts if (prompt.id, prompt.request) in seen]
     if trained and recipe.validation:
@@ -88,23 +92,71 @@ def check_inputs(recipe: Recipe) -> TrainingInputs:
 
 def _read_training_prompts(recipe: Recipe) -> Sequence[PromptRow]:
     """The training data, checked for everything that rewards and curriculum need."""
-    rows, path = read_training_prompts(recipe.data.ladders, recipe.data.prompts, recipe.data.columns), recipe.data.path
-    if len(rows) < recipe.data.per_step:
-        raise BadInputError(f"{path}: has {len(rows)} prompts, fewer than data.per_step ({recipe.data.per_step})")
+    data = recipe.data
+    rows = read_prompts(data)
+    if len(rows) < data.per_step:
+        raise BadInputError(f"{data.shown_path}: has {len(rows)} prompts, fewer than data.per_step ({data.per_step})")
+    counts = Counter(source_of(row) for row in rows)
+    for source in data.sources:
+        needed = most_of_source(data.per_step, data.share([source.name]))
+        if counts[source.name] < needed:
+            raise BadInputError(
+                f"{source.path}: has {counts[source.name]} prompts, and a step may need {needed} from {source.name!r}; "
+                "lower its weight or data.per_step"
+            )
     for row in rows:
         try:
             if row.rungs:
                 starting_rung(row.rungs, recipe.curriculum, policy=recipe.policy_name)
         except ValueError as error:
-            raise BadInputError(f"{path}: ladder {row.id}: {error}") from None
+            raise BadInputError(f"{data.path_of(source_of(row))}: ladder {row.id}: {error}") from None
     check_ranges(rows, recipe)
     check_answers(rows, recipe)
     for it in recipe.rewards:
         if isinstance(it, WritingSettings):
             for model in it.models:
                 check_writing_model(model)
-                check_prompts_fit(model, rows, max_tokens=it.max_tokens, source=path)
+                asked = [row for row in rows if it.applies_to(source_of(row))]
+                check_prompts_fit(model, asked, max_tokens=it.max_tokens, source=data.parts[0].path)
     return rows
+
+
+def read_prompts(data: DataSettings) -> list[PromptRow]:
+    """Read the training data; with several sources, every prompt knows its own (`schemas.source_of`).
+
+    Raises:
+        BadInputError: a file cannot be read or has an invalid row, or two sources have a prompt of one id.
+    """
+    if not data.sources:
+        return read_training_prompts(data.ladders, data.prompts, data.columns)
+    rows: dict[str, PromptRow] = {}
+    for part in data.sources:
+        for row in read_training_prompts(part.ladders, part.prompts, part.columns):
+            if row.id in rows:
+                first = data.path_of(source_of(rows[row.id]))
+                raise BadInputError(
+                    f"{part.path}: prompt {row.id}: its id is also in {first}; ids are unique over all sources"
+                )
+            rows[row.id] = with_source(row, part.name)
+    return list(rows.values())
+
+
+def new_curriculum(recipe: Recipe, prompts: Sequence[PromptRow]) -> Curriculum:
+    """The curriculum of a run at its start.
+
+    Raises:
+        BadInputError: a ladder does not contain the reference that the settings name.
+    """
+    numbers = {it.name: number for number, it in enumerate(recipe.data.sources)}
+    return Curriculum.of(
+        [(it.id, it.rungs) for it in prompts],
+        recipe.curriculum,
+        policy=recipe.policy_name,
+        seed=recipe.run.seed,
+        steps=recipe.run.steps,
+        sources=[numbers[str(source_of(it))] for it in prompts] if numbers else None,
+        shares=[it.weight for it in recipe.data.sources],
+    )
 
 
 def read_recorded_prompts(run: RunDirectory, data: DataSettings) -> Sequence[PromptRow]:
@@ -113,14 +165,21 @@ def read_recorded_prompts(run: RunDirectory, data: DataSettings) -> Sequence[Pro
     Raises:
         BadInputError: the file is missing or has changed, or ids are not unique.
     """
-    path = data.path
-    try:
-        digest = hash_file(path)
-    except OSError as error:
-        raise BadInputError(f"{path}: the prompts of the run cannot be read: {error.strerror}") from error
-    stored = {str(path): run.database.fact("prompts") or ""}
-    check_files("the run", stored, {str(path): digest}, remedy="its records belong to the old content")
-    return read_training_prompts(data.ladders, data.prompts, data.columns)
+    for fact, path in prompt_files(data).items():
+        try:
+            digest = hash_file(path)
+        except OSError as error:
+            raise BadInputError(f"{path}: the prompts of the run cannot be read: {error.strerror}") from error
+        stored = {str(path): run.database.fact(fact) or ""}
+        check_files("the run", stored, {str(path): digest}, remedy="its records belong to the old content")
+    return read_prompts(data)
+
+
+def prompt_files(data: DataSettings) -> dict[str, Path]:
+    """The files of prompts, by the names of the facts that hold their hashes."""
+    if not data.sources:
+        return {"prompts": data.parts[0].path}
+    return {f"prompts/{it.name}": it.path for it in data.sources}
 
 
 def check_ranges(rows: Sequence[PromptRow], recipe: Recipe) -> None:
@@ -133,7 +192,9 @@ def check_ranges(rows: Sequence[PromptRow], recipe: Recipe) -> None:
         if not isinstance(it, LengthSettings):
             continue
         for row in rows:
-            place = f"{recipe.data.path}: prompt {row.id}"
+            if not it.applies_to(source_of(row)):
+                continue
+            place = f"{recipe.data.path_of(source_of(row))}: prompt {row.id}"
             if row.length_range is None:
                 raise BadInputError(f"{place}: has no length_range, which the length reward needs")
             if not is_countable(row.request):
@@ -161,9 +222,10 @@ def check_answers(rows: Sequence[PromptRow], recipe: Recipe) -> None:
             continue
         for row in rows:
             try:
-                expected_answers(row, it.form)
+                if it.applies_to(source_of(row)):
+                    expected_answers(row, it.form)
             except ValueError as error:
-                raise BadInputError(f"{recipe.data.path}: prompt {row.id}: {error}") from None
+                raise BadInputError(f"{recipe.data.path_of(source_of(row))}: prompt {row.id}: {error}") from None
 
 
 def _check_templates(recipe: Recipe, judges: Mapping[str, ModelSpec]) -> None:

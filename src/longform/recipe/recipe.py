@@ -1,6 +1,6 @@
 """The recipe of a reinforcement-learning run, composed of the settings of each package."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,9 +24,40 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class SourceSettings(_Section):
+    """One of several sources of prompts that train together."""
+
+    name: str = Field(min_length=1, pattern=r"^\w[\w.-]*$")
+    """By which rewards name it in their `sources`."""
+    ladders: Path | None = None
+    """A ladders file, as in `data`."""
+    prompts: Path | None = None
+    """A prompts file, as in `data`."""
+    columns: dict[str, str] = Field(default_factory=dict)
+    """Columns of the prompts file that are called otherwise, as in `data`."""
+    weight: float = Field(default=1.0, gt=0)
+    """Its part of each step's prompts; only the ratio of the weights counts."""
+
+    @property
+    def path(self) -> Path:
+        """The file of ladders or prompts."""
+        path = self.ladders or self.prompts
+        assert path is not None, "checked by _check_file"
+        return path
+
+    @model_validator(mode="after")
+    def _check_file(self) -> "SourceSettings":
+        if (self.ladders is None) == (self.prompts is None):
+            raise ValueError("name either `ladders` or `prompts`")
+        return self
+
+
 class DataSettings(_Section):
     """The training data of a run."""
 
+    sources: list[SourceSettings] = Field(default_factory=list)
+    """Several files instead of one: the prompts of a step are drawn from all of them, by weight, and a reward may be for
+    some of them (`rewards.sources`). Ids are unique over all. For engine local."""
     ladders: Path | None = None
     """A ladders file, from `longform select` or in the Parquet format of the released Writing-RL code."""
     prompts: Path | None = None
@@ -41,16 +72,45 @@ class DataSettings(_Section):
     needs at least 2."""
 
     @property
+    def parts(self) -> list[SourceSettings]:
+        """The sources; a single file is one whose prompts know of none."""
+        single = {"ladders": self.ladders, "prompts": self.prompts, "columns": self.columns}
+        return self.sources or [SourceSettings(name="prompts", **single)]
+
+    @property
     def path(self) -> Path:
-        """The file of ladders or prompts."""
-        path = self.ladders or self.prompts
-        assert path is not None, "checked by _check_source"
-        return path
+        """The file of ladders or prompts; of several sources, the first."""
+        return self.parts[0].path
+
+    @property
+    def has_ladders(self) -> bool:
+        """Whether some prompts have references."""
+        return any(it.ladders is not None for it in self.parts)
+
+    @property
+    def shown_path(self) -> str:
+        """The files, for messages."""
+        return ", ".join(str(it.path) for it in self.parts)
+
+    def path_of(self, source: str | None) -> Path:
+        """The file of a prompt, by its source."""
+        return next((it.path for it in self.parts if it.name == source), self.parts[0].path)
+
+    def share(self, sources: Sequence[str] | None) -> float:
+        """The share of the prompts that come from some sources; 1 for None, which is all of them."""
+        total = sum(it.weight for it in self.parts)
+        return sum(it.weight for it in self.parts if sources is None or it.name in sources) / total
 
     @model_validator(mode="after")
     def _check_source(self) -> "DataSettings":
-        if (self.ladders is None) == (self.prompts is None):
+        if self.sources and (self.ladders is not None or self.prompts is not None or self.columns):
+            raise ValueError(
+                "`sources` has files and columns of its own: name no `ladders`, `prompts` or `columns` beside it"
+            )
+        if not self.sources and (self.ladders is None) == (self.prompts is None):
             raise ValueError("name either `ladders` or `prompts`")
+        if len({it.name for it in self.sources}) < len(self.sources):
+            raise ValueError("`sources` names one twice")
         return self
 
 
@@ -180,6 +240,11 @@ class Recipe(_Section):
         return [it.weight for it in self.rewards]
 
     @property
+    def kinds(self) -> list[str]:
+        """Kinds of the rewards, in order."""
+        return [it.kind for it in self.rewards]
+
+    @property
     def required(self) -> list[float | None]:
         """Minimum score of each reward that is a constraint, else None."""
         return [it.required if isinstance(it, ConstraintSettings) else None for it in self.rewards]
@@ -274,8 +339,33 @@ class Recipe(_Section):
             raise ValueError("advantages: only valid with method: grpo; ppo averages the weighted rewards")
         if self.method == "ppo" and any(least is not None for least in self.required):
             raise ValueError("rewards: `required` is only valid with method: grpo")
-        if self.compares and self.data.ladders is None:
+        if self.compares and not self.data.has_ladders:
             raise ValueError("data.ladders: required by the pairwise reward, which compares with references")
+        return self
+
+    @model_validator(mode="after")
+    def _check_sources(self) -> "Recipe":
+        names = [it.name for it in self.data.sources]
+        for reward in self.rewards:
+            if reward.sources is not None and not names:
+                raise ValueError(f"rewards.{reward.kind}.sources: only valid with data.sources")
+            if unknown := [it for it in reward.sources or () if it not in names]:
+                raise ValueError(
+                    f"rewards.{reward.kind}.sources: no {unknown[0]!r} in data.sources: {', '.join(names)}"
+                )
+        for source in self.data.sources:
+            rewards = [it for it in self.rewards if it.applies_to(source.name)]
+            if not rewards:
+                raise ValueError(f"data.sources: no reward is for {source.name!r}")
+            if source.ladders is None and any(isinstance(it, PairwiseSettings) for it in rewards):
+                raise ValueError(
+                    f"data.sources: {source.name!r} has no ladders, which the pairwise reward needs; name the sources that "
+                    "have some in rewards.pairwise.sources"
+                )
+        if names and self.engine == "cluster":
+            raise ValueError("data.sources: only valid with engine: local")
+        if names and self.curriculum.top == "retire":
+            raise ValueError("curriculum.top: retire is not possible with data.sources, whose weights it would change")
         return self
 
     @model_validator(mode="after")

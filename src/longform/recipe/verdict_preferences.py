@@ -21,7 +21,7 @@ def preferences_from_verdicts(run: Path, *, out: Path) -> Preferences:
     with RunDirectory.read(run) as stored:
         check_out(out, stored.recipe_path, stored.database_path)
         recipe = load_stored_recipe(stored.recipe_path, Recipe)
-        check_out(out, recipe.data.path)
+        check_out(out, *(it.path for it in recipe.data.parts))
         if not recipe.compares:
             raise BadInputError(f"{run}: none of the run's rewards compares with a reference, so it holds no verdicts")
         made = prefer_by_verdict(

@@ -89,6 +89,20 @@ class Prompt(PromptRow):
     """One writing request."""
 
 
+_SOURCE = "data_source"
+"""Field of a prompt that was read from one of several sources."""
+
+
+def with_source(row: PromptRow, name: str) -> PromptRow:
+    """Return a prompt that knows which source of a recipe it is from."""
+    return row.model_copy(update={_SOURCE: name})
+
+
+def source_of(row: PromptRow) -> str | None:
+    """Return the source of a prompt, see `with_source`; None if its recipe has a single one."""
+    return (row.model_extra or {}).get(_SOURCE)
+
+
 class Response(Row):
     """A response of a model to a prompt; `sample` numbers several responses of one model."""
 

@@ -116,7 +116,7 @@ def _content(run: RunDirectory) -> dict[str, Any]:
 def shown_metrics(run: RunDirectory, recipe: Recipe | None) -> dict[str, list[tuple[int, float]]]:
     """(step, value) pairs of the metrics that a page shows, by name: without the mean rung of prompts that have no rungs."""
     metrics = run.database.metrics()
-    if recipe and recipe.data.ladders is None:
+    if recipe and not recipe.data.has_ladders:
         metrics.pop("curriculum/mean_rung", None)
     return metrics
 
@@ -136,7 +136,7 @@ def run_facts(run: RunDirectory, recipe: Recipe | None) -> dict[str, str]:
     database = run.database
     steps = f"{database.last_step()}" + (f" of {recipe.run.steps}" if recipe else "")
     facts = {"steps": steps, "time in steps": duration(database.seconds()), "cost": total_cost(run)}
-    if recipe is None or recipe.data.ladders is not None:
+    if recipe is None or recipe.data.has_ladders:
         facts["promotions"] = f"{len(database.promotions())}"
     if recipe and recipe.validation:
         facts["examiner"] = recipe.validation.judge

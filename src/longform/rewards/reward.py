@@ -54,7 +54,8 @@ class Reward(Protocol):
 
 
 RewardResults = Mapping[str, RewardResult]
-"""The results of all rewards of a recipe on one response, by kind, in the order of the recipe."""
+"""The results of all rewards of a recipe on one response, by kind, in the order of the recipe; those that are not for the
+source of its prompt are not in it."""
 
 
 def scores_by_kind(results: RewardResults) -> dict[str, float] | None:

@@ -7,7 +7,7 @@ from longform.endpoints.client import Endpoint
 from longform.judging.judge import ask_all
 from longform.judging.pairwise import PairwiseJudge, PairwisePanel
 from longform.judging.pointwise import PointwiseJudge, PointwisePanel
-from longform.records.schemas import PromptRow
+from longform.records.schemas import PromptRow, source_of
 from longform.rewards.judged import VALUES, PairwiseReward, PointwiseReward
 from longform.rewards.measured import AnswerReward, FormatReward, LengthReward
 from longform.rewards.plugin import PluginReward, load_reward
@@ -33,15 +33,23 @@ class RewardSet:
 
     Args:
         rewards: in the order of the recipe.
+        sources: of data, whose prompts a reward is for; a kind that is missing or None is for all.
     """
 
-    def __init__(self, rewards: Mapping[str, Reward]) -> None:
-        self._rewards = rewards
+    def __init__(
+        self, rewards: Mapping[str, Reward], sources: Mapping[str, Sequence[str] | None] | None = None
+    ) -> None:
+        self._rewards, self._sources = rewards, sources or {}
 
     async def score(self, prompt: PromptRow, *, response: ParsedResponse, reference: str, step: int) -> RewardResults:
-        """The result of every reward for a response."""
-        scoring = [it.score(prompt, response=response, reference=reference, step=step) for it in self._rewards.values()]
-        return dict(zip(self._rewards, await ask_all(scoring), strict=True))
+        """The result of every reward for a response, without those that are not for the source of its prompt."""
+        asked = {kind: it for kind, it in self._rewards.items() if self._applies(kind, source_of(prompt))}
+        scoring = [it.score(prompt, response=response, reference=reference, step=step) for it in asked.values()]
+        return dict(zip(asked, await ask_all(scoring), strict=True))
+
+    def _applies(self, kind: str, source: str | None) -> bool:
+        sources = self._sources.get(kind)
+        return sources is None or source in sources
 
 
 def build_rewards(
@@ -81,7 +89,7 @@ def build_rewards(
                 rewards[it.kind] = PluginReward(load_reward(it, folder=folder), it)
             case _:
                 rewards[it.kind] = _judged_reward(it, endpoints, secret=secret, seed=seed, wording=wording)
-    return RewardSet(rewards)
+    return RewardSet(rewards, {it.kind: it.sources for it in settings})
 
 
 def _writing_rewards(

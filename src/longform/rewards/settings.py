@@ -27,6 +27,13 @@ class _Settings(BaseModel):
 
     weight: float = Field(default=1.0, gt=0)
     """Its part in the mean over all rewards of a recipe; only the ratio of the weights counts."""
+    sources: list[str] | None = Field(default=None, min_length=1)
+    """Names in `data.sources` whose prompts it is for: elsewhere it is not computed, and the mean is over the others. None:
+    all."""
+
+    def applies_to(self, source: str | None) -> bool:
+        """Whether it is for the prompts of a source; None is the only one."""
+        return self.sources is None or source in self.sources
 
 
 class _JudgedSettings(_Settings):

@@ -7,7 +7,7 @@ identically for both engines. docs/method.md compares the formulas with TRL's an
 Shapes: P prompts, G responses to each, K rewards.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -53,7 +53,8 @@ def group_advantages(
     contributes 0. Groups with fewer than two responses with rewards are skipped.
 
     Args:
-        scores: [P, G, K] rewards.
+        scores: [P, G, K] rewards. NaN for a whole group where a reward is not for the source of its prompt: its weight is
+            then left out of the group's.
         mask: [P, G] bool, False for responses without rewards, whose scores are ignored.
         weights: [K] weights, above 0.
         how: `balanced` or `summed`.
@@ -67,19 +68,33 @@ def group_advantages(
         raise ValueError(f"{len(weights)} weights for {scores.shape[2]} rewards")
     if scores.shape[1] < MIN_RESPONSES:
         raise ValueError(f"a group needs at least {MIN_RESPONSES} responses")
-    shares = np.asarray(weights, dtype=np.float64) / sum(weights)
     mask = mask & (mask.sum(1, keepdims=True) >= MIN_RESPONSES)
-    scores = np.where(mask[:, :, None], scores, 0.0).astype(np.float64)
-    normalised, spreads = _normalised(scores if how == "balanced" else (scores @ shares)[:, :, None], mask)
-    advantages = normalised @ shares if how == "balanced" else normalised[:, :, 0]
+    absent = np.asarray((np.isnan(scores) & mask[:, :, None]).any(1))
+    scores = np.where(mask[:, :, None] & ~absent[:, None], scores, 0.0).astype(np.float64)
+    mean = _mean_by_group(absent, weights) if absent.any() else _mean(weights)
+    normalised, spreads = _normalised(scores if how == "balanced" else mean(scores)[:, :, None], mask)
+    advantages = mean(normalised) if how == "balanced" else normalised[:, :, 0]
     informative = np.any(spreads > 0, axis=1)
     for k, minimum in enumerate(required or ()):
         if minimum is not None:
-            reaches = (scores[:, :, k] >= minimum) & mask
+            reaches = (scores[:, :, k] >= minimum) & mask & ~absent[:, None, k]
             violates = mask & ~reaches & reaches.any(1, keepdims=True)
             advantages = np.where(violates, np.minimum(advantages, -MIN_VIOLATION), advantages)
             informative |= np.any(violates, axis=1)
     return GroupAdvantages(np.where(mask, advantages, 0.0), mask, informative)
+
+
+def _mean(weights: Sequence[float]) -> Callable[[np.ndarray], np.ndarray]:
+    """Return the weighted mean over rewards, [P, G, K] -> [P, G]."""
+    shares = np.asarray(weights, dtype=np.float64) / sum(weights)
+    return lambda values: values @ shares
+
+
+def _mean_by_group(absent: np.ndarray, weights: Sequence[float]) -> Callable[[np.ndarray], np.ndarray]:
+    """Return the weighted mean over the rewards of each group; `absent` [P, K] has those that it lacks."""
+    given = np.where(absent, 0.0, np.asarray(weights, dtype=np.float64))
+    shares = given / given.sum(1, keepdims=True)
+    return lambda values: (values * shares[:, None]).sum(2)
 
 
 def learning_rows(groups: GroupAdvantages, left_out: np.ndarray, optim: GrpoSettings) -> np.ndarray:

@@ -40,7 +40,8 @@ class StepScores(NamedTuple):
     results: Sequence[RewardResults]
     """[N]."""
     by_reward: np.ndarray
-    """[N, K] float64, in the order of the recipe; 0 and meaningless where the mask is False."""
+    """[N, K] float64, in the order of the recipe; NaN where a reward is not for the source of the prompt, and 0 and
+    meaningless where the mask is False."""
     scores: np.ndarray
     """[N] float32, the weighted mean over rewards."""
     mask: np.ndarray
@@ -60,6 +61,7 @@ def finalize_step(
     curriculum: Curriculum,
     *,
     weights: Sequence[float],
+    kinds: Sequence[str] | None = None,
     min_responses: int = 1,
     left_out: np.ndarray | None = None,
 ) -> StepScores:
@@ -73,15 +75,14 @@ def finalize_step(
         text_hashes: [N] of the responses, one of which may become a rung (curriculum.top: self).
         curriculum: read only; `Curriculum.commit` applies the promotions after the update.
         weights: [K] of the rewards, in the order of the recipe.
+        kinds: [K] of the rewards; None if every reward has a result for every response.
         min_responses: rollouts with scores that a group needs to take part; two with GRPO.
         left_out: [N] bool, rollouts that take no part for another reason.
     """
     by_kind = [scores_by_kind(it) for it in results]
     mask = np.array([scores is not None for scores in by_kind])
-    by_reward = np.array(
-        [list(scores.values()) if scores else [0.0] * len(weights) for scores in by_kind], dtype=np.float64
-    )
-    scores = by_reward @ (np.asarray(weights) / sum(weights))
+    by_reward = np.array([_row(scores, kinds, len(weights)) for scores in by_kind], dtype=np.float64)
+    scores = weighted_means(by_reward, weights)
     group = len(results) // len(draws)
     visits = []
     for index, draw in enumerate(draws):
@@ -92,6 +93,26 @@ def finalize_step(
         outcomes = tuple(outcome_of(it) if one else None for it, one in zip(results[rows], counts, strict=True))
         visits.append(PromptOutcome(draw.prompt_index, draw.rung, outcomes, tuple(text_hashes[rows])))
     return StepScores(results, by_reward, scores.astype(np.float32), mask, curriculum.stage(visits))
+
+
+def _row(scores: dict[str, float] | None, kinds: Sequence[str] | None, count: int) -> list[float]:
+    if scores is None:
+        return [0.0] * count
+    return list(scores.values()) if kinds is None else [scores.get(kind, float("nan")) for kind in kinds]
+
+
+def weighted_means(by_reward: np.ndarray, weights: Sequence[float]) -> np.ndarray:
+    """The weighted mean of each response's rewards, [N], over those that are for its prompt (not NaN).
+
+    Args:
+        by_reward: [N, K], with at least one reward for each response.
+        weights: [K].
+    """
+    missing = np.isnan(by_reward)
+    if not missing.any():
+        return by_reward @ (np.asarray(weights) / sum(weights))
+    shares = np.where(missing, 0.0, np.asarray(weights, dtype=np.float64))
+    return (np.nan_to_num(by_reward) * shares).sum(1) / shares.sum(1)
 
 
 def check_judge_failure_rate(results: Sequence[RewardResults], *, step: int, limit: float, setting: str) -> None:
@@ -320,20 +341,24 @@ def by_reward_metrics(
         mask: [P, G] which rollouts have rewards.
         kinds, weights: [K].
     """
-    counts = np.maximum(mask.sum(1), 1)[:, None]
-    present = mask[:, :, None]
+    present = mask[:, :, None] & ~np.isnan(by_reward)
+    counts = present.sum(1)
     if not mask.any():
         return {}
-    means = np.where(present, by_reward, 0.0).sum(1) / counts
+    means = np.where(present, by_reward, 0.0).sum(1) / np.maximum(counts, 1)
     deviations = np.where(present, by_reward - means[:, None], 0.0)
-    spreads = np.sqrt((deviations**2).sum(1) / np.maximum(counts - 1, 1))[mask.any(1)]
+    spreads = np.sqrt((deviations**2).sum(1) / np.maximum(counts - 1, 1))
     weighed = deviations * np.asarray(weights)
+    if np.isnan(by_reward).any():  # the weights of a response are those of its own rewards
+        weighed = weighed / np.maximum((present * np.asarray(weights)).sum(2, keepdims=True), 1e-12)
     total = weighed.sum(2, keepdims=True)
     variance = float((total**2).sum())
     metrics: dict[str, float] = {}
     for k, kind in enumerate(kinds):
-        metrics[f"reward/{kind}/mean"] = float(by_reward[mask][:, k].mean())
-        metrics[f"reward/{kind}/spread"] = float(spreads[:, k].mean())
+        if not present[:, :, k].any():
+            continue
+        metrics[f"reward/{kind}/mean"] = float(by_reward[:, :, k][present[:, :, k]].mean())
+        metrics[f"reward/{kind}/spread"] = float(spreads[counts[:, k] > 0, k].mean())
         if variance > 0:
             metrics[f"reward/{kind}/share"] = float((weighed[:, :, k : k + 1] * total).sum()) / variance
     return metrics

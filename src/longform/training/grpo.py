@@ -160,6 +160,7 @@ def collect_groups(
             [it.text_hash for it in rollouts],
             state.curriculum,
             weights=recipe.weights,
+            kinds=recipe.kinds,
             min_responses=recipe.min_responses,
             left_out=left_out_B,
         )

@@ -52,7 +52,7 @@ def train_ppo(recipe: Recipe, state: TrainingState, generator: RolloutGenerator,
             limit, setting = recipe.judge_failure_limit
             check_judge_failure_rate(results, step=step, limit=limit, setting=setting)
             hashes = [it.text_hash for it in rollouts]
-            scores = finalize_step(results, draws, hashes, state.curriculum, weights=recipe.weights)
+            scores = finalize_step(results, draws, hashes, state.curriculum, weights=recipe.weights, kinds=recipe.kinds)
             judged_B = torch.from_numpy(scores.mask).to(models.device)
             scores_B = torch.from_numpy(scores.scores).to(batch.mask)
             mask_BT = batch.mask * judged_B[:, None]

@@ -7,14 +7,13 @@ from typing import Any, NamedTuple
 
 import torch
 
-from longform.curriculum.schedule import Curriculum
 from longform.endpoints.client import Endpoint
 from longform.endpoints.limits import Budget
 from longform.endpoints.models import ModelSpec
 from longform.judging.pointwise import PointwiseJudge
 from longform.planning.device import MemoryPlan, check_memory
 from longform.recipe.begin import begin_run
-from longform.recipe.inputs import TrainingInputs, check_inputs
+from longform.recipe.inputs import TrainingInputs, check_inputs, new_curriculum
 from longform.recipe.recipe import Recipe
 from longform.records.calls import SqliteCallLog
 from longform.records.errors import BadInputError, StoppedError
@@ -83,8 +82,7 @@ def train(
                 packed=recipe.memory.packing,
             )
         seed, steps = recipe.run.seed, recipe.run.steps
-        ladders = [(it.id, it.rungs) for it in inputs.prompts]
-        curriculum = Curriculum.of(ladders, recipe.curriculum, policy=recipe.policy_name, seed=seed, steps=steps)
+        curriculum = new_curriculum(recipe, inputs.prompts)
         state = TrainingState.start(models, curriculum, recipe.optim, optimizer_bits=recipe.memory.optimizer_bits)
         resume_from(run, state)
         on_start(state.step)

@@ -57,7 +57,7 @@ def sample_run(run: RunDirectory, count: int, *, by: SampleBy = "random", seed: 
         BadInputError: the run compares with no reference, its prompts are missing or have changed, or nothing can be drawn.
     """
     recipe = load_stored_recipe(run.recipe_path, Recipe)
-    if recipe.data.ladders is None:
+    if not recipe.data.has_ladders:
         raise BadInputError(
             f"{run.path}: its responses were not compared with references, so there are no pairs to label"
         )
@@ -74,7 +74,7 @@ def sample_run(run: RunDirectory, count: int, *, by: SampleBy = "random", seed: 
         record = next(run.database.rollouts(step=facts.step, row=facts.row))
         if record.prompt_id not in prompts:
             raise BadInputError(
-                f"{recipe.data.path}: has no prompt {record.prompt_id!r}, which step {facts.step} of {run.path} names"
+                f"{recipe.data.shown_path}: has no prompt {record.prompt_id!r}, which step {facts.step} of {run.path} names"
             )
         pairs.append(_pair(record, _answer(record, recipe), prompts[record.prompt_id], recipe, weight=weight))
     return SampledPairs(pairs, len(found) - len(shown))

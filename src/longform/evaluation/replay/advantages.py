@@ -4,6 +4,7 @@ For PPO, they follow from three recorded sums over each response's tokens (`stat
 unchanged. For GRPO, they depend only on the scores of the group, so another weighting is exact and needs no call.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -63,7 +64,7 @@ def _within_groups(
     stored: Sequence[RolloutRecord], scored: Sequence[ReplayScores], recipe: Recipe
 ) -> list[float | None]:
     kinds = [it.kind for it in recipe.rewards]
-    rows = [[it.scores[kind] for kind in kinds] if it.scores else [0.0] * len(kinds) for it in scored]
+    rows = [[it.scores.get(kind, math.nan) for kind in kinds] if it.scores else [0.0] * len(kinds) for it in scored]
     groups = group_advantages(
         np.array(rows).reshape(-1, recipe.data.group, len(kinds)),
         np.array([it.scores is not None for it in scored]).reshape(-1, recipe.data.group),

@@ -10,7 +10,7 @@ from pathlib import Path
 from longform.curriculum.schedule import Curriculum
 from longform.endpoints.models import ModelSpec, find_model, read_models
 from longform.recipe.begin import changed_plugins
-from longform.recipe.inputs import check_answers, check_ranges, read_recorded_prompts
+from longform.recipe.inputs import check_answers, check_ranges, new_curriculum, read_recorded_prompts
 from longform.recipe.loading import load_stored_recipe, removed_values
 from longform.recipe.recipe import Recipe
 from longform.recipe.renamed import replaced_values
@@ -45,7 +45,7 @@ class ReplayInputs:
     @property
     def have_references(self) -> bool:
         """Whether the prompts are ladders, with references."""
-        return self.recorded.data.ladders is not None
+        return self.recorded.data.has_ladders
 
     @property
     def compare(self) -> bool:
@@ -64,9 +64,7 @@ class ReplayInputs:
         Raises:
             BadInputError: a ladder does not contain the reference that the recipe names.
         """
-        ladders = [(it.id, it.rungs) for it in self.prompts]
-        seed, steps = recipe.run.seed, recipe.run.steps
-        return Curriculum.of(ladders, recipe.curriculum, policy=recipe.policy_name, seed=seed, steps=steps)
+        return new_curriculum(recipe, self.prompts)
 
 
 def check_replay(

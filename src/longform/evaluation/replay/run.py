@@ -184,6 +184,7 @@ async def replay_steps(run: RunDirectory, inputs: ReplayInputs, *, budget: Budge
                     hashes,
                     after,
                     weights=recipe.weights,
+                    kinds=recipe.kinds,
                     min_responses=recipe.min_responses,
                     left_out=left_out(stored, recipe),
                 )
