@@ -7,6 +7,7 @@
 # make test-servers   llama.cpp's server with a small real model, on this machine's processor
 # make test-engines   what is sent to vLLM and SGLang against their released packages, which are fetched and read
 # make test-browser   every page in Debian's Chromium, which is installed if it can be
+# make test-studies   a small study whole: three arms with three seeds, in two processes
 # make test-trackers   trackio, wandb, TensorBoard and MLflow with real runs, offline
 # make test-low-bits   adapters on weights of 4 bits, with bitsandbytes
 # make test-gpu   benchmarks/gpu_check.py: training on this machine's GPU with every engine that is installed
@@ -24,7 +25,7 @@ NEWEST_TESTS ?= tests/unit
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo demo-real test test-browser test-full test-families test-servers test-trackers test-engines test-low-bits test-gpu test-verl test-newest docs pictures lint pytest
+.PHONY: demo demo-real test test-browser test-full test-families test-servers test-trackers test-engines test-studies test-low-bits test-gpu test-verl test-newest docs pictures lint pytest
 
 demo: $(VENV)/.installed
 	$(BIN)/longform quickstart
@@ -42,7 +43,7 @@ test: $(VENV)/.tested
 
 # Files in the order of their folders: the long ones of tests/pipeline come before the many short ones of tests/unit.
 pytest: $(VENV)/.tested
-	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not full and not families" $(addprefix --ignore tests/,verl_runs servers engines trackers browser)
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not full and not families" $(addprefix --ignore tests/,verl_runs servers engines trackers browser studies)
 
 test-full: $(VENV)/.tested
 	LONGFORM_TEST_FULL=1 $(BIN)/pytest -m full
@@ -65,6 +66,9 @@ ENGINES ?= vllm==0.33.0 sglang==0.5.10
 test-engines: $(VENV)/.tested
 	$(PIP) download --no-deps --dest build/engines $(ENGINES)
 	$(BIN)/pytest tests/engines
+
+test-studies: $(VENV)/.tested
+	$(BIN)/pytest tests/studies
 
 test-low-bits: $(VENV)/.tested
 	$(PIP) install -c constraints.txt -e '.[train,low-bits]'

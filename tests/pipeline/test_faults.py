@@ -65,7 +65,7 @@ def campaign(tmp_path_factory, forks):
     harsh, calm = tmp_path_factory.mktemp("harsh"), tmp_path_factory.mktemp("calm")
     with Chaos(HARSH, seed=19) as chaos, Chaos() as quiet:
         result = Campaign(harsh, calm, chaos)
-        build_world(harsh, chaos.url, num_prompts=20, timeout_seconds=2.5, retries=2)
+        build_world(harsh, chaos.url, num_prompts=20, timeout_seconds=1.5, retries=2)
         build_world(calm, quiet.url, num_prompts=20)
         forks.run(harsh, START)
         copy(harsh / "start.jsonl", calm)

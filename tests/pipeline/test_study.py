@@ -13,7 +13,7 @@ WORLD = "$world"
 STUDY = {
     "study": "killed",
     "base": "miniature/ppo",
-    "seeds": [1, 2],
+    "seeds": [1],
     "world": {"train_prompts": 8, "validation_prompts": 2, "held_out_prompts": 4, "lesson_steps": 2},
     "models": f"{WORLD}/models.yaml",
     "prepare": {

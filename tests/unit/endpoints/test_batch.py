@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from longform.endpoints import batch
 from longform.endpoints.client import Endpoint
 from longform.endpoints.errors import EndpointError
 from longform.endpoints.limits import Budget
@@ -114,6 +115,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:
         """Tests are quiet."""
+
+
+@pytest.fixture(autouse=True)
+def _short_quiet(monkeypatch):
+    """The tests' questions are asked at once, so a tenth of a second tells that no other follows."""
+    monkeypatch.setattr(batch, "QUIET_SECONDS", 0.1)
 
 
 @pytest.fixture
