@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from longform.judging.answers import fence, only_object, parse_scores, read_number
+from longform.judging.judge import AnswerShape, object_schema
 from longform.wording import Wording, load_wording
 
 CRITERION = "criterion"
@@ -25,6 +26,16 @@ QUALITIES: tuple[str, ...] = (
     "Reading Experience",
 )
 """The six dimensions of LongBench-Write, named as published."""
+
+
+CRITERION_SHAPE: AnswerShape[int] = AnswerShape(
+    {
+        "scores": object_schema(
+            {CRITERION: {"type": "integer", "minimum": CRITERION_SCALE[0], "maximum": CRITERION_SCALE[1]}}
+        )
+    }
+)
+"""For a judge with structured output."""
 
 
 def ask_criterion(*, request: str, text: str, criterion: str, tag: str, wording: Wording | None = None) -> str:
@@ -52,6 +63,13 @@ def parse_tuned_criterion(answer: str) -> int | None:
     found = only_object(answer, ["score"])
     scores = None if found is None else _whole({"score": found["score"]}, CRITERION_SCALE)
     return None if scores is None else scores["score"]
+
+
+_QUALITY = {"type": "integer", "minimum": QUALITY_SCALE[0], "maximum": QUALITY_SCALE[1]}
+QUALITIES_SHAPE: AnswerShape[dict[str, int]] = AnswerShape(
+    {"scores": object_schema(dict.fromkeys(QUALITIES, _QUALITY))}
+)
+"""For a judge with structured output."""
 
 
 def ask_qualities(*, request: str, text: str, tag: str, wording: Wording | None = None) -> str:

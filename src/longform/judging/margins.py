@@ -11,6 +11,7 @@ from math import ceil
 from typing import Any, NamedTuple
 
 from longform.judging.answers import fence, last_values
+from longform.judging.judge import AnswerShape, object_schema
 from longform.wording import Wording, load_wording
 
 ASPECTS: tuple[str, ...] = (
@@ -57,6 +58,13 @@ def ask_margins(*, request: str, text_a: str, text_b: str, tag: str, wording: Wo
         respects="\n".join(f"  - {name}: {meaning}" for name, meaning in meanings.items()),
         shape=f'{{"scores": {{{inner}}}}}',
     )
+
+
+_MARGINS = [letter + "+" * count for letter in "AB" for count in range(1, MAX_MARGIN + 1)]
+MARGINS_SHAPE: AnswerShape[dict[str, str]] = AnswerShape(
+    {"scores": object_schema({name: {"type": "string", "enum": _MARGINS} for name in ASPECTS})}
+)
+"""For a judge with structured output."""
 
 
 def parse_margins(answer: str) -> dict[str, str] | None:

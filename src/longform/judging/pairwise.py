@@ -11,7 +11,7 @@ not every judge has a system turn.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Literal, TypeVar, get_args
 
 from longform.endpoints.client import Endpoint
@@ -30,6 +30,7 @@ from longform.records.schemas import ORDERS, Game, Order, PromptRow, Winner
 from longform.wording import Wording, load_wording
 
 TextT = TypeVar("TextT")
+ValueT = TypeVar("ValueT")
 
 
 def in_order(a: TextT, b: TextT, order: Order) -> tuple[TextT, TextT]:
@@ -158,14 +159,20 @@ class PairwiseJudge(BaseJudge):
                 sample=sample,
                 letters=("A", "B"),
             )
-        shape: AnswerShape[WinTieLoss] = AnswerShape(
-            {"verdict": {"type": "string", "enum": list(get_args(Letter))}},
-            parse=lambda answer: outcome(parse_structured_verdict(answer)),
-            task=STRUCTURED_VERDICT,
-        )
+        shape = verdict_shape(lambda answer: outcome(parse_structured_verdict(answer)))
         return await self._query(
             message, lambda answer: outcome(parse_verdict(answer)), unparsed="no_verdict", sample=sample, shape=shape
         )
+
+
+def verdict_shape(parse: Callable[[str], ValueT | None]) -> AnswerShape[ValueT]:
+    """The shape of a verdict, for a judge with structured output.
+
+    Args:
+        parse: the value of such an answer.
+    """
+    verdict = {"type": "string", "enum": list(get_args(Letter))}
+    return AnswerShape({"verdict": verdict}, parse=parse, task=STRUCTURED_VERDICT)
 
 
 class PairwisePanel:

@@ -13,6 +13,7 @@ from math import isnan, nan
 from typing import Any
 
 from longform.judging.answers import fence, is_number, last_values, read_number
+from longform.judging.judge import AnswerShape, object_schema
 from longform.wording import Wording, load_wording
 
 MAX_SCORE = 20
@@ -116,6 +117,12 @@ def ask_rubric(rubric: Rubric, *, request: str, text: str, tag: str, wording: Wo
         better_low=_describe(rubric, meanings, faults=True),
         shape=f'{{"scores": {{{inner}}}}}',
     )
+
+
+def rubric_shape(rubric: Rubric) -> AnswerShape[dict[str, float]]:
+    """The shape of an answer to `ask_rubric`, for a judge with structured output; null for an inapplicable criterion."""
+    score = {"anyOf": [{"type": "number", "minimum": 0, "maximum": MAX_SCORE}, {"type": "null"}]}
+    return AnswerShape({"scores": object_schema(dict.fromkeys(rubric.criteria, score))})
 
 
 def describe_rubric(rubric: Rubric) -> str:

@@ -17,8 +17,8 @@ from longform.evaluation.benchmarks.benchmark import About, Answers, Benchmark, 
 from longform.evaluation.benchmarks.card import BenchmarkCard, JudgeSettings, SamplingSettings
 from longform.evaluation.benchmarks.grouping import ScoredItem, TableMeasure, tabulate
 from longform.evaluation.tables import Table
-from longform.judging.answers import parse_verdict
-from longform.judging.pairwise import ask_pairwise, in_order, split_pairs, winner_of
+from longform.judging.answers import parse_structured_verdict, parse_verdict
+from longform.judging.pairwise import ask_pairwise, in_order, split_pairs, verdict_shape, winner_of
 from longform.records.errors import BadInputError
 from longform.records.schemas import GAME_SCORES, ORDERS, Game, Order, PromptRow, Response
 from longform.text.words import count_words_of_any_script
@@ -95,7 +95,8 @@ class ArenaWrite(Benchmark[Task]):
         _check_names(material)
         for match in _matches(material):
             if match.response.text.strip():
-                yield JudgeQuestion(match.about, partial(_ask, match, wording), parse_verdict)
+                asked = partial(_ask, match, wording)
+                yield JudgeQuestion(match.about, asked, parse_verdict, shape=verdict_shape(parse_structured_verdict))
 
     def games(self, material: Material[Task], answers: Answers) -> list[Game]:
         """Return two games per response and baseline with verdicts in both orders; model_a is the response's model."""

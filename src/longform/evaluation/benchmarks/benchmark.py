@@ -15,6 +15,7 @@ from longform.evaluation.benchmarks.grouping import ScoredItem
 from longform.evaluation.benchmarks.sets import ItemT, read_items
 from longform.evaluation.tables import Table
 from longform.judging.answers import fence_tag
+from longform.judging.judge import AnswerShape
 from longform.judging.judge_template import JudgeTemplate
 from longform.records.schemas import Game, Prompt, Response
 
@@ -43,6 +44,8 @@ class JudgeQuestion:
     """Parses an answer to a JSON value; None if it is malformed, which triggers a retry."""
     settings: JudgeSettings | None = None
     """Settings that differ from the card's."""
+    shape: AnswerShape[Any] | None = None
+    """Of the answer, for a judge with structured output that is asked in longform's own words."""
 
 
 @dataclass(slots=True)

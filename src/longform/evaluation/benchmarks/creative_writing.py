@@ -27,7 +27,7 @@ from longform.evaluation.benchmarks.grouping import ScoredItem, TableMeasure, ta
 from longform.evaluation.benchmarks.sets import made_id
 from longform.evaluation.benchmarks.stock import stock_table
 from longform.evaluation.tables import Table
-from longform.judging.margins import MarginPoints, ask_margins, count_points, parse_margins
+from longform.judging.margins import MARGINS_SHAPE, MarginPoints, ask_margins, count_points, parse_margins
 from longform.judging.pairwise import in_order
 from longform.judging.rubrics import (
     CREATIVE_WRITING,
@@ -35,6 +35,7 @@ from longform.judging.rubrics import (
     describe_rubric,
     parse_rubric,
     parse_tuned_rubric,
+    rubric_shape,
 )
 from longform.records.schemas import ORDERS, Game, Order, Prompt, PromptRow, Response
 
@@ -114,16 +115,17 @@ class CreativeWriting(Benchmark[Story]):
         written = [response for response in material.responses if response.text.strip()]
         for response in written:
             asked = partial(_ask_rubric, material, response, wording)
-            yield JudgeQuestion(_about(response), asked, partial(parse, CREATIVE_WRITING))
+            yield JudgeQuestion(
+                _about(response), asked, partial(parse, CREATIVE_WRITING), shape=rubric_shape(CREATIVE_WRITING)
+            )
         if all(_about(response) in answers for response in written):
             texts = _texts(material)
             for meeting in _meetings(material, answers):
                 if settle(meeting, texts) is None:
                     for a, b in (in_order(meeting.a, meeting.b, order) for order in ORDERS):
                         asked = partial(_ask_margins, material, meeting.prompt_id, texts[a], texts[b], wording)
-                        yield JudgeQuestion(
-                            _about_order(meeting.prompt_id, a, b), asked, parse_margins, self.card.comparing
-                        )
+                        about = _about_order(meeting.prompt_id, a, b)
+                        yield JudgeQuestion(about, asked, parse_margins, self.card.comparing, MARGINS_SHAPE)
 
     def games(self, material: Material[Story], answers: Answers) -> list[Game]:
         """Return one game per comparison judged in both orders."""

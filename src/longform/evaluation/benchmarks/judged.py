@@ -42,6 +42,7 @@ async def ask_judge(
             temperature=settings.temperature,
             max_tokens=settings.max_tokens,
             top_p=settings.top_p,
+            shape=question.shape if wording.template is None else None,
         )
         if asked.value is None:
             answers.missing[question.about] = str(asked.cause)

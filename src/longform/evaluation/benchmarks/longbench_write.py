@@ -24,6 +24,7 @@ from longform.evaluation.benchmarks.longwrite_ruler import (
 from longform.evaluation.tables import Table
 from longform.judging.criteria import (
     QUALITIES,
+    QUALITIES_SHAPE,
     ask_qualities,
     describe_qualities,
     parse_qualities,
@@ -92,7 +93,8 @@ class LongBenchWrite(Benchmark[WriteItem]):
         for response in material.responses:
             if response.text.strip():
                 item = material.items[response.prompt_id]
-                yield JudgeQuestion(_about(response), partial(_ask, item, response.text, wording), parse)
+                asked = partial(_ask, item, response.text, wording)
+                yield JudgeQuestion(_about(response), asked, parse, shape=QUALITIES_SHAPE)
 
     def scored(self, material: Material[WriteItem], answers: Answers) -> list[ScoredItem]:
         """Return the mean of S_l and S_q of each response that has both."""

@@ -19,7 +19,13 @@ from longform.evaluation.benchmarks.card import BenchmarkCard, JudgeSettings, Sa
 from longform.evaluation.benchmarks.grouping import ScoredItem, TableMeasure, tabulate
 from longform.evaluation.benchmarks.sets import find_files, read_raw
 from longform.evaluation.tables import Table
-from longform.judging.criteria import CRITERION_SCALE, ask_criterion, parse_criterion, parse_tuned_criterion
+from longform.judging.criteria import (
+    CRITERION_SCALE,
+    CRITERION_SHAPE,
+    ask_criterion,
+    parse_criterion,
+    parse_tuned_criterion,
+)
 from longform.records.errors import BadInputError
 from longform.records.schemas import PromptRow, Response
 
@@ -138,7 +144,7 @@ class WritingBench(Benchmark[Query]):
             if final_text(response).strip():
                 for criterion in query.checklist:
                     asked = partial(_ask, query, response, criterion, wording)
-                    yield JudgeQuestion(_about(response, criterion), asked, parse)
+                    yield JudgeQuestion(_about(response, criterion), asked, parse, shape=CRITERION_SHAPE)
 
     def scored(self, material: Material[Query], answers: Answers) -> list[ScoredItem]:
         """Return the score of each criterion of each complete response."""

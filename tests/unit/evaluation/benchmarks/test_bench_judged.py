@@ -1,6 +1,7 @@
 """Asking a benchmark's questions: rounds, retries, what is on record, and what stays missing."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -10,6 +11,7 @@ from longform.evaluation.benchmarks.benchmark import Answers, Benchmark, JudgePr
 from longform.evaluation.benchmarks.card import BenchmarkCard, JudgeSettings, SamplingSettings
 from longform.evaluation.benchmarks.judged import ask_judge
 from longform.evaluation.benchmarks.result import find_gaps
+from longform.judging.judge import AnswerShape
 from longform.records.calls import MemoryCallLog
 from longform.records.errors import StoppedError
 from longform.records.schemas import Prompt, PromptRow, Response
@@ -45,12 +47,12 @@ class Rounds(Benchmark[PromptRow]):
 MATERIAL = Material({}, [])
 
 
-def ask(server, log=None):
+def ask(server, log=None, benchmark=None, **spec_keys):
     async def asked():
-        spec = ModelSpec(base_url=server.url, model="m", retries=0)
+        spec = ModelSpec(base_url=server.url, model="m", retries=0, **spec_keys)
         async with Endpoint("judge", spec, call_log=log or MemoryCallLog()) as endpoint:
             return await ask_judge(
-                Rounds(),
+                benchmark or Rounds(),
                 MATERIAL,
                 endpoint,
                 JudgePrompt(b"s"),
@@ -72,6 +74,21 @@ def test_later_questions_follow_from_earlier_answers(serve):
     assert sorted(seen) == [(1, 2), (2, 2), (3, 3)]
     assert [(it["temperature"], it["max_tokens"]) for it in server.requests] == [(0.25, 10), (0.25, 10), (0.75, 20)]
     assert [it.get("top_p") for it in server.requests] == [None, None, 0.95]
+
+
+class Shaped(Rounds):
+    """Asks one question whose answer has a shape."""
+
+    def questions(self, material, answers, wording):
+        shape: AnswerShape[Any] = AnswerShape({"scores": {"type": "object"}})
+        yield JudgeQuestion(("a",), lambda: "Say a.", lambda answer: answer, shape=shape)
+
+
+@pytest.mark.parametrize(("structured", "held"), [("json_schema", True), (None, False)])
+def test_a_judge_with_structured_output_is_held_to_the_shape_of_the_answer(serve, structured, held):
+    server = serve(lambda request, number: "a")
+    ask(server, benchmark=Shaped(), structured=structured)
+    assert [("response_format" in request) for request in server.requests] == [held]
 
 
 def test_an_answer_that_cannot_be_read_is_asked_again_and_then_missing(serve):
