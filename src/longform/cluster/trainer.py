@@ -30,6 +30,7 @@ from longform.cluster.run_actor import Opened
 from longform.cluster.start import actor_of
 from longform.cluster.step import ClusterStep, FacedPrompt, build_step, check_payloads, cut_off, verl_metrics
 from longform.curriculum.schedule import FILE, PromptDraw
+from longform.planning.cluster import policies_folder
 from longform.records.database import text_hash
 from longform.records.errors import BadInputError
 from longform.records.schemas import Ladder, Prompt
@@ -186,11 +187,6 @@ class LongformTrainer(PPOTrainerSync):
 
     def _checkpoint_folder(self) -> Path:
         return Path(self.config.trainer.default_local_dir) / f"global_step_{self.global_steps}"
-
-
-def policies_folder(checkpoints: Path) -> Path:
-    """Where policies are kept: in the run directory, or with the checkpoints on a shared disk."""
-    return checkpoints.with_name("policies") if checkpoints.name == "checkpoints" else checkpoints / "policies"
 
 
 def _step_of(folder: Path) -> int:

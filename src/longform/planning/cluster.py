@@ -204,6 +204,11 @@ def checkpoint_folder(run: Workload) -> Path:
     return run.run_path / "checkpoints" if shared is None else shared / run.run.name
 
 
+def policies_folder(checkpoints: Path) -> Path:
+    """Where policies are kept: in the run directory, or with the checkpoints on a shared disk."""
+    return checkpoints.with_name("policies") if checkpoints.name == "checkpoints" else checkpoints / "policies"
+
+
 def check_disk(run: Workload, *, free: Callable[[Path], int] | None = None) -> float:
     """Bytes that the checkpoints of a run will take, in `cluster.checkpoints` or else in the run directory.
 

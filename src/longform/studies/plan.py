@@ -1,8 +1,7 @@
 """The plan of a study: every task, named by a hash of all that its result depends on.
 
 Tasks with equal settings and inputs are one task, so arms share what they have in common, and a changed study file makes
-only what is new. References such as `$ladders` are replaced twice: by the hash of the task behind them where its own hash
-is computed, and by the path where it is run, so a study can be moved to another folder.
+only what is new.
 """
 
 from collections.abc import Mapping
@@ -10,7 +9,7 @@ from math import gcd
 from pathlib import Path
 from typing import Any
 
-from longform.planning.cluster import checkpoint_folder
+from longform.planning.cluster import checkpoint_folder, policies_folder
 from longform.recipe.recipe import Recipe
 from longform.records.errors import BadInputError
 from longform.records.resume import hash_json
@@ -109,8 +108,10 @@ class _Planner(StepPlanner):
 
         plain = load({name: f"made:{it.key}" for name, it in made.items()}, {})
         content = plain.model_dump(mode="json", exclude={"models": True, "run": _OPERATION})
-        key = hash_json({"train": content, "keep": keep, "files": hash_external(plain)})
         models = self.models(arm, seed)
+        names = sorted(plain.asked | ({plain.validation.judge} if plain.validation else set()))
+        asked = {name: self.answers_of(name, models) for name in names}
+        key = hash_json({"train": content, "keep": keep, "files": hash_external(plain), "asked": asked})
         folder = self.folder_of("runs", f"{arm}-seed{seed}", key)
         placed = {"run.name": folder.name, "run.folder": str(folder.parent), "models": str(models.path)}
         if keep is not None:
@@ -161,7 +162,7 @@ class _Planner(StepPlanner):
                 title=f"{run.arm}, seed {run.seed}: responses of {policy.writer.name}",
             )
 
-        mine, asked = write(policy), {"prompts": prompts.key, "judge": judge}
+        mine, asked = write(policy), {"prompts": prompts.key, "judge": self.answers_of(judge, models)}
         if examination.grade:
             key = hash_json({"grade": mine.key} | asked)
             folder = self.folder_of("examinations", column, key)
@@ -192,8 +193,11 @@ class _Planner(StepPlanner):
         assert examination.data is not None, "checked by StudyExamination"
         models, data = self.models(run.arm, run.seed), self.made(str(examination.data), run.arm, run.seed)
         facts = {"bench": examination.bench, "data": data.key, "policy": policy.key, "writer": texts_of(policy.writer)}
-        first = hash_json(facts | {"judge": examination.judge[0] if examination.judge else None})
-        key = hash_json(facts | {"judge": judge})
+
+        def key_of(judge: str | None) -> str:
+            return hash_json(facts | {"judge": None if judge is None else self.answers_of(judge, models)})
+
+        first, key = key_of(examination.judge[0] if examination.judge else None), key_of(judge)
         written = None if key == first else self.folder_of("examinations", examination.bench, first) / "responses.jsonl"
         work = BenchExam(examination.bench, data.path, policy.writer, written, judge, models.path)
         needs = (*policy.needs, *([] if written is None else [first]), *needs_of(data, models))
@@ -216,9 +220,7 @@ def _policy_path(recipe: Recipe, step: int) -> Path:
         folder = checkpoint_folder(recipe)
         if is_last:
             return folder / f"global_step_{step}" / "actor" / "huggingface"
-        return (
-            folder.with_name("policies") if folder.name == "checkpoints" else folder / "policies"
-        ) / f"step-{step:06d}"
+        return policies_folder(folder) / f"step-{step:06d}"
     if is_last:
         return recipe.run_path / "checkpoints" / f"step-{step:06d}" / "policy"
     return recipe.run_path / "policies" / f"step-{step:06d}"

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from longform.endpoints.models import find_model, read_models
 from longform.recipe.loading import load_recipe
 from longform.recipe.recipe import Recipe
 from longform.records.errors import BadInputError
@@ -101,8 +102,9 @@ class StepPlanner:
             writer = self.local_writer(name, Path(name).name, self.writing_recipe(arm), sampling)
             return ExaminedPolicy(key, (), writer)
         given = dict(sampling or {})
+        served = self.answers_of(name, self.models(arm, seed))
         return ExaminedPolicy(
-            hash_json({"served": name}), (), Writer(name, name, False, GenerationSettings(), sampling=given)
+            hash_json({"served": served}), (), Writer(name, name, False, GenerationSettings(), sampling=given)
         )
 
     def local_writer(self, path: str, name: str, recipe: Recipe, sampling: Mapping[str, Any] | None = None) -> Writer:
@@ -225,7 +227,8 @@ class StepPlanner:
     def _grade(self, name: str, arm: str, step: GradeStep, seed: int) -> StudyFile:
         responses = self._generated(step.grade, arm, seed)
         prompts, models = self.made(step.prompts, arm, seed), self.models(arm, seed)
-        facts = {"grade": [it.key for it in responses], "prompts": prompts.key, "judge": step.judge}
+        judge = self.answers_of(step.judge, models)
+        facts = {"grade": [it.key for it in responses], "prompts": prompts.key, "judge": judge}
         key = hash_json(facts | {"per_criterion": step.per_criterion})
         folder = self.folder_of("grades", name, key)
         out = folder / "grades.jsonl"
@@ -271,9 +274,19 @@ class StepPlanner:
         return StudyFile(hash_json({"missing": value}), path)
 
     def models(self, arm: str, seed: int) -> StudyFile:
-        """models.yaml. It is no part of any hash: answers are recorded with the model and the settings that gave them."""
+        """models.yaml. Of its content, what decides a model's answers is part of the hashes (`answers_of`)."""
         value = self._study.models
         return self.reference(value[1:], arm, seed) if value.startswith("$") else StudyFile("", Path(value))
+
+    def answers_of(self, name: str, models: StudyFile) -> Any:
+        """What decides the answers of a model of models.yaml: its name alone, while the study has yet to make that file.
+
+        Raises:
+            BadInputError: models.yaml lacks it, or cannot be read.
+        """
+        if models.needs or (not models.path.exists() and not self._needs_files):
+            return name
+        return {"name": name, **find_model(read_models(models.path), name, path=models.path).settings_of_answers}
 
     def folder_of(self, kind: str, name: str, key: str) -> Path:
         """The folder of a task: readable, and unique by its key. A task that another arm, or another study in the same

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+import yaml
 from study_files import STUDY, changed, planned, write_study
 
 from longform.records.errors import BadInputError
@@ -84,6 +85,19 @@ def test_another_prompt_makes_everything_anew_that_was_made_from_it(tmp_path):
     (tmp_path / "held-out.jsonl").write_text('{"id": "x", "prompt": "Another."}\n')
     after = plan_study(load_study(source), tmp_path / "out", source=source)
     assert {type(after.tasks[key].work) for key in keys(after) - keys(before)} == {WriteWork, GradeExam, CompareExam}
+
+
+def test_another_model_under_a_judges_name_makes_its_judgements_anew(tmp_path):
+    source = write_study(tmp_path)
+    before = plan_study(load_study(source), tmp_path / "out", source=source)
+    models = yaml.safe_load((tmp_path / "models.yaml").read_text())
+    models["exam"]["model"] = "another"
+    models["other"]["concurrency"] = 3
+    (tmp_path / "models.yaml").write_text(yaml.safe_dump(models))
+    after = plan_study(load_study(source), tmp_path / "out", source=source)
+    new: list[Any] = [after.tasks[key] for key in keys(after) - keys(before)]
+    judges = {getattr(it.work, "judge", None) or it.work.grading.judge for it in new}
+    assert judges == {"exam"}
 
 
 @pytest.mark.parametrize("operation", [{"run.checkpoint_every": 3}, {"run.budget": 4.0}, {"run.show_every": 0}])
