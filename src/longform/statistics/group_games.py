@@ -1,0 +1,228 @@
+"""Games within a group of responses: who meets whom, and scores from their results.
+
+Responses are numbered 0 to n - 1; fixed texts that they are compared with (anchors) follow from n on. A game says which
+share of a win its first text got: 1, a half (a tie), 0, or anything in between; None if there is no verdict. A missing
+verdict is no game: it neither helps nor harms either side. A response without any game has no score, and in a group with
+fewer than two that have one, none has.
+
+- `peer`: one response, drawn, is the opponent of all others (BRPO, arXiv 2506.00103). A win is 1, a tie a half, a loss 0;
+  the drawn one is a half, its tie with itself (ours).
+- Everything else goes through Bradley-Terry strengths. A score is the chance of beating an average text of the group:
+  sigma(strength), where each text that played also has one tied game against a text of strength 0. That prior (ours)
+  keeps strengths finite after a few games, and tells a winner of two games from one that won and lost.
+
+Pure.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from scipy.special import expit
+
+from longform.statistics.bradley_terry import Cells, fit
+
+TIE = 0.5
+PRIOR_GAMES = 1.0
+"""Tied games of each text against one of strength 0."""
+MIN_SCORED = 2
+"""A single response with a score has nothing that it was compared with in its group."""
+
+
+class GroupGame(NamedTuple):
+    """A game of a response against another response, or against an anchor."""
+
+    first: int
+    second: int
+    share: float | None = None
+    """Of a win, for `first`; None without a verdict."""
+
+
+def peer_games(count: int, peer: int) -> list[GroupGame]:
+    """Return the games of all others against `peer`: n - 1."""
+    return [GroupGame(place, peer) for place in range(count) if place != peer]
+
+
+def anchor_games(count: int, anchors: int) -> list[GroupGame]:
+    """Return the games of each response against each anchor: n x anchors."""
+    return [GroupGame(place, count + anchor) for place in range(count) for anchor in range(anchors)]
+
+
+def all_games(count: int) -> list[GroupGame]:
+    """Return the games of all pairs: n (n - 1) / 2."""
+    return [as_game(one, other) for one in range(count) for other in range(one + 1, count)]
+
+
+def as_game(one: int, other: int) -> GroupGame:
+    """Return the game of two responses. Each is `first` in about half of its games, so a judge that favours a place
+    favours no response of a group.
+    """
+    low, high = min(one, other), max(one, other)
+    return GroupGame(low, high) if (high - low) % 2 else GroupGame(high, low)
+
+
+def seeded(count: int, peer: int, games: Iterable[GroupGame], *, drawn: Sequence[int]) -> list[int]:
+    """Return the responses in the order in which they are seeded, by their games against `peer`.
+
+    Args:
+        count: Responses.
+        peer: The opponent of all.
+        games: Their results; a missing verdict counts as a tie here, since someone has to be seeded somewhere.
+        drawn: [count] random order of the responses, which decides among equals.
+    """
+    shares = {game.first: game.share for game in games if game.second == peer}
+    level = [TIE if (share := shares.get(place)) is None else share for place in range(count)]
+    return sorted(range(count), key=lambda place: (-level[place], drawn.index(place)))
+
+
+def first_round(order: Sequence[int]) -> list[int | None]:
+    """Return the places of a bracket, neighbours to meet: seed 1 can meet seed 2 only at the end.
+
+    Args:
+        order: Responses from the first seed to the last. The best seeds have a bye (None) where the number is no power of
+            two.
+    """
+    seeds = [0]
+    while len(seeds) < len(order):
+        seeds = [seed for high in seeds for seed in (high, 2 * len(seeds) - 1 - high)]
+    return [order[seed] if seed < len(order) else None for seed in seeds]
+
+
+def round_games(bracket: Sequence[int | None]) -> list[GroupGame]:
+    """Return the games of a round; a response with a bye has none."""
+    pairs = zip(bracket[::2], bracket[1::2], strict=True)
+    return [as_game(one, other) for one, other in pairs if one is not None and other is not None]
+
+
+def next_round(bracket: Sequence[int | None], games: Iterable[GroupGame], *, order: Sequence[int]) -> list[int | None]:
+    """Return the bracket of the next round. After a tie, or without a verdict, the better seed advances."""
+    shares = {(game.first, game.second): game.share for game in games}
+    advancing: list[int | None] = []
+    for one, other in zip(bracket[::2], bracket[1::2], strict=True):
+        if one is None or other is None:
+            advancing.append(other if one is None else one)
+            continue
+        first, second, _ = as_game(one, other)
+        share = shares.get((first, second))
+        by_seed = min(one, other, key=order.index)
+        advancing.append(by_seed if share is None or share == TIE else first if share > TIE else second)
+    return advancing
+
+
+def peer_scores(count: int, peer: int, games: Iterable[GroupGame]) -> list[float | None]:
+    """Return the scores of a group whose responses played against one of them, [count]."""
+    shares = {game.first: game.share for game in games}
+    scores = [shares.get(place) for place in range(count)]
+    if any(share is not None for share in shares.values()):
+        scores[peer] = TIE
+    return _if_enough(scores)
+
+
+def strength_scores(count: int, games: Iterable[GroupGame]) -> list[float | None]:
+    """Return the chance of each response to beat an average text, [count]; None for those without a game.
+
+    Args:
+        count: Responses; texts from this number on are anchors.
+        games: Their results, several of a pair included.
+    """
+    played = [game for game in games if game.share is not None]
+    texts = sorted({text for game in played for text in (game.first, game.second)})
+    place = {text: number for number, text in enumerate(texts)}
+    scores: list[float | None] = [None] * count
+    if not played:
+        return scores
+    average = len(texts)  # an opponent of its own, whose strength is 0
+    first = [place[game.first] for game in played] + list(range(average))
+    second = [place[game.second] for game in played] + [average] * average
+    weight = np.array([1.0] * len(played) + [PRIOR_GAMES] * average)
+    share = np.array([game.share for game in played] + [TIE] * average)
+    cells = Cells(np.array(first), np.array(second))
+    strengths = fit(cells, weight[:, None], (weight * share)[:, None], models=average + 1, fixed={average: 0.0}).models[
+        :average, 0
+    ]
+    for text, chance in zip(texts, expit(strengths).tolist(), strict=True):
+        if text < count:
+            scores[text] = chance
+    return _if_enough(scores)
+
+
+class ListedOrder(NamedTuple):
+    """An order of some responses, as a judge was asked for it and gave it."""
+
+    asked: tuple[int, ...]
+    """The responses that it saw."""
+    order: tuple[tuple[int, ...], ...] | None
+    """From the best to the worst, equals together; those that it left out are not in it. None without an answer."""
+
+
+def order_games(orders: Iterable[ListedOrder]) -> list[GroupGame]:
+    """Return the games that orders amount to: one for each two responses that an order placed."""
+    games: list[GroupGame] = []
+    for _, order in orders:
+        placed = [(place, level) for level, equals in enumerate(order or ()) for place in equals]
+        games += [
+            GroupGame(one, other, TIE if level == lower else 1.0)
+            for number, (one, level) in enumerate(placed)
+            for other, lower in placed[number + 1 :]
+        ]
+    return games
+
+
+def list_scores(count: int, orders: Sequence[ListedOrder]) -> list[float | None]:
+    """Return the scores of responses from orders of them, [count].
+
+    A response has a score if more than half of the orders that were asked about it placed it, as a panel has a verdict if
+    more than half of its votes came in.
+    """
+    placed = [{place for equals in it.order or () for place in equals} for it in orders]
+    asked = [sum(place in it.asked for it in orders) for place in range(count)]
+    found = [sum(place in some for some in placed) for place in range(count)]
+    scores = strength_scores(count, order_games(orders))
+    known = [score if 2 * of > all_ else None for score, of, all_ in zip(scores, found, asked, strict=True)]
+    return _if_enough(known)
+
+
+def sub_groups(
+    order: Sequence[int], sizes: Sequence[float], *, room: float, most: int, shared: int = 2
+) -> list[list[int]]:
+    """Split a group whose texts do not fit into one question into sub-groups that do, each sharing texts with the one before.
+
+    Args:
+        order: The responses, in the order in which they are taken.
+        sizes: Size of each response, by its number.
+        room: Largest sum of sizes.
+        most: Most texts of a sub-group, at least 2.
+        shared: Texts that a sub-group has from the one before, if they fit; at least one, the smallest.
+
+    Returns:
+        The sub-groups, of at least two texts each. A text that fits beside no other is in none.
+    """
+
+    def fits(texts: Sequence[int]) -> bool:
+        return len(texts) <= most and sum(sizes[text] for text in texts) <= room
+
+    if len(order) > 1 and fits(order):
+        return [list(order)]
+    groups: list[list[int]] = []
+    current: list[int] = []
+    for text in order:
+        if fits([*current, text]):
+            current.append(text)
+            continue
+        if len(current) < 2:  # no two of these fit: keep the smaller one
+            current = [min([*current, text], key=lambda it: sizes[it])]
+            continue
+        kept = current[-shared:] if len(current) > shared < most else current[-1:]
+        choices = (kept, [min(current, key=lambda it: sizes[it])])
+        joint = next((it for it in choices if fits([*it, text])), None)
+        if joint is not None:
+            groups.append(current)
+            current = [*joint, text]
+    if len(current) > 1:
+        groups.append(current)
+    return groups
+
+
+def _if_enough(scores: list[float | None]) -> list[float | None]:
+    """Return no scores where fewer than two responses have one."""
+    return scores if sum(score is not None for score in scores) >= MIN_SCORED else [None] * len(scores)
