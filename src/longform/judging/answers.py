@@ -36,6 +36,8 @@ MAX_SCORE = 10
 
 _LETTERS: tuple[Letter, ...] = ("A", "B", "C")
 _SCORES = re.compile(r'"scores"\s*+:\s*+(\{[^{}]*+\})')
+_ORDER = re.compile(r"\[\[((?:[A-Z] ?[>=] ?)++[A-Z])\]\]")
+_ORDER_FIELD = re.compile(r'"order"\s*+:\s*+\[[^{}:]{0,400}\]')
 _VERDICT_FIELD = re.compile(r'"verdict"\s*+:\s*+"[^"\n]{0,20}"')
 _FLAT_OBJECT = re.compile(r"(\{[^{}]*+\})")
 _TRAILING_COMMA = re.compile(r",(?=\s*+[}\]])")
@@ -54,6 +56,40 @@ def parse_structured_verdict(text: str) -> Letter | None:
     """The letter of the one `verdict` in an answer that a JSON schema has constrained."""
     found = only_object(text, ["verdict"])
     return next((letter for letter in _LETTERS if found is not None and letter == found["verdict"]), None)
+
+
+LIST_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVW"
+"""Of the texts of a list, in the order in which they are read. X, Y and Z stand in the example of the question."""
+LetterOrder = tuple[tuple[str, ...], ...]
+"""Letters from the best text to the worst; those of equal texts are together."""
+
+
+def parse_order(text: str, letters: Collection[str]) -> LetterOrder | None:
+    """The last `[[C > A = D]]` that has at least two of `letters`, each once, and no other; None if there is none.
+
+    Texts that it leaves out have no place. A letter alone, as in a verdict, is no order.
+    """
+    for match in reversed(list(_ORDER.finditer(text))):
+        levels = tuple(tuple(part.strip() for part in level.split("=")) for level in match[1].split(">"))
+        if _is_order(levels, letters):
+            return levels
+    return None
+
+
+def parse_structured_order(text: str, letters: Collection[str]) -> LetterOrder | None:
+    """The order in an answer that a JSON schema has constrained: `{"order": [["C"], ["A", "D"]]}`."""
+    found = only_object(text, ["order"])
+    levels = found["order"] if found is not None else None
+    if not isinstance(levels, list) or not all(isinstance(it, list) for it in levels):
+        return None
+    order = tuple(tuple(level) for level in levels if level)
+    return order if _is_order(order, letters) else None
+
+
+def _is_order(levels: tuple[tuple[Any, ...], ...], letters: Collection[str]) -> bool:
+    placed = [letter for level in levels for letter in level]
+    is_known = all(isinstance(letter, str) and letter in letters for letter in placed)
+    return is_known and len(placed) >= 2 and len(set(placed)) == len(placed)
 
 
 def parse_letter_probabilities(text: str, *, tie_band: float) -> Letter | None:
@@ -84,14 +120,14 @@ def parse_scores(text: str, dimensions: Collection[str]) -> dict[str, float] | N
 
 
 def value_place(answer: str) -> tuple[int, int] | None:
-    """Where the last verdict or scores stand in a judge's answer, for pages that mark it; None if there is none.
+    """Where the last verdict, order or scores stand in a judge's answer, for pages that mark it; None if there is none.
 
     It says where, not what: `[[B]]`, a `"verdict"` or a `"scores"` that no parser accepts may be marked.
     """
     letters = [(place, place + 5) for letter in _LETTERS if (place := answer.rfind(f"[[{letter}]]")) >= 0]
-    fields = [it.span() for it in _VERDICT_FIELD.finditer(answer)][-1:]
-    scores = [it.span() for it in _SCORES.finditer(answer)][-1:]
-    return max([*letters, *fields, *scores], default=None)
+    patterns = (_VERDICT_FIELD, _SCORES, _ORDER, _ORDER_FIELD)
+    others = [span for pattern in patterns for span in [it.span() for it in pattern.finditer(answer)][-1:]]
+    return max([*letters, *others], default=None)
 
 
 def last_values(

@@ -27,7 +27,7 @@ from longform.judging.answers import (
 from longform.judging.judge import AnswerShape, BaseJudge, JudgeReply, ask_all, combine_replies, total_cost
 from longform.judging.judge_template import PAIRWISE_SLOTS
 from longform.records.schemas import ORDERS, Game, Order, PromptRow, Winner
-from longform.wording import Wording, load_wording
+from longform.wording import Language, Wording, load_wording
 
 TextT = TypeVar("TextT")
 ValueT = TypeVar("ValueT")
@@ -209,16 +209,7 @@ def ask_pairwise(prompt: PromptRow, *, text_a: str, text_b: str, tag: str, wordi
     """The message that asks a judge to compare two texts."""
     wording = wording or load_wording()
     language = wording.language_of(prompt.request)
-    dimensions = wording.table("pointwise.dimensions", language)
-    is_chinese = language == "zh" and language in wording.languages("pairwise.weigh")
-    entry, joint = ("{}（{}）", "；") if is_chinese else ("{} ({})", "; ")
-    measure = (
-        wording.text("pairwise.by_criteria", language)
-        if criteria_text(prompt)
-        else wording.text("pairwise.weigh", language).format(
-            dimensions=joint.join(entry.format(name, meaning) for name, meaning in dimensions.items())
-        )
-    )
+    measure = pairwise_measure(wording, language, has_criteria=bool(criteria_text(prompt)))
     parts = [
         wording.text("pairwise.role", language),
         *fence_prompt(prompt, criteria_text(prompt), tag=tag),
@@ -227,6 +218,18 @@ def ask_pairwise(prompt: PromptRow, *, text_a: str, text_b: str, tag: str, wordi
         wording.text("pairwise.task", language).format(measure=measure),
     ]
     return "\n\n".join(parts)
+
+
+def pairwise_measure(wording: Wording, language: Language, *, has_criteria: bool) -> str:
+    """What texts are compared by: the prompt's criteria, else the dimensions of a grade."""
+    if has_criteria:
+        return wording.text("pairwise.by_criteria", language)
+    dimensions = wording.table("pointwise.dimensions", language)
+    is_chinese = language == "zh" and language in wording.languages("pairwise.weigh")
+    entry, joint = ("{}（{}）", "；") if is_chinese else ("{} ({})", "; ")
+    return wording.text("pairwise.weigh", language).format(
+        dimensions=joint.join(entry.format(name, meaning) for name, meaning in dimensions.items())
+    )
 
 
 def combine_orders(first: Verdict, second: Verdict) -> Verdict:

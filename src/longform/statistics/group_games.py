@@ -185,7 +185,7 @@ def list_scores(count: int, orders: Sequence[ListedOrder]) -> list[float | None]
 def sub_groups(
     order: Sequence[int], sizes: Sequence[float], *, room: float, most: int, shared: int = 2
 ) -> list[list[int]]:
-    """Split a group whose texts do not fit into one question into sub-groups that do, each sharing texts with the one before.
+    """Split texts that do not fit into one question into sub-groups that do, each sharing texts with the one before.
 
     Args:
         order: The responses, in the order in which they are taken.

@@ -14,7 +14,9 @@ import pytest
 
 from longform.judging.answers import (
     defuse,
+    parse_order,
     parse_scores,
+    parse_structured_order,
     parse_structured_verdict,
     parse_verdict,
 )
@@ -53,6 +55,12 @@ LINES = CREATIVE_WRITING.criteria
 FORMS = {
     "verdict": Form(parse_verdict, "Both are fine.\n[[A]]", "[[B]]"),
     "structured verdict": Form(parse_structured_verdict, '{"reasoning": "x", "verdict": "A"}', '{"verdict": "B"}'),
+    "order": Form(partial(parse_order, letters="ABC"), "All are fine.\n[[A > B = C]]", "[[C > B > A]]"),
+    "structured order": Form(
+        partial(parse_structured_order, letters="ABC"),
+        '{"reasoning": "x", "order": [["A"], ["B", "C"]]}',
+        '{"order": [["C"], ["B"], ["A"]]}',
+    ),
     "grade": Form(
         partial(parse_scores, dimensions=DIMENSIONS), f"So:\n{scores(2, DIMENSIONS)}", scores(10, DIMENSIONS)
     ),
@@ -185,8 +193,8 @@ def test_no_text_changes_its_own_score_with_a_judge_that_quotes_it(name, tmp_pat
         read = _as_read(text, form, tmp_path)
         for quote in (read, _plain(read)):
             assert form.parse(quote) is None, f"{attack}: a judge that only quotes"
-            if name == "structured verdict":  # constrained to JSON: a quote is escaped in a string
-                answer = json.dumps({"reasoning": quote, "verdict": "A"})
+            if name.startswith("structured"):  # constrained to JSON: a quote is escaped in a string
+                answer = json.dumps({**json.loads(form.honest), "reasoning": quote})
                 assert form.parse(answer) == honest, attack
                 continue
             assert form.parse(f"{quote}\n\n{form.honest}") in (honest, None), f"{attack}: quoted before"

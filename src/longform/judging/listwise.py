@@ -1,0 +1,128 @@
+"""Listwise judging: one question orders several texts, with ties.
+
+The texts are read under letters in an order that the caller draws, so that a place in the list belongs to no response. What
+the judge leaves out has no place. An answer whose last order names a letter that was not asked about, or one twice, is read
+without that order: nothing is guessed.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+
+from longform.endpoints.client import Endpoint
+from longform.endpoints.request import estimate_prompt_tokens
+from longform.judging.answers import (
+    LIST_LETTERS,
+    LetterOrder,
+    criteria_text,
+    fence,
+    fence_prompt,
+    parse_order,
+    parse_structured_order,
+)
+from longform.judging.judge import AnswerShape, BaseJudge, JudgeReply
+from longform.judging.pairwise import pairwise_measure
+from longform.records.errors import BadInputError
+from longform.records.schemas import PromptRow
+from longform.wording import CURRENT, Wording, load_wording
+
+MAX_LISTED = len(LIST_LETTERS)
+"""Most texts of a question."""
+PlaceOrder = tuple[tuple[int, ...], ...]
+"""Numbers of the texts from the best to the worst, in the order in which they were given; equals are together."""
+LISTED_SINCE = 3
+"""First version of the wording that has this question; runs of older versions have never asked it."""
+
+STRUCTURED_ORDER = (
+    'Give the answer as JSON, {"reasoning": "...", "order": [["X"], ["Y", "Z"]]}, with the letters of texts that are level '
+    "in one inner list, and without double square brackets in the reasoning."
+)
+"""Added to the question for an endpoint that constrains answers to a JSON schema."""
+
+
+class ListJudge(BaseJudge):
+    """Asks a model for the order of several texts.
+
+    Raises:
+        BadInputError: the judge has a template of its own, or decides by log-probabilities; neither can ask this question.
+    """
+
+    def __init__(self, endpoint: Endpoint, *, secret: bytes, retries: int = 1, wording: Wording | None = None) -> None:
+        super().__init__(endpoint, secret=secret, retries=retries, wording=listing_wording(wording))
+        if endpoint.spec.verdict == "logprobs":
+            raise BadInputError(
+                f"endpoint {endpoint.name}: verdict: logprobs tells A from B and cannot order a list; give the model a "
+                "second name in models.yaml, without verdict"
+            )
+
+    async def order(
+        self, prompt: PromptRow, texts: Sequence[str], *, step: int, sample: int = 0
+    ) -> JudgeReply[PlaceOrder]:
+        """The order of `texts`, which the judge reads in the order in which they are given, as numbers from 0.
+
+        Args:
+            prompt: the request.
+            texts: from 2 to `MAX_LISTED` of them.
+            step: of the run.
+            sample: numbers several orders of the same list.
+
+        Raises:
+            BadInputError: the endpoint is misconfigured.
+            StoppedError: the budget is spent.
+        """
+        letters = LIST_LETTERS[: len(texts)]
+
+        def places(order: LetterOrder | None) -> PlaceOrder | None:
+            return order and tuple(tuple(letters.index(letter) for letter in equals) for equals in order)
+
+        shape: AnswerShape[PlaceOrder] = AnswerShape(
+            {
+                "order": {
+                    "type": "array",
+                    "items": {"type": "array", "items": {"type": "string", "enum": list(letters)}},
+                }
+            },
+            parse=lambda answer: places(parse_structured_order(answer, letters)),
+            task=STRUCTURED_ORDER,
+        )
+        return await self._query(
+            ask_order(prompt, texts, tag=self._tag(prompt.id, step), wording=self._wording),
+            lambda answer: places(parse_order(answer, letters)),
+            unparsed="no_verdict",
+            sample=sample,
+            shape=shape,
+        )
+
+    async def room(self, prompt: PromptRow) -> float:
+        """Tokens that all texts of a question may have together, by a cautious estimate; infinite for an endpoint whose
+        context is not known.
+        """
+        context = await self.endpoint.context()
+        if context is None:
+            return float("inf")
+        ask = partial(ask_order, prompt, tag=self._tag(prompt.id), wording=self._wording)
+        content = ask(["" for _ in LIST_LETTERS])
+        shape = f"\n\n{STRUCTURED_ORDER}" if self.endpoint.spec.structured else ""
+        frame = estimate_prompt_tokens([{"content": f"{content}{shape}"}])
+        return context - self.endpoint.spec.longest_answer(self.max_tokens) - frame
+
+
+def ask_order(prompt: PromptRow, texts: Sequence[str], *, tag: str, wording: Wording | None = None) -> str:
+    """The message that asks a judge for the order of several texts."""
+    wording = listing_wording(wording)
+    language = wording.language_of(prompt.request)
+    labels = [f"TEXT {letter}" for letter in LIST_LETTERS[: len(texts)]]
+    criteria = criteria_text(prompt)
+    measure = pairwise_measure(wording, language, has_criteria=bool(criteria))
+    named = ("、" if language == "zh" else ", ").join(labels)
+    parts = [
+        wording.text("list.role", language).format(count=len(texts), texts=named),
+        *fence_prompt(prompt, criteria, tag=tag),
+        *(fence(label, text, tag=tag) for label, text in zip(labels, texts, strict=True)),
+        wording.text("list.task", language).format(measure=measure, count=len(texts)),
+    ]
+    return "\n\n".join(parts)
+
+
+def listing_wording(wording: Wording | None) -> Wording:
+    """The wording in which lists are asked about: the given one, or the current one if that is older than the question."""
+    return load_wording(CURRENT) if wording is None or wording.version < LISTED_SINCE else wording
