@@ -14,7 +14,7 @@ from longform.recipe.loading import load_recipe
 from longform.recipe.recipe import Recipe
 from longform.records.errors import BadInputError
 from longform.rewards.plugin import try_rewards
-from longform.rewards.settings import PairwiseSettings
+from longform.rewards.settings import GroupSettings, PairwiseSettings
 from longform.steps.recorder import RunResult, StepReport
 from longform.tracking.available import check_trackers
 from longform.tracking.background import TrackedStep
@@ -134,9 +134,8 @@ def _questions(recipe: Recipe, name: str) -> set[ProbeKind]:
     kinds: set[ProbeKind] = set()
     for it in recipe.judged:
         if name in it.judges:
-            kinds.add(
-                "pairwise" if isinstance(it, PairwiseSettings) else "criterion" if it.per_criterion else "pointwise"
-            )
+            compares = isinstance(it, PairwiseSettings | GroupSettings)
+            kinds.add("pairwise" if compares else "criterion" if it.per_criterion else "pointwise")
     if recipe.validation is not None and recipe.validation.judge == name:
         kinds.add("criterion" if recipe.validation.per_criterion else "pointwise")
     return kinds

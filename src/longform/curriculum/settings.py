@@ -21,6 +21,10 @@ class CurriculumSettings(BaseModel):
     top: Literal["stay", "retire", "self"] = "stay"
     """dynamic: what a prompt does that has beaten its last reference. A retired prompt is drawn no more; with `self` the
     policy's own winning response becomes the next rung."""
+    promote_by: Literal["verdicts", "sample"] = "verdicts"
+    """dynamic, with a group reward: whose verdict against the reference promotes. verdicts: those that rewards give anyway,
+    such as `by: anchors`. sample: the best response of each group is also compared with the reference, one question a
+    group."""
     reference: str | None = None
     """fixed: `self` (the initial policy's own response), `best`, or a model's name."""
     stages: int = Field(default=3, ge=1)

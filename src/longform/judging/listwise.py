@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from longform.endpoints.client import Endpoint
+from longform.endpoints.models import ModelSpec
 from longform.endpoints.request import estimate_prompt_tokens
 from longform.judging.answers import (
     LIST_LETTERS,
@@ -48,11 +49,7 @@ class ListJudge(BaseJudge):
 
     def __init__(self, endpoint: Endpoint, *, secret: bytes, retries: int = 1, wording: Wording | None = None) -> None:
         super().__init__(endpoint, secret=secret, retries=retries, wording=listing_wording(wording))
-        if endpoint.spec.verdict == "logprobs":
-            raise BadInputError(
-                f"endpoint {endpoint.name}: verdict: logprobs tells A from B and cannot order a list; give the model a "
-                "second name in models.yaml, without verdict"
-            )
+        check_can_list(endpoint.name, endpoint.spec)
 
     async def order(
         self, prompt: PromptRow, texts: Sequence[str], *, step: int, sample: int = 0
@@ -104,6 +101,19 @@ class ListJudge(BaseJudge):
         shape = f"\n\n{STRUCTURED_ORDER}" if self.endpoint.spec.structured else ""
         frame = estimate_prompt_tokens([{"content": f"{content}{shape}"}])
         return context - self.endpoint.spec.longest_answer(self.max_tokens) - frame
+
+
+def check_can_list(endpoint_name: str, spec: ModelSpec) -> None:
+    """Check that a judge can order a list.
+
+    Raises:
+        BadInputError: it decides by log-probabilities.
+    """
+    if spec.verdict == "logprobs":
+        raise BadInputError(
+            f"endpoint {endpoint_name}: verdict: logprobs tells A from B and cannot order a list; give the model a "
+            "second name in models.yaml, without verdict"
+        )
 
 
 def ask_order(prompt: PromptRow, texts: Sequence[str], *, tag: str, wording: Wording | None = None) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from longform.curriculum.schedule import Curriculum, most_of_source, starting_rung
 from longform.endpoints.models import ModelSpec, find_model, read_models
 from longform.judging.judge_template import CRITERION_SLOTS, PAIRWISE_SLOTS, POINTWISE_SLOTS, Slots, read_template
+from longform.judging.listwise import check_can_list
 from longform.judging.pointwise import listed_criteria
 from longform.recipe.recipe import DataSettings, Recipe
 from longform.records.adapting import Reading
@@ -21,6 +22,7 @@ from longform.rewards.measured import expected_answers
 from longform.rewards.plugin import load_rewards
 from longform.rewards.settings import (
     AnswerSettings,
+    GroupSettings,
     JudgedSettings,
     LengthSettings,
     PairwiseSettings,
@@ -230,8 +232,11 @@ def check_answers(rows: Sequence[PromptRow], recipe: Recipe) -> None:
 
 def _check_templates(recipe: Recipe, judges: Mapping[str, ModelSpec]) -> None:
     """Check that the judges' own templates can ask what they are asked."""
-    asked: list[tuple[str, Slots]] = []
+    asked: list[tuple[str, Slots | None]] = []
     for it in recipe.judged:
+        if isinstance(it, GroupSettings) and it.by == "list":
+            for name in it.judges:
+                check_can_list(name, judges[name])
         asked += [(name, _slots(it)) for name in it.judges]
     if recipe.validation is not None:
         slots = CRITERION_SLOTS if recipe.validation.per_criterion else POINTWISE_SLOTS
@@ -240,8 +245,10 @@ def _check_templates(recipe: Recipe, judges: Mapping[str, ModelSpec]) -> None:
         read_template(name, judges[name], slots)
 
 
-def _slots(reward: JudgedSettings) -> Slots:
-    if isinstance(reward, PairwiseSettings):
+def _slots(reward: JudgedSettings) -> Slots | None:
+    if isinstance(reward, GroupSettings) and reward.by == "list":
+        return None
+    if isinstance(reward, PairwiseSettings | GroupSettings):
         return PAIRWISE_SLOTS
     return CRITERION_SLOTS if reward.per_criterion else POINTWISE_SLOTS
 

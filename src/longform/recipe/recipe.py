@@ -10,6 +10,7 @@ from longform.curriculum.settings import CurriculumSettings
 from longform.planning.settings import ClusterSettings
 from longform.rewards.settings import (
     ConstraintSettings,
+    GroupSettings,
     JudgedSettings,
     PairwiseSettings,
     RewardSettings,
@@ -70,6 +71,9 @@ class DataSettings(_Section):
     group: int = Field(default=1, ge=1)
     """Responses per prompt (Writing-RL: 1; LongWriter-Zero: 32), all compared with the same reference. grpo
     needs at least 2."""
+    flat_groups: Literal["judge"] | None = None
+    """judge: a group reward sees only groups whose other rewards have no spread, which would teach nothing; elsewhere it is
+    not computed. None: it sees every group."""
 
     @property
     def parts(self) -> list[SourceSettings]:
@@ -262,8 +266,14 @@ class Recipe(_Section):
 
     @property
     def compares(self) -> bool:
-        """Whether a reward compares responses with references."""
-        return any(isinstance(it, PairwiseSettings) for it in self.rewards)
+        """Whether responses are compared with references, so that there are outcomes."""
+        return any(map(self.compares_with_references, self.rewards))
+
+    def compares_with_references(self, reward: RewardSettings) -> bool:
+        """Whether a reward compares responses with the references that their prompts face."""
+        if isinstance(reward, GroupSettings):
+            return reward.by == "anchors" or self.curriculum.promote_by == "sample"
+        return isinstance(reward, PairwiseSettings)
 
     @property
     def min_responses(self) -> int:
@@ -340,7 +350,27 @@ class Recipe(_Section):
         if self.method == "ppo" and any(least is not None for least in self.required):
             raise ValueError("rewards: `required` is only valid with method: grpo")
         if self.compares and not self.data.has_ladders:
-            raise ValueError("data.ladders: required by the pairwise reward, which compares with references")
+            needing = next(it.kind for it in self.rewards if self.compares_with_references(it))
+            raise ValueError(f"data.ladders: required by the {needing} reward, which compares with references")
+        return self
+
+    @model_validator(mode="after")
+    def _check_groups(self) -> "Recipe":
+        group = next((it for it in self.rewards if isinstance(it, GroupSettings)), None)
+        if group is not None and self.method == "ppo":
+            raise ValueError("rewards: kind: group is only valid with method: grpo, which has groups; use pairwise")
+        if self.data.flat_groups is not None and (group is None or len(self.rewards) == 1):
+            raise ValueError(
+                "data.flat_groups: needs a reward of kind: group, and others that show which groups are flat"
+            )
+        if self.curriculum.promote_by == "sample":
+            if group is None or group.by == "anchors" or any(isinstance(it, PairwiseSettings) for it in self.rewards):
+                raise ValueError(
+                    "curriculum.promote_by: sample is for a reward of kind: group whose responses meet each other; pairwise "
+                    "and by: anchors have verdicts against the reference anyway"
+                )
+            if self.curriculum.mode != "dynamic":
+                raise ValueError("curriculum.promote_by: sample is only valid with mode: dynamic, where prompts climb")
         return self
 
     @model_validator(mode="after")
@@ -357,10 +387,11 @@ class Recipe(_Section):
             rewards = [it for it in self.rewards if it.applies_to(source.name)]
             if not rewards:
                 raise ValueError(f"data.sources: no reward is for {source.name!r}")
-            if source.ladders is None and any(isinstance(it, PairwiseSettings) for it in rewards):
+            needing = next((it.kind for it in rewards if self.compares_with_references(it)), None)
+            if source.ladders is None and needing is not None:
                 raise ValueError(
-                    f"data.sources: {source.name!r} has no ladders, which the pairwise reward needs; name the sources that "
-                    "have some in rewards.pairwise.sources"
+                    f"data.sources: {source.name!r} has no ladders, which the {needing} reward needs; name the sources that "
+                    f"have some in rewards.{needing}.sources"
                 )
         if names and self.engine == "cluster":
             raise ValueError("data.sources: only valid with engine: local")

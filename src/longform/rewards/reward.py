@@ -1,8 +1,8 @@
 """What a reward is, and what it returns: one reward's result for a response, and those of all rewards of a recipe by
-kind.
+kind. A reward sees one response, or the whole group of a prompt.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -49,6 +49,31 @@ class Reward(Protocol):
             response: parsed; judges read its answer alone.
             reference: the reference that the prompt faces; empty if it has none.
             step: of the run.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class PromptInStep:
+    """A prompt of a step, with what its responses are compared with."""
+
+    prompt: PromptRow
+    """With its references, if it is a ladder."""
+    reference: str
+    """The reference that is faced; empty if there is none."""
+    rung: int
+    step: int
+
+
+class GroupReward(Protocol):
+    """(prompt, all responses to it) -> a score for each."""
+
+    async def score_group(self, faced: PromptInStep, responses: Sequence[ParsedResponse]) -> list[RewardResult]:
+        """The reward of each response.
+
+        Args:
+            faced: the prompt.
+            responses: of the group that take part, in the order of their rows.
         """
         ...
 

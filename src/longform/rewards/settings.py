@@ -15,6 +15,7 @@ from pydantic import (
 )
 
 from longform.plugins import describe_unknown, is_attribute, plugin_names
+from longform.statistics.group_games import GroupBy
 from longform.text.final_answers import AnswerForm
 
 Names = Annotated[list[str], Field(min_length=1)]
@@ -85,6 +86,35 @@ class PointwiseSettings(_JudgedSettings):
     per_criterion: bool = False
     """Ask about each of the prompt's criteria in a call of its own and average the scores, as WritingBench's critic was
     tuned."""
+
+
+class GroupSettings(_JudgedSettings):
+    """The group reward: a judge compares the responses to a prompt with each other, for grpo. Scores lie between 0 and 1.
+
+    A response that the judge did not place has no score, and neither has a group with fewer than two that it placed.
+    """
+
+    kind: Literal["group"]
+    by: GroupBy
+    """peer: one response, drawn, is the opponent of all others: n - 1 questions for n responses. anchors: each is compared
+    with fixed texts of its ladder. list: one question orders all of them, read in a shuffled order. round-robin: each meets
+    each, n (n - 1) / 2 questions. elimination: single elimination, seeded by a round of `peer`, at most 2n - 3 questions."""
+    position: Literal["first", "second", "both"] = "second"
+    """Where the response stands, for peer and anchors. In round-robin and elimination each response is first in half of its
+    games. `both` asks twice. Not for list."""
+    combine: Literal["vote", "mean"] = "vote"
+    """Of several votes on a pair: the outcome of the majority, or the mean share of a win. Not for list, where all orders
+    count together."""
+    anchors: int = Field(default=1, ge=0)
+    """anchors: how many rungs below and above the one that is faced are compared with besides it."""
+
+    @model_validator(mode="after")
+    def _check_list(self) -> "GroupSettings":
+        if self.by == "list" and (self.position != "second" or self.combine != "vote"):
+            raise ValueError("by: list has no pairs; leave `position` and `combine` out")
+        if self.by != "anchors" and self.anchors != 1:
+            raise ValueError("`anchors` is only valid with by: anchors")
+        return self
 
 
 class _MeasuredSettings(_Settings):
@@ -209,7 +239,7 @@ class PluginRewardSettings(_Settings):
         return kind
 
 
-BUILTIN_REWARDS = ("pairwise", "pointwise", "length", "format", "answer", "writing")
+BUILTIN_REWARDS = ("pairwise", "pointwise", "group", "length", "format", "answer", "writing")
 """Kinds of rewards in this package."""
 _PLUGIN = "plugin"
 
@@ -220,11 +250,12 @@ def _tag(value: Any) -> str | None:
     return kind if kind is None or kind in BUILTIN_REWARDS else _PLUGIN
 
 
-JudgedSettings = PairwiseSettings | PointwiseSettings
+JudgedSettings = PairwiseSettings | PointwiseSettings | GroupSettings
 ConstraintSettings = LengthSettings | FormatSettings | AnswerSettings | PluginRewardSettings
 RewardSettings = Annotated[
     Annotated[PairwiseSettings, Tag("pairwise")]
     | Annotated[PointwiseSettings, Tag("pointwise")]
+    | Annotated[GroupSettings, Tag("group")]
     | Annotated[LengthSettings, Tag("length")]
     | Annotated[FormatSettings, Tag("format")]
     | Annotated[AnswerSettings, Tag("answer")]

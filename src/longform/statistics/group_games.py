@@ -15,7 +15,7 @@ Pure.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from scipy.special import expit
@@ -27,6 +27,10 @@ PRIOR_GAMES = 1.0
 """Tied games of each text against one of strength 0."""
 MIN_SCORED = 2
 """A single response with a score has nothing that it was compared with in its group."""
+
+
+GroupBy = Literal["peer", "anchors", "list", "round-robin", "elimination"]
+"""How the responses of a group are compared."""
 
 
 class GroupGame(NamedTuple):
@@ -41,6 +45,23 @@ class GroupGame(NamedTuple):
 def peer_games(count: int, peer: int) -> list[GroupGame]:
     """Return the games of all others against `peer`: n - 1."""
     return [GroupGame(place, peer) for place in range(count) if place != peer]
+
+
+def most_games(by: GroupBy, count: int, *, anchors: int = 0) -> int:
+    """Return how many questions a group needs, at most; those of a single order for `list`, where one holds all texts."""
+    if count < MIN_SCORED:
+        return 0
+    match by:
+        case "peer":
+            return count - 1
+        case "anchors":
+            return count * anchors
+        case "list":
+            return 1
+        case "round-robin":
+            return count * (count - 1) // 2
+        case "elimination":  # n - 1 to seed; of the n - 1 of the bracket, one at least has been played then
+            return 2 * count - 3
 
 
 def anchor_games(count: int, anchors: int) -> list[GroupGame]:
@@ -95,17 +116,24 @@ def round_games(bracket: Sequence[int | None]) -> list[GroupGame]:
 
 
 def next_round(bracket: Sequence[int | None], games: Iterable[GroupGame], *, order: Sequence[int]) -> list[int | None]:
-    """Return the bracket of the next round. After a tie, or without a verdict, the better seed advances."""
-    shares = {(game.first, game.second): game.share for game in games}
+    """Return the bracket of the next round. After a tie, or without a verdict, the better seed advances.
+
+    Args:
+        bracket: Of this round.
+        games: Results of its pairs, whichever of the two is first; others are ignored.
+        order: Responses from the first seed to the last.
+    """
+    shares: dict[tuple[int, int], float] = {}
+    for first, second, share in games:
+        if share is not None:
+            shares |= {(first, second): share, (second, first): 1 - share}
     advancing: list[int | None] = []
     for one, other in zip(bracket[::2], bracket[1::2], strict=True):
         if one is None or other is None:
             advancing.append(other if one is None else one)
             continue
-        first, second, _ = as_game(one, other)
-        share = shares.get((first, second))
-        by_seed = min(one, other, key=order.index)
-        advancing.append(by_seed if share is None or share == TIE else first if share > TIE else second)
+        better, worse = sorted((one, other), key=order.index)
+        advancing.append(worse if shares.get((better, worse), TIE) < TIE else better)
     return advancing
 
 

@@ -1,4 +1,5 @@
-"""The rollouts of a step: the policy writes, and each finished response is judged while the others are being written.
+"""The rollouts of a step: the policy writes, and each finished response is judged while the others are being written; a
+reward that compares the responses of a group judges it when its last one is finished.
 
 A thread with its own event loop judges; results are stored by row, so the order in which they arrive does not matter. A
 rollout's row in the step decides its random draws: prompt 0's group first, then prompt 1's, and so on.
@@ -15,8 +16,8 @@ from longform.curriculum.schedule import PromptDraw
 from longform.records.database import RolloutRecord, text_hash
 from longform.records.schemas import Ladder, PromptRow
 from longform.rewards.judge_thread import JudgeThread
-from longform.rewards.reward import RewardResults
-from longform.rewards.reward_set import RewardSet
+from longform.rewards.reward import PromptInStep, RewardResults
+from longform.rewards.reward_set import ArrivingGroup, RewardSet
 from longform.statistics.moments import AdvantageMoments
 from longform.steps.metrics import StepScores
 from longform.steps.recorder import record_rollout
@@ -127,6 +128,13 @@ class RolloutGenerator:
         `first_row` is the row of the first of them in the step, for a step that generates more than once.
         """
         each = [draw for draw in draws for _ in range(self._group)]
+        references = [self._reference(draw) for draw in draws]
+        arriving = [
+            ArrivingGroup(
+                self._rewards, PromptInStep(self._prompts[draw.prompt_index], text, draw.rung, step), self._group
+            )
+            for draw, (text, _) in zip(draws, references, strict=True)
+        ]
         rollouts: dict[int, Rollout] = {}
 
         def start_rewards(row: int, completion: Completion) -> None:
@@ -134,10 +142,11 @@ class RolloutGenerator:
             text = self._writer.text(completion)
             is_cut_off = completion.finish_reason == "length"
             response = parse_response(text, self._writer.thinking)._replace(is_cut_off=is_cut_off)
-            reference, score = self._reference(each[row])
+            group, place = divmod(row, self._group)
+            reference, score = references[group]
             prompt_ids = self._encoded[each[row].prompt_index]
             rollouts[row] = Rollout(prompt, each[row].rung, reference, score, prompt_ids, completion, text, response)
-            self._thread.submit(row, self._rewards.score(prompt, response=response, reference=reference, step=step))
+            self._thread.submit(row, arriving[group].score(place, response))
 
         self._writer.write(
             [self._encoded[draw.prompt_index] for draw in each],

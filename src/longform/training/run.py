@@ -95,7 +95,15 @@ def train(
             writer = PolicyWriter(models, recipe.generation, seed=seed, server=server)
             if server is not None and self_check:
                 check_served(models, server, path=recipe.policy, settings=recipe.generation)
-            rewards = build_rewards(recipe.rewards, endpoints, secret=log.secret(), seed=seed, wording=wording)
+            rewards = build_rewards(
+                recipe.rewards,
+                endpoints,
+                secret=log.secret(),
+                seed=seed,
+                wording=wording,
+                flat_groups_only=recipe.data.flat_groups is not None,
+                promotes_best=recipe.curriculum.promote_by == "sample",
+            )
             generator = RolloutGenerator(
                 inputs.prompts,
                 writer,

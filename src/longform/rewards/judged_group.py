@@ -1,0 +1,258 @@
+"""The group reward: a judge compares the responses to a prompt with each other, or with texts of the prompt's ladder.
+
+Who meets whom and what a response is worth: `statistics.group_games`. Every random draw is a function of (seed, step,
+prompt). A response whose comparisons have no verdict has no score, so its rollout is masked; it never loses by that. An
+empty response loses to the others without a question: it is worth 0, and the only one of a group that is not empty is worth
+1.
+"""
+
+import random
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from statistics import fmean
+
+from longform.endpoints.request import estimate_prompt_tokens
+from longform.judging.answers import defuse
+from longform.judging.judge import JudgeReply, ask_all, total_cost
+from longform.judging.listwise import MAX_LISTED, ListJudge, PlaceOrder
+from longform.judging.pairwise import PairwisePanel, Verdict, WinTieLoss, vote_disagreement
+from longform.records.schemas import Ladder, PromptRow
+from longform.rewards.judged import VALUES
+from longform.rewards.reward import PromptInStep, RewardResult
+from longform.statistics.group_games import (
+    MIN_SCORED,
+    GroupBy,
+    GroupGame,
+    ListedOrder,
+    all_games,
+    anchor_games,
+    first_round,
+    list_scores,
+    next_round,
+    peer_games,
+    peer_scores,
+    round_games,
+    seeded,
+    strength_scores,
+    sub_groups,
+)
+from longform.text.structure import ParsedResponse
+
+ALONE = "alone"
+"""Cause of a missing score: fewer than two responses of the group have one."""
+NOT_PLACED = "not_placed"
+"""Cause of a missing score: the judge left the response out of its order."""
+_SHARES = VALUES["paper"]
+_FENCES = 40
+"""Tokens of the two fences of a text, by a cautious estimate."""
+
+
+@dataclass(slots=True)
+class _Comparisons:
+    """What is known of one response besides its score."""
+
+    calls: dict[str, None] = field(default_factory=dict)
+    cost: float | None = 0.0
+    causes: list[str] = field(default_factory=list)
+    disagreements: list[float] = field(default_factory=list)
+    missing_votes: list[float] = field(default_factory=list)
+    outcome: WinTieLoss | None = None
+
+    def add(self, reply: JudgeReply, *, sharing: int) -> None:
+        """Add a reply about `sharing` responses, each of which is charged the same part of its cost."""
+        self.calls |= dict.fromkeys(reply.calls)
+        self.cost = total_cost((self.cost, None if reply.cost is None else reply.cost / sharing))
+        if reply.cause is not None:
+            self.causes.append(reply.cause)
+        if reply.missing_votes is not None:
+            self.missing_votes.append(reply.missing_votes)
+
+    def result(self, score: float | None, *, unplaced: str) -> RewardResult:
+        """The result of the response; without a score its cause is that of its first missing verdict, else `unplaced`."""
+        cause = None if score is not None else next(iter(self.causes), unplaced)
+        disagreement, missing = (fmean(it) if it else None for it in (self.disagreements, self.missing_votes))
+        return RewardResult(score, self.outcome, cause, tuple(self.calls), self.cost, disagreement, missing)
+
+
+class JudgedGroupReward:
+    """Scores the responses to a prompt by comparing them.
+
+    Args:
+        by: how.
+        panel: compares two texts.
+        lists: the judges that order lists; needed for `list` alone.
+        samples: orders that each of them is asked for, each in a shuffle of its own.
+        anchors: rungs below and above the one that is faced, for `anchors`.
+        promotes_best: whether the best response is also compared with the reference that the prompt faces
+            (curriculum.promote_by: sample).
+        seed: of the run.
+    """
+
+    def __init__(
+        self,
+        by: GroupBy,
+        panel: PairwisePanel,
+        *,
+        lists: Sequence[ListJudge] = (),
+        samples: int = 1,
+        anchors: int = 1,
+        promotes_best: bool = False,
+        seed: int = 0,
+    ) -> None:
+        self._by: GroupBy = by
+        self._panel, self._lists, self._samples = panel, lists, samples
+        self._anchors, self._promotes_best, self._seed = anchors, promotes_best, seed
+
+    async def score_group(self, faced: PromptInStep, responses: Sequence[ParsedResponse]) -> list[RewardResult]:
+        """The reward of each response.
+
+        Raises:
+            BadInputError: an endpoint is misconfigured.
+            StoppedError: the budget is spent.
+        """
+        written = [place for place, it in enumerate(responses) if it.answer]
+        texts = [responses[place].answer for place in written]
+        compared = [_Comparisons() for _ in texts]
+        if len(texts) < MIN_SCORED:
+            scores: list[float | None] = [1.0 if len(responses) >= MIN_SCORED else None] * len(texts)
+        else:
+            scores = await self._judge(faced, texts, compared)
+        if self._promotes_best and faced.reference and any(score is not None for score in scores):
+            await self._compare_best(faced, texts, scores, compared)
+        is_losing = self._by == "anchors" and len(responses) >= MIN_SCORED
+        empty = RewardResult(0.0, "loss" if is_losing else None)
+        results = [empty if len(responses) >= MIN_SCORED else RewardResult(None, cause=ALONE)] * len(responses)
+        unplaced = NOT_PLACED if self._by == "list" and len(texts) >= MIN_SCORED else ALONE
+        for place, score, its in zip(written, scores, compared, strict=True):
+            results[place] = its.result(score, unplaced=unplaced)
+        return results
+
+    async def _judge(
+        self, faced: PromptInStep, texts: Sequence[str], compared: list[_Comparisons]
+    ) -> list[float | None]:
+        count = len(texts)
+        match self._by:
+            case "peer":
+                peer = self._draw(faced, "peer").randrange(count)
+                return peer_scores(count, peer, await self._play(faced, texts, peer_games(count, peer), compared))
+            case "anchors":
+                return await self._against_anchors(faced, texts, compared)
+            case "list":
+                return list_scores(count, await self._list(faced, texts, compared))
+            case "round-robin":
+                return strength_scores(count, await self._play(faced, texts, all_games(count), compared))
+            case "elimination":
+                return strength_scores(count, await self._eliminate(faced, texts, compared))
+
+    async def _play(
+        self, faced: PromptInStep, texts: Sequence[str], games: Iterable[GroupGame], compared: list[_Comparisons]
+    ) -> list[GroupGame]:
+        """The games with their results; texts from the number of compared on are anchors."""
+        games = list(games)
+        verdicts = await ask_all(
+            self._panel.compare(faced.prompt, response=texts[it.first], reference=texts[it.second], step=faced.step)
+            for it in games
+        )
+        for game, verdict in zip(games, verdicts, strict=True):
+            playing = [text for text in (game.first, game.second) if text < len(compared)]
+            for text in playing:
+                compared[text].add(verdict, sharing=len(playing))
+                if (disagreement := vote_disagreement(verdict.valid_votes)) is not None:
+                    compared[text].disagreements.append(disagreement)
+        return [game._replace(share=self._share(it)) for game, it in zip(games, verdicts, strict=True)]
+
+    def _share(self, verdict: Verdict) -> float | None:
+        if verdict.value is None:
+            return None
+        votes = verdict.valid_votes if self._panel.combine == "mean" else []
+        return fmean(_SHARES[vote] for vote in votes or [verdict.value])
+
+    async def _against_anchors(
+        self, faced: PromptInStep, texts: Sequence[str], compared: list[_Comparisons]
+    ) -> list[float | None]:
+        """Scores by games against texts of the ladder; those against the reference that is faced are the outcomes."""
+        anchors, faced_anchor = anchor_texts(faced, width=self._anchors)
+        count = len(texts)
+        games = await self._play(faced, [*texts, *anchors], anchor_games(count, len(anchors)), compared)
+        for game in games:
+            if game.second == count + faced_anchor and game.share is not None:
+                compared[game.first].outcome = "win" if game.share > 0.5 else "loss" if game.share < 0.5 else "tie"
+        return strength_scores(count, games)
+
+    async def _eliminate(
+        self, faced: PromptInStep, texts: Sequence[str], compared: list[_Comparisons]
+    ) -> list[GroupGame]:
+        """The games of a round against one peer, which seeds the others, and of the bracket; no two meet twice."""
+        draw, count = self._draw(faced, "elimination"), len(texts)
+        peer, drawn = draw.randrange(count), draw.sample(range(count), count)
+        games = await self._play(faced, texts, peer_games(count, peer), compared)
+        order = seeded(count, peer, games, drawn=drawn)
+        bracket = first_round(order)
+        while len(bracket) > 1:
+            met = {frozenset((it.first, it.second)) for it in games}
+            new = [it for it in round_games(bracket) if frozenset((it.first, it.second)) not in met]
+            games += await self._play(faced, texts, new, compared)
+            bracket = next_round(bracket, games, order=order)
+        return games
+
+    async def _list(self, faced: PromptInStep, texts: Sequence[str], compared: list[_Comparisons]) -> list[ListedOrder]:
+        """The orders of all judges, each sample in a shuffle of its own; a list that is too long is split."""
+        sizes = [estimate_prompt_tokens([{"content": defuse(text)}]) + _FENCES for text in texts]
+        asked: list[tuple[ListJudge, int, tuple[int, ...]]] = []
+        orders: list[ListedOrder] = []
+        for judge in self._lists:
+            room = await judge.room(faced.prompt)
+            for sample in range(self._samples):
+                shuffled = self._draw(faced, f"list/{sample}").sample(range(len(texts)), len(texts))
+                parts = sub_groups(shuffled, sizes, room=room, most=MAX_LISTED)
+                asked += [(judge, sample, tuple(part)) for part in parts]
+                for text in set(shuffled).difference(*parts):
+                    compared[text].causes.append("too_long")
+                    orders.append(ListedOrder((text,), None))
+        replies = await ask_all(
+            judge.order(faced.prompt, [texts[it] for it in part], step=faced.step, sample=sample)
+            for judge, sample, part in asked
+        )
+        for (_, _, part), reply in zip(asked, replies, strict=True):
+            for text in part:
+                compared[text].add(reply, sharing=len(part))
+            orders.append(ListedOrder(part, _numbered(reply.value, part)))
+        return orders
+
+    async def _compare_best(
+        self, faced: PromptInStep, texts: Sequence[str], scores: Sequence[float | None], compared: list[_Comparisons]
+    ) -> None:
+        """Ask about the best response, the first of equals, against the reference that is faced."""
+        best = max(range(len(texts)), key=lambda place: -1.0 if (score := scores[place]) is None else score)
+        verdict = await self._panel.compare(
+            faced.prompt, response=texts[best], reference=faced.reference, step=faced.step
+        )
+        compared[best].outcome = verdict.value
+        compared[best].add(JudgeReply(verdict.value, None, verdict.calls, verdict.cost), sharing=1)
+
+    def _draw(self, faced: PromptInStep, what: str) -> random.Random:
+        return random.Random(f"{self._seed}/{faced.step}/{faced.prompt.id}/{what}")
+
+
+def anchor_texts(faced: PromptInStep, *, width: int) -> tuple[list[str], int]:
+    """The texts that responses are compared with, in ascending order, and the place of the one that is faced.
+
+    Args:
+        faced: a prompt with a reference. Above its ladder, where it faces an earlier response of the policy, the last
+            references are below that.
+        width: rungs below and above the one that is faced.
+    """
+    references = [it.text for it in faced.prompt.references] if isinstance(faced.prompt, Ladder) else []
+    rung = min(faced.rung, len(references))
+    below = references[max(rung - width, 0) : rung]
+    return [*below, faced.reference, *references[rung + 1 : rung + 1 + width]], len(below)
+
+
+def most_anchors(prompt: PromptRow, *, width: int) -> int:
+    """How many texts a response is compared with, at most."""
+    return min(2 * width + 1, max(len(prompt.rungs), 1))
+
+
+def _numbered(order: PlaceOrder | None, part: Sequence[int]) -> PlaceOrder | None:
+    """An order of the texts of a part, by their numbers in the group."""
+    return order and tuple(tuple(part[place] for place in equals) for equals in order)
