@@ -27,6 +27,7 @@ from longform.records.schemas import Ladder, PromptRow
 from longform.rewards.judge_thread import JudgeThread
 from longform.rewards.reward import RewardResults, outcome_of, scores_by_kind
 from longform.rewards.reward_set import RewardSet, build_rewards
+from longform.rewards.settings import GroupSettings
 from longform.text.structure import ParsedResponse, parse_response
 from longform.wording import load_wording
 
@@ -38,11 +39,16 @@ def load_without_run(path: Path) -> Recipe:
     """Load a recipe whose rewards and curriculum can be used outside a run.
 
     Raises:
-        BadInputError: the recipe is invalid, or `curriculum.top` is `self`, which needs the texts of a run.
+        BadInputError: the recipe is invalid, `curriculum.top` is `self`, which needs the texts of a run, or a reward
+            compares the responses of a group.
     """
     recipe = load_recipe(path)
     if recipe.curriculum.top == "self":
         raise BadInputError(f"{path}: curriculum.top: self needs the texts of a run; use stay or retire")
+    if any(isinstance(it, GroupSettings) for it in recipe.rewards):
+        raise BadInputError(
+            f"{path}: rewards: kind: group needs whole groups, which other trainers do not hand over at once"
+        )
     return recipe
 
 

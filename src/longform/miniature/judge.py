@@ -10,8 +10,9 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from itertools import pairwise
 from statistics import NormalDist
 from typing import NamedTuple
 
@@ -22,6 +23,8 @@ from longform.miniature.request_answers import answer_about_request
 from longform.miniature.world import CLASS_OF, POOLS, StoryRequest, parse_request
 
 _NORMAL = NormalDist()
+LIST_MARK = "[[X > Y = Z]]"
+"""Example of an answer in a question about a list, which no fenced text can hold."""
 _DIMENSIONS = re.compile(r'"scores"\s*:\s*\{(.*?)\}', re.DOTALL)
 _WORD = re.compile(r"\w+")
 _NAME = re.compile(r'"([^"]+)"\s*:')
@@ -148,6 +151,26 @@ def pairwise_verdict(request: StoryRequest, first: str, second: str, style: Judg
     return "A" if margin > 0 else "B"
 
 
+def listed_order(request: StoryRequest, texts: Mapping[str, str], style: JudgeStyle) -> str:
+    """Return an order of texts by letter, such as `C > A = B`: by grades with an error for each text. A text that is closer
+    than the band of ties to the next better one is level with it. The first text read gets all of the position bias, the
+    last none, those between a share.
+    """
+    noise = style.noise if style.pairwise_noise is None else style.pairwise_noise
+    last = max(len(texts) - 1, 1)
+    liked = {
+        letter: _liking(request, text, style)
+        + style.position_bias * (1 - place / last)
+        + noise * _gauss(style.seed, "list", request.text, *texts.values(), str(place))
+        for place, (letter, text) in enumerate(texts.items())
+    }
+    ranked = sorted(liked, key=lambda letter: -liked[letter])
+    order = ranked[0]
+    for better, letter in pairwise(ranked):
+        order += f" {'=' if liked[better] - liked[letter] < style.tie_band else '>'} {letter}"
+    return order
+
+
 def _liking(request: StoryRequest, text: str, style: JudgeStyle) -> float:
     """Return the grade of a text without noise, with the bias of the style."""
     graded = grade(measure(request, text), style)
@@ -157,8 +180,8 @@ def _liking(request: StoryRequest, text: str, style: JudgeStyle) -> float:
 
 
 def answer(message: str, style: JudgeStyle, *, sample: int = 0) -> str:
-    """Answer a message of `longform.judging`: pairwise if it contains two fenced texts, pointwise if it contains one, else
-    about the request alone (see `request_answers`).
+    """Answer a message of `longform.judging`: the order of a list of texts, pairwise if it contains two, pointwise if it
+    contains one, else about the request alone (see `request_answers`).
 
     Args:
         message: The message.
@@ -172,6 +195,9 @@ def answer(message: str, style: JudgeStyle, *, sample: int = 0) -> str:
     if fenced.keys() == {"REQUEST"}:
         return answer_about_request(message, fenced["REQUEST"], sample=sample)
     request = parse_request(fenced.get("REQUEST", ""))
+    listed = {label.removeprefix("TEXT "): text for label, text in fenced.items() if label.startswith("TEXT ")}
+    if len(listed) > 1 and LIST_MARK in message:
+        return f"I weighed words, names, length and the order of events. [[{listed_order(request, listed, style)}]]"
     if "TEXT A" in fenced and "TEXT B" in fenced:
         verdict = pairwise_verdict(request, fenced["TEXT A"], fenced["TEXT B"], style)
         return f"I weighed words, names, length and the order of events. [[{verdict}]]"

@@ -7,6 +7,7 @@ from longform.planning.judge_load import (
     SCORE_SECONDS,
     JudgeLoad,
     find_specs,
+    group_notes,
     reward_loads,
     validation_load,
     validations,
@@ -126,7 +127,7 @@ def estimate_run(run: Workload, given: Assumptions | None = None) -> Estimate:
         hours=hours,
         gpu_hours=hours * gpus,
         gpu_cost=None if price is None else price * hours * gpus,
-        notes=(*policy_notes, *lengths.notes, *judge_notes, *_stated(run, given)),
+        notes=(*policy_notes, *lengths.notes, *judge_notes, *group_notes(run), *_stated(run, given)),
     )
 
 

@@ -6,10 +6,12 @@ from math import ceil
 from typing import Literal
 
 from longform.endpoints.models import ModelSpec, find_model, read_models
+from longform.judging.listwise import MAX_LISTED
 from longform.planning.assumptions import Assumptions
 from longform.planning.text_lengths import TextLengths
 from longform.planning.workload import Workload
-from longform.rewards.settings import JudgedSettings, PairwiseSettings
+from longform.rewards.settings import GroupSettings, JudgedSettings, PairwiseSettings
+from longform.statistics.group_games import most_games, sub_groups
 
 LONGEST_ANSWER = 1024
 """Longest answer of a judge in tokens, which `tpm` counts in full."""
@@ -62,11 +64,16 @@ def reward_loads(
     """The load on each judge and served reward model; several rewards of one judge are summed."""
     step: dict[str, list[float]] = {}
     for reward in run.judged:
-        tokens = question_tokens(reward, lengths)
-        for name, calls in step_calls(reward, rollouts=run.rollouts * run.data.share(reward.sources)).items():
+        rollouts = run.rollouts * run.data.share(reward.sources)
+        for name in reward.judges:
+            if isinstance(reward, GroupSettings):
+                of_group = group_questions(reward, run, lengths, specs.get(name))
+                asked = [(rollouts / run.data.group * calls, tokens) for calls, tokens in of_group]
+            else:
+                asked = [(step_calls(reward, rollouts=rollouts)[name], question_tokens(reward, lengths))]
             of_judge = step.setdefault(name, [0.0, 0.0])
-            of_judge[0] += calls
-            of_judge[1] += calls * tokens
+            of_judge[0] += sum(calls for calls, _ in asked)
+            of_judge[1] += sum(calls * tokens for calls, tokens in asked)
     loads = [
         _load(name, "reward", specs.get(name), calls=calls, tokens=tokens, times=run.run.steps, given=given)
         for name, (calls, tokens) in step.items()
@@ -97,6 +104,38 @@ def validations(run: Workload) -> int:
     if run.validation is None:
         return 0
     return 1 + ceil(run.run.steps / run.validation.every)
+
+
+def group_questions(
+    reward: GroupSettings, run: Workload, lengths: TextLengths, spec: ModelSpec | None
+) -> list[tuple[float, float]]:
+    """Questions to one judge about a group, at most: (calls, tokens of each)."""
+    count, orders = run.data.group, 2 if reward.position == "both" else 1
+    pair = lengths.pairwise_frame + 2 * lengths.answer
+    samples = 1 if reward.by == "list" else reward.samples
+    promoting = (float(orders * samples), lengths.pairwise_frame + lengths.reference + lengths.answer)
+    promotions = [promoting] if run.curriculum.promote_by == "sample" else []
+    if reward.by == "list":
+        context = spec.context if spec is not None else None
+        room = float("inf") if context is None else context - LONGEST_ANSWER - lengths.pairwise_frame
+        parts = sub_groups(range(count), [lengths.answer] * count, room=room, most=MAX_LISTED)
+        return [(float(reward.samples), lengths.pairwise_frame + len(it) * lengths.answer) for it in parts] + promotions
+    if reward.by == "anchors":
+        pair = lengths.pairwise_frame + lengths.reference + lengths.answer
+    games = most_games(reward.by, count, anchors=2 * reward.anchors + 1)
+    return [(float(games * reward.samples * orders), pair), *promotions]
+
+
+def group_notes(run: Workload) -> tuple[str, ...]:
+    """The assumptions about group rewards."""
+    asking = [it for it in run.judged if isinstance(it, GroupSettings)]
+    notes = ["every group goes to the judge; data.flat_groups spares those with spread"] if run.data.flat_groups else []
+    for it in asking:
+        if it.by == "elimination":
+            notes.append("elimination asks 2n - 3 questions for n responses, the most it can need")
+        elif it.by == "anchors":
+            notes.append(f"a prompt has {2 * it.anchors + 1} rungs around the one that it faces")
+    return tuple(notes)
 
 
 def step_calls(reward: JudgedSettings, *, rollouts: float) -> dict[str, float]:

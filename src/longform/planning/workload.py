@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol, Self, TypeVar
 
+from longform.curriculum.settings import CurriculumSettings
 from longform.planning.settings import ClusterSettings
 from longform.rewards.settings import JudgedSettings, RewardSettings, WritingSettings
 from longform.rl.settings import GrpoSettings, LoraSettings, MemorySettings, PpoSettings
@@ -30,6 +31,10 @@ class TrainingData(Protocol):
     def parts(self) -> Sequence[PromptSource]: ...  # noqa: D102
     @property
     def per_step(self) -> int: ...  # noqa: D102
+    @property
+    def group(self) -> int: ...  # noqa: D102
+    @property
+    def flat_groups(self) -> Literal["judge"] | None: ...  # noqa: D102
 
     def share(self, sources: Sequence[str] | None) -> float:
         """The share of the prompts that come from some sources; 1 for None."""
@@ -83,6 +88,8 @@ class Workload(Protocol):
     def asked(self) -> set[str]: ...  # noqa: D102
     @property
     def validation(self) -> ValidationPlan | None: ...  # noqa: D102
+    @property
+    def curriculum(self) -> CurriculumSettings: ...  # noqa: D102
     @property
     def generation(self) -> GenerationSettings: ...  # noqa: D102
     @property

@@ -3,7 +3,8 @@ import statistics
 
 import pytest
 
-from longform.judging.answers import fence_tag, parse_scores, parse_verdict
+from longform.judging.answers import fence_tag, parse_order, parse_scores, parse_verdict
+from longform.judging.listwise import ask_order
 from longform.judging.pairwise import ask_pairwise
 from longform.judging.pointwise import ask_pointwise
 from longform.miniature.grammar import EVENTS
@@ -146,6 +147,21 @@ def test_answers_stand_in_the_grammar_of_judging():
     scores = parse_scores(answer(question.message, EXAMINER), question.dimensions)
     assert scores is not None
     assert statistics.mean(scores.values()) == pytest.approx(grade(measure(REQUESTS[1], high), EXAMINER), abs=0.01)
+
+
+def test_a_list_is_ordered_by_quality_under_any_letters():
+    style = JUDGE._replace(noise=0.0, position_bias=0.0)
+    by_level = [stories(level) for level in ("novice", "apprentice", "journeyman", "master")]
+    agreed = 0
+    for number, prompt in enumerate(PROMPTS[:40]):
+        texts = [of_level[number] for of_level in by_level]
+        order = parse_order(answer(ask_order(prompt, texts, tag="0" * 12), style), "ABCD")
+        turned = parse_order(answer(ask_order(prompt, texts[::-1], tag="0" * 12), style), "ABCD")
+        assert order is not None and turned is not None
+        assert [{"ABCD"["DCBA".index(letter)] for letter in it} for it in turned] == [set(it) for it in order]
+        levels = {letter: level for level, letters in enumerate(order) for letter in letters}
+        agreed += levels["D"] < levels["A"]
+    assert agreed > 36
 
 
 def test_the_dimensions_of_criteria_are_answered():

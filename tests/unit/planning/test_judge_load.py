@@ -49,6 +49,39 @@ def test_orders_samples_panels_and_rechecks_are_all_calls():
     assert step_calls(PointwiseSettings(kind="pointwise", judge="a", samples=2), rollouts=16) == {"a": 32}
 
 
+@pytest.mark.parametrize(
+    ("by", "calls", "tokens"),
+    [
+        ("peer", 7, 7 * (300 + 2 * 800)),
+        ("anchors", 8 * 3, 8 * 3 * (300 + 900 + 800)),
+        ("list", 1, 300 + 8 * 800),
+        ("round-robin", 28, 28 * (300 + 2 * 800)),
+        ("elimination", 13, 13 * (300 + 2 * 800)),
+    ],
+)
+def test_a_group_needs_as_many_calls_as_its_comparisons(by, calls, tokens):
+    data = {"ladders": "l.jsonl", "per_step": 10, "group": 8}
+    recipe = _recipe([{"kind": "group", "judge": "a", "by": by}], method="grpo", data=data)
+    (load,) = reward_loads(recipe, LENGTHS, {}, Assumptions())
+    assert load.calls == 45 * 10 * calls
+    assert load.prompt_tokens == 45 * 10 * tokens
+
+
+def test_panels_samples_orders_and_promotions_of_a_group_are_all_calls():
+    data = {"ladders": "l.jsonl", "per_step": 10, "group": 4}
+    reward = {"kind": "group", "judge": ["a", "b"], "by": "round-robin", "samples": 3, "position": "both"}
+    recipe = _recipe([reward], method="grpo", data=data, curriculum={"promote_by": "sample"})
+    loads = reward_loads(recipe, LENGTHS, {}, Assumptions())
+    assert [load.calls for load in loads] == [45 * 10 * (6 + 1) * 3 * 2] * 2
+
+
+def test_a_list_that_is_too_long_for_the_judge_is_several_calls():
+    data = {"prompts": "p.jsonl", "per_step": 10, "group": 8}
+    recipe = _recipe([{"kind": "group", "judge": "a", "by": "list", "samples": 2}], method="grpo", data=data)
+    (load,) = reward_loads(recipe, LENGTHS, {"a": _spec(context=1024 + 300 + 4 * 800)}, Assumptions())
+    assert load.calls == 45 * 10 * 2 * 3, "4, then 2 + 2 more, then 2 + 2 more"
+
+
 def test_a_run_is_counted_by_judge_with_its_price():
     rewards = [{"kind": "pairwise", "judge": "a"}, {"kind": "pointwise", "judge": "a"}]
     specs = {"a": _spec(prices={"prompt": 2, "completion": 10})}

@@ -67,7 +67,7 @@ def ladder(number):
     return Ladder(id=str(number), prompt="write so", references=references, policy_score=0, potential=5)
 
 
-def train_toy(start, folder, sections, *, steps, rewards=None, stop_after=None):
+def train_toy(start, folder, sections, *, steps, rewards=None, groups=None, stop_after=None):
     """A run to its end, or until `stop_after`; one that stands in `folder` already is resumed."""
 
     def on_step(report):
@@ -98,7 +98,11 @@ def train_toy(start, folder, sections, *, steps, rewards=None, stop_after=None):
         source = RolloutGenerator(
             prompts,
             PolicyWriter(models, recipe.generation, seed=3, server=server),
-            RewardSet(rewards or {"pairwise": CountingJudge()}),
+            RewardSet(
+                {"pairwise": CountingJudge()} if rewards is None else rewards,
+                groups=groups,
+                flat_groups_only=recipe.data.flat_groups is not None,
+            ),
             thread,
             group=recipe.data.group,
             read_text=run.database.text,

@@ -30,8 +30,16 @@ from longform.records.paths import check_out
 from longform.records.progress import Progress, ProgressDisplay, no_progress
 from longform.records.run_directory import RunDirectory
 from longform.records.schemas import Ladder, PromptRow, Row
-from longform.rewards.reward import RewardResult, RewardResults, calls_of, missing_cause, outcome_of, scores_by_kind
-from longform.rewards.reward_set import RewardSet, build_rewards
+from longform.rewards.reward import (
+    PromptInStep,
+    RewardResult,
+    RewardResults,
+    calls_of,
+    missing_cause,
+    outcome_of,
+    scores_by_kind,
+)
+from longform.rewards.reward_set import RewardSet, build_rewards, score_groups
 from longform.steps.metrics import StepScores, finalize_step
 from longform.text.structure import parse_response
 
@@ -161,7 +169,13 @@ async def replay_steps(run: RunDirectory, inputs: ReplayInputs, *, budget: Budge
                 for name, spec in inputs.judges.items()
             }
             rewards = build_rewards(
-                recipe.rewards, endpoints, secret=secret, seed=recipe.run.seed, wording=run_wording(run)
+                recipe.rewards,
+                endpoints,
+                secret=secret,
+                seed=recipe.run.seed,
+                wording=run_wording(run),
+                flat_groups_only=recipe.data.flat_groups is not None,
+                promotes_best=recipe.curriculum.promote_by == "sample",
             )
 
             def read_answer(digest: str) -> str:
@@ -235,16 +249,22 @@ async def _score(
     """Compute the rewards of a step's rollouts concurrently."""
     retired = {it.kind: RewardResult(None, cause=RETIRED) for it in recipe.rewards}
     results: list[RewardResults] = [retired] * len(stored)
+    responses = [
+        parse_response(it.text, recipe.generation.think)._replace(is_cut_off=it.finish_reason == "length")
+        for it in stored
+    ]
 
     async def score(row: int) -> None:
-        (prompt, _, reference), rollout = facing[row], stored[row]
+        (prompt, _, reference), step = facing[row], stored[row].step
         if reference is not None:
-            is_cut_off = rollout.finish_reason == "length"
-            response = parse_response(rollout.text, recipe.generation.think)._replace(is_cut_off=is_cut_off)
-            results[row] = await rewards.score(prompt, response=response, reference=reference, step=rollout.step)
+            results[row] = await rewards.score(prompt, response=responses[row], reference=reference, step=step)
 
     await map_bounded(range(len(stored)), score, workers=len(stored))
-    return results
+    faced = [
+        None if it.reference is None else PromptInStep(it.prompt, it.reference, it.rung, stored[0].step)
+        for it in facing[:: recipe.data.group]
+    ]
+    return await score_groups(rewards, faced, responses, results)
 
 
 def _compare(
