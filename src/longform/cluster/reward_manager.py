@@ -23,7 +23,7 @@ from longform.records.errors import BadInputError, StoppedError
 from longform.records.schemas import Prompt
 from longform.rewards.reward import RewardResults, scores_by_kind
 from longform.rewards.reward_set import build_rewards
-from longform.rewards.settings import RewardSettings, WritingSettings
+from longform.rewards.settings import GroupSettings, RewardSettings, WritingSettings
 from longform.text.structure import ParsedResponse, Thinking, parse_response
 from longform.wording import load_wording
 from longform.writers.stops import find_stops
@@ -42,7 +42,8 @@ class LongformRewardManager(RewardManagerBase):
         """The rewards of a response, or the examiner's grade of a validation text.
 
         Returns:
-            `reward_score`: the weighted mean of the rewards, 0 if one is missing; `reward_extra_info`: the payload.
+            `reward_score`: the weighted mean of the rewards of one response, 0 if one is missing; `reward_extra_info`: the
+            payload.
         """
         item = data[-1]
         told, ids = item.non_tensor_batch["extra_info"], self._response_ids(item)
@@ -81,7 +82,8 @@ class LongformRewardManager(RewardManagerBase):
         self._stops = find_stops(self.tokenizer, recipe.generation)
         self._weights = dict(zip((it.kind for it in recipe.rewards), recipe.weights, strict=True))
         self._rewards = build_rewards(
-            placed_rewards(recipe.rewards, opened.folder),
+            # Groups are compared by the run actor, where all of their responses meet.
+            placed_rewards([it for it in recipe.rewards if not isinstance(it, GroupSettings)], opened.folder),
             endpoints,
             secret=opened.secret,
             seed=recipe.run.seed,
@@ -106,9 +108,11 @@ class LongformRewardManager(RewardManagerBase):
 
     def _mean(self, results: RewardResults) -> float:
         scores = scores_by_kind(results)
-        if scores is None:
+        if not scores:
             return 0.0
-        return sum(self._weights[kind] * score for kind, score in scores.items()) / sum(self._weights.values())
+        return sum(self._weights[kind] * score for kind, score in scores.items()) / sum(
+            self._weights[kind] for kind in scores
+        )
 
     async def _validate(self, told: dict[str, Any], text: str) -> dict[str, Any]:
         """Grade a validation text, which never promotes."""

@@ -26,10 +26,14 @@ from longform.records.calls import CallTotals, ChatAnswer, SqliteCallLog
 from longform.records.database import Promotion, RolloutRecord, ValidationText
 from longform.records.errors import BadInputError, StoppedError
 from longform.records.run_directory import RunDirectory
-from longform.rewards.reward import RewardResults
+from longform.records.schemas import Ladder
+from longform.rewards.reward import PromptInStep, RewardResults
+from longform.rewards.reward_set import RewardSet, build_rewards, score_groups
+from longform.rewards.settings import GroupSettings
 from longform.steps.metrics import StepScores, finalize_step, validation_metrics
 from longform.steps.recorder import RunRecorder, StepReport
-from longform.text.structure import parse_response
+from longform.text.structure import ParsedResponse, parse_response
+from longform.wording import Wording
 
 
 class CallFailure(NamedTuple):
@@ -106,6 +110,9 @@ class RunActor:
         self._endpoints = {
             name: Endpoint(name, spec, call_log=self._log, budget=self._budget) for name, spec in judges.items()
         }
+        self._group_rewards = build_group_rewards(
+            recipe, self._endpoints, secret=self._log.secret(), wording=self._wording
+        )
         self._staged: tuple[int, list[RungUpdate]] = (0, [])
         self._promotions: list[Promotion] = []
         self._validated: dict[str, ValidationText] = {}
@@ -157,8 +164,21 @@ class RunActor:
         faced: Sequence[PromptDraw],
         text_hashes: Sequence[str],
         left_out: np.ndarray,
-    ) -> StepScores:
-        """Finalise a step, see `rewards.closing.close_step`; its promotions are staged here until `commit`."""
+        responses: Sequence[ParsedResponse],
+    ) -> StepScores | CallFailure:
+        """Finalise a step, see `steps.metrics.finalize_step`; its promotions are staged here until `commit`.
+
+        Rewards that see whole groups are added here, from all groups at once: a group's responses may come from several
+        reward workers.
+        """
+        if self._group_rewards is not None:
+            try:
+                prompts = [await self._in_step(it, step) for it in faced]
+                results = await score_groups(self._group_rewards, prompts, responses, results)
+            except StoppedError as error:
+                return CallFailure(str(error))
+            except BadInputError as error:
+                return CallFailure(str(error), needs_fix=True)
         closed = finalize_step(
             results,
             faced,
@@ -171,6 +191,14 @@ class RunActor:
         )
         self._staged = (step, closed.updates)
         return closed
+
+    async def _in_step(self, draw: PromptDraw, step: int) -> PromptInStep:
+        prompt, reference = self._prompts.prompt_at(draw.prompt_index), ""
+        if draw.own_text is not None:
+            reference = await self.own_answer(draw.own_text)
+        elif isinstance(prompt, Ladder):
+            reference = prompt.references[min(draw.rung, len(prompt.references) - 1)].text
+        return PromptInStep(prompt, reference, draw.rung, step)
 
     async def commit(self, step: int) -> int:
         """Apply the staged promotions of an updated step to the curriculum; returns their number."""
@@ -236,6 +264,24 @@ class RunActor:
             await endpoint.close()
         self._log.close()
         self._run.close()
+
+
+def build_group_rewards(
+    recipe: Recipe, endpoints: Mapping[str, Endpoint], *, secret: bytes, wording: Wording
+) -> RewardSet | None:
+    """The rewards of a recipe that see whole groups; None if there are none."""
+    settings = [it for it in recipe.rewards if isinstance(it, GroupSettings)]
+    if not settings:
+        return None
+    return build_rewards(
+        settings,
+        endpoints,
+        secret=secret,
+        seed=recipe.run.seed,
+        wording=wording,
+        flat_groups_only=recipe.data.flat_groups is not None,
+        promotes_best=recipe.curriculum.promote_by == "sample",
+    )
 
 
 async def _returned(answer: Awaitable[ChatAnswer]) -> ChatAnswer | CallFailure:

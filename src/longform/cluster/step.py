@@ -11,6 +11,7 @@ from longform.recipe.recipe import Recipe
 from longform.records.database import RolloutRecord
 from longform.records.errors import BadInputError, StoppedError
 from longform.records.schemas import PromptRow
+from longform.rewards.reward import RewardResults
 from longform.rl.group_advantages import GroupAdvantages, group_advantages, learning_rows
 from longform.rl.settings import GrpoSettings
 from longform.steps.metrics import StepScores, check_judge_failure_rate, group_metrics, step_metrics
@@ -70,8 +71,17 @@ def check_payloads(payloads: Sequence[RewardPayload], recipe: Recipe, *, step: i
             f"step {step}: verl lost {lost} of {len(payloads)} responses; a reward or agent worker may be gone: "
             "--resume starts new ones"
         )
+    check_results([it.results for it in payloads], recipe, step=step)
+
+
+def check_results(results: Sequence[RewardResults], recipe: Recipe, *, step: int) -> None:
+    """Stop a run whose judges have stopped working.
+
+    Raises:
+        StoppedError: too many responses have no score.
+    """
     limit, setting = recipe.judge_failure_limit
-    check_judge_failure_rate([it.results for it in payloads], step=step, limit=limit, setting=setting)
+    check_judge_failure_rate(results, step=step, limit=limit, setting=setting)
 
 
 def cut_off(payloads: Sequence[RewardPayload], recipe: Recipe) -> np.ndarray:
@@ -95,7 +105,7 @@ def build_step(
     each = [group for group in groups for _ in range(recipe.data.group)]
     rollouts = [
         record_rollout(
-            it.results,
+            closed.results[row],
             it.response,
             step=step,
             row=row,

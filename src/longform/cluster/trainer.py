@@ -28,7 +28,15 @@ from longform.cluster.prompt_table import read_prompt
 from longform.cluster.reward_payload import RewardPayload, lost, read_payload
 from longform.cluster.run_actor import Opened
 from longform.cluster.start import actor_of
-from longform.cluster.step import ClusterStep, FacedPrompt, build_step, check_payloads, cut_off, verl_metrics
+from longform.cluster.step import (
+    ClusterStep,
+    FacedPrompt,
+    build_step,
+    check_payloads,
+    check_results,
+    cut_off,
+    verl_metrics,
+)
 from longform.curriculum.schedule import FILE, PromptDraw
 from longform.planning.cluster import policies_folder
 from longform.records.database import text_hash
@@ -96,8 +104,10 @@ class LongformTrainer(PPOTrainerSync):
                 [it.faced for it in groups],
                 [text_hash(it.text) for it in payloads],
                 cut_off(payloads, self._recipe),
+                [it.response for it in payloads],
             )
         )
+        check_results(closed.results, self._recipe, step=self.global_steps)
         step = self._closed = build_step(closed, payloads, groups, self._recipe, step=self.global_steps)
         self._put_masks(batch, data["response_mask"], _by_row(step.learning, places, padding=False))
         if step.advantages is None:

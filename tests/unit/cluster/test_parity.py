@@ -4,6 +4,8 @@ The trainer is the real one with verl's own advantages behind it; only verl's qu
 """
 
 import asyncio
+import random
+import re
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,17 +20,22 @@ from verl.utils.tensordict_utils import list_of_dict_to_tensordict
 
 from longform.cluster import actor_client, trainer
 from longform.cluster.reward_payload import RewardPayload, extra_fields
-from longform.cluster.run_actor import RunActor
+from longform.cluster.run_actor import RunActor, build_group_rewards
 from longform.cluster.step import FacedPrompt
 from longform.curriculum.schedule import Curriculum
+from longform.endpoints.client import Endpoint
+from longform.endpoints.models import ModelSpec
+from longform.records.calls import MemoryCallLog
 from longform.records.database import text_hash
 from longform.records.errors import BadInputError, StoppedError
 from longform.rewards.judged import VALUES
-from longform.rewards.reward import RewardResult, scores_by_kind
+from longform.rewards.reward import PromptInStep, RewardResult, calls_of, missing_cause, outcome_of, scores_by_kind
+from longform.rewards.reward_set import ArrivingGroup, RewardSet
 from longform.rl.advantages import generalised_advantages, kl_shaped_rewards, whitened
 from longform.rl.group_advantages import group_advantages
 from longform.steps.metrics import finalize_step
 from longform.text.structure import ParsedResponse
+from longform.wording import load_wording
 
 KINDS = ("pairwise", "length", "format")
 OUTCOMES = ("win", "tie", "loss", None)
@@ -135,7 +142,7 @@ def _trainer(recipe, groups, rows, monkeypatch):
     monkeypatch.setattr("verl.trainer.ppo.v1.trainer_base.tq", queue)
     monkeypatch.setattr(actor_client.ray, "get", lambda found: found)
     actor = RunActor()
-    actor._recipe, actor._curriculum = recipe, _curriculum(recipe)
+    actor._recipe, actor._curriculum, actor._group_rewards = recipe, _curriculum(recipe), None
     built: Any = object.__new__(trainer.LongformTrainer)
     built._recipe, built._run_actor, built._groups, built.global_steps = recipe, Local(actor), groups, 1
     optim = recipe.optim
@@ -285,3 +292,178 @@ def test_a_lost_worker_is_no_silent_judge(tmp_path, monkeypatch):
     built, _ = _trainer(recipe, groups, rows, monkeypatch)
     with pytest.raises(StoppedError, match="step 1: verl lost 2 of 16 responses"):
         built._compute_advantage(few, {})
+
+
+# Groups that a judge compares. The workers return what they see of one response; the actor adds the group's reward.
+
+
+class StoredReward:
+    """What a reward was worth in the stored step, by text."""
+
+    def __init__(self, kind, payloads):
+        self._results = {it.text: it.results[kind] for it in payloads}
+
+    async def score(self, prompt, *, response, reference, step):
+        return self._results[response.answer]
+
+
+class Table:
+    """Prompts by index."""
+
+    def prompt_at(self, index):
+        return ladder(index)
+
+
+def _opinion(request, number):
+    """A verdict or an order that depends on the question alone; some are missing."""
+    message = request["messages"][0]["content"]
+    draw = random.Random(message)
+    if draw.random() < 0.15:
+        return "I cannot say."
+    letters = re.findall(r"^<<<TEXT ([A-Z])", message, re.MULTILINE)
+    if "[[X]]" in message:
+        return f"[[{draw.choice('ABC')}]]"
+    shuffled = draw.sample(letters, len(letters))
+    return f"[[{shuffled[0]}{''.join(draw.choice('>>=') + letter for letter in shuffled[1:])}]]"
+
+
+def _group_recipe(folder, by, **sections):
+    rewards = [{"kind": "group", "judge": "judge", "by": by, "weight": 2.0, "max_judge_failure_rate": 1.0}]
+    rewards += [{"kind": "length"}, {"kind": "format"}]
+    return cluster_recipe(folder, method="grpo", rewards=rewards, optim={"mini_batch": 8}, **sections)
+
+
+def _without_group(payloads):
+    """What the workers return; one response has no score of another reward."""
+    own = [{kind: it.results[kind] for kind in KINDS[1:]} for it in payloads]
+    own[13]["length"] = RewardResult(None, cause="timeout")
+    return [it._replace(results=results) for it, results in zip(payloads, own, strict=True)]
+
+
+def _endpoint(server, log):
+    spec = ModelSpec(base_url=server.url, model="a-judge", retries=0, context=100_000)
+    return Endpoint("judge", spec, call_log=log, backoff_seconds=0.0)
+
+
+def _let_compare(actor, recipe, endpoint):
+    """Give the actor its group rewards; the endpoint is closed in the loop that used it."""
+
+    async def close(*args):
+        try:
+            return await RunActor.close(actor, *args)
+        finally:
+            await endpoint.close()
+
+    actor._prompts, actor.close = Table(), close
+    actor._group_rewards = build_group_rewards(recipe, {"judge": endpoint}, secret=b"secret", wording=load_wording())
+
+
+def _scored_locally(recipe, payloads, endpoint):
+    """As the local engine scores them: each response when it is there, each group when its last one is."""
+    wording = load_wording()
+
+    async def scored():
+        groups = build_group_rewards(recipe, {"judge": endpoint}, secret=b"secret", wording=wording)
+        assert groups is not None
+        own = {kind: StoredReward(kind, payloads) for kind in KINDS[1:]}
+        rewards = RewardSet(own, groups=groups._groups, flat_groups_only=recipe.data.flat_groups is not None)
+        waiting, size = [], recipe.data.group
+        for number, draw in enumerate(_faced(recipe)):
+            prompt = ladder(draw.prompt_index)
+            faced = PromptInStep(prompt, prompt.references[draw.rung].text, draw.rung, 1)
+            group = ArrivingGroup(rewards, faced, size)
+            waiting += [group.score(place, payloads[number * size + place].response) for place in range(size)]
+        found = await asyncio.gather(*waiting)
+        await endpoint.close()
+        return found
+
+    return asyncio.run(scored())
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("by", ["peer", "anchors", "list", "round-robin", "elimination"])
+@pytest.mark.parametrize("more", ["all", "flat", "sample"])
+def test_group_rewards_are_those_of_the_local_engine(tmp_path, monkeypatch, serve, by, more, seed):
+    sections: dict[str, Any] = {}
+    if more == "sample":
+        if by == "anchors":
+            return
+        sections["curriculum"] = {"promote_by": "sample"}
+    recipe = _group_recipe(tmp_path, by, **sections)
+    groups, rows, payloads, batch = _stored(recipe, seed)
+    if more == "flat":
+        recipe = recipe.changed("data.flat_groups", "judge")
+        flat = {kind: RewardResult(0.5) for kind in KINDS[1:]}
+        payloads = [it._replace(results=flat) if n < 8 else it for n, it in enumerate(payloads)]
+    payloads = _without_group(payloads)
+    for number, one in enumerate(payloads):
+        rows[f"uid-{number // 4}_{number % 4}_0"]["extra_fields"] = {"reward_extra_info": extra_fields(one)}
+
+    server, log = serve(_opinion), MemoryCallLog()
+    found = _scored_locally(recipe, payloads, _endpoint(server, log))
+    asked = len(server.requests)
+    assert asked > 0
+    built, actor = _trainer(recipe, groups, rows, monkeypatch)
+    _let_compare(actor, recipe, _endpoint(server, log))
+    built._compute_advantage(batch, {})
+
+    assert len(server.requests) == asked, "the cluster asks the same questions, whose answers are on record"
+    curriculum = _curriculum(recipe)
+    closed = finalize_step(
+        found,
+        _faced(recipe),
+        [text_hash(it.text) for it in payloads],
+        curriculum,
+        weights=recipe.weights,
+        kinds=recipe.kinds,
+        min_responses=recipe.min_responses,
+    )
+    expected = group_advantages(
+        closed.by_reward.reshape(4, 4, 3), closed.mask.reshape(4, 4), weights=recipe.weights, how="balanced"
+    ).advantages.reshape(-1)
+    for number, one in enumerate(built._closed.rollouts):
+        assert one.scores == pytest.approx(scores_by_kind(found[number]), abs=1e-6)
+        assert (one.outcome, one.cause, one.calls) == _of_record(found[number])
+        mask = [1 if closed.mask[number] else 0] * payloads[number].tokens
+        key = f"uid-{number // 4}_{number % 4}_0"
+        assert rows[key]["response_mask"].tolist() == mask
+        assert rows[key]["advantages"].tolist() == pytest.approx([expected[number]] * payloads[number].tokens, abs=1e-6)
+    assert actor._staged == (1, closed.updates)
+    if more == "flat":
+        assert ["group" in (it.scores or {"group": 0}) for it in built._closed.rollouts[8:]] != [True] * 8
+
+
+def _of_record(results):
+    return outcome_of(results), missing_cause(results), calls_of(results)
+
+
+def test_a_budget_that_ends_in_a_group_stops_the_run(tmp_path, monkeypatch):
+    class Spent:
+        def sees_group(self, prompt):
+            return True
+
+        async def add_group_rewards(self, faced, responses, results):
+            raise StoppedError("the budget is spent")
+
+    recipe = _group_recipe(tmp_path, "peer")
+    groups, rows, payloads, batch = _stored(recipe, 2)
+    for number, one in enumerate(_without_group(payloads)):
+        rows[f"uid-{number // 4}_{number % 4}_0"]["extra_fields"] = {"reward_extra_info": extra_fields(one)}
+    built, actor = _trainer(recipe, groups, rows, monkeypatch)
+    built_actor: Any = actor
+    built_actor._prompts, built_actor._group_rewards = Table(), Spent()
+    with pytest.raises(StoppedError, match="the budget is spent"):
+        built._compute_advantage(batch, {})
+
+
+def test_a_silent_judge_of_groups_stops_the_run(tmp_path, monkeypatch, serve):
+    recipe = _group_recipe(tmp_path, "peer")
+    groups, rows, payloads, batch = _stored(recipe, 2)
+    recipe = recipe.changed("rewards", [{"kind": "group", "judge": "judge", "by": "peer"}])
+    for number, one in enumerate(payloads):
+        only = one._replace(results={})
+        rows[f"uid-{number // 4}_{number % 4}_0"]["extra_fields"] = {"reward_extra_info": extra_fields(only)}
+    built, actor = _trainer(recipe, groups, rows, monkeypatch)
+    _let_compare(actor, recipe, _endpoint(serve(lambda request, number: "I cannot say."), MemoryCallLog()))
+    with pytest.raises(StoppedError, match="step 1: 16 of 16 rollouts have no score"):
+        built._compute_advantage(batch, {})
