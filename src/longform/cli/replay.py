@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from longform.cli.flags import CostLimit, Flag, SetValues
 from longform.cli.output import command_line, print_result, print_table, progress
@@ -22,6 +22,7 @@ def replay(
     run: Path,
     *,
     judge: str | None = None,
+    by: Literal["peer", "anchors", "list", "round-robin", "elimination"] | None = None,
     set_: SetValues = (),
     models: Path | None = None,
     budget: CostLimit | None = None,
@@ -38,6 +39,8 @@ def replay(
     Args:
         run: A run directory, finished or in progress.
         judge: Replace the run's judge; short for --set rewards.N.judge=JUDGE if exactly one reward uses a judge.
+        by: Compare the responses of each group in this way, in place of the run's pairwise or group reward; the price is
+            that of all its questions. --set curriculum.promote_by=sample lets the best response of a group promote.
         set_: Override a value under rewards, advantages or curriculum: KEY=VALUE, such as --set rewards.0.position=both,
             --set rewards.1.weight=2, --set advantages=summed, --set curriculum.wins=2, or
             --set 'rewards.0={kind: pointwise, judge: J}'.
@@ -50,7 +53,7 @@ def replay(
     from longform.evaluation.replay.changes import measure_changes
 
     replayed = replaying.replay(
-        run, judge=judge, overrides=set_, models=models, budget=budget, out=out, progress=progress
+        run, judge=judge, by=by, overrides=set_, models=models, budget=budget, out=out, progress=progress
     )
     changes = measure_changes(replayed)
     paths = {"path": str(out)} if out is not None else {}

@@ -3,6 +3,7 @@
 A replay may change judges, rewards and curriculum rules; settings that influenced generation must match the record.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,10 +19,16 @@ from longform.records.errors import BadInputError
 from longform.records.run_directory import RunDirectory
 from longform.records.schemas import PromptRow
 from longform.rewards.plugin import load_rewards
-from longform.rewards.settings import JudgedSettings
+from longform.rewards.settings import GroupSettings, JudgedSettings, PairwiseSettings
+from longform.statistics.group_games import GroupBy
 
 CHANGEABLE = ("rewards", "advantages", "curriculum")
 """Sections of the recipe that a replay may change."""
+CHANGEABLE_KEYS = ("data.flat_groups",)
+"""Single keys of other sections that it may change, too."""
+
+_OF_PAIRS = ("position", "combine")
+"""Keys of rewards that compare two texts at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +75,12 @@ class ReplayInputs:
 
 
 def check_replay(
-    run: RunDirectory, overrides: Sequence[str] = (), *, judge: str | None = None, models: Path | None = None
+    run: RunDirectory,
+    overrides: Sequence[str] = (),
+    *,
+    judge: str | None = None,
+    by: GroupBy | None = None,
+    models: Path | None = None,
 ) -> ReplayInputs:
     """Read and check everything that a replay of `run` needs, without any call.
 
@@ -76,19 +88,25 @@ def check_replay(
         run: Run directory, open for reading.
         overrides: `KEY=VALUE` in the sections of `CHANGEABLE`.
         judge: Replaces the judge of the only reward with a judge.
+        by: Compares the responses of a group in this way, in place of the pairwise or group reward.
         models: Path to models.yaml; None uses the recipe's.
 
     Raises:
-        BadInputError: an override cannot be replayed, `judge` is ambiguous, prompts are missing, changed or lack what the
-            changed rewards need, a model is unknown, a key is not set, a plugin reward cannot be loaded,
-            or the run has no steps.
+        BadInputError: an override cannot be replayed, `judge` or `by` is ambiguous, prompts are missing, changed or lack what
+            the changed rewards need, a model is unknown, a key is not set, a plugin reward cannot be loaded, or the run has
+            no steps.
     """
     for override in overrides:
-        if override.partition("=")[0].split(".")[0] not in CHANGEABLE:
+        key = override.partition("=")[0]
+        if key.split(".")[0] not in CHANGEABLE and key not in CHANGEABLE_KEYS:
             *others, last = CHANGEABLE
             raise BadInputError(f"--set {override}: a replay can only change {', '.join(others)} and {last}")
     recorded = load_stored_recipe(run.recipe_path, Recipe)
-    changes = (*overrides, *([] if judge is None else [_judge_override(recorded, judge)]))
+    changes = (
+        *([] if by is None else [_by_override(recorded, by)]),
+        *overrides,
+        *([] if judge is None else [_judge_override(recorded, judge)]),
+    )
     # Validation is not replayed, so the examiner may be used as the judge.
     replayed = load_stored_recipe(run.recipe_path, Recipe, ["validation=null", *changes])
     if not run.database.last_step():
@@ -107,6 +125,25 @@ def check_replay(
     present = replaced_values(recorded.resolved.model_dump(mode="json"), gone)
     removed = [f"{key} {value}" for key, value in gone.items() if key.startswith("rewards.") and value != present[key]]
     return ReplayInputs(recorded, replayed, changes, prompts, judges, changed, removed)
+
+
+def _by_override(recorded: Recipe, by: GroupBy) -> str:
+    """Return the override that `by` is short for: a group reward in place of the pairwise or group reward.
+
+    Raises:
+        BadInputError: no reward compares two texts, or several do.
+    """
+    found = [index for index, it in enumerate(recorded.rewards) if isinstance(it, PairwiseSettings | GroupSettings)]
+    if len(found) != 1:
+        how_many = "several rewards" if found else "no reward"
+        raise BadInputError(
+            f"--by {by}: {how_many} of this run compare{'' if found else 's'} texts; change the rewards with --set"
+        )
+    reward = recorded.rewards[found[0]]
+    assert isinstance(reward, PairwiseSettings | GroupSettings)
+    kept = ["judge", "weight", "sources", "samples", "max_judge_failure_rate", *(() if by == "list" else _OF_PAIRS)]
+    values = reward.model_dump(mode="json", include=set(kept))
+    return f"rewards.{found[0]}={json.dumps({'kind': 'group', 'by': by, **values}, ensure_ascii=False)}"
 
 
 def _judge_override(recorded: Recipe, judge: str) -> str:

@@ -40,6 +40,7 @@ from longform.rewards.reward import (
     scores_by_kind,
 )
 from longform.rewards.reward_set import RewardSet, build_rewards, score_groups
+from longform.statistics.group_games import GroupBy
 from longform.steps.metrics import StepScores, finalize_step
 from longform.text.structure import parse_response
 
@@ -107,6 +108,7 @@ def replay(
     run: Path,
     *,
     judge: str | None = None,
+    by: GroupBy | None = None,
     overrides: Sequence[str] = (),
     models: Path | None = None,
     budget: float | None = None,
@@ -118,6 +120,7 @@ def replay(
     Args:
         run: Run directory; the run may be in progress.
         judge: Replaces the judge of the only reward with a judge.
+        by: Compares the responses of a group in this way, in place of the pairwise or group reward.
         overrides: `KEY=VALUE` in the recipe's rewards, advantages and curriculum.
         models: Path to models.yaml (default: the one of the run's recipe).
         budget: Stop before this replay's calls cost more than this.
@@ -132,7 +135,7 @@ def replay(
     if out is not None:
         check_out(out)
     with RunDirectory.read(run) as directory:
-        inputs = check_replay(directory, overrides, judge=judge, models=models)
+        inputs = check_replay(directory, overrides, judge=judge, by=by, models=models)
         meter = Budget(budget, resume="the same command, which resumes from the recorded answers")
         with progress(f"replaying {run}") as advance:
             replayed = asyncio.run(replay_steps(directory, inputs, budget=meter, on_progress=advance))

@@ -25,7 +25,8 @@ from longform.records.database import Promotion, text_hash
 from longform.records.files import write_rows
 from longform.records.run_directory import RunDirectory
 from longform.records.schemas import Ladder, Prompt, Reference
-from longform.rewards.reward_set import build_rewards
+from longform.rewards.reward import PromptInStep
+from longform.rewards.reward_set import build_rewards, score_groups
 from longform.statistics.moments import AdvantageMoments
 from longform.steps.metrics import finalize_step
 from longform.steps.recorder import record_rollout
@@ -54,6 +55,8 @@ class Judges:
         if "TEXT" in texts:
             points = 1 + digest(model, texts["TEXT"]) % 10
             return json.dumps({"scores": dict.fromkeys(DIMENSIONS, points)})
+        if "[[X > Y = Z]]" in request["messages"][0]["content"]:
+            return order(model, {name[-1]: text for name, text in texts.items() if name.startswith("TEXT ")})
         said = letter(model, texts["TEXT A"], texts["TEXT B"], request.get("seed", 0))
         return "Neither nor." if said == "-" else f"So it is. [[{said}]]"
 
@@ -79,13 +82,18 @@ class Stage:
     def asked(self):
         return len(self.server.requests)
 
-    def run(self, *, group=1, curriculum=None, rewards=None, source="ladders", think="off", **recipe):
+    def run(self, *, group=1, curriculum=None, rewards=None, source="ladders", think="off", flat_groups=None, **recipe):
         """A run on record; what is not a section of the recipe is a setting of the pairwise reward."""
         sections = {name: recipe.pop(name) for name in ("method", "advantages", "optim") if name in recipe}
         content = {
             "policy": "nowhere",
             "models": str(self.folder / "models.yaml"),
-            "data": {source: str(self.folder / f"{source}.jsonl"), "per_step": PER_STEP, "group": group},
+            "data": {
+                source: str(self.folder / f"{source}.jsonl"),
+                "per_step": PER_STEP,
+                "group": group,
+                "flat_groups": flat_groups,
+            },
             "rewards": rewards or [{"kind": "pairwise", "judge": "judge", **recipe}],
             "curriculum": curriculum or {},
             "validation": {"prompts": str(self.folder / "prompts.jsonl"), "judge": "third", "same_judge": True},
@@ -110,6 +118,17 @@ def digest(*parts):
 def letter(model, text_a, text_b, sample=0):
     """The judge's verdict: any of the three, and at times none; the order of the texts matters."""
     return "AABBC-"[digest(model, text_a, text_b, str(sample)) % 6]
+
+
+def order(model, texts):
+    """The judge's order of a list; at times one text is left out, and at times there is none."""
+    said = random.Random(digest(model, *texts.values()))
+    if said.random() < 0.1:
+        return "Neither nor."
+    letters = said.sample(list(texts), len(texts))
+    if len(letters) > 2 and said.random() < 0.2:
+        letters.pop()
+    return f"So it is. [[{letters[0]}{''.join(said.choice([' > ', ' = ']) + it for it in letters[1:])}]]"
 
 
 def make_ladder(number):
@@ -140,7 +159,14 @@ async def record_run(recipe):
         run.database.set_fact("wording", str(CURRENT))
         run.database.set_fact("prompts", hashlib.sha256(recipe.data.path.read_bytes()).hexdigest())
         endpoints = {name: Endpoint(name, it, call_log=log) for name, it in read_models(recipe.models).items()}
-        rewards = build_rewards(recipe.rewards, endpoints, secret=log.secret(), seed=recipe.run.seed)
+        rewards = build_rewards(
+            recipe.rewards,
+            endpoints,
+            secret=log.secret(),
+            seed=recipe.run.seed,
+            flat_groups_only=recipe.data.flat_groups is not None,
+            promotes_best=recipe.curriculum.promote_by == "sample",
+        )
         rng = random.Random(1)
         for step in range(1, STEPS + 1):
             faced = curriculum.draw(step, PER_STEP)
@@ -167,7 +193,14 @@ async def _record_step(step, faced, prompts, rewards, curriculum, rng, run, reci
             for it, response, reference in zip(each, responses, references, strict=True)
         )
     )
-    closed = finalize_step(results, faced, [text_hash(it) for it in texts], curriculum, weights=recipe.weights)
+    prompts_in_step = [
+        PromptInStep(prompts[it.prompt_index], reference, it.rung, step)
+        for it, reference in zip(faced, references[:: recipe.data.group], strict=True)
+    ]
+    results = await score_groups(rewards, prompts_in_step, responses, results)
+    closed = finalize_step(
+        results, faced, [text_hash(it) for it in texts], curriculum, weights=recipe.weights, kinds=recipe.kinds
+    )
     rollouts = [
         record_rollout(
             results[row],

@@ -1,0 +1,96 @@
+"""Replays of runs whose responses were compared within their groups, and of other runs in that way."""
+
+import pytest
+from recorded_run import PER_STEP, STEPS, Stage, replay_run
+
+from longform.records.errors import BadInputError
+from longform.statistics.group_games import most_games
+
+GROUP = 4
+BYS = ("peer", "anchors", "list", "round-robin", "elimination")
+LENGTH = {"kind": "length"}
+
+
+@pytest.fixture
+def stage(tmp_path, serve, reply):
+    return Stage(tmp_path, serve, reply)
+
+
+def _run(stage, by, *, rewards=(), **changes):
+    group = {"kind": "group", "judge": "judge", "by": by}
+    return stage.run(**{"rewards": [group, *rewards], "method": "grpo", "group": GROUP} | changes)
+
+
+RUNS = {by: {"by": by} for by in BYS} | {
+    "the best promotes": {"by": "list", "curriculum": {"promote_by": "sample", "top": "self"}},
+    "flat groups alone": {"by": "peer", "rewards": [LENGTH], "flat_groups": "judge"},
+    "drawn again": {"by": "round-robin", "optim": {"resample": 2}},
+}
+
+
+@pytest.mark.parametrize("kind", RUNS)
+def test_without_a_change_nothing_is_asked_and_nothing_changes(stage, kind):
+    path = _run(stage, **RUNS[kind])
+    asked = stage.asked
+    again = replay_run(path)
+    assert stage.asked == asked
+    for it in again.rollouts:
+        assert (it.scores_after, it.outcome_after, it.cause_after) == (
+            it.scores_before,
+            it.outcome_before,
+            it.cause_before,
+        )
+        assert (it.reward_after, it.rung_after, it.advantage_after) == (
+            it.reward_before,
+            it.rung_before,
+            it.advantage_before,
+        )
+    assert again.promotions_after == again.promotions_before
+    assert again.replayed == again.recorded and again.paid.calls == 0
+    if kind != "flat groups alone":
+        assert {it.reward_before is None for it in again.rollouts} == {True, False}, "silence was not put to the test"
+    if kind in ("anchors", "the best promotes"):
+        assert again.promotions_before
+    if kind == "flat groups alone":
+        assert {"group" in (it.scores_before or {}) for it in again.rollouts} == {True, False}
+
+
+@pytest.mark.parametrize("by", BYS)
+def test_a_pairwise_run_is_replayed_by_comparing_its_groups_with_the_price(stage, by):
+    path = stage.run(method="grpo", group=GROUP, position="both", samples=1)
+    after = replay_run(path, by=by)
+    (reward,) = after.inputs.replayed.rewards
+    assert (reward.kind, reward.judges) == ("group", ["judge"])
+    scores = {it.scores_after["group"] for it in after.rollouts if it.scores_after}
+    assert len(scores) > 2 or by == "peer"
+    assert all(0 <= score <= 1 for score in scores)
+    most = STEPS * PER_STEP * most_games(by, GROUP, anchors=3)
+    orders, attempts = 1 if by == "list" else 2, 2
+    assert 0 < after.replayed.calls <= most * orders * attempts
+    assert after.replayed.cost > 0
+
+
+def test_a_grouped_run_is_replayed_in_another_way_and_by_another_judge(stage):
+    path = _run(stage, "round-robin", rewards=[LENGTH])
+    cheap = replay_run(path, by="list")
+    assert cheap.replayed.calls < cheap.recorded.calls / 2
+    assert [it.kind for it in cheap.inputs.replayed.rewards] == ["group", "length"]
+    other = replay_run(path, by="list", judge="other")
+    (judged,) = other.inputs.replayed.judged
+    assert judged.judges == ["other"]
+    assert [it.reward_after for it in other.rollouts] != [it.reward_after for it in cheap.rollouts]
+    flat = replay_run(path, "data.flat_groups=judge")
+    assert flat.replayed.calls < flat.recorded.calls
+
+
+@pytest.mark.parametrize(
+    ("run", "error"),
+    [
+        ({"rewards": [LENGTH], "source": "prompts"}, "--by peer: no reward of this run compares texts"),
+        ({"method": "ppo"}, "kind: group is only valid with method: grpo"),
+    ],
+)
+def test_a_run_that_cannot_be_compared_in_groups_says_so(stage, run, error):
+    path = stage.run(**{"method": "grpo", "group": GROUP} | run)
+    with pytest.raises(BadInputError, match=error):
+        replay_run(path, by="peer")
