@@ -92,8 +92,8 @@ def check_replay(
         models: Path to models.yaml; None uses the recipe's.
 
     Raises:
-        BadInputError: an override cannot be replayed, `judge` or `by` is ambiguous, prompts are missing, changed or lack what
-            the changed rewards need, a model is unknown, a key is not set, a plugin reward cannot be loaded, or the run has
+        BadInputError: an override cannot be replayed, `judge` or `by` is ambiguous, prompts are missing, changed or lack
+            what the changed rewards need, a model is unknown, a key is not set, a plugin reward cannot be loaded, or the run has
             no steps.
     """
     for override in overrides:

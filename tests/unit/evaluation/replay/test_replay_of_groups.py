@@ -23,7 +23,7 @@ def _run(stage, by, *, rewards=(), **changes):
 
 RUNS = {by: {"by": by} for by in BYS} | {
     "the best promotes": {"by": "list", "curriculum": {"promote_by": "sample", "top": "self"}},
-    "flat groups alone": {"by": "peer", "rewards": [LENGTH], "flat_groups": "judge"},
+    "flat groups alone": {"by": "peer", "rewards": [LENGTH], "flat_groups": "judge", "group": 2},
     "drawn again": {"by": "round-robin", "optim": {"resample": 2}},
 }
 
