@@ -69,7 +69,7 @@ class ListJudge(BaseJudge):
         letters = LIST_LETTERS[: len(texts)]
 
         def places(order: LetterOrder | None) -> PlaceOrder | None:
-            return order and tuple(tuple(letters.index(letter) for letter in equals) for equals in order)
+            return None if order is None else tuple(tuple(map(letters.index, equals)) for equals in order)
 
         shape: AnswerShape[PlaceOrder] = AnswerShape(
             {

@@ -255,4 +255,4 @@ def most_anchors(prompt: PromptRow, *, width: int) -> int:
 
 def _numbered(order: PlaceOrder | None, part: Sequence[int]) -> PlaceOrder | None:
     """An order of the texts of a part, by their numbers in the group."""
-    return order and tuple(tuple(part[place] for place in equals) for equals in order)
+    return None if order is None else tuple(tuple(part[place] for place in equals) for equals in order)

@@ -31,12 +31,8 @@ TAG = fence_tag(b"secret", "p", 1)
 
 def _with_judge(ask, *, server=None, **spec):
     async def asked():
-        model = ModelSpec(
-            base_url=server.url if server else "http://127.0.0.1:9/v1",
-            model="m",
-            retries=0,
-            **({"context": 32_000} | spec),
-        )
+        fields = {"base_url": server.url if server else "http://127.0.0.1:9/v1", "context": 32_000}
+        model = ModelSpec.model_validate({**fields, "model": "m", "retries": 0, **spec})
         async with Endpoint("judge", model, call_log=MemoryCallLog(), backoff_seconds=0.0) as endpoint:
             return await ask(ListJudge(endpoint, secret=b"secret"))
 

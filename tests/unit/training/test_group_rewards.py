@@ -1,5 +1,7 @@
 """GRPO with a reward that sees whole groups, on a model of a few thousand weights."""
 
+from typing import Any
+
 import pytest
 import torch
 from toy import PER_STEP, policy_weights, save_model, train_toy
@@ -42,7 +44,7 @@ class Flat:
 
 
 def _train(start, folder, by, *, steps, panel=None, rewards=None, sections=None, stop_after=None, **settings):
-    panel = panel or WordPanel()
+    panel: Any = panel or WordPanel()
     sections = {
         "method": "grpo",
         "data": {"ladders": "unused.jsonl", "per_step": PER_STEP // GROUP, "group": GROUP},

@@ -93,8 +93,8 @@ def check_replay(
 
     Raises:
         BadInputError: an override cannot be replayed, `judge` or `by` is ambiguous, prompts are missing, changed or lack
-            what the changed rewards need, a model is unknown, a key is not set, a plugin reward cannot be loaded, or the run has
-            no steps.
+            what the changed rewards need, a model is unknown, a key is not set, a plugin reward cannot be loaded, or the
+            run has no steps.
     """
     for override in overrides:
         key = override.partition("=")[0]
