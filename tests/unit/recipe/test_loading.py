@@ -132,6 +132,50 @@ def test_a_bad_recipe_is_one_line_that_names_the_field(tmp_path, text, overrides
     assert message in _error(tmp_path, text, *overrides)
 
 
+GROUPS = ["method=grpo", "data.group=4", "rewards=[{kind: group, judge: qwen, by: peer}]"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["method=ppo"], "rewards: kind: group is only valid with method: grpo, which has groups; use pairwise"),
+        (["rewards=[{kind: group, judge: qwen}]"], "rewards.0.by: Field required"),
+        (
+            ["rewards.by=pairs"],
+            "rewards.0.by: Input should be 'peer', 'anchors', 'list', 'round-robin' or 'elimination'",
+        ),
+        (["rewards.by=list", "rewards.position=both"], "rewards.0: by: list has no pairs; leave `position` and"),
+        (["rewards.anchors=2"], "rewards.0: `anchors` is only valid with by: anchors"),
+        (["rewards.by=anchors", "data={prompts: p.jsonl, group: 4}"], "data.ladders: required by the group reward"),
+        (["data.flat_groups=judge"], "data.flat_groups: needs a reward of kind: group, and others that show which"),
+        (["rewards=[{kind: length}]", "data.flat_groups=judge"], "data.flat_groups: needs a reward of kind: group"),
+        (["data={prompts: p.jsonl, group: 4}", "curriculum.promote_by=sample"], "data.ladders: required by the group"),
+        (
+            ["rewards.by=anchors", "curriculum.promote_by=sample"],
+            "curriculum.promote_by: sample is for a reward of kind",
+        ),
+        (
+            ["curriculum={promote_by: sample, mode: mixed}"],
+            "curriculum.promote_by: sample is only valid with mode: dynamic",
+        ),
+        (
+            ["rewards=[{kind: pairwise, judge: qwen}]", "curriculum.promote_by=sample"],
+            "curriculum.promote_by: sample is for a reward of kind: group",
+        ),
+    ],
+)
+def test_what_groups_need_is_said_in_one_line(tmp_path, overrides, message):
+    assert message in _error(tmp_path, GOOD, *GROUPS, *overrides)
+
+
+def test_a_group_reward_compares_with_references_only_where_it_is_asked_to(tmp_path):
+    recipe = _load(tmp_path, GOOD, *GROUPS)
+    assert not recipe.compares and recipe.asked == {"qwen"}
+    assert _load(tmp_path, GOOD, *GROUPS, "rewards.by=anchors").compares
+    assert _load(tmp_path, GOOD, *GROUPS, "curriculum.promote_by=sample").compares
+    assert _load(tmp_path, GOOD, *GROUPS, "data={prompts: p.jsonl, group: 4}").data.prompts is not None
+
+
 def test_the_reward_judge_may_validate_only_when_asked_to(tmp_path):
     assert _load(tmp_path, GOOD, "validation.judge=qwen", "validation.same_judge=true").validation
 
