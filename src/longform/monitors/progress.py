@@ -65,22 +65,31 @@ def _fallen(series: Series) -> Finding | None:
 
     Pairs of consecutive validations are averaged, and the latest pair is compared with the best earlier one. The grade must
     fall by four standard errors (validation/grade_error, treating validations as independent, which is conservative) while
-    mean rung plus mean reward rises.
+    mean rung plus mean reward rises. Scores within a group say nothing about progress, so where a judge compares groups and
+    no prompt climbs, the fall is enough.
     """
     pairs = _validation_pairs(series)
     if len(pairs) < 3:  # the latest pair must not overlap with an earlier one
         return None
     now, best = pairs[-1], max(pairs[:-2], key=lambda pair: pair.grade)
     error = sqrt(now.error**2 + best.error**2)
-    if best.grade - now.grade <= EXAMINER_ERRORS * error or now.progress - best.progress <= PROGRESS:
+    climbs = any(rung for _, rung in series.get("curriculum/mean_rung_faced", ()))
+    is_relative = "group/judged" in series and not climbs
+    if best.grade - now.grade <= EXAMINER_ERRORS * error or (
+        not is_relative and now.progress - best.progress <= PROGRESS
+    ):
         return None
+    progress = (
+        "while responses are rewarded for being better than others of their group"
+        if is_relative
+        else f"while mean rung plus mean reward rose from {best.progress:.2f} to {now.progress:.2f}"
+    )
     return Finding(
         "judge-examiner-apart",
         best.step,
         now.step,
         f"from step {best.step} to {now.step} the examiner's grade fell from {best.grade:.2f} ± {best.error:.2f} to "
-        f"{now.grade:.2f} ± {now.error:.2f}, while mean rung plus mean reward rose from {best.progress:.2f} to "
-        f"{now.progress:.2f}",
+        f"{now.grade:.2f} ± {now.error:.2f}, {progress}",
         "The policy has learned to exploit rewards.judge: use the checkpoint with the best grade, and train with another "
         "judge or a panel.",
     )

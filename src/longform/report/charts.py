@@ -39,6 +39,7 @@ CURVES = (
         "Copied", {"from the request": "text/copied_from_prompt", "from the reference": "text/copied_from_reference"}
     ),
     Curves("Groups without a learning signal", {"skipped": "group/skipped", "zero variance": "group/without_spread"}),
+    Curves("Groups that a judge compared", {"share": "group/judged"}),
     Curves("KL to the initial policy, nats per token", {"KL": "policy/kl_to_start"}),
     Curves("Entropy, nats per token", {"entropy": "policy/entropy"}),
     Curves("Critic's explained variance", {"explained": "critic/explained_variance"}, low=-1.0),

@@ -21,6 +21,7 @@ from longform.records.database import RolloutRecord, ValidationText
 from longform.records.errors import StoppedError
 from longform.records.schemas import PromptRow
 from longform.rewards.reward import DECLINED, RewardResults, missing_cause, outcome_of, scores_by_kind
+from longform.rewards.settings import GroupSettings
 from longform.rl.group_advantages import GroupAdvantages
 from longform.text.diversity import distinct_share, self_bleu
 from longform.text.repetition import (
@@ -182,6 +183,8 @@ def step_metrics(
     }
     if recipe.generation.think != "off":
         metrics |= _structure_metrics(responses, recipe.generation.think)
+    if compared := [it.kind for it in recipe.rewards if isinstance(it, GroupSettings)]:
+        metrics["group/judged"] = judged_groups(scores.results, compared[0], group=recipe.data.group)
     if len(recipe.rewards) > 1:
         size = recipe.data.group if recipe.data.group > 1 else len(rollouts)
         by_reward = scores.by_reward.reshape(-1, size, len(recipe.rewards))
@@ -192,6 +195,18 @@ def step_metrics(
         if shares and (recipe.method == "ppo" or recipe.advantages == "summed"):
             metrics["reward/largest_share"] = max(shares)
     return metrics
+
+
+def judged_groups(results: Sequence[RewardResults], kind: str, *, group: int) -> float:
+    """The share of the groups of a step that a judge compared; with data.flat_groups not all of them.
+
+    Args:
+        results: [N], those of a prompt adjacent.
+        kind: of the reward.
+        group: responses per prompt.
+    """
+    asked = [bool(it[kind].calls) if kind in it else False for it in results]
+    return float(np.mean([any(asked[place : place + group]) for place in range(0, len(asked), group)]))
 
 
 def _structure_metrics(parts: Sequence[ParsedResponse], thinking: Thinking) -> dict[str, float]:

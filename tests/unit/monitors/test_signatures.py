@@ -223,6 +223,11 @@ def test_judge_and_examiner_apart_needs_a_significant_fall_during_progress():
     assert "judge-examiner-apart" not in _found(_validated(fall, error=0.6))
     stuck = {"curriculum/mean_rung_faced": 1, "reward/mean": 0.5}
     assert "judge-examiner-apart" not in _found(_validated(fall) | stuck)
+    relative = stuck | {"curriculum/mean_rung_faced": 0, "group/judged": 1.0}
+    evidence = _found(_validated(fall) | relative)["judge-examiner-apart"].evidence
+    assert "while responses are rewarded for being better than others of their group" in evidence
+    assert "judge-examiner-apart" not in _found(_validated(small) | relative)
+    assert "judge-examiner-apart" not in _found(_validated(fall) | stuck | {"group/judged": 1.0}), "rungs show progress"
 
 
 def test_judge_and_examiner_apart_where_the_grade_does_not_rise_and_is_known_well():

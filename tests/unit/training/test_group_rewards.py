@@ -106,6 +106,8 @@ def test_only_flat_groups_are_judged_where_the_recipe_says_so(start, tmp_path):
     assert panel.asked == sum(count - 1 for count in _written([it for it in rollouts if it.prompt_id in judged]))
     assert all(bool(it.calls) == (it.prompt_id in judged) for it in rollouts if it.text)
     assert metrics["group/without_spread"][1] == 0
+    groups = 2 * PER_STEP // GROUP
+    assert sum(metrics["group/judged"].values()) / 2 == len(judged) / groups
 
 
 def test_flat_groups_are_judged_before_they_are_resampled(start, tmp_path):
