@@ -265,6 +265,12 @@ def test_an_out_that_would_lose_something_is_refused_before_a_call(live, capsys,
         ([row(0)], "--judge live --judge live --out o.jsonl", "--judge live: listed twice"),
         ([row(0)], "--out out.jsonl", "--out: only valid with --judge"),
         ([row(0)], "--repeat 2", "--repeat: only valid with --judge"),
+        ([row(0)], "--by list", "--by: needs --judge and --out, the file for the scores"),
+        ([row(0)], "--by list --judge live --out out.jsonl --wording 2", "--wording: not valid with --by"),
+        ([row(0)], "--by anchors --judge live --out out.jsonl", "--by anchors: needs the ladder of a recipe"),
+        ([row(0, label=None)], "--by list --judge live --out out.jsonl", "in no group did people score two texts"),
+        ([row(0)], "--by best --judge live --out out.jsonl", "--by"),
+        ([row(0)], "--samples 2", "--samples: only valid with --by"),
         ([row(0)], "--show odd 2", "--show"),
         ([row(0)], "--show wrong 0", "--show"),
     ],
@@ -302,6 +308,19 @@ def test_wordings_are_compared_like_judges(live, capsys):
     assert "live@2" in said and "judge=live@2" not in said
     audited = [json.loads(line) for line in Path("out.jsonl").read_text(encoding="utf-8").splitlines()]
     assert {it["judge"] for line in audited for it in line["asked"]} == {"live", "live@2"}
+
+
+def test_ways_to_compare_groups_are_measured_and_the_cheapest_good_one_is_named(live, capsys):
+    write(row(number) for number in range(24))
+    flags = ("--by", "peer", "--by", "round-robin", "--judge", "live", "--out", "out.jsonl", "--resamples", "50")
+    assert audit(*flags, "--repeat", "1") == 0
+    said = capsys.readouterr().out
+    assert "Ways to compare a group" in said and "live by peer" in said
+    assert "rewards=[{kind: group, judge: live, by: peer}]" in said
+    asked = len(live.requests)
+    audited = audit_json(capsys, "--by", "peer", "--judge", "live", "--out", "out.jsonl")
+    assert audited["figures"][0]["agreement"]["n"] == 24
+    assert len(live.requests) == asked, "all of it is on record"
 
 
 def test_an_unknown_wording_is_one_line(live, capsys):

@@ -18,14 +18,18 @@ from longform.cli.flags import (
     TableFormat,
 )
 from longform.cli.output import command_line, console, print_result, print_tables, printable, progress
+from longform.records.errors import BadInputError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from longform.evaluation.audit.run import Audit, Fault
     from longform.evaluation.tables import Table
+    from longform.statistics.group_games import GroupBy
 
 _OPENING = 100
+ATTACKED = 24
+"""Pairs of a judge that are attacked."""
 
 
 def audit(
@@ -35,13 +39,17 @@ def audit(
     models: Path = Path("models.yaml"),
     out: Path | None = None,
     repeat: NonNegative = 0,
-    attacks: NonNegative = 24,
+    attacks: NonNegative = ATTACKED,
     budget: CostLimit | None = None,
     show: Annotated[tuple[Literal["wrong", "inconsistent"], PositiveInt] | None, Parameter(negative=())] = None,
     resamples: PositiveInt = 1000,
     seed: Seed = 0,
     wording: PositiveInt | None = None,
     format: TableFormat = "text",
+    by: Annotated[
+        tuple[Literal["peer", "list", "round-robin", "elimination", "anchors"], ...], Parameter(negative=())
+    ] = (),
+    samples: PositiveInt = 1,
     reading: ReadFlags = READ_FLAGS,
     json: Flag = False,
 ) -> None:
@@ -49,6 +57,9 @@ def audit(
 
     Recorded verdicts are evaluated without any call. With --judge, missing verdicts are requested in both orders. Running
     the command again resumes it and keeps the rows of other judges in OUT. The 95% intervals resample whole prompts.
+
+    With --by, groups of texts that people scored are compared as the group reward would: agreement, position bias, noise and
+    cost of each way, and which is the cheapest that is as good.
 
     Args:
         pairs: Pairs files (.jsonl, .parquet): id, prompt, response_a, response_b; optional: label (a, b, tie) by people;
@@ -66,6 +77,10 @@ def audit(
         seed: Random seed of the resampling and of the choice of pairs to attack.
         wording: Version of the judge's wording (default: the current one). The answers are kept under JUDGE@VERSION, so that
             wordings are compared like judges, such as Chinese questions (3) with English ones (2).
+        by: Way to compare the responses of a group: peer, list, round-robin or elimination. May be repeated. PAIRS are then
+            groups files (id, prompt, responses: [{text, score}]), or pairs files, whose rows are groups of two. --repeat 1
+            measures the noise.
+        samples: With --by: votes on each pair, or shuffles of each list.
         format: Output format. With Markdown and LaTeX tables, everything else goes to stderr.
         json: Same as --format json.
     """
@@ -73,6 +88,26 @@ def audit(
     from longform.evaluation.audit.tables import audit_tables
     from longform.evaluation.tables import plain
 
+    if by:
+        given = {"--show": show is not None, "--wording": wording is not None, "--attacks": attacks != ATTACKED}
+        _audit_by(
+            pairs,
+            by,
+            given=[flag for flag, is_given in given.items() if is_given],
+            judges=judge,
+            models=models,
+            out=out,
+            samples=samples,
+            repeats=repeat,
+            budget=budget,
+            resamples=resamples,
+            seed=seed,
+            reading=reading,
+            format="json" if json else format,
+        )
+        return
+    if samples != 1:
+        raise BadInputError("--samples: only valid with --by; --repeat asks each question again")
     result = auditing.audit(
         pairs,
         judges=judge,
@@ -103,6 +138,49 @@ def audit(
         print_tables([_faults_table(faults)], format)
     counts: dict[str, Any] = {"pairs": audited.pairs, "prompts": audited.prompts, "labelled": audited.labelled}
     print_result(counts | paid, as_json=False, next_command=_next_command(audited), aside=format != "text")
+
+
+def _audit_by(
+    files: Inputs,
+    by: "Sequence[GroupBy]",
+    *,
+    given: "Sequence[str]",
+    out: Path | None,
+    reading: ReadFlags,
+    format: TableFormat,
+    **settings: Any,
+) -> None:
+    """Audit ways to compare groups, and print them."""
+    from longform.evaluation.audit.groups import audit_groups, group_tables
+    from longform.evaluation.tables import plain
+
+    if given:
+        raise BadInputError(f"{given[0]}: not valid with --by")
+    if out is None or not settings["judges"]:
+        raise BadInputError("--by: needs --judge and --out, the file for the scores")
+    audited = audit_groups(
+        files,
+        bys=by,
+        out=out,
+        reading=reading.parse(),
+        progress=progress,
+        on_plan=lambda line: console.print(line, markup=False, soft_wrap=True),
+        **settings,
+    )
+    paid = {"cost": audited.cost, "path": str(out)}
+    if format == "json":
+        print_result(plain(audited._asdict()) | paid, as_json=True)
+        return
+    print_tables(group_tables(audited), format)
+    print()
+    chosen = audited.advice.by
+    reward = None if chosen is None else f"rewards=[{{kind: group, judge: {chosen.judge}, by: {chosen.by}}}]"
+    print_result(
+        {"groups": audited.groups, "prompts": audited.prompts} | paid,
+        as_json=False,
+        next_command=None if reward is None else printable(command_line("train", "RECIPE", "--set", reward)),
+        aside=format != "text",
+    )
 
 
 def _opening(shown: "Fault") -> dict[str, Any]:

@@ -18,9 +18,6 @@ from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
-from scipy.special import expit
-
-from longform.statistics.bradley_terry import Cells, fit
 
 TIE = 0.5
 PRIOR_GAMES = 1.0
@@ -153,6 +150,11 @@ def strength_scores(count: int, games: Iterable[GroupGame]) -> list[float | None
         count: Responses; texts from this number on are anchors.
         games: Their results, several of a pair included.
     """
+    # Recipes name the ways to compare; SciPy is loaded where one is used.
+    from scipy.special import expit
+
+    from longform.statistics.bradley_terry import Cells, fit
+
     played = [game for game in games if game.share is not None]
     texts = sorted({text for game in played for text in (game.first, game.second)})
     place = {text: number for number, text in enumerate(texts)}

@@ -43,8 +43,8 @@ class Flat:
         return RewardResult(0.5 if int(prompt.id) % 2 else response.answer.split().count("so") / 12)
 
 
-def _train(start, folder, by, *, steps, panel=None, rewards=None, sections=None, stop_after=None, **settings):
-    panel: Any = panel or WordPanel()
+def _train(start, folder, by, *, steps, panel: Any = None, rewards=None, sections=None, stop_after=None, **settings):
+    panel = panel or WordPanel()
     sections = {
         "method": "grpo",
         "data": {"ladders": "unused.jsonl", "per_step": PER_STEP // GROUP, "group": GROUP},

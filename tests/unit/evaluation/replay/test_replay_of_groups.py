@@ -59,7 +59,7 @@ def test_without_a_change_nothing_is_asked_and_nothing_changes(stage, kind):
 def test_a_pairwise_run_is_replayed_by_comparing_its_groups_with_the_price(stage, by):
     path = stage.run(method="grpo", group=GROUP, position="both", samples=1)
     after = replay_run(path, by=by)
-    (reward,) = after.inputs.replayed.rewards
+    (reward,) = after.inputs.replayed.judged
     assert (reward.kind, reward.judges) == ("group", ["judge"])
     scores = {it.scores_after["group"] for it in after.rollouts if it.scores_after}
     assert len(scores) > 2 or by == "peer"

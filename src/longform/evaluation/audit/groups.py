@@ -1,0 +1,306 @@
+"""`longform audit --by`: which way of comparing the responses of a group agrees best with people, and at what cost.
+
+Each group is scored by the reward that training would use (`rewards.judged_group`), with a judge that notes where each text
+stood. Answers are recorded next to the output file, so a second call resumes.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from longform.endpoints.client import Endpoint
+from longform.endpoints.concurrency import map_bounded
+from longform.endpoints.recorded import RecordedCalls
+from longform.evaluation.audit.group_figures import ByAdvice, ByFigures, ComparedGroup, advise_by, measure_by
+from longform.evaluation.audit.pairs import AuditedPair
+from longform.evaluation.estimates import Bootstrap
+from longform.evaluation.tables import Cell, Column, Table, show, warn_of_few
+from longform.judging.judge import JudgeReply, total_cost
+from longform.judging.listwise import ListJudge, PlaceOrder
+from longform.judging.pairwise import WINNERS, PairwiseJudge, PairwisePanel, Position, Verdict
+from longform.records.adapting import AS_IS, Reading
+from longform.records.errors import BadInputError
+from longform.records.files import read_all, write_rows
+from longform.records.paths import check_out
+from longform.records.progress import ProgressDisplay, no_progress
+from longform.records.schemas import Criteria, Message, Order, PromptRow, Row
+from longform.rewards.judged_group import JudgedGroupReward
+from longform.rewards.reward import PromptInStep
+from longform.statistics.group_games import GroupBy, most_games
+from longform.text.structure import ParsedResponse
+
+_PAIR_SCORES = {"a": (1.0, 0.0), "b": (0.0, 1.0), "tie": (0.5, 0.5)}
+
+
+class ScoredText(BaseModel):
+    """A response, and what people think of it."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
+    text: str = Field(min_length=1)
+    score: float | None = None
+    """By people, on any scale; None if nobody scored it."""
+    model: str | None = None
+
+
+class ScoredGroup(Row):
+    """Several responses to one prompt, scored by people. A row of a pairs file is a group of two."""
+
+    key_fields: ClassVar[tuple[str, ...]] = ("id",)
+    id: str = Field(min_length=1)
+    prompt: str | list[Message] = Field(min_length=1)
+    criteria: Criteria | None = None
+    responses: list[ScoredText] = Field(min_length=2)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_pair(cls, row: Any) -> Any:
+        if not isinstance(row, Mapping) or "response_a" not in row or "responses" in row:
+            return row
+        pair = AuditedPair.model_validate(row)
+        scores = (None, None) if pair.label is None else _PAIR_SCORES[pair.label]
+        texts = ((pair.response_a, pair.model_a), (pair.response_b, pair.model_b))
+        responses = [
+            {"text": text, "model": model, "score": score} for (text, model), score in zip(texts, scores, strict=True)
+        ]
+        return {"id": pair.id, "prompt": pair.prompt, "criteria": pair.criteria, "responses": responses}
+
+    @property
+    def request(self) -> PromptRow:
+        """The prompt, as shown to a judge."""
+        return PromptRow(id=self.id, prompt=self.prompt, criteria=self.criteria)
+
+
+class GroupAudit(NamedTuple):
+    """The audit of several ways to compare."""
+
+    groups: int
+    prompts: int
+    figures: list[ByFigures]
+    advice: ByAdvice
+    cost: str
+    """Of all calls, formatted."""
+
+
+def audit_groups(
+    files: Sequence[Path],
+    *,
+    bys: Sequence[GroupBy],
+    judges: Sequence[str],
+    models: Path = Path("models.yaml"),
+    out: Path,
+    samples: int = 1,
+    position: Position = "second",
+    repeats: int = 1,
+    budget: float | None = None,
+    resamples: int = 1000,
+    seed: int = 0,
+    reading: Reading = AS_IS,
+    progress: ProgressDisplay = no_progress,
+    on_plan: Callable[[str], None] = lambda line: None,
+) -> GroupAudit:
+    """Measure ways to compare the responses of a group.
+
+    Args:
+        files: Groups files, or pairs files, whose rows are groups of two.
+        bys: The ways.
+        judges: Names in `models`.
+        models: Path to models.yaml.
+        out: Output file: the groups with the scores of every judge and way. Calls are recorded next to it.
+        samples: Votes on each pair, or shuffles of each list.
+        position: Where a response stands, see the group reward.
+        repeats: Further runs of each comparison, with other draws, for its noise.
+        budget: Stop before the calls cost more than this.
+        resamples: Number of bootstrap samples.
+        seed: Of draws and resampling.
+        reading: How the files are read.
+        progress: Progress display.
+        on_plan: Called before the first call with an upper bound on the number of calls, as text.
+
+    Raises:
+        BadInputError: a row is invalid, no group has scores of people, a judge cannot be used, or `out` cannot be written.
+        StoppedError: the budget is exhausted.
+    """
+    check_out(out, *files)
+    for name, given in (("--judge", judges), ("--by", bys)):
+        if twice := next((it for it in given if list(given).count(it) > 1), None):
+            raise BadInputError(f"{name} {twice}: listed twice")
+    if "anchors" in bys:
+        raise BadInputError(
+            "--by anchors: needs the ladder of a recipe; try it on a run with `longform replay RUN --by anchors`"
+        )
+    groups = list(read_all(files, ScoredGroup, reading))
+    if not any(len({it.score for it in group.responses} - {None}) > 1 for group in groups):
+        raise BadInputError(
+            f"{files[0]}: in no group did people score two texts differently, so nothing can be measured"
+        )
+    for name in judges:  # check all judges before the first call
+        RecordedCalls(out, models, name, budget=budget).log.close()
+    questions = sum(_most_questions(by, len(it.responses), samples, position) for by in bys for it in groups)
+    on_plan(
+        f"{len(judges)} {'judges get' if len(judges) > 1 else 'judge gets'} at most {questions * (1 + repeats)} questions "
+        "each; recorded answers are not requested again"
+    )
+    bootstrap = Bootstrap(resamples, seed)
+    compared: list[list[ComparedGroup]] = []
+    figures: list[ByFigures] = []
+    scores: list[dict[str, dict[str, Any]]] = [{} for _ in groups]
+    cost = ""
+    for name in judges:
+        with RecordedCalls(out, models, name, budget=budget) as calls:
+            for by in bys:
+                with progress(f"{name} by {by}") as advance:
+
+                    async def ask(calls: RecordedCalls = calls, by: GroupBy = by) -> list[ComparedGroup]:
+                        async with calls.endpoint() as endpoint:
+                            asker = _Asker(
+                                endpoint, calls.log.secret(), by, samples=samples, position=position, seed=seed
+                            )
+                            return await asker.compare(groups, runs=1 + repeats, on_progress=advance)
+
+                    found = asyncio.run(ask())
+                compared.append(found)
+                figures.append(measure_by(name, by, found, bootstrap))
+                for row, it in zip(scores, found, strict=True):
+                    row.setdefault(name, {})[by] = [list(run) for run in it.runs]
+            cost = calls.cost()
+    write_rows(out, (it.model_copy(update={"by": row}) for it, row in zip(groups, scores, strict=True)))
+    prompts = len({it.request.request for it in groups})
+    return GroupAudit(len(groups), prompts, figures, advise_by(figures, compared, bootstrap), cost)
+
+
+class _Asker:
+    """Scores groups with one judge in one way, and notes how texts did by their place."""
+
+    def __init__(
+        self, endpoint: Endpoint, secret: bytes, by: GroupBy, *, samples: int, position: Position, seed: int
+    ) -> None:
+        self._endpoint = endpoint
+        self._leads: dict[str, list[float]] = {}
+        is_list = by == "list"
+        pairs = _PlacedPairs(endpoint, position=position, secret=secret, leads=self._leads)
+        self._reward = JudgedGroupReward(
+            by,
+            PairwisePanel([pairs], samples=1 if is_list else samples),
+            lists=[_PlacedLists(endpoint, secret=secret, leads=self._leads)] if is_list else [],
+            samples=samples,
+            seed=seed,
+        )
+
+    async def compare(
+        self, groups: Sequence[ScoredGroup], *, runs: int, on_progress: Callable[[int, int], None]
+    ) -> list[ComparedGroup]:
+        """The groups with their scores in several runs."""
+        found: dict[int, ComparedGroup] = {}
+
+        async def work(place: int) -> None:
+            group = groups[place]
+            responses = [ParsedResponse("", it.text, True) for it in group.responses]
+            results = [
+                await self._reward.score_group(PromptInStep(group.request, "", 0, run), responses)
+                for run in range(runs)
+            ]
+            found[place] = ComparedGroup(
+                group.request.request,
+                [it.score for it in group.responses],
+                [[it.score for it in run] for run in results],
+                [len({call for it in run for call in it.calls}) for run in results],
+                [total_cost(it.cost for it in run) for run in results],
+                self._leads.get(group.id, []),
+            )
+            on_progress(len(found), len(groups))
+
+        await map_bounded(range(len(groups)), work, workers=self._endpoint.workers)
+        return [found[place] for place in range(len(groups))]
+
+
+class _PlacedPairs(PairwiseJudge):
+    """Notes whether the text that was read first won."""
+
+    def __init__(self, *args: Any, leads: dict[str, list[float]], **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self._leads = leads
+
+    async def compare_in_order(
+        self, prompt: PromptRow, *, response: str, reference: str, order: Order, step: int, sample: int = 0
+    ) -> Verdict:
+        verdict = await super().compare_in_order(
+            prompt, response=response, reference=reference, order=order, step=step, sample=sample
+        )
+        if verdict.value is not None:
+            winner = WINNERS[verdict.value]
+            lead = 0.0 if winner == "tie" else 0.5 if winner == order[0] else -0.5
+            self._leads.setdefault(prompt.id, []).append(lead)
+        return verdict
+
+
+class _PlacedLists(ListJudge):
+    """Notes how much better the first text of a list did than the last."""
+
+    def __init__(self, *args: Any, leads: dict[str, list[float]], **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self._leads = leads
+
+    async def order(
+        self, prompt: PromptRow, texts: Sequence[str], *, step: int, sample: int = 0
+    ) -> JudgeReply[PlaceOrder]:
+        reply = await super().order(prompt, texts, step=step, sample=sample)
+        shares = _shares_of_wins(reply.value or ())
+        if 0 in shares and len(texts) - 1 in shares:
+            self._leads.setdefault(prompt.id, []).append(shares[0] - shares[len(texts) - 1])
+        return reply
+
+
+def _shares_of_wins(order: PlaceOrder) -> dict[int, float]:
+    """Return the share of the others that each placed text is better than, equals as halves."""
+    total = sum(map(len, order))
+    shares, above = {}, 0
+    for equals in order:
+        beaten = total - above - len(equals) + (len(equals) - 1) / 2
+        shares |= dict.fromkeys(equals, beaten / max(total - 1, 1))
+        above += len(equals)
+    return shares
+
+
+def _most_questions(by: GroupBy, count: int, samples: int, position: Position) -> int:
+    return most_games(by, count) * samples * (2 if position == "both" and by != "list" else 1)
+
+
+def group_tables(audit: GroupAudit) -> list[Table]:
+    """Return the tables of an audit of ways to compare, the recommendation last."""
+    columns = [Column("judge", is_text=True), Column("by", is_text=True)]
+    columns += [Column(name, is_text=True) for name in ("agreement", "undecided", "noise", "first place leads")]
+    columns += [
+        Column("calls a group", digits=1),
+        Column("cost a group", digits=6),
+        Column("cost a correct decision", digits=6),
+    ]
+    rows: list[list[Cell]] = [
+        [
+            it.judge,
+            it.by,
+            *(
+                "" if figure is None else show(figure.cell, digits=3)
+                for figure in (it.agreement, it.undecided, it.noise, it.first_lead)
+            ),
+            it.calls,
+            it.cost,
+            it.cost_of_correct,
+        ]
+        for it in audit.figures
+    ]
+    notes = [
+        "A decision is a pair of texts of a group that people scored differently; equal scores of the judge count half "
+        "(chance 0.5). Noise: decisions that a second run, with other draws, makes differently. First place leads: for "
+        "pairs the win rate of the first text minus 0.5, for lists the first text's share of wins minus the last one's.",
+        *warn_of_few(it.agreement.prompts for it in audit.figures if it.agreement is not None),
+    ]
+    chosen = audit.advice.by
+    use = "none" if chosen is None else f"{chosen.judge} by {chosen.by}"
+    advice = [Column("use", is_text=True), Column("why", is_text=True)]
+    return [
+        Table("Ways to compare a group", columns, rows, notes),
+        Table("Advice", advice, [[use, audit.advice.because]]),
+    ]

@@ -1,0 +1,184 @@
+"""Ways to compare a group, measured on groups with known scores and a judge whose errors are known."""
+
+import json
+import random
+import re
+
+import pytest
+import yaml
+
+from longform.evaluation.audit.group_figures import ComparedGroup, advise_by, decisions, measure_by
+from longform.evaluation.audit.groups import ScoredGroup, audit_groups, group_tables
+from longform.evaluation.estimates import Bootstrap
+from longform.judging.answers import read_fences
+from longform.records.errors import BadInputError
+from longform.records.files import read_rows
+
+BYS = ("peer", "list", "round-robin", "elimination")
+GROUPS, SIZE = 16, 5
+TIGHT = Bootstrap(resamples=200)
+
+
+def _quality(text):
+    found = re.search(r"quality (\d+)", text)
+    assert found is not None
+    return int(found[1])
+
+
+def _judge(*, bias=0.0, noise=0.0):
+    """Prefers the text of higher quality, with an error for each text, and `bias` for the one that is read first."""
+
+    def answer(request, number):
+        message = request["messages"][0]["content"]
+        texts = {label[-1]: it for label, it in read_fences(message).items() if label.startswith("TEXT ")}
+        draw = random.Random(message)
+        liked = {it: _quality(text) + draw.gauss(0, noise) for it, text in texts.items()}
+        last = len(liked) - 1
+        liked = {letter: value + bias * (1 - place / last) for place, (letter, value) in enumerate(liked.items())}
+        ranked = sorted(liked, key=lambda letter: -liked[letter])
+        return f"[[{' > '.join(ranked)}]]" if "[[X > Y = Z]]" in message else f"[[{ranked[0]}]]"
+
+    return answer
+
+
+def _write_groups(folder):
+    draw = random.Random(3)
+    rows = []
+    for number in range(GROUPS):
+        scores = draw.sample(range(10), SIZE)
+        responses = [{"text": f"text {place} of quality {score}", "score": score} for place, score in enumerate(scores)]
+        rows.append({"id": f"g{number}", "prompt": f"Write {number}.", "responses": responses})
+    path = folder / "groups.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def _audit(folder, server, *, files=None, bys=BYS, **settings):
+    spec = {"base_url": server.url, "model": "m", "retries": 0, "prices": {"prompt": 1, "completion": 1}}
+    (folder / "models.yaml").write_text(yaml.safe_dump({"judge": spec}))
+    settings = {
+        "models": folder / "models.yaml",
+        "out": folder / "out.jsonl",
+        "resamples": 200,
+        "repeats": 0,
+    } | settings
+    return audit_groups(files or [_write_groups(folder)], bys=bys, judges=["judge"], **settings)
+
+
+def test_a_judge_without_errors_agrees_fully_and_the_cheapest_complete_way_is_chosen(tmp_path, serve):
+    audited = _audit(tmp_path, serve(_judge()), repeats=1)
+    figures = {it.by: it for it in audited.figures}
+    for by in ("list", "round-robin"):
+        assert figures[by].agreement.value.estimate == 1.0
+        assert figures[by].noise.value.estimate == 0.0
+    assert 0.5 < figures["peer"].agreement.value.estimate < figures["elimination"].agreement.value.estimate < 1
+    assert all(it.undecided.value.estimate == 0 for it in audited.figures)
+    *calls, of_elimination = [it.calls for it in audited.figures]
+    assert calls == [SIZE - 1, 1, SIZE * (SIZE - 1) // 2] and SIZE - 1 < of_elimination <= 2 * SIZE - 3
+    assert audited.advice.by is not None and audited.advice.by.by == "list"
+    assert "the cheapest of 2 that are not significantly worse" in audited.advice.because
+    assert "Ways to compare a group" in [it.title for it in group_tables(audited)]
+
+
+def test_bias_and_noise_are_seen_for_pairs_and_lists(tmp_path, serve):
+    audited = _audit(tmp_path, serve(_judge(bias=3, noise=2)), repeats=2, bys=("list", "round-robin"))
+    for it in audited.figures:
+        assert it.first_lead.value.low > 0, it.by
+        assert it.noise.value.low > 0, it.by
+        assert it.agreement.value.estimate < 1
+        assert it.cost_of_correct > 0
+    even = _audit(tmp_path, serve(_judge()), bys=("list", "round-robin"), out=tmp_path / "even.jsonl")
+    assert all(it.first_lead.value.low <= 0 <= it.first_lead.value.high for it in even.figures)
+    assert all(it.noise is None for it in even.figures), "one run shows no noise"
+
+
+def test_a_second_call_asks_nothing_and_scores_are_in_the_output(tmp_path, serve):
+    server = serve(_judge(noise=1))
+    first = _audit(tmp_path, server)
+    asked = len(server.requests)
+    again = _audit(tmp_path, server)
+    assert len(server.requests) == asked
+    assert again.figures == first.figures
+    (row, *_) = read_rows(tmp_path / "out.jsonl", ScoredGroup)
+    assert row.model_extra is not None
+    assert set(row.model_extra["by"]["judge"]) == set(BYS)
+    assert len(row.model_extra["by"]["judge"]["list"][0]) == SIZE
+
+
+def test_labelled_pairs_are_groups_of_two(tmp_path, serve):
+    rows = [
+        {
+            "id": f"p{number}",
+            "prompt": f"Write {number}.",
+            "response_a": f"quality {number}",
+            "response_b": "quality 10",
+            "label": "b" if number < 10 else "a",
+        }
+        for number in range(20)
+    ]
+    path = tmp_path / "pairs.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    audited = _audit(tmp_path, serve(_judge()), files=[path], bys=("list", "peer"))
+    assert [it.agreement.value.estimate for it in audited.figures] == [pytest.approx(0.975, abs=0.03)] * 2
+    assert [it.calls for it in audited.figures] == [1, 1]
+
+
+def test_decisions_without_a_verdict_are_counted_apart(tmp_path, serve):
+    def sometimes(request, number):
+        is_even = re.search(r"Write \d*[02468]\.", request["messages"][0]["content"])
+        return _judge()(request, number) if is_even else "I cannot say."
+
+    (figures,) = _audit(tmp_path, serve(sometimes), bys=("list",)).figures
+    assert figures.agreement.value.estimate == 1.0
+    assert figures.undecided.value.estimate == 0.5
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"bys": ("anchors",)}, "--by anchors: needs the ladder of a recipe"),
+        ({"bys": ("list", "list")}, "--by list: listed twice"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused_in_one_line(tmp_path, serve, settings, message):
+    with pytest.raises(BadInputError, match=message):
+        _audit(tmp_path, serve(_judge()), **settings)
+
+
+def test_groups_without_scores_are_refused(tmp_path, serve):
+    path = tmp_path / "bare.jsonl"
+    path.write_text(json.dumps({"id": "g", "prompt": "Write.", "responses": [{"text": "a"}, {"text": "b"}]}) + "\n")
+    with pytest.raises(BadInputError, match="in no group did people score two texts differently"):
+        _audit(tmp_path, serve(_judge()), files=[path])
+
+
+@pytest.mark.parametrize(
+    ("people", "judged", "expected"),
+    [
+        ([1, 2, 3], [0.1, 0.2, 0.3], [1, 1, 1]),
+        ([1, 2, 3], [0.3, 0.2, 0.2], [0, 0, 0.5]),
+        ([1, 1, 2], [0.9, 0.1, None], [None, None]),
+        ([None, 1, 2], [0.9, 0.1, 0.2], [1]),
+    ],
+)
+def test_a_decision_is_a_pair_that_people_tell_apart(people, judged, expected):
+    assert decisions(people, judged) == expected
+
+
+def _group(prompt, judged, *, cost):
+    return ComparedGroup(prompt, [1, 2, 3], [judged], [3], [cost], [])
+
+
+def test_the_advice_takes_the_cheapest_that_is_not_worse_and_leaves_the_worse_alone():
+    right, wrong = [0.1, 0.5, 0.9], [0.9, 0.5, 0.1]
+    prompts = [f"p{n}" for n in range(20)]
+    dear = [_group(it, right, cost=5.0) for it in prompts]
+    cheap = [_group(it, right if n else wrong, cost=1.0) for n, it in enumerate(prompts)]
+    bad = [_group(it, wrong, cost=0.1) for it in prompts]
+    ways = [dear, cheap, bad]
+    figures = [measure_by("j", by, it, TIGHT) for by, it in zip(("round-robin", "list", "peer"), ways, strict=True)]
+    assert advise_by(figures, ways, TIGHT).by == figures[1]
+    assert advise_by(figures[::2], ways[::2], TIGHT).by == figures[0]
+    few = [it[:5] for it in ways]
+    figures = [measure_by("j", by, it, TIGHT) for by, it in zip(("round-robin", "list", "peer"), few, strict=True)]
+    assert "only 5 of at least 10 prompts" in advise_by(figures, few, TIGHT).because
