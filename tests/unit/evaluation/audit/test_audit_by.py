@@ -3,6 +3,7 @@
 import json
 import random
 import re
+from typing import Any
 
 import pytest
 import yaml
@@ -53,7 +54,7 @@ def _write_groups(folder):
     return path
 
 
-def _audit(folder, server, *, files=None, bys=BYS, **settings):
+def _audit(folder, server, *, files=None, bys=BYS, **settings) -> Any:
     spec = {"base_url": server.url, "model": "m", "retries": 0, "prices": {"prompt": 1, "completion": 1}}
     (folder / "models.yaml").write_text(yaml.safe_dump({"judge": spec}))
     settings = {
