@@ -25,6 +25,7 @@ COMMANDS = {
     "pool": "Collect prompts from chat logs and files; remove duplicates and benchmark prompts.",
     "filter": "Have a judge keep the prompts that need long, high-quality writing.",
     "lengths": "Predict a target length range per prompt.",
+    "criteria": "Write criteria for each prompt: by a judge, or from a published file.",
     "generate": "Write responses to prompts, with an endpoint or a local model.",
     "grade": "Have a judge grade responses.",
     "select": "Choose prompts by learning potential and build their ladders.",

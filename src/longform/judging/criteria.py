@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from longform.judging.answers import fence, only_object, parse_scores, read_number
+from longform.records.schemas import Criterion
 from longform.wording import Wording, load_wording
 
 CRITERION = "criterion"
@@ -25,6 +26,12 @@ QUALITIES: tuple[str, ...] = (
     "Reading Experience",
 )
 """The six dimensions of LongBench-Write, named as published."""
+
+
+def describe_criterion(criterion: Criterion) -> str:
+    """A criterion as a judge reads it by itself: name and description, then a line for each band of scores."""
+    bands = [f"{band}: {text}" for band, text in (criterion.bands or {}).items()]
+    return "\n".join([f"{criterion.name}: {criterion.description}".rstrip(": "), *bands])
 
 
 def ask_criterion(*, request: str, text: str, criterion: str, tag: str, wording: Wording | None = None) -> str:
