@@ -63,7 +63,7 @@ def reward_loads(
     step: dict[str, list[float]] = {}
     for reward in run.judged:
         tokens = question_tokens(reward, lengths)
-        for name, calls in step_calls(reward, rollouts=run.rollouts * run.data.share(reward.sources)).items():
+        for name, calls in _of_step(reward, run, lengths).items():
             of_judge = step.setdefault(name, [0.0, 0.0])
             of_judge[0] += calls
             of_judge[1] += calls * tokens
@@ -86,8 +86,10 @@ def validation_load(
     """The load on the examiner."""
     if run.validation is None or not lengths.validation_prompts:
         return None
-    calls, name = lengths.validation_prompts, run.validation.judge
-    tokens = calls * (lengths.pointwise_frame + lengths.answer)
+    by_criterion, name = run.validation.per_criterion, run.validation.judge
+    calls = lengths.validation_prompts * (lengths.criteria if by_criterion else 1)
+    frame = lengths.criterion_frame if by_criterion else lengths.pointwise_frame
+    tokens = calls * (frame + lengths.answer)
     times = validations(run)
     return _load(name, "examiner", specs.get(name), calls=calls, tokens=tokens, times=times, given=given)
 
@@ -99,11 +101,19 @@ def validations(run: Workload) -> int:
     return 1 + ceil(run.run.steps / run.validation.every)
 
 
-def step_calls(reward: JudgedSettings, *, rollouts: float) -> dict[str, float]:
-    """Calls of a step by judge, with both orders, all samples, and rechecks."""
+def _of_step(reward: JudgedSettings, run: Workload, lengths: TextLengths) -> dict[str, float]:
+    rollouts = run.rollouts * run.data.share(reward.sources)
+    return step_calls(reward, rollouts=rollouts, criteria=lengths.criteria)
+
+
+def step_calls(reward: JudgedSettings, *, rollouts: float, criteria: float = 1.0) -> dict[str, float]:
+    """Calls of a step by judge, with both orders, all samples, rechecks, and `criteria` for each text if it is asked about
+    one at a time.
+    """
     pairwise = isinstance(reward, PairwiseSettings)
     orders = 2 if pairwise and reward.position == "both" else 1
-    calls = {name: float(rollouts * reward.samples * orders) for name in reward.judges}
+    questions = orders if pairwise or not reward.per_criterion else criteria
+    calls = {name: float(rollouts * reward.samples * questions) for name in reward.judges}
     if pairwise:
         calls[reward.judges[0]] += reward.recheck * rollouts * orders
     return calls
@@ -113,7 +123,7 @@ def question_tokens(reward: JudgedSettings, lengths: TextLengths) -> float:
     """Tokens of one question."""
     if isinstance(reward, PairwiseSettings):
         return lengths.pairwise_frame + lengths.reference + lengths.answer
-    return lengths.pointwise_frame + lengths.answer
+    return (lengths.criterion_frame if reward.per_criterion else lengths.pointwise_frame) + lengths.answer
 
 
 def _load(

@@ -8,7 +8,7 @@ from pathlib import Path
 from longform.curriculum.schedule import Curriculum, most_of_source, starting_rung
 from longform.endpoints.models import ModelSpec, find_model, read_models
 from longform.judging.judge_template import CRITERION_SLOTS, PAIRWISE_SLOTS, POINTWISE_SLOTS, Slots, read_template
-from longform.judging.pointwise import listed_criteria
+from longform.judging.pointwise import check_no_constraints, listed_criteria
 from longform.recipe.recipe import DataSettings, Recipe
 from longform.records.adapting import Reading
 from longform.records.errors import BadInputError
@@ -80,6 +80,7 @@ def check_inputs(recipe: Recipe) -> TrainingInputs:
         for row in rows:
             if any(it.applies_to(source_of(row)) for it in per_criterion):
                 listed_criteria(row)
+    _check_constraints(recipe, judges, rows, prompts)
     seen = {(row.id, row.request) for row in rows}
     trained = [prompt.id for prompt in prompts if (prompt.id, prompt.request) in seen]
     if trained and recipe.validation:
@@ -238,6 +239,22 @@ def _check_templates(recipe: Recipe, judges: Mapping[str, ModelSpec]) -> None:
         asked.append((recipe.validation.judge, slots))
     for name, slots in asked:
         read_template(name, judges[name], slots)
+
+
+def _check_constraints(
+    recipe: Recipe, judges: Mapping[str, ModelSpec], rows: Sequence[PromptRow], held_out: Sequence[PromptRow]
+) -> None:
+    """Check that hard constraints are asked about by judges that can: one's own template has a score alone."""
+    asked: list[tuple[str, Sequence[PromptRow]]] = []
+    for it in recipe.rewards:
+        if isinstance(it, PointwiseSettings) and not it.per_criterion:
+            asked += [(name, [row for row in rows if it.applies_to(source_of(row))]) for name in it.judges]
+    if recipe.validation is not None and not recipe.validation.per_criterion:
+        asked.append((recipe.validation.judge, held_out))
+    for name, graded in asked:
+        if judges[name].template is not None:
+            for row in graded:
+                check_no_constraints(row, name)
 
 
 def _slots(reward: JudgedSettings) -> Slots:

@@ -36,6 +36,10 @@ class RewardResult:
     """Whether the first judge, asked again, gave the same verdict; None if it was not asked or gave none."""
     is_truncated: bool = False
     """Whether a reward model read the response without its end, which did not fit."""
+    dimensions: Mapping[str, float] | None = None
+    """A judge's scores by criterion, 1 to 10; None for a reward without."""
+    is_vetoed: bool | None = None
+    """Whether a hard constraint of the prompt is failed; None if it has none."""
 
 
 class Reward(Protocol):

@@ -76,7 +76,8 @@ class PairwiseSettings(_JudgedSettings):
 
 
 class PointwiseSettings(_JudgedSettings):
-    """The pointwise reward: a judge grades the response by itself, 1 to 10, brought to 0 to 1 (the paper's ablation).
+    """The pointwise reward: a judge grades the response by itself, 1 to 10, brought to 0 to 1 (the paper's ablation): by the
+    prompt's criteria if it has a list of them, else by six general dimensions. A failed hard constraint makes it 0.
 
     It compares with no reference, so no prompt is ever promoted.
     """
@@ -85,6 +86,10 @@ class PointwiseSettings(_JudgedSettings):
     per_criterion: bool = False
     """Ask about each of the prompt's criteria in a call of its own and average the scores, as WritingBench's critic was
     tuned."""
+    required: float | None = Field(default=None, gt=0, le=1)
+    """grpo: a response whose score lies below this, as with every failed hard constraint, gets a negative advantage,
+    whatever its other rewards, where another of its group reaches it (RLMR). 0.01: only failed hard constraints and the
+    lowest grade. None: no such constraint."""
 
 
 class _MeasuredSettings(_Settings):
@@ -221,7 +226,7 @@ def _tag(value: Any) -> str | None:
 
 
 JudgedSettings = PairwiseSettings | PointwiseSettings
-ConstraintSettings = LengthSettings | FormatSettings | AnswerSettings | PluginRewardSettings
+ConstraintSettings = PointwiseSettings | LengthSettings | FormatSettings | AnswerSettings | PluginRewardSettings
 RewardSettings = Annotated[
     Annotated[PairwiseSettings, Tag("pairwise")]
     | Annotated[PointwiseSettings, Tag("pointwise")]

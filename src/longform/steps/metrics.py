@@ -309,6 +309,9 @@ def _judge_metrics(results: Sequence[RewardResults]) -> dict[str, float]:
     read = [by_kind["writing"].is_truncated for by_kind in results if "writing" in by_kind]
     if read:
         metrics["reward/writing/cut"] = float(np.mean(read))
+    vetoed = [it.is_vetoed for it in rewarded if it.is_vetoed is not None]
+    if vetoed:
+        metrics["reward/pointwise/vetoed"] = float(np.mean(vetoed))
     consistent = [it.consistent for it in rewarded if it.consistent is not None]
     if consistent:
         metrics |= {"judge/inconsistency": 1 - float(np.mean(consistent)), "judge/rechecked": float(len(consistent))}

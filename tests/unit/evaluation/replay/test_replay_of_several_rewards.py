@@ -113,12 +113,13 @@ def _standard(scores):
     return (scores - scores.mean()) / (spread + 1e-6) if spread > 1e-9 else np.zeros(len(scores))
 
 
-def test_a_constraint_that_is_set_afterwards_pushes_violations_down(stage):
+@pytest.mark.parametrize(("place", "kind"), [(2, "format"), (0, "pointwise")])
+def test_a_constraint_that_is_set_afterwards_pushes_violations_down(stage, place, kind):
     path = _grpo(stage, rewards=[POINTWISE, LENGTH, {"kind": "format"}])
-    after = replay_run(path, "rewards.2.required=0.5")
+    after = replay_run(path, f"rewards.{place}.required=0.5")
     groups = [after.rollouts[start : start + GROUP] for start in range(0, len(after.rollouts), GROUP)]
-    mixed = [group for group in groups if len({_after(it)["format"] >= 0.5 for it in group}) == 2]
-    violations = [it for group in mixed for it in group if _after(it)["format"] < 0.5]
+    mixed = [group for group in groups if len({_after(it)[kind] >= 0.5 for it in group}) == 2]
+    violations = [it for group in mixed for it in group if _after(it)[kind] < 0.5]
     assert violations
     assert all(it.advantage_after is not None and it.advantage_after <= -1 for it in violations)
     assert any((it.advantage_before or 0) > -1 for it in violations), "the constraint changed nothing"
