@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from longform.cli import main
+from longform.curriculum.criteria import scored_criteria
 from longform.judging.criteria_writing import BANDS
 from longform.records.files import read_rows
 from longform.records.resume import hash_file
@@ -70,6 +71,7 @@ def test_prompts_get_criteria_and_keep_everything_else(server, capsys):
 
 
 def test_a_second_call_asks_nothing_and_refresh_asks_for_those_that_had_some(server, capsys):
+    said = {}
     for _ in range(2):
         assert not _run("criteria prompts.jsonl --judge judge --out out.jsonl --count 2 --json")
         assert len(server.requests) == 2
@@ -145,12 +147,14 @@ def test_published_files_become_prompts_with_criteria(server, capsys):
     assert not _run("criteria --from wb.jsonl --out out.jsonl")
     (row,) = read_rows("out.jsonl", Prompt)
     assert (row.id, row.prompt, row.meta) == ("7", "Write a slogan.", {"domain1": "Advertising"})
-    assert row.criteria[0].bands == dict.fromkeys(BANDS, "b")
+    assert [it.bands for it in scored_criteria(row)] == [dict.fromkeys(BANDS, "b")] * 5
     _write("rh.jsonl", [RUBRICHUB, RUBRICHUB])
     assert not _run("criteria --from rh.jsonl --out out.jsonl")
     assert "2 criteria with negative points" in capsys.readouterr().out
     (row,) = read_rows("out.jsonl", Prompt)
-    assert [(it.name, it.description, it.weight) for it in row.criteria] == [("criterion 1", "Names the sea.", 7)]
+    assert [(it.name, it.description, it.weight) for it in scored_criteria(row)] == [
+        ("criterion 1", "Names the sea.", 7)
+    ]
     assert server.requests == []
 
 

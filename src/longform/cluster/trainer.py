@@ -29,6 +29,7 @@ from longform.cluster.reward_payload import RewardPayload, lost, read_payload
 from longform.cluster.run_actor import Opened
 from longform.cluster.start import actor_of
 from longform.cluster.step import ClusterStep, FacedPrompt, build_step, check_payloads, cut_off, verl_metrics
+from longform.curriculum.criteria import judged_by
 from longform.curriculum.schedule import FILE, PromptDraw
 from longform.records.database import text_hash
 from longform.records.errors import BadInputError
@@ -67,6 +68,7 @@ class LongformTrainer(PPOTrainerSync):
             reference = whole.references[min(faced.rung, len(whole.references) - 1)].text
         if faced.own_text is not None:
             reference = ask(self._run_actor.own_answer.remote(faced.own_text))
+        whole = judged_by(whole, faced.criteria)
         prompt = Prompt.model_validate(whole.model_dump(exclude={"references", "policy_score", "potential"}))
         row["extra_info"] = {
             "index": faced.prompt_index,

@@ -5,10 +5,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from longform.curriculum.criteria import scored_criteria
 from longform.curriculum.schedule import Curriculum, most_of_source, starting_rung
 from longform.endpoints.models import ModelSpec, find_model, read_models
 from longform.judging.judge_template import CRITERION_SLOTS, PAIRWISE_SLOTS, POINTWISE_SLOTS, Slots, read_template
-from longform.judging.pointwise import check_no_constraints, listed_criteria
+from longform.judging.pointwise import check_no_constraints, listed_criteria, named_criteria
 from longform.recipe.recipe import DataSettings, Recipe
 from longform.records.adapting import Reading
 from longform.records.errors import BadInputError
@@ -81,6 +82,7 @@ def check_inputs(recipe: Recipe) -> TrainingInputs:
             if any(it.applies_to(source_of(row)) for it in per_criterion):
                 listed_criteria(row)
     _check_constraints(recipe, judges, rows, prompts)
+    _check_schedule_of_criteria(recipe, judges, rows)
     seen = {(row.id, row.request) for row in rows}
     trained = [prompt.id for prompt in prompts if (prompt.id, prompt.request) in seen]
     if trained and recipe.validation:
@@ -157,6 +159,7 @@ def new_curriculum(recipe: Recipe, prompts: Sequence[PromptRow]) -> Curriculum:
         steps=recipe.run.steps,
         sources=[numbers[str(source_of(it))] for it in prompts] if numbers else None,
         shares=[it.weight for it in recipe.data.sources],
+        criteria=[len(scored_criteria(it)) for it in prompts] if recipe.curriculum.criteria != "all" else (),
     )
 
 
@@ -255,6 +258,27 @@ def _check_constraints(
         if judges[name].template is not None:
             for row in graded:
                 check_no_constraints(row, name)
+
+
+def _check_schedule_of_criteria(recipe: Recipe, judges: Mapping[str, ModelSpec], rows: Sequence[PromptRow]) -> None:
+    """Check that the criteria that a step asks about can be told apart in the answers of the judges."""
+    if recipe.curriculum.criteria == "all":
+        return
+    key = f"curriculum.criteria: {recipe.curriculum.criteria}"
+    for it in recipe.rewards:
+        if isinstance(it, PointwiseSettings) and not it.per_criterion:
+            for name in it.judges:
+                if judges[name].template is not None:
+                    raise BadInputError(f"{key}: {name} has a template of its own; set rewards.pointwise.per_criterion")
+    if not any(scored_criteria(row) for row in rows):
+        raise BadInputError(
+            f"{key}: no prompt of {recipe.data.shown_path} has a list of criteria; longform criteria writes them"
+        )
+    for row in rows:
+        if isinstance(row.criteria, list) and len(named_criteria(row)) < len(row.criteria):
+            raise BadInputError(
+                f"{recipe.data.path_of(source_of(row))}: prompt {row.id}: two criteria have the same name"
+            )
 
 
 def _slots(reward: JudgedSettings) -> Slots:

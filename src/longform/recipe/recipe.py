@@ -12,6 +12,7 @@ from longform.rewards.settings import (
     ConstraintSettings,
     JudgedSettings,
     PairwiseSettings,
+    PointwiseSettings,
     RewardSettings,
     WritingSettings,
 )
@@ -339,6 +340,8 @@ class Recipe(_Section):
             raise ValueError("advantages: only valid with method: grpo; ppo averages the weighted rewards")
         if self.method == "ppo" and any(least is not None for least in self.required):
             raise ValueError("rewards: `required` is only valid with method: grpo")
+        if self.curriculum.criteria != "all" and not any(isinstance(it, PointwiseSettings) for it in self.rewards):
+            raise ValueError("curriculum.criteria: only valid with a pointwise reward, which scores by criteria")
         if self.compares and not self.data.has_ladders:
             raise ValueError("data.ladders: required by the pairwise reward, which compares with references")
         return self

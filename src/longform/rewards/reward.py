@@ -78,6 +78,12 @@ def outcome_of(results: RewardResults) -> WinTieLoss | None:
     return next((result.outcome for result in results.values() if result.outcome is not None), None)
 
 
+def criterion_scores(results: RewardResults) -> list[float] | None:
+    """The scores by criterion of the reward that has them, in the order of the criteria; None if none has."""
+    found = (list(result.dimensions.values()) for result in results.values() if result.dimensions is not None)
+    return next(found, None)
+
+
 def calls_of(results: RewardResults) -> tuple[str, ...]:
     """Request hashes of the judge calls of all rewards."""
     return tuple(call for result in results.values() for call in result.calls)

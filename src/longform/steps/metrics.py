@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from longform.curriculum.criteria import group_means
 from longform.curriculum.schedule import Curriculum, PromptDraw, PromptOutcome, RungUpdate
 from longform.judging.judge import total_cost
 from longform.judging.pairwise import OUTCOMES
@@ -20,7 +21,7 @@ from longform.recipe.recipe import Recipe
 from longform.records.database import RolloutRecord, ValidationText
 from longform.records.errors import StoppedError
 from longform.records.schemas import PromptRow
-from longform.rewards.reward import DECLINED, RewardResults, missing_cause, outcome_of, scores_by_kind
+from longform.rewards.reward import DECLINED, RewardResults, criterion_scores, missing_cause, outcome_of, scores_by_kind
 from longform.rl.group_advantages import GroupAdvantages
 from longform.text.diversity import distinct_share, self_bleu
 from longform.text.repetition import (
@@ -91,7 +92,8 @@ def finalize_step(
         if left_out is not None:
             counts &= ~left_out[rows]
         outcomes = tuple(outcome_of(it) if one else None for it, one in zip(results[rows], counts, strict=True))
-        visits.append(PromptOutcome(draw.prompt_index, draw.rung, outcomes, tuple(text_hashes[rows])))
+        means = group_means(draw.criteria, [criterion_scores(it) for it in results[rows]])
+        visits.append(PromptOutcome(draw.prompt_index, draw.rung, outcomes, tuple(text_hashes[rows]), means))
     return StepScores(results, by_reward, scores.astype(np.float32), mask, curriculum.stage(visits))
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
+from longform.curriculum.criteria import judged_by
 from longform.curriculum.schedule import PromptDraw
 from longform.records.database import RolloutRecord, text_hash
 from longform.records.schemas import Ladder, PromptRow
@@ -135,9 +136,10 @@ class RolloutGenerator:
             is_cut_off = completion.finish_reason == "length"
             response = parse_response(text, self._writer.thinking)._replace(is_cut_off=is_cut_off)
             reference, score = self._reference(each[row])
+            judged = judged_by(prompt, each[row].criteria)
             prompt_ids = self._encoded[each[row].prompt_index]
             rollouts[row] = Rollout(prompt, each[row].rung, reference, score, prompt_ids, completion, text, response)
-            self._thread.submit(row, self._rewards.score(prompt, response=response, reference=reference, step=step))
+            self._thread.submit(row, self._rewards.score(judged, response=response, reference=reference, step=step))
 
         self._writer.write(
             [self._encoded[draw.prompt_index] for draw in each],

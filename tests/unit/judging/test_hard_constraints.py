@@ -99,12 +99,15 @@ def test_each_criterion_and_each_constraint_is_a_question_of_its_own(serve):
     assert graded.value == GradeResult(1.0, {"wit": 9, "grace": 5, "a letter": 1}, True)
     assert len(server.requests) == 3
     met = PROMPT.model_copy(update={"criteria": [WIT, GRACE, Criterion(name="another", hard=True)]})
-    assert _grade(server, met, per_criterion=True).value.score == 8.0
+    assert _grade(server, met, per_criterion=True).value == GradeResult(
+        8.0, {"wit": 9, "grace": 5, "another": 10}, False
+    )
 
 
 def test_an_endpoint_that_constrains_answers_is_asked_for_true_or_false(serve):
     server = serve(lambda request, number: _scores(wit=9, grace=5, a_letter=True))
-    assert _grade(server, structured="json_schema").value.score == 8.0
+    kept = GradeResult(8.0, {"wit": 9, "grace": 5, "a letter": 10}, False)
+    assert _grade(server, structured="json_schema").value == kept
     schema = server.requests[0]["response_format"]["json_schema"]["schema"]["properties"]["scores"]["properties"]
     assert (schema["a letter"]["type"], schema["wit"]["type"]) == ("boolean", "number")
 
@@ -115,7 +118,7 @@ def test_a_judge_with_its_own_template_checks_constraints_one_at_a_time_or_not_a
     with pytest.raises(BadInputError, match=r"prompt p: has hard constraints, which j cannot check.*per_criterion"):
         _grade(server, template=template)
     graded = _grade(server, template=template, per_criterion=True).value
-    assert (graded.score, graded.is_vetoed, graded.dimensions["a letter"]) == (1.0, True, 4)
+    assert graded == GradeResult(1.0, {"wit": 8, "grace": 8, "a letter": 4}, True)
 
 
 def test_most_votes_of_a_panel_decide_on_a_veto():
