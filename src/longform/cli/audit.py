@@ -41,6 +41,7 @@ def audit(
     resamples: PositiveInt = 1000,
     seed: Seed = 0,
     wording: PositiveInt | None = None,
+    criteria: Flag = False,
     format: TableFormat = "text",
     reading: ReadFlags = READ_FLAGS,
     json: Flag = False,
@@ -66,6 +67,7 @@ def audit(
         seed: Random seed of the resampling and of the choice of pairs to attack.
         wording: Version of the judge's wording (default: the current one). The answers are kept under JUDGE@VERSION, so that
             wordings are compared like judges, such as Chinese questions (3) with English ones (2).
+        criteria: Also ask about the pairs that have criteria without them, and report agreement with and without.
         format: Output format. With Markdown and LaTeX tables, everything else goes to stderr.
         json: Same as --format json.
     """
@@ -85,6 +87,7 @@ def audit(
         seed=seed,
         reading=reading.parse(),
         wording=wording,
+        criteria=criteria,
         progress=progress,
         on_plan=lambda line: console.print(line, markup=False, soft_wrap=True),
     )

@@ -5,6 +5,7 @@ score, and the trainer masks it.
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,7 @@ from longform.cluster.actor_client import RemoteEndpoint, find_actor
 from longform.cluster.prompt_table import read_prompt
 from longform.cluster.reward_payload import RewardPayload, extra_fields
 from longform.cluster.run_actor import Opened
-from longform.judging.answers import MIN_SCORE
-from longform.judging.pointwise import PointwiseJudge
+from longform.judging.examiner import TextExaminer
 from longform.records.database import ValidationText
 from longform.records.errors import BadInputError, StoppedError
 from longform.records.schemas import Prompt
@@ -90,11 +90,12 @@ class LongformRewardManager(RewardManagerBase):
         )
         self._examiner = None
         if recipe.validation is not None:
-            self._examiner = PointwiseJudge(
+            self._examiner = TextExaminer(
                 endpoints[recipe.validation.judge],
                 secret=opened.secret,
                 wording=wording,
                 per_criterion=recipe.validation.per_criterion,
+                without_criteria=recipe.validation.without_criteria,
             )
         self._actor, self._opened = actor, opened
 
@@ -114,14 +115,12 @@ class LongformRewardManager(RewardManagerBase):
         """Grade a validation text, which never promotes."""
         prompt = Prompt.model_validate_json(told["row"])
         answer = parse_response(text, self._thinking).answer
-        grade: float | None = None
+        grade, bare_grade = None, None
         if self._examiner is not None:
-            try:
-                graded = await self._examiner.grade(prompt, answer, step=0) if answer else None
-                grade = MIN_SCORE if graded is None else None if graded.value is None else graded.value.score
-            except (BadInputError, StoppedError):
-                grade = None  # the next training step fails for the same reason, and reports it
-        await self._actor.validated.remote(ValidationText(0, prompt.id, prompt.request, text, grade))
+            # After an error the next training step fails for the same reason, and reports it.
+            with suppress(BadInputError, StoppedError):
+                grade, bare_grade = await self._examiner.examine(prompt, answer, step=0)
+        await self._actor.validated.remote(ValidationText(0, prompt.id, prompt.request, text, grade, bare_grade))
         return {"reward_score": grade or 0.0, "reward_extra_info": {}}
 
 

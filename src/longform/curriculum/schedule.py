@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Sequence
 from io import BytesIO
 from math import ceil, sqrt
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -375,7 +375,7 @@ class Curriculum:
     def state(self) -> bytes:
         """Serialize the state for a checkpoint."""
         file = BytesIO()
-        criteria = {} if self.criteria is None else {"criteria": self.criteria.means}
+        criteria: dict[str, Any] = {} if self.criteria is None else {"criteria": self.criteria.means}
         np.savez(
             file,
             **criteria,

@@ -90,6 +90,9 @@ def validation_load(
     calls = lengths.validation_prompts * (lengths.criteria if by_criterion else 1)
     frame = lengths.criterion_frame if by_criterion else lengths.pointwise_frame
     tokens = calls * (frame + lengths.answer)
+    if run.validation.without_criteria:
+        calls += lengths.validation_prompts
+        tokens += lengths.validation_prompts * (lengths.pointwise_frame + lengths.answer)
     times = validations(run)
     return _load(name, "examiner", specs.get(name), calls=calls, tokens=tokens, times=times, given=given)
 

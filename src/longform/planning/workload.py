@@ -49,6 +49,8 @@ class ValidationPlan(Protocol):
     def judge(self) -> str: ...  # noqa: D102
     @property
     def per_criterion(self) -> bool: ...  # noqa: D102
+    @property
+    def without_criteria(self) -> bool: ...  # noqa: D102
 
 
 class RunLength(Protocol):

@@ -81,6 +81,11 @@ def check_inputs(recipe: Recipe) -> TrainingInputs:
         for row in rows:
             if any(it.applies_to(source_of(row)) for it in per_criterion):
                 listed_criteria(row)
+    if recipe.validation is not None and recipe.validation.without_criteria and not any(it.criteria for it in prompts):
+        raise BadInputError(
+            f"validation.without_criteria: no prompt of {recipe.validation.prompts} has criteria; longform criteria writes "
+            "them"
+        )
     _check_constraints(recipe, judges, rows, prompts)
     _check_schedule_of_criteria(recipe, judges, rows)
     seen = {(row.id, row.request) for row in rows}

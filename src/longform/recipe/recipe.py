@@ -128,6 +128,8 @@ class ValidationSettings(_Section):
     """The examiner, by its name in models.yaml."""
     per_criterion: bool = False
     """Ask about each of the prompt's criteria in a call of its own and average the scores."""
+    without_criteria: bool = False
+    """Also grade without the prompts' criteria, so that `longform doctor` shows the gain under both."""
     same_judge: bool = False
     """Allow a judge that also gives the reward. Its grades then measure the reward rather than the writing."""
 

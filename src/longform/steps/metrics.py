@@ -279,15 +279,20 @@ def validation_metrics(validated: Sequence[ValidationText]) -> dict[str, float]:
     metrics = {"validation/no_grade": float(len(validated) - len(grades))}
     if grades:
         metrics["validation/grade"] = float(np.mean(grades))
+    bare = [it.bare_grade for it in validated if it.bare_grade is not None]
+    if bare:
+        metrics["validation/bare_grade"] = float(np.mean(bare))
+        metrics |= _error("validation/bare_grade_error", bare)
     return metrics | grade_error(validated)
 
 
 def grade_error(validated: Sequence[ValidationText]) -> dict[str, float]:
     """Standard error of the mean grade of a validation; nothing where fewer than two texts have one."""
-    grades = [it.grade for it in validated if it.grade is not None]
-    if len(grades) < 2:
-        return {}
-    return {"validation/grade_error": float(np.std(grades, ddof=1)) / len(grades) ** 0.5}
+    return _error("validation/grade_error", [it.grade for it in validated if it.grade is not None])
+
+
+def _error(name: str, grades: Sequence[float]) -> dict[str, float]:
+    return {name: float(np.std(grades, ddof=1)) / len(grades) ** 0.5} if len(grades) > 1 else {}
 
 
 def _reward_metrics(scores: np.ndarray) -> dict[str, float]:
