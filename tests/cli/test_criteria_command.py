@@ -8,6 +8,7 @@ import yaml
 
 from longform.cli import main
 from longform.curriculum.criteria import scored_criteria
+from longform.evaluation.audit.pairs import read_pairs
 from longform.judging.criteria_writing import BANDS
 from longform.records.files import read_rows
 from longform.records.resume import hash_file
@@ -102,6 +103,15 @@ def test_criteria_of_a_prompt_with_a_pair_come_from_the_difference(server, capsy
     }  # fmt: skip
     asked = next(it for it in server.requests if "<<<BETTER" in it["messages"][0]["content"])
     assert "finer" in asked["messages"][0]["content"] and ">>>\nbad\n<<<END WORSE" in asked["messages"][0]["content"]
+
+
+def test_a_pairs_file_gets_criteria_and_keeps_its_texts(server):
+    pair = {"id": "1", "prompt": PROMPTS[0]["prompt"], "response_a": "x", "response_b": "y", "label": "b"}
+    _write("pairs.jsonl", [pair])
+    assert not _run("criteria pairs.jsonl --judge judge --out out.jsonl --count 2")
+    (row,) = read_pairs(["out.jsonl"])
+    assert (row.response_a, row.response_b, row.label) == ("x", "y", "b")
+    assert [it.name for it in row.criteria or () if not isinstance(it, str)] == ["plain 1", "plain 2", "in prose"]
 
 
 def test_criteria_come_from_the_verdicts_of_a_run(server, capsys):

@@ -30,6 +30,7 @@ COMMANDS = {
     "grade": "Have a judge grade responses.",
     "select": "Choose prompts by learning potential and build their ladders.",
     "ladders": "Check with a judge whether the rungs of ladders are in the right order.",
+    "slop": "Find the phrases that a model overuses.",
     "preferences": "Build preference pairs (chosen and rejected) for a reward model.",
     "pretrain": "Continue pretraining a base model on raw text (TRL).",
     "reward-model": "Train a reward model on preferences (Bradley-Terry, TRL).",

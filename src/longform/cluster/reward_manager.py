@@ -23,7 +23,7 @@ from longform.records.errors import BadInputError, StoppedError
 from longform.records.schemas import Prompt
 from longform.rewards.reward import RewardResults, scores_by_kind
 from longform.rewards.reward_set import build_rewards
-from longform.rewards.settings import RewardSettings, WritingSettings
+from longform.rewards.settings import FormatSettings, RewardSettings, WritingSettings
 from longform.text.structure import ParsedResponse, Thinking, parse_response
 from longform.wording import load_wording
 from longform.writers.stops import find_stops
@@ -144,6 +144,8 @@ def placed_rewards(rewards: Sequence[RewardSettings], folder: Path) -> list[Rewa
     def placed(it: RewardSettings) -> RewardSettings:
         if isinstance(it, WritingSettings):
             return it.model_copy(update={"model": [place(name) for name in it.models]})
+        if isinstance(it, FormatSettings) and it.slop_list is not None:
+            return it.model_copy(update={"slop_list": folder / it.slop_list})
         return it
 
     return [placed(it) for it in rewards]

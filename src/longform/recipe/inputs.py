@@ -22,12 +22,14 @@ from longform.rewards.measured import expected_answers
 from longform.rewards.plugin import load_rewards
 from longform.rewards.settings import (
     AnswerSettings,
+    FormatSettings,
     JudgedSettings,
     LengthSettings,
     PairwiseSettings,
     PointwiseSettings,
     WritingSettings,
 )
+from longform.rewards.slop_lists import SlopLists
 from longform.rewards.writing_model import check_prompts_fit, check_writing_model
 from longform.text.words import is_countable
 from longform.writers.paths import check_model_path
@@ -121,6 +123,8 @@ def _read_training_prompts(recipe: Recipe) -> Sequence[PromptRow]:
     check_ranges(rows, recipe)
     check_answers(rows, recipe)
     for it in recipe.rewards:
+        if isinstance(it, FormatSettings) and it.slop_list is not None:
+            SlopLists.read(it.slop_list)
         if isinstance(it, WritingSettings):
             for model in it.models:
                 check_writing_model(model)

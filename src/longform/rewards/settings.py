@@ -1,6 +1,7 @@
 """Settings of rewards in a recipe."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -126,6 +127,16 @@ class FormatSettings(_MeasuredSettings):
     """Of the share of words that are spent on repeating single words."""
     copying: float = Field(default=0.0, ge=0)
     """Of the share of the answer that is copied from the request or from the reference that is faced."""
+    slop: float = Field(default=0.0, ge=0)
+    """Of the share of words in phrases of `slop_list`, beyond what nine of ten human texts have."""
+    slop_list: Path | None = None
+    """File of `longform slop mine`, with a list for each language; texts in other languages are not charged."""
+
+    @model_validator(mode="after")
+    def _check_slop(self) -> "FormatSettings":
+        if (self.slop > 0) != (self.slop_list is not None):
+            raise ValueError("`slop` and `slop_list` go together: the weight, and the file of `longform slop mine`")
+        return self
 
 
 class AnswerSettings(_MeasuredSettings):

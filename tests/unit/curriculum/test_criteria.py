@@ -52,8 +52,8 @@ def test_a_prompt_without_a_list_of_criteria_is_judged_as_it_is():
 
 
 def test_constraints_stay_and_come_last():
-    judged = judged_by(PROMPT, (2, 0))
-    assert [it.name for it in judged.criteria] == ["c", "a", "form"]
+    chosen = [CRITERIA[3], CRITERIA[0], CRITERIA[1]]
+    assert judged_by(PROMPT, (2, 0)).criteria == chosen
     assert judged_by(PROMPT, None) is PROMPT
 
 
@@ -63,8 +63,8 @@ def test_the_mean_is_over_the_responses_that_have_scores():
 
 
 def _curriculum(counts=(3, 3), **settings):
-    settings = CurriculumSettings(**{"criteria": "failed"} | settings)
-    return Curriculum([1] * len(counts), [0] * len(counts), settings, seed=3, steps=9, criteria=counts)
+    wanted = CurriculumSettings.model_validate({"criteria": "failed"} | settings)
+    return Curriculum([1] * len(counts), [0] * len(counts), wanted, seed=3, steps=9, criteria=counts)
 
 
 @pytest.mark.parametrize("mode", ["dynamic", "mixed"])
