@@ -69,11 +69,9 @@ def test_the_format_reward_charges_what_exceeds_human_texts():
     allowed = SlopLists.read(Path("slop.json")).languages["en"].allowed
     assert _score(_text(7)) == 1.0 == _score("他走到河边，看船。")
     assert _score(_text(7, "tapestry")) == 1.0, "as in human texts"
-    share = 3 / (len(PLAIN) + 4)
-    assert _score(_text(7, "a tapestry of whispers")) == pytest.approx(
-        1 - 2 * (share - allowed) / (1 - allowed), abs=0.12
-    )
-    assert _score("tapestry of whispers " * 9) == 0.0
+    share = 4 / (len(PLAIN) + 4)
+    assert _score(_text(7, "a tapestry of whispers")) == pytest.approx(1 - 2 * (share - allowed) / (1 - allowed))
+    assert _score("tapestry of whispers " * 9) == 0.0, "in no language that is told"
 
 
 def test_weight_and_list_go_together_and_a_list_is_read_strictly():

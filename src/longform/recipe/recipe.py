@@ -344,6 +344,9 @@ class Recipe(_Section):
             raise ValueError("rewards: `required` is only valid with method: grpo")
         if self.curriculum.criteria != "all" and not any(isinstance(it, PointwiseSettings) for it in self.rewards):
             raise ValueError("curriculum.criteria: only valid with a pointwise reward, which scores by criteria")
+        multiplies = isinstance(self.optim, GrpoSettings) and self.optim.diversity
+        if multiplies and any(isinstance(it, WritingSettings) for it in self.rewards):
+            raise ValueError("optim.diversity: not with the writing reward, which may be negative")
         if self.compares and not self.data.has_ladders:
             raise ValueError("data.ladders: required by the pairwise reward, which compares with references")
         return self

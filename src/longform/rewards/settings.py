@@ -130,7 +130,7 @@ class FormatSettings(_MeasuredSettings):
     slop: float = Field(default=0.0, ge=0)
     """Of the share of words in phrases of `slop_list`, beyond what nine of ten human texts have."""
     slop_list: Path | None = None
-    """File of `longform slop mine`, with a list for each language; texts in other languages are not charged."""
+    """File of `longform slop mine`, with a list for each language."""
 
     @model_validator(mode="after")
     def _check_slop(self) -> "FormatSettings":

@@ -76,9 +76,13 @@ class SlopLists(BaseModel):
         write_text(path, self.model_dump_json(indent=1, exclude_none=True) + "\n")
 
     def excess(self, text: str) -> float:
-        """How far the share of a text that is listed exceeds what is allowed in its language, 0 to 1; 0 without a list."""
-        found = self.languages.get(language_of_text(text))
-        return 0.0 if found is None else max(0.0, found.share(text) - found.allowed) / (1 - found.allowed)
+        """How far the share of a text that is listed exceeds what is allowed in its language, 0 to 1.
+
+        Without a list for its language, by the list that finds most: a text of listed phrases alone may look like none.
+        """
+        own = self.languages.get(language_of_text(text))
+        lists = self.languages.values() if own is None else [own]
+        return max(max(0.0, it.share(text) - it.allowed) / (1 - it.allowed) for it in lists)
 
 
 def language_of_text(text: str) -> str:
