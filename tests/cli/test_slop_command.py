@@ -57,7 +57,8 @@ def test_a_list_is_mined_shown_and_read_again(capsys):
 
 
 def _score(text, **charges):
-    settings = FormatSettings(kind="format", repetition=0, slop_list=Path("slop.json"), **({"slop": 2.0} | charges))
+    fields = {"kind": "format", "repetition": 0, "slop_list": "slop.json", "slop": 2.0}
+    settings = FormatSettings.model_validate(fields | charges)
     scoring = FormatReward(settings).score(
         PromptRow(id="p", prompt="Write."), response=ParsedResponse("", text, True), reference="", step=1
     )

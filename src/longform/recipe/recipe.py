@@ -347,6 +347,8 @@ class Recipe(_Section):
         multiplies = isinstance(self.optim, GrpoSettings) and self.optim.diversity
         if multiplies and any(isinstance(it, WritingSettings) for it in self.rewards):
             raise ValueError("optim.diversity: not with the writing reward, which may be negative")
+        if multiplies and self.data.group == MIN_RESPONSES:
+            raise ValueError("optim.diversity: needs data.group of at least 3; two responses are equally far apart")
         if self.compares and not self.data.has_ladders:
             raise ValueError("data.ladders: required by the pairwise reward, which compares with references")
         return self

@@ -50,7 +50,7 @@ def _recipe(mode, **changes):
     fields = {
         "method": "grpo",
         "policy": "start",
-        "data": {"prompts": "prompts.jsonl", "per_step": 2, "group": 2},
+        "data": {"prompts": "prompts.jsonl", "per_step": 2, "group": 3},
         "rewards": [{"kind": "pointwise", "judge": "judge"}],
         "curriculum": {"criteria": mode},
         "generation": {"max_tokens": 8},
@@ -85,8 +85,9 @@ def test_a_step_asks_about_what_the_schedule_says_also_after_a_restart_and_in_a_
     tokenizer = build_tokenizer()
     save_policy(build_model(tokenizer, seed=3), tokenizer, Path("start"))
     everything = ("plot", "wit", "grace", "form")
-    assert _asked_by_step(_recipe(mode), server=server, stop=2) == {1: {everything}, 2: {later}}
-    assert _asked_by_step(_recipe(mode), server=server, resume=True) == {3: {later}}
+    recipe = _recipe(mode, optim={"diversity": mode == "failed"})
+    assert _asked_by_step(recipe, server=server, stop=2) == {1: {everything}, 2: {later}}
+    assert _asked_by_step(recipe, server=server, resume=True) == {3: {later}}
     with RunDirectory.read(Path("runs/run")) as run:
         assert [value for _, value in run.database.metrics()["curriculum/criteria_passed"]] == [
             pytest.approx(1 / 3)
@@ -96,6 +97,9 @@ def test_a_step_asks_about_what_the_schedule_says_also_after_a_restart_and_in_a_
         )
         assert again.paid.calls == 0
         assert [it.reward_after for it in again.rollouts] == [it.reward_before for it in again.rollouts]
+        advantages = [(it.advantage_before, it.advantage_after) for it in again.rollouts]
+        assert all(before == after for before, after in advantages)
+        assert any(after for _, after in advantages) == recipe.grpo.diversity, "the rewards alone are all equal"
 
 
 @pytest.mark.parametrize(
@@ -103,9 +107,17 @@ def test_a_step_asks_about_what_the_schedule_says_also_after_a_restart_and_in_a_
     [
         ({"rewards": [{"kind": "format"}]}, "curriculum.criteria: only valid with a pointwise reward"),
         ({"curriculum": {"criteria": "hard-first"}}, "curriculum.criteria"),
+        (
+            {"optim": {"diversity": True}, "data": {"prompts": "p.jsonl", "group": 2}},
+            "optim.diversity: needs data.group of at least 3",
+        ),
+        (
+            {"optim": {"diversity": True}, "curriculum": {}, "rewards": [{"kind": "writing", "model": "m"}]},
+            "optim.diversity: not with the writing reward",
+        ),
     ],
 )
-def test_a_schedule_needs_a_reward_that_scores_by_criteria(changes, said):
+def test_settings_that_contradict_each_other_are_refused(changes, said):
     with pytest.raises(ValueError, match=said):
         _recipe("failed", **changes)
 
