@@ -77,7 +77,7 @@ def group_means(chosen: Sequence[int] | None, scores: Sequence[Sequence[float] |
 
 def scored_criteria(prompt: PromptRow) -> list[Criterion]:
     """Return the criteria of a prompt that are scored, without hard constraints; empty if it has no list of criteria."""
-    return [it for it in prompt.criteria or () if isinstance(it, Criterion) and not it.hard]
+    return [it for it in prompt.criteria if not it.hard] if isinstance(prompt.criteria, list) else []
 
 
 def judged_by(prompt: PromptRow, chosen: Sequence[int] | None) -> PromptRow:

@@ -16,6 +16,7 @@ from statistics import NormalDist
 from typing import NamedTuple
 
 from longform.judging.answers import read_fences
+from longform.judging.criteria import CRITERION
 from longform.miniature.criteria import MEASURE_OF, asks_for_criteria, write_criteria
 from longform.miniature.fluency import grammar_model, tokenize
 from longform.miniature.grammar import EVENT_OF, EVENTS, FEWEST_WORDS
@@ -193,6 +194,11 @@ def answer(message: str, style: JudgeStyle, *, sample: int = 0) -> str:
         return f"I weighed words, names, length and the order of events. [[{verdict}]]"
     if "TEXT" not in fenced:
         raise ValueError("the message contains no fenced text to judge")
+    if "CRITERION" in fenced:
+        name = fenced["CRITERION"].partition(":")[0]
+        return json.dumps(
+            {"scores": {CRITERION: round(pointwise_score(request, fenced["TEXT"], style, dimension=name))}}
+        )
     dimensions = asked_dimensions(message)
     scores = {name: round(pointwise_score(request, fenced["TEXT"], style, dimension=name), 2) for name in dimensions}
     return json.dumps({"scores": scores})
