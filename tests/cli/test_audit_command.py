@@ -327,3 +327,44 @@ def test_an_unknown_wording_is_one_line(live, capsys):
     write(row(number) for number in range(2))
     assert audit("--judge", "live", "--out", "out.jsonl", "--wording", "9") == 2
     assert "--wording 9: needs one of 1, 2, 3" in capsys.readouterr().err
+
+
+def test_criteria_are_measured_by_agreement_with_and_without_them(capsys, serve):
+    """The judge knows the better text where it reads criteria, and takes the first one otherwise."""
+
+    def judge(request, number):
+        fenced = read_fences(request["messages"][0]["content"])
+        return "[[B]]" if "CRITERIA" in fenced and "fine" in fenced["TEXT B"] else "[[A]]"
+
+    server = serve(judge)
+    Path("models.yaml").write_text(f"live: {{base_url: '{server.url}', model: m, retries: 0}}\n")
+    rows = [row(number, verdicts=None) for number in range(PAIRS)]
+    write([it | ({"criteria": [{"name": "wit"}]} if n % 2 else {}) for n, it in enumerate(rows)])
+    flags = ("--judge", "live", "--out", "out.jsonl", "--attacks", "0", "--criteria")
+    found = audit_json(capsys, *flags)
+    (gain,) = found["criteria"]
+    assert gain["judge"] == "live"
+    figures = {
+        name: (gain[name]["value"]["estimate"], gain[name]["n"]) for name in ("with_criteria", "without", "gain")
+    }
+    assert figures == {"with_criteria": (1.0, PAIRS), "without": (0.5, PAIRS), "gain": (0.5, PAIRS)}
+    assert {it["judge"]: it["pairs"] for it in found["judges"]} == {"live": PAIRS, "live@no-criteria": PAIRS // 2}
+    assert len(server.requests) == 2 * PAIRS + PAIRS
+    assert audit(*flags, "--resamples", "100") == 0
+    said = capsys.readouterr()
+    assert len(server.requests) == 3 * PAIRS
+    assert "Agreement with people, by criteria" in said.out and "judge=live" in said.out
+    assert f"at most {3 * PAIRS} questions" in said.out + said.err
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (("--criteria",), "--criteria: only valid with --judge"),
+        (("--criteria", "--judge", "live", "--out", "o.jsonl"), "--criteria: no pair of pairs.jsonl has criteria"),
+    ],
+)
+def test_criteria_need_a_judge_and_pairs_that_have_some(capsys, live, flags, said):
+    write(row(number) for number in range(4))
+    assert audit(*flags) == 2
+    assert said in capsys.readouterr().err

@@ -109,7 +109,8 @@ def test_a_run_of_an_older_version_keeps_its_language():
 
 def test_chinese_has_every_text_that_english_has_in_the_questions_that_it_has():
     wording = load_wording()
-    for name in ("pairwise", "pointwise", "needs", "length_range", "keyword", "think", "list"):
+    names = ("pairwise", "pointwise", "needs", "length_range", "keyword", "criteria", "constraints", "think", "list")
+    for name in names:
         assert _chinese_and_english(wording._find(name))
 
 

@@ -45,6 +45,7 @@ def audit(
     resamples: PositiveInt = 1000,
     seed: Seed = 0,
     wording: PositiveInt | None = None,
+    criteria: Flag = False,
     format: TableFormat = "text",
     by: Annotated[
         tuple[Literal["peer", "list", "round-robin", "elimination", "anchors"], ...], Parameter(negative=())
@@ -81,6 +82,7 @@ def audit(
             groups files (id, prompt, responses: [{text, score}]), or pairs files, whose rows are groups of two. --repeat 1
             measures the noise.
         samples: With --by: votes on each pair, or shuffles of each list.
+        criteria: Also ask about the pairs that have criteria without them, and report agreement with and without.
         format: Output format. With Markdown and LaTeX tables, everything else goes to stderr.
         json: Same as --format json.
     """
@@ -120,6 +122,7 @@ def audit(
         seed=seed,
         reading=reading.parse(),
         wording=wording,
+        criteria=criteria,
         progress=progress,
         on_plan=lambda line: console.print(line, markup=False, soft_wrap=True),
     )

@@ -36,7 +36,7 @@ def doctor(
         json: Print the findings as JSON.
     """
     from longform.evaluation.tables import plain
-    from longform.monitors.progress import examined_gain
+    from longform.monitors.progress import criteria_gain, examined_gain
     from longform.monitors.series import MIN_CASES, MIN_STEPS, VERDICTS
     from longform.monitors.watch import diagnose, is_too_early, unwatched
     from longform.records.errors import BadInputError
@@ -50,6 +50,7 @@ def doctor(
         steps = opened.database.last_step()
     findings, missing, too_early = diagnose(series), unwatched(series), is_too_early(series)
     changes, gain = model_changes(find_call_log(run)), examined_gain(series)
+    by_criteria = criteria_gain(series)
     checked = None
     if judge is not None:
         from longform.evaluation.keywords import check_keywords
@@ -69,6 +70,7 @@ def doctor(
         result = {"steps": steps, "too_early": too_early, "findings": found, "unwatched": missing}
         result["model_changes"] = changes
         result["gain"] = None if gain is None else gain._asdict()
+        result["criteria_gain"] = None if by_criteria is None else by_criteria._asdict()
         print_result(result | ({} if checked is None else {"keywords": plain(checked)}), as_json=True)
         return
     for it in findings:
@@ -77,6 +79,8 @@ def doctor(
         _print_keywords(checked)
     if gain is not None:
         print(f"gain: {gain}")
+    if by_criteria is not None:
+        print(f"gain by criteria: {by_criteria}")
     for change in changes:
         print(f"model changed: {printable(change)}\n  grades and verdicts before and after are not comparable")
     if too_early:

@@ -4,6 +4,7 @@ Only ids are kept in memory, as 64-bit hashes.
 """
 
 import hashlib
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,14 @@ class PromptTable:
             for row in batch.column("extra_info").to_pylist():
                 yield row["id"], row["rungs"]
         pa.default_memory_pool().release_unused()
+
+    def criteria_counts(self) -> list[int]:
+        """Of each prompt the number of criteria that are scored; reads the whole file, a batch at a time."""
+        counts: list[int] = []
+        for batch in pq.ParquetFile(self._path).iter_batches(_BATCH, columns=["extra_info.row"], use_threads=False):
+            rows = (json.loads(it["row"]).get("criteria") for it in batch.column("extra_info").to_pylist())
+            counts += [0 if not isinstance(it, list) else sum(not one.get("hard") for one in it) for it in rows]
+        return counts
 
     def id_at(self, index: int) -> str:
         """The id of the prompt at an index."""

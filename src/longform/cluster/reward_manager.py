@@ -5,6 +5,7 @@ score, and the trainer masks it.
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +17,13 @@ from longform.cluster.actor_client import RemoteEndpoint, find_actor
 from longform.cluster.prompt_table import read_prompt
 from longform.cluster.reward_payload import RewardPayload, extra_fields
 from longform.cluster.run_actor import Opened
-from longform.judging.answers import MIN_SCORE
-from longform.judging.pointwise import PointwiseJudge
+from longform.judging.examiner import TextExaminer
 from longform.records.database import ValidationText
 from longform.records.errors import BadInputError, StoppedError
 from longform.records.schemas import Prompt
 from longform.rewards.reward import RewardResults, scores_by_kind
 from longform.rewards.reward_set import build_rewards
-from longform.rewards.settings import GroupSettings, RewardSettings, WritingSettings
+from longform.rewards.settings import FormatSettings, GroupSettings, RewardSettings, WritingSettings
 from longform.text.structure import ParsedResponse, Thinking, parse_response
 from longform.wording import load_wording
 from longform.writers.stops import find_stops
@@ -92,11 +92,12 @@ class LongformRewardManager(RewardManagerBase):
         )
         self._examiner = None
         if recipe.validation is not None:
-            self._examiner = PointwiseJudge(
+            self._examiner = TextExaminer(
                 endpoints[recipe.validation.judge],
                 secret=opened.secret,
                 wording=wording,
                 per_criterion=recipe.validation.per_criterion,
+                without_criteria=recipe.validation.without_criteria,
             )
         self._actor, self._opened = actor, opened
 
@@ -118,14 +119,12 @@ class LongformRewardManager(RewardManagerBase):
         """Grade a validation text, which never promotes."""
         prompt = Prompt.model_validate_json(told["row"])
         answer = parse_response(text, self._thinking).answer
-        grade: float | None = None
+        grade, bare_grade = None, None
         if self._examiner is not None:
-            try:
-                graded = await self._examiner.grade(prompt, answer, step=0) if answer else None
-                grade = MIN_SCORE if graded is None else None if graded.value is None else graded.value.score
-            except (BadInputError, StoppedError):
-                grade = None  # the next training step fails for the same reason, and reports it
-        await self._actor.validated.remote(ValidationText(0, prompt.id, prompt.request, text, grade))
+            # After an error the next training step fails for the same reason, and reports it.
+            with suppress(BadInputError, StoppedError):
+                grade, bare_grade = await self._examiner.examine(prompt, answer, step=0)
+        await self._actor.validated.remote(ValidationText(0, prompt.id, prompt.request, text, grade, bare_grade))
         return {"reward_score": grade or 0.0, "reward_extra_info": {}}
 
 
@@ -149,6 +148,8 @@ def placed_rewards(rewards: Sequence[RewardSettings], folder: Path) -> list[Rewa
     def placed(it: RewardSettings) -> RewardSettings:
         if isinstance(it, WritingSettings):
             return it.model_copy(update={"model": [place(name) for name in it.models]})
+        if isinstance(it, FormatSettings) and it.slop_list is not None:
+            return it.model_copy(update={"slop_list": folder / it.slop_list})
         return it
 
     return [placed(it) for it in rewards]

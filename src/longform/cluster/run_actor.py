@@ -97,6 +97,7 @@ class RunActor:
             policy=recipe.policy_name,
             seed=recipe.run.seed,
             steps=recipe.run.steps,
+            criteria=self._prompts.criteria_counts() if recipe.curriculum.criteria != "all" else (),
         )
         self._log = SqliteCallLog(self._run.database_path)
         totals = self._log.totals()

@@ -14,6 +14,7 @@ from longform.records.schemas import PromptRow
 from longform.rewards.reward import RewardResults
 from longform.rl.group_advantages import GroupAdvantages, group_advantages, learning_rows
 from longform.rl.settings import GrpoSettings
+from longform.steps.diversity import diversity_factors
 from longform.steps.metrics import StepScores, check_judge_failure_rate, group_metrics, step_metrics
 from longform.steps.recorder import record_rollout
 
@@ -122,13 +123,13 @@ def build_step(
     metrics = step_metrics(rollouts, [it.prompt for it in each], [it.response for it in payloads], closed, recipe)
     if recipe.method == "ppo":
         return ClusterStep(closed.mask, None, rollouts, metrics)
-    compared = _compare(closed, recipe)
+    compared = _compare(closed, [it.response.answer for it in payloads], recipe)
     learning = learning_rows(compared, cut_off(payloads, recipe), recipe.grpo)
     advantages = np.where(learning, compared.advantages.reshape(-1), 0.0)
     return ClusterStep(learning, advantages, rollouts, metrics | group_metrics(compared))
 
 
-def _compare(closed: StepScores, recipe: Recipe) -> GroupAdvantages:
+def _compare(closed: StepScores, answers: Sequence[str], recipe: Recipe) -> GroupAdvantages:
     """Group advantages of a step, by the recipe."""
     size = recipe.data.group
     return group_advantages(
@@ -137,6 +138,7 @@ def _compare(closed: StepScores, recipe: Recipe) -> GroupAdvantages:
         weights=recipe.weights,
         how=recipe.advantages,
         required=recipe.required,
+        factors=diversity_factors(answers, recipe),
     )
 
 

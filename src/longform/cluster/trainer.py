@@ -37,6 +37,7 @@ from longform.cluster.step import (
     cut_off,
     verl_metrics,
 )
+from longform.curriculum.criteria import judged_by
 from longform.curriculum.schedule import FILE, PromptDraw
 from longform.planning.cluster import policies_folder
 from longform.records.database import text_hash
@@ -76,6 +77,7 @@ class LongformTrainer(PPOTrainerSync):
             reference = whole.references[min(faced.rung, len(whole.references) - 1)].text
         if faced.own_text is not None:
             reference = ask(self._run_actor.own_answer.remote(faced.own_text))
+        whole = judged_by(whole, faced.criteria)
         prompt = Prompt.model_validate(whole.model_dump(exclude={"references", "policy_score", "potential"}))
         row["extra_info"] = {
             "index": faced.prompt_index,

@@ -5,17 +5,19 @@ are compared with the same reference. Wins stage a promotion by one rung. It is 
 if the prompt is still on the same rung. Validation never promotes.
 
 The state is a rung and a streak per prompt and, with `top: self`, the hash of a text; the shuffled order is recomputed, not
-stored. It stays small for a million prompts, and a step changes O(batch) of it.
+stored. It stays small for a million prompts, and a step changes O(batch) of it. A schedule of criteria adds a score per
+criterion.
 """
 
 from collections.abc import Collection, Iterable, Sequence
 from io import BytesIO
 from math import ceil, sqrt
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from longform.curriculum.criteria import CriteriaSchedule, CriterionMeans, restore_means
 from longform.curriculum.settings import CurriculumSettings
 from longform.records.errors import BadInputError, StoppedError
 
@@ -31,6 +33,8 @@ class PromptOutcome(NamedTuple):
     """win, tie, loss, or None (missing verdict), one per rollout."""
     text_hashes: tuple[str, ...] = ()
     """Hashes of the responses; needed if one of them may become a rung (top: self)."""
+    criteria: CriterionMeans = ()
+    """Mean scores by the criteria that the group was judged by."""
 
 
 class RungUpdate(NamedTuple):
@@ -42,6 +46,8 @@ class RungUpdate(NamedTuple):
     streak: int
     own_text: str | None = None
     """Hash of the policy's own response that becomes the new rung after the last reference (top: self)."""
+    criteria: CriterionMeans = ()
+    """Mean scores of the group by criterion, for the schedule of criteria."""
 
     @property
     def promoted(self) -> bool:
@@ -161,10 +167,13 @@ class PromptDraw(NamedTuple):
     rung: int
     own_text: str | None = None
     """Hash of the policy's own earlier response that is the reference if the rung is above the ladder."""
+    criteria: tuple[int, ...] | None = None
+    """Positions of the scored criteria that it is judged by, see `criteria.judged_by`; None: all that it has."""
 
 
 class Curriculum:
-    """State and rules of the curriculum of one run; `num_rungs` has the number of references of each prompt.
+    """State and rules of the curriculum of one run; `num_rungs` has the number of references of each prompt, `criteria` the
+    number of scored criteria, for a schedule of them.
 
     With several sources, each has an order of its own, and each place in a step belongs to one of them: the places of a run
     follow a golden-ratio sequence, which keeps the shares of every stretch close to the weights.
@@ -180,8 +189,10 @@ class Curriculum:
         steps: int,
         sources: Sequence[int] | None = None,
         shares: Sequence[float] = (),
+        criteria: Sequence[int] = (),
     ) -> None:
         self.settings = settings
+        self.criteria = CriteriaSchedule(criteria, settings) if settings.criteria != "all" else None
         self.num_rungs = np.asarray(num_rungs, dtype=np.int32)
         self.rungs = np.asarray(starts, dtype=np.int32)
         self.streaks = np.zeros_like(self.rungs)
@@ -206,6 +217,7 @@ class Curriculum:
         steps: int,
         sources: Sequence[int] | None = None,
         shares: Sequence[float] = (),
+        criteria: Sequence[int] = (),
     ) -> "Curriculum":
         """Create the curriculum at the start of a run.
 
@@ -218,6 +230,7 @@ class Curriculum:
             steps: Number of steps of the run.
             sources: Number of the source of each prompt, from 0; None if there is a single one.
             shares: Weight of each source.
+            criteria: Number of scored criteria of each prompt; needed for a schedule of criteria.
 
         Raises:
             BadInputError: a ladder does not contain the reference that the settings name.
@@ -229,7 +242,9 @@ class Curriculum:
             except ValueError as error:
                 raise BadInputError(f"ladder {id_}: {error}") from None
             num_rungs.append(max(len(rungs), 1))
-        return cls(num_rungs, starts, settings, seed=seed, steps=steps, sources=sources, shares=shares)
+        return cls(
+            num_rungs, starts, settings, seed=seed, steps=steps, sources=sources, shares=shares, criteria=criteria
+        )
 
     def draw(self, step: int, count: int) -> list[PromptDraw]:
         """Draw the prompts of a step, each at most once, with their rungs.
@@ -301,19 +316,24 @@ class Curriculum:
         """Return the draw of the prompt at `index` in a step."""
         rung = self._rung(index, step)
         is_own = self.settings.top == "self" and rung >= self.num_rungs[index]
-        return PromptDraw(index, rung, self._own_texts[index].tobytes().hex() if is_own else None)
+        own_text = self._own_texts[index].tobytes().hex() if is_own else None
+        return PromptDraw(index, rung, own_text, None if self.criteria is None else self.criteria.choose(index))
 
     def stage(self, outcomes: Sequence[PromptOutcome]) -> list[RungUpdate]:
-        """Compute the updates from a step's outcomes without applying them. Only mode `dynamic` has updates."""
+        """Compute the updates from a step's outcomes without applying them. Only mode `dynamic` and a schedule of criteria
+        have updates.
+        """
         if self.settings.mode != "dynamic":
-            return []
+            return [
+                RungUpdate(it.prompt_index, it.rung, it.rung, 0, criteria=it.criteria) for it in outcomes if it.criteria
+            ]
         return [
             rung_update(
                 visit,
                 streak=int(self.streaks[visit.prompt_index]),
                 num_rungs=int(self.num_rungs[visit.prompt_index]),
                 settings=self.settings,
-            )
+            )._replace(criteria=visit.criteria)
             for visit in outcomes
         ]
 
@@ -323,6 +343,9 @@ class Curriculum:
         for it in promotions:
             if it.own_text is not None:
                 self._own_texts[it.prompt_index] = np.frombuffer(bytes.fromhex(it.own_text), dtype=np.uint8)
+        if self.criteria is not None:
+            for it in updates:
+                self.criteria.record(it.prompt_index, it.criteria)
         return promotions
 
     @property
@@ -331,6 +354,11 @@ class Curriculum:
         climbs = self.settings.mode == "dynamic" and bool((self.num_rungs > 1).any())
         is_ladder = self.num_rungs > 1
         return float((self.rungs >= self.num_rungs - 1)[is_ladder].mean()) if climbs else None
+
+    @property
+    def criteria_passed(self) -> float | None:
+        """The fraction of the criteria that their prompts' groups passed last; None without a schedule of criteria."""
+        return None if self.criteria is None else self.criteria.passed
 
     def save(self, folder: Path) -> None:
         """Write the state into a checkpoint."""
@@ -347,8 +375,10 @@ class Curriculum:
     def state(self) -> bytes:
         """Serialize the state for a checkpoint."""
         file = BytesIO()
+        criteria: dict[str, Any] = {} if self.criteria is None else {"criteria": self.criteria.means}
         np.savez(
             file,
+            **criteria,
             rungs=self.rungs,
             streaks=self.streaks,
             place=np.asarray(self._places).reshape(-1),
@@ -370,6 +400,8 @@ class Curriculum:
             self.rungs, self.streaks = saved["rungs"], saved["streaks"]
             self._places = saved["place"].reshape(-1, 2).tolist()
             self._own_texts = saved["own_texts"]
+            if self.criteria is not None:
+                restore_means(self.criteria, saved["criteria"], source=str(source))
         self._orders = [self._shuffled(epoch, number) for number, (epoch, _) in enumerate(self._places)]
 
     def _rung(self, index: int, step: int) -> int:

@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class CurriculumSettings(BaseModel):
-    """Which reference of its ladder a prompt faces."""
+    """Which reference of its ladder a prompt faces, and which of its criteria it is judged by."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -29,6 +29,13 @@ class CurriculumSettings(BaseModel):
     """fixed: `self` (the initial policy's own response), `best`, or a model's name."""
     stages: int = Field(default=3, ge=1)
     """staged: into how many parts of equal size the ladder and the steps are cut."""
+
+    criteria: Literal["all", "easy-first", "failed"] = "all"
+    """Which of a prompt's criteria the rewards of a step judge by, where they are a list. easy-first: in the order of its
+    group's scores, up to the first criterion that the group fails. failed: those that the group fails. Each criterion is
+    judged once before. Hard constraints are always checked."""
+    criteria_pass: float = Field(default=7.0, gt=1, le=10)
+    """easy-first, failed: the mean score of a group, 1 to 10, with which a criterion is passed."""
 
     @model_validator(mode="after")
     def _check_reference(self) -> "CurriculumSettings":

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from longform.curriculum.criteria import group_means, judged_by
 from longform.curriculum.schedule import Curriculum, PromptDraw, PromptOutcome
 from longform.endpoints.client import Endpoint
 from longform.endpoints.limits import Budget
@@ -25,7 +26,7 @@ from longform.records.errors import BadInputError
 from longform.records.files import write_text
 from longform.records.schemas import Ladder, PromptRow
 from longform.rewards.judge_thread import JudgeThread
-from longform.rewards.reward import RewardResults, outcome_of, scores_by_kind
+from longform.rewards.reward import RewardResults, criterion_scores, outcome_of, scores_by_kind
 from longform.rewards.reward_set import RewardSet, build_rewards
 from longform.rewards.settings import GroupSettings
 from longform.text.structure import ParsedResponse, parse_response
@@ -128,7 +129,7 @@ class RecipeReward:
     async def _score(
         self, rewards: RewardSet, index: int, response: ParsedResponse, draw: PromptDraw, step: int
     ) -> RewardResults:
-        prompt = self.prompts[index]
+        prompt = judged_by(self.prompts[index], draw.criteria)
         reference = ""
         if isinstance(prompt, Ladder):
             reference = prompt.references[min(draw.rung, len(prompt.references) - 1)].text
@@ -183,9 +184,14 @@ def _outcomes(
 ) -> list[PromptOutcome]:
     """What each prompt's responses came to; one with a missing reward has no outcome, since it is not trained on."""
     outcomes: dict[int, list[str | None]] = {index: [] for index in faced}
+    scores: dict[int, list[list[float] | None]] = {index: [] for index in faced}
     for index, result in zip(indices, results, strict=True):
         outcomes[index].append(None if scores_by_kind(result) is None else outcome_of(result))
-    return [PromptOutcome(index, faced[index].rung, tuple(it)) for index, it in outcomes.items()]
+        scores[index].append(criterion_scores(result))
+    return [
+        PromptOutcome(index, faced[index].rung, tuple(it), criteria=group_means(faced[index].criteria, scores[index]))
+        for index, it in outcomes.items()
+    ]
 
 
 def _text(completion: Any) -> str:

@@ -21,7 +21,7 @@ import hmac
 import json
 import re
 import unicodedata
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from math import isfinite
 from typing import Any, Literal, TypeVar
 
@@ -42,6 +42,8 @@ _VERDICT_FIELD = re.compile(r'"verdict"\s*+:\s*+"[^"\n]{0,20}"')
 _FLAT_OBJECT = re.compile(r"(\{[^{}]*+\})")
 _TRAILING_COMMA = re.compile(r",(?=\s*+[}\]])")
 _LARGEST = 10**9
+_MAX_CANDIDATES = 8
+"""Beginnings of nested objects that are read, from the end of an answer."""
 _NUMBER_TEXT = re.compile(r"[0-9]{1,6}(?:\.[0-9]{1,6})?")
 
 
@@ -184,6 +186,36 @@ def only_object(answer: str, names: Collection[str]) -> dict[str, Any] | None:
             return found
         start = answer.find("{", start + 1)
     return None
+
+
+def last_object(answer: str, names: Sequence[str], read: Callable[[dict[str, Any]], ScoreT | None]) -> ScoreT | None:
+    """The value of the last JSON object in `answer` with exactly the keys `names`, of which the first begins it.
+
+    For answers with objects inside objects. A key that stands twice in one of them refuses the object; a trailing comma is
+    accepted. Of many candidates only the last few are read, so the time stays linear.
+
+    Args:
+        answer: a judge's.
+        names: the keys.
+        read: the value that an object stands for; None refuses it.
+    """
+    decoder = json.JSONDecoder(strict=False, object_pairs_hook=_distinct)
+    starts = [it.start() for it in re.finditer(r"\{\s*+" + re.escape(json.dumps(names[0])) + r"\s*+:", answer)]
+    for start in reversed(starts[-_MAX_CANDIDATES:]):
+        for candidate in (answer[start:], _TRAILING_COMMA.sub("", answer[start:])):
+            try:
+                found, _ = decoder.raw_decode(candidate)
+            except (ValueError, RecursionError):  # the latter from thousands of nested brackets
+                continue
+            if found.keys() == set(names) and (value := read(found)) is not None:
+                return value
+    return None
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len({name for name, _ in pairs}) < len(pairs):
+        raise ValueError("a key stands twice")
+    return dict(pairs)
 
 
 def read_number(value: Any) -> float | None:

@@ -8,12 +8,15 @@ request and the text lead the question, so a prefix cache serves the criteria of
 from collections.abc import Mapping
 from typing import Any
 
-from longform.judging.answers import fence, only_object, parse_scores, read_number
+from longform.judging.answers import fence, last_values, only_object, parse_scores, read_number
 from longform.judging.judge import AnswerShape, object_schema
+from longform.records.schemas import Criterion, PromptRow
 from longform.wording import Wording, load_wording
 
 CRITERION = "criterion"
 """The name under which the score of a criterion stands in an answer."""
+MET = "satisfied"
+"""The name under which an answer says whether a hard constraint is satisfied."""
 CRITERION_SCALE = (1, 10)
 QUALITY_SCALE = (1, 5)
 
@@ -38,6 +41,12 @@ CRITERION_SHAPE: AnswerShape[int] = AnswerShape(
 """For a judge with structured output."""
 
 
+def describe_criterion(criterion: Criterion) -> str:
+    """A criterion as a judge reads it by itself: name and description, then a line for each band of scores."""
+    bands = [f"{band}: {text}" for band, text in (criterion.bands or {}).items()]
+    return "\n".join([f"{criterion.name}: {criterion.description}".rstrip(": "), *bands])
+
+
 def ask_criterion(*, request: str, text: str, criterion: str, tag: str, wording: Wording | None = None) -> str:
     """The message that asks for the score of a text by one criterion, whose bands are part of `criterion`."""
     return (
@@ -56,6 +65,28 @@ def parse_criterion(answer: str) -> int | None:
     """The score of an answer to `ask_criterion`; None without a whole number from 1 to 10."""
     scores = _whole(parse_scores(answer, [CRITERION]), CRITERION_SCALE)
     return None if scores is None else scores[CRITERION]
+
+
+def ask_constraint(prompt: PromptRow, text: str, constraint: str, *, tag: str, wording: Wording | None = None) -> str:
+    """The message that asks whether a text satisfies a hard constraint."""
+    wording = wording or load_wording()
+    return wording.text("constraints.question", wording.language_of(prompt.request)).format(
+        request=fence("REQUEST", prompt.request, tag=tag),
+        text=fence("TEXT", text, tag=tag),
+        criterion=fence("CONSTRAINT", constraint, tag=tag),
+        shape=f'{{"{MET}": V}}',
+    )
+
+
+def parse_constraint(answer: str) -> int | None:
+    """The score of an answer to `ask_constraint`: 10 for the last `{"satisfied": true}`, 1 for false; None without one."""
+    low, high = CRITERION_SCALE
+
+    def score(value: Any) -> int | None:
+        return (high if value else low) if isinstance(value, bool) else None
+
+    found = last_values(answer, (MET,), score, wrapped=False)
+    return None if found is None else found[MET]
 
 
 def parse_tuned_criterion(answer: str) -> int | None:

@@ -17,6 +17,8 @@ from statistics import NormalDist
 from typing import NamedTuple
 
 from longform.judging.answers import read_fences
+from longform.judging.criteria import CRITERION
+from longform.miniature.criteria import MEASURE_OF, asks_for_criteria, write_criteria
 from longform.miniature.fluency import grammar_model, tokenize
 from longform.miniature.grammar import EVENT_OF, EVENTS, FEWEST_WORDS
 from longform.miniature.request_answers import answer_about_request
@@ -117,8 +119,16 @@ def grade(measures: Measures, style: JudgeStyle) -> float:
         + style.length * measures.length
         + style.order * measures.order
     )
-    trust = measures.fluency**style.fluency_exponent * measures.events * measures.freshness * measures.limit
-    return 1.0 + 9.0 * trust * weighed
+    return 1.0 + 9.0 * _trust(measures, style) * weighed
+
+
+def grade_by_criterion(measures: Measures, style: JudgeStyle, *, measure: str) -> float:
+    """Return the grade by one criterion, 1 to 10, without noise; a text that is no story meets none."""
+    return 1.0 + 9.0 * _trust(measures, style) * getattr(measures, measure)
+
+
+def _trust(measures: Measures, style: JudgeStyle) -> float:
+    return measures.fluency**style.fluency_exponent * measures.events * measures.freshness * measures.limit
 
 
 def second_judge(style: JudgeStyle) -> JudgeStyle:
@@ -128,11 +138,16 @@ def second_judge(style: JudgeStyle) -> JudgeStyle:
 
 def pointwise_score(request: StoryRequest, text: str, style: JudgeStyle, *, dimension: str = "") -> float:
     """Return the judge's noisy grade on one dimension: the text's grade plus an error of the text, with half its standard
-    deviation an error of the dimension, and an error of the prompt; squeezed and rounded as the style says.
+    deviation an error of the dimension, and an error of the prompt; squeezed and rounded as the style says. A dimension that
+    is a criterion of this world is graded by its measure.
     """
     about_text = _gauss(style.seed, "pointwise", request.text, text)
     about_dimension = _gauss(style.seed, "dimension", dimension, request.text, text)
-    score = _liking(request, text, style) + style.noise * (about_text + 0.5 * about_dimension)
+    if dimension in MEASURE_OF:
+        liking = grade_by_criterion(measure(request, text), style, measure=MEASURE_OF[dimension])
+    else:
+        liking = _liking(request, text, style)
+    score = liking + style.noise * (about_text + 0.5 * about_dimension)
     if style.prompt_offset:
         score += style.prompt_offset * _gauss(style.seed, "prompt", request.text)
     if style.squeeze:
@@ -192,17 +207,24 @@ def answer(message: str, style: JudgeStyle, *, sample: int = 0) -> str:
         ValueError: the message contains no fenced text, or the texts' request is not from this world.
     """
     fenced = read_fences(message)
-    if fenced.keys() == {"REQUEST"}:
+    if fenced.keys() == {"REQUEST"} and not asks_for_criteria(message):
         return answer_about_request(message, fenced["REQUEST"], sample=sample)
     request = parse_request(fenced.get("REQUEST", ""))
     listed = {label.removeprefix("TEXT "): text for label, text in fenced.items() if label.startswith("TEXT ")}
     if len(listed) > 1 and LIST_MARK in message:
         return f"I weighed words, names, length and the order of events. [[{listed_order(request, listed, style)}]]"
+    if asks_for_criteria(message):
+        return write_criteria(message, request)
     if "TEXT A" in fenced and "TEXT B" in fenced:
         verdict = pairwise_verdict(request, fenced["TEXT A"], fenced["TEXT B"], style)
         return f"I weighed words, names, length and the order of events. [[{verdict}]]"
     if "TEXT" not in fenced:
         raise ValueError("the message contains no fenced text to judge")
+    if "CRITERION" in fenced:
+        name = fenced["CRITERION"].partition(":")[0]
+        return json.dumps(
+            {"scores": {CRITERION: round(pointwise_score(request, fenced["TEXT"], style, dimension=name))}}
+        )
     dimensions = asked_dimensions(message)
     scores = {name: round(pointwise_score(request, fenced["TEXT"], style, dimension=name), 2) for name in dimensions}
     return json.dumps({"scores": scores})

@@ -179,6 +179,45 @@ def examined_gain(series: Series) -> ExaminedGain | None:
     return ExaminedGain(grades[0][0], grades[-1][0], (low, high), (before, now), error, len(grades))
 
 
+class GradedGain(NamedTuple):
+    """What a run has gained under an examiner with the prompts' criteria and without, first against latest validations."""
+
+    first: int
+    """Step of the first validation."""
+    last: int
+    with_criteria: tuple[float, float]
+    """Mean grade, before and now."""
+    without: tuple[float, float]
+    error: float | None
+    """Standard error of the gain without criteria; None if it was not recorded."""
+
+    def __str__(self) -> str:
+        (low, high), (before, now) = self.with_criteria, self.without
+        error = "" if self.error is None else f" ± {self.error:.2f}"
+        return (
+            f"from step {self.first} to {self.last} the examiner's grade by criteria went from {low:.2f} to {high:.2f} "
+            f"({high - low:+.2f}), without them from {before:.2f} to {now:.2f} ({now - before:+.2f}{error})"
+        )
+
+
+def criteria_gain(series: Series) -> GradedGain | None:
+    """Return the gain with and without criteria, from the first and the latest two validations (one of each if there are
+    fewer than four); None without two validations that graded in both ways (`validation.without_criteria`).
+    """
+    by_criteria, without = dict(series.get("validation/grade", ())), dict(series.get("validation/bare_grade", ()))
+    errors = dict(series.get("validation/bare_grade_error", ()))
+    steps = sorted(by_criteria.keys() & without.keys())
+    if len(steps) < 2:
+        return None
+    count = min(2, len(steps) // 2)
+    ends = steps[:count], steps[-count:]
+    squares = [errors[step] ** 2 for end in ends for step in end if step in errors]
+    low, high = (fmean(by_criteria[step] for step in end) for end in ends)
+    before, now = (fmean(without[step] for step in end) for end in ends)
+    error = sqrt(sum(squares)) / count if len(squares) == 2 * count else None
+    return GradedGain(steps[0], steps[-1], (low, high), (before, now), error)
+
+
 def _unconfirmed(series: Series) -> Finding | None:
     """Clear progress since the beginning according to the training judge, and the examiner's grade has not risen."""
     gain = examined_gain(series)

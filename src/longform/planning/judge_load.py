@@ -10,7 +10,7 @@ from longform.judging.listwise import MAX_LISTED
 from longform.planning.assumptions import Assumptions
 from longform.planning.text_lengths import TextLengths
 from longform.planning.workload import Workload
-from longform.rewards.settings import GroupSettings, JudgedSettings, PairwiseSettings
+from longform.rewards.settings import GroupSettings, PairwiseSettings
 from longform.statistics.group_games import most_games, sub_groups
 
 LONGEST_ANSWER = 1024
@@ -70,7 +70,12 @@ def reward_loads(
                 of_group = group_questions(reward, run, lengths, specs.get(name))
                 asked = [(rollouts / run.data.group * calls, tokens) for calls, tokens in of_group]
             else:
-                asked = [(step_calls(reward, rollouts=rollouts)[name], question_tokens(reward, lengths))]
+                asked = [
+                    (
+                        step_calls(reward, rollouts=rollouts, criteria=lengths.criteria)[name],
+                        question_tokens(reward, lengths),
+                    )
+                ]
             of_judge = step.setdefault(name, [0.0, 0.0])
             of_judge[0] += sum(calls for calls, _ in asked)
             of_judge[1] += sum(calls * tokens for calls, tokens in asked)
@@ -93,8 +98,13 @@ def validation_load(
     """The load on the examiner."""
     if run.validation is None or not lengths.validation_prompts:
         return None
-    calls, name = lengths.validation_prompts, run.validation.judge
-    tokens = calls * (lengths.pointwise_frame + lengths.answer)
+    by_criterion, name = run.validation.per_criterion, run.validation.judge
+    calls = lengths.validation_prompts * (lengths.criteria if by_criterion else 1)
+    frame = lengths.criterion_frame if by_criterion else lengths.pointwise_frame
+    tokens = calls * (frame + lengths.answer)
+    if run.validation.without_criteria:
+        calls += lengths.validation_prompts
+        tokens += lengths.validation_prompts * (lengths.pointwise_frame + lengths.answer)
     times = validations(run)
     return _load(name, "examiner", specs.get(name), calls=calls, tokens=tokens, times=times, given=given)
 
@@ -138,21 +148,26 @@ def group_notes(run: Workload) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def step_calls(reward: JudgedSettings, *, rollouts: float) -> dict[str, float]:
-    """Calls of a step by judge, with both orders, all samples, and rechecks."""
+def step_calls(
+    reward: PairwiseSettings | PointwiseSettings, *, rollouts: float, criteria: float = 1.0
+) -> dict[str, float]:
+    """Calls of a step by judge, with both orders, all samples, rechecks, and `criteria` for each text if it is asked about
+    one at a time.
+    """
     pairwise = isinstance(reward, PairwiseSettings)
     orders = 2 if pairwise and reward.position == "both" else 1
-    calls = {name: float(rollouts * reward.samples * orders) for name in reward.judges}
+    questions = orders if pairwise or not reward.per_criterion else criteria
+    calls = {name: float(rollouts * reward.samples * questions) for name in reward.judges}
     if pairwise:
         calls[reward.judges[0]] += reward.recheck * rollouts * orders
     return calls
 
 
-def question_tokens(reward: JudgedSettings, lengths: TextLengths) -> float:
+def question_tokens(reward: PairwiseSettings | PointwiseSettings, lengths: TextLengths) -> float:
     """Tokens of one question."""
     if isinstance(reward, PairwiseSettings):
         return lengths.pairwise_frame + lengths.reference + lengths.answer
-    return lengths.pointwise_frame + lengths.answer
+    return (lengths.criterion_frame if reward.per_criterion else lengths.pointwise_frame) + lengths.answer
 
 
 def _load(

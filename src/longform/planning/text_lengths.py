@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from longform.endpoints.request import estimate_prompt_tokens
 from longform.judging.answers import fence_tag
+from longform.judging.criteria import ask_criterion, describe_criterion
 from longform.judging.pairwise import ask_pairwise
 from longform.judging.pointwise import ask_pointwise
 from longform.planning.assumptions import Assumptions
@@ -14,7 +15,7 @@ from longform.planning.workload import Workload
 from longform.records.adapting import Reading
 from longform.records.files import read_rows
 from longform.records.interchange import read_training_prompts
-from longform.records.schemas import Ladder, Prompt, PromptRow
+from longform.records.schemas import Criterion, Ladder, Prompt, PromptRow
 from longform.rewards.settings import LengthSettings
 from longform.text.words import TOKENS_PER_LATIN_WORD, estimate_tokens
 
@@ -44,6 +45,10 @@ class TextLengths:
     pointwise_frame: float
     notes: tuple[str, ...]
     """Assumptions."""
+    criteria: float = 1.0
+    """Number of a prompt's criteria, where it is graded by each of them in a call of its own."""
+    criterion_frame: float = 0.0
+    """What a judge reads besides the text where it is asked about one criterion."""
 
 
 class _Texts(NamedTuple):
@@ -55,6 +60,8 @@ class _Texts(NamedTuple):
     """Mean middle of the prompts' length ranges."""
     pairwise_frame: float
     pointwise_frame: float
+    criteria: float
+    criterion_frame: float
 
 
 def find_lengths(run: Workload, given: Assumptions) -> TextLengths:
@@ -87,6 +94,8 @@ def find_lengths(run: Workload, given: Assumptions) -> TextLengths:
         pairwise_frame=texts.pairwise_frame + (0 if in_file else prompt),
         pointwise_frame=texts.pointwise_frame + (0 if in_file else prompt),
         notes=tuple(notes),
+        criteria=texts.criteria,
+        criterion_frame=texts.criterion_frame + (0 if in_file else prompt),
     )
 
 
@@ -108,12 +117,19 @@ def _measure(rows: Sequence[PromptRow]) -> _Texts:
     references = [[estimate_tokens(it.text) for it in row.references] for row in rows if isinstance(row, Ladder)]
     middles = [sum(row.length_range) / 2 for row in rows if row.length_range is not None]
     framed: Sequence[PromptRow] = rows or [Prompt(id="-", prompt="-")]
+    listed = [(row, it) for row in rows if isinstance(row.criteria, list) for it in row.criteria]
+    by_one = listed or [(row, Criterion(name="-")) for row in framed]
     return _Texts(
         prompt=fmean(estimate_prompt_tokens(row.messages) for row in rows) if rows else None,
         reference=fmean(map(fmean, references)) if references else None,
         ranged=TOKENS_PER_LATIN_WORD * fmean(middles) if middles else None,
         pairwise_frame=fmean(estimate_tokens(ask_pairwise(it, text_a="", text_b="", tag=_TAG)) for it in framed),
         pointwise_frame=fmean(estimate_tokens(ask_pointwise(it, "", tag=_TAG).message) for it in framed),
+        criteria=len(listed) / len(rows) if listed else 1.0,
+        criterion_frame=fmean(
+            estimate_tokens(ask_criterion(request=row.request, text="", criterion=describe_criterion(it), tag=_TAG))
+            for row, it in by_one[:_READ]
+        ),
     )
 
 

@@ -52,6 +52,10 @@ class ValidationPlan(Protocol):
     def every(self) -> int: ...  # noqa: D102
     @property
     def judge(self) -> str: ...  # noqa: D102
+    @property
+    def per_criterion(self) -> bool: ...  # noqa: D102
+    @property
+    def without_criteria(self) -> bool: ...  # noqa: D102
 
 
 class RunLength(Protocol):

@@ -17,7 +17,7 @@ from longform.records.files import write_text
 from longform.records.resume import check_files, check_resume, flatten, hash_file, hash_model_folder
 from longform.records.run_directory import RunDirectory
 from longform.rewards.plugin import load_rewards
-from longform.rewards.settings import WritingSettings
+from longform.rewards.settings import FormatSettings, WritingSettings
 from longform.rl.settings import POLICY_WARMUP
 from longform.version import __version__
 from longform.wording import CURRENT, VERSIONS, Wording, load_wording
@@ -203,4 +203,7 @@ def _files(recipe: Recipe) -> dict[str, Path]:
         files["validation"] = recipe.validation.prompts
     if recipe.generation.think_prompt is not None:
         files["think_prompt"] = recipe.generation.think_prompt
+    for it in recipe.rewards:
+        if isinstance(it, FormatSettings) and it.slop_list is not None:
+            files["slop_list"] = it.slop_list
     return files

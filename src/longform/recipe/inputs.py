@@ -5,11 +5,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from longform.curriculum.criteria import scored_criteria
 from longform.curriculum.schedule import Curriculum, most_of_source, starting_rung
 from longform.endpoints.models import ModelSpec, find_model, read_models
 from longform.judging.judge_template import CRITERION_SLOTS, PAIRWISE_SLOTS, POINTWISE_SLOTS, Slots, read_template
 from longform.judging.listwise import check_can_list
-from longform.judging.pointwise import listed_criteria
+from longform.judging.pointwise import check_no_constraints, listed_criteria, named_criteria
 from longform.recipe.recipe import DataSettings, Recipe
 from longform.records.adapting import Reading
 from longform.records.errors import BadInputError
@@ -22,6 +23,7 @@ from longform.rewards.measured import expected_answers
 from longform.rewards.plugin import load_rewards
 from longform.rewards.settings import (
     AnswerSettings,
+    FormatSettings,
     GroupSettings,
     JudgedSettings,
     LengthSettings,
@@ -29,6 +31,7 @@ from longform.rewards.settings import (
     PointwiseSettings,
     WritingSettings,
 )
+from longform.rewards.slop_lists import SlopLists
 from longform.rewards.writing_model import check_prompts_fit, check_writing_model
 from longform.text.words import is_countable
 from longform.writers.paths import check_model_path
@@ -82,6 +85,13 @@ def check_inputs(recipe: Recipe) -> TrainingInputs:
         for row in rows:
             if any(it.applies_to(source_of(row)) for it in per_criterion):
                 listed_criteria(row)
+    if recipe.validation is not None and recipe.validation.without_criteria and not any(it.criteria for it in prompts):
+        raise BadInputError(
+            f"validation.without_criteria: no prompt of {recipe.validation.prompts} has criteria; longform criteria writes "
+            "them"
+        )
+    _check_constraints(recipe, judges, rows, prompts)
+    _check_schedule_of_criteria(recipe, judges, rows)
     seen = {(row.id, row.request) for row in rows}
     trained = [prompt.id for prompt in prompts if (prompt.id, prompt.request) in seen]
     if trained and recipe.validation:
@@ -115,6 +125,8 @@ def _read_training_prompts(recipe: Recipe) -> Sequence[PromptRow]:
     check_ranges(rows, recipe)
     check_answers(rows, recipe)
     for it in recipe.rewards:
+        if isinstance(it, FormatSettings) and it.slop_list is not None:
+            SlopLists.read(it.slop_list)
         if isinstance(it, WritingSettings):
             for model in it.models:
                 check_writing_model(model)
@@ -158,6 +170,7 @@ def new_curriculum(recipe: Recipe, prompts: Sequence[PromptRow]) -> Curriculum:
         steps=recipe.run.steps,
         sources=[numbers[str(source_of(it))] for it in prompts] if numbers else None,
         shares=[it.weight for it in recipe.data.sources],
+        criteria=[len(scored_criteria(it)) for it in prompts] if recipe.curriculum.criteria != "all" else (),
     )
 
 
@@ -243,6 +256,43 @@ def _check_templates(recipe: Recipe, judges: Mapping[str, ModelSpec]) -> None:
         asked.append((recipe.validation.judge, slots))
     for name, slots in asked:
         read_template(name, judges[name], slots)
+
+
+def _check_constraints(
+    recipe: Recipe, judges: Mapping[str, ModelSpec], rows: Sequence[PromptRow], held_out: Sequence[PromptRow]
+) -> None:
+    """Check that hard constraints are asked about by judges that can: one's own template has a score alone."""
+    asked: list[tuple[str, Sequence[PromptRow]]] = []
+    for it in recipe.rewards:
+        if isinstance(it, PointwiseSettings) and not it.per_criterion:
+            asked += [(name, [row for row in rows if it.applies_to(source_of(row))]) for name in it.judges]
+    if recipe.validation is not None and not recipe.validation.per_criterion:
+        asked.append((recipe.validation.judge, held_out))
+    for name, graded in asked:
+        if judges[name].template is not None:
+            for row in graded:
+                check_no_constraints(row, name)
+
+
+def _check_schedule_of_criteria(recipe: Recipe, judges: Mapping[str, ModelSpec], rows: Sequence[PromptRow]) -> None:
+    """Check that the criteria that a step asks about can be told apart in the answers of the judges."""
+    if recipe.curriculum.criteria == "all":
+        return
+    key = f"curriculum.criteria: {recipe.curriculum.criteria}"
+    for it in recipe.rewards:
+        if isinstance(it, PointwiseSettings) and not it.per_criterion:
+            for name in it.judges:
+                if judges[name].template is not None:
+                    raise BadInputError(f"{key}: {name} has a template of its own; set rewards.pointwise.per_criterion")
+    if not any(scored_criteria(row) for row in rows):
+        raise BadInputError(
+            f"{key}: no prompt of {recipe.data.shown_path} has a list of criteria; longform criteria writes them"
+        )
+    for row in rows:
+        if isinstance(row.criteria, list) and len(named_criteria(row)) < len(row.criteria):
+            raise BadInputError(
+                f"{recipe.data.path_of(source_of(row))}: prompt {row.id}: two criteria have the same name"
+            )
 
 
 def _slots(reward: JudgedSettings) -> Slots | None:

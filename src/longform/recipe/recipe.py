@@ -13,6 +13,7 @@ from longform.rewards.settings import (
     GroupSettings,
     JudgedSettings,
     PairwiseSettings,
+    PointwiseSettings,
     RewardSettings,
     WritingSettings,
 )
@@ -131,6 +132,8 @@ class ValidationSettings(_Section):
     """The examiner, by its name in models.yaml."""
     per_criterion: bool = False
     """Ask about each of the prompt's criteria in a call of its own and average the scores."""
+    without_criteria: bool = False
+    """Also grade without the prompts' criteria, so that `longform doctor` shows the gain under both."""
     same_judge: bool = False
     """Allow a judge that also gives the reward. Its grades then measure the reward rather than the writing."""
 
@@ -349,6 +352,13 @@ class Recipe(_Section):
             raise ValueError("advantages: only valid with method: grpo; ppo averages the weighted rewards")
         if self.method == "ppo" and any(least is not None for least in self.required):
             raise ValueError("rewards: `required` is only valid with method: grpo")
+        if self.curriculum.criteria != "all" and not any(isinstance(it, PointwiseSettings) for it in self.rewards):
+            raise ValueError("curriculum.criteria: only valid with a pointwise reward, which scores by criteria")
+        multiplies = isinstance(self.optim, GrpoSettings) and self.optim.diversity
+        if multiplies and any(isinstance(it, WritingSettings) for it in self.rewards):
+            raise ValueError("optim.diversity: not with the writing reward, which may be negative")
+        if multiplies and self.data.group == MIN_RESPONSES:
+            raise ValueError("optim.diversity: needs data.group of at least 3; two responses are equally far apart")
         if self.compares and not self.data.has_ladders:
             needing = next(it.kind for it in self.rewards if self.compares_with_references(it))
             raise ValueError(f"data.ladders: required by the {needing} reward, which compares with references")

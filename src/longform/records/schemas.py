@@ -6,7 +6,15 @@ Rows are frozen and keep unknown fields, so that a file passes through longform 
 
 from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 Score = float
 
@@ -36,11 +44,24 @@ class Message(BaseModel):
 
 
 class Criterion(BaseModel):
-    """One criterion for a judge."""
+    """One criterion for a judge. What is not stated is not written either, so files without the newer fields keep their
+    form and their hashes.
+    """
 
-    model_config = ConfigDict(frozen=True, extra="allow")
+    model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False)
     name: str
     description: str = ""
+    weight: float | None = Field(default=None, gt=0)
+    """Its part in the mean over the criteria of a prompt; None counts as 1."""
+    bands: dict[str, str] | None = None
+    """What a text of each band of scores is like, such as `"9-10"`."""
+    hard: bool = False
+    """A constraint that a text satisfies or fails, instead of a score: a failed one vetoes the text."""
+
+    @model_serializer(mode="wrap")
+    def _write_stated(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        unstated = {"weight": None, "bands": None, "hard": False}
+        return {name: it for name, it in handler(self).items() if name not in unstated or it != unstated[name]}
 
 
 Criteria = str | list[Criterion]

@@ -70,7 +70,7 @@ class PairwiseReward:
 
 
 class PointwiseReward:
-    """A grade of 1 to 10 rescaled to 0 to 1; the reference is not used."""
+    """A grade of 1 to 10 rescaled to 0 to 1, so a response that fails a hard constraint has 0; the reference is not used."""
 
     def __init__(self, panel: PointwisePanel) -> None:
         self._panel = panel
@@ -84,4 +84,13 @@ class PointwiseReward:
         score = None if graded.value is None else (graded.value.score - MIN_SCORE) / points
         spread = score_spread(graded.valid_votes)
         disagreement = None if spread is None else spread / points
-        return RewardResult(score, None, graded.cause, graded.calls, graded.cost, disagreement, graded.missing_votes)
+        return RewardResult(
+            score,
+            cause=graded.cause,
+            calls=graded.calls,
+            cost=graded.cost,
+            disagreement=disagreement,
+            missing_votes=graded.missing_votes,
+            dimensions=None if graded.value is None else graded.value.dimensions,
+            is_vetoed=None if graded.value is None else graded.value.is_vetoed,
+        )

@@ -10,6 +10,7 @@ import asyncio
 from longform.records.schemas import PromptRow
 from longform.rewards.reward import RewardResult
 from longform.rewards.settings import FormatSettings
+from longform.rewards.slop_lists import SlopLists
 from longform.text.final_answers import AnswerForm, final_answer, normalise_answer
 from longform.text.repetition import (
     copied_share,
@@ -59,10 +60,14 @@ class FormatReward:
 
     Args:
         settings: the charges.
+
+    Raises:
+        BadInputError: the list of phrases cannot be read.
     """
 
     def __init__(self, settings: FormatSettings) -> None:
         self._settings = settings
+        self._slop = None if settings.slop_list is None else SlopLists.read(settings.slop_list)
         self._is_quick = settings.stuffing == settings.copying == 0
 
     async def score(self, prompt: PromptRow, *, response: ParsedResponse, reference: str, step: int) -> RewardResult:  # noqa: ARG002
@@ -83,6 +88,8 @@ class FormatReward:
             charges += it.stuffing * stuffed_share(answer)
         if it.copying > 0:
             charges += it.copying * max(copied_share(answer, source) for source in (request, reference))
+        if self._slop is not None:
+            charges += it.slop * self._slop.excess(answer)
         return max(0.0, 1.0 - charges)
 
 

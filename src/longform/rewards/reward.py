@@ -36,6 +36,10 @@ class RewardResult:
     """Whether the first judge, asked again, gave the same verdict; None if it was not asked or gave none."""
     is_truncated: bool = False
     """Whether a reward model read the response without its end, which did not fit."""
+    dimensions: Mapping[str, float] | None = None
+    """A judge's scores by criterion, 1 to 10; None for a reward without."""
+    is_vetoed: bool | None = None
+    """Whether a hard constraint of the prompt is failed; None if it has none."""
 
 
 class Reward(Protocol):
@@ -97,6 +101,12 @@ def missing_cause(results: RewardResults) -> str | None:
 def outcome_of(results: RewardResults) -> WinTieLoss | None:
     """The verdict against the reference; None if no reward compares, or the verdict is missing."""
     return next((result.outcome for result in results.values() if result.outcome is not None), None)
+
+
+def criterion_scores(results: RewardResults) -> list[float] | None:
+    """The scores by criterion of the reward that has them, in the order of the criteria; None if none has."""
+    found = (list(result.dimensions.values()) for result in results.values() if result.dimensions is not None)
+    return next(found, None)
 
 
 def calls_of(results: RewardResults) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """Settings of rewards in a recipe."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -77,7 +78,8 @@ class PairwiseSettings(_JudgedSettings):
 
 
 class PointwiseSettings(_JudgedSettings):
-    """The pointwise reward: a judge grades the response by itself, 1 to 10, brought to 0 to 1 (the paper's ablation).
+    """The pointwise reward: a judge grades the response by itself, 1 to 10, brought to 0 to 1 (the paper's ablation): by the
+    prompt's criteria if it has a list of them, else by six general dimensions. A failed hard constraint makes it 0.
 
     It compares with no reference, so no prompt is ever promoted.
     """
@@ -86,6 +88,10 @@ class PointwiseSettings(_JudgedSettings):
     per_criterion: bool = False
     """Ask about each of the prompt's criteria in a call of its own and average the scores, as WritingBench's critic was
     tuned."""
+    required: float | None = Field(default=None, gt=0, le=1)
+    """grpo: a response whose score lies below this, as with every failed hard constraint, gets a negative advantage,
+    whatever its other rewards, where another of its group reaches it (RLMR). 0.01: only failed hard constraints and the
+    lowest grade. None: no such constraint."""
 
 
 class GroupSettings(_JudgedSettings):
@@ -151,6 +157,16 @@ class FormatSettings(_MeasuredSettings):
     """Of the share of words that are spent on repeating single words."""
     copying: float = Field(default=0.0, ge=0)
     """Of the share of the answer that is copied from the request or from the reference that is faced."""
+    slop: float = Field(default=0.0, ge=0)
+    """Of the share of words in phrases of `slop_list`, beyond what nine of ten human texts have."""
+    slop_list: Path | None = None
+    """File of `longform slop mine`, with a list for each language."""
+
+    @model_validator(mode="after")
+    def _check_slop(self) -> "FormatSettings":
+        if (self.slop > 0) != (self.slop_list is not None):
+            raise ValueError("`slop` and `slop_list` go together: the weight, and the file of `longform slop mine`")
+        return self
 
 
 class AnswerSettings(_MeasuredSettings):
@@ -251,7 +267,7 @@ def _tag(value: Any) -> str | None:
 
 
 JudgedSettings = PairwiseSettings | PointwiseSettings | GroupSettings
-ConstraintSettings = LengthSettings | FormatSettings | AnswerSettings | PluginRewardSettings
+ConstraintSettings = PointwiseSettings | LengthSettings | FormatSettings | AnswerSettings | PluginRewardSettings
 RewardSettings = Annotated[
     Annotated[PairwiseSettings, Tag("pairwise")]
     | Annotated[PointwiseSettings, Tag("pointwise")]

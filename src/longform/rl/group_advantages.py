@@ -45,6 +45,7 @@ def group_advantages(
     weights: Sequence[float],
     how: Literal["balanced", "summed"],
     required: Sequence[float | None] | None = None,
+    factors: np.ndarray | None = None,
 ) -> GroupAdvantages:
     """Compute advantages within each group, over the responses that have rewards.
 
@@ -58,6 +59,8 @@ def group_advantages(
         mask: [P, G] bool, False for responses without rewards, whose scores are ignored.
         weights: [K] weights, above 0.
         how: `balanced` or `summed`.
+        factors: [P, G] by which all rewards of a response are multiplied, such as its distance from the others; `required`
+            is about the rewards themselves.
         required: [K] minimum scores of constraints, or None (`required` in a reward's settings). A response below the
             minimum gets an advantage of at most -1 if another response of its group reaches it.
 
@@ -72,7 +75,8 @@ def group_advantages(
     absent = np.asarray((np.isnan(scores) & mask[:, :, None]).any(1))
     scores = np.where(mask[:, :, None] & ~absent[:, None], scores, 0.0).astype(np.float64)
     mean = _mean_by_group(absent, weights) if absent.any() else _mean(weights)
-    normalised, spreads = _normalised(scores if how == "balanced" else mean(scores)[:, :, None], mask)
+    worth = scores if factors is None else scores * factors[:, :, None]
+    normalised, spreads = _normalised(worth if how == "balanced" else mean(worth)[:, :, None], mask)
     advantages = mean(normalised) if how == "balanced" else normalised[:, :, 0]
     informative = np.any(spreads > 0, axis=1)
     for k, minimum in enumerate(required or ()):

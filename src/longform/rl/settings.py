@@ -92,6 +92,9 @@ class GrpoSettings(OptimSettings):
     their group."""
     resample: int = Field(default=0, ge=0)
     """Rounds of dynamic sampling (DAPO): zero-variance groups are replaced with new prompts."""
+    diversity: bool = False
+    """Multiply the rewards of a response by its lexical distance from the others of its group, the largest being 1 (after
+    DARLING). For rewards that are not negative."""
 
 
 class LoraSettings(BaseModel):

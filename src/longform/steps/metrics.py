@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from longform.curriculum.criteria import group_means
 from longform.curriculum.schedule import Curriculum, PromptDraw, PromptOutcome, RungUpdate
 from longform.judging.judge import total_cost
 from longform.judging.pairwise import OUTCOMES
@@ -20,7 +21,7 @@ from longform.recipe.recipe import Recipe
 from longform.records.database import RolloutRecord, ValidationText
 from longform.records.errors import StoppedError
 from longform.records.schemas import PromptRow
-from longform.rewards.reward import DECLINED, RewardResults, missing_cause, outcome_of, scores_by_kind
+from longform.rewards.reward import DECLINED, RewardResults, criterion_scores, missing_cause, outcome_of, scores_by_kind
 from longform.rewards.settings import GroupSettings
 from longform.rl.group_advantages import GroupAdvantages
 from longform.text.diversity import distinct_share, self_bleu
@@ -92,7 +93,8 @@ def finalize_step(
         if left_out is not None:
             counts &= ~left_out[rows]
         outcomes = tuple(outcome_of(it) if one else None for it, one in zip(results[rows], counts, strict=True))
-        visits.append(PromptOutcome(draw.prompt_index, draw.rung, outcomes, tuple(text_hashes[rows])))
+        means = group_means(draw.criteria, [criterion_scores(it) for it in results[rows]])
+        visits.append(PromptOutcome(draw.prompt_index, draw.rung, outcomes, tuple(text_hashes[rows]), means))
     return StepScores(results, by_reward, scores.astype(np.float32), mask, curriculum.stage(visits))
 
 
@@ -292,15 +294,20 @@ def validation_metrics(validated: Sequence[ValidationText]) -> dict[str, float]:
     metrics = {"validation/no_grade": float(len(validated) - len(grades))}
     if grades:
         metrics["validation/grade"] = float(np.mean(grades))
+    bare = [it.bare_grade for it in validated if it.bare_grade is not None]
+    if bare:
+        metrics["validation/bare_grade"] = float(np.mean(bare))
+        metrics |= _error("validation/bare_grade_error", bare)
     return metrics | grade_error(validated)
 
 
 def grade_error(validated: Sequence[ValidationText]) -> dict[str, float]:
     """Standard error of the mean grade of a validation; nothing where fewer than two texts have one."""
-    grades = [it.grade for it in validated if it.grade is not None]
-    if len(grades) < 2:
-        return {}
-    return {"validation/grade_error": float(np.std(grades, ddof=1)) / len(grades) ** 0.5}
+    return _error("validation/grade_error", [it.grade for it in validated if it.grade is not None])
+
+
+def _error(name: str, grades: Sequence[float]) -> dict[str, float]:
+    return {name: float(np.std(grades, ddof=1)) / len(grades) ** 0.5} if len(grades) > 1 else {}
 
 
 def _reward_metrics(scores: np.ndarray) -> dict[str, float]:
@@ -324,6 +331,9 @@ def _judge_metrics(results: Sequence[RewardResults]) -> dict[str, float]:
     read = [by_kind["writing"].is_truncated for by_kind in results if "writing" in by_kind]
     if read:
         metrics["reward/writing/cut"] = float(np.mean(read))
+    vetoed = [it.is_vetoed for it in rewarded if it.is_vetoed is not None]
+    if vetoed:
+        metrics["reward/pointwise/vetoed"] = float(np.mean(vetoed))
     consistent = [it.consistent for it in rewarded if it.consistent is not None]
     if consistent:
         metrics |= {"judge/inconsistency": 1 - float(np.mean(consistent)), "judge/rechecked": float(len(consistent))}

@@ -206,6 +206,7 @@ class RunRecorder:
             "curriculum/mean_rung": float(self._curriculum.rungs.mean()),
             "curriculum/promotions": float(len(promotions)),
             **({} if (at_top := self._curriculum.at_top) is None else {"curriculum/at_top": at_top}),
+            **({} if (passed := self._curriculum.criteria_passed) is None else {"curriculum/criteria_passed": passed}),
         }
         self._database.record_step(
             step, seconds=seconds, metrics=metrics, rollouts=rollouts, promotions=promotions, validations=validations

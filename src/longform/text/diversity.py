@@ -1,4 +1,5 @@
-"""How much texts differ from each other: distinct n-grams and self-BLEU. Pure, in linear time.
+"""How much texts differ from each other: distinct n-grams, self-BLEU, and distances within a group. Pure; all but the
+distances in linear time.
 
 Words are those of `text.repetition.units`: lower-case words and single Chinese characters. Both measures depend on the
 lengths of the texts, so `MAX_UNITS` of each are compared.
@@ -6,6 +7,7 @@ lengths of the texts, so `MAX_UNITS` of each are compared.
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import combinations, pairwise
 from math import exp, log
 
 from longform.text.repetition import units
@@ -64,6 +66,33 @@ def self_bleu(texts: Sequence[str]) -> float | None:
         for index, length in enumerate(lengths)
     ]
     return sum(scores) / len(scores)
+
+
+def distance_factors(texts: Sequence[str]) -> list[float]:
+    """Return how far each text of a group is from the others, divided by the largest such distance of the group.
+
+    The distance of two texts is 1 minus the Jaccard similarity of their words, averaged with that of their word pairs; a
+    text's is the mean over the others that have a word. 1 for all where there is nothing to tell apart, and for a text
+    without a word.
+
+    Returns:
+        [N] in [0, 1].
+    """
+    tokens = [units(text)[:MAX_UNITS] for text in texts]
+    grams = [(frozenset(it), frozenset(pairwise(it))) for it in tokens]
+    counted = [place for place, it in enumerate(tokens) if it]
+    sums = [0.0] * len(texts)
+    for one, other in combinations(counted, 2):
+        distance = 1 - (_jaccard(grams[one][0], grams[other][0]) + _jaccard(grams[one][1], grams[other][1])) / 2
+        sums[one] += distance
+        sums[other] += distance
+    largest = max(sums, default=0.0)
+    return [it / largest if largest > 0 and tokens[place] else 1.0 for place, it in enumerate(sums)]
+
+
+def _jaccard(one: frozenset[object], other: frozenset[object]) -> float:
+    union = len(one | other)
+    return len(one & other) / union if union else 1.0
 
 
 def _ngrams(tokens: Sequence[str], n: int) -> Iterator[tuple[str, ...]]:

@@ -18,6 +18,7 @@ from longform.recipe.recipe import Recipe
 from longform.rewards.reward import RewardResults
 from longform.rl.group_advantages import GroupAdvantages, group_advantages, learning_rows
 from longform.rl.losses import clipped_policy_loss, kl_penalty, sequence_weights, token_weights
+from longform.steps.diversity import diversity_factors
 from longform.steps.metrics import (
     StepScores,
     check_judge_failure_rate,
@@ -170,6 +171,7 @@ def collect_groups(
             weights=recipe.weights,
             how=recipe.advantages,
             required=recipe.required,
+            factors=diversity_factors([it.response.answer for it in rollouts], recipe),
         )
         wanted = groups.flat - (len(draws) - recipe.data.per_step)
         if wanted <= 0 or round_ > optim.resample:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
+from longform.curriculum.criteria import judged_by
 from longform.curriculum.schedule import PromptDraw
 from longform.records.database import RolloutRecord, text_hash
 from longform.records.schemas import Ladder, PromptRow
@@ -131,7 +132,9 @@ class RolloutGenerator:
         references = [self._reference(draw) for draw in draws]
         arriving = [
             ArrivingGroup(
-                self._rewards, PromptInStep(self._prompts[draw.prompt_index], text, draw.rung, step), self._group
+                self._rewards,
+                PromptInStep(judged_by(self._prompts[draw.prompt_index], draw.criteria), text, draw.rung, step),
+                self._group,
             )
             for draw, (text, _) in zip(draws, references, strict=True)
         ]

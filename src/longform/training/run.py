@@ -10,7 +10,7 @@ import torch
 from longform.endpoints.client import Endpoint
 from longform.endpoints.limits import Budget
 from longform.endpoints.models import ModelSpec
-from longform.judging.pointwise import PointwiseJudge
+from longform.judging.examiner import TextExaminer
 from longform.planning.device import MemoryPlan, check_memory
 from longform.recipe.begin import begin_run
 from longform.recipe.inputs import TrainingInputs, check_inputs, new_curriculum
@@ -304,7 +304,13 @@ def _validation(
     return Validation(
         inputs.validation_prompts,
         writer,
-        PointwiseJudge(endpoints[settings.judge], secret=secret, wording=wording, per_criterion=settings.per_criterion),
+        TextExaminer(
+            endpoints[settings.judge],
+            secret=secret,
+            wording=wording,
+            per_criterion=settings.per_criterion,
+            without_criteria=settings.without_criteria,
+        ),
         thread,
         wording=wording,
     )

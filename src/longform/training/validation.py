@@ -6,8 +6,7 @@ change of the grade is a change of the policy.
 
 from collections.abc import Sequence
 
-from longform.judging.answers import MIN_SCORE
-from longform.judging.pointwise import PointwiseJudge
+from longform.judging.examiner import TextExaminer
 from longform.records.database import ValidationText
 from longform.records.schemas import Prompt
 from longform.rewards.judge_thread import JudgeThread
@@ -26,7 +25,7 @@ class Validation:
         self,
         prompts: Sequence[Prompt],
         writer: PolicyWriter,
-        examiner: PointwiseJudge,
+        examiner: TextExaminer,
         thread: JudgeThread,
         *,
         wording: Wording | None = None,
@@ -45,14 +44,11 @@ class Validation:
         self._writer.write(self._encoded, step=_STREAM, on_finished=grade)
         grades = self._thread.collect()
         return [
-            ValidationText(step, prompt.id, prompt.request, texts[row], grades[row])
+            ValidationText(step, prompt.id, prompt.request, texts[row], *grades[row])
             for row, prompt in enumerate(self._prompts)
         ]
 
-    async def _grade(self, prompt: Prompt, text: str, *, step: int) -> float | None:
-        """The examiner's score of the answer; an empty answer gets the lowest one without a call."""
+    async def _grade(self, prompt: Prompt, text: str, *, step: int) -> tuple[float | None, float | None]:
+        """The examiner's score of the answer, and its score without criteria."""
         answer = parse_response(text, self._writer.thinking).answer
-        if not answer:
-            return MIN_SCORE
-        graded = await self._examiner.grade(prompt, answer, step=step)
-        return None if graded.value is None else graded.value.score
+        return await self._examiner.examine(prompt, answer, step=step)

@@ -48,6 +48,10 @@ class Wording:
         """Several texts by name, such as the dimensions of a grade, in their order."""
         return {key: _in_language(value, language) for key, value in self._find(name).items()}
 
+    def has(self, name: str) -> bool:
+        """Whether this version has a section of questions."""
+        return name in self._texts
+
     def languages(self, name: str) -> frozenset[str]:
         """The languages that a text is written in."""
         return frozenset(self._find(name))

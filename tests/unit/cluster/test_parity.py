@@ -19,15 +19,18 @@ from verl.trainer.ppo import core_algos
 from verl.utils.tensordict_utils import list_of_dict_to_tensordict
 
 from longform.cluster import actor_client, trainer
+from longform.cluster.prompt_table import read_prompt
 from longform.cluster.reward_payload import RewardPayload, extra_fields
 from longform.cluster.run_actor import RunActor, build_group_rewards
 from longform.cluster.step import FacedPrompt
-from longform.curriculum.schedule import Curriculum
+from longform.curriculum.criteria import judged_by
+from longform.curriculum.schedule import Curriculum, PromptDraw
 from longform.endpoints.client import Endpoint
 from longform.endpoints.models import ModelSpec
 from longform.records.calls import MemoryCallLog
 from longform.records.database import text_hash
 from longform.records.errors import BadInputError, StoppedError
+from longform.records.schemas import Criterion, Prompt
 from longform.rewards.judged import VALUES
 from longform.rewards.reward import PromptInStep, RewardResult, calls_of, missing_cause, outcome_of, scores_by_kind
 from longform.rewards.reward_set import ArrivingGroup, RewardSet
@@ -467,3 +470,16 @@ def test_a_silent_judge_of_groups_stops_the_run(tmp_path, monkeypatch, serve):
     _let_compare(actor, recipe, _endpoint(serve(lambda request, number: "I cannot say."), MemoryCallLog()))
     with pytest.raises(StoppedError, match="step 1: 16 of 16 rollouts have no score"):
         built._compute_advantage(batch, {})
+
+
+def test_a_prompt_is_judged_by_the_criteria_that_the_curriculum_chose():
+    """As on the local engine; the prompt reaches the reward worker with these alone."""
+    criteria = [Criterion(name="wit"), Criterion(name="form", hard=True), Criterion(name="grace")]
+    prompt = Prompt(id="p", prompt="Write.", criteria=criteria)
+    built: Any = object.__new__(trainer.LongformTrainer)
+    built.train_dataset = [{"extra_info": {"rungs": [], "row": prompt.model_dump_json()}}]
+    built.global_steps = 3
+    faced, row = built._face(PromptDraw(0, 0, None, (1,)))
+    told = read_prompt(row["extra_info"])
+    assert [it.name for it in told.criteria or () if isinstance(it, Criterion)] == ["grace", "form"]
+    assert told == judged_by(prompt, (1,)) == faced.prompt

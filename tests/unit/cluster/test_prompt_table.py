@@ -6,8 +6,9 @@ from hypothesis import strategies as st
 from small_run import ladder
 
 from longform.cluster.prompt_table import PromptTable
+from longform.curriculum.criteria import scored_criteria
 from longform.records.interchange import write_verl
-from longform.records.schemas import Ladder, Prompt
+from longform.records.schemas import Criterion, Ladder, Prompt
 
 
 @pytest.fixture(autouse=True)
@@ -45,3 +46,14 @@ def test_ids_that_share_a_hash_are_told_apart(tmp_path, monkeypatch):
     write_verl(tmp_path / "train.parquet", [ladder(n) for n in range(5)])
     table = PromptTable(tmp_path / "train.parquet")
     assert [table.request_of(f"p{n}") for n in range(5)] == [f"Write {n}." for n in range(5)]
+
+
+def test_scored_criteria_are_counted_without_constraints(tmp_path):
+    criteria = [Criterion(name="wit"), Criterion(name="form", hard=True), Criterion(name="grace")]
+    rows = [
+        Prompt(id=f"p{n}", prompt="Write.", criteria=it)
+        for n, it in enumerate((criteria, "with wit", None, criteria[1:]))
+    ]
+    write_verl(tmp_path / "train.parquet", rows)
+    counts = PromptTable(tmp_path / "train.parquet").criteria_counts()
+    assert counts == [2, 0, 0, 1] == [len(scored_criteria(it)) for it in rows]

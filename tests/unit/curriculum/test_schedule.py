@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from longform.curriculum.schedule import Curriculum, PromptOutcome
+from longform.curriculum.schedule import Curriculum, PromptDraw, PromptOutcome
 from longform.curriculum.settings import CurriculumSettings
 from longform.records.errors import BadInputError, StoppedError
 
@@ -87,6 +87,6 @@ def test_a_ladder_that_extends_itself_keeps_a_hash_for_each_prompt_and_survives_
     curriculum.save(tmp_path)
     resumed = _curriculum(prompts=4, rungs=1, top="self")
     resumed.load(tmp_path)
-    assert resumed.face(2, step=9) == (2, 2, "b" * 64)
-    assert resumed.face(1, step=9) == (1, 0, None)
+    assert resumed.face(2, step=9) == PromptDraw(2, 2, "b" * 64)
+    assert resumed.face(1, step=9) == PromptDraw(1, 0, None)
     assert {it.prompt_index for it in resumed.draw(9, 4)} == {0, 1, 2, 3}, "nobody retires"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from longform.monitors.progress import examined_gain
+from longform.monitors.progress import criteria_gain, examined_gain
 from longform.monitors.watch import Watch, diagnose, steps_of
 
 RUNS = {
@@ -60,3 +60,19 @@ def test_there_is_no_gain_to_tell_without_validations_or_rewards():
     series = RUNS["quickstart"]
     assert examined_gain({**series, "validation/grade": series["validation/grade"][:1]}) is None
     assert examined_gain({"validation/grade": series["validation/grade"]}) is None
+
+
+def test_the_gain_with_criteria_is_told_beside_the_gain_without():
+    series = {
+        "validation/grade": [(0, 4.0), (10, 5.0), (20, 6.0), (30, 8.0)],
+        "validation/bare_grade": [(0, 5.0), (10, 5.0), (20, 5.0), (30, 5.2)],
+        "validation/bare_grade_error": [(0, 0.3), (10, 0.4), (20, 0.3), (30, 0.4)],
+    }
+    gain = criteria_gain(series)
+    assert gain is not None
+    assert (gain.with_criteria, gain.error) == ((4.5, 7.0), pytest.approx(0.5**0.5 / 2))
+    assert str(gain) == (
+        "from step 0 to 30 the examiner's grade by criteria went from 4.50 to 7.00 (+2.50), without them from 5.00 to 5.10 "
+        "(+0.10 ± 0.35)"
+    )
+    assert criteria_gain({"validation/grade": series["validation/grade"]}) is None

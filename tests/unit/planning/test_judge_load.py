@@ -1,5 +1,7 @@
 """Judge calls, tokens, money and time, counted by hand."""
 
+from dataclasses import replace
+
 import pytest
 import yaml
 
@@ -144,3 +146,16 @@ def test_a_judge_without_price_or_file_is_said(tmp_path):
     (tmp_path / "models.yaml").write_text(yaml.safe_dump({"b": entry}))
     with pytest.raises(BadInputError, match="has no model 'a'"):
         find_specs(recipe)
+
+
+def test_grading_by_each_criterion_is_a_call_for_each():
+    reward = PointwiseSettings(kind="pointwise", judge="a", samples=2, per_criterion=True)
+    assert step_calls(reward, rollouts=16, criteria=5.0) == {"a": 16 * 2 * 5}
+    lengths = replace(LENGTHS, criteria=5.0, criterion_frame=150)
+    rewards = [{"kind": "pointwise", "judge": "a", "per_criterion": True}]
+    validation = {"prompts": "v.jsonl", "every": 45, "judge": "e", "per_criterion": True}
+    recipe = _recipe(rewards, validation=validation)
+    (load,) = reward_loads(recipe, lengths, {}, Assumptions())
+    assert (load.calls, load.prompt_tokens) == (45 * 20 * 5, 45 * 20 * 5 * (150 + 800))
+    examined = validation_load(recipe, lengths, {}, Assumptions())
+    assert examined is not None and examined.calls == 2 * 50 * 5

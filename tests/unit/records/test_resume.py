@@ -4,6 +4,7 @@ import pytest
 
 from longform.records.errors import BadInputError
 from longform.records.resume import check_files, check_resume, flatten, hash_file
+from longform.records.schemas import Prompt
 
 
 def test_every_setting_that_differs_is_named_with_both_values_and_the_remedy():
@@ -36,3 +37,12 @@ def test_files_that_changed_are_named(tmp_path):
         check_files("the run", stored, stored | {"a": "0"}, remedy="start again")
     with pytest.raises(BadInputError, match=r"^a, b: have changed since"):
         check_files("the run", stored, {"a": "0", "b": "0", "c": "2"}, remedy="-")
+
+
+def test_criteria_without_the_newer_fields_keep_their_form_and_hash():
+    old = {"name": "wit", "description": "makes one laugh", "note": 1}
+    row = Prompt.model_validate({"id": "p", "prompt": "Write.", "criteria": [old]})
+    assert row.model_dump(mode="json")["criteria"] == [old]
+    newer = old | {"weight": 2.0, "bands": {"9-10": "roars"}, "hard": True}
+    row = Prompt.model_validate({"id": "p", "prompt": "Write.", "criteria": [newer]})
+    assert row.model_dump(mode="json")["criteria"] == [{key: newer[key] for key in newer}]

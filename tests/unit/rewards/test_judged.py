@@ -1,6 +1,7 @@
 """Rewards against a judge that answers by a script over HTTP."""
 
 import asyncio
+import json
 
 import pytest
 
@@ -9,7 +10,7 @@ from longform.endpoints.models import ModelSpec
 from longform.judging.answers import read_fences
 from longform.records.calls import MemoryCallLog
 from longform.records.errors import BadInputError
-from longform.records.schemas import Prompt
+from longform.records.schemas import Criterion, Prompt
 from longform.rewards.reward_set import build_rewards
 from longform.rewards.settings import PairwiseSettings, PointwiseSettings
 from longform.text.structure import parse_response
@@ -151,3 +152,14 @@ def test_an_empty_answer_is_the_lowest_without_a_call(serve):
     assert _score([server], _pairwise(values="released"), response="").score == pytest.approx(0.1)
     assert _score([server], PointwiseSettings(kind="pointwise", judge="j0"), response="").score == 0.0
     assert not server.requests
+
+
+def test_a_failed_constraint_is_worth_nothing_and_told(serve):
+    constraint = Criterion(name="form", description="is a letter", hard=True)
+    prompt = Prompt(id="p", prompt="Write.", criteria=[Criterion(name="wit"), constraint])
+    settings = PointwiseSettings(kind="pointwise", judge="j0", required=0.5)
+    for met, score in ((True, 8 / 9), (False, 0.0)):
+        server = serve(lambda request, number, met=met: json.dumps({"scores": {"wit": 9, "form": met}}))
+        (rewarded,) = _scores([server], settings, [prompt])
+        assert (rewarded.score, rewarded.is_vetoed) == (pytest.approx(score), not met)
+        assert rewarded.dimensions == {"wit": 9, "form": 10 if met else 1}

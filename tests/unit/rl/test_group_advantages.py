@@ -77,6 +77,14 @@ def test_who_breaks_a_constraint_that_another_keeps_is_pushed_down():
     assert held.advantages[1].tolist() == free.advantages[1].tolist(), "where nobody keeps it, nobody is to blame"
 
 
+def test_factors_multiply_the_rewards_and_not_the_constraint():
+    scores, factors = np.array([[[1.0], [1.0], [0.8]]]), np.array([[0.2, 1.0, 1.0]])
+    mask = np.ones((1, 3), dtype=bool)
+    found = group_advantages(scores, mask, weights=[1.0], how="balanced", factors=factors, required=[0.5])
+    plain = _advantages([[[0.2], [1.0], [0.8]]])
+    assert found.advantages.tolist() == plain.advantages.tolist(), "0.2 of a reward of 1 keeps the constraint"
+
+
 @pytest.mark.parametrize(
     ("shape", "weights", "message"),
     [((2, 1, 2), [1, 1], "at least 2 responses"), ((2, 4, 0), [], "0 weights"), ((2, 4, 3), [1, 1], "2 weights for 3")],

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from longform.text.diversity import MAX_UNITS, distinct_share, self_bleu
+from longform.text.diversity import MAX_UNITS, distance_factors, distinct_share, self_bleu
 
 WORDS = ["amber", "birch", "copper", "dawn", "ember"]
 TEXTS = st.lists(st.lists(st.sampled_from(WORDS), max_size=12).map(" ".join), max_size=6)
@@ -90,3 +90,24 @@ def test_thirty_two_long_texts_take_less_than_a_second():
     self_bleu(texts)
     distinct_share(texts)
     assert time.perf_counter() - began < 1
+
+
+def test_the_distance_is_that_of_words_and_pairs_and_the_largest_is_one():
+    # Words: 1 - 1/3 and 1 - 0; pairs: nothing in common. The third text shares nothing with the others.
+    texts = ["amber birch", "amber copper", "dawn ember"]
+    near = (2 / 3 + 1) / 2
+    assert distance_factors(texts) == pytest.approx([(near + 1) / 2, (near + 1) / 2, 1.0])
+    assert distance_factors(["amber birch", "amber birch", "dawn"]) == pytest.approx([0.5, 0.5, 1.0])
+
+
+def test_where_nothing_can_be_told_apart_every_factor_is_one():
+    assert distance_factors(["amber birch"] * 3) == [1.0] * 3
+    assert distance_factors(["amber", "", "  "]) == [1.0] * 3
+    assert distance_factors([]) == []
+
+
+@given(TEXTS)
+def test_factors_lie_between_0_and_1_whatever_the_order(texts):
+    found = distance_factors(texts)
+    assert all(0 <= it <= 1 for it in found)
+    assert distance_factors(texts[::-1])[::-1] == pytest.approx(found)

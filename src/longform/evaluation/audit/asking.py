@@ -42,10 +42,14 @@ class Auditor:
         judge: Queried in both orders, whatever its `position`.
         log: Record of the calls, for token counts.
         name: Name of the judge in the answers; by default its endpoint's.
+        with_criteria: Show the criteria of a prompt; else only pairs that have some are asked about, without them.
     """
 
-    def __init__(self, judge: PairwiseJudge, *, log: CallLog, name: str | None = None) -> None:
+    def __init__(
+        self, judge: PairwiseJudge, *, log: CallLog, name: str | None = None, with_criteria: bool = True
+    ) -> None:
         self._judge = judge
+        self._with_criteria = with_criteria
         self._name = name or judge.endpoint.name
         self._log = log
         self.endpoint = judge.endpoint
@@ -62,6 +66,8 @@ class Auditor:
         name = self._name
         questions = []
         for index, pair in enumerate(pairs):
+            if not self._with_criteria and not pair.criteria:
+                continue
             known = {(it.order, it.sample) for it in pair.answers(name) if it.line is None and it.verdict is not None}
             wanted = [_AuditQuestion(index, order, sample) for sample in range(repeats + 1) for order in ORDERS]
             questions += [it for it in wanted if (it.order, it.sample) not in known]
@@ -120,8 +126,9 @@ class Auditor:
             texts[question.side] = append_line(
                 texts[question.side], question.attack, prompt=pair.request, letter=letter
             )
+        request = pair.request
         verdict = await self._judge.compare_in_order(
-            pair.request,
+            request if self._with_criteria else request.model_copy(update={"criteria": None}),
             response=texts["a"],
             reference=texts["b"],
             order=question.order,

@@ -11,6 +11,7 @@ from longform.endpoints.recorded import RecordedCalls
 from longform.evaluation.audit.advice import Advice, PanelAdvice, advise, advise_panel, rank
 from longform.evaluation.audit.agreement import InterRaterAgreement, find_panel, measure_between, read_raters
 from longform.evaluation.audit.asking import QUESTIONS_OF_ATTACK, Auditor
+from longform.evaluation.audit.criteria import WITHOUT, CriteriaGain, measure_criteria
 from longform.evaluation.audit.figures import JudgeFigures, causes, measure_judge, read_cases
 from longform.evaluation.audit.pairs import AuditedPair, keep_others, read_pairs
 from longform.evaluation.audit.people import PeopleAgreement, measure_people
@@ -52,6 +53,8 @@ class Audit:
     panel: PanelAdvice | None
     people: PeopleAgreement | None = None
     """None unless the pairs have `labels`."""
+    criteria: Sequence[CriteriaGain] = ()
+    """Of the judges that were asked with and without criteria."""
 
 
 class Fault(NamedTuple):
@@ -89,6 +92,7 @@ def audit(
     seed: int = 0,
     reading: Reading = AS_IS,
     wording: int | None = None,
+    criteria: bool = False,
     progress: ProgressDisplay = no_progress,
     on_plan: Callable[[str], None] = lambda line: None,
 ) -> AuditResult:
@@ -110,6 +114,7 @@ def audit(
         reading: How the files are read: renamed columns, and bad rows to skip.
         wording: Version of the question's wording. The verdicts are those of a judge of their own, such as `judge@2`, so
             that wordings are compared like judges. None: the current one, under the judge's name.
+        criteria: Also ask about the pairs that have criteria without them; these verdicts are those of `JUDGE@no-criteria`.
         progress: Progress display.
         on_plan: Called before the first call with an upper bound on the number of calls, as text.
 
@@ -128,25 +133,35 @@ def audit(
             raise BadInputError(f"--wording {wording}: needs one of {', '.join(map(str, VERSIONS))}")
         if twice := next((name for name in judges if judges.count(name) > 1), None):
             raise BadInputError(f"--judge {twice}: listed twice")
+        with_criteria = sum(bool(row.criteria) for row in rows)
+        if criteria and not with_criteria:
+            raise BadInputError(
+                f"--criteria: no pair of {pairs[0]} has criteria; longform criteria writes them for prompts"
+            )
+        variants = [True, False] if criteria else [True]
         if out.exists():
-            rows = keep_others(rows, out, [_asked_as(name, wording) for name in judges])
+            asked_as = [_asked_as(name, wording, with_criteria=it) for name in judges for it in variants]
+            rows = keep_others(rows, out, asked_as)
         for name in judges:  # check all judges before the first call
             RecordedCalls(out, models, name, budget=budget).log.close()
-        on_plan(_describe_plan(len(rows), len(judges), repeats=repeats, attacks=attacks))
+        bare = with_criteria if criteria else 0
+        on_plan(_describe_plan(len(rows), len(judges), repeats=repeats, attacks=attacks, bare=bare))
         for name in judges:
             with RecordedCalls(out, models, name, budget=budget) as calls:
-                rows = asyncio.run(
-                    _ask(
-                        calls,
-                        name,
-                        rows,
-                        repeats=repeats,
-                        attacks=attacks,
-                        seed=seed,
-                        wording=wording,
-                        progress=progress,
+                for variant in variants:
+                    rows = asyncio.run(
+                        _ask(
+                            calls,
+                            name,
+                            rows,
+                            repeats=repeats if variant else 0,
+                            attacks=attacks if variant else 0,
+                            seed=seed,
+                            wording=wording,
+                            with_criteria=variant,
+                            progress=progress,
+                        )
                     )
-                )
                 cost = calls.cost()
         write_rows(out, rows)
     else:
@@ -155,6 +170,7 @@ def audit(
             "--repeat": bool(repeats),
             "--budget": budget is not None,
             "--wording": wording is not None,
+            "--criteria": criteria,
         }
         if flag := next((flag for flag, is_given in given.items() if is_given), None):
             raise BadInputError(f"{flag}: only valid with --judge")
@@ -172,14 +188,16 @@ async def _ask(
     attacks: int,
     seed: int,
     wording: int | None,
+    with_criteria: bool,
     progress: ProgressDisplay,
 ) -> list[AuditedPair]:
     """Add the missing answers of one judge to the pairs."""
     async with calls.endpoint() as endpoint:
         secret = calls.log.secret()
         asked = PairwiseJudge(endpoint, secret=secret, wording=load_wording(wording or CURRENT))
-        auditor = Auditor(asked, log=calls.log, name=_asked_as(name, wording))
-        with progress(f"judging with {name}") as advance:
+        asked_as = _asked_as(name, wording, with_criteria=with_criteria)
+        auditor = Auditor(asked, log=calls.log, name=asked_as, with_criteria=with_criteria)
+        with progress(f"judging with {name}{'' if with_criteria else ' without criteria'}") as advance:
             rows = await auditor.judge_pairs(rows, repeats=repeats, on_progress=advance)
         if not attacks:
             return rows
@@ -187,14 +205,14 @@ async def _ask(
             return await auditor.attack_pairs(rows, count=attacks, seed=seed, on_progress=advance)
 
 
-def _asked_as(name: str, wording: int | None) -> str:
+def _asked_as(name: str, wording: int | None, *, with_criteria: bool) -> str:
     """Return the name of a judge in the answers."""
-    return name if wording is None else f"{name}@{wording}"
+    return f"{name}{'' if wording is None else f'@{wording}'}{'' if with_criteria else WITHOUT}"
 
 
-def _describe_plan(pairs: int, judges: int, *, repeats: int, attacks: int) -> str:
-    """Describe an upper bound on the number of calls."""
-    verdicts, attacked = len(ORDERS) * pairs * (1 + repeats), min(attacks, pairs)
+def _describe_plan(pairs: int, judges: int, *, repeats: int, attacks: int, bare: int = 0) -> str:
+    """Describe an upper bound on the number of calls; `bare` pairs are asked about without criteria as well."""
+    verdicts, attacked = len(ORDERS) * (pairs * (1 + repeats) + bare), min(attacks, pairs)
     who = f"each of {judges} judges" if judges > 1 else "the judge"
     more = (
         f" and {QUESTIONS_OF_ATTACK * attacked} for attacks on {attacked} pairs (--attacks 0 disables them)"
@@ -218,7 +236,8 @@ def measure_audit(pairs: Sequence[AuditedPair], bootstrap: Bootstrap | None = No
     figures = {name: measure_judge(cases[name], bootstrap) for name in names}
     advice = {name: advise(name, figures[name]) for name in names}
     raters = read_raters(pairs, names)
-    panel = find_panel(raters, rank(figures, advice), bootstrap)
+    candidates = [name for name in rank(figures, advice) if not name.endswith(WITHOUT)]
+    panel = find_panel(raters, candidates, bootstrap)
     return Audit(
         pairs=len(pairs),
         prompts=len({it.request.request for it in pairs}),
@@ -228,6 +247,7 @@ def measure_audit(pairs: Sequence[AuditedPair], bootstrap: Bootstrap | None = No
         between=measure_between(raters, bootstrap),
         panel=advise_panel(panel),
         people=people,
+        criteria=measure_criteria(pairs, bootstrap),
     )
 
 

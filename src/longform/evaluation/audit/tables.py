@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from longform.evaluation.audit.agreement import InterRaterAgreement
+from longform.evaluation.audit.criteria import CriteriaGain
 from longform.evaluation.audit.people import PeopleAgreement
 from longform.evaluation.audit.run import Audit, JudgeAudit
 from longform.evaluation.estimates import ClusteredEstimate
@@ -63,6 +64,7 @@ def audit_tables(audit: Audit) -> list[Table]:
     """Return all non-empty tables, recommendations last."""
     tables = [
         _figures("Agreement with people", _AGREEMENT, audit.judges, _agreement_notes(audit)),
+        _criteria(audit.criteria),
         _figures("Bias: position, length, own texts", _BIASES, audit.judges),
         _figures("Answers", _ANSWERS, audit.judges, _cause_notes(audit.judges)),
     ]
@@ -71,6 +73,19 @@ def audit_tables(audit: Audit) -> list[Table]:
     if audit.people is not None:
         tables += people_tables(audit.people)
     return [*(it for it in tables if it.rows), *([_advice(audit)] if audit.judges else [])]
+
+
+def _criteria(gains: Sequence[CriteriaGain]) -> Table:
+    """Build the table about judges that were asked with and without criteria."""
+    rows: list[list[Cell]] = [
+        [it.judge, it.with_criteria.cell, it.without.cell, it.gain.cell, it.gain.n, it.gain.prompts] for it in gains
+    ]
+    columns = [Column("judge", is_text=True), Column("with", digits=3), Column("without", digits=3)]
+    columns += [Column("difference", digits=3), Column("n"), Column("prompts")]
+    notes = ["Accuracy by people's labels, ties of a judge half, on the same questions about pairs with criteria."]
+    return Table(
+        "Agreement with people, by criteria", columns, rows, [*notes, *warn_of_few(it.gain.prompts for it in gains)]
+    )
 
 
 def people_tables(people: PeopleAgreement) -> list[Table]:

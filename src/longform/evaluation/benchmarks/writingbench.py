@@ -12,7 +12,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from pydantic import BaseModel, field_validator
+from pydantic import field_validator
 
 from longform.evaluation.benchmarks.benchmark import Answers, Benchmark, JudgePrompt, JudgeQuestion, Material
 from longform.evaluation.benchmarks.card import BenchmarkCard, JudgeSettings, SamplingSettings
@@ -23,34 +23,19 @@ from longform.judging.criteria import (
     CRITERION_SCALE,
     CRITERION_SHAPE,
     ask_criterion,
+    describe_criterion,
     parse_criterion,
     parse_tuned_criterion,
 )
+from longform.judging.criteria_writing import BANDS
 from longform.records.errors import BadInputError
-from longform.records.schemas import PromptRow, Response
+from longform.records.schemas import Criterion, PromptRow, Response
 
 NUM_CRITERIA = 5
-BANDS = ("1-2", "3-4", "5-6", "7-8", "9-10")
 REQUIREMENTS = ("style", "format", "length")
 THOUGHTS_END = "</think>\n\n"
 _FILES = "https://raw.githubusercontent.com/X-PLUG/WritingBench/main/benchmark_query"
 _NOTE = "scores from 1 to 10; the leaderboard multiplies them by 10"
-
-
-class ChecklistCriterion(BaseModel):
-    """One of a query's criteria."""
-
-    name: str
-    description: str
-    bands: dict[str, str]
-    """Meaning of each score band."""
-
-    @property
-    def text(self) -> str:
-        """The full text shown to the judge."""
-        return "\n".join(
-            [f"{self.name}: {self.description}", *(f"{band}: {text}" for band, text in self.bands.items())]
-        )
 
 
 class Query(PromptRow):
@@ -60,13 +45,13 @@ class Query(PromptRow):
     domain2: str
     lang: str | None = None
     version: str | None = None
-    checklist: list[ChecklistCriterion]
+    checklist: list[Criterion]
     requirements: dict[str, list[str]]
     """Requirement of the query -> names of the criteria about it."""
 
     @field_validator("checklist")
     @classmethod
-    def _check_count(cls, checklist: list[ChecklistCriterion]) -> list[ChecklistCriterion]:
+    def _check_count(cls, checklist: list[Criterion]) -> list[Criterion]:
         if len(checklist) != NUM_CRITERIA:
             raise ValueError(f"needs {NUM_CRITERIA} criteria, has {len(checklist)}")
         name, count = Counter(criterion.name for criterion in checklist).most_common(1)[0]
@@ -208,11 +193,13 @@ def final_text(response: Response) -> str:
     return after if end else before
 
 
-def _ask(query: Query, response: Response, criterion: ChecklistCriterion, wording: JudgePrompt) -> str:
+def _ask(query: Query, response: Response, criterion: Criterion, wording: JudgePrompt) -> str:
     text = final_text(response)
     if wording.template is not None:
-        return wording.template.fill(request=query.request, criteria=criterion.text, text=text)
-    return ask_criterion(request=query.request, text=text, criterion=criterion.text, tag=wording.tag(query.id))
+        return wording.template.fill(request=query.request, criteria=describe_criterion(criterion), text=text)
+    return ask_criterion(
+        request=query.request, text=text, criterion=describe_criterion(criterion), tag=wording.tag(query.id)
+    )
 
 
 def _scores(query: Query, response: Response, answers: Answers) -> dict[str, int] | None:
@@ -225,7 +212,7 @@ def _scores(query: Query, response: Response, answers: Answers) -> dict[str, int
     return {name: answers.values[it] for name, it in about.items()}
 
 
-def _about(response: Response, criterion: ChecklistCriterion) -> tuple[str, ...]:
+def _about(response: Response, criterion: Criterion) -> tuple[str, ...]:
     return response.prompt_id, response.model, str(response.sample), criterion.name
 
 

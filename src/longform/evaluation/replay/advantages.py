@@ -14,6 +14,8 @@ from longform.recipe.recipe import Recipe
 from longform.records.database import RolloutRecord
 from longform.rl.group_advantages import group_advantages, learning_rows
 from longform.statistics.moments import shifted, whitened_means
+from longform.steps.diversity import diversity_factors
+from longform.text.structure import parse_response
 
 
 class ReplayScores(NamedTuple):
@@ -71,6 +73,7 @@ def _within_groups(
         weights=recipe.weights,
         how=recipe.advantages,
         required=recipe.required,
+        factors=diversity_factors([parse_response(it.text, recipe.generation.think).answer for it in stored], recipe),
     )
     learned = learning_rows(groups, left_out(stored, recipe), recipe.grpo)
     advantages = groups.advantages.reshape(-1).tolist()

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from longform.curriculum.criteria import judged_by
 from longform.curriculum.schedule import PromptDraw
 from longform.endpoints.client import Endpoint
 from longform.endpoints.concurrency import map_bounded
@@ -242,7 +243,7 @@ def _references(
             reference = read_text(it.own_text)
         else:
             reference = prompt.references[it.rung].text if it.rung < len(prompt.references) else None
-        facing += [_Facing(prompt, it.rung, reference)] * group
+        facing += [_Facing(judged_by(prompt, it.criteria), it.rung, reference)] * group
     return facing
 
 

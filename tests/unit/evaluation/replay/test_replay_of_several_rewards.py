@@ -10,6 +10,7 @@ from recorded_run import DRAWN_AGAIN, PER_STEP, STEPS, Stage, replay_run
 from longform.evaluation.replay.changes import measure_changes
 from longform.records.errors import BadInputError
 from longform.records.run_directory import RunDirectory
+from longform.text.diversity import distance_factors
 from longform.text.structure import parse_response
 from longform.text.words import count_words
 
@@ -46,6 +47,7 @@ RUNS = {
     "measured alone": {"rewards": [LENGTH, FORMAT]},
     "one measured reward": {"rewards": [LENGTH], "think": "off"},
     "a ladder": {"rewards": [PAIRWISE, LENGTH, FORMAT], "source": "ladders", "curriculum": {"top": "self"}},
+    "diversity": {"optim": {"diversity": True}},
     "drawn again, overlong masked": {"optim": {"resample": 2, "overlong": "mask"}},
     "ppo": {
         "method": "ppo",
@@ -113,15 +115,28 @@ def _standard(scores):
     return (scores - scores.mean()) / (spread + 1e-6) if spread > 1e-9 else np.zeros(len(scores))
 
 
-def test_a_constraint_that_is_set_afterwards_pushes_violations_down(stage):
+@pytest.mark.parametrize(("place", "kind"), [(2, "format"), (0, "pointwise")])
+def test_a_constraint_that_is_set_afterwards_pushes_violations_down(stage, place, kind):
     path = _grpo(stage, rewards=[POINTWISE, LENGTH, {"kind": "format"}])
-    after = replay_run(path, "rewards.2.required=0.5")
+    after = replay_run(path, f"rewards.{place}.required=0.5")
     groups = [after.rollouts[start : start + GROUP] for start in range(0, len(after.rollouts), GROUP)]
-    mixed = [group for group in groups if len({_after(it)["format"] >= 0.5 for it in group}) == 2]
-    violations = [it for group in mixed for it in group if _after(it)["format"] < 0.5]
+    mixed = [group for group in groups if len({_after(it)[kind] >= 0.5 for it in group}) == 2]
+    violations = [it for group in mixed for it in group if _after(it)[kind] < 0.5]
     assert violations
     assert all(it.advantage_after is not None and it.advantage_after <= -1 for it in violations)
     assert any((it.advantage_before or 0) > -1 for it in violations), "the constraint changed nothing"
+
+
+def test_a_diverse_response_is_worth_more_than_one_that_repeats_the_others(stage):
+    path = _grpo(stage, rewards=[LENGTH], think="off", optim={"diversity": True})
+    found = replay_run(path).rollouts
+    with RunDirectory.read(path) as run:
+        texts = [it.text for it in run.database.rollouts()]
+    for start in range(0, len(found), GROUP):
+        factors = distance_factors(texts[start : start + GROUP])
+        rewards = [_after(it)["length"] for it in found[start : start + GROUP]]
+        expected = _standard([reward * factor for reward, factor in zip(rewards, factors, strict=True)])
+        assert [it.advantage_after for it in found[start : start + GROUP]] == pytest.approx(expected, abs=1e-9)
 
 
 def test_a_step_that_drew_again_is_replayed_whole(stage):

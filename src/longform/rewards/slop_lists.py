@@ -1,0 +1,90 @@
+"""Lists of phrases that models overuse, by language: `longform slop mine` writes them, the format reward charges them."""
+
+from functools import cached_property
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from longform.records.errors import BadInputError
+from longform.records.files import describe_first_error, write_text
+from longform.text.languages import guess_language
+from longform.text.repetition import units
+from longform.text.slop_mining import Phrase, listed_share
+
+OTHER = "other"
+"""The language of texts that are in none of those that are told apart."""
+
+
+class ListedPhrase(BaseModel):
+    """One phrase of a list."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False)
+
+    phrase: str = Field(min_length=1)
+    model: float | None = None
+    """Occurrences in a million words of the model."""
+    human: float | None = None
+    keyness: float | None = None
+    """Log-likelihood ratio."""
+
+
+class SlopList(BaseModel):
+    """The list of one language."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False)
+
+    allowed: float = Field(default=0.0, ge=0, lt=1)
+    """Share of a text's words that may be part of a listed phrase: nine of ten human texts have no more."""
+    phrases: list[ListedPhrase] = Field(min_length=1)
+    human_share: float | None = None
+    """Mean share in the human texts that it was mined from."""
+    model_share: float | None = None
+
+    @cached_property
+    def grams(self) -> frozenset[Phrase]:
+        """The phrases in words, or in characters of Chinese."""
+        return frozenset(tuple(units(it.phrase)) for it in self.phrases)
+
+    def share(self, text: str) -> float:
+        """The share of a text's words that are part of a listed phrase."""
+        return listed_share(text, self.grams, sorted({len(it) for it in self.grams}))
+
+
+class SlopLists(BaseModel):
+    """The lists of a file."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    languages: dict[str, SlopList] = Field(min_length=1)
+
+    @classmethod
+    def read(cls, path: Path) -> "SlopLists":
+        """Read a file of `longform slop mine`.
+
+        Raises:
+            BadInputError: it cannot be read, or is not such a file.
+        """
+        try:
+            return cls.model_validate_json(path.read_bytes())
+        except OSError as error:
+            raise BadInputError(f"{path}: the list of phrases cannot be read: {error.strerror}") from error
+        except ValidationError as error:
+            raise BadInputError(f"{path}: not a list of `longform slop mine`: {describe_first_error(error)}") from error
+
+    def write(self, path: Path) -> None:
+        """Write the file."""
+        write_text(path, self.model_dump_json(indent=1, exclude_none=True) + "\n")
+
+    def excess(self, text: str) -> float:
+        """How far the share of a text that is listed exceeds what is allowed in its language, 0 to 1.
+
+        Without a list for its language, by the list that finds most: a text of listed phrases alone may look like none.
+        """
+        own = self.languages.get(language_of_text(text))
+        lists = self.languages.values() if own is None else [own]
+        return max(max(0.0, it.share(text) - it.allowed) / (1 - it.allowed) for it in lists)
+
+
+def language_of_text(text: str) -> str:
+    """The name of a text's language in a file of lists."""
+    return guess_language(text) or OTHER

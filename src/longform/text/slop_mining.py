@@ -1,0 +1,108 @@
+"""Phrases that a model uses far more often than people do, mined by comparing texts, and the share of a text that they take.
+
+A phrase is scored by the log-likelihood ratio of its counts in both (Dunning 1993), which also holds for rare ones, and by
+the ratio of its frequencies. Texts for the same requests are best: a phrase that belongs to a request is then in both.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from math import log
+from typing import NamedTuple
+
+from longform.text.function_words import FUNCTION_WORDS
+from longform.text.repetition import units
+
+Phrase = tuple[str, ...]
+
+ORDERS = (1, 2, 3)
+"""Lengths of phrases in words."""
+HAN_ORDERS = (2, 3, 4)
+"""Lengths in characters, for Chinese."""
+MAX_PHRASES = (1000, 200, 200)
+"""Most phrases of each length, as in the lists of EQ-Bench."""
+MIN_RATIO = 4.0
+"""Least frequency in the model's texts, in multiples of that in human texts."""
+MIN_KEYNESS = 15.1
+"""Least log-likelihood ratio: one phrase in 10,000 reaches it by chance."""
+MIN_SPREAD = 3
+"""Least number of different requests, or texts without one, in which the model uses a phrase."""
+_PRIOR = 0.5
+"""Added to counts in the ratio, so that a phrase that people never use has one."""
+
+
+class MinedPhrase(NamedTuple):
+    """A phrase that a model overuses."""
+
+    phrase: Phrase
+    model: float
+    """Occurrences in a million words of the model."""
+    human: float
+    keyness: float
+    """Log-likelihood ratio."""
+
+
+def mine_phrases(model: Mapping[str, Sequence[str]], human: Sequence[str], *, is_chinese: bool) -> list[MinedPhrase]:
+    """Return the phrases that a model overuses, by length, most certain first.
+
+    Args:
+        model: The model's texts, by request; a text without one has a key of its own.
+        human: Texts by people.
+        is_chinese: Count characters instead of words.
+    """
+    written = {key: [units(text) for text in texts] for key, texts in model.items()}
+    read = [units(text) for text in human]
+    found: list[MinedPhrase] = []
+    for order, most in zip(HAN_ORDERS if is_chinese else ORDERS, MAX_PHRASES, strict=True):
+        ours, spread = Counter[Phrase](), defaultdict[Phrase, int](int)
+        for texts in written.values():
+            of_key = Counter(gram for text in texts for gram in _ngrams(text, order))
+            ours.update(of_key)
+            for gram in of_key:
+                spread[gram] += 1
+        theirs = Counter(gram for text in read for gram in _ngrams(text, order))
+        totals = ours.total(), theirs.total()
+        kept = [
+            scored
+            for gram, count in ours.items()
+            if spread[gram] >= MIN_SPREAD and _is_phrase(gram)
+            if (scored := _score(gram, count, theirs[gram], totals)) is not None
+        ]
+        found += sorted(kept, key=lambda it: (-it.keyness, it.phrase))[:most]
+    return found
+
+
+def listed_share(text: str, phrases: frozenset[Phrase], orders: Sequence[int]) -> float:
+    """Return the fraction of the words of `text` that are part of a listed phrase; 0 for a text without words.
+
+    Args:
+        text: Chinese is counted in characters.
+        phrases: The list.
+        orders: Lengths of its phrases.
+    """
+    words = units(text)
+    covered = [False] * len(words)
+    for order in orders:
+        for start, gram in enumerate(_ngrams(words, order)):
+            if gram in phrases:
+                covered[start : start + order] = [True] * order
+    return sum(covered) / len(words) if words else 0.0
+
+
+def _ngrams(words: Sequence[str], order: int) -> "zip[Phrase]":
+    return zip(*(words[start:] for start in range(order)), strict=False)
+
+
+def _is_phrase(gram: Phrase) -> bool:
+    if any(not word.isalpha() for word in gram):
+        return False
+    return not all(word in FUNCTION_WORDS for word in gram)
+
+
+def _score(gram: Phrase, ours: int, theirs: int, totals: tuple[int, int]) -> MinedPhrase | None:
+    """Return a phrase with its figures; None if it is not used clearly more often."""
+    ratio = ((ours + _PRIOR) / (totals[0] + 1)) / ((theirs + _PRIOR) / (totals[1] + 1))
+    expected = [(ours + theirs) * total / sum(totals) for total in totals]
+    keyness = 2 * sum(count * log(count / it) for count, it in zip((ours, theirs), expected, strict=True) if count)
+    if ratio < MIN_RATIO or keyness < MIN_KEYNESS:
+        return None
+    return MinedPhrase(gram, 1e6 * ours / totals[0], 1e6 * theirs / max(totals[1], 1), keyness)
