@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from longform.cluster.prompt_table import PromptTable
+from longform.curriculum.criteria import judged_by
 from longform.curriculum.schedule import Curriculum, PromptDraw, RungUpdate
 from longform.endpoints.client import Endpoint
 from longform.endpoints.errors import Cause, EndpointError
@@ -199,7 +200,7 @@ class RunActor:
             reference = await self.own_answer(draw.own_text)
         elif isinstance(prompt, Ladder):
             reference = prompt.references[min(draw.rung, len(prompt.references) - 1)].text
-        return PromptInStep(prompt, reference, draw.rung, step)
+        return PromptInStep(judged_by(prompt, draw.criteria), reference, draw.rung, step)
 
     async def commit(self, step: int) -> int:
         """Apply the staged promotions of an updated step to the curriculum; returns their number."""

@@ -10,7 +10,7 @@ from longform.judging.listwise import MAX_LISTED
 from longform.planning.assumptions import Assumptions
 from longform.planning.text_lengths import TextLengths
 from longform.planning.workload import Workload
-from longform.rewards.settings import GroupSettings, PairwiseSettings
+from longform.rewards.settings import GroupSettings, PairwiseSettings, PointwiseSettings
 from longform.statistics.group_games import most_games, sub_groups
 
 LONGEST_ANSWER = 1024
