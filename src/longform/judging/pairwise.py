@@ -24,13 +24,12 @@ from longform.judging.answers import (
     parse_structured_verdict,
     parse_verdict,
 )
-from longform.judging.judge import AnswerShape, BaseJudge, JudgeReply, ask_all, combine_replies, total_cost
+from longform.judging.judge import AnswerShape, BaseJudge, JudgeReply, ValueT, ask_all, combine_replies, total_cost
 from longform.judging.judge_template import PAIRWISE_SLOTS
 from longform.records.schemas import ORDERS, Game, Order, PromptRow, Winner
 from longform.wording import Language, Wording, load_wording
 
 TextT = TypeVar("TextT")
-ValueT = TypeVar("ValueT")
 
 
 def in_order(a: TextT, b: TextT, order: Order) -> tuple[TextT, TextT]:
