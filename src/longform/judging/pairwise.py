@@ -158,7 +158,7 @@ class PairwiseJudge(BaseJudge):
                 sample=sample,
                 letters=("A", "B"),
             )
-        shape = verdict_shape(lambda answer: outcome(parse_structured_verdict(answer)))
+        shape: AnswerShape[WinTieLoss] = verdict_shape(lambda answer: outcome(parse_structured_verdict(answer)))
         return await self._query(
             message, lambda answer: outcome(parse_verdict(answer)), unparsed="no_verdict", sample=sample, shape=shape
         )

@@ -21,6 +21,7 @@ def test_the_length_is_the_length_reward_times_the_scale(level, scale):
     usual = asyncio.run(
         LengthReward().score(PROMPT, response=ParsedResponse("", story, True), reference="", step=1)
     ).score
+    assert PROMPT.length_range is not None
     found = length(PROMPT.request, story, "", length_range=PROMPT.length_range, scale=scale)
     assert usual is not None
     assert found == pytest.approx(scale * usual)
