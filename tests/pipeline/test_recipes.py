@@ -14,6 +14,8 @@ from longform.recipe.recipe import Recipe
 from longform.records.files import write_rows
 from longform.records.run_directory import RunDirectory
 from longform.records.schemas import Ladder, Reference
+from longform.studies.plan import plan_study
+from longform.studies.settings import load_study
 from longform.training.run import train
 from longform.training.supervised.pretrain_recipe import PretrainRecipe
 from longform.training.supervised.reward_model import load_classifier
@@ -49,7 +51,19 @@ def _to_train(paths):
 LAUNCHES = sorted((RECIPES / "accelerate").glob("*.yaml"))
 
 
-@pytest.mark.parametrize("path", sorted({*RECIPES.rglob("*.yaml")} - {*LAUNCHES}), ids=lambda path: path.stem)
+STUDIES = sorted((RECIPES / "studies").rglob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_every_study_is_planned_whole_without_the_files_that_it_names(path, tmp_path):
+    study = load_study(path)
+    plan = plan_study(study, tmp_path, source=path, needs_files=False)
+    assert {it.arm for it in plan.runs} == study.arms.keys()
+    assert {it.column for it in plan.measurements} == study.columns.keys()
+    assert all(need in plan.tasks for task in plan.tasks.values() for need in task.needs)
+
+
+@pytest.mark.parametrize("path", sorted({*RECIPES.rglob("*.yaml")} - {*LAUNCHES, *STUDIES}), ids=lambda path: path.stem)
 def test_every_recipe_loads(path):
     content = yaml.safe_load(path.read_text())
     if "out" in content:
