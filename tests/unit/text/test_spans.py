@@ -20,7 +20,8 @@ TEXTS = st.text(alphabet=st.sampled_from("aBİßǅΣ ’'.,!?\n\r雪人落在 _9
 @given(TEXTS)
 def test_every_unit_has_the_place_where_it_stands(text: str) -> None:
     spans = unit_spans(text)
-    is_special = "İ" in text  # its lower case is two characters, one of them a mark
+    # The lower case of İ is two characters, one of them a mark; that of Σ depends on its neighbours.
+    is_special = "İ" in text or "Σ" in text
     assert [text[start:end].lower() for start, end in spans] == units(text) or is_special
     assert all(one.end <= other.start or is_special for one, other in pairwise(spans))
 
