@@ -55,7 +55,9 @@ def test_without_a_change_nothing_is_asked_and_nothing_changes(stage, kind):
         assert {"group" in (it.scores_before or {}) for it in again.rollouts} == {True, False}
 
 
-@pytest.mark.parametrize("by", BYS)
+@pytest.mark.parametrize(
+    "by", [it if it in ("peer", "list") else pytest.param(it, marks=pytest.mark.full) for it in BYS]
+)
 def test_a_pairwise_run_is_replayed_by_comparing_its_groups_with_the_price(stage, by):
     path = stage.run(method="grpo", group=GROUP, position="both", samples=1)
     after = replay_run(path, by=by)
