@@ -1,6 +1,7 @@
 """Rules of the source tree: one module for each type name, files of moderate size, imports without cycles."""
 
 import ast
+import re
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -113,3 +114,12 @@ def test_no_modules_import_each_other_in_a_cycle():
 
 def test_the_cycle_search_finds_a_cycle():
     assert _cycles({"a": {"b"}, "b": {"c"}, "c": {"a", "d"}, "d": set()}) == [["a", "b", "c"]]
+
+
+def test_every_module_that_the_docs_name_exists():
+    root = ROOT.parents[1]
+    named = re.compile(r"`((?:[a-z_]+/)+[a-z_]+\.py)\b")
+    for page in [*(root / "docs").rglob("*.md"), root / "README.md", root / "CONTRIBUTING.md"]:
+        for path in named.findall(page.read_text(encoding="utf-8")):
+            places = [root / path, root / "src/longform" / path]
+            assert any(it.exists() for it in places), f"{page.name}: {path}"
