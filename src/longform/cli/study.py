@@ -38,7 +38,7 @@ def run(
     from longform.studies.status import study_status
 
     plan = _plan(study, out)
-    check_study(plan, has_world=True)
+    check_study(plan)
     world = _world(plan, study)
     if dry_run:
         status = study_status(plan)

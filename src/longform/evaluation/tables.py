@@ -85,6 +85,12 @@ def format_table(table: Table) -> ShownTable:
     return ShownTable(table.title, [(it.name, it.is_text) for it in table.columns], _shown(table)[1:], table.notes)
 
 
+def table_as_json(table: Table) -> dict[str, Any]:
+    """A table as it is stored: title, rows by the names of their columns, and notes; `stored_table` reads it."""
+    rows = [{column.name: plain(cell) for column, cell in zip(table.columns, row, strict=True)} for row in table.rows]
+    return {"title": table.title, "rows": rows, "notes": list(table.notes)}
+
+
 def stored_table(result: Mapping[str, Any]) -> ShownTable:
     """A table of a stored `result.json`, with its cells as text; a column that some rows lack is empty there.
 

@@ -12,6 +12,7 @@ from longform.miniature.quickstart import prepare_process
 from longform.miniature.study_world import WorldSettings, serve_study_world, write_study_world
 from longform.records.errors import BadInputError
 from longform.records.files import write_text
+from longform.studies.settings import describe_invalid
 from longform.studies.work import MakeWorld
 
 _ADDRESS = "world-address"
@@ -27,9 +28,7 @@ def read_world(settings: Mapping[str, Any], *, source: Path) -> WorldSettings:
     try:
         return WorldSettings.model_validate(dict(settings))
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        message = "unknown key" if first["type"] == "extra_forbidden" else first["msg"]
-        raise BadInputError(f"{source}: world.{'.'.join(map(str, first['loc']))}: {message}") from None
+        raise BadInputError(f"{source}: {describe_invalid(error, place='world')}") from None
 
 
 @contextmanager

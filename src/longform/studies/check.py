@@ -3,20 +3,17 @@
 from longform.endpoints.models import find_model, read_models
 from longform.engines import plan_training
 from longform.evaluation.benchmarks.catalogue import find_benchmark, read_set
-from longform.records.errors import BadInputError
 from longform.studies.examine import BenchExam, CompareExam, EloExam, GradeExam
 from longform.studies.tasks import StudyPlan, StudyTask
 from longform.studies.work import GradeWork, TrainWork, WriteWork
 
 
-def check_study(plan: StudyPlan, *, has_world: bool) -> None:
+def check_study(plan: StudyPlan) -> None:
     """Check every name and file that is there already; what earlier tasks make is checked when they have made it.
 
     Raises:
         BadInputError: something cannot be used.
     """
-    if plan.study.world is not None and not has_world:
-        raise BadInputError("world: the miniature world is served by `longform study run`")
     data = {(it.bench, it.data) for it in plan.study.examine if it.bench is not None and it.data is not None}
     for name, path in data:
         read_set(find_benchmark(name), path)

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from math import ceil
 from pathlib import Path
 from statistics import fmean
 from typing import NamedTuple
@@ -221,7 +220,7 @@ def _count_questions(name: str, data: Path) -> int | None:
     items = read_set(benchmark, data)
     responses = [Response(prompt_id=it.id, model="policy", text="a text") for it in benchmark.prompts(items)]
     material = Material({it.id: it for it in items}, responses)
-    return ceil(sum(1 for _ in benchmark.questions(material, Answers(), JudgePrompt(b"estimate"))))
+    return sum(1 for _ in benchmark.questions(material, Answers(), JudgePrompt(b"estimate")))
 
 
 @cache

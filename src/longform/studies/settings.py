@@ -321,10 +321,15 @@ def load_study(path: Path) -> Study:
     try:
         return Study.model_validate(content)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        place = ".".join(map(str, first["loc"]))
-        message = "unknown key" if first["type"] == "extra_forbidden" else first["msg"].removeprefix("Value error, ")
-        raise BadInputError(f"{path}: {place + ': ' if place else ''}{message}") from None
+        raise BadInputError(f"{path}: {describe_invalid(error)}") from None
+
+
+def describe_invalid(error: ValidationError, *, place: str = "") -> str:
+    """`KEY: problem` for the first error of pydantic; the key's name begins with `place`."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    key = ".".join([*([place] if place else []), *map(str, first["loc"])])
+    message = "unknown key" if first["type"] == "extra_forbidden" else first["msg"].removeprefix("Value error, ")
+    return f"{key}: {message}" if key else message
 
 
 def _read_step(name: str, step: Any) -> Step:
@@ -334,6 +339,4 @@ def _read_step(name: str, step: Any) -> Step:
     try:
         return _STEPS[kinds[0]].model_validate(step)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        message = "unknown key" if first["type"] == "extra_forbidden" else first["msg"].removeprefix("Value error, ")
-        raise ValueError(f"{name}.{'.'.join(map(str, first['loc']))}: {message}") from None
+        raise ValueError(describe_invalid(error, place=name)) from None

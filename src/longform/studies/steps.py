@@ -19,7 +19,7 @@ from longform.recipe.recipe import Recipe
 from longform.records.errors import BadInputError
 from longform.records.resume import flatten, hash_file, hash_json, hash_model_folder
 from longform.selection.settings import Floor, SelectionSettings
-from longform.studies.settings import WORLD, GenerateStep, GradeStep, SelectStep, SftStep, Step, Study
+from longform.studies.settings import WORLD, GenerateStep, GradeStep, SelectStep, SftStep, Step, Study, describe_invalid
 from longform.studies.tasks import ExaminedPolicy, FinishedTask, StudyFile, StudyPlan, StudyTask
 from longform.studies.work import GradeWork, SelectWork, SftWork, Work, WorldWork, Writer, WriteWork
 from longform.writers.paths import is_model_folder
@@ -320,9 +320,7 @@ def validated(schema: type[_StepT], values: Mapping[str, Any], *, place: str) ->
     try:
         return schema.model_validate(dict(values))
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        message = "unknown key" if first["type"] == "extra_forbidden" else first["msg"].removeprefix("Value error, ")
-        raise BadInputError(f"{place}.{'.'.join(map(str, first['loc']))}: {message}") from None
+        raise BadInputError(describe_invalid(error, place=place)) from None
 
 
 def references(value: Any) -> list[str]:

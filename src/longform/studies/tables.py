@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from longform.evaluation.tables import Cell, Column, NoInterval, Table, plain
+from longform.evaluation.tables import Cell, Column, NoInterval, Table, table_as_json
 from longform.records.errors import BadInputError
 from longform.records.files import write_text
 from longform.statistics.bootstrap import Interval
@@ -108,19 +108,7 @@ def write_tables(plan: StudyPlan, tables: Sequence[Table]) -> Path:
 
 def tables_as_json(tables: Sequence[Table]) -> dict[str, Any]:
     """The tables with rows by the names of their columns, as `longform view` reads them."""
-    return {
-        "tables": [
-            {
-                "title": table.title,
-                "rows": [
-                    {column.name: plain(cell) for column, cell in zip(table.columns, row, strict=True)}
-                    for row in table.rows
-                ],
-                "notes": list(table.notes),
-            }
-            for table in tables
-        ]
-    }
+    return {"tables": list(map(table_as_json, tables))}
 
 
 def _cell(mean: SeedMean) -> Interval | NoInterval:

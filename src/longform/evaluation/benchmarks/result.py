@@ -13,7 +13,7 @@ from longform.evaluation.benchmarks.benchmark import Answers, JudgePrompt, Mater
 from longform.evaluation.benchmarks.card import BenchmarkCard, JudgeSettings, SamplingSettings
 from longform.evaluation.benchmarks.grouping import ScoredItem
 from longform.evaluation.benchmarks.sets import hash_set
-from longform.evaluation.tables import Column, Table, plain
+from longform.evaluation.tables import Column, Table, plain, table_as_json
 from longform.records.files import write_rows, write_text
 from longform.records.schemas import Game, Grade, Prompt, Row
 from longform.version import __version__
@@ -113,18 +113,7 @@ class Result:
     def as_json(self) -> dict[str, Any]:
         """Return a JSON-serializable dictionary; table rows are keyed by column name."""
         shown = plain({it.name: getattr(self, it.name) for it in fields(self) if it.name != "tables"})
-        tables = [
-            {
-                "title": table.title,
-                "rows": [
-                    {column.name: plain(cell) for column, cell in zip(table.columns, row, strict=True)}
-                    for row in table.rows
-                ],
-                "notes": list(table.notes),
-            }
-            for table in self.tables
-        ]
-        return shown | {"longform": __version__, "tables": tables}
+        return shown | {"longform": __version__, "tables": list(map(table_as_json, self.tables))}
 
 
 def describe_set(path: Path, card: BenchmarkCard, *, prompts: int, version: str | None) -> SetVersion:
