@@ -12,7 +12,7 @@ from served import serving
 
 from longform.records.files import write_rows
 from longform.records.schemas import Game, Grade, Ladder, Pair, PromptRow, Reference, Response
-from viewed_runs import HOSTILE, write_run
+from viewed_runs import HOSTILE, write_run, write_study
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
@@ -47,6 +47,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_run(folder / "calm", steps=12)
     write_run(folder / "hostile <img src=x onerror=alert(1)>", text=HOSTILE)
     write_results(folder)
+    write_study(folder, arm=HOSTILE, run="calm")
     return folder
 
 

@@ -36,6 +36,7 @@ ADDRESSES = (
     f"/run/{HOSTILE_RUN}/rollouts",
     pytest.param(f"/run/{HOSTILE_RUN}/rollout/1/0", marks=REPRESENTATIVE),
     f"/run/{HOSTILE_RUN}/prompt?id=p0",
+    "/study/curriculum.findings.json",
     *(f"/file/{name}.jsonl" for name in ("prompts", "responses", "grades", "games", "ladders", "pairs")),
     "/nothing",
 )

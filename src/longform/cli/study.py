@@ -111,16 +111,16 @@ def table(study: Path, *, out: Path | None = None, format: TableFormat = "text",
         format: Output format.
         json: Same as --format json.
     """
+    from longform.studies.page import findings_of
     from longform.studies.results import read_results
-    from longform.studies.tables import study_tables, tables_as_json, write_tables
 
     plan = _plan(study, out)
-    tables = study_tables(read_results(plan))
-    path = write_tables(plan, tables)
+    findings = findings_of(read_results(plan))
+    path = findings.write(plan.folder)
     if json or format == "json":
-        print_result(tables_as_json(tables), as_json=True)
+        print_result(findings.as_json(), as_json=True)
         return
-    print_tables(tables, format)
+    print_tables(findings.tables, format)
     print()
     view = command_line("view", plan.folder)
     print_result({"path": str(path)}, as_json=False, next_command=view, aside=format != "text")
@@ -136,13 +136,14 @@ def plot(study: Path, *, out: Path | None = None, page: Path | None = None, json
         page: The page (default: NAME.html in the folder).
         json: Print the result as JSON.
     """
-    from longform.studies.page import study_charts, write_study_page
+    from longform.report.study import study_charts
+    from longform.studies.page import findings_of, write_study_page
     from longform.studies.results import read_results
 
     plan = _plan(study, out)
-    results, path = read_results(plan), page or plan.folder / f"{plan.study.study}.html"
-    write_study_page(path, results)
-    print_result({"curves": len(study_charts(results)), "path": str(path)}, as_json=json)
+    findings, path = findings_of(read_results(plan)), page or plan.folder / f"{plan.study.study}.html"
+    write_study_page(path, findings)
+    print_result({"curves": len(study_charts(findings)), "path": str(path)}, as_json=json)
 
 
 def _plan(study: Path, out: Path | None) -> "StudyPlan":

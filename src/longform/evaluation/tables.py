@@ -86,37 +86,47 @@ def format_table(table: Table) -> ShownTable:
 
 
 def table_as_json(table: Table) -> dict[str, Any]:
-    """A table as it is stored: title, rows by the names of their columns, and notes; `stored_table` reads it."""
+    """A table as it is stored: title, rows by the names of their columns, notes, and digits; `stored_table` reads it."""
     rows = [{column.name: plain(cell) for column, cell in zip(table.columns, row, strict=True)} for row in table.rows]
-    return {"title": table.title, "rows": rows, "notes": list(table.notes)}
+    digits = {column.name: None if column.is_text else column.digits for column in table.columns}
+    return {"title": table.title, "rows": rows, "notes": list(table.notes), "digits": digits}
 
 
-def stored_table(result: Mapping[str, Any]) -> ShownTable:
-    """A table of a stored `result.json`, with its cells as text; a column that some rows lack is empty there.
+def stored_table(result: Mapping[str, Any]) -> Table:
+    """A table of a stored result; a column that some rows lack is empty there.
 
     Args:
-        result: `title`, `rows` (values by column), and `notes`.
+        result: `title`, `rows` (values by column), `notes`, and `digits` by column (null for text; results of earlier
+            versions have none).
 
     Raises:
-        KeyError, TypeError, AttributeError: it is not a stored table.
+        KeyError, TypeError, ValueError, AttributeError: it is not a stored table.
     """
     rows = result["rows"]
     names = list(dict.fromkeys(name for row in rows for name in row))
-    cells = [[_show_stored(row.get(name)) for name in names] for row in rows]
-    return ShownTable(
-        str(result["title"]), [(str(name), False) for name in names], cells, list(map(str, result.get("notes", ())))
-    )
+    cells = [[_stored_cell(row.get(name)) for name in names] for row in rows]
+    digits = result.get("digits") or {name: _digits([row[index] for row in cells]) for index, name in enumerate(names)}
+    columns = [Column(str(it), int(digits.get(it) or 0), is_text=digits.get(it, 0) is None) for it in names]
+    return Table(str(result["title"]), columns, cells, list(map(str, result.get("notes", ()))))
 
 
-def _show_stored(value: Any) -> str:
-    """A stored value: text, a number, or one with its interval."""
-    if isinstance(value, Mapping) and isinstance(value.get("estimate"), int | float):
-        low, high = value.get("low"), value.get("high")
-        known = isinstance(low, int | float) and isinstance(high, int | float)
-        return f"{value['estimate']:.3f}" + (f" [{low:.3f}, {high:.3f}]" if known else "")
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    return "" if value is None else str(value)
+def _stored_cell(value: Any) -> Cell:
+    """A stored value: text, a number, or an estimate with its interval or the reason why it has none."""
+    if isinstance(value, Mapping):
+        estimate, low, high = (
+            math.nan if value[it] is None else float(value[it]) for it in ("estimate", "low", "high")
+        )
+        if "no_interval" in value:
+            return NoInterval(estimate, str(value["no_interval"]))
+        return Interval(estimate, low, high)
+    return value if value is None or isinstance(value, int | float) else str(value)
+
+
+def _digits(cells: Sequence[Cell]) -> int | None:
+    """Digits that fit the cells of a column; None for text."""
+    if any(isinstance(it, str) for it in cells):
+        return None
+    return 0 if all(it is None or isinstance(it, int) for it in cells) else 3
 
 
 def render(table: Table, form: Form = "text", *, width: int = WIDTH) -> str:

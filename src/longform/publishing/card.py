@@ -1,11 +1,12 @@
 """The model card of a policy, and the card of a file of rows: metadata that the hub reads, and text for people."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import yaml
 
-from longform.evaluation.tables import Cell, Column, ShownTable, Table
+from longform.evaluation.tables import Cell, Column, Table
 from longform.evaluation.tables import render as render_table
 from longform.recipe.recipe import Recipe
 from longform.records.schemas import GAME_SCORES, Game
@@ -48,7 +49,7 @@ class Benchmarked(NamedTuple):
 
     about: str
     """The benchmark and its judge."""
-    table: ShownTable
+    table: Table
 
 
 class CardFacts(NamedTuple):
@@ -164,9 +165,8 @@ def _win_rates(rates: Sequence[WinRate]) -> str:
 
 
 def _benchmark(result: Benchmarked) -> str:
-    columns = [Column(name, is_text=True) for name, _ in result.table.columns]
-    table = Table(result.table.title, columns, result.table.rows, [])
-    return f"{result.about}:\n\n{render_table(table, 'markdown')}" if columns else ""
+    table = replace(result.table, notes=())
+    return f"{result.about}:\n\n{render_table(table, 'markdown')}" if table.columns else ""
 
 
 def _texts(pair: BeforeAfter, *, with_prompt: bool) -> str:

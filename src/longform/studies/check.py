@@ -1,9 +1,16 @@
 """What can be checked of a study before it starts: models, benchmarks, files, and every recipe."""
 
+from pathlib import Path
+
 from longform.endpoints.models import find_model, read_models
 from longform.engines import plan_training
 from longform.evaluation.benchmarks.catalogue import find_benchmark, read_set
+from longform.recipe.loading import load_stored_recipe
+from longform.recipe.recipe import Recipe
+from longform.records.errors import BadInputError
+from longform.records.resume import flatten
 from longform.studies.examine import BenchExam, CompareExam, EloExam, GradeExam
+from longform.studies.plan import OPERATION
 from longform.studies.tasks import StudyPlan, StudyTask
 from longform.studies.work import GradeWork, TrainWork, WriteWork
 
@@ -19,8 +26,29 @@ def check_study(plan: StudyPlan) -> None:
         read_set(find_benchmark(name), path)
     for task in plan.tasks.values():
         _check_models(task)
+        if isinstance(task.work, TrainWork):
+            _check_defaults(task.folder / "recipe.yaml", task.work.recipe)
         if isinstance(task.work, TrainWork) and not any(it in plan.tasks for it in task.needs):
             plan_training(task.work.recipe)
+
+
+def _check_defaults(stored: Path, recipe: Recipe) -> None:
+    """Check that a run that has begun was begun with the same defaults, which the hashes of tasks leave out.
+
+    Raises:
+        BadInputError: a default has changed since, in another version of longform.
+    """
+    if not stored.exists():
+        return
+    before = flatten(load_stored_recipe(stored, Recipe).resolved.model_dump(mode="json"))
+    stated = flatten(recipe.model_dump(mode="json", exclude_defaults=True))
+    for name, value in flatten(recipe.resolved.model_dump(mode="json")).items():
+        is_operation = name.startswith("run.") and name.split(".")[1] in OPERATION
+        if name not in stated and name in before and before[name] != value and not is_operation:
+            raise BadInputError(
+                f"{stored}: was trained with {name} {before[name]}, whose default is now {value}; state it under `train` "
+                "of the study, or name another folder with --out"
+            )
 
 
 def _check_models(task: StudyTask) -> None:

@@ -19,7 +19,7 @@ from longform.studies.steps import StepPlanner, hash_external, needs_of, referen
 from longform.studies.tasks import ArmRun, ExaminedPolicy, Measurement, StudyFile, StudyPlan
 from longform.studies.work import GradeWork, TrainWork, Work
 
-_OPERATION = {"name", "folder", "checkpoint_every", "checkpoint_minutes", "keep_checkpoints", "keep_policies"} | {
+OPERATION = {"name", "folder", "checkpoint_every", "checkpoint_minutes", "keep_checkpoints", "keep_policies"} | {
     "budget",
     "track",
     "show_every",
@@ -107,7 +107,8 @@ class _Planner(StepPlanner):
             return self.load_recipe(arm, {**replaced(values, paths), "run.seed": seed, **more})
 
         plain = load({name: f"made:{it.key}" for name, it in made.items()}, {})
-        content = plain.model_dump(mode="json", exclude={"models": True, "run": _OPERATION})
+        # Without defaults: what a study has made stays valid in a version with new keys (`check_study` compares defaults).
+        content = plain.model_dump(mode="json", exclude={"models": True, "run": OPERATION}, exclude_defaults=True)
         models = self.models(arm, seed)
         names = sorted(plain.asked | ({plain.validation.judge} if plain.validation else set()))
         asked = {name: self.answers_of(name, models) for name in names}

@@ -1,6 +1,5 @@
 """Runs a study: every task that is not done, after those that it needs; resumable at any moment."""
 
-import json
 import multiprocessing
 import os
 import sys
@@ -9,17 +8,15 @@ import time
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
-from longform.records.errors import BadInputError, LongformError, StoppedError
-from longform.records.files import write_text
+from longform.records.errors import LongformError, StoppedError
 from longform.records.progress import ProgressDisplay, no_progress
-from longform.records.resume import hash_json
+from longform.studies.history import record_study
+from longform.studies.page import findings_of
+from longform.studies.results import read_results
 from longform.studies.tasks import FinishedTask, StudyPlan, StudyTask
 from longform.studies.work import MakeWorld, Surroundings
-from longform.version import __version__
 
 OnTask = Callable[[StudyTask, int, int], None]
 """Called with a finished task, the number of those that are done, and of all."""
@@ -55,10 +52,13 @@ def run_study(
     record_study(plan)
     missing = missing_tasks(plan)
     done = len(plan.tasks) - len(missing)
+    measuring = {it.task for it in plan.measurements}
 
     def finished(task: StudyTask) -> None:
         nonlocal done
         done += 1
+        if task.key in measuring:
+            findings_of(read_results(plan)).write(plan.folder)
         on_task(task, done, len(plan.tasks))
 
     if jobs == 1:
@@ -69,38 +69,6 @@ def run_study(
     context = multiprocessing.get_context("spawn")  # a process that forks after torch has started threads may hang
     with ProcessPoolExecutor(jobs, context, _begin_process, (os.getpid(),)) as pool:
         _run_in_pool(pool, missing, plan.folder, jobs, make_world, finished)
-
-
-def record_study(plan: StudyPlan) -> None:
-    """Note with which study the folder was begun, and when it changed: tables say so."""
-    path = record_path(plan)
-    content = plan.study.model_dump(mode="json")
-    fingerprint = hash_json(content)
-    history = read_history(plan)
-    if history and history[-1]["sha256"] == fingerprint:
-        return
-    entry = {"sha256": fingerprint, "at": datetime.now(UTC).isoformat(timespec="seconds"), "longform": __version__}
-    write_text(path, json.dumps({"versions": [*history, entry], "study": content}, indent=1, ensure_ascii=False) + "\n")
-
-
-def record_path(plan: StudyPlan) -> Path:
-    """The record of a study; other studies may be in the same folder."""
-    return plan.folder / f"{plan.study.study}.study.json"
-
-
-def read_history(plan: StudyPlan) -> list[dict[str, Any]]:
-    """The versions of the study that its folder was run with, the first one first; empty before its first run.
-
-    Raises:
-        BadInputError: the record is damaged.
-    """
-    path = record_path(plan)
-    if not path.exists():
-        return []
-    try:
-        return list(json.loads(path.read_text(encoding="utf-8"))["versions"])
-    except (OSError, ValueError, KeyError, TypeError):
-        raise BadInputError(f"{path}: not the record of a study; restore it, or name another folder") from None
 
 
 def _run_in_pool(

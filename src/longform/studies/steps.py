@@ -191,7 +191,7 @@ class StepPlanner:
             return load_recipe(path, SftRecipe, [f"{key}={json.dumps(value)}" for key, value in values.items()])
 
         plain = load({it: f"made:{value.key}" for it, value in made.items()}, "model")
-        key = hash_json({"sft": plain.model_dump(mode="json"), "files": hash_external(plain)})
+        key = hash_json({"sft": plain.model_dump(mode="json", exclude_defaults=True), "files": hash_external(plain)})
         folder = self.folder_of("models", name, key)
         recipe = load({it: str(value.path) for it, value in made.items()}, str(folder / "model"))
         self.add(key, f"{name}, seed {seed}: fine-tuning", folder, SftWork(recipe), needs_of(*made.values()))
@@ -357,7 +357,8 @@ def texts_of(writer: Writer) -> dict[str, Any]:
     """What decides a local model's texts beside its weights; nothing for a model of models.yaml."""
     if not writer.is_local:
         return {}
-    content = writer.generation.model_dump(mode="json", exclude={"batch", "max_prompt_tokens", "server"})
+    unimportant = {"batch", "max_prompt_tokens", "server"}
+    content = writer.generation.model_dump(mode="json", exclude=unimportant, exclude_defaults=True)
     prompt = writer.generation.think_prompt
     read = None if prompt is None or not prompt.is_file() else hash_file(prompt)
     return content | {"think_prompt": read, "precision": writer.precision, "sampling": dict(writer.sampling)}

@@ -1,19 +1,13 @@
 """The tables of a study."""
 
-import json
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
-from longform.evaluation.tables import Cell, Column, NoInterval, Table, table_as_json
-from longform.records.errors import BadInputError
-from longform.records.files import write_text
+from longform.evaluation.tables import Cell, Column, NoInterval, Table
 from longform.statistics.bootstrap import Interval
 from longform.statistics.seeds import SeedMean
+from longform.studies.history import read_history
 from longform.studies.results import StudyResults
-from longform.studies.run import read_history
 from longform.studies.settings import StudyTable
-from longform.studies.tasks import StudyPlan
 
 _DIGITS = 3
 
@@ -91,24 +85,6 @@ def hypothesis_table(results: StudyResults) -> Table:
         rows.append([named, difference, str(it.finding), it.hypothesis.difference, it.power])
     notes = ["power: the probability with which these seeds and prompts find the smallest difference that matters"]
     return Table("Hypotheses", heads, rows, notes)
-
-
-def write_tables(plan: StudyPlan, tables: Sequence[Table]) -> Path:
-    """Write the tables where `longform view` finds them.
-
-    Raises:
-        BadInputError: there is no such folder, because the study was not begun, or it cannot be written.
-    """
-    if not plan.folder.is_dir():
-        raise BadInputError(f"{plan.folder}: no such study; begin it with `longform study run`")
-    path = plan.folder / f"{plan.study.study}.tables.json"
-    write_text(path, json.dumps(tables_as_json(tables), indent=1, ensure_ascii=False) + "\n")
-    return path
-
-
-def tables_as_json(tables: Sequence[Table]) -> dict[str, Any]:
-    """The tables with rows by the names of their columns, as `longform view` reads them."""
-    return {"tables": list(map(table_as_json, tables))}
 
 
 def _cell(mean: SeedMean) -> Interval | NoInterval:

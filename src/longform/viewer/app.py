@@ -27,6 +27,7 @@ from longform.viewer.rendering import render_page
 from longform.viewer.rollout_pages import list_content, prompt_content, rollout_content
 from longform.viewer.run_pages import overlay_content, run_content, run_line, state_text
 from longform.viewer.security import Guard
+from longform.viewer.study_pages import study_content
 
 SECONDS_BETWEEN_UPDATES = 2.0
 """Of the indexes of running runs."""
@@ -160,7 +161,8 @@ def create_app(
     def home(request: Request) -> Response:  # noqa: ARG001
         runs = {key: lines.of(path) for key, path in collection.runs().items()}
         folders = [str(it) for it in collection.paths]
-        return page("home.html.j2", {"runs": runs, "files": collection.files(), "folders": folders})
+        content = {"runs": runs, "studies": list(collection.studies()), "files": collection.files(), "folders": folders}
+        return page("home.html.j2", content)
 
     def overlay(request: Request) -> Response:
         runs = collection.runs()
@@ -197,6 +199,24 @@ def create_app(
         prompt_id = request.query_params.get("id", "")
         return page("prompt.html.j2", prompt_content(run, key, prompt_id, LINKS, prompts=prompts.of(run.path)))
 
+    def study_file(request: Request) -> Path:
+        key = request.path_params["key"]
+        try:
+            return collection.studies()[key]
+        except KeyError:
+            raise HTTPException(404, f"not found: {key}") from None
+
+    def study(request: Request) -> Response:
+        path = study_file(request)
+        shown = {"study": request.path_params["key"], "state": str(path.stat().st_mtime_ns)}
+        try:
+            return page("study.html.j2", study_content(path, collection, LINKS) | shown)
+        except BadInputError as error:
+            raise HTTPException(409, str(error)) from None
+
+    def study_state(request: Request) -> Response:
+        return JSONResponse({"state": str(study_file(request).stat().st_mtime_ns)})
+
     def file(request: Request) -> Response:
         try:
             found = collection.file(request.path_params["key"])
@@ -225,6 +245,8 @@ def create_app(
             Route("/run/{key}/rollouts", of_run(rollouts)),
             Route("/run/{key}/rollout/{step:int}/{row:int}", of_run(rollout)),
             Route("/run/{key}/prompt", of_run(prompt)),
+            Route("/study/{key}", study),
+            Route("/study/{key}/state", study_state),
             Route("/file/{key}", file),
             *more_routes,
         ],

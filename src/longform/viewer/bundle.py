@@ -18,6 +18,7 @@ from longform.viewer.links import BundleLinks
 from longform.viewer.rendering import render_page
 from longform.viewer.rollout_pages import step_content
 from longform.viewer.run_pages import overlay_content, run_content, run_line
+from longform.viewer.study_pages import study_content
 
 MAX_ROWS = 500
 """Rows of a file of results in a bundle."""
@@ -56,13 +57,17 @@ def _write_pages(collection: ViewerCollection, folder: Path, *, links: BundleLin
         write_text(folder / name, render_page(template, content | {"links": links, "token": ""}, served=False))
 
     runs = collection.runs()
+    studies = collection.studies()
     files = collection.files() if links.with_texts else []
     content = {
         "runs": {key: run_line(path) for key, path in runs.items()},
+        "studies": list(studies),
         "files": files,
         "folders": [it.name for it in collection.paths],
     }
     write(links.home(), "home.html.j2", content)
+    for key, path in studies.items():
+        write(links.study(key), "study.html.j2", study_content(path, collection, links))
     readable = {key: path for key, path in runs.items() if summarize_run(path).state != "damaged"}
     write(links.overlay(), "overlay.html.j2", overlay_content(readable, links))
     for key, path in readable.items():

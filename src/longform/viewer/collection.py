@@ -1,4 +1,4 @@
-"""What a viewer shows: runs and files of results, found in the paths that it was given.
+"""What a viewer shows: runs, studies and files of results, found in the paths that it was given.
 
 Each has a key, its path below what was given, that stands in addresses of pages. The folders are looked through again for
 every list, so a run that begins while the viewer runs appears.
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from longform.records.errors import BadInputError
+from longform.report.study import SUFFIX
 from longform.viewer.row_files import ContentKind, kind_of_file
 
 _SEPARATOR = "~"
@@ -28,7 +29,7 @@ class FoundFile(NamedTuple):
 
 
 class ViewerCollection:
-    """The runs and files below some paths.
+    """The runs, studies and files below some paths.
 
     Args:
         paths: Run directories, folders with runs and results at any depth, or files.
@@ -51,10 +52,11 @@ class ViewerCollection:
         Raises:
             BadInputError: a file holds no results, or a folder neither runs nor results.
         """
-        if not self.paths or self.runs() or self.files():
+        if not self.paths or self.runs() or self.studies() or self.files():
             return
         raise BadInputError(
-            f"{self.paths[0]}: holds neither runs (run.sqlite) nor results (.jsonl, .parquet, or result.json of bench)"
+            f"{self.paths[0]}: holds neither runs (run.sqlite), nor results (.jsonl, .parquet, or result.json of bench), "
+            "nor a study"
         )
 
     def runs(self) -> dict[str, Path]:
@@ -65,6 +67,15 @@ class ViewerCollection:
             if root.is_dir()
             for database in _files_below(root)
             if database.name == "run.sqlite"
+        )
+
+    def studies(self) -> dict[str, Path]:
+        """Files with the findings of studies, by their keys."""
+        return self._keyed(
+            (root, path)
+            for root in self.paths
+            for path in ([root] if root.is_file() else _files_below(root))
+            if path.name.endswith(SUFFIX)
         )
 
     def files(self) -> list[FoundFile]:

@@ -49,6 +49,10 @@ class Links(Protocol):
         """The history of a prompt."""
         ...
 
+    def study(self, key: str) -> str:
+        """The page of a study."""
+        ...
+
     def file(self, key: str, query: Mapping[str, object] = _NONE) -> str:
         """The page of a file of results."""
         ...
@@ -83,6 +87,9 @@ class ServerLinks:
 
     def prompt(self, key: str, prompt_id: str) -> str:  # noqa: D102
         return _with_query(f"{self.run(key)}/prompt", {"id": prompt_id})
+
+    def study(self, key: str) -> str:  # noqa: D102
+        return f"/study/{quote(key, safe='')}"
 
     def file(self, key: str, query: Mapping[str, object] = _NONE) -> str:  # noqa: D102
         return _with_query(f"/file/{quote(key, safe='')}", query)
@@ -122,6 +129,9 @@ class BundleLinks:
 
     def prompt(self, key: str, prompt_id: str) -> str:  # noqa: D102, ARG002
         return ""
+
+    def study(self, key: str) -> str:  # noqa: D102
+        return f"study-{file_name(key)}.html"
 
     def file(self, key: str, query: Mapping[str, object] = _NONE) -> str:  # noqa: D102, ARG002
         return f"file-{file_name(key)}.html" if self.with_texts else ""

@@ -10,7 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from longform.evaluation.tables import ShownTable, stored_table
+from longform.evaluation.tables import ShownTable, format_table, stored_table
 from longform.records.errors import BadInputError
 from longform.records.recorded_calls import RecordedCall
 from longform.records.row_kinds import RowKind, kind_of_row
@@ -84,7 +84,7 @@ def read_result(path: Path) -> list[ShownTable]:
     """The tables of a benchmark's `result.json`; empty if it is none."""
     try:
         tables = json.loads(path.read_text(encoding="utf-8"))["tables"]
-        return list(map(stored_table, tables))
+        return [format_table(stored_table(it)) for it in tables]
     except _MALFORMED:
         return []
 

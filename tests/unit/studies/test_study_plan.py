@@ -105,6 +105,11 @@ def test_how_a_run_is_operated_is_no_part_of_its_hash(tmp_path, operation):
     assert keys(planned(tmp_path)) == keys(planned(tmp_path, changed(train={**STUDY["train"], **operation})))
 
 
+def test_a_key_that_is_stated_with_its_default_is_no_change(tmp_path):
+    stated = {"curriculum.mode": "dynamic", "generation.think": "off"}
+    assert keys(planned(tmp_path)) == keys(planned(tmp_path, changed(train={**STUDY["train"], **stated})))
+
+
 def test_arms_that_differ_in_name_alone_are_one_run_with_one_examination(tmp_path):
     plan = planned(tmp_path, changed(arms={"one": {}, "other": {"curriculum.mode": "dynamic"}}))
     assert len(of_kind(plan, TrainWork)) == 2

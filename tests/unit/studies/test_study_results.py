@@ -8,15 +8,16 @@ import pytest
 from scipy.stats import ttest_1samp
 from study_files import STUDY, changed, planned
 
-from longform.evaluation.tables import render
-from longform.records.errors import StoppedError
+from longform.evaluation.tables import format_table, render
+from longform.records.errors import BadInputError, StoppedError
 from longform.records.run_directory import RunDirectory
 from longform.records.schemas import Game
+from longform.report.study import read_findings, study_charts
 from longform.studies.examine import anchored_rating, read_values, write_values
-from longform.studies.page import study_charts, write_study_page
+from longform.studies.history import record_study
+from longform.studies.page import findings_of, write_study_page
 from longform.studies.results import Conclusion, PairedOutcome, difference_of, read_results
-from longform.studies.run import record_study
-from longform.studies.tables import study_tables, tables_as_json
+from longform.studies.tables import study_tables
 
 
 def values(mean, *, seeds=(1, 2, 3), prompts=20, noise=0.1, seed=0):
@@ -149,9 +150,9 @@ def test_curves_are_means_by_step_and_the_page_escapes_names(tmp_path):
     fill(plan, MEANS)
     results = read_results(plan)
     assert list(results.curve("grade", "dynamic")) == [0, 2, 4, 6]
-    (chart,) = study_charts(results)
+    (chart,) = study_charts(findings_of(results))
     assert [it.label for it in chart.marks if hasattr(it, "label") and it.label] == list(arms)
-    write_study_page(tmp_path / "study.html", results)
+    write_study_page(tmp_path / "study.html", findings_of(results))
     page = (tmp_path / "study.html").read_text()
     assert "<b>Table" not in page
     assert "&lt;b&gt;Table" in page
@@ -160,9 +161,27 @@ def test_curves_are_means_by_step_and_the_page_escapes_names(tmp_path):
 def test_json_has_rows_by_column_and_intervals(tmp_path):
     plan = planned(tmp_path, FINDING)
     fill(plan, MEANS)
-    first = tables_as_json(study_tables(read_results(plan)))["tables"][0]["rows"][0]
+    first = findings_of(read_results(plan)).as_json()["tables"][0]["rows"][0]
     assert first["arm"] == "dynamic"
     assert first["grade"]["low"] < first["grade"]["estimate"] < first["grade"]["high"]
+
+
+def test_what_is_stored_for_pages_is_read_back_the_same(tmp_path):
+    plan = planned(tmp_path, FINDING)
+    plan.folder.mkdir()
+    fill(plan, MEANS)
+    findings = findings_of(read_results(plan))
+    read = read_findings(findings.write(plan.folder))
+    assert list(map(format_table, read.tables)) == list(map(format_table, findings.tables))
+    assert read.curves == findings.curves
+    assert read.runs == findings.runs
+    assert all((plan.folder / folder).parent == plan.folder / "runs" for folder in read.runs)
+
+
+def test_the_findings_of_a_study_that_was_not_begun_are_not_written(tmp_path):
+    plan = planned(tmp_path, FINDING)
+    with pytest.raises(BadInputError, match="begin it with"):
+        findings_of(read_results(plan)).write(plan.folder)
 
 
 def test_a_metric_is_read_from_the_run(tmp_path):

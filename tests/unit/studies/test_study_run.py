@@ -8,10 +8,14 @@ from typing import Any
 import pytest
 from study_files import changed, planned, validated
 
+from longform.recipe.loading import dump_recipe
 from longform.records.errors import BadInputError, StoppedError
-from longform.studies.run import missing_tasks, read_history, record_path, record_study, run_study
+from longform.studies.check import check_study
+from longform.studies.history import read_history, record_path, record_study
+from longform.studies.run import missing_tasks, run_study
 from longform.studies.status import KINDS, study_status
 from longform.studies.tasks import StudyPlan, StudyTask
+from longform.studies.work import TrainWork
 
 
 @dataclass(frozen=True)
@@ -81,6 +85,20 @@ def test_a_mark_that_was_deleted_is_a_task_that_is_done_again(tmp_path):
     assert [it.key for it in missing_tasks(plan)] == ["d"]
     run_study(plan)
     assert done(tmp_path) == ["a", "b", "c", "d", "d"]
+
+
+def test_a_run_with_other_defaults_than_todays_is_refused_and_one_with_the_same_is_not(tmp_path):
+    plan = planned(tmp_path)
+    (task, *_) = [it for it in plan.tasks.values() if isinstance(it.work, TrainWork)]
+    stored = task.work.recipe.resolved
+    task.folder.mkdir(parents=True)
+    (task.folder / "recipe.yaml").write_text(dump_recipe(stored))
+    check_study(plan)
+    (task.folder / "recipe.yaml").write_text(dump_recipe(stored.changed("run.checkpoint_every", 77)))
+    check_study(plan)
+    (task.folder / "recipe.yaml").write_text(dump_recipe(stored.changed("optim.kl_coef", 0.5)))
+    with pytest.raises(BadInputError, match=r"optim.kl_coef 0.5, whose default is now 0\..*under `train`"):
+        check_study(plan)
 
 
 def test_the_record_names_every_version_of_the_study(tmp_path):

@@ -27,7 +27,7 @@ from longform.viewer.app import create_app
 from longform.viewer.bundle import write_bundle
 from longform.viewer.labelling import LabelLinks, label_routes
 from longform.viewer.security import TOKEN_HEADER
-from viewed_runs import HOSTILE, judge_call, write_run
+from viewed_runs import HOSTILE, judge_call, write_run, write_study
 
 HOST = "127.0.0.1:8000"
 PAGES = (
@@ -434,9 +434,55 @@ def test_a_result_of_a_benchmark_is_shown_as_its_tables(tmp_path: Path) -> None:
     (tmp_path / "other.json").write_text("{}")
     client = client_of(tmp_path)
     page = Page(client.get("/file/bench~result.json").text)
-    assert "7.500 [7.000, 8.000]" in page.text
+    assert "7.500 (7.000 to 8.000)" in page.text
     assert "img" not in page.tags
     assert "other.json" not in client.get("/").text
+
+
+def test_a_study_is_shown_with_its_tables_curves_and_runs(folder: Path) -> None:
+    write_study(folder.parent)
+    client = client_of(folder.parent)
+    assert "/study/curriculum.findings.json" in client.get("/").text
+    source = client.get("/study/curriculum.findings.json").text
+    page = Page(source)
+    assert "8.06 (7.83 to 8.29)" in page.text
+    assert source.count('data-chart="') == 1
+    linked = [value for name, value in page.attributes if name == "href" and value and value.startswith("/run/")]
+    assert linked == ["/run/runs~a"], "the one that has begun"
+    assert client.get(linked[0]).status_code == 200
+
+
+def test_names_of_a_study_stay_text(folder: Path) -> None:
+    name = "<img src=x onerror=alert(1)>"
+    write_study(folder, name=name.replace("/", ""), arm=name)
+    client = client_of(folder)
+    home = Page(client.get("/").text)
+    address = next(it for key, it in home.attributes if key == "href" and it and it.startswith("/study/"))
+    answer = client.get(address)
+    assert answer.status_code == 200
+    assert "img" not in Page(answer.text).tags + home.tags
+    live = next(it for key, it in Page(answer.text).attributes if key == "data-live")
+    assert client.get(str(live)).json()["state"]
+
+
+def test_a_damaged_study_is_named_and_one_that_changes_has_another_state(folder: Path) -> None:
+    path = write_study(folder)
+    client = client_of(folder)
+    before = client.get(f"/study/{path.name}/state").json()
+    path.write_text("{")
+    assert client.get(f"/study/{path.name}/state").json() != before
+    assert client.get(f"/study/{path.name}").status_code == 409
+    assert "not the findings of a study" in client.get(f"/study/{path.name}").text
+    assert client.get("/study/other.findings.json").status_code == 404
+
+
+def test_a_bundle_has_the_studies_without_texts_too(folder: Path, tmp_path: Path) -> None:
+    write_study(folder, run="a")
+    write_bundle([folder], tmp_path / "bundle")
+    page = (tmp_path / "bundle" / "study-curriculum.findings.json.html").read_text()
+    assert "8.06" in page
+    assert 'href="run-a.html"' in page
+    assert "study-curriculum" in (tmp_path / "bundle" / "index.html").read_text()
 
 
 def test_an_index_that_is_deleted_while_the_viewer_runs_is_built_again(folder: Path) -> None:
