@@ -6,7 +6,7 @@ from longform.evaluation.tables import Column, Table
 from longform.records.calls import CallRecord, SqliteCallLog
 from longform.records.database import Promotion, RolloutRecord, ValidationText
 from longform.records.run_directory import RunDirectory
-from longform.report.study import CurvePoint, StudyCurve, StudyFindings
+from longform.report.study import ColumnCurve, MeanAtStep, StudyFindings
 from longform.statistics.bootstrap import Interval
 
 HOSTILE = (
@@ -65,12 +65,12 @@ def write_study(folder: Path, *, name: str = "curriculum", arm: str = "dynamic",
     """The findings of a study of two arms, one of whose runs is in the folder."""
     columns = [Column("arm", is_text=True), Column("grade", 2)]
     rows = [[arm, Interval(8.06, 7.83, 8.29)], ["mixed", Interval(7.85, 7.78, 7.93)]]
-    points = [CurvePoint(0, 5.7, 5.6, 5.8), CurvePoint(20, 7.5, 7.2, 7.8), CurvePoint(40, 8.1, 7.8, 8.3)]
+    points = [MeanAtStep(0, 5.7, 5.6, 5.8), MeanAtStep(20, 7.5, 7.2, 7.8), MeanAtStep(40, 8.1, 7.8, 8.3)]
     return StudyFindings(
         name=name,
         facts={"arms": f"{arm}, mixed", "seeds": "1, 2"},
         tables=[Table(f"{arm}: after the last step", columns, rows, ["95% intervals"])],
-        curves=[StudyCurve("grade", {arm: points, "mixed": points[:1]})],
+        curves=[ColumnCurve("grade", {arm: points, "mixed": points[:1]})],
         runs={run: f"{arm}, seed 1", "runs/not-begun": f"{arm}, seed 2"},
     ).write(folder)
 

@@ -11,7 +11,7 @@ import random
 import threading
 
 from longform.endpoints.outcome import Outcome
-from longform.records.errors import StoppedError
+from longform.records.errors import BudgetSpentError, StoppedError
 
 
 class Budget:
@@ -45,12 +45,12 @@ class Budget:
         """Call before a paid request.
 
         Raises:
-            StoppedError: the limit is reached.
+            BudgetSpentError: the limit is reached.
         """
         if self.limit is not None and self.spent >= self.limit:
             unknown = f" (and {self.unknown} calls of unknown cost)" if self.unknown else ""
             estimated = f" ({self.estimated} calls estimated)" if self.estimated else ""
-            raise StoppedError(
+            raise BudgetSpentError(
                 f"budget of {self.limit:g} spent: {self.spent:.4f}{estimated}{unknown}; resume with {self._resume}"
             )
 

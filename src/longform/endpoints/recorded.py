@@ -39,7 +39,7 @@ class RecordedCalls:
         changes: Mapping[str, Any] | None = None,
     ) -> None:
         check_out(out)
-        self.path = out.with_name(out.name + ".calls.sqlite")
+        self.path = calls_path(out)
         self._name, spec = name, check_endpoint(name, models, budget=budget)
         self._spec = spec.model_copy(update=dict(changes or {}))
         self.log = _open_log(self.path)
@@ -72,6 +72,11 @@ class RecordedCalls:
     def cost(self) -> str:
         """Cost and number of calls so far, in words."""
         return self.log.totals().shown_cost
+
+
+def calls_path(out: Path) -> Path:
+    """Where calls are recorded next to an output file."""
+    return out.with_name(out.name + ".calls.sqlite")
 
 
 def check_endpoint(name: str, models: Path, *, budget: float | None = None) -> ModelSpec:

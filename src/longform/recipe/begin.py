@@ -148,10 +148,10 @@ def _made_with(recipe: Recipe) -> dict[str, Any]:
     Raises:
         BadInputError: models.yaml lacks a model, or a model folder cannot be read.
     """
-    names = recipe.asked | ({recipe.validation.judge} if recipe.validation is not None else set())
+    names = recipe.asked_at_all
     specs = read_models(recipe.models) if names else {}
     made_with: dict[str, Any] = {
-        f"judge {name}": find_model(specs, name, path=recipe.models).settings_of_answers for name in sorted(names)
+        f"judge {name}": find_model(specs, name, path=recipe.models).settings_of_answers for name in names
     }
     folders = {"policy": recipe.policy}
     for it in recipe.rewards:

@@ -242,6 +242,11 @@ class Recipe(_Section):
         return judges | {name for reward in self.served for name in reward.endpoints}
 
     @property
+    def asked_at_all(self) -> list[str]:
+        """Names of models.yaml that rewards or the validation call, sorted."""
+        return sorted(self.asked | ({self.validation.judge} if self.validation is not None else set()))
+
+    @property
     def weights(self) -> list[float]:
         """Weights of the rewards, in order."""
         return [it.weight for it in self.rewards]

@@ -27,6 +27,10 @@ class StoppedError(LongformError):
     exit_code = 3
 
 
+class BudgetSpentError(StoppedError):
+    """What a command or a run may spend is spent."""
+
+
 class LongformWarning(UserWarning):
     """Something that the user should know, in one line that names the file; the command goes on."""
 

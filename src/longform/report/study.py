@@ -19,7 +19,7 @@ _DASHES = ("", "6 3", "2 3", "8 3 2 3")
 """Patterns that tell more arms apart than there are colours."""
 
 
-class CurvePoint(NamedTuple):
+class MeanAtStep(NamedTuple):
     """A mean with its interval; the bounds are NaN where one value has none."""
 
     step: int
@@ -29,11 +29,11 @@ class CurvePoint(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class StudyCurve:
+class ColumnCurve:
     """A column over the steps of training."""
 
     column: str
-    arms: Mapping[str, Sequence[CurvePoint]]
+    arms: Mapping[str, Sequence[MeanAtStep]]
     """By arm, ascending in steps."""
 
 
@@ -44,7 +44,7 @@ class StudyFindings:
     name: str
     facts: Mapping[str, str]
     tables: Sequence[Table]
-    curves: Sequence[StudyCurve]
+    curves: Sequence[ColumnCurve]
     runs: Mapping[str, str]
     """Titles of its runs, such as `mixed, seed 2`, by their folders inside the study's."""
 
@@ -95,7 +95,7 @@ def study_charts(findings: StudyFindings) -> list[Chart]:
     return [chart for it in findings.curves if (chart := _chart(it, list(it.arms))) is not None]
 
 
-def _chart(curve: StudyCurve, arms: list[str]) -> Chart | None:
+def _chart(curve: ColumnCurve, arms: list[str]) -> Chart | None:
     marks: list[Mark] = []
     described, steps = [], set[int]()
     for number, arm in enumerate(arms):
@@ -116,14 +116,14 @@ def _chart(curve: StudyCurve, arms: list[str]) -> Chart | None:
     return Chart(curve.column, marks, x, Axis(), legend=True, width=620, height=300, description="; ".join(described))
 
 
-def _read_curve(content: Mapping[str, Any]) -> StudyCurve:
+def _read_curve(content: Mapping[str, Any]) -> ColumnCurve:
     arms = {
         str(arm): [
-            CurvePoint(int(it["step"]), float(it["estimate"]), _bound(it["low"]), _bound(it["high"])) for it in points
+            MeanAtStep(int(it["step"]), float(it["estimate"]), _bound(it["low"]), _bound(it["high"])) for it in points
         ]
         for arm, points in content["arms"].items()
     }
-    return StudyCurve(str(content["column"]), arms)
+    return ColumnCurve(str(content["column"]), arms)
 
 
 def _bound(value: float | None) -> float:

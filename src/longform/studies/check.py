@@ -25,7 +25,7 @@ def check_study(plan: StudyPlan) -> None:
     for name, path in data:
         read_set(find_benchmark(name), path)
     for task in plan.tasks.values():
-        _check_models(task)
+        _check_models(task, needs_prices=plan.study.budget is not None)
         if isinstance(task.work, TrainWork):
             _check_defaults(task.folder / "recipe.yaml", task.work.recipe)
         if isinstance(task.work, TrainWork) and not any(it in plan.tasks for it in task.needs):
@@ -51,8 +51,12 @@ def _check_defaults(stored: Path, recipe: Recipe) -> None:
             )
 
 
-def _check_models(task: StudyTask) -> None:
-    """Check that the models that a task asks are in models.yaml, unless that is made by the study."""
+def _check_models(task: StudyTask, *, needs_prices: bool) -> None:
+    """Check that the models that a task asks are in models.yaml, unless that is made by the study.
+
+    Raises:
+        BadInputError: one is not, or has no prices although the study has a budget.
+    """
     work = task.work
     if isinstance(work, GradeExam):
         work = work.grading
@@ -60,11 +64,15 @@ def _check_models(task: StudyTask) -> None:
         names = [] if work.writer.is_local else [work.writer.source]
     elif isinstance(work, GradeWork | CompareExam | EloExam):
         names = [work.judge]
+    elif isinstance(work, TrainWork):
+        names = work.recipe.asked_at_all
     elif isinstance(work, BenchExam):
         names = [*([] if work.judge is None else [work.judge]), *([] if work.writer.is_local else [work.writer.source])]
     else:
         return
-    if names and work.models.exists():
-        specs = read_models(work.models)
+    models = work.recipe.models if isinstance(work, TrainWork) else work.models
+    if names and models.exists():
+        specs = read_models(models)
         for name in names:
-            find_model(specs, name, path=work.models)
+            if find_model(specs, name, path=models).prices is None and needs_prices:
+                raise BadInputError(f"budget: {models} has no prices for {name!r}, so the cost cannot be counted")

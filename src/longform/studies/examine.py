@@ -10,12 +10,13 @@ from typing import Any
 from longform.endpoints.recorded import RecordedCalls
 from longform.evaluation.arena.ratings import rate_arena
 from longform.evaluation.benchmarks.result import GAMES, SCORES
-from longform.evaluation.benchmarks.run import run_benchmark
+from longform.evaluation.benchmarks.run import CALLS, run_benchmark
 from longform.evaluation.head_to_head import compare_writers
 from longform.judging.pairwise import PairwiseJudge
 from longform.records.errors import BadInputError, StoppedError
 from longform.records.files import read_rows, write_rows
 from longform.records.schemas import GAME_SCORES, Game, Grade, Prompt, Response, Row
+from longform.studies.money import budget_beside
 from longform.studies.work import GradeWork, Surroundings, Writer
 
 VALUES = "values.jsonl"
@@ -128,6 +129,7 @@ class BenchExam:
             out=folder,
             judge=self.judge,
             models=self.models,
+            budget=budget_beside(folder / CALLS, around.share),
             progress=around.progress,
             **source,
         )
@@ -166,7 +168,7 @@ def play(
     texts = {name: _texts(path) for name, path in {POLICY: responses, **opponents}.items()}
     games: list[Game] = []
     with (
-        RecordedCalls(folder / GAMES, models, judge, budget=None) as calls,
+        RecordedCalls(folder / GAMES, models, judge, budget=budget_beside(folder / GAMES, around.share)) as calls,
         around.progress(f"comparing with {judge}") as advance,
     ):
 

@@ -15,7 +15,7 @@ from longform.version import __version__
 def record_study(plan: StudyPlan) -> None:
     """Note with which study the folder was begun, and when it changed: tables say so."""
     path = record_path(plan)
-    content = plan.study.model_dump(mode="json")
+    content = plan.study.model_dump(mode="json", exclude={"budget"})
     fingerprint = hash_json(content)
     history = read_history(plan)
     if history and history[-1]["sha256"] == fingerprint:

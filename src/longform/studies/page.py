@@ -7,7 +7,7 @@ from markupsafe import Markup
 from longform.evaluation.tables import format_table
 from longform.records.files import write_text
 from longform.report.rendering import render
-from longform.report.study import CurvePoint, StudyCurve, StudyFindings, study_charts
+from longform.report.study import ColumnCurve, MeanAtStep, StudyFindings, study_charts
 from longform.report.svg import draw
 from longform.studies.results import StudyResults
 from longform.studies.tables import study_tables
@@ -50,9 +50,9 @@ def write_study_page(path: Path, findings: StudyFindings) -> None:
     write_text(path, render("study.html.j2", content, package="longform.studies"))
 
 
-def _curve(results: StudyResults, column: str) -> StudyCurve:
+def _curve(results: StudyResults, column: str) -> ColumnCurve:
     arms = {
-        arm: [CurvePoint(step, *mean.interval) for step, mean in results.curve(column, arm).items()]
+        arm: [MeanAtStep(step, *mean.interval) for step, mean in results.curve(column, arm).items()]
         for arm in results.plan.study.arms
     }
-    return StudyCurve(column, arms)
+    return ColumnCurve(column, arms)

@@ -10,9 +10,10 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
-from longform.records.errors import LongformError, StoppedError
+from longform.records.errors import BudgetSpentError, LongformError, StoppedError
 from longform.records.progress import ProgressDisplay, no_progress
 from longform.studies.history import record_study
+from longform.studies.money import share_of_budget
 from longform.studies.page import findings_of
 from longform.studies.results import read_results
 from longform.studies.tasks import FinishedTask, StudyPlan, StudyTask
@@ -46,7 +47,7 @@ def run_study(
 
     Raises:
         BadInputError: something that the study names cannot be used.
-        StoppedError: a task stopped; the next call goes on.
+        StoppedError: a task stopped, or the budget is spent; the next call goes on.
     """
     plan.folder.mkdir(parents=True, exist_ok=True)
     record_study(plan)
@@ -63,18 +64,19 @@ def run_study(
 
     if jobs == 1:
         for task in missing:
-            _do(task, plan.folder, make_world, progress)
+            _do(task, plan.folder, plan.study.budget, jobs, make_world, progress)
             finished(task)
         return
     context = multiprocessing.get_context("spawn")  # a process that forks after torch has started threads may hang
     with ProcessPoolExecutor(jobs, context, _begin_process, (os.getpid(),)) as pool:
-        _run_in_pool(pool, missing, plan.folder, jobs, make_world, finished)
+        _run_in_pool(pool, missing, plan.folder, plan.study.budget, jobs, make_world, finished)
 
 
 def _run_in_pool(
     pool: ProcessPoolExecutor,
     missing: list[StudyTask],
     folder: Path,
+    budget: float | None,
     jobs: int,
     make_world: MakeWorld | None,
     finished: Callable[[StudyTask], None],
@@ -88,7 +90,7 @@ def _run_in_pool(
             unfinished = {*waiting, *(it.key for it in running.values())}
             ready = [task for task in waiting.values() if unfinished.isdisjoint(task.needs)]
             for task in ready[: jobs - len(running)]:
-                running[pool.submit(_do, waiting.pop(task.key), folder, make_world)] = task
+                running[pool.submit(_do, waiting.pop(task.key), folder, budget, jobs, make_world)] = task
         completed, _ = wait(running, return_when=FIRST_COMPLETED)
         for future in completed:
             task = running.pop(future)
@@ -118,12 +120,24 @@ def _begin_process(parent: int) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _do(task: StudyTask, folder: Path, make_world: MakeWorld | None, progress: ProgressDisplay = no_progress) -> None:
-    """Do a task and mark it as done."""
+def _do(
+    task: StudyTask,
+    folder: Path,
+    budget: float | None,
+    jobs: int,
+    make_world: MakeWorld | None,
+    progress: ProgressDisplay = no_progress,
+) -> None:
+    """Do a task and mark it as done; one that has spent its share of the budget gets a share of what is left."""
     began = time.perf_counter()
-    try:
-        task.work.do(task.folder, Surroundings(make_world, progress))
-    except LongformError as error:
-        raise type(error)(f"{task.title}: {error}") from error
+    while True:
+        share = None if budget is None else share_of_budget(budget, folder, jobs=jobs)
+        try:
+            task.work.do(task.folder, Surroundings(make_world, progress, share))
+            break
+        except BudgetSpentError:
+            continue
+        except LongformError as error:
+            raise type(error)(f"{task.title}: {error}") from error
     seconds = round(time.perf_counter() - began, 1)
     FinishedTask(task.title, task.folder.relative_to(folder).as_posix(), seconds).write(folder, task.key)

@@ -237,6 +237,8 @@ class Study(_Part):
     """File that defines writers, judges and examiners."""
     seeds: list[int] = Field(min_length=1)
     """Each arm is trained once with each."""
+    budget: float | None = Field(default=None, gt=0)
+    """Stop before the calls of the whole study cost more than this, in the currency of models.yaml; may be raised later."""
     world: dict[str, Any] | None = None
     """Settings of the miniature world, whose folder is `$world`; a new one for each seed."""
     prepare: dict[str, Step] = Field(default_factory=dict)

@@ -1,13 +1,12 @@
 """How far a study is: tasks done by kind, time so far and to come, and money."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 from longform.evaluation.tables import Cell, Column, Table
-from longform.records.calls import CallTotals, SqliteCallLog
-from longform.records.errors import BadInputError
+from longform.records.calls import CallTotals
 from longform.studies.examine import BenchExam, CompareExam, EloExam, GradeExam
+from longform.studies.money import total_calls
 from longform.studies.tasks import FinishedTask, StudyPlan, StudyTask
 from longform.studies.work import GradeWork, SelectWork, SftWork, TrainWork, WorldWork, WriteWork
 
@@ -92,17 +91,4 @@ def study_status(plan: StudyPlan) -> StudyStatus:
     kinds = [
         KindStatus(kind, int(done), int(tasks), seconds) for kind, (done, tasks, seconds) in counts.items() if tasks
     ]
-    return StudyStatus(kinds, next_task, _calls(plan.folder))
-
-
-def _calls(folder: Path) -> CallTotals | None:
-    """The totals of all calls recorded in a study's folder."""
-    totals: CallTotals | None = None
-    for path in sorted({*folder.glob("**/*.calls.sqlite"), *folder.glob("runs/*/run.sqlite")}):
-        try:
-            with SqliteCallLog(path) as log:
-                found = log.totals()
-        except BadInputError:  # being created at this moment
-            continue
-        totals = found if totals is None else CallTotals._make(map(sum, zip(totals, found, strict=True)))
-    return totals
+    return StudyStatus(kinds, next_task, total_calls(plan.folder))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from longform.engines import train
 from longform.recipe.recipe import Recipe
-from longform.records.errors import StoppedError
+from longform.records.errors import BudgetSpentError, StoppedError
 from longform.records.files import read_rows, write_rows
 from longform.records.progress import ProgressDisplay
 from longform.records.schemas import Prompt
@@ -16,6 +16,7 @@ from longform.selection.generate import CollectResult, count_causes, generate
 from longform.selection.grade import grade
 from longform.selection.select import select
 from longform.selection.settings import SelectionSettings
+from longform.studies.money import budget_beside, budget_of_log
 from longform.writers.settings import Device, GenerationSettings, LocalOptions, Precision
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ class Surroundings:
 
     make_world: MakeWorld | None
     progress: ProgressDisplay
+    share: float | None = None
+    """What the task may spend on calls from now on, in the currency of models.yaml; None: no budget."""
 
 
 class Work(Protocol):
@@ -144,6 +147,7 @@ class WriteWork:
                 name=self.writer.name,
                 local=self.writer.options,
                 seed=self.seed,
+                budget=None if self.writer.is_local else budget_beside(self.out, around.share),
                 progress=around.progress,
                 **self.writer.sampling,
                 **self.writer.think,
@@ -172,6 +176,7 @@ class GradeWork:
             out=self.out,
             models=self.models,
             per_criterion=self.per_criterion,
+            budget=budget_beside(self.out, around.share),
             progress=around.progress,
         )
         result.check()
@@ -207,12 +212,19 @@ class TrainWork:
 
     def do(self, folder: Path, around: Surroundings) -> None:
         """Train, from the newest checkpoint."""
-        with around.progress("training") as advance:
-            train(
-                self.recipe,
-                resume=folder.exists(),
-                on_step=lambda report: advance(report.step, report.steps),
-            )
+        limits = [self.recipe.run.budget, budget_of_log(folder / "run.sqlite", around.share)]
+        budget = min((it for it in limits if it is not None), default=None)
+        try:
+            with around.progress("training") as advance:
+                train(
+                    self.recipe.changed("run.budget", budget),
+                    resume=folder.exists(),
+                    on_step=lambda report: advance(report.step, report.steps),
+                )
+        except BudgetSpentError as error:
+            if budget == self.recipe.run.budget:
+                raise StoppedError(f"run.budget: {error}") from error
+            raise
 
 
 def check_complete(result: CollectResult) -> None:

@@ -1,21 +1,26 @@
 """Running a study: order, resuming, several processes, and what is recorded. The tasks are small files."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from study_files import changed, planned, validated
 
+from longform.endpoints.limits import Budget
+from longform.endpoints.recorded import calls_path
 from longform.recipe.loading import dump_recipe
+from longform.records.calls import SqliteCallLog
 from longform.records.errors import BadInputError, StoppedError
 from longform.studies.check import check_study
 from longform.studies.history import read_history, record_path, record_study
+from longform.studies.money import budget_beside, total_calls
 from longform.studies.run import missing_tasks, run_study
 from longform.studies.status import KINDS, study_status
 from longform.studies.tasks import StudyPlan, StudyTask
 from longform.studies.work import TrainWork
+from viewed_runs import judge_call
 
 
 @dataclass(frozen=True)
@@ -99,6 +104,56 @@ def test_a_run_with_other_defaults_than_todays_is_refused_and_one_with_the_same_
     (task.folder / "recipe.yaml").write_text(dump_recipe(stored.changed("optim.kl_coef", 0.5)))
     with pytest.raises(BadInputError, match=r"optim.kl_coef 0.5, whose default is now 0\..*under `train`"):
         check_study(plan)
+
+
+@dataclass(frozen=True)
+class Spends:
+    """A task whose calls cost 1 each, recorded beside a file; it goes on after those that are on record."""
+
+    name: str
+    calls: int
+
+    def do(self, folder, around):
+        folder.mkdir(parents=True, exist_ok=True)
+        out = folder / "made"
+        with SqliteCallLog(calls_path(out)) as log:
+            budget = Budget(budget_beside(out, around.share), spent=log.totals().cost)
+            for number in range(log.totals().calls, self.calls):
+                budget.check()
+                log.record(replace(judge_call(f"{self.name}-{number}", "[[A]]"), cost=1.0))
+                budget.add(1.0)
+
+
+def spending(folder: Path, budget: float | None) -> StudyPlan:
+    """Three tasks of four calls each."""
+    plan = StudyPlan(validated(budget=budget), folder / "out")
+    for name in "abc":
+        plan.tasks[name] = StudyTask(name, f"task {name}", folder / "out" / name, Spends(name, 4), ())
+    return plan
+
+
+@pytest.mark.parametrize("jobs", [1, 3])
+def test_a_study_stops_when_its_budget_is_spent_and_goes_on_with_a_larger_one(tmp_path, jobs):
+    with pytest.raises(StoppedError, match=r"budget of 6 spent: .*larger `budget` in the study file"):
+        run_study(spending(tmp_path, 6), jobs=jobs)
+    spent = total_calls(tmp_path / "out")
+    assert spent is not None
+    assert spent.cost == 6 if jobs == 1 else 6 <= spent.cost < 6 + jobs
+    run_study(spending(tmp_path, 12.5), jobs=jobs)
+    assert missing_tasks(spending(tmp_path, None)) == []
+    total = total_calls(tmp_path / "out")
+    assert total is not None
+    assert total.calls == 12
+
+
+def test_a_budget_needs_prices_and_is_no_change_of_the_study(tmp_path):
+    plan = planned(tmp_path, changed(budget=5))
+    with pytest.raises(BadInputError, match=r"budget: models.yaml has no prices for 'big'"):
+        check_study(plan)
+    plan.folder.mkdir()
+    record_study(plan)
+    record_study(planned(tmp_path))
+    assert len(read_history(plan)) == 1
 
 
 def test_the_record_names_every_version_of_the_study(tmp_path):
