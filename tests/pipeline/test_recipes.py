@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from artifacts import save_policy
+from longform.endpoints.models import read_models
 from longform.judging.answers import read_fences
 from longform.miniature.policy import build_model, build_tokenizer
 from longform.miniature.world import prompts
@@ -51,7 +52,8 @@ def _to_train(paths):
 LAUNCHES = sorted((RECIPES / "accelerate").glob("*.yaml"))
 
 
-STUDIES = sorted((RECIPES / "studies").rglob("*.yaml"))
+MODELS = RECIPES / "studies/writing-rl/models.yaml"
+STUDIES = sorted({*(RECIPES / "studies").rglob("*.yaml")} - {MODELS})
 
 
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: f"{path.parent.name}-{path.stem}")
@@ -63,7 +65,23 @@ def test_every_study_is_planned_whole_without_the_files_that_it_names(path, tmp_
     assert all(need in plan.tasks for task in plan.tasks.values() for need in task.needs)
 
 
-@pytest.mark.parametrize("path", sorted({*RECIPES.rglob("*.yaml")} - {*LAUNCHES, *STUDIES}), ids=lambda path: path.stem)
+def test_the_models_of_the_studies_are_all_that_they_ask():
+    specs = read_models(MODELS)
+    for path in STUDIES:
+        if path.parent != MODELS.parent:
+            continue
+        study = load_study(path)
+        writers = {
+            it for step in study.prepare.values() for it in getattr(step, "writers", []) if not it.startswith("$")
+        }
+        graders = {step.judge for step in study.prepare.values() if hasattr(step, "judge")}
+        asked = writers | graders | {judge for it in study.examine for judge in it.judge}
+        assert asked <= specs.keys(), path.name
+
+
+@pytest.mark.parametrize(
+    "path", sorted({*RECIPES.rglob("*.yaml")} - {*LAUNCHES, *STUDIES, MODELS}), ids=lambda path: path.stem
+)
 def test_every_recipe_loads(path):
     content = yaml.safe_load(path.read_text())
     if "out" in content:

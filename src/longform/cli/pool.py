@@ -23,6 +23,7 @@ def pool(
     limit: PositiveInt | None = None,
     seed: Seed = 0,
     dropped: Path | None = None,
+    responses: Path | None = None,
     reading: ReadFlags = READ_FLAGS,
     json: Flag = False,
 ) -> None:
@@ -47,6 +48,8 @@ def pool(
         limit: Randomly subsample to this many prompts.
         seed: Random seed of --limit.
         dropped: Also write a file with one row per dropped prompt and the reason.
+        responses: Also write the sources' own answers (the turn after the prompt in `messages` and `conversation`) as
+            responses, with the source as the model.
         json: Print the result as JSON.
     """
     from longform.selection.languages import parse_languages
@@ -67,10 +70,13 @@ def pool(
         out=out,
         decontaminate=decontaminate,
         dropped=dropped,
+        responses=responses,
         reading=reading.parse(),
         progress=progress,
     )
-    _print(gathered, {"path": str(out)} | ({"dropped": str(dropped)} if dropped else {}), as_json=json)
+    also = {"dropped": dropped, "responses": responses}
+    paths = {"path": str(out)} | {name: str(path) for name, path in also.items() if path is not None}
+    _print(gathered, paths, as_json=json)
 
 
 def _print(gathered: "Pool", paths: dict[str, str], *, as_json: bool) -> None:

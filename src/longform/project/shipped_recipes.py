@@ -53,7 +53,7 @@ class CopiedRecipe(NamedTuple):
 
 def command_of(kind: FileKind) -> str:
     """The subcommand of longform that reads a kind of recipe."""
-    return {"recipe": "train", "study": "study run"}.get(kind, kind)
+    return {"recipe": "train", "study": "study run", "models": "probe"}.get(kind, kind)
 
 
 def list_recipes() -> list[ShippedRecipe]:
@@ -112,6 +112,8 @@ def copy_recipe(name: str, *, out: Path | None = None, force: bool = False) -> C
 def _check_command(recipe: ShippedRecipe, path: Path) -> str:
     if recipe.kind is None:
         return f"accelerate launch --config_file {quote(str(path))} -m longform COMMAND RECIPE"
+    if recipe.kind == "models":
+        return f"longform probe {next(iter(yaml.safe_load(recipe.text)))} --models {quote(str(path))}"
     return f"longform {recipe.command} {quote(str(path))} --dry-run"
 
 
@@ -133,7 +135,7 @@ def _read(name: str, text: str) -> ShippedRecipe:
         purpose=text.partition("\n")[0].removeprefix("#").strip(),
         method=content.get("method", "ppo") if kind == "recipe" else kind or "accelerate",
         engine=content.get("engine", "local"),
-        gpu=_gpu(content),
+        gpu="any" if kind == "models" else _gpu(content),
         kind=kind,
         text=text,
     )
@@ -144,6 +146,8 @@ def _kind(content: dict[str, Any]) -> FileKind | None:
         return None
     if "study" in content:
         return "study"
+    if all(isinstance(it, dict) and "base_url" in it for it in content.values()):
+        return "models"
     if "run" in content:
         return "recipe"
     return "pretrain" if "sources" in content else "reward-model" if "preferences" in content else "sft"

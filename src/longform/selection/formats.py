@@ -13,6 +13,7 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field, field_validator
 from longform.records.adapting import join_parts
 from longform.records.schemas import Criterion, Message, Prompt, PromptRow, Row
 from longform.selection.languages import language_code
+from longform.text.thoughts import split_thoughts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +28,8 @@ class RawPrompt:
     language: str | None = None
     toxic: bool = False
     redacted: bool = False
+    answer: str | None = None
+    """The source's own answer to the request; None if it has none."""
     fields: dict[str, Any] = field(default_factory=dict)
     """Other fields of the prompts row, in addition to `id`, `prompt` and the pool's `meta`."""
 
@@ -90,6 +93,7 @@ class ChatLog(SourceFormat):
             language=language_code(turn.language) or language_code(self.language),
             toxic=bool(self.toxic) or any(it and it.flagged for it in self.openai_moderation or ()),
             redacted=bool(self.redacted),
+            answer=_first_answer(self.conversation),
             fields=_system_turn(self.conversation, turn),
         )
 
@@ -107,7 +111,12 @@ class Conversations(SourceFormat):
 
     def offer(self) -> RawPrompt:  # noqa: D102
         turn = _first_user_turn(self.messages)
-        return RawPrompt(request=turn.content or "", prefix="longwriter", fields=_system_turn(self.messages, turn))
+        return RawPrompt(
+            request=turn.content or "",
+            prefix="longwriter",
+            answer=_first_answer(self.messages),
+            fields=_system_turn(self.messages, turn),
+        )
 
 
 class _Check(BaseModel):
@@ -203,3 +212,14 @@ def _system_turn(turns: list[_Turn], user: _Turn) -> dict[str, Any]:
 
 def _first_user_turn(turns: list[_Turn]) -> _Turn:
     return next((turn for turn in turns if turn.role == "user"), _Turn(role="user"))
+
+
+def _first_answer(turns: list[_Turn]) -> str | None:
+    """The assistant's turn after the first user turn, without thoughts; None if there is none, or it has thoughts alone."""
+    after = iter(turns)
+    if not any(turn.role == "user" for turn in after):
+        return None
+    following = next(after, None)
+    if following is None or following.role != "assistant":
+        return None
+    return split_thoughts(following.content or "").text.strip() or None

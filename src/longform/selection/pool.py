@@ -18,7 +18,7 @@ from longform.records.errors import BadInputError
 from longform.records.files import write_rows
 from longform.records.paths import check_out
 from longform.records.progress import ProgressDisplay, no_progress
-from longform.records.schemas import Prompt, Row
+from longform.records.schemas import Prompt, Response, Row
 from longform.selection.contamination import Benchmarks
 from longform.selection.duplicates import DedupIndex, TokenizedText
 from longform.selection.formats import RawPrompt, make_prompt
@@ -86,11 +86,12 @@ class _DropReason(NamedTuple):
 
 
 class Kept(NamedTuple):
-    """A kept prompt, and its location in its source."""
+    """A kept prompt, its location in its source, and the source's own answer."""
 
     prompt: Prompt
     source: str
     place: str
+    answer: str | None = None
 
 
 @dataclass(slots=True)
@@ -106,6 +107,15 @@ class Pool:
     def prompts(self) -> list[Prompt]:
         """The kept prompts, in the order of the sources."""
         return [it.prompt for it in self.kept]
+
+    @property
+    def responses(self) -> list[Response]:
+        """The sources' own answers, with the source as the model; their prompts without one are left out."""
+        return [
+            Response(prompt_id=it.prompt.id, model=source_name(it.source), text=it.answer)
+            for it in self.kept
+            if it.answer is not None
+        ]
 
     def total(self) -> Counter[PoolOutcome]:
         """Number of prompts of all sources by outcome."""
@@ -124,6 +134,7 @@ def build_pool(
     out: Path,
     decontaminate: Sequence[str] = (),
     dropped: Path | None = None,
+    responses: Path | None = None,
     reading: Reading = AS_IS,
     progress: ProgressDisplay = no_progress,
 ) -> Pool:
@@ -135,25 +146,37 @@ def build_pool(
         out: Prompts file to write.
         decontaminate: Sources of benchmark prompts to exclude.
         dropped: File with one row per dropped prompt and the reason.
+        responses: File for the sources' own answers to the kept prompts.
         reading: How the files are read: renamed columns, and bad rows to skip.
         progress: Progress display.
 
     Raises:
-        BadInputError: a source cannot be read, a file would be overwritten, or no prompt is left.
+        BadInputError: a source cannot be read, a file would be overwritten, no prompt is left, or `responses` is asked for
+            and no source has answers.
     """
     inputs = [path for source in (*sources, *decontaminate) for path in source_files(source)]
     check_out(out, *inputs)
-    if dropped is not None:
-        check_out(dropped, *inputs, flag="--dropped")
-        if dropped.resolve() == out.resolve():
-            raise BadInputError(f"--dropped {dropped}: the same file as --out")
+    written = {out.resolve()}
+    for flag, path in {"--dropped": dropped, "--responses": responses}.items():
+        if path is not None:
+            check_out(path, *inputs, flag=flag)
+            if path.resolve() in written:
+                raise BadInputError(f"{flag} {path}: another output of this command has the same name")
+            written.add(path.resolve())
     with progress("collecting prompts") as advance:
         pool = gather(sources, settings, decontaminate=decontaminate, reading=reading, on_progress=advance)
     if not pool.kept:
         causes = ", ".join(f"{count} {outcome}" for outcome, count in pool.outcomes().items())
         raise BadInputError(f"no prompt of {', '.join(sources)} is left: {causes}")
+    if responses is not None and not pool.responses:
+        raise BadInputError(
+            f"--responses {responses}: no kept prompt has an answer in its source; answers are read from `messages` and "
+            "`conversation`"
+        )
     if dropped is not None:
         write_rows(dropped, pool.dropped)
+    if responses is not None:
+        write_rows(responses, pool.responses)
     write_rows(out, pool.prompts)
     return pool
 
@@ -191,7 +214,7 @@ def gather(
                 taken.add(id_)
                 seen.add(id_, wording)
                 prompt = make_prompt(offer, id=id_, meta=_meta(offer, name, language))
-                pool.kept.append(Kept(prompt, source, place))
+                pool.kept.append(Kept(prompt, source, place, offer.answer))
             else:
                 pool.dropped.append(_dropped(id_, source, place, cause))
             fates[cause.fate if cause else PoolOutcome.KEPT] += 1

@@ -22,7 +22,7 @@ from longform.records.schemas import Prompt, Response
 from longform.studies.examine import BenchExam, CompareExam, EloExam, GradeExam
 from longform.studies.status import KINDS
 from longform.studies.tasks import StudyPlan, StudyTask
-from longform.studies.work import GradeWork, SftWork, TrainWork, WriteWork
+from longform.studies.work import HELD_OUT, GradeWork, PoolWork, SftWork, TrainWork, WriteWork
 from longform.text.words import estimate_tokens
 from longform.writers.paths import is_model_folder
 
@@ -195,11 +195,22 @@ class _Estimator:
             load.cost += calls * (spec.prices.prompt * tokens + spec.prices.completion * answer) / 1e6
 
     def _size(self, path: Path, limit: int | None) -> _Sized:
-        found = _measure(path)
+        found = _measure(path) or self._collected(path)
         if found is None:
             self.notes[f"{path.name} is not there yet: {_ASSUMED_PROMPTS} prompts are assumed"] = None
             found = _Sized(_ASSUMED_PROMPTS, self.given.tokens_per_prompt or _ASSUMED_PROMPT_TOKENS)
         return found._replace(prompts=min(found.prompts, limit or found.prompts))
+
+    def _collected(self, path: Path) -> _Sized | None:
+        """The size of a file that a step with a limit will collect."""
+        tokens = self.given.tokens_per_prompt or _ASSUMED_PROMPT_TOKENS
+        for task in self.plan.tasks.values():
+            if isinstance(task.work, PoolWork) and path.parent == task.folder:
+                aside, limit = task.work.held_out, task.work.settings.limit
+                if path.name == HELD_OUT:
+                    return _Sized(aside, tokens)
+                return None if limit is None else _Sized(limit - aside, tokens)
+        return None
 
 
 @cache

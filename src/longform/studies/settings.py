@@ -38,6 +38,25 @@ class SftStep(_Part):
     """Values of the recipe's keys."""
 
 
+class PoolStep(_Part):
+    """Prompts from published data, as `longform pool` collects them; `$NAME/prompts.jsonl`, `$NAME/held-out.jsonl` and, from
+    sources with answers, `$NAME/responses.jsonl`.
+    """
+
+    pool: list[str] = Field(min_length=1)
+    """Files, folders, or ids of datasets on the hub."""
+    decontaminate: list[str] = Field(default_factory=list)
+    """Sources of benchmark prompts, which are left out."""
+    languages: list[str] = Field(default_factory=list)
+    """Keep prompts in these languages, such as en; none: all."""
+    limit: int | None = Field(default=None, ge=1)
+    """Size of a random sample, held-out prompts included."""
+    held_out: int = Field(default=0, ge=0)
+    """Number of prompts to set aside, drawn at random."""
+    seed: int = 0
+    """Of both draws."""
+
+
 class GenerateStep(_Part):
     """Responses to prompts; `$NAME` is the folder with a file for each writer."""
 
@@ -45,6 +64,8 @@ class GenerateStep(_Part):
     """A prompts file."""
     writers: list[str] = Field(min_length=1)
     """Names in models.yaml, and models of other steps such as `$start`, which is then called `start` in the responses."""
+    responses: list[str] = Field(default_factory=list)
+    """Files of further responses to these prompts, such as `$prompts/responses.jsonl`."""
     samples: int = Field(default=1, ge=1)
     """Responses of each writer to each prompt."""
     max_tokens: int | None = Field(default=None, ge=1)
@@ -87,8 +108,14 @@ class SelectStep(_Part):
     """`meta.FIELD`."""
 
 
-Step = SftStep | GenerateStep | GradeStep | SelectStep
-_STEPS: dict[str, type[Step]] = {"sft": SftStep, "generate": GenerateStep, "grade": GradeStep, "select": SelectStep}
+Step = PoolStep | SftStep | GenerateStep | GradeStep | SelectStep
+_STEPS: dict[str, type[Step]] = {
+    "pool": PoolStep,
+    "sft": SftStep,
+    "generate": GenerateStep,
+    "grade": GradeStep,
+    "select": SelectStep,
+}
 
 
 class StudyExamination(_Part):

@@ -8,10 +8,11 @@ from longform.records.calls import CallTotals
 from longform.studies.examine import BenchExam, CompareExam, EloExam, GradeExam
 from longform.studies.money import total_calls
 from longform.studies.tasks import FinishedTask, StudyPlan, StudyTask
-from longform.studies.work import GradeWork, SelectWork, SftWork, TrainWork, WorldWork, WriteWork
+from longform.studies.work import GradeWork, PoolWork, SelectWork, SftWork, TrainWork, WorldWork, WriteWork
 
 KINDS = {
     WorldWork: "world",
+    PoolWork: "prompts",
     SftWork: "fine-tuning",
     WriteWork: "responses",
     GradeWork: "grades",

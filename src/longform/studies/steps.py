@@ -18,10 +18,34 @@ from longform.recipe.loading import load_recipe
 from longform.recipe.recipe import Recipe
 from longform.records.errors import BadInputError
 from longform.records.resume import flatten, hash_file, hash_json, hash_model_folder
+from longform.selection.languages import parse_languages
+from longform.selection.pool import PoolSettings
 from longform.selection.settings import Floor, SelectionSettings
-from longform.studies.settings import WORLD, GenerateStep, GradeStep, SelectStep, SftStep, Step, Study, describe_invalid
+from longform.studies.settings import (
+    WORLD,
+    GenerateStep,
+    GradeStep,
+    PoolStep,
+    SelectStep,
+    SftStep,
+    Step,
+    Study,
+    describe_invalid,
+)
 from longform.studies.tasks import ExaminedPolicy, FinishedTask, StudyFile, StudyPlan, StudyTask
-from longform.studies.work import GradeWork, SelectWork, SftWork, Work, WorldWork, Writer, WriteWork
+from longform.studies.work import (
+    HELD_OUT,
+    PROMPTS,
+    RESPONSES,
+    GradeWork,
+    PoolWork,
+    SelectWork,
+    SftWork,
+    Work,
+    WorldWork,
+    Writer,
+    WriteWork,
+)
 from longform.writers.paths import is_model_folder
 from longform.writers.settings import GenerationSettings
 
@@ -158,7 +182,11 @@ class StepPlanner:
             if rest not in written:
                 raise BadInputError(f"${name}: must name a writer of the step: ${step_name}/{next(iter(written))}")
             return written[rest]
-        if isinstance(step, SftStep):
+        if isinstance(step, PoolStep):
+            if rest not in (PROMPTS, HELD_OUT, RESPONSES):
+                raise BadInputError(f"${name}: must be ${step_name}/{PROMPTS}, /{HELD_OUT} or /{RESPONSES}")
+            made = self._pool(step_name, step)
+        elif isinstance(step, SftStep):
             made = self.fine_tuning(step_name, arm, step, seed)
         elif isinstance(step, GradeStep):
             made = self._grade(step_name, arm, step, seed)
@@ -197,6 +225,16 @@ class StepPlanner:
         self.add(key, f"{name}, seed {seed}: fine-tuning", folder, SftWork(recipe), needs_of(*made.values()))
         return StudyFile(key, recipe.out, (key,))
 
+    def _pool(self, name: str, step: PoolStep) -> StudyFile:
+        """The folder of collected prompts: the same for all arms and seeds."""
+        settings = PoolSettings(languages=parse_languages(step.languages), limit=step.limit, seed=step.seed)
+        sources = {it: hash_file(Path(it)) for it in (*step.pool, *step.decontaminate) if Path(it).exists()}
+        key = hash_json({"pool": step.model_dump(exclude_defaults=True), "sources": sources})
+        folder = self.folder_of("prompts", name, key)
+        work = PoolWork(tuple(step.pool), tuple(step.decontaminate), settings, step.held_out)
+        self.add(key, f"{name}: prompts", folder, work, ())
+        return StudyFile(key, folder, (key,))
+
     def _generate(self, name: str, arm: str, step: GenerateStep, seed: int) -> dict[str, StudyFile]:
         """The responses of each writer: a task each, so that models of models.yaml write once for all seeds."""
         prompts = self.made(step.generate, arm, seed)
@@ -222,7 +260,8 @@ class StepPlanner:
         step = self._step_of(name, arm) if reference.startswith("$") else None
         if not isinstance(step, GenerateStep):
             raise BadInputError(f"{reference}: must be a step that generates, such as $candidates")
-        return list(self._generate(name, arm, step, seed).values())
+        further = [self.made(it, arm, seed) for it in step.responses]
+        return [*self._generate(name, arm, step, seed).values(), *further]
 
     def _grade(self, name: str, arm: str, step: GradeStep, seed: int) -> StudyFile:
         responses = self._generated(step.grade, arm, seed)

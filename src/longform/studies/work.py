@@ -1,5 +1,6 @@
 """What a study makes before it examines: each task fills one folder, can be interrupted, and is done once."""
 
+import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
@@ -8,12 +9,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from longform.engines import train
 from longform.recipe.recipe import Recipe
-from longform.records.errors import BudgetSpentError, StoppedError
+from longform.records.errors import BadInputError, BudgetSpentError, StoppedError
 from longform.records.files import read_rows, write_rows
 from longform.records.progress import ProgressDisplay
 from longform.records.schemas import Prompt
 from longform.selection.generate import CollectResult, count_causes, generate
 from longform.selection.grade import grade
+from longform.selection.pool import PoolSettings, gather
 from longform.selection.select import select
 from longform.selection.settings import SelectionSettings
 from longform.studies.money import budget_beside, budget_of_log
@@ -22,6 +24,8 @@ from longform.writers.settings import Device, GenerationSettings, LocalOptions, 
 if TYPE_CHECKING:
     from longform.training.supervised.sft_recipe import SftRecipe
 
+PROMPTS, HELD_OUT, RESPONSES = "prompts.jsonl", "held-out.jsonl", "responses.jsonl"
+"""Files of a step that collects prompts."""
 MakeWorld = Callable[[Path, Mapping[str, Any], int], None]
 """Writes the miniature world's folder, from its settings and the seed."""
 
@@ -56,17 +60,48 @@ class WorldWork:
 
 
 @dataclass(frozen=True, slots=True)
+class PoolWork:
+    """Collects prompts: prompts.jsonl, held-out.jsonl, and responses.jsonl if the sources have answers."""
+
+    sources: tuple[str, ...]
+    decontaminate: tuple[str, ...]
+    settings: PoolSettings
+    held_out: int
+
+    def do(self, folder: Path, around: Surroundings) -> None:
+        """Collect and split.
+
+        Raises:
+            BadInputError: fewer prompts are left than are to be held out.
+        """
+        with around.progress("collecting prompts") as advance:
+            pool = gather(self.sources, self.settings, decontaminate=self.decontaminate, on_progress=advance)
+        if len(pool.kept) <= self.held_out:
+            raise BadInputError(f"held_out {self.held_out}: only {len(pool.kept)} prompts are left")
+        aside = set(random.Random(self.settings.seed).sample(range(len(pool.kept)), self.held_out))
+        folder.mkdir(parents=True, exist_ok=True)
+        write_rows(folder / HELD_OUT, [it for index, it in enumerate(pool.prompts) if index in aside])
+        write_rows(folder / PROMPTS, [it for index, it in enumerate(pool.prompts) if index not in aside])
+        trained = {it.prompt.id for index, it in enumerate(pool.kept) if index not in aside}
+        write_rows(folder / RESPONSES, [it for it in pool.responses if it.prompt_id in trained])
+
+
+@dataclass(frozen=True, slots=True)
 class SftWork:
-    """Fine-tunes a model; the recipe's `out` is in the folder."""
+    """Fine-tunes a model, in as many processes as the recipe is planned for; its `out` is in the folder."""
 
     recipe: "SftRecipe"
 
     def do(self, folder: Path, around: Surroundings) -> None:
         """Train, from where it was interrupted."""
-        from longform.training.supervised.resumable import is_begun  # loads torch
+        from longform.training.supervised.launch import launch_sft  # loads torch
+        from longform.training.supervised.resumable import is_begun
         from longform.training.supervised.sft_recipe import run_sft
 
         if self.recipe.out.exists():
+            return
+        if self.recipe.devices.count > 1:
+            launch_sft(self.recipe, folder)
             return
         folder.mkdir(parents=True, exist_ok=True)
         with around.progress("fine-tuning") as advance:

@@ -8,8 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from longform.records.adapting import Reading
-from longform.records.files import write_rows
-from longform.selection.pool import PoolOutcome, PoolSettings, gather
+from longform.records.errors import BadInputError
+from longform.records.files import read_rows, write_rows
+from longform.records.schemas import Response
+from longform.selection.pool import PoolOutcome, PoolSettings, build_pool, gather
 
 STORY = "Write a long story about the keeper of a lighthouse in the north"
 ESSAY = "Explain in an essay of two thousand words why rivers bend"
@@ -35,6 +37,29 @@ def _chat(number, text, **flags):
 
 def _fates(pool):
     return {it.reason: it.id for it in pool.dropped}
+
+
+def test_answers_of_the_sources_become_responses_without_their_thoughts(source, tmp_path):
+    def row(text, *answers):
+        turns = [{"role": "user", "content": text}, *({"role": "assistant", "content": it} for it in answers)]
+        return {"messages": turns}
+
+    talk = source(
+        "talk.jsonl",
+        row(STORY, "<think>A lamp.</think>The lamp went out.", "A second answer."),
+        row(STORY + " again", "A near duplicate."),
+        row(ESSAY),
+        row(CHINESE, "<think>only thoughts"),
+    )
+    out, responses = tmp_path / "prompts.jsonl", tmp_path / "responses.jsonl"
+    pool = build_pool([talk], PoolSettings(), out=out, responses=responses)
+    (response,) = read_rows(responses, Response)
+    assert (response.prompt_id, response.model) == (pool.prompts[0].id, "talk.jsonl")
+    assert response.text == "The lamp went out."
+    with pytest.raises(BadInputError, match="no kept prompt has an answer"):
+        build_pool([source("prompts-only.jsonl", STORY)], PoolSettings(), out=tmp_path / "p.jsonl", responses=responses)
+    with pytest.raises(BadInputError, match=r"--responses .*another output of this command has the same name"):
+        build_pool([talk], PoolSettings(), out=out, responses=out)
 
 
 def test_each_cause_drops_a_prompt(source):

@@ -1,5 +1,6 @@
 """The plan of a study: what arms share, what a change makes anew, and which task needs which."""
 
+import json
 from typing import Any
 
 import pytest
@@ -7,11 +8,12 @@ import yaml
 from study_files import STUDY, changed, planned, write_study
 
 from longform.records.errors import BadInputError
+from longform.records.progress import no_progress
 from longform.studies.examine import CompareExam, EloExam, GradeExam
 from longform.studies.plan import plan_study
 from longform.studies.settings import load_study
 from longform.studies.tasks import FinishedTask
-from longform.studies.work import GradeWork, SelectWork, SftWork, TrainWork, WriteWork
+from longform.studies.work import GradeWork, PoolWork, SelectWork, SftWork, Surroundings, TrainWork, WriteWork
 
 
 def of_kind(plan, kind) -> list[Any]:
@@ -108,6 +110,68 @@ def test_how_a_run_is_operated_is_no_part_of_its_hash(tmp_path, operation):
 def test_a_key_that_is_stated_with_its_default_is_no_change(tmp_path):
     stated = {"curriculum.mode": "dynamic", "generation.think": "off"}
     assert keys(planned(tmp_path)) == keys(planned(tmp_path, changed(train={**STUDY["train"], **stated})))
+
+
+def collected(folder, **changes):
+    """The study with prompts and lessons from a file of conversations."""
+    rows = [
+        {"messages": [{"role": "user", "content": text}, {"role": "assistant", "content": "Once."}]}
+        for text in (
+            "Write of a fox who lost a key",
+            "Describe the town where nobody ever sleeps",
+            "Tell how rivers bend and why",
+        )
+    ]
+    (folder / "talk.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    prepare = {
+        "prompts": {"pool": [str(folder / "talk.jsonl")], "held_out": 1, **changes},
+        "start": {
+            "sft": "sft.yaml",
+            "set": {"data": {"prompts": "$prompts/prompts.jsonl", "responses": ["$prompts/responses.jsonl"]}},
+        },
+        "candidates": {
+            "generate": "$prompts/prompts.jsonl",
+            "writers": ["$start"],
+            "responses": ["$prompts/responses.jsonl"],
+        },
+        "grades": {**STUDY["prepare"]["grades"], "prompts": "$prompts/prompts.jsonl"},
+        "ladders": {**STUDY["prepare"]["ladders"], "prompts": "$prompts/prompts.jsonl"},
+    }
+    return planned(folder, changed(prepare=prepare))
+
+
+def test_prompts_held_out_prompts_and_responses_come_from_published_data(tmp_path):
+    plan = collected(tmp_path)
+    (task,) = [it for it in plan.tasks.values() if isinstance(it.work, PoolWork)]
+    task.work.do(task.folder, Surroundings(None, no_progress))
+    sizes = {
+        name: len((task.folder / f"{name}.jsonl").read_text().splitlines())
+        for name in ("prompts", "held-out", "responses")
+    }
+    assert sizes == {"prompts": 2, "held-out": 1, "responses": 2}
+    assert not {*ids(task.folder / "prompts.jsonl")} & {*ids(task.folder / "held-out.jsonl")}
+    grading: Any = next(it.work for it in plan.tasks.values() if isinstance(it.work, GradeWork))
+    assert [it.parent == task.folder for it in grading.responses] == [False, True]
+    before = keys(plan)
+    (tmp_path / "talk.jsonl").write_text((tmp_path / "talk.jsonl").read_text().replace("fox", "wolf"))
+    assert not {it for it in before if it in keys(planned(tmp_path))} & {task.key}
+
+
+def ids(path):
+    return [json.loads(line)["id"] for line in path.read_text().splitlines()]
+
+
+def test_too_few_prompts_and_an_unknown_file_of_a_collection_are_named(tmp_path):
+    plan = collected(tmp_path, held_out=3)
+    (task,) = [it for it in plan.tasks.values() if isinstance(it.work, PoolWork)]
+    with pytest.raises(BadInputError, match="held_out 3: only 3 prompts are left"):
+        task.work.do(task.folder, Surroundings(None, no_progress))
+    prepare = {**STUDY["prepare"], "prompts": {"pool": ["rows.jsonl"]}}
+    wrong = changed(prepare=prepare, train={**STUDY["train"], "validation": {"prompts": "$prompts", "judge": "exam"}})
+    with pytest.raises(
+        BadInputError, match=r"\$prompts: must be \$prompts/prompts.jsonl, /held-out.jsonl or /responses.jsonl"
+    ):
+        planned(tmp_path, wrong)
 
 
 def test_arms_that_differ_in_name_alone_are_one_run_with_one_examination(tmp_path):
