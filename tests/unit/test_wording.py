@@ -46,6 +46,11 @@ def test_every_version_has_every_text_that_is_asked_for(version):
         assert all(wording.table(name).values())
 
 
+def test_questions_that_are_newer_than_a_version_are_in_the_current_one():
+    wording = load_wording()
+    assert wording.has("checklist") and not load_wording(2).has("checklist")
+
+
 @pytest.mark.parametrize("version", VERSIONS)
 def test_no_slot_is_left_unfilled(version):
     wording = load_wording(version)

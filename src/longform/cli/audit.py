@@ -68,8 +68,8 @@ def audit(
             verdicts {JUDGE: {ab, ba}}, where ab is the outcome with response_a shown first; model_a and model_b, the
             authors; judge_model {JUDGE: MODEL}.
         judge: Judge to query: a name in models.yaml. May be repeated.
-        preset: Read PAIRS as the published files, or the dataset ids, of this set of preferences. litbench: pairs of stories.
-            writingpreferencebench: pairs, or requests and texts with people's scores. hellobench: requests and texts with
+        preset: Read PAIRS as the published files, or dataset ids, of this set of preferences. litbench: pairs of stories;
+            writingpreferencebench: pairs, or requests and texts with people's scores; hellobench: requests and texts with
             GPT-4o's scores.
         models: Path to models.yaml (endpoint definitions).
         out: Output file: the pairs with all verdicts, repeats, attacks, tokens and costs. Calls are recorded next to it.

@@ -5,7 +5,7 @@ stood. Answers are recorded next to the output file, so a second call resumes.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
