@@ -11,6 +11,7 @@ from longform.evaluation.benchmarks.hellobench import HelloBench
 from longform.evaluation.benchmarks.lifebench import LifeBench
 from longform.evaluation.benchmarks.longbench_v2 import LongBenchV2
 from longform.evaluation.benchmarks.longbench_write import LongBenchWrite
+from longform.evaluation.benchmarks.longform_writing import LongformWriting
 from longform.evaluation.benchmarks.longwrite_ruler import LongWriteRuler
 from longform.evaluation.benchmarks.sets import ForeignRowError
 from longform.evaluation.benchmarks.writingbench import WritingBench
@@ -28,6 +29,7 @@ BENCHMARKS: dict[str, Benchmark[Any]] = {
         LongWriteRuler(),
         HelloBench(),
         LifeBench(),
+        LongformWriting(),
     )
 }
 
