@@ -148,7 +148,7 @@ class LifeBench(Benchmark[LengthTask]):
         silent = sum(it.values["words"] < MIN_WORDS for it in scored)
         notes = ["deviation: mean of |words - required| / required in percent"]
         notes += [f"texts of at most one word, which score 0: {silent}"] if silent else []
-        return [
+        tables = [
             tabulate("LIFEBench", scored, both, by="asked for", order=METHODS, notes=notes),
             tabulate("Equal to, by length", scored, [*both, TableMeasure("words", 0)], by="equal to", order=lengths),
             tabulate("At most, by length", scored, score, by="at most", order=lengths),
@@ -156,6 +156,7 @@ class LifeBench(Benchmark[LengthTask]):
             tabulate("By language", scored, score, by="language"),
             tabulate("By category", scored, score, by="category"),
         ]
+        return [tables[0], *(table for table in tables[1:] if table.rows)]
 
 
 def length_instruction_score(*, method: LengthMethod, required: int, written: int) -> float:

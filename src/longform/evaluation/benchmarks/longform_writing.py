@@ -225,9 +225,9 @@ class LongformWriting(Benchmark[NovellaRequest]):
             "words: of all chapters, planning left out",
         ]
         left_out = sum(not it.is_complete for it in _stories(material))
-        notes += [f"left out: {left_out} stories that are not complete"] if left_out else []
+        notes += [f"stories left out because a turn is missing: {left_out}"] if left_out else []
         turned = ["scores from 0 to 20; negative criteria are inverted, so higher is better"]
-        return [
+        tables = [
             tabulate(
                 "EQ-Bench longform writing",
                 _score_all(material, answers),
@@ -241,7 +241,7 @@ class LongformWriting(Benchmark[NovellaRequest]):
                 by="chapter",
                 order=numbers,
             ),
-            *([stock_table(texts)] if texts else []),
+            stock_table(texts),
             *(
                 tabulate(
                     title, _by_criterion(stories, pieces, rubric, answers), measures[:1], by="criterion", notes=turned
@@ -252,6 +252,7 @@ class LongformWriting(Benchmark[NovellaRequest]):
                 )
             ),
         ]
+        return [tables[0], *(table for table in tables[1:] if table.rows)]
 
 
 def _stories(material: Material[NovellaRequest]) -> Iterator[Novella]:
