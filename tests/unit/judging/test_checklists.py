@@ -16,8 +16,8 @@ def said(scores, before="1. Yes."):
     return f"{before}\n{json.dumps({'scores': scores})}"
 
 
-def ask(**texts):
-    return ask_checklist(QUESTIONS, **({"request": "Write.", "text": "A text."} | texts), tag=TAG)
+def ask(request="Write.", text="A text."):
+    return ask_checklist(QUESTIONS, request=request, text=text, tag=TAG)
 
 
 def test_the_question_has_request_text_and_numbered_checklist_and_no_slot_is_left():

@@ -82,7 +82,7 @@ class _PublishedPair:
 
 
 @dataclass(frozen=True, slots=True)
-class _Published:
+class _PublishedRows:
     """The rows of a set."""
 
     pairs: Sequence[_PublishedPair]
@@ -128,7 +128,7 @@ def read_preset_groups(preset: PresetName, files: Sequence[Path], reading: Readi
     return groups
 
 
-def _pairs_alone(published: _Published) -> Iterator[AuditedPair]:
+def _pairs_alone(published: _PublishedRows) -> Iterator[AuditedPair]:
     for it in published.pairs:
         yield _audited(it.id, it.prompt, it.chosen, it.rejected, "a")
 
@@ -152,7 +152,7 @@ def _audited(id_: str, prompt: str, one: _PublishedText, other: _PublishedText, 
     )
 
 
-def _read(preset: PresetName, files: Sequence[Path], reading: Reading) -> _Published:
+def _read(preset: PresetName, files: Sequence[Path], reading: Reading) -> _PublishedRows:
     form = _PRESETS[preset]
     pairs: list[_PublishedPair] = []
     seen: Counter[str] = Counter()
@@ -200,7 +200,7 @@ def _read(preset: PresetName, files: Sequence[Path], reading: Reading) -> _Publi
         id_: (requests[id_], [_PublishedText(text, model, scores.get((id_, model))) for text, model in written])
         for id_, written in texts.items()
     }
-    return _Published(pairs, groups)
+    return _PublishedRows(pairs, groups)
 
 
 def _read_pair(form: _Preset, fields: Mapping[str, Any], location: str) -> _PublishedPair | None:

@@ -163,10 +163,11 @@ def test_ways_to_compare_are_measured_on_groups_that_people_scored(tmp_path, ser
 
 
 def test_scores_of_hellobench_are_said_to_be_a_judges(tmp_path):
-    rows = [{"id": "h", "instruction": "Write."}]
-    rows += [{"prompt_id": "h", "model": m, "response": f"text {m}", "score": m == "x"} for m in ("x", "y")]
-    rows[1]["score"], rows[2]["checklist_scores"] = 0.75, [0.5, 1.0]
-    del rows[2]["score"]
+    rows = [
+        {"id": "h", "instruction": "Write."},
+        {"prompt_id": "h", "model": "x", "response": "text x", "score": 0.75},
+        {"prompt_id": "h", "model": "y", "response": "text y", "checklist_scores": [0.5, 1.0]},
+    ]
     with pytest.warns(RowsWarning, match="GPT-4o's by the checklists"):
         (group,) = read_preset_groups("hellobench", [dump(tmp_path / "h.jsonl", rows)])
     assert [it.score for it in group.responses] == [0.75, 0.75]
