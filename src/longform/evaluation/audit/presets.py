@@ -7,8 +7,8 @@ place of the better text.
 
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 from statistics import fmean
@@ -32,9 +32,9 @@ _REMOVED = frozenset({"", "[deleted]", "[removed]"})
 class _Preset:
     """Names of the fields of a published set; of several names for one field, the first that a row has counts."""
 
-    chosen: Sequence[str] = ()
-    rejected: Sequence[str] = ()
-    """Empty: the set has no rows of two texts."""
+    chosen: str | None = None
+    rejected: str | None = None
+    """None: the set has no rows of two texts."""
     request: Sequence[str] = ("prompt",)
     ids: Sequence[str] = ("prompt_id", "id")
     scores: Sequence[str] = ()
@@ -49,13 +49,13 @@ class _Preset:
 
 _PRESETS: Mapping[PresetName, _Preset] = {
     "litbench": _Preset(
-        chosen=("chosen_story",),
-        rejected=("rejected_story",),
+        chosen="chosen_story",
+        rejected="rejected_story",
         pair_ids=("chosen_comment_id", "rejected_comment_id"),
         without_texts="the rows name comments without their texts; LitBench's script rehydrate.py fetches these",
     ),
     "writingpreferencebench": _Preset(
-        chosen=("chosen",), rejected=("rejected",), request=("prompt", "instruction", "query"), scores=("human_scores",)
+        chosen="chosen", rejected="rejected", request=("prompt", "instruction", "query"), scores=("human_scores",)
     ),
     "hellobench": _Preset(
         request=("instruction", "prompt"),
@@ -104,11 +104,10 @@ def read_preset_pairs(preset: PresetName, files: Sequence[Path], reading: Readin
     published = _read(preset, files, reading)
     pairs = [_audited(it.id, it.prompt, it.chosen, it.rejected, "a") for it in published.pairs]
     for id_, (prompt, texts) in published.groups.items():
-        for (place, one), (other_place, other) in combinations(enumerate(texts), 2):
+        for (place, one), (other_place, other) in combinations(enumerate(texts, 1), 2):
             if one.score is not None and other.score is not None:
-                names = (one.model or str(place), other.model or str(other_place))
                 label: Winner = "a" if one.score > other.score else "b" if other.score > one.score else "tie"
-                pairs.append(_audited(" ".join((id_, *names)), prompt, one, other, label))
+                pairs.append(_audited(f"{id_} {place}-{other_place}", prompt, one, other, label))
     if not pairs:
         raise BadInputError(f"{files[0]}: holds no pair of texts that people have compared or scored")
     return pairs
@@ -122,15 +121,13 @@ def read_preset_groups(preset: PresetName, files: Sequence[Path], reading: Readi
         for id_, (prompt, texts) in published.groups.items()
         if len(texts) > 1
     ]
-    groups += [ScoredGroup.model_validate(it.model_dump()) for it in _pairs_alone(published)]
+    groups += [
+        ScoredGroup.model_validate(_audited(it.id, it.prompt, it.chosen, it.rejected, "a").model_dump())
+        for it in published.pairs
+    ]
     if not groups:
         raise BadInputError(f"{files[0]}: holds no two texts for one request")
     return groups
-
-
-def _pairs_alone(published: _PublishedRows) -> Iterator[AuditedPair]:
-    for it in published.pairs:
-        yield _audited(it.id, it.prompt, it.chosen, it.rejected, "a")
 
 
 def _as_response(text: _PublishedText) -> dict[str, Any]:
@@ -157,12 +154,13 @@ def _read(preset: PresetName, files: Sequence[Path], reading: Reading) -> _Publi
     pairs: list[_PublishedPair] = []
     seen: Counter[str] = Counter()
     requests: dict[str, str] = {}
-    texts: dict[str, list[tuple[str, str | None]]] = {}
+    texts: dict[str, list[_PublishedText]] = {}
     scores: dict[tuple[str, str | None], float] = {}
+    """Of texts that lie in another file."""
     unread = 0
     for location, row in read_located_rows(files, Row, reading):
         fields = row.model_extra or {}
-        if form.chosen and form.chosen[0] in fields and form.rejected[0] in fields:
+        if form.chosen in fields and form.rejected in fields:
             pair = _read_pair(form, fields, location)
             if pair is None:
                 unread += 1
@@ -178,15 +176,15 @@ def _read(preset: PresetName, files: Sequence[Path], reading: Reading) -> _Publi
         text, score = fields.get("response"), _score(form, fields, location)
         if id_ is None or not (isinstance(request, str) or isinstance(text, str) or score is not None):
             raise BadInputError(f"{location}: not a row of {preset}: no request, no text and no score")
-        id_, model = str(id_), fields.get("model")
+        id_, model = str(id_), None if fields.get("model") is None else str(fields["model"])
         if isinstance(request, str):
             requests[id_] = request
         if isinstance(text, str):
             if text.strip():
-                texts.setdefault(id_, []).append((text, model))
+                texts.setdefault(id_, []).append(_PublishedText(text, model, score))
             else:
                 unread += 1
-        if score is not None:
+        elif score is not None:
             scores[id_, model] = score
     if unread and not pairs and not texts:
         raise BadInputError(f"{files[0]}: {form.without_texts or 'no row has a text'}")
@@ -197,7 +195,10 @@ def _read(preset: PresetName, files: Sequence[Path], reading: Reading) -> _Publi
     if form.caution:
         _warn(form.caution)
     groups = {
-        id_: (requests[id_], [_PublishedText(text, model, scores.get((id_, model))) for text, model in written])
+        id_: (
+            requests[id_],
+            [it if it.score is not None else replace(it, score=scores.get((id_, it.model))) for it in written],
+        )
         for id_, written in texts.items()
     }
     return _PublishedRows(pairs, groups)
@@ -206,7 +207,7 @@ def _read(preset: PresetName, files: Sequence[Path], reading: Reading) -> _Publi
 def _read_pair(form: _Preset, fields: Mapping[str, Any], location: str) -> _PublishedPair | None:
     """Return the pair of a row; None if a text is missing."""
     request = _first(fields, form.request)
-    chosen, rejected = (_published_text(fields[names[0]]) for names in (form.chosen, form.rejected))
+    chosen, rejected = (_published_text(fields.get(name or "")) for name in (form.chosen, form.rejected))
     if chosen is None or rejected is None or request is None:
         return None
     if not isinstance(request, str):

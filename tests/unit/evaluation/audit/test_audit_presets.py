@@ -131,6 +131,16 @@ def test_texts_with_peoples_scores_are_groups_and_every_two_of_them_a_pair(tmp_p
         assert pair.response_a.startswith(f"正文{pair.model_a[-1]}" if pair.model_a else "?")
 
 
+def test_several_texts_of_one_model_keep_their_own_scores(tmp_path):
+    rows = [{"prompt_id": "p", "prompt": "Write."}]
+    rows += [{"prompt_id": "p", "model": "m", "response": f"t{n}", "human_scores": [n]} for n in range(3)]
+    file = dump(tmp_path / "all.jsonl", rows)
+    (group,) = read_preset_groups("writingpreferencebench", [file])
+    assert [it.score for it in group.responses] == [0, 1, 2]
+    pairs = read_preset_pairs("writingpreferencebench", [file])
+    assert [it.id for it in pairs] == ["p 1-2", "p 1-3", "p 2-3"]
+
+
 def test_scores_may_lie_in_a_file_of_their_own(tmp_path):
     requests, texts = scored_texts(prompts=2)
     scores = [{key: row[key] for key in ("prompt_id", "model", "human_scores")} for row in texts]
