@@ -28,6 +28,7 @@ TOO_SHORT, TOO_LONG = 5, 2
 """How fast the score of a text falls with what it lacks, and with what it has too much."""
 MIN_WORDS = 2
 """A text with fewer is no answer."""
+_FILE = "https://huggingface.co/datasets/LIFEBench/LIFEBench/resolve/refs%2Fconvert%2Fparquet/default/main/0000.parquet"
 _IN_CHINESE: dict[LengthMethod, str] = {"equal to": "等于", "at most": "至多有", "at least": "至少有"}
 
 
@@ -88,8 +89,8 @@ class LifeBench(Benchmark[LengthTask]):
         name="lifebench",
         measures="Length: how closely texts of 16 to 8,192 words keep to equal to, at most and at least N words.",
         home="https://github.com/LIFEBench/LIFEBench",
-        licence="none stated",
-        files={"data.jsonl": "https://huggingface.co/datasets/LIFEBench/LIFEBench/resolve/main/data.jsonl"},
+        licence="MIT",
+        files={"lifebench.parquet": _FILE},
         fields=frozenset({"task", "type", "category", "lang"}),
         writing=SamplingSettings(max_tokens=16_384, temperature=0.8),
         deviations=(
@@ -104,8 +105,8 @@ class LifeBench(Benchmark[LengthTask]):
             "of tokens.",
             "The published limit on tokens differs by model, from 8,192 to 65,536; here it is 16,384 (--max-tokens).",
             "A row may hold `lengths` and `methods`, which restrict it to fewer prompts than the published 30.",
-            "The address of the data is inferred from the hub's naming scheme. A file downloaded by hand works with "
-            "--set FILE.",
+            "The data is the hub's automatic conversion to Parquet, split main; its fields are taken to be those that the "
+            "published code reads. A file downloaded by hand works with --set FILE (.jsonl, .parquet).",
         ),
     )
     schema = LengthTask

@@ -34,7 +34,7 @@ class WritingPrice:
         cost = "of unknown cost, as models.yaml has no prices" if self.cost is None else f"at most {self.cost:.2f}"
         return (
             f"the writer writes at most {self.texts:,} texts of up to {self.max_tokens:,} tokens, for prompts of about "
-            f"{self.prompt_tokens:,} tokens together, {cost}"
+            f"{self.prompt_tokens:,} tokens together, {cost}; those that are there are not written again"
         )
 
 
