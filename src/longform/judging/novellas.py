@@ -3,6 +3,8 @@
 The turns follow longform-writing-bench (ideas, outline, critique, plan, characters, then the chapters), in our own wording.
 """
 
+from collections.abc import Mapping
+
 from longform.judging.answers import fence
 from longform.judging.rubrics import CHAPTER, NOVELLA, rubric_slots
 from longform.wording import Wording, load_wording
@@ -55,6 +57,6 @@ def ask_novella(*, request: str, story: str, tag: str, wording: Wording | None =
     )
 
 
-def join_chapters(chapters: dict[int, str]) -> str:
+def join_chapters(chapters: Mapping[int, str]) -> str:
     """The chapters by number as one text, each under its heading."""
     return "\n\n".join(f"# Chapter {number}\n\n{text.strip()}" for number, text in sorted(chapters.items()))
