@@ -2,6 +2,9 @@
 
 import json
 import re
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -125,6 +128,26 @@ def test_a_story_that_was_interrupted_is_continued_at_its_chapter(server, reply,
     assert [turn_of(it) for it in after if not is_judged(it)] == [f"chapter-{number}" for number in range(4, 9)]
     assert sum(map(is_judged, after)) == 9
     assert tables()["EQ-Bench longform writing"][0]["n score"] == 2
+
+
+def test_a_command_that_was_killed_writes_only_what_was_in_flight_again(server, reply):
+    def slowly(request, number):
+        return reply(replied(request, number), delay=30.0 if number > 14 else 0.0)
+
+    server.script = slowly
+    child = subprocess.Popen([sys.executable, "-m", "longform", "bench", *STORIES.split()], stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while len(server.requests) < 16 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    child.kill()
+    child.wait()
+    server.script = replied
+    assert len(server.requests) == 16
+    assert bench(STORIES) == 0
+    asked = [json.dumps(request["messages"]) for request in server.requests]
+    assert len(asked) == 2 * 13 + 2 * 9 + 2
+    assert len(set(asked)) == 2 * 13 + 2 * 9
+    assert result()["partial"] == []
 
 
 def test_an_empty_chapter_ends_a_story(server):
