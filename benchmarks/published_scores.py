@@ -17,11 +17,11 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from novella_scores import novella_scores
 from scipy.stats import spearmanr
 
 from longform.cli.output import print_table
 from longform.evaluation.arena.ratings import rate_arena
+from longform.evaluation.benchmarks.longform_writing import novella_scores
 from longform.records.schemas import Game
 
 WITHIN = 0.06

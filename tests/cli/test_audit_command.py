@@ -368,3 +368,22 @@ def test_criteria_need_a_judge_and_pairs_that_have_some(capsys, live, flags, sai
     write(row(number) for number in range(4))
     assert audit(*flags) == 2
     assert said in capsys.readouterr().err
+
+
+def test_a_published_set_is_read_by_its_name(capsys, live):
+    stories = [
+        {"prompt": f"Story {n}.", "chosen_story": f"A fine story {n}.", "rejected_story": f"A dull one {n}."}
+        for n in range(PAIRS)
+    ]
+    write(stories)
+    flags = ("--preset", "litbench", "--judge", "live", "--out")
+    found = audit_json(capsys, *flags, "out.jsonl", "--attacks", "0")
+    assert (found["pairs"], found["labelled"]) == (PAIRS, PAIRS)
+    assert found["judges"][0]["figures"]["consistent_and_correct"]["value"]["estimate"] == 1.0
+    assert audit_json(capsys, *flags, "by.jsonl", "--by", "round-robin")["groups"] == PAIRS
+
+
+def test_an_unknown_set_is_refused_with_the_known_ones(capsys):
+    write([row(0)])
+    assert audit("--preset", "litbanch") != 0
+    assert "litbench" in capsys.readouterr().err

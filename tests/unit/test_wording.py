@@ -10,7 +10,7 @@ from longform.judging.margins import ASPECTS
 from longform.judging.pairwise import ask_pairwise
 from longform.judging.pointwise import DIMENSIONS, ask_pointwise
 from longform.judging.requests import CRITERIA, ask_length_range, ask_request_criteria
-from longform.judging.rubrics import CREATIVE_WRITING
+from longform.judging.rubrics import CHAPTER, CREATIVE_WRITING, NOVELLA
 from longform.records.schemas import Prompt
 from longform.text.length_rules import Rule
 from longform.wording import CURRENT, VERSIONS, language_of, load_wording
@@ -44,6 +44,14 @@ def test_every_version_has_every_text_that_is_asked_for(version):
     for name, expected in names.items():
         assert list(wording.table(name)) == list(expected)
         assert all(wording.table(name).values())
+
+
+def test_questions_that_are_newer_than_a_version_are_in_the_current_one():
+    wording = load_wording()
+    for rubric in (CHAPTER, NOVELLA):
+        assert list(wording.table(f"rubric.{rubric.name}")) == list(rubric.criteria)
+    for name in ("checklist", "novella"):
+        assert wording.has(name) and not load_wording(2).has(name)
 
 
 @pytest.mark.parametrize("version", VERSIONS)

@@ -36,6 +36,7 @@ def audit(
     pairs: Inputs,
     *,
     judge: Repeated = (),
+    preset: Literal["litbench", "writingpreferencebench", "hellobench"] | None = None,
     models: Path = Path("models.yaml"),
     out: Path | None = None,
     repeat: NonNegative = 0,
@@ -67,6 +68,9 @@ def audit(
             verdicts {JUDGE: {ab, ba}}, where ab is the outcome with response_a shown first; model_a and model_b, the
             authors; judge_model {JUDGE: MODEL}.
         judge: Judge to query: a name in models.yaml. May be repeated.
+        preset: Read PAIRS as the published files, or dataset ids, of this set of preferences. litbench: pairs of stories;
+            writingpreferencebench: pairs, or requests and texts with people's scores; hellobench: requests and texts with
+            GPT-4o's scores.
         models: Path to models.yaml (endpoint definitions).
         out: Output file: the pairs with all verdicts, repeats, attacks, tokens and costs. Calls are recorded next to it.
         repeat: Extra repeats per question (test-retest).
@@ -97,6 +101,7 @@ def audit(
             by,
             given=[flag for flag, is_given in given.items() if is_given],
             judges=judge,
+            preset=preset,
             models=models,
             out=out,
             samples=samples,
@@ -113,6 +118,7 @@ def audit(
     result = auditing.audit(
         pairs,
         judges=judge,
+        preset=preset,
         models=models,
         out=out,
         repeats=repeat,

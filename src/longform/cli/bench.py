@@ -18,10 +18,11 @@ from longform.cli.flags import (
     TableFormat,
     Temperature,
 )
-from longform.cli.output import command_line, print_result, print_tables, progress
+from longform.cli.output import command_line, console, print_result, print_tables, progress
 
 if TYPE_CHECKING:
     from longform.evaluation.benchmarks.card import BenchmarkCard
+    from longform.evaluation.benchmarks.price import BenchmarkPrice
     from longform.evaluation.benchmarks.result import Result
 
 
@@ -80,7 +81,7 @@ def fetch(name: str, *, out: Path, json: Flag = False) -> None:
             "prompts": fetched.set.prompts,
             "files": ", ".join(fetched.files),
             "not there": ", ".join(fetched.not_there) or 0,
-            "to write for": str(out / PROMPTS),
+            **({"to write for": str(out / PROMPTS)} if benchmark.turns == 1 else {}),
             "path": str(out),
         },
         as_json=json,
@@ -104,11 +105,13 @@ def run(
     think_prompt: Path | None = None,
     local: LocalFlags = LOCAL_FLAGS,
     budget: CostLimit | None = None,
+    dry_run: Flag = False,
     format: TableFormat = "text",
     reading: ReadFlags = READ_FLAGS,
     json: Flag = False,
 ) -> None:
-    """Score responses to a benchmark's prompts. Running it again resumes; no call is repeated.
+    """Score responses to a benchmark's prompts. The price is printed before the first call. Running it again resumes; no
+    call is repeated.
 
     Args:
         name: Name of the benchmark (see `longform bench list`), or module:Name of your own.
@@ -126,31 +129,43 @@ def run(
             scored.
         think_prompt: Text file with {request} in it, in place of the built-in think prompt.
         budget: Stop before generation and judging cost more than this.
+        dry_run: Check the set, the writer and the judge, print the price, and exit.
         format: Output format of the tables.
         json: Same as --format json.
     """
     from longform.evaluation.benchmarks.result import GAMES
-    from longform.evaluation.benchmarks.run import run_benchmark
+    from longform.evaluation.benchmarks.run import price_benchmark, run_benchmark
 
+    settings: dict[str, Any] = {
+        "set_path": set_path,
+        "out": out,
+        "responses": responses,
+        "writer": writer,
+        "judge": judge,
+        "models": models,
+        "max_tokens": max_tokens,
+        "temperature": temperature,
+        "think": think,
+        "think_prompt": think_prompt,
+        "local": local.parse(),
+        "budget": budget,
+        "reading": reading.parse(),
+    }
+    if dry_run:
+        _print_price(price_benchmark(name, **settings), as_json=json or format == "json")
+        return
     result = run_benchmark(
-        name,
-        set_path=set_path,
-        out=out,
-        responses=responses,
-        writer=writer,
-        judge=judge,
-        models=models,
-        max_tokens=max_tokens,
-        temperature=temperature,
-        think=think,
-        think_prompt=think_prompt,
-        local=local.parse(),
-        budget=budget,
-        reading=reading.parse(),
-        progress=progress,
+        name, **settings, progress=progress, on_plan=lambda line: console.print(line, markup=False, soft_wrap=True)
     )
     next_command = _next_command(name, out, with_games=(out / GAMES).exists())
     _print(result, out, "json" if json else format, next_command=next_command)
+
+
+def _print_price(price: "BenchmarkPrice", *, as_json: bool) -> None:
+    from longform.evaluation.tables import plain
+
+    facts = plain(price) if as_json else {name: str(it) for name, it in price.parts.items()}
+    print_result(facts, as_json=as_json)
 
 
 def _next_command(name: str, out: Path, *, with_games: bool) -> str:

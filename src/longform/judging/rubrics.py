@@ -103,20 +103,87 @@ CREATIVE_WRITING = Rubric(
 )
 """EQ-Bench creative writing v3: 22 criteria, named as published, nine of them faults."""
 
+METAPHOR = "Forced Poetry or Metaphor"
+_NOVELLA_FAULTS = frozenset(
+    {
+        "Weak Dialogue",
+        "Tell-Don't-Show",
+        "Unsurprising or Uncreative",
+        "Amateurish",
+        "Purple Prose",
+        METAPHOR,
+    }
+)
+CHAPTER = Rubric(
+    name="chapter",
+    criteria=(
+        "Nuanced Characters",
+        "Emotionally Engaging",
+        "Compelling Plot",
+        "Coherent",
+        "Weak Dialogue",
+        "Tell-Don't-Show",
+        "Unsurprising or Uncreative",
+        "Amateurish",
+        "Purple Prose",
+        METAPHOR,
+        "Well-earned Lightness or Darkness",
+        "Characters Consistent with Profile",
+        "Followed Chapter Plan",
+        "Faithful to Writing Prompt",
+    ),
+    faults=_NOVELLA_FAULTS,
+    powers={METAPHOR: 1.7},
+)
+"""EQ-Bench longform writing: 14 criteria of a chapter, named as published, six of them faults."""
+NOVELLA = Rubric(
+    name="novella",
+    criteria=(
+        "Believable Character Actions",
+        "Nuanced Characters",
+        "Pacing",
+        "World Building",
+        "Compelling Plot",
+        "Emotionally Engaging",
+        "Coherent",
+        "Weak Dialogue",
+        "Tell-Don't-Show",
+        "Unsurprising or Uncreative",
+        "Amateurish",
+        "Purple Prose",
+        METAPHOR,
+        "Unearned Transformations",
+        "Well-earned Lightness or Darkness",
+        "Faithful to Writing Prompt",
+    ),
+    faults=_NOVELLA_FAULTS | {"Unearned Transformations"},
+    powers={METAPHOR: 1.7},
+)
+"""EQ-Bench longform writing: 16 criteria of the whole, named as published, seven of them faults.
+
+The weights in the published code (5 for the metaphor) do not give the published scores. All weights 1 and the exponent of
+1.7 do.
+"""
+
 
 def ask_rubric(rubric: Rubric, *, request: str, text: str, tag: str, wording: Wording | None = None) -> str:
     """The message that asks for the scores of a text by all criteria of a rubric."""
     wording = wording or load_wording()
+    return wording.text("rubric.question").format(
+        request=fence("REQUEST", request, tag=tag), text=fence("TEXT", text, tag=tag), **rubric_slots(rubric, wording)
+    )
+
+
+def rubric_slots(rubric: Rubric, wording: Wording) -> dict[str, Any]:
+    """What a question about a rubric says of its criteria and of the form of the answer, by slot."""
     meanings = wording.table(f"rubric.{rubric.name}")
     inner = ", ".join(f'"{name}": N' for name in rubric.criteria)
-    return wording.text("rubric.question").format(
-        request=fence("REQUEST", request, tag=tag),
-        text=fence("TEXT", text, tag=tag),
-        highest=MAX_SCORE,
-        better_high=_describe(rubric, meanings, faults=False),
-        better_low=_describe(rubric, meanings, faults=True),
-        shape=f'{{"scores": {{{inner}}}}}',
-    )
+    return {
+        "highest": MAX_SCORE,
+        "better_high": _describe(rubric, meanings, faults=False),
+        "better_low": _describe(rubric, meanings, faults=True),
+        "shape": f'{{"scores": {{{inner}}}}}',
+    }
 
 
 def rubric_shape(rubric: Rubric) -> AnswerShape[dict[str, float]]:

@@ -5,17 +5,16 @@ stood. Answers are recorded next to the output file, so a second call resumes.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
-
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from typing import Any, NamedTuple
 
 from longform.endpoints.client import Endpoint
 from longform.endpoints.concurrency import map_bounded
 from longform.endpoints.recorded import RecordedCalls
 from longform.evaluation.audit.group_figures import ByAdvice, ByFigures, ComparedGroup, advise_by, measure_by
-from longform.evaluation.audit.pairs import AuditedPair
+from longform.evaluation.audit.presets import PresetName, read_preset_groups
+from longform.evaluation.audit.scored_groups import ScoredGroup
 from longform.evaluation.estimates import Bootstrap
 from longform.evaluation.tables import Cell, Column, Table, show, warn_of_few
 from longform.judging.judge import JudgeReply, total_cost
@@ -26,51 +25,11 @@ from longform.records.errors import BadInputError
 from longform.records.files import read_all, write_rows
 from longform.records.paths import check_out
 from longform.records.progress import ProgressDisplay, no_progress
-from longform.records.schemas import Criteria, Message, Order, PromptRow, Row
+from longform.records.schemas import Order, PromptRow
 from longform.rewards.judged_group import JudgedGroupReward
 from longform.rewards.reward import PromptInStep
 from longform.statistics.group_games import GroupBy, most_games
 from longform.text.structure import ParsedResponse
-
-_PAIR_SCORES = {"a": (1.0, 0.0), "b": (0.0, 1.0), "tie": (0.5, 0.5)}
-
-
-class ScoredText(BaseModel):
-    """A response, and what people think of it."""
-
-    model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
-    text: str = Field(min_length=1)
-    score: float | None = None
-    """By people, on any scale; None if nobody scored it."""
-    model: str | None = None
-
-
-class ScoredGroup(Row):
-    """Several responses to one prompt, scored by people. A row of a pairs file is a group of two."""
-
-    key_fields: ClassVar[tuple[str, ...]] = ("id",)
-    id: str = Field(min_length=1)
-    prompt: str | list[Message] = Field(min_length=1)
-    criteria: Criteria | None = None
-    responses: list[ScoredText] = Field(min_length=2)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _read_pair(cls, row: Any) -> Any:
-        if not isinstance(row, Mapping) or "response_a" not in row or "responses" in row:
-            return row
-        pair = AuditedPair.model_validate(row)
-        scores = (None, None) if pair.label is None else _PAIR_SCORES[pair.label]
-        texts = ((pair.response_a, pair.model_a), (pair.response_b, pair.model_b))
-        responses = [
-            {"text": text, "model": model, "score": score} for (text, model), score in zip(texts, scores, strict=True)
-        ]
-        return {"id": pair.id, "prompt": pair.prompt, "criteria": pair.criteria, "responses": responses}
-
-    @property
-    def request(self) -> PromptRow:
-        """The prompt, as shown to a judge."""
-        return PromptRow(id=self.id, prompt=self.prompt, criteria=self.criteria)
 
 
 class GroupAudit(NamedTuple):
@@ -89,6 +48,7 @@ def audit_groups(
     *,
     bys: Sequence[GroupBy],
     judges: Sequence[str],
+    preset: PresetName | None = None,
     models: Path = Path("models.yaml"),
     out: Path,
     samples: int = 1,
@@ -107,6 +67,7 @@ def audit_groups(
         files: Groups files, or pairs files, whose rows are groups of two.
         bys: The ways.
         judges: Names in `models`.
+        preset: Name of the published set that the files are of; None: groups or pairs files.
         models: Path to models.yaml.
         out: Output file: the groups with the scores of every judge and way. Calls are recorded next to it.
         samples: Votes on each pair, or shuffles of each list.
@@ -131,7 +92,9 @@ def audit_groups(
         raise BadInputError(
             "--by anchors: needs the ladder of a recipe; try it on a run with `longform replay RUN --by anchors`"
         )
-    groups = list(read_all(files, ScoredGroup, reading))
+    groups = (
+        list(read_all(files, ScoredGroup, reading)) if preset is None else read_preset_groups(preset, files, reading)
+    )
     if not any(len({it.score for it in group.responses} - {None}) > 1 for group in groups):
         raise BadInputError(
             f"{files[0]}: in no group did people score two texts differently, so nothing can be measured"

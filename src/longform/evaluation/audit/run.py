@@ -15,6 +15,7 @@ from longform.evaluation.audit.criteria import WITHOUT, CriteriaGain, measure_cr
 from longform.evaluation.audit.figures import JudgeFigures, causes, measure_judge, read_cases
 from longform.evaluation.audit.pairs import AuditedPair, keep_others, read_pairs
 from longform.evaluation.audit.people import PeopleAgreement, measure_people
+from longform.evaluation.audit.presets import PresetName, read_preset_pairs
 from longform.evaluation.estimates import Bootstrap
 from longform.judging.pairwise import PairwiseJudge
 from longform.records.adapting import AS_IS, Reading
@@ -83,6 +84,7 @@ def audit(
     pairs: Sequence[Path],
     *,
     judges: Sequence[str] = (),
+    preset: PresetName | None = None,
     models: Path = Path("models.yaml"),
     out: Path | None = None,
     repeats: int = 0,
@@ -104,6 +106,7 @@ def audit(
     Args:
         pairs: Pairs files.
         judges: Judges to query: names in `models`.
+        preset: Name of the published set that the files are of (see `presets`); None: pairs files.
         models: Path to models.yaml.
         out: Output file, the pairs with all verdicts; needed with `judges`. Calls are recorded next to it.
         repeats: Extra repeats per question (test-retest).
@@ -125,7 +128,8 @@ def audit(
     """
     if out is not None:
         check_out(out, *pairs)
-    rows, cost = read_pairs(pairs, reading), None
+    rows = read_pairs(pairs, reading) if preset is None else read_preset_pairs(preset, pairs, reading)
+    cost = None
     if judges:
         if out is None:
             raise BadInputError("--out: required with --judge; the file for the verdicts")

@@ -80,6 +80,8 @@ class Benchmark(Generic[ItemT]):
     card: BenchmarkCard
     schema: type[ItemT]
     """Type of an item: the prompt with the benchmark's metadata."""
+    turns: int = 1
+    """Number of texts that a writer writes for an item, one after the other in one conversation."""
 
     def layout(self, row: dict[str, Any], number: int) -> dict[str, Any]:  # noqa: ARG002
         """Map a published row to the fields of `schema`; `number` counts from 0, for rows without an id."""
@@ -100,6 +102,16 @@ class Benchmark(Generic[ItemT]):
     def prompts(self, items: Sequence[ItemT]) -> list[Prompt]:
         """Return the prompts for the writer; responses refer to their ids."""
         return [Prompt(id=item.id, prompt=item.prompt) for item in items]
+
+    def turn(self, items: Sequence[ItemT], number: int, texts: Mapping[str, str]) -> list[Prompt]:  # noqa: ARG002
+        """Return the prompts of a turn; those of later turns are conversations that contain the earlier texts.
+
+        Args:
+            items: The items.
+            number: Of the turn, from 1 to `turns`.
+            texts: One writer's texts so far, by prompt id. Items that lack one for an earlier turn get no prompt.
+        """
+        return self.prompts(items)
 
     def fitted(self, prompts: Sequence[Prompt], cut: Callable[[str], str]) -> list[Prompt]:  # noqa: ARG002
         """Shorten the prompts for a writer with a short context; unchanged if the benchmark does not allow it.

@@ -7,8 +7,11 @@ from typing import Any
 from longform.evaluation.benchmarks.arena_write import ArenaWrite
 from longform.evaluation.benchmarks.benchmark import Benchmark
 from longform.evaluation.benchmarks.creative_writing import CreativeWriting
+from longform.evaluation.benchmarks.hellobench import HelloBench
+from longform.evaluation.benchmarks.lifebench import LifeBench
 from longform.evaluation.benchmarks.longbench_v2 import LongBenchV2
 from longform.evaluation.benchmarks.longbench_write import LongBenchWrite
+from longform.evaluation.benchmarks.longform_writing import LongformWriting
 from longform.evaluation.benchmarks.longwrite_ruler import LongWriteRuler
 from longform.evaluation.benchmarks.sets import ForeignRowError
 from longform.evaluation.benchmarks.writingbench import WritingBench
@@ -24,6 +27,9 @@ BENCHMARKS: dict[str, Benchmark[Any]] = {
         ArenaWrite(),
         LongBenchV2(),
         LongWriteRuler(),
+        HelloBench(),
+        LifeBench(),
+        LongformWriting(),
     )
 }
 

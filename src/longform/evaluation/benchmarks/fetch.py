@@ -1,7 +1,8 @@
 """Download a benchmark's data from its public source.
 
 Files are downloaded to a temporary folder that is renamed once the data parses, so the data is complete or absent. The
-prompts are written next to it, with the ids that responses refer to, for `longform generate` or any other writer.
+prompts are written next to it, with the ids that responses refer to, for `longform generate` or any other writer; not if
+texts are written in several turns, since later prompts contain earlier texts.
 """
 
 import shutil
@@ -63,15 +64,17 @@ def fetch_set(benchmark: Benchmark[Any], out: Path, *, on_progress: Callable[[in
         prompts = benchmark.prompts(items)
         version = describe_set(partial, card, prompts=len(prompts), version=benchmark.version(items))
         names = sorted(path.name for path in partial.iterdir())
-        write_rows(partial / PROMPTS, prompts)
+        if benchmark.turns == 1:
+            write_rows(partial / PROMPTS, prompts)
+            names.append(PROMPTS)
         out.mkdir(parents=True, exist_ok=True)
-        for name in (*names, PROMPTS):
+        for name in names:
             (partial / name).replace(out / name)
     except OSError as error:
         raise BadInputError(f"{out}: cannot be written: {error.strerror}") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    return Fetched(version, names, missing)
+    return Fetched(version, [name for name in names if name != PROMPTS], missing)
 
 
 def _read(benchmark: Benchmark[Any], folder: Path) -> list[Any]:

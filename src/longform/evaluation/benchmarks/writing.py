@@ -1,13 +1,15 @@
 """Generate responses to a benchmark's prompts with its published settings, by an endpoint or a local model.
 
 A prompt that does not fit into the writer's context together with a response of maximum length is truncated if the benchmark
-allows it. If it is still too long by a local model's tokenizer, it is refused before anything is generated.
+allows it. If it is still too long by a local model's tokenizer, it is refused before anything is generated. Of a benchmark
+with several turns, all items' texts of a turn are written before the next turn, so that a second call repeats none; a
+conversation that has outgrown the context is not continued.
 """
 
 import asyncio
 import hashlib
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -19,7 +21,9 @@ from longform.endpoints.recorded import RecordedCalls
 from longform.evaluation.benchmarks.benchmark import Benchmark
 from longform.evaluation.benchmarks.card import SamplingSettings
 from longform.evaluation.benchmarks.plan import Plan
+from longform.evaluation.benchmarks.sets import ItemT
 from longform.records.errors import BadInputError
+from longform.records.files import read_rows
 from longform.records.progress import Progress
 from longform.records.schemas import Prompt, PromptRow, Response
 from longform.selection.generate import CollectResult, collect_responses, collect_responses_locally
@@ -34,6 +38,10 @@ _MARGIN = 64
 """Tokens reserved next to a truncated prompt and its response, for the chat template and words split by truncation."""
 _LONG = 4096
 """Prompt length in tokens from which a local model uses batch size 1, because the KV cache fills the memory."""
+
+
+_TURN_TOKENS = 512
+"""Tokens of what a later turn asks for, with the chat template; at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +98,7 @@ class Fitted(NamedTuple):
     context: int | None = None
     """Context of the writer in tokens (prompt and response); None if unknown."""
     longest: int = 0
-    """Longest prompt of a local model in tokens, including the chat template."""
+    """Longest prompt of a local model in tokens, including the chat template; with several turns, a bound on it."""
 
 
 def fit(benchmark: Benchmark[Any], prompts: Sequence[Prompt], writing: WritingPlan, *, models: Path) -> Fitted:
@@ -116,16 +124,28 @@ def fit(benchmark: Benchmark[Any], prompts: Sequence[Prompt], writing: WritingPl
         fitted = benchmark.fitted(prompts, lambda text: cut(text, limit))
     changed = 0 if fitted is prompts else sum(one != other for one, other in zip(prompts, fitted, strict=True))
     longest = _longest_prompt(fitted, writing, context) if is_model_folder(writer) else 0
+    if longest and benchmark.turns > 1:
+        longest += (benchmark.turns - 1) * (max_tokens + _TURN_TOKENS)
+        longest = longest if context is None else min(longest, context - max_tokens)
     return Fitted(fitted, changed, context, longest)
 
 
 def write_responses(
-    fitted: Fitted, writing: WritingPlan, out: Path, *, calls: RecordedCalls | None, on_progress: Progress
+    benchmark: Benchmark[ItemT],
+    items: Sequence[ItemT],
+    fitted: Fitted,
+    writing: WritingPlan,
+    out: Path,
+    *,
+    calls: RecordedCalls | None,
+    on_progress: Progress,
 ) -> CollectResult:
-    """Append the writer's responses to `out`.
+    """Append the writer's responses to `out`, turn by turn.
 
     Args:
-        fitted: Prompts from `fit`.
+        benchmark: The benchmark.
+        items: Its items.
+        fitted: Prompts of the first turn, from `fit`.
         writing: The writer and its settings.
         out: Responses file.
         calls: Calls to the writer's endpoint; None for a local model.
@@ -135,8 +155,9 @@ def write_responses(
         BadInputError: the endpoint is down or refuses the key, or `out` cannot be written.
         StoppedError: the budget is exhausted, or every request failed.
     """
+    turns = _turns(benchmark, items, fitted, out, name=writer_name(writing.writer) if calls is None else writing.writer)
     if calls is None:
-        return _write_locally(fitted, writing, out, on_progress)
+        return _write_locally(turns, fitted, writing, out, on_progress)
     settings, recorded = writing.settings, calls
 
     async def collect() -> CollectResult:
@@ -148,12 +169,40 @@ def write_responses(
                 top_p=settings.top_p,
                 think_prompt=writing.think_template,
             )
-            return await collect_responses(fitted.prompts, source, samples=1, out=out, on_progress=on_progress)
+            results = [
+                await collect_responses(prompts, source, samples=1, out=out, on_progress=on_progress)
+                for _, prompts in turns
+            ]
+            return _joined(results)
 
     result = asyncio.run(collect())
     result.cost = calls.cost()
     result.check()
     return result
+
+
+def _turns(
+    benchmark: Benchmark[ItemT], items: Sequence[ItemT], fitted: Fitted, out: Path, *, name: str
+) -> Iterator[tuple[int, Sequence[Prompt]]]:
+    """The turns, from 0, with their prompts, which are made once the texts of the turn before are in `out`."""
+    yield 0, fitted.prompts
+    for number in range(2, benchmark.turns + 1):
+        rows = read_rows(out, Response) if out.exists() else ()
+        prompts = benchmark.turn(items, number, {row.prompt_id: row.text for row in rows if row.model == name})
+        if not prompts:
+            return
+        yield number - 1, prompts
+
+
+def _joined(results: Sequence[CollectResult]) -> CollectResult:
+    """The results of all turns as one."""
+    *earlier, last = results
+    for it in earlier:
+        last.added += it.added
+        last.failures += it.failures
+        last.stale += it.stale
+        last.first_failure = it.first_failure or last.first_failure
+    return last
 
 
 class _AnsweringWriter(EndpointWriter):
@@ -192,22 +241,39 @@ def _instruction_tokens(think: ThinkPrompt, count: Callable[[str], int]) -> int:
     return max(count(think.text(Prompt(id=probe, prompt=probe))) for probe in ("a", "字"))
 
 
-def _write_locally(fitted: Fitted, writing: WritingPlan, out: Path, on_progress: Progress) -> CollectResult:
+def _write_locally(
+    turns: Iterator[tuple[int, Sequence[Prompt]]],
+    fitted: Fitted,
+    writing: WritingPlan,
+    out: Path,
+    on_progress: Progress,
+) -> CollectResult:
+    from longform.writers.encoding import encode_prompts
     from longform.writers.local import open_writer  # loads torch
 
     settings = writing.generation(longest=fitted.longest)
+    any_length = settings.model_copy(update={"max_prompt_tokens": sys.maxsize})
+    results = []
     with open_writer(writing.writer, writing.local) as model:
         model.prepare(settings, longest_prompt=fitted.longest, self_check=writing.local.self_check)
-        return collect_responses_locally(
-            fitted.prompts,
-            model,
-            name=writer_name(writing.writer),
-            samples=1,
-            settings=settings,
-            seed=0,
-            out=out,
-            on_progress=on_progress,
-        )
+        for turn, prompts in turns:
+            lengths = map(len, encode_prompts(model.tokenizer, prompts, settings=any_length))
+            fitting = [it for it, length in zip(prompts, lengths, strict=True) if length <= fitted.longest]
+            result = collect_responses_locally(
+                fitting,
+                model,
+                name=writer_name(writing.writer),
+                samples=1,
+                settings=settings,
+                seed=turn,
+                out=out,
+                on_progress=on_progress,
+            )
+            result.failures["too_long"] += len(prompts) - len(fitting)
+            results.append(result)
+    joined = _joined(results)
+    joined.failures = +joined.failures
+    return joined
 
 
 def _longest_prompt(prompts: Sequence[Prompt], writing: WritingPlan, context: int | None) -> int:

@@ -9,7 +9,8 @@ import pytest
 import yaml
 
 from longform.evaluation.audit.group_figures import ComparedGroup, advise_by, decisions, measure_by
-from longform.evaluation.audit.groups import ScoredGroup, audit_groups, group_tables
+from longform.evaluation.audit.groups import audit_groups, group_tables
+from longform.evaluation.audit.scored_groups import ScoredGroup
 from longform.evaluation.estimates import Bootstrap
 from longform.judging.answers import read_fences
 from longform.records.errors import BadInputError

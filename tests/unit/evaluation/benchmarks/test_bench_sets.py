@@ -13,6 +13,7 @@ import pytest
 
 from longform.evaluation.benchmarks.catalogue import BENCHMARKS, find_benchmark, read_set
 from longform.evaluation.benchmarks.fetch import fetch_set
+from longform.evaluation.benchmarks.longform_writing import LongformWriting
 from longform.evaluation.benchmarks.longwrite_ruler import LongWriteRuler
 from longform.evaluation.benchmarks.sets import hash_set
 from longform.records.errors import BadInputError
@@ -176,6 +177,15 @@ def test_the_prompts_of_a_set_stand_beside_it_under_the_ids_that_responses_name(
     with pytest.raises(BadInputError, match=r"--out .*other: contains another prompts.jsonl"):
         fetch(benchmark, tmp_path / "other")
     assert (tmp_path / "other" / "prompts.jsonl").read_text() == "mine"
+
+
+def test_of_texts_that_are_written_in_turns_no_prompts_are_put_beside_the_set(home, tmp_path):
+    home.pages = {"/stories.json": b'{"1": {"writing_prompt": "Write.", "category": "Noir", "title": "T"}}'}
+    benchmark = LongformWriting()
+    benchmark.card = replace(LongformWriting.card, files={"stories.json": f"{home.url}/stories.json"})
+    fetched = fetch(benchmark, tmp_path / "set")
+    assert (fetched.files, fetched.set.prompts) == (["stories.json"], 13)
+    assert [path.name for path in (tmp_path / "set").iterdir()] == ["stories.json"]
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,6 @@
 """Published scores, from what lies behind them. The data is not part of the project; without it these tests skip."""
 
 import json
-import runpy
 from collections import defaultdict
 from itertools import combinations
 from pathlib import Path
@@ -11,10 +10,10 @@ import pytest
 from scipy.stats import spearmanr
 
 from longform.evaluation.arena.ratings import rate_arena
+from longform.evaluation.benchmarks.longform_writing import novella_scores
+from longform.judging.rubrics import CHAPTER, METAPHOR, NOVELLA
 from longform.records.schemas import Game
 
-NOVELLAS = runpy.run_path(str(Path(__file__).parents[4] / "benchmarks" / "novella_scores.py"))
-METAPHOR, NOVELLA, novella_scores = (NOVELLAS[name] for name in ("METAPHOR", "NOVELLA", "novella_scores"))
 DATA = Path(__file__).parents[5] / "shared" / "data"
 needs_data = pytest.mark.skipif(
     not (DATA / "longform_scores.jsonl").exists(), reason="../shared/data with the published scores is not there"
@@ -33,7 +32,8 @@ def test_a_novella_by_hand():
     assert found.final == 50
     assert found.overall == pytest.approx((80 + second + 50) / 3)
     assert novella_scores([{}], []) == (None, None, None)
-    assert len(NOVELLA.criteria) == 18
+    assert (len(CHAPTER.criteria), len(NOVELLA.criteria)) == (14, 16)
+    assert len({*CHAPTER.criteria, *NOVELLA.criteria}) == 18
 
 
 @needs_data
