@@ -150,7 +150,8 @@ def _kind(content: dict[str, Any]) -> FileKind | None:
         return "models"
     if "run" in content:
         return "recipe"
-    return "pretrain" if "sources" in content else "reward-model" if "preferences" in content else "sft"
+    named: dict[str, FileKind] = {"sources": "pretrain", "preferences": "reward-model", "pairs": "judge-model"}
+    return next((kind for key, kind in named.items() if key in content), "sft")
 
 
 def _gpu(content: dict[str, Any]) -> str:

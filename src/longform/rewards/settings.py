@@ -180,9 +180,10 @@ class AnswerSettings(_MeasuredSettings):
     """
 
     kind: Literal["answer"]
-    form: AnswerForm = "exact"
+    form: AnswerForm | Literal["verdict"] = "exact"
     """exact: the same text, apart from case, spaces and marks around it. choice: one letter. number: the same number,
-    however it is written; a unit is ignored. `meta.answer` may be a list of answers that count as right."""
+    however it is written; a unit is ignored. verdict: `[[A]]`, `[[B]]`, or `[[C]]` for a tie, as a pairwise judge answers.
+    `meta.answer` may be a list of answers that count as right."""
 
 
 class WritingSettings(_Settings):
