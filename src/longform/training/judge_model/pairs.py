@@ -135,7 +135,7 @@ def lessons_of_pairs(pairs: Sequence[LabelledPair], left_out: Counter[str], *, w
     return lessons
 
 
-class JudgedText(NamedTuple):
+class RecordedVerdict(NamedTuple):
     """A verdict that a run has recorded, with the answer that it was read from."""
 
     request: str
@@ -146,7 +146,7 @@ class JudgedText(NamedTuple):
     answer: str
 
 
-def read_run_verdicts(path: Path) -> Iterator[JudgedText]:
+def read_run_verdicts(path: Path) -> Iterator[RecordedVerdict]:
     """The verdicts of a run's pairwise reward that decided a rollout, each question once.
 
     Answers of a panel's minority, ties of a judge that was asked in both orders (they do not tell their order), and answers
@@ -188,7 +188,7 @@ def read_run_verdicts(path: Path) -> Iterator[JudgedText]:
                 key = (prompt.id, text_hash(response), text_hash(rollout.reference), order)
                 if key not in seen:
                     seen.add(key)
-                    yield JudgedText(prompt.request, pair, order, answers[call].strip())
+                    yield RecordedVerdict(prompt.request, pair, order, answers[call].strip())
 
 
 def order_of(letter: Letter, winner: Winner, *, position: Position) -> Order | None:
@@ -204,7 +204,7 @@ def order_of(letter: Letter, winner: Winner, *, position: Position) -> Order | N
     return found[0] if len(found) == 1 else None
 
 
-def lessons_of_runs(verdicts: Sequence[JudgedText], *, wording: Wording) -> list[Lesson]:
+def lessons_of_runs(verdicts: Sequence[RecordedVerdict], *, wording: Wording) -> list[Lesson]:
     """What fine-tuning learns from the recorded verdicts of runs."""
     return [_lesson(ask_about(it.pair, it.order, wording=wording), it.answer) for it in verdicts]
 
