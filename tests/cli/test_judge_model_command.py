@@ -23,6 +23,7 @@ def base(tmp_path_factory):
     asked = ask_pairwise(row, text_a="The fox ran.", text_b="The key.", tag="t" * 12, wording=load_wording())
     tokenizer = build_tokenizer(more=[asked])
     torch.manual_seed(0)
+    special = tokenizer.get_added_vocab()
     config = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=32,
@@ -31,8 +32,8 @@ def base(tmp_path_factory):
         num_attention_heads=2,
         max_position_embeddings=2048,
         bos_token_id=None,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=special["<|end|>"],
+        pad_token_id=special["<|pad|>"],
     )
     folder = tmp_path_factory.mktemp("base")
     save_policy(LlamaForCausalLM(config), tokenizer, folder)

@@ -150,8 +150,15 @@ def _kind(content: dict[str, Any]) -> FileKind | None:
         return "models"
     if "run" in content:
         return "recipe"
-    named: dict[str, FileKind] = {"sources": "pretrain", "preferences": "reward-model", "pairs": "judge-model"}
-    return next((kind for key, kind in named.items() if key in content), "sft")
+    named: tuple[tuple[str, FileKind], ...] = (
+        ("sources", "pretrain"),
+        ("preferences", "reward-model"),
+        ("pairs", "judge-model"),
+    )
+    for key, kind in named:
+        if key in content:
+            return kind
+    return "sft"
 
 
 def _gpu(content: dict[str, Any]) -> str:

@@ -138,6 +138,7 @@ def test_a_plan_that_holds_what_follows_is_worth_more_than_another(tmp_path):
     told = score(settings, prompt, planned("very good"), policy=folder)
     other = score(settings, prompt, planned("bad then"), policy=folder)
     assert (told.score, other.score) == (1, 0)
+    assert told.improvement is not None and other.improvement is not None
     assert told.improvement > other.improvement + 10
 
 

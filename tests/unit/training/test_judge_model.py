@@ -21,7 +21,7 @@ from longform.records.calls import MemoryCallLog
 from longform.records.errors import BadInputError
 from longform.records.files import read_rows, write_rows
 from longform.records.run_directory import RunDirectory
-from longform.records.schemas import ORDERS, PromptRow
+from longform.records.schemas import ORDERS, PromptRow, Winner
 from longform.training.judge_model import run as stages
 from longform.training.judge_model.asking import judge_curve_point
 from longform.training.judge_model.pairs import (
@@ -43,7 +43,7 @@ from longform.wording import CURRENT, load_wording
 WORDING = load_wording(CURRENT)
 
 
-def pair(number=0, label="a", **fields):
+def pair(number=0, label: Winner | None = "a", **fields):
     texts = {"response_a": "The fox ran home.", "response_b": "The key."}
     return LabelledPair.model_validate(
         {"id": f"p{number}", "prompt": f"Write {number}.", "label": label, **texts, **fields}
@@ -138,6 +138,7 @@ def test_reasons_get_the_verdict_of_the_label_and_those_against_it_are_left_out(
     left_out = Counter()
     given = pair(0, "b", reasons={"ab": "The second is longer.", "ba": "The first is good. [[B]]"})
     (lesson,) = lessons_of_pairs([given], left_out, wording=WORDING)
+    assert lesson.messages is not None
     asked, answered = lesson.messages
     assert asked.content == ask_about(given, "ab", wording=WORDING)
     assert answered.content == "The second is longer.\n\n[[B]]"
@@ -165,7 +166,7 @@ def test_held_out_prompts_are_in_no_lesson_and_no_question(world):
     split = read_split(recipe())
     held_out = {it.request.request for it in split.held_out}
     assert len(held_out) >= 2
-    trained = [it.messages[0].content for it in split.lessons] + [it.prompt for it in split.questions]
+    trained = [it.messages[0].content for it in split.lessons if it.messages] + [it.prompt for it in split.questions]
     assert trained and split.pairs + len(split.held_out) == 30
     for request in held_out:
         assert not any(f"\n{request}\n" in text for text in trained)
@@ -200,10 +201,13 @@ def test_a_point_of_the_curve_counts_ties_half_and_missing_verdicts_apart():
 
 def test_the_examination_finds_a_position_bias():
     rows = [
-        AuditedPair.model_validate(pair(n, "ab"[n % 2]).model_dump() | {"verdicts": {"j": {"ab": "a", "ba": "b"}}})
+        AuditedPair.model_validate(
+            pair(n, "b" if n % 2 else "a").model_dump() | {"verdicts": {"j": {"ab": "a", "ba": "b"}}}
+        )
         for n in range(12)
     ]
     figures = examine_judge_pairs(rows, "j").figures
+    assert figures.accuracy and figures.first_lead and figures.consistent_and_correct
     assert figures.accuracy.value.estimate == 0.5
     assert figures.first_lead.value.estimate == 0.5
     assert figures.consistent_and_correct.value.estimate == 0

@@ -60,7 +60,7 @@ def ask_judge_model(
     Raises:
         BadInputError: it cannot be loaded, or a question is too long.
     """
-    asked = [(pair, order) for pair in pairs for order in ORDERS]
+    asked: list[tuple[LabelledPair, Order]] = [(pair, order) for pair in pairs for order in ORDERS]
     prompts = [Prompt(id=f"{it.id}/{order}", prompt=ask_about(it, order, wording=wording)) for it, order in asked]
     settings = generation.model_copy(update={"temperature": 0.0, "top_p": 1.0})
     done = 0

@@ -5,7 +5,7 @@ no position is right more often than the other.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -86,9 +86,8 @@ def label_of(pair: LabelledPair, judge: str | None) -> Winner | None:
     """The label of a pair; without one, the verdict of `judge` if it is the same in both orders."""
     if pair.label is not None or judge is None:
         return pair.label
-    said = (pair.verdicts or {}).get(judge) or {}
-    ab, ba = (said.get(order) for order in ORDERS)
-    return ab if ab == ba else None
+    said: Mapping[Order, Winner | None] = (pair.verdicts or {}).get(judge) or {}
+    return said.get("ab") if said.get("ab") == said.get("ba") else None
 
 
 def letter_of(winner: Winner, order: Order) -> Letter:
@@ -200,7 +199,7 @@ def order_of(letter: Letter, winner: Winner, *, position: Position) -> Order | N
         position: of the policy's response.
     """
     possible: tuple[Order, ...] = {"first": ("ab",), "second": ("ba",), "both": ORDERS}[position]
-    found = [order for order in possible if winner_of(letter, order) == winner]
+    found: list[Order] = [order for order in possible if winner_of(letter, order) == winner]
     return found[0] if len(found) == 1 else None
 
 

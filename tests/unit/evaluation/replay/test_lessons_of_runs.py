@@ -4,10 +4,9 @@ import pytest
 from recorded_run import Stage
 
 from longform.judging.answers import parse_verdict, read_fences
-from longform.judging.pairwise import winner_of
 from longform.records.errors import BadInputError
 from longform.records.run_directory import RunDirectory
-from longform.training.judge_model.pairs import lessons_of_runs, read_run_verdicts
+from longform.training.judge_model.pairs import lessons_of_runs, letter_of, read_run_verdicts
 from longform.wording import CURRENT, load_wording
 
 WORDING = load_wording(CURRENT)
@@ -27,11 +26,12 @@ def test_each_lesson_is_an_answer_to_the_question_that_was_asked(stage, position
     # What the judge read, without the tags of its fences, and what it answered.
     asked = {tuple(read_fences(it["messages"][0]["content"]).items()) for it in stage.server.requests}
     for verdict, lesson in zip(verdicts, lessons, strict=True):
+        assert lesson.messages is not None and verdict.pair.label is not None
         question, answer = (turn.content for turn in lesson.messages)
         read = read_fences(question)
         assert tuple(read.items()) in asked
         assert answer == stage.judges({"model": "judge", "messages": [{"content": question}]}, 0)
-        assert winner_of(parse_verdict(answer), verdict.order) == verdict.pair.label
+        assert parse_verdict(answer) == letter_of(verdict.pair.label, verdict.order)
 
 
 def test_questions_are_learned_once_and_every_decided_verdict_is(stage):
@@ -47,7 +47,8 @@ def test_questions_are_learned_once_and_every_decided_verdict_is(stage):
 def test_the_minority_of_a_panel_is_no_lesson(stage):
     run = stage.run(judge=["judge", "other", "third"])
     for it in read_run_verdicts(run):
-        assert winner_of(parse_verdict(it.answer), it.order) == it.pair.label
+        assert it.pair.label is not None
+        assert parse_verdict(it.answer) == letter_of(it.pair.label, it.order)
 
 
 def test_a_run_without_a_pairwise_reward_is_refused(stage):
