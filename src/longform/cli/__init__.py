@@ -34,6 +34,7 @@ COMMANDS = {
     "preferences": "Build preference pairs (chosen and rejected) for a reward model.",
     "pretrain": "Continue pretraining a base model on raw text (TRL).",
     "reward-model": "Train a reward model on preferences (Bradley-Terry, TRL).",
+    "judge-model": "Train a small model as a pairwise judge, on verdicts and labels (TRL, GRPO).",
     "audit": "Measure how reliable judges are before using them as rewards.",
     "sft": "Fine-tune a writer on texts (TRL).",
     "probe": "Ask a model one question of each kind, and report what its endpoint supports.",

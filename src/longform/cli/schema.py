@@ -14,8 +14,8 @@ def schema(kind: FileKind = "recipe", /, *, out: Path | None = None, json: Flag 
     `# yaml-language-server: $schema=./recipe.schema.json`.
 
     Args:
-        kind: What the schema describes: the recipe of `longform train` (recipe), of `sft`, `pretrain` or `reward-model`, a
-            study, or models.yaml (models).
+        kind: What the schema describes: the recipe of `longform train` (recipe), of `sft`, `pretrain`, `reward-model` or
+            `judge-model`, a study, or models.yaml (models).
         out: File to write; it replaces an existing one (default: print the schema).
         json: Print the result as JSON.
     """

@@ -15,7 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 from longform.planning.cluster import tokens_at_once
 from longform.recipe.recipe import Recipe
 from longform.records.errors import BadInputError
-from longform.rewards.settings import WritingSettings
+from longform.rewards.settings import LikelihoodSettings, WritingSettings
 from longform.rl.settings import CRITIC_WARMUP, GrpoSettings, PpoSettings
 
 TRAINER = "longform"
@@ -86,6 +86,9 @@ def check_supported(recipe: Recipe) -> None:
         and recipe.run.keep_policies % recipe.run.checkpoint_every != 0,
         "rewards.writing: reward workers hold no reward model; have vLLM serve it (rewards.writing.endpoint)": any(
             isinstance(it, WritingSettings) and not it.endpoints for it in recipe.rewards
+        ),
+        "rewards.likelihood: reward workers hold no frozen model; take engine: local": any(
+            isinstance(it, LikelihoodSettings) for it in recipe.rewards
         ),
         "lora: verl 0.9 saves adapters in a form that cannot be loaded as a writer; leave it out": recipe.lora
         is not None,

@@ -18,6 +18,7 @@ from longform.records.errors import BadInputError
 from longform.records.files import describe_first_error
 from longform.records.resume import hash_file
 from longform.records.yaml_files import read_yaml
+from longform.wording import VERSIONS
 
 VariableName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 """Name of an environment variable."""
@@ -126,10 +127,20 @@ class ModelSpec(BaseModel):
     """Retries after transient failures. Attempts during a tolerated outage are not counted."""
     template: Path | dict[Literal["en", "zh"], Path] | None = None
     """File with the wording that a judge was tuned on, relative to models.yaml; or one file for each language."""
+    wording: int | None = None
+    """Version of longform's questions that a judge was trained on, as `longform judge-model` writes it; by default the
+    newest, or that of the run."""
     verdict: Literal["text", "logprobs"] = "text"
     """How a pairwise judge decides: by `[[A]]` in its answer, or by the probabilities of A and B as its first token."""
     tie_band: float = Field(default=0.1, ge=0, lt=1)
     """With `logprobs`: the difference between the probabilities of A and B up to which the verdict is a tie."""
+
+    @field_validator("wording")
+    @classmethod
+    def _check_wording(cls, version: int | None) -> int | None:
+        if version is not None and version not in VERSIONS:
+            raise ValueError(f"unknown version {version}; this longform has {', '.join(map(str, VERSIONS))}")
+        return version
 
     @field_validator("base_url")
     @classmethod
@@ -241,7 +252,10 @@ class ModelSpec(BaseModel):
         }
 
 
-_DECIDES = {"model", "body", "max_tokens", "temperature", "top_p", "structured", "system", "verdict", "tie_band"}
+_DECIDES = {
+    *("model", "body", "max_tokens", "temperature", "top_p"),
+    *("structured", "system", "wording", "verdict", "tie_band"),
+}
 """Keys of models.yaml that decide what a model answers."""
 _BODY_KEYS = {
     "model": "model",

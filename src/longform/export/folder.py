@@ -61,6 +61,8 @@ def _with_absolute_paths(recipe: Recipe) -> str:
         if reward["kind"] == "writing":
             models = reward["model"]
             reward["model"] = _absolute(models) if isinstance(models, str) else list(map(_absolute, models))
+        if reward["kind"] == "likelihood":
+            reward |= {key: _absolute(reward[key]) for key in ("model", "template")}
         if reward["kind"] == "format":
             reward["slop_list"] = _absolute(reward["slop_list"])
     return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)

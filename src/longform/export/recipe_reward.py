@@ -160,6 +160,8 @@ class RecipeReward:
                 secret=self._log.secret(),
                 seed=self.recipe.run.seed,
                 wording=load_wording(),
+                policy=self.recipe.policy,
+                trust_remote_code=self.recipe.trust_remote_code,
             )
         return self._rewards
 

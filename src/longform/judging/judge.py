@@ -155,7 +155,8 @@ class BaseJudge:
         endpoint: the model.
         secret: the run's secret, from which the tags of the fences are derived.
         retries: how often to ask again after an answer that cannot be parsed.
-        wording: of the questions; a run keeps the version it began with.
+        wording: of the questions, unless models.yaml names that which the judge was trained on; a run keeps the version
+            it began with.
 
     Raises:
         BadInputError: the judge's own template cannot be read, lacks a slot, or cannot ask this question.
@@ -171,7 +172,8 @@ class BaseJudge:
         self.endpoint = endpoint
         self._template = read_template(endpoint.name, endpoint.spec, self.slots)
         self._secret, self._retries = secret, retries
-        self._wording = wording or load_wording()
+        trained_on = endpoint.spec.wording
+        self._wording = (wording or load_wording()) if trained_on is None else load_wording(trained_on)
 
     def _tag(self, prompt_id: str, step: int = 0) -> str:
         """The tag of the fences around everything that belongs to a prompt."""

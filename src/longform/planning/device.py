@@ -27,7 +27,8 @@ from longform.planning.memory import (
 from longform.planning.shapes import ModelShape, count_scoring_parameters, fetch_shape, with_exact_parameters
 from longform.planning.workload import Workload, longest_sequence
 from longform.records.errors import BadInputError
-from longform.rewards.settings import WritingSettings
+from longform.rewards.likelihood import frozen_model
+from longform.rewards.settings import LikelihoodSettings, WritingSettings
 from longform.rl.settings import CPU_TOKENS_PER_MICROBATCH
 from longform.writers.settings import SERVED
 
@@ -72,6 +73,7 @@ def plan_memory(
     on_gpu: bool,
     longest_prompt: int | None = None,
     scoring_parameters: int = 0,
+    frozen: ModelShape | None = None,
     card: float | None = None,
 ) -> MemoryPlan:
     """Plan a run.
@@ -82,6 +84,7 @@ def plan_memory(
         on_gpu: whether it runs on a GPU.
         longest_prompt: in tokens; None: as long as the recipe allows.
         scoring_parameters: weights of all reward models that are loaded beside the policy.
+        frozen: the model of a likelihood reward, which reads one text at a time.
         card: memory of the device, of which a vLLM or SGLang server takes its share; None: unknown.
     """
     prompt = run.generation.max_prompt_tokens if longest_prompt is None else longest_prompt
@@ -111,6 +114,11 @@ def plan_memory(
         }
         gradients = FLOAT * (shape.parameters + shape.vocabulary * shape.hidden)  # the head's are summed separately
     held["reward model"] = (LOW if on_gpu else FLOAT) * scoring_parameters
+    if frozen is not None:
+        reads = next((it.max_tokens for it in run.rewards if isinstance(it, LikelihoodSettings)), 0)
+        low = LOW if on_gpu else FLOAT
+        passing = (longest + reads) * low * (3 * frozen.intermediate + 4 * frozen.hidden)
+        held["likelihood model"] = low * frozen.parameters + passing
     held["device and libraries"] = CUDA_CONTEXT if on_gpu else CPU_PROCESS
     microbatch = run.memory.max_tokens_per_microbatch or (None if on_gpu else CPU_TOKENS_PER_MICROBATCH)
     in_flight = run.mini_batch * longest
@@ -176,12 +184,24 @@ def check_memory(run: Workload, *, longest_prompt: int | None = None) -> MemoryP
         for model in reward.models
     )
 
+    likelihood = next((it for it in run.rewards if isinstance(it, LikelihoodSettings)), None)
+    frozen = None
+    if likelihood is not None:
+        model = frozen_model(likelihood, policy=run.policy)
+        frozen = with_exact_parameters(fetch_shape(model), model)
+
     def needed(run: Workload) -> float:
         return planned(run).total
 
     def planned(run: Workload) -> MemoryPlan:
         return plan_memory(
-            shape, run, on_gpu=on_gpu, longest_prompt=longest_prompt, scoring_parameters=scoring, card=limit
+            shape,
+            run,
+            on_gpu=on_gpu,
+            longest_prompt=longest_prompt,
+            scoring_parameters=scoring,
+            frozen=frozen,
+            card=limit,
         )
 
     plan = planned(run)

@@ -184,6 +184,8 @@ def _stated(run: Workload, given: Assumptions) -> tuple[str, ...]:
         notes.append(f"a served reward model scores a text in {SCORE_SECONDS:g} s; its GPUs are not counted")
     elif any(it.kind == "writing" for it in run.rewards):
         notes.append("the passes of the reward model are not counted")
+    if any(it.kind == "likelihood" for it in run.rewards):
+        notes.append("the passes of the likelihood reward's model are not counted")
     if run.method == "grpo" and run.grpo.resample:
         notes.append(f"up to {run.grpo.resample} rounds of dynamic sampling per step are not counted")
     return tuple(notes)

@@ -20,7 +20,7 @@ from longform.recipe.reference import describe_fields, first_paragraph
 from longform.rewards.settings import BUILTIN_REWARDS, PluginRewardSettings
 from longform.rl.settings import GrpoSettings, PpoSettings
 
-FileKind = Literal["recipe", "sft", "pretrain", "reward-model", "study", "models"]
+FileKind = Literal["recipe", "sft", "pretrain", "reward-model", "judge-model", "study", "models"]
 """A recipe of each command that reads one (`recipe`: of `longform train`), a study, and models.yaml."""
 FILE_KINDS: tuple[FileKind, ...] = get_args(FileKind)
 
@@ -29,6 +29,7 @@ _CLASSES: dict[FileKind, tuple[str, str]] = {
     "sft": ("longform.training.supervised.sft_recipe", "SftRecipe"),
     "pretrain": ("longform.training.supervised.pretrain_recipe", "PretrainRecipe"),
     "reward-model": ("longform.training.supervised.reward_model_recipe", "RewardModelRecipe"),
+    "judge-model": ("longform.training.judge_model.recipe", "JudgeModelRecipe"),
     "study": ("longform.studies.settings", "Study"),
 }
 """Imported on use: those of supervised stages need the extra `train`."""
@@ -37,6 +38,7 @@ _TITLES: dict[FileKind, str] = {
     "sft": "Recipe of longform sft",
     "pretrain": "Recipe of longform pretrain",
     "reward-model": "Recipe of longform reward-model",
+    "judge-model": "Recipe of longform judge-model",
     "study": "Study of longform study",
     "models": "models.yaml of longform",
 }
@@ -58,7 +60,7 @@ def json_schema(kind: FileKind) -> dict[str, Any]:
     Rewards of installed packages are listed by name as of now; `module.path:Name` is always accepted.
 
     Raises:
-        ModuleNotFoundError: `sft`, `pretrain` and `reward-model` need the extra `train`.
+        ModuleNotFoundError: `sft`, `pretrain`, `reward-model` and `judge-model` need the extra `train`.
     """
     if kind == "models":
         content: Any = TypeAdapter(dict[str, ModelSpec])

@@ -150,7 +150,15 @@ def _kind(content: dict[str, Any]) -> FileKind | None:
         return "models"
     if "run" in content:
         return "recipe"
-    return "pretrain" if "sources" in content else "reward-model" if "preferences" in content else "sft"
+    named: tuple[tuple[str, FileKind], ...] = (
+        ("sources", "pretrain"),
+        ("preferences", "reward-model"),
+        ("pairs", "judge-model"),
+    )
+    for key, kind in named:
+        if key in content:
+            return kind
+    return "sft"
 
 
 def _gpu(content: dict[str, Any]) -> str:

@@ -16,8 +16,9 @@ from longform.records.errors import BadInputError
 from longform.records.files import write_text
 from longform.records.resume import check_files, check_resume, flatten, hash_file, hash_model_folder
 from longform.records.run_directory import RunDirectory
+from longform.rewards.likelihood import frozen_model
 from longform.rewards.plugin import load_rewards
-from longform.rewards.settings import FormatSettings, WritingSettings
+from longform.rewards.settings import FormatSettings, LikelihoodSettings, WritingSettings
 from longform.rl.settings import POLICY_WARMUP
 from longform.version import __version__
 from longform.wording import CURRENT, VERSIONS, Wording, load_wording
@@ -157,6 +158,8 @@ def _made_with(recipe: Recipe) -> dict[str, Any]:
     for it in recipe.rewards:
         if isinstance(it, WritingSettings):
             folders |= {f"reward model {path}": path for path in it.models}
+        if isinstance(it, LikelihoodSettings):
+            folders["model of the likelihood reward"] = frozen_model(it, policy=recipe.policy)
     return made_with | {
         name: hash_model_folder(Path(folder)) for name, folder in folders.items() if Path(folder).is_dir()
     }
@@ -206,4 +209,6 @@ def _files(recipe: Recipe) -> dict[str, Path]:
     for it in recipe.rewards:
         if isinstance(it, FormatSettings) and it.slop_list is not None:
             files["slop_list"] = it.slop_list
+        if isinstance(it, LikelihoodSettings) and it.template is not None:
+            files["plan_template"] = it.template
     return files

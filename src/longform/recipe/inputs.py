@@ -19,6 +19,7 @@ from longform.records.interchange import read_training_prompts
 from longform.records.resume import check_files, hash_file
 from longform.records.run_directory import RunDirectory
 from longform.records.schemas import Prompt, PromptRow, source_of, with_source
+from longform.rewards.likelihood import check_continuations
 from longform.rewards.measured import expected_answers
 from longform.rewards.plugin import load_rewards
 from longform.rewards.settings import (
@@ -27,6 +28,7 @@ from longform.rewards.settings import (
     GroupSettings,
     JudgedSettings,
     LengthSettings,
+    LikelihoodSettings,
     PairwiseSettings,
     PointwiseSettings,
     WritingSettings,
@@ -124,6 +126,7 @@ def _read_training_prompts(recipe: Recipe) -> Sequence[PromptRow]:
             raise BadInputError(f"{data.path_of(source_of(row))}: ladder {row.id}: {error}") from None
     check_ranges(rows, recipe)
     check_answers(rows, recipe)
+    check_plans(rows, recipe)
     for it in recipe.rewards:
         if isinstance(it, FormatSettings) and it.slop_list is not None:
             SlopLists.read(it.slop_list)
@@ -241,6 +244,24 @@ def check_answers(rows: Sequence[PromptRow], recipe: Recipe) -> None:
                     expected_answers(row, it.form)
             except ValueError as error:
                 raise BadInputError(f"{recipe.data.path_of(source_of(row))}: prompt {row.id}: {error}") from None
+
+
+def check_plans(rows: Sequence[PromptRow], recipe: Recipe) -> None:
+    """Check what the likelihood reward reads; see `check_continuations`.
+
+    Raises:
+        BadInputError: its model or template cannot be used, no prompt has a continuation, or one does not fit.
+    """
+    for it in recipe.rewards:
+        if isinstance(it, LikelihoodSettings):
+            check_continuations(
+                it,
+                [row for row in rows if it.applies_to(source_of(row))],
+                policy=recipe.policy,
+                plan_tokens=recipe.generation.max_tokens,
+                source=recipe.data.path_of(it.sources[0] if it.sources else None),
+                trust_remote_code=recipe.trust_remote_code,
+            )
 
 
 def _check_templates(recipe: Recipe, judges: Mapping[str, ModelSpec]) -> None:

@@ -12,6 +12,7 @@ from longform.rewards.settings import (
     ConstraintSettings,
     GroupSettings,
     JudgedSettings,
+    LikelihoodSettings,
     PairwiseSettings,
     PointwiseSettings,
     RewardSettings,
@@ -364,6 +365,8 @@ class Recipe(_Section):
             raise ValueError("optim.diversity: not with the writing reward, which may be negative")
         if multiplies and self.data.group == MIN_RESPONSES:
             raise ValueError("optim.diversity: needs data.group of at least 3; two responses are equally far apart")
+        if self.generation.think != "on" and any(isinstance(it, LikelihoodSettings) for it in self.rewards):
+            raise ValueError("generation.think: must be on with the likelihood reward, which scores plans")
         if self.compares and not self.data.has_ladders:
             needing = next(it.kind for it in self.rewards if self.compares_with_references(it))
             raise ValueError(f"data.ladders: required by the {needing} reward, which compares with references")

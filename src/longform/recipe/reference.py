@@ -24,7 +24,7 @@ def describe_recipe() -> str:
         "a recipe with everything that it refers to. Both write a JSON Schema beside it and name it in the first line, "
         "`# yaml-language-server: $schema=./recipe.schema.json`: an editor with the YAML language server "
         "completes and checks keys, and shows their meaning. `longform schema` prints the schema anew, also of models.yaml "
-        "(`longform schema models`) and of the recipes of `sft`, `pretrain` and `reward-model`.",
+        "(`longform schema models`) and of the recipes of `sft`, `pretrain`, `reward-model` and `judge-model`.",
     ]
     for name, model in _sections(Recipe, ""):
         parts += [f"## {name or 'Top level'}", first_paragraph(model), _table(model)]

@@ -38,7 +38,7 @@ def disk_trouble(error: Exception, folder: Path) -> str | None:
     """Why the files of a folder cannot be written, or None if an error has another cause.
 
     Libraries that write weights report a full disk by their own errors. Rust libraries name the system error;
-    for others, append to the file that was written last and see.
+    for others, append to the file that was written last and see; it is as before afterwards.
     """
     if isinstance(error, OSError):
         return error.strerror or str(error)
@@ -47,11 +47,17 @@ def disk_trouble(error: Exception, folder: Path) -> str | None:
         return os.strerror(int(named[1]))
     files = [path for path in folder.rglob("*") if path.is_file()]
     last = max(files, key=lambda path: path.stat().st_mtime_ns, default=folder / ".probe")
+    size = last.stat().st_size if last.exists() else None
     try:
         with last.open("ab") as file:
             file.write(bytes(_PROBE_BYTES))
     except OSError as full:
         return full.strerror
+    finally:
+        if size is not None:
+            os.truncate(last, size)
+        else:
+            last.unlink(missing_ok=True)
     return None
 
 

@@ -6,7 +6,9 @@ by `FormatSettings`.
 """
 
 import asyncio
+from typing import Literal
 
+from longform.judging.answers import parse_verdict
 from longform.records.schemas import PromptRow
 from longform.rewards.reward import RewardResult
 from longform.rewards.settings import FormatSettings
@@ -134,8 +136,8 @@ class AnswerReward:
         form: of the answers.
     """
 
-    def __init__(self, form: AnswerForm = "exact") -> None:
-        self._form: AnswerForm = form
+    def __init__(self, form: AnswerForm | Literal["verdict"] = "exact") -> None:
+        self._form: AnswerForm | Literal["verdict"] = form
 
     async def score(self, prompt: PromptRow, *, response: ParsedResponse, reference: str, step: int) -> RewardResult:  # noqa: ARG002
         """1 or 0; a response that was cut off has not stated its final answer.
@@ -146,11 +148,13 @@ class AnswerReward:
         expected = expected_answers(prompt, self._form)
         if response.is_cut_off:
             return RewardResult(0.0)
+        if self._form == "verdict":
+            return RewardResult(float(parse_verdict(response.answer) in expected))
         answer = await asyncio.to_thread(final_answer, response.answer, self._form)
         return RewardResult(float(answer in expected))
 
 
-def expected_answers(prompt: PromptRow, form: AnswerForm) -> set[str]:
+def expected_answers(prompt: PromptRow, form: AnswerForm | Literal["verdict"]) -> set[str]:
     """The normalised answers in `meta.answer` of a prompt, which holds one, or a list of those that count as right.
 
     Raises:
@@ -161,9 +165,13 @@ def expected_answers(prompt: PromptRow, form: AnswerForm) -> set[str]:
     expected: set[str] = set()
     for it in answers:
         is_plain = isinstance(it, str | int | float) and not isinstance(it, bool)
-        if not is_plain or (value := normalise_answer(str(it), form)) is None:
+        if not is_plain or (value := _normalise(str(it), form)) is None:
             raise ValueError(f"meta.answer: the answer reward needs an answer of form {form}, got {it!r}")
         expected.add(value)
     if not expected:
         raise ValueError(f"meta.answer: the answer reward needs an answer of form {form}, got an empty list")
     return expected
+
+
+def _normalise(answer: str, form: AnswerForm | Literal["verdict"]) -> str | None:
+    return parse_verdict(f"[[{answer}]]") if form == "verdict" else normalise_answer(answer, form)

@@ -12,6 +12,10 @@ from longform.text.structure import ParsedResponse
 
 DECLINED = "declined"
 """Cause of a missing score: a reward of another package returned None, to leave the rollout out of the update."""
+NO_PLAN, NO_CONTINUATION = "no_plan", "no_continuation"
+"""Causes of a missing score: the likelihood reward needs both."""
+UNSCORED = (DECLINED, NO_PLAN, NO_CONTINUATION)
+"""Causes that are no failure of a model that was asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +44,8 @@ class RewardResult:
     """A judge's scores by criterion, 1 to 10; None for a reward without."""
     is_vetoed: bool | None = None
     """Whether a hard constraint of the prompt is failed; None if it has none."""
+    improvement: float | None = None
+    """Of a perplexity by the plan, in percent; None for a reward without."""
 
 
 class Reward(Protocol):

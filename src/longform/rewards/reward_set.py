@@ -12,6 +12,7 @@ from longform.judging.pointwise import PointwiseJudge, PointwisePanel
 from longform.records.schemas import PromptRow, source_of
 from longform.rewards.judged import VALUES, PairwiseReward, PointwiseReward
 from longform.rewards.judged_group import JudgedGroupReward
+from longform.rewards.likelihood import LikelihoodReward
 from longform.rewards.measured import AnswerReward, FormatReward, LengthReward
 from longform.rewards.plugin import PluginReward, load_reward
 from longform.rewards.reward import (
@@ -28,6 +29,7 @@ from longform.rewards.settings import (
     FormatSettings,
     GroupSettings,
     LengthSettings,
+    LikelihoodSettings,
     PairwiseSettings,
     PluginRewardSettings,
     PointwiseSettings,
@@ -193,6 +195,8 @@ def build_rewards(
     folder: Path | None = None,
     flat_groups_only: bool = False,
     promotes_best: bool = False,
+    policy: str = "",
+    trust_remote_code: bool = False,
 ) -> RewardSet:
     """The rewards of a recipe.
 
@@ -205,6 +209,8 @@ def build_rewards(
         folder: where the modules of plugins may be; the current folder by default.
         flat_groups_only: see `RewardSet`.
         promotes_best: whether a group reward compares the best response with the reference that is faced.
+        policy: of the recipe, which a likelihood reward may read with as it is at the start.
+        trust_remote_code: whether code in its folder may run.
 
     Raises:
         BadInputError: a model or a plugin that a reward needs cannot be loaded.
@@ -221,6 +227,8 @@ def build_rewards(
                 rewards[it.kind] = AnswerReward(it.form)
             case WritingSettings():
                 rewards[it.kind] = WritingPanel(_writing_rewards(it, endpoints), shares=it.shares)
+            case LikelihoodSettings():
+                rewards[it.kind] = LikelihoodReward(it, policy=policy, trust_remote_code=trust_remote_code)
             case PluginRewardSettings():
                 rewards[it.kind] = PluginReward(load_reward(it, folder=folder), it)
             case GroupSettings():

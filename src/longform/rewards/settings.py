@@ -20,6 +20,8 @@ from longform.statistics.group_games import GroupBy
 from longform.text.final_answers import AnswerForm
 
 Names = Annotated[list[str], Field(min_length=1)]
+START = "start"
+"""As a model: the policy as it is before the first step."""
 
 
 class _Settings(BaseModel):
@@ -178,9 +180,10 @@ class AnswerSettings(_MeasuredSettings):
     """
 
     kind: Literal["answer"]
-    form: AnswerForm = "exact"
+    form: AnswerForm | Literal["verdict"] = "exact"
     """exact: the same text, apart from case, spaces and marks around it. choice: one letter. number: the same number,
-    however it is written; a unit is ignored. `meta.answer` may be a list of answers that count as right."""
+    however it is written; a unit is ignored. verdict: `[[A]]`, `[[B]]`, or `[[C]]` for a tie, as a pairwise judge answers.
+    `meta.answer` may be a list of answers that count as right."""
 
 
 class WritingSettings(_Settings):
@@ -230,6 +233,29 @@ class WritingSettings(_Settings):
         return self
 
 
+class LikelihoodSettings(_Settings):
+    """The likelihood reward (VR-CLI, arXiv 2503.22828): how much a response's plan lowers the perplexity of the text that
+    really follows, under a frozen model. It asks no judge. With `generation.think: on`, engine local.
+
+    A response without a plan, or to a prompt without a continuation, has no score and is masked.
+    """
+
+    kind: Literal["likelihood"]
+    model: str = START
+    """`start`: the policy as it is before the first step. Else a folder or hub id. It is loaded beside the policy, frozen,
+    and takes its memory, also where the policy is adapters."""
+    field: str = Field(default="meta.continuation", pattern=r"^(meta\.)?[^.]+$")
+    """The field of a prompt's row that holds the text that really follows, or `meta.` and a key of its meta."""
+    template: Path | None = None
+    """A text file with `{request}` and `{plan}` in it, which is the model's prompt with the plan; without one it is the
+    request by itself. None: the request, an empty line, and the plan in `<plan>` tags."""
+    values: Literal["paper", "improvement"] = "paper"
+    """What the improvement of the perplexity in percent is worth. paper: 0 below 0.05, 0.5 below 1, 0.9 below 2, else 1.
+    improvement: a hundredth of it, at least 0."""
+    max_tokens: int = Field(default=4096, ge=1)
+    """Longest continuation; of a longer one the beginning is read."""
+
+
 class PluginRewardSettings(_Settings):
     """A reward of another package, or of a Python file in the current folder. Training runs its code; reading a recipe
     or a run does not.
@@ -255,7 +281,7 @@ class PluginRewardSettings(_Settings):
         return kind
 
 
-BUILTIN_REWARDS = ("pairwise", "pointwise", "group", "length", "format", "answer", "writing")
+BUILTIN_REWARDS = ("pairwise", "pointwise", "group", "length", "format", "answer", "writing", "likelihood")
 """Kinds of rewards in this package."""
 _PLUGIN = "plugin"
 
@@ -276,6 +302,7 @@ RewardSettings = Annotated[
     | Annotated[FormatSettings, Tag("format")]
     | Annotated[AnswerSettings, Tag("answer")]
     | Annotated[WritingSettings, Tag("writing")]
+    | Annotated[LikelihoodSettings, Tag("likelihood")]
     | Annotated[PluginRewardSettings, Tag(_PLUGIN)],
     Discriminator(_tag, custom_error_type="missing_kind", custom_error_message="needs a `kind`"),
 ]

@@ -38,6 +38,16 @@ class OutputHead(NamedTuple):
     """Gemma 2's `final_logit_softcapping`."""
 
 
+def output_head(model: Any) -> OutputHead:
+    """How a causal model gets its logits, from its output embeddings and its configuration.
+
+    That nothing else happens to them is part of the self-check (training/self_check.py).
+    """
+    head, config = model.get_output_embeddings(), model.config.get_text_config(decoder=True)
+    scale = getattr(config, "logit_scale", None) or 1 / (getattr(config, "logits_scaling", None) or 1.0)
+    return OutputHead(head.weight, head.bias, scale, getattr(config, "final_logit_softcapping", None))
+
+
 class Tile(NamedTuple):
     """Size of the part of the projection that is in memory at a time."""
 

@@ -91,8 +91,10 @@ def clipped_value_loss(
 def explained_variance(values: Tensor, returns: Tensor, mask: Tensor) -> float:
     """Return 1 - Var(returns - values) / Var(returns) over unmasked tokens: 1 for a perfect critic, 0 for a constant one.
 
-    NaN if the returns have no variance.
+    NaN if the returns have no variance, or every token is masked.
     """
     chosen = mask.bool()
+    if not chosen.any():
+        return float("nan")
     spread = returns[chosen].var(correction=0)
     return float(1 - (returns - values)[chosen].var(correction=0) / spread) if spread > 0 else float("nan")

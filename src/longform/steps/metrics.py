@@ -21,7 +21,7 @@ from longform.recipe.recipe import Recipe
 from longform.records.database import RolloutRecord, ValidationText
 from longform.records.errors import StoppedError
 from longform.records.schemas import PromptRow
-from longform.rewards.reward import DECLINED, RewardResults, criterion_scores, missing_cause, outcome_of, scores_by_kind
+from longform.rewards.reward import UNSCORED, RewardResults, criterion_scores, missing_cause, outcome_of, scores_by_kind
 from longform.rewards.settings import GroupSettings
 from longform.rl.group_advantages import GroupAdvantages
 from longform.text.diversity import distinct_share, self_bleu
@@ -130,7 +130,7 @@ def check_judge_failure_rate(results: Sequence[RewardResults], *, step: int, lim
     Raises:
         StoppedError: the fraction is above `limit`; names the causes and their counts.
     """
-    missing = [cause for it in results if (cause := missing_cause(it)) not in (None, DECLINED)]
+    missing = [cause for it in results if (cause := missing_cause(it)) not in (None, *UNSCORED)]
     if len(missing) > limit * len(results):
         hint = ""
         if "too_long" in missing:
@@ -334,6 +334,9 @@ def _judge_metrics(results: Sequence[RewardResults]) -> dict[str, float]:
     vetoed = [it.is_vetoed for it in rewarded if it.is_vetoed is not None]
     if vetoed:
         metrics["reward/pointwise/vetoed"] = float(np.mean(vetoed))
+    improved = [it.improvement for it in rewarded if it.improvement is not None]
+    if improved:
+        metrics["reward/likelihood/improvement"] = float(np.mean(improved))
     consistent = [it.consistent for it in rewarded if it.consistent is not None]
     if consistent:
         metrics |= {"judge/inconsistency": 1 - float(np.mean(consistent)), "judge/rechecked": float(len(consistent))}

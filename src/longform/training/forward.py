@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 from transformers import PreTrainedModel
 
-from longform.rl.log_probs import OutputHead, token_statistics
+from longform.rl.log_probs import output_head, token_statistics
 from longform.rl.microbatches import cut_by_tokens as cut_rows
 from longform.rl.settings import CPU_TOKENS_PER_MICROBATCH
 
@@ -115,16 +115,6 @@ def response_values(critic: Critic, batch: Batch) -> Tensor:
         from_text = linear(hidden.float(), critic.head.weight, critic.head.bias).squeeze(-1)
     from_reference = critic.reference_weight * batch.reference_scores
     return (from_text + from_reference[:, None]) * batch.mask
-
-
-def output_head(model: Any) -> OutputHead:
-    """How a causal model gets its logits, from its output embeddings and its configuration.
-
-    That nothing else happens to them is part of the self-check (training/self_check.py).
-    """
-    head, config = model.get_output_embeddings(), model.config.get_text_config(decoder=True)
-    scale = getattr(config, "logit_scale", None) or 1 / (getattr(config, "logits_scaling", None) or 1.0)
-    return OutputHead(head.weight, head.bias, scale, getattr(config, "final_logit_softcapping", None))
 
 
 def _states_before_tokens(backbone: Any, batch: Batch) -> Tensor:

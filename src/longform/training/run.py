@@ -103,6 +103,8 @@ def train(
                 wording=wording,
                 flat_groups_only=recipe.data.flat_groups is not None,
                 promotes_best=recipe.curriculum.promote_by == "sample",
+                policy=recipe.policy,
+                trust_remote_code=recipe.trust_remote_code,
             )
             generator = RolloutGenerator(
                 inputs.prompts,

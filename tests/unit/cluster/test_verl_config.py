@@ -69,6 +69,7 @@ def test_a_key_that_verl_does_not_know_is_one_line(tmp_path, key):
     [
         ("optim.lr_end_ratio", {"optim": {"lr_end_ratio": 0.1}}),
         ("rewards.writing", {"rewards": [{"kind": "writing", "model": "m"}]}),
+        ("rewards.likelihood", {"rewards": [{"kind": "likelihood"}], "generation": {"think": "on"}}),
         ("lora", {"lora": {}}),
         ("generation.temperature", {"generation": {"temperature": 0}}),
         ("cluster.checkpoints", {"cluster": {"nodes": 2, "ray_address": "auto"}}),

@@ -9,6 +9,7 @@ from accelerate.commands.launch import _validate_launch_command, launch_command_
 from accelerate.utils.launch import prepare_multi_gpu_env
 from shapes import SHAPES
 
+from longform.planning.device import check_memory
 from longform.planning.memory import GIB, LOW, layer_activation_bytes
 from longform.planning.shapes import shape_of
 from longform.planning.supervised import SupervisedWorkload, check_supervised, plan_supervised
@@ -16,6 +17,7 @@ from longform.project.shipped_recipes import copy_recipe, find_recipe
 from longform.recipe.loading import load_recipe
 from longform.records.errors import BadInputError
 from longform.rl.settings import LoraSettings, MemorySettings
+from longform.training.judge_model.recipe import JudgeModelRecipe
 from longform.training.supervised.pretrain_recipe import PretrainRecipe
 from longform.training.supervised.processes import find_processes
 from longform.training.supervised.reward_model_recipe import RewardModelRecipe
@@ -23,13 +25,19 @@ from longform.training.supervised.sft_recipe import SftRecipe
 from longform.training.supervised.stage_check import check_stage_memory
 
 RECIPES = Path(__file__).parents[3] / "src/longform/recipes"
-SCHEMAS = {"sft": SftRecipe, "pretrain": PretrainRecipe, "reward-model": RewardModelRecipe}
+SCHEMAS = {
+    "sft": SftRecipe,
+    "pretrain": PretrainRecipe,
+    "reward-model": RewardModelRecipe,
+    "judge-model": JudgeModelRecipe,
+}
 PLANNED = {
     "baselines/sft": "qwen2.5-1.5b",
     "baselines/sft-7b-12k": "qwen2.5-7b",
     "baselines/sft-7b-24k": "qwen2.5-7b",
     "reward-model": "qwen2.5-7b",
     "reward-model-72b": "qwen2.5-72b",
+    "judge-model": "qwen2.5-1.5b",
     "pretrain/texts": "qwen2.5-1.5b",
     "pretrain/cot": "qwen2.5-1.5b",
     "pretrain/longwriter-zero-32b": "qwen2.5-32b",
@@ -47,7 +55,9 @@ def test_a_recipe_fits_the_machines_it_names_and_states_its_plan(name, tmp_path)
     model.mkdir()
     (model / "config.json").write_text(json.dumps(SHAPES[PLANNED[name]][0]))
     pairs = shipped.kind == "reward-model"
-    plan = check_stage_memory(recipe, str(model), recipe.settings, texts_per_row=2 if pairs else 1)
+    settings = recipe.sft if isinstance(recipe, JudgeModelRecipe) else recipe.settings
+    assert settings is not None
+    plan = check_stage_memory(recipe, str(model), settings, texts_per_row=2 if pairs else 1)
     assert recipe.memory.limit_gb == 80
     assert plan.total < 0.95 * 80 * GIB, plan.lines()
     (row,) = (
@@ -56,6 +66,12 @@ def test_a_recipe_fits_the_machines_it_names_and_states_its_plan(name, tmp_path)
         if f"| {name}.yaml |" in line and "B |" in line
     )
     assert row.split("|")[4].strip().removesuffix(" GiB") == f"{plan.total / GIB:.1f}"
+
+
+def test_the_reinforcement_learning_of_a_judge_model_fits_the_card_that_it_names(tmp_path):
+    recipe = load_recipe(RECIPES / "judge-model.yaml", JudgeModelRecipe)
+    (tmp_path / "config.json").write_text(json.dumps(SHAPES["qwen2.5-1.5b"][0]))
+    assert check_memory(recipe.reinforcement(str(tmp_path), on_gpu=True)).total < 0.95 * 80 * GIB
 
 
 @pytest.mark.parametrize("path", LAUNCHES, ids=lambda path: path.stem)

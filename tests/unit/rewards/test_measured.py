@@ -242,6 +242,16 @@ def test_a_stated_answer_is_worth_1_and_everything_else_0():
     assert answer_score("", "B", "choice") == 0
 
 
+def test_a_verdict_is_the_last_letter_in_double_brackets():
+    assert answer_score("[[A]] has the better end, but [[B]]", "B", "verdict") == 1
+    assert answer_score("[[C]]", "B", "verdict") == 0, "a tie about a decided pair"
+    assert answer_score("[[A]]", "C", "verdict") == 0, "a decision about a tied pair"
+    assert answer_score("The answer is B.", "B", "verdict") == 0, "no verdict"
+    assert answer_score("[[B]]", "B", "verdict", is_cut_off=True) == 0
+    with pytest.raises(ValueError, match="of form verdict"):
+        expected_answers(PromptRow(id="p", prompt="?", meta={"answer": "D"}), "verdict")
+
+
 def test_a_response_that_was_cut_off_has_not_stated_its_final_answer():
     assert answer_score("Answer: B", "B", "choice", is_cut_off=True) == 0
 

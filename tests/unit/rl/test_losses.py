@@ -125,3 +125,4 @@ def test_explained_variance_is_one_for_a_perfect_and_zero_for_a_constant_critic(
     assert explained_variance(returns.clone(), returns, mask) == pytest.approx(1.0)
     assert explained_variance(torch.full((1, 3), 0.7), returns, mask) == pytest.approx(0.0, abs=1e-6)
     assert math.isnan(explained_variance(returns, torch.ones(1, 3), mask))
+    assert math.isnan(explained_variance(returns, returns, torch.zeros(1, 3)))

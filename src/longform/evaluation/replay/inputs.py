@@ -11,7 +11,7 @@ from pathlib import Path
 from longform.curriculum.schedule import Curriculum
 from longform.endpoints.models import ModelSpec, find_model, read_models
 from longform.recipe.begin import changed_plugins
-from longform.recipe.inputs import check_answers, check_ranges, new_curriculum, read_recorded_prompts
+from longform.recipe.inputs import check_answers, check_plans, check_ranges, new_curriculum, read_recorded_prompts
 from longform.recipe.loading import load_stored_recipe, removed_values
 from longform.recipe.recipe import Recipe
 from longform.recipe.renamed import replaced_values
@@ -114,6 +114,7 @@ def check_replay(
     prompts = read_recorded_prompts(run, recorded.data)
     check_ranges(prompts, replayed)
     check_answers(prompts, replayed)
+    check_plans(prompts, replayed)
     path = models or recorded.models
     names = sorted(replayed.asked)
     specs = read_models(path) if names else {}

@@ -180,6 +180,8 @@ async def replay_steps(run: RunDirectory, inputs: ReplayInputs, *, budget: Budge
                 wording=run_wording(run),
                 flat_groups_only=recipe.data.flat_groups is not None,
                 promotes_best=recipe.curriculum.promote_by == "sample",
+                policy=recipe.policy,
+                trust_remote_code=recipe.trust_remote_code,
             )
 
             def read_answer(digest: str) -> str:

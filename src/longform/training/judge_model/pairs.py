@@ -1,0 +1,213 @@
+"""What a judge model learns from: labelled pairs, and verdicts with their reasons.
+
+Each pair is asked about in both orders, by the very question of a pairwise judge (`judging.pairwise.ask_pairwise`), so that
+no position is right more often than the other.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from pydantic import Field, field_validator
+
+from longform.judging.answers import Letter, fence_tag, parse_verdict
+from longform.judging.pairwise import OUTCOMES, WINNERS, Position, ask_pairwise, in_order, winner_of
+from longform.recipe.inputs import read_recorded_prompts
+from longform.recipe.loading import load_stored_recipe
+from longform.recipe.recipe import Recipe
+from longform.records.database import text_hash
+from longform.records.errors import BadInputError
+from longform.records.files import read_all
+from longform.records.recorded_calls import read_calls
+from longform.records.run_directory import RunDirectory
+from longform.records.schemas import ORDERS, Criteria, Lesson, Message, Order, Pair, Prompt, PromptRow, Winner
+from longform.rewards.settings import PairwiseSettings
+from longform.text.structure import parse_response
+from longform.wording import Wording
+
+NO_LABEL, AGAINST_LABEL = "pairs without a label", "reasons against the label"
+"""Causes of what is left out."""
+_SECRET = b"judge-model"
+"""Of the fences' tags; no policy writes the texts of a training pair."""
+
+
+class LabelledPair(Pair):
+    """Two texts for one prompt, which is better, and why."""
+
+    id: str = Field(min_length=1)
+    prompt: str | list[Message] = Field(min_length=1)
+    criteria: Criteria | None = None
+    reasons: dict[Order, str] | None = None
+    """What a judge that read the texts in this order answered: reasons, with or without the verdict at their end."""
+
+    @field_validator("response_a", "response_b")
+    @classmethod
+    def _check_text(cls, text: str) -> str:
+        if not text.strip():
+            raise ValueError("the text is empty")
+        return text
+
+    @property
+    def request(self) -> PromptRow:
+        """The prompt, as shown to a judge."""
+        return PromptRow(id=self.id, prompt=self.prompt, criteria=self.criteria)
+
+
+class PairLabels(NamedTuple):
+    """Pairs with their labels, and what was left out."""
+
+    pairs: list[LabelledPair]
+    """Each with its label."""
+    left_out: Counter[str]
+
+
+def read_labelled_pairs(paths: Sequence[Path], *, judge: str | None) -> PairLabels:
+    """Read pairs with a label: of people, else what `judge` said in both orders, if it said the same.
+
+    Raises:
+        BadInputError: a file has an invalid row, two pairs share an id, or no pair has a label.
+    """
+    pairs: list[LabelledPair] = []
+    left_out: Counter[str] = Counter()
+    for pair in read_all(paths, LabelledPair):
+        label = label_of(pair, judge)
+        if label is None:
+            left_out[NO_LABEL] += 1
+        else:
+            pairs.append(pair.model_copy(update={"label": label}))
+    if not pairs:
+        hint = "" if judge else "; `judge` names one whose verdicts count where there is none"
+        raise BadInputError(f"pairs: no pair of {', '.join(map(str, paths))} has a label{hint}")
+    return PairLabels(pairs, left_out)
+
+
+def label_of(pair: LabelledPair, judge: str | None) -> Winner | None:
+    """The label of a pair; without one, the verdict of `judge` if it is the same in both orders."""
+    if pair.label is not None or judge is None:
+        return pair.label
+    said: Mapping[Order, Winner | None] = (pair.verdicts or {}).get(judge) or {}
+    return said.get("ab") if said.get("ab") == said.get("ba") else None
+
+
+def letter_of(winner: Winner, order: Order) -> Letter:
+    """The letter by which a judge that reads the texts in `order` names the better one; see `winner_of`."""
+    letters: tuple[Letter, ...] = ("A", "B", "C")
+    return next(letter for letter in letters if winner_of(letter, order) == winner)
+
+
+def ask_about(pair: LabelledPair, order: Order, *, wording: Wording) -> str:
+    """The question about a pair in one order, as a pairwise judge gets it."""
+    text_a, text_b = in_order(pair.response_a, pair.response_b, order)
+    return ask_pairwise(pair.request, text_a=text_a, text_b=text_b, tag=fence_tag(_SECRET, pair.id, 0), wording=wording)
+
+
+def questions(pairs: Sequence[LabelledPair], *, wording: Wording) -> list[Prompt]:
+    """The prompts of reinforcement learning: each pair in both orders, with the right letter in `meta.answer`."""
+    return [
+        Prompt(
+            id=f"{pair.id}/{order}",
+            prompt=ask_about(pair, order, wording=wording),
+            meta={"answer": letter_of(pair.label, order)},
+        )
+        for pair in pairs
+        for order in ORDERS
+        if pair.label is not None
+    ]
+
+
+def lessons_of_pairs(pairs: Sequence[LabelledPair], left_out: Counter[str], *, wording: Wording) -> list[Lesson]:
+    """What fine-tuning learns from the reasons of labelled pairs.
+
+    Reasons without a verdict get that of the label. Reasons whose verdict is another are left out, and counted.
+    """
+    lessons = []
+    for pair in pairs:
+        for order, reason in (pair.reasons or {}).items():
+            assert pair.label is not None, "of read_labelled_pairs"
+            letter, said = letter_of(pair.label, order), parse_verdict(reason)
+            if said not in (None, letter):
+                left_out[AGAINST_LABEL] += 1
+                continue
+            answer = reason.strip() if said else f"{reason.strip()}\n\n[[{letter}]]"
+            lessons.append(_lesson(ask_about(pair, order, wording=wording), answer))
+    return lessons
+
+
+class RecordedVerdict(NamedTuple):
+    """A verdict that a run has recorded, with the answer that it was read from."""
+
+    request: str
+    """The prompt as one text."""
+    pair: LabelledPair
+    """The policy's response, then its reference."""
+    order: Order
+    answer: str
+
+
+def read_run_verdicts(path: Path) -> Iterator[RecordedVerdict]:
+    """The verdicts of a run's pairwise reward that decided a rollout, each question once.
+
+    Answers of a panel's minority, ties of a judge that was asked in both orders (they do not tell their order), and answers
+    without a verdict in brackets are skipped.
+
+    Raises:
+        BadInputError: it is no run, or it has no pairwise reward.
+    """
+    with RunDirectory.read(path) as run:
+        recipe = load_stored_recipe(run.recipe_path, Recipe)
+        reward = next((it for it in recipe.rewards if isinstance(it, PairwiseSettings)), None)
+        if reward is None:
+            raise BadInputError(f"runs: {path}: the run has no pairwise reward, so it holds no verdicts on pairs")
+        prompts = {it.id: it for it in read_recorded_prompts(run, recipe.data)}
+        answers = {
+            it.request_hash: it.text
+            for it in read_calls(run.database_path, outcome="ok")
+            if it.endpoint in reward.judges
+        }
+        seen: set[tuple[str, str, str, Order]] = set()
+        for rollout in run.database.rollouts():
+            response = parse_response(rollout.text, recipe.generation.think).answer
+            if rollout.outcome not in OUTCOMES or not response or not rollout.reference.strip():
+                continue
+            prompt, winner = prompts[rollout.prompt_id], WINNERS[rollout.outcome]
+            pair = LabelledPair(
+                id=prompt.id,
+                prompt=prompt.prompt if isinstance(prompt.prompt, str) else list(prompt.prompt),
+                criteria=prompt.criteria,
+                response_a=response,
+                response_b=rollout.reference,
+                label=winner,
+            )
+            for call in rollout.calls:
+                letter = parse_verdict(answers.get(call, ""))
+                order = None if letter is None else order_of(letter, winner, position=reward.position)
+                if order is None:
+                    continue
+                key = (prompt.id, text_hash(response), text_hash(rollout.reference), order)
+                if key not in seen:
+                    seen.add(key)
+                    yield RecordedVerdict(prompt.request, pair, order, answers[call].strip())
+
+
+def order_of(letter: Letter, winner: Winner, *, position: Position) -> Order | None:
+    """The order in which a judge read two texts, of which `winner` won; None if the letter does not say so.
+
+    Args:
+        letter: of its answer.
+        winner: a for the policy's response.
+        position: of the policy's response.
+    """
+    possible: tuple[Order, ...] = {"first": ("ab",), "second": ("ba",), "both": ORDERS}[position]
+    found: list[Order] = [order for order in possible if winner_of(letter, order) == winner]
+    return found[0] if len(found) == 1 else None
+
+
+def lessons_of_runs(verdicts: Sequence[RecordedVerdict], *, wording: Wording) -> list[Lesson]:
+    """What fine-tuning learns from the recorded verdicts of runs."""
+    return [_lesson(ask_about(it.pair, it.order, wording=wording), it.answer) for it in verdicts]
+
+
+def _lesson(question: str, answer: str) -> Lesson:
+    turns = [Message(role="user", content=question), Message(role="assistant", content=answer)]
+    return Lesson(messages=turns)

@@ -1,0 +1,203 @@
+"""The recipe of a judge model, and its pairs: read, checked, and with whole prompts held out."""
+
+from collections import Counter
+from pathlib import Path
+from typing import NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from longform.recipe.recipe import Recipe
+from longform.records.errors import BadInputError
+from longform.records.schemas import Lesson, Prompt
+from longform.rl.settings import GrpoSettings
+from longform.tracking.available import check_trackers
+from longform.training.judge_model.pairs import (
+    LabelledPair,
+    lessons_of_pairs,
+    lessons_of_runs,
+    questions,
+    read_labelled_pairs,
+    read_run_verdicts,
+)
+from longform.training.supervised.lessons import SftData, is_held_out
+from longform.training.supervised.resumable import check_out
+from longform.training.supervised.settings import SupervisedRecipe
+from longform.training.supervised.sft import SftSettings
+from longform.training.supervised.sft_recipe import SftRecipe
+from longform.wording import CURRENT, load_wording
+from longform.writers.paths import check_model_path
+from longform.writers.settings import GenerationSettings
+
+MIN_HELD_OUT = 2
+"""Minimum number of held-out prompts; one prompt gives no interval."""
+LESSONS, QUESTIONS = "lessons.jsonl", "questions.jsonl"
+"""Files of both stages, in the folder of checkpoints."""
+FINE_TUNED, REINFORCED = "fine-tuned", "rl"
+"""The stages' folders."""
+
+
+class JudgeRlSettings(BaseModel):
+    """Reinforcement learning of a judge model: GRPO, where an answer is worth 1 if its verdict is the pair's label, else 0.
+
+    So a tie about a decided pair, a decision about a tied pair, and an answer without a verdict or cut off at `max_tokens`
+    are worth 0. Each pair is asked about in both orders, as two questions.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    steps: int = Field(default=200, ge=1)
+    """Updates."""
+    per_step: int = Field(default=16, ge=1)
+    """Questions per step."""
+    group: int = Field(default=8, ge=2)
+    """Answers per question."""
+    evaluate_every: int = Field(default=50, ge=1)
+    """Steps between points of the learning curve."""
+    optim: GrpoSettings = GrpoSettings()
+
+
+class JudgeExaminationSettings(BaseModel):
+    """Budget of the examination of a judge model."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    max_pairs: int | None = Field(default=None, ge=1)
+    """Pairs to draw from the held-out ones; None takes all. Each is asked about twice, in both orders."""
+
+
+class JudgeModelRecipe(SupervisedRecipe):
+    """Recipe of a judge model."""
+
+    base: str
+    """Folder or hub id of the language model to start from; needs a chat template."""
+    pairs: list[Path] = Field(min_length=1)
+    """Pairs files with labels, as `longform label` and `audit` write them; `reasons` of a pair are learned first."""
+    judge: str | None = None
+    """A judge whose verdicts in the pairs files count as label where there is none, if they are the same in both orders."""
+    runs: list[Path] = Field(default_factory=list)
+    """Run directories whose recorded pairwise verdicts are learned first, with their reasons."""
+    held_out: float = Field(default=0.1, gt=0, lt=1)
+    """Fraction of the prompts to hold out with all their pairs and verdicts; chosen by hash of the prompt and `seed`."""
+    seed: int = Field(default=0, ge=0, lt=2**32)
+    """Of the held-out prompts and of reinforcement learning; the fine-tuning has `sft.seed`."""
+    sft: SftSettings | None = SftSettings()
+    """Fine-tuning on verdicts with reasons. null: none."""
+    rl: JudgeRlSettings | None = JudgeRlSettings()
+    """Reinforcement learning on labels. null: none."""
+    generation: GenerationSettings = GenerationSettings(max_tokens=1024, max_prompt_tokens=16_384)
+    """How it is asked and answers, in reinforcement learning and in the examination, which does not sample."""
+    examination: JudgeExaminationSettings = JudgeExaminationSettings()
+
+    @model_validator(mode="after")
+    def _check_stages(self) -> "JudgeModelRecipe":
+        if self.sft is None and self.rl is None:
+            raise ValueError("sft, rl: both are null, so there is nothing to train")
+        if self.generation.think != "off" or not self.generation.uses_chat_template:
+            raise ValueError("generation: a judge is asked through its chat template, without a think prompt")
+        if self.rl is not None and self.generation.temperature == 0:
+            raise ValueError("generation.temperature: must not be 0: all answers of a group would be equal")
+        if self.devices.count > 1:
+            raise ValueError("devices: a judge model is trained on one device; leave it out")
+        if self.validation is not None:
+            raise ValueError("validation: the held-out pairs examine every stage; leave it out")
+        return self
+
+    def fine_tuning(self) -> SftRecipe:
+        """The recipe of its fine-tuning, which must not be null."""
+        assert self.sft is not None
+        return SftRecipe(
+            policy=self.base,
+            data=SftData(rows=[self.checkpoints / LESSONS]),
+            out=self.checkpoints / FINE_TUNED,
+            settings=self.sft,
+            **{name: getattr(self, name) for name in _SHARED},
+        )
+
+    def reinforcement(self, policy: str, *, on_gpu: bool) -> Recipe:
+        """The recipe of its reinforcement learning, which must not be null, from a policy."""
+        assert self.rl is not None
+        content = {
+            "method": "grpo",
+            "policy": policy,
+            "trust_remote_code": self.trust_remote_code,
+            "data": {
+                "prompts": str(self.checkpoints / QUESTIONS),
+                "per_step": self.rl.per_step,
+                "group": self.rl.group,
+            },
+            "rewards": [{"kind": "answer", "form": "verdict"}],
+            "generation": self.generation.model_dump(mode="json"),
+            "optim": self.rl.optim.model_dump(mode="json"),
+            "lora": None if self.lora is None else self.lora.model_dump(mode="json"),
+            "memory": self.memory.resolved(on_gpu=on_gpu).model_dump(mode="json"),
+            "run": {
+                "name": REINFORCED,
+                "folder": str(self.checkpoints),
+                "seed": self.seed,
+                "steps": self.rl.steps,
+                "checkpoint_every": self.checkpoint_every,
+                "keep_checkpoints": self.keep_checkpoints,
+                "keep_policies": self.rl.evaluate_every,
+                "track": self.track,
+            },
+        }
+        return Recipe.model_validate(content)
+
+
+_SHARED = ("trust_remote_code", "lora", "memory", "checkpoint_every", "keep_checkpoints", "track")
+
+
+class JudgeSplit(NamedTuple):
+    """What is trained on, and what is held out."""
+
+    lessons: list[Lesson]
+    """Of the fine-tuning; empty without one."""
+    questions: list[Prompt]
+    """Of the reinforcement learning."""
+    pairs: int
+    """Training pairs with a label."""
+    held_out: list[LabelledPair]
+    left_out: Counter[str]
+    """By cause."""
+
+
+def read_split(recipe: JudgeModelRecipe) -> JudgeSplit:
+    """Read pairs and verdicts, and check everything that the recipe names before a model is loaded.
+
+    Raises:
+        BadInputError: a file is missing or invalid, no pair has a label, a stage has nothing to learn, there are too few
+            prompts to hold any out, there is no model at `base`, or `out` exists.
+    """
+    check_trackers(recipe.track, key="track")
+    check_model_path(recipe.base)
+    check_out(recipe)
+    labelled, left_out = read_labelled_pairs(recipe.pairs, judge=recipe.judge)
+    wording = load_wording(CURRENT)
+
+    def stays(request: str) -> bool:
+        return not is_held_out(request, recipe.held_out, seed=recipe.seed)
+
+    training = [it for it in labelled if stays(it.request.request)]
+    held_out = [it for it in labelled if not stays(it.request.request)]
+    examined = len({it.request.request for it in held_out})
+    if not training or examined < MIN_HELD_OUT:
+        learned = len({it.request.request for it in training})
+        raise BadInputError(
+            f"held_out: {recipe.held_out} leaves {learned} prompts for training and holds out {examined}; at least "
+            f"{MIN_HELD_OUT} must be held out"
+        )
+    lessons: list[Lesson] = []
+    if recipe.sft is not None:
+        recorded = [it for run in recipe.runs for it in read_run_verdicts(run) if stays(it.request)]
+        lessons = lessons_of_pairs(training, left_out, wording=wording) + lessons_of_runs(recorded, wording=wording)
+        if not lessons:
+            raise BadInputError(
+                "sft: there are no reasons to learn: no training pair has `reasons`, and `runs` gives no verdict; add some, "
+                "or set sft: null"
+            )
+    asked = questions(training, wording=wording)
+    if recipe.rl is not None and len(asked) < recipe.rl.per_step:
+        raise BadInputError(
+            f"rl.per_step: {recipe.rl.per_step}, and there are {len(asked)} questions about {len(training)} training pairs"
+        )
+    return JudgeSplit(lessons, asked, len(training), held_out, left_out)
