@@ -9,7 +9,7 @@ from longform.evaluation.benchmarks.benchmark import Benchmark
 from longform.evaluation.benchmarks.creative_writing import CreativeWriting
 from longform.evaluation.benchmarks.hellobench import HelloBench
 from longform.evaluation.benchmarks.lifebench import LifeBench
-from longform.evaluation.benchmarks.longbench_v2 import LongBenchV2
+from longform.evaluation.benchmarks.longbench_v2 import LongBenchV2, LongBenchV2Cot
 from longform.evaluation.benchmarks.longbench_write import LongBenchWrite
 from longform.evaluation.benchmarks.longform_writing import LongformWriting
 from longform.evaluation.benchmarks.longwrite_ruler import LongWriteRuler
@@ -26,6 +26,7 @@ BENCHMARKS: dict[str, Benchmark[Any]] = {
         CreativeWriting(),
         ArenaWrite(),
         LongBenchV2(),
+        LongBenchV2Cot(),
         LongWriteRuler(),
         HelloBench(),
         LifeBench(),

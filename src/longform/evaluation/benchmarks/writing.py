@@ -99,6 +99,8 @@ class Fitted(NamedTuple):
     """Context of the writer in tokens (prompt and response); None if unknown."""
     longest: int = 0
     """Longest prompt of a local model in tokens, including the chat template; with several turns, a bound on it."""
+    shorten: Callable[[Sequence[Prompt]], list[Prompt]] | None = None
+    """Shortens the prompts of later turns in the same way; None if the context is unknown."""
 
 
 def fit(benchmark: Benchmark[Any], prompts: Sequence[Prompt], writing: WritingPlan, *, models: Path) -> Fitted:
@@ -113,7 +115,7 @@ def fit(benchmark: Benchmark[Any], prompts: Sequence[Prompt], writing: WritingPl
         context, cut, count = _read_local(writer, trust_remote_code=writing.local.trust_remote_code)
     else:
         context, cut, count = find_model(read_models(models), writer, path=models).context, cut_middle, estimate_tokens
-    fitted = prompts
+    fitted, shorten = prompts, None
     if context is not None:
         limit = context - max_tokens - _MARGIN - _instruction_tokens(writing.think_template, count)
         if limit < 2:
@@ -121,13 +123,15 @@ def fit(benchmark: Benchmark[Any], prompts: Sequence[Prompt], writing: WritingPl
                 f"--max-tokens: the context of {writer} is {context} tokens for prompt and response; a response of up "
                 f"to {max_tokens} leaves no room for a prompt"
             )
-        fitted = benchmark.fitted(prompts, lambda text: cut(text, limit))
+        limit = max(2, limit - (benchmark.turns - 1) * (max_tokens + _TURN_TOKENS))
+        shorten = partial(benchmark.fitted, cut=lambda text: cut(text, limit))
+        fitted = shorten(prompts)
     changed = 0 if fitted is prompts else sum(one != other for one, other in zip(prompts, fitted, strict=True))
     longest = _longest_prompt(fitted, writing, context) if is_model_folder(writer) else 0
     if longest and benchmark.turns > 1:
         longest += (benchmark.turns - 1) * (max_tokens + _TURN_TOKENS)
         longest = longest if context is None else min(longest, context - max_tokens)
-    return Fitted(fitted, changed, context, longest)
+    return Fitted(fitted, changed, context, longest, shorten)
 
 
 def write_responses(
@@ -191,7 +195,7 @@ def _turns(
         prompts = benchmark.turn(items, number, {row.prompt_id: row.text for row in rows if row.model == name})
         if not prompts:
             return
-        yield number - 1, prompts
+        yield number - 1, prompts if fitted.shorten is None else fitted.shorten(prompts)
 
 
 def _joined(results: Sequence[CollectResult]) -> CollectResult:

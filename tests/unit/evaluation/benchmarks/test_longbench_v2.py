@@ -1,6 +1,7 @@
 """LongBench v2: what an answer says, what counts as wrong, and what training changed."""
 
 import json
+from functools import partial
 from math import comb
 from typing import Any
 
@@ -11,13 +12,14 @@ from hypothesis import strategies as st
 from longform.evaluation.benchmarks.benchmark import Answers, Material
 from longform.evaluation.benchmarks.catalogue import read_set
 from longform.evaluation.benchmarks.grouping import ScoredItem
-from longform.evaluation.benchmarks.longbench_v2 import MAX_TOKENS, LongBenchV2, parse_choice
+from longform.evaluation.benchmarks.longbench_v2 import MAX_TOKENS, LongBenchV2, LongBenchV2Cot, parse_choice
 from longform.evaluation.benchmarks.transfer import ACCURACY, accuracy_interval, difference_interval, transfer_table
 from longform.records.errors import BadInputError
 from longform.records.schemas import Response
+from longform.text.cutting import cut_middle
 from longform.text.words import estimate_tokens
 
-BENCHMARK = LongBenchV2()
+BENCHMARK, COT = LongBenchV2(), LongBenchV2Cot()
 
 
 def row(number, **other):
@@ -191,6 +193,41 @@ def test_several_samples_of_a_question_are_one_piece_of_evidence():
     assert not any("narrow" in it for it in transfer_table(scored("a", [1, 0, 1]), scored("b", [1, 1, 1])).notes)
     (found,) = rows_of(table)
     assert (found["before"].estimate, found["n"], found["gained"], found["lost"]) == (50, 3, 2, 0)
+
+
+def test_with_chain_of_thought_the_choice_follows_the_reasoning_in_one_conversation(tmp_path):
+    items = read(tmp_path, [row(1), row(2), row(3)])
+    first = COT.turn(items, 1, {})
+    assert [it.id for it in first] == ["q1#reasoning", "q2#reasoning", "q3#reasoning"]
+    assert "(A) the A" in first[0].request
+    assert "insert answer here" not in first[0].request
+    second = COT.turn(items, 2, {"q1#reasoning": "Text 1 says B. ", "q2#reasoning": ""})
+    assert [it.id for it in second] == ["q1", "q2"], "nothing is asked where the reasoning failed"
+    assert [it["role"] for it in second[0].messages] == ["user", "assistant", "user"]
+    assert [it["content"] for it in second[0].messages[:2]] == [first[0].request, "Text 1 says B."]
+    assert second[1].messages[1]["content"] == "(nothing)"
+    assert second[0].messages[2]["content"].endswith('"The correct answer is (insert answer here)".')
+    assert {it.id for it in [*first, *second]} <= {it.id for it in COT.prompts(items)}
+
+
+def test_the_reasoning_is_no_answer_whatever_it_says(tmp_path):
+    items = read(tmp_path, [row(0), row(1)])
+    texts = {"q0#reasoning": answer("B"), "q0": answer("A"), "q1#reasoning": answer("B"), "q1": answer("C")}
+    responses = [Response(prompt_id=name, model="m", text=text) for name, text in texts.items()]
+    material = Material({it.id: it for it in items}, responses)
+    assert [(it.prompt_id, it.values[ACCURACY]) for it in COT.scored(material, Answers())] == [("q0", 100), ("q1", 0)]
+    (found,) = rows_of(COT.tables(material, Answers())[0])
+    assert (found["accuracy"].estimate, found["n"]) == (50, 2)
+
+
+def test_a_short_context_shortens_the_document_of_both_turns_alike(tmp_path):
+    items = read(tmp_path, [row(1, context="word " * 5000)])
+    cut = partial(cut_middle, limit=500)
+    (first,) = COT.fitted(COT.turn(items, 1, {}), cut)
+    (second,) = COT.fitted(COT.turn(items, 2, {first.id: "So B."}), cut)
+    assert estimate_tokens(first.request) <= 500
+    assert second.messages[0]["content"] == first.request
+    assert second.messages[1]["content"] == "So B."
 
 
 @pytest.mark.parametrize(
