@@ -12,7 +12,7 @@ from longform.records.resume import flatten
 from longform.studies.examine import BenchExam, CompareExam, EloExam, GradeExam
 from longform.studies.plan import OPERATION
 from longform.studies.tasks import StudyPlan, StudyTask
-from longform.studies.work import GradeWork, TrainWork, WriteWork
+from longform.studies.work import CriteriaWork, GradeWork, TrainWork, WriteWork
 
 
 def check_study(plan: StudyPlan) -> None:
@@ -62,7 +62,7 @@ def _check_models(task: StudyTask, *, needs_prices: bool) -> None:
         work = work.grading
     if isinstance(work, WriteWork):
         names = [] if work.writer.is_local else [work.writer.source]
-    elif isinstance(work, GradeWork | CompareExam | EloExam):
+    elif isinstance(work, GradeWork | CriteriaWork | CompareExam | EloExam):
         names = [work.judge]
     elif isinstance(work, TrainWork):
         names = work.recipe.asked_at_all

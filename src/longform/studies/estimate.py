@@ -22,11 +22,13 @@ from longform.records.schemas import Prompt, Response
 from longform.studies.examine import BenchExam, CompareExam, EloExam, GradeExam
 from longform.studies.status import KINDS
 from longform.studies.tasks import StudyPlan, StudyTask
-from longform.studies.work import HELD_OUT, GradeWork, PoolWork, SftWork, TrainWork, WriteWork
+from longform.studies.work import HELD_OUT, CriteriaWork, GradeWork, PoolWork, SftWork, TrainWork, WriteWork
 from longform.text.words import estimate_tokens
 from longform.writers.paths import is_model_folder
 
 _ASSUMED_PROMPTS, _ASSUMED_PROMPT_TOKENS, _ASSUMED_RESPONSE_TOKENS = 200, 300, 2000
+_CRITERIA_TOKENS = 900
+"""Of an answer with five criteria and their bands."""
 _READ = 200
 """Prompts whose length is measured."""
 _TAG = fence_tag(b"estimate", "", 0)
@@ -121,6 +123,9 @@ class _Estimator:
             if not work.writer.is_local:
                 sized, answer = self._size(work.prompts, work.limit), self._response_tokens
                 self._ask(load, work.models, work.writer.source, sized.prompts * work.samples, sized.tokens, answer)
+        elif isinstance(work, CriteriaWork):
+            sized = self._size(work.prompts, None)
+            self._ask(load, work.models, work.judge, sized.prompts, sized.tokens, _CRITERIA_TOKENS)
         elif isinstance(work, GradeWork):
             sized = self._size(work.prompts, None)
             tokens = sized.tokens + self._response_tokens + _frame(pairwise=False)

@@ -57,6 +57,17 @@ class PoolStep(_Part):
     """Of both draws."""
 
 
+class CriteriaStep(_Part):
+    """Criteria for each prompt, as `longform criteria` has a judge write them; `$NAME` is the prompts file with criteria."""
+
+    criteria: str
+    """A prompts file."""
+    judge: str
+    """A name in models.yaml."""
+    count: int = Field(default=5, ge=1)
+    """Criteria for each prompt, without hard constraints."""
+
+
 class GenerateStep(_Part):
     """Responses to prompts; `$NAME` is the folder with a file for each writer."""
 
@@ -108,9 +119,10 @@ class SelectStep(_Part):
     """`meta.FIELD`."""
 
 
-Step = PoolStep | SftStep | GenerateStep | GradeStep | SelectStep
+Step = PoolStep | CriteriaStep | SftStep | GenerateStep | GradeStep | SelectStep
 _STEPS: dict[str, type[Step]] = {
     "pool": PoolStep,
+    "criteria": CriteriaStep,
     "sft": SftStep,
     "generate": GenerateStep,
     "grade": GradeStep,

@@ -8,11 +8,21 @@ from longform.records.calls import CallTotals
 from longform.studies.examine import BenchExam, CompareExam, EloExam, GradeExam
 from longform.studies.money import total_calls
 from longform.studies.tasks import FinishedTask, StudyPlan, StudyTask
-from longform.studies.work import GradeWork, PoolWork, SelectWork, SftWork, TrainWork, WorldWork, WriteWork
+from longform.studies.work import (
+    CriteriaWork,
+    GradeWork,
+    PoolWork,
+    SelectWork,
+    SftWork,
+    TrainWork,
+    WorldWork,
+    WriteWork,
+)
 
 KINDS = {
     WorldWork: "world",
     PoolWork: "prompts",
+    CriteriaWork: "criteria",
     SftWork: "fine-tuning",
     WriteWork: "responses",
     GradeWork: "grades",

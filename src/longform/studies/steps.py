@@ -23,6 +23,7 @@ from longform.selection.pool import PoolSettings
 from longform.selection.settings import Floor, SelectionSettings
 from longform.studies.settings import (
     WORLD,
+    CriteriaStep,
     GenerateStep,
     GradeStep,
     PoolStep,
@@ -37,6 +38,7 @@ from longform.studies.work import (
     HELD_OUT,
     PROMPTS,
     RESPONSES,
+    CriteriaWork,
     GradeWork,
     PoolWork,
     SelectWork,
@@ -186,6 +188,8 @@ class StepPlanner:
             if rest not in (PROMPTS, HELD_OUT, RESPONSES):
                 raise BadInputError(f"${name}: must be ${step_name}/{PROMPTS}, /{HELD_OUT} or /{RESPONSES}")
             made = self._pool(step_name, step)
+        elif isinstance(step, CriteriaStep):
+            made = self._criteria(step_name, arm, step, seed)
         elif isinstance(step, SftStep):
             made = self.fine_tuning(step_name, arm, step, seed)
         elif isinstance(step, GradeStep):
@@ -234,6 +238,14 @@ class StepPlanner:
         work = PoolWork(tuple(step.pool), tuple(step.decontaminate), settings, step.held_out)
         self.add(key, f"{name}: prompts", folder, work, ())
         return StudyFile(key, folder, (key,))
+
+    def _criteria(self, name: str, arm: str, step: CriteriaStep, seed: int) -> StudyFile:
+        prompts, models = self.made(step.criteria, arm, seed), self.models(arm, seed)
+        key = hash_json({"criteria": prompts.key, "judge": self.answers_of(step.judge, models), "count": step.count})
+        folder = self.folder_of("prompts", name, key)
+        work = CriteriaWork(prompts.path, step.judge, models.path, step.count, folder / PROMPTS)
+        self.add(key, f"{name}, seed {seed}: criteria", folder, work, needs_of(prompts, models))
+        return StudyFile(key, work.out, (key,))
 
     def _generate(self, name: str, arm: str, step: GenerateStep, seed: int) -> dict[str, StudyFile]:
         """The responses of each writer: a task each, so that models of models.yaml write once for all seeds."""

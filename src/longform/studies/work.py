@@ -13,6 +13,7 @@ from longform.records.errors import BadInputError, BudgetSpentError, StoppedErro
 from longform.records.files import read_rows, write_rows
 from longform.records.progress import ProgressDisplay
 from longform.records.schemas import Prompt
+from longform.selection.criteria import write_criteria
 from longform.selection.generate import CollectResult, count_causes, generate
 from longform.selection.grade import grade
 from longform.selection.pool import PoolSettings, gather
@@ -84,6 +85,38 @@ class PoolWork:
         write_rows(folder / PROMPTS, [it for index, it in enumerate(pool.prompts) if index not in aside])
         trained = {it.prompt.id for index, it in enumerate(pool.kept) if index not in aside}
         write_rows(folder / RESPONSES, [it for it in pool.responses if it.prompt_id in trained])
+
+
+@dataclass(frozen=True, slots=True)
+class CriteriaWork:
+    """Writes prompts with criteria to `out`."""
+
+    prompts: Path
+    judge: str
+    models: Path
+    count: int
+    out: Path
+
+    def do(self, folder: Path, around: Surroundings) -> None:
+        """Ask for what is missing.
+
+        Raises:
+            StoppedError: a prompt has no criteria; the next call asks again.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        result = write_criteria(
+            self.prompts,
+            judge=self.judge,
+            out=self.out,
+            count=self.count,
+            models=self.models,
+            budget=budget_beside(self.out, around.share),
+            progress=around.progress,
+        )
+        if result.failures:
+            raise StoppedError(
+                f"{self.out}: {result.failures.total()} prompts have no criteria; run the same command again"
+            )
 
 
 @dataclass(frozen=True, slots=True)
