@@ -25,8 +25,9 @@ from collections.abc import Callable, Collection, Sequence
 from math import isfinite
 from typing import Any, Literal, TypeVar
 
-from longform.records.schemas import PromptRow
+from longform.records.schemas import Criterion, PromptRow
 from longform.text.thoughts import TAGS
+from longform.wording import Language
 
 ScoreT = TypeVar("ScoreT")
 Letter = Literal["A", "B", "C"]
@@ -329,14 +330,26 @@ def fence_prompt(prompt: PromptRow, criteria: str, *, tag: str) -> list[str]:
     return [*fences, fence("CRITERIA", criteria, tag=tag)] if criteria else fences
 
 
-def criteria_text(prompt: PromptRow) -> str:
-    """The criteria of a prompt as text, a line each; empty if it has none."""
+def criteria_text(prompt: PromptRow, language: Language = "en") -> str:
+    """The criteria of a prompt as text, a line each, with their weights and which are required; empty without any."""
     if isinstance(prompt.criteria, str):
         return prompt.criteria
     if prompt.criteria is None:
         return ""
-    lines = (f"- {one_line(c.name)}: {one_line(c.description)}".rstrip(": ") for c in prompt.criteria)
+    lines = (
+        f"- {one_line(c.name)}: {one_line(c.description)}".rstrip(": ") + _standing(c, language)
+        for c in prompt.criteria
+    )
     return "\n".join(lines)
+
+
+def _standing(criterion: Criterion, language: Language) -> str:
+    """What a criterion counts; empty if that is not stated."""
+    if criterion.hard:
+        return "（必须满足）" if language == "zh" else " (required)"
+    if criterion.weight is None:
+        return ""
+    return f"（权重{criterion.weight:g}）" if language == "zh" else f" (weight {criterion.weight:g})"
 
 
 def one_line(text: str) -> str:

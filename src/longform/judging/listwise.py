@@ -121,7 +121,7 @@ def ask_order(prompt: PromptRow, texts: Sequence[str], *, tag: str, wording: Wor
     wording = listing_wording(wording)
     language = wording.language_of(prompt.request)
     labels = [f"TEXT {letter}" for letter in LIST_LETTERS[: len(texts)]]
-    criteria = criteria_text(prompt)
+    criteria = criteria_text(prompt, language)
     measure = pairwise_measure(wording, language, has_criteria=bool(criteria))
     named = ("、" if language == "zh" else ", ").join(labels)
     parts = [

@@ -208,10 +208,11 @@ def ask_pairwise(prompt: PromptRow, *, text_a: str, text_b: str, tag: str, wordi
     """The message that asks a judge to compare two texts."""
     wording = wording or load_wording()
     language = wording.language_of(prompt.request)
-    measure = pairwise_measure(wording, language, has_criteria=bool(criteria_text(prompt)))
+    criteria = criteria_text(prompt, language)
+    measure = pairwise_measure(wording, language, has_criteria=bool(criteria))
     parts = [
         wording.text("pairwise.role", language),
-        *fence_prompt(prompt, criteria_text(prompt), tag=tag),
+        *fence_prompt(prompt, criteria, tag=tag),
         fence("TEXT A", text_a, tag=tag),
         fence("TEXT B", text_b, tag=tag),
         wording.text("pairwise.task", language).format(measure=measure),

@@ -8,10 +8,10 @@ from longform.endpoints.client import Endpoint
 from longform.endpoints.limits import Budget
 from longform.endpoints.models import ModelSpec
 from longform.judging.answers import fence_tag, read_fences
-from longform.judging.pairwise import PairwiseJudge, Position
+from longform.judging.pairwise import PairwiseJudge, Position, ask_pairwise
 from longform.records.calls import MemoryCallLog
 from longform.records.errors import BadInputError, StoppedError
-from longform.records.schemas import Prompt
+from longform.records.schemas import Criterion, Prompt
 
 PROMPT = Prompt(id="p1", prompt="Write a story about a lighthouse.")
 GOOD = "The good story."
@@ -170,3 +170,22 @@ def test_where_one_order_ends_the_command_the_other_is_waited_for_and_recorded(s
     with pytest.raises(StoppedError, match="Insufficient Balance"):
         judge(serve(script), GOOD, BAD, position="both", log=log)
     assert sorted(call.outcome for call in log.calls) == ["fatal", "ok"]
+
+
+@pytest.mark.parametrize(
+    ("request_text", "lines"),
+    [
+        ("Write a letter.", ["- Plot: holds (weight 3)", "- Under 200 words (required)", "- Voice"]),
+        ("写一封信。", ["- Plot: holds（权重3）", "- Under 200 words（必须满足）", "- Voice"]),
+    ],
+)
+def test_criteria_are_compared_by_their_weights_and_constraints(request_text, lines):
+    criteria = [
+        Criterion(name="Plot", description="holds", weight=3, bands={"9-10": "masterly"}),
+        Criterion(name="Under 200 words", hard=True),
+        Criterion(name="Voice"),
+    ]
+    prompt = Prompt(id="p", prompt=request_text, criteria=criteria)
+    asked = ask_pairwise(prompt, text_a="a", text_b="b", tag="0" * 12)
+    assert read_fences(asked)["CRITERIA"].splitlines() == lines
+    assert "masterly" not in asked
