@@ -94,7 +94,7 @@ def test_a_mark_that_was_deleted_is_a_task_that_is_done_again(tmp_path):
 
 def test_a_run_with_other_defaults_than_todays_is_refused_and_one_with_the_same_is_not(tmp_path):
     plan = planned(tmp_path)
-    (task, *_) = [it for it in plan.tasks.values() if isinstance(it.work, TrainWork)]
+    task: Any = next(it for it in plan.tasks.values() if isinstance(it.work, TrainWork))
     stored = task.work.recipe.resolved
     task.folder.mkdir(parents=True)
     (task.folder / "recipe.yaml").write_text(dump_recipe(stored))
