@@ -152,6 +152,7 @@ def test_an_environment_of_verifiers_is_python_that_names_the_recipe(world: Path
     forks.run(world, ["export", "verifiers", "recipe.yaml", "--out", str(tmp_path / "env")])
     source = (tmp_path / "env" / "environment.py").read_text()
     compile(source, "environment.py", "exec")
+    assert '__all__ = ["WritingTaskset"]' in source, "by which verifiers finds it"
     rows = [json.loads(line) for line in (tmp_path / "env" / "prompts.jsonl").read_text().splitlines()]
     assert rows[0]["prompt"][0]["role"] == "user"
     assert len({row["prompt_id"] for row in rows}) == 24
