@@ -14,10 +14,10 @@ def view(
     bundle: Path | None = None,
     with_texts: Flag = False,
 ) -> None:
-    """Show runs and results in a browser: curves, every training text with its reference and what the judges said.
+    """Show runs, studies and results in a browser: curves, every training text with its reference and what the judges said.
 
     Args:
-        paths: Run directories, folders with runs, or files of results (default: runs).
+        paths: Run directories, folders with runs or of studies, or files of results (default: runs).
         port: Port to listen on; 0 chooses a free one.
         host: Address to listen on. Any other than this machine's own needs a password, in the environment variable
             LONGFORM_VIEW_PASSWORD; the user's name is longform.
