@@ -22,6 +22,8 @@ def _answer(body, reply):
     question = body["messages"][-1]["content"]
     if body["model"] == "examiner":
         return json.dumps({"scores": dict.fromkeys(asked_dimensions(question), 4)})
+    if "<<<TEXT C " in question:
+        return "Nobody is last. [[B > A = C]]"
     place = sum(map(ord, question)) % 5
     return ["[[B]]", "[[B]]", "[[A]]", "[[B]]", "I cannot say."][place]
 
@@ -141,3 +143,31 @@ def test_grpo_balances_judged_measured_and_modelled_rewards_under_a_verl_command
     replayed = json.loads(said[said.index("{") :])
     assert replayed["outcomes_before"] == replayed["outcomes_after"], "the local code says the same of these texts"
     assert replayed["no_reward_before"] == replayed["no_reward_after"]
+
+
+def test_grpo_judges_the_responses_of_a_group_against_each_other(world):
+    recipe = write_recipe(
+        world,
+        "groups",
+        method="grpo",
+        data={"ladders": "ladders.jsonl", "per_step": 3, "group": 3},
+        rewards=[{"kind": "group", "judge": "judge", "by": "list", "max_judge_failure_rate": 1.0}, {"kind": "length"}],
+        optim={"mini_batch": 9, "lr": 1e-4},
+        validation=None,
+        run={"name": "groups", "steps": 2, "checkpoint_every": 2},
+    )
+    finished(train(world, recipe))
+    with RunDirectory.read(world / "runs" / "groups") as opened:
+        steps = [list(opened.database.rollouts(step=step)) for step in (1, 2)]
+        assert [len(it) for it in steps] == [9, 9]
+        for rollouts in steps:
+            for group in (rollouts[:3], rollouts[3:6], rollouts[6:]):
+                written = [it for it in group if it.text.strip()]
+                if len(written) == 3:
+                    assert len({it.calls for it in group}) == 1, "one question about all three"
+                    assert sorted(it.scores["group"] for it in group)[2] > sorted(it.scores["group"] for it in group)[1]
+        assert any("group" in it.scores for rollouts in steps for it in rollouts)
+    said = finished(start(world, "-m", "longform", "replay", str(world / "runs" / "groups"), "--json"))
+    replayed = json.loads(said[said.index("{") :])
+    assert replayed["no_reward_before"] == replayed["no_reward_after"]
+    assert all(it["before"] == it["after"] for it in replayed["windows"]), "the local code says the same of these texts"
