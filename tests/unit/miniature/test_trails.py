@@ -158,5 +158,5 @@ def test_a_world_with_trails_has_documents_prompts_of_every_need_and_a_base_that
 
 
 def test_kinds_and_trails_are_different_worlds():
-    with pytest.raises(ValidationError, match="choose one"):
+    with pytest.raises(ValidationError, match="of their own"):
         WorldSettings(kinds=True, trails=True)

@@ -58,7 +58,7 @@ def test_columns_of_parts_of_the_prompts_share_one_grading_and_average_over_thei
 def test_a_part_that_no_prompt_belongs_to_is_one_line(tmp_path):
     plan = with_kinds(tmp_path, examine=[{**EASY, "where": {"meta.need": 7}}])
     fill(plan, lambda arm, seed, n: 1.0)
-    with pytest.raises(BadInputError, match="no prompt has meta.need: 7, which the column 'easy' asks for"):
+    with pytest.raises(BadInputError, match=r"no prompt has meta\.need: 7, which the column 'easy' asks for"):
         read_results(plan)
 
 
@@ -110,7 +110,7 @@ def test_an_answer_that_was_cut_off_is_wrong_and_a_prompt_without_an_answer_is_o
     AnswerExam(tmp_path / "responses.jsonl", tmp_path / "questions.jsonl", "exact").do(tmp_path / "exam", AROUND)
     assert read_values(tmp_path / "exam") == {"q": 0.0}
     write_rows(tmp_path / "questions.jsonl", [Prompt(id="q", prompt="Which?")])
-    with pytest.raises(BadInputError, match="questions.jsonl: prompt q: meta.answer"):
+    with pytest.raises(BadInputError, match=r"questions\.jsonl: prompt q: meta\.answer"):
         AnswerExam(tmp_path / "responses.jsonl", tmp_path / "questions.jsonl", "exact").do(tmp_path / "exam", AROUND)
 
 
