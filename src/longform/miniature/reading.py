@@ -1,8 +1,8 @@
 """A long-input task beside the long-output one: several stories one after another, and a question about one of them.
 
-`What did Mira lose?` is answered by `The answer is key.` Everybody in the stories loses something else, so the question's
-name decides, and an answer that only knows what kind of word is asked for is right once in as many times as there are
-stories.
+One of the stories tells of something that is owned, one of something lost, and one of something found. `What was lost?` is
+answered by `Answer: key.` The question decides which story it is about: an answer that only knows what kind of word is asked
+for is right once in three times.
 """
 
 import random
@@ -13,74 +13,80 @@ from longform.miniature.grammar import EVENTS, fill
 from longform.miniature.world import HEROES, OBJECTS, POOLS, Split
 from longform.records.schemas import Prompt
 
-STORIES = 3
-"""Stories before a question."""
-TOLD = ("opening", "meal", "loss", "ending")
-"""Events of a story; it says by name who lost what."""
-_FORMS = {event.name: event.forms for event in EVENTS} | {
-    "loss": tuple(form for event in EVENTS if event.name == "loss" for form in event.forms if "{hero}" in form)
-}
-LESSON_SHARE = 0.4
+ASKED = {"treasure": "owned", "loss": "lost", "find": "found"}
+"""What can be asked about: an event, and the word of its sentence that the question repeats."""
+LESSON_SHARE = 0.5
 """Fraction of the lessons that are about reading."""
+_FORMS = {
+    event.name: [form for form in event.forms if event.name not in ASKED or ASKED[event.name] in form.split()]
+    for event in EVENTS
+}
 _HELD_OUT = 5
 """One of so many pairs of a hero and an object is asked about in held-out questions alone."""
 
 
-class Reading(NamedTuple):
-    """Stories, and what their heroes lose."""
+class Story(NamedTuple):
+    """One of the stories."""
 
     text: str
-    """The stories, one after another."""
-    lost: dict[str, str]
-    """Hero -> object, in the order of the stories."""
+    event: str
+    """A key of `ASKED`."""
+    hero: str
+    thing: str
+    """The object of the event."""
 
-    def ask(self, hero: str) -> str:
-        """The stories with the question about one of them."""
-        return f"{self.text} {question(hero)}"
+    @property
+    def split(self) -> Split:
+        """The split in which it can be asked about."""
+        return "held-out" if (HEROES.index(self.hero) + OBJECTS.index(self.thing)) % _HELD_OUT == 0 else "train"
 
 
-def question(hero: str) -> str:
-    """The question about a hero."""
-    return f"What did {hero} lose?"
+def question(event: str) -> str:
+    """The question about an event."""
+    return f"What was {ASKED[event]}?"
 
 
 def answer(thing: str) -> str:
     """An answer as the lessons give it; the reward `answer` reads it."""
-    return f"The answer is {thing}."
+    return f"Answer: {thing}."
 
 
-def draw_reading(stream: random.Random) -> Reading:
-    """Draw stories of different heroes who lose different things."""
-    heroes, things = stream.sample(HEROES, STORIES), stream.sample(OBJECTS, STORIES)
-    stories = [_story(hero, thing, stream) for hero, thing in zip(heroes, things, strict=True)]
-    return Reading(" ".join(stories), dict(zip(heroes, things, strict=True)))
+READING_WORDS = f"{question('loss')} {answer(OBJECTS[0])}"
+"""A text with all words that stories lack."""
 
 
-def split_of_pair(hero: str, thing: str) -> Split:
-    """The split of a hero who loses a thing."""
-    return "held-out" if (HEROES.index(hero) + OBJECTS.index(thing)) % _HELD_OUT == 0 else "train"
+def draw_stories(stream: random.Random) -> list[Story]:
+    """Draw a story of each event, in random order, of different heroes and things."""
+    heroes, things = (stream.sample(pool, len(ASKED)) for pool in (HEROES, OBJECTS))
+    events = stream.sample(list(ASKED), len(ASKED))
+    return [_story(*parts, stream) for parts in zip(events, heroes, things, strict=True)]
+
+
+def ask(stories: Sequence[Story], event: str) -> str:
+    """The stories, one after another, and a question."""
+    return " ".join([*(it.text for it in stories), question(event)])
 
 
 def questions(*, seed: int, split: Split, count: int) -> list[Prompt]:
-    """Return the first `count` questions of a stream as prompts, with `meta.answer`."""
+    """Return the first `count` questions of a stream as prompts, with `meta.answer`, and the event in `meta.event`."""
     rows: list[Prompt] = []
     for index in range(count):
         stream = random.Random(f"question/{seed}/{split}/{index}")
-        reading, asked = _draw_asked(stream, split)
-        hero = stream.choice(asked)
+        stories, asked = _draw_asked(stream, split)
+        it = stream.choice(asked)
         name = f"question-{split}-{seed}-{index:05d}"
-        rows.append(Prompt(id=name, prompt=reading.ask(hero), meta={"answer": reading.lost[hero]}))
+        rows.append(Prompt(id=name, prompt=ask(stories, it.event), meta={"answer": it.thing, "event": it.event}))
     return rows
 
 
 def reading_lesson(stream: random.Random) -> dict[str, Any]:
-    """A conversation: stories with questions about their heroes, in random order, and the right answers."""
-    reading, asked = _draw_asked(stream, "train")
+    """A conversation: stories with questions about them, in random order, and the right answers."""
+    stories, asked = _draw_asked(stream, "train")
     stream.shuffle(asked)
-    turns = []
-    for hero in asked:
-        turns.append({"role": "user", "content": question(hero) if turns else reading.ask(hero)})
-        turns.append({"role": "assistant", "content": answer(reading.lost[hero])})
+    turns: list[dict[str, str]] = []
+    for it in asked:
+        turns.append({"role": "user", "content": question(it.event) if turns else ask(stories, it.event)})
+        turns.append({"role": "assistant", "content": answer(it.thing)})
     return {"messages": turns}
 
 
@@ -93,19 +99,15 @@ def with_reading_lessons(lessons: Sequence[dict[str, Any]], *, seed: int) -> lis
     ]
 
 
-def _draw_asked(stream: random.Random, split: Split) -> tuple[Reading, list[str]]:
-    """Draw stories of which some can be asked about in a split, and their heroes."""
+def _draw_asked(stream: random.Random, split: Split) -> tuple[list[Story], list[Story]]:
+    """Draw stories of which some can be asked about in a split, and these."""
     while True:
-        reading = draw_reading(stream)
-        asked = [hero for hero, thing in reading.lost.items() if split_of_pair(hero, thing) == split]
-        if asked:
-            return reading, asked
+        stories = draw_stories(stream)
+        if asked := [it for it in stories if it.split == split]:
+            return stories, asked
 
 
-def _story(hero: str, thing: str, stream: random.Random) -> str:
+def _story(event: str, hero: str, thing: str, stream: random.Random) -> Story:
     words = {name: stream.choice(pool) for name, pool in POOLS.items()} | {"hero": hero, "object": thing}
-    return " ".join(fill(stream.choice(_FORMS[name]), words) for name in TOLD)
-
-
-READING_WORDS = f"{question(HEROES[0])} {answer(OBJECTS[0])}"
-"""A text with all words that stories lack."""
+    told = ("opening", event, "meal", "ending")
+    return Story(" ".join(fill(stream.choice(_FORMS[name]), words) for name in told), event, hero, thing)

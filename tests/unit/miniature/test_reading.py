@@ -3,20 +3,22 @@ import random
 import pytest
 from pydantic import ValidationError
 
+from longform.miniature.grammar import EVENT_OF, EVENTS
 from longform.miniature.policy import build_tokenizer, sft_rows
 from longform.miniature.reading import (
+    ASKED,
     LESSON_SHARE,
     READING_WORDS,
-    STORIES,
+    Story,
     answer,
-    draw_reading,
+    draw_stories,
     question,
     questions,
     reading_lesson,
-    split_of_pair,
     with_reading_lessons,
 )
 from longform.miniature.study_world import WorldSettings, write_study_world
+from longform.miniature.world import HEROES, OBJECTS
 from longform.records.files import read_rows
 from longform.records.schemas import Lesson, Prompt
 from longform.text.final_answers import final_answer
@@ -25,36 +27,55 @@ ROWS = questions(seed=3, split="train", count=200)
 SMALL = WorldSettings(reading=True, train_prompts=6, validation_prompts=3, held_out_prompts=4, lesson_steps=8)
 
 
-def hero_of(row):
-    return row.request.rsplit("What did ", 1)[1].removesuffix(" lose?")
+def things_of(text):
+    return [word for word in text.replace(".", " ").split() if word in OBJECTS]
 
 
-def test_the_answer_is_told_beside_the_name_that_is_asked_about_and_every_other_answer_is_told_too():
+def test_the_answer_is_in_the_sentence_with_the_questions_word_and_every_story_has_another_thing():
     for row in ROWS:
-        assert f"{hero_of(row)} lost the {row.meta['answer']}" in row.request
-        assert row.request.count(" lost the ") == STORIES
+        text, asked = row.request.rsplit(" What was ", 1)
+        verb = asked.removesuffix("?")
+        (sentence,) = [it for it in text.split(".") if f" {verb} " in it]
+        assert things_of(sentence) == [row.meta["answer"]]
+        assert len(things_of(text)) == len(set(things_of(text))) == len(ASKED)
 
 
-def test_heroes_and_what_they_lose_are_all_different():
-    for number in range(100):
-        lost = draw_reading(random.Random(number)).lost
-        assert len(lost) == len(set(lost.values())) == STORIES
+def test_every_event_that_is_asked_about_is_told_once():
+    for number in range(50):
+        stories = draw_stories(random.Random(number))
+        told = [
+            EVENTS[EVENT_OF[word]].name
+            for it in stories
+            for word in it.text.replace(".", " ").split()
+            if word in EVENT_OF
+        ]
+        assert all(told.count(event) == 1 for event in ASKED)
+        assert len({it.hero for it in stories}) == len(stories)
 
 
 def test_no_place_among_the_stories_is_the_likeliest_answer():
-    places = [row.request[: row.request.index(f"lost the {row.meta['answer']}")].count(" lost the ") for row in ROWS]
-    assert max(map(places.count, range(STORIES))) < 0.45 * len(ROWS)
+    places = [things_of(row.request).index(row.meta["answer"]) for row in ROWS]
+    assert max(map(places.count, range(len(ASKED)))) < 0.45 * len(ROWS)
+
+
+def splits_of(text, things):
+    """The splits of the stories, of four sentences each, in which these things are."""
+    sentences = text.split(".")
+    stories = [".".join(sentences[first : first + 4]) for first in range(0, 12, 4)]
+    for thing in things:
+        (story,) = [it for it in stories if thing in things_of(it)]
+        hero = next(word for word in story.replace(".", " ").split() if word in HEROES)
+        yield Story(story, "loss", hero, thing).split
 
 
 @pytest.mark.parametrize("split", ["train", "held-out"])
-def test_pairs_of_held_out_questions_are_in_no_other_question_and_no_lesson(split):
+def test_what_is_asked_in_held_out_questions_is_asked_in_no_other_and_in_no_lesson(split):
     for row in questions(seed=1, split=split, count=50):
-        assert split_of_pair(hero_of(row), row.meta["answer"]) == split
+        assert set(splits_of(row.request, [row.meta["answer"]])) == {split}
     for number in range(50):
-        turns = reading_lesson(random.Random(number))["messages"]
-        for asked, told in zip(turns[::2], turns[1::2], strict=True):
-            hero = asked["content"].rsplit("What did ", 1)[1].removesuffix(" lose?")
-            assert split_of_pair(hero, final_answer(told["content"], "exact")) == "train"
+        asked, *others = reading_lesson(random.Random(number))["messages"]
+        answers = [final_answer(turn["content"], "exact") for turn in others if turn["role"] == "assistant"]
+        assert set(splits_of(asked["content"], answers)) == {"train"}
 
 
 def test_an_answer_of_the_lessons_is_what_the_reward_reads():
@@ -71,8 +92,9 @@ def test_a_fraction_of_the_lessons_is_about_reading_and_the_others_stay():
 
 def test_every_word_of_a_question_is_one_token():
     tokenizer = build_tokenizer(more=[READING_WORDS] * 2)
-    assert len(tokenizer(question("Mira"))["input_ids"]) == 5
-    assert len(tokenizer(answer("key"))["input_ids"]) == 5
+    for event in ASKED:
+        assert len(tokenizer(question(event))["input_ids"]) == 4
+    assert len(tokenizer(answer("key"))["input_ids"]) == 4
 
 
 def test_a_world_with_reading_has_questions_beside_its_prompts(tmp_path):
