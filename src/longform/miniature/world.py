@@ -148,9 +148,10 @@ def complete_request(text: str, *, seed: int) -> StoryRequest:
     stream = random.Random(f"completion/{seed}/{text.strip()}")
     told = re.findall(r"\w+", (match["words"] or "").replace(" and ", " "))
     words = [*told, *_others(told, stream)]
-    named = {name: match[name] or stream.choice(POOLS[name]) for name in ("hero", "place", "object")}
+    hero, place, thing = (match[name] or stream.choice(POOLS[name]) for name in ("hero", "place", "object"))
     length_range = (int(match["lo"]), int(match["hi"])) if match["lo"] else stream.choice(LENGTH_RANGES)
-    return parse_request(StoryRequest(**named, words=(words[0], words[1], words[2]), length_range=length_range).text)
+    request = StoryRequest(hero, place, thing, (words[0], words[1], words[2]), length_range)
+    return parse_request(request.text)
 
 
 def _others(words: Sequence[str], stream: random.Random) -> list[str]:
