@@ -25,7 +25,7 @@ _HELD_OUT = 5
 """One of so many pairs of a hero and an object is asked about in held-out questions alone."""
 
 
-class Story(NamedTuple):
+class ToldStory(NamedTuple):
     """One of the stories."""
 
     text: str
@@ -55,14 +55,14 @@ READING_WORDS = f"{question('loss')} {answer(OBJECTS[0])}"
 """A text with all words that stories lack."""
 
 
-def draw_stories(stream: random.Random) -> list[Story]:
+def draw_stories(stream: random.Random) -> list[ToldStory]:
     """Draw a story of each event, in random order, of different heroes and things."""
     heroes, things = (stream.sample(pool, len(ASKED)) for pool in (HEROES, OBJECTS))
     events = stream.sample(list(ASKED), len(ASKED))
     return [_story(*parts, stream) for parts in zip(events, heroes, things, strict=True)]
 
 
-def ask(stories: Sequence[Story], event: str) -> str:
+def ask(stories: Sequence[ToldStory], event: str) -> str:
     """The stories, one after another, and a question."""
     return " ".join([*(it.text for it in stories), question(event)])
 
@@ -99,7 +99,7 @@ def with_reading_lessons(lessons: Sequence[dict[str, Any]], *, seed: int) -> lis
     ]
 
 
-def _draw_asked(stream: random.Random, split: Split) -> tuple[list[Story], list[Story]]:
+def _draw_asked(stream: random.Random, split: Split) -> tuple[list[ToldStory], list[ToldStory]]:
     """Draw stories of which some can be asked about in a split, and these."""
     while True:
         stories = draw_stories(stream)
@@ -107,7 +107,7 @@ def _draw_asked(stream: random.Random, split: Split) -> tuple[list[Story], list[
             return stories, asked
 
 
-def _story(event: str, hero: str, thing: str, stream: random.Random) -> Story:
+def _story(event: str, hero: str, thing: str, stream: random.Random) -> ToldStory:
     words = {name: stream.choice(pool) for name, pool in POOLS.items()} | {"hero": hero, "object": thing}
     told = ("opening", event, "meal", "ending")
-    return Story(" ".join(fill(stream.choice(_FORMS[name]), words) for name in told), event, hero, thing)
+    return ToldStory(" ".join(fill(stream.choice(_FORMS[name]), words) for name in told), event, hero, thing)

@@ -9,7 +9,7 @@ from longform.miniature.reading import (
     ASKED,
     LESSON_SHARE,
     READING_WORDS,
-    Story,
+    ToldStory,
     answer,
     draw_stories,
     question,
@@ -65,7 +65,7 @@ def splits_of(text, things):
     for thing in things:
         (story,) = [it for it in stories if thing in things_of(it)]
         hero = next(word for word in story.replace(".", " ").split() if word in HEROES)
-        yield Story(story, "loss", hero, thing).split
+        yield ToldStory(story, "loss", hero, thing).split
 
 
 @pytest.mark.parametrize("split", ["train", "held-out"])
