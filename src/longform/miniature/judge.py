@@ -22,9 +22,12 @@ from longform.miniature.criteria import MEASURE_OF, asks_for_criteria, write_cri
 from longform.miniature.fluency import grammar_model, tokenize
 from longform.miniature.grammar import EVENT_OF, EVENTS, FEWEST_WORDS
 from longform.miniature.request_answers import answer_about_request
+from longform.miniature.trails import OPENING_WORDS, split_opening
 from longform.miniature.world import CLASS_OF, POOLS, StoryRequest, parse_request
 
 _NORMAL = NormalDist()
+WRONG_END = 0.4
+"""What is left of the points of a story that does not begin with the end of its trail."""
 LIST_MARK = "[[X > Y = Z]]"
 """Example of an answer in a question about a list, which no fenced text can hold."""
 _DIMENSIONS = re.compile(r'"scores"\s*:\s*\{(.*?)\}', re.DOTALL)
@@ -51,6 +54,8 @@ class Measures(NamedTuple):
     """From the n-gram model: near 1 for text of the grammar, near 0 for lists and scrambled words."""
     limit: float = 1.0
     """`length` again if the request asks for fewer words than its events need, else 1 (see `miniature/kinds.py`)."""
+    end_of_trail: float = 1.0
+    """`WRONG_END` if the request has a trail and the story does not begin with its end, else 1."""
 
 
 class JudgeStyle(NamedTuple):
@@ -93,12 +98,13 @@ EXAMINER = JudgeStyle(coverage=0.35, names=0.30, length=0.15, order=0.20, fluenc
 @lru_cache(maxsize=20_000)
 def measure(request: StoryRequest, text: str) -> Measures:
     """Measure a text against a request, in about 0.1 ms per story."""
-    tokens = tokenize(text)
+    end, story = (None, text) if request.trail is None else split_opening(text)
+    tokens = tokenize(story)
     words = [token for token in tokens if token.isalnum()]
     mentions = {name: [word for word in words if CLASS_OF.get(word) == name] for name in POOLS}
     told_events = _event_sequence(words)
     told = len(set(told_events))
-    length = _length_points(len(words), request.length_range)
+    length = _length_points(len(words) + (0 if end is None else OPENING_WORDS), request.length_range)
     return Measures(
         coverage=sum(_covered(word, mentions[CLASS_OF[word]]) for word in request.words) / len(request.words),
         names=sum(_purity(request.entities[name], mentions[name]) for name in ("hero", "place", "object")) / 3,
@@ -108,6 +114,7 @@ def measure(request: StoryRequest, text: str) -> Measures:
         freshness=_freshness(words),
         fluency=_fluency(tokens),
         limit=length if request.length_range[1] < FEWEST_WORDS else 1.0,
+        end_of_trail=1.0 if request.trail is None or end == request.way[-1] else WRONG_END,
     )
 
 
@@ -128,7 +135,8 @@ def grade_by_criterion(measures: Measures, style: JudgeStyle, *, measure: str) -
 
 
 def _trust(measures: Measures, style: JudgeStyle) -> float:
-    return measures.fluency**style.fluency_exponent * measures.events * measures.freshness * measures.limit
+    trust = measures.fluency**style.fluency_exponent * measures.events * measures.freshness
+    return trust * measures.limit * measures.end_of_trail
 
 
 def second_judge(style: JudgeStyle) -> JudgeStyle:

@@ -7,20 +7,23 @@ sample predict that of the next, and do the judge's errors match their calibrati
 
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from longform.miniature.calibration import TARGETS, CalibrationFigures, SizedAccuracy, judge_figures
 from longform.miniature.judge import EXAMINER, JUDGES, grade, measure
 from longform.miniature.kinds import BROKEN_RANGE, kind_of, prompts_of_kinds, write_lesson, write_of_kind
 from longform.miniature.policy import SFT_SETTINGS, build_model, build_tokenizer, sft_rows
+from longform.miniature.reading import READING_WORDS, questions, with_reading_lessons
 from longform.miniature.server import serve_in_background
+from longform.miniature.trail_base import write_trail_documents
+from longform.miniature.trail_corpus import prompts_with_trails
 from longform.miniature.world import StoryRequest, parse_request, prompts
 from longform.miniature.world_files import models_yaml, write_world
 from longform.miniature.writers import LESSON_LEVELS, LEVELS, write_story
@@ -42,6 +45,12 @@ class WorldSettings(BaseModel):
 
     kinds: bool = False
     """Whether prompts are of kinds: mastered, ordinary, speciality and broken (see `miniature/kinds.py`)."""
+    trails: bool = False
+    """Whether stories must begin with the end of a trail, and the untrained model learns from documents.jsonl (see
+    `miniature/trails.py`). Not with `kinds`."""
+    reading: bool = False
+    """Whether there are also questions about several stories, which half of the lessons answer (see
+    `miniature/reading.py`). Not with `trails`."""
     judge: Literal["mild", "calibrated"] = "mild"
     """Errors of the training judge: small, or fitted to those of real judges (see `miniature/calibration.py`)."""
     train_prompts: int = Field(default=320, ge=1)
@@ -51,7 +60,13 @@ class WorldSettings(BaseModel):
     held_out_prompts: int = Field(default=200, ge=1)
     """Number of held-out prompts; none is broken."""
     lesson_steps: int = Field(default=SFT_SETTINGS.steps, ge=1)
-    """SFT steps that lessons.jsonl lasts for, at 16 conversations a step."""
+    """SFT steps that lessons.jsonl, or documents.jsonl, lasts for, at 16 rows a step."""
+
+    @model_validator(mode="after")
+    def _check_parts(self) -> "WorldSettings":
+        if self.trails and (self.kinds or self.reading):
+            raise ValueError("trails are a world of their own: leave `kinds` and `reading` out")
+        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +102,9 @@ class WorldExamination:
 
 def write_study_world(folder: Path, *, base_url: str, settings: WorldSettings, seed: int) -> None:
     """Write the files of a world: prompts.jsonl, validation.jsonl, held-out.jsonl, models.yaml, the SFT data lessons.jsonl
-    and lessons-more.jsonl (another stream, for continued SFT), and the untrained policy in untrained/.
+    and lessons-more.jsonl (another stream, for continued SFT), and the untrained policy in untrained/. A world with trails
+    has documents.jsonl in place of lessons, and the prompts think.txt and direct.txt; one with reading has also
+    questions.jsonl and held-out-questions.jsonl.
 
     Args:
         folder: Folder to write; created if missing.
@@ -100,23 +117,38 @@ def write_study_world(folder: Path, *, base_url: str, settings: WorldSettings, s
     """
     write_world(folder, base_url=base_url, scale=settings, seed=seed)
     write_text(folder / "models.yaml", models_yaml(base_url, judges=("judge", "judge-2")))
-    if settings.kinds:
-        files = {
-            "prompts": prompts_of_kinds(seed=seed, split="train", count=settings.train_prompts),
-            "validation": prompts_of_kinds(
-                seed=seed + _VALIDATION, split="held-out", count=settings.validation_prompts
-            ),
-            "held-out": prompts_of_kinds(seed=seed + _HELD_OUT, split="held-out", count=settings.held_out_prompts),
+    if settings.kinds or settings.trails:
+        _write_prompts(folder, settings, prompts_of_kinds if settings.kinds else prompts_with_trails, seed=seed)
+    if settings.reading:
+        asked = {
+            "questions": questions(seed=seed, split="train", count=settings.train_prompts),
+            "held-out-questions": questions(seed=seed + _HELD_OUT, split="held-out", count=settings.held_out_prompts),
         }
-        for name, rows in files.items():
+        for name, rows in asked.items():
             write_rows(folder / f"{name}.jsonl", rows)
     count = settings.lesson_steps * SFT_SETTINGS.batch_size
+    if settings.trails:
+        write_trail_documents(folder, seed=seed, count=count)
+        return
     for name, stream in {"lessons": seed, "lessons-more": seed + _MORE_LESSONS}.items():
         lessons = sft_rows(seed=stream, count=count, kinds=settings.kinds)
+        if settings.reading:
+            lessons = with_reading_lessons(lessons, seed=stream)
         write_rows(folder / f"{name}.jsonl", [Lesson.model_validate(row) for row in lessons])
-    tokenizer = build_tokenizer(more=[" ".join(map(str, BROKEN_RANGE))] * 2 if settings.kinds else [])
+    words = [" ".join(map(str, BROKEN_RANGE))] * 2 if settings.kinds else []
+    tokenizer = build_tokenizer(more=[*words, *([READING_WORDS] * 2 if settings.reading else [])])
     build_model(tokenizer, seed=seed).save_pretrained(folder / "untrained")
     tokenizer.save_pretrained(folder / "untrained")
+
+
+def _write_prompts(folder: Path, settings: WorldSettings, draw: Callable[..., list[Prompt]], *, seed: int) -> None:
+    files = {
+        "prompts": draw(seed=seed, split="train", count=settings.train_prompts),
+        "validation": draw(seed=seed + _VALIDATION, split="held-out", count=settings.validation_prompts),
+        "held-out": draw(seed=seed + _HELD_OUT, split="held-out", count=settings.held_out_prompts),
+    }
+    for name, rows in files.items():
+        write_rows(folder / f"{name}.jsonl", rows)
 
 
 def serve_study_world(settings: WorldSettings, *, port: int = 0) -> AbstractContextManager[str]:
@@ -134,6 +166,8 @@ def world_prompts(settings: WorldSettings, *, seed: int, count: int) -> list[Pro
     """Return the first `count` training prompts of a world."""
     if settings.kinds:
         return prompts_of_kinds(seed=seed, split="train", count=count)
+    if settings.trails:
+        return prompts_with_trails(seed=seed, split="train", count=count)
     return prompts(seed=seed, split="train", count=count)
 
 
@@ -141,6 +175,8 @@ def held_out_prompts(settings: WorldSettings, *, seed: int, count: int) -> list[
     """Return the first `count` held-out prompts of a world."""
     if settings.kinds:
         return prompts_of_kinds(seed=seed + _HELD_OUT, split="held-out", count=count)
+    if settings.trails:
+        return prompts_with_trails(seed=seed + _HELD_OUT, split="held-out", count=count)
     return prompts(seed=seed + _HELD_OUT, split="held-out", count=count)
 
 

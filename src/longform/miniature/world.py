@@ -16,6 +16,7 @@ from itertools import count as count_up
 from itertools import islice
 from typing import Literal, NamedTuple
 
+from longform.miniature.trails import PLACES, places_on, split_trail, trail_text
 from longform.records.schemas import Prompt
 
 Split = Literal["train", "held-out"]
@@ -23,20 +24,6 @@ Split = Literal["train", "held-out"]
 GIRLS = ("Mira", "Anna", "Lena", "Ruth", "Nora", "Ida", "Clara", "Vera")
 BOYS = ("Tom", "Oskar", "Felix", "Hugo", "Emil", "Ivan", "Otto", "Max")
 HEROES = GIRLS + BOYS
-PLACES = (
-    "village",
-    "harbor",
-    "forest",
-    "castle",
-    "valley",
-    "market",
-    "garden",
-    "mill",
-    "desert",
-    "tower",
-    "meadow",
-    "cave",
-)
 OBJECTS = ("lantern", "key", "crown", "ring", "drum", "map", "sword", "cloak", "mirror", "flute", "clock", "coin")
 ANIMALS = ("fox", "bear", "rabbit", "horse", "goat", "wolf", "crow", "mouse", "deer", "cat", "dog", "swan")
 FOODS = ("bread", "soup", "honey", "cheese", "rice", "cake", "milk", "plums", "nuts", "corn", "pie", "jam")
@@ -82,15 +69,23 @@ class StoryRequest(NamedTuple):
     """The required words: an animal, a food and a weather, in the order of the request."""
     length_range: tuple[int, int]
     """Minimum and maximum number of words."""
+    trail: tuple[str, ...] | None = None
+    """Directions from the place to where the object lies, if the story must begin with that (see `miniature/trails.py`)."""
 
     @property
     def text(self) -> str:
         """The request as sent to a writer; `parse_request` is its inverse."""
         (lo, hi), (first, second, third) = self.length_range, self.words
-        return (
+        text = (
             f"Write a story of {lo} to {hi} words about {self.hero} in the {self.place} and a {self.object}. "
             f"Use the words {first}, {second} and {third}."
         )
+        return f"{text} {trail_text(self.trail)}" if self.trail is not None else text
+
+    @property
+    def way(self) -> list[str]:
+        """The places on the trail, from the story's place to the one that the story must begin with."""
+        return places_on(self.trail or (), start=self.place)
 
     @property
     def entities(self) -> dict[str, str]:
@@ -105,11 +100,12 @@ def parse_request(text: str) -> StoryRequest:
     Raises:
         ValueError: the text is not a request of this world.
     """
-    match = _REQUEST.fullmatch(text.strip())
+    plain, trail = split_trail(text.strip())
+    match = _REQUEST.fullmatch(plain)
     if match is None:
         raise ValueError("not a story request of the miniature world")
     lo, hi, hero, place, thing, *words = match.groups()
-    request = StoryRequest(hero, place, thing, (words[0], words[1], words[2]), (int(lo), int(hi)))
+    request = StoryRequest(hero, place, thing, (words[0], words[1], words[2]), (int(lo), int(hi)), trail)
     known = all(word in CLASS_OF for word in words)
     known = known and all(word in POOLS[name] for name, word in request.entities.items())
     if not known or set(request.entities) != set(POOLS) or request.length_range[0] > request.length_range[1]:
@@ -144,15 +140,18 @@ def complete_request(text: str, *, seed: int) -> StoryRequest:
     Raises:
         ValueError: the text is not a request of this world.
     """
+    if split_trail(text.strip())[1] is not None:
+        return parse_request(text)
     match = _REDUCED.fullmatch(text.strip())
     if match is None:
         raise ValueError("not a story request of the miniature world, complete or reduced")
     stream = random.Random(f"completion/{seed}/{text.strip()}")
     told = re.findall(r"\w+", (match["words"] or "").replace(" and ", " "))
     words = [*told, *_others(told, stream)]
-    named = {name: match[name] or stream.choice(POOLS[name]) for name in ("hero", "place", "object")}
+    hero, place, thing = (match[name] or stream.choice(POOLS[name]) for name in ("hero", "place", "object"))
     length_range = (int(match["lo"]), int(match["hi"])) if match["lo"] else stream.choice(LENGTH_RANGES)
-    return parse_request(StoryRequest(**named, words=(words[0], words[1], words[2]), length_range=length_range).text)
+    request = StoryRequest(hero, place, thing, (words[0], words[1], words[2]), length_range)
+    return parse_request(request.text)
 
 
 def _others(words: Sequence[str], stream: random.Random) -> list[str]:

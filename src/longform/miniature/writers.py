@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from longform.miniature.grammar import EVENTS, FILLERS, Event, count_form, fill
+from longform.miniature.trails import OPENING_WORDS, opening
 from longform.miniature.world import BOYS, CLASS_OF, GIRLS, HEROES, POOLS, REQUIRED_CLASSES, StoryRequest
 
 _WORD, _SENTENCE = re.compile(r"\w+"), re.compile(r"[^.]+\.")
@@ -57,16 +58,17 @@ def write_story(request: StoryRequest, *, level: str, sample: int = 0) -> str:
 
 
 def compose_story(request: StoryRequest, skill: Skill, stream: random.Random) -> str:
-    """Write a story with the flaws of a skill, drawn from a random stream."""
+    """Write a story with the flaws of a skill, drawn from a random stream; the end of a trail is always right."""
     events = _disordered([event for event in EVENTS if not _happens(stream, skill.miss_event)], stream, skill)
-    forms = _fitted(events, stream, target=_target_words(request, stream, skill))
+    target = _target_words(request, stream, skill) - (0 if request.trail is None else OPENING_WORDS)
+    forms = _fitted(events, stream, target=target)
     words = _chosen_words(request, stream, skill)
     names = _drifting_names(words, len(forms), stream, skill)
     sentences = [fill(form, words | drifted) for form, drifted in zip(forms, names, strict=True)]
     sentences = [_garbled(it, stream) if _happens(stream, skill.garble) else it for it in sentences]
     if _happens(stream, skill.repeat):
         sentences = _repeated(sentences, stream)
-    return " ".join(sentences)
+    return " ".join(sentences if request.trail is None else [opening(request.way[-1]), *sentences])
 
 
 def revise_story(story: str, request: str, *, sample: int = 0) -> str:

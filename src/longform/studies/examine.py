@@ -16,8 +16,10 @@ from longform.judging.pairwise import PairwiseJudge
 from longform.records.errors import BadInputError, StoppedError
 from longform.records.files import read_rows, write_rows
 from longform.records.schemas import GAME_SCORES, Game, Grade, Prompt, Response, Row
+from longform.rewards.measured import expected_answers
 from longform.studies.money import budget_beside
 from longform.studies.work import GradeWork, Surroundings, Writer
+from longform.text.final_answers import AnswerForm, final_answer
 
 VALUES = "values.jsonl"
 """What an examination measured, in the folder of its task."""
@@ -50,6 +52,34 @@ class GradeExam:
             scores.setdefault(row.prompt_id, []).append(row.score)
         written = {row.prompt_id for path in self.grading.responses for row in read_rows(path, Response)}
         write_values(folder, {name: fmean(it) for name, it in scores.items()}, prompts=len(written))
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerExam:
+    """The fraction of each prompt's responses whose final answer is an expected one."""
+
+    responses: Path
+    prompts: Path
+    form: AnswerForm
+
+    def do(self, folder: Path, around: Surroundings) -> None:  # noqa: ARG002
+        """Compare the answers.
+
+        Raises:
+            BadInputError: a prompt has no well-formed `meta.answer`.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        expected: dict[str, set[str]] = {}
+        for row in read_rows(self.prompts, Prompt):
+            try:
+                expected[row.id] = expected_answers(row, self.form)
+            except ValueError as error:
+                raise BadInputError(f"{self.prompts}: prompt {row.id}: {error}") from None
+        right: dict[str, list[float]] = {}
+        for row in read_rows(self.responses, Response):
+            answer = None if row.finish_reason == "length" else final_answer(row.text, self.form)
+            right.setdefault(row.prompt_id, []).append(float(answer in expected[row.prompt_id]))
+        write_values(folder, {name: fmean(it) for name, it in right.items()}, prompts=len(right))
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from longform.planning.cluster import checkpoint_folder, policies_folder
 from longform.recipe.recipe import Recipe
 from longform.records.errors import BadInputError
 from longform.records.resume import hash_json
-from longform.studies.examine import BenchExam, CompareExam, EloExam, GradeExam
+from longform.studies.examine import AnswerExam, BenchExam, CompareExam, EloExam, GradeExam
 from longform.studies.settings import SftStep, Study, StudyExamination
 from longform.studies.steps import StepPlanner, hash_external, needs_of, references, replaced, texts_of, validated
 from longform.studies.tasks import ArmRun, ExaminedPolicy, Measurement, StudyFile, StudyPlan
@@ -75,9 +75,21 @@ class _Planner(StepPlanner):
                 else:
                     key = self._examine(column, examination, judge, run, run.policies[step])
                 if key is not None:
-                    is_last = step == run.last
+                    is_last, prompts = step == run.last, None
+                    if examination.where and examination.prompts is not None:
+                        prompts = self.made(examination.prompts, run.arm, run.seed).path
                     self.plan.measurements.append(
-                        Measurement(column, run.arm, run.seed, step, is_last, key, examination.metric)
+                        Measurement(
+                            column,
+                            run.arm,
+                            run.seed,
+                            step,
+                            is_last,
+                            key,
+                            examination.metric,
+                            examination.where,
+                            prompts,
+                        )
                     )
         except BadInputError as error:
             raise BadInputError(f"{self._source}: examine: {column}: {error}") from None
@@ -95,7 +107,9 @@ class _Planner(StepPlanner):
         settings = self._study.arms[arm]
         self._check_keys(settings, allowed=("sft", "set"))
         made = self.fine_tuning(arm, arm, validated(SftStep, settings, place="sft"), seed)
-        policy = ExaminedPolicy(made.key, made.needs, self.local_writer(str(made.path), arm, self.writing_recipe(arm)))
+        policy = ExaminedPolicy(
+            made.key, made.needs, self.local_writer(str(made.path), arm, self.writing_recipe(arm, seed))
+        )
         return ArmRun(arm, seed, {0: policy}, 0, None, made.key)
 
     def _trained(self, arm: str, seed: int) -> ArmRun:
@@ -147,7 +161,6 @@ class _Planner(StepPlanner):
         title = f"{run.arm}, seed {run.seed}: {column}"
         if examination.bench is not None:
             return self._bench(examination, judge, run, policy, title)
-        assert judge is not None, "checked by StudyExamination"
         assert examination.prompts is not None, "checked by StudyExamination"
         prompts, models = self.made(examination.prompts, run.arm, run.seed), self.models(run.arm, run.seed)
 
@@ -162,12 +175,19 @@ class _Planner(StepPlanner):
                 title=f"{run.arm}, seed {run.seed}: responses of {policy.writer.name}",
             )
 
-        mine, asked = write(policy), {"prompts": prompts.key, "judge": self.answers_of(judge, models)}
+        mine = write(policy)
+        if examination.answer is not None:
+            key = hash_json({"answer": mine.key, "prompts": prompts.key, "form": examination.answer})
+            folder = self.folder_of("examinations", column, key)
+            work: Work = AnswerExam(mine.path, prompts.path, examination.answer)
+            return self.add(key, title, folder, work, needs_of(mine, prompts))
+        assert judge is not None, "checked by StudyExamination"
+        asked = {"prompts": prompts.key, "judge": self.answers_of(judge, models)}
         if examination.grade:
             key = hash_json({"grade": mine.key} | asked)
             folder = self.folder_of("examinations", column, key)
             out = folder / "grades.jsonl"
-            work: Work = GradeExam(GradeWork((mine.path,), prompts.path, judge, models.path, False, out))
+            work = GradeExam(GradeWork((mine.path,), prompts.path, judge, models.path, False, out))
             return self.add(key, title, folder, work, needs_of(mine, prompts, models))
         if examination.compare is not None:
             opponent = self._opponent(examination.compare, run)
@@ -192,7 +212,12 @@ class _Planner(StepPlanner):
         assert examination.bench is not None, "of a benchmark"
         assert examination.data is not None, "checked by StudyExamination"
         models, data = self.models(run.arm, run.seed), self.made(str(examination.data), run.arm, run.seed)
-        facts = {"bench": examination.bench, "data": data.key, "policy": policy.key, "writer": texts_of(policy.writer)}
+        facts = {
+            "bench": examination.bench,
+            "data": data.key,
+            "policy": policy.key,
+            "writer": texts_of(policy.writer, self.plan.folder),
+        }
 
         def key_of(judge: str | None) -> str:
             return hash_json(facts | {"judge": None if judge is None else self.answers_of(judge, models)})

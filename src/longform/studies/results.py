@@ -6,9 +6,13 @@ Everything is read from the folder of the study; nothing is asked or trained.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from statistics import fmean
 from typing import NamedTuple
 
+from longform.records.errors import BadInputError
+from longform.records.files import read_rows
 from longform.records.run_directory import RunDirectory
+from longform.records.schemas import Prompt
 from longform.statistics.power import detectable_difference, t_test_power
 from longform.statistics.seeds import SeedMean, mean_over_seeds
 from longform.studies.examine import VALUES, read_values
@@ -94,6 +98,24 @@ class StudyResults:
         """An arm minus another one after their last steps; None if no seed has both."""
         return difference_of(self.last.get((column, arm), {}), self.last.get((column, other), {}))
 
+    def interaction(self, hypothesis: Hypothesis) -> PairedDifference | None:
+        """How much larger the difference is in the hypothesis' column than in `beyond`, paired by seed: the columns have
+        different prompts, so each seed gives one value.
+        """
+        assert hypothesis.beyond is not None, "of an interaction"
+        means: list[dict[int, float]] = []
+        for column in (hypothesis.column, hypothesis.beyond):
+            for arm in (hypothesis.larger, hypothesis.smaller):
+                by_seed = self.last.get((column, arm), {})
+                means.append({seed: fmean(values.values()) for seed, values in by_seed.items()})
+        there = set.intersection(*map(set, means))
+        (larger, smaller, larger_beyond, smaller_beyond) = means
+        values = {
+            seed: {WHOLE_RUN: (larger[seed] - smaller[seed]) - (larger_beyond[seed] - smaller_beyond[seed])}
+            for seed in sorted(there)
+        }
+        return _paired(values) if values else None
+
     def curve(self, column: str, arm: str) -> dict[int, SeedMean]:
         """The means of an arm by step, ascending."""
         steps = sorted(step for name, of_arm, step in self.at if (name, of_arm) == (column, arm))
@@ -103,7 +125,9 @@ class StudyResults:
         """What became of each hypothesis."""
         found = []
         for it in self.plan.study.hypotheses:
-            difference = self.difference(it.column, it.larger, it.smaller)
+            difference = (
+                self.difference(it.column, it.larger, it.smaller) if it.beyond is None else self.interaction(it)
+            )
             power = None
             if difference is not None and it.difference is not None and difference.mean.freedom > 0:
                 power = t_test_power(it.difference, difference.mean.standard_error, difference.mean.freedom)
@@ -140,15 +164,31 @@ def difference_of(
         if seed in other
     }
     differences = {seed: values for seed, values in differences.items() if values}
-    if not differences:
-        return None
+    return _paired(differences) if differences else None
+
+
+def _paired(differences: SeedValues) -> PairedDifference:
     mean = mean_over_seeds(differences)
     return PairedDifference(mean, detectable_difference(mean.standard_error, mean.freedom))
 
 
 def _measured(plan: StudyPlan, it: Measurement) -> dict[str, float]:
     folder = plan.tasks[it.task].folder
-    return read_values(folder) if (folder / VALUES).exists() else {}
+    if not (folder / VALUES).exists():
+        return {}
+    values = read_values(folder)
+    if it.prompts is None:
+        return values
+    fields = {name.removeprefix("meta."): value for name, value in it.where.items()}
+    chosen = {
+        row.id
+        for row in read_rows(it.prompts, Prompt)
+        if all(row.meta.get(name) == value for name, value in fields.items())
+    }
+    if not chosen:
+        asked = ", ".join(f"{name}: {value}" for name, value in it.where.items())
+        raise BadInputError(f"{it.prompts}: no prompt has {asked}, which the column {it.column!r} asks for")
+    return {name: value for name, value in values.items() if name in chosen}
 
 
 def _metric(plan: StudyPlan, it: Measurement, runs: dict[str, Mapping[str, dict[int, float]]]) -> dict[str, float]:

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSche
 from longform.recipe.recipe import Recipe
 from longform.records.errors import BadInputError
 from longform.records.yaml_files import read_yaml
+from longform.text.final_answers import AnswerForm
 
 WORLD = "world"
 """Name of the miniature world's folder in references."""
@@ -131,7 +132,7 @@ _STEPS: dict[str, type[Step]] = {
 
 
 class StudyExamination(_Part):
-    """One measurement of policies. Exactly one of `grade`, `compare`, `elo`, `bench` and `metric` says which."""
+    """One measurement of policies. Exactly one of `grade`, `compare`, `elo`, `answer`, `bench` and `metric` says which."""
 
     name: str | None = None
     """Of its column; by default made of what is measured and the judge."""
@@ -144,6 +145,9 @@ class StudyExamination(_Part):
     in both orders, ties half."""
     elo: dict[str, float] | None = None
     """The rating from games against models of models.yaml whose ratings are fixed here."""
+    answer: AnswerForm | None = None
+    """The fraction of the responses whose final answer is the prompt's `meta.answer`, as the reward `kind: answer` of this
+    form says: asks no judge."""
     bench: str | None = None
     """The overall score in a benchmark."""
     data: Path | None = None
@@ -158,6 +162,17 @@ class StudyExamination(_Part):
     """Names in models.yaml; each gives a column of its own."""
     limit: int | None = Field(default=None, ge=1)
     """Use only so many of the prompts, the first ones."""
+    where: dict[str, Any] = Field(default_factory=dict)
+    """Average only over the prompts with these values, such as {meta.kind: essay}; all prompts are written for and judged
+    once, whatever columns are made of them."""
+
+    @field_validator("where")
+    @classmethod
+    def _check_where(cls, where: dict[str, Any]) -> dict[str, Any]:
+        wrong = next((it for it in where if not it.startswith("meta.")), None)
+        if wrong is not None:
+            raise ValueError(f"{wrong}: must be meta.FIELD, a field of the prompts' meta")
+        return where
 
     @field_validator("at", "judge", mode="before")
     @classmethod
@@ -181,14 +196,19 @@ class StudyExamination(_Part):
                 "grade": self.grade or None,
                 "compare": self.compare,
                 "elo": self.elo,
+                "answer": self.answer,
                 "bench": self.bench,
                 "metric": self.metric,
             }.items()
             if value is not None
         ]
         if len(kinds) != 1:
-            raise ValueError("needs exactly one of `grade`, `compare`, `elo`, `bench` and `metric`")
+            raise ValueError("needs exactly one of `grade`, `compare`, `elo`, `answer`, `bench` and `metric`")
         (kind,) = kinds
+        if kind == "answer" and (self.judge or self.prompts is None):
+            raise ValueError("answer: needs `prompts`, and no `judge`")
+        if self.where and kind not in ("grade", "compare", "answer"):
+            raise ValueError("where: only valid with grade, compare and answer, which have a value for each prompt")
         if kind in ("grade", "compare", "elo") and (not self.judge or self.prompts is None):
             raise ValueError(f"{kind}: needs `judge` and `prompts`")
         if kind in ("compare", "elo") and self.samples > 1:
@@ -205,6 +225,7 @@ class StudyExamination(_Part):
         what = (
             self.bench
             or self.metric
+            or ("answer" if self.answer else None)
             or ("grade" if self.grade else f"against {self.compare}" if self.compare else "Elo")
         )
         if not self.judge:
@@ -241,6 +262,8 @@ class Hypothesis(_Part):
     """The arm that it is compared with."""
     column: str
     """In which column."""
+    beyond: str | None = None
+    """Another column: the difference is expected to be larger in `column` than there (an interaction)."""
     difference: float | None = Field(default=None, gt=0)
     """The smallest difference that would matter, for which the power is stated."""
     laboratory: str | None = None
@@ -324,6 +347,7 @@ class Study(_Part):
     def _check_references(self, columns: set[str]) -> None:
         """Check that tables, curves, hypotheses and comparisons name arms and columns that exist."""
         wanted = [("curves", it.y) for it in self.curves] + [("hypotheses", it.column) for it in self.hypotheses]
+        wanted += [("hypotheses", it.beyond) for it in self.hypotheses if it.beyond is not None]
         wanted += [("tables", name) for table in self.tables for name in table.columns]
         for place, name in wanted:
             if name not in columns:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from longform.evaluation.tables import Cell, Column, Table
 from longform.records.calls import CallTotals
-from longform.studies.examine import BenchExam, CompareExam, EloExam, GradeExam
+from longform.studies.examine import AnswerExam, BenchExam, CompareExam, EloExam, GradeExam
 from longform.studies.money import total_calls
 from longform.studies.tasks import FinishedTask, StudyPlan, StudyTask
 from longform.studies.work import (
@@ -31,6 +31,7 @@ KINDS = {
     GradeExam: "examination",
     CompareExam: "examination",
     EloExam: "examination",
+    AnswerExam: "examination",
     BenchExam: "examination",
 }
 

@@ -101,11 +101,13 @@ class StepPlanner:
         path = find_recipe_path(name, source=self._source)
         return load_recipe(path, Recipe, [f"{key}={json.dumps(value)}" for key, value in values.items()])
 
-    def writing_recipe(self, arm: str) -> Recipe:
-        """The recipe that says how policies of an arm write; what steps make is left open in it."""
-        if "model" in self._study.arms[arm] or "sft" in self._study.arms[arm]:
-            return self.load_recipe(arm, self._study.train)
-        return self.load_recipe(arm, self.recipe_values(arm))
+    def writing_recipe(self, arm: str, seed: int) -> Recipe:
+        """The recipe that says how policies of an arm write; what steps make is left open in it, but for think prompts."""
+        is_trained = "model" not in self._study.arms[arm] and "sft" not in self._study.arms[arm]
+        values = self.recipe_values(arm) if is_trained else self._study.train
+        writing = references({name: it for name, it in values.items() if name.partition(".")[0] == "generation"})
+        made = {name: str(self.reference(name, arm, seed).path) for name in writing}
+        return self.load_recipe(arm, replaced(values, made))
 
     # Policies and what they write
 
@@ -121,11 +123,11 @@ class StepPlanner:
         """A policy by its name: a step, a folder, a Hub id, or a name of models.yaml; a recipe's policy is no such name."""
         if name.startswith("$"):
             made = self.reference(name[1:], arm, seed)
-            writer = self.local_writer(str(made.path), name[1:], self.writing_recipe(arm), sampling)
+            writer = self.local_writer(str(made.path), name[1:], self.writing_recipe(arm, seed), sampling)
             return ExaminedPolicy(made.key, made.needs, writer)
         if is_recipes or "/" in name or is_model_folder(name):
             key = hash_model_folder(Path(name)) if Path(name).is_dir() else hash_json({"model": name})
-            writer = self.local_writer(name, Path(name).name, self.writing_recipe(arm), sampling)
+            writer = self.local_writer(name, Path(name).name, self.writing_recipe(arm, seed), sampling)
             return ExaminedPolicy(key, (), writer)
         given = dict(sampling or {})
         served = self.answers_of(name, self.models(arm, seed))
@@ -153,7 +155,7 @@ class StepPlanner:
     ) -> StudyFile:
         """The responses of a policy to prompts; of a candidate, `is_named`, its name counts too."""
         writer, models = policy.writer, self.models(arm, seed)
-        local = {"seed": seed, "generation": texts_of(writer)} if writer.is_local else {}
+        local = {"seed": seed, "generation": texts_of(writer, self.plan.folder)} if writer.is_local else {}
         key = hash_json(
             {"write": policy.key, "prompts": prompts.key, "samples": samples, "limit": limit}
             | {"sampling": dict(writer.sampling), "name": writer.name if is_named else None, **local}
@@ -404,12 +406,20 @@ def hash_external(recipe: BaseModel) -> dict[str, str]:
     return found
 
 
-def texts_of(writer: Writer) -> dict[str, Any]:
-    """What decides a local model's texts beside its weights; nothing for a model of models.yaml."""
+def texts_of(writer: Writer, folder: Path) -> dict[str, Any]:
+    """What decides a local model's texts beside its weights; nothing for a model of models.yaml.
+
+    A think prompt that a step makes in the study's folder is known by its place, which has the step's hash in its name.
+    """
     if not writer.is_local:
         return {}
     unimportant = {"batch", "max_prompt_tokens", "server"}
     content = writer.generation.model_dump(mode="json", exclude=unimportant, exclude_defaults=True)
     prompt = writer.generation.think_prompt
-    read = None if prompt is None or not prompt.is_file() else hash_file(prompt)
+    if prompt is None:
+        read = None
+    elif prompt.is_relative_to(folder):
+        read = prompt.relative_to(folder).as_posix()
+    else:
+        read = hash_file(prompt) if prompt.is_file() else None
     return content | {"think_prompt": read, "precision": writer.precision, "sampling": dict(writer.sampling)}

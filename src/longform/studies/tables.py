@@ -82,6 +82,8 @@ def hypothesis_table(results: StudyResults) -> Table:
     for it in results.verdicts():
         difference = None if it.difference is None else _cell(it.difference.mean)
         named = f"{it.hypothesis.claim}: {it.hypothesis.larger} above {it.hypothesis.smaller} in {it.hypothesis.column}"
+        if it.hypothesis.beyond is not None:
+            named += f", more than in {it.hypothesis.beyond}"
         rows.append([named, difference, str(it.finding), it.hypothesis.difference, it.power])
     notes = ["power: the probability with which these seeds and prompts find the smallest difference that matters"]
     return Table("Hypotheses", heads, rows, notes)

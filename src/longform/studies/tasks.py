@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from longform.recipe.recipe import Recipe
 from longform.records.files import write_text
@@ -106,6 +106,10 @@ class Measurement:
     task: str
     """Key of the task that measures it, or that trains."""
     metric: str | None = None
+    where: Mapping[str, Any] = field(default_factory=dict)
+    """Only the prompts with these values count."""
+    prompts: Path | None = None
+    """Where the prompts are, with `where`."""
 
 
 @dataclass(slots=True)

@@ -1,6 +1,7 @@
 """The study file: what it may say, and the one line that says what is wrong with it."""
 
 import pytest
+from pydantic import ValidationError
 from study_files import STUDY, changed, validated, write_study
 
 from longform.records.errors import BadInputError
@@ -72,3 +73,24 @@ def test_a_recipe_is_no_study(tmp_path):
 
 def test_the_study_of_the_other_tests_is_valid(tmp_path):
     assert load_study(write_study(tmp_path)).arms.keys() == STUDY["arms"].keys()
+
+
+@pytest.mark.parametrize(
+    ("examination", "message"),
+    [
+        ({"grade": True, "prompts": "held-out.jsonl", "judge": "exam", "where": {"need": 2}}, "must be meta.FIELD"),
+        ({"metric": "validation/grade", "where": {"meta.need": 2}}, "only valid with grade, compare and answer"),
+        ({"answer": "exact", "prompts": "held-out.jsonl", "judge": "exam"}, "no `judge`"),
+        ({"answer": "exact"}, "needs `prompts`"),
+        ({"answer": "essay", "prompts": "held-out.jsonl"}, "exact"),
+    ],
+)
+def test_an_examination_of_part_of_the_prompts_or_of_answers_says_what_it_needs(examination, message):
+    with pytest.raises(ValidationError, match=message):
+        StudyExamination.model_validate(examination)
+
+
+def test_an_interaction_names_two_columns_of_the_study():
+    wrong = {"claim": "x", "larger": "dynamic", "smaller": "mixed", "column": "grade", "beyond": "another"}
+    with pytest.raises(ValidationError, match="no column 'another'"):
+        validated(hypotheses=[wrong])
