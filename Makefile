@@ -103,11 +103,12 @@ docs: $(VENV)/.documented
 pictures: $(VENV)/.installed
 	$(BIN)/python benchmarks/report_picture.py $(RUN)
 
+# pyright fills node's default heap of 4 GB: with room, and a larger nursery, a tenth less of its time goes into collecting.
 lint: $(VENV)/.tested
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports
-	$(BIN)/pyright
+	NODE_OPTIONS="--max-semi-space-size=64 --max-old-space-size=6144" $(BIN)/pyright
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

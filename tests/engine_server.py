@@ -1,14 +1,12 @@
 """A generation server with real weights that speaks the protocol of vLLM or SGLang, for tests.
 
-Started like the real ones (`python engine_server.py vllm serve MODEL ...`), or in a thread (served_engines.py). It knows the
-flags and fields below and refuses all others; tests/engines holds them against the released packages. With the environment
-variable `DIES_AFTER=N` the process ends within the N-th response.
+A command (engine_command.py) or a thread (served_engines.py) serves it. It knows the fields below and refuses all others;
+tests/engines holds them against the released packages. With the environment variable `DIES_AFTER=N` the process ends within
+the N-th response.
 """
 
-import argparse
 import asyncio
 import os
-import sys
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
@@ -16,7 +14,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-import uvicorn
 from peft import PeftModel
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -50,17 +47,6 @@ FIELDS: dict[str, set[str]] = {
 """Of the bodies of requests, by path."""
 SGLANG_SAMPLING = SAMPLING | {"max_new_tokens", "sampling_seed", "stop_token_ids", "stop"}
 SGLANG_SAMPLING |= {"no_stop_trim", "skip_special_tokens"}
-FLAGS = {
-    "vllm": "--host --port --dtype --seed --max-model-len --max-num-seqs --gpu-memory-utilization --tensor-parallel-size "
-    "--logprobs-mode --generation-config --max-loras --max-lora-rank",
-    "sglang": "--model-path --host --port --dtype --random-seed --context-length --max-running-requests "
-    "--mem-fraction-static --tensor-parallel-size --sampling-defaults --max-loras-per-batch --max-lora-rank "
-    "--lora-target-modules",
-}
-SWITCHES = {
-    "vllm": "--enable-lora --enable-sleep-mode --trust-remote-code",
-    "sglang": "--enable-lora --enable-memory-saver --trust-remote-code",
-}
 
 
 class Refused(Exception):
@@ -254,26 +240,3 @@ def _sglang_routes(loaded: LoadedModel, route: Callable[[str, Any], Route]) -> l
         route("/release_memory_occupation", release),
         route("/resume_memory_occupation", resume),
     ]
-
-
-def main(engine: str, arguments: list[str]) -> None:
-    """Serve until the process is ended."""
-    torch.set_num_threads(1)
-    parser = argparse.ArgumentParser()
-    parser.add_argument("serve", choices=["serve"])
-    if engine == "vllm":
-        parser.add_argument("model")
-    for flag in FLAGS[engine].split():
-        parser.add_argument(flag)
-    for flag in SWITCHES[engine].split():
-        parser.add_argument(flag, action="store_true")
-    options = parser.parse_args(arguments)
-    of_engine = {"vllm": ("model", "max_model_len"), "sglang": ("model_path", "context_length")}
-    model, longest = (getattr(options, it) for it in of_engine[engine])
-    assert options.host == "127.0.0.1"
-    loaded = LoadedModel(model, longest=int(longest))
-    uvicorn.run(build_app(engine, loaded), host=options.host, port=int(options.port), log_level="error")
-
-
-if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2:])

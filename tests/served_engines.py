@@ -1,4 +1,4 @@
-"""Servers that stand in for vLLM and SGLang (tests/engine_server.py): as commands with their names, or in a thread."""
+"""Servers that stand in for vLLM and SGLang (engine_server.py): as commands with their names, or in a thread."""
 
 import os
 import stat
@@ -14,14 +14,14 @@ import uvicorn
 
 from engine_server import LoadedModel, build_app
 
-SERVER = Path(__file__).parent / "engine_server.py"
+COMMAND = Path(__file__).parent / "engine_command.py"
 
 
 def on_path(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Put the commands before others with their names."""
     for engine in ("vllm", "sglang"):
         script = folder / engine
-        script.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{SERVER}" {engine} "$@"\n', encoding="utf-8")
+        script.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{COMMAND}" {engine} "$@"\n', encoding="utf-8")
         script.chmod(script.stat().st_mode | stat.S_IXUSR)
     monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
 

@@ -1,7 +1,7 @@
 """What longform sends to vLLM and SGLang, and reads of their answers, is in the released packages: see `make test-engines`.
 
-The packages are read, not run. The server of the other tests (tests/engine_server.py) knows the fields and flags that are
-held against them here, and refuses all others.
+The packages are read, not run. The server of the other tests (engine_server.py, engine_command.py) knows the fields
+and flags that are held against them here, and refuses all others.
 """
 
 import ast
@@ -10,7 +10,8 @@ from zipfile import ZipFile
 
 import pytest
 
-from engine_server import FIELDS, FLAGS, SGLANG_SAMPLING, SWITCHES
+from engine_command import FLAGS, SWITCHES
+from engine_server import FIELDS, SGLANG_SAMPLING
 from longform.endpoints.request import ScoreRequest
 from longform.writers.served.server import INITIAL_VERSION
 from longform.writers.served.sglang import Sglang

@@ -1,7 +1,8 @@
 """Every failure signature is provoked by a training run, with a real model and judges over HTTP; a sound run shows none.
 
 The policy is a transformer of a few thousand weights that has learned to write strings of vivid and plain words. A sane
-judge likes each vivid word once; what goes wrong is a judge or a setting. `make test` provokes half of the signatures.
+judge likes each vivid word once; what goes wrong is a judge or a setting. `make test` provokes one of each kind: of the
+judge, of the texts, of the settings.
 """
 
 import json
@@ -151,6 +152,7 @@ def test_a_judge_that_always_says_tie(run):
     assert "vary by only 0.000 around 0.50" in findings["flat-reward"].evidence
 
 
+@pytest.mark.full
 def test_a_judge_that_tosses_a_coin(run):
     draw = random.Random(5)
     findings, _ = run(lambda ours, theirs, call: draw.choice(["[[A]]", "[[B]]"]), reward={"recheck": 0.5})
@@ -173,6 +175,7 @@ def test_a_panel_whose_votes_often_do_not_come_in(run):
     assert "of the panel's votes" in findings["panel-incomplete"].evidence
 
 
+@pytest.mark.full
 def test_a_judge_that_says_nothing_to_one_word(run):
     sane = prefers(worth)
 
@@ -183,6 +186,7 @@ def test_a_judge_that_says_nothing_to_one_word(run):
     assert set(findings) == {"judge-silent"}
 
 
+@pytest.mark.full
 def test_a_judge_that_turns_round_when_the_critic_is_sure_of_it(run):
     findings, _ = run(lambda ours, theirs, call: "[[B]]" if call <= (STEPS - 1) * 32 else "[[A]]")
     assert findings["loss-spike"].first == STEPS
@@ -232,6 +236,7 @@ def test_a_judge_that_likes_length_while_the_examiner_does_not(run):
     assert {"judge-examiner-apart"} <= set(findings) <= {"judge-examiner-apart", "keyword-stuffing"}
 
 
+@pytest.mark.full
 def test_a_judge_whose_examiner_sees_no_gain(run):
     """The examiner grades by chance, within a narrow band, so that its mean is known from 16 texts."""
     draw = random.Random(9)

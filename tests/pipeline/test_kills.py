@@ -136,7 +136,7 @@ def _wait_until(happens: Callable[[], bool], *, seconds: float = 60.0) -> None:
     deadline = time.monotonic() + seconds
     while not happens():
         assert time.monotonic() < deadline
-        time.sleep(0.002)
+        time.sleep(0.01)
 
 
 def _nap(rng: random.Random, most: float) -> bool:

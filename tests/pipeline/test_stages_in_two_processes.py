@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from artifacts import save_policy
-from forks import ENVIRONMENT
+from forks import ENVIRONMENT, WITHOUT_SKLEARN
 from longform.miniature.base import build_base_tokenizer
 from longform.miniature.corpus import documents
 from longform.miniature.policy import build_model, build_tokenizer, sft_rows
@@ -112,7 +112,7 @@ def folder(tmp_path_factory):
     }
     for name, recipe in recipes.items():
         (folder / name).write_text(yaml.safe_dump(recipe))
-    (folder / "stages.py").write_text(STAGES)
+    (folder / "stages.py").write_text(f"{WITHOUT_SKLEARN}\n{STAGES}")
     (folder / "failing.py").write_text(FAILING)
     return folder
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from importlib.metadata import version
 from itertools import count
 
 import pytest
@@ -27,7 +28,10 @@ PROMPT = Prompt(
 
 @pytest.fixture
 def write(tmp_path, monkeypatch):
-    """Writes a module into the current folder; gives its name, new for each."""
+    """Writes a module into the current folder; gives its name, new for each. It belongs to none of the installed packages,
+    and looking through them takes a fifth of a second.
+    """
+    monkeypatch.setattr(plugins, "packages_distributions", dict)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
 
@@ -106,6 +110,10 @@ def test_the_hash_and_version_say_where_a_plugin_came_from(write, tmp_path, inst
     install("verses", "def f(prompt, response, reference): return 1", "[longform.rewards]\nverse = verses:f\n")
     assert "verse" in plugin_names("longform.rewards")
     assert load_plugin("verse", "longform.rewards").version == "2.5"
+
+
+def test_a_module_of_an_installed_package_has_its_version():
+    assert load_plugin("yaml.nodes:Node", "longform.rewards").version == version("PyYAML")
 
 
 def test_a_name_that_two_packages_offer_has_to_be_chosen(install):

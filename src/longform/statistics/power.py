@@ -1,9 +1,9 @@
-"""Power of a t-test: which differences a study could have found, and how many seeds a difference of a stated size needs."""
+"""Power of a t-test: which differences a study could have found, and how many seeds a difference of a stated size needs.
+
+scipy.stats takes a second to import, so what uses it imports it: most commands read no power.
+"""
 
 import math
-
-from scipy.optimize import brentq
-from scipy.stats import nct, t
 
 
 def paired_power(difference: float, sd: float, seeds: int, level: float = 0.05) -> float:
@@ -39,6 +39,8 @@ def t_test_power(difference: float, standard_error: float, freedom: float, level
         freedom: Degrees of freedom of the standard error, above 0.
         level: Two-sided level of the test, which is the result without a difference.
     """
+    from scipy.stats import nct, t
+
     effect = abs(difference)
     if effect == 0:
         return level
@@ -70,6 +72,9 @@ def detectable_difference(standard_error: float, freedom: float, power: float = 
         power: Probability of finding it, above `level` and below 1.
         level: Two-sided level of the test.
     """
+    from scipy.optimize import brentq
+    from scipy.stats import t
+
     if not standard_error > 0 or not freedom > 0:
         return 0.0 if standard_error == 0 and freedom > 0 else math.nan
     upper = float(t.ppf(1 - level / 2, freedom)) + float(t.ppf(0.999, freedom)) + 5

@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import t
 
 from longform.statistics.bootstrap import Interval
 
@@ -85,6 +84,8 @@ def _two_way(table: np.ndarray) -> tuple[float, float]:
 
 
 def _with_interval(mean: float, variance: float, freedom: float, level: float, *, seeds: int, prompts: int) -> SeedMean:
+    from scipy.stats import t  # takes a second
+
     error = math.sqrt(variance) if variance >= 0 else math.nan
     margin = float(t.ppf((1 + level) / 2, freedom)) * error if freedom > 0 else math.nan
     return SeedMean(Interval(mean, mean - margin, mean + margin), error, freedom, seeds, prompts)

@@ -7,6 +7,7 @@ import sys
 import pytest
 from small_run import cluster_recipe
 
+from forks import WITHOUT_SKLEARN
 from longform.cluster import checks, launch
 from longform.cluster.launch import train_on_cluster
 from longform.recipe.begin import begin_run
@@ -44,7 +45,7 @@ def test_versions_in_the_range_are_taken(monkeypatch, found):
 
 
 def _looked_for(**environment):
-    code = "from longform.cluster.checks import check_plugin; check_plugin()"
+    code = f"{WITHOUT_SKLEARN}\nfrom longform.cluster.checks import check_plugin; check_plugin()"
     return subprocess.run(
         [sys.executable, "-W", "ignore", "-c", code],
         env={**os.environ, **environment},

@@ -3,13 +3,13 @@
 import hashlib
 import hmac
 import re
-import time
 import unicodedata
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cost import assert_linear
 from longform.judging.answers import defuse, fence, fence_tag, parse_scores, parse_verdict, read_fences
 from longform.judging.pairwise import ask_pairwise
 from longform.judging.pointwise import ask_pointwise
@@ -139,10 +139,7 @@ def test_empty_and_multi_line_texts_are_read_back():
 
 @pytest.mark.parametrize("seed", ["[", "<", "[\u200b", "\u200b", "»", '"scores', '"\u200b', "<|", "</", "⋘"])
 def test_defusing_hostile_text_takes_linear_time(seed):
-    text = seed * (200_000 // len(seed))
-    started = time.process_time()
-    defuse(text)
-    assert time.process_time() - started < 5.0
+    assert_linear(lambda length: defuse(seed * (length // len(seed))), 5_000)
 
 
 def strip_hidden(text):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from longform import plugins
 from longform.cli import main
 from longform.records.errors import BadInputError
 from longform.records.files import read_rows
@@ -28,7 +29,8 @@ def longest(candidates, *, prompts):
 
 @pytest.fixture
 def write(tmp_path, monkeypatch):
-    """Writes a module into the current folder; gives its name, new for each."""
+    """Writes a module into the current folder; gives its name, new for each. It belongs to no installed package."""
+    monkeypatch.setattr(plugins, "packages_distributions", dict)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
 

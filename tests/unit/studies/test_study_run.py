@@ -58,29 +58,41 @@ def done(folder):
     return path.read_text().split() if path.exists() else []
 
 
-@pytest.mark.parametrize("jobs", [1, 2])
-def test_every_task_is_done_once_after_those_that_it_needs(tmp_path, jobs):
+def test_every_task_is_done_once_after_those_that_it_needs(tmp_path):
     plan, reports = chain(tmp_path), []
-    run_study(plan, jobs=jobs, on_task=lambda task, done, total: reports.append((task.key, done, total)))
+    run_study(plan, on_task=lambda task, done, total: reports.append((task.key, done, total)))
     assert sorted(done(tmp_path)) == ["a", "b", "c", "d"]
     assert done(tmp_path)[0] == "a"
     assert done(tmp_path)[-1] == "d"
     assert reports[-1] == ("d", 4, 4)
-    run_study(plan, jobs=jobs)
+    run_study(plan)
     assert len(done(tmp_path)) == 4
     assert missing_tasks(plan) == []
 
 
-@pytest.mark.parametrize("jobs", [1, 2])
-def test_a_task_that_stops_is_named_and_the_next_call_goes_on_with_it(tmp_path, jobs):
+def test_a_task_that_stops_is_named_and_the_next_call_goes_on_with_it(tmp_path):
     (tmp_path / "failure").touch()
     plan = chain(tmp_path, failure=str(tmp_path / "failure"))
     with pytest.raises(StoppedError, match="task c: no more money"):
-        run_study(plan, jobs=jobs)
+        run_study(plan)
     assert "d" not in done(tmp_path)
     (tmp_path / "failure").unlink()
-    run_study(plan, jobs=jobs)
+    run_study(plan)
     assert sorted(done(tmp_path)) == ["a", "b", "c", "d"]
+
+
+def test_two_processes_keep_the_order_stop_with_a_task_and_go_on_with_it(tmp_path):
+    (tmp_path / "failure").touch()
+    plan, reports = chain(tmp_path, failure=str(tmp_path / "failure")), []
+    with pytest.raises(StoppedError, match="task c: no more money"):
+        run_study(plan, jobs=2)
+    assert done(tmp_path)[0] == "a"
+    assert "d" not in done(tmp_path)
+    (tmp_path / "failure").unlink()
+    run_study(plan, jobs=2, on_task=lambda task, done, total: reports.append((task.key, done, total)))
+    assert sorted(done(tmp_path)) == ["a", "b", "c", "d"]
+    assert reports[-1] == ("d", 4, 4)
+    assert missing_tasks(plan) == []
 
 
 def test_a_mark_that_was_deleted_is_a_task_that_is_done_again(tmp_path):

@@ -3,8 +3,6 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import textwrap
 import time
 from pathlib import Path
@@ -35,7 +33,7 @@ KILLED_IN = 4
         pytest.param("own", marks=pytest.mark.full),
     ],
 )
-def test_a_killed_run_goes_on_and_leaves_no_server(tmp_path, monkeypatch, engine):
+def test_a_killed_run_goes_on_and_leaves_no_server(tmp_path, monkeypatch, forks, engine):
     on_path(tmp_path, monkeypatch)
     start = save_model(tmp_path / "start")
     sections = SECTIONS | {"generation": {"max_tokens": 8, "engine": engine}}
@@ -54,8 +52,8 @@ def test_a_killed_run_goes_on_and_leaves_no_server(tmp_path, monkeypatch, engine
         PolicyWriter.write = write_or_die
         train_toy({str(start)!r}, {str(tmp_path)!r}, json.loads({json.dumps(sections)!r}), steps=6)
     """
-    killed = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], timeout=240)
-    assert killed.returncode == -signal.SIGKILL
+    forks.start(tmp_path, [], first=textwrap.dedent(script), PATH=os.environ["PATH"])
+    assert forks.wait().returncode == -signal.SIGKILL
     with RunDirectory.read(tmp_path / "toy") as run:
         assert run.database.last_step() == KILLED_IN - 1
     train_toy(start, tmp_path, sections, steps=6)

@@ -9,8 +9,6 @@ from collections.abc import Hashable, Mapping, Sequence
 from math import sqrt
 from statistics import NormalDist, fmean
 
-from scipy.stats import binomtest
-
 from longform.evaluation.benchmarks.grouping import ScoredItem
 from longform.evaluation.tables import Cell, Column, Table, explain, warn_of_few
 from longform.statistics.bootstrap import Interval, clustered_interval
@@ -54,6 +52,8 @@ def accuracy_interval(values: Sequence[float], clusters: Sequence[Hashable]) -> 
     """Return the mean of `values` (0 or 100) with Wilson's interval, or a clustered one if clusters have several values."""
     if len(set(clusters)) < len(values):
         return clustered_interval(values, clusters)
+    from scipy.stats import binomtest  # takes a second
+
     test = binomtest(sum(value > 0 for value in values), len(values))
     bounds = test.proportion_ci(_LEVEL, method="wilson")
     return Interval(fmean(values), 100 * float(bounds.low), 100 * float(bounds.high))
@@ -86,6 +86,8 @@ def _row(
     name: str, questions: Sequence[str], before: Mapping[str, float], after: Mapping[str, float]
 ) -> list[Cell] | None:
     """Build a row; None without questions."""
+    from scipy.stats import binomtest
+
     if not questions:
         return None
     old, new = [before[question] for question in questions], [after[question] for question in questions]
