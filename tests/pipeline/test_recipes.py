@@ -73,7 +73,7 @@ def test_the_models_of_the_studies_are_all_that_they_ask():
         writers = {
             it for step in study.prepare.values() for it in getattr(step, "writers", []) if not it.startswith("$")
         }
-        graders = {step.judge for step in study.prepare.values() if hasattr(step, "judge")}
+        graders = {getattr(step, "judge", None) for step in study.prepare.values()} - {None}
         asked = writers | graders | {judge for it in study.examine for judge in it.judge}
         assert asked <= specs.keys(), path.name
 

@@ -165,8 +165,9 @@ def test_grpo_judges_the_responses_of_a_group_against_each_other(world):
                 written = [it for it in group if it.text.strip()]
                 if len(written) == 3:
                     assert len({it.calls for it in group}) == 1, "one question about all three"
-                    assert sorted(it.scores["group"] for it in group)[2] > sorted(it.scores["group"] for it in group)[1]
-        assert any("group" in it.scores for rollouts in steps for it in rollouts)
+                    _, second, best = sorted((it.scores or {})["group"] for it in group)
+                    assert best > second
+        assert any("group" in (it.scores or {}) for rollouts in steps for it in rollouts)
     said = finished(start(world, "-m", "longform", "replay", str(world / "runs" / "groups"), "--json"))
     replayed = json.loads(said[said.index("{") :])
     assert replayed["no_reward_before"] == replayed["no_reward_after"]
