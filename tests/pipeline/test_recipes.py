@@ -17,6 +17,7 @@ from longform.records.run_directory import RunDirectory
 from longform.records.schemas import Ladder, Reference
 from longform.studies.plan import plan_study
 from longform.studies.settings import load_study
+from longform.training.judge_model.recipe import JudgeModelRecipe
 from longform.training.run import train
 from longform.training.supervised.pretrain_recipe import PretrainRecipe
 from longform.training.supervised.reward_model import load_classifier
@@ -84,7 +85,7 @@ def test_the_models_of_the_studies_are_all_that_they_ask():
 def test_every_recipe_loads(path):
     content = yaml.safe_load(path.read_text())
     if "out" in content:
-        schemas = {"sources": PretrainRecipe, "preferences": RewardModelRecipe}
+        schemas = {"sources": PretrainRecipe, "preferences": RewardModelRecipe, "pairs": JudgeModelRecipe}
         schema = next((schema for key, schema in schemas.items() if key in content), SftRecipe)
         assert load_recipe(path, schema).out.name
     else:

@@ -156,13 +156,12 @@ def build_pool(
     """
     inputs = [path for source in (*sources, *decontaminate) for path in source_files(source)]
     check_out(out, *inputs)
-    written = {out.resolve()}
+    written = {out.resolve(): "--out"}
     for flag, path in {"--dropped": dropped, "--responses": responses}.items():
         if path is not None:
             check_out(path, *inputs, flag=flag)
-            if path.resolve() in written:
-                raise BadInputError(f"{flag} {path}: another output of this command has the same name")
-            written.add(path.resolve())
+            if (other := written.setdefault(path.resolve(), flag)) != flag:
+                raise BadInputError(f"{flag} {path}: the same file as {other}")
     with progress("collecting prompts") as advance:
         pool = gather(sources, settings, decontaminate=decontaminate, reading=reading, on_progress=advance)
     if not pool.kept:

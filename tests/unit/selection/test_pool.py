@@ -58,7 +58,7 @@ def test_answers_of_the_sources_become_responses_without_their_thoughts(source, 
     assert response.text == "The lamp went out."
     with pytest.raises(BadInputError, match="no kept prompt has an answer"):
         build_pool([source("prompts-only.jsonl", STORY)], PoolSettings(), out=tmp_path / "p.jsonl", responses=responses)
-    with pytest.raises(BadInputError, match=r"--responses .*another output of this command has the same name"):
+    with pytest.raises(BadInputError, match=r"--responses .*the same file as --out"):
         build_pool([talk], PoolSettings(), out=out, responses=out)
 
 
