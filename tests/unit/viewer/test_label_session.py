@@ -41,7 +41,12 @@ def session(path: Path, *flags: str) -> Iterator[Session]:
     """`longform label` while it serves."""
     command = [sys.executable, "-m", "longform", "label", str(path), "--no-browser", *flags]
     process = subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # which a runner under nohup ignores
     )
     assert process.stdout is not None
     try:
