@@ -171,4 +171,4 @@ def test_grpo_judges_the_responses_of_a_group_against_each_other(world):
     said = finished(start(world, "-m", "longform", "replay", str(world / "runs" / "groups"), "--json"))
     replayed = json.loads(said[said.index("{") :])
     assert replayed["no_reward_before"] == replayed["no_reward_after"]
-    assert all(it["before"] == it["after"] for it in replayed["windows"]), "the local code says the same of these texts"
+    assert all(it["before"] == it["after"] for it in replayed["rewards"]), "the local code says the same of these texts"
