@@ -1,4 +1,4 @@
-"""Starts fine-tuning in as many processes as its recipe is planned for, with `accelerate launch` on this machine."""
+"""Starts fine-tuning in as many processes as its recipe is planned for, on this machine."""
 
 import subprocess
 import sys
@@ -16,8 +16,8 @@ from longform.training.supervised.sft_recipe import SftRecipe
 from longform.writers.served import guard
 
 RECIPE, LOG = "sft.yaml", "sft.log"
-_LAST = 2000
-"""Bytes of the log in which the last line is looked for."""
+_LAST = 20_000
+"""Bytes of the log in which the problem is looked for."""
 
 
 def launch_sft(recipe: SftRecipe, folder: Path) -> None:
@@ -28,37 +28,22 @@ def launch_sft(recipe: SftRecipe, folder: Path) -> None:
         folder: Gets the recipe (sft.yaml) and all output (sft.log).
 
     Raises:
-        BadInputError: something that the recipe names cannot be used; its devices are on several machines.
-        StoppedError: it stopped; the next call resumes.
+        BadInputError: its devices are not those of one machine.
+        StoppedError: the processes stopped, with what they said last; the next call resumes.
     """
     check_launch(recipe)
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / RECIPE, dump_recipe(recipe))
     with ExitStack() as stack:
-        options = _options(recipe, stack)
-        command = [
-            sys.executable,
-            "-m",
-            "accelerate.commands.launch",
-            *options,
-            "-m",
-            "longform",
-            "sft",
-            folder / RECIPE,
-        ]
+        command = [*_launcher(recipe, stack), "-m", "longform", "sft", folder / RECIPE]
         if is_begun(recipe):
             command.append("--resume")
         log = stack.enter_context((folder / LOG).open("wb"))
-        process = subprocess.Popen(
-            [sys.executable, "-P", guard.__file__, *map(str, command)],
-            stdin=subprocess.PIPE,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        )
-        code = process.wait()
+        guarded = [sys.executable, "-P", guard.__file__, *map(str, command)]
+        with subprocess.Popen(guarded, stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT) as process:
+            code = process.wait()
     if code:
-        error = BadInputError if code == BadInputError.exit_code else StoppedError
-        raise error(f"{folder / LOG}: fine-tuning ended with exit code {code}: {_last_line(folder / LOG)}")
+        raise StoppedError(f"{folder / LOG}: fine-tuning stopped: {_problem(folder / LOG)}")
 
 
 def check_launch(recipe: SftRecipe) -> None:
@@ -76,16 +61,18 @@ def check_launch(recipe: SftRecipe) -> None:
         )
 
 
-def _options(recipe: SftRecipe, stack: ExitStack) -> list[str]:
-    count = ["--num_processes", str(recipe.devices.count), "--main_process_port", "0"]
-    if not torch.cuda.is_available():
-        return ["--cpu", "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no", *count]
+def _launcher(recipe: SftRecipe, stack: ExitStack) -> list[str | Path]:
+    """The command that starts the processes: torch's, or accelerate's with the configuration of FSDP2."""
+    count = str(recipe.devices.count)
     if not recipe.devices.sharded:
-        return ["--multi_gpu", "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no", *count]
+        return [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", count]
     config = stack.enter_context(as_file(files("longform") / "recipes" / "accelerate" / "fsdp2.yaml"))
-    return ["--config_file", str(config), *count]
+    options = ["--config_file", config, "--num_processes", count, "--main_process_port", "0"]
+    return [sys.executable, "-m", "accelerate.commands.launch", *options]
 
 
-def _last_line(path: Path) -> str:
-    lines = path.read_bytes()[-_LAST:].decode("utf-8", "replace").split("\n")
-    return next((it.strip() for it in reversed(lines) if it.strip()), "no output")
+def _problem(path: Path) -> str:
+    """The last line of a log that longform wrote; without one, the last line."""
+    lines = [it.strip() for it in path.read_bytes()[-_LAST:].decode("utf-8", "replace").split("\n") if it.strip()]
+    ours = [it for it in lines if it.startswith("longform: ")]
+    return (ours or lines or ["no output"])[-1].removeprefix("longform: ")
