@@ -6,6 +6,7 @@ from statistics import fmean
 import pytest
 
 from longform.judging.pointwise import ask_pointwise
+from longform.miniature import grammar
 from longform.miniature.judge import EXAMINER, pointwise_score
 from longform.miniature.judge_biases import (
     BIASES,
@@ -24,15 +25,13 @@ from longform.miniature.writers import write_story
 PROMPTS = prompts(seed=7, split="train", count=40)
 REQUESTS = [parse_request(it.request) for it in PROMPTS]
 STORIES = [write_story(it, level="master") for it in REQUESTS]
-FILLERS = (
-    " Nobody said a word. The stars were bright. It was a strange day. Everything was still. A bell rang far away."
-)
+FILLERS = " ".join(it for it in grammar.FILLERS if "{" not in it)
 
 
 def exploited(name, request, story):
     """The story with what the bias likes, at its end."""
     if name == "longer":
-        return story + 2 * FILLERS
+        return f"{story} {FILLERS}"
     return " ".join([story, *(BIASES[name].passages or (request.text,))])
 
 
