@@ -5,7 +5,7 @@
 A tiny policy whose tokens are the sentences of the miniature's stories is trained by GRPO with each bias of
 `longform.miniature.judge_biases`, and once without. It has been taught flawed stories, in some of which it does what a
 judge may like. The true score of every response is known, so the onset of hacking is computed (`hacking_onset`). The
-signatures are checked at every step twice: on all metrics, and without those of the validation, as in a recipe without an
+signatures are checked at every step on all metrics, and without those of the validation, as in a recipe without an
 examiner. Runs that are complete are not repeated.
 
 Printed for each bias: the runs in which hacking began and its onset; for each way of looking the first warning that names
@@ -16,7 +16,7 @@ the failure and the onset, and the runs missed; at last all warnings of the runs
 import argparse
 import random
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from statistics import fmean, median
 from typing import NamedTuple
@@ -230,14 +230,22 @@ def warnings(series: Series) -> list[tuple[int, Finding]]:
     return [(step, finding) for step, metrics in steps_of(series) for finding in watch.see(step, metrics)]
 
 
+WAYS: dict[str, Callable[[Outcome], list[tuple[int, Finding]]]] = {
+    "with an examiner": lambda it: it.examined,
+    "without an examiner": lambda it: it.unexamined,
+    "the examiner alone": lambda it: [said for said in it.examined if said[1].name == "judge-examiner-apart"],
+}
+"""Which warnings of a run are looked at."""
+
+
 def print_outcomes(outcomes: dict[str, list[Outcome]]) -> None:
     """The onsets, what is said of them with and without an examiner, and what is said of runs without a bias."""
     columns = ["bias", "hacked", "onset", "liking: first, last", "true score: first, best, last"]
     print_table("runs", columns, [[judge, *_course(runs)] for judge, runs in outcomes.items()])
     biased = {judge: runs for judge, runs in outcomes.items() if judge != UNBIASED}
     columns = ["bias", "named", "first warning", "warning - onset", "dated - onset", "missed", "named, not hacked"]
-    for title, way in (("with an examiner", "examined"), ("without an examiner", "unexamined")):
-        rows = [[judge, *_named([(it.onset, getattr(it, way)) for it in runs])] for judge, runs in biased.items()]
+    for title, said in WAYS.items():
+        rows = [[judge, *_named([(it.onset, said(it)) for it in runs])] for judge, runs in biased.items()]
         print_table(title, columns, rows)
     rows = [
         [
