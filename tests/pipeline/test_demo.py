@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 from safetensors.torch import load_file
-from taught import save_taught_model
 from tokenizers import pre_tokenizers
 from transformers import AutoTokenizer
 
 from longform.demo.prompts import load_prompts
+from longform.miniature.taught import save_taught_model
 from longform.recipe.loading import load_recipe
 from longform.recipe.recipe import Recipe
 from longform.records.files import read_rows

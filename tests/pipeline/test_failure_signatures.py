@@ -12,11 +12,11 @@ from itertools import pairwise
 
 import pytest
 import yaml
-from taught import save_taught_model
 from tokenizers import pre_tokenizers
 
 from longform.judging.answers import read_fences
 from longform.judging.pointwise import DIMENSIONS
+from longform.miniature.taught import save_taught_model
 from longform.monitors.watch import diagnose, unwatched
 from longform.recipe.recipe import Recipe
 from longform.records.errors import StoppedError

@@ -1,7 +1,7 @@
 """Signatures in a run's progress: a curriculum that stands still, and gains that only the training judge sees."""
 
 from itertools import pairwise
-from math import sqrt
+from math import inf, sqrt
 from statistics import fmean
 from typing import NamedTuple
 
@@ -52,7 +52,8 @@ EXAMINER_ERRORS = 4.0
 """Minimum fall of the examiner's grade, in standard errors. The comparison is with the best of all earlier validations, and
 choosing the best costs about one standard error."""
 PROGRESS = 0.2
-"""Minimum rise according to the training judge, in rungs: about three standard errors of 64 verdicts."""
+"""Minimum rise according to the training judge, in rungs: about three standard errors of 64 verdicts. Where no prompt
+climbs, three standard errors of the rewards are enough if that is less: scores vary less than verdicts."""
 
 
 def judge_examiner_apart(series: Series) -> Finding | None:
@@ -65,8 +66,8 @@ def _fallen(series: Series) -> Finding | None:
 
     Pairs of consecutive validations are averaged, and the latest pair is compared with the best earlier one. The grade must
     fall by four standard errors (validation/grade_error, treating validations as independent, which is conservative) while
-    mean rung plus mean reward rises. Scores within a group say nothing about progress, so where a judge compares groups and
-    no prompt climbs, the fall is enough.
+    mean rung plus mean reward rises by more than noise. Scores within a group say nothing about progress, so where a judge
+    compares groups and no prompt climbs, the fall is enough.
     """
     pairs = _validation_pairs(series)
     if len(pairs) < 3:  # the latest pair must not overlap with an earlier one
@@ -75,9 +76,8 @@ def _fallen(series: Series) -> Finding | None:
     error = sqrt(now.error**2 + best.error**2)
     climbs = any(rung for _, rung in series.get("curriculum/mean_rung_faced", ()))
     is_relative = "group/judged" in series and not climbs
-    if best.grade - now.grade <= EXAMINER_ERRORS * error or (
-        not is_relative and now.progress - best.progress <= PROGRESS
-    ):
+    rise = PROGRESS if climbs else min(PROGRESS, SURE * sqrt(now.progress_error**2 + best.progress_error**2))
+    if best.grade - now.grade <= EXAMINER_ERRORS * error or (not is_relative and now.progress - best.progress <= rise):
         return None
     progress = (
         "while responses are rewarded for being better than others of their group"
@@ -105,17 +105,23 @@ class _ValidationPair(NamedTuple):
     """Standard error of `grade`."""
     progress: float
     """Mean rung plus mean reward at these steps; one rung counts as much as the full reward."""
+    progress_error: float
+    """Standard error of the mean reward; infinite if the spread was not recorded."""
 
 
 def _validation_pairs(series: Series) -> list[_ValidationPair]:
     grades, errors = series.get("validation/grade", ()), dict(series.get("validation/grade_error", ()))
     rewards, rungs = dict(series.get("reward/mean", ())), dict(series.get("curriculum/mean_rung_faced", ()))
+    spreads, counts = dict(series.get("reward/spread", ())), dict(series.get(VERDICTS, ()))
     pairs = []
     for (first, one), (second, other) in pairwise(grades):
-        progress = [rewards[step] + rungs.get(step, 0.0) for step in (first, second) if step in rewards]
-        if progress and first in errors and second in errors:
+        steps = [step for step in (first, second) if step in rewards]
+        if steps and first in errors and second in errors:
             error = sqrt(errors[first] ** 2 + errors[second] ** 2) / 2
-            pairs.append(_ValidationPair(second, (one + other) / 2, error, fmean(progress)))
+            progress = fmean(rewards[step] + rungs.get(step, 0.0) for step in steps)
+            squares = [spreads[step] ** 2 / counts[step] for step in steps if step in spreads and counts.get(step)]
+            noise = sqrt(sum(squares)) / len(steps) if len(squares) == len(steps) else inf
+            pairs.append(_ValidationPair(second, (one + other) / 2, error, progress, noise))
     return pairs
 
 
@@ -129,7 +135,7 @@ UNCONFIRMED = 0.25
 """The examiner's gain, with three standard errors added to it, below which it has not risen, in grade points. A grade
 that is not known as well as that (it takes about 300 validation texts) is left alone."""
 SURE = 3.0
-"""Standard errors that are added."""
+"""Standard errors that are added, or that a rise without rungs has to exceed."""
 
 
 class ExaminedGain(NamedTuple):

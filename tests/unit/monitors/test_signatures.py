@@ -230,6 +230,18 @@ def test_judge_and_examiner_apart_needs_a_significant_fall_during_progress():
     assert "judge-examiner-apart" not in _found(_validated(fall) | stuck | {"group/judged": 1.0}), "rungs show progress"
 
 
+def test_judge_and_examiner_apart_without_rungs_needs_a_rise_of_the_reward_beyond_noise():
+    fall = _validated([6, 7, 7.5, 7.5, 7, 6.5, 5.5, 5])
+    slow = {"curriculum/mean_rung_faced": 0, "reward/mean": lambda step: 0.3 + 0.004 * step}
+    finding = _found(fall | slow | {"reward/spread": 0.1})["judge-examiner-apart"]
+    assert "mean rung plus mean reward rose from 0.35 to 0.43" in finding.evidence
+    assert "judge-examiner-apart" not in _found(fall | slow | {"reward/spread": 0.4}), "may be noise"
+    assert "judge-examiner-apart" not in _found(fall | slow | {"reward/spread": None}), "may be noise"
+    falls = slow | {"reward/mean": lambda step: 0.5 - 0.004 * step, "reward/spread": 0.1}
+    assert "judge-examiner-apart" not in _found(fall | falls), "a collapse under both"
+    assert "judge-examiner-apart" not in _found(fall | slow | {"reward/spread": 0.1, "curriculum/mean_rung_faced": 1})
+
+
 def test_judge_and_examiner_apart_where_the_grade_does_not_rise_and_is_known_well():
     flat = [6.0, 6.1, 6.0, 5.9, 6.1, 6.0, 6.0, 6.1]
     finding = _found(_validated(flat, error=0.05))["judge-examiner-apart"]
