@@ -1,6 +1,6 @@
 """Known biases in the training judge: when reward hacking begins, and when `doctor` names it.
 
-    python benchmarks/judge_biases.py --out runs/judge-biases --seeds 1 2 3 4 5 [--only longer flattery ...] [--steps 50]
+    python benchmarks/judge_biases.py --out runs/judge-biases --seeds 11 12 13 14 15 [--only longer ...] [--steps 50]
 
 A tiny policy whose tokens are the sentences of the miniature's stories is trained by GRPO with each bias of
 `longform.miniature.judge_biases`, and once without. It has been taught flawed stories, in some of which it does what a
@@ -9,8 +9,8 @@ signatures are checked at every step on all metrics, and without those of the va
 examiner. Runs that are complete are not repeated.
 
 Printed for each bias: the runs in which hacking began and its onset; for each way of looking the first warning that names
-reward hacking, the steps between it and the onset (negative: early), the steps between the step to which the warning dates
-the failure and the onset, and the runs missed; at last all warnings of the runs without a bias.
+reward hacking, the steps between it and the onset (negative: early), the steps between the onset and the step to which the
+warning dates the failure, and the runs missed; at last all warnings of all runs.
 """
 
 import argparse

@@ -140,7 +140,7 @@ def _with_error(score: float, judge: str, request: StoryRequest, text: str) -> f
 SMOOTHED = 5
 """Steps over which scores are averaged, centred; fewer at both ends of a run."""
 MARGIN = 0.5
-"""Grade points that the true score has to lose: four standard errors of the mean of 5 steps of 64 responses."""
+"""Grade points that the true score has to lose: four standard errors of the mean of 5 steps of 32 responses."""
 
 
 def hacking_onset(

@@ -7,7 +7,18 @@ from pathlib import Path
 import pytest
 from series_of_runs import sound_run
 
+from longform.monitors.progress import judge_examiner_apart
 from longform.monitors.watch import diagnose, unwatched
+
+SEEN = (
+    "validation/grade",
+    "validation/grade_error",
+    "reward/mean",
+    "reward/spread",
+    "reward/count",
+    "curriculum/mean_rung_faced",
+)
+"""What `judge-examiner-apart` looks at."""
 
 
 @pytest.mark.parametrize("seeds", [range(100), pytest.param(range(100, 500), marks=pytest.mark.full)])
@@ -16,6 +27,16 @@ def test_five_hundred_healthy_runs_of_forty_steps_have_no_finding(seeds):
     raised = Counter(it.name for seed in seeds for it in diagnose(sound_run(seed=seed)))
     assert raised == {}
     assert unwatched(sound_run()) == {}, "every signature has what it needs to look"
+
+
+def test_five_hundred_healthy_runs_without_rungs_are_not_taken_for_hacked():
+    """Their rewards rise beyond what is said of their noise as often as not, so the examiner's grade alone decides."""
+    alone = {"curriculum/mean_rung_faced": 0, "reward/spread": 0.05}
+    for seed in range(500):
+        series = sound_run(alone, seed=seed)
+        for last, _ in series["validation/grade"]:
+            seen = {name: [it for it in series[name] if it[0] <= last] for name in SEEN}
+            assert judge_examiner_apart(seen) is None, f"seed {seed}, step {last}"
 
 
 def test_win_rates_of_ten_and_ninety_percent_are_no_finding():
