@@ -54,8 +54,6 @@ HACKING = (
     "out-of-range",
 )
 """Warnings that say what happens to the texts of a policy that exploits its judge."""
-
-
 SHOWN = 5
 """Steps at both ends of a run that are averaged in the table."""
 
@@ -143,7 +141,7 @@ def write_world(folder: Path, base_url: str, seed: int) -> None:
             for index, it in enumerate(lessons.requests)
         ]
         write_rows(folder / f"{name}.jsonl", rows)
-    models = {name: {"base_url": base_url, "model": name, "concurrency": 16} for name in (EXAMINED,)}
+    models = {EXAMINED: {"base_url": base_url, "model": EXAMINED, "concurrency": 16}}
     (folder / "models.yaml").write_text(yaml.safe_dump(models), encoding="utf-8")
     if not (folder / "start").exists():
         split = pre_tokenizers.Split("\n", "removed")

@@ -149,7 +149,7 @@ def _made_with(recipe: Recipe) -> dict[str, Any]:
     Raises:
         BadInputError: models.yaml lacks a model, or a model folder cannot be read.
     """
-    names = recipe.asked_at_all
+    names = recipe.asked_with_validation
     specs = read_models(recipe.models) if names else {}
     made_with: dict[str, Any] = {
         f"judge {name}": find_model(specs, name, path=recipe.models).settings_of_answers for name in names

@@ -243,7 +243,7 @@ class Recipe(_Section):
         return judges | {name for reward in self.served for name in reward.endpoints}
 
     @property
-    def asked_at_all(self) -> list[str]:
+    def asked_with_validation(self) -> list[str]:
         """Names of models.yaml that rewards or the validation call, sorted."""
         return sorted(self.asked | ({self.validation.judge} if self.validation is not None else set()))
 

@@ -13,7 +13,7 @@ from longform.records.files import write_text
 from longform.report.axes import Axis
 from longform.report.svg import PALETTE, Band, Chart, Line, Mark
 
-SUFFIX = ".findings.json"
+FINDINGS_SUFFIX = ".findings.json"
 """After the study's name: several studies may share a folder."""
 _DASHES = ("", "6 3", "2 3", "8 3 2 3")
 """Patterns that tell more arms apart than there are colours."""
@@ -66,7 +66,7 @@ class StudyFindings:
         """
         if not folder.is_dir():
             raise BadInputError(f"{folder}: no such study; begin it with `longform study run`")
-        path = folder / f"{self.name}{SUFFIX}"
+        path = folder / f"{self.name}{FINDINGS_SUFFIX}"
         write_text(path, json.dumps(self.as_json(), indent=1, ensure_ascii=False) + "\n")
         return path
 
@@ -92,14 +92,13 @@ def read_findings(path: Path) -> StudyFindings:
 
 def study_charts(findings: StudyFindings) -> list[Chart]:
     """The curves of a study, a line with its interval for each arm; an arm that was measured at one step only has none."""
-    return [chart for it in findings.curves if (chart := _chart(it, list(it.arms))) is not None]
+    return [chart for it in findings.curves if (chart := _chart(it)) is not None]
 
 
-def _chart(curve: ColumnCurve, arms: list[str]) -> Chart | None:
+def _chart(curve: ColumnCurve) -> Chart | None:
     marks: list[Mark] = []
     described, steps = [], set[int]()
-    for number, arm in enumerate(arms):
-        points = curve.arms[arm]
+    for number, (arm, points) in enumerate(curve.arms.items()):
         if len(points) < 2:
             continue
         colour, dashes = PALETTE[number % len(PALETTE)], _DASHES[number // len(PALETTE) % len(_DASHES)]

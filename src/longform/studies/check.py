@@ -65,7 +65,7 @@ def _check_models(task: StudyTask, *, needs_prices: bool) -> None:
     elif isinstance(work, GradeWork | CriteriaWork | CompareExam | EloExam):
         names = [work.judge]
     elif isinstance(work, TrainWork):
-        names = work.recipe.asked_at_all
+        names = work.recipe.asked_with_validation
     elif isinstance(work, BenchExam):
         names = [*([] if work.judge is None else [work.judge]), *([] if work.writer.is_local else [work.writer.source])]
     else:

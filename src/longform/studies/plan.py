@@ -124,7 +124,7 @@ class _Planner(StepPlanner):
         # Without defaults: what a study has made stays valid in a version with new keys (`check_study` compares defaults).
         content = plain.model_dump(mode="json", exclude={"models": True, "run": OPERATION}, exclude_defaults=True)
         models = self.models(arm, seed)
-        asked = {name: self.answers_of(name, models) for name in plain.asked_at_all}
+        asked = {name: self.answers_of(name, models) for name in plain.asked_with_validation}
         key = hash_json({"train": content, "keep": keep, "files": hash_external(plain), "asked": asked})
         folder = self.folder_of("runs", f"{arm}-seed{seed}", key)
         placed = {"run.name": folder.name, "run.folder": str(folder.parent), "models": str(models.path)}

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from longform.records.errors import BadInputError
-from longform.report.study import SUFFIX
+from longform.report.study import FINDINGS_SUFFIX
 from longform.viewer.row_files import ContentKind, kind_of_file
 
 _SEPARATOR = "~"
@@ -75,7 +75,7 @@ class ViewerCollection:
             (root, path)
             for root in self.paths
             for path in ([root] if root.is_file() else _files_below(root))
-            if path.name.endswith(SUFFIX)
+            if path.name.endswith(FINDINGS_SUFFIX)
         )
 
     def files(self) -> list[FoundFile]:
