@@ -27,6 +27,8 @@ def judge(request, number):
         return "TEXT A is finer.\n[[B]]"
     if '"scores"' in question:
         return '{"scores": {"clarity": 8}}'
+    if "response_format" in request:
+        return '{"greeting": "Hello."}'
     return "Hello." if "hello" in question else "word " * 600
 
 
@@ -46,7 +48,9 @@ def test_a_probe_asks_each_question_once_and_prints_the_greatest_price_first(ser
     assert "600 words, complete" in shown.out
     assert "max_tokens is accepted" in shown.out
     asked = len(server.requests)
-    assert asked == 4
+    assert asked == 4 + 2, "what the endpoint offers besides: structured output and the probabilities of letters"
+    assert "json_schema is followed" in shown.out
+    assert "not given" in shown.out
     assert run("probe", "judge", "--json") == 0
     assert json.loads(capsys.readouterr().out)["usable"] is True
     assert len(server.requests) == asked
@@ -66,6 +70,64 @@ def test_a_probe_names_the_key_that_an_endpoint_needs(serve, reply, capsys):
     models(server, token_parameter="max_completion_tokens")
     assert run("probe", "judge") == 0
     assert "FAILED" not in capsys.readouterr().out
+
+
+REFUSALS = {
+    "reasoning": {"max_tokens": "no 'max_tokens' here, sorry", "temperature": "0.7 is not 1"},
+    "one of two": {"top_p": "both of them are too many"},
+    "streams": {},
+}
+
+
+@pytest.mark.parametrize(
+    ("refused", "helps"),
+    [
+        ("reasoning", "it answers with `token_parameter: max_completion_tokens`, `temperature: null` in models.yaml"),
+        ("one of two", "it answers with `top_p: null` in models.yaml"),
+        ("streams", "it answers with `stream: true` in models.yaml"),
+    ],
+)
+def test_a_probe_finds_by_trying_what_an_endpoint_answers_to(refused, helps, serve, reply, capsys):
+    """Its words name no parameter, or one that is not the cause."""
+
+    def script(request, number):
+        told = next((said for name, said in REFUSALS[refused].items() if name in request), None)
+        if refused == "streams" and not request.get("stream"):
+            told = "this deployment has no such mode"
+        if told:
+            return reply(told, status=400)
+        return judge(request, number)
+
+    server = serve(script)
+    models(server)
+    assert run("probe", "judge") == 0
+    shown = capsys.readouterr()
+    assert helps in shown.out, shown
+    asked = len(server.requests)
+    assert asked <= 4 + 9
+    assert run("probe", "judge") == 0
+    assert "FAILED" in capsys.readouterr().out, "an answer to other settings is no answer to these"
+
+
+def test_a_probe_says_when_nothing_helps(serve, reply, capsys):
+    models(serve(lambda request, number: reply("computer says no", status=400)))
+    assert run("probe", "judge") == 0
+    shown = capsys.readouterr().out
+    assert "none of `token_parameter: max_completion_tokens`" in shown
+    assert shown.count("computer says no") >= 4
+
+
+@pytest.mark.parametrize(("answer", "told"), [("Hello.", "accepted, but not followed"), (None, "refused:")])
+def test_a_probe_tells_structured_output_that_is_followed_from_one_that_is_not(answer, told, serve, reply, capsys):
+    def script(request, number):
+        if "response_format" in request:
+            return answer or reply("response_format is not supported", status=400)
+        return judge(request, number)
+
+    models(serve(script))
+    assert run("probe", "judge") == 0
+    (line,) = [it for it in capsys.readouterr().out.splitlines() if it.startswith("structured output")]
+    assert told in line
 
 
 def test_each_question_of_a_probe_quotes_its_own_failure(serve, capsys):

@@ -59,9 +59,10 @@ class RecordedCalls:
     def __exit__(self, *_: object) -> None:
         self.log.close()
 
-    def endpoint(self) -> Endpoint:
-        """The endpoint that the name stands for."""
-        endpoint = Endpoint(self._name, self._spec, call_log=self.log, budget=self._budget, stop_after=ALIKE_FAILURES)
+    def endpoint(self, changes: Mapping[str, Any] | None = None) -> Endpoint:
+        """The endpoint that the name stands for, with other values for some keys of models.yaml."""
+        spec = self._spec.model_copy(update=dict(changes or {}))
+        endpoint = Endpoint(self._name, spec, call_log=self.log, budget=self._budget, stop_after=ALIKE_FAILURES)
         self._failures = endpoint.failures
         return endpoint
 

@@ -13,6 +13,7 @@ from longform.endpoints.limits import FailureWatch
 from longform.endpoints.models import ModelSpec, find_model, read_models
 from longform.endpoints.probe import find_listed
 from longform.endpoints.recorded import RecordedCalls
+from longform.judging import accepted
 from longform.judging.judge import BaseJudge
 from longform.judging.pairwise import PairwiseJudge
 from longform.judging.pointwise import PointwiseJudge
@@ -26,7 +27,6 @@ ProbeKind = Literal["chat", "pairwise", "pointwise", "criterion", "long"]
 KINDS: tuple[ProbeKind, ...] = ("chat", "pairwise", "pointwise", "long")
 """What `longform probe` asks."""
 LONG_ANSWER_TOKENS = 1500
-_CHAT_TOKENS = 64
 _QUESTION_TOKENS = 900
 """Of a judge's question about the short texts below, at most."""
 
@@ -48,6 +48,8 @@ class ProbeResult:
     """Whether the answer could be used."""
     text: str
     """In one line: what was answered, or why it could not be used and what to set in models.yaml."""
+    is_refused: bool = False
+    """Whether the endpoint refused the request itself, not the text."""
 
 
 @dataclass(slots=True)
@@ -76,8 +78,13 @@ def greatest_price(spec: ModelSpec, kinds: Sequence[ProbeKind] = KINDS) -> float
     if spec.prices is None:
         return None
     total = 0.0
+    if "chat" in kinds:  # what the endpoint accepts is asked with it
+        small = spec.prices.cost(
+            prompt_tokens=_QUESTION_TOKENS, completion_tokens=spec.longest_answer(accepted.ANSWER_TOKENS)
+        )
+        total += accepted.MOST_QUESTIONS * (spec.retries + 1) * small
     for kind in kinds:
-        default = {"chat": _CHAT_TOKENS, "long": LONG_ANSWER_TOKENS}.get(kind, BaseJudge.max_tokens)
+        default = {"chat": accepted.ANSWER_TOKENS, "long": LONG_ANSWER_TOKENS}.get(kind, BaseJudge.max_tokens)
         answer = spec.longest_answer(default)
         questions = 1 if kind in ("chat", "long") else 2  # a judge is asked again after an answer that cannot be parsed
         once = spec.prices.cost(prompt_tokens=_QUESTION_TOKENS, completion_tokens=answer)
@@ -108,51 +115,82 @@ def probe(
     listed = asyncio.run(find_listed(name, spec))
     report = ProbeReport(name)
     with RecordedCalls(probe_log(name, models), models, name, budget=budget) as calls:
-
-        async def ask() -> None:
-            async with calls.endpoint() as endpoint:
-                for kind in kinds:
-                    endpoint.failures = FailureWatch(endpoint.name)  # each question quotes its own failure
-                    report.results.append(await _ask(endpoint, kind, calls.log.secret()))
-
-        asyncio.run(ask())
+        found = asyncio.run(_ask_all(calls, spec, kinds, report.results))
         report.cost = calls.cost()
         made = calls.log.read(name)
-    report.facts = {"models list": listed.text, **_facts(spec, made, listed.context)}
+    report.facts = {"models list": listed.text, **_facts(spec, made, listed.context), **found}
     return report
 
 
+async def _ask_all(
+    calls: RecordedCalls, spec: ModelSpec, kinds: Sequence[ProbeKind], results: list[ProbeResult]
+) -> dict[str, str]:
+    """Ask one question of each kind, in order, and add what it showed to `results`.
+
+    Returns:
+        What the endpoint accepts, if "chat" is among `kinds`: what helps against a refusal, and what it offers besides.
+    """
+    found: dict[str, str] = {}
+    async with calls.endpoint() as endpoint:
+        for kind in kinds:
+            endpoint.failures = FailureWatch(endpoint.name)  # each question quotes its own failure
+            try:
+                result = await _ask(endpoint, kind, calls.log.secret())
+            except BadInputError as error:
+                about_question = "models.yaml" in str(error) or "template" in str(error)
+                if not (results or endpoint.is_proven or about_question):
+                    raise  # a key, an address or a name: no other question would be answered
+                result = ProbeResult(kind, False, str(error), is_refused=kind in ("chat", "long"))
+            results.append(result)
+            if result.is_refused and "settings" not in found:
+                found["settings"] = await _settings(calls, spec)
+        is_proven = endpoint.is_proven
+    if "chat" in kinds and is_proven:
+        found |= await _abilities(calls, spec)
+    return found
+
+
+async def _settings(calls: RecordedCalls, spec: ModelSpec) -> str:
+    """What to set in models.yaml for an endpoint that has refused a request, found by trying."""
+    changes = await accepted.find_changes(calls.endpoint, spec)
+    if changes is None:
+        return f"none of {', '.join(change.text for change in accepted.CHANGES)} helps"
+    return f"it answers with {', '.join(change.text for change in changes)} in models.yaml"
+
+
+async def _abilities(calls: RecordedCalls, spec: ModelSpec) -> dict[str, str]:
+    """What else the endpoint offers that models.yaml does not use yet. Each is asked for once."""
+    async with calls.endpoint({"retries": 0}) as endpoint:
+        abilities = {"logprobs": await accepted.letter_probabilities(endpoint)}
+        if spec.structured is None:
+            abilities["structured output"] = await accepted.structured_output(endpoint)
+    return abilities
+
+
 async def _ask(endpoint: Endpoint, kind: ProbeKind, secret: bytes) -> ProbeResult:
-    try:
-        if kind in ("chat", "long"):
-            return await _ask_chat(endpoint, kind)
-        if kind == "pairwise":
-            verdict = await PairwiseJudge(endpoint, secret=secret).compare(
-                _PROMPT, response=_GOOD, reference=_BAD, step=0
-            )
-            value = verdict.value
-        else:
-            grader = PointwiseJudge(endpoint, secret=secret, per_criterion=kind == "criterion")
-            graded = await grader.grade(_PROMPT, _GOOD)
-            value = None if graded.value is None else f"{graded.value.score:g} of 10"
-        if value is None:
-            return ProbeResult(kind, False, f"no usable answer ({endpoint.failures.first})")
-        return ProbeResult(kind, True, f"{value} for the better text" if kind == "pairwise" else value)
-    except BadInputError as error:
-        if endpoint.is_proven or "models.yaml" in str(error) or "template" in str(error):
-            return ProbeResult(kind, False, str(error))
-        raise
+    if kind in ("chat", "long"):
+        return await _ask_chat(endpoint, kind)
+    if kind == "pairwise":
+        verdict = await PairwiseJudge(endpoint, secret=secret).compare(_PROMPT, response=_GOOD, reference=_BAD, step=0)
+        value = verdict.value
+    else:
+        grader = PointwiseJudge(endpoint, secret=secret, per_criterion=kind == "criterion")
+        graded = await grader.grade(_PROMPT, _GOOD)
+        value = None if graded.value is None else f"{graded.value.score:g} of 10"
+    if value is None:
+        return ProbeResult(kind, False, f"no usable answer ({endpoint.failures.first})")
+    return ProbeResult(kind, True, f"{value} for the better text" if kind == "pairwise" else value)
 
 
 async def _ask_chat(endpoint: Endpoint, kind: ProbeKind) -> ProbeResult:
     question = "Say hello in one word." if kind == "chat" else "Write a story of about 600 words about a lighthouse."
-    tokens = _CHAT_TOKENS if kind == "chat" else LONG_ANSWER_TOKENS
+    tokens = accepted.ANSWER_TOKENS if kind == "chat" else LONG_ANSWER_TOKENS
     try:
         answer = await endpoint.chat(
             [{"role": "user", "content": question}], temperature=0.7, max_tokens=tokens, sends_top_p=kind == "long"
         )
     except EndpointError as error:
-        return ProbeResult(kind, False, quote(error))
+        return ProbeResult(kind, False, quote(error), is_refused=error.cause == "rejected")
     if kind == "chat":
         return ProbeResult(kind, True, quote(answer.text[:60]))
     ending = "cut off" if answer.finish_reason == "length" else "complete"
@@ -170,7 +208,7 @@ def _facts(spec: ModelSpec, calls: Sequence[CallRecord], listed_context: int | N
         "thinking": _thinking(thinking, answered),
         "token parameter": f"{spec.token_parameter} is accepted" if answered else "no answer",
         "temperature": "left out" if spec.is_set("temperature") and spec.temperature is None else "is accepted",
-        "structured output": "json_schema" if spec.structured else "not used (`structured: json_schema` turns it on)",
+        "structured output": "json_schema is used" if spec.structured else "not tried",
         "context": f"{context:,} tokens" if context else "unknown (set `context` in models.yaml)",
         "usage": "estimated: the endpoint does not state tokens"
         if any(it.is_estimated for it in answered)
