@@ -41,9 +41,10 @@ demo-real: $(VENV)/.installed
 test: $(VENV)/.tested
 	$(MAKE) --no-print-directory --jobs=2 lint pytest
 
+# Three workers on two cores, since some tests wait most of their time for servers and processes.
 # Files in the order of their folders: the long ones of tests/pipeline come before the many short ones of tests/unit.
 pytest: $(VENV)/.tested
-	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not full and not families" $(addprefix --ignore tests/,verl_runs servers engines trackers browser studies)
+	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not full and not families" $(addprefix --ignore tests/,verl_runs servers engines trackers browser studies)
 
 test-full: $(VENV)/.tested
 	LONGFORM_TEST_FULL=1 $(BIN)/pytest -m full

@@ -41,7 +41,8 @@ from longform.records.schemas import Ladder, Preference, Reference
 from longform.steps.recorder import StepReport
 from longform.training.run import check_start, train
 from longform.training.supervised.reward_model_recipe import RewardModelRecipe, run_reward_model
-from longform.training.supervised.sft_recipe import SftRecipe, run_sft
+from longform.training.supervised.sft_recipe import SftRecipe
+from longform.training.supervised.sft_run import run_sft
 from longform.training.supervised.stage_check import check_stage_memory
 
 SIZES = {  # hidden, intermediate, layers, heads, key-value heads, vocabulary

@@ -16,7 +16,8 @@ from longform.miniature.trail_base import EndsNamed, examine_ends
 from longform.recipe.loading import load_recipe
 from longform.studies.settings import load_study
 from longform.studies.steps import find_recipe_path
-from longform.training.supervised.sft_recipe import SftRecipe, run_sft
+from longform.training.supervised.sft_recipe import SftRecipe
+from longform.training.supervised.sft_run import run_sft
 from longform.writers.local import LocalWriter
 from longform.writers.settings import GenerationSettings
 

@@ -218,6 +218,7 @@ def test_a_learning_rate_that_leaves_no_finite_weight(run):
     assert series["policy/skipped"] == [(1, 0.75), (2, 1.0), (3, 1.0)], "then the run stops"
 
 
+@pytest.mark.full
 def test_a_judge_that_likes_echoes(run):
     ladder = [" ".join(["very"] * count + PLAIN[:4]) for count in range(1, 24, 2)]
     findings, _ = run(prefers(echoes), steps=12, ladder=ladder, examined=True, max_tokens=32, lr=2e-2)

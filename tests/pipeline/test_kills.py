@@ -27,7 +27,7 @@ from longform.records.run_directory import RunDirectory
 
 pytestmark = pytest.mark.slow
 FULL = bool(os.environ.get("LONGFORM_TEST_FULL"))  # `make test-full`
-STEPS = 40 if FULL else 20
+STEPS = 40 if FULL else 14
 CONCURRENCY = 4
 LATENCY_SECONDS = 0.04
 GENERATE = [*generate("master"), "--samples", "4"]
@@ -35,7 +35,7 @@ SETTINGS = ("--set", f"run.steps={STEPS}", "--set", "run.checkpoint_every=2", "-
 SETTINGS += ("--set", "optim.mini_batch=4")
 KILLS = {"generate": 16, "grade": 16, "select": 6, "train": 12}
 if not FULL:
-    KILLS = {"generate": 2, "grade": 2, "select": 4, "train": 4}
+    KILLS = {"generate": 2, "grade": 2, "select": 3, "train": 4}
 SLOW_DISK = "import os, time; sync = os.fsync; os.fsync = lambda file: (time.sleep({}), sync(file))"
 
 

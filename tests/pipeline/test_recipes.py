@@ -40,7 +40,7 @@ ZERO_DIFFERENCES = {
     "ladder": {"policy_name", "data", "rewards", "curriculum"},
     "ladder-ppo": {"method", "policy_name", "data", "rewards", "advantages", "curriculum"},
 }
-QUICK = {"dynamic", "panel", "half-a-group", "balanced", "writing", "ladder-ppo"}
+QUICK = {"dynamic", "panel", "balanced", "ladder-ppo"}
 """Arms that `make test` trains."""
 DIMENSIONS = ("relevance", "coherence", "clarity", "depth", "style", "originality")
 

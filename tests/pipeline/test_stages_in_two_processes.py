@@ -56,12 +56,12 @@ Path(f"{out}-{rank}.json").write_text(json.dumps({"losses": found, "rows": rows}
 """
 FAILING = """
 import os, time
-from longform.training.supervised import sft_recipe
+from longform.training.supervised import sft_run
 from longform.cli import main
 if os.environ["RANK"] == "1":
     def fail(*_, **__):
         raise RuntimeError("a GPU fell off the bus")
-    sft_recipe.fine_tune = fail
+    sft_run.fine_tune = fail
 main(["sft", "sft.yaml", "--set", "out=failed"])
 """
 

@@ -10,7 +10,8 @@ from longform.cli.output import IS_MAIN, command_line, print_result, progress
 
 if TYPE_CHECKING:
     from longform.planning.supervised import SupervisedPlan
-    from longform.training.supervised.sft_recipe import SftRecipe, SftRows
+    from longform.training.supervised.sft_recipe import SftRecipe
+    from longform.training.supervised.sft_run import SftRows
 
 
 def sft(
@@ -36,7 +37,8 @@ def sft(
     from longform.recipe.loading import load_recipe
     from longform.training.supervised.resumable import finished_updates
     from longform.training.supervised.sft import count_updates
-    from longform.training.supervised.sft_recipe import SftRecipe, run_sft
+    from longform.training.supervised.sft_recipe import SftRecipe
+    from longform.training.supervised.sft_run import run_sft
 
     resolved = load_recipe(recipe, SftRecipe, set_)
     if dry_run:
@@ -87,7 +89,7 @@ def describe_validation(report: Any) -> dict[str, Any]:
 def _print_plan(recipe: "SftRecipe", *, self_check: bool) -> None:
     from longform.recipe.loading import dump_recipe
     from longform.training.supervised.sft import count_updates
-    from longform.training.supervised.sft_recipe import check_sft, prepare_rows
+    from longform.training.supervised.sft_run import check_sft, prepare_rows
 
     rows = prepare_rows(recipe)
     plan = check_sft(recipe, rows) if self_check else None

@@ -13,7 +13,8 @@ from transformers import AddedToken, PreTrainedTokenizerFast
 from longform.miniature.corpus import DIRECT_PROMPT, LIST_TITLE, SKETCH_PROMPT, TAGS, THINK_PROMPT, documents
 from longform.miniature.policy import build_model, build_tokenizer
 from longform.miniature.world import WIDE_RANGES
-from longform.training.supervised.sft import SftSettings, train_sft
+from longform.training.supervised.sft import train_sft
+from longform.training.supervised.sft_recipe import SftSettings
 from longform.training.supervised.stage import StageReport
 
 PRETRAIN_SETTINGS = SftSettings(

@@ -19,7 +19,8 @@ from longform.recipe.recipe import Recipe
 from longform.records.files import read_rows, write_text
 from longform.records.schemas import Prompt
 from longform.steps.recorder import RunResult
-from longform.training.supervised.sft import SftSettings, train_sft
+from longform.training.supervised.sft import train_sft
+from longform.training.supervised.sft_recipe import SftSettings
 from longform.writers.loading import load_model
 
 BASELINES = {"weak": "novice", "middle": "journeyman", "best": "master"}

@@ -18,7 +18,7 @@ from longform.miniature.grammar import EVENTS, FILLERS, fill
 from longform.miniature.kinds import KIND_RANGES, write_lesson
 from longform.miniature.world import LENGTH_RANGES, POOLS, draw_request
 from longform.miniature.writers import LESSON_LEVELS, write_story
-from longform.training.supervised.sft import SftSettings
+from longform.training.supervised.sft_recipe import SftSettings
 
 PAD, USER, ASSISTANT, END = "<|pad|>", "<|user|>", "<|assistant|>", "<|end|>"
 CHAT_TEMPLATE = (

@@ -34,7 +34,8 @@ from longform.selection.grade import collect_grades
 from longform.selection.select import Selection, select
 from longform.selection.settings import SelectionSettings
 from longform.steps.recorder import RunResult
-from longform.training.supervised.sft import SftSettings, train_sft
+from longform.training.supervised.sft import train_sft
+from longform.training.supervised.sft_recipe import SftSettings
 from longform.writers.endpoint import EndpointWriter
 from longform.writers.local import LocalWriter
 from longform.writers.settings import GenerationSettings

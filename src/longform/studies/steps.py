@@ -48,6 +48,7 @@ from longform.studies.work import (
     Writer,
     WriteWork,
 )
+from longform.training.supervised.sft_recipe import SftRecipe
 from longform.writers.paths import is_model_folder
 from longform.writers.settings import GenerationSettings
 
@@ -215,8 +216,6 @@ class StepPlanner:
 
     def fine_tuning(self, name: str, arm: str, step: SftStep, seed: int) -> StudyFile:
         """The model of a fine-tuning."""
-        from longform.training.supervised.sft_recipe import SftRecipe  # loads torch
-
         path = find_recipe_path(step.sft, source=self._source)
         made = {it: self.reference(it, arm, seed) for it in references(step.set)}
 

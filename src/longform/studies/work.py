@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from longform.engines import train
 from longform.recipe.recipe import Recipe
@@ -20,10 +20,8 @@ from longform.selection.pool import PoolSettings, gather
 from longform.selection.select import select
 from longform.selection.settings import SelectionSettings
 from longform.studies.money import budget_beside, budget_of_log
+from longform.training.supervised.sft_recipe import SftRecipe
 from longform.writers.settings import Device, GenerationSettings, LocalOptions, Precision
-
-if TYPE_CHECKING:
-    from longform.training.supervised.sft_recipe import SftRecipe
 
 PROMPTS, HELD_OUT, RESPONSES = "prompts.jsonl", "held-out.jsonl", "responses.jsonl"
 """Files of a step that collects prompts."""
@@ -123,13 +121,13 @@ class CriteriaWork:
 class SftWork:
     """Fine-tunes a model, in as many processes as the recipe is planned for; its `out` is in the folder."""
 
-    recipe: "SftRecipe"
+    recipe: SftRecipe
 
     def do(self, folder: Path, around: Surroundings) -> None:
         """Train, from where it was interrupted."""
         from longform.training.supervised.launch import launch_sft  # loads torch
         from longform.training.supervised.resumable import is_begun
-        from longform.training.supervised.sft_recipe import run_sft
+        from longform.training.supervised.sft_run import run_sft
 
         if self.recipe.out.exists():
             return

@@ -55,6 +55,7 @@ def _looked_for(**environment):
     )
 
 
+@pytest.mark.full  # an import of verl of its own; the runs of tests/verl_runs need it too
 def test_the_plugin_registers_in_a_fresh_process():
     found = _looked_for()
     assert found.returncode == 0, found.stderr

@@ -56,6 +56,7 @@ class BatchServer(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    wbufsize = -1  # head and body leave in one piece
 
     @property
     def batch_server(self) -> BatchServer:

@@ -29,10 +29,11 @@ def test_five_hundred_healthy_runs_of_forty_steps_have_no_finding(seeds):
     assert unwatched(sound_run()) == {}, "every signature has what it needs to look"
 
 
-def test_five_hundred_healthy_runs_without_rungs_are_not_taken_for_hacked():
+@pytest.mark.parametrize("seeds", [range(100), pytest.param(range(100, 500), marks=pytest.mark.full)])
+def test_five_hundred_healthy_runs_without_rungs_are_not_taken_for_hacked(seeds):
     """Their rewards rise beyond what is said of their noise as often as not, so the examiner's grade alone decides."""
     alone = {"curriculum/mean_rung_faced": 0, "reward/spread": 0.05}
-    for seed in range(500):
+    for seed in seeds:
         series = sound_run(alone, seed=seed)
         for last, _ in series["validation/grade"]:
             seen = {name: [it for it in series[name] if it[0] <= last] for name in SEEN}

@@ -144,7 +144,7 @@ def spending(folder: Path, budget: float | None) -> StudyPlan:
     return plan
 
 
-@pytest.mark.parametrize("jobs", [1, 3])
+@pytest.mark.parametrize("jobs", [1, pytest.param(3, marks=pytest.mark.full)])
 def test_a_study_stops_when_its_budget_is_spent_and_goes_on_with_a_larger_one(tmp_path, jobs):
     with pytest.raises(StoppedError, match=r"budget of 6 spent: .*larger `budget` in the study file"):
         run_study(spending(tmp_path, 6), jobs=jobs)

@@ -7,7 +7,8 @@ from toy import save_model
 from longform.miniature.policy import build_model, build_tokenizer
 from longform.records.errors import BadInputError
 from longform.training.supervised.encoding import encode_rows, pack
-from longform.training.supervised.sft import SftSettings, fine_tune
+from longform.training.supervised.sft import fine_tune
+from longform.training.supervised.sft_recipe import SftSettings
 from longform.training.supervised.stage import IGNORED, StageRun
 from longform.writers.loading import load_tokenizer
 

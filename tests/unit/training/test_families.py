@@ -18,7 +18,8 @@ from longform.rl.settings import LoraSettings, MemorySettings
 from longform.training.lora import AdaptedModels
 from longform.training.models import learning_mode, prepare_learning
 from longform.training.self_check import check_models, check_training_forward
-from longform.training.supervised.sft import SftSettings, train_sft
+from longform.training.supervised.sft import train_sft
+from longform.training.supervised.sft_recipe import SftSettings
 from longform.writers.decoding import decode_in_batches
 from longform.writers.loading import load_model
 from longform.writers.rope import settle_rope

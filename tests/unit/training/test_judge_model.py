@@ -292,6 +292,7 @@ def test_the_reward_is_the_label_and_nothing_else(trained):
         assert it.reward == float(is_right)
 
 
+@pytest.mark.full  # tests/pipeline/test_stage_kills.py kills a process in each stage
 @pytest.mark.parametrize("where", ["fine-tuning", "reinforcement learning"])
 def test_an_interrupted_training_ends_with_the_same_weights(trained, world, where):
     # A restart reads the checkpoint before the interruption.

@@ -241,6 +241,7 @@ def test_adapters_on_adapters_are_refused(start, tmp_path):
         serve(tmp_path / "adapters", settings_of("vllm"), "adapters")
 
 
+@pytest.mark.full  # tests/unit/training/test_engine_kills.py kills a run with its server too
 def test_a_server_does_not_outlive_a_killed_run(start, tmp_path):
     script = f"""
         import os, time

@@ -8,7 +8,8 @@ from transformers import AutoModelForCausalLM
 from longform.miniature.policy import build_model, build_tokenizer
 from longform.records.errors import BadInputError
 from longform.training.supervised.optimizer import MuonWithAdamW
-from longform.training.supervised.sft import SftSettings, train_sft
+from longform.training.supervised.sft import train_sft
+from longform.training.supervised.sft_recipe import SftSettings
 
 WORDS = ("fox", "rain", "jam", "key", "mill", "Mira")
 

@@ -17,8 +17,9 @@ from longform.recipe.loading import load_recipe
 from longform.records.errors import BadInputError, StoppedError
 from longform.records.files import write_rows
 from longform.records.schemas import Ladder, Prompt, Reference, Response
-from longform.training.supervised import lessons, sft_recipe
-from longform.training.supervised.sft_recipe import SftRecipe, prepare_rows, run_sft
+from longform.training.supervised import lessons, sft_run
+from longform.training.supervised.sft_recipe import SftRecipe
+from longform.training.supervised.sft_run import prepare_rows, run_sft
 from longform.training.supervised.stage import TrainedModel
 from longform.writers.loading import load_model
 
@@ -104,7 +105,7 @@ def test_of_responses_all_texts_or_one_models_are_learned_but_no_empty_ones(fold
     ],
 )
 def test_a_bad_recipe_is_one_line_and_nothing_is_loaded(folder, monkeypatch, text, overrides, message):
-    monkeypatch.setattr(sft_recipe, "load_trainee", lambda *_, **__: pytest.fail("a model was loaded"))
+    monkeypatch.setattr(sft_run, "load_trainee", lambda *_, **__: pytest.fail("a model was loaded"))
     with pytest.raises(BadInputError) as caught:
         run_sft(_recipe(folder, text, *overrides), on_progress=lambda *_: None)
     assert message in str(caught.value)
@@ -137,7 +138,7 @@ def test_a_response_to_an_unknown_prompt_is_named(folder):
 
 
 def test_a_policy_without_a_chat_template_is_found_before_it_is_loaded(folder, start, monkeypatch):
-    monkeypatch.setattr(sft_recipe, "load_trainee", lambda *_, **__: pytest.fail("a model was loaded"))
+    monkeypatch.setattr(sft_run, "load_trainee", lambda *_, **__: pytest.fail("a model was loaded"))
     shutil.copytree(start, folder / "plain", ignore=shutil.ignore_patterns("chat_template*"))
     with pytest.raises(BadInputError, match=r"plain: its tokenizer has no chat template"):
         run_sft(_recipe(folder, FROM_LADDERS, f"policy={folder / 'plain'}"), on_progress=lambda *_: None)
@@ -175,7 +176,7 @@ def test_the_command_tunes_a_writer_that_transformers_can_load(folder, capsys):
 
 
 def test_a_dry_run_prints_the_recipe_and_trains_nothing(folder, capsys, monkeypatch):
-    monkeypatch.setattr(sft_recipe, "fine_tune", lambda *_, **__: pytest.fail("trained"))
+    monkeypatch.setattr(sft_run, "fine_tune", lambda *_, **__: pytest.fail("trained"))
     _recipe(folder)
     with pytest.raises(SystemExit):
         main(["sft", str(folder / "sft.yaml"), "--dry-run"])

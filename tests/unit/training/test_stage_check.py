@@ -9,12 +9,13 @@ from longform.cli import main
 from longform.records.errors import BadInputError
 from longform.records.files import write_rows
 from longform.records.schemas import Preference
-from longform.training.supervised import adapters, pretrain_run, reward_model, sft_recipe
+from longform.training.supervised import adapters, pretrain_run, reward_model, sft_run
 from longform.training.supervised.pretrain_recipe import PretrainRecipe
 from longform.training.supervised.pretrain_run import run_pretraining
 from longform.training.supervised.reward_model import load_classifier
 from longform.training.supervised.reward_model_recipe import RewardModelRecipe, run_reward_model
-from longform.training.supervised.sft_recipe import SftRecipe, run_sft
+from longform.training.supervised.sft_recipe import SftRecipe
+from longform.training.supervised.sft_run import run_sft
 
 MODEL_KEY = {SftRecipe: "policy", PretrainRecipe: "policy", RewardModelRecipe: "base"}
 RUN = {SftRecipe: run_sft, PretrainRecipe: run_pretraining, RewardModelRecipe: run_reward_model}
@@ -48,7 +49,7 @@ def _recipe(schema, folder, *, max_tokens=32, **changes):
 
 def _no_model(monkeypatch):
     for module, name in (
-        (sft_recipe, "load_trainee"),
+        (sft_run, "load_trainee"),
         (pretrain_run, "load_trainee"),
         (reward_model, "load_classifier"),
     ):

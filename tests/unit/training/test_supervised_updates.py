@@ -22,7 +22,8 @@ from longform.training.supervised.pretrain import Leg, PretrainSettings, plan_le
 from longform.training.supervised.processes import Processes, find_processes, warn_of_idle_gpus
 from longform.training.supervised.reward_model import RewardModelSettings, learn_pairs
 from longform.training.supervised.settings import StageValidation, SupervisedMemory, SupervisedSettings
-from longform.training.supervised.sft import SftSettings, fine_tune, use_one_gpu
+from longform.training.supervised.sft import fine_tune, use_one_gpu
+from longform.training.supervised.sft_recipe import SftSettings
 from longform.training.supervised.stage import StageRun, training_order
 
 

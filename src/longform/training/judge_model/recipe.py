@@ -22,8 +22,7 @@ from longform.training.judge_model.pairs import (
 from longform.training.supervised.lessons import SftData, is_held_out
 from longform.training.supervised.resumable import check_out
 from longform.training.supervised.settings import SupervisedRecipe
-from longform.training.supervised.sft import SftSettings
-from longform.training.supervised.sft_recipe import SftRecipe
+from longform.training.supervised.sft_recipe import SftRecipe, SftSettings
 from longform.wording import CURRENT, load_wording
 from longform.writers.paths import check_model_path
 from longform.writers.settings import GenerationSettings

@@ -41,7 +41,7 @@ from longform.training.judge_model.recipe import (
 from longform.training.run import train
 from longform.training.supervised.encoding import encode_rows
 from longform.training.supervised.resumable import check_out, check_start, is_begun, model_files, resumable
-from longform.training.supervised.sft_recipe import run_sft
+from longform.training.supervised.sft_run import run_sft
 from longform.training.supervised.stage_check import check_stage_context, check_stage_memory
 from longform.version import __version__
 from longform.wording import CURRENT, load_wording

@@ -9,7 +9,7 @@ own, with what the model would see before it writes that turn.
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -18,9 +18,9 @@ from datasets import Dataset, concatenate_datasets
 from trl.data_utils import pack_dataset
 
 from longform.records.errors import BadInputError
+from longform.training.supervised.sft_recipe import Packing
 from longform.training.supervised.stage import IGNORED
 
-Packing = Literal["wrapped", "bfd"]
 Turns = Sequence[Mapping[str, str]]
 BLANK: Mapping[str, Any] = {"input_ids": [0], "labels": [IGNORED]}
 """A row without anything to learn."""

@@ -28,8 +28,7 @@ from longform.statistics.paired import pair_wins
 from longform.training.supervised.adapters import add_adapters, check_sharding, weight_type
 from longform.training.supervised.preferences import HELD_OUT, CurvePoint
 from longform.training.supervised.processes import find_processes
-from longform.training.supervised.settings import LossCallback
-from longform.training.supervised.sft import EpochSettings
+from longform.training.supervised.settings import EpochSettings, LossCallback
 from longform.training.supervised.stage import (
     MicroBatches,
     StageReport,

@@ -59,6 +59,27 @@ class SupervisedSettings(BaseModel):
         return self.warmup_steps if self.warmup_ratio is None else round(self.warmup_ratio * steps)
 
 
+class EpochSettings(SupervisedSettings):
+    """Settings of a stage that passes over its rows in epochs."""
+
+    steps: int = Field(default=1000, ge=1)
+    """Number of updates; the rows are repeated as needed."""
+    epochs: float | None = Field(default=None, gt=0)
+    """Passes over the rows, in place of `steps`."""
+
+    @model_validator(mode="after")
+    def _check_length(self) -> "EpochSettings":
+        if self.epochs is not None and self.differs("steps"):
+            raise ValueError("steps and epochs say the same in two ways; keep one of them")
+        return self
+
+    def updates(self, rows: int) -> int:
+        """Number of updates with so many rows; the last batch of an epoch may be smaller than the others."""
+        if self.epochs is None:
+            return self.steps
+        return max(round(self.epochs * -(-rows // self.batch_size)), 1)
+
+
 class SupervisedMemory(BaseModel):
     """Memory of a stage. These settings change no result, except for the rounding of bfloat16."""
 

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from datasets import Dataset
-from pydantic import Field, model_validator
 from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
 from longform.records.errors import BadInputError
-from longform.training.supervised.encoding import BLANK, EncodedRows, Packing, check_rows, encode_rows, pack
-from longform.training.supervised.settings import LossCallback, SupervisedSettings
+from longform.training.supervised.encoding import BLANK, EncodedRows, check_rows, encode_rows, pack
+from longform.training.supervised.settings import LossCallback
+from longform.training.supervised.sft_recipe import SftSettings
 from longform.training.supervised.stage import (
     StageReport,
     StageRun,
@@ -29,35 +29,6 @@ from longform.training.supervised.stage import (
     training_order,
     use_one_gpu,
 )
-
-
-class EpochSettings(SupervisedSettings):
-    """Settings of a stage that passes over its rows in epochs."""
-
-    steps: int = Field(default=1000, ge=1)
-    """Number of updates; the rows are repeated as needed."""
-    epochs: float | None = Field(default=None, gt=0)
-    """Passes over the rows, in place of `steps`."""
-
-    @model_validator(mode="after")
-    def _check_length(self) -> "EpochSettings":
-        if self.epochs is not None and self.differs("steps"):
-            raise ValueError("steps and epochs say the same in two ways; keep one of them")
-        return self
-
-    def updates(self, rows: int) -> int:
-        """Number of updates with so many rows; the last batch of an epoch may be smaller than the others."""
-        if self.epochs is None:
-            return self.steps
-        return max(round(self.epochs * -(-rows // self.batch_size)), 1)
-
-
-class SftSettings(EpochSettings):
-    """Settings of supervised fine-tuning."""
-
-    packing: Packing | None = None
-    """Fill windows of `max_tokens` with several rows. wrapped: one after the other, and a row that does not fit continues in
-    the next window; attention crosses rows. bfd: whole rows, without attention between them. None: one row at a time."""
 
 
 def train_sft(
