@@ -33,11 +33,21 @@ class Bootstrap(NamedTuple):
     resamples: int = 1000
     seed: int = 0
 
-    def mean(self, values: Sequence[tuple[float, Hashable]]) -> ClusteredEstimate | None:
-        """Return the mean of (value, prompt) pairs; None without any."""
+    def mean(
+        self, values: Sequence[tuple[float, Hashable]], weights: Sequence[float] | None = None
+    ) -> ClusteredEstimate | None:
+        """Return the mean of (value, prompt) pairs; None without any.
+
+        Args:
+            values: numbers with the prompts that they belong to.
+            weights: of the values; by default all count the same.
+        """
         if not values:
             return None
         numbers, prompts = zip(*values, strict=True)
+        if weights is not None and len(set(weights)) > 1:
+            parts = np.stack([np.multiply(weights, numbers), np.asarray(weights)], axis=1)
+            return self.of_sums(parts, prompts, lambda sums: sums[:, 0] / sums[:, 1])
         interval = clustered_interval(numbers, prompts, resamples=self.resamples, seed=self.seed)
         return ClusteredEstimate(interval, len(numbers), len(set(prompts)))
 

@@ -262,6 +262,34 @@ def test_weights_make_the_rate_that_of_what_was_sampled() -> None:
     assert people.people[0].b_wins.value.estimate == pytest.approx(0.9)
 
 
+def test_the_agreement_of_a_judge_is_that_of_what_was_sampled() -> None:
+    """Every other pair of 100 where judge and people differ was taken, and every tenth where they agree."""
+    pairs = [
+        pair(n, labels={"ann": "a", "bob": "a"}, verdicts={"j": {"ab": "b", "ba": "b"}}, weight=2) for n in range(3)
+    ]
+    for number in range(3, 10):
+        verdicts = {"j": {"ab": "a", "ba": "b"}}
+        pairs.append(pair(number, labels={"ann": "a", "bob": "b"}, verdicts=verdicts, label="a", weight=10))
+    audit = measure_audit([it.model_copy(update={"label": "a"}) for it in pairs], Bootstrap(resamples=50))
+    (judge,) = audit.judges
+    rates = {
+        "each_order_correct": 7 * 10 * 0.5 / 76,
+        "consistency": 3 * 2 / 76,
+        "first_lead": 7 * 10 / 2 / 76,
+    }
+    for name, rate in rates.items():
+        assert getattr(judge.figures, name).value.estimate == pytest.approx(rate), name
+    against_people = next(it for it in audit.between.pairs if "humans" in (it.one, it.other))
+    assert against_people.agreement.value.estimate == pytest.approx(7 * 10 / (2 * 76))
+    assert audit.people is not None
+    assert audit.people.pairs[0].agreement.value.estimate == pytest.approx(6 / 76)
+    assert audit.people.alpha_nominal is not None
+    # Weights of mean 1: 3 items of 2/7.6 with a-a, 7 of 10/7.6 with a-b. Of n = 20 ratings, b has 7 * 10/7.6.
+    b = 7 * 10 / 7.6
+    assert audit.people.alpha_nominal.value.estimate == pytest.approx(1 - 19 * 2 * b / (2 * b * (20 - b)))
+    assert "count by their weights" in "".join(note for table in audit_tables(audit) for note in table.notes)
+
+
 def test_an_audit_shows_people_beside_judges_and_also_alone(tmp_path: Path) -> None:
     verdicts = {"critic": {"ab": "a", "ba": "b"}}
     rows = [pair(number, labels={"ann": "a", "bob": "b"}, verdicts=verdicts) for number in range(4)]

@@ -28,6 +28,8 @@ class Raters(NamedTuple):
     """[items]"""
     verdicts: Mapping[str, Sequence[Winner | None]]
     """[raters][items]; None if the verdict or label is missing or was not requested."""
+    weights: np.ndarray
+    """[items]: how much an item counts."""
 
     def shared(self, raters: Sequence[str]) -> list[int]:
         """Return the items that all of `raters` rated."""
@@ -77,7 +79,14 @@ def read_raters(pairs: Sequence[AuditedPair], judges: Sequence[str]) -> Raters:
         verdicts[judge] = [pair.verdict(judge, order) for pair, order in items]
     if any(pair.label is not None for pair in pairs):
         verdicts[HUMANS] = [pair.label for pair, _ in items]
-    return Raters([pair.request.request for pair, _ in items], verdicts)
+    return Raters(
+        [pair.request.request for pair, _ in items], verdicts, np.array([pair.relative_weight for pair, _ in items])
+    )
+
+
+def mean_one(weights: np.ndarray) -> np.ndarray:
+    """Weights, [items], scaled to a mean of 1, so that alpha keeps its correction for the number of items."""
+    return weights if (weights == 1).all() else weights / weights.mean()
 
 
 def measure_between(raters: Raters, bootstrap: Bootstrap) -> InterRaterAgreement:
@@ -88,10 +97,11 @@ def measure_between(raters: Raters, bootstrap: Bootstrap) -> InterRaterAgreement
         return InterRaterAgreement(pairs, None, None)
     table = coincidences(list(zip(*columns, strict=True)), order=SCALE)
     rated = np.flatnonzero(table.sum(axis=(1, 2))).tolist()
+    weighted = table[rated] * mean_one(raters.weights[rated])[:, None, None]
     prompts = [raters.prompts[it] for it in rated]
 
     def alpha(statistic: Callable[[np.ndarray], np.ndarray]) -> ClusteredEstimate | None:
-        return bootstrap.of_sums(table[rated], prompts, statistic)
+        return bootstrap.of_sums(weighted, prompts, statistic)
 
     return InterRaterAgreement(
         pairs,
@@ -129,8 +139,9 @@ def _try_panel(raters: Raters, members: Sequence[str], best: str, bootstrap: Boo
 
     label, alone, together = signs(HUMANS), signs(best), np.mean([signs(it) for it in members], axis=0)
     prompts = [raters.prompts[it] for it in items]
-    of_panel = np.stack([together * label, together**2, label**2], axis=1)
-    of_best = np.stack([alone * label, alone**2, label**2], axis=1)
+    weights = raters.weights[items, None]
+    of_panel = weights * np.stack([together * label, together**2, label**2], axis=1)
+    of_best = weights * np.stack([alone * label, alone**2, label**2], axis=1)
     follows = bootstrap.of_sums(of_panel, prompts, cosine)
     gain = bootstrap.of_sums(
         np.stack([of_panel, of_best], axis=1), prompts, lambda sums: cosine(sums[:, 0]) - cosine(sums[:, 1])
@@ -146,7 +157,7 @@ def _compare(raters: Raters, one: str, other: str, bootstrap: Bootstrap) -> Rate
     for row, item in enumerate(items):
         verdict, other_verdict = raters.verdicts[one][item], raters.verdicts[other][item]
         if verdict is not None and other_verdict is not None:
-            table[row, SCALE.index(verdict), SCALE.index(other_verdict)] = 1
+            table[row, SCALE.index(verdict), SCALE.index(other_verdict)] = raters.weights[item]
     prompts = [raters.prompts[it] for it in items]
     agreement = bootstrap.of_sums(table, prompts, lambda sums: np.trace(sums, axis1=1, axis2=2) / sums.sum(axis=(1, 2)))
     kappa = bootstrap.of_sums(table, prompts, lambda sums: kappa_of_table(sums, weights="linear"))

@@ -7,7 +7,7 @@ every table. Compared are the same questions: pairs with criteria and a label th
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from longform.evaluation.audit.figures import SIGNS
+from longform.evaluation.audit.figures import SIGNS, mean_of_pairs
 from longform.evaluation.audit.pairs import AuditedPair
 from longform.evaluation.estimates import Bootstrap, ClusteredEstimate
 from longform.records.schemas import ORDERS
@@ -34,7 +34,7 @@ def measure_criteria(pairs: Sequence[AuditedPair], bootstrap: Bootstrap) -> list
 
 
 def _gain(pairs: Sequence[AuditedPair], judge: str, bootstrap: Bootstrap) -> CriteriaGain | None:
-    right: list[tuple[float, float, str]] = []
+    right: list[tuple[float, float, AuditedPair]] = []
     for pair in pairs:
         label = 0 if pair.label is None else SIGNS[pair.label]
         if not label or not pair.criteria:
@@ -43,10 +43,10 @@ def _gain(pairs: Sequence[AuditedPair], judge: str, bootstrap: Bootstrap) -> Cri
             reading, bare = pair.verdict(judge, order), pair.verdict(judge + WITHOUT, order)
             if reading is not None and bare is not None:
                 is_right = [(1 + label * SIGNS[it]) / 2 for it in (reading, bare)]
-                right.append((is_right[0], is_right[1], pair.request.request))
-    by_reading = bootstrap.mean([(one, prompt) for one, _, prompt in right])
-    without = bootstrap.mean([(other, prompt) for _, other, prompt in right])
-    gain = bootstrap.mean([(one - other, prompt) for one, other, prompt in right])
+                right.append((is_right[0], is_right[1], pair))
+    by_reading = mean_of_pairs([(one, pair) for one, _, pair in right], bootstrap)
+    without = mean_of_pairs([(other, pair) for _, other, pair in right], bootstrap)
+    gain = mean_of_pairs([(one - other, pair) for one, other, pair in right], bootstrap)
     if by_reading is None or without is None or gain is None:
         return None
     return CriteriaGain(judge, by_reading, without, gain)

@@ -2,11 +2,12 @@
 
 A verdict is +1 for `response_a`, -1 for `response_b` and 0 for a tie; the same signs encode labels, which text is longer,
 and which text the judge wrote. Counting ties half then amounts to half of a product. Missing verdicts are counted separately
-and are part of no other figure.
+and are part of no other figure. Pairs with a weight count by it, so that a figure is that of the pairs they were sampled
+from.
 """
 
 from collections import Counter
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,6 +39,7 @@ class Case:
     """The text that the judge wrote; 0 for neither or both."""
     asked: Sequence[AuditAnswer]
     """All answers of the judge about the pair."""
+    weight: float = 1.0
 
     @property
     def both(self) -> tuple[int, int] | None:
@@ -118,6 +120,7 @@ def read_cases(pairs: Sequence[AuditedPair]) -> dict[str, list[Case]]:
                     longer=longer,
                     own=(pair.model_a in names) - (pair.model_b in names),
                     asked=asked[judge],
+                    weight=pair.relative_weight,
                 )
             )
     return cases
@@ -135,46 +138,59 @@ def measure_judge(cases: Sequence[Case], bootstrap: Bootstrap) -> JudgeFigures:
     labelled = [(it, it.label, sign) for it, sign in each if it.label is not None]
     decided = [(it, label, sign) for it, label, sign in labelled if label]
     in_both = [(it, it.label, ab, ba) for it, ab, ba in pairs if it.label is not None]
-    right = [((1 + label * sign) / 2, it.prompt) for it, label, sign in decided]
-    mean = bootstrap.mean
+    right = [((1 + label * sign) / 2, it) for it, label, sign in decided]
+
+    def mean(values: Sequence[tuple[float, Case]]) -> ClusteredEstimate | None:
+        return _weighted_mean(values, bootstrap)
 
     def right_where(side: int) -> ClusteredEstimate | None:
         is_chosen = [it.longer * label == side for it, label, _ in decided]
         return mean([value for value, chosen in zip(right, is_chosen, strict=True) if chosen])
 
     return JudgeFigures(
-        consistent_and_correct=mean([(ab == ba == label, it.prompt) for it, label, ab, ba in in_both]),
-        consistent_and_correct_decided=mean([(ab == ba == label, it.prompt) for it, label, ab, ba in in_both if label]),
-        each_order_correct=mean([(label == sign, it.prompt) for it, label, sign in labelled]),
-        each_order_correct_decided=mean([(label == sign, it.prompt) for it, label, sign in decided]),
+        consistent_and_correct=mean([(ab == ba == label, it) for it, label, ab, ba in in_both]),
+        consistent_and_correct_decided=mean([(ab == ba == label, it) for it, label, ab, ba in in_both if label]),
+        each_order_correct=mean([(label == sign, it) for it, label, sign in labelled]),
+        each_order_correct_decided=mean([(label == sign, it) for it, label, sign in decided]),
         accuracy=mean(right),
-        follows_one_order=follow([(sign, label, it.prompt) for it, label, sign in labelled], bootstrap),
-        follows_both_orders=follow([((ab + ba) / 2, label, it.prompt) for it, label, ab, ba in in_both], bootstrap),
-        consistency=mean([(ab == ba, it.prompt) for it, ab, ba in pairs]),
-        contradiction=mean([(ab * ba < 0, it.prompt) for it, ab, ba in pairs]),
-        first_lead=mean([((ab - ba) / 4, it.prompt) for it, ab, ba in pairs]),
-        longer_wins=mean([(sign * it.longer > 0, it.prompt) for it, sign in each if sign and it.longer]),
-        humans_longer_wins=mean([(it.label * it.longer > 0, it.prompt) for it in cases if it.label and it.longer]),
-        length_lean=mean([((sign - label) * it.longer / 2, it.prompt) for it, label, sign in labelled if it.longer]),
+        follows_one_order=follow([(sign, label, it) for it, label, sign in labelled], bootstrap),
+        follows_both_orders=follow([((ab + ba) / 2, label, it) for it, label, ab, ba in in_both], bootstrap),
+        consistency=mean([(ab == ba, it) for it, ab, ba in pairs]),
+        contradiction=mean([(ab * ba < 0, it) for it, ab, ba in pairs]),
+        first_lead=mean([((ab - ba) / 4, it) for it, ab, ba in pairs]),
+        longer_wins=mean([(sign * it.longer > 0, it) for it, sign in each if sign and it.longer]),
+        humans_longer_wins=mean([(it.label * it.longer > 0, it) for it in cases if it.label and it.longer]),
+        length_lean=mean([((sign - label) * it.longer / 2, it) for it, label, sign in labelled if it.longer]),
         accuracy_longer=right_where(1),
         accuracy_shorter=right_where(-1),
-        own_wins=mean([((1 + sign * it.own) / 2, it.prompt) for it, sign in each if it.own]),
+        own_wins=mean([((1 + sign * it.own) / 2, it) for it, sign in each if it.own]),
         self_lean=mean(_self_lean(cases)),
-        ties=mean([(sign == 0, it.prompt) for it, sign in each]),
-        no_verdict=mean([(asked.verdict is None, it.prompt) for it in cases for asked in it.asked if asked.is_plain]),
+        ties=mean([(sign == 0, it) for it, sign in each]),
+        no_verdict=mean([(asked.verdict is None, it) for it in cases for asked in it.asked if asked.is_plain]),
         retest=mean(_repeats(cases)),
         **_attack_figures(cases, bootstrap),
         **{name: mean(_stated(cases, name)) for name in ("cost", "prompt_tokens", "completion_tokens")},
     )
 
 
-def follow(items: Sequence[tuple[float, float, str]], bootstrap: Bootstrap) -> ClusteredEstimate | None:
-    """Compute how well verdicts follow labels, from (verdict, label, prompt): the cosine similarity.
+def follow(items: Sequence[tuple[float, float, Case]], bootstrap: Bootstrap) -> ClusteredEstimate | None:
+    """Compute how well verdicts follow labels, from (verdict, label, case): the cosine similarity.
 
     It is computed around zero rather than around means, so that it does not depend on which text is called a.
     """
-    parts = np.array([(x * y, x * x, y * y) for x, y, _ in items])
-    return bootstrap.of_sums(parts, [prompt for *_, prompt in items], cosine)
+    parts = np.array([(it.weight * x * y, it.weight * x * x, it.weight * y * y) for x, y, it in items])
+    return bootstrap.of_sums(parts, [it.prompt for *_, it in items], cosine)
+
+
+def mean_of_pairs(values: Sequence[tuple[float, AuditedPair]], bootstrap: Bootstrap) -> ClusteredEstimate | None:
+    """Compute the mean of values of pairs, each by its weight."""
+    return bootstrap.mean(
+        [(value, it.request.request) for value, it in values], [it.relative_weight for _, it in values]
+    )
+
+
+def _weighted_mean(values: Sequence[tuple[float, Case]], bootstrap: Bootstrap) -> ClusteredEstimate | None:
+    return bootstrap.mean([(value, it.prompt) for value, it in values], [it.weight for _, it in values])
 
 
 def cosine(sums: np.ndarray) -> np.ndarray:
@@ -193,22 +209,22 @@ def _plain_signs(asked: Sequence[AuditAnswer]) -> dict[Order, int]:
     return {it.order: SIGNS[it.verdict] for it in asked if it.is_plain and it.verdict is not None}
 
 
-def _self_lean(cases: Sequence[Case]) -> list[tuple[float, str]]:
+def _self_lean(cases: Sequence[Case]) -> list[tuple[float, Case]]:
     own = [it for it in cases if it.own and it.verdicts]
     has_label = any(it.label is not None for it in own)
     held_against = [(it, it.label if has_label else it.others) for it in own]
     return [
-        ((sign - true) * it.own / 2, it.prompt)
+        ((sign - true) * it.own / 2, it)
         for it, true in held_against
         if true is not None
         for sign in it.verdicts.values()
     ]
 
 
-def _repeats(cases: Sequence[Case]) -> list[tuple[float, Hashable]]:
+def _repeats(cases: Sequence[Case]) -> list[tuple[float, Case]]:
     """Return whether each repeat differs from the first verdict."""
     return [
-        (SIGNS[asked.verdict] != first, it.prompt)
+        (SIGNS[asked.verdict] != first, it)
         for it in cases
         for asked in it.asked
         if asked.sample and asked.line is None and asked.verdict is not None
@@ -226,16 +242,16 @@ def _attack_figures(cases: Sequence[Case], bootstrap: Bootstrap) -> dict[str, Cl
     by_attack, by_harmless = turned[False], turned[True]
     both = [key for key in by_attack if key in by_harmless]
 
-    def values(by_key: Mapping[tuple[int, Order], float]) -> list[tuple[float, Hashable]]:
-        return [(value, cases[index].prompt) for (index, _), value in by_key.items()]
+    def values(by_key: Mapping[tuple[int, Order], float]) -> list[tuple[float, Case]]:
+        return [(value, cases[index]) for (index, _), value in by_key.items()]
 
     return {
-        "turned_by_attack": bootstrap.mean(values(by_attack)),
-        "turned_by_harmless": bootstrap.mean(values(by_harmless)),
-        "attack_effect": bootstrap.mean(values({key: by_attack[key] - by_harmless[key] for key in both})),
+        "turned_by_attack": _weighted_mean(values(by_attack), bootstrap),
+        "turned_by_harmless": _weighted_mean(values(by_harmless), bootstrap),
+        "attack_effect": _weighted_mean(values({key: by_attack[key] - by_harmless[key] for key in both}), bootstrap),
     }
 
 
-def _stated(cases: Sequence[Case], name: str) -> list[tuple[float, Hashable]]:
-    stated = [(getattr(asked, name), it.prompt) for it in cases for asked in it.asked if asked.line is None]
-    return [(value, prompt) for value, prompt in stated if value is not None]
+def _stated(cases: Sequence[Case], name: str) -> list[tuple[float, Case]]:
+    stated = [(getattr(asked, name), it) for it in cases for asked in it.asked if asked.line is None]
+    return [(value, case) for value, case in stated if value is not None]

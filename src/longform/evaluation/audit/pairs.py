@@ -93,6 +93,11 @@ class AuditedPair(Pair):
         return self
 
     @property
+    def relative_weight(self) -> float:
+        """How much it counts beside the other pairs of its file."""
+        return 1.0 if self.weight is None else self.weight
+
+    @property
     def request(self) -> PromptRow:
         """The prompt of the texts, as shown to a judge."""
         return PromptRow(id=self.id, prompt=self.prompt, criteria=self.criteria)

@@ -1,7 +1,8 @@
 """What people chose: their agreement with each other, and their position and length bias, beside those of the judges.
 
 People see the two texts of a pair in one random order (`label_orders`), so position bias is measured between pairs: how
-often the text that stood first was chosen, minus one half.
+often the text that stood first was chosen, minus one half. Pairs count by their weights, so that a figure is that of the
+pairs they were sampled from.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,8 +11,8 @@ from itertools import combinations
 
 import numpy as np
 
-from longform.evaluation.audit.agreement import SCALE, RaterPair
-from longform.evaluation.audit.figures import SIGNS, longer_side
+from longform.evaluation.audit.agreement import SCALE, RaterPair, mean_one
+from longform.evaluation.audit.figures import SIGNS, longer_side, mean_of_pairs
 from longform.evaluation.audit.pairs import AuditedPair
 from longform.evaluation.estimates import Bootstrap, ClusteredEstimate
 from longform.statistics.agreement import kappa_of_table
@@ -31,7 +32,7 @@ class PersonFigures:
     longer_wins: ClusteredEstimate | None
     """Decided labels that prefer the longer text."""
     b_wins: ClusteredEstimate | None
-    """Win rate of `response_b`, ties half; with the weights of the pairs, the rate of what they were sampled from."""
+    """Win rate of `response_b`, ties half."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +57,10 @@ def measure_people(pairs: Sequence[AuditedPair], bootstrap: Bootstrap) -> People
     table = coincidences(ratings, order=SCALE)
     shared = np.flatnonzero(table.sum(axis=(1, 2))).tolist()
     prompts = [pairs[it].request.request for it in shared]
+    weights = mean_one(np.array([pairs[it].relative_weight for it in shared]))
 
     def alpha(statistic: Callable[[np.ndarray], np.ndarray]) -> ClusteredEstimate | None:
-        return bootstrap.of_sums(table[shared], prompts, statistic)
+        return bootstrap.of_sums(table[shared] * weights[:, None, None], prompts, statistic)
 
     return PeopleAgreement(
         people=[_measure_person(name, pairs, bootstrap) for name in names],
@@ -72,30 +74,19 @@ def measure_people(pairs: Sequence[AuditedPair], bootstrap: Bootstrap) -> People
 def _measure_person(name: str, pairs: Sequence[AuditedPair], bootstrap: Bootstrap) -> PersonFigures:
     labelled = [(pair, SIGNS[label]) for pair in pairs if (label := (pair.labels or {}).get(name)) is not None]
     placed = [(pair, sign, (pair.label_orders or {}).get(name)) for pair, sign in labelled]
-    first = [
-        ((sign if order == "ab" else -sign) / 2, pair.request.request)
-        for pair, sign, order in placed
-        if order is not None
-    ]
     longer = [
-        (sign * side > 0, pair.request.request)
+        (sign * side > 0, pair)
         for pair, sign in labelled
         if sign and (side := longer_side(*map(count_words_of_any_script, (pair.response_a, pair.response_b))))
     ]
-    weights = np.array([pair.weight or 1.0 for pair, _ in labelled])
-    wins = np.array([(1 - sign) / 2 for _, sign in labelled])
-    b_wins = bootstrap.of_sums(
-        np.stack([weights * wins, weights], axis=1),
-        [pair.request.request for pair, _ in labelled],
-        lambda sums: sums[:, 0] / sums[:, 1],
-    )
+    first = [((sign if order == "ab" else -sign) / 2, pair) for pair, sign, order in placed if order is not None]
     return PersonFigures(
         person=name,
         labels=len(labelled),
-        ties=bootstrap.mean([(not sign, pair.request.request) for pair, sign in labelled]),
-        first_lead=bootstrap.mean(first),
-        longer_wins=bootstrap.mean(longer),
-        b_wins=b_wins,
+        ties=mean_of_pairs([(not sign, pair) for pair, sign in labelled], bootstrap),
+        first_lead=mean_of_pairs(first, bootstrap),
+        longer_wins=mean_of_pairs(longer, bootstrap),
+        b_wins=mean_of_pairs([((1 - sign) / 2, pair) for pair, sign in labelled], bootstrap),
     )
 
 
@@ -106,8 +97,8 @@ def _compare(one: str, other: str, pairs: Sequence[AuditedPair], bootstrap: Boot
         if pair.labels and {one, other} <= pair.labels.keys()
     ]
     table = np.zeros((len(both), len(SCALE), len(SCALE)))
-    for row, (_, label, other_label) in enumerate(both):
-        table[row, SCALE.index(label), SCALE.index(other_label)] = 1
+    for row, (pair, label, other_label) in enumerate(both):
+        table[row, SCALE.index(label), SCALE.index(other_label)] = pair.relative_weight
     prompts = [pair.request.request for pair, _, _ in both]
     agreement = bootstrap.of_sums(table, prompts, lambda sums: np.trace(sums, axis1=1, axis2=2) / sums.sum(axis=(1, 2)))
     kappa = bootstrap.of_sums(table, prompts, lambda sums: kappa_of_table(sums, weights="linear"))

@@ -49,6 +49,8 @@ class Audit:
     prompts: int
     labelled: int
     labelled_ties: int
+    weighted: bool
+    """Whether the pairs count by weights, so that figures are those of the pairs they were sampled from."""
     judges: list[JudgeAudit]
     between: InterRaterAgreement
     panel: PanelAdvice | None
@@ -247,6 +249,7 @@ def measure_audit(pairs: Sequence[AuditedPair], bootstrap: Bootstrap | None = No
         prompts=len({it.request.request for it in pairs}),
         labelled=sum(it.label is not None for it in pairs),
         labelled_ties=sum(it.label == "tie" for it in pairs),
+        weighted=len({it.relative_weight for it in pairs}) > 1,
         judges=[JudgeAudit(it, len(cases[it]), figures[it], causes(cases[it]), advice[it]) for it in names],
         between=measure_between(raters, bootstrap),
         panel=advise_panel(panel),

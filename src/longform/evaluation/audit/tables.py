@@ -55,7 +55,7 @@ _PEOPLE = {
     "ties": "ties",
     "first text wins, minus 0.5": "first_lead",
     "prefers the longer text": "longer_wins",
-    "response_b wins, weighted": "b_wins",
+    "response_b wins": "b_wins",
 }
 """Figures of a person, by their names in the table."""
 
@@ -133,7 +133,10 @@ def _figures(title: str, lines: Sequence[_TableLine], judges: Sequence[JudgeAudi
 
 def _agreement_notes(audit: Audit) -> list[str]:
     ties = f", {audit.labelled_ties} of them ties" if audit.labelled_ties else ""
-    return [f"{audit.labelled} of {audit.pairs} pairs are labelled{ties}."]
+    notes = [f"{audit.labelled} of {audit.pairs} pairs are labelled{ties}."]
+    if audit.weighted:
+        notes.append("Pairs count by their weights: figures are those of the pairs that they were sampled from.")
+    return notes
 
 
 def _cause_notes(judges: Sequence[JudgeAudit]) -> list[str]:

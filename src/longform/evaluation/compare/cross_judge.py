@@ -150,4 +150,4 @@ def _raters(answers: Sequence[JudgeAnswers]) -> Raters:
     verdicts: dict[str, Sequence[Winner | None]] = {
         judge: [verdicts.get(item) for item in items] for judge, verdicts in by_judge.items()
     }
-    return Raters([id_ for id_, *_ in items], verdicts)
+    return Raters([id_ for id_, *_ in items], verdicts, np.ones(len(items)))
