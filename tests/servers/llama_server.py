@@ -1,4 +1,4 @@
-"""Starts llama.cpp's OpenAI-compatible server on a free port of the loopback and prints its address."""
+"""Starts llama.cpp's OpenAI-compatible server on the loopback and prints its address: MODEL CONTEXT SLOTS [PORT]."""
 
 import signal
 import socket
@@ -9,7 +9,7 @@ import xllamacpp  # pyright: ignore[reportMissingImports]
 MODEL, CONTEXT, SLOTS = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 
 with socket.socket() as free:
-    free.bind(("127.0.0.1", 0))
+    free.bind(("127.0.0.1", int(sys.argv[4]) if len(sys.argv) > 4 else 0))
     port = free.getsockname()[1]
 parameters = xllamacpp.CommonParams()
 parameters.model.path, parameters.port = MODEL, port
