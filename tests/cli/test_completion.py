@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from cyclopts.completion.detect import ShellDetectionError
 
-from longform.cli import COMMANDS, main
+from longform.cli import COMMANDS, describe_commands, main
 
 ASK = """
 source "$1"; shift
@@ -74,4 +74,11 @@ def test_help_imports_no_command_and_no_generator_of_completions():
     loaded = set(done.stdout.splitlines()[-1].split())
     assert "--install-completion" in done.stdout
     commands = {f"longform.cli.{name.replace('-', '_')}" for name in [*COMMANDS, "completion"]}
-    assert not loaded & (commands | {"torch", "transformers", "cyclopts.completion", "pydantic"})
+    assert not loaded & (commands | {"torch", "transformers", "cyclopts", "rich", "pydantic"})
+
+
+@pytest.mark.parametrize("width", [60, 80, 200])
+def test_the_overview_names_every_command_within_the_width(width):
+    lines = describe_commands(width).splitlines()
+    assert {line.split()[0] for line in lines if line.startswith("  ") and line[2] != " "} == COMMANDS.keys()
+    assert max(map(len, lines)) <= width

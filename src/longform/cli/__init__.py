@@ -9,52 +9,70 @@ import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
-
-from cyclopts import App, CycloptsError
+from shutil import get_terminal_size
+from textwrap import wrap
+from typing import TYPE_CHECKING, Any
 
 from longform.records.errors import LongformError, LongformWarning
 from longform.records.optional import EXTRAS, describe_missing
 from longform.version import __version__
 
-COMMANDS = {
-    "quickstart": "Run the whole pipeline in a built-in world: no network, no GPU, a few minutes.",
-    "init": "Write a new project: models.yaml, a recipe, sample prompts and JSON Schemas.",
-    "recipe": "List the recipes that come with longform, and copy one to start from.",
-    "schema": "Print the JSON Schema of a recipe or of models.yaml, for an editor.",
-    "pool": "Collect prompts from chat logs and files; remove duplicates and benchmark prompts.",
-    "filter": "Have a judge keep the prompts that need long, high-quality writing.",
-    "lengths": "Predict a target length range per prompt.",
-    "criteria": "Write criteria for each prompt: by a judge, or from a published file.",
-    "generate": "Write responses to prompts, with an endpoint or a local model.",
-    "grade": "Have a judge grade responses.",
-    "select": "Choose prompts by learning potential and build their ladders.",
-    "ladders": "Check with a judge whether the rungs of ladders are in the right order.",
-    "slop": "Find the phrases that a model overuses.",
-    "preferences": "Build preference pairs (chosen and rejected) for a reward model.",
-    "pretrain": "Continue pretraining a base model on raw text (TRL).",
-    "reward-model": "Train a reward model on preferences (Bradley-Terry, TRL).",
-    "judge-model": "Train a small model as a pairwise judge, on verdicts and labels (TRL, GRPO).",
-    "audit": "Measure how reliable judges are before using them as rewards.",
-    "sft": "Fine-tune a writer on texts (TRL).",
-    "probe": "Ask a model one question of each kind, and report what its endpoint supports.",
-    "calls": "Print recorded calls to models, or their tokens and money.",
-    "estimate": "Estimate a run's tokens, judge calls, cost and hours.",
-    "train": "Train a policy with PPO or GRPO from a recipe.",
-    "replay": "Rescore a run's recorded texts with another judge, reward or curriculum rule.",
-    "compare": "Compare two runs, or two writers, on the same prompts.",
-    "doctor": "Check a run for known failure signatures.",
-    "report": "Write a run's HTML report.",
-    "label": "Have people choose between two texts in a browser, blind; pairs, runs or games.",
-    "publish": "Upload a policy with a model card, or a file of rows, to the Hugging Face hub.",
-    "export": "Write the rewards and the ladder of a recipe for TRL or verifiers.",
-    "view": "Show runs and results in a browser: every training text, its reference, and the judges' answers.",
-    "study": "Run a study: arms x seeds x examinations, joined into tables and curves.",
-    "runs": "List runs with their progress.",
-    "arena": "Rate models from pairwise games (Bradley-Terry), with intervals.",
-    "bench": "List, fetch and run long-form writing benchmarks.",
-    "serve-miniature": "Serve the built-in world's writers, judge, examiner and rewriter over HTTP.",
+if TYPE_CHECKING:
+    from cyclopts import App
+
+COMMAND_GROUPS = {
+    "Begin": {
+        "quickstart": "Run the whole pipeline in a built-in world: no network, no GPU, a few minutes.",
+        "init": "Write a new project: models.yaml, a recipe, sample prompts and JSON Schemas.",
+        "recipe": "List the recipes that come with longform, and copy one to start from.",
+        "schema": "Print the JSON Schema of a recipe or of models.yaml, for an editor.",
+        "probe": "Ask a model one question of each kind, and report what its endpoint supports.",
+        "serve-miniature": "Serve the built-in world's writers, judge, examiner and rewriter over HTTP.",
+    },
+    "Prompts and ladders": {
+        "pool": "Collect prompts from chat logs and files; remove duplicates and benchmark prompts.",
+        "filter": "Have a judge keep the prompts that need long, high-quality writing.",
+        "lengths": "Predict a target length range per prompt.",
+        "criteria": "Write criteria for each prompt: by a judge, or from a published file.",
+        "generate": "Write responses to prompts, with an endpoint or a local model.",
+        "grade": "Have a judge grade responses.",
+        "select": "Choose prompts by learning potential and build their ladders.",
+        "ladders": "Check with a judge whether the rungs of ladders are in the right order.",
+    },
+    "Supervised stages": {
+        "sft": "Fine-tune a writer on texts (TRL).",
+        "pretrain": "Continue pretraining a base model on raw text (TRL).",
+        "preferences": "Build preference pairs (chosen and rejected) for a reward model.",
+        "reward-model": "Train a reward model on preferences (Bradley-Terry, TRL).",
+        "judge-model": "Train a small model as a pairwise judge, on verdicts and labels (TRL, GRPO).",
+    },
+    "Train": {
+        "estimate": "Estimate a run's tokens, judge calls, cost and hours.",
+        "train": "Train a policy with PPO or GRPO from a recipe.",
+        "doctor": "Check a run for known failure signatures.",
+        "replay": "Rescore a run's recorded texts with another judge, reward or curriculum rule.",
+        "runs": "List runs with their progress.",
+        "report": "Write a run's HTML report.",
+        "view": "Show runs and results in a browser: every training text, its reference, and the judges' answers.",
+    },
+    "Evaluate": {
+        "bench": "List, fetch and run long-form writing benchmarks.",
+        "compare": "Compare two runs, or two writers, on the same prompts.",
+        "arena": "Rate models from pairwise games (Bradley-Terry), with intervals.",
+        "audit": "Measure how reliable judges are before using them as rewards.",
+        "label": "Have people choose between two texts in a browser, blind; pairs, runs or games.",
+        "slop": "Find the phrases that a model overuses.",
+        "study": "Run a study: arms x seeds x examinations, joined into tables and curves.",
+        "calls": "Print recorded calls to models, or their tokens and money.",
+    },
+    "Share": {
+        "publish": "Upload a policy with a model card, or a file of rows, to the Hugging Face hub.",
+        "export": "Write the rewards and the ladder of a recipe for TRL or verifiers.",
+    },
 }
+"""Commands with their summaries, by what they are for, in the order of a project."""
+COMMANDS = {name: text for commands in COMMAND_GROUPS.values() for name, text in commands.items()}
+SUMMARY = "Reinforcement learning for long-form writers: from a pile of prompts to a measurably better writer."
 INSTALL_COMPLETION = "--install-completion"
 RENAMED = {
     "pool": {
@@ -73,20 +91,21 @@ RENAMED = {
 _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR)
 
 
-def build_app(called: str | None = None) -> App:
+def build_app(called: str | None = None) -> "App":
     """Build the command-line application.
 
     Args:
         called: The command on the command line. Its help shows the full docstring, all others their summary.
     """
+    from cyclopts import App
+
     app = App(
         name="longform",
-        help="Reinforcement learning for long-form writers: from a pile of prompts to a measurably better writer.",
+        help=SUMMARY,
         version=__version__,
         version_flags=["--version"],
         suppress_keyboard_interrupt=False,
-        # The list of commands has no markup, and the renderer of Markdown takes half of its time.
-        help_format="markdown" if called in COMMANDS else "plaintext",
+        help_format="markdown",
     )
     for name, text in COMMANDS.items():
         module = name.replace("-", "_")
@@ -106,12 +125,13 @@ def main(arguments: list[str] | None = None) -> None:
             given = sys.argv[1:] if arguments is None else arguments
             if renamed := describe_renamed(given):
                 _fail(renamed, 2)
+            if list(given) in ([], ["--help"], ["-h"]):
+                print(describe_commands(get_terminal_size().columns))
+                sys.exit(0)
             with _warnings_as_lines():
-                build_app(given[0] if given else None)(arguments, exit_on_error=False, print_error=False)
+                _run(given)
         finally:
             sys.stdout.flush()
-    except CycloptsError as error:
-        _fail(" ".join(str(error).split()), 2)
     except LongformError as error:
         _fail(str(error), error.exit_code)
     except ModuleNotFoundError as error:
@@ -130,6 +150,36 @@ def main(arguments: list[str] | None = None) -> None:
             raise
         _discard_output()
         _fail(f"{error.filename or 'output'}: cannot be written: {error.strerror}", 3)
+
+
+def _run(arguments: Sequence[str]) -> None:
+    from cyclopts import CycloptsError
+
+    try:
+        build_app(arguments[0])(arguments, exit_on_error=False, print_error=False)
+    except CycloptsError as error:
+        _fail(" ".join(str(error).split()), 2)
+
+
+def describe_commands(width: int) -> str:
+    """All commands by what they are for, as text of lines up to `width` columns.
+
+    The libraries that parse arguments and print help of single commands take most of the time that this needs.
+    """
+    indent = max(map(len, COMMANDS)) + 4
+    lines = ["Usage: longform COMMAND", "", *wrap(SUMMARY, width)]
+    for title, commands in COMMAND_GROUPS.items():
+        lines += ["", f"{title}:"]
+        for name, text in commands.items():
+            lines += wrap(
+                text, max(width, indent + 20), initial_indent=f"  {name}".ljust(indent), subsequent_indent=" " * indent
+            )
+    about = {
+        "COMMAND --help": "its arguments and flags",
+        "--version": "the version",
+        INSTALL_COMPLETION: "for your shell",
+    }
+    return "\n".join([*lines, "", *(f"longform {what}".ljust(indent + 15) + told for what, told in about.items())])
 
 
 def describe_renamed(arguments: Sequence[str]) -> str | None:
