@@ -11,16 +11,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from longform.text.chinese import to_simplified
-from longform.text.count_bounds import OpenSide, find_side, side_before
+from longform.text.count_bounds import OpenSide, find_side, negations, side_before
 from longform.text.count_parts import MAIN_PART, TextPart, find_part, is_whole
 from longform.text.count_subjects import (
     is_in_list,
     is_of_a_given_text,
     is_of_something_else,
     is_total_after,
+    may_be_of_a_topic,
     split_at_total,
 )
-from longform.text.number_words import NUMBER, read_low, read_span, simplify_numerals
+from longform.text.number_words import NUMBER, read_low, read_number, read_span, simplify_numerals
 
 FEWEST = 100
 """Minimum count: fewer words are a title, a slogan or a name (四字成语), and below one step of a length range."""
@@ -50,7 +51,7 @@ _UPPER = r"(?:an?\s|the\s)?" + _any_of(
     _MODAL + "(?:no|not|never|cannot)(?: be)?(?: any)? (?:more|longer|greater|larger) than",
     r"(?:not|never|without) (?:to )?exceed\w*",
     "(?:not|never) (?:over|above|beyond)",
-    r"at (?:the )?(?:very )?most|max(?:imum|\.)?(?: of)?|up to",
+    r"at (?:the )?(?:very )?most|max(?:imum|\.)?(?: of|:)?|up to",
     "less than|fewer than|shorter than|under|below",
     "<=|=<|[<≤≦⩽]",
     "[不别勿](?:得|能|可|要|应|许|准)?(?:超过|多于|大于|高于|超出|超)|至多|最多|最高|上限|少于|小于|低于",
@@ -69,12 +70,12 @@ _JOINT = (
     rf"|\b(?:to|thru|through|or|and)\b|(?P<upper>{_AND}?\s?{_AND}?\s?(?:{_UPPER}))"
     rf"|(?P<lower>{_AND}?\s?{_AND}?\s?(?:{_LOWER})))\s{{0,3}}"
 )
-_BEFORE_A_NUMBER = r"(?<![\d.$€£¥百千万几第])(?<!\dx)(?<![^字]数)(?<!\d,)(?<!\D\d )"
+_BEFORE_A_NUMBER = r"(?<![\d.$€£¥百千万几第])(?<!\dx)(?<![^字词]数)(?<!\d,)(?<!\D\d )"
 _SAME = rf"(?:\s?\(\s?(?P<same>{NUMBER})\s?\))?"
 _ERROR = r"(?:\s?(?:±|\+/-|\+-)\s?(?P<error>\d{1,4})(?P<percent>\s?%)?)?"
 _COUNT = (
     rf"{_BEFORE_A_NUMBER}(?:(?P<low>{NUMBER})(?P<joint>{_JOINT}))?(?P<high>{NUMBER}){_SAME}{_ERROR}"
-    r"(?P<more>\s?\+|多|余|[\s-]plus\b|\sor (?:more|above|over)\b)?(?P<fewer>\sor (?:fewer|less|under)\b)?[来把]?"
+    r"(?P<more>\s?\+|多|余|[\s-]plus\b(?! or|/)|\sor (?:more|above|over)\b)?(?P<fewer>\sor (?:fewer|less|under)\b)?[来把]?"
 )
 _COUNT_OF_WORDS = _compile(_COUNT + _WORDS)
 _BARE_COUNT = re.compile(
@@ -83,7 +84,7 @@ _BARE_COUNT = re.compile(
 )
 """千字长文 and 万字报告: a scale without a digit."""
 _LABEL = (
-    r"(?:字数|篇幅|\bword ?(?:count|limit|length|target)\b|(?:\bnumber|\bno\.|#) of words\b"
+    r"(?:字数|词数|篇幅|\bword[ _]?(?:count|limit|length|target|budget)\b|(?:\bnumber|\bno\.|#) of words\b"
     r"|(?:^|[\n.;,(])\s?words?\s?(?=[:=]))"
 )
 _LABELLED_COUNT = _compile(
@@ -102,7 +103,16 @@ _CHAIN = _compile(
     rf"{_LABEL}[^\d\n.;。!?]{{0,10}}?\[\s?(?P<c>{NUMBER})\s?[,、-]\s?(?P<d>{NUMBER})\s?\]",
 )
 """800字≤字数≤1000字, and an interval in brackets."""
+_SECOND_BOUND = _compile(
+    rf"(?P<mark>以[上下内])?\s?[,;(]\s?(?:(?:and|but)\s|但)?(?:(?P<upper>{_UPPER})|(?P<lower>{_LOWER}))\s?(?P<number>{NUMBER})"
+    r"\s?(?=$|[,;)。!])",
+    rf"(?P<sign>以[上下内])?\s?[,;(]\s?(?:(?:and|but)\s|但)?(?P<first>{NUMBER})\s?"
+    r"(?:以内|以下|之内|封顶|max\b|at (?:the )?most\b|maximum\b)"
+    r"\s?(?=$|[,;)。!])",
+)
+"""A second bound of a count, without a unit."""
 _VAGUE = re.compile("[几数][百千万]字?(?:[都也均]|左右)")
+_OUTSIDE = re.compile(r"\b(?:outside|except)\s*$", re.I)
 _RANGE_OPENING = _compile(r"(?:between|from|介于|在)\s*$")
 _SENTENCE_END = re.compile(r"(?<!\bmax)(?<!\bmin)(?<!\bapprox)(?<!\bca)\.(?!\d)|[!?;。\n]", re.I)
 _BARE = {"百": 100, "千": 1000, "万": 10_000}
@@ -114,7 +124,11 @@ _NUMBERED = re.compile(
     re.I,
 )
 """Before "1 500 words": the first number is a label, not thousands."""
-_ERROR_AFTER = re.compile(r"\s*[,(]?\s?(?:±|\+/-|\+-|上下浮动|误差[在为]?(?:不超过)?|浮动)\s*(\d{1,4})\s*(%)?")
+_ERROR_AFTER = re.compile(
+    r"\s*(?:左右|上下)?\s?[,(]?\s?(?:±|\+/-|\+-|give or take|plus(?:/| or )minus|(?:上下|允许)?(?:浮动|误差|出入)[在为]?"
+    r"(?:不超过)?±?)\s*(\d{1,4})\s*(%)?(?!\d)",
+    re.I,
+)
 _WRITTEN_PART = re.compile(r"(?:写|创作|撰写)[^,。]*第|\b(?:write|draft|compose)\b[^,]*$", re.I)
 _ALTERNATIVE = re.compile(r"\s*(?:,\s*)?(?:or|nor|或)", re.I)
 _COMPARISON = _compile(
@@ -122,7 +136,21 @@ _COMPARISON = _compile(
     "(?<!不)(?:多于|少于|大于|小于|超过|低于|高于)",
 )
 _DENIED = re.compile(r"\b(?:not|no|never|neither)\b|n['’]t\b|[不别勿]", re.I)
-_EXACT = re.compile(r"\bno more,? (?:and |or |but )?no less than\b|不多不少", re.I)
+_EXACT = re.compile(
+    r"\bno more,? (?:and |or |but )?no less than\b|不多不少"
+    r"|\b(?:no|not)(?: a word)? (?:more,? (?:and |or |nor |but )?(?:(?:no|not) )?less|less,? (?:and |or |nor |but )?"
+    r"(?:(?:no|not) )?more)\b(?! than)",
+    re.I,
+)
+_EMPHASIS = re.compile(r"(?<![\d*])(\*{1,3})(?=[^\s*])([^*\n]{1,60})(?<=[^\s*])\1(?![\d*])")
+_TITLE = re.compile(
+    r"《[^《》\n]{1,60}》"
+    r"|\b(?:titled|entitled|called|named|headline[ds]?|题为|题目[是为:]?|标题[是为:]?)\s?[\"“「『][^\"“”「」『』\n]{1,80}[\"”」』]"
+    r"|[\"“「『][^\"“”「」『』\n]{1,80}[\"”」』](?=为(?:题|主题|话题|标题))",
+    re.I,
+)
+"""A title, whose numbers are no counts: 《一千字》, an article called "1,000 Words for Snow"."""
+_DIGITS = re.compile(rf"{NUMBER}(?=\s?[-字词w])", re.I)
 _LIST_NUMBER = re.compile("[①-⒛❶-➓]")
 
 
@@ -175,8 +203,13 @@ def find_stated_count(request: str) -> StatedCount | None:
     """
     text = _LIST_NUMBER.sub(";", request) if not request.isascii() else request
     text = simplify_numerals(to_simplified(unicodedata.normalize("NFKC", text)))
+    text = _TITLE.sub(lambda title: _DIGITS.sub("", title[0]), _EMPHASIS.sub(r"\2", text))
     mentions = list(_read_mentions(_EXACT.sub("exactly", text)))
     wholes = [mention for mention in mentions if mention.part is None]
+    certain = [mention for mention in wholes if mention.may_be_whole]
+    if certain and len(certain) < len(wholes):
+        mentions = [mention for mention in mentions if mention.part is not None or mention.may_be_whole]
+        wholes = certain
     if not wholes:
         return _add_parts(mentions, text)
     totals = {mention.stated for mention in wholes if mention.is_total}
@@ -221,7 +254,10 @@ def _read_mentions(text: str) -> Iterator[_Mention]:
         listed = is_in_list(text[max(0, number.start - _REACH) : number.start])
         end = number.end
         is_total, near = split_at_total(before)
-        count = _read_count(number, before, after)
+        if second := _SECOND_BOUND.match(after):
+            count = _with_bound(_read_count(number, before, second["mark"] or second["sign"] or ""), second)
+        else:
+            count = _read_count(number, before, after)
         if count is None or is_of_a_given_text(number.is_attribute, before, after):
             continue
         is_other = listed or is_of_something_else(number.is_attribute, near, after)
@@ -229,7 +265,18 @@ def _read_mentions(text: str) -> Iterator[_Mention]:
         if part is not None and not (part.scheme == "ordinal" and _WRITTEN_PART.search(near) and not is_other):
             yield _Mention(count, part=part, may_be_whole=not is_other)
         elif not is_other and count.largest >= FEWEST:
-            yield _Mention(count, is_total=is_total or is_total_after(after))
+            is_topic = may_be_of_a_topic(number.is_attribute, before)
+            yield _Mention(count, is_total=is_total or is_total_after(after), may_be_whole=not is_topic)
+
+
+def _with_bound(count: StatedCount | None, second: re.Match[str]) -> StatedCount | None:
+    """Combine a count with the bound that follows without a unit: "500 words, but more than 300", 3000字以上，不超5000."""
+    bound = read_number(second["number"] or second["first"])
+    if count is None or bound is None or bound < FEWEST:
+        return count
+    low, high = (bound, count.high) if second["lower"] else (count.low, bound)
+    is_open = count.low is None if second["lower"] else count.high in (None, count.low)
+    return StatedCount(low, high) if is_open and low and high and low < high else None
 
 
 def _find_numbers(text: str) -> list[_Number]:
@@ -307,15 +354,22 @@ def _read_count(number: _Number, before: str, after: str) -> StatedCount | None:
     side = find_side(before, after) or number.side
     if side == "unclear":
         return None
-    if side is None and not number.is_range and 1900 < number.high < 2100 and number.high % 50:
-        return None  # a year: "in 2020 words changed"
+    if side is None and not number.is_range and _is_year(number.high):
+        return None
     return StatedCount(None if side == "high" else number.low, None if side == "low" else number.high)
+
+
+def _is_year(number: int) -> bool:
+    """Whether a number is more likely a year: "in 2020 words changed"."""
+    return 1900 < number < 2100 and number % 50 != 0
 
 
 def _read_range(number: _Number, before: str) -> StatedCount | None:
     """Parse both ends of "800-1,000 words"; 3-5千字 and "3-4k words" state the scale once."""
     low, high = number.low, number.high
     if number.upper is None and number.lower is None:
+        if negations(_RANGE_OPENING.sub("", before)) or _OUTSIDE.search(before) or (_is_year(low) and _is_year(high)):
+            return None
         joins_anything = (number.joint or "").strip().lower() in ("and", "与", "和")
         if joins_anything and not _RANGE_OPENING.search(before):
             return None

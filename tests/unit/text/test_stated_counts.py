@@ -261,6 +261,12 @@ def test_any_text_is_read_without_an_error(text):
         "800字≤",
         "max. ",
         "more than ",
+        "**",
+        "《",
+        "titled “",
+        "55, 55, ",
+        "write stories of ",
+        "500-word essay about a ",
     ],
 )
 def test_hostile_text_takes_linear_time(seed):
