@@ -110,6 +110,7 @@ def adapt(fields: Mapping[str, Any], schema: type[Row], reading: Reading, *, is_
         if ours in schema.model_fields and theirs in row:
             row[ours] = row.pop(theirs)
     if is_text:
+        row |= {name: row[name].strip() for name in _IDS if isinstance(row.get(name), str)}
         row = {name: _from_cell(name, value) for name, value in row.items() if value or _may_be_empty(schema, name)}
     repairs = [0]
     row = _repaired(row, repairs, _DEEPEST)
@@ -192,6 +193,7 @@ def _id_text(value: Any) -> Any:
 
 def _adapt_prompt(row: dict[str, Any]) -> None:
     """Take a missing prompt from `messages`: the turns before the first answer, since later ones react to it."""
+    _name_messages(row)
     if row.get("prompt") in (None, "") and isinstance(row.get("messages"), list):
         turns = [_adapt_turn(turn) for turn in row.pop("messages")]
         is_answer = [isinstance(turn, dict) and turn.get("role") == "assistant" for turn in turns]
@@ -202,11 +204,15 @@ def _adapt_prompt(row: dict[str, Any]) -> None:
 
 def _adapt_conversations(row: dict[str, Any]) -> None:
     """Name roles and contents of all conversations as usual; `conversations` is another name of `messages`."""
-    if row.get("messages") is None and isinstance(row.get("conversations"), list):
-        row["messages"] = row.pop("conversations")
+    _name_messages(row)
     for name in ("messages", "prompt", "completion"):
         if isinstance(row.get(name), list):
             row[name] = [_adapt_turn(turn) for turn in row[name]]
+
+
+def _name_messages(row: dict[str, Any]) -> None:
+    if row.get("messages") is None and isinstance(row.get("conversations"), list):
+        row["messages"] = row.pop("conversations")
 
 
 def _adapt_turn(turn: Any) -> Any:

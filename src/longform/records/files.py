@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 RowT = TypeVar("RowT", bound=Row)
 
 
+_LONGEST_FRAGMENT = 3
+"""Characters of the first line of an object that is spread over several."""
 _EMPTY = "Value should have at least 1 item after validation, not 0"
 """What pydantic says of an empty text that could have been a list."""
 
@@ -171,7 +173,7 @@ def write_rows(path: str | Path, rows: Iterable[Row]) -> int:
         BadInputError: the folder does not exist or cannot be written, the disk is full, or Parquet cannot hold the rows.
     """
     path = Path(path)
-    if path.suffix in READ_ONLY:
+    if path.suffix.lower() in READ_ONLY:
         raise BadInputError(f"{path}: rows are written as JSON Lines or Parquet; name a .jsonl or .parquet file")
     with _written_beside(path) as beside, beside.open("wb") as file:
         count = _write_parquet(file, rows, path) if path.suffix == ".parquet" else _write_lines(file, rows)
@@ -249,7 +251,12 @@ class AppendedRows(Generic[RowT]):
 
 def describe_first_error(error: ValidationError) -> str:
     """`field: problem` for the first error of pydantic."""
-    first = error.errors(include_url=False, include_input=False)[0]
+    errors = error.errors(include_url=False, include_input=False)
+    first = errors[0]
+    if first["loc"][1:] == ("str",) and len(errors) > 1 and errors[1]["loc"][0] == first["loc"][0]:
+        # A text or a list: what is wrong inside the list says more than that it is no text.
+        name, _, *inside = errors[1]["loc"]
+        first = errors[1] | {"loc": (name, *inside)} if inside else first | {"loc": (name,)}
     field = ".".join(str(part) for part in first["loc"])
     problem = "is empty" if first["msg"] == _EMPTY else first["msg"]
     return f"{field}: {problem}" if field else problem
@@ -270,7 +277,7 @@ def _check_row(item: RawRow, schema: type[Row], reading: Reading) -> _Checked:
         except (ValueError, RecursionError) as error:
             told = problem is not None and problem.errors()[0]["type"] == "json_invalid"
             described = describe_first_error(problem) if problem and told else f"Invalid JSON: {error}"
-            raise BadInputError(f"{item.location}: {described}") from None
+            raise BadInputError(f"{item.location}: {described}{_hint(content)}") from None
     if not isinstance(content, dict):
         raise BadInputError(f"{item.location}: Input should be an object{_example(schema)}")
     try:
@@ -285,6 +292,14 @@ def _check_row(item: RawRow, schema: type[Row], reading: Reading) -> _Checked:
         raise BadInputError(f"{item.location}: {described}") from None
     except (ValueError, RecursionError, OverflowError) as error:
         raise BadInputError(f"{item.location}: cannot be read: {error}") from None
+
+
+def _hint(line: bytes | str) -> str:
+    """What a line that is not JSON may be instead."""
+    text = decode_line(line[:200]).strip()
+    if text.startswith("{"):
+        return "; in JSON Lines, a row is one line" if len(text) < _LONGEST_FRAGMENT else ""
+    return "; rows that are not JSON Lines need their suffix: .json, .csv, .tsv, .txt or .parquet"
 
 
 def _example(schema: type[Row]) -> str:

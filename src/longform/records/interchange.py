@@ -87,7 +87,7 @@ def read_ladders(path: Path) -> list[Ladder]:
     Raises:
         BadInputError: the file is neither, or has an invalid row.
     """
-    if path.suffix == ".parquet" and is_writing_rl(path):
+    if path.suffix.lower() == ".parquet" and is_writing_rl(path):
         return list(read_writing_rl(path))
     return list(read_rows(path, Ladder))
 

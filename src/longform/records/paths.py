@@ -38,7 +38,7 @@ def check_suffix(out: Path, *, flag: str = "--out") -> None:
     Raises:
         BadInputError: names the formats.
     """
-    if out.suffix in READ_ONLY:
+    if out.suffix.lower() in READ_ONLY:
         raise BadInputError(f"{flag} {out}: rows are written as JSON Lines or Parquet; name a .jsonl or .parquet file")
     if out.suffix == ".parquet":
         require("pyarrow", f"{flag} {out}", otherwise=", or name a .jsonl file")

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from longform.records.errors import BadInputError, LongformError
+from longform.records.foreign import check_kind
 from longform.records.optional import require
 
 PARQUET_BATCH = 1024
@@ -37,6 +38,8 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+_STATED_SEPARATOR = re.compile(r"\ufeff?sep=(.)\s*", re.I)
+"""The first line of a CSV file that a spreadsheet wrote for another one."""
 _BLANKS = re.compile(r"[ \t\r\n]*")
 _BAD_BYTES = "longform.bad_bytes"
 
@@ -92,7 +95,7 @@ def raw_rows(path: Path, *, text_field: str = "", columns: Collection[str] = ())
     elif path.is_dir():
         files = files_of(path)
         for file in files:
-            if file.suffix == ".txt":
+            if file.suffix.lower() == ".txt":
                 _check_text_field(file, text_field)
                 id_ = file.relative_to(path).with_suffix("").as_posix()
                 yield RawRow(f"{file}:1", {"id": id_, text_field: read_text_file(file)}, is_text=True)
@@ -110,8 +113,9 @@ def files_of(source: Path) -> list[Path]:
     """
     if not source.is_dir() or _is_saved_dataset(source):
         return [source]
+    visible = [file for file in sorted(source.rglob("*")) if not file.name.startswith(".")]
     for suffix in SUFFIXES:
-        if found := sorted(source.rglob(f"*{suffix}")):
+        if found := [file for file in visible if file.suffix.lower() == suffix]:
             return found
     known = f"{', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}"
     raise BadInputError(f"{source}: cannot be read: Is a directory, and holds no {known} file")
@@ -119,7 +123,7 @@ def files_of(source: Path) -> list[Path]:
 
 def is_dataset_id(path: Path) -> bool:
     """Whether a path is read as the id of a dataset: of the form `owner/name`, and nothing of that name exists here."""
-    return path.suffix not in SUFFIXES and bool(_HUB_ID.fullmatch(str(path))) and not path.exists()
+    return path.suffix.lower() not in SUFFIXES and bool(_HUB_ID.fullmatch(str(path))) and not path.exists()
 
 
 def field_names(path: Path) -> list[str]:
@@ -133,6 +137,7 @@ def field_names(path: Path) -> list[str]:
     import pyarrow.parquet as pq
 
     try:
+        check_kind(path)
         return pq.read_schema(path).names
     except (OSError, ValueError, pa.ArrowException) as error:
         raise _no_parquet(path, error) from error
@@ -145,6 +150,7 @@ def read_text_file(path: Path) -> str:
         BadInputError: it cannot be read.
     """
     try:
+        check_kind(path)
         with _open_text(path) as file:
             return file.read()
     except OSError as error:
@@ -218,11 +224,13 @@ def _numbered(name: str, rows: Any, columns: Collection[str]) -> Iterator[RawRow
 
 
 def _file_rows(path: Path, text_field: str, columns: Collection[str]) -> Iterator[RawRow]:
-    if path.suffix == ".parquet":
+    suffix = path.suffix.lower()
+    if suffix == ".parquet":
         yield from _parquet_rows(path, columns)
         return
     try:
-        match path.suffix:
+        check_kind(path)
+        match suffix:
             case ".csv" | ".tsv":
                 yield from _csv_rows(path)
             case ".txt":
@@ -286,19 +294,25 @@ def _csv_rows(path: Path) -> Iterator[RawRow]:
     csv.field_size_limit(MAX_CELL)
     with _open_text(path) as file:
         header = next((line for line in file if line.strip()), "")
-        file.seek(0)
-        reader = csv.reader(file, delimiter="\t" if path.suffix == ".tsv" else _delimiter(header))
+        stated = _STATED_SEPARATOR.fullmatch(header)
+        if not stated:
+            file.seek(0)
+        if header.lstrip().startswith("{"):
+            raise BadInputError(f"{path}:1: is JSON and not a header; give the file the suffix .jsonl")
+        delimiter = "\t" if path.suffix.lower() == ".tsv" else stated[1] if stated else _delimiter(header)
+        reader = csv.reader(file, delimiter=delimiter, strict=True)
+        before = 1 if stated else 0
         names: list[str] | None = None
         while True:
-            location = f"{path}:{reader.line_num + 1}"
+            location = f"{path}:{before + reader.line_num + 1}"
             try:
                 cells = next(reader)
             except StopIteration:
                 return
             except csv.Error as error:
-                yield RawRow(location, {}, problem=f"not CSV: {error}")
+                yield RawRow(location, {}, problem=f"not CSV: {_describe_csv(error)}")
                 continue
-            if not any(cells):
+            if not any(cell.strip() for cell in cells):
                 continue
             if names is None:
                 names = _check_header([name.strip() for name in cells], path)
@@ -312,6 +326,17 @@ def _csv_rows(path: Path) -> Iterator[RawRow]:
                 yield RawRow(location, {n: cell for n, cell in zip(names, cells, strict=False) if n}, is_text=True)
 
 
+def _describe_csv(error: csv.Error) -> str:
+    problem = str(error)
+    if "unexpected end" in problem:
+        return "a quote that opens in this row is not closed"
+    if "new-line character" in problem:
+        return "a carriage return ends no line; save the file with line feeds, or quote the field"
+    if "expected after" in problem:
+        return f"{problem}: a quote within a quoted field is written twice"
+    return problem
+
+
 def _check_header(names: Sequence[str], path: Path) -> list[str]:
     for i, name in enumerate(names):
         if name and name in names[:i]:
@@ -322,7 +347,7 @@ def _check_header(names: Sequence[str], path: Path) -> list[str]:
 def _delimiter(header: str) -> str:
     """The separator that is most frequent outside quotes in the header; a comma if there is none."""
     plain = re.sub(r'"[^"]*"', "", header)
-    return max(",;\t", key=plain.count)
+    return max(",;\t|", key=plain.count)
 
 
 def _json_rows(path: Path, text_field: str) -> Iterator[RawRow]:
@@ -425,6 +450,7 @@ def _parquet_rows(path: Path, columns: Collection[str]) -> Iterator[RawRow]:
     import pyarrow.parquet as pq
 
     try:
+        check_kind(path)
         with pq.ParquetFile(path) as file:
             wanted = None
             if columns:

@@ -41,10 +41,10 @@ def read_source(source: str, reading: Reading = AS_IS) -> Iterator[Placed]:
         yield from read_dataset(source, reading)
         return
     files = files_of(path)
-    if files[0].suffix == ".txt" and path.is_dir():
+    if files[0].suffix.lower() == ".txt" and path.is_dir():
         files = [path]  # each file is a prompt, and its name within the folder is the id
     for file in files:
-        if file.suffix == ".parquet":
+        if file.suffix.lower() == ".parquet":
             layout = _recognise(field_names(file), str(file), reading)
             rows = raw_rows(file, columns=_columns(layout, reading))
         else:

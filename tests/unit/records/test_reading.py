@@ -159,6 +159,15 @@ def test_messages_become_the_prompt_up_to_the_first_answer(tmp_path):
     assert row.messages == [{"role": "system", "content": "Be long."}, {"role": "user", "content": "Write."}]
 
 
+def test_what_is_wrong_in_a_turn_is_named_by_its_place(tmp_path):
+    image = {"type": "image_url", "image_url": {"url": "x"}}
+    turns = [{"from": "human", "value": "Write."}, {"role": "user", "content": [image]}]
+    path = _lines(tmp_path / "m.jsonl", {"conversations": turns[:1]})
+    assert next(iter(read_rows(path, Prompt))).messages == [{"role": "user", "content": "Write."}]
+    assert _error(_lines(path, {"messages": turns})) == ":1: prompt.1.content: Input should be a valid string"
+    assert _error(_lines(path, {"id": "a", "prompt": 5})) == ":1: prompt: Input should be a valid string"
+
+
 def test_columns_are_named_on_the_command_line(tmp_path):
     path = _write_csv(tmp_path / "q.csv", [{"key": "7", "question": "Write.", "prompt": "unused"}])
     assert _pairs(path, Reading.parse(("prompt=question", "id=key"))) == [{"id": "7", "prompt": "Write."}]
@@ -255,6 +264,11 @@ def test_bad_rows_are_skipped_up_to_a_number(tmp_path):
         ("id,prompt\na,\n", ":2: prompt: is empty"),
         ("id,prompt\n", ": contains no rows"),
         ("", ": contains no rows"),
+        ("  \n \n", ": contains no rows"),
+        ('id,prompt\na,"x\nb,y\n', ":2: not CSV: a quote that opens in this row is not closed"),
+        ('id,prompt\na,"say \\"hi\\""\n', ":2: not CSV: ',' expected"),
+        ("id,prompt\ra,x\r", ":1: not CSV: a carriage return ends no line"),
+        ("sep=;\nid;prompt\na;x;y\n", ":3: has 3 fields"),
     ],
 )
 def test_a_bad_csv_file_is_one_line(tmp_path, content, message):
@@ -279,8 +293,11 @@ def test_cells_hold_json_where_a_field_is_not_a_text(tmp_path):
     assert read.messages == turns
 
 
-def test_a_semicolon_may_separate_columns(tmp_path):
-    assert _pairs(_write_csv(tmp_path / "p.csv", ROWS, delimiter=";")) == ROWS
+def test_a_semicolon_a_bar_or_a_stated_sign_may_separate_columns(tmp_path):
+    for delimiter in ";|\t":
+        assert _pairs(_write_csv(tmp_path / "p.csv", ROWS, delimiter=delimiter)) == ROWS
+    (tmp_path / "p.csv").write_text("\ufeffsep=^\nid^prompt\n a ^x\n")
+    assert _pairs(tmp_path / "p.csv") == [{"id": "a", "prompt": "x"}]
 
 
 def test_texts_longer_than_the_csv_modules_limit_are_read(tmp_path):

@@ -97,7 +97,7 @@ class TextFiles:
         return (Document(text) for text in texts if text.strip())
 
     def _texts(self, file: Path, schema: Any) -> Iterator[str]:
-        if file.suffix == ".txt":
+        if file.suffix.lower() == ".txt":
             return iter([replace_surrogates(read_text_file(file))])
         return (row.text for row in read_rows(file, schema))
 
@@ -199,8 +199,17 @@ def open_source(source: Source) -> Documents:
         return PlannedResponses(prompts, think_prompt, files, source.responses)
     path = Path(source.path)
     if path.is_dir():
-        files = sorted(file for file in path.rglob("*") if file.suffix in _SUFFIXES)
+        files = sorted(file for file in path.rglob("*") if _is_rows_file(file))
         return TextFiles(files or files_of(path), source.field)
-    if path.exists() or path.suffix in SUFFIXES or source.path.startswith((".", "/", "~")) or len(path.parts) != 2:
+    if (
+        path.exists()
+        or path.suffix.lower() in SUFFIXES
+        or source.path.startswith((".", "/", "~"))
+        or len(path.parts) != 2
+    ):
         return TextFiles([path], source.field)
     return HubTexts(source.path, source.subset, source.split, source.field)
+
+
+def _is_rows_file(file: Path) -> bool:
+    return file.suffix.lower() in _SUFFIXES and not file.name.startswith(".")
