@@ -184,11 +184,11 @@ def test_a_bad_file_is_named_with_its_line(world, capsys, command, file, spoil, 
         ([{**LADDER, "references": []}], "ladders.jsonl:1: references: List should have at least 1 item"),
         (
             [{**LADDER, "references": REFERENCES[::-1]}],
-            "ladders.jsonl:1: Value error, references must be in ascending",
+            "ladders.jsonl:1: references must be in ascending",
         ),
         ([{**LADDER, "prompt": ""}], "ladders.jsonl:1: prompt"),
         ([{**LADDER, "id": ""}], "ladders.jsonl:1: id: String should have at least 1 character"),
-        ([{**LADDER, "length_range": [9, 1]}], "ladders.jsonl:1: length_range: Value error, needs 0 <= lo <= hi"),
+        ([{**LADDER, "length_range": [9, 1]}], "ladders.jsonl:1: length_range: needs 0 <= lo <= hi"),
         ([LADDER], "ladders.jsonl: has 1 prompts, fewer than data.per_step (2)"),
     ],
 )
@@ -202,7 +202,7 @@ def test_a_bad_ladder_is_named(world, capsys, rows, message):
     ("length_range", "changes", "message"),
     [
         (None, "", "prompts.jsonl: prompt p: has no length_range, which the length reward needs"),
-        ([9, 1], "", "prompts.jsonl:1: length_range: Value error, needs 0 <= lo <= hi"),
+        ([9, 1], "", "prompts.jsonl:1: length_range: needs 0 <= lo <= hi"),
         ([0, 0], "", "its length_range ends at 0; leave it out"),
         ([1, 9], "rewards.max_words=9", "its length_range ends at 9; rewards.length.max_words"),
         ([1, 9], "data.group=1", "data.group: must be at least 2 with grpo"),

@@ -185,7 +185,7 @@ def test_own_prompts_get_published_criteria_by_their_request(server, capsys):
         ("criteria prompts.jsonl --judge nobody --out out.jsonl", "nobody"),
         (
             "criteria prompts.jsonl --judge judge --out out.jsonl --pairs prompts.jsonl",
-            "prompts.jsonl:1: Value error, needs either",
+            "prompts.jsonl:1: needs either",
         ),
         (
             "criteria prompts.jsonl --judge judge --out out.jsonl --pairs other.jsonl",

@@ -112,6 +112,8 @@ def adapt(fields: Mapping[str, Any], schema: type[Row], reading: Reading, *, is_
     if is_text:
         row |= {name: row[name].strip() for name in _IDS if isinstance(row.get(name), str)}
         row = {name: _from_cell(name, value) for name, value in row.items() if value or _may_be_empty(schema, name)}
+    optional = schema.model_fields.keys() - {name for name in row if _is_required(schema, name)}
+    row = {name: value for name, value in row.items() if value is not None or name not in optional}
     repairs = [0]
     row = _repaired(row, repairs, _DEEPEST)
     for name in _IDS:

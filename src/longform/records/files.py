@@ -258,7 +258,7 @@ def describe_first_error(error: ValidationError) -> str:
         name, _, *inside = errors[1]["loc"]
         first = errors[1] | {"loc": (name, *inside)} if inside else first | {"loc": (name,)}
     field = ".".join(str(part) for part in first["loc"])
-    problem = "is empty" if first["msg"] == _EMPTY else first["msg"]
+    problem = "is empty" if first["msg"] == _EMPTY else first["msg"].removeprefix("Value error, ")
     return f"{field}: {problem}" if field else problem
 
 

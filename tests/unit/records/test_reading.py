@@ -203,6 +203,14 @@ def test_ids_are_text_and_made_of_the_content_where_they_are_missing(tmp_path):
     assert [it.id for it in read_rows(tmp_path / "other.jsonl", Prompt)] == [content_id(["z"]), made]
 
 
+def test_null_is_a_missing_value(tmp_path):
+    path = _lines(tmp_path / "r.jsonl", {"prompt_id": 7, "model": "m", "text": "t", "sample": None, "meta": None})
+    (row,) = read_rows(path, Response)
+    assert (row.sample, row.meta) == (0, {})
+    path = _lines(tmp_path / "r.jsonl", {"prompt_id": 7, "model": "m", "text": None})
+    assert _error(path, Response) == ":1: text: Input should be a valid string"
+
+
 def test_integer_ids_that_come_twice_are_still_an_error(tmp_path):
     path = _lines(tmp_path / "p.jsonl", {"id": 7, "prompt": "x"}, {"id": "7", "prompt": "y"})
     assert _error(path) == ":2: id='7': duplicate key, first in row 1"

@@ -102,7 +102,7 @@ def with_old_ids(items: Sequence[ItemT]) -> list[ItemT]:
 def describe_layout_error(error: Exception) -> str:
     """Describe an error of mapping or validating a row in one line."""
     if isinstance(error, ValidationError):
-        return describe_first_error(error).replace("Value error, ", "", 1)
+        return describe_first_error(error)
     return f"missing {error.args[0]}" if isinstance(error, KeyError) else " ".join(str(error).split())
 
 
