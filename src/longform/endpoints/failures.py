@@ -66,7 +66,10 @@ _TOO_LONG_WORDS = (
     "最大长度",
 )
 _NO_CREDIT_CODES = {"insufficient_quota", "insufficient_balance", "arrearage", "billing_hard_limit_reached", "1113"} | {
-    "exceeded_current_quota_error"
+    "exceeded_current_quota_error",
+    "accountoverdueerror",
+    "allocationquota.freetieronly",
+    "budget_exceeded",
 }
 _NO_CREDIT_WORDS = (
     "credit balance",
@@ -77,13 +80,18 @@ _NO_CREDIT_WORDS = (
     "out of credit",
     "account is in good standing",
     "payment required",
+    "balance is insufficient",
+    "overdue balance",
+    "credits yet",
+    "api usage limits",
+    "free tier of the model has been exhausted",
     "余额不足",
     "欠费",
 )
 _BUSY = (429, 503, 529)
 _BUSY_CODES = {"rate_limit_exceeded", "rate_limit_error", "resource_exhausted", "1302", "1303", "1305"}
 _OVERLOADED_CODES = {"overloaded_error", "engine_overloaded_error"}
-_BAD_KEY_WORDS = ("api key not valid", "invalid api key", "incorrect api key")
+_BAD_KEY_WORDS = ("api key not valid", "invalid api key", "incorrect api key", "api key expired")
 _SETTINGS = (
     # What a message about a parameter says, and what to do in models.yaml.
     (
@@ -96,14 +104,27 @@ _SETTINGS = (
         ),
         "set `token_parameter: max_tokens`",
     ),
-    (re.compile(r"max_tokens|max_completion_tokens|max_output_tokens|completion tokens"), "set a smaller `max_tokens`"),
+    (
+        re.compile(
+            r"max_tokens|max_completion_tokens|max_output_tokens|max_new_tokens|completion tokens"
+            r"|maximum tokens you requested"
+        ),
+        "set a smaller `max_tokens`",
+    ),
     (re.compile(r"temperature.*top_p|top_p.*temperature", re.DOTALL), "set `top_p: null` or `temperature: null`"),
     (re.compile(r"temperature"), "set `temperature: null`, or the value that it asks for"),
     (re.compile(r"top_p"), "set `top_p: null`"),
+    (
+        re.compile(r"enable_thinking.{0,40}\b(restricted to|must be|must be set to) true"),
+        "set `body: {enable_thinking: true}`",
+    ),
     (re.compile(r"enable_thinking"), "set `body: {enable_thinking: false}`, or `stream: true`"),
     (re.compile(r"top_k|min_p"), "set `body: {top_k: null, min_p: null}`"),
     (re.compile(r"stream_options"), "set `stream: false`"),
-    (re.compile(r"stream\w* (mode )?(is|are) (not|un)|(not|n't) support stream"), "set `stream: false`"),
+    (
+        re.compile(r"stream\w* (mode )?(is|are) (not|un)|(not|n't) support stream|verified to stream"),
+        "set `stream: false`",
+    ),
     (re.compile(r"\bstream(ing)?\b"), "set `stream: true`"),
     (re.compile(r"logprobs"), "set `verdict: text`"),
     (re.compile(r"response_format|json_schema|structured"), "leave out `structured`"),
@@ -121,7 +142,9 @@ _WAIT_WORDS = re.compile(
     r"(?:(\d+(?:\.\d+)?)\s*(ms|milliseconds?|s\b|seconds?|sec\b))?",
     re.IGNORECASE,
 )
-_RETRY_DELAY = re.compile(r'"retryDelay"\s*:\s*"(\d+(?:\.\d+)?)s"')
+_RETRY_DELAY = re.compile(r'"(?:retryDelay|retry_after|estimated_time)"\s*:\s*"?(\d{1,9}(?:\.\d+)?)s?"?\s*[,}\]]')
+_DURATION = re.compile(r"(?:(\d{1,6})h)?(?:(\d{1,6})m)?(?:(\d{1,9}(?:\.\d+)?)s)?")
+_WAIT_WORDS_CHINESE = re.compile(r"(\d{1,6})\s*(秒|分钟)\s*[之以]?后")
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +196,10 @@ def classify_error(error: Mapping[str, Any], body: str, known: Known) -> Outcome
         codes & _BUSY_CODES or code.startswith("throttling") or "rate limit" in _words(error, "").lower()
     ):
         status = 429
-    return _classify(status, error, {}, body, known)
+    outcome = _classify(status, error, {}, body, known)
+    if str(status) == code:
+        return outcome
+    return replace(outcome, message=outcome.message.removeprefix(f"HTTP {status}: "))  # which nobody said
 
 
 def read_connection_failure(error: BaseException) -> Outcome:
@@ -197,6 +223,9 @@ def read_retry_after(headers: Mapping[str, str], body: str = "") -> float | None
     seconds = _seconds(stated)
     if seconds is not None:
         return seconds
+    duration = _DURATION.fullmatch(stated)
+    if stated and duration is not None:
+        return sum(float(part or 0) * unit for part, unit in zip(duration.groups(), (3600, 60, 1), strict=True))
     if stated:
         try:
             when = parsedate_to_datetime(stated)
@@ -211,7 +240,8 @@ def read_retry_after(headers: Mapping[str, str], body: str = "") -> float | None
         if hours or minutes or seconds:
             rest = float(seconds or 0) / (1000 if unit and unit.lower().startswith("m") else 1)
             return 3600 * float(hours or 0) + 60 * float(minutes or 0) + rest
-    return None
+    chinese = _WAIT_WORDS_CHINESE.search(body[:20_000])
+    return None if chinese is None else float(chinese[1]) * (60 if chinese[2] == "分钟" else 1)
 
 
 def setting_hint(said: str) -> str | None:
@@ -248,7 +278,7 @@ def _error_of(content: Any) -> dict[str, Any]:
 
 
 def _codes(error: Mapping[str, Any]) -> set[str]:
-    return {str(error.get(name) or "").lower() for name in ("code", "type", "status", "error_code")}
+    return {str(error.get(name) or "").lower() for name in ("code", "type", "status", "error_code", "__type")}
 
 
 def _words(error: Mapping[str, Any], body: str) -> str:
@@ -266,13 +296,15 @@ def _classify(status: int, error: Mapping[str, Any], headers: Mapping[str, str],
     low = said.lower()
     told = f"HTTP {status}" + (f": {said}" if said else "")
     wait = read_retry_after(headers, body)
+    if 400 <= status < 500 and any("throttl" in code for code in codes):
+        status = 429
     out_of_credit = codes & _NO_CREDIT_CODES or any(words in low for words in _NO_CREDIT_WORDS)
     if status == 402 or (out_of_credit and not (status == 429 and wait is not None)):
         return _fatal(StoppedError(f"{known.where} reports that the account is out of credit: {said or told}"))
     is_refusal = codes & _REFUSAL_CODES or any("sensitivecontent" in code for code in codes)
     if is_refusal or (400 <= status < 500 and any(words in low for words in _REFUSAL_WORDS)):
         return Outcome("refused", said, maybe_billed=False)
-    if codes & _TOO_LONG_CODES or status == 413:
+    if codes & _TOO_LONG_CODES or status == 413 or (status == 429 and "request too large" in low):
         return Outcome("too_long", said or told, maybe_billed=False)
     if status in (401, 403) or (status == 400 and any(words in low for words in _BAD_KEY_WORDS)):
         return _forbidden(status, error, said, known)

@@ -29,10 +29,20 @@ _COMPLETE = {
     "stop_token",
     "stop_str",
     "complete",
+    "completed",
+    "end_of_turn",
+    "end_of_text",
+    "endoftext",
     "finished",
-} | {"normal"}
+    "stopped",
+    "normal",
+}
 _CUT_OFF = {"length", "max_tokens", "model_length", "max_length", "max_output_tokens", "max_completion_tokens"} | {
-    "model_context_window_exceeded"
+    "model_context_window_exceeded",
+    "context_length_exceeded",
+    "max_tokens_reached",
+    "token_limit",
+    "token_limit_reached",
 }
 _FILTERED = {
     "content_filter",
@@ -48,9 +58,16 @@ _FILTERED = {
     "guardrail",
     "guardrail_intervened",
     "moderation",
+    "error_toxic",
+    "image_safety",
 }
+_THOUGHTS = ("reasoning_content", "reasoning", "thinking", "reasoning_details", "thinking_blocks")
+"""Fields beside the content that hold thoughts; the later ones repeat the earlier ones."""
+_THOUGHT_PARTS = ("thinking", "reasoning", "reasoning_text", "reasoning.text", "reasoning.summary")
 _NO_REASON = (None, "", "null", "none")
 _ERROR_KEYS = ("code", "msg", "message", "detail", "error_code", "error_msg")
+_SUCCESS = (0, "0", 200, "200")
+"""Codes of gateways that state one with every answer."""
 _LONGEST_NAME = 200
 """Of a model or a finish reason on record."""
 
@@ -156,7 +173,7 @@ class _Collected:
         self.has_message = True
         text, thoughts, refusal = _content(message.get("content"))
         self.text += text
-        self.thoughts += thoughts or _thoughts(message.get("reasoning_content")) or _thoughts(message.get("reasoning"))
+        self.thoughts += thoughts or next(filter(None, (_thoughts(message.get(name)) for name in _THOUGHTS)), "")
         stated = message.get("refusal")
         self.refusal += stated if isinstance(stated, str) else refusal
 
@@ -370,7 +387,9 @@ def stated_error(content: Mapping[str, Any]) -> Any:
     base = content.get("base_resp")  # MiniMax
     if isinstance(base, Mapping) and base.get("status_code"):
         return {"code": base["status_code"], "message": base.get("status_msg")}
-    return dict(content) if not choices and any(content.get(key) for key in _ERROR_KEYS) else None
+    if choices or content.get("code") in _SUCCESS or isinstance(content.get("message"), Mapping):
+        return None  # the last is an answer in another protocol
+    return dict(content) if any(content.get(key) for key in _ERROR_KEYS) else None
 
 
 def _content(content: Any) -> tuple[str, str, str]:
@@ -391,8 +410,9 @@ def _content(content: Any) -> tuple[str, str, str]:
     for part in content:
         if isinstance(part, str):
             text += part
-        elif part.get("type") in ("thinking", "reasoning", "reasoning_text"):
-            thoughts += _thoughts(part.get("thinking") or part.get("reasoning") or part.get("text"))
+        elif part.get("type") in _THOUGHT_PARTS:
+            names = ("thinking", "reasoning", "text", "summary")
+            thoughts += _thoughts(next(filter(None, map(part.get, names)), None))
         elif part.get("type") == "refusal":
             refusal += _content(part.get("refusal"))[0]
         elif part.get("type") in (None, "text", "output_text"):
@@ -403,7 +423,8 @@ def _content(content: Any) -> tuple[str, str, str]:
 def _thoughts(content: Any) -> str:
     """The text of a field of thoughts; empty if it has another form, which does not make the answer unusable."""
     try:
-        return _content(content)[0]
+        text, thoughts, _ = _content(content)
+        return text + thoughts
     except (TypeError, AttributeError):
         return ""
 

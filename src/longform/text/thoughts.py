@@ -40,6 +40,12 @@ TAGS = (*_TAGS, *_TAGS.values(), *_ANSWER_TAGS, *_ANSWER_TAGS.values())
 """All that an answer is split at."""
 _OPENING = re.compile("|".join(map(re.escape, _TAGS)), re.IGNORECASE)
 _CLOSING = re.compile("|".join(map(re.escape, _TAGS.values())), re.IGNORECASE)
+_ROLE = re.compile(
+    r"\s*(?:<\|im_start\|>|<\|start_header_id\|>|<start_of_turn>|<s>)?\s*"
+    rf"(?:(?:assistant|model)\b(?:<\|end_header_id\|>)?|<[|｜]assistant[|｜]>)\s*(?={_OPENING.pattern})",
+    re.IGNORECASE,
+)
+"""The head of the turn, as a server returns it that does not cut off what its template wrote."""
 _BARE_CHANNEL = re.compile(r"analysis(?=[A-Z\u4e00-\u9fff])")
 """A harmony channel without its tokens, as a server prints it that drops special tokens: `analysisWe need ...`."""
 _BARE_FINAL = "assistantfinal"
@@ -67,7 +73,8 @@ def split_thoughts(content: str) -> SplitText:
     Only thoughts at the very beginning count: a tag later in the content is part of the text. A closing tag without an
     opening one ends thoughts whose opening tag the chat template wrote. Content without thoughts is returned unchanged.
     """
-    start = content.lstrip()
+    role = _ROLE.match(content)
+    start = content[role.end() :] if role else content.lstrip()
     if start.startswith(("<|channel|>", "<|start|>assistant<|channel|>")):
         return _split_channels(start)
     if _BARE_CHANNEL.match(start):

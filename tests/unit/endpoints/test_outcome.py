@@ -22,6 +22,21 @@ def test_retry_after_is_read_as_seconds(stated, seconds):
     assert read_retry_after({"retry-after": stated}) == seconds
 
 
+@pytest.mark.parametrize(
+    ("header", "body", "seconds"),
+    [
+        ("1m30s", "", 90.0),
+        ("2h", "", 7200.0),
+        ("", '{"message": "limited", "retry_after": 64.5}', 64.5),
+        ("", '{"error": "loading", "estimated_time": 20.0}', 20.0),
+        ("", '{"error": {"message": "请求过于频繁，请 30 秒后重试"}}', 30.0),
+        ("", '{"error": {"message": "每分钟 3 次"}}', None),
+    ],
+)
+def test_a_wait_is_read_from_durations_fields_and_words(header, body, seconds):
+    assert read_retry_after({"retry-after": header}, body) == seconds
+
+
 def test_retry_after_is_read_as_a_date():
     when = format_datetime(datetime.now(UTC) + timedelta(seconds=30), usegmt=True)
     seconds = read_retry_after({"retry-after": when})

@@ -98,9 +98,32 @@ COMPLETE: dict[str, tuple[Sent, str, str]] = {
     ),
     **{
         f"finish reason {reason!r}": (Sent(completion(finish=reason)), "A fine day.", "")
-        for reason in ("normal", "null", "", "COMPLETE", "FINISH_REASON_STOP", {"type": "stop", "matched": 2})
+        for reason in (
+            "normal",
+            "null",
+            "",
+            "COMPLETE",
+            "end_of_turn",
+            "FINISH_REASON_STOP",
+            {"type": "stop", "matched": 2},
+        )
     },
     "thoughts in a form of their own": (Sent(completion(reasoning={"effort": 5})), "A fine day.", ""),
+    "thoughts in details": (
+        Sent(completion(reasoning=None, reasoning_details=[{"type": "reasoning.text", "text": "hm"}])),
+        "A fine day.",
+        "hm",
+    ),
+    "thoughts in blocks": (
+        Sent(completion(thinking_blocks=[{"type": "thinking", "thinking": "hm"}])),
+        "A fine day.",
+        "hm",
+    ),
+    "thoughts behind the head of the turn": (
+        Sent(completion("<|im_start|>assistant\n<think>hm</think>A fine day.")),
+        "A fine day.",
+        "hm",
+    ),
     "thoughts as a part": (Sent(completion(reasoning={"type": "text", "text": "hm"})), "A fine day.", "hm"),
     "one part alone": (Sent(completion({"type": "text", "text": "A fine day."})), "A fine day.", ""),
     "a lone surrogate in every name": (
@@ -166,7 +189,15 @@ COMPLETE: dict[str, tuple[Sent, str, str]] = {
             "A fine day.",
             "",
         )
-        for stated in ("soon", "nan", "-5", "1e999", "Wed, 99 Foo 2026 25:61:00 GMT", "Mon, 01 Jan 0001 00:00:00 +2359")
+        for stated in (
+            "0.01s",
+            "soon",
+            "nan",
+            "-5",
+            "1e999",
+            "Wed, 99 Foo 2026 25:61:00 GMT",
+            "Mon, 01 Jan 0001 00:00:00 +2359",
+        )
     },
 }
 TOO_LONG = (
@@ -176,6 +207,7 @@ TOO_LONG = (
     ({"message": "The input (9000 tokens) is longer than the model's context length (4096 tokens).", "code": 400}, 400),
     (error("Range of input length should be [1, 30720]", code="invalid_parameter_error"), 400),
     (error("prompt is too long: 210000 tokens > 200000 maximum"), 400),
+    (error("Request too large for m on tokens per min (TPM): Limit 30000, Requested 51000."), 429),
     (error("input too large"), 413),
     ({"error": "Input validation error: `inputs` tokens + `max_new_tokens` must be <= 4096.", "error_type": "v"}, 422),
     ({"error": "Input validation error: `inputs` must have less than 1024 tokens. Given: 3000"}, 422),
@@ -206,6 +238,7 @@ CUT_OFF = (
     completion("<think>hm", "length"),
     completion("<think>hm", "stop"),
     completion("", "max_tokens"),
+    completion("", "token_limit_reached"),
     {"choices": [{"finish_reason": "length", "index": 0}]},
     completion("<|channel|>analysis<|message|>hm", "length"),
 )
@@ -218,6 +251,8 @@ NOT_A_COMPLETION = (
     "[]",
     "",
     '{"choices":{"0":1}}',
+    {"message": {"role": "assistant", "content": "in another protocol"}, "done": True},
+    {"code": 0, "msg": "success", "data": {}},
     "[" * 100_000,
     completion(5),
     completion(None, "tool_calls", tool_calls=[{"function": {"arguments": "[[B]]"}}]),
@@ -234,6 +269,12 @@ FATAL: tuple[tuple[Any, int, type[Exception], str], ...] = (
     (error("logprobs are not supported with reasoning models"), 400, BadInputError, "`verdict: text`"),
     (error("Your credit balance is too low to access the API."), 400, StoppedError, "credit balance is too low"),
     (error("Access denied, make sure your account is in good standing.", code="Arrearage"), 400, StoppedError, "good"),
+    (error("Sorry, your account balance is insufficient", code=30001), 403, StoppedError, "out of credit"),
+    (error("You have reached your specified API usage limits."), 400, StoppedError, "out of credit"),
+    (error("The free tier is used up", code="AllocationQuota.FreeTierOnly"), 403, StoppedError, "out of credit"),
+    (error("API key expired. Please renew the API key."), 400, BadInputError, "key_env"),
+    (error("The value of enable_thinking is restricted to True."), 400, BadInputError, "{enable_thinking: true}"),
+    (error("Your organization must be verified to stream this model."), 400, BadInputError, "`stream: false`"),
     (error("Insufficient credits. Add more.", code=402), 200, StoppedError, "Insufficient credits"),
     ({"code": 401, "msg": "invalid api key", "data": None}, 200, BadInputError, "invalid api key"),
     (error("bad key"), 401, BadInputError, "bad key"),

@@ -192,7 +192,7 @@ def test_of_texts_that_are_written_in_turns_no_prompts_are_put_beside_the_set(ho
     ("page", "withheld", "said"),
     [
         (None, 0, "set.jsonl: cannot be fetched: HTTP 404; download a file by hand"),
-        (b"<html>", 0, "https://github.com/THUDM/LongWriter: the downloaded data is invalid: set.jsonl:1: "),
+        (b"<html>", 0, "https://github.com/THUDM/LongWriter: the downloaded data is invalid: set.jsonl: is a web page"),
         (b"", 0, "the downloaded data is invalid: set.jsonl: contains no rows"),
         (LINES.encode(), 10, "set.jsonl: cannot be fetched: "),
     ],
