@@ -253,25 +253,61 @@ _SIGNS = f"{_SQUARE_OPEN}{_SQUARE_CLOSE}{_ANGLE_OPEN}{_ANGLE_CLOSE}{_QUOTES}{_PI
 _VANISHING = rf"(?:[^\w\s!-~{_SIGNS}]|[\r\x0b\x0c\x85\u115f\u1160\u3164\uffa0\uff9e\uff9f])"
 
 _SCORES_KEY = frozenset({"scores"})
+# Tokens of chat templates, without the slash of a closing one.
 _SQUARE_TOKENS = frozenset(
-    {"inst", "/inst", "system_prompt", "/system_prompt", "tool_calls", "tool_results", "/tool_results", "tool_content"}
-    | {"available_tools", "/available_tools", "think", "/think", "args", "call_id", "prefix", "suffix", "middle"}
+    {
+        "inst",
+        "inst]",
+        "system_prompt",
+        "model_settings",
+        "tool_calls",
+        "tool_results",
+        "tool_content",
+        "available_tools",
+    }
+    | {"think", "args", "call_id", "prefix", "suffix", "middle", "sys", "system", "user", "assistant", "s"}
     | {"gmask", "mask", "smask", "img", "img_break", "img_end", "audio", "begin_audio", "eos", "bos", "pad", "unk"}
-    | {"cls", "sep", "/inst]"}
+    | {"cls", "sep"}
 )
 _ANGLE_TOKENS = frozenset(
-    {"s", "/s", "bos", "eos", "pad", "unk", "sop", "eop", "eoh", "eoa", "sys", "/sys", "seed:bos", "seed:eos"}
-    | {"reserved_106", "reserved_107", "start_of_turn", "end_of_turn"}
-    | {"think", "/think", "answer", "/answer", "tool_call", "/tool_call", "tool_response", "/tool_response"}
-    | {"reduced", "/reduced", "thinking", "/thinking", "seed:think", "/seed:think", "arg_key", "/arg_key", "arg_value"}
+    {
+        "s",
+        "bos",
+        "eos",
+        "pad",
+        "unk",
+        "sop",
+        "eop",
+        "eoh",
+        "eoa",
+        "eom",
+        "sys",
+        "seed:bos",
+        "seed:eos",
+        "seed:tool_call",
+    }
+    | {"reserved_106", "reserved_107", "start_of_turn", "end_of_turn", "beginning_of_sentence", "end_of_sentence"}
+    | {"think", "answer", "tool_call", "tool_response", "reduced", "thinking", "seed:think", "arg_key", "arg_value"}
+    | {"seed:cot_budget_reflect", "longcat_s", "longcat_tool_call", "longcat_user", "longcat_assistant"}
     | {"bos_token", "eos_token", "pad_token", "unk_token", "cls", "sep", "mask", "mask_token", "eop_token"}
-    | {"eot", "eod", "eos_id", "end_of_utterance", "start_of_image", "end_of_image", "image_soft_token", "image"}
-    | {"end_of_text", "endoftext", "user", "assistant", "system", "/user", "/assistant", "/system", "human", "bot"}
-    | {tag[1:-1].casefold() for tag in TAGS if re.fullmatch(r"<[^|<>]+>", tag)}
-    | {"minimax:tool_call", "/minimax:tool_call", "end_of_turn", "start_function_call", "end_function_call"}
+    | {
+        "eot",
+        "eod",
+        "eos_id",
+        "eom_id",
+        "end_of_utterance",
+        "start_of_image",
+        "end_of_image",
+        "image_soft_token",
+        "image",
+    }
+    | {"start_of_audio", "end_of_audio", "audio_soft_token", "im_start", "im_end", "role", "_user", "_bot", "_system"}
+    | {"_end", "end_of_text", "endoftext", "user", "assistant", "system", "human", "bot", "tool", "tools"}
+    | {tag[1:-1].removeprefix("/").casefold() for tag in TAGS if re.fullmatch(r"<[^|<>]+>", tag)}
+    | {"minimax:tool_call", "start_function_call", "end_function_call", "function_call", "function_results", "invoke"}
 )
 _NUMBERED_TOKEN = re.compile(
-    r"(?:extra_id|unused|special|reserved|reserved_special_token|placeholder|dummy)_?[0-9]{1,4}"
+    r"(?:extra_id|unused|tokens_unused|special|reserved|reserved_special_token|placeholder|dummy)_?[0-9]{1,4}"
 )
 
 
@@ -301,7 +337,11 @@ def _named(opening: str, closing: str) -> re.Pattern[str]:
 _SQUARE_PAIR = re.compile(f"{_before(_SQUARE_OPEN, _SQUARE_OPEN)}|{_before(_SQUARE_CLOSE, _SQUARE_CLOSE)}")
 _ANGLE_RUN = re.compile(f"{_run(_ANGLE_OPEN)}|{_run(_ANGLE_CLOSE)}")
 _TILDED = re.compile(rf"[{_SQUARE_CLOSE}](?={_VANISHING}*+[~～])|[~～](?={_VANISHING}*+[{_SQUARE_OPEN}])")
-_PIPED = re.compile(f"{_before(_ANGLE_OPEN, _PIPES)}|{_before(_PIPES, _ANGLE_CLOSE)}")
+_PIPED = re.compile(
+    f"{_before(_ANGLE_OPEN + _SQUARE_OPEN, _PIPES)}|{_before(_PIPES, _ANGLE_CLOSE + _SQUARE_CLOSE)}"
+    f"|{_before(_ANGLE_OPEN, _SQUARE_OPEN)}|{_before(_SQUARE_CLOSE, _ANGLE_CLOSE)}"
+)
+"""<|user|>, [|user|] and <[user]>."""
 _QUOTED = _named(_QUOTES, _QUOTES)
 # A name in quotes before a colon: the key of a JSON object, whatever parser looks for it.
 _KEY = re.compile(
@@ -423,7 +463,11 @@ def _spread_if(reserved: frozenset[str]) -> Callable[[re.Match[str]], str]:
 
     def spread(named: re.Match[str]) -> str:
         name = _plain(named[2])
-        return f"{named[1]} {named[2]}" if name in reserved or _NUMBERED_TOKEN.fullmatch(name) else named[0]
+        return (
+            f"{named[1]} {named[2]}"
+            if name.removeprefix("/") in reserved or _NUMBERED_TOKEN.fullmatch(name)
+            else named[0]
+        )
 
     return spread
 

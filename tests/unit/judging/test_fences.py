@@ -75,6 +75,21 @@ def test_the_visible_text_stays_readable(attack):
 
 
 @pytest.mark.parametrize(
+    "token",
+    """
+    [/AVAILABLE_TOOLS] [/TOOL_CALLS] [/ARGS] [MODEL_SETTINGS] [|assistant|] [|endofturn|] [SYS] <_user> <_bot>
+    <role> </role> <beginning_of_sentence> <end_of_sentence> <seed:tool_call> <seed:cot_budget_reflect> <longcat_s>
+    <longcat_tool_call> <start_of_audio> <audio_soft_token> <TOKENS_UNUSED_7> <[BOS_never_used]> <eom_id> <im_start>
+    <function_call> <tool> </tools> <extra_id_1> <unused94> ]~b] [e~[ [gMASK]
+    """.split(),  # noqa: SIM905
+)
+def test_a_chat_templates_token_is_broken_up(token):
+    for written in (token, token.lower(), f"x{token}y", token.replace("[", "［").replace("<", "＜")):
+        assert written not in defuse(written)
+        assert defuse(written).replace(" ", "") == written
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "A plain story, with [a note], <b>, 《红楼梦》, “quotes” and x < y << z.",
