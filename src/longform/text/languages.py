@@ -35,12 +35,20 @@ _QUOTED = re.compile(
 )
 _JAPANESE_GRAMMAR = re.compile("[をはがにで]|です|ます|ください|こと")
 _CHINESE_GRAMMAR = re.compile("[请請这這们們吗嗎你您吧呢么麼让讓帮幫给的了是写寫]")
+_CHINESE_REQUEST = re.compile(
+    r"[\s#*]*(?:请|請(?=[你您用写寫帮幫将將把以为為翻])|帮我|幫我|麻烦|麻煩你|翻[译譯]|[总總][结結]|概括下|[润潤]色|改[写寫][下以这這]|写[一个篇份封首]"
+    r"|寫[一個篇份封首]|给我[写寫]|給我寫|用(?:中文|英[文语語]|日[文语語]|[韩韓][文语語])[写寫]|[把将將](?:下面|以下|这|這)|你是一[个個名位]|角色[：:]"
+    r"|(?:英[语語])?作文[：:])"
+)
+"""A request that begins in Chinese is one, however long a text in another language is that follows: 请翻译：The fox ..."""
 KANA_SHARE = 0.1
 """Minimum fraction of kana in Japanese text, which mixes kana with Han characters; Chinese texts quote few kana."""
 
 
 def guess_language(text: str) -> str | None:
     """Return `zh`, `ja` or `ko` if that script dominates, `en` if English function words are common, else None."""
+    if _CHINESE_REQUEST.match(text):
+        return "zh"
     plain = _QUOTED.sub(" ", text)
     if not _FIRST_LETTER.search(plain):
         plain = text

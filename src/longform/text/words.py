@@ -128,8 +128,13 @@ _BLANK_LINE = re.compile(r"\n[^\S\n]*+\n\s*+")
 _CLOSERS = "\"'”’)\\]）】」』》"
 # A run of marks is matched as a whole and checked by what follows it; a lookahead inside would rescan long runs.
 _MARKS = re.compile(rf"[.!?…。！？][.!?…。！？{_CLOSERS}]*+")
+_ASKING = re.compile("[?!]")
+_HAN_AROUND = re.compile(r"[\u4e00-\u9fff]{2}")
+"""Before and behind a Western mark of a Chinese text: 是吗?真的!"""
 _CHINESE_END = re.compile("[。！？]")
 _QUOTE_CLOSED = re.compile(r"[”’」』\"]\Z")
+_GOES_ON = re.compile(r"\s*[，、；：—…,;:]")
+"""After a quotation whose sentence goes on: “救命！”，然后倒下了。"""
 _SPEAKER = re.compile(
     r"[^\s，。！？：；、“”‘’「」『』…]{1,10}?"
     r"(?:说|說|道|问|問|答|喊|叫|嚷|吼|骂|罵|叹|嘆|笑|应|應|念|想|嘀咕|低语|低語|开口|開口|回|劝|勸|催|求|哭|插嘴|打断|打斷)"
@@ -171,13 +176,16 @@ def _split(paragraph: str) -> list[str]:
 
 
 def _ends_sentence(paragraph: str, start: int, marks: re.Match[str]) -> bool:
-    """Whether marks end a sentence: Chinese ones unless a speaker follows, Western ones only before a blank.
+    """Whether marks end a sentence: Chinese ones unless a speaker or a comma follows, Western ones only before a blank, or
+    `?` and `!` between Chinese characters.
 
     "3.14", "e.g. this", '"Stop!" he said' and “你好！”他说 are therefore not split.
     """
     closes = _QUOTE_CLOSED.search(marks[0]) is not None
     if _CHINESE_END.search(marks[0]) or (closes and "……" in marks[0]):
-        return not (closes and _SPEAKER.match(paragraph, marks.end()))
+        return not (closes and (_SPEAKER.match(paragraph, marks.end()) or _GOES_ON.match(paragraph, marks.end())))
+    if _ASKING.search(marks[0]) and _HAN_AROUND.match(paragraph[max(0, marks.start() - 1)] + paragraph[marks.end() :][:1]):
+        return True
     if not _NEW_START.match(paragraph, marks.end()):
         return False
     before = paragraph[max(start, marks.start() - _LONGEST_ABBREVIATION) : marks.start()]
