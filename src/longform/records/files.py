@@ -256,9 +256,11 @@ def describe_first_error(error: ValidationError) -> str:
     if first["loc"][1:] == ("str",) and len(errors) > 1 and errors[1]["loc"][0] == first["loc"][0]:
         # A text or a list: what is wrong inside the list says more than that it is no text.
         name, _, *inside = errors[1]["loc"]
-        first = errors[1] | {"loc": (name, *inside)} if inside else first | {"loc": (name,)}
-    field = ".".join(str(part) for part in first["loc"])
-    problem = "is empty" if first["msg"] == _EMPTY else first["msg"].removeprefix("Value error, ")
+        place, said = [name, *inside], errors[1]["msg"] if inside else first["msg"]
+    else:
+        place, said = list(first["loc"]), first["msg"]
+    field = ".".join(map(str, place))
+    problem = "is empty" if said == _EMPTY else said.removeprefix("Value error, ")
     return f"{field}: {problem}" if field else problem
 
 

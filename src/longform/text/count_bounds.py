@@ -36,7 +36,8 @@ _LESS = _compile(
 _LOW = _compile(
     r"\b(?:at (?:the )?(?:very )?(?:least|leas[et]|lease|minimum)|min(?:imum|imal|imun|\.)?|lower (?:limit|bound))"
     + FILL,
-    "(?:至少|最少|起码|最低|最短|下限|底线|不止|保底|不下于?|多达|(?:写|凑)?[够满])" + FILL,
+    r"\bat (?:an? |the )?(?:very |bare )?(?:minimum|least),\s" + FILL,
+    "(?:至少|最少|少说也?|起码|最低|最短|下限|底线|不止|保底|不下于?|多达|(?:写|凑)?[够满])" + FILL,
     r"\b(?:no|not)(?: any)? (?:less|fewer|shorter|smaller|lower)(?: than)?" + FILL,
     r"不(?:少|低)(?![于过])" + FILL,
 )

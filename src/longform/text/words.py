@@ -184,7 +184,9 @@ def _ends_sentence(paragraph: str, start: int, marks: re.Match[str]) -> bool:
     closes = _QUOTE_CLOSED.search(marks[0]) is not None
     if _CHINESE_END.search(marks[0]) or (closes and "……" in marks[0]):
         return not (closes and (_SPEAKER.match(paragraph, marks.end()) or _GOES_ON.match(paragraph, marks.end())))
-    if _ASKING.search(marks[0]) and _HAN_AROUND.match(paragraph[max(0, marks.start() - 1)] + paragraph[marks.end() :][:1]):
+    if _ASKING.search(marks[0]) and _HAN_AROUND.match(
+        paragraph[max(0, marks.start() - 1)] + paragraph[marks.end() :][:1]
+    ):
         return True
     if not _NEW_START.match(paragraph, marks.end()):
         return False
