@@ -45,3 +45,8 @@ class DeviceWarning(LongformWarning):
 
 class CheckpointWarning(LongformWarning):
     """A run does not go on from its last step: a checkpoint is damaged, or there is none yet."""
+
+
+def in_one_line(error: Exception) -> str:
+    """What another library says of a failure, in one line of at most 300 characters."""
+    return (" ".join(str(error).split()) or type(error).__name__)[:300]

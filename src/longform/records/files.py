@@ -18,11 +18,13 @@ from typing import IO, TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 from pydantic import ValidationError
 
 from longform.records.adapting import AS_IS, Reading, adapt
+from longform.records.encoding import decode_line
 from longform.records.errors import BadInputError, RowsWarning, StoppedError
 from longform.records.optional import require
+from longform.records.parquet import without_gaps
 from longform.records.paths import READ_ONLY
 from longform.records.schemas import Row
-from longform.records.tables import RawRow, decode_line, raw_rows, without_gaps
+from longform.records.tables import RawRow, raw_rows
 
 if TYPE_CHECKING:
     from io import BufferedWriter

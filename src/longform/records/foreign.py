@@ -19,8 +19,9 @@ _KINDS = (
 )
 _WEB_PAGE = re.compile(rb"\s*<(?:!doctype\s+html|html)\b", re.I)
 _LARGE_SHARE = 0.8
-_FEWEST = 8
-"""Bad bytes that are no accident if they are more than the letters beyond ASCII."""
+_FEWEST_HAN = 16
+_FEWEST = 32
+"""Bad bytes that are no accident where next to no letter beyond ASCII is in UTF-8; fewer are replaced and counted."""
 _HAN_ENCODINGS = {
     "GB18030": re.compile(rb"[\xb0-\xd7][\xa1-\xfe]"),
     "BIG5": re.compile(rb"[\xa4-\xc6][\x40-\x7e\xa1-\xfe]"),
@@ -64,6 +65,8 @@ def _foreign_encoding(head: bytes) -> str | None:
         return None
     beyond_ascii = sum(byte > 0x7F for byte in head)
     for encoding, frequent in _HAN_ENCODINGS.items():
-        if sum(byte > 0x7F for pair in frequent.findall(head) for byte in pair) >= _LARGE_SHARE * beyond_ascii:
+        of_pairs = sum(byte > 0x7F for pair in frequent.findall(head) for byte in pair)
+        if of_pairs >= max(_FEWEST_HAN, _LARGE_SHARE * beyond_ascii):
             return encoding
-    return "CP1252" if bad >= max(_FEWEST, sum(it > "\x7f" for it in text) - bad) else None
+    others = sum("\x7f" < it != "\ufffd" for it in text)
+    return "CP1252" if bad >= max(_FEWEST, 8 * others) else None

@@ -19,11 +19,12 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
-from longform.records.errors import BadInputError, LongformError
+from longform.records.encoding import decode_line, find_encoding, open_text
+from longform.records.errors import BadInputError, LongformError, in_one_line
 from longform.records.foreign import check_kind
 from longform.records.optional import require
+from longform.records.parquet import parquet_rows, without_gaps
 
-PARQUET_BATCH = 1024
 SUFFIXES = (".parquet", ".jsonl", ".json", ".csv", ".tsv", ".txt")
 MAX_CELL = 1 << 24
 """Longest cell of a CSV file in characters; an unclosed quote would otherwise take in the rest of the file."""
@@ -31,26 +32,9 @@ _CHUNK = 1 << 20
 _LONGEST_LITERAL = 16
 """Characters of JSON that may be cut at the end of a chunk without being an error: a literal or an escape."""
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+")
-_MARKS = (
-    (codecs.BOM_UTF8, "utf-8-sig"),
-    (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16, whose mark it begins with
-    (codecs.BOM_UTF32_BE, "utf-32"),
-    (codecs.BOM_UTF16_LE, "utf-16"),
-    (codecs.BOM_UTF16_BE, "utf-16"),
-)
 _STATED_SEPARATOR = re.compile(r"\ufeff?sep=(.)\s*", re.I)
 """The first line of a CSV file that a spreadsheet wrote for another one."""
 _BLANKS = re.compile(r"[ \t\r\n]*")
-_BAD_BYTES = "longform.bad_bytes"
-
-
-def _mark_bad_bytes(error: UnicodeError) -> tuple[str, int]:
-    if isinstance(error, UnicodeDecodeError):
-        return "\udcff", error.end
-    raise error
-
-
-codecs.register_error(_BAD_BYTES, _mark_bad_bytes)
 
 
 class RawRow(NamedTuple):
@@ -126,23 +110,6 @@ def is_dataset_id(path: Path) -> bool:
     return path.suffix.lower() not in SUFFIXES and bool(_HUB_ID.fullmatch(str(path))) and not path.exists()
 
 
-def field_names(path: Path) -> list[str]:
-    """The columns of a Parquet file.
-
-    Raises:
-        BadInputError: it cannot be read as Parquet.
-    """
-    require("pyarrow", path)
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        check_kind(path)
-        return pq.read_schema(path).names
-    except (OSError, ValueError, pa.ArrowException) as error:
-        raise _no_parquet(path, error) from error
-
-
 def read_text_file(path: Path) -> str:
     """A whole text file, in UTF-8 or UTF-16; invalid bytes become lone surrogates.
 
@@ -151,7 +118,7 @@ def read_text_file(path: Path) -> str:
     """
     try:
         check_kind(path)
-        with _open_text(path) as file:
+        with open_text(path) as file:
             return file.read()
     except OSError as error:
         raise BadInputError(f"{path}: cannot be read: {error.strerror}") from error
@@ -186,7 +153,7 @@ def dataset_rows(name: str, columns: Collection[str] = ()) -> Iterator[RawRow]:
         raise
     except Exception as error:  # whatever the hub, the line to it or a file on it brings forth
         raise BadInputError(
-            f"{name}: cannot be read as a dataset: {_one_line(error)}{here and f'{here} either'}"
+            f"{name}: cannot be read as a dataset: {in_one_line(error)}{here and f'{here} either'}"
         ) from error
 
 
@@ -204,7 +171,7 @@ def _saved_rows(folder: Path, columns: Collection[str]) -> Iterator[RawRow]:
     except LongformError:
         raise
     except Exception as error:  # a damaged folder raises exceptions of any type
-        raise BadInputError(f"{folder}: cannot be read as a dataset of save_to_disk: {_one_line(error)}") from error
+        raise BadInputError(f"{folder}: cannot be read as a dataset of save_to_disk: {in_one_line(error)}") from error
 
 
 def _is_saved_dataset(folder: Path) -> bool:
@@ -226,7 +193,8 @@ def _numbered(name: str, rows: Any, columns: Collection[str]) -> Iterator[RawRow
 def _file_rows(path: Path, text_field: str, columns: Collection[str]) -> Iterator[RawRow]:
     suffix = path.suffix.lower()
     if suffix == ".parquet":
-        yield from _parquet_rows(path, columns)
+        for number, row in enumerate(parquet_rows(path, columns), 1):
+            yield RawRow(f"{path}:{number}", row)
         return
     try:
         check_kind(path)
@@ -235,7 +203,7 @@ def _file_rows(path: Path, text_field: str, columns: Collection[str]) -> Iterato
                 yield from _csv_rows(path)
             case ".txt":
                 _check_text_field(path, text_field)
-                with _open_text(path) as file:
+                with open_text(path) as file:
                     for number, line in enumerate(file, 1):
                         if line.strip():
                             yield RawRow(f"{path}:{number}", {text_field: line.rstrip("\r\n")}, is_text=True)
@@ -250,7 +218,7 @@ def _file_rows(path: Path, text_field: str, columns: Collection[str]) -> Iterato
 
 
 def _begins_with_bracket(path: Path) -> bool:
-    with _open_text(path) as file:
+    with open_text(path) as file:
         return next((line for line in file if line.strip()), "").lstrip().startswith("[")
 
 
@@ -259,40 +227,19 @@ def _check_text_field(path: Path, text_field: str) -> None:
         raise BadInputError(f"{path}: a text file has one value a row, and more are needed here; use .jsonl or .csv")
 
 
-def _encoding(path: Path) -> str:
-    with path.open("rb") as file:
-        head = file.read(4)
-    for mark, encoding in _MARKS:
-        if head.startswith(mark):
-            return encoding
-    if len(head) >= 2 and 0 in head[:2] and any(head[:2]):  # UTF-16 without a mark, beginning with an ASCII character
-        return "utf-16-be" if head[0] == 0 else "utf-16-le"
-    return "utf-8"
-
-
-def _open_text(path: Path) -> IO[str]:
-    # newline="\n": no other separator ends a line, and "\r\n" stays as it is.
-    return path.open(encoding=_encoding(path), errors=_BAD_BYTES, newline="\n")
-
-
 def _lines(path: Path) -> Iterator[RawRow]:
     """Non-empty lines; a binary file iterates on b"\\n" alone."""
-    encoding = _encoding(path)
-    with path.open("rb") if encoding in ("utf-8", "utf-8-sig") else _open_text(path) as file:
+    encoding = find_encoding(path)
+    with path.open("rb") if encoding in ("utf-8", "utf-8-sig") else open_text(path) as file:
         for number, line in enumerate(file, 1):
             if line.strip():
                 has_mark = number == 1 and encoding == "utf-8-sig"
                 yield RawRow(f"{path}:{number}", line[len(codecs.BOM_UTF8) :] if has_mark else line)
 
 
-def decode_line(line: bytes | str) -> str:
-    """A line of a file as text; invalid bytes become lone surrogates."""
-    return line if isinstance(line, str) else line.decode("utf-8", _BAD_BYTES)
-
-
 def _csv_rows(path: Path) -> Iterator[RawRow]:
     csv.field_size_limit(MAX_CELL)
-    with _open_text(path) as file:
+    with open_text(path) as file:
         header = next((line for line in file if line.strip()), "")
         stated = _STATED_SEPARATOR.fullmatch(header)
         if not stated:
@@ -351,7 +298,7 @@ def _delimiter(header: str) -> str:
 
 
 def _json_rows(path: Path, text_field: str) -> Iterator[RawRow]:
-    with _open_text(path) as file:
+    with open_text(path) as file:
         first = next((line for line in file if line.strip()), "")
         if not first:
             return
@@ -366,7 +313,7 @@ def _json_rows(path: Path, text_field: str) -> Iterator[RawRow]:
         try:
             whole = _load_object(file)
         except (ValueError, RecursionError) as error:
-            raise BadInputError(f"{path}: Invalid JSON: {_one_line(error)}") from None
+            raise BadInputError(f"{path}: Invalid JSON: {in_one_line(error)}") from None
     yield from _object_rows(path, whole, text_field)
 
 
@@ -432,7 +379,7 @@ def _array_rows(path: Path, file: IO[str], text_field: str) -> Iterator[RawRow]:
             if not problem.startswith("Unterminated") and error.pos < len(buffer) - _LONGEST_LITERAL:
                 raise BadInputError(f"{path}:{number + 1}: Invalid JSON: {problem}") from None
         except (ValueError, RecursionError) as error:
-            raise BadInputError(f"{path}:{number + 1}: Invalid JSON: {_one_line(error)}") from None
+            raise BadInputError(f"{path}:{number + 1}: Invalid JSON: {in_one_line(error)}") from None
         rest = buffer[at:]
         if not (more := file.read(max(_CHUNK, len(rest)))):
             raise BadInputError(f"{path}:{number + 1}: Invalid JSON: {problem}")
@@ -442,80 +389,3 @@ def _array_rows(path: Path, file: IO[str], text_field: str) -> Iterator[RawRow]:
 def _skip_blanks(text: str, start: int) -> int:
     match = _BLANKS.match(text, start)
     return match.end() if match else start
-
-
-def _parquet_rows(path: Path, columns: Collection[str]) -> Iterator[RawRow]:
-    require("pyarrow", path)
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        check_kind(path)
-        with pq.ParquetFile(path) as file:
-            wanted = None
-            if columns:
-                leaves = [file.schema.column(i).path for i in range(len(file.schema))]
-                wanted = [leaf for leaf in leaves if {leaf.split(".")[0], _last_name(leaf)} <= set(columns)]
-            number = 0
-            for batch in file.iter_batches(PARQUET_BATCH, columns=wanted):
-                for row in _python_rows(batch):
-                    number += 1
-                    yield RawRow(f"{path}:{number}", row if columns else without_gaps(row))
-    except (OSError, ValueError, OverflowError, RecursionError, pa.ArrowException) as error:
-        raise _no_parquet(path, error) from error
-
-
-def _no_parquet(path: Path, error: Exception) -> BadInputError:
-    return BadInputError(f"{path}: cannot be read as Parquet: {_one_line(error)}")
-
-
-def _python_rows(batch: Any) -> list[dict[str, Any]]:
-    try:
-        return batch.to_pylist()
-    except UnicodeDecodeError:
-        import pyarrow as pa
-
-        schema = pa.schema([pa.field(field.name, _as_bytes(field.type)) for field in batch.schema])
-        return [_as_text(row) for row in batch.cast(schema).to_pylist()]
-
-
-def _as_bytes(kind: Any) -> Any:
-    """The type of a Parquet column, with bytes instead of texts."""
-    import pyarrow as pa
-
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
-        return pa.large_binary()
-    if pa.types.is_struct(kind):
-        return pa.struct([pa.field(field.name, _as_bytes(field.type)) for field in kind])
-    if pa.types.is_list(kind):
-        return pa.list_(_as_bytes(kind.value_type))
-    return kind
-
-
-def _as_text(value: Any) -> Any:
-    if isinstance(value, bytes):
-        return decode_line(value)
-    if isinstance(value, list):
-        return [_as_text(item) for item in value]
-    if isinstance(value, dict):
-        return {name: _as_text(item) for name, item in value.items()}
-    return value
-
-
-def _last_name(leaf: str) -> str:
-    """The last name on the way to a Parquet column that is a field's, not one that Parquet gives a list's items."""
-    return [name for name in leaf.split(".") if name not in ("list", "element", "item", "array")][-1]
-
-
-def without_gaps(value: Any) -> Any:
-    """`value` without nested nulls and empty objects, since a Parquet column gives all rows the same fields."""
-    if isinstance(value, list):
-        return [without_gaps(item) for item in value]
-    if isinstance(value, dict):
-        cleaned = {name: without_gaps(item) for name, item in value.items()}
-        return {name: item for name, item in cleaned.items() if item is not None and item != {}}
-    return value
-
-
-def _one_line(error: Exception) -> str:
-    return (" ".join(str(error).split()) or type(error).__name__)[:300]

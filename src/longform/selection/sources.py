@@ -13,7 +13,8 @@ from typing import NamedTuple
 from longform.records.adapting import AS_IS, Reading
 from longform.records.errors import BadInputError
 from longform.records.files import check_rows
-from longform.records.tables import RawRow, dataset_rows, field_names, files_of, is_dataset_id, raw_rows, read_fields
+from longform.records.parquet import field_names
+from longform.records.tables import RawRow, dataset_rows, files_of, is_dataset_id, raw_rows, read_fields
 from longform.selection.formats import PromptsFile, RawPrompt, SourceFormat, recognise
 
 _NEEDED = "conversation_hash or conversation_id with conversation, messages, domain1 with query, or prompt"

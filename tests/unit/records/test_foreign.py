@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from longform.records.errors import BadInputError
+from longform.records.errors import BadInputError, RowsWarning
 from longform.records.files import read_rows
 from longform.records.schemas import Prompt
 
@@ -29,8 +29,8 @@ FRENCH = "id,prompt\n1,Écrivez un résumé détaillé de l'été passé à la m
         ("p.jsonl", b'{\n  "id": "1",\n  "prompt": "x"\n}\n', "a row is one line"),
         ("p.jsonl", CHINESE.encode("gbk"), "iconv -f GB18030 -t UTF-8"),
         ("p.txt", "請寫一篇關於秋天的散文".encode("big5"), "iconv -f BIG5 -t UTF-8"),
-        ("p.csv", FRENCH.encode("cp1252"), "is not in UTF-8"),
-        ("p.csv", "id,prompt\n1,日本語で短い物語を書いてください\n".encode("shift-jis"), "is not in UTF-8"),
+        ("p.csv", (FRENCH * 6).encode("cp1252"), "is not in UTF-8"),
+        ("p.csv", ("id,prompt\n" + "1,日本語で短い物語を書いてください\n" * 9).encode("shift-jis"), "is not in UTF-8"),
     ],
 )
 def test_a_foreign_file_is_named_with_the_remedy(tmp_path, name, content, message):
@@ -49,6 +49,13 @@ def test_text_in_utf_8_is_never_taken_for_another_encoding(tmp_path):
             path.write_text(f"id,prompt\n1,{' ' * blanks}{text}\n", encoding="utf-8")
             (row,) = read_rows(path, Prompt)
             assert row.prompt == " " * blanks + text
+
+
+def test_single_bad_bytes_are_replaced_and_counted(tmp_path):
+    path = tmp_path / "p.csv"
+    path.write_bytes(b"id,prompt\n" + b"".join(b"%d,caf\xe9 noir\n" % n for n in range(20)))
+    with pytest.warns(RowsWarning, match="20 rows"):
+        assert [it.prompt for it in read_rows(path, Prompt)] == ["caf\ufffd noir"] * 20
 
 
 def test_a_pipe_is_refused_before_its_rows_are_lost(tmp_path):
