@@ -10,7 +10,7 @@ from longform.miniature.policy import build_model, build_tokenizer, sft_rows
 from longform.recipe.loading import load_recipe
 from longform.records.errors import BadInputError, StoppedError
 from longform.records.progress import no_progress
-from longform.studies.work import SftWork, Surroundings
+from longform.studies.work import SftWork, TaskContext
 from longform.training.supervised.launch import LOG, check_launch
 from longform.training.supervised.sft_recipe import SftRecipe
 
@@ -34,7 +34,7 @@ def recipe(folder: Path, *more: str) -> SftRecipe:
 @pytest.mark.full
 def test_a_recipe_for_two_devices_is_fine_tuned_in_two_processes(tmp_path: Path) -> None:
     planned = recipe(tmp_path, "devices.count=2")
-    SftWork(planned).do(tmp_path / "task", Surroundings(None, no_progress))
+    SftWork(planned).do(tmp_path / "task", TaskContext(None, no_progress))
     assert (planned.out / "model.safetensors").exists()
     assert "2/2" in (tmp_path / "task" / LOG).read_text()
 
@@ -44,7 +44,7 @@ def test_what_the_processes_refuse_is_one_line_that_names_their_log(tmp_path: Pa
     planned = recipe(tmp_path, "devices.count=2")
     (tmp_path / "rows.jsonl").write_text('{"messages": 3}\n')
     with pytest.raises(StoppedError, match=r"sft.log: fine-tuning stopped: .*rows.jsonl:1"):
-        SftWork(planned).do(tmp_path / "task", Surroundings(None, no_progress))
+        SftWork(planned).do(tmp_path / "task", TaskContext(None, no_progress))
 
 
 def test_devices_that_share_a_sequence_are_refused(tmp_path: Path) -> None:

@@ -20,10 +20,10 @@ study = App(name="study", help="Arms x seeds x examinations, joined into tables 
 def run(
     study: Path, *, out: Path | None = None, jobs: PositiveInt = 1, dry_run: Flag = False, json: Flag = False
 ) -> None:
-    """Make everything that a study needs and that is not there yet. Running it again resumes.
+    """Run the tasks of a study that are not done yet. Running it again resumes.
 
-    Arms share whatever they have in common, such as the fine-tuned start, candidates and grades. A changed study file makes
-    only what is new.
+    Arms share whatever they have in common, such as the fine-tuned start, candidates and grades. After a change of the
+    study file only the tasks that it affects are run.
 
     Args:
         study: Path to the study file (YAML).
@@ -66,7 +66,7 @@ def run(
 
 @study.command
 def status(study: Path, *, out: Path | None = None, json: Flag = False) -> None:
-    """Show how far a study is: tasks done, hours so far and to come, and money.
+    """Show the progress of a study: tasks done, hours so far and remaining, and money.
 
     Args:
         study: Path to the study file.
@@ -84,12 +84,12 @@ def status(study: Path, *, out: Path | None = None, json: Flag = False) -> None:
         return
     print_tables([found.table])
     print()
-    to_come = [it.remaining for it in found.kinds]
-    known = None if any(it is None for it in to_come) else sum(it or 0.0 for it in to_come)
+    remaining = [it.remaining for it in found.kinds]
+    known = None if any(it is None for it in remaining) else sum(it or 0.0 for it in remaining)
     print_result(
         {
             "done": f"{found.done} of {found.tasks}",
-            "to come": show_clock(known),
+            "remaining": show_clock(known),
             "next task": "none" if found.next_task is None else found.next_task.title,
             "cost": "0 (no calls)" if found.calls is None else found.calls.shown_cost,
             "path": str(plan.folder),

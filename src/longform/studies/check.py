@@ -1,4 +1,4 @@
-"""What can be checked of a study before it starts: models, benchmarks, files, and every recipe."""
+"""Checks of a study before it starts: models, benchmarks, files, and every recipe."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from longform.studies.work import CriteriaWork, GradeWork, TrainWork, WriteWork
 
 
 def check_study(plan: StudyPlan) -> None:
-    """Check every name and file that is there already; what earlier tasks make is checked when they have made it.
+    """Check every name and file that exists already; what a task makes is checked by the task that reads it.
 
     Raises:
         BadInputError: something cannot be used.
@@ -33,7 +33,7 @@ def check_study(plan: StudyPlan) -> None:
 
 
 def _check_defaults(stored: Path, recipe: Recipe) -> None:
-    """Check that a run that has begun was begun with the same defaults, which the hashes of tasks leave out.
+    """Check that a stored run has the same defaults as its recipe today, because task keys leave defaults out.
 
     Raises:
         BadInputError: a default has changed since, in another version of longform.
@@ -52,10 +52,10 @@ def _check_defaults(stored: Path, recipe: Recipe) -> None:
 
 
 def _check_models(task: StudyTask, *, needs_prices: bool) -> None:
-    """Check that the models that a task asks are in models.yaml, unless that is made by the study.
+    """Check that models.yaml has the models that a task asks, unless the study makes that file.
 
     Raises:
-        BadInputError: one is not, or has no prices although the study has a budget.
+        BadInputError: one is missing, or has no prices although the study has a budget.
     """
     work = task.work
     if isinstance(work, GradeExam):
@@ -75,4 +75,6 @@ def _check_models(task: StudyTask, *, needs_prices: bool) -> None:
         specs = read_models(models)
         for name in names:
             if find_model(specs, name, path=models).prices is None and needs_prices:
-                raise BadInputError(f"budget: {models} has no prices for {name!r}, so the cost cannot be counted")
+                raise BadInputError(
+                    f"budget: {models} has no `prices` for {name!r}, so its cost cannot be counted; add them"
+                )

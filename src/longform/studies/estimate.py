@@ -28,9 +28,9 @@ from longform.writers.paths import is_model_folder
 
 _ASSUMED_PROMPTS, _ASSUMED_PROMPT_TOKENS, _ASSUMED_RESPONSE_TOKENS = 200, 300, 2000
 _CRITERIA_TOKENS = 900
-"""Of an answer with five criteria and their bands."""
-_READ = 200
-"""Prompts whose length is measured."""
+"""Tokens of an answer with five criteria and their bands."""
+_MAX_MEASURED = 200
+"""Number of prompts of a file whose length is measured."""
 _TAG = fence_tag(b"estimate", "", 0)
 
 
@@ -90,7 +90,7 @@ def estimate_study(plan: StudyPlan, given: Assumptions) -> StudyEstimate:
     return estimator.result()
 
 
-class _Sized(NamedTuple):
+class _PromptsSize(NamedTuple):
     """Size of a set of prompts."""
 
     prompts: int
@@ -164,7 +164,7 @@ class _Estimator:
         return self.given.tokens_per_response or _ASSUMED_RESPONSE_TOKENS
 
     def _add_run(self, load: TaskLoad, task: StudyTask, work: TrainWork) -> None:
-        """Runs of an arm differ in their seed only."""
+        """Add a run; the runs of an arm differ in their seed only, so each arm is estimated once."""
         content = work.recipe.model_dump(mode="json", exclude={"run": {"name", "seed"}})
         arm = str({**content, "policy": "", "data": {**content["data"], "ladders": "", "prompts": ""}})
         if arm not in self.runs:
@@ -181,7 +181,7 @@ class _Estimator:
         load.cost += cost
 
     def _size_of(self, policy: str) -> str:
-        """The model that states a policy's size: what it is fine-tuned from, if the study does that."""
+        """The model whose size a policy has: the one that the study fine-tunes it from, or the policy itself."""
         made = {
             str(it.work.recipe.out): it.work.recipe.policy
             for it in self.plan.tasks.values()
@@ -199,32 +199,34 @@ class _Estimator:
         else:
             load.cost += calls * (spec.prices.prompt * tokens + spec.prices.completion * answer) / 1e6
 
-    def _size(self, path: Path, limit: int | None) -> _Sized:
+    def _size(self, path: Path, limit: int | None) -> _PromptsSize:
         found = _measure(path) or self._collected(path)
         if found is None:
             self.notes[f"{path.name} is not there yet: {_ASSUMED_PROMPTS} prompts are assumed"] = None
-            found = _Sized(_ASSUMED_PROMPTS, self.given.tokens_per_prompt or _ASSUMED_PROMPT_TOKENS)
+            found = _PromptsSize(_ASSUMED_PROMPTS, self.given.tokens_per_prompt or _ASSUMED_PROMPT_TOKENS)
         return found._replace(prompts=min(found.prompts, limit or found.prompts))
 
-    def _collected(self, path: Path) -> _Sized | None:
+    def _collected(self, path: Path) -> _PromptsSize | None:
         """The size of a file that a step with a limit will collect."""
         tokens = self.given.tokens_per_prompt or _ASSUMED_PROMPT_TOKENS
         for task in self.plan.tasks.values():
             if isinstance(task.work, PoolWork) and path.parent == task.folder:
                 aside, limit = task.work.held_out, task.work.settings.limit
                 if path.name == HELD_OUT:
-                    return _Sized(aside, tokens)
-                return None if limit is None else _Sized(limit - aside, tokens)
+                    return _PromptsSize(aside, tokens)
+                return None if limit is None else _PromptsSize(limit - aside, tokens)
         return None
 
 
 @cache
-def _measure(path: Path) -> _Sized | None:
+def _measure(path: Path) -> _PromptsSize | None:
     """The size of a file of prompts; None if it does not exist."""
     if not path.exists():
         return None
     rows = list(read_rows(path, Prompt))
-    return _Sized(len(rows), fmean(estimate_prompt_tokens(row.messages) for row in rows[:_READ]) if rows else 0.0)
+    return _PromptsSize(
+        len(rows), fmean(estimate_prompt_tokens(row.messages) for row in rows[:_MAX_MEASURED]) if rows else 0.0
+    )
 
 
 @cache
@@ -246,7 +248,7 @@ def _specs(path: Path) -> Mapping[str, ModelSpec]:
 
 @cache
 def _frame(*, pairwise: bool) -> int:
-    """Tokens of a question's own words."""
+    """Tokens of a judge's question without request and texts."""
     prompt = Prompt(id="-", prompt="-")
     asked = (
         ask_pairwise(prompt, text_a="", text_b="", tag=_TAG)

@@ -18,17 +18,17 @@ from longform.records.files import read_rows, write_rows
 from longform.records.schemas import GAME_SCORES, Game, Grade, Prompt, Response, Row
 from longform.rewards.measured import expected_answers
 from longform.studies.money import budget_beside
-from longform.studies.work import GradeWork, Surroundings, Writer
+from longform.studies.work import GradeWork, TaskContext, Writer
 from longform.text.final_answers import AnswerForm, final_answer
 
 VALUES = "values.jsonl"
 """What an examination measured, in the folder of its task."""
-WHOLE = ""
+ALL_PROMPTS = ""
 """Prompt id of a value about all prompts at once."""
 POLICY = "policy"
 """The examined policy, in games."""
-_FEWEST = 0.5
-"""Share of the prompts that must have a value."""
+_MIN_COVERAGE = 0.5
+"""Minimum share of the prompts that must have a value."""
 
 
 class MeasuredValue(Row):
@@ -44,9 +44,9 @@ class GradeExam:
 
     grading: GradeWork
 
-    def do(self, folder: Path, around: Surroundings) -> None:
+    def do(self, folder: Path, context: TaskContext) -> None:
         """Ask for the grades that are missing."""
-        self.grading.do(folder, around)
+        self.grading.do(folder, context)
         scores: dict[str, list[float]] = {}
         for row in read_rows(self.grading.out, Grade):
             scores.setdefault(row.prompt_id, []).append(row.score)
@@ -62,7 +62,7 @@ class AnswerExam:
     prompts: Path
     form: AnswerForm
 
-    def do(self, folder: Path, around: Surroundings) -> None:  # noqa: ARG002
+    def do(self, folder: Path, context: TaskContext) -> None:  # noqa: ARG002
         """Compare the answers.
 
         Raises:
@@ -92,7 +92,7 @@ class CompareExam:
     judge: str
     models: Path
 
-    def do(self, folder: Path, around: Surroundings) -> None:
+    def do(self, folder: Path, context: TaskContext) -> None:
         """Ask for the verdicts that are missing."""
         games = play(
             self.responses,
@@ -101,7 +101,7 @@ class CompareExam:
             judge=self.judge,
             models=self.models,
             folder=folder,
-            around=around,
+            context=context,
         )
         scores: dict[str, list[float]] = {}
         for game in games:
@@ -122,7 +122,7 @@ class EloExam:
     judge: str
     models: Path
 
-    def do(self, folder: Path, around: Surroundings) -> None:
+    def do(self, folder: Path, context: TaskContext) -> None:
         """Ask for the verdicts that are missing, and rate."""
         games = play(
             self.responses,
@@ -131,9 +131,9 @@ class EloExam:
             judge=self.judge,
             models=self.models,
             folder=folder,
-            around=around,
+            context=context,
         )
-        write_values(folder, {WHOLE: anchored_rating(games, self.ratings)}, prompts=1)
+        write_values(folder, {ALL_PROMPTS: anchored_rating(games, self.ratings)}, prompts=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,12 +144,16 @@ class BenchExam:
     data: Path
     writer: Writer
     responses: Path | None
-    """What the task of another judge has written; None: the writer writes."""
+    """Responses that the task of another judge has written; None: `writer` writes them."""
     judge: str | None
     models: Path
 
-    def do(self, folder: Path, around: Surroundings) -> None:
-        """Write and ask for what is missing."""
+    def do(self, folder: Path, context: TaskContext) -> None:
+        """Run the benchmark, from where it was interrupted.
+
+        Raises:
+            BadInputError: the benchmark has no score for each prompt.
+        """
         source: dict[str, Any] = {"responses": [self.responses]}
         if self.responses is None:
             source = {"writer": self.writer.source, "local": self.writer.options, **self.writer.think}
@@ -159,8 +163,8 @@ class BenchExam:
             out=folder,
             judge=self.judge,
             models=self.models,
-            budget=budget_beside(folder / CALLS, around.share),
-            progress=around.progress,
+            budget=budget_beside(folder / CALLS, context.share),
+            progress=context.progress,
             **source,
         )
         if not (folder / SCORES).exists():
@@ -170,8 +174,9 @@ class BenchExam:
 
 
 def anchored_rating(games: Sequence[Game], ratings: Mapping[str, float]) -> float:
-    """The Elo rating of the policy from its games against models with fixed ratings (`rate_arena`); a policy that won, or
-    lost, every game has the rating that the prior gives it.
+    """The Elo rating of the policy from its games against models with fixed ratings, by `rate_arena`.
+
+    A policy that won or lost every game still gets a finite rating, from the prior.
     """
     arena = rate_arena(games, anchors=ratings, resamples=1)
     return next(it.rating.estimate for it in arena.standings if it.model == POLICY)
@@ -185,9 +190,9 @@ def play(
     judge: str,
     models: Path,
     folder: Path,
-    around: Surroundings,
+    context: TaskContext,
 ) -> list[Game]:
-    """Have a judge compare the policy's responses with each opponent's, in both orders; the games are in the folder.
+    """Have a judge compare the policy's responses with each opponent's, in both orders, and write the games.
 
     Raises:
         BadInputError: the judge cannot be asked.
@@ -198,8 +203,8 @@ def play(
     texts = {name: _texts(path) for name, path in {POLICY: responses, **opponents}.items()}
     games: list[Game] = []
     with (
-        RecordedCalls(folder / GAMES, models, judge, budget=budget_beside(folder / GAMES, around.share)) as calls,
-        around.progress(f"comparing with {judge}") as advance,
+        RecordedCalls(folder / GAMES, models, judge, budget=budget_beside(folder / GAMES, context.share)) as calls,
+        context.progress(f"comparing with {judge}") as advance,
     ):
 
         async def compare() -> None:
@@ -231,10 +236,15 @@ def play(
 def write_values(folder: Path, values: Mapping[str, float], *, prompts: int) -> None:
     """Write an examination's values.
 
+    Args:
+        folder: Of the examination's task.
+        values: By prompt.
+        prompts: How many prompts were examined.
+
     Raises:
         StoppedError: more than half of the prompts have none.
     """
-    if len(values) < _FEWEST * prompts:
+    if len(values) < _MIN_COVERAGE * prompts:
         raise StoppedError(
             f"{folder}: only {len(values)} of {prompts} prompts have a value; run the same command again to retry"
         )

@@ -1,4 +1,4 @@
-"""The versions of a study that its folder was run with."""
+"""The record of the study's versions that a folder was run with."""
 
 import json
 from datetime import UTC, datetime
@@ -13,7 +13,7 @@ from longform.version import __version__
 
 
 def record_study(plan: StudyPlan) -> None:
-    """Note with which study the folder was begun, and when it changed: tables say so."""
+    """Record the study as it is now, if it has changed since the folder's last run; tables report such changes."""
     path = record_path(plan)
     content = plan.study.model_dump(mode="json", exclude={"budget"})
     fingerprint = hash_json(content)

@@ -6,8 +6,8 @@ from longform.endpoints.recorded import calls_path
 from longform.records.calls import CallTotals, SqliteCallLog
 from longform.records.errors import BadInputError, BudgetSpentError
 
-_LEAST_SHARE = 0.01
-"""Of the budget: a study with less left than this stops."""
+_MIN_LEFT = 0.01
+"""Minimum share of the budget that must be left to start a task."""
 
 
 def total_calls(folder: Path) -> CallTotals | None:
@@ -28,14 +28,17 @@ def share_of_budget(budget: float, folder: Path, *, jobs: int) -> float:
     """
     totals = total_calls(folder)
     spent = 0.0 if totals is None else totals.cost
-    if budget - spent < _LEAST_SHARE * budget:
+    if budget - spent < _MIN_LEFT * budget:
         cost = "nothing" if totals is None else totals.shown_cost
-        raise BudgetSpentError(f"budget of {budget:g} spent: {cost}; go on with a larger `budget` in the study file")
+        raise BudgetSpentError(f"budget of {budget:g} spent: {cost}; raise `budget` in the study file to continue")
     return (budget - spent) / jobs
 
 
 def budget_of_log(log: Path, share: float | None) -> float | None:
-    """The budget of a task whose calls are in a log: what is on record there, and its share."""
+    """The budget of a task whose calls are recorded in `log`: what they have cost so far, plus its share.
+
+    None without a budget.
+    """
     if share is None:
         return None
     totals = _totals(log) if log.exists() else None
@@ -43,7 +46,7 @@ def budget_of_log(log: Path, share: float | None) -> float | None:
 
 
 def budget_beside(out: Path, share: float | None) -> float | None:
-    """The same for a command that records its calls beside a file."""
+    """`budget_of_log` for a task that records its calls beside its output file."""
     return budget_of_log(calls_path(out), share)
 
 

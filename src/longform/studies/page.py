@@ -1,4 +1,4 @@
-"""What a study found, as its file and as a self-contained HTML page."""
+"""The findings of a study, as its file and as a self-contained HTML page."""
 
 from pathlib import Path
 

@@ -15,18 +15,33 @@ from longform.records.errors import BadInputError
 from longform.records.resume import hash_json
 from longform.studies.examine import AnswerExam, BenchExam, CompareExam, EloExam, GradeExam
 from longform.studies.settings import SftStep, Study, StudyExamination
-from longform.studies.steps import StepPlanner, hash_external, needs_of, references, replaced, texts_of, validated
+from longform.studies.steps import (
+    StepPlanner,
+    find_references,
+    hash_outside_files,
+    replace_references,
+    task_keys,
+    validate_settings,
+    writer_facts,
+)
 from longform.studies.tasks import ArmRun, ExaminedPolicy, Measurement, StudyFile, StudyPlan
-from longform.studies.work import GradeWork, TrainWork, Work
+from longform.studies.work import GradeWork, TrainWork
+from longform.text.final_answers import AnswerForm
 
-OPERATION = {"name", "folder", "checkpoint_every", "checkpoint_minutes", "keep_checkpoints", "keep_policies"} | {
+OPERATION = {
+    "name",
+    "folder",
+    "checkpoint_every",
+    "checkpoint_minutes",
+    "keep_checkpoints",
+    "keep_policies",
     "budget",
     "track",
     "show_every",
 }
-"""Keys of a recipe's section `run` that leave its policies as they are."""
-BEFORE = "start"
-"""`compare: start`."""
+"""Keys of a recipe's section `run` that do not change the trained policy."""
+INITIAL = "start"
+"""The opponent of `compare: start`: the arm's policy before training."""
 
 
 def plan_study(study: Study, folder: Path, *, source: Path, needs_files: bool = True) -> StudyPlan:
@@ -36,7 +51,7 @@ def plan_study(study: Study, folder: Path, *, source: Path, needs_files: bool = 
         study: The study.
         folder: Where everything goes.
         source: The study file, beside which its recipes are looked for.
-        needs_files: Whether the study's own files must be there; an estimate does without.
+        needs_files: Whether the files that the study names must exist; an estimate does not need them.
 
     Raises:
         BadInputError: a recipe, an override or a reference cannot be used; the message names the arm and the key.
@@ -74,23 +89,24 @@ class _Planner(StepPlanner):
                     key = run.key if run.recipe is not None else None
                 else:
                     key = self._examine(column, examination, judge, run, run.policies[step])
-                if key is not None:
-                    is_last, prompts = step == run.last, None
-                    if examination.where and examination.prompts is not None:
-                        prompts = self.made(examination.prompts, run.arm, run.seed).path
-                    self.plan.measurements.append(
-                        Measurement(
-                            column,
-                            run.arm,
-                            run.seed,
-                            step,
-                            is_last,
-                            key,
-                            examination.metric,
-                            examination.where,
-                            prompts,
-                        )
+                if key is None:
+                    continue
+                prompts = None
+                if examination.where and examination.prompts is not None:
+                    prompts = self.resolve_input(examination.prompts, run.arm, run.seed).path
+                self.plan.measurements.append(
+                    Measurement(
+                        column,
+                        run.arm,
+                        run.seed,
+                        step,
+                        is_last=step == run.last,
+                        task=key,
+                        metric=examination.metric,
+                        where=examination.where,
+                        prompts=prompts,
                     )
+                )
         except BadInputError as error:
             raise BadInputError(f"{self._source}: examine: {column}: {error}") from None
 
@@ -106,7 +122,7 @@ class _Planner(StepPlanner):
     def _fine_tuned(self, arm: str, seed: int) -> ArmRun:
         settings = self._study.arms[arm]
         self._check_keys(settings, allowed=("sft", "set"))
-        made = self.fine_tuning(arm, arm, validated(SftStep, settings, place="sft"), seed)
+        made = self.fine_tuning(arm, arm, validate_settings(SftStep, settings, place="sft"), seed)
         policy = ExaminedPolicy(
             made.key, made.needs, self.local_writer(str(made.path), arm, self.writing_recipe(arm, seed))
         )
@@ -114,25 +130,25 @@ class _Planner(StepPlanner):
 
     def _trained(self, arm: str, seed: int) -> ArmRun:
         values = self.recipe_values(arm)
-        made = {name: self.reference(name, arm, seed) for name in references(values)}
+        made = {name: self.resolve_reference(name, arm, seed) for name in find_references(values)}
         keep = self._kept_steps()
 
         def load(paths: Mapping[str, str], more: Mapping[str, Any]) -> Recipe:
-            return self.load_recipe(arm, {**replaced(values, paths), "run.seed": seed, **more})
+            return self.load_recipe(arm, {**replace_references(values, paths), "run.seed": seed, **more})
 
         plain = load({name: f"made:{it.key}" for name, it in made.items()}, {})
         # Without defaults: what a study has made stays valid in a version with new keys (`check_study` compares defaults).
         content = plain.model_dump(mode="json", exclude={"models": True, "run": OPERATION}, exclude_defaults=True)
         models = self.models(arm, seed)
-        asked = {name: self.answers_of(name, models) for name in plain.asked_with_validation}
-        key = hash_json({"train": content, "keep": keep, "files": hash_external(plain), "asked": asked})
-        folder = self.folder_of("runs", f"{arm}-seed{seed}", key)
+        asked = {name: self.model_facts(name, models) for name in plain.asked_with_validation}
+        key = hash_json({"train": content, "keep": keep, "files": hash_outside_files(plain), "asked": asked})
+        folder = self.task_folder("runs", f"{arm}-seed{seed}", key)
         placed = {"run.name": folder.name, "run.folder": str(folder.parent), "models": str(models.path)}
         if keep is not None:
             placed |= {"run.keep_policies": gcd(keep, plain.run.keep_policies or 0)}
         recipe = load({name: str(it.path) for name, it in made.items()}, placed)
-        needs = needs_of(*made.values(), models)
-        self.add(key, f"{arm}, seed {seed}: training", recipe.run_path, TrainWork(recipe), needs)
+        needs = task_keys(*made.values(), models)
+        self.add_task(key, f"{arm}, seed {seed}: training", recipe.run_path, TrainWork(recipe), needs)
         policies = {0: self.policy_of(str(values.get("policy", plain.policy)), arm, seed, is_recipes=True)}
         last = recipe.run.steps
         for step in range(1, last + 1):
@@ -148,8 +164,8 @@ class _Planner(StepPlanner):
                 raise BadInputError(f"{name}: only valid for an arm that a recipe of `longform train` trains")
 
     def _kept_steps(self) -> int | None:
-        """The steps between the policies that examinations need; None if they need only the first and the last."""
-        steps = [it.between for it in self._study.examine if it.metric is None and it.between]
+        """The interval, in steps, of the policies that examinations need; None if they need only the first and the last."""
+        steps = [it.interval for it in self._study.examine if it.metric is None and it.interval]
         return gcd(*steps) if steps else None
 
     # Examinations
@@ -161,76 +177,121 @@ class _Planner(StepPlanner):
         title = f"{run.arm}, seed {run.seed}: {column}"
         if examination.bench is not None:
             return self._bench(examination, judge, run, policy, title)
-        assert examination.prompts is not None, "checked by StudyExamination"
-        prompts, models = self.made(examination.prompts, run.arm, run.seed), self.models(run.arm, run.seed)
-
-        def write(policy: ExaminedPolicy) -> StudyFile:
-            return self.write(
-                policy,
-                prompts,
-                arm=run.arm,
-                seed=run.seed,
-                samples=examination.samples,
-                limit=examination.limit,
-                title=f"{run.arm}, seed {run.seed}: responses of {policy.writer.name}",
-            )
-
-        mine = write(policy)
         if examination.answer is not None:
-            key = hash_json({"answer": mine.key, "prompts": prompts.key, "form": examination.answer})
-            folder = self.folder_of("examinations", column, key)
-            work: Work = AnswerExam(mine.path, prompts.path, examination.answer)
-            return self.add(key, title, folder, work, needs_of(mine, prompts))
+            return self._answer(column, examination, examination.answer, run, policy, title)
         assert judge is not None, "checked by StudyExamination"
-        asked = {"prompts": prompts.key, "judge": self.answers_of(judge, models)}
         if examination.grade:
-            key = hash_json({"grade": mine.key} | asked)
-            folder = self.folder_of("examinations", column, key)
-            out = folder / "grades.jsonl"
-            work = GradeExam(GradeWork((mine.path,), prompts.path, judge, models.path, False, out))
-            return self.add(key, title, folder, work, needs_of(mine, prompts, models))
+            return self._grade_exam(column, examination, judge, run, policy, title)
         if examination.compare is not None:
             opponent = self._opponent(examination.compare, run)
             if opponent is None or opponent.key == policy.key:
                 return None
-            other = write(opponent)
-            key = hash_json({"compare": mine.key, "with": other.key} | asked)
-            work = CompareExam(mine.path, other.path, prompts.path, judge, models.path)
-            folder = self.folder_of("examinations", column, key)
-            return self.add(key, title, folder, work, needs_of(mine, other, prompts, models))
-        ratings = examination.elo or {}
-        others = {name: write(self.policy_of(name, run.arm, run.seed)) for name in ratings}
-        key = hash_json({"elo": mine.key, "with": {name: it.key for name, it in others.items()}} | asked)
-        paths = {name: it.path for name, it in others.items()}
-        work = EloExam(mine.path, paths, ratings, prompts.path, judge, models.path)
-        folder = self.folder_of("examinations", column, key)
-        return self.add(key, title, folder, work, needs_of(mine, *others.values(), prompts, models))
+            return self._compare(column, examination, judge, run, (policy, opponent), title)
+        return self._elo(column, examination, judge, run, policy, title)
+
+    def _answer(
+        self,
+        column: str,
+        examination: StudyExamination,
+        form: AnswerForm,
+        run: ArmRun,
+        policy: ExaminedPolicy,
+        title: str,
+    ) -> str:
+        prompts, responses = self._prompts(examination, run), self._responses(examination, run, policy)
+        key = hash_json({"answer": responses.key, "prompts": prompts.key, "form": form})
+        work = AnswerExam(responses.path, prompts.path, form)
+        return self.add_task(
+            key, title, self.task_folder("examinations", column, key), work, task_keys(responses, prompts)
+        )
+
+    def _grade_exam(
+        self, column: str, examination: StudyExamination, judge: str, run: ArmRun, policy: ExaminedPolicy, title: str
+    ) -> str:
+        prompts, responses = self._prompts(examination, run), self._responses(examination, run, policy)
+        models = self.models(run.arm, run.seed)
+        key = hash_json({"grade": responses.key} | self._judged(prompts, judge, models))
+        folder = self.task_folder("examinations", column, key)
+        out = folder / "grades.jsonl"
+        work = GradeExam(GradeWork((responses.path,), prompts.path, judge, models.path, False, out))
+        return self.add_task(key, title, folder, work, task_keys(responses, prompts, models))
+
+    def _compare(
+        self,
+        column: str,
+        examination: StudyExamination,
+        judge: str,
+        run: ArmRun,
+        policies: tuple[ExaminedPolicy, ExaminedPolicy],
+        title: str,
+    ) -> str:
+        prompts, models = self._prompts(examination, run), self.models(run.arm, run.seed)
+        own, other = (self._responses(examination, run, policy) for policy in policies)
+        key = hash_json({"compare": own.key, "with": other.key} | self._judged(prompts, judge, models))
+        work = CompareExam(own.path, other.path, prompts.path, judge, models.path)
+        folder = self.task_folder("examinations", column, key)
+        return self.add_task(key, title, folder, work, task_keys(own, other, prompts, models))
+
+    def _elo(
+        self, column: str, examination: StudyExamination, judge: str, run: ArmRun, policy: ExaminedPolicy, title: str
+    ) -> str:
+        prompts, models = self._prompts(examination, run), self.models(run.arm, run.seed)
+        own, ratings = self._responses(examination, run, policy), examination.elo or {}
+        others = {name: self._responses(examination, run, self.policy_of(name, run.arm, run.seed)) for name in ratings}
+        opponents = {name: responses.key for name, responses in others.items()}
+        key = hash_json({"elo": own.key, "with": opponents} | self._judged(prompts, judge, models))
+        paths = {name: responses.path for name, responses in others.items()}
+        work = EloExam(own.path, paths, ratings, prompts.path, judge, models.path)
+        folder = self.task_folder("examinations", column, key)
+        return self.add_task(key, title, folder, work, task_keys(own, *others.values(), prompts, models))
+
+    def _prompts(self, examination: StudyExamination, run: ArmRun) -> StudyFile:
+        assert examination.prompts is not None, "checked by StudyExamination"
+        return self.resolve_input(examination.prompts, run.arm, run.seed)
+
+    def _responses(self, examination: StudyExamination, run: ArmRun, policy: ExaminedPolicy) -> StudyFile:
+        """Plan the responses of a policy to the prompts of an examination."""
+        return self.write(
+            policy,
+            self._prompts(examination, run),
+            arm=run.arm,
+            seed=run.seed,
+            samples=examination.samples,
+            limit=examination.limit,
+            title=f"{run.arm}, seed {run.seed}: responses of {policy.writer.name}",
+        )
+
+    def _judged(self, prompts: StudyFile, judge: str, models: StudyFile) -> dict[str, Any]:
+        """The part of a task's key that every examination by a judge has."""
+        return {"prompts": prompts.key, "judge": self.model_facts(judge, models)}
 
     def _bench(
         self, examination: StudyExamination, judge: str | None, run: ArmRun, policy: ExaminedPolicy, title: str
     ) -> str:
         assert examination.bench is not None, "of a benchmark"
         assert examination.data is not None, "checked by StudyExamination"
-        models, data = self.models(run.arm, run.seed), self.made(str(examination.data), run.arm, run.seed)
+        models, data = self.models(run.arm, run.seed), self.resolve_input(str(examination.data), run.arm, run.seed)
         facts = {
             "bench": examination.bench,
             "data": data.key,
             "policy": policy.key,
-            "writer": texts_of(policy.writer, self.plan.folder),
+            "writer": writer_facts(policy.writer, self.plan.folder),
         }
 
         def key_of(judge: str | None) -> str:
-            return hash_json(facts | {"judge": None if judge is None else self.answers_of(judge, models)})
+            return hash_json(facts | {"judge": None if judge is None else self.model_facts(judge, models)})
 
         first, key = key_of(examination.judge[0] if examination.judge else None), key_of(judge)
-        written = None if key == first else self.folder_of("examinations", examination.bench, first) / "responses.jsonl"
+        written = (
+            None if key == first else self.task_folder("examinations", examination.bench, first) / "responses.jsonl"
+        )
         work = BenchExam(examination.bench, data.path, policy.writer, written, judge, models.path)
-        needs = (*policy.needs, *([] if written is None else [first]), *needs_of(data, models))
-        return self.add(key, title, self.folder_of("examinations", examination.bench, key), work, needs)
+        needs = (*policy.needs, *([] if written is None else [first]), *task_keys(data, models))
+        return self.add_task(key, title, self.task_folder("examinations", examination.bench, key), work, needs)
 
     def _opponent(self, name: str, run: ArmRun) -> ExaminedPolicy | None:
         """The policy that an examination compares with; None if this arm has no such policy."""
-        if name == BEFORE:
+        if name == INITIAL:
             return run.policies[0] if run.last > 0 else None
         if name in self._study.arms:
             other = next(it for it in self.plan.runs if it.arm == name and it.seed == run.seed)
@@ -239,7 +300,7 @@ class _Planner(StepPlanner):
 
 
 def _policy_path(recipe: Recipe, step: int) -> Path:
-    """Where a run leaves the policy of a step, or will: kept for good, or in its last checkpoint."""
+    """Where a run stores the policy of a step: in its last checkpoint, or among the policies it keeps."""
     is_last = step == recipe.run.steps
     if recipe.engine == "cluster":
         folder = checkpoint_folder(recipe)

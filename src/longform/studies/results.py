@@ -1,4 +1,4 @@
-"""What a study found: means of arms, paired differences between them, and what became of its hypotheses.
+"""The results of a study: means of arms, paired differences between them, and conclusions about its hypotheses.
 
 Everything is read from the folder of the study; nothing is asked or trained.
 """
@@ -6,6 +6,7 @@ Everything is read from the folder of the study; nothing is asked or trained.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 from statistics import fmean
 from typing import NamedTuple
 
@@ -22,11 +23,11 @@ from longform.studies.tasks import Measurement, StudyPlan
 SeedValues = dict[int, dict[str, float]]
 """Seed -> prompt -> value."""
 WHOLE_RUN = "run"
-"""Prompt of a metric of a run."""
+"""The prompt id under which a metric of a whole run is kept."""
 
 
 class PairedOutcome(StrEnum):
-    """What a paired difference says."""
+    """The sign of a paired difference, by its interval."""
 
     HIGHER = "higher"
     LOWER = "lower"
@@ -36,7 +37,7 @@ class PairedOutcome(StrEnum):
 
 
 class Conclusion(StrEnum):
-    """What became of a hypothesis."""
+    """The conclusion about a hypothesis."""
 
     SHOWN = "shown"
     NOT_SHOWN = "not shown"
@@ -54,7 +55,7 @@ class PairedDifference(NamedTuple):
 
     @property
     def outcome(self) -> PairedOutcome:
-        """What it says."""
+        """Its sign, by the interval."""
         _, low, high = self.mean.interval
         if not low <= high:
             return PairedOutcome.UNKNOWN
@@ -62,16 +63,16 @@ class PairedDifference(NamedTuple):
 
 
 class TestedHypothesis(NamedTuple):
-    """A hypothesis and what was found."""
+    """A hypothesis with the difference that was measured."""
 
     hypothesis: Hypothesis
     difference: PairedDifference | None
     power: float | None
-    """Probability with which the study finds the hypothesis' smallest difference; None if it names none."""
+    """Probability that the study detects the hypothesis' smallest relevant difference; None if it names none."""
 
     @property
     def finding(self) -> Conclusion:
-        """What became of it."""
+        """The conclusion."""
         if self.difference is None or self.difference.outcome == PairedOutcome.UNKNOWN:
             return Conclusion.MISSING
         outcomes = {PairedOutcome.HIGHER: Conclusion.SHOWN, PairedOutcome.LOWER: Conclusion.CONTRADICTED}
@@ -99,8 +100,9 @@ class StudyResults:
         return difference_of(self.last.get((column, arm), {}), self.last.get((column, other), {}))
 
     def interaction(self, hypothesis: Hypothesis) -> PairedDifference | None:
-        """How much larger the difference is in the hypothesis' column than in `beyond`, paired by seed: the columns have
-        different prompts, so each seed gives one value.
+        """The difference in the hypothesis' column minus the difference in `beyond`, paired by seed.
+
+        The two columns have different prompts, so each seed gives one value.
         """
         assert hypothesis.beyond is not None, "of an interaction"
         means: list[dict[int, float]] = []
@@ -108,11 +110,11 @@ class StudyResults:
             for arm in (hypothesis.larger, hypothesis.smaller):
                 by_seed = self.last.get((column, arm), {})
                 means.append({seed: fmean(values.values()) for seed, values in by_seed.items()})
-        there = set.intersection(*map(set, means))
-        (larger, smaller, larger_beyond, smaller_beyond) = means
+        shared_seeds = set.intersection(*map(set, means))
+        larger, smaller, larger_beyond, smaller_beyond = means
         values = {
             seed: {WHOLE_RUN: (larger[seed] - smaller[seed]) - (larger_beyond[seed] - smaller_beyond[seed])}
-            for seed in sorted(there)
+            for seed in sorted(shared_seeds)
         }
         return _paired(values) if values else None
 
@@ -122,17 +124,18 @@ class StudyResults:
         return {step: mean_over_seeds(self.at[column, arm, step]) for step in steps}
 
     def verdicts(self) -> list[TestedHypothesis]:
-        """What became of each hypothesis."""
-        found = []
-        for it in self.plan.study.hypotheses:
-            difference = (
-                self.difference(it.column, it.larger, it.smaller) if it.beyond is None else self.interaction(it)
-            )
-            power = None
-            if difference is not None and it.difference is not None and difference.mean.freedom > 0:
-                power = t_test_power(it.difference, difference.mean.standard_error, difference.mean.freedom)
-            found.append(TestedHypothesis(it, difference, power))
-        return found
+        """Each hypothesis with its measured difference and power."""
+        tested = []
+        for hypothesis in self.plan.study.hypotheses:
+            if hypothesis.beyond is None:
+                measured = self.difference(hypothesis.column, hypothesis.larger, hypothesis.smaller)
+            else:
+                measured = self.interaction(hypothesis)
+            power, smallest = None, hypothesis.difference
+            if measured is not None and smallest is not None and measured.mean.freedom > 0:
+                power = t_test_power(smallest, measured.mean.standard_error, measured.mean.freedom)
+            tested.append(TestedHypothesis(hypothesis, measured, power))
+        return tested
 
 
 def read_results(plan: StudyPlan) -> StudyResults:
@@ -142,9 +145,9 @@ def read_results(plan: StudyPlan) -> StudyResults:
         BadInputError: a file of the study is damaged.
     """
     results = StudyResults(plan)
-    runs: dict[str, Mapping[str, dict[int, float]]] = {}
+    series: dict[tuple[Path, str], dict[int, float]] = {}
     for it in plan.measurements:
-        values = _metric(plan, it, runs) if it.metric is not None else _measured(plan, it)
+        values = _read_examination(plan, it) if it.metric is None else _read_metric(plan, it, it.metric, series)
         if not values:
             results.missing.append(it)
             continue
@@ -172,34 +175,35 @@ def _paired(differences: SeedValues) -> PairedDifference:
     return PairedDifference(mean, detectable_difference(mean.standard_error, mean.freedom))
 
 
-def _measured(plan: StudyPlan, it: Measurement) -> dict[str, float]:
-    folder = plan.tasks[it.task].folder
+def _read_examination(plan: StudyPlan, measurement: Measurement) -> dict[str, float]:
+    """The values of an examination by prompt; empty if it is not done."""
+    folder, prompts = plan.tasks[measurement.task].folder, measurement.prompts
     if not (folder / VALUES).exists():
         return {}
     values = read_values(folder)
-    if it.prompts is None:
+    if prompts is None:
         return values
-    fields = {name.removeprefix("meta."): value for name, value in it.where.items()}
+    fields = {name.removeprefix("meta."): value for name, value in measurement.where.items()}
     chosen = {
         row.id
-        for row in read_rows(it.prompts, Prompt)
+        for row in read_rows(prompts, Prompt)
         if all(row.meta.get(name) == value for name, value in fields.items())
     }
     if not chosen:
-        asked = ", ".join(f"{name}: {value}" for name, value in it.where.items())
-        raise BadInputError(f"{it.prompts}: no prompt has {asked}, which the column {it.column!r} asks for")
+        wanted = ", ".join(f"{name}: {value}" for name, value in measurement.where.items())
+        raise BadInputError(f"{prompts}: no prompt has {wanted}; change `where` of the column {measurement.column!r}")
     return {name: value for name, value in values.items() if name in chosen}
 
 
-def _metric(plan: StudyPlan, it: Measurement, runs: dict[str, Mapping[str, dict[int, float]]]) -> dict[str, float]:
-    """The value of a run's metric; the whole series is read once."""
-    assert it.metric is not None, "a measurement of a metric"
-    folder = plan.tasks[it.task].folder
-    key = f"{folder}\0{it.metric}"
-    if key not in runs:
+def _read_metric(
+    plan: StudyPlan, measurement: Measurement, metric: str, series: dict[tuple[Path, str], dict[int, float]]
+) -> dict[str, float]:
+    """The value of a run's metric at a step, empty if there is none; whole series are read once, into `series`."""
+    folder = plan.tasks[measurement.task].folder
+    if (folder, metric) not in series:
         if not (folder / "run.sqlite").exists():
             return {}
         with RunDirectory.read(folder) as run:
-            runs[key] = {it.metric: dict(run.database.metric(it.metric))}
-    value = runs[key][it.metric].get(it.step)
+            series[folder, metric] = dict(run.database.metric(metric))
+    value = series[folder, metric].get(measurement.step)
     return {} if value is None else {WHOLE_RUN: value}

@@ -1,4 +1,4 @@
-"""Runs a study: every task that is not done, after those that it needs; resumable at any moment."""
+"""Runs the missing tasks of a study, each after the tasks that it needs; resumable at any moment."""
 
 import multiprocessing
 import os
@@ -17,14 +17,14 @@ from longform.studies.money import share_of_budget
 from longform.studies.page import findings_of
 from longform.studies.results import read_results
 from longform.studies.tasks import FinishedTask, StudyPlan, StudyTask
-from longform.studies.work import MakeWorld, Surroundings
+from longform.studies.work import MakeWorld, TaskContext
 
 OnTask = Callable[[StudyTask, int, int], None]
-"""Called with a finished task, the number of those that are done, and of all."""
+"""Called with (finished task, number of finished tasks, number of all tasks)."""
 
 
 def missing_tasks(plan: StudyPlan) -> list[StudyTask]:
-    """The tasks that are not done, in the order in which they can be."""
+    """The tasks that are not done, each after those that it needs."""
     return [task for key, task in plan.tasks.items() if FinishedTask.read(plan.folder, key) is None]
 
 
@@ -36,7 +36,7 @@ def run_study(
     progress: ProgressDisplay = no_progress,
     on_task: OnTask = lambda task, done, total: None,
 ) -> None:
-    """Do what is missing of a study.
+    """Run the missing tasks of a study.
 
     Args:
         plan: The study's plan.
@@ -47,7 +47,7 @@ def run_study(
 
     Raises:
         BadInputError: something that the study names cannot be used.
-        StoppedError: a task stopped, or the budget is spent; the next call goes on.
+        StoppedError: a task stopped, or the budget is spent; the next call continues.
     """
     plan.folder.mkdir(parents=True, exist_ok=True)
     record_study(plan)
@@ -107,7 +107,7 @@ def _run_in_pool(
 
 
 def _begin_process(parent: int) -> None:
-    """Prepare a process for tasks: one thread, since there are other processes, and an end with the study's own process."""
+    """Prepare a worker process: torch gets one thread, and the process ends when the study's own process does."""
     os.environ["OMP_NUM_THREADS"] = "1"
     if (torch := sys.modules.get("torch")) is not None:  # it read the variable when it was imported
         torch.set_num_threads(1)
@@ -133,7 +133,7 @@ def _do(
     while True:
         share = None if budget is None else share_of_budget(budget, folder, jobs=jobs)
         try:
-            task.work.do(task.folder, Surroundings(make_world, progress, share))
+            task.work.do(task.folder, TaskContext(make_world, progress, share))
             break
         except BudgetSpentError:
             continue

@@ -233,8 +233,8 @@ class StudyExamination(_Part):
         return {self.name or f"{what}, {judge}": judge for judge in self.judge}
 
     @property
-    def between(self) -> int:
-        """The greatest common divisor of the steps that it names, beside the first and the last; 0 if there are none."""
+    def interval(self) -> int:
+        """The largest interval of steps that hits all steps in `at` but the first and the last; 0 if it names no others."""
         every = [int(match[1]) for it in self.at if isinstance(it, str) and (match := _EVERY.fullmatch(it))]
         return gcd(*every, *(it for it in self.at if isinstance(it, int)))
 

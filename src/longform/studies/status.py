@@ -1,4 +1,4 @@
-"""How far a study is: tasks done by kind, time so far and to come, and money."""
+"""The progress of a study: tasks done by kind, time so far and remaining, and money."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -54,7 +54,7 @@ class KindStatus(NamedTuple):
 
 
 class StudyStatus(NamedTuple):
-    """How far a study is."""
+    """The progress of a study."""
 
     kinds: Sequence[KindStatus]
     next_task: StudyTask | None
@@ -79,17 +79,17 @@ class StudyStatus(NamedTuple):
             Column("done"),
             Column("of"),
             Column("hours so far", 2),
-            Column("to come", 2),
+            Column("remaining", 2),
         ]
         rows: list[list[Cell]] = [
             [it.kind, it.done, it.tasks, it.seconds / 3600, None if it.remaining is None else it.remaining / 3600]
             for it in self.kinds
         ]
-        return Table("Tasks", columns, rows, ["to come: hours at the same pace, one task after another"])
+        return Table("Tasks", columns, rows, ["remaining: hours at the same pace, one task after another"])
 
 
 def study_status(plan: StudyPlan) -> StudyStatus:
-    """Read how far a study is; it may be running."""
+    """Read the progress of a study, which may be running."""
     counts: dict[str, list[float]] = {kind: [0, 0, 0.0] for kind in dict.fromkeys(KINDS.values())}
     next_task = None
     for key, task in plan.tasks.items():

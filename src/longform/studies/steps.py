@@ -1,7 +1,7 @@
-"""Plans what comes before training: the steps of a study, the policies that they make, and what these write.
+"""Plans the steps of a study that come before training, the policies that they make, and the responses of policies.
 
-References such as `$ladders` are replaced twice: by the hash of the task behind them where the hash of another task is
-computed, and by the path where it is run, so a study can be moved to another folder.
+A reference such as `$ladders` is replaced in two ways: by the key of the task that makes the file, where the key of another
+task is computed, and by the path, where that task runs. So keys do not depend on the study's folder, which can be moved.
 """
 
 import json
@@ -53,8 +53,8 @@ from longform.writers.paths import is_model_folder
 from longform.writers.settings import GenerationSettings
 
 _StepT = TypeVar("_StepT", bound=BaseModel)
-_FIXED = ("recipe", "sft", "model", "set")
-"""Keys of an arm that are no overrides of a recipe."""
+_ARM_KEYS = ("recipe", "sft", "model", "set")
+"""Keys of an arm that say what kind of arm it is; all others override a recipe or a step."""
 
 
 def find_recipe_path(name: str, *, source: Path) -> Path:
@@ -73,7 +73,7 @@ def find_recipe_path(name: str, *, source: Path) -> Path:
 
 
 class StepPlanner:
-    """Plans the steps of a study for an arm and a seed.
+    """Plans the steps that arms refer to, each once.
 
     Args:
         study: The study.
@@ -88,27 +88,31 @@ class StepPlanner:
 
     def recipe_values(self, arm: str) -> dict[str, Any]:
         """The overrides of an arm's recipe; its other keys change steps."""
-        own = {name: value for name, value in self._study.arms[arm].items() if not self._is_fixed(name)}
+        settings = self._study.arms[arm]
+        own = {name: value for name, value in settings.items() if not self._is_about_steps_or_kind(name)}
         return {**self._study.train, **own}
 
-    def _is_fixed(self, name: str) -> bool:
-        return name in _FIXED or name.partition(".")[0] in self._study.prepare
+    def _is_about_steps_or_kind(self, name: str) -> bool:
+        return name in _ARM_KEYS or name.partition(".")[0] in self._study.prepare
 
     def load_recipe(self, arm: str, values: Mapping[str, Any]) -> Recipe:
-        """The recipe of an arm with the values of these keys."""
+        """The recipe of an arm with these overrides."""
         name = self._study.arms[arm].get("recipe", self._study.base)
         if not isinstance(name, str):
-            raise BadInputError("needs `base` in the study, or a `recipe` of its own")
+            raise BadInputError("no recipe: set `base` in the study, or `recipe` in this arm")
         path = find_recipe_path(name, source=self._source)
         return load_recipe(path, Recipe, [f"{key}={json.dumps(value)}" for key, value in values.items()])
 
     def writing_recipe(self, arm: str, seed: int) -> Recipe:
-        """The recipe that says how policies of an arm write; what steps make is left open in it, but for think prompts."""
+        """The recipe whose generation settings an arm's policies write with.
+
+        Of its references only those under `generation`, such as a think prompt, are resolved.
+        """
         is_trained = "model" not in self._study.arms[arm] and "sft" not in self._study.arms[arm]
         values = self.recipe_values(arm) if is_trained else self._study.train
-        writing = references({name: it for name, it in values.items() if name.partition(".")[0] == "generation"})
-        made = {name: str(self.reference(name, arm, seed).path) for name in writing}
-        return self.load_recipe(arm, replaced(values, made))
+        writing = find_references({name: it for name, it in values.items() if name.partition(".")[0] == "generation"})
+        made = {name: str(self.resolve_reference(name, arm, seed).path) for name in writing}
+        return self.load_recipe(arm, replace_references(values, made))
 
     # Policies and what they write
 
@@ -121,9 +125,17 @@ class StepPlanner:
         is_recipes: bool = False,
         sampling: Mapping[str, Any] | None = None,
     ) -> ExaminedPolicy:
-        """A policy by its name: a step, a folder, a Hub id, or a name of models.yaml; a recipe's policy is no such name."""
+        """The policy that a name stands for: a step, a folder, a Hub id, or a model of models.yaml.
+
+        Args:
+            name: The name; `$NAME` is the model of a step.
+            arm: Of the study.
+            seed: Of the study.
+            is_recipes: Whether it is the `policy` of a recipe, which is never a model of models.yaml.
+            sampling: max_tokens, temperature and top_p, in place of the recipe's.
+        """
         if name.startswith("$"):
-            made = self.reference(name[1:], arm, seed)
+            made = self.resolve_reference(name[1:], arm, seed)
             writer = self.local_writer(str(made.path), name[1:], self.writing_recipe(arm, seed), sampling)
             return ExaminedPolicy(made.key, made.needs, writer)
         if is_recipes or "/" in name or is_model_folder(name):
@@ -131,16 +143,18 @@ class StepPlanner:
             writer = self.local_writer(name, Path(name).name, self.writing_recipe(arm, seed), sampling)
             return ExaminedPolicy(key, (), writer)
         given = dict(sampling or {})
-        served = self.answers_of(name, self.models(arm, seed))
+        served = self.model_facts(name, self.models(arm, seed))
         return ExaminedPolicy(
             hash_json({"served": served}), (), Writer(name, name, False, GenerationSettings(), sampling=given)
         )
 
     def local_writer(self, path: str, name: str, recipe: Recipe, sampling: Mapping[str, Any] | None = None) -> Writer:
-        """A local model that writes as a recipe's policy does, but for `sampling`."""
-        it = recipe.generation
-        stated = {"max_tokens": it.max_tokens, "temperature": it.temperature, "top_p": it.top_p}
-        return Writer(path, name, True, it, recipe.memory.precision, recipe.device, {**stated, **(sampling or {})})
+        """A local model with the generation settings of a recipe; `sampling` overrides some of them."""
+        generation = recipe.generation
+        stated = {name: getattr(generation, name) for name in ("max_tokens", "temperature", "top_p")}
+        return Writer(
+            path, name, True, generation, recipe.memory.precision, recipe.device, stated | dict(sampling or {})
+        )
 
     def write(
         self,
@@ -154,23 +168,34 @@ class StepPlanner:
         limit: int | None = None,
         is_named: bool = False,
     ) -> StudyFile:
-        """The responses of a policy to prompts; of a candidate, `is_named`, its name counts too."""
+        """Plan the responses of a policy to prompts.
+
+        Args:
+            policy: The policy.
+            prompts: The prompts.
+            arm: Of the study.
+            seed: Of the study, and of the sampling.
+            samples: Responses to each prompt.
+            title: Of the task.
+            limit: Only the first prompts; None: all.
+            is_named: Whether the policy's name is part of the result: candidates are told apart by it.
+        """
         writer, models = policy.writer, self.models(arm, seed)
-        local = {"seed": seed, "generation": texts_of(writer, self.plan.folder)} if writer.is_local else {}
+        local = {"seed": seed, "generation": writer_facts(writer, self.plan.folder)} if writer.is_local else {}
         key = hash_json(
             {"write": policy.key, "prompts": prompts.key, "samples": samples, "limit": limit}
             | {"sampling": dict(writer.sampling), "name": writer.name if is_named else None, **local}
         )
-        folder = self.folder_of("responses", writer.name, key)
+        folder = self.task_folder("responses", writer.name, key)
         work = WriteWork(writer, prompts.path, folder / "responses.jsonl", models.path, seed, samples, limit)
-        needs = (*policy.needs, *needs_of(prompts, *([] if writer.is_local else [models])))
-        self.add(key, title, folder, work, needs)
+        needs = (*policy.needs, *task_keys(prompts, *([] if writer.is_local else [models])))
+        self.add_task(key, title, folder, work, needs)
         return StudyFile(key, work.out, (key,))
 
     # Steps
 
-    def reference(self, name: str, arm: str, seed: int) -> StudyFile:
-        """What `$name` stands for, for an arm and a seed; plans the task behind it.
+    def resolve_reference(self, name: str, arm: str, seed: int) -> StudyFile:
+        """The file that `$name` stands for in an arm with a seed; plans the task that makes it.
 
         Raises:
             BadInputError: there is no such step.
@@ -178,8 +203,8 @@ class StepPlanner:
         step_name, _, rest = name.partition("/")
         if step_name == WORLD and self._study.world is not None:
             key = hash_json({"world": self._study.world, "seed": seed})
-            folder = self.folder_of("world", f"seed{seed}", key)
-            self.add(key, f"world, seed {seed}", folder, WorldWork(self._study.world, seed), ())
+            folder = self.task_folder("world", f"seed{seed}", key)
+            self.add_task(key, f"world, seed {seed}", folder, WorldWork(self._study.world, seed), ())
             return StudyFile(hash_json([key, rest]), folder / rest, (key,))
         step = self._step_of(step_name, arm)
         if isinstance(step, GenerateStep):
@@ -212,22 +237,24 @@ class StepPlanner:
         }
         if isinstance(step, SftStep):
             return step.model_copy(update={"set": {**step.set, **changes}})
-        return validated(type(step), {**step.model_dump(), **changes}, place=name) if changes else step
+        return validate_settings(type(step), {**step.model_dump(), **changes}, place=name) if changes else step
 
     def fine_tuning(self, name: str, arm: str, step: SftStep, seed: int) -> StudyFile:
         """The model of a fine-tuning."""
         path = find_recipe_path(step.sft, source=self._source)
-        made = {it: self.reference(it, arm, seed) for it in references(step.set)}
+        made = {it: self.resolve_reference(it, arm, seed) for it in find_references(step.set)}
 
         def load(paths: Mapping[str, str], out: str) -> SftRecipe:
-            values = {"settings.seed": seed, **replaced(step.set, paths), "out": out}
+            values = {"settings.seed": seed, **replace_references(step.set, paths), "out": out}
             return load_recipe(path, SftRecipe, [f"{key}={json.dumps(value)}" for key, value in values.items()])
 
         plain = load({it: f"made:{value.key}" for it, value in made.items()}, "model")
-        key = hash_json({"sft": plain.model_dump(mode="json", exclude_defaults=True), "files": hash_external(plain)})
-        folder = self.folder_of("models", name, key)
+        key = hash_json(
+            {"sft": plain.model_dump(mode="json", exclude_defaults=True), "files": hash_outside_files(plain)}
+        )
+        folder = self.task_folder("models", name, key)
         recipe = load({it: str(value.path) for it, value in made.items()}, str(folder / "model"))
-        self.add(key, f"{name}, seed {seed}: fine-tuning", folder, SftWork(recipe), needs_of(*made.values()))
+        self.add_task(key, f"{name}, seed {seed}: fine-tuning", folder, SftWork(recipe), task_keys(*made.values()))
         return StudyFile(key, recipe.out, (key,))
 
     def _pool(self, name: str, step: PoolStep) -> StudyFile:
@@ -235,22 +262,22 @@ class StepPlanner:
         settings = PoolSettings(languages=parse_languages(step.languages), limit=step.limit, seed=step.seed)
         sources = {it: hash_file(Path(it)) for it in (*step.pool, *step.decontaminate) if Path(it).exists()}
         key = hash_json({"pool": step.model_dump(exclude_defaults=True), "sources": sources})
-        folder = self.folder_of("prompts", name, key)
+        folder = self.task_folder("prompts", name, key)
         work = PoolWork(tuple(step.pool), tuple(step.decontaminate), settings, step.held_out)
-        self.add(key, f"{name}: prompts", folder, work, ())
+        self.add_task(key, f"{name}: prompts", folder, work, ())
         return StudyFile(key, folder, (key,))
 
     def _criteria(self, name: str, arm: str, step: CriteriaStep, seed: int) -> StudyFile:
-        prompts, models = self.made(step.criteria, arm, seed), self.models(arm, seed)
-        key = hash_json({"criteria": prompts.key, "judge": self.answers_of(step.judge, models), "count": step.count})
-        folder = self.folder_of("prompts", name, key)
+        prompts, models = self.resolve_input(step.criteria, arm, seed), self.models(arm, seed)
+        key = hash_json({"criteria": prompts.key, "judge": self.model_facts(step.judge, models), "count": step.count})
+        folder = self.task_folder("prompts", name, key)
         work = CriteriaWork(prompts.path, step.judge, models.path, step.count, folder / PROMPTS)
-        self.add(key, f"{name}, seed {seed}: criteria", folder, work, needs_of(prompts, models))
+        self.add_task(key, f"{name}, seed {seed}: criteria", folder, work, task_keys(prompts, models))
         return StudyFile(key, work.out, (key,))
 
     def _generate(self, name: str, arm: str, step: GenerateStep, seed: int) -> dict[str, StudyFile]:
         """The responses of each writer: a task each, so that models of models.yaml write once for all seeds."""
-        prompts = self.made(step.generate, arm, seed)
+        prompts = self.resolve_input(step.generate, arm, seed)
         stated = {"max_tokens": step.max_tokens, "temperature": step.temperature}
         sampling = {key: value for key, value in stated.items() if value is not None}
         policies = [self.policy_of(it, arm, seed, sampling=sampling) for it in step.writers]
@@ -268,30 +295,30 @@ class StepPlanner:
         }
 
     def _generated(self, reference: str, arm: str, seed: int) -> list[StudyFile]:
-        """The responses that a step of another kind reads."""
+        """All responses of a step of kind `generate`, which other steps read."""
         name = reference.removeprefix("$")
         step = self._step_of(name, arm) if reference.startswith("$") else None
         if not isinstance(step, GenerateStep):
             raise BadInputError(f"{reference}: must be a step that generates, such as $candidates")
-        further = [self.made(it, arm, seed) for it in step.responses]
+        further = [self.resolve_input(it, arm, seed) for it in step.responses]
         return [*self._generate(name, arm, step, seed).values(), *further]
 
     def _grade(self, name: str, arm: str, step: GradeStep, seed: int) -> StudyFile:
         responses = self._generated(step.grade, arm, seed)
-        prompts, models = self.made(step.prompts, arm, seed), self.models(arm, seed)
-        judge = self.answers_of(step.judge, models)
+        prompts, models = self.resolve_input(step.prompts, arm, seed), self.models(arm, seed)
+        judge = self.model_facts(step.judge, models)
         facts = {"grade": [it.key for it in responses], "prompts": prompts.key, "judge": judge}
         key = hash_json(facts | {"per_criterion": step.per_criterion})
-        folder = self.folder_of("grades", name, key)
+        folder = self.task_folder("grades", name, key)
         out = folder / "grades.jsonl"
         paths = tuple(it.path for it in responses)
         work = GradeWork(paths, prompts.path, step.judge, models.path, step.per_criterion, out)
-        self.add(key, f"{name}, seed {seed}: grades", folder, work, needs_of(*responses, prompts, models))
+        self.add_task(key, f"{name}, seed {seed}: grades", folder, work, task_keys(*responses, prompts, models))
         return StudyFile(key, out, (key,))
 
     def _select(self, name: str, arm: str, step: SelectStep, seed: int) -> StudyFile:
         responses = self._generated(step.select, arm, seed)
-        grades, prompts = self.made(step.grades, arm, seed), self.made(step.prompts, arm, seed)
+        grades, prompts = self.resolve_input(step.grades, arm, seed), self.resolve_input(step.prompts, arm, seed)
         settings = SelectionSettings(
             policy=step.policy,
             strategy=step.strategy,
@@ -302,22 +329,22 @@ class StepPlanner:
         )
         facts = {"select": [it.key for it in responses], "grades": grades.key, "prompts": prompts.key}
         key = hash_json(facts | {"settings": asdict(settings)})
-        folder = self.folder_of("ladders", name, key)
+        folder = self.task_folder("ladders", name, key)
         out = folder / "ladders.jsonl"
         work = SelectWork(prompts.path, tuple(it.path for it in responses), grades.path, settings, out)
-        self.add(key, f"{name}, seed {seed}: selection", folder, work, needs_of(*responses, grades, prompts))
+        self.add_task(key, f"{name}, seed {seed}: selection", folder, work, task_keys(*responses, grades, prompts))
         return StudyFile(key, out, (key,))
 
     # Files and tasks
 
-    def made(self, value: str, arm: str, seed: int) -> StudyFile:
-        """A reference, or a file that is there.
+    def resolve_input(self, value: str, arm: str, seed: int) -> StudyFile:
+        """A file that the study reads: `$NAME`, made by a step, or a path.
 
         Raises:
             BadInputError: there is no such step or file.
         """
         if value.startswith("$"):
-            return self.reference(value[1:], arm, seed)
+            return self.resolve_reference(value[1:], arm, seed)
         path = Path(value)
         if path.exists():
             return StudyFile(hash_file(path), path)
@@ -326,12 +353,12 @@ class StepPlanner:
         return StudyFile(hash_json({"missing": value}), path)
 
     def models(self, arm: str, seed: int) -> StudyFile:
-        """models.yaml. Of its content, what decides a model's answers is part of the hashes (`answers_of`)."""
+        """models.yaml, whose content is not hashed as a whole: tasks hash `model_facts` of the models that they ask."""
         value = self._study.models
-        return self.reference(value[1:], arm, seed) if value.startswith("$") else StudyFile("", Path(value))
+        return self.resolve_reference(value[1:], arm, seed) if value.startswith("$") else StudyFile("", Path(value))
 
-    def answers_of(self, name: str, models: StudyFile) -> Any:
-        """What decides the answers of a model of models.yaml: its name alone, while the study has yet to make that file.
+    def model_facts(self, name: str, models: StudyFile) -> Any:
+        """The settings that a served model's answers depend on, to be hashed; its name alone until models.yaml exists.
 
         Raises:
             BadInputError: models.yaml lacks it, or cannot be read.
@@ -340,30 +367,31 @@ class StepPlanner:
             return name
         return {"name": name, **find_model(read_models(models.path), name, path=models.path).settings_of_answers}
 
-    def folder_of(self, kind: str, name: str, key: str) -> Path:
-        """The folder of a task: readable, and unique by its key. A task that another arm, or another study in the same
-        folder, has named differently stays where it is.
+    def task_folder(self, kind: str, name: str, key: str) -> Path:
+        """The folder of a task: a readable name, and part of its key.
+
+        A task that is planned or finished already keeps its folder, even if another arm or study named it differently.
         """
         if key in self.plan.tasks:
             return self.plan.tasks[key].folder
         if (finished := FinishedTask.read(self.plan.folder, key)) is not None:
             return self.plan.folder / finished.folder
-        plain = "".join(it if it.isalnum() or it in "-_." else "-" for it in name).strip("-.") or "it"
-        return self.plan.folder / kind / f"{plain}-{key[:8]}"
+        safe = "".join(char if char.isalnum() or char in "-_." else "-" for char in name).strip("-.") or "it"
+        return self.plan.folder / kind / f"{safe}-{key[:8]}"
 
-    def add(self, key: str, title: str, folder: Path, work: Work, needs: tuple[str, ...]) -> str:
-        """Add a task to the plan unless it is there; returns its key."""
+    def add_task(self, key: str, title: str, folder: Path, work: Work, needs: tuple[str, ...]) -> str:
+        """Add a task to the plan unless it has one with this key; returns the key."""
         if key not in self.plan.tasks:
             self.plan.tasks[key] = StudyTask(key, title, folder, work, tuple(dict.fromkeys(needs)))
         return key
 
 
-def needs_of(*made: StudyFile) -> tuple[str, ...]:
-    """Keys of the tasks that make these."""
+def task_keys(*made: StudyFile) -> tuple[str, ...]:
+    """Keys of the tasks that make these files."""
     return tuple(key for it in made for key in it.needs)
 
 
-def validated(schema: type[_StepT], values: Mapping[str, Any], *, place: str) -> _StepT:
+def validate_settings(schema: type[_StepT], values: Mapping[str, Any], *, place: str) -> _StepT:
     """The settings of one part of a study.
 
     Raises:
@@ -375,25 +403,25 @@ def validated(schema: type[_StepT], values: Mapping[str, Any], *, place: str) ->
         raise BadInputError(describe_invalid(error, place=place)) from None
 
 
-def references(value: Any) -> list[str]:
+def find_references(value: Any) -> list[str]:
     """The names behind `$` in values, without repeats."""
     if isinstance(value, str):
         return [value[1:]] if value.startswith("$") else []
     inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
-    return list(dict.fromkeys(name for it in inner for name in references(it)))
+    return list(dict.fromkeys(name for it in inner for name in find_references(it)))
 
 
-def replaced(value: Any, names: Mapping[str, str]) -> Any:
-    """The values with their references replaced; one that is not in `names` stays."""
+def replace_references(value: Any, names: Mapping[str, str]) -> Any:
+    """The values with each reference replaced by its entry in `names`, if it has one."""
     if isinstance(value, str):
         return names.get(value[1:], value) if value.startswith("$") else value
     if isinstance(value, Mapping):
-        return {name: replaced(it, names) for name, it in value.items()}
-    return [replaced(it, names) for it in value] if isinstance(value, list) else value
+        return {name: replace_references(it, names) for name, it in value.items()}
+    return [replace_references(it, names) for it in value] if isinstance(value, list) else value
 
 
-def hash_external(recipe: BaseModel) -> dict[str, str]:
-    """Hashes of the files that a recipe names and that were there before the study."""
+def hash_outside_files(recipe: BaseModel) -> dict[str, str]:
+    """Hashes of the files and model folders named in a recipe that exist before the study makes anything."""
     found = {}
     for name, value in flatten(recipe.model_dump(mode="json")).items():
         if isinstance(value, str) and value and name != "models" and "/" not in name:
@@ -405,10 +433,10 @@ def hash_external(recipe: BaseModel) -> dict[str, str]:
     return found
 
 
-def texts_of(writer: Writer, folder: Path) -> dict[str, Any]:
-    """What decides a local model's texts beside its weights; nothing for a model of models.yaml.
+def writer_facts(writer: Writer, folder: Path) -> dict[str, Any]:
+    """The settings that a local model's texts depend on besides its weights, to be hashed; empty for a served model.
 
-    A think prompt that a step makes in the study's folder is known by its place, which has the step's hash in its name.
+    A think prompt inside the study's folder is identified by its path, which contains the hash of the step that makes it.
     """
     if not writer.is_local:
         return {}
@@ -416,9 +444,9 @@ def texts_of(writer: Writer, folder: Path) -> dict[str, Any]:
     content = writer.generation.model_dump(mode="json", exclude=unimportant, exclude_defaults=True)
     prompt = writer.generation.think_prompt
     if prompt is None:
-        read = None
+        identity = None
     elif prompt.is_relative_to(folder):
-        read = prompt.relative_to(folder).as_posix()
+        identity = prompt.relative_to(folder).as_posix()
     else:
-        read = hash_file(prompt) if prompt.is_file() else None
-    return content | {"think_prompt": read, "precision": writer.precision, "sampling": dict(writer.sampling)}
+        identity = hash_file(prompt) if prompt.is_file() else None
+    return content | {"think_prompt": identity, "precision": writer.precision, "sampling": dict(writer.sampling)}

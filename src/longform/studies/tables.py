@@ -50,10 +50,10 @@ def difference_tables(results: StudyResults, asked: StudyTable) -> list[Table]:
     heads = [
         Column("arm", is_text=True),
         Column("difference", _DIGITS),
-        Column("says", is_text=True),
+        Column("outcome", is_text=True),
         Column("seeds"),
         Column("prompts"),
-        Column("would find", _DIGITS),
+        Column("detectable", _DIGITS),
     ]
     tables = []
     for column in asked.columns or list(study.columns):
@@ -64,17 +64,17 @@ def difference_tables(results: StudyResults, asked: StudyTable) -> list[Table]:
                 mean = found.mean
                 rows.append([arm, _cell(mean), str(found.outcome), mean.seeds, mean.prompts, found.detectable])
         if rows:
-            notes = ["would find: the true difference that this many seeds and prompts find 8 times out of 10"]
+            notes = ["detectable: the true difference that this many seeds and prompts find 8 times out of 10"]
             tables.append(Table(f"{column}: difference from {other}, paired by seed and prompt", heads, rows, notes))
     return tables
 
 
 def hypothesis_table(results: StudyResults) -> Table:
-    """What became of every hypothesis."""
+    """The conclusion about every hypothesis."""
     heads = [
         Column("hypothesis", is_text=True),
         Column("difference", _DIGITS),
-        Column("is", is_text=True),
+        Column("conclusion", is_text=True),
         Column("smallest that matters", 2),
         Column("power", 2),
     ]

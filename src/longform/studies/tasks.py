@@ -17,7 +17,7 @@ class StudyTask:
     """One piece of work, which is done once."""
 
     key: str
-    """Hash of all that its result depends on."""
+    """Hash of everything that its result depends on."""
     title: str
     folder: Path
     work: Work
@@ -60,10 +60,10 @@ def mark_path(folder: Path, key: str) -> Path:
 
 
 class StudyFile(NamedTuple):
-    """What a reference or a path stands for."""
+    """A file that a study reads: made by a step, or there before."""
 
     key: str
-    """Hash of all that its content depends on."""
+    """Hash of everything that its content depends on."""
     path: Path
     needs: tuple[str, ...] = ()
     """Keys of the tasks that make it; none for a file that was there before."""
@@ -74,7 +74,7 @@ class ExaminedPolicy:
     """A policy that can be examined."""
 
     key: str
-    """Hash of all that its weights depend on."""
+    """Hash of everything that its weights depend on."""
     needs: tuple[str, ...]
     writer: Writer
 
@@ -86,12 +86,13 @@ class ArmRun:
     arm: str
     seed: int
     policies: Mapping[int, ExaminedPolicy]
-    """By step; an arm that is not trained has its only policy at step 0 as well as at its last, which is 0."""
+    """By step. An arm that is not trained by reinforcement learning has one, at step 0."""
     last: int
+    """The last step; 0 without reinforcement learning."""
     recipe: Recipe | None
-    """Of an arm that is trained by reinforcement learning."""
+    """None without reinforcement learning."""
     key: str | None
-    """Of its training."""
+    """Key of the task that trains the arm; None if it is not trained."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,12 +105,13 @@ class Measurement:
     step: int
     is_last: bool
     task: str
-    """Key of the task that measures it, or that trains."""
+    """Key of the task that measures the value; of a metric, of the task that trains."""
     metric: str | None = None
+    """Name of the run's metric; None for a value that an examination measures."""
     where: Mapping[str, Any] = field(default_factory=dict)
-    """Only the prompts with these values count."""
+    """Average over the prompts with these values only."""
     prompts: Path | None = None
-    """Where the prompts are, with `where`."""
+    """The prompts file in which `where` is looked up; None without `where`."""
 
 
 @dataclass(slots=True)

@@ -1,4 +1,4 @@
-"""What a study makes before it examines: each task fills one folder, can be interrupted, and is done once."""
+"""The tasks of a study that come before its examinations: each fills one folder, is done once, and can be resumed."""
 
 import random
 from collections.abc import Callable, Mapping
@@ -30,8 +30,8 @@ MakeWorld = Callable[[Path, Mapping[str, Any], int], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What tasks need that is not part of the study."""
+class TaskContext:
+    """What a task gets from the process that runs it."""
 
     make_world: MakeWorld | None
     progress: ProgressDisplay
@@ -42,7 +42,7 @@ class Surroundings:
 class Work(Protocol):
     """What a task does: it fills its folder, from where it was interrupted."""
 
-    def do(self, folder: Path, around: Surroundings) -> None: ...  # noqa: D102
+    def do(self, folder: Path, context: TaskContext) -> None: ...  # noqa: D102
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +52,10 @@ class WorldWork:
     settings: Mapping[str, Any]
     seed: int
 
-    def do(self, folder: Path, around: Surroundings) -> None:
+    def do(self, folder: Path, context: TaskContext) -> None:
         """Fill the folder."""
-        assert around.make_world is not None, "checked before a study with a world is run"
-        around.make_world(folder, self.settings, self.seed)
+        assert context.make_world is not None, "checked before a study with a world is run"
+        context.make_world(folder, self.settings, self.seed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +67,13 @@ class PoolWork:
     settings: PoolSettings
     held_out: int
 
-    def do(self, folder: Path, around: Surroundings) -> None:
+    def do(self, folder: Path, context: TaskContext) -> None:
         """Collect and split.
 
         Raises:
             BadInputError: fewer prompts are left than are to be held out.
         """
-        with around.progress("collecting prompts") as advance:
+        with context.progress("collecting prompts") as advance:
             pool = gather(self.sources, self.settings, decontaminate=self.decontaminate, on_progress=advance)
         if len(pool.kept) <= self.held_out:
             raise BadInputError(f"held_out {self.held_out}: only {len(pool.kept)} prompts are left")
@@ -95,8 +95,8 @@ class CriteriaWork:
     count: int
     out: Path
 
-    def do(self, folder: Path, around: Surroundings) -> None:
-        """Ask for what is missing.
+    def do(self, folder: Path, context: TaskContext) -> None:
+        """Request the missing criteria.
 
         Raises:
             StoppedError: a prompt has no criteria; the next call asks again.
@@ -108,8 +108,8 @@ class CriteriaWork:
             out=self.out,
             count=self.count,
             models=self.models,
-            budget=budget_beside(self.out, around.share),
-            progress=around.progress,
+            budget=budget_beside(self.out, context.share),
+            progress=context.progress,
         )
         if result.failures:
             raise StoppedError(
@@ -123,7 +123,7 @@ class SftWork:
 
     recipe: SftRecipe
 
-    def do(self, folder: Path, around: Surroundings) -> None:
+    def do(self, folder: Path, context: TaskContext) -> None:
         """Train, from where it was interrupted."""
         from longform.training.supervised.launch import launch_sft  # loads torch
         from longform.training.supervised.resumable import is_begun
@@ -135,7 +135,7 @@ class SftWork:
             launch_sft(self.recipe, folder)
             return
         folder.mkdir(parents=True, exist_ok=True)
-        with around.progress("fine-tuning") as advance:
+        with context.progress("fine-tuning") as advance:
             run_sft(
                 self.recipe,
                 resume=is_begun(self.recipe),
@@ -145,41 +145,41 @@ class SftWork:
 
 @dataclass(frozen=True, slots=True)
 class Writer:
-    """Who writes, and how."""
+    """A model that writes responses, with its settings."""
 
     source: str
     """A model's folder or Hub id, or a name in models.yaml."""
     name: str
-    """In the responses."""
+    """The field `model` of its responses."""
     is_local: bool
     generation: GenerationSettings
     precision: Precision = "auto"
     device: Device = "auto"
     sampling: Mapping[str, Any] = field(default_factory=dict)
-    """max_tokens, temperature and top_p, where they are stated; a model of models.yaml has its own."""
+    """max_tokens, temperature and top_p; what is missing is left to the command, or to the entry in models.yaml."""
 
     @property
     def think(self) -> dict[str, Any]:
-        """How the request is presented to a local model."""
+        """The think settings of a local model; empty for a served one."""
         if not self.is_local:
             return {}
         return {"think": self.generation.think, "think_prompt": self.generation.think_prompt}
 
     @property
     def options(self) -> LocalOptions | None:
-        """How a local model is loaded."""
-        it = self.generation
+        """How a local model is loaded; None for a served one."""
         if not self.is_local:
             return None
+        generation = self.generation
         return LocalOptions(
-            batch=it.batch,
+            batch=generation.batch,
             device=self.device,
             precision=self.precision,
-            chat_template=it.chat_template,
-            chat_template_kwargs=it.chat_template_kwargs,
-            stop=tuple(it.stop),
-            engine=it.engine,
-            server=it.server,
+            chat_template=generation.chat_template,
+            chat_template_kwargs=generation.chat_template_kwargs,
+            stop=tuple(generation.stop),
+            engine=generation.engine,
+            server=generation.server,
         )
 
 
@@ -196,8 +196,8 @@ class WriteWork:
     limit: int | None = None
     """Only for the first prompts."""
 
-    def do(self, folder: Path, around: Surroundings) -> None:
-        """Write what is missing."""
+    def do(self, folder: Path, context: TaskContext) -> None:
+        """Write the missing responses."""
         folder.mkdir(parents=True, exist_ok=True)
         prompts = self.prompts
         if self.limit is not None:
@@ -213,8 +213,8 @@ class WriteWork:
                 name=self.writer.name,
                 local=self.writer.options,
                 seed=self.seed,
-                budget=None if self.writer.is_local else budget_beside(self.out, around.share),
-                progress=around.progress,
+                budget=None if self.writer.is_local else budget_beside(self.out, context.share),
+                progress=context.progress,
                 **self.writer.sampling,
                 **self.writer.think,
             )
@@ -232,8 +232,8 @@ class GradeWork:
     per_criterion: bool
     out: Path
 
-    def do(self, folder: Path, around: Surroundings) -> None:
-        """Ask for what is missing."""
+    def do(self, folder: Path, context: TaskContext) -> None:
+        """Request the missing grades."""
         folder.mkdir(parents=True, exist_ok=True)
         result = grade(
             self.responses,
@@ -242,8 +242,8 @@ class GradeWork:
             out=self.out,
             models=self.models,
             per_criterion=self.per_criterion,
-            budget=budget_beside(self.out, around.share),
-            progress=around.progress,
+            budget=budget_beside(self.out, context.share),
+            progress=context.progress,
         )
         result.check()
 
@@ -258,7 +258,7 @@ class SelectWork:
     settings: SelectionSettings
     out: Path
 
-    def do(self, folder: Path, around: Surroundings) -> None:  # noqa: ARG002
+    def do(self, folder: Path, context: TaskContext) -> None:  # noqa: ARG002
         """Select."""
         folder.mkdir(parents=True, exist_ok=True)
         select(
@@ -276,12 +276,12 @@ class TrainWork:
 
     recipe: Recipe
 
-    def do(self, folder: Path, around: Surroundings) -> None:
+    def do(self, folder: Path, context: TaskContext) -> None:
         """Train, from the newest checkpoint."""
-        limits = [self.recipe.run.budget, budget_of_log(folder / "run.sqlite", around.share)]
+        limits = [self.recipe.run.budget, budget_of_log(folder / "run.sqlite", context.share)]
         budget = min((it for it in limits if it is not None), default=None)
         try:
-            with around.progress("training") as advance:
+            with context.progress("training") as advance:
                 train(
                     self.recipe.changed("run.budget", budget),
                     resume=folder.exists(),
@@ -294,10 +294,10 @@ class TrainWork:
 
 
 def check_complete(result: CollectResult) -> None:
-    """Stop if responses are missing: a comparison of arms on different prompts would mislead.
+    """Check that no response is missing: arms compared on different prompts would mislead.
 
     Raises:
-        StoppedError: some are; the next call asks for them again.
+        StoppedError: some are missing; the next call asks for them again.
     """
     if result.failures:
         raise StoppedError(

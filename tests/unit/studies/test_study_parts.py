@@ -13,9 +13,9 @@ from longform.records.schemas import Prompt, Response
 from longform.studies.examine import AnswerExam, GradeExam, read_values, write_values
 from longform.studies.results import Conclusion, read_results
 from longform.studies.tables import study_tables
-from longform.studies.work import Surroundings, WriteWork
+from longform.studies.work import TaskContext, WriteWork
 
-AROUND = Surroundings(make_world=None, progress=no_progress)
+CONTEXT = TaskContext(make_world=None, progress=no_progress)
 EASY, HARD = (
     {"name": name, "grade": True, "prompts": "kinds.jsonl", "judge": "exam", "where": {"meta.need": need}}
     for name, need in {"easy": 0, "hard": 2}.items()
@@ -58,7 +58,7 @@ def test_columns_of_parts_of_the_prompts_share_one_grading_and_average_over_thei
 def test_a_part_that_no_prompt_belongs_to_is_one_line(tmp_path):
     plan = with_kinds(tmp_path, examine=[{**EASY, "where": {"meta.need": 7}}])
     fill(plan, lambda arm, seed, n: 1.0)
-    with pytest.raises(BadInputError, match=r"no prompt has meta\.need: 7, which the column 'easy' asks for"):
+    with pytest.raises(BadInputError, match=r"no prompt has meta\.need: 7; change `where` of the column 'easy'"):
         read_results(plan)
 
 
@@ -99,7 +99,7 @@ def test_answers_are_compared_with_the_expected_ones_without_a_judge(tmp_path):
         [Response(prompt_id=row.id, model="it", text=text) for row, text in zip(rows, texts, strict=True)],
     )
     exam = AnswerExam(tmp_path / "responses.jsonl", tmp_path / "questions.jsonl", "exact")
-    exam.do(tmp_path / "exam", AROUND)
+    exam.do(tmp_path / "exam", CONTEXT)
     assert read_values(tmp_path / "exam") == {"q0": 1.0, "q1": 0.0, "q2": 0.0, "q3": 1.0}
 
 
@@ -107,11 +107,11 @@ def test_an_answer_that_was_cut_off_is_wrong_and_a_prompt_without_an_answer_is_o
     write_rows(tmp_path / "questions.jsonl", [Prompt(id="q", prompt="Which?", meta={"answer": "key"})])
     cut = Response(prompt_id="q", model="it", text="The answer is key", finish_reason="length")
     write_rows(tmp_path / "responses.jsonl", [cut])
-    AnswerExam(tmp_path / "responses.jsonl", tmp_path / "questions.jsonl", "exact").do(tmp_path / "exam", AROUND)
+    AnswerExam(tmp_path / "responses.jsonl", tmp_path / "questions.jsonl", "exact").do(tmp_path / "exam", CONTEXT)
     assert read_values(tmp_path / "exam") == {"q": 0.0}
     write_rows(tmp_path / "questions.jsonl", [Prompt(id="q", prompt="Which?")])
     with pytest.raises(BadInputError, match=r"questions\.jsonl: prompt q: meta\.answer"):
-        AnswerExam(tmp_path / "responses.jsonl", tmp_path / "questions.jsonl", "exact").do(tmp_path / "exam", AROUND)
+        AnswerExam(tmp_path / "responses.jsonl", tmp_path / "questions.jsonl", "exact").do(tmp_path / "exam", CONTEXT)
 
 
 def test_a_think_prompt_of_a_step_is_read_where_it_is_made_and_its_making_changes_no_hash(tmp_path):

@@ -13,7 +13,7 @@ from longform.studies.examine import CompareExam, EloExam, GradeExam
 from longform.studies.plan import plan_study
 from longform.studies.settings import load_study
 from longform.studies.tasks import FinishedTask
-from longform.studies.work import GradeWork, PoolWork, SelectWork, SftWork, Surroundings, TrainWork, WriteWork
+from longform.studies.work import GradeWork, PoolWork, SelectWork, SftWork, TaskContext, TrainWork, WriteWork
 
 
 def of_kind(plan, kind) -> list[Any]:
@@ -143,7 +143,7 @@ def collected(folder, **changes):
 def test_prompts_held_out_prompts_and_responses_come_from_published_data(tmp_path):
     plan = collected(tmp_path)
     (task,) = [it for it in plan.tasks.values() if isinstance(it.work, PoolWork)]
-    task.work.do(task.folder, Surroundings(None, no_progress))
+    task.work.do(task.folder, TaskContext(None, no_progress))
     sizes = {
         name: len((task.folder / f"{name}.jsonl").read_text().splitlines())
         for name in ("prompts", "held-out", "responses")
@@ -165,7 +165,7 @@ def test_too_few_prompts_and_an_unknown_file_of_a_collection_are_named(tmp_path)
     plan = collected(tmp_path, held_out=3)
     (task,) = [it for it in plan.tasks.values() if isinstance(it.work, PoolWork)]
     with pytest.raises(BadInputError, match="held_out 3: only 3 prompts are left"):
-        task.work.do(task.folder, Surroundings(None, no_progress))
+        task.work.do(task.folder, TaskContext(None, no_progress))
     prepare = {**STUDY["prepare"], "prompts": {"pool": ["rows.jsonl"]}}
     wrong = changed(prepare=prepare, train={**STUDY["train"], "validation": {"prompts": "$prompts", "judge": "exam"}})
     with pytest.raises(
@@ -229,7 +229,7 @@ WRONG = {
     "an unknown key of a recipe": ({"arms": {"a": {"curriculum.modes": "mixed"}}}, r"arms\.a: .*curriculum\.modes"),
     "an unknown key of a step": ({"arms": {"a": {"ladders.strategies": "x"}}}, r"arms\.a: ladders\.strategies"),
     "an unknown recipe": ({"base": "nothing.yaml"}, "no recipe 'nothing.yaml'"),
-    "no recipe": ({"base": None}, "needs `base`"),
+    "no recipe": ({"base": None}, "set `base`"),
     "responses that are none": (
         {"prepare": {**STUDY["prepare"], "grades": {"grade": "$start", "prompts": "prompts.jsonl", "judge": "judge"}}},
         "must be a step that generates",

@@ -31,7 +31,7 @@ class Writes:
     reads: tuple[Path, ...] = ()
     failure: str = ""
 
-    def do(self, folder, around):
+    def do(self, folder, context):
         for path in self.reads:
             assert path.exists(), "a task began before one that it needs was done"
         if self.failure and Path(self.failure).exists():
@@ -125,11 +125,11 @@ class Spends:
     name: str
     calls: int
 
-    def do(self, folder, around):
+    def do(self, folder, context):
         folder.mkdir(parents=True, exist_ok=True)
         out = folder / "made"
         with SqliteCallLog(calls_path(out)) as log:
-            budget = Budget(budget_beside(out, around.share), spent=log.totals().cost)
+            budget = Budget(budget_beside(out, context.share), spent=log.totals().cost)
             for number in range(log.totals().calls, self.calls):
                 budget.check()
                 log.record(replace(judge_call(f"{self.name}-{number}", "[[A]]"), cost=1.0))
@@ -146,7 +146,7 @@ def spending(folder: Path, budget: float | None) -> StudyPlan:
 
 @pytest.mark.parametrize("jobs", [1, pytest.param(3, marks=pytest.mark.full)])
 def test_a_study_stops_when_its_budget_is_spent_and_goes_on_with_a_larger_one(tmp_path, jobs):
-    with pytest.raises(StoppedError, match=r"budget of 6 spent: .*larger `budget` in the study file"):
+    with pytest.raises(StoppedError, match=r"budget of 6 spent: .*raise `budget` in the study file"):
         run_study(spending(tmp_path, 6), jobs=jobs)
     spent = total_calls(tmp_path / "out")
     assert spent is not None
@@ -160,7 +160,7 @@ def test_a_study_stops_when_its_budget_is_spent_and_goes_on_with_a_larger_one(tm
 
 def test_a_budget_needs_prices_and_is_no_change_of_the_study(tmp_path):
     plan = planned(tmp_path, changed(budget=5))
-    with pytest.raises(BadInputError, match=r"budget: models.yaml has no prices for 'big'"):
+    with pytest.raises(BadInputError, match=r"budget: models.yaml has no `prices` for 'big'"):
         check_study(plan)
     plan.folder.mkdir()
     record_study(plan)

@@ -17,9 +17,9 @@ def test_an_examination_is_due_at_its_steps_of_a_run():
     assert examination.steps(0) == [0]
 
 
-@pytest.mark.parametrize(("at", "between"), [([0, "last"], 0), (["every 20", 30], 10), ([0, "every 50"], 50)])
-def test_the_steps_between_policies_that_have_to_be_kept(at, between):
-    assert StudyExamination.model_validate({**GRADE, "at": at}).between == between
+@pytest.mark.parametrize(("at", "interval"), [([0, "last"], 0), (["every 20", 30], 10), ([0, "every 50"], 50)])
+def test_the_interval_of_the_policies_that_have_to_be_kept(at, interval):
+    assert StudyExamination.model_validate({**GRADE, "at": at}).interval == interval
 
 
 def test_each_judge_gives_a_column():
