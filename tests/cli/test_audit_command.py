@@ -268,7 +268,11 @@ def test_an_out_that_would_lose_something_is_refused_before_a_call(live, capsys,
         ([row(0)], "--by list", "--by: needs --judge and --out, the file for the scores"),
         ([row(0)], "--by list --judge live --out out.jsonl --wording 2", "--wording: not valid with --by"),
         ([row(0)], "--by anchors --judge live --out out.jsonl", "--by anchors: needs the ladder of a recipe"),
-        ([row(0, label=None)], "--by list --judge live --out out.jsonl", "in no group did people score two texts"),
+        (
+            [row(0, label=None)],
+            "--by list --judge live --out out.jsonl",
+            "no group has two texts with different scores",
+        ),
         ([row(0)], "--by best --judge live --out out.jsonl", "--by"),
         ([row(0)], "--samples 2", "--samples: only valid with --by"),
         ([row(0)], "--show odd 2", "--show"),
@@ -326,7 +330,7 @@ def test_ways_to_compare_groups_are_measured_and_the_cheapest_good_one_is_named(
 def test_an_unknown_wording_is_one_line(live, capsys):
     write(row(number) for number in range(2))
     assert audit("--judge", "live", "--out", "out.jsonl", "--wording", "9") == 2
-    assert "--wording 9: needs one of 1, 2, 3" in capsys.readouterr().err
+    assert "--wording 9: unknown version; available: 1, 2, 3" in capsys.readouterr().err
 
 
 def test_criteria_are_measured_by_agreement_with_and_without_them(capsys, serve):

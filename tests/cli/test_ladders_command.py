@@ -184,7 +184,7 @@ def test_a_reordered_file_trains_as_it_is_written(world):
     [
         (
             ["--policy", "nobody"],
-            "--policy nobody: ladders.jsonl has no reference of it; models: journeyman, master, novice",
+            "--policy nobody: ladders.jsonl has no reference by this model; models: journeyman, master, novice",
         ),
         (["--reorder", "ladders.jsonl"], "--reorder ladders.jsonl: would overwrite ladders.jsonl"),
         (["--budget", "0"], "budget"),

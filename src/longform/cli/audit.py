@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from longform.evaluation.audit.run import Audit, Fault
     from longform.evaluation.tables import Table
-    from longform.statistics.group_games import GroupBy
+    from longform.statistics.group_games import ComparisonMethod
 
 _OPENING = 100
 ATTACKED = 24
@@ -151,7 +151,7 @@ def audit(
 
 def _audit_by(
     files: Inputs,
-    by: "Sequence[GroupBy]",
+    by: "Sequence[ComparisonMethod]",
     *,
     given: "Sequence[str]",
     out: Path | None,
@@ -169,7 +169,7 @@ def _audit_by(
         raise BadInputError("--by: needs --judge and --out, the file for the scores")
     audited = audit_groups(
         files,
-        bys=by,
+        methods=by,
         out=out,
         reading=reading.parse(),
         progress=progress,

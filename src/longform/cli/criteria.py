@@ -89,7 +89,7 @@ def criteria(
 
 
 def _lines(result: "CriteriaSummary", out: Path) -> dict[str, str]:
-    from longform.selection.generate import count_causes
+    from longform.endpoints.errors import describe_causes
 
     before = f", {result.given} of them already had some" if result.given else ""
     lines = {
@@ -102,7 +102,7 @@ def _lines(result: "CriteriaSummary", out: Path) -> dict[str, str]:
     optional = {"from a better and a worse text": result.contrasted, "not in the published file": result.unmatched}
     optional["left out"] = result.left_out
     shown = {name: text for name, text in lines.items() if optional.get(name, 1)}
-    return shown | {"failures": count_causes(result.failures) or "0", "cost": result.cost, "path": str(out)}
+    return shown | {"failures": describe_causes(result.failures) or "0", "cost": result.cost, "path": str(out)}
 
 
 def _figures(result: "CriteriaSummary") -> dict[str, Any]:

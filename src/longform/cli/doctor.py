@@ -94,6 +94,7 @@ def doctor(
 
 
 def _print_keywords(checked: "KeywordCheck") -> None:
+    from longform.endpoints.errors import describe_causes
     from longform.evaluation.tables import show
 
     if not checked.words:
@@ -103,5 +104,5 @@ def _print_keywords(checked: "KeywordCheck") -> None:
     words = ", ".join(f"{printable(word)} {bad} of {count}" for word, (bad, count) in checked.by_word.items())
     print(f"rising words out of place, by {checked.judge}: {share} of {checked.asked} responses ({words or 'none'})")
     if checked.no_verdict:
-        print(f"  no verdict: {', '.join(f'{cause} {count}' for cause, count in checked.no_verdict.most_common())}")
+        print(f"  no verdict: {describe_causes(checked.no_verdict)}")
     print(f"  cost {checked.cost}")

@@ -35,8 +35,8 @@ def filter(
         budget: Stop before the calls cost more than this.
         json: Print the result as JSON.
     """
+    from longform.endpoints.errors import describe_causes
     from longform.selection.filter import filter_prompts
-    from longform.selection.generate import count_causes
 
     result = filter_prompts(
         prompts,
@@ -61,7 +61,7 @@ def filter(
         "dropped": result.dropped,
         "dropped_by_it_alone": result.alone,
     }
-    failures = dict(result.failures) if json else count_causes(result.failures) or "0"
+    failures = dict(result.failures) if json else describe_causes(result.failures) or "0"
     print_result(
         (figures if json else lines) | {"failures": failures, "cost": result.cost, "path": str(out)},
         as_json=json,

@@ -39,7 +39,7 @@ def lengths(
         budget: Stop before the calls cost more than this.
         json: Print the result as JSON.
     """
-    from longform.selection.generate import count_causes
+    from longform.endpoints.errors import describe_causes
     from longform.selection.lengths import predict_lengths
 
     result = predict_lengths(
@@ -55,7 +55,7 @@ def lengths(
     )
     if not json:
         _print_dropped(result)
-    failures = dict(result.failures) if json else count_causes(result.failures) or "0"
+    failures = dict(result.failures) if json else describe_causes(result.failures) or "0"
     print_result(
         (_figures(result) if json else _lines(result)) | {"failures": failures, "cost": result.cost, "path": str(out)},
         as_json=json,

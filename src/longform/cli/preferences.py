@@ -150,6 +150,8 @@ def _print(
     cost: str | None = None,
 ) -> None:
     """Print the number of pairs and their length bias; failures and cost if models were called."""
+    from longform.endpoints.errors import describe_causes
+
     left_out = {str(cause): count for cause, count in made.left_out.items() if count}
     bias = made.length_bias()
     share = None if bias.share is None else round(bias.share, 3)
@@ -160,6 +162,6 @@ def _print(
         result |= left_out
         result["longer is chosen"] = f"{share} of {bias.unequal} pairs of unequal length" if bias.unequal else "-"
     if failures is not None:
-        shown = ", ".join(f"{cause} {count}" for cause, count in failures.most_common()) or "0"
+        shown = describe_causes(failures) or "0"
         result |= {"failures": dict(failures) if as_json else shown, "cost": cost}
     print_result({**result, "path": str(out)}, as_json=as_json, next_command="longform reward-model RECIPE")

@@ -4,6 +4,8 @@ A judge turns such a failure into a missing verdict, which masks the rollout and
 (key, name, address) are a `BadInputError` instead, and what stops a run is a `StoppedError`.
 """
 
+from collections import Counter
+from collections.abc import Mapping
 from typing import Literal
 
 Cause = Literal[
@@ -44,3 +46,8 @@ class EndpointError(Exception):
         self.cause: Cause = cause
         self.request_hash = request_hash
         self.said = message if said is None else said
+
+
+def describe_causes(counts: Mapping[str, int]) -> str:
+    """Format the causes of failures, most frequent first: `timeout 3, refused 1`."""
+    return ", ".join(f"{cause} {count}" for cause, count in Counter(counts).most_common())

@@ -12,7 +12,7 @@ from longform.evaluation.estimates import Bootstrap, ClusteredEstimate
 from longform.evaluation.tables import Column, Table, plain, warn_of_few
 from longform.records.errors import BadInputError
 from longform.records.files import write_text
-from longform.training.judge_model.asking import JudgeCurvePoint, ask_judge_model, drawn_pairs
+from longform.training.judge_model.asking import JudgeCurvePoint, ask_judge_model, draw_pairs
 from longform.training.judge_model.pairs import read_labelled_pairs
 from longform.training.judge_model.recipe import JudgeExaminationSettings, JudgeModelRecipe
 from longform.training.judge_model.run import HELD_OUT, read_facts
@@ -134,7 +134,7 @@ def _asked(
 ) -> list[AuditedPair]:
     """Pairs of a file with the verdicts of the judge model alone."""
     labelled, _ = read_labelled_pairs([path], judge=recipe.judge)
-    drawn = drawn_pairs(labelled, most=settings.max_pairs, seed=recipe.seed)
+    drawn = draw_pairs(labelled, most=settings.max_pairs, seed=recipe.seed)
     verdicts = ask_judge_model(
         str(recipe.out),
         drawn,

@@ -38,7 +38,7 @@ CHANGES = (
     SettingChange("stream", True),
 )
 """What an endpoint that refuses a request may ask for, the most frequent first."""
-MOST_QUESTIONS = len(CHANGES) + (len(CHANGES) - 1) + 2
+MAX_QUESTIONS = len(CHANGES) + (len(CHANGES) - 1) + 2
 """Asked here at most: with each change, without each of them, and for what the endpoint offers besides."""
 
 

@@ -82,7 +82,7 @@ def greatest_price(spec: ModelSpec, kinds: Sequence[ProbeKind] = KINDS) -> float
         small = spec.prices.cost(
             prompt_tokens=_QUESTION_TOKENS, completion_tokens=spec.longest_answer(accepted.ANSWER_TOKENS)
         )
-        total += accepted.MOST_QUESTIONS * (spec.retries + 1) * small
+        total += accepted.MAX_QUESTIONS * (spec.retries + 1) * small
     for kind in kinds:
         default = {"chat": accepted.ANSWER_TOKENS, "long": LONG_ANSWER_TOKENS}.get(kind, BaseJudge.max_tokens)
         answer = spec.longest_answer(default)

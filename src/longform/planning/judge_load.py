@@ -11,7 +11,7 @@ from longform.planning.assumptions import Assumptions
 from longform.planning.text_lengths import TextLengths
 from longform.planning.workload import Workload
 from longform.rewards.settings import GroupSettings, PairwiseSettings, PointwiseSettings
-from longform.statistics.group_games import most_games, sub_groups
+from longform.statistics.group_games import max_games, sub_groups
 
 LONGEST_ANSWER = 1024
 """Longest answer of a judge in tokens, which `tpm` counts in full."""
@@ -128,11 +128,11 @@ def group_questions(
     if reward.by == "list":
         context = spec.context if spec is not None else None
         room = float("inf") if context is None else context - LONGEST_ANSWER - lengths.pairwise_frame
-        parts = sub_groups(range(count), [lengths.answer] * count, room=room, most=MAX_LISTED)
+        parts = sub_groups(range(count), [lengths.answer] * count, room=room, max_texts=MAX_LISTED)
         return [(float(reward.samples), lengths.pairwise_frame + len(it) * lengths.answer) for it in parts] + promotions
     if reward.by == "anchors":
         pair = lengths.pairwise_frame + lengths.reference + lengths.answer
-    games = most_games(reward.by, count, anchors=2 * reward.anchors + 1)
+    games = max_games(reward.by, count, anchors=2 * reward.anchors + 1)
     return [(float(games * reward.samples * orders), pair), *promotions]
 
 

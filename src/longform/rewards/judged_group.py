@@ -16,12 +16,12 @@ from longform.judging.answers import defuse
 from longform.judging.judge import JudgeReply, ask_all, total_cost
 from longform.judging.listwise import MAX_LISTED, ListJudge, PlaceOrder
 from longform.judging.pairwise import PairwisePanel, Verdict, WinTieLoss, vote_disagreement
-from longform.records.schemas import Ladder, PromptRow
+from longform.records.schemas import Ladder
 from longform.rewards.judged import VALUES
 from longform.rewards.reward import PromptInStep, RewardResult
 from longform.statistics.group_games import (
     MIN_SCORED,
-    GroupBy,
+    ComparisonMethod,
     GroupGame,
     ListedOrder,
     all_games,
@@ -90,7 +90,7 @@ class JudgedGroupReward:
 
     def __init__(
         self,
-        by: GroupBy,
+        by: ComparisonMethod,
         panel: PairwisePanel,
         *,
         lists: Sequence[ListJudge] = (),
@@ -99,7 +99,7 @@ class JudgedGroupReward:
         promotes_best: bool = False,
         seed: int = 0,
     ) -> None:
-        self._by: GroupBy = by
+        self._by: ComparisonMethod = by
         self._panel, self._lists, self._samples = panel, lists, samples
         self._anchors, self._promotes_best, self._seed = anchors, promotes_best, seed
 
@@ -204,7 +204,7 @@ class JudgedGroupReward:
             room = await judge.room(faced.prompt)
             for sample in range(self._samples):
                 shuffled = self._draw(faced, f"list/{sample}").sample(range(len(texts)), len(texts))
-                parts = sub_groups(shuffled, sizes, room=room, most=MAX_LISTED)
+                parts = sub_groups(shuffled, sizes, room=room, max_texts=MAX_LISTED)
                 asked += [(judge, sample, tuple(part)) for part in parts]
                 for text in set(shuffled).difference(*parts):
                     compared[text].causes.append("too_long")
@@ -246,11 +246,6 @@ def anchor_texts(faced: PromptInStep, *, width: int) -> tuple[list[str], int]:
     rung = min(faced.rung, len(references))
     below = references[max(rung - width, 0) : rung]
     return [*below, faced.reference, *references[rung + 1 : rung + 1 + width]], len(below)
-
-
-def most_anchors(prompt: PromptRow, *, width: int) -> int:
-    """How many texts a response is compared with, at most."""
-    return min(2 * width + 1, max(len(prompt.rungs), 1))
 
 
 def _numbered(order: PlaceOrder | None, part: Sequence[int]) -> PlaceOrder | None:

@@ -16,7 +16,7 @@ from pydantic import (
 )
 
 from longform.plugins import describe_unknown, is_attribute, plugin_names
-from longform.statistics.group_games import GroupBy
+from longform.statistics.group_games import ComparisonMethod
 from longform.text.final_answers import AnswerForm
 
 Names = Annotated[list[str], Field(min_length=1)]
@@ -103,7 +103,7 @@ class GroupSettings(_JudgedSettings):
     """
 
     kind: Literal["group"]
-    by: GroupBy
+    by: ComparisonMethod
     """peer: one response, drawn, is the opponent of all others: n - 1 questions for n responses. anchors: each is compared
     with fixed texts of its ladder. list: one question orders all of them, read in a shuffled order. round-robin: each meets
     each, n (n - 1) / 2 questions. elimination: single elimination, seeded by a round of `peer`, at most 2n - 3 questions."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from longform.endpoints.concurrency import map_bounded
-from longform.endpoints.errors import EndpointError
+from longform.endpoints.errors import EndpointError, describe_causes
 from longform.endpoints.recorded import RecordedCalls
 from longform.records.adapting import AS_IS, Reading
 from longform.records.collection import Collection
@@ -83,14 +83,9 @@ class CollectResult:
         if not self.rows and self.failures:
             first = f"; the first: {self.first_failure}" if self.first_failure else ""
             raise StoppedError(
-                f"{self.out}: every request failed ({count_causes(self.failures)}){first}; run the same command again to "
+                f"{self.out}: every request failed ({describe_causes(self.failures)}){first}; run the same command again to "
                 "retry"
             )
-
-
-def count_causes(failures: Counter[str]) -> str:
-    """Format failures by cause, most frequent first."""
-    return ", ".join(f"{cause} {count}" for cause, count in failures.most_common())
 
 
 def generate(

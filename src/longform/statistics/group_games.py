@@ -1,15 +1,14 @@
 """Games within a group of responses: who meets whom, and scores from their results.
 
 Responses are numbered 0 to n - 1; fixed texts that they are compared with (anchors) follow from n on. A game says which
-share of a win its first text got: 1, a half (a tie), 0, or anything in between; None if there is no verdict. A missing
-verdict is no game: it neither helps nor harms either side. A response without any game has no score, and in a group with
-fewer than two that have one, none has.
+share of a win its first text got: 1, a half (a tie), 0, or anything in between; None if there is no verdict. A game without
+a verdict is ignored. A response without any game has no score, and if fewer than two responses have a score, none has.
 
-- `peer`: one response, drawn, is the opponent of all others (BRPO, arXiv 2506.00103). A win is 1, a tie a half, a loss 0;
-  the drawn one is a half, its tie with itself (ours).
-- Everything else goes through Bradley-Terry strengths. A score is the chance of beating an average text of the group:
+- `peer`: one response, drawn at random, is the opponent of all others (BRPO, arXiv 2506.00103). A win scores 1, a tie a
+  half, a loss 0; the drawn response scores a half (ours).
+- All other methods fit Bradley-Terry strengths. A score is the chance of beating an average text of the group:
   sigma(strength), where each text that played also has one tied game against a text of strength 0. That prior (ours)
-  keeps strengths finite after a few games, and tells a winner of two games from one that won and lost.
+  keeps strengths finite after a few games, and ranks two wins above one win.
 
 Pure.
 """
@@ -23,10 +22,10 @@ TIE = 0.5
 PRIOR_GAMES = 1.0
 """Tied games of each text against one of strength 0."""
 MIN_SCORED = 2
-"""A single response with a score has nothing that it was compared with in its group."""
+"""Minimum number of scored responses in a group; a single one could not be compared with another."""
 
 
-GroupBy = Literal["peer", "anchors", "list", "round-robin", "elimination"]
+ComparisonMethod = Literal["peer", "anchors", "list", "round-robin", "elimination"]
 """How the responses of a group are compared."""
 
 
@@ -44,8 +43,8 @@ def peer_games(count: int, peer: int) -> list[GroupGame]:
     return [GroupGame(place, peer) for place in range(count) if place != peer]
 
 
-def most_games(by: GroupBy, count: int, *, anchors: int = 0) -> int:
-    """Return how many questions a group needs, at most; those of a single order for `list`, where one holds all texts."""
+def max_games(by: ComparisonMethod, count: int, *, anchors: int = 0) -> int:
+    """Return the maximum number of games of a group; for `list`, the number of questions for one order of all texts."""
     if count < MIN_SCORED:
         return 0
     match by:
@@ -72,9 +71,7 @@ def all_games(count: int) -> list[GroupGame]:
 
 
 def as_game(one: int, other: int) -> GroupGame:
-    """Return the game of two responses. Each is `first` in about half of its games, so a judge that favours a place
-    favours no response of a group.
-    """
+    """Return the game of two responses. Each is `first` in about half of its games, so position bias favours no response."""
     low, high = min(one, other), max(one, other)
     return GroupGame(low, high) if (high - low) % 2 else GroupGame(high, low)
 
@@ -85,7 +82,7 @@ def seeded(count: int, peer: int, games: Iterable[GroupGame], *, drawn: Sequence
     Args:
         count: Responses.
         peer: The opponent of all.
-        games: Their results; a missing verdict counts as a tie here, since someone has to be seeded somewhere.
+        games: Their results; a missing verdict counts as a tie, because every response needs a seed.
         drawn: [count] random order of the responses, which decides among equals.
     """
     shares = {game.first: game.share for game in games if game.second == peer}
@@ -213,7 +210,7 @@ def list_scores(count: int, orders: Sequence[ListedOrder]) -> list[float | None]
 
 
 def sub_groups(
-    order: Sequence[int], sizes: Sequence[float], *, room: float, most: int, shared: int = 2
+    order: Sequence[int], sizes: Sequence[float], *, room: float, max_texts: int, shared: int = 2
 ) -> list[list[int]]:
     """Split texts that do not fit into one question into sub-groups that do, each sharing texts with the one before.
 
@@ -221,7 +218,7 @@ def sub_groups(
         order: The responses, in the order in which they are taken.
         sizes: Size of each response, by its number.
         room: Largest sum of sizes.
-        most: Most texts of a sub-group, at least 2.
+        max_texts: Maximum number of texts of a sub-group, at least 2.
         shared: Texts that a sub-group has from the one before, if they fit; at least one, the smallest.
 
     Returns:
@@ -229,7 +226,7 @@ def sub_groups(
     """
 
     def fits(texts: Sequence[int]) -> bool:
-        return len(texts) <= most and sum(sizes[text] for text in texts) <= room
+        return len(texts) <= max_texts and sum(sizes[text] for text in texts) <= room
 
     if len(order) > 1 and fits(order):
         return [list(order)]
@@ -242,7 +239,7 @@ def sub_groups(
         if len(current) < 2:  # no two of these fit: keep the smaller one
             current = [min([*current, text], key=lambda it: sizes[it])]
             continue
-        kept = current[-shared:] if len(current) > shared < most else current[-1:]
+        kept = current[-shared:] if len(current) > shared < max_texts else current[-1:]
         choices = (kept, [min(current, key=lambda it: sizes[it])])
         joint = next((it for it in choices if fits([*it, text])), None)
         if joint is not None:

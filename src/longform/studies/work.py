@@ -7,6 +7,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
+from longform.endpoints.errors import describe_causes
 from longform.engines import train
 from longform.recipe.recipe import Recipe
 from longform.records.errors import BadInputError, BudgetSpentError, StoppedError
@@ -14,7 +15,7 @@ from longform.records.files import read_rows, write_rows
 from longform.records.progress import ProgressDisplay
 from longform.records.schemas import Prompt
 from longform.selection.criteria import write_criteria
-from longform.selection.generate import CollectResult, count_causes, generate
+from longform.selection.generate import CollectResult, generate
 from longform.selection.grade import grade
 from longform.selection.pool import PoolSettings, gather
 from longform.selection.select import select
@@ -301,6 +302,6 @@ def check_complete(result: CollectResult) -> None:
     """
     if result.failures:
         raise StoppedError(
-            f"{result.out}: {result.failures.total()} responses are missing ({count_causes(result.failures)}); run the "
+            f"{result.out}: {result.failures.total()} responses are missing ({describe_causes(result.failures)}); run the "
             "same command again to retry"
         )

@@ -17,7 +17,7 @@ from longform.records.schemas import Ladder, Prompt, PromptRow, Reference
 from longform.rewards.judged_group import ALONE, NOT_PLACED, JudgedGroupReward, anchor_texts
 from longform.rewards.reward import PromptInStep, RewardResult
 from longform.rewards.reward_set import ArrivingGroup, RewardSet, have_spread, score_groups
-from longform.statistics.group_games import GroupGame, first_round, most_games, strength_scores, sub_groups
+from longform.statistics.group_games import GroupGame, first_round, max_games, strength_scores, sub_groups
 from longform.text.structure import parse_response
 
 GROUPS = 1000
@@ -143,7 +143,7 @@ def test_peer_is_a_win_a_tie_or_a_loss_against_one_response():
         expected = [SHARES.get(verdicts[text]) if text != peer else 0.5 for text in texts]
         heard = sum(it is not None for it in verdicts.values())
         assert _close(results, expected if heard else [None] * len(texts))
-        assert len(panel.asked) == most_games("peer", len(texts))
+        assert len(panel.asked) == max_games("peer", len(texts))
     assert len(peers) > 5, "another one each time"
 
 
@@ -162,7 +162,7 @@ def test_anchors_are_the_rungs_around_the_one_that_is_faced():
                     wins[len(texts) + place, row] += 1 - SHARES[verdict]
         assert _close(results, _plain_strengths(len(texts), wins))
         assert [it.outcome for it in results] == [panel.table[text, f"anchor {rung}"] for text in texts]
-        assert len(panel.asked) == most_games("anchors", len(texts), anchors=len(anchors))
+        assert len(panel.asked) == max_games("anchors", len(texts), anchors=len(anchors))
 
 
 def test_round_robin_is_every_pair_once_with_each_in_both_places():
@@ -176,7 +176,7 @@ def test_round_robin_is_every_pair_once_with_each_in_both_places():
                     wins[i, j], wins[j, i] = SHARES[verdict], 1 - SHARES[verdict]
         assert _close(results, _plain_strengths(len(texts), wins))
         assert (
-            len({frozenset(pair) for pair in panel.asked}) == len(panel.asked) == most_games("round-robin", len(texts))
+            len({frozenset(pair) for pair in panel.asked}) == len(panel.asked) == max_games("round-robin", len(texts))
         )
         as_response = [sum(response == text for response, _ in panel.asked) for text in texts]
         assert max(as_response) - min(as_response) <= 1 + len(texts) % 2
@@ -226,8 +226,8 @@ def test_elimination_is_a_seeded_bracket_in_which_no_two_meet_twice():
         results = _score("elimination", panel, texts, step=number)
         asked = {frozenset(pair) for pair in panel.asked}
         expected, played = _plain_elimination(texts, panel, step=number)
-        assert len(asked) == len(panel.asked) == played <= most_games("elimination", len(texts))
-        most += len(asked) == most_games("elimination", len(texts))
+        assert len(asked) == len(panel.asked) == played <= max_games("elimination", len(texts))
+        most += len(asked) == max_games("elimination", len(texts))
         assert _close(results, expected)
     assert most > 100, "the bound is reached"
 
@@ -375,7 +375,7 @@ def test_random_lists_are_split_into_joined_parts_that_fit():
         sizes = [draw.randrange(1, 10) for _ in range(count)]
         room = draw.randrange(2, 30)
         order = draw.sample(range(count), count)
-        parts = sub_groups(order, sizes, room=room, most=most)
+        parts = sub_groups(order, sizes, room=room, max_texts=most)
         assert all(2 <= len(part) <= most and sum(sizes[it] for it in part) <= room for part in parts)
         assert all(set(one) & set(other) for one, other in pairwise(parts))
         if 2 * max(sizes) <= room:

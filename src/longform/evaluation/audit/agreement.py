@@ -71,6 +71,15 @@ class Panel:
     """The panel's value minus the best judge's on the same items."""
 
 
+class RaterAlphas(NamedTuple):
+    """Krippendorff's alpha of several raters; None without items that two of them rated."""
+
+    items: int
+    """Items that at least two of them rated."""
+    nominal: ClusteredEstimate | None
+    ordinal: ClusteredEstimate | None
+
+
 def read_raters(pairs: Sequence[AuditedPair], judges: Sequence[str]) -> Raters:
     """Read the verdicts of all judges, and any labels, by item."""
     items: list[tuple[AuditedPair, Order]] = [(pair, order) for pair in pairs for order in ORDERS]
@@ -90,21 +99,33 @@ def mean_one(weights: np.ndarray) -> np.ndarray:
 
 
 def measure_between(raters: Raters, bootstrap: Bootstrap) -> InterRaterAgreement:
-    """Compute agreement, kappa and alpha."""
-    pairs = [it for one, other in combinations(raters.verdicts, 2) if (it := _compare(raters, one, other, bootstrap))]
-    columns = [verdicts for name, verdicts in raters.verdicts.items() if name != HUMANS]
-    if len(columns) < 2:
+    """Compute agreement and kappa of every two raters, and alpha of the judges."""
+    judges = [name for name in raters.verdicts if name != HUMANS]
+    pairs = compare_raters(raters, bootstrap)
+    if len(judges) < 2:
         return InterRaterAgreement(pairs, None, None)
-    table = coincidences(list(zip(*columns, strict=True)), order=SCALE)
+    alphas = measure_alphas(raters, judges, bootstrap)
+    return InterRaterAgreement(pairs, alphas.nominal, alphas.ordinal)
+
+
+def compare_raters(raters: Raters, bootstrap: Bootstrap) -> list[RaterPair]:
+    """Compute agreement and kappa of every two raters that share an item."""
+    pairs = (_compare(raters, one, other, bootstrap) for one, other in combinations(raters.verdicts, 2))
+    return [pair for pair in pairs if pair is not None]
+
+
+def measure_alphas(raters: Raters, names: Sequence[str], bootstrap: Bootstrap) -> RaterAlphas:
+    """Compute Krippendorff's alpha of the raters called `names`."""
+    table = coincidences(list(zip(*(raters.verdicts[name] for name in names), strict=True)), order=SCALE)
     rated = np.flatnonzero(table.sum(axis=(1, 2))).tolist()
     weighted = table[rated] * mean_one(raters.weights[rated])[:, None, None]
-    prompts = [raters.prompts[it] for it in rated]
+    prompts = [raters.prompts[item] for item in rated]
 
     def alpha(statistic: Callable[[np.ndarray], np.ndarray]) -> ClusteredEstimate | None:
         return bootstrap.of_sums(weighted, prompts, statistic)
 
-    return InterRaterAgreement(
-        pairs,
+    return RaterAlphas(
+        len(rated),
         alpha(lambda sums: alpha_of_coincidences(sums, metric="nominal")),
         alpha(lambda sums: alpha_of_coincidences(sums, metric="ordinal")),
     )

@@ -42,7 +42,7 @@ class Auditor:
         judge: Queried in both orders, whatever its `position`.
         log: Record of the calls, for token counts.
         name: Name of the judge in the answers; by default its endpoint's.
-        with_criteria: Show the criteria of a prompt; else only pairs that have some are asked about, without them.
+        with_criteria: Show the judge the criteria of a prompt. False: hide them, and ask only about pairs that have some.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
-"""What criteria do for a judge: its agreement with people where it reads the criteria of a prompt, and where it does not.
+"""The effect of criteria on a judge: its agreement with people with and without the criteria of a prompt.
 
-The verdicts without criteria are those of a judge of their own, `JUDGE@no-criteria`, so they appear beside the others in
-every table. Compared are the same questions: pairs with criteria and a label that prefers a text, each order by itself.
+Verdicts without criteria are recorded under the name `JUDGE@no-criteria`, so every table shows them as another judge. Both
+are measured on the same questions: pairs with criteria and a label that prefers a text, each order separately.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from longform.evaluation.estimates import Bootstrap, ClusteredEstimate
 from longform.records.schemas import ORDERS
 
 WITHOUT = "@no-criteria"
-"""What follows the name of a judge that was asked without criteria."""
+"""Suffix of a judge's name for verdicts without criteria."""
 
 
 class CriteriaGain(NamedTuple):
@@ -27,26 +27,26 @@ class CriteriaGain(NamedTuple):
 
 
 def measure_criteria(pairs: Sequence[AuditedPair], bootstrap: Bootstrap) -> list[CriteriaGain]:
-    """Compare the verdicts of each judge that was asked in both ways; none if there is none."""
+    """Measure the gain of each judge that was asked with and without criteria."""
     names = sorted({name for pair in pairs for name in pair.judges if name.endswith(WITHOUT)})
     found = (_gain(pairs, name.removesuffix(WITHOUT), bootstrap) for name in names)
     return [it for it in found if it is not None]
 
 
 def _gain(pairs: Sequence[AuditedPair], judge: str, bootstrap: Bootstrap) -> CriteriaGain | None:
-    right: list[tuple[float, float, AuditedPair]] = []
+    correct: list[tuple[float, float, AuditedPair]] = []
     for pair in pairs:
         label = 0 if pair.label is None else SIGNS[pair.label]
         if not label or not pair.criteria:
             continue
         for order in ORDERS:
-            reading, bare = pair.verdict(judge, order), pair.verdict(judge + WITHOUT, order)
-            if reading is not None and bare is not None:
-                is_right = [(1 + label * SIGNS[it]) / 2 for it in (reading, bare)]
-                right.append((is_right[0], is_right[1], pair))
-    by_reading = mean_of_pairs([(one, pair) for one, _, pair in right], bootstrap)
-    without = mean_of_pairs([(other, pair) for _, other, pair in right], bootstrap)
-    gain = mean_of_pairs([(one - other, pair) for one, other, pair in right], bootstrap)
-    if by_reading is None or without is None or gain is None:
+            informed, bare = pair.verdict(judge, order), pair.verdict(judge + WITHOUT, order)
+            if informed is not None and bare is not None:
+                one, other = ((1 + label * SIGNS[verdict]) / 2 for verdict in (informed, bare))
+                correct.append((one, other, pair))
+    with_criteria = mean_of_pairs([(one, pair) for one, _, pair in correct], bootstrap)
+    without = mean_of_pairs([(other, pair) for _, other, pair in correct], bootstrap)
+    gain = mean_of_pairs([(one - other, pair) for one, other, pair in correct], bootstrap)
+    if with_criteria is None or without is None or gain is None:
         return None
-    return CriteriaGain(judge, by_reading, without, gain)
+    return CriteriaGain(judge, with_criteria, without, gain)

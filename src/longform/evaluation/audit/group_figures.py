@@ -1,8 +1,8 @@
-"""Figures of each way to compare the responses of a group, on groups whose texts people have scored.
+"""Figures of each method of comparing the responses of a group, on groups whose texts people have scored.
 
-A decision is a pair of texts of one group that people scored differently. It is correct if the judge's scores put them in
-the same order; equal scores count half, and a decision without both scores is counted apart. Intervals resample whole
-prompts.
+A decision is a pair of texts of one group to which people gave different scores. It is correct if the judge's scores put
+the texts in the same order; equal scores count half, and decisions without both scores are counted separately. Intervals
+resample whole prompts.
 """
 
 import math
@@ -12,60 +12,62 @@ from typing import NamedTuple
 
 from longform.evaluation.audit.advice import MIN_PROMPTS
 from longform.evaluation.estimates import Bootstrap, ClusteredEstimate
-from longform.statistics.group_games import GroupBy
+from longform.statistics.group_games import ComparisonMethod
 
 TextScores = Sequence[float | None]
 
 
 class ComparedGroup(NamedTuple):
-    """A group with the scores of people and those of a judge, in several runs of the same comparison."""
+    """A group with the scores by people and those by a judge, in several runs of the same comparison."""
 
     prompt: str
     people: TextScores
     """[G] None for a text that nobody scored."""
     runs: Sequence[TextScores]
-    """[runs, G] each with draws and shuffles of its own."""
+    """[runs, G] scores by the judge, with other random draws and shuffles in each run."""
     calls: Sequence[int]
-    """[runs] questions."""
+    """[runs] number of questions."""
     costs: Sequence[float | None]
     """[runs] None if unknown."""
     leads: Sequence[float]
-    """How much better the text that was read first did than the one read second (pairs; a half is added for a win, taken for
-    a loss) or last (lists; the difference of their shares of wins)."""
+    """The advantage of the text that was read first. Of a pair: 0.5 if it won, -0.5 if it lost, 0 for a tie. Of a list: its
+    share of wins minus that of the text read last."""
 
 
-class ByFigures(NamedTuple):
-    """What one way of comparing is worth, with one judge."""
+class MethodFigures(NamedTuple):
+    """The figures of one judge with one comparison method."""
 
     judge: str
-    by: GroupBy
+    by: ComparisonMethod
     groups: int
     agreement: ClusteredEstimate | None
-    """Correct decisions of the first run; chance is 0.5."""
+    """Share of correct decisions in the first run; chance is 0.5."""
     undecided: ClusteredEstimate | None
-    """Decisions of the first run without both scores."""
+    """Share of decisions without both scores in the first run."""
     noise: ClusteredEstimate | None
-    """Decisions that two runs make differently, among those that both make; None with one run."""
+    """Share of decisions that differ between runs, of those that both runs made; None with one run."""
     first_lead: ClusteredEstimate | None
-    """Position bias: mean of `leads`, 0 for a judge that favours no place."""
+    """Position bias: mean of `leads`; 0 for an unbiased judge."""
     calls: float
-    """Questions for a group."""
+    """Mean number of questions per group."""
     cost: float | None
-    """Of a group; None if unknown."""
+    """Mean cost per group; None if unknown."""
     cost_of_correct: float | None
-    """Cost for each correct decision; without prices its calls take the place of the cost in the advice."""
+    """Cost per correct decision; None if unknown."""
 
 
-class ByAdvice(NamedTuple):
-    """The recommended way to compare."""
+class MethodAdvice(NamedTuple):
+    """The recommended comparison method."""
 
-    by: ByFigures | None
+    by: MethodFigures | None
     """None if there is nothing to recommend."""
     because: str
 
 
-def measure_by(judge: str, by: GroupBy, groups: Sequence[ComparedGroup], bootstrap: Bootstrap) -> ByFigures:
-    """Measure one way of comparing."""
+def measure_method(
+    judge: str, by: ComparisonMethod, groups: Sequence[ComparedGroup], bootstrap: Bootstrap
+) -> MethodFigures:
+    """Measure one judge with one comparison method."""
     decided = [(value, it.prompt) for it in groups for value in decisions(it.people, it.runs[0]) if value is not None]
     undecided = [(float(value is None), it.prompt) for it in groups for value in decisions(it.people, it.runs[0])]
     differing = [
@@ -80,7 +82,7 @@ def measure_by(judge: str, by: GroupBy, groups: Sequence[ComparedGroup], bootstr
     known = [it for it in costs if it is not None]
     cost = sum(known) if len(known) == len(costs) else None
     correct = sum(value for value, _ in decided)
-    return ByFigures(
+    return MethodFigures(
         judge,
         by,
         len(groups),
@@ -95,7 +97,7 @@ def measure_by(judge: str, by: GroupBy, groups: Sequence[ComparedGroup], bootstr
 
 
 def decisions(people: TextScores, judged: TextScores) -> list[float | None]:
-    """Return the decisions about a group: 1 (correct), 0.5 (equal scores), 0, or None (a score is missing)."""
+    """Return the decisions about a group: 1 (correct), 0.5 (equal scores), 0 (wrong), or None (a score is missing)."""
     found: list[float | None] = []
     for wanted, said in zip(_orders(people), _orders(judged), strict=True):
         if wanted:  # neither equal nor unknown
@@ -104,45 +106,49 @@ def decisions(people: TextScores, judged: TextScores) -> list[float | None]:
 
 
 def _orders(scores: TextScores) -> list[int | None]:
-    """Return for each pair of texts which one is better: 1 the first, -1 the second, 0 neither, None without both scores."""
+    """Return the order of each pair of texts: 1 if the first is better, -1 if the second is, 0 if they are equal; None
+    without both scores.
+    """
     return [
         None if one is None or other is None else (one > other) - (one < other)
         for one, other in combinations(scores, 2)
     ]
 
 
-def advise_by(
-    figures: Sequence[ByFigures], groups: Sequence[Sequence[ComparedGroup]], bootstrap: Bootstrap
-) -> ByAdvice:
-    """Recommend the cheapest way that is not significantly worse than the one that agrees best with people.
+def advise_method(
+    figures: Sequence[MethodFigures], groups: Sequence[Sequence[ComparedGroup]], bootstrap: Bootstrap
+) -> MethodAdvice:
+    """Recommend the cheapest method that is not significantly worse than the one that agrees best with people.
+
+    Without prices, the number of questions takes the place of the cost.
 
     Args:
-        figures: Of each way.
-        groups: The groups of each, in the same order.
+        figures: Of each judge and method.
+        groups: The compared groups of each, in the same order.
         bootstrap: Settings of the intervals.
     """
-    known = [place for place, it in enumerate(figures) if it.agreement is not None]
+    known = [index for index, it in enumerate(figures) if it.agreement is not None]
     if not known:
-        return ByAdvice(None, "no decision has a score of people and of a judge")
-    best = max(known, key=lambda place: _estimate(figures[place]))
+        return MethodAdvice(None, "no pair of texts has scores both by people and by a judge")
+    best = max(known, key=lambda index: _estimate(figures[index]))
     top = figures[best].agreement
     assert top is not None
     if top.prompts < MIN_PROMPTS:
-        return ByAdvice(None, f"only {top.prompts} of at least {MIN_PROMPTS} prompts")
+        return MethodAdvice(None, f"only {top.prompts} of at least {MIN_PROMPTS} prompts")
     if not top.value.low > 0.5:
-        return ByAdvice(None, "no way agrees with people better than chance")
+        return MethodAdvice(None, "no method agrees with people better than chance")
     as_good = [best]
-    for place in known:
-        behind = bootstrap.mean(_behind(groups[best], groups[place]))
-        if place != best and behind is not None and not behind.value.low > 0:
-            as_good.append(place)
-    priced = all(figures[place].cost is not None for place in as_good)
+    for index in known:
+        behind = bootstrap.mean(_behind(groups[best], groups[index]))
+        if index != best and behind is not None and not behind.value.low > 0:
+            as_good.append(index)
+    priced = all(figures[index].cost is not None for index in as_good)
 
-    def price(place: int) -> float:
-        cost = figures[place].cost
-        return cost if priced and cost is not None else figures[place].calls
+    def price(index: int) -> float:
+        cost = figures[index].cost
+        return cost if priced and cost is not None else figures[index].calls
 
-    chosen = min(as_good, key=lambda place: (price(place), -_estimate(figures[place])))
+    chosen = min(as_good, key=lambda index: (price(index), -_estimate(figures[index])))
     others = len(as_good) - 1
     what = "the cheapest" if priced else "the one with the fewest questions"
     because = (
@@ -150,19 +156,21 @@ def advise_by(
         if others
         else "all others agree significantly less with people"
     )
-    return ByAdvice(figures[chosen], because)
+    return MethodAdvice(figures[chosen], because)
 
 
 def _behind(best: Sequence[ComparedGroup], other: Sequence[ComparedGroup]) -> list[tuple[float, str]]:
-    """Return by how much the first way is ahead on each decision that both make."""
+    """Return the lead of the best method on each decision that both methods made."""
     return [
-        (one - two, group.prompt)
-        for group, its in zip(best, other, strict=True)
-        for one, two in zip(decisions(group.people, group.runs[0]), decisions(its.people, its.runs[0]), strict=True)
+        (one - two, first.prompt)
+        for first, second in zip(best, other, strict=True)
+        for one, two in zip(
+            decisions(first.people, first.runs[0]), decisions(second.people, second.runs[0]), strict=True
+        )
         if one is not None and two is not None
     ]
 
 
-def _estimate(figures: ByFigures) -> float:
+def _estimate(figures: MethodFigures) -> float:
     agreement = figures.agreement
     return -math.inf if agreement is None else agreement.value.estimate

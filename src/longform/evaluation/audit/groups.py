@@ -1,7 +1,7 @@
-"""`longform audit --by`: which way of comparing the responses of a group agrees best with people, and at what cost.
+"""`longform audit --by`: which method of comparing the responses of a group agrees best with people, and at what cost.
 
-Each group is scored by the reward that training would use (`rewards.judged_group`), with a judge that notes where each text
-stood. Answers are recorded next to the output file, so a second call resumes.
+Each group is scored by the reward that training would use (`rewards.judged_group`), with a judge that also records how each
+text did by its position. Answers are recorded next to the output file, so a second call resumes.
 """
 
 import asyncio
@@ -12,7 +12,13 @@ from typing import Any, NamedTuple
 from longform.endpoints.client import Endpoint
 from longform.endpoints.concurrency import map_bounded
 from longform.endpoints.recorded import RecordedCalls
-from longform.evaluation.audit.group_figures import ByAdvice, ByFigures, ComparedGroup, advise_by, measure_by
+from longform.evaluation.audit.group_figures import (
+    ComparedGroup,
+    MethodAdvice,
+    MethodFigures,
+    advise_method,
+    measure_method,
+)
 from longform.evaluation.audit.presets import PresetName, read_preset_groups
 from longform.evaluation.audit.scored_groups import ScoredGroup
 from longform.evaluation.estimates import Bootstrap
@@ -28,17 +34,17 @@ from longform.records.progress import ProgressDisplay, no_progress
 from longform.records.schemas import Order, PromptRow
 from longform.rewards.judged_group import JudgedGroupReward
 from longform.rewards.reward import PromptInStep
-from longform.statistics.group_games import GroupBy, most_games
+from longform.statistics.group_games import ComparisonMethod, max_games
 from longform.text.structure import ParsedResponse
 
 
 class GroupAudit(NamedTuple):
-    """The audit of several ways to compare."""
+    """The audit of several comparison methods."""
 
     groups: int
     prompts: int
-    figures: list[ByFigures]
-    advice: ByAdvice
+    figures: list[MethodFigures]
+    advice: MethodAdvice
     cost: str
     """Of all calls, formatted."""
 
@@ -46,7 +52,7 @@ class GroupAudit(NamedTuple):
 def audit_groups(
     files: Sequence[Path],
     *,
-    bys: Sequence[GroupBy],
+    methods: Sequence[ComparisonMethod],
     judges: Sequence[str],
     preset: PresetName | None = None,
     models: Path = Path("models.yaml"),
@@ -61,22 +67,22 @@ def audit_groups(
     progress: ProgressDisplay = no_progress,
     on_plan: Callable[[str], None] = lambda line: None,
 ) -> GroupAudit:
-    """Measure ways to compare the responses of a group.
+    """Measure methods of comparing the responses of a group.
 
     Args:
         files: Groups files, or pairs files, whose rows are groups of two.
-        bys: The ways.
+        methods: The methods.
         judges: Names in `models`.
-        preset: Name of the published set that the files are of; None: groups or pairs files.
+        preset: Name of the published set that the files belong to; None: groups or pairs files.
         models: Path to models.yaml.
-        out: Output file: the groups with the scores of every judge and way. Calls are recorded next to it.
+        out: Output file: the groups with the scores of every judge and method. Calls are recorded next to it.
         samples: Votes on each pair, or shuffles of each list.
-        position: Where a response stands, see the group reward.
-        repeats: Further runs of each comparison, with other draws, for its noise.
+        position: Position of a response against the peer it is compared with (see the group reward).
+        repeats: Further runs of each comparison with other random draws, to measure noise.
         budget: Stop before the calls cost more than this.
         resamples: Number of bootstrap samples.
-        seed: Of draws and resampling.
-        reading: How the files are read.
+        seed: Random seed of the comparisons and of the resampling.
+        reading: How the files are read: renamed columns, and bad rows to skip.
         progress: Progress display.
         on_plan: Called before the first call with an upper bound on the number of calls, as text.
 
@@ -85,10 +91,10 @@ def audit_groups(
         StoppedError: the budget is exhausted.
     """
     check_out(out, *files)
-    for name, given in (("--judge", judges), ("--by", bys)):
+    for name, given in (("--judge", judges), ("--by", methods)):
         if twice := next((it for it in given if list(given).count(it) > 1), None):
             raise BadInputError(f"{name} {twice}: listed twice")
-    if "anchors" in bys:
+    if "anchors" in methods:
         raise BadInputError(
             "--by anchors: needs the ladder of a recipe; try it on a run with `longform replay RUN --by anchors`"
         )
@@ -97,57 +103,57 @@ def audit_groups(
     )
     if not any(len({it.score for it in group.responses} - {None}) > 1 for group in groups):
         raise BadInputError(
-            f"{files[0]}: in no group did people score two texts differently, so nothing can be measured"
+            f"{files[0]}: no group has two texts with different scores by people, so agreement cannot be measured"
         )
     for name in judges:  # check all judges before the first call
         RecordedCalls(out, models, name, budget=budget).log.close()
-    questions = sum(_most_questions(by, len(it.responses), samples, position) for by in bys for it in groups)
+    questions = sum(_max_questions(by, len(it.responses), samples, position) for by in methods for it in groups)
     on_plan(
         f"{len(judges)} {'judges get' if len(judges) > 1 else 'judge gets'} at most {questions * (1 + repeats)} questions "
         "each; recorded answers are not requested again"
     )
     bootstrap = Bootstrap(resamples, seed)
     compared: list[list[ComparedGroup]] = []
-    figures: list[ByFigures] = []
+    figures: list[MethodFigures] = []
     scores: list[dict[str, dict[str, Any]]] = [{} for _ in groups]
     cost = ""
     for name in judges:
         with RecordedCalls(out, models, name, budget=budget) as calls:
-            for by in bys:
+            for by in methods:
                 with progress(f"{name} by {by}") as advance:
 
-                    async def ask(calls: RecordedCalls = calls, by: GroupBy = by) -> list[ComparedGroup]:
+                    async def ask(calls: RecordedCalls = calls, by: ComparisonMethod = by) -> list[ComparedGroup]:
                         async with calls.endpoint() as endpoint:
-                            asker = _Asker(
+                            scorer = _GroupScorer(
                                 endpoint, calls.log.secret(), by, samples=samples, position=position, seed=seed
                             )
-                            return await asker.compare(groups, runs=1 + repeats, on_progress=advance)
+                            return await scorer.compare(groups, runs=1 + repeats, on_progress=advance)
 
                     found = asyncio.run(ask())
                 compared.append(found)
-                figures.append(measure_by(name, by, found, bootstrap))
+                figures.append(measure_method(name, by, found, bootstrap))
                 for row, it in zip(scores, found, strict=True):
                     row.setdefault(name, {})[by] = [list(run) for run in it.runs]
             cost = calls.cost()
     write_rows(out, (it.model_copy(update={"by": row}) for it, row in zip(groups, scores, strict=True)))
     prompts = len({it.request.request for it in groups})
-    return GroupAudit(len(groups), prompts, figures, advise_by(figures, compared, bootstrap), cost)
+    return GroupAudit(len(groups), prompts, figures, advise_method(figures, compared, bootstrap), cost)
 
 
-class _Asker:
-    """Scores groups with one judge in one way, and notes how texts did by their place."""
+class _GroupScorer:
+    """Scores groups with one judge and one method, and records how texts did by their position."""
 
     def __init__(
-        self, endpoint: Endpoint, secret: bytes, by: GroupBy, *, samples: int, position: Position, seed: int
+        self, endpoint: Endpoint, secret: bytes, by: ComparisonMethod, *, samples: int, position: Position, seed: int
     ) -> None:
         self._endpoint = endpoint
         self._leads: dict[str, list[float]] = {}
         is_list = by == "list"
-        pairs = _PlacedPairs(endpoint, position=position, secret=secret, leads=self._leads)
+        pairs = _PairJudge(endpoint, position=position, secret=secret, leads=self._leads)
         self._reward = JudgedGroupReward(
             by,
             PairwisePanel([pairs], samples=1 if is_list else samples),
-            lists=[_PlacedLists(endpoint, secret=secret, leads=self._leads)] if is_list else [],
+            lists=[_ListJudge(endpoint, secret=secret, leads=self._leads)] if is_list else [],
             samples=samples,
             seed=seed,
         )
@@ -179,8 +185,8 @@ class _Asker:
         return [found[place] for place in range(len(groups))]
 
 
-class _PlacedPairs(PairwiseJudge):
-    """Notes whether the text that was read first won."""
+class _PairJudge(PairwiseJudge):
+    """Records whether the text that was read first won."""
 
     def __init__(self, *args: Any, leads: dict[str, list[float]], **settings: Any) -> None:
         super().__init__(*args, **settings)
@@ -199,8 +205,8 @@ class _PlacedPairs(PairwiseJudge):
         return verdict
 
 
-class _PlacedLists(ListJudge):
-    """Notes how much better the first text of a list did than the last."""
+class _ListJudge(ListJudge):
+    """Records how much better the first text of a list did than the last."""
 
     def __init__(self, *args: Any, leads: dict[str, list[float]], **settings: Any) -> None:
         super().__init__(*args, **settings)
@@ -217,7 +223,7 @@ class _PlacedLists(ListJudge):
 
 
 def _shares_of_wins(order: PlaceOrder) -> dict[int, float]:
-    """Return the share of the others that each placed text is better than, equals as halves."""
+    """Return for each placed text the share of the other texts that it beats; a tie counts half."""
     total = sum(map(len, order))
     shares, above = {}, 0
     for equals in order:
@@ -227,12 +233,12 @@ def _shares_of_wins(order: PlaceOrder) -> dict[int, float]:
     return shares
 
 
-def _most_questions(by: GroupBy, count: int, samples: int, position: Position) -> int:
-    return most_games(by, count) * samples * (2 if position == "both" and by != "list" else 1)
+def _max_questions(by: ComparisonMethod, count: int, samples: int, position: Position) -> int:
+    return max_games(by, count) * samples * (2 if position == "both" and by != "list" else 1)
 
 
 def group_tables(audit: GroupAudit) -> list[Table]:
-    """Return the tables of an audit of ways to compare, the recommendation last."""
+    """Return the tables of an audit of comparison methods, the recommendation last."""
     columns = [Column("judge", is_text=True), Column("by", is_text=True)]
     columns += [Column(name, is_text=True) for name in ("agreement", "undecided", "noise", "first place leads")]
     columns += [
@@ -255,9 +261,9 @@ def group_tables(audit: GroupAudit) -> list[Table]:
         for it in audit.figures
     ]
     notes = [
-        "A decision is a pair of texts of a group that people scored differently; equal scores of the judge count half "
-        "(chance 0.5). Noise: decisions that a second run, with other draws, makes differently. First place leads: for "
-        "pairs the win rate of the first text minus 0.5, for lists the first text's share of wins minus the last one's.",
+        "A decision is a pair of texts of one group to which people gave different scores; equal scores by the judge count "
+        "half (chance 0.5). Noise: decisions that differ in a second run with other random draws. First place leads: for "
+        "pairs, the win rate of the first text minus 0.5; for lists, the first text's share of wins minus the last one's.",
         *warn_of_few(it.agreement.prompts for it in audit.figures if it.agreement is not None),
     ]
     chosen = audit.advice.by

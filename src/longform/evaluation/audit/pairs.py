@@ -21,7 +21,7 @@ HUMANS = "humans"
 
 
 def majority(labels: Mapping[str, Winner]) -> Winner:
-    """What most people chose; where two choices have equally many votes, a tie."""
+    """Return the most frequent label; a tie if two labels are equally frequent."""
     counts = Counter(labels.values()).most_common()
     return "tie" if len(counts) > 1 and counts[0][1] == counts[1][1] else counts[0][0]
 
@@ -66,12 +66,12 @@ class AuditedPair(Pair):
     criteria: Criteria | None = None
     asked: list[AuditAnswer] | None = None
     labels: dict[str, Winner] | None = None
-    """What people chose, by person. `label` is then what most of them chose."""
+    """Labels by person; `label` is then their majority."""
     label_orders: dict[str, Order] | None = None
     """The order in which a person read the texts."""
     label_notes: dict[str, str] | None = None
     weight: float | None = Field(default=None, gt=0)
-    """How many pairs it stands for, in a sample that was not drawn evenly."""
+    """Number of pairs that this one represents, if the sample was not drawn uniformly."""
 
     @field_validator("response_a", "response_b")
     @classmethod

@@ -1,8 +1,7 @@
-"""Published sets of people's preferences, read as they are published: as pairs with labels, or as groups with scores.
+"""Published sets of people's preferences, read from the published files: as pairs with labels, or as groups with scores.
 
-Three forms of rows are known, and told apart by their fields: two texts of which one was chosen; a request; and a text with
-its score. The texts of a pair change places at random, by a hash of their content, so that a label says nothing about the
-place of the better text.
+A row has one of three forms, recognised by its fields: two texts of which one was chosen; a request; or a text with its
+score. Which text of a pair comes first is decided by a hash of the content, so labels do not depend on the position.
 """
 
 import warnings
@@ -25,12 +24,12 @@ PresetName = Literal["litbench", "writingpreferencebench", "hellobench"]
 
 _SWAPPED: Mapping[Winner, Winner] = {"a": "b", "b": "a", "tie": "tie"}
 _REMOVED = frozenset({"", "[deleted]", "[removed]"})
-"""What stands in place of a story that its author or a moderator has taken down."""
+"""Texts that replace a story that its author or a moderator has deleted."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Preset:
-    """Names of the fields of a published set; of several names for one field, the first that a row has counts."""
+    """Names of the fields of a published set. Where a field has several names, the first that a row contains is used."""
 
     chosen: str | None = None
     rejected: str | None = None
@@ -38,13 +37,13 @@ class _Preset:
     request: Sequence[str] = ("prompt",)
     ids: Sequence[str] = ("prompt_id", "id")
     scores: Sequence[str] = ()
-    """Fields of a text's score: a number, or a list whose mean counts. Empty: the set has no texts with scores."""
+    """Fields of a text's score: a number, or a list of numbers to average. Empty: the set has no texts with scores."""
     pair_ids: Sequence[str] = ()
-    """Fields that together name a pair; without them its content does."""
+    """Fields that together form a pair's id; empty: the id is a hash of the content."""
     without_texts: str = ""
-    """What to do if no row has a text."""
+    """The error if no row has a text: what to do."""
     caution: str = ""
-    """What the scores are, if they are not people's."""
+    """Warning printed if the scores are not by people."""
 
 
 _PRESETS: Mapping[PresetName, _Preset] = {
@@ -91,7 +90,7 @@ class _PublishedRows:
 
 
 def read_preset_pairs(preset: PresetName, files: Sequence[Path], reading: Reading = AS_IS) -> list[AuditedPair]:
-    """Read a published set as pairs with labels; of texts with scores, every two of one request are a pair.
+    """Read a published set as pairs with labels. Texts with scores give a pair for every two of one request.
 
     Args:
         preset: Name of the set.
@@ -99,7 +98,7 @@ def read_preset_pairs(preset: PresetName, files: Sequence[Path], reading: Readin
         reading: How many bad rows to skip.
 
     Raises:
-        BadInputError: a row is of none of the set's forms, or the files hold no pair.
+        BadInputError: a row has none of the set's forms, or the files contain no pair.
     """
     published = _read(preset, files, reading)
     pairs = [_audited(it.id, it.prompt, it.chosen, it.rejected, "a") for it in published.pairs]
@@ -109,12 +108,23 @@ def read_preset_pairs(preset: PresetName, files: Sequence[Path], reading: Readin
                 label: Winner = "a" if one.score > other.score else "b" if other.score > one.score else "tie"
                 pairs.append(_audited(f"{id_} {place}-{other_place}", prompt, one, other, label))
     if not pairs:
-        raise BadInputError(f"{files[0]}: holds no pair of texts that people have compared or scored")
+        raise BadInputError(
+            f"{files[0]}: no pair of texts that people have compared or scored; is --preset {preset} right?"
+        )
     return pairs
 
 
 def read_preset_groups(preset: PresetName, files: Sequence[Path], reading: Reading = AS_IS) -> list[ScoredGroup]:
-    """Read a published set as groups with scores; a pair is a group of two. Arguments and errors as above."""
+    """Read a published set as groups with scores; a pair is a group of two.
+
+    Args:
+        preset: Name of the set.
+        files: Its files, in any order, or ids of datasets.
+        reading: How many bad rows to skip.
+
+    Raises:
+        BadInputError: a row has none of the set's forms, or no request has two texts.
+    """
     published = _read(preset, files, reading)
     groups = [
         ScoredGroup.model_validate({"id": id_, "prompt": prompt, "responses": [_as_response(it) for it in texts]})
@@ -126,7 +136,7 @@ def read_preset_groups(preset: PresetName, files: Sequence[Path], reading: Readi
         for it in published.pairs
     ]
     if not groups:
-        raise BadInputError(f"{files[0]}: holds no two texts for one request")
+        raise BadInputError(f"{files[0]}: no request has two texts to compare; is --preset {preset} right?")
     return groups
 
 
@@ -135,7 +145,10 @@ def _as_response(text: _PublishedText) -> dict[str, Any]:
 
 
 def _audited(id_: str, prompt: str, one: _PublishedText, other: _PublishedText, label: Winner) -> AuditedPair:
-    """Build a pair; `label` names the better of `one` (a) and `other` (b), before they may change places."""
+    """Build a pair, in an order that a hash of the content decides.
+
+    `label` names the better text before that: a for `one`, b for `other`.
+    """
     if int(content_id([prompt, one.text, other.text]), 16) % 2:
         one, other, label = other, one, _SWAPPED[label]
     return AuditedPair(
@@ -156,7 +169,7 @@ def _read(preset: PresetName, files: Sequence[Path], reading: Reading) -> _Publi
     requests: dict[str, str] = {}
     texts: dict[str, list[_PublishedText]] = {}
     scores: dict[tuple[str, str | None], float] = {}
-    """Of texts that lie in another file."""
+    """By prompt id and model: scores in rows without a text, for texts of other rows."""
     unread = 0
     for location, row in read_located_rows(files, Row, reading):
         fields = row.model_extra or {}
@@ -175,7 +188,9 @@ def _read(preset: PresetName, files: Sequence[Path], reading: Reading) -> _Publi
         id_, request = _first(fields, form.ids), _first(fields, form.request)
         text, score = fields.get("response"), _score(form, fields, location)
         if id_ is None or not (isinstance(request, str) or isinstance(text, str) or score is not None):
-            raise BadInputError(f"{location}: not a row of {preset}: no request, no text and no score")
+            raise BadInputError(
+                f"{location}: not a row of {preset}: needs {' or '.join(form.ids)}, and one of a request, a text and a score"
+            )
         id_, model = str(id_), None if fields.get("model") is None else str(fields["model"])
         if isinstance(request, str):
             requests[id_] = request
@@ -191,7 +206,7 @@ def _read(preset: PresetName, files: Sequence[Path], reading: Reading) -> _Publi
     if unread:
         _warn(f"{files[0]}: left out {unread} {'row' if unread == 1 else 'rows'} without a text")
     if lost := next((id_ for id_ in texts if id_ not in requests), None):
-        raise BadInputError(f"{files[0]}: no request of {lost!r} among the files; name the file of the requests too")
+        raise BadInputError(f"{files[0]}: no file has the request of {lost!r}; give the file of requests as well")
     if form.caution:
         _warn(form.caution)
     groups = {
@@ -218,7 +233,7 @@ def _read_pair(form: _Preset, fields: Mapping[str, Any], location: str) -> _Publ
 
 
 def _published_text(given: Any) -> _PublishedText | None:
-    """Return a text that stands alone, or in an object beside its model; None if it was taken down."""
+    """Return a text, given alone or in an object with its model; None if it was deleted."""
     fields = given if isinstance(given, Mapping) else {"text": given}
     text, model = _first(fields, ("text", "response", "content")), fields.get("model")
     if not isinstance(text, str) or text.strip() in _REMOVED:

@@ -108,7 +108,7 @@ def audit(
     Args:
         pairs: Pairs files.
         judges: Judges to query: names in `models`.
-        preset: Name of the published set that the files are of (see `presets`); None: pairs files.
+        preset: Name of the published set that the files belong to (see `presets`); None: pairs files.
         models: Path to models.yaml.
         out: Output file, the pairs with all verdicts; needed with `judges`. Calls are recorded next to it.
         repeats: Extra repeats per question (test-retest).
@@ -117,9 +117,9 @@ def audit(
         resamples: Number of bootstrap samples.
         seed: Random seed of the resampling and of the choice of pairs to attack.
         reading: How the files are read: renamed columns, and bad rows to skip.
-        wording: Version of the question's wording. The verdicts are those of a judge of their own, such as `judge@2`, so
-            that wordings are compared like judges. None: the current one, under the judge's name.
-        criteria: Also ask about the pairs that have criteria without them; these verdicts are those of `JUDGE@no-criteria`.
+        wording: Version of the question's wording. Its verdicts are recorded under a name such as `judge@2`, so wordings are
+            compared like judges. None: the current one, under the judge's name.
+        criteria: Also ask about pairs with criteria without showing these; recorded under `JUDGE@no-criteria`.
         progress: Progress display.
         on_plan: Called before the first call with an upper bound on the number of calls, as text.
 
@@ -136,13 +136,13 @@ def audit(
         if out is None:
             raise BadInputError("--out: required with --judge; the file for the verdicts")
         if wording is not None and wording not in VERSIONS:
-            raise BadInputError(f"--wording {wording}: needs one of {', '.join(map(str, VERSIONS))}")
+            raise BadInputError(f"--wording {wording}: unknown version; available: {', '.join(map(str, VERSIONS))}")
         if twice := next((name for name in judges if judges.count(name) > 1), None):
             raise BadInputError(f"--judge {twice}: listed twice")
         with_criteria = sum(bool(row.criteria) for row in rows)
         if criteria and not with_criteria:
             raise BadInputError(
-                f"--criteria: no pair of {pairs[0]} has criteria; longform criteria writes them for prompts"
+                f"--criteria: no pair of {pairs[0]} has criteria; write them with `longform criteria {pairs[0]}`"
             )
         variants = [True, False] if criteria else [True]
         if out.exists():

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from longform.evaluation.audit.agreement import InterRaterAgreement
+from longform.endpoints.errors import describe_causes
+from longform.evaluation.audit.agreement import InterRaterAgreement, RaterPair
 from longform.evaluation.audit.criteria import CriteriaGain
 from longform.evaluation.audit.people import PeopleAgreement
 from longform.evaluation.audit.run import Audit, JudgeAudit
@@ -105,13 +106,7 @@ def people_tables(people: PeopleAgreement) -> list[Table]:
         for kind, alpha in (("nominal", people.alpha_nominal), ("ordinal", people.alpha_ordinal)):
             if alpha is not None:
                 notes.append(f"Krippendorff's alpha, {kind}: {show(alpha.cell, digits=3)}.")
-        between: list[list[Cell]] = [
-            [it.one, it.other, it.agreement.cell, it.kappa.cell, it.agreement.n, it.agreement.prompts]
-            for it in people.pairs
-        ]
-        columns = [Column("person", is_text=True), Column("and", is_text=True), Column("agreement", digits=3)]
-        columns += [Column("kappa", digits=3), Column("n"), Column("prompts")]
-        tables.append(Table("Agreement between people", columns, between, notes))
+        tables.append(_agreement_table("Agreement between people", "person", people.pairs, notes))
     return tables
 
 
@@ -140,21 +135,10 @@ def _agreement_notes(audit: Audit) -> list[str]:
 
 
 def _cause_notes(judges: Sequence[JudgeAudit]) -> list[str]:
-    notes = []
-    for it in judges:
-        if it.causes:
-            counts = ", ".join(f"{cause} {count}" for cause, count in it.causes.most_common())
-            notes.append(f"Missing verdicts of {it.judge}: {counts}.")
-    return notes
+    return [f"Missing verdicts of {it.judge}: {describe_causes(it.causes)}." for it in judges if it.causes]
 
 
 def _between(between: InterRaterAgreement) -> Table:
-    rows: list[list[Cell]] = [
-        [it.one, it.other, it.agreement.cell, it.kappa.cell, it.agreement.n, it.agreement.prompts]
-        for it in between.pairs
-    ]
-    columns = [Column("judge", is_text=True), Column("and", is_text=True), Column("agreement", digits=3)]
-    columns += [Column("kappa", digits=3), Column("n"), Column("prompts")]
     notes = ["Cohen's kappa with linear weights on a < tie < b. An item is a pair in one order."]
     for name, figure in (("nominal", between.alpha_nominal), ("ordinal", between.alpha_ordinal)):
         if figure is not None:
@@ -163,7 +147,17 @@ def _between(between: InterRaterAgreement) -> Table:
                 f"Krippendorff's alpha of all judges, {name}: {alpha}; {figure.n} items, {figure.prompts} prompts."
             )
     notes += warn_of_few(it.agreement.prompts for it in between.pairs)
-    return Table("Agreement between judges", columns, rows, notes)
+    return _agreement_table("Agreement between judges", "judge", between.pairs, notes)
+
+
+def _agreement_table(title: str, rater: str, pairs: Sequence[RaterPair], notes: Sequence[str]) -> Table:
+    """Build a table with a row for every two raters; `rater` is the name of their column."""
+    rows: list[list[Cell]] = [
+        [it.one, it.other, it.agreement.cell, it.kappa.cell, it.agreement.n, it.agreement.prompts] for it in pairs
+    ]
+    columns = [Column(rater, is_text=True), Column("and", is_text=True), Column("agreement", digits=3)]
+    columns += [Column("kappa", digits=3), Column("n"), Column("prompts")]
+    return Table(title, columns, rows, notes)
 
 
 def _advice(audit: Audit) -> Table:

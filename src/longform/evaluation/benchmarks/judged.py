@@ -8,6 +8,7 @@ from collections import Counter
 
 from longform.endpoints.client import Endpoint
 from longform.endpoints.concurrency import map_bounded
+from longform.endpoints.errors import describe_causes
 from longform.evaluation.benchmarks.benchmark import Answers, Benchmark, ItemT, JudgePrompt, JudgeQuestion, Material
 from longform.judging.judge import query
 from longform.records.errors import StoppedError
@@ -55,6 +56,6 @@ async def ask_judge(
         total = len(answers.values) + len(answers.missing) + len(new)
         await map_bounded(new, work, workers=endpoint.workers)
     if answers.missing and not answers.values:
-        causes = ", ".join(f"{cause} {count}" for cause, count in Counter(answers.missing.values()).most_common())
+        causes = describe_causes(Counter(answers.missing.values()))
         raise StoppedError(f"endpoint {endpoint.name}: no well-formed answer to any question ({causes})")
     return answers

@@ -8,6 +8,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from longform.endpoints.errors import describe_causes
 from longform.endpoints.models import ModelSpec
 from longform.evaluation.benchmarks.benchmark import Answers, JudgePrompt, Material
 from longform.evaluation.benchmarks.card import BenchmarkCard, JudgeSettings, SamplingSettings
@@ -154,7 +155,7 @@ def find_gaps(
 
 
 def _causes(counts: Mapping[str, int]) -> str:
-    named = ", ".join(f"{cause} {count}" for cause, count in Counter(counts).most_common())
+    named = describe_causes(counts)
     return f"; missing: {named}" if named else ""
 
 

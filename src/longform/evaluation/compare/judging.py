@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from longform.endpoints.concurrency import map_bounded
+from longform.endpoints.errors import describe_causes
 from longform.endpoints.models import find_model, read_models
 from longform.endpoints.recorded import RecordedCalls
 from longform.evaluation.compare.pairing import PairedPrompt, Pairing, grade_rows
@@ -74,10 +75,9 @@ def ask_judges(
             cost = calls.cost()
         complete, _ = split_pairs(it.games)
         if not complete:
-            causes = ", ".join(f"{cause} {count}" for cause, count in it.no_verdict.most_common())
             raise StoppedError(
-                f"{out}: no pair of texts with a verdict of {it.judge} in both orders ({causes}); run the same command "
-                "again to retry failed calls"
+                f"{out}: no pair of texts with a verdict of {it.judge} in both orders ({describe_causes(it.no_verdict)}); "
+                "run the same command again to retry failed calls"
             )
         games += complete
     write_rows(out, games)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from longform.endpoints.concurrency import map_bounded
+from longform.endpoints.errors import describe_causes
 from longform.endpoints.models import ModelSpec
 from longform.endpoints.recorded import RecordedCalls, check_endpoint
 from longform.evaluation.estimates import Bootstrap, ClusteredEstimate
@@ -15,6 +16,7 @@ from longform.evaluation.ladders.verdicts import (
     GAP,
     PositionFigures,
     RungFigures,
+    RungVerdicts,
     collect_verdicts,
     free_figures,
     position_figures,
@@ -34,7 +36,7 @@ from longform.records.schemas import ORDERS, Game, Ladder, Order
 
 @dataclass(frozen=True, slots=True)
 class LadderCheck:
-    """What a judge says about the order of the rungs."""
+    """The result of a check: how a judge orders neighbouring rungs."""
 
     judge: str
     ladders: int
@@ -48,7 +50,7 @@ class LadderCheck:
     free: list[RungFigures]
     """Empty without a policy."""
     unreachable: ClusteredEstimate | None
-    """Share of the ladders whose top is unreachable; None if no ladder tells."""
+    """Share of the ladders whose top is unreachable; None if it is unknown for all."""
     gap: float
     reordered: int | None = None
     """Ladders whose order has changed; None without `reorder`."""
@@ -93,7 +95,7 @@ def check_ladders(
         models: Path to models.yaml.
         template: The judge's own wording, in place of the one in models.yaml.
         policy: Model name of the policy's own responses, for the free rungs.
-        gap: Grade points from which the top rung counts as unreachable.
+        gap: Grade points above the rung below from which the top rung counts as unreachable.
         sample: Number of ladders to check, drawn at random; None checks all.
         reorder_to: Ladders file to write, with the checked ladders in the order of the verdicts.
         budget: Stop before the calls cost more than this.
@@ -135,7 +137,7 @@ def check_ladders(
         cost, first = calls.cost(), calls.first_failure()
     checked = collect_verdicts(chosen, games)
     if not any(winner is not None for it in checked for winner in it.winners):
-        causes = ", ".join(f"{cause} {count}" for cause, count in no_verdict.most_common())
+        causes = describe_causes(no_verdict)
         raise StoppedError(
             f"{out}: no pair of rungs has a verdict of {judge} in both orders ({causes or 'no verdict'}"
             f"{f'; the first: {first}' if first else ''}); run the same command again to retry failed calls"
@@ -143,16 +145,9 @@ def check_ladders(
     write_rows(out, [*others, *games])
     bootstrap = Bootstrap(resamples, seed)
     tops = [(top, it.cluster) for it in checked if (top := it.is_top_unreachable(gap=gap, policy=policy)) is not None]
-    changed, unrated = None, 0
+    reordered, unrated = None, 0
     if reorder_to is not None:
-        of_ladder: dict[str, list[Game]] = {}
-        for game in games:
-            of_ladder.setdefault(game.prompt_id, []).append(game)
-        rated = {it.ladder.id: reorder(it, of_ladder.get(it.ladder.id, []), policy=policy) for it in checked}
-        unrated = sum(it is None for it in rated.values())
-        new = [rated.get(it.id) or it for it in everything]
-        changed = sum(_texts(one) != _texts(other) for one, other in zip(everything, new, strict=True))
-        write_rows(reorder_to, new)
+        reordered, unrated = _write_reordered(reorder_to, everything, checked, games, policy=policy)
     return LadderCheckResult(
         price,
         LadderCheck(
@@ -165,7 +160,7 @@ def check_ladders(
             free=[] if policy is None else free_figures(checked, policy, bootstrap),
             unreachable=bootstrap.mean([(float(top), cluster) for top, cluster in tops]),
             gap=gap,
-            reordered=changed,
+            reordered=reordered,
             unrated=unrated,
         ),
         cost,
@@ -219,6 +214,24 @@ async def judge_neighbours(
     return [played[it] for it in questions if it in played], no_verdict
 
 
+def _write_reordered(
+    path: Path, ladders: Sequence[Ladder], checked: Sequence[RungVerdicts], games: Sequence[Game], *, policy: str | None
+) -> tuple[int, int]:
+    """Write all ladders, the checked ones in the order of the verdicts.
+
+    Returns:
+        The number of ladders whose order has changed, and of checked ladders that keep theirs because a verdict is missing.
+    """
+    games_of: dict[str, list[Game]] = {}
+    for game in games:
+        games_of.setdefault(game.prompt_id, []).append(game)
+    reordered = {it.ladder.id: reorder(it, games_of.get(it.ladder.id, []), policy=policy) for it in checked}
+    new = [reordered.get(ladder.id) or ladder for ladder in ladders]
+    write_rows(path, new)
+    changed = sum(_texts(before) != _texts(after) for before, after in zip(ladders, new, strict=True))
+    return changed, sum(ladder is None for ladder in reordered.values())
+
+
 def _draw(ladders: Sequence[Ladder], count: int | None, *, seed: int) -> list[Ladder]:
     """Draw `count` ladders, in the order of the file."""
     if count is None or count >= len(ladders):
@@ -229,7 +242,7 @@ def _draw(ladders: Sequence[Ladder], count: int | None, *, seed: int) -> list[La
 def _check_policy(policy: str, ladders: Sequence[Ladder], path: Path) -> None:
     known = sorted({model for it in ladders for model in it.rungs})
     if policy not in known:
-        raise BadInputError(f"--policy {policy}: {path} has no reference of it; models: {', '.join(known)}")
+        raise BadInputError(f"--policy {policy}: {path} has no reference by this model; models: {', '.join(known)}")
 
 
 def _price(ladders: Sequence[Ladder], spec: ModelSpec) -> QuestionPrice:

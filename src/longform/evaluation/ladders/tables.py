@@ -1,5 +1,6 @@
 """Tables of a check of ladders."""
 
+from longform.endpoints.errors import describe_causes
 from longform.evaluation.estimates import ClusteredEstimate
 from longform.evaluation.ladders.run import LadderCheck
 from longform.evaluation.tables import Cell, Column, Table, warn_of_few
@@ -24,7 +25,7 @@ def check_tables(check: LadderCheck) -> list[Table]:
     notes = [
         "In order: the upper rung wins in both orders; inverted: the lower one does. Rung 1 is the weakest.",
         _unreachable_note(check),
-        *([f"Missing verdicts: {_causes(check)}."] if check.no_verdict else []),
+        *([f"Missing verdicts: {describe_causes(check.no_verdict)}."] if check.no_verdict else []),
         *warn_of_few(it.prompts for it in shown),
     ]
     tables = [Table(f"Neighbouring rungs, {check.judge}", [*columns, Column("n"), Column("missing")], rows, notes)]
@@ -37,7 +38,9 @@ def check_tables(check: LadderCheck) -> list[Table]:
                 "Rungs that the policy's own response beats",
                 [Column("rung", is_text=True), Column("free", digits=3), Column("n")],
                 free,
-                ["The policy is promoted from these for nothing; `curriculum.start: own` skips those below its own."],
+                [
+                    "The initial policy is promoted from these; `curriculum.start: own` skips those below its own response."
+                ],
             )
         )
     return tables
@@ -45,16 +48,12 @@ def check_tables(check: LadderCheck) -> list[Table]:
 
 def _unreachable_note(check: LadderCheck) -> str:
     if check.unreachable is None:
-        return "Unreachable tops: unknown, for lack of grades or verdicts."
+        return "Unreachable tops: unknown, because grades or verdicts are missing."
     value = check.unreachable
     return (
-        f"Unreachable tops: {value.value.estimate:.3f} of {value.n} ladders (the top wins, {check.gap:g} points or more "
-        "above the rung below)."
+        f"Unreachable tops: {value.value.estimate:.3f} of {value.n} ladders (the top beats the rung below and is graded "
+        f"at least {check.gap:g} points higher)."
     )
-
-
-def _causes(check: LadderCheck) -> str:
-    return ", ".join(f"{cause} {count}" for cause, count in check.no_verdict.most_common())
 
 
 def _cell(value: ClusteredEstimate | None) -> Cell:

@@ -1,13 +1,13 @@
-"""What the verdicts on neighbouring rungs say about a ladder; pure functions.
+"""Figures of a ladder from the verdicts on its neighbouring rungs; pure functions.
 
-Rung 1 is the weakest. A pair of neighbours has an outcome if the judge decided it in both orders: agreement decides,
-disagreement is a tie. In a winner, `a` is the lower rung and `b` the upper one.
+Rung 1 is the weakest. A pair of neighbours has an outcome if it has a verdict in both orders: two equal verdicts decide, two
+different ones are a tie. Of a winner, `a` is the lower rung and `b` the upper one.
 
 - *Inversion*: the lower rung wins.
-- *Free* rung: the policy's own response beats it, directly or through a chain of decided neighbours, so a policy that has
-  learned nothing is promoted from it. Rungs below the own response are mostly free; `curriculum.start: own` skips them.
-- *Unreachable* top: the last rung is another writer's text, wins against the rung below, and its grade is at least
-  `gap` points above it: one competitor alone writes so well, and the prompt stays on this rung.
+- *Free* rung: the policy's own response beats it, directly or through a chain of neighbours, so the initial policy is
+  promoted from it without learning. Rungs below the own response are mostly free; `curriculum.start: own` skips them.
+- *Unreachable* top: the last rung is another writer's text, beats the rung below, and is graded at least `gap` points
+  higher: only one competitor writes so well, so the prompt is likely to stay on this rung.
 """
 
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ from longform.statistics.bradley_terry import Cells, fit
 GAP = 2.0
 """Grade points above the rung below from which the top counts as unreachable. Judges give most texts between 6 and 9."""
 _DIGITS = 6
-"""Of a strength; games that say the same then give equal strengths, and the tie rules decide."""
+"""Decimals of a strength. Rounding gives equal results equal strengths, so that the tie rules decide."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class RungVerdicts:
 
     @property
     def cluster(self) -> str:
-        """What intervals resample: the prompt."""
+        """The prompt, which the intervals resample."""
         return self.ladder.request
 
     def free_rungs(self, policy: str) -> set[int] | None:
@@ -57,7 +57,7 @@ class RungVerdicts:
         return free
 
     def is_top_unreachable(self, *, gap: float, policy: str | None = None) -> bool | None:
-        """Whether the last rung is unreachable; None if nothing tells: one rung, ranks in place of grades, no outcome."""
+        """Whether the last rung is unreachable; None if unknown: only one rung, ranks instead of grades, or no outcome."""
         references = self.ladder.references
         if len(references) < 2 or self.ladder.meta.get("scores") == "ranks" or self.winners[-1] is None:
             return None

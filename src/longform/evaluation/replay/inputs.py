@@ -20,7 +20,7 @@ from longform.records.run_directory import RunDirectory
 from longform.records.schemas import PromptRow
 from longform.rewards.plugin import load_rewards
 from longform.rewards.settings import GroupSettings, JudgedSettings, PairwiseSettings
-from longform.statistics.group_games import GroupBy
+from longform.statistics.group_games import ComparisonMethod
 
 CHANGEABLE = ("rewards", "advantages", "curriculum")
 """Sections of the recipe that a replay may change."""
@@ -79,7 +79,7 @@ def check_replay(
     overrides: Sequence[str] = (),
     *,
     judge: str | None = None,
-    by: GroupBy | None = None,
+    by: ComparisonMethod | None = None,
     models: Path | None = None,
 ) -> ReplayInputs:
     """Read and check everything that a replay of `run` needs, without any call.
@@ -128,7 +128,7 @@ def check_replay(
     return ReplayInputs(recorded, replayed, changes, prompts, judges, changed, removed)
 
 
-def _by_override(recorded: Recipe, by: GroupBy) -> str:
+def _by_override(recorded: Recipe, by: ComparisonMethod) -> str:
     """Return the override that `by` is short for: a group reward in place of the pairwise or group reward.
 
     Raises:

@@ -41,7 +41,7 @@ from longform.rewards.reward import (
     scores_by_kind,
 )
 from longform.rewards.reward_set import RewardSet, build_rewards, score_groups
-from longform.statistics.group_games import GroupBy
+from longform.statistics.group_games import ComparisonMethod
 from longform.steps.metrics import StepScores, finalize_step
 from longform.text.structure import parse_response
 
@@ -109,7 +109,7 @@ def replay(
     run: Path,
     *,
     judge: str | None = None,
-    by: GroupBy | None = None,
+    by: ComparisonMethod | None = None,
     overrides: Sequence[str] = (),
     models: Path | None = None,
     budget: float | None = None,

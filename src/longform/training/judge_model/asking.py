@@ -94,7 +94,7 @@ def judge_curve_point(
     return JudgeCurvePoint(stage, step, float(np.mean(right)) if right else None, missing)
 
 
-def drawn_pairs(pairs: Sequence[LabelledPair], *, most: int | None, seed: int) -> list[LabelledPair]:
+def draw_pairs(pairs: Sequence[LabelledPair], *, most: int | None, seed: int) -> list[LabelledPair]:
     """At most so many of the pairs, drawn; the same ones for every point of a curve."""
     return list(pairs) if most is None or len(pairs) <= most else random.Random(seed).sample(list(pairs), k=most)
 

@@ -26,7 +26,7 @@ from longform.training.judge_model.asking import (
     JudgeCurvePoint,
     Verdicts,
     ask_judge_model,
-    drawn_pairs,
+    draw_pairs,
     judge_curve_point,
 )
 from longform.training.judge_model.pairs import LabelledPair
@@ -265,7 +265,7 @@ def _add_point(
 ) -> None:
     if curve.has(stage, step):
         return
-    pairs = drawn_pairs(split.held_out, most=recipe.examination.max_pairs, seed=recipe.seed)
+    pairs = draw_pairs(split.held_out, most=recipe.examination.max_pairs, seed=recipe.seed)
     curve.add(judge_curve_point(stage, step, pairs, _ask(model, recipe, pairs, on_progress)))
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from longform.evaluation.audit.group_figures import ComparedGroup, advise_by, decisions, measure_by
+from longform.evaluation.audit.group_figures import ComparedGroup, advise_method, decisions, measure_method
 from longform.evaluation.audit.groups import audit_groups, group_tables
 from longform.evaluation.audit.scored_groups import ScoredGroup
 from longform.evaluation.estimates import Bootstrap
@@ -16,7 +16,7 @@ from longform.judging.answers import read_fences
 from longform.records.errors import BadInputError
 from longform.records.files import read_rows
 
-BYS = ("peer", "list", "round-robin", "elimination")
+METHODS = ("peer", "list", "round-robin", "elimination")
 GROUPS, SIZE = 16, 5
 TIGHT = Bootstrap(resamples=200)
 
@@ -55,7 +55,7 @@ def _write_groups(folder):
     return path
 
 
-def _audit(folder, server, *, files=None, bys=BYS, **settings) -> Any:
+def _audit(folder, server, *, files=None, methods=METHODS, **settings) -> Any:
     spec = {"base_url": server.url, "model": "m", "retries": 0, "prices": {"prompt": 1, "completion": 1}}
     (folder / "models.yaml").write_text(yaml.safe_dump({"judge": spec}))
     settings = {
@@ -64,7 +64,7 @@ def _audit(folder, server, *, files=None, bys=BYS, **settings) -> Any:
         "resamples": 200,
         "repeats": 0,
     } | settings
-    return audit_groups(files or [_write_groups(folder)], bys=bys, judges=["judge"], **settings)
+    return audit_groups(files or [_write_groups(folder)], methods=methods, judges=["judge"], **settings)
 
 
 def test_a_judge_without_errors_agrees_fully_and_the_cheapest_complete_way_is_chosen(tmp_path, serve):
@@ -83,13 +83,13 @@ def test_a_judge_without_errors_agrees_fully_and_the_cheapest_complete_way_is_ch
 
 
 def test_bias_and_noise_are_seen_for_pairs_and_lists(tmp_path, serve):
-    audited = _audit(tmp_path, serve(_judge(bias=3, noise=2)), repeats=2, bys=("list", "round-robin"))
+    audited = _audit(tmp_path, serve(_judge(bias=3, noise=2)), repeats=2, methods=("list", "round-robin"))
     for it in audited.figures:
         assert it.first_lead.value.low > 0, it.by
         assert it.noise.value.low > 0, it.by
         assert it.agreement.value.estimate < 1
         assert it.cost_of_correct > 0
-    even = _audit(tmp_path, serve(_judge()), bys=("list", "round-robin"), out=tmp_path / "even.jsonl")
+    even = _audit(tmp_path, serve(_judge()), methods=("list", "round-robin"), out=tmp_path / "even.jsonl")
     assert all(it.first_lead.value.low <= 0 <= it.first_lead.value.high for it in even.figures)
     assert all(it.noise is None for it in even.figures), "one run shows no noise"
 
@@ -103,7 +103,7 @@ def test_a_second_call_asks_nothing_and_scores_are_in_the_output(tmp_path, serve
     assert again.figures == first.figures
     (row, *_) = read_rows(tmp_path / "out.jsonl", ScoredGroup)
     assert row.model_extra is not None
-    assert set(row.model_extra["by"]["judge"]) == set(BYS)
+    assert set(row.model_extra["by"]["judge"]) == set(METHODS)
     assert len(row.model_extra["by"]["judge"]["list"][0]) == SIZE
 
 
@@ -120,7 +120,7 @@ def test_labelled_pairs_are_groups_of_two(tmp_path, serve):
     ]
     path = tmp_path / "pairs.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    audited = _audit(tmp_path, serve(_judge()), files=[path], bys=("list", "peer"))
+    audited = _audit(tmp_path, serve(_judge()), files=[path], methods=("list", "peer"))
     assert [it.agreement.value.estimate for it in audited.figures] == [pytest.approx(0.975, abs=0.03)] * 2
     assert [it.calls for it in audited.figures] == [1, 1]
 
@@ -130,7 +130,7 @@ def test_decisions_without_a_verdict_are_counted_apart(tmp_path, serve):
         is_even = re.search(r"Write \d*[02468]\.", request["messages"][0]["content"])
         return _judge()(request, number) if is_even else "I cannot say."
 
-    (figures,) = _audit(tmp_path, serve(sometimes), bys=("list",)).figures
+    (figures,) = _audit(tmp_path, serve(sometimes), methods=("list",)).figures
     assert figures.agreement.value.estimate == 1.0
     assert figures.undecided.value.estimate == 0.5
 
@@ -138,8 +138,8 @@ def test_decisions_without_a_verdict_are_counted_apart(tmp_path, serve):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"bys": ("anchors",)}, "--by anchors: needs the ladder of a recipe"),
-        ({"bys": ("list", "list")}, "--by list: listed twice"),
+        ({"methods": ("anchors",)}, "--by anchors: needs the ladder of a recipe"),
+        ({"methods": ("list", "list")}, "--by list: listed twice"),
     ],
 )
 def test_what_cannot_be_measured_is_refused_in_one_line(tmp_path, serve, settings, message):
@@ -150,7 +150,7 @@ def test_what_cannot_be_measured_is_refused_in_one_line(tmp_path, serve, setting
 def test_groups_without_scores_are_refused(tmp_path, serve):
     path = tmp_path / "bare.jsonl"
     path.write_text(json.dumps({"id": "g", "prompt": "Write.", "responses": [{"text": "a"}, {"text": "b"}]}) + "\n")
-    with pytest.raises(BadInputError, match="in no group did people score two texts differently"):
+    with pytest.raises(BadInputError, match="no group has two texts with different scores"):
         _audit(tmp_path, serve(_judge()), files=[path])
 
 
@@ -178,9 +178,9 @@ def test_the_advice_takes_the_cheapest_that_is_not_worse_and_leaves_the_worse_al
     cheap = [_group(it, right if n else wrong, cost=1.0) for n, it in enumerate(prompts)]
     bad = [_group(it, wrong, cost=0.1) for it in prompts]
     ways = [dear, cheap, bad]
-    figures = [measure_by("j", by, it, TIGHT) for by, it in zip(("round-robin", "list", "peer"), ways, strict=True)]
-    assert advise_by(figures, ways, TIGHT).by == figures[1]
-    assert advise_by(figures[::2], ways[::2], TIGHT).by == figures[0]
+    figures = [measure_method("j", by, it, TIGHT) for by, it in zip(("round-robin", "list", "peer"), ways, strict=True)]
+    assert advise_method(figures, ways, TIGHT).by == figures[1]
+    assert advise_method(figures[::2], ways[::2], TIGHT).by == figures[0]
     few = [it[:5] for it in ways]
-    figures = [measure_by("j", by, it, TIGHT) for by, it in zip(("round-robin", "list", "peer"), few, strict=True)]
-    assert "only 5 of at least 10 prompts" in advise_by(figures, few, TIGHT).because
+    figures = [measure_method("j", by, it, TIGHT) for by, it in zip(("round-robin", "list", "peer"), few, strict=True)]
+    assert "only 5 of at least 10 prompts" in advise_method(figures, few, TIGHT).because

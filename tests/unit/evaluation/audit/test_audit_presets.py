@@ -164,7 +164,12 @@ def test_ways_to_compare_are_measured_on_groups_that_people_scored(tmp_path, ser
     requests, texts = scored_texts()
     files = [dump(tmp_path / "prompts.jsonl", requests), dump(tmp_path / "responses.jsonl", texts)]
     settings = {"models": judge_spec(tmp_path, server), "out": tmp_path / "by.jsonl", "resamples": 100}
-    settings |= {"preset": "writingpreferencebench", "judges": ["judge"], "bys": ("list", "round-robin"), "repeats": 0}
+    settings |= {
+        "preset": "writingpreferencebench",
+        "judges": ["judge"],
+        "methods": ("list", "round-robin"),
+        "repeats": 0,
+    }
     audited = audit_groups(files, **settings)
     assert [it.agreement is not None and it.agreement.value.estimate for it in audited.figures] == [1.0, 1.0]
     asked = len(server.requests)
@@ -186,9 +191,9 @@ def test_scores_of_hellobench_are_said_to_be_a_judges(tmp_path):
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ([{"prompt_id": "p", "response": "text", "human_scores": [1]}], "no request of 'p' among the files"),
-        ([{"prompt_id": "p", "prompt": "Write."}], "holds no pair of texts"),
-        ([{"name": "x"}], r"f.jsonl:1: not a row of writingpreferencebench: no request"),
+        ([{"prompt_id": "p", "response": "text", "human_scores": [1]}], "no file has the request of 'p'"),
+        ([{"prompt_id": "p", "prompt": "Write."}], "no pair of texts"),
+        ([{"name": "x"}], r"f.jsonl:1: not a row of writingpreferencebench: needs prompt_id"),
         ([{"prompt_id": "p", "response": "t", "human_scores": ["high"]}], "human_scores: not a number or a list"),
     ],
 )

@@ -4,10 +4,10 @@ import pytest
 from recorded_run import PER_STEP, STEPS, Stage, replay_run
 
 from longform.records.errors import BadInputError
-from longform.statistics.group_games import most_games
+from longform.statistics.group_games import max_games
 
 GROUP = 4
-BYS = ("peer", "anchors", "list", "round-robin", "elimination")
+METHODS = ("peer", "anchors", "list", "round-robin", "elimination")
 LENGTH = {"kind": "length"}
 
 
@@ -21,7 +21,7 @@ def _run(stage, by, *, rewards=(), **changes):
     return stage.run(**{"rewards": [group, *rewards], "method": "grpo", "group": GROUP} | changes)
 
 
-RUNS = {by: {"by": by} for by in BYS} | {
+RUNS = {by: {"by": by} for by in METHODS} | {
     "the best promotes": {"by": "list", "curriculum": {"promote_by": "sample", "top": "self"}},
     "flat groups alone": {"by": "peer", "rewards": [LENGTH], "flat_groups": "judge", "group": 2},
     "drawn again": {"by": "round-robin", "optim": {"resample": 2}},
@@ -56,7 +56,7 @@ def test_without_a_change_nothing_is_asked_and_nothing_changes(stage, kind):
 
 
 @pytest.mark.parametrize(
-    "by", [it if it in ("peer", "list") else pytest.param(it, marks=pytest.mark.full) for it in BYS]
+    "by", [it if it in ("peer", "list") else pytest.param(it, marks=pytest.mark.full) for it in METHODS]
 )
 def test_a_pairwise_run_is_replayed_by_comparing_its_groups_with_the_price(stage, by):
     path = stage.run(method="grpo", group=GROUP, position="both", samples=1)
@@ -66,7 +66,7 @@ def test_a_pairwise_run_is_replayed_by_comparing_its_groups_with_the_price(stage
     scores = {it.scores_after["group"] for it in after.rollouts if it.scores_after}
     assert len(scores) > 2 or by == "peer"
     assert all(0 <= score <= 1 for score in scores)
-    most = STEPS * PER_STEP * most_games(by, GROUP, anchors=3)
+    most = STEPS * PER_STEP * max_games(by, GROUP, anchors=3)
     orders, attempts = 1 if by == "list" else 2, 2
     assert 0 < after.replayed.calls <= most * orders * attempts
     assert after.replayed.cost > 0
