@@ -75,7 +75,7 @@ def judge_model(
 
 
 class _Stages:
-    """One progress bar at a time, for the stage that is at work."""
+    """Shows a progress bar for the current stage."""
 
     def __init__(self) -> None:
         self._shown = ExitStack()
@@ -88,7 +88,7 @@ class _Stages:
         self._shown.close()
 
     def advance(self, stage: str, done: int, total: int, note: str) -> None:
-        """Show what a stage has done of all."""
+        """Show the progress of a stage; a new stage replaces the bar."""
         if stage != self._name:
             self._shown.close()
             self._show = self._shown.enter_context(progress(stage))

@@ -28,7 +28,7 @@ from longform.records.database import Promotion, RolloutRecord, ValidationText
 from longform.records.errors import BadInputError, StoppedError
 from longform.records.run_directory import RunDirectory
 from longform.records.schemas import Ladder
-from longform.rewards.reward import PromptInStep, RewardResults
+from longform.rewards.reward import PromptVisit, RewardResults
 from longform.rewards.reward_set import RewardSet, build_rewards, score_groups
 from longform.rewards.settings import GroupSettings
 from longform.steps.metrics import StepScores, finalize_step, validation_metrics
@@ -163,7 +163,7 @@ class RunActor:
         self,
         step: int,
         results: Sequence[RewardResults],
-        faced: Sequence[PromptDraw],
+        draws: Sequence[PromptDraw],
         text_hashes: Sequence[str],
         left_out: np.ndarray,
         responses: Sequence[ParsedResponse],
@@ -175,7 +175,7 @@ class RunActor:
         """
         if self._group_rewards is not None:
             try:
-                prompts = [await self._in_step(it, step) for it in faced]
+                prompts = [await self._in_step(it, step) for it in draws]
                 results = await score_groups(self._group_rewards, prompts, responses, results)
             except StoppedError as error:
                 return CallFailure(str(error))
@@ -183,7 +183,7 @@ class RunActor:
                 return CallFailure(str(error), needs_fix=True)
         closed = finalize_step(
             results,
-            faced,
+            draws,
             text_hashes,
             self._curriculum,
             weights=self._recipe.weights,
@@ -194,13 +194,13 @@ class RunActor:
         self._staged = (step, closed.updates)
         return closed
 
-    async def _in_step(self, draw: PromptDraw, step: int) -> PromptInStep:
+    async def _in_step(self, draw: PromptDraw, step: int) -> PromptVisit:
         prompt, reference = self._prompts.prompt_at(draw.prompt_index), ""
         if draw.own_text is not None:
             reference = await self.own_answer(draw.own_text)
         elif isinstance(prompt, Ladder):
             reference = prompt.references[min(draw.rung, len(prompt.references) - 1)].text
-        return PromptInStep(judged_by(prompt, draw.criteria), reference, draw.rung, step)
+        return PromptVisit(judged_by(prompt, draw.criteria), reference, draw.rung, step)
 
     async def commit(self, step: int) -> int:
         """Apply the staged promotions of an updated step to the curriculum; returns their number."""

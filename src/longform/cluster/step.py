@@ -37,10 +37,10 @@ MAX_LOST = 0.1
 _TIMES = {"gen": "seconds/writing", "update_actor": "seconds/updating"}
 
 
-class FacedPrompt(NamedTuple):
+class DrawnPrompt(NamedTuple):
     """A prompt of a step without its references, and its current reference."""
 
-    faced: PromptDraw
+    draw: PromptDraw
     prompt: PromptRow
     reference: str
 
@@ -92,7 +92,7 @@ def cut_off(payloads: Sequence[RewardPayload], recipe: Recipe) -> np.ndarray:
 
 
 def build_step(
-    closed: StepScores, payloads: Sequence[RewardPayload], groups: Sequence[FacedPrompt], recipe: Recipe, *, step: int
+    closed: StepScores, payloads: Sequence[RewardPayload], groups: Sequence[DrawnPrompt], recipe: Recipe, *, step: int
 ) -> ClusterStep:
     """What the trainer needs of a step that the run actor has finalised.
 
@@ -111,7 +111,7 @@ def build_step(
             step=step,
             row=row,
             prompt_id=group.prompt.id,
-            rung=group.faced.rung,
+            rung=group.draw.rung,
             text=it.text,
             reference=group.reference,
             tokens=it.tokens,

@@ -30,7 +30,7 @@ from longform.cluster.run_actor import Opened
 from longform.cluster.start import actor_of
 from longform.cluster.step import (
     ClusterStep,
-    FacedPrompt,
+    DrawnPrompt,
     build_step,
     check_payloads,
     check_results,
@@ -54,7 +54,7 @@ class LongformTrainer(PPOTrainerSync):
         self._run_actor = actor_of(self.config)
         opened: Opened = ask(self._run_actor.opened.remote())
         self._recipe = opened.recipe
-        self._groups: dict[str, FacedPrompt] = {}
+        self._groups: dict[str, DrawnPrompt] = {}
         self._closed: ClusterStep | None = None
         return super()._build_replay_buffer()
 
@@ -63,31 +63,32 @@ class LongformTrainer(PPOTrainerSync):
     def _fetch_one_gen_batch(self) -> TensorDict:
         """The prompts that the curriculum draws for a step, each with its current reference."""
         drawn = ask(self._run_actor.draw.remote(self.global_steps, self.config.data.train_batch_size))
-        rows = [self._face(it) for it in drawn]
+        rows = [self._prepare(it) for it in drawn]
         self._groups = {str(uuid.uuid4()): group for group, _ in rows}
         batch = collate_fn([row for _, row in rows])
         batch["uid"] = np.array(list(self._groups), dtype=object)
         return tu.get_tensordict(batch)
 
-    def _face(self, faced: PromptDraw) -> tuple[FacedPrompt, dict[str, Any]]:
-        row = self.train_dataset[faced.prompt_index]
+    def _prepare(self, draw: PromptDraw) -> tuple[DrawnPrompt, dict[str, Any]]:
+        """Return a drawn prompt with its current reference, and the row that verl's workers get."""
+        row = self.train_dataset[draw.prompt_index]
         whole = read_prompt(row["extra_info"])
         reference = ""
         if isinstance(whole, Ladder):
-            reference = whole.references[min(faced.rung, len(whole.references) - 1)].text
-        if faced.own_text is not None:
-            reference = ask(self._run_actor.own_answer.remote(faced.own_text))
-        whole = judged_by(whole, faced.criteria)
+            reference = whole.references[min(draw.rung, len(whole.references) - 1)].text
+        if draw.own_text is not None:
+            reference = ask(self._run_actor.own_answer.remote(draw.own_text))
+        whole = judged_by(whole, draw.criteria)
         prompt = Prompt.model_validate(whole.model_dump(exclude={"references", "policy_score", "potential"}))
         row["extra_info"] = {
-            "index": faced.prompt_index,
+            "index": draw.prompt_index,
             "split": "train",
             "row": prompt.model_dump_json(),
             "rungs": [],
             "reference": reference,
             "step": self.global_steps,
         }
-        return FacedPrompt(faced, prompt, reference), row
+        return DrawnPrompt(draw, prompt, reference), row
 
     # Learning.
 
@@ -103,7 +104,7 @@ class LongformTrainer(PPOTrainerSync):
             self._run_actor.close.remote(
                 self.global_steps,
                 [it.results for it in payloads],
-                [it.faced for it in groups],
+                [it.draw for it in groups],
                 [text_hash(it.text) for it in payloads],
                 cut_off(payloads, self._recipe),
                 [it.response for it in payloads],

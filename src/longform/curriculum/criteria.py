@@ -1,8 +1,7 @@
-"""Which of its criteria a prompt is judged by in a step: all, the easiest ones first, or those that its group fails now.
+"""The schedule of criteria: whether a prompt is judged by all of its criteria, by the easiest first, or by failed ones.
 
-The state is the mean score of the prompt's group by each criterion, when it was last asked about. A choice is a function
-of the state and the prompt, so a resumed run makes the same ones. Hard constraints are no part of it: they are always
-checked.
+The state is, for each criterion of a prompt, the mean score of its group when it was last asked about. The choice is a
+function of state and prompt, so a resumed run makes the same choices. Hard constraints are always checked.
 """
 
 from collections.abc import Sequence
@@ -32,10 +31,10 @@ class CriteriaSchedule:
         """[criteria of all prompts] mean score of the group at the last visit; NaN before the first."""
 
     def choose(self, index: int) -> tuple[int, ...] | None:
-        """Return the positions of the criteria that the prompt at `index` is judged by; None: it has no list of them.
+        """Return the positions of the criteria to judge the prompt at `index` by; None if it has no list of criteria.
 
-        All as long as one has no score yet. easy-first: in descending order of their means, up to the first that is failed.
-        failed: those below the pass mark, and all if there are none.
+        All criteria while one has no score yet. Then easy-first: in descending order of mean score, up to and including the
+        first failed one. failed: those below the pass mark, or all if none is.
         """
         means = self.means[self._offsets[index] : self._offsets[index + 1]]
         everything = tuple(range(len(means)))
@@ -51,23 +50,23 @@ class CriteriaSchedule:
         return tuple(sorted(easiest.tolist()))
 
     def record(self, index: int, means: CriterionMeans) -> None:
-        """Store the scores of a visit of the prompt at `index`."""
+        """Store the mean scores from a visit to the prompt at `index`."""
         for position, mean in means:
             self.means[self._offsets[index] + position] = mean
 
     @property
     def passed(self) -> float | None:
-        """The fraction of the criteria with a score whose group reached the pass mark; None before the first score."""
+        """The fraction of scored criteria whose last mean reached the pass mark; None before the first score."""
         known = self.means[~np.isnan(self.means)]
         return float((known >= self._pass_mark).mean()) if len(known) else None
 
 
 def group_means(chosen: Sequence[int] | None, scores: Sequence[Sequence[float] | None]) -> CriterionMeans:
-    """Return the mean scores of a group by the criteria that it was judged by; empty if there is none.
+    """Return the mean scores of a group by criterion; empty without criteria or scores.
 
     Args:
-        chosen: Positions of these criteria.
-        scores: For each response its scores, in the order of `chosen`, constraints after them; None if it has none.
+        chosen: Positions of the criteria that it was judged by.
+        scores: The scores of each response in the order of `chosen`, then of its constraints; None without a verdict.
     """
     rows = [row[: len(chosen)] for row in scores if row is not None and len(row) >= len(chosen)] if chosen else []
     if not rows or chosen is None:
@@ -76,12 +75,12 @@ def group_means(chosen: Sequence[int] | None, scores: Sequence[Sequence[float] |
 
 
 def scored_criteria(prompt: PromptRow) -> list[Criterion]:
-    """Return the criteria of a prompt that are scored, without hard constraints; empty if it has no list of criteria."""
+    """Return the criteria of a prompt without hard constraints; empty if it has no list of criteria."""
     return [it for it in prompt.criteria if not it.hard] if isinstance(prompt.criteria, list) else []
 
 
 def judged_by(prompt: PromptRow, chosen: Sequence[int] | None) -> PromptRow:
-    """Return the prompt with the chosen criteria alone, and its hard constraints after them; None leaves it as it is."""
+    """Return the prompt with only the chosen criteria and its hard constraints; None leaves the prompt unchanged."""
     if chosen is None or not isinstance(prompt.criteria, list):
         return prompt
     scored = scored_criteria(prompt)

@@ -134,7 +134,7 @@ def _asked(
 ) -> list[AuditedPair]:
     """Pairs of a file with the verdicts of the judge model alone."""
     labelled, _ = read_labelled_pairs([path], judge=recipe.judge)
-    drawn = draw_pairs(labelled, most=settings.max_pairs, seed=recipe.seed)
+    drawn = draw_pairs(labelled, count=settings.max_pairs, seed=recipe.seed)
     verdicts = ask_judge_model(
         str(recipe.out),
         drawn,

@@ -106,16 +106,16 @@ class RecipeReward:
         with self._curriculum() as (curriculum, state):
             state["step"] += 1
             step: int = state["step"]
-            faced = {index: curriculum.face(index, step) for index in dict.fromkeys(indices)}
+            draws = {index: curriculum.face(index, step) for index in dict.fromkeys(indices)}
         rewards = self._built()
         parsed = [parse_response(text, self.recipe.generation.think) for text in texts]
         scoring = [
-            self._score(rewards, index, response, faced[index], step)
+            self._score(rewards, index, response, draws[index], step)
             for index, response in zip(indices, parsed, strict=True)
         ]
         results = await asyncio.gather(*scoring)
         with self._curriculum() as (curriculum, _):
-            curriculum.commit(curriculum.stage(_outcomes(indices, faced, results)))
+            curriculum.commit(curriculum.stage(_outcomes(indices, draws, results)))
         return [self._combined(it) for it in results]
 
     def close(self) -> None:
@@ -182,16 +182,16 @@ class RecipeReward:
 
 
 def _outcomes(
-    indices: Sequence[int], faced: Mapping[int, PromptDraw], results: Sequence[RewardResults]
+    indices: Sequence[int], draws: Mapping[int, PromptDraw], results: Sequence[RewardResults]
 ) -> list[PromptOutcome]:
     """What each prompt's responses came to; one with a missing reward has no outcome, since it is not trained on."""
-    outcomes: dict[int, list[str | None]] = {index: [] for index in faced}
-    scores: dict[int, list[list[float] | None]] = {index: [] for index in faced}
+    outcomes: dict[int, list[str | None]] = {index: [] for index in draws}
+    scores: dict[int, list[list[float] | None]] = {index: [] for index in draws}
     for index, result in zip(indices, results, strict=True):
         outcomes[index].append(None if scores_by_kind(result) is None else outcome_of(result))
         scores[index].append(criterion_scores(result))
     return [
-        PromptOutcome(index, faced[index].rung, tuple(it), criteria=group_means(faced[index].criteria, scores[index]))
+        PromptOutcome(index, draws[index].rung, tuple(it), criteria=group_means(draws[index].criteria, scores[index]))
         for index, it in outcomes.items()
     ]
 

@@ -19,7 +19,7 @@ _FIRST_ATTEMPT = 100
 """Numbers the questions asked here, so that none is taken for the answer to a request of a run."""
 
 
-class SettingChange(NamedTuple):
+class KeyChange(NamedTuple):
     """One key of models.yaml with another value."""
 
     key: str
@@ -32,10 +32,10 @@ class SettingChange(NamedTuple):
 
 
 CHANGES = (
-    SettingChange("token_parameter", "max_completion_tokens"),
-    SettingChange("temperature", None),
-    SettingChange("top_p", None),
-    SettingChange("stream", True),
+    KeyChange("token_parameter", "max_completion_tokens"),
+    KeyChange("temperature", None),
+    KeyChange("top_p", None),
+    KeyChange("stream", True),
 )
 """What an endpoint that refuses a request may ask for, the most frequent first."""
 MAX_QUESTIONS = len(CHANGES) + (len(CHANGES) - 1) + 2
@@ -44,7 +44,7 @@ MAX_QUESTIONS = len(CHANGES) + (len(CHANGES) - 1) + 2
 
 async def find_changes(
     open_endpoint: Callable[[Mapping[str, Any]], Endpoint], spec: ModelSpec
-) -> Sequence[SettingChange] | None:
+) -> Sequence[KeyChange] | None:
     """The changes to `spec` with which a small question is answered; None if none of them helps.
 
     They are made one after the other until there is an answer; then each is taken back that is not needed for it.
@@ -55,11 +55,11 @@ async def find_changes(
     """
     attempts = count(_FIRST_ATTEMPT)
 
-    async def is_answered(changes: Sequence[SettingChange]) -> bool:
+    async def is_answered(changes: Sequence[KeyChange]) -> bool:
         async with open_endpoint(dict(changes)) as endpoint:
             return await _is_answered(_ask(endpoint, attempt=next(attempts)))
 
-    made: list[SettingChange] = []
+    made: list[KeyChange] = []
     for change in CHANGES:
         if getattr(spec, change.key) == change.value and spec.is_set(change.key):
             continue

@@ -1,7 +1,7 @@
-"""Answering a checklist of yes-or-no questions about a text in one question: what HelloBench asks, in our own wording.
+"""One question about all items of a checklist for a text, as HelloBench asks, in our own wording.
 
-Each answer is one of five values from 0 to 1. They stand in one `{"scores": {...}}` under the numbers of the questions,
-which `judging.answers` breaks up in every text.
+Each item gets one of five values from 0 to 1, in one `{"scores": {...}}` with the numbers of the items as keys, which
+`judging.answers` defuses inside the texts.
 """
 
 from collections.abc import Sequence
@@ -52,7 +52,7 @@ def parse_checklist(count: int, answer: str) -> list[float] | None:
 
 
 def parse_tuned_checklist(count: int, answer: str) -> list[float] | None:
-    """The values in the one `{"1": V, ...}` of a judge with its own template; None where one is missing or no value."""
+    """The values in the one `{"1": V, ...}` of a judge with its own template; None if one is missing or invalid."""
     names = _names(range(count))
     found = only_object(answer, names) or {}
     values = [value for name in names if (value := _read_value(found.get(name))) is not None]

@@ -1,8 +1,8 @@
-"""Scoring a text by one criterion, or by six qualities: what WritingBench and LongBench-Write ask, in our own wording.
+"""Scoring a text by one criterion, or by six qualities, as WritingBench and LongBench-Write do, in our own wording.
 
-What they publish is kept: the scales, the score bands of a criterion, the strictness, and that length is not a quality. The
-request and the text lead the question, so a prefix cache serves the criteria of one text. An answer ends in
-`{"scores": ...}`, which `judging.answers` breaks up in every text; a judge with its own template ends in a plain object.
+Kept as published: the scales, the score bands of a criterion, the strictness, and that length is not a quality. The request
+and the text come first in the question, so that all criteria of one text share a cached prefix. An answer ends in
+`{"scores": ...}`, which `judging.answers` defuses inside the texts; a judge with its own template ends in a plain object.
 """
 
 from collections.abc import Mapping
@@ -14,9 +14,9 @@ from longform.records.schemas import Criterion, PromptRow
 from longform.wording import Wording, load_wording
 
 CRITERION = "criterion"
-"""The name under which the score of a criterion stands in an answer."""
+"""Key of a criterion's score in an answer."""
 MET = "satisfied"
-"""The name under which an answer says whether a hard constraint is satisfied."""
+"""Key of the answer about a hard constraint."""
 CRITERION_SCALE = (1, 10)
 QUALITY_SCALE = (1, 5)
 

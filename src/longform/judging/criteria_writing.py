@@ -1,8 +1,8 @@
-"""Having a judge write the criteria of a request: names, descriptions, weights, score bands, and hard constraints.
+"""A judge writes the criteria of a request: names, descriptions, weights, score bands, and hard constraints.
 
-The shape is that of WritingBench (arXiv 2503.05244), with weights and constraints. Contrastive criteria come from a better
-and a worse text for the request (OpenRubrics, arXiv 2510.07743). Request and texts are fenced, and an answer that breaks a
-rule is asked for again; nothing is repaired.
+The format is that of WritingBench (arXiv 2503.05244), with weights and constraints. Contrastive criteria come from a better
+and a worse text for the request (OpenRubrics, arXiv 2510.07743). Request and texts are fenced. An answer that breaks a rule
+is requested again, never repaired.
 """
 
 import json
@@ -21,7 +21,7 @@ MAX_WEIGHT = 5
 MAX_CONSTRAINTS = 5
 _KEYS = ("criteria", "constraints")
 _LONGEST_NAME, _LONGEST_TEXT = 80, 1000
-"""Characters."""
+"""Maximum lengths in characters."""
 _NOT_IN_NAMES = frozenset('{}"\\')
 
 
@@ -69,7 +69,7 @@ class CriteriaJudge(BaseJudge):
 def ask_for_criteria(
     prompt: PromptRow, contrast: TextContrast | None = None, *, count: int, tag: str, wording: Wording | None = None
 ) -> str:
-    """The message that asks for `count` criteria of a request, from the difference of two texts if there are any."""
+    """The message that asks for `count` criteria of a request, and with `contrast` for ones that separate its two texts."""
     wording = wording or load_wording()
     say = partial(wording.text, language=wording.language_of(prompt.request))
     texts = {} if contrast is None else {"BETTER": contrast.better, "WORSE": contrast.worse}
@@ -87,8 +87,8 @@ def ask_for_criteria(
 def parse_criteria(answer: str, *, count: int) -> list[Criterion] | None:
     """The criteria of the last well-formed `{"criteria": [...], "constraints": [...]}`; None if there is none.
 
-    Well-formed are exactly `count` criteria with name, description, a weight of 1 to 5 and a text for each band, and at most
-    five constraints with name and description; names differ.
+    A well-formed answer has exactly `count` criteria with name, description, a weight of 1 to 5 and a text for each band,
+    and at most five constraints with name and description. No name is used twice.
     """
     return last_object(answer, _KEYS, partial(_checked, count=count))
 

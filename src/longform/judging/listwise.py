@@ -1,8 +1,7 @@
 """Listwise judging: one question orders several texts, with ties.
 
-The texts are read under letters in an order that the caller draws, so that a place in the list belongs to no response. What
-the judge leaves out has no place. An answer whose last order names a letter that was not asked about, or one twice, is read
-without that order: nothing is guessed.
+The texts get letters in an order that the caller draws, so that no response is tied to a position. Texts that the judge
+leaves out have no place in the result. An order with an unknown or repeated letter is ignored: nothing is guessed.
 """
 
 from collections.abc import Sequence
@@ -27,11 +26,11 @@ from longform.records.schemas import PromptRow
 from longform.wording import CURRENT, Wording, load_wording
 
 MAX_LISTED = len(LIST_LETTERS)
-"""Most texts of a question."""
+"""Maximum number of texts in a question."""
 PlaceOrder = tuple[tuple[int, ...], ...]
-"""Numbers of the texts from the best to the worst, in the order in which they were given; equals are together."""
+"""Indices of the texts from the best to the worst; ties are grouped."""
 LISTED_SINCE = 3
-"""First version of the wording that has this question; runs of older versions have never asked it."""
+"""First version of the wording with this question; runs with older versions never ask it."""
 
 STRUCTURED_ORDER = (
     'Give the answer as JSON, {"reasoning": "...", "order": [["X"], ["Y", "Z"]]}, with the letters of texts that are level '
@@ -54,13 +53,13 @@ class ListJudge(BaseJudge):
     async def order(
         self, prompt: PromptRow, texts: Sequence[str], *, step: int, sample: int = 0
     ) -> JudgeReply[PlaceOrder]:
-        """The order of `texts`, which the judge reads in the order in which they are given, as numbers from 0.
+        """The judge's order of `texts`, which it reads in the given order.
 
         Args:
             prompt: the request.
-            texts: from 2 to `MAX_LISTED` of them.
+            texts: 2 to `MAX_LISTED` texts.
             step: of the run.
-            sample: numbers several orders of the same list.
+            sample: distinguishes repeated questions about the same list.
 
         Raises:
             BadInputError: the endpoint is misconfigured.
@@ -90,8 +89,8 @@ class ListJudge(BaseJudge):
         )
 
     async def room(self, prompt: PromptRow) -> float:
-        """Tokens that all texts of a question may have together, by a cautious estimate; infinite for an endpoint whose
-        context is not known.
+        """The number of tokens, conservatively estimated, that the texts of a question may have in total; infinite if the
+        endpoint's context length is unknown.
         """
         context = await self.endpoint.context()
         if context is None:

@@ -1,4 +1,4 @@
-"""A story of several chapters: what its writer is asked turn by turn, and what a judge is asked about chapter and whole.
+"""Stories of several chapters: the turns of their writer, and the questions to a judge about a chapter and the whole.
 
 The turns follow longform-writing-bench (ideas, outline, critique, plan, characters, then the chapters), in our own wording.
 """
@@ -18,7 +18,7 @@ TURNS = (*PLANNING, *CHAPTERS)
 
 
 def ask_turn(turn: str, *, request: str, wording: Wording | None = None) -> str:
-    """What the writer is asked in one of `TURNS`; the first contains the request."""
+    """The writer's message for one of `TURNS`; that of the first turn contains the request."""
     number = CHAPTERS.index(turn) + 1 if turn in CHAPTERS else None
     name = {None: turn, 1: "first", NUM_CHAPTERS: "last"}.get(number, "next")
     text = (wording or load_wording()).text(f"novella.turns.{name}")

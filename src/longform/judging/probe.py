@@ -25,10 +25,10 @@ from longform.text.words import count_words, estimate_tokens
 ProbeKind = Literal["chat", "pairwise", "pointwise", "criterion", "long"]
 """`criterion`: the score by one criterion, as with `per_criterion`."""
 KINDS: tuple[ProbeKind, ...] = ("chat", "pairwise", "pointwise", "long")
-"""What `longform probe` asks."""
+"""The questions of `longform probe`."""
 LONG_ANSWER_TOKENS = 1500
 _QUESTION_TOKENS = 900
-"""Of a judge's question about the short texts below, at most."""
+"""Maximum number of tokens of a judge's question about the short texts below."""
 
 _PROMPT = Prompt(
     id="probe",
@@ -41,7 +41,7 @@ _BAD = "Rain is rain. It rains and rain is wet because rain is rain."
 
 @dataclass(frozen=True, slots=True)
 class ProbeResult:
-    """What one question showed."""
+    """The result of one question."""
 
     kind: ProbeKind
     is_usable: bool
@@ -74,11 +74,11 @@ def probe_log(name: str, models: Path) -> Path:
 
 
 def greatest_price(spec: ModelSpec, kinds: Sequence[ProbeKind] = KINDS) -> float | None:
-    """What the questions cost at most, with all retries; None without prices."""
+    """The maximum cost of the questions, with all retries; None without prices."""
     if spec.prices is None:
         return None
     total = 0.0
-    if "chat" in kinds:  # what the endpoint accepts is asked with it
+    if "chat" in kinds:  # `accepted` tries settings and features as well
         small = spec.prices.cost(
             prompt_tokens=_QUESTION_TOKENS, completion_tokens=spec.longest_answer(accepted.ANSWER_TOKENS)
         )
@@ -151,7 +151,7 @@ async def _ask_all(
 
 
 async def _settings(calls: RecordedCalls, spec: ModelSpec) -> str:
-    """What to set in models.yaml for an endpoint that has refused a request, found by trying."""
+    """Describe the changes to models.yaml with which an endpoint that refused a request answers, found by trying."""
     changes = await accepted.find_changes(calls.endpoint, spec)
     if changes is None:
         return f"none of {', '.join(change.text for change in accepted.CHANGES)} helps"
@@ -159,7 +159,7 @@ async def _settings(calls: RecordedCalls, spec: ModelSpec) -> str:
 
 
 async def _abilities(calls: RecordedCalls, spec: ModelSpec) -> dict[str, str]:
-    """What else the endpoint offers that models.yaml does not use yet. Each is asked for once."""
+    """Describe features of the endpoint that models.yaml does not use yet; each is tried once."""
     async with calls.endpoint({"retries": 0}) as endpoint:
         abilities = {"logprobs": await accepted.letter_probabilities(endpoint)}
         if spec.structured is None:

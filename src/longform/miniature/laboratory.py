@@ -257,10 +257,10 @@ def _train(
     ladders = [(it.row.id, [reference.model for reference in it.ladder]) for it in pool]
     curriculum = Curriculum.of(ladders, arm.curriculum, policy=POLICY, seed=seed, steps=lab.steps)
     for step in range(1, lab.steps + 1):
-        faced = curriculum.draw(step, min(lab.per_step, len(pool)))
-        draws = [policy.write(pool[it.prompt_index].request) for it in faced]
-        references = [pool[it.prompt_index].ladder[it.rung] for it in faced]
-        requests = [pool[it.prompt_index].request for it in faced]
+        drawn = curriculum.draw(step, min(lab.per_step, len(pool)))
+        draws = [policy.write(pool[it.prompt_index].request) for it in drawn]
+        references = [pool[it.prompt_index].ladder[it.rung] for it in drawn]
+        requests = [pool[it.prompt_index].request for it in drawn]
         if arm.reward == "pointwise":
             rewards = [(_mean_score(it, draw.text, judge) - 1) / 9 for it, draw in zip(requests, draws, strict=True)]
             known = np.zeros(len(draws))
@@ -271,7 +271,7 @@ def _train(
             ]
             rewards = [VALUES["paper"][outcome] for outcome in outcomes]
             known = np.array([reference.score for reference in references])
-            visits = zip(faced, outcomes, strict=True)
+            visits = zip(drawn, outcomes, strict=True)
             curriculum.commit(
                 curriculum.stage([PromptOutcome(it.prompt_index, it.rung, (outcome,)) for it, outcome in visits])
             )
@@ -297,8 +297,8 @@ def _train_in_groups(
 ) -> None:
     curriculum = Curriculum([1] * len(pool), [0] * len(pool), CurriculumSettings(), seed=seed, steps=lab.steps)
     for step in range(1, lab.steps + 1):
-        faced = curriculum.draw(step, min(lab.per_step // lab.group, len(pool)))
-        requests = [pool[it.prompt_index].request for it in faced]
+        drawn = curriculum.draw(step, min(lab.per_step // lab.group, len(pool)))
+        requests = [pool[it.prompt_index].request for it in drawn]
         draws = [[policy.write(request) for _ in range(lab.group)] for request in requests]
         scores = np.array(
             [

@@ -144,7 +144,7 @@ def group_notes(run: Workload) -> tuple[str, ...]:
         if it.by == "elimination":
             notes.append("elimination asks 2n - 3 questions for n responses, the most it can need")
         elif it.by == "anchors":
-            notes.append(f"a prompt has {2 * it.anchors + 1} rungs around the one that it faces")
+            notes.append(f"a prompt has {2 * it.anchors + 1} rungs around its current one")
     return tuple(notes)
 
 

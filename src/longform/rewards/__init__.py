@@ -1,1 +1,1 @@
-"""From a response to a number: what a judge's verdict on (response, reference) is worth."""
+"""Rewards: a number for each response to a prompt, by judges, reward models or measurements of the text."""

@@ -1,4 +1,4 @@
-"""A thread in which judges are asked while the caller does something else, such as writing the next responses."""
+"""A background thread for judge calls, which run while the training loop generates the next responses."""
 
 import asyncio
 import threading

@@ -1,4 +1,4 @@
-"""Rewards that ask a judge: pairwise against the reference that a prompt faces (Writing-RL), or pointwise (its ablation).
+"""Rewards that ask a judge: pairwise against a prompt's current reference (Writing-RL), or pointwise (its ablation).
 
 A failed judge call yields no score: the rollout is masked out of the update, never a loss. An empty response loses, or gets
 the lowest grade, without a judge call.
@@ -27,10 +27,10 @@ class PairwiseReward:
     """Win, tie or loss against the reference, as numbers.
 
     Args:
-        panel: decides.
+        panel: the judges.
         values: the reward of each outcome.
         recheck: fraction of (prompt, step) pairs for which the first judge is asked again; the first verdict counts.
-        seed: of the choice of these pairs.
+        seed: random seed of the choice of these pairs.
     """
 
     def __init__(

@@ -1,9 +1,8 @@
 """The group reward: a judge compares the responses to a prompt with each other, or with texts of the prompt's ladder.
 
-Who meets whom and what a response is worth: `statistics.group_games`. Every random draw is a function of (seed, step,
-prompt). A response whose comparisons have no verdict has no score, so its rollout is masked; it never loses by that. An
-empty response loses to the others without a question: it is worth 0, and the only one of a group that is not empty is worth
-1.
+Which texts are compared and how scores follow: `statistics.group_games`. Every random draw is a function of (seed, step,
+prompt). A response without any verdict has no score, so its rollout is masked and does not count as a loss. Empty responses
+score 0 without a judge call; if only one response of a group is not empty, it scores 1.
 """
 
 import random
@@ -18,7 +17,7 @@ from longform.judging.listwise import MAX_LISTED, ListJudge, PlaceOrder
 from longform.judging.pairwise import PairwisePanel, Verdict, WinTieLoss, vote_disagreement
 from longform.records.schemas import Ladder
 from longform.rewards.judged import VALUES
-from longform.rewards.reward import PromptInStep, RewardResult
+from longform.rewards.reward import PromptVisit, RewardResult
 from longform.statistics.group_games import (
     MIN_SCORED,
     ComparisonMethod,
@@ -49,7 +48,7 @@ _FENCES = 40
 
 @dataclass(slots=True)
 class _Comparisons:
-    """What is known of one response besides its score."""
+    """The judge calls about one response, and what they showed besides its score."""
 
     calls: dict[str, None] = field(default_factory=dict)
     cost: float | None = 0.0
@@ -78,11 +77,11 @@ class JudgedGroupReward:
     """Scores the responses to a prompt by comparing them.
 
     Args:
-        by: how.
+        by: the method of comparison.
         panel: compares two texts.
-        lists: the judges that order lists; needed for `list` alone.
-        samples: orders that each of them is asked for, each in a shuffle of its own.
-        anchors: rungs below and above the one that is faced, for `anchors`.
+        lists: the judges that order lists; only for `list`.
+        samples: number of orders that each of them is asked for, each with its own shuffle; only for `list`.
+        anchors: number of rungs below and above the current one; only for `anchors`.
         promotes_best: whether the best response is also compared with the reference that the prompt faces
             (curriculum.promote_by: sample).
         seed: of the run.
@@ -103,54 +102,54 @@ class JudgedGroupReward:
         self._panel, self._lists, self._samples = panel, lists, samples
         self._anchors, self._promotes_best, self._seed = anchors, promotes_best, seed
 
-    async def score_group(self, faced: PromptInStep, responses: Sequence[ParsedResponse]) -> list[RewardResult]:
+    async def score_group(self, visit: PromptVisit, responses: Sequence[ParsedResponse]) -> list[RewardResult]:
         """The reward of each response.
 
         Raises:
             BadInputError: an endpoint is misconfigured.
             StoppedError: the budget is spent.
         """
-        written = [place for place, it in enumerate(responses) if it.answer]
-        texts = [responses[place].answer for place in written]
+        non_empty = [index for index, response in enumerate(responses) if response.answer]
+        texts = [responses[index].answer for index in non_empty]
         compared = [_Comparisons() for _ in texts]
         if len(texts) < MIN_SCORED:
             scores: list[float | None] = [1.0 if len(responses) >= MIN_SCORED else None] * len(texts)
         else:
-            scores = await self._judge(faced, texts, compared)
-        if self._promotes_best and faced.reference and any(score is not None for score in scores):
-            await self._compare_best(faced, texts, scores, compared)
+            scores = await self._judge(visit, texts, compared)
+        if self._promotes_best and visit.reference and any(score is not None for score in scores):
+            await self._compare_best(visit, texts, scores, compared)
         is_losing = self._by == "anchors" and len(responses) >= MIN_SCORED
         empty = RewardResult(0.0, "loss" if is_losing else None)
         results = [empty if len(responses) >= MIN_SCORED else RewardResult(None, cause=ALONE)] * len(responses)
         unplaced = NOT_PLACED if self._by == "list" and len(texts) >= MIN_SCORED else ALONE
-        for place, score, its in zip(written, scores, compared, strict=True):
-            results[place] = its.result(score, unplaced=unplaced)
+        for index, score, comparisons in zip(non_empty, scores, compared, strict=True):
+            results[index] = comparisons.result(score, unplaced=unplaced)
         return results
 
     async def _judge(
-        self, faced: PromptInStep, texts: Sequence[str], compared: list[_Comparisons]
+        self, visit: PromptVisit, texts: Sequence[str], compared: list[_Comparisons]
     ) -> list[float | None]:
         count = len(texts)
         match self._by:
             case "peer":
-                peer = self._draw(faced, "peer").randrange(count)
-                return peer_scores(count, peer, await self._play(faced, texts, peer_games(count, peer), compared))
+                peer = self._draw(visit, "peer").randrange(count)
+                return peer_scores(count, peer, await self._play(visit, texts, peer_games(count, peer), compared))
             case "anchors":
-                return await self._against_anchors(faced, texts, compared)
+                return await self._against_anchors(visit, texts, compared)
             case "list":
-                return list_scores(count, await self._list(faced, texts, compared))
+                return list_scores(count, await self._list(visit, texts, compared))
             case "round-robin":
-                return strength_scores(count, await self._play(faced, texts, all_games(count), compared))
+                return strength_scores(count, await self._play(visit, texts, all_games(count), compared))
             case "elimination":
-                return strength_scores(count, await self._eliminate(faced, texts, compared))
+                return strength_scores(count, await self._eliminate(visit, texts, compared))
 
     async def _play(
-        self, faced: PromptInStep, texts: Sequence[str], games: Iterable[GroupGame], compared: list[_Comparisons]
+        self, visit: PromptVisit, texts: Sequence[str], games: Iterable[GroupGame], compared: list[_Comparisons]
     ) -> list[GroupGame]:
-        """The games with their results; texts from the number of compared on are anchors."""
+        """Have the panel judge games; texts numbered from `len(compared)` on are anchors. Returns the games with results."""
         games = list(games)
         verdicts = await ask_all(
-            self._panel.compare(faced.prompt, response=texts[it.first], reference=texts[it.second], step=faced.step)
+            self._panel.compare(visit.prompt, response=texts[it.first], reference=texts[it.second], step=visit.step)
             for it in games
         )
         for game, verdict in zip(games, verdicts, strict=True):
@@ -168,49 +167,52 @@ class JudgedGroupReward:
         return fmean(_SHARES[vote] for vote in votes or [verdict.value])
 
     async def _against_anchors(
-        self, faced: PromptInStep, texts: Sequence[str], compared: list[_Comparisons]
+        self, visit: PromptVisit, texts: Sequence[str], compared: list[_Comparisons]
     ) -> list[float | None]:
-        """Scores by games against texts of the ladder; those against the reference that is faced are the outcomes."""
-        anchors, faced_anchor = anchor_texts(faced, width=self._anchors)
+        """Scores from games against texts of the ladder; the games against the current reference also set the outcomes."""
+        anchors, current_anchor = anchor_texts(visit, width=self._anchors)
         count = len(texts)
-        games = await self._play(faced, [*texts, *anchors], anchor_games(count, len(anchors)), compared)
+        games = await self._play(visit, [*texts, *anchors], anchor_games(count, len(anchors)), compared)
         for game in games:
-            if game.second == count + faced_anchor and game.share is not None:
+            if game.second == count + current_anchor and game.share is not None:
                 compared[game.first].outcome = "win" if game.share > 0.5 else "loss" if game.share < 0.5 else "tie"
         return strength_scores(count, games)
 
     async def _eliminate(
-        self, faced: PromptInStep, texts: Sequence[str], compared: list[_Comparisons]
+        self, visit: PromptVisit, texts: Sequence[str], compared: list[_Comparisons]
     ) -> list[GroupGame]:
-        """The games of a round against one peer, which seeds the others, and of the bracket; no two meet twice."""
-        draw, count = self._draw(faced, "elimination"), len(texts)
+        """The games of single elimination: a round against one peer, which seeds the bracket, then the bracket itself.
+
+        A pair that has met in the first round is not asked about again.
+        """
+        draw, count = self._draw(visit, "elimination"), len(texts)
         peer, drawn = draw.randrange(count), draw.sample(range(count), count)
-        games = await self._play(faced, texts, peer_games(count, peer), compared)
+        games = await self._play(visit, texts, peer_games(count, peer), compared)
         order = seeded(count, peer, games, drawn=drawn)
         bracket = first_round(order)
         while len(bracket) > 1:
             met = {frozenset((it.first, it.second)) for it in games}
             new = [it for it in round_games(bracket) if frozenset((it.first, it.second)) not in met]
-            games += await self._play(faced, texts, new, compared)
+            games += await self._play(visit, texts, new, compared)
             bracket = next_round(bracket, games, order=order)
         return games
 
-    async def _list(self, faced: PromptInStep, texts: Sequence[str], compared: list[_Comparisons]) -> list[ListedOrder]:
-        """The orders of all judges, each sample in a shuffle of its own; a list that is too long is split."""
+    async def _list(self, visit: PromptVisit, texts: Sequence[str], compared: list[_Comparisons]) -> list[ListedOrder]:
+        """The orders by all judges, with a new shuffle for each sample; a list that is too long is split."""
         sizes = [estimate_prompt_tokens([{"content": defuse(text)}]) + _FENCES for text in texts]
         asked: list[tuple[ListJudge, int, tuple[int, ...]]] = []
         orders: list[ListedOrder] = []
         for judge in self._lists:
-            room = await judge.room(faced.prompt)
+            room = await judge.room(visit.prompt)
             for sample in range(self._samples):
-                shuffled = self._draw(faced, f"list/{sample}").sample(range(len(texts)), len(texts))
+                shuffled = self._draw(visit, f"list/{sample}").sample(range(len(texts)), len(texts))
                 parts = sub_groups(shuffled, sizes, room=room, max_texts=MAX_LISTED)
                 asked += [(judge, sample, tuple(part)) for part in parts]
                 for text in set(shuffled).difference(*parts):
                     compared[text].causes.append("too_long")
                     orders.append(ListedOrder((text,), None))
         replies = await ask_all(
-            judge.order(faced.prompt, [texts[it] for it in part], step=faced.step, sample=sample)
+            judge.order(visit.prompt, [texts[it] for it in part], step=visit.step, sample=sample)
             for judge, sample, part in asked
         )
         for (_, _, part), reply in zip(asked, replies, strict=True):
@@ -220,34 +222,34 @@ class JudgedGroupReward:
         return orders
 
     async def _compare_best(
-        self, faced: PromptInStep, texts: Sequence[str], scores: Sequence[float | None], compared: list[_Comparisons]
+        self, visit: PromptVisit, texts: Sequence[str], scores: Sequence[float | None], compared: list[_Comparisons]
     ) -> None:
-        """Ask about the best response, the first of equals, against the reference that is faced."""
-        best = max(range(len(texts)), key=lambda place: -1.0 if (score := scores[place]) is None else score)
+        """Compare the response with the highest score, the first of equals, with the current reference."""
+        best = max(range(len(texts)), key=lambda index: -1.0 if (score := scores[index]) is None else score)
         verdict = await self._panel.compare(
-            faced.prompt, response=texts[best], reference=faced.reference, step=faced.step
+            visit.prompt, response=texts[best], reference=visit.reference, step=visit.step
         )
         compared[best].outcome = verdict.value
         compared[best].add(JudgeReply(verdict.value, None, verdict.calls, verdict.cost), sharing=1)
 
-    def _draw(self, faced: PromptInStep, what: str) -> random.Random:
-        return random.Random(f"{self._seed}/{faced.step}/{faced.prompt.id}/{what}")
+    def _draw(self, visit: PromptVisit, what: str) -> random.Random:
+        return random.Random(f"{self._seed}/{visit.step}/{visit.prompt.id}/{what}")
 
 
-def anchor_texts(faced: PromptInStep, *, width: int) -> tuple[list[str], int]:
-    """The texts that responses are compared with, in ascending order, and the place of the one that is faced.
+def anchor_texts(visit: PromptVisit, *, width: int) -> tuple[list[str], int]:
+    """The texts that responses are compared with, in ascending order, and the index of the current reference among them.
 
     Args:
-        faced: a prompt with a reference. Above its ladder, where it faces an earlier response of the policy, the last
-            references are below that.
-        width: rungs below and above the one that is faced.
+        visit: of a prompt with a reference. Above the top rung the reference is an earlier response of the policy, and the
+            last references of the ladder are below it.
+        width: number of rungs below and above the current one.
     """
-    references = [it.text for it in faced.prompt.references] if isinstance(faced.prompt, Ladder) else []
-    rung = min(faced.rung, len(references))
+    references = [it.text for it in visit.prompt.references] if isinstance(visit.prompt, Ladder) else []
+    rung = min(visit.rung, len(references))
     below = references[max(rung - width, 0) : rung]
-    return [*below, faced.reference, *references[rung + 1 : rung + 1 + width]], len(below)
+    return [*below, visit.reference, *references[rung + 1 : rung + 1 + width]], len(below)
 
 
 def _numbered(order: PlaceOrder | None, part: Sequence[int]) -> PlaceOrder | None:
-    """An order of the texts of a part, by their numbers in the group."""
-    return None if order is None else tuple(tuple(part[place] for place in equals) for equals in order)
+    """Translate an order of the texts of `part` into their numbers in the group."""
+    return None if order is None else tuple(tuple(part[index] for index in equals) for equals in order)

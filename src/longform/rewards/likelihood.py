@@ -1,11 +1,11 @@
-"""The likelihood reward (VR-CLI, arXiv 2503.22828): how much a plan helps a frozen model to expect what really follows.
+"""The likelihood reward (VR-CLI, arXiv 2503.22828): how much a plan lowers a frozen model's perplexity of the true text.
 
-With y the continuation, x the request and a the plan, the improvement of the perplexity per token is, in percent,
+With y the continuation, x the request and a the plan, the improvement in percent is
 
     I = 100 (1 - PPL(y | x, a) / PPL(y | x))
 
-y has the same tokens in both, and a text is read by itself, so that a score depends on nothing else in the step. torch is
-loaded on use.
+y has the same tokens in both terms. Texts are read one at a time, so a score depends on nothing else in the step. torch is
+imported on use.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ from longform.writers.chat_template import render_chat
 REQUEST, PLAN = "{request}", "{plan}"
 """Slots of a template."""
 TEMPLATE = f"{REQUEST}\n\n<plan>\n{PLAN}\n</plan>"
-"""Of a prompt with its plan, unless a recipe has its own."""
+"""Default template of the frozen model's prompt with a plan."""
 PAPER_VALUES = ((0.05, 0.0), (1.0, 0.5), (2.0, 0.9), (math.inf, 1.0))
 """Improvements in percent below which a plan has each value."""
 TOO_LONG = "too_long"
@@ -39,7 +39,7 @@ def perplexity_improvement(loss: float, *, without_plan: float) -> float:
 
 
 def improvement_value(improvement: float, values: str) -> float:
-    """What an improvement in percent is worth, 0 to 1; see `LikelihoodSettings.values`."""
+    """The score for an improvement in percent, 0 to 1; see `LikelihoodSettings.values`."""
     if values == "improvement":
         return max(0.0, improvement / 100)
     return next(value for bound, value in PAPER_VALUES if improvement < bound)
@@ -67,16 +67,16 @@ def read_plan_template(path: Path | None) -> str:
 
 
 def fill_plan_template(template: str, *, request: str, plan: str) -> str:
-    """The template with both slots filled; what fills one is not searched for the other."""
+    """The template with both slots filled; slots inside the request or the plan are left alone."""
     before, _, after = template.partition(REQUEST)
     return before.replace(PLAN, plan) + request + after.replace(PLAN, plan)
 
 
 def continuation_of(prompt: PromptRow, field: str) -> str | None:
-    """The text that really follows a prompt; None if its row has none.
+    """The true continuation of a prompt; None if its row has none.
 
     Raises:
-        ValueError: the field holds something else than a text.
+        ValueError: the field is not a text.
     """
     *inside, name = field.split(".")
     found = (prompt.meta if inside else prompt.model_extra or {}).get(name)
@@ -86,7 +86,7 @@ def continuation_of(prompt: PromptRow, field: str) -> str | None:
 
 
 class LikelihoodReader:
-    """What the frozen model reads, without its weights.
+    """Builds the input of the frozen model, without its weights.
 
     Args:
         settings: of the recipe.
@@ -106,8 +106,8 @@ class LikelihoodReader:
         self.tokenizer: Any = load_tokenizer(self.path, trust_remote_code=trust_remote_code)
 
     def context(self, prompt: PromptRow, plan: str | None) -> list[int]:
-        """[C] the tokens before the continuation: the conversation with the plan in its last user turn, up to where the
-        answer begins; of a tokenizer without a chat template the request and an empty line.
+        """[C] the tokens before the continuation: the conversation with the plan in its last user turn, up to the start of
+        the assistant's turn; without a chat template, the turns separated by empty lines.
 
         Raises:
             BadInputError: the chat template refuses the conversation.
@@ -133,7 +133,7 @@ class LikelihoodReader:
 
 
 class LikelihoodReward:
-    """See `LikelihoodSettings`. Loads the model; one text is read at a time, beside the training loop.
+    """The reward of `LikelihoodSettings`. Loads the model; reads one text at a time in a thread of its own.
 
     Args:
         settings: of the recipe.
@@ -212,18 +212,18 @@ def check_continuations(
     source: Path,
     trust_remote_code: bool = False,
 ) -> None:
-    """Check that prompts have continuations, and that these fit into the model's context after a plan; loads no weights.
+    """Check that prompts have continuations, and that these fit the model's context after a plan; loads no weights.
 
     Args:
         settings: of the recipe.
-        prompts: that the reward is for.
+        prompts: the prompts that the reward applies to.
         policy: of the recipe.
-        plan_tokens: of the longest plan.
+        plan_tokens: maximum length of a plan.
         source: file of the prompts, for errors.
         trust_remote_code: whether code in the model's folder may run.
 
     Raises:
-        BadInputError: no prompt has a continuation, one holds something else, or one does not fit.
+        BadInputError: no prompt has a continuation, one is not a text, or one does not fit.
     """
     from longform.writers.loading import context_length, load_config
 
@@ -248,5 +248,5 @@ def check_continuations(
             )
     if not found:
         raise BadInputError(
-            f"{source}: no prompt has {settings.field}, the text that really follows; rewards.likelihood.field names it"
+            f"{source}: no prompt has {settings.field}, the true continuation; set rewards.likelihood.field to its field"
         )

@@ -1,8 +1,7 @@
-"""Rewards that are measured on the page: length and format (LongWriter-Zero, arXiv 2506.18841), and an answer that can be
-verified.
+"""Rewards computed from the text alone: length and format (LongWriter-Zero, arXiv 2506.18841), and verifiable answers.
 
-They ask nobody, so they always have a score. The paper gives the formula of length (eq. 3) and none of format: ours is told
-by `FormatSettings`.
+No model is asked, so they always have a score. The paper gives a formula for length (eq. 3) but none for format; ours is
+described in `FormatSettings`.
 """
 
 import asyncio
@@ -26,9 +25,9 @@ from longform.text.words import count_words_of_any_script
 MAX_PER_UPPER = 2
 """Where the length reward reaches 0, in upper ends of the range. Ours: the paper names no number."""
 NATURAL_REPETITION = 0.3
-"""Share of four-word sequences that an honest text may repeat: 0.22 of a poem with a refrain, less of anything else."""
+"""Share of four-word sequences that a normal text may repeat: a poem with a refrain has 0.22, other texts have less."""
 _SHORT = 2_000
-"""Characters of texts for which all charges together take less than 10 ms."""
+"""Maximum characters for which all charges together take less than 10 ms, so that no thread is needed."""
 
 
 class LengthReward:
@@ -36,7 +35,7 @@ class LengthReward:
 
     Args:
         max_words: where the reward of a longer answer reaches 0; None: at twice the upper end of the range.
-        cut_off: what is left of the reward of an answer that the token limit cut off.
+        cut_off: factor for an answer that was cut off at the token limit.
     """
 
     def __init__(self, max_words: int | None = None, *, cut_off: float = 0.5) -> None:
@@ -58,7 +57,7 @@ class LengthReward:
 
 
 class FormatReward:
-    """0 where the structure is broken or the answer is empty, else 1 less what the answer is charged for, but at least 0.
+    """0 if the structure is broken or the answer is empty, else 1 minus the charges, at least 0.
 
     Args:
         settings: the charges.
@@ -73,7 +72,7 @@ class FormatReward:
         self._is_quick = settings.stuffing == settings.copying == 0
 
     async def score(self, prompt: PromptRow, *, response: ParsedResponse, reference: str, step: int) -> RewardResult:  # noqa: ARG002
-        """Copying is charged against the request and the reference; what takes long is measured in another thread."""
+        """Copying is measured against the request and the reference. Long texts are measured in another thread."""
         if not response.well_formed or not response.answer:
             return RewardResult(0.0)
         texts = response.answer, prompt.request, reference
@@ -82,36 +81,34 @@ class FormatReward:
         return RewardResult(await asyncio.to_thread(self._score, *texts))
 
     def _score(self, answer: str, request: str, reference: str) -> float:
-        """Measures only what is charged for."""
-        it, charges = self._settings, 0.0
-        if it.repetition > 0:
-            charges += it.repetition * max(*repeats(answer), looping_share(answer))
-        if it.stuffing > 0:
-            charges += it.stuffing * stuffed_share(answer)
-        if it.copying > 0:
-            charges += it.copying * max(copied_share(answer, source) for source in (request, reference))
+        weights, charges = self._settings, 0.0
+        if weights.repetition > 0:
+            charges += weights.repetition * max(*repeats(answer), looping_share(answer))
+        if weights.stuffing > 0:
+            charges += weights.stuffing * stuffed_share(answer)
+        if weights.copying > 0:
+            charges += weights.copying * max(copied_share(answer, source) for source in (request, reference))
         if self._slop is not None:
-            charges += it.slop * self._slop.excess(answer)
+            charges += weights.slop * self._slop.excess(answer)
         return max(0.0, 1.0 - charges)
 
 
 def looping_share(text: str) -> float:
-    """How far the n-grams of a text are repeated beyond what honest texts do, 0 to 1.
+    """The share of repeated four-word sequences beyond the natural level, 0 to 1.
 
-    A loop without full stops, of very short sentences or of list items is one sentence, or many that are too short to be
-    held against each other; its n-grams tell it all the same.
+    It also finds loops that have no full stops, or whose sentences or list items are too short to be compared.
     """
     return max(0.0, repeated_ngram_share(text) - NATURAL_REPETITION) / (1 - NATURAL_REPETITION)
 
 
 def length_reward(words: int, *, lower: int, upper: int, longest: int) -> float:
-    """What the length of an answer is worth, 0 to 1 (paper: eq. 3).
+    """The score for the length of an answer, 0 to 1 (paper: eq. 3).
 
     Args:
-        words: of the answer; none are worth 0, whatever the range.
-        lower: least words asked for; 0: none are too few, but none at all.
-        upper: most words asked for.
-        longest: where a longer answer is worth 0 (L_max); the paper names no number.
+        words: number of words of the answer; an empty answer scores 0, whatever the range.
+        lower: minimum number of words requested; 0: no minimum, but an empty answer still scores 0.
+        upper: maximum number of words requested.
+        longest: number of words from which an answer scores 0 (L_max); the paper gives no value.
 
     Raises:
         ValueError: unless 0 <= lower <= upper <= longest and 0 <= words.
@@ -140,7 +137,7 @@ class AnswerReward:
         self._form: AnswerForm | Literal["verdict"] = form
 
     async def score(self, prompt: PromptRow, *, response: ParsedResponse, reference: str, step: int) -> RewardResult:  # noqa: ARG002
-        """1 or 0; a response that was cut off has not stated its final answer.
+        """1 or 0; a response that was cut off scores 0.
 
         Raises:
             ValueError: the prompt has no well-formed `meta.answer`; a recipe is checked for it.
@@ -155,7 +152,7 @@ class AnswerReward:
 
 
 def expected_answers(prompt: PromptRow, form: AnswerForm | Literal["verdict"]) -> set[str]:
-    """The normalised answers in `meta.answer` of a prompt, which holds one, or a list of those that count as right.
+    """The normalised answers in `meta.answer` of a prompt, which is one answer or a list of correct ones.
 
     Raises:
         ValueError: there is none, or one is not well-formed.

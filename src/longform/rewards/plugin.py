@@ -1,7 +1,7 @@
 """Rewards of other packages: functions or classes that a recipe names by `module.path:Name` or by an entry point.
 
-A reward is called with (prompt, response, reference) as texts, and with those of these keywords that its signature accepts:
-`prompt_id`, `step`, `criteria`, `length_range`, and the `meta` of the prompt's row. It returns a number, None to mask the
+A reward is called with (prompt, response, reference) as texts, and with the keyword arguments that its signature accepts, of
+`prompt_id`, `step`, `criteria`, `length_range` and the keys of the prompt's `meta`. It returns a number, None to mask the
 rollout, or a `RewardResult`. A sync function runs in a thread, so that it does not block judge calls.
 """
 
@@ -50,7 +50,7 @@ class PluginReward:
         """The reward's result for the answer alone.
 
         Raises:
-            StoppedError: the reward raised, or returned something else than a finite number, None or a `RewardResult`.
+            StoppedError: the reward raised, or did not return a finite number, None or a `RewardResult`.
         """
         given = {
             **prompt.meta,
@@ -120,7 +120,7 @@ def try_rewards(rewards: Sequence[RewardSettings], prompt: PromptRow) -> list[st
     the text of a prompt without references. Returns a line for each.
 
     Raises:
-        BadInputError: a reward raised, or returned something else than a result.
+        BadInputError: a reward raised, or did not return a valid result.
     """
     texts = [it.text for it in prompt.references] if isinstance(prompt, Ladder) else []
     response, reference = parse_response(texts[-1] if texts else prompt.request, "off"), texts[0] if texts else ""
@@ -169,7 +169,7 @@ def _check_call(kind: str, target: Callable[..., Any], *texts: str | None, setti
         else:
             signature.bind(**settings)
     except TypeError as error:
-        raise BadInputError(f"{kind}{signature}: {error}, when called as a reward with its settings") from None
+        raise BadInputError(f"{kind}{signature}: {error}, when called as a reward with its `settings`") from None
 
 
 def _is_async(call: Any) -> bool:

@@ -11,11 +11,11 @@ from longform.records.schemas import PromptRow
 from longform.text.structure import ParsedResponse
 
 DECLINED = "declined"
-"""Cause of a missing score: a reward of another package returned None, to leave the rollout out of the update."""
+"""Cause of a missing score: a plugin returned None, which masks the rollout."""
 NO_PLAN, NO_CONTINUATION = "no_plan", "no_continuation"
 """Causes of a missing score: the likelihood reward needs both."""
 UNSCORED = (DECLINED, NO_PLAN, NO_CONTINUATION)
-"""Causes that are no failure of a model that was asked."""
+"""Causes that are not failed model calls."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class RewardResult:
     """The result of one reward on one response."""
 
     score: float | None
-    """None if the judge call failed; the rollout is masked out of the update."""
+    """None masks the rollout out of the update; `cause` says why."""
     outcome: WinTieLoss | None = None
     """Against the reference; None also for a reward that does not compare."""
     cause: str | None = None
@@ -33,19 +33,19 @@ class RewardResult:
     cost: float | None = 0.0
     """Of these calls; None if it is unknown."""
     disagreement: float | None = None
-    """Of a panel's votes, see `judging.pairwise.vote_disagreement`; None for a single vote."""
+    """Disagreement of a panel's votes (`judging.pairwise.vote_disagreement`); None for a single vote."""
     missing_votes: float | None = None
     """Fraction of a panel's votes that are missing; None for a single vote."""
     consistent: bool | None = None
     """Whether the first judge, asked again, gave the same verdict; None if it was not asked or gave none."""
     is_truncated: bool = False
-    """Whether a reward model read the response without its end, which did not fit."""
+    """Whether a reward model's input was too short for the whole response, whose end it did not read."""
     dimensions: Mapping[str, float] | None = None
-    """A judge's scores by criterion, 1 to 10; None for a reward without."""
+    """A judge's scores by criterion, 1 to 10; None for rewards without criteria."""
     is_vetoed: bool | None = None
-    """Whether a hard constraint of the prompt is failed; None if it has none."""
+    """Whether the response fails a hard constraint of its prompt; None if the prompt has none."""
     improvement: float | None = None
-    """Of a perplexity by the plan, in percent; None for a reward without."""
+    """How far the plan lowers the perplexity of the continuation, in percent; None for other rewards."""
 
 
 class Reward(Protocol):
@@ -64,13 +64,13 @@ class Reward(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class PromptInStep:
-    """A prompt of a step, with what its responses are compared with."""
+class PromptVisit:
+    """A prompt in a step, with its current reference."""
 
     prompt: PromptRow
-    """With its references, if it is a ladder."""
+    """A ladder, or a prompt without references."""
     reference: str
-    """The reference that is faced; empty if there is none."""
+    """The current reference; empty if there is none."""
     rung: int
     step: int
 
@@ -78,19 +78,19 @@ class PromptInStep:
 class GroupReward(Protocol):
     """(prompt, all responses to it) -> a score for each."""
 
-    async def score_group(self, faced: PromptInStep, responses: Sequence[ParsedResponse]) -> list[RewardResult]:
+    async def score_group(self, visit: PromptVisit, responses: Sequence[ParsedResponse]) -> list[RewardResult]:
         """The reward of each response.
 
         Args:
-            faced: the prompt.
-            responses: of the group that take part, in the order of their rows.
+            visit: the prompt in its step.
+            responses: the group's responses to score, in the order of their rows.
         """
         ...
 
 
 RewardResults = Mapping[str, RewardResult]
-"""The results of all rewards of a recipe on one response, by kind, in the order of the recipe; those that are not for the
-source of its prompt are not in it."""
+"""The results of a recipe's rewards on one response, by kind, in the order of the recipe. A reward whose `sources` exclude
+the prompt is absent."""
 
 
 def scores_by_kind(results: RewardResults) -> dict[str, float] | None:
@@ -105,7 +105,7 @@ def missing_cause(results: RewardResults) -> str | None:
 
 
 def outcome_of(results: RewardResults) -> WinTieLoss | None:
-    """The verdict against the reference; None if no reward compares, or the verdict is missing."""
+    """The verdict against the reference; None if no reward compares with it, or the verdict is missing."""
     return next((result.outcome for result in results.values() if result.outcome is not None), None)
 
 

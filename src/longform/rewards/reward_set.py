@@ -17,7 +17,7 @@ from longform.rewards.measured import AnswerReward, FormatReward, LengthReward
 from longform.rewards.plugin import PluginReward, load_reward
 from longform.rewards.reward import (
     GroupReward,
-    PromptInStep,
+    PromptVisit,
     Reward,
     RewardResult,
     RewardResults,
@@ -46,10 +46,11 @@ class RewardSet:
     """The rewards of a recipe, by kind.
 
     Args:
-        rewards: that see one response, in the order of the recipe.
-        sources: of data, whose prompts a reward is for; a kind that is missing or None is for all.
-        groups: rewards that see all responses to a prompt.
-        flat_groups_only: whether these see only groups in which no other reward has spread (data.flat_groups).
+        rewards: rewards of single responses, by kind, in the order of the recipe.
+        sources: by kind, the names in `data.sources` that a reward applies to; None or missing: all.
+        groups: rewards of whole groups, by kind.
+        flat_groups_only: whether group rewards are computed only where the other rewards are equal within the group
+            (data.flat_groups).
     """
 
     def __init__(
@@ -64,42 +65,42 @@ class RewardSet:
         self._groups, self._flat_groups_only = groups or {}, flat_groups_only
 
     async def score(self, prompt: PromptRow, *, response: ParsedResponse, reference: str, step: int) -> RewardResults:
-        """The results of all rewards that see one response, without those that are not for the source of its prompt."""
+        """The results of all rewards of single responses that apply to the prompt's source."""
         asked = {kind: it for kind, it in self._rewards.items() if self._applies(kind, source_of(prompt))}
         scoring = [it.score(prompt, response=response, reference=reference, step=step) for it in asked.values()]
         return dict(zip(asked, await ask_all(scoring), strict=True))
 
     def sees_group(self, prompt: PromptRow) -> bool:
-        """Whether a reward sees all responses to a prompt."""
+        """Whether a group reward applies to a prompt."""
         return any(self._applies(kind, source_of(prompt)) for kind in self._groups)
 
     async def add_group_rewards(
-        self, faced: PromptInStep, responses: Sequence[ParsedResponse], results: Sequence[RewardResults]
+        self, visit: PromptVisit, responses: Sequence[ParsedResponse], results: Sequence[RewardResults]
     ) -> list[RewardResults]:
-        """The results of a group's responses, with those of the rewards that see the whole group.
+        """Add the results of the group rewards to those of single responses.
 
-        A response that has no score of another reward is masked out of the update already, and takes no part.
+        A response without a score of another reward is masked already, so it is not compared.
 
         Args:
-            faced: the prompt.
+            visit: the prompt in its step.
             responses: [G] in the order of their rows.
-            results: [G] of `score`.
+            results: [G] results of `score`.
         """
-        asked = {kind: it for kind, it in self._groups.items() if self._applies(kind, source_of(faced.prompt))}
-        compared = [place for place, it in enumerate(results) if missing_cause(it) is None]
-        if not asked or (self._flat_groups_only and have_spread([results[place] for place in compared])):
+        asked = {kind: it for kind, it in self._groups.items() if self._applies(kind, source_of(visit.prompt))}
+        compared = [index for index, it in enumerate(results) if missing_cause(it) is None]
+        if not asked or (self._flat_groups_only and have_spread([results[index] for index in compared])):
             return list(results)
-        taking_part = [responses[place] for place in compared]
-        of_kinds = await ask_all(it.score_group(faced, taking_part) for it in asked.values())
-        whole: list[RewardResults] = []
-        for place, own in enumerate(results):
+        taking_part = [responses[index] for index in compared]
+        of_kinds = await ask_all(it.score_group(visit, taking_part) for it in asked.values())
+        joined: list[RewardResults] = []
+        for index, own in enumerate(results):
             if (cause := missing_cause(own)) is not None:
                 more = {kind: own.get(kind) or RewardResult(None, cause=cause) for kind in asked}
             else:
-                row = compared.index(place)
+                row = compared.index(index)
                 more = {kind: found[row] for kind, found in zip(asked, of_kinds, strict=True)}
-            whole.append({**own, **more})
-        return whole
+            joined.append({**own, **more})
+        return joined
 
     def _applies(self, kind: str, source: str | None) -> bool:
         sources = self._sources.get(kind)
@@ -107,41 +108,41 @@ class RewardSet:
 
 
 class ArrivingGroup:
-    """The responses to one prompt as they are written: what sees one response scores it at once, what sees the group scores
-    it when the last one is there.
+    """The responses to one prompt as they arrive. Rewards of single responses are computed at once, group rewards when the
+    last response is there.
 
     Args:
         rewards: of the recipe.
-        faced: the prompt.
-        count: responses of the group.
+        visit: the prompt in its step.
+        count: number of responses in the group.
     """
 
-    def __init__(self, rewards: RewardSet, faced: PromptInStep, count: int) -> None:
-        self._rewards, self._faced, self._count = rewards, faced, count
+    def __init__(self, rewards: RewardSet, visit: PromptVisit, count: int) -> None:
+        self._rewards, self._visit, self._count = rewards, visit, count
         self._arrived: dict[int, tuple[ParsedResponse, RewardResults]] = {}
         self._whole: list[RewardResults] = []
         self._error: BaseException | None = None
         self._is_done = asyncio.Event()
 
     async def score(self, place: int, response: ParsedResponse) -> RewardResults:
-        """The results of all rewards for the response at a place in the group; each place is scored once.
+        """The results of all rewards for the response at index `place` of the group; each is scored once.
 
         Raises:
-            BadInputError, StoppedError: of a reward, for any response of a group that a reward sees as a whole.
+            BadInputError, StoppedError: a reward raised; with a group reward, for any response of the group.
         """
-        faced = self._faced
+        visit = self._visit
         try:
-            own = await self._rewards.score(faced.prompt, response=response, reference=faced.reference, step=faced.step)
-            if not self._rewards.sees_group(faced.prompt):
+            own = await self._rewards.score(visit.prompt, response=response, reference=visit.reference, step=visit.step)
+            if not self._rewards.sees_group(visit.prompt):
                 return own
             self._arrived[place] = (response, own)
             if len(self._arrived) == self._count:
                 responses, results = zip(*(self._arrived[place] for place in range(self._count)), strict=True)
-                self._whole = await self._rewards.add_group_rewards(faced, responses, results)
+                self._whole = await self._rewards.add_group_rewards(visit, responses, results)
                 self._is_done.set()
         except BaseException as error:
             self._error = error
-            self._is_done.set()  # nobody waits for a response that will not come
+            self._is_done.set()  # or the other responses would wait for this one for ever
             raise
         await self._is_done.wait()
         if self._error is not None:
@@ -151,35 +152,35 @@ class ArrivingGroup:
 
 async def score_groups(
     rewards: RewardSet,
-    faced: Sequence[PromptInStep | None],
+    visits: Sequence[PromptVisit | None],
     responses: Sequence[ParsedResponse],
     results: Sequence[RewardResults],
 ) -> list[RewardResults]:
-    """The results of a whole step, with those of the rewards that see whole groups, which are scored concurrently.
+    """Add the results of group rewards to those of a whole step, all groups concurrently.
 
     Args:
         rewards: of the recipe.
-        faced: [P] the prompts; None for one whose responses are not scored.
+        visits: [P] the prompts in this step; None for one whose responses are not scored.
         responses: [P x G], those of a prompt adjacent.
         results: [P x G] of `RewardSet.score`.
     """
-    size = len(responses) // len(faced)
+    size = len(responses) // len(visits)
 
     async def scored(number: int) -> list[RewardResults]:
         rows = slice(number * size, (number + 1) * size)
-        prompt = faced[number]
+        prompt = visits[number]
         return (
             list(results[rows])
             if prompt is None
             else await rewards.add_group_rewards(prompt, responses[rows], results[rows])
         )
 
-    groups = await ask_all(scored(number) for number in range(len(faced)))
+    groups = await ask_all(scored(number) for number in range(len(visits)))
     return [it for group in groups for it in group]
 
 
 def have_spread(results: Sequence[RewardResults]) -> bool:
-    """Whether a reward tells responses of a group apart."""
+    """Whether any reward differs within a group."""
     scores = [scores_by_kind(it) or {} for it in results]
     kinds = {kind for it in scores for kind in it}
     return any(len({it.get(kind) for it in scores}) > 1 for kind in kinds)
@@ -208,8 +209,8 @@ def build_rewards(
         wording: of the judges' questions.
         folder: where the modules of plugins may be; the current folder by default.
         flat_groups_only: see `RewardSet`.
-        promotes_best: whether a group reward compares the best response with the reference that is faced.
-        policy: of the recipe, which a likelihood reward may read with as it is at the start.
+        promotes_best: whether a group reward also compares its best response with the current reference.
+        policy: of the recipe; the model of a likelihood reward with `model: start`.
         trust_remote_code: whether code in its folder may run.
 
     Raises:

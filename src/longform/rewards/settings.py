@@ -21,7 +21,7 @@ from longform.text.final_answers import AnswerForm
 
 Names = Annotated[list[str], Field(min_length=1)]
 START = "start"
-"""As a model: the policy as it is before the first step."""
+"""The value of `model` that stands for the policy before the first step."""
 
 
 class _Settings(BaseModel):
@@ -30,13 +30,13 @@ class _Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     weight: float = Field(default=1.0, gt=0)
-    """Its part in the mean over all rewards of a recipe; only the ratio of the weights counts."""
+    """Weight in the mean over all rewards of a recipe; only the ratio of the weights counts."""
     sources: list[str] | None = Field(default=None, min_length=1)
-    """Names in `data.sources` whose prompts it is for: elsewhere it is not computed, and the mean is over the others. None:
-    all."""
+    """Names in `data.sources` to whose prompts the reward applies; for other prompts the mean is over the other rewards.
+    None: all."""
 
     def applies_to(self, source: str | None) -> bool:
-        """Whether it is for the prompts of a source; None is the only one."""
+        """Whether the reward applies to the prompts of a source; the source is None for a recipe without `data.sources`."""
         return self.sources is None or source in self.sources
 
 
@@ -44,11 +44,11 @@ class _JudgedSettings(_Settings):
     """What every reward that asks a judge has in common."""
 
     judge: str | Names
-    """A name of models.yaml, or several: a panel."""
+    """A name in models.yaml, or several: a panel."""
     samples: int = Field(default=1, ge=1)
     """How often each judge is asked about one text."""
     max_judge_failure_rate: float = Field(default=0.5, ge=0, le=1)
-    """Share of a step's rollouts that may stay without a reward before the run stops; it can be resumed."""
+    """Maximum share of a step's rollouts without a reward; above it the run stops, and can be resumed."""
 
     @field_validator("judge", mode="after")
     @classmethod
@@ -66,24 +66,24 @@ class _JudgedSettings(_Settings):
 
 
 class PairwiseSettings(_JudgedSettings):
-    """The pairwise reward: a judge compares the policy's response with the reference its prompt faces."""
+    """The pairwise reward: a judge compares the policy's response with the current reference of its prompt."""
 
     kind: Literal["pairwise"]
     position: Literal["first", "second", "both"] = "second"
-    """Where the policy's response stands (paper: second, the place that judges favour less). `both` asks twice."""
+    """Position of the policy's response (paper: second, which judges favour less). `both` asks in both orders."""
     combine: Literal["vote", "mean"] = "vote"
-    """Of several votes: the outcome of the majority, or the mean of what the votes are worth."""
+    """How several votes are combined: the outcome of the majority, or the mean of their values."""
     values: Literal["paper", "released"] = "paper"
-    """What win, tie and loss are worth: 1, 0.5, 0 in the paper; 1.1, 0.55, 0.1 in the released code."""
+    """Values of win, tie and loss: 1, 0.5, 0 in the paper; 1.1, 0.55, 0.1 in the released code."""
     recheck: float = Field(default=0.0, ge=0, le=1)
-    """Share of (prompt, step) pairs whose verdict is asked for once more, to see how far the judge agrees with itself."""
+    """Share of (prompt, step) pairs about which the first judge is asked again, to measure its consistency."""
 
 
 class PointwiseSettings(_JudgedSettings):
-    """The pointwise reward: a judge grades the response by itself, 1 to 10, brought to 0 to 1 (the paper's ablation): by the
-    prompt's criteria if it has a list of them, else by six general dimensions. A failed hard constraint makes it 0.
+    """The pointwise reward: a judge grades the response alone from 1 to 10, rescaled to 0 to 1 (the paper's ablation). It
+    grades by the prompt's list of criteria, else by six general dimensions. A failed hard constraint makes the reward 0.
 
-    It compares with no reference, so no prompt is ever promoted.
+    There is no comparison with a reference, so prompts are not promoted.
     """
 
     kind: Literal["pointwise"]
@@ -91,76 +91,76 @@ class PointwiseSettings(_JudgedSettings):
     """Ask about each of the prompt's criteria in a call of its own and average the scores, as WritingBench's critic was
     tuned."""
     required: float | None = Field(default=None, gt=0, le=1)
-    """grpo: a response whose score lies below this, as with every failed hard constraint, gets a negative advantage,
-    whatever its other rewards, where another of its group reaches it (RLMR). 0.01: only failed hard constraints and the
-    lowest grade. None: no such constraint."""
+    """grpo: a response with a score below this gets a negative advantage, whatever its other rewards, if another response of
+    its group reaches it (RLMR). 0.01: only failed hard constraints and the lowest grade. None: no such constraint."""
 
 
 class GroupSettings(_JudgedSettings):
-    """The group reward: a judge compares the responses to a prompt with each other, for grpo. Scores lie between 0 and 1.
+    """The group reward, for grpo: a judge compares the responses to a prompt with each other. Scores are between 0 and 1.
 
-    A response that the judge did not place has no score, and neither has a group with fewer than two that it placed.
+    A response that the judge did not compare or place has no score; if fewer than two of a group have one, none has.
     """
 
     kind: Literal["group"]
     by: ComparisonMethod
-    """peer: one response, drawn, is the opponent of all others: n - 1 questions for n responses. anchors: each is compared
-    with fixed texts of its ladder. list: one question orders all of them, read in a shuffled order. round-robin: each meets
-    each, n (n - 1) / 2 questions. elimination: single elimination, seeded by a round of `peer`, at most 2n - 3 questions."""
+    """How responses are compared. peer: one response, drawn at random, is the opponent of all others: n - 1 questions for n
+    responses. anchors: each is compared with texts of its ladder. list: one question orders all of them, shuffled.
+    round-robin: all pairs, n (n - 1) / 2 questions. elimination: single elimination, seeded by a round of `peer`, at most
+    2n - 3 questions."""
     position: Literal["first", "second", "both"] = "second"
-    """Where the response stands, for peer and anchors. In round-robin and elimination each response is first in half of its
-    games. `both` asks twice. Not for list."""
+    """Position of the response, for peer and anchors. In round-robin and elimination each response is first in half of its
+    games. `both` asks in both orders. Not valid with list."""
     combine: Literal["vote", "mean"] = "vote"
-    """Of several votes on a pair: the outcome of the majority, or the mean share of a win. Not for list, where all orders
-    count together."""
+    """How several votes on a pair are combined: the outcome of the majority, or the mean share of a win. Not valid with
+    list, which uses all orders."""
     anchors: int = Field(default=1, ge=0)
-    """anchors: how many rungs below and above the one that is faced are compared with besides it."""
+    """anchors: number of rungs below and above the current one to compare with as well."""
 
     @model_validator(mode="after")
     def _check_list(self) -> "GroupSettings":
         if self.by == "list" and (self.position != "second" or self.combine != "vote"):
-            raise ValueError("by: list has no pairs; leave `position` and `combine` out")
+            raise ValueError("by: list compares no pairs; leave out `position` and `combine`")
         if self.by != "anchors" and self.anchors != 1:
             raise ValueError("`anchors` is only valid with by: anchors")
         return self
 
 
 class _MeasuredSettings(_Settings):
-    """What every reward that is measured on the page has in common."""
+    """What every reward that is computed from the text has in common."""
 
     required: float | None = Field(default=None, gt=0, le=1)
-    """grpo: a response whose score lies below this gets a negative advantage, whatever its other rewards, where another
-    of its group reaches it. None: no such constraint."""
+    """grpo: a response with a score below this gets a negative advantage, whatever its other rewards, if another response of
+    its group reaches it. None: no such constraint."""
 
 
 class LengthSettings(_MeasuredSettings):
-    """The length reward: 1 for an answer inside its prompt's `length_range`, less the further it lies outside."""
+    """The length reward: 1 for an answer inside its prompt's `length_range`, less the further it is outside."""
 
     kind: Literal["length"]
     max_words: int | None = Field(default=None, ge=1)
     """Where the reward of a longer answer reaches 0 (L_max). None: at twice the upper end of the prompt's range (ours)."""
     cut_off: float = Field(default=0.5, ge=0, le=1)
-    """What is left of the reward of an answer that `max_tokens` cut off (ours): it would have been longer, nobody knows how
-    much, and a text without its ending is no success."""
+    """Factor for the reward of an answer that was cut off at `max_tokens` (ours): its full length is unknown, and it has no
+    ending."""
 
 
 class FormatSettings(_MeasuredSettings):
-    """The format reward: 0 where the structure that `generation.think` asks for is broken, else 1 less what the answer is
-    charged for repetition and the like.
+    """The format reward: 0 if the response lacks the structure that `generation.think` asks for, else 1 minus the charges
+    for repetition and the like.
 
-    Each charge is a weight times a share between 0 and 1. The weights are ours: the paper names no formula.
+    Each charge is a weight times a share between 0 and 1. The weights are ours: the paper gives no formula.
     """
 
     kind: Literal["format"]
     repetition: float = Field(default=1.0, ge=0)
-    """Of the share of repeated sentences, of repeated paragraphs, or of four-word sequences repeated beyond what is
-    natural, whichever is largest. A sentence that says an earlier one again in other words is not detected."""
+    """Weight of the share of repeated sentences, of repeated paragraphs, or of four-word sequences repeated beyond the
+    natural level, whichever is largest. Paraphrases of earlier sentences are not detected."""
     stuffing: float = Field(default=0.0, ge=0)
-    """Of the share of words that are spent on repeating single words."""
+    """Weight of the share of words that repeat single words beyond natural use."""
     copying: float = Field(default=0.0, ge=0)
-    """Of the share of the answer that is copied from the request or from the reference that is faced."""
+    """Weight of the share of the answer that is copied from the request or from the current reference."""
     slop: float = Field(default=0.0, ge=0)
-    """Of the share of words in phrases of `slop_list`, beyond what nine of ten human texts have."""
+    """Weight of the share of words in phrases of `slop_list`, beyond the share that nine of ten human texts stay below."""
     slop_list: Path | None = None
     """File of `longform slop mine`, with a list for each language."""
 
@@ -172,45 +172,43 @@ class FormatSettings(_MeasuredSettings):
 
 
 class AnswerSettings(_MeasuredSettings):
-    """The answer reward: 1 if the final answer that a response states is the one in its prompt's `meta.answer`, else 0; for
-    tasks whose answer can be verified.
+    """The answer reward: 1 if the final answer of a response is the one in its prompt's `meta.answer`, else 0; for tasks
+    whose answer can be verified.
 
-    The last well-formed answer counts, in `\\boxed{...}` or after "answer:" or "the answer is"; a response that states none,
-    or that `max_tokens` cut off, has none.
+    The last well-formed answer counts, in `\\boxed{...}` or after "answer:" or "the answer is". A response that was cut off
+    at `max_tokens` has no answer.
     """
 
     kind: Literal["answer"]
     form: AnswerForm | Literal["verdict"] = "exact"
-    """exact: the same text, apart from case, spaces and marks around it. choice: one letter. number: the same number,
-    however it is written; a unit is ignored. verdict: `[[A]]`, `[[B]]`, or `[[C]]` for a tie, as a pairwise judge answers.
-    `meta.answer` may be a list of answers that count as right."""
+    """exact: the same text, apart from case, spaces and surrounding punctuation. choice: one letter. number: the same
+    number in any notation, without its unit. verdict: `[[A]]`, `[[B]]`, or `[[C]]` for a tie, as a pairwise judge answers.
+    `meta.answer` may be a list of correct answers."""
 
 
 class WritingSettings(_Settings):
-    """The writing reward: a reward model's score of the answer (LongWriter-Zero), brought to spread 1 where the model
-    says what its scores are like, as those of `longform reward-model` do.
+    """The writing reward: a reward model's score of the answer (LongWriter-Zero).
+
+    Scores of a folder written by `longform reward-model` are standardised by its `scores.json`; those of other models are
+    used as they are.
     """
 
     kind: Literal["writing"]
     model: str | Names
-    """Folder or hub id of the reward model, or several, whose mean counts; only a folder of ours says what its scores are
-    like."""
+    """Folder or hub id of the reward model, or several, whose scores are averaged."""
     shares: list[Annotated[float, Field(gt=0)]] | None = None
-    """Of several reward models: what each counts in the mean, where only the ratio matters. None: all the same."""
+    """Weights of several reward models in their mean; only the ratio counts. None: equal weights."""
     endpoint: str | Names | None = None
-    """Name of models.yaml under which vLLM serves the reward model (`vllm serve MODEL --runner pooling`), one for each of
-    `model`, which then gives the tokenizer and the scale alone. None: it is loaded where the policy is trained."""
+    """Name in models.yaml under which vLLM serves the reward model (`vllm serve MODEL --runner pooling`), one for each of
+    `model`, of which only the tokenizer and `scores.json` are then read. None: the model is loaded beside the policy."""
     max_judge_failure_rate: float = Field(default=0.5, ge=0, le=1)
-    """With `endpoint`: share of a step's rollouts that may stay without a score before the run stops; it can
-    be resumed.
-    """
+    """With `endpoint`: maximum share of a step's rollouts without a score; above it the run stops, and can be resumed."""
     batch: int = Field(default=16, ge=1)
-    """Without `endpoint`: responses that it reads at once. A batch changes scores by rounding; at 1 a run
-    repeats itself.
-    """
+    """Without `endpoint`: number of responses scored at once. Batching changes scores by rounding; a run with batch 1 is
+    reproducible."""
     max_tokens: int | None = Field(default=None, ge=2)
-    """Longest input, prompt and answer together; a longer answer is read without its end, and `reward/writing/cut`
-    tells how often. None: as in the training of the reward model, or as long as it can read."""
+    """Maximum input length, prompt and answer together; the end of a longer answer is cut, and `reward/writing/cut` is the
+    share of such answers. None: as in the training of the reward model, or its context length."""
 
     @property
     def models(self) -> list[str]:
@@ -219,41 +217,46 @@ class WritingSettings(_Settings):
 
     @property
     def endpoints(self) -> list[str]:
-        """Where they are served, in the same order; empty where they are loaded."""
+        """Names of their endpoints, in the same order; empty if they are loaded."""
         return [self.endpoint] if isinstance(self.endpoint, str) else self.endpoint or []
 
     @model_validator(mode="after")
     def _check_counts(self) -> "WritingSettings":
         if len(set(self.endpoints)) < len(self.endpoints):
-            raise ValueError("`endpoint` names one twice, and each serves one reward model")
+            raise ValueError("`endpoint` lists a name twice; each endpoint serves one reward model")
         if self.endpoints and len(self.endpoints) != len(self.models):
-            raise ValueError(f"`endpoint` names {len(self.endpoints)}, and `model` {len(self.models)}: one serves one")
+            raise ValueError(
+                f"`endpoint` lists {len(self.endpoints)} names and `model` {len(self.models)}; give one endpoint per model"
+            )
         if self.shares and len(self.shares) != len(self.models):
-            raise ValueError(f"`shares` holds {len(self.shares)}, and `model` {len(self.models)}")
+            raise ValueError(
+                f"`shares` lists {len(self.shares)} weights and `model` {len(self.models)} models; give one per model"
+            )
         return self
 
 
 class LikelihoodSettings(_Settings):
-    """The likelihood reward (VR-CLI, arXiv 2503.22828): how much a response's plan lowers the perplexity of the text that
-    really follows, under a frozen model. It asks no judge. With `generation.think: on`, engine local.
+    """The likelihood reward (VR-CLI, arXiv 2503.22828): how much a response's plan lowers the perplexity of the true
+    continuation under a frozen model. No judge is asked. Needs `generation.think: on` and `engine: local`.
 
     A response without a plan, or to a prompt without a continuation, has no score and is masked.
     """
 
     kind: Literal["likelihood"]
     model: str = START
-    """`start`: the policy as it is before the first step. Else a folder or hub id. It is loaded beside the policy, frozen,
-    and takes its memory, also where the policy is adapters."""
+    """The frozen model: `start` is the policy before the first step, anything else a folder or hub id. It is loaded beside
+    the policy and takes memory of its own, also with `lora`."""
     field: str = Field(default="meta.continuation", pattern=r"^(meta\.)?[^.]+$")
-    """The field of a prompt's row that holds the text that really follows, or `meta.` and a key of its meta."""
+    """Field of the prompts file with the true continuation, such as `continuation`, or `meta.continuation` for a key of
+    `meta`."""
     template: Path | None = None
-    """A text file with `{request}` and `{plan}` in it, which is the model's prompt with the plan; without one it is the
-    request by itself. None: the request, an empty line, and the plan in `<plan>` tags."""
+    """Text file with `{request}` and `{plan}`: the frozen model's prompt with a plan. Without a plan its prompt is the
+    request alone. None: the request, an empty line, and the plan in `<plan>` tags."""
     values: Literal["paper", "improvement"] = "paper"
-    """What the improvement of the perplexity in percent is worth. paper: 0 below 0.05, 0.5 below 1, 0.9 below 2, else 1.
-    improvement: a hundredth of it, at least 0."""
+    """Score for the improvement of the perplexity in percent. paper: 0 below 0.05, 0.5 below 1, 0.9 below 2, else 1.
+    improvement: the improvement divided by 100, at least 0."""
     max_tokens: int = Field(default=4096, ge=1)
-    """Longest continuation; of a longer one the beginning is read."""
+    """Maximum length of a continuation; of a longer one only the beginning is used."""
 
 
 class PluginRewardSettings(_Settings):
@@ -272,7 +275,7 @@ class PluginRewardSettings(_Settings):
     @field_validator("kind")
     @classmethod
     def _check_kind(cls, kind: str, info: ValidationInfo) -> str:
-        """A recipe that is stored with a run names what was installed then."""
+        """A name must be installed, except in the stored recipe of a run, where it was installed then."""
         if ":" in kind and not is_attribute(kind):
             raise ValueError(f"{kind!r}: a reward of your own is written module.path:Name")
         is_stored = bool(info.context and info.context.get("stored"))
@@ -287,7 +290,7 @@ _PLUGIN = "plugin"
 
 
 def _tag(value: Any) -> str | None:
-    """Which settings class the kind of a reward belongs to; None if there is no kind."""
+    """The tag of a reward's settings class; None without a kind."""
     kind = value.get("kind") if isinstance(value, Mapping) else getattr(value, "kind", None)
     return kind if kind is None or kind in BUILTIN_REWARDS else _PLUGIN
 

@@ -12,7 +12,7 @@ from longform.text.repetition import units
 from longform.text.slop_mining import Phrase, listed_share
 
 OTHER = "other"
-"""The language of texts that are in none of those that are told apart."""
+"""Name of the list for texts whose language is not recognised."""
 
 
 class ListedPhrase(BaseModel):
@@ -22,8 +22,9 @@ class ListedPhrase(BaseModel):
 
     phrase: str = Field(min_length=1)
     model: float | None = None
-    """Occurrences in a million words of the model."""
+    """Occurrences per million words of the model."""
     human: float | None = None
+    """Occurrences per million words of people."""
     keyness: float | None = None
     """Log-likelihood ratio."""
 
@@ -34,11 +35,12 @@ class SlopList(BaseModel):
     model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False)
 
     allowed: float = Field(default=0.0, ge=0, lt=1)
-    """Share of a text's words that may be part of a listed phrase: nine of ten human texts have no more."""
+    """Share of a text's words that may be in listed phrases without a charge: the 90th percentile of human texts."""
     phrases: list[ListedPhrase] = Field(min_length=1)
     human_share: float | None = None
-    """Mean share in the human texts that it was mined from."""
+    """Mean share of words in listed phrases, in the human texts that the list was mined from."""
     model_share: float | None = None
+    """The same for the model's texts."""
 
     @cached_property
     def grams(self) -> frozenset[Phrase]:
@@ -76,9 +78,10 @@ class SlopLists(BaseModel):
         write_text(path, self.model_dump_json(indent=1, exclude_none=True) + "\n")
 
     def excess(self, text: str) -> float:
-        """How far the share of a text that is listed exceeds what is allowed in its language, 0 to 1.
+        """The share of a text in listed phrases beyond the allowed share of its language, rescaled to 0 to 1.
 
-        Without a list for its language, by the list that finds most: a text of listed phrases alone may look like none.
+        Without a list for the text's language, the list with the largest excess counts, because a text that consists only of
+        listed phrases may not be recognised as any language.
         """
         own = self.languages.get(language_of_text(text))
         lists = self.languages.values() if own is None else [own]

@@ -14,14 +14,14 @@ from longform.text.structure import ParsedResponse
 
 
 class WritingReward:
-    """A reward model's standardised score of the answer; not bounded, and worth nothing across reward models.
+    """A reward model's standardised score of the answer. It is unbounded and not comparable between reward models.
 
-    Responses that finish while others are scored wait for the next batch. Texts of one batch change each other's scores by
-    rounding; with `batch` 1 they do not.
+    Responses that arrive while a batch is scored wait for the next one. Batching changes scores by rounding; batches of 1 do
+    not.
 
     Args:
         model: the reward model.
-        batch: texts that go through it at once.
+        batch: maximum number of texts scored at once.
     """
 
     def __init__(self, model: WritingModel, *, batch: int) -> None:
@@ -30,7 +30,7 @@ class WritingReward:
         self._scoring: asyncio.Task[None] | None = None
 
     async def score(self, prompt: PromptRow, *, response: ParsedResponse, reference: str, step: int) -> RewardResult:  # noqa: ARG002
-        """The score; an empty answer has the lowest of the held-out texts, where that is known."""
+        """The score; an empty answer gets the lowest score among the held-out texts, if that is known."""
         scale = self._model.scale
         if not response.answer and scale.lowest is not None:
             return RewardResult(scale.standardised(scale.lowest))
@@ -43,7 +43,7 @@ class WritingReward:
         return RewardResult(scale.standardised(score), is_truncated=encoded.is_cut)
 
     async def _score_waiting(self) -> None:
-        await asyncio.sleep(0)  # those that finish together are scored together
+        await asyncio.sleep(0)  # responses that finish together share a batch
         while self._waiting:
             taken, self._waiting = self._waiting[: self._batch], self._waiting[self._batch :]
             try:
@@ -59,11 +59,11 @@ class WritingReward:
 
 
 class ServedWritingReward:
-    """The same of a reward model that stands behind an endpoint; an answer that it has scored before is not sent again.
+    """The score of a reward model behind an endpoint; recorded scores are not requested again.
 
     Args:
-        reader: of the reward model.
-        endpoint: where it is served; its `context` cuts texts too, where that is the shorter limit.
+        reader: tokenizer and scale of the reward model.
+        endpoint: the endpoint that serves it; its `context` limits the input as well.
     """
 
     def __init__(self, reader: WritingReader, endpoint: Endpoint) -> None:
@@ -72,7 +72,7 @@ class ServedWritingReward:
         reader.max_tokens = min((it for it in limits if it is not None), default=None)
 
     async def score(self, prompt: PromptRow, *, response: ParsedResponse, reference: str, step: int) -> RewardResult:  # noqa: ARG002
-        """The score, or why there is none; an empty answer has the lowest of the held-out texts, where that is known."""
+        """The score, or the cause of its absence; an empty answer gets the lowest score of the held-out texts, if known."""
         scale = self._reader.scale
         if not response.answer and scale.lowest is not None:
             return RewardResult(scale.standardised(scale.lowest))
@@ -85,8 +85,10 @@ class ServedWritingReward:
         return RewardResult(score, calls=(answer.request_hash,), cost=answer.cost, is_truncated=encoded.is_cut)
 
     def _unpadded(self, ids: Sequence[int]) -> Sequence[int]:
-        """What ends at the last token that counts: transformers reads the score off there, and a server at the very last.
-        They differ where the token that ends a text also pads.
+        """The token ids without trailing padding.
+
+        transformers reads the score at the last token that is not padding, a server at the last token. The two differ if the
+        token that ends a text is also the padding token.
         """
         end = len(ids)
         while end > 1 and ids[end - 1] == self._reader.padding:
@@ -95,12 +97,11 @@ class ServedWritingReward:
 
 
 class WritingPanel:
-    """The mean of what several reward models make of an answer (Coste et al., arXiv 2310.02743): they err apart, and each
-    can have learned what the others did not.
+    """The mean score of several reward models, whose errors differ (Coste et al., arXiv 2310.02743).
 
     Args:
         rewards: one or more.
-        shares: what each counts in the mean; None: all the same.
+        shares: weights in the mean; None: equal weights.
     """
 
     def __init__(
@@ -109,8 +110,9 @@ class WritingPanel:
         self._rewards, self._shares = rewards, shares
 
     async def score(self, prompt: PromptRow, *, response: ParsedResponse, reference: str, step: int) -> RewardResult:
-        """The mean score, or none where one of them gave none, since each has a scale of its own; the answer counts as cut
-        where any of them read it without its end.
+        """The mean score; None if any model gave none, because their scales differ.
+
+        The result is truncated if any model read the answer without its end.
         """
         asked = [it.score(prompt, response=response, reference=reference, step=step) for it in self._rewards]
         found = await ask_all(asked)

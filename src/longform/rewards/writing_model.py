@@ -1,10 +1,10 @@
-"""A reward model: what it reads of a prompt and a text, and how it scores them (LongWriter-Zero, arXiv 2506.18841).
+"""Reward models: the encoding of a prompt and a text, and their score (LongWriter-Zero, arXiv 2506.18841).
 
 A reward model is a folder or hub id with a sequence classifier of one output, as `longform reward-model` and most libraries
-write it. Folders of ours also hold `scores.json`: what their scores were like on held-out texts. By it a score is brought to
-mean 0 and spread 1; the scores of any other, and of a hub id, are taken as they are.
+write it. Folders of `longform reward-model` also contain `scores.json`, the distribution of their scores on held-out texts,
+by which scores are standardised to mean 0 and standard deviation 1. The scores of other models are used as they are.
 
-torch is loaded on use: by a run that has this reward, by nothing else.
+torch is imported on use, only in runs with this reward.
 """
 
 import json
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     import torch
 
 SCORES = "scores.json"
-"""Stands in the folder of a reward model of ours."""
+"""File in the folder of a model trained by `longform reward-model`."""
 _HEAD = "ForSequenceClassification"
 
 
 class ScoreScale(BaseModel):
-    """What the scores of a reward model were like on held-out texts, and how long these were read."""
+    """The distribution of a reward model's scores on held-out texts, and its maximum input length."""
 
     model_config = ConfigDict(frozen=True, allow_inf_nan=False)
 
@@ -36,9 +36,9 @@ class ScoreScale(BaseModel):
     spread: float = Field(default=1.0, gt=0)
     """Standard deviation."""
     lowest: float | None = None
-    """None: not known."""
+    """Lowest score; None if unknown."""
     max_tokens: int | None = Field(default=None, ge=2)
-    """Longest input in its training; None: as long as the model can read."""
+    """Maximum input length in training; None: the model's context length."""
 
     def standardised(self, score: float) -> float:
         """A score with mean 0 and spread 1 over the held-out texts."""
@@ -54,12 +54,12 @@ class Encoded(NamedTuple):
 
 
 class WritingReader:
-    """What a reward model reads, without its weights.
+    """Encodes the input of a reward model, without loading its weights.
 
     Args:
         path: folder or hub id.
-        max_tokens: longest input; a longer text is cut at its end. None: as in its training, or as long as it can read.
-        field: what names the path, for errors.
+        max_tokens: maximum input length; the end of a longer text is cut. None: as in training, or the context length.
+        field: recipe key of the path, for errors.
         trust_remote_code: whether code in the model's folder may run.
 
     Raises:
@@ -123,7 +123,9 @@ class WritingModel(WritingReader):
         except Exception as error:  # as above
             raise BadInputError(f"{field}: {path} cannot be loaded as a reward model: {_reason(error)}") from error
         if model.config.num_labels != 1:
-            raise BadInputError(f"{field}: {path} gives {model.config.num_labels} numbers for a text; a reward is one")
+            raise BadInputError(
+                f"{field}: {path} has {model.config.num_labels} outputs; a reward model must have exactly one"
+            )
         self.model = model.to(self.device).eval().requires_grad_(False)
         model.config.get_text_config().pad_token_id = self.padding
 
@@ -136,30 +138,30 @@ class WritingModel(WritingReader):
             return self.model(input_ids=ids, attention_mask=mask).logits[:, 0].float().tolist()
 
     def scores(self, pairs: Sequence[tuple[PromptRow, str]], *, batch: int = 16) -> list[float]:
-        """Standardised scores of (prompt, text) pairs, in their order; those of about one length share a batch."""
+        """Standardised scores of (prompt, text) pairs, in their order; inputs of similar length share a batch."""
         encoded = [self.encode(prompt, text) for prompt, text in pairs]
-        order = sorted(range(len(encoded)), key=lambda place: len(encoded[place].ids))
-        found = [0.0] * len(encoded)
-        for start in range(0, len(order), batch):
-            places = order[start : start + batch]
-            for place, score in zip(places, self.raw_scores([encoded[it] for it in places]), strict=True):
-                found[place] = self.scale.standardised(score)
-        return found
+        by_length = sorted(range(len(encoded)), key=lambda index: len(encoded[index].ids))
+        scores = [0.0] * len(encoded)
+        for start in range(0, len(by_length), batch):
+            indices = by_length[start : start + batch]
+            for index, score in zip(indices, self.raw_scores([encoded[it] for it in indices]), strict=True):
+                scores[index] = self.scale.standardised(score)
+        return scores
 
 
 def mean_scores(
     models: Sequence[WritingModel], pairs: Sequence[tuple[PromptRow, str]], *, shares: Sequence[float] | None = None
 ) -> list[float]:
-    """The mean of several reward models' standardised scores of (prompt, text) pairs, weighed by `shares`."""
+    """The mean of several reward models' standardised scores of (prompt, text) pairs, weighted by `shares`."""
     found = zip(*(model.scores(pairs) for model in models), strict=True)
     return [fmean(scores, weights=shares) for scores in found]
 
 
 def check_writing_model(path: str, *, field: str = "rewards.writing.model") -> None:
-    """Check what can be told of a reward model without loading it; of a hub id nothing can.
+    """Check the folder of a reward model without loading weights; a hub id is not checked.
 
     Raises:
-        BadInputError: there is no such folder, or the model in it has no head that scores.
+        BadInputError: there is no such folder, or the model is not a sequence classifier.
     """
     check_model_path(path)
     if not is_model_folder(path):
@@ -168,17 +170,17 @@ def check_writing_model(path: str, *, field: str = "rewards.writing.model") -> N
         config = json.loads((Path(path) / "config.json").read_text(encoding="utf-8"))
         architectures = [str(name) for name in config.get("architectures") or []]
     except (OSError, ValueError, AttributeError, TypeError):
-        raise BadInputError(f"{field}: {path} has no config.json that can be read") from None
+        raise BadInputError(f"{field}: {path} has no readable config.json; name the folder of a reward model") from None
     if not any(name.endswith(_HEAD) for name in architectures):
-        found = architectures[0] if architectures else "nothing that it names"
+        found = architectures[0] if architectures else "a model of unknown architecture"
         raise BadInputError(
-            f"{field}: {path} holds {found}, which has no head that scores; longform reward-model trains one"
+            f"{field}: {path} is {found}, not a sequence classifier; train a reward model with `longform reward-model`"
         )
     read_scale(path)
 
 
 def check_prompts_fit(path: str, prompts: Iterable[PromptRow], *, max_tokens: int | None, source: Path) -> None:
-    """Refuse prompts that leave no room for an answer in what a reward model reads; loads its tokenizer, not its weights.
+    """Check that every prompt leaves room for an answer in a reward model's input; loads its tokenizer, not its weights.
 
     Raises:
         BadInputError: names the first such prompt of the file `source`.
@@ -188,8 +190,8 @@ def check_prompts_fit(path: str, prompts: Iterable[PromptRow], *, max_tokens: in
         asked = len(encode(reader.tokenizer, prompt, "", max_tokens=None).ids)
         if reader.max_tokens is not None and asked >= reader.max_tokens:
             raise BadInputError(
-                f"{source}: prompt {prompt.id}: has {asked} tokens; rewards.writing reads {reader.max_tokens}, "
-                "the answer included"
+                f"{source}: prompt {prompt.id}: has {asked} tokens, but rewards.writing.max_tokens is {reader.max_tokens} "
+                "for prompt and answer together"
             )
 
 
@@ -198,25 +200,27 @@ def _reason(error: Exception) -> str:
 
 
 def read_scale(path: str) -> ScoreScale:
-    """The scale that a reward model of ours comes with; that of any other leaves scores as they are.
+    """The score scale of a reward model, from its `scores.json`; without that file, one that leaves scores unchanged.
 
     Raises:
-        BadInputError: its file is broken.
+        BadInputError: the file is invalid.
     """
-    place = Path(path) / SCORES
-    if not place.is_file():
+    scores_path = Path(path) / SCORES
+    if not scores_path.is_file():
         return ScoreScale()
     try:
-        return ScoreScale.model_validate_json(place.read_bytes())
+        return ScoreScale.model_validate_json(scores_path.read_bytes())
     except (OSError, ValidationError) as error:
-        raise BadInputError(f"{place}: cannot be read as the scale of a reward model's scores") from error
+        raise BadInputError(
+            f"{scores_path}: not the score scale of a reward model; restore the file, or train the model again"
+        ) from error
 
 
 def encode(tokenizer: Any, prompt: PromptRow, text: str, *, max_tokens: int | None) -> Encoded:
-    """What a reward model reads: the conversation with `text` as its last turn, by the tokenizer's chat template.
+    """Encode the input of a reward model: the conversation with `text` as its last turn, by the tokenizer's chat template.
 
-    Without a template it is the request, an empty line, the text and the closing token. Where it is longer than
-    `max_tokens`, the end of the text is left out; what closes the conversation stays, since the score is read off there.
+    Without a template the input is the request, an empty line, the text and the end token. If it is longer than
+    `max_tokens`, the end of the text is cut; the tokens that close the conversation stay, because the score is read there.
 
     Raises:
         BadInputError: the prompt alone is too long.
@@ -227,7 +231,7 @@ def encode(tokenizer: Any, prompt: PromptRow, text: str, *, max_tokens: int | No
     empty = _ids(tokenizer, prompt, "")
     if len(empty) >= max_tokens:
         raise BadInputError(
-            f"prompt {prompt.id}: has {len(empty)} tokens, and the reward model reads {max_tokens} in all"
+            f"prompt {prompt.id}: has {len(empty)} tokens, but the reward model reads at most {max_tokens} in all"
         )
     tail = 0
     while tail < len(empty) and empty[-1 - tail] == ids[-1 - tail]:
@@ -236,9 +240,9 @@ def encode(tokenizer: Any, prompt: PromptRow, text: str, *, max_tokens: int | No
 
 
 def without_special_tokens(tokenizer: Any, text: str) -> str:
-    """`text` with the tokenizer's own tokens, such as those that end a turn, pulled apart by a space.
+    """`text` with the tokenizer's special tokens, such as the end of a turn, broken up by a space.
 
-    A policy that writes them would otherwise put turns of its own into the conversation that is scored.
+    Otherwise a policy that writes them could insert turns into the conversation that is scored.
     """
     special = {str(token) for token in tokenizer.added_tokens_decoder.values() if token.special and len(str(token)) > 1}
     while found := next((token for token in special if token in text), None):
@@ -258,13 +262,13 @@ def _ids(tokenizer: Any, prompt: PromptRow, text: str) -> list[int]:
 
 
 def padding_id(tokenizer: Any) -> int:
-    """The token that fills rows up: the tokenizer's, or its closing one."""
+    """The padding token of a tokenizer, or else its end token."""
     found = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
     return 0 if found is None else found
 
 
 def pad(rows: Sequence[list[int]], *, padding: int, device: str) -> "tuple[torch.Tensor, torch.Tensor]":
-    """([N, T] token ids, [N, T] which of them count) of rows that are filled up at their ends."""
+    """([N, T] token ids, [N, T] attention mask) of rows padded on the right."""
     import torch
 
     length = max(map(len, rows))

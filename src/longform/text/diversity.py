@@ -1,8 +1,7 @@
-"""How much texts differ from each other: distinct n-grams, self-BLEU, and distances within a group. Pure; all but the
-distances in linear time.
+"""Diversity of texts: distinct n-grams, self-BLEU, and distances within a group. Pure.
 
-Words are those of `text.repetition.units`: lower-case words and single Chinese characters. Both measures depend on the
-lengths of the texts, so `MAX_UNITS` of each are compared.
+Words are those of `text.repetition.units`: lower-case words and single Chinese characters. The measures depend on the
+lengths of the texts, so only the first `MAX_UNITS` words of each are compared. All but the distances take linear time.
 """
 
 from collections import Counter
@@ -13,15 +12,15 @@ from math import exp, log
 from longform.text.repetition import units
 
 MAX_UNITS = 1000
-"""Words of a text that are compared, from its beginning."""
+"""Number of words of a text that are compared, from its beginning."""
 MAX_ORDER = 4
 """Longest n-grams of self-BLEU, as in BLEU-4."""
 _NO_MATCH = 0.1
-"""Matches of an order without any; keeps the geometric mean above 0 (Chen & Cherry 2014, smoothing 1)."""
+"""Matches counted for an n-gram order without any, so that the geometric mean is not 0 (Chen & Cherry 2014, smoothing 1)."""
 
 
 def distinct_share(texts: Sequence[str], *, n: int = 2) -> float | None:
-    """Return distinct-n (Li et al. 2016): the fraction of all n-grams of the texts that are different ones.
+    """Return distinct-n (Li et al. 2016): the number of distinct n-grams divided by the number of all n-grams.
 
     Args:
         texts: Their n-grams are counted together.
@@ -69,11 +68,10 @@ def self_bleu(texts: Sequence[str]) -> float | None:
 
 
 def distance_factors(texts: Sequence[str]) -> list[float]:
-    """Return how far each text of a group is from the others, divided by the largest such distance of the group.
+    """Return the mean distance of each text of a group from the others, divided by the largest of these means.
 
-    The distance of two texts is 1 minus the Jaccard similarity of their words, averaged with that of their word pairs; a
-    text's is the mean over the others that have a word. 1 for all where there is nothing to tell apart, and for a text
-    without a word.
+    The distance of two texts is 1 minus the mean Jaccard similarity of their words and of their word pairs. Texts without
+    words are left out of the means and get 1; if all texts are equal, all get 1.
 
     Returns:
         [N] in [0, 1].
@@ -116,6 +114,6 @@ def _among_others(most: tuple[int, int, int], index: int) -> int:
 
 
 def _brevity_penalty(length: int, references: Sequence[int]) -> float:
-    """Return the penalty of a text that is shorter than the reference closest in length, the shorter one of two."""
+    """Return BLEU's brevity penalty against the reference closest in length; of two equally close ones, the shorter."""
     closest = min(references, key=lambda it: (abs(it - length), it))
     return 1.0 if length >= closest else exp(1 - closest / length)

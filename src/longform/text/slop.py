@@ -16,8 +16,8 @@ from longform.text.stock_phrases import COMMON_WORDS, PAIRS, TRIPLES, WORDS
 PAIR_WEIGHT = 2
 TRIPLE_WEIGHT = 8
 MIN_LETTERS = 4
-MORE_THAN = 5
-"""A pet word occurs more often than this in all texts together."""
+MIN_USES = 6
+"""Minimum occurrences of a pet word in all texts together."""
 MIN_PROMPTS = 2
 MAX_PET_WORDS = 100
 
@@ -56,7 +56,7 @@ def pet_words(texts: Mapping[str, Sequence[str]]) -> list[str]:
             counts.update(words)
             for word in words:
                 prompts[word].add(prompt)
-    kept = [word for word, count in counts.items() if count > MORE_THAN and _is_pet(word, len(prompts[word]))]
+    kept = [word for word, count in counts.items() if count >= MIN_USES and _is_pet(word, len(prompts[word]))]
     return sorted(kept, key=lambda word: (-counts[word], word))[:MAX_PET_WORDS]
 
 

@@ -1,7 +1,7 @@
-"""Phrases that a model uses far more often than people do, mined by comparing texts, and the share of a text that they take.
+"""Phrases that a model uses far more often than people do, mined by comparing texts, and their share of a text.
 
-A phrase is scored by the log-likelihood ratio of its counts in both (Dunning 1993), which also holds for rare ones, and by
-the ratio of its frequencies. Texts for the same requests are best: a phrase that belongs to a request is then in both.
+A phrase is scored by the log-likelihood ratio of its counts (Dunning 1993), which is also valid for rare phrases, and by the
+ratio of its frequencies. Texts for the same requests work best, because phrases of a request then occur in both.
 """
 
 from collections import Counter, defaultdict
@@ -19,15 +19,15 @@ ORDERS = (1, 2, 3)
 HAN_ORDERS = (2, 3, 4)
 """Lengths in characters, for Chinese."""
 MAX_PHRASES = (1000, 200, 200)
-"""Most phrases of each length, as in the lists of EQ-Bench."""
+"""Maximum number of phrases of each length, as in the lists of EQ-Bench."""
 MIN_RATIO = 4.0
-"""Least frequency in the model's texts, in multiples of that in human texts."""
+"""Minimum ratio of a phrase's frequency in the model's texts to that in human texts."""
 MIN_KEYNESS = 15.1
-"""Least log-likelihood ratio: one phrase in 10,000 reaches it by chance."""
+"""Minimum log-likelihood ratio: one phrase in 10,000 reaches it by chance."""
 MIN_SPREAD = 3
-"""Least number of different requests, or texts without one, in which the model uses a phrase."""
+"""Minimum number of different requests in which the model uses a phrase; a text without a request counts as one."""
 _PRIOR = 0.5
-"""Added to counts in the ratio, so that a phrase that people never use has one."""
+"""Added to both counts in the ratio, which is then finite for phrases that people never use."""
 
 
 class MinedPhrase(NamedTuple):
@@ -35,8 +35,9 @@ class MinedPhrase(NamedTuple):
 
     phrase: Phrase
     model: float
-    """Occurrences in a million words of the model."""
+    """Occurrences per million words of the model."""
     human: float
+    """Occurrences per million words of people."""
     keyness: float
     """Log-likelihood ratio."""
 
@@ -45,7 +46,7 @@ def mine_phrases(model: Mapping[str, Sequence[str]], human: Sequence[str], *, is
     """Return the phrases that a model overuses, by length, most certain first.
 
     Args:
-        model: The model's texts, by request; a text without one has a key of its own.
+        model: The model's texts, by request; each text without a request has a key of its own.
         human: Texts by people.
         is_chinese: Count characters instead of words.
     """
@@ -99,7 +100,7 @@ def _is_phrase(gram: Phrase) -> bool:
 
 
 def _score(gram: Phrase, ours: int, theirs: int, totals: tuple[int, int]) -> MinedPhrase | None:
-    """Return a phrase with its figures; None if it is not used clearly more often."""
+    """Return a phrase with its figures; None if it is below the minimum ratio or keyness."""
     ratio = ((ours + _PRIOR) / (totals[0] + 1)) / ((theirs + _PRIOR) / (totals[1] + 1))
     expected = [(ours + theirs) * total / sum(totals) for total in totals]
     keyness = 2 * sum(count * log(count / it) for count, it in zip((ours, theirs), expected, strict=True) if count)

@@ -17,7 +17,7 @@ from longform.curriculum.schedule import PromptDraw
 from longform.records.database import RolloutRecord, text_hash
 from longform.records.schemas import Ladder, PromptRow
 from longform.rewards.judge_thread import JudgeThread
-from longform.rewards.reward import PromptInStep, RewardResults
+from longform.rewards.reward import PromptVisit, RewardResults
 from longform.rewards.reward_set import ArrivingGroup, RewardSet
 from longform.statistics.moments import AdvantageMoments
 from longform.steps.metrics import StepScores
@@ -133,7 +133,7 @@ class RolloutGenerator:
         arriving = [
             ArrivingGroup(
                 self._rewards,
-                PromptInStep(judged_by(self._prompts[draw.prompt_index], draw.criteria), text, draw.rung, step),
+                PromptVisit(judged_by(self._prompts[draw.prompt_index], draw.criteria), text, draw.rung, step),
                 self._group,
             )
             for draw, (text, _) in zip(draws, references, strict=True)
@@ -164,7 +164,10 @@ class RolloutGenerator:
         return self._thread.collect()
 
     def _reference(self, draw: PromptDraw) -> tuple[str, float]:
-        """The reference that is faced and its standardised score; a response of the policy counts as the best reference."""
+        """The current reference and its standardised score.
+
+        An earlier response of the policy, which has no score, gets that of the best reference.
+        """
         prompt = self._prompts[draw.prompt_index]
         if not isinstance(prompt, Ladder):
             return "", 0.0

@@ -22,7 +22,7 @@ from longform.cluster import actor_client, trainer
 from longform.cluster.prompt_table import read_prompt
 from longform.cluster.reward_payload import RewardPayload, extra_fields
 from longform.cluster.run_actor import RunActor, build_group_rewards
-from longform.cluster.step import FacedPrompt
+from longform.cluster.step import DrawnPrompt
 from longform.curriculum.criteria import judged_by
 from longform.curriculum.schedule import Curriculum, PromptDraw
 from longform.endpoints.client import Endpoint
@@ -32,7 +32,7 @@ from longform.records.database import text_hash
 from longform.records.errors import BadInputError, StoppedError
 from longform.records.schemas import Criterion, Prompt
 from longform.rewards.judged import VALUES
-from longform.rewards.reward import PromptInStep, RewardResult, calls_of, missing_cause, outcome_of, scores_by_kind
+from longform.rewards.reward import PromptVisit, RewardResult, calls_of, missing_cause, outcome_of, scores_by_kind
 from longform.rewards.reward_set import ArrivingGroup, RewardSet
 from longform.rl.advantages import generalised_advantages, kl_shaped_rewards, whitened
 from longform.rl.group_advantages import group_advantages
@@ -95,7 +95,7 @@ def _stored(recipe, seed):
     """Rollouts of one step as verl's queue has them, in an order of its own and with a row of padding."""
     draw = np.random.default_rng(seed)
     groups = {
-        f"uid-{n}": FacedPrompt(faced, ladder(faced.prompt_index), "faced") for n, faced in enumerate(_faced(recipe))
+        f"uid-{n}": DrawnPrompt(faced, ladder(faced.prompt_index), "faced") for n, faced in enumerate(_faced(recipe))
     }
     rows, payloads = {}, []
     for uid in groups:
@@ -373,7 +373,7 @@ def _scored_locally(recipe, payloads, endpoint):
         waiting, size = [], recipe.data.group
         for number, draw in enumerate(_faced(recipe)):
             prompt = ladder(draw.prompt_index)
-            faced = PromptInStep(prompt, prompt.references[draw.rung].text, draw.rung, 1)
+            faced = PromptVisit(prompt, prompt.references[draw.rung].text, draw.rung, 1)
             group = ArrivingGroup(rewards, faced, size)
             waiting += [group.score(place, payloads[number * size + place].response) for place in range(size)]
         found = await asyncio.gather(*waiting)
@@ -479,7 +479,7 @@ def test_a_prompt_is_judged_by_the_criteria_that_the_curriculum_chose():
     built: Any = object.__new__(trainer.LongformTrainer)
     built.train_dataset = [{"extra_info": {"rungs": [], "row": prompt.model_dump_json()}}]
     built.global_steps = 3
-    faced, row = built._face(PromptDraw(0, 0, None, (1,)))
+    faced, row = built._prepare(PromptDraw(0, 0, None, (1,)))
     told = read_prompt(row["extra_info"])
     assert [it.name for it in told.criteria or () if isinstance(it, Criterion)] == ["grace", "form"]
     assert told == judged_by(prompt, (1,)) == faced.prompt

@@ -144,7 +144,7 @@ GROUPS = ["method=grpo", "data.group=4", "rewards=[{kind: group, judge: qwen, by
             ["rewards.by=pairs"],
             "rewards.0.by: Input should be 'peer', 'anchors', 'list', 'round-robin' or 'elimination'",
         ),
-        (["rewards.by=list", "rewards.position=both"], "rewards.0: by: list has no pairs; leave `position` and"),
+        (["rewards.by=list", "rewards.position=both"], "rewards.0: by: list compares no pairs; leave out"),
         (["rewards.anchors=2"], "rewards.0: `anchors` is only valid with by: anchors"),
         (["rewards.by=anchors", "data={prompts: p.jsonl, group: 4}"], "data.ladders: required by the group reward"),
         (["data.flat_groups=judge"], "data.flat_groups: needs a reward of kind: group, and others that show which"),

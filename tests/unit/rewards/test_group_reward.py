@@ -15,7 +15,7 @@ from longform.judging.judge import JudgeReply
 from longform.records.errors import StoppedError
 from longform.records.schemas import Ladder, Prompt, PromptRow, Reference
 from longform.rewards.judged_group import ALONE, NOT_PLACED, JudgedGroupReward, anchor_texts
-from longform.rewards.reward import PromptInStep, RewardResult
+from longform.rewards.reward import PromptVisit, RewardResult
 from longform.rewards.reward_set import ArrivingGroup, RewardSet, have_spread, score_groups
 from longform.statistics.group_games import GroupGame, first_round, max_games, strength_scores, sub_groups
 from longform.text.structure import parse_response
@@ -69,7 +69,7 @@ class TableLists:
 def _score(by, panel, texts, *, lists=(), prompt: PromptRow = LADDER, step=1, rung=1, **settings):
     reward = JudgedGroupReward(by, panel, lists=lists, **settings)
     reference = prompt.references[rung].text if isinstance(prompt, Ladder) else ""
-    faced = PromptInStep(prompt, reference, rung, step)
+    faced = PromptVisit(prompt, reference, rung, step)
     return asyncio.run(reward.score_group(faced, [parse_response(it, "off") for it in texts]))
 
 
@@ -353,9 +353,9 @@ def test_the_best_response_alone_faces_the_reference_where_it_promotes():
 
 
 def test_above_the_ladder_the_last_references_are_below():
-    assert anchor_texts(PromptInStep(LADDER, "own", 4, 1), width=1) == (["anchor 3", "own"], 1)
-    assert anchor_texts(PromptInStep(LADDER, "own", 9, 1), width=2) == (["anchor 2", "anchor 3", "own"], 2)
-    assert anchor_texts(PromptInStep(LADDER, "anchor 0", 0, 1), width=1) == (["anchor 0", "anchor 1"], 0)
+    assert anchor_texts(PromptVisit(LADDER, "own", 4, 1), width=1) == (["anchor 3", "own"], 1)
+    assert anchor_texts(PromptVisit(LADDER, "own", 9, 1), width=2) == (["anchor 2", "anchor 3", "own"], 2)
+    assert anchor_texts(PromptVisit(LADDER, "anchor 0", 0, 1), width=1) == (["anchor 0", "anchor 1"], 0)
 
 
 def test_a_bracket_keeps_the_first_two_seeds_apart_and_gives_byes_to_the_best():
@@ -419,7 +419,7 @@ def _with_groups(scores, *, flat_only=False):
 
 def _arriving(rewards, texts, order) -> list[Any]:
     async def scored():
-        group = ArrivingGroup(rewards, PromptInStep(LADDER, "anchor 1", 1, 1), len(texts))
+        group = ArrivingGroup(rewards, PromptVisit(LADDER, "anchor 1", 1, 1), len(texts))
         tasks = {}
         for place in order:
             tasks[place] = asyncio.create_task(group.score(place, parse_response(texts[place], "off")))
@@ -472,7 +472,7 @@ def test_the_groups_of_a_step_are_scored_apart_and_one_without_a_reference_to_fa
     rewards, counting = _with_groups({"a": 0.1, "b": 0.2, "c": 0.3, "d": 0.4})
     responses = [parse_response(it, "off") for it in "abcd"]
     results = [{"length": RewardResult(0.5)} for _ in responses]
-    faced = [PromptInStep(LADDER, "anchor 1", 1, 1), None]
+    faced = [PromptVisit(LADDER, "anchor 1", 1, 1), None]
     found = asyncio.run(score_groups(rewards, faced, responses, results))
     assert counting.seen == [["a", "b"]]
     assert [sorted(it) for it in found] == [["group", "length"]] * 2 + [["length"]] * 2

@@ -1,4 +1,4 @@
-"""How much a plan raises the likelihood of the text that really follows, on models of a few thousand weights."""
+"""How much a plan raises the likelihood of the true continuation, on models of a few thousand weights."""
 
 import asyncio
 import json
@@ -269,7 +269,7 @@ def test_a_dry_run_names_what_is_missing(folder, tmp_path):
     check_inputs(_recipe(tmp_path, folder))
     with pytest.raises(ValueError, match=r"generation\.think: must be on with the likelihood reward"):
         _recipe(tmp_path, folder, generation={"max_tokens": 6})
-    with pytest.raises(BadInputError, match=r"no prompt has meta\.chapter, the text that really follows"):
+    with pytest.raises(BadInputError, match=r"no prompt has meta\.chapter, the true continuation"):
         check_inputs(_recipe(tmp_path, folder, rewards=[{"kind": "likelihood", "field": "meta.chapter"}]))
     with pytest.raises(BadInputError, match=r"prompt 0: .* do not fit into the context of .*, 256 tokens; lower"):
         check_inputs(_recipe(tmp_path, folder, generation={"max_tokens": 250, "think": "on"}))

@@ -158,9 +158,9 @@ def test_a_mean_of_several_needs_all_of_them(server, serve, reply, folder):
 
 
 def test_every_reward_model_needs_an_endpoint_of_its_own():
-    with pytest.raises(ValueError, match="`endpoint` names 1, and `model` 2"):
+    with pytest.raises(ValueError, match="`endpoint` lists 1 names and `model` 2"):
         WritingSettings(kind="writing", model=["x", "y"], endpoint="a")
-    with pytest.raises(ValueError, match="`endpoint` names one twice"):
+    with pytest.raises(ValueError, match="`endpoint` lists a name twice"):
         WritingSettings(kind="writing", model=["x", "y"], endpoint=["a", "a"])
 
 

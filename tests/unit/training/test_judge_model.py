@@ -158,7 +158,7 @@ def test_pairs_without_a_label_are_counted_and_a_file_without_any_is_refused(tmp
     found = read_labelled_pairs([path], judge=None)
     assert ([it.id for it in found.pairs], found.left_out) == (["p0"], {NO_LABEL: 1})
     write_rows(path, [pair(1, None)])
-    with pytest.raises(BadInputError, match=r"no pair of .* has a label; `judge` names one"):
+    with pytest.raises(BadInputError, match=r"no pair of .* has a label; set `judge`"):
         read_labelled_pairs([path], judge=None)
 
 
@@ -182,7 +182,7 @@ def test_what_a_stage_lacks_is_one_line(world):
     with pytest.raises(BadInputError, match="at least 2 must be held out"):
         read_split(recipe(held_out=0.001))
     write_rows("pairs.jsonl", [pair(n) for n in range(30)])
-    with pytest.raises(BadInputError, match="sft: there are no reasons to learn"):
+    with pytest.raises(BadInputError, match="sft: no verdicts to learn"):
         read_split(recipe())
     assert not read_split(recipe(sft=None)).lessons
     tokenizer = AutoTokenizer.from_pretrained("base")

@@ -33,7 +33,7 @@ from longform.records.paths import check_out
 from longform.records.progress import ProgressDisplay, no_progress
 from longform.records.schemas import Order, PromptRow
 from longform.rewards.judged_group import JudgedGroupReward
-from longform.rewards.reward import PromptInStep
+from longform.rewards.reward import PromptVisit
 from longform.statistics.group_games import ComparisonMethod, max_games
 from longform.text.structure import ParsedResponse
 
@@ -149,11 +149,11 @@ class _GroupScorer:
         self._endpoint = endpoint
         self._leads: dict[str, list[float]] = {}
         is_list = by == "list"
-        pairs = _PairJudge(endpoint, position=position, secret=secret, leads=self._leads)
+        pairs = _LeadRecordingPairJudge(endpoint, position=position, secret=secret, leads=self._leads)
         self._reward = JudgedGroupReward(
             by,
             PairwisePanel([pairs], samples=1 if is_list else samples),
-            lists=[_ListJudge(endpoint, secret=secret, leads=self._leads)] if is_list else [],
+            lists=[_LeadRecordingListJudge(endpoint, secret=secret, leads=self._leads)] if is_list else [],
             samples=samples,
             seed=seed,
         )
@@ -168,8 +168,7 @@ class _GroupScorer:
             group = groups[place]
             responses = [ParsedResponse("", it.text, True) for it in group.responses]
             results = [
-                await self._reward.score_group(PromptInStep(group.request, "", 0, run), responses)
-                for run in range(runs)
+                await self._reward.score_group(PromptVisit(group.request, "", 0, run), responses) for run in range(runs)
             ]
             found[place] = ComparedGroup(
                 group.request.request,
@@ -185,7 +184,7 @@ class _GroupScorer:
         return [found[place] for place in range(len(groups))]
 
 
-class _PairJudge(PairwiseJudge):
+class _LeadRecordingPairJudge(PairwiseJudge):
     """Records whether the text that was read first won."""
 
     def __init__(self, *args: Any, leads: dict[str, list[float]], **settings: Any) -> None:
@@ -205,7 +204,7 @@ class _PairJudge(PairwiseJudge):
         return verdict
 
 
-class _ListJudge(ListJudge):
+class _LeadRecordingListJudge(ListJudge):
     """Records how much better the first text of a list did than the last."""
 
     def __init__(self, *args: Any, leads: dict[str, list[float]], **settings: Any) -> None:

@@ -71,7 +71,7 @@ class AuditedPair(Pair):
     """The order in which a person read the texts."""
     label_notes: dict[str, str] | None = None
     weight: float | None = Field(default=None, gt=0)
-    """Number of pairs that this one represents, if the sample was not drawn uniformly."""
+    """Number of pairs that this one represents, if they were not drawn uniformly."""
 
     @field_validator("response_a", "response_b")
     @classmethod

@@ -32,7 +32,7 @@ from longform.records.progress import Progress, ProgressDisplay, no_progress
 from longform.records.run_directory import RunDirectory
 from longform.records.schemas import Ladder, PromptRow, Row
 from longform.rewards.reward import (
-    PromptInStep,
+    PromptVisit,
     RewardResult,
     RewardResults,
     calls_of,
@@ -194,13 +194,13 @@ async def replay_steps(run: RunDirectory, inputs: ReplayInputs, *, budget: Budge
                         f"{run.path}: was rolled back to before step {step} in the meantime; replay it again"
                     )
                 # By group rather than by data.per_step: a step with dynamic sampling has more prompts.
-                faced = [after.face(indices[it.prompt_id], step) for it in stored[::group]]
-                facing = _references(faced, prompts, group=group, read_text=read_answer)
-                results = await _score(stored, facing, rewards, recipe)
+                draws = [after.face(indices[it.prompt_id], step) for it in stored[::group]]
+                references = _references(draws, prompts, group=group, read_text=read_answer)
+                results = await _score(stored, references, rewards, recipe)
                 hashes = [text_hash(it.text) for it in stored]
                 closed = finalize_step(
                     results,
-                    faced,
+                    draws,
                     hashes,
                     after,
                     weights=recipe.weights,
@@ -210,7 +210,7 @@ async def replay_steps(run: RunDirectory, inputs: ReplayInputs, *, budget: Budge
                 )
                 climbed = {prompts[it.prompt_index].id: it.rung for it in after.commit(closed.updates)}
                 promotions += [Promotion(step, prompt_id, rung) for prompt_id, rung in sorted(climbed.items())]
-                rollouts += _compare(stored, facing, closed, inputs)
+                rollouts += _compare(stored, references, closed, inputs)
                 recorded.append(_totals(finished, [it.calls for it in stored]))
                 replayed.append(_totals(log, [calls_of(it) for it in results]))
                 on_progress(step, steps)
@@ -223,7 +223,7 @@ async def replay_steps(run: RunDirectory, inputs: ReplayInputs, *, budget: Budge
     )
 
 
-class _Facing(NamedTuple):
+class _ReplayReference(NamedTuple):
     """The reference of one rollout in the replay."""
 
     prompt: PromptRow
@@ -233,11 +233,11 @@ class _Facing(NamedTuple):
 
 
 def _references(
-    faced: Iterable[PromptDraw], prompts: Sequence[PromptRow], *, group: int, read_text: Callable[[str], str]
-) -> list[_Facing]:
+    draws: Iterable[PromptDraw], prompts: Sequence[PromptRow], *, group: int, read_text: Callable[[str], str]
+) -> list[_ReplayReference]:
     """Return the references of a step's rollouts, the same for all rollouts of a prompt."""
-    facing: list[_Facing] = []
-    for it in faced:
+    references: list[_ReplayReference] = []
+    for it in draws:
         prompt = prompts[it.prompt_index]
         if not isinstance(prompt, Ladder):
             reference = ""
@@ -245,12 +245,12 @@ def _references(
             reference = read_text(it.own_text)
         else:
             reference = prompt.references[it.rung].text if it.rung < len(prompt.references) else None
-        facing += [_Facing(judged_by(prompt, it.criteria), it.rung, reference)] * group
-    return facing
+        references += [_ReplayReference(judged_by(prompt, it.criteria), it.rung, reference)] * group
+    return references
 
 
 async def _score(
-    stored: Sequence[RolloutRecord], facing: Sequence[_Facing], rewards: RewardSet, recipe: Recipe
+    stored: Sequence[RolloutRecord], references: Sequence[_ReplayReference], rewards: RewardSet, recipe: Recipe
 ) -> list[RewardResults]:
     """Compute the rewards of a step's rollouts concurrently."""
     retired = {it.kind: RewardResult(None, cause=RETIRED) for it in recipe.rewards}
@@ -261,21 +261,21 @@ async def _score(
     ]
 
     async def score(row: int) -> None:
-        (prompt, _, reference), step = facing[row], stored[row].step
+        (prompt, _, reference), step = references[row], stored[row].step
         if reference is not None:
             results[row] = await rewards.score(prompt, response=responses[row], reference=reference, step=step)
 
     await map_bounded(range(len(stored)), score, workers=len(stored))
-    faced = [
-        None if it.reference is None else PromptInStep(it.prompt, it.reference, it.rung, stored[0].step)
-        for it in facing[:: recipe.data.group]
+    visits = [
+        None if it.reference is None else PromptVisit(it.prompt, it.reference, it.rung, stored[0].step)
+        for it in references[:: recipe.data.group]
     ]
-    return await score_groups(rewards, faced, responses, results)
+    return await score_groups(rewards, visits, responses, results)
 
 
 def _compare(
     stored: Sequence[RolloutRecord],
-    facing: Sequence[_Facing],
+    references: Sequence[_ReplayReference],
     closed: StepScores,
     inputs: ReplayInputs,
 ) -> list[ReplayedRollout]:
@@ -289,8 +289,8 @@ def _compare(
             row=was.row,
             prompt_id=was.prompt_id,
             rung_before=was.rung,
-            rung_after=faces.rung,
-            same_reference=was.reference == faces.reference,
+            rung_after=replayed.rung,
+            same_reference=was.reference == replayed.reference,
             outcome_before=was.outcome,
             outcome_after=outcome_of(now),
             cause_before=was.cause,
@@ -302,7 +302,7 @@ def _compare(
             advantage_before=before[row],
             advantage_after=after[row],
         )
-        for row, (was, faces, now) in enumerate(zip(stored, facing, closed.results, strict=True))
+        for row, (was, replayed, now) in enumerate(zip(stored, references, closed.results, strict=True))
     ]
 
 

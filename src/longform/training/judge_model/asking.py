@@ -1,4 +1,4 @@
-"""A judge model is asked about labelled pairs in both orders, as it will be asked behind an endpoint, without sampling."""
+"""Ask a judge model about labelled pairs in both orders, greedily, and keep its learning curve."""
 
 import json
 import random
@@ -18,20 +18,20 @@ from longform.writers.local import LocalWriter
 from longform.writers.settings import GenerationSettings
 
 CURVE = "curve.json"
-"""The points so far, in the folder of checkpoints."""
+"""File of the learning curve, in the folder of checkpoints."""
 Verdicts = dict[Order, Winner | None]
-"""Of one pair; None if missing."""
+"""The verdicts on one pair by order; None if missing."""
 
 
 class JudgeCurvePoint(NamedTuple):
-    """A point of the learning curve: the judge model of a stage on the held-out pairs."""
+    """A point of the learning curve: the judge model after a stage, on the held-out pairs."""
 
     stage: str
     """base, fine-tuned or rl."""
     step: int
-    """Updates of the reinforcement learning."""
+    """Number of updates by reinforcement learning."""
     accuracy: float | None
-    """Verdicts on decided pairs that are right, a tie half, both orders; None if there is no verdict."""
+    """Accuracy over both orders on pairs without labelled ties, where a tie counts half; None without a verdict."""
     missing: float
     """Share of the questions without a verdict."""
 
@@ -45,20 +45,18 @@ def ask_judge_model(
     trust_remote_code: bool = False,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Verdicts]:
-    """The verdicts of the model at `path`, folder or hub id, on pairs in both orders.
-
-    An answer that was cut off has none, as behind an endpoint.
+    """The verdicts of a local judge model on pairs in both orders. An answer that was cut off has no verdict.
 
     Args:
-        path: of the judge model.
-        pairs: what it is asked about.
-        wording: of the questions.
-        generation: its limits of prompt and answer, and how prompts are presented.
+        path: folder or hub id of the judge model.
+        pairs: the pairs.
+        wording: wording of the questions.
+        generation: maximum lengths of prompt and answer, and the chat template; the answers are greedy.
         trust_remote_code: whether code in its folder may run.
         on_progress: called with (questions answered, questions).
 
     Raises:
-        BadInputError: it cannot be loaded, or a question is too long.
+        BadInputError: the model cannot be loaded, or a question is too long.
     """
     asked: list[tuple[LabelledPair, Order]] = [(pair, order) for pair in pairs for order in ORDERS]
     prompts = [Prompt(id=f"{it.id}/{order}", prompt=ask_about(it, order, wording=wording)) for it, order in asked]
@@ -94,16 +92,16 @@ def judge_curve_point(
     return JudgeCurvePoint(stage, step, float(np.mean(right)) if right else None, missing)
 
 
-def draw_pairs(pairs: Sequence[LabelledPair], *, most: int | None, seed: int) -> list[LabelledPair]:
-    """At most so many of the pairs, drawn; the same ones for every point of a curve."""
-    return list(pairs) if most is None or len(pairs) <= most else random.Random(seed).sample(list(pairs), k=most)
+def draw_pairs(pairs: Sequence[LabelledPair], *, count: int | None, seed: int) -> list[LabelledPair]:
+    """Draw `count` of the pairs; all of them if there are fewer, or for None. A function of pairs and seed."""
+    return list(pairs) if count is None or len(pairs) <= count else random.Random(seed).sample(list(pairs), k=count)
 
 
 class JudgeCurve:
-    """The learning curve of a training, in a file that outlives an interruption.
+    """The learning curve of a judge model, stored beside its checkpoints so that a resumed training continues it.
 
     Args:
-        folder: of the checkpoints.
+        folder: folder of the checkpoints.
     """
 
     def __init__(self, folder: Path) -> None:

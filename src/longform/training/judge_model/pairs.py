@@ -1,7 +1,7 @@
-"""What a judge model learns from: labelled pairs, and verdicts with their reasons.
+"""The training data of a judge model: labelled pairs, and verdicts with reasons.
 
-Each pair is asked about in both orders, by the very question of a pairwise judge (`judging.pairwise.ask_pairwise`), so that
-no position is right more often than the other.
+Each pair gives two questions, one for each order, in the wording of pairwise judges (`judging.pairwise.ask_pairwise`), so
+the better text is equally often in either position.
 """
 
 from collections import Counter
@@ -27,19 +27,19 @@ from longform.text.structure import parse_response
 from longform.wording import Wording
 
 NO_LABEL, AGAINST_LABEL = "pairs without a label", "reasons against the label"
-"""Causes of what is left out."""
+"""Reasons why a row is left out."""
 _SECRET = b"judge-model"
-"""Of the fences' tags; no policy writes the texts of a training pair."""
+"""Secret of the fence tags. It may be public, because the texts of training pairs are not written against it."""
 
 
 class LabelledPair(Pair):
-    """Two texts for one prompt, which is better, and why."""
+    """A pair with its label and, optionally, reasons for it."""
 
     id: str = Field(min_length=1)
     prompt: str | list[Message] = Field(min_length=1)
     criteria: Criteria | None = None
     reasons: dict[Order, str] | None = None
-    """What a judge that read the texts in this order answered: reasons, with or without the verdict at their end."""
+    """By order, the answer of a judge that read the texts in that order: reasons, with or without a final verdict."""
 
     @field_validator("response_a", "response_b")
     @classmethod
@@ -63,7 +63,7 @@ class PairLabels(NamedTuple):
 
 
 def read_labelled_pairs(paths: Sequence[Path], *, judge: str | None) -> PairLabels:
-    """Read pairs with a label: of people, else what `judge` said in both orders, if it said the same.
+    """Read the pairs that have a label: by people, else the verdict of `judge` if both orders agree.
 
     Raises:
         BadInputError: a file has an invalid row, two pairs share an id, or no pair has a label.
@@ -77,7 +77,7 @@ def read_labelled_pairs(paths: Sequence[Path], *, judge: str | None) -> PairLabe
         else:
             pairs.append(pair.model_copy(update={"label": label}))
     if not pairs:
-        hint = "" if judge else "; `judge` names one whose verdicts count where there is none"
+        hint = "" if judge else "; set `judge` to use the verdicts of a judge as labels"
         raise BadInputError(f"pairs: no pair of {', '.join(map(str, paths))} has a label{hint}")
     return PairLabels(pairs, left_out)
 
@@ -91,19 +91,19 @@ def label_of(pair: LabelledPair, judge: str | None) -> Winner | None:
 
 
 def letter_of(winner: Winner, order: Order) -> Letter:
-    """The letter by which a judge that reads the texts in `order` names the better one; see `winner_of`."""
+    """The letter with which a judge that reads the texts in `order` names the winner; the inverse of `winner_of`."""
     letters: tuple[Letter, ...] = ("A", "B", "C")
     return next(letter for letter in letters if winner_of(letter, order) == winner)
 
 
 def ask_about(pair: LabelledPair, order: Order, *, wording: Wording) -> str:
-    """The question about a pair in one order, as a pairwise judge gets it."""
+    """The question of a pairwise judge about a pair in one order."""
     text_a, text_b = in_order(pair.response_a, pair.response_b, order)
     return ask_pairwise(pair.request, text_a=text_a, text_b=text_b, tag=fence_tag(_SECRET, pair.id, 0), wording=wording)
 
 
 def questions(pairs: Sequence[LabelledPair], *, wording: Wording) -> list[Prompt]:
-    """The prompts of reinforcement learning: each pair in both orders, with the right letter in `meta.answer`."""
+    """The prompts of reinforcement learning: each pair in both orders, with the correct letter in `meta.answer`."""
     return [
         Prompt(
             id=f"{pair.id}/{order}",
@@ -117,9 +117,9 @@ def questions(pairs: Sequence[LabelledPair], *, wording: Wording) -> list[Prompt
 
 
 def lessons_of_pairs(pairs: Sequence[LabelledPair], left_out: Counter[str], *, wording: Wording) -> list[Lesson]:
-    """What fine-tuning learns from the reasons of labelled pairs.
+    """The lessons for fine-tuning from the reasons of labelled pairs.
 
-    Reasons without a verdict get that of the label. Reasons whose verdict is another are left out, and counted.
+    Reasons without a verdict get that of the label. Reasons with another verdict are left out and counted.
     """
     lessons = []
     for pair in pairs:
@@ -129,36 +129,36 @@ def lessons_of_pairs(pairs: Sequence[LabelledPair], left_out: Counter[str], *, w
             if said not in (None, letter):
                 left_out[AGAINST_LABEL] += 1
                 continue
-            answer = reason.strip() if said else f"{reason.strip()}\n\n[[{letter}]]"
+            answer = reason.strip() if said is not None else f"{reason.strip()}\n\n[[{letter}]]"
             lessons.append(_lesson(ask_about(pair, order, wording=wording), answer))
     return lessons
 
 
 class RecordedVerdict(NamedTuple):
-    """A verdict that a run has recorded, with the answer that it was read from."""
+    """A recorded verdict of a run, with the judge's answer."""
 
     request: str
     """The prompt as one text."""
     pair: LabelledPair
-    """The policy's response, then its reference."""
+    """`response_a` is the policy's, `response_b` its reference."""
     order: Order
     answer: str
 
 
 def read_run_verdicts(path: Path) -> Iterator[RecordedVerdict]:
-    """The verdicts of a run's pairwise reward that decided a rollout, each question once.
+    """The verdicts of a run's pairwise reward that agree with a rollout's outcome, each question once.
 
-    Answers of a panel's minority, ties of a judge that was asked in both orders (they do not tell their order), and answers
-    without a verdict in brackets are skipped.
+    Skipped are the votes of a panel's minority, ties of a judge with `position: both` (whose order is not recorded), and
+    answers without a verdict in brackets.
 
     Raises:
-        BadInputError: it is no run, or it has no pairwise reward.
+        BadInputError: the folder is not a run, or the run has no pairwise reward.
     """
     with RunDirectory.read(path) as run:
         recipe = load_stored_recipe(run.recipe_path, Recipe)
         reward = next((it for it in recipe.rewards if isinstance(it, PairwiseSettings)), None)
         if reward is None:
-            raise BadInputError(f"runs: {path}: the run has no pairwise reward, so it holds no verdicts on pairs")
+            raise BadInputError(f"runs: {path}: the run has no pairwise reward, so it has no verdicts to learn from")
         prompts = {it.id: it for it in read_recorded_prompts(run, recipe.data)}
         answers = {
             it.request_hash: it.text
@@ -191,12 +191,12 @@ def read_run_verdicts(path: Path) -> Iterator[RecordedVerdict]:
 
 
 def order_of(letter: Letter, winner: Winner, *, position: Position) -> Order | None:
-    """The order in which a judge read two texts, of which `winner` won; None if the letter does not say so.
+    """The order in which a judge read the policy's response (a) and its reference (b); None if it cannot be inferred.
 
     Args:
-        letter: of its answer.
-        winner: a for the policy's response.
-        position: of the policy's response.
+        letter: the judge's verdict.
+        winner: the rollout's outcome: a for the policy's response.
+        position: the reward's setting for the policy's response.
     """
     possible: tuple[Order, ...] = {"first": ("ab",), "second": ("ba",), "both": ORDERS}[position]
     found: list[Order] = [order for order in possible if winner_of(letter, order) == winner]
@@ -204,7 +204,7 @@ def order_of(letter: Letter, winner: Winner, *, position: Position) -> Order | N
 
 
 def lessons_of_runs(verdicts: Sequence[RecordedVerdict], *, wording: Wording) -> list[Lesson]:
-    """What fine-tuning learns from the recorded verdicts of runs."""
+    """The lessons for fine-tuning from recorded verdicts of runs."""
     return [_lesson(ask_about(it.pair, it.order, wording=wording), it.answer) for it in verdicts]
 
 

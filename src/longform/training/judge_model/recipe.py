@@ -1,4 +1,4 @@
-"""The recipe of a judge model, and its pairs: read, checked, and with whole prompts held out."""
+"""The recipe of a judge model, and the split of its pairs into training and held-out prompts."""
 
 from collections import Counter
 from pathlib import Path
@@ -30,16 +30,16 @@ from longform.writers.settings import GenerationSettings
 MIN_HELD_OUT = 2
 """Minimum number of held-out prompts; one prompt gives no interval."""
 LESSONS, QUESTIONS = "lessons.jsonl", "questions.jsonl"
-"""Files of both stages, in the folder of checkpoints."""
+"""Training files of the two stages, in the folder of checkpoints."""
 FINE_TUNED, REINFORCED = "fine-tuned", "rl"
-"""The stages' folders."""
+"""Folders of the two stages, in the folder of checkpoints."""
 
 
 class JudgeRlSettings(BaseModel):
-    """Reinforcement learning of a judge model: GRPO, where an answer is worth 1 if its verdict is the pair's label, else 0.
+    """Reinforcement learning of a judge model: GRPO with a reward of 1 for an answer whose verdict is the pair's label.
 
-    So a tie about a decided pair, a decision about a tied pair, and an answer without a verdict or cut off at `max_tokens`
-    are worth 0. Each pair is asked about in both orders, as two questions.
+    A tie on a pair with a winner, a winner on a tied pair, and an answer without a verdict or cut off at `max_tokens` have a
+    reward of 0. Each pair gives two questions, one for each order.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -61,7 +61,7 @@ class JudgeExaminationSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     max_pairs: int | None = Field(default=None, ge=1)
-    """Pairs to draw from the held-out ones; None takes all. Each is asked about twice, in both orders."""
+    """Number of held-out pairs to draw; None: all. Each is asked about in both orders."""
 
 
 class JudgeModelRecipe(SupervisedRecipe):
@@ -70,29 +70,29 @@ class JudgeModelRecipe(SupervisedRecipe):
     base: str
     """Folder or hub id of the language model to start from; needs a chat template."""
     pairs: list[Path] = Field(min_length=1)
-    """Pairs files with labels, as `longform label` and `audit` write them; `reasons` of a pair are learned first."""
+    """Pairs files with labels, as `longform label` and `audit` write them. The fine-tuning learns the `reasons` of pairs."""
     judge: str | None = None
-    """A judge whose verdicts in the pairs files count as label where there is none, if they are the same in both orders."""
+    """A judge whose verdicts in the pairs files replace missing labels, where both orders agree."""
     runs: list[Path] = Field(default_factory=list)
-    """Run directories whose recorded pairwise verdicts are learned first, with their reasons."""
+    """Run directories whose recorded pairwise verdicts the fine-tuning learns, with their reasons."""
     held_out: float = Field(default=0.1, gt=0, lt=1)
     """Fraction of the prompts to hold out with all their pairs and verdicts; chosen by hash of the prompt and `seed`."""
     seed: int = Field(default=0, ge=0, lt=2**32)
-    """Of the held-out prompts and of reinforcement learning; the fine-tuning has `sft.seed`."""
+    """Random seed of the held-out prompts and of reinforcement learning; the fine-tuning has `sft.seed`."""
     sft: SftSettings | None = SftSettings()
-    """Fine-tuning on verdicts with reasons. null: none."""
+    """Fine-tuning on verdicts with reasons. null: skip this stage."""
     rl: JudgeRlSettings | None = JudgeRlSettings()
-    """Reinforcement learning on labels. null: none."""
+    """Reinforcement learning on labels. null: skip this stage."""
     generation: GenerationSettings = GenerationSettings(max_tokens=1024, max_prompt_tokens=16_384)
-    """How it is asked and answers, in reinforcement learning and in the examination, which does not sample."""
+    """Length limits, chat template and sampling of its answers; the examination is greedy."""
     examination: JudgeExaminationSettings = JudgeExaminationSettings()
 
     @model_validator(mode="after")
     def _check_stages(self) -> "JudgeModelRecipe":
         if self.sft is None and self.rl is None:
-            raise ValueError("sft, rl: both are null, so there is nothing to train")
+            raise ValueError("sft, rl: both are null, so there is nothing to train; set one of them")
         if self.generation.think != "off" or not self.generation.uses_chat_template:
-            raise ValueError("generation: a judge is asked through its chat template, without a think prompt")
+            raise ValueError("generation: a judge needs `think: off` and `chat_template: on`")
         if self.rl is not None and self.generation.temperature == 0:
             raise ValueError("generation.temperature: must not be 0: all answers of a group would be equal")
         if self.devices.count > 1:
@@ -102,7 +102,7 @@ class JudgeModelRecipe(SupervisedRecipe):
         return self
 
     def fine_tuning(self) -> SftRecipe:
-        """The recipe of its fine-tuning, which must not be null."""
+        """The recipe of the fine-tuning stage; `sft` must not be null."""
         assert self.sft is not None
         return SftRecipe(
             policy=self.base,
@@ -113,7 +113,7 @@ class JudgeModelRecipe(SupervisedRecipe):
         )
 
     def reinforcement(self, policy: str, *, on_gpu: bool) -> Recipe:
-        """The recipe of its reinforcement learning, which must not be null, from a policy."""
+        """The recipe of the reinforcement learning stage, starting from `policy`; `rl` must not be null."""
         assert self.rl is not None
         content = {
             "method": "grpo",
@@ -147,21 +147,21 @@ _SHARED = ("trust_remote_code", "lora", "memory", "checkpoint_every", "keep_chec
 
 
 class JudgeSplit(NamedTuple):
-    """What is trained on, and what is held out."""
+    """The training data of both stages, and the held-out pairs."""
 
     lessons: list[Lesson]
-    """Of the fine-tuning; empty without one."""
+    """For the fine-tuning; empty without it."""
     questions: list[Prompt]
-    """Of the reinforcement learning."""
+    """For reinforcement learning."""
     pairs: int
-    """Training pairs with a label."""
+    """Number of training pairs with a label."""
     held_out: list[LabelledPair]
     left_out: Counter[str]
-    """By cause."""
+    """Number of rows that were left out, by reason."""
 
 
 def read_split(recipe: JudgeModelRecipe) -> JudgeSplit:
-    """Read pairs and verdicts, and check everything that the recipe names before a model is loaded.
+    """Read and split pairs and verdicts, and check the recipe's files before a model is loaded.
 
     Raises:
         BadInputError: a file is missing or invalid, no pair has a label, a stage has nothing to learn, there are too few
@@ -173,30 +173,30 @@ def read_split(recipe: JudgeModelRecipe) -> JudgeSplit:
     labelled, left_out = read_labelled_pairs(recipe.pairs, judge=recipe.judge)
     wording = load_wording(CURRENT)
 
-    def stays(request: str) -> bool:
+    def trains(request: str) -> bool:
         return not is_held_out(request, recipe.held_out, seed=recipe.seed)
 
-    training = [it for it in labelled if stays(it.request.request)]
-    held_out = [it for it in labelled if not stays(it.request.request)]
-    examined = len({it.request.request for it in held_out})
-    if not training or examined < MIN_HELD_OUT:
-        learned = len({it.request.request for it in training})
+    training = [it for it in labelled if trains(it.request.request)]
+    held_out = [it for it in labelled if not trains(it.request.request)]
+    num_held_out = len({it.request.request for it in held_out})
+    if not training or num_held_out < MIN_HELD_OUT:
+        num_training = len({it.request.request for it in training})
         raise BadInputError(
-            f"held_out: {recipe.held_out} leaves {learned} prompts for training and holds out {examined}; at least "
-            f"{MIN_HELD_OUT} must be held out"
+            f"held_out: {recipe.held_out} leaves {num_training} prompts for training and holds out {num_held_out}; at least "
+            f"{MIN_HELD_OUT} must be held out: change held_out, or add prompts to `pairs`"
         )
     lessons: list[Lesson] = []
     if recipe.sft is not None:
-        recorded = [it for run in recipe.runs for it in read_run_verdicts(run) if stays(it.request)]
+        recorded = [it for run in recipe.runs for it in read_run_verdicts(run) if trains(it.request)]
         lessons = lessons_of_pairs(training, left_out, wording=wording) + lessons_of_runs(recorded, wording=wording)
         if not lessons:
             raise BadInputError(
-                "sft: there are no reasons to learn: no training pair has `reasons`, and `runs` gives no verdict; add some, "
-                "or set sft: null"
+                "sft: no verdicts to learn: no training pair has `reasons`, and `runs` gives none; add some or set sft: null"
             )
     asked = questions(training, wording=wording)
     if recipe.rl is not None and len(asked) < recipe.rl.per_step:
         raise BadInputError(
-            f"rl.per_step: {recipe.rl.per_step}, and there are {len(asked)} questions about {len(training)} training pairs"
+            f"rl.per_step: {recipe.rl.per_step} is more than the {len(asked)} questions about {len(training)} training "
+            "pairs; lower it, or add pairs"
         )
     return JudgeSplit(lessons, asked, len(training), held_out, left_out)

@@ -1,7 +1,7 @@
 """Train a judge model from its recipe: fine-tune it on verdicts with reasons, then reinforce it on labels with GRPO.
 
-Both stages are the package's own, each resumable: `run_sft`, and `train` with the answer reward. What they need and leave is
-in `OUT.checkpoints` until OUT is written.
+The stages are `run_sft` and `train` with the answer reward, each resumable. Their files are in `OUT.checkpoints` until OUT
+is written.
 """
 
 import json
@@ -58,7 +58,7 @@ OnStage = Callable[[str, int, int, str], None]
 
 
 class JudgeFacts(BaseModel):
-    """How a judge model was asked in its training, and is to be asked."""
+    """The questions that a judge model was trained on, and must be asked with."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
@@ -80,7 +80,7 @@ class JudgeModelResult(NamedTuple):
 
 
 class JudgeModelPlan(NamedTuple):
-    """The memory of both stages; None for one that is left out."""
+    """The memory plans of both stages; None for a stage that the recipe leaves out."""
 
     sft: SupervisedPlan | None
     rl: MemoryPlan | None
@@ -100,11 +100,11 @@ def run_judge_model(
         recipe: The recipe.
         split: Its pairs; by default from `read_split`.
         resume: Continue an interrupted training; the weights equal those of an uninterrupted one.
-        self_check: Check before training that texts, memory and saving work out.
+        self_check: Check before training that the texts fit, memory suffices and the model can be saved.
         on_progress: Called at intervals.
 
     Raises:
-        BadInputError: something the recipe names cannot be used, or has changed since the interrupted training began.
+        BadInputError: a file or model of the recipe cannot be used, or has changed since the interrupted training began.
         StoppedError: the disk is full, or the device is out of memory.
     """
     check_out(recipe)
@@ -155,12 +155,12 @@ def save_judge_model(
     *,
     on_progress: OnStage = lambda stage, done, total, note: None,
 ) -> None:
-    """Write a judge model as a folder that any engine serves, with how it is asked and its verdicts on the held-out pairs.
+    """Write a judge model as a folder that any engine can serve, with `judge.json` and its verdicts on the held-out pairs.
 
     Args:
-        recipe: Of the training.
-        model: Folder of its policy; adapters are merged.
-        held_out: Pairs of other prompts than it was trained on.
+        recipe: Recipe of the training.
+        model: Folder of the trained policy; adapters are merged.
+        held_out: Pairs whose prompts it was not trained on.
         folder: Where to write.
         on_progress: Called at intervals.
     """
@@ -180,25 +180,27 @@ def save_judge_model(
 
 
 def facts_of(recipe: JudgeModelRecipe) -> JudgeFacts:
-    """How a judge model of this recipe is asked."""
+    """The questions of a judge model of this recipe."""
     limits = recipe.generation
     return JudgeFacts(wording=CURRENT, max_prompt_tokens=limits.max_prompt_tokens, max_tokens=limits.max_tokens)
 
 
 def read_facts(folder: Path) -> JudgeFacts:
-    """How the judge model in a folder is asked.
+    """The questions of the judge model in a folder, from its `judge.json`.
 
     Raises:
-        BadInputError: there is none.
+        BadInputError: the folder has no such file, or it cannot be read.
     """
     try:
         return JudgeFacts.model_validate(json.loads((folder / FACTS).read_text(encoding="utf-8")))
     except (OSError, ValueError, ValidationError):
-        raise BadInputError(f"{folder}: no judge model of longform judge-model (its {FACTS} cannot be read)") from None
+        raise BadInputError(
+            f"{folder}: not a judge model written by `longform judge-model`: {FACTS} is missing or invalid"
+        ) from None
 
 
 def models_entry(out: Path, facts: JudgeFacts) -> str:
-    """The entry of models.yaml by which a judge model is asked as in its training: YAML with comments."""
+    """The entry of models.yaml for a served judge model, with its limits and wording: YAML with comments."""
     entry = {
         "base_url": "http://localhost:8000/v1",
         "model": out.name,
@@ -210,11 +212,11 @@ def models_entry(out: Path, facts: JudgeFacts) -> str:
 
 
 def check_judge_model(recipe: JudgeModelRecipe, split: JudgeSplit) -> JudgeModelPlan:
-    """Check that the base has a chat template, and that questions and answers fit into its context and both stages into
-    memory; return the plans.
+    """Check that the base has a chat template, that questions and answers fit its context, and that memory suffices for both
+    stages; return the memory plans.
 
     Raises:
-        BadInputError: one of them does not hold.
+        BadInputError: one of these checks fails.
     """
     tokenizer = _check_chat_template(recipe)
     sft, rl = None, None
@@ -237,7 +239,7 @@ def check_judge_model(recipe: JudgeModelRecipe, split: JudgeSplit) -> JudgeModel
 def _check_chat_template(recipe: JudgeModelRecipe) -> Any:
     tokenizer = load_tokenizer(recipe.base, trust_remote_code=recipe.trust_remote_code)
     if not tokenizer.chat_template:
-        raise BadInputError(f"base: {recipe.base} has no chat template, through which servers ask a judge; add one")
+        raise BadInputError(f"base: {recipe.base} has no chat template, which servers need to ask a judge; add one")
     return tokenizer
 
 
@@ -265,7 +267,7 @@ def _add_point(
 ) -> None:
     if curve.has(stage, step):
         return
-    pairs = draw_pairs(split.held_out, most=recipe.examination.max_pairs, seed=recipe.seed)
+    pairs = draw_pairs(split.held_out, count=recipe.examination.max_pairs, seed=recipe.seed)
     curve.add(judge_curve_point(stage, step, pairs, _ask(model, recipe, pairs, on_progress)))
 
 

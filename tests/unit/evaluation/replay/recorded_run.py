@@ -25,7 +25,7 @@ from longform.records.database import Promotion, text_hash
 from longform.records.files import write_rows
 from longform.records.run_directory import RunDirectory
 from longform.records.schemas import Ladder, Prompt, Reference
-from longform.rewards.reward import PromptInStep
+from longform.rewards.reward import PromptVisit
 from longform.rewards.reward_set import build_rewards, score_groups
 from longform.statistics.moments import AdvantageMoments
 from longform.steps.metrics import finalize_step
@@ -194,7 +194,7 @@ async def _record_step(step, faced, prompts, rewards, curriculum, rng, run, reci
         )
     )
     prompts_in_step = [
-        PromptInStep(prompts[it.prompt_index], reference, it.rung, step)
+        PromptVisit(prompts[it.prompt_index], reference, it.rung, step)
         for it, reference in zip(faced, references[:: recipe.data.group], strict=True)
     ]
     results = await score_groups(rewards, prompts_in_step, responses, results)
