@@ -30,15 +30,16 @@ from longform.viewer.security import Guard
 from longform.viewer.study_pages import study_content
 
 SECONDS_BETWEEN_UPDATES = 2.0
-"""Of the indexes of running runs."""
+"""Interval between updates of the indexes of running runs."""
 _ROWS = 20
+"""Rows of a file of results on one page."""
 _WATCHED = ("run.sqlite", "run.sqlite-wal", "recipe.yaml")
 ComputedT = TypeVar("ComputedT")
 LINKS = ServerLinks()
 
 
-class Remembered(Generic[ComputedT]):
-    """A value of each run, computed again when the run's files have changed.
+class RunCache(Generic[ComputedT]):
+    """A cached value of each run, computed again when the run's files have changed.
 
     Args:
         compute: The value of a run directory.
@@ -58,7 +59,7 @@ class Remembered(Generic[ComputedT]):
 
 
 def state_of_files(run: Path) -> object:
-    """Something that changes when a run's records, its recipe or its index do, or when it begins or ends."""
+    """A value that changes with a run's records, recipe or index, and when the run starts or stops."""
     stats = [(run / name).stat() for name in _WATCHED if (run / name).exists()]
     return [(it.st_size, it.st_mtime_ns) for it in stats], is_running(run), (run / INDEX_NAME).exists()
 
@@ -78,11 +79,11 @@ class Indexing:
         self._thread = threading.Thread(target=self._run, name="indexing", daemon=True)
 
     def start(self) -> None:
-        """Begin."""
+        """Start the thread."""
         self._thread.start()
 
     def stop(self) -> None:
-        """End after the present batch."""
+        """Stop after the current batch."""
         self._ended.set()
         self._thread.join(timeout=30)
 
@@ -102,7 +103,7 @@ class Indexing:
                     self.index(path).update(is_wanted=lambda: not self._ended.is_set())
                     self.problems.pop(path, None)
                     seen[path] = state_of_files(path) if (path / INDEX_NAME).exists() else state
-                except (BadInputError, OSError) as error:  # of one run; the others are indexed all the same
+                except (BadInputError, OSError) as error:  # the other runs are indexed anyway
                     self.problems[path] = str(error)
             self._ended.wait(SECONDS_BETWEEN_UPDATES)
 
@@ -110,6 +111,151 @@ class Indexing:
 def _prompts_of(path: Path) -> dict[str, PromptRow]:
     with RunDirectory.read(path) as run:
         return recorded_prompts(run, stored_recipe(run))
+
+
+class ViewerPages:
+    """The pages of the viewer, each a handler of one address.
+
+    Each page with live content carries a state that was read before its content, so that the page asks again if a step was
+    recorded in between.
+
+    Args:
+        collection: What is shown.
+        indexing: The full-text indexes of the runs.
+        token: Required of requests that write.
+    """
+
+    def __init__(self, collection: ViewerCollection, indexing: Indexing, *, token: str) -> None:
+        self._collection, self._indexing = collection, indexing
+        self._shared = {"links": LINKS, "token": token}
+        self._prompts = RunCache(_prompts_of)
+        self._verdicts = RunCache(judge_path)
+        self._lines = RunCache(run_line)
+
+    def routes(self) -> list[Route]:
+        """The addresses with their handlers."""
+        return [
+            Route("/", self.home),
+            Route("/overlay", self.overlay),
+            Route("/run/{key}", self._of_run(self.run)),
+            Route("/run/{key}/state", self._of_run(self.run_state)),
+            Route("/run/{key}/rollouts", self._of_run(self.rollouts)),
+            Route("/run/{key}/rollout/{step:int}/{row:int}", self._of_run(self.rollout)),
+            Route("/run/{key}/prompt", self._of_run(self.prompt)),
+            Route("/study/{key}", self.study),
+            Route("/study/{key}/state", self.study_state),
+            Route("/file/{key}", self.file),
+        ]
+
+    def home(self, request: Request) -> Response:  # noqa: ARG002
+        """All runs, studies and files."""
+        runs = {key: self._lines.of(path) for key, path in self._collection.runs().items()}
+        content = {
+            "runs": runs,
+            "studies": list(self._collection.studies()),
+            "files": self._collection.files(),
+            "folders": [str(it) for it in self._collection.paths],
+        }
+        return self._page("home.html.j2", content)
+
+    def overlay(self, request: Request) -> Response:
+        """The curves of several runs in the same charts."""
+        runs = self._collection.runs()
+        chosen = {key: runs[key] for key in request.query_params.getlist("run") if key in runs}
+        try:
+            return self._page("overlay.html.j2", overlay_content(chosen, LINKS))
+        except BadInputError as error:
+            raise HTTPException(409, str(error)) from None
+
+    def run(self, request: Request, key: str, run: RunDirectory) -> Response:  # noqa: ARG002
+        """One run."""
+        state = self._state_of(run)
+        content = run_content(run, key, LINKS, verdict=self._verdicts.of(run.path))
+        return self._page("run.html.j2", content | {"state": state})
+
+    def run_state(self, request: Request, key: str, run: RunDirectory) -> Response:  # noqa: ARG002
+        """The state of a run's pages, which ask for it at intervals."""
+        return JSONResponse({"state": self._state_of(run)})
+
+    def rollouts(self, request: Request, key: str, run: RunDirectory) -> Response:
+        """The rollouts of a run that meet the conditions of the query."""
+        state = self._state_of(run)
+        share = self._indexing.index(run.path).share()
+        content = list_content(run, key, request.query_params, LINKS, indexed=share)
+        content["problem"] = content["problem"] or self._indexing.problems.get(run.path, "")
+        return self._page("rollouts.html.j2", content | {"state": state})
+
+    def rollout(self, request: Request, key: str, run: RunDirectory) -> Response:
+        """One rollout."""
+        step, row = request.path_params["step"], request.path_params["row"]
+        prompts = self._prompts.of(run.path)
+        content = rollout_content(run, key, step, row, request.query_params, LINKS, prompts=prompts)
+        return self._page("rollout.html.j2", content)
+
+    def prompt(self, request: Request, key: str, run: RunDirectory) -> Response:
+        """The history of a prompt in a run."""
+        prompt_id = request.query_params.get("id", "")
+        content = prompt_content(run, key, prompt_id, LINKS, prompts=self._prompts.of(run.path))
+        return self._page("prompt.html.j2", content)
+
+    def study(self, request: Request) -> Response:
+        """One study."""
+        path = self._study_file(request)
+        shown = {"study": request.path_params["key"], "state": str(path.stat().st_mtime_ns)}
+        try:
+            return self._page("study.html.j2", study_content(path, self._collection, LINKS) | shown)
+        except BadInputError as error:
+            raise HTTPException(409, str(error)) from None
+
+    def study_state(self, request: Request) -> Response:
+        """The state of a study's page, which asks for it at intervals."""
+        return JSONResponse({"state": str(self._study_file(request).stat().st_mtime_ns)})
+
+    def file(self, request: Request) -> Response:
+        """The rows of a file of results, or its tables."""
+        key = request.path_params["key"]
+        try:
+            found = self._collection.file(key)
+        except KeyError:
+            raise HTTPException(404, f"not found: {key}") from None
+        find, at = request.query_params.get("q", ""), request.query_params.get("at", "0")
+        offset = int(at) if at.isdecimal() and len(at) < 12 else 0
+        return self._page("file.html.j2", file_content(found, LINKS, limit=_ROWS, find=find, offset=offset))
+
+    def problem(self, request: Request, error: Exception) -> Response:  # noqa: ARG002
+        """The page of an error."""
+        assert isinstance(error, HTTPException)
+        content = {"problem": error.detail} | self._shared
+        return HTMLResponse(render_page("problem.html.j2", content), error.status_code)
+
+    def _page(self, name: str, content: dict[str, Any]) -> HTMLResponse:
+        return HTMLResponse(render_page(name, content | self._shared))
+
+    def _of_run(self, show: Callable[[Request, str, RunDirectory], Response]) -> Callable[[Request], Response]:
+        """A handler that opens the run of the address for `show`."""
+
+        def handle(request: Request) -> Response:
+            key = request.path_params["key"]
+            try:
+                with RunDirectory.read(self._collection.run(key)) as run:
+                    return show(request, key, run)
+            except (KeyError, OverflowError) as error:
+                raise HTTPException(404, f"not found: {error.args[0]}") from None
+            except BadInputError as error:
+                raise HTTPException(409, str(error)) from None
+
+        return handle
+
+    def _state_of(self, run: RunDirectory) -> str:
+        """A text that changes with each step, and once more when the index, from which lists are made, has caught up."""
+        return state_text(run) + (":indexed" if self._indexing.index(run.path).share() == 1 else "")
+
+    def _study_file(self, request: Request) -> Path:
+        key = request.path_params["key"]
+        try:
+            return self._collection.studies()[key]
+        except KeyError:
+            raise HTTPException(404, f"not found: {key}") from None
 
 
 def create_app(
@@ -134,101 +280,7 @@ def create_app(
     """
     collection = ViewerCollection(paths)
     indexing = Indexing(collection)
-    prompts, verdicts, lines = Remembered(_prompts_of), Remembered(judge_path), Remembered(run_line)
-
-    shared = {"links": LINKS, "token": token}
-
-    def page(name: str, content: dict[str, Any]) -> HTMLResponse:
-        return HTMLResponse(render_page(name, content | shared))
-
-    def of_run(show: Callable[[Request, str, RunDirectory], Response]) -> Callable[[Request], Response]:
-        """A page of the run that the address names."""
-
-        def endpoint(request: Request) -> Response:
-            key = request.path_params["key"]
-            try:
-                with RunDirectory.read(collection.run(key)) as run:
-                    return show(request, key, run)
-            except (KeyError, OverflowError) as error:
-                raise HTTPException(404, f"not found: {error.args[0]}") from None
-            except BadInputError as error:
-                raise HTTPException(409, str(error)) from None
-
-        return endpoint
-
-    # A page names the state from before its content was read, so that it asks again if a step came in between.
-
-    def home(request: Request) -> Response:  # noqa: ARG001
-        runs = {key: lines.of(path) for key, path in collection.runs().items()}
-        folders = [str(it) for it in collection.paths]
-        content = {"runs": runs, "studies": list(collection.studies()), "files": collection.files(), "folders": folders}
-        return page("home.html.j2", content)
-
-    def overlay(request: Request) -> Response:
-        runs = collection.runs()
-        chosen = {key: runs[key] for key in request.query_params.getlist("run") if key in runs}
-        try:
-            return page("overlay.html.j2", overlay_content(chosen, LINKS))
-        except BadInputError as error:
-            raise HTTPException(409, str(error)) from None
-
-    def state_of(run: RunDirectory) -> str:
-        """Changes with each step, and once more when the index, from which lists are made, has it."""
-        return state_text(run) + (":indexed" if indexing.index(run.path).share() == 1 else "")
-
-    def run_page(request: Request, key: str, run: RunDirectory) -> Response:  # noqa: ARG001
-        state = state_of(run)
-        return page("run.html.j2", run_content(run, key, LINKS, verdict=verdicts.of(run.path)) | {"state": state})
-
-    def state(request: Request, key: str, run: RunDirectory) -> Response:  # noqa: ARG001
-        return JSONResponse({"state": state_of(run)})
-
-    def rollouts(request: Request, key: str, run: RunDirectory) -> Response:
-        state = state_of(run)
-        share = indexing.index(run.path).share()
-        content = list_content(run, key, request.query_params, LINKS, indexed=share)
-        content["problem"] = content["problem"] or indexing.problems.get(run.path, "")
-        return page("rollouts.html.j2", content | {"state": state})
-
-    def rollout(request: Request, key: str, run: RunDirectory) -> Response:
-        step, row = request.path_params["step"], request.path_params["row"]
-        content = rollout_content(run, key, step, row, request.query_params, LINKS, prompts=prompts.of(run.path))
-        return page("rollout.html.j2", content)
-
-    def prompt(request: Request, key: str, run: RunDirectory) -> Response:
-        prompt_id = request.query_params.get("id", "")
-        return page("prompt.html.j2", prompt_content(run, key, prompt_id, LINKS, prompts=prompts.of(run.path)))
-
-    def study_file(request: Request) -> Path:
-        key = request.path_params["key"]
-        try:
-            return collection.studies()[key]
-        except KeyError:
-            raise HTTPException(404, f"not found: {key}") from None
-
-    def study(request: Request) -> Response:
-        path = study_file(request)
-        shown = {"study": request.path_params["key"], "state": str(path.stat().st_mtime_ns)}
-        try:
-            return page("study.html.j2", study_content(path, collection, LINKS) | shown)
-        except BadInputError as error:
-            raise HTTPException(409, str(error)) from None
-
-    def study_state(request: Request) -> Response:
-        return JSONResponse({"state": str(study_file(request).stat().st_mtime_ns)})
-
-    def file(request: Request) -> Response:
-        try:
-            found = collection.file(request.path_params["key"])
-        except KeyError:
-            raise HTTPException(404, f"not found: {request.path_params['key']}") from None
-        find, at = request.query_params.get("q", ""), request.query_params.get("at", "0")
-        offset = int(at) if at.isdecimal() and len(at) < 12 else 0
-        return page("file.html.j2", file_content(found, LINKS, limit=_ROWS, find=find, offset=offset))
-
-    def problem(request: Request, error: Exception) -> Response:  # noqa: ARG001
-        assert isinstance(error, HTTPException)
-        return HTMLResponse(render_page("problem.html.j2", {"problem": error.detail} | shared), error.status_code)
+    pages = ViewerPages(collection, indexing, token=token)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:  # noqa: ARG001
@@ -237,20 +289,8 @@ def create_app(
         indexing.stop()
 
     return Starlette(
-        routes=[
-            Route("/", home),
-            Route("/overlay", overlay),
-            Route("/run/{key}", of_run(run_page)),
-            Route("/run/{key}/state", of_run(state)),
-            Route("/run/{key}/rollouts", of_run(rollouts)),
-            Route("/run/{key}/rollout/{step:int}/{row:int}", of_run(rollout)),
-            Route("/run/{key}/prompt", of_run(prompt)),
-            Route("/study/{key}", study),
-            Route("/study/{key}/state", study_state),
-            Route("/file/{key}", file),
-            *more_routes,
-        ],
+        routes=[*pages.routes(), *more_routes],
         middleware=[Middleware(Guard, hosts=hosts, token=token, password=password)],
-        exception_handlers={HTTPException: problem},
+        exception_handlers={HTTPException: pages.problem},
         lifespan=lifespan,
     )
