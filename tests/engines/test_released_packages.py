@@ -33,7 +33,7 @@ VLLM_ROUTES = {
     "/sleep": "vllm/entrypoints/serve/dev/sleep/api_router.py",
     "/wake_up": "vllm/entrypoints/serve/dev/sleep/api_router.py",
     "/update_weight_version": "vllm/entrypoints/rl/online/api_router.py",
-    Vllm.path_of_health: "vllm/entrypoints/serve/instrumentator/health.py",
+    Vllm.health_path: "vllm/entrypoints/serve/instrumentator/health.py",
 }
 IO = "sglang/srt/managers/io_struct.py"
 SGLANG_CLASSES = {
@@ -127,7 +127,7 @@ def test_sglang_has_every_flag(sglang: ZipFile) -> None:
     flags = source(sglang, "sglang/srt/server_args.py")
     for flag in f"{FLAGS['sglang']} {SWITCHES['sglang']}".split():
         assert f'"{flag}"' in flags, flag
-    assert Sglang.path_of_health in source(sglang, "sglang/srt/entrypoints/http_server.py")
+    assert Sglang.health_path in source(sglang, "sglang/srt/entrypoints/http_server.py")
     sampler = source(sglang, "sglang/srt/layers/sampler.py")
     for name in Sglang.environment:
         assert f'get_bool_env_var("{name}")' in sampler

@@ -1,12 +1,15 @@
 """Keyword drift: words that a run's texts use more and more often, and that are rewarded.
 
-A run stores the texts of its steps, so the tally needs no state of its own: after a resume it reads the first and the latest
-steps again and continues identically. Its output per step is metrics (`keyword/WORD`), which signatures and reports read
-like any other.
+The tally needs no stored state: after a resume it reads the first and the latest steps of the run again and continues
+identically. It yields metrics for each step (`keyword/WORD`), which signatures and reports read like any other.
 
-A word drifts if four conditions hold for the latest texts compared with the first. Its share of all words is several times
-larger. Texts repeat it; one use per text is how a policy learns a form, such as the events of a story or the greeting of a
-letter. More than a few texts repeat it. And among the responses to one prompt, those with more of it get higher rewards.
+A word drifts if four conditions hold for the latest texts compared with the first:
+
+- Its share of all words is several times larger.
+- Texts repeat it. A single use per text is ignored, because policies learn forms, such as the greeting of a letter.
+- More than a few texts repeat it.
+- Among the responses to one prompt, those with more uses get higher rewards.
+
 Words of the prompt and function words are ignored.
 """
 
@@ -25,9 +28,9 @@ STEPS, TEXTS_COMPARED = MIN_STEPS // 2, MIN_CASES // 2
 """Size of the opening and of the latest texts: half a window each, so that drift can be detected once a window is full."""
 LONGEST = MAX_STEPS // 2
 """Maximum number of steps per half, for runs with small steps."""
-RISEN = 3.0
+MIN_RISE = 3.0
 """Minimum ratio to the word's initial share. The share of a word used by a quarter of the texts has a 25% standard error."""
-MIN_AGAIN = 1e-3
+MIN_REPEATS = 1e-3
 """Minimum rate of repeated uses within a text, per word: two in a text of 2,000 words."""
 MIN_SPREAD = 0.25
 """Minimum fraction of texts that repeat the word; excludes names invented in one text."""
@@ -55,7 +58,7 @@ class _Use:
     """Usage counts of one word."""
 
     uses: int = 0
-    again: int = 0
+    repeats: int = 0
     """Uses beyond the first in a text."""
     texts: int = 0
     """Texts that use it more than once."""
@@ -66,7 +69,7 @@ class _Use:
 
     def add(self, other: "_Use") -> None:
         self.uses += other.uses
-        self.again += other.again
+        self.repeats += other.repeats
         self.texts += other.texts
         self.gain += other.gain
         self.variance += other.variance
@@ -139,12 +142,14 @@ class KeywordTally:
         return {COUNT: float(len(leading)), **{WORD + word: shares[word] for word in leading}}
 
     def _is_drifting(self, word: str, now: _Count) -> bool:
-        """Whether a word drifts. It keeps drifting until it is rare again, since a word in all texts gains nothing."""
+        """Whether a word drifts. Once it does, association with the reward is no longer required: a word in all texts cannot
+        have any.
+        """
         use = now.uses[word]
         return (
-            use.again >= MIN_AGAIN * now.words
+            use.repeats >= MIN_REPEATS * now.words
             and use.texts >= MIN_SPREAD * now.texts
-            and now.share(word) >= RISEN * self._opening.share(word)
+            and now.share(word) >= MIN_RISE * self._opening.share(word)
             and (word in self._drifting or use.gain > SURE * sqrt(max(use.variance, 0.0)))
         )
 

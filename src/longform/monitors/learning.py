@@ -120,7 +120,7 @@ def kl_runaway(series: Series) -> Finding | None:
 
 
 def engine_mismatch(series: Series) -> Finding | None:
-    """The engine's log-probabilities are far from the trainer's (median over the window): its weights are stale, say."""
+    """The engine's log-probabilities are far from the trainer's (median over the window), for example with stale weights."""
     window = latest_window(series)
     apart = typical(series, "engine/mean", window) if window else None
     if window is None or apart is None or apart <= ENGINE_APART:
@@ -131,7 +131,7 @@ def engine_mismatch(series: Series) -> Finding | None:
         window.last,
         f"the log-probabilities of the engine and of the trainer differ by {apart:.2g} nats per token in {window} "
         f"(median of the mean differences; limit {ENGINE_APART:g})",
-        "Use generation.engine: own, or memory.precision: float32; make sure that a server has the present weights.",
+        "Use generation.engine: own, or memory.precision: float32; make sure that a server has the current weights.",
     )
 
 
@@ -168,9 +168,9 @@ WITHOUT_SPREAD = 0.9
 """Maximum fraction of groups without reward variance: at this value, only a tenth of the responses teach anything."""
 DOMINANT = 0.9
 """Fraction of the sum's variance above which a reward dominates."""
-UNFINISHED = 0.9
+MAX_IMPROVABLE_MEAN = 0.9
 """Maximum mean of a reward that can still be improved."""
-HEARD = 0.05
+DOMINATED = 0.05
 """Fraction of the sum's variance below which a reward is dominated. For two independent rewards, it corresponds to standard
 deviations in a ratio of 1 to 4."""
 MAX_INCONSISTENT = 0.2
@@ -252,12 +252,10 @@ def reward_dominates(series: Series) -> Finding | None:
     kinds = [name.split("/")[1] for name in series if name.startswith("reward/") and name.endswith("/share")]
     share_of = {kind: typical(series, f"reward/{kind}/share", window) or 0.0 for kind in kinds}
     leader = max(kinds, key=lambda kind: share_of[kind])
-    drowned = [
-        it for it in kinds if it != leader and share_of[it] < HEARD and _has_something_to_gain(series, it, window)
-    ]
-    if share_of[leader] < DOMINANT or not drowned:
+    dominated = [it for it in kinds if it != leader and share_of[it] < DOMINATED and _is_improvable(series, it, window)]
+    if share_of[leader] < DOMINANT or not dominated:
         return None
-    kind = drowned[0]
+    kind = dominated[0]
     return Finding(
         "reward-dominates",
         window.first,
@@ -268,14 +266,14 @@ def reward_dominates(series: Series) -> Finding | None:
     )
 
 
-def _has_something_to_gain(series: Series, kind: str, window: Window) -> bool:
+def _is_improvable(series: Series, kind: str, window: Window) -> bool:
     mean, spread = (typical(series, f"reward/{kind}/{name}", window) for name in ("mean", "spread"))
-    return mean is not None and mean < UNFINISHED and spread is not None and spread > 0
+    return mean is not None and mean < MAX_IMPROVABLE_MEAN and spread is not None and spread > 0
 
 
 def judge_inconsistent(series: Series) -> Finding | None:
     """The judge disagrees with itself, or a panel's judges with each other."""
-    return _turned_over(series) or _divided(series)
+    return _repeats_differ(series) or _panel_disagrees(series)
 
 
 def judge_silent(series: Series) -> Finding | None:
@@ -299,7 +297,7 @@ def _at_rung(series: Series, window: Window) -> str:
     return f" (mean rung {sum(rungs) / len(rungs):.1f})" if rungs else ""
 
 
-def _turned_over(series: Series) -> Finding | None:
+def _repeats_differ(series: Series) -> Finding | None:
     """Repeated verdicts (rewards.recheck): Wilson lower bound of the fraction that changed."""
     window = _rechecked_window(series)
     share = pooled_share(series, "judge/inconsistency", window, count="judge/rechecked") if window else None
@@ -342,7 +340,7 @@ def panel_incomplete(series: Series) -> Finding | None:
     )
 
 
-def _divided(series: Series) -> Finding | None:
+def _panel_disagrees(series: Series) -> Finding | None:
     """A panel's mean disagreement over the window, in steps in which the panel was called."""
     window = latest_window(series)
     disagreement = pooled_share(series, "judge/disagreement", window) if window else None

@@ -1,4 +1,4 @@
-"""Signatures in a run's progress: a curriculum that stands still, and gains that only the training judge sees."""
+"""Signatures in a run's progress: a curriculum that stalls, and gains that only the training judge confirms."""
 
 from itertools import pairwise
 from math import inf, sqrt
@@ -8,21 +8,21 @@ from typing import NamedTuple
 from longform.monitors.series import VERDICTS, Finding, Series, Window, pooled_share, values
 
 PLATEAU_STEPS = 32
-"""Steps without progress that make a plateau, four times those of other findings."""
+"""Number of steps without progress that make a plateau, four times the window of other findings."""
 PLATEAU_VERDICTS = 512
 """Minimum number of verdicts in these steps."""
 BALANCED = (0.2, 0.8)
-"""Win rates at which the policy is neither far below its references nor above them."""
+"""Range of the win rate in which the policy is neither far below its references nor far above them."""
 FEW_PROMOTIONS = 0.02
 """Maximum promotions per win. With one win per promotion and groups of 32 of which half win, there are 0.06."""
 FLAT_RUNG = 0.1
 """Maximum rise of the mean rung."""
 MAX_AT_TOP = 0.9
-"""Maximum fraction of the prompts on their last rung; more have nowhere to go."""
+"""Maximum fraction of prompts on their last rung; above it, promotions end because ladders do."""
 
 
 def plateau_between_rungs(series: Series) -> Finding | None:
-    """The policy wins a fair share against its rungs, and for many steps hardly a prompt is promoted."""
+    """The policy wins a balanced share of its comparisons, but hardly any prompt is promoted for many steps."""
     counts = series.get(VERDICTS, ())[-PLATEAU_STEPS:]
     rungs = dict(series.get("curriculum/mean_rung", ())[-PLATEAU_STEPS:])
     at_top = series.get("curriculum/at_top", ())
@@ -58,16 +58,16 @@ climbs, three standard errors of the rewards are enough if that is less: scores 
 
 def judge_examiner_apart(series: Series) -> Finding | None:
     """The training judge sees progress while the examiner's grade falls, or has not risen since the beginning."""
-    return _fallen(series) or _unconfirmed(series)
+    return _grade_fell(series) or _gain_unconfirmed(series)
 
 
-def _fallen(series: Series) -> Finding | None:
+def _grade_fell(series: Series) -> Finding | None:
     """The examiner's grade falls from its best.
 
     Pairs of consecutive validations are averaged, and the latest pair is compared with the best earlier one. The grade must
     fall by four standard errors (validation/grade_error, treating validations as independent, which is conservative) while
-    mean rung plus mean reward rises by more than noise. Scores within a group say nothing about progress, so where a judge
-    compares groups and no prompt climbs, the fall is enough.
+    mean rung plus mean reward rises by more than noise. Scores relative to a group do not measure progress, so with a group
+    reward and without promotions the fall alone is enough.
     """
     pairs = _validation_pairs(series)
     if len(pairs) < 3:  # the latest pair must not overlap with an earlier one
@@ -132,14 +132,14 @@ MIN_RUNGS = 1.0
 MIN_REWARD = 0.3
 """The same where no prompt climbs and the reward alone can rise."""
 UNCONFIRMED = 0.25
-"""The examiner's gain, with three standard errors added to it, below which it has not risen, in grade points. A grade
-that is not known as well as that (it takes about 300 validation texts) is left alone."""
+"""Upper bound of the examiner's gain, in grade points, below which its grade has not risen. The check needs three standard
+errors below this value, which takes about 300 validation texts."""
 SURE = 3.0
-"""Standard errors that are added, or that a rise without rungs has to exceed."""
+"""Number of standard errors between the examiner's gain and its upper bound, or that a rise of rewards must exceed."""
 
 
 class ExaminedGain(NamedTuple):
-    """What a run has gained under the training judge and under the examiner: its first against its latest validations."""
+    """The gain of a run according to the training judge and to the examiner, from its first to its latest validations."""
 
     first: int
     """Step of the first validation."""
@@ -186,7 +186,7 @@ def examined_gain(series: Series) -> ExaminedGain | None:
 
 
 class GradedGain(NamedTuple):
-    """What a run has gained under an examiner with the prompts' criteria and without, first against latest validations."""
+    """The gain of a run according to an examiner with and without criteria, from its first to its latest validations."""
 
     first: int
     """Step of the first validation."""
@@ -224,14 +224,14 @@ def criteria_gain(series: Series) -> GradedGain | None:
     return GradedGain(steps[0], steps[-1], (low, high), (before, now), error)
 
 
-def _unconfirmed(series: Series) -> Finding | None:
-    """Clear progress since the beginning according to the training judge, and the examiner's grade has not risen."""
+def _gain_unconfirmed(series: Series) -> Finding | None:
+    """Clear progress since the beginning according to the training judge, while the examiner's grade has not risen."""
     gain = examined_gain(series)
     if gain is None or gain.validations < MIN_VALIDATIONS or gain.error is None or SURE * gain.error > UNCONFIRMED:
         return None
     best = max(_validation_pairs(series), key=lambda pair: pair.grade)
     if best.grade - gain.grade[0] > SURE * gain.error:
-        return None  # it has risen; whether it falls again is the other question
+        return None  # the grade has risen; `_grade_fell` checks whether it falls again
     climbs = any(rung for _, rung in series.get("curriculum/mean_rung_faced", ()))
     rise = gain.progress[1] - gain.progress[0]
     at_most = gain.grade[1] - gain.grade[0] + SURE * gain.error
@@ -242,6 +242,6 @@ def _unconfirmed(series: Series) -> Finding | None:
         best.step,
         gain.last,
         str(gain),
-        "The gain is under the training judge alone: read texts beside their verdicts, compare with further judges "
+        "Only the training judge confirms the gain: read texts next to their verdicts, compare with further judges "
         "(`longform compare RUN@0 RUN --judge A B`), and train with another judge or a panel.",
     )

@@ -37,7 +37,7 @@ def cut_off(series: Series) -> Finding | None:
 
 
 def length_by_repetition(series: Series) -> Finding | None:
-    """Texts become longer and more repetitive: medians over half a window, compared with the beginning of the run."""
+    """Texts become longer and more repetitive (medians over half a window, compared with the beginning of the run)."""
     window = latest_window(series, count=TEXTS)
     words = series.get("text/words", ())
     if window is None or not words:
@@ -96,7 +96,7 @@ def out_of_range(series: Series) -> Finding | None:
 
 
 def plan_withers(series: Series) -> Finding | None:
-    """Plans shrink to a few words while responses stay well-formed: medians over half a window."""
+    """Plans shrink to a few words while responses stay well-formed (medians over half a window)."""
     window = latest_window(series, count=TEXTS)
     structure = typical(series, "text/structure", window) if window else None
     plans = series.get("text/think_words", ())
@@ -112,7 +112,7 @@ def plan_withers(series: Series) -> Finding | None:
         window.last,
         f"plans have {now:.0f} words in {window} (median), down from {longest:.0f}, and {structure:.0%} of the responses "
         "are well-formed",
-        "No reward depends on the plan, so nothing keeps it. Compare with generation.think: direct; request more planning "
+        "No reward depends on the plan, so it shrinks. Compare with generation.think: direct; request more planning "
         "in generation.think_prompt, or start from a policy that plans.",
     )
 
@@ -173,7 +173,7 @@ closer to their wording (from 0.02 to 0.08)."""
 def padding_by_paraphrase(series: Series) -> Finding | None:
     """More sentences share most of their words with an earlier one, whether or not the texts have become longer.
 
-    Most single sentences that do are no paraphrase in honest prose; a rise by a tenth of all sentences is padding.
+    Single sentences of this kind are rarely paraphrases in normal prose; a rise by a tenth of all sentences is padding.
     """
     before, now = _words(series)
     return _risen(
@@ -227,18 +227,18 @@ def keyword_drift(series: Series) -> Finding | None:
 
 LESS_DIVERSE = 0.2
 """Minimum rise of self-BLEU. In healthy runs of the miniature it rose by at most 0.11, among responses to one prompt by
-0.14; honest texts for different prompts have 0.02 to 0.07."""
+0.14; normal texts for different prompts have 0.02 to 0.07."""
 DISTINCT_LEFT = 0.75
-"""Maximum fraction of the distinct word pairs of the beginning that is left; it stayed above 0.85 in the miniature."""
+"""Maximum ratio of the share of distinct word pairs to its initial value; in the miniature it stayed above 0.85."""
 _AMONG = {"": "the responses of a step", "group_": "the responses to one prompt"}
 """What is compared, by the metrics' prefix."""
 
 
 def diversity_falls(series: Series) -> Finding | None:
-    """Responses become alike: self-BLEU has risen and distinct word pairs have fallen since the beginning of the run.
+    """Responses become similar: self-BLEU has risen and distinct word pairs have fallen since the beginning of the run.
 
-    Both are medians over half a window, so that one step with like prompts does not count; both must have moved, because
-    texts that only become longer have fewer distinct pairs.
+    Medians over half a window keep a single step with similar prompts from counting. Both measures must have moved, because
+    texts that only become longer also have fewer distinct pairs.
     """
     window = latest_window(series, count=TEXTS)
     if window is None:

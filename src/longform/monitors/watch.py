@@ -1,7 +1,7 @@
-"""Check all signatures, either live at every step or afterwards over the whole run.
+"""Check all signatures, either at every step of a running run or afterwards over the whole run.
 
-Both process the steps in order and check every signature on the metrics kept at that step: those of the first and of the
-latest steps. A diagnosis therefore equals the live findings, and the cost per step is bounded.
+Both process the steps in order and check every signature on the same metrics: those of the first steps and of the latest
+ones up to that step. So a diagnosis equals the live findings, and the cost per step is bounded.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -76,8 +76,8 @@ OPENING = MAX_STEPS // 2
 """Number of first values kept per metric, the baseline of later ones."""
 KEPT = 256
 """Number of values kept per metric: the first and the latest."""
-GONE_AFTER = MIN_STEPS
-"""Steps without a failure after which it is reported again; avoids repeats near a threshold."""
+STEPS_UNTIL_GONE = MIN_STEPS
+"""Steps without a failure after which it is reported again if it recurs; avoids repeats near a threshold."""
 
 
 class Watch:
@@ -98,7 +98,7 @@ class Watch:
     def see(self, step: int, metrics: Mapping[str, float]) -> list[Finding]:
         """Return the failures that begin with this step. A failure is reported again only after it has disappeared."""
         showing = self.look(step, metrics)
-        new = [it for it in showing if step - self._last_seen.get(it.name, -GONE_AFTER - 1) > GONE_AFTER]
+        new = [it for it in showing if step - self._last_seen.get(it.name, -STEPS_UNTIL_GONE - 1) > STEPS_UNTIL_GONE]
         self._last_seen |= {it.name: step for it in showing}
         return new
 
@@ -123,7 +123,7 @@ def diagnose(series: Series) -> list[Finding]:
     for step, metrics in steps_of(series):
         for finding in watch.look(step, metrics):
             episodes = findings.setdefault(finding.name, [])
-            if episodes and step - episodes[-1][0] <= GONE_AFTER:
+            if episodes and step - episodes[-1][0] <= STEPS_UNTIL_GONE:
                 episodes[-1] = step, replace(finding, first=episodes[-1][1].first)
             else:
                 episodes.append((step, finding))

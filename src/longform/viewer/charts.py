@@ -1,4 +1,4 @@
-"""Charts that a browser can read values from, enlarge and smooth; without scripts they are the charts of the report."""
+"""Interactive charts: a script shows values, zooms and smooths; without scripts they are the charts of the report."""
 
 import json
 import math

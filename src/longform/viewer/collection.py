@@ -1,7 +1,7 @@
-"""What a viewer shows: runs, studies and files of results, found in the paths that it was given.
+"""The runs, studies and files of results that a viewer finds below the paths it was given.
 
-Each has a key, its path below what was given, that stands in addresses of pages. The folders are looked through again for
-every list, so a run that begins while the viewer runs appears.
+Each has a key for addresses of pages: its path relative to the given path. The folders are searched again for every list, so
+runs that start while the viewer is running appear.
 """
 
 import os
@@ -17,7 +17,7 @@ _SEPARATOR = "~"
 _SKIPPED = ("checkpoints", "policies")
 _ROW_SUFFIXES = (".jsonl", ".parquet")
 RESULT = "result.json"
-"""Of a benchmark."""
+"""File with the result of a benchmark."""
 
 
 class FoundFile(NamedTuple):
@@ -109,9 +109,9 @@ class ViewerCollection:
                 yield path
 
     def _keyed(self, found: Iterator[tuple[Path, Path]]) -> dict[str, Path]:
-        """Paths by their keys: below the folder that was given, with its name if there are several.
+        """Paths by key: the path relative to its root, preceded by the root's name if there are several roots.
 
-        Of two with the same key the later one gets a number.
+        If a key is taken, a number is appended.
         """
         keyed: dict[str, Path] = {}
         for root, path in found:

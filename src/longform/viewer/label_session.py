@@ -15,7 +15,7 @@ from longform.viewer.serve import LOOPBACK, serve
 
 @dataclass(frozen=True, slots=True)
 class LabelSession:
-    """What a session of labelling left."""
+    """The result of a labelling session."""
 
     path: Path
     """The pairs file with the labels."""

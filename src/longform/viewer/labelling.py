@@ -1,6 +1,6 @@
 """The pages on which people choose between two texts without knowing who wrote them.
 
-A page names its pair by a key that tells nothing: ids of pairs may have the names of models.
+A page identifies its pair by a hash, because the ids of pairs may contain the names of models.
 """
 
 import hashlib
@@ -39,7 +39,7 @@ def label_routes(store: LabelStore, *, token: str, links: Any) -> list[Route]:
 
     Args:
         store: The pairs and their labels.
-        token: Of this start of the server.
+        token: Required of requests that write; new at each start of the server.
         links: Addresses of the other pages.
     """
     shared = {"links": links, "token": token}
@@ -88,7 +88,7 @@ def label_routes(store: LabelStore, *, token: str, links: Any) -> list[Route]:
 
 
 def _blind(store: LabelStore, person: str, pair: AuditedPair) -> dict[str, Any]:
-    """What the page of a pair has: nothing that tells who wrote which text."""
+    """The content of a pair's page, without anything that reveals who wrote which text."""
     texts = (pair.response_a, pair.response_b)
     first, second = texts if store.assignment.order(person, pair.id) == "ab" else texts[::-1]
     listed = pair.criteria if isinstance(pair.criteria, list) else []
@@ -97,7 +97,7 @@ def _blind(store: LabelStore, person: str, pair: AuditedPair) -> dict[str, Any]:
 
 
 async def _answered(request: Request, act: Callable[[dict[str, Any]], object]) -> Response:
-    """Do what the body of a request asks for; a bad one is refused with its reason."""
+    """Call `act` with the body of a request; answer a bad body with the reason."""
     body = await request.body()
     try:
         if len(body) > _MAX_BODY:
@@ -118,7 +118,7 @@ async def _answered(request: Request, act: Callable[[dict[str, Any]], object]) -
 
 
 def _key(pair_id: str, token: str) -> str:
-    """What a page calls a pair."""
+    """The key of a pair in pages and requests."""
     return hashlib.sha256(f"{token}\0{pair_id}".encode()).hexdigest()[:16]
 
 

@@ -10,12 +10,12 @@ _NONE: Mapping[str, object] = MappingProxyType({})
 
 
 class Links(Protocol):
-    """Where a page is; an empty address stands for a page that does not exist here."""
+    """The addresses of pages; an empty address means that the page does not exist here."""
 
     with_texts: bool
     """Whether there are pages with texts."""
     dynamic: bool
-    """Whether there are pages for any conditions."""
+    """Whether pages are made on request, for any conditions."""
 
     def home(self) -> str:
         """The list of all runs."""

@@ -19,11 +19,11 @@ from longform.report.rollouts import ShownCall, calls_by_hash, show_calls
 
 ContentKind = RowKind | Literal["rows", "result"]
 _LONG = 80
-"""Characters of a value that is shown as a text."""
+"""Minimum number of characters of a value to be shown as a text."""
 _MALFORMED = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
 """What reading a field of an unexpected type raises."""
 MAX_JOINED = 64
-"""Files of a folder that are looked through for texts."""
+"""Maximum number of files of a folder to search for texts."""
 
 
 class RowText(NamedTuple):

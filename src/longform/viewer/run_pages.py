@@ -117,7 +117,7 @@ def run_content(run: RunDirectory, key: str, links: Links, *, verdict: RunVerdic
 
 
 def recipe_text(run: RunDirectory, *, private: bool) -> str:
-    """A run's recipe; for a page that is passed on without the folders of this machine."""
+    """A run's recipe as text; unless `private`, without the folders of this machine."""
     if not run.recipe_path.exists():
         return ""
     return run.recipe_path.read_text(encoding="utf-8") if private else public_recipe(run.recipe_path)

@@ -1,7 +1,7 @@
-"""Who may talk to the viewer: only its own pages in a browser on this machine, or whoever knows the password.
+"""Access control of the viewer: requests must come from its own pages on this machine, or carry the password.
 
-A page of another site in the same browser can send requests to the loopback interface, or reach it under a name of its own
-(DNS rebinding). So a foreign `Host` or `Origin` is refused, and whatever writes needs a token that only our pages have.
+Pages of other sites in the same browser can send requests to the loopback interface, or reach it under their own host name
+(DNS rebinding). So a foreign `Host` or `Origin` is refused, and requests that write need a token that only our pages have.
 """
 
 import base64

@@ -1,1 +1,1 @@
-"""Generation on a vLLM or SGLang server that receives the policy's weights."""
+"""Generation on a vLLM or SGLang server, which receives the policy's weights before each step."""

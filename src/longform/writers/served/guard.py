@@ -1,7 +1,7 @@
-"""Runs a command that ends when its parent does, however that ends: `python guard.py COMMAND...`.
+"""Runs a command and ends it when the parent process ends, even if that is killed: `python guard.py COMMAND...`.
 
-The parent holds the other end of this process's input. A server that outlived its run would keep the memory of the GPU.
-This file is run by its path, so it imports nothing of longform.
+The parent holds the other end of this process's stdin, which closes when the parent ends. Otherwise a server could outlive
+its run and keep the memory of the GPU. This file is run by its path, so it imports nothing from longform.
 """
 
 import os
@@ -14,7 +14,7 @@ SECONDS_TO_END = 20.0
 
 
 def main(command: list[str]) -> None:
-    """Run the command; end with its exit code, or end it when the input does."""
+    """Run the command and exit with its exit code; when stdin closes, end the command."""
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
 
     def wait() -> None:

@@ -1,4 +1,4 @@
-"""What longform asks of a generation server, whatever its brand: requests as data, and answers read into tokens."""
+"""The interface to a generation server, the same for vLLM and SGLang: requests as data, and answers read into tokens."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,35 +9,36 @@ from longform.writers.stops import Stops
 
 
 class Weights(NamedTuple):
-    """Weights that a server is to write with."""
+    """Weights for a server to generate with."""
 
     version: str
-    """Hash of their files."""
+    """Identifies them in the server's answers."""
     folder: Path
-    """In Hugging Face's format; for adapters in peft's."""
+    """A folder in Hugging Face format; for adapters in peft's format."""
     are_adapters: bool
 
     @property
     def adapter(self) -> str | None:
-        """The name under which a server knows them, if they are adapters. It holds their version, so a server that has
-        other ones refuses the request.
+        """The name of adapters on the server; None for whole weights.
+
+        The name contains the version, so a server with other adapters refuses the request.
         """
         return f"policy-{self.version}" if self.are_adapters else None
 
 
-class WantedResponse(NamedTuple):
-    """What a response is written from."""
+class CompletionRequest(NamedTuple):
+    """The inputs of one response."""
 
     prompt: Sequence[int]
     """Token ids."""
     model: str
-    """That the server was started with."""
+    """The model that the server was started with."""
     weights: Weights | None
-    """None: those it was started with."""
+    """None: the weights that the server was started with."""
     settings: GenerationSettings
     stops: Stops
     seed: int
-    """Of its draws."""
+    """Random seed of the sampling."""
 
 
 class ServerRequest(NamedTuple):
@@ -45,18 +46,18 @@ class ServerRequest(NamedTuple):
 
     path: str
     body: Mapping[str, Any] | None = None
-    """Sent as JSON; None: no body."""
+    """JSON body; None: no body."""
     query: Mapping[str, str] = {}
 
 
 class ServedTokens(NamedTuple):
-    """A response as a server gives it."""
+    """A response from a server."""
 
     tokens: list[int]
     log_probs: list[float]
-    """Of the tokens, under the distribution that they were drawn from."""
+    """Log-probabilities of the tokens, under the distribution that they were sampled from."""
     versions: frozenset[str]
-    """Of the weights that wrote it, where the server says so; for adapters their name says it."""
+    """Versions of the weights that generated it, as the server states them; for adapters their name is checked instead."""
 
 
 class LaunchOptions(NamedTuple):
@@ -68,41 +69,43 @@ class LaunchOptions(NamedTuple):
     precision: Literal["float32", "bfloat16"]
     seed: int
     longest: int
-    """Prompt and response together, in tokens."""
+    """Maximum length of prompt and response together, in tokens."""
     rows: int
-    """Written at once."""
+    """Maximum number of responses generated at once."""
     memory: float
-    """Fraction of the GPU."""
+    """Fraction of the GPU's memory to use."""
     tensor_parallel: int
+    """Number of GPUs per copy of the model."""
     adapter_rank: int | None
-    """None: it gets whole weights, or keeps those it starts with."""
+    """Rank of the adapters that it will receive; None: whole weights, or only those it starts with."""
     can_sleep: bool
+    """Whether it frees its memory during updates."""
     trust_remote_code: bool
     arguments: Sequence[str]
-    """Further ones."""
+    """Further command-line arguments."""
 
 
 class UnreadableAnswerError(Exception):
-    """An answer that is not of the server's protocol; the message says what is missing."""
+    """An answer that does not follow the server's protocol; the message says what is missing."""
 
 
 class ServerProtocol(Protocol):
-    """The requests and answers of one kind of server; `path_of_health` answers 200 once it can write."""
+    """The requests and answers of one kind of server; `health_path` answers 200 once it can write."""
 
     name: str
-    """As in `generation.engine`; also of its command."""
-    path_of_health: str
+    """The value of `generation.engine`, and the name of the command."""
+    health_path: str
     environment: Mapping[str, str]
-    """Of the process."""
+    """Environment variables of the process."""
     installation: str
-    """What to do where the command is missing."""
+    """How to install it, for the error if the command is missing."""
 
     def command(self, options: LaunchOptions) -> list[str]:
         """The command that starts the server on loopback."""
         ...
 
-    def completion(self, wanted: WantedResponse) -> ServerRequest:
-        """A request for one response. How it is sampled is stated whole, so that no default of the model decides."""
+    def completion(self, wanted: CompletionRequest) -> ServerRequest:
+        """A request for one response. It states every sampling parameter, so that no default of the model applies."""
         ...
 
     def read(self, answer: Any) -> ServedTokens:
@@ -122,13 +125,13 @@ class ServerProtocol(Protocol):
         ...
 
     def sleep(self, *, keep_weights: bool) -> list[ServerRequest]:
-        """The requests that free its memory until it wakes; weights that are not delivered again are kept elsewhere."""
+        """The requests that free its GPU memory until it wakes; with `keep_weights` it keeps its weights."""
         ...
 
     def wake_if_asleep(self) -> list[ServerRequest]:
-        """The requests that wake a server that may be asleep, from a run that was killed, or awake."""
+        """The requests that wake a server which a killed run may have left asleep."""
         ...
 
     def wake(self, *, keep_weights: bool) -> list[ServerRequest]:
-        """The requests after which it can take weights and write again."""
+        """The requests after which a sleeping server can load weights and generate again."""
         ...

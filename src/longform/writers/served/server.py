@@ -1,7 +1,7 @@
-"""A generation server on this machine, started or given by its address: it gets weights, and writes with them.
+"""A generation server on this machine, started here or running at a given address, that generates with a run's weights.
 
-One request a response, all at once: the server's own batching replaces rows that end, and each response can be judged while
-others are being written.
+Each response is one request, and all requests are sent at once: the server's batching replaces finished rows, and a response
+can be judged while others are still being generated.
 """
 
 import asyncio
@@ -30,12 +30,12 @@ from longform.writers.decoding import Completion
 from longform.writers.paths import holds_adapters, model_below
 from longform.writers.served import guard
 from longform.writers.served.protocol import (
+    CompletionRequest,
     LaunchOptions,
     ServedTokens,
     ServerProtocol,
     ServerRequest,
     UnreadableAnswerError,
-    WantedResponse,
     Weights,
 )
 from longform.writers.served.sglang import Sglang
@@ -48,21 +48,21 @@ if TYPE_CHECKING:
 
 PROTOCOLS: dict[str, type[ServerProtocol]] = {"vllm": Vllm, "sglang": Sglang}
 MAX_FAILURES = 3
-"""In a row, without a response between them; then the run stops."""
+"""Number of failures in a row, without a response in between, after which the run stops."""
 ADAPTERS = "adapter_model.safetensors"
 INITIAL_VERSION = "default"
-"""What both servers call the weights that they start with."""
+"""Version that both servers state for the weights they start with."""
 _POLL_SECONDS = 0.25
 _QUOTED = 300
-"""Characters of a server's words in an error."""
+"""Maximum characters of a server's output in an error."""
 
 
 class EngineServer:
-    """A server that writes for one process. Use it as a context: one that was started ends with it.
+    """A generation server for one process. A context manager; leaving it ends a server that was started here.
 
     Args:
-        settings: `engine` and `server` of a recipe's generation settings.
-        options: How it is started, and the model that it starts with.
+        settings: Generation settings of a recipe, of which `engine` and `server` are used.
+        options: How the server is started.
 
     Raises:
         BadInputError: it is not installed, or ends while it starts.
@@ -93,17 +93,17 @@ class EngineServer:
         self.close()
 
     def close(self) -> None:
-        """End the server if it was started here, else leave it awake; and remove the weights that were written for it."""
+        """End a server that was started here, leave any other awake, and remove the weights that were written for it."""
         if self._server.address is not None:
             self._release()
         self._end()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def load_weights(self, save: Callable[[Path], None], *, are_adapters: bool) -> None:
-        """Let the server write with other weights from now on.
+        """Replace the weights that the server generates with.
 
         Args:
-            save: Writes them into a folder.
+            save: Writes the new weights into a folder.
             are_adapters: Whether they are adapters on the model that it was started with.
 
         Raises:
@@ -120,7 +120,7 @@ class EngineServer:
         self._load()
 
     def use_adapters(self, adapters: Path) -> None:
-        """Let the server write with a folder of adapters on the model that it was started with; raises as `load_weights`."""
+        """Generate with a folder of adapters on the model that the server was started with; raises like `load_weights`."""
         self._weights = Weights(hash_file(adapters / ADAPTERS)[:12], adapters.resolve(), are_adapters=True)
         self._load()
 
@@ -135,13 +135,13 @@ class EngineServer:
         settings: GenerationSettings,
         on_finished: Callable[[int, Completion], None] = lambda row, written: None,
     ) -> list[Completion]:
-        """Generate a response to each prompt; as `decoding.decode_in_batches`, but for the draws: a server repeats them
-        only in like batches.
+        """Generate a response to each prompt, like `decoding.decode_in_batches`.
 
-        Rows that are unfinished when the server dies are written by the next one, with the same seeds.
+        With the same seeds a server repeats its responses only if the batches are the same. Rows that are unfinished when it
+        dies are generated after its restart, with the same seeds.
 
         Raises:
-            StoppedError: the server refuses a request, writes with other weights, or dies again and again.
+            StoppedError: the server refuses a request, generates with other weights, or has died too often.
         """
         finished: dict[int, Completion] = {}
 
@@ -155,7 +155,7 @@ class EngineServer:
             self._load()
             requests = {
                 row: self._protocol.completion(
-                    WantedResponse(
+                    CompletionRequest(
                         prompt,
                         model=self._options.model,
                         weights=self._weights,
@@ -176,7 +176,7 @@ class EngineServer:
         return [finished[row] for row in range(len(prompts))]
 
     def sleep(self) -> None:
-        """Free the server's memory until it writes again, if the settings say so."""
+        """Free the server's GPU memory until it generates again, if `server.sleep` is set."""
         if self._server.sleep and not self._is_asleep:
             self._ask(self._protocol.sleep(keep_weights=self._keeps_weights))
             self._is_asleep = True
@@ -188,7 +188,7 @@ class EngineServer:
 
     @property
     def _keeps_weights(self) -> bool:
-        """Whether the weights that it started with are needed: as the base of adapters, or alone."""
+        """Whether the weights that it started with are still needed, alone or as the base of adapters."""
         return self._weights is None or self._weights.are_adapters
 
     def _wake(self) -> None:
@@ -197,7 +197,7 @@ class EngineServer:
             self._is_asleep = False
 
     def _load(self) -> None:
-        """Deliver the weights, if there are any that the server lacks."""
+        """Load the current weights into the server, unless it has them."""
         if self._weights is not None and not self._is_loaded:
             self._forget(self._weights)  # a server that was given by its address may have them from before
             self._ask(self._protocol.load(self._weights))
@@ -208,10 +208,10 @@ class EngineServer:
             self._ask(self._protocol.unload(weights), again=False)
 
     def _ask(self, requests: Sequence[ServerRequest], *, again: bool = True) -> None:
-        """Send requests one after the other; to a server that died and was brought back, `again` or not at all.
+        """Send requests one after the other. If the server dies, restart it, and send them again if `again` is set.
 
         Raises:
-            StoppedError: one is refused, or the server dies again and again.
+            StoppedError: a request is refused, or the server has died too often.
         """
         for failures in range(1, MAX_FAILURES + 1):
             try:
@@ -223,7 +223,7 @@ class EngineServer:
         return None
 
     def _release(self) -> None:
-        """Hand over a server that is not ours to whoever uses it next, if it is there."""
+        """Leave a server that was not started here awake and without our adapters, if it still answers."""
         requests = self._protocol.wake(keep_weights=self._keeps_weights) if self._is_asleep else []
         if self._weights is not None and self._weights.are_adapters:
             requests = [*requests, *self._protocol.unload(self._weights)]
@@ -292,12 +292,12 @@ class EngineServer:
         if not known:
             found = ", ".join(sorted(served.versions)) or "weights without a name"
             raise StoppedError(
-                f"{self._title} wrote with {found}, not with {wanted}; give each run a server of its own whose answers name "
-                "their weights (vllm 0.33, sglang 0.5.10)"
+                f"{self._title} generated with {found}, not with {wanted}; give each run its own server, of a version that "
+                "states the weights of its answers (vllm 0.33, sglang 0.5.10)"
             )
 
     def _restart(self, error: "_ServerFailedError", failures: int) -> None:
-        """Start a server again that died, or wait for one that is not ours.
+        """Restart a server that died, or wait for one that was not started here.
 
         Raises:
             StoppedError: it has died too often.
@@ -309,7 +309,7 @@ class EngineServer:
         self._is_asleep = self._is_loaded = False
 
     def _start(self) -> None:
-        """Start the server, if it is ours, and wait until it can write."""
+        """Start the server, unless it was given by its address, and wait until it is ready."""
         if self._server.address is None:
             check_installed(self._protocol)
             command = self._protocol.command(self._options)
@@ -322,14 +322,15 @@ class EngineServer:
                     env={**os.environ, **self._protocol.environment},
                 )
         end = time.monotonic() + self._server.start_seconds
-        while not asyncio.run(_is_ready(self._address + self._protocol.path_of_health)):
+        while not asyncio.run(_is_ready(self._address + self._protocol.health_path)):
             if self._process is not None and self._process.poll() is not None:
                 raise BadInputError(
-                    f"{self._title} ended while it started (exit code {self._process.returncode}): {self._last_words()}"
+                    f"{self._title} ended while it started (exit code {self._process.returncode}): {self._log_tail()}"
                 )
             if time.monotonic() > end:
                 raise StoppedError(
-                    f"{self._title} does not answer within generation.server.start_seconds ({self._server.start_seconds:g})"
+                    f"{self._title} does not answer within generation.server.start_seconds "
+                    f"({self._server.start_seconds:g}); raise it if the server starts slowly"
                 )
             time.sleep(_POLL_SECONDS)
 
@@ -344,9 +345,9 @@ class EngineServer:
     def _log_path(self) -> Path:
         return self._folder / "server.log"
 
-    def _last_words(self) -> str:
+    def _log_tail(self) -> str:
         lines = self._log_path.read_text(encoding="utf-8", errors="replace").splitlines()
-        return _quoted(" ".join(it for it in lines if it.strip())[-_QUOTED:]) or "it said nothing"
+        return _quoted(" ".join(it for it in lines if it.strip())[-_QUOTED:]) or "no output"
 
 
 def open_server(
@@ -359,20 +360,20 @@ def open_server(
     adapter_rank: int | None = None,
     trust_remote_code: bool = False,
 ) -> AbstractContextManager[EngineServer | None]:
-    """The server of the engines vllm and sglang, as a context; None for an engine that needs none.
+    """The server for the engines vllm and sglang, as a context manager that yields None for other engines.
 
     Args:
-        settings: Of the generation.
-        model: Folder or hub id; of a folder of adapters, the model below them.
-        longest: Prompt and response together, in tokens.
-        precision: Of the weights.
-        seed: Of the server's own draws.
-        adapter_rank: Of the adapters that it will get; None: none, or whole weights.
+        settings: Generation settings.
+        model: Folder or hub id; for a folder of adapters the server starts with their base model.
+        longest: Maximum length of prompt and response together, in tokens.
+        precision: Precision of the weights.
+        seed: The server's own random seed.
+        adapter_rank: Rank of the adapters that it will receive; None: whole weights, or only those it starts with.
         trust_remote_code: Whether code in the model's folder may run.
 
     Raises:
-        BadInputError: it is not installed, or ends while it starts; or it would have to write with adapters on adapters.
-        StoppedError: it does not answer.
+        BadInputError: the server is not installed, or would need adapters on adapters; on entering, it ends at its start.
+        StoppedError: on entering, it does not answer.
     """
     if settings.engine not in SERVED:
         return nullcontext()
@@ -400,17 +401,17 @@ def open_server(
 
 
 def check_server(settings: GenerationSettings) -> None:
-    """Check without starting anything that the server of the engines vllm and sglang can be started, or answers.
+    """Check, without starting anything, that the server of the engines vllm and sglang is installed, or answers.
 
     Raises:
-        BadInputError: it is not installed, or there is none at its address.
+        BadInputError: it is not installed, or nothing answers at `generation.server.address`.
     """
     if settings.engine not in SERVED:
         return
     protocol, address = PROTOCOLS[settings.engine](), settings.server.address
     if address is None:
         check_installed(protocol)
-    elif not asyncio.run(_is_ready(address.rstrip("/") + protocol.path_of_health)):
+    elif not asyncio.run(_is_ready(address.rstrip("/") + protocol.health_path)):
         raise BadInputError(
             f"generation.server.address: no {protocol.name} server answers at {address}; start it first"
         )
@@ -450,14 +451,14 @@ def _free_port() -> int:
 
 
 def _session() -> "ClientSession":
-    """Connections without limits on number and time: a response takes as long as it takes."""
+    """A session without limits on connections and time, because all responses are requested at once and may be long."""
     from aiohttp import ClientSession, ClientTimeout, TCPConnector
 
     return ClientSession(connector=TCPConnector(limit=0), timeout=ClientTimeout(total=None, sock_connect=30))
 
 
 def _completion(served: ServedTokens, stops: Stops) -> Completion:
-    """A response up to where the other engines would have ended it."""
+    """A response, cut where the other engines would have ended it."""
     tokens = torch.tensor(served.tokens, dtype=torch.int64)
     log_probs = torch.tensor(served.log_probs, dtype=torch.float32)
     end = stops.find_end(tokens)

@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from longform.writers.served.protocol import (
+    CompletionRequest,
     LaunchOptions,
     ServedTokens,
     ServerRequest,
     UnreadableAnswerError,
-    WantedResponse,
     Weights,
 )
 
@@ -21,7 +21,7 @@ class Sglang:
     """See `ServerProtocol`."""
 
     name = "sglang"
-    path_of_health = "/health"
+    health_path = "/health"
     environment: Mapping[str, str] = {"SGLANG_RETURN_ORIGINAL_LOGPROB": "false"}
     installation = "install sglang 0.5.10 or newer, and a GPU"
 
@@ -42,7 +42,7 @@ class Sglang:
             command += ["--trust-remote-code"]
         return [*command, *options.arguments]
 
-    def completion(self, wanted: WantedResponse) -> ServerRequest:  # noqa: D102
+    def completion(self, wanted: CompletionRequest) -> ServerRequest:  # noqa: D102
         weights, settings = wanted.weights, wanted.settings
         sampling = {
             "max_new_tokens": settings.max_tokens,
@@ -91,12 +91,12 @@ class Sglang:
         return [ServerRequest("/release_memory_occupation", {"tags": _tags(keep_weights=keep_weights)})]
 
     def wake_if_asleep(self) -> list[ServerRequest]:  # noqa: D102
-        return []  # it fails if it is awake; one that is asleep refuses to write
+        return []  # a server that is awake fails on this request; one that is asleep refuses to generate
 
     def wake(self, *, keep_weights: bool) -> list[ServerRequest]:  # noqa: D102
         return [ServerRequest("/resume_memory_occupation", {"tags": _tags(keep_weights=keep_weights)})]
 
 
 def _tags(*, keep_weights: bool) -> list[str]:
-    """What is freed: the weights too, if they are delivered again."""
+    """The kinds of memory to free: the weights only if they are loaded again on waking."""
     return ["kv_cache"] if keep_weights else ["weights", "kv_cache"]

@@ -1,4 +1,4 @@
-"""vLLM's server: requests and answers of version 0.33, by which `return_weight_versions` has come.
+"""vLLM's server: requests and answers of version 0.33, the first with `return_weight_versions`.
 
 `/v1/completions` takes token ids and returns token ids. Whole weights are read from a folder by the workers
 (`/collective_rpc`, method reload_weights), and then named by their version; adapters are loaded by name.
@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from longform.writers.served.protocol import (
+    CompletionRequest,
     LaunchOptions,
     ServedTokens,
     ServerRequest,
     UnreadableAnswerError,
-    WantedResponse,
     Weights,
 )
 
@@ -21,9 +21,9 @@ class Vllm:
     """See `ServerProtocol`."""
 
     name = "vllm"
-    path_of_health = "/health"
+    health_path = "/health"
     environment: Mapping[str, str] = {"VLLM_SERVER_DEV_MODE": "1", "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "True"}
-    """Both add what changes weights and frees memory; the server listens on loopback alone."""
+    """They enable the requests that change weights and free memory; the server listens on loopback only."""
     installation = "install vllm 0.33 or newer, on a processor with AVX-512 or a GPU"
 
     def command(self, options: LaunchOptions) -> list[str]:  # noqa: D102
@@ -43,7 +43,7 @@ class Vllm:
             command += ["--trust-remote-code"]
         return [*command, *options.arguments]
 
-    def completion(self, wanted: WantedResponse) -> ServerRequest:  # noqa: D102
+    def completion(self, wanted: CompletionRequest) -> ServerRequest:  # noqa: D102
         weights, settings = wanted.weights, wanted.settings
         body = {
             "model": (weights and weights.adapter) or wanted.model,
@@ -87,7 +87,7 @@ class Vllm:
             ServerRequest(
                 "/collective_rpc", {"method": "reload_weights", "kwargs": {"weights_path": str(weights.folder)}}
             ),
-            # Prompts that were read with the weights before.
+            # Cached prefixes belong to the previous weights.
             ServerRequest("/reset_prefix_cache"),
             ServerRequest("/update_weight_version", {"new_version": weights.version}),
         ]
@@ -111,4 +111,4 @@ class Vllm:
 
 
 RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
-"""Largest ranks of adapters that can be named."""
+"""Values that --max-lora-rank accepts."""
