@@ -102,7 +102,10 @@ def test_findings_as_json(record, capsys):
 
 def test_what_is_no_run_is_said_in_one_line(tmp_path, capsys):
     assert _run("doctor", tmp_path / "nowhere") == 2
-    assert capsys.readouterr().err == f"longform: {tmp_path / 'nowhere'}: not a run directory (it has no run.sqlite)\n"
+    assert (
+        capsys.readouterr().err
+        == f"longform: {tmp_path / 'nowhere'}: not a run directory (it has no run.sqlite); `longform runs` lists runs\n"
+    )
 
 
 def test_train_warns_while_it_trains(tmp_path, monkeypatch, capfd, serve):

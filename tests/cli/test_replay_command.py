@@ -220,7 +220,10 @@ def test_what_cannot_be_is_one_line(run, capsys, arguments, error):
 
 
 def test_a_folder_without_a_run_is_one_line(run, capsys):
-    assert _run("replay elsewhere", capsys, code=2) == "longform: elsewhere: not a run directory (it has no run.sqlite)"
+    assert (
+        _run("replay elsewhere", capsys, code=2)
+        == "longform: elsewhere: not a run directory (it has no run.sqlite); `longform runs` lists runs"
+    )
 
 
 def test_a_replay_loads_no_torch(run):

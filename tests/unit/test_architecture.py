@@ -9,6 +9,7 @@ from pathlib import Path
 import longform
 
 ROOT = Path(longform.__file__).parent
+MAX_COLUMNS_OF_README = 100
 MAX_LINES = 500
 
 
@@ -123,3 +124,8 @@ def test_every_module_that_the_docs_name_exists():
         for path in named.findall(page.read_text(encoding="utf-8")):
             places = [root / path, root / "src/longform" / path]
             assert any(it.exists() for it in places), f"{page.name}: {path}"
+
+
+def test_no_line_of_the_readme_is_longer_than_a_terminal():
+    lines = (ROOT.parents[1] / "README.md").read_text(encoding="utf-8").split("\n")
+    assert [line for line in lines if len(line) > MAX_COLUMNS_OF_README] == []

@@ -58,7 +58,7 @@ class RunDirectory:
         """
         run = cls(Path(path))
         if not run.database_path.exists():
-            raise BadInputError(f"{path}: not a run directory (it has no run.sqlite)")
+            raise BadInputError(f"{path}: not a run directory (it has no run.sqlite); `longform runs` lists runs")
         run._database = RunDatabase(run.database_path, create=False)
         return run
 
