@@ -179,8 +179,8 @@ def test_own_prompts_get_published_criteria_by_their_request(server, capsys):
 @pytest.mark.parametrize(
     ("command", "said"),
     [
-        ("criteria prompts.jsonl --out out.jsonl", "give one of the two"),
-        ("criteria --judge judge --out out.jsonl", "PROMPTS: needed"),
+        ("criteria prompts.jsonl --out out.jsonl", "give either --judge NAME"),
+        ("criteria --judge judge --out out.jsonl", "PROMPTS: required"),
         ("criteria prompts.jsonl --judge judge --out prompts.jsonl", "would overwrite"),
         ("criteria prompts.jsonl --judge nobody --out out.jsonl", "nobody"),
         (

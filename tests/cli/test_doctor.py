@@ -87,7 +87,7 @@ def test_a_healthy_run_has_no_known_failure(record, capsys):
 def test_a_run_of_few_steps_is_not_called_healthy(record, capsys):
     assert _run("doctor", record(7, 0.5)) == 0
     assert capsys.readouterr().out.startswith(
-        "too early for more checks: most checks need 8 steps and 256 verdicts; the run is at step 7 with 224 verdicts\n"
+        "too early for most checks, which need 8 steps and 256 verdicts: the run is at step 7 with 224 verdicts\n"
     )
 
 

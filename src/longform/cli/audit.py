@@ -28,8 +28,9 @@ if TYPE_CHECKING:
     from longform.statistics.group_games import ComparisonMethod
 
 _OPENING = 100
+"""Characters of a text that --show prints."""
 ATTACKED = 24
-"""Pairs of a judge that are attacked."""
+"""Default number of pairs per judge to attack."""
 
 
 def audit(
@@ -60,8 +61,8 @@ def audit(
     Recorded verdicts are evaluated without any call. With --judge, missing verdicts are requested in both orders. Running
     the command again resumes it and keeps the rows of other judges in OUT. The 95% intervals resample whole prompts.
 
-    With --by, groups of texts that people scored are compared as the group reward would: agreement, position bias, noise and
-    cost of each way, and which is the cheapest that is as good.
+    With --by, groups of texts that people scored are compared as the group reward compares them. Reported are agreement,
+    position bias, noise and cost of each method, and the cheapest method that is not significantly worse than the best.
 
     Args:
         pairs: Pairs files (.jsonl, .parquet): id, prompt, response_a, response_b; optional: label (a, b, tie) by people;
@@ -69,8 +70,8 @@ def audit(
             authors; judge_model {JUDGE: MODEL}.
         judge: Judge to query: a name in models.yaml. May be repeated.
         preset: Read PAIRS as the published files, or dataset ids, of this set of preferences. litbench: pairs of stories;
-            writingpreferencebench: pairs, or requests and texts with people's scores; hellobench: requests and texts with
-            GPT-4o's scores.
+            writingpreferencebench: pairs, or requests and texts with scores by people; hellobench: requests and texts with
+            scores by GPT-4o.
         models: Path to models.yaml (endpoint definitions).
         out: Output file: the pairs with all verdicts, repeats, attacks, tokens and costs. Calls are recorded next to it.
         repeat: Extra repeats per question (test-retest).
@@ -80,11 +81,11 @@ def audit(
         show: Also print the first N pairs that each judge got wrong or was inconsistent on, as in --show wrong 5.
         resamples: Number of bootstrap samples.
         seed: Random seed of the resampling and of the choice of pairs to attack.
-        wording: Version of the judge's wording (default: the current one). The answers are kept under JUDGE@VERSION, so that
-            wordings are compared like judges, such as Chinese questions (3) with English ones (2).
-        by: Way to compare the responses of a group: peer, list, round-robin or elimination. May be repeated. PAIRS are then
-            groups files (id, prompt, responses: [{text, score}]), or pairs files, whose rows are groups of two. --repeat 1
-            measures the noise.
+        wording: Version of the judge's wording (default: the current one). The answers are recorded under JUDGE@VERSION, so
+            that wordings are compared like judges, such as Chinese questions (3) with English ones (2).
+        by: Method of comparing the responses of a group: peer, list, round-robin or elimination. May be repeated. PAIRS are
+            then groups files (id, prompt, responses: [{text, score}]), or pairs files, whose rows are groups of two.
+            --repeat 1 measures the noise.
         samples: With --by: votes on each pair, or shuffles of each list.
         criteria: Also ask about the pairs that have criteria without them, and report agreement with and without.
         format: Output format. With Markdown and LaTeX tables, everything else goes to stderr.
@@ -159,7 +160,7 @@ def _audit_by(
     format: TableFormat,
     **settings: Any,
 ) -> None:
-    """Audit ways to compare groups, and print them."""
+    """Audit methods of comparing groups, and print the result."""
     from longform.evaluation.audit.groups import audit_groups, group_tables
     from longform.evaluation.tables import plain
 

@@ -40,10 +40,10 @@ def criteria(
             Prompts with criteria are kept unchanged. With --from it may be left out.
         out: Prompts file to write.
         judge: A name in models.yaml.
-        pairs: Preferences or pairs file. The criteria of a prompt with a better and a worse text in it come from their
-            difference.
-        run: Run directory: the same, from its verdicts on the policy's responses and their references.
-        source: A published file in place of a judge: the queries of WritingBench, or rows of RubricHub.
+        pairs: Preferences or pairs file. For a prompt with a better and a worse text in it, the judge sees both and writes
+            criteria that separate them.
+        run: Run directory, used like --pairs: the better and worse texts are responses and references of the run.
+        source: A published file to import criteria from, without a judge: the queries of WritingBench, or rows of RubricHub.
         count: Criteria per prompt, without hard constraints.
         retries: How often to retry after an answer that breaks the form.
         refresh: Also write criteria for prompts that have some; they keep them if the judge gives no valid answer.
@@ -55,16 +55,16 @@ def criteria(
     from longform.selection.criteria import import_criteria, write_criteria
 
     if (judge is None) == (source is None):
-        raise BadInputError("--judge NAME writes criteria, --from FILE imports them: give one of the two")
+        raise BadInputError("give either --judge NAME, which writes criteria, or --from FILE, which imports them")
     if source is not None:
         if pairs is not None or run is not None:
             raise BadInputError("--pairs and --run: only valid with --judge")
         result = import_criteria(source, out=out, prompts=prompts, refresh=refresh, reading=reading.parse())
     else:
         if prompts is None:
-            raise BadInputError("PROMPTS: needed with --judge")
+            raise BadInputError("PROMPTS: required with --judge; name a prompts file")
         if pairs is not None and run is not None:
-            raise BadInputError("--pairs and --run: give one of the two")
+            raise BadInputError("--pairs and --run: give only one of the two")
         assert judge is not None, "checked above"
         options: dict[str, Any] = {
             "judge": judge,

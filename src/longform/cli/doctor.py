@@ -9,6 +9,7 @@ from longform.cli.output import console, print_result, printable, progress
 
 if TYPE_CHECKING:
     from longform.evaluation.keywords import KeywordCheck
+    from longform.monitors.series import Series
 
 
 def doctor(
@@ -23,12 +24,12 @@ def doctor(
 ) -> None:
     """Check a run, finished or in progress, for known failure signatures and suggest what to change.
 
-    Nothing is asked without --judge. With it, a judge is asked whether the words that the run uses more and more often are
-    out of place in its latest responses; the price is printed first, and the calls are recorded in the run directory.
+    No model is called without --judge. With it, a judge is asked whether words that the run uses more and more often are out
+    of place in its latest responses; the price is printed first, and the calls are recorded in the run directory.
 
     Args:
         run: A run directory.
-        judge: A name in models.yaml, best one that gives no reward.
+        judge: A name in models.yaml, preferably of a judge that gives no reward.
         questions: Ask about at most this many responses, drawn at random.
         models: Path to models.yaml (default: that of the run's recipe).
         budget: Stop before the calls cost more than this.
@@ -37,7 +38,6 @@ def doctor(
     """
     from longform.evaluation.tables import plain
     from longform.monitors.progress import criteria_gain, examined_gain
-    from longform.monitors.series import MIN_CASES, MIN_STEPS, VERDICTS
     from longform.monitors.watch import diagnose, is_too_early, unwatched
     from longform.records.errors import BadInputError
     from longform.records.recorded_calls import find_call_log, model_changes
@@ -84,13 +84,21 @@ def doctor(
     for change in changes:
         print(f"model changed: {printable(change)}\n  grades and verdicts before and after are not comparable")
     if too_early:
-        needed = f"most checks need {MIN_STEPS} steps and {MIN_CASES} verdicts"
-        verdicts = int(sum(count for _, count in series.get(VERDICTS, ())))
-        print(f"too early for more checks: {needed}; the run is at step {steps} with {verdicts} verdicts")
+        _print_too_early(series, steps)
     elif not findings:
         print(f"no known failure signature in {steps} steps")
     for name, need in missing.items():
         print(f"not checked: {name} needs {need}")
+
+
+def _print_too_early(series: "Series", steps: int) -> None:
+    from longform.monitors.series import MIN_CASES, MIN_STEPS, VERDICTS
+
+    verdicts = int(sum(count for _, count in series.get(VERDICTS, ())))
+    print(
+        f"too early for most checks, which need {MIN_STEPS} steps and {MIN_CASES} verdicts: the run is at step {steps} with "
+        f"{verdicts} verdicts"
+    )
 
 
 def _print_keywords(checked: "KeywordCheck") -> None:

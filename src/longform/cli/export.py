@@ -8,10 +8,10 @@ from longform.cli.output import print_result
 
 
 def export(trainer: Literal["trl", "verifiers"], recipe: Path, *, out: Path) -> None:
-    """Write a folder with which another trainer trains on the rewards and the ladder of a recipe.
+    """Write a folder with a script that trains with another trainer on the rewards and ladders of a recipe.
 
-    The script in it calls the recipe's rewards as one function. Prompts move up their ladders as in `train`; their state and
-    the judge calls are kept in the folder, so a restart goes on.
+    The recipe's rewards become one reward function. Prompts move up their ladders as in `train`; their state and the judge
+    calls are stored in the folder, so running the script again resumes.
 
     Args:
         trainer: trl: a script for GRPOTrainer; verifiers: an environment.

@@ -79,14 +79,14 @@ class LocalFlags:
     device: Literal["auto", "cuda", "mps", "cpu"] = "auto"
     """Device of a local model; auto takes a GPU if there is one."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Of a local model's weights; auto is bfloat16 on a GPU, else float32."""
+    """Precision of a local model's weights; auto is bfloat16 on a GPU, else float32."""
     chat_template: Literal["on", "off"] = "on"
     """off sends plain text to a local model, as base models expect it."""
     template_kwargs: str = "{}"
     """Variables of a local model's chat template, as JSON: {"enable_thinking": false}."""
     engine: Literal["own", "paged", "vllm", "sglang"] = "own"
-    """Of a local model: own is reproducible to the token; paged is transformers' continuous batching, for GPUs; vllm and
-    sglang are servers."""
+    """Engine of a local model: own is reproducible to the token; paged is transformers' continuous batching, for GPUs; vllm
+    and sglang are servers."""
     engine_address: str | None = None
     """A running vllm or sglang server with the model, such as http://127.0.0.1:8000; without it, one is started."""
     tensor_parallel: PositiveInt = 1
@@ -152,5 +152,5 @@ class LocalFlags:
 
 
 _SHARE_OF_A_WRITER = 0.9
-"""Of the GPU's memory, for a server beside which nothing is trained."""
+"""Share of the GPU's memory for a server while nothing is trained."""
 LOCAL_FLAGS = LocalFlags()

@@ -25,7 +25,7 @@ def label(
     seed: Seed = 0,
     reading: ReadFlags = READ_FLAGS,
 ) -> None:
-    """Have people choose between two texts in a browser, without knowing who wrote them; then show how far they agree.
+    """Have people choose between two texts in a browser, without knowing who wrote them, and print their agreement.
 
     Keys: 1, 2, 0 for a tie, u to undo. Every choice is saved at once; end with Ctrl-C, and run the same command again to
     continue.
@@ -37,9 +37,9 @@ def label(
         people: Names of those who label.
         overlap: Share of the pairs that all of them label; the others are divided among them.
         sample: Number of rollouts to draw from a run (default: 100).
-        by: Half of a run's rollouts are drawn at random, the others where judges disagree (disagreement), or where the
-            reward rose while the examiner's grade fell (drift). Their weights are stored. Rollouts
-            with an empty response or reference cannot be shown and are not drawn.
+        by: How to draw a run's rollouts. random: all at random. disagreement: half of them where judges disagree. drift:
+            half of them from steps in which the reward rose and the examiner's grade fell. Weights are stored. Rollouts with
+            an empty response or reference are not drawn.
         prompts: Prompts of a games file.
         responses: Responses files with the texts of a games file.
         export: Write pairs and labels as a new JSON file for another tool, and end.
@@ -48,7 +48,7 @@ def label(
         host: Address to listen on. Any other than this machine's own needs a password, in the environment variable
             LONGFORM_VIEW_PASSWORD; the user's name is longform.
         no_browser: Do not open a browser; the address is printed.
-        seed: Random seed of the sample, of who labels what, and of the order of the texts.
+        seed: Random seed of the sample, of the assignment of pairs to people, and of the order of the texts.
     """
     from longform.evaluation.audit.tables import people_tables
     from longform.evaluation.labelling.run import PairSource, export_labels
@@ -81,5 +81,5 @@ def label(
         print_tables(people_tables(session.agreement))
     result = {person: f"{done} of {assigned}" for person, (done, assigned) in session.done.items()}
     if session.blank:
-        result["rollouts not shown"] = f"{session.blank}, their response or reference is empty"
+        result["rollouts not shown"] = f"{session.blank}, because their response or reference is empty"
     print_result(result | {"path": str(session.path)}, as_json=False, next_command=command_line("audit", session.path))

@@ -34,7 +34,7 @@ def check(
 
     Reported by position: how often the upper rung wins, how often the lower one does (an inversion), ties, and missing
     verdicts by cause; and, with --policy, which rungs are free, because the policy's own response beats them. Intervals
-    resample prompts. The price is printed before the first call; running the command again asks only what is missing.
+    resample prompts. The price is printed before the first call; running the command again requests only missing verdicts.
 
     Args:
         path: Ladders file, from `longform select` or of the released Writing-RL code.
@@ -45,8 +45,8 @@ def check(
         policy: Model name of the policy's own responses in the ladders (policy_name of the recipe).
         gap: The top rung is unreachable if it wins and its grade is at least this far above the rung below.
         sample: Check only this many ladders, drawn at random.
-        reorder: Also write the ladders to this file, each in ascending order of Bradley-Terry strength by these verdicts;
-            equal strengths follow the score, then the policy's own response comes first, then the model's name decides.
+        reorder: Also write the ladders to this file, each in ascending order of Bradley-Terry strength by these verdicts.
+            Ties are ordered by score, then the policy's own response first, then by model name.
         budget: Stop before the calls cost more than this.
         dry_run: Print the price and exit.
         resamples: Number of bootstrap samples.
@@ -94,7 +94,7 @@ def check(
     counts["no verdict"] = dict(checked.no_verdict) or 0
     if checked.reordered is not None:
         counts["in a new order"] = f"{checked.reordered} ladders" + (
-            f"; {checked.unrated} kept theirs for lack of verdicts" if checked.unrated else ""
+            f"; {checked.unrated} kept their order, because verdicts are missing" if checked.unrated else ""
         )
     inverted = checked.positions[0].inverted
     next_command = command_line("train", "RECIPE", "--set", f"data.ladders={reorder or path}")
@@ -103,5 +103,5 @@ def check(
         given["--models"] = None if models == Path("models.yaml") else models
         flags = [word for name, value in given.items() if value is not None for word in (name, value)]
         again = ("ladders", "check", path, "--judge", judge, "--out", out, *flags)
-        next_command = command_line(*again, "--reorder", "reordered.jsonl", note="no question is asked again")
+        next_command = command_line(*again, "--reorder", "reordered.jsonl", note="uses the recorded verdicts")
     print_result(counts | paid, as_json=False, next_command=next_command, aside=form != "text")

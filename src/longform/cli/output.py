@@ -30,11 +30,11 @@ console = Console(stderr=True, highlight=False, quiet=not IS_MAIN)
 
 
 class Pace:
-    """How far a stage is, and when it will end: its remaining items take as long as those of this process did.
+    """The progress of a stage and its remaining time, extrapolated from the items that this process has finished.
 
     Args:
-        total: items of the stage, if they are known.
-        clock: in seconds.
+        total: number of items of the stage; None if unknown.
+        clock: returns seconds.
     """
 
     def __init__(self, total: int | None = None, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -49,7 +49,7 @@ class Pace:
         self._anchor = done, self._latest
 
     def update(self, done: int, total: int) -> None:
-        """So many items are done. Those of the first second were done before the stage was shown."""
+        """Set the number of finished items. Items reported within the first second are from an earlier process."""
         now = self._clock()
         is_next_part = (self.total or total) != total or done < self.done
         if is_next_part or (self._anchor is None and now - self._opened < 1):
@@ -101,7 +101,7 @@ class StageProgress:
         self._show(self)
 
     def phase(self, name: str) -> None:
-        """What the current item is at, shown before the note."""
+        """Set the phase of the current item, shown before the note."""
         self._phase = name
         self._show(self)
 
@@ -161,7 +161,7 @@ def print_tables(tables: Sequence["Table"], form: "Form" = "text") -> None:
 
 
 def describe_stale(result: "CollectResult", *, kept: bool) -> dict[str, Any]:
-    """A line about rows that were made from something else than is given now; empty if there are none."""
+    """A line about rows whose inputs have changed since they were made; empty if there are none."""
     return {"stale (kept)" if kept else "made anew, as it changed": dict(result.stale)} if result.stale else {}
 
 
@@ -182,7 +182,7 @@ def print_above(lines: Sequence[str]) -> None:
 
 
 def show_clock(seconds: float | None) -> str:
-    """Hours, minutes and seconds, of the same width for hours on end."""
+    """Format seconds as h:mm:ss."""
     if seconds is None:
         return "-:--:--"
     minutes, rest = divmod(round(seconds), 60)
@@ -201,7 +201,7 @@ class _Clocks(ProgressColumn):
 
 
 class _Note(ProgressColumn):
-    """The note: the first column to be cut where a line is too long."""
+    """The note, which is cut first if a line is too long."""
 
     def render(self, task: Task) -> Text:
         return Text(task.fields["note"], no_wrap=True, overflow="ellipsis")

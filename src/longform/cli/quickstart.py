@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from longform.steps.recorder import RunResult
 
 
-NOT_SHOWN = (
+LIMITATION = (
     "that the texts are good: a model of this size writes nonsense; the judge is a rule that counts words and "
     "sentences, and lengths and requirements are short and simple"
 )
-"""Of the demonstration on a pretrained model."""
+"""What the demonstration on a pretrained model does not show, printed with its result."""
 
 
 def quickstart(
@@ -47,9 +47,9 @@ def quickstart(
         out: Output folder (default: a new one under runs/).
         seed: Random seed of the prompts, the model and the sampling.
         smoke: Run every stage with so few steps that nothing is learned.
-        full_pipeline: longwriter-zero only: also collect, filter and give lengths to the prompts of a chat log, continue
-            pretraining, and train reward models on preferences from grades, verdicts and dropped requirements before the
-            RL stage, and rate all writers after it. Takes about an hour on two cores, with --smoke half a minute.
+        full_pipeline: longwriter-zero only: before the RL stage, also collect prompts from a chat log, filter them and
+            predict their lengths, continue pretraining, and train reward models on preferences from grades, verdicts and
+            dropped requirements; afterwards rate all writers. Takes about an hour on two cores, with --smoke half a minute.
         real: Folder or Hub id of a small pretrained chat model, such as SmolLM2-135M-Instruct, to train on the built-in
             prompts, with a judge by rule.
         embeddings: With --real: folder or Hub id of a sentence-transformers model, which measures whether the texts are
@@ -173,7 +173,7 @@ def _real(
     _print_demo(result.evidence)
     figures = result.figures
     lines = {
-        "this does not show": NOT_SHOWN,
+        "this does not show": LIMITATION,
         "judge calls": figures["judge_calls"],
         "tokens a second": f"{figures['tokens_per_second']:.0f} (held-out texts)",
         "peak memory": f"{figures['peak_memory_gib']:.2f} GiB",
@@ -195,7 +195,7 @@ def _print_demo(evidence: "DemoEvidence") -> None:
         "relevance": "relevance",
     }
     print_table(
-        "Held-out prompts, measured by rules that give no reward, but for length",
+        "Held-out prompts, measured by rules; of these only length was rewarded",
         ["", *names],
         [
             [titles[key], *(f"{it.measures[key].estimate:.2f}" for it in writers), _signed(change)]

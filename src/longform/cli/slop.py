@@ -22,12 +22,12 @@ def mine(
 ) -> None:
     """Mine the words and phrases that a model uses far more often than people do, by language. No model is called.
 
-    A listed phrase is used at least four times as often as by people, clearly so (log-likelihood ratio), and for at least
-    three requests. The format reward charges them (`slop`, `slop_list`).
+    A phrase is listed if the model uses it at least four times as often as people, significantly (log-likelihood ratio), and
+    for at least three requests. The format reward charges for listed phrases (`slop`, `slop_list`).
 
     Args:
         human: Texts by people: a file with the field text, or a folder of such files or of .txt files.
-        model: Texts by the model, best for the same requests, with prompt_id.
+        model: Texts by the model with prompt_id, preferably for the same requests.
         out: File to write (.json).
         show: Print this many phrases of each language.
         json: Print the result as JSON.

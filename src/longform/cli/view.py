@@ -14,7 +14,7 @@ def view(
     bundle: Path | None = None,
     with_texts: Flag = False,
 ) -> None:
-    """Show runs, studies and results in a browser: curves, every training text with its reference and what the judges said.
+    """Show runs, studies and results in a browser: curves, and all training texts with references and judge answers.
 
     Args:
         paths: Run directories, folders with runs or of studies, or files of results (default: runs).

@@ -286,7 +286,7 @@ def read_models(path: str | Path) -> dict[str, ModelSpec]:
         BadInputError: one line naming file and field; unknown keys with the nearest known one.
     """
     if not Path(path).exists():
-        raise BadInputError(f"{path}: no such file; `longform init` writes an example")
+        raise BadInputError(f"{path}: cannot be read: No such file or directory; `longform init` writes an example")
     content = read_yaml(path)
     if not isinstance(content, dict) or not content:
         raise BadInputError(f"{path}: defines no models; expected `NAME: {{base_url: ..., model: ...}}`")

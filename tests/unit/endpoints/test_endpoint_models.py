@@ -73,7 +73,7 @@ def test_a_wrong_file_is_one_line_naming_file_and_field(tmp_path, content, words
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(BadInputError, match=r"nowhere\.yaml: no such file; `longform init`"):
+    with pytest.raises(BadInputError, match=r"nowhere\.yaml: cannot be read: .*`longform init` writes an example"):
         read_models(tmp_path / "nowhere.yaml")
 
 

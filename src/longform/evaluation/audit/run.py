@@ -135,22 +135,14 @@ def audit(
     if judges:
         if out is None:
             raise BadInputError("--out: required with --judge; the file for the verdicts")
-        if wording is not None and wording not in VERSIONS:
-            raise BadInputError(f"--wording {wording}: unknown version; available: {', '.join(map(str, VERSIONS))}")
-        if twice := next((name for name in judges if judges.count(name) > 1), None):
-            raise BadInputError(f"--judge {twice}: listed twice")
-        with_criteria = sum(bool(row.criteria) for row in rows)
-        if criteria and not with_criteria:
-            raise BadInputError(
-                f"--criteria: no pair of {pairs[0]} has criteria; write them with `longform criteria {pairs[0]}`"
-            )
+        _check_questions(rows, judges, source=pairs[0], wording=wording, criteria=criteria)
         variants = [True, False] if criteria else [True]
         if out.exists():
             asked_as = [_asked_as(name, wording, with_criteria=it) for name in judges for it in variants]
             rows = keep_others(rows, out, asked_as)
         for name in judges:  # check all judges before the first call
             RecordedCalls(out, models, name, budget=budget).log.close()
-        bare = with_criteria if criteria else 0
+        bare = sum(bool(row.criteria) for row in rows) if criteria else 0
         on_plan(_describe_plan(len(rows), len(judges), repeats=repeats, attacks=attacks, bare=bare))
         for name in judges:
             with RecordedCalls(out, models, name, budget=budget) as calls:
@@ -183,6 +175,24 @@ def audit(
     if not any(row.judges or row.labels for row in rows):
         raise BadInputError(f"{pairs[0]}: no verdicts; request some with --judge")
     return AuditResult(measure_audit(rows, Bootstrap(resamples, seed)), rows, cost)
+
+
+def _check_questions(
+    rows: Sequence[AuditedPair], judges: Sequence[str], *, source: Path, wording: int | None, criteria: bool
+) -> None:
+    """Check what an audit asks its judges.
+
+    Raises:
+        BadInputError: the wording is unknown, a judge is listed twice, or criteria are needed and no pair has any.
+    """
+    if wording is not None and wording not in VERSIONS:
+        raise BadInputError(f"--wording {wording}: unknown version; available: {', '.join(map(str, VERSIONS))}")
+    if twice := next((name for name in judges if judges.count(name) > 1), None):
+        raise BadInputError(f"--judge {twice}: listed twice")
+    if criteria and not any(row.criteria for row in rows):
+        raise BadInputError(
+            f"--criteria: no pair of {source} has criteria; write them with `longform criteria {source}`"
+        )
 
 
 async def _ask(
