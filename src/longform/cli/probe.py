@@ -11,7 +11,7 @@ def probe(
 ) -> None:
     """Ask a model one small question of each kind, and report what its endpoint supports.
 
-    The questions are a chat, a pairwise and a pointwise judgement, and a long answer. After a refused request, other settings
+    The questions are a chat, a pairwise and a pointwise judgement, and a long answer. After a refusal, other settings
     are tried. The answers are recorded in probe-NAME.calls.sqlite; running the command again makes no new calls.
 
     Args:

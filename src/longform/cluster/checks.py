@@ -23,7 +23,7 @@ _NETWORK = {"nfs", "nfs4", "cifs", "smb3", "lustre", "beegfs", "gpfs", "ceph", "
 
 
 def check_cluster(recipe: Recipe, inputs: TrainingInputs) -> None:
-    """Everything but the GPUs that can be told before Ray starts.
+    """Check everything but the GPUs before Ray starts.
 
     Raises:
         BadInputError: verl is missing or of another version, the plugin is not registered, the run directory is on a
@@ -112,7 +112,7 @@ def check_local_disk(folder: Path, *, mounts: Path = Path("/proc/mounts")) -> No
 
 
 def file_system(folder: Path, *, mounts: Path) -> tuple[str, str]:
-    """Kind and mount point of the file system that a folder lies on; empty where that cannot be told."""
+    """Type and mount point of a folder's file system; empty if unknown."""
     target, found = str(folder.resolve()), ("", "")
     try:
         lines = mounts.read_text(encoding="utf-8").splitlines()

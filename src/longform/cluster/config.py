@@ -135,7 +135,7 @@ def _data(recipe: Recipe, folder: Path) -> Overrides:
 
 
 def _models(recipe: Recipe) -> Overrides:
-    # Workers of a cluster that stands already have folders of their own.
+    # Workers of a running cluster have their own working folders.
     policy = str(Path(recipe.policy).absolute()) if Path(recipe.policy).is_dir() else recipe.policy
     settings: Overrides = {}
     for place in ("actor_rollout_ref.model", *(["critic.model"] if recipe.method == "ppo" else [])):

@@ -74,7 +74,7 @@ MAX_RECONNECT_SECONDS = 10.0
 
 
 class FailureWatch:
-    """Stops a command whose first answers all fail alike: the next hundred would too.
+    """Stops a command whose first answers all fail for the same reason, before the next hundred do.
 
     Args:
         where: the endpoint, for the error.

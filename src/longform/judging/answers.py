@@ -70,7 +70,7 @@ LetterOrder = tuple[tuple[str, ...], ...]
 def parse_order(text: str, letters: Collection[str]) -> LetterOrder | None:
     """The last `[[C > A = D]]` that has at least two of `letters`, each once, and no other; None if there is none.
 
-    Texts that it leaves out have no place. A letter alone, as in a verdict, is no order.
+    Texts that it leaves out have no place. A single letter is a verdict, not an order.
     """
     for match in reversed(list(_ORDER.finditer(text))):
         levels = tuple(tuple(part.strip() for part in level.split("=")) for level in match[1].split(">"))
@@ -215,7 +215,7 @@ def last_object(answer: str, names: Sequence[str], read: Callable[[dict[str, Any
 
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len({name for name, _ in pairs}) < len(pairs):
-        raise ValueError("a key stands twice")
+        raise ValueError("duplicate key")
     return dict(pairs)
 
 

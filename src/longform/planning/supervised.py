@@ -143,7 +143,7 @@ def plan_supervised(work: SupervisedWorkload) -> SupervisedPlan:
         "gathered layers": (LOW + FLOAT) * (_GATHERED_LAYERS * shape.layer_parameters + ends) if shards > 1 else 0,
         "output head": _head_bytes(work, tokens) if work.has_head else 0,
     }
-    # On a CPU the trained model stays beside the one that was read back; on a GPU it gives way.
+    # On a CPU the trained model stays in memory beside the saved one that is loaded to score; on a GPU it is freed first.
     scoring = {"reward model": FLOAT * work.parameters} if not (work.has_head or work.on_gpu) else {}
     return SupervisedPlan(held, updating, scoring)
 
@@ -155,7 +155,7 @@ def check_supervised(work: SupervisedWorkload, *, model: str, limit: float | Non
         work: The stage.
         model: Its name, for the message.
         limit: Bytes; None: unknown.
-        available: What has them, such as `memory.limit_gb is`.
+        available: Subject and verb of the message, such as `memory.limit_gb is`.
 
     Raises:
         BadInputError: it does not fit; names the key that frees most, and the next ones until it fits.

@@ -53,7 +53,7 @@ class Benchmarked(NamedTuple):
 
 
 class CardFacts(NamedTuple):
-    """What a card tells."""
+    """The content of a model card."""
 
     base: str | None = None
     """Hub id of the model that it was trained from."""

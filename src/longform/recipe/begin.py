@@ -144,7 +144,7 @@ def changed_plugins(run: RunDirectory, plugins: Mapping[str, Plugin]) -> list[st
 
 
 def _made_with(recipe: Recipe) -> dict[str, Any]:
-    """What the weights and figures of a run rest on, beside recipe and files, by a name for people.
+    """What the weights and figures of a run depend on besides recipe and files, by a readable name.
 
     Raises:
         BadInputError: models.yaml lacks a model, or a model folder cannot be read.

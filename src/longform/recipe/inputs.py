@@ -296,7 +296,7 @@ def _check_constraints(
 
 
 def _check_schedule_of_criteria(recipe: Recipe, judges: Mapping[str, ModelSpec], rows: Sequence[PromptRow]) -> None:
-    """Check that the criteria that a step asks about can be told apart in the answers of the judges."""
+    """Check that the criteria of a prompt have different names, by which judges' answers are read."""
     if recipe.curriculum.criteria == "all":
         return
     key = f"curriculum.criteria: {recipe.curriculum.criteria}"

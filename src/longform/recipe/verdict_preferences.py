@@ -35,7 +35,7 @@ def write_criteria_from_run(run: Path, prompts: Path, *, out: Path, **options: A
     """
     rows = [ContrastRow.model_validate(it.model_dump()) for it in _read_verdicts(run, out=out).rows]
     if not rows:
-        raise BadInputError(f"{run}: no verdict tells a better text from a worse one")
+        raise BadInputError(f"{run}: no verdict is a win or a loss, so no better text is known; train more steps first")
     return write_criteria(prompts, out=out, contrasts=rows, **options)
 
 

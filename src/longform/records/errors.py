@@ -32,7 +32,7 @@ class BudgetSpentError(StoppedError):
 
 
 class LongformWarning(UserWarning):
-    """Something that the user should know, in one line that names the file; the command goes on."""
+    """A warning for the user, in one line that names the file; the command continues."""
 
 
 class RowsWarning(LongformWarning):
@@ -44,7 +44,7 @@ class DeviceWarning(LongformWarning):
 
 
 class CheckpointWarning(LongformWarning):
-    """A run does not go on from its last step: a checkpoint is damaged, or there is none yet."""
+    """A run does not continue from its last step, because a checkpoint is damaged or there is none yet."""
 
 
 def in_one_line(error: Exception) -> str:

@@ -80,7 +80,7 @@ def _target(recipe: Path) -> int | None:
 
 
 def _is_locked(lock: Path) -> bool:
-    """Whether another process holds the lock of a run; False where that cannot be told."""
+    """Whether another process holds the lock of a run; False if that is unknown."""
     try:
         with lock.open() as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)

@@ -41,7 +41,7 @@ class TextCounts:
     without_structure: int = 0
     """With tags that were asked for, and are missing or malformed."""
     with_thoughts: int = 0
-    """With thoughts of the model's own, which are no part of the text."""
+    """Responses with thoughts of the model's own, which are not part of the text."""
 
 
 def count_texts(responses: Iterable[Response]) -> TextCounts:

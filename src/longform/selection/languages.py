@@ -55,7 +55,7 @@ def parse_languages(names: Iterable[str]) -> frozenset[str]:
 
 def _parse(name: str) -> str:
     if _SCRIPT_TAG.search(name):
-        raise BadInputError(f"--language {name}: prompts are told apart by language, not by script; give zh")
+        raise BadInputError(f"--language {name}: languages are detected without their script; use zh")
     code = language_code(name)
     if code is None or (len(code) != 2 and code not in _CODES.values()):
         raise BadInputError(f"--language {name}: needs a code such as en or zh, or a name such as Chinese or 中文")

@@ -1,4 +1,4 @@
-"""The study file: arms, seeds, what is examined, and what is expected to come out."""
+"""The study file: arms, seeds, examinations, and hypotheses."""
 
 import re
 from collections.abc import Mapping
@@ -40,14 +40,14 @@ class SftStep(_Part):
 
 
 class PoolStep(_Part):
-    """Prompts from published data, as `longform pool` collects them; `$NAME/prompts.jsonl`, `$NAME/held-out.jsonl` and, from
-    sources with answers, `$NAME/responses.jsonl`.
+    """Prompts from published data, as `longform pool` collects them. Its files are `$NAME/prompts.jsonl`,
+    `$NAME/held-out.jsonl` and, from sources with answers, `$NAME/responses.jsonl`.
     """
 
     pool: list[str] = Field(min_length=1)
     """Files, folders, or ids of datasets on the hub."""
     decontaminate: list[str] = Field(default_factory=list)
-    """Sources of benchmark prompts, which are left out."""
+    """Sources of benchmark prompts; prompts that overlap with them are left out."""
     languages: list[str] = Field(default_factory=list)
     """Keep prompts in these languages, such as en; none: all."""
     limit: int | None = Field(default=None, ge=1)
@@ -55,7 +55,7 @@ class PoolStep(_Part):
     held_out: int = Field(default=0, ge=0)
     """Number of prompts to set aside, drawn at random."""
     seed: int = 0
-    """Of both draws."""
+    """Random seed of the sample and of the held-out prompts."""
 
 
 class CriteriaStep(_Part):
@@ -75,15 +75,15 @@ class GenerateStep(_Part):
     generate: str
     """A prompts file."""
     writers: list[str] = Field(min_length=1)
-    """Names in models.yaml, and models of other steps such as `$start`, which is then called `start` in the responses."""
+    """Names in models.yaml, and models of other steps such as `$start`, whose responses have the model name `start`."""
     responses: list[str] = Field(default_factory=list)
     """Files of further responses to these prompts, such as `$prompts/responses.jsonl`."""
     samples: int = Field(default=1, ge=1)
     """Responses of each writer to each prompt."""
     max_tokens: int | None = Field(default=None, ge=1)
-    """Longest response."""
+    """Maximum response length in tokens."""
     temperature: float | None = Field(default=None, ge=0)
-    """Of sampling."""
+    """Sampling temperature."""
 
 
 class GradeStep(_Part):
@@ -132,12 +132,12 @@ _STEPS: dict[str, type[Step]] = {
 
 
 class StudyExamination(_Part):
-    """One measurement of policies. Exactly one of `grade`, `compare`, `elo`, `answer`, `bench` and `metric` says which."""
+    """One measurement of policies, defined by exactly one of `grade`, `compare`, `elo`, `answer`, `bench` and `metric`."""
 
     name: str | None = None
-    """Of its column; by default made of what is measured and the judge."""
+    """Name of its column (default: from the measurement and the judge)."""
     at: Annotated[list[At], _one_or_more("integer", "string")] = Field(default_factory=lambda: ["last"])
-    """Steps of training: numbers, `every N`, `last`; 0 is the policy before training."""
+    """Training steps: numbers, `every N`, `last`; 0 is the policy before training."""
     grade: bool = False
     """The judge's mean grade of the responses to `prompts`."""
     compare: str | None = None
@@ -146,14 +146,14 @@ class StudyExamination(_Part):
     elo: dict[str, float] | None = None
     """The rating from games against models of models.yaml whose ratings are fixed here."""
     answer: AnswerForm | None = None
-    """The fraction of the responses whose final answer is the prompt's `meta.answer`, as the reward `kind: answer` of this
-    form says: asks no judge."""
+    """The fraction of the responses whose final answer is the prompt's `meta.answer`, in this form of the reward `kind:
+    answer`; needs no judge."""
     bench: str | None = None
     """The overall score in a benchmark."""
     data: Path | None = None
     """The benchmark's data."""
     metric: str | None = None
-    """A metric that the run recorded, such as `validation/grade`: costs nothing."""
+    """A metric that the run recorded, such as `validation/grade`; no calls are made."""
     prompts: str | None = None
     """A file of held-out prompts."""
     samples: int = Field(default=1, ge=1)
@@ -161,17 +161,17 @@ class StudyExamination(_Part):
     judge: Annotated[list[str], _one_or_more("string")] = Field(default_factory=list)
     """Names in models.yaml; each gives a column of its own."""
     limit: int | None = Field(default=None, ge=1)
-    """Use only so many of the prompts, the first ones."""
+    """Use only this many prompts, the first ones."""
     where: dict[str, Any] = Field(default_factory=dict)
-    """Average only over the prompts with these values, such as {meta.kind: essay}; all prompts are written for and judged
-    once, whatever columns are made of them."""
+    """Average only over the prompts with these values, such as {meta.kind: essay}. Columns that differ only in `where` share
+    responses and verdicts."""
 
     @field_validator("where")
     @classmethod
     def _check_where(cls, where: dict[str, Any]) -> dict[str, Any]:
         wrong = next((it for it in where if not it.startswith("meta.")), None)
         if wrong is not None:
-            raise ValueError(f"{wrong}: must be meta.FIELD, a field of the prompts' meta")
+            raise ValueError(f"{wrong}: must be meta.FIELD, a key of the prompts' `meta`")
         return where
 
     @field_validator("at", "judge", mode="before")
@@ -252,38 +252,38 @@ class StudyExamination(_Part):
 
 
 class Hypothesis(_Part):
-    """What is expected, written down before anything is run."""
+    """An expected difference between two arms, fixed before anything is run."""
 
     claim: str
-    """In words, with its source."""
+    """The claim in words, with its source."""
     larger: str
-    """The arm that is expected to be better."""
+    """The arm that is expected to have the larger value."""
     smaller: str
     """The arm that it is compared with."""
     column: str
-    """In which column."""
+    """The column of the values."""
     beyond: str | None = None
-    """Another column: the difference is expected to be larger in `column` than there (an interaction)."""
+    """Another column: the difference is expected to be larger in `column` than in this one (an interaction)."""
     difference: float | None = Field(default=None, gt=0)
-    """The smallest difference that would matter, for which the power is stated."""
+    """The smallest difference that would matter, for which the power is reported."""
     laboratory: str | None = None
-    """What the power analysis said beforehand."""
+    """The result of a power analysis beforehand, as a note."""
 
 
 class StudyTable(_Part):
     """A table of all arms."""
 
     columns: list[str] = Field(default_factory=list)
-    """Columns by name; none: all."""
+    """Names of the columns; empty: all."""
     paired_with: str | None = None
-    """Also the paired difference of every arm from this one."""
+    """Also show the paired difference of every arm from this one."""
 
 
 class StudyCurve(_Part):
-    """A column over the steps of training, a line for each arm."""
+    """A column over the training steps, with a line for each arm."""
 
     y: str
-    """A column by name."""
+    """Name of the column."""
 
 
 class Study(_Part):
@@ -292,27 +292,27 @@ class Study(_Part):
     study: str = Field(pattern=r"^\w[\w.-]*$")
     """Name."""
     source: str = ""
-    """The table or figure that it follows, for people."""
+    """The table or figure that it reproduces, as a note."""
     base: str | None = None
     """The recipe of all arms: a file, or one of `longform recipe list`."""
     models: str = "models.yaml"
     """File that defines writers, judges and examiners."""
     seeds: list[int] = Field(min_length=1)
-    """Each arm is trained once with each."""
+    """Each arm is trained once with each seed."""
     budget: float | None = Field(default=None, gt=0)
     """Stop before the calls of the whole study cost more than this, in the currency of models.yaml; may be raised later."""
     world: dict[str, Any] | None = None
-    """Settings of the miniature world, whose folder is `$world`; a new one for each seed."""
+    """Settings of the miniature world, whose folder is `$world`; each seed has its own."""
     prepare: dict[str, Step] = Field(default_factory=dict)
-    """What comes before training. Arms share a step that has the same settings and inputs for them."""
+    """Steps before training, by name. Arms share a step that has the same settings and inputs for them."""
     train: dict[str, Any] = Field(default_factory=dict)
-    """Values of the base recipe's keys, for all arms; `$NAME` stands for what a step made."""
+    """Overrides of the base recipe for all arms; `$NAME` is the output of a step."""
     arms: dict[str, dict[str, Any]] = Field(min_length=1)
-    """By name: what differs, such as {curriculum.mode: staged} or {ladders.strategy: random}, where `ladders` is a step.
-    `recipe: FILE` takes another recipe; `sft: FILE` is fine-tuning instead; `model: NAME` is not trained: a folder, a
-    step's model, or a name in models.yaml."""
+    """Overrides by arm, such as {curriculum.mode: staged}, or {ladders.strategy: random} for a step called `ladders`.
+    `recipe: FILE` uses another recipe. `sft: FILE` fine-tunes instead. `model: NAME` is not trained: a folder, a step's
+    model, or a name in models.yaml."""
     examine: list[StudyExamination] = Field(min_length=1)
-    """What is measured."""
+    """The measurements."""
     tables: list[StudyTable] = Field(default_factory=lambda: [StudyTable()])
     curves: list[StudyCurve] = Field(default_factory=list)
     hypotheses: list[Hypothesis] = Field(default_factory=list)

@@ -24,7 +24,7 @@ _SECRET = re.compile(r"(^|_)(key|token|secret|password)$")
 
 
 class TrackerWarning(LongformWarning):
-    """A tracker is switched off or left behind; the run goes on without it."""
+    """A tracker was switched off, or does not answer; the run continues without it."""
 
 
 class Tracking:

@@ -25,7 +25,7 @@ class SampleText(NamedTuple):
 
 
 class TrackedRun(NamedTuple):
-    """What a tracker is told when a run starts or is resumed."""
+    """What a tracker receives when a run starts or is resumed."""
 
     name: str
     folder: Path

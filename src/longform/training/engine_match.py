@@ -1,4 +1,4 @@
-"""What the trainer makes of tokens that another engine drew: it measures how far both are apart, and corrects for it."""
+"""Mismatch between the trainer and the engine that sampled the tokens: measured, and corrected by importance weights."""
 
 from typing import NamedTuple
 

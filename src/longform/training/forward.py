@@ -32,7 +32,7 @@ class Batch(NamedTuple):
     log_probs: Tensor
     """[B, T] float32, as the tokens were drawn."""
     reference_scores: Tensor
-    """[B] float32, standardised scores of the references that the responses are held against."""
+    """[B] float32, standardised scores of the references that the responses are compared with."""
     is_packed: bool = False
     """Whether a model reads the rows end to end, without padding."""
 
@@ -81,7 +81,7 @@ def measure_in_pieces(measure: Callable[[Batch], Tensor], batch: Batch, *, max_t
 
 @dataclass(frozen=True, slots=True)
 class Critic:
-    """Predicts the reward to come before each token, from the text so far and from the reference it will be held against.
+    """Predicts the reward before each token, from the text so far and the score of its reference.
 
     The reward of a pairwise verdict depends on the reference as much as on the response, and no text of the policy says
     which one it is. So the value is that of a linear head on the backbone's hidden states, plus one weight times the
@@ -137,7 +137,7 @@ def _packed_states(backbone: Any, batch: Batch, positions: Tensor) -> Tensor:
 
 
 def _token_positions(batch: Batch) -> Tensor:
-    """[B, T] where each response token stands in `tokens`; padding points at the last column."""
+    """[B, T] the column of each response token in `tokens`; padding points at the last column."""
     steps = torch.arange(batch.mask.shape[1], device=batch.mask.device)
     return (batch.first[:, None] + steps).clamp(max=batch.tokens.shape[1] - 1)
 

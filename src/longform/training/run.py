@@ -143,7 +143,7 @@ class RunStart(NamedTuple):
 
 
 def check_start(recipe: Recipe, inputs: TrainingInputs) -> RunStart:
-    """Check what can be told without the weights: the server that writes, every prompt in tokens, the context of the policy,
+    """Check what needs no weights: the generation server, the length of every prompt in tokens, the context of the policy,
     and memory.
 
     Raises:

@@ -216,7 +216,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _devices(model: Any) -> list[torch.device]:
-    """The devices whose random state the manager sets; a run's own draws go on as if it had not."""
+    """The devices whose random state the manager changes; it is restored afterwards, so a run's own draws are unaffected."""
     return [model.device] if model.device.type == "cuda" else []
 
 

@@ -63,13 +63,13 @@ def _row(model: str, texts: Mapping[str, Sequence[str]]) -> list[Cell]:
 
 
 def _is_listed(texts: Mapping[str, Sequence[str]]) -> bool:
-    """Whether the English lists say something about most of the texts: 0 stock words in a Chinese text is no finding."""
+    """Whether the English lists apply to most of the texts; in a Chinese text, 0 stock words means nothing."""
     every = [text for written in texts.values() for text in written if text.strip()]
     return not every or 2 * sum(map(_is_english, every)) > len(every)
 
 
 def _is_english(text: str) -> bool:
-    """Whether a text is English, or too strange to be told and without foreign letters."""
+    """Whether a text is English, or of unknown language without foreign letters."""
     language = guess_language(text)
     return language == "en" or (language is None and not any(sign.isalpha() and not sign.isascii() for sign in text))
 

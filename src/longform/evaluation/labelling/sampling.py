@@ -83,7 +83,7 @@ def sample_run(run: RunDirectory, count: int, *, by: SampleBy = "random", seed: 
 def draw(
     found: Sequence[RolloutFacts], targets: Sequence[RolloutFacts], count: int, *, seed: int
 ) -> list[tuple[RolloutFacts, float]]:
-    """Draw rollouts without replacement, half of them from the targets; each with the number of rollouts it stands for.
+    """Draw rollouts without replacement, half of them from the targets; each with the number of rollouts it represents.
 
     Args:
         found: All rollouts.
@@ -200,7 +200,7 @@ def drifting_steps(rewards: Sequence[tuple[int, float]], grades: Sequence[tuple[
 
 
 def _pair(record: RolloutRecord, answer: str, prompt: PromptRow, recipe: Recipe, *, weight: float) -> AuditedPair:
-    """A rollout as a pair; the judges' verdict stands in the order in which they read it."""
+    """A rollout as a pair, with the judges' verdict under the order in which they read it."""
     reward = next((it for it in recipe.rewards if isinstance(it, PairwiseSettings)), None)
     winner = _OUTCOMES.get(record.outcome or "")
     verdicts: dict[str, dict[Order, Winner | None]] = {}

@@ -21,7 +21,7 @@ _STORED = "trackers.json"
 
 
 class StageTracking(NamedTuple):
-    """What the trackers of a stage are told."""
+    """What the trackers of a stage receive."""
 
     names: list[str]
     run: str
