@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
 from pathlib import Path
 
 from longform.records.errors import BudgetSpentError, LongformError, StoppedError
@@ -62,24 +63,45 @@ def run_study(
             findings_of(read_results(plan)).write(plan.folder)
         on_task(task, done, len(plan.tasks))
 
+    runner = _TaskRunner(plan.folder, plan.study.budget, jobs, make_world)
     if jobs == 1:
         for task in missing:
-            _do(task, plan.folder, plan.study.budget, jobs, make_world, progress)
+            runner.run(task, progress)
             finished(task)
         return
     context = multiprocessing.get_context("spawn")  # a process that forks after torch has started threads may hang
     with ProcessPoolExecutor(jobs, context, _begin_process, (os.getpid(),)) as pool:
-        _run_in_pool(pool, missing, plan.folder, plan.study.budget, jobs, make_world, finished)
+        _run_in_pool(pool, missing, runner, finished)
+
+
+@dataclass(frozen=True, slots=True)
+class _TaskRunner:
+    """Runs tasks of a study, in this process or, sent there, in another."""
+
+    folder: Path
+    budget: float | None
+    jobs: int
+    """Tasks that run at once, among which the remaining budget is divided."""
+    make_world: MakeWorld | None
+
+    def run(self, task: StudyTask, progress: ProgressDisplay = no_progress) -> None:
+        """Do a task and mark it as done; one that has spent its share of the budget gets a share of what is left."""
+        began = time.perf_counter()
+        while True:
+            share = None if self.budget is None else share_of_budget(self.budget, self.folder, jobs=self.jobs)
+            try:
+                task.work.do(task.folder, TaskContext(self.make_world, progress, share))
+                break
+            except BudgetSpentError:
+                continue
+            except LongformError as error:
+                raise type(error)(f"{task.title}: {error}") from error
+        seconds = round(time.perf_counter() - began, 1)
+        FinishedTask(task.title, task.folder.relative_to(self.folder).as_posix(), seconds).write(self.folder, task.key)
 
 
 def _run_in_pool(
-    pool: ProcessPoolExecutor,
-    missing: list[StudyTask],
-    folder: Path,
-    budget: float | None,
-    jobs: int,
-    make_world: MakeWorld | None,
-    finished: Callable[[StudyTask], None],
+    pool: ProcessPoolExecutor, missing: list[StudyTask], runner: _TaskRunner, finished: Callable[[StudyTask], None]
 ) -> None:
     """Start each task as soon as those that it needs are done; after a failure no further one is started."""
     waiting = {task.key: task for task in missing}
@@ -87,10 +109,10 @@ def _run_in_pool(
     failure: LongformError | None = None
     while running or (waiting and failure is None):
         if failure is None:
-            unfinished = {*waiting, *(it.key for it in running.values())}
+            unfinished = {*waiting, *(task.key for task in running.values())}
             ready = [task for task in waiting.values() if unfinished.isdisjoint(task.needs)]
-            for task in ready[: jobs - len(running)]:
-                running[pool.submit(_do, waiting.pop(task.key), folder, budget, jobs, make_world)] = task
+            for task in ready[: runner.jobs - len(running)]:
+                running[pool.submit(runner.run, waiting.pop(task.key))] = task
         completed, _ = wait(running, return_when=FIRST_COMPLETED)
         for future in completed:
             task = running.pop(future)
@@ -118,26 +140,3 @@ def _begin_process(parent: int) -> None:
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
-
-
-def _do(
-    task: StudyTask,
-    folder: Path,
-    budget: float | None,
-    jobs: int,
-    make_world: MakeWorld | None,
-    progress: ProgressDisplay = no_progress,
-) -> None:
-    """Do a task and mark it as done; one that has spent its share of the budget gets a share of what is left."""
-    began = time.perf_counter()
-    while True:
-        share = None if budget is None else share_of_budget(budget, folder, jobs=jobs)
-        try:
-            task.work.do(task.folder, TaskContext(make_world, progress, share))
-            break
-        except BudgetSpentError:
-            continue
-        except LongformError as error:
-            raise type(error)(f"{task.title}: {error}") from error
-    seconds = round(time.perf_counter() - began, 1)
-    FinishedTask(task.title, task.folder.relative_to(folder).as_posix(), seconds).write(folder, task.key)

@@ -95,7 +95,7 @@ def _stored(recipe, seed):
     """Rollouts of one step as verl's queue has them, in an order of its own and with a row of padding."""
     draw = np.random.default_rng(seed)
     groups = {
-        f"uid-{n}": DrawnPrompt(faced, ladder(faced.prompt_index), "faced") for n, faced in enumerate(_faced(recipe))
+        f"uid-{n}": DrawnPrompt(draw, ladder(draw.prompt_index), "faced") for n, draw in enumerate(_draws(recipe))
     }
     rows, payloads = {}, []
     for uid in groups:
@@ -134,7 +134,7 @@ def _curriculum(recipe):
     return Curriculum.of(rungs, recipe.curriculum, policy="policy", seed=0, steps=10)
 
 
-def _faced(recipe):
+def _draws(recipe):
     return _curriculum(recipe).draw(1, recipe.data.per_step)
 
 
@@ -162,7 +162,7 @@ def _closed_locally(recipe, payloads):
     curriculum = _curriculum(recipe)
     closed = finalize_step(
         [it.results for it in payloads],
-        _faced(recipe),
+        _draws(recipe),
         [text_hash(it.text) for it in payloads],
         curriculum,
         weights=recipe.weights,
@@ -371,10 +371,10 @@ def _scored_locally(recipe, payloads, endpoint):
         own = {kind: StoredReward(kind, payloads) for kind in KINDS[1:]}
         rewards = RewardSet(own, groups=groups._groups, flat_groups_only=recipe.data.flat_groups is not None)
         waiting, size = [], recipe.data.group
-        for number, draw in enumerate(_faced(recipe)):
+        for number, draw in enumerate(_draws(recipe)):
             prompt = ladder(draw.prompt_index)
-            faced = PromptVisit(prompt, prompt.references[draw.rung].text, draw.rung, 1)
-            group = ArrivingGroup(rewards, faced, size)
+            visit = PromptVisit(prompt, prompt.references[draw.rung].text, draw.rung, 1)
+            group = ArrivingGroup(rewards, visit, size)
             waiting += [group.score(place, payloads[number * size + place].response) for place in range(size)]
         found = await asyncio.gather(*waiting)
         await endpoint.close()
@@ -414,7 +414,7 @@ def test_group_rewards_are_those_of_the_local_engine(tmp_path, monkeypatch, serv
     curriculum = _curriculum(recipe)
     closed = finalize_step(
         found,
-        _faced(recipe),
+        _draws(recipe),
         [text_hash(it.text) for it in payloads],
         curriculum,
         weights=recipe.weights,
@@ -445,7 +445,7 @@ def test_a_budget_that_ends_in_a_group_stops_the_run(tmp_path, monkeypatch):
         def sees_group(self, prompt):
             return True
 
-        async def add_group_rewards(self, faced, responses, results):
+        async def add_group_rewards(self, visit, responses, results):
             raise StoppedError("the budget is spent")
 
     recipe = _group_recipe(tmp_path, "peer")
@@ -479,7 +479,7 @@ def test_a_prompt_is_judged_by_the_criteria_that_the_curriculum_chose():
     built: Any = object.__new__(trainer.LongformTrainer)
     built.train_dataset = [{"extra_info": {"rungs": [], "row": prompt.model_dump_json()}}]
     built.global_steps = 3
-    faced, row = built._prepare(PromptDraw(0, 0, None, (1,)))
+    drawn, row = built._prepare(PromptDraw(0, 0, None, (1,)))
     told = read_prompt(row["extra_info"])
     assert [it.name for it in told.criteria or () if isinstance(it, Criterion)] == ["grace", "form"]
-    assert told == judged_by(prompt, (1,)) == faced.prompt
+    assert told == judged_by(prompt, (1,)) == drawn.prompt

@@ -69,8 +69,8 @@ class TableLists:
 def _score(by, panel, texts, *, lists=(), prompt: PromptRow = LADDER, step=1, rung=1, **settings):
     reward = JudgedGroupReward(by, panel, lists=lists, **settings)
     reference = prompt.references[rung].text if isinstance(prompt, Ladder) else ""
-    faced = PromptVisit(prompt, reference, rung, step)
-    return asyncio.run(reward.score_group(faced, [parse_response(it, "off") for it in texts]))
+    visit = PromptVisit(prompt, reference, rung, step)
+    return asyncio.run(reward.score_group(visit, [parse_response(it, "off") for it in texts]))
 
 
 def _values(results) -> list[float]:
@@ -147,7 +147,7 @@ def test_peer_is_a_win_a_tie_or_a_loss_against_one_response():
     assert len(peers) > 5, "another one each time"
 
 
-def test_anchors_are_the_rungs_around_the_one_that_is_faced():
+def test_anchors_are_the_rungs_around_the_current_one():
     for draw, _, texts in _groups(2):
         rung, width = draw.randrange(4), draw.randrange(3)
         rungs = [it for it in range(4) if abs(it - rung) <= width]
@@ -406,9 +406,9 @@ class Counting:
     def __init__(self):
         self.seen = []
 
-    async def score_group(self, faced, responses):
+    async def score_group(self, visit, responses):
         self.seen.append([it.answer for it in responses])
-        return [RewardResult(place / 10, calls=(faced.prompt.id,)) for place in range(len(responses))]
+        return [RewardResult(place / 10, calls=(visit.prompt.id,)) for place in range(len(responses))]
 
 
 def _with_groups(scores, *, flat_only=False):
@@ -472,7 +472,7 @@ def test_the_groups_of_a_step_are_scored_apart_and_one_without_a_reference_to_fa
     rewards, counting = _with_groups({"a": 0.1, "b": 0.2, "c": 0.3, "d": 0.4})
     responses = [parse_response(it, "off") for it in "abcd"]
     results = [{"length": RewardResult(0.5)} for _ in responses]
-    faced = [PromptVisit(LADDER, "anchor 1", 1, 1), None]
-    found = asyncio.run(score_groups(rewards, faced, responses, results))
+    visits = [PromptVisit(LADDER, "anchor 1", 1, 1), None]
+    found = asyncio.run(score_groups(rewards, visits, responses, results))
     assert counting.seen == [["a", "b"]]
     assert [sorted(it) for it in found] == [["group", "length"]] * 2 + [["length"]] * 2

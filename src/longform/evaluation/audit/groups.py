@@ -121,15 +121,8 @@ def audit_groups(
         with RecordedCalls(out, models, name, budget=budget) as calls:
             for by in methods:
                 with progress(f"{name} by {by}") as advance:
-
-                    async def ask(calls: RecordedCalls = calls, by: ComparisonMethod = by) -> list[ComparedGroup]:
-                        async with calls.endpoint() as endpoint:
-                            scorer = _GroupScorer(
-                                endpoint, calls.log.secret(), by, samples=samples, position=position, seed=seed
-                            )
-                            return await scorer.compare(groups, runs=1 + repeats, on_progress=advance)
-
-                    found = asyncio.run(ask())
+                    scorer = _GroupScorer(calls, by, samples=samples, position=position, seed=seed)
+                    found = asyncio.run(scorer.compare(groups, runs=1 + repeats, on_progress=advance))
                 compared.append(found)
                 figures.append(measure_method(name, by, found, bootstrap))
                 for row, it in zip(scores, found, strict=True):
@@ -144,44 +137,50 @@ class _GroupScorer:
     """Scores groups with one judge and one method, and records how texts did by their position."""
 
     def __init__(
-        self, endpoint: Endpoint, secret: bytes, by: ComparisonMethod, *, samples: int, position: Position, seed: int
+        self, calls: RecordedCalls, by: ComparisonMethod, *, samples: int, position: Position, seed: int
     ) -> None:
-        self._endpoint = endpoint
+        self._calls, self._by, self._samples, self._position, self._seed = calls, by, samples, position, seed
         self._leads: dict[str, list[float]] = {}
-        is_list = by == "list"
-        pairs = _LeadRecordingPairJudge(endpoint, position=position, secret=secret, leads=self._leads)
-        self._reward = JudgedGroupReward(
-            by,
-            PairwisePanel([pairs], samples=1 if is_list else samples),
-            lists=[_LeadRecordingListJudge(endpoint, secret=secret, leads=self._leads)] if is_list else [],
-            samples=samples,
-            seed=seed,
-        )
+        """Leads of the text that was read first, by group id."""
 
     async def compare(
         self, groups: Sequence[ScoredGroup], *, runs: int, on_progress: Callable[[int, int], None]
     ) -> list[ComparedGroup]:
         """The groups with their scores in several runs."""
         found: dict[int, ComparedGroup] = {}
+        async with self._calls.endpoint() as endpoint:
+            reward = self._reward(endpoint)
 
-        async def work(place: int) -> None:
-            group = groups[place]
-            responses = [ParsedResponse("", it.text, True) for it in group.responses]
-            results = [
-                await self._reward.score_group(PromptVisit(group.request, "", 0, run), responses) for run in range(runs)
-            ]
-            found[place] = ComparedGroup(
-                group.request.request,
-                [it.score for it in group.responses],
-                [[it.score for it in run] for run in results],
-                [len({call for it in run for call in it.calls}) for run in results],
-                [total_cost(it.cost for it in run) for run in results],
-                self._leads.get(group.id, []),
-            )
-            on_progress(len(found), len(groups))
+            async def work(index: int) -> None:
+                group = groups[index]
+                responses = [ParsedResponse("", it.text, True) for it in group.responses]
+                results = [
+                    await reward.score_group(PromptVisit(group.request, "", 0, run), responses) for run in range(runs)
+                ]
+                found[index] = ComparedGroup(
+                    group.request.request,
+                    [it.score for it in group.responses],
+                    [[it.score for it in run] for run in results],
+                    [len({call for it in run for call in it.calls}) for run in results],
+                    [total_cost(it.cost for it in run) for run in results],
+                    self._leads.get(group.id, []),
+                )
+                on_progress(len(found), len(groups))
 
-        await map_bounded(range(len(groups)), work, workers=self._endpoint.workers)
-        return [found[place] for place in range(len(groups))]
+            await map_bounded(range(len(groups)), work, workers=endpoint.workers)
+        return [found[index] for index in range(len(groups))]
+
+    def _reward(self, endpoint: Endpoint) -> JudgedGroupReward:
+        """The reward that training would use, with judges that record leads."""
+        is_list, secret = self._by == "list", self._calls.log.secret()
+        pairs = _LeadRecordingPairJudge(endpoint, position=self._position, secret=secret, leads=self._leads)
+        return JudgedGroupReward(
+            self._by,
+            PairwisePanel([pairs], samples=1 if is_list else self._samples),
+            lists=[_LeadRecordingListJudge(endpoint, secret=secret, leads=self._leads)] if is_list else [],
+            samples=self._samples,
+            seed=self._seed,
+        )
 
 
 class _LeadRecordingPairJudge(PairwiseJudge):
