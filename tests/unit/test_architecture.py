@@ -117,13 +117,15 @@ def test_the_cycle_search_finds_a_cycle():
     assert _cycles({"a": {"b"}, "b": {"c"}, "c": {"a", "d"}, "d": set()}) == [["a", "b", "c"]]
 
 
-def test_every_module_that_the_docs_name_exists():
+def test_every_module_and_function_that_the_docs_name_exists():
     root = ROOT.parents[1]
-    named = re.compile(r"`((?:[a-z_]+/)+[a-z_]+\.py)\b")
+    named = re.compile(r"`((?:[a-z_]+/)+[a-z_]+\.py)(?:: ([A-Za-z_]+)`)?")
     for page in [*(root / "docs").rglob("*.md"), root / "README.md", root / "CONTRIBUTING.md"]:
-        for path in named.findall(page.read_text(encoding="utf-8")):
-            places = [root / path, root / "src/longform" / path]
-            assert any(it.exists() for it in places), f"{page.name}: {path}"
+        for path, name in named.findall(page.read_text(encoding="utf-8")):
+            found = next((it for it in (root / path, root / "src/longform" / path) if it.exists()), None)
+            assert found is not None, f"{page.name}: {path}"
+            defined = re.compile(rf"^ *(async def|def|class) {name}\b", re.MULTILINE)
+            assert not name or defined.search(found.read_text(encoding="utf-8")), f"{page.name}: {path}: {name}"
 
 
 def test_no_line_of_the_readme_is_longer_than_a_terminal():

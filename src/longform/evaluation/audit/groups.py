@@ -139,7 +139,10 @@ class _GroupScorer:
     def __init__(
         self, calls: RecordedCalls, by: ComparisonMethod, *, samples: int, position: Position, seed: int
     ) -> None:
-        self._calls, self._by, self._samples, self._position, self._seed = calls, by, samples, position, seed
+        self._calls = calls
+        self._by: ComparisonMethod = by
+        self._samples, self._seed = samples, seed
+        self._position: Position = position
         self._leads: dict[str, list[float]] = {}
         """Leads of the text that was read first, by group id."""
 
