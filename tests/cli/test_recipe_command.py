@@ -59,7 +59,7 @@ def test_the_list_as_json_says_what_each_is_for(capsys):
     listed = json.loads(capsys.readouterr().out)
     assert listed.keys() == RECIPES.keys()
     assert listed["arms/panel"] == {
-        "purpose": "Three judges vote; a tenth of the verdicts is asked for twice.",
+        "purpose": "Three judges vote; a tenth of the verdicts is checked a second time.",
         "method": "ppo",
         "engine": "local",
         "gpu": "80 GB",
