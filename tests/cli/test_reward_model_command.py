@@ -157,7 +157,7 @@ def test_a_bad_pair_is_named_by_its_place(world, capsys, row, said):
 def test_a_prompt_longer_than_the_model_reads_is_named(world, capsys, tmp_path):
     settings = {"steps": 3, "batch_size": 4, "max_tokens": 8}
     write_recipe(settings=settings)
-    assert "and the reward model reads 8 in all" in failing(capsys, "recipe.yaml")
+    assert "but the reward model reads at most 8 in all" in failing(capsys, "recipe.yaml")
     assert not (tmp_path / "writing").exists()
 
 
@@ -169,7 +169,7 @@ def test_examining_where_nothing_was_trained_says_so(world, capsys):
 
 def test_examining_a_language_model_says_that_it_has_no_head(world, capsys):
     write_recipe(out="base")
-    assert "out: base holds LlamaForCausalLM, which has no head" in failing(
+    assert "out: base is LlamaForCausalLM, not a sequence classifier" in failing(
         capsys, "recipe.yaml", "--examine", "pairs.jsonl"
     )
 

@@ -104,7 +104,7 @@ def test_every_usual_name_of_chinese_keeps_chinese_prompts(name):
 
 @pytest.mark.parametrize(
     ("name", "words"),
-    [("zh-Hant", "not by script"), ("繁體中文", "not by script"), ("Klingon", "needs a code such as en")],
+    [("zh-Hant", "without their script"), ("繁體中文", "without their script"), ("Klingon", "needs a code such as en")],
 )
 def test_a_name_that_would_drop_everything_is_refused_in_one_line(name, words):
     with pytest.raises(BadInputError, match=f"--language {name}: .*{words}"):
