@@ -22,12 +22,12 @@ from shutil import copy
 
 from longform.evaluation.audit.groups import audit_groups, group_tables
 from longform.evaluation.tables import render
-from longform.statistics.group_games import GroupBy
+from longform.statistics.group_games import ComparisonMethod
 from longform.text.words import count_words
 
 TESTS = Path(__file__).parents[1] / "tests"
 FIXTURE = TESTS / "fixtures" / "small-judge"
-BYS: tuple[GroupBy, ...] = ("peer", "list", "round-robin")
+METHODS: tuple[ComparisonMethod, ...] = ("peer", "list", "round-robin")
 SLOTS, CONTEXT, PORT = 2, 4096, 18081
 TEXTS = 3
 
@@ -49,7 +49,12 @@ def main() -> None:
         else:
             groups.write_text(published(chosen.data, count=chosen.groups, words=chosen.words), encoding="utf-8")
         audited = audit_groups(
-            [groups], bys=BYS, judges=["small"], models=folder / "models.yaml", out=folder / "by.jsonl", on_plan=print
+            [groups],
+            methods=METHODS,
+            judges=["small"],
+            models=folder / "models.yaml",
+            out=folder / "by.jsonl",
+            on_plan=print,
         )
         for table in group_tables(audited):
             print(render(table))

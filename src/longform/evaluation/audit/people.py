@@ -14,6 +14,7 @@ from longform.evaluation.audit.agreement import RaterPair, Raters, compare_rater
 from longform.evaluation.audit.figures import SIGNS, longer_side, mean_of_pairs
 from longform.evaluation.audit.pairs import AuditedPair
 from longform.evaluation.estimates import Bootstrap, ClusteredEstimate
+from longform.records.schemas import Winner
 from longform.text.words import count_words_of_any_script
 
 
@@ -51,8 +52,10 @@ def measure_people(pairs: Sequence[AuditedPair], bootstrap: Bootstrap) -> People
     if not names:
         return None
     prompts = [pair.request.request for pair in pairs]
-    labels = {name: [(pair.labels or {}).get(name) for pair in pairs] for name in names}
-    raters = Raters(prompts, labels, np.array([pair.relative_weight for pair in pairs]))
+    verdicts: dict[str, list[Winner | None]] = {
+        name: [(pair.labels or {}).get(name) for pair in pairs] for name in names
+    }
+    raters = Raters(prompts, verdicts, np.array([pair.relative_weight for pair in pairs]))
     alphas = measure_alphas(raters, names, bootstrap)
     return PeopleAgreement(
         people=[_measure_person(name, pairs, bootstrap) for name in names],

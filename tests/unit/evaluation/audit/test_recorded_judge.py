@@ -24,7 +24,7 @@ def test_a_model_of_135_million_parameters_prefers_the_first_text_and_agrees_wit
     with SqliteCallLog(folder / "by.jsonl.calls.sqlite") as log:
         before = log.totals().calls
     audited = audit_groups(
-        [folder / "groups.jsonl"], bys=[by], judges=["small"], models=folder / "models.yaml", out=out
+        [folder / "groups.jsonl"], methods=[by], judges=["small"], models=folder / "models.yaml", out=out
     )
     with SqliteCallLog(folder / "by.jsonl.calls.sqlite") as log:
         assert log.totals().calls == before, "nothing was asked"
