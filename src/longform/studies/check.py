@@ -1,7 +1,5 @@
 """Checks of a study before it starts: models, benchmarks, files, and every recipe."""
 
-from pathlib import Path
-
 from longform.endpoints.models import find_model, read_models
 from longform.engines import plan_training
 from longform.evaluation.benchmarks.catalogue import find_benchmark, read_set
@@ -12,7 +10,11 @@ from longform.records.resume import flatten
 from longform.studies.examine import BenchExam, CompareExam, EloExam, GradeExam
 from longform.studies.plan import OPERATION
 from longform.studies.tasks import StudyPlan, StudyTask
-from longform.studies.work import CriteriaWork, GradeWork, TrainWork, WriteWork
+from longform.studies.work import CriteriaWork, GradeWork, SftWork, TrainWork, WriteWork
+from longform.training.supervised.sft_recipe import SFT_RECIPE, SftRecipe
+
+SFT_OPERATION = {"out", "checkpoint_every", "keep_checkpoints"}
+"""Keys of a fine-tuning that do not change its result, as `OPERATION` for a run."""
 
 
 def check_study(plan: StudyPlan) -> None:
@@ -26,28 +28,36 @@ def check_study(plan: StudyPlan) -> None:
         read_set(find_benchmark(name), path)
     for task in plan.tasks.values():
         _check_models(task, needs_prices=plan.study.budget is not None)
-        if isinstance(task.work, TrainWork):
-            _check_defaults(task.folder / "recipe.yaml", task.work.recipe)
+        _check_defaults(task)
         if isinstance(task.work, TrainWork) and not any(it in plan.tasks for it in task.needs):
             plan_training(task.work.recipe)
 
 
-def _check_defaults(stored: Path, recipe: Recipe) -> None:
-    """Check that a stored run has the same defaults as its recipe today, because task keys leave defaults out.
+def _check_defaults(task: StudyTask) -> None:
+    """Check that a stored run, or a fine-tuned model, has the defaults of its recipe today: task keys leave defaults out.
 
     Raises:
         BadInputError: a default has changed since, in another version of longform.
     """
+    work = task.work
+    if isinstance(work, TrainWork):
+        stored, schema, section = task.folder / "recipe.yaml", Recipe, "`train` of the study"
+        now, operation = work.recipe.resolved, {f"run.{name}" for name in OPERATION}
+    elif isinstance(work, SftWork):
+        stored, schema, section = work.recipe.out / SFT_RECIPE, SftRecipe, "`set` of the fine-tuning"
+        now, operation = work.recipe, SFT_OPERATION
+    else:
+        return
     if not stored.exists():
         return
-    before = flatten(load_stored_recipe(stored, Recipe).resolved.model_dump(mode="json"))
-    stated = flatten(recipe.model_dump(mode="json", exclude_defaults=True))
-    for name, value in flatten(recipe.resolved.model_dump(mode="json")).items():
-        is_operation = name.startswith("run.") and name.split(".")[1] in OPERATION
-        if name not in stated and name in before and before[name] != value and not is_operation:
+    loaded = load_stored_recipe(stored, schema)
+    before = flatten((loaded.resolved if isinstance(loaded, Recipe) else loaded).model_dump(mode="json"))
+    stated = flatten(work.recipe.model_dump(mode="json", exclude_defaults=True))
+    for name, value in flatten(now.model_dump(mode="json")).items():
+        if name not in stated and name in before and before[name] != value and name not in operation:
             raise BadInputError(
-                f"{stored}: was trained with {name} {before[name]}, whose default is now {value}; state it under `train` "
-                "of the study, or name another folder with --out"
+                f"{stored}: was trained with {name} {before[name]}, whose default is now {value}; state it under {section}, "
+                "or name another folder with --out"
             )
 
 

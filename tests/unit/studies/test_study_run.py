@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from study_files import changed, planned, validated
 
 from longform.endpoints.limits import Budget
@@ -19,7 +20,7 @@ from longform.studies.money import budget_beside, total_calls
 from longform.studies.run import missing_tasks, run_study
 from longform.studies.status import KINDS, study_status
 from longform.studies.tasks import StudyPlan, StudyTask
-from longform.studies.work import TrainWork
+from longform.studies.work import SftWork, TrainWork
 from viewed_runs import judge_call
 
 
@@ -115,6 +116,23 @@ def test_a_run_with_other_defaults_than_todays_is_refused_and_one_with_the_same_
     check_study(plan)
     (task.folder / "recipe.yaml").write_text(dump_recipe(stored.changed("optim.kl_coef", 0.5)))
     with pytest.raises(BadInputError, match=r"optim.kl_coef 0.5, whose default is now 0\..*under `train`"):
+        check_study(plan)
+
+
+def test_a_fine_tuned_model_with_other_defaults_than_todays_is_refused(tmp_path):
+    plan = planned(tmp_path)
+    task: Any = next(it for it in plan.tasks.values() if isinstance(it.work, SftWork))
+    recipe = task.work.recipe
+    recipe.out.mkdir(parents=True)
+    stored = recipe.model_dump(mode="json")
+    for key, value in (("checkpoint_every", 7), ("keep_checkpoints", 5)):
+        (recipe.out / "sft.yaml").write_text(yaml.safe_dump(stored | {key: value}))
+        check_study(plan)
+    settings = stored["settings"] | {"weight_decay": 0.5}
+    (recipe.out / "sft.yaml").write_text(yaml.safe_dump(stored | {"settings": settings}))
+    with pytest.raises(
+        BadInputError, match=r"settings.weight_decay 0.5, whose default is now 0\.0; .*`set` of the fine-tuning"
+    ):
         check_study(plan)
 
 

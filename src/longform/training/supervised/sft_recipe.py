@@ -5,6 +5,8 @@ from typing import Literal
 from longform.training.supervised.lessons import SftData
 from longform.training.supervised.settings import EpochSettings, SupervisedRecipe
 
+SFT_RECIPE = "sft.yaml"
+"""The resolved recipe beside the weights."""
 Packing = Literal["wrapped", "bfd"]
 """How rows share windows of `max_tokens`."""
 

@@ -18,7 +18,7 @@ from longform.training.supervised.processes import find_processes
 from longform.training.supervised.resumable import check_out, check_start, model_files, resumable
 from longform.training.supervised.settings import LossCallback
 from longform.training.supervised.sft import fine_tune
-from longform.training.supervised.sft_recipe import SftRecipe
+from longform.training.supervised.sft_recipe import SFT_RECIPE, SftRecipe
 from longform.training.supervised.stage import StageReport, StageRun
 from longform.training.supervised.stage_check import check_stage_context, check_stage_memory
 from longform.writers.loading import load_tokenizer
@@ -137,7 +137,7 @@ def run_sft(
 
         def write(folder: Path) -> None:
             trained.save(folder)
-            write_text(folder / "sft.yaml", dump_recipe(recipe))
+            write_text(folder / SFT_RECIPE, dump_recipe(recipe))
 
         if find_processes().is_main:
             write_folder(recipe.out, write)
