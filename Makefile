@@ -23,6 +23,8 @@ TRACKERS ?= "trackio>=0.43,<1" "wandb>=0.31,<1" "tensorboard>=2.21,<3" "mlflow-s
 NEWEST_PIP := $(NEWEST)/bin/python -m pip --disable-pip-version-check --quiet
 NEWEST_TESTS ?= tests/unit
 BIN := $(VENV)/bin
+# Folders of tests with targets of their own.
+WITH_TARGETS := $(addprefix --ignore tests/,verl_runs servers engines trackers browser studies)
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .PHONY: demo demo-real test test-browser test-full test-families test-servers test-trackers test-engines test-studies test-low-bits test-gpu test-verl test-newest docs pictures lint pytest
@@ -44,10 +46,10 @@ test: $(VENV)/.tested
 # Three workers on two cores, since some tests wait most of their time for servers and processes.
 # Files in the order of their folders: the long ones of tests/pipeline come before the many short ones of tests/unit.
 pytest: $(VENV)/.tested
-	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not full and not families" $(addprefix --ignore tests/,verl_runs servers engines trackers browser studies)
+	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not full and not families" $(WITH_TARGETS)
 
 test-full: $(VENV)/.tested
-	LONGFORM_TEST_FULL=1 $(BIN)/pytest -m full
+	LONGFORM_TEST_FULL=1 $(BIN)/pytest -m full $(WITH_TARGETS)
 	LONGFORM_TEST_FULL=1 $(BIN)/pytest tests/pipeline/test_kills.py
 
 test-families: $(VENV)/.tested
