@@ -9,6 +9,7 @@ from longform.curriculum.schedule import own_rung
 from longform.endpoints.models import ModelSpec
 from longform.endpoints.probe import find_listed
 from longform.judging.probe import ProbeKind, probe
+from longform.recipe.begin import check_begin
 from longform.recipe.inputs import TrainingInputs, check_inputs
 from longform.recipe.loading import load_recipe
 from longform.recipe.recipe import Recipe
@@ -78,14 +79,17 @@ class TrainingPlan(NamedTuple):
     """Memory, judges, rewards of other packages and ladders, in words."""
 
 
-def plan_training(recipe: Recipe, *, self_check: bool = True) -> TrainingPlan:
+def plan_training(recipe: Recipe, *, resume: bool | None = None, self_check: bool = True) -> TrainingPlan:
     """Check everything that can be checked without starting a run: files, memory, judges (one question each), rewards of
-    other packages (one call each), and with `self_check` the policy's architecture.
+    other packages (one call each), and with `self_check` the policy's architecture. With `resume` also that the run can
+    be begun (False) or continued (True).
 
     Raises:
         BadInputError: a check failed.
     """
     check_trackers(recipe.run.track)
+    if resume is not None:
+        check_begin(recipe, resume=resume)
     inputs = check_inputs(recipe)
     lines = try_rewards(recipe.rewards, inputs.prompts[0])
     if recipe.engine == "cluster":

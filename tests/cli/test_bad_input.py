@@ -439,7 +439,9 @@ def test_a_run_that_exists_asks_for_resume(world, capsys):
         main([*TRAIN.split()])
     assert ended.value.code in (0, None), capsys.readouterr().err
     before = _files(world)
-    assert "this run exists; continue it with --resume, or choose another run.name" in _fails(capsys, TRAIN)
+    for command in (TRAIN, f"{TRAIN} --dry-run"):
+        assert "this run exists; continue it with --resume, or choose another run.name" in _fails(capsys, command)
+    assert "was begun with optim.lr" in _fails(capsys, f"{TRAIN} --dry-run --resume --set optim.lr=1")
     said = _fails(capsys, f"{TRAIN} --resume --set optim.lr=1")
     assert "optim.lr" in said
     assert {
@@ -520,7 +522,8 @@ def test_a_budget_without_prices_counts_nothing_and_is_refused(world, capsys):
 
 
 def test_a_run_that_does_not_exist_is_not_resumed(world, capsys):
-    assert "runs/nosuch: no such run to resume" in _fails(capsys, f"{TRAIN} --resume --set run.name=nosuch")
+    for flags in ("--resume", "--resume --dry-run"):
+        assert "runs/nosuch: no such run to resume" in _fails(capsys, f"{TRAIN} {flags} --set run.name=nosuch")
     assert not Path("runs/nosuch").exists()
 
 

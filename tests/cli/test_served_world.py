@@ -128,6 +128,8 @@ def test_from_training_prompts_to_preferences_by_the_verdicts_of_a_run(prepared)
     assert len(ladders) == 24
     assert sum(it.rungs[-1] == "master" for it in ladders) > 20
     Path("recipe.yaml").write_text(yaml.safe_dump(RECIPE))
+    run("probe examiner")
+    run("train recipe.yaml --set run.folder=runs --dry-run")
     run("train recipe.yaml --set run.folder=runs")
     run("preferences verdicts runs/run --out verdicts.jsonl")
     with RunDirectory.read(Path("runs/run")) as stored:

@@ -126,7 +126,10 @@ def progress(title: str, *, total: int | None = None) -> Iterator[StageProgress]
 def print_result(
     result: Mapping[str, Any], *, as_json: bool, next_command: str | None = None, aside: bool = False
 ) -> None:
-    """Print named values and the next command; with `aside`, to stderr, because stdout holds another document."""
+    """Print named values and the next command; with `aside`, to stderr, because stdout holds another document.
+
+    A value may be numbers by what they count; it is printed as `3 empty, 1 cut off`.
+    """
     if not IS_MAIN:
         return
     if as_json:
@@ -135,7 +138,8 @@ def print_result(
     file = sys.stderr if aside else sys.stdout
     width = max(len(name) for name in result)
     for name, value in result.items():
-        print(f"{name:<{width}}  {printable(value)}", file=file)
+        counts = isinstance(value, Mapping) and ", ".join(f"{number} {what}" for what, number in value.items())
+        print(f"{name:<{width}}  {printable(counts or value)}", file=file)
     if next_command:
         print(f"{'next':<{width}}  {next_command}", file=file)
 

@@ -39,7 +39,7 @@ def train(
 
     resolved = load_recipe(recipe, overrides=set_)
     if dry_run:
-        _print_plan(resolved, self_check=not skip_self_check)
+        _print_plan(resolved, resume=resume, self_check=not skip_self_check)
         return
     with progress(f"training {resolved.run.name}", total=resolved.run.steps) as advance:
 
@@ -72,12 +72,12 @@ def train(
     )
 
 
-def _print_plan(recipe: "Recipe", *, self_check: bool) -> None:
+def _print_plan(recipe: "Recipe", *, resume: bool, self_check: bool) -> None:
     """Check everything without starting the run; print the resolved recipe and its resource plan."""
     from longform.engines import plan_training
     from longform.recipe.loading import dump_recipe
 
-    inputs, lines = plan_training(recipe, self_check=self_check)
+    inputs, lines = plan_training(recipe, resume=resume, self_check=self_check)
     print(dump_recipe(recipe), end="")
     for line in lines:
         print(f"# {printable(line)}")

@@ -13,7 +13,7 @@ from longform.judging.judge import object_schema
 from longform.records.errors import BadInputError
 
 ANSWER_TOKENS = 64
-_QUESTION = "Say hello in one word."
+GREETING = "Say hello in one word."
 _LETTERS = ("A", "B")
 _FIRST_ATTEMPT = 100
 """Numbers the questions asked here, so that none is taken for the answer to a request of a run."""
@@ -102,7 +102,7 @@ async def letter_probabilities(endpoint: Endpoint) -> str:
 
 
 async def _ask(endpoint: Endpoint, *, attempt: int, **how: Any) -> str:
-    question = "Answer with one letter, A or B." if "letters" in how else _QUESTION
+    question = "Answer with one letter, A or B." if "letters" in how else GREETING
     messages = [{"role": "user", "content": question}]
     answer = await endpoint.chat(
         messages, temperature=0.7, max_tokens=ANSWER_TOKENS, sends_top_p=True, attempt=attempt, **how

@@ -26,15 +26,17 @@ ProbeKind = Literal["chat", "pairwise", "pointwise", "criterion", "long"]
 """`criterion`: the score by one criterion, as with `per_criterion`."""
 KINDS: tuple[ProbeKind, ...] = ("chat", "pairwise", "pointwise", "long")
 """The questions of `longform probe`."""
+LONG_REQUEST = "Write a story of about 600 words about a lighthouse."
 LONG_ANSWER_TOKENS = 1500
 _QUESTION_TOKENS = 900
 """Maximum number of tokens of a judge's question about the short texts below."""
 
-_PROMPT = Prompt(
+PROBED = Prompt(
     id="probe",
     prompt="Write two sentences about rain.",
     criteria=[Criterion(name="clarity", description="easy to understand")],
 )
+"""The prompt of the texts that a judge is asked about."""
 _GOOD = "Rain taps the roof all evening, patient as an old friend. By morning the street shines and smells of stone."
 _BAD = "Rain is rain. It rains and rain is wet because rain is rain."
 
@@ -171,11 +173,11 @@ async def _ask(endpoint: Endpoint, kind: ProbeKind, secret: bytes) -> ProbeResul
     if kind in ("chat", "long"):
         return await _ask_chat(endpoint, kind)
     if kind == "pairwise":
-        verdict = await PairwiseJudge(endpoint, secret=secret).compare(_PROMPT, response=_GOOD, reference=_BAD, step=0)
+        verdict = await PairwiseJudge(endpoint, secret=secret).compare(PROBED, response=_GOOD, reference=_BAD, step=0)
         value = verdict.value
     else:
         grader = PointwiseJudge(endpoint, secret=secret, per_criterion=kind == "criterion")
-        graded = await grader.grade(_PROMPT, _GOOD)
+        graded = await grader.grade(PROBED, _GOOD)
         value = None if graded.value is None else f"{graded.value.score:g} of 10"
     if value is None:
         return ProbeResult(kind, False, f"no usable answer ({endpoint.failures.first})")
@@ -183,7 +185,7 @@ async def _ask(endpoint: Endpoint, kind: ProbeKind, secret: bytes) -> ProbeResul
 
 
 async def _ask_chat(endpoint: Endpoint, kind: ProbeKind) -> ProbeResult:
-    question = "Say hello in one word." if kind == "chat" else "Write a story of about 600 words about a lighthouse."
+    question = accepted.GREETING if kind == "chat" else LONG_REQUEST
     tokens = accepted.ANSWER_TOKENS if kind == "chat" else LONG_ANSWER_TOKENS
     try:
         answer = await endpoint.chat(

@@ -9,6 +9,7 @@ always gets the same answer.
 import hashlib
 import json
 import math
+import random
 import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -18,12 +19,13 @@ from typing import NamedTuple
 
 from longform.judging.answers import read_fences
 from longform.judging.criteria import CRITERION
+from longform.judging.probe import PROBED
 from longform.miniature.criteria import MEASURE_OF, asks_for_criteria, write_criteria
 from longform.miniature.fluency import grammar_model, tokenize
 from longform.miniature.grammar import EVENT_OF, EVENTS, FEWEST_WORDS
 from longform.miniature.request_answers import answer_about_request
 from longform.miniature.trails import OPENING_WORDS, split_opening
-from longform.miniature.world import CLASS_OF, POOLS, StoryRequest, parse_request
+from longform.miniature.world import CLASS_OF, POOLS, StoryRequest, draw_request, parse_request
 
 _NORMAL = NormalDist()
 WRONG_END = 0.4
@@ -33,6 +35,8 @@ LIST_MARK = "[[X > Y = Z]]"
 _DIMENSIONS = re.compile(r'"scores"\s*:\s*\{(.*?)\}', re.DOTALL)
 _WORD = re.compile(r"\w+")
 _NAME = re.compile(r'"([^"]+)"\s*:')
+_STAND_IN = draw_request(random.Random("probe"), split="train")
+"""The request that `longform probe` is taken to ask about, and with it `longform train --dry-run`."""
 
 
 class Measures(NamedTuple):
@@ -212,12 +216,14 @@ def answer(message: str, style: JudgeStyle, *, sample: int = 0) -> str:
         sample: The seed of the call; only a reduced request depends on it.
 
     Raises:
-        ValueError: the message contains no fenced text, or the texts' request is not from this world.
+        ValueError: the message contains no fenced text, or the texts' request is not from this world; that of `longform
+            probe` is read as if it were.
     """
     fenced = read_fences(message)
     if fenced.keys() == {"REQUEST"} and not asks_for_criteria(message):
         return answer_about_request(message, fenced["REQUEST"], sample=sample)
-    request = parse_request(fenced.get("REQUEST", ""))
+    asked = fenced.get("REQUEST", "")
+    request = _STAND_IN if asked == PROBED.request else parse_request(asked)
     listed = {label.removeprefix("TEXT "): text for label, text in fenced.items() if label.startswith("TEXT ")}
     if len(listed) > 1 and LIST_MARK in message:
         return f"I weighed words, names, length and the order of events. [[{listed_order(request, listed, style)}]]"

@@ -7,6 +7,7 @@ watches its standard input and exits with the parent, even if the parent is kill
 
 import asyncio
 import os
+import random
 import socket
 import subprocess
 import sys
@@ -25,12 +26,14 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
+from longform.judging.accepted import GREETING
 from longform.judging.answers import read_fences
+from longform.judging.probe import LONG_REQUEST
 from longform.miniature.fluency import grammar_model, tokenize
 from longform.miniature.judge import EXAMINER, JUDGE, JUDGES, JudgeStyle, answer, second_judge
 from longform.miniature.kinds import write_of_kind
 from longform.miniature.request_answers import reduction
-from longform.miniature.world import complete_request
+from longform.miniature.world import complete_request, draw_request
 from longform.miniature.world_files import models_yaml, write_served_world
 from longform.miniature.writers import LEVELS, revise_story, write_story
 from longform.records.errors import BadInputError
@@ -42,6 +45,8 @@ JUDGE_MODELS = ("miniature-judge", "miniature-judge-2", "miniature-examiner")
 MODELS = (*JUDGE_MODELS, REWRITER, *WRITERS)
 OPENING_FENCE = "<<<"
 """Marker that every message about a text contains and no plain request does."""
+PROBES = (GREETING, LONG_REQUEST)
+"""What `longform probe` asks of any model; it is answered with a story of this world."""
 _START_SECONDS = 30.0
 
 
@@ -69,6 +74,8 @@ def create_app(
     def reply(body: dict[str, Any]) -> str:
         model, message = body["model"], last_user_message(body)
         sample = body.get("seed") or 0
+        if message in PROBES:
+            return write_story(draw_request(random.Random(message), split="train"), level="novice", sample=sample)
         if model in judges:
             return answer(message, judges[model], sample=sample)
         if model == REWRITER:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from longform.records.errors import BadInputError
-from longform.writers.paths import check_model_path, model_below
+from longform.writers.paths import check_model_path, load_failure, model_below
 
 _NEEDED = ("num_hidden_layers", "hidden_size", "intermediate_size", "num_attention_heads", "vocab_size")
 _EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts")
@@ -86,12 +86,14 @@ def fetch_shape(model: str) -> ModelShape:
     if found is not None:
         return found
     check_model_path(model_below(model))
-    from huggingface_hub import hf_hub_download
+    from huggingface_hub import hf_hub_download, logging
+
+    logging.set_verbosity_error()  # without a network: a line for each of many attempts
 
     try:
         path = hf_hub_download(model_below(model), "config.json")
     except Exception as error:  # network, hub, name or disk
-        reason = " ".join(str(error).split())[:200]
+        reason = load_failure(model_below(model), error)
         raise BadInputError(f"{model}: its config.json cannot be downloaded: {reason}") from error
     return _read_config(Path(path), model)
 

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from longform.endpoints.models import find_model, read_models
 from longform.plugins import Plugin, shown_path
@@ -57,58 +57,90 @@ def begin_run(run: RunDirectory, recipe: Recipe, *, resume: bool) -> Wording:
         The wording of the run's questions and think prompt, which stays the one that it began with.
 
     Raises:
-        BadInputError: the run exists and `resume` is False, it was begun with another recipe or other files,
-        or a reward of
-            another package cannot be loaded or has changed.
+        BadInputError: the run exists and `resume` is False, it was begun with another recipe or other files, or a reward
+            of another package cannot be loaded or has changed.
     """
-    plugins = load_rewards(recipe.rewards)
-    made_with = _made_with(recipe)
-    files = _files(recipe)
-    hashes = {name: hash_file(path) for name, path in files.items()}
+    basis = _Basis.of(recipe)
     if run.database.last_step() > 0:
-        if not run.recipe_path.exists():
-            raise BadInputError(
-                f"{run.recipe_path}: is missing, so the settings of the run's {run.database.last_step()} steps "
-                f"are unknown; "
-                "restore it, or choose another run.name"
-            )
-        if not resume:
-            raise BadInputError(f"{run.path}: this run exists; continue it with --resume, or choose another run.name")
-        stored = _as_it_ran(load_stored_recipe(run.recipe_path, Recipe)).model_dump(mode="json")
-        present = recipe.resolved.model_dump(mode="json")
-        removed = removed_values(run.recipe_path)
-        check_resume(
-            str(run.recipe_path),
-            flatten(stored) | removed,
-            flatten(present) | replaced_values(present, removed),
-            remedy="a run can only be resumed with its own settings; to continue with others, start a new run whose "
-            "`policy` is the newest checkpoint's",
-            changeable=CHANGEABLE,
-        )
-        check_files(
-            "the run",
-            {str(path): run.database.fact(name) or "" for name, path in files.items()},
-            {str(path): hashes[name] for name, path in files.items()},
-            remedy="its records belong to the old content",
-        )
-        _check_made_with(run, made_with)
-        if changed := changed_plugins(run, plugins):
-            raise BadInputError(
-                f"{changed[0]}; a run can only be resumed with the rewards it began with; restore the source, or start a "
-                "new run whose `policy` is the newest checkpoint's"
-            )
+        _check_begun(run, recipe, basis, resume=resume)
     else:
         run.database.set_fact(_WORDING, str(CURRENT))
         run.database.set_fact(STARTED, f"{datetime.now(tz=UTC):%Y-%m-%d %H:%M} UTC")
         run.database.set_fact(MADE_WITH, __version__)
-    for name, digest in hashes.items():
+    for name, digest in basis.hashes.items():
         run.database.set_fact(name, digest)
-    for name, plugin in plugins.items():
+    for name, plugin in basis.plugins.items():
         run.database.set_fact(_plugin_fact(name), json.dumps(plugin.facts))
-    for name, value in made_with.items():
+    for name, value in basis.made_with.items():
         run.database.set_fact(_made_with_fact(name), json.dumps(value, ensure_ascii=False))
     write_text(run.recipe_path, dump_recipe(recipe.resolved))
     return run_wording(run)
+
+
+def check_begin(recipe: Recipe, *, resume: bool) -> None:
+    """Check that `begin_run` can begin or continue the run of a recipe; writes nothing.
+
+    Raises:
+        BadInputError: it cannot, or there is no run to resume.
+    """
+    if not recipe.run_path.exists():
+        if resume:
+            raise BadInputError(f"{recipe.run_path}: no such run to resume")
+        return
+    if not RunDirectory(recipe.run_path).database_path.exists():
+        return
+    with RunDirectory.read(recipe.run_path) as run:
+        if run.database.last_step() > 0:
+            _check_begun(run, recipe, _Basis.of(recipe), resume=resume)
+
+
+class _Basis(NamedTuple):
+    """What a run rests on, beside the values of its recipe."""
+
+    plugins: Mapping[str, Plugin]
+    made_with: Mapping[str, Any]
+    files: Mapping[str, Path]
+    hashes: Mapping[str, str]
+    """Of the files, by the same names."""
+
+    @classmethod
+    def of(cls, recipe: Recipe) -> "_Basis":
+        plugins, made_with, files = load_rewards(recipe.rewards), _made_with(recipe), _files(recipe)
+        return cls(plugins, made_with, files, {name: hash_file(path) for name, path in files.items()})
+
+
+def _check_begun(run: RunDirectory, recipe: Recipe, basis: _Basis, *, resume: bool) -> None:
+    """Refuse to begin a run with steps anew, or to continue it with something else than it began with."""
+    if not run.recipe_path.exists():
+        raise BadInputError(
+            f"{run.recipe_path}: is missing, so the settings of the run's {run.database.last_step()} steps are unknown; "
+            "restore it, or choose another run.name"
+        )
+    if not resume:
+        raise BadInputError(f"{run.path}: this run exists; continue it with --resume, or choose another run.name")
+    stored = _as_it_ran(load_stored_recipe(run.recipe_path, Recipe)).model_dump(mode="json")
+    present = recipe.resolved.model_dump(mode="json")
+    removed = removed_values(run.recipe_path)
+    check_resume(
+        str(run.recipe_path),
+        flatten(stored) | removed,
+        flatten(present) | replaced_values(present, removed),
+        remedy="a run can only be resumed with its own settings; to continue with others, start a new run whose "
+        "`policy` is the newest checkpoint's",
+        changeable=CHANGEABLE,
+    )
+    check_files(
+        "the run",
+        {str(path): run.database.fact(name) or "" for name, path in basis.files.items()},
+        {str(path): basis.hashes[name] for name, path in basis.files.items()},
+        remedy="its records belong to the old content",
+    )
+    _check_made_with(run, basis.made_with)
+    if changed := changed_plugins(run, basis.plugins):
+        raise BadInputError(
+            f"{changed[0]}; a run can only be resumed with the rewards it began with; restore the source, or start a "
+            "new run whose `policy` is the newest checkpoint's"
+        )
 
 
 def _as_it_ran(stored: Recipe) -> Recipe:

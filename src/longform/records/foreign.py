@@ -59,8 +59,9 @@ def _foreign_encoding(head: bytes) -> str | None:
     """The likely encoding of a text that is as a whole not in UTF-8; None for one with single bad bytes, and for UTF-16."""
     if head.isascii() or b"\0" in head:
         return None
-    text = codecs.getincrementaldecoder("utf-8")("replace").decode(head)  # the last character may be cut
-    bad = text.count("\ufffd")
+    text = codecs.getincrementaldecoder("utf-8")("surrogateescape").decode(head)  # the last character may be cut
+    # Not U+FFFD, which a model's text may hold: a surrogate stands for a byte that is not UTF-8.
+    bad = sum("\udc80" <= it <= "\udcff" for it in text)
     if not bad:
         return None
     beyond_ascii = sum(byte > 0x7F for byte in head)

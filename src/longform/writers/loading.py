@@ -8,17 +8,19 @@ it is loaded.
 from copy import copy
 from typing import Any
 
+import huggingface_hub
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 from longform.records.errors import BadInputError
-from longform.writers.paths import base_of_adapters, check_model_path, holds_adapters, model_below
+from longform.writers.paths import base_of_adapters, check_model_path, holds_adapters, load_failure, model_below
 from longform.writers.quantization import Quantization, quantization_config
 from longform.writers.stops import find_turn_end
 
 transformers_logging.disable_progress_bar()
 transformers_logging.set_verbosity_error()
+huggingface_hub.logging.set_verbosity_error()  # without a network: a line for each of many attempts
 
 
 def load_model(
@@ -163,7 +165,7 @@ def _load_quantized(
 
 
 def _not_loaded(path: str, what: str, error: Exception) -> BadInputError:
-    reason = " ".join(str(error).split())[:200]
+    reason = load_failure(path, error)
     if "trust_remote_code" in str(error):
         reason = (
             "it needs code that its folder brings along, which is not run; read that code, and if you trust it set "

@@ -8,6 +8,9 @@ from longform.records.errors import BadInputError
 ADAPTER = "adapter_config.json"
 """File that marks a folder of LoRA adapters."""
 
+_UNREACHED = ("LocalEntryNotFoundError", "OfflineModeIsEnabled")
+"""Exceptions of huggingface_hub for a file that is not in its cache, without a network; their messages name no path."""
+
 
 def is_model_folder(path: str) -> bool:
     """Whether `path` is a folder with a model or with adapters, in Hugging Face format."""
@@ -90,6 +93,19 @@ def base_of_adapters(path: str) -> str:
     if not isinstance(base, str) or not base:
         raise BadInputError(f"{path}: {ADAPTER} does not name the adapters' base model")
     return base
+
+
+def load_failure(path: str, error: Exception) -> str:
+    """Why a model could not be read, in one line: the error's own words, or what to do where they would not help."""
+    chain: list[BaseException] = [error]
+    while (cause := chain[-1].__cause__ or chain[-1].__context__) is not None and cause not in chain:
+        chain.append(cause)
+    if any(type(it).__name__ in _UNREACHED for it in chain) and not Path(path).exists():
+        return (
+            "there is no such folder here, and the Hugging Face hub cannot be reached; check the path, or fetch the model "
+            f"first (`hf download {path} --local-dir FOLDER`)"
+        )
+    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 def check_model_path(path: str) -> None:

@@ -66,3 +66,8 @@ def test_progress_on_a_terminal_is_a_bar(capsys, monkeypatch):
 def test_a_stage_that_fails_passes_its_error_on(capsys):
     with pytest.raises(RuntimeError, match="a bug"), output.progress("stage"):
         raise RuntimeError("a bug")
+
+
+def test_numbers_by_cause_are_printed_as_words(capsys):
+    output.print_result({"left out": {"empty": 3, "cut off": 1}, "failed": 0}, as_json=False)
+    assert capsys.readouterr().out == "left out  3 empty, 1 cut off\nfailed    0\n"

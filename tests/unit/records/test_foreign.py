@@ -44,7 +44,14 @@ def test_a_foreign_file_is_named_with_the_remedy(tmp_path, name, content, messag
 
 def test_text_in_utf_8_is_never_taken_for_another_encoding(tmp_path):
     path = tmp_path / "p.csv"
-    for text in ("写一篇散文" * 20_000, "été" * 30_000, "\U0001f600" * 20_001, "Ѐ߿" * 9, "한국어" * 30_000):
+    for text in (
+        "写一篇散文" * 20_000,
+        "été" * 30_000,
+        "\U0001f600" * 20_001,
+        "Ѐ߿" * 9,
+        "한국어" * 30_000,
+        "\ufffd " * 9,
+    ):
         for blanks in range(4):
             path.write_text(f"id,prompt\n1,{' ' * blanks}{text}\n", encoding="utf-8")
             (row,) = read_rows(path, Prompt)

@@ -42,7 +42,7 @@ from longform.training.supervised.stage import (
     use_one_gpu,
 )
 from longform.writers.loading import check_vocabulary, load_model, load_tokenizer
-from longform.writers.paths import check_model_path, model_below
+from longform.writers.paths import check_model_path, load_failure, model_below
 from longform.writers.self_check import check_saving
 
 _CURVE = "learning_curve"
@@ -254,7 +254,7 @@ def load_classifier(
             below, num_labels=1, dtype=dtype, trust_remote_code=trust_remote_code
         )
     except Exception as error:  # transformers raises exceptions of any type for a broken folder
-        reason = " ".join(str(error).split())[:200]
+        reason = load_failure(path, error)
         raise BadInputError(f"{path}: cannot be loaded as a reward model: {reason}") from error
     check_vocabulary(tokenizer, model.get_input_embeddings().weight.shape[0], path=path)
     if below != path:
