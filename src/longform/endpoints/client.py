@@ -267,10 +267,7 @@ class Endpoint:
         outcome, retries_left, patience = Outcome(), self.spec.retries, self._patience_seconds
         async with lane.slots:
             for attempt in count(1):
-                self._budget.check()
-                if lane.batcher is None:
-                    await lane.admit(request)
-                outcome, answer = await self._try(lane, request, attempt)
+                outcome, answer = await self._try_within_budget(lane, request, attempt)
                 if answer is not None:
                     return answer
                 if outcome.fatal is not None:
@@ -285,6 +282,22 @@ class Endpoint:
                     break
                 await asyncio.sleep(wait)
         raise self._failure(request, outcome)
+
+    async def _try_within_budget(
+        self, lane: _Lane, request: Request, attempt: int
+    ) -> tuple[Outcome, ChatAnswer | None]:
+        if lane.batcher is not None:  # a batch looks at the budget itself, and needs its requests at once
+            self._budget.check()
+            return await self._try(lane, request, attempt)
+        prices = self.spec.prices
+        written = request.tokens - request.prompt_tokens
+        most = prices and prices.cost(prompt_tokens=request.prompt_tokens, completion_tokens=written)
+        expected = await self._budget.admit(most)
+        try:
+            await lane.admit(request)
+            return await self._try(lane, request, attempt)
+        finally:
+            self._budget.release(expected)
 
     async def _try(self, lane: _Lane, request: Request, attempt: int) -> tuple[Outcome, ChatAnswer | None]:
         """One HTTP request, recorded and added to the cost."""

@@ -1,12 +1,14 @@
 """Limits of a run's calls: the budget, when to retry, and how long an outage is tolerated.
 
-Calls in flight when the budget is reached are completed, so the cost may end slightly above it. Where an endpoint
+Near its end a budget lets fewer calls be in flight, so that together they stay within it; the last one may end slightly
+above it. Where an endpoint
 does not state its tokens, they are estimated from the texts and count; calls without a price are only counted.
 
 A request that could not be delivered has not failed: the endpoint never saw it and charges nothing. While an endpoint that
 has answered before is unreachable, such attempts are not counted, so that a run survives the restart of a server.
 """
 
+import asyncio
 import random
 import threading
 
@@ -40,6 +42,35 @@ class Budget:
         self.estimated = estimated
         self._resume = resume
         self._lock = threading.Lock()
+        self._counted, self._calls = 0.0, 0
+        self._held: list[float] = []
+        """What the calls in flight are taken to cost."""
+
+    async def admit(self, most: float | None) -> float:
+        """Call before a paid request: wait while those in flight may use up the rest of the budget. `release` follows.
+
+        Args:
+            most: what the request costs at most; None without prices. Once there are answers, their mean counts.
+
+        Returns:
+            What the request is taken to cost.
+
+        Raises:
+            BudgetSpentError: the limit is reached.
+        """
+        while True:
+            self.check()
+            with self._lock:
+                expected = self._counted / self._calls if self._calls else most or 0.0
+                if self.limit is None or not self._held or self.spent + sum(self._held) + expected <= self.limit:
+                    self._held.append(expected)
+                    return expected
+            await asyncio.sleep(_LANDING_SECONDS)
+
+    def release(self, expected: float) -> None:
+        """Call after a request that was admitted, however it ended."""
+        with self._lock:
+            self._held.remove(expected)
 
     def check(self) -> None:
         """Call before a paid request.
@@ -62,9 +93,12 @@ class Budget:
                 self.unknown += 1
             else:
                 self.spent += cost
+                self._counted, self._calls = self._counted + cost, self._calls + 1
 
 
 PATIENCE_SECONDS = 180.0
+_LANDING_SECONDS = 0.02
+"""Between two looks at what the calls in flight have cost."""
 ALIKE_FAILURES = 12
 """Failures of one kind, without a usable answer before them, that stop a command."""
 MAX_BACKOFF_SECONDS = 60.0
