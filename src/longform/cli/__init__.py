@@ -5,6 +5,7 @@ Commands are registered by name and imported on first use, so that `--help` neve
 
 import errno
 import os
+import shlex
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
@@ -18,7 +19,7 @@ from longform.records.optional import EXTRAS, describe_missing
 from longform.version import __version__
 
 if TYPE_CHECKING:
-    from cyclopts import App
+    from cyclopts import App, CycloptsError
 
 COMMAND_GROUPS = {
     "Begin": {
@@ -158,7 +159,22 @@ def _run(arguments: Sequence[str]) -> None:
     try:
         build_app(arguments[0])(arguments, exit_on_error=False, print_error=False)
     except CycloptsError as error:
-        _fail(" ".join(str(error).split()), 2)
+        _fail(_describe_usage(error), 2)
+
+
+def _describe_usage(error: "CycloptsError") -> str:
+    """What is wrong with a command's arguments, in one line; in our words where the library's name its own types."""
+    from cyclopts import MissingArgumentError, UnusedCliTokensError
+
+    words = shlex.join(["longform", *(error.command_chain or ())])
+    if isinstance(error, UnusedCliTokensError) and error.unused_tokens:
+        return f"unexpected argument {shlex.join(error.unused_tokens)}; `{words} --help` lists what it takes"
+    if isinstance(error, MissingArgumentError) and error.argument is not None:
+        name = error.argument.name
+        if error.argument.field_info.is_positional:
+            return f"{name.lstrip('-').upper()} is missing: {words} needs it as an argument; see `{words} --help`"
+        return f"{name}: is required, with a value; see `{words} --help`"
+    return " ".join(str(error).split())
 
 
 def describe_commands(width: int) -> str:

@@ -186,7 +186,7 @@ def _groups(rows: Mapping[str, Prompt], group_by: str | None) -> dict[str, str]:
 def _check_policy(scores: Scores, policy: str, grades: str) -> None:
     known = {model for models in scores.models.values() for model in models}
     if policy not in known:
-        there = f"available models: {', '.join(sorted(known))}" if known else "no grades at all"
+        there = f"available models: {', '.join(sorted(known))}" if known else "no grade is of these prompts"
         raise BadInputError(f"{grades}: no grade of the policy {policy!r}; {there}")
 
 

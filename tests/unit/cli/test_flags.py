@@ -31,3 +31,17 @@ def test_every_new_flag_is_a_flag_of_its_command(command):
     flags = {f"--{name.replace('_', '-')}" for name in signature(function).parameters}
     assert flags.issuperset(RENAMED[command].values())
     assert flags.isdisjoint(RENAMED[command])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("train", "RECIPE is missing: longform train needs it as an argument; see `longform train --help`"),
+        ("grade r.jsonl --prompts p.jsonl --judge j", "--out: is required, with a value; see `longform grade --help`"),
+        ("runs a b", "unexpected argument b; `longform runs --help` lists what it takes"),
+    ],
+)
+def test_missing_and_surplus_arguments_are_named_as_they_are_typed(arguments, message, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(arguments.split())
+    assert (caught.value.code, capsys.readouterr().err) == (2, f"longform: {message}\n")

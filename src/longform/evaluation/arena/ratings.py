@@ -157,7 +157,7 @@ def _check(games: Sequence[Game], anchors: Mapping[str, float]) -> None:
         if not math.isfinite(points):
             raise BadInputError(f"anchor {name!r}: needs a finite rating, got {points}")
         if name not in played:
-            raise BadInputError(f"anchor {name!r}: has no games")
+            raise BadInputError(f"anchor {name!r}: has no games; models: {', '.join(sorted(played))}")
     low, high = (choose(anchors, key=anchors.__getitem__, default="") for choose in (min, max))
     if anchors and anchors[high] - anchors[low] > MAX_APART:
         raise BadInputError(f"anchors {low!r} and {high!r}: ratings must be at most {MAX_APART:g} points apart")

@@ -151,8 +151,9 @@ def advise_method(
     chosen = min(as_good, key=lambda index: (price(index), -_estimate(figures[index])))
     others = len(as_good) - 1
     what = "the cheapest" if priced else "the one with the fewest questions"
+    leading = "it agrees best" if chosen == best else f"{figures[best].judge} by {figures[best].by} agrees best"
     because = (
-        f"{what} of {len(as_good)} that are not significantly worse than {figures[best].judge} by {figures[best].by}"
+        f"{what} of {len(as_good)} that are not significantly worse than the best; {leading}"
         if others
         else "all others agree significantly less with people"
     )

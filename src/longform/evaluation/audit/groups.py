@@ -240,13 +240,15 @@ def _max_questions(by: ComparisonMethod, count: int, samples: int, position: Pos
 
 def group_tables(audit: GroupAudit) -> list[Table]:
     """Return the tables of an audit of comparison methods, the recommendation last."""
-    columns = [Column("judge", is_text=True), Column("by", is_text=True)]
-    columns += [Column(name, is_text=True) for name in ("agreement", "undecided", "noise", "first place leads")]
-    columns += [
+    ways = [Column("judge", is_text=True), Column("by", is_text=True)]
+    columns = ways + [Column(name, is_text=True) for name in ("agreement", "undecided", "noise", "first place leads")]
+    priced = [
+        *ways,
         Column("calls a group", digits=1),
         Column("cost a group", digits=6),
         Column("cost a correct decision", digits=6),
     ]
+    prices: list[list[Cell]] = [[it.judge, it.by, it.calls, it.cost, it.cost_of_correct] for it in audit.figures]
     rows: list[list[Cell]] = [
         [
             it.judge,
@@ -255,9 +257,6 @@ def group_tables(audit: GroupAudit) -> list[Table]:
                 "" if figure is None else show(figure.cell, digits=3)
                 for figure in (it.agreement, it.undecided, it.noise, it.first_lead)
             ),
-            it.calls,
-            it.cost,
-            it.cost_of_correct,
         ]
         for it in audit.figures
     ]
@@ -272,5 +271,6 @@ def group_tables(audit: GroupAudit) -> list[Table]:
     advice = [Column("use", is_text=True), Column("why", is_text=True)]
     return [
         Table("Ways to compare a group", columns, rows, notes),
+        Table("What they cost", priced, prices),
         Table("Advice", advice, [[use, audit.advice.because]]),
     ]

@@ -166,7 +166,10 @@ def _read_run(spec: str, path: Path, part: str | None) -> Side:
     with RunDirectory.read(path) as run:
         steps = [step for step, _ in run.database.metric("validation/no_grade")]
         if not steps:
-            raise BadInputError(f"{path}: has no recorded validation, so there are no texts to compare")
+            raise BadInputError(
+                f"{path}: has no recorded validation, so there are no texts to compare; write some with "
+                "`longform generate PROMPTS --writer CHECKPOINT/policy` and compare the files"
+            )
         step = steps[-1] if part is None else int(part) if part.isdecimal() else None
         if step not in steps:
             named = ", ".join(map(str, steps))
