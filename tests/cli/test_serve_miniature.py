@@ -1,4 +1,5 @@
 import asyncio
+import signal
 import subprocess
 import sys
 import time
@@ -20,10 +21,11 @@ from longform.records.calls import MemoryCallLog
 def biased_judge():
     """The served judge, made to prefer the first text whatever it says."""
     command = [sys.executable, "-m", "longform", "serve-miniature", "--position-bias", "9", "--noise", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         yield ModelSpec(base_url=process.stdout.readline().strip(), model="miniature-judge")
-        process.terminate()
+        process.send_signal(signal.SIGINT)
+        assert (process.wait(10), process.stderr and process.stderr.read()) == (0, ""), "Ctrl-C is the way to end it"
 
 
 def test_position_bias_and_noise_of_the_served_judge_can_be_set(biased_judge):

@@ -25,6 +25,7 @@ from longform.training.supervised.reward_model_recipe import RewardModelRecipe
 from longform.training.supervised.sft_recipe import SftRecipe
 
 RECIPES = Path(__file__).parents[2] / "src/longform/recipes"
+QUICKSTART_RECIPES = sorted(it for name in ("miniature", "demo") for it in RECIPES.parent.glob(f"{name}/recipes/*.yaml"))
 ARMS = sorted((RECIPES / "arms").glob("*.yaml"))
 ZERO_ARMS = sorted((RECIPES / "zero").glob("*.yaml"))
 ARM_SECTIONS = {"rewards", "curriculum", "data", "run"}
@@ -83,14 +84,23 @@ def test_the_models_of_the_studies_are_all_that_they_ask():
     "path", sorted({*RECIPES.rglob("*.yaml")} - {*LAUNCHES, *STUDIES, MODELS}), ids=lambda path: path.stem
 )
 def test_every_recipe_loads(path):
+    recipe = _load(path)
+    if isinstance(recipe, Recipe):
+        assert recipe.run.name == path.stem.removeprefix("writing-rl-")
+
+
+@pytest.mark.parametrize("path", QUICKSTART_RECIPES, ids=lambda path: path.stem)
+def test_every_recipe_of_the_quickstarts_loads(path):
+    _load(path)
+
+
+def _load(path):
     content = yaml.safe_load(path.read_text())
     if "out" in content:
         schemas = {"sources": PretrainRecipe, "preferences": RewardModelRecipe, "pairs": JudgeModelRecipe}
         schema = next((schema for key, schema in schemas.items() if key in content), SftRecipe)
-        assert load_recipe(path, schema).out.name
-    else:
-        recipe = load_recipe(path, Recipe)
-        assert recipe.run.name == path.stem.removeprefix("writing-rl-")
+        return load_recipe(path, schema)
+    return load_recipe(path, Recipe)
 
 
 @pytest.mark.parametrize("path", ARMS, ids=lambda path: path.stem)

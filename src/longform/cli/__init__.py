@@ -129,20 +129,20 @@ def main(arguments: list[str] | None = None) -> None:
             if list(given) in ([], ["--help"], ["-h"]):
                 print(describe_commands(get_terminal_size().columns))
                 sys.exit(0)
-            with _warnings_as_lines():
+            with _warnings_as_lines(), _interrupts_as_such():
                 _run(given)
         finally:
             sys.stdout.flush()
     except LongformError as error:
         _fail(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        _fail("interrupted; completed work is kept (train: continue with --resume)", 3)
     except ModuleNotFoundError as error:
         # Whatever belongs to a file or flag is checked before; a package that is missed here is missed by a command.
         if error.name not in EXTRAS:
             raise
         extra = "train" if EXTRAS[error.name] == "data" else EXTRAS[error.name]
         _fail(f"this command {describe_missing(error.name, extra=extra)}", 2)
-    except KeyboardInterrupt:
-        _fail("interrupted; completed work is kept (train: continue with --resume)", 3)
     except BrokenPipeError:
         _discard_output()
         sys.exit(0)
@@ -151,6 +151,22 @@ def main(arguments: list[str] | None = None) -> None:
             raise
         _discard_output()
         _fail(f"{error.filename or 'output'}: cannot be written: {error.strerror}", 3)
+
+
+@contextmanager
+def _interrupts_as_such() -> Iterator[None]:
+    """Raise Ctrl-C as `KeyboardInterrupt` where another error hides it: compiled modules that are being imported raise an
+    `ImportError` of their own.
+    """
+    try:
+        yield
+    except Exception as error:
+        cause: BaseException | None = error
+        while cause is not None:
+            if isinstance(cause, KeyboardInterrupt):
+                raise KeyboardInterrupt from error
+            cause = cause.__cause__ or cause.__context__
+        raise
 
 
 def _run(arguments: Sequence[str]) -> None:

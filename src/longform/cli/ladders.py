@@ -84,7 +84,7 @@ def check(
         return
     paid: dict[str, Any] = {"cost": result.cost, "path": str(out)}
     if reorder is not None:
-        paid["reordered_to"] = str(reorder)
+        paid["reordered to"] = str(reorder)
     if form == "json":
         print_result(plain(checked) | paid, as_json=True)
         return

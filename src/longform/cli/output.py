@@ -237,7 +237,7 @@ def _bar(title: str, total: int | None) -> Iterator[StageProgress]:
 def _lines(title: str, total: int | None) -> Iterator[StageProgress]:
     pace = Pace(total)
     last, shown = 0.0, ""
-    console.print(f"{title} ...", markup=False)
+    console.print(f"{title} ...", markup=False, soft_wrap=True)
 
     def show(stage: StageProgress) -> None:
         nonlocal last, shown

@@ -7,6 +7,7 @@ from typing import Any, TypeVar, get_args, overload
 
 import yaml
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from longform.recipe.recipe import Recipe
 from longform.recipe.renamed import explain_key, translate_stored
@@ -119,9 +120,20 @@ def _sole_entry(place: Any, name: str) -> Any:
     return place[0] if is_sole and place[0].get("kind") != name else place
 
 
+def first_error(error: ValidationError) -> ErrorDetails:
+    """The error of pydantic to report: the first one, but an unknown key before a missing one beside it, which it often is
+    under another name.
+    """
+    found = error.errors(include_url=False, include_input=False)
+    if found[0]["type"] != "missing":
+        return found[0]
+    section = found[0]["loc"][:-1]
+    return next((it for it in found if it["type"] == "extra_forbidden" and it["loc"][:-1] == section), found[0])
+
+
 def _describe(error: ValidationError, schema: type[BaseModel], content: Any) -> str:
     """`field: problem` for the first error of pydantic."""
-    first = error.errors(include_url=False, include_input=False)[0]
+    first = first_error(error)
     field = ".".join(_written_place(first["loc"], content, missing=first["type"] == "missing"))
     if first["type"] != "extra_forbidden":
         message = first["msg"].removeprefix("Value error, ")

@@ -271,7 +271,8 @@ def _ladder(
         text = texts.get((prompt.id, model))
         if text is None:
             raise BadInputError(
-                f"{responses}: missing the graded response of {model!r}, sample {sample}, to {prompt.id!r}"
+                f"{responses}: missing the graded response of {model!r}, sample {sample}, to {prompt.id!r}; add its file to "
+                "--responses, or leave its grades out"
             )
         references.append(Reference(model=model, text=text, score=score))
     kept = ladder_references(references, policy=policy)

@@ -15,13 +15,29 @@ from longform.version import __version__
 def record_study(plan: StudyPlan) -> None:
     """Record the study as it is now, if it has changed since the folder's last run; tables report such changes."""
     path = record_path(plan)
-    content = plan.study.model_dump(mode="json", exclude={"budget"})
+    content = _content(plan)
     fingerprint = hash_json(content)
     history = read_history(plan)
     if history and history[-1]["sha256"] == fingerprint:
         return
     entry = {"sha256": fingerprint, "at": datetime.now(UTC).isoformat(timespec="seconds"), "longform": __version__}
     write_text(path, json.dumps({"versions": [*history, entry], "study": content}, indent=1, ensure_ascii=False) + "\n")
+
+
+def count_changes(plan: StudyPlan) -> int:
+    """How often the study has changed since its first run, a change that was not run included.
+
+    Raises:
+        BadInputError: the record is damaged.
+    """
+    history = read_history(plan)
+    if not history:
+        return 0
+    return len(history) - (history[-1]["sha256"] == hash_json(_content(plan)))
+
+
+def _content(plan: StudyPlan) -> dict[str, Any]:
+    return plan.study.model_dump(mode="json", exclude={"budget"})
 
 
 def record_path(plan: StudyPlan) -> Path:

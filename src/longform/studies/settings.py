@@ -2,12 +2,14 @@
 
 import re
 from collections.abc import Mapping
+from difflib import get_close_matches
 from math import gcd
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema, field_validator, model_validator
 
+from longform.recipe.loading import first_error
 from longform.recipe.recipe import Recipe
 from longform.records.errors import BadInputError
 from longform.records.yaml_files import read_yaml
@@ -391,9 +393,13 @@ def load_study(path: Path) -> Study:
 
 def describe_invalid(error: ValidationError, *, place: str = "") -> str:
     """`KEY: problem` for the first error of pydantic; the key's name begins with `place`."""
-    first = error.errors(include_url=False, include_input=False)[0]
+    first = first_error(error)
     key = ".".join([*([place] if place else []), *map(str, first["loc"])])
-    message = "unknown key" if first["type"] == "extra_forbidden" else first["msg"].removeprefix("Value error, ")
+    message = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "extra_forbidden":
+        required = [str(it["loc"][-1]) for it in error.errors() if it["type"] == "missing" and it["loc"]]
+        near = get_close_matches(str(first["loc"][-1]), required, n=1)
+        message = f"unknown key; did you mean {near[0]!r}?" if near else "unknown key"
     return f"{key}: {message}" if key else message
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from longform.evaluation.tables import Cell, Column, NoInterval, Table
 from longform.statistics.bootstrap import Interval
 from longform.statistics.seeds import SeedMean
-from longform.studies.history import read_history
+from longform.studies.history import count_changes
 from longform.studies.results import StudyResults
 from longform.studies.settings import StudyTable
 
@@ -86,7 +86,7 @@ def hypothesis_table(results: StudyResults) -> Table:
             named += f", more than in {it.hypothesis.beyond}"
         rows.append([named, difference, str(it.finding), it.hypothesis.difference, it.power])
     notes = ["power: the probability with which these seeds and prompts find the smallest difference that matters"]
-    return Table("Hypotheses", heads, rows, notes)
+    return Table("Hypotheses", heads, rows, notes + _changes(results))
 
 
 def _cell(mean: SeedMean) -> Interval | NoInterval:
@@ -104,7 +104,9 @@ def _notes(results: StudyResults) -> list[str]:
         notes.append(
             f"{len(results.missing)} of {len(plan.measurements)} measurements are missing: the study is not finished"
         )
-    changes = len(read_history(plan)) - 1
-    if changes > 0:
-        notes.append(f"the study file was changed {changes} time{'s' * (changes > 1)} after its first run")
-    return notes
+    return notes + _changes(results)
+
+
+def _changes(results: StudyResults) -> list[str]:
+    changes = count_changes(results.plan)
+    return [f"the study file was changed {changes} time{'s' * (changes > 1)} after its first run"] if changes else []

@@ -45,3 +45,17 @@ def test_missing_and_surplus_arguments_are_named_as_they_are_typed(arguments, me
     with pytest.raises(SystemExit) as caught:
         main(arguments.split())
     assert (caught.value.code, capsys.readouterr().err) == (2, f"longform: {message}\n")
+
+
+def test_an_interrupt_that_a_compiled_module_hides_while_it_is_imported_is_one_line(monkeypatch, capsys):
+    def imports(arguments):
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt as error:
+            raise ImportError("initialization failed") from error
+
+    monkeypatch.setattr("longform.cli._run", imports)
+    with pytest.raises(SystemExit) as caught:
+        main(["runs"])
+    assert caught.value.code == 3
+    assert capsys.readouterr().err.startswith("longform: interrupted; completed work is kept")

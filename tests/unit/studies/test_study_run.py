@@ -15,7 +15,7 @@ from longform.recipe.loading import dump_recipe
 from longform.records.calls import SqliteCallLog
 from longform.records.errors import BadInputError, StoppedError
 from longform.studies.check import check_study
-from longform.studies.history import read_history, record_path, record_study
+from longform.studies.history import count_changes, read_history, record_path, record_study
 from longform.studies.money import budget_beside, total_calls
 from longform.studies.run import missing_tasks, run_study
 from longform.studies.status import KINDS, study_status
@@ -194,6 +194,8 @@ def test_the_record_names_every_version_of_the_study(tmp_path):
     history = read_history(plan)
     assert len({it["sha256"] for it in history}) == 2
     assert json.loads(record_path(plan).read_text())["study"]["seeds"] == [1, 2, 3]
+    assert count_changes(planned(tmp_path, changed(seeds=[1, 2, 3]))) == 1
+    assert count_changes(planned(tmp_path, changed(seeds=[1]))) == 2, "a change that was not run counts too"
 
 
 def test_a_damaged_record_is_one_line(tmp_path):

@@ -63,6 +63,10 @@ def test_an_error_names_the_key(tmp_path):
     path = write_study(tmp_path, changed(prepare={"start": {"sft": "sft.yaml", "steps": 3}}))
     with pytest.raises(BadInputError, match=r"start\.steps: unknown key"):
         load_study(path)
+    path = write_study(tmp_path, STUDY)
+    path.write_text(path.read_text().replace("arms:", "arm:"))
+    with pytest.raises(BadInputError, match=r"arm: unknown key; did you mean 'arms'\?"):
+        load_study(path)
 
 
 def test_a_recipe_is_no_study(tmp_path):
