@@ -25,7 +25,9 @@ from longform.training.supervised.reward_model_recipe import RewardModelRecipe
 from longform.training.supervised.sft_recipe import SftRecipe
 
 RECIPES = Path(__file__).parents[2] / "src/longform/recipes"
-QUICKSTART_RECIPES = sorted(it for name in ("miniature", "demo") for it in RECIPES.parent.glob(f"{name}/recipes/*.yaml"))
+QUICKSTART_RECIPES = sorted(
+    it for name in ("miniature", "demo") for it in RECIPES.parent.glob(f"{name}/recipes/*.yaml")
+)
 ARMS = sorted((RECIPES / "arms").glob("*.yaml"))
 ZERO_ARMS = sorted((RECIPES / "zero").glob("*.yaml"))
 ARM_SECTIONS = {"rewards", "curriculum", "data", "run"}
