@@ -131,3 +131,10 @@ def test_every_module_and_function_that_the_docs_name_exists():
 def test_no_line_of_the_readme_is_longer_than_a_terminal():
     lines = (ROOT.parents[1] / "README.md").read_text(encoding="utf-8").split("\n")
     assert [line for line in lines if len(line) > MAX_COLUMNS_OF_README] == []
+
+
+def test_no_group_of_a_regular_expression_is_possessive():
+    """Python 3.11.0 to 3.11.4, and so Debian 12, match such a group wrongly (gh-106052); single signs may be."""
+    possessive = re.compile(r"\)(?:\+\+|\*\+|\?\+|\{\{?[0-9,]+\}\}?\+)|\(\?>")
+    found = {module: possessive.findall(path.read_text(encoding="utf-8")) for module, path in SOURCES.items()}
+    assert {module: groups for module, groups in found.items() if groups} == {}

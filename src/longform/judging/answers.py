@@ -37,7 +37,7 @@ MAX_SCORE = 10
 
 _LETTERS: tuple[Letter, ...] = ("A", "B", "C")
 _SCORES = re.compile(r'"scores"\s*+:\s*+(\{[^{}]*+\})')
-_ORDER = re.compile(r"\[\[((?:[A-Z] ?[>=] ?)++[A-Z])\]\]")
+_ORDER = re.compile(r"\[\[((?:[A-Z] ?[>=] ?)+[A-Z])\]\]")
 _ORDER_FIELD = re.compile(r'"order"\s*+:\s*+\[[^{}:]{0,400}\]')
 _VERDICT_FIELD = re.compile(r'"verdict"\s*+:\s*+"[^"\n]{0,20}"')
 _FLAT_OBJECT = re.compile(r"(\{[^{}]*+\})")
@@ -325,8 +325,8 @@ def _before(sign: str, other: str) -> str:
 
 
 def _run(signs: str) -> str:
-    """A regex of two or more of `signs` in a row; possessive, so that hostile text costs linear time."""
-    return f"[{signs}](?:{_VANISHING}*+[{signs}])++"
+    """A regex of two or more of `signs` in a row; nothing follows it, so that hostile text costs linear time."""
+    return f"[{signs}](?:{_VANISHING}*+[{signs}])+"
 
 
 def _named(opening: str, closing: str) -> re.Pattern[str]:

@@ -18,7 +18,7 @@ from longform.wording import Language, language_of
 
 _COLONS = ":：﹕︰"
 _SCORE_LINE = re.compile(
-    rf"^([^\n]*[{_COLONS}])([^\w\n{_COLONS}]*+(?:[SsＳｓ]\w{{4}}[^\w\n{_COLONS}]++)?\d(?:\d|[^\w\n{_COLONS}])*+)$",
+    rf"^([^\n]*[{_COLONS}])([^\w\n{_COLONS}]*+(?:[SsＳｓ]\w{{4}}[^\w\n{_COLONS}]++)?\d(?:\d|[^\w\n{_COLONS}])*)$",
     re.MULTILINE,
 )
 """A line that `parse_tuned_rubric` could read as a score; with two spaces behind its last colon it does not."""

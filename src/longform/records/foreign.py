@@ -69,5 +69,5 @@ def _foreign_encoding(head: bytes) -> str | None:
         of_pairs = sum(byte > 0x7F for pair in frequent.findall(head) for byte in pair)
         if of_pairs >= max(_FEWEST_HAN, _LARGE_SHARE * beyond_ascii):
             return encoding
-    others = sum("\x7f" < it != "\ufffd" for it in text)
+    others = sum(it > "\x7f" for it in text) - bad
     return "CP1252" if bad >= max(_FEWEST, 8 * others) else None

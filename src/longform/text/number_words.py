@@ -20,6 +20,7 @@ _FINANCIAL = str.maketrans("壹贰貳叁參参肆伍陆陸柒捌玖拾佰仟萬�
 _FINANCIAL_RUN = re.compile("[零壹贰貳叁參参肆伍陆陸柒捌玖拾佰仟萬万两兩一二三四五六七八九十百千弍弐]{2,12}")
 _FINANCIAL_SCALE = re.compile("[拾佰仟萬十百千万]")
 _SPELLED = rf"\b(?:{'|'.join(_ENGLISH)}|a(?=[\s-](?:hundred|thousand))|hundred|thousand)\b"
+_NEXT_SPELLED = rf"(?:(?:(?<=thousand),\s|[\s-]{{1,2}})(?:and\s)?{_SPELLED})"
 _HALF = r"\sand\sa\shalf\s(?:hundred|thousand)\b"
 
 NUMBER = (
@@ -28,7 +29,7 @@ NUMBER = (
     r"|(?:\d{1,3}(?:[,'’]\d{3}){1,3}|\d{1,3}(?: \d{3}){1,2}(?![\d,])|\d{1,7}(?:\.\d{1,3})?)"
     r"(?:\s?(?:k(?![a-z])|[百千万]|thousand\b|hundred\b)|w(?![a-z]))?)"
     r"|[零〇一二两三四五六七八九十百千万]{1,12}"
-    rf"|{_SPELLED}(?:{_HALF}|(?:(?:(?<=thousand),\s|[\s-]{{1,2}})(?:and\s)?{_SPELLED}){{0,6}}+))"
+    rf"|{_SPELLED}(?:{_HALF}|{_NEXT_SPELLED}{{0,6}}(?!{_NEXT_SPELLED})))"
 )
 """Regular expression of the numbers that `read_number` parses, of bounded length and without groups. Use re.IGNORECASE."""
 
