@@ -37,11 +37,12 @@ def judge_model(
     """
     from longform.evaluation.judge_model import examine_judge_folder
     from longform.evaluation.tables import plain
-    from longform.recipe.loading import load_recipe
+    from longform.recipe.loading import check_working_directory, load_recipe
     from longform.training.judge_model.recipe import JudgeModelRecipe
     from longform.training.judge_model.run import ENTRY, run_judge_model
 
     resolved = load_recipe(recipe, JudgeModelRecipe, set_)
+    check_working_directory(recipe, set_)
     if dry_run:
         _print_plan(resolved, self_check=not skip_self_check)
         return

@@ -33,11 +33,12 @@ def pretrain(
         skip_self_check: Do not check that an update fits into memory, and that the model can be saved.
         json: Print the result as JSON.
     """
-    from longform.recipe.loading import load_recipe
+    from longform.recipe.loading import check_working_directory, load_recipe
     from longform.training.supervised.pretrain_recipe import PretrainRecipe
     from longform.training.supervised.pretrain_run import run_pretraining
 
     resolved = load_recipe(recipe, PretrainRecipe, set_)
+    check_working_directory(recipe, set_)
     if dry_run:
         _print_plan(resolved, self_check=not skip_self_check)
         return

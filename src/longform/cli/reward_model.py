@@ -41,11 +41,12 @@ def reward_model(
     """
     from longform.evaluation.reward_model import examine_folder
     from longform.evaluation.tables import plain
-    from longform.recipe.loading import load_recipe
+    from longform.recipe.loading import check_working_directory, load_recipe
     from longform.training.supervised.preferences import HELD_OUT
     from longform.training.supervised.reward_model_recipe import RewardModelRecipe, run_reward_model
 
     resolved = load_recipe(recipe, RewardModelRecipe, set_)
+    check_working_directory(recipe, set_)
     if dry_run:
         _print_plan(resolved, self_check=not skip_self_check)
         return

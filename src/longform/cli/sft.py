@@ -34,13 +34,14 @@ def sft(
             be saved.
         json: Print the result as JSON.
     """
-    from longform.recipe.loading import load_recipe
+    from longform.recipe.loading import check_working_directory, load_recipe
     from longform.training.supervised.resumable import finished_updates
     from longform.training.supervised.sft import count_updates
     from longform.training.supervised.sft_recipe import SftRecipe
     from longform.training.supervised.sft_run import run_sft
 
     resolved = load_recipe(recipe, SftRecipe, set_)
+    check_working_directory(recipe, set_)
     if dry_run:
         _print_plan(resolved, self_check=not skip_self_check)
         return

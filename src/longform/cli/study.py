@@ -8,6 +8,7 @@ from cyclopts import App
 
 from longform.cli.flags import Flag, PositiveInt, TableFormat
 from longform.cli.output import command_line, console, print_result, print_tables, printable, progress, show_clock
+from longform.records.errors import BadInputError
 
 if TYPE_CHECKING:
     from longform.studies.tasks import StudyPlan, StudyTask
@@ -114,7 +115,7 @@ def table(study: Path, *, out: Path | None = None, format: TableFormat = "text",
     from longform.studies.page import findings_of
     from longform.studies.results import read_results
 
-    plan = _plan(study, out)
+    plan = _begun(study, out)
     findings = findings_of(read_results(plan))
     path = findings.write(plan.folder)
     if json or format == "json":
@@ -140,10 +141,18 @@ def plot(study: Path, *, out: Path | None = None, page: Path | None = None, json
     from longform.studies.page import findings_of, write_study_page
     from longform.studies.results import read_results
 
-    plan = _plan(study, out)
+    plan = _begun(study, out)
     findings, path = findings_of(read_results(plan)), page or plan.folder / f"{plan.study.study}.html"
     write_study_page(path, findings)
     print_result({"curves": len(study_charts(findings)), "path": str(path)}, as_json=json)
+
+
+def _begun(study: Path, out: Path | None) -> "StudyPlan":
+    """The plan of a study with a folder."""
+    plan = _plan(study, out)
+    if not plan.folder.exists():
+        raise BadInputError(f"{plan.folder}: no such folder; `{_command('run', study, out)}` makes it")
+    return plan
 
 
 def _plan(study: Path, out: Path | None) -> "StudyPlan":

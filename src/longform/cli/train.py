@@ -35,9 +35,10 @@ def train(
         json: Print the result as JSON.
     """
     from longform import engines
-    from longform.recipe.loading import load_recipe
+    from longform.recipe.loading import check_working_directory, load_recipe
 
     resolved = load_recipe(recipe, overrides=set_)
+    check_working_directory(recipe, set_)
     if dry_run:
         _print_plan(resolved, resume=resume, self_check=not skip_self_check)
         return

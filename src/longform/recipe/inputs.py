@@ -187,7 +187,9 @@ def read_recorded_prompts(run: RunDirectory, data: DataSettings) -> Sequence[Pro
         try:
             digest = hash_file(path)
         except OSError as error:
-            raise BadInputError(f"{path}: the prompts of the run cannot be read: {error.strerror}") from error
+            raise BadInputError(
+                f"{path}: the prompts of the run cannot be read: {error.strerror}; run the command where the run was made"
+            ) from error
         stored = {str(path): run.database.fact(fact) or ""}
         check_files("the run", stored, {str(path): digest}, remedy="its records belong to the old content")
     return read_prompts(data)

@@ -83,6 +83,31 @@ def _check(
         raise BadInputError(f"{path}: {_describe(error, schema, content)}") from None
 
 
+def check_working_directory(path: Path, overrides: Sequence[str] = ()) -> None:
+    """Check that a recipe with overrides is run where its paths begin.
+
+    Raises:
+        BadInputError: a file that it names is not in the working directory, but beside the recipe.
+    """
+    content = _read_mapping(path)
+    for override in overrides:
+        _apply(content, override)
+    _check_paths(content, path)
+
+
+def _check_paths(content: Any, path: Path) -> None:
+    entries = content.items() if isinstance(content, dict) else enumerate(content) if isinstance(content, list) else ()
+    for key, value in entries:
+        if isinstance(value, str) and key != "models":  # which not every recipe reads
+            beside = path.parent / value
+            if not Path(value).exists() and (beside.is_file() or (beside / "config.json").is_file()):
+                raise BadInputError(
+                    f"{path}: {key}: {value} is not here, but beside the recipe; paths begin at the working directory, so "
+                    f"run the command in {path.parent}"
+                )
+        _check_paths(value, path)
+
+
 def _apply(content: dict[str, Any], override: str) -> None:
     key, separator, value = override.partition("=")
     if not separator or not key:

@@ -169,14 +169,15 @@ def check_rows(
 
 
 def write_rows(path: str | Path, rows: Iterable[Row]) -> int:
-    """Write rows atomically; returns their number.
+    """Write rows atomically, in a folder that is created if it is missing; returns their number.
 
     Raises:
-        BadInputError: the folder does not exist or cannot be written, the disk is full, or Parquet cannot hold the rows.
+        BadInputError: the folder cannot be created or written, the disk is full, or Parquet cannot hold the rows.
     """
     path = Path(path)
     if path.suffix.lower() in READ_ONLY:
         raise BadInputError(f"{path}: rows are written as JSON Lines or Parquet; name a .jsonl or .parquet file")
+    _make_folder(path)
     with _written_beside(path) as beside, beside.open("wb") as file:
         count = _write_parquet(file, rows, path) if path.suffix == ".parquet" else _write_lines(file, rows)
         file.flush()
@@ -195,7 +196,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 class AppendedRows(Generic[RowT]):
-    """A file that grows row by row and survives a kill: its rows are read back when it is opened.
+    """A file that grows row by row and survives a kill: its rows are read back when it is opened. Its folder is created.
 
     A last line without "\\n" was being written when the process died; it is removed. One process at a time has the file
     open, by an operating-system lock that ends with the process.
@@ -209,6 +210,7 @@ class AppendedRows(Generic[RowT]):
         self.rows: list[RowT] = []
         try:
             with ExitStack() as opened:
+                _make_folder(self.path)
                 self._file = opened.enter_context(self.path.open("ab", buffering=0))
                 _lock(self._file, self.path)
                 _cut_torn_line(self.path)
@@ -354,6 +356,13 @@ def _write_parquet(file: "BufferedWriter", rows: Iterable[Row], path: Path) -> i
             ) from None
     pq.write_table(pa.table(columns), file)
     return len(contents)
+
+
+def _make_folder(path: Path) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadInputError(f"{path}: cannot be written: {error.strerror}") from error
 
 
 @contextmanager

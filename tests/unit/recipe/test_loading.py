@@ -1,6 +1,6 @@
 import pytest
 
-from longform.recipe.loading import dump_recipe, load_recipe
+from longform.recipe.loading import check_working_directory, dump_recipe, load_recipe
 from longform.recipe.recipe import Recipe
 from longform.records.errors import BadInputError
 
@@ -216,3 +216,19 @@ def test_one_of_several_rewards_is_named_by_its_place_or_its_kind(tmp_path):
     assert recipe.weights == [2.0, 1.0]
     assert recipe.model_dump()["rewards"][0]["max_words"] == 9
     assert _load(tmp_path, GOOD, "rewards.pairwise.weight=2").weights == [2.0]
+
+
+def test_a_file_beside_the_recipe_that_is_not_in_the_working_directory_is_told(tmp_path, monkeypatch):
+    folder = tmp_path / "project"
+    folder.mkdir()
+    monkeypatch.chdir(tmp_path)
+    path = folder / "recipe.yaml"
+    path.write_text(GOOD.replace("v.jsonl", "own.jsonl"))
+    check_working_directory(path)
+    (folder / "own.jsonl").write_text("")
+    message = r"prompts: own\.jsonl is not here, but beside .* run the command in .*project"
+    with pytest.raises(BadInputError, match=message):
+        check_working_directory(path)
+    check_working_directory(path, ["validation.prompts=elsewhere.jsonl"])
+    monkeypatch.chdir(folder)
+    check_working_directory(path)

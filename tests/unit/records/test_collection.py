@@ -97,9 +97,12 @@ def test_nothing_gathered_is_no_file(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_that_is_not_there_is_named(tmp_path):
-    with pytest.raises(BadInputError, match=r"rows\.jsonl.*: cannot be written: No such file"):
-        Collection(tmp_path / "none" / "rows.jsonl", Response)
+def test_a_folder_that_is_not_there_is_made_and_one_that_cannot_be_is_named(tmp_path):
+    out = tmp_path / "new" / "rows.jsonl"
+    _gather(out, KEYS)
+    assert [row.key for row in read_rows(out, Response)] == KEYS
+    with pytest.raises(BadInputError, match=r"rows\.jsonl.*: cannot be written: Not a directory"):
+        Collection(out / "none" / "rows.jsonl", Response)
 
 
 def test_a_file_that_holds_something_else_is_not_overwritten(tmp_path):
