@@ -112,7 +112,8 @@ def test_tables_show_the_accuracy_beside_that_of_the_longer_text(world, capsys):
     out = capsys.readouterr().out
     for words in ("accuracy of choosing the longer", "accuracy on equal lengths", "Calibration", "Learning curve"):
         assert words in out
-    assert "kind: writing, model: writing" in out
+    assert "longform train RECIPE --set 'rewards=[{kind: writing, model: writing}]'" in out
+    assert "nan" not in out
 
 
 def test_a_dry_run_says_how_many_pairs_there_are_and_writes_nothing(world, capsys, tmp_path):

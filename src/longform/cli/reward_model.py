@@ -1,13 +1,14 @@
 """`longform reward-model RECIPE`."""
 
 import json as json_
+import math
 from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from longform.cli.flags import Flag, SetValues
-from longform.cli.output import IS_MAIN, print_result, print_table, progress
+from longform.cli.output import IS_MAIN, command_line, print_result, print_table, progress
 from longform.cli.sft import describe_validation, print_memory
 
 if TYPE_CHECKING:
@@ -86,7 +87,8 @@ def reward_model(
         print(json_.dumps(result | {"examination": figures}, ensure_ascii=False))
         return
     _print_examination(examination, report)
-    print_result(result, as_json=False, next_command=f"rewards: [{{kind: writing, model: {resolved.out}}}] in a recipe")
+    rewards = f"rewards=[{{kind: writing, model: {resolved.out}}}]"
+    print_result(result, as_json=False, next_command=command_line("train", "RECIPE", "--set", rewards))
 
 
 def _print_plan(recipe: "RewardModelRecipe", *, self_check: bool) -> None:
@@ -139,4 +141,4 @@ def _print_examination(it: "Examination", report: "RewardModelReport | None") ->
 
 
 def _interval(it: "Interval") -> tuple[str, str]:
-    return f"{it.estimate:.3f}", f"{it.low:.3f} to {it.high:.3f}"
+    return f"{it.estimate:.3f}", "too few prompts" if math.isnan(it.low) else f"{it.low:.3f} to {it.high:.3f}"

@@ -156,6 +156,12 @@ def first_error(error: ValidationError) -> ErrorDetails:
     return next((it for it in found if it["type"] == "extra_forbidden" and it["loc"][:-1] == section), found[0])
 
 
+def missing_beside(error: ValidationError, unknown: ErrorDetails) -> list[str]:
+    """The keys that are missing in the section of an unknown one."""
+    found = error.errors(include_url=False, include_input=False)
+    return [str(it["loc"][-1]) for it in found if it["type"] == "missing" and it["loc"][:-1] == unknown["loc"][:-1]]
+
+
 def _describe(error: ValidationError, schema: type[BaseModel], content: Any) -> str:
     """`field: problem` for the first error of pydantic."""
     first = first_error(error)
@@ -168,8 +174,13 @@ def _describe(error: ValidationError, schema: type[BaseModel], content: Any) -> 
         return f"{field} {old}"
     *section, unknown = first["loc"]
     known = _fields(schema, section, method=content.get("method", "ppo"))
-    near = get_close_matches(str(unknown), known, n=1)
+    missing = missing_beside(error, first)
+    near = get_close_matches(str(unknown), missing, n=1) or (
+        not missing and get_close_matches(str(unknown), known, n=1)
+    )
     hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(known)}"
+    if missing and not near:
+        hint = f"{' and '.join(map(repr, missing))} {'are' if len(missing) > 1 else 'is'} missing; {hint}"
     return f"{field}: unknown key; {hint}"
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema, field_validator, model_validator
 
-from longform.recipe.loading import first_error
+from longform.recipe.loading import first_error, missing_beside
 from longform.recipe.recipe import Recipe
 from longform.records.errors import BadInputError
 from longform.records.yaml_files import read_yaml
@@ -397,8 +397,7 @@ def describe_invalid(error: ValidationError, *, place: str = "") -> str:
     key = ".".join([*([place] if place else []), *map(str, first["loc"])])
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
-        required = [str(it["loc"][-1]) for it in error.errors() if it["type"] == "missing" and it["loc"]]
-        near = get_close_matches(str(first["loc"][-1]), required, n=1)
+        near = get_close_matches(str(first["loc"][-1]), missing_beside(error, first), n=1)
         message = f"unknown key; did you mean {near[0]!r}?" if near else "unknown key"
     return f"{key}: {message}" if key else message
 

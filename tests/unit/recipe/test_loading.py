@@ -41,6 +41,7 @@ def test_overrides_reach_lists_and_sections_that_are_not_there(tmp_path):
     ("text", "overrides", "message"),
     [
         (GOOD + "optm: {lr: 1}\n", [], "optm: unknown key; did you mean 'optim'?"),
+        (GOOD.replace("policy:", "base:"), [], "base: unknown key; 'policy' is missing; known here: method, engine"),
         (GOOD.replace("policy:", "polcy:"), [], "polcy: unknown key; did you mean 'policy'?"),
         (GOOD + "optim: {learning: 1}\n", [], "optim.learning: unknown key; known here: lr, warmup_steps"),
         (GOOD, ["curriculum.wns=2"], "curriculum.wns: unknown key; did you mean 'wins'?"),
