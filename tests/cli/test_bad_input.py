@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TextIO
 
 import pytest
+import torch
 import yaml
 
 from artifacts import save_policy
@@ -519,6 +520,14 @@ def test_a_budget_without_prices_counts_nothing_and_is_refused(world, capsys):
     Path("models.yaml").write_text(yaml.safe_dump(models))
     assert "--budget: models.yaml has no prices for 'judge'" in _fails(capsys, f"{GRADE} --budget 1")
     assert "run.budget: models.yaml has no prices for 'judge'" in _fails(capsys, f"{TRAIN} --set run.budget=1")
+
+
+def test_a_device_that_is_not_there_is_refused_before_a_run_begins(world, capsys):
+    absent = "cuda" if not torch.cuda.is_available() else "mps"
+    for flag in ("", " --dry-run"):
+        said = _fails(capsys, f"{TRAIN} --set run.name=absent --set device={absent}{flag}")
+        assert f"device: {absent} is not available" in said
+    assert not Path("runs/absent").exists()
 
 
 def test_a_run_that_does_not_exist_is_not_resumed(world, capsys):

@@ -128,7 +128,7 @@ def print_result(
 ) -> None:
     """Print named values and the next command; with `aside`, to stderr, because stdout holds another document.
 
-    A value may be numbers by what they count; it is printed as `3 empty, 1 cut off`.
+    A value may be numbers by what they count; it is printed as `empty: 3, cut off: 1`.
     """
     if not IS_MAIN:
         return
@@ -138,7 +138,7 @@ def print_result(
     file = sys.stderr if aside else sys.stdout
     width = max(len(name) for name in result)
     for name, value in result.items():
-        counts = isinstance(value, Mapping) and ", ".join(f"{number} {what}" for what, number in value.items())
+        counts = isinstance(value, Mapping) and ", ".join(f"{what}: {number}" for what, number in value.items())
         print(f"{name:<{width}}  {printable(counts or value)}", file=file)
     if next_command:
         print(f"{'next':<{width}}  {next_command}", file=file)

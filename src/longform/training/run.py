@@ -143,14 +143,16 @@ class RunStart(NamedTuple):
 
 
 def check_start(recipe: Recipe, inputs: TrainingInputs) -> RunStart:
-    """Check what needs no weights: the generation server, the length of every prompt in tokens, the context of the policy,
-    and memory.
+    """Check what needs no weights: the generation server, the device, the length of every prompt in tokens, the context of
+    the policy, and memory.
 
     Raises:
         BadInputError: a prompt is too long or refused by the chat template, the tokenizer cannot be loaded, or the run can't
             fit.
     """
     check_server(recipe.generation)
+    if recipe.memory.limit_gb is None:  # else it may be a plan for another machine
+        choose_device(recipe.device)
     tokenizer = load_tokenizer(recipe.policy, trust_remote_code=recipe.trust_remote_code)
     encoded = encode_prompts(tokenizer, [*inputs.prompts, *inputs.validation_prompts], settings=recipe.generation)
     longest_prompt = max(map(len, encoded))

@@ -70,4 +70,4 @@ def test_a_stage_that_fails_passes_its_error_on(capsys):
 
 def test_numbers_by_cause_are_printed_as_words(capsys):
     output.print_result({"left out": {"empty": 3, "cut off": 1}, "failed": 0}, as_json=False)
-    assert capsys.readouterr().out == "left out  3 empty, 1 cut off\nfailed    0\n"
+    assert capsys.readouterr().out == "left out  empty: 3, cut off: 1\nfailed    0\n"
