@@ -50,7 +50,7 @@ def is_running(path: Path) -> bool:
 
 def summarize_run(path: Path) -> RunSummary:
     """Summarize one run."""
-    steps = _target(path / "recipe.yaml")
+    steps, has_ladders = _target(path / "recipe.yaml")
     try:
         with RunDirectory.read(path) as run:
             step, seconds = run.database.last_step(), run.database.seconds()
@@ -65,18 +65,25 @@ def summarize_run(path: Path) -> RunSummary:
         step=step,
         steps=steps,
         seconds=seconds,
-        mean_rung=rungs[-1][1] if rungs else None,
+        mean_rung=rungs[-1][1] if rungs and has_ladders else None,
         first_grade=grades[0][1] if grades else None,
         last_grade=grades[-1][1] if grades else None,
     )
 
 
-def _target(recipe: Path) -> int | None:
+def _target(recipe: Path) -> tuple[int | None, bool]:
+    """The steps of a recipe, and whether its prompts have ladders, as far as it can be read."""
     try:
-        steps = read_yaml(recipe)["run"]["steps"]
+        content = read_yaml(recipe)
+        steps = content["run"]["steps"]
     except (BadInputError, KeyError, TypeError):
-        return None
-    return steps if isinstance(steps, int) else None
+        return None, True
+    try:
+        data = content["data"]
+        has_ladders = any(it.get("ladders") is not None for it in (data, *data.get("sources", ())))
+    except (KeyError, TypeError, AttributeError):
+        has_ladders = True
+    return (steps if isinstance(steps, int) else None), has_ladders
 
 
 def _is_locked(lock: Path) -> bool:

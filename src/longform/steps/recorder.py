@@ -45,7 +45,9 @@ class StepReport(NamedTuple):
         shown = "no verdict" if reward is None else f"reward {reward:.2f}"
         kept = "" if structure is None else f"  structure {structure:.2f}"
         cost = f"  cost {self.spent:.{2 if self.spent >= 0.1 else 4}f}" if self.spent else ""
-        return f"{shown}{cost}{kept}  mean rung {self.metrics['curriculum/mean_rung']:.2f}"
+        rung = self.metrics["curriculum/mean_rung"]
+        climbs = rung > 0 or "curriculum/at_top" in self.metrics  # not where prompts have no ladders
+        return f"{shown}{cost}{kept}" + (f"  mean rung {rung:.2f}" if climbs else "")
 
 
 class RunResult(NamedTuple):

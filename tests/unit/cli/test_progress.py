@@ -182,3 +182,5 @@ def test_a_long_line_of_a_sample_is_cut_at_the_width_of_the_terminal(monkeypatch
 def test_the_note_has_the_money_so_far_if_there_is_any(spent, shown):
     done = StepReport(1, 2, {"reward/mean": 0.5, "curriculum/mean_rung": 1.0}, [], spent=spent)
     assert done.note == f"reward 0.50{shown}  mean rung 1.00"
+    without = done._replace(metrics={"reward/mean": 0.5, "curriculum/mean_rung": 0.0})
+    assert without.note == f"reward 0.50{shown}", "prompts without ladders"

@@ -36,6 +36,13 @@ def test_the_target_and_the_state_of_each_run_are_told(tmp_path):
     assert "run.sqlite" in found[3].problem
 
 
+def test_prompts_without_ladders_have_no_mean_rung(tmp_path):
+    recipe = _run(tmp_path / "a", 3) / "recipe.yaml"
+    recipe.write_text("run: {name: a, steps: 3}\ndata: {prompts: p.jsonl, ladders: null, sources: []}\n")
+    (found,) = list_runs(tmp_path)
+    assert (found.steps, found.mean_rung) == (3, None)
+
+
 def test_a_renamed_run_is_the_same_run(tmp_path):
     before = list_runs(_run(tmp_path / "old", 2))
     (tmp_path / "old").rename(tmp_path / "new")
