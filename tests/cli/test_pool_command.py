@@ -94,7 +94,7 @@ def test_a_language_is_named_by_code_or_name(world):
         (f"{POOL} --out log/train.parquet", "--out log/train.parquet: would overwrite log/train.parquet, which this"),
         (f"{POOL} --out p.jsonl --dropped log/train.parquet", "--dropped log/train.parquet: would overwrite"),
         (f"{POOL} --out p.jsonl --dropped p.jsonl", "--dropped p.jsonl: the same file as --out"),
-        (f"{POOL} --out none/p.jsonl", "none/p.jsonl: cannot be written"),
+        (f"{POOL} --out queries.jsonl/p.jsonl", "queries.jsonl/p.jsonl: cannot be written"),
         (f"{POOL} --out p.jsonl --min-words 500", "no prompt of log, queries.jsonl is left: 1 toxic, 4 too short"),
     ],
 )

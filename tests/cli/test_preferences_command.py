@@ -94,7 +94,7 @@ def test_flags_and_files_that_cannot_be_used_are_refused(capsys):
     write_graded()
     assert "--margin" in refused(capsys, *SCORES, "--margin", "-1")
     assert "--max-per-prompt" in refused(capsys, *SCORES, "--max-per-prompt", "0")
-    assert "nowhere" in refused(capsys, *SCORES[:-1], "nowhere/out.jsonl")
+    assert "g.jsonl/out.jsonl: cannot be written" in refused(capsys, *SCORES[:-1], "g.jsonl/out.jsonl")
     Path("g.jsonl").write_text('{"prompt_id": "p", "model": "a", "human_scores": [1]}\n')
     assert "g.jsonl:1: score" in refused(capsys, *SCORES)
 
