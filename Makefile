@@ -39,7 +39,7 @@ demo-real: $(VENV)/.installed
 	$(BIN)/longform quickstart --real build/demo-models/smollm2-135m-instruct \
 	    --embeddings build/demo-models/all-minilm-l6-v2
 
-# Side by side: pyright has one thread, and takes three minutes.
+# Side by side: pyright has one thread.
 test: $(VENV)/.tested
 	$(MAKE) --no-print-directory --jobs=2 lint pytest
 
