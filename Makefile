@@ -7,8 +7,10 @@
 # make test-servers   llama.cpp's server with a small real model, on this machine's processor
 # make test-engines   what is sent to vLLM and SGLang against their released packages, which are fetched and read
 # make test-browser   every page in Debian's Chromium, which is installed if it can be
-# make test-studies   a small study whole: three arms with three seeds, in two processes
+# make test-studies   a small study whole (three arms, three seeds, two processes), and one that is killed
 # make test-trackers   trackio, wandb, TensorBoard and MLflow with real runs, offline
+# make test-wheel   the examples of the documentation with an installed wheel, outside the tree
+# make test-processes   supervised stages in two processes
 # make test-low-bits   adapters on weights of 4 bits, with bitsandbytes
 # make test-gpu   benchmarks/gpu_check.py: training on this machine's GPU with every engine that is installed
 # make test-newest   the unit tests on the newest versions that the package allows, in .venv-newest
@@ -24,10 +26,10 @@ NEWEST_PIP := $(NEWEST)/bin/python -m pip --disable-pip-version-check --quiet
 NEWEST_TESTS ?= tests/unit
 BIN := $(VENV)/bin
 # Folders of tests with targets of their own.
-WITH_TARGETS := $(addprefix --ignore tests/,verl_runs servers engines trackers browser studies)
+WITH_TARGETS := $(addprefix --ignore tests/,verl_runs servers engines trackers browser studies wheel processes)
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo demo-real test test-browser test-full test-families test-servers test-trackers test-engines test-studies test-low-bits test-gpu test-verl test-newest docs pictures lint pytest
+.PHONY: demo demo-real test test-browser test-full test-families test-servers test-trackers test-engines test-studies test-wheel test-processes test-low-bits test-gpu test-verl test-newest docs pictures lint pytest
 
 demo: $(VENV)/.installed
 	$(BIN)/longform quickstart
@@ -72,6 +74,12 @@ test-engines: $(VENV)/.tested
 
 test-studies: $(VENV)/.tested
 	$(BIN)/pytest tests/studies
+
+test-wheel: $(VENV)/.tested
+	$(BIN)/pytest tests/wheel
+
+test-processes: $(VENV)/.tested
+	$(BIN)/pytest tests/processes $(PROCESS_TESTS)
 
 test-low-bits: $(VENV)/.tested
 	$(PIP) install -c constraints.txt -e '.[train,low-bits]'

@@ -7,7 +7,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,6 +29,24 @@ def pytest_collection_finish() -> None:
     """Modules and tests stay to the end: the garbage collector, which accelerate runs in every training, skips them."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """A process takes whole files; all that fork commands go to one, since the imports that they share take seconds."""
+    from xdist.scheduler.loadfile import LoadFileScheduling
+
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = super()._split_scope(nodeid)
+            return "forks" if _forks(config.rootpath / file) else file
+
+    return Scheduling(config, log)
+
+
+@cache
+def _forks(file: Path) -> bool:
+    return "forks" in file.read_text(encoding="utf-8")
 
 
 @dataclass
