@@ -102,6 +102,7 @@ def test_a_model_without_chat_turns_is_refused_before_anything_is_written_for_it
     assert refused.stderr.startswith("longform: --real base: needs a chat model")
 
 
+@pytest.mark.full  # tests/pipeline/test_kills.py kills a run in every checkpoint
 def test_a_killed_part_one_resumes_to_the_same_weights(demo, forks):
     folder = demo[0]
     recipe = folder / "out" / "length.yaml"

@@ -145,7 +145,9 @@ def test_a_command_that_finds_no_room_goes_on_where_it_stopped(world, inputs, co
     assert len(asked) - len({it.key for it in asked}) <= 16 * len(failures), "only what was in flight is asked again"
 
 
-@pytest.mark.parametrize(("command", "out", "needs"), GATHERING)
+@pytest.mark.parametrize(
+    ("command", "out", "needs"), [pytest.param(*GATHERING[0].values, marks=pytest.mark.full), GATHERING[1]]
+)
 def test_a_full_file_system_stops_a_command_that_then_goes_on(world, inputs, small_disk, command, out, needs):
     folder = inputs(*needs)
     place = folder / "disk"

@@ -27,7 +27,7 @@ from longform.records.run_directory import RunDirectory
 
 pytestmark = pytest.mark.slow
 FULL = bool(os.environ.get("LONGFORM_TEST_FULL"))  # `make test-full`
-STEPS = 40 if FULL else 14
+STEPS = 40 if FULL else 12
 CONCURRENCY = 4
 LATENCY_SECONDS = 0.04
 GENERATE = [*generate("master"), "--samples", "4"]

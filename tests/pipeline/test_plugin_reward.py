@@ -83,7 +83,7 @@ def _rewards(path):
         return [(it.step, it.row, it.text, it.reward, it.cause) for it in run.database.rollouts()]
 
 
-@pytest.mark.parametrize("method", ["ppo", "grpo"])
+@pytest.mark.parametrize("method", ["grpo", pytest.param("ppo", marks=pytest.mark.full)])
 def test_a_run_is_rewarded_stopped_resumed_replayed_and_read(world, method, capsys, monkeypatch):
     folder, module = world
     recipe = load_recipe(f"{method}.yaml")

@@ -187,7 +187,7 @@ def test_the_policy_learns_from_a_server_and_a_stopped_run_goes_on(start, tmp_pa
         assert max(value for _, value in run.database.metric("engine/largest")) < 1e-4
 
 
-@pytest.mark.parametrize("engine", ["vllm", "sglang"])
+@pytest.mark.parametrize("engine", ["vllm", pytest.param("sglang", marks=pytest.mark.full)])
 def test_a_server_draws_from_the_distribution_of_the_own_engine(start, engine):
     """First tokens, at a temperature and with a nucleus, of 600 rows each."""
     models = models_of(start, "weights")
