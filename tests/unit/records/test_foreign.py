@@ -17,8 +17,8 @@ FRENCH = "id,prompt\n1,Écrivez un résumé détaillé de l'été passé à la m
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("p.jsonl.gz", gzip.compress(ROW), "compressed with gzip; unpack it first"),
-        ("p.csv", gzip.compress(ROW), "compressed with gzip"),
+        ("p.jsonl.gz", gzip.compress(ROW, mtime=0), "compressed with gzip; unpack it first"),
+        ("p.csv", gzip.compress(ROW, mtime=0), "compressed with gzip"),
         ("p.jsonl.zst", b"\x28\xb5\x2f\xfd0000", "compressed with zstd"),
         ("p.xlsx", b"PK\x03\x040000", "save the sheet as .csv"),
         ("p.jsonl", b"PAR10000PAR1", "give it the suffix .parquet"),
