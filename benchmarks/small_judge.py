@@ -33,12 +33,12 @@ TEXTS = 3
 
 
 def main() -> None:
-    """Judge, print the table and the share of questions without a usable answer."""
+    """Judge the groups and print the tables of the audit."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--record", action="store_true")
     parser.add_argument("--data", type=Path, help="folder with HelloBench's published responses")
     parser.add_argument("--groups", type=int, default=6)
-    parser.add_argument("--words", type=int, default=400, help="most words of a published text")
+    parser.add_argument("--words", type=int, default=400, help="maximum number of words of a published text")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as name, served():
         folder = Path(name)
@@ -90,9 +90,9 @@ def published(data: Path, *, count: int, words: int) -> str:
     groups = [
         {"id": id_, "prompt": prompts[id_], "responses": several[:TEXTS]}
         for id_, several in texts.items()
-        if len({it["score"] for it in several[:TEXTS]}) > 1
+        if len({text["score"] for text in several[:TEXTS]}) > 1
     ]
-    return "".join(f"{json.dumps(it)}\n" for it in groups[:count])
+    return "".join(f"{json.dumps(group)}\n" for group in groups[:count])
 
 
 def rows(path: Path) -> list[dict[str, str]]:

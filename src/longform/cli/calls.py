@@ -55,25 +55,27 @@ def calls(
 
 def _print_totals(sums: "Sequence[CallSum]", *, as_json: bool) -> None:
     if as_json:
-        for it in sums:
-            print(json_module.dumps(asdict(it), ensure_ascii=False))
+        for total in sums:
+            print(json_module.dumps(asdict(total), ensure_ascii=False))
         return
     columns = ["model", "outcome", "calls", "prompt", "completion", "thoughts", "cost", "s"]
     rows = [
         [
-            it.endpoint,
-            it.outcome,
-            f"{it.calls:,}",
-            f"{it.prompt_tokens:,}",
-            f"{it.completion_tokens:,}",
-            f"{it.thought_tokens:,}",
-            "unknown" if it.unknown_costs == it.calls else f"{it.cost:.4f}{'*' if it.estimated_costs else ''}",
-            f"{it.seconds:.1f}",
+            total.endpoint,
+            total.outcome,
+            f"{total.calls:,}",
+            f"{total.prompt_tokens:,}",
+            f"{total.completion_tokens:,}",
+            f"{total.thought_tokens:,}",
+            "unknown"
+            if total.unknown_costs == total.calls
+            else f"{total.cost:.4f}{'*' if total.estimated_costs else ''}",
+            f"{total.seconds:.1f}",
         ]
-        for it in sums
+        for total in sums
     ]
     print_table("Calls by model and outcome (tokens, cost, mean seconds)", columns, rows)
-    if any(it.estimated_costs for it in sums):
+    if any(total.estimated_costs for total in sums):
         print("* in part estimated, because the endpoint did not state its tokens")
 
 

@@ -9,7 +9,7 @@ from longform.endpoints.client import Endpoint
 from longform.endpoints.errors import EndpointError
 from longform.endpoints.failures import quote
 from longform.endpoints.models import ModelSpec
-from longform.judging.judge import object_schema
+from longform.judging.judge import schema_format
 from longform.records.errors import BadInputError
 
 ANSWER_TOKENS = 64
@@ -77,10 +77,10 @@ async def find_changes(
 
 async def structured_output(endpoint: Endpoint) -> str:
     """Whether the endpoint constrains an answer to a JSON schema, in words."""
-    schema = object_schema({"greeting": {"type": "string"}})
-    shape = {"type": "json_schema", "json_schema": {"name": "answer", "strict": True, "schema": schema}}
     try:
-        text = await _ask(endpoint, attempt=_FIRST_ATTEMPT, response_format=shape)
+        text = await _ask(
+            endpoint, attempt=_FIRST_ATTEMPT, response_format=schema_format({"greeting": {"type": "string"}})
+        )
     except (EndpointError, BadInputError) as error:
         return f"{'unknown' if _is_passing(error) else 'refused'}: {quote(error)}"
     try:

@@ -30,8 +30,13 @@ class AnswerShape(Generic[ValueT]):
 
     def response_format(self) -> dict[str, Any]:
         """For the request."""
-        schema = object_schema({"reasoning": {"type": "string"}, **self.properties})
-        return {"type": "json_schema", "json_schema": {"name": "answer", "strict": True, "schema": schema}}
+        return schema_format({"reasoning": {"type": "string"}, **self.properties})
+
+
+def schema_format(properties: Mapping[str, Any]) -> dict[str, Any]:
+    """The `response_format` of a request whose answer is an object with exactly these keys, each with its JSON schema."""
+    schema = object_schema(properties)
+    return {"type": "json_schema", "json_schema": {"name": "answer", "strict": True, "schema": schema}}
 
 
 def object_schema(properties: Mapping[str, Any]) -> dict[str, Any]:
