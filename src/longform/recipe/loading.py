@@ -1,6 +1,6 @@
 """Loads a recipe: YAML and `KEY=VALUE` overrides, validated as a whole before a model loads or a call is paid for."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar, get_args, overload
@@ -80,7 +80,21 @@ def _check(
     try:
         return schema.model_validate(content, context={"stored": is_stored})
     except ValidationError as error:
-        raise BadInputError(f"{path}: {_describe(error, schema, content)}") from None
+        raise BadInputError(f"{_source(path, overrides, error)}: {_describe(error, schema, content)}") from None
+
+
+def _source(path: str | Path, overrides: Sequence[str], error: ValidationError) -> str:
+    """The file, and the override that set the value at fault, if one did."""
+    place = _without_numbers(map(str, first_error(error)["loc"]))
+    for override in reversed(overrides):
+        key = _without_numbers(override.partition("=")[0].split("."))
+        if key[-1:] == place[-1:] and key == [it for it in place if it in key]:
+            return f"{path} with {override}"
+    return str(path)
+
+
+def _without_numbers(names: Iterable[str]) -> list[str]:
+    return [it for it in names if not it.isdecimal()]
 
 
 def check_working_directory(path: Path, overrides: Sequence[str] = ()) -> None:

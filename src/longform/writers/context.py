@@ -46,6 +46,9 @@ class Context:
         self._model: Any = model
         self._longest = longest
         self._argument = _cache_argument(model)
+        # As an index, since the last state as a slice of a prompt's states is not contiguous: torch would then copy the
+        # output head once for each row.
+        self._last = torch.tensor([-1], device=model.device)
         self._cache = self._new_cache()
         self._has_states = any(isinstance(layer, LinearAttentionLayer) for layer in self._cache.layers)
 
@@ -91,7 +94,7 @@ class Context:
             attention_mask=self._attention,
             position_ids=self._positions,
             use_cache=True,
-            logits_to_keep=1,
+            logits_to_keep=self._last,
             **{self._argument: self._cache},
         )
         return output.logits[:, -1]

@@ -69,7 +69,7 @@ def test_overrides_reach_lists_and_sections_that_are_not_there(tmp_path):
         (GOOD, ["optim.betas=[1.0, 0.999]"], "optim.betas.0: Input should be less than 1"),
         (GOOD, ["optim.lr=.inf"], "optim.lr: Input should be a finite number"),
         (GOOD, ["run.seed=99999999999999999999"], "run.seed: Input should be less than"),
-        (GOOD, ["run.steps=ten"], "run.steps: Input should be a valid integer"),
+        (GOOD, ["run.steps=ten"], "recipe.yaml with run.steps=ten: run.steps: Input should be a valid integer"),
         (GOOD, ["method=grpp"], "method: Input should be 'ppo'"),
         (GOOD, ["method=grpo"], "data.group: must be at least 2 with grpo, which compares the responses of a group"),
         (GOOD, ["method=grpo", "data.group=4", "optim.critic_lr=1"], "optim.critic_lr: unknown key; known here: lr,"),
