@@ -8,6 +8,7 @@ repeats, attacks, causes of missing verdicts, tokens and cost. Verdicts name the
 from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -79,6 +80,13 @@ class AuditedPair(Pair):
         if not text.strip():
             raise ValueError("the text is empty")
         return text
+
+    @model_validator(mode="before")
+    @classmethod
+    def _check_shape(cls, row: Any) -> Any:
+        if isinstance(row, Mapping) and "responses" in row and "response_a" not in row:
+            raise ValueError("a group of responses, not a pair; `longform audit --by list` (or peer, ...) reads groups")
+        return row
 
     @model_validator(mode="after")
     def _check_judges(self) -> "AuditedPair":

@@ -10,6 +10,7 @@ import yaml
 
 from longform.evaluation.audit.group_figures import ComparedGroup, advise_method, decisions, measure_method
 from longform.evaluation.audit.groups import audit_groups, group_tables
+from longform.evaluation.audit.pairs import read_pairs
 from longform.evaluation.audit.scored_groups import ScoredGroup
 from longform.evaluation.estimates import Bootstrap
 from longform.judging.answers import read_fences
@@ -184,3 +185,10 @@ def test_the_advice_takes_the_cheapest_that_is_not_worse_and_leaves_the_worse_al
     few = [it[:5] for it in ways]
     figures = [measure_method("j", by, it, TIGHT) for by, it in zip(("round-robin", "list", "peer"), few, strict=True)]
     assert "only 5 of at least 10 prompts" in advise_method(figures, few, TIGHT).because
+
+
+def test_a_groups_file_where_pairs_are_read_is_refused_with_the_flag_that_reads_it(tmp_path):
+    file = tmp_path / "groups.jsonl"
+    file.write_text('{"id": "a", "prompt": "Write.", "responses": [{"text": "one"}, {"text": "two"}]}\n')
+    with pytest.raises(BadInputError, match=r"groups\.jsonl:1: a group of responses, not a pair; `longform audit --by"):
+        read_pairs([file])
