@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import time
@@ -85,11 +86,28 @@ def test_part_two_learns_from_the_judge_behind_its_address(demo):
 def test_a_folder_that_is_not_empty_is_refused_and_so_is_another_method(demo, forks):
     folder = demo[0]
     again = forks.run(folder, [*QUICKSTART, "--smoke", "--out", "out"], code=2)
-    assert again.stderr == "longform: --out out: is not empty\n"
+    assert again.stderr == "longform: --out out: is not empty; --resume continues\n"
     other = forks.run(folder, [*QUICKSTART, "--method", "longwriter-zero"], code=2)
     assert other.stderr.startswith("longform: --real: runs both methods in turn")
-    alone = forks.run(folder, ["quickstart", "--embeddings", "chat"], code=2)
-    assert alone.stderr == "longform: --embeddings: only valid with --real\n"
+    for flags in (["--embeddings", "chat"], ["--resume"]):
+        alone = forks.run(folder, ["quickstart", *flags], code=2)
+        assert alone.stderr == f"longform: {flags[0]}: only valid with --real\n"
+    nothing = forks.run(folder, [*QUICKSTART, "--resume", "--out", "never"], code=2)
+    assert nothing.stderr == "longform: --resume: needs --out, the folder of a demonstration that was stopped\n"
+
+
+def test_a_demonstration_stopped_in_part_one_is_resumed_to_the_same_texts(demo, forks):
+    folder, whole = demo[0] / "out", demo[0] / "whole"
+    shutil.copytree(folder, whole)
+    # As a kill in the second step of part one leaves the folder.
+    shutil.rmtree(folder / "ladder")
+    shutil.rmtree(folder / "length" / "checkpoints" / "step-000002")
+    written = ("held-out-between", "held-out-after", "references", "grades", "ladders", "evidence")
+    for left in [it for it in folder.iterdir() if it.name.startswith(written)]:
+        left.unlink()
+    forks.run(demo[0], [*QUICKSTART, "--smoke", "--out", "out", "--resume"])
+    for name in ("held-out-between.jsonl", "held-out-after.jsonl", "ladders.jsonl"):
+        assert (folder / name).read_text() == (whole / name).read_text(), name
 
 
 def test_a_model_without_chat_turns_is_refused_before_anything_is_written_for_it(demo, forks):

@@ -34,6 +34,7 @@ def quickstart(
     full_pipeline: Flag = False,
     real: str | None = None,
     embeddings: str | None = None,
+    resume: Flag = False,
     set_: SetValues = (),
     json: Flag = False,
 ) -> None:
@@ -54,14 +55,20 @@ def quickstart(
             prompts, with a judge by rule.
         embeddings: With --real: folder or Hub id of a sentence-transformers model, which measures whether the texts are
             about their requests.
+        resume: With --real: continue in --out, with the same flags, what was stopped there.
         set_: Override a value of the training recipe, with --real of both recipes: KEY=VALUE. May be repeated.
         json: Print the result as JSON.
     """
     from longform.records.errors import BadInputError
 
+    if resume and real is None:
+        raise BadInputError("--resume: only valid with --real")
+    if resume and (out is None or not (out / "held-out.jsonl").exists()):
+        raise BadInputError("--resume: needs --out, the folder of a demonstration that was stopped")
     folder = out or _free_folder(Path("runs"))
-    if folder.exists() and any(folder.iterdir()):
-        raise BadInputError(f"--out {folder}: is not empty")
+    if folder.exists() and any(folder.iterdir()) and not resume:
+        hint = "; --resume continues" if real is not None and (folder / "held-out.jsonl").exists() else ""
+        raise BadInputError(f"--out {folder}: is not empty{hint}")
     if full_pipeline and method != "longwriter-zero":
         raise BadInputError("--full-pipeline: only valid with --method longwriter-zero")
     if embeddings is not None and real is None:
@@ -69,7 +76,7 @@ def quickstart(
     if real is not None:
         if method != "writing-rl" or full_pipeline:
             raise BadInputError("--real: runs both methods in turn; leave out --method and --full-pipeline")
-        _real(real, folder, seed=seed, smoke=smoke, embeddings=embeddings, overrides=set_, json=json)
+        _real(real, folder, seed=seed, smoke=smoke, embeddings=embeddings, overrides=set_, resume=resume, json=json)
         return
     run = _writing_rl if method == "writing-rl" else _full_longwriter_zero if full_pipeline else _longwriter_zero
     run(folder, seed=seed, smoke=smoke, overrides=set_, json=json)
@@ -161,12 +168,21 @@ def _real(
     smoke: bool,
     embeddings: str | None,
     overrides: Sequence[str],
+    resume: bool,
     json: bool,
 ) -> None:
     from longform.demo.pipeline import FULL, SMOKE, run_demo
 
-    scale = SMOKE if smoke else FULL
-    result = run_demo(model, folder, seed=seed, stage=progress, scale=scale, embeddings=embeddings, overrides=overrides)
+    result = run_demo(
+        model,
+        folder,
+        seed=seed,
+        stage=progress,
+        scale=SMOKE if smoke else FULL,
+        embeddings=embeddings,
+        overrides=overrides,
+        resume=resume,
+    )
     if json:
         print(json_.dumps(result.figures))
         return

@@ -10,7 +10,7 @@ import resource
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from importlib.resources import as_file, files
+from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -112,6 +112,7 @@ def run_demo(
     method: LadderMethod = "grpo",
     embeddings: str | None = None,
     overrides: Sequence[str] = (),
+    resume: bool = False,
 ) -> DemoResult:
     """Run both parts and measure the writer before and after on the held-out prompts.
 
@@ -124,10 +125,12 @@ def run_demo(
         method: Of part two.
         embeddings: Folder or Hub id of a sentence-transformers model, which measures relevance to the request.
         overrides: `KEY=VALUE` for both recipes.
+        resume: Continue what was begun in `folder`: texts that are there are kept, and a run continues from its newest
+            checkpoint.
 
     Raises:
         BadInputError: the model, the encoder or an override cannot be used.
-        StoppedError: a run stopped; it can be resumed by `longform train` with the recipe in `folder`.
+        StoppedError: a run stopped; it can be resumed.
     """
     began = time.perf_counter()
     model = _fetch(model)
@@ -139,7 +142,7 @@ def run_demo(
     speed = _Speed()
 
     _write_held_out(folder, "before", model, first, scale=scale, seed=seed, stage=stage, speed=speed)
-    one = _train(first, folder, "part one: GRPO with length and format", stage)
+    one = _train(first, folder, "part one: GRPO with length and format", stage, resume=resume)
     trained = str(one.policy_path)
     _write_held_out(folder, "between", trained, first, scale=scale, seed=seed, stage=stage, speed=speed)
 
@@ -148,7 +151,7 @@ def run_demo(
         _build_ladders(folder, model, trained, first, scale=scale, seed=seed, stage=stage)
         name = "ladder" if method == "grpo" else "ladder-ppo"
         second = demo_recipe(name, folder, {"policy": trained}, overrides)
-        two = _train(second, folder, f"part two: {method.upper()} against the ladders", stage)
+        two = _train(second, folder, f"part two: {method.upper()} against the ladders", stage, resume=resume)
     final = str(two.policy_path)
     _write_held_out(folder, "after", final, second, scale=scale, seed=seed, stage=stage, speed=speed)
 
@@ -177,15 +180,12 @@ def demo_recipe(name: str, folder: Path, paths: Mapping[str, str], overrides: Se
     Raises:
         BadInputError: an override has an unknown key or an invalid value.
     """
-    data = "data.prompts=training.jsonl" if name == "length" else "data.ladders=ladders.jsonl"
-    key, _, file = data.partition("=")
-    placed = {
-        key: str(folder / file),
-        "models": str(folder / "models.yaml"),
-        "run.folder": str(folder),
-        **paths,
-    }
-    with as_file(files("longform.demo") / "recipes" / f"{name}.yaml") as source:
+    # A source for each range: every step then asks for short and long texts alike.
+    files = [_training_path(folder, it) for it in _by_range(load_prompts("training"))]
+    sources = [{"name": it.stem, "prompts": str(it)} for it in files]
+    data = {"data.sources": sources} if name == "length" else {"data.ladders": str(folder / "ladders.jsonl")}
+    placed = {"models": str(folder / "models.yaml"), "run.folder": str(folder), **data, **paths}
+    with resources.as_file(resources.files("longform.demo") / "recipes" / f"{name}.yaml") as source:
         return load_recipe(source, Recipe, [*(f"{it}={json.dumps(value)}" for it, value in placed.items()), *overrides])
 
 
@@ -209,22 +209,32 @@ class _Speed:
 
 def _write_files(folder: Path, scale: DemoScale) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    write_rows(folder / "training.jsonl", load_prompts("training"))
+    for name, rows in _by_range(load_prompts("training")).items():
+        write_rows(_training_path(folder, name), rows)
     write_rows(folder / "held-out.jsonl", _first_of_each_range("held-out", scale.held_out_per_range))
     write_rows(folder / "candidates.jsonl", _first_of_each_range("training", scale.candidates_per_range))
 
 
 def _first_of_each_range(split: DemoSplit, count: int) -> list[Prompt]:
     """The first prompts of each range, with the range in `meta` for `select --group-by`."""
-    by_range: dict[str, list[Prompt]] = {}
-    for prompt in load_prompts(split):
-        low, high = length_range_of(prompt)
-        by_range.setdefault(f"{low} to {high}", []).append(prompt)
     return [
         it.model_copy(update={"meta": it.meta | {"range": name}})
-        for name, rows in by_range.items()
+        for name, rows in _by_range(load_prompts(split)).items()
         for it in rows[:count]
     ]
+
+
+def _by_range(prompts: Sequence[Prompt]) -> dict[str, list[Prompt]]:
+    """The prompts of each range, such as `20 to 40`."""
+    by_range: dict[str, list[Prompt]] = {}
+    for prompt in prompts:
+        low, high = length_range_of(prompt)
+        by_range.setdefault(f"{low} to {high}", []).append(prompt)
+    return by_range
+
+
+def _training_path(folder: Path, length_range: str) -> Path:
+    return folder / f"training-{length_range.replace(' ', '-')}.jsonl"
 
 
 def _fetch(model: str) -> str:
@@ -282,10 +292,14 @@ def _local_options(recipe: Recipe) -> LocalOptions:
     return LocalOptions(batch=recipe.generation.batch, precision=recipe.memory.precision)
 
 
-def _train(recipe: Recipe, folder: Path, title: str, stage: Stage) -> RunResult:
+def _train(recipe: Recipe, folder: Path, title: str, stage: Stage, *, resume: bool) -> RunResult:
     write_text(folder / f"{recipe.run.name}.yaml", dump_recipe(recipe))
     with stage(title) as advance:
-        return train(recipe, on_step=lambda report: advance(report.step, report.steps, report.note))
+        return train(
+            recipe,
+            resume=resume and recipe.run_path.exists(),
+            on_step=lambda report: advance(report.step, report.steps, report.note),
+        )
 
 
 def _build_ladders(
