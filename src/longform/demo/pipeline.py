@@ -35,6 +35,7 @@ from longform.selection.select import select
 from longform.selection.settings import SelectionSettings
 from longform.steps.recorder import RunResult
 from longform.training.run import train
+from longform.writers.device import choose_device, fast_precision
 from longform.writers.loading import load_tokenizer
 from longform.writers.paths import check_model_path, is_model_folder
 from longform.writers.settings import LocalOptions
@@ -50,9 +51,9 @@ class DemoScale(NamedTuple):
     held_out_per_range: int = 12
     samples: int = 2
     """Texts of each writer for each held-out prompt."""
-    candidates_per_range: int = 4
+    candidates_per_range: int = 6
     """Training prompts for which references are written."""
-    ladders_per_range: int = 3
+    ladders_per_range: int = 4
     """Of these, the ones with the highest learning potential."""
     recipe: tuple[str, ...] = ()
     """Overrides of both recipes."""
@@ -184,7 +185,13 @@ def demo_recipe(name: str, folder: Path, paths: Mapping[str, str], overrides: Se
     files = [_training_path(folder, it) for it in _by_range(load_prompts("training"))]
     sources = [{"name": it.stem, "prompts": str(it)} for it in files]
     data = {"data.sources": sources} if name == "length" else {"data.ladders": str(folder / "ladders.jsonl")}
-    placed = {"models": str(folder / "models.yaml"), "run.folder": str(folder), **data, **paths}
+    placed = {
+        "models": str(folder / "models.yaml"),
+        "run.folder": str(folder),
+        "memory.precision": fast_precision(choose_device()),
+        **data,
+        **paths,
+    }
     with resources.as_file(resources.files("longform.demo") / "recipes" / f"{name}.yaml") as source:
         return load_recipe(source, Recipe, [*(f"{it}={json.dumps(value)}" for it, value in placed.items()), *overrides])
 

@@ -7,6 +7,9 @@ import torch
 from longform.records.errors import BadInputError, DeviceWarning
 from longform.writers.settings import Device, Precision
 
+_BFLOAT16 = ("avx512_bf16", "amx_bf16", "bf16")
+"""As torch calls the instructions of x86 and ARM processors."""
+
 
 def choose_device(device: Device = "auto") -> str:
     """The device to use: with `auto` the first GPU if there is one, else Apple's, else the processor.
@@ -37,3 +40,11 @@ def choose_precision(precision: Precision, device: str) -> torch.dtype:
     if precision == "auto":
         return torch.float32 if device == "cpu" else torch.bfloat16
     return getattr(torch, precision)
+
+
+def fast_precision(device: str) -> str:
+    """The precision in which a model multiplies faster: bfloat16, but for processors without instructions for it."""
+    if device != "cpu":
+        return "bfloat16"
+    able = torch.cpu.get_capabilities()
+    return "bfloat16" if any(able.get(name) for name in _BFLOAT16) else "float32"

@@ -5,7 +5,7 @@ import torch
 
 from longform.records.errors import BadInputError, DeviceWarning
 from longform.writers.decoding import choose_tokens, drawing_device
-from longform.writers.device import choose_device, choose_precision
+from longform.writers.device import choose_device, choose_precision, fast_precision
 from longform.writers.settings import GenerationSettings
 
 
@@ -51,3 +51,10 @@ def test_tokens_are_drawn_in_float64_whatever_the_device():
     assert chosen.tolist() == [1, 2]
     assert log_probs.dtype == torch.float32
     assert [drawing_device(torch.device(it)).type for it in ("cpu", "cuda", "mps")] == ["cpu", "cuda", "cpu"]
+
+
+def test_bfloat16_is_fast_on_a_gpu_and_on_processors_with_instructions_for_it(monkeypatch):
+    for able, expected in (({"avx512_bf16": True}, "bfloat16"), ({"avx2": True, "avx512_bf16": False}, "float32")):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda able=able: able)
+        assert fast_precision("cpu") == expected
+        assert fast_precision("cuda") == "bfloat16"
