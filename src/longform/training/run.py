@@ -34,7 +34,7 @@ from longform.training.validation import Validation
 from longform.wording import Wording
 from longform.writers.device import choose_device
 from longform.writers.encoding import encode_prompts
-from longform.writers.loading import load_config, load_tokenizer
+from longform.writers.loading import check_weights, load_config, load_tokenizer
 from longform.writers.self_check import check_context
 from longform.writers.served.server import EngineServer, check_server, open_server
 
@@ -158,6 +158,11 @@ def check_start(recipe: Recipe, inputs: TrainingInputs) -> RunStart:
     longest_prompt = max(map(len, encoded))
     config = load_config(recipe.policy, trust_remote_code=recipe.trust_remote_code)
     check_context(config, path=recipe.policy, settings=recipe.generation, longest_prompt=longest_prompt)
+    check_weights(
+        recipe.policy,
+        trust_remote_code=recipe.trust_remote_code,
+        may_be_elsewhere=recipe.memory.limit_gb is not None,
+    )
     memory = check_memory(recipe, longest_prompt=longest_prompt)
     return RunStart(memory, longest_prompt, longest_prompt + recipe.generation.max_tokens)
 

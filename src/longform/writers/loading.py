@@ -5,7 +5,9 @@ transformers would ask on standard input. What a model would fail to save later,
 it is loaded.
 """
 
+import warnings
 from copy import copy
+from pathlib import Path
 from typing import Any
 
 import huggingface_hub
@@ -14,9 +16,17 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, Genera
 from transformers.utils import logging as transformers_logging
 
 from longform.records.errors import BadInputError
-from longform.writers.paths import base_of_adapters, check_model_path, holds_adapters, load_failure, model_below
-from longform.writers.quantization import Quantization, quantization_config
+from longform.writers.paths import (
+    ADAPTER,
+    base_of_adapters,
+    check_model_path,
+    holds_adapters,
+    load_failure,
+    model_below,
+)
+from longform.writers.quantization import DEQUANTIZED, Quantization, quantization_config, quantization_method
 from longform.writers.stops import find_turn_end
+from longform.writers.weights import describe_damage, has_weights
 
 transformers_logging.disable_progress_bar()
 transformers_logging.set_verbosity_error()
@@ -38,7 +48,8 @@ def load_model(
     reads a saved copy stops there. With `quantize` the weights of its layers are loaded in few bits, to stay as they are.
 
     Raises:
-        BadInputError: the model does not exist or cannot be loaded, or its tokenizer has more tokens than its embeddings.
+        BadInputError: the model does not exist or cannot be loaded, weights are missing, or its tokenizer has more tokens
+            than its embeddings.
     """
     tokenizer = load_tokenizer(path, trust_remote_code=trust_remote_code)
     try:
@@ -56,13 +67,47 @@ def load_model(
     return tokenizer, (model.to(device) if quantize is None else model).eval()
 
 
+def check_weights(
+    path: str, *, trust_remote_code: bool = False, has_head: bool = True, may_be_elsewhere: bool = False
+) -> None:
+    """Check that the weights of a folder can be trained: they are there, whole, those of its configuration, and not
+    quantized. Their headers are read. Of a hub id nothing is checked, since its weights may not be here yet.
+
+    Args:
+        path: Folder or hub id of the model, or folder of adapters.
+        trust_remote_code: Whether code in the folder may run.
+        has_head: Whether the output head of a language model is needed; a reward model has one of its own.
+        may_be_elsewhere: Whether a folder may be without any weights, for a plan for another machine.
+
+    Raises:
+        BadInputError: a check failed.
+    """
+    below = Path(model_below(path))
+    if not below.is_dir() or (may_be_elsewhere and not has_weights(below)):
+        return
+    method = quantization_method(load_config(path, trust_remote_code=trust_remote_code))
+    if method is not None and method not in DEQUANTIZED:
+        raise BadInputError(
+            f"{path}: its weights are quantized ({method}), and such weights cannot be trained; take the model that it was "
+            "made from (memory.quantize trains adapters on 4 bits)"
+        )
+    try:
+        _load_weights(path, trust_remote_code=trust_remote_code, has_head=has_head, only_headers=True)
+    except BadInputError:
+        raise
+    except Exception as error:  # as in load_model
+        raise _not_loaded(path, "cannot be loaded as a model", error) from error
+
+
 def load_tokenizer(path: str, *, trust_remote_code: bool = False) -> Any:
-    """Load the tokenizer of a folder or hub id.
+    """Load the tokenizer of a folder or hub id; of adapters that were saved without one, that of their base model.
 
     Raises:
         BadInputError: the model does not exist, or its tokenizer cannot be loaded.
     """
     check_model_path(path)
+    while holds_adapters(path) and not any(Path(path).glob("*token*")):
+        path = base_of_adapters(path)
     try:
         return AutoTokenizer.from_pretrained(path, trust_remote_code=trust_remote_code)
     except Exception as error:  # as above
@@ -133,15 +178,69 @@ def _is_valid(config: GenerationConfig) -> bool:
     return True
 
 
-def _load_weights(path: str, *, dtype: torch.dtype, trust_remote_code: bool) -> Any:
+def _load_weights(
+    path: str,
+    *,
+    dtype: torch.dtype = torch.float32,
+    trust_remote_code: bool,
+    has_head: bool = True,
+    only_headers: bool = False,
+) -> Any:
+    """The model with its weights; with `only_headers` one without memory, made from the names and sizes of the weights."""
+    device = "meta" if only_headers else None
     if not holds_adapters(path):
-        return AutoModelForCausalLM.from_pretrained(path, dtype=dtype, trust_remote_code=trust_remote_code)
+        model, found = AutoModelForCausalLM.from_pretrained(
+            path, dtype=dtype, trust_remote_code=trust_remote_code, device_map=device, output_loading_info=True
+        )
+        check_complete(path, model, found, has_head=has_head)
+        return model
     from peft import PeftModel
 
     model_below(path)  # refuses adapters whose base is themselves
-    below = _load_weights(base_of_adapters(path), dtype=dtype, trust_remote_code=trust_remote_code)
-    adapted: Any = PeftModel.from_pretrained(below, path)
+    if not has_weights(Path(path)):
+        raise BadInputError(f"{path}: has no weights of its adapters (adapter_model.safetensors); save them again")
+    below = _load_weights(
+        base_of_adapters(path),
+        dtype=dtype,
+        trust_remote_code=trust_remote_code,
+        has_head=has_head,
+        only_headers=only_headers,
+    )
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        adapted: Any = PeftModel.from_pretrained(below, path, torch_device="cpu")
+    if any("missing adapter keys" in str(it.message) for it in warned):
+        raise BadInputError(
+            f"{path}: its adapters are not those of its {ADAPTER} and base model, which some of them would leave unchanged; "
+            "take the base model that they were trained on, or save them again"
+        )
+    if not hasattr(adapted, "merge_and_unload"):
+        kind = adapted.peft_config["default"].peft_type.value
+        raise BadInputError(f"{path}: its adapters ({kind}) cannot be merged into weights; longform reads LoRA")
+    if only_headers:
+        return adapted.unload()
     return adapted.merge_and_unload().requires_grad_(True)  # loading adapters freezes the base model
+
+
+def check_complete(path: str, model: Any, found: dict[str, Any], *, has_head: bool = True) -> None:
+    """Refuse a model whose configuration has weights that its files lack: transformers would draw them at random.
+
+    Args:
+        path: Of the model, for errors.
+        model: As transformers loaded it.
+        found: What transformers reports with `output_loading_info`.
+        has_head: Whether weights outside the backbone are needed.
+
+    Raises:
+        BadInputError: weights are missing.
+    """
+    backbone = f"{model.base_model_prefix}."
+    missing = sorted(it for it in found["missing_keys"] if has_head or it.startswith(backbone))
+    if missing:
+        raise BadInputError(
+            f"{path}: its files lack {len(missing)} of the weights that its config.json describes, such as {missing[0]}; "
+            "take a whole language model, with the config.json that belongs to it"
+        )
 
 
 def _load_quantized(
@@ -165,7 +264,10 @@ def _load_quantized(
 
 
 def _not_loaded(path: str, what: str, error: Exception) -> BadInputError:
-    reason = load_failure(path, error)
+    folders = [Path(it) for it in (path, model_below(path)) if Path(it).is_dir()]
+    reason = next(filter(None, map(describe_damage, folders)), None) or load_failure(path, error)
+    if "Unrecognized configuration class" in str(error):
+        reason = "its architecture is not that of a causal language model; take a model that writes texts"
     if "trust_remote_code" in str(error):
         reason = (
             "it needs code that its folder brings along, which is not run; read that code, and if you trust it set "

@@ -112,8 +112,18 @@ def check_model_path(path: str) -> None:
     """Refuse a path that cannot be a model, before anything is loaded or any call is made.
 
     Raises:
-        BadInputError: it looks like a local path and is not a model folder.
+        BadInputError: it looks like a local path and is not a model folder, or it holds adapters without their base model.
     """
-    looks_local = Path(path).exists() or path.startswith((".", "/", "~")) or path.count("/") != 1
-    if looks_local and not is_model_folder(path):
+    if _looks_local(path) and not is_model_folder(path):
         raise BadInputError(f"{path}: not a model folder (it has no config.json)")
+    below = model_below(path)
+    if _looks_local(below) and not is_model_folder(below):
+        raise BadInputError(
+            f"{path}: the base model of its adapters is not at {below}; put it there, or name its place as "
+            f"base_model_name_or_path in {ADAPTER}"
+        )
+
+
+def _looks_local(path: str) -> bool:
+    """Whether a path can't be a hub id."""
+    return Path(path).exists() or path.startswith((".", "/", "~")) or path.count("/") != 1

@@ -10,6 +10,18 @@ from longform.records.errors import BadInputError
 Quantization = Literal["nf4"]
 """NormalFloat. Eight bits (LLM.int8) are left out: there a text's probabilities depend on the others in its batch."""
 
+DEQUANTIZED = ("mxfp4", "fp8")
+"""Kinds of quantized weights that transformers can turn into whole ones as it loads them (gpt-oss, DeepSeek V3)."""
+
+
+def quantization_method(config: Any) -> str | None:
+    """How the weights of a model are quantized in its files, such as gptq, by its configuration; None if they are not."""
+    content = getattr(config, "quantization_config", None)
+    if not content:
+        return None
+    method = content.get("quant_method") if isinstance(content, dict) else content.quant_method
+    return str(getattr(method, "value", method) or "unknown")
+
 
 def quantization_config(kind: Quantization, *, compute: torch.dtype) -> Any:
     """What transformers loads such weights with; the constants are quantized too, as in the paper.

@@ -46,7 +46,7 @@ from longform.training.supervised.stage_check import check_stage_context, check_
 from longform.version import __version__
 from longform.wording import CURRENT, load_wording
 from longform.writers.encoding import encode_prompts
-from longform.writers.loading import load_config, load_model, load_tokenizer
+from longform.writers.loading import check_weights, load_config, load_model, load_tokenizer
 from longform.writers.self_check import check_context
 
 NAME = "training of a judge model"
@@ -212,13 +212,14 @@ def models_entry(out: Path, facts: JudgeFacts) -> str:
 
 
 def check_judge_model(recipe: JudgeModelRecipe, split: JudgeSplit) -> JudgeModelPlan:
-    """Check that the base has a chat template, that questions and answers fit its context, and that memory suffices for both
-    stages; return the memory plans.
+    """Check that the base has a chat template and its weights, that questions and answers fit its context, and that memory
+    suffices for both stages; return the memory plans.
 
     Raises:
         BadInputError: one of these checks fails.
     """
     tokenizer = _check_chat_template(recipe)
+    check_weights(recipe.base, trust_remote_code=recipe.trust_remote_code)
     sft, rl = None, None
     if recipe.sft is not None:
         rows = [{"messages": [turn.model_dump() for turn in it.messages or ()]} for it in split.lessons]

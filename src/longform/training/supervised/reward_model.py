@@ -41,7 +41,7 @@ from longform.training.supervised.stage import (
     training_order,
     use_one_gpu,
 )
-from longform.writers.loading import check_vocabulary, load_model, load_tokenizer
+from longform.writers.loading import check_complete, check_vocabulary, load_model, load_tokenizer
 from longform.writers.paths import check_model_path, load_failure, model_below
 from longform.writers.self_check import check_saving
 
@@ -243,19 +243,20 @@ def load_classifier(
     """Load the tokenizer and a one-output classifier with the language model's weights and a new head.
 
     Raises:
-        BadInputError: there is no model, transformers has no sequence classifier for it, or its tokenizer has more tokens
-            than its embeddings.
+        BadInputError: there is no model, it lacks weights, transformers has no sequence classifier for it, or its tokenizer
+            has more tokens than its embeddings.
     """
     check_model_path(path)
     tokenizer, below = load_tokenizer(path, trust_remote_code=trust_remote_code), model_below(path)
     torch.manual_seed(seed)  # initializes the head
     try:
-        model: Any = AutoModelForSequenceClassification.from_pretrained(
-            below, num_labels=1, dtype=dtype, trust_remote_code=trust_remote_code
+        model, found = AutoModelForSequenceClassification.from_pretrained(
+            below, num_labels=1, dtype=dtype, trust_remote_code=trust_remote_code, output_loading_info=True
         )
     except Exception as error:  # transformers raises exceptions of any type for a broken folder
         reason = load_failure(path, error)
         raise BadInputError(f"{path}: cannot be loaded as a reward model: {reason}") from error
+    check_complete(path, model, found, has_head=False)
     check_vocabulary(tokenizer, model.get_input_embeddings().weight.shape[0], path=path)
     if below != path:
         whole: Any = load_model(path, device="cpu", dtype=dtype, trust_remote_code=trust_remote_code)[1]

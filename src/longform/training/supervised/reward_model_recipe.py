@@ -165,7 +165,7 @@ def check_reward_model(recipe: RewardModelRecipe, split: PreferenceSplit) -> Sup
     """
     tokenizer = load_tokenizer(recipe.base, trust_remote_code=recipe.trust_remote_code)
     longest = longest_text(tokenizer, split.training, recipe.settings)
-    check_stage_context(recipe, recipe.base, longest=longest)
+    check_stage_context(recipe, recipe.base, longest=longest, has_head=False)
     return check_stage_memory(recipe, recipe.base, recipe.settings, longest=longest, texts_per_row=2)
 
 

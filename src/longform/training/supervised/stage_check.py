@@ -1,4 +1,4 @@
-"""Checks of a supervised stage before its model is loaded: rows fit into the context, and an update into memory."""
+"""Checks of a supervised stage before its model is loaded: its weights are there, and rows and updates fit."""
 
 from longform.planning.device import device_memory
 from longform.planning.memory import GIB
@@ -6,15 +6,21 @@ from longform.planning.shapes import fetch_shape
 from longform.planning.supervised import SupervisedPlan, SupervisedWorkload, check_supervised
 from longform.records.errors import BadInputError
 from longform.training.supervised.settings import SupervisedRecipe, SupervisedSettings
-from longform.writers.loading import context_length, load_config
+from longform.writers.loading import check_weights, context_length, load_config
 
 
-def check_stage_context(recipe: SupervisedRecipe, model: str, *, longest: int) -> None:
-    """Check that a row of `longest` tokens fits into the context of a model.
+def check_stage_context(recipe: SupervisedRecipe, model: str, *, longest: int, has_head: bool = True) -> None:
+    """Check the weights of a model as far as their headers tell, and that a row of `longest` tokens fits into its context.
 
     Raises:
-        BadInputError: it does not, or the model's configuration cannot be read.
+        BadInputError: it does not, weights are missing or damaged, or the model's configuration cannot be read.
     """
+    check_weights(
+        model,
+        trust_remote_code=recipe.trust_remote_code,
+        has_head=has_head,
+        may_be_elsewhere=recipe.memory.limit_gb is not None,
+    )
     context = context_length(load_config(model, trust_remote_code=recipe.trust_remote_code))
     if context is not None and longest > context:
         raise BadInputError(f"settings.max_tokens: {longest} is more than the context of {model} ({context} tokens)")

@@ -1,0 +1,44 @@
+"""What is wrong with the files of weights in a model folder, by their names and headers."""
+
+import json
+from pathlib import Path
+
+_LFS_POINTER = b"version https://git-lfs"
+_INDEX = ".index.json"
+_NAMES = ("*.safetensors", "pytorch_model*.bin", "adapter_model.bin")
+
+
+def has_weights(folder: Path) -> bool:
+    """Whether a folder has a file of weights, of a model or of adapters."""
+    return bool(_files(folder))
+
+
+def describe_damage(folder: Path) -> str | None:
+    """Say which file of weights cannot be read, and what to do; None if none is known to be damaged."""
+    from safetensors import SafetensorError, safe_open
+
+    if not has_weights(folder):
+        return "it has no weights (model.safetensors, or its parts); download the model again"
+    for path in _files(folder):
+        with path.open("rb") as file:
+            if file.read(len(_LFS_POINTER)) == _LFS_POINTER:
+                return f"{path.name} is a pointer of Git LFS, not the weights; fetch them with git lfs pull"
+        if path.suffix == ".safetensors":
+            try:
+                with safe_open(path, "np"):
+                    pass
+            except (SafetensorError, OSError) as error:
+                reason = " ".join(str(error).split())[:100]
+                return f"{path.name} is damaged or incomplete ({reason}); download it again"
+    for path in folder.glob(f"*{_INDEX}"):
+        try:
+            parts = set(json.loads(path.read_text(encoding="utf-8"))["weight_map"].values())
+        except (OSError, ValueError, LookupError, TypeError, AttributeError):
+            return f"{path.name} is damaged; download it again"
+        if missing := sorted(part for part in parts if not (folder / part).is_file()):
+            return f"{missing[0]} is missing, one of {len(parts)} parts; download it"
+    return None
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for name in _NAMES for path in folder.glob(name))

@@ -1,0 +1,116 @@
+"""Weights that are missing, damaged or another model's are found before a run begins, and never drawn at random."""
+
+import json
+import shutil
+
+import pytest
+from peft import LoraConfig, get_peft_model
+from safetensors.torch import load_file, save_file
+from toy import save_model
+from transformers import AutoModelForCausalLM, LlamaForSequenceClassification
+
+from longform.records.errors import BadInputError
+from longform.training.supervised.reward_model import load_classifier
+from longform.writers.loading import check_weights, load_model, load_tokenizer
+
+WEIGHTS = "model.safetensors"
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory):
+    return save_model(tmp_path_factory.mktemp("start"))
+
+
+def _remove(folder):
+    (folder / WEIGHTS).unlink()
+
+
+def _truncate(folder):
+    (folder / WEIGHTS).write_bytes((folder / WEIGHTS).read_bytes()[:-500])
+
+
+def _leave_pointer(folder):
+    (folder / WEIGHTS).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n")
+
+
+def _lose_part(folder):
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    (folder / WEIGHTS).unlink()
+    model.save_pretrained(folder, max_shard_size="4KB")
+    next(iter(sorted(folder.glob("model-00002-*")))).unlink()
+
+
+def _rename_weights(folder):
+    tensors = load_file(folder / WEIGHTS)
+    save_file({f"module.{name}": it for name, it in tensors.items()}, folder / WEIGHTS, metadata={"format": "pt"})
+
+
+def _save_classifier(folder):
+    LlamaForSequenceClassification.from_pretrained(folder, num_labels=1).save_pretrained(folder)
+
+
+def _quantize(folder):
+    content = json.loads((folder / "config.json").read_text())
+    content["quantization_config"] = {"quant_method": "gptq", "bits": 4}
+    (folder / "config.json").write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (_remove, "it has no weights .* download the model again"),
+        (_truncate, "model.safetensors is damaged or incomplete .* download it again"),
+        (_leave_pointer, "model.safetensors is a pointer of Git LFS"),
+        (_lose_part, r"model-00002-of-\d+.safetensors is missing, one of \d+ parts"),
+        (_rename_weights, r"its files lack \d+ of the weights .*, such as lm_head.weight"),
+        (_save_classifier, "its files lack 1 of the weights .*, such as lm_head.weight"),
+    ],
+)
+def test_weights_that_are_missing_or_damaged_are_refused_by_headers_alone_and_when_loaded(
+    start, tmp_path, damage, message
+):
+    folder = shutil.copytree(start, tmp_path / "m")
+    check_weights(str(folder))
+    damage(folder)
+    for read in (check_weights, lambda path: load_model(path, device="cpu")):
+        with pytest.raises(BadInputError, match=message) as it:
+            read(str(folder))
+        assert "\n" not in str(it.value)
+
+
+def test_a_plan_for_another_machine_needs_no_weights_and_a_reward_model_no_head(start, tmp_path):
+    folder = shutil.copytree(start, tmp_path / "m")
+    _save_classifier(folder)
+    check_weights(str(folder), has_head=False)
+    load_classifier(str(folder), seed=0)
+    _rename_weights(folder)
+    with pytest.raises(BadInputError, match="its files lack"):
+        load_classifier(str(folder), seed=0)
+    _remove(folder)
+    check_weights(str(folder), may_be_elsewhere=True)
+
+
+def test_quantized_weights_are_refused_for_training(start, tmp_path):
+    folder = shutil.copytree(start, tmp_path / "m")
+    _quantize(folder)
+    with pytest.raises(BadInputError, match=r"its weights are quantized \(gptq\)"):
+        check_weights(str(folder))
+
+
+def test_adapters_of_other_names_or_without_their_base_are_refused_and_use_the_tokenizer_of_the_base(start, tmp_path):
+    base, adapters = shutil.copytree(start, tmp_path / "base"), tmp_path / "adapters"
+    model = AutoModelForCausalLM.from_pretrained(base)
+    get_peft_model(model, LoraConfig(r=2, target_modules="all-linear", task_type="CAUSAL_LM")).save_pretrained(adapters)
+    assert load_tokenizer(str(adapters)).get_vocab() == load_tokenizer(str(base)).get_vocab()
+    check_weights(str(adapters))
+    file = adapters / "adapter_model.safetensors"
+    save_file({f"other.{name}": it for name, it in load_file(file).items()}, file, metadata={"format": "pt"})
+    for read in (check_weights, lambda path: load_model(path, device="cpu")):
+        with pytest.raises(BadInputError, match=r"its adapters are not those of its adapter_config\.json"):
+            read(str(adapters))
+    file.unlink()
+    with pytest.raises(BadInputError, match="has no weights of its adapters"):
+        check_weights(str(adapters))
+    base.rename(tmp_path / "moved")
+    with pytest.raises(BadInputError, match=r"the base model of its adapters is not at .*/base; put it there"):
+        load_tokenizer(str(adapters))
