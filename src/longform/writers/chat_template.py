@@ -33,6 +33,7 @@ def render_chat(
     name: str,
     generation_prompt: bool = True,
     kwargs: Mapping[str, Any] | None = None,
+    remedy: str = "change the messages, or set generation.chat_template: off",
 ) -> str:
     """The text of a conversation, without tokenizing it.
 
@@ -42,6 +43,7 @@ def render_chat(
         name: of the conversation, for errors.
         generation_prompt: whether to end with what begins the assistant's turn.
         kwargs: further variables of the template, such as {"enable_thinking": False}.
+        remedy: what to do about a conversation that is refused.
 
     Raises:
         BadInputError: the template refuses the conversation, is broken, or exceeds a limit.
@@ -59,12 +61,31 @@ def render_chat(
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         roles = ", ".join(dict.fromkeys(str(it.get("role")) for it in messages))
         raise BadInputError(
-            f"{name}: the chat template refuses this conversation (roles: {roles}): {reason}; change the messages, or set "
-            "generation.chat_template: off"
+            f"{name}: the chat template refuses this conversation (roles: {roles}): {reason}; {remedy}"
         ) from error
     if len(text) > MAX_CHARACTERS:
         raise BadInputError(f"{name}: the chat template writes {len(text):,} characters, more than {MAX_CHARACTERS:,}")
     return text
+
+
+def check_turns(
+    tokenizer: Any, roles: Sequence[str], *, name: str, kwargs: Mapping[str, Any] | None = None, remedy: str
+) -> None:
+    """Refuse a template that leaves out the user's or the system's turn of conversations with these roles, in silence.
+
+    Seen on made-up contents, because some templates write contents in another form, such as JSON.
+
+    Raises:
+        BadInputError: it does.
+    """
+    turns = [{"role": role, "content": f"longform-turn-{number}-"} for number, role in enumerate(roles)]
+    try:
+        text = render_chat(tokenizer, turns, name=name, generation_prompt=roles[-1] != "assistant", kwargs=kwargs)
+    except BadInputError:  # it is for other contents, which the conversation itself may have
+        return
+    left_out = [turn["role"] for turn in turns if turn["role"] != "assistant" and turn["content"] not in text]
+    if left_out:
+        raise BadInputError(f"{name}: the chat template leaves out the {left_out[0]} turn; {remedy}")
 
 
 @contextmanager

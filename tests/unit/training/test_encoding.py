@@ -10,6 +10,7 @@ from longform.training.supervised.encoding import encode_rows, pack
 from longform.training.supervised.sft import fine_tune
 from longform.training.supervised.sft_recipe import SftSettings
 from longform.training.supervised.stage import IGNORED, StageRun
+from longform.writers import chat_template
 from longform.writers.loading import load_tokenizer
 
 CHATML = (
@@ -77,7 +78,9 @@ def test_a_template_that_drops_a_plan_is_refused_with_file_and_line():
 
 def test_a_template_that_raises_is_one_line():
     rows = [{"messages": [{"role": "system", "content": "Be."}, *turns("Hi.", "The fox.")]}]
-    with pytest.raises(BadInputError, match=r"r\.jsonl:1: the chat template refuses this conversation: no system turn"):
+    with pytest.raises(
+        BadInputError, match=r"r\.jsonl:1: the chat template refuses .*: no system turn; change the messages"
+    ):
         encode_rows(tokenizer_with(REFUSES_SYSTEM), rows, max_tokens=99, locations=["r.jsonl:1"])
 
 
@@ -141,3 +144,20 @@ def test_a_tokenizer_without_a_template_learns_texts(tmp_path):
     encoded = encode_rows(tokenizer, [{"prompt": "write so", "completion": " good and"}], max_tokens=9)
     assert encoded.labels[0].tolist()[2:] == encoded.ids[0].tolist()[2:]
     assert torch.tensor(encoded.labels[0][:2]).eq(IGNORED).all()
+
+
+def test_a_row_of_one_token_has_nothing_to_learn():
+    tokenizer = build_tokenizer()
+    rows = [{"text": tokenizer.eos_token}, {"text": "The fox."}]
+    encoded = encode_rows(tokenizer, rows, max_tokens=9)
+    assert len(encoded) == 1
+    assert sum(encoded.left_out.values()) == 1
+
+
+def test_templates_of_training_rows_are_limited_and_must_keep_the_turns_of_the_user(monkeypatch):
+    monkeypatch.setattr(chat_template, "MAX_SECONDS", 0.1)
+    loop = "{% for a in range(99999) %}" * 3 + "{% endfor %}" * 3
+    no_user = CHATML.replace("in messages %}", "in messages if m.role != 'user' %}")
+    for template, message in ((loop, "takes more than 0 seconds"), (no_user, "leaves out the user turn; change")):
+        with pytest.raises(BadInputError, match=rf"^row 1: the chat template {message}"):
+            encode_rows(tokenizer_with(template), [{"messages": turns("Hi.", "The fox.")}], max_tokens=99)

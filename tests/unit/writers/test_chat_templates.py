@@ -127,6 +127,22 @@ def test_a_base_chat_model_is_saved_with_the_end_of_a_turn_among_its_end_tokens(
     assert GenerationConfig.from_pretrained(tmp_path / "saved").eos_token_id == [0, 2]
 
 
+@pytest.mark.parametrize(
+    ("template", "role"),
+    [
+        (" ", "system"),
+        (CHATML.replace("messages %}<", "messages if m.role != 'system' %}<"), "system"),
+        (" go on", "user"),
+    ],
+)
+def test_a_template_that_leaves_out_a_turn_of_the_prompt_is_refused(template, role):
+    turns: Any = [{"role": "system", "content": "Be brief."}, *USER][role == "user" :]
+    with pytest.raises(
+        BadInputError, match=f"^prompt p: the chat template leaves out the {role} turn; change the messages"
+    ):
+        encode_prompts(_tokenizer(template), [Prompt(id="p", prompt=turns)], settings=GenerationSettings())
+
+
 def test_variables_of_a_template_are_passed_on():
     tokenizer, prompt = _tokenizer(SWITCHED), Prompt(id="p", prompt="Hi")
     off = GenerationSettings(chat_template_kwargs={"enable_thinking": False})

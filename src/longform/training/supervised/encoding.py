@@ -20,8 +20,10 @@ from trl.data_utils import pack_dataset
 from longform.records.errors import BadInputError
 from longform.training.supervised.sft_recipe import Packing
 from longform.training.supervised.stage import IGNORED
+from longform.writers.chat_template import check_turns, render_chat
 
 Turns = Sequence[Mapping[str, str]]
+_REMEDY = "change the messages, or the tokenizer's chat_template"
 BLANK: Mapping[str, Any] = {"input_ids": [0], "labels": [IGNORED]}
 """A row without anything to learn."""
 
@@ -80,14 +82,19 @@ def encode_rows(
     """
     encoded = EncodedRows()
     options = template_options or {}
+    seen: set[tuple[str, ...]] = set()
     for number, row in enumerate(rows):
         location = locations[number] if locations else f"row {number + 1}"
+        roles = tuple(turn["role"] for turn in _turns_of(row))
+        if roles and roles not in seen:
+            seen.add(roles)
+            check_turns(tokenizer, roles, name=location, kwargs=options, remedy=_REMEDY)
         learned = 0
         for ids, start, end in _encode(tokenizer, row, location, options):
             labels = np.full(len(ids), IGNORED, dtype=np.int32)
             for first, last in zip(start, end, strict=True):
                 labels[first:last] = ids[first:last]
-            if (labels[:max_tokens] == IGNORED).all():
+            if (labels[1:max_tokens] == IGNORED).all():  # nothing precedes the first token
                 encoded.left_out["longer than settings.max_tokens before anything to learn"] += 1
                 continue
             learned += 1
@@ -148,6 +155,13 @@ def _encode(
         yield _turn(tokenizer, turns, len(row["prompt"]), location, options)
 
 
+def _turns_of(row: Mapping[str, Any]) -> Turns:
+    """All turns of a conversation; none of a row of plain text."""
+    if "messages" in row:
+        return row["messages"]
+    return [] if "text" in row or isinstance(row["prompt"], str) else [*row["prompt"], *row["completion"]]
+
+
 def _conversation(
     tokenizer: Any, turns: Turns, location: str, options: Mapping[str, Any]
 ) -> Iterator[tuple[list[int], list[int], list[int]]]:
@@ -184,13 +198,9 @@ def _turn(
 def _render(
     tokenizer: Any, turns: Turns, location: str, options: Mapping[str, Any], *, add_generation_prompt: bool
 ) -> str:
-    try:
-        return tokenizer.apply_chat_template(
-            list(turns), tokenize=False, add_generation_prompt=add_generation_prompt, **options
-        )
-    except Exception as error:  # templates raise exceptions of any type
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise BadInputError(f"{location}: the chat template refuses this conversation: {reason}") from error
+    return render_chat(
+        tokenizer, turns, name=location, generation_prompt=add_generation_prompt, kwargs=options, remedy=_REMEDY
+    )
 
 
 def _closed(text: str, end: str) -> str:
