@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from longform.cli.flags import Flag, SetValues
 from longform.cli.output import IS_MAIN, command_line, print_result, print_table, printable, progress
-from longform.cli.sft import describe_validation, print_memory
+from longform.cli.sft import describe_stage, print_memory
 
 if TYPE_CHECKING:
     from longform.training.supervised.pretrain_recipe import PretrainRecipe
@@ -61,7 +61,7 @@ def pretrain(
             "tokens": resolved.used_tokens,
             "first loss": round(result.report.first_loss, 4),
             "loss": round(result.report.final_loss, 4),
-            **describe_validation(result.report),
+            **describe_stage(result.report),
             **({"exports": [str(path) for path in result.exports]} if len(result.exports) > 1 else {}),
         }
         | ({"mixture": [row._asdict() for row in result.mixture]} if json else {}),

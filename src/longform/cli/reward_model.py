@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from longform.cli.flags import Flag, SetValues
 from longform.cli.output import IS_MAIN, command_line, print_result, print_table, progress
-from longform.cli.sft import describe_validation, print_memory
+from longform.cli.sft import describe_stage, print_memory
 
 if TYPE_CHECKING:
     from longform.evaluation.reward_model import Examination
@@ -78,7 +78,7 @@ def reward_model(
     result = {
         "reward model": str(resolved.out),
         **({} if report is None else {"training pairs": report.pairs, "truncated texts": report.cut}),
-        **({} if report is None else describe_validation(report.stage)),
+        **({} if report is None else describe_stage(report.stage)),
         "evaluation pairs": examination.pairs,
         "accuracy": round(examination.accuracy.estimate, 4),
     }

@@ -64,7 +64,7 @@ def sft(
             **describe_rows(result.rows),
             "steps": report.steps,
             "loss": round(report.final_loss, 4),
-            **describe_validation(report),
+            **describe_stage(report),
         },
         as_json=json,
         next_command=command_line("generate", "PROMPTS", "--writer", result.path, "--out", "RESPONSES"),
@@ -77,11 +77,12 @@ def describe_rows(rows: "SftRows") -> dict[str, Any]:
     return cut | ({"left out": dict(rows.left_out)} if rows.left_out else {})
 
 
-def describe_validation(report: Any) -> dict[str, Any]:
-    """The validation loss of the weights that were kept, and their update."""
+def describe_stage(report: Any) -> dict[str, Any]:
+    """The number of skipped updates if there are any, and the validation loss of the weights that were kept."""
+    skipped = {"updates skipped": report.skipped} if report.skipped else {}
     if report.best_step is None:
-        return {}
-    return {
+        return skipped
+    return skipped | {
         "validation loss": round(min(it.loss for it in report.validations), 4),
         "weights of step": report.best_step,
     }

@@ -22,6 +22,7 @@ from longform.rewards.settings import FormatSettings, LikelihoodSettings, Writin
 from longform.rl.settings import POLICY_WARMUP
 from longform.version import __version__
 from longform.wording import CURRENT, VERSIONS, Wording, load_wording
+from longform.writers.paths import models_below
 
 CHANGEABLE = (
     "device",
@@ -187,6 +188,7 @@ def _made_with(recipe: Recipe) -> dict[str, Any]:
         f"judge {name}": find_model(specs, name, path=recipe.models).settings_of_answers for name in names
     }
     folders = {"policy": recipe.policy}
+    folders |= {f"model below the policy's adapters {path}": path for path in models_below(recipe.policy)[1:]}
     for it in recipe.rewards:
         if isinstance(it, WritingSettings):
             folders |= {f"reward model {path}": path for path in it.models}

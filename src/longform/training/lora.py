@@ -69,7 +69,7 @@ class AdaptedModels(PolicyModels):
         self._model = model
         self._add_adapters(path, lora, seed=seed)
         if initial_value is not None:
-            head = nn.Linear(model.config.hidden_size, 1, device=device)
+            head = nn.Linear(model.config.get_text_config(decoder=True).hidden_size, 1, device=device)
             with torch.no_grad():
                 head.weight.zero_()
                 head.bias.fill_(initial_value)

@@ -71,13 +71,21 @@ def model_below(path: str) -> str:
     Raises:
         BadInputError: adapters do not name their base model, or are their own base.
     """
-    seen: set[str] = set()
-    while holds_adapters(path):
-        seen.add(path)
-        path = base_of_adapters(path)
-        if path in seen:
-            raise BadInputError(f"{path}: the adapters name themselves as their base model")
-    return path
+    return models_below(path)[-1]
+
+
+def models_below(path: str) -> list[str]:
+    """Return `path` and the models below it, the base model last, following nested adapters.
+
+    Raises:
+        BadInputError: adapters do not name their base model, or are their own base.
+    """
+    found = [path]
+    while holds_adapters(found[-1]):
+        found.append(base_of_adapters(found[-1]))
+        if found[-1] in found[:-1]:
+            raise BadInputError(f"{found[-1]}: the adapters name themselves as their base model")
+    return found
 
 
 def base_of_adapters(path: str) -> str:

@@ -1,5 +1,7 @@
 """A run belongs to its recipe and files; where its folder is does not matter."""
 
+import json
+
 import pytest
 import yaml
 
@@ -77,4 +79,18 @@ def test_a_run_with_settings_of_redundancy_goes_on_if_it_charged_none(begun, cha
         assert "redundancy" not in path.read_text()
         return
     with pytest.raises(BadInputError, match=r"with rewards\.redundancy 2\.0, not 0\.0; "):
+        _begin(recipe, resume=True)
+
+
+def test_a_run_on_adapters_belongs_to_the_model_below_them(begun):
+    (begun / "base").mkdir()
+    (begun / "base" / "config.json").write_text("{}")
+    (begun / "adapters").mkdir()
+    config = json.dumps({"base_model_name_or_path": str(begun / "base")})
+    (begun / "adapters" / "adapter_config.json").write_text(config)
+    recipe = _recipe(begun, "run", policy=str(begun / "adapters"))
+    _begin(recipe, resume=False)
+    _begin(recipe, resume=True)
+    (begun / "base" / "config.json").write_text('{"hidden_size": 8}')
+    with pytest.raises(BadInputError, match=r"another model below the policy's adapters .*base \(other files\)"):
         _begin(recipe, resume=True)

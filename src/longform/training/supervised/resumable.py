@@ -1,25 +1,28 @@
 """The folder of a supervised stage that `--resume` continues from, `OUT.checkpoints`.
 
 It holds the settings and the hashes of the files that the stage was begun with, a lock, and the trainer's checkpoints. The
-trainer does not write them atomically, so a mark is written last, and a checkpoint without it is deleted.
+trainer does not write them atomically, so a mark is written last, and a checkpoint without it is deleted. The mark holds the
+sizes of the files; a checkpoint whose files differ from it is set aside, and the one before it is used.
 """
 
 import fcntl
 import json
 import os
 import shutil
+import warnings
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from longform.recipe.renamed import translate_flat
-from longform.records.errors import BadInputError
+from longform.records.errors import BadInputError, CheckpointWarning
 from longform.records.files import write_text
 from longform.records.resume import check_files, check_resume, flatten, hash_file
 from longform.records.tables import is_dataset_id
 from longform.tracking.available import check_trackers
 from longform.training.supervised.processes import find_processes, warn_of_idle_gpus
 from longform.training.supervised.settings import SupervisedRecipe
+from longform.writers.paths import models_below
 
 CHANGEABLE = (
     "memory.max_tokens_per_microbatch",
@@ -30,6 +33,8 @@ CHANGEABLE = (
 )
 """Settings that may change on resume: they do not affect the result, except for the order of floating-point sums."""
 _BEGUN, _LOCK, _MARK = "begun.json", "lock", "whole"
+_HASHED_BYTES = 2**20
+"""Files up to this size are hashed in the mark."""
 
 
 def check_out(recipe: SupervisedRecipe) -> None:
@@ -82,6 +87,9 @@ def check_start(recipe: SupervisedRecipe, *, name: str, resume: bool) -> None:
         )
     if resume and not begun:
         raise BadInputError(f"{recipe.checkpoints}: no {name} to resume")
+    if resume and not any(it.is_dir() for it in recipe.checkpoints.iterdir()):
+        message = f"{recipe.checkpoints}: the {name} stopped before its first checkpoint and starts over"
+        warnings.warn(message, CheckpointWarning, stacklevel=2)
 
 
 @contextmanager
@@ -108,34 +116,74 @@ def resumable(recipe: SupervisedRecipe, files: Sequence[Path], *, name: str) -> 
 
 
 def model_files(model: str) -> list[Path]:
-    """The files of a model folder; none for a hub id."""
-    folder = Path(model)
-    return sorted(path for path in folder.iterdir() if path.is_file()) if folder.is_dir() else []
+    """The files of a model folder, and of the models below a folder of adapters; none for a hub id."""
+    folders = [Path(it) for it in models_below(model) if Path(it).is_dir()]
+    return [path for folder in folders for path in sorted(folder.iterdir()) if path.is_file()]
 
 
 def newest_checkpoint(folder: Path) -> str | None:
-    """Return the latest complete checkpoint in a folder; process 0 deletes incomplete ones."""
-    checkpoints = {int(path.name.rpartition("-")[2]): path for path in folder.glob("checkpoint-*")}
-    for number, path in list(checkpoints.items()):
+    """Return the latest whole checkpoint in a folder; process 0 deletes incomplete ones, and renames damaged ones with a
+    warning.
+    """
+    newest, is_main = None, find_processes().is_main
+    for number, path in sorted(_checkpoints(folder).items(), reverse=True):
         if not (path / _MARK).exists():
-            incomplete = checkpoints.pop(number)
-            if find_processes().is_main:
-                shutil.rmtree(incomplete)
-    return str(checkpoints[max(checkpoints)]) if checkpoints else None
+            if is_main:
+                shutil.rmtree(path)
+        elif newest is None:
+            damage = _find_damage(path)
+            if damage is None:
+                newest = str(path)
+            elif is_main:
+                aside = path.with_name(f"damaged-{path.name}")
+                shutil.rmtree(aside, ignore_errors=True)
+                path.rename(aside)
+                others = any(it < number for it in _checkpoints(folder))
+                goes_on = "" if others else "; no other checkpoint is left, so the training starts over"
+                message = f"{path}: this checkpoint is damaged ({damage}); moved to {aside.name}{goes_on}"
+                warnings.warn(message, CheckpointWarning, stacklevel=2)
+    return newest
 
 
 def finished_updates(folder: Path) -> int:
-    """Updates of the latest complete checkpoint in a folder, which a stage is resumed from; 0 without one."""
-    return max((int(path.parent.name.rpartition("-")[2]) for path in folder.glob(f"checkpoint-*/{_MARK}")), default=0)
+    """Updates of the latest whole checkpoint in a folder, which a stage is resumed from; 0 without one."""
+    checkpoints = _checkpoints(folder).items()
+    return max((it for it, path in checkpoints if (path / _MARK).exists() and _find_damage(path) is None), default=0)
 
 
 def mark_complete(checkpoint: Path) -> None:
     """Flush a checkpoint's files to disk, and mark it as complete."""
-    for path in checkpoint.rglob("*"):
-        if path.is_file():
-            with path.open("rb") as file:
-                os.fsync(file.fileno())
-    (checkpoint / _MARK).touch()
+    files = [path for path in sorted(checkpoint.rglob("*")) if path.is_file()]
+    for path in files:
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+    content = {path.relative_to(checkpoint).as_posix(): _fingerprint(path) for path in files}
+    write_text(checkpoint / _MARK, json.dumps(content, indent=2) + "\n")
+
+
+def _checkpoints(folder: Path) -> dict[int, Path]:
+    return {int(path.name.rpartition("-")[2]): path for path in folder.glob("checkpoint-*")}
+
+
+def _find_damage(checkpoint: Path) -> str | None:
+    """What differs from the mark of a checkpoint; those of before version 0.4 have an empty one."""
+    marked = (checkpoint / _MARK).read_bytes()
+    try:
+        content = json.loads(marked) if marked else {}
+    except ValueError:
+        return f"{_MARK} cannot be read"
+    for name, fingerprint in content.items():
+        if not (checkpoint / name).is_file():
+            return f"{name} is missing"
+        if _fingerprint(checkpoint / name) != fingerprint:
+            return f"{name} is not as it was written"
+    return None
+
+
+def _fingerprint(path: Path) -> str:
+    """The size of a file and, if it is small, its hash: large ones would take as long to read as to write."""
+    size = path.stat().st_size
+    return f"{size} {hash_file(path)}" if size <= _HASHED_BYTES else str(size)
 
 
 @contextmanager
@@ -156,7 +204,10 @@ def _record_or_compare(begun: Path, recipe: SupervisedRecipe, files: Sequence[Pa
         content = {"recipe": settings, "files": hashes}
         write_text(begun, json.dumps(content, ensure_ascii=False, indent=2) + "\n")
         return
-    stored = json.loads(begun.read_text(encoding="utf-8"))
+    try:
+        stored = json.loads(begun.read_text(encoding="utf-8"))
+    except ValueError:
+        raise BadInputError(f"{begun}: is damaged; remove {begun.parent} to start again") from None
     stored["recipe"].setdefault("trust_remote_code", False)  # versions up to 0.2 do not record it
     remedy = f"resume it with its own settings, or remove {begun.parent} to start again"
     check_resume(

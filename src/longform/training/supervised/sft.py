@@ -104,7 +104,7 @@ def fine_tune(
             train_dataset=rows.select(order),
             eval_dataset=validation and validation.dataset(),
             processing_class=tokenizer,
-            data_collator=_collator(tokenizer) if settings.packing == "bfd" else None,
+            data_collator=_collator(tokenizer, stage, whole_rows=settings.packing == "bfd"),
         )
         return run_trainer(trainer, tokenizer, stage, on_progress=on_progress)
 
@@ -124,15 +124,18 @@ def _training_rows(encoded: EncodedRows, settings: SftSettings) -> Dataset:
 
 def sft_config(stage: SupervisedStage, folder: Path) -> SFTConfig:
     """TRL's configuration of a stage over rows that are ready: tokenized, cut and in order."""
-    processes = stage.processes
     config = SFTConfig(
         **trainer_arguments(stage, folder),
         max_length=None,
         dataset_kwargs={"skip_prepare_dataset": True},
-        # Parts of a sequence in several processes are of equal length.
-        pad_to_multiple_of=2 * processes.per_sequence if processes.per_sequence > 1 else None,
+        pad_to_multiple_of=_multiple(stage),
     )
     return use_one_gpu(config)
+
+
+def _multiple(stage: SupervisedStage) -> int | None:
+    """What the length of a batch is a multiple of: parts of a sequence in several processes are of equal length."""
+    return 2 * stage.processes.per_sequence if stage.processes.per_sequence > 1 else None
 
 
 class WholeRows(DataCollatorForLanguageModeling):
@@ -144,6 +147,9 @@ class WholeRows(DataCollatorForLanguageModeling):
         return batch
 
 
-def _collator(tokenizer: Any) -> WholeRows:
-    padding = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
-    return WholeRows(pad_token_id=padding, return_position_ids=True)
+def _collator(tokenizer: Any, stage: SupervisedStage, *, whole_rows: bool) -> DataCollatorForLanguageModeling:
+    """Pads rows with any token, since nothing attends to it and it is not learned: some tokenizers name none."""
+    padding = next((it for it in (tokenizer.pad_token_id, tokenizer.eos_token_id) if it is not None), 0)
+    if whole_rows:
+        return WholeRows(pad_token_id=padding, return_position_ids=True)
+    return DataCollatorForLanguageModeling(pad_token_id=padding, pad_to_multiple_of=_multiple(stage))

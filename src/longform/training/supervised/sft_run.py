@@ -152,6 +152,7 @@ def check_sft(recipe: SftRecipe, rows: SftRows) -> SupervisedPlan:
     """
     settings = recipe.settings
     longest = settings.max_tokens if settings.packing else rows.training.longest
+    longest = max(longest, rows.validation.longest if rows.validation else 0)
     check_stage_context(recipe, recipe.policy, longest=longest)
     return check_stage_memory(recipe, recipe.policy, settings, longest=longest)
 

@@ -6,6 +6,7 @@ number of processes nor on a restart. The trainers are TRL's; `MicroBatches` cut
 
 import math
 import tempfile
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -17,12 +18,14 @@ from typing import Any, NamedTuple, TypeVar
 import torch
 from datasets import disable_progress_bars
 from torch import Tensor
+from torch.distributed.tensor import DTensor
+from torch.nn.utils import get_total_norm
 from torch.optim.lr_scheduler import LambdaLR
 from transformers import PrinterCallback, TrainerCallback, TrainingArguments
 from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
-from longform.records.errors import LongformError, StoppedError
+from longform.records.errors import LongformError, LongformWarning, StoppedError
 from longform.records.folders import disk_trouble
 from longform.rl.microbatches import cut_by_tokens
 from longform.rl.settings import MemorySettings
@@ -47,6 +50,9 @@ _CHECKPOINTING = next(
     name for name in ("activation_checkpointing", "gradient_checkpointing") if hasattr(TrainingArguments, name)
 )
 _NEVER = 10**9
+_SKIPPED = "skipped"
+MAX_UPDATES_SKIPPED = 3
+"""Updates in a row that are skipped before a stage stops."""
 ArgumentsT = TypeVar("ArgumentsT", bound=TrainingArguments)
 
 
@@ -114,6 +120,8 @@ class StageReport(NamedTuple):
     validations: list[Validated]
     best_step: int | None
     """Update whose weights were kept; None without validation."""
+    skipped: int = 0
+    """Updates that changed nothing because loss or gradient was not finite."""
 
 
 class TrainedModel(NamedTuple):
@@ -330,13 +338,13 @@ def run_trainer(trainer: Any, tokenizer: Any, stage: SupervisedStage, *, on_prog
     """Train from the latest checkpoint, if there is one, to the end, with the best weights if there is validation.
 
     Raises:
-        StoppedError: the device is out of memory, or a checkpoint cannot be written.
+        StoppedError: the device is out of memory, a checkpoint cannot be written, or loss or gradient stay non-finite.
     """
     trainer.remove_callback(PrinterCallback)
     latest = stage.run.checkpoints and newest_checkpoint(stage.run.checkpoints)
     try:
         with track_stage(stage.run.tracking, stage.run.checkpoints) as trackers:
-            for callback in (LossReports(on_progress), Checkpoints(stage.run), *trackers):
+            for callback in (LossReports(on_progress), FiniteUpdates(), Checkpoints(stage.run), *trackers):
                 trainer.add_callback(callback)
             trainer.train(resume_from_checkpoint=latest or stage.run.start)
     except torch.OutOfMemoryError as error:
@@ -362,7 +370,8 @@ def _report(state: Any) -> StageReport:
     last = losses[-max(1, len(losses) // 10) :]
     validations = [Validated(entry["step"], entry["eval_loss"]) for entry in state.log_history if "eval_loss" in entry]
     best = min(validations, key=lambda it: it.loss).step if validations else None
-    return StageReport(state.global_step, losses[0], sum(last) / len(last), validations, best)
+    skipped = sum(_SKIPPED in entry for entry in state.log_history)
+    return StageReport(state.global_step, losses[0], sum(last) / len(last), validations, best, skipped)
 
 
 def _gather_weights(trainer: Any) -> Any:
@@ -382,6 +391,41 @@ class LossReports(TrainerCallback):
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:  # noqa: ARG002, D102
         if logs and "loss" in logs:
             self._on_progress(state.global_step, state.max_steps, float(logs["loss"]))
+
+
+class FiniteUpdates(TrainerCallback):
+    """Skips updates whose gradient is not finite, as it is where the loss is not, and stops a stage that only has such.
+
+    The optimizers leave weights without a gradient as they are. Skipped updates are entries of the trainer's log, and so
+    of its checkpoints.
+    """
+
+    def __init__(self) -> None:
+        self._in_a_row = 0
+
+    def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:  # noqa: ARG002, D102
+        parameters = [it for it in model.parameters() if it.grad is not None]
+        local = [it.grad.to_local() if isinstance(it.grad, DTensor) else it.grad for it in parameters]
+        is_bad = 1 - get_total_norm(local).isfinite().to(args.device, torch.int32)
+        if args.world_size > 1:
+            torch.distributed.all_reduce(is_bad, torch.distributed.ReduceOp.MAX)
+        if not is_bad:
+            self._in_a_row = 0
+            return
+        for parameter in parameters:
+            parameter.grad = None
+        self._in_a_row += 1
+        update = state.global_step + 1
+        state.log_history.append({"step": update, _SKIPPED: 1})
+        if self._in_a_row == MAX_UPDATES_SKIPPED:
+            raise StoppedError(
+                f"update {update}: loss or gradient was not finite in {self._in_a_row} updates in a row, and no weight has "
+                "changed since; start again with a lower settings.lr or with memory.precision: float32 (--resume repeats "
+                "these updates)"
+            )
+        if self._in_a_row == 1 and state.is_world_process_zero:
+            message = f"update {update}: loss or gradient is not finite; the update is skipped"
+            warnings.warn(message, LongformWarning, stacklevel=2)
 
 
 class Checkpoints(TrainerCallback):
