@@ -70,8 +70,8 @@ def load_model(
 def check_weights(
     path: str, *, trust_remote_code: bool = False, has_head: bool = True, may_be_elsewhere: bool = False
 ) -> None:
-    """Check that the weights of a folder can be trained: they are there, whole, those of its configuration, and not
-    quantized. Their headers are read. Of a hub id nothing is checked, since its weights may not be here yet.
+    """Check that the weights of a folder can be trained: they are there, whole, those of its configuration and of its
+    tokenizer, and not quantized. Their headers are read. Of a hub id nothing is checked: its weights may not be here yet.
 
     Args:
         path: Folder or hub id of the model, or folder of adapters.
@@ -92,11 +92,13 @@ def check_weights(
             "made from (memory.quantize trains adapters on 4 bits)"
         )
     try:
-        _load_weights(path, trust_remote_code=trust_remote_code, has_head=has_head, only_headers=True)
+        model = _load_weights(path, trust_remote_code=trust_remote_code, has_head=has_head, only_headers=True)
     except BadInputError:
         raise
     except Exception as error:  # as in load_model
         raise _not_loaded(path, "cannot be loaded as a model", error) from error
+    tokenizer = load_tokenizer(path, trust_remote_code=trust_remote_code)
+    check_vocabulary(tokenizer, model.get_input_embeddings().weight.shape[0], path=path)
 
 
 def load_tokenizer(path: str, *, trust_remote_code: bool = False) -> Any:

@@ -1,7 +1,11 @@
 """What of a row is learned, for any chat template, and which rows are cut, left out or refused."""
 
+from typing import Any
+
 import pytest
 import torch
+import toy
+from tokenizers.processors import TemplateProcessing
 from toy import save_model
 
 from longform.miniature.policy import build_model, build_tokenizer
@@ -161,3 +165,16 @@ def test_templates_of_training_rows_are_limited_and_must_keep_the_turns_of_the_u
     for template, message in ((loop, "takes more than 0 seconds"), (no_user, "leaves out the user turn; change")):
         with pytest.raises(BadInputError, match=rf"^row 1: the chat template {message}"):
             encode_rows(tokenizer_with(template), [{"messages": turns("Hi.", "The fox.")}], max_tokens=99)
+
+
+def test_a_text_ends_with_one_end_token_also_where_the_tokenizer_adds_one():
+    tokenizer = _tokenizer_that_ends_texts()
+    encoded = encode_rows(tokenizer, [{"text": "write so"}, {"prompt": "write", "completion": " good"}], max_tokens=9)
+    assert [ids.tolist() for ids in encoded.ids] == [[1, 4, 0], [1, 2, 0]]
+    assert encoded.labels[1].tolist() == [IGNORED, 2, 0]
+
+
+def _tokenizer_that_ends_texts():
+    tokenizer: Any = toy.build_tokenizer()
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(single="$A [end]", special_tokens=[("[end]", 0)])
+    return tokenizer

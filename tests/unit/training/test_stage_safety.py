@@ -109,6 +109,16 @@ def test_a_tokenizer_without_padding_and_end_tokens_is_enough(start, tmp_path):
     assert all(map(torch.equal, bare.model.state_dict().values(), usual.model.state_dict().values()))
 
 
+def test_bad_input_before_the_first_checkpoint_leaves_nothing_to_resume(tmp_path):
+    recipe = SupervisedRecipe(out=tmp_path / "out")
+    for has_checkpoint in (False, True):
+        with pytest.raises(BadInputError), resumable(recipe, [], name="fine-tuning") as folder:
+            if has_checkpoint:
+                (folder / "checkpoint-1").mkdir()
+            raise BadInputError("m: cannot be loaded as a model")
+        assert is_begun(recipe) == has_checkpoint
+
+
 def test_files_below_adapters_belong_to_a_stage(start, tmp_path):
     (tmp_path / "adapters").mkdir()
     (tmp_path / "adapters" / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": str(start)}))

@@ -49,6 +49,12 @@ def _save_classifier(folder):
     LlamaForSequenceClassification.from_pretrained(folder, num_labels=1).save_pretrained(folder)
 
 
+def _add_tokens(folder):
+    tokenizer = load_tokenizer(str(folder))
+    tokenizer.add_tokens(["new", "newer"])
+    tokenizer.save_pretrained(folder)
+
+
 def _quantize(folder):
     content = json.loads((folder / "config.json").read_text())
     content["quantization_config"] = {"quant_method": "gptq", "bits": 4}
@@ -63,6 +69,7 @@ def _quantize(folder):
         (_leave_pointer, "model.safetensors is a pointer of Git LFS"),
         (_lose_part, r"model-00002-of-\d+.safetensors is missing, one of \d+ parts"),
         (_rename_weights, r"its files lack \d+ of the weights .*, such as lm_head.weight"),
+        (_add_tokens, "its tokenizer has ids up to 9, its embeddings 8 rows"),
         (_save_classifier, "its files lack 1 of the weights .*, such as lm_head.weight"),
     ],
 )

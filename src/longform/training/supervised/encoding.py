@@ -144,11 +144,11 @@ def _encode(
     if "messages" in row:
         yield from _conversation(tokenizer, row["messages"], location, options)
     elif "text" in row:
-        ids = tokenizer(_closed(row["text"], tokenizer.eos_token))["input_ids"]
+        ids = _closed(row["text"], tokenizer)
         yield ids, [0], [len(ids)]
     elif isinstance(row["prompt"], str):
         prompt = tokenizer(row["prompt"])["input_ids"]
-        ids = tokenizer(row["prompt"] + _closed(row["completion"], tokenizer.eos_token))["input_ids"]
+        ids = _closed(row["prompt"] + row["completion"], tokenizer)
         yield ids, [_common_prefix(prompt, ids)], [len(ids)]
     else:
         turns = [*row["prompt"], *row["completion"]]
@@ -203,8 +203,10 @@ def _render(
     )
 
 
-def _closed(text: str, end: str) -> str:
-    return text if text.endswith(end) else text + end
+def _closed(text: str, tokenizer: Any) -> list[int]:
+    """The tokens of a text and one end-of-text token, which some tokenizers add themselves."""
+    ids = tokenizer(text)["input_ids"]
+    return ids if ids[-1:] == [tokenizer.eos_token_id] else [*ids, tokenizer.eos_token_id]
 
 
 def _common_prefix(ids: Sequence[int], others: Sequence[int]) -> int:

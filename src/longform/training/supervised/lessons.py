@@ -160,7 +160,8 @@ def _row_of(lesson: Lesson) -> tuple[dict[str, Any], str | None]:
         return {"prompt": prompt, "completion": completion}, completion
     asked = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else _turns(prompt)
     said = [{"role": "assistant", "content": completion}] if isinstance(completion, str) else _turns(completion)
-    return {"prompt": asked, "completion": said}, "\n".join(turn["content"] for turn in said)
+    answers = [turn["content"] for turn in said if turn["role"] == "assistant"]
+    return {"prompt": asked, "completion": said}, "\n".join(answers) if answers else None
 
 
 def _turns(messages: Sequence[Message]) -> list[dict[str, str]]:

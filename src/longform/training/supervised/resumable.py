@@ -94,7 +94,8 @@ def check_start(recipe: SupervisedRecipe, *, name: str, resume: bool) -> None:
 
 @contextmanager
 def resumable(recipe: SupervisedRecipe, files: Sequence[Path], *, name: str) -> Iterator[Path]:
-    """Hold the folder of checkpoints while a stage runs; it is removed if the stage ends well.
+    """Hold the folder of checkpoints while a stage runs; it is removed if the stage ends well, or on bad input before its
+    first checkpoint.
 
     Args:
         recipe: The recipe; `check_start` comes first.
@@ -111,7 +112,12 @@ def resumable(recipe: SupervisedRecipe, files: Sequence[Path], *, name: str) -> 
     folder.mkdir(parents=True, exist_ok=True)
     with _owned(folder, name):
         _record_or_compare(folder / _BEGUN, recipe, files, name)
-        yield folder
+        try:
+            yield folder
+        except BadInputError:  # what can't be used may be another thing the next time
+            if not any(it.is_dir() for it in folder.iterdir()):
+                shutil.rmtree(folder)
+            raise
         shutil.rmtree(folder)
 
 

@@ -164,6 +164,11 @@ def check_reward_model(recipe: RewardModelRecipe, split: PreferenceSplit) -> Sup
         BadInputError: one of them does not fit, or a prompt is too long.
     """
     tokenizer = load_tokenizer(recipe.base, trust_remote_code=recipe.trust_remote_code)
+    if tokenizer.pad_token is None and tokenizer.eos_token is None:
+        raise BadInputError(
+            f"base: the tokenizer of {recipe.base} has neither a padding nor an end-of-text token, and a reward model needs "
+            "one of them to find the end of a text; name one as pad_token in its tokenizer_config.json"
+        )
     longest = longest_text(tokenizer, split.training, recipe.settings)
     check_stage_context(recipe, recipe.base, longest=longest, has_head=False)
     return check_stage_memory(recipe, recipe.base, recipe.settings, longest=longest, texts_per_row=2)
