@@ -1,6 +1,7 @@
 """What is wrong with the files of weights in a model folder, by their names and headers."""
 
 import json
+import zipfile
 from pathlib import Path
 
 _LFS_POINTER = b"version https://git-lfs"
@@ -23,6 +24,10 @@ def describe_damage(folder: Path) -> str | None:
         with path.open("rb") as file:
             if file.read(len(_LFS_POINTER)) == _LFS_POINTER:
                 return f"{path.name} is a pointer of Git LFS, not the weights; fetch them with git lfs pull"
+            file.seek(0)
+            is_archive = file.read(2) == b"PK"
+        if path.suffix == ".bin" and is_archive and not zipfile.is_zipfile(path):
+            return f"{path.name} is damaged or incomplete; download it again"
         if path.suffix == ".safetensors":
             try:
                 with safe_open(path, "np"):

@@ -4,6 +4,7 @@ import json
 import shutil
 
 import pytest
+import torch
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 from toy import save_model
@@ -27,6 +28,13 @@ def _remove(folder):
 
 def _truncate(folder):
     (folder / WEIGHTS).write_bytes((folder / WEIGHTS).read_bytes()[:-500])
+
+
+def _truncate_archive(folder):
+    torch.save(load_file(folder / WEIGHTS), folder / "pytorch_model.bin")
+    (folder / WEIGHTS).unlink()
+    check_weights(str(folder))
+    (folder / "pytorch_model.bin").write_bytes((folder / "pytorch_model.bin").read_bytes()[:-500])
 
 
 def _leave_pointer(folder):
@@ -66,6 +74,7 @@ def _quantize(folder):
     [
         (_remove, "it has no weights .* download the model again"),
         (_truncate, "model.safetensors is damaged or incomplete .* download it again"),
+        (_truncate_archive, "pytorch_model.bin is damaged or incomplete; download it again"),
         (_leave_pointer, "model.safetensors is a pointer of Git LFS"),
         (_lose_part, r"model-00002-of-\d+.safetensors is missing, one of \d+ parts"),
         (_rename_weights, r"its files lack \d+ of the weights .*, such as lm_head.weight"),
