@@ -5,6 +5,7 @@ the model itself, graded and selected by the functions of `longform generate`, `
 compares. All files are in one folder and in the commands' formats; the resolved recipes run with `longform train`.
 """
 
+import gc
 import json
 import resource
 import sys
@@ -12,7 +13,7 @@ import time
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import yaml
 from huggingface_hub import snapshot_download
@@ -28,7 +29,7 @@ from longform.recipe.recipe import Recipe
 from longform.records.errors import BadInputError
 from longform.records.files import read_rows, write_rows, write_text
 from longform.records.run_directory import RunDirectory
-from longform.records.schemas import Prompt, Response
+from longform.records.schemas import Prompt, PromptRow, Response
 from longform.selection.generate import generate
 from longform.selection.grade import grade
 from longform.selection.select import select
@@ -41,6 +42,7 @@ from longform.writers.paths import check_model_path, is_model_folder
 from longform.writers.settings import LocalOptions
 
 LadderMethod = Literal["grpo", "ppo"]
+PromptT = TypeVar("PromptT", bound=PromptRow)
 OWN = "own"
 """The policy's name in part two, as in recipes/ladder.yaml."""
 
@@ -51,9 +53,9 @@ class DemoScale(NamedTuple):
     held_out_per_range: int = 12
     samples: int = 2
     """Texts of each writer for each held-out prompt."""
-    candidates_per_range: int = 6
+    candidates_per_range: int = 12
     """Training prompts for which references are written."""
-    ladders_per_range: int = 4
+    ladders_per_range: int = 10
     """Of these, the ones with the highest learning potential."""
     recipe: tuple[str, ...] = ()
     """Overrides of both recipes."""
@@ -64,7 +66,7 @@ SMOKE = DemoScale(
     held_out_per_range=2,
     samples=1,
     candidates_per_range=2,
-    ladders_per_range=1,
+    ladders_per_range=2,
     recipe=(
         "run.steps=2",
         "run.checkpoint_every=1",
@@ -88,7 +90,6 @@ REFERENCES = (
     ReferenceWriter("start", False, 0.7),
     ReferenceWriter(OWN, True, 0.7),
     ReferenceWriter("cool", True, 0.4),
-    ReferenceWriter("warm", True, 0.9),
 )
 """All of them are the model itself."""
 
@@ -182,14 +183,13 @@ def demo_recipe(name: str, folder: Path, paths: Mapping[str, str], overrides: Se
         BadInputError: an override has an unknown key or an invalid value.
     """
     # A source for each range: every step then asks for short and long texts alike.
-    files = [_training_path(folder, it) for it in _by_range(load_prompts("training"))]
-    sources = [{"name": it.stem, "prompts": str(it)} for it in files]
-    data = {"data.sources": sources} if name == "length" else {"data.ladders": str(folder / "ladders.jsonl")}
+    kind = "prompts" if name == "length" else "ladders"
+    files = [_path_of_range(folder, kind, it) for it in _by_range(load_prompts("training"))]
     placed = {
         "models": str(folder / "models.yaml"),
         "run.folder": str(folder),
         "memory.precision": fast_precision(choose_device()),
-        **data,
+        "data.sources": [{"name": it.stem, kind: str(it)} for it in files],
         **paths,
     }
     with resources.as_file(resources.files("longform.demo") / "recipes" / f"{name}.yaml") as source:
@@ -217,7 +217,7 @@ class _Speed:
 def _write_files(folder: Path, scale: DemoScale) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name, rows in _by_range(load_prompts("training")).items():
-        write_rows(_training_path(folder, name), rows)
+        write_rows(_path_of_range(folder, "prompts", name), rows)
     write_rows(folder / "held-out.jsonl", _first_of_each_range("held-out", scale.held_out_per_range))
     write_rows(folder / "candidates.jsonl", _first_of_each_range("training", scale.candidates_per_range))
 
@@ -231,17 +231,17 @@ def _first_of_each_range(split: DemoSplit, count: int) -> list[Prompt]:
     ]
 
 
-def _by_range(prompts: Sequence[Prompt]) -> dict[str, list[Prompt]]:
+def _by_range(prompts: Sequence[PromptT]) -> dict[str, list[PromptT]]:
     """The prompts of each range, such as `20 to 40`."""
-    by_range: dict[str, list[Prompt]] = {}
+    by_range: dict[str, list[PromptT]] = {}
     for prompt in prompts:
         low, high = length_range_of(prompt)
         by_range.setdefault(f"{low} to {high}", []).append(prompt)
     return by_range
 
 
-def _training_path(folder: Path, length_range: str) -> Path:
-    return folder / f"training-{length_range.replace(' ', '-')}.jsonl"
+def _path_of_range(folder: Path, kind: str, length_range: str) -> Path:
+    return folder / f"{kind}-{length_range.replace(' ', '-')}.jsonl"
 
 
 def _fetch(model: str) -> str:
@@ -302,11 +302,13 @@ def _local_options(recipe: Recipe) -> LocalOptions:
 def _train(recipe: Recipe, folder: Path, title: str, stage: Stage, *, resume: bool) -> RunResult:
     write_text(folder / f"{recipe.run.name}.yaml", dump_recipe(recipe))
     with stage(title) as advance:
-        return train(
+        result = train(
             recipe,
             resume=resume and recipe.run_path.exists(),
             on_step=lambda report: advance(report.step, report.steps, report.note),
         )
+    gc.collect()  # models with adapters hold references to themselves, and would stay beside those of the next stage
+    return result
 
 
 def _build_ladders(
@@ -339,10 +341,13 @@ def _build_ladders(
     rules = SelectionSettings(policy=OWN, top_k=scale.ladders_per_range, group_by="meta.range")
     chosen = select(prompts=candidates, responses=responses, grades=[grades], settings=rules)
     # The curriculum starts at the policy's own text, which is missing from a ladder if it was empty.
-    ladders = [it for it in chosen.ladders if OWN in it.rungs]
-    if not ladders:
-        raise BadInputError(f"{grades}: part one's policy has written no text, so part two has no ladders")
-    write_rows(folder / "ladders.jsonl", ladders)
+    ladders = _by_range([it for it in chosen.ladders if OWN in it.rungs])
+    for name in _by_range(load_prompts("training")):
+        if name not in ladders:
+            raise BadInputError(
+                f"{grades}: part one's policy has written no text of {name} words, so part two has no ladders"
+            )
+        write_rows(_path_of_range(folder, "ladders", name), ladders[name])
 
 
 def _responses(folder: Path, name: str) -> Path:
