@@ -226,7 +226,7 @@ class ViewerPages:
         """The page of an error."""
         assert isinstance(error, HTTPException)
         content = {"problem": error.detail} | self._shared
-        return HTMLResponse(render_page("problem.html.j2", content), error.status_code)
+        return HTMLResponse(render_page("problem.html.j2", content), error.status_code, error.headers)
 
     def _page(self, name: str, content: dict[str, Any]) -> HTMLResponse:
         return HTMLResponse(render_page(name, content | self._shared))
@@ -239,8 +239,10 @@ class ViewerPages:
             try:
                 with RunDirectory.read(self._collection.run(key)) as run:
                     return show(request, key, run)
-            except (KeyError, OverflowError) as error:
+            except KeyError as error:
                 raise HTTPException(404, f"not found: {error.args[0]}") from None
+            except OverflowError:  # a number that no database holds
+                raise HTTPException(404, f"not found: {request.url.path}") from None
             except BadInputError as error:
                 raise HTTPException(409, str(error)) from None
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from longform.records.errors import BadInputError
+from longform.report.rendering import visible
 from longform.report.study import FINDINGS_SUFFIX
 from longform.viewer.row_files import ContentKind, kind_of_file
 
@@ -118,7 +119,7 @@ class ViewerCollection:
             parts = path.relative_to(root).parts if root.is_dir() else ()
             if len(self.paths) > 1 or not parts:
                 parts = (root.resolve().name, *parts)
-            name = _SEPARATOR.join(parts)
+            name = visible(_SEPARATOR.join(parts))  # names of files may have bytes that no address can have
             key, number = name, 2
             while key in keyed and keyed[key].resolve() != path.resolve():
                 key, number = f"{name}{_SEPARATOR}{number}", number + 1

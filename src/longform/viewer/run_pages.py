@@ -117,10 +117,14 @@ def run_content(run: RunDirectory, key: str, links: Links, *, verdict: RunVerdic
 
 
 def recipe_text(run: RunDirectory, *, private: bool) -> str:
-    """A run's recipe as text; unless `private`, without the folders of this machine."""
-    if not run.recipe_path.exists():
+    """A run's recipe as text; unless `private`, without the folders of this machine. The other parts of the page do not need it."""
+    try:
+        content = run.recipe_path.read_bytes()
+        return content.decode("utf-8", "replace") if private else public_recipe(run.recipe_path)
+    except FileNotFoundError:
         return ""
-    return run.recipe_path.read_text(encoding="utf-8") if private else public_recipe(run.recipe_path)
+    except (OSError, BadInputError):
+        return "(cannot be read)"
 
 
 def state_text(run: RunDirectory) -> str:

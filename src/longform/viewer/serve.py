@@ -19,6 +19,7 @@ from longform.viewer.security import new_token
 
 LOOPBACK = "127.0.0.1"
 PASSWORD_VARIABLE = "LONGFORM_VIEW_PASSWORD"
+HTTP_PORT = 80
 _LOOPBACK_NAMES = (LOOPBACK, "localhost", "[::1]")
 
 
@@ -52,7 +53,7 @@ def serve(
         )
     with listen(host, port) as listener:
         taken = listener.getsockname()[1]
-        hosts = [f"{name}:{taken}" for name in _LOOPBACK_NAMES] if is_local else []
+        hosts = local_hosts(taken) if is_local else []
         token = new_token()
         routes = label_routes(labels, token=token, links=LINKS if paths else LabelLinks()) if labels else []
         if labels is None:
@@ -65,6 +66,11 @@ def serve(
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=2))
         with suppress(KeyboardInterrupt):  # the way to end it
             server.run(sockets=[listener])
+
+
+def local_hosts(port: int) -> list[str]:
+    """The values of `Host` that browsers send for this machine; HTTP's own port is left out of them."""
+    return [*(f"{it}:{port}" for it in _LOOPBACK_NAMES), *(_LOOPBACK_NAMES if port == HTTP_PORT else ())]
 
 
 def listen(host: str, port: int) -> socket.socket:

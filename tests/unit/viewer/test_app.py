@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 import re
 import time
 from collections.abc import Iterator
@@ -27,6 +28,7 @@ from longform.viewer.app import create_app
 from longform.viewer.bundle import write_bundle
 from longform.viewer.labelling import LabelLinks, label_routes
 from longform.viewer.security import TOKEN_HEADER
+from longform.viewer.serve import local_hosts
 from viewed_runs import HOSTILE, judge_call, write_run, write_study
 
 HOST = "127.0.0.1:8000"
@@ -90,6 +92,19 @@ def test_hostile_texts_stay_text_on_every_page(tmp_path: Path, address: str) -> 
     assert not {"img", "iframe", "object", "link"} & set(page.tags)
     assert not [name for name, _ in page.attributes if name.startswith("on")]
     assert "\x1b" not in source and "\x07" not in source
+
+
+def test_a_name_that_is_not_utf_8_and_a_recipe_that_cannot_be_read_hide_nothing(tmp_path: Path) -> None:
+    named = tmp_path / "runs" / os.fsdecode(b"caf\xe9")
+    write_run(named)
+    (named / "recipe.yaml").write_bytes(b"\xff\x00")
+    write_run(tmp_path / "runs" / "b")
+    (tmp_path / "runs" / "b" / "recipe.yaml").mkdir()
+    client = client_of(tmp_path / "runs")
+    assert client.get("/").status_code == 200
+    for name in ("caf\N{REPLACEMENT CHARACTER}", "b"):
+        assert "The examiner's mean grade rose" in Page(client.get(f"/run/{quote(name)}").text).text
+    write_bundle([tmp_path / "runs"], tmp_path / "bundle", with_texts=True)
 
 
 def test_hostile_names_stay_text(tmp_path: Path) -> None:
@@ -281,7 +296,14 @@ def test_what_writes_needs_the_token_of_this_start(folder: Path) -> None:
     client = client_of(folder)
     assert client.post("/run/a", headers={"origin": f"http://{HOST}"}).status_code == 403
     assert client.post("/run/a", headers={TOKEN_HEADER: "another"}).status_code == 403
-    assert client.post("/run/a", headers={TOKEN_HEADER: "the token"}).status_code == 405, "there is nothing to write"
+    refused = client.post("/run/a", headers={TOKEN_HEADER: "the token"})
+    assert refused.status_code == 405, "there is nothing to write"
+    assert "GET" in refused.headers["allow"]
+
+
+def test_on_the_port_of_http_a_host_without_a_port_is_this_machine() -> None:
+    assert "127.0.0.1" in local_hosts(80)
+    assert "127.0.0.1" not in local_hosts(8000)
 
 
 def test_a_password_is_asked_for_where_others_can_reach_the_address(folder: Path) -> None:
