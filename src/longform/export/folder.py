@@ -10,7 +10,7 @@ import yaml
 
 from longform.export.recipe_reward import load_without_run
 from longform.recipe.inputs import check_inputs
-from longform.recipe.public import FILES
+from longform.recipe.public import FILES, SOURCE_FILES
 from longform.recipe.recipe import Recipe
 from longform.records.errors import BadInputError
 from longform.records.files import write_text
@@ -57,6 +57,8 @@ def _with_absolute_paths(recipe: Recipe) -> str:
     for section, keys in FILES.items():
         if content[section]:
             content[section] |= {key: _absolute(content[section][key]) for key in keys}
+    for source in content["data"]["sources"]:
+        source |= {key: _absolute(source[key]) for key in SOURCE_FILES}
     for reward in content["rewards"]:
         if reward["kind"] == "writing":
             models = reward["model"]

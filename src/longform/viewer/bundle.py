@@ -1,5 +1,6 @@
 """The viewer's pages as static files, which open from the file system."""
 
+import os
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -17,7 +18,7 @@ from longform.viewer.file_pages import file_content
 from longform.viewer.links import BundleLinks
 from longform.viewer.rendering import render_page
 from longform.viewer.rollout_pages import step_content
-from longform.viewer.run_pages import overlay_content, run_content, run_line
+from longform.viewer.run_pages import RunLine, overlay_content, run_content, run_line
 from longform.viewer.study_pages import study_content
 
 MAX_ROWS = 500
@@ -60,7 +61,7 @@ def _write_pages(collection: ViewerCollection, folder: Path, *, links: BundleLin
     studies = collection.studies()
     files = collection.files() if links.with_texts else []
     content = {
-        "runs": {key: run_line(path) for key, path in runs.items()},
+        "runs": {key: _public_line(path) for key, path in runs.items()},
         "studies": list(studies),
         "files": files,
         "folders": [it.name for it in collection.paths],
@@ -80,3 +81,9 @@ def _write_pages(collection: ViewerCollection, folder: Path, *, links: BundleLin
                     write(links.step(key, step), "step.html.j2", step_content(run, key, step, prompts=prompts))
     for file in files:
         write(links.file(file.key), "file.html.j2", file_content(file, links, limit=MAX_ROWS))
+
+
+def _public_line(path: Path) -> RunLine:
+    """A run in the list; a problem does not name the folders of this machine."""
+    line = run_line(path)
+    return line._replace(problem=line.problem.replace(f"{path}{os.sep}", ""))

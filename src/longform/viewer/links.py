@@ -1,11 +1,14 @@
 """Addresses of the pages: those of the server, and the file names of a bundle."""
 
+import hashlib
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Protocol
 from urllib.parse import quote, urlencode
 
 _STEP_DIGITS = 6
+_MAX_NAME = 150
+"""Maximum number of characters of a key in a file name."""
 _NONE: Mapping[str, object] = MappingProxyType({})
 
 
@@ -138,8 +141,11 @@ class BundleLinks:
 
 
 def file_name(key: str) -> str:
-    """A key as part of a file name, in ASCII."""
-    return quote(key, safe="~").replace("%", "=")
+    """A key as part of a file name, in ASCII; a long one ends in a hash, since file systems limit names to 255 bytes."""
+    name = quote(key, safe="~").replace("%", "=")
+    if len(name) <= _MAX_NAME:
+        return name
+    return f"{name[: _MAX_NAME - 17]}={hashlib.sha256(key.encode()).hexdigest()[:16]}"
 
 
 def _with_query(address: str, query: Mapping[str, object]) -> str:

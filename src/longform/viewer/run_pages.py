@@ -117,7 +117,7 @@ def run_content(run: RunDirectory, key: str, links: Links, *, verdict: RunVerdic
 
 
 def recipe_text(run: RunDirectory, *, private: bool) -> str:
-    """A run's recipe as text; unless `private`, without the folders of this machine. The other parts of the page do not need it."""
+    """A run's recipe as text, empty if there is none; unless `private`, without the folders of this machine."""
     try:
         content = run.recipe_path.read_bytes()
         return content.decode("utf-8", "replace") if private else public_recipe(run.recipe_path)

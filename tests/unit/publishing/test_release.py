@@ -163,6 +163,37 @@ def test_only_what_belongs_to_this_machine_is_taken_out_of_a_recipe(tmp_path: Pa
     }
 
 
+def test_no_secret_address_or_folder_is_left_wherever_a_recipe_has_it(tmp_path: Path) -> None:
+    settings = {
+        "api_key": "k-PRIVATE",
+        "headers": {"x-team": "PRIVATE"},
+        "note": "see https://PRIVATE.corp/x, key sk-PRIVATE1",
+    }
+    settings |= {"host": "10.1.2.3:8000", "place": "~/PRIVATE/m", "turns": 3, "max_tokens": 9, "query": "a: b"}
+    recipe = {
+        "data": {"sources": [{"name": "n", "ladders": "../PRIVATE/l.jsonl", "prompts": "PRIVATE/a/p.jsonl"}]},
+        "generation": {"server": {"arguments": ["--api-key", "PRIVATE", "--hf-token=PRIVATE", "--model=/PRIVATE/x/m"]}},
+        "rewards": [
+            {"kind": "m:R", "settings": settings},
+            {"kind": "writing", "model": ["PRIVATE/a/rm", "org/name"]},
+            {"kind": "format", "slop_list": "PRIVATE/a/slop.txt"},
+        ],
+    }
+    (tmp_path / "r.yaml").write_text(yaml.safe_dump(recipe))
+    public = public_recipe(tmp_path / "r.yaml")
+    assert "PRIVATE" not in public and "10.1" not in public
+    read = yaml.safe_load(public)
+    assert read["rewards"][1]["model"] == ["rm", "org/name"]
+    assert read["generation"]["server"]["arguments"] == [
+        "--api-key",
+        "(a secret)",
+        "--hf-token=(a secret)",
+        "--model=m",
+    ]
+    kept = {name: read["rewards"][0]["settings"][name] for name in ("turns", "max_tokens", "query")}
+    assert kept == {"turns": 3, "max_tokens": 9, "query": "a: b"}
+
+
 def test_a_file_that_is_no_rows_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "x.jsonl").write_text("{broken")
     with pytest.raises(BadInputError, match="holds neither"):

@@ -584,5 +584,9 @@ def test_a_bundle_names_no_folder_of_this_machine(tmp_path: Path) -> None:
     write_run(tmp_path / "runs" / "a")
     recipe = {"policy": "/private/base", "models": "/private/models.yaml", "run": {"folder": "/private/runs"}}
     (tmp_path / "runs" / "a" / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    (tmp_path / "runs" / "damaged").mkdir()
+    (tmp_path / "runs" / "damaged" / "run.sqlite").write_text("no database")
+    write_run(tmp_path / "runs" / ("写作" * 40), steps=1)  # a name that is thrice as long in an address
     write_bundle([tmp_path / "runs"], tmp_path / "out", with_texts=True)
+    assert str(tmp_path) not in (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
     assert not [it.name for it in (tmp_path / "out").iterdir() if "private" in it.read_text(encoding="utf-8")]
