@@ -8,6 +8,7 @@ import pytest
 
 from longform.evaluation.audit.pairs import AuditedPair
 from longform.evaluation.labelling.interchange import export_pairs, import_pairs
+from longform.evaluation.labelling.run import PairSource, open_labels
 from longform.records.errors import BadInputError
 
 TEXTS = {"prompt": "Why?", "response_a": "So.", "response_b": "Thus."}
@@ -52,6 +53,39 @@ def test_what_the_tools_write_themselves_is_read(tmp_path: Path) -> None:
         (tmp_path / "t.json").write_text(json.dumps([row]), encoding="utf-8")
         (made,) = import_pairs(tmp_path / "t.json")
         assert (made.id, made.labels) == (id_, labels)
+
+
+def test_rows_without_nesting_are_read_with_their_labels(tmp_path: Path) -> None:
+    # JSON_MIN of Label Studio: a row for each annotation; a data set of Argilla 2, flattened, and of Argilla 1.
+    annotation = {"annotation_id": 1, "lead_time": 2.5, "created_at": "x", "updated_at": "x", "sentiment": "good"}
+    studio = [{"id": 7} | TEXTS | annotation | {"annotator": it, "preference": ("a", "tie")[it]} for it in (0, 1)]
+    answers = {"responses": ["b", "a"], "responses.users": [USER, "u"], "responses.status": ["submitted", "draft"]}
+    flat = {"id": "r"} | TEXTS | {f"preference.{name}": it for name, it in answers.items()} | {"status": "completed"}
+    columns = {"user_id": ["u", "v"], "value": ["a", "b"], "status": ["submitted", "discarded"]}
+    version_1 = TEXTS | {"preference": columns, "external_id": "e", "metadata": '{"model_a": "x"}'}
+    for number, (rows, labels) in enumerate(
+        ((studio, {"0": "a", "1": "tie"}), ([flat], {USER: "b"}), ([version_1], {"u": "a"}))
+    ):
+        for suffix, text in ((".json", json.dumps(rows)), (".jsonl", "\n".join(map(json.dumps, rows)))):
+            source, out = tmp_path / f"{number}{suffix}", tmp_path / f"{number}{suffix}.out.jsonl"
+            source.write_text(text, encoding="utf-8")
+            with open_labels(PairSource(path=source), out=out) as store:
+                assert [it.labels for it in store.labelled_pairs()] == [labels]
+
+
+def test_of_several_answers_by_one_person_the_last_counts_and_a_ranking_is_a_choice(tmp_path: Path) -> None:
+    two = task() | {"annotations": []}
+    for when, value in (("2024-02-02", "b"), ("2024-01-01", "a")):
+        two["annotations"].append({"completed_by": 3, "updated_at": when, "result": [choice(value, "preference")]})
+    left = task(choice("a", "preference"), completed_by=None, id=8)
+    ranks = [{"value": "response_a", "rank": 2}, {"value": "response_b", "rank": 1}]
+    ranked = {"fields": TEXTS, "responses": [{"user_id": "u", "values": {"preference": {"value": ranks}}}]}
+    odd = {"fields": TEXTS | {"prompt": "lone \ud800"}, "responses": []}
+    rows = imported(tmp_path, two, left, ranked, odd)
+    assert [it.labels for it in rows] == [{"3": "b"}, {"8": "a"}, {"u": "b"}, None]
+    assert rows[3].prompt == "lone \N{REPLACEMENT CHARACTER}"
+    with pytest.raises(BadInputError, match=r"the choice .*'a', 'b'.* is none of"):
+        imported(tmp_path, task({"from_name": "preference", "value": {"choices": ["a", "b"]}}))
 
 
 @pytest.mark.parametrize(

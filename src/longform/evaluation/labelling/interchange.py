@@ -5,6 +5,7 @@
   annotation names its author as a number or an e-mail address, which Label Studio must know on import.
 - Argilla: a list of records with `fields` of the same names and `responses` to the question `preference`, or to the only
   question; also the forms of earlier versions. A response names its author by a UUID.
+- Both also write rows without nesting, which `flat_rows` describes.
 
 Authors with other names cannot be given to these tools. Their names stay in the result (Label Studio) or in `metadata`
 (Argilla), where importing finds them.
@@ -19,9 +20,12 @@ from uuid import UUID
 from pydantic import ValidationError
 
 from longform.evaluation.audit.pairs import AuditedPair
+from longform.evaluation.labelling.flat_rows import TEXTS, nest
+from longform.records.adapting import replace_surrogates
 from longform.records.errors import BadInputError
 from longform.records.files import describe_first_error, write_text
 from longform.records.schemas import Winner
+from longform.records.tables import read_text_file
 
 LabelFormat = Literal["argilla", "label-studio"]
 QUESTION = "preference"
@@ -29,7 +33,6 @@ _PERSON = "longform_person"
 """Of a result of Label Studio: the author's name, if Label Studio cannot know it."""
 _LABELS = "longform_labels"
 """Of the metadata of a record of Argilla: the labels by people without a UUID, as JSON."""
-_FIELDS = ("prompt", "response_a", "response_b")
 _VALUES: Mapping[str, Winner] = {
     "a": "a",
     "b": "b",
@@ -73,16 +76,13 @@ def import_pairs(path: Path) -> list[AuditedPair]:
         BadInputError: the file is no JSON list of tasks or records, one of them is malformed, lacks a text or has an unknown
             choice, or two have the same id.
     """
-    try:
-        rows = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise BadInputError(f"{path}: cannot be read: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
-        raise BadInputError(f"{path}: not JSON: {error}") from error
+    rows = _read_json(path)
+    if path.suffix == ".jsonl" and isinstance(rows, dict):
+        rows = [rows]
     if not isinstance(rows, list) or not rows:
         raise BadInputError(f"{path}: must be a list of tasks (Label Studio) or records (Argilla)")
     pairs: dict[str, AuditedPair] = {}
-    for number, row in enumerate(rows, 1):
+    for number, row in enumerate(nest(rows, choices=_VALUES), 1):
         pair = _read(row, f"{path}: item {number}", number)
         if pair.id in pairs:
             first = list(pairs).index(pair.id) + 1
@@ -91,18 +91,38 @@ def import_pairs(path: Path) -> list[AuditedPair]:
     return list(pairs.values())
 
 
+def _read_json(path: Path) -> Any:
+    """The content of a JSON file, or the rows of one with an object per line; lone surrogates are replaced.
+
+    Raises:
+        BadInputError: it cannot be read, or is not JSON.
+    """
+    text = read_text_file(path)
+    try:
+        try:
+            content = json.loads(text)
+        except ValueError:
+            lines = [it for it in text.split("\n") if it.strip()]
+            if len(lines) < 2 or not lines[0].lstrip().startswith("{"):
+                raise
+            content = list(map(json.loads, lines))
+        return json.loads(replace_surrogates(json.dumps(content, ensure_ascii=False)))
+    except (ValueError, RecursionError) as error:
+        raise BadInputError(f"{path}: not JSON: {error}") from error
+
+
 def _read(row: Any, place: str, number: int) -> AuditedPair:
     item = _object(row, place)
     kind = next((it for it in ("data", "fields", "inputs") if item.get(it) is not None), None)
     if kind is None:
         raise BadInputError(f"{place}: has neither `data` (Label Studio) nor `fields` (Argilla)")
     data = _object(item[kind], f"{place}: {kind}")
-    if missing := [it for it in _FIELDS if not data.get(it)]:
+    if missing := [it for it in TEXTS if not data.get(it)]:
         raise BadInputError(f"{place}: {missing[0]}: missing")
     meta = _object(item.get("metadata") or item.get("meta"), f"{place}: metadata")
     labels = _label_studio_labels(item, place) if kind == "data" else _argilla_labels(item, meta, place)
     id_ = str(data.get("id") or item.get("id") or item.get("external_id") or number)
-    values = {"id": id_, **{it: data[it] for it in _FIELDS}}
+    values = {"id": id_, **{it: data[it] for it in TEXTS}}
     values |= {it: meta[it] for it in ("model_a", "model_b") if meta.get(it)}
     try:
         return AuditedPair.model_validate(values | ({"labels": labels} if labels else {}))
@@ -113,19 +133,24 @@ def _read(row: Any, place: str, number: int) -> AuditedPair:
 def _label_studio_labels(item: Mapping[str, Any], place: str) -> dict[str, Winner]:
     annotations = _objects(item.get("annotations") or item.get("completions"), f"{place}: annotations")
     given: list[tuple[str, str, Any]] = []  # control, person, choice
-    for annotation in annotations:
+    for annotation in sorted(annotations, key=_when):  # of several by one person, the last counts
         if annotation.get("was_cancelled"):
             continue
-        by = annotation.get("completed_by", annotation.get("id", "annotator"))
+        by = annotation.get("completed_by")
+        if by is None:  # somebody who left
+            by = annotation.get("id", "annotator")
         person = str(by.get("email") or by.get("id") or "annotator") if isinstance(by, dict) else str(by)
         for result in _objects(annotation.get("result"), f"{place}: annotations: result"):
             value = _object(result.get("value"), f"{place}: annotations: result: value")
             chosen = value.get("choices") or value.get("selected")
             if chosen:
-                choice = chosen[0] if isinstance(chosen, list) else chosen
-                given.append((str(result.get("from_name") or ""), str(result.get(_PERSON) or person), choice))
+                given.append((str(result.get("from_name") or ""), str(result.get(_PERSON) or person), chosen))
     question = _question_of([control for control, _, _ in given], place, "controls with choices")
     return {person: _winner(choice, place) for control, person, choice in given if control == question}
+
+
+def _when(annotation: Mapping[str, Any]) -> str:
+    return str(annotation.get("updated_at") or annotation.get("created_at") or "")
 
 
 def _argilla_labels(item: Mapping[str, Any], meta: Mapping[str, Any], place: str) -> dict[str, Winner]:
@@ -134,11 +159,11 @@ def _argilla_labels(item: Mapping[str, Any], meta: Mapping[str, Any], place: str
     if isinstance(responses, dict):  # {question: [{value, user_id}]}
         for question, answers in responses.items():
             for it in _objects(answers, f"{where}: {question}"):
-                if it.get("status") in (None, "submitted"):
+                if _is_submitted(it):
                     given.append((question, it.get("user_id"), it.get("value")))
     else:  # [{user_id, values: {question: {value}}, status}]
         for it in _objects(responses, where):
-            if it.get("status", "submitted") != "submitted":
+            if not _is_submitted(it):
                 continue
             for question, answer in _object(it.get("values"), f"{where}: values").items():
                 given.append((question, it.get("user_id"), _object(answer, f"{where}: {question}").get("value")))
@@ -149,6 +174,12 @@ def _argilla_labels(item: Mapping[str, Any], meta: Mapping[str, Any], place: str
     if item.get("annotation") is not None:  # of version 1
         labels[str(item.get("annotation_agent") or "annotator")] = _winner(item["annotation"], place)
     return labels | _labels_in_metadata(meta, place)
+
+
+def _is_submitted(response: Mapping[str, Any]) -> bool:
+    """Whether a response is neither a draft nor discarded; one without a status is taken to be submitted."""
+    status = response.get("status")
+    return status is None or str(status).rpartition(".")[2] == "submitted"  # version 1 has `ResponseStatus.submitted`
 
 
 def _labels_in_metadata(meta: Mapping[str, Any], place: str) -> dict[str, Winner]:
@@ -204,6 +235,14 @@ def _objects(value: Any, place: str) -> list[Mapping[str, Any]]:
 
 
 def _winner(value: Any, place: str) -> Winner:
+    """The label of a choice, of a list with one, or of a ranking of both responses."""
+    if isinstance(value, list) and value and all(isinstance(it, dict) and "rank" in it for it in value):
+        ranks = {_VALUES.get(str(it.get("value")).strip().lower()): it["rank"] for it in value}
+        if not isinstance(ranks.get("a"), int) or not isinstance(ranks.get("b"), int):
+            raise BadInputError(f"{place}: the ranking does not rank response_a and response_b")
+        return "tie" if ranks["a"] == ranks["b"] else "a" if ranks["a"] < ranks["b"] else "b"
+    if isinstance(value, list) and len(value) == 1:
+        value = value[0]
     found = _VALUES.get(str(value).strip().lower())
     if found is None:
         raise BadInputError(f"{place}: the choice {str(value)[:40]!r} is none of {', '.join(_VALUES)}")

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from longform.evaluation.audit.pairs import AuditedPair, read_pairs
 from longform.evaluation.labelling.assignment import Assignment
+from longform.evaluation.labelling.flat_rows import is_flat
 from longform.evaluation.labelling.interchange import LabelFormat, check_target, export_pairs, import_pairs
 from longform.evaluation.labelling.labels import LOG_SUFFIX, GivenLabels, LabelLine, LabelStore
 from longform.evaluation.labelling.sampling import SampleBy, pairs_of_games, sample_run
@@ -163,11 +164,13 @@ def _kind(source: PairSource) -> _SourceKind:
     fields = read_fields(first)
     if fields is None:  # reading the pairs will say what is wrong with the row
         return "tasks" if path.suffix == ".json" else "pairs"
+    if is_flat(fields):
+        return "tasks"
     named = {name for name, column in source.reading.columns.items() if column in fields} | fields.keys()
     kind = kind_of_row(named)
     if kind in ("pairs", "games"):
         return kind
-    if path.suffix == ".json" and any(isinstance(fields.get(it), dict) for it in _TASK_FIELDS):
+    if any(isinstance(fields.get(it), dict) for it in _TASK_FIELDS):
         return "tasks"
     raise BadInputError(
         f"{path}: holds neither pairs (prompt, response_a, response_b) nor games (prompt_id, model_a, model_b, winner), "
