@@ -72,7 +72,7 @@ def _without_private(value: Any) -> Any:
         names = ["", *value[:-1]]
         return [
             "(a secret)" if _is_secret_flag(before) and "=" not in before else _without_private(it)
-            for before, it in zip(names, value, strict=True)
+            for before, it in zip(names, value, strict=False)
         ]
     return _public_text(value) if isinstance(value, str) else value
 

@@ -169,7 +169,7 @@ def test_no_secret_address_or_folder_is_left_wherever_a_recipe_has_it(tmp_path: 
         "headers": {"x-team": "PRIVATE"},
         "note": "see https://PRIVATE.corp/x, key sk-PRIVATE1",
     }
-    settings |= {"host": "10.1.2.3:8000", "place": "~/PRIVATE/m", "turns": 3, "max_tokens": 9, "query": "a: b"}
+    settings |= {"host": "10.1.2.3:8000", "place": "~/PRIVATE/m", "turns": 3, "max_tokens": 9, "query": "a: b", "empty": []}
     recipe = {
         "data": {"sources": [{"name": "n", "ladders": "../PRIVATE/l.jsonl", "prompts": "PRIVATE/a/p.jsonl"}]},
         "generation": {"server": {"arguments": ["--api-key", "PRIVATE", "--hf-token=PRIVATE", "--model=/PRIVATE/x/m"]}},

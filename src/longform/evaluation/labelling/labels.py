@@ -170,7 +170,8 @@ class LabelStore:
         """
         is_known = answer.person in self.assignment.people
         if not is_known or answer.pair_id not in self.assignment.pairs_of(answer.person):
-            raise BadInputError(f"{answer.person!r} has no pair {answer.pair_id!r}")
+            # Without the id, which may tell who wrote the texts.
+            raise BadInputError(f"this pair is not among those of {answer.person!r}; reload the page")
         order = self.assignment.order(answer.person, answer.pair_id)
         self._write(
             LabelLine(
