@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from longform.cli.flags import Flag, PathList
-from longform.cli.output import command_line, print_result
+from longform.cli.output import command_line, print_result, printable
 
 
 def publish(
@@ -44,7 +44,7 @@ def publish(
         lists = [(name, value) for name, paths in (("--bench", bench), ("--games", games)) for value in paths]
         flags = [name for name, is_set in (("--with-texts", with_texts), ("--public", public)) if is_set]
         again = [*(["--base", base] if base else []), *(word for pair in lists for word in pair), *flags]
-        print(release.card)
+        print("\n".join(map(printable, release.card.split("\n"))))
         print_result(
             {file.name: f"{file.size:,} bytes" for file in release.files}
             | dict.fromkeys(release.left_out, "not published"),

@@ -8,9 +8,11 @@ import yaml
 
 from longform.evaluation.tables import Cell, Column, Table
 from longform.evaluation.tables import render as render_table
+from longform.recipe.public import public_text
 from longform.recipe.recipe import Recipe
 from longform.records.schemas import GAME_SCORES, Game
 from longform.report.page import BeforeAfter, duration
+from longform.report.rendering import visible
 from longform.report.verdict import RunVerdict
 from longform.statistics.bootstrap import Interval, clustered_interval
 from longform.version import __version__
@@ -68,18 +70,20 @@ class CardFacts(NamedTuple):
     win_rates: Sequence[WinRate] = ()
     pairs: Sequence[BeforeAfter] = ()
     with_prompts: bool = False
+    is_adapter: bool = False
+    """Whether the policy is an adapter (peft) of its base."""
 
 
 def model_card(facts: CardFacts) -> str:
     """The README of a policy's repository."""
     metadata: dict[str, Any] = {
-        "library_name": "transformers",
+        "library_name": "peft" if facts.is_adapter else "transformers",
         "pipeline_tag": "text-generation",
         "tags": ["longform", "reinforcement-learning", *([facts.recipe.method] if facts.recipe else [])],
     }
     if facts.base:
         metadata["base_model"] = facts.base
-    parts = [_front(metadata), f"# {facts.run or 'A policy trained with longform'}", _origin(facts)]
+    parts = [_front(metadata), f"# {' '.join(facts.run.split()) or 'A policy trained with longform'}", _origin(facts)]
     if facts.verdict is not None:
         parts += ["## Result", _result(facts.verdict)]
     if facts.win_rates:
@@ -152,9 +156,9 @@ def _win_rates(rates: Sequence[WinRate]) -> str:
     columns += [Column(name) for name in ("win rate", "games", "prompts")]
     rows: list[list[Cell]] = [
         [
-            it.model,
-            it.against,
-            it.judge,
+            public_text(it.model),
+            public_text(it.against),
+            public_text(it.judge),
             f"{it.rate.estimate:.3f} [{it.rate.low:.3f}, {it.rate.high:.3f}]",
             it.games,
             it.prompts,
@@ -179,6 +183,7 @@ def _texts(pair: BeforeAfter, *, with_prompt: bool) -> str:
 
 def _quoted(text: str) -> str:
     """A text of a model as a block of code, which no Markdown or HTML within it can leave."""
+    text = visible(text)
     longest = max((len(run) for run in "".join(it if it == "`" else " " for it in text).split()), default=0)
     fence = "`" * max(3, longest + 1)
     return f"{fence}text\n{text}\n{fence}"

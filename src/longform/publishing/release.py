@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from longform.evaluation.tables import stored_table
 from longform.publishing.card import Benchmarked, CardFacts, model_card, rows_card, win_rates
@@ -25,10 +25,16 @@ from longform.records.tables import raw_rows, read_fields
 from longform.report.page import before_after
 from longform.report.verdict import judge_run
 
-POLICY_FILES = ("*.safetensors", "*.json", "*.jinja", "*.model", "merges.txt", "vocab.txt", "*.tiktoken")
-"""Files of a policy's folder in Hugging Face format; all others stay."""
-_PLACES = ("_name_or_path", "base_model_name_or_path")
-"""Keys of JSON files that hold the folder that a model was loaded from."""
+POLICY_FILES = (
+    *("*.safetensors", "*.safetensors.index.json", "*.jinja", "*.model", "merges.txt", "vocab.txt", "*.tiktoken"),
+    *("config.json", "*_config.json", "tokenizer.json", "chat_template.json", "special_tokens_map.json"),
+    *("added_tokens.json", "vocab.json"),
+)
+"""Files of a policy's folder in Hugging Face format; all others stay, such as the state of a trainer."""
+ADAPTER = "adapter_config.json"
+_BASE_OF_ADAPTER = "base_model_name_or_path"
+_PLACE = re.compile(r"(^|_)(path|file|dir|folder)s?$")
+"""Names of settings that hold a file or folder, such as the one that a model was loaded from."""
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+")
 _PUBLISHED_ROWS: Mapping[RowKind, type[Row]] = {
     "ladders": Ladder,
@@ -112,7 +118,7 @@ def plan_policy(
     present = sorted(it for it in folder.iterdir() if it.is_file())
     wanted = [it for it in present if any(it.match(pattern) for pattern in POLICY_FILES)]
     files = [*(_released(it, facts.base) for it in wanted), *files]
-    card = model_card(facts)
+    card = model_card(facts._replace(is_adapter=any(it.name == ADAPTER for it in wanted)))
     left_out = [it.name for it in present if it not in wanted]
     return Release("model", [ReleasedFile("README.md", None, card.encode()), *files], card, left_out)
 
@@ -156,19 +162,39 @@ def _find_policy(source: Path) -> tuple[Path | None, Path]:
 
 
 def _released(path: Path, base: str | None) -> ReleasedFile:
-    """A file of the policy; a JSON file that names a folder of this machine is published without it."""
-    if path.suffix != ".json" or path.stat().st_size > 1_000_000:
+    """A file of the policy; a configuration that names folders of this machine is published without them.
+
+    Raises:
+        BadInputError: a configuration is not JSON, or an adapter's base is a folder of this machine.
+    """
+    if not path.match("*config.json"):
         return ReleasedFile(path.name, path)
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise BadInputError(f"{path}: not JSON: {error}") from error
-    if not isinstance(content, dict) or not any(content.get(it) for it in _PLACES):
+    trained_on = content.get(_BASE_OF_ADAPTER) if path.name == ADAPTER and isinstance(content, dict) else None
+    if trained_on and base is None and not _is_hub_id(str(trained_on)):
+        raise BadInputError(
+            f"{path}: the adapter was trained on a folder of this machine; name the hub id of its base with --base"
+        )
+    public = _without_folders(content, base)
+    if public == content:
         return ReleasedFile(path.name, path)
-    for key in _PLACES:
-        if content.get(key) and not _is_hub_id(str(content[key])):
-            content[key] = base or Path(str(content[key])).name
-    return ReleasedFile(path.name, None, (json.dumps(content, ensure_ascii=False, indent=2) + "\n").encode())
+    return ReleasedFile(path.name, None, (json.dumps(public, ensure_ascii=False, indent=2) + "\n").encode())
+
+
+def _without_folders(value: Any, base: str | None) -> Any:
+    """A configuration in which a place is an id of the hub, the base, or the name of a file or folder."""
+    if isinstance(value, list):
+        return [_without_folders(it, base) for it in value]
+    if not isinstance(value, dict):
+        return value
+    public = {key: _without_folders(it, base) for key, it in value.items()}
+    for key, it in public.items():
+        if isinstance(it, str) and it and _PLACE.search(key) and not _is_hub_id(it):
+            public[key] = (base if key.endswith("name_or_path") else None) or Path(it).name
+    return public
 
 
 def _tables(folder: Path) -> list[Benchmarked]:

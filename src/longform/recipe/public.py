@@ -74,18 +74,18 @@ def _without_private(value: Any) -> Any:
             "(a secret)" if _is_secret_flag(before) and "=" not in before else _without_private(it)
             for before, it in zip(names, value, strict=False)
         ]
-    return _public_text(value) if isinstance(value, str) else value
+    return public_text(value) if isinstance(value, str) else value
 
 
 def _is_secret_flag(value: Any) -> bool:
     return isinstance(value, str) and value.startswith("--") and bool(_SECRET_NAME.search(value.split("=")[0]))
 
 
-def _public_text(text: str) -> str:
+def public_text(text: str) -> str:
     """A text without addresses and secrets; of a path only the name."""
     if text.startswith("--") and "=" in text:
         flag, value = text.split("=", 1)
-        return f"{flag}={'(a secret)' if _is_secret_flag(flag) else _public_text(value)}"
+        return f"{flag}={'(a secret)' if _is_secret_flag(flag) else public_text(value)}"
     if _HOST.fullmatch(text.strip()):
         return "(an address)"
     if "\n" not in text and _is_of_a_folder(text):

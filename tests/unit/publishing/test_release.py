@@ -20,6 +20,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from longform.cli import main
 from longform.publishing.release import plan_policy, plan_rows
 from longform.recipe.public import public_recipe
 from longform.records.errors import BadInputError
@@ -74,6 +75,41 @@ def test_no_address_and_no_folder_of_this_machine_is_published(run: Path, with_t
     assert "somebody" not in whole
     assert "models.yaml" not in whole
     assert "ladders.jsonl" in whole
+
+
+def test_of_a_policys_folder_only_files_of_the_format_are_published_without_folders(run: Path) -> None:
+    policy = run / "checkpoints" / "step-000004" / "policy"
+    tokenizer = {"special_tokens_map_file": f"{PRIVATE}/map.json", "chat_template": "/think {{ x }}", "eos": "</s>"}
+    (policy / "tokenizer_config.json").write_text(json.dumps(tokenizer | {"inner": [{"name_or_path": f"{PRIVATE}/m"}]}))
+    for name in ("trainer_state.json", ".env.json", "notes.json"):
+        (policy / name).write_text(json.dumps({"best_model_checkpoint": PRIVATE}))
+    published = contents(run, base="org/base")
+    assert not {"trainer_state.json", ".env.json", "notes.json"} & published.keys()
+    public = json.loads(published["tokenizer_config.json"])
+    assert public == tokenizer | {"special_tokens_map_file": "map.json", "inner": [{"name_or_path": "org/base"}]}
+
+
+def test_an_adapter_names_a_base_that_others_can_load(run: Path) -> None:
+    adapter = run / "checkpoints" / "step-000004" / "policy" / "adapter_config.json"
+    adapter.write_text(json.dumps({"base_model_name_or_path": f"{PRIVATE}/base"}))
+    with pytest.raises(BadInputError, match="--base"):
+        plan_policy(run)
+    published = contents(run, base="org/base")
+    assert json.loads(published["adapter_config.json"]) == {"base_model_name_or_path": "org/base"}
+    assert ModelCard(published["README.md"].decode()).data.to_dict()["library_name"] == "peft"
+
+
+def test_a_card_is_shown_without_control_characters(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    hostile = write_run(run.with_name("a\n# b"), text=HOSTILE)
+    (run / "run.sqlite").unlink()
+    for name in ("recipe.yaml", "checkpoints"):
+        (run / name).rename(hostile / name)
+    with pytest.raises(SystemExit, match="0"):
+        main(["publish", str(hostile), "--to", "me/x", "--dry-run"])
+    shown = capsys.readouterr().out
+    assert "\x1b" not in shown and "\u202e" not in shown
+    assert "\n# a # b\n" in shown
+    assert b"\x1b" not in contents(hostile)["README.md"]
 
 
 def test_prompts_are_published_only_if_texts_are_asked_for(run: Path) -> None:
@@ -169,7 +205,14 @@ def test_no_secret_address_or_folder_is_left_wherever_a_recipe_has_it(tmp_path: 
         "headers": {"x-team": "PRIVATE"},
         "note": "see https://PRIVATE.corp/x, key sk-PRIVATE1",
     }
-    settings |= {"host": "10.1.2.3:8000", "place": "~/PRIVATE/m", "turns": 3, "max_tokens": 9, "query": "a: b", "empty": []}
+    settings |= {
+        "host": "10.1.2.3:8000",
+        "place": "~/PRIVATE/m",
+        "turns": 3,
+        "max_tokens": 9,
+        "query": "a: b",
+        "empty": [],
+    }
     recipe = {
         "data": {"sources": [{"name": "n", "ladders": "../PRIVATE/l.jsonl", "prompts": "PRIVATE/a/p.jsonl"}]},
         "generation": {"server": {"arguments": ["--api-key", "PRIVATE", "--hf-token=PRIVATE", "--model=/PRIVATE/x/m"]}},
