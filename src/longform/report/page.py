@@ -23,7 +23,7 @@ from longform.report.charts import charts_of_run
 from longform.report.rendering import render
 from longform.report.rollouts import ShownRollout, show_rollouts
 from longform.report.svg import draw
-from longform.report.verdict import judge_run, stored_recipe, total_cost
+from longform.report.verdict import judge_run, recipe_text, stored_recipe, total_cost
 from longform.text.structure import Thinking, parse_response
 from longform.text.words import count_words_of_any_script
 
@@ -104,7 +104,7 @@ def _content(run: RunDirectory) -> dict[str, Any]:
         "title": run_title(run, recipe),
         "facts": run_facts(run, recipe),
         "verdict": judge_run(run),
-        "recipe": run.recipe_path.read_text(encoding="utf-8") if run.recipe_path.exists() else "",
+        "recipe": recipe_text(run),
         "pictures": [Markup(draw(chart)) for chart in charts],
         "constant": constant,
         "pairs": pairs[:MAX_TEXTS],

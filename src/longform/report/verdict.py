@@ -19,6 +19,7 @@ from longform.statistics.bootstrap import Interval, clustered_interval
 Tone = Literal["good", "bad", "open"]
 """`open`: nothing is shown in either direction."""
 RunCondition = Literal["running", "stopped", "finished", "damaged", "diverged"]
+UNREADABLE = "(cannot be read)"
 DIVERGED = "diverged"
 """Name of the signature of a run whose policy fell apart."""
 _RECENT = 10
@@ -141,6 +142,16 @@ def remaining_seconds(run: RunDirectory, summary: RunSummary) -> float | None:
     if summary.state != "running" or summary.steps is None or not summary.step:
         return None
     return median(run.database.step_seconds()[-_RECENT:]) * (summary.steps - summary.step)
+
+
+def recipe_text(run: RunDirectory) -> str:
+    """A run's recipe as it is stored; empty if there is none."""
+    try:
+        return run.recipe_path.read_bytes().decode("utf-8", "replace")
+    except FileNotFoundError:
+        return ""
+    except OSError:
+        return UNREADABLE
 
 
 def stored_recipe(run: RunDirectory) -> Recipe | None:

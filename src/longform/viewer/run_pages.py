@@ -16,7 +16,15 @@ from longform.records.run_list import RunSummary, summarize_run
 from longform.report.charts import charts_of_run
 from longform.report.page import before_after, duration, run_facts, run_title, shown_metrics
 from longform.report.svg import PALETTE, Axis, Chart, Line
-from longform.report.verdict import DIVERGED, RunVerdict, remaining_seconds, stored_recipe, total_cost
+from longform.report.verdict import (
+    DIVERGED,
+    UNREADABLE,
+    RunVerdict,
+    recipe_text,
+    remaining_seconds,
+    stored_recipe,
+    total_cost,
+)
 from longform.viewer.charts import draw_interactive
 from longform.viewer.links import Links
 
@@ -111,20 +119,17 @@ def run_content(run: RunDirectory, key: str, links: Links, *, verdict: RunVerdic
         "costs": costs(run),
         "steps": steps(series),
         "pairs": before_after(run, thinking=recipe.generation.think if recipe else "off") if links.with_texts else [],
-        "recipe": recipe_text(run, private=links.dynamic),
+        "recipe": recipe_text(run) if links.dynamic else _public_text(run),
         "steps_at": (lambda first, last: links.rollouts(key, {"step": first, "to": last})) if links.dynamic else None,
     }
 
 
-def recipe_text(run: RunDirectory, *, private: bool) -> str:
-    """A run's recipe as text, empty if there is none; unless `private`, without the folders of this machine."""
+def _public_text(run: RunDirectory) -> str:
+    """A run's recipe without the folders of this machine, as text; without one that can be read, what the report shows."""
     try:
-        content = run.recipe_path.read_bytes()
-        return content.decode("utf-8", "replace") if private else public_recipe(run.recipe_path)
-    except FileNotFoundError:
-        return ""
-    except (OSError, BadInputError):
-        return "(cannot be read)"
+        return public_recipe(run.recipe_path)
+    except BadInputError:
+        return recipe_text(run) and UNREADABLE
 
 
 def state_text(run: RunDirectory) -> str:

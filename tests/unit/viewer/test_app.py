@@ -22,6 +22,7 @@ from longform.records.files import write_rows
 from longform.records.rollout_search import RolloutIndex
 from longform.records.run_directory import RunDirectory
 from longform.records.schemas import Game, Grade, Ladder, Pair, PromptRow, Reference, Response
+from longform.report.page import write_report
 from longform.report.rendering import content_policy
 from longform.viewer import app
 from longform.viewer.app import create_app
@@ -105,6 +106,9 @@ def test_a_name_that_is_not_utf_8_and_a_recipe_that_cannot_be_read_hide_nothing(
     for name in ("caf\N{REPLACEMENT CHARACTER}", "b"):
         assert "The examiner's mean grade rose" in Page(client.get(f"/run/{quote(name)}").text).text
     write_bundle([tmp_path / "runs"], tmp_path / "bundle", with_texts=True)
+    for path in (named, tmp_path / "runs" / "b"):
+        with RunDirectory.read(path) as run:
+            assert "The examiner's mean grade rose" in Page(write_report(run).read_text(encoding="utf-8")).text
 
 
 def test_hostile_names_stay_text(tmp_path: Path) -> None:
