@@ -149,7 +149,8 @@ def test_an_exported_recipe_names_its_files_by_absolute_paths(world: Path, tmp_p
 
 
 def test_an_environment_of_verifiers_is_python_that_names_the_recipe(world: Path, tmp_path: Path, forks: Forks) -> None:
-    forks.run(world, ["export", "verifiers", "recipe.yaml", "--out", str(tmp_path / "env")])
+    done = forks.run(world, ["export", "verifiers", "recipe.yaml", "--out", str(tmp_path / "env")])
+    assert f"env PYTHONPATH={tmp_path / 'env'} vf-eval environment -m MODEL" in done.stdout
     source = (tmp_path / "env" / "environment.py").read_text()
     compile(source, "environment.py", "exec")
     assert '__all__ = ["WritingTaskset"]' in source, "by which verifiers finds it"

@@ -1,5 +1,6 @@
 """`longform export trl|verifiers RECIPE`."""
 
+import shlex
 import sys
 from pathlib import Path
 from typing import Literal
@@ -21,4 +22,7 @@ def export(trainer: Literal["trl", "verifiers"], recipe: Path, *, out: Path) -> 
     from longform.export.folder import export_recipe
 
     script = export_recipe(recipe, out, trainer)
-    print_result({"script": str(script)}, as_json=False, next_command=f"{Path(sys.executable).name} {script}")
+    run = [Path(sys.executable).name, str(script)]
+    if trainer == "verifiers":  # the module is an environment for their own command
+        run = ["env", f"PYTHONPATH={script.parent}", "vf-eval", script.stem, "-m", "MODEL", "--client.base-url", "URL"]
+    print_result({"script": str(script)}, as_json=False, next_command=shlex.join(run))
