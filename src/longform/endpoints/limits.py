@@ -1,8 +1,8 @@
 """Limits of a run's calls: the budget, when to retry, and how long an outage is tolerated.
 
-Near its end a budget lets fewer calls be in flight, so that together they stay within it; the last one may end slightly
-above it. Where an endpoint
-does not state its tokens, they are estimated from the texts and count; calls without a price are only counted.
+Near its limit, a budget admits fewer concurrent calls, so that their total stays within it; the last call may exceed it
+slightly. If an endpoint does not state its token counts, they are estimated from the texts, and the estimated cost counts
+against the budget. The cost of a call without prices is unknown; only the number of such calls is kept.
 
 A request that could not be delivered has not failed: the endpoint never saw it and charges nothing. While an endpoint that
 has answered before is unreachable, such attempts are not counted, so that a run survives the restart of a server.
@@ -15,16 +15,27 @@ import threading
 from longform.endpoints.outcome import Outcome
 from longform.records.errors import BudgetSpentError, StoppedError
 
+PATIENCE_SECONDS = 180.0
+"""Longest outage of an endpoint during which attempts are not counted."""
+ALIKE_FAILURES = 12
+"""Failures of one kind, without a usable answer before them, that stop a command."""
+MAX_BACKOFF_SECONDS = 60.0
+MAX_RETRY_AFTER_SECONDS = 300.0
+MAX_RECONNECT_SECONDS = 10.0
+"""Longest wait between two attempts to reach an endpoint that is down."""
+_BUDGET_POLL_SECONDS = 0.02
+"""Wait before a call that was not admitted asks the budget again."""
+
 
 class Budget:
     """A cost meter, shared by all endpoints of a run; safe across threads.
 
     Args:
-        limit: in the currency of models.yaml; None only counts.
-        spent: known cost on record from before, for a run that is resumed.
-        unknown: calls on record without a price.
-        estimated: calls on record whose cost is estimated.
-        resume: what to type to go on, for the error.
+        limit: in the currency of models.yaml; None sets no limit, and cost is still summed.
+        spent: known cost of the calls on record, for a run that is resumed.
+        unknown: number of calls on record without a price.
+        estimated: number of calls on record whose cost is estimated.
+        resume: how to continue, for the error message.
     """
 
     def __init__(
@@ -42,18 +53,21 @@ class Budget:
         self.estimated = estimated
         self._resume = resume
         self._lock = threading.Lock()
-        self._counted, self._calls = 0.0, 0
-        self._held: list[float] = []
-        """What the calls in flight are taken to cost."""
+        self._finished_cost, self._finished_calls = 0.0, 0
+        self._reserved: list[float] = []
+        """Expected cost of each call in flight."""
 
     async def admit(self, most: float | None) -> float:
-        """Call before a paid request: wait while those in flight may use up the rest of the budget. `release` follows.
+        """Reserve the expected cost of a request, after waiting until the budget has room for it beside the calls in flight.
+
+        Every admitted request must be followed by `release`.
 
         Args:
-            most: what the request costs at most; None without prices. Once there are answers, their mean counts.
+            most: maximum cost of the request, which is expected until a call has finished; after that, their mean cost is.
+                None without prices.
 
         Returns:
-            What the request is taken to cost.
+            The reserved cost, for `release`.
 
         Raises:
             BudgetSpentError: the limit is reached.
@@ -61,19 +75,23 @@ class Budget:
         while True:
             self.check()
             with self._lock:
-                expected = self._counted / self._calls if self._calls else most or 0.0
-                if self.limit is None or not self._held or self.spent + sum(self._held) + expected <= self.limit:
-                    self._held.append(expected)
+                expected = self._finished_cost / self._finished_calls if self._finished_calls else most or 0.0
+                if (
+                    self.limit is None
+                    or not self._reserved
+                    or self.spent + sum(self._reserved) + expected <= self.limit
+                ):
+                    self._reserved.append(expected)
                     return expected
-            await asyncio.sleep(_LANDING_SECONDS)
+            await asyncio.sleep(_BUDGET_POLL_SECONDS)
 
     def release(self, expected: float) -> None:
-        """Call after a request that was admitted, however it ended."""
+        """Free the cost that `admit` reserved for a request, whether it succeeded or failed."""
         with self._lock:
-            self._held.remove(expected)
+            self._reserved.remove(expected)
 
     def check(self) -> None:
-        """Call before a paid request.
+        """Check that the limit is not reached; without a reservation, for requests that are admitted otherwise.
 
         Raises:
             BudgetSpentError: the limit is reached.
@@ -93,26 +111,15 @@ class Budget:
                 self.unknown += 1
             else:
                 self.spent += cost
-                self._counted, self._calls = self._counted + cost, self._calls + 1
-
-
-PATIENCE_SECONDS = 180.0
-_LANDING_SECONDS = 0.02
-"""Between two looks at what the calls in flight have cost."""
-ALIKE_FAILURES = 12
-"""Failures of one kind, without a usable answer before them, that stop a command."""
-MAX_BACKOFF_SECONDS = 60.0
-MAX_RETRY_AFTER_SECONDS = 300.0
-MAX_RECONNECT_SECONDS = 10.0
-"""Between two attempts to reach an endpoint that is down."""
+                self._finished_cost, self._finished_calls = self._finished_cost + cost, self._finished_calls + 1
 
 
 class FailureWatch:
-    """Stops a command whose first answers all fail for the same reason, before the next hundred do.
+    """Stops a command whose first answers all fail for the same reason.
 
     Args:
         where: the endpoint, for the error.
-        limit: answers after which it stops; None only keeps the first failure.
+        limit: number of such failures that stop the command; None never stops it and only keeps the first failure.
     """
 
     def __init__(self, where: str, limit: int | None = None) -> None:
@@ -122,15 +129,15 @@ class FailureWatch:
         self._causes: list[str] | None = []
 
     def succeed(self) -> None:
-        """Note a usable answer; failures do not stop the command any more."""
+        """Note a usable answer; from then on, failures do not stop the command."""
         self._causes = None
 
     def fail(self, cause: str, said: str) -> None:
         """Note a failure.
 
         Args:
-            cause: in one word.
-            said: the answer, or the provider's words.
+            cause: one word, such as `refused`.
+            said: the unusable answer, or the provider's error message.
 
         Raises:
             StoppedError: the first `limit` answers all failed for this cause.
@@ -147,10 +154,10 @@ class FailureWatch:
 
 
 class OutageTracker:
-    """How long an endpoint has been unreachable, and whether that is still tolerated.
+    """Tracks how long an endpoint has been unreachable, and whether that is still tolerated.
 
     Args:
-        patience_seconds: longest tolerated outage. After it attempts count again, until the endpoint is reached.
+        patience_seconds: longest tolerated outage. After that, attempts are counted again until the endpoint is reached.
     """
 
     def __init__(self, patience_seconds: float = PATIENCE_SECONDS) -> None:
