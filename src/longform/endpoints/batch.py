@@ -134,9 +134,9 @@ class Batcher:
                 self._asked.pop(request.hash, None)
 
     async def close(self) -> None:
-        """Stop waiting; the batches go on at the endpoint.
+        """Stop waiting; the endpoint still works on the batches.
 
-        A batch is closed on record when each of its answers was taken: what was not is fetched by the next command.
+        A batch is recorded as ended once all of its answers are recorded; otherwise the next command fetches them.
         """
         for task in self._tasks:
             task.cancel()
@@ -200,7 +200,7 @@ class Batcher:
             self._reserved -= cost
 
     async def _resume(self, batch: RecordedBatch) -> None:
-        """Wait for a batch of an earlier command; the requests of one that was never created are put into another."""
+        """Wait for a batch of an earlier command; if it was never created, put its requests into a new one."""
         batch_id = batch.batch_id or await self._find(batch.tag)
         if batch_id is not None:
             longest = self._spec.longest_answer(100_000)
@@ -272,7 +272,7 @@ class Batcher:
             future.set_result(answer)
 
     async def _guard(self, hashes: list[str], work: Awaitable[None]) -> None:
-        """Await `work`; its failure is that of all its requests."""
+        """Await `work`; if it fails, all of its requests fail."""
         try:
             await work
         except Exception as error:  # handed to those who wait
@@ -284,7 +284,7 @@ class Batcher:
                     future.set_exception(error)
 
     def _reserve(self, requests: Mapping[str, ChatRequest]) -> float:
-        """The most that a batch can cost, set aside until it has ended."""
+        """Reserve the maximum cost of a batch until it has ended, and return it."""
         prices, limit = self._spec.prices, self._budget.limit
         if prices is None or limit is None:
             return 0.0
@@ -301,7 +301,7 @@ class Batcher:
         return most
 
     async def _patiently(self, what: str, send: Callable[[], Awaitable[HttpAnswer]]) -> HttpAnswer:
-        """The answer of an exchange that may be repeated; one that fails in a way that may pass is."""
+        """The answer of an exchange that may be repeated, after retries of transient failures."""
         for attempt in count(1):
             try:
                 answer = await self._exchange(what, send)
@@ -317,7 +317,7 @@ class Batcher:
         """The answer of one exchange.
 
         Raises:
-            StoppedError: there is none. It does not end as a failed request would, which is sent again: the batch may exist.
+            StoppedError: there is none. The exchange is not retried like a failed request, since the batch may exist.
         """
         from aiohttp import ClientError
 
@@ -327,7 +327,7 @@ class Batcher:
         except (ClientError, OSError, ValueError, BadBodyError, RedirectError) as error:
             said = quote(error) or type(error).__name__
             raise StoppedError(
-                f"{self._where}: no answer about the {what}: {said}; the same command goes on with its batches"
+                f"{self._where}: no answer about the {what}: {said}; run the same command again to continue its batches"
             ) from error
 
     def _text(self, answer: HttpAnswer, key: str, what: str) -> str:

@@ -17,7 +17,7 @@ from aiolimiter import AsyncLimiter
 from longform.endpoints.batch import DISCOUNT, MAX_REQUESTS, POLL_SECONDS, Batcher
 from longform.endpoints.errors import TRANSIENT, EndpointError
 from longform.endpoints.exchange import redact, redact_error, secrets_of, send
-from longform.endpoints.failures import Known
+from longform.endpoints.failures import AskedEndpoint
 from longform.endpoints.limits import PATIENCE_SECONDS, Budget, FailureWatch, OutageTracker, wait_seconds
 from longform.endpoints.models import ModelSpec
 from longform.endpoints.outcome import Outcome
@@ -46,7 +46,7 @@ class _Lane:
 
     transport: Transport
     secrets: tuple[str, ...] = field(repr=False)
-    """Key, password and header values of the environment, which no message and no record may hold."""
+    """Key, password, and header values from the environment; no message or record may contain them."""
     slots: asyncio.Semaphore
     requests: AsyncLimiter | None
     tokens: AsyncLimiter | None
@@ -80,8 +80,8 @@ class Endpoint:
         budget: counts the cost of calls, and stops before a call once its limit is reached.
         backoff_seconds: wait before the second attempt; doubled for each further one, with jitter.
         patience_seconds: longest tolerated outage of an endpoint that has answered before.
-        stop_after: stop once the first so many answers have all failed alike; None never does.
-        batch_poll_seconds: between two questions about the state of a batch.
+        stop_after: stop if this many first answers all failed for the same reason; None never stops.
+        batch_poll_seconds: wait between two requests for the state of a batch.
     """
 
     def __init__(
@@ -111,9 +111,9 @@ class Endpoint:
         self._lanes: dict[asyncio.AbstractEventLoop, _Lane] = {}
         self._proven = False
         self._refused: set[str] = set()
-        """Hashes of requests that got an HTTP 400 before any answer."""
+        """Hashes of the requests that got an HTTP 400 before any answer."""
         self._is_on_record = False
-        """Whether an answer of it was found in the log: it accepts such requests, although it may be down now."""
+        """Whether the log has an answer of it. Then it accepts such requests, even if it cannot be reached at the moment."""
 
     def __repr__(self) -> str:
         return f"Endpoint({self.name!r}, {self.spec.model!r} at {self.spec.address})"
@@ -230,14 +230,14 @@ class Endpoint:
         return await self._ask(ScoreRequest(self.spec.base_url, self.spec.model, tuple(ids)))
 
     async def _ask(self, request: Request) -> ChatAnswer:
-        known = self._call_log.find(request.hash)
-        if known is None:
-            spent = self._call_log.find_cut_off(request.hash)
-            if spent is not None:  # paid for, and the same limit would cut it off again
-                raise EndpointError("cut_off", spent, request_hash=request.hash)
-            return await self._join_flight(request)
-        self._is_on_record = True
-        return known
+        recorded = self._call_log.find(request.hash)
+        if recorded is not None:
+            self._is_on_record = True
+            return recorded
+        cut_off = self._call_log.find_cut_off(request.hash)
+        if cut_off is not None:  # paid for, and the same limit would cut it off again
+            raise EndpointError("cut_off", cut_off, request_hash=request.hash)
+        return await self._join_flight(request)
 
     async def _join_flight(self, request: Request) -> ChatAnswer:
         """Wait for the request in flight, or start it; it is cancelled with its last caller."""
@@ -259,8 +259,8 @@ class Endpoint:
     async def _answer(self, lane: _Lane, request: Request) -> ChatAnswer:
         """Retry until there is an answer, a permanent failure, or no attempt left.
 
-        During a tolerated outage attempts are not counted, and neither are answers to come back later (429, 503), until the
-        patience with them is used up.
+        Two kinds of attempts are not counted: those during a tolerated outage, and those that a busy endpoint postponed
+        (HTTP 429, 503, 529), until the waits for it add up to `patience_seconds`.
 
         A request keeps its slot while it waits, so an overloaded endpoint gets fewer requests, not more.
         """
@@ -273,11 +273,11 @@ class Endpoint:
                 if outcome.fatal is not None:
                     raise outcome.fatal
                 wait = wait_seconds(outcome, attempt=attempt, first=self._backoff_seconds)
-                is_waited_for = self._proven and self._outage.is_tolerated(now=time.monotonic())
+                is_counted = not (self._proven and self._outage.is_tolerated(now=time.monotonic()))
                 if outcome.busy and self.spec.retries and patience > 0:
                     patience -= wait
-                    is_waited_for = True
-                retries_left -= not is_waited_for
+                    is_counted = False
+                retries_left -= is_counted
                 if retries_left < 0 or outcome.cause not in TRANSIENT:
                     break
                 await asyncio.sleep(wait)
@@ -286,12 +286,12 @@ class Endpoint:
     async def _try_within_budget(
         self, lane: _Lane, request: Request, attempt: int
     ) -> tuple[Outcome, ChatAnswer | None]:
-        if lane.batcher is not None:  # a batch looks at the budget itself, and needs its requests at once
+        if lane.batcher is not None:  # the batcher reserves the cost of a whole batch
             self._budget.check()
             return await self._try(lane, request, attempt)
         prices = self.spec.prices
-        written = request.tokens - request.prompt_tokens
-        most = prices and prices.cost(prompt_tokens=request.prompt_tokens, completion_tokens=written)
+        longest = request.tokens - request.prompt_tokens
+        most = prices and prices.cost(prompt_tokens=request.prompt_tokens, completion_tokens=longest)
         expected = await self._budget.admit(most)
         try:
             await lane.admit(request)
@@ -361,13 +361,13 @@ class Endpoint:
         return replace(outcome, fatal=error, message=str(error))
 
     async def _send(self, lane: _Lane, request: Request) -> Outcome:
-        known = Known(
+        endpoint = AskedEndpoint(
             self.name,
             self.spec,
-            proven=self._proven or self._is_on_record,
+            has_answered=self._proven or self._is_on_record,
             wants_score=isinstance(request, ScoreRequest),
         )
-        return await send(request, known, lane.transport, lane.batcher)
+        return await send(request, endpoint, lane.transport, lane.batcher)
 
     def _failure(self, request: Request, outcome: Outcome) -> Exception:
         where = f"endpoint {self.name} at {self.spec.address}"
@@ -380,7 +380,7 @@ class Endpoint:
     def _lane(self) -> _Lane:
         loop = asyncio.get_running_loop()
         if loop not in self._lanes:
-            self._lanes = {known: lane for known, lane in self._lanes.items() if not known.is_closed()}
+            self._lanes = {other: lane for other, lane in self._lanes.items() if not other.is_closed()}
             self._lanes[loop] = self._open_lane()
         return self._lanes[loop]
 

@@ -1,4 +1,4 @@
-"""One exchange with an endpoint: sends a request and reads what it came to, without secrets."""
+"""One exchange with an endpoint: sends a request, reads its outcome, and removes secrets from it."""
 
 import asyncio
 import json
@@ -9,7 +9,7 @@ from urllib.parse import unquote, urlsplit
 
 from longform.endpoints.batch import Batcher
 from longform.endpoints.failures import (
-    Known,
+    AskedEndpoint,
     classify_error,
     quote,
     read_connection_failure,
@@ -34,36 +34,36 @@ from longform.endpoints.transport import (
 from longform.records.errors import LongformError
 
 _LONG_SECRET = 8
-"""Characters."""
+"""Characters of a secret that is also searched for in what the model wrote."""
 
 
-async def send(request: Request, known: Known, transport: Transport, batcher: Batcher | None) -> Outcome:
+async def send(request: Request, endpoint: AskedEndpoint, transport: Transport, batcher: Batcher | None) -> Outcome:
     """The outcome of one attempt.
 
     Args:
         request: what to send.
-        known: of the endpoint.
+        endpoint: the endpoint that is asked.
         transport: its connections.
         batcher: for an endpoint whose requests go through its batch API.
     """
     from aiohttp import ClientError
 
-    seconds = known.spec.timeout(request.max_tokens)
+    seconds = endpoint.spec.timeout(request.max_tokens)
     limit = MAX_BYTES + BYTES_PER_TOKEN * request.max_tokens
     streamed = request if isinstance(request, ChatRequest) and request.stream else None
     reader = None if streamed is None else StreamReader(streamed)
     try:
         if batcher is not None and isinstance(request, ChatRequest):
-            return _read(await batcher.ask(request), request, known)
+            return _read(await batcher.ask(request), request, endpoint)
         async with asyncio.timeout(seconds):
             if streamed is not None and reader is not None:
-                return await _send_stream(transport, reader, streamed, known, limit=limit, seconds=seconds)
+                return await _send_stream(transport, reader, streamed, endpoint, limit=limit, seconds=seconds)
             answer = await transport.post(request.path, request.parameters, limit=limit)
-            return _read(answer, request, known)
+            return _read(answer, request, endpoint)
     except TimeoutError:
         if reader is not None and reader.characters:
             return reader.broken(f"the stream was still being written after {seconds:g} s", "timeout")
-        source = "timeout_seconds" if known.spec.timeout_seconds else f"for max_tokens {request.max_tokens}"
+        source = "timeout_seconds" if endpoint.spec.timeout_seconds else f"for max_tokens {request.max_tokens}"
         return Outcome("timeout", f"no answer in {seconds:g} s ({source}; set `timeout_seconds` in models.yaml)")
     except BadBodyError as error:
         if reader is not None and reader.characters:
@@ -71,7 +71,7 @@ async def send(request: Request, known: Known, transport: Transport, batcher: Ba
         return Outcome("bad_response", str(error))
     except RedirectError as error:
         message = f"redirects to {quote(error)}, which is not followed; write the right address into `base_url`"
-        return Outcome(fatal=known.failure(message), message=message, maybe_billed=False)
+        return Outcome(fatal=endpoint.failure(message), message=message, maybe_billed=False)
     except (ClientError, OSError, ValueError) as error:
         if reader is not None and reader.characters:
             return reader.broken("the stream was broken off")
@@ -79,7 +79,13 @@ async def send(request: Request, known: Known, transport: Transport, batcher: Ba
 
 
 async def _send_stream(
-    transport: Transport, reader: StreamReader, request: ChatRequest, known: Known, *, limit: int, seconds: float
+    transport: Transport,
+    reader: StreamReader,
+    request: ChatRequest,
+    endpoint: AskedEndpoint,
+    *,
+    limit: int,
+    seconds: float,
 ) -> Outcome:
     """The outcome of a streamed answer. A stream that stops for a quarter of the time-out has stalled.
 
@@ -94,7 +100,7 @@ async def _send_stream(
             async for event in events:
                 if isinstance(event, HttpAnswer):
                     if event.status != 200 or event.body:  # refused, or an answer that is not streamed
-                        return _read(event, request, known)
+                        return _read(event, request, endpoint)
                     continue
                 reader.add(event)
                 if reader.characters > limit:
@@ -103,15 +109,15 @@ async def _send_stream(
                     break
     except StalledError:
         return reader.broken(f"the stream stalled: nothing for {stall:g} s", "timeout")
-    return _end(reader, known)
+    return _end(reader, endpoint)
 
 
-def _end(reader: StreamReader, known: Known) -> Outcome:
+def _end(reader: StreamReader, endpoint: AskedEndpoint) -> Outcome:
     """The outcome of a stream after its last event, or after an error in it."""
     if not reader.error:
         return reader.outcome()
     error = reader.error if isinstance(reader.error, dict) else {"message": str(reader.error)}
-    failed = classify_error(error, json.dumps(error), known)
+    failed = classify_error(error, json.dumps(error), endpoint)
     partial = reader.broken(failed.message or "error")
     if not reader.characters:
         return failed
@@ -125,17 +131,17 @@ def _end(reader: StreamReader, known: Known) -> Outcome:
     )
 
 
-def _read(answer: HttpAnswer, request: Request, known: Known) -> Outcome:
+def _read(answer: HttpAnswer, request: Request, endpoint: AskedEndpoint) -> Outcome:
     """The outcome of an HTTP answer that is whole."""
     if answer.status != 200:
-        return read_status(answer, known)
+        return read_status(answer, endpoint)
     events = events_in(answer.body)
     if events and not isinstance(request, ScoreRequest):  # a stream that was not asked for
         reader = StreamReader(request)
         for event in events:
             reader.add(event)
-        return _end(reader, known)
-    failed = read_error(answer.body, known)
+        return _end(reader, endpoint)
+    failed = read_error(answer.body, endpoint)
     if failed is not None:
         return failed
     if isinstance(request, ScoreRequest):

@@ -148,33 +148,33 @@ _WAIT_WORDS_CHINESE = re.compile(r"(\d{1,6})\s*(秒|分钟)\s*[之以]?后")
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
-    """What is known of an endpoint when an answer is read."""
+class AskedEndpoint:
+    """An endpoint, with what else decides the meaning of a failed request to it."""
 
     name: str
     spec: ModelSpec
-    proven: bool
-    """Whether it has answered before, in this process or on record."""
+    has_answered: bool
+    """Whether it has answered any request, in this process or on record."""
     wants_score: bool = False
     """Whether the request was for a reward model's score."""
 
     @property
     def where(self) -> str:
-        """For messages."""
+        """Name and address, for messages."""
         return f"endpoint {self.name} at {self.spec.address}"
 
     def failure(self, message: str) -> LongformError:
         """An error that ends the command: one that can be resumed if the endpoint has answered before."""
-        return (StoppedError if self.proven else BadInputError)(f"{self.where} {message}")
+        return (StoppedError if self.has_answered else BadInputError)(f"{self.where} {message}")
 
 
-def read_status(answer: HttpAnswer, known: Known) -> Outcome:
+def read_status(answer: HttpAnswer, endpoint: AskedEndpoint) -> Outcome:
     """The outcome of an HTTP status other than 200."""
     error = _error_of(read_json(answer.body))
-    return _classify(answer.status, error, answer.headers, answer.body, known)
+    return _classify(answer.status, error, answer.headers, answer.body, endpoint)
 
 
-def read_error(body: str, known: Known) -> Outcome | None:
+def read_error(body: str, endpoint: AskedEndpoint) -> Outcome | None:
     """The outcome of an error inside an HTTP 200; None if there is none."""
     content = read_json(body)
     if not isinstance(content, Mapping):
@@ -182,11 +182,11 @@ def read_error(body: str, known: Known) -> Outcome | None:
     error = stated_error(content)
     if error is None:
         return None
-    failed, usage = classify_error(_error_of({"error": error}), body, known), read_usage(content.get("usage"))
+    failed, usage = classify_error(_error_of({"error": error}), body, endpoint), read_usage(content.get("usage"))
     return failed if usage is None else replace(failed, usage=usage, maybe_billed=True)
 
 
-def classify_error(error: Mapping[str, Any], body: str, known: Known) -> Outcome:
+def classify_error(error: Mapping[str, Any], body: str, endpoint: AskedEndpoint) -> Outcome:
     """The outcome of an error object that came with an HTTP 200, or inside a stream."""
     code, codes = str(error.get("code", "")).lower(), _codes(error)
     status = int(code) if re.fullmatch("[45][0-9]{2}", code) else 500
@@ -196,7 +196,7 @@ def classify_error(error: Mapping[str, Any], body: str, known: Known) -> Outcome
         codes & _BUSY_CODES or code.startswith("throttling") or "rate limit" in _words(error, "").lower()
     ):
         status = 429
-    outcome = _classify(status, error, {}, body, known)
+    outcome = _classify(status, error, {}, body, endpoint)
     if str(status) == code:
         return outcome
     return replace(outcome, message=outcome.message.removeprefix(f"HTTP {status}: "))  # which nobody said
@@ -290,76 +290,80 @@ def _words(error: Mapping[str, Any], body: str) -> str:
     return quote(line or re.sub(r"<[^>]*>", " ", body[:2000]))
 
 
-def _classify(status: int, error: Mapping[str, Any], headers: Mapping[str, str], body: str, known: Known) -> Outcome:
+def _classify(
+    status: int, error: Mapping[str, Any], headers: Mapping[str, str], body: str, endpoint: AskedEndpoint
+) -> Outcome:
     codes = _codes(error)
     said = _words(error, body)
-    low = said.lower()
-    told = f"HTTP {status}" + (f": {said}" if said else "")
+    lower = said.lower()
+    message = f"HTTP {status}" + (f": {said}" if said else "")
     wait = read_retry_after(headers, body)
     if 400 <= status < 500 and any("throttl" in code for code in codes):
         status = 429
-    out_of_credit = codes & _NO_CREDIT_CODES or any(words in low for words in _NO_CREDIT_WORDS)
+    out_of_credit = codes & _NO_CREDIT_CODES or any(words in lower for words in _NO_CREDIT_WORDS)
     if status == 402 or (out_of_credit and not (status == 429 and wait is not None)):
-        return _fatal(StoppedError(f"{known.where} reports that the account is out of credit: {said or told}"))
+        return _fatal(StoppedError(f"{endpoint.where} reports that the account is out of credit: {said or message}"))
     is_refusal = codes & _REFUSAL_CODES or any("sensitivecontent" in code for code in codes)
-    if is_refusal or (400 <= status < 500 and any(words in low for words in _REFUSAL_WORDS)):
+    if is_refusal or (400 <= status < 500 and any(words in lower for words in _REFUSAL_WORDS)):
         return Outcome("refused", said, maybe_billed=False)
-    if codes & _TOO_LONG_CODES or status == 413 or (status == 429 and "request too large" in low):
-        return Outcome("too_long", said or told, maybe_billed=False)
-    if status in (401, 403) or (status == 400 and any(words in low for words in _BAD_KEY_WORDS)):
-        return _forbidden(status, error, said, known)
+    if codes & _TOO_LONG_CODES or status == 413 or (status == 429 and "request too large" in lower):
+        return Outcome("too_long", said or message, maybe_billed=False)
+    if status in (401, 403) or (status == 400 and any(words in lower for words in _BAD_KEY_WORDS)):
+        return _forbidden(status, error, said, endpoint)
     if status in (404, 405):
-        return _missing(status, said, known)
+        return _missing(status, said, endpoint)
     if status in (408, 504):
-        return Outcome("timeout", told, wait_seconds=wait)
+        return Outcome("timeout", message, wait_seconds=wait)
     if status == 429:
-        return Outcome("rate_limit", told, maybe_billed=False, busy=True, wait_seconds=wait)
-    if status >= 500 and any(words in low for words in _TOO_LONG_WORDS if "context" in words):
+        return Outcome("rate_limit", message, maybe_billed=False, busy=True, wait_seconds=wait)
+    if status >= 500 and any(words in lower for words in _TOO_LONG_WORDS if "context" in words):
         return Outcome("too_long", said, maybe_billed=False)
     if status >= 500 or status in (409, 425):
-        return Outcome("server_error", told, maybe_billed=False, busy=status in _BUSY, wait_seconds=wait)
+        return Outcome("server_error", message, maybe_billed=False, busy=status in _BUSY, wait_seconds=wait)
     if status == 422 and not said:
         said = quote(body)
     hint = setting_hint(said)
-    if any(words in low for words in _TOO_LONG_WORDS) and not low.startswith("max_tokens"):
+    if any(words in lower for words in _TOO_LONG_WORDS) and not lower.startswith("max_tokens"):
         return Outcome("too_long", said, maybe_billed=False)
-    if 400 <= status < 500 and hint is not None and not known.proven:
-        return _fatal(known.failure(f"refuses a parameter (HTTP {status}): {said}; in models.yaml, {hint}"))
+    if 400 <= status < 500 and hint is not None and not endpoint.has_answered:
+        return _fatal(endpoint.failure(f"refuses a parameter (HTTP {status}): {said}; in models.yaml, {hint}"))
     if 300 <= status < 400 or status < 200:
-        return Outcome("bad_response", told)
+        return Outcome("bad_response", message)
     if 200 <= status < 300:
         return Outcome("bad_response", "the answer is not a chat completion")
-    told += "" if hint is None else f"; perhaps in models.yaml, {hint}"
-    return Outcome("rejected", told, maybe_billed=False, refused_setting=True)
+    message += "" if hint is None else f"; perhaps in models.yaml, {hint}"
+    return Outcome("rejected", message, maybe_billed=False, refused_setting=True)
 
 
-def _forbidden(status: int, error: Mapping[str, Any], said: str, known: Known) -> Outcome:
+def _forbidden(status: int, error: Mapping[str, Any], said: str, endpoint: AskedEndpoint) -> Outcome:
     about_model = "model" in said.lower() and ("access" in said.lower() or "model" in str(error.get("code")))
     if status == 403 and about_model:
-        return _fatal(known.failure(f"gives no access to {known.spec.model!r} (HTTP 403): {said}"))
-    if status == 403 and known.proven and not error:  # a firewall that reads the text, not the provider
+        return _fatal(endpoint.failure(f"gives no access to {endpoint.spec.model!r} (HTTP 403): {said}"))
+    if status == 403 and endpoint.has_answered and not error:  # a firewall that reads the text, not the provider
         return Outcome("rejected", f"HTTP 403: {said}", maybe_billed=False)
     words = f": {said}" if said else ""
-    if known.proven:
+    if endpoint.has_answered:
         trouble = "no longer accepts requests"
-    elif known.spec.key_env is None:
+    elif endpoint.spec.key_env is None:
         trouble = "asks for a key: name its environment variable in `key_env`"
-    elif known.spec.auth != "bearer":
-        trouble = f"refuses the key from ${known.spec.key_env}, sent in the header {known.spec.auth}"
+    elif endpoint.spec.auth != "bearer":
+        trouble = f"refuses the key from ${endpoint.spec.key_env}, sent in the header {endpoint.spec.auth}"
     else:
-        trouble = f"refuses the key from ${known.spec.key_env}"
-    return _fatal(known.failure(f"{trouble} (HTTP {status}){words}"))
+        trouble = f"refuses the key from ${endpoint.spec.key_env}"
+    return _fatal(endpoint.failure(f"{trouble} (HTTP {status}){words}"))
 
 
-def _missing(status: int, said: str, known: Known) -> Outcome:
+def _missing(status: int, said: str, endpoint: AskedEndpoint) -> Outcome:
     words = f": {said}" if said else ""
-    if known.wants_score:
+    if endpoint.wants_score:
         hint = "serve it with `vllm serve MODEL --runner pooling`"
-        return _fatal(known.failure(f"does not score texts as {known.spec.model!r} (HTTP {status}){words}; {hint}"))
-    if known.proven:
-        return _fatal(known.failure(f"no longer answers as {known.spec.model!r} (HTTP {status}){words}"))
+        return _fatal(
+            endpoint.failure(f"does not score texts as {endpoint.spec.model!r} (HTTP {status}){words}; {hint}")
+        )
+    if endpoint.has_answered:
+        return _fatal(endpoint.failure(f"no longer answers as {endpoint.spec.model!r} (HTTP {status}){words}"))
     hint = "check `model`, and that `base_url` ends with the version, as in /v1"
-    return _fatal(known.failure(f"has no model {known.spec.model!r} (HTTP {status}){words}; {hint}"))
+    return _fatal(endpoint.failure(f"has no model {endpoint.spec.model!r} (HTTP {status}){words}; {hint}"))
 
 
 def _fatal(error: LongformError) -> Outcome:
