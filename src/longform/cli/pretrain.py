@@ -89,10 +89,9 @@ def _print_plan(recipe: "PretrainRecipe", *, self_check: bool) -> None:
         left_out = "".join(f", {number} {cause} left out" for cause, number in plan.left_out.items())
         print(f"# {printable(name)}: {size}{epochs}{left_out}")
     print(f"# OK: {recipe.updates:,} updates of {recipe.settings.update_tokens:,} tokens")
-    for leg in recipe.branches:
-        print(
-            f"# export at {leg.share:.0%}: updates {leg.first + 1:,} to {leg.updates:,} again, with a decay of their own"
-        )
+    for segment in recipe.branches:
+        updates = f"updates {segment.start + 1:,} to {segment.end:,}"
+        print(f"# export at {segment.share:.0%}: {updates} again, with a decay of their own")
     print_memory(memory)
 
 

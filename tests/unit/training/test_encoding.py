@@ -10,7 +10,7 @@ from toy import save_model
 
 from longform.miniature.policy import build_model, build_tokenizer
 from longform.records.errors import BadInputError
-from longform.training.supervised.encoding import encode_rows, pack
+from longform.training.supervised.encoding import encode_rows, pack_rows
 from longform.training.supervised.sft import fine_tune
 from longform.training.supervised.sft_recipe import SftSettings
 from longform.training.supervised.stage import IGNORED, StageRun
@@ -121,7 +121,7 @@ def test_rows_that_are_cut_and_left_out_are_counted():
 def test_packed_windows_hold_all_tokens_of_the_rows(strategy):
     tokenizer = build_tokenizer()
     encoded = encode_rows(tokenizer, [{"text": "The fox. " * n} for n in range(1, 9)], max_tokens=32)
-    packed = pack(encoded.dataset(), max_tokens=32, strategy=strategy, seed=0)
+    packed = pack_rows(encoded.dataset(), max_tokens=32, strategy=strategy, seed=0)
     assert packed[-1]["labels"] == [IGNORED]
     windows = packed.select(range(len(packed) - 1))["input_ids"]
     assert sorted(token for row in windows for token in row) == sorted(

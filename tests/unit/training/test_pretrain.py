@@ -316,7 +316,7 @@ def test_validation_texts_are_packed_once_and_the_best_weights_are_kept(folder):
     [
         ({"exports": [0.5]}, "exports: needs ascending fractions from 0 to 1, with 1 at the end"),
         ({"exports": [0.5, 0.2, 1]}, "exports: needs ascending fractions"),
-        ({"exports": [0.01, 1]}, "exports: the smallest is less than one of 16 updates"),
+        ({"exports": [0.01, 1]}, "exports: the smallest one is less than one update of 16"),
         (
             {"exports": [0.5, 1], "settings": {"max_tokens": 64, "batch_size": 4, "schedule": "cosine"}},
             "need `schedule: trap",

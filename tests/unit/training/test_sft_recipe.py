@@ -105,7 +105,7 @@ def test_of_responses_all_texts_or_one_models_are_learned_but_no_empty_ones(fold
     ],
 )
 def test_a_bad_recipe_is_one_line_and_nothing_is_loaded(folder, monkeypatch, text, overrides, message):
-    monkeypatch.setattr(sft_run, "load_trainee", lambda *_, **__: pytest.fail("a model was loaded"))
+    monkeypatch.setattr(sft_run, "load_trainable", lambda *_, **__: pytest.fail("a model was loaded"))
     with pytest.raises(BadInputError) as caught:
         run_sft(_recipe(folder, text, *overrides), on_progress=lambda *_: None)
     assert message in str(caught.value)
@@ -138,7 +138,7 @@ def test_a_response_to_an_unknown_prompt_is_named(folder):
 
 
 def test_a_policy_without_a_chat_template_is_found_before_it_is_loaded(folder, start, monkeypatch):
-    monkeypatch.setattr(sft_run, "load_trainee", lambda *_, **__: pytest.fail("a model was loaded"))
+    monkeypatch.setattr(sft_run, "load_trainable", lambda *_, **__: pytest.fail("a model was loaded"))
     shutil.copytree(start, folder / "plain", ignore=shutil.ignore_patterns("chat_template*"))
     with pytest.raises(BadInputError, match=r"plain: its tokenizer has no chat template"):
         run_sft(_recipe(folder, FROM_LADDERS, f"policy={folder / 'plain'}"), on_progress=lambda *_: None)

@@ -9,7 +9,7 @@ from longform.cli import main
 from longform.records.errors import BadInputError
 from longform.records.files import write_rows
 from longform.records.schemas import Preference
-from longform.training.supervised import adapters, pretrain_run, reward_model, sft_run
+from longform.training.supervised import models, pretrain_run, reward_model, sft_run
 from longform.training.supervised.pretrain_recipe import PretrainRecipe
 from longform.training.supervised.pretrain_run import run_pretraining
 from longform.training.supervised.reward_model import load_classifier
@@ -49,8 +49,8 @@ def _recipe(schema, folder, *, max_tokens=32, **changes):
 
 def _no_model(monkeypatch):
     for module, name in (
-        (sft_run, "load_trainee"),
-        (pretrain_run, "load_trainee"),
+        (sft_run, "load_trainable"),
+        (pretrain_run, "load_trainable"),
         (reward_model, "load_classifier"),
     ):
         monkeypatch.setattr(module, name, lambda *_, **__: pytest.fail("a model was loaded"))
@@ -85,7 +85,7 @@ def test_a_model_that_cannot_be_saved_is_refused_before_it_trains(schema, folder
     def refuse(model, tokenizer, *, path):
         raise BadInputError(f"{path}: can be loaded, but not saved")
 
-    for module in (adapters, reward_model):
+    for module in (models, reward_model):
         monkeypatch.setattr(module, "check_saving", refuse)
     with pytest.raises(BadInputError, match="can be loaded, but not saved"):
         RUN[schema](_recipe(schema, folder), on_training=_fails) if schema is PretrainRecipe else RUN[schema](

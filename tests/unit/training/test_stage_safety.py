@@ -48,9 +48,9 @@ def _cut_in_half(path):
 @pytest.mark.parametrize(
     ("damage", "what"),
     [
-        (lambda it: _cut_in_half(it / "model.safetensors"), "model.safetensors is not as it was written"),
+        (lambda it: _cut_in_half(it / "model.safetensors"), "model.safetensors has changed since it was written"),
         (lambda it: (it / "optimizer.pt").unlink(), "optimizer.pt is missing"),
-        (lambda it: _cut_in_half(it / "trainer_state.json"), "trainer_state.json is not as it was written"),
+        (lambda it: _cut_in_half(it / "trainer_state.json"), "trainer_state.json has changed since it was written"),
     ],
 )
 def test_a_stage_goes_on_from_the_checkpoint_before_a_damaged_one(start, whole, tmp_path, damage, what):
@@ -76,7 +76,7 @@ def test_a_damaged_record_of_the_settings_is_one_line(tmp_path):
     recipe.checkpoints.mkdir()
     (recipe.checkpoints / "begun.json").write_text('{"recipe": {"ou')
     assert is_begun(recipe)
-    with pytest.raises(BadInputError, match=r"begun.json: is damaged; remove .* to start again"):
+    with pytest.raises(BadInputError, match=r"begun.json: damaged; remove .* to start again"):
         resumable(recipe, [], name="fine-tuning").__enter__()
 
 

@@ -18,7 +18,7 @@ from longform.rl.settings import LoraSettings, MemorySettings
 from longform.training.supervised import processes, stage
 from longform.training.supervised.encoding import encode_rows
 from longform.training.supervised.optimizer import last_step_at_peak, scheduled_factor
-from longform.training.supervised.pretrain import Leg, PretrainSettings, plan_legs
+from longform.training.supervised.pretrain import PretrainSettings, Segment, plan_segments
 from longform.training.supervised.processes import Processes, find_processes, warn_of_idle_gpus
 from longform.training.supervised.reward_model import RewardModelSettings, learn_pairs
 from longform.training.supervised.settings import StageValidation, SupervisedMemory, SupervisedSettings
@@ -112,8 +112,8 @@ def test_epochs_become_updates():
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"epochs": 2, "steps": 5}, "steps and epochs say the same"),
-        ({"warmup_ratio": 0.1, "warmup_steps": 5}, "warmup_steps and warmup_ratio say the same"),
+        ({"epochs": 2, "steps": 5}, "steps and epochs both set"),
+        ({"warmup_ratio": 0.1, "warmup_steps": 5}, "warmup_steps and warmup_ratio both set"),
         ({"schedule": "cosine", "decay": 0.3}, "decay belongs to `schedule: trapezoid`"),
         ({"seed": 2**32}, "seed"),
     ],
@@ -147,13 +147,19 @@ def test_each_schedule_rises_holds_and_falls_as_it_says():
 
 def test_a_branch_decays_where_the_trunk_goes_on():
     settings = PretrainSettings(decay=0.4, warmup_steps=0)
-    legs = plan_legs([0, 0.1, 0.3, 1.0], settings, updates=100)
-    assert legs == [Leg(None, 0, 6), Leg(0.1, 6, 10), Leg(None, 6, 18), Leg(0.3, 18, 30), Leg(1.0, 18, 100)]
-    assert plan_legs([1.0], settings, updates=100) == [Leg(1.0, 0, 100)]
-    for leg in legs:
-        if leg.share is not None:
-            assert scheduled_factor(leg.first, settings, steps=leg.updates) == 1
-            assert scheduled_factor(leg.updates - 1, settings, steps=leg.updates) < 0.4
+    segments = plan_segments([0, 0.1, 0.3, 1.0], settings, updates=100)
+    assert segments == [
+        Segment(None, 0, 6),
+        Segment(0.1, 6, 10),
+        Segment(None, 6, 18),
+        Segment(0.3, 18, 30),
+        Segment(1.0, 18, 100),
+    ]
+    assert plan_segments([1.0], settings, updates=100) == [Segment(1.0, 0, 100)]
+    for segment in segments:
+        if segment.share is not None:
+            assert scheduled_factor(segment.start, settings, steps=segment.end) == 1
+            assert scheduled_factor(segment.end - 1, settings, steps=segment.end) < 0.4
     assert scheduled_factor(19, settings, steps=30) < 1
 
 

@@ -42,7 +42,7 @@ from longform.training.run import train
 from longform.training.supervised.encoding import encode_rows
 from longform.training.supervised.resumable import check_out, check_start, is_begun, model_files, resumable
 from longform.training.supervised.sft_run import run_sft
-from longform.training.supervised.stage_check import check_stage_context, check_stage_memory
+from longform.training.supervised.stage_check import check_stage_memory, check_stage_model
 from longform.version import __version__
 from longform.wording import CURRENT, load_wording
 from longform.writers.encoding import encode_prompts
@@ -224,7 +224,7 @@ def check_judge_model(recipe: JudgeModelRecipe, split: JudgeSplit) -> JudgeModel
     if recipe.sft is not None:
         rows = [{"messages": [turn.model_dump() for turn in it.messages or ()]} for it in split.lessons]
         longest = encode_rows(tokenizer, rows, max_tokens=recipe.sft.max_tokens).longest
-        check_stage_context(recipe, recipe.base, longest=longest)
+        check_stage_model(recipe, recipe.base, longest=longest)
         sft = check_stage_memory(recipe, recipe.base, recipe.sft, longest=longest)
     generation = recipe.generation
     prompts = encode_prompts(tokenizer, split.questions, settings=generation)

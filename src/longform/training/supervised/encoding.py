@@ -1,9 +1,9 @@
-"""Rows of supervised fine-tuning as token ids with labels: what of a row is learned, and which rows are cut or left out.
+"""Rows of supervised fine-tuning as token ids with labels: which tokens are learned, and which rows are cut or left out.
 
-Of a conversation every assistant turn is learned, with the token that the chat template writes behind it. This works with
-any template: the conversation is rendered up to each turn, and the turn is what the rendering grew by. Some templates render
-a turn otherwise once others follow it (those of reasoning models drop earlier thoughts); then each turn becomes a row of its
-own, with what the model would see before it writes that turn.
+In a conversation, every assistant turn is learned, including the token that the chat template writes after it. This works
+with any template: the conversation is rendered up to each turn, and the tokens that this turn adds are learned. With some
+templates, a turn looks different once others follow it (those of reasoning models drop earlier thoughts). Then each turn
+becomes a row of its own, with the context that the model would see before it writes this turn.
 """
 
 from collections import Counter
@@ -25,7 +25,7 @@ from longform.writers.chat_template import check_turns, render_chat
 Turns = Sequence[Mapping[str, str]]
 _REMEDY = "change the messages, or the tokenizer's chat_template"
 BLANK: Mapping[str, Any] = {"input_ids": [0], "labels": [IGNORED]}
-"""A row without anything to learn."""
+"""A row with nothing to learn."""
 
 
 @dataclass(slots=True)
@@ -37,7 +37,7 @@ class EncodedRows:
     labels: list[np.ndarray] = field(default_factory=list)
     """[tokens] int32; `IGNORED` where a token is not learned."""
     cut: int = 0
-    """Rows whose end was cut off at `max_tokens`."""
+    """Number of rows that were truncated at `max_tokens`."""
     left_out: Counter[str] = field(default_factory=Counter)
     """Rows left out, by cause."""
 
@@ -51,7 +51,7 @@ class EncodedRows:
         return max(map(len, self.ids), default=0)
 
     def dataset(self) -> Dataset:
-        """The rows for TRL, and a blank row at the end."""
+        """The rows for TRL, followed by a blank row."""
         columns = {
             name: pa.array([*rows, np.array(BLANK[name], dtype=np.int32)], pa.list_(pa.int32()))
             for name, rows in (("input_ids", self.ids), ("labels", self.labels))
@@ -72,13 +72,13 @@ def encode_rows(
     Args:
         tokenizer: The model's; conversations need its chat template.
         rows: With `messages` (a conversation), `prompt` and `completion` (both turns, or both text), or `text`.
-        max_tokens: Longer rows are cut; a row of which nothing to learn is left is left out.
+        max_tokens: Maximum length. Longer rows are truncated; rows with nothing to learn before this limit are left out.
         locations: FILE:LINE of each row, for errors.
         template_options: Further variables of the chat template, such as enable_thinking.
 
     Raises:
-        BadInputError: the chat template refuses a conversation or drops a part of what is to be learned, or the tokenizer
-            has no chat template or no end-of-text token where it is needed; names the row.
+        BadInputError: all rows are left out, or the chat template refuses a conversation or drops a part of a turn to be
+            learned; the error names the row.
     """
     encoded = EncodedRows()
     options = template_options or {}
@@ -94,7 +94,7 @@ def encode_rows(
             labels = np.full(len(ids), IGNORED, dtype=np.int32)
             for first, last in zip(start, end, strict=True):
                 labels[first:last] = ids[first:last]
-            if (labels[1:max_tokens] == IGNORED).all():  # nothing precedes the first token
+            if (labels[1:max_tokens] == IGNORED).all():  # the first token is never predicted
                 encoded.left_out["longer than settings.max_tokens before anything to learn"] += 1
                 continue
             learned += 1
@@ -108,15 +108,14 @@ def encode_rows(
     return encoded
 
 
-def pack(dataset: Dataset, *, max_tokens: int, strategy: Packing, seed: int) -> Dataset:
-    """Put the rows, in an order drawn by seed, into windows of `max_tokens`; a blank row is at the end as before.
+def pack_rows(dataset: Dataset, *, max_tokens: int, strategy: Packing, seed: int) -> Dataset:
+    """Shuffle the rows and pack them into windows of `max_tokens`. The last row of the result is blank, too.
 
     Args:
         dataset: Rows, the last one blank.
         max_tokens: Tokens of a window.
-        strategy: wrapped: rows follow each other, and one that does not fit continues in the next window, whose attention
-            crosses rows. bfd: whole rows side by side (best fit decreasing), without attention between them.
-        seed: Of the order.
+        strategy: See `SftSettings.packing`.
+        seed: Seed of the shuffle.
     """
     order = torch.randperm(len(dataset) - 1, generator=torch.Generator().manual_seed(seed)).tolist()
     packed = pack_dataset(dataset.select(order), max_tokens, strategy)
@@ -125,10 +124,10 @@ def pack(dataset: Dataset, *, max_tokens: int, strategy: Packing, seed: int) -> 
 
 
 def check_rows(tokenizer: Any, rows: Sequence[Mapping[str, Any]], *, name: str) -> None:
-    """Check that the tokenizer has what the rows need.
+    """Check that the tokenizer has a chat template, if rows are conversations, and an end-of-text token, if rows are texts.
 
     Raises:
-        BadInputError: it has no chat template for conversations, or no end-of-text token for texts.
+        BadInputError: one of them is missing; the error begins with `name`.
     """
     conversational = [isinstance(row.get("prompt"), list) or "messages" in row for row in rows]
     if any(conversational) and not tokenizer.chat_template:
@@ -140,15 +139,15 @@ def check_rows(tokenizer: Any, rows: Sequence[Mapping[str, Any]], *, name: str) 
 def _encode(
     tokenizer: Any, row: Mapping[str, Any], location: str, options: Mapping[str, Any]
 ) -> Iterator[tuple[list[int], list[int], list[int]]]:
-    """Token ids, and where each learned part starts and ends."""
+    """Yield (token ids, starts, ends) of each row that a training row becomes: the spans [start, end) are learned."""
     if "messages" in row:
         yield from _conversation(tokenizer, row["messages"], location, options)
     elif "text" in row:
-        ids = _closed(row["text"], tokenizer)
+        ids = _end_text(row["text"], tokenizer)
         yield ids, [0], [len(ids)]
     elif isinstance(row["prompt"], str):
         prompt = tokenizer(row["prompt"])["input_ids"]
-        ids = _closed(row["prompt"] + row["completion"], tokenizer)
+        ids = _end_text(row["prompt"] + row["completion"], tokenizer)
         yield ids, [_common_prefix(prompt, ids)], [len(ids)]
     else:
         turns = [*row["prompt"], *row["completion"]]
@@ -156,7 +155,7 @@ def _encode(
 
 
 def _turns_of(row: Mapping[str, Any]) -> Turns:
-    """All turns of a conversation; none of a row of plain text."""
+    """All turns of a conversation; empty for a row of plain text."""
     if "messages" in row:
         return row["messages"]
     return [] if "text" in row or isinstance(row["prompt"], str) else [*row["prompt"], *row["completion"]]
@@ -165,9 +164,9 @@ def _turns_of(row: Mapping[str, Any]) -> Turns:
 def _conversation(
     tokenizer: Any, turns: Turns, location: str, options: Mapping[str, Any]
 ) -> Iterator[tuple[list[int], list[int], list[int]]]:
-    """One row with all assistant turns, or a row for each if the template renders them otherwise once others follow."""
-    answers = [place for place, turn in enumerate(turns) if turn["role"] == "assistant"]
-    parts = [_turn(tokenizer, turns[: place + 1], place, location, options) for place in answers]
+    """One row with all assistant turns, or a row for each of them if the template renders turns differently later on."""
+    answers = [index for index, turn in enumerate(turns) if turn["role"] == "assistant"]
+    parts = [_turn(tokenizer, turns[: index + 1], index, location, options) for index in answers]
     whole = parts[-1][0]
     if all(ids == whole[: len(ids)] for ids, _, _ in parts):
         yield whole, [start for _, (start,), _ in parts], [end for *_, (end,) in parts]
@@ -178,14 +177,15 @@ def _conversation(
 def _turn(
     tokenizer: Any, turns: Turns, first: int, location: str, options: Mapping[str, Any]
 ) -> tuple[list[int], list[int], list[int]]:
-    """A conversation of which the turns from `first` are learned."""
+    """(token ids, starts, ends) of a conversation in which the turns from index `first` on are learned."""
     text = _render(tokenizer, turns, location, options, add_generation_prompt=False)
-    shown = "".join(text.split())
+    rendered = "".join(text.split())
     for turn in turns[first:]:
-        if "".join(turn["content"].split()) not in shown:
+        if "".join(turn["content"].split()) not in rendered:
             raise BadInputError(
-                f"{location}: the chat template drops a part of the assistant's turn (templates of reasoning models cut at "
-                "</think>), so it cannot be learned; remove that part, or change the tokenizer's chat_template"
+                f"{location}: the chat template drops a part of the assistant's turn (templates of reasoning models drop "
+                "what is before </think>), so it cannot be learned; remove that part, or change the tokenizer's "
+                "chat_template"
             )
     ids = tokenizer(text, add_special_tokens=False)["input_ids"]
     if not first:
@@ -203,12 +203,13 @@ def _render(
     )
 
 
-def _closed(text: str, tokenizer: Any) -> list[int]:
-    """The tokens of a text and one end-of-text token, which some tokenizers add themselves."""
+def _end_text(text: str, tokenizer: Any) -> list[int]:
+    """The tokens of a text, followed by exactly one end-of-text token: some tokenizers add it themselves."""
     ids = tokenizer(text)["input_ids"]
     return ids if ids[-1:] == [tokenizer.eos_token_id] else [*ids, tokenizer.eos_token_id]
 
 
 def _common_prefix(ids: Sequence[int], others: Sequence[int]) -> int:
+    """Length of the longest common prefix."""
     pairs = zip(ids, others, strict=False)
-    return next((place for place, (one, other) in enumerate(pairs) if one != other), min(len(ids), len(others)))
+    return next((index for index, (one, other) in enumerate(pairs) if one != other), min(len(ids), len(others)))

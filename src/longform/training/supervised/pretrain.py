@@ -44,42 +44,43 @@ class PretrainSettings(SupervisedSettings):
         return self.batch_size * self.max_tokens
 
 
-class Leg(NamedTuple):
-    """A part of a pretraining with several exports: some updates of the trunk, or a branch that ends in an export.
+class Segment(NamedTuple):
+    """A range of updates that is trained at once: a part of the trunk, or a branch that ends in an export.
 
-    The trunk keeps its learning rate after warm-up. A branch starts from one of its checkpoints and decays to 0.
+    The trunk is the run itself, whose learning rate stays constant after warm-up. A branch starts from one of its
+    checkpoints, and its learning rate decays to 0.
     """
 
     share: float | None
-    """Export of this share of all updates; None for a part of the trunk."""
-    first: int
-    """Updates that were made before it."""
-    updates: int
-    """Updates that have been made at its end."""
+    """Fraction of all updates at which its export is written; None for a part of the trunk, which writes none."""
+    start: int
+    """Number of updates before it."""
+    end: int
+    """Number of updates up to and including its last one."""
 
 
-def plan_legs(exports: list[float], settings: PretrainSettings, *, updates: int) -> list[Leg]:
-    """The parts of a pretraining in their order; the last export ends the trunk itself.
+def plan_segments(exports: list[float], settings: PretrainSettings, *, updates: int) -> list[Segment]:
+    """The segments of a pretraining in the order in which they are trained; the last export is the end of the trunk.
 
     Args:
-        exports: Shares of all updates, ascending, 1 at the end. 0 is the initial model, which takes no part.
-        settings: With `schedule: trapezoid` if there are several.
-        updates: Updates of the whole pretraining.
+        exports: Fractions of all updates, ascending; the last one is 1. 0 is the initial model, which needs no training.
+        settings: Training settings, with `schedule: trapezoid` if there are several exports.
+        updates: Number of updates of the whole pretraining.
     """
-    legs: list[Leg] = []
+    segments: list[Segment] = []
     trunk = 0
     for share in exports:
-        ends = round(share * updates)
+        end = round(share * updates)
         # A checkpoint holds the learning rate of the update after it, which must still be the peak.
-        first = max(min(last_step_at_peak(settings, steps=ends), ends) - 1, 0)
+        start = max(min(last_step_at_peak(settings, steps=end), end) - 1, 0)
         if share == 1:
-            return [*legs, Leg(share, trunk, updates)]
-        if ends:
-            if first > trunk:
-                legs.append(Leg(None, trunk, first))
-                trunk = first
-            legs.append(Leg(share, first, ends))
-    return legs
+            return [*segments, Segment(share, trunk, updates)]
+        if end:
+            if start > trunk:
+                segments.append(Segment(None, trunk, start))
+                trunk = start
+            segments.append(Segment(share, start, end))
+    return segments
 
 
 def train_on_windows(
@@ -120,23 +121,23 @@ def train_on_windows(
         return run_trainer(trainer, tokenizer, stage, on_progress=on_progress)
 
 
-def leg_settings(leg: Leg, settings: PretrainSettings, *, updates: int) -> PretrainSettings:
-    """Settings of a part: the trunk does not decay; the warm-up is that of the whole pretraining."""
+def segment_settings(segment: Segment, settings: PretrainSettings, *, updates: int) -> PretrainSettings:
+    """Settings of a segment: a part of the trunk has no decay, and the warm-up is that of the whole pretraining."""
     warmup: dict[str, Any] = {"warmup_steps": settings.warmup(updates), "warmup_ratio": None}
-    return settings.model_copy(update=warmup | ({"decay": 0.0} if leg.share is None else {}))
+    return settings.model_copy(update=warmup | ({"decay": 0.0} if segment.share is None else {}))
 
 
-def leg_run(leg: Leg, run: StageRun, *, start: str | None) -> StageRun:
-    """The run of a part; a branch has a folder of its own and begins from the trunk's checkpoint `start`."""
-    if leg.share is None or leg.share == 1:
+def segment_run(segment: Segment, run: StageRun, *, start: str | None) -> StageRun:
+    """The run of a segment; a branch has a checkpoint folder of its own and starts from the trunk's checkpoint `start`."""
+    if segment.share is None or segment.share == 1:
         return run
     assert run.checkpoints is not None
-    name = f"export-{export_name(leg.share)}"
+    name = f"export-{export_name(segment.share)}"
     return replace(
         run, checkpoints=run.checkpoints / name, start=start, tracking=run.tracking and run.tracking.branch(name)
     )
 
 
 def export_name(share: float) -> str:
-    """Percent of an export, for the name of its folder."""
+    """An export's share in percent, for the name of its folder, such as `10`."""
     return f"{100 * share:g}"

@@ -14,11 +14,11 @@ from pydantic import Field, field_validator, model_validator
 from longform.records.errors import BadInputError
 from longform.tracking.available import check_trackers
 from longform.training.supervised.mixture import Counted, Encode, build_encode, check_epochs, count_tokens
-from longform.training.supervised.pretrain import Leg, PretrainSettings, export_name, plan_legs
+from longform.training.supervised.pretrain import PretrainSettings, Segment, export_name, plan_segments
 from longform.training.supervised.pretrain_sources import Documents, HubTexts, PlannedResponses, Source, open_source
 from longform.training.supervised.resumable import check_out
 from longform.training.supervised.settings import SupervisedRecipe
-from longform.training.supervised.stage_check import check_stage_context
+from longform.training.supervised.stage_check import check_stage_model
 from longform.writers.loading import load_tokenizer
 from longform.writers.paths import check_model_path
 
@@ -35,8 +35,8 @@ class PretrainRecipe(SupervisedRecipe):
     """Maximum number of epochs over a source."""
     exports: list[float] = Field(default=[1.0], min_length=1)
     """Fractions of the budget at which a model is written, such as [0, 0.1, 0.3, 1.0]; the last one is `out`, the others are
-    OUT-0, OUT-10, OUT-30. Each has a decay of the learning rate of its own: the run keeps its rate after warm-up, and each
-    export but the last is a branch of it, whose updates come on top of the budget."""
+    OUT-0, OUT-10, OUT-30. The run keeps its learning rate after warm-up, and each export but the last is a branch of it with
+    a decay of its own. The updates of branches are not part of the budget."""
     settings: PretrainSettings = PretrainSettings()
 
     @field_validator("sources")
@@ -65,9 +65,11 @@ class PretrainRecipe(SupervisedRecipe):
         if not ascending or self.exports[0] < 0 or self.exports[-1] != 1:
             raise ValueError("exports: needs ascending fractions from 0 to 1, with 1 at the end")
         if len(self.exports) > 1 and self.settings.schedule != "trapezoid":
-            raise ValueError("exports: several need `schedule: trapezoid`, whose decay each of them has")
+            raise ValueError(
+                "exports: several exports need `schedule: trapezoid`, since each of them has its own decay"
+            )
         if any(share > 0 and not round(share * self.updates) for share in self.exports):
-            raise ValueError(f"exports: the smallest is less than one of {self.updates} updates")
+            raise ValueError(f"exports: the smallest one is less than one update of {self.updates}")
         if self.validation is not None and self.validation.share is not None:
             raise ValueError("validation: needs a `file` of its own; windows hold parts of several documents")
         return self
@@ -88,14 +90,14 @@ class PretrainRecipe(SupervisedRecipe):
         return self.updates * self.settings.update_tokens
 
     @property
-    def legs(self) -> list[Leg]:
-        """Parts of the run in their order."""
-        return plan_legs(self.exports, self.settings, updates=self.updates)
+    def segments(self) -> list[Segment]:
+        """Segments of the run in the order in which they are trained."""
+        return plan_segments(self.exports, self.settings, updates=self.updates)
 
     @property
-    def branches(self) -> list[Leg]:
-        """Parts that end in an export before the last one."""
-        return [leg for leg in self.legs if leg.share is not None and leg.share < 1]
+    def branches(self) -> list[Segment]:
+        """Segments that end in an export, except for the last one."""
+        return [segment for segment in self.segments if segment.share is not None and segment.share < 1]
 
     def export_path(self, share: float) -> Path:
         """Folder of an export."""
@@ -125,7 +127,7 @@ def plan_pretraining(recipe: PretrainRecipe) -> dict[str, SourcePlan]:
     check_model_path(recipe.policy)
     check_exports(recipe)
     recipe.planned_devices.rows_each(recipe.settings.batch_size)
-    check_stage_context(recipe, recipe.policy, longest=recipe.settings.max_tokens)
+    check_stage_model(recipe, recipe.policy, longest=recipe.settings.max_tokens)
     encode = build_encode(load_tokenizer(recipe.policy, trust_remote_code=recipe.trust_remote_code))
     return {source.name: _plan_source(source, recipe, encode) for source in recipe.sources}
 

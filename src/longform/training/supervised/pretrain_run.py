@@ -13,9 +13,9 @@ from typing import NamedTuple
 from longform.recipe.loading import dump_recipe
 from longform.records.errors import BadInputError
 from longform.records.folders import write_folder
-from longform.training.supervised.adapters import load_trainee
 from longform.training.supervised.mixture import Drawn, build_encode, count_tokens, read_windows, write_windows
-from longform.training.supervised.pretrain import Leg, leg_run, leg_settings, train_on_windows
+from longform.training.supervised.models import load_trainable
+from longform.training.supervised.pretrain import Segment, segment_run, segment_settings, train_on_windows
 from longform.training.supervised.pretrain_recipe import PretrainRecipe, SourcePlan, check_exports, plan_pretraining
 from longform.training.supervised.pretrain_sources import Source, open_source
 from longform.training.supervised.processes import find_processes, wait_for
@@ -67,7 +67,7 @@ def run_pretraining(
     Args:
         recipe: The recipe.
         resume: Continue an interrupted pretraining; the weights equal those of an uninterrupted one.
-        self_check: Check before training that memory and saving work out (training/supervised/stage_check.py).
+        self_check: Check before training that an update fits into memory and that the model can be saved.
         on_packing: Called with (windows packed, windows), for the first time after all checks.
         on_training: Called at intervals with (update, updates, loss).
 
@@ -89,26 +89,26 @@ def run_pretraining(
         mixture = read_mixture(packed)
         _save_initial_model(recipe)
         report = None
-        for leg in recipe.legs:
-            report = _train(leg, recipe, packed, on_training, self_check=self_check) or report
+        for segment in recipe.segments:
+            report = _train(segment, recipe, packed, on_training, self_check=self_check) or report
     assert report is not None
     exports = [recipe.export_path(share) for share in recipe.exports]
     return PretrainResult(recipe.out, mixture, report, exports)
 
 
 def _train(
-    leg: Leg, recipe: PretrainRecipe, packed: Path, on_training: LossCallback, *, self_check: bool
+    segment: Segment, recipe: PretrainRecipe, packed: Path, on_training: LossCallback, *, self_check: bool
 ) -> StageReport | None:
-    """Train a part of the pretraining, and write its export; None if that was done before an interruption."""
+    """Train a segment and write its export, if it has one; None if that was done before an interruption."""
     run, folder = StageRun.of(recipe), recipe.checkpoints
     trunk = newest_checkpoint(folder)
     reached = int(trunk.rpartition("-")[2]) if trunk else 0
-    if leg.share is None and reached >= leg.updates:
+    if segment.share is None and reached >= segment.end:
         return None
-    if leg.share is not None and recipe.export_path(leg.share).exists():
+    if segment.share is not None and recipe.export_path(segment.share).exists():
         return None
     settings = recipe.settings
-    tokenizer, model = load_trainee(
+    tokenizer, model = load_trainable(
         recipe.policy,
         lora=recipe.lora,
         memory=run.memory,
@@ -120,14 +120,14 @@ def _train(
     trained = train_on_windows(
         model,
         tokenizer,
-        read_windows(packed / _WINDOWS).select(range(leg.updates * settings.batch_size)),
-        leg_settings(leg, settings, updates=recipe.updates),
-        leg_run(leg, run, start=trunk if leg.first else None),
+        read_windows(packed / _WINDOWS).select(range(segment.end * settings.batch_size)),
+        segment_settings(segment, settings, updates=recipe.updates),
+        segment_run(segment, run, start=trunk if segment.start else None),
         validation=read_windows(packed / _VALIDATION) if recipe.validation else None,
         on_progress=on_training,
     )
-    if leg.share is not None and find_processes().is_main:
-        write_folder(recipe.export_path(leg.share), lambda path: _write(trained, recipe, packed, path))
+    if segment.share is not None and find_processes().is_main:
+        write_folder(recipe.export_path(segment.share), lambda path: _write(trained, recipe, packed, path))
     return trained.report
 
 
@@ -222,5 +222,4 @@ def _pack_validation(recipe: PretrainRecipe, path: Path) -> None:
 def _files(recipe: PretrainRecipe) -> list[Path]:
     """The files that determine the windows and the initial model."""
     sources = [path for source in recipe.sources for path in open_source(source).files]
-    validation = [recipe.validation.file] if recipe.validation and recipe.validation.file else []
-    return [*sources, *validation, *model_files(recipe.policy)]
+    return [*sources, *recipe.validation_files, *model_files(recipe.policy)]

@@ -1,6 +1,6 @@
-"""The processes of a stage that `accelerate launch -m longform` started, by the environment that it sets.
+"""The processes of a supervised stage, as the environment variables of `accelerate launch -m longform` describe them.
 
-Process 0 writes files and prints. The others read the same files and take their part of each batch.
+Process 0 writes files and prints. All processes read the same input files and train on a part of each batch.
 """
 
 import os
@@ -16,9 +16,10 @@ _SECONDS_BETWEEN_LOOKS = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Processes:
-    """Number of processes and the place of this one."""
+    """This process and the others that train with it."""
 
     rank: int
+    """Number of this process, from 0."""
     count: int
     per_sequence: int
     """Processes that share a sequence (context parallelism)."""
@@ -31,22 +32,23 @@ class Processes:
         return self.rank == 0
 
     @property
-    def copies(self) -> int:
-        """Number of parts that a batch is divided into."""
+    def data_parallel_size(self) -> int:
+        """Number of parts that a batch is divided into: processes that share a sequence train on the same part."""
         return self.count // self.per_sequence
 
     def rows_each(self, batch_size: int) -> int:
-        """Rows of a batch in each process.
+        """Number of a batch's rows in each process.
 
         Raises:
             BadInputError: the batch cannot be divided evenly.
         """
-        if batch_size % self.copies:
+        parts = self.data_parallel_size
+        if batch_size % parts:
             raise BadInputError(
-                f"settings.batch_size: {batch_size} rows cannot be divided evenly among {self.copies} processes; choose a "
-                f"multiple of {self.copies}, or another number of processes"
+                f"settings.batch_size: {batch_size} rows cannot be divided evenly among {parts} processes; choose a "
+                f"multiple of {parts}, or another number of processes"
             )
-        return batch_size // self.copies
+        return batch_size // parts
 
 
 def find_processes() -> Processes:
@@ -61,7 +63,7 @@ def find_processes() -> Processes:
 
 
 def warn_of_idle_gpus(processes: Processes) -> None:
-    """Say in one line that a single process uses one GPU, if several are visible."""
+    """Warn in one line if several GPUs are visible and a single process uses one of them."""
     import torch
 
     visible = torch.cuda.device_count() if torch.cuda.is_available() else 0

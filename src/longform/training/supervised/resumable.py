@@ -1,8 +1,8 @@
 """The folder of a supervised stage that `--resume` continues from, `OUT.checkpoints`.
 
-It holds the settings and the hashes of the files that the stage was begun with, a lock, and the trainer's checkpoints. The
-trainer does not write them atomically, so a mark is written last, and a checkpoint without it is deleted. The mark holds the
-sizes of the files; a checkpoint whose files differ from it is set aside, and the one before it is used.
+It contains the settings of the stage, hashes of its input files, a lock, and the trainer's checkpoints. The trainer does not
+write a checkpoint atomically. So a manifest of its files is written last, and a checkpoint without a manifest is deleted. If
+the files of a checkpoint differ from its manifest, it is set aside, and the one before it is used.
 """
 
 import fcntl
@@ -32,9 +32,9 @@ CHANGEABLE = (
     "track",
 )
 """Settings that may change on resume: they do not affect the result, except for the order of floating-point sums."""
-_BEGUN, _LOCK, _MARK = "begun.json", "lock", "whole"
+_BEGUN, _LOCK, _MANIFEST = "begun.json", "lock", "whole"
 _HASHED_BYTES = 2**20
-"""Files up to this size are hashed in the mark."""
+"""Size up to which a file is hashed for the manifest."""
 
 
 def check_out(recipe: SupervisedRecipe) -> None:
@@ -54,7 +54,7 @@ def is_begun(recipe: SupervisedRecipe) -> bool:
 
 
 def check_start(recipe: SupervisedRecipe, *, name: str, resume: bool) -> None:
-    """Refuse to begin over an interrupted stage, to resume what was not begun, and what the processes cannot do.
+    """Check that a stage can begin, or resume, with the processes that were started.
 
     Args:
         recipe: The recipe.
@@ -62,7 +62,8 @@ def check_start(recipe: SupervisedRecipe, *, name: str, resume: bool) -> None:
         resume: Whether to continue an interrupted one.
 
     Raises:
-        BadInputError: one of them; a tracker is not installed; or there are other processes than the recipe is planned for.
+        BadInputError: an interrupted stage would be overwritten; there is none to resume; a tracker is not installed; or the
+            processes are not those that the recipe is planned for.
     """
     check_trackers(recipe.track, key="track")
     processes, planned = find_processes(), recipe.devices.count
@@ -94,16 +95,17 @@ def check_start(recipe: SupervisedRecipe, *, name: str, resume: bool) -> None:
 
 @contextmanager
 def resumable(recipe: SupervisedRecipe, files: Sequence[Path], *, name: str) -> Iterator[Path]:
-    """Hold the folder of checkpoints while a stage runs; it is removed if the stage ends well, or on bad input before its
-    first checkpoint.
+    """Lock the folder of checkpoints while a stage runs, and remove it when the stage succeeds.
+
+    It is also removed if bad input stops the stage before its first checkpoint: another input may be used the next time.
 
     Args:
         recipe: The recipe; `check_start` comes first.
-        files: Files and folders that decide the result: data and model.
+        files: Files and folders with the data and the model.
         name: Name of the stage for messages.
 
     Raises:
-        BadInputError: another process has the folder, or the settings or a file have changed since it was begun.
+        BadInputError: another process has locked the folder, or the settings or a file have changed since the stage began.
     """
     folder = recipe.checkpoints
     if not find_processes().is_main:
@@ -114,7 +116,7 @@ def resumable(recipe: SupervisedRecipe, files: Sequence[Path], *, name: str) -> 
         _record_or_compare(folder / _BEGUN, recipe, files, name)
         try:
             yield folder
-        except BadInputError:  # what can't be used may be another thing the next time
+        except BadInputError:
             if not any(it.is_dir() for it in folder.iterdir()):
                 shutil.rmtree(folder)
             raise
@@ -128,12 +130,13 @@ def model_files(model: str) -> list[Path]:
 
 
 def newest_checkpoint(folder: Path) -> str | None:
-    """Return the latest whole checkpoint in a folder; process 0 deletes incomplete ones, and renames damaged ones with a
-    warning.
+    """Return the path of the latest complete checkpoint in a folder; None if there is none.
+
+    Process 0 deletes incomplete checkpoints. It also renames damaged ones, with a warning.
     """
     newest, is_main = None, find_processes().is_main
     for number, path in sorted(_checkpoints(folder).items(), reverse=True):
-        if not (path / _MARK).exists():
+        if not (path / _MANIFEST).exists():
             if is_main:
                 shutil.rmtree(path)
         elif newest is None:
@@ -145,26 +148,28 @@ def newest_checkpoint(folder: Path) -> str | None:
                 shutil.rmtree(aside, ignore_errors=True)
                 path.rename(aside)
                 others = any(it < number for it in _checkpoints(folder))
-                goes_on = "" if others else "; no other checkpoint is left, so the training starts over"
-                message = f"{path}: this checkpoint is damaged ({damage}); moved to {aside.name}{goes_on}"
+                consequence = "" if others else "; no other checkpoint is left, so the training starts over"
+                message = f"{path}: this checkpoint is damaged ({damage}); moved to {aside.name}{consequence}"
                 warnings.warn(message, CheckpointWarning, stacklevel=2)
     return newest
 
 
 def finished_updates(folder: Path) -> int:
-    """Updates of the latest whole checkpoint in a folder, which a stage is resumed from; 0 without one."""
+    """Number of updates of the latest complete checkpoint in a folder, from which a stage is resumed; 0 without one."""
     checkpoints = _checkpoints(folder).items()
-    return max((it for it, path in checkpoints if (path / _MARK).exists() and _find_damage(path) is None), default=0)
+    return max(
+        (it for it, path in checkpoints if (path / _MANIFEST).exists() and _find_damage(path) is None), default=0
+    )
 
 
 def mark_complete(checkpoint: Path) -> None:
-    """Flush a checkpoint's files to disk, and mark it as complete."""
+    """Flush a checkpoint's files to disk, and write its manifest, which marks it as complete."""
     files = [path for path in sorted(checkpoint.rglob("*")) if path.is_file()]
     for path in files:
         with path.open("rb") as file:
             os.fsync(file.fileno())
     content = {path.relative_to(checkpoint).as_posix(): _fingerprint(path) for path in files}
-    write_text(checkpoint / _MARK, json.dumps(content, indent=2) + "\n")
+    write_text(checkpoint / _MANIFEST, json.dumps(content, indent=2) + "\n")
 
 
 def _checkpoints(folder: Path) -> dict[int, Path]:
@@ -172,22 +177,22 @@ def _checkpoints(folder: Path) -> dict[int, Path]:
 
 
 def _find_damage(checkpoint: Path) -> str | None:
-    """What differs from the mark of a checkpoint; those of before version 0.4 have an empty one."""
-    marked = (checkpoint / _MARK).read_bytes()
+    """How a checkpoint differs from its manifest; None if it does not. Versions before 0.4 wrote empty ones."""
+    manifest = (checkpoint / _MANIFEST).read_bytes()
     try:
-        content = json.loads(marked) if marked else {}
+        content = json.loads(manifest) if manifest else {}
     except ValueError:
-        return f"{_MARK} cannot be read"
+        return f"{_MANIFEST} cannot be read"
     for name, fingerprint in content.items():
         if not (checkpoint / name).is_file():
             return f"{name} is missing"
         if _fingerprint(checkpoint / name) != fingerprint:
-            return f"{name} is not as it was written"
+            return f"{name} has changed since it was written"
     return None
 
 
 def _fingerprint(path: Path) -> str:
-    """The size of a file and, if it is small, its hash: large ones would take as long to read as to write."""
+    """The size of a file and, if it is small, its hash. Reading a large file takes as long as writing it."""
     size = path.stat().st_size
     return f"{size} {hash_file(path)}" if size <= _HASHED_BYTES else str(size)
 
@@ -213,7 +218,7 @@ def _record_or_compare(begun: Path, recipe: SupervisedRecipe, files: Sequence[Pa
     try:
         stored = json.loads(begun.read_text(encoding="utf-8"))
     except ValueError:
-        raise BadInputError(f"{begun}: is damaged; remove {begun.parent} to start again") from None
+        raise BadInputError(f"{begun}: damaged; remove {begun.parent} to start again") from None
     stored["recipe"].setdefault("trust_remote_code", False)  # versions up to 0.2 do not record it
     remedy = f"resume it with its own settings, or remove {begun.parent} to start again"
     check_resume(

@@ -25,7 +25,7 @@ from longform.records.schemas import Preference, PromptRow
 from longform.rewards.writing_model import SCORES, ScoreScale, WritingModel, encode, pad
 from longform.rl.settings import LoraSettings, MemorySettings
 from longform.statistics.paired import pair_wins
-from longform.training.supervised.adapters import add_adapters, check_sharding, weight_type
+from longform.training.supervised.models import add_adapters, check_sharding, weight_type
 from longform.training.supervised.preferences import HELD_OUT, CurvePoint
 from longform.training.supervised.processes import find_processes
 from longform.training.supervised.settings import EpochSettings, LossCallback

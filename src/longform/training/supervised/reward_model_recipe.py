@@ -31,7 +31,7 @@ from longform.training.supervised.reward_model import (
 )
 from longform.training.supervised.settings import LossCallback, SupervisedRecipe
 from longform.training.supervised.stage import StageRun
-from longform.training.supervised.stage_check import check_stage_context, check_stage_memory
+from longform.training.supervised.stage_check import check_stage_memory, check_stage_model
 from longform.writers.loading import load_tokenizer
 from longform.writers.paths import check_model_path
 
@@ -122,7 +122,8 @@ def run_reward_model(
         recipe: The recipe.
         split: Its pairs; by default from `read_split`.
         resume: Continue an interrupted training; the weights equal those of an uninterrupted one.
-        self_check: Check before training that texts, memory and saving work out (training/supervised/stage_check.py).
+        self_check: Check before training that texts fit into the model's context and an update into memory, and that the
+            model can be saved.
         on_progress: Called at intervals with (step, steps, loss).
 
     Raises:
@@ -170,10 +171,9 @@ def check_reward_model(recipe: RewardModelRecipe, split: PreferenceSplit) -> Sup
             "one of them to find the end of a text; name one as pad_token in its tokenizer_config.json"
         )
     longest = longest_text(tokenizer, split.training, recipe.settings)
-    check_stage_context(recipe, recipe.base, longest=longest, has_head=False)
+    check_stage_model(recipe, recipe.base, longest=longest, has_head=False)
     return check_stage_memory(recipe, recipe.base, recipe.settings, longest=longest, texts_per_row=2)
 
 
 def _files(recipe: RewardModelRecipe) -> list[Path]:
-    validation = [recipe.validation.file] if recipe.validation and recipe.validation.file else []
-    return [*recipe.preferences, *validation, *model_files(recipe.base)]
+    return [*recipe.preferences, *recipe.validation_files, *model_files(recipe.base)]

@@ -32,7 +32,7 @@ class SupervisedSettings(BaseModel):
     warmup_steps: int = Field(default=20, ge=0)
     """Updates in which the learning rates rise from 0."""
     warmup_ratio: float | None = Field(default=None, ge=0, le=1)
-    """The same as a fraction of all updates."""
+    """The warm-up as a fraction of all updates, in place of `warmup_steps`."""
     schedule: Schedule = "trapezoid"
     """Learning rates after warm-up. trapezoid: constant, then linear to 0 in the last `decay` of the updates. linear and
     cosine: to 0 at the end. constant: no decay."""
@@ -45,13 +45,13 @@ class SupervisedSettings(BaseModel):
     @model_validator(mode="after")
     def _check_schedule(self) -> "SupervisedSettings":
         if self.warmup_ratio is not None and self.differs("warmup_steps"):
-            raise ValueError("warmup_steps and warmup_ratio say the same in two ways; keep one of them")
+            raise ValueError("warmup_steps and warmup_ratio both set the warm-up; keep one of them")
         if self.schedule != "trapezoid" and self.differs("decay"):
             raise ValueError(f"decay belongs to `schedule: trapezoid`, not to {self.schedule}; remove it")
         return self
 
     def differs(self, name: str) -> bool:
-        """Whether a setting has another value than by default. A resolved recipe states all of them."""
+        """Whether a setting differs from its default. A resolved recipe states every setting, so `is set` would not do."""
         return getattr(self, name) != type(self).model_fields[name].default
 
     def warmup(self, steps: int) -> int:
@@ -70,11 +70,11 @@ class EpochSettings(SupervisedSettings):
     @model_validator(mode="after")
     def _check_length(self) -> "EpochSettings":
         if self.epochs is not None and self.differs("steps"):
-            raise ValueError("steps and epochs say the same in two ways; keep one of them")
+            raise ValueError("steps and epochs both set the number of updates; keep one of them")
         return self
 
     def updates(self, rows: int) -> int:
-        """Number of updates with so many rows; the last batch of an epoch may be smaller than the others."""
+        """Number of updates for this number of rows; the last batch of an epoch may be smaller than the others."""
         if self.epochs is None:
             return self.steps
         return max(round(self.epochs * -(-rows // self.batch_size)), 1)
@@ -86,19 +86,19 @@ class SupervisedMemory(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Of matrix products and, with `lora`, of the frozen weights. Trained weights and their optimizer stay in float32. auto:
-    bfloat16 on a GPU, float32 on a CPU."""
+    """Precision of matrix products and, with `lora`, of the frozen weights. Trained weights and optimizer state are always
+    float32. auto: bfloat16 on a GPU, float32 on a CPU."""
     gradient_checkpointing: bool | None = None
     """Keep only the input of each layer for the backward pass, and recompute the rest. By default on a GPU only."""
     max_tokens_per_microbatch: int | None = Field(default=None, ge=1)
-    """Tokens of a micro-batch of each process, padding included; a longer row is a micro-batch of its own. The gradients are
-    summed, so that an update is that of the whole batch. None: the process's whole part of the batch."""
+    """Maximum number of tokens in a micro-batch of one process, padding included; a longer row is a micro-batch of its own.
+    Gradients are summed over micro-batches, so an update does not depend on this setting. None: one micro-batch."""
     limit_gb: float | None = Field(default=None, gt=0)
-    """Memory of each GPU in GiB that the plan must fit into, even if this machine has none. By default the memory of this
-    machine's device."""
+    """Memory of each GPU in GiB that the plan must fit into; it need not be a GPU of this machine. By default the memory of
+    this machine's device."""
 
     def resolved(self, *, on_gpu: bool) -> MemorySettings:
-        """What `auto` and the defaults stand for on a device."""
+        """The settings with `auto` and the defaults replaced by their values on a GPU or a CPU."""
         precision = self.precision if self.precision != "auto" else "bfloat16" if on_gpu else "float32"
         return MemorySettings(
             precision=precision,
@@ -118,7 +118,7 @@ class StageValidation(BaseModel):
     file: Path | None = None
     """A file of rows in place of `share`, of the same kind as the training rows."""
     every: int = Field(default=50, ge=1)
-    """Updates between validations; there is one at the end, too."""
+    """Updates between validations. There is always one at the end."""
     patience: int | None = Field(default=None, ge=1)
     """Stop after this many validations in a row without a lower loss. None: never."""
 
@@ -135,7 +135,7 @@ class Devices(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     count: int = Field(default=1, ge=1)
-    """GPUs in all."""
+    """Total number of GPUs."""
     sharded: bool = False
     """Weights, gradients and optimizer are shared among all GPUs (accelerate/fsdp2.yaml)."""
     per_sequence: int = Field(default=1, ge=1)
@@ -156,7 +156,7 @@ class SupervisedRecipe(BaseModel):
     out: Path
     """Folder of the trained model, in Hugging Face format; must not exist."""
     trust_remote_code: bool = False
-    """Whether to run code that the model's folder brings along. Read that code first: it can do all that you can."""
+    """Whether to run code from the model's folder. Read that code first: it runs with your permissions."""
     lora: LoraSettings | None = None
     """Train adapters instead of all weights."""
     memory: SupervisedMemory = SupervisedMemory()
@@ -165,13 +165,19 @@ class SupervisedRecipe(BaseModel):
     checkpoint_every: int = Field(default=100, ge=1)
     """Updates between checkpoints, which `--resume` continues from."""
     keep_checkpoints: int = Field(default=2, ge=2)
-    """Checkpoints to keep, so that a complete one exists while the next is written. The best one is kept in addition."""
+    """Number of latest checkpoints to keep: at least 2, so that a complete one exists while the next is written. The best
+    one is kept in addition."""
     track: list[str] = Field(default_factory=list)
     """Experiment trackers that get the losses: trackio, wandb, tensorboard, mlflow, or a plugin, `module.path:Name`."""
 
     @property
+    def validation_files(self) -> list[Path]:
+        """The file of validation rows, if there is one."""
+        return [self.validation.file] if self.validation is not None and self.validation.file is not None else []
+
+    @property
     def planned_devices(self) -> Processes:
-        """The processes that were started or, in a single one, those that the recipe is planned for."""
+        """The processes that were started; if this is the only one, the processes that the recipe is planned for."""
         started, planned = find_processes(), self.devices
         if started.count > 1:
             return started

@@ -1,8 +1,8 @@
 """Supervised fine-tuning (SFT) through TRL.
 
 Rows are conversations (`messages`, or `prompt` and `completion`, each a list of messages), plain text (`prompt` and
-`completion`, each a string), or documents (`text`). What is learned is the assistant's turns, the completions, or the whole
-documents; these are read in the given order, as in pretraining.
+`completion`, each a string), or documents (`text`). The assistant's turns, the completions, or the whole documents are
+learned. Documents are read in the given order, as in pretraining; other rows are shuffled.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
 from longform.records.errors import BadInputError
-from longform.training.supervised.encoding import BLANK, EncodedRows, check_rows, encode_rows, pack
+from longform.training.supervised.encoding import BLANK, EncodedRows, check_rows, encode_rows, pack_rows
 from longform.training.supervised.settings import LossCallback
 from longform.training.supervised.sft_recipe import SftSettings
 from longform.training.supervised.stage import (
@@ -83,7 +83,7 @@ def fine_tune(
         settings: Training settings.
         run: Memory, checkpoints and validation.
         validation: Rows of `run.validation`.
-        shuffle: Whether the order of the rows is drawn.
+        shuffle: Whether the rows of each epoch are shuffled.
         on_progress: Called at intervals with (step, steps, loss).
 
     Raises:
@@ -110,20 +110,20 @@ def fine_tune(
 
 
 def count_updates(encoded: EncodedRows, settings: SftSettings) -> int:
-    """Number of updates over encoded rows; with packing, over their windows."""
+    """Number of updates of a stage over encoded rows, or over their windows if rows are packed."""
     return settings.updates(len(_training_rows(encoded, settings)) - 1 if settings.packing else len(encoded))
 
 
 def _training_rows(encoded: EncodedRows, settings: SftSettings) -> Dataset:
-    """The rows, or windows of several, with a blank row at the end."""
+    """The rows, packed into windows if the settings say so, followed by a blank row."""
     rows = encoded.dataset()
     if settings.packing is None:
         return rows
-    return pack(rows, max_tokens=settings.max_tokens, strategy=settings.packing, seed=settings.seed)
+    return pack_rows(rows, max_tokens=settings.max_tokens, strategy=settings.packing, seed=settings.seed)
 
 
 def sft_config(stage: SupervisedStage, folder: Path) -> SFTConfig:
-    """TRL's configuration of a stage over rows that are ready: tokenized, cut and in order."""
+    """TRL's configuration of a stage whose rows are already tokenized, truncated and in order."""
     config = SFTConfig(
         **trainer_arguments(stage, folder),
         max_length=None,
@@ -134,21 +134,21 @@ def sft_config(stage: SupervisedStage, folder: Path) -> SFTConfig:
 
 
 def _multiple(stage: SupervisedStage) -> int | None:
-    """What the length of a batch is a multiple of: parts of a sequence in several processes are of equal length."""
+    """Multiple to pad sequences to: with context parallelism, processes get parts of a sequence of equal length."""
     return 2 * stage.processes.per_sequence if stage.processes.per_sequence > 1 else None
 
 
 class WholeRows(DataCollatorForLanguageModeling):
-    """Collates windows of several rows; positions that begin anew keep attention within a row."""
+    """Collates windows of several rows; position ids restart with each row and keep attention within it."""
 
     def torch_call(self, examples: list[dict[str, Any]]) -> dict[str, Any]:  # noqa: D102
         batch = super().torch_call(examples)
-        del batch["attention_mask"]  # positions say more, and one of the two is read
+        del batch["attention_mask"]  # with a mask, transformers ignores that positions restart
         return batch
 
 
 def _collator(tokenizer: Any, stage: SupervisedStage, *, whole_rows: bool) -> DataCollatorForLanguageModeling:
-    """Pads rows with any token, since nothing attends to it and it is not learned: some tokenizers name none."""
+    """The collator of a stage. Without a padding token, another one pads rows: it is neither attended to nor learned."""
     padding = next((it for it in (tokenizer.pad_token_id, tokenizer.eos_token_id) if it is not None), 0)
     if whole_rows:
         return WholeRows(pad_token_id=padding, return_position_ids=True)

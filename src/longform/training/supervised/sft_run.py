@@ -11,16 +11,16 @@ from longform.records.errors import BadInputError
 from longform.records.files import write_text
 from longform.records.folders import write_folder
 from longform.tracking.available import check_trackers
-from longform.training.supervised.adapters import load_trainee
 from longform.training.supervised.encoding import EncodedRows, check_rows, encode_rows
 from longform.training.supervised.lessons import Lessons, read_lesson_file, read_lessons
+from longform.training.supervised.models import load_trainable
 from longform.training.supervised.processes import find_processes
 from longform.training.supervised.resumable import check_out, check_start, model_files, resumable
 from longform.training.supervised.settings import LossCallback
 from longform.training.supervised.sft import fine_tune
 from longform.training.supervised.sft_recipe import SFT_RECIPE, SftRecipe
 from longform.training.supervised.stage import StageReport, StageRun
-from longform.training.supervised.stage_check import check_stage_context, check_stage_memory
+from longform.training.supervised.stage_check import check_stage_memory, check_stage_model
 from longform.writers.loading import load_tokenizer
 from longform.writers.paths import check_model_path
 
@@ -99,7 +99,8 @@ def run_sft(
     Args:
         recipe: The recipe.
         resume: Continue an interrupted fine-tuning; the weights equal those of an uninterrupted one.
-        self_check: Check before training that rows, memory and saving work out (training/supervised/stage_check.py).
+        self_check: Check before training that rows fit into the model's context and an update into memory, and that the
+            model can be saved.
         on_ready: Called with the rows after all checks.
         on_progress: Called at intervals with (step, steps, loss).
 
@@ -115,7 +116,7 @@ def run_sft(
     with resumable(recipe, _files(recipe), name=NAME):
         on_ready(rows)
         run = StageRun.of(recipe)
-        tokenizer, model = load_trainee(
+        tokenizer, model = load_trainable(
             recipe.policy,
             lora=recipe.lora,
             memory=run.memory,
@@ -153,7 +154,7 @@ def check_sft(recipe: SftRecipe, rows: SftRows) -> SupervisedPlan:
     settings = recipe.settings
     longest = settings.max_tokens if settings.packing else rows.training.longest
     longest = max(longest, rows.validation.longest if rows.validation else 0)
-    check_stage_context(recipe, recipe.policy, longest=longest)
+    check_stage_model(recipe, recipe.policy, longest=longest)
     return check_stage_memory(recipe, recipe.policy, settings, longest=longest)
 
 
@@ -174,5 +175,4 @@ def _split(lessons: Lessons, recipe: SftRecipe) -> tuple[Lessons, Lessons | None
 
 
 def _files(recipe: SftRecipe) -> list[Path]:
-    validation = [recipe.validation.file] if recipe.validation and recipe.validation.file else []
-    return [*recipe.data.files, *validation, *model_files(recipe.policy)]
+    return [*recipe.data.files, *recipe.validation_files, *model_files(recipe.policy)]

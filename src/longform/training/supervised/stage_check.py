@@ -1,4 +1,4 @@
-"""Checks of a supervised stage before its model is loaded: its weights are there, and rows and updates fit."""
+"""Checks of a supervised stage before its model is loaded: weights, context length and memory."""
 
 from longform.planning.device import device_memory
 from longform.planning.memory import GIB
@@ -9,11 +9,17 @@ from longform.training.supervised.settings import SupervisedRecipe, SupervisedSe
 from longform.writers.loading import check_weights, context_length, load_config
 
 
-def check_stage_context(recipe: SupervisedRecipe, model: str, *, longest: int, has_head: bool = True) -> None:
-    """Check the weights of a model as far as their headers tell, and that a row of `longest` tokens fits into its context.
+def check_stage_model(recipe: SupervisedRecipe, model: str, *, longest: int, has_head: bool = True) -> None:
+    """Check the headers of a model's weights, and that a row of `longest` tokens fits into its context.
+
+    Args:
+        recipe: The recipe.
+        model: Folder or hub id of the model to train.
+        longest: Tokens of the longest row.
+        has_head: Whether the output head of a language model is needed; a reward model gets a new head.
 
     Raises:
-        BadInputError: it does not, weights are missing or damaged, or the model's configuration cannot be read.
+        BadInputError: weights are missing or damaged, the row is too long, or the model's configuration cannot be read.
     """
     check_weights(
         model,
@@ -34,17 +40,17 @@ def check_stage_memory(
     longest: int | None = None,
     texts_per_row: int = 1,
 ) -> SupervisedPlan:
-    """Plan a stage on the devices that its recipe names, or on those that it was started on.
+    """Plan the memory of a stage on the devices of its recipe, or on those that it was started on.
 
     Args:
         recipe: The recipe.
         model: Folder or hub id of the model to train.
         settings: The recipe's settings.
         longest: Tokens of the longest row; by default `settings.max_tokens`.
-        texts_per_row: 2 for pairs, whose model has one output.
+        texts_per_row: 1 for a language model, 2 for the pairs of a reward model.
 
     Raises:
-        BadInputError: it does not fit; the error names the key that frees most.
+        BadInputError: the stage does not fit; the error names the key that frees most memory.
     """
     import torch
 

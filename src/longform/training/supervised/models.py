@@ -15,7 +15,7 @@ from longform.writers.self_check import check_saving
 TaskType = Literal["CAUSAL_LM", "SEQ_CLS"]
 
 
-def load_trainee(
+def load_trainable(
     path: str,
     *,
     lora: LoraSettings | None,
@@ -25,19 +25,19 @@ def load_trainee(
     trust_remote_code: bool = False,
     self_check: bool = True,
 ) -> tuple[Any, Any]:
-    """Load the tokenizer and the causal language model to train; the trainer moves it to the device.
+    """Load the tokenizer and the causal language model of a stage on the CPU; the trainer moves the model to its device.
 
     Args:
         path: Folder or hub id of the model.
         lora: Size of adapters; None trains all weights.
-        memory: Precision of frozen weights.
-        seed: Seed of new adapters.
-        optimizer: Of the stage.
+        memory: Decides the precision of frozen weights.
+        seed: Seed of the adapters' initial weights.
+        optimizer: Optimizer of the stage, `adamw` or `muon`.
         trust_remote_code: Whether code in the model's folder may run.
         self_check: Whether to check that the model can be saved.
 
     Raises:
-        BadInputError: it cannot be loaded or saved, or the processes cannot train it so.
+        BadInputError: it cannot be loaded or saved, or FSDP does not support adapters or the optimizer.
     """
     check_sharding(lora=lora, optimizer=optimizer)
     tokenizer, model = load_model(
@@ -49,7 +49,7 @@ def load_trainee(
 
 
 def weight_type(lora: LoraSettings | None, memory: MemorySettings) -> torch.dtype:
-    """Precision that weights are loaded in: trained ones in float32, frozen ones in that of matrix products."""
+    """Precision to load weights in: float32 if they are trained, that of matrix products if they are frozen."""
     return torch.bfloat16 if lora and memory.precision == "bfloat16" else torch.float32
 
 
@@ -78,12 +78,14 @@ def add_adapters(model: Any, lora: LoraSettings, *, path: str, task: TaskType, s
 
 
 def check_sharding(*, lora: LoraSettings | None, optimizer: str) -> None:
-    """Refuse what sharded weights (FSDP) do not support here.
+    """Refuse settings that do not work with sharded weights (FSDP).
 
     Raises:
-        BadInputError: adapters of a reward model are merged, and Muon needs whole matrices.
+        BadInputError: weights are sharded, and the optimizer is Muon or adapters are trained.
     """
     if find_processes().is_sharded and optimizer == "muon":
-        raise BadInputError("settings.optimizer: muon needs whole matrices, which FSDP shards; use adamw")
+        raise BadInputError("settings.optimizer: muon needs whole matrices, and FSDP shards them; use adamw")
     if find_processes().is_sharded and lora is not None:
-        raise BadInputError("lora: adapters are small enough for every GPU; leave FSDP out, or train all weights")
+        raise BadInputError(
+            "lora: adapters cannot be trained with FSDP; they fit on every GPU, so start without FSDP, or train all weights"
+        )
