@@ -48,5 +48,7 @@ def test_what_the_processes_refuse_is_one_line_that_names_their_log(tmp_path: Pa
 
 
 def test_devices_that_share_a_sequence_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(BadInputError, match=r"devices: 4 GPUs with 2 for each sequence .*name the folder as `model`"):
+    with pytest.raises(
+        BadInputError, match=r"devices: 4 GPUs \(2 per sequence\) .*name the resulting folder as `model`"
+    ):
         check_launch(recipe(tmp_path, "devices.count=4", "devices.per_sequence=2"))

@@ -94,7 +94,7 @@ class LocalFlags:
     stop: Annotated[tuple[str, ...], Parameter(negative=())] = ()
     """A string that ends a response of a local model. May be repeated."""
     trust_remote_code: Flag = False
-    """Run code that a local model's folder brings along. Read it first."""
+    """Run code from a local model's folder. Read that code first."""
     skip_self_check: Flag = False
     """Do not check that a local model's generation is correct before writing."""
 

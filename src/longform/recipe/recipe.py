@@ -189,7 +189,7 @@ class Recipe(_Section):
     policy: str
     """The model to train, a folder or a hub id."""
     trust_remote_code: bool = False
-    """Whether to run code that the policy's folder brings along. Read that code first: it can do all that you can."""
+    """Whether to run code from the policy's folder. Read that code first: it runs with your permissions."""
     device: Device = "auto"
     """For engine local. auto takes the first GPU if there is one, else Apple's, else the
     processor."""

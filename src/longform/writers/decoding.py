@@ -20,7 +20,7 @@ from longform.writers.settings import GenerationSettings
 from longform.writers.stops import Stops
 
 _BLOCK = 256
-"""Tokens whose weights are summed first."""
+"""Number of tokens per block; see `invert_cumulative`."""
 
 
 class Completion(NamedTuple):
@@ -87,7 +87,7 @@ def decode(
                     on_finished(rows[slot], finished[rows[slot]])
         if len(finished) == len(prompts):
             break
-        keep = _close_ranks([row not in finished for row in rows])
+        keep = _compacted([row not in finished for row in rows])
         if len(keep) < len(rows):
             context.keep(keep)
             rows = [rows[slot] for slot in keep]
@@ -147,10 +147,10 @@ def choose_tokens(logits: Tensor, uniforms: Tensor, settings: GenerationSettings
 
 
 def invert_cumulative(weights: Tensor, uniforms: Tensor) -> Tensor:
-    """The tokens [R] at which the cumulative weights [R, V] pass a share `uniforms` [R] of their sum.
+    """The tokens [R] at which the cumulative weights [R, V] exceed a share `uniforms` [R] of their sum.
 
-    The block of tokens is found first, then the token in it: sums in float64 over a whole vocabulary take several times as
-    long.
+    The block of tokens is found first, and then the token within it. A cumulative sum over a whole vocabulary in float64
+    would take several times as long.
     """
     blocks = pad(weights, (0, -weights.shape[1] % _BLOCK)).view(len(weights), -1, _BLOCK)
     block, left = _find(blocks.sum(-1, dtype=torch.float64), uniforms.double(), is_share=True)
@@ -159,21 +159,21 @@ def invert_cumulative(weights: Tensor, uniforms: Tensor) -> Tensor:
 
 
 def _find(weights: Tensor, target: Tensor, *, is_share: bool = False) -> tuple[Tensor, Tensor]:
-    """Where the cumulative weights [R, N] first exceed a target [R], or this share of their sum, and the target less what
-    stands before.
+    """Return the index [R] at which the cumulative weights [R, N] first exceed a target [R], and the target minus the sum of
+    the weights before that index. With `is_share`, the target is a share of the sum of all weights.
     """
     cumulative = weights.cumsum(-1)
     total = cumulative[:, -1]
     target = target * total if is_share else target
-    # Rounding must not lead behind the last entry with a weight, nor NaN behind all of them.
+    # Rounding must not lead past the last entry with a positive weight, and NaN must not lead past the last entry.
     target = torch.minimum(target, torch.nextafter(total, torch.zeros_like(total)))
-    place = torch.searchsorted(cumulative, target[:, None], right=True).clamp(max=weights.shape[1] - 1)
-    before = cumulative.gather(1, place) - weights.gather(1, place)
-    return place[:, 0], target - before[:, 0]
+    index = torch.searchsorted(cumulative, target[:, None], right=True).clamp(max=weights.shape[1] - 1)
+    before = cumulative.gather(1, index) - weights.gather(1, index)
+    return index[:, 0], target - before[:, 0]
 
 
 def drawing_device(device: torch.device) -> torch.device:
-    """Where tokens are drawn: on the model's device, if it has float64, which Apple's has not."""
+    """The device on which tokens are sampled: the model's, or the CPU if the model's has no float64 (Apple's MPS)."""
     return torch.device("cpu") if device.type == "mps" else device
 
 
@@ -184,7 +184,7 @@ def _nucleus(weights: Tensor, top_p: float) -> Tensor:
     return torch.zeros_like(weights).scatter(1, order, ordered.masked_fill(beyond, 0.0))
 
 
-def _close_ranks(writing: Sequence[bool]) -> list[int]:
+def _compacted(writing: Sequence[bool]) -> list[int]:
     """Return the slots of the active rows; the last of them fill the slots of finished rows, so few have to move."""
     slots = [slot for slot, is_writing in enumerate(writing) if is_writing]
     behind = [slot for slot in slots if slot >= len(slots)]

@@ -10,8 +10,8 @@ from longform.records.schemas import PromptRow, Response
 from longform.writers.think import AS_ASKED, ThinkPrompt, build_response
 
 NEUTRAL_SAMPLING = {"top_k": -1, "min_p": 0.0}
-"""Sent to servers on this machine (vLLM, SGLang, llama.cpp), whose own defaults would otherwise apply: a comparison with a
-local folder would then measure the sampler. Hosted APIs refuse these parameters."""
+"""Sent to servers on this machine (vLLM, SGLang, llama.cpp). Their own defaults would otherwise apply, and a comparison
+with a local folder would measure the sampler. Hosted APIs refuse these parameters."""
 
 
 class EndpointWriter:
@@ -42,7 +42,7 @@ class EndpointWriter:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Everything that decides its responses, but for the prompt."""
+        """Everything that decides its responses, except for the prompt."""
         spec, think = self.endpoint.spec, self._think_prompt
         request = ChatRequest.build(
             spec, [], temperature=self._temperature, max_tokens=self._max_tokens, top_p=self._top_p

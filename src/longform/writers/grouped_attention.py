@@ -1,7 +1,7 @@
 """Attention of one new token over cached keys and values, where several query heads share a key head.
 
 With a mask, transformers repeats keys and values once for each query head of a group before it multiplies, for every layer
-and token. Here the query heads of a group stand as rows of one query instead, and nothing is copied.
+and token. Here the query heads of a group become rows of one query instead, so nothing is copied.
 """
 
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ def grouped_attention(
     scaling: float | None = None,
     **options: Any,
 ) -> tuple[Tensor, None]:
-    """As transformers' `sdpa`, which does whatever is not one token with a mask for all heads.
+    """Attention of one query token per row; other cases are passed on to transformers' `sdpa`.
 
     Shapes: query [R, heads, 1, width], key and value [R, key heads, T, width], mask [R, 1, 1, T].
 

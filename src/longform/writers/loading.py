@@ -1,8 +1,7 @@
 """Load causal language models and their tokenizers from a folder or the hub.
 
-Code that a model folder brings along runs only where the caller asks for it (`trust_remote_code`); without it
-transformers would ask on standard input. What a model would fail to save later, its generation config, is repaired as
-it is loaded.
+Code from a model folder runs only if the caller sets `trust_remote_code`; transformers would ask on standard input. A
+generation config that transformers loads but would refuse to save is repaired when the model is loaded.
 """
 
 import warnings
@@ -45,11 +44,11 @@ def load_model(
 
     For a folder of LoRA adapters, the base model is loaded and the adapters are merged into its weights. The token that
     ends an assistant turn in the chat template becomes one of the end tokens of the generation config, so that whatever
-    reads a saved copy stops there. With `quantize` the weights of its layers are loaded in few bits, to stay as they are.
+    reads a saved copy stops there. With `quantize`, the weights of its layers are loaded in 4 bits and stay frozen.
 
     Raises:
-        BadInputError: the model does not exist or cannot be loaded, weights are missing, or its tokenizer has more tokens
-            than its embeddings.
+        BadInputError: the model does not exist or cannot be loaded, weights are missing, or its tokenizer has ids beyond the
+            rows of its embeddings.
     """
     tokenizer = load_tokenizer(path, trust_remote_code=trust_remote_code)
     try:
@@ -70,14 +69,16 @@ def load_model(
 def check_weights(
     path: str, *, trust_remote_code: bool = False, has_head: bool = True, may_be_elsewhere: bool = False
 ) -> None:
-    """Check that the weights of a folder can be trained: they are there, whole, those of its configuration and of its
-    tokenizer, and not quantized. Their headers are read. Of a hub id nothing is checked: its weights may not be here yet.
+    """Check, by the headers of its files, that the weights of a folder can be trained.
+
+    They must be complete, undamaged and not quantized, and match the configuration and the tokenizer. A hub id is not
+    checked, because its weights may not be downloaded yet.
 
     Args:
         path: Folder or hub id of the model, or folder of adapters.
         trust_remote_code: Whether code in the folder may run.
-        has_head: Whether the output head of a language model is needed; a reward model has one of its own.
-        may_be_elsewhere: Whether a folder may be without any weights, for a plan for another machine.
+        has_head: Whether the output head of a language model is needed; a reward model gets a new head.
+        may_be_elsewhere: Whether a folder may have no weights at all: a plan for another machine does not need them.
 
     Raises:
         BadInputError: a check failed.
@@ -88,8 +89,8 @@ def check_weights(
     method = quantization_method(load_config(path, trust_remote_code=trust_remote_code))
     if method is not None and method not in DEQUANTIZED:
         raise BadInputError(
-            f"{path}: its weights are quantized ({method}), and such weights cannot be trained; take the model that it was "
-            "made from (memory.quantize trains adapters on 4 bits)"
+            f"{path}: its weights are quantized ({method}), and quantized weights cannot be trained; use the model before "
+            "quantization (memory.quantize trains adapters on 4-bit weights)"
         )
     try:
         model = _load_weights(path, trust_remote_code=trust_remote_code, has_head=has_head, only_headers=True)
@@ -102,7 +103,7 @@ def check_weights(
 
 
 def load_tokenizer(path: str, *, trust_remote_code: bool = False) -> Any:
-    """Load the tokenizer of a folder or hub id; of adapters that were saved without one, that of their base model.
+    """Load the tokenizer of a folder or hub id. Adapters that were saved without one use that of their base model.
 
     Raises:
         BadInputError: the model does not exist, or its tokenizer cannot be loaded.
@@ -117,7 +118,7 @@ def load_tokenizer(path: str, *, trust_remote_code: bool = False) -> Any:
 
 
 def load_config(path: str, *, trust_remote_code: bool = False) -> Any:
-    """Load the configuration of a folder or hub id; of adapters, that of their base model.
+    """Load the configuration of a folder or hub id; for adapters, that of their base model.
 
     Raises:
         BadInputError: there is none, or it cannot be read.
@@ -132,31 +133,34 @@ def load_config(path: str, *, trust_remote_code: bool = False) -> Any:
 
 
 def context_length(config: Any) -> int | None:
-    """The most tokens of prompt and response together; None if the configuration does not state it."""
+    """Maximum number of tokens of prompt and response together; None if the configuration does not state it."""
     return getattr(config.get_text_config(decoder=True), "max_position_embeddings", None)
 
 
 def check_vocabulary(tokenizer: Any, rows: int, *, path: str) -> None:
-    """Refuse a tokenizer that can write ids which embeddings of so many rows lack.
+    """Check that every id of a tokenizer has a row in the embeddings.
+
+    Args:
+        tokenizer: The tokenizer.
+        rows: Number of rows of the embeddings.
+        path: Folder or hub id of the model, for the error.
 
     Raises:
-        BadInputError: it can.
+        BadInputError: an id has no row.
     """
     last = max(tokenizer.get_vocab().values())
     if last >= rows:
         raise BadInputError(
-            f"{path}: its tokenizer has ids up to {last}, its embeddings {rows} rows; take the tokenizer that "
-            f"belongs to the "
-            "model, or resize the embeddings (resize_token_embeddings) and save it"
+            f"{path}: its tokenizer has ids up to {last}, but its embeddings have {rows} rows; use the tokenizer that "
+            "belongs to the model, or resize the embeddings (resize_token_embeddings) and save the model"
         )
 
 
 def repair_generation_config(model: Any, tokenizer: Any) -> None:
-    """Make a generation config savable, and let it end where the chat template ends an assistant turn.
+    """Make a generation config savable, and add the token that ends an assistant turn to its end tokens.
 
-    transformers loads, but refuses to save, sampling settings without `do_sample` (Llama 2 chat, Vicuna): they were
-    meant for sampling. Of a config that is invalid in another way only the token ids are kept; nothing else in it is
-    used here.
+    transformers loads, but refuses to save, sampling settings without `do_sample` (Llama 2 chat, Vicuna); here `do_sample`
+    is set. If a config is invalid in another way, only its token ids are kept, since longform uses nothing else of it.
     """
     config = model.generation_config
     if config is None:
@@ -188,7 +192,7 @@ def _load_weights(
     has_head: bool = True,
     only_headers: bool = False,
 ) -> Any:
-    """The model with its weights; with `only_headers` one without memory, made from the names and sizes of the weights."""
+    """The model with its weights; with `only_headers`, a model on the meta device, whose weights have only shapes."""
     device = "meta" if only_headers else None
     if not holds_adapters(path):
         model, found = AutoModelForCausalLM.from_pretrained(
@@ -198,7 +202,7 @@ def _load_weights(
         return model
     from peft import PeftModel
 
-    model_below(path)  # refuses adapters whose base is themselves
+    model_below(path)  # raises if the adapters name themselves as their base model
     if not has_weights(Path(path)):
         raise BadInputError(f"{path}: has no weights of its adapters (adapter_model.safetensors); save them again")
     below = _load_weights(
@@ -213,8 +217,8 @@ def _load_weights(
         adapted: Any = PeftModel.from_pretrained(below, path, torch_device="cpu")
     if any("missing adapter keys" in str(it.message) for it in warned):
         raise BadInputError(
-            f"{path}: its adapters are not those of its {ADAPTER} and base model, which some of them would leave unchanged; "
-            "take the base model that they were trained on, or save them again"
+            f"{path}: its adapter weights do not match its {ADAPTER} and base model, so some adapters would have no effect; "
+            "use the base model that they were trained on, or save them again"
         )
     if not hasattr(adapted, "merge_and_unload"):
         kind = adapted.peft_config["default"].peft_type.value
@@ -225,13 +229,15 @@ def _load_weights(
 
 
 def check_complete(path: str, model: Any, found: dict[str, Any], *, has_head: bool = True) -> None:
-    """Refuse a model whose configuration has weights that its files lack: transformers would draw them at random.
+    """Check that a model's files have all weights that its configuration describes.
+
+    transformers initializes missing weights at random, without an error.
 
     Args:
-        path: Of the model, for errors.
-        model: As transformers loaded it.
-        found: What transformers reports with `output_loading_info`.
-        has_head: Whether weights outside the backbone are needed.
+        path: Folder or hub id of the model, for the error.
+        model: The model as transformers loaded it.
+        found: Report of transformers with `output_loading_info`.
+        has_head: Whether weights outside the backbone are needed, such as the output head.
 
     Raises:
         BadInputError: weights are missing.
@@ -241,7 +247,7 @@ def check_complete(path: str, model: Any, found: dict[str, Any], *, has_head: bo
     if missing:
         raise BadInputError(
             f"{path}: its files lack {len(missing)} of the weights that its config.json describes, such as {missing[0]}; "
-            "take a whole language model, with the config.json that belongs to it"
+            "use a complete language model, with the config.json that belongs to it"
         )
 
 
@@ -250,7 +256,7 @@ def _load_quantized(
 ) -> Any:
     if holds_adapters(path):
         raise BadInputError(
-            f"{path}: holds adapters, which memory.quantize cannot merge into few bits; merge them into their model first"
+            f"{path}: contains adapters, which memory.quantize cannot merge into 4-bit weights; merge and save them first"
         )
     model = AutoModelForCausalLM.from_pretrained(
         path,
@@ -261,7 +267,7 @@ def _load_quantized(
     )
     for module in model.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):
-            vars(module)["support_avx512bf16_for_cpu"] = False  # weights that are packed for it have no gradient
+            vars(module)["support_avx512bf16_for_cpu"] = False  # weights in this packed format have no gradient
     return model
 
 
@@ -269,10 +275,10 @@ def _not_loaded(path: str, what: str, error: Exception) -> BadInputError:
     folders = [Path(it) for it in (path, model_below(path)) if Path(it).is_dir()]
     reason = next(filter(None, map(describe_damage, folders)), None) or load_failure(path, error)
     if "Unrecognized configuration class" in str(error):
-        reason = "its architecture is not that of a causal language model; take a model that writes texts"
+        reason = "its architecture is not that of a causal language model; use a model that generates text"
     if "trust_remote_code" in str(error):
         reason = (
-            "it needs code that its folder brings along, which is not run; read that code, and if you trust it set "
+            "it needs code from its folder, which is not run by default; read that code and, if you trust it, set "
             "trust_remote_code: true in the recipe (--trust-remote-code)"
         )
     return BadInputError(f"{path}: {what}: {reason}")

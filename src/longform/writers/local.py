@@ -35,7 +35,7 @@ class LocalWriter:
         trust_remote_code: Whether code in its folder may run.
 
     Raises:
-        BadInputError: it cannot be loaded, or the device is not there.
+        BadInputError: it cannot be loaded, or this machine lacks the device.
     """
 
     def __init__(
@@ -57,24 +57,24 @@ class LocalWriter:
         self.close()
 
     def close(self) -> None:
-        """End what was started for writing."""
+        """Stop the server, if there is one."""
 
     @property
     def context(self) -> int | None:
-        """Tokens that the model reads at most; None if it does not say."""
+        """Context length of the model in tokens; None if its configuration does not state it."""
         return context_length(self.model.config)
 
     @property
     def precision(self) -> str:
-        """Of its weights, such as float32."""
+        """Type of its weights, such as float32."""
         return str(self.model.dtype).removeprefix("torch.")
 
     def longest_prompt(self, prompts: Sequence[PromptRow], settings: GenerationSettings) -> int:
-        """The longest of the prompts as the model reads them, in tokens."""
+        """Number of tokens of the longest prompt, with the chat template."""
         return max(map(len, encode_prompts(self.tokenizer, prompts, settings=settings)))
 
     def prepare(self, settings: GenerationSettings, *, longest_prompt: int, self_check: bool = True) -> None:
-        """Prepare the model for texts of this length, and let it prove that it can write (writers/self_check.py).
+        """Prepare the model for prompts and responses of this length, and run the self-check (writers/self_check.py).
 
         Raises:
             BadInputError: a check failed.
@@ -140,7 +140,7 @@ class LocalWriter:
 
 
 class ServedWriter(LocalWriter):
-    """The same on a server of the engines vllm and sglang: only configuration and tokenizer are loaded here.
+    """A local model on a server of the engine vllm or sglang; this process loads only its configuration and tokenizer.
 
     Args:
         path: Folder or hub id of the model, or a folder of adapters.
@@ -204,7 +204,7 @@ class ServedWriter(LocalWriter):
 
 
 def open_writer(path: str, options: LocalOptions) -> LocalWriter:
-    """A local model as the options say; raises as the classes do."""
+    """Open a local model with the engine of the options; raises as `LocalWriter` and `ServedWriter` do."""
     if options.engine in SERVED:
         return ServedWriter(path, options)
     return LocalWriter(

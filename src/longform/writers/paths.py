@@ -9,7 +9,7 @@ ADAPTER = "adapter_config.json"
 """File that marks a folder of LoRA adapters."""
 
 _UNREACHED = ("LocalEntryNotFoundError", "OfflineModeIsEnabled")
-"""Exceptions of huggingface_hub for a file that is not in its cache, without a network; their messages name no path."""
+"""Exceptions of huggingface_hub for files that are not cached while the hub cannot be reached."""
 
 
 def is_model_folder(path: str) -> bool:
@@ -56,7 +56,7 @@ def adapter_rank(adapters: Path) -> int:
     """The largest rank of a folder of LoRA adapters.
 
     Raises:
-        BadInputError: its configuration does not say.
+        BadInputError: its configuration does not state a rank.
     """
     config = json.loads((adapters / ADAPTER).read_text(encoding="utf-8"))
     try:
@@ -104,7 +104,7 @@ def base_of_adapters(path: str) -> str:
 
 
 def load_failure(path: str, error: Exception) -> str:
-    """Why a model could not be read, in one line: the error's own words, or what to do where they would not help."""
+    """Describe in one line why a model could not be read; if the hub could not be reached, say what to do instead."""
     chain: list[BaseException] = [error]
     while (cause := chain[-1].__cause__ or chain[-1].__context__) is not None and cause not in chain:
         chain.append(cause)
@@ -117,7 +117,7 @@ def load_failure(path: str, error: Exception) -> str:
 
 
 def check_model_path(path: str) -> None:
-    """Refuse a path that cannot be a model, before anything is loaded or any call is made.
+    """Check that a path can be a model, before anything is loaded or any call is made.
 
     Raises:
         BadInputError: it looks like a local path and is not a model folder, or it holds adapters without their base model.

@@ -11,11 +11,11 @@ Quantization = Literal["nf4"]
 """NormalFloat. Eight bits (LLM.int8) are left out: there a text's probabilities depend on the others in its batch."""
 
 DEQUANTIZED = ("mxfp4", "fp8")
-"""Kinds of quantized weights that transformers can turn into whole ones as it loads them (gpt-oss, DeepSeek V3)."""
+"""Quantization methods whose weights transformers can dequantize when it loads them (gpt-oss, DeepSeek V3)."""
 
 
 def quantization_method(config: Any) -> str | None:
-    """How the weights of a model are quantized in its files, such as gptq, by its configuration; None if they are not."""
+    """Method by which a model's files are quantized, such as gptq, according to its configuration; None if they are not."""
     content = getattr(config, "quantization_config", None)
     if not content:
         return None
@@ -24,10 +24,10 @@ def quantization_method(config: Any) -> str | None:
 
 
 def quantization_config(kind: Quantization, *, compute: torch.dtype) -> Any:
-    """What transformers loads such weights with; the constants are quantized too, as in the paper.
+    """Configuration with which transformers quantizes weights as it loads them; with double quantization, as in the paper.
 
     Args:
-        kind: Of the numbers.
+        kind: Number format of the weights.
         compute: Type of matrix products.
 
     Raises:
@@ -42,10 +42,10 @@ def quantization_config(kind: Quantization, *, compute: torch.dtype) -> Any:
 
 
 def require_bitsandbytes(key: str) -> None:
-    """Check that the library is there.
+    """Check that bitsandbytes is installed.
 
     Raises:
-        BadInputError: it is not; the error names the key that needs it.
+        BadInputError: it is not; the error names the recipe key that needs it.
     """
     if find_spec("bitsandbytes") is None:
         raise BadInputError(f"{key}: needs bitsandbytes; pip install 'longform[low-bits]'")

@@ -1,7 +1,7 @@
-"""A model proves that it can be written with: its generation agrees with a plain forward pass, and it can be saved.
+"""Self-check before a model generates: generation agrees with a plain forward pass, and the model can be saved.
 
-Each failure is one line that names the model, what disagrees and by how much, and the remedy. The training half is in
-training/self_check.py.
+Each failure is one line that names the model, what disagrees and by how much, and the remedy. The checks before training
+are in training/self_check.py.
 """
 
 import tempfile
@@ -21,10 +21,10 @@ from longform.writers.small_model import SWITCH, small_model, switch_positions
 from longform.writers.stops import Stops
 
 PROMPT_LENGTHS = (7, 2, 7)
-"""Unequal, and two equal ones: they share a prompt."""
+"""Lengths of the prompts in tokens. The two of equal length are the same prompt."""
 _TOKENS = 6
 _STOP_EVERY = 8
-"""One token in so many ends a row early."""
+"""Every eighth token of the vocabulary is an end token, so that some rows end early."""
 SEED = 7
 
 
@@ -36,19 +36,19 @@ class SampledRows(NamedTuple):
 
 
 class Tolerance(NamedTuple):
-    """In nats, of log-probabilities of the same tokens."""
+    """Tolerated differences between log-probabilities of the same tokens, in nats."""
 
     largest: float
     mean: float
 
 
 def tolerance_of(dtype: torch.dtype) -> Tolerance:
-    """What rounding explains. In bfloat16 single tokens differ by tenths of a nat."""
+    """Differences that rounding can cause. In bfloat16, single tokens differ by tenths of a nat."""
     return Tolerance(5e-3, 1e-3) if dtype in (torch.float32, torch.float64) else Tolerance(1.0, 0.1)
 
 
 def working_dtype(model: PreTrainedModel) -> torch.dtype:
-    """The type in which a model multiplies matrices here and now."""
+    """The type of a model's matrix products, which depends on whether autocast is enabled."""
     device = model.device.type
     return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else model.dtype
 

@@ -32,7 +32,7 @@ _THOUGHTS = (
 """Special tokens that mark a reasoning model's own thoughts; the last ones are those of harmony channels."""
 _HELLO = {"role": "user", "content": "Hello"}
 _MARK = "longform-end-of-turn"
-"""Stands for the content of an assistant turn, to see what the chat template writes behind it."""
+"""Placeholder content of an assistant turn, to find out what the chat template writes after it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class Stops:
         has_closing_tag: Whether `</answer>` ends a response; it stays part of the text.
         strings: Further strings that end a response; they and what follows them are left out of the text.
         completing: Ids of tokens that can complete the tag or a string.
-        begun: What the chat template has written of each response: an opening tag of thoughts, or nothing.
+        begun: The beginning of each response that the chat template has written: an opening tag of thoughts, or nothing.
     """
 
     tokens: frozenset[int]
@@ -62,7 +62,7 @@ class Stops:
     def are_reached(self, tokens: Tensor) -> bool:
         """Whether a response of the tokens [T] ends with its last token."""
         searched = self.searched
-        # One token for each character, and as many that decode to nothing.
+        # A string may take one token per character, and as many tokens that decode to nothing may be in between.
         tail = tokens[-2 * max(map(len, searched), default=1) :].tolist()
         if tail[-1] in self.tokens:
             return True
@@ -72,7 +72,7 @@ class Stops:
         return any(string in text for string in searched)
 
     def find_end(self, tokens: Tensor) -> int:
-        """The number of tokens of a response, of [T] tokens that may go on behind its end."""
+        """Return the number of tokens of a response, given [T] tokens that may continue after its end."""
         for position, token in enumerate(tokens.tolist()):
             if self.may_end(token) and self.are_reached(tokens[: position + 1]):
                 return position + 1
@@ -135,8 +135,8 @@ def find_reader(tokenizer: Any, thinking: Thinking) -> Callable[[Sequence[int]],
 
 
 def _tokens_with(characters: set[str], tokenizer: Any) -> frozenset[int]:
-    """Ids of the tokens that contain one of the characters. Those outside ASCII may be cut into bytes: then it
-    is any token.
+    """Ids of the tokens that contain one of the characters. Tokens may contain single bytes of a character outside ASCII,
+    so for these all ids are returned.
     """
     if not all(it.isascii() and it.isprintable() and it != " " for it in characters):
         return frozenset(tokenizer.get_vocab().values())

@@ -1,4 +1,4 @@
-"""What is wrong with the files of weights in a model folder, by their names and headers."""
+"""Finds missing and damaged weight files of a model folder, by their names and headers."""
 
 import json
 import zipfile
@@ -10,20 +10,20 @@ _NAMES = ("*.safetensors", "pytorch_model*.bin", "adapter_model.bin")
 
 
 def has_weights(folder: Path) -> bool:
-    """Whether a folder has a file of weights, of a model or of adapters."""
+    """Whether a folder contains a weight file of a model or of adapters."""
     return bool(_files(folder))
 
 
 def describe_damage(folder: Path) -> str | None:
-    """Say which file of weights cannot be read, and what to do; None if none is known to be damaged."""
+    """Describe the first missing or damaged weight file, with the remedy; None if no damage is found."""
     from safetensors import SafetensorError, safe_open
 
     if not has_weights(folder):
-        return "it has no weights (model.safetensors, or its parts); download the model again"
+        return "it has no weight files (model.safetensors, or its shards); download the model again"
     for path in _files(folder):
         with path.open("rb") as file:
             if file.read(len(_LFS_POINTER)) == _LFS_POINTER:
-                return f"{path.name} is a pointer of Git LFS, not the weights; fetch them with git lfs pull"
+                return f"{path.name} is a Git LFS pointer instead of the weights; fetch them with git lfs pull"
             file.seek(0)
             is_archive = file.read(2) == b"PK"
         if path.suffix == ".bin" and is_archive and not zipfile.is_zipfile(path):
@@ -41,7 +41,7 @@ def describe_damage(folder: Path) -> str | None:
         except (OSError, ValueError, LookupError, TypeError, AttributeError):
             return f"{path.name} is damaged; download it again"
         if missing := sorted(part for part in parts if not (folder / part).is_file()):
-            return f"{missing[0]} is missing, one of {len(parts)} parts; download it"
+            return f"{missing[0]} is missing, one of {len(parts)} shards; download it"
     return None
 
 

@@ -81,7 +81,7 @@ def test_a_tokenizer_larger_than_the_embeddings_is_refused_in_one_line(tmp_path)
     tokenizer.add_tokens(["extra", "more"])
     tokenizer.save_pretrained(tmp_path)
     with pytest.raises(
-        BadInputError, match=r"its tokenizer has ids up to 9, its embeddings 8 rows; take the tokenizer"
+        BadInputError, match=r"its tokenizer has ids up to 9, but its embeddings have 8 rows; use the tokenizer"
     ):
         load_model(str(tmp_path), device="cpu")
 
@@ -212,5 +212,5 @@ def test_a_dry_run_checks_the_architecture_without_the_weights(tmp_path):
     assert found == "generation and training agree on a small random model of its architecture"
     config = json.loads((tmp_path / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps(config | {"vocab_size": len(WORDS) - 1}))
-    with pytest.raises(BadInputError, match="its tokenizer has ids up to 7, its embeddings 7 rows"):
+    with pytest.raises(BadInputError, match="its tokenizer has ids up to 7, but its embeddings have 7 rows"):
         check_architecture(str(tmp_path), settings=SETTINGS, longest_prompt=5)

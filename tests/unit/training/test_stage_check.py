@@ -102,7 +102,7 @@ def test_a_reward_model_with_another_tokenizer_is_refused(folder):
     tokenizer = build_tokenizer()
     tokenizer.add_tokens(["extra", "more"])
     tokenizer.save_pretrained(folder / "start")
-    with pytest.raises(BadInputError, match=r"its tokenizer has ids up to 9, its embeddings 8 rows"):
+    with pytest.raises(BadInputError, match=r"its tokenizer has ids up to 9, but its embeddings have 8 rows"):
         load_classifier(str(folder / "start"), seed=0)
 
 

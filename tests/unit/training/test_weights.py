@@ -75,10 +75,10 @@ def _quantize(folder):
         (_remove, "it has no weights .* download the model again"),
         (_truncate, "model.safetensors is damaged or incomplete .* download it again"),
         (_truncate_archive, "pytorch_model.bin is damaged or incomplete; download it again"),
-        (_leave_pointer, "model.safetensors is a pointer of Git LFS"),
-        (_lose_part, r"model-00002-of-\d+.safetensors is missing, one of \d+ parts"),
+        (_leave_pointer, "model.safetensors is a Git LFS pointer"),
+        (_lose_part, r"model-00002-of-\d+.safetensors is missing, one of \d+ shards"),
         (_rename_weights, r"its files lack \d+ of the weights .*, such as lm_head.weight"),
-        (_add_tokens, "its tokenizer has ids up to 9, its embeddings 8 rows"),
+        (_add_tokens, "its tokenizer has ids up to 9, but its embeddings have 8 rows"),
         (_save_classifier, "its files lack 1 of the weights .*, such as lm_head.weight"),
     ],
 )
@@ -122,7 +122,7 @@ def test_adapters_of_other_names_or_without_their_base_are_refused_and_use_the_t
     file = adapters / "adapter_model.safetensors"
     save_file({f"other.{name}": it for name, it in load_file(file).items()}, file, metadata={"format": "pt"})
     for read in (check_weights, lambda path: load_model(path, device="cpu")):
-        with pytest.raises(BadInputError, match=r"its adapters are not those of its adapter_config\.json"):
+        with pytest.raises(BadInputError, match=r"its adapter weights do not match its adapter_config\.json"):
             read(str(adapters))
     file.unlink()
     with pytest.raises(BadInputError, match="has no weights of its adapters"):

@@ -17,19 +17,19 @@ from longform.writers.served import guard
 
 RECIPE, LOG = "sft.yaml", "sft.log"
 _LAST = 20_000
-"""Bytes of the log in which the problem is looked for."""
+"""Bytes at the end of the log that are searched for the error."""
 
 
 def launch_sft(recipe: SftRecipe, folder: Path) -> None:
-    """Fine-tune in `recipe.devices.count` processes, from where it was interrupted; they end when this process does.
+    """Fine-tune in `recipe.devices.count` processes, resuming an interrupted fine-tuning; they end with this process.
 
     Args:
         recipe: The recipe.
-        folder: Gets the recipe (sft.yaml) and all output (sft.log).
+        folder: Folder for the recipe (sft.yaml) and the log (sft.log).
 
     Raises:
-        BadInputError: its devices are not those of one machine.
-        StoppedError: the processes stopped, with what they said last; the next call resumes.
+        BadInputError: this machine does not have the recipe's devices.
+        StoppedError: the processes stopped; the error quotes the end of their log, and the next call resumes.
     """
     check_launch(recipe)
     folder.mkdir(parents=True, exist_ok=True)
@@ -47,17 +47,17 @@ def launch_sft(recipe: SftRecipe, folder: Path) -> None:
 
 
 def check_launch(recipe: SftRecipe) -> None:
-    """Check that a recipe's devices are those of one machine.
+    """Check that this machine has a recipe's devices.
 
     Raises:
-        BadInputError: they are not.
+        BadInputError: it has not.
     """
     available = torch.cuda.device_count()
     if recipe.devices.per_sequence > 1 or (available and recipe.devices.count > available):
         raise BadInputError(
-            f"devices: {recipe.devices.count} GPUs with {recipe.devices.per_sequence} for each sequence are more than this "
-            f"machine's {available}, or need a configuration of their own; fine-tune with `accelerate launch` and name the "
-            "folder as `model`"
+            f"devices: {recipe.devices.count} GPUs ({recipe.devices.per_sequence} per sequence) cannot be used from here: "
+            f"this machine has {available}, and sequences are not divided; fine-tune with `accelerate launch`, and name "
+            "the resulting folder as `model`"
         )
 
 
@@ -72,7 +72,7 @@ def _launcher(recipe: SftRecipe, stack: ExitStack) -> list[str | Path]:
 
 
 def _problem(path: Path) -> str:
-    """The last line of a log that longform wrote; without one, the last line."""
+    """The last line of the log that is an error of longform; if there is none, the last line."""
     lines = [it.strip() for it in path.read_bytes()[-_LAST:].decode("utf-8", "replace").split("\n") if it.strip()]
     ours = [it for it in lines if it.startswith("longform: ")]
     return (ours or lines or ["no output"])[-1].removeprefix("longform: ")

@@ -1,4 +1,7 @@
-"""What supervised fine-tuning learns from: ladders, responses to prompts, or rows of conversations, completions or texts."""
+"""Training data of supervised fine-tuning: ladders, responses to prompts, or files of rows.
+
+A *lesson* is one training row: a conversation, a prompt with its completion, or a text.
+"""
 
 import hashlib
 from collections import Counter
@@ -24,16 +27,16 @@ class SftData(BaseModel):
     """A ladders file; the best reference of each ladder is used."""
     prompts: Path | None = None
     columns: dict[str, str] = Field(default_factory=dict)
-    """Columns of `prompts`, `responses` and `rows` that are called otherwise, such as {prompt: question, text: answer}."""
+    """Names of columns in `prompts`, `responses` and `rows` by field, such as {prompt: question, text: answer}."""
     responses: list[Path] = Field(default_factory=list)
     """Responses files; responses to prompts that are not in `prompts` are an error."""
     model: str | None = None
     """Use only the responses of this model."""
     rows: list[Path] = Field(default_factory=list)
     """Files of rows with `messages` (conversations), with `prompt` and `completion`, or with `text`, in any format that
-    longform reads. Of a conversation every assistant turn is learned."""
+    longform reads. Every assistant turn of a conversation is learned."""
     include_cut_off: bool = False
-    """Also learn answers that were cut off (`finish_reason: length`); by default they are left out and counted."""
+    """Whether to learn answers that were cut off (`finish_reason: length`); by default they are left out and counted."""
     chat_template_kwargs: dict[str, Any] = Field(default_factory=dict)
     """Further variables of the chat template, such as {enable_thinking: false}."""
 
@@ -48,12 +51,12 @@ class SftData(BaseModel):
 
     @property
     def files(self) -> list[Path]:
-        """All files."""
+        """All files of the data."""
         return [*filter(None, (self.ladders, self.prompts)), *self.responses, *self.rows]
 
 
 class Lessons(NamedTuple):
-    """Training rows as `training.encoding` takes them."""
+    """Training rows for `encoding.encode_rows`, with their locations."""
 
     rows: list[Mapping[str, Any]]
     locations: list[str]
@@ -62,7 +65,7 @@ class Lessons(NamedTuple):
     """Rows left out, by cause."""
 
     def split(self, share: float, *, seed: int) -> "tuple[Lessons, Lessons]":
-        """Lessons to train on, and a share of the prompts with all their lessons, by hash of the prompt and the seed."""
+        """Split into lessons to train on and held-out lessons: those of a share of the prompts, chosen by hash and seed."""
         parts = Lessons([], [], self.left_out), Lessons([], [], Counter())
         for row, location in zip(self.rows, self.locations, strict=True):
             rows, locations, _ = parts[is_held_out(_prompt_of(row), share, seed=seed)]
@@ -72,7 +75,7 @@ class Lessons(NamedTuple):
 
 
 def is_held_out(prompt: str, share: float, *, seed: int) -> bool:
-    """Whether a prompt is in the share that is held out; it does not depend on the other prompts."""
+    """Whether a prompt is held out. The choice depends on the seed, and not on the other prompts."""
     digest = hashlib.blake2b(f"{seed}/{prompt}".encode(), digest_size=8).digest()
     return int.from_bytes(digest) / 2**64 < share
 
@@ -108,7 +111,7 @@ def read_lesson_file(path: Path, data: SftData) -> Lessons:
 
 
 def _read(data: SftData) -> Iterator[tuple[str, Mapping[str, Any], str | None]]:
-    """Location, row, and why it is left out if it is."""
+    """Yield (FILE:LINE, row, cause) of each lesson; `cause` says why it is left out, None keeps it."""
     reading = Reading.of_recipe(data.columns)
     if data.ladders is not None:
         for number, ladder in enumerate(read_ladders(data.ladders), 1):
@@ -147,7 +150,7 @@ def _answered(prompt: PromptRow, text: str) -> dict[str, Any]:
 
 
 def _row_of(lesson: Lesson) -> tuple[dict[str, Any], str | None]:
-    """The row, and the text that is learned, all turns together; None if a conversation has no assistant turn."""
+    """Return (row, learned text); the text joins all assistant turns and is None if there are none."""
     if lesson.messages is not None:
         turns = _turns(lesson.messages)
         answers = [turn["content"] for turn in turns if turn["role"] == "assistant"]
@@ -158,10 +161,10 @@ def _row_of(lesson: Lesson) -> tuple[dict[str, Any], str | None]:
     assert prompt is not None and completion is not None
     if isinstance(prompt, str) and isinstance(completion, str):
         return {"prompt": prompt, "completion": completion}, completion
-    asked = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else _turns(prompt)
-    said = [{"role": "assistant", "content": completion}] if isinstance(completion, str) else _turns(completion)
-    answers = [turn["content"] for turn in said if turn["role"] == "assistant"]
-    return {"prompt": asked, "completion": said}, "\n".join(answers) if answers else None
+    asking = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else _turns(prompt)
+    answering = [{"role": "assistant", "content": completion}] if isinstance(completion, str) else _turns(completion)
+    answers = [turn["content"] for turn in answering if turn["role"] == "assistant"]
+    return {"prompt": asking, "completion": answering}, "\n".join(answers) if answers else None
 
 
 def _turns(messages: Sequence[Message]) -> list[dict[str, str]]:
@@ -169,7 +172,7 @@ def _turns(messages: Sequence[Message]) -> list[dict[str, str]]:
 
 
 def _prompt_of(row: Mapping[str, Any]) -> str:
-    """What a row asks: its turns before the first answer, its prompt, or its text."""
+    """The text by which a row is held out: its turns before the first answer, its prompt, or its text."""
     if "text" in row:
         return row["text"]
     turns = row.get("messages", row.get("prompt"))
@@ -179,4 +182,4 @@ def _prompt_of(row: Mapping[str, Any]) -> str:
 
 
 def _first_answer(turns: Sequence[Mapping[str, str]]) -> int:
-    return next((place for place, turn in enumerate(turns) if turn["role"] == "assistant"), len(turns))
+    return next((index for index, turn in enumerate(turns) if turn["role"] == "assistant"), len(turns))

@@ -1,11 +1,11 @@
 """Mix sources by token share and pack them into full windows on disk before training.
 
-Packing ahead of training means that the number of epochs per source is known before any weight changes, that the device
-never waits for a tokenizer, and that a position in the data is a window index. The windows take 4 bytes per token. TRL's own
-packing is not used: it packs a thousand rows at a time and pads the last window of each thousand.
+Packing before training has three advantages: the number of epochs per source is known before any weight changes, the
+device never waits for a tokenizer, and a position in the data is a window index. The windows take 4 bytes per token. TRL's
+own packing is not used, because it packs a thousand rows at a time and pads the last window of each thousand.
 
-Documents are separated by an end-of-text token, and one that does not fit continues in the next window. Attention crosses
-document boundaries, as is common in pretraining.
+Documents are separated by an end-of-text token. A document that does not fit into a window continues in the next one, and
+attention crosses document boundaries, as is common in pretraining.
 """
 
 import random
@@ -51,7 +51,7 @@ class Drawn:
 
 
 def build_encode(tokenizer: Any) -> Encode:
-    """Build the function that tokenizes documents: the tokenizer's initial tokens, text, optional response, end-of-text.
+    """Build the function that tokenizes documents: any initial tokens of the tokenizer, text, response, end-of-text token.
 
     Raises:
         BadInputError: the tokenizer has no end-of-text token.
@@ -199,8 +199,8 @@ def shuffle(documents: Iterable[Document], stream: random.Random) -> Iterator[Do
         held.append(document)
         size += _characters(document)
         while size > _CHARACTERS_SHUFFLED and len(held) > 1:
-            path = stream.randrange(len(held))
-            held[path], held[-1] = held[-1], held[path]
+            index = stream.randrange(len(held))
+            held[index], held[-1] = held[-1], held[index]
             size -= _characters(held[-1])
             yield held.pop()
     stream.shuffle(held)

@@ -63,12 +63,12 @@ def build_optimizer(model: Any, settings: SupervisedSettings) -> torch.optim.Opt
 
 
 def scheduled_factor(done: int, settings: SupervisedSettings, *, steps: int) -> float:
-    """The learning rate of an update as a fraction of its peak. It is never 0: that would come one update after the last.
+    """The learning rate of an update as a fraction of its peak. It is never 0: a decay would reach 0 after the last update.
 
     Args:
-        done: Updates before this one.
-        settings: With the schedule and its warm-up.
-        steps: Updates of the whole run.
+        done: Number of updates before this one.
+        settings: Settings with the schedule and its warm-up.
+        steps: Number of updates of the whole run.
     """
     step, warmup = done + 1, settings.warmup(steps)
     if settings.schedule == "cosine":

@@ -1,4 +1,4 @@
-"""Preferences that a reward model learns from and is examined on, and the points of its learning curve."""
+"""Preference pairs for training and examining a reward model, and the points of its learning curve."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +14,7 @@ from longform.training.supervised.lessons import is_held_out
 HELD_OUT = "held-out.jsonl"
 """The held-out pairs, in the folder of a reward model."""
 EXAMINATION = "examination.json"
-"""Results on them; those on other pairs are in examination-NAME.json."""
+"""Results on the held-out pairs; results on other pairs are in examination-NAME.json."""
 
 
 class ExaminationSettings(BaseModel):
@@ -25,9 +25,9 @@ class ExaminationSettings(BaseModel):
     max_pairs: int | None = Field(default=None, ge=1)
     """Pairs to draw from the held-out ones; None takes all."""
     words: int = Field(default=40, ge=0)
-    """Words to probe: those that chosen texts use more than rejected ones. 0 probes none."""
+    """Number of words to probe, of those that chosen texts use more often than rejected ones. 0 probes none."""
     texts: int = Field(default=24, ge=1)
-    """Texts that each word is inserted into."""
+    """Number of texts that each word is inserted into."""
 
 
 class CurvePoint(NamedTuple):
@@ -67,7 +67,7 @@ def read_preferences(path: Path) -> list[Preference]:
 def divide(
     pairs: Sequence[Preference], share: float, *, seed: int, salt: str = ""
 ) -> tuple[list[Preference], list[Preference]]:
-    """The pairs whose prompts stay, and those whose prompts are held out."""
+    """Split pairs into those to train on and held-out ones: a share of the prompts, chosen by hash, with all their pairs."""
     parts: tuple[list[Preference], list[Preference]] = ([], [])
     for it in pairs:
         parts[is_held_out(salt + request_of(it), share, seed=seed)].append(it)

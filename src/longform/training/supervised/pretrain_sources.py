@@ -27,7 +27,7 @@ from longform.text.structure import is_well_formed
 from longform.writers.think import ThinkPrompt
 
 _SUFFIXES = (".jsonl", ".parquet")
-"""Suffixes of files that are read together; only a folder without any is searched for other formats."""
+"""Suffixes of the files that are read from a folder. Other formats are read only if it has no file with one of these."""
 
 
 class Source(BaseModel):
@@ -129,7 +129,7 @@ class HubTexts:
         import datasets
         import huggingface_hub
 
-        # Both repeat on stderr what becomes our one line.
+        # Both libraries print to stderr what becomes the one-line error below.
         datasets.logging.set_verbosity_error()
         huggingface_hub.logging.set_verbosity_error()
         try:

@@ -49,7 +49,7 @@ _CURVE = "learning_curve"
 
 
 BLANK: Mapping[str, Any] = {"chosen_ids": [0], "rejected_ids": [0], "margin": 0.0}
-"""A pair without texts."""
+"""A pair that adds nothing to the loss."""
 
 
 class RewardModelSettings(EpochSettings):
@@ -97,13 +97,13 @@ class TrainedRewardModel(NamedTuple):
 
 
 class PairTrainer(MicroBatches, RewardTrainer):
-    """Learns pairs of texts: TRL's rewards and batches, with the loss of a micro-batch as its part of the whole batch's."""
+    """Trains a sequence classifier on pairs of texts with the Bradley-Terry loss."""
 
     args: RewardConfig
     _batch_pairs = 0
 
     def row_tokens(self, inputs: Mapping[str, Tensor]) -> list[int]:
-        """Tokens of both texts of each pair, padding included."""
+        """Number of tokens of each pair: both texts, padded to the longer one; 0 for a blank pair."""
         longer = inputs["attention_mask"].sum(dim=1).view(2, -1).amax(dim=0)
         return (2 * longer * (longer > 1)).tolist()
 
@@ -118,7 +118,7 @@ class PairTrainer(MicroBatches, RewardTrainer):
         return sum(map(bool, self.row_tokens(inputs)))
 
     def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Tensor:
-        """Add the gradients of this process's pairs, of which all processes' pairs are one mean."""
+        """Add the gradients of this process's pairs to those of the mean over the pairs of all processes."""
         pairs = torch.tensor([self.count_items(inputs)], device=self.args.device)
         gathered: Any = self.accelerator.gather(pairs) if self.args.world_size > 1 else pairs
         self._batch_pairs = int(gathered.sum())
@@ -131,7 +131,7 @@ class PairTrainer(MicroBatches, RewardTrainer):
         return_outputs: bool = False,
         num_items_in_batch: Any = None,  # noqa: ARG002
     ) -> Any:
-        """Bradley-Terry loss of a micro-batch over the pairs of the batch; in validation, over its own."""
+        """Bradley-Terry loss: in training the sum over the micro-batch divided by the pairs of the batch, else the mean."""
         is_pair = torch.tensor(self.row_tokens(inputs), device=self.args.device) > 0
         outputs = model(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"], use_cache=False)
         chosen, rejected = outputs.logits.squeeze(-1).float().chunk(2)
@@ -139,7 +139,7 @@ class PairTrainer(MicroBatches, RewardTrainer):
         if self.args.center_rewards_coefficient is not None:
             losses = losses + self.args.center_rewards_coefficient * (chosen + rejected) ** 2
         loss = (losses * is_pair).sum()
-        # Gradients of processes are averaged.
+        # Gradients are averaged over processes, so each process scales its loss by their number.
         mean = loss * self.args.world_size / self._batch_pairs if model.training else loss / is_pair.sum().clamp(min=1)
         return (mean, outputs) if return_outputs else mean
 
@@ -186,7 +186,7 @@ def learn_pairs(
     self_check: bool = True,
     on_progress: LossCallback = lambda step, steps, loss: None,
 ) -> TrainedRewardModel:
-    """Train a reward model from the latest checkpoint of the run if there is one.
+    """Train a reward model, from the latest checkpoint of the run if there is one.
 
     Args:
         path: Folder or hub id of the language model.
@@ -243,8 +243,8 @@ def load_classifier(
     """Load the tokenizer and a one-output classifier with the language model's weights and a new head.
 
     Raises:
-        BadInputError: there is no model, it lacks weights, transformers has no sequence classifier for it, or its tokenizer
-            has more tokens than its embeddings.
+        BadInputError: there is no model, weights are missing, transformers has no sequence classifier for it, or its
+            tokenizer has ids beyond the rows of its embeddings.
     """
     check_model_path(path)
     tokenizer, below = load_tokenizer(path, trust_remote_code=trust_remote_code), model_below(path)
@@ -275,7 +275,7 @@ class _LearningCurve(TrainerCallback):
         self._held_out, self._settings, self._batch = held_out, settings, batch
 
     def on_train_begin(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:  # noqa: ARG002
-        if not state.global_step:  # later ones have theirs from before they were interrupted
+        if not state.global_step:  # a resumed training has this point from its beginning
             self._evaluate(model, state)
 
     def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:  # noqa: ARG002
@@ -284,7 +284,7 @@ class _LearningCurve(TrainerCallback):
 
     @staticmethod
     def points(state: Any) -> list[CurvePoint]:
-        """The points so far; they are part of the trainer's state, and so of its checkpoints."""
+        """The points of the curve so far, which are part of the trainer's state and its checkpoints."""
         return [CurvePoint(*entry[_CURVE]) for entry in state.log_history if _CURVE in entry]
 
     def _evaluate(self, model: Any, state: Any) -> None:
@@ -297,7 +297,7 @@ class _LearningCurve(TrainerCallback):
 
 
 def pairs_at_once(memory: MemorySettings, settings: RewardModelSettings) -> int:
-    """Pairs that are scored at once: as many as a micro-batch has room for."""
+    """Number of pairs that are scored at once: as many as fit into a micro-batch."""
     limit = memory.max_tokens_per_microbatch
     return settings.batch_size if limit is None else max(limit // (2 * settings.max_tokens), 1)
 
@@ -320,7 +320,7 @@ def pair_scores(model: Any, rows: Sequence[dict[str, Any]], *, batch: int) -> np
 
 
 def longest_text(tokenizer: Any, pairs: Sequence[Preference], settings: RewardModelSettings) -> int:
-    """Tokens of the longest text of the pairs, cut at `settings.max_tokens`.
+    """Number of tokens of the longest text of the pairs, truncated at `settings.max_tokens`.
 
     Raises:
         BadInputError: a prompt is too long.

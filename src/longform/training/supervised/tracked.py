@@ -27,25 +27,25 @@ class StageTracking(NamedTuple):
     run: str
     """Name of the run."""
     folder: Path
-    """For files of the trackers."""
+    """Folder for files of the trackers."""
     config: Mapping[str, Any]
 
     @classmethod
     def of(cls, recipe: SupervisedRecipe) -> "StageTracking":
-        """That of a recipe: its run is named after `out`, and files of the trackers are in `OUT.tracking`."""
+        """The tracking of a recipe: its run is named after `out`, and the trackers write their files to `OUT.tracking`."""
         folder = recipe.out.with_name(f"{recipe.out.name}.tracking")
         return cls(recipe.track, recipe.out.name, folder, tracked_config(recipe.model_dump(mode="json")))
 
     def branch(self, name: str) -> "StageTracking":
-        """The same for a branch of the stage, which is a run of its own."""
+        """The tracking of a branch of pretraining, which is a run of its own."""
         return self._replace(run=f"{self.run}-{name}", folder=self.folder / name)
 
 
 class StageStore:
-    """What trackers need for a resume, beside the checkpoints; earlier losses are those of the checkpoint.
+    """State that trackers need to resume, stored next to the checkpoints, and the losses logged before the checkpoint.
 
     Args:
-        folder: of the checkpoints.
+        folder: Folder of the checkpoints.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -73,7 +73,7 @@ class StageStore:
 
 
 class TrackedLosses(TrainerCallback):
-    """Passes on what the trainer logs."""
+    """Passes what the trainer logs to the trackers."""
 
     def __init__(self, tracking: Tracking, store: StageStore) -> None:
         self._tracking, self._store = tracking, store
@@ -88,7 +88,7 @@ class TrackedLosses(TrainerCallback):
 
 
 def named_losses(logs: Mapping[str, Any]) -> dict[str, float]:
-    """The numbers of a log entry, named as transformers names them in trackers: `train/loss`, `eval/loss`."""
+    """The numbers of a log entry, under the names that transformers uses in trackers: `train/loss`, `eval/loss`."""
     numbers = {name: float(value) for name, value in logs.items() if isinstance(value, int | float) and name != "step"}
     return {
         f"eval/{name.removeprefix(_VALIDATION)}" if name.startswith(_VALIDATION) else f"train/{name}": value
@@ -98,7 +98,7 @@ def named_losses(logs: Mapping[str, Any]) -> dict[str, float]:
 
 @contextmanager
 def track_stage(tracking: StageTracking | None, checkpoints: Path | None) -> Iterator[list[TrainerCallback]]:
-    """The callbacks that follow a stage: one in process 0 if there are trackers, else none."""
+    """A context with the callbacks that track a stage: one in process 0 if it has trackers, else none."""
     if tracking is None or not tracking.names or checkpoints is None or not find_processes().is_main:
         yield []
         return
