@@ -1,4 +1,4 @@
-"""Before and after on the held-out prompts: figures of each writer, and paired differences, with 95% intervals."""
+"""Results of the demonstration on the held-out prompts, before and after training, with 95% intervals."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -11,14 +11,14 @@ from longform.records.schemas import Prompt, Response
 from longform.statistics.bootstrap import Interval, clustered_interval
 
 SHOWN = 3
-"""Prompts whose texts are shown."""
+"""Number of prompts whose texts are part of the results."""
 MEASURES = ("inside", "length", "requirements", "finished", "letters_per_word", "relevance")
-"""Measures of a text that have an interval, and a paired difference."""
+"""Measures of a text (`examiner.TextFigures`) that are reported with an interval and a paired difference."""
 
 
 @dataclass(frozen=True, slots=True)
 class RangeFigures:
-    """A writer's texts of one range."""
+    """Means over a writer's texts for prompts of one length range."""
 
     inside: float
     length: float
@@ -30,7 +30,7 @@ class DemoFigures:
     """Results of one writer: means over its texts, with intervals over prompts."""
 
     measures: dict[str, Interval]
-    """By name, see `TextFigures`; without relevance if there is no encoder."""
+    """By name, see `MEASURES`; without relevance if there is no encoder."""
     words: float
     distinct_2: float
     ranges: dict[str, RangeFigures]
@@ -52,7 +52,7 @@ class DemoEvidence:
     writers: dict[str, DemoFigures]
     """`before`: the start. `between`: after part one. `after`: after both parts."""
     changes: dict[str, dict[str, Interval]]
-    """Of `between` and `after`: the paired difference from `before` of each measure."""
+    """Paired difference from `before` of each measure, for `between` and `after`."""
     shown: list[ShownTexts]
 
     def as_json(self) -> dict[str, Any]:

@@ -1,7 +1,8 @@
-"""The measures of before and after. No reward uses them, but for words and length, which the length reward pays for.
+"""The examiner of the demonstration: measures of a text before and after training. Only its length is also a reward.
 
-Requirements are checked here by rules of their own, stricter than the judge's: a word counts only inside a finished sentence
-that is not copied from the request, a greeting and a sign-off need lines of their own, and speaking as "I" has to go on.
+The examiner checks requirements by stricter rules than the judge. A required word counts only inside a finished sentence
+that is not copied from the request. A greeting and a sign-off need lines of their own. A text in the first person needs "I"
+in a third of its sentences.
 """
 
 import re
@@ -19,13 +20,13 @@ from longform.text.repetition import copied_share, units
 from longform.text.words import count_words, sentences
 
 DISTINCT_WORDS = 30
-"""Words from the beginning of each text that `distinct_2` counts, so that longer texts are at no disadvantage."""
-SENTENCE_WORDS = 5
-"""Words of a sentence in which a required word counts."""
-MOST_COPIED = 0.5
-"""Most of such a sentence that may be copied from the request."""
-SPEAKING = 1 / 3
-"""Fraction of the sentences that speak in the first or second person where that is required."""
+"""Words at the beginning of each text that `distinct_2` counts, so that longer texts are not at a disadvantage."""
+MIN_SENTENCE_WORDS = 5
+"""Minimum words of a sentence in which a required word counts."""
+MAX_COPIED_SHARE = 0.5
+"""Maximum fraction of such a sentence that may be copied from the request."""
+MIN_PERSON_SHARE = 1 / 3
+"""Minimum fraction of the sentences in the first or second person, if the prompt requires it."""
 
 _CLOSING = "\"'”’)*"
 _OPENING_WORDS = {"dear", "hello", "hi", "hey", "greetings", "good"}
@@ -33,13 +34,13 @@ _QUOTATION = re.compile(r"[\"“]([^\"“”\n]+)[\"”]")
 
 
 class TextFigures(NamedTuple):
-    """What the examiner measures of one text."""
+    """The examiner's measures of one text."""
 
     words: int
     inside: float
     """1 within the range of its prompt, else 0."""
     length: float
-    """The length score: 1 within the range, less the further outside."""
+    """The length score: 1 within the range, decreasing with the distance from it."""
     requirements: float
     """Mean over the requirements of the prompt, each 0 to 1."""
     finished: float
@@ -88,13 +89,13 @@ def is_met(requirement: Requirement, text: str, *, request: str) -> float:
             last = sentences(text)[-1]
             return float(last.rstrip(_CLOSING).endswith("?") and len(units(last)) >= 3)
         case "first_person":
-            return _speaks(text, {"i", "my", "me", "mine", "myself"})
+            return _has_person(text, {"i", "my", "me", "mine", "myself"})
         case "second_person":
-            return _speaks(text, {"you", "your", "yours", "yourself"})
+            return _has_person(text, {"you", "your", "yours", "yourself"})
         case "dialogue":
             spoken = _QUOTATION.findall(text)
             outside = len(units(_QUOTATION.sub(" ", text)))
-            return float(any(len(units(it)) >= 3 for it in spoken) and outside >= SENTENCE_WORDS)
+            return float(any(len(units(it)) >= 3 for it in spoken) and outside >= MIN_SENTENCE_WORDS)
         case "start":
             first = units(sentences(text)[0])
             given = [word.lower() for word in requirement.words]
@@ -121,13 +122,14 @@ def _finished_sentences(text: str, request: str) -> list[str]:
         it
         for it in sentences(text)
         if it.rstrip(_CLOSING)[-1:] in (".", "!", "?", ",")  # a comma where a line ends, as after a greeting
-        and len(units(it)) >= SENTENCE_WORDS
-        and copied_share(it, request) <= MOST_COPIED
+        and len(units(it)) >= MIN_SENTENCE_WORDS
+        and copied_share(it, request) <= MAX_COPIED_SHARE
     ]
 
 
-def _speaks(text: str, pronouns: set[str]) -> float:
-    return float(_share([not pronouns.isdisjoint(units(it)) for it in sentences(text)]) >= SPEAKING)
+def _has_person(text: str, pronouns: set[str]) -> float:
+    """1 if enough sentences contain one of the pronouns, else 0."""
+    return float(_share([not pronouns.isdisjoint(units(it)) for it in sentences(text)]) >= MIN_PERSON_SHARE)
 
 
 def _share(values: Sequence[float]) -> float:

@@ -1,9 +1,9 @@
-"""The judge of the demonstration: a rule that a reader can follow, with the answers of a language model as a judge.
+"""The judge of the demonstration: a formula, whose answers have the form of a language model's.
 
     grade = 1 + 9 * (0.5 requirements + 0.35 length + 0.15 finished sentences) * freshness * own words
 
-Each part lies between 0 and 1. The product means that a text cannot make up for repetition, or for copying the request, by
-anything else. Of two texts the one with the higher grade wins; grades closer than `TIE_BAND` are a tie.
+Each factor is between 0 and 1. Because of the product, nothing else makes up for repetition or for copying from the request.
+Of two texts the one with the higher grade wins; grades that differ by less than `TIE_BAND` are a tie.
 """
 
 import json
@@ -21,10 +21,10 @@ from longform.text.words import count_words, paragraphs, sentences
 JUDGE = "demo-judge"
 TIE_BAND = 0.25
 """Grades that differ by less are a tie."""
-OUTSIDE = 0.5
-"""Where the length counts nothing: this far outside the range, as a fraction of its nearer end."""
-SHORTEST_SENTENCE = 4
-"""Words of a sentence that counts as finished; shorter ones may be items of a list."""
+LENGTH_MARGIN = 0.5
+"""Distance from the range, as a fraction of its nearer end, at which the length score is 0."""
+MIN_SENTENCE_WORDS = 4
+"""Minimum words of a sentence that counts as finished; shorter ones may be items of a list."""
 
 _GREETING = re.compile(r"(dear|hello|hi|hey|greetings|good (morning|day|evening|afternoon))\b", re.IGNORECASE)
 _SIGN_OFF = re.compile(
@@ -38,12 +38,12 @@ _NAME = re.compile(r'"([^"]+)"\s*:')
 
 
 class Merits(NamedTuple):
-    """What the judge measures of a text, each 0 to 1."""
+    """The judge's measures of a text, each 0 to 1 except `words`."""
 
     requirements: float
     """Mean over the prompt's requirements."""
     length: float
-    """1 within the range, decreasing to 0 at `OUTSIDE` of its nearer end."""
+    """1 within the range, decreasing to 0 at `LENGTH_MARGIN` outside."""
     finished: float
     """Fraction of the words that are in finished sentences."""
     freshness: float
@@ -51,7 +51,7 @@ class Merits(NamedTuple):
     own_words: float
     """Fraction of the words that are not copied from the request."""
     words: int
-    """Their number."""
+    """Number of words."""
 
     @property
     def grade(self) -> float:
@@ -141,13 +141,16 @@ def _by_request() -> Mapping[str, Prompt]:
 def _length(words: int, length_range: tuple[int, int]) -> float:
     low, high = length_range
     outside = max(low - words, 0) / low + max(words - high, 0) / high
-    return max(0.0, 1 - outside / OUTSIDE)
+    return max(0.0, 1 - outside / LENGTH_MARGIN)
 
 
 def _finished(text: str) -> float:
-    """Words in finished sentences of at least `SHORTEST_SENTENCE` words; a sign-off of a few words needs no full stop."""
+    """Fraction of the words in finished sentences of at least `MIN_SENTENCE_WORDS` words.
+
+    A sign-off of a few words at the end needs no full stop.
+    """
     counted = [(count_words(it), it.rstrip(_CLOSING)[-1:] in _END_MARKS) for it in sentences(text) if it]
     total = sum(words for words, _ in counted)
     if counted and not counted[-1][1] and _SIGN_OFF.search(" ".join(text.split()[-12:])):
         counted[-1] = (counted[-1][0], True)
-    return sum(words for words, ended in counted if ended and words >= SHORTEST_SENTENCE) / total if total else 0.0
+    return sum(words for words, ended in counted if ended and words >= MIN_SENTENCE_WORDS) / total if total else 0.0

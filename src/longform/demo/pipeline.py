@@ -1,8 +1,8 @@
-"""The demonstration: a pretrained chat model writes, learns in two short runs, and writes again.
+"""The demonstration: a pretrained chat model writes, is trained in two short runs, and writes again.
 
-Part one is GRPO with LongWriter-Zero's length and format rewards. Part two is Writing-RL's ladder: references are written by
-the model itself, graded and selected by the functions of `longform generate`, `grade` and `select`, and a judge behind HTTP
-compares. All files are in one folder and in the commands' formats; the resolved recipes run with `longform train`.
+Part one is GRPO with LongWriter-Zero's length and format rewards. Part two is Writing-RL's method: the model itself writes
+references, the functions of `longform generate`, `grade` and `select` build ladders from them, and a judge that is served
+over HTTP compares. All files are in one folder and in the commands' formats; the resolved recipes run with `longform train`.
 """
 
 import gc
@@ -56,7 +56,7 @@ class DemoScale(NamedTuple):
     candidates_per_range: int = 12
     """Training prompts for which references are written."""
     ladders_per_range: int = 10
-    """Of these, the ones with the highest learning potential."""
+    """Number of ladders, from the candidates with the highest learning potential."""
     recipe: tuple[str, ...] = ()
     """Overrides of both recipes."""
 
@@ -82,7 +82,7 @@ class ReferenceWriter(NamedTuple):
 
     name: str
     trained: bool
-    """Part one's policy, or else the start."""
+    """Whether the weights are those of part one's policy; if not, they are the initial ones."""
     temperature: float
 
 
@@ -91,17 +91,17 @@ REFERENCES = (
     ReferenceWriter(OWN, True, 0.7),
     ReferenceWriter("cool", True, 0.4),
 )
-"""All of them are the model itself."""
+"""Writers of references: the model itself, before and after part one, at several temperatures."""
 
 
 class DemoResult(NamedTuple):
-    """What the demonstration measured."""
+    """Results of the demonstration."""
 
     evidence: DemoEvidence
     figures: dict[str, Any]
-    """Everything, JSON-serializable; also in `evidence.json`."""
+    """All results, JSON-serializable; also written to `evidence.json`."""
     run: RunResult
-    """Part two."""
+    """The run of part two."""
 
 
 def run_demo(
@@ -124,11 +124,10 @@ def run_demo(
         seed: Seed of sampling and training.
         stage: Opens a progress stage.
         scale: Sizes of the stages.
-        method: Of part two.
+        method: Training method of part two.
         embeddings: Folder or Hub id of a sentence-transformers model, which measures relevance to the request.
         overrides: `KEY=VALUE` for both recipes.
-        resume: Continue what was begun in `folder`: texts that are there are kept, and a run continues from its newest
-            checkpoint.
+        resume: Continue in `folder`: existing texts are kept, and an interrupted run continues from its newest checkpoint.
 
     Raises:
         BadInputError: the model, the encoder or an override cannot be used.
@@ -182,7 +181,7 @@ def demo_recipe(name: str, folder: Path, paths: Mapping[str, str], overrides: Se
     Raises:
         BadInputError: an override has an unknown key or an invalid value.
     """
-    # A source for each range: every step then asks for short and long texts alike.
+    # One source per length range, so that every step has prompts of all lengths.
     kind = "prompts" if name == "length" else "ladders"
     files = [_path_of_range(folder, kind, it) for it in _by_range(load_prompts("training"))]
     placed = {
@@ -274,7 +273,7 @@ def _write_held_out(
     stage: Stage,
     speed: _Speed,
 ) -> None:
-    """Have a writer write for the held-out prompts as it writes in the recipe."""
+    """Generate responses to the held-out prompts with the recipe's generation settings."""
     began = time.perf_counter()
     out = held_out_path(folder, name)
     generate(
@@ -340,12 +339,12 @@ def _build_ladders(
     grade(responses, prompts=candidates, judge="judge", out=grades, models=models, progress=stage)
     rules = SelectionSettings(policy=OWN, top_k=scale.ladders_per_range, group_by="meta.range")
     chosen = select(prompts=candidates, responses=responses, grades=[grades], settings=rules)
-    # The curriculum starts at the policy's own text, which is missing from a ladder if it was empty.
+    # The curriculum starts at the policy's own response, which a ladder lacks if the response was empty.
     ladders = _by_range([it for it in chosen.ladders if OWN in it.rungs])
     for name in _by_range(load_prompts("training")):
         if name not in ladders:
             raise BadInputError(
-                f"{grades}: part one's policy has written no text of {name} words, so part two has no ladders"
+                f"{grades}: all responses of {name} words of part one's policy are empty, so part two has no ladders for them"
             )
         write_rows(_path_of_range(folder, "ladders", name), ladders[name])
 
@@ -355,7 +354,7 @@ def _responses(folder: Path, name: str) -> Path:
 
 
 def _rungs(folder: Path) -> dict[str, float]:
-    """Mean grade of each writer of references."""
+    """Mean grade of each reference writer."""
     scores: dict[str, list[float]] = {}
     for line in (folder / "grades.jsonl").read_text(encoding="utf-8").splitlines():
         row = json.loads(line)

@@ -16,9 +16,15 @@ DemoSplit = Literal["training", "held-out"]
 RequirementRule = Literal[
     "words", "names", "letter", "paragraphs", "question", "first_person", "second_person", "dialogue", "start"
 ]
-"""words and names: uses the given ones. letter: has a greeting and a sign-off. paragraphs: has exactly so many. question:
-ends with one. first_person and second_person: speaks as "I", or to the reader as "you". dialogue: someone speaks, in
-quotation marks. start: begins with the given words.
+"""What a text must do.
+
+- words, names: use the given ones.
+- letter: have a greeting and a sign-off.
+- paragraphs: have exactly `count` paragraphs.
+- question: end with a question.
+- first_person, second_person: speak as "I", or to the reader as "you".
+- dialogue: have speech in quotation marks.
+- start: begin with the given words.
 """
 
 
@@ -28,9 +34,9 @@ class Requirement:
 
     rule: RequirementRule
     words: Sequence[str] = ()
-    """Of words, names and start."""
+    """The given words of the rules words, names and start."""
     count: int = 0
-    """Of paragraphs."""
+    """Number of paragraphs of the rule paragraphs."""
 
 
 def load_prompts(split: DemoSplit) -> list[Prompt]:
@@ -45,7 +51,7 @@ def requirements_of(prompt: PromptRow) -> list[Requirement]:
 
 
 def length_range_of(prompt: PromptRow) -> tuple[int, int]:
-    """The range of words that a prompt asks for."""
+    """Minimum and maximum number of words that a prompt asks for."""
     assert prompt.length_range is not None, "every prompt of the demonstration has one"
     return prompt.length_range
 

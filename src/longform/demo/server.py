@@ -1,4 +1,4 @@
-"""The judge of the demonstration over HTTP, on the loopback interface, as any judge is called."""
+"""HTTP server of the demonstration's judge on the loopback interface: the run calls it like any other endpoint."""
 
 from contextlib import AbstractContextManager
 from typing import Any

@@ -108,8 +108,8 @@ class RewardSet:
 
 
 class ArrivingGroup:
-    """The responses to one prompt as they arrive. Rewards of single responses are computed at once, group rewards when the
-    last response is there.
+    """The responses to one prompt as they arrive. Rewards of single responses are computed at once; group rewards are
+    computed when the last response has arrived.
 
     Args:
         rewards: of the recipe.
@@ -124,8 +124,8 @@ class ArrivingGroup:
         self._error: BaseException | None = None
         self._is_done = asyncio.Event()
 
-    async def score(self, place: int, response: ParsedResponse) -> RewardResults:
-        """The results of all rewards for the response at index `place` of the group; each is scored once.
+    async def score(self, index: int, response: ParsedResponse) -> RewardResults:
+        """The results of all rewards for the response at this index of the group; each is scored once.
 
         Raises:
             BadInputError, StoppedError: a reward raised; with a group reward, for any response of the group.
@@ -135,9 +135,9 @@ class ArrivingGroup:
             own = await self._rewards.score(visit.prompt, response=response, reference=visit.reference, step=visit.step)
             if not self._rewards.sees_group(visit.prompt):
                 return own
-            self._arrived[place] = (response, own)
+            self._arrived[index] = (response, own)
             if len(self._arrived) == self._count:
-                responses, results = zip(*(self._arrived[place] for place in range(self._count)), strict=True)
+                responses, results = zip(*(self._arrived[it] for it in range(self._count)), strict=True)
                 self._whole = await self._rewards.add_group_rewards(visit, responses, results)
                 self._is_done.set()
         except BaseException as error:
@@ -147,7 +147,7 @@ class ArrivingGroup:
         await self._is_done.wait()
         if self._error is not None:
             raise self._error
-        return self._whole[place]
+        return self._whole[index]
 
 
 async def score_groups(

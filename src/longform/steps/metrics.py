@@ -325,9 +325,9 @@ def _judge_metrics(results: Sequence[RewardResults]) -> dict[str, float]:
     disagreements = [it.disagreement for it in rewarded if it.disagreement is not None]
     if disagreements:
         metrics["judge/disagreement"] = float(np.mean(disagreements))
-    unheard = [it.missing_votes for it in rewarded if it.missing_votes is not None]
-    if unheard:
-        metrics["judge/unheard"] = float(np.mean(unheard))
+    missing_votes = [it.missing_votes for it in rewarded if it.missing_votes is not None]
+    if missing_votes:
+        metrics["judge/unheard"] = float(np.mean(missing_votes))
     read = [by_kind["writing"].is_truncated for by_kind in results if "writing" in by_kind]
     if read:
         metrics["reward/writing/cut"] = float(np.mean(read))

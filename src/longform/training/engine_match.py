@@ -11,7 +11,7 @@ from longform.training.models import PolicyModels
 
 
 class EngineMatch(NamedTuple):
-    """A batch with the trainer's log-probabilities, and what they were with the engine's."""
+    """A batch with the trainer's log-probabilities, and how the engine's differed."""
 
     batch: Batch
     weights: Tensor | None

@@ -1,9 +1,12 @@
 """GRPO with several balanced rewards (LongWriter-Zero), in one process.
 
-Differences from textbook GRPO: each reward is normalised within the group and the results are averaged (`advantages:
-balanced`), so no reward leads because of its scale; a rollout without a verdict is masked out and a group with fewer
-than two others is skipped; there is no KL term unless `kl_coef` > 0; groups without spread can be replaced by new
-prompts (DAPO's dynamic sampling). There is no critic.
+Differences from textbook GRPO:
+
+- Each reward is normalised within the group, and the results are averaged (`advantages: balanced`), so no reward
+  dominates because of its scale.
+- A rollout without a verdict is masked out, and a group with fewer than two other rollouts is skipped.
+- There is no KL term unless `kl_coef` > 0.
+- Groups whose rewards are all equal can be replaced by new prompts (DAPO's dynamic sampling).
 
 Shapes: P prompts, G responses per prompt, K rewards, B = P x G rollouts, T response tokens.
 """

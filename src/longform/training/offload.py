@@ -1,4 +1,4 @@
-"""Keeps activations in the memory of the machine between forward and backward pass."""
+"""Activation offloading: activations are kept in the machine's memory between forward and backward pass."""
 
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
@@ -8,11 +8,11 @@ from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
 SMALLEST = 1 << 16
-"""Values of a tensor that is worth a copy."""
+"""Minimum number of values of a tensor that is offloaded."""
 
 
 def offloaded(models: Iterable[nn.Module]) -> AbstractContextManager[None]:
-    """A context in which what autograd saves goes to the machine's memory, but for weights, which stay, and small tensors.
+    """A context that moves tensors that autograd saves to the machine's memory, except weights and small tensors.
 
     torch's own `save_on_cpu` copies the weights too, for every layer.
     """

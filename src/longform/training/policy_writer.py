@@ -1,4 +1,4 @@
-"""Writes with the policy as it is at the moment, with the engine of the recipe."""
+"""Generates with the current weights of the policy and the engine of the recipe."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -21,10 +21,10 @@ class PolicyWriter:
     """Writes with the policy of a run.
 
     Args:
-        models: Of the run.
-        settings: How tokens are sampled.
-        seed: Of the sampling.
-        server: Of the engines vllm and sglang; None: another engine.
+        models: Models of the run.
+        settings: Generation settings.
+        seed: Sampling seed.
+        server: Generation server of the engines vllm and sglang; None for other engines.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class PolicyWriter:
     ) -> list[Completion]:
         """Generate a response to each prompt, given as token ids; see `write_completions`.
 
-        A server gets the present weights first, and sleeps afterwards.
+        A server loads the current weights first, and sleeps afterwards.
 
         Raises:
             BadInputError: the engine cannot run the model.

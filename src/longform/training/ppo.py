@@ -1,8 +1,12 @@
 """PPO against a ladder of references (Writing-RL), in one process.
 
-Differences from textbook PPO: the score is a judge's verdict on the whole response against the reference its prompt
-faces, so it is given once, at the last token; a rollout without a verdict is masked out; the critic also sees the
-reference's score; and a prompt whose response won moves to a stronger reference, committed together with the update.
+Differences from textbook PPO:
+
+- The score is a judge's verdict on the whole response against the current reference of its prompt, so it is given once,
+  at the last token.
+- A rollout without a verdict is masked out.
+- The critic also sees the reference's score.
+- A prompt whose response won moves to a stronger reference; this promotion is committed together with the update.
 
 Shapes: B rollouts, T response tokens.
 """

@@ -1,8 +1,8 @@
-"""The rollouts of a step: the policy writes, and each finished response is judged while the others are being written; a
-reward that compares the responses of a group judges it when its last one is finished.
+"""The rollouts of a step: the policy generates responses, and each is rewarded while the others are still being written.
 
-A thread with its own event loop judges; results are stored by row, so the order in which they arrive does not matter. A
-rollout's row in the step decides its random draws: prompt 0's group first, then prompt 1's, and so on.
+A reward that compares the responses of a group is computed when the last one is finished. Rewards are computed in a thread
+with its own event loop and stored by row, so the order in which they arrive does not matter. A rollout's row in the step
+decides its random draws; the rows of prompt 0's group come first, then those of prompt 1's, and so on.
 """
 
 from collections.abc import Callable, Sequence
@@ -42,13 +42,13 @@ class Rollout:
     prompt_ids: Sequence[int]
     completion: Completion
     text: str
-    """Whole, with the tags of its structure."""
+    """The whole text, including the tags of its structure."""
     response: ParsedResponse
     """Parsed from `text`."""
 
     @property
     def text_hash(self) -> str:
-        """The name under which the text is stored."""
+        """Hash under which the text is stored."""
         return text_hash(self.text)
 
     @property
@@ -92,7 +92,7 @@ def record_rollouts(
 
 
 class RolloutGenerator:
-    """Generates the rollouts of a step and has them rewarded, against the references that their prompts face if any.
+    """Generates the rollouts of a step and starts their rewards, which may compare with the prompts' current references.
 
     Args:
         prompts: of the run; ladders, if a reward compares.
@@ -124,9 +124,15 @@ class RolloutGenerator:
         self._read_text = read_text
 
     def generate(self, draws: Sequence[PromptDraw], *, step: int, first_row: int = 0) -> list[Rollout]:
-        """A group of responses to each prompt. Their rewards are being computed when this returns; `rewards` waits for them.
+        """Generate a group of responses to each prompt, and start computing their rewards; `rewards` waits for these.
 
-        `first_row` is the row of the first of them in the step, for a step that generates more than once.
+        Args:
+            draws: [P] prompts of the step, with their rungs.
+            step: number of the step.
+            first_row: row of the first response in the step, for a step that generates more than once.
+
+        Returns:
+            [P x G] rollouts, those of a prompt adjacent.
         """
         each = [draw for draw in draws for _ in range(self._group)]
         references = [self._reference(draw) for draw in draws]
@@ -145,11 +151,11 @@ class RolloutGenerator:
             text = self._writer.text(completion)
             is_cut_off = completion.finish_reason == "length"
             response = parse_response(text, self._writer.thinking)._replace(is_cut_off=is_cut_off)
-            group, place = divmod(row, self._group)
+            group, index = divmod(row, self._group)
             reference, score = references[group]
             prompt_ids = self._encoded[each[row].prompt_index]
             rollouts[row] = Rollout(prompt, each[row].rung, reference, score, prompt_ids, completion, text, response)
-            self._thread.submit(row, arriving[group].score(place, response))
+            self._thread.submit(row, arriving[group].score(index, response))
 
         self._writer.write(
             [self._encoded[draw.prompt_index] for draw in each],

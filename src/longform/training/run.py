@@ -1,4 +1,4 @@
-"""A reinforcement-learning run from its recipe: everything is checked, opened, and handed to the training loop."""
+"""A reinforcement-learning run from its recipe: checks it, loads the models, and calls the training loop."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -39,7 +39,7 @@ from longform.writers.self_check import check_context
 from longform.writers.served.server import EngineServer, check_server, open_server
 
 FIRST_VALUE = 0.5
-"""What the critic predicts before it has seen anything: a tie."""
+"""Value that an untrained critic predicts everywhere: the score of a tie."""
 
 
 def train(
@@ -54,12 +54,12 @@ def train(
     """Run a recipe to its end.
 
     Args:
-        recipe: of the run.
+        recipe: the recipe.
         resume: continue from the newest checkpoint.
-        self_check: let the policy prove first that its generation and its training agree (training/self_check.py).
+        self_check: check first that log-probabilities at generation and in training agree (training/self_check.py).
         on_step: called with the report of each step.
         on_start: called before the first step with the number of finished steps: 0, unless the run is resumed.
-        on_phase: called with what a step is at: writing, judging, updating or validating.
+        on_phase: called with the current phase of a step: writing, judging, updating or validating.
 
     Raises:
         BadInputError: something the recipe names cannot be used, or the run exists and `resume` is False.
@@ -133,13 +133,13 @@ def train(
 
 
 class RunStart(NamedTuple):
-    """What is known of a run before its weights are loaded."""
+    """Results of the checks of a run before its weights are loaded."""
 
     memory: MemoryPlan
     longest_prompt: int
-    """In tokens."""
+    """Tokens of the longest prompt."""
     longest: int
-    """Prompt and response together, in tokens."""
+    """Maximum tokens of prompt and response together."""
 
 
 def check_start(recipe: Recipe, inputs: TrainingInputs) -> RunStart:
@@ -226,7 +226,7 @@ def build_recorder(
         validation: before the first step, when it is due, and after the last step; None: never.
         prompts: of the run.
         on_step: called with the report of each step.
-        on_phase: called with what a step is at.
+        on_phase: called with the current phase of a step.
         spent: known cost of all judge calls so far.
     """
     return RunRecorder(
@@ -248,12 +248,12 @@ def build_recorder(
 
 @contextmanager
 def _out_of_memory() -> Iterator[None]:
-    """A device without memory left stops the run, resumably, with what to change."""
+    """A context that turns running out of device memory into a `StoppedError` with the settings to change."""
     try:
         yield
     except torch.OutOfMemoryError as error:
         raise StoppedError(
-            "the device has no memory left; continue with --resume and a smaller memory.max_tokens_per_microbatch, or with "
+            "the device is out of memory; continue with --resume and a smaller memory.max_tokens_per_microbatch, or with "
             "memory.gradient_checkpointing=true"
         ) from error
 
@@ -273,7 +273,7 @@ def _budget(log: SqliteCallLog, limit: float | None) -> Budget:
 def _endpoints(
     judges: dict[str, ModelSpec], log: SqliteCallLog, thread: JudgeThread, *, budget: Budget
 ) -> Iterator[dict[str, Endpoint]]:
-    """The judges' endpoints, on one budget; closed in the end on the loop that they ran in."""
+    """A context with the judges' endpoints on one budget; they are closed on the event loop that used them."""
     endpoints = {name: Endpoint(name, spec, call_log=log, budget=budget) for name, spec in judges.items()}
     try:
         yield endpoints
@@ -285,7 +285,7 @@ def _endpoints(
 
 
 def serve_policy(recipe: Recipe, *, longest: int) -> AbstractContextManager[EngineServer | None]:
-    """The server that writes, for the engines vllm and sglang."""
+    """A context with the generation server for the engines vllm and sglang, and None for other engines."""
     return open_server(
         recipe.generation,
         model=recipe.policy,

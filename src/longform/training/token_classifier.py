@@ -1,7 +1,7 @@
 """The critic's backbone and head: a token classifier with one output, in Hugging Face format.
 
-transformers has a class of this kind for many families. For the others (Gemma 3, OLMo 2, LFM2, Qwen3.5) one is made of
-its generic parts; its files have the same format.
+transformers has such a class for many families. For the others (Gemma 3, OLMo 2, LFM2, Qwen3.5) a class is built from
+transformers' generic parts; its files have the same format.
 """
 
 from typing import Any
@@ -18,7 +18,7 @@ from longform.writers.paths import model_below
 def load_token_classifier(
     path: str, policy: PreTrainedModel, *, initial_value: float, trust_remote_code: bool = False
 ) -> Any:
-    """A token classifier with the policy's backbone and a head that says `initial_value` everywhere.
+    """A token classifier with the policy's backbone and a head that predicts `initial_value` everywhere.
 
     Raises:
         BadInputError: transformers cannot make one for this family.
@@ -31,7 +31,7 @@ def load_token_classifier(
     except (ValueError, AttributeError, TypeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise BadInputError(
-            f"{path}: transformers cannot make the token classifier of it that the critic needs: {reason}; use method: grpo"
+            f"{path}: transformers cannot make a token classifier of it, which the critic needs: {reason}; use method: grpo"
         ) from error
     if below != path:
         classifier.base_model.load_state_dict(policy.get_decoder().state_dict())

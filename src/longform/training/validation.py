@@ -1,7 +1,7 @@
 """Validation during a run: an examiner, never the reward's judge, grades responses to prompts the run does not train on.
 
-Validation never promotes. Its responses are sampled from a random stream of their own, the same at every visit, so a
-change of the grade is a change of the policy.
+Validation never promotes. Its responses are sampled from a random stream of their own, which is the same in every
+validation, so a change of the grade comes from a change of the policy.
 """
 
 from collections.abc import Sequence
