@@ -30,8 +30,8 @@ def judge_model(
         set_: Override a recipe value: KEY=VALUE, such as --set rl.steps=100. May be repeated.
         resume: Continue the training from the latest checkpoint.
         dry_run: Check the recipe, its files and its memory, print the resolved recipe and the plan, and exit.
-        skip_self_check: Do not check that questions fit into the model's context, an update into memory, and that the model
-            can write and be saved.
+        skip_self_check: Skip the checks that questions fit into the model's context, that an update fits into memory, and
+            that the model can generate and be saved.
         examine: Skip training: evaluate the judge model at the recipe's `out` on this file of labelled pairs.
         json: Print the result as JSON.
     """

@@ -30,7 +30,7 @@ def pretrain(
         set_: Override a recipe value: KEY=VALUE, such as --set tokens=1000000. May be repeated.
         resume: Continue from the latest checkpoint.
         dry_run: Check the recipe, its files and its memory, print the resolved recipe and the plan, and exit.
-        skip_self_check: Do not check that an update fits into memory, and that the model can be saved.
+        skip_self_check: Skip the checks that an update fits into memory and that the model can be saved.
         json: Print the result as JSON.
     """
     from longform.recipe.loading import check_working_directory, load_recipe

@@ -35,8 +35,8 @@ def reward_model(
         set_: Override a recipe value: KEY=VALUE, such as --set settings.lr=2e-5. May be repeated.
         resume: Continue the training from the latest checkpoint.
         dry_run: Check the recipe, its files and its memory, print the resolved recipe and the plan, and exit.
-        skip_self_check: Do not check that texts fit into the model's context, an update into memory, and that the model can
-            be saved.
+        skip_self_check: Skip the checks that texts fit into the model's context, that an update fits into memory, and that
+            the model can be saved.
         examine: Skip training: evaluate the reward model at the recipe's `out` on this preferences file.
         json: Print the result as JSON.
     """

@@ -30,8 +30,8 @@ def sft(
         set_: Override a recipe value: KEY=VALUE, such as --set settings.lr=2e-5. May be repeated.
         resume: Continue from the latest checkpoint.
         dry_run: Check the recipe, its files and its memory, print the resolved recipe and the plan, and exit.
-        skip_self_check: Do not check that rows fit into the model's context, an update into memory, and that the model can
-            be saved.
+        skip_self_check: Skip the checks that rows fit into the model's context, that an update fits into memory, and that
+            the model can be saved.
         json: Print the result as JSON.
     """
     from longform.recipe.loading import check_working_directory, load_recipe

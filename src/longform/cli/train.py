@@ -31,7 +31,8 @@ def train(
         set_: Override a recipe value: KEY=VALUE, such as --set optim.lr=2e-6. May be repeated.
         resume: Continue from the latest checkpoint.
         dry_run: Check the recipe, its files and its judges, plan memory, print the resolved recipe, and exit.
-        skip_self_check: Do not check that the policy's generation, training and saving agree.
+        skip_self_check: Skip the checks that log-probabilities at generation and in training agree, and that the
+            policy can be saved.
         json: Print the result as JSON.
     """
     from longform import engines

@@ -1,7 +1,7 @@
 """Batches of prompts with their responses, and forward passes over them: log-probabilities, entropies, values.
 
-Sequences are padded on the right, so no real token ever attends to padding and no attention mask is needed. Packed, they
-stand end to end in one row without padding: positions that begin again tell the attention where a sequence begins.
+Sequences are padded on the right, so no real token ever attends to padding and no attention mask is needed. Packed sequences
+are concatenated into one row without padding; position ids restart at each sequence, and attention stays within it.
 
 Shapes: B rollouts, S tokens of prompt and response, T tokens of the response, D hidden width.
 """
@@ -16,7 +16,7 @@ from torch.nn.functional import linear
 from transformers import PreTrainedModel
 
 from longform.rl.log_probs import output_head, token_statistics
-from longform.rl.microbatches import cut_by_tokens as cut_rows
+from longform.rl.microbatches import cut_by_tokens
 from longform.rl.settings import CPU_TOKENS_PER_MICROBATCH
 
 
@@ -42,7 +42,7 @@ class Batch(NamedTuple):
         return self.first + self.mask.sum(1).long()
 
     def rows(self, index: Tensor) -> "Batch":
-        """The batch of some of the rows, cut to the longest of them."""
+        """The batch of some of the rows, padded to the longest of them."""
         width, length = int(self.lengths[index].max()), int(self.mask[index].sum(1).max())
         return Batch(
             self.tokens[index, :width],
@@ -54,26 +54,26 @@ class Batch(NamedTuple):
         )
 
 
-def cut_by_tokens(batch: Batch, rows: Tensor, *, max_tokens: int | None) -> list[Tensor]:
-    """`rows` in pieces of at most `max_tokens` tokens, padding included; a longer row is a piece of its own.
+def cut_batch(batch: Batch, rows: Tensor, *, max_tokens: int | None) -> list[Tensor]:
+    """Divide `rows` into pieces of at most `max_tokens` tokens, padding included; a longer row is a piece of its own.
 
-    Rows of like length come together, which keeps the padding small. None: on a CPU `CPU_TOKENS_PER_MICROBATCH` tokens;
-    elsewhere one piece, in the order given.
+    Rows of similar length are put together, so there is little padding. With None, a CPU uses `CPU_TOKENS_PER_MICROBATCH`
+    tokens, and a GPU one piece with the rows in the given order.
     """
     if max_tokens is None and rows.device.type == "cpu":
         max_tokens = CPU_TOKENS_PER_MICROBATCH
     if max_tokens is None:
         return [rows]
-    pieces = cut_rows(batch.lengths[rows].tolist(), max_tokens=max_tokens, packed=batch.is_packed)
+    pieces = cut_by_tokens(batch.lengths[rows].tolist(), max_tokens=max_tokens, packed=batch.is_packed)
     return [rows[torch.tensor(piece, device=rows.device)] for piece in pieces]
 
 
 @torch.no_grad()
 def measure_in_pieces(measure: Callable[[Batch], Tensor], batch: Batch, *, max_tokens: int | None) -> Tensor:
-    """[B, T] what `measure` says about a batch ([rows, t] of some of its rows), a piece at a time, without gradients."""
+    """Compute `measure` ([rows, t] for some rows) piece by piece, without gradients; returns [B, T] for the whole batch."""
     found = torch.zeros_like(batch.mask)
     rows = torch.arange(len(batch.mask), device=batch.mask.device)
-    for piece in cut_by_tokens(batch, rows, max_tokens=max_tokens):
+    for piece in cut_batch(batch, rows, max_tokens=max_tokens):
         part = measure(batch.rows(piece))
         found[piece, : part.shape[1]] = part
     return found

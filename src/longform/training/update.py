@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from longform.rl.losses import clipped_value_loss
-from longform.training.forward import Batch, cut_by_tokens, response_statistics, response_values
+from longform.training.forward import Batch, cut_batch, response_statistics, response_values
 from longform.training.models import PolicyModels
 
 SHUFFLE = 3
@@ -68,7 +68,7 @@ def mini_batches(
         for index in order.split(size):
             weights_BT = torch.zeros_like(batch.mask)
             weights_BT[index] = weigh(batch.mask[index])
-            pieces = [(batch.rows(piece), piece) for piece in cut_by_tokens(batch, index, max_tokens=max_tokens)]
+            pieces = [(batch.rows(piece), piece) for piece in cut_batch(batch, index, max_tokens=max_tokens)]
             yield [
                 MicroBatch(part, piece, *_cut((weights_BT, importance_BT), piece, length=part.mask.shape[1]))
                 for part, piece in pieces

@@ -143,7 +143,7 @@ def test_a_source_that_cannot_be_labelled_is_one_line(folder: Path) -> None:
     problems = {
         "gone.jsonl": "gone.jsonl: no such file or folder",
         "empty.jsonl": "empty.jsonl: contains no rows",
-        "other.jsonl": "holds neither pairs .* nor games .*; its fields are 'id', 'text'",
+        "other.jsonl": "contains neither pairs .* nor games .*; its fields are 'id', 'text'",
         "p.csv": "p.csv: labels are written as JSON Lines; name a .jsonl file with --out",
         "p.parquet": "p.parquet: labels are written as JSON Lines; name a .jsonl file with --out",
         "g.jsonl": "--out: required with g.jsonl",
@@ -160,9 +160,9 @@ def test_a_source_that_cannot_be_labelled_is_one_line(folder: Path) -> None:
 
 def test_flags_of_a_run_are_refused_for_pairs() -> None:
     path = pairs(Path("pairs.jsonl"))
-    with pytest.raises(BadInputError, match="--sample: only for a run"):
+    with pytest.raises(BadInputError, match="--sample: only valid for a run"):
         open_labels(PairSource(path=path, sample=3))
-    with pytest.raises(BadInputError, match="--by drift: only for a run"):
+    with pytest.raises(BadInputError, match="--by drift: only valid for a run"):
         open_labels(PairSource(path=path, by="drift"))
 
 

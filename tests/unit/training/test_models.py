@@ -12,7 +12,7 @@ from longform.training import offload
 from longform.training.forward import (
     Batch,
     Critic,
-    cut_by_tokens,
+    cut_batch,
     measure_in_pieces,
     response_statistics,
     response_values,
@@ -150,20 +150,20 @@ def test_one_role_is_active_at_a_time(start):
 
 def test_pieces_hold_no_more_tokens_than_asked_for_and_every_row_once(batch):
     rows = torch.arange(3)
-    pieces = cut_by_tokens(batch, rows, max_tokens=10)
+    pieces = cut_batch(batch, rows, max_tokens=10)
     assert sorted(torch.cat(pieces).tolist()) == [0, 1, 2]
     assert all(len(piece) * int(batch.lengths[piece].max()) <= 10 for piece in pieces)
     assert len(pieces) == 2
-    assert [it.tolist() for it in cut_by_tokens(batch, rows, max_tokens=1)] == [[0], [1], [2]], "a row is never cut"
+    assert [it.tolist() for it in cut_batch(batch, rows, max_tokens=1)] == [[0], [1], [2]], "a row is never cut"
 
 
 def test_packed_pieces_are_counted_without_padding(batch):
     packed, rows = batch._replace(is_packed=True), torch.arange(3)
     for limit in (1, 7, 9, 10, 12, 100):
-        pieces = cut_by_tokens(packed, rows, max_tokens=limit)
+        pieces = cut_batch(packed, rows, max_tokens=limit)
         assert sorted(torch.cat(pieces).tolist()) == [0, 1, 2]
         assert all(int(batch.lengths[piece].sum()) <= limit for piece in pieces if len(piece) > 1)
-        assert len(pieces) <= len(cut_by_tokens(batch, rows, max_tokens=limit))
+        assert len(pieces) <= len(cut_batch(batch, rows, max_tokens=limit))
 
 
 def test_packed_rows_have_the_gradients_of_padded_ones(batch):
@@ -182,9 +182,9 @@ def test_on_a_cpu_pieces_are_small_unless_asked_for():
     lengths = torch.tensor([900, 100, 90, 80, 2000, 60])
     mask = (torch.arange(2000) < lengths[:, None]).float()
     batch = Batch(mask.long(), torch.zeros(6, dtype=torch.int64), mask, mask, mask[:, 0])
-    pieces = cut_by_tokens(batch, torch.arange(6), max_tokens=None)
+    pieces = cut_batch(batch, torch.arange(6), max_tokens=None)
     assert [it.tolist() for it in pieces] == [[4], [0, 1], [2, 3, 5]]
-    assert len(cut_by_tokens(batch, torch.arange(6), max_tokens=12_000)) == 1
+    assert len(cut_batch(batch, torch.arange(6), max_tokens=12_000)) == 1
 
 
 def test_measuring_in_pieces_is_measuring_at_once(batch):

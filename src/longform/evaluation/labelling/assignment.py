@@ -1,4 +1,4 @@
-"""Who labels which pairs, and in which order the two texts are shown: drawn at random, and the same after a restart."""
+"""Random assignment of pairs to people, and of the order in which the two texts are shown; reproducible from a seed."""
 
 import hashlib
 import unicodedata
@@ -10,7 +10,7 @@ from longform.records.schemas import Order
 
 
 class Assignment:
-    """Pairs for several people, of whom each sees all shared pairs and an equal part of the others.
+    """Assigns pairs to people: everybody gets all shared pairs and an equal part of the others.
 
     Args:
         pair_ids: Ids of the pairs.
@@ -37,19 +37,19 @@ class Assignment:
         self._shared = round(overlap * len(self._pair_ids))
 
     def pairs_of(self, person: str) -> list[str]:
-        """The pairs that a person labels, in the order in which they are shown."""
+        """Ids of the pairs that a person labels, in the order in which they are shown."""
         return self._assigned[person]
 
     def order(self, person: str, pair_id: str) -> Order:
-        """Which text is shown first."""
+        """The order in which a person sees the texts of a pair: `ab` shows response_a first."""
         return "ab" if self._draw("order", person, pair_id) % 2 else "ba"
 
     @cached_property
     def _assigned(self) -> dict[str, list[str]]:
         shared, own = self._pair_ids[: self._shared], self._pair_ids[self._shared :]
         return {
-            person: sorted([*shared, *own[place :: len(self.people)]], key=lambda it: self._draw("when", person, it))
-            for place, person in enumerate(self.people)
+            person: sorted([*shared, *own[index :: len(self.people)]], key=lambda it: self._draw("when", person, it))
+            for index, person in enumerate(self.people)
         }
 
     def _draw(self, *what: str) -> int:

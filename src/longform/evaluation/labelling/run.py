@@ -1,4 +1,4 @@
-"""Prepare labelling: the pairs of a file, a run or games, and the store of their labels."""
+"""Opens pairs for labelling, from a file, a run or games, with the store of their labels."""
 
 import os
 from collections.abc import Sequence
@@ -36,7 +36,7 @@ class PairSource:
     sample: int | None = None
     """Number of rollouts to draw from a run; None: `DEFAULT_SAMPLE`."""
     by: SampleBy = "random"
-    """Where half of them are drawn."""
+    """Which rollouts half of the pairs are drawn from."""
     prompts: Path | None = None
     """Prompts of a games file."""
     responses: Sequence[Path] = ()
@@ -48,7 +48,7 @@ class PairSource:
 
 
 class Origin(BaseModel):
-    """Where the pairs of a file came from, stored beside it. Paths are relative to its folder."""
+    """The source of a pairs file, stored beside the file; paths are relative to its folder."""
 
     model_config = ConfigDict(frozen=True)
     source: str
@@ -58,7 +58,7 @@ class Origin(BaseModel):
     responses: tuple[str, ...] = ()
     seed: int = 0
     blank: int = 0
-    """Rollouts of the run that cannot be shown, because their response or reference is empty."""
+    """Number of rollouts of the run that cannot be shown, because their response or reference is empty."""
 
 
 class _Made(NamedTuple):
@@ -69,14 +69,14 @@ class _Made(NamedTuple):
 def open_labels(
     source: PairSource, *, out: Path | None = None, people: Sequence[str] = ("me",), overlap: float = 1.0
 ) -> LabelStore:
-    """Open a pairs file for labelling; from a run, games, or another tool's JSON it is made first.
+    """Open a pairs file for labelling. If the source is a run, games, or another tool's JSON, the pairs file is made first.
 
-    An existing pairs file is continued: its pairs stay as they are.
+    An existing pairs file is continued with the same pairs.
 
     Args:
         source: Where the pairs come from.
         out: Pairs file for the labels; a pairs file is labelled in place by default.
-        people: Names of those who label.
+        people: Names of the people who label.
         overlap: Share of the pairs that all of them label.
 
     Raises:
@@ -138,16 +138,16 @@ def export_labels(source: PairSource, target: Path, form: LabelFormat, *, out: P
 
 
 def blank_rollouts(path: Path) -> int:
-    """How many rollouts of the run that a pairs file was drawn from cannot be shown; 0 for other files."""
+    """Number of rollouts that could not be shown of the run that a pairs file was drawn from; 0 for other files."""
     origin = _read_origin(path)
     return origin.blank if origin else 0
 
 
 def _kind(source: PairSource) -> _SourceKind:
-    """What a source is.
+    """The kind of a source.
 
     Raises:
-        BadInputError: it does not exist, is empty, has no known rows, or flags do not fit it.
+        BadInputError: it does not exist, is empty, has rows of no known kind, or a flag is not valid for its kind.
     """
     path = source.path
     if not path.exists():
@@ -155,9 +155,9 @@ def _kind(source: PairSource) -> _SourceKind:
     if path.is_dir():
         return "run"
     if source.sample is not None:
-        raise BadInputError("--sample: only for a run; of a pairs file all pairs are labelled")
+        raise BadInputError("--sample: only valid for a run; all pairs of a file are labelled")
     if source.by != "random":
-        raise BadInputError(f"--by {source.by}: only for a run; of a pairs file all pairs are labelled")
+        raise BadInputError(f"--by {source.by}: only valid for a run; all pairs of a file are labelled")
     first = next(raw_rows(path), None)
     if first is None:
         raise BadInputError(f"{path}: contains no rows")
@@ -173,7 +173,7 @@ def _kind(source: PairSource) -> _SourceKind:
     if any(isinstance(fields.get(it), dict) for it in _TASK_FIELDS):
         return "tasks"
     raise BadInputError(
-        f"{path}: holds neither pairs (prompt, response_a, response_b) nor games (prompt_id, model_a, model_b, winner), "
+        f"{path}: contains neither pairs (prompt, response_a, response_b) nor games (prompt_id, model_a, model_b, winner), "
         f"and is not JSON from Argilla or Label Studio; its fields are {', '.join(map(repr, list(fields)[:12]))}"
     )
 

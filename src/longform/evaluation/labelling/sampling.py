@@ -1,8 +1,9 @@
-"""Pairs to label from what is there: the rollouts of a run, or the games of a file.
+"""Pairs to label, drawn from the rollouts of a run or made from the games of a file.
 
-From a run a part is drawn where labels tell most: where judges disagree, or where the reward rose while the examiner's grade
-fell. The other part is drawn from all other rollouts. Each pair has a weight, the number of rollouts that it stands for, so
-rates over weighted pairs are those of the run's rollouts that can be shown: an empty response or reference cannot.
+A part of a run's pairs can be drawn where labels are most informative: where judges disagree, or where the reward rose
+while the examiner's grade fell. The other part is drawn from all other rollouts. Each pair has a weight, the number of
+rollouts that it represents. So rates over weighted pairs estimate those of all rollouts that can be shown; rollouts with an
+empty response or reference cannot be shown.
 """
 
 import math
@@ -27,8 +28,8 @@ from longform.rewards.settings import PairwiseSettings
 from longform.text.structure import parse_response
 
 SampleBy = Literal["random", "disagreement", "drift"]
-"""`disagreement`: half where judges disagree or a judge asked again changed its mind. `drift`: half in steps where the
-reward rose and the examiner's grade fell."""
+"""`disagreement`: half of the pairs are drawn from rollouts on which judges disagree, or on which a judge that was asked
+again changed its verdict. `drift`: half are drawn from steps in which the reward rose and the examiner's grade fell."""
 _NO_TARGETS: Mapping[SampleBy, str] = {
     "disagreement": "no rollouts about which judges disagree",
     "drift": "no steps in which the reward rose and the examiner's grade fell",
@@ -41,7 +42,7 @@ class SampledPairs(NamedTuple):
 
     pairs: list[AuditedPair]
     blank: int
-    """Rollouts that cannot be shown: their response or reference is empty. None of them is drawn."""
+    """Number of rollouts that are not drawn because their response or reference is empty."""
 
 
 def sample_run(run: RunDirectory, count: int, *, by: SampleBy = "random", seed: int = 0) -> SampledPairs:
@@ -50,11 +51,11 @@ def sample_run(run: RunDirectory, count: int, *, by: SampleBy = "random", seed: 
     Args:
         run: Run directory, open for reading.
         count: Number of pairs.
-        by: Where half of them are drawn.
+        by: Which rollouts half of the pairs are drawn from.
         seed: Random seed.
 
     Raises:
-        BadInputError: the run compares with no reference, its prompts are missing or have changed, or nothing can be drawn.
+        BadInputError: the run has no references, its prompts are missing or have changed, or nothing can be drawn.
     """
     recipe = load_stored_recipe(run.recipe_path, Recipe)
     if not recipe.data.has_ladders:
@@ -87,13 +88,13 @@ def draw(
 
     Args:
         found: All rollouts.
-        targets: Those of special interest; empty: all are drawn alike.
-        count: Number to draw; of fewer all are taken.
+        targets: Rollouts of special interest; if empty, all rollouts are equally likely.
+        count: Number to draw; if there are fewer rollouts, all are taken.
         seed: Random seed.
     """
     rng = random.Random(seed)
-    places = {(it.step, it.row) for it in targets}
-    rest = [it for it in found if (it.step, it.row) not in places]
+    target_rows = {(it.step, it.row) for it in targets}
+    rest = [it for it in found if (it.step, it.row) not in target_rows]
     from_targets = min(len(targets), max(count // 2, count - len(rest))) if targets else 0
     from_rest = min(len(rest), count - from_targets)
     drawn: list[tuple[RolloutFacts, float]] = []
@@ -159,7 +160,7 @@ def _with_texts(run: RunDirectory, found: Sequence[RolloutFacts], recipe: Recipe
     blank = run.database.blank_references()
 
     def has_answer(it: RolloutFacts) -> bool:
-        # An answer without words may still have other signs.
+        # A response without words may still have other characters.
         return it.words > 0 or bool(_answer(next(run.database.rollouts(step=it.step, row=it.row)), recipe).strip())
 
     return [it for it in found if (it.step, it.row) not in blank and has_answer(it)]
@@ -182,9 +183,9 @@ def _targets(run: RunDirectory, found: Sequence[RolloutFacts], by: SampleBy) -> 
 
 
 def drifting_steps(rewards: Sequence[tuple[int, float]], grades: Sequence[tuple[int, float]]) -> list[tuple[int, int]]:
-    """The spans between two validations, (first, last] steps, in which the reward rose and the examiner's grade fell.
+    """The spans (first, last] of steps between two validations in which the reward rose and the examiner's grade fell.
 
-    The reward of a span's half is the mean of its steps; a span needs at least two.
+    The reward rose if its mean is higher over the second half of a span than over the first; a span has at least two steps.
     """
     spans: list[tuple[int, int]] = []
     for (first, before), (last, after) in pairwise(grades):
@@ -200,7 +201,7 @@ def drifting_steps(rewards: Sequence[tuple[int, float]], grades: Sequence[tuple[
 
 
 def _pair(record: RolloutRecord, answer: str, prompt: PromptRow, recipe: Recipe, *, weight: float) -> AuditedPair:
-    """A rollout as a pair, with the judges' verdict under the order in which they read it."""
+    """A rollout as a pair, with the judges' verdict for the order in which they read its texts."""
     reward = next((it for it in recipe.rewards if isinstance(it, PairwiseSettings)), None)
     winner = _OUTCOMES.get(record.outcome or "")
     verdicts: dict[str, dict[Order, Winner | None]] = {}
