@@ -21,24 +21,24 @@ Cause = Literal[
     "too_long",
     "rejected",
 ]
-"""`incomplete`: the endpoint broke off the answer. `cut_off`: the answer has used up `max_tokens`, in its thoughts or before
-any text. `refused`: a content filter or the model declined. `too_long`: the endpoint says that its context is exceeded.
+"""`incomplete`: the endpoint broke off the answer. `cut_off`: the answer used up `max_tokens` in its thoughts or before any
+text. `refused`: a content filter or the model declined. `too_long`: the endpoint says that its context is exceeded.
 `rejected`: the endpoint took other requests but not this one (HTTP 4xx)."""
 
 TRANSIENT: frozenset[Cause] = frozenset(
     {"timeout", "connection", "rate_limit", "server_error", "bad_response", "incomplete", "empty"}
 )
-"""Causes that are retried."""
+"""Causes after which a request is retried."""
 
 
 class EndpointError(Exception):
     """A request failed in all its attempts.
 
     Args:
-        cause: in one word.
-        message: for people.
-        request_hash: of the request.
-        said: the message without the endpoint's name, where that is known anyway.
+        cause: see `Cause`.
+        message: explanation that begins with the endpoint.
+        request_hash: hash of the request.
+        said: the explanation without the endpoint; by default `message`.
     """
 
     def __init__(self, cause: Cause, message: str, *, request_hash: str, said: str | None = None) -> None:

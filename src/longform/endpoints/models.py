@@ -26,7 +26,7 @@ TokenParameter = Literal["max_tokens", "max_completion_tokens", "max_output_toke
 
 MIN_TIMEOUT_SECONDS = 120.0
 _SECONDS_PER_TOKEN = 0.1
-"""A server under load that writes ten tokens a second is slow, not broken."""
+"""Basis of the default time-out: a server under load may generate only ten tokens a second."""
 _NEARLY = {
     "url": "base_url",
     "api_base": "base_url",
@@ -46,7 +46,7 @@ _NEARLY = {
     "output": "completion",
     "cached_input": "cached",
 }
-"""What other tools call a key."""
+"""Keys of other tools, and their names here."""
 
 
 class Prices(BaseModel):

@@ -1,7 +1,7 @@
 """The outcome of one attempt at a request, read from what the endpoint sent: an answer, or the cause of the failure.
 
-Providers agree on the form of a chat completion and on little else: this module reads the variants in use (content as a
-list of parts, thoughts in fields of their own or in tags, streams) and treats what it does not know as a failure.
+Providers agree on little but the form of a chat completion. This module reads the variants in use: content as a list of
+parts, thoughts in separate fields or in tags, and streams. Anything else is a failure.
 """
 
 import json
@@ -69,7 +69,7 @@ _ERROR_KEYS = ("code", "msg", "message", "detail", "error_code", "error_msg")
 _SUCCESS = (0, "0", 200, "200")
 """Codes of gateways that state one with every answer."""
 _LONGEST_NAME = 200
-"""Of a model or a finish reason on record."""
+"""Maximum recorded characters of a model's name or a finish reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +80,9 @@ class Usage:
     completion_tokens: int
     """Thoughts included."""
     cached_tokens: int = 0
-    """Of the prompt's, those that the endpoint had in its cache."""
+    """Prompt tokens that the endpoint had in its cache."""
     thought_tokens: int | None = None
-    """Of the completion's, those of thoughts; None if the endpoint does not say."""
+    """Completion tokens of thoughts; None if the endpoint does not state them."""
     is_estimated: bool = False
     """Whether the endpoint gave no usable counts, so that these are estimated from the texts."""
 
@@ -93,13 +93,13 @@ class Outcome:
 
     cause: Cause | None = None
     message: str = ""
-    """The cause, for people, with the provider's words."""
+    """Explanation of the cause, with the provider's message."""
     fatal: LongformError | None = None
     """Set if no other request to the endpoint can succeed either."""
     text: str = ""
     thoughts: str = ""
     finish_reason: str | None = None
-    """`stop` if the answer is complete, `length` if it was cut off, else as the endpoint said."""
+    """`stop` if the answer is complete, `length` if it was cut off, else the endpoint's own reason."""
     usage: Usage | None = None
     """None if nothing was written, or if it is not known yet."""
     served_model: str | None = None
@@ -113,7 +113,7 @@ class Outcome:
     wait_seconds: float | None = None
     """How long the endpoint asks to wait."""
     refused_setting: bool = False
-    """True for an HTTP 400 that another request may get as well: a wrong setting, or an unusual text."""
+    """True for an HTTP 400 whose cause may be a wrong setting, which affects every request, or this one text."""
 
     def cost(self, spec: ModelSpec) -> float | None:
         """Cost of the attempt, in part estimated if its usage is; None if models.yaml has no prices."""

@@ -1,5 +1,6 @@
-"""What an endpoint's list of models says, without a paid call: that it is reachable, knows its model, and how long its
-context is.
+"""Looks a model up in its endpoint's list of models, without a paid call.
+
+The list says that the endpoint is reachable, whether it has the model, and often the model's context length.
 """
 
 from collections.abc import Mapping
@@ -16,7 +17,7 @@ _CONTEXT_KEYS = ("max_model_len", "context_length", "context_window", "max_conte
 
 
 class ListedModel(NamedTuple):
-    """What an endpoint says about its model."""
+    """The entry of a model in an endpoint's list of models."""
 
     is_listed: bool
     """False if the endpoint does not list models, or not this one."""

@@ -1,8 +1,8 @@
 """Requests and their hashes, under which answers are recorded.
 
-The hash does not include the name in models.yaml, so answers are found again after a rename. It includes `sample` and
-`attempt`, which request another answer to the same messages, and everything of models.yaml that can change an answer; how
-the request is sent (time-out, streaming, the key, the name of the token parameter) does not.
+The hash includes everything in models.yaml that can change an answer, and `sample` and `attempt`, which request another
+answer to the same messages. It does not include how the request is sent (time-out, streaming, the key, the name of the token
+parameter), nor the name in models.yaml, so answers are found again after a rename.
 """
 
 import hashlib

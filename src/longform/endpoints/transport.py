@@ -1,8 +1,8 @@
 """HTTP to one endpoint through aiohttp: one POST, whose answer is bounded in time and size.
 
-A server is not trusted: bodies are read up to a limit that also holds after decompression, bytes are decoded as UTF-8 with
-replacement whatever the server calls them, and redirects are followed on the same host only, because texts must not go
-elsewhere.
+A server is not trusted. Bodies are read up to a limit, which also holds after decompression. Bytes are decoded as UTF-8 with
+replacement characters, whatever encoding the server states. Redirects are followed only on the same host, because texts must
+not be sent to another one.
 """
 
 import asyncio
@@ -21,18 +21,18 @@ if TYPE_CHECKING:
     from aiohttp import ClientResponse
 
 MAX_BYTES = 1 << 20
-"""Longest body, plus `BYTES_PER_TOKEN` for each token of the longest answer."""
+"""Maximum size of a body, in addition to `BYTES_PER_TOKEN` for each token of the longest answer."""
 BYTES_PER_TOKEN = 64
 BYTES_PER_EVENT = 1 << 10
-"""The same for a stream, in which each token comes with the names of model and fields."""
+"""Bytes per token of a stream, in which each token comes with the names of model and fields."""
 MAX_REDIRECTS = 3
 _PIECE = 1 << 16
 _COMPRESSIONS = {"gzip": zlib.MAX_WBITS | 32, "x-gzip": zlib.MAX_WBITS | 32, "deflate": zlib.MAX_WBITS | 32}
-"""For `zlib.decompressobj`; all of them detect the header."""
+"""Arguments of `zlib.decompressobj` by encoding; all of them detect the header."""
 
 
 class BadBodyError(Exception):
-    """A body that is longer than it may be, or cannot be decompressed."""
+    """A body that exceeds the limit or cannot be decompressed."""
 
 
 class StalledError(Exception):

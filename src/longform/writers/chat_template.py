@@ -1,7 +1,8 @@
-"""Rendering conversations with a tokenizer's chat template, which is a program from the model's folder.
+"""Rendering of conversations with a tokenizer's chat template, which is a program from the model's folder.
 
-transformers runs templates in jinja's sandbox, which keeps them from files and attributes, but not from writing gigabytes or
-looping for ever. Here they also have a limit on time and on memory, and whatever they raise is one line.
+transformers runs templates in jinja's sandbox. The sandbox denies access to files and attributes, but does not stop a
+template that loops for ever or writes gigabytes. Here templates also have limits on time and memory, and any error is one
+line.
 """
 
 import ctypes
@@ -15,11 +16,11 @@ from typing import Any
 from longform.records.errors import BadInputError
 
 MAX_SECONDS = 10.0
-"""For all conversations of one call."""
+"""Time limit of one call."""
 MAX_BYTES = 512 * 2**20
-"""That may be allocated meanwhile."""
+"""Memory that a call may allocate."""
 MAX_CHARACTERS = 16 * 2**20
-"""Of one rendered conversation."""
+"""Length limit of one rendered conversation."""
 
 
 class _TimeLimitError(Exception):
@@ -38,12 +39,12 @@ def render_chat(
     """The text of a conversation, without tokenizing it.
 
     Args:
-        tokenizer: with a chat template.
-        messages: of the conversation.
-        name: of the conversation, for errors.
-        generation_prompt: whether to end with what begins the assistant's turn.
+        tokenizer: a tokenizer with a chat template.
+        messages: the turns of the conversation, with `role` and `content`.
+        name: name of the conversation, for errors.
+        generation_prompt: whether to add the beginning of the assistant's turn at the end.
         kwargs: further variables of the template, such as {"enable_thinking": False}.
-        remedy: what to do about a conversation that is refused.
+        remedy: remedy in the error for a conversation that the template refuses.
 
     Raises:
         BadInputError: the template refuses the conversation, is broken, or exceeds a limit.
@@ -71,17 +72,17 @@ def render_chat(
 def check_turns(
     tokenizer: Any, roles: Sequence[str], *, name: str, kwargs: Mapping[str, Any] | None = None, remedy: str
 ) -> None:
-    """Refuse a template that leaves out the user's or the system's turn of conversations with these roles, in silence.
+    """Check that a template does not silently leave out the user's or the system's turn of a conversation with these roles.
 
-    Seen on made-up contents, because some templates write contents in another form, such as JSON.
+    The check uses placeholder contents, because some templates write real contents in another form, such as JSON.
 
     Raises:
-        BadInputError: it does.
+        BadInputError: it leaves a turn out.
     """
     turns = [{"role": role, "content": f"longform-turn-{number}-"} for number, role in enumerate(roles)]
     try:
         text = render_chat(tokenizer, turns, name=name, generation_prompt=roles[-1] != "assistant", kwargs=kwargs)
-    except BadInputError:  # it is for other contents, which the conversation itself may have
+    except BadInputError:  # the template may refuse only the placeholder contents
         return
     left_out = [turn["role"] for turn in turns if turn["role"] != "assistant" and turn["content"] not in text]
     if left_out:
@@ -109,7 +110,7 @@ def _limits() -> Iterator[None]:
 
 @contextmanager
 def _memory_limit() -> Iterator[None]:
-    """Bound the address space to what is used now and `MAX_BYTES` more, where the system can say what is used."""
+    """Limit the address space to its current size plus `MAX_BYTES`, on systems that report the size."""
     status = Path("/proc/self/statm")
     if not status.exists():
         yield

@@ -1,15 +1,14 @@
 """A batched KV cache with spare capacity, and the next-token logits of its rows.
 
-A prompt shared by several rows is encoded once. The tensors of keys and values have spare capacity into which
-new tokens are
-written: the default cache of transformers copies all keys and values for each token, which for long texts takes longer
-than attention itself.
+A prompt shared by several rows is encoded once. New tokens are written into spare capacity of the key and value tensors.
+The default cache of transformers copies all keys and values for each token instead, which takes longer than attention itself
+if texts are long.
 
-Layers of hybrid models (Qwen3.5, LFM2, Falcon-H1) keep a state of fixed size instead of, or beside, keys and values.
-Padding would enter that state, so their prompts are encoded in groups of equal length, without padding, and the groups
+Layers of hybrid models (Qwen3.5, LFM2, Falcon-H1) keep a state of fixed size instead of, or in addition to, keys and values.
+Padding would change that state. So their prompts are encoded in groups of equal length, without padding, and the groups are
 joined.
 
-Without gradients, but not in inference mode, in which autocast would cast all weights anew for each token.
+Gradients are disabled, but not by inference mode: in that mode autocast would cast all weights again for each token.
 
 Shapes: R rows, T tokens per row, V vocabulary. Prompts are left-padded.
 """

@@ -8,7 +8,7 @@ from longform.records.errors import BadInputError, DeviceWarning
 from longform.writers.settings import Device, Precision
 
 _BFLOAT16 = ("avx512_bf16", "amx_bf16", "bf16")
-"""As torch calls the instructions of x86 and ARM processors."""
+"""Names in torch of the bfloat16 instructions of x86 and ARM processors."""
 
 
 def choose_device(device: Device = "auto") -> str:
@@ -17,7 +17,7 @@ def choose_device(device: Device = "auto") -> str:
     Other GPUs that this process sees stay unused, with a warning.
 
     Raises:
-        BadInputError: the device that is asked for is not there.
+        BadInputError: this machine, or this build of torch, lacks the device.
     """
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     chosen = next(name for name, is_there in available.items() if is_there) if device == "auto" else device
@@ -36,15 +36,15 @@ def choose_device(device: Device = "auto") -> str:
 
 
 def choose_precision(precision: Precision, device: str) -> torch.dtype:
-    """The type of the weights of a model that only writes: with `auto` bfloat16 on a GPU, else float32."""
+    """The type of the weights of a model that only generates: with `auto` bfloat16 on a GPU, else float32."""
     if precision == "auto":
         return torch.float32 if device == "cpu" else torch.bfloat16
     return getattr(torch, precision)
 
 
 def fast_precision(device: str) -> str:
-    """The precision in which a model multiplies faster: bfloat16, but for processors without instructions for it."""
+    """The precision with the faster matrix products: bfloat16, or float32 on processors without bfloat16 instructions."""
     if device != "cpu":
         return "bfloat16"
-    able = torch.cpu.get_capabilities()
-    return "bfloat16" if any(able.get(name) for name in _BFLOAT16) else "float32"
+    capabilities = torch.cpu.get_capabilities()
+    return "bfloat16" if any(capabilities.get(name) for name in _BFLOAT16) else "float32"

@@ -1,10 +1,10 @@
 """Generation by transformers' continuous batching: rows that end are replaced at once, and prompts share their cache.
 
-It works on the same weights, in a thread of its own, with paged attention; the model's own attention is put back afterwards.
-Log-probabilities come with the tokens. Draws follow from (seed, step) and the order of the batches, so a step that is
-repeated on the same machine usually writes the same texts; only their distribution is certain.
+It uses the policy's weights in a thread of its own, with paged attention; the model's attention is restored afterwards.
+Log-probabilities are returned with the tokens. Random draws depend on (seed, step) and on the order of the batches. So a
+step that is repeated on the same machine usually gives the same texts, but only their distribution is guaranteed.
 
-For GPUs. On a processor the decode loop of writers/decoding.py is faster.
+This engine is for GPUs; on a CPU the decode loop of writers/decoding.py is faster.
 """
 
 import logging
@@ -25,7 +25,7 @@ from longform.writers.stops import Stops
 BLOCK = {"cpu": 32, "cuda": 256}
 """Tokens of a block of the cache, by device."""
 PREFILL_TOKENS = 2048
-"""Tokens that a forward pass takes at most, unless more rows are written at once."""
+"""Maximum tokens of a forward pass, unless more rows are generated at once."""
 _POLL_SECONDS = 1.0
 _logger = logging.getLogger("ContinuousBatchingLogger")
 

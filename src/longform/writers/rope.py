@@ -1,8 +1,8 @@
 """LongRoPE (Phi-3.5, Phi-4-mini) has two sets of frequencies, for texts within and beyond the original context.
 
-Keys that are cached before a text passes that length keep the first set, while a forward pass over the whole text gives
-all of them the second one, so the log-probabilities of generation and of training would be those of two models. A model
-whose texts may pass it uses the second set throughout, as vLLM does.
+Keys that are cached before a text exceeds that length use the first set, but a forward pass over the whole text uses the
+second set for all of them. Generation and training would then compute different log-probabilities. A model whose texts may
+exceed the length therefore uses the second set throughout, as vLLM does.
 """
 
 from typing import Any

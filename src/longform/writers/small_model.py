@@ -1,8 +1,7 @@
-"""A small random model of the same architecture: what a configuration does is seen on it in a second, without
-the weights.
+"""A small random model of the same architecture, on which a configuration is tested in a second, without the weights.
 
-Of the layers one of each kind is kept, two at least; heads, experts and the vocabulary are few; windows and RoPE
-switches that a run can cross are moved to where a short text crosses them.
+It has one layer of each kind (at least two in all), few heads and experts, and a small vocabulary. Windows and RoPE switches
+that the texts of a run can cross are moved to positions that a short text crosses.
 """
 
 from copy import deepcopy
@@ -22,12 +21,12 @@ _WINDOWS = ("sliding_window", "attention_window_size", "attention_chunk_size")
 
 
 def small_model(config: Any, *, longest: int, seed: int = 0) -> PreTrainedModel:
-    """A random model, in float32 and evaluation mode, that differs from one of `config` by its size alone.
+    """A random model, in float32 and evaluation mode, that differs from one with `config` only in size.
 
     Args:
-        config: of the model.
-        longest: prompt and response together, in tokens: what changes below that position changes at `SWITCH` here.
-        seed: of the weights.
+        config: configuration of the model.
+        longest: tokens of prompt and response together; windows and switches below this position are moved to `SWITCH`.
+        seed: seed of the weights.
 
     Raises:
         Exception: transformers cannot build it; the type is open-ended.
@@ -43,7 +42,7 @@ def small_model(config: Any, *, longest: int, seed: int = 0) -> PreTrainedModel:
 
 
 def switch_positions(config: Any) -> dict[str, int]:
-    """The positions from which a configuration treats tokens in another way, by what changes there."""
+    """The positions at which a sliding window or a RoPE switch of a configuration takes effect, by name."""
     config = config.get_text_config(decoder=True)
     positions = {}
     for name in _WINDOWS:
