@@ -194,9 +194,9 @@ def _describe_usage(error: "CycloptsError") -> str:
 
 
 def describe_commands(width: int) -> str:
-    """All commands by what they are for, as text of lines up to `width` columns.
+    """Return the list of all commands, grouped by purpose, in lines of up to `width` columns.
 
-    The libraries that parse arguments and print help of single commands take most of the time that this needs.
+    It does not use the library that prints the help of single commands, whose import would take most of the time.
     """
     indent = max(map(len, COMMANDS)) + 4
     lines = ["Usage: longform COMMAND", "", *wrap(SUMMARY, width)]
@@ -211,7 +211,7 @@ def describe_commands(width: int) -> str:
         "--version": "the version",
         INSTALL_COMPLETION: "for your shell",
     }
-    return "\n".join([*lines, "", *(f"longform {what}".ljust(indent + 15) + told for what, told in about.items())])
+    return "\n".join([*lines, "", *(f"longform {what}".ljust(indent + 15) + text for what, text in about.items())])
 
 
 def describe_renamed(arguments: Sequence[str]) -> str | None:

@@ -1,8 +1,7 @@
 """verl's single-turn rollout with the stop conditions of a recipe: responses end where they would on the local engine.
 
-vLLM is told the stop strings and saves the tokens behind them; SGLang runs without a tokenizer under verl and cannot
-search for strings. Whatever was written behind the end of a response is cut off here, before anything is rewarded or
-learned from it.
+vLLM gets the stop strings and stops at them. SGLang runs without a tokenizer under verl and cannot search for strings. So
+the tokens after the end of a response are removed here, before the response is rewarded and learned.
 """
 
 from typing import Any
@@ -27,7 +26,7 @@ class StoppingAgentLoop(SingleTurnAgentLoop):
         self._stops = find_stops(self.tokenizer, GenerationSettings.model_validate(stored))
 
     async def run(self, sampling_params: dict[str, Any], priority: int = 0, **kwargs: Any) -> AgentLoopOutput:
-        """Write a response and cut it where it ends."""
+        """Generate a response, and remove the tokens after its end."""
         stops: dict[str, Any] = {"stop_token_ids": sorted(self._stops.tokens)}
         if self._stops.searched and self.rollout_config.name == "vllm":
             stops |= {"stop": list(self._stops.searched), "include_stop_str_in_output": True}

@@ -1,7 +1,7 @@
 """A recipe as verl's configuration, composed with verl's own schema, so that a wrong key fails before anything starts.
 
-The recipe says what is learned, `cluster` on which machines, and `cluster.verl` whatever else verl can be told. What verl
-cannot do as the recipe asks is an error, never left out in silence.
+The recipe defines the training, its section `cluster` the machines, and `cluster.verl` any other setting of verl. A setting
+that verl does not support is an error; none is silently ignored.
 """
 
 from pathlib import Path
@@ -19,16 +19,16 @@ from longform.rewards.settings import LikelihoodSettings, WritingSettings
 from longform.rl.settings import CRITIC_WARMUP, GrpoSettings, PpoSettings
 
 TRAINER = "longform"
-"""What `trainer.v1.trainer_mode` calls our trainer."""
+"""Name of longform's trainer in `trainer.v1.trainer_mode`."""
 AGENT_LOOP = "longform"
-"""What `actor_rollout_ref.rollout.agent.default_agent_loop` calls our rollout."""
+"""Name of longform's rollout in `actor_rollout_ref.rollout.agent.default_agent_loop`."""
 REWARD_MANAGER = "LongformRewardManager"
 REWARD_MODULE = "pkg://longform.cluster.reward_manager"
 _NO_DUAL_CLIP = 1e6
-"""verl always bounds the loss of tokens with a negative advantage; this far away it never matters."""
+"""verl always bounds the loss of tokens with a negative advantage; this bound is never reached."""
 _ACTOR, _ROLLOUT, _REF = "actor_rollout_ref.actor", "actor_rollout_ref.rollout", "actor_rollout_ref.ref"
 _RAW_TEMPLATE = "{% for message in messages %}{{ message['content'] }}{% endfor %}"
-"""A chat template that writes a prompt as it is: verl has no other way."""
+"""A chat template that leaves a prompt unchanged; verl always applies one."""
 _OWNED = {
     "trainer.experiment_name",
     "trainer.total_training_steps",
@@ -40,7 +40,7 @@ _OWNED = {
     "longform.generation",
     "actor_rollout_ref.rollout.agent.default_agent_loop",
 }
-"""What else the launcher, the trainer and the host have to agree on."""
+"""Further keys that longform sets itself, because launcher, trainer and run actor must agree on them."""
 Overrides = dict[str, Any]
 
 
@@ -51,10 +51,10 @@ def compose_config(recipe: Recipe, *, data: Path, checkpoints: Path, resume: boo
         recipe: whose engine is `cluster`.
         data: folder of train.parquet and validation.parquet.
         checkpoints: folder that verl writes its checkpoints into.
-        resume: go on from the newest of them.
+        resume: continue from the newest checkpoint.
 
     Raises:
-        BadInputError: verl cannot do what the recipe asks, or `cluster.verl` names what it does not know.
+        BadInputError: verl does not support a setting of the recipe, or `cluster.verl` has an unknown key.
     """
     check_supported(recipe)
     name = "ppo_megatron_trainer" if recipe.machines.trainer == "megatron" else "ppo_trainer"

@@ -46,7 +46,7 @@ class LongformRewardManager(RewardManagerBase):
             payload.
         """
         item = data[-1]
-        told, ids = item.non_tensor_batch["extra_info"], self._response_ids(item)
+        info, ids = item.non_tensor_batch["extra_info"], self._response_ids(item)
         try:
             await self._open()
         except BadInputError as error:  # a reward model or a plugin that is not on this node
@@ -54,13 +54,13 @@ class LongformRewardManager(RewardManagerBase):
         tokens = torch.tensor(ids)
         text = self._stops.response_text(tokens)
         is_cut = len(ids) >= self._longest and not self._stops.are_reached(tokens)
-        if told["split"] != "train":
-            return await self._validate(told, text)
+        if info["split"] != "train":
+            return await self._validate(info, text)
         finish_reason = "length" if is_cut else "stop"
         response = parse_response(text, self._thinking)._replace(is_cut_off=is_cut)
         try:
             results = await self._rewards.score(
-                read_prompt(told), response=response, reference=told["reference"], step=told["step"]
+                read_prompt(info), response=response, reference=info["reference"], step=info["step"]
             )
         except (BadInputError, StoppedError) as error:
             return _stopped(error, text, response, finish_reason, len(ids))
@@ -115,9 +115,9 @@ class LongformRewardManager(RewardManagerBase):
             self._weights[kind] for kind in scores
         )
 
-    async def _validate(self, told: dict[str, Any], text: str) -> dict[str, Any]:
+    async def _validate(self, info: dict[str, Any], text: str) -> dict[str, Any]:
         """Grade a validation text, which never promotes."""
-        prompt = Prompt.model_validate_json(told["row"])
+        prompt = Prompt.model_validate_json(info["row"])
         answer = parse_response(text, self._thinking).answer
         grade, bare_grade = None, None
         if self._examiner is not None:

@@ -281,8 +281,8 @@ def _check_row(item: RawRow, schema: type[Row], reading: Reading) -> _Checked:
         try:
             content = json.loads(decode_line(content))
         except (ValueError, RecursionError) as error:
-            told = problem is not None and problem.errors()[0]["type"] == "json_invalid"
-            described = describe_first_error(problem) if problem and told else f"Invalid JSON: {error}"
+            says_where = problem is not None and problem.errors()[0]["type"] == "json_invalid"
+            described = describe_first_error(problem) if problem and says_where else f"Invalid JSON: {error}"
             raise BadInputError(f"{item.location}: {described}{_hint(content)}") from None
     if not isinstance(content, dict):
         raise BadInputError(f"{item.location}: Input should be an object{_example(schema)}")

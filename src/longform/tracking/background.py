@@ -14,18 +14,18 @@ from longform.plugins import describe_error
 from longform.tracking.tracker import EndState, SampleText, TrackedRun, Tracker
 
 QUEUED_STEPS = 64
-"""Steps that a slow tracker may be behind."""
+"""Maximum number of steps in the queue of a slow tracker."""
 
 
 class TrackingStore(Protocol):
-    """Where a run keeps what its trackers need for a resume, and the metrics of its steps."""
+    """Storage of the state that a run's trackers need to resume, and of the metrics of its steps."""
 
     def read(self, name: str) -> str | None:
-        """What was stored for a tracker."""
+        """Return the value that was stored under a name; None if there is none."""
         ...
 
     def write(self, name: str, value: str) -> None:
-        """Store something for a tracker."""
+        """Store a value under a name."""
         ...
 
     def metrics(self, first: int, last: int) -> Iterator[tuple[int, Mapping[str, float]]]:
@@ -45,14 +45,14 @@ class TrackedStep(NamedTuple):
 class BackgroundTracker:
     """A tracker on a daemon thread, behind a bounded queue.
 
-    Steps that it has missed, because it was slow or the run was killed, are logged from the records of the run before the
-    next one. A call that raises ends it.
+    Steps that the tracker missed, because it was slow or the run was killed, are logged from the records of the run before
+    the next step. If a call raises an error, the tracker is switched off.
 
     Args:
-        name: as in the recipe.
-        build: the tracker; its library is imported on the thread.
-        run: of which it is told; its id and last step are read from the store.
-        store: of the run.
+        name: the tracker's name in the recipe.
+        build: creates the tracker; it is called on the thread, which imports the tracker's library.
+        run: the tracked run; its id and last step are read from the store.
+        store: storage of the run.
     """
 
     def __init__(self, name: str, build: Callable[[], Tracker], run: TrackedRun, store: TrackingStore) -> None:

@@ -31,10 +31,10 @@ class Tracking:
     """The trackers of a run or of a supervised stage. Use as a context manager: leaving it finishes them.
 
     Args:
-        names: of the trackers.
-        run: of which they are told.
-        store: of the run.
-        on_place: called with a line that says where to look, once for each tracker.
+        names: names of the trackers in the recipe.
+        run: the tracked run.
+        store: storage of the run.
+        on_place: called once for each tracker with a line that says where to find the run.
     """
 
     def __init__(

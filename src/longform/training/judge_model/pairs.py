@@ -55,7 +55,7 @@ class LabelledPair(Pair):
 
 
 class PairLabels(NamedTuple):
-    """Pairs with their labels, and what was left out."""
+    """Labelled pairs, and the number of pairs that were left out by cause."""
 
     pairs: list[LabelledPair]
     """Each with its label."""
@@ -86,8 +86,8 @@ def label_of(pair: LabelledPair, judge: str | None) -> Winner | None:
     """The label of a pair; without one, the verdict of `judge` if it is the same in both orders."""
     if pair.label is not None or judge is None:
         return pair.label
-    said: Mapping[Order, Winner | None] = (pair.verdicts or {}).get(judge) or {}
-    return said.get("ab") if said.get("ab") == said.get("ba") else None
+    verdicts: Mapping[Order, Winner | None] = (pair.verdicts or {}).get(judge) or {}
+    return verdicts.get("ab") if verdicts.get("ab") == verdicts.get("ba") else None
 
 
 def letter_of(winner: Winner, order: Order) -> Letter:
@@ -125,11 +125,11 @@ def lessons_of_pairs(pairs: Sequence[LabelledPair], left_out: Counter[str], *, w
     for pair in pairs:
         for order, reason in (pair.reasons or {}).items():
             assert pair.label is not None, "of read_labelled_pairs"
-            letter, said = letter_of(pair.label, order), parse_verdict(reason)
-            if said not in (None, letter):
+            letter, verdict = letter_of(pair.label, order), parse_verdict(reason)
+            if verdict not in (None, letter):
                 left_out[AGAINST_LABEL] += 1
                 continue
-            answer = reason.strip() if said is not None else f"{reason.strip()}\n\n[[{letter}]]"
+            answer = reason.strip() if verdict is not None else f"{reason.strip()}\n\n[[{letter}]]"
             lessons.append(_lesson(ask_about(pair, order, wording=wording), answer))
     return lessons
 
@@ -148,8 +148,8 @@ class RecordedVerdict(NamedTuple):
 def read_run_verdicts(path: Path) -> Iterator[RecordedVerdict]:
     """The verdicts of a run's pairwise reward that agree with a rollout's outcome, each question once.
 
-    Skipped are the votes of a panel's minority, ties of a judge with `position: both` (whose order is not recorded), and
-    answers without a verdict in brackets.
+    Three kinds of answers are skipped: votes of a panel's minority, ties of a judge with `position: both` (whose order is
+    not recorded), and answers without a verdict in brackets.
 
     Raises:
         BadInputError: the folder is not a run, or the run has no pairwise reward.

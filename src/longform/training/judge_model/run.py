@@ -1,4 +1,4 @@
-"""Train a judge model from its recipe: fine-tune it on verdicts with reasons, then reinforce it on labels with GRPO.
+"""Train a judge model from its recipe: fine-tuning on verdicts with reasons, then GRPO on labels.
 
 The stages are `run_sft` and `train` with the answer reward, each resumable. Their files are in `OUT.checkpoints` until OUT
 is written.
@@ -51,8 +51,8 @@ from longform.writers.self_check import check_context
 
 NAME = "training of a judge model"
 RESOLVED, FACTS, ENTRY, HELD_OUT = "judge-model.yaml", "judge.json", "models.yaml", "held-out.jsonl"
-"""Files in the folder of a judge model: its recipe, how it is asked, its entry of models.yaml, and the held-out pairs with
-its verdicts."""
+"""Files in the folder of a judge model: its recipe, the facts that a caller needs, its entry for models.yaml, and the
+held-out pairs with its verdicts."""
 OnStage = Callable[[str, int, int, str], None]
 """Called with (stage, done, total, note)."""
 
@@ -100,7 +100,8 @@ def run_judge_model(
         recipe: The recipe.
         split: Its pairs; by default from `read_split`.
         resume: Continue an interrupted training; the weights equal those of an uninterrupted one.
-        self_check: Check before training that the texts fit, memory suffices and the model can be saved.
+        self_check: Check before training that texts fit into the model's context and updates into memory, and that the
+            model can be saved.
         on_progress: Called at intervals.
 
     Raises:
