@@ -178,7 +178,7 @@ def test_processes_are_those_of_the_launcher(monkeypatch):
         monkeypatch.setenv(name, value)
     found = find_processes()
     assert found == Processes(3, 8, 2, True)
-    assert (found.is_main, found.copies) == (False, 4)
+    assert (found.is_main, found.data_parallel_size) == (False, 4)
 
 
 def test_a_single_process_uses_one_of_several_gpus_and_says_so(monkeypatch, tmp_path):
