@@ -116,7 +116,7 @@ def test_code_of_a_model_runs_only_where_the_recipe_trusts_it(schema, folder, mo
         ("tokenizer_config.json", {"tokenizer_class": "Mine", "auto_map": {"AutoTokenizer": ["code.Model", None]}}),
     ):
         (start / file).write_text(json.dumps(json.loads((start / file).read_text()) | changes))
-    with pytest.raises(BadInputError, match=r"needs code .*which is not run; .*trust_remote_code: true"):
+    with pytest.raises(BadInputError, match=r"needs code .*which is not run by default; .*trust_remote_code: true"):
         RUN[schema](_recipe(schema, folder))
     assert not mark.exists()
     with pytest.raises(BadInputError):
