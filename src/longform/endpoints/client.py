@@ -155,7 +155,7 @@ class Endpoint:
             temperature: of sampling.
             max_tokens: maximum length of the answer.
             top_p: of nucleus sampling.
-            sends_top_p: send `top_p` even at 1, so that a server's own default does not apply.
+            sends_top_p: send `top_p` even if it is 1, so that a server's own default does not apply.
             sample: distinguishes several answers to the same request.
             attempt: distinguishes repeats after an unusable answer.
             response_format: for an endpoint with structured output.

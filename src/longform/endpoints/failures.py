@@ -282,11 +282,11 @@ def _codes(error: Mapping[str, Any]) -> set[str]:
 
 
 def _words(error: Mapping[str, Any], body: str) -> str:
-    """What the provider says, with the words of the provider behind it."""
+    """The provider's message; a router's message is followed by that of the provider which it called."""
     said = next(filter(None, map(error.get, ("message", "msg", "detail", "error_msg"))), "")
     metadata = error.get("metadata")
-    behind = metadata.get("raw") or metadata.get("reasons") if isinstance(metadata, Mapping) else None
-    line = ": ".join(quote(it) for it in (said, behind) if it)
+    upstream = metadata.get("raw") or metadata.get("reasons") if isinstance(metadata, Mapping) else None
+    line = ": ".join(quote(it) for it in (said, upstream) if it)
     return quote(line or re.sub(r"<[^>]*>", " ", body[:2000]))
 
 

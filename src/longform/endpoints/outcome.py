@@ -218,7 +218,7 @@ def _read_letters(content: Mapping[str, Any], message: _Collected, request: Chat
 
 
 def finish(message: _Collected, *, request: ChatRequest) -> Outcome:
-    """The outcome of a completion that is whole."""
+    """The outcome of a complete chat completion."""
     split = split_thoughts(clean_text(message.text))
     thoughts = "\n\n".join(filter(None, (clean_text(message.thoughts).strip(), split.thoughts)))
     reason = message.finish_reason
@@ -246,13 +246,13 @@ def finish(message: _Collected, *, request: ChatRequest) -> Outcome:
     if not split.is_complete or (is_cut and not split.text.strip()):
         return replace(outcome, cause="cut_off", finish_reason="length", text="", message=_all_spent(outcome, request))
     if not split.text.strip():
-        behind = f", after {len(thoughts):,} characters of thoughts" if thoughts else ""
-        return replace(outcome, cause="empty", message=f"the answer is empty{behind}")
+        thinking = f", after {len(thoughts):,} characters of thoughts" if thoughts else ""
+        return replace(outcome, cause="empty", message=f"the answer is empty{thinking}")
     return outcome
 
 
 def _kind(reason: Any) -> str:
-    """A finish reason in one spelling; SGLang's own form is an object, Gemini adds a reason of its own behind a colon."""
+    """A finish reason in a uniform spelling. SGLang may send an object; Gemini may add another reason after a colon."""
     stated = reason.get("type") if isinstance(reason, Mapping) else reason
     if not isinstance(stated, str):
         return ""

@@ -21,7 +21,7 @@ _SCORE_LINE = re.compile(
     rf"^([^\n]*[{_COLONS}])([^\w\n{_COLONS}]*+(?:[SsＳｓ]\w{{4}}[^\w\n{_COLONS}]++)?\d(?:\d|[^\w\n{_COLONS}])*)$",
     re.MULTILINE,
 )
-"""A line that `parse_tuned_rubric` could read as a score; with two spaces behind its last colon it does not."""
+"""A line that `parse_tuned_rubric` could read as a score; with two spaces after its last colon it does not."""
 
 
 class Slots(NamedTuple):

@@ -113,7 +113,7 @@ def read_calls(
         hashes: only those of these requests.
         outcome: only these: `ok`, or the cause of a failure; `failed` for all failures.
         model: only these, by the model's name or its name in models.yaml.
-        limit: only the last so many.
+        limit: read only this many of the last calls.
 
     Raises:
         BadInputError: the file is not a log of calls.

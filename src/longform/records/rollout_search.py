@@ -95,7 +95,7 @@ class FoundRollouts(NamedTuple):
 
     rollouts: list[RolloutFacts]
     total: int
-    """All matches; `MAX_COUNT` if there are at least so many."""
+    """Number of all matches, at most `MAX_COUNT`."""
 
 
 def find_rollouts(run: Path, wanted: RolloutFilter, *, offset: int = 0, limit: int = 50) -> FoundRollouts:

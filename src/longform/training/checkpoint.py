@@ -26,7 +26,7 @@ from longform.training.models import PolicyModels
 from longform.writers.quantization import require_bitsandbytes
 
 MAX_STEPS_WITHOUT_UPDATE = 3
-"""Steps in a row whose updates were all skipped, before a run stops."""
+"""Number of consecutive steps without an update at which a run stops."""
 
 
 @dataclass(slots=True)
@@ -39,9 +39,9 @@ class TrainingState:
     curriculum: Curriculum
     step: int = 0
     saved_at: float = field(default_factory=lambda: time.monotonic())
-    """When the newest checkpoint was written, or else the start of this process's part of the run."""
+    """Monotonic time in seconds of the newest checkpoint; without one, of this process's start."""
     steps_without_update: int = 0
-    """Steps in a row of which each update was skipped."""
+    """Number of consecutive steps in which every update was skipped."""
 
     @classmethod
     def start(
@@ -55,7 +55,7 @@ class TrainingState:
         """The state before the first step.
 
         Raises:
-            BadInputError: 8 bits are asked for where they cannot be had.
+            BadInputError: `optimizer_bits` is 8, and bitsandbytes or a GPU is missing.
         """
         adamw = partial(_adamw(models, bits=optimizer_bits), betas=optim.betas, weight_decay=optim.weight_decay)
         optimizers = {"policy": adamw(models.policy_parameters(), lr=optim.lr)}
@@ -128,7 +128,7 @@ class TrainingState:
 
 
 def _adamw(models: PolicyModels, *, bits: Literal[32, 8]) -> Callable[..., Any]:
-    """AdamW with moments of so many bits.
+    """AdamW whose moments have this number of bits.
 
     Raises:
         BadInputError: 8 bits are asked for without a GPU or bitsandbytes.

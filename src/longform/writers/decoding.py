@@ -187,8 +187,8 @@ def _nucleus(weights: Tensor, top_p: float) -> Tensor:
 def _compacted(writing: Sequence[bool]) -> list[int]:
     """Return the slots of the active rows; the last of them fill the slots of finished rows, so few have to move."""
     slots = [slot for slot, is_writing in enumerate(writing) if is_writing]
-    behind = [slot for slot in slots if slot >= len(slots)]
-    return [slot if writing[slot] else behind.pop() for slot in range(len(slots))]
+    movable = [slot for slot in slots if slot >= len(slots)]
+    return [slot if writing[slot] else movable.pop() for slot in range(len(slots))]
 
 
 def _key(seed: int, step: int, row: int) -> np.ndarray:

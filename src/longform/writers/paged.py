@@ -91,7 +91,7 @@ def decode_paged(
                 continue
             row = rows[output.request_id]
             if row in finished:
-                continue  # tokens behind a stop string
+                continue  # tokens after a stop string
             if output.error:
                 raise _refusal(model, RuntimeError(output.error))
             tokens = output.generated_tokens
@@ -138,7 +138,7 @@ def _manager(
         raise _refusal(model, error) from error
     manager.model = _AsTheCallerComputes(model)
     try:
-        _cast_what_is_cached(manager)
+        _cast_cached_states(manager)
     except Exception as error:
         raise _refusal(model, error) from error
     manager.start()
@@ -171,8 +171,8 @@ class _AsTheCallerComputes:
         return getattr(self._model, name)
 
 
-def _cast_what_is_cached(manager: Any) -> None:
-    """Under autocast keys are float32 behind the rotary embedding and values are not; the cache has one type."""
+def _cast_cached_states(manager: Any) -> None:
+    """Cast keys and values to the cache's type. Under autocast, the rotary embedding makes keys float32, but not values."""
     manager.batch_processor = manager._create_batch_processor()
     cache = manager.batch_processor.cache
     update, dtype = cache.update, cache.dtype

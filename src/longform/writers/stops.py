@@ -100,7 +100,7 @@ class Stops:
 def find_stops(tokenizer: Any, settings: GenerationSettings, *, generation_config: Any = None) -> Stops:
     """Return the stop conditions of a model.
 
-    End tokens are those of its generation config and tokenizer, the token that its chat template writes behind an
+    End tokens are those of its generation config and tokenizer, the token that its chat template writes after an
     assistant turn, and the beginning-of-sequence token, which a model without a chat template generates when a text is
     finished.
     """
@@ -158,11 +158,11 @@ def _begun_by_template(tokenizer: Any, settings: GenerationSettings) -> str:
 
 
 def find_turn_end(tokenizer: Any) -> int | None:
-    """The token that the chat template writes behind an assistant turn, such as `<|im_end|>`; None if there is none.
+    """The token that the chat template writes after an assistant turn, such as `<|im_end|>`; None if there is none.
 
-    Base models have the template and know the token from their training data, while their end-of-sequence token is
-    another one, such as `<|endoftext|>`. Some templates write nothing behind a turn but a token before the next one
-    (GLM-4): then a model ends its turn with that.
+    Base models often have the template and know this token from their training data, while their end-of-sequence token is
+    another one, such as `<|endoftext|>`. Some templates write no token after a turn, but one before the next turn (GLM-4).
+    A model ends its turn with that token.
     """
     if not tokenizer.chat_template:
         return None
@@ -172,8 +172,8 @@ def find_turn_end(tokenizer: Any) -> int | None:
             rendered = render_chat(tokenizer, messages, name="a greeting", generation_prompt=False)
         except BadInputError:  # reported for the real prompts
             continue
-        behind = rendered.rpartition(_MARK)[2].lstrip() if _MARK in rendered else ""
+        after = rendered.rpartition(_MARK)[2].lstrip() if _MARK in rendered else ""
         for id_, token in tokenizer.added_tokens_decoder.items():
-            if token.content.strip() and behind.startswith(token.content):
+            if token.content.strip() and after.startswith(token.content):
                 return id_
     return None
