@@ -32,7 +32,7 @@ def calls(
         model: Only calls to this model, or to this name in models.yaml.
         limit: Print at most this many calls, the latest ones.
         show: Print the answers and thoughts in full.
-        totals: Print tokens and money by model and outcome instead.
+        totals: Print tokens and cost by model and outcome instead.
         json: Print one JSON object per call, or per total.
     """
     from longform.records.recorded_calls import find_call_log, read_calls, sum_calls

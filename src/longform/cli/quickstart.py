@@ -52,11 +52,11 @@ def quickstart(
             predict their lengths, continue pretraining, and train reward models on preferences from grades, verdicts and
             dropped requirements; afterwards rate all writers. Takes about an hour on two cores, with --smoke half a minute.
         real: Folder or Hub id of a small pretrained chat model, such as SmolLM2-135M-Instruct, to train on the built-in
-            prompts, with a judge by rule.
+            prompts, with a rule-based judge.
         embeddings: With --real: folder or Hub id of a sentence-transformers model, which measures whether the texts are
             about their requests.
-        resume: With --real: continue in --out, with the same flags, what was stopped there.
-        set_: Override a value of the training recipe, with --real of both recipes: KEY=VALUE. May be repeated.
+        resume: With --real: continue an interrupted training in --out, with the same flags.
+        set_: Override a value of the training recipe (with --real, of both recipes): KEY=VALUE. May be repeated.
         json: Print the result as JSON.
     """
     from longform.records.errors import BadInputError

@@ -23,7 +23,7 @@ def mine(
     """Mine the words and phrases that a model uses far more often than people do, by language. No model is called.
 
     A phrase is listed if the model uses it at least four times as often as people, significantly (log-likelihood ratio), and
-    for at least three requests. The format reward charges for listed phrases (`slop`, `slop_list`).
+    for at least three requests. The format reward penalizes listed phrases (`slop`, `slop_list`).
 
     Args:
         human: Texts by people: a file with the field text, or a folder of such files or of .txt files.

@@ -102,7 +102,7 @@ def status(study: Path, *, out: Path | None = None, json: Flag = False) -> None:
 
 @study.command
 def table(study: Path, *, out: Path | None = None, format: TableFormat = "text", json: Flag = False) -> None:
-    """Print a study's tables from what was measured so far: means, paired differences, hypotheses. Nothing is asked.
+    """Print a study's tables from what was measured so far: means, paired differences, hypotheses. No model is called.
 
     A difference is undecided where its interval contains 0. Intervals are over seeds and prompts.
 

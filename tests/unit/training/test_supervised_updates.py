@@ -18,7 +18,7 @@ from longform.rl.settings import LoraSettings, MemorySettings
 from longform.training.supervised import processes, stage
 from longform.training.supervised.encoding import encode_rows
 from longform.training.supervised.optimizer import last_step_at_peak, scheduled_factor
-from longform.training.supervised.pretrain import PretrainSettings, Segment, plan_segments
+from longform.training.supervised.pretrain import PretrainSegment, PretrainSettings, plan_segments
 from longform.training.supervised.processes import Processes, find_processes, warn_of_idle_gpus
 from longform.training.supervised.reward_model import RewardModelSettings, learn_pairs
 from longform.training.supervised.settings import StageValidation, SupervisedMemory, SupervisedSettings
@@ -149,13 +149,13 @@ def test_a_branch_decays_where_the_trunk_goes_on():
     settings = PretrainSettings(decay=0.4, warmup_steps=0)
     segments = plan_segments([0, 0.1, 0.3, 1.0], settings, updates=100)
     assert segments == [
-        Segment(None, 0, 6),
-        Segment(0.1, 6, 10),
-        Segment(None, 6, 18),
-        Segment(0.3, 18, 30),
-        Segment(1.0, 18, 100),
+        PretrainSegment(None, 0, 6),
+        PretrainSegment(0.1, 6, 10),
+        PretrainSegment(None, 6, 18),
+        PretrainSegment(0.3, 18, 30),
+        PretrainSegment(1.0, 18, 100),
     ]
-    assert plan_segments([1.0], settings, updates=100) == [Segment(1.0, 0, 100)]
+    assert plan_segments([1.0], settings, updates=100) == [PretrainSegment(1.0, 0, 100)]
     for segment in segments:
         if segment.share is not None:
             assert scheduled_factor(segment.start, settings, steps=segment.end) == 1

@@ -72,7 +72,7 @@ def _quantize(folder):
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (_remove, "it has no weights .* download the model again"),
+        (_remove, "it has no weight files .* download the model again"),
         (_truncate, "model.safetensors is damaged or incomplete .* download it again"),
         (_truncate_archive, "pytorch_model.bin is damaged or incomplete; download it again"),
         (_leave_pointer, "model.safetensors is a Git LFS pointer"),

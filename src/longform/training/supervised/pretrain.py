@@ -44,7 +44,7 @@ class PretrainSettings(SupervisedSettings):
         return self.batch_size * self.max_tokens
 
 
-class Segment(NamedTuple):
+class PretrainSegment(NamedTuple):
     """A range of updates that is trained at once: a part of the trunk, or a branch that ends in an export.
 
     The trunk is the run itself, whose learning rate stays constant after warm-up. A branch starts from one of its
@@ -59,7 +59,7 @@ class Segment(NamedTuple):
     """Number of updates up to and including its last one."""
 
 
-def plan_segments(exports: list[float], settings: PretrainSettings, *, updates: int) -> list[Segment]:
+def plan_segments(exports: list[float], settings: PretrainSettings, *, updates: int) -> list[PretrainSegment]:
     """The segments of a pretraining in the order in which they are trained; the last export is the end of the trunk.
 
     Args:
@@ -67,19 +67,19 @@ def plan_segments(exports: list[float], settings: PretrainSettings, *, updates: 
         settings: Training settings, with `schedule: trapezoid` if there are several exports.
         updates: Number of updates of the whole pretraining.
     """
-    segments: list[Segment] = []
+    segments: list[PretrainSegment] = []
     trunk = 0
     for share in exports:
         end = round(share * updates)
         # A checkpoint holds the learning rate of the update after it, which must still be the peak.
         start = max(min(last_step_at_peak(settings, steps=end), end) - 1, 0)
         if share == 1:
-            return [*segments, Segment(share, trunk, updates)]
+            return [*segments, PretrainSegment(share, trunk, updates)]
         if end:
             if start > trunk:
-                segments.append(Segment(None, trunk, start))
+                segments.append(PretrainSegment(None, trunk, start))
                 trunk = start
-            segments.append(Segment(share, start, end))
+            segments.append(PretrainSegment(share, start, end))
     return segments
 
 
@@ -121,13 +121,13 @@ def train_on_windows(
         return run_trainer(trainer, tokenizer, stage, on_progress=on_progress)
 
 
-def segment_settings(segment: Segment, settings: PretrainSettings, *, updates: int) -> PretrainSettings:
+def segment_settings(segment: PretrainSegment, settings: PretrainSettings, *, updates: int) -> PretrainSettings:
     """Settings of a segment: a part of the trunk has no decay, and the warm-up is that of the whole pretraining."""
     warmup: dict[str, Any] = {"warmup_steps": settings.warmup(updates), "warmup_ratio": None}
     return settings.model_copy(update=warmup | ({"decay": 0.0} if segment.share is None else {}))
 
 
-def segment_run(segment: Segment, run: StageRun, *, start: str | None) -> StageRun:
+def segment_run(segment: PretrainSegment, run: StageRun, *, start: str | None) -> StageRun:
     """The run of a segment; a branch has a checkpoint folder of its own and starts from the trunk's checkpoint `start`."""
     if segment.share is None or segment.share == 1:
         return run

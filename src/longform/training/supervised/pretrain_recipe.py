@@ -14,7 +14,7 @@ from pydantic import Field, field_validator, model_validator
 from longform.records.errors import BadInputError
 from longform.tracking.available import check_trackers
 from longform.training.supervised.mixture import Counted, Encode, build_encode, check_epochs, count_tokens
-from longform.training.supervised.pretrain import PretrainSettings, Segment, export_name, plan_segments
+from longform.training.supervised.pretrain import PretrainSegment, PretrainSettings, export_name, plan_segments
 from longform.training.supervised.pretrain_sources import Documents, HubTexts, PlannedResponses, Source, open_source
 from longform.training.supervised.resumable import check_out
 from longform.training.supervised.settings import SupervisedRecipe
@@ -90,12 +90,12 @@ class PretrainRecipe(SupervisedRecipe):
         return self.updates * self.settings.update_tokens
 
     @property
-    def segments(self) -> list[Segment]:
+    def segments(self) -> list[PretrainSegment]:
         """Segments of the run in the order in which they are trained."""
         return plan_segments(self.exports, self.settings, updates=self.updates)
 
     @property
-    def branches(self) -> list[Segment]:
+    def branches(self) -> list[PretrainSegment]:
         """Segments that end in an export, except for the last one."""
         return [segment for segment in self.segments if segment.share is not None and segment.share < 1]
 

@@ -15,7 +15,7 @@ from longform.records.errors import BadInputError
 from longform.records.folders import write_folder
 from longform.training.supervised.mixture import Drawn, build_encode, count_tokens, read_windows, write_windows
 from longform.training.supervised.models import load_trainable
-from longform.training.supervised.pretrain import Segment, segment_run, segment_settings, train_on_windows
+from longform.training.supervised.pretrain import PretrainSegment, segment_run, segment_settings, train_on_windows
 from longform.training.supervised.pretrain_recipe import PretrainRecipe, SourcePlan, check_exports, plan_pretraining
 from longform.training.supervised.pretrain_sources import Source, open_source
 from longform.training.supervised.processes import find_processes, wait_for
@@ -97,7 +97,7 @@ def run_pretraining(
 
 
 def _train(
-    segment: Segment, recipe: PretrainRecipe, packed: Path, on_training: LossCallback, *, self_check: bool
+    segment: PretrainSegment, recipe: PretrainRecipe, packed: Path, on_training: LossCallback, *, self_check: bool
 ) -> StageReport | None:
     """Train a segment and write its export, if it has one; None if that was done before an interruption."""
     run, folder = StageRun.of(recipe), recipe.checkpoints
