@@ -64,7 +64,7 @@ COMMAND_GROUPS = {
         "label": "Have people choose between two texts in a browser, blind; pairs, runs or games.",
         "slop": "Find the phrases that a model overuses.",
         "study": "Run a study: arms x seeds x examinations, joined into tables and curves.",
-        "calls": "Print recorded calls to models, or their tokens and money.",
+        "calls": "Print recorded calls to models, or their tokens and cost.",
     },
     "Share": {
         "publish": "Upload a policy with a model card, or a file of rows, to the Hugging Face hub.",

@@ -76,50 +76,70 @@ def plan_memory(
     frozen: ModelShape | None = None,
     card: float | None = None,
 ) -> MemoryPlan:
-    """Plan a run.
+    """Plan the memory of a run.
 
     Args:
-        shape: of the policy.
-        run: to be planned.
+        shape: shape of the policy.
+        run: the run to plan.
         on_gpu: whether it runs on a GPU.
-        longest_prompt: in tokens; None: as long as the recipe allows.
-        scoring_parameters: weights of all reward models that are loaded beside the policy.
-        frozen: the model of a likelihood reward, which reads one text at a time.
-        card: memory of the device, of which a vLLM or SGLang server takes its share; None: unknown.
+        longest_prompt: tokens of the longest prompt; None: as long as the recipe allows.
+        scoring_parameters: number of weights of all reward models that are loaded in addition to the policy.
+        frozen: shape of the model of a likelihood reward, which reads one text at a time.
+        card: memory of the device in bytes, of which a vLLM or SGLang server takes its share; None: unknown.
     """
     prompt = run.generation.max_prompt_tokens if longest_prompt is None else longest_prompt
-    width = FLOAT if run.memory.precision == "float32" else LOW
-    numerics, longest = numerics_of(run), prompt + run.generation.max_tokens
-    trained_roles = 2 if run.method == "ppo" else 1
-    critic = shape.parameters - shape.head_parameters if trained_roles == 2 else 0
-    casts = width * shape.parameters if numerics == "autocast" else 0
-    moments = ADAM if run.memory.optimizer_bits == 32 else ADAM / 4
-    held: dict[str, float]
-    if run.lora:
-        trained = adapter_parameters(shape, rank=run.lora.rank)
-        inside = shape.layers * shape.layer_parameters
-        low_bits = width if run.memory.quantize is None else NF4
-        held = {
-            "weights": width * (shape.parameters - inside) + low_bits * inside,
-            "adapters": FLOAT * trained_roles * trained,
-            "optimizers": moments * trained_roles * trained,
-        }
-        gradients = FLOAT * trained
-    else:
-        held = {
-            "policy": FLOAT * shape.parameters,
-            "critic": FLOAT * critic,
-            "reference": width * shape.parameters if run.optim.kl_coef > 0 else 0,
-            "optimizers": moments * (shape.parameters + critic),
-        }
-        gradients = FLOAT * (shape.parameters + shape.vocabulary * shape.hidden)  # the head's are summed separately
-    held["reward model"] = (LOW if on_gpu else FLOAT) * scoring_parameters
+    longest = prompt + run.generation.max_tokens
+    held = _trained_bytes(shape, run)
+    low = LOW if on_gpu else FLOAT
+    held["reward model"] = low * scoring_parameters
     if frozen is not None:
         reads = next((it.max_tokens for it in run.rewards if isinstance(it, LikelihoodSettings)), 0)
-        low = LOW if on_gpu else FLOAT
         passing = (longest + reads) * low * (3 * frozen.intermediate + 4 * frozen.hidden)
         held["likelihood model"] = low * frozen.parameters + passing
     held["device and libraries"] = CUDA_CONTEXT if on_gpu else CPU_PROCESS
+    updating = _update_bytes(shape, run, longest=longest, on_gpu=on_gpu)
+    if run.generation.engine not in SERVED:
+        return MemoryPlan(held, _generation_bytes(shape, run, prompt=prompt, longest=longest), updating)
+    server = run.generation.server
+    share = {} if card is None or server.address is not None else {"server": server.memory * card}
+    # A server that sleeps during the update holds its share only while it generates.
+    return MemoryPlan(held, share, updating) if server.sleep else MemoryPlan(held | share, {}, updating)
+
+
+def _width(run: Workload) -> float:
+    """Bytes of a number in matrix products."""
+    return FLOAT if run.memory.precision == "float32" else LOW
+
+
+def _trained_bytes(shape: ModelShape, run: Workload) -> dict[str, float]:
+    """Weights of policy, critic and reference model, and the state of their optimizers."""
+    width = _width(run)
+    moments = ADAM if run.memory.optimizer_bits == 32 else ADAM / 4
+    if run.lora:
+        adapters = (2 if run.method == "ppo" else 1) * adapter_parameters(shape, rank=run.lora.rank)
+        inside = shape.layers * shape.layer_parameters
+        low_bits = width if run.memory.quantize is None else NF4
+        return {
+            "weights": width * (shape.parameters - inside) + low_bits * inside,
+            "adapters": FLOAT * adapters,
+            "optimizers": moments * adapters,
+        }
+    critic = shape.parameters - shape.head_parameters if run.method == "ppo" else 0
+    return {
+        "policy": FLOAT * shape.parameters,
+        "critic": FLOAT * critic,
+        "reference": width * shape.parameters if run.optim.kl_coef > 0 else 0,
+        "optimizers": moments * (shape.parameters + critic),
+    }
+
+
+def _update_bytes(shape: ModelShape, run: Workload, *, longest: int, on_gpu: bool) -> dict[str, float]:
+    """Weights in low precision, gradients and activations of an update, for sequences of up to `longest` tokens."""
+    gradients = (
+        adapter_parameters(shape, rank=run.lora.rank)
+        if run.lora
+        else shape.parameters + shape.vocabulary * shape.hidden  # the head's are summed separately
+    )
     microbatch = run.memory.max_tokens_per_microbatch or (None if on_gpu else CPU_TOKENS_PER_MICROBATCH)
     in_flight = run.mini_batch * longest
     # PPO computes values and reference log-probabilities of all rollouts of a step; GRPO the latter, with a KL term.
@@ -127,31 +147,38 @@ def plan_memory(
     measured = rounds * run.rollouts * longest
     if microbatch is not None:
         in_flight, measured = min(in_flight, microbatch), min(measured, microbatch)
-    working = width * (3 * shape.intermediate + 4 * shape.hidden)  # of the layer that is being computed
     kept = activation_bytes(shape, run)
     if run.memory.offload_activations and on_gpu:  # those of the layer that is being computed are on the device
         kept /= shape.layers
-    updating = {
-        "weights in low precision": casts,
-        "gradients": gradients,
-        "activations": max(in_flight, longest) * kept + max(measured, longest) * working,
+    return {
+        "weights in low precision": _cast_bytes(shape, run),
+        "gradients": FLOAT * gradients,
+        "activations": max(in_flight, longest) * kept + max(measured, longest) * _working_bytes(shape, run),
         "tiles of the output head": _head_tiles() if on_gpu else 0,
     }
+
+
+def _generation_bytes(shape: ModelShape, run: Workload, *, prompt: int, longest: int) -> dict[str, float]:
+    """Weights in low precision, KV cache and logits of generation in this process."""
     batch = min(run.generation.batch, run.rollouts)
     # Under autocast the rotary embedding leaves keys in float32, and the cache holds both keys and values so.
-    cache = shape.cache_bytes(width=LOW if numerics == "bfloat16" else FLOAT)
-    writing = {
-        "weights in low precision": casts,
+    cache = shape.cache_bytes(width=LOW if numerics_of(run) == "bfloat16" else FLOAT)
+    return {
+        "weights in low precision": _cast_bytes(shape, run),
         "KV cache": batch * longest * cache * (1 + 1 / shape.layers),
-        "encoding prompts": batch * prompt * working,
+        "encoding prompts": batch * prompt * _working_bytes(shape, run),
         "sampling tokens": batch * shape.vocabulary * (2 * FLOAT + 3 * 8),
     }
-    if run.generation.engine in SERVED:
-        server = run.generation.server
-        share = {} if card is None or server.address is not None else {"server": server.memory * card}
-        # One that sleeps during the update holds its share only while it writes.
-        return MemoryPlan(held, share, updating) if server.sleep else MemoryPlan(held | share, {}, updating)
-    return MemoryPlan(held, writing, updating)
+
+
+def _cast_bytes(shape: ModelShape, run: Workload) -> float:
+    """The copies of the weights in low precision that autocast makes."""
+    return _width(run) * shape.parameters if numerics_of(run) == "autocast" else 0
+
+
+def _working_bytes(shape: ModelShape, run: Workload) -> float:
+    """Bytes per token of the layer that is being computed."""
+    return _width(run) * (3 * shape.intermediate + 4 * shape.hidden)
 
 
 def _head_tiles() -> float:
@@ -161,15 +188,14 @@ def _head_tiles() -> float:
 
 
 def check_memory(run: Workload, *, longest_prompt: int | None = None) -> MemoryPlan:
-    """Plan a run on the device that it will use. Where a machine does not say how much memory it has, everything fits.
+    """Plan a run on the device that it will use. If a machine does not report its memory, every plan fits.
 
     Args:
-        run: to be planned.
-        longest_prompt: in tokens; None: as long as the recipe allows.
+        run: the run to plan.
+        longest_prompt: tokens of the longest prompt; None: as long as the recipe allows.
 
     Raises:
-        BadInputError: it does not fit; the error names settings that would make it fit, if there are any, first the one
-            that frees most.
+        BadInputError: it does not fit; the error names settings that would make it fit, the most effective one first.
     """
     import torch
 
