@@ -142,7 +142,9 @@ def test_code_in_a_model_folder_does_not_run_and_nothing_is_asked_on_standard_in
     folder, mark = hostile
     monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("asked on standard input"))
     for load in (lambda: load_model(str(folder), device="cpu"), lambda: load_tokenizer(str(folder))):
-        with pytest.raises(BadInputError, match=r"needs code .*which is not run by default; .*trust_remote_code: true") as error:
+        with pytest.raises(
+            BadInputError, match=r"needs code .*which is not run by default; .*trust_remote_code: true"
+        ) as error:
             load()
         assert "\n" not in str(error.value)
     assert not mark.exists()
