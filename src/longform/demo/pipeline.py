@@ -344,7 +344,7 @@ def _build_ladders(
     for name in _by_range(load_prompts("training")):
         if name not in ladders:
             raise BadInputError(
-                f"{grades}: all responses of {name} words of part one's policy are empty, so part two has no ladders for them"
+                f"{grades}: part one's policy wrote only empty responses of {name} words, so part two lacks ladders"
             )
         write_rows(_path_of_range(folder, "ladders", name), ladders[name])
 

@@ -195,9 +195,10 @@ def _load_weights(
     """The model with its weights; with `only_headers`, a model on the meta device, whose weights have only shapes."""
     device = "meta" if only_headers else None
     if not holds_adapters(path):
-        model, found = AutoModelForCausalLM.from_pretrained(
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
             path, dtype=dtype, trust_remote_code=trust_remote_code, device_map=device, output_loading_info=True
         )
+        model, found = loaded
         check_complete(path, model, found, has_head=has_head)
         return model
     from peft import PeftModel

@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -82,7 +83,8 @@ def test_a_damaged_record_of_the_settings_is_one_line(tmp_path):
 
 @pytest.mark.parametrize("bad", [{2}, {1, 2, 3, 4}], ids=["one", "all"])
 def test_an_update_that_is_not_finite_is_skipped_and_several_in_a_row_stop_the_stage(start, tmp_path, bad):
-    model, forwards = load_model(str(start), device="cpu")[1], [0]
+    model: Any = load_model(str(start), device="cpu")[1]
+    forwards = [0]
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
 
     def spoil(module, inputs, output):
