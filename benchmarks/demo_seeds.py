@@ -3,9 +3,9 @@
     python benchmarks/demo_seeds.py --model build/demo-models/smollm2-135m-instruct \\
         --embeddings build/demo-models/all-minilm-l6-v2 --out runs/demo-seeds --seeds 1 2 3 [--method ppo]
 
-Prompts, split, judge and examiner were fixed before any model wrote for them; the recipes were then chosen with seed 0. Each
-seed runs in a process of its own, so that its peak memory is its own. A seed whose result is in OUT is not run again, and
-none is left out.
+Prompts, split, judge and examiner were fixed before any model wrote for them; how the recipes were chosen is in
+benchmarks/RESULTS.md. Each seed runs in a process of its own, so that its peak memory is its own. A seed whose result is in
+OUT is not run again, and none is left out.
 """
 
 import argparse
