@@ -30,7 +30,7 @@ class DemoFigures:
     """Results of one writer: means over its texts, with intervals over prompts."""
 
     measures: dict[str, Interval]
-    """By name, see `MEASURES`; without relevance if there is no encoder."""
+    """Mean and interval of each measure in `MEASURES`, by name; relevance only if there is an encoder."""
     words: float
     distinct_2: float
     ranges: dict[str, RangeFigures]

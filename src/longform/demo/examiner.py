@@ -95,7 +95,7 @@ def is_met(requirement: Requirement, text: str, *, request: str) -> float:
         case "dialogue":
             spoken = _QUOTATION.findall(text)
             outside = len(units(_QUOTATION.sub(" ", text)))
-            return float(any(len(units(it)) >= 3 for it in spoken) and outside >= MIN_SENTENCE_WORDS)
+            return float(any(len(units(speech)) >= 3 for speech in spoken) and outside >= MIN_SENTENCE_WORDS)
         case "start":
             first = units(sentences(text)[0])
             given = [word.lower() for word in requirement.words]
@@ -129,7 +129,7 @@ def _finished_sentences(text: str, request: str) -> list[str]:
 
 def _has_person(text: str, pronouns: set[str]) -> float:
     """1 if enough sentences contain one of the pronouns, else 0."""
-    return float(_share([not pronouns.isdisjoint(units(it)) for it in sentences(text)]) >= MIN_PERSON_SHARE)
+    return float(_share([not pronouns.isdisjoint(units(sentence)) for sentence in sentences(text)]) >= MIN_PERSON_SHARE)
 
 
 def _share(values: Sequence[float]) -> float:

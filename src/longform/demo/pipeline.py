@@ -183,12 +183,12 @@ def demo_recipe(name: str, folder: Path, paths: Mapping[str, str], overrides: Se
     """
     # One source per length range, so that every step has prompts of all lengths.
     kind = "prompts" if name == "length" else "ladders"
-    files = [_path_of_range(folder, kind, it) for it in _by_range(load_prompts("training"))]
+    files = [_path_of_range(folder, kind, name) for name in _by_range(load_prompts("training"))]
     placed = {
         "models": str(folder / "models.yaml"),
         "run.folder": str(folder),
         "memory.precision": fast_precision(choose_device()),
-        "data.sources": [{"name": it.stem, kind: str(it)} for it in files],
+        "data.sources": [{"name": file.stem, kind: str(file)} for file in files],
         **paths,
     }
     with resources.as_file(resources.files("longform.demo") / "recipes" / f"{name}.yaml") as source:
@@ -340,7 +340,7 @@ def _build_ladders(
     rules = SelectionSettings(policy=OWN, top_k=scale.ladders_per_range, group_by="meta.range")
     chosen = select(prompts=candidates, responses=responses, grades=[grades], settings=rules)
     # The curriculum starts at the policy's own response, which a ladder lacks if the response was empty.
-    ladders = _by_range([it for it in chosen.ladders if OWN in it.rungs])
+    ladders = _by_range([ladder for ladder in chosen.ladders if OWN in ladder.rungs])
     for name in _by_range(load_prompts("training")):
         if name not in ladders:
             raise BadInputError(

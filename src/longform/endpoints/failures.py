@@ -286,7 +286,7 @@ def _words(error: Mapping[str, Any], body: str) -> str:
     said = next(filter(None, map(error.get, ("message", "msg", "detail", "error_msg"))), "")
     metadata = error.get("metadata")
     upstream = metadata.get("raw") or metadata.get("reasons") if isinstance(metadata, Mapping) else None
-    line = ": ".join(quote(it) for it in (said, upstream) if it)
+    line = ": ".join(quote(words) for words in (said, upstream) if words)
     return quote(line or re.sub(r"<[^>]*>", " ", body[:2000]))
 
 

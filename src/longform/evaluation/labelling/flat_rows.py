@@ -34,7 +34,7 @@ def nest(rows: Sequence[Any], *, choices: Collection[str]) -> list[Any]:
         if not isinstance(row, dict) or not is_flat(row):
             nested.append(row)
         elif _is_annotation(row):
-            name = json.dumps([row.get("id"), *(row[it] for it in TEXTS)])
+            name = json.dumps([row.get("id"), *_texts(row).values()])
             if name not in tasks:
                 tasks[name] = {"id": row.get("id"), "data": _texts(row), "meta": _models(row), "annotations": []}
                 nested.append(tasks[name])
@@ -108,15 +108,15 @@ def _responses(row: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
             ]
             continue
         answers = _rows_of_columns(value)
-        if answers and all(isinstance(it, dict) and {"user_id", "value"} <= it.keys() for it in answers):
+        if answers and all(isinstance(answer, dict) and {"user_id", "value"} <= answer.keys() for answer in answers):
             found[name] = answers
     return found
 
 
 def _rows_of_columns(value: Any) -> list[Any]:
     """A list of objects, which data sets also store as an object of lists."""
-    if isinstance(value, dict) and value and all(isinstance(it, list) for it in value.values()):
-        return [dict(zip(value, it, strict=True)) for it in zip(*value.values(), strict=False)]
+    if isinstance(value, dict) and value and all(isinstance(column, list) for column in value.values()):
+        return [dict(zip(value, cells, strict=True)) for cells in zip(*value.values(), strict=False)]
     return value if isinstance(value, list) else []
 
 

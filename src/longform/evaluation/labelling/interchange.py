@@ -102,7 +102,7 @@ def _read_json(path: Path) -> Any:
         try:
             content = json.loads(text)
         except ValueError:
-            lines = [it for it in text.split("\n") if it.strip()]
+            lines = [line for line in text.split("\n") if line.strip()]
             if len(lines) < 2 or not lines[0].lstrip().startswith("{"):
                 raise
             content = list(map(json.loads, lines))
