@@ -100,9 +100,8 @@ class ScriptedServer(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    wbufsize = (
-        -1
-    )  # head and body leave in one piece: the second of two would wait 40 ms for the client's acknowledgement
+    # Head and body leave in one piece: the second of two would wait 40 ms for the client's acknowledgement.
+    wbufsize = -1
 
     @property
     def scripted(self) -> ScriptedServer:

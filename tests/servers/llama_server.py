@@ -4,7 +4,7 @@ import signal
 import socket
 import sys
 
-import xllamacpp  # pyright: ignore[reportMissingImports]
+import xllamacpp
 
 MODEL, CONTEXT, SLOTS = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import cache
 from importlib.resources import as_file, files
 from pathlib import Path
 from shlex import quote
@@ -56,11 +57,13 @@ def command_of(kind: FileKind) -> str:
     return {"recipe": "train", "study": "study run", "models": "probe"}.get(kind, kind)
 
 
-def list_recipes() -> list[ShippedRecipe]:
+@cache
+def list_recipes() -> tuple[ShippedRecipe, ...]:
     """All recipes of the package, those of the top folder first, then by name."""
     with as_file(files("longform") / "recipes") as folder:
         paths = sorted(folder.rglob("*.yaml"), key=lambda path: (path.parent != folder, path))
-        return [_read(path.relative_to(folder).with_suffix("").as_posix(), path.read_text("utf-8")) for path in paths]
+        named = {path.relative_to(folder).with_suffix("").as_posix(): path.read_text("utf-8") for path in paths}
+        return tuple(_read(name, text) for name, text in named.items())
 
 
 def find_recipe(name: str) -> ShippedRecipe:
