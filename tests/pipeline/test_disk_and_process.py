@@ -137,7 +137,7 @@ def test_a_command_that_finds_no_room_goes_on_where_it_stopped(world, inputs, co
         world.forks.start(folder, command, first=SMALL_FILES.format(limit))
         return world.forks.wait()
 
-    failures = _fill_and_grow([0, 1, 500, *_grow(8 * KIB, factor=1.5)], attempt)
+    failures = _fill_and_grow([0, 1, 500, *_grow(8 * KIB, factor=2)], attempt)
     assert len(failures) > 5
     assert without_calls(folder / out) == without_calls(world.folder / out)
     assert not list(folder.rglob("*.partial"))
@@ -159,7 +159,7 @@ def test_a_full_file_system_stops_a_command_that_then_goes_on(world, inputs, sma
         world.forks.start(folder, command)
         return world.forks.wait()
 
-    failures = _fill_and_grow(_grow(8 * KIB, factor=1.4), attempt)
+    failures = _fill_and_grow(_grow(8 * KIB, factor=2), attempt)
     assert len(failures) > 3
     assert all(place.name in message for message in failures)
     assert without_calls(place / out) == without_calls(world.folder / out)
@@ -190,7 +190,7 @@ def test_a_run_that_finds_no_room_goes_on_where_it_stopped(world, inputs):
         world.forks.start(folder, TRAIN, *SETTINGS, *resume, first=SMALL_FILES.format(limit))
         return world.forks.wait()
 
-    failures = _fill_and_grow([0, 10, *_grow(20 * KIB, factor=3)], attempt)
+    failures = _fill_and_grow([0, 10, *_grow(20 * KIB, factor=5)], attempt)
     assert len(failures) > 4
     assert all(message.startswith("runs/run") for message in failures), failures
     assert _result(folder / "runs") == _result(world.folder / "runs")
@@ -208,7 +208,7 @@ def test_a_full_file_system_stops_a_run_that_then_goes_on(world, inputs, small_d
         assert left == [], "what was half-written is taken away, so that the disk has its room back"
         return done
 
-    failures = _fill_and_grow(_grow(8 * KIB, factor=3), attempt)
+    failures = _fill_and_grow(_grow(8 * KIB, factor=4), attempt)
     assert len(failures) > 5
     assert all("disk/run" in message for message in failures), failures
     assert any("checkpoints" in message for message in failures), "no checkpoint met a full disk"

@@ -35,7 +35,7 @@ SETTINGS = ("--set", f"run.steps={STEPS}", "--set", "run.checkpoint_every=2", "-
 SETTINGS += ("--set", "optim.mini_batch=4")
 KILLS = {"generate": 16, "grade": 16, "select": 6, "train": 12}
 if not FULL:
-    KILLS = {"generate": 2, "grade": 2, "select": 3, "train": 4}
+    KILLS = {"generate": 1, "grade": 1, "select": 3, "train": 4}
 SLOW_DISK = "import os, time; sync = os.fsync; os.fsync = lambda file: (time.sleep({}), sync(file))"
 
 
