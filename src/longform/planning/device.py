@@ -29,7 +29,6 @@ from longform.planning.workload import Workload, longest_sequence
 from longform.records.errors import BadInputError
 from longform.rewards.likelihood import frozen_model
 from longform.rewards.settings import LikelihoodSettings, WritingSettings
-from longform.rl.settings import CPU_TOKENS_PER_MICROBATCH
 from longform.writers.settings import SERVED
 
 NF4 = 0.52
@@ -140,7 +139,7 @@ def _update_bytes(shape: ModelShape, run: Workload, *, longest: int, on_gpu: boo
         if run.lora
         else shape.parameters + shape.vocabulary * shape.hidden  # the head's are summed separately
     )
-    microbatch = run.memory.max_tokens_per_microbatch or (None if on_gpu else CPU_TOKENS_PER_MICROBATCH)
+    microbatch = run.memory.microbatch_tokens(on_gpu=on_gpu)
     in_flight = run.mini_batch * longest
     # PPO computes values and reference log-probabilities of all rollouts of a step; GRPO the latter, with a KL term.
     rounds = 1 if run.method == "ppo" else (1 + run.grpo.resample) * (run.optim.kl_coef > 0)

@@ -73,7 +73,7 @@ class SupervisedWorkload:
     def tokens(self) -> int:
         """Tokens of a micro-batch, padding included."""
         row = self.longest * self.texts_per_row
-        limit = self.memory.max_tokens_per_microbatch
+        limit = self.memory.microbatch_tokens(on_gpu=self.on_gpu)
         return self.rows * row if limit is None else min(max(limit, row), self.rows * row)
 
     def changed(self, key: str, value: Any) -> "SupervisedWorkload":

@@ -137,15 +137,19 @@ class MemorySettings(BaseModel):
     choice."""
     max_tokens_per_microbatch: int | None = Field(default=None, ge=1)
     """Tokens of a micro-batch, padding included; the gradients of a mini-batch's micro-batches are summed.
-    None: the whole mini-batch, on a CPU 2,048 tokens."""
+    None: the whole mini-batch, on a CPU 512 tokens."""
     limit_gb: float | None = Field(default=None, gt=0)
     """Memory of the GPU in GiB that the plan must fit into, even if this machine has none. By default the memory of this
     machine's device."""
 
+    def microbatch_tokens(self, *, on_gpu: bool) -> int | None:
+        """`max_tokens_per_microbatch`, by default as many as suit the device; None is the whole batch."""
+        return self.max_tokens_per_microbatch or (None if on_gpu else CPU_TOKENS_PER_MICROBATCH)
 
-CPU_TOKENS_PER_MICROBATCH = 2048
-"""Few enough tokens to stay in a CPU's cache from one operation to the next, and enough for matrix products and for
-threads that share busy cores. With ten times as many, each token takes two to three times as long."""
+
+CPU_TOKENS_PER_MICROBATCH = 512
+"""Few enough tokens to stay in a CPU's cache from one operation to the next, with little padding, and enough for matrix
+products and for threads that share busy cores."""
 REFERENCE_LR = 1e-2
 """Peak learning rate of the critic's single weight on the score of the reference. 0 where `critic_lr` is 0."""
 

@@ -179,11 +179,11 @@ def test_packed_rows_have_the_gradients_of_padded_ones(batch):
 
 
 def test_on_a_cpu_pieces_are_small_unless_asked_for():
-    lengths = torch.tensor([900, 100, 90, 80, 2000, 60])
+    lengths = torch.tensor([450, 120, 100, 80, 2000, 60])
     mask = (torch.arange(2000) < lengths[:, None]).float()
     batch = Batch(mask.long(), torch.zeros(6, dtype=torch.int64), mask, mask, mask[:, 0])
     pieces = cut_batch(batch, torch.arange(6), max_tokens=None)
-    assert [it.tolist() for it in pieces] == [[4], [0, 1], [2, 3, 5]]
+    assert [it.tolist() for it in pieces] == [[4], [0], [1, 2, 3, 5]]
     assert len(cut_batch(batch, torch.arange(6), max_tokens=12_000)) == 1
 
 

@@ -38,6 +38,9 @@ def gradients_as_updates(monkeypatch):
     monkeypatch.setattr(stage, "build_optimizer", lambda model, _: torch.optim.SGD(model.parameters(), lr=1.0))
 
 
+UNCUT = 100_000
+
+
 def run(limit=None, **more):
     return StageRun(MemorySettings(max_tokens_per_microbatch=limit), **more)
 
@@ -66,7 +69,23 @@ def test_cutting_a_batch_into_micro_batches_leaves_the_gradient_as_it_is(tokeniz
         fine_tune(model, tokenizer, encoded, settings, run(limit))
         return moved(before, model)
 
-    assert_equal_gradients(gradient(None), gradient(limit))
+    assert_equal_gradients(gradient(UNCUT), gradient(limit))
+
+
+def test_on_a_cpu_micro_batches_are_small_unless_asked_for(tokenizer):
+    encoded = encode_rows(tokenizer, sft_rows(seed=1, count=12), max_tokens=90)
+
+    def sizes(limit):
+        seen, model = [], build_model(tokenizer, seed=0)
+        model.register_forward_pre_hook(
+            lambda _, __, inputs: seen.append(inputs["input_ids"].numel()), with_kwargs=True
+        )
+        fine_tune(model, tokenizer, encoded, SftSettings(batch_size=12, **ONE_STEP), run(limit))
+        return seen
+
+    assert len(sizes(None)) > 1
+    assert max(sizes(None)) <= 512 < max(sizes(UNCUT))
+    assert len(sizes(UNCUT)) == 1
 
 
 @pytest.mark.parametrize("limit", [1, 40, pytest.param(64, marks=pytest.mark.full)])

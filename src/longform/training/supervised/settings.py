@@ -92,7 +92,8 @@ class SupervisedMemory(BaseModel):
     """Keep only the input of each layer for the backward pass, and recompute the rest. By default on a GPU only."""
     max_tokens_per_microbatch: int | None = Field(default=None, ge=1)
     """Maximum number of tokens in a micro-batch of one process, padding included; a longer row is a micro-batch of its own.
-    Gradients are summed over micro-batches, so an update does not depend on this setting. None: one micro-batch."""
+    Gradients are summed over micro-batches, so an update does not depend on this setting. None: one micro-batch, on a CPU
+    512 tokens."""
     limit_gb: float | None = Field(default=None, gt=0)
     """Memory of each GPU in GiB that the plan must fit into; it need not be a GPU of this machine. By default the memory of
     this machine's device."""

@@ -191,7 +191,8 @@ class MicroBatches:
 
     def micro_batches(self: Any, inputs: Mapping[str, Tensor]) -> list[Mapping[str, Tensor]]:
         """The rows divided into micro-batches, of which every process has the same number."""
-        tokens, limit = self.row_tokens(inputs), self.stage.run.memory.max_tokens_per_microbatch
+        tokens = self.row_tokens(inputs)
+        limit = self.stage.run.memory.microbatch_tokens(on_gpu=self.args.device.type != "cpu")
         real = [row for row, size in enumerate(tokens) if size]
         blank = [row for row, size in enumerate(tokens) if not size]
         if not real:
