@@ -32,10 +32,10 @@ from longform.miniature.quickstart import (
 from longform.miniature.server import serve_in_background
 from longform.miniature.world_files import write_world
 from longform.records.run_directory import RunDirectory
-from longform.training.supervised.lessons import SftData
 from longform.training.supervised.sft import train_sft
 from longform.training.supervised.sft_recipe import SftRecipe
 from longform.training.supervised.sft_run import run_sft
+from longform.training.supervised.training_rows import SftData
 from longform.writers.loading import load_model
 
 RECIPES = Path(__file__).parents[1] / "src/longform/recipes/arms"

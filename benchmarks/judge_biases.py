@@ -58,7 +58,7 @@ SHOWN = 5
 """Steps at both ends of a run that are averaged in the table."""
 
 
-class Lessons:
+class TrainingRows:
     """The sentences of some requests' stories as tokens, and flawed stories of them."""
 
     def __init__(self, seed: int) -> None:
@@ -133,7 +133,7 @@ def main() -> None:
 def write_world(folder: Path, base_url: str, seed: int) -> None:
     """Prompts, models.yaml and the taught policy."""
     folder.mkdir(parents=True, exist_ok=True)
-    lessons = Lessons(seed)
+    lessons = TrainingRows(seed)
     for name, copies in (("prompts", 8), ("validation", 2)):
         rows = [
             Prompt(id=f"{name}-{index}-{copy}", prompt=it.text, length_range=it.length_range)

@@ -61,7 +61,9 @@ def judge_model(
     accuracy = examination.figures.accuracy
     result = {
         "judge model": str(resolved.out),
-        **({} if trained is None else {"training pairs": trained.split.pairs, "lessons": len(trained.split.lessons)}),
+        **(
+            {} if trained is None else {"training pairs": trained.split.pairs, "training rows": len(trained.split.rows)}
+        ),
         "evaluation pairs": examination.pairs,
         "accuracy": None if accuracy is None else round(accuracy.value.estimate, 4),
         "models.yaml": str(resolved.out / ENTRY),
@@ -109,7 +111,7 @@ def _print_plan(recipe: "JudgeModelRecipe", *, self_check: bool) -> None:
     print(dump_recipe(recipe), end="")
     left_out = "".join(f", {number} left out: {cause}" for cause, number in split.left_out.items())
     print(f"# OK: {split.pairs} training pairs, {len(split.held_out)} held out{left_out}")
-    print(f"# {len(split.lessons)} verdicts with reasons, {len(split.questions)} questions with labels")
+    print(f"# {len(split.rows)} verdicts with reasons, {len(split.questions)} questions with labels")
     if plan is not None:
         print_memory(plan.sft)
         for line in plan.rl.lines() if plan.rl else []:

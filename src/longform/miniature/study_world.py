@@ -28,7 +28,7 @@ from longform.miniature.world import StoryRequest, parse_request, prompts
 from longform.miniature.world_files import models_yaml, write_world
 from longform.miniature.writers import LESSON_LEVELS, LEVELS, write_story
 from longform.records.files import write_rows, write_text
-from longform.records.schemas import Lesson, Prompt
+from longform.records.schemas import Prompt, TrainingRow
 
 MIN_MARGIN_CORRELATION = 0.6
 """Correlation of the margins of two samples that a world with kinds must reach."""
@@ -134,7 +134,7 @@ def write_study_world(folder: Path, *, base_url: str, settings: WorldSettings, s
         lessons = sft_rows(seed=stream, count=count, kinds=settings.kinds)
         if settings.reading:
             lessons = with_reading_lessons(lessons, seed=stream)
-        write_rows(folder / f"{name}.jsonl", [Lesson.model_validate(row) for row in lessons])
+        write_rows(folder / f"{name}.jsonl", [TrainingRow.model_validate(row) for row in lessons])
     words = [" ".join(map(str, BROKEN_RANGE))] * 2 if settings.kinds else []
     tokenizer = build_tokenizer(more=[*words, *([READING_WORDS] * 2 if settings.reading else [])])
     build_model(tokenizer, seed=seed).save_pretrained(folder / "untrained")

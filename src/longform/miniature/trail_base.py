@@ -17,7 +17,7 @@ from longform.miniature.trail_corpus import documents_with_trails, prompts_with_
 from longform.miniature.trails import DIRECTIONS, NOWHERE, PLACES, STEPS, opening, split_opening, trail_text
 from longform.miniature.world import parse_request
 from longform.records.files import write_rows, write_text
-from longform.records.schemas import Lesson, Prompt, Response
+from longform.records.schemas import Prompt, Response, TrainingRow
 from longform.text.structure import Thinking
 
 EXAMINED_SEED = 900_000
@@ -43,7 +43,7 @@ class EndsNamed(NamedTuple):
 def write_trail_documents(folder: Path, *, seed: int, count: int) -> None:
     """Write the base's documents, its think prompts, and the untrained model in untrained/."""
     texts = _alike_in_length(documents_with_trails(seed=seed, count=count), seed=seed)
-    write_rows(folder / "documents.jsonl", [Lesson.model_validate({"text": it}) for it in texts])
+    write_rows(folder / "documents.jsonl", [TrainingRow.model_validate({"text": it}) for it in texts])
     write_text(folder / "think.txt", f"{THINK_PROMPT}\n")
     write_text(folder / "direct.txt", f"{DIRECT_PROMPT}\n")
     tokenizer = build_base_tokenizer(more=_WORDS)

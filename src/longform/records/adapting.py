@@ -12,7 +12,7 @@ from hashlib import blake2b
 from typing import Any, NamedTuple
 
 from longform.records.errors import BadInputError
-from longform.records.schemas import Game, Grade, Ladder, Lesson, Pair, Preference, Prompt, Response, Row
+from longform.records.schemas import Game, Grade, Ladder, Pair, Preference, Prompt, Response, Row, TrainingRow
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _DEEPEST = 200
@@ -24,7 +24,11 @@ _IN_CELLS = ("meta", "length_range", "dimensions", "verdicts", "labels", "refere
 _PERHAPS_IN_CELLS = {"prompt": "role", "completion": "role", "criteria": "name"}
 """Fields that a cell holds as text or as a JSON list of objects with this field."""
 _FIELDS = sorted(
-    {name for kind in (Prompt, Response, Grade, Ladder, Game, Pair, Preference, Lesson) for name in kind.model_fields}
+    {
+        name
+        for kind in (Prompt, Response, Grade, Ladder, Game, Pair, Preference, TrainingRow)
+        for name in kind.model_fields
+    }
 )
 
 

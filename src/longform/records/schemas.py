@@ -138,7 +138,7 @@ class Response(Row):
     """Short hashes of what it was made from, by name; None for a row of another tool, or of version 0.1."""
 
 
-class Lesson(Row):
+class TrainingRow(Row):
     """A training row of supervised fine-tuning: a conversation, a prompt with its completion, or a text."""
 
     text_field: ClassVar[str] = "text"
@@ -153,7 +153,7 @@ class Lesson(Row):
     """Why the answer ended; `length` if it was cut off."""
 
     @model_validator(mode="after")
-    def _check_kind(self) -> "Lesson":
+    def _check_kind(self) -> "TrainingRow":
         kinds = [self.messages is not None, self.completion is not None, self.text is not None]
         if sum(kinds) != 1 or (self.completion is not None and self.prompt is None):
             raise ValueError("needs either `messages`, or `prompt` and `completion`, or `text`")

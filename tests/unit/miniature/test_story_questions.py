@@ -20,7 +20,7 @@ from longform.miniature.reading import (
 from longform.miniature.study_world import WorldSettings, write_study_world
 from longform.miniature.world import HEROES, OBJECTS
 from longform.records.files import read_rows
-from longform.records.schemas import Lesson, Prompt
+from longform.records.schemas import Prompt, TrainingRow
 from longform.text.final_answers import final_answer
 
 ROWS = questions(seed=3, split="train", count=200)
@@ -103,8 +103,8 @@ def test_a_world_with_reading_has_questions_beside_its_prompts(tmp_path):
     held_out = list(read_rows(tmp_path / "held-out-questions.jsonl", Prompt))
     assert len(held_out) == 4
     assert all(row.id.startswith("question-held-out") for row in held_out)
-    assert any(row.messages for row in read_rows(tmp_path / "lessons.jsonl", Lesson))
-    assert any(row.completion for row in read_rows(tmp_path / "lessons.jsonl", Lesson))
+    assert any(row.messages for row in read_rows(tmp_path / "lessons.jsonl", TrainingRow))
+    assert any(row.completion for row in read_rows(tmp_path / "lessons.jsonl", TrainingRow))
 
 
 def test_trails_and_reading_are_different_worlds():

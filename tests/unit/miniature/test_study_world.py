@@ -22,7 +22,7 @@ from longform.miniature.study_world import (
 )
 from longform.miniature.world import parse_request, prompts
 from longform.records.files import read_rows
-from longform.records.schemas import Lesson, Prompt
+from longform.records.schemas import Prompt, TrainingRow
 
 PLAIN = WorldSettings(train_prompts=12, validation_prompts=4, held_out_prompts=6, lesson_steps=2)
 KINDS = PLAIN.model_copy(update={"kinds": True, "judge": "calibrated"})
@@ -31,7 +31,7 @@ URL = "http://127.0.0.1:1/v1"
 
 def lessons(folder, name="lessons"):
     """Requests and texts of the rows."""
-    rows = [row.model_dump() for row in read_rows(folder / f"{name}.jsonl", Lesson)]
+    rows = [row.model_dump() for row in read_rows(folder / f"{name}.jsonl", TrainingRow)]
     return [(row["prompt"][0]["content"], row["completion"][0]["content"]) for row in rows]
 
 
@@ -98,8 +98,8 @@ def test_the_untrained_policy_can_be_loaded_and_reads_every_request_in_words(wor
 def test_a_plain_world_has_the_prompts_and_lessons_of_the_quickstart(tmp_path):
     write_study_world(tmp_path, base_url=URL, settings=PLAIN, seed=7)
     assert list(read_rows(tmp_path / "prompts.jsonl", Prompt)) == prompts(seed=7, split="train", count=12)
-    rows = [Lesson.model_validate(row) for row in sft_rows(seed=7, count=32)]
-    assert list(read_rows(tmp_path / "lessons.jsonl", Lesson)) == rows
+    rows = [TrainingRow.model_validate(row) for row in sft_rows(seed=7, count=32)]
+    assert list(read_rows(tmp_path / "lessons.jsonl", TrainingRow)) == rows
 
 
 def test_the_server_answers_as_its_settings_say(world):

@@ -24,7 +24,7 @@ from longform.miniature.trails import (
 from longform.miniature.world import complete_request, parse_request, prompts
 from longform.miniature.writers import LEVELS, write_story
 from longform.records.files import read_rows
-from longform.records.schemas import Lesson, Prompt, Response
+from longform.records.schemas import Prompt, Response, TrainingRow
 from longform.text.structure import parse_response
 
 ROWS = prompts_with_trails(seed=3, split="train", count=60)
@@ -141,7 +141,7 @@ def test_the_examination_tells_a_model_that_needs_a_plan_from_one_that_does_not(
 
 def test_a_world_with_trails_has_documents_prompts_of_every_need_and_a_base_that_knows_its_words(tmp_path):
     write_study_world(tmp_path, base_url="http://127.0.0.1:1/v1", settings=SMALL, seed=4)
-    documents = list(read_rows(tmp_path / "documents.jsonl", Lesson))
+    documents = list(read_rows(tmp_path / "documents.jsonl", TrainingRow))
     assert len(documents) == 32
     assert not (tmp_path / "lessons.jsonl").exists()
     assert list(read_rows(tmp_path / "prompts.jsonl", Prompt)) == world_prompts(SMALL, seed=4, count=6)

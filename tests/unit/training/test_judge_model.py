@@ -30,11 +30,11 @@ from longform.training.judge_model.pairs import (
     LabelledPair,
     ask_about,
     label_of,
-    lessons_of_pairs,
     letter_of,
     order_of,
     questions,
     read_labelled_pairs,
+    training_rows_of_pairs,
 )
 from longform.training.judge_model.recipe import JudgeModelRecipe, read_split
 from longform.training.judge_model.run import read_facts, run_judge_model
@@ -137,9 +137,9 @@ def test_without_a_persons_label_a_judge_counts_that_said_the_same_in_both_order
 def test_reasons_get_the_verdict_of_the_label_and_those_against_it_are_left_out():
     left_out = Counter()
     given = pair(0, "b", reasons={"ab": "The second is longer.", "ba": "The first is good. [[B]]"})
-    (lesson,) = lessons_of_pairs([given], left_out, wording=WORDING)
-    assert lesson.messages is not None
-    asked, answered = lesson.messages
+    (row,) = training_rows_of_pairs([given], left_out, wording=WORDING)
+    assert row.messages is not None
+    asked, answered = row.messages
     assert asked.content == ask_about(given, "ab", wording=WORDING)
     assert answered.content == "The second is longer.\n\n[[B]]"
     assert left_out == {AGAINST_LABEL: 1}
@@ -162,11 +162,11 @@ def test_pairs_without_a_label_are_counted_and_a_file_without_any_is_refused(tmp
         read_labelled_pairs([path], judge=None)
 
 
-def test_held_out_prompts_are_in_no_lesson_and_no_question(world):
+def test_held_out_prompts_are_in_no_training_row_and_no_question(world):
     split = read_split(recipe())
     held_out = {it.request.request for it in split.held_out}
     assert len(held_out) >= 2
-    trained = [it.messages[0].content for it in split.lessons if it.messages] + [it.prompt for it in split.questions]
+    trained = [it.messages[0].content for it in split.rows if it.messages] + [it.prompt for it in split.questions]
     assert trained and split.pairs + len(split.held_out) == 30
     for request in held_out:
         assert not any(f"\n{request}\n" in text for text in trained)
@@ -184,7 +184,7 @@ def test_what_a_stage_lacks_is_one_line(world):
     write_rows("pairs.jsonl", [pair(n) for n in range(30)])
     with pytest.raises(BadInputError, match="sft: no verdicts to learn"):
         read_split(recipe())
-    assert not read_split(recipe(sft=None)).lessons
+    assert not read_split(recipe(sft=None)).rows
     tokenizer = AutoTokenizer.from_pretrained("base")
     tokenizer.chat_template = None
     save_policy(AutoModelForCausalLM.from_pretrained("base"), tokenizer, world / "plain")

@@ -17,7 +17,7 @@ from longform.recipe.loading import load_recipe
 from longform.records.errors import BadInputError, StoppedError
 from longform.records.files import write_rows
 from longform.records.schemas import Ladder, Prompt, Reference, Response
-from longform.training.supervised import lessons, sft_run
+from longform.training.supervised import sft_run, training_rows
 from longform.training.supervised.sft_recipe import SftRecipe
 from longform.training.supervised.sft_run import prepare_rows, run_sft
 from longform.training.supervised.stage import TrainedModel
@@ -68,10 +68,10 @@ def _recipe(folder, text=FROM_LADDERS, *overrides):
     return load_recipe(folder / "sft.yaml", SftRecipe, overrides)
 
 
-def read_lessons(recipe):
+def read_training_rows(recipe):
     """The rows of a recipe that passes all checks."""
     prepare_rows(recipe)
-    return lessons.read_lessons(recipe.data).rows
+    return training_rows.read_training_rows(recipe.data).rows
 
 
 def _answers(rows):
@@ -79,14 +79,14 @@ def _answers(rows):
 
 
 def test_of_a_ladder_the_best_reference_is_learned(folder):
-    rows = read_lessons(_recipe(folder))
+    rows = read_training_rows(_recipe(folder))
     assert _answers(rows) == ["Strong."] * 4
     assert rows[0]["prompt"] == [{"role": "user", "content": "Write 0."}]
 
 
 def test_of_responses_all_texts_or_one_models_are_learned_but_no_empty_ones(folder):
-    assert _answers(read_lessons(_recipe(folder, FROM_RESPONSES))) == ["Said by a.", "Said by c."] * 4
-    assert _answers(read_lessons(_recipe(folder, FROM_RESPONSES, "data.model=c"))) == ["Said by c."] * 4
+    assert _answers(read_training_rows(_recipe(folder, FROM_RESPONSES))) == ["Said by a.", "Said by c."] * 4
+    assert _answers(read_training_rows(_recipe(folder, FROM_RESPONSES, "data.model=c"))) == ["Said by c."] * 4
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_columns_that_are_called_otherwise_are_named_in_the_recipe(folder):
 
     def read(columns):
         recipe = {"policy": str(folder / "start"), "data": files | {"columns": columns}, "out": str(folder / "tuned")}
-        return read_lessons(SftRecipe.model_validate(recipe))
+        return read_training_rows(SftRecipe.model_validate(recipe))
 
     assert _answers(read(columns)) == ["Said by a."]
     with pytest.raises(
@@ -134,7 +134,7 @@ def test_columns_that_are_called_otherwise_are_named_in_the_recipe(folder):
 def test_a_response_to_an_unknown_prompt_is_named(folder):
     write_rows(folder / "r.jsonl", [Response(prompt_id="p9", model="a", text="t")])
     with pytest.raises(BadInputError, match=r"data\.responses: prompt_id 'p9' is not an id in .*p\.jsonl"):
-        read_lessons(_recipe(folder, FROM_RESPONSES))
+        read_training_rows(_recipe(folder, FROM_RESPONSES))
 
 
 def test_a_policy_without_a_chat_template_is_found_before_it_is_loaded(folder, start, monkeypatch):
@@ -212,7 +212,7 @@ def test_rows_of_every_kind_are_read(folder):
         {"prompt": "Hi.", "completion": [answer]},
         {"text": "The fox."},
     )
-    assert read_lessons(_recipe(folder, FROM_ROWS)) == [
+    assert read_training_rows(_recipe(folder, FROM_ROWS)) == [
         {"messages": CONVERSATION},
         {"messages": CONVERSATION},
         {"prompt": "Hi.", "completion": "The fox."},
@@ -227,7 +227,7 @@ def test_rows_come_from_csv_and_parquet_too(folder):
     pq.write_table(table, folder / "rows.parquet")
     files = f"data.rows=[{folder}/rows.csv, {folder}/rows.parquet]"
     columns = "data.columns={prompt: question, completion: answer}"
-    assert read_lessons(_recipe(folder, FROM_ROWS, files, columns)) == [
+    assert read_training_rows(_recipe(folder, FROM_ROWS, files, columns)) == [
         {"prompt": "Hi.", "completion": "The fox."},
         {"messages": CONVERSATION},
     ]
@@ -244,7 +244,7 @@ def test_rows_come_from_csv_and_parquet_too(folder):
 def test_a_row_that_is_none_of_them_is_named(folder, row, said):
     _write_lines(folder / "rows.jsonl", {"text": "The fox."}, row)
     with pytest.raises(BadInputError) as refused:
-        read_lessons(_recipe(folder, FROM_ROWS))
+        read_training_rows(_recipe(folder, FROM_ROWS))
     assert "rows.jsonl:2: " in str(refused.value)
     assert said in str(refused.value)
 
@@ -285,7 +285,7 @@ def test_responses_that_were_cut_off_are_left_out(folder):
             Response(prompt_id="p1", model="a", text="Cut", finish_reason="length"),
         ],
     )
-    assert _answers(read_lessons(_recipe(folder, FROM_RESPONSES))) == ["Whole."]
+    assert _answers(read_training_rows(_recipe(folder, FROM_RESPONSES))) == ["Whole."]
 
 
 def test_a_share_for_validation_holds_out_prompts_with_all_their_rows(folder):
@@ -293,7 +293,7 @@ def test_a_share_for_validation_holds_out_prompts_with_all_their_rows(folder):
         folder / "rows.jsonl",
         *({"prompt": f"Write {n % 12}.", "completion": f"Text {n}."} for n in range(36)),
     )
-    found = lessons.read_lessons(_recipe(folder, FROM_ROWS).data)
+    found = training_rows.read_training_rows(_recipe(folder, FROM_ROWS).data)
     training, held_out = found.split(0.3, seed=0)
     assert {row["prompt"] for row in training.rows}.isdisjoint(row["prompt"] for row in held_out.rows)
     assert len(training.rows) + len(held_out.rows) == 36

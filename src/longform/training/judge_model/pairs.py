@@ -21,7 +21,7 @@ from longform.records.errors import BadInputError
 from longform.records.files import read_all
 from longform.records.recorded_calls import read_calls
 from longform.records.run_directory import RunDirectory
-from longform.records.schemas import ORDERS, Criteria, Lesson, Message, Order, Pair, Prompt, PromptRow, Winner
+from longform.records.schemas import ORDERS, Criteria, Message, Order, Pair, Prompt, PromptRow, TrainingRow, Winner
 from longform.rewards.settings import PairwiseSettings
 from longform.text.structure import parse_response
 from longform.wording import Wording
@@ -116,12 +116,14 @@ def questions(pairs: Sequence[LabelledPair], *, wording: Wording) -> list[Prompt
     ]
 
 
-def lessons_of_pairs(pairs: Sequence[LabelledPair], left_out: Counter[str], *, wording: Wording) -> list[Lesson]:
-    """The lessons for fine-tuning from the reasons of labelled pairs.
+def training_rows_of_pairs(
+    pairs: Sequence[LabelledPair], left_out: Counter[str], *, wording: Wording
+) -> list[TrainingRow]:
+    """The rows for fine-tuning from the reasons of labelled pairs.
 
     Reasons without a verdict get that of the label. Reasons with another verdict are left out and counted.
     """
-    lessons = []
+    rows = []
     for pair in pairs:
         for order, reason in (pair.reasons or {}).items():
             assert pair.label is not None, "of read_labelled_pairs"
@@ -130,8 +132,8 @@ def lessons_of_pairs(pairs: Sequence[LabelledPair], left_out: Counter[str], *, w
                 left_out[AGAINST_LABEL] += 1
                 continue
             answer = reason.strip() if verdict is not None else f"{reason.strip()}\n\n[[{letter}]]"
-            lessons.append(_lesson(ask_about(pair, order, wording=wording), answer))
-    return lessons
+            rows.append(_row(ask_about(pair, order, wording=wording), answer))
+    return rows
 
 
 class RecordedVerdict(NamedTuple):
@@ -203,11 +205,11 @@ def order_of(letter: Letter, winner: Winner, *, position: Position) -> Order | N
     return found[0] if len(found) == 1 else None
 
 
-def lessons_of_runs(verdicts: Sequence[RecordedVerdict], *, wording: Wording) -> list[Lesson]:
-    """The lessons for fine-tuning from recorded verdicts of runs."""
-    return [_lesson(ask_about(it.pair, it.order, wording=wording), it.answer) for it in verdicts]
+def training_rows_of_runs(verdicts: Sequence[RecordedVerdict], *, wording: Wording) -> list[TrainingRow]:
+    """The rows for fine-tuning from recorded verdicts of runs."""
+    return [_row(ask_about(it.pair, it.order, wording=wording), it.answer) for it in verdicts]
 
 
-def _lesson(question: str, answer: str) -> Lesson:
+def _row(question: str, answer: str) -> TrainingRow:
     turns = [Message(role="user", content=question), Message(role="assistant", content=answer)]
-    return Lesson(messages=turns)
+    return TrainingRow(messages=turns)

@@ -8,28 +8,28 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from longform.recipe.recipe import Recipe
 from longform.records.errors import BadInputError
-from longform.records.schemas import Lesson, Prompt
+from longform.records.schemas import Prompt, TrainingRow
 from longform.rl.settings import GrpoSettings
 from longform.tracking.available import check_trackers
 from longform.training.judge_model.pairs import (
     LabelledPair,
-    lessons_of_pairs,
-    lessons_of_runs,
     questions,
     read_labelled_pairs,
     read_run_verdicts,
+    training_rows_of_pairs,
+    training_rows_of_runs,
 )
-from longform.training.supervised.lessons import SftData, is_held_out
 from longform.training.supervised.resumable import check_out
 from longform.training.supervised.settings import SupervisedRecipe
 from longform.training.supervised.sft_recipe import SftRecipe, SftSettings
+from longform.training.supervised.training_rows import SftData, is_held_out
 from longform.wording import CURRENT, load_wording
 from longform.writers.paths import check_model_path
 from longform.writers.settings import GenerationSettings
 
 MIN_HELD_OUT = 2
 """Minimum number of held-out prompts; one prompt gives no interval."""
-LESSONS, QUESTIONS = "lessons.jsonl", "questions.jsonl"
+ROWS, QUESTIONS = "rows.jsonl", "questions.jsonl"
 """Training files of the two stages, in the folder of checkpoints."""
 FINE_TUNED, REINFORCED = "fine-tuned", "rl"
 """Folders of the two stages, in the folder of checkpoints."""
@@ -106,7 +106,7 @@ class JudgeModelRecipe(SupervisedRecipe):
         assert self.sft is not None
         return SftRecipe(
             policy=self.base,
-            data=SftData(rows=[self.checkpoints / LESSONS]),
+            data=SftData(rows=[self.checkpoints / ROWS]),
             out=self.checkpoints / FINE_TUNED,
             settings=self.sft,
             **{name: getattr(self, name) for name in _SHARED},
@@ -149,7 +149,7 @@ _SHARED = ("trust_remote_code", "lora", "memory", "checkpoint_every", "keep_chec
 class JudgeSplit(NamedTuple):
     """The training data of both stages, and the held-out pairs."""
 
-    lessons: list[Lesson]
+    rows: list[TrainingRow]
     """For the fine-tuning; empty without it."""
     questions: list[Prompt]
     """For reinforcement learning."""
@@ -185,11 +185,13 @@ def read_split(recipe: JudgeModelRecipe) -> JudgeSplit:
             f"held_out: {recipe.held_out} leaves {num_training} prompts for training and holds out {num_held_out}; at least "
             f"{MIN_HELD_OUT} must be held out: change held_out, or add prompts to `pairs`"
         )
-    lessons: list[Lesson] = []
+    rows: list[TrainingRow] = []
     if recipe.sft is not None:
         recorded = [it for run in recipe.runs for it in read_run_verdicts(run) if trains(it.request)]
-        lessons = lessons_of_pairs(training, left_out, wording=wording) + lessons_of_runs(recorded, wording=wording)
-        if not lessons:
+        rows = training_rows_of_pairs(training, left_out, wording=wording) + training_rows_of_runs(
+            recorded, wording=wording
+        )
+        if not rows:
             raise BadInputError(
                 "sft: no verdicts to learn: no training pair has `reasons`, and `runs` gives none; add some or set sft: null"
             )
@@ -199,4 +201,4 @@ def read_split(recipe: JudgeModelRecipe) -> JudgeSplit:
             f"rl.per_step: {recipe.rl.per_step} is more than the {len(asked)} questions about {len(training)} training "
             "pairs; lower it, or add pairs"
         )
-    return JudgeSplit(lessons, asked, len(training), held_out, left_out)
+    return JudgeSplit(rows, asked, len(training), held_out, left_out)

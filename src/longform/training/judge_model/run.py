@@ -31,9 +31,9 @@ from longform.training.judge_model.asking import (
 )
 from longform.training.judge_model.pairs import LabelledPair
 from longform.training.judge_model.recipe import (
-    LESSONS,
     QUESTIONS,
     REINFORCED,
+    ROWS,
     JudgeModelRecipe,
     JudgeSplit,
     read_split,
@@ -116,7 +116,7 @@ def run_judge_model(
     else:
         _check_chat_template(recipe)
     with resumable(recipe, [*recipe.pairs, *model_files(recipe.base)], name=NAME) as folder:
-        write_rows(folder / LESSONS, split.lessons)
+        write_rows(folder / ROWS, split.rows)
         write_rows(folder / QUESTIONS, split.questions)
         curve = JudgeCurve(folder)
         _add_point(curve, "base", 0, recipe.base, recipe, split, on_progress)
@@ -223,7 +223,7 @@ def check_judge_model(recipe: JudgeModelRecipe, split: JudgeSplit) -> JudgeModel
     check_weights(recipe.base, trust_remote_code=recipe.trust_remote_code)
     sft, rl = None, None
     if recipe.sft is not None:
-        rows = [{"messages": [turn.model_dump() for turn in it.messages or ()]} for it in split.lessons]
+        rows = [{"messages": [turn.model_dump() for turn in it.messages or ()]} for it in split.rows]
         longest = encode_rows(tokenizer, rows, max_tokens=recipe.sft.max_tokens).longest
         check_stage_model(recipe, recipe.base, longest=longest)
         sft = check_stage_memory(recipe, recipe.base, recipe.sft, longest=longest)

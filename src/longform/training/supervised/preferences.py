@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from longform.records.errors import BadInputError
 from longform.records.files import read_located_rows
 from longform.records.schemas import Preference, PromptRow
-from longform.training.supervised.lessons import is_held_out
+from longform.training.supervised.training_rows import is_held_out
 
 HELD_OUT = "held-out.jsonl"
 """The held-out pairs, in the folder of a reward model."""

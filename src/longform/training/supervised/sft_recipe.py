@@ -2,8 +2,8 @@
 
 from typing import Literal
 
-from longform.training.supervised.lessons import SftData
 from longform.training.supervised.settings import EpochSettings, SupervisedRecipe
+from longform.training.supervised.training_rows import SftData
 
 SFT_RECIPE = "sft.yaml"
 """The resolved recipe beside the weights."""

@@ -12,7 +12,6 @@ from longform.records.files import write_text
 from longform.records.folders import write_folder
 from longform.tracking.available import check_trackers
 from longform.training.supervised.encoding import EncodedRows, check_rows, encode_rows
-from longform.training.supervised.lessons import Lessons, read_lesson_file, read_lessons
 from longform.training.supervised.models import load_trainable
 from longform.training.supervised.processes import find_processes
 from longform.training.supervised.resumable import check_out, check_start, model_files, resumable
@@ -21,6 +20,7 @@ from longform.training.supervised.sft import fine_tune
 from longform.training.supervised.sft_recipe import SFT_RECIPE, SftRecipe
 from longform.training.supervised.stage import StageReport, StageRun
 from longform.training.supervised.stage_check import check_stage_memory, check_stage_model
+from longform.training.supervised.training_rows import TrainingRows, read_training_file, read_training_rows
 from longform.writers.loading import load_tokenizer
 from longform.writers.paths import check_model_path
 
@@ -63,16 +63,16 @@ def prepare_rows(recipe: SftRecipe) -> SftRows:
         raise BadInputError(
             "settings.packing: rows of a window would see each other with context parallelism; remove it"
         )
-    training, validation = _split(read_lessons(recipe.data), recipe)
+    training, validation = _split(read_training_rows(recipe.data), recipe)
     tokenizer = load_tokenizer(recipe.policy, trust_remote_code=recipe.trust_remote_code)
     check_rows(tokenizer, training.rows, name=recipe.policy)
 
-    def encode(lessons: Lessons) -> EncodedRows:
+    def encode(rows: TrainingRows) -> EncodedRows:
         return encode_rows(
             tokenizer,
-            lessons.rows,
+            rows.rows,
             max_tokens=recipe.settings.max_tokens,
-            locations=lessons.locations,
+            locations=rows.locations,
             template_options=recipe.data.chat_template_kwargs,
         )
 
@@ -158,14 +158,14 @@ def check_sft(recipe: SftRecipe, rows: SftRows) -> SupervisedPlan:
     return check_stage_memory(recipe, recipe.policy, settings, longest=longest)
 
 
-def _split(lessons: Lessons, recipe: SftRecipe) -> tuple[Lessons, Lessons | None]:
+def _split(rows: TrainingRows, recipe: SftRecipe) -> tuple[TrainingRows, TrainingRows | None]:
     validation = recipe.validation
     if validation is None:
-        return lessons, None
+        return rows, None
     if validation.file is not None:
-        return lessons, read_lesson_file(validation.file, recipe.data)
+        return rows, read_training_file(validation.file, recipe.data)
     assert validation.share is not None
-    training, held_out = lessons.split(validation.share, seed=recipe.settings.seed)
+    training, held_out = rows.split(validation.share, seed=recipe.settings.seed)
     if not training.rows or not held_out.rows:
         raise BadInputError(
             f"validation.share: {validation.share} leaves {len(training.rows)} rows for training and holds out "

@@ -6,7 +6,7 @@ from recorded_run import Stage
 from longform.judging.answers import parse_verdict, read_fences
 from longform.records.errors import BadInputError
 from longform.records.run_directory import RunDirectory
-from longform.training.judge_model.pairs import lessons_of_runs, letter_of, read_run_verdicts
+from longform.training.judge_model.pairs import letter_of, read_run_verdicts, training_rows_of_runs
 from longform.wording import CURRENT, load_wording
 
 WORDING = load_wording(CURRENT)
@@ -18,16 +18,16 @@ def stage(tmp_path, serve, reply):
 
 
 @pytest.mark.parametrize("position", ["second", "first", "both"])
-def test_each_lesson_is_an_answer_to_the_question_that_was_asked(stage, position):
+def test_each_row_is_an_answer_to_the_question_that_was_asked(stage, position):
     run = stage.run(position=position)
     verdicts = list(read_run_verdicts(run))
-    lessons = lessons_of_runs(verdicts, wording=WORDING)
-    assert len(lessons) > 10
+    rows = training_rows_of_runs(verdicts, wording=WORDING)
+    assert len(rows) > 10
     # What the judge read, without the tags of its fences, and what it answered.
     asked = {tuple(read_fences(it["messages"][0]["content"]).items()) for it in stage.server.requests}
-    for verdict, lesson in zip(verdicts, lessons, strict=True):
-        assert lesson.messages is not None and verdict.pair.label is not None
-        question, answer = (turn.content for turn in lesson.messages)
+    for verdict, row in zip(verdicts, rows, strict=True):
+        assert row.messages is not None and verdict.pair.label is not None
+        question, answer = (turn.content for turn in row.messages)
         read = read_fences(question)
         assert tuple(read.items()) in asked
         assert answer == stage.judges({"model": "judge", "messages": [{"content": question}]}, 0)
@@ -44,7 +44,7 @@ def test_questions_are_learned_once_and_every_decided_verdict_is(stage):
     assert {(it.pair.id, it.pair.response_a, it.pair.response_b) for it in verdicts} == decided
 
 
-def test_the_minority_of_a_panel_is_no_lesson(stage):
+def test_the_minority_of_a_panel_is_no_training_row(stage):
     run = stage.run(judge=["judge", "other", "third"])
     for it in read_run_verdicts(run):
         assert it.pair.label is not None

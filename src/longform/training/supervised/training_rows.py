@@ -1,6 +1,6 @@
 """Training data of supervised fine-tuning: ladders, responses to prompts, or files of rows.
 
-A *lesson* is one training row: a conversation, a prompt with its completion, or a text.
+A row is a conversation, a prompt with its completion, or a text.
 """
 
 import hashlib
@@ -15,7 +15,7 @@ from longform.records.adapting import Reading
 from longform.records.errors import BadInputError
 from longform.records.files import read_located_rows, read_rows
 from longform.records.interchange import read_ladders
-from longform.records.schemas import Lesson, Message, Prompt, PromptRow, Response
+from longform.records.schemas import Message, Prompt, PromptRow, Response, TrainingRow
 
 
 class SftData(BaseModel):
@@ -55,7 +55,7 @@ class SftData(BaseModel):
         return [*filter(None, (self.ladders, self.prompts)), *self.responses, *self.rows]
 
 
-class Lessons(NamedTuple):
+class TrainingRows(NamedTuple):
     """Training rows for `encoding.encode_rows`, with their locations."""
 
     rows: list[Mapping[str, Any]]
@@ -64,9 +64,9 @@ class Lessons(NamedTuple):
     left_out: Counter[str]
     """Rows left out, by cause."""
 
-    def split(self, share: float, *, seed: int) -> "tuple[Lessons, Lessons]":
-        """Split into lessons to train on and held-out lessons: those of a share of the prompts, chosen by hash and seed."""
-        parts = Lessons([], [], self.left_out), Lessons([], [], Counter())
+    def split(self, share: float, *, seed: int) -> "tuple[TrainingRows, TrainingRows]":
+        """Split into rows to train on and held-out rows: those of a share of the prompts, chosen by hash and seed."""
+        parts = TrainingRows([], [], self.left_out), TrainingRows([], [], Counter())
         for row, location in zip(self.rows, self.locations, strict=True):
             rows, locations, _ = parts[is_held_out(_prompt_of(row), share, seed=seed)]
             rows.append(row)
@@ -80,13 +80,13 @@ def is_held_out(prompt: str, share: float, *, seed: int) -> bool:
     return int.from_bytes(digest) / 2**64 < share
 
 
-def read_lessons(data: SftData) -> Lessons:
+def read_training_rows(data: SftData) -> TrainingRows:
     """Read the training rows.
 
     Raises:
         BadInputError: a file is missing or invalid, or there is nothing to learn.
     """
-    found = Lessons([], [], Counter())
+    found = TrainingRows([], [], Counter())
     for location, row, cause in _read(data):
         if cause is not None:
             found.left_out[cause] += 1
@@ -100,27 +100,27 @@ def read_lessons(data: SftData) -> Lessons:
     return found
 
 
-def read_lesson_file(path: Path, data: SftData) -> Lessons:
+def read_training_file(path: Path, data: SftData) -> TrainingRows:
     """Read a file of rows, such as one for validation.
 
     Raises:
-        BadInputError: as `read_lessons`.
+        BadInputError: as `read_training_rows`.
     """
     keys = ("columns", "include_cut_off", "chat_template_kwargs")
-    return read_lessons(SftData(rows=[path], **{key: getattr(data, key) for key in keys}))
+    return read_training_rows(SftData(rows=[path], **{key: getattr(data, key) for key in keys}))
 
 
 def _read(data: SftData) -> Iterator[tuple[str, Mapping[str, Any], str | None]]:
-    """Yield (FILE:LINE, row, cause) of each lesson; `cause` says why it is left out, None keeps it."""
+    """Yield (FILE:LINE, encodable row, cause) of each training row; `cause` says why it is left out, None keeps it."""
     reading = Reading.of_recipe(data.columns)
     if data.ladders is not None:
         for number, ladder in enumerate(read_ladders(data.ladders), 1):
             text = ladder.references[-1].text
             yield f"{data.ladders}:{number}", _answered(ladder, text), _why_left_out(text, None, data)
     elif data.rows:
-        for location, lesson in read_located_rows(data.rows, Lesson, reading):
-            row, learned = _row_of(lesson)
-            yield location, row, _why_left_out(learned, lesson.finish_reason, data)
+        for location, training_row in read_located_rows(data.rows, TrainingRow, reading):
+            row, learned = _encodable(training_row)
+            yield location, row, _why_left_out(learned, training_row.finish_reason, data)
     else:
         yield from _read_responses(data, reading)
 
@@ -149,15 +149,15 @@ def _answered(prompt: PromptRow, text: str) -> dict[str, Any]:
     return {"prompt": prompt.messages, "completion": [{"role": "assistant", "content": text}]}
 
 
-def _row_of(lesson: Lesson) -> tuple[dict[str, Any], str | None]:
+def _encodable(row: TrainingRow) -> tuple[dict[str, Any], str | None]:
     """Return (row, learned text); the text joins all assistant turns and is None if there are none."""
-    if lesson.messages is not None:
-        turns = _turns(lesson.messages)
+    if row.messages is not None:
+        turns = _turns(row.messages)
         answers = [turn["content"] for turn in turns if turn["role"] == "assistant"]
         return {"messages": turns}, "\n".join(answers) if answers else None
-    if lesson.text is not None:
-        return {"text": lesson.text}, lesson.text
-    prompt, completion = lesson.prompt, lesson.completion
+    if row.text is not None:
+        return {"text": row.text}, row.text
+    prompt, completion = row.prompt, row.completion
     assert prompt is not None and completion is not None
     if isinstance(prompt, str) and isinstance(completion, str):
         return {"prompt": prompt, "completion": completion}, completion
