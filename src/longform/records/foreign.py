@@ -15,6 +15,14 @@ _KINDS = (
     (b"\xfd7zXZ\x00", "is compressed with xz; unpack it first, such as with `xz -dk`"),
     (b"BZh", "is compressed with bzip2; unpack it first, such as with `bunzip2 -k`"),
     (b"PK\x03\x04", "is a zip archive or a spreadsheet; unpack it, or save the sheet as .csv"),
+    (
+        b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1",
+        "is a document or spreadsheet of an older office program; save the sheet as .csv",
+    ),
+    (b"%PDF-", "is a PDF document; save its text as .txt"),
+    (b"{\\rtf", "is formatted text (RTF); save it as plain text"),
+    (b"ARROW1", "is an Arrow file; write it as .parquet, or name the folder of `save_to_disk` that holds it"),
+    (b"SQLite format 3\0", "is an SQLite database; export the table as .csv"),
     (b"version https://git-lfs", "is a Git LFS pointer and not the file itself; `git lfs pull` fetches it"),
 )
 _WEB_PAGE = re.compile(rb"\s*<(?:!doctype\s+html|html)\b", re.I)

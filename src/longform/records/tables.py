@@ -7,7 +7,8 @@ it become lone surrogates here, which `records.adapting` replaces and counts.
 - `.json`: an array of rows or texts, an object of id -> row, an object of one array, one row, or JSON Lines.
 - `.csv`, `.tsv`: a header, then one row a record; an empty cell is a missing value.
 - `.txt`: a text a line; blank lines are skipped. In a folder of `.txt` files, each file is one text, its name is the id.
-- A folder: a dataset of `save_to_disk`, or the files of the first suffix of `SUFFIXES` at any depth, by name.
+- A folder: a dataset of `save_to_disk`, or the files of the first suffix of `SUFFIXES` at any depth, by name, but for hidden
+  ones.
 - `owner/name`, where no such file exists: a dataset of the Hugging Face hub, as a stream.
 """
 
@@ -97,12 +98,21 @@ def files_of(source: Path) -> list[Path]:
     """
     if not source.is_dir() or _is_saved_dataset(source):
         return [source]
-    visible = [file for file in sorted(source.rglob("*")) if not file.name.startswith(".")]
+    files = row_files(source, SUFFIXES)
     for suffix in SUFFIXES:
-        if found := [file for file in visible if file.suffix.lower() == suffix]:
+        if found := [file for file in files if file.suffix.lower() == suffix]:
             return found
     known = f"{', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}"
     raise BadInputError(f"{source}: cannot be read: Is a directory, and holds no {known} file")
+
+
+def row_files(folder: Path, suffixes: Collection[str]) -> list[Path]:
+    """The files of a folder with one of `suffixes`, at any depth, by name.
+
+    Hidden ones are left out, and those in hidden folders: .git, .cache and .ipynb_checkpoints hold older copies.
+    """
+    found = (it for it in sorted(folder.rglob("*")) if it.suffix.lower() in suffixes)
+    return [it for it in found if it.is_file() and not any(part[0] == "." for part in it.relative_to(folder).parts)]
 
 
 def is_dataset_id(path: Path) -> bool:

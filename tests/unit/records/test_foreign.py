@@ -21,6 +21,11 @@ FRENCH = "id,prompt\n1,Écrivez un résumé détaillé de l'été passé à la m
         ("p.csv", gzip.compress(ROW, mtime=0), "compressed with gzip"),
         ("p.jsonl.zst", b"\x28\xb5\x2f\xfd0000", "compressed with zstd"),
         ("p.xlsx", b"PK\x03\x040000", "save the sheet as .csv"),
+        ("p.xls", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1\0\0", "save the sheet as .csv"),
+        ("p.pdf", b"%PDF-1.7\n", "save its text as .txt"),
+        ("p.txt", b"{\\rtf1\\ansi Write about rain.}", "save it as plain text"),
+        ("data-00000-of-00001.arrow", b"ARROW1\0\0", "the folder of `save_to_disk`"),
+        ("p.db", b"SQLite format 3\0", "export the table as .csv"),
         ("p.jsonl", b"PAR10000PAR1", "give it the suffix .parquet"),
         ("p.parquet", b"version https://git-lfs.github.com/spec/v1\n", "`git lfs pull`"),
         ("p.jsonl", b"\n<!DOCTYPE html><html>", "is a web page"),
@@ -75,3 +80,10 @@ def test_suffixes_in_capitals_and_hidden_files_are_understood(tmp_path):
     (tmp_path / "P.CSV").write_text("id,prompt\n1,x\n")
     (tmp_path / "._P.CSV").write_bytes(b"\0\5\26\7")
     assert [it.prompt for it in read_rows(tmp_path, Prompt)] == ["x"]
+
+
+def test_of_a_folder_neither_hidden_folders_nor_folders_named_like_files_are_read(tmp_path):
+    for name, prompt in (("a.csv", "x"), (".ipynb_checkpoints/a.csv", "old x"), ("b.csv/part.csv", "y")):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(f"prompt\n{prompt}\n")
+    assert [it.prompt for it in read_rows(tmp_path, Prompt)] == ["x", "y"]

@@ -54,6 +54,14 @@ def test_every_format_is_read_in_every_encoding_with_either_line_end(tmp_path, k
         assert _pairs(path) == ROWS
 
 
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_utf_16_without_a_mark_is_read_whatever_it_begins_with(tmp_path, encoding):
+    for column in ("题目", "一题"):  # bytes of 一 look like the other order
+        path = tmp_path / "prompts.csv"
+        path.write_bytes(f"{column},编号\r\n写一首诗,a\r\n".encode(encoding))
+        assert _pairs(path, Reading({"prompt": column, "id": "编号"})) == [{"id": "a", "prompt": "写一首诗"}]
+
+
 def test_parquet_and_folders_of_any_format_are_read(tmp_path):
     pq.write_table(pa.Table.from_pylist(ROWS), tmp_path / "a.parquet")
     assert _pairs(tmp_path / "a.parquet") == _pairs(tmp_path) == ROWS

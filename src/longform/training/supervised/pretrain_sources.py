@@ -22,7 +22,7 @@ from longform.records.errors import BadInputError
 from longform.records.files import read_all, read_rows
 from longform.records.optional import require
 from longform.records.schemas import Prompt, Response, Row
-from longform.records.tables import SUFFIXES, files_of, read_text_file
+from longform.records.tables import SUFFIXES, files_of, read_text_file, row_files
 from longform.text.structure import is_well_formed
 from longform.writers.think import ThinkPrompt
 
@@ -199,8 +199,7 @@ def open_source(source: Source) -> Documents:
         return PlannedResponses(prompts, think_prompt, files, source.responses)
     path = Path(source.path)
     if path.is_dir():
-        files = sorted(file for file in path.rglob("*") if _is_rows_file(file))
-        return TextFiles(files or files_of(path), source.field)
+        return TextFiles(row_files(path, _SUFFIXES) or files_of(path), source.field)
     if (
         path.exists()
         or path.suffix.lower() in SUFFIXES
@@ -209,7 +208,3 @@ def open_source(source: Source) -> Documents:
     ):
         return TextFiles([path], source.field)
     return HubTexts(source.path, source.subset, source.split, source.field)
-
-
-def _is_rows_file(file: Path) -> bool:
-    return file.suffix.lower() in _SUFFIXES and not file.name.startswith(".")
