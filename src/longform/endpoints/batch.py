@@ -248,7 +248,7 @@ class Batcher:
         for file in filter(None, (state.get("output_file_id"), state.get("error_file_id"))):
             path = f"/files/{file}/content"
             content = await self._patiently("answers", lambda path=path: self._transport.get(path, limit=limit))
-            if content.status != 200:
+            if not content.is_success:
                 raise self._refused(content, "answers")
             for line in content.body.split("\n"):
                 answers |= _read_row(read_json(line))
@@ -338,7 +338,7 @@ class Batcher:
 
     def _json(self, answer: HttpAnswer, what: str) -> dict[str, Any]:
         content = read_json(answer.body)
-        if answer.status != 200 or not isinstance(content, dict):
+        if not answer.is_success or not isinstance(content, dict):
             raise self._refused(answer, what)
         return content
 

@@ -99,7 +99,7 @@ async def _send_stream(
         ) as events:
             async for event in events:
                 if isinstance(event, HttpAnswer):
-                    if event.status != 200 or event.body:  # refused, or an answer that is not streamed
+                    if not event.is_success or event.body:  # refused, or an answer that is not streamed
                         return _read(event, request, endpoint)
                     continue
                 reader.add(event)
@@ -133,7 +133,7 @@ def _end(reader: StreamReader, endpoint: AskedEndpoint) -> Outcome:
 
 def _read(answer: HttpAnswer, request: Request, endpoint: AskedEndpoint) -> Outcome:
     """The outcome of an HTTP answer that is whole."""
-    if answer.status != 200:
+    if not answer.is_success:
         return read_status(answer, endpoint)
     events = events_in(answer.body)
     if events and not isinstance(request, ScoreRequest):  # a stream that was not asked for
@@ -148,7 +148,8 @@ def _read(answer: HttpAnswer, request: Request, endpoint: AskedEndpoint) -> Outc
         return read_score(answer.body)
     outcome = read_answer(answer.body, request=request)
     if outcome.cause == "bad_response" and outcome.usage is not None and outcome.usage.is_estimated:
-        return replace(outcome, message=f"{outcome.message}: {quote(answer.body)}")
+        said = quote(answer.body) or f"HTTP {answer.status} without a body"
+        return replace(outcome, message=f"{outcome.message}: {said}")
     return outcome
 
 

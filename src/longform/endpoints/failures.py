@@ -13,7 +13,7 @@ from math import isfinite
 from typing import Any
 
 from longform.endpoints.models import ModelSpec
-from longform.endpoints.outcome import Outcome, read_json, read_usage, stated_error
+from longform.endpoints.outcome import Outcome, read_json, read_usage, stated_error, unwrapped
 from longform.endpoints.transport import HttpAnswer
 from longform.records.errors import BadInputError, LongformError, StoppedError
 
@@ -169,14 +169,14 @@ class AskedEndpoint:
 
 
 def read_status(answer: HttpAnswer, endpoint: AskedEndpoint) -> Outcome:
-    """The outcome of an HTTP status other than 200."""
+    """The outcome of an HTTP status that is not one of success."""
     error = _error_of(read_json(answer.body))
     return _classify(answer.status, error, answer.headers, answer.body, endpoint)
 
 
 def read_error(body: str, endpoint: AskedEndpoint) -> Outcome | None:
     """The outcome of an error inside an HTTP 200; None if there is none."""
-    content = read_json(body)
+    content = unwrapped(read_json(body))
     if not isinstance(content, Mapping):
         return None
     error = stated_error(content)
@@ -265,8 +265,7 @@ def _seconds(stated: str) -> float | None:
 
 def _error_of(content: Any) -> dict[str, Any]:
     """The error object of a body, in whatever place; empty if there is none."""
-    if isinstance(content, list) and content:
-        content = content[0]
+    content = unwrapped(content)
     if not isinstance(content, Mapping):
         return {}
     error = content.get("error")
@@ -329,8 +328,6 @@ def _classify(
         return _fatal(endpoint.failure(f"refuses a parameter (HTTP {status}): {said}; in models.yaml, {hint}"))
     if 300 <= status < 400 or status < 200:
         return Outcome("bad_response", message)
-    if 200 <= status < 300:
-        return Outcome("bad_response", "the answer is not a chat completion")
     message += "" if hint is None else f"; perhaps in models.yaml, {hint}"
     return Outcome("rejected", message, maybe_billed=False, refused_setting=True)
 

@@ -167,6 +167,8 @@ class _Collected:
         if choice.get("finish_reason") not in _NO_REASON:
             self.finish_reason = choice["finish_reason"]
         message = choice.get(part)
+        if message is None and not (self.text or self.thoughts):  # a whole answer in one event
+            message = choice.get("message")
         if message is None:  # Gemini leaves it out where it was filtered, or all of it was thoughts
             self.has_message |= _kind(self.finish_reason) in _FILTERED | _CUT_OFF
             return
@@ -256,7 +258,7 @@ def _kind(reason: Any) -> str:
     stated = reason.get("type") if isinstance(reason, Mapping) else reason
     if not isinstance(stated, str):
         return ""
-    return re.sub(r"[\s-]+", "_", stated.partition(":")[0].strip().lower()).removeprefix("finish_reason_")
+    return re.sub(r"^finish_?reason[._]", "", re.sub(r"[\s-]+", "_", stated.partition(":")[0].strip().lower()))
 
 
 def _served(message: _Collected) -> str | None:
@@ -290,7 +292,7 @@ class StreamReader:
 
         Several events without an empty line between them arrive as one, a line each.
         """
-        content = read_json(event)
+        content = unwrapped(read_json(event))
         if content is None and "\n" in event:
             for line in event.split("\n"):
                 self.add(line)
@@ -361,6 +363,11 @@ def read_json(text: str) -> Any:
         return json.loads(text, parse_int=_integer)
     except (ValueError, RecursionError):
         return None
+
+
+def unwrapped(content: Any) -> Any:
+    """The object of a list of one: so Gemini sends errors."""
+    return content[0] if isinstance(content, list) and len(content) == 1 else content
 
 
 def _integer(digits: str) -> int | float:

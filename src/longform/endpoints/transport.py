@@ -8,9 +8,9 @@ not be sent to another one.
 import asyncio
 import zlib
 from base64 import b64encode
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urljoin, urlsplit
 
@@ -27,8 +27,11 @@ BYTES_PER_EVENT = 1 << 10
 """Bytes per token of a stream, in which each token comes with the names of model and fields."""
 MAX_REDIRECTS = 3
 _PIECE = 1 << 16
-_COMPRESSIONS = {"gzip": zlib.MAX_WBITS | 32, "x-gzip": zlib.MAX_WBITS | 32, "deflate": zlib.MAX_WBITS | 32}
-"""Arguments of `zlib.decompressobj` by encoding; all of them detect the header."""
+_COMPRESSIONS = {"gzip", "x-gzip", "deflate"}
+_GZIP = b"\x1f\x8b"
+"""The first bytes of each member of gzip."""
+_FIELDS = (b":", b"event:", b"id:", b"retry:")
+"""How lines of a stream begin that hold no data."""
 
 
 class BadBodyError(Exception):
@@ -50,6 +53,11 @@ class HttpAnswer:
     status: int
     headers: Mapping[str, str]
     body: str
+
+    @property
+    def is_success(self) -> bool:
+        """Whether the status is one of success: gateways also send 201 for what a POST has made."""
+        return 200 <= self.status < 300
 
 
 class Transport:
@@ -121,19 +129,19 @@ class Transport:
         self, path: str, body: Mapping[str, Any], *, limit: int, stall_seconds: float
     ) -> AsyncGenerator[HttpAnswer | str]:
         """The answer to a POST as it arrives: first status and headers (with the body, unless it is a stream of server-sent
-        events), then the data of each event.
+        events), then the data of each event; at the end the body of a stream that holds no event, but an answer of its own.
 
         Raises:
             StalledError: no bytes for `stall_seconds` after the first event.
         """
         async with self._open("POST", path, body) as response:
-            headers = _lower(response.headers)
-            if response.status != 200 or "text/event-stream" not in headers.get("content-type", ""):
-                yield HttpAnswer(response.status, headers, await _read(response, limit))
+            begun = HttpAnswer(response.status, _lower(response.headers), "")
+            if not begun.is_success or "text/event-stream" not in begun.headers.get("content-type", ""):
+                yield replace(begun, body=await _read(response, limit))
                 return
-            yield HttpAnswer(response.status, headers, "")
+            yield begun
             async for event in _events(_pieces(response, limit), stall_seconds):
-                yield event
+                yield event if isinstance(event, str) else replace(begun, body=_text(event))
 
     @asynccontextmanager
     async def _open(self, method: str, path: str, body: Mapping[str, Any] | None) -> AsyncIterator["ClientResponse"]:
@@ -193,6 +201,10 @@ async def _read(response: "ClientResponse", limit: int) -> str:
     body = bytearray()
     async for piece in _pieces(response, limit):
         body += piece
+    return _text(body)
+
+
+def _text(body: bytes | bytearray) -> str:
     return body.decode("utf-8-sig", "replace")
 
 
@@ -205,23 +217,37 @@ async def _pieces(response: "ClientResponse", limit: int) -> AsyncIterator[bytes
     coding = response.headers.get("Content-Encoding", "").strip().lower()
     if coding not in ("", "identity", *_COMPRESSIONS):
         raise BadBodyError(f"the answer is compressed with {coding[:20]!r}, which was not asked for")
-    unpack = zlib.decompressobj(_COMPRESSIONS[coding]) if coding in _COMPRESSIONS else None
+    unpacked = _Unpacking() if coding in _COMPRESSIONS else None
     read = 0
     async for received in response.content.iter_chunked(_PIECE):
-        piece = received
-        while True:
-            if unpack is not None:
-                try:
-                    piece = unpack.decompress(piece, _PIECE)
-                except zlib.error as error:
-                    raise BadBodyError(f"the answer is not valid {coding}") from error
-            read += len(piece)
-            if read > limit:
-                raise BadBodyError(f"the answer is longer than {limit:,} bytes")
-            yield piece
-            if unpack is None or not unpack.unconsumed_tail:
-                break
-            piece = unpack.unconsumed_tail
+        try:
+            for piece in unpacked.pieces(received) if unpacked else (received,):
+                read += len(piece)
+                if read > limit:
+                    raise BadBodyError(f"the answer is longer than {limit:,} bytes")
+                yield piece
+        except zlib.error as error:
+            raise BadBodyError(f"the answer is not valid {coding}") from error
+
+
+class _Unpacking:
+    """Decompresses gzip, also of several members, and deflate, which some servers send without its header."""
+
+    def __init__(self) -> None:
+        self._member: Any = None
+
+    def pieces(self, received: bytes) -> Iterator[bytes]:
+        """What a part of the body holds, in pieces of at most `_PIECE` bytes."""
+        while received:
+            if self._member is None:
+                is_headed = received[0] == _GZIP[0] or received[0] & 0x0F == zlib.DEFLATED
+                self._member = zlib.decompressobj(zlib.MAX_WBITS | 32 if is_headed else -zlib.MAX_WBITS)
+            elif self._member.eof:
+                if not _GZIP.startswith(received[:2]):  # padding
+                    return
+                self._member = zlib.decompressobj(zlib.MAX_WBITS | 32)
+            yield self._member.decompress(received, _PIECE)
+            received = self._member.unconsumed_tail or self._member.unused_data
 
 
 def events_in(body: str) -> list[str]:
@@ -232,9 +258,13 @@ def events_in(body: str) -> list[str]:
     return [line.removeprefix("data:").strip() for line in lines if line.startswith("data:")]
 
 
-async def _events(pieces: AsyncIterator[bytes], stall_seconds: float) -> AsyncIterator[str]:
-    """The data of server-sent events, up to `[DONE]`; comments (keep-alives) are dropped."""
+async def _events(pieces: AsyncIterator[bytes], stall_seconds: float) -> AsyncIterator[str | bytes]:
+    """The data of server-sent events, up to `[DONE]`; comments (keep-alives) are dropped.
+
+    Of a stream without any event, the lines that are no comment: an error, or a whole answer.
+    """
     pending, data, any_event = b"", [], False
+    others: list[bytes] = []
     while True:
         try:
             piece = await asyncio.wait_for(anext(pieces, None), stall_seconds if any_event else None)
@@ -251,7 +281,13 @@ async def _events(pieces: AsyncIterator[bytes], stall_seconds: float) -> AsyncIt
                 if event == "[DONE]":
                     return
                 yield event
+            elif not any_event and line.strip() and not line.startswith(_FIELDS):
+                others.append(line)
     if pending.startswith(b"data:"):
         data.append(pending.removeprefix(b"data:").strip().decode("utf-8", "replace"))
+    elif pending.strip() and not pending.startswith(_FIELDS):
+        others.append(pending)
     if data and data != ["[DONE]"]:
         yield "\n".join(data)
+    elif others and not any_event:
+        yield b"\n".join(others)

@@ -39,6 +39,7 @@ FINE = Sent(completion())
 COMPLETE: dict[str, tuple[Sent, str, str]] = {
     # name: (what is sent, text, thoughts)
     "text": (FINE, "A fine day.", ""),
+    "text, as created": (Sent(completion(), 201), "A fine day.", ""),
     "byte order mark": (Sent("\ufeff" + json.dumps(completion())), "A fine day.", ""),
     "blank lines to keep alive": (Sent("\n\n \n" + json.dumps(completion())), "A fine day.", ""),
     "comments to keep alive": (Sent(": PROCESSING\n\n: PROCESSING\n\n" + json.dumps(completion())), "A fine day.", ""),
@@ -105,6 +106,7 @@ COMPLETE: dict[str, tuple[Sent, str, str]] = {
             "COMPLETE",
             "end_of_turn",
             "FINISH_REASON_STOP",
+            "FinishReason.STOP",
             {"type": "stop", "matched": 2},
         )
     },
@@ -373,6 +375,7 @@ def test_an_answer_that_ends_before_its_text_is_cut_off_and_not_asked_for_again(
         error("您的账户已达到速率限制", code="1302"),
         error("Number of requests exceeded", type="rate_limit_error"),
         error("slow down", code=429),
+        [error("slow down", code=429)],
     ],
     ids=str,
 )

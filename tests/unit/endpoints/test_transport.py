@@ -116,11 +116,23 @@ def test_a_body_is_read_up_to_its_limit_even_with_many_in_flight(make_handler):
     assert peak < 64 * 2**20
 
 
-def test_a_compressed_answer_is_read():
-    compress = zlib.compressobj(9, zlib.DEFLATED, 31)
-    body = compress.compress(completion("Fine.").encode()) + compress.flush()
-    result, _ = ask_one(sends(answer(body, Content_Encoding="gzip")))
-    assert result.text == "Fine."
+def compressed(body: bytes, wbits: int) -> bytes:
+    compress = zlib.compressobj(wbits=wbits)
+    return compress.compress(body) + compress.flush()
+
+
+def test_a_compressed_answer_is_read_in_every_form_that_servers_send():
+    body = completion("Fine.").encode()
+    halves = compressed(body[:20], 31) + compressed(body[20:], 31)
+    for coding, sent in (
+        ("gzip", compressed(body, 31)),
+        ("gzip", halves),
+        ("gzip", compressed(body, 31) + bytes(8)),  # padded
+        ("deflate", compressed(body, 15)),
+        ("deflate", compressed(body, -15)),  # without its header
+    ):
+        result, _ = ask_one(sends(answer(sent, Content_Encoding=coding)))
+        assert getattr(result, "text", result) == "Fine."
 
 
 @pytest.mark.parametrize("coding", ["br", "zstd", "gzip"])
@@ -326,3 +338,27 @@ def test_usage_in_the_choice_of_the_last_event_is_read():
     last = f"data: {json.dumps({'choices': [choice]})}\n\n".encode()
     result, log = ask_one(sends(STREAM, event(content="A day."), last, DONE), stream=True)
     assert (result.prompt_tokens, result.completion_tokens, log.calls[0].is_estimated) == (7, 2, False)
+
+
+WHOLE = json.dumps(json.loads(completion("A day.", prompt_tokens=7, completion_tokens=2)), indent=1).encode()
+
+
+@pytest.mark.parametrize(
+    "body", [WHOLE, b": alive\n\n" + WHOLE, b"data: " + WHOLE.replace(b"\n", b"") + b"\n\n"], ids=repr
+)
+def test_a_stream_that_holds_a_whole_answer_is_read(body):
+    result, log = ask_one(sends(STREAM + body), stream=True)
+    assert (getattr(result, "text", result), log.calls[0].completion_tokens) == ("A day.", 2)
+
+
+@pytest.mark.parametrize(
+    ("body", "cause", "words"),
+    [
+        (b'{"error": {"message": "slow down", "code": 429}}', "rate_limit", "slow down"),
+        (b'data: [{"error": {"code": 503, "message": "overloaded"}}]\n\n', "server_error", "overloaded"),
+        (b"<html>Please sign in</html>", "bad_response", "Please sign in"),
+    ],
+)
+def test_what_stands_in_a_stream_in_place_of_events_is_quoted(body, cause, words):
+    result, _ = ask_one(sends(STREAM + body), stream=True)
+    assert (getattr(result, "cause", result), words in str(result)) == (cause, True)
