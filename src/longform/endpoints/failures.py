@@ -5,7 +5,7 @@ single texts. An HTTP 400 before any answer may be either; the client decides wh
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -85,13 +85,18 @@ _NO_CREDIT_WORDS = (
     "credits yet",
     "api usage limits",
     "free tier of the model has been exhausted",
+    "spending limit",
     "余额不足",
     "欠费",
 )
 _BUSY = (429, 503, 529)
-_BUSY_CODES = {"rate_limit_exceeded", "rate_limit_error", "resource_exhausted", "1302", "1303", "1305"}
+_BUSY_CODES = {"rate_limit_exceeded", "rate_limit_error", "resource_exhausted", "capacity_exceeded"} | {
+    "1302",
+    "1303",
+    "1305",
+}
 _OVERLOADED_CODES = {"overloaded_error", "engine_overloaded_error"}
-_BAD_KEY_WORDS = ("api key not valid", "invalid api key", "incorrect api key", "api key expired")
+_BAD_KEY_WORDS = ("api key not valid", "invalid api key", "incorrect api key", "api key expired", "login fail")
 _SETTINGS = (
     # What a message about a parameter says, and what to do in models.yaml.
     (
@@ -132,7 +137,9 @@ _SETTINGS = (
     (re.compile(r"api-version|api version"), "set `query: {api-version: ...}`"),
     (re.compile(r"\bseed\b"), "name another endpoint where several samples are needed, since this one refuses `seed`"),
     (
-        re.compile(r"developer (role|message|instruction)|system (role|message|prompt|instruction)"),
+        re.compile(
+            r"developer (role|message|instruction)|system (role|message|prompt|instruction)|not support 'system'"
+        ),
         "leave out `system`",
     ),
 )
@@ -188,18 +195,25 @@ def read_error(body: str, endpoint: AskedEndpoint) -> Outcome | None:
 
 def classify_error(error: Mapping[str, Any], body: str, endpoint: AskedEndpoint) -> Outcome:
     """The outcome of an error object that came with an HTTP 200, or inside a stream."""
-    code, codes = str(error.get("code", "")).lower(), _codes(error)
+    code = str(error.get("code", "")).lower()
     status = int(code) if re.fullmatch("[45][0-9]{2}", code) else 500
-    if status == 500 and codes & _OVERLOADED_CODES:
-        status = 529
-    elif status == 500 and (
-        codes & _BUSY_CODES or code.startswith("throttling") or "rate limit" in _words(error, "").lower()
-    ):
-        status = 429
+    if status == 500:
+        status = _implied_status(_codes(error), _words(error, "").lower())
     outcome = _classify(status, error, {}, body, endpoint)
     if str(status) == code:
         return outcome
     return replace(outcome, message=outcome.message.removeprefix(f"HTTP {status}: "))  # which nobody said
+
+
+def _implied_status(codes: Set[str], lower: str) -> int:
+    """The HTTP status that an error would have had, by its codes and words; 500 if they tell nothing."""
+    if codes & _OVERLOADED_CODES:
+        return 529
+    if codes & _BUSY_CODES or any(code.startswith("throttling") for code in codes) or "rate limit" in lower:
+        return 429
+    if any(words in lower for words in (*_REFUSAL_WORDS, *_TOO_LONG_WORDS, *_BAD_KEY_WORDS)):
+        return 400
+    return 500
 
 
 def read_connection_failure(error: BaseException) -> Outcome:
@@ -297,7 +311,7 @@ def _classify(
     lower = said.lower()
     message = f"HTTP {status}" + (f": {said}" if said else "")
     wait = read_retry_after(headers, body)
-    if 400 <= status < 500 and any("throttl" in code for code in codes):
+    if 400 <= status < 500 and (codes & _BUSY_CODES or any("throttl" in code for code in codes)):
         status = 429
     out_of_credit = codes & _NO_CREDIT_CODES or any(words in lower for words in _NO_CREDIT_WORDS)
     if status == 402 or (out_of_credit and not (status == 429 and wait is not None)):

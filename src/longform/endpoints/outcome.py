@@ -415,6 +415,8 @@ def _content(content: Any) -> tuple[str, str, str]:
         raise TypeError
     text, thoughts, refusal = "", "", ""
     for part in content:
+        if part is None:
+            continue
         if isinstance(part, str):
             text += part
         elif part.get("type") in _THOUGHT_PARTS:

@@ -6,6 +6,7 @@ not be sent to another one.
 """
 
 import asyncio
+import codecs
 import zlib
 from base64 import b64encode
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
@@ -272,7 +273,7 @@ async def _events(pieces: AsyncIterator[bytes], stall_seconds: float) -> AsyncIt
             raise StalledError from None
         if piece is None:
             break
-        *lines, pending = (pending + piece).replace(b"\r\n", b"\n").split(b"\n")
+        *lines, pending = (pending + piece).removeprefix(codecs.BOM_UTF8).replace(b"\r\n", b"\n").split(b"\n")
         for line in lines:
             if line.startswith(b"data:"):
                 data.append(line.removeprefix(b"data:").strip().decode("utf-8", "replace"))

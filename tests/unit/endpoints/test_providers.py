@@ -44,6 +44,7 @@ COMPLETE: dict[str, tuple[Sent, str, str]] = {
     "blank lines to keep alive": (Sent("\n\n \n" + json.dumps(completion())), "A fine day.", ""),
     "comments to keep alive": (Sent(": PROCESSING\n\n: PROCESSING\n\n" + json.dumps(completion())), "A fine day.", ""),
     "parts": (Sent(completion([{"type": "text", "text": "A "}, {"type": "text", "text": "day."}])), "A day.", ""),
+    "a part that is null": (Sent(completion([None, {"type": "text", "text": "A day."}])), "A day.", ""),
     "parts with thoughts": (
         Sent(
             completion(
@@ -170,6 +171,11 @@ COMPLETE: dict[str, tuple[Sent, str, str]] = {
     ),
     "a gateway's page": (Sent("<html>Bad gateway</html>", status=502, then=completion()), "A fine day.", ""),
     "overloaded": (Sent(error("Overloaded"), status=529, then=completion()), "A fine day.", ""),
+    "no capacity": (
+        Sent(error("Flex tier capacity exceeded", code="capacity_exceeded"), 498, {}, completion()),
+        "A fine day.",
+        "",
+    ),
     "try again, as a date": (
         Sent(error("slow"), 429, {"Retry-After": formatdate(time.time(), usegmt=True)}, completion()),
         "A fine day.",
@@ -211,6 +217,8 @@ TOO_LONG = (
     (error("prompt is too long: 210000 tokens > 200000 maximum"), 400),
     (error("Request too large for m on tokens per min (TPM): Limit 30000, Requested 51000."), 429),
     (error("input too large"), 413),
+    (error("The prompt is too long", code="invalid_request_error"), 200),
+    (error("Request too large for m on tokens per minute (TPM)", type="tokens", code="rate_limit_exceeded"), 413),
     ({"error": "Input validation error: `inputs` tokens + `max_new_tokens` must be <= 4096.", "error_type": "v"}, 422),
     ({"error": "Input validation error: `inputs` must have less than 1024 tokens. Given: 3000"}, 422),
     (error("Invalid request: Your request exceeded model token limit: 8192 (requested: 9000)"), 400),
@@ -224,6 +232,7 @@ REFUSED = (
     (error("The prompt triggered Azure OpenAI's content management policy.", code="content_filter"), 400),
     (error("Input data may contain inappropriate content.", code="data_inspection_failed"), 400),
     (error("Content Exists Risk", code="invalid_request_error"), 400),
+    (error("Content Exists Risk", code="invalid_request_error"), 200),
     (error("系统检测到输入或生成内容可能包含不安全或敏感内容", code="1301"), 400),
     (completion("half", "content_filter: PROHIBITED_CONTENT"), 200),
     (completion("half", "guardrail_intervened"), 200),
@@ -274,6 +283,9 @@ FATAL: tuple[tuple[Any, int, type[Exception], str], ...] = (
     (error("Sorry, your account balance is insufficient", code=30001), 403, StoppedError, "out of credit"),
     (error("You have reached your specified API usage limits."), 400, StoppedError, "out of credit"),
     (error("The free tier is used up", code="AllocationQuota.FreeTierOnly"), 403, StoppedError, "out of credit"),
+    (error("Account suspended, possibly due to reaching the monthly spending limit"), 412, StoppedError, "suspended"),
+    ({"base_resp": {"status_code": 1004, "status_msg": "login fail: no key"}}, 200, BadInputError, "login fail"),
+    (error("'messages[0].role' does not support 'system' with this model."), 400, BadInputError, "leave out `system`"),
     (error("API key expired. Please renew the API key."), 400, BadInputError, "key_env"),
     (error("The value of enable_thinking is restricted to True."), 400, BadInputError, "{enable_thinking: true}"),
     (error("Your organization must be verified to stream this model."), 400, BadInputError, "`stream: false`"),

@@ -247,8 +247,9 @@ def test_a_stream_is_put_together_with_thoughts_and_usage():
 def test_a_stream_may_be_cut_into_any_pieces(cut):
     whole = event(content="Schön ") + event(content="早安", finish_reason="stop") + DONE
     pieces = [whole[index : index + cut] for index in range(0, len(whole), cut)]
-    result, _ = ask_one(sends(STREAM, *pieces), stream=True)
-    assert result.text == "Schön 早安"
+    for mark in (b"", b"\xef\xbb\xbf"):
+        result, _ = ask_one(sends(STREAM, mark, *pieces), stream=True)
+        assert result.text == "Schön 早安"
 
 
 def test_a_broken_stream_is_recorded_with_its_text_and_asked_for_again():
