@@ -20,12 +20,14 @@ _TAGS = {
     "<|begin_of_thought|>": "<|end_of_thought|>",
     "<|START_THINKING|>": "<|END_THINKING|>",
     "<unused94>": "<unused95>",
+    "<|inner_prefix|>": "<|inner_suffix|>",
     "◁think▷": "◁/think▷",
     "[THINK]": "[/THINK]",
+    "[unused16]": "[unused17]",
     "[BEGIN FINAL THINKING]": "[END FINAL THINKING]",
     "<|channel>thought": "<channel|>",
 }
-_CLOSING_OF = {opening.casefold(): closing for opening, closing in _TAGS.items()}
+_CLOSING_OF = {opening.casefold(): re.compile(re.escape(closing), re.I) for opening, closing in _TAGS.items()}
 # Models that mark the answer as well: what is inside these is the text.
 _ANSWER_TAGS = {
     "<|begin_of_solution|>": "<|end_of_solution|>",
@@ -41,14 +43,18 @@ TAGS = (*_TAGS, *_TAGS.values(), *_ANSWER_TAGS, *_ANSWER_TAGS.values())
 _OPENING = re.compile("|".join(map(re.escape, _TAGS)), re.IGNORECASE)
 _CLOSING = re.compile("|".join(map(re.escape, _TAGS.values())), re.IGNORECASE)
 _ROLE = re.compile(
-    r"\s*(?:<\|im_start\|>|<\|start_header_id\|>|<start_of_turn>|<s>)?\s*"
+    r"\s*+(?:<\|im_start\|>|<\|start_header_id\|>|<start_of_turn>|<s>)?\s*+"
     rf"(?:(?:assistant|model)\b(?:<\|end_header_id\|>)?|<[|｜]assistant[|｜]>)\s*(?={_OPENING.pattern})",
     re.IGNORECASE,
 )
 """The head of the turn, as a server returns it that does not cut off what its template wrote."""
-_BARE_CHANNEL = re.compile(r"analysis(?=[A-Z\u4e00-\u9fff])")
+_BLANK = re.compile(r"\s+")
+_BARE_CHANNEL = re.compile(r"analysis(?:(?=[A-Z\u4e00-\u9fff])|(?=.*?assistantfinal))", re.DOTALL)
 """A harmony channel without its tokens, as a server prints it that drops special tokens: `analysisWe need ...`."""
 _BARE_FINAL = "assistantfinal"
+_CHANNEL_BEGINS = ("<|channel|>", "<|start|>assistant<|channel|>")
+_NEXT_CHANNEL = "<|end|><|start|>assistant<|channel|>"
+"""Behind a channel whose beginning the chat template wrote."""
 _CHANNEL = re.compile(
     r"(?:<\|start\|>assistant)?<\|channel\|>\s*(\w+)[^<]*(?:<\|constrain\|>[^<]*)?<\|message\|>(.*?)"
     r"(?=<\|end\|>|<\|return\|>|<\|call\|>|<\|start\|>|<\|channel\|>|\Z)",
@@ -73,30 +79,63 @@ def split_thoughts(content: str) -> SplitText:
     Only thoughts at the very beginning count: a tag later in the content is part of the text. A closing tag without an
     opening one ends thoughts whose opening tag the chat template wrote. Content without thoughts is returned unchanged.
     """
-    role = _ROLE.match(content)
-    start = content[role.end() :] if role else content.lstrip()
-    if start.startswith(("<|channel|>", "<|start|>assistant<|channel|>")):
+    thoughts, at = [], 0
+    while ended := _next_thoughts(content, at):  # some models think twice
+        thoughts.append(content[ended.start : ended.end].strip())
+        at = ended.text
+    rest = _split_unended(content[at:])
+    if not at:
+        return rest
+    return SplitText("\n\n".join(filter(None, (*thoughts, rest.thoughts))), _answer(rest.text), rest.is_complete)
+
+
+class _Thoughts(NamedTuple):
+    """Positions of thoughts that a tag ends."""
+
+    start: int
+    end: int
+    text: int
+    """Where the text behind the closing tag begins."""
+
+
+def _next_thoughts(content: str, at: int) -> _Thoughts | None:
+    """The thoughts at a position that a closing tag ends; None if the text begins there, or thoughts of another form."""
+    start = _begin(content, at)
+    if content.startswith((*_CHANNEL_BEGINS, *_ANSWER_TAGS), start):
+        return None
+    opening = _OPENING.match(content, start)
+    if opening is not None:
+        closing = _CLOSING_OF[opening[0].casefold()].search(content, opening.end())
+        return None if closing is None else _Thoughts(opening.end(), *closing.span())
+    closing = _CLOSING.search(content, at)
+    if closing is None or _OPENING.search(content, at, closing.start()):
+        return None
+    return _Thoughts(at, *closing.span())
+
+
+def _split_unended(content: str) -> SplitText:
+    """Split content without a closing tag of thoughts."""
+    start = content[_begin(content) :]
+    if start.startswith(_CHANNEL_BEGINS):
         return _split_channels(start)
     if _BARE_CHANNEL.match(start):
         thoughts, final, text = start.removeprefix("analysis").partition(_BARE_FINAL)
         return SplitText(thoughts.strip(), text.strip(), is_complete=bool(final))
     opening = _OPENING.match(start)
     if opening is not None:
-        rest = start[opening.end() :]
-        closing = _CLOSING_OF[opening[0].casefold()]
-        found = re.search(re.escape(closing), rest, re.IGNORECASE)
-        if found is None:
-            return SplitText(rest.strip(), "", is_complete=False)
-        after = split_thoughts(rest[found.end() :])  # some models think twice
-        thoughts = "\n\n".join(filter(None, (rest[: found.start()].strip(), after.thoughts)))
-        return SplitText(thoughts, _answer(after.text), after.is_complete)
-    unopened = _CLOSING.search(content)
-    if unopened is not None and not _OPENING.search(content, 0, unopened.start()):
-        return SplitText(content[: unopened.start()].strip(), _answer(content[unopened.end() :]))
+        return SplitText(start[opening.end() :].strip(), "", is_complete=False)
+    if _NEXT_CHANNEL in start:
+        return _split_channels(f"<|channel|>analysis<|message|>{start.removeprefix('<|message|>')}")
     before, begins, _ = content.partition(_ANSWER_BEGINS)
     if begins:
         return SplitText(before.strip(), _answer(content[len(before) :]))
     return SplitText("", content)
+
+
+def _begin(content: str, at: int = 0) -> int:
+    """Where the content after a position begins, without white space and the head of the turn."""
+    found = _ROLE.match(content, at) or _BLANK.match(content, at)
+    return found.end() if found else at
 
 
 def unwrap_answer(text: str) -> str:

@@ -1,5 +1,7 @@
 """Thoughts are told from text."""
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -58,6 +60,13 @@ def test_nothing_of_the_thoughts_is_in_the_text(thoughts, text):
         ("<|channel>thought\nhm<channel|>A day.", ("hm", "A day.", True)),
         ("<think>hm</think>\n<response>\nA day.\n</response>", ("hm", "A day.", True)),
         ("Steps:\nhm\n[BEGIN FINAL RESPONSE]\nA day.\n[END FINAL RESPONSE]", ("Steps:\nhm", "A day.", True)),
+        ("hm</think>more</think>A day.", ("hm\n\nmore", "A day.", True)),
+        ("hm</think>\n<think>more", ("hm\n\nmore", "", False)),
+        ("analysiswe weigh both. assistantfinalA day.", ("we weigh both.", "A day.", True)),
+        ("We weigh<|end|><|start|>assistant<|channel|>final<|message|>A day.", ("We weigh", "A day.", True)),
+        ("<|message|>hm<|end|><|start|>assistant<|channel|>final<|message|>A day.", ("hm", "A day.", True)),
+        ("[unused16]hm[unused17]A day.", ("hm", "A day.", True)),
+        ("<|inner_prefix|>hm<|inner_suffix|>A day.", ("hm", "A day.", True)),
         ("<|START_THINKING|>hm<|END_THINKING|><|START_TEXT|>A day.<|END_TEXT|>", ("hm", "A day.", True)),
     ],
 )
@@ -72,3 +81,13 @@ def test_a_text_that_a_judge_quotes_cannot_end_the_judges_thoughts(tag):
         answer = f'{{"score": 2, "reason": "{defuse(text)}"}}'
         assert split_thoughts(answer).text == answer
         assert defuse(defuse(text)) == defuse(text)
+
+
+@pytest.mark.parametrize(
+    ("piece", "text"),
+    [("<think>\nhm\n</think>\n", "A day."), ("hm</think>", "A day."), ("\n", "\n" * 50_000 + "A day.")],
+)
+def test_a_model_that_repeats_itself_is_split_in_linear_time(piece, text):
+    started = time.process_time()
+    assert split_thoughts(piece * 50_000 + "A day.").text == text
+    assert time.process_time() - started < 5
