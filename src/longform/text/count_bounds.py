@@ -42,7 +42,7 @@ _LOW = _compile(
     r"不(?:少|低)(?![于过])" + FILL,
 )
 _HIGH = _compile(
-    r"\b(?:at (?:the )?(?:very )?(?:most|maximum|max)|up[- ]?to|within|max(?:imum|imal|imun|\.)?"
+    r"\b(?:at (?:the )?(?:very )?(?:most|maximum|max)|up[- ]?to(?: and including)?|within|max(?:imum|imal|imun|\.)?"
     r"|cap(?:ped)?(?:\s\w+){0,3} at|capped|cap|ceiling|upper (?:limit|bound)"
     r"|limit(?:\w*\b[^,]{0,30}\bto|ed|s)?|restrict\w*\b[^,]{0,30}\bto)" + FILL,
     "(?:最多|至多|顶多|最高|最长|上限|最大|极限|撑死|限[制定于]?)" + FILL,
@@ -138,14 +138,14 @@ _LOSS = (
     "(?:扣|不要(?=[,。;!?]|$)|不行|免谈"
     "|不给分|不得分|不计分|零分|不合格|无效|不予|退回|不及格|重写|不收|作废|判为|太[长短])"
 )
-_PENALTY = _compile(
-    r"\s*(?:\w+\s){0,3}(?:will|is|are|would|may|can|shall)\s(?:not\b|be (?:rejected|penali[sz]ed|ignored"
-    r"|discarded|marked down"
-    r"|disqualified|returned|refused)|lose\b|fail\b|(?:unacceptable|too (?:long|short)|not (?:acceptable|allowed)))",
-    rf"[^,。;\d]{{0,6}}?{_LOSS}",
+_REJECTION = (
+    r"(?:\w+\s){0,3}(?:(?:(?:will|is|are|would|may|can|shall)\s(?:not\b|be (?:rejected|penali[sz]ed|ignored|discarded"
+    r"|marked down|disqualified|returned|refused)|lose\b|fail\b|(?:unacceptable|too (?:long|short)"
+    r"|not (?:acceptable|allowed)))|won['’]t\b)|(?:gets?|earns?|receives?|scores?)\s(?:no|zero|nothing|0)\b)"
 )
+_PENALTY = _compile(r"\s*" + _REJECTION, rf"[^,。;\d]{{0,6}}?{_LOSS}")
 _IF = _compile(r"\b(?:if|when|should it)\b", "如果|[若凡]|一旦|只要")
-_PENALTY_OF_A_CONDITION = _compile(rf",[^,。;\d]{{0,6}}?{_LOSS}")
+_PENALTY_OF_A_CONDITION = _compile(r",\s" + _REJECTION, rf",[^,。;\d]{{0,6}}?{_LOSS}")
 _FIXED: dict[OpenSide, re.Pattern[str]] = {"low": _LOW, "high": _HIGH}
 _COMPARISONS: dict[OpenSide, re.Pattern[str]] = {"low": _MORE, "high": _LESS}
 _AFTER: dict[OpenSide, re.Pattern[str]] = {"low": _LOW_AFTER, "high": _HIGH_AFTER}

@@ -50,7 +50,8 @@ _PART_BEFORE = _compile(
     r"|forget(?: about)?|disregard)\s(?:[\w'-]+\s){0,3}$",
     r"\b(?:after|before|every|until|till)\s(?:the\s|about\s)?$",
     r"\b(?:before|until|till|once|when)\s(?:\w+\s){1,3}?(?:reach\w*|hits?|get to|pass\w*)\s$",
-    r"\b(?:add|adding|insert)\s(?:at (?:least|most)|no (?:more|less|fewer) than|up to|about|around|some)?\s?$",
+    r"\b(?:add|adding|insert|remov\w+|delet\w+|trim\w*|cut(?:ting)?|shav\w+)\s(?:(?:off|out|away)\s)?"
+    r"(?:at (?:least|most)|no (?:more|less|fewer) than|up to|about|around|some)?\s?$",
     rf"\b(?:write|create|compose|draft|generate|produce)\s(?:[\w'-]+\s){{0,3}}{_TEXTS}\s?(?:of\s|at\s|with\s|\()"
     rf"{_FILL}",
     r"\b(?:paragraphs|sentences|sections|chapters|scenes|stanzas)\s(?:of|with|under|over|at|below)\b[^,]{0,20}$",
@@ -126,7 +127,10 @@ _TRANSFORMED = _compile(
     rf"(?:{_ABOUT_CHINESE}|{_THE_CHINESE})",
     rf"[我你他她]们?(?:这里|手上)?有一?[篇份段部个]{_ABOUT_CHINESE}",
 )
-_TRANSFORMED_OF = _compile(rf"\b{_CHANGE}\s(?:{_OWNER}|an?)\s{_GAP}of\s{_FILL}")
+_TRANSFORMED_OF = _compile(
+    rf"\b{_CHANGE}\s(?:{_OWNER}|an?)\s{_GAP}of\s{_FILL}",
+    rf"\b(?:here|attached|below)(?:'s|\sis)\s(?:{_OWNER}|an?)\s{_GAP}\({_FILL}",
+)
 _CHANGED_FROM = (
     re.compile(r"[从由]\s?(?:原来的|现在的)?$"),
     re.compile(r"[左右上下]{0,2}(?:[缩扩增减压改变降提删]|精简)[^,。]{0,3}[到至成为]"),

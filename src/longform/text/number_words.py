@@ -20,7 +20,12 @@ _FINANCIAL = str.maketrans("壹贰貳叁參参肆伍陆陸柒捌玖拾佰仟萬�
 _FINANCIAL_RUN = re.compile("[零壹贰貳叁參参肆伍陆陸柒捌玖拾佰仟萬万两兩一二三四五六七八九十百千弍弐]{2,12}")
 _FINANCIAL_SCALE = re.compile("[拾佰仟萬十百千万]")
 _SPELLED = rf"\b(?:{'|'.join(_ENGLISH)}|a(?=[\s-](?:hundred|thousand))|hundred|thousand)\b"
-_NEXT_SPELLED = rf"(?:(?:(?<=thousand),\s|[\s-]{{1,2}})(?:and\s)?{_SPELLED})"
+_DIGIT = "(?:one|two|three|four|five|six|seven|eight|nine)"
+_AND_SPELLED = (
+    rf"and\s(?!{_SPELLED}[\s-]thousand)(?:(?<=thousand\sand\s)(?={_DIGIT}[\s-]hundred)|(?!{_SPELLED}[\s-]hundred))"
+)
+"""Within a number, as in "two thousand and five hundred"; not between two, as in "five hundred and seven hundred"."""
+_NEXT_SPELLED = rf"(?:(?:(?<=thousand),\s|[\s-]{{1,2}})(?:{_AND_SPELLED})?{_SPELLED})"
 _HALF = r"\sand\sa\shalf\s(?:hundred|thousand)\b"
 
 NUMBER = (

@@ -64,10 +64,10 @@ _LOWER = r"(?:an?\s|the\s)?" + _any_of(
     "[不别勿](?:得|能|可|要|应|许|准)?(?:少于|低于|小于|短于)|至少|最少|起码|最低|下限|多于|大于|高于|超过",
 )
 _AND = r"(?:[,/]|\b(?:and|but|or|nor|to)\b|且|并且|并|同时|或者?|但|又)"
-_BETWEEN = r"\s{0,3}(?:words?|字|-(?=\s))?\s{0,3}"
+_BETWEEN = r"\s{0,3}(?:words?|字|-(?=\s|to-))?\s{0,3}"
 _JOINT = (
     _BETWEEN + r"(?:-{1,2}(?![a-z])|[–—―]{1,2}|~{1,2}|[至到或与和]|、(?=[\d一两二三四五六七八九]{1,2}[千百万kw])"
-    rf"|\b(?:to|thru|through|or|and)\b|(?P<upper>{_AND}?\s?{_AND}?\s?(?:{_UPPER}))"
+    rf"|\bto-|\b(?:to|thru|through|or|and)\b|(?P<upper>{_AND}?\s?{_AND}?\s?(?:{_UPPER}))"
     rf"|(?P<lower>{_AND}?\s?{_AND}?\s?(?:{_LOWER})))\s{{0,3}}"
 )
 _BEFORE_A_NUMBER = r"(?<![\d.$€£¥百千万几第])(?<!\dx)(?<![^字词]数)(?<!\d,)(?<!\D\d )"
@@ -103,14 +103,18 @@ _CHAIN = _compile(
     rf"{_LABEL}[^\d\n.;。!?]{{0,10}}?\[\s?(?P<c>{NUMBER})\s?[,、-]\s?(?P<d>{NUMBER})\s?\]",
 )
 """800字≤字数≤1000字, and an interval in brackets."""
+_BOUND_BEHIND = r"\s?\(?(?:(?:min|max)(?:imum|\.)?|at (?:least|most))(?![a-z])\)?"
+_CEILING = r"(?:以内|以下|之内|封顶|max(?:imum)?\b|at (?:the )?most\b)"
+_FLOOR = r"(?:以上|起(?!来)|min(?:imum)?\b|at (?:the )?least\b)"
 _SECOND_BOUND = _compile(
-    rf"(?P<mark>以[上下内])?\s?[,;(]\s?(?:(?:and|but)\s|但)?(?:(?P<upper>{_UPPER})|(?P<lower>{_LOWER}))\s?(?P<number>{NUMBER})"
-    r"\s?(?=$|[,;)。!])",
-    rf"(?P<sign>以[上下内])?\s?[,;(]\s?(?:(?:and|but)\s|但)?(?P<first>{NUMBER})\s?"
-    r"(?:以内|以下|之内|封顶|max\b|at (?:the )?most\b|maximum\b)"
-    r"\s?(?=$|[,;)。!])",
+    rf"(?P<mark>以[上下内]|{_BOUND_BEHIND})?(?:\s?[,;(]\s?(?:(?:and|but)\s|但)?|\s(?:and|but)\s)"
+    rf"(?:(?:(?P<upper>{_UPPER})|(?P<lower>{_LOWER}))\s?(?P<number>{NUMBER})"
+    rf"|(?P<first>{NUMBER})\s?(?:{_CEILING}|(?P<floor>{_FLOOR})))"
+    r"\s?(?=$|[,;)}\]。!\n]|\.(?!\d))",
 )
 """A second bound of a count, without a unit."""
+_OWN_BOUND = _compile(_BOUND_BEHIND)
+"""A bound behind a count, which says nothing of the next one: "300 words (min) to 500 words (max)"."""
 _VAGUE = re.compile("[几数][百千万]字?(?:[都也均]|左右)")
 _OUTSIDE = re.compile(r"\b(?:outside|except)\s*$", re.I)
 _RANGE_OPENING = _compile(r"(?:between|from|介于|在)\s*$")
@@ -252,10 +256,10 @@ def _read_mentions(text: str) -> Iterator[_Mention]:
         before = _SENTENCE_END.split(text[max(end, number.start - _REACH) : number.start])[-1]
         after = _SENTENCE_END.split(text[number.end : number.end + 40])[0]
         listed = is_in_list(text[max(0, number.start - _REACH) : number.start])
-        end = number.end
+        end = own.end() if (own := _OWN_BOUND.match(text, number.end)) else number.end
         is_total, near = split_at_total(before)
-        if second := _SECOND_BOUND.match(after):
-            count = _with_bound(_read_count(number, before, second["mark"] or second["sign"] or ""), second)
+        if second := _SECOND_BOUND.match(text, number.end):
+            count = _with_bound(_read_count(number, before, second["mark"] or ""), second)
         else:
             count = _read_count(number, before, after)
         if count is None or is_of_a_given_text(number.is_attribute, before, after):
@@ -274,8 +278,9 @@ def _with_bound(count: StatedCount | None, second: re.Match[str]) -> StatedCount
     bound = read_number(second["number"] or second["first"])
     if count is None or bound is None or bound < FEWEST:
         return count
-    low, high = (bound, count.high) if second["lower"] else (count.low, bound)
-    is_open = count.low is None if second["lower"] else count.high in (None, count.low)
+    is_lower = second["lower"] or second["floor"]
+    low, high = (bound, count.high) if is_lower else (count.low, bound)
+    is_open = count.low is None if is_lower else count.high in (None, count.low)
     return StatedCount(low, high) if is_open and low and high and low < high else None
 
 

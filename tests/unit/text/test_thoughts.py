@@ -1,11 +1,10 @@
 """Thoughts are told from text."""
 
-import time
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cost import assert_linear
 from longform.judging.answers import defuse
 from longform.text.thoughts import TAGS, SplitText, split_thoughts
 
@@ -83,11 +82,8 @@ def test_a_text_that_a_judge_quotes_cannot_end_the_judges_thoughts(tag):
         assert defuse(defuse(text)) == defuse(text)
 
 
-@pytest.mark.parametrize(
-    ("piece", "text"),
-    [("<think>\nhm\n</think>\n", "A day."), ("hm</think>", "A day."), ("\n", "\n" * 50_000 + "A day.")],
-)
-def test_a_model_that_repeats_itself_is_split_in_linear_time(piece, text):
-    started = time.process_time()
-    assert split_thoughts(piece * 50_000 + "A day.").text == text
-    assert time.process_time() - started < 5
+@pytest.mark.parametrize("piece", ["<think>\nhm\n</think>\n", "hm</think>", "\n", "<|channel|>a<|message|>"])
+def test_a_model_that_repeats_itself_is_split_in_linear_time(piece):
+    assert_linear(lambda size: split_thoughts(piece * size), 2_000)
+    if "think" in piece:
+        assert split_thoughts(piece * 2_000 + "A day.").text == "A day."
