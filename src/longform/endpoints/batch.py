@@ -43,6 +43,8 @@ EXCHANGE_SECONDS = 600.0
 _TAG = "longform"
 _PATH = "/v1/chat/completions"
 _ENDED = {"completed", "failed", "expired", "cancelled"}
+_GONE = {404, 410}
+"""HTTP statuses of a file that the endpoint no longer keeps."""
 _PASSING = {408, 409, 425, 429}
 """HTTP statuses below 500 that may pass."""
 
@@ -240,7 +242,8 @@ class Batcher:
             state = self._json(
                 await self._patiently("batch", lambda: self._transport.get(f"/batches/{batch_id}")), "batch"
             )
-            if state.get("status") in _ENDED:
+            status = str(state.get("status")).lower()
+            if status in _ENDED:
                 break
             await asyncio.sleep(self._poll_seconds)
         limit = len(hashes) * (MAX_BYTES + BYTES_PER_TOKEN * longest)
@@ -248,19 +251,25 @@ class Batcher:
         for file in filter(None, (state.get("output_file_id"), state.get("error_file_id"))):
             path = f"/files/{file}/content"
             content = await self._patiently("answers", lambda path=path: self._transport.get(path, limit=limit))
+            if content.status in _GONE and file != state.get("output_file_id"):
+                continue  # what failed is made again
+            if content.status in _GONE:
+                self._log.end_batch(tag)
+                raise StoppedError(
+                    f"{self._where}: the answers of batch {batch_id} are gone (HTTP {content.status}): {quote(content.body)}"
+                    "; the same command submits its requests again"
+                )
             if not content.is_success:
-                raise self._refused(content, "answers")
+                raise self._refused(content, "file of answers")
             for line in content.body.split("\n"):
                 answers |= _read_row(read_json(line))
         self._ended[tag] = hashes
-        reason = quote(state.get("errors") or state["status"])
+        reason = quote(state.get("errors") or status)
         for hash_ in hashes:
             if hash_ in answers:
                 self._resolve(hash_, answers[hash_])
-        if len(answers) < len(hashes) and (
-            state["status"] == "cancelled" or (not answers and state["status"] == "failed")
-        ):
-            raise StoppedError(f"{self._where}: batch {batch_id} {state['status']}: {reason}")
+        if len(answers) < len(hashes) and (status == "cancelled" or (not answers and status == "failed")):
+            raise StoppedError(f"{self._where}: batch {batch_id} {status}: {reason}")
         for hash_ in hashes:
             if hash_ not in answers:
                 body = json.dumps({"error": {"message": f"no answer in batch {batch_id}: {reason}"}})
@@ -366,9 +375,11 @@ def _read_row(row: Any) -> dict[str, HttpAnswer]:
     """The answer of a row of a batch, by the hash of its request; empty if it is none."""
     if not isinstance(row, Mapping) or not isinstance(row.get("custom_id"), str):
         return {}
-    response = row.get("response")
-    if isinstance(response, Mapping) and isinstance(response.get("status_code"), int):
-        answer = HttpAnswer(response["status_code"], {}, json.dumps(response.get("body")))
+    response, error = row.get("response"), row.get("error")
+    if isinstance(response, Mapping) and "body" in response:
+        status, body = response.get("status_code", 200), response["body"]
+        body = body if isinstance(body, str) else json.dumps(body)
+        answer = HttpAnswer(int(status) if str(status).isdecimal() else 500, {}, body)
     else:
-        answer = HttpAnswer(500, {}, json.dumps({"error": row.get("error") or {"message": "no response"}}))
+        answer = HttpAnswer(500, {}, json.dumps({"error": error or {"message": f"no response: {json.dumps(row)}"}}))
     return {row["custom_id"]: answer}

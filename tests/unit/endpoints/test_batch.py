@@ -31,6 +31,8 @@ class BatchServer(ThreadingHTTPServer):
         self.polls_until_done = 3
         self.answers: dict[str, dict[str, Any]] = {}
         """What to answer to a question, instead of its echo."""
+        self.ended: dict[str, Any] = {}
+        """Further fields of a batch that is done."""
         self.refuses: str | None = None
         self.broken: dict[str, list[Any]] = {}
         """By a part of the path: statuses to answer with, or None to break the connection, before the right answer."""
@@ -51,7 +53,7 @@ class BatchServer(ThreadingHTTPServer):
             response = self.answers.get(question, {"status_code": 200, "body": body})
             rows.append(json.dumps({"custom_id": request["custom_id"], "response": response, "error": None}))
         self.files["out"] = "\n".join(reversed(rows)) + "\n"  # in any order
-        batch |= {"status": "completed", "output_file_id": "out"}
+        batch |= {"status": "completed", "output_file_id": "out"} | self.ended
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -111,7 +113,8 @@ class _Handler(BaseHTTPRequestHandler):
                 server.finish(batch)
             return self.reply(batch)
         if self.path.endswith("/content"):
-            return self.reply(server.files[self.path.split("/")[-2]])
+            content = server.files.get(self.path.split("/")[-2])
+            return self.reply({"error": {"message": "No such file"}}, 404) if content is None else self.reply(content)
         return self.reply({}, 404)
 
     def log_message(self, format: str, *args: Any) -> None:
@@ -217,6 +220,29 @@ def test_a_failure_of_one_request_is_its_own_and_a_transient_one_is_tried_in_ano
     assert isinstance(second, EndpointError)
     assert (first.cause, second.cause, third.text) == ("refused", "server_error", f"Re: {QUESTIONS[2]}")
     assert len(server.batches) == 2
+
+
+def test_answers_of_a_batch_are_read_in_the_variants_that_providers_send(server, tmp_path):
+    server.polls_until_done = 0
+    server.ended = {"status": "COMPLETED", "error_file_id": "gone"}
+    body = {"choices": [{"message": {"content": "A fine day."}, "finish_reason": "stop"}]}
+    variants = ({"status_code": "200", "body": body}, {"body": body}, {"status_code": 200, "body": json.dumps(body)})
+    server.answers = dict(zip(QUESTIONS, variants, strict=False))
+    with SqliteCallLog(tmp_path / "calls.sqlite") as log:
+        assert [it.text for it in ask(server, log, QUESTIONS[:3])] == ["A fine day."] * 3
+    assert len(server.batches) == 1
+
+
+def test_a_batch_whose_answers_are_gone_is_submitted_again_by_the_next_command_alone(server, tmp_path):
+    server.polls_until_done = 0
+    server.ended = {"output_file_id": "gone"}
+    with SqliteCallLog(tmp_path / "calls.sqlite") as log:
+        (failed,) = ask(server, log, QUESTIONS[:1])
+        assert isinstance(failed, StoppedError)
+        assert "are gone (HTTP 404)" in str(failed)
+        assert (len(server.batches), log.open_batches()) == (1, [])
+        server.ended = {}
+        assert [it.text for it in ask(server, log, QUESTIONS[:1])] == [f"Re: {QUESTIONS[0]}"]
 
 
 def test_a_refused_batch_stops_the_command_with_the_providers_words(server, tmp_path):
