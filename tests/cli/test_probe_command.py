@@ -1,6 +1,7 @@
 """`longform probe` and `longform calls`: what an endpoint supports, and what is on record."""
 
 import json
+import shutil
 import sqlite3
 from pathlib import Path
 
@@ -229,6 +230,14 @@ def test_a_log_of_version_0_1_is_read_and_continued(capsys):
 def test_where_there_is_no_log_it_is_said(path, said, capsys):
     assert run("calls", path) == 2
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("log")
+def test_of_several_logs_in_a_folder_none_is_taken_for_all(capsys):
+    assert run("calls", ".") == 0
+    shutil.copy("out.jsonl.calls.sqlite", "other.jsonl.calls.sqlite")
+    assert run("calls", ".") == 2
+    assert "name one: other.jsonl.calls.sqlite, out.jsonl.calls.sqlite" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("log")

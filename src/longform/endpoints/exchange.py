@@ -147,7 +147,7 @@ def _read(answer: HttpAnswer, request: Request, endpoint: AskedEndpoint) -> Outc
     if isinstance(request, ScoreRequest):
         return read_score(answer.body)
     outcome = read_answer(answer.body, request=request)
-    if outcome.cause == "bad_response" and outcome.usage is not None and outcome.usage.is_estimated:
+    if outcome.cause == "bad_response" and outcome.finish_reason is None:  # else a tool was called
         said = quote(answer.body) or f"HTTP {answer.status} without a body"
         return replace(outcome, message=f"{outcome.message}: {said}")
     return outcome

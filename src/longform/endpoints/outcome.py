@@ -192,9 +192,10 @@ def read_answer(body: str, *, request: ChatRequest) -> Outcome:
             raise TypeError
         message.add(content, part="message")
     except (LookupError, TypeError, AttributeError):
-        return Outcome("bad_response", "the answer is not a chat completion").with_usage(request)
+        message.has_message = False
     if not message.has_message:
-        return Outcome("bad_response", "the answer is not a chat completion").with_usage(request)
+        usage = read_usage(message.usage)
+        return Outcome("bad_response", "the answer is not a chat completion", usage=usage).with_usage(request)
     if request.letters:
         return _read_letters(content, message, request)
     return finish(message, request=request)
@@ -202,6 +203,7 @@ def read_answer(body: str, *, request: ChatRequest) -> Outcome:
 
 def _read_letters(content: Mapping[str, Any], message: _Collected, request: ChatRequest) -> Outcome:
     """The probabilities of the request's letters as the first token, as a JSON object in place of the text."""
+    usage = read_usage(message.usage)
     try:
         first = content["choices"][0]["logprobs"]["content"][0]["top_logprobs"]
         probabilities = dict.fromkeys(request.letters, 0.0)
@@ -210,11 +212,11 @@ def _read_letters(content: Mapping[str, Any], message: _Collected, request: Chat
             if letter in probabilities and not isnan(logprob):
                 probabilities[letter] += exp(min(logprob, 0.0))
     except (LookupError, TypeError, AttributeError, ValueError, OverflowError):
-        return Outcome("bad_response", "the answer has no log-probabilities").with_usage(request)
+        return Outcome("bad_response", "the answer has no log-probabilities", usage=usage).with_usage(request)
     return Outcome(
         text=json.dumps(probabilities),
         finish_reason="stop",
-        usage=read_usage(message.usage),
+        usage=usage,
         served_model=_served(message),
     ).with_usage(request)
 

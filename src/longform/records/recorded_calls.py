@@ -82,14 +82,16 @@ def find_call_log(path: Path) -> Path:
     """The log of a run directory, of an output file, or the file itself.
 
     Raises:
-        BadInputError: there is none.
+        BadInputError: there is none, or a folder that is no run directory has several.
     """
     if path.is_dir():
-        logs = [path / "run.sqlite", path / "calls.sqlite", *sorted(path.glob(f"*{_SUFFIX}"))]
-        found = next((it for it in logs if it.is_file()), None)
-        if found is None:
+        own = [it for it in (path / "run.sqlite", path / "calls.sqlite") if it.is_file()]
+        logs = own[:1] or sorted(path.glob(f"*{_SUFFIX}"))
+        if not logs:
             raise BadInputError(f"{path}: has neither run.sqlite nor a file *{_SUFFIX}")
-        return found
+        if len(logs) > 1:
+            raise BadInputError(f"{path}: has several logs of calls; name one: {', '.join(it.name for it in logs)}")
+        return logs[0]
     beside = path.with_name(path.name + _SUFFIX)
     if beside.is_file():
         return beside

@@ -308,7 +308,9 @@ FATAL: tuple[tuple[Any, int, type[Exception], str], ...] = (
 )
 
 
-def ask(serve, reply, sent: Sent, *, proven: bool = False, **spec: Any) -> tuple[Any, MemoryCallLog]:
+def ask(
+    serve, reply, sent: Sent, *, proven: bool = False, letters: tuple[str, ...] = (), **spec: Any
+) -> tuple[Any, MemoryCallLog]:
     """The answer, or the error, and the log."""
 
     def script(request, number):
@@ -336,7 +338,8 @@ def ask(serve, reply, sent: Sent, *, proven: bool = False, **spec: Any) -> tuple
             questions = ["first", "second"] if proven else ["first"]
             answer = None
             for question in questions:
-                answer = await endpoint.chat([{"role": "user", "content": question}], temperature=0.1, max_tokens=1024)
+                messages = [{"role": "user", "content": question}]
+                answer = await endpoint.chat(messages, temperature=0.1, max_tokens=1024, letters=letters)
             return answer
 
     try:
@@ -413,6 +416,18 @@ def test_what_is_not_a_completion_is_a_bad_response_that_is_recorded_and_estimat
     failed, log = ask(serve, reply, Sent(body))
     check_failure(failed, log, "bad_response", paid_once=False)
     assert all(call.cost is not None and call.cost > 0 for call in log.calls)
+
+
+@pytest.mark.parametrize("letters", [(), ("A", "B")])
+def test_tokens_that_a_bad_response_states_are_counted_as_stated(serve, reply, letters):
+    body = {
+        "usage": {"prompt_tokens": 100, "completion_tokens": 20},
+        "choices": completion()["choices"] if letters else [],
+    }
+    failed, log = ask(serve, reply, Sent(body), letters=letters)
+    check_failure(failed, log, "bad_response", paid_once=False)
+    assert "prompt_tokens" in str(failed)  # what came is quoted
+    assert [(it.prompt_tokens, it.completion_tokens, it.is_estimated) for it in log.calls] == [(100, 20, False)] * 2
 
 
 @pytest.mark.parametrize(("body", "status", "kind", "words"), FATAL, ids=str)
