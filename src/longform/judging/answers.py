@@ -44,7 +44,7 @@ _FLAT_OBJECT = re.compile(r"(\{[^{}]*+\})")
 _TRAILING_COMMA = re.compile(r",(?=\s*+[}\]])")
 _LARGEST = 10**9
 _MAX_CANDIDATES = 8
-"""Beginnings of nested objects that are read, from the end of an answer."""
+"""Beginnings of nested objects that are read, from the end of an answer; and from its beginning, before the one key."""
 _NUMBER_TEXT = re.compile(r"[0-9]{1,6}(?:\.[0-9]{1,6})?")
 
 
@@ -170,22 +170,26 @@ def only_object(answer: str, names: Collection[str]) -> dict[str, Any] | None:
 
     For judges that do not answer in longform's form: with their own template, or constrained by a schema. Such a judge may
     quote a text anywhere, so an answer with two values by one name has none. Trailing commas and line breaks in strings are
-    accepted.
+    accepted. Of many braces before the key only the first and last few are read, so the time stays linear.
     """
-    for name in names:
-        if len(re.findall(re.escape(json.dumps(name, ensure_ascii=False)) + r"\s*+:", answer)) != 1:
-            return None
-    decoder = json.JSONDecoder(strict=False)
     answer = _TRAILING_COMMA.sub("", answer)
-    start = answer.find("{")
-    while start >= 0:
+    end = len(answer)
+    for name in names:
+        keys = list(re.finditer(re.escape(json.dumps(name, ensure_ascii=False)) + r"\s*+:", answer))
+        if len(keys) != 1:
+            return None
+        end = min(end, keys[0].start())
+    decoder = json.JSONDecoder(strict=False)
+    starts = [it.start() for it in re.finditer(r"\{", answer[:end])]
+    if len(starts) > 2 * _MAX_CANDIDATES:
+        starts = starts[:_MAX_CANDIDATES] + starts[-_MAX_CANDIDATES:]
+    for start in starts:
         try:
             found, _ = decoder.raw_decode(answer, start)
         except (ValueError, RecursionError):  # the latter from thousands of nested brackets
-            found = None
+            continue
         if isinstance(found, dict) and all(name in found for name in names):
             return found
-        start = answer.find("{", start + 1)
     return None
 
 

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from longform.judging.answers import parse_scores, parse_structured_verdict, parse_verdict
+from cost import assert_linear
+from longform.judging.answers import only_object, parse_scores, parse_structured_verdict, parse_verdict
 from longform.judging.criteria import QUALITIES, parse_tuned_criterion, parse_tuned_qualities
 
 NAMES = ["depth", "style"]
@@ -128,3 +129,10 @@ def test_an_impossible_number_is_no_score_and_no_traceback(number):
 @pytest.mark.parametrize("answer", ['{"score": 8, "reason": "two\nlines"}', '{"reason": "x", "score": 8,}'])
 def test_a_tuned_judge_may_break_lines_and_trail_commas(answer):
     assert parse_tuned_criterion(answer) == 8
+
+
+@pytest.mark.parametrize("piece", ["{ ", '{"a": ', '{"a": [', '{"a": 1, '])
+def test_one_object_among_many_braces_is_looked_for_in_linear_time(piece):
+    assert only_object(piece * 20 + '{"score": 8}', ["score"]) == {"score": 8}
+    for answer in ('{"note": "%s"score": 8', '{"score": 8, "note": "%s'):
+        assert_linear(lambda size, answer=answer: only_object(answer % (piece * size), ["score"]), 5_000)
