@@ -360,9 +360,9 @@ def estimate_usage(request: Request, written: str) -> Usage:
 
 
 def read_json(text: str) -> Any:
-    """The JSON value of a text; None if it is not JSON."""
+    """The JSON value of a text; None if it is not JSON. Line breaks within strings are accepted."""
     try:
-        return json.loads(text, parse_int=_integer)
+        return json.loads(text, parse_int=_integer, strict=False)
     except (ValueError, RecursionError):
         return None
 

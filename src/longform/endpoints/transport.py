@@ -28,6 +28,8 @@ BYTES_PER_EVENT = 1 << 10
 """Bytes per token of a stream, in which each token comes with the names of model and fields."""
 MAX_REDIRECTS = 3
 _PIECE = 1 << 16
+_LONGEST_HEADER = 1 << 16
+"""Bytes of one header; gateways send policies and traces of more than aiohttp's 8 KiB."""
 _COMPRESSIONS = {"gzip", "x-gzip", "deflate"}
 _GZIP = b"\x1f\x8b"
 """The first bytes of each member of gzip."""
@@ -84,6 +86,7 @@ class Transport:
             timeout=ClientTimeout(total=None),
             headers=_headers(spec, key) | dict(headers),
             auto_decompress=False,
+            max_field_size=_LONGEST_HEADER,
             trust_env=not spec.is_local,
             cookie_jar=DummyCookieJar(),
         )

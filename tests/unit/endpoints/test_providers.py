@@ -39,6 +39,8 @@ FINE = Sent(completion())
 COMPLETE: dict[str, tuple[Sent, str, str]] = {
     # name: (what is sent, text, thoughts)
     "text": (FINE, "A fine day.", ""),
+    "a line break within a string": (Sent(json.dumps(completion()).replace(" fine ", "\n")), "A\nday.", ""),
+    "a long header": (Sent(completion(), headers={"X-Trace": "x" * 40_000}), "A fine day.", ""),
     "text, as created": (Sent(completion(), 201), "A fine day.", ""),
     "byte order mark": (Sent("\ufeff" + json.dumps(completion())), "A fine day.", ""),
     "blank lines to keep alive": (Sent("\n\n \n" + json.dumps(completion())), "A fine day.", ""),
@@ -321,7 +323,7 @@ def ask(
         return reply(
             body=body if isinstance(body, str) else json.dumps(body),
             status=status,
-            headers=sent.headers if status != 200 else {},
+            headers={} if body is sent.then else sent.headers,
         )
 
     log = MemoryCallLog()
