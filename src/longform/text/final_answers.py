@@ -31,6 +31,15 @@ _NUMBER = re.compile(
     re.ASCII,
 )
 _WRAPPED = re.compile(r"\\(?:text|mathrm|mathbf|textbf)\{([^{}]*)\}")
+_IN_LATEX = (
+    (re.compile(r"(?<![\d.])\\[dt]?frac\{([+-]?[\d.]{1,40})\}\{([\d.]{1,40})\}"), r"\1/\2"),
+    (re.compile(r"(?<![\d.])\\[dt]?frac(\d)(\d)(?!\d)"), r"\1/\2"),
+    (re.compile(r"(?<=\d)\{,\}(?=\d{3})"), ","),
+    (re.compile(r"(?<=\d)\\[,!](?=\d{3})"), ""),
+    (re.compile(r"\\([%$])"), r"\1"),
+    (re.compile("\u2212"), "-"),
+)
+"""Numbers as LaTeX writes them: \\frac{1}{2}, 1{,}234, 50\\%, and the sign of minus."""
 _EDGE = " \t*_`\"'“”‘’$。.,，;；"
 
 
@@ -55,6 +64,9 @@ def normalise_answer(answer: str, form: AnswerForm) -> str | None:
         found = " ".join(answer.strip(_EDGE).casefold().split())
         return found if 0 < len(found) <= MAX_ANSWER else None
     read = _read_choice if form == "choice" else _read_number
+    if form == "number":
+        for pattern, plain in _IN_LATEX:
+            answer = pattern.sub(plain, answer)
     # The rest of the line, or only its first sentence: "The answer is B. It names the river."
     first, *rest = _SENTENCE_END.split(answer, maxsplit=1)
     if rest and (_NEXT_OPTION if form == "choice" else _ALTERNATIVE).match(rest[0]):
