@@ -23,8 +23,9 @@ from longform.records.errors import BadInputError, RowsWarning, StoppedError
 from longform.records.optional import require
 from longform.records.parquet import without_gaps
 from longform.records.paths import READ_ONLY
-from longform.records.schemas import Row
+from longform.records.schemas import Response, Row
 from longform.records.tables import RawRow, raw_rows
+from longform.text.thoughts import may_hold_thoughts
 
 if TYPE_CHECKING:
     from io import BufferedWriter
@@ -78,7 +79,8 @@ def read_rows(path: str | Path, schema: type[RowT], reading: Reading = AS_IS) ->
     """Rows of `path`, checked one by one as they are read.
 
     Integer ids become text; a prompt without an id gets one from its content, numbered if the content comes again; a prompt
-    is taken from `messages`; bytes that are not UTF-8, and lone surrogates, are replaced with a warning.
+    is taken from `messages`; bytes that are not UTF-8, and lone surrogates, are replaced with a warning. What a model of
+    another tool thought before its response is kept apart from the text, in `meta`, with a warning.
 
     Args:
         path: A file, a folder of files, or a dataset (see `records.tables`).
@@ -133,7 +135,7 @@ def check_rows(
     """
     identify = attrgetter(*schema.key_fields) if schema.key_fields else None
     seen = seen or SeenKeys()
-    count, repaired, skipped, first = 0, 0, 0, ""
+    count, repaired, parted, skipped, first = 0, 0, 0, 0, ""
     for item in raw:
         count += 1
         try:
@@ -155,13 +157,17 @@ def check_rows(
                 f"{error} (more than --skip-bad-rows {reading.skip_bad_rows}; the first: {first})"
             ) from None
         repaired += is_repaired
-        yield item.location, row
+        separated = _separated(row)
+        parted += separated is not row
+        yield item.location, separated
     if count == skipped:
         raise BadInputError(
             f"{source}: contains no rows" + (f" but {skipped} bad ones; the first: {first}" if first else "")
         )
     if skipped:
         _warn(f"{source}: skipped {skipped} bad {_rows(skipped)}; the first: {first}")
+    if parted:
+        _warn(f"{source}: {parted} {_rows(parted)} with thoughts before the text: they are no part of it")
     if repaired:
         _warn(
             f"{source}: {repaired} {_rows(repaired)} with bytes that are not UTF-8, or lone surrogates: replaced by U+FFFD"
@@ -298,6 +304,12 @@ def _check_row(item: RawRow, schema: type[Row], reading: Reading) -> _Checked:
         raise BadInputError(f"{item.location}: {described}") from None
     except (ValueError, RecursionError, OverflowError) as error:
         raise BadInputError(f"{item.location}: cannot be read: {error}") from None
+
+
+def _separated(row: Any) -> Any:
+    """A response of another tool with its thoughts apart from its text; any other row as it is."""
+    is_foreign = isinstance(row, Response) and row.made_from is None and "thoughts" not in row.meta
+    return row.without_thoughts() if is_foreign and may_hold_thoughts(row.text) else row
 
 
 def _hint(line: bytes | str) -> str:

@@ -16,6 +16,8 @@ from pydantic import (
     model_validator,
 )
 
+from longform.text.thoughts import split_thoughts, unwrap_answer
+
 Score = float
 
 
@@ -136,6 +138,19 @@ class Response(Row):
     meta: dict[str, Any] = Field(default_factory=dict)
     made_from: dict[str, str] | None = None
     """Short hashes of what it was made from, by name; None for a row of another tool, or of version 0.1."""
+
+    def without_thoughts(self) -> "Response":
+        """The row with the thoughts at the beginning of its text in `meta`; itself if there are none."""
+        split = split_thoughts(self.text)
+        thoughts = "\n\n".join(filter(None, (self.meta.get("thoughts"), split.thoughts)))
+        if split.is_complete and split.text == self.text and not thoughts:
+            return self
+        update: dict[str, Any] = {"text": unwrap_answer(split.text) if thoughts else split.text}
+        if thoughts:
+            update["meta"] = self.meta | {"thoughts": thoughts}
+        if not split.is_complete:
+            update["finish_reason"] = "length"
+        return self.model_copy(update=update)
 
 
 class TrainingRow(Row):

@@ -138,6 +138,12 @@ def _begin(content: str, at: int = 0) -> int:
     return found.end() if found else at
 
 
+def may_hold_thoughts(content: str) -> bool:
+    """Whether `split_thoughts` is worth its time on a text that was read from a file: most have no tag of thoughts."""
+    begin = _begin(content)
+    return "</think" in content or content.startswith(_CHANNEL_BEGINS, begin) or bool(_OPENING.match(content, begin))
+
+
 def unwrap_answer(text: str) -> str:
     """A text behind thoughts without `<answer>` and `</answer>` around it. A text that was cut off lacks the latter."""
     found = re.fullmatch(r"\s*<answer>((?:(?!</?answer>).)*)(?:</answer>)?\s*", text, re.DOTALL)

@@ -13,7 +13,6 @@ from typing import Any
 from longform.records.errors import BadInputError
 from longform.records.schemas import PromptRow, Response
 from longform.text.structure import CLOSING_TAG, Thinking, parse_response
-from longform.text.thoughts import split_thoughts, unwrap_answer
 from longform.wording import Wording, load_wording
 
 SLOT = "{request}"
@@ -122,12 +121,7 @@ def build_response(
         thought_tokens: their number, if the endpoint counts them.
     """
     meta: dict[str, Any] = {}
-    if thinking == "off":
-        split = split_thoughts(text)
-        text, thoughts = split.text, "\n\n".join(filter(None, (thoughts, split.thoughts)))
-        text = unwrap_answer(text) if thoughts else text
-        finish_reason = finish_reason if split.is_complete else "length"
-    else:
+    if thinking != "off":
         if thinking == "on" and thoughts and "<think>" not in text:  # separated by the endpoint, but asked for
             text, thoughts = f"<think>\n{thoughts}\n</think>\n{text}", ""
         written = end_at_closing_tag(text)
@@ -140,7 +134,8 @@ def build_response(
         meta["thoughts"] = thoughts
     if thought_tokens is not None:
         meta["thought_tokens"] = thought_tokens
-    return Response(prompt_id=prompt.id, model=model, sample=sample, text=text, finish_reason=finish_reason, meta=meta)
+    row = Response(prompt_id=prompt.id, model=model, sample=sample, text=text, finish_reason=finish_reason, meta=meta)
+    return row.without_thoughts() if thinking == "off" else row
 
 
 def end_at_closing_tag(text: str) -> str:

@@ -359,3 +359,17 @@ def test_a_file_of_a_datasets_name_is_a_file(tmp_path, monkeypatch):
     (tmp_path / "owner").mkdir()
     _lines(tmp_path / "owner" / "name", *ROWS)
     assert _pairs("owner/name") == ROWS
+
+
+def test_thoughts_of_another_tools_responses_are_no_part_of_their_text(tmp_path):
+    texts = ["<think>hm</think>\n\nA day.", "hm</think>A day.", "<think></think>A day.", "<think>hm", "A <think>-tag."]
+    path = _lines(
+        tmp_path / "r.jsonl", *({"prompt_id": str(n), "model": "m", "text": it} for n, it in enumerate(texts))
+    )
+    with pytest.warns(RowsWarning, match="4 rows with thoughts before the text"):
+        rows = list(read_rows(path, Response))
+    assert [it.text for it in rows] == ["A day.", "A day.", "A day.", "", "A <think>-tag."]
+    assert [it.meta.get("thoughts") for it in rows] == ["hm", "hm", None, "hm", None]
+    assert [it.finish_reason for it in rows] == [None, None, None, "length", None]
+    write_rows(path, (it.model_copy(update={"text": texts[0], "made_from": {}}) for it in rows))
+    assert [it.text for it in read_rows(path, Response)] == texts[:1] * 5  # of our own, already separated
