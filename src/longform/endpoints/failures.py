@@ -218,12 +218,16 @@ def _implied_status(codes: Set[str], lower: str) -> int:
 
 def read_connection_failure(error: BaseException) -> Outcome:
     """The outcome of an attempt that failed before an answer was received."""
-    from aiohttp import ClientConnectorError
+    from aiohttp import ClientConnectorError, ClientHttpProxyError, ClientProxyConnectionError
 
     # Only a connection that was never established is certainly free.
-    unsent = isinstance(error, ClientConnectorError)
+    unsent = isinstance(error, ClientConnectorError | ClientHttpProxyError)
     said = quote(str(error)) or type(error).__name__
-    if not unsent:
+    if isinstance(error, ClientHttpProxyError):
+        said = f"the proxy that the environment names refuses it: HTTP {error.status} {quote(error.message)}"
+    elif isinstance(error, ClientProxyConnectionError):
+        said = f"the proxy that the environment names: {said}"
+    elif not unsent:
         said = f"it broke the connection or does not speak HTTP: {said}"
     return Outcome("connection", said, maybe_billed=not unsent, unreachable=unsent)
 

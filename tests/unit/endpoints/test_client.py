@@ -352,6 +352,15 @@ def _unused_url():
         return f"http://127.0.0.1:{unused.getsockname()[1]}/v1"
 
 
+@pytest.mark.parametrize("is_running", [True, False])
+def test_a_proxy_that_fails_is_not_taken_for_the_endpoint(serve, monkeypatch, is_running):
+    address = serve(lambda request, number: "").url.removesuffix("/v1") if is_running else "http://127.0.0.1:9"
+    monkeypatch.setenv("https_proxy", address)
+    with pytest.raises(BadInputError, match="cannot be reached: the proxy that the environment names") as caught:
+        ask(make_endpoint("https://api.example.com/v1"))
+    assert ("refuses it: HTTP 501" in str(caught.value)) == is_running
+
+
 def test_an_endpoint_that_is_down_is_one_clear_line():
     url = _unused_url()
     with pytest.raises(BadInputError) as caught:
