@@ -37,7 +37,7 @@ _LOW = _compile(
     r"\b(?:at (?:the )?(?:very )?(?:least|leas[et]|lease|minimum)|min(?:imum|imal|imun|\.)?|lower (?:limit|bound))"
     + FILL,
     r"\bat (?:an? |the )?(?:very |bare )?(?:minimum|least),\s" + FILL,
-    "(?:至少|最少|少说也?|起码|最低|最短|下限|底线|不止|保底|不下于?|多达|(?:写|凑)?[够满])" + FILL,
+    "(?:至少|最少|少说也?|起码|最低|最短|下限|底线|不止|保底|不下于?|多达|[须需要应]达到?|(?:写|凑)?[够满])" + FILL,
     r"\b(?:no|not)(?: any)? (?:less|fewer|shorter|smaller|lower)(?: than)?" + FILL,
     r"不(?:少|低)(?![于过])" + FILL,
 )
@@ -114,6 +114,7 @@ _UNSURE = _compile(r"\b(?:hesitate|afraid|mind|worry|fear|only|just|necessarily)
 _LOW_AFTER = _compile(
     r"\s*\(?(?:[,;]?\s?(?:or|and|&|if not) (?:\w+ )?(?:more|above|longer|over|greater|up(?:wards?)?|higher|beyond)\b)",
     r"\s*[\s(-]*(?:min(?:imum)?\b|at (?:the )?(?:very )?(?:least|minimum)\b|plus\b(?!\s?(?:or\b|/))|upwards?\b)",
+    r"\s?,\s?(?:min(?:imum)?|at (?:the )?(?:very )?least)\b(?!\W*\w)",
     r"\s*,?\s?(?:and )?(?:no|not|never) (?:less|fewer|shorter)\b(?! than (?!th))",
     r"\s*\(?(?:含|不含|包括)?[)本数]*\s*(?:及(?:其)?|或(?:者)?)?(?:以上|往上|起(?![因承源伏草名来点])|之上"
     r"|更多|打底|起步|开外|朝上|保底"
@@ -126,6 +127,7 @@ _LOW_AFTER = _compile(
 _HIGH_AFTER = _compile(
     r"\s*\(?(?:[,;]?\s?(?:or|and|&|if not) (?:\w+ )?(?:less|fewer|under|below|shorter|lower|smaller)\b)",
     r"\s*[\s(-]*(?:max(?:imum)?\b|limit\b|cap\b|ceiling\b|at (?:the )?(?:very )?(?:most|max(?:imum)?)\b|tops\b)",
+    r"\s?,\s?(?:max(?:imum)?|tops|at (?:the )?(?:very )?most)\b(?!\W*\w)",
     r"\s*,?\s?(?:and )?(?:no|not|never)(?: a (?:single )?word)? (?:more|longer)\b(?! than (?!th))",
     r"\s*\(?(?:含|不含|包括)?[)本数]*\s*(?:及(?:其)?|或(?:者)?)?(?:[以之]内|以下|之下|内(?![容心部涵在])|为限"
     r"|封顶|不[到足]|更少|打住|[为是]上限|为最|到顶|顶天|(?:至多|最多|顶多|的?上限)(?=[,。;!?)]|$))",

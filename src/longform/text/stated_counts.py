@@ -84,8 +84,8 @@ _BARE_COUNT = re.compile(
 )
 """千字长文 and 万字报告: a scale without a digit."""
 _LABEL = (
-    r"(?:字数|词数|篇幅|\bword[ _]?(?:count|limit|length|target|budget)\b|(?:\bnumber|\bno\.|#) of words\b"
-    r"|(?:^|[\n.;,(])\s?words?\s?(?=[:=]))"
+    r"(?:字数|词数|篇幅|\bword[ _-]?(?:count|limit|length|target|budget|range)\b|(?:\bnumber|\bno\.|#) of words\b"
+    r"|\b(?:max|min)(?:imum|\.)? words?\s?(?=[:=])|(?:^|[\n.;,(])\s?words?\s?(?=[:=]))"
 )
 _LABELLED_COUNT = _compile(
     _LABEL
