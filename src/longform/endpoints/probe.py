@@ -9,9 +9,11 @@ from typing import Any, NamedTuple
 from longform.endpoints.failures import quote
 from longform.endpoints.models import ModelSpec
 from longform.endpoints.outcome import read_json
-from longform.endpoints.transport import BadBodyError, RedirectError, Transport
+from longform.endpoints.transport import MAX_BYTES, BadBodyError, RedirectError, Transport
 from longform.records.errors import BadInputError
 
+_LONGEST_LIST = 16 * MAX_BYTES
+"""Bytes of a list of models; a router describes hundreds of them at length."""
 _PATIENCE_SECONDS = 10.0
 _CONTEXT_KEYS = ("max_model_len", "context_length", "context_window", "max_context_length", "n_ctx")
 
@@ -55,7 +57,7 @@ async def find_listed(name: str, spec: ModelSpec) -> ListedModel:
     transport = Transport(spec, key=spec.read_key(name), headers=spec.read_headers(name))
     try:
         async with asyncio.timeout(_PATIENCE_SECONDS):
-            answer = await transport.get("/models")
+            answer = await transport.get("/models", limit=_LONGEST_LIST)
     except (ClientError, OSError, TimeoutError, ValueError):
         raise BadInputError(f"{where} cannot be reached; is it running?") from None
     except RedirectError as error:
@@ -66,7 +68,7 @@ async def find_listed(name: str, spec: ModelSpec) -> ListedModel:
         await transport.close()
     if answer.status in (401, 403):
         raise BadInputError(f"{where} refuses its key (HTTP {answer.status})")
-    listed = _models(read_json(answer.body)) if answer.status == 200 else {}
+    listed = _models(read_json(answer.body)) if answer.is_success else {}
     if not listed:
         return ListedModel(is_listed=False)
     found = next((listed[it] for it in _spellings(spec.model) if it in listed), None)

@@ -66,3 +66,8 @@ def test_an_endpoint_may_answer_to_names_that_it_does_not_list(listing, model, i
 
 def test_what_a_list_holds_is_shown_in_printable_characters(listing):
     assert "\x1b" not in listed(listing({"id": "\x1b[2J"}), "m").text
+
+
+def test_a_routers_long_list_is_read(listing):
+    others = [{"id": f"model-{number}", "description": "x" * 4000} for number in range(600)]
+    assert listed(listing(*others, {"id": "m", "context_length": 4096}), "m") == ListedModel(True, 4096)
