@@ -197,3 +197,11 @@ def test_what_does_not_go_together_is_one_line(server, capsys):
         assert error.startswith("longform: ")
         assert progress in ([], ["judging with judge ..."])
     assert server.requests == []
+
+
+def test_a_set_that_asks_for_the_same_text_twice_is_refused_before_anything_is_written(server, capsys):
+    task = {"task": "Write {word_count_type} {word_count} words.", "type": "t", "category": "c", "lang": "en"}
+    dump("life.jsonl", [task | {"lengths": [16, 32, 16], "methods": ["at most"]}])
+    assert bench("run lifebench --set life.jsonl --writer scribe --out out") == 2
+    assert "life.jsonl: asks for two texts with the id" in capsys.readouterr().err
+    assert not server.requests and not Path("out").exists()

@@ -19,9 +19,9 @@ def server(tmp_path, monkeypatch, serve):
     return server
 
 
-def _generate(*flags):
+def _generate(*flags, writer="scribe"):
     with pytest.raises(SystemExit) as caught:
-        main(["generate", "prompts.jsonl", "--writer", "scribe", "--out", "out.jsonl", *flags])
+        main(["generate", "prompts.jsonl", "--writer", writer, "--out", "out.jsonl", *flags])
     return caught.value.code
 
 
@@ -61,6 +61,7 @@ def test_without_thinking_thoughts_are_not_part_of_the_text(server, capsys):
             "prompts.jsonl: a think prompt must contain {request} exactly once",
         ),
         ("--think yes", "think"),
+        ("--engine vllm", "--engine vllm: only valid for a local model, but scribe is a name in models.yaml"),
     ],
 )
 def test_a_flag_that_means_nothing_is_one_line(server, capsys, flags, said):
@@ -70,3 +71,20 @@ def test_a_flag_that_means_nothing_is_one_line(server, capsys, flags, said):
     assert error.count("\n") == 1
     assert not Path("out.jsonl").exists()
     assert not server.requests
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        ("--engine paged --top-p 0.5", "top_p: must be 1 with engine: paged"),
+        ('--chat-template off --template-kwargs {"a":1}', "chat_template_kwargs: only valid with chat_template: on"),
+    ],
+)
+def test_settings_of_a_local_model_that_do_not_go_together_are_one_line(server, capsys, flags, said):
+    Path("model").mkdir()
+    Path("model", "config.json").write_text("{}", encoding="utf-8")
+    assert _generate(*flags.split(), writer="model") == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1
+    assert not Path("out.jsonl").exists()

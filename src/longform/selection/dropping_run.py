@@ -99,11 +99,9 @@ def preferences_from_dropping(
             settings, or no pair.
         StoppedError: the budget is exhausted, or every request failed.
     """
-    check_writer(writer)
     local = local or LocalOptions()
-    settings = GenerationSettings(
-        max_tokens=max_tokens, temperature=temperature, batch=local.batch, **local.presentation
-    )
+    check_writer(writer, local)
+    settings = local.generation(max_tokens=max_tokens, temperature=temperature)
     task = _Dropping(writer, rewriter, models, out, revise, samples, settings, local, seed, budget, progress)
     for path in (out, *task.files):
         check_out(path, prompts, models)

@@ -133,8 +133,8 @@ def generate(
         BadInputError: an invalid row, an unknown writer, a missing key, or an unwritable file.
         StoppedError: the budget is exhausted, or every request failed.
     """
-    check_writer(writer)
     local = local or LocalOptions()
+    check_writer(writer, local)
     is_raw = is_model_folder(writer) and local.chat_template == "off"
     if think_prompt and think == "off" and not is_raw:
         raise BadInputError(
@@ -146,16 +146,14 @@ def generate(
     if is_model_folder(writer):
         from longform.writers.local import open_writer  # loads torch
 
-        model = open_writer(writer, local)
-        settings = GenerationSettings(
+        settings = local.generation(
             max_tokens=max_tokens or MAX_TOKENS,
             temperature=1.0 if temperature is None else temperature,
             top_p=1.0 if top_p is None else top_p,
-            batch=local.batch,
             think=think,
             think_prompt=think_prompt,
-            **local.presentation,
         )
+        model = open_writer(writer, local)
         longest = model.longest_prompt(rows, settings) if rows else 0
         if max_tokens is None and model.context is not None:
             settings = settings.model_copy(update={"max_tokens": max(1, min(MAX_TOKENS, model.context - longest))})

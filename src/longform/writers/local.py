@@ -19,7 +19,7 @@ from longform.writers.loading import context_length, load_config, load_model, lo
 from longform.writers.paths import adapter_rank, holds_adapters, model_below
 from longform.writers.rope import settle_rope
 from longform.writers.self_check import check_context, check_model
-from longform.writers.served.server import EngineServer, open_server
+from longform.writers.served.server import EngineServer, check_server, open_server
 from longform.writers.settings import SERVED, Device, GenerationSettings, LocalOptions, Precision
 from longform.writers.stops import Stops, find_stops
 from longform.writers.think import build_response
@@ -168,10 +168,11 @@ class ServedWriter(LocalWriter):
         """Start the server, for texts of this length; `self_check` is for models that are loaded here.
 
         Raises:
-            BadInputError: it is not installed, or ends while it starts.
+            BadInputError: it is not installed, or ends while it starts; or nothing answers at its address.
             StoppedError: it does not answer.
         """
         self.close()
+        check_server(settings)
         check_context(self._config, path=self.path, settings=settings, longest_prompt=longest_prompt)
         adapters = Path(self.path) if holds_adapters(self.path) else None
         server = open_server(

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from longform.records.errors import BadInputError
+from longform.writers.settings import LocalOptions
 
 ADAPTER = "adapter_config.json"
 """File that marks a folder of LoRA adapters."""
@@ -17,14 +18,20 @@ def is_model_folder(path: str) -> bool:
     return any((Path(path) / name).is_file() for name in ("config.json", ADAPTER))
 
 
-def check_writer(writer: str) -> None:
-    """Check that a writer given as a path is a model folder.
+def check_writer(writer: str, local: LocalOptions) -> None:
+    """Check that a writer given as a path is a model folder, and that an engine is given only for a local model.
 
     Raises:
         BadInputError: it is not. If the path is a run, the error names its latest policy.
     """
     is_path = writer.startswith((".", "/", "~")) or ("/" in writer and Path(writer).exists())
-    if is_model_folder(writer) or not is_path:
+    if is_model_folder(writer):
+        return
+    if not is_path:
+        if local.engine != "own":
+            raise BadInputError(
+                f"--engine {local.engine}: only valid for a local model, but {writer} is a name in models.yaml"
+            )
         return
     policies = sorted(str(folder) for folder in Path(writer).glob("**/policy") if is_model_folder(str(folder)))
     hint = f"; did you mean {policies[-1]}?" if policies else ""

@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from longform.records.errors import BadInputError
 from longform.text.structure import Thinking
 
 Device = Literal["auto", "cuda", "mps", "cpu"]
@@ -116,16 +117,29 @@ class LocalOptions:
     self_check: bool = True
     """Whether the model proves first that it can write (writers/self_check.py)."""
 
-    @property
-    def presentation(self) -> dict[str, Any]:
-        """The keys of `GenerationSettings` that these options set."""
-        return {
+    def generation(self, **sampling: Any) -> GenerationSettings:
+        """The settings of generation with these options.
+
+        Args:
+            sampling: other keys of `GenerationSettings`; `batch` is that of the options, unless given.
+
+        Raises:
+            BadInputError: they cannot be combined, such as `top_p` below 1 with `engine: paged`.
+        """
+        presentation = {
+            "batch": self.batch,
             "chat_template": self.chat_template,
             "chat_template_kwargs": dict(self.chat_template_kwargs),
             "stop": list(self.stop),
             "engine": self.engine,
             "server": self.server,
         }
+        try:
+            return GenerationSettings(**(presentation | sampling))
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            problem = first["msg"].removeprefix("Value error, ")
+            raise BadInputError(": ".join([*map(str, first["loc"]), problem])) from None
 
     @property
     def changed_texts(self) -> dict[str, Any]:

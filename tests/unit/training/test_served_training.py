@@ -22,6 +22,7 @@ from longform.training.lora import AdaptedModels
 from longform.training.models import FullModels
 from longform.training.policy_writer import PolicyWriter
 from longform.training.self_check import check_served
+from longform.writers.local import open_writer
 from longform.writers.self_check import random_prompts, uncached_log_probs
 from longform.writers.served.server import EngineServer, _ServerFailedError, check_server, open_server
 from longform.writers.settings import GenerationSettings, LocalOptions, ServerSettings
@@ -220,6 +221,12 @@ def test_a_dry_run_finds_a_missing_engine_and_a_server_that_does_not_answer(monk
     monkeypatch.setenv("PATH", "")
     with pytest.raises(BadInputError, match="there is no command 'sglang' here"):
         check_server(settings_of("sglang"))
+
+
+def test_a_command_that_only_writes_finds_a_wrong_address_before_it_waits(start):
+    local = LocalOptions(engine="vllm", server=ServerSettings(address="http://127.0.0.1:9", sleep=False))
+    with open_writer(str(start), local) as writer, pytest.raises(BadInputError, match="no vllm server answers"):
+        writer.prepare(local.generation(max_tokens=8), longest_prompt=4)
 
 
 def test_a_server_that_cannot_start_is_quoted(start):

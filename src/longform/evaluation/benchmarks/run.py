@@ -235,18 +235,25 @@ def _prepare(
     card = benchmark.card
     wanted = {"--max-tokens": max_tokens, "--temperature": temperature, "--think-prompt": think_prompt}
     wanted["--think"] = None if think == "off" else think
+    local = local or LocalOptions()
     _check_arguments(card, responses, writer=writer, judge=judge, wanted=wanted)
+    if writer is not None:
+        check_writer(writer, local)
     judge_spec = None if judge is None else check_endpoint(judge, models, budget=budget)
     template = None if judge_spec is None else _read_template(judge_spec, card)
     used_ids = _earlier_ids(out) if writer is not None else _used_ids(responses, reading)
     items = _as_named_before(benchmark, read_set(benchmark, set_path), used_ids, source=set_path)
     prompts = benchmark.prompts(items)
+    if twice := next((id_ for id_, count in Counter(it.id for it in prompts).items() if count > 1), None):
+        raise BadInputError(f"{set_path}: asks for two texts with the id {twice!r}; each must have its own")
     writing, spec, fitted = None, None, Fitted(prompts)
     if writer is not None:
         settings = _settings(card.writing, max_tokens, temperature, think)
-        writing = WritingPlan(writer, settings, think_prompt, local or LocalOptions())
+        writing = WritingPlan(writer, settings, think_prompt, local)
         spec = None if is_model_folder(writer) else check_endpoint(writer, models, budget=budget)
         fitted = fit(benchmark, benchmark.turn(items, 1, {}), writing, models=models)
+        if spec is None:  # refused before the price is printed
+            writing.generation(longest=fitted.longest)
     return _BenchmarkRun(
         benchmark=benchmark,
         items=items,
@@ -306,8 +313,6 @@ def _check_arguments(
         raise BadInputError(f"--judge {judge}: {card.name} needs no judge")
     if card.judging is not None and judge is None:
         raise BadInputError(f"--judge: required for {card.name}")
-    if writer is not None:
-        check_writer(writer)
 
 
 def _read_template(spec: ModelSpec, card: BenchmarkCard) -> JudgeTemplate | None:

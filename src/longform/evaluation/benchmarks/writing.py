@@ -83,10 +83,11 @@ class WritingPlan:
         )
 
     def generation(self, *, longest: int) -> GenerationSettings:
-        """Return the settings of a local model; `longest` is its longest prompt in tokens."""
-        asked: dict[str, Any] = asdict(self.settings) | self.local.presentation
-        asked["batch"] = 1 if longest > _LONG else self.local.batch
-        return GenerationSettings(**asked, think_prompt=self.think_prompt, max_prompt_tokens=longest)
+        """Return the settings of a local model; `longest` is its longest prompt in tokens. Raises like its `local`."""
+        batch = 1 if longest > _LONG else self.local.batch
+        return self.local.generation(
+            **asdict(self.settings), batch=batch, think_prompt=self.think_prompt, max_prompt_tokens=longest
+        )
 
 
 class Fitted(NamedTuple):

@@ -413,7 +413,7 @@ def check_server(settings: GenerationSettings) -> None:
         check_installed(protocol)
     elif not asyncio.run(_is_ready(address.rstrip("/") + protocol.health_path)):
         raise BadInputError(
-            f"generation.server.address: no {protocol.name} server answers at {address}; start it first"
+            f"generation.server.address (--engine-address): no {protocol.name} server answers at {address}; start it first"
         )
 
 
