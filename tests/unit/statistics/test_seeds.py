@@ -17,6 +17,29 @@ def test_with_other_prompts_for_each_seed_it_is_a_t_interval_over_the_means_of_s
     assert (found.freedom, found.seeds, found.prompts) == (2, 3, 2)
 
 
+def test_seeds_whose_means_are_equal_by_chance_leave_the_variance_of_their_prompts():
+    # In each seed one prompt of four differs by a half: means of 1/8, whose spread is 0.
+    values = [0.5, 0.0, 0.0, 0.0]
+    found = mean_over_seeds({seed: {f"{seed}/{i}": it for i, it in enumerate(values)} for seed in range(3)})
+    assert found.standard_error == pytest.approx(math.sqrt(np.var(values, ddof=1) / 4 / 3))
+    assert found.freedom == pytest.approx(9)
+    assert found.interval.low < 0 < found.interval.estimate == 0.125
+    crossed = mean_over_seeds({1: {"a": 0.5, "b": 0.0}, 2: {"a": 0.0, "b": 0.5}})
+    assert crossed.standard_error == pytest.approx(math.sqrt(0.25 / 4)), "of the residuals"
+    assert crossed.freedom == 1
+
+
+@pytest.mark.parametrize("of_seeds", [0.0, 0.2])
+def test_intervals_with_other_prompts_for_each_seed_cover_the_true_mean(of_seeds):
+    rng, covered, draws = np.random.default_rng(5), 0, 600
+    for _ in range(draws):
+        table = of_seeds * rng.normal(size=(3, 1)) + rng.choice([-0.5, 0.0, 0.5], size=(3, 12), p=[0.1, 0.8, 0.1])
+        values = {s: {f"{s}/{i}": float(value) for i, value in enumerate(row)} for s, row in enumerate(table)}
+        low, high = mean_over_seeds(values).interval[1:]
+        covered += low <= 0 <= high
+    assert 0.93 <= covered / draws <= 0.999
+
+
 def test_with_the_same_prompts_for_every_seed_both_vary():
     # Two seeds, three prompts. Rows 2, 4; columns 1, 3, 5; no residual: MS_seeds 6, MS_prompts 8, MS_residual 0.
     found = mean_over_seeds({1: {"a": 0.0, "b": 2.0, "c": 4.0}, 2: {"a": 2.0, "b": 4.0, "c": 6.0}})
