@@ -1,5 +1,7 @@
 """Checks of a study before it starts: models, benchmarks, files, and every recipe."""
 
+from pathlib import Path
+
 from longform.endpoints.models import find_model, read_models
 from longform.engines import plan_training
 from longform.evaluation.benchmarks.catalogue import find_benchmark, read_set
@@ -9,9 +11,11 @@ from longform.records.errors import BadInputError
 from longform.records.resume import flatten
 from longform.studies.examine import BenchExam, CompareExam, EloExam, GradeExam
 from longform.studies.plan import OPERATION
+from longform.studies.results import prompts_of_part
 from longform.studies.tasks import StudyPlan, StudyTask
 from longform.studies.work import CriteriaWork, GradeWork, SftWork, TrainWork, WriteWork
 from longform.training.supervised.sft_recipe import SFT_RECIPE, SftRecipe
+from longform.writers.paths import check_model_path
 
 SFT_OPERATION = {"out", "checkpoint_every", "keep_checkpoints"}
 """Keys of a fine-tuning that do not change its result, as `OPERATION` for a run."""
@@ -26,11 +30,46 @@ def check_study(plan: StudyPlan) -> None:
     data = {(it.bench, it.data) for it in plan.study.examine if it.bench is not None and it.data is not None}
     for name, path in data:
         read_set(find_benchmark(name), path)
+    _check_arms(plan)
+    _check_measurements(plan)
     for task in plan.tasks.values():
-        _check_models(task, needs_prices=plan.study.budget is not None)
+        _check_models(plan, task)
         _check_defaults(task)
         if isinstance(task.work, TrainWork) and not any(it in plan.tasks for it in task.needs):
             plan_training(task.work.recipe)
+
+
+def _check_arms(plan: StudyPlan) -> None:
+    """Check that arms differ: two with one policy share its run, and would be equal whatever they claim to test.
+
+    Raises:
+        BadInputError: two do not.
+    """
+    arms: dict[str, str] = {}
+    for run in plan.runs:
+        same = arms.setdefault(run.policies[run.last].key, run.arm)
+        if same != run.arm:
+            raise BadInputError(f"arms.{run.arm}: is the same as arms.{same}, in every setting that changes its policy")
+
+
+def _check_measurements(plan: StudyPlan) -> None:
+    """Check that every column is measured: at steps that runs reach, and on prompts that exist.
+
+    Raises:
+        BadInputError: one is not.
+    """
+    last = max(run.last for run in plan.runs)
+    measured = {it.column for it in plan.measurements}
+    for column, (examination, _) in plan.study.columns.items():
+        beyond = next((it for it in examination.at if isinstance(it, int) and it > last), None)
+        if beyond is not None:
+            raise BadInputError(f"examine: {column}: at: step {beyond} is after the last step of every arm, {last}")
+        if column not in measured:
+            raise BadInputError(f"examine: {column}: no arm has a policy to measure at these steps; see `at`")
+    parts = {(it.column, it.prompts): it.where for it in plan.measurements}
+    for (column, prompts), where in parts.items():
+        if prompts is not None and prompts.exists():
+            prompts_of_part(prompts, where, column=column)
 
 
 def _check_defaults(task: StudyTask) -> None:
@@ -61,13 +100,14 @@ def _check_defaults(task: StudyTask) -> None:
             )
 
 
-def _check_models(task: StudyTask, *, needs_prices: bool) -> None:
-    """Check that models.yaml has the models that a task asks, unless the study makes that file.
+def _check_models(plan: StudyPlan, task: StudyTask) -> None:
+    """Check that models.yaml has the models that a task asks, unless the study makes that file, and that a local model that
+    it does not make is there.
 
     Raises:
         BadInputError: one is missing, or has no prices although the study has a budget.
     """
-    work = task.work
+    work, needs_prices = task.work, plan.study.budget is not None
     if isinstance(work, GradeExam):
         work = work.grading
     if isinstance(work, WriteWork):
@@ -80,6 +120,8 @@ def _check_models(task: StudyTask, *, needs_prices: bool) -> None:
         names = [*([] if work.judge is None else [work.judge]), *([] if work.writer.is_local else [work.writer.source])]
     else:
         return
+    if isinstance(work, WriteWork | BenchExam) and work.writer.is_local and not _is_made(work.writer.source, plan):
+        check_model_path(work.writer.source)
     models = work.recipe.models if isinstance(work, TrainWork) else work.models
     if names and models.exists():
         specs = read_models(models)
@@ -88,3 +130,7 @@ def _check_models(task: StudyTask, *, needs_prices: bool) -> None:
                 raise BadInputError(
                     f"budget: {models} has no `prices` for {name!r}, so its cost cannot be counted; add them"
                 )
+
+
+def _is_made(path: str, plan: StudyPlan) -> bool:
+    return Path(path).resolve().is_relative_to(plan.folder.resolve())

@@ -54,8 +54,11 @@ def plan_study(study: Study, folder: Path, *, source: Path, needs_files: bool = 
         needs_files: Whether the files that the study names must exist; an estimate does not need them.
 
     Raises:
-        BadInputError: a recipe, an override or a reference cannot be used; the message names the arm and the key.
+        BadInputError: a recipe, an override or a reference cannot be used; the message names the arm and the key. Or
+            `folder` is a file.
     """
+    if folder.exists() and not folder.is_dir():
+        raise BadInputError(f"--out {folder}: is a file; name a folder")
     planner = _Planner(study, folder, source, needs_files=needs_files)
     for seed in study.seeds:
         for arm in study.arms:

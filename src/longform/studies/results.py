@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from statistics import fmean
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from longform.records.errors import BadInputError
 from longform.records.files import read_rows
@@ -183,16 +183,26 @@ def _read_examination(plan: StudyPlan, measurement: Measurement) -> dict[str, fl
     values = read_values(folder)
     if prompts is None:
         return values
-    fields = {name.removeprefix("meta."): value for name, value in measurement.where.items()}
+    chosen = prompts_of_part(prompts, measurement.where, column=measurement.column)
+    return {name: value for name, value in values.items() if name in chosen}
+
+
+def prompts_of_part(prompts: Path, where: Mapping[str, Any], *, column: str) -> set[str]:
+    """The ids of the prompts with these values of `meta`.
+
+    Raises:
+        BadInputError: there is none; names the column.
+    """
+    fields = {name.removeprefix("meta."): value for name, value in where.items()}
     chosen = {
         row.id
         for row in read_rows(prompts, Prompt)
         if all(row.meta.get(name) == value for name, value in fields.items())
     }
     if not chosen:
-        wanted = ", ".join(f"{name}: {value}" for name, value in measurement.where.items())
-        raise BadInputError(f"{prompts}: no prompt has {wanted}; change `where` of the column {measurement.column!r}")
-    return {name: value for name, value in values.items() if name in chosen}
+        wanted = ", ".join(f"{name}: {value}" for name, value in where.items())
+        raise BadInputError(f"{prompts}: no prompt has {wanted}; change `where` of the column {column!r}")
+    return chosen
 
 
 def _read_metric(

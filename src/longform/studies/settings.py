@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSche
 from longform.recipe.loading import first_error, missing_beside
 from longform.recipe.recipe import Recipe
 from longform.records.errors import BadInputError
+from longform.records.resume import flatten
 from longform.records.yaml_files import read_yaml
 from longform.text.final_answers import AnswerForm
 
@@ -19,6 +20,13 @@ WORLD = "world"
 """Name of the miniature world's folder in references."""
 _NAME = re.compile(r"\w[\w-]*")
 _EVERY = re.compile(r"every (\d+)")
+_OF_THE_STUDY = {
+    "run.seed": "`seeds` of the study",
+    "run.name": "the study",
+    "run.folder": "the study's folder",
+    "models": "`models` of the study",
+}
+"""Keys of a recipe that the study sets, and by what."""
 At = int | str
 
 
@@ -145,7 +153,7 @@ class StudyExamination(_Part):
     compare: str | None = None
     """The win rate against `start` (the arm's policy before training), another arm's last policy, or a model of models.yaml;
     in both orders, ties half."""
-    elo: dict[str, float] | None = None
+    elo: dict[str, float] | None = Field(default=None, min_length=1)
     """The rating from games against models of models.yaml whose ratings are fixed here."""
     answer: AnswerForm | None = None
     """The fraction of the responses whose final answer is the prompt's `meta.answer`, in this form of the reward `kind:
@@ -271,6 +279,14 @@ class Hypothesis(_Part):
     laboratory: str | None = None
     """The result of a power analysis beforehand, as a note."""
 
+    @model_validator(mode="after")
+    def _check_sides(self) -> "Hypothesis":
+        if self.larger == self.smaller:
+            raise ValueError(f"compares {self.larger!r} with itself; name two arms")
+        if self.beyond == self.column:
+            raise ValueError(f"beyond: is {self.column!r} itself; name another column")
+        return self
+
 
 class StudyTable(_Part):
     """A table of all arms."""
@@ -339,6 +355,10 @@ class Study(_Part):
         for name in self.prepare:
             if name in sections or name in (WORLD, "recipe", "sft", "model", "set"):
                 raise ValueError(f"prepare.{name}: is a key of recipes; choose another name for this step")
+        for place, values in {"train": self.train, **{f"arms.{arm}": it for arm, it in self.arms.items()}}.items():
+            for key in flatten(values):
+                if key in _OF_THE_STUDY:
+                    raise ValueError(f"{place}: {key}: is set by {_OF_THE_STUDY[key]}; leave it out")
         columns = [name for it in self.examine for name in it.columns]
         twice = next((name for name in columns if columns.count(name) > 1), None)
         if twice is not None:

@@ -8,6 +8,7 @@ from longform.statistics.seeds import SeedMean
 from longform.studies.history import count_changes
 from longform.studies.results import StudyResults
 from longform.studies.settings import StudyTable
+from longform.studies.tasks import FinishedTask
 
 _DIGITS = 3
 
@@ -100,10 +101,12 @@ def _notes(results: StudyResults) -> list[str]:
     notes = ["95% intervals over seeds and prompts (t; with shared prompts both vary)"]
     if len(plan.study.seeds) == 1:
         notes.append("one seed: the intervals say nothing about other seeds")
-    if results.missing:
-        notes.append(
-            f"{len(results.missing)} of {len(plan.measurements)} measurements are missing: the study is not finished"
-        )
+    unrecorded = [it for it in results.missing if it.metric is not None and FinishedTask.read(plan.folder, it.task)]
+    if unfinished := len(results.missing) - len(unrecorded):
+        notes.append(f"{unfinished} of {len(plan.measurements)} measurements are missing: the study is not finished")
+    for metric in sorted({it.metric for it in unrecorded if it.metric is not None}):
+        steps = sorted({it.step for it in unrecorded if it.metric == metric})
+        notes.append(f"finished runs have no metric {metric} at step {', '.join(map(str, steps))}")
     return notes + _changes(results)
 
 

@@ -1,6 +1,7 @@
 """The plan of a study: what arms share, what a change makes anew, and which task needs which."""
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from study_files import STUDY, changed, planned, write_study
 
 from longform.records.errors import BadInputError
 from longform.records.progress import no_progress
+from longform.studies.check import check_study
 from longform.studies.examine import CompareExam, EloExam, GradeExam
 from longform.studies.plan import plan_study
 from longform.studies.settings import load_study
@@ -244,3 +246,31 @@ def test_what_cannot_be_planned_is_one_line_that_names_the_study(tmp_path, parts
     with pytest.raises(BadInputError, match=message) as error:
         planned(tmp_path, changed(**parts))
     assert str(tmp_path / "study.yaml") in str(error.value)
+
+
+GRADE = {"name": "grade", "grade": True, "prompts": "held-out.jsonl", "judge": "exam"}
+UNMEASURABLE = {
+    "arms.same: is the same as arms.dynamic": {
+        "arms": {"dynamic": {}, "same": {"curriculum.mode": "dynamic"}, "mixed": {"curriculum.mode": "mixed"}}
+    },
+    "examine: grade: at: step 500 is after the last step of every arm, 6": {"examine": [{**GRADE, "at": [0, 500]}]},
+    "examine: grade: no arm has a policy to measure": {"examine": [{**GRADE, "at": "every 50"}]},
+    "no prompt has meta.kind: poem; change `where` of the column 'grade'": {
+        "examine": [{**GRADE, "where": {"meta.kind": "poem"}}]
+    },
+    "/no/such/folder: not a model folder": {"arms": {"dynamic": {}, "other": {"model": "/no/such/folder"}}},
+}
+
+
+@pytest.mark.parametrize(("message", "parts"), UNMEASURABLE.items(), ids=UNMEASURABLE.keys())
+def test_what_could_never_be_measured_is_refused_before_anything_is_trained(tmp_path, monkeypatch, message, parts):
+    monkeypatch.chdir(tmp_path)
+    plan = planned(tmp_path, changed(**parts))
+    with pytest.raises(BadInputError, match=re.escape(message)):
+        check_study(plan)
+
+
+def test_a_file_in_place_of_the_folder_is_one_line(tmp_path):
+    source = write_study(tmp_path)
+    with pytest.raises(BadInputError, match="is a file; name a folder"):
+        plan_study(load_study(source), source, source=source)

@@ -18,6 +18,7 @@ from longform.studies.history import record_study
 from longform.studies.page import findings_of, write_study_page
 from longform.studies.results import Conclusion, PairedOutcome, difference_of, read_results
 from longform.studies.tables import study_tables
+from longform.studies.tasks import FinishedTask
 
 
 def values(mean, *, seeds=(1, 2, 3), prompts=20, noise=0.1, seed=0):
@@ -195,6 +196,15 @@ def test_a_metric_is_read_from_the_run(tmp_path):
     rung: Any = results.mean("rung", "dynamic")
     assert rung.interval.estimate == 1.5
     assert [it.arm for it in results.missing] == ["mixed", "random"]
+
+
+def test_a_metric_that_finished_runs_do_not_have_is_no_unfinished_study(tmp_path):
+    plan = planned(tmp_path, changed(examine=[{"name": "rung", "metric": "no/such"}], seeds=[1]))
+    for it in plan.measurements:
+        FinishedTask("training", "run", 1.0).write(plan.folder, it.task)
+    text = render(study_tables(read_results(plan))[0])
+    assert "finished runs have no metric no/such at step 6" in text
+    assert "not finished" not in text
 
 
 def test_values_of_too_few_prompts_stop_the_study(tmp_path):

@@ -43,6 +43,13 @@ WRONG = {
     "an unknown key of a step": {"prepare": {"start": {"sft": "sft.yaml", "steps": 3}}},
     "an unknown key": {"arm": {}},
     "no arms": {"arms": {}},
+    "a seed of an arm's own": {"arms": {"a": {"run.seed": 3}}},
+    "a name of its run": {"train": {"run": {"name": "mine"}}},
+    "an Elo against nobody": {"examine": [{"elo": {}, "prompts": "p", "judge": "exam"}]},
+    "an arm against itself": {"hypotheses": [{"claim": "c", "larger": "mixed", "smaller": "mixed", "column": "grade"}]},
+    "an interaction of one column": {
+        "hypotheses": [{"claim": "c", "larger": "mixed", "smaller": "dynamic", "column": "grade", "beyond": "grade"}]
+    },
     "a name with a slash": {"arms": {"a/b": {}}},
 }
 
