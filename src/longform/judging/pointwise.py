@@ -175,9 +175,7 @@ def listed_criteria(prompt: PromptRow) -> list[Criterion]:
         raise BadInputError(f"prompt {prompt.id}: has no list of `criteria`, which grading by each criterion needs")
     if all(it.hard for it in prompt.criteria):
         raise BadInputError(f"prompt {prompt.id}: all its criteria are hard constraints; one has to be scored")
-    if len({it.name for it in prompt.criteria}) < len(prompt.criteria):
-        raise BadInputError(f"prompt {prompt.id}: two criteria have the same name")
-    return list(prompt.criteria)
+    return list(named_criteria(prompt).values())
 
 
 def check_no_constraints(prompt: PromptRow, judge: str) -> None:
@@ -266,10 +264,16 @@ def named_criteria(prompt: PromptRow) -> dict[str, Criterion]:
     """The criteria of a prompt by the names that an answer scores them under; empty unless they are a list.
 
     Names are made fit to be JSON keys: one line, without braces, quotes and backslashes.
+
+    Raises:
+        BadInputError: two criteria have the same name, so an answer has no place for one of them.
     """
     if not prompt.criteria or isinstance(prompt.criteria, str):
         return {}
-    return {one_line(it.name).translate(_KEY_SIGNS) or "quality": it for it in prompt.criteria}
+    named = {one_line(it.name).translate(_KEY_SIGNS) or "quality": it for it in prompt.criteria}
+    if len(named) < len(prompt.criteria):
+        raise BadInputError(f"prompt {prompt.id}: two criteria have the same name")
+    return named
 
 
 def _meaning(criterion: Criterion) -> str:
@@ -304,8 +308,11 @@ def combine_scores(scores: Mapping[str, float], criteria: Mapping[str, Criterion
 
 
 def mean_grade(grades: Sequence[GradeResult]) -> GradeResult:
-    """The means of the scores and of each dimension; vetoed if most of the grades are, else of the grades that are not."""
-    dimensions = {name: fmean(grade.dimensions[name] for grade in grades) for name in grades[0].dimensions}
+    """The means of the scores, and of each dimension over the grades that have it (judges with their own template have other
+    dimensions); vetoed if most of the grades are, else of the grades that are not.
+    """
+    names = dict.fromkeys(name for grade in grades for name in grade.dimensions)
+    dimensions = {name: fmean(it.dimensions[name] for it in grades if name in it.dimensions) for name in names}
     is_vetoed = 2 * sum(bool(grade.is_vetoed) for grade in grades) > len(grades)
     score = fmean(grade.score for grade in grades if is_vetoed or not grade.is_vetoed)
     is_checked = any(grade.is_vetoed is not None for grade in grades)

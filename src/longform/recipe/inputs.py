@@ -79,14 +79,14 @@ def check_inputs(recipe: Recipe) -> TrainingInputs:
     rows = _read_training_prompts(recipe)
     held_out = recipe.validation
     prompts = list(read_rows(held_out.prompts, Prompt, Reading.of_recipe(held_out.columns))) if held_out else []
-    if recipe.validation is not None and recipe.validation.per_criterion:
+    if recipe.validation is not None:
         for prompt in prompts:
-            listed_criteria(prompt)
-    if any(isinstance(it, PointwiseSettings) and it.per_criterion for it in recipe.rewards):
-        per_criterion = [it for it in recipe.rewards if isinstance(it, PointwiseSettings) and it.per_criterion]
-        for row in rows:
-            if any(it.applies_to(source_of(row)) for it in per_criterion):
-                listed_criteria(row)
+            (listed_criteria if recipe.validation.per_criterion else named_criteria)(prompt)
+    for it in recipe.rewards:
+        if isinstance(it, PointwiseSettings):
+            for row in rows:
+                if it.applies_to(source_of(row)):
+                    (listed_criteria if it.per_criterion else named_criteria)(row)
     if recipe.validation is not None and recipe.validation.without_criteria and not any(it.criteria for it in prompts):
         raise BadInputError(
             f"validation.without_criteria: no prompt of {recipe.validation.prompts} has criteria; longform criteria writes "
@@ -298,7 +298,7 @@ def _check_constraints(
 
 
 def _check_schedule_of_criteria(recipe: Recipe, judges: Mapping[str, ModelSpec], rows: Sequence[PromptRow]) -> None:
-    """Check that the criteria of a prompt have different names, by which judges' answers are read."""
+    """Check that there are criteria to choose from, and that judges score by each of them."""
     if recipe.curriculum.criteria == "all":
         return
     key = f"curriculum.criteria: {recipe.curriculum.criteria}"
@@ -311,11 +311,6 @@ def _check_schedule_of_criteria(recipe: Recipe, judges: Mapping[str, ModelSpec],
         raise BadInputError(
             f"{key}: no prompt of {recipe.data.shown_path} has a list of criteria; longform criteria writes them"
         )
-    for row in rows:
-        if isinstance(row.criteria, list) and len(named_criteria(row)) < len(row.criteria):
-            raise BadInputError(
-                f"{recipe.data.path_of(source_of(row))}: prompt {row.id}: two criteria have the same name"
-            )
 
 
 def _slots(reward: JudgedSettings) -> Slots | None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from longform.endpoints.concurrency import map_bounded
 from longform.endpoints.recorded import RecordedCalls, check_endpoint
-from longform.judging.pointwise import PointwiseJudge, check_no_constraints, listed_criteria
+from longform.judging.pointwise import PointwiseJudge, check_no_constraints, listed_criteria, named_criteria
 from longform.records.adapting import AS_IS, Reading
 from longform.records.collection import Collection
 from longform.records.errors import BadInputError
@@ -55,12 +55,11 @@ def grade(
     rows = {row.id: row for row in read_rows(prompts, Prompt, reading)}
     texts = list(read_all(responses, Response, reading))
     check_prompts(texts, rows, source=str(prompts))
-    if not per_criterion and check_endpoint(judge, models, budget=budget).template is not None:
-        for prompt_id in {text.prompt_id for text in texts}:
+    has_template = check_endpoint(judge, models, budget=budget).template is not None
+    for prompt_id in {text.prompt_id for text in texts}:
+        (listed_criteria if per_criterion else named_criteria)(rows[prompt_id])
+        if has_template and not per_criterion:
             check_no_constraints(rows[prompt_id], judge)
-    if per_criterion:
-        for prompt_id in {text.prompt_id for text in texts}:
-            listed_criteria(rows[prompt_id])
     with RecordedCalls(out, models, judge, budget=budget) as calls, progress(f"grading with {judge}") as advance:
 
         async def collect() -> CollectResult:

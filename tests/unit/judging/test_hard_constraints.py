@@ -17,6 +17,7 @@ from longform.judging.pointwise import (
     ask_pointwise,
     listed_criteria,
     mean_grade,
+    named_criteria,
     score_dimensions,
 )
 from longform.records.calls import MemoryCallLog
@@ -149,3 +150,18 @@ def test_most_votes_of_a_panel_decide_on_a_veto():
 def test_grading_by_each_criterion_needs_one_that_is_scored():
     with pytest.raises(BadInputError, match="all its criteria are hard constraints"):
         listed_criteria(PROMPT.model_copy(update={"criteria": [FORM]}))
+
+
+@pytest.mark.parametrize("names", [("Style", "Style"), ("a {b}", "a (b)"), ("", " "), ("Style", " Style\n")])
+def test_two_criteria_of_one_name_are_refused_instead_of_one_being_dropped(names):
+    prompt = PROMPT.model_copy(update={"criteria": [Criterion(name=name) for name in names]})
+    for check in (named_criteria, listed_criteria):
+        with pytest.raises(BadInputError, match=f"prompt {PROMPT.id}: two criteria have the same name"):
+            check(prompt)
+
+
+def test_a_panel_of_judges_with_other_dimensions_has_the_mean_of_each():
+    tuned, plain = GradeResult(4.0, {"score": 4.0}), GradeResult(8.0, {"style": 7.0, "depth": 9.0})
+    for grades in ([tuned, plain], [plain, tuned]):
+        found = mean_grade(grades)
+        assert (found.score, found.dimensions) == (6.0, {"score": 4.0, "style": 7.0, "depth": 9.0})
