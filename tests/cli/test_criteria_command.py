@@ -92,6 +92,8 @@ def test_a_second_call_asks_nothing_and_refresh_asks_for_those_that_had_some(ser
          {"prompt": "other words", "prompt_id": "a", "chosen": "finer", "rejected": "bad"}],
         [{"id": "1", "prompt": PROMPTS[0]["prompt"], "response_a": "bad", "response_b": "finer", "label": "b"},
          {"id": "2", "prompt": PROMPTS[0]["prompt"], "response_a": "x", "response_b": "y", "label": "tie"}],
+        [{"id": "1", "prompt": PROMPTS[0]["prompt"], "response_a": "bad", "response_b": "finer",
+          "labels": {"ann": "b", "ben": "tie", "cy": "b"}}],
     ],
 )  # fmt: skip
 def test_criteria_of_a_prompt_with_a_pair_come_from_the_difference(server, capsys, pairs):

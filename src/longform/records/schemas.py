@@ -4,6 +4,8 @@ Rows are frozen and keep unknown fields, so that a file passes through longform 
 `key` identifies a row; reading a file with duplicate keys is an error.
 """
 
+from collections import Counter
+from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 from pydantic import (
@@ -269,6 +271,25 @@ class Pair(Row):
     response_b: str
     label: Winner | None = None
     verdicts: dict[str, dict[Order, Winner | None]] | None = None
+
+
+def majority(labels: Mapping[str, Winner]) -> Winner:
+    """Return the most frequent label; a tie if two labels are equally frequent."""
+    counts = Counter(labels.values()).most_common()
+    return "tie" if len(counts) > 1 and counts[0][1] == counts[1][1] else counts[0][0]
+
+
+class PairWithLabels(Pair):
+    """A pair with the labels of several people, whose majority is its label."""
+
+    labels: dict[str, Winner] | None = None
+    """Labels by person; `label` is then their majority."""
+
+    @model_validator(mode="after")
+    def _take_majority(self) -> "PairWithLabels":
+        if self.labels:
+            object.__setattr__(self, "label", majority(self.labels))
+        return self
 
 
 class Preference(Row):

@@ -21,7 +21,7 @@ from longform.records.errors import BadInputError
 from longform.records.files import read_rows, write_rows
 from longform.records.paths import check_out
 from longform.records.progress import Progress, ProgressDisplay, no_progress
-from longform.records.schemas import Criterion, Message, Prompt, Row, Winner
+from longform.records.schemas import Criterion, Message, Prompt, Row, Winner, majority
 from longform.selection.generate import CollectResult
 from longform.selection.preferences import flaw
 from longform.selection.published_criteria import read_published
@@ -61,6 +61,7 @@ class ContrastRow(Row):
     response_a: str | None = None
     response_b: str | None = None
     label: Winner | None = None
+    labels: dict[str, Winner] | None = None
 
     @model_validator(mode="after")
     def _check_texts(self) -> "ContrastRow":
@@ -76,9 +77,10 @@ class ContrastRow(Row):
             better, worse = self.chosen, self.rejected
         else:
             better, worse = self.response_a, self.response_b
-            if self.label == "b":
+            label = majority(self.labels) if self.labels else self.label
+            if label == "b":
                 better, worse = worse, better
-            elif self.label != "a":
+            elif label != "a":
                 return None
         assert better is not None and worse is not None, "checked by _check_texts"
         return None if flaw(better, worse) else TextContrast(better, worse)

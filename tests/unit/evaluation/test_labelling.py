@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from longform.evaluation.audit.pairs import AuditedPair, majority, read_pairs
+from longform.evaluation.audit.pairs import AuditedPair, read_pairs
 from longform.evaluation.audit.people import measure_people
 from longform.evaluation.audit.run import audit, measure_audit
 from longform.evaluation.audit.tables import audit_tables
@@ -19,7 +19,7 @@ from longform.evaluation.labelling.sampling import draw, drifting_steps, pairs_o
 from longform.records.errors import BadInputError, RowsWarning
 from longform.records.files import write_rows
 from longform.records.rollout_search import RolloutFacts
-from longform.records.schemas import Game, PromptRow, Response
+from longform.records.schemas import Game, PromptRow, Response, majority
 
 IDS = [f"pair {number}" for number in range(100)]
 

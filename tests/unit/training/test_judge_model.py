@@ -162,6 +162,13 @@ def test_pairs_without_a_label_are_counted_and_a_file_without_any_is_refused(tmp
         read_labelled_pairs([path], judge=None)
 
 
+def test_labels_by_several_people_are_one_label_by_majority(tmp_path):
+    path = tmp_path / "pairs.jsonl"
+    row = pair(0, None).model_dump(mode="json") | {"labels": {"ann": "a", "ben": "a", "cy": "b"}}
+    path.write_text(json.dumps(row) + "\n", encoding="utf-8")
+    assert [it.label for it in read_labelled_pairs([path], judge=None).pairs] == ["a"]
+
+
 def test_held_out_prompts_are_in_no_training_row_and_no_question(world):
     split = read_split(recipe())
     held_out = {it.request.request for it in split.held_out}

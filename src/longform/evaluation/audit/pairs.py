@@ -5,7 +5,6 @@ repeats, attacks, causes of missing verdicts, tokens and cost. Verdicts name the
 `response_a` in both orders.
 """
 
-from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,16 +14,10 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from longform.records.adapting import AS_IS, Reading
 from longform.records.errors import BadInputError
 from longform.records.files import read_all
-from longform.records.schemas import Criteria, Message, Order, Pair, PromptRow, Winner
+from longform.records.schemas import Criteria, Message, Order, PairWithLabels, PromptRow, Winner
 
 HUMANS = "humans"
 """Name of people as a rater in tables."""
-
-
-def majority(labels: Mapping[str, Winner]) -> Winner:
-    """Return the most frequent label; a tie if two labels are equally frequent."""
-    counts = Counter(labels.values()).most_common()
-    return "tie" if len(counts) > 1 and counts[0][1] == counts[1][1] else counts[0][0]
 
 
 class AuditAnswer(BaseModel):
@@ -54,7 +47,7 @@ class AuditAnswer(BaseModel):
         return not self.sample and self.line is None
 
 
-class AuditedPair(Pair):
+class AuditedPair(PairWithLabels):
     """Two responses to one prompt, with labels, verdicts and authors."""
 
     id: str = Field(min_length=1)
@@ -66,8 +59,6 @@ class AuditedPair(Pair):
     """The model of each judge; a single name if the row has one judge."""
     criteria: Criteria | None = None
     asked: list[AuditAnswer] | None = None
-    labels: dict[str, Winner] | None = None
-    """Labels by person; `label` is then their majority."""
     label_orders: dict[str, Order] | None = None
     """The order in which a person read the texts."""
     label_notes: dict[str, str] | None = None
@@ -92,12 +83,6 @@ class AuditedPair(Pair):
     def _check_judges(self) -> "AuditedPair":
         if HUMANS in self.judges:
             raise ValueError(f"a judge cannot be called {HUMANS!r}: verdicts of people go into `label`")
-        return self
-
-    @model_validator(mode="after")
-    def _take_majority(self) -> "AuditedPair":
-        if self.labels:
-            object.__setattr__(self, "label", majority(self.labels))
         return self
 
     @property

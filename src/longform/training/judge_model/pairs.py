@@ -21,7 +21,17 @@ from longform.records.errors import BadInputError
 from longform.records.files import read_all
 from longform.records.recorded_calls import read_calls
 from longform.records.run_directory import RunDirectory
-from longform.records.schemas import ORDERS, Criteria, Message, Order, Pair, Prompt, PromptRow, TrainingRow, Winner
+from longform.records.schemas import (
+    ORDERS,
+    Criteria,
+    Message,
+    Order,
+    PairWithLabels,
+    Prompt,
+    PromptRow,
+    TrainingRow,
+    Winner,
+)
 from longform.rewards.settings import PairwiseSettings
 from longform.text.structure import parse_response
 from longform.wording import Wording
@@ -32,7 +42,7 @@ _SECRET = b"judge-model"
 """Secret of the fence tags. It may be public, because the texts of training pairs are not written against it."""
 
 
-class LabelledPair(Pair):
+class LabelledPair(PairWithLabels):
     """A pair with its label and, optionally, reasons for it."""
 
     id: str = Field(min_length=1)
