@@ -267,6 +267,7 @@ def test_an_out_that_would_lose_something_is_refused_before_a_call(live, capsys,
         ([row(0)], "--repeat 2", "--repeat: only valid with --judge"),
         ([row(0)], "--by list", "--by: needs --judge and --out, the file for the scores"),
         ([row(0)], "--by list --judge live --out out.jsonl --wording 2", "--wording: not valid with --by"),
+        ([row(0)], "--by list --judge live --out out.jsonl --criteria", "--criteria: not valid with --by"),
         ([row(0)], "--by anchors --judge live --out out.jsonl", "--by anchors: needs the ladder of a recipe"),
         (
             [row(0, label=None)],

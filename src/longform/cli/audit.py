@@ -96,7 +96,12 @@ def audit(
     from longform.evaluation.tables import plain
 
     if by:
-        given = {"--show": show is not None, "--wording": wording is not None, "--attacks": attacks != ATTACKED}
+        given = {
+            "--show": show is not None,
+            "--wording": wording is not None,
+            "--attacks": attacks != ATTACKED,
+            "--criteria": criteria,
+        }
         _audit_by(
             pairs,
             by,
@@ -184,7 +189,8 @@ def _audit_by(
     print_tables(group_tables(audited), format)
     print()
     chosen = audited.advice.by
-    reward = None if chosen is None else f"rewards=[{{kind: group, judge: {chosen.judge}, by: {chosen.by}}}]"
+    samples = "" if settings["samples"] == 1 else f", samples: {settings['samples']}"
+    reward = None if chosen is None else f"rewards=[{{kind: group, judge: {chosen.judge}, by: {chosen.by}{samples}}}]"
     print_result(
         {"groups": audited.groups, "prompts": audited.prompts} | paid,
         as_json=False,

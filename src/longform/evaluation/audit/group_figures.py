@@ -149,6 +149,8 @@ def advise_method(
         return cost if priced and cost is not None else figures[index].calls
 
     chosen = min(as_good, key=lambda index: (price(index), -_estimate(figures[index])))
+    if len(known) == 1:
+        return MethodAdvice(figures[chosen], "the only one that was measured; it agrees better than chance")
     others = len(as_good) - 1
     what = "the cheapest" if priced else "the one with the fewest questions"
     leading = "it agrees best" if chosen == best else f"{figures[best].judge} by {figures[best].by} agrees best"

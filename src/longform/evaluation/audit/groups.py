@@ -24,7 +24,7 @@ from longform.evaluation.audit.scored_groups import ScoredGroup
 from longform.evaluation.estimates import Bootstrap
 from longform.evaluation.tables import Cell, Column, Table, show, warn_of_few
 from longform.judging.judge import JudgeReply, total_cost
-from longform.judging.listwise import ListJudge, PlaceOrder
+from longform.judging.listwise import MAX_LISTED, ListJudge, PlaceOrder
 from longform.judging.pairwise import WINNERS, PairwiseJudge, PairwisePanel, Position, Verdict
 from longform.records.adapting import AS_IS, Reading
 from longform.records.errors import BadInputError
@@ -34,7 +34,7 @@ from longform.records.progress import ProgressDisplay, no_progress
 from longform.records.schemas import Order, PromptRow
 from longform.rewards.judged_group import JudgedGroupReward
 from longform.rewards.reward import PromptVisit
-from longform.statistics.group_games import ComparisonMethod, max_games
+from longform.statistics.group_games import ComparisonMethod, max_games, sub_groups
 from longform.text.structure import ParsedResponse
 
 
@@ -111,6 +111,7 @@ def audit_groups(
     on_plan(
         f"{len(judges)} {'judges get' if len(judges) > 1 else 'judge gets'} at most {questions * (1 + repeats)} questions "
         "each; recorded answers are not requested again"
+        + ("; a list that is too long for a judge's context is split into several" if "list" in methods else "")
     )
     bootstrap = Bootstrap(resamples, seed)
     compared: list[list[ComparedGroup]] = []
@@ -235,7 +236,9 @@ def _shares_of_wins(order: PlaceOrder) -> dict[int, float]:
 
 
 def _max_questions(by: ComparisonMethod, count: int, samples: int, position: Position) -> int:
-    return max_games(by, count) * samples * (2 if position == "both" and by != "list" else 1)
+    if by == "list":
+        return len(sub_groups(range(count), [0] * count, room=0, max_texts=MAX_LISTED)) * samples
+    return max_games(by, count) * samples * (2 if position == "both" else 1)
 
 
 def group_tables(audit: GroupAudit) -> list[Table]:

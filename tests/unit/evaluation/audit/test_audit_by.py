@@ -108,6 +108,22 @@ def test_a_second_call_asks_nothing_and_scores_are_in_the_output(tmp_path, serve
     assert len(row.model_extra["by"]["judge"]["list"][0]) == SIZE
 
 
+def test_the_bound_on_questions_counts_the_lists_of_a_group_that_has_too_many_texts(tmp_path, serve):
+    server, said = serve(_judge()), []
+    responses = [{"text": f"text {place} of quality {place}", "score": place} for place in range(30)]
+    path = tmp_path / "large.jsonl"
+    path.write_text(json.dumps({"id": "g", "prompt": "Write.", "responses": responses}) + "\n")
+    audited = _audit(tmp_path, server, files=[path], methods=["list"], samples=2, on_plan=said.append)
+    assert len(server.requests) == 4, "two lists of at most 23 texts, twice"
+    assert said[0].startswith("1 judge gets at most 4 questions each")
+    assert audited.figures[0].calls == 4
+
+
+def test_a_single_method_is_not_compared_with_others(tmp_path, serve):
+    audited = _audit(tmp_path, serve(_judge()), methods=["list"])
+    assert audited.advice.because == "the only one that was measured; it agrees better than chance"
+
+
 def test_labelled_pairs_are_groups_of_two(tmp_path, serve):
     rows = [
         {
