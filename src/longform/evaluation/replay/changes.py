@@ -48,7 +48,11 @@ class RewardChange:
 
 @dataclass(frozen=True, slots=True)
 class KindChange:
-    """Mean scores of one of several rewards over the rollouts with scores on both sides, and its influence."""
+    """Mean scores of one of several rewards, and its influence.
+
+    The means are over the rollouts that it scored on both sides, or on the only side that has it: with `sources`, or for
+    flat groups alone, it scores some of them.
+    """
 
     kind: str
     before: float | None
@@ -202,8 +206,8 @@ def kind_change(rollouts: Sequence[ReplayedRollout], kind: str, *, grouped: bool
         for it in rollouts
         if it.scores_before is not None and it.scores_after is not None
     ]
-    before, after, prompts = zip(*pairs, strict=True) if pairs else ((), (), ())
-    on_both_sides = bool(pairs) and None not in before and None not in after
+    both = [it for it in pairs if it[0] is not None and it[1] is not None]
+    before, after, prompts = zip(*(both or pairs), strict=True) if pairs else ((), (), ())
     groups = [(it.step, it.prompt_id if grouped else "") for it in rollouts]
     sides = (
         [((it.scores_before or {}).get(kind), it.advantage_before) for it in rollouts],
@@ -214,7 +218,7 @@ def kind_change(rollouts: Sequence[ReplayedRollout], kind: str, *, grouped: bool
         kind,
         _mean(before),
         _mean(after),
-        clustered_interval(np.subtract(after, before), prompts, seed=seed) if on_both_sides else None,
+        clustered_interval(np.subtract(after, before), prompts, seed=seed) if both else None,
         followed_before,
         followed_after,
     )

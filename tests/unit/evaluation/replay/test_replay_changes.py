@@ -122,6 +122,17 @@ def test_scores_of_a_kind_are_compared_where_neither_side_is_masked():
     assert (change.before, change.after) == (0.25, 1.0)
     assert change.difference is not None
     assert change.difference == (0.75, 0.5, 1.0)
+    some = kind_change(
+        [
+            _rollout("win", "win", prompt=str(i), scores=it)
+            for i, it in enumerate([({"k": 0.0}, {"k": 1.0})] * 2 + [({"k": 0.5}, {}), ({}, {"k": 0.2}), ({}, {})])
+        ],
+        "k",
+        grouped=True,
+    )
+    assert (some.before, some.after, some.difference) == (0.0, 1.0, (1.0, 1.0, 1.0)), "of prompts that it applies to"
+    added = kind_change([_rollout("win", "win", scores=({}, {"k": 1.0}))], "k", grouped=True)
+    assert (added.before, added.after, added.difference) == (None, 1.0, None)
     silent = kind_change([_rollout("win", None, scores=({"k": 1.0}, None))], "k", grouped=True)
     assert (silent.before, silent.after, silent.difference) == (None, None, None)
 
