@@ -219,7 +219,7 @@ def sub_groups(
         sizes: Size of each response, by its number.
         room: Largest sum of sizes.
         max_texts: Maximum number of texts of a sub-group, at least 2.
-        shared: Texts that a sub-group has from the one before, if they fit; at least one, the smallest.
+        shared: Texts that a sub-group has from the one before, if they fit; at least one.
 
     Returns:
         The sub-groups, of at least two texts each. A text that fits beside no other is in none.
@@ -230,21 +230,27 @@ def sub_groups(
 
     if len(order) > 1 and fits(order):
         return [list(order)]
+    smallest = min(order, key=lambda it: sizes[it], default=0)
+    placeable = [text for text in order if text == smallest or fits([smallest, text])]
+    if len(placeable) < 2:
+        return []
     groups: list[list[int]] = []
     current: list[int] = []
-    for text in order:
+    for text in placeable:
+        if text == smallest and any(smallest in group for group in (*groups, current)):
+            continue
         if fits([*current, text]):
             current.append(text)
             continue
-        if len(current) < 2:  # no two of these fit: keep the smaller one
-            current = [min([*current, text], key=lambda it: sizes[it])]
-            continue
+        least = min(current, key=lambda it: sizes[it])
         kept = current[-shared:] if len(current) > shared < max_texts else current[-1:]
-        choices = (kept, [min(current, key=lambda it: sizes[it])])
-        joint = next((it for it in choices if fits([*it, text])), None)
-        if joint is not None:
+        joint = next((it for it in (kept, [least]) if fits([*it, text])), None)
+        if len(current) > 1:
             groups.append(current)
-            current = [*joint, text]
+        if joint is None:  # the smallest text, which fits beside every other, joins both
+            groups.append([least, smallest])
+            joint = [smallest]
+        current = [*joint, text]
     if len(current) > 1:
         groups.append(current)
     return groups
