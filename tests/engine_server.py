@@ -221,6 +221,7 @@ def _sglang_routes(loaded: LoadedModel, route: Callable[[str, Any], Route]) -> l
 
     def update(body: dict[str, Any], _: Request) -> Any:
         loaded.take_weights(body["model_path"])
+        loaded.path = body["model_path"]
         loaded.version = body["weight_version"]
         return {"success": True, "message": "Succeeded to update model weights."}
 
@@ -232,7 +233,11 @@ def _sglang_routes(loaded: LoadedModel, route: Callable[[str, Any], Route]) -> l
         loaded.is_asleep = False
         loaded.has_weights = loaded.has_weights or "weights" in body["tags"]
 
+    async def model_info(_: Request) -> Response:
+        return JSONResponse({"model_path": loaded.path, "weight_version": loaded.version, "is_generation": True})
+
     return [
+        Route("/model_info", model_info),
         route("/generate", generate),
         route("/load_lora_adapter", lambda body, _: loaded.take_adapter(body["lora_name"], body["lora_path"])),
         route("/unload_lora_adapter", lambda body, _: loaded.drop_adapter(body["lora_name"])),

@@ -127,7 +127,9 @@ def test_sglang_has_every_flag(sglang: ZipFile) -> None:
     flags = source(sglang, "sglang/srt/server_args.py")
     for flag in f"{FLAGS['sglang']} {SWITCHES['sglang']}".split():
         assert f'"{flag}"' in flags, flag
-    assert Sglang.health_path in source(sglang, "sglang/srt/entrypoints/http_server.py")
+    routes = source(sglang, "sglang/srt/entrypoints/http_server.py")
+    assert Sglang.health_path in routes
+    assert f'"{Sglang.model_path}"' in routes and '"model_path": _global_state.tokenizer_manager.model_path' in routes
     sampler = source(sglang, "sglang/srt/layers/sampler.py")
     for name in Sglang.environment:
         assert f'get_bool_env_var("{name}")' in sampler

@@ -26,6 +26,7 @@ from longform.writers.local import open_writer
 from longform.writers.self_check import random_prompts, uncached_log_probs
 from longform.writers.served.server import EngineServer, _ServerFailedError, check_server, open_server
 from longform.writers.settings import GenerationSettings, LocalOptions, ServerSettings
+from longform.writers.stops import Stops
 from served_engines import on_path, running
 
 SETTINGS = {"max_tokens": 8, "temperature": 0.7}
@@ -97,6 +98,21 @@ def test_a_server_writes_with_the_present_weights(start, engine, kind):
         # A run that was killed and goes on finds its weights on the server.
         with serve(start, settings, kind) as server:
             check_writing(models, PolicyWriter(models, settings, seed=1, server=server), step=2)
+
+
+@pytest.mark.parametrize("engine", ["vllm", "sglang"])
+def test_a_server_of_another_model_is_refused(start, tmp_path, engine):
+    other = save_model(tmp_path / "other")
+    with running(engine, start) as address:
+        settings = settings_of(engine, address=address, sleep=False)
+        written = {"seed": 0, "step": 0, "stops": Stops(frozenset([0]), read=str), "settings": settings}
+        with serve(start, settings, None) as server:
+            assert len(server.write([[1, 2]], **written)) == 1
+        with (
+            serve(other, settings, None) as server,
+            pytest.raises(StoppedError, match=r"serves .*start|404|does not exist"),
+        ):
+            server.write([[1, 2]], **written)
 
 
 def test_a_server_that_dies_is_started_again_and_nothing_is_lost(start, monkeypatch):

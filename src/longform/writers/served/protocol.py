@@ -95,6 +95,8 @@ class ServerProtocol(Protocol):
     name: str
     """The value of `generation.engine`, and the name of the command."""
     health_path: str
+    model_path: str | None
+    """Route that states the `model_path` of the served model; None if each request names its model."""
     environment: Mapping[str, str]
     """Environment variables of the process."""
     installation: str

@@ -153,6 +153,7 @@ class EngineServer:
         while len(finished) < len(prompts):
             self._wake()
             self._load()
+            self._check_model()
             requests = {
                 row: self._protocol.completion(
                     CompletionRequest(
@@ -282,6 +283,19 @@ class EngineServer:
             return json.loads(text) if text else None
         except ValueError:
             return text
+
+    def _check_model(self) -> None:
+        """Check the model of a server that was not started here, if its requests name none and its own weights are used.
+
+        Raises:
+            StoppedError: it serves another model.
+        """
+        if self._protocol.model_path is None or self._server.address is None or not self._keeps_weights:
+            return
+        served = asyncio.run(_get_json(self._address + self._protocol.model_path))
+        model = served.get("model_path") if isinstance(served, dict) else None
+        if model is not None and model != self._options.model and not _is_same_folder(model, self._options.model):
+            raise StoppedError(f"{self._title} serves {model}, not {self._options.model}; start it with that model")
 
     def _check_version(self, served: ServedTokens) -> None:
         if self._weights is None or self._weights.are_adapters:  # whose name holds their version
@@ -438,6 +452,21 @@ async def _is_ready(address: str) -> bool:
             return response.status == 200
     except (ClientError, OSError, TimeoutError):
         return False
+
+
+async def _get_json(address: str) -> Any:
+    """The JSON at an address; None if there is none."""
+    from aiohttp import ClientError
+
+    try:
+        async with _session() as session, session.get(address) as response:
+            return await response.json(content_type=None)
+    except (ClientError, OSError, TimeoutError, ValueError):
+        return None
+
+
+def _is_same_folder(one: str, other: str) -> bool:
+    return Path(one).exists() and Path(other).exists() and Path(one).samefile(other)
 
 
 class _ServerFailedError(Exception):

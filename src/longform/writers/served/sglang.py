@@ -22,6 +22,7 @@ class Sglang:
 
     name = "sglang"
     health_path = "/health"
+    model_path: str | None = "/model_info"
     environment: Mapping[str, str] = {"SGLANG_RETURN_ORIGINAL_LOGPROB": "false"}
     installation = "install sglang 0.5.10 or newer, and a GPU"
 

@@ -22,6 +22,7 @@ class Vllm:
 
     name = "vllm"
     health_path = "/health"
+    model_path: str | None = None
     environment: Mapping[str, str] = {"VLLM_SERVER_DEV_MODE": "1", "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "True"}
     """They enable the requests that change weights and free memory; the server listens on loopback only."""
     installation = "install vllm 0.33 or newer, on a processor with AVX-512 or a GPU"
