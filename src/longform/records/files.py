@@ -23,7 +23,7 @@ from longform.records.errors import BadInputError, RowsWarning, StoppedError
 from longform.records.optional import require
 from longform.records.parquet import without_gaps
 from longform.records.paths import READ_ONLY
-from longform.records.schemas import Response, Row
+from longform.records.schemas import Pair, Response, Row
 from longform.records.tables import RawRow, raw_rows
 from longform.text.thoughts import may_hold_thoughts
 
@@ -307,9 +307,13 @@ def _check_row(item: RawRow, schema: type[Row], reading: Reading) -> _Checked:
 
 
 def _separated(row: Any) -> Any:
-    """A response of another tool with its thoughts apart from its text; any other row as it is."""
-    is_foreign = isinstance(row, Response) and row.made_from is None and "thoughts" not in row.meta
-    return row.without_thoughts() if is_foreign and may_hold_thoughts(row.text) else row
+    """A row of another tool with the thoughts of its models apart from their texts; any other row as it is."""
+    texts: tuple[str, ...] = ()
+    if isinstance(row, Response) and row.made_from is None and "thoughts" not in row.meta:
+        texts = (row.text,)
+    elif isinstance(row, Pair) and row.verdicts is None:
+        texts = (row.response_a, row.response_b)
+    return row.without_thoughts() if any(map(may_hold_thoughts, texts)) else row
 
 
 def _hint(line: bytes | str) -> str:

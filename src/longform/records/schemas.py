@@ -6,7 +6,7 @@ Rows are frozen and keep unknown fields, so that a file passes through longform 
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -271,6 +271,12 @@ class Pair(Row):
     response_b: str
     label: Winner | None = None
     verdicts: dict[str, dict[Order, Winner | None]] | None = None
+
+    def without_thoughts(self) -> Self:
+        """The row without the thoughts at the beginning of its responses; itself if there are none."""
+        splits = {name: split_thoughts(getattr(self, name)) for name in ("response_a", "response_b")}
+        texts = {name: unwrap_answer(it.text) for name, it in splits.items() if it.thoughts and it.is_complete}
+        return self.model_copy(update=texts) if texts else self
 
 
 def majority(labels: Mapping[str, Winner]) -> Winner:

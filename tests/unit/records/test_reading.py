@@ -373,3 +373,13 @@ def test_thoughts_of_another_tools_responses_are_no_part_of_their_text(tmp_path)
     assert [it.finish_reason for it in rows] == [None, None, None, "length", None]
     write_rows(path, (it.model_copy(update={"text": texts[0], "made_from": {}}) for it in rows))
     assert [it.text for it in read_rows(path, Response)] == texts[:1] * 5  # of our own, already separated
+
+
+def test_thoughts_are_no_part_of_the_texts_of_a_pair_unless_judges_have_read_them(tmp_path):
+    thought = {"id": "1", "prompt": "Write.", "response_a": "<think>hm</think>One.", "response_b": "Two.", "label": "a"}
+    read = {"id": "2", "verdicts": {"judge": {"ab": "a"}}}
+    cut_off = {"id": "3", "response_a": "<think>hm"}
+    path = _lines(tmp_path / "pairs.jsonl", thought, thought | read, thought | cut_off)
+    with pytest.warns(RowsWarning, match="1 row with thoughts before the text"):
+        rows = list(read_rows(path, Pair))
+    assert [it.response_a for it in rows] == ["One.", "<think>hm</think>One.", "<think>hm"]
