@@ -58,11 +58,11 @@ class PromptTable:
 
     def request_of(self, id_: str) -> str:
         """What the prompt with this id asks for."""
-        place = int(np.searchsorted(self._sorted, _hash(id_)))
+        index = int(np.searchsorted(self._sorted, _hash(id_)))
         # Two ids in a million may share a hash with a chance of one in ten million: read until it is the one.
-        while self.id_at(int(self._order[place])) != id_:
-            place += 1
-        return self.prompt_at(int(self._order[place])).request
+        while self.id_at(int(self._order[index])) != id_:
+            index += 1
+        return self.prompt_at(int(self._order[index])).request
 
     def prompt_at(self, index: int) -> PromptRow:
         """The prompt at an index, with its references where it is a ladder."""

@@ -97,7 +97,7 @@ class LongformTrainer(PPOTrainerSync):
         data = tq.kv_batch_get(
             keys=batch.keys, partition_id=batch.partition_id, select_fields=["response_mask", "extra_fields"]
         )
-        places, payloads = self._gather(batch, data["extra_fields"])
+        rows, payloads = self._gather(batch, data["extra_fields"])
         check_payloads(payloads, self._recipe, step=self.global_steps)
         groups = list(self._groups.values())
         closed = ask(
@@ -112,24 +112,24 @@ class LongformTrainer(PPOTrainerSync):
         )
         check_results(closed.results, self._recipe, step=self.global_steps)
         step = self._closed = build_step(closed, payloads, groups, self._recipe, step=self.global_steps)
-        self._put_masks(batch, data["response_mask"], _by_row(step.learning, places, padding=False))
+        self._put_masks(batch, data["response_mask"], _by_row(step.learning, rows, padding=False))
         if step.advantages is None:
             return super()._compute_advantage(batch, metrics)
-        advantages = torch.from_numpy(_by_row(step.advantages, places, padding=0.0)).float()
+        advantages = torch.from_numpy(_by_row(step.advantages, rows, padding=0.0)).float()
         return self._put(batch, data["response_mask"], advantages, ("advantages", "returns"))
 
     def _gather(self, batch: Any, extra_fields: Any) -> tuple[list[int | None], list[RewardPayload]]:
         """The index in the step of each row of verl's batch (None for padding), and the payload at each index."""
         group, order = self._recipe.data.group, {uid: n for n, uid in enumerate(self._groups)}
         payloads = [lost([it.kind for it in self._recipe.rewards]) for _ in range(len(order) * group)]
-        places: list[int | None] = []
+        rows: list[int | None] = []
         for key, tag, fields in zip(batch.keys, batch.tags, extra_fields, strict=True):
             uid, session, _ = key.rsplit("_", 2) if not tag.get("is_padding", False) else (None, 0, 0)
-            place = None if uid is None else order[uid] * group + int(session)
-            places.append(place)
-            if place is not None:
-                payloads[place] = read_payload(getattr(fields, "data", fields)["reward_extra_info"])
-        return places, payloads
+            row = None if uid is None else order[uid] * group + int(session)
+            rows.append(row)
+            if row is not None:
+                payloads[row] = read_payload(getattr(fields, "data", fields)["reward_extra_info"])
+        return rows, payloads
 
     def _put_masks(self, batch: Any, response_mask: torch.Tensor, keep: np.ndarray) -> None:
         """Masked rollouts keep their tokens with weight 0, like verl's padding."""
@@ -206,6 +206,6 @@ def _step_of(folder: Path) -> int:
     return int(folder.name.rpartition("_")[2])
 
 
-def _by_row(values: np.ndarray, places: list[int | None], *, padding: float) -> np.ndarray:
+def _by_row(values: np.ndarray, rows: list[int | None], *, padding: float) -> np.ndarray:
     """[N] values by index in the step, for the rows of verl's batch, padding included."""
-    return np.array([padding if place is None else values[place] for place in places], dtype=values.dtype)
+    return np.array([padding if row is None else values[row] for row in rows], dtype=values.dtype)

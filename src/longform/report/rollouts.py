@@ -178,7 +178,7 @@ def _find_passages(text: str, *, request: str, reference: str) -> _Passages:
 
 
 def _marks(text: str, spans: Mapping[str, Sequence[Span]], *, sources: Sequence[str]) -> list[str]:
-    """What is marked in a text, with the shares that the format reward charges for."""
+    """What is marked in a text, with the shares that the format reward penalizes."""
     found: list[str] = []
     if spans["repeated"]:
         found.append(f"{len(spans['repeated'])} repeated sentences ({repeats(text).sentences:.0%} of the longer ones)")

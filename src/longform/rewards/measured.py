@@ -27,7 +27,7 @@ MAX_PER_UPPER = 2
 NATURAL_REPETITION = 0.3
 """Share of four-word sequences that a normal text may repeat: a poem with a refrain has 0.22, other texts have less."""
 _SHORT = 2_000
-"""Maximum characters for which all charges together take less than 10 ms, so that no thread is needed."""
+"""Maximum characters for which all penalties together take less than 10 ms, so that no thread is needed."""
 
 
 class LengthReward:
@@ -57,10 +57,10 @@ class LengthReward:
 
 
 class FormatReward:
-    """0 if the structure is broken or the answer is empty, else 1 minus the charges, at least 0.
+    """0 if the structure is broken or the answer is empty, else 1 minus the penalties, at least 0.
 
     Args:
-        settings: the charges.
+        settings: the penalties.
 
     Raises:
         BadInputError: the list of phrases cannot be read.
@@ -81,16 +81,16 @@ class FormatReward:
         return RewardResult(await asyncio.to_thread(self._score, *texts))
 
     def _score(self, answer: str, request: str, reference: str) -> float:
-        weights, charges = self._settings, 0.0
+        weights, penalties = self._settings, 0.0
         if weights.repetition > 0:
-            charges += weights.repetition * max(*repeats(answer), looping_share(answer))
+            penalties += weights.repetition * max(*repeats(answer), looping_share(answer))
         if weights.stuffing > 0:
-            charges += weights.stuffing * stuffed_share(answer)
+            penalties += weights.stuffing * stuffed_share(answer)
         if weights.copying > 0:
-            charges += weights.copying * max(copied_share(answer, source) for source in (request, reference))
+            penalties += weights.copying * max(copied_share(answer, source) for source in (request, reference))
         if self._slop is not None:
-            charges += weights.slop * self._slop.excess(answer)
-        return max(0.0, 1.0 - charges)
+            penalties += weights.slop * self._slop.excess(answer)
+        return max(0.0, 1.0 - penalties)
 
 
 def looping_share(text: str) -> float:

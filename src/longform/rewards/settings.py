@@ -145,10 +145,10 @@ class LengthSettings(_MeasuredSettings):
 
 
 class FormatSettings(_MeasuredSettings):
-    """The format reward: 0 if the response lacks the structure that `generation.think` asks for, else 1 minus the charges
+    """The format reward: 0 if the response lacks the structure that `generation.think` asks for, else 1 minus the penalties
     for repetition and the like.
 
-    Each charge is a weight times a share between 0 and 1. The weights are ours: the paper gives no formula.
+    Each penalty is a weight times a share between 0 and 1. The weights are ours: the paper gives no formula.
     """
 
     kind: Literal["format"]

@@ -1,4 +1,4 @@
-"""Lists of phrases that models overuse, by language: `longform slop mine` writes them, the format reward charges them."""
+"""Lists of phrases that models overuse, by language: `longform slop mine` writes them, the format reward penalizes them."""
 
 from functools import cached_property
 from pathlib import Path
@@ -35,7 +35,7 @@ class SlopList(BaseModel):
     model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False)
 
     allowed: float = Field(default=0.0, ge=0, lt=1)
-    """Share of a text's words that may be in listed phrases without a charge: the 90th percentile of human texts."""
+    """Share of a text's words that may be in listed phrases without a penalty: the 90th percentile of human texts."""
     phrases: list[ListedPhrase] = Field(min_length=1)
     human_share: float | None = None
     """Mean share of words in listed phrases, in the human texts that the list was mined from."""

@@ -15,12 +15,12 @@ def cut_by_tokens(lengths: Sequence[int], *, max_tokens: int, packed: bool = Fal
     """
     pieces: list[list[int]] = []
     room = width = 0
-    for place in sorted(range(len(lengths)), key=lambda row: -lengths[row]):
-        needed = lengths[place] if packed else width
+    for row in sorted(range(len(lengths)), key=lambda row: -lengths[row]):
+        needed = lengths[row] if packed else width
         if not pieces or room < needed:
             pieces.append([])
-            room, width = max_tokens, lengths[place]
+            room, width = max_tokens, lengths[row]
             needed = width
-        pieces[-1].append(place)
+        pieces[-1].append(row)
         room -= needed
     return pieces

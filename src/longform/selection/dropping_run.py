@@ -234,7 +234,7 @@ class _Dropping:
                     )
 
     def _stages(self, pairs: Pairs, *, secret: bytes) -> Iterator[WritingStage]:
-        whole, reduced = ([prompts[place] for prompts in pairs] for place in (0, 1))
+        whole, reduced = ([prompts[side] for prompts in pairs] for side in (0, 1))
         yield WritingStage("responding to full requests", whole, self.samples, self.files.full_responses)
         if self.revise:
             asked = ask_for_revisions(pairs, self.files, model=self.model, samples=self.samples, secret=secret)

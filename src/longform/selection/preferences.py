@@ -192,7 +192,7 @@ def prefer_by_score(
         if max_per_prompt is not None and len(pairs) > max_per_prompt:
             made.left_out[LeftOut.BEYOND_MOST] += len(pairs) - max_per_prompt
             drawn = random.Random(f"preferences/{seed}/{row.id}").sample(range(len(pairs)), max_per_prompt)
-            pairs = [pairs[place] for place in sorted(drawn)]
+            pairs = [pairs[index] for index in sorted(drawn)]
         made.rows += pairs
     return made
 

@@ -40,7 +40,7 @@ class GroupGame(NamedTuple):
 
 def peer_games(count: int, peer: int) -> list[GroupGame]:
     """Return the games of all others against `peer`: n - 1."""
-    return [GroupGame(place, peer) for place in range(count) if place != peer]
+    return [GroupGame(member, peer) for member in range(count) if member != peer]
 
 
 def max_games(by: ComparisonMethod, count: int, *, anchors: int = 0) -> int:
@@ -62,7 +62,7 @@ def max_games(by: ComparisonMethod, count: int, *, anchors: int = 0) -> int:
 
 def anchor_games(count: int, anchors: int) -> list[GroupGame]:
     """Return the games of each response against each anchor: n x anchors."""
-    return [GroupGame(place, count + anchor) for place in range(count) for anchor in range(anchors)]
+    return [GroupGame(member, count + anchor) for member in range(count) for anchor in range(anchors)]
 
 
 def all_games(count: int) -> list[GroupGame]:
@@ -86,12 +86,12 @@ def seeded(count: int, peer: int, games: Iterable[GroupGame], *, drawn: Sequence
         drawn: [count] random order of the responses, which decides among equals.
     """
     shares = {game.first: game.share for game in games if game.second == peer}
-    level = [TIE if (share := shares.get(place)) is None else share for place in range(count)]
-    return sorted(range(count), key=lambda place: (-level[place], drawn.index(place)))
+    level = [TIE if (share := shares.get(member)) is None else share for member in range(count)]
+    return sorted(range(count), key=lambda member: (-level[member], drawn.index(member)))
 
 
 def first_round(order: Sequence[int]) -> list[int | None]:
-    """Return the places of a bracket, neighbours to meet: seed 1 can meet seed 2 only at the end.
+    """Return the positions in a bracket, neighbours to meet: seed 1 can meet seed 2 only at the end.
 
     Args:
         order: Responses from the first seed to the last. The best seeds have a bye (None) where the number is no power of
@@ -134,7 +134,7 @@ def next_round(bracket: Sequence[int | None], games: Iterable[GroupGame], *, ord
 def peer_scores(count: int, peer: int, games: Iterable[GroupGame]) -> list[float | None]:
     """Return the scores of a group whose responses played against one of them, [count]."""
     shares = {game.first: game.share for game in games}
-    scores = [shares.get(place) for place in range(count)]
+    scores = [shares.get(member) for member in range(count)]
     if any(share is not None for share in shares.values()):
         scores[peer] = TIE
     return _if_enough(scores)
@@ -154,13 +154,13 @@ def strength_scores(count: int, games: Iterable[GroupGame]) -> list[float | None
 
     played = [game for game in games if game.share is not None]
     texts = sorted({text for game in played for text in (game.first, game.second)})
-    place = {text: number for number, text in enumerate(texts)}
+    index = {text: number for number, text in enumerate(texts)}
     scores: list[float | None] = [None] * count
     if not played:
         return scores
     average = len(texts)  # an opponent of its own, whose strength is 0
-    first = [place[game.first] for game in played] + list(range(average))
-    second = [place[game.second] for game in played] + [average] * average
+    first = [index[game.first] for game in played] + list(range(average))
+    second = [index[game.second] for game in played] + [average] * average
     weight = np.array([1.0] * len(played) + [PRIOR_GAMES] * average)
     share = np.array([game.share for game in played] + [TIE] * average)
     cells = Cells(np.array(first), np.array(second))
@@ -186,7 +186,7 @@ def order_games(orders: Iterable[ListedOrder]) -> list[GroupGame]:
     """Return the games that orders amount to: one for each two responses that an order placed."""
     games: list[GroupGame] = []
     for _, order in orders:
-        placed = [(place, level) for level, equals in enumerate(order or ()) for place in equals]
+        placed = [(member, level) for level, equals in enumerate(order or ()) for member in equals]
         games += [
             GroupGame(one, other, TIE if level == lower else 1.0)
             for number, (one, level) in enumerate(placed)
@@ -201,9 +201,9 @@ def list_scores(count: int, orders: Sequence[ListedOrder]) -> list[float | None]
     A response has a score if more than half of the orders that were asked about it placed it, as a panel has a verdict if
     more than half of its votes came in.
     """
-    placed = [{place for equals in it.order or () for place in equals} for it in orders]
-    asked = [sum(place in it.asked for it in orders) for place in range(count)]
-    found = [sum(place in some for some in placed) for place in range(count)]
+    placed = [{member for equals in it.order or () for member in equals} for it in orders]
+    asked = [sum(member in it.asked for it in orders) for member in range(count)]
+    found = [sum(member in some for some in placed) for member in range(count)]
     scores = strength_scores(count, order_games(orders))
     known = [score if 2 * of > all_ else None for score, of, all_ in zip(scores, found, asked, strict=True)]
     return _if_enough(known)

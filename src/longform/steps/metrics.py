@@ -208,7 +208,7 @@ def judged_groups(results: Sequence[RewardResults], kind: str, *, group: int) ->
         group: responses per prompt.
     """
     asked = [bool(it[kind].calls) if kind in it else False for it in results]
-    return float(np.mean([any(asked[place : place + group]) for place in range(0, len(asked), group)]))
+    return float(np.mean([any(asked[start : start + group]) for start in range(0, len(asked), group)]))
 
 
 def _structure_metrics(parts: Sequence[ParsedResponse], thinking: Thinking) -> dict[str, float]:
@@ -262,7 +262,7 @@ def diversity_metrics(answers: Sequence[str], prompt_ids: Sequence[str]) -> dict
             by_prompt.setdefault(id_, []).append(answer)
     groups = [it for it in by_prompt.values() if len(it) > 1]
     longest = max(map(len, by_prompt.values()), default=0)
-    mixed = [it[place] for place in range(longest) for it in by_prompt.values() if place < len(it)]
+    mixed = [it[index] for index in range(longest) for it in by_prompt.values() if index < len(it)]
     measured = {
         "text/distinct": [distinct_share(mixed[:MAX_DIVERSE])],
         "text/self_bleu": [self_bleu(mixed[:MAX_DIVERSE])],

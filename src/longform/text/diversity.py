@@ -78,14 +78,14 @@ def distance_factors(texts: Sequence[str]) -> list[float]:
     """
     tokens = [units(text)[:MAX_UNITS] for text in texts]
     grams = [(frozenset(it), frozenset(pairwise(it))) for it in tokens]
-    counted = [place for place, it in enumerate(tokens) if it]
+    counted = [index for index, it in enumerate(tokens) if it]
     sums = [0.0] * len(texts)
     for one, other in combinations(counted, 2):
         distance = 1 - (_jaccard(grams[one][0], grams[other][0]) + _jaccard(grams[one][1], grams[other][1])) / 2
         sums[one] += distance
         sums[other] += distance
     largest = max(sums, default=0.0)
-    return [it / largest if largest > 0 and tokens[place] else 1.0 for place, it in enumerate(sums)]
+    return [it / largest if largest > 0 and tokens[index] else 1.0 for index, it in enumerate(sums)]
 
 
 def _jaccard(one: frozenset[object], other: frozenset[object]) -> float:

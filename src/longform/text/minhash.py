@@ -27,8 +27,8 @@ def hash_grams(codes: NDArray[np.uint32], length: int) -> NDArray[np.uint32]:
     """[characters - length + 1] a hash of every n-gram of a text given in character codes."""
     count = max(len(codes) - length + 1, 0)
     hashes = codes[:count].copy()
-    for place in range(1, length):
-        hashes = hashes * _BASE + codes[place : place + count]
+    for start in range(1, length):
+        hashes = hashes * _BASE + codes[start : start + count]
     # Multiplied again by `signatures`; without this it would all be one linear function.
     hashes ^= hashes >> np.uint32(15)
     return hashes

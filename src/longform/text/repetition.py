@@ -6,7 +6,7 @@ text is hashed once.
 
 Reworded sentences share most of their content words with an earlier one without being near copies of it. Words are compared
 by character n-grams, which is robust to inflection, moved clauses and changed function words but not to synonyms. What
-they find in honest prose is mostly parallels, so the share serves to watch a writer change, not to charge a sentence
+they find in honest prose is mostly parallels, so the share serves to watch a writer change, not to penalize a sentence
 (benchmarks/redundancy_pairs.py).
 
 Stuffing spends a text on single words, which exploits a judge's favourite words. Names and topics recur in normal texts too,

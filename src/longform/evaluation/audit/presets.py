@@ -103,10 +103,10 @@ def read_preset_pairs(preset: PresetName, files: Sequence[Path], reading: Readin
     published = _read(preset, files, reading)
     pairs = [_audited(it.id, it.prompt, it.chosen, it.rejected, "a") for it in published.pairs]
     for id_, (prompt, texts) in published.groups.items():
-        for (place, one), (other_place, other) in combinations(enumerate(texts, 1), 2):
+        for (number, one), (other_number, other) in combinations(enumerate(texts, 1), 2):
             if one.score is not None and other.score is not None:
                 label: Winner = "a" if one.score > other.score else "b" if other.score > one.score else "tie"
-                pairs.append(_audited(f"{id_} {place}-{other_place}", prompt, one, other, label))
+                pairs.append(_audited(f"{id_} {number}-{other_number}", prompt, one, other, label))
     if not pairs:
         raise BadInputError(
             f"{files[0]}: no pair of texts that people have compared or scored; is --preset {preset} right?"

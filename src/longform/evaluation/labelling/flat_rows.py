@@ -101,10 +101,10 @@ def _responses(row: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
             found[name.removesuffix(_ANSWERS)] = [
                 {
                     "value": it,
-                    "user_id": users[place] if place < len(users) else None,
-                    "status": states[place] if place < len(states) else None,
+                    "user_id": users[index] if index < len(users) else None,
+                    "status": states[index] if index < len(states) else None,
                 }
-                for place, it in enumerate(values)
+                for index, it in enumerate(values)
             ]
             continue
         answers = _rows_of_columns(value)

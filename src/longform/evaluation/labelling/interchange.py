@@ -111,27 +111,27 @@ def _read_json(path: Path) -> Any:
         raise BadInputError(f"{path}: not JSON: {error}") from error
 
 
-def _read(row: Any, place: str, number: int) -> AuditedPair:
-    item = _object(row, place)
+def _read(row: Any, location: str, number: int) -> AuditedPair:
+    item = _object(row, location)
     kind = next((it for it in ("data", "fields", "inputs") if item.get(it) is not None), None)
     if kind is None:
-        raise BadInputError(f"{place}: has neither `data` (Label Studio) nor `fields` (Argilla)")
-    data = _object(item[kind], f"{place}: {kind}")
+        raise BadInputError(f"{location}: has neither `data` (Label Studio) nor `fields` (Argilla)")
+    data = _object(item[kind], f"{location}: {kind}")
     if missing := [it for it in TEXTS if not data.get(it)]:
-        raise BadInputError(f"{place}: {missing[0]}: missing")
-    meta = _object(item.get("metadata") or item.get("meta"), f"{place}: metadata")
-    labels = _label_studio_labels(item, place) if kind == "data" else _argilla_labels(item, meta, place)
+        raise BadInputError(f"{location}: {missing[0]}: missing")
+    meta = _object(item.get("metadata") or item.get("meta"), f"{location}: metadata")
+    labels = _label_studio_labels(item, location) if kind == "data" else _argilla_labels(item, meta, location)
     id_ = str(data.get("id") or item.get("id") or item.get("external_id") or number)
     values = {"id": id_, **{it: data[it] for it in TEXTS}}
     values |= {it: meta[it] for it in ("model_a", "model_b") if meta.get(it)}
     try:
         return AuditedPair.model_validate(values | ({"labels": labels} if labels else {}))
     except ValidationError as error:
-        raise BadInputError(f"{place}: {describe_first_error(error)}") from error
+        raise BadInputError(f"{location}: {describe_first_error(error)}") from error
 
 
-def _label_studio_labels(item: Mapping[str, Any], place: str) -> dict[str, Winner]:
-    annotations = _objects(item.get("annotations") or item.get("completions"), f"{place}: annotations")
+def _label_studio_labels(item: Mapping[str, Any], location: str) -> dict[str, Winner]:
+    annotations = _objects(item.get("annotations") or item.get("completions"), f"{location}: annotations")
     given: list[tuple[str, str, Any]] = []  # control, person, choice
     for annotation in sorted(annotations, key=_when):  # of several by one person, the last counts
         if annotation.get("was_cancelled"):
@@ -140,22 +140,22 @@ def _label_studio_labels(item: Mapping[str, Any], place: str) -> dict[str, Winne
         if by is None:  # somebody who left
             by = annotation.get("id", "annotator")
         person = str(by.get("email") or by.get("id") or "annotator") if isinstance(by, dict) else str(by)
-        for result in _objects(annotation.get("result"), f"{place}: annotations: result"):
-            value = _object(result.get("value"), f"{place}: annotations: result: value")
+        for result in _objects(annotation.get("result"), f"{location}: annotations: result"):
+            value = _object(result.get("value"), f"{location}: annotations: result: value")
             chosen = value.get("choices") or value.get("selected")
             if chosen:
                 given.append((str(result.get("from_name") or ""), str(result.get(_PERSON) or person), chosen))
-    question = _question_of([control for control, _, _ in given], place, "controls with choices")
-    return {person: _winner(choice, place) for control, person, choice in given if control == question}
+    question = _question_of([control for control, _, _ in given], location, "controls with choices")
+    return {person: _winner(choice, location) for control, person, choice in given if control == question}
 
 
 def _when(annotation: Mapping[str, Any]) -> str:
     return str(annotation.get("updated_at") or annotation.get("created_at") or "")
 
 
-def _argilla_labels(item: Mapping[str, Any], meta: Mapping[str, Any], place: str) -> dict[str, Winner]:
+def _argilla_labels(item: Mapping[str, Any], meta: Mapping[str, Any], location: str) -> dict[str, Winner]:
     responses, given = item.get("responses"), list[tuple[str, Any, Any]]()  # question, person, value
-    where = f"{place}: responses"
+    where = f"{location}: responses"
     if isinstance(responses, dict):  # {question: [{value, user_id}]}
         for question, answers in responses.items():
             for it in _objects(answers, f"{where}: {question}"):
@@ -168,12 +168,14 @@ def _argilla_labels(item: Mapping[str, Any], meta: Mapping[str, Any], place: str
             for question, answer in _object(it.get("values"), f"{where}: values").items():
                 given.append((question, it.get("user_id"), _object(answer, f"{where}: {question}").get("value")))
     given = [it for it in given if it[2] is not None]
-    question = _question_of([it[0] for it in given], place, "questions")
+    question = _question_of([it[0] for it in given], location, "questions")
     labels: dict[str, Winner] = {}
-    labels |= {str(person or "annotator"): _winner(value, place) for name, person, value in given if name == question}
+    labels |= {
+        str(person or "annotator"): _winner(value, location) for name, person, value in given if name == question
+    }
     if item.get("annotation") is not None:  # of version 1
-        labels[str(item.get("annotation_agent") or "annotator")] = _winner(item["annotation"], place)
-    return labels | _labels_in_metadata(meta, place)
+        labels[str(item.get("annotation_agent") or "annotator")] = _winner(item["annotation"], location)
+    return labels | _labels_in_metadata(meta, location)
 
 
 def _is_submitted(response: Mapping[str, Any]) -> bool:
@@ -182,17 +184,17 @@ def _is_submitted(response: Mapping[str, Any]) -> bool:
     return status is None or str(status).rpartition(".")[2] == "submitted"  # version 1 has `ResponseStatus.submitted`
 
 
-def _labels_in_metadata(meta: Mapping[str, Any], place: str) -> dict[str, Winner]:
+def _labels_in_metadata(meta: Mapping[str, Any], location: str) -> dict[str, Winner]:
     try:
         stored = json.loads(meta.get(_LABELS) or "{}")
     except (TypeError, ValueError, RecursionError):
         stored = None
     if not isinstance(stored, dict):
-        raise BadInputError(f"{place}: metadata: {_LABELS}: must be an object as JSON")
-    return {person: _winner(value, place) for person, value in stored.items()}
+        raise BadInputError(f"{location}: metadata: {_LABELS}: must be an object as JSON")
+    return {person: _winner(value, location) for person, value in stored.items()}
 
 
-def _question_of(names: Sequence[str], place: str, what: str) -> str:
+def _question_of(names: Sequence[str], location: str, what: str) -> str:
     """The question that labels answer: `preference`, or the only one; empty if there is none.
 
     Raises:
@@ -202,11 +204,11 @@ def _question_of(names: Sequence[str], place: str, what: str) -> str:
     if QUESTION in found or not found:
         return QUESTION
     if len(found) > 1:
-        raise BadInputError(f"{place}: has several {what}, {', '.join(found)}, and none is called {QUESTION}")
+        raise BadInputError(f"{location}: has several {what}, {', '.join(found)}, and none is called {QUESTION}")
     return found[0]
 
 
-def _object(value: Any, place: str) -> Mapping[str, Any]:
+def _object(value: Any, location: str) -> Mapping[str, Any]:
     """A JSON object; empty for a missing one.
 
     Raises:
@@ -215,11 +217,11 @@ def _object(value: Any, place: str) -> Mapping[str, Any]:
     if value is None:
         return {}
     if not isinstance(value, dict):
-        raise BadInputError(f"{place}: must be an object, not {json.dumps(value)[:40]}")
+        raise BadInputError(f"{location}: must be an object, not {json.dumps(value)[:40]}")
     return value
 
 
-def _objects(value: Any, place: str) -> list[Mapping[str, Any]]:
+def _objects(value: Any, location: str) -> list[Mapping[str, Any]]:
     """A list of JSON objects; empty for a missing one.
 
     Raises:
@@ -228,24 +230,24 @@ def _objects(value: Any, place: str) -> list[Mapping[str, Any]]:
     if value is None:
         return []
     if not isinstance(value, list):
-        raise BadInputError(f"{place}: must be a list, not {json.dumps(value)[:40]}")
+        raise BadInputError(f"{location}: must be a list, not {json.dumps(value)[:40]}")
     if wrong := [it for it in value if not isinstance(it, dict)]:
-        raise BadInputError(f"{place}: must be objects, not {json.dumps(wrong[0])[:40]}")
+        raise BadInputError(f"{location}: must be objects, not {json.dumps(wrong[0])[:40]}")
     return value
 
 
-def _winner(value: Any, place: str) -> Winner:
+def _winner(value: Any, location: str) -> Winner:
     """The label of a choice, of a list with one, or of a ranking of both responses."""
     if isinstance(value, list) and value and all(isinstance(it, dict) and "rank" in it for it in value):
         ranks = {_VALUES.get(str(it.get("value")).strip().lower()): it["rank"] for it in value}
         if not isinstance(ranks.get("a"), int) or not isinstance(ranks.get("b"), int):
-            raise BadInputError(f"{place}: the ranking does not rank response_a and response_b")
+            raise BadInputError(f"{location}: the ranking does not rank response_a and response_b")
         return "tie" if ranks["a"] == ranks["b"] else "a" if ranks["a"] < ranks["b"] else "b"
     if isinstance(value, list) and len(value) == 1:
         value = value[0]
     found = _VALUES.get(str(value).strip().lower())
     if found is None:
-        raise BadInputError(f"{place}: the choice {str(value)[:40]!r} is none of {', '.join(_VALUES)}")
+        raise BadInputError(f"{location}: the choice {str(value)[:40]!r} is none of {', '.join(_VALUES)}")
     return found
 
 
