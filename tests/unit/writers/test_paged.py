@@ -61,7 +61,7 @@ def test_a_stop_string_ends_a_response_and_what_was_drawn_behind_it_is_dropped(m
     letters = Stops(
         frozenset([0]), read=lambda ids: "".join(chr(97 + it) for it in ids), strings=("k",), completing=frozenset([10])
     )
-    written = write(model, paged(max_tokens=60), letters)
+    written = [it for seed in range(5) for it in write(model, paged(max_tokens=60), letters, seed=seed)]
     stopped = [it for it in written if 10 in it.tokens.tolist()]
     assert stopped
     for it in stopped:

@@ -292,9 +292,9 @@ class EngineServer:
         """
         if self._protocol.model_path is None or self._server.address is None or not self._keeps_weights:
             return
-        served = asyncio.run(_get_json(self._address + self._protocol.model_path))
-        model = served.get("model_path") if isinstance(served, dict) else None
-        if model is not None and model != self._options.model and not _is_same_folder(model, self._options.model):
+        stated = asyncio.run(_get(self._address + self._protocol.model_path))
+        model = None if stated is None else json.loads(stated)["model_path"]
+        if model is not None and not _is_same(model, self._options.model):
             raise StoppedError(f"{self._title} serves {model}, not {self._options.model}; start it with that model")
 
     def _check_version(self, served: ServedTokens) -> None:
@@ -336,7 +336,7 @@ class EngineServer:
                     env={**os.environ, **self._protocol.environment},
                 )
         end = time.monotonic() + self._server.start_seconds
-        while not asyncio.run(_is_ready(self._address + self._protocol.health_path)):
+        while not _is_ready(self._address, self._protocol):
             if self._process is not None and self._process.poll() is not None:
                 raise BadInputError(
                     f"{self._title} ended while it started (exit code {self._process.returncode}): {self._log_tail()}"
@@ -425,7 +425,7 @@ def check_server(settings: GenerationSettings) -> None:
     protocol, address = PROTOCOLS[settings.engine](), settings.server.address
     if address is None:
         check_installed(protocol)
-    elif not asyncio.run(_is_ready(address.rstrip("/") + protocol.health_path)):
+    elif not _is_ready(address.rstrip("/"), protocol):
         raise BadInputError(
             f"generation.server.address (--engine-address): no {protocol.name} server answers at {address}; start it first"
         )
@@ -444,29 +444,24 @@ def check_installed(protocol: ServerProtocol) -> None:
         )
 
 
-async def _is_ready(address: str) -> bool:
+async def _get(address: str) -> bytes | None:
+    """The body at an address; None unless it answers with HTTP 200."""
     from aiohttp import ClientError, ClientTimeout
 
     try:
         async with _session() as session, session.get(address, timeout=ClientTimeout(total=10)) as response:
-            return response.status == 200
+            return await response.read() if response.status == 200 else None
     except (ClientError, OSError, TimeoutError):
-        return False
-
-
-async def _get_json(address: str) -> Any:
-    """The JSON at an address; None if there is none."""
-    from aiohttp import ClientError
-
-    try:
-        async with _session() as session, session.get(address) as response:
-            return await response.json(content_type=None)
-    except (ClientError, OSError, TimeoutError, ValueError):
         return None
 
 
-def _is_same_folder(one: str, other: str) -> bool:
-    return Path(one).exists() and Path(other).exists() and Path(one).samefile(other)
+def _is_ready(address: str, protocol: ServerProtocol) -> bool:
+    return asyncio.run(_get(address + protocol.health_path)) is not None
+
+
+def _is_same(model: str, other: str) -> bool:
+    """Whether two names are one model: equal, or of one folder."""
+    return model == other or (Path(model).exists() and Path(other).exists() and Path(model).samefile(other))
 
 
 class _ServerFailedError(Exception):
