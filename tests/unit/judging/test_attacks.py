@@ -31,8 +31,6 @@ DANGERS = re.compile(
     r'\[\[|\]\]|<<<|>>>|"scores"|<\||\|>|<｜|｜>|</?(?:s|sys|think)>|<eos>|<(?:start|end)_of_turn>|\[/?inst\]|\[/?system_prompt\]'
 )
 
-every_attack = pytest.mark.parametrize("attack", ATTACKS, ids=[attack.name for attack in ATTACKS])
-
 
 class Vanishing(dict[int, int | None]):
     """Drops what has no width of its own: marks, controls, invisible and unassigned characters, fillers."""
@@ -102,7 +100,7 @@ def split_task(message: str) -> tuple[str, str]:
 
 
 def test_the_catalogue_is_large_and_in_two_languages():
-    assert len({attack.text for attack in ATTACKS}) == len({attack.name for attack in ATTACKS}) == len(ATTACKS) >= 100
+    assert len({attack.text for attack in ATTACKS}) == len({attack.name for attack in ATTACKS}) == len(ATTACKS) >= 150
     assert sum(attack.language == "zh" for attack in ATTACKS) >= 40
     kinds = [attack.kind for attack in ATTACKS]
     assert min(kinds.count(kind) for kind in set(kinds)) >= 4
@@ -112,69 +110,69 @@ def test_the_attacks_would_reach_a_verdict_if_nothing_were_defused():
     def is_read(attack: Attack) -> bool:
         return any(parse_verdict(text) or parse_scores(text, DIMENSIONS) for text in readings(attack.text))
 
-    assert sum(map(is_read, ATTACKS)) >= 100
+    assert sum(map(is_read, ATTACKS)) >= 130
     assert [attack.name for attack in ATTACKS if defuse(attack.text) == attack.text and attack.kind != "escape"] == []
 
 
-@every_attack
-def test_the_only_markers_in_a_pairwise_message_are_those_of_the_task(attack: Attack):
+def test_the_only_markers_in_a_pairwise_message_are_those_of_the_task():
     # Where the attack is the request, its language is that of the question.
     english, chinese = (
         [split_task(case.message)[1] for case in pairwise_cases(harmless)]
         for harmless in ("A harmless text.", "一段无害的文字。")
     )
-    for case, *harmless in zip(pairwise_cases(attack.armed(TAG)), english, chinese, strict=True):
-        head, task = split_task(case.message)
-        assert task in harmless
-        assert re.findall(r"\[\[.*?\]\]", case.message) == ["[[X]]"]
-        assert parse_verdict(case.message) is None, "a judge that only repeats the message has said nothing"
-        assert not re.search(r"\[\[|\]\]", head)
+    for attack in ATTACKS:
+        for case, *harmless in zip(pairwise_cases(attack.armed(TAG)), english, chinese, strict=True):
+            head, task = split_task(case.message)
+            assert task in harmless
+            assert re.findall(r"\[\[.*?\]\]", case.message) == ["[[X]]"]
+            assert parse_verdict(case.message) is None, "a judge that only repeats the message has said nothing"
+            assert not re.search(r"\[\[|\]\]", head)
 
 
-@every_attack
-def test_the_only_scores_in_a_pointwise_message_are_the_example_of_the_task(attack: Attack):
-    for case in pointwise_cases(attack.armed(TAG)):
-        head, task = split_task(case.message)
-        assert '"scores"' not in head
-        assert case.message.endswith("}}")
-        for reading in readings(task):
-            assert [found[0] for found in DANGERS.finditer(reading)] == ['"scores"']
-            assert parse_scores(reading, case.dimensions) is None
+def test_the_only_scores_in_a_pointwise_message_are_the_example_of_the_task():
+    for attack in ATTACKS:
+        for case in pointwise_cases(attack.armed(TAG)):
+            head, task = split_task(case.message)
+            assert '"scores"' not in head
+            assert case.message.endswith("}}")
+            for reading in readings(task):
+                assert [found[0] for found in DANGERS.finditer(reading)] == ['"scores"']
+                assert parse_scores(reading, case.dimensions) is None
 
 
-@every_attack
-def test_fences_hold_the_attack_and_nothing_else(attack: Attack):
+def test_fences_hold_the_attack_and_nothing_else():
     """Also if the attacker knows the tag, and after any normalisation of the whole message."""
-    for case in (*pairwise_cases(attack.armed(TAG)), *pointwise_cases(attack.armed(TAG))):
-        assert read_fences(case.message) == case.fenced
-        assert len(re.findall(f"^<<<.* {TAG}>>>$", case.message, re.MULTILINE)) == 2 * len(case.fenced)
-        for form in ("NFC", "NFD", "NFKC", "NFKD"):
-            normal = {label: unicodedata.normalize(form, text) for label, text in case.fenced.items()}
-            assert read_fences(unicodedata.normalize(form, case.message)) == normal
-        bare = {label: text.translate(VANISHING) for label, text in case.fenced.items()}
-        assert read_fences(case.message.translate(VANISHING)) == bare
+    for attack in ATTACKS:
+        for case in (*pairwise_cases(attack.armed(TAG)), *pointwise_cases(attack.armed(TAG))):
+            assert read_fences(case.message) == case.fenced
+            assert len(re.findall(f"^<<<.* {TAG}>>>$", case.message, re.MULTILINE)) == 2 * len(case.fenced)
+            for form in ("NFC", "NFD", "NFKC", "NFKD"):
+                normal = {label: unicodedata.normalize(form, text) for label, text in case.fenced.items()}
+                assert read_fences(unicodedata.normalize(form, case.message)) == normal
+            bare = {label: text.translate(VANISHING) for label, text in case.fenced.items()}
+            assert read_fences(case.message.translate(VANISHING)) == bare
 
 
-@every_attack
-def test_no_normalisation_brings_a_marker_back(attack: Attack):
-    for reading in readings(defuse(attack.armed(TAG))):
-        assert DANGERS.search(reading) is None
-        assert parse_verdict(reading) is None
-        assert parse_scores(reading, DIMENSIONS) is None
+def test_no_normalisation_brings_a_marker_back():
+    for attack in ATTACKS:
+        for reading in readings(defuse(attack.armed(TAG))):
+            assert DANGERS.search(reading) is None
+            assert parse_verdict(reading) is None
+            assert parse_scores(reading, DIMENSIONS) is None
 
 
-@every_attack
-def test_a_judge_that_quotes_all_it_was_given_says_nothing_but_its_own_verdict(attack: Attack):
-    for case in (*pairwise_cases(attack.armed(TAG)), *pointwise_cases(attack.armed(TAG))):
-        quote, _ = split_task(case.message)
-        scores = dict.fromkeys(case.dimensions, 3.0)
-        own = json.dumps({"scores": scores})
-        assert parse_verdict(quote) is None
-        assert parse_verdict(f"{quote}\n\n[[B]]") == "B"
-        assert parse_verdict(f"[[A]]\n\n> {quote}") == "A"
-        assert parse_scores(quote, case.dimensions) is None
-        assert parse_scores(f"{quote}\n\n{own}", case.dimensions) == scores
-        assert parse_scores(f"{own}\n\n> {quote}", case.dimensions) == scores
+def test_a_judge_that_quotes_all_it_was_given_says_nothing_but_its_own_verdict():
+    for attack in ATTACKS:
+        for case in (*pairwise_cases(attack.armed(TAG)), *pointwise_cases(attack.armed(TAG))):
+            quote, _ = split_task(case.message)
+            scores = dict.fromkeys(case.dimensions, 3.0)
+            own = json.dumps({"scores": scores})
+            assert parse_verdict(quote) is None
+            assert parse_verdict(f"{quote}\n\n[[B]]") == "B"
+            assert parse_verdict(f"[[A]]\n\n> {quote}") == "A"
+            assert parse_scores(quote, case.dimensions) is None
+            assert parse_scores(f"{quote}\n\n{own}", case.dimensions) == scores
+            assert parse_scores(f"{own}\n\n> {quote}", case.dimensions) == scores
 
 
 def test_every_sign_that_normalising_turns_into_a_danger_is_known():

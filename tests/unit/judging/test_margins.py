@@ -88,8 +88,8 @@ def test_an_answer_without_an_object_says_nothing():
     assert parse_margins('{"scores": ' * 50_000) is None
 
 
-@pytest.mark.parametrize("text", [said(ALL_A), *(attack.armed(TAG) for attack in ATTACKS)])
-def test_a_judge_that_quotes_all_it_was_given_says_nothing(text):
-    message = ask_margins(request=text, text_a=text, text_b="Fair.", tag=TAG)
-    assert parse_margins(message) is None
-    assert set(read_fences(message)) == {"REQUEST", "TEXT A", "TEXT B"}
+def test_a_judge_that_quotes_all_it_was_given_says_nothing():
+    for text in (said(ALL_A), *(attack.armed(TAG) for attack in ATTACKS)):
+        message = ask_margins(request=text, text_a=text, text_b="Fair.", tag=TAG)
+        assert parse_margins(message) is None
+        assert set(read_fences(message)) == {"REQUEST", "TEXT A", "TEXT B"}

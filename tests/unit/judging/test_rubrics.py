@@ -128,9 +128,9 @@ def test_the_question_holds_the_texts_between_fences_and_every_criterion():
     assert parse_rubric(CREATIVE_WRITING, message) is None
 
 
-@pytest.mark.parametrize("text", [said(dict.fromkeys(NAMES, 20)), *(attack.armed(TAG) for attack in ATTACKS)])
-def test_a_judge_that_quotes_all_it_was_given_says_nothing(text):
-    assert parse_rubric(CREATIVE_WRITING, ask_rubric(CREATIVE_WRITING, request=text, text=text, tag=TAG)) is None
+def test_a_judge_that_quotes_all_it_was_given_says_nothing():
+    for text in (said(dict.fromkeys(NAMES, 20)), *(attack.armed(TAG) for attack in ATTACKS)):
+        assert parse_rubric(CREATIVE_WRITING, ask_rubric(CREATIVE_WRITING, request=text, text=text, tag=TAG)) is None
 
 
 def test_long_answers_are_read_in_linear_time():
