@@ -8,6 +8,7 @@ line.
 import ctypes
 import resource
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +22,7 @@ MAX_BYTES = 512 * 2**20
 """Memory that a call may allocate."""
 MAX_CHARACTERS = 16 * 2**20
 """Length limit of one rendered conversation."""
+_IDLE_ROUNDS = 4
 
 
 class _TimeLimitError(Exception):
@@ -50,7 +52,7 @@ def render_chat(
         BadInputError: the template refuses the conversation, is broken, or exceeds a limit.
     """
     try:
-        with _limits():
+        with _WATCHDOG.watching(), _memory_limit():
             text = tokenizer.apply_chat_template(
                 list(messages), tokenize=False, add_generation_prompt=generation_prompt, **(kwargs or {})
             )
@@ -89,23 +91,49 @@ def check_turns(
         raise BadInputError(f"{name}: the chat template leaves out the {left_out[0]} turn; {remedy}")
 
 
-@contextmanager
-def _limits() -> Iterator[None]:
-    """Bound the time and the new memory of what runs inside the context, in this thread."""
-    thread, is_done = threading.get_ident(), threading.Event()
+class _Watchdog:
+    """Interrupts calls that take more than `MAX_SECONDS`, from one background thread for all calls: starting a thread takes
+    longer than most templates. The thread ends when there has been no call for a while.
+    """
 
-    def interrupt() -> None:
-        if not is_done.wait(MAX_SECONDS):
-            ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(_TimeLimitError))
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._ends: dict[int, float] = {}
+        """When the call of a thread has to be done, by the thread's identifier."""
+        self._thread: threading.Thread | None = None
 
-    watch = threading.Thread(target=interrupt, daemon=True)
-    watch.start()
-    try:
-        with _memory_limit():
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Bound the time of what runs inside the context, in this thread."""
+        caller = threading.get_ident()
+        with self._lock:
+            self._ends[caller] = time.monotonic() + MAX_SECONDS
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = threading.Thread(target=self._watch, name="chat templates", daemon=True)
+                self._thread.start()
+        try:
             yield
-    finally:
-        is_done.set()
-        watch.join()
+        finally:
+            with self._lock:
+                self._ends.pop(caller, None)
+
+    def _watch(self) -> None:
+        idle = 0
+        while True:
+            time.sleep(MAX_SECONDS / 20)
+            with self._lock:
+                idle = 0 if self._ends else idle + 1
+                if idle == _IDLE_ROUNDS:
+                    self._thread = None
+                    return
+                for caller in [it for it, end in self._ends.items() if end < time.monotonic()]:
+                    del self._ends[caller]
+                    ctypes.pythonapi.PyThreadState_SetAsyncExc(
+                        ctypes.c_ulong(caller), ctypes.py_object(_TimeLimitError)
+                    )
+
+
+_WATCHDOG = _Watchdog()
 
 
 @contextmanager

@@ -1,5 +1,7 @@
 """Chat templates are programs from a model's folder: bounded, with errors in one line; and where they end a turn."""
 
+import threading
+import time
 from typing import Any
 
 import pytest
@@ -74,11 +76,16 @@ def test_what_a_template_raises_is_one_line_that_names_the_prompt(template, reas
     assert "\n" not in str(it.value)
 
 
+LOOP = "{% for a in range(99999) %}" * 3 + "{% endfor %}" * 3
+
+
 def test_a_template_that_loops_is_interrupted(monkeypatch):
     monkeypatch.setattr(chat_template, "MAX_SECONDS", 0.2)
-    loop = "{% for a in range(99999) %}" * 3 + "{% endfor %}" * 3
-    with pytest.raises(BadInputError, match="the chat template takes more than 0 seconds"):
-        render_chat(_tokenizer(loop), USER, name="p")
+    for _ in range(2):
+        with pytest.raises(BadInputError, match="the chat template takes more than 0 seconds"):
+            render_chat(_tokenizer(LOOP), USER, name="p")
+        while any(it.name == "chat templates" for it in threading.enumerate()):  # the thread ends, and starts again
+            time.sleep(0.01)
 
 
 @pytest.mark.parametrize(
