@@ -178,6 +178,18 @@ def listed_criteria(prompt: PromptRow) -> list[Criterion]:
     return list(named_criteria(prompt).values())
 
 
+def check_criteria(prompt: PromptRow, *, per_criterion: bool) -> None:
+    """Check that a text can be scored by the criteria of a prompt, all at once or one by one.
+
+    Raises:
+        BadInputError: two have the same name; or, one by one, there is no list of them, or none but hard constraints.
+    """
+    if per_criterion:
+        listed_criteria(prompt)
+    else:
+        named_criteria(prompt)
+
+
 def check_no_constraints(prompt: PromptRow, judge: str) -> None:
     """Refuse a prompt with hard constraints for a judge whose own template asks for one score.
 

@@ -10,7 +10,7 @@ from longform.curriculum.schedule import Curriculum, most_of_source, starting_ru
 from longform.endpoints.models import ModelSpec, find_model, read_models
 from longform.judging.judge_template import CRITERION_SLOTS, PAIRWISE_SLOTS, POINTWISE_SLOTS, Slots, read_template
 from longform.judging.listwise import check_can_list
-from longform.judging.pointwise import check_no_constraints, listed_criteria, named_criteria
+from longform.judging.pointwise import check_criteria, check_no_constraints
 from longform.recipe.recipe import DataSettings, Recipe
 from longform.records.adapting import Reading
 from longform.records.errors import BadInputError
@@ -81,12 +81,12 @@ def check_inputs(recipe: Recipe) -> TrainingInputs:
     prompts = list(read_rows(held_out.prompts, Prompt, Reading.of_recipe(held_out.columns))) if held_out else []
     if recipe.validation is not None:
         for prompt in prompts:
-            (listed_criteria if recipe.validation.per_criterion else named_criteria)(prompt)
-    for it in recipe.rewards:
-        if isinstance(it, PointwiseSettings):
+            check_criteria(prompt, per_criterion=recipe.validation.per_criterion)
+    for reward in recipe.rewards:
+        if isinstance(reward, PointwiseSettings):
             for row in rows:
-                if it.applies_to(source_of(row)):
-                    (listed_criteria if it.per_criterion else named_criteria)(row)
+                if reward.applies_to(source_of(row)):
+                    check_criteria(row, per_criterion=reward.per_criterion)
     if recipe.validation is not None and recipe.validation.without_criteria and not any(it.criteria for it in prompts):
         raise BadInputError(
             f"validation.without_criteria: no prompt of {recipe.validation.prompts} has criteria; longform criteria writes "

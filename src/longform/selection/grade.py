@@ -10,7 +10,7 @@ from pathlib import Path
 
 from longform.endpoints.concurrency import map_bounded
 from longform.endpoints.recorded import RecordedCalls, check_endpoint
-from longform.judging.pointwise import PointwiseJudge, check_no_constraints, listed_criteria, named_criteria
+from longform.judging.pointwise import PointwiseJudge, check_criteria, check_no_constraints
 from longform.records.adapting import AS_IS, Reading
 from longform.records.collection import Collection
 from longform.records.errors import BadInputError
@@ -57,7 +57,7 @@ def grade(
     check_prompts(texts, rows, source=str(prompts))
     has_template = check_endpoint(judge, models, budget=budget).template is not None
     for prompt_id in {text.prompt_id for text in texts}:
-        (listed_criteria if per_criterion else named_criteria)(rows[prompt_id])
+        check_criteria(rows[prompt_id], per_criterion=per_criterion)
         if has_template and not per_criterion:
             check_no_constraints(rows[prompt_id], judge)
     with RecordedCalls(out, models, judge, budget=budget) as calls, progress(f"grading with {judge}") as advance:
