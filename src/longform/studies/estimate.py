@@ -98,7 +98,7 @@ class _PromptsSize(NamedTuple):
     """Of a prompt, on average."""
 
 
-@dataclass(slots=True)
+@dataclass
 class _Estimator:
     plan: StudyPlan
     given: Assumptions
@@ -109,6 +109,10 @@ class _Estimator:
     notes: dict[str, None] = field(default_factory=dict)
     runs: dict[str, tuple[float, float, float, float]] = field(default_factory=dict)
     """Arm -> hours, GPU-hours, calls and cost of one of its runs."""
+
+    def __post_init__(self) -> None:
+        """Read each file once in an estimate, and anew in the next."""
+        self._specs, self._measured, self._questions = cache(_specs), cache(_measure), cache(_count_questions)
 
     def add(self, task: StudyTask) -> None:
         """Add a task."""
@@ -138,7 +142,7 @@ class _Estimator:
             tokens = sized.tokens + 2 * self._response_tokens + _frame(pairwise=True)
             self._ask(load, work.models, work.judge, games, tokens, self.given.answer_tokens)
         elif isinstance(work, BenchExam) and work.judge is not None:
-            questions = _count_questions(work.name, work.data)
+            questions = self._questions(work.name, work.data)
             if questions is None:
                 self.notes[f"{work.data} is not there: calls of {work.name} are not counted"] = None
                 return
@@ -193,14 +197,14 @@ class _Estimator:
 
     def _ask(self, load: TaskLoad, models: Path, name: str, calls: float, tokens: float, answer: float) -> None:
         load.calls += calls
-        spec = _specs(models).get(name)
+        spec = self._specs(models).get(name)
         if spec is None or spec.prices is None:
             self.unpriced[name] = None
         else:
             load.cost += calls * (spec.prices.prompt * tokens + spec.prices.completion * answer) / 1e6
 
     def _size(self, path: Path, limit: int | None) -> _PromptsSize:
-        found = _measure(path) or self._collected(path)
+        found = self._measured(path) or self._collected(path)
         if found is None:
             self.notes[f"{path.name} is not there yet: {_ASSUMED_PROMPTS} prompts are assumed"] = None
             found = _PromptsSize(_ASSUMED_PROMPTS, self.given.tokens_per_prompt or _ASSUMED_PROMPT_TOKENS)
@@ -218,7 +222,6 @@ class _Estimator:
         return None
 
 
-@cache
 def _measure(path: Path) -> _PromptsSize | None:
     """The size of a file of prompts; None if it does not exist."""
     if not path.exists():
@@ -229,7 +232,6 @@ def _measure(path: Path) -> _PromptsSize | None:
     )
 
 
-@cache
 def _count_questions(name: str, data: Path) -> int | None:
     """The questions that a benchmark asks about one model's responses at first; None if its data is not there."""
     if not data.exists():
@@ -241,7 +243,6 @@ def _count_questions(name: str, data: Path) -> int | None:
     return sum(1 for _ in benchmark.questions(material, Answers(), JudgePrompt(b"estimate")))
 
 
-@cache
 def _specs(path: Path) -> Mapping[str, ModelSpec]:
     return read_models(path) if path.exists() else {}
 
