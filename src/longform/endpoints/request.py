@@ -142,7 +142,7 @@ class ChatRequest:
         """Estimated tokens of the prompt plus the longest answer."""
         return self.prompt_tokens + self.max_tokens
 
-    @property
+    @cached_property
     def prompt_tokens(self) -> int:
         """Estimated tokens of the prompt."""
         return estimate_prompt_tokens(self.messages)

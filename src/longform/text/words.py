@@ -21,7 +21,10 @@ _LATIN_WORD = re.compile(r"\b[a-zA-Z]+\b")
 _LATIN_RUN = re.compile(r"[a-zA-Z]+")
 _TYPOGRAPHIC_MARKS = "‘’“”–—…"
 _ASCII_WORDS = {code: chr(code) if chr(code).isalnum() or code == ord("_") else " " for code in range(128)}
-_SPACE_RUN = re.compile(r"\s+")
+_LETTERS_MARKED = bytes(ord("a" if code < 128 and chr(code).isalpha() else " ") for code in range(256))
+"""Translates the bytes of ASCII text: each letter becomes an "a", all else a blank."""
+_ASCII_SPACE = bytes(code for code in range(128) if chr(code).isspace())
+_WIDE_SPACE = re.compile(r"\s\s+")
 
 _KANA = re.compile(r"[\u3041-\u30ff\uff66-\uff9f]")
 MIN_KANA = 10
@@ -97,12 +100,17 @@ def estimate_tokens(text: str) -> int:
     (Chinese characters, digits, punctuation) counts as one token. In a run of white space, every four characters after the
     first count as one token, and so does every non-ASCII one.
     """
-    latin = _LATIN_RUN.findall(text)
-    spaces = _SPACE_RUN.findall(text)
-    letters = sum(map(len, latin))
-    others = len(text) - letters - sum(map(len, spaces))
-    wide_spaces = sum(ceil(len(run) / 4) if run.isascii() else len(run) for run in spaces if len(run) > 1)
-    return ceil(max(TOKENS_PER_LATIN_WORD * len(latin), letters / LETTERS_PER_TOKEN)) + others + wide_spaces
+    if text.isascii():  # by bytes, which is several times as fast
+        content = text.encode()
+        marked = content.translate(_LETTERS_MARKED)
+        words, letters = marked.count(b" a") + marked.startswith(b"a"), marked.count(b"a")
+        visible = len(content.translate(None, _ASCII_SPACE))
+    else:
+        latin = _LATIN_RUN.findall(text)
+        words, letters = len(latin), sum(map(len, latin))
+        visible = sum(map(len, text.split()))
+    wide_spaces = sum(ceil(len(run) / 4) if run.isascii() else len(run) for run in _WIDE_SPACE.findall(text))
+    return ceil(max(TOKENS_PER_LATIN_WORD * words, letters / LETTERS_PER_TOKEN)) + visible - letters + wide_spaces
 
 
 def longbench_length_score(*, required: int, written: int) -> float:
