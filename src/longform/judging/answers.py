@@ -239,8 +239,13 @@ def is_number(value: Any) -> bool:
 
 TAG_LENGTH = 12
 
-_SPELLED = str.maketrans({"⟦": "[[", "⟧": "]]", "〚": "[[", "〛": "]]", "⋘": "<<<", "⋙": ">>>", "⫷": "<<<", "⫸": ">>>"})
-"""Single signs that look like several."""
+# Controls, lone surrogates and tag characters (invisible ASCII), which carry no visible text at all.
+_INVISIBLE = ((0, 8), (0x0E, 0x1F), (0x7F, 0x84), (0x86, 0x9F), (0xD800, 0xDFFF), (0xE0000, 0xE007F))
+_VISIBLE: dict[int, str | None] = {
+    **{point: None for first, last in _INVISIBLE for point in range(first, last + 1)},
+    **str.maketrans({"⟦": "[[", "⟧": "]]", "〚": "[[", "〛": "]]", "⋘": "<<<", "⋙": ">>>", "⫷": "<<<", "⫸": ">>>"}),
+}
+"""Translates a text: what is invisible goes, and single signs that look like several become these."""
 _SQUARE_OPEN = r"\[［﹇【〔〖〘⁅❲⦋⦍⦏⟬⸢⹕⹗"
 _SQUARE_CLOSE = r"\]］﹈】〕〗〙⁆❳⦌⦎⦐⟭⸣⹖⹘"
 _DOUBLE_ANGLE_OPEN = "«≪⟪⪡"
@@ -315,11 +320,9 @@ _NUMBERED_TOKEN = re.compile(
 )
 
 
-# Controls, lone surrogates and tag characters (invisible ASCII) carry no visible text at all.
-_INVISIBLE = re.compile("[\\x00-\\x08\\x0e-\\x1f\\x7f-\\x84\\x86-\\x9f\ud800-\udfff\U000e0000-\U000e007f]")
 _DROPPED = re.compile(f"{_VANISHING}+")
 _ANGLE = re.compile(f"[{_ANGLE_OPEN}{_ANGLE_CLOSE}]")
-_BRACKET = re.compile(f"[{_SQUARE_OPEN}{_SQUARE_CLOSE}{_ANGLE_OPEN}{_ANGLE_CLOSE}]")
+_BRACKET = re.compile(f"[{_SQUARE_OPEN}{_SQUARE_CLOSE}{_ANGLE_OPEN}{_ANGLE_CLOSE}◁▷]")
 _OPENING = re.compile(r"<<<([A-Z]+(?: [A-Z]+)?) ([0-9a-f]{12})>>>\n")
 
 
@@ -409,12 +412,12 @@ def defuse(text: str) -> str:
     `[INST]` and their like get a space. Only spaces come
     in, and only what has no visible form goes. Defusing twice changes nothing more. Linear time.
     """
-    text = _INVISIBLE.sub("", text).translate(_SPELLED)
+    text = text.translate(_VISIBLE)
     text = _QUOTED.sub(_spread_if(_SCORES_KEY), text)
     text = _KEY.sub(_with_space, text)
-    text = _OTHER_TAG.sub(lambda tag: f"{tag[0][0]} {tag[0][1:]}", text)
     if not _BRACKET.search(text):  # as in most prose; the passes below take most of the time
         return text
+    text = _OTHER_TAG.sub(lambda tag: f"{tag[0][0]} {tag[0][1:]}", text)
     text = _SQUARE_PAIR.sub(_with_space, text)
     text = _TILDED.sub(_with_space, text)
     text = _ANGLE_RUN.sub(_spread_angles, text)
