@@ -1,4 +1,4 @@
-"""A judge for the benchmarks of throughput: a process of its own that says one thing, 0.5 s after a request has come in."""
+"""A judge for the benchmarks of throughput: a process of its own that says one thing, 0.5 s after a question has come in."""
 
 import asyncio
 import json
@@ -31,7 +31,7 @@ def prose(seed: str, words: int) -> str:
 
 
 async def serve(said: str) -> None:
-    """Answer every request after `LATENCY_SECONDS`, whatever it says, with no work of its own."""
+    """Answer every question after `LATENCY_SECONDS`, whatever it says, with no work of its own, and all else at once."""
     message = {"role": "assistant", "content": said}
     usage = {"prompt_tokens": 4000, "completion_tokens": 8}
     body = json.dumps({"choices": [{"index": 0, "message": message, "finish_reason": "stop"}], "usage": usage}).encode()
@@ -61,7 +61,8 @@ class _Connection(asyncio.Protocol):
         length = sum(lengths)  # a GET of the list of models has none
         if len(body) >= length:
             self.received.clear()
-            asyncio.get_running_loop().call_later(LATENCY_SECONDS, self.transport.write, self.reply)
+            delay = LATENCY_SECONDS if length else 0
+            asyncio.get_running_loop().call_later(delay, self.transport.write, self.reply)
 
 
 if __name__ == "__main__":
