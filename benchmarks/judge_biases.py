@@ -58,7 +58,7 @@ SHOWN = 5
 """Steps at both ends of a run that are averaged in the table."""
 
 
-class TrainingRows:
+class FlawedStories:
     """The sentences of some requests' stories as tokens, and flawed stories of them."""
 
     def __init__(self, seed: int) -> None:
@@ -133,12 +133,12 @@ def main() -> None:
 def write_world(folder: Path, base_url: str, seed: int) -> None:
     """Prompts, models.yaml and the taught policy."""
     folder.mkdir(parents=True, exist_ok=True)
-    lessons = TrainingRows(seed)
+    stories = FlawedStories(seed)
     for name, copies in (("prompts", 8), ("validation", 2)):
         rows = [
             Prompt(id=f"{name}-{index}-{copy}", prompt=it.text, length_range=it.length_range)
             for copy in range(copies)
-            for index, it in enumerate(lessons.requests)
+            for index, it in enumerate(stories.requests)
         ]
         write_rows(folder / f"{name}.jsonl", rows)
     models = {EXAMINED: {"base_url": base_url, "model": EXAMINED, "concurrency": 16}}
@@ -147,8 +147,8 @@ def write_world(folder: Path, base_url: str, seed: int) -> None:
         split = pre_tokenizers.Split("\n", "removed")
         save_taught_model(
             folder / "start",
-            lessons.vocabulary,
-            lessons.draw,
+            stories.vocabulary,
+            stories.draw,
             split=split,
             steps=500,
             unknown="[end]",

@@ -148,8 +148,8 @@ class MemorySettings(BaseModel):
 
 
 CPU_TOKENS_PER_MICROBATCH = 512
-"""Few enough tokens to stay in a CPU's cache from one operation to the next, with little padding, and enough for matrix
-products and for threads that share busy cores."""
+"""Few enough tokens that rows of similar length share a micro-batch, with little padding, and enough for matrix products and
+for threads that share busy cores."""
 REFERENCE_LR = 1e-2
 """Peak learning rate of the critic's single weight on the score of the reference. 0 where `critic_lr` is 0."""
 

@@ -67,12 +67,12 @@ def prepare_rows(recipe: SftRecipe) -> SftRows:
     tokenizer = load_tokenizer(recipe.policy, trust_remote_code=recipe.trust_remote_code)
     check_rows(tokenizer, training.rows, name=recipe.policy)
 
-    def encode(rows: TrainingRows) -> EncodedRows:
+    def encode(part: TrainingRows) -> EncodedRows:
         return encode_rows(
             tokenizer,
-            rows.rows,
+            part.rows,
             max_tokens=recipe.settings.max_tokens,
-            locations=rows.locations,
+            locations=part.locations,
             template_options=recipe.data.chat_template_kwargs,
         )
 
@@ -158,14 +158,14 @@ def check_sft(recipe: SftRecipe, rows: SftRows) -> SupervisedPlan:
     return check_stage_memory(recipe, recipe.policy, settings, longest=longest)
 
 
-def _split(rows: TrainingRows, recipe: SftRecipe) -> tuple[TrainingRows, TrainingRows | None]:
+def _split(data: TrainingRows, recipe: SftRecipe) -> tuple[TrainingRows, TrainingRows | None]:
     validation = recipe.validation
     if validation is None:
-        return rows, None
+        return data, None
     if validation.file is not None:
-        return rows, read_training_file(validation.file, recipe.data)
+        return data, read_training_file(validation.file, recipe.data)
     assert validation.share is not None
-    training, held_out = rows.split(validation.share, seed=recipe.settings.seed)
+    training, held_out = data.split(validation.share, seed=recipe.settings.seed)
     if not training.rows or not held_out.rows:
         raise BadInputError(
             f"validation.share: {validation.share} leaves {len(training.rows)} rows for training and holds out "
