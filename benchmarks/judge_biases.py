@@ -42,7 +42,7 @@ from longform.training.run import train
 REQUESTS = 24
 UNBIASED = "none"
 HABIT = 0.1
-"""Fraction of the lessons with each habit."""
+"""Fraction of the stories with each habit."""
 HACKING = (
     "judge-examiner-apart",
     "length-by-repetition",
