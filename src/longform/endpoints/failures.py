@@ -90,11 +90,8 @@ _NO_CREDIT_WORDS = (
     "欠费",
 )
 _BUSY = (429, 503, 529)
-_BUSY_CODES = {"rate_limit_exceeded", "rate_limit_error", "resource_exhausted", "capacity_exceeded"} | {
-    "1302",
-    "1303",
-    "1305",
-}
+_BUSY_CODES = {"rate_limit_exceeded", "rate_limit_error", "resource_exhausted", "capacity_exceeded"}
+_BUSY_CODES |= {"1302", "1303", "1305"}
 _OVERLOADED_CODES = {"overloaded_error", "engine_overloaded_error"}
 _BAD_KEY_WORDS = ("api key not valid", "invalid api key", "incorrect api key", "api key expired", "login fail")
 _SETTINGS = (

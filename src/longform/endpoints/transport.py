@@ -265,7 +265,7 @@ def events_in(body: str) -> list[str]:
 async def _events(pieces: AsyncIterator[bytes], stall_seconds: float) -> AsyncIterator[str | bytes]:
     """The data of server-sent events, up to `[DONE]`; comments (keep-alives) are dropped.
 
-    Of a stream without any event, the lines that are no comment: an error, or a whole answer.
+    If a stream has no event, its lines that are not comments are yielded as bytes: an error, or a whole answer.
     """
     pending, data, any_event = b"", [], False
     others: list[bytes] = []

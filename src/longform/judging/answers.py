@@ -180,7 +180,7 @@ def only_object(answer: str, names: Collection[str]) -> dict[str, Any] | None:
             return None
         end = min(end, keys[0].start())
     decoder = json.JSONDecoder(strict=False)
-    starts = [it.start() for it in re.finditer(r"\{", answer[:end])]
+    starts = [brace.start() for brace in re.finditer(r"\{", answer[:end])]
     if len(starts) > 2 * _MAX_CANDIDATES:
         starts = starts[:_MAX_CANDIDATES] + starts[-_MAX_CANDIDATES:]
     for start in starts:

@@ -182,7 +182,8 @@ def check_criteria(prompt: PromptRow, *, per_criterion: bool) -> None:
     """Check that a text can be scored by the criteria of a prompt, all at once or one by one.
 
     Raises:
-        BadInputError: two have the same name; or, one by one, there is no list of them, or none but hard constraints.
+        BadInputError: two criteria have the same name. With `per_criterion` also: they are not a list, or all of them are
+            hard constraints.
     """
     if per_criterion:
         listed_criteria(prompt)
@@ -282,7 +283,7 @@ def named_criteria(prompt: PromptRow) -> dict[str, Criterion]:
     """
     if not prompt.criteria or isinstance(prompt.criteria, str):
         return {}
-    named = {one_line(it.name).translate(_KEY_SIGNS) or "quality": it for it in prompt.criteria}
+    named = {one_line(criterion.name).translate(_KEY_SIGNS) or "quality": criterion for criterion in prompt.criteria}
     if len(named) < len(prompt.criteria):
         raise BadInputError(f"prompt {prompt.id}: two criteria have the same name")
     return named
@@ -324,7 +325,7 @@ def mean_grade(grades: Sequence[GradeResult]) -> GradeResult:
     dimensions); vetoed if most of the grades are, else of the grades that are not.
     """
     names = dict.fromkeys(name for grade in grades for name in grade.dimensions)
-    dimensions = {name: fmean(it.dimensions[name] for it in grades if name in it.dimensions) for name in names}
+    dimensions = {name: fmean(grade.dimensions[name] for grade in grades if name in grade.dimensions) for name in names}
     is_vetoed = 2 * sum(bool(grade.is_vetoed) for grade in grades) > len(grades)
     score = fmean(grade.score for grade in grades if is_vetoed or not grade.is_vetoed)
     is_checked = any(grade.is_vetoed is not None for grade in grades)

@@ -244,7 +244,7 @@ def _prepare(
     used_ids = _earlier_ids(out) if writer is not None else _used_ids(responses, reading)
     items = _as_named_before(benchmark, read_set(benchmark, set_path), used_ids, source=set_path)
     prompts = benchmark.prompts(items)
-    if twice := next((id_ for id_, count in Counter(it.id for it in prompts).items() if count > 1), None):
+    if twice := next((id_ for id_, count in Counter(prompt.id for prompt in prompts).items() if count > 1), None):
         raise BadInputError(f"{set_path}: asks for two texts with the id {twice!r}; each must have its own")
     writing, spec, fitted = None, None, Fitted(prompts)
     if writer is not None:

@@ -206,7 +206,7 @@ def kind_change(rollouts: Sequence[ReplayedRollout], kind: str, *, grouped: bool
         for it in rollouts
         if it.scores_before is not None and it.scores_after is not None
     ]
-    both = [it for it in pairs if it[0] is not None and it[1] is not None]
+    both = [pair for pair in pairs if pair[0] is not None and pair[1] is not None]
     before, after, prompts = zip(*(both or pairs), strict=True) if pairs else ((), (), ())
     groups = [(it.step, it.prompt_id if grouped else "") for it in rollouts]
     sides = (
