@@ -114,10 +114,9 @@ def compare_wordings(folder: Path, data: Path, *, count: int) -> None:
     """Audit the judge with English and with Chinese questions about the same Chinese pairs."""
     pairs, out = folder / "pairs.jsonl", folder / "audited.jsonl"
     pairs.write_text("".join(f"{json.dumps(it)}\n" for it in chinese_pairs(data)[:count]), encoding="utf-8")
-    for wording in (ENGLISH, CURRENT):
+    for wording in (ENGLISH, CURRENT):  # the second call keeps the verdicts of the first
         models = folder / "models.yaml"
         audited = audit([pairs], judges=["small"], models=models, out=out, attacks=0, wording=wording, on_plan=print)
-        pairs = out
     for table in audit_tables(audited.audit):
         print(render(table))
 
