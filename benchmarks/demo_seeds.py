@@ -5,7 +5,7 @@
 
 Prompts, split, judge and examiner were fixed before any model wrote for them; how the recipes were chosen is in
 benchmarks/RESULTS.md. Each seed runs in a process of its own, so that its peak memory is its own. A seed whose result is in
-OUT is not run again, and none is left out.
+OUT is not run again, one that was interrupted continues, and none is left out.
 """
 
 import argparse
@@ -34,13 +34,15 @@ def main() -> None:
     options = parser.parse_args()
     if options.one:
         (seed,) = options.seeds
+        folder = folder_of(options.out, seed, options.method)
         run_demo(
             options.model,
-            folder_of(options.out, seed, options.method),
+            folder,
             seed=seed,
             stage=progress,
             method=options.method,
             embeddings=options.embeddings,
+            resume=folder.exists(),
         )
         return
     for seed in options.seeds:

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
-from transformers import PreTrainedModel, modeling_utils
+from transformers import PreTrainedModel
+from transformers.modeling_utils import remove_tied_weights_from_state_dict
 
 from longform.records.errors import BadInputError
 from longform.writers.decoding import Completion
@@ -108,7 +109,7 @@ def check_saving(model: Any, tokenizer: Any, *, path: str) -> None:
             if model.can_generate() and model.generation_config is not None:
                 model.generation_config.save_pretrained(folder)
             tokenizer.save_pretrained(folder)
-        modeling_utils.remove_tied_weights_from_state_dict(model.state_dict(), model)
+        remove_tied_weights_from_state_dict(model.state_dict(), model)
     except Exception as error:  # what transformers raises is open-ended
         reason = " ".join(str(error).split())[:300]
         raise BadInputError(
