@@ -41,7 +41,7 @@ CHANGEABLE = (
     "cluster.stall_timeout_hours",
 )
 """Keys that may differ when a run is resumed: they change no weight, except through the order of summation. A run's
-folder may have been renamed or moved."""
+folder may have been renamed or moved, as may files and folders whose content is held by hash (`_unchanged_paths`)."""
 
 STARTED, MADE_WITH = "started", "longform"
 """Names of the facts that hold when a run began, and the version that began it."""
@@ -129,6 +129,7 @@ def _check_begun(run: RunDirectory, recipe: Recipe, basis: _Basis, *, resume: bo
         remedy="a run can only be resumed with its own settings; to continue with others, start a new run whose "
         "`policy` is the newest checkpoint's",
         changeable=CHANGEABLE,
+        unchanged=_unchanged_paths(run, recipe, basis),
     )
     check_files(
         "the run",
@@ -142,6 +143,21 @@ def _check_begun(run: RunDirectory, recipe: Recipe, basis: _Basis, *, resume: bo
             f"{changed[0]}; a run can only be resumed with the rewards it began with; restore the source, or start a "
             "new run whose `policy` is the newest checkpoint's"
         )
+
+
+def _unchanged_paths(run: RunDirectory, recipe: Recipe, basis: _Basis) -> set[str]:
+    """Paths of the recipe that may be others than those it began with, since their content is held by hash."""
+    unchanged = {str(path) for name, path in basis.files.items() if run.database.fact(name) == basis.hashes[name]}
+    recorded = {name: run.database.fact(_made_with_fact(name)) for name in basis.made_with}
+    unchanged |= {
+        str(folder)
+        for name, folder in _model_folders(recipe).items()
+        if name in recorded and recorded[name] == json.dumps(basis.made_with[name])
+    }
+    judges = [f"judge {name}" for name in recipe.asked_with_validation]
+    if all(recorded[it] is not None for it in judges):  # `_check_made_with` compares their settings
+        unchanged.add(str(recipe.models))
+    return unchanged
 
 
 def _as_it_ran(stored: Recipe) -> Recipe:
@@ -187,6 +203,15 @@ def _made_with(recipe: Recipe) -> dict[str, Any]:
     made_with: dict[str, Any] = {
         f"judge {name}": find_model(specs, name, path=recipe.models).settings_of_answers for name in names
     }
+    return made_with | {
+        name: hash_model_folder(Path(folder))
+        for name, folder in _model_folders(recipe).items()
+        if Path(folder).is_dir()
+    }
+
+
+def _model_folders(recipe: Recipe) -> dict[str, str]:
+    """Folders and Hub ids of the models that a run uses, by a readable name."""
     folders = {"policy": recipe.policy}
     folders |= {f"model below the policy's adapters {path}": path for path in models_below(recipe.policy)[1:]}
     for it in recipe.rewards:
@@ -194,9 +219,7 @@ def _made_with(recipe: Recipe) -> dict[str, Any]:
             folders |= {f"reward model {path}": path for path in it.models}
         if isinstance(it, LikelihoodSettings):
             folders["model of the likelihood reward"] = frozen_model(it, policy=recipe.policy)
-    return made_with | {
-        name: hash_model_folder(Path(folder)) for name, folder in folders.items() if Path(folder).is_dir()
-    }
+    return folders
 
 
 def _check_made_with(run: RunDirectory, present: Mapping[str, Any]) -> None:

@@ -20,6 +20,7 @@ def check_resume(
     *,
     remedy: str,
     changeable: Collection[str] = (),
+    unchanged: Collection[str] = (),
 ) -> None:
     """Compare the settings that work was begun with and those that it is to be resumed with.
 
@@ -29,6 +30,7 @@ def check_resume(
         present: settings by name, as they are now.
         remedy: what to do instead, at the end of the message.
         changeable: names that may differ; positions in a list are left out, so `rewards.weight` is that of any reward.
+        unchanged: paths whose content is the recorded one: files and folders that may have been moved.
 
     Raises:
         BadInputError: names every setting that differs, with both values.
@@ -36,7 +38,9 @@ def check_resume(
     differing = [
         f"{name} {stored.get(name)}, not {present.get(name)}"
         for name in sorted(stored.keys() | present.keys())
-        if stored.get(name) != present.get(name) and _without_positions(name) not in changeable
+        if stored.get(name) != present.get(name)
+        and _without_positions(name) not in changeable
+        and not (isinstance(stored.get(name), str) and present.get(name) in unchanged)
     ]
     if differing:
         raise BadInputError(f"{where}: was begun with {'; with '.join(differing)}; {remedy}")

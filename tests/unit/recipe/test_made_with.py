@@ -103,3 +103,45 @@ def test_a_run_of_before_version_0_2_is_resumed_with_what_is_given(recipe):
         run.database._connection.commit()
     models(judge=JUDGE | {"model": "other"}, examiner=EXAMINER)
     resume(recipe)
+
+
+MOVED = {
+    "policy": "policy",
+    "models": "models.yaml",
+    "data.ladders": "ladders.jsonl",
+    "validation.prompts": "held-out.jsonl",
+}
+
+
+def test_a_run_is_resumed_where_its_files_were_moved_and_not_with_others_in_their_place(recipe):
+    Path("elsewhere").mkdir()
+    moved = recipe
+    for key, name in MOVED.items():
+        Path(name).rename(f"elsewhere/{name}")
+        moved = moved.changed(key, f"elsewhere/{name}")
+    Path("elsewhere/others.jsonl").write_text("{}")
+    with pytest.raises(BadInputError, match=r"was begun with validation\.prompts held-out\.jsonl, not elsewhere/others"):
+        resume(moved.changed("validation.prompts", "elsewhere/others.jsonl"))
+    resume(moved)
+
+
+def test_two_files_of_prompts_cannot_change_places(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("a.jsonl").write_text("a")
+    Path("b.jsonl").write_text("b")
+    sources = [{"name": "one", "prompts": "a.jsonl"}, {"name": "two", "prompts": "b.jsonl"}]
+    content = {
+        "method": "grpo",
+        "policy": "org/name",
+        "data": {"sources": sources, "group": 2},
+        "rewards": [{"kind": "format"}],
+        "generation": {"max_tokens": 10},
+        "run": {"name": "run", "steps": 4},
+    }
+    begun = Recipe.model_validate(content)
+    with RunDirectory.open(begun.run_path) as run:
+        begin_run(run, begun, resume=False)
+        run.database.record_step(1, seconds=1, metrics={})
+    sources[0]["prompts"], sources[1]["prompts"] = "b.jsonl", "a.jsonl"
+    with pytest.raises(BadInputError, match=r"data\.sources\.0\.prompts a\.jsonl, not b\.jsonl"):
+        resume(Recipe.model_validate(content))
