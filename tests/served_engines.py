@@ -1,4 +1,7 @@
-"""Servers that stand in for vLLM and SGLang (engine_server.py): as commands with their names, or in a thread."""
+"""Servers that stand in for vLLM and SGLang (engine_server.py): as commands with their names, or in a thread.
+
+python tests/served_engines.py FOLDER    # writes the commands
+"""
 
 import os
 import stat
@@ -17,12 +20,18 @@ from engine_server import LoadedModel, build_app
 COMMAND = Path(__file__).parent / "engine_command.py"
 
 
-def on_path(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Put the commands before others with their names."""
+def write_commands(folder: Path) -> None:
+    """Write the commands `vllm` and `sglang` into a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
     for engine in ("vllm", "sglang"):
         script = folder / engine
         script.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{COMMAND}" {engine} "$@"\n', encoding="utf-8")
         script.chmod(script.stat().st_mode | stat.S_IXUSR)
+
+
+def on_path(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put the commands before others with their names."""
+    write_commands(folder)
     monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
 
 
@@ -41,3 +50,7 @@ def running(engine: str, model: Path, *, longest: int = 64, is_stale: bool = Fal
     finally:
         server.should_exit = True
         thread.join()
+
+
+if __name__ == "__main__":
+    write_commands(Path(sys.argv[1]))
