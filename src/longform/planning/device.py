@@ -29,7 +29,7 @@ from longform.planning.workload import Workload, longest_sequence
 from longform.records.errors import BadInputError
 from longform.rewards.likelihood import frozen_model
 from longform.rewards.settings import LikelihoodSettings, WritingSettings
-from longform.writers.settings import SERVED
+from longform.writers.settings import MAX_PACKED_BYTES, SERVED
 
 NF4 = 0.52
 """Bytes of a weight in 4 bits with its share of the constants."""
@@ -98,7 +98,8 @@ def plan_memory(
     held["device and libraries"] = CUDA_CONTEXT if on_gpu else CPU_PROCESS
     updating = _update_bytes(shape, run, longest=longest, on_gpu=on_gpu)
     if run.generation.engine not in SERVED:
-        return MemoryPlan(held, _generation_bytes(shape, run, prompt=prompt, longest=longest), updating)
+        generation = _generation_bytes(shape, run, prompt=prompt, longest=longest, on_gpu=on_gpu)
+        return MemoryPlan(held, generation, updating)
     server = run.generation.server
     share = {} if card is None or server.address is not None else {"server": server.memory * card}
     # A server that sleeps during the update holds its share only while it generates.
@@ -134,10 +135,12 @@ def _trained_bytes(shape: ModelShape, run: Workload) -> dict[str, float]:
 
 def _update_bytes(shape: ModelShape, run: Workload, *, longest: int, on_gpu: bool) -> dict[str, float]:
     """Weights in low precision, gradients and activations of an update, for sequences of up to `longest` tokens."""
+    # Those of the head are summed separately; where it is tied to the embeddings, theirs wait beside them for the sum.
+    ends = 1 if shape.head_parameters else 2
     gradients = (
         adapter_parameters(shape, rank=run.lora.rank)
         if run.lora
-        else shape.parameters + shape.vocabulary * shape.hidden  # the head's are summed separately
+        else shape.parameters + ends * shape.vocabulary * shape.hidden
     )
     microbatch = run.memory.microbatch_tokens(on_gpu=on_gpu)
     in_flight = run.mini_batch * longest
@@ -157,13 +160,14 @@ def _update_bytes(shape: ModelShape, run: Workload, *, longest: int, on_gpu: boo
     }
 
 
-def _generation_bytes(shape: ModelShape, run: Workload, *, prompt: int, longest: int) -> dict[str, float]:
-    """Weights in low precision, KV cache and logits of generation in this process."""
+def _generation_bytes(shape: ModelShape, run: Workload, *, prompt: int, longest: int, on_gpu: bool) -> dict[str, float]:
+    """Weights in low precision, packed weights, KV cache and logits of generation in this process."""
     batch = min(run.generation.batch, run.rollouts)
     # Under autocast the rotary embedding leaves keys in float32, and the cache holds both keys and values so.
     cache = shape.cache_bytes(width=LOW if numerics_of(run) == "bfloat16" else FLOAT)
     return {
         "weights in low precision": _cast_bytes(shape, run),
+        "packed weights": 0 if on_gpu else _packed_bytes(shape, run),
         "KV cache": batch * longest * cache * (1 + 1 / shape.layers),
         "encoding prompts": batch * prompt * _working_bytes(shape, run),
         "sampling tokens": batch * shape.vocabulary * (2 * FLOAT + 3 * 8),
@@ -173,6 +177,13 @@ def _generation_bytes(shape: ModelShape, run: Workload, *, prompt: int, longest:
 def _cast_bytes(shape: ModelShape, run: Workload) -> float:
     """The copies of the weights in low precision that autocast makes."""
     return _width(run) * shape.parameters if numerics_of(run) == "autocast" else 0
+
+
+def _packed_bytes(shape: ModelShape, run: Workload) -> float:
+    """The copies of `writers/packed_weights.py`; under autocast they are the copies in low precision."""
+    size = _width(run) * (shape.parameters - shape.head_parameters)  # without the embeddings
+    is_packed = run.generation.engine == "own" and numerics_of(run) != "autocast" and size <= MAX_PACKED_BYTES
+    return size if is_packed else 0
 
 
 def _working_bytes(shape: ModelShape, run: Workload) -> float:

@@ -16,6 +16,7 @@ from torch.nn.functional import pad
 from transformers import PreTrainedModel
 
 from longform.writers.context import Context
+from longform.writers.packed_weights import packed_weights
 from longform.writers.settings import GenerationSettings
 from longform.writers.stops import Stops
 
@@ -112,15 +113,16 @@ def decode_in_batches(
     `first_row` is the row of the first prompt in the stream of draws; `on_finished` gets rows counted from 0.
     """
     finished: list[Completion] = []
-    for start in range(0, len(prompts), settings.batch):
-        batch = prompts[start : start + settings.batch]
-        rows = range(first_row + start, first_row + start + len(batch))
-        draws = uniform_draws(seed=seed, step=step, rows=rows, count=settings.max_tokens)
+    with packed_weights(model):
+        for start in range(0, len(prompts), settings.batch):
+            batch = prompts[start : start + settings.batch]
+            rows = range(first_row + start, first_row + start + len(batch))
+            draws = uniform_draws(seed=seed, step=step, rows=rows, count=settings.max_tokens)
 
-        def report(row: int, written: Completion, start: int = start) -> None:
-            on_finished(start + row, written)
+            def report(row: int, written: Completion, start: int = start) -> None:
+                on_finished(start + row, written)
 
-        finished += decode(model, batch, draws=draws, stops=stops, settings=settings, on_finished=report)
+            finished += decode(model, batch, draws=draws, stops=stops, settings=settings, on_finished=report)
     return finished
 
 

@@ -15,6 +15,8 @@ Precision = Literal["auto", "float32", "bfloat16"]
 Engine = Literal["own", "paged", "vllm", "sglang"]
 SERVED: tuple[Engine, ...] = ("vllm", "sglang")
 """Engines that are servers of their own."""
+MAX_PACKED_BYTES = 4 * 2**30
+"""Size of the packed copies of a model's weights up to which `writers/packed_weights.py` makes them."""
 
 
 def _name_switch(value: Any) -> Any:
