@@ -43,12 +43,12 @@ def packed_weights(model: nn.Module, *, min_weights: int | None = None) -> Itera
         weight = layer.weight.detach().to(_precision(layer.weight))
         bias = None if layer.bias is None else layer.bias.detach().to(weight.dtype)
         packed = torch.ops.mkldnn._reorder_linear_weight(weight, _ROWS)
-        layer.forward = partial(_multiply, packed=packed, bias=bias, precision=weight.dtype)
+        vars(layer)["forward"] = partial(_multiply, packed=packed, bias=bias, precision=weight.dtype)
     try:
         yield
     finally:
         for layer in layers:
-            del layer.forward  # the method of the class again
+            del vars(layer)["forward"]  # so that the method of the class is found again
 
 
 def _multiply(states: Tensor, *, packed: Tensor, bias: Tensor | None, precision: torch.dtype) -> Tensor:

@@ -120,7 +120,9 @@ def test_a_run_is_resumed_where_its_files_were_moved_and_not_with_others_in_thei
         Path(name).rename(f"elsewhere/{name}")
         moved = moved.changed(key, f"elsewhere/{name}")
     Path("elsewhere/others.jsonl").write_text("{}")
-    with pytest.raises(BadInputError, match=r"was begun with validation\.prompts held-out\.jsonl, not elsewhere/others"):
+    with pytest.raises(
+        BadInputError, match=r"was begun with validation\.prompts held-out\.jsonl, not elsewhere/others"
+    ):
         resume(moved.changed("validation.prompts", "elsewhere/others.jsonl"))
     resume(moved)
 

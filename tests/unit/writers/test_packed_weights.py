@@ -1,10 +1,12 @@
 """Products with packed weights are those of the model's own layers."""
 
+from typing import Any
+
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 from torch import nn
-from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
+from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, Qwen2Config
 
 from longform.writers import packed_weights as packing
 from longform.writers.decoding import decode_in_batches
@@ -13,7 +15,7 @@ from longform.writers.self_check import uncached_log_probs
 from longform.writers.settings import GenerationSettings
 from longform.writers.stops import Stops
 
-SIZES = {
+SIZES: dict[str, Any] = {
     "vocab_size": 60,
     "hidden_size": 32,
     "intermediate_size": 48,
@@ -33,7 +35,7 @@ def llama(**options):
 
 def with_biases():
     torch.manual_seed(0)
-    model = Qwen2ForCausalLM(Qwen2Config(**SIZES)).eval()
+    model = AutoModelForCausalLM.from_config(Qwen2Config(**SIZES)).eval()
     for name, parameter in model.named_parameters():
         if name.endswith("bias"):
             nn.init.normal_(parameter)
@@ -89,7 +91,7 @@ def test_under_autocast_products_have_its_precision():
 
 @can_pack
 def test_afterwards_the_model_has_its_own_layers_and_weights_that_changed_count():
-    model = llama()
+    model: Any = llama()
     with pytest.raises(RuntimeError, match="interrupted"), packed_weights(model, min_weights=1):
         raise RuntimeError("interrupted")
     assert not any("forward" in vars(layer) for layer in layers_of(model))
