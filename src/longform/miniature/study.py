@@ -28,7 +28,7 @@ def read_world(settings: Mapping[str, Any], *, source: Path) -> WorldSettings:
     try:
         return WorldSettings.model_validate(dict(settings))
     except ValidationError as error:
-        raise BadInputError(f"{source}: {describe_invalid(error, place='world')}") from None
+        raise BadInputError(f"{source}: {describe_invalid(error, WorldSettings, place='world')}") from None
 
 
 @contextmanager

@@ -187,7 +187,7 @@ def _describe(error: ValidationError, schema: type[BaseModel], content: Any) -> 
     if old is not None:
         return f"{field} {old}"
     *section, unknown = first["loc"]
-    known = _fields(schema, section, method=content.get("method", "ppo"))
+    known = known_fields(schema, section, method=content.get("method", "ppo"))
     missing = missing_beside(error, first)
     near = get_close_matches(str(unknown), missing, n=1) or (
         not missing and get_close_matches(str(unknown), known, n=1)
@@ -212,7 +212,7 @@ def _written_place(loc: Sequence[Any], content: Any, *, missing: bool) -> list[s
     return place
 
 
-def _fields(schema: type[BaseModel], section: Sequence[int | str], *, method: str) -> list[str]:
+def known_fields(schema: type[BaseModel], section: Sequence[int | str], *, method: str = "ppo") -> list[str]:
     """Field names of a nested section of `schema`, for its kind or for the method where it has variants."""
     candidates = [schema]
     for name in section:

@@ -132,13 +132,13 @@ class _Estimator:
             self._ask(load, work.models, work.judge, sized.prompts, sized.tokens, _CRITERIA_TOKENS)
         elif isinstance(work, GradeWork):
             sized = self._size(work.prompts, None)
+            responses = sum(self._responses(it, sized.prompts) for it in work.responses)
             tokens = sized.tokens + self._response_tokens + _frame(pairwise=False)
-            self._ask(
-                load, work.models, work.judge, sized.prompts * len(work.responses), tokens, self.given.answer_tokens
-            )
+            self._ask(load, work.models, work.judge, responses, tokens, self.given.answer_tokens)
         elif isinstance(work, CompareExam | EloExam):
             sized = self._size(work.prompts, None)
-            games = 2 * sized.prompts * (len(work.opponents) if isinstance(work, EloExam) else 1)
+            opponents = len(work.opponents) if isinstance(work, EloExam) else 1
+            games = 2 * self._responses(work.responses, sized.prompts) * opponents
             tokens = sized.tokens + 2 * self._response_tokens + _frame(pairwise=True)
             self._ask(load, work.models, work.judge, games, tokens, self.given.answer_tokens)
         elif isinstance(work, BenchExam) and work.judge is not None:
@@ -210,10 +210,18 @@ class _Estimator:
             found = _PromptsSize(_ASSUMED_PROMPTS, self.given.tokens_per_prompt or _ASSUMED_PROMPT_TOKENS)
         return found._replace(prompts=min(found.prompts, limit or found.prompts))
 
+    def _responses(self, path: Path, prompts: int) -> int:
+        """The responses in a file to so many prompts: those of the task that writes it, or else one to each prompt."""
+        written = (it.work for it in self.plan.tasks.values() if isinstance(it.work, WriteWork) and it.work.out == path)
+        work = next(written, None)
+        return prompts if work is None else work.samples * min(prompts, work.limit or prompts)
+
     def _collected(self, path: Path) -> _PromptsSize | None:
-        """The size of a file that a step with a limit will collect."""
+        """The size of a file that a step with a limit will collect, or that gets criteria."""
         tokens = self.given.tokens_per_prompt or _ASSUMED_PROMPT_TOKENS
         for task in self.plan.tasks.values():
+            if isinstance(task.work, CriteriaWork) and path == task.work.out:
+                return self._size(task.work.prompts, None)
             if isinstance(task.work, PoolWork) and path.parent == task.folder:
                 aside, limit = task.work.held_out, task.work.settings.limit
                 if path.name == HELD_OUT:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema, field_validator, model_validator
 
-from longform.recipe.loading import first_error, missing_beside
+from longform.recipe.loading import first_error, known_fields, missing_beside
 from longform.recipe.recipe import Recipe
 from longform.records.errors import BadInputError
 from longform.records.resume import flatten
@@ -408,16 +408,18 @@ def load_study(path: Path) -> Study:
     try:
         return Study.model_validate(content)
     except ValidationError as error:
-        raise BadInputError(f"{path}: {describe_invalid(error)}") from None
+        raise BadInputError(f"{path}: {describe_invalid(error, Study)}") from None
 
 
-def describe_invalid(error: ValidationError, *, place: str = "") -> str:
-    """`KEY: problem` for the first error of pydantic; the key's name begins with `place`."""
+def describe_invalid(error: ValidationError, schema: type[BaseModel], *, place: str = "") -> str:
+    """`KEY: problem` for the first error of pydantic about a `schema`; the key's name begins with `place`."""
     first = first_error(error)
     key = ".".join([*([place] if place else []), *map(str, first["loc"])])
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
-        near = get_close_matches(str(first["loc"][-1]), missing_beside(error, first), n=1)
+        *section, unknown = first["loc"]
+        known = missing_beside(error, first) or known_fields(schema, section)
+        near = get_close_matches(str(unknown), known, n=1)
         message = f"unknown key; did you mean {near[0]!r}?" if near else "unknown key"
     return f"{key}: {message}" if key else message
 
@@ -429,4 +431,4 @@ def _read_step(name: str, step: Any) -> Step:
     try:
         return _STEPS[kinds[0]].model_validate(step)
     except ValidationError as error:
-        raise ValueError(describe_invalid(error, place=name)) from None
+        raise ValueError(describe_invalid(error, _STEPS[kinds[0]], place=name)) from None

@@ -7,6 +7,7 @@ task is computed, and by the path, where that task runs. So keys do not depend o
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeVar
@@ -85,6 +86,7 @@ class StepPlanner:
     def __init__(self, study: Study, folder: Path, source: Path, *, needs_files: bool = True) -> None:
         self._study, self._source, self._needs_files = study, source, needs_files
         self.plan = StudyPlan(study, folder)
+        self._read_models = cache(read_models)  # every examination of every policy hashes what its models are
 
     def recipe_values(self, arm: str) -> dict[str, Any]:
         """The overrides of an arm's recipe; its other keys change steps."""
@@ -365,7 +367,7 @@ class StepPlanner:
         """
         if models.needs or (not models.path.exists() and not self._needs_files):
             return name
-        return {"name": name, **find_model(read_models(models.path), name, path=models.path).settings_of_answers}
+        return {"name": name, **find_model(self._read_models(models.path), name, path=models.path).settings_of_answers}
 
     def task_folder(self, kind: str, name: str, key: str) -> Path:
         """The folder of a task: a readable name, and part of its key.
@@ -400,7 +402,7 @@ def validate_settings(schema: type[_StepT], values: Mapping[str, Any], *, place:
     try:
         return schema.model_validate(dict(values))
     except ValidationError as error:
-        raise BadInputError(describe_invalid(error, place=place)) from None
+        raise BadInputError(describe_invalid(error, schema, place=place)) from None
 
 
 def find_references(value: Any) -> list[str]:

@@ -18,7 +18,7 @@ def study_tables(results: StudyResults) -> list[Table]:
     study = results.plan.study
     tables = [
         table
-        for asked in study.tables
+        for asked in study.tables or [StudyTable()]  # an empty list asks for no other tables than the means
         for table in (
             mean_table(results, asked.columns or list(study.columns)),
             *difference_tables(results, asked),

@@ -65,10 +65,10 @@ def adapter_rank(adapters: Path) -> int:
     Raises:
         BadInputError: its configuration does not state a rank.
     """
-    config = json.loads((adapters / ADAPTER).read_text(encoding="utf-8"))
     try:
+        config = json.loads((adapters / ADAPTER).read_text(encoding="utf-8"))
         return max(int(config["r"]), *map(int, (config.get("rank_pattern") or {}).values()), 1)
-    except (KeyError, TypeError, ValueError):
+    except (OSError, AttributeError, LookupError, TypeError, ValueError):
         raise BadInputError(f"{adapters / ADAPTER}: does not name the rank of its adapters (r)") from None
 
 

@@ -86,6 +86,32 @@ def test_an_elo_examination_counts_its_opponents_and_prompts_to_come_are_assumed
     assert any("later.jsonl is not there yet: 200 prompts are assumed" in it for it in found.notes)
 
 
+def test_prompts_that_will_be_collected_criteria_and_questions_of_benchmarks_are_counted(tmp_path):
+    row = {"id": "a", "prompt": "Write 100 words on tea.", "type": "News Report", "length": 100}
+    (tmp_path / "set.jsonl").write_text(json.dumps(row) + "\n" + json.dumps(row | {"id": "b"}) + "\n")
+    prepare = {
+        "collected": {"pool": ["rows.jsonl"], "limit": 50, "held_out": 8},
+        "asked": {"criteria": "$collected/prompts.jsonl", "judge": "judge"},
+    }
+    bench = {"bench": "longbench-write", "data": "set.jsonl", "judge": ["exam", "other"]}
+    examine = [
+        {"name": "own", "grade": True, "prompts": "$asked", "judge": "exam", "limit": 10, "samples": 3},
+        {"name": "others", "grade": True, "prompts": "$collected/held-out.jsonl", "judge": "exam"},
+        bench,
+    ]
+    study = changed(prepare=prepare, arms={"published": {"model": "big"}}, examine=examine, tables=[{}])
+    found = estimated(written(tmp_path, study, judge=2.0, exam=4.0, big=1.0))
+    assert found.kinds["criteria"].calls == 50 - 8
+    assert found.kinds["criteria"].cost == pytest.approx(42 * 900 * 2.0 / 1e6)  # the longest answers of all
+    assert found.kinds["responses"].calls == 3 * 10 + 8
+    assert found.kinds["examination"].calls == 3 * 10 + 8 + 2 * 2  # two judges of the benchmark's two responses
+    assert found.unpriced == ["other"]
+    (tmp_path / "set.jsonl").unlink()
+    assert (
+        "set.jsonl is not there: calls of longbench-write are not counted" in estimated(tmp_path / "study.yaml").notes
+    )
+
+
 def test_the_command_prints_the_table_and_all_figures(tmp_path, capsys):
     source = written(tmp_path, judge=2.0)
     flags = ["--parameters", "1e8", "--tokens-per-response", "100", "--price-per-gpu-hour", "2"]

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 import yaml
-from study_files import STUDY, changed, planned, write_study
+from study_files import RECIPE, STUDY, changed, planned, write_study
 
 from longform.records.errors import BadInputError
 from longform.records.progress import no_progress
 from longform.studies.check import check_study
-from longform.studies.examine import CompareExam, EloExam, GradeExam
+from longform.studies.examine import AnswerExam, CompareExam, EloExam, GradeExam
 from longform.studies.plan import plan_study
 from longform.studies.settings import load_study
 from longform.studies.tasks import FinishedTask
@@ -226,7 +226,57 @@ def test_an_arm_can_be_compared_with_another_one(tmp_path):
     }
 
 
+def test_examinations_of_answers_and_against_a_served_model_are_planned_for_every_arm(tmp_path):
+    against = {"name": "won", "compare": "anchor", "prompts": "held-out.jsonl", "judge": "exam"}
+    plan = planned(tmp_path, changed(examine=[{"answer": "exact", "prompts": "held-out.jsonl"}, against]))
+    assert {(it.column, it.arm) for it in plan.measurements} == {
+        (column, arm) for column in ("answer", "won") for arm in STUDY["arms"]
+    }
+    (opponent,) = {task.work.opponent for task in of_kind(plan, CompareExam)}
+    assert opponent.parent.name.startswith("anchor-")
+    assert len(of_kind(plan, AnswerExam)) == len(of_kind(plan, CompareExam)) == 3 * 2
+    check_study(plan)
+
+
+def test_files_and_models_outside_the_study_are_part_of_what_depends_on_them(tmp_path):
+    (tmp_path / "think.txt").write_text("Think. {request}\n")
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").write_text("{}")
+    recipe = {
+        **RECIPE,
+        "method": "grpo",
+        "policy": "model",
+        "data": {"per_step": 4, "group": 4, "prompts": "prompts.jsonl"},
+    }
+    recipe |= {"rewards": [{"kind": "pointwise", "judge": "judge"}]}
+    recipe |= {"generation": {"think": "on", "think_prompt": "think.txt"}}
+    (tmp_path / "grpo.yaml").write_text(json.dumps(recipe))
+    examine = [{"name": "grade", "grade": True, "prompts": "held-out.jsonl", "judge": "exam"}]
+    study = changed(base="grpo.yaml", train={}, prepare={}, arms={"one": {}}, examine=examine, seeds=[1])
+    found = [keys(planned(tmp_path, study))]
+    (tmp_path / "think.txt").write_text("Think twice. {request}\n")
+    found.append(keys(planned(tmp_path, study)))
+    (tmp_path / "model" / "config.json").write_text('{"layers": 2}')
+    found.append(keys(planned(tmp_path, study)))
+    assert not (found[0] & found[1] or found[1] & found[2]), "training, writing and grading depend on each"
+
+
+def test_the_responses_of_one_writer_are_an_input_of_other_steps(tmp_path):
+    def plan(reference):
+        lessons = {"sft": "sft.yaml", "set": {"data": {"prompts": "prompts.jsonl", "responses": [reference]}}}
+        return planned(tmp_path, changed(prepare={**STUDY["prepare"], "start": {"sft": "sft.yaml"}, "more": lessons},
+                       arms={"more": {"model": "$more"}}))  # fmt: skip
+
+    taught: Any = next(
+        it for it in of_kind(plan("$candidates/big"), SftWork) if it.title == "more, seed 1: fine-tuning"
+    )
+    assert taught.work.recipe.data.responses[0].parent.name.startswith("big-")
+    with pytest.raises(BadInputError, match=r"\$candidates: must name a writer of the step: \$candidates/start"):
+        plan("$candidates")
+
+
 WRONG = {
+    "a model that is no name": ({"arms": {"a": {"model": 3}}}, r"arms\.a: model: must be a name of models\.yaml"),
     "an unknown step": ({"train": {"data.ladders": "$ladder"}}, r"arms\.dynamic: \$ladder: no such step"),
     "an unknown key of a recipe": ({"arms": {"a": {"curriculum.modes": "mixed"}}}, r"arms\.a: .*curriculum\.modes"),
     "an unknown key of a step": ({"arms": {"a": {"ladders.strategies": "x"}}}, r"arms\.a: ladders\.strategies"),

@@ -50,6 +50,9 @@ WRONG = {
     "an interaction of one column": {
         "hypotheses": [{"claim": "c", "larger": "mixed", "smaller": "dynamic", "column": "grade", "beyond": "grade"}]
     },
+    "an answer that a judge is asked about": {"examine": [{"answer": "exact", "prompts": "p", "judge": "exam"}]},
+    "several games with one prompt": {"examine": [{"compare": "big", "prompts": "p", "judge": "exam", "samples": 2}]},
+    "a step that is no mapping": {"prepare": ["start"]},
     "a name with a slash": {"arms": {"a/b": {}}},
 }
 
@@ -74,6 +77,25 @@ def test_an_error_names_the_key(tmp_path):
     path.write_text(path.read_text().replace("arms:", "arm:"))
     with pytest.raises(BadInputError, match=r"arm: unknown key; did you mean 'arms'\?"):
         load_study(path)
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        ({"curve": [{"y": "grade"}]}, "curve: unknown key; did you mean 'curves'?"),
+        ({"examine": [{**GRADE, "limits": 3}]}, "examine.0.limits: unknown key; did you mean 'limit'?"),
+        (
+            {"prepare": {"start": {"sft": "sft.yaml", "sets": {}}}},
+            "prepare: start.sets: unknown key; did you mean 'set'?",
+        ),
+        ({"colour": "red"}, "colour: unknown key"),
+    ],
+)
+def test_an_unknown_key_that_looks_like_one_that_may_be_left_out_is_told_which(tmp_path, parts, message):
+    path = write_study(tmp_path, changed(**parts))
+    with pytest.raises(BadInputError) as error:
+        load_study(path)
+    assert str(error.value) == f"{path}: {message}"
 
 
 def test_a_recipe_is_no_study(tmp_path):
