@@ -9,7 +9,6 @@ import asyncio
 import json
 import secrets
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from itertools import count
 from typing import Any, Protocol
 
 from longform.endpoints.failures import quote
@@ -311,7 +310,9 @@ class Batcher:
 
     async def _patiently(self, what: str, send: Callable[[], Awaitable[HttpAnswer]]) -> HttpAnswer:
         """The answer of an exchange that may be repeated, after retries of transient failures."""
-        for attempt in count(1):
+        attempt = 0
+        while True:
+            attempt += 1
             try:
                 answer = await self._exchange(what, send)
                 if attempt == MAX_TRIES or not (answer.status >= 500 or answer.status in _PASSING):
@@ -320,7 +321,6 @@ class Batcher:
                 if attempt == MAX_TRIES:
                     raise
             await asyncio.sleep(self._poll_seconds)
-        raise AssertionError
 
     async def _exchange(self, what: str, send: Callable[[], Awaitable[HttpAnswer]]) -> HttpAnswer:
         """The answer of one exchange.

@@ -29,8 +29,12 @@ class BatchServer(ThreadingHTTPServer):
         self.batches: dict[str, dict[str, Any]] = {}
         self.polls = 0
         self.polls_until_done = 3
-        self.answers: dict[str, dict[str, Any]] = {}
+        self.answers: dict[str, dict[str, Any] | None] = {}
         """What to answer to a question, instead of its echo."""
+        self.lost: set[str] = set()
+        """Questions without a line in the file of answers."""
+        self.page: list[dict[str, Any]] = []
+        """The first page of the list of batches, where it has two."""
         self.ended: dict[str, Any] = {}
         """Further fields of a batch that is done."""
         self.refuses: str | None = None
@@ -46,14 +50,17 @@ class BatchServer(ThreadingHTTPServer):
         for line in self.files[batch["input_file_id"]].splitlines():
             request = json.loads(line)
             question = request["body"]["messages"][-1]["content"]
+            if question in self.lost:
+                continue
             body = {
                 "choices": [{"message": {"content": f"Re: {question}"}, "finish_reason": "stop"}],
                 "usage": {"prompt_tokens": 10, "completion_tokens": 10},
             }
             response = self.answers.get(question, {"status_code": 200, "body": body})
             rows.append(json.dumps({"custom_id": request["custom_id"], "response": response, "error": None}))
-        self.files["out"] = "\n".join(reversed(rows)) + "\n"  # in any order
-        batch |= {"status": "completed", "output_file_id": "out"} | self.ended
+        out = f"out-{batch['id']}"
+        self.files[out] = "\n".join(reversed(rows)) + "\n"  # in any order
+        batch |= {"status": "completed", "output_file_id": out} | self.ended
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -105,6 +112,8 @@ class _Handler(BaseHTTPRequestHandler):
         if self.fails():
             return None
         if self.path.startswith("/v1/batches?"):
+            if server.page and "after=" not in self.path:
+                return self.reply({"data": server.page, "has_more": True})
             return self.reply({"data": list(server.batches.values())})
         if self.path.startswith("/v1/batches/"):
             batch = server.batches[self.path.rsplit("/", 1)[1]]
@@ -366,3 +375,32 @@ def test_an_answer_without_an_id_is_one_line(server, tmp_path, body):
         (failed,) = ask(server, log, QUESTIONS[:1])
     assert isinstance(failed, StoppedError)
     assert "the upload was refused" in str(failed)
+
+
+def test_requests_beyond_one_file_are_several_batches_and_one_that_got_no_answer_is_asked_again(
+    server, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(batch, "MAX_FILE_BYTES", 400)  # of two or three requests
+    server.polls_until_done = 0
+    server.lost, server.answers = {QUESTIONS[0]}, {QUESTIONS[1]: None}
+    with SqliteCallLog(tmp_path / "calls.sqlite") as log:
+        first, second, *others = ask(server, log, QUESTIONS[:6])
+    assert len(server.batches) >= 3
+    assert [it.text for it in others] == [f"Re: {it}" for it in QUESTIONS[2:6]]
+    assert isinstance(first, EndpointError) and "no answer in batch" in str(first)
+    assert isinstance(second, EndpointError) and second.cause == "server_error"
+
+
+def test_answers_that_are_refused_and_batches_that_are_listed_on_later_pages(server, tmp_path):
+    server.polls_until_done = 0
+    server.broken = {"/content": [403]}
+    with SqliteCallLog(tmp_path / "calls.sqlite") as log:
+        (failed,) = ask(server, log, QUESTIONS[:1])
+    assert isinstance(failed, StoppedError) and "file of answers" in str(failed)
+    (made,) = server.batches.values()
+    hashes = [json.loads(line)["custom_id"] for line in server.files[made["input_file_id"]].splitlines()]
+    server.page = [{"id": f"batch-of-others-{number}"} for number in range(3)]
+    with SqliteCallLog(tmp_path / "other.sqlite") as log:
+        log.begin_batch(made["metadata"]["longform"], hashes)
+        assert [it.text for it in ask(server, log, QUESTIONS[:1])] == [f"Re: {QUESTIONS[0]}"]
+    assert len(server.batches) == 1

@@ -57,6 +57,21 @@ def test_a_template_stands_beside_the_file_that_names_it(tmp_path):
         ("a: {base_url: 'http://h/v1', model: m, prices: {promt: 1}}", "a.prices"),
         ("a: {base_url: 'http://h/v1', model: m, retries: -1}", "a.retries"),
         ("a: {base_url: 'http://h/v1', model: m, zzz: 1}", "known here: base_url"),
+        ("a: {base_url: 'http://[', model: m}", "a.base_url: needs an address such as http://localhost:8000/v1"),
+        ("a: {base_url: 'http://h:99999/v1', model: m}", "a.base_url: needs an address"),
+        (
+            "a: {base_url: 'http://h/v1?api-version=1', model: m}",
+            "a.base_url: holds a query; write its parameters under",
+        ),
+        (
+            "a: {base_url: 'http://h/v1', model: m, headers: {'X Org': o}}",
+            "a.headers: 'X Org' is not the name of a header",
+        ),
+        ('a: {base_url: "http://h/v1", model: m, headers: {X-Org: "a\\nb"}}', "the value of 'X-Org' cannot be sent"),
+        (
+            "models: {a: {base_url: 'http://h/v1', model: m}}",
+            "models: not needed; write the names of the models at the top",
+        ),
         ("a: 3", "a."),
         ("- a", "defines no models"),
         ("", "defines no models"),
@@ -70,6 +85,14 @@ def test_a_wrong_file_is_one_line_naming_file_and_field(tmp_path, content, words
     assert message.startswith(str(tmp_path / "models.yaml"))
     assert words in message
     assert "\n" not in message
+
+
+def test_a_template_that_is_gone_is_named_where_its_content_decides(tmp_path):
+    (judge, _) = read(tmp_path, WHOLE.replace("model: big-judge", "model: big-judge\n  template: own.txt")).values()
+    with pytest.raises(BadInputError, match=r"own\.txt: the template cannot be read: No such file"):
+        _ = judge.settings_of_answers
+    (tmp_path / "own.txt").write_text("{request} {text}")
+    assert len(judge.settings_of_answers["template_sha256"]) == 1
 
 
 def test_a_missing_file_is_named(tmp_path):

@@ -9,20 +9,25 @@ import pytest
 
 from longform.endpoints.models import ModelSpec
 from longform.endpoints.probe import ListedModel, find_listed
+from longform.records.errors import BadInputError
 
 
 @pytest.fixture
 def listing():
     servers = []
 
-    def start(*models: dict[str, object]) -> str:
+    def start(*models: dict[str, object], status: int = 200, body: str | None = None, **headers: str) -> str:
+        content = json.dumps({"data": models}) if body is None else body
+
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                body = json.dumps({"data": models}).encode()
-                self.send_response(200)
-                self.send_header("Content-Length", str(len(body)))
+                sent = content.encode("latin-1")
+                self.send_response(status)
+                for name, value in {**headers, "Content-Length": str(len(sent))}.items():
+                    if value:
+                        self.send_header(name.replace("_", "-"), value)
                 self.end_headers()
-                self.wfile.write(body)
+                self.wfile.write(sent)
 
             def log_message(self, format: str, *args: object) -> None:
                 """Tests are quiet."""
@@ -66,6 +71,29 @@ def test_an_endpoint_may_answer_to_names_that_it_does_not_list(listing, model, i
 
 def test_what_a_list_holds_is_shown_in_printable_characters(listing):
     assert "\x1b" not in listed(listing({"id": "\x1b[2J"}), "m").text
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "message"),
+    [
+        (302, "", r"endpoint judge at \S* redirects to http://elsewhere\.example/v1; write the right address into"),
+        (401, "{}", r"endpoint judge at \S* refuses its key \(HTTP 401\)"),
+        (404, "{}", None),
+        (200, '{"data": "none"}', None),
+        (200, "<html>", None),
+        (200, "\x1f\x8b", None),
+    ],
+)
+def test_an_endpoint_without_a_list_may_still_answer_and_a_wrong_address_or_key_is_told(listing, status, body, message):
+    url = listing(
+        status=status, body=body, Location="http://elsewhere.example/v1", Content_Encoding="gzip" * (body < " ")
+    )
+    if message is None:
+        found = listed(url, "m")
+        assert (found.is_listed, found.others) == (False, ())
+        return
+    with pytest.raises(BadInputError, match=message):
+        listed(url, "m")
 
 
 def test_a_routers_long_list_is_read(listing):

@@ -1,5 +1,6 @@
 """What a try came to, read from bodies and headers."""
 
+import json
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
@@ -53,9 +54,21 @@ def test_retry_after_is_read_as_a_date():
     )
 )
 def test_any_json_is_an_outcome_and_never_an_exception(content):
-    import json
-
     assert read_answer(json.dumps(content), request=REQUEST).cause in ("bad_response", "empty", None)
+
+
+@pytest.mark.parametrize(
+    ("message", "text", "thoughts"),
+    [
+        ({"content": ["A fine", " day."]}, "A fine day.", ""),
+        ({"content": [None, {"type": "text", "text": "A day."}], "reasoning": 7}, "A day.", ""),
+        ({"content": "A day.", "reasoning_content": [3]}, "A day.", ""),
+        ({"content": "A day.", "reasoning": ["First", " this."]}, "A day.", "First this."),
+    ],
+)
+def test_a_message_in_parts_is_read_and_thoughts_of_another_form_spoil_nothing(message, text, thoughts):
+    found = read_answer(json.dumps({"choices": [{"message": message, "finish_reason": "stop"}]}), request=REQUEST)
+    assert (found.cause, found.text, found.thoughts) == (None, text, thoughts)
 
 
 def test_a_quote_is_one_short_printable_line():

@@ -1,5 +1,7 @@
 """Rollouts are found by conditions and by words; the index is separate from the run."""
 
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -163,3 +165,41 @@ def test_the_run_itself_is_not_changed(run: Path) -> None:
 
 def test_an_update_ends_when_nobody_wants_it(run: Path) -> None:
     assert RolloutIndex(run).update(is_wanted=lambda: False) == 0
+
+
+def test_a_run_without_rollouts_and_an_index_without_entries_are_searched_and_filled(tmp_path: Path, run: Path) -> None:
+    with RunDirectory.open(tmp_path / "empty"):
+        pass
+    assert RolloutIndex(tmp_path / "empty").share() == 1.0
+    index = RolloutIndex(run)
+    inner: list[int] = []
+    assert index.update(is_wanted=lambda: bool(inner.append(index.update()))) == 0
+    assert inner == [0], "one update at a time"
+    assert index.share() == 0.0
+    assert index.update() == 15
+    assert places(run, text="lantern", last_step=1) == [(1, 1)]
+
+
+def test_an_index_with_damaged_pages_is_given_up_and_one_that_cannot_be_written_is_one_line(run: Path) -> None:
+    index = RolloutIndex(run)
+
+    def damage() -> None:
+        """The page with the first rollouts."""
+        index.update()
+        with closing(sqlite3.connect(run / INDEX_NAME)) as connection:
+            (page,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'rollouts'").fetchone()
+            (size,) = connection.execute("PRAGMA page_size").fetchone()
+        with (run / INDEX_NAME).open("r+b") as file:
+            file.seek((page - 1) * size)
+            file.write(b"\xff" * size)
+
+    damage()
+    assert places(run, last_step=1) == [(1, row) for row in range(5)]
+    assert not (run / INDEX_NAME).exists()
+    damage()
+    assert index.update() == 0
+    assert index.update() == 15
+    (run / INDEX_NAME).unlink()
+    (run / INDEX_NAME).mkdir()
+    with pytest.raises(BadInputError, match=rf"{INDEX_NAME}: cannot be written: "):
+        index.update()

@@ -11,7 +11,11 @@ from longform.training.supervised import launch
 from longform.training.supervised.launch import launch_sft
 from longform.training.supervised.sft_recipe import SftRecipe
 
-RECIPE = "policy: model\ndata: {rows: [rows.jsonl]}\nout: out\nsettings: {steps: 2, batch_size: 2, max_tokens: 64, lr: 1e-3}\n"
+RECIPE = """policy: model
+data: {rows: [rows.jsonl]}
+out: out
+settings: {steps: 2, batch_size: 2, max_tokens: 64, lr: 1e-3}
+"""
 PYTHON = f"""#!/bin/sh
 if [ "$1" = -P ]; then exec {sys.executable} "$@"; fi
 echo "$@" >> commands
@@ -42,8 +46,8 @@ def test_processes_are_started_with_the_recipe_and_go_on_from_a_checkpoint(tmp_p
     assert Path("commands").read_text() == (
         f"-m torch.distributed.run --standalone --nproc_per_node 2 -m longform sft {written}\n"
     )
-    (made.checkpoints).mkdir(parents=True)
-    (made.checkpoints / "sft.yaml").touch()
+    made.checkpoints.mkdir()
+    (made.checkpoints / "begun.json").touch()
     Path("error").write_text("Traceback\nlonghand\nlongform: --resume: the disk is full\nall processes ended\n")
     with pytest.raises(StoppedError, match=r"task/sft\.log: fine-tuning stopped: --resume: the disk is full$"):
         launch_sft(recipe("devices.count=2", "devices.sharded=true"), tmp_path / "task")
@@ -51,7 +55,7 @@ def test_processes_are_started_with_the_recipe_and_go_on_from_a_checkpoint(tmp_p
     assert last.startswith("-m accelerate.commands.launch --config_file ") and "--num_processes 2 " in last
     assert last.endswith(f"-m longform sft {written} --resume")
     Path("error").write_text("")
-    with pytest.raises(StoppedError, match="fine-tuning stopped: no output$"):
+    with pytest.raises(StoppedError, match=r"fine-tuning stopped: no output$"):
         launch_sft(made, tmp_path / "task")
 
 
