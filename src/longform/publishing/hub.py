@@ -35,17 +35,16 @@ def upload(release: Release, to: str, *, private: bool = True) -> Published:
 
     Args:
         release: What is published.
-        to: Id of the repository, `owner/name`.
+        to: Id of the repository, `owner/name`, which `check_id` accepts.
         private: Whether a new repository is private; one that exists stays as it is.
 
     Raises:
-        BadInputError: there is no token for this repository, or its id is not usable.
+        BadInputError: there is no token for this repository.
         StoppedError: the hub cannot be reached, or refuses the upload; nothing was published.
     """
     from huggingface_hub import CommitOperationAdd, HfApi
     from huggingface_hub.errors import (
         HfHubHTTPError,
-        HFValidationError,
         HTTPError,  # pyright: ignore[reportPrivateImportUsage]  # httpx's or, from version 2 on, httpx2's
         LocalTokenNotFoundError,
     )
@@ -57,8 +56,6 @@ def upload(release: Release, to: str, *, private: bool = True) -> Published:
     try:
         api.create_repo(to, repo_type=release.kind, private=private, exist_ok=True)
         commit = api.create_commit(to, operations, repo_type=release.kind, commit_message="Published with longform")
-    except HFValidationError as error:
-        raise BadInputError(f"--to {to}: {_one_line(error)}") from error
     except LocalTokenNotFoundError as error:
         raise BadInputError("no token for the hub: run `hf auth login`, or set HF_TOKEN") from error
     except HfHubHTTPError as error:

@@ -73,6 +73,23 @@ def test_rows_without_nesting_are_read_with_their_labels(tmp_path: Path) -> None
                 assert [it.labels for it in store.labelled_pairs()] == [labels]
 
 
+def test_what_was_taken_back_is_no_label_and_old_and_flat_forms_are_read(tmp_path: Path) -> None:
+    cancelled = task(choice("a", "preference"), was_cancelled=True)
+    draft = {"user_id": "u", "status": "draft", "values": {"preference": {"value": "a"}}}
+    given = {"user_id": "v", "status": "ResponseStatus.submitted", "values": {"preference": {"value": "b"}}}
+    records = {"fields": TEXTS, "responses": [draft, given]}
+    old = {"fields": TEXTS, "responses": [], "annotation": "a", "annotation_agent": "ann"}
+    flat = TEXTS | {"annotation_id": 1, "annotator": "bob"}
+    selected = flat | {"preference": [{"selected": "right"}], "stars": {"rating": 3}}
+    odd = TEXTS | {"preference.responses": ["b"], "preference.responses.users": ["w"], "metadata": "{"}
+    rows = [imported(tmp_path, it)[0].labels for it in (cancelled, records, old, selected, odd)]
+    assert rows == [None, {"v": "b"}, {"ann": "a"}, {"bob": "b"}, {"w": "b"}]
+    ranks = [{"value": "response_a", "rank": 1}, {"value": "another", "rank": 2}]
+    ranked = {"fields": TEXTS, "responses": [{"user_id": "u", "values": {"preference": {"value": ranks}}}]}
+    with pytest.raises(BadInputError, match="the ranking does not rank response_a and response_b"):
+        imported(tmp_path, ranked)
+
+
 def test_of_several_answers_by_one_person_the_last_counts_and_a_ranking_is_a_choice(tmp_path: Path) -> None:
     two = task() | {"annotations": []}
     for when, value in (("2024-02-02", "b"), ("2024-01-01", "a")):

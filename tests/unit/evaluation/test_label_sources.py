@@ -10,10 +10,11 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+import yaml
 
 from longform.evaluation.audit.pairs import AuditedPair, read_pairs
 from longform.evaluation.labelling.labels import Answer
-from longform.evaluation.labelling.run import PairSource, blank_rollouts, export_labels, open_labels
+from longform.evaluation.labelling.run import ORIGIN_SUFFIX, PairSource, blank_rollouts, export_labels, open_labels
 from longform.evaluation.labelling.sampling import SampleBy, SampledPairs, sample_run
 from longform.records.database import RunDatabase
 from longform.records.errors import BadInputError
@@ -177,6 +178,61 @@ def test_pairs_of_games_and_arrays_of_pairs_are_made_into_files(folder: Path) ->
     (folder / "array.json").write_text(json.dumps(array))
     open_labels(PairSource(path=Path("array.json")), out=Path("array_out.jsonl")).close()
     assert [it.id for it in read_pairs(["array_out.jsonl"])] == ["a"]
+
+
+def test_games_without_their_texts_and_a_run_without_references_are_one_line(folder: Path) -> None:
+    write_rows("g.jsonl", [Game(prompt_id="p", model_a="x", model_b="y", winner="a")])
+    write_rows("others.jsonl", [PromptRow(id="q", prompt="Write.")])
+    write_rows("prompts.jsonl", [PromptRow(id="p", prompt="Write.")])
+    write_rows("texts.jsonl", [Response(prompt_id="p", model="x", text="By x.")])
+    problems = {
+        r"g\.jsonl: games have no texts; name their --prompts and --responses": (None, []),
+        r"others\.jsonl: has no prompt 'p', which g\.jsonl names": (Path("others.jsonl"), [Path("texts.jsonl")]),
+        r"texts\.jsonl: has no text of 'y' for prompt 'p', sample 0": (Path("prompts.jsonl"), [Path("texts.jsonl")]),
+    }
+    for problem, (prompts, responses) in problems.items():
+        with pytest.raises(BadInputError, match=problem):
+            open_labels(PairSource(path=Path("g.jsonl"), prompts=prompts, responses=responses), out=Path("out.jsonl"))
+    recipe = yaml.safe_load(Path("run/recipe.yaml").read_text())
+    alone = {"method": "grpo", "data": {"prompts": "prompts.jsonl", "per_step": 2, "group": 2}}
+    Path("run/recipe.yaml").write_text(
+        yaml.safe_dump({name: recipe[name] for name in ("policy", "run")} | alone | {"rewards": [{"kind": "length"}]})
+    )
+    with pytest.raises(
+        BadInputError, match="run: its responses were not compared with references, so there are no pairs"
+    ):
+        sample(1)
+
+
+def test_a_file_that_cannot_be_continued_is_one_line_and_stays_free_for_the_next_try(folder: Path) -> None:
+    source, out = PairSource(path=Path("run"), sample=2), folder / "out.jsonl"
+    open_labels(source, out=out).close()
+    origin = folder / f"out.jsonl{ORIGIN_SUFFIX}"
+    before = origin.read_bytes()
+    for content in ("{", "[]"):
+        origin.write_text(content)
+        with pytest.raises(BadInputError, match=rf"{origin.name}: cannot be read: "):
+            blank_rollouts(out)
+    origin.write_bytes(before)
+    with pytest.raises(BadInputError, match=r"--overlap 1\.5: must be between 0 and 1"):
+        open_labels(source, out=out, overlap=1.5)
+    open_labels(source, out=out).close()
+    (folder / "broken.jsonl").write_text("{\n")
+    for name in ("broken.jsonl", "broken.json"):
+        (folder / name).write_text("[3]" if name.endswith("json") else "3\n")
+        with pytest.raises(BadInputError, match=rf"{name}\S*: "):
+            open_labels(PairSource(path=Path(name)), out=folder / "made.jsonl")
+    assert not (folder / "made.jsonl").exists()
+
+
+def test_the_pairs_of_a_run_are_exported_as_they_were_drawn_for_a_file() -> None:
+    source, out = PairSource(path=Path("run"), sample=3), Path("out.jsonl")
+    with open_labels(source, out=out) as store:
+        first = next(iter(store.pairs))
+        store.add(Answer(person="me", pair_id=first, choice="tie", seconds=1))
+    assert export_labels(source, Path("t.json"), "label-studio", out=out) == 3
+    annotated = {it["data"]["id"]: len(it["annotations"]) for it in json.loads(Path("t.json").read_text())}
+    assert annotated == {it: int(it == first) for it in store.pairs}
 
 
 def test_a_refused_import_leaves_no_file(folder: Path) -> None:

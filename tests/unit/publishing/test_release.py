@@ -21,6 +21,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from longform.cli import main
+from longform.publishing.hub import check_id
 from longform.publishing.release import plan_policy, plan_rows
 from longform.recipe.public import public_recipe
 from longform.records.errors import BadInputError
@@ -379,3 +380,34 @@ def test_win_rates_stand_in_the_card_with_interval_and_n(run: Path, tmp_path: Pa
     (line,) = [it for it in card.splitlines() if "trained" in it and "start" in it]
     assert "0.625" in line
     assert "| 4 |" in line.replace("  ", " ")
+
+
+@pytest.mark.parametrize(
+    ("to", "problem"),
+    [
+        ("writer", "must be OWNER/NAME"),
+        ("me/my writer", "Repo id must use alphanumeric chars"),
+        ("a/b/c", "Repo id must be"),
+    ],
+)
+def test_an_id_that_the_hub_would_not_take_is_one_line_before_anything_is_sent(to: str, problem: str) -> None:
+    with pytest.raises(BadInputError, match=f"^--to {to}: .*{problem}") as error:
+        check_id(to)
+    assert "\n" not in str(error.value)
+
+
+def test_damaged_files_of_a_release_are_named(run: Path, tmp_path: Path) -> None:
+    policy = run / "checkpoints" / "step-000004" / "policy"
+    (policy / "generation_config.json").write_text('{"do_sample": true}')
+    assert contents(run)["generation_config.json"] == b'{"do_sample": true}', "as it is, without folders to leave out"
+    with pytest.raises(
+        BadInputError, match=r"bench/result\.json: cannot be read: No such file .*; name the --out folder"
+    ):
+        plan_policy(run, benchmarks=[tmp_path / "bench"])
+    (tmp_path / "bench").mkdir()
+    (tmp_path / "bench" / "result.json").write_text('{"tables": []}')
+    with pytest.raises(BadInputError, match=r"result\.json: not a result of bench run: KeyError\('benchmark'\)"):
+        plan_policy(run, benchmarks=[tmp_path / "bench"])
+    (policy / "generation_config.json").write_text("{")
+    with pytest.raises(BadInputError, match=r"generation_config\.json: not JSON: "):
+        plan_policy(run)

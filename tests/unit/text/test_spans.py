@@ -55,6 +55,14 @@ def test_a_sentence_that_returns_is_marked_at_its_second_place() -> None:
     assert text[span.start : span.end] == "The old lighthouse stood alone on the cliff."
 
 
+def test_a_sentence_that_returns_over_another_line_break_is_marked_where_it_stands() -> None:
+    sentence = "The keeper of the old lighthouse counted\r\nthe ships that passed along the coast."
+    text = f"{sentence}\r\n\r\nNobody came. {sentence}"
+    (span,) = repeated_sentence_spans(text)
+    assert text[span.start : span.end].split() == sentence.split()
+    assert span.start > len(sentence)
+
+
 def test_equal_texts_do_not_differ() -> None:
     assert differences("One two.", "One two.") == ([], [], 1.0)
 
