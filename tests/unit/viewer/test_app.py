@@ -30,7 +30,7 @@ from longform.viewer.bundle import write_bundle
 from longform.viewer.labelling import LabelLinks, label_routes
 from longform.viewer.security import TOKEN_HEADER
 from longform.viewer.serve import local_hosts
-from viewed_runs import HOSTILE, judge_call, write_run, write_study
+from viewed_runs import HOSTILE, judge_call, rollout, write_run, write_study
 
 HOST = "127.0.0.1:8000"
 PAGES = (
@@ -146,6 +146,23 @@ def test_a_rollout_shows_texts_reward_judge_and_group(folder: Path) -> None:
     assert any("copied" in str(it) for it in marks), "the passage that it took from the reference"
 
 
+def test_a_rollout_without_a_verdict_shows_why_and_what_is_wrong_with_its_text(tmp_path: Path) -> None:
+    path = write_run(tmp_path / "runs" / "a", steps=1, rows=1)
+    sentence = "The old lighthouse keeper counted the ships that passed along the coast at night."
+    stuffed = "River river river river river river river river river river river river river river river river."
+    text = f"{sentence} {stuffed} {sentence}"
+    changes = {"text": text, "reference": "", "outcome": None, "reward": None, "cause": "timeout", "calls": ()}
+    with RunDirectory.open(path) as run:
+        wrong = rollout(2, 0, **changes, finish_reason="length", consistent=False, think_words=4)
+        run.database.record_step(2, seconds=1.0, metrics={}, rollouts=[wrong, rollout(2, 1, consistent=True)])
+    client = client_of(tmp_path / "runs")
+    shown = Page(client.get("/run/a/rollout/2/0").text).text
+    for fact in ("none", "timeout", "cut off at max_tokens", "after a plan of 4", "another verdict"):
+        assert fact in shown, fact
+    assert "1 repeated sentences" in shown and "stuffed words (" in shown
+    assert "same verdict" in Page(client.get("/run/a/rollout/2/1").text).text
+
+
 def test_a_run_shows_its_result_first(folder: Path) -> None:
     text = Page(client_of(folder).get("/run/a").text).text
     assert "The examiner's mean grade rose: +4.00" in text
@@ -184,6 +201,8 @@ def test_neighbours_are_those_of_the_list_that_a_rollout_was_chosen_from(folder:
     [
         ("step=x", "step: 'x' is not a whole number"),
         ("min_reward=nan", "reward from: 'nan' is not a number"),
+        ("min_reward=high", "reward from: 'high' is not a number"),
+        ("step=2&to=4&max_reward=0.2", "4 found"),
         ("sort=sideways", "order: 'sideways' is unknown"),
         ("outcome=draw", "outcome: 'draw' is none of"),
     ],
@@ -209,6 +228,7 @@ def test_a_damaged_run_is_listed_with_its_problem_and_hides_no_other(folder: Pat
     assert "damaged" in text
     assert client.get("/run/a").status_code == 200
     assert client.get("/run/broken").status_code == 409
+    assert client.get("/overlay?run=a&run=broken").status_code == 409
 
 
 def test_a_run_that_begins_later_appears(folder: Path) -> None:
@@ -250,7 +270,7 @@ def test_a_list_from_an_index_that_is_behind_is_fetched_again_once_it_is_not(fol
 
 
 def test_files_of_results_show_the_texts_behind_each_row(tmp_path: Path) -> None:
-    write_rows(tmp_path / "prompts.jsonl", [PromptRow(id="p", prompt="Write about rain.")])
+    write_rows(tmp_path / "prompts.jsonl", [PromptRow(id="p", prompt="Write about rain.", length_range=(10, 20))])
     write_rows(tmp_path / "responses.jsonl", [Response(prompt_id="p", model=m, text=f"Rain by {m}.") for m in "xy"])
     write_rows(
         tmp_path / "grades.jsonl", [Grade(prompt_id="p", model="x", score=7, judge="critic", dimensions={"depth": 6})]
@@ -270,6 +290,7 @@ def test_files_of_results_show_the_texts_behind_each_row(tmp_path: Path) -> None
         response_a="So.",
         response_b="Thus.",
         label="a",
+        labels={"ann": "tie"},
         verdicts={"critic": {"ab": "b", "ba": None}},
     )
     write_rows(tmp_path / "pairs.jsonl", [pair])
@@ -281,6 +302,9 @@ def test_files_of_results_show_the_texts_behind_each_row(tmp_path: Path) -> None
     assert all(it in shown["games"] for it in ("Rain by x.", "Rain by y.", "winner"))
     assert all(it in shown["ladders"] for it in ("It rains.", "y, score 3"))
     assert all(it in shown["pairs"] for it in ("So.", "Thus.", "ab: b, ba: none"))
+    assert all(it in shown["pairs"] for it in ("label of ann", "tie"))
+    prompts = Page(client.get("/file/prompts.jsonl").text).text
+    assert all(it in prompts for it in ("Write about rain.", "length_range", "[10, 20]"))
     found = Page(client.get("/file/responses.jsonl?q=by%20Y").text).text
     assert "Rain by y." in found
     assert "Rain by x." not in found
@@ -417,6 +441,7 @@ def test_a_choice_is_saved_and_the_next_pair_is_shown(labelling) -> None:
         b'{"person": "eve", "pair_id": "q0", "choice": "first", "seconds": 1}',
         b"\xff",
         b"[" * 50_000,
+        b'{"reasons": "' + b"x" * 300_000 + b'"}',
         b'{"person": "ann", "pair_id": "q0", "choice": "first", "seconds": 1, "reasons": "\\ud800"}',
         b'{"person": "ann", "pair_id": "q0", "choice": "first", "seconds": 1}',  # pages do not know ids
     ],
