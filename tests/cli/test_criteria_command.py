@@ -196,10 +196,22 @@ def test_own_prompts_get_published_criteria_by_their_request(server, capsys):
         ("criteria prompts.jsonl --judge judge --out out.jsonl --run nowhere", "nowhere"),
         ("criteria --from prompts.jsonl --out out.jsonl", "prompts.jsonl:1: has neither `checklist`"),
         ("criteria --from bad.jsonl --out out.jsonl", "bad.jsonl:1: missing 1-2"),
+        ("criteria --from points.jsonl --out out.jsonl", "points.jsonl:1: points: needs a number, got 'many'"),
+        ("criteria --from rubrics.jsonl --out out.jsonl", "rubrics.jsonl:1: Rubrics: not a list of objects"),
+        ("criteria --from none.jsonl --out out.jsonl", "none.jsonl: no row has a criterion with a text and positive"),
+        ("criteria --from long.jsonl --out out.jsonl", "long.jsonl:1: "),
+        ("criteria other-prompts.jsonl --from rh.jsonl --out out.jsonl", "rh.jsonl: has none of the prompts of other-prompts"),
+        ("criteria prompts.jsonl --judge judge --out out.jsonl --pairs other.jsonl --run r", "give only one of the two"),
         ("criteria --from prompts.jsonl --out out.jsonl --pairs other.jsonl", "only valid with --judge"),
     ],
 )
 def test_what_cannot_work_is_one_line(server, capsys, command, said):
+    _write("rh.jsonl", [RUBRICHUB])
+    _write("other-prompts.jsonl", [{"id": "x", "prompt": "Another request."}])
+    _write("points.jsonl", [RUBRICHUB | {"Rubrics": [{"criterion": "c", "points": "many"}]}])
+    _write("rubrics.jsonl", [RUBRICHUB | {"Rubrics": ["c"]}])
+    _write("none.jsonl", [RUBRICHUB | {"Rubrics": [{"criterion": " ", "points": 3}]}])
+    _write("long.jsonl", [RUBRICHUB | {"prompt": []}])
     _write("other.jsonl", [{"prompt": "another", "chosen": "good", "rejected": "bad"}])
     _write("bad.jsonl", [WRITINGBENCH | {"checklist": [{"name": "c", "criteria_description": "d"}]}])
     assert _run(command) == 2
