@@ -200,8 +200,14 @@ def test_own_prompts_get_published_criteria_by_their_request(server, capsys):
         ("criteria --from rubrics.jsonl --out out.jsonl", "rubrics.jsonl:1: Rubrics: not a list of objects"),
         ("criteria --from none.jsonl --out out.jsonl", "none.jsonl: no row has a criterion with a text and positive"),
         ("criteria --from long.jsonl --out out.jsonl", "long.jsonl:1: "),
-        ("criteria other-prompts.jsonl --from rh.jsonl --out out.jsonl", "rh.jsonl: has none of the prompts of other-prompts"),
-        ("criteria prompts.jsonl --judge judge --out out.jsonl --pairs other.jsonl --run r", "give only one of the two"),
+        (
+            "criteria other-prompts.jsonl --from rh.jsonl --out out.jsonl",
+            "rh.jsonl: has none of the prompts of other-prompts",
+        ),
+        (
+            "criteria prompts.jsonl --judge judge --out out.jsonl --pairs other.jsonl --run r",
+            "give only one of the two",
+        ),
         ("criteria --from prompts.jsonl --out out.jsonl --pairs other.jsonl", "only valid with --judge"),
     ],
 )

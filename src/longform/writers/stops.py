@@ -62,8 +62,9 @@ class Stops:
     def are_reached(self, tokens: Tensor) -> bool:
         """Whether a response of the tokens [T] ends with its last token."""
         searched = self.searched
-        # A string may take one token per character, and as many tokens that decode to nothing may be in between.
-        tail = tokens[-2 * max(map(len, searched), default=1) :].tolist()
+        # A string may take one token per byte, and as many tokens that decode to nothing may be in between.
+        longest = max((len(it.encode("utf-8", "surrogatepass")) for it in searched), default=1)
+        tail = tokens[-2 * longest :].tolist()
         if tail[-1] in self.tokens:
             return True
         if tail[-1] not in self.completing:

@@ -8,10 +8,29 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cost import assert_linear
-from longform.judging.answers import only_object, parse_scores, parse_structured_verdict, parse_verdict
+from longform.judging.answers import (
+    only_object,
+    parse_letter_probabilities,
+    parse_scores,
+    parse_structured_verdict,
+    parse_verdict,
+    read_fences,
+)
 from longform.judging.criteria import QUALITIES, parse_tuned_criterion, parse_tuned_qualities
 
 NAMES = ["depth", "style"]
+PROBABILITIES = {
+    '{"A": 0.7, "B": 0.2}': "A",
+    '{"A": 0.1, "B": 0.6}': "B",
+    '{"A": 0.45, "B": 0.5}': "C",
+    '{"A": 0.2, "B": 0.1}': None,  # it wants to say something else
+    '{"A": 0.7}': None,
+    '{"A": "high", "B": 0.2}': None,
+    '{"A": NaN, "B": 0.2}': None,
+    '{"A": -1, "B": 2}': None,
+    "[0.7, 0.2]": None,
+    "[[A]]": None,
+}
 GOOD = '{"scores": {"depth": 7, "style": 4.5}}'
 
 
@@ -136,3 +155,18 @@ def test_one_object_among_many_braces_is_looked_for_in_linear_time(piece):
     assert only_object(piece * 20 + '{"score": 8}', ["score"]) == {"score": 8}
     for answer in ('{"note": "%s"score": 8', '{"score": 8, "note": "%s'):
         assert_linear(lambda size, answer=answer: only_object(answer % (piece * size), ["score"]), 5_000)
+
+
+def test_probabilities_of_the_letters_are_a_verdict_unless_the_judge_wants_to_say_something_else():
+    found = {text: parse_letter_probabilities(text, tie_band=0.1) for text in PROBABILITIES}
+    assert found == PROBABILITIES
+
+
+def test_a_fence_with_another_tag_is_part_of_a_text_and_one_that_is_open_is_an_error():
+    inner = "<<<TEXT ffffffffffff>>>\nodd\n<<<END TEXT ffffffffffff>>>"
+    message = f"Judge.\n<<<TEXT 0123456789ab>>>\n{inner}\n<<<END TEXT 0123456789ab>>>\n{inner}"
+    assert read_fences(message) == {"TEXT": f"\n{inner}"} or read_fences(message) == {"TEXT": inner}
+    with pytest.raises(ValueError, match="the fence TEXT is not closed"):
+        read_fences(message.replace("<<<END TEXT 0123456789ab>>>", ""))
+    with pytest.raises(ValueError, match="the message holds no fence"):
+        read_fences("Judge.")

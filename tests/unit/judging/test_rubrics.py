@@ -136,3 +136,10 @@ def test_a_judge_that_quotes_all_it_was_given_says_nothing():
 def test_long_answers_are_read_in_linear_time():
     assert parse_tuned_rubric(CREATIVE_WRITING, "\n" * 200_000 + "a: " * 100_000) is None
     assert parse_rubric(CREATIVE_WRITING, '{"scores": ' * 50_000) is None
+
+
+def test_two_scores_by_one_name_of_a_tuned_judge_are_no_answer():
+    assert parse_tuned_rubric(CREATIVE_WRITING, lines(ALL)) == ALL
+    assert parse_tuned_rubric(CREATIVE_WRITING, f"{lines(ALL)}\n{NAMES[0]}: 12") == ALL
+    assert parse_tuned_rubric(CREATIVE_WRITING, f"{lines(ALL)}\n{NAMES[0]}: 3") is None
+    assert parse_tuned_rubric(CREATIVE_WRITING, lines(ALL | {NAMES[0]: 21})) is None

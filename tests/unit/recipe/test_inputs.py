@@ -1,11 +1,13 @@
 """What a recipe refers to is checked before a model is loaded or a call is made: one line for what cannot be used."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from pydantic import ValidationError
 
 from longform.recipe.begin import begin_run, check_begin
 from longform.recipe.inputs import check_inputs
@@ -15,6 +17,7 @@ from longform.records.files import write_rows
 from longform.records.run_directory import RunDirectory
 from longform.records.schemas import Ladder, Prompt, Reference
 from longform.rl.settings import POLICY_WARMUP
+from longform.training.judge_model.recipe import JudgeModelRecipe
 
 PAIRWISE = {"kind": "pairwise", "judge": "judge"}
 GROUP = {"method": "grpo", "data": {"prompts": "prompts.jsonl", "per_step": 2, "group": 2}}
@@ -106,6 +109,44 @@ def test_what_a_recipe_refers_to_and_cannot_be_used_is_one_line(changes, message
     with pytest.raises(BadInputError, match=message) as error:
         check_inputs(recipe(**changes))
     assert "\n" not in str(error.value)
+
+
+LOCAL = {"generation": {"engine": "vllm"}}
+CONTRADICTIONS: dict[str, dict[str, Any]] = {
+    "cluster: only valid with engine: cluster": {"cluster": {"nodes": 1}},
+    "generation.engine: only valid with engine: local; cluster.rollout names": {"engine": "cluster", **LOCAL},
+    "memory.quantize: only valid with lora and engine: local": {"memory": {"quantize": "nf4"}},
+    "memory.optimizer_bits: only valid with engine: local": {"engine": "cluster", "memory": {"optimizer_bits": 8}},
+    "generation.top_p: must be 1 with generation.engine: vllm": {"generation": {"engine": "vllm", "top_p": 0.9}},
+    "server: only valid with engine: vllm or sglang": {"generation": {"server": {"tensor_parallel": 2}}},
+    "server: tensor_parallel and arguments are only valid for a server that is started": {
+        "generation": {"engine": "vllm", "server": {"address": "http://127.0.0.1:8000", "arguments": ["--x"]}}
+    },
+}
+
+
+@pytest.mark.parametrize(("message", "changes"), CONTRADICTIONS.items(), ids=CONTRADICTIONS.keys())
+def test_settings_that_contradict_each_other_are_refused(message, changes):
+    with pytest.raises(ValidationError, match=re.escape(message)):
+        recipe(**changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"generation": {"think": "on"}}, "generation: a judge needs `think: off` and `chat_template: on`"),
+        (
+            {"rl": {"steps": 1}, "generation": {"temperature": 0}},
+            "generation.temperature: must not be 0: all answers of a",
+        ),
+        ({"devices": {"count": 2}}, "devices: a judge model is trained on one device; leave it out"),
+        ({"devices": {"count": 3, "per_sequence": 2}}, "count 3 is not a multiple of per_sequence 2"),
+        ({"validation": {"share": 0.1}}, "validation: the held-out pairs examine every stage; leave it out"),
+    ],
+)
+def test_a_recipe_of_a_judge_model_says_what_it_has_no_use_for(changes, message):
+    with pytest.raises(ValidationError, match=re.escape(message)):
+        JudgeModelRecipe.model_validate({"base": "a/model", "pairs": ["pairs.jsonl"], "out": "out"} | changes)
 
 
 def test_a_length_reward_needs_the_ranges_of_its_own_source_alone():

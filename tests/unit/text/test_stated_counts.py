@@ -90,7 +90,17 @@ STATED = {
     "把文章扩写到2000字": (2000, 2000),
 }
 
+STATED |= {
+    "Write 500 words, but more than 5.": (500, 500),  # of something else
+    "Do not write 500 words or more.": (None, 500),
+    "Don't write 500 words or less.": (500, None),
+}
 NOT_STATED = [
+    "Write at least 500 words maximum.",
+    "Write 800 and 1000 words.",
+    "at least 800 or at least 1,000 words",
+    "For each of the three chapters write about 500 words.",
+    "写3千4千字",
     "Write five chapters, each chapter 500 words.",
     "500 words per section",
     "Write 5 essays of 500 words.",

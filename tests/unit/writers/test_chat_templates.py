@@ -76,6 +76,20 @@ def test_what_a_template_raises_is_one_line_that_names_the_prompt(template, reas
     assert "\n" not in str(it.value)
 
 
+@pytest.mark.parametrize("think", ["off", "on"])
+def test_a_template_that_refuses_a_greeting_is_reported_for_the_prompts_alone(think):
+    tokenizer = _tokenizer("{{ raise_exception('System role missing') }}")
+    assert find_turn_end(tokenizer) is None
+    stops = find_stops(tokenizer, GenerationSettings(think=think), generation_config=None)
+    assert stops.begun == ""
+
+
+def test_a_template_that_writes_more_than_any_prompt_is_refused(monkeypatch):
+    monkeypatch.setattr(chat_template, "MAX_CHARACTERS", 1000)
+    with pytest.raises(BadInputError, match=r"^p: the chat template writes 1,001 characters, more than 1,000$"):
+        render_chat(_tokenizer("{{ 'x' * 1001 }}"), USER, name="p")
+
+
 LOOP = "{% for a in range(99999) %}" * 3 + "{% endfor %}" * 3
 
 

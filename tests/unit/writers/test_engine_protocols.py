@@ -38,7 +38,11 @@ SGLANG = (
     ("engine", "plain", "more"),
     [
         # vLLM takes only certain ranks: the next larger one.
-        (Vllm(), VLLM, "--enable-lora --max-loras 1 --max-lora-rank 32 --enable-sleep-mode --trust-remote-code --mine 3"),
+        (
+            Vllm(),
+            VLLM,
+            "--enable-lora --max-loras 1 --max-lora-rank 32 --enable-sleep-mode --trust-remote-code --mine 3",
+        ),
         (
             Sglang(),
             SGLANG,

@@ -148,3 +148,17 @@ def test_a_response_of_nothing_but_its_closing_token_is_empty():
     stops = find_stops(SPLIT, GenerationSettings(think="on"))
     written = Completion(torch.tensor([SPLIT.eos_token_id]), torch.zeros(1), "stop")
     assert stops.response_text(written.tokens) == ""
+
+
+@pytest.mark.parametrize(("_name", "tokenizer"), TOKENIZERS)
+@pytest.mark.parametrize("stop", ["THE END", "完"])
+def test_a_response_ends_before_a_string_of_the_recipe(_name, tokenizer, stop):
+    text = f"Once, a river. {stop} And more.{END}"
+    settings = GenerationSettings(max_tokens=200, stop=[stop])
+    model = _model(tokenizer, text)
+    stops = find_stops(tokenizer, settings, generation_config=model.generation_config)
+    draws = uniform_draws(seed=0, step=1, rows=[0], count=200)
+    (written,) = decode(model, [[5]], draws=draws, stops=stops, settings=settings)
+    assert (stops.response_text(written.tokens), written.finish_reason) == ("Once, a river.", "stop")
+    assert len(written.tokens) < len(tokenizer(text)["input_ids"])
+    assert stops.find_end(torch.tensor(tokenizer(text)["input_ids"])) == len(written.tokens)
