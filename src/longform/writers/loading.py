@@ -126,8 +126,6 @@ def load_config(path: str, *, trust_remote_code: bool = False) -> Any:
     check_model_path(path)
     try:
         return AutoConfig.from_pretrained(model_below(path), trust_remote_code=trust_remote_code)
-    except BadInputError:
-        raise
     except Exception as error:  # as above
         raise _not_loaded(path, "its config.json cannot be read", error) from error
 

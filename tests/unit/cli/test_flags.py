@@ -6,6 +6,8 @@ from inspect import signature
 import pytest
 
 from longform.cli import RENAMED, describe_renamed, main
+from longform.cli.flags import LocalFlags
+from longform.records.errors import BadInputError
 
 EVERY = [(command, old, new) for command, flags in RENAMED.items() for old, new in flags.items()]
 
@@ -59,3 +61,32 @@ def test_an_interrupt_that_a_compiled_module_hides_while_it_is_imported_is_one_l
         main(["runs"])
     assert caught.value.code == 3
     assert capsys.readouterr().err.startswith("longform: interrupted; completed work is kept")
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ({"template_kwargs": "[1]"}, "--template-kwargs"),
+        ({"template_kwargs": "{"}, "--template-kwargs"),
+        ({"tensor_parallel": 2}, "--engine-address and --tensor-parallel: only valid with --engine vllm or sglang"),
+        ({"engine_address": "http://127.0.0.1:8000"}, "--engine-address and --tensor-parallel: only valid with"),
+        (
+            {"engine": "vllm", "engine_address": "http://127.0.0.1:8000", "tensor_parallel": 2},
+            "--tensor-parallel: only valid for a server that is started, without --engine-address",
+        ),
+        (
+            {"engine": "sglang", "engine_address": "127.0.0.1"},
+            "--engine-address 127.0.0.1: must be an address such as http://127.0.0.1:8000",
+        ),
+        ({"engine": "paged", "chat_template": "off", "template_kwargs": '{"a": 1}'}, None),
+        ({"engine": "vllm", "tensor_parallel": 2}, None),
+    ],
+)
+def test_flags_of_a_local_model_that_do_not_go_together_are_refused(flags, message):
+    if message is None:
+        made = LocalFlags(**flags).parse()
+        assert (made.engine, made.server.tensor_parallel) == (flags["engine"], flags.get("tensor_parallel", 1))
+        return
+    with pytest.raises(BadInputError) as error:
+        LocalFlags(**flags).parse()
+    assert str(error.value).startswith(message)

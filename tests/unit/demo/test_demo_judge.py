@@ -5,7 +5,7 @@ import json
 import pytest
 
 from longform.demo import examiner, judge
-from longform.demo.prompts import Requirement, load_prompts
+from longform.demo.prompts import Requirement, load_prompts, requirements_of
 from longform.judging.answers import parse_scores, parse_verdict
 from longform.judging.pairwise import ask_pairwise
 from longform.judging.pointwise import DIMENSIONS, ask_pointwise
@@ -106,3 +106,40 @@ def test_the_examiner_measures_length_and_end():
 def test_distinct_2_falls_where_texts_are_alike():
     assert examiner.distinct_2(["a b c", "d e f"]) == 1
     assert examiner.distinct_2(["a b c", "a b c"]) == 0.5
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (lambda message: message.replace("TEXT", "DRAFT"), "the message contains no fenced text to judge"),
+        (lambda message: message.replace('"scores"', '"marks"'), "contains no .* example"),
+    ],
+)
+def test_a_question_of_another_form_is_refused(change, problem):
+    message = ask_pointwise(LANTERN, GOOD, tag="0123456789ab", wording=load_wording()).message
+    with pytest.raises(ValueError, match=problem):
+        judge.answer(change(message))
+
+
+def test_nothing_meets_no_requirement_of_the_examiner():
+    assert {examiner.is_met(requirement, " \n ", request="Write it.") for requirement, *_ in CASES} == {0.0}
+
+
+def test_a_letter_is_finished_without_a_full_stop_after_its_sign_off():
+    asked = next(it for it in PROMPTS.values() if any(kind.rule == "letter" for kind in requirements_of(it)))
+    body = "Dear Ruth,\n\nIt rained all week. We read by the fire and thought of you"
+    assert judge.measure(asked, f"{body} with love, Ben").finished > 0.8 > 0.4 > judge.measure(asked, body).finished
+
+
+def test_relevance_is_the_cosine_of_request_and_response():
+    class Encoder:
+        """Whether a text holds the word lantern, and whether it holds the word boat."""
+
+        def encode(self, texts):
+            return [["lantern" in text, "boat" in text] for text in texts]
+
+    texts = ("A lantern.", "A boat.", "A lantern in a boat.", "")
+    rows = [Response(prompt_id=LANTERN.id, model="m", text=text) for text in texts]
+    found = examiner.examine([LANTERN] * 4, rows, Encoder())
+    assert [it.relevance for it in found] == pytest.approx([1.0, 0.0, 0.5**0.5, 0.0])
+    assert [it.relevance for it in examiner.examine([LANTERN] * 4, rows)] == [None] * 4

@@ -7,6 +7,7 @@ import yaml
 
 from longform.endpoints.models import ModelSpec
 from longform.planning.assumptions import Assumptions
+from longform.planning.estimate import estimate_run
 from longform.planning.judge_load import (
     find_specs,
     judge_seconds,
@@ -159,3 +160,37 @@ def test_grading_by_each_criterion_is_a_call_for_each():
     assert (load.calls, load.prompt_tokens) == (45 * 20 * 5, 45 * 20 * 5 * (150 + 800))
     examined = validation_load(recipe, lengths, {}, Assumptions())
     assert examined is not None and examined.calls == 2 * 50 * 5
+
+
+def test_an_estimate_says_what_it_assumes_and_what_it_does_not_count(tmp_path):
+    by = [{"kind": "group", "judge": "a", "by": name} for name in ("elimination", "anchors")]
+    given = Assumptions(parameters=1e8, tokens_per_prompt=100, tokens_per_response=1000)
+
+    def notes(rewards, **sections):
+        return " / ".join(estimate_run(_recipe(rewards, models=str(tmp_path / "models.yaml"), **sections), given).notes)
+
+    assert "elimination asks 2n - 3 questions for n responses" in notes(by[:1], method="grpo")
+    assert "a prompt has 3 rungs around its current one" in notes(by[1:], method="grpo")
+    assert "models.yaml does not exist: prices are unknown" in notes(by[:1], method="grpo")
+    data = {"prompts": "p.jsonl", "per_step": 10, "group": 4}
+    rewards = [{"kind": "writing", "model": "a/model"}, {"kind": "likelihood"}]
+    said = notes(rewards, method="grpo", data=data, generation={"think": "on"}, optim={"resample": 2})
+    for note in (
+        "the passes of the reward model are not counted",
+        "the passes of the likelihood reward's model are not counted",
+        "up to 2 rounds of dynamic sampling per step are not counted",
+        "a decoding step of transformers takes",
+    ):
+        assert note in said, note
+    assert "a judge answers after" not in said and "models.yaml does not exist" not in said
+    served = notes(rewards[:1], method="grpo", data=data, generation={"engine": "vllm"})
+    assert "a decoding step of vllm takes" in served
+
+
+def test_grading_without_criteria_too_is_a_second_call_for_each_prompt():
+    validation = {"prompts": "v.jsonl", "judge": "e", "without_criteria": True}
+    both, one = (
+        validation_load(_recipe([{"kind": "pairwise", "judge": "a"}], validation=it), LENGTHS, {}, given=Assumptions())
+        for it in (validation, {**validation, "without_criteria": False})
+    )
+    assert (both.calls, both.prompt_tokens) == (2 * one.calls, 2 * one.prompt_tokens)

@@ -128,3 +128,23 @@ def test_an_error_of_the_caller_passes_through(model) -> None:
 
     with pytest.raises(KeyError):
         write(model, paged(), on_finished=fail)
+
+
+class Odd:
+    """A model whose architecture, or cache, does not fit: `error` is what transformers raises for it."""
+
+    def __init__(self, error):
+        self.error, self.device = error, torch.device("cpu")
+
+    def init_continuous_batching(self, **options):
+        raise self.error
+
+
+def test_nothing_to_write_starts_nothing_and_what_cannot_be_written_is_one_line():
+    model = Odd(ValueError("no paged attention\nfor this family"))
+    assert write(model, paged(), prompts=[]) == []
+    with pytest.raises(BadInputError, match=r"generation\.engine: paged cannot write with Odd") as error:
+        write(model, paged())
+    assert "no paged attention" in str(error.value) and "\n" not in str(error.value)
+    with pytest.raises(torch.OutOfMemoryError):  # has a remedy of its own
+        write(Odd(torch.OutOfMemoryError("no memory")), paged())
