@@ -84,15 +84,16 @@ def load_plugin(kind: str, group: PluginGroup, *, folder: Path | None = None) ->
         module_name, attribute = entry.module, entry.attr
         release = entry.dist.version if entry.dist else None
     module = _import(module_name, kind)
+    file: str | None = getattr(module, "__file__", None)  # modules of the interpreter have none
     found: Any = module
     for name in attribute.split("."):
         if not hasattr(found, name):
             near = get_close_matches(name, [it for it in dir(found) if not it.startswith("_")], n=1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise BadInputError(f"{kind}: {shown_path(module.__file__)} has no {name!r}{hint}")
+            raise BadInputError(f"{kind}: {shown_path(file)} has no {name!r}{hint}")
         found = getattr(found, name)
-    source = _source_file(found) or module.__file__ or ""
-    files = {file for file in (module.__file__, source) if file}
+    source = _source_file(found) or file or ""
+    files = {it for it in (file, source) if it}
     return Plugin(kind, found, _version(module_name) if release is None else release, _hash(files), source)
 
 

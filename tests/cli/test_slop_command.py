@@ -56,6 +56,14 @@ def test_a_list_is_mined_shown_and_read_again(capsys):
     assert figures["allowed"] == found.allowed > 0
 
 
+def test_lists_are_written_to_a_json_file_alone(capsys):
+    Path("lists").mkdir()
+    for out, message in {"lists": "--out lists: is a folder; name a file", "slop.yaml": "name a .json file"}.items():
+        assert _run(f"slop mine human.jsonl model.jsonl --out {out}") == 2
+        assert message in capsys.readouterr().err
+    assert not Path("slop.yaml").exists()
+
+
 def _score(text, **charges):
     fields = {"kind": "format", "repetition": 0, "slop_list": "slop.json", "slop": 2.0}
     settings = FormatSettings.model_validate(fields | charges)

@@ -14,7 +14,7 @@ from longform.recipe.loading import load_recipe, load_stored_recipe
 from longform.recipe.recipe import Recipe
 from longform.records.errors import BadInputError, StoppedError
 from longform.records.schemas import Prompt
-from longform.rewards.plugin import PluginReward, load_reward, try_rewards
+from longform.rewards.plugin import PluginReward, check_signature, load_reward, try_rewards
 from longform.rewards.reward import DECLINED, RewardResult
 from longform.rewards.reward_set import build_rewards
 from longform.rewards.settings import PluginRewardSettings
@@ -284,3 +284,13 @@ def test_an_unknown_benchmark_is_answered_with_the_known_ones():
     with pytest.raises(BadInputError, match="unknown benchmark 'writing'; available: writingbench, "):
         find_benchmark("writing")
     assert plugins.is_attribute("a.b:C") and not plugins.is_attribute("a.b") and not plugins.is_attribute("a:b:c")
+
+
+def test_a_function_that_is_not_written_in_python_is_called_with_the_three_texts_alone():
+    with pytest.raises(StoppedError, match="builtins:max: returned str; expected a finite number"):
+        _score(_reward("builtins:max"))
+    plugin = load_plugin("builtins:max", "longform.rewards")
+    check_signature(plugin, {})
+    assert (plugin.version, plugin.file) == ("", "")
+    with pytest.raises(BadInputError, match=r"^builtins:maxi: the module has no 'maxi'; did you mean 'max'\?$"):
+        load_plugin("builtins:maxi", "longform.rewards")

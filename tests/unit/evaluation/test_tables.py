@@ -11,7 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from longform.evaluation.tables import Column, Table, explain, plain, render, show
+from longform.evaluation.tables import (
+    Column,
+    NoInterval,
+    Table,
+    explain,
+    plain,
+    render,
+    show,
+    stored_table,
+    table_as_json,
+)
 from longform.statistics.bootstrap import Interval
 
 NAN = float("nan")
@@ -249,3 +259,10 @@ def test_json_has_names_for_bounds_and_null_for_what_is_no_number():
         "n": 3,
         "none": None,
     }
+
+
+def test_an_estimate_without_an_interval_is_stored_with_the_reason():
+    table = Table(
+        "Scores", [Column("model", is_text=True), Column("score", 2)], [["m", NoInterval(4.5, "a single value")]]
+    )
+    assert stored_table(json.loads(json.dumps(table_as_json(table)))).rows == table.rows

@@ -170,3 +170,16 @@ def test_what_a_killed_process_left_beside_a_file_is_removed_by_the_next_that_wr
         (tmp_path / name).write_text("half")
     write_rows(tmp_path / "rows.jsonl", [Prompt(id="a", prompt="p")])
     assert {path.name for path in tmp_path.iterdir()} == {"rows.jsonl", *others}
+
+
+@pytest.mark.parametrize("name", ["rows.csv", "rows.tsv", "rows.txt"])
+def test_rows_are_not_written_in_a_format_that_is_only_read(tmp_path, name):
+    with pytest.raises(BadInputError, match=rf"{name}: rows are written as JSON Lines or Parquet; name a \.jsonl or"):
+        write_rows(tmp_path / name, [Prompt(id="p", prompt="Write.")])
+    assert not list(tmp_path.iterdir())
+
+
+def test_rows_that_are_appended_need_a_file(tmp_path):
+    (tmp_path / "rows.jsonl").mkdir()
+    with pytest.raises(BadInputError, match=r"rows\.jsonl: cannot be written: Is a directory"):
+        AppendedRows(tmp_path / "rows.jsonl", Prompt)

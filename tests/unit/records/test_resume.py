@@ -3,7 +3,7 @@
 import pytest
 
 from longform.records.errors import BadInputError
-from longform.records.resume import check_files, check_resume, flatten, hash_file
+from longform.records.resume import check_files, check_resume, flatten, hash_file, hash_model_folder
 from longform.records.schemas import Prompt
 
 
@@ -46,3 +46,14 @@ def test_criteria_without_the_newer_fields_keep_their_form_and_hash():
     newer = old | {"weight": 2.0, "bands": {"9-10": "roars"}, "hard": True}
     row = Prompt.model_validate({"id": "p", "prompt": "Write.", "criteria": [newer]})
     assert row.model_dump(mode="json")["criteria"] == [{key: newer[key] for key in newer}]
+
+
+def test_a_file_of_a_model_that_cannot_be_read_is_named(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    before = hash_model_folder(tmp_path)
+    (tmp_path / "notes.md").write_text("of no effect")
+    assert hash_model_folder(tmp_path) == before
+    (tmp_path / "tokenizer.json").write_text("{}")
+    assert hash_model_folder(tmp_path) != before
+    with pytest.raises(BadInputError, match=r"gone: cannot be read: No such file or directory"):
+        hash_model_folder(tmp_path / "gone")

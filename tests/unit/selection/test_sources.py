@@ -259,3 +259,13 @@ def test_an_id_that_cannot_be_reached_is_one_line(monkeypatch, capfd):
     assert str(caught.value).endswith("; there is no such file or folder here either")
     assert "\n" not in str(caught.value)
     assert capfd.readouterr() == ("", "")
+
+
+def test_each_text_file_of_a_folder_is_a_prompt_whose_name_is_its_id(tmp_path):
+    (tmp_path / "asked").mkdir()
+    for name in ("b", "a"):
+        (tmp_path / "asked" / f"{name}.txt").write_text(f"Write about {name}.\n")
+    assert [(it.offer.id, str(it.offer.request).strip()) for it in read_source(str(tmp_path / "asked"))] == [
+        ("a", "Write about a."),
+        ("b", "Write about b."),
+    ]

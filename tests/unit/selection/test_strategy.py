@@ -161,3 +161,11 @@ def test_the_command_says_which_source_chose(choose, write, tmp_path, capsys):
             assert f"strategy   {name}:longest (source {digest[:12]})" in printed.splitlines()
             assert f"{name}:longest (source {digest[:12]})" in Path("page.html").read_text()
     assert len(list(read_rows("l.jsonl", Ladder))) == 4
+
+
+def test_a_strategy_that_takes_any_keyword_gets_all_and_one_that_is_not_written_in_python_none(choose, write):
+    name = write("seen = {}\ndef f(candidates, **more): seen.update(more); return candidates")
+    choose(GRADES, strategy=f"{name}:f", seed=3)
+    assert sys.modules[name].seen["seed"] == 3
+    assert set(sys.modules[name].seen["prompts"]) == set("abcd")
+    assert _ids(choose(GRADES, strategy="builtins:iter")) == ["a", "b", "c", "d"]

@@ -127,6 +127,7 @@ def test_the_overall_score_is_the_mean_over_texts_of_a_way_of_asking(tmp_path):
     ("changes", "message"),
     [
         ({"task": "Write."}, r"prompt: lacks \{word_count_type\}"),
+        ({"task": 3}, "task: not a text"),
         ({"lengths": [0]}, "lengths: needs positive numbers"),
         ({"methods": ["about"]}, "methods.0: Input should be 'equal to'"),
     ],
