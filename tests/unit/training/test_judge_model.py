@@ -162,6 +162,18 @@ def test_pairs_without_a_label_are_counted_and_a_file_without_any_is_refused(tmp
         read_labelled_pairs([path], judge=None)
 
 
+def test_a_pair_without_a_text_and_a_folder_without_a_judge_are_one_line(tmp_path):
+    path = tmp_path / "pairs.jsonl"
+    path.write_text(json.dumps(pair(0).model_dump(mode="json") | {"response_a": " "}) + "\n", encoding="utf-8")
+    with pytest.raises(BadInputError, match=r"pairs\.jsonl:1: response_a: the text is empty"):
+        read_labelled_pairs([path], judge=None)
+    for content in (None, "{", "[]"):
+        if content is not None:
+            (tmp_path / "judge.json").write_text(content)
+        with pytest.raises(BadInputError, match=r"not a judge model written by `longform judge-model`: judge\.json is"):
+            read_facts(tmp_path)
+
+
 def test_labels_by_several_people_are_one_label_by_majority(tmp_path):
     path = tmp_path / "pairs.jsonl"
     row = pair(0, None).model_dump(mode="json") | {"labels": {"ann": "a", "ben": "a", "cy": "b"}}

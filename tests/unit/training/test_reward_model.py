@@ -256,6 +256,16 @@ def test_too_few_prompts_to_hold_any_out_are_refused(base, tmp_path):
         read_split(recipe(base, tmp_path, preferences=[tmp_path / "one.jsonl"]))
 
 
+def test_pairs_for_validation_come_from_a_file_or_from_the_others(base, tmp_path):
+    write_rows(tmp_path / "own.jsonl", pairs(3))
+    own = read_split(recipe(base, tmp_path, validation={"file": tmp_path / "own.jsonl"}))
+    assert own.validation == pairs(3) and len(own.training) + len(own.held_out) == 64
+    shared = read_split(recipe(base, tmp_path, validation={"share": 0.3}))
+    assert shared.validation and len(shared.training) + len(shared.held_out) + len(shared.validation) == 64
+    with pytest.raises(BadInputError, match=r"validation\.share: holds out no prompt; raise it, or name a"):
+        read_split(recipe(base, tmp_path, validation={"share": 0.0001}))
+
+
 def test_a_folder_that_exists_is_left_alone(base, tmp_path):
     (tmp_path / "out").mkdir()
     with pytest.raises(BadInputError, match="exists; choose another folder"):

@@ -12,7 +12,14 @@ from toy import build_tokenizer, save_model
 from longform.records.errors import BadInputError, CheckpointWarning, LongformWarning, StoppedError
 from longform.rl.settings import MemorySettings
 from longform.training.supervised.encoding import encode_rows
-from longform.training.supervised.resumable import finished_updates, is_begun, model_files, newest_checkpoint, resumable
+from longform.training.supervised.resumable import (
+    check_start,
+    finished_updates,
+    is_begun,
+    model_files,
+    newest_checkpoint,
+    resumable,
+)
 from longform.training.supervised.settings import SupervisedRecipe
 from longform.training.supervised.sft import fine_tune
 from longform.training.supervised.sft_recipe import SftSettings
@@ -51,6 +58,7 @@ def _cut_in_half(path):
     [
         (lambda it: _cut_in_half(it / "model.safetensors"), "model.safetensors has changed since it was written"),
         (lambda it: (it / "optimizer.pt").unlink(), "optimizer.pt is missing"),
+        (lambda it: _cut_in_half(it / "whole"), "whole cannot be read"),
         (lambda it: _cut_in_half(it / "trainer_state.json"), "trainer_state.json has changed since it was written"),
     ],
 )
@@ -119,6 +127,23 @@ def test_bad_input_before_the_first_checkpoint_leaves_nothing_to_resume(tmp_path
                 (folder / "checkpoint-1").mkdir()
             raise BadInputError("m: cannot be loaded as a model")
         assert is_begun(recipe) == has_checkpoint
+
+
+def test_a_stage_is_begun_by_one_process_and_says_when_it_starts_over(tmp_path):
+    recipe = SupervisedRecipe(out=tmp_path / "out")
+    with pytest.raises(BadInputError, match=r"out\.checkpoints: no fine-tuning to resume"):
+        check_start(recipe, name="fine-tuning", resume=True)
+    with pytest.raises(KeyboardInterrupt), resumable(recipe, [], name="fine-tuning"):
+        with (
+            pytest.raises(BadInputError, match=r"out\.checkpoints: in use by another fine-tuning process"),
+            resumable(recipe, [], name="fine-tuning"),
+        ):
+            pass
+        raise KeyboardInterrupt
+    with pytest.raises(BadInputError, match="contains an interrupted fine-tuning; continue with --resume, or remove"):
+        check_start(recipe, name="fine-tuning", resume=False)
+    with pytest.warns(CheckpointWarning, match="the fine-tuning stopped before its first checkpoint and starts over"):
+        check_start(recipe, name="fine-tuning", resume=True)
 
 
 def test_files_below_adapters_belong_to_a_stage(start, tmp_path):

@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
-from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -147,13 +146,13 @@ def training_order(rows: int, *, batch_size: int, steps: int, seed: int, shuffle
         shuffle: Whether to shuffle the rows; if not, they are in their given order in every epoch.
     """
     order: list[int] = []
-    for epoch in count():
+    epoch = 0
+    while len(order) < steps * batch_size:
         generator = torch.Generator().manual_seed(seed + epoch)
         order += torch.randperm(rows, generator=generator).tolist() if shuffle else range(rows)
         order += [rows] * (-rows % batch_size)
-        if len(order) >= steps * batch_size:
-            return order[: steps * batch_size]
-    raise AssertionError  # unreachable
+        epoch += 1
+    return order[: steps * batch_size]
 
 
 class MicroBatches:
