@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from longform.demo import examiner, judge
@@ -135,8 +136,8 @@ def test_relevance_is_the_cosine_of_request_and_response():
     class Encoder:
         """Whether a text holds the word lantern, and whether it holds the word boat."""
 
-        def encode(self, texts):
-            return [["lantern" in text, "boat" in text] for text in texts]
+        def encode(self, sentences):
+            return np.array([["lantern" in it, "boat" in it] for it in sentences], dtype=np.float64)
 
     texts = ("A lantern.", "A boat.", "A lantern in a boat.", "")
     rows = [Response(prompt_id=LANTERN.id, model="m", text=text) for text in texts]

@@ -193,4 +193,5 @@ def test_grading_without_criteria_too_is_a_second_call_for_each_prompt():
         validation_load(_recipe([{"kind": "pairwise", "judge": "a"}], validation=it), LENGTHS, {}, given=Assumptions())
         for it in (validation, {**validation, "without_criteria": False})
     )
+    assert both is not None and one is not None
     assert (both.calls, both.prompt_tokens) == (2 * one.calls, 2 * one.prompt_tokens)

@@ -21,7 +21,7 @@ from longform.records.errors import BadInputError
 from longform.records.files import write_rows
 from longform.records.rollout_search import RolloutIndex
 from longform.records.run_directory import RunDirectory
-from longform.records.schemas import Game, Grade, Ladder, Pair, PromptRow, Reference, Response
+from longform.records.schemas import Game, Grade, Ladder, Pair, PairWithLabels, PromptRow, Reference, Response
 from longform.report.page import write_report
 from longform.report.rendering import content_policy
 from longform.viewer import app
@@ -284,7 +284,7 @@ def test_files_of_results_show_the_texts_behind_each_row(tmp_path: Path) -> None
         potential=1,
     )
     write_rows(tmp_path / "ladders.jsonl", [ladder])
-    pair = Pair(
+    pair = PairWithLabels(
         id="q",
         prompt="Why?",
         response_a="So.",
