@@ -44,6 +44,26 @@ def test_pairs_and_labels_go_to_another_tool_and_come_back(tmp_path: Path, form)
     ]
 
 
+@pytest.mark.parametrize("form", ["argilla", "label-studio"])
+def test_weights_verdicts_and_criteria_come_back_so_that_figures_stay_those_of_the_run(tmp_path: Path, form) -> None:
+    fields = {
+        "weight": 4.8,
+        "verdicts": {"judge": {"ab": "a", "ba": "tie"}},
+        "criteria": [{"name": "pace", "description": "It moves."}],
+        "labels": {"ann": "b"},
+        "label_orders": {"ann": "ba"},
+        "label_notes": {"ann": "pace; “livelier”"},
+        "step": 3,
+    }
+    pairs = [pair(0, **fields), pair(1, label="a", weight=0.5)]
+    export_pairs(pairs, tmp_path / "tasks.json", form)
+    assert import_pairs(tmp_path / "tasks.json") == pairs
+    rows = json.loads((tmp_path / "tasks.json").read_text(encoding="utf-8"))
+    rows[0]["meta" if form == "label-studio" else "metadata"]["longform_pair"] = "[4.8]"
+    with pytest.raises(BadInputError, match=r"t\.json: item 1: metadata: longform_pair: must be an object as JSON"):
+        imported(tmp_path, *rows)
+
+
 def test_what_the_tools_write_themselves_is_read(tmp_path: Path) -> None:
     texts = {"prompt": "Why?", "response_a": "So.", "response_b": "Thus."}
     value = {"value": {"selected": "right"}, "type": "pairwise"}

@@ -8,7 +8,7 @@
 - Both also write rows without nesting, which `flat_rows` describes.
 
 Authors with other names cannot be given to these tools. Their names stay in the result (Label Studio) or in `metadata`
-(Argilla), where importing finds them.
+(Argilla), where importing finds them. So do a pair's other fields, such as its weight and the verdicts of judges.
 """
 
 import json
@@ -33,6 +33,10 @@ _PERSON = "longform_person"
 """Of a result of Label Studio: the author's name, if Label Studio cannot know it."""
 _LABELS = "longform_labels"
 """Of the metadata of a record of Argilla: the labels by people without a UUID, as JSON."""
+_PAIR = "longform_pair"
+"""Of the meta or metadata: the other fields of a pair as JSON, without which a sample would lose its weights."""
+_SHOWN_ELSEWHERE = {"id", *TEXTS, "labels", "model_a", "model_b"}
+"""Fields of a pair that have places of their own."""
 _VALUES: Mapping[str, Winner] = {
     "a": "a",
     "b": "b",
@@ -122,7 +126,7 @@ def _read(row: Any, location: str, number: int) -> AuditedPair:
     meta = _object(item.get("metadata") or item.get("meta"), f"{location}: metadata")
     labels = _label_studio_labels(item, location) if kind == "data" else _argilla_labels(item, meta, location)
     id_ = str(data.get("id") or item.get("id") or item.get("external_id") or number)
-    values = {"id": id_, **{it: data[it] for it in TEXTS}}
+    values = _other_fields(meta, location) | {"id": id_} | {it: data[it] for it in TEXTS}
     values |= {it: meta[it] for it in ("model_a", "model_b") if meta.get(it)}
     try:
         return AuditedPair.model_validate(values | ({"labels": labels} if labels else {}))
@@ -185,13 +189,22 @@ def _is_submitted(response: Mapping[str, Any]) -> bool:
 
 
 def _labels_in_metadata(meta: Mapping[str, Any], location: str) -> dict[str, Winner]:
+    return {person: _winner(value, location) for person, value in _stored(meta, _LABELS, location).items()}
+
+
+def _other_fields(meta: Mapping[str, Any], location: str) -> dict[str, Any]:
+    return {name: value for name, value in _stored(meta, _PAIR, location).items() if name not in _SHOWN_ELSEWHERE}
+
+
+def _stored(meta: Mapping[str, Any], name: str, location: str) -> dict[str, Any]:
+    """An object that was stored as JSON; empty if there is none."""
     try:
-        stored = json.loads(meta.get(_LABELS) or "{}")
+        stored = json.loads(meta.get(name) or "{}")
     except (TypeError, ValueError, RecursionError):
         stored = None
     if not isinstance(stored, dict):
-        raise BadInputError(f"{location}: metadata: {_LABELS}: must be an object as JSON")
-    return {person: _winner(value, location) for person, value in stored.items()}
+        raise BadInputError(f"{location}: metadata: {name}: must be an object as JSON")
+    return stored
 
 
 def _question_of(names: Sequence[str], location: str, what: str) -> str:
@@ -253,7 +266,7 @@ def _winner(value: Any, location: str) -> Winner:
 
 def _to_label_studio(pair: AuditedPair) -> dict[str, Any]:
     annotations = [_annotation(person, label) for person, label in (pair.labels or {}).items()]
-    return {"data": _texts(pair), "meta": _models(pair), "annotations": annotations}
+    return {"data": _texts(pair), "meta": _models(pair) | _stored_fields(pair), "annotations": annotations}
 
 
 def _annotation(person: str, label: Winner) -> dict[str, Any]:
@@ -277,7 +290,9 @@ def _to_argilla(pair: AuditedPair) -> dict[str, Any]:
         if _is_uuid(person)
     ]
     others = {person: label for person, label in labels.items() if not _is_uuid(person)}
-    metadata = _models(pair) | ({_LABELS: json.dumps(others, ensure_ascii=False)} if others else {})
+    metadata = (
+        _models(pair) | _stored_fields(pair) | ({_LABELS: json.dumps(others, ensure_ascii=False)} if others else {})
+    )
     fields = {name: text for name, text in _texts(pair).items() if name != "id"}
     responses = {QUESTION: known} if known else {}
     return {"id": pair.id, "fields": fields, "metadata": metadata, "suggestions": {}, "responses": responses}
@@ -292,6 +307,13 @@ def _is_uuid(name: str) -> bool:
 
 def _texts(pair: AuditedPair) -> dict[str, str]:
     return {"id": pair.id, "prompt": pair.request.request, "response_a": pair.response_a, "response_b": pair.response_b}
+
+
+def _stored_fields(pair: AuditedPair) -> dict[str, str]:
+    """The fields that the other tool has no place for; `label` among them if it is not the majority of `labels`."""
+    excluded = _SHOWN_ELSEWHERE | ({"label"} if pair.labels else set())
+    fields = pair.model_dump(mode="json", exclude_none=True, exclude=excluded)
+    return {_PAIR: json.dumps(fields, ensure_ascii=False)} if fields else {}
 
 
 def _models(pair: AuditedPair) -> dict[str, str]:
