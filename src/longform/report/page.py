@@ -109,7 +109,7 @@ def _content(run: RunDirectory) -> dict[str, Any]:
         "constant": constant,
         "pairs": pairs[:MAX_TEXTS],
         "more_pairs": max(0, len(pairs) - MAX_TEXTS),
-        "notable": notable_rollouts(run, recipe, thinking=thinking),
+        "notable": notable_rollouts(run, recipe),
     }
 
 
@@ -152,9 +152,7 @@ def duration(seconds: float) -> str:
     return f"{seconds:.0f} s" if minutes < 2 else f"{minutes:.0f} min" if hours < 2 else f"{hours:.1f} h"
 
 
-def notable_rollouts(
-    run: RunDirectory, recipe: Recipe | None, *, thinking: Thinking = "off"
-) -> dict[str, list[ShownRollout]]:
+def notable_rollouts(run: RunDirectory, recipe: Recipe | None) -> dict[str, list[ShownRollout]]:
     """Rollouts of the latest steps with the best and the worst reward, and with the greatest disagreement of the judges."""
     last = run.database.last_step()
     has_reward = -math.inf  # a bound that only rollouts without a reward miss
@@ -170,7 +168,7 @@ def notable_rollouts(
         places = find_rollouts(run.path, wanted, limit=NOTABLE).rollouts
         records = [it for place in places for it in run.database.rollouts(step=place.step, row=place.row)]
         if records:
-            found[title] = show_rollouts(run.path, records, prompts=prompts, thinking=thinking)
+            found[title] = show_rollouts(run.path, records, prompts=prompts, recipe=recipe)
     return found
 
 

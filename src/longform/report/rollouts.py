@@ -7,14 +7,20 @@ from pathlib import Path
 from typing import NamedTuple
 
 from longform.judging.answers import value_place
+from longform.recipe.recipe import Recipe
 from longform.records.database import RolloutRecord
+from longform.records.errors import BadInputError
 from longform.records.recorded_calls import RecordedCall, find_call_log, has_calls, read_calls
 from longform.records.schemas import PromptRow
-from longform.text.repetition import copied_share, repeats, stuffed_share
+from longform.rewards.measured import FormatReward, looping_share
+from longform.rewards.settings import FormatSettings
+from longform.text.repetition import copied_share, repeated_ngram_share, repeats, stuffed_share
 from longform.text.spans import (
     Span,
     copied_spans,
     differences,
+    flagged_spans,
+    repeated_ngram_spans,
     repeated_sentence_spans,
     stuffed_spans,
 )
@@ -26,9 +32,10 @@ MAX_MARKED = 200_000
 """Characters of response and reference up to which passages are marked."""
 KINDS = {
     "differs": "differs from the other text",
-    "repeated": "repeats an earlier sentence",
+    "repeated": "repeats an earlier sentence or passage",
     "copied": "copied from the request or the reference",
     "stuffed": "used beyond natural use",
+    "slop": "a phrase of the slop list",
     "value": "the verdict or scores that were read",
 }
 """Marks of passages, and what they mean."""
@@ -74,6 +81,8 @@ class ShownRollout(NamedTuple):
     facts: dict[str, str]
     rewards: dict[str, str]
     """Score by kind of reward."""
+    charges: dict[str, str]
+    """What the format reward takes off for the answer, by penalty."""
     request: str | None
     """None if the prompts of the run cannot be read."""
     thoughts: str
@@ -93,7 +102,11 @@ class ShownRollout(NamedTuple):
 
 
 def show_rollouts(
-    run: Path, rollouts: Iterable[RolloutRecord], *, prompts: Mapping[str, PromptRow], thinking: Thinking = "off"
+    run: Path,
+    rollouts: Iterable[RolloutRecord],
+    *,
+    prompts: Mapping[str, PromptRow],
+    recipe: Recipe | None = None,
 ) -> list[ShownRollout]:
     """Prepare rollouts of a run for a page.
 
@@ -101,14 +114,19 @@ def show_rollouts(
         run: Run directory, whose judge calls are read.
         rollouts: Of the run.
         prompts: By id; those that are missing are shown without their request.
-        thinking: Format of the run's responses.
+        recipe: Of the run: the format of its responses, and what is charged; None if it cannot be read.
 
     Raises:
         BadInputError: the records are damaged.
     """
+    thinking: Thinking = recipe.generation.think if recipe else "off"
+    charging = _format_reward(recipe)
     records = list(rollouts)
     calls = calls_by_hash(run, [it for record in records for it in record.calls])
-    return [show_rollout(it, calls=calls, prompt=prompts.get(it.prompt_id), thinking=thinking) for it in records]
+    return [
+        show_rollout(it, calls=calls, prompt=prompts.get(it.prompt_id), thinking=thinking, charging=charging)
+        for it in records
+    ]
 
 
 def show_rollout(
@@ -117,6 +135,7 @@ def show_rollout(
     calls: Mapping[str, Sequence[RecordedCall]],
     prompt: PromptRow | None,
     thinking: Thinking = "off",
+    charging: FormatReward | None = None,
 ) -> ShownRollout:
     """Prepare one rollout for a page.
 
@@ -125,22 +144,25 @@ def show_rollout(
         calls: Calls by the hash of their request.
         prompt: Its prompt, if it can be read.
         thinking: Format of its response.
+        charging: The format reward of its run, if there is one.
     """
     parsed = parse_response(record.text, thinking)
     text = parsed.answer if parsed.well_formed and parsed.answer else record.text
     request = prompt.request if prompt else ""
-    found = (
-        _find_passages(text, request=request, reference=record.reference)
-        if len(text) + len(record.reference) <= MAX_MARKED
-        else _Passages({}, {}, None, ["nothing, the texts are too long"])
-    )
+    is_charged = charging is not None and prompt is not None and text is parsed.answer
+    if len(text) + len(record.reference) <= MAX_MARKED:
+        found = _find_passages(text, request=request, reference=record.reference, charging=charging)
+    else:
+        found, is_charged = _Passages({}, {}, None, ["nothing, the texts are too long"]), False
+    charges = charging.penalties(text, request=request, reference=record.reference) if charging and is_charged else {}
     return ShownRollout(
         step=record.step,
         row=record.row,
         prompt_id=record.prompt_id,
         outcome=record.outcome,
-        facts=_facts(record, well_formed=parsed.well_formed),
+        facts=_facts(record, prompt, well_formed=parsed.well_formed),
         rewards={kind: f"{score:.3g}" for kind, score in (record.scores or {}).items()},
+        charges={name: f"-{charge:.3g}" for name, charge in charges.items() if charge > 0},
         request=prompt.request if prompt else None,
         thoughts=parsed.think if text is parsed.answer else "",
         response=marked(text, found.response),
@@ -161,14 +183,20 @@ class _Passages(NamedTuple):
     """The marks of the response in words."""
 
 
-def _find_passages(text: str, *, request: str, reference: str) -> _Passages:
+def _find_passages(text: str, *, request: str, reference: str, charging: FormatReward | None) -> _Passages:
     """Find what to mark in a response and its reference, which may be empty."""
+    repeated_sentences = repeated_sentence_spans(text)
+    looping = repeated_ngram_spans(text) if looping_share(text) > 0 else []
+    listed = charging.slop_words(text) if charging else []
     spans: dict[str, list[Span]] = {
-        "repeated": repeated_sentence_spans(text),
+        "repeated": _merged([*repeated_sentences, *looping]),
         "copied": _merged([*copied_spans(text, request), *copied_spans(text, reference)]),
         "stuffed": stuffed_spans(text),
+        "slop": flagged_spans(text, listed) if listed else [],
     }
-    marks = _marks(text, spans, sources=(request, reference))
+    marks = _marks(
+        text, spans, sources=(request, reference), repeated=len(repeated_sentences), is_looping=bool(looping)
+    )
     if not reference:
         return _Passages(spans, {}, None, marks)
     differing = differences(reference, text)
@@ -177,17 +205,38 @@ def _find_passages(text: str, *, request: str, reference: str) -> _Passages:
     return _Passages(spans | {"differs": differing.other}, {"differs": differing.one}, differing.common, marks)
 
 
-def _marks(text: str, spans: Mapping[str, Sequence[Span]], *, sources: Sequence[str]) -> list[str]:
+def _marks(
+    text: str, spans: Mapping[str, Sequence[Span]], *, sources: Sequence[str], repeated: int, is_looping: bool
+) -> list[str]:
     """What is marked in a text, with the shares that the format reward penalizes."""
     found: list[str] = []
-    if spans["repeated"]:
-        found.append(f"{len(spans['repeated'])} repeated sentences ({repeats(text).sentences:.0%} of the longer ones)")
+    if repeated:
+        found.append(f"{_counted(repeated, 'repeated sentence')} ({repeats(text).sentences:.0%} of the longer ones)")
+    if is_looping:
+        found.append(f"loops ({repeated_ngram_share(text):.0%} of the four-word sequences repeat an earlier one)")
     if spans["copied"]:
         share = max(copied_share(text, source) for source in sources)
-        found.append(f"{len(spans['copied'])} copied passages ({share:.0%} of the words)")
+        found.append(f"{_counted(len(spans['copied']), 'copied passage')} ({share:.0%} of the words)")
     if spans["stuffed"]:
-        found.append(f"{len(spans['stuffed'])} stuffed words ({stuffed_share(text):.0%})")
+        found.append(f"{_counted(len(spans['stuffed']), 'stuffed word')} ({stuffed_share(text):.0%})")
+    if spans["slop"]:
+        found.append(_counted(len(spans["slop"]), "passage") + " of the slop list")
     return found
+
+
+def _counted(count: int, thing: str) -> str:
+    return f"{count} {thing}" + ("" if count == 1 else "s")
+
+
+def _format_reward(recipe: Recipe | None) -> FormatReward | None:
+    """The format reward of a recipe; if its list of phrases is not readable from here, without that penalty."""
+    settings = next((it for it in recipe.rewards if isinstance(it, FormatSettings)), None) if recipe else None
+    if settings is None:
+        return None
+    try:
+        return FormatReward(settings)
+    except BadInputError:
+        return FormatReward(settings.model_copy(update={"slop": 0.0, "slop_list": None}))
 
 
 def show_calls(hashes: Iterable[str], calls: Mapping[str, Sequence[RecordedCall]]) -> list[ShownCall]:
@@ -241,11 +290,12 @@ def marked(text: str, spans: Mapping[str, Sequence[Span]]) -> list[Segment]:
     return segments or [Segment(text)]
 
 
-def _facts(record: RolloutRecord, *, well_formed: bool) -> dict[str, str]:
+def _facts(record: RolloutRecord, prompt: PromptRow | None, *, well_formed: bool) -> dict[str, str]:
+    asked = "" if prompt is None or prompt.length_range is None else " of {} to {}".format(*prompt.length_range)
     facts = {
         "reward": "none" if record.reward is None else f"{record.reward:.3g}",
         "rung": f"{record.rung}",
-        "words": f"{record.words}" + (f" after a plan of {record.think_words}" if record.think_words else ""),
+        "words": f"{record.words}{asked}" + (f" after a plan of {record.think_words}" if record.think_words else ""),
         "tokens": f"{record.tokens}",
     }
     if record.cause:

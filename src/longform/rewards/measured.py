@@ -80,17 +80,33 @@ class FormatReward:
             return RewardResult(self._score(*texts))
         return RewardResult(await asyncio.to_thread(self._score, *texts))
 
-    def _score(self, answer: str, request: str, reference: str) -> float:
-        weights, penalties = self._settings, 0.0
+    def penalties(self, answer: str, *, request: str, reference: str) -> dict[str, float]:
+        """The penalties of a well-formed answer by their names in the recipe; those whose weight is 0 are left out.
+
+        Args:
+            answer: of the response.
+            request, reference: what it may have been copied from.
+        """
+        weights, found = self._settings, dict[str, float]()
         if weights.repetition > 0:
-            penalties += weights.repetition * max(*repeats(answer), looping_share(answer))
+            found["repetition"] = weights.repetition * max(*repeats(answer), looping_share(answer))
         if weights.stuffing > 0:
-            penalties += weights.stuffing * stuffed_share(answer)
+            found["stuffing"] = weights.stuffing * stuffed_share(answer)
         if weights.copying > 0:
-            penalties += weights.copying * max(copied_share(answer, source) for source in (request, reference))
+            found["copying"] = weights.copying * max(copied_share(answer, source) for source in (request, reference))
         if self._slop is not None:
-            penalties += weights.slop * self._slop.excess(answer)
-        return max(0.0, 1.0 - penalties)
+            found["slop"] = weights.slop * self._slop.excess(answer)
+        return found
+
+    def slop_words(self, answer: str) -> list[bool]:
+        """Which units of an answer are in phrases that the slop penalty counts; none without a list."""
+        return [] if self._slop is None else self._slop.list_for(answer).listed(answer)
+
+    def _score(self, answer: str, request: str, reference: str) -> float:
+        total = 0.0
+        for penalty in self.penalties(answer, request=request, reference=reference).values():
+            total += penalty  # not `sum`, whose last digit differs between versions of Python
+        return max(0.0, 1.0 - total)
 
 
 def looping_share(text: str) -> float:

@@ -9,7 +9,7 @@ from longform.records.errors import BadInputError
 from longform.records.files import describe_first_error, write_text
 from longform.text.languages import guess_language
 from longform.text.repetition import units
-from longform.text.slop_mining import Phrase, listed_share
+from longform.text.slop_mining import Phrase, listed_share, listed_units
 
 OTHER = "other"
 """Name of the list for texts whose language is not recognised."""
@@ -49,7 +49,19 @@ class SlopList(BaseModel):
 
     def share(self, text: str) -> float:
         """The share of a text's words that are part of a listed phrase."""
-        return listed_share(text, self.grams, sorted({len(it) for it in self.grams}))
+        return listed_share(text, self.grams, self._orders)
+
+    def listed(self, text: str) -> list[bool]:
+        """Which words of a text are part of a listed phrase."""
+        return listed_units(units(text), self.grams, self._orders)
+
+    def excess(self, text: str) -> float:
+        """The share of a text in listed phrases beyond the allowed one, rescaled to 0 to 1."""
+        return max(0.0, self.share(text) - self.allowed) / (1 - self.allowed)
+
+    @property
+    def _orders(self) -> list[int]:
+        return sorted({len(it) for it in self.grams})
 
 
 class SlopLists(BaseModel):
@@ -83,9 +95,12 @@ class SlopLists(BaseModel):
         Without a list for the text's language, the list with the largest excess counts, because a text that consists only of
         listed phrases may not be recognised as any language.
         """
+        return self.list_for(text).excess(text)
+
+    def list_for(self, text: str) -> SlopList:
+        """The list that counts for a text; see `excess`."""
         own = self.languages.get(language_of_text(text))
-        lists = self.languages.values() if own is None else [own]
-        return max(max(0.0, it.share(text) - it.allowed) / (1 - it.allowed) for it in lists)
+        return own or max(self.languages.values(), key=lambda it: it.excess(text))
 
 
 def language_of_text(text: str) -> str:

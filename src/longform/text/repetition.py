@@ -82,11 +82,26 @@ def repeated_ngram_share(text: str, *, n: int = 4) -> float:
     if n < 1:
         raise ValueError(f"n must be at least 1, got {n}")
     tokens = units(text)
-    length = n * HAN_PER_WORD if 2 * count_han("".join(tokens)) > len(tokens) else n
+    length = _length_in_units(tokens, n)
     total = len(tokens) - length + 1
     if total < 1:
         return 0.0
     return 1.0 - _distinct_ngrams(tokens, length) / total
+
+
+def repeated_ngram_units(words: Sequence[str], *, n: int = 4) -> list[bool]:
+    """Which units of a text are in a sequence that repeats an earlier one. See `repeated_ngram_share`."""
+    length, seen, repeated = _length_in_units(words, n), set[tuple[str, ...]](), [False] * len(words)
+    for start in range(len(words) - length + 1):
+        gram = tuple(words[start : start + length])
+        if gram in seen:
+            repeated[start : start + length] = [True] * length
+        seen.add(gram)
+    return repeated
+
+
+def _length_in_units(words: Sequence[str], n: int) -> int:
+    return n * HAN_PER_WORD if 2 * count_han("".join(words)) > len(words) else n
 
 
 def near_copies(segments: Sequence[str], *, threshold: float = 0.9, min_units: int = MIN_UNITS) -> dict[int, int]:

@@ -80,13 +80,18 @@ def listed_share(text: str, phrases: frozenset[Phrase], orders: Sequence[int]) -
         phrases: The list.
         orders: Lengths of its phrases.
     """
-    words = units(text)
-    covered = [False] * len(words)
+    listed = listed_units(units(text), phrases, orders)
+    return sum(listed) / len(listed) if listed else 0.0
+
+
+def listed_units(words: Sequence[str], phrases: frozenset[Phrase], orders: Sequence[int]) -> list[bool]:
+    """Which units of a text are part of a listed phrase. See `listed_share`."""
+    listed = [False] * len(words)
     for order in orders:
         for start, gram in enumerate(_ngrams(words, order)):
             if gram in phrases:
-                covered[start : start + order] = [True] * order
-    return sum(covered) / len(words) if words else 0.0
+                listed[start : start + order] = [True] * order
+    return listed
 
 
 def _ngrams(words: Sequence[str], order: int) -> "zip[Phrase]":

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from rapidfuzz.distance import Indel
 
-from longform.text.repetition import copied_units, near_copies, stuffed_units, units
+from longform.text.repetition import copied_units, near_copies, repeated_ngram_units, stuffed_units, units
 from longform.text.words import sentences
 
 MIN_EQUAL = 3
@@ -60,6 +60,21 @@ def repeated_sentence_spans(text: str) -> list[Span]:
     found = sentences(text)
     copies = near_copies(found)
     return [span for index, span in enumerate(_places(text, found)) if index in copies]
+
+
+def repeated_ngram_spans(text: str) -> list[Span]:
+    """Passages that repeat an earlier sequence of four words (`repeated_ngram_share`)."""
+    return flagged_spans(text, repeated_ngram_units(units(text)))
+
+
+def flagged_spans(text: str, flags: Iterable[bool]) -> list[Span]:
+    """The passages of the units that have a flag.
+
+    Args:
+        text: The text.
+        flags: For each unit of `text.repetition.units`.
+    """
+    return _joined(flags, unit_spans(text))
 
 
 def differences(one: str, other: str) -> Differences:

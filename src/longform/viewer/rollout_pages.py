@@ -20,7 +20,6 @@ from longform.records.run_directory import RunDirectory
 from longform.records.schemas import PromptRow
 from longform.report.rollouts import Segment, show_rollouts
 from longform.report.verdict import stored_recipe
-from longform.text.structure import Thinking
 from longform.viewer.links import Links
 
 PAGE = 50
@@ -162,7 +161,7 @@ def rollout_content(
                 neighbours[name] = links.rollout(key, found[0].step, found[0].row, conditions | {"at": place})
     same = RolloutFilter(first_step=step, last_step=step, prompt_id=record.prompt_id)
     group = find_rollouts(run.path, same, limit=MAX_TEXTS).rollouts
-    (shown,) = show_rollouts(run.path, [record], prompts=prompts, thinking=thinking_of(run))
+    (shown,) = show_rollouts(run.path, [record], prompts=prompts, recipe=stored_recipe(run))
     return {
         "key": key,
         "it": shown,
@@ -197,14 +196,8 @@ def prompt_content(
 
 def step_content(run: RunDirectory, key: str, step: int, *, prompts: Mapping[str, PromptRow]) -> dict[str, Any]:
     """All rollouts of a step on one page, for a bundle."""
-    shown = show_rollouts(run.path, run.database.rollouts(step=step), prompts=prompts, thinking=thinking_of(run))
+    shown = show_rollouts(run.path, run.database.rollouts(step=step), prompts=prompts, recipe=stored_recipe(run))
     return {"key": key, "step": step, "rollouts": shown}
-
-
-def thinking_of(run: RunDirectory) -> Thinking:
-    """The format of a run's responses."""
-    recipe = stored_recipe(run)
-    return recipe.generation.think if recipe else "off"
 
 
 def _text_of(run: RunDirectory, facts: RolloutFacts) -> str:
