@@ -12,8 +12,8 @@ import pytest
 import yaml
 from starlette.testclient import TestClient
 
-from longform.report.page import write_report
 from longform.records.run_directory import RunDirectory
+from longform.report.page import write_report
 from longform.rewards.slop_lists import ListedPhrase, SlopList, SlopLists
 from longform.viewer.app import create_app
 from longform.viewer.bundle import write_bundle
