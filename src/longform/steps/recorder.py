@@ -74,7 +74,8 @@ class StepRecord:
         self.rollouts: Sequence[RolloutRecord] = ()
         self.updates: Sequence[RungUpdate] = ()
         self.metrics: dict[str, float] = {}
-        self._seconds: dict[str, float] = {}
+        self.seconds: dict[str, float] = {}
+        """Metrics `seconds/NAME` of what was timed so far."""
 
     @contextmanager
     def timer(self, name: str) -> Iterator[None]:
@@ -82,14 +83,14 @@ class StepRecord:
         self._on_phase(_PHASES.get(name, name))
         began = time.perf_counter()
         yield
-        self._seconds[f"seconds/{name}"] = self._seconds.get(f"seconds/{name}", 0.0) + time.perf_counter() - began
+        self.seconds[f"seconds/{name}"] = self.seconds.get(f"seconds/{name}", 0.0) + time.perf_counter() - began
 
     def finish(
         self, rollouts: Sequence[RolloutRecord], metrics: dict[str, float], updates: Sequence[RungUpdate]
     ) -> None:
         """The rollouts of the step, its metrics, and the promotions that are committed with its update."""
         self.rollouts, self.updates = rollouts, updates
-        self.metrics = metrics | self._seconds
+        self.metrics = metrics | self.seconds
 
 
 class RunRecorder:
@@ -160,9 +161,9 @@ class RunRecorder:
         texts: list[ValidationText] = []
         metrics = record.metrics
         if self._validate is not None and (step % self._validate_every == 0 or step == self._steps):
-            self._on_phase("validating")
-            texts = self._validate(step)
-            metrics = metrics | validation_metrics(texts)
+            with record.timer("validating"):
+                texts = self._validate(step)
+            metrics = metrics | validation_metrics(texts) | record.seconds
         metrics = self.record(
             step,
             seconds=time.perf_counter() - began,

@@ -64,7 +64,7 @@ class Phase(NamedTuple):
     seconds: str
     share: str
     each: str
-    """Seconds of a step, on average."""
+    """Seconds of a step that has this phase, on average."""
 
 
 def run_line(path: Path) -> RunLine:
@@ -115,7 +115,7 @@ def run_content(run: RunDirectory, key: str, links: Links, *, verdict: RunVerdic
         "verdict": verdict,
         "pictures": [draw_interactive(chart, step_link=links.step_prefix(key)) for chart in charts],
         "constant": constant,
-        "phases": phases(series),
+        "phases": phases(series, run.database.seconds()),
         "costs": costs(run),
         "steps": steps(series),
         "pairs": before_after(run, thinking=recipe.generation.think if recipe else "off") if links.with_texts else [],
@@ -138,17 +138,27 @@ def state_text(run: RunDirectory) -> str:
     return f"{summary.state}:{summary.step}"
 
 
-def phases(series: Mapping[str, Sequence[tuple[int, float]]]) -> list[Phase]:
-    """The time of a run by phase, longest first."""
+def phases(series: Mapping[str, Sequence[tuple[int, float]]], total: float) -> list[Phase]:
+    """The time of a run by phase, longest first, and what belongs to none of them.
+
+    Args:
+        series: (step, value) pairs by metric.
+        total: Seconds of all steps.
+    """
     spent = {name.removeprefix(_PHASES): points for name, points in series.items() if name.startswith(_PHASES)}
     sums = {name: sum(seconds for _, seconds in points) for name, points in spent.items()}
-    total = sum(sums.values())
+    times = {name: len(points) for name, points in spent.items()}
+    rest = total - sum(sums.values())
+    if sums and rest >= 0.01 * total:
+        steps = max(times.values())
+        sums, times = sums | {"everything else": rest}, times | {"everything else": steps}
+    total = max(total, sum(sums.values()))
     return [
         Phase(
             _NAMES.get(name, name.replace("_", " ")),
             duration(seconds),
             f"{100 * seconds / total:.0f}%" if total else "",
-            f"{seconds / len(spent[name]):.2g} s",
+            f"{seconds / times[name]:.2g} s",
         )
         for name, seconds in sorted(sums.items(), key=lambda it: -it[1])
     ]

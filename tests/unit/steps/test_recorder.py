@@ -72,6 +72,13 @@ def test_the_phases_of_a_step_are_told_as_they_begin(follow):
     assert phases == ["validating", *step, *step, "validating", *step, "validating"]
 
 
+def test_every_phase_of_a_step_is_timed_validation_too(follow):
+    reports, _ = follow()
+    timed = [{name.removeprefix("seconds/") for name in it.metrics if name.startswith("seconds/")} for it in reports]
+    step = {"writing", "waiting_for_judge", "updating"}
+    assert timed == [step, step | {"validating"}, step | {"validating"}]
+
+
 def test_a_sample_of_the_texts_is_reported_every_so_many_steps(follow):
     reports, _ = follow(show_every=2)
     assert [len(it.samples) for it in reports] == [0, 4, 0]

@@ -168,6 +168,7 @@ def test_a_run_shows_its_result_first(folder: Path) -> None:
     assert "The examiner's mean grade rose: +4.00" in text
     assert text.index("examiner's mean grade") < text.index("Curves")
     assert "writing" in text[text.index("Time by phase") :]
+    assert re.search(r"writing\s*6 s\s*75%\s*1.5 s\s*everything else\s*2 s\s*25%\s*0.5 s", text), "four steps of 2 s"
 
 
 def test_a_search_finds_words_once_they_are_indexed(folder: Path) -> None:
