@@ -26,6 +26,8 @@ PAGE = 50
 MAX_TEXTS = 1000
 """Texts of a prompt, or of a group, on one page."""
 _EXCERPT = 160
+_NO_VERDICT = "no_verdict/"
+"""Metrics of missing rewards: their share, and their numbers by cause and by length."""
 _FIELDS = {
     "step": "step, or first step",
     "to": "last step",
@@ -121,6 +123,7 @@ def list_content(
         "key": key,
         "fields": _FIELDS,
         "sortings": _SORTINGS,
+        "causes": _causes(run, conditions.get("cause")),
         "conditions": conditions,
         "problem": problem,
         "count": f"at least {MAX_COUNT:,}" if found.total >= MAX_COUNT else f"{found.total:,}",
@@ -198,6 +201,13 @@ def step_content(run: RunDirectory, key: str, step: int, *, prompts: Mapping[str
     """All rollouts of a step on one page, for a bundle."""
     shown = show_rollouts(run.path, run.database.rollouts(step=step), prompts=prompts, recipe=stored_recipe(run))
     return {"key": key, "step": step, "rollouts": shown}
+
+
+def _causes(run: RunDirectory, chosen: str | None) -> list[str]:
+    """Why rewards of a run are missing, by its metrics: quicker than to read all rollouts."""
+    names = {name.removeprefix(_NO_VERDICT) for name in run.database.metrics() if name.startswith(_NO_VERDICT)}
+    causes = {it for it in names if it != "share" and not it.startswith("words_")}
+    return sorted(causes | ({chosen} if chosen and chosen != "any" else set()))
 
 
 def _text_of(run: RunDirectory, facts: RolloutFacts) -> str:

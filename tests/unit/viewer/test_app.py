@@ -214,6 +214,20 @@ def test_a_bad_condition_is_named(folder: Path, query: str, problem: str) -> Non
     assert problem in Page(answer.text).text
 
 
+def test_causes_of_a_missing_verdict_are_offered_as_the_run_has_them(folder: Path) -> None:
+    with RunDirectory.open(folder / "a") as run:
+        metrics = {"no_verdict/share": 0.5, "no_verdict/refused": 1.0, "no_verdict/words_100": 1.0}
+        run.database.record_step(
+            9, seconds=1.0, metrics=metrics, rollouts=[rollout(9, 0, outcome=None, cause="refused")]
+        )
+    client = client_of(folder)
+    source = client.get("/run/a/rollouts?cause=refused").text
+    select = source[source.index('<select name="cause">') :].partition("</select>")[0]
+    assert re.findall(r"<option[^>]*>([^<]*)<", select) == ["all rollouts", "any cause", "refused"]
+    for query in ("cause=refused", "cause=any"):
+        assert "1 found" in Page(client.get(f"/run/a/rollouts?{query}").text).text
+
+
 @pytest.mark.parametrize(
     "address", ["/run/none", "/run/a/rollout/99/0", "/file/none", "/nothing", "/run/..%2F..%2Fetc", "/file/..%2Fpasswd"]
 )
