@@ -114,6 +114,7 @@ def test_responses_of_several_models_become_tables_and_a_result(server, capsys):
     assert short["S_l"]["estimate"] == pytest.approx((0 + 50 + 100) / 3)
     assert short["S_q"]["estimate"] == pytest.approx((0 + 75 + 75) / 3)
     answers = [json.loads(line) for line in Path("out/answers.jsonl").read_text(encoding="utf-8").split("\n") if line]
+    assert len(answers[0].pop("calls")) == 1
     assert answers[0] == {"about": ["lbw-000", "exact", "0"], "value": dict.fromkeys(QUALITIES, 4)}
 
 

@@ -214,13 +214,15 @@ class ViewerPages:
     def file(self, request: Request) -> Response:
         """The rows of a file of results, or its tables."""
         key = request.path_params["key"]
-        try:
-            found = self._collection.file(key)
-        except KeyError:
-            raise HTTPException(404, f"not found: {key}") from None
+        files = self._collection.files()
+        found = next((it for it in files if it.key == key), None)
+        if found is None:
+            raise HTTPException(404, f"not found: {key}")
         find, at = request.query_params.get("q", ""), request.query_params.get("at", "0")
         offset = int(at) if at.isdecimal() and len(at) < 12 else 0
-        return self._page("file.html.j2", file_content(found, LINKS, limit=_ROWS, find=find, offset=offset))
+        return self._page(
+            "file.html.j2", file_content(found, LINKS, files=files, limit=_ROWS, find=find, offset=offset)
+        )
 
     def problem(self, request: Request, error: Exception) -> Response:  # noqa: ARG002
         """The page of an error."""

@@ -80,7 +80,7 @@ def _write_pages(collection: ViewerCollection, folder: Path, *, links: BundleLin
                 for step in content["steps"]:
                     write(links.step(key, step), "step.html.j2", step_content(run, key, step, prompts=prompts))
     for file in files:
-        write(links.file(file.key), "file.html.j2", file_content(file, links, limit=MAX_ROWS))
+        write(links.file(file.key), "file.html.j2", file_content(file, links, files=files, limit=MAX_ROWS))
 
 
 def _public_line(path: Path) -> RunLine:

@@ -92,14 +92,6 @@ class ViewerCollection:
         """
         return self.runs()[key]
 
-    def file(self, key: str) -> FoundFile:
-        """The file of a key.
-
-        Raises:
-            KeyError: there is none.
-        """
-        return {it.key: it for it in self.files()}[key]
-
     @staticmethod
     def _row_files(root: Path) -> Iterator[Path]:
         if root.is_file():

@@ -1,13 +1,15 @@
 """Files of results as pages: responses, grades, ladders, games and pairs, with the texts behind each row.
 
-A file's kind follows from the fields of its first row. Texts of other files in the same folder are joined by prompt and
-model: the responses that were graded, the request of a response.
+A file's kind follows from the fields of its first row. Texts of other files are joined by prompt and model: the responses
+that were graded, the request of a response. Files of the same folder come first; a text of another folder is shown with the
+name of its file.
 """
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 from longform.evaluation.tables import ShownTable, format_table, stored_table
@@ -62,7 +64,15 @@ def kind_of_file(path: Path) -> ContentKind | None:
     return kind_of_row(row) or "rows"
 
 
-def read_page(path: Path, kind: ContentKind, *, find: str = "", offset: int = 0, limit: int = 20) -> RowPage:
+def read_page(
+    path: Path,
+    kind: ContentKind,
+    *,
+    find: str = "",
+    offset: int = 0,
+    limit: int = 20,
+    others: Mapping[str, Path] = MappingProxyType({}),
+) -> RowPage:
     """Read some rows of a file.
 
     Args:
@@ -70,11 +80,14 @@ def read_page(path: Path, kind: ContentKind, *, find: str = "", offset: int = 0,
         kind: What it holds.
         find: Only rows that have this text in any field, without regard to case.
         offset, limit: The page, among the rows that are found.
+        others: Further files that may have the texts, by their names.
     """
     wanted = find.casefold()
     found = (row for row in _rows(path) if not wanted or wanted in json.dumps(row, ensure_ascii=False).casefold())
     rows = list(islice(found, offset, offset + limit + 1))
-    joined = _Joined.beside(path, rows[:limit]) if kind in ("grades", "games", "responses") else _Joined({}, {})
+    joined = (
+        _Joined.of(path, rows[:limit], others) if kind in ("grades", "games", "responses", "rows") else _Joined({}, {})
+    )
     answers = _calls_behind(path, rows[:limit])
     shown = [_shown(row, kind, joined)._replace(calls=show_calls(_hashes(row), answers)) for row in rows[:limit]]
     return RowPage(shown, len(rows) > limit)
@@ -100,11 +113,15 @@ def _hashes(row: Mapping[str, Any]) -> list[str]:
 
 
 def _calls_behind(path: Path, rows: Sequence[Mapping[str, Any]]) -> dict[str, list[RecordedCall]]:
-    """The recorded calls of rows; none where no log is beside the file."""
-    try:
-        return calls_by_hash(path, [hash_ for row in rows for hash_ in _hashes(row)])
-    except BadInputError:
-        return {}
+    """The recorded calls of rows; none where no log is beside the file, or in its folder as that of a benchmark is."""
+    hashes = [hash_ for row in rows for hash_ in _hashes(row)]
+    for place in (path, path.parent):
+        try:
+            if found := calls_by_hash(place, hashes):
+                return found
+        except BadInputError:
+            continue
+    return {}
 
 
 class _Joined(NamedTuple):
@@ -112,22 +129,27 @@ class _Joined(NamedTuple):
 
     requests: Mapping[str, str]
     """By prompt."""
-    texts: Mapping[tuple[str, str, str], str]
-    """By prompt, model and sample."""
+    texts: Mapping[tuple[str, str, str], tuple[str, str]]
+    """By prompt, model and sample: the text, and the name of its file if that is in another folder."""
 
     @classmethod
-    def beside(cls, path: Path, rows: list[dict[str, Any]]) -> "_Joined":
-        """The requests and responses of these rows, from files in the same folder."""
-        ids = {str(row.get("prompt_id")) for row in rows}
+    def of(cls, path: Path, rows: list[dict[str, Any]], others: Mapping[str, Path]) -> "_Joined":
+        """The requests and responses of these rows, from files in the same folder, else from others."""
+        ids = {str(id_) for row in rows if (id_ := row.get("prompt_id")) is not None}
+        ids |= {about[0] for row in rows if (about := _about(row))}
+        if not ids:
+            return cls({}, {})
         requests: dict[str, str] = {}
-        texts: dict[tuple[str, str, str], str] = {}
-        for other in sorted(path.parent.glob("*.jsonl"))[:MAX_JOINED]:
+        texts: dict[tuple[str, str, str], tuple[str, str]] = {}
+        beside = sorted(path.parent.glob("*.jsonl"))[:MAX_JOINED]
+        elsewhere = [(it, name) for name, it in others.items() if it not in beside][:MAX_JOINED]
+        for other, place in [*((it, "") for it in beside), *elsewhere]:
             for row in _rows(other):
                 if "prompt" in row and str(row.get("id")) in ids:
                     requests.setdefault(str(row["id"]), _request(row["prompt"]))
                 elif "text" in row and str(row.get("prompt_id")) in ids:
                     key = str(row["prompt_id"]), str(row.get("model")), str(row.get("sample") or 0)
-                    texts.setdefault(key, str(row["text"]))
+                    texts.setdefault(key, (str(row["text"]), place))
                 elif "prompt" not in row and "text" not in row:
                     break  # no file of texts
         return cls(requests, texts)
@@ -135,8 +157,11 @@ class _Joined(NamedTuple):
     def text(self, row: Mapping[str, Any], model: str) -> RowText:
         """The text that a model wrote for the prompt of a row."""
         name = str(row.get(model))
-        found = self.texts.get((str(row["prompt_id"]), name, str(row.get("sample") or 0)))
-        return RowText(name, "(its text is not in this folder)" if found is None else found)
+        text, place = self.texts.get(
+            (str(row["prompt_id"]), name, str(row.get("sample") or 0)),
+            ("(its text is in no file here; name the folder of the responses, too)", ""),
+        )
+        return RowText(f"{name}, of {place}" if place else name, text)
 
 
 def _rows(path: Path) -> Iterator[dict[str, Any]]:
@@ -197,12 +222,26 @@ def _shown_as(row: dict[str, Any], kind: ContentKind, joined: _Joined) -> ShownR
         case "prompts":
             facts = {name: _plain(it) for name, it in row.items() if name not in ("id", "prompt")}
             return ShownRow(str(row["id"]), _known(facts), _request(row["prompt"]), [])
+        case "rows" if (about := _about(row)) is not None:
+            facts = {name: _plain(row[name]) for name in ("value", "missing") if row.get(name) is not None}
+            texts = [
+                RowText(f"{key[1]}, of {place}" if place else key[1], text)
+                for key, (text, place) in joined.texts.items()
+                if key[0] == about[0] and key[1] in about[1:] and key[2] in (*about[2:], "0")
+            ]
+            return ShownRow(": ".join(about), facts, joined.requests.get(about[0]), texts)
         case "preferences" | "rows" | "result":
             plain = {str(name): _plain(it) for name, it in row.items()}
             long = {name: text for name, text in plain.items() if len(text) > _LONG or "\n" in text}
             facts = {name: text for name, text in plain.items() if name not in long}
             title = plain.get("id") or plain.get("prompt_id") or ""
             return ShownRow(title, _known(facts), None, [RowText(name, text) for name, text in long.items()])
+
+
+def _about(row: Mapping[str, Any]) -> list[str] | None:
+    """What an answer of a benchmark's judge is about, prompt and model first; None for other rows."""
+    about = row.get("about")
+    return about if isinstance(about, list) and about and all(isinstance(it, str) for it in about) else None
 
 
 def _judged(row: Mapping[str, Any]) -> dict[str, str]:

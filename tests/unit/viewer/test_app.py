@@ -14,6 +14,8 @@ import pytest
 import yaml
 from starlette.testclient import TestClient
 
+from longform.evaluation.benchmarks.benchmark import Answers
+from longform.evaluation.benchmarks.result import answer_rows
 from longform.evaluation.labelling.labels import LabelStore
 from longform.evaluation.labelling.run import PairSource, open_labels
 from longform.records.calls import SqliteCallLog
@@ -503,6 +505,32 @@ def test_a_result_of_a_benchmark_is_shown_as_its_tables(tmp_path: Path) -> None:
     assert "7.500 (7.000 to 8.000)" in page.text
     assert "img" not in page.tags
     assert "other.json" not in client.get("/").text
+
+
+def test_the_numbers_of_a_benchmark_lead_to_texts_and_to_what_the_judge_wrote(tmp_path: Path) -> None:
+    answers = Answers({("p", "x", "0", "depth"): 7}, {("p", "x", "0", "pace"): "no_answer"})
+    answers.calls.update({("p", "x", "0", "depth"): ("a-hash",), ("p", "x", "0", "pace"): ("b-hash",)})
+    write_rows(tmp_path / "bench" / "answers.jsonl", answer_rows(answers))
+    (tmp_path / "bench" / "result.json").write_text(json.dumps({"tables": [{"title": "T", "rows": [{"model": "x"}]}]}))
+    write_rows(tmp_path / "bench" / "responses.jsonl", [Response(prompt_id="p", model="x", text="Rain by x.")])
+    with SqliteCallLog(tmp_path / "bench" / "bench.calls.sqlite") as log:
+        log.record(judge_call("a-hash", "It is deep: 7."))
+        log.record(judge_call("b-hash", "I cannot say."))
+    client = client_of(tmp_path)
+    behind = [value for name, value in Page(client.get("/file/bench~result.json").text).attributes if name == "href"]
+    assert "/file/bench~answers.jsonl" in behind
+    text = Page(client.get("/file/bench~answers.jsonl").text).text
+    for said in ("p: x: 0: depth", "It is deep: 7.", "I cannot say.", "no_answer", "Rain by x."):
+        assert said in text, said
+
+
+def test_texts_of_another_folder_are_shown_with_the_name_of_their_file(tmp_path: Path) -> None:
+    write_rows(tmp_path / "a" / "games.jsonl", [Game(prompt_id="p", model_a="x", model_b="y", winner="b")])
+    write_rows(tmp_path / "b" / "texts.jsonl", [Response(prompt_id="p", model="x", text="Rain by x.")])
+    write_rows(tmp_path / "b" / "prompts.jsonl", [PromptRow(id="p", prompt="Write about rain.")])
+    text = Page(client_of(tmp_path).get("/file/a~games.jsonl").text).text
+    for said in ("x, of b/texts.jsonl", "Rain by x.", "Write about rain.", "(its text is in no file here"):
+        assert said in text, said
 
 
 def test_a_study_is_shown_with_its_tables_curves_and_runs(folder: Path) -> None:

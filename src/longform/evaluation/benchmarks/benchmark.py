@@ -55,6 +55,8 @@ class Answers:
     values: dict[About, Any] = field(default_factory=dict)
     missing: dict[About, str] = field(default_factory=dict)
     """Cause of each missing answer: a cause of `EndpointError`, `no_answer`, `cut_off` or `too_long`."""
+    calls: dict[About, tuple[str, ...]] = field(default_factory=dict)
+    """Hashes of the requests behind each answer."""
 
     def __contains__(self, about: About) -> bool:
         return about in self.values or about in self.missing

@@ -45,6 +45,7 @@ async def ask_judge(
             top_p=settings.top_p,
             shape=question.shape if wording.template is None else None,
         )
+        answers.calls[question.about] = asked.calls
         if asked.value is None:
             answers.missing[question.about] = str(asked.cause)
         else:

@@ -33,6 +33,8 @@ class AnswerRow(Row):
     about: tuple[str, ...]
     value: Any = None
     missing: str | None = None
+    calls: tuple[str, ...] | None = None
+    """Hashes of the requests behind it; what the judge wrote is in the log of calls in the same folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,10 +161,11 @@ def _causes(counts: Mapping[str, int]) -> str:
     return f"; missing: {named}" if named else ""
 
 
-def _answer_rows(answers: Answers) -> list[AnswerRow]:
+def answer_rows(answers: Answers) -> list[AnswerRow]:
     """Return the answers as rows, sorted by key."""
-    rows = [AnswerRow(about=about, value=value) for about, value in answers.values.items()]
-    rows += [AnswerRow(about=about, missing=cause) for about, cause in answers.missing.items()]
+    calls = answers.calls
+    rows = [AnswerRow(about=it, value=value, calls=calls.get(it)) for it, value in answers.values.items()]
+    rows += [AnswerRow(about=it, missing=cause, calls=calls.get(it)) for it, cause in answers.missing.items()]
     return sorted(rows, key=lambda row: row.about)
 
 
@@ -194,7 +197,7 @@ def write_result(out: Path, result: Result, answers: Answers, games: Sequence[Ga
     Raises:
         BadInputError: the folder cannot be written.
     """
-    for name, rows in ((ANSWERS, _answer_rows(answers)), (GAMES, games), (SCORES, scores)):
+    for name, rows in ((ANSWERS, answer_rows(answers)), (GAMES, games), (SCORES, scores)):
         if rows:
             write_rows(out / name, rows)
         else:
