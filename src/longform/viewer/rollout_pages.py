@@ -17,7 +17,7 @@ from longform.records.rollout_search import (
     words_query,
 )
 from longform.records.run_directory import RunDirectory
-from longform.records.schemas import PromptRow
+from longform.records.schemas import Ladder, PromptRow
 from longform.report.rollouts import Segment, show_rollouts
 from longform.report.verdict import stored_recipe
 from longform.viewer.links import Links
@@ -168,7 +168,11 @@ def rollout_content(
     return {
         "key": key,
         "it": shown,
-        "group": [(it, links.rollout(key, it.step, it.row)) for it in group if it.row != row],
+        "group": [
+            RolloutLine(it, links.rollout(key, it.step, it.row), _opening(_text_of(run, it), ""))
+            for it in group
+            if it.row != row
+        ],
         "history": links.prompt(key, record.prompt_id),
         "back": links.rollouts(key, conditions or {"step": step}),
         **neighbours,
@@ -184,11 +188,18 @@ def prompt_content(
         raise KeyError(f"prompt {prompt_id}")
     promotions = [it for it in run.database.promotions() if it.prompt_id == prompt_id]
     prompt = prompts.get(prompt_id)
+    references = prompt.references if isinstance(prompt, Ladder) else []
+    rungs = [(f"after step {it.step}", it.rung) for it in promotions]
+    if promotions and found.rollouts and found.rollouts[0].step <= promotions[0].step:
+        rungs = [("at first", found.rollouts[0].rung), *rungs]
     return {
         "key": key,
         "prompt_id": prompt_id,
         "request": prompt.request if prompt else None,
-        "promotions": promotions,
+        "rungs": [
+            (when, rung, f"{references[rung].model}, score {references[rung].score:.3g}" if rung < len(references) else "")
+            for when, rung in rungs
+        ],
         "lines": [
             RolloutLine(it, links.rollout(key, it.step, it.row), _opening(_text_of(run, it), ""))
             for it in found.rollouts

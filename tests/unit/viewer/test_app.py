@@ -142,7 +142,8 @@ def test_a_rollout_shows_texts_reward_judge_and_group(folder: Path) -> None:
     assert "[[B]]" in page.text
     assert "I compare them." in page.text
     assert "100 + 10 tokens" in page.text
-    assert "row 0" in page.text, "of its group"
+    group = page.text.partition("Others of its group")[2]
+    assert "The river of step 2." in group, "row 0"
     marks = [value for name, value in page.attributes if name == "class"]
     assert "value" in marks, "the verdict that was read"
     assert any("copied" in str(it) for it in marks), "the passage that it took from the reference"

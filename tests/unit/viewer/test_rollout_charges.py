@@ -59,6 +59,15 @@ def test_each_charge_has_its_amount_and_its_passages_on_every_page_with_the_roll
         assert "1 passage of the slop list" in page
 
 
+def test_a_prompt_shows_the_rungs_it_faced_with_their_references(folder: Path) -> None:
+    with closing(sqlite3.connect(folder / "run" / "run.sqlite")) as database:
+        prompt, step, rung = database.execute("SELECT prompt_id, step, rung FROM promotions ORDER BY step").fetchone()
+    client = TestClient(create_app([folder], token="t", hosts=["localhost"]), base_url="http://localhost")
+    page = client.get(f"/run/run/prompt?id={prompt}").text
+    listed = re.findall(r"<li>(.*?)</li>", page.partition("<h2>Rungs</h2>")[2].partition("</ol>")[0])
+    assert listed[:2] == ["at first: rung 0 (m0, score 0)", f"after step {step}: rung {rung} (m{rung}, score {rung})"]
+
+
 def test_a_list_of_phrases_that_is_gone_hides_no_rollout(folder: Path) -> None:
     (folder / "slop.json").unlink()
     client = TestClient(create_app([folder], token="t", hosts=["localhost"]), base_url="http://localhost")
