@@ -98,11 +98,13 @@ class Indexing:
                 if self._ended.is_set():
                     return
                 try:
-                    if seen.get(path) == (state := state_of_files(path)):
+                    if seen.get(path) == state_of_files(path):
                         continue
                     self.index(path).update(is_wanted=lambda: not self._ended.is_set())
                     self.problems.pop(path, None)
-                    seen[path] = state_of_files(path) if (path / INDEX_NAME).exists() else state
+                    state = state_of_files(path)
+                    if (path / INDEX_NAME).exists():  # else it was deleted meanwhile, and is built again
+                        seen[path] = state
                 except (BadInputError, OSError) as error:  # the other runs are indexed anyway
                     self.problems[path] = str(error)
             self._ended.wait(SECONDS_BETWEEN_UPDATES)

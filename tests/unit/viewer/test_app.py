@@ -5,7 +5,7 @@ import json
 import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import quote
@@ -593,6 +593,27 @@ def test_an_index_that_is_deleted_while_the_viewer_runs_is_built_again(folder: P
             for path in (folder / "a").glob("index.sqlite*"):
                 path.unlink()
             assert client.get("/run/a/rollouts").status_code == 200
+
+
+def test_an_index_that_is_deleted_while_it_is_built_is_built_again(folder: Path, monkeypatch) -> None:
+    update, updated = RolloutIndex.update, []
+
+    def update_and_delete(index: RolloutIndex, **settings: Callable[[], bool]) -> int:
+        count = update(index, **settings)
+        if index.path.parent.name == "a":
+            updated.append(count)
+            if len(updated) <= 2:
+                index.path.unlink()
+        return count
+
+    monkeypatch.setattr(RolloutIndex, "update", update_and_delete)
+    monkeypatch.setattr(app, "SECONDS_BETWEEN_UPDATES", 0.01)
+    with client_of(folder):
+        deadline = time.monotonic() + 20
+        while len(updated) < 3:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+    assert updated[:3] == [16, 16, 16]
 
 
 def test_a_damaged_index_hides_no_rollout(folder: Path) -> None:
