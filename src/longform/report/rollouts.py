@@ -69,6 +69,8 @@ class ShownCall(NamedTuple):
     tokens: str
     seconds: str
     cost: str
+    question: str = ""
+    """Which of several questions about the same texts it answers."""
 
 
 class ShownRollout(NamedTuple):

@@ -89,7 +89,7 @@ def read_page(
         _Joined.of(path, rows[:limit], others) if kind in ("grades", "games", "responses", "rows") else _Joined({}, {})
     )
     answers = _calls_behind(path, rows[:limit])
-    shown = [_shown(row, kind, joined)._replace(calls=show_calls(_hashes(row), answers)) for row in rows[:limit]]
+    shown = [_shown(row, kind, joined)._replace(calls=_show_answers(row, answers)) for row in rows[:limit]]
     return RowPage(shown, len(rows) > limit)
 
 
@@ -102,14 +102,26 @@ def read_result(path: Path) -> list[ShownTable]:
         return []
 
 
-def _hashes(row: Mapping[str, Any]) -> list[str]:
-    """The requests behind a row: of a grade or a game, or of all answers about a pair."""
+def _hashes(row: Mapping[str, Any]) -> dict[str, str]:
+    """The requests behind a row, of a grade or a game, or of all answers about a pair; with what was asked."""
     asked = row.get("asked")
-    lists = [
-        row.get("calls"),
-        *(it.get("calls") for it in (asked if isinstance(asked, list) else ()) if isinstance(it, dict)),
+    answers = [it for it in asked if isinstance(it, dict)] if isinstance(asked, list) else []
+    lists = [(row.get("calls"), ""), *((it.get("calls"), _question(it)) for it in answers)]
+    return {it: what for calls, what in lists if isinstance(calls, list) for it in calls if isinstance(it, str)}
+
+
+def _question(answer: Mapping[str, Any]) -> str:
+    """Which question about a pair a judge answered: the order of the texts, a repeat, a line that was added to one."""
+    first = {"ab": "response a first", "ba": "response b first"}.get(str(answer.get("order")), "")
+    repeat = f"repeat {answer['sample']}" if answer.get("sample") else ""
+    line = f"with the line {str(answer['line'])!r} in the worse text" if answer.get("line") else ""
+    return ", ".join(filter(None, (first, repeat, line)))
+
+
+def _show_answers(row: Mapping[str, Any], answers: Mapping[str, list[RecordedCall]]) -> list[ShownCall]:
+    return [
+        call._replace(question=what) for hash_, what in _hashes(row).items() for call in show_calls([hash_], answers)
     ]
-    return [it for calls in lists if isinstance(calls, list) for it in calls if isinstance(it, str)]
 
 
 def _calls_behind(path: Path, rows: Sequence[Mapping[str, Any]]) -> dict[str, list[RecordedCall]]:
@@ -195,7 +207,13 @@ def _shown_as(row: dict[str, Any], kind: ContentKind, joined: _Joined) -> ShownR
             facts = {"potential": _number(row.get("potential")), "policy's score": _number(row.get("policy_score"))}
             return ShownRow(str(row["id"]), facts, _request(row["prompt"]), texts)
         case "pairs":
-            texts = [RowText(f"response {it}", str(row[f"response_{it}"])) for it in ("a", "b")]
+            texts = [
+                RowText(
+                    f"response {it}" + (f", {row[f'model_{it}']}" if row.get(f"model_{it}") else ""),
+                    str(row[f"response_{it}"]),
+                )
+                for it in ("a", "b")
+            ]
             return ShownRow(str(row["id"]), _judged(row), _request(row["prompt"]), texts)
         case "games":
             facts = {
@@ -247,9 +265,11 @@ def _about(row: Mapping[str, Any]) -> list[str] | None:
 def _judged(row: Mapping[str, Any]) -> dict[str, str]:
     """The labels and verdicts of a pair, by person or judge."""
     facts = {"label": str(row.get("label") or "")}
-    labels, verdicts = row.get("labels"), row.get("verdicts")
+    labels, notes, verdicts = row.get("labels"), row.get("label_notes"), row.get("verdicts")
     if isinstance(labels, dict):
         facts |= {f"label of {person}": str(label) for person, label in labels.items()}
+    if isinstance(notes, dict):
+        facts |= {f"reasons of {person}": str(note) for person, note in notes.items()}
     if isinstance(verdicts, dict):
         for judge, orders in verdicts.items():
             if isinstance(orders, dict):
