@@ -19,7 +19,7 @@ from longform.evaluation.labelling.sampling import draw, drifting_steps, pairs_o
 from longform.records.errors import BadInputError, RowsWarning
 from longform.records.files import write_rows
 from longform.records.rollout_search import RolloutFacts
-from longform.records.schemas import Game, PromptRow, Response, majority
+from longform.records.schemas import Criterion, Game, PromptRow, Response, majority
 
 IDS = [f"pair {number}" for number in range(100)]
 
@@ -73,7 +73,7 @@ def test_orders_are_drawn_for_each_person_and_pair_and_stay() -> None:
 
 
 @pytest.mark.parametrize(
-    "people", [["a", "a"], [" "], ["x", ""], ["a/b"], ["."], [".."], ["a\nb"], ["\x1b[31m"], ["\udcff"]]
+    "people", [["a", "a"], [" "], ["x", ""], ["a/b"], ["."], [".."], ["a\nb"], ["a,b"], ["\x1b[31m"], ["\udcff"]]
 )
 def test_people_need_names_of_their_own(people: list[str]) -> None:
     with pytest.raises(BadInputError, match="--people"):
@@ -326,7 +326,8 @@ def test_drift_is_where_the_reward_rises_and_the_grade_falls() -> None:
 
 
 def test_games_become_pairs_with_every_judges_verdict_by_text(tmp_path: Path) -> None:
-    write_rows(tmp_path / "prompts.jsonl", [PromptRow(id="p", prompt="Write.")])
+    criteria = [Criterion(name="pace", description="It moves.")]
+    write_rows(tmp_path / "prompts.jsonl", [PromptRow(id="p", prompt="Write.", criteria=criteria)])
     write_rows(tmp_path / "texts.jsonl", [Response(prompt_id="p", model=m, text=f"By {m}.") for m in "xy"])
     games = [
         Game(prompt_id="p", model_a="x", model_b="y", winner="a", order="ab", judge="one"),
@@ -337,6 +338,7 @@ def test_games_become_pairs_with_every_judges_verdict_by_text(tmp_path: Path) ->
     (made,) = pairs_of_games(tmp_path / "games.jsonl", tmp_path / "prompts.jsonl", [tmp_path / "texts.jsonl"])
     assert (made.response_a, made.response_b) == ("By x.", "By y.")
     assert made.verdicts == {"one": {"ab": "a", "ba": "b"}, "two": {"ab": "tie"}}
+    assert made.criteria == criteria, "which people may name as what decided"
 
 
 def test_the_order_of_pairs_is_not_that_of_the_file() -> None:

@@ -28,6 +28,8 @@ class Assignment:
         for name in people:
             if not name.strip() or people.count(name) > 1:
                 raise BadInputError(f"--people {name!r}: every person needs a name of their own")
+            if "," in name:
+                raise BadInputError(f"--people {name!r}: separate names by spaces: {' '.join(name.split(','))}")
             if "/" in name or name in (".", "..") or any(unicodedata.category(it) in ("Cc", "Cs") for it in name):
                 raise BadInputError(
                     f"--people {name!r}: names are part of an address; use no slash and no control character"

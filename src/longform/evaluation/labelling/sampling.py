@@ -142,7 +142,8 @@ def pairs_of_games(
                 "model_a": one,
                 "model_b": other,
                 "verdicts": {},
-            },
+            }
+            | ({"criteria": criteria} if (criteria := requests[game.prompt_id].criteria) else {}),
         )
         is_turned = game.model_a != one
         winner: Winner = {"a": "b", "b": "a", "tie": "tie"}[game.winner] if is_turned else game.winner  # pyright: ignore[reportAssignmentType]
