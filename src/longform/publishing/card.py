@@ -63,6 +63,8 @@ class CardFacts(NamedTuple):
     version: str = ""
     """Of longform that the run was begun with."""
     recipe: Recipe | None = None
+    judge_models: Mapping[str, Sequence[str]] = {}
+    """Models that were asked, by the judge's name in the recipe."""
     data_hash: str = ""
     """SHA-256 of the prompts or ladders."""
     verdict: RunVerdict | None = None
@@ -130,10 +132,16 @@ def _origin(facts: CardFacts) -> str:
         examiner = recipe.validation.judge if recipe.validation else None
         judges = sorted(set(recipe.asked) - {examiner})
         if judges:
-            lines.append(f"- judges, as named in the recipe: {', '.join(judges)}")
+            lines.append(f"- judges: {', '.join(_judge(it, facts) for it in judges)}")
         if examiner:
-            lines.append(f"- examiner: {examiner}")
+            lines.append(f"- examiner: {_judge(examiner, facts)}")
     return "\n".join(lines)
+
+
+def _judge(name: str, facts: CardFacts) -> str:
+    """A judge's name in the recipe, and the models that answered."""
+    models = ", ".join(public_text(it) for it in facts.judge_models.get(name, ()) if it != name)
+    return f"{name} ({models})" if models else name
 
 
 def _result(verdict: RunVerdict) -> str:

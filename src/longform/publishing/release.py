@@ -18,6 +18,7 @@ from longform.recipe.public import public_recipe
 from longform.recipe.recipe import Recipe
 from longform.records.errors import BadInputError
 from longform.records.files import read_rows
+from longform.records.recorded_calls import models_of
 from longform.records.row_kinds import RowKind, kind_of_row
 from longform.records.run_directory import RunDirectory
 from longform.records.schemas import Game, Ladder, Pair, Preference, Row
@@ -80,7 +81,7 @@ def plan_policy(
 
     Args:
         source: Run directory, or folder of a policy in Hugging Face format; within a run, the run's facts go into the card.
-        base: Hub id of the model that it was trained from; without it the card names none.
+        base: Hub id of the model that it was trained from; without it, the recipe's policy if that is one.
         benchmarks: Folders of `longform bench run`, whose tables go into the card.
         games: Games files of `longform compare`, whose win rates go into the card.
         with_texts: Also publish prompts, with the texts before and after.
@@ -102,6 +103,8 @@ def plan_policy(
             recipe = load_stored_recipe(opened.recipe_path, Recipe)
             pairs = before_after(opened, thinking=recipe.generation.think)
             facts = facts._replace(
+                base=facts.base or (recipe.policy if _is_hub_id(recipe.policy) else None),
+                judge_models=models_of(opened.database_path),
                 recipe=recipe,
                 version=opened.database.fact(MADE_WITH) or "",
                 data_hash=opened.database.fact("prompts") or "",

@@ -177,6 +177,20 @@ def total_calls(path: Path) -> CallTotals:
     )
 
 
+def models_of(path: Path) -> dict[str, list[str]]:
+    """The models that were asked, by endpoint; empty for a file without calls.
+
+    Raises:
+        BadInputError: the file is damaged.
+    """
+    models: dict[str, list[str]] = {}
+    for it in sum_calls(path) if has_calls(path) else []:
+        known = models.setdefault(it.endpoint, [])
+        if it.model not in known:
+            known.append(it.model)
+    return models
+
+
 def model_changes(path: Path) -> list[str]:
     """For each endpoint whose answers came from several models or fingerprints: which, in the order of their first answer,
     and how many answers each gave. Empty for a file without calls.

@@ -8,6 +8,7 @@ import threading
 import time
 from base64 import b64decode
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +25,12 @@ from longform.cli import main
 from longform.publishing.hub import check_id
 from longform.publishing.release import plan_policy, plan_rows
 from longform.recipe.public import public_recipe
+from longform.records.calls import SqliteCallLog
 from longform.records.errors import BadInputError
 from longform.records.files import write_rows
 from longform.records.schemas import Game, Preference
 from longform.viewer.serve import listen
-from viewed_runs import HOSTILE, write_run
+from viewed_runs import HOSTILE, judge_call, write_run
 
 SECRET = "https://judge.internal.example/v1"
 PRIVATE = "/home/somebody/private"
@@ -130,6 +132,18 @@ def test_the_card_names_origin_result_and_judges_and_is_read_by_the_hub(run: Pat
     assert data["library_name"] == "transformers"
     for said in ("The examiner's mean grade rose: +4.00", "PPO, 4 steps", "critic", "examiner: exam", "cost 0.0160"):
         assert said in card.text, said
+
+
+def test_the_card_names_the_models_of_the_judges_and_a_base_that_the_recipe_has(run: Path) -> None:
+    with SqliteCallLog(run / "run.sqlite") as log:
+        log.record(replace(judge_call("c", "7"), endpoint="critic", model="org/critic-7b"))
+        log.record(replace(judge_call("e", "7"), endpoint="exam", model=f"{PRIVATE}/served/exam-9b"))
+    recipe = yaml.safe_load((run / "recipe.yaml").read_text(encoding="utf-8"))
+    (run / "recipe.yaml").write_text(yaml.safe_dump(recipe | {"policy": "org/base-1b"}), encoding="utf-8")
+    card = ModelCard(contents(run)["README.md"].decode())
+    assert card.data.to_dict()["base_model"] == "org/base-1b"
+    assert "- judges: critic (org/critic-7b)\n- examiner: exam (exam-9b)" in card.text
+    assert contents(run, base="org/other")["README.md"].decode().count("base_model: org/other") == 1
 
 
 def test_no_text_of_a_model_leaves_its_block_in_the_card(run: Path) -> None:
