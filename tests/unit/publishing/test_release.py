@@ -2,15 +2,17 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
 import time
 from base64 import b64decode
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs
 
 import pytest
 import uvicorn
@@ -22,13 +24,14 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from longform.cli import main
+from longform.evaluation.audit.pairs import AuditedPair
 from longform.publishing.hub import check_id
 from longform.publishing.release import plan_policy, plan_rows
 from longform.recipe.public import public_recipe
 from longform.records.calls import SqliteCallLog
 from longform.records.errors import BadInputError
 from longform.records.files import write_rows
-from longform.records.schemas import Game, Preference
+from longform.records.schemas import Game, Ladder, Preference, Reference, Row
 from longform.viewer.serve import listen
 from viewed_runs import HOSTILE, judge_call, write_run
 
@@ -287,7 +290,7 @@ def test_rows_are_published_only_if_texts_are_asked_for(tmp_path: Path) -> None:
 
 
 class Hub:
-    """The part of the hub's protocol that an upload in one commit uses."""
+    """The part of the hub's protocol that an upload in one commit uses, and reading a dataset."""
 
     def __init__(self, *, refuse: int = 0) -> None:
         self.refuse = refuse
@@ -302,8 +305,52 @@ class Hub:
                 Route("/api/validate-yaml", self.validate, methods=["POST"]),
                 Route("/api/{kind}/{owner}/{name}/preupload/{revision}", self.preupload, methods=["POST"]),
                 Route("/api/{kind}/{owner}/{name}/commit/{revision}", self.commit, methods=["POST"]),
+                Route("/api/datasets/{owner}/{name}", self.info),
+                Route("/api/datasets/{owner}/{name}/revision/{revision}", self.info),
+                Route("/api/datasets/{owner}/{name}/tree/{revision}{path:path}", self.tree),
+                Route("/api/datasets/{owner}/{name}/paths-info/{revision}", self.paths, methods=["POST"]),
+                Route("/datasets/{owner}/{name}/resolve/{revision}/{path:path}", self.file),
             ]
         )
+
+    def of(self, request: Request) -> dict[str, bytes]:
+        """The files of a repository, of several by its name as a folder."""
+        folder = f"{request.path_params['name']}/"
+        return {name.removeprefix(folder): it for name, it in self.files.items() if name.startswith(folder)}
+
+    async def info(self, request: Request) -> Response:
+        name = "/".join(request.path_params[it] for it in ("owner", "name"))
+        siblings = [{"rfilename": it} for it in self.of(request)]
+        return JSONResponse({"id": name, "sha": "c0ffee", "private": False, "siblings": siblings, "tags": []})
+
+    async def tree(self, request: Request) -> Response:
+        folder = request.path_params["path"].strip("/")
+        names = [it for it in self.of(request) if it.startswith(f"{folder}/" if folder else "")]
+        return JSONResponse([self.entry(it, len(self.of(request)[it])) for it in names])
+
+    async def paths(self, request: Request) -> Response:
+        asked = parse_qs((await request.body()).decode())["paths"]
+        files = self.of(request)
+        folders = {parent for it in files for parent in map(str, Path(it).parents)}
+        return JSONResponse(
+            [self.entry(it, len(files[it])) for it in asked if it in files]
+            + [{"type": "directory", "path": it, "oid": "d"} for it in asked if it in folders]
+        )
+
+    @staticmethod
+    def entry(path: str, size: int) -> dict[str, Any]:
+        return {"type": "file", "path": path, "size": size, "oid": path}
+
+    async def file(self, request: Request) -> Response:
+        content = self.of(request).get(request.path_params["path"])
+        if content is None:
+            return JSONResponse({"error": "no"}, 404, {"x-error-code": "EntryNotFound"})
+        headers = {"etag": '"e"', "x-repo-commit": "c0ffee", "accept-ranges": "bytes"}
+        if asked := re.fullmatch(r"bytes=(\d+)-(\d*)", request.headers.get("range", "")):
+            first, last = int(asked[1]), min(int(asked[2] or len(content)), len(content) - 1)
+            headers["content-range"] = f"bytes {first}-{last}/{len(content)}"
+            return Response(content[first : last + 1], 206, headers)
+        return Response(content, headers=headers)
 
     async def create(self, request: Request) -> Response:
         if self.refuse:
@@ -365,6 +412,69 @@ def test_the_hub_gets_exactly_what_the_dry_run_lists(run: Path, hub: tuple[Hub, 
     assert served.created[0].get("private") is True or served.created[0]["visibility"] == "private"
     assert served.tokens == {"Bearer hf_secret"}
     assert "hf_secret" not in done.stdout + done.stderr
+
+
+READ = """
+import sys
+from pathlib import Path
+from longform.evaluation.audit.pairs import AuditedPair
+from longform.records.files import read_rows
+from longform.records.schemas import Game, Ladder, Preference
+for kind in (Ladder, Preference, Game, AuditedPair):
+    name = kind.__name__.lower()
+    assert list(read_rows(Path(f"me/{name}"), kind)) == list(read_rows(Path(f"{name}.jsonl"), kind)), name
+"""
+
+
+@pytest.mark.slow
+def test_ladders_preferences_games_and_pairs_come_back_from_the_hub(tmp_path: Path, hub: tuple[Hub, str]) -> None:
+    def ladder(number: int, **fields: Any) -> Ladder:
+        references = [Reference(model="m", text="t", score=1), Reference(model="n", text="u", score=2.5)]
+        return Ladder(id=f"p{number}", prompt="W", references=references, policy_score=0.5, potential=2.0, **fields)
+
+    texts = {"prompt": "Why?", "response_a": "So.", "response_b": "Thus."}
+    rows: list[Sequence[Row]] = [
+        [
+            ladder(0, meta={}),
+            ladder(1, meta={"a": "x", "b": [1]}, length_range=(100, 200)),
+            ladder(2, criteria="Short."),
+        ],
+        [
+            Preference(prompt="a\u2028b", chosen="b\n", rejected="c"),
+            Preference(prompt="q", chosen="b", rejected="c", margin=1),
+        ],
+        [
+            Game(prompt_id="p", model_a="x", model_b="y", winner="a"),
+            Game(
+                prompt_id="p", model_a="x", model_b="y", winner="tie", order="ba", judge="j", margin=0.5, calls=("h",)
+            ),
+        ],
+        [
+            AuditedPair.model_validate({"id": "q0", "labels": {"ann": "a"}, "weight": 2.5} | texts),
+            AuditedPair.model_validate({"id": "q1", "labels": {"bob": "b"}, "verdicts": {"j": {"ba": "a"}}} | texts),
+        ],
+    ]
+    served, address = hub
+    for kind, of_kind in zip(("ladder", "preference", "game", "auditedpair"), rows, strict=True):
+        write_rows(tmp_path / f"{kind}.jsonl", of_kind)
+        for it in plan_rows(tmp_path / f"{kind}.jsonl", with_texts=True).files:
+            served.files[f"{kind}/{it.name}"] = it.source.read_bytes() if it.source else it.content or b""
+    environment = {
+        **os.environ,
+        "HF_ENDPOINT": address,
+        "HF_HOME": str(tmp_path / "hf"),
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", READ],
+        capture_output=True,
+        text=True,
+        env=environment,
+        cwd=tmp_path,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("hub", [401, 403], indirect=True)
