@@ -121,13 +121,21 @@ def charts_of_run(series: Mapping[str, Sequence[tuple[int, float]]]) -> tuple[li
         shown = {
             metric: series[metric] for metric in (*curves.metrics.values(), *curves.right.values()) if metric in series
         }
-        values = {value for points in shown.values() for _, value in points}
         steps = max((len(points) for points in shown.values()), default=0)
-        if len(values) == 1 and steps > 1:
-            constant.append(f"{curves.title[:1].lower()}{curves.title[1:]} {values.pop():.3g}")
+        if steps > 1 and all(len({value for _, value in points}) == 1 for points in shown.values()):
+            constant.append(f"{curves.title[:1].lower()}{curves.title[1:]} {_constants(curves, shown)}")
         elif chart := chart_of(curves, series):
             charts.append(chart)
     return charts, constant
+
+
+def _constants(curves: Curves, shown: Mapping[str, Sequence[tuple[int, float]]]) -> str:
+    """The values of metrics that stay the same: one if all have it, else by their labels."""
+    labels = {metric: label for label, metric in {**curves.metrics, **curves.right}.items()}
+    values = {labels[metric]: points[0][1] for metric, points in shown.items()}
+    if len(set(values.values())) == 1:
+        return f"{next(iter(values.values())):.3g}"
+    return f"({', '.join(f'{label} {value:.3g}' for label, value in values.items())})"
 
 
 def _steps(lines: Sequence[Line]) -> tuple[float, float] | None:

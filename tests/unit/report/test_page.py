@@ -250,7 +250,10 @@ def test_a_gain_within_chance_is_not_called_a_gain(run):
 
 def test_curves_that_stay_the_same_are_a_line_of_text(run):
     for step in (1, 2, 3):
-        run.database.record_step(step, seconds=1.0, metrics={"reward/mean": step / 3, "no_verdict/share": 0.0})
+        outcomes = {"outcome/win": 0.0, "outcome/tie": 0.25, "outcome/loss": 0.75}
+        metrics = {"reward/mean": step / 3, "no_verdict/share": 0.0} | outcomes
+        run.database.record_step(step, seconds=1.0, metrics=metrics)
     source, page = _page(run)
     assert page.tags.count("svg") == 1
-    assert "The same in every step: rollouts without a verdict 0." in source
+    constant = "outcomes (win 0, tie 0.25, loss 0.75), rollouts without a verdict 0"
+    assert f"The same in every step: {constant}." in source
