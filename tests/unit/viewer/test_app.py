@@ -167,6 +167,23 @@ def test_a_rollout_without_a_verdict_shows_why_and_what_is_wrong_with_its_text(t
     assert "same verdict" in Page(client.get("/run/a/rollout/2/1").text).text
 
 
+@pytest.mark.parametrize("address", ["/run/a/rollouts", "/run/a/prompt?id=p0", "/run/a/rollout/2/1"])
+def test_numbers_of_a_listing_have_the_label_of_their_column_where_narrow_pages_hide_the_header(
+    folder: Path, address: str
+) -> None:
+    table = re.search(r'<table[^>]*class="listing">(.*?)</table>', client_of(folder).get(address).text, re.DOTALL)
+    assert table is not None
+    header, row = (re.findall(r"<t([hd])([^>]*)>(.*?)</t", it) for it in table[1].split("<tr")[1:3])
+    names = [name for _, _, name in header]
+    numbers = {
+        name: re.search(r'data-label="(\w+)"', cell[1])
+        for name, cell in zip(names, row, strict=True)
+        if "number" in cell[1]
+    }
+    assert {name: label and label[1] for name, label in numbers.items()} == {name: name for name in numbers}
+    assert {"reward", "words"} <= numbers.keys()
+
+
 def test_a_run_shows_its_result_first(folder: Path) -> None:
     text = Page(client_of(folder).get("/run/a").text).text
     assert "The examiner's mean grade rose: +4.00" in text
