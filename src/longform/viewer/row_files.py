@@ -216,10 +216,11 @@ def _shown_as(row: dict[str, Any], kind: ContentKind, joined: _Joined) -> ShownR
             ]
             return ShownRow(str(row["id"]), _judged(row), _request(row["prompt"]), texts)
         case "games":
+            names = {"a": str(row["model_a"]), "b": str(row["model_b"])}
             facts = {
-                "winner": str(row["winner"]),
+                "winner": names.get(row["winner"], str(row["winner"])),
                 "judge": str(row.get("judge") or ""),
-                "order": str(row.get("order") or ""),
+                "read first": names.get(str(row.get("order") or "")[:1], ""),
             }
             texts = [joined.text(row, it) for it in ("model_a", "model_b")]
             title = f"{row['prompt_id']}: {row['model_a']} against {row['model_b']}"

@@ -570,6 +570,7 @@ def test_texts_of_another_folder_are_shown_with_the_name_of_their_file(tmp_path:
     write_rows(tmp_path / "b" / "texts.jsonl", [Response(prompt_id="p", model="x", text="Rain by x.")])
     write_rows(tmp_path / "b" / "prompts.jsonl", [PromptRow(id="p", prompt="Write about rain.")])
     text = Page(client_of(tmp_path).get("/file/a~games.jsonl").text).text
+    assert "winnery" in text, "by the model's name"
     for said in ("x, of b/texts.jsonl", "Rain by x.", "Write about rain.", "(its text is in no file here"):
         assert said in text, said
 
