@@ -367,6 +367,10 @@ def test_a_run_is_compared_with_its_start_and_asked_about_with_its_recipe_s_judg
     assert "<script" not in page
     assert "\x1b" not in page
     assert "run@4 wins with run@0 shown first; run@4 wins with run@4 shown first" in page
+    answers = re.findall(r"<summary>(\w+) \(.*?\) · (run@\d) shown first .*?</summary>\n +<div class=\"answer\"", page)
+    assert sorted(answers) == sorted(
+        PROMPTS * [(it, name) for it in ("other", "reward") for name in ("run@0", "run@4")]
+    )
 
 
 def test_the_page_holds_every_prompt_and_cuts_long_texts_with_a_note(capsys, monkeypatch, tmp_path):

@@ -105,7 +105,7 @@ def compare(
     if page is not None:
         from longform.report.compare_page import write_compare_page
 
-        write_compare_page(page, result.comparison, result.pairing, result.measures, result.answers)
+        write_compare_page(page, result.comparison, result.pairing, result.measures, result.answers, log=out)
         paid["page"] = str(page)
     extremes = [] if show is None else result.extremes(show)
     notes, measure = {**result.notes, **paid}, result.measures[0]

@@ -19,6 +19,7 @@ from longform.evaluation.tables import format_table
 from longform.records.files import write_text
 from longform.records.schemas import Game
 from longform.report.rendering import render
+from longform.report.rollouts import Segment, ShownCall, calls_by_hash, show_calls
 from longform.text.words import count_words_of_any_script
 
 MAX_CHARACTERS = 20_000_000
@@ -48,6 +49,8 @@ class ShownPrompt(NamedTuple):
     request: str
     pairs: list[tuple[ShownText | None, ShownText | None]]
     verdicts: list[str]
+    calls: list[ShownCall]
+    """What the judges answered."""
     is_open: bool
 
 
@@ -57,18 +60,26 @@ def write_compare_page(
     pairing: Pairing,
     measures: Sequence[Measure],
     answers: Sequence[JudgeAnswers] = (),
+    *,
+    log: Path | None = None,
 ) -> None:
     """Write the page of a comparison atomically; the prompt with B's largest gain comes first.
 
+    Args:
+        path: Of the page.
+        comparison, pairing, measures: What was compared.
+        answers: Verdicts of judges.
+        log: File of their games, beside which their calls are recorded.
+
     Raises:
-        BadInputError: the file cannot be written.
+        BadInputError: the file cannot be written, or the log is damaged.
     """
     measure = measures[0]
     ranked = rank_gains(pairing, measure)
     gains = {it.prompt.id: f"{it.gain:+.{measure.digits}f}" for it in ranked}
     ordered = [it.prompt for it in ranked] + [it for it in pairing.prompts if it.id not in gains]
     most = most_of_a_text(pairing)
-    verdicts = _verdicts(answers)
+    verdicts, calls = _verdicts(answers), _calls(answers, log, most)
     content = {
         "a": comparison.a,
         "b": comparison.b,
@@ -81,7 +92,9 @@ def write_compare_page(
         "measure": measure.name,
         "most": most,
         "prompts": [
-            _shown_prompt(it, gains.get(it.id, ""), verdicts.get(it.id, []), most, is_open=index < _OPEN)
+            _shown_prompt(it, gains.get(it.id, ""), most, is_open=index < _OPEN)._replace(
+                verdicts=verdicts.get(it.id, []), calls=calls.get(it.id, [])
+            )
             for index, it in enumerate(ordered)
         ],
     }
@@ -94,7 +107,7 @@ def most_of_a_text(pairing: Pairing) -> int:
     return max(_MIN_TEXT, min(_MAX_TEXT, MAX_CHARACTERS // texts))
 
 
-def _shown_prompt(it: PairedPrompt, gain: str, verdicts: list[str], most: int, *, is_open: bool) -> ShownPrompt:
+def _shown_prompt(it: PairedPrompt, gain: str, most: int, *, is_open: bool) -> ShownPrompt:
     def shown(written: GradedText | None) -> ShownText | None:
         if written is None:
             return None
@@ -105,7 +118,23 @@ def _shown_prompt(it: PairedPrompt, gain: str, verdicts: list[str], most: int, *
     pairs = [(shown(a), shown(b)) for a, b in zip_longest(it.a, it.b)]
     request = "" if it.prompt is None else it.prompt.request
     cut = " …" if len(request) > most else ""
-    return ShownPrompt(it.id, gain, it.group, request[:most] + cut, pairs, verdicts, is_open)
+    return ShownPrompt(it.id, gain, it.group, request[:most] + cut, pairs, [], [], is_open)
+
+
+def _calls(answers: Sequence[JudgeAnswers], log: Path | None, most: int) -> dict[str, list[ShownCall]]:
+    """The recorded answers behind each verdict, by prompt id, without thoughts; answers are as long as texts at most."""
+    if log is None:
+        return {}
+    games = [game for it in answers for game in it.games]
+    recorded = calls_by_hash(log, [hash_ for game in games for hash_ in game.calls or ()])
+    shown: dict[str, list[ShownCall]] = {}
+    for game in games:
+        for call in show_calls(game.calls or (), recorded):
+            if sum(len(it.text) for it in call.answer) > most:
+                call = call._replace(answer=[Segment("".join(it.text for it in call.answer)[:most] + " …")])
+            question = f"{_first(game)} shown first"
+            shown.setdefault(game.prompt_id, []).append(call._replace(question=question, thoughts=""))
+    return shown
 
 
 def _verdicts(answers: Sequence[JudgeAnswers]) -> dict[str, list[str]]:
@@ -125,6 +154,9 @@ def _verdicts(answers: Sequence[JudgeAnswers]) -> dict[str, list[str]]:
 
 
 def _said(game: Game) -> str:
-    first = game.model_a if game.order == "ab" else game.model_b
     outcome = {"a": f"{game.model_a} wins", "b": f"{game.model_b} wins", "tie": "a tie"}[game.winner]
-    return f"{outcome} with {first} shown first"
+    return f"{outcome} with {_first(game)} shown first"
+
+
+def _first(game: Game) -> str:
+    return game.model_a if game.order == "ab" else game.model_b
