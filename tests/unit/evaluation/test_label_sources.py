@@ -16,11 +16,13 @@ from longform.evaluation.audit.pairs import AuditedPair, read_pairs
 from longform.evaluation.labelling.labels import Answer
 from longform.evaluation.labelling.run import ORIGIN_SUFFIX, PairSource, blank_rollouts, export_labels, open_labels
 from longform.evaluation.labelling.sampling import SampleBy, SampledPairs, sample_run
+from longform.records.calls import SqliteCallLog
 from longform.records.database import RunDatabase
 from longform.records.errors import BadInputError
 from longform.records.files import write_rows
 from longform.records.run_directory import RunDirectory
 from longform.records.schemas import Game, PromptRow, Response
+from viewed_runs import judge_call
 
 FIXTURE = Path(__file__).parents[2] / "fixtures" / "run-v3"
 BLANK = hashlib.sha256(b" ").hexdigest()
@@ -98,6 +100,22 @@ def test_a_rollout_of_an_unknown_prompt_is_one_line() -> None:
     change_run("UPDATE rollouts SET prompt_id = 'gone'")
     with pytest.raises(BadInputError, match=r"ladders\.jsonl: has no prompt 'gone', which step \d of run names"):
         sample(1)
+
+
+def test_a_tie_of_both_orders_has_the_verdict_of_each(folder: Path) -> None:
+    recipe = yaml.safe_load(Path("run/recipe.yaml").read_text(encoding="utf-8"))
+    recipe["rewards"][0]["position"] = "both"
+    Path("run/recipe.yaml").write_text(yaml.safe_dump(recipe), encoding="utf-8")
+    change_run("UPDATE rollouts SET outcome = 'tie', calls = '[\"one\", \"two\"]' WHERE step > 0")
+    with SqliteCallLog(Path("run/run.sqlite")) as log:
+        log.record(judge_call("one", "[[A]]"))  # the response, which was read first
+        log.record(judge_call("two", "[[A]]"))  # the reference
+    assert {str(it.verdicts) for it in sample(4).pairs} == {"{'judge': {'ba': 'b', 'ab': 'a'}}"}
+    with SqliteCallLog(Path("run/run.sqlite")) as log:
+        log.record(judge_call("two", "[[C]]"))
+    assert {str(it.verdicts) for it in sample(4).pairs} == {"{'judge': {'ba': 'b', 'ab': 'tie'}}"}
+    change_run("UPDATE rollouts SET outcome = 'loss'")
+    assert {str(it.verdicts) for it in sample(4).pairs} == {"{'judge': {'ab': 'a', 'ba': 'a'}}"}
 
 
 def test_what_cannot_be_shown_is_remembered_beside_the_pairs() -> None:

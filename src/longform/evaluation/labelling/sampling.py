@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from longform.evaluation.audit.pairs import AuditedPair
+from longform.judging.answers import parse_structured_verdict, parse_verdict
+from longform.judging.pairwise import winner_of
 from longform.recipe.inputs import read_recorded_prompts
 from longform.recipe.loading import load_stored_recipe
 from longform.recipe.recipe import Recipe
@@ -21,9 +23,10 @@ from longform.records.adapting import AS_IS, Reading
 from longform.records.database import RolloutRecord
 from longform.records.errors import BadInputError
 from longform.records.files import read_all, read_rows
+from longform.records.recorded_calls import read_calls
 from longform.records.rollout_search import RolloutFacts, RolloutFilter, find_rollouts
 from longform.records.run_directory import RunDirectory
-from longform.records.schemas import Game, Order, PromptRow, Response, Winner
+from longform.records.schemas import ORDERS, Game, Order, PromptRow, Response, Winner
 from longform.rewards.settings import PairwiseSettings
 from longform.text.structure import parse_response
 
@@ -35,6 +38,7 @@ _NO_TARGETS: Mapping[SampleBy, str] = {
     "drift": "no steps in which the reward rose and the examiner's grade fell",
 }
 _OUTCOMES: Mapping[str, Winner] = {"win": "b", "tie": "tie", "loss": "a"}
+_OTHER: Mapping[Winner, Winner] = {"a": "b", "b": "a", "tie": "tie"}
 
 
 class SampledPairs(NamedTuple):
@@ -77,7 +81,8 @@ def sample_run(run: RunDirectory, count: int, *, by: SampleBy = "random", seed: 
             raise BadInputError(
                 f"{recipe.data.shown_path}: has no prompt {record.prompt_id!r}, which step {facts.step} of {run.path} names"
             )
-        pairs.append(_pair(record, _answer(record, recipe), prompts[record.prompt_id], recipe, weight=weight))
+        pair = _pair(record, _answer(record, recipe), prompts[record.prompt_id], recipe, weight=weight)
+        pairs.append(_with_orders(pair, record, run.database_path))
     return SampledPairs(pairs, len(found) - len(shown))
 
 
@@ -146,7 +151,7 @@ def pairs_of_games(
             | ({"criteria": criteria} if (criteria := requests[game.prompt_id].criteria) else {}),
         )
         is_turned = game.model_a != one
-        winner: Winner = {"a": "b", "b": "a", "tie": "tie"}[game.winner] if is_turned else game.winner  # pyright: ignore[reportAssignmentType]
+        winner: Winner = _OTHER[game.winner] if is_turned else game.winner
         order: Order = game.order or "ab"
         if is_turned:
             order = "ba" if order == "ab" else "ab"
@@ -199,6 +204,26 @@ def drifting_steps(rewards: Sequence[tuple[int, float]], grades: Sequence[tuple[
         ):
             spans.append((first, last))
     return spans
+
+
+def _with_orders(pair: AuditedPair, record: RolloutRecord, log: Path) -> AuditedPair:
+    """The pair with the verdict of each order, where a judge was asked in both and their tie may be a disagreement."""
+    ((judge, orders),) = (pair.verdicts or {"": {}}).items()
+    if dict(orders) != {"ab": "tie", "ba": "tie"} or len(record.calls) != len(ORDERS):
+        return pair
+    answered = {it.request_hash: it.text for it in read_calls(log, hashes=record.calls, outcome="ok")}
+    letters = [
+        parse_verdict(text) or parse_structured_verdict(text) for text in map(answered.get, record.calls) if text
+    ]
+    if len(letters) < len(ORDERS) or None in letters:  # such as probabilities of letters
+        return pair
+    found: dict[Order, Winner | None] = {}
+    for letter, order in zip(
+        letters, ORDERS, strict=True
+    ):  # of (response, reference); the pair is (reference, response)
+        assert letter is not None
+        found["ba" if order == "ab" else "ab"] = _OTHER[winner_of(letter, order)]
+    return pair.model_copy(update={"verdicts": {judge: found}})
 
 
 def _pair(record: RolloutRecord, answer: str, prompt: PromptRow, recipe: Recipe, *, weight: float) -> AuditedPair:
