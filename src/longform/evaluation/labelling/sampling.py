@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from longform.evaluation.audit.pairs import AuditedPair
-from longform.judging.answers import parse_structured_verdict, parse_verdict
+from longform.judging.answers import Letter, parse_structured_verdict, parse_verdict
 from longform.judging.pairwise import winner_of
 from longform.recipe.inputs import read_recorded_prompts
 from longform.recipe.loading import load_stored_recipe
@@ -146,9 +146,9 @@ def pairs_of_games(
                 "response_b": texts[game.prompt_id, other, sample],
                 "model_a": one,
                 "model_b": other,
+                "criteria": requests[game.prompt_id].criteria,
                 "verdicts": {},
-            }
-            | ({"criteria": criteria} if (criteria := requests[game.prompt_id].criteria) else {}),
+            },
         )
         is_turned = game.model_a != one
         winner: Winner = _OTHER[game.winner] if is_turned else game.winner
