@@ -212,16 +212,14 @@ def _with_orders(pair: AuditedPair, record: RolloutRecord, log: Path) -> Audited
     if dict(orders) != {"ab": "tie", "ba": "tie"} or len(record.calls) != len(ORDERS):
         return pair
     answered = {it.request_hash: it.text for it in read_calls(log, hashes=record.calls, outcome="ok")}
-    letters = [
-        parse_verdict(text) or parse_structured_verdict(text) for text in map(answered.get, record.calls) if text
-    ]
-    if len(letters) < len(ORDERS) or None in letters:  # such as probabilities of letters
-        return pair
     found: dict[Order, Winner | None] = {}
-    for letter, order in zip(
-        letters, ORDERS, strict=True
-    ):  # of (response, reference); the pair is (reference, response)
-        assert letter is not None
+    for hash_, order in zip(
+        record.calls, ORDERS, strict=True
+    ):  # of (response, reference); the pair is the other way round
+        text = answered.get(hash_, "")
+        letter: Letter | None = parse_verdict(text) or parse_structured_verdict(text)
+        if letter is None:  # such as probabilities of letters
+            return pair
         found["ba" if order == "ab" else "ab"] = _OTHER[winner_of(letter, order)]
     return pair.model_copy(update={"verdicts": {judge: found}})
 
