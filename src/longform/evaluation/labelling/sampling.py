@@ -23,7 +23,7 @@ from longform.records.adapting import AS_IS, Reading
 from longform.records.database import RolloutRecord
 from longform.records.errors import BadInputError
 from longform.records.files import read_all, read_rows
-from longform.records.recorded_calls import read_calls
+from longform.records.recorded_calls import has_calls, read_calls
 from longform.records.rollout_search import RolloutFacts, RolloutFilter, find_rollouts
 from longform.records.run_directory import RunDirectory
 from longform.records.schemas import ORDERS, Game, Order, PromptRow, Response, Winner
@@ -209,7 +209,8 @@ def drifting_steps(rewards: Sequence[tuple[int, float]], grades: Sequence[tuple[
 def _with_orders(pair: AuditedPair, record: RolloutRecord, log: Path) -> AuditedPair:
     """The pair with the verdict of each order, where a judge was asked in both and their tie may be a disagreement."""
     ((judge, orders),) = (pair.verdicts or {"": {}}).items()
-    if dict(orders) != {"ab": "tie", "ba": "tie"} or len(record.calls) != len(ORDERS):
+    is_tie = dict(orders) == {"ab": "tie", "ba": "tie"}
+    if not is_tie or len(record.calls) != len(ORDERS) or not has_calls(log):
         return pair
     answered = {it.request_hash: it.text for it in read_calls(log, hashes=record.calls, outcome="ok")}
     found: dict[Order, Winner | None] = {}
