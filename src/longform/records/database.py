@@ -264,6 +264,11 @@ class RunDatabase:
             found.setdefault(row["name"], []).append((row["step"], row["value"]))
         return found
 
+    def metric_names(self, beginning: str) -> list[str]:
+        """The names of metrics that begin with a text in ASCII, sorted; quicker than to read the metrics."""
+        query = "SELECT DISTINCT name FROM metrics WHERE substr(name, 1, ?) = ? ORDER BY name"
+        return [row["name"] for row in self._read(query, (len(beginning), beginning))]
+
     def seconds(self) -> float:
         """Seconds spent in the steps on record."""
         return self._read("SELECT COALESCE(SUM(seconds), 0) AS total FROM steps")[0]["total"]

@@ -216,7 +216,7 @@ def step_content(run: RunDirectory, key: str, step: int, *, prompts: Mapping[str
 
 def _causes(run: RunDirectory, chosen: str | None) -> list[str]:
     """Why rewards of a run are missing, by its metrics: quicker than to read all rollouts."""
-    names = {name.removeprefix(_NO_VERDICT) for name in run.database.metrics() if name.startswith(_NO_VERDICT)}
+    names = {name.removeprefix(_NO_VERDICT) for name in run.database.metric_names(_NO_VERDICT)}
     causes = {it for it in names if it != "share" and not it.startswith("words_")}
     return sorted(causes | ({chosen} if chosen and chosen != "any" else set()))
 
