@@ -14,7 +14,8 @@ from longform.report.rendering import visible
 from longform.report.study import FINDINGS_SUFFIX
 from longform.viewer.row_files import ContentKind, kind_of_file
 
-_SEPARATOR = "~"
+SEPARATOR = "~"
+"""Between the parts of a key, where its path has a slash."""
 _SKIPPED = ("checkpoints", "policies")
 _ROW_SUFFIXES = (".jsonl", ".parquet")
 RESULT = "result.json"
@@ -111,10 +112,10 @@ class ViewerCollection:
             parts = path.relative_to(root).parts if root.is_dir() else ()
             if len(self.paths) > 1 or not parts:
                 parts = (root.resolve().name, *parts)
-            name = visible(_SEPARATOR.join(parts))  # names of files may have bytes that no address can have
+            name = visible(SEPARATOR.join(parts))  # names of files may have bytes that no address can have
             key, number = name, 2
             while key in keyed and keyed[key].resolve() != path.resolve():
-                key, number = f"{name}{_SEPARATOR}{number}", number + 1
+                key, number = f"{name}{SEPARATOR}{number}", number + 1
             keyed[key] = path
         return keyed
 

@@ -26,6 +26,7 @@ from longform.report.verdict import (
     total_cost,
 )
 from longform.viewer.charts import draw_interactive
+from longform.viewer.collection import SEPARATOR
 from longform.viewer.links import Links
 
 OVERLAID = {
@@ -196,7 +197,12 @@ def overlay_content(runs: Mapping[str, Path], links: Links) -> dict[str, Any]:
     pictures: list[Markup] = []
     for name, title in OVERLAID.items():
         lines = [
-            Line([(float(step), value) for step, value in recorded[key][name]], colour, key, dashed=dashes)
+            Line(
+                [(float(step), value) for step, value in recorded[key][name]],
+                colour,
+                key.replace(SEPARATOR, "/"),
+                dashed=dashes,
+            )
             for key, (colour, dashes) in zip(recorded, cycle(_STYLES), strict=False)
             if recorded[key][name]
         ]

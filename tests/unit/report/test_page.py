@@ -237,6 +237,8 @@ def test_a_ruined_run_is_told_at_the_top(run):
     assert 'class="verdict bad"' in top
     assert "mean grade fell: -5.00" in top
     assert "cut-off" in top
+    for said in re.findall(r"<dd>(.*?)</dd>", top.partition('<dl class="finding">')[2], re.DOTALL):
+        assert re.fullmatch(r".*[^.]\. [A-Z].*\.", said, re.DOTALL), "sentences: evidence, advice"
 
 
 def test_a_gain_within_chance_is_not_called_a_gain(run):

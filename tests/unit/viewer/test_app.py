@@ -184,6 +184,14 @@ def test_numbers_of_a_listing_have_the_label_of_their_column_where_narrow_pages_
     assert {"reward", "words"} <= numbers.keys()
 
 
+def test_curves_of_several_runs_are_named_by_their_paths(tmp_path: Path) -> None:
+    for name in "ab":
+        write_run(tmp_path / "arms" / name)
+    text = client_of(tmp_path).get("/overlay?run=arms~a&run=arms~b").text
+    assert re.search(r'"label":"arms/b"', text.replace("&quot;", '"'))
+    assert "arms~b</text>" not in text
+
+
 def test_a_run_shows_its_result_first(folder: Path) -> None:
     text = Page(client_of(folder).get("/run/a").text).text
     assert "The examiner's mean grade rose: +4.00" in text
