@@ -293,7 +293,9 @@ def marked(text: str, spans: Mapping[str, Sequence[Span]]) -> list[Segment]:
 
 
 def _facts(record: RolloutRecord, prompt: PromptRow | None, *, well_formed: bool) -> dict[str, str]:
-    asked = "" if prompt is None or prompt.length_range is None else " of {} to {}".format(*prompt.length_range)
+    asked = (
+        "" if prompt is None or prompt.length_range is None else " (asked for {} to {})".format(*prompt.length_range)
+    )
     facts = {
         "reward": "none" if record.reward is None else f"{record.reward:.3g}",
         "rung": f"{record.rung}",

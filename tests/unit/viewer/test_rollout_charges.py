@@ -12,8 +12,11 @@ import pytest
 import yaml
 from starlette.testclient import TestClient
 
+from longform.records.database import RolloutRecord
 from longform.records.run_directory import RunDirectory
+from longform.records.schemas import PromptRow
 from longform.report.page import write_report
+from longform.report.rollouts import show_rollout
 from longform.rewards.slop_lists import ListedPhrase, SlopList, SlopLists
 from longform.viewer.app import create_app
 from longform.viewer.bundle import write_bundle
@@ -66,6 +69,12 @@ def test_a_prompt_shows_the_rungs_it_faced_with_their_references(folder: Path) -
     page = client.get(f"/run/run/prompt?id={prompt}").text
     listed = re.findall(r"<li>(.*?)</li>", page.partition("<h2>Rungs</h2>")[2].partition("</ol>")[0])
     assert listed[:2] == ["at first: rung 0 (m0, score 0)", f"after step {step}: rung {rung} (m{rung}, score {rung})"]
+
+
+def test_a_rollout_shows_the_length_that_was_asked_for() -> None:
+    record = RolloutRecord(1, 0, "p", 0, "A text.", "", 3, 2, 0, "stop", None, None, 0.5)
+    prompt = PromptRow(id="p", prompt="Write.", length_range=(100, 200))
+    assert show_rollout(record, calls={}, prompt=prompt).facts["words"] == "2 (asked for 100 to 200)"
 
 
 def test_a_list_of_phrases_that_is_gone_hides_no_rollout(folder: Path) -> None:
