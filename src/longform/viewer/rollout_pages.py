@@ -197,7 +197,11 @@ def prompt_content(
         "prompt_id": prompt_id,
         "request": prompt.request if prompt else None,
         "rungs": [
-            (when, rung, f"{references[rung].model}, score {references[rung].score:.3g}" if rung < len(references) else "")
+            (
+                when,
+                rung,
+                f"{references[rung].model}, score {references[rung].score:.3g}" if rung < len(references) else "",
+            )
             for when, rung in rungs
         ],
         "lines": [
