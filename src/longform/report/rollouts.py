@@ -83,7 +83,7 @@ class ShownRollout(NamedTuple):
     facts: dict[str, str]
     rewards: dict[str, str]
     """Score by kind of reward."""
-    charges: dict[str, str]
+    penalties: dict[str, str]
     """What the format reward takes off for the answer, by penalty."""
     request: str | None
     """None if the prompts of the run cannot be read."""
@@ -116,17 +116,17 @@ def show_rollouts(
         run: Run directory, whose judge calls are read.
         rollouts: Of the run.
         prompts: By id; those that are missing are shown without their request.
-        recipe: Of the run: the format of its responses, and what is charged; None if it cannot be read.
+        recipe: Of the run: the format of its responses, and what is penalized; None if it cannot be read.
 
     Raises:
         BadInputError: the records are damaged.
     """
     thinking: Thinking = recipe.generation.think if recipe else "off"
-    charging = _format_reward(recipe)
+    format_reward = _format_reward(recipe)
     records = list(rollouts)
     calls = calls_by_hash(run, [it for record in records for it in record.calls])
     return [
-        show_rollout(it, calls=calls, prompt=prompts.get(it.prompt_id), thinking=thinking, charging=charging)
+        show_rollout(it, calls=calls, prompt=prompts.get(it.prompt_id), thinking=thinking, format_reward=format_reward)
         for it in records
     ]
 
@@ -137,7 +137,7 @@ def show_rollout(
     calls: Mapping[str, Sequence[RecordedCall]],
     prompt: PromptRow | None,
     thinking: Thinking = "off",
-    charging: FormatReward | None = None,
+    format_reward: FormatReward | None = None,
 ) -> ShownRollout:
     """Prepare one rollout for a page.
 
@@ -146,17 +146,19 @@ def show_rollout(
         calls: Calls by the hash of their request.
         prompt: Its prompt, if it can be read.
         thinking: Format of its response.
-        charging: The format reward of its run, if there is one.
+        format_reward: The format reward of its run, if there is one.
     """
     parsed = parse_response(record.text, thinking)
     text = parsed.answer if parsed.well_formed and parsed.answer else record.text
     request = prompt.request if prompt else ""
-    is_charged = charging is not None and prompt is not None and text is parsed.answer
+    is_penalized = format_reward is not None and prompt is not None and text is parsed.answer
     if len(text) + len(record.reference) <= MAX_MARKED:
-        found = _find_passages(text, request=request, reference=record.reference, charging=charging)
+        found = _find_passages(text, request=request, reference=record.reference, format_reward=format_reward)
     else:
-        found, is_charged = _Passages({}, {}, None, ["nothing, the texts are too long"]), False
-    charges = charging.penalties(text, request=request, reference=record.reference) if charging and is_charged else {}
+        found, is_penalized = _Passages({}, {}, None, ["nothing, the texts are too long"]), False
+    penalties: dict[str, float] = {}
+    if format_reward and is_penalized:
+        penalties = format_reward.penalties(text, request=request, reference=record.reference)
     return ShownRollout(
         step=record.step,
         row=record.row,
@@ -164,7 +166,7 @@ def show_rollout(
         outcome=record.outcome,
         facts=_facts(record, prompt, well_formed=parsed.well_formed),
         rewards={kind: f"{score:.3g}" for kind, score in (record.scores or {}).items()},
-        charges={name: f"-{charge:.3g}" for name, charge in charges.items() if charge > 0},
+        penalties={name: f"-{penalty:.3g}" for name, penalty in penalties.items() if penalty > 0},
         request=prompt.request if prompt else None,
         thoughts=parsed.think if text is parsed.answer else "",
         response=marked(text, found.response),
@@ -185,11 +187,11 @@ class _Passages(NamedTuple):
     """The marks of the response in words."""
 
 
-def _find_passages(text: str, *, request: str, reference: str, charging: FormatReward | None) -> _Passages:
+def _find_passages(text: str, *, request: str, reference: str, format_reward: FormatReward | None) -> _Passages:
     """Find what to mark in a response and its reference, which may be empty."""
     repeated_sentences = repeated_sentence_spans(text)
     looping = repeated_ngram_spans(text) if looping_share(text) > 0 else []
-    listed = charging.slop_words(text) if charging else []
+    listed = format_reward.slop_words(text) if format_reward else []
     spans: dict[str, list[Span]] = {
         "repeated": _merged([*repeated_sentences, *looping]),
         "copied": _merged([*copied_spans(text, request), *copied_spans(text, reference)]),

@@ -163,7 +163,7 @@ def test_a_rollout_without_a_verdict_shows_why_and_what_is_wrong_with_its_text(t
     shown = Page(client.get("/run/a/rollout/2/0").text).text
     for fact in ("none", "timeout", "cut off at max_tokens", "after a plan of 4", "another verdict"):
         assert fact in shown, fact
-    assert "1 repeated sentences" in shown and "stuffed words (" in shown
+    assert "1 repeated sentence (" in shown and "stuffed words (" in shown
     assert "same verdict" in Page(client.get("/run/a/rollout/2/1").text).text
 
 

@@ -214,9 +214,8 @@ def _with_orders(pair: AuditedPair, record: RolloutRecord, log: Path) -> Audited
         return pair
     answered = {it.request_hash: it.text for it in read_calls(log, hashes=record.calls, outcome="ok")}
     found: dict[Order, Winner | None] = {}
-    for hash_, order in zip(
-        record.calls, ORDERS, strict=True
-    ):  # of (response, reference); the pair is the other way round
+    # The judge's orders are of (response, reference), and the pair is (reference, response).
+    for hash_, order in zip(record.calls, ORDERS, strict=True):
         text = answered.get(hash_, "")
         letter: Letter | None = parse_verdict(text) or parse_structured_verdict(text)
         if letter is None:  # such as probabilities of letters

@@ -1,4 +1,4 @@
-"""What a rollout is charged for: each penalty of the format reward with its amount, and the passages that it comes from."""
+"""What a rollout is penalized for: each penalty of the format reward with its amount, and the passages it comes from."""
 
 import hashlib
 import re
@@ -28,7 +28,7 @@ TEXT = f"The long winter came to the valley and it would not leave. A testament 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A run with a format reward, and a first rollout that it charges for."""
+    """A run with a format reward, and a first rollout that it penalizes."""
     shutil.copytree(FIXTURE, tmp_path, dirs_exist_ok=True, ignore=shutil.ignore_patterns("checkpoints", "start"))
     SlopLists(languages={"en": SlopList(phrases=[ListedPhrase(phrase="a testament to")])}).write(tmp_path / "slop.json")
     recipe = yaml.safe_load((tmp_path / "run" / "recipe.yaml").read_text(encoding="utf-8"))
@@ -43,7 +43,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_each_charge_has_its_amount_and_its_passages_on_every_page_with_the_rollout(folder: Path) -> None:
+def test_each_penalty_has_its_amount_and_its_passages_on_every_page_with_the_rollout(folder: Path) -> None:
     client = TestClient(create_app([folder], token="t", hosts=["localhost"]), base_url="http://localhost")
     pages = [client.get("/run/run/rollout/4/0").text]
     write_bundle([folder], folder / "bundle", with_texts=True)
@@ -51,9 +51,9 @@ def test_each_charge_has_its_amount_and_its_passages_on_every_page_with_the_roll
     with RunDirectory.read(folder / "run") as run:
         pages.append(write_report(run).read_text(encoding="utf-8"))
     for page in pages:
-        charges = dict(re.findall(r"charge for (\w+)</dt><dd>-([\d.]+)", page))
-        assert charges.keys() == {"repetition", "slop"}
-        assert float(charges["repetition"]) > 1, (
+        penalties = dict(re.findall(r"penalty for (\w+)</dt><dd>-([\d.]+)", page))
+        assert penalties.keys() == {"repetition", "slop"}
+        assert float(penalties["repetition"]) > 1, (
             "two times the share beyond the natural one, though no sentence is repeated"
         )
         assert re.search(r'<mark class="slop"[^>]*>A testament to<', page)
@@ -81,5 +81,5 @@ def test_a_list_of_phrases_that_is_gone_hides_no_rollout(folder: Path) -> None:
     (folder / "slop.json").unlink()
     client = TestClient(create_app([folder], token="t", hosts=["localhost"]), base_url="http://localhost")
     page = client.get("/run/run/rollout/4/0").text
-    assert "charge for repetition" in page
-    assert "charge for slop" not in page
+    assert "penalty for repetition" in page
+    assert "penalty for slop" not in page
