@@ -1,8 +1,8 @@
-"""Linear layers whose weights oneDNN has packed, for the few rows of a decoding step on a processor.
+"""Linear layers whose weights oneDNN has packed, for the few rows of a decoding step on a CPU.
 
-For a few rows a matrix product spends most of its time on laying the weights out for the processor, again for each token.
-Packed once for all tokens, the same products take about half the time (benchmarks/own_speed.py). The packed copies need the
-memory of the weights once more while text is generated. They are made by the operators that torch.compile uses.
+A product of few rows spends much of its time on laying out the weights for the processor, again for each token. Here they are
+packed once for all tokens (benchmarks/own_speed.py measures generation with and without). The copies need the memory of the
+weights once more while text is generated. They are made by the operators that torch.compile uses.
 """
 
 import platform
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from longform.writers.settings import MAX_PACKED_BYTES
 
 MIN_WEIGHTS = 100_000
-"""Weights of the smallest layer that is packed; below, a call of oneDNN takes longer than the product."""
+"""Weights of the smallest layer that is packed. With small ones and few rows, the call takes longer than the product."""
 _ROWS = 64
 """Number of rows that the layout is chosen for; it serves other numbers as well."""
 _DTYPES = (torch.float32, torch.bfloat16)
