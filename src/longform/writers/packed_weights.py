@@ -1,8 +1,8 @@
 """Linear layers whose weights oneDNN has packed, for the few rows of a decoding step on a CPU.
 
-A product of few rows spends much of its time on laying out the weights for the processor, again for each token. Here they are
-packed once for all tokens (benchmarks/own_speed.py measures generation with and without). The copies need the memory of the
-weights once more while text is generated. They are made by the operators that torch.compile uses.
+A product of few rows spends much of its time on laying out the weights for the processor, again for each token. Here they
+are packed once for all tokens (benchmarks/own_speed.py measures generation). The copies need the memory of the weights once
+more while text is generated. They are made by the operators that torch.compile uses.
 """
 
 import platform
