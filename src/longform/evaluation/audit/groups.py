@@ -5,6 +5,7 @@ text did by its position. Answers are recorded next to the output file, so a sec
 """
 
 import asyncio
+import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -33,7 +34,7 @@ from longform.records.paths import check_out
 from longform.records.progress import ProgressDisplay, no_progress
 from longform.records.schemas import Order, PromptRow
 from longform.rewards.judged_group import JudgedGroupReward
-from longform.rewards.reward import PromptVisit
+from longform.rewards.reward import PromptVisit, RewardResult
 from longform.statistics.group_games import ComparisonMethod, max_games, sub_groups
 from longform.text.structure import ParsedResponse
 
@@ -157,10 +158,7 @@ class _GroupScorer:
 
             async def work(index: int) -> None:
                 group = groups[index]
-                responses = [ParsedResponse("", it.text, True) for it in group.responses]
-                results = [
-                    await reward.score_group(PromptVisit(group.request, "", 0, run), responses) for run in range(runs)
-                ]
+                results = [await self._score(reward, group, run=run) for run in range(runs)]
                 found[index] = ComparedGroup(
                     group.request.request,
                     [it.score for it in group.responses],
@@ -173,6 +171,20 @@ class _GroupScorer:
 
             await map_bounded(range(len(groups)), work, workers=endpoint.workers)
         return [found[index] for index in range(len(groups))]
+
+    async def _score(self, reward: JudgedGroupReward, group: ScoredGroup, *, run: int) -> list[RewardResult]:
+        """The results of a group in one run, in the order of its responses.
+
+        In round-robin and elimination the number of a response decides which of two texts is read first. Files often list
+        the better text always first or always last, so here the responses are numbered at random, as they are in training.
+        """
+        count = len(group.responses)
+        places = list(range(count))
+        if self._by in ("round-robin", "elimination"):
+            places = random.Random(f"{self._seed}/{run}/{group.id}/places").sample(places, count)
+        responses = [ParsedResponse("", group.responses[place].text, True) for place in places]
+        found = await reward.score_group(PromptVisit(group.request, "", 0, run), responses)
+        return [found[places.index(place)] for place in range(count)]
 
     def _reward(self, endpoint: Endpoint) -> JudgedGroupReward:
         """The reward that training would use, with judges that record leads."""

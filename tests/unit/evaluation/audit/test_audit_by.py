@@ -95,6 +95,25 @@ def test_bias_and_noise_are_seen_for_pairs_and_lists(tmp_path, serve):
     assert all(it.noise is None for it in even.figures), "one run shows no noise"
 
 
+def test_a_judge_that_always_names_the_first_text_agrees_with_nobody_wherever_the_better_text_is_listed(
+    tmp_path, serve
+):
+    rows = [
+        {
+            "id": f"g{number}",
+            "prompt": f"Write {number}.",
+            "responses": [{"text": "a", "score": 1}, {"text": "b", "score": 2}],
+        }
+        for number in range(40)
+    ]
+    path = tmp_path / "sorted.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    server = serve(lambda request, number: "[[A > B]]" if "[[X > Y = Z]]" in str(request) else "[[A]]")
+    for it in _audit(tmp_path, server, files=[path]).figures:
+        assert it.agreement.value.low < 0.5 < it.agreement.value.high, it.by
+        assert it.first_lead.value.low > 0.4, it.by
+
+
 def test_a_second_call_asks_nothing_and_scores_are_in_the_output(tmp_path, serve):
     server = serve(_judge(noise=1))
     first = _audit(tmp_path, server)
