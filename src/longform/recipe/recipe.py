@@ -385,7 +385,7 @@ class Recipe(_Section):
             if group is None or group.by == "anchors" or any(isinstance(it, PairwiseSettings) for it in self.rewards):
                 raise ValueError(
                     "curriculum.promote_by: sample is for a reward of kind: group whose responses meet each other; pairwise "
-                    "and by: anchors have verdicts against the reference anyway"
+                    "and by: anchors have verdicts against the reference anyway, so use verdicts"
                 )
             if self.curriculum.mode != "dynamic":
                 raise ValueError("curriculum.promote_by: sample is only valid with mode: dynamic, where prompts climb")

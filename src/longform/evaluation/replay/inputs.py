@@ -103,7 +103,7 @@ def check_replay(
             raise BadInputError(f"--set {override}: a replay can only change {', '.join(others)} and {last}")
     recorded = load_stored_recipe(run.recipe_path, Recipe)
     changes = (
-        *([] if by is None else [_by_override(recorded, by)]),
+        *([] if by is None else _by_overrides(recorded, by)),
         *overrides,
         *([] if judge is None else [_judge_override(recorded, judge)]),
     )
@@ -128,8 +128,10 @@ def check_replay(
     return ReplayInputs(recorded, replayed, changes, prompts, judges, changed, removed)
 
 
-def _by_override(recorded: Recipe, by: ComparisonMethod) -> str:
-    """Return the override that `by` is short for: a group reward in place of the pairwise or group reward.
+def _by_overrides(recorded: Recipe, by: ComparisonMethod) -> list[str]:
+    """Return the overrides that `by` is short for: a group reward in place of the pairwise or group reward.
+
+    With `anchors`, which has verdicts against the reference, the best response is not compared with it once more.
 
     Raises:
         BadInputError: no reward compares two texts, or several do.
@@ -142,9 +144,12 @@ def _by_override(recorded: Recipe, by: ComparisonMethod) -> str:
         )
     reward = recorded.rewards[found[0]]
     assert isinstance(reward, PairwiseSettings | GroupSettings)
-    kept = ["judge", "weight", "sources", "samples", "max_judge_failure_rate", *(() if by == "list" else _OF_PAIRS)]
-    values = reward.model_dump(mode="json", include=set(kept))
-    return f"rewards.{found[0]}={json.dumps({'kind': 'group', 'by': by, **values}, ensure_ascii=False)}"
+    kept = {"judge", "weight", "sources", "samples", "max_judge_failure_rate"}
+    kept |= {*(() if by == "list" else _OF_PAIRS), *(["anchors"] if by == "anchors" else [])}
+    values = reward.model_dump(mode="json", include=kept)
+    override = f"rewards.{found[0]}={json.dumps({'kind': 'group', 'by': by, **values}, ensure_ascii=False)}"
+    asks_twice = by == "anchors" and recorded.curriculum.promote_by == "sample"
+    return [override, *(["curriculum.promote_by=verdicts"] if asks_twice else [])]
 
 
 def _judge_override(recorded: Recipe, judge: str) -> str:

@@ -85,6 +85,23 @@ def test_a_grouped_run_is_replayed_in_another_way_and_by_another_judge(stage):
     assert flat.replayed.calls < flat.recorded.calls
 
 
+def test_a_run_whose_best_responses_promote_is_replayed_against_its_rungs(stage):
+    path = _run(stage, "list", curriculum={"promote_by": "sample"})
+    after = replay_run(path, by="anchors")
+    assert after.inputs.changes[-1] == "curriculum.promote_by=verdicts"
+    assert sum(it.outcome_after is not None for it in after.rollouts) > sum(
+        it.outcome_before is not None for it in after.rollouts
+    )
+
+
+def test_a_replay_by_anchors_keeps_their_number(stage):
+    recorded = [{"kind": "group", "judge": "judge", "by": "anchors", "anchors": 0}, LENGTH]
+    path = stage.run(rewards=recorded, method="grpo", group=GROUP)
+    asked = stage.asked
+    assert replay_run(path, by="anchors").inputs.replayed.rewards[0].anchors == 0
+    assert stage.asked == asked, "nothing has changed"
+
+
 @pytest.mark.parametrize(
     ("run", "error"),
     [
