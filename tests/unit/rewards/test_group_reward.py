@@ -326,10 +326,11 @@ def test_one_written_response_needs_no_question():
     assert [it.score for it in results] == [0.0, 1.0, 0.0]
 
 
-@pytest.mark.parametrize("texts", [["a"], [""], []])
-def test_fewer_than_two_responses_have_no_score(texts):
-    results = _score("peer", TablePanel({}), texts)
-    assert [(it.score, it.cause) for it in results] == [(None, ALONE)] * len(texts)
+@pytest.mark.parametrize("by", ["peer", "anchors", "list", "round-robin", "elimination"])
+def test_fewer_than_two_responses_have_no_score_and_are_no_loss(by):
+    for texts in (["a"], [""], []):
+        results = _score(by, TablePanel({}), texts, lists=[TableLists([{}])], promotes_best=by != "anchors")
+        assert [(it.score, it.cause, it.outcome) for it in results] == [(None, ALONE, None)] * len(texts)
 
 
 def test_each_call_is_charged_once_and_recorded_with_both_responses():
