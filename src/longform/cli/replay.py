@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from longform.cli.flags import CostLimit, Flag, SetValues
-from longform.cli.output import command_line, print_result, print_table, progress
+from longform.cli.output import command_line, console, print_result, print_table, progress
 
 if TYPE_CHECKING:
     from longform.evaluation.replay.changes import ReplayChanges
@@ -53,7 +53,15 @@ def replay(
     from longform.evaluation.replay.changes import measure_changes
 
     replayed = replaying.replay(
-        run, judge=judge, by=by, overrides=set_, models=models, budget=budget, out=out, progress=progress
+        run,
+        judge=judge,
+        by=by,
+        overrides=set_,
+        models=models,
+        budget=budget,
+        out=out,
+        progress=progress,
+        on_plan=lambda line: console.print(line, markup=False, soft_wrap=True),
     )
     changes = measure_changes(replayed)
     paths = {"path": str(out)} if out is not None else {}

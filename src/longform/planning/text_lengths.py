@@ -99,6 +99,30 @@ def find_lengths(run: Workload, given: Assumptions) -> TextLengths:
     )
 
 
+def lengths_on_record(rows: Sequence[PromptRow], *, answer: float) -> TextLengths:
+    """Lengths of the texts of a recorded run.
+
+    Args:
+        rows: Its prompts or ladders.
+        answer: Mean tokens of its answers.
+    """
+    texts = _measure(rows)
+    return TextLengths(
+        prompts=len(rows),
+        validation_prompts=0,
+        prompt=texts.prompt or 0.0,
+        response=answer,
+        longest=round(answer),
+        answer=answer,
+        reference=answer if texts.reference is None else texts.reference,
+        pairwise_frame=texts.pairwise_frame,
+        pointwise_frame=texts.pointwise_frame,
+        notes=(),
+        criteria=texts.criteria,
+        criterion_frame=texts.criterion_frame,
+    )
+
+
 def _read_rows(run: Workload, notes: list[str]) -> Sequence[PromptRow] | None:
     parts = run.data.parts
     for part in parts:

@@ -21,6 +21,7 @@ from longform.endpoints.concurrency import map_bounded
 from longform.endpoints.limits import Budget
 from longform.evaluation.replay.advantages import ReplayScores, left_out, replayed_advantages
 from longform.evaluation.replay.inputs import ReplayInputs, check_replay
+from longform.evaluation.replay.price import price_replay
 from longform.recipe.begin import run_wording
 from longform.recipe.recipe import Recipe
 from longform.records.calls import CallLog, CallTotals, LayeredCallLog, SqliteCallLog
@@ -115,6 +116,7 @@ def replay(
     budget: float | None = None,
     out: Path | None = None,
     progress: ProgressDisplay = no_progress,
+    on_plan: Callable[[str], None] = lambda line: None,
 ) -> Replay:
     """Rescore a run's texts with another judge, reward, position or curriculum rule.
 
@@ -127,6 +129,7 @@ def replay(
         budget: Stop before this replay's calls cost more than this.
         out: Output file with a row per rollout, before and after.
         progress: display of the progress.
+        on_plan: Called before the first call with the price of the questions to each judge, as text.
 
     Raises:
         BadInputError: see `check_replay`; an endpoint is misconfigured, a ladder lacks the reference that the changed
@@ -138,6 +141,8 @@ def replay(
     with RunDirectory.read(run) as directory:
         inputs = check_replay(directory, overrides, judge=judge, by=by, models=models)
         meter = Budget(budget, resume="the same command, which resumes from the recorded answers")
+        for name, price in price_replay(directory, inputs).items():
+            on_plan(f"{name}: {price}")
         with progress(f"replaying {run}") as advance:
             replayed = asyncio.run(replay_steps(directory, inputs, budget=meter, on_progress=advance))
     if out is not None:

@@ -3,6 +3,7 @@
 import pytest
 from recorded_run import PER_STEP, STEPS, Stage, replay_run
 
+from longform.evaluation.replay.run import replay
 from longform.records.errors import BadInputError
 from longform.statistics.group_games import max_games
 
@@ -83,6 +84,25 @@ def test_a_grouped_run_is_replayed_in_another_way_and_by_another_judge(stage):
     assert [it.reward_after for it in other.rollouts] != [it.reward_after for it in cheap.rollouts]
     flat = replay_run(path, "data.flat_groups=judge")
     assert flat.replayed.calls < flat.recorded.calls
+
+
+def test_the_price_of_a_replay_is_known_before_its_first_question(stage):
+    path = stage.run(method="grpo", group=GROUP, position="both")
+    asked, said = stage.asked, []
+
+    def plan(line):
+        assert stage.asked == asked, "nothing has been asked yet"
+        said.append(line)
+
+    after = replay(path, by="round-robin", on_plan=plan)
+    (line,) = said
+    most = STEPS * PER_STEP * max_games("round-robin", GROUP) * 2
+    assert line.startswith(f"judge: the judge gets at most {most} questions, about ")
+    assert "of unknown cost" not in line and after.paid.calls > 0
+    said.clear()
+    asked = stage.asked
+    replay(path, by="peer", judge="priceless", on_plan=plan)
+    assert "of unknown cost" in said[0] and said[0].startswith("priceless: ")
 
 
 def test_a_run_whose_best_responses_promote_is_replayed_against_its_rungs(stage):
