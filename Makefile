@@ -2,6 +2,7 @@
 # make demo-real   the same with a pretrained model, SmolLM2-135M-Instruct, which is fetched
 # make test   set up .venv and run every check, but for
 # make test-full   the larger matrices: fifty kills, every exploit, failure signature, arm, optimizer and quickstart
+# make test-quickstarts   the quickstarts of LongWriter-Zero at their smallest size, alone and as a whole chain
 # make test-families   generation, training and resuming of every model family, on tiny random weights
 # make test-verl   unmodified verl on this machine's processor
 # make test-servers   llama.cpp's server with a small real model, on this machine's processor
@@ -29,7 +30,7 @@ BIN := $(VENV)/bin
 WITH_TARGETS := $(addprefix --ignore tests/,verl_runs servers engines trackers browser studies wheel processes)
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo demo-real test test-browser test-full test-families test-servers test-trackers test-engines test-studies test-wheel test-processes test-low-bits test-gpu test-verl test-newest docs pictures lint pytest
+.PHONY: demo demo-real test test-browser test-full test-quickstarts test-families test-servers test-trackers test-engines test-studies test-wheel test-processes test-low-bits test-gpu test-verl test-newest docs pictures lint pytest
 
 demo: $(VENV)/.installed
 	$(BIN)/longform quickstart
@@ -53,6 +54,9 @@ pytest: $(VENV)/.tested
 test-full: $(VENV)/.tested
 	LONGFORM_TEST_FULL=1 $(BIN)/pytest -m full $(WITH_TARGETS)
 	LONGFORM_TEST_FULL=1 $(BIN)/pytest tests/pipeline/test_kills.py
+
+test-quickstarts: $(VENV)/.tested
+	$(BIN)/pytest tests/pipeline/test_quickstart.py -m full
 
 test-families: $(VENV)/.tested
 	$(BIN)/pytest -n 2 tests/unit/training/test_families.py

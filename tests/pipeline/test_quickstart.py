@@ -55,6 +55,7 @@ def test_the_smoke_quickstart_of_longwriter_zero_goes_through_every_stage(tmp_pa
 
 
 @pytest.mark.slow
+@pytest.mark.full
 def test_the_smoke_quickstart_of_the_whole_chain_goes_from_raw_text_to_an_arena(tmp_path, forks):
     folder = tmp_path / "whole"
     command = ["quickstart", "--method", "longwriter-zero", "--full-pipeline", "--smoke"]
