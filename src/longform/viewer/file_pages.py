@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from longform.viewer.collection import FoundFile
+from longform.viewer.collection import SEPARATOR, FoundFile
 from longform.viewer.links import Links
 from longform.viewer.row_files import RowPage, read_page, read_result
 
@@ -23,7 +23,7 @@ def file_content(
         offset: The first of them, among the rows that are found.
     """
     tables = read_result(file.path) if file.kind == "result" else []
-    others = {it.key.replace("~", "/"): it.path for it in files if it.kind in ("responses", "prompts", "ladders")}
+    others = {it.key.replace(SEPARATOR, "/"): it.path for it in files if it.kind in ("responses", "prompts", "ladders")}
     page = (
         RowPage([], False)
         if tables
