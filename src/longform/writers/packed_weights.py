@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from longform.writers.settings import MAX_PACKED_BYTES
 
-MIN_WEIGHTS = 100_000
+MIN_WEIGHTS = 200_000
 """Weights of the smallest layer that is packed. With small ones and few rows, the call takes longer than the product."""
 _ROWS = 64
 """Number of rows that the layout is chosen for; it serves other numbers as well."""
