@@ -1,6 +1,6 @@
 """What longform imports from `transformers`, and the base classes of TRL's trainers, for pyright alone.
 
-The package's own module imports some 450 others for type checkers, which pyright would read and bind all.
+The package's own module imports the modules of all its models for type checkers, and pyright would read them all.
 """
 
 import transformers.tokenization_utils_base
