@@ -12,8 +12,8 @@ reward function, on the same model, prompts and length settings, held against it
 the same code with a judge that answers at once. `ideal` is what no engine could beat: these rollouts, judged the moment
 that they end. The runs take turns; each figure is the best of its runs.
 
-`--engines own paged vllm sglang` measures these engines; TRL is measured beside `own`. The last two start the commands of
-their names. Servers with their protocols, which decode one response after the other, stand in for them after
+`--engines own paged vllm sglang` measures these engines; TRL is measured beside `own`. The last two start the commands
+`vllm` and `sglang`. To measure with stand-ins, which speak their protocols and decode one response at a time, first run
 
     python tests/served_engines.py build/engine-commands && export PATH=$PWD/build/engine-commands:$PATH
 """
@@ -125,7 +125,7 @@ def main() -> None:
     if options.json is not None:
         figures = {name: {**it._asdict(), "ratio": it.ratio} for name, it in phases.items()}
         options.json.write_text(json.dumps(figures, indent=1), encoding="utf-8")
-    sys.exit(any(phases[engine].ratio > MOST_OF_GENERATION for engine in options.engines))
+    sys.exit(any(phases[name].ratio > MOST_OF_GENERATION for name in options.engines))
 
 
 def save_writer(folder: Path) -> None:

@@ -93,7 +93,7 @@ def load_plugin(kind: str, group: PluginGroup, *, folder: Path | None = None) ->
             raise BadInputError(f"{kind}: {shown_path(file)} has no {name!r}{hint}")
         found = getattr(found, name)
     source = _source_file(found) or file or ""
-    files = {it for it in (file, source) if it}
+    files = {path for path in (file, source) if path}
     return Plugin(kind, found, _version(module_name) if release is None else release, _hash(files), source)
 
 

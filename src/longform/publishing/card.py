@@ -132,7 +132,7 @@ def _origin(facts: CardFacts) -> str:
         examiner = recipe.validation.judge if recipe.validation else None
         judges = sorted(set(recipe.asked) - {examiner})
         if judges:
-            lines.append(f"- judges: {', '.join(_judge(it, facts) for it in judges)}")
+            lines.append(f"- judges: {', '.join(_judge(name, facts) for name in judges)}")
         if examiner:
             lines.append(f"- examiner: {_judge(examiner, facts)}")
     return "\n".join(lines)
@@ -140,7 +140,7 @@ def _origin(facts: CardFacts) -> str:
 
 def _judge(name: str, facts: CardFacts) -> str:
     """A judge's name in the recipe, and the models that answered."""
-    models = ", ".join(public_text(it) for it in facts.judge_models.get(name, ()) if it != name)
+    models = ", ".join(public_text(model) for model in facts.judge_models.get(name, ()) if model != name)
     return f"{name} ({models})" if models else name
 
 

@@ -39,7 +39,7 @@ def upload(release: Release, to: str, *, private: bool = True) -> Published:
         private: Whether a new repository is private; one that exists stays as it is.
 
     Raises:
-        BadInputError: there is no token for this repository.
+        BadInputError: no access token for the hub is found.
         StoppedError: the hub cannot be reached, or refuses the upload; nothing was published.
     """
     from huggingface_hub import CommitOperationAdd, HfApi

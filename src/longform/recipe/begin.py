@@ -155,7 +155,7 @@ def _unchanged_paths(run: RunDirectory, recipe: Recipe, basis: _Basis) -> set[st
         if name in recorded and recorded[name] == json.dumps(basis.made_with[name])
     }
     judges = [f"judge {name}" for name in recipe.asked_with_validation]
-    if all(recorded[it] is not None for it in judges):  # `_check_made_with` compares their settings
+    if all(recorded[judge] is not None for judge in judges):  # `_check_made_with` compares their settings
         unchanged.add(str(recipe.models))
     return unchanged
 

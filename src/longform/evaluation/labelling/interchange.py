@@ -126,7 +126,7 @@ def _read(row: Any, location: str, number: int) -> AuditedPair:
     meta = _object(item.get("metadata") or item.get("meta"), f"{location}: metadata")
     labels = _label_studio_labels(item, location) if kind == "data" else _argilla_labels(item, meta, location)
     id_ = str(data.get("id") or item.get("id") or item.get("external_id") or number)
-    values = _other_fields(meta, location) | {"id": id_} | {it: data[it] for it in TEXTS}
+    values = _other_fields(meta, location) | {"id": id_} | {name: data[name] for name in TEXTS}
     values |= {it: meta[it] for it in ("model_a", "model_b") if meta.get(it)}
     try:
         return AuditedPair.model_validate(values | ({"labels": labels} if labels else {}))

@@ -212,7 +212,7 @@ def _with_orders(pair: AuditedPair, record: RolloutRecord, log: Path) -> Audited
     is_tie = dict(orders) == {"ab": "tie", "ba": "tie"}
     if not is_tie or len(record.calls) != len(ORDERS) or not has_calls(log):
         return pair
-    answered = {it.request_hash: it.text for it in read_calls(log, hashes=record.calls, outcome="ok")}
+    answered = {call.request_hash: call.text for call in read_calls(log, hashes=record.calls, outcome="ok")}
     found: dict[Order, Winner | None] = {}
     # The judge's orders are of (response, reference), and the pair is (reference, response).
     for hash_, order in zip(record.calls, ORDERS, strict=True):

@@ -21,15 +21,15 @@ def price_replay(run: RunDirectory, inputs: ReplayInputs) -> dict[str, QuestionP
     recipe = inputs.replayed
     if not recipe.judged:
         return {}
-    words = [it.words for it in run.database.rollouts()]
+    words = [rollout.words for rollout in run.database.rollouts()]
     lengths = lengths_on_record(inputs.prompts, answer=TOKENS_PER_LATIN_WORD * sum(words) / len(words))
     recorded = len(words) / (recipe.run.steps * recipe.rollouts)  # as a share of the rollouts that the recipe plans
     return {
-        it.name: QuestionPrice(
+        load.name: QuestionPrice(
             # The small number is the rounding of the share.
-            ceil(it.calls * recorded - 1e-6),
-            round(it.prompt_tokens * recorded),
-            None if it.cost is None else it.cost * recorded,
+            ceil(load.calls * recorded - 1e-6),
+            round(load.prompt_tokens * recorded),
+            None if load.cost is None else load.cost * recorded,
         )
-        for it in reward_loads(recipe, lengths, inputs.judges, Assumptions())
+        for load in reward_loads(recipe, lengths, inputs.judges, Assumptions())
     }
