@@ -23,6 +23,7 @@ from world import GRADE, SELECT, START, TRAIN, build_world, generate, run, witho
 
 from artifacts import verdict_export
 from forks import Forks
+from longform.records.recorded_calls import total_calls
 from longform.records.run_directory import RunDirectory
 
 pytestmark = pytest.mark.slow
@@ -219,7 +220,7 @@ def test_the_records_of_the_runs_are_the_same(ended):
     found = []
     for side in (ended.whole, ended.killed):
         with RunDirectory.read(side.folder / "runs/run") as run:
-            names = [name for name in run.database.metrics() if not name.startswith("seconds/")]
+            names = [name for name in run.database.metrics() if not name.startswith(("seconds/", "cost/"))]
             found.append(
                 (
                     verdict_export(run.database),
@@ -232,6 +233,13 @@ def test_the_records_of_the_runs_are_the_same(ended):
     for whole, killed in zip(*found, strict=True):
         assert killed == whole
     assert found[0][2], "nothing was promoted, so equal promotions would say nothing"
+
+
+def test_the_costs_of_the_steps_add_up_to_what_was_paid(ended):
+    with RunDirectory.read(ended.whole.folder / "runs/run") as run:
+        costs = [sum(value for _, value in run.database.metric(f"cost/{it}")) for it in ("judging", "validating")]
+        assert min(costs) > 0
+        assert sum(costs) == pytest.approx(total_calls(run.database_path).cost)
 
 
 @pytest.mark.parametrize("log", LOGS)

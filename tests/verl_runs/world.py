@@ -56,7 +56,11 @@ def write_world(folder, judge_url):
     tokenizer.save_pretrained(folder / "writing")
     write_rows(folder / "ladders.jsonl", ladders)
     write_rows(folder / "validation.jsonl", prompts(seed=2, split="held-out", count=3))
-    models = {name: {"base_url": judge_url, "model": name, "retries": 0} for name in ("judge", "examiner", "writing")}
+    prices = {"prompt": 1.0, "completion": 2.0}
+    models = {
+        name: {"base_url": judge_url, "model": name, "retries": 0, "prices": prices}
+        for name in ("judge", "examiner", "writing")
+    }
     (folder / "models.yaml").write_text(yaml.safe_dump(models))
 
 

@@ -218,7 +218,7 @@ class RunActor:
             self._recorder.record,
             step,
             seconds=seconds,
-            metrics=metrics,
+            metrics=metrics | self._recorder.cost_of("judging"),
             rollouts=rollouts,
             promotions=self._promotions,
         )
@@ -233,7 +233,8 @@ class RunActor:
         Before the first step, and again when a run is resumed, there is only a validation.
         """
         texts = [replace(it, step=step) for it in self._validated.values()]
-        metrics = metrics | (validation_metrics(texts) if texts else {})
+        if texts:
+            metrics = metrics | validation_metrics(texts) | self._recorder.cost_of("validating")
         self._run.database.extend_step(step, seconds=seconds, metrics=metrics, validations=texts)
         self._validated = {}
         if self._recorded:

@@ -137,10 +137,13 @@ class RunRecorder:
         self._checkpoint, self._on_step, self._on_phase = checkpoint, on_step, on_phase
         self._show_every, self._spent = show_every, spent
         self._samples: list[SampleText] = []
+        self._counted = spent()
+        """Cost that is on record in a step, or is of a step that was lost."""
         if validate is not None and database.last_step() == 0:
             on_phase("validating")
             texts = validate(0)
-            database.record_step(0, seconds=0.0, metrics=validation_metrics(texts), validations=texts)
+            metrics = validation_metrics(texts) | self.cost_of("validating")
+            database.record_step(0, seconds=0.0, metrics=metrics, validations=texts)
         series = database.metrics()
         self._watch = Watch.over(series)
         self._keywords = KeywordTally.over(
@@ -159,11 +162,11 @@ class RunRecorder:
         yield record
         promotions = self.commit(step, record.updates)
         texts: list[ValidationText] = []
-        metrics = record.metrics
+        metrics = record.metrics | self.cost_of("judging")
         if self._validate is not None and (step % self._validate_every == 0 or step == self._steps):
             with record.timer("validating"):
                 texts = self._validate(step)
-            metrics = metrics | validation_metrics(texts) | record.seconds
+            metrics = metrics | validation_metrics(texts) | record.seconds | self.cost_of("validating")
         metrics = self.record(
             step,
             seconds=time.perf_counter() - began,
@@ -217,6 +220,12 @@ class RunRecorder:
         is_shown = self._show_every > 0 and step % self._show_every == 0
         self._samples = self._sampled(rollouts) if is_shown else []
         return metrics
+
+    def cost_of(self, phase: str) -> dict[str, float]:
+        """Metric `cost/PHASE`: the known cost of the judge calls since the last such metric; empty if there is none."""
+        spent = self._spent()
+        cost, self._counted = spent - self._counted, spent
+        return {f"cost/{phase}": cost} if cost > 0 else {}
 
     def report(self, step: int, metrics: dict[str, float]) -> StepReport:
         """The report of a step that is on record with all its metrics; once for each step."""

@@ -10,7 +10,7 @@ from markupsafe import Markup
 from longform.monitors.watch import diagnose
 from longform.recipe.public import public_recipe
 from longform.records.errors import BadInputError
-from longform.records.recorded_calls import has_calls, sum_calls
+from longform.records.recorded_calls import has_calls, sum_calls, total_calls
 from longform.records.run_directory import RunDirectory
 from longform.records.run_list import RunSummary, summarize_run
 from longform.report.charts import charts_of_run
@@ -40,8 +40,10 @@ OVERLAID = {
     "text/in_range": "Answers inside their length range",
 }
 """Metrics that runs are compared by, with the titles of their charts."""
-_PHASES = "seconds/"
-_NAMES = {"waiting_for_judge": "waiting for the judge"}
+_SECONDS, _COST = "seconds/", "cost/"
+_REST = "everything else"
+_COST_OF = {"waiting_for_judge": "judging"}
+"""Phases whose cost has another name than their time: judges are asked during writing, too."""
 
 
 class RunLine(NamedTuple):
@@ -59,13 +61,15 @@ class RunLine(NamedTuple):
 
 
 class Phase(NamedTuple):
-    """Time of one part of the steps."""
+    """Time and cost of one part of the steps."""
 
     name: str
     seconds: str
     share: str
     each: str
     """Seconds of a step that has this phase, on average."""
+    cost: str
+    """Of judge calls, where it is known."""
 
 
 def run_line(path: Path) -> RunLine:
@@ -116,7 +120,7 @@ def run_content(run: RunDirectory, key: str, links: Links, *, verdict: RunVerdic
         "verdict": verdict,
         "pictures": [draw_interactive(chart, step_link=links.step_prefix(key)) for chart in charts],
         "constant": constant,
-        "phases": phases(series, run.database.seconds()),
+        "phases": phases(series, run.database.seconds(), total_calls(run.database_path).cost),
         "costs": costs(run),
         "steps": steps(series),
         "pairs": before_after(run, thinking=recipe.generation.think if recipe else "off") if links.with_texts else [],
@@ -139,30 +143,50 @@ def state_text(run: RunDirectory) -> str:
     return f"{summary.state}:{summary.step}"
 
 
-def phases(series: Mapping[str, Sequence[tuple[int, float]]], total: float) -> list[Phase]:
-    """The time of a run by phase, longest first, and what belongs to none of them.
+def phases(series: Mapping[str, Sequence[tuple[int, float]]], total: float, total_cost: float = 0.0) -> list[Phase]:
+    """The time and the cost of a run by phase, longest first, and what belongs to none of them.
 
     Args:
         series: (step, value) pairs by metric.
         total: Seconds of all steps.
+        total_cost: Known cost of all judge calls, those of steps that were lost or are not finished included.
     """
-    spent = {name.removeprefix(_PHASES): points for name, points in series.items() if name.startswith(_PHASES)}
-    sums = {name: sum(seconds for _, seconds in points) for name, points in spent.items()}
-    times = {name: len(points) for name, points in spent.items()}
-    rest = total - sum(sums.values())
-    if sums and rest >= 0.01 * total:
-        steps = max(times.values())
-        sums, times = sums | {"everything else": rest}, times | {"everything else": steps}
-    total = max(total, sum(sums.values()))
+    times, paid = _by_phase(series, _SECONDS), _by_phase(series, _COST)
+    seconds = {name: sum(values) for name, values in times.items()}
+    cost = {name: sum(paid.pop(_COST_OF.get(name, name), ())) for name in times} | {
+        name: sum(values)
+        for name, values in paid.items()  # of phases that this engine does not time
+    }
+    steps = {name: len(values) for name, values in times.items()}
+    rest, rest_of_cost = total - sum(seconds.values()), total_cost - sum(cost.values())
+    has_rest = rest >= 0.01 * total
+    if cost and (has_rest or rest_of_cost >= 0.01 * total_cost > 0):
+        seconds[_REST] = max(rest, 0.0)
+        steps[_REST] = max(steps.values(), default=0)
+        cost[_REST] = max(rest_of_cost, 0.0)
+    total = max(total, sum(seconds.values()))
     return [
         Phase(
-            _NAMES.get(name, name.replace("_", " ")),
-            duration(seconds),
-            f"{100 * seconds / total:.0f}%" if total else "",
-            f"{seconds / times[name]:.2g} s",
+            _phase_name(name),
+            duration(seconds[name]) if name in seconds else "",
+            f"{100 * seconds[name] / total:.0f}%" if name in seconds and total else "",
+            f"{seconds[name] / steps[name]:.2g} s" if steps.get(name) else "",
+            f"{cost[name]:.4f}" if cost[name] >= 0.00005 else "",
         )
-        for name, seconds in sorted(sums.items(), key=lambda it: -it[1])
+        for name in sorted(cost, key=lambda name: -seconds.get(name, 0.0))
     ]
+
+
+def _by_phase(series: Mapping[str, Sequence[tuple[int, float]]], prefix: str) -> dict[str, list[float]]:
+    return {
+        name.removeprefix(prefix): [value for _, value in points]
+        for name, points in series.items()
+        if name.startswith(prefix)
+    }
+
+
+def _phase_name(name: str) -> str:
+    return "waiting for the judge" if name == "waiting_for_judge" else name.replace("_", " ")
 
 
 def costs(run: RunDirectory) -> list[tuple[str, ...]]:

@@ -196,8 +196,9 @@ def test_a_run_shows_its_result_first(folder: Path) -> None:
     text = Page(client_of(folder).get("/run/a").text).text
     assert "The examiner's mean grade rose: +4.00" in text
     assert text.index("examiner's mean grade") < text.index("Curves")
-    assert "writing" in text[text.index("Time by phase") :]
-    assert re.search(r"writing\s*6 s\s*75%\s*1.5 s\s*everything else\s*2 s\s*25%\s*0.5 s", text), "four steps of 2 s"
+    assert "writing" in text[text.index("Time and cost by phase") :]
+    timed = r"writing\s*6 s\s*75%\s*1.5 s\s*everything else\s*2 s\s*25%\s*0.5 s"
+    assert re.search(timed + r"\s*0.0040\s*judging\s*0.0120", text), "four steps of 2 s, 16 calls for 0.001 each"
 
 
 def test_a_search_finds_words_once_they_are_indexed(folder: Path) -> None:
