@@ -8,8 +8,6 @@ Every seed has prompts, weights and draws of its own, and none is left out. A se
 import argparse
 import json
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +15,6 @@ from longform.miniature.evidence import gather_evidence
 from longform.miniature.policy import SFT_SETTINGS, sft_rows
 from longform.miniature.quickstart import (
     FULL,
-    Advance,
     build_ladders,
     gather_candidates,
     prepare_process,
@@ -26,6 +23,7 @@ from longform.miniature.quickstart import (
 )
 from longform.miniature.server import serve_in_background
 from longform.miniature.world_files import write_world
+from longform.records.progress import no_progress
 from longform.records.run_directory import RunDirectory
 from longform.steps.recorder import RunResult
 from longform.training.supervised.sft import train_sft
@@ -54,17 +52,17 @@ def run_seed(folder: Path, seed: int) -> dict[str, Any]:
     began = time.perf_counter()
     with serve_in_background() as base_url:
         write_world(folder, base_url=base_url, scale=FULL, seed=seed)
-        train_start(folder, scale=FULL, seed=seed, stage=quiet)
+        train_start(folder, scale=FULL, seed=seed, stage=no_progress)
         sft_seconds = time.perf_counter() - began
-        gather_candidates(folder, seed=seed, stage=quiet)
+        gather_candidates(folder, seed=seed, stage=no_progress)
         build_ladders(folder)
-        result = train_policy(folder, scale=FULL, seed=seed, overrides=(), stage=quiet)
-        evidence = gather_evidence(folder, result.policy_path, name="trained", seed=seed, stage=quiet)
+        result = train_policy(folder, scale=FULL, seed=seed, overrides=(), stage=no_progress)
+        evidence = gather_evidence(folder, result.policy_path, name="trained", seed=seed, stage=no_progress)
         seconds = time.perf_counter() - began
 
-        control = train_policy(folder, scale=FULL, seed=seed, overrides=CONTROL, stage=quiet)
+        control = train_policy(folder, scale=FULL, seed=seed, overrides=CONTROL, stage=no_progress)
         more_sft = continue_sft(folder, seed=seed, steps=round(SFT_SETTINGS.steps * result.seconds / sft_seconds))
-        sft_evidence = gather_evidence(folder, more_sft, name="more-sft", seed=seed, stage=quiet)
+        sft_evidence = gather_evidence(folder, more_sft, name="more-sft", seed=seed, stage=no_progress)
     return {
         "seconds": seconds,
         "sft_seconds": sft_seconds,
@@ -119,16 +117,6 @@ def print_seed(seed: int, figures: dict[str, Any]) -> None:
         f"grade {more['trained']['grade'][0]:.2f}; required words {more['trained']['coverage'][0]:.2f}",
         flush=True,
     )
-
-
-@contextmanager
-def quiet(title: str) -> Iterator[Advance]:  # noqa: ARG001
-    """A stage that shows nothing."""
-
-    def advance(done: int, total: int, note: str = "") -> None:
-        """Nothing to show."""
-
-    yield advance
 
 
 if __name__ == "__main__":

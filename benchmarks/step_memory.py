@@ -17,8 +17,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +24,6 @@ import psutil
 
 from longform.miniature.quickstart import (
     FULL,
-    Advance,
     Scale,
     build_ladders,
     gather_candidates,
@@ -38,6 +35,7 @@ from longform.miniature.server import serve_in_background
 from longform.miniature.world_files import write_world
 from longform.recipe.loading import dump_recipe, load_recipe
 from longform.recipe.recipe import Recipe
+from longform.records.progress import no_progress
 from longform.steps.recorder import StepReport
 from longform.training.run import train
 
@@ -91,8 +89,8 @@ def run(folder: Path, scale: Scale, *, steps: int, seed: int) -> list[float]:
     megabytes: list[float] = []
     with serve_in_background() as base_url:
         write_world(folder, base_url=base_url, scale=scale, seed=seed)
-        train_start(folder, scale=scale, seed=seed, stage=quiet)
-        gather_candidates(folder, seed=seed, stage=quiet)
+        train_start(folder, scale=scale, seed=seed, stage=no_progress)
+        gather_candidates(folder, seed=seed, stage=no_progress)
         build_ladders(folder)
         recipe = pipeline_recipe(folder, scale=scale, seed=seed, overrides=[f"run.steps={steps}"])
         path = folder / "recipe.yaml"
@@ -123,16 +121,6 @@ def fit(values: list[float]) -> tuple[float, float]:
     steps = WINDOW * np.arange(len(values))
     (slope, _), covariance = np.polyfit(steps, values, 1, cov=True)
     return float(100 * slope), float(100 * np.sqrt(covariance[0, 0]))
-
-
-@contextmanager
-def quiet(title: str) -> Iterator[Advance]:  # noqa: ARG001
-    """A stage that shows nothing."""
-
-    def advance(done: int, total: int, note: str = "") -> None:
-        """Nothing to show."""
-
-    yield advance
 
 
 if __name__ == "__main__":

@@ -11,8 +11,6 @@ import argparse
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
@@ -20,6 +18,7 @@ import longform
 from longform.miniature import quickstart
 from longform.miniature.server import serve_in_background
 from longform.miniature.world_files import write_world
+from longform.records.progress import no_progress
 from longform.steps.recorder import StepReport
 from longform.training.run import train
 
@@ -44,12 +43,6 @@ class FileRecorder:
         return sorted(str(it.relative_to(PACKAGE)) for it in inside if it.relative_to(PACKAGE).parts[0] != "miniature")
 
 
-@contextmanager
-def silent_stage(title: str) -> Iterator[quickstart.Advance]:  # noqa: ARG001
-    """A stage of the quickstart that prints nothing."""
-    yield lambda done, total, note="": None
-
-
 def main() -> None:
     """Train the tiny run and print what its second step entered."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -62,8 +55,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch, serve_in_background() as base_url:
         folder = Path(scratch) / "world"
         write_world(folder, base_url=base_url, scale=scale, seed=1)
-        quickstart.train_start(folder, scale=scale, seed=1, stage=silent_stage)
-        quickstart.gather_candidates(folder, seed=1, stage=silent_stage)
+        quickstart.train_start(folder, scale=scale, seed=1, stage=no_progress)
+        quickstart.gather_candidates(folder, seed=1, stage=no_progress)
         quickstart.build_ladders(folder)
         recipe = quickstart.pipeline_recipe(folder, scale=scale, seed=1, overrides=overrides)
 

@@ -51,7 +51,7 @@ def write_run(path: Path, *, steps: int = 4, rows: int = 4, first: int = 1, text
                 step,
                 seconds=2.0,
                 metrics={"reward/mean": step / 10, "reward/count": rows, "text/count": rows, "seconds/writing": 1.5}
-                | {"cost/judging": 0.003}
+                | {"judge/cost": 0.003}
                 | grades(step),
                 rollouts=[rollout(step, row, **changes) for row in range(rows)],
                 promotions=[Promotion(step, "p0", step // 3)],

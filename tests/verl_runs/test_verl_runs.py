@@ -68,7 +68,7 @@ def test_ppo_killed_and_resumed_goes_on_from_its_rungs(world):
         assert all("w" not in it.text for it in written), "a stop string ends a response"
         assert any(it.tokens < 16 for it in written)
         assert {"critic/loss", "policy/kl_to_start", "critic/explained_variance"} <= database.metrics().keys()
-        assert {"cost/judging", "cost/validating"} <= database.metrics().keys()
+        assert {"judge/cost", "validation/cost"} <= database.metrics().keys()
     assert _rungs(run, 2).sum() == sum(it.step <= 2 for it in promotions)
     assert _rungs(run, 4).sum() == len(promotions)
     assert (run / "checkpoints" / "global_step_4" / "actor" / "huggingface" / "config.json").exists()

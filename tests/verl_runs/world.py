@@ -85,7 +85,7 @@ def environment():
     return os.environ | {
         "VERL_PLATFORM": "cpu",
         "VERL_USE_EXTERNAL_MODULES": "verl_cpu.plugin",
-        "PYTHONPATH": str(TESTS),
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(TESTS), os.environ.get("PYTHONPATH")])),
         "PYTHONWARNINGS": "ignore",
         "OMP_NUM_THREADS": "1",
         "TOKENIZERS_PARALLELISM": "false",

@@ -79,7 +79,7 @@ class Pace:
 
 
 class StageProgress:
-    """The progress of a stage: called with (done, total, note), where the note may be the current loss.
+    """The progress of a stage, see `longform.records.progress.Advance`.
 
     Args:
         pace: of the stage.
@@ -90,7 +90,8 @@ class StageProgress:
         self.pace, self._show = pace, show
         self._note = self._phase = ""
 
-    def __call__(self, done: int, total: int, note: str = "") -> None:  # noqa: D102
+    def __call__(self, done: int, total: int, note: str = "", above: Sequence[str] = ()) -> None:  # noqa: D102
+        print_above(above)
         self.pace.update(done, total)
         self._note, self._phase = note, ""
         self._show(self)

@@ -4,15 +4,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from longform.cli.flags import Flag, SetValues
-from longform.cli.output import command_line, console, print_above, print_result, printable, progress
+from longform.cli.output import command_line, console, print_result, printable, progress
 from longform.monitors.series import Finding
 
 if TYPE_CHECKING:
     from longform.recipe.recipe import Recipe
     from longform.steps.recorder import StepReport
-
-SAMPLE_LINES = 6
-"""Of a response that is printed while a run trains."""
 
 
 def train(
@@ -46,9 +43,7 @@ def train(
     with progress(f"training {resolved.run.name}", total=resolved.run.steps) as advance:
 
         def on_step(report: "StepReport") -> None:
-            if report.samples:
-                print_above(describe_sample(report))
-            advance(report.step, report.steps, report.note)
+            report.show(advance)
             for finding in report.warnings:
                 _warn(finding)
 
@@ -84,18 +79,6 @@ def _print_plan(recipe: "Recipe", *, resume: bool, self_check: bool) -> None:
     for line in lines:
         print(f"# {printable(line)}")
     print(f"# OK: {len(inputs.prompts)} prompts, judges {', '.join(inputs.judges) or 'none'}")
-
-
-def describe_sample(report: "StepReport") -> list[str]:
-    """The first sample of a step in a few lines: request, outcome, reward, and the beginning of the response."""
-    sample = report.samples[0]
-    reward = "no reward" if sample.reward is None else f"reward {sample.reward:.2f}"
-    outcome = f"{sample.outcome}, " if sample.outcome else ""
-    request = next((line for line in sample.prompt.splitlines() if line.strip()), "")
-    lines = [line for line in sample.response.splitlines() if line.strip()]
-    more = [f"  ... ({len(lines) - SAMPLE_LINES} more lines)"] if len(lines) > SAMPLE_LINES else []
-    head = [f"step {report.step}: {request}", f"  {outcome}{reward}:"]
-    return [*head, *(f"  {line}" for line in lines[:SAMPLE_LINES]), *more]
 
 
 def _warn(finding: Finding) -> None:

@@ -17,7 +17,7 @@ from longform.cluster.actor_client import RemoteEndpoint, find_actor
 from longform.cluster.prompt_table import read_prompt
 from longform.cluster.reward_payload import RewardPayload, extra_fields
 from longform.cluster.run_actor import Opened
-from longform.judging.examiner import TextExaminer
+from longform.judging.examiner import Examined, TextExaminer
 from longform.records.database import ValidationText
 from longform.records.errors import BadInputError, StoppedError
 from longform.records.schemas import Prompt
@@ -119,13 +119,13 @@ class LongformRewardManager(RewardManagerBase):
         """Grade a validation text, which never promotes."""
         prompt = Prompt.model_validate_json(info["row"])
         answer = parse_response(text, self._thinking).answer
-        grade, bare_grade = None, None
+        examined = Examined(None, None, None)
         if self._examiner is not None:
             # After an error the next training step fails for the same reason, and reports it.
             with suppress(BadInputError, StoppedError):
-                grade, bare_grade = await self._examiner.examine(prompt, answer, step=0)
-        await self._actor.validated.remote(ValidationText(0, prompt.id, prompt.request, text, grade, bare_grade))
-        return {"reward_score": grade or 0.0, "reward_extra_info": {}}
+                examined = await self._examiner.examine(prompt, answer, step=0)
+        await self._actor.validated.remote(ValidationText(0, prompt.id, prompt.request, text, *examined))
+        return {"reward_score": examined.grade or 0.0, "reward_extra_info": {}}
 
 
 def _stopped(

@@ -218,7 +218,7 @@ class RunActor:
             self._recorder.record,
             step,
             seconds=seconds,
-            metrics=metrics | self._recorder.cost_of("judging"),
+            metrics=metrics,
             rollouts=rollouts,
             promotions=self._promotions,
         )
@@ -233,8 +233,7 @@ class RunActor:
         Before the first step, and again when a run is resumed, there is only a validation.
         """
         texts = [replace(it, step=step) for it in self._validated.values()]
-        if texts:
-            metrics = metrics | validation_metrics(texts) | self._recorder.cost_of("validating")
+        metrics = metrics | (validation_metrics(texts) if texts else {})
         self._run.database.extend_step(step, seconds=seconds, metrics=metrics, validations=texts)
         self._validated = {}
         if self._recorded:

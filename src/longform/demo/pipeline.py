@@ -23,11 +23,11 @@ from longform.demo.evidence import DemoEvidence, compare
 from longform.demo.judge import JUDGE
 from longform.demo.prompts import DemoSplit, length_range_of, load_prompts
 from longform.demo.server import serve_in_background
-from longform.miniature.quickstart import Stage
 from longform.recipe.loading import dump_recipe, load_recipe
 from longform.recipe.recipe import Recipe
 from longform.records.errors import BadInputError
 from longform.records.files import read_rows, write_rows, write_text
+from longform.records.progress import Stage
 from longform.records.run_directory import RunDirectory
 from longform.records.schemas import Prompt, PromptRow, Response
 from longform.selection.generate import generate
@@ -304,7 +304,7 @@ def _train(recipe: Recipe, folder: Path, title: str, stage: Stage, *, resume: bo
         result = train(
             recipe,
             resume=resume and recipe.run_path.exists(),
-            on_step=lambda report: advance(report.step, report.steps, report.note),
+            on_step=lambda report: report.show(advance),
         )
     gc.collect()  # models with adapters hold references to themselves, and would stay beside those of the next stage
     return result

@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from longform.miniature.corpus import SKETCH_PROMPT, THINK_PROMPT, outline
-from longform.miniature.quickstart import Stage
 from longform.miniature.world import WIDE_RANGES, parse_request, prompts
 from longform.miniature.writers import write_story
 from longform.recipe.loading import RecipeT, dump_recipe, load_recipe
 from longform.records.files import write_rows, write_text
+from longform.records.progress import Stage
 from longform.records.schemas import Prompt, Response, Row
 from longform.training.supervised.pretrain_recipe import PretrainRecipe
 from longform.training.supervised.pretrain_run import PretrainResult, run_pretraining

@@ -13,18 +13,19 @@ from typing import Any
 
 from longform.endpoints.client import Endpoint
 from longform.endpoints.models import read_models
+from longform.endpoints.recorded import calls_path
 from longform.evaluation.arena.ratings import Standing, rate_arena
 from longform.evaluation.head_to_head import compare_writers
 from longform.evaluation.reward_model import agreement_with
 from longform.judging.pairwise import PairwiseJudge
 from longform.miniature.chain import MIN_MARGIN, PRETRAINED, SHARES, WRITING
 from longform.miniature.judge import EXAMINER, pointwise_score
-from longform.miniature.quickstart import Stage
 from longform.miniature.world import parse_request
 from longform.miniature.writers import LEVELS, write_story
 from longform.miniature.zero_evidence import ZeroEvidence, gather_evidence, held_out_path
 from longform.records.calls import SqliteCallLog
 from longform.records.files import read_rows, write_rows
+from longform.records.progress import Stage
 from longform.records.schemas import Game, Preference, Prompt, Response
 from longform.rewards.writing_model import WritingModel, mean_scores
 from longform.statistics.bootstrap import Interval
@@ -124,7 +125,7 @@ def _play(folder: Path, rows: Sequence[Prompt], writers: Sequence[str], *, stage
     texts = {
         name: {row.prompt_id: row.text for row in read_rows(held_out_path(folder, name), Response)} for name in writers
     }
-    with SqliteCallLog(folder / "evaluation.sqlite") as log, stage("arena of all writers") as advance:
+    with SqliteCallLog(calls_path(folder / GAMES)) as log, stage("arena of all writers") as advance:
         examiner = Endpoint("examiner", read_models(folder / "models.yaml")["examiner"], call_log=log)
 
         async def play() -> list[Game]:

@@ -16,10 +16,11 @@ from longform.evaluation.head_to_head import compare_writers, win_rate
 from longform.judging.pairwise import PairwiseJudge
 from longform.judging.pointwise import PointwiseJudge
 from longform.miniature.judge import measure
-from longform.miniature.quickstart import COMPETITORS, Stage, write_locally, write_remotely
+from longform.miniature.quickstart import COMPETITORS, write_locally, write_remotely
 from longform.miniature.world import parse_request
 from longform.records.calls import SqliteCallLog
 from longform.records.files import read_rows
+from longform.records.progress import Stage
 from longform.records.schemas import Prompt, Response
 from longform.statistics.bootstrap import Interval, clustered_interval
 from longform.text.repetition import repeated_ngram_share

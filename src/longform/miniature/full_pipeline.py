@@ -8,10 +8,11 @@ from longform.miniature import chain, longwriter_zero
 from longform.miniature.chain_evidence import ChainEvidence, gather_chain_evidence
 from longform.miniature.preference_stages import gather_preferences, train_writing_models
 from longform.miniature.prompt_stages import PromptCounts, collect_prompts
-from longform.miniature.quickstart import Stage, prepare_process
+from longform.miniature.quickstart import prepare_process
 from longform.miniature.server import serve_in_background
 from longform.miniature.world import WIDE_RANGES
 from longform.miniature.world_files import write_world
+from longform.records.progress import Stage
 from longform.steps.recorder import RunResult
 
 

@@ -11,12 +11,13 @@ from typing import NamedTuple
 from longform.engines import train
 from longform.miniature.base import PRETRAIN_SETTINGS, pretrain
 from longform.miniature.corpus import DIRECT_PROMPT, THINK_PROMPT
-from longform.miniature.quickstart import Stage, placed_recipe
+from longform.miniature.quickstart import placed_recipe
 from longform.miniature.world import parse_request
 from longform.miniature.writers import write_story
 from longform.recipe.loading import dump_recipe
 from longform.recipe.recipe import Recipe
 from longform.records.files import read_rows, write_text
+from longform.records.progress import Stage
 from longform.records.schemas import Prompt
 from longform.steps.recorder import RunResult
 from longform.training.supervised.sft import train_sft
@@ -102,7 +103,7 @@ def train_policy(folder: Path, *, scale: ZeroScale, seed: int, overrides: Sequen
     write_text(folder / "think.txt", (DIRECT_PROMPT if recipe.generation.think == "direct" else THINK_PROMPT) + "\n")
     write_text(folder / "recipe.yaml", dump_recipe(recipe))
     with stage("GRPO with three rewards") as advance:
-        return train(recipe, on_step=lambda report: advance(report.step, report.steps, report.note))
+        return train(recipe, on_step=lambda report: report.show(advance))
 
 
 def tune_baselines(folder: Path, *, scale: ZeroScale, seed: int, stage: Stage) -> None:

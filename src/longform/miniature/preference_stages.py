@@ -14,12 +14,13 @@ from typing import Any
 
 from longform.engines import train
 from longform.miniature.chain import MIN_MARGIN, PRETRAINED, SOURCES, WRITING, ChainScale, stage_recipe
-from longform.miniature.quickstart import Stage, placed_recipe
+from longform.miniature.quickstart import placed_recipe
 from longform.miniature.world import WIDE_RANGES, prompts
 from longform.miniature.writers import LEVELS
 from longform.recipe.loading import dump_recipe
 from longform.recipe.verdict_preferences import preferences_from_verdicts
 from longform.records.files import write_rows, write_text
+from longform.records.progress import Stage
 from longform.selection.dropping_run import preferences_from_dropping
 from longform.selection.generate import generate
 from longform.selection.grade import grade
@@ -114,7 +115,7 @@ def train_first(folder: Path, *, scale: ChainScale, seed: int, stage: Stage) -> 
     recipe = placed_recipe("first", folder, paths, [f"run.seed={seed}", *scale.first_run])
     write_text(folder / "first.yaml", dump_recipe(recipe))
     with stage("PPO against the ladders, for verdicts") as advance:
-        train(recipe, on_step=lambda report: advance(report.step, report.steps, report.note))
+        train(recipe, on_step=lambda report: report.show(advance))
 
 
 def pair_by_dropping(folder: Path, *, seed: int, stage: Stage) -> None:

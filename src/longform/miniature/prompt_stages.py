@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from longform.miniature.chain import TRAINING_PROMPTS
-from longform.miniature.quickstart import Stage
 from longform.miniature.world import parse_request
 from longform.miniature.world_files import CHATS, write_chats
 from longform.records.files import read_rows, write_rows
+from longform.records.progress import Stage
 from longform.records.schemas import Prompt
 from longform.selection.filter import filter_prompts
 from longform.selection.lengths import predict_lengths

@@ -11,15 +11,15 @@ import os
 import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import torch
 
 from longform.endpoints.client import Endpoint
 from longform.endpoints.models import read_models
+from longform.endpoints.recorded import calls_path
 from longform.engines import train
 from longform.judging.pointwise import PointwiseJudge
 from longform.miniature.policy import SFT_SETTINGS, build_model, build_tokenizer, sft_rows
@@ -28,6 +28,7 @@ from longform.recipe.loading import dump_recipe, load_recipe
 from longform.recipe.recipe import Recipe
 from longform.records.calls import SqliteCallLog
 from longform.records.files import read_rows, write_rows, write_text
+from longform.records.progress import Advance, Stage
 from longform.records.schemas import Prompt, Response
 from longform.selection.generate import collect_responses, collect_responses_locally
 from longform.selection.grade import collect_grades
@@ -69,16 +70,6 @@ SMOKE = Scale(
     held_out_prompts=16,
     recipe=("run.steps=3", "data.per_step=16", "optim.mini_batch=8", "run.checkpoint_every=2", "validation.every=2"),
 )
-
-
-class Advance(Protocol):
-    """Progress callback of a stage."""
-
-    def __call__(self, done: int, total: int, note: str = "") -> None: ...  # noqa: D102
-
-
-Stage = Callable[[str], AbstractContextManager[Advance]]
-"""Opens a progress stage with the given title."""
 
 
 def prepare_process() -> None:
@@ -159,9 +150,10 @@ def gather_candidates(folder: Path, *, seed: int, stage: Stage) -> None:
                     advance=advance,
                 )
             )
-        with stage("grades") as advance:
-            judge = Endpoint("judge", models["judge"], call_log=log)
-            asyncio.run(_grade_all(folder, rows, judge, advance, secret=log.secret()))
+    grades = folder / "grades.jsonl"
+    with SqliteCallLog(calls_path(grades)) as log, stage("grades") as advance:
+        judge = Endpoint("judge", models["judge"], call_log=log)
+        asyncio.run(_grade_all(folder, rows, judge, advance, out=grades, secret=log.secret()))
 
 
 def build_ladders(folder: Path) -> Selection:
@@ -203,7 +195,7 @@ def train_policy(folder: Path, *, scale: Scale, seed: int, overrides: Sequence[s
     recipe = pipeline_recipe(folder, scale=scale, seed=seed, overrides=overrides)
     write_text(folder / "recipe.yaml", dump_recipe(recipe))
     with stage("PPO against the ladders") as advance:
-        return train(recipe, on_step=lambda report: advance(report.step, report.steps, report.note))
+        return train(recipe, on_step=lambda report: report.show(advance))
 
 
 def write_locally(rows: list[Prompt], model: Path, out: Path, *, name: str, seed: int, advance: Advance) -> None:
@@ -229,12 +221,14 @@ async def write_remotely(
             await collect_responses(rows, writer, samples=1, out=out(endpoint.name), on_progress=on_progress)
 
 
-async def _grade_all(folder: Path, rows: list[Prompt], judge: Endpoint, advance: Advance, *, secret: bytes) -> None:
+async def _grade_all(
+    folder: Path, rows: list[Prompt], judge: Endpoint, advance: Advance, *, out: Path, secret: bytes
+) -> None:
     responses = [row for name in (POLICY, *COMPETITORS) for row in read_rows(_responses(folder, name), Response)]
     by_id = {row.id: row for row in rows}
     async with judge:
         pointwise = PointwiseJudge(judge, secret=secret)
-        await collect_grades(responses, by_id, pointwise, out=folder / "grades.jsonl", on_progress=advance)
+        await collect_grades(responses, by_id, pointwise, out=out, on_progress=advance)
 
 
 def _responses(folder: Path, name: str) -> Path:

@@ -16,10 +16,10 @@ from longform.judging.pointwise import PointwiseJudge
 from longform.miniature.evidence import mean_grade, play
 from longform.miniature.judge import measure
 from longform.miniature.longwriter_zero import BASELINES
-from longform.miniature.quickstart import Stage
 from longform.miniature.world import parse_request
 from longform.records.calls import SqliteCallLog
 from longform.records.files import read_rows
+from longform.records.progress import Stage
 from longform.records.schemas import Prompt, Response
 from longform.selection.generate import collect_responses_locally
 from longform.statistics.bootstrap import Interval, clustered_interval

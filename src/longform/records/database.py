@@ -74,6 +74,8 @@ class ValidationText:
     grade: float | None
     bare_grade: float | None = None
     """Its grade without the prompt's criteria, for the metrics of the step; it is not stored with the text."""
+    cost: float | None = None
+    """Of the examiner's calls, for the metrics of the step; None if it is unknown."""
 
 
 @contextmanager
@@ -239,7 +241,7 @@ class RunDatabase:
     def _write_validations(self, db: sqlite3.Connection, validations: Iterable[ValidationText]) -> None:
         for validation in validations:
             record = asdict(validation)
-            del record["bare_grade"]
+            del record["bare_grade"], record["cost"]
             _insert(db, "validations", text_hash=self._store_text(record.pop("text")), **record)
 
     def roll_back_to(self, step: int) -> None:

@@ -298,6 +298,9 @@ def validation_metrics(validated: Sequence[ValidationText]) -> dict[str, float]:
     if bare:
         metrics["validation/bare_grade"] = float(np.mean(bare))
         metrics |= _error("validation/bare_grade_error", bare)
+    cost = total_cost(it.cost for it in validated)
+    if cost is not None:
+        metrics["validation/cost"] = cost
     return metrics | grade_error(validated)
 
 

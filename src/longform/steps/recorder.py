@@ -12,6 +12,7 @@ from longform.monitors.series import Finding
 from longform.monitors.watch import Watch
 from longform.records.calls import CallTotals
 from longform.records.database import Promotion, RolloutRecord, RunDatabase, ValidationText
+from longform.records.progress import Advance
 from longform.rewards.reward import RewardResults, calls_of, missing_cause, outcome_of, scores_by_kind
 from longform.statistics.moments import AdvantageMoments
 from longform.steps.metrics import judged_texts, validation_metrics
@@ -21,6 +22,8 @@ from longform.tracking.tracker import SampleText
 
 SAMPLES = 4
 """Texts of a step that are shown."""
+SAMPLE_LINES = 6
+"""Of a response that is shown while a run trains."""
 _PHASES = {"waiting_for_judge": "judging"}
 """Timers that people know by another name."""
 
@@ -37,6 +40,24 @@ class StepReport(NamedTuple):
     """Some of its texts, every `run.show_every` steps."""
     spent: float = 0.0
     """Known cost of all judge calls so far."""
+
+    def show(self, advance: Advance) -> None:
+        """Show the step on a display of progress."""
+        advance(self.step, self.steps, self.note, self.sample)
+
+    @property
+    def sample(self) -> list[str]:
+        """The first sample in a few lines: request, outcome, reward, and the beginning of the response."""
+        if not self.samples:
+            return []
+        first = self.samples[0]
+        reward = "no reward" if first.reward is None else f"reward {first.reward:.2f}"
+        outcome = f"{first.outcome}, " if first.outcome else ""
+        request = next((line for line in first.prompt.splitlines() if line.strip()), "")
+        lines = [line for line in first.response.splitlines() if line.strip()]
+        more = [f"  ... ({len(lines) - SAMPLE_LINES} more lines)"] if len(lines) > SAMPLE_LINES else []
+        head = [f"step {self.step}: {request}", f"  {outcome}{reward}:"]
+        return [*head, *(f"  {line}" for line in lines[:SAMPLE_LINES]), *more]
 
     @property
     def note(self) -> str:
@@ -137,13 +158,10 @@ class RunRecorder:
         self._checkpoint, self._on_step, self._on_phase = checkpoint, on_step, on_phase
         self._show_every, self._spent = show_every, spent
         self._samples: list[SampleText] = []
-        self._counted = spent()
-        """Cost that is on record in a step, or is of a step that was lost."""
         if validate is not None and database.last_step() == 0:
             on_phase("validating")
             texts = validate(0)
-            metrics = validation_metrics(texts) | self.cost_of("validating")
-            database.record_step(0, seconds=0.0, metrics=metrics, validations=texts)
+            database.record_step(0, seconds=0.0, metrics=validation_metrics(texts), validations=texts)
         series = database.metrics()
         self._watch = Watch.over(series)
         self._keywords = KeywordTally.over(
@@ -162,11 +180,11 @@ class RunRecorder:
         yield record
         promotions = self.commit(step, record.updates)
         texts: list[ValidationText] = []
-        metrics = record.metrics | self.cost_of("judging")
+        metrics = record.metrics
         if self._validate is not None and (step % self._validate_every == 0 or step == self._steps):
             with record.timer("validating"):
                 texts = self._validate(step)
-            metrics = metrics | validation_metrics(texts) | record.seconds | self.cost_of("validating")
+            metrics = metrics | validation_metrics(texts) | record.seconds
         metrics = self.record(
             step,
             seconds=time.perf_counter() - began,
@@ -220,12 +238,6 @@ class RunRecorder:
         is_shown = self._show_every > 0 and step % self._show_every == 0
         self._samples = self._sampled(rollouts) if is_shown else []
         return metrics
-
-    def cost_of(self, phase: str) -> dict[str, float]:
-        """Metric `cost/PHASE`: the known cost of the judge calls since the last such metric; empty if there is none."""
-        spent = self._spent()
-        cost, self._counted = spent - self._counted, spent
-        return {f"cost/{phase}": cost} if cost > 0 else {}
 
     def report(self, step: int, metrics: dict[str, float]) -> StepReport:
         """The report of a step that is on record with all its metrics; once for each step."""

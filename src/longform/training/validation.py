@@ -6,7 +6,7 @@ validation, so a change of the grade comes from a change of the policy.
 
 from collections.abc import Sequence
 
-from longform.judging.examiner import TextExaminer
+from longform.judging.examiner import Examined, TextExaminer
 from longform.records.database import ValidationText
 from longform.records.schemas import Prompt
 from longform.rewards.judge_thread import JudgeThread
@@ -48,7 +48,7 @@ class Validation:
             for row, prompt in enumerate(self._prompts)
         ]
 
-    async def _grade(self, prompt: Prompt, text: str, *, step: int) -> tuple[float | None, float | None]:
-        """The examiner's score of the answer, and its score without criteria."""
+    async def _grade(self, prompt: Prompt, text: str, *, step: int) -> Examined:
+        """The examiner's grade of the answer."""
         answer = parse_response(text, self._writer.thinking).answer
         return await self._examiner.examine(prompt, answer, step=step)

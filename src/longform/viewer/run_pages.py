@@ -9,6 +9,7 @@ from markupsafe import Markup
 
 from longform.monitors.watch import diagnose
 from longform.recipe.public import public_recipe
+from longform.recipe.recipe import Recipe
 from longform.records.errors import BadInputError
 from longform.records.recorded_calls import has_calls, sum_calls, total_calls
 from longform.records.run_directory import RunDirectory
@@ -40,10 +41,11 @@ OVERLAID = {
     "text/in_range": "Answers inside their length range",
 }
 """Metrics that runs are compared by, with the titles of their charts."""
-_SECONDS, _COST = "seconds/", "cost/"
+_SECONDS = "seconds/"
 _REST = "everything else"
-_COST_OF = {"waiting_for_judge": "judging"}
-"""Phases whose cost has another name than their time: judges are asked during writing, too."""
+_NAMES = {"waiting_for_judge": "waiting for the judge"}
+_COSTS = {"waiting_for_judge": "judge/cost", "validating": "validation/cost"}
+"""Metrics with the cost of the calls that belong to a phase, whenever they were made."""
 
 
 class RunLine(NamedTuple):
@@ -90,19 +92,24 @@ def _line(run: RunDirectory, summary: RunSummary, progress: str) -> RunLine:
     findings = diagnose(run.database.metrics())
     remaining = remaining_seconds(run, summary)
     gain = "" if summary.first_grade is None else f"{summary.first_grade:.2f} to {summary.last_grade or 0:.2f}"
-    names = [Path(recipe.policy).name, *sorted(recipe.asked)] if recipe else []
     has_diverged = any(it.name == DIVERGED and it.last >= summary.step for it in findings)
     return RunLine(
         condition="diverged" if has_diverged else summary.state,
         progress=progress,
         remaining="" if remaining is None else duration(remaining),
         method=recipe.method if recipe else "",
-        models=", ".join(names),
+        models=_models_of(recipe) if recipe else "",
         gain=gain,
         cost=total_cost(run),
         findings=", ".join(dict.fromkeys(it.name for it in findings)),
         problem="",
     )
+
+
+def _models_of(recipe: Recipe) -> str:
+    """The policy, its judges and its examiner."""
+    names = ", ".join([Path(recipe.policy).name, *sorted(recipe.asked)])
+    return f"{names}; examiner {recipe.validation.judge}" if recipe.validation else names
 
 
 def run_content(run: RunDirectory, key: str, links: Links, *, verdict: RunVerdict) -> dict[str, Any]:
@@ -151,23 +158,19 @@ def phases(series: Mapping[str, Sequence[tuple[int, float]]], total: float, tota
         total: Seconds of all steps.
         total_cost: Known cost of all judge calls, those of steps that were lost or are not finished included.
     """
-    times, paid = _by_phase(series, _SECONDS), _by_phase(series, _COST)
-    seconds = {name: sum(values) for name, values in times.items()}
-    cost = {name: sum(paid.pop(_COST_OF.get(name, name), ())) for name in times} | {
-        name: sum(values)
-        for name, values in paid.items()  # of phases that this engine does not time
-    }
-    steps = {name: len(values) for name, values in times.items()}
+    times = {name.removeprefix(_SECONDS): points for name, points in series.items() if name.startswith(_SECONDS)}
+    seconds = {name: _sum(points) for name, points in times.items()}
+    steps = {name: len(points) for name, points in times.items()}
+    cost = dict.fromkeys(times, 0.0) | {name: _sum(series[it]) for name, it in _COSTS.items() if it in series}
     rest, rest_of_cost = total - sum(seconds.values()), total_cost - sum(cost.values())
-    has_rest = rest >= 0.01 * total
-    if cost and (has_rest or rest_of_cost >= 0.01 * total_cost > 0):
+    if cost and (rest >= 0.01 * total or rest_of_cost >= 0.01 * total_cost > 0):
         seconds[_REST] = max(rest, 0.0)
         steps[_REST] = max(steps.values(), default=0)
         cost[_REST] = max(rest_of_cost, 0.0)
     total = max(total, sum(seconds.values()))
     return [
         Phase(
-            _phase_name(name),
+            _NAMES.get(name, name.replace("_", " ")),
             duration(seconds[name]) if name in seconds else "",
             f"{100 * seconds[name] / total:.0f}%" if name in seconds and total else "",
             f"{seconds[name] / steps[name]:.2g} s" if steps.get(name) else "",
@@ -177,16 +180,8 @@ def phases(series: Mapping[str, Sequence[tuple[int, float]]], total: float, tota
     ]
 
 
-def _by_phase(series: Mapping[str, Sequence[tuple[int, float]]], prefix: str) -> dict[str, list[float]]:
-    return {
-        name.removeprefix(prefix): [value for _, value in points]
-        for name, points in series.items()
-        if name.startswith(prefix)
-    }
-
-
-def _phase_name(name: str) -> str:
-    return "waiting for the judge" if name == "waiting_for_judge" else name.replace("_", " ")
+def _sum(points: Sequence[tuple[int, float]]) -> float:
+    return sum(value for _, value in points)
 
 
 def costs(run: RunDirectory) -> list[tuple[str, ...]]:

@@ -7,7 +7,6 @@ import pytest
 
 from longform.cli import output
 from longform.cli.output import Pace, StageProgress, show_clock
-from longform.cli.train import describe_sample
 from longform.steps.recorder import StepReport
 from longform.tracking.tracker import SampleText
 
@@ -161,7 +160,7 @@ def report(response, *, outcome: str | None = "win", reward: float | None = 0.83
 
 def test_a_sample_is_the_request_the_outcome_and_the_first_lines_of_the_response(monkeypatch):
     file = terminal(monkeypatch, is_terminal=False)
-    output.print_above(describe_sample(report("\n\n".join(f"[b]line[/b] {number}\x1b[2J\x07" for number in range(9)))))
+    output.print_above(report("\n\n".join(f"[b]line[/b] {number}\x1b[2J\x07" for number in range(9))).sample)
     said = file.getvalue().splitlines()
     assert said[:3] == ["step 10: Write  [31ma story", "  win, reward 0.83:", "  [b]line[/b] 0 [2J "]
     assert len(said) == 9
@@ -171,7 +170,7 @@ def test_a_sample_is_the_request_the_outcome_and_the_first_lines_of_the_response
 
 def test_a_long_line_of_a_sample_is_cut_at_the_width_of_the_terminal(monkeypatch):
     file = terminal(monkeypatch, is_terminal=False)
-    output.print_above(describe_sample(report("长" * 200, outcome=None, reward=None)))
+    output.print_above(report("长" * 200, outcome=None, reward=None).sample)
     said = file.getvalue().splitlines()
     assert said[1] == "  no reward:"
     assert said[2].endswith("…")

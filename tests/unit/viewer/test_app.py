@@ -198,7 +198,9 @@ def test_a_run_shows_its_result_first(folder: Path) -> None:
     assert text.index("examiner's mean grade") < text.index("Curves")
     assert "writing" in text[text.index("Time and cost by phase") :]
     timed = r"writing\s*6 s\s*75%\s*1.5 s\s*everything else\s*2 s\s*25%\s*0.5 s"
-    assert re.search(timed + r"\s*0.0040\s*judging\s*0.0120", text), "four steps of 2 s, 16 calls for 0.001 each"
+    assert re.search(timed + r"\s*0.0040\s*waiting for the judge\s*0.0120", text), (
+        "four steps of 2 s, 16 calls for 0.001 each"
+    )
 
 
 def test_a_search_finds_words_once_they_are_indexed(folder: Path) -> None:
