@@ -292,9 +292,15 @@ def test_the_agreement_of_a_judge_is_that_of_what_was_sampled() -> None:
 
 def test_an_audit_shows_people_beside_judges_and_also_alone(tmp_path: Path) -> None:
     verdicts = {"critic": {"ab": "a", "ba": "b"}}
-    rows = [pair(number, labels={"ann": "a", "bob": "b"}, verdicts=verdicts) for number in range(4)]
-    titles = [it.title for it in audit_tables(measure_audit(rows, Bootstrap(resamples=20)))]
-    assert {"People", "Agreement between people", "Agreement with people"} <= set(titles)
+    seen = {"labels": {"ann": "a", "bob": "b"}, "label_orders": {"ann": "ab", "bob": "ab"}}
+    rows = [pair(number, response_a="A much longer text.", verdicts=verdicts, **seen) for number in range(4)]
+    tables = {it.title: it for it in audit_tables(measure_audit(rows, Bootstrap(resamples=20)))}
+    assert {"People", "Agreement between people", "Agreement with people"} <= tables.keys()
+    biases = [row[:2] for row in tables["Bias: position, length, own texts"].rows]
+    for figure in ("first text wins, minus 0.5", "prefers the longer text"):
+        place = biases.index([figure, "critic"])
+        assert biases[place + 1 : place + 3] == [["", "ann (person)"], ["", "bob (person)"]]
+    assert {row[0] for row in tables["People"].rows} == {"ties", "response_b wins", ""}
     write_rows(tmp_path / "p.jsonl", [it.model_copy(update={"verdicts": None}) for it in rows])
     alone = audit([tmp_path / "p.jsonl"], resamples=20)
     assert alone.audit.judges == []

@@ -1,6 +1,6 @@
 """Tables of an audit: figures, agreement between judges, recommendations."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from longform.endpoints.errors import describe_causes
@@ -59,6 +59,8 @@ _PEOPLE = {
     "response_b wins": "b_wins",
 }
 """Figures of a person, by their names in the table."""
+_SHARED = ("first_lead", "longer_wins")
+"""Of these, the ones that stand beside those of the judges."""
 
 
 def audit_tables(audit: Audit) -> list[Table]:
@@ -66,13 +68,15 @@ def audit_tables(audit: Audit) -> list[Table]:
     tables = [
         _figures("Agreement with people", _AGREEMENT, audit.judges, _agreement_notes(audit)),
         _criteria(audit.criteria),
-        _figures("Bias: position, length, own texts", _BIASES, audit.judges),
+        _figures(
+            "Bias: position, length, own texts", _BIASES, audit.judges, people=audit.people if audit.judges else None
+        ),
         _figures("Answers", _ANSWERS, audit.judges, _cause_notes(audit.judges)),
     ]
     if audit.between.pairs:
         tables.append(_between(audit.between))
     if audit.people is not None:
-        tables += people_tables(audit.people)
+        tables += people_tables(audit.people, leave_out=_SHARED if audit.judges else ())
     return [*(it for it in tables if it.rows), *([_advice(audit)] if audit.judges else [])]
 
 
@@ -89,14 +93,14 @@ def _criteria(gains: Sequence[CriteriaGain]) -> Table:
     )
 
 
-def people_tables(people: PeopleAgreement) -> list[Table]:
-    """Return the tables about those who labelled the pairs."""
+def people_tables(people: PeopleAgreement, *, leave_out: Collection[str] = ()) -> list[Table]:
+    """Return the tables about those who labelled the pairs, without the figures in `leave_out`."""
     rows: list[list[Cell]] = []
     for title, field in _PEOPLE.items():
         name = title
         for it in people.people:
             figure: ClusteredEstimate | None = getattr(it, field)
-            if figure is not None:
+            if figure is not None and field not in leave_out:
                 rows.append([name, it.person, show(figure.cell, digits=3), figure.n, figure.prompts])
                 name = ""
     columns = [Column("figure", is_text=True), Column("person", is_text=True), Column("95% interval")]
@@ -110,19 +114,31 @@ def people_tables(people: PeopleAgreement) -> list[Table]:
     return tables
 
 
-def _figures(title: str, lines: Sequence[_TableLine], judges: Sequence[JudgeAudit], notes: Sequence[str] = ()) -> Table:
-    """Build a table with a row per figure and judge. Digits differ by row, so numbers are formatted here."""
+def _figures(
+    title: str,
+    lines: Sequence[_TableLine],
+    judges: Sequence[JudgeAudit],
+    notes: Sequence[str] = (),
+    *,
+    people: PeopleAgreement | None = None,
+) -> Table:
+    """Build a table with a row per figure and judge, and person where both have it. Digits differ by row, so numbers are
+    formatted here.
+    """
     rows: list[list[Cell]] = []
     prompts: list[int] = []
     for line in lines:
         name = line.name
-        for it in judges:
-            figure: ClusteredEstimate | None = getattr(it.figures, line.field)
+        figures = [(it.judge, getattr(it.figures, line.field)) for it in judges]
+        if people is not None and line.field in _SHARED:
+            figures += [(f"{it.person} (person)", getattr(it, line.field)) for it in people.people]
+        for rater, figure in figures:
             if figure is not None:
-                rows.append([name, it.judge, show(figure.cell, digits=line.digits), figure.n, figure.prompts])
+                rows.append([name, rater, show(figure.cell, digits=line.digits), figure.n, figure.prompts])
                 prompts.append(figure.prompts)
                 name = ""
-    columns = [Column("figure", is_text=True), Column("judge", is_text=True), Column("95% interval")]
+    rater = "judge" if people is None else "judge or person"
+    columns = [Column("figure", is_text=True), Column(rater, is_text=True), Column("95% interval")]
     return Table(title, [*columns, Column("n"), Column("prompts")], rows, [*notes, *warn_of_few(prompts)])
 
 
