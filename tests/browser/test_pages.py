@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import parse_qsl, quote
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -16,11 +16,14 @@ from longform.evaluation.audit.people import measure_people
 from longform.evaluation.estimates import Bootstrap
 from longform.evaluation.labelling.labels import Answer
 from longform.evaluation.labelling.run import PairSource, open_labels
+from longform.records.errors import BadInputError
 from longform.records.files import write_rows
+from longform.records.rollout_search import RolloutIndex, find_rollouts
 from longform.records.run_directory import RunDirectory
 from longform.report.page import write_report
 from longform.viewer.bundle import write_bundle
-from viewed_runs import HOSTILE, write_run
+from longform.viewer.rollout_pages import read_filter
+from viewed_runs import HOSTILE, rollout, write_run
 
 REPRESENTATIVE = pytest.mark.representative
 HOSTILE_RUN = quote("hostile <img src=x onerror=alert(1)>", safe="")
@@ -96,6 +99,65 @@ def test_a_bundle_opens_from_files(browser, folder: Path, tmp_path: Path) -> Non
     for path in sorted((tmp_path / "bundle").iterdir()):
         with opened(browser, path.as_uri()) as page:
             check(page)
+
+
+@REPRESENTATIVE
+def test_a_bundle_finds_the_rollouts_that_the_viewer_finds(browser, folder: Path, tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", steps=9, rows=8)
+    with RunDirectory.open(run) as opened_run:
+        text = "Ein Fluß, a café — 河边的老磨坊 and <b>İstanbul</b>"
+        missing = {"reward": None, "outcome": None, "cause": "no_verdict", "disagreement": None}
+        rollouts = [rollout(10, row, text=text, **missing) for row in range(2)]
+        opened_run.database.record_step(10, seconds=1.0, metrics={"text/count": 2}, rollouts=rollouts)
+    RolloutIndex(run).update()
+    write_bundle([run], tmp_path / "bundle", with_texts=True)
+    queries = ["", "step=2&to=4", "step=3", "outcome=win&sort=-words", "outcome=none", "cause=any", "cause=no_verdict"]
+    queries += ["min_reward=0.5&max_reward=0.5", "sort=reward", "sort=-reward", "sort=latest&at=50", "prompt=p1"]
+    queries += ["sort=words&max_words=16", "sort=-disagreement&at=50", "min_disagreement=0.3&sort=-disagreement"]
+    queries += [
+        "q=LANTERN",
+        "q=cafe",
+        "q=lantern+river",
+        "q=河边",
+        "q=unknown",
+        "q=step+6&outcome=win",
+        "q=constructor",
+    ]
+    queries += ["min_words=x"]
+    with opened(browser, (tmp_path / "bundle" / "rollouts-run.html").as_uri()) as page:
+        for query in queries:
+            page.evaluate("query => { location.hash = query; }", query)
+            expected = expected_rollouts(run, query)
+            page.wait_for_function("text => document.getElementById('count').textContent === text", arg=expected[0])
+            links = page.locator("#choices tr.choice a").evaluate_all(
+                "links => links.map((it) => it.getAttribute('href'))"
+            )
+            assert links == expected[1], query
+        expect(page.get_by_role("alert")).to_have_text("words from: 'x' is not a number")
+        page.get_by_role("link", name="all", exact=True).click()
+        page.locator("input[name=q]").fill("lantern")
+        page.keyboard.press("Enter")
+        expect(page.locator("#choices tr.choice")).to_have_count(18)
+        page.keyboard.press("Tab")
+        page.locator("#choices a").first.click()
+        expect(page.locator("section:target")).to_contain_text("lantern")
+        page.get_by_role("link", name="all texts for p0").first.click()
+        expect(page.get_by_role("heading", level=1)).to_have_text("p0")
+        page.locator("#choices a").first.click()
+        expect(page.locator("section:target")).to_be_visible()
+
+
+def expected_rollouts(run: Path, query: str) -> tuple[str, list[str]]:
+    """How many rollouts the viewer finds, in words, and the pages of those on the list's first page, in a bundle."""
+    asked = dict(parse_qsl(query))
+    try:
+        at = int(asked.get("at", 0))
+        found = find_rollouts(run, read_filter(asked), offset=at)
+    except BadInputError:
+        return "0 found", []
+    shown = f"; {at + 1} to {at + len(found.rollouts)} are shown" if found.rollouts else ""
+    links = [f"run-run-step-{it.step:06d}.html#row-{it.row}" for it in found.rollouts]
+    return f"{found.total} found{shown}", links
 
 
 @REPRESENTATIVE

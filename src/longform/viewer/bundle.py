@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from longform.records.errors import BadInputError
 from longform.records.files import write_text
 from longform.records.folders import write_folder
+from longform.records.rollout_search import FoundRollouts, RolloutFacts, RolloutFilter, find_rollouts
 from longform.records.run_directory import RunDirectory
 from longform.records.run_list import summarize_run
 from longform.report.page import recorded_prompts
@@ -17,7 +18,7 @@ from longform.viewer.collection import ViewerCollection
 from longform.viewer.file_pages import file_content
 from longform.viewer.links import BundleLinks
 from longform.viewer.rendering import render_page
-from longform.viewer.rollout_pages import step_content
+from longform.viewer.rollout_pages import MAX_TEXTS, prompt_content, search_content, step_content
 from longform.viewer.run_pages import RunLine, overlay_content, run_content, run_line
 from longform.viewer.study_pages import study_content
 
@@ -77,10 +78,24 @@ def _write_pages(collection: ViewerCollection, folder: Path, *, links: BundleLin
             write(links.run(key), "run.html.j2", content)
             if links.with_texts:
                 prompts = recorded_prompts(run, stored_recipe(run))
+                rollouts = find_rollouts(path, RolloutFilter(), limit=-1).rollouts
+                found = search_content(run, key, links, steps=content["steps"], total=len(rollouts))
+                write(links.rollouts(key), "rollouts.html.j2", found)
+                for prompt_id, own in _by_prompt(rollouts).items():
+                    found = FoundRollouts(own[:MAX_TEXTS], len(own))
+                    about = prompt_content(run, key, prompt_id, links, prompts=prompts, found=found)
+                    write(links.prompt(key, prompt_id), "prompt.html.j2", about)
                 for step in content["steps"]:
                     write(links.step(key, step), "step.html.j2", step_content(run, key, step, prompts=prompts))
     for file in files:
         write(links.file(file.key), "file.html.j2", file_content(file, links, files=files, limit=MAX_ROWS))
+
+
+def _by_prompt(rollouts: Sequence[RolloutFacts]) -> dict[str, list[RolloutFacts]]:
+    found: dict[str, list[RolloutFacts]] = {}
+    for it in rollouts:
+        found.setdefault(it.prompt_id, []).append(it)
+    return found
 
 
 def _public_line(path: Path) -> RunLine:

@@ -118,20 +118,20 @@ class BundleLinks:
     def run(self, key: str) -> str:  # noqa: D102
         return f"run-{file_name(key)}.html"
 
-    def step_prefix(self, key: str) -> str:  # noqa: D102, ARG002
-        return ""  # a click on a chart leads nowhere: file names have more than the step
+    def step_prefix(self, key: str) -> str:  # noqa: D102
+        return f"{page}#step=" if (page := self.rollouts(key)) else ""
 
     def step(self, key: str, step: int) -> str:  # noqa: D102
         return f"run-{file_name(key)}-step-{step:0{_STEP_DIGITS}d}.html" if self.with_texts else ""
 
-    def rollouts(self, key: str, query: Mapping[str, object] = _NONE) -> str:  # noqa: D102, ARG002
-        return ""
+    def rollouts(self, key: str, query: Mapping[str, object] = _NONE) -> str:  # noqa: D102
+        return _with_query(f"rollouts-{file_name(key)}.html", query, mark="#") if self.with_texts else ""
 
     def rollout(self, key: str, step: int, row: int, query: Mapping[str, object] = _NONE) -> str:  # noqa: D102, ARG002
         return f"{page}#row-{row}" if (page := self.step(key, step)) else ""
 
-    def prompt(self, key: str, prompt_id: str) -> str:  # noqa: D102, ARG002
-        return ""
+    def prompt(self, key: str, prompt_id: str) -> str:  # noqa: D102
+        return f"prompt-{_digest(prompt_id)}-{file_name(key)}.html" if self.with_texts else ""
 
     def study(self, key: str) -> str:  # noqa: D102
         return f"study-{file_name(key)}.html"
@@ -145,9 +145,13 @@ def file_name(key: str) -> str:
     name = quote(key, safe="~").replace("%", "=")
     if len(name) <= _MAX_NAME:
         return name
-    return f"{name[: _MAX_NAME - 17]}={hashlib.sha256(key.encode()).hexdigest()[:16]}"
+    return f"{name[: _MAX_NAME - 17]}={_digest(key)}"
 
 
-def _with_query(address: str, query: Mapping[str, object]) -> str:
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _with_query(address: str, query: Mapping[str, object], *, mark: str = "?") -> str:
     given = {name: value for name, value in query.items() if value not in (None, "")}
-    return f"{address}?{urlencode(given)}" if given else address
+    return f"{address}{mark}{urlencode(given)}" if given else address

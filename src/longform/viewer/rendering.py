@@ -16,9 +16,10 @@ def render_page(template: str, content: Mapping[str, Any], *, served: bool = Tru
         content: Values of the template.
         served: Whether a server is behind it; a page of a bundle has none.
     """
-    return render(template, content, package="longform.viewer", script=_script(), served=served)
+    return render(template, content, package="longform.viewer", script=_script(served=served), served=served)
 
 
 @cache
-def _script() -> str:
-    return (files("longform.viewer") / "templates" / "viewer.js").read_text(encoding="utf-8")
+def _script(*, served: bool) -> str:
+    names = ["viewer.js"] if served else ["viewer.js", "search.js"]
+    return "\n".join((files("longform.viewer") / "templates" / it).read_text(encoding="utf-8") for it in names)

@@ -2,7 +2,8 @@
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Any, NamedTuple
 
 from longform.records.database import RolloutRecord
@@ -21,6 +22,7 @@ from longform.records.schemas import Ladder, PromptRow
 from longform.report.rollouts import Segment, show_rollouts
 from longform.report.verdict import stored_recipe
 from longform.viewer.links import Links
+from longform.viewer.static_search import MAX_ROLLOUTS, index_rollouts
 
 PAGE = 50
 MAX_TEXTS = 1000
@@ -119,12 +121,7 @@ def list_content(
         )
         for number, facts in enumerate(found.rollouts)
     ]
-    return {
-        "key": key,
-        "fields": _FIELDS,
-        "sortings": _SORTINGS,
-        "causes": _causes(run, conditions.get("cause")),
-        "conditions": conditions,
+    return _form_content(run, key, conditions) | {
         "problem": problem,
         "count": f"at least {MAX_COUNT:,}" if found.total >= MAX_COUNT else f"{found.total:,}",
         "lines": lines,
@@ -180,10 +177,28 @@ def rollout_content(
 
 
 def prompt_content(
-    run: RunDirectory, key: str, prompt_id: str, links: Links, *, prompts: Mapping[str, PromptRow]
+    run: RunDirectory,
+    key: str,
+    prompt_id: str,
+    links: Links,
+    *,
+    prompts: Mapping[str, PromptRow],
+    found: FoundRollouts | None = None,
 ) -> dict[str, Any]:
-    """The history of a prompt: its rungs, and all texts that were written for it."""
-    found = find_rollouts(run.path, RolloutFilter(prompt_id=prompt_id), limit=MAX_TEXTS)
+    """The history of a prompt: its rungs, and all texts that were written for it.
+
+    Args:
+        run: Run directory, open for reading.
+        key: Of the run.
+        prompt_id: The prompt.
+        links: Addresses.
+        prompts: Those of the run, by id.
+        found: The first `MAX_TEXTS` of its rollouts; looked up by default.
+
+    Raises:
+        KeyError: there is no such prompt.
+    """
+    found = found or find_rollouts(run.path, RolloutFilter(prompt_id=prompt_id), limit=MAX_TEXTS)
     if not found.total and prompt_id not in prompts:
         raise KeyError(f"prompt {prompt_id}")
     promotions = [it for it in run.database.promotions() if it.prompt_id == prompt_id]
@@ -209,6 +224,37 @@ def prompt_content(
             for it in found.rollouts
         ],
         "count": found.total,
+    }
+
+
+def search_content(run: RunDirectory, key: str, links: Links, *, steps: Sequence[int], total: int) -> dict[str, Any]:
+    """The list of rollouts of a bundle, which a script fills.
+
+    Args:
+        run: Run directory, open for reading.
+        key: Of the run.
+        links: Addresses.
+        steps: The steps with rollouts.
+        total: Number of rollouts of the run.
+    """
+    listed = islice(run.database.rollouts(), max(0, total - MAX_ROLLOUTS), None)
+    index = index_rollouts(listed, opening=_EXCERPT)
+    pages = {step: links.step(key, step) for step in steps}
+    return _form_content(run, key, {}) | {
+        "lines": [],
+        "count": f"{len(index.rollouts):,}",
+        "left_out": f"{total:,}" if total > MAX_ROLLOUTS else "",
+        "data": index._asdict() | {"pages": pages},
+    }
+
+
+def _form_content(run: RunDirectory, key: str, conditions: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        "key": key,
+        "fields": _FIELDS,
+        "sortings": _SORTINGS,
+        "causes": _causes(run, conditions.get("cause")),
+        "conditions": conditions,
     }
 
 

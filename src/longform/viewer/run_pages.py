@@ -132,7 +132,9 @@ def run_content(run: RunDirectory, key: str, links: Links, *, verdict: RunVerdic
         "steps": steps(series),
         "pairs": before_after(run, thinking=recipe.generation.think if recipe else "off") if links.with_texts else [],
         "recipe": recipe_text(run) if links.dynamic else _public_text(run),
-        "steps_at": (lambda first, last: links.rollouts(key, {"step": first, "to": last})) if links.dynamic else None,
+        "steps_at": (lambda first, last: links.rollouts(key, {"step": first, "to": last}))
+        if links.with_texts
+        else None,
     }
 
 
