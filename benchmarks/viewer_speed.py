@@ -2,11 +2,13 @@
 
     python benchmarks/viewer_speed.py --out runs/large --steps 405 --per-step 32 --words 2000
     python benchmarks/viewer_speed.py --out runs/huge --steps 2000 --per-step 500 --words 200
+    python benchmarks/viewer_speed.py --out runs/large --bundle
     python benchmarks/viewer_speed.py --out runs/live --live
 
 Writes a run of random words (frequencies as in natural text: the k-th most frequent word 1/k as often) unless OUT has one,
 serves it in a process of its own, waits for the index, and asks for each page five times; the median counts. With --live
-it prints how long after a step of a running quickstart is on record its texts are in the list.
+it prints how long after a step of a running quickstart is on record its texts are in the list, and with --bundle what a
+bundle with all texts of the run takes.
 """
 
 import argparse
@@ -27,6 +29,8 @@ from longform.records.database import RolloutRecord
 from longform.records.errors import BadInputError
 from longform.records.rollout_search import INDEX_NAME, RolloutIndex
 from longform.records.run_directory import RunDirectory
+from longform.viewer.bundle import write_bundle
+from longform.viewer.links import BundleLinks
 
 VOCABULARY = ["the", "of", "and", *(f"w{number}" for number in range(30_000))]
 RARE, ABSENT = "zyzzyva", "qwertyuiop"
@@ -54,6 +58,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=405)
     parser.add_argument("--per-step", type=int, default=32)
     parser.add_argument("--words", type=int, default=2000, help="of each response")
+    parser.add_argument("--bundle", action="store_true", help="write a bundle with texts beside OUT instead")
     parser.add_argument("--live", action="store_true", help="run `longform quickstart --smoke` in the new folder OUT")
     options = parser.parse_args()
     if options.live:
@@ -61,6 +66,9 @@ def main() -> None:
         return
     if not (options.out / "run.sqlite").exists():
         write_run(options.out, steps=options.steps, per_step=options.per_step, words=options.words)
+    if options.bundle:
+        write_and_measure(options.out)
+        return
     (options.out / INDEX_NAME).unlink(missing_ok=True)
     began, processor = time.perf_counter(), time.process_time()
     added = RolloutIndex(options.out).update()
@@ -73,6 +81,17 @@ def main() -> None:
             [name, f"{ask(address + page.format(key=options.out.resolve().name)):.3f}"] for name, page in PAGES.items()
         ]
     print_table("seconds for a page", ["page", "median of five"], rows)
+
+
+def write_and_measure(run: Path) -> None:
+    """Write a bundle of a run, and print its time and sizes."""
+    began, folder = time.perf_counter(), run.with_name(f"{run.name}-bundle")
+    bundle = write_bundle([run], folder, with_texts=True)
+    seconds = time.perf_counter() - began
+    listed = (folder / BundleLinks(with_texts=True).rollouts(run.resolve().name)).stat().st_size
+    print(
+        f"{bundle.files:,} files, {bundle.size / 1e6:,.0f} MB, in {seconds:.0f} s; list of rollouts {listed / 1e6:.1f} MB"
+    )
 
 
 @contextmanager

@@ -38,6 +38,8 @@ class Differences(NamedTuple):
 
 def unit_spans(text: str) -> list[Span]:
     """The place of each unit of `text.repetition.units`, in the same order."""
+    if len(text.lower()) == len(text):  # true of nearly all texts, and several times faster
+        return [Span(*it.span()) for it in _UNIT.finditer(text.lower())]
     lower = [sign.lower() for sign in text]
     places = list(chain.from_iterable([index] * len(sign) for index, sign in enumerate(lower)))
     return [Span(places[it.start()], places[it.end() - 1] + 1) for it in _UNIT.finditer("".join(lower))]

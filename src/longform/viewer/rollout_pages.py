@@ -22,7 +22,7 @@ from longform.records.schemas import Ladder, PromptRow
 from longform.report.rollouts import Segment, show_rollouts
 from longform.report.verdict import stored_recipe
 from longform.viewer.links import Links
-from longform.viewer.static_search import MAX_ROLLOUTS, index_rollouts
+from longform.viewer.static_search import MAX_ROLLOUTS, index_rollouts, script_data
 
 PAGE = 50
 MAX_TEXTS = 1000
@@ -244,7 +244,7 @@ def search_content(run: RunDirectory, key: str, links: Links, *, steps: Sequence
         "lines": [],
         "count": f"{len(index.rollouts):,}",
         "left_out": f"{total:,}" if total > MAX_ROLLOUTS else "",
-        "data": index._asdict() | {"pages": pages},
+        "data": script_data(index._asdict() | {"pages": pages}),
     }
 
 

@@ -1,12 +1,16 @@
 """The data of a bundle's page of rollouts, which finds them without a server: facts, beginnings, and an index of words."""
 
+import json
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
+
+from markupsafe import Markup
 
 from longform.records.database import RolloutRecord
 from longform.records.rollout_search import RolloutFacts
+from longform.report.rendering import visible
 
 MAX_ROLLOUTS = 50_000
 """The latest rollouts of a run that its page in a bundle lists; a browser must hold all of them."""
@@ -41,7 +45,14 @@ def index_rollouts(records: Iterable[RolloutRecord], *, opening: int) -> StaticI
     return StaticIndex(rollouts, places)
 
 
+def script_data(data: Mapping[str, Any]) -> Markup:
+    """JSON for a `script` element of a page, which ends at the first `</script`."""
+    text = visible(json.dumps(data, separators=(",", ":"), ensure_ascii=False))
+    return Markup(text.replace("<", r"\u003c"))
+
+
 def words_of(text: str) -> list[str]:
     """The distinct words of a text without case and accents; each ideograph and kana is a word. search.js does the same."""
-    plain = "".join(it for it in unicodedata.normalize("NFD", text) if unicodedata.category(it)[0] != "M")
-    return list(dict.fromkeys(_WORD.findall(plain.lower())))
+    if not text.isascii():
+        text = "".join(it for it in unicodedata.normalize("NFD", text) if unicodedata.category(it)[0] != "M")
+    return list(dict.fromkeys(_WORD.findall(text.lower())))
