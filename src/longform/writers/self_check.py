@@ -24,6 +24,7 @@ from longform.writers.stops import Stops
 PROMPT_LENGTHS = (7, 2, 7)
 """Lengths of the prompts in tokens. The two of equal length are the same prompt."""
 _TOKENS = 6
+_CAUSAL_TOKENS = 8
 _STOP_EVERY = 8
 """Every eighth token of the vocabulary is an end token, so that some rows end early."""
 SEED = 7
@@ -115,6 +116,29 @@ def check_saving(model: Any, tokenizer: Any, *, path: str) -> None:
         raise BadInputError(
             f"{path}: can be loaded, but transformers refuses to save it: {reason}; repair the files of the model first"
         ) from error
+
+
+def check_causal(config: Any, *, path: str) -> None:
+    """Check on a small random model that no token sees later ones: an encoder would learn to copy them, not to write.
+
+    An architecture that transformers cannot build without its weights is not checked.
+
+    Raises:
+        BadInputError: tokens see later ones.
+    """
+    try:
+        model = small_model(config, longest=_CAUSAL_TOKENS)
+    except Exception:  # what transformers raises is open-ended
+        return
+    tokens = torch.arange(_CAUSAL_TOKENS).repeat(2, 1)
+    tokens[1, -1] += 1
+    with torch.no_grad():
+        one, other = model(input_ids=tokens).logits[:, :-1]
+    if not torch.allclose(one, other, rtol=0, atol=1e-3):
+        raise BadInputError(
+            f"{path}: its tokens see those after them ({config.model_type} is an encoder), so it cannot learn to write; "
+            "take a causal language model"
+        )
 
 
 def check_switches(config: Any, *, path: str, settings: GenerationSettings, longest_prompt: int) -> None:

@@ -23,7 +23,7 @@ from longform.training.supervised.sft_recipe import SftSettings
 from longform.writers.decoding import decode_in_batches
 from longform.writers.loading import load_model
 from longform.writers.rope import settle_rope
-from longform.writers.self_check import check_generation, check_switches
+from longform.writers.self_check import check_causal, check_generation, check_switches
 from longform.writers.settings import GenerationSettings
 from longform.writers.stops import Stops
 
@@ -80,6 +80,7 @@ def _finite(metrics, name):
 def test_log_probabilities_at_generation_are_those_of_single_float64_passes(name):
     """Rows that end early, unequal prompts, a shared prompt, windows and switches that are crossed."""
     model = build_family(name, vocabulary=VOCABULARY)
+    check_causal(model.config, path=name)
     settle_rope(model, longest=64)
     random = torch.Generator().manual_seed(1)
     prompts = [torch.randint(3, VOCABULARY, (length,), generator=random).tolist() for length in (3, 20, 7, 1, 12, 26)]

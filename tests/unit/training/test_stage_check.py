@@ -4,6 +4,7 @@ import json
 
 import pytest
 from toy import build_tokenizer, save_model
+from transformers import BertConfig, BertLMHeadModel
 
 from longform.cli import main
 from longform.records.errors import BadInputError
@@ -67,6 +68,17 @@ def test_what_counts_is_the_longest_row_and_not_the_limit(folder):
     (folder / "texts.jsonl").write_text(8 * (json.dumps({"text": "good bad"}) + "\n"))
     run_sft(_recipe(SftRecipe, folder, max_tokens=4096))
     assert (folder / "out/model.safetensors").exists()
+
+
+@pytest.mark.parametrize("schema", [SftRecipe, PretrainRecipe])
+def test_an_encoder_is_refused_before_it_is_loaded(schema, folder, monkeypatch):
+    _no_model(monkeypatch)
+    sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    config = BertConfig(vocab_size=len(build_tokenizer()), max_position_embeddings=CONTEXT, **sizes)
+    BertLMHeadModel(config).save_pretrained(folder / "start")
+    with pytest.raises(BadInputError, match=r"start: its tokens see those after them \(bert is an encoder\)"):
+        RUN[schema](_recipe(schema, folder))
+    assert not (folder / "out").exists()
 
 
 @STAGES

@@ -7,6 +7,7 @@ from longform.planning.supervised import SupervisedPlan, SupervisedWorkload, che
 from longform.records.errors import BadInputError
 from longform.training.supervised.settings import SupervisedRecipe, SupervisedSettings
 from longform.writers.loading import check_weights, context_length, load_config
+from longform.writers.self_check import check_causal
 
 
 def check_stage_model(recipe: SupervisedRecipe, model: str, *, longest: int, has_head: bool = True) -> None:
@@ -19,7 +20,8 @@ def check_stage_model(recipe: SupervisedRecipe, model: str, *, longest: int, has
         has_head: Whether the output head of a language model is needed; a reward model gets a new head.
 
     Raises:
-        BadInputError: weights are missing or damaged, the row is too long, or the model's configuration cannot be read.
+        BadInputError: weights are missing or damaged, the row is too long, the model is an encoder, or its configuration
+            cannot be read.
     """
     check_weights(
         model,
@@ -27,7 +29,10 @@ def check_stage_model(recipe: SupervisedRecipe, model: str, *, longest: int, has
         has_head=has_head,
         may_be_elsewhere=recipe.memory.limit_gb is not None,
     )
-    context = context_length(load_config(model, trust_remote_code=recipe.trust_remote_code))
+    config = load_config(model, trust_remote_code=recipe.trust_remote_code)
+    if has_head:
+        check_causal(config, path=model)
+    context = context_length(config)
     if context is not None and longest > context:
         raise BadInputError(f"settings.max_tokens: {longest} is more than the context of {model} ({context} tokens)")
 
