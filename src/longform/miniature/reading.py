@@ -1,92 +1,80 @@
-"""A long-input task beside the long-output one: several stories one after another, and a question about one of them.
+"""A long-input task beside the long-output one: a long story, and a question about a word of it.
 
-One of the stories tells of something that is owned, one of something lost, and one of something found. `What was lost?` is
-answered by `Answer: key.` The question decides which story it is about: an answer that only knows what kind of word is asked
-for is right once in three times.
+`Which animal?` is answered by `Answer: fox.` Each class of words has one word in a story, so the question says which word to
+look for, and the story alone which one it is. Stories are longer than those that the policy is asked to write.
 """
 
 import random
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
-from longform.miniature.grammar import EVENTS, fill
-from longform.miniature.world import HEROES, OBJECTS, POOLS, Split
+from longform.miniature.grammar import EVENTS, FILLERS, fill
+from longform.miniature.world import POOLS, Split
 from longform.records.schemas import Prompt
 
-ASKED = {"treasure": "owned", "loss": "lost", "find": "found"}
-"""What can be asked about: an event, and the word of its sentence that the question repeats."""
 LESSON_SHARE = 0.5
 """Fraction of the lessons that are about reading."""
-_FORMS = {
-    event.name: [form for form in event.forms if event.name not in ASKED or ASKED[event.name] in form.split()]
-    for event in EVENTS
-}
+TURNS = 3
+"""Questions about the story of a lesson."""
+_FILLERS_IN_A_STORY = 10
 _HELD_OUT = 5
-"""One of so many pairs of a hero and an object is asked about in held-out questions alone."""
+"""One of so many pairs of a hero and another word is asked about in held-out questions alone."""
 
 
-class ToldStory(NamedTuple):
-    """One of the stories."""
-
-    text: str
-    event: str
-    """A key of `ASKED`."""
-    hero: str
-    thing: str
-    """The object of the event."""
-
-    @property
-    def split(self) -> Split:
-        """The split in which it can be asked about."""
-        return "held-out" if (HEROES.index(self.hero) + OBJECTS.index(self.thing)) % _HELD_OUT == 0 else "train"
+def question(kind: str) -> str:
+    """The question about the word of a class."""
+    return f"Which {kind}?"
 
 
-def question(event: str) -> str:
-    """The question about an event."""
-    return f"What was {ASKED[event]}?"
-
-
-def answer(thing: str) -> str:
+def answer(word: str) -> str:
     """An answer as the lessons give it; the reward `answer` reads it."""
-    return f"Answer: {thing}."
+    return f"Answer: {word}."
 
 
-READING_WORDS = f"{question('loss')} {answer(OBJECTS[0])}"
+READING_WORDS = " ".join([*map(question, POOLS), answer("fox")])
 """A text with all words that stories lack."""
 
 
-def draw_stories(stream: random.Random) -> list[ToldStory]:
-    """Draw a story of each event, in random order, of different heroes and things."""
-    heroes, things = (stream.sample(pool, len(ASKED)) for pool in (HEROES, OBJECTS))
-    events = stream.sample(list(ASKED), len(ASKED))
-    return [_story(*parts, stream) for parts in zip(events, heroes, things, strict=True)]
+def draw_words(stream: random.Random) -> dict[str, str]:
+    """Draw a word of each class."""
+    return {kind: stream.choice(pool) for kind, pool in POOLS.items()}
 
 
-def ask(stories: Sequence[ToldStory], event: str) -> str:
-    """The stories, one after another, and a question."""
-    return " ".join([*(it.text for it in stories), question(event)])
+def tell(words: dict[str, str], stream: random.Random) -> str:
+    """A story of all events with these words, between sentences that tell nothing."""
+    sentences = [fill(stream.choice(event.forms), words) for event in EVENTS]
+    for filler in stream.sample(FILLERS, _FILLERS_IN_A_STORY):
+        sentences.insert(stream.randint(1, len(sentences)), fill(filler, words))
+    return " ".join(sentences)
+
+
+def split_of(words: dict[str, str], kind: str) -> Split:
+    """The split in which the word of a class can be asked about."""
+    hero, asked = (POOLS[it].index(words[it]) for it in ("hero", kind))
+    return "held-out" if (hero + asked) % _HELD_OUT == 0 else "train"
 
 
 def questions(*, seed: int, split: Split, count: int) -> list[Prompt]:
-    """Return the first `count` questions of a stream as prompts, with `meta.answer`, and the event in `meta.event`."""
+    """Return the first `count` questions of a stream as prompts, with `meta.answer`, and the class in `meta.kind`."""
     rows: list[Prompt] = []
     for index in range(count):
         stream = random.Random(f"question/{seed}/{split}/{index}")
-        stories, asked = _draw_asked(stream, split)
-        it = stream.choice(asked)
+        words, kinds = _draw_asked(stream, split)
+        kind = stream.choice(kinds)
+        asked = f"{tell(words, stream)} {question(kind)}"
         name = f"question-{split}-{seed}-{index:05d}"
-        rows.append(Prompt(id=name, prompt=ask(stories, it.event), meta={"answer": it.thing, "event": it.event}))
+        rows.append(Prompt(id=name, prompt=asked, meta={"answer": words[kind], "kind": kind}))
     return rows
 
 
 def reading_lesson(stream: random.Random) -> dict[str, Any]:
-    """A conversation: stories with questions about them, in random order, and the right answers."""
-    stories, asked = _draw_asked(stream, "train")
-    stream.shuffle(asked)
+    """A conversation: a story with questions about it, and the right answers."""
+    words, kinds = _draw_asked(stream, "train")
+    story = tell(words, stream)
     turns: list[dict[str, str]] = []
-    for it in asked:
-        turns.append({"role": "user", "content": question(it.event) if turns else ask(stories, it.event)})
-        turns.append({"role": "assistant", "content": answer(it.thing)})
+    for kind in stream.sample(kinds, min(TURNS, len(kinds))):
+        turns.append({"role": "user", "content": question(kind) if turns else f"{story} {question(kind)}"})
+        turns.append({"role": "assistant", "content": answer(words[kind])})
     return {"messages": turns}
 
 
@@ -99,15 +87,9 @@ def with_reading_lessons(lessons: Sequence[dict[str, Any]], *, seed: int) -> lis
     ]
 
 
-def _draw_asked(stream: random.Random, split: Split) -> tuple[list[ToldStory], list[ToldStory]]:
-    """Draw stories of which some can be asked about in a split, and these."""
+def _draw_asked(stream: random.Random, split: Split) -> tuple[dict[str, str], list[str]]:
+    """Draw words of which some can be asked about in a split, and the classes of these; the hero is not asked about."""
     while True:
-        stories = draw_stories(stream)
-        if asked := [it for it in stories if it.split == split]:
-            return stories, asked
-
-
-def _story(event: str, hero: str, thing: str, stream: random.Random) -> ToldStory:
-    words = {name: stream.choice(pool) for name, pool in POOLS.items()} | {"hero": hero, "object": thing}
-    told = ("opening", event, "meal", "ending")
-    return ToldStory(" ".join(fill(stream.choice(_FORMS[name]), words) for name in told), event, hero, thing)
+        words = draw_words(stream)
+        if kinds := [it for it in POOLS if it != "hero" and split_of(words, it) == split]:
+            return words, kinds

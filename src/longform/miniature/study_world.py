@@ -49,7 +49,7 @@ class WorldSettings(BaseModel):
     """Whether stories must begin with the end of a trail, and the untrained model learns from documents.jsonl (see
     `miniature/trails.py`). Not with `kinds`."""
     reading: bool = False
-    """Whether there are also questions about several stories, which half of the lessons answer (see
+    """Whether there are also questions about a word of a story, which half of the lessons answer (see
     `miniature/reading.py`). Not with `trails`."""
     judge: Literal["mild", "calibrated"] = "mild"
     """Errors of the training judge: small, or fitted to those of real judges (see `miniature/calibration.py`)."""

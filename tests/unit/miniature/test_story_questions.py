@@ -6,19 +6,20 @@ from pydantic import ValidationError
 from longform.miniature.grammar import EVENT_OF, EVENTS
 from longform.miniature.policy import build_tokenizer, sft_rows
 from longform.miniature.reading import (
-    ASKED,
     LESSON_SHARE,
     READING_WORDS,
-    ToldStory,
+    TURNS,
     answer,
-    draw_stories,
+    draw_words,
     question,
     questions,
     reading_lesson,
+    split_of,
+    tell,
     with_reading_lessons,
 )
 from longform.miniature.study_world import WorldSettings, write_study_world
-from longform.miniature.world import HEROES, OBJECTS
+from longform.miniature.world import CLASS_OF, LENGTH_RANGES, POOLS
 from longform.records.files import read_rows
 from longform.records.schemas import Prompt, TrainingRow
 from longform.text.final_answers import final_answer
@@ -27,55 +28,53 @@ ROWS = questions(seed=3, split="train", count=200)
 SMALL = WorldSettings(reading=True, train_prompts=6, validation_prompts=3, held_out_prompts=4, lesson_steps=8)
 
 
-def things_of(text):
-    return [word for word in text.replace(".", " ").split() if word in OBJECTS]
+def words_of(text):
+    """The words of each class in a text."""
+    found = {kind: set() for kind in POOLS}
+    for word in text.replace(".", " ").split():
+        if word in CLASS_OF:
+            found[CLASS_OF[word]].add(word)
+    return found
 
 
-def test_the_answer_is_in_the_sentence_with_the_questions_word_and_every_story_has_another_thing():
+def test_a_story_has_one_word_of_each_class_and_the_question_asks_for_one():
     for row in ROWS:
-        text, asked = row.request.rsplit(" What was ", 1)
-        verb = asked.removesuffix("?")
-        (sentence,) = [it for it in text.split(".") if f" {verb} " in it]
-        assert things_of(sentence) == [row.meta["answer"]]
-        assert len(things_of(text)) == len(set(things_of(text))) == len(ASKED)
+        story, _, asked = row.request.rpartition(" Which ")
+        assert {kind: {row.meta["answer"]} for kind in [asked.removesuffix("?")]}.items() <= words_of(story).items()
+        assert all(len(words) == 1 for words in words_of(story).values())
 
 
-def test_every_event_that_is_asked_about_is_told_once():
+def test_a_story_tells_every_event_in_order_and_is_longer_than_those_to_write():
+    longest = max(high for _, high in LENGTH_RANGES)
+    lengths = []
     for number in range(50):
-        stories = draw_stories(random.Random(number))
-        told = [
-            EVENTS[EVENT_OF[word]].name
-            for it in stories
-            for word in it.text.replace(".", " ").split()
-            if word in EVENT_OF
-        ]
-        assert all(told.count(event) == 1 for event in ASKED)
-        assert len({it.hero for it in stories}) == len(stories)
+        stream = random.Random(number)
+        story = tell(draw_words(stream), stream)
+        told = [EVENT_OF[word] for word in story.replace(".", " ").split() if word in EVENT_OF]
+        assert told == list(range(len(EVENTS)))
+        lengths.append(len(story.split()))
+    assert min(lengths) > LENGTH_RANGES[1][0]
+    assert sum(lengths) / len(lengths) > longest
 
 
-def test_no_place_among_the_stories_is_the_likeliest_answer():
-    places = [things_of(row.request).index(row.meta["answer"]) for row in ROWS]
-    assert max(map(places.count, range(len(ASKED)))) < 0.45 * len(ROWS)
-
-
-def splits_of(text, things):
-    """The splits of the stories, of four sentences each, in which these things are."""
-    sentences = text.split(".")
-    stories = [".".join(sentences[first : first + 4]) for first in range(0, 12, 4)]
-    for thing in things:
-        (story,) = [it for it in stories if thing in things_of(it)]
-        hero = next(word for word in story.replace(".", " ").split() if word in HEROES)
-        yield ToldStory(story, "loss", hero, thing).split
+def test_no_class_and_no_word_is_the_likeliest_answer():
+    kinds = [row.meta["kind"] for row in ROWS]
+    assert max(map(kinds.count, POOLS)) < 0.35 * len(ROWS)
+    answers = [row.meta["answer"] for row in ROWS]
+    assert max(map(answers.count, answers)) < 0.1 * len(ROWS)
 
 
 @pytest.mark.parametrize("split", ["train", "held-out"])
 def test_what_is_asked_in_held_out_questions_is_asked_in_no_other_and_in_no_lesson(split):
     for row in questions(seed=1, split=split, count=50):
-        assert set(splits_of(row.request, [row.meta["answer"]])) == {split}
+        words = {kind: next(iter(found)) for kind, found in words_of(row.request).items()}
+        assert split_of(words, row.meta["kind"]) == split
     for number in range(50):
         asked, *others = reading_lesson(random.Random(number))["messages"]
+        words = {kind: next(iter(found)) for kind, found in words_of(asked["content"]).items()}
         answers = [final_answer(turn["content"], "exact") for turn in others if turn["role"] == "assistant"]
-        assert set(splits_of(asked["content"], answers)) == {"train"}
+        assert 1 <= len(answers) <= TURNS
+        assert {split_of(words, CLASS_OF[it]) for it in answers} == {"train"}
 
 
 def test_an_answer_of_the_lessons_is_what_the_reward_reads():
@@ -92,8 +91,8 @@ def test_a_fraction_of_the_lessons_is_about_reading_and_the_others_stay():
 
 def test_every_word_of_a_question_is_one_token():
     tokenizer = build_tokenizer(more=[READING_WORDS] * 2)
-    for event in ASKED:
-        assert len(tokenizer(question(event))["input_ids"]) == 4
+    for kind in POOLS:
+        assert len(tokenizer(question(kind))["input_ids"]) == 3
     assert len(tokenizer(answer("key"))["input_ids"]) == 4
 
 
