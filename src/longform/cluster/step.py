@@ -110,6 +110,7 @@ def build_step(
             it.response,
             step=step,
             row=row,
+            group=recipe.data.group,
             prompt_id=group.prompt.id,
             rung=group.draw.rung,
             text=it.text,

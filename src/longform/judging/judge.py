@@ -11,6 +11,7 @@ from longform.endpoints.errors import EndpointError
 from longform.endpoints.failures import quote
 from longform.judging.answers import fence_tag
 from longform.judging.judge_template import Slots, read_template
+from longform.records.schemas import Order
 from longform.wording import Wording, load_wording
 
 ValueT = TypeVar("ValueT")
@@ -62,6 +63,8 @@ class JudgeReply(Generic[ValueT]):
     """Sum over these calls, including those another request already paid for; None if one is unknown."""
     votes: tuple[ValueT | None, ...] = ()
     """For a panel: each member's value in the order of the members, None if it is missing. Empty for a single judge."""
+    orders: tuple[Order, ...] = ()
+    """Of a comparison of two texts: the order in which each of `calls` showed them."""
 
     @property
     def valid_votes(self) -> list[ValueT]:
@@ -234,8 +237,9 @@ def combine_replies(
     votes = tuple(reply.value for reply in replies)
     valid = [vote for vote in votes if vote is not None]
     calls = tuple(call for reply in replies for call in reply.calls)
+    orders = tuple(order for reply in replies for order in reply.orders)
     cost = total_cost(reply.cost for reply in replies)
     if 2 * len(valid) <= len(votes):
         causes = Counter(reply.cause for reply in replies if reply.cause is not None)
-        return JudgeReply(None, causes.most_common(1)[0][0], calls, cost, votes)
-    return JudgeReply(combine(valid), None, calls, cost, votes)
+        return JudgeReply(None, causes.most_common(1)[0][0], calls, cost, votes, orders)
+    return JudgeReply(combine(valid), None, calls, cost, votes, orders)

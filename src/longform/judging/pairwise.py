@@ -12,6 +12,7 @@ not every judge has a system turn.
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Sequence
+from dataclasses import replace
 from typing import Literal, TypeVar, get_args
 
 from longform.endpoints.client import Endpoint
@@ -150,18 +151,25 @@ class PairwiseJudge(BaseJudge):
             return None if letter is None else _OUTCOMES[winner_of(letter, order)]
 
         spec = self.endpoint.spec
+        verdict: Verdict
         if spec.verdict == "logprobs":
-            return await self._query(
+            verdict = await self._query(
                 message if self._template is not None else f"{message}\n\n{LETTER_ALONE}",
                 lambda answer: outcome(parse_letter_probabilities(answer, tie_band=spec.tie_band)),
                 unparsed="no_verdict",
                 sample=sample,
                 letters=("A", "B"),
             )
-        shape: AnswerShape[WinTieLoss] = verdict_shape(lambda answer: outcome(parse_structured_verdict(answer)))
-        return await self._query(
-            message, lambda answer: outcome(parse_verdict(answer)), unparsed="no_verdict", sample=sample, shape=shape
-        )
+        else:
+            shape: AnswerShape[WinTieLoss] = verdict_shape(lambda answer: outcome(parse_structured_verdict(answer)))
+            verdict = await self._query(
+                message,
+                lambda answer: outcome(parse_verdict(answer)),
+                unparsed="no_verdict",
+                sample=sample,
+                shape=shape,
+            )
+        return replace(verdict, orders=(order,) * len(verdict.calls))
 
 
 def verdict_shape(parse: Callable[[str], ValueT | None]) -> AnswerShape[ValueT]:
@@ -235,10 +243,12 @@ def pairwise_measure(wording: Wording, language: Language, *, has_criteria: bool
 def combine_orders(first: Verdict, second: Verdict) -> Verdict:
     """The verdicts of both orders as one: agreement decides, disagreement is a tie, one missing makes the pair missing."""
     calls = first.calls + second.calls
+    orders = first.orders + second.orders
     cost = total_cost((first.cost, second.cost))
     if first.value is None or second.value is None:
-        return JudgeReply(None, first.cause or second.cause, calls, cost)
-    return JudgeReply(_OUTCOMES[agreed(WINNERS[first.value], WINNERS[second.value])], None, calls, cost)
+        return JudgeReply(None, first.cause or second.cause, calls, cost, orders=orders)
+    value = _OUTCOMES[agreed(WINNERS[first.value], WINNERS[second.value])]
+    return JudgeReply(value, None, calls, cost, orders=orders)
 
 
 def majority(outcomes: Sequence[WinTieLoss]) -> WinTieLoss:

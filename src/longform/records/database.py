@@ -9,15 +9,24 @@ import json
 import math
 import sqlite3
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from longform.records.errors import BadInputError, StoppedError
 from longform.records.migrations import open_tables
 from longform.statistics.moments import AdvantageMoments
+
+
+class ComparedText(NamedTuple):
+    """A text of a judge's question about a group: a response or a reference of the ladder."""
+
+    row: int | None
+    """Of the response, in the same step; None for a reference."""
+    rung: int | None = None
+    """Of the reference; from the length of the ladder on it is an earlier response of the policy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +61,10 @@ class RolloutRecord:
     """PPO: of the advantages before whitening, with score 0 where there is no reward."""
     calls: tuple[str, ...] = ()
     """Request hashes of the judge calls behind the outcome."""
+    compared: Mapping[str, Sequence[ComparedText]] | None = None
+    """For calls that compare texts of the group: the texts by request hash, in the order in which the judge read them. None
+    without such calls, and in runs that did not record it.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +120,8 @@ def rollout_record(rollout: RolloutRecord) -> dict[str, Any]:
     columns = {field.name: getattr(rollout, field.name) for field in fields(rollout) if field.name not in _TEXTS}
     moments = columns.pop("advantages")
     columns |= {f"advantage_{name}": moments and getattr(moments, name) for name in _MOMENTS}
-    return columns | {"scores": json.dumps(rollout.scores), "calls": json.dumps(rollout.calls)}
+    packed = {name: json.dumps(getattr(rollout, name)) for name in ("scores", "calls")}
+    return columns | packed | {"compared": json.dumps(rollout.compared) if rollout.compared else None}
 
 
 def read_rollout(row: Mapping[str, Any] | sqlite3.Row) -> RolloutRecord:
@@ -132,7 +146,12 @@ def read_rollout(row: Mapping[str, Any] | sqlite3.Row) -> RolloutRecord:
         consistent=None if row["consistent"] is None else bool(row["consistent"]),
         advantages=None if None in moments else AdvantageMoments(row["tokens"], *moments),
         calls=tuple(json.loads(row["calls"])),
+        compared=None if row["compared"] is None else _read_compared(row["compared"]),
     )
+
+
+def _read_compared(stored: str) -> dict[str, list[ComparedText]]:
+    return {call: [ComparedText(*text) for text in texts] for call, texts in json.loads(stored).items()}
 
 
 _ROLLED_BACK = ("steps", "metrics", "rollouts", "promotions", "validations")

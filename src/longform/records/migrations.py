@@ -34,6 +34,8 @@ CREATE TABLE validations (
 MIGRATIONS: Mapping[int, str] = {
     # The tables stay; recipe.yaml uses the new names of renamed keys (recipe/renamed.py), unknown to the code of version 3.
     4: "",
+    # The texts of a group that each call compared.
+    5: "ALTER TABLE rollouts ADD COLUMN compared TEXT;",
 }
 """SQL by the version that it leads to, from the one before."""
 

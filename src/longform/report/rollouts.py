@@ -1,17 +1,17 @@
 """One rollout as it is shown on a page: the texts with what was found in them marked, rewards, and the judges' answers."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
-from longform.judging.answers import value_place
+from longform.judging.answers import LIST_LETTERS, value_place
 from longform.recipe.recipe import Recipe
 from longform.records.database import RolloutRecord
 from longform.records.errors import BadInputError
 from longform.records.recorded_calls import RecordedCall, find_call_log, has_calls, read_calls
-from longform.records.schemas import PromptRow
+from longform.records.schemas import Ladder, PromptRow
 from longform.rewards.measured import FormatReward, looping_share
 from longform.rewards.settings import FormatSettings
 from longform.text.repetition import copied_share, repeated_ngram_share, repeats, stuffed_share
@@ -58,6 +58,18 @@ class Segment(NamedTuple):
         return "; ".join(KINDS[kind] for kind in self.kinds)
 
 
+class ShownText(NamedTuple):
+    """A text that a judge compared, as it is shown."""
+
+    letter: str
+    """By which the judge names it: A is the text that it read first."""
+    name: str
+    address: str = ""
+    """Of its page, if there is one."""
+    is_own: bool = False
+    """Whether it is the response on whose page it is shown."""
+
+
 class ShownCall(NamedTuple):
     """One call to a judge about a rollout."""
 
@@ -71,6 +83,8 @@ class ShownCall(NamedTuple):
     cost: str
     question: str = ""
     """Which of several questions about the same texts it answers."""
+    texts: Sequence[ShownText] = ()
+    """For a comparison within a group: its texts in the order in which the judge read them."""
 
 
 class ShownRollout(NamedTuple):
@@ -109,6 +123,7 @@ def show_rollouts(
     *,
     prompts: Mapping[str, PromptRow],
     recipe: Recipe | None = None,
+    address: Callable[[int, int], str] = lambda step, row: "",
 ) -> list[ShownRollout]:
     """Prepare rollouts of a run for a page.
 
@@ -117,6 +132,7 @@ def show_rollouts(
         rollouts: Of the run.
         prompts: By id; those that are missing are shown without their request.
         recipe: Of the run: the format of its responses, and what is penalized; None if it cannot be read.
+        address: Of the page of the rollout of a step and row; empty if there is none.
 
     Raises:
         BadInputError: the records are damaged.
@@ -126,7 +142,14 @@ def show_rollouts(
     records = list(rollouts)
     calls = calls_by_hash(run, [it for record in records for it in record.calls])
     return [
-        show_rollout(it, calls=calls, prompt=prompts.get(it.prompt_id), thinking=thinking, format_reward=format_reward)
+        show_rollout(
+            it,
+            calls=calls,
+            prompt=prompts.get(it.prompt_id),
+            thinking=thinking,
+            format_reward=format_reward,
+            address=address,
+        )
         for it in records
     ]
 
@@ -138,6 +161,7 @@ def show_rollout(
     prompt: PromptRow | None,
     thinking: Thinking = "off",
     format_reward: FormatReward | None = None,
+    address: Callable[[int, int], str] = lambda step, row: "",
 ) -> ShownRollout:
     """Prepare one rollout for a page.
 
@@ -147,6 +171,7 @@ def show_rollout(
         prompt: Its prompt, if it can be read.
         thinking: Format of its response.
         format_reward: The format reward of its run, if there is one.
+        address: Of the page of the rollout of a step and row; empty if there is none.
     """
     parsed = parse_response(record.text, thinking)
     text = parsed.answer if parsed.well_formed and parsed.answer else record.text
@@ -173,7 +198,11 @@ def show_rollout(
         reference=marked(record.reference, found.reference) if record.reference else [],
         common=found.common,
         marks=found.marks,
-        calls=show_calls(record.calls, calls),
+        calls=[
+            call._replace(texts=_compared_texts(record, hash_, prompt, address))
+            for hash_ in record.calls
+            for call in show_calls([hash_], calls)
+        ],
     )
 
 
@@ -230,6 +259,32 @@ def _marks(
 
 def _counted(count: int, thing: str) -> str:
     return f"{count} {thing}" + ("" if count == 1 else "s")
+
+
+def _compared_texts(
+    record: RolloutRecord, call: str, prompt: PromptRow | None, address: Callable[[int, int], str]
+) -> list[ShownText]:
+    """The texts that a call compared with the rollout's; none if it did not compare texts of the group."""
+    texts = (record.compared or {}).get(call, ())
+    shown: list[ShownText] = []
+    for letter, it in zip(LIST_LETTERS, texts, strict=False):
+        if it.row == record.row:
+            shown.append(ShownText(letter, "this response", is_own=True))
+        elif it.row is not None:
+            shown.append(ShownText(letter, f"row {it.row}", address(record.step, it.row)))
+        else:
+            shown.append(ShownText(letter, _reference_name(prompt, it.rung or 0)))
+    return shown
+
+
+def _reference_name(prompt: PromptRow | None, rung: int) -> str:
+    """The reference at a rung of a prompt, in words; None stands for a prompt that cannot be read."""
+    if not isinstance(prompt, Ladder):
+        return f"rung {rung}"
+    if rung >= len(prompt.references):
+        return f"rung {rung}, an earlier response of the policy"
+    reference = prompt.references[rung]
+    return f"rung {rung} ({reference.model}, score {reference.score:.3g})"
 
 
 def _format_reward(recipe: Recipe | None) -> FormatReward | None:

@@ -6,7 +6,7 @@ score 0 without a judge call; if only one response of a group is not empty, it s
 """
 
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
 
@@ -14,10 +14,10 @@ from longform.endpoints.request import estimate_prompt_tokens
 from longform.judging.answers import defuse
 from longform.judging.judge import JudgeReply, ask_all, total_cost
 from longform.judging.listwise import MAX_LISTED, ListJudge, PlaceOrder
-from longform.judging.pairwise import PairwisePanel, Verdict, WinTieLoss, vote_disagreement
+from longform.judging.pairwise import PairwisePanel, Verdict, WinTieLoss, in_order, vote_disagreement
 from longform.records.schemas import Ladder
 from longform.rewards.judged import VALUES
-from longform.rewards.reward import PromptVisit, RewardResult
+from longform.rewards.reward import PromptVisit, ReadText, RewardResult
 from longform.statistics.group_games import (
     MIN_SCORED,
     ComparisonMethod,
@@ -50,15 +50,23 @@ _FENCES = 40
 class _Comparisons:
     """The judge calls about one response, and what they showed besides its score."""
 
+    member: int
+    """Index of the response within its group."""
     calls: dict[str, None] = field(default_factory=dict)
     cost: float | None = 0.0
     causes: list[str] = field(default_factory=list)
     disagreements: list[float] = field(default_factory=list)
     missing_votes: list[float] = field(default_factory=list)
     outcome: WinTieLoss | None = None
+    read: dict[str, Sequence[ReadText]] = field(default_factory=dict)
+    """The texts of each call, in the order in which the judge read them."""
 
-    def add(self, reply: JudgeReply, *, sharing: int) -> None:
-        """Add a reply about `sharing` responses, each of which is charged the same part of its cost."""
+    def add(self, reply: JudgeReply, *, sharing: int, read: Mapping[str, Sequence[ReadText]]) -> None:
+        """Add a reply about `sharing` responses, each of which is charged the same part of its cost.
+
+        Identical responses share calls; each has the texts of the first question about itself.
+        """
+        self.read = {**read, **self.read}
         self.calls |= dict.fromkeys(reply.calls)
         self.cost = total_cost((self.cost, None if reply.cost is None else reply.cost / sharing))
         if reply.cause is not None:
@@ -70,7 +78,9 @@ class _Comparisons:
         """The result of the response; without a score its cause is that of its first missing verdict, else `unplaced`."""
         cause = None if score is not None else next(iter(self.causes), unplaced)
         disagreement, missing = (fmean(it) if it else None for it in (self.disagreements, self.missing_votes))
-        return RewardResult(score, self.outcome, cause, tuple(self.calls), self.cost, disagreement, missing)
+        return RewardResult(
+            score, self.outcome, cause, tuple(self.calls), self.cost, disagreement, missing, read=self.read or None
+        )
 
 
 class JudgedGroupReward:
@@ -111,7 +121,7 @@ class JudgedGroupReward:
         """
         non_empty = [index for index, response in enumerate(responses) if response.answer]
         texts = [responses[index].answer for index in non_empty]
-        compared = [_Comparisons() for _ in texts]
+        compared = [_Comparisons(index) for index in non_empty]
         if len(texts) < MIN_SCORED:
             scores: list[float | None] = [1.0 if len(responses) >= MIN_SCORED else None] * len(texts)
         else:
@@ -144,18 +154,34 @@ class JudgedGroupReward:
                 return strength_scores(count, await self._eliminate(visit, texts, compared))
 
     async def _play(
-        self, visit: PromptVisit, texts: Sequence[str], games: Iterable[GroupGame], compared: list[_Comparisons]
+        self,
+        visit: PromptVisit,
+        texts: Sequence[str],
+        games: Iterable[GroupGame],
+        compared: list[_Comparisons],
+        *,
+        rungs: Sequence[int] = (),
     ) -> list[GroupGame]:
-        """Have the panel judge games; texts numbered from `len(compared)` on are anchors. Returns the games with results."""
+        """Have the panel judge games; texts numbered from `len(compared)` on are anchors. Returns the games with results.
+
+        Args:
+            visit: the prompt in its step.
+            texts: responses and anchors.
+            games: by the numbers of the texts.
+            compared: the calls about each response.
+            rungs: of the anchors.
+        """
         games = list(games)
         verdicts = await ask_all(
             self._panel.compare(visit.prompt, response=texts[it.first], reference=texts[it.second], step=visit.step)
             for it in games
         )
+        known = [ReadText(it.member) for it in compared] + [ReadText(None, rung) for rung in rungs]
         for game, verdict in zip(games, verdicts, strict=True):
             playing = [text for text in (game.first, game.second) if text < len(compared)]
+            read = _texts_of_calls(verdict, known[game.first], known[game.second])
             for text in playing:
-                compared[text].add(verdict, sharing=len(playing))
+                compared[text].add(verdict, sharing=len(playing), read=read)
                 if (disagreement := vote_disagreement(verdict.valid_votes)) is not None:
                     compared[text].disagreements.append(disagreement)
         return [game._replace(share=self._share(it)) for game, it in zip(games, verdicts, strict=True)]
@@ -170,11 +196,14 @@ class JudgedGroupReward:
         self, visit: PromptVisit, texts: Sequence[str], compared: list[_Comparisons]
     ) -> list[float | None]:
         """Scores from games against texts of the ladder; the games against the current reference also set the outcomes."""
-        anchors, current_anchor = anchor_texts(visit, width=self._anchors)
-        count = len(texts)
-        games = await self._play(visit, [*texts, *anchors], anchor_games(count, len(anchors)), compared)
+        anchors, count = anchor_texts(visit, width=self._anchors), len(texts)
+        rungs = list(anchors)
+        games = await self._play(
+            visit, [*texts, *anchors.values()], anchor_games(count, len(anchors)), compared, rungs=rungs
+        )
+        current = count + rungs.index(visit.rung)
         for game in games:
-            if game.second == count + current_anchor and game.share is not None:
+            if game.second == current and game.share is not None:
                 compared[game.first].outcome = "win" if game.share > 0.5 else "loss" if game.share < 0.5 else "tie"
         return strength_scores(count, games)
 
@@ -216,8 +245,9 @@ class JudgedGroupReward:
             for judge, sample, part in asked
         )
         for (_, _, part), reply in zip(asked, replies, strict=True):
+            read = dict.fromkeys(reply.calls, tuple(ReadText(compared[text].member) for text in part))
             for text in part:
-                compared[text].add(reply, sharing=len(part))
+                compared[text].add(reply, sharing=len(part), read=read)
             orders.append(ListedOrder(part, _numbered(reply.value, part)))
         return orders
 
@@ -230,14 +260,15 @@ class JudgedGroupReward:
             visit.prompt, response=texts[best], reference=visit.reference, step=visit.step
         )
         compared[best].outcome = verdict.value
-        compared[best].add(JudgeReply(verdict.value, None, verdict.calls, verdict.cost), sharing=1)
+        read = _texts_of_calls(verdict, ReadText(compared[best].member), ReadText(None, visit.rung))
+        compared[best].add(JudgeReply(verdict.value, None, verdict.calls, verdict.cost), sharing=1, read=read)
 
     def _draw(self, visit: PromptVisit, what: str) -> random.Random:
         return random.Random(f"{self._seed}/{visit.step}/{visit.prompt.id}/{what}")
 
 
-def anchor_texts(visit: PromptVisit, *, width: int) -> tuple[list[str], int]:
-    """The texts that responses are compared with, in ascending order, and the index of the current reference among them.
+def anchor_texts(visit: PromptVisit, *, width: int) -> dict[int, str]:
+    """The texts that responses are compared with, by rung, in ascending order; among them the current reference.
 
     Args:
         visit: of a prompt with a reference. Above the top rung the reference is an earlier response of the policy, and the
@@ -245,9 +276,17 @@ def anchor_texts(visit: PromptVisit, *, width: int) -> tuple[list[str], int]:
         width: number of rungs below and above the current one.
     """
     references = [it.text for it in visit.prompt.references] if isinstance(visit.prompt, Ladder) else []
-    rung = min(visit.rung, len(references))
-    below = references[max(rung - width, 0) : rung]
-    return [*below, visit.reference, *references[rung + 1 : rung + 1 + width]], len(below)
+    top = min(visit.rung, len(references))
+    below = {rung: references[rung] for rung in range(max(top - width, 0), top)}
+    above = dict(enumerate(references[top + 1 : top + 1 + width], start=top + 1))
+    return {**below, visit.rung: visit.reference, **above}
+
+
+def _texts_of_calls(verdict: Verdict, response: ReadText, reference: ReadText) -> dict[str, tuple[ReadText, ReadText]]:
+    """The two texts of each call behind a verdict, in the order in which the judge read them."""
+    return {
+        call: in_order(response, reference, order) for call, order in zip(verdict.calls, verdict.orders, strict=True)
+    }
 
 
 def _numbered(order: PlaceOrder | None, part: Sequence[int]) -> PlaceOrder | None:

@@ -4,7 +4,7 @@ kind. A reward sees one response, or the whole group of a prompt.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from longform.judging.pairwise import WinTieLoss
 from longform.records.schemas import PromptRow
@@ -16,6 +16,15 @@ NO_PLAN, NO_CONTINUATION = "no_plan", "no_continuation"
 """Causes of a missing score: the likelihood reward needs both."""
 UNSCORED = (DECLINED, NO_PLAN, NO_CONTINUATION)
 """Causes that are not failed model calls."""
+
+
+class ReadText(NamedTuple):
+    """A text of a question about a group: a response or a reference of the ladder."""
+
+    member: int | None
+    """Index of the response within its group; None for a reference."""
+    rung: int | None = None
+    """Of the reference; from the length of the ladder on it is an earlier response of the policy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +55,9 @@ class RewardResult:
     """Whether the response fails a hard constraint of its prompt; None if the prompt has none."""
     improvement: float | None = None
     """How far the plan lowers the perplexity of the continuation, in percent; None for other rewards."""
+    read: Mapping[str, Sequence[ReadText]] | None = None
+    """For a reward that compares a group: the texts of each call by its request hash, in the order in which the judge read
+    them."""
 
 
 class Reward(Protocol):

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from longform.endpoints.client import Endpoint
@@ -18,6 +19,7 @@ from longform.rewards.plugin import PluginReward, load_reward
 from longform.rewards.reward import (
     GroupReward,
     PromptVisit,
+    ReadText,
     Reward,
     RewardResult,
     RewardResults,
@@ -98,13 +100,24 @@ class RewardSet:
                 more = {kind: own.get(kind) or RewardResult(None, cause=cause) for kind in asked}
             else:
                 row = compared.index(index)
-                more = {kind: found[row] for kind, found in zip(asked, of_kinds, strict=True)}
+                more = {kind: _in_group(found[row], compared) for kind, found in zip(asked, of_kinds, strict=True)}
             joined.append({**own, **more})
         return joined
 
     def _applies(self, kind: str, source: str | None) -> bool:
         sources = self._sources.get(kind)
         return sources is None or source in sources
+
+
+def _in_group(result: RewardResult, members: Sequence[int]) -> RewardResult:
+    """A result of a part of a group, whose responses are `members`, with the texts that were read numbered in the group."""
+    if result.read is None:
+        return result
+    read = {
+        call: [it if it.member is None else ReadText(members[it.member]) for it in texts]
+        for call, texts in result.read.items()
+    }
+    return replace(result, read=read)
 
 
 class ArrivingGroup:

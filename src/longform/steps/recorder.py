@@ -11,7 +11,7 @@ from longform.monitors.keywords import JudgedText, KeywordTally
 from longform.monitors.series import Finding
 from longform.monitors.watch import Watch
 from longform.records.calls import CallTotals
-from longform.records.database import Promotion, RolloutRecord, RunDatabase, ValidationText
+from longform.records.database import ComparedText, Promotion, RolloutRecord, RunDatabase, ValidationText
 from longform.records.progress import Advance
 from longform.rewards.reward import RewardResults, calls_of, missing_cause, outcome_of, scores_by_kind
 from longform.statistics.moments import AdvantageMoments
@@ -262,6 +262,7 @@ def record_rollout(
     *,
     step: int,
     row: int,
+    group: int,
     prompt_id: str,
     rung: int,
     text: str,
@@ -277,6 +278,7 @@ def record_rollout(
         results: of its rewards.
         response: parsed from `text`.
         step, row: its place in the run.
+        group: responses per prompt; those of a prompt have adjacent rows.
         prompt_id: the prompt.
         rung: of its prompt in this step.
         text: whole, with the tags of its structure.
@@ -305,4 +307,15 @@ def record_rollout(
         consistent=next((it.consistent for it in results.values() if it.consistent is not None), None),
         advantages=advantages,
         calls=calls_of(results),
+        compared=_compared_texts(results, first_row=row - row % group),
     )
+
+
+def _compared_texts(results: RewardResults, *, first_row: int) -> dict[str, list[ComparedText]] | None:
+    """The texts of each call that compares a group, whose responses begin at `first_row`; None without such calls."""
+    found = {
+        call: [ComparedText(None if it.member is None else first_row + it.member, it.rung) for it in texts]
+        for result in results.values()
+        for call, texts in (result.read or {}).items()
+    }
+    return found or None

@@ -105,7 +105,7 @@ def train_grpo(recipe: Recipe, state: TrainingState, generator: RolloutGenerator
                     ]
 
             state.check_updates(stats, step=step)
-            records = record_rollouts(rollouts, scores, step=step)
+            records = record_rollouts(rollouts, scores, step=step, group=recipe.data.group)
             metrics = {
                 **step_metrics(
                     records, [it.request for it in rollouts], [it.response for it in rollouts], scores, recipe

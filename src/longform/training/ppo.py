@@ -124,7 +124,7 @@ def train_ppo(recipe: Recipe, state: TrainingState, generator: RolloutGenerator,
 
             state.check_updates(stats, step=step)
             moments = advantage_moments(raw_advantages_BT, batch.mask, decay=optim.gamma * optim.lam)
-            records = record_rollouts(rollouts, scores, step=step, advantages=moments)
+            records = record_rollouts(rollouts, scores, step=step, group=recipe.data.group, advantages=moments)
             metrics = {
                 **step_metrics(
                     records, [it.request for it in rollouts], [it.response for it in rollouts], scores, recipe

@@ -62,6 +62,7 @@ def record_rollouts(
     scores: StepScores,
     *,
     step: int,
+    group: int,
     advantages: Sequence[AdvantageMoments | None] | None = None,
 ) -> list[RolloutRecord]:
     """The records of a step's rollouts.
@@ -70,6 +71,7 @@ def record_rollouts(
         rollouts: [N].
         scores: of the step.
         step: its number.
+        group: responses per prompt; those of a prompt are adjacent.
         advantages: [N] moments of each rollout's token advantages (PPO).
     """
     return [
@@ -78,6 +80,7 @@ def record_rollouts(
             it.response,
             step=step,
             row=row,
+            group=group,
             prompt_id=it.request.id,
             rung=it.rung,
             text=it.text,

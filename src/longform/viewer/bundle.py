@@ -86,7 +86,7 @@ def _write_pages(collection: ViewerCollection, folder: Path, *, links: BundleLin
                     about = prompt_content(run, key, prompt_id, links, prompts=prompts, found=found)
                     write(links.prompt(key, prompt_id), "prompt.html.j2", about)
                 for step in content["steps"]:
-                    write(links.step(key, step), "step.html.j2", step_content(run, key, step, prompts=prompts))
+                    write(links.step(key, step), "step.html.j2", step_content(run, key, step, links, prompts=prompts))
     for file in files:
         write(links.file(file.key), "file.html.j2", file_content(file, links, files=files, limit=MAX_ROWS))
 

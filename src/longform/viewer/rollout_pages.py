@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Mapping, Sequence
+from functools import partial
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -161,7 +162,9 @@ def rollout_content(
                 neighbours[name] = links.rollout(key, found[0].step, found[0].row, conditions | {"at": place})
     same = RolloutFilter(first_step=step, last_step=step, prompt_id=record.prompt_id)
     group = find_rollouts(run.path, same, limit=MAX_TEXTS).rollouts
-    (shown,) = show_rollouts(run.path, [record], prompts=prompts, recipe=stored_recipe(run))
+    (shown,) = show_rollouts(
+        run.path, [record], prompts=prompts, recipe=stored_recipe(run), address=partial(links.rollout, key)
+    )
     return {
         "key": key,
         "it": shown,
@@ -258,9 +261,17 @@ def _form_content(run: RunDirectory, key: str, conditions: Mapping[str, str]) ->
     }
 
 
-def step_content(run: RunDirectory, key: str, step: int, *, prompts: Mapping[str, PromptRow]) -> dict[str, Any]:
+def step_content(
+    run: RunDirectory, key: str, step: int, links: Links, *, prompts: Mapping[str, PromptRow]
+) -> dict[str, Any]:
     """All rollouts of a step on one page, for a bundle."""
-    shown = show_rollouts(run.path, run.database.rollouts(step=step), prompts=prompts, recipe=stored_recipe(run))
+    shown = show_rollouts(
+        run.path,
+        run.database.rollouts(step=step),
+        prompts=prompts,
+        recipe=stored_recipe(run),
+        address=partial(links.rollout, key),
+    )
     return {"key": key, "step": step, "rollouts": shown}
 
 

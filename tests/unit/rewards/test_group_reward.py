@@ -43,7 +43,8 @@ class TablePanel:
     async def compare(self, prompt, *, response, reference, step):
         self.asked.append((response, reference))
         value = self.table[response, reference]
-        return JudgeReply(value, None if value else "timeout", (f"{response}|{reference}",), 2.0)
+        call = f"{response}|{reference}"
+        return JudgeReply(value, None if value else "timeout", (call,), 2.0, orders=("ba",))
 
 
 class TableLists:
@@ -354,9 +355,9 @@ def test_the_best_response_alone_faces_the_reference_where_it_promotes():
 
 
 def test_above_the_ladder_the_last_references_are_below():
-    assert anchor_texts(PromptVisit(LADDER, "own", 4, 1), width=1) == (["anchor 3", "own"], 1)
-    assert anchor_texts(PromptVisit(LADDER, "own", 9, 1), width=2) == (["anchor 2", "anchor 3", "own"], 2)
-    assert anchor_texts(PromptVisit(LADDER, "anchor 0", 0, 1), width=1) == (["anchor 0", "anchor 1"], 0)
+    assert anchor_texts(PromptVisit(LADDER, "own", 4, 1), width=1) == {3: "anchor 3", 4: "own"}
+    assert anchor_texts(PromptVisit(LADDER, "own", 9, 1), width=2) == {2: "anchor 2", 3: "anchor 3", 9: "own"}
+    assert anchor_texts(PromptVisit(LADDER, "anchor 0", 0, 1), width=1) == {0: "anchor 0", 1: "anchor 1"}
 
 
 def test_a_bracket_keeps_the_first_two_seeds_apart_and_gives_byes_to_the_best():

@@ -31,9 +31,11 @@ class WordPanel:
         self.asked += 1
         call = (f"{step}/{prompt.id}/{response}/{reference}",)
         if self.mute and self.mute in response.split() + reference.split():
-            return JudgeReply(None, "timeout", call, 1.0)
+            return JudgeReply(None, "timeout", call, 1.0, orders=("ba",))
         ours, theirs = response.split().count("good"), reference.split().count("good")
-        return JudgeReply("win" if ours > theirs else "tie" if ours == theirs else "loss", None, call, 1.0)
+        return JudgeReply(
+            "win" if ours > theirs else "tie" if ours == theirs else "loss", None, call, 1.0, orders=("ba",)
+        )
 
 
 class Flat:

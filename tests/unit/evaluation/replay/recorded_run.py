@@ -209,6 +209,7 @@ async def _record_step(step, faced, prompts, rewards, curriculum, rng, run, reci
             responses[row],
             step=step,
             row=row,
+            group=recipe.data.group,
             prompt_id=prompts[it.prompt_index].id,
             rung=it.rung,
             text=texts[row],
