@@ -53,6 +53,7 @@ def audit(
         tuple[Literal["peer", "list", "round-robin", "elimination", "anchors"], ...], Parameter(negative=())
     ] = (),
     samples: PositiveInt = 1,
+    anchors: NonNegative = 1,
     reading: ReadFlags = READ_FLAGS,
     json: Flag = False,
 ) -> None:
@@ -83,10 +84,12 @@ def audit(
         seed: Random seed of the resampling and of the choice of pairs to attack.
         wording: Version of the judge's wording (default: the current one). The answers are recorded under JUDGE@VERSION, so
             that wordings are compared like judges, such as Chinese questions (3) with English ones (2).
-        by: Method of comparing the responses of a group: peer, list, round-robin or elimination. May be repeated. PAIRS are
-            then groups files (id, prompt, responses: [{text, score}]), or pairs files, whose rows are groups of two.
-            --repeat 1 measures the noise.
+        by: Method of comparing the responses of a group: peer, anchors, list, round-robin or elimination. May be repeated.
+            PAIRS are then groups files (id, prompt, responses: [{text, score}]), or pairs files, whose rows are groups of
+            two. --repeat 1 measures the noise.
         samples: With --by: votes on each pair, or shuffles of each list.
+        anchors: With --by anchors: number of rungs below and above the current one. Texts drawn from the group stand for the
+            rungs, and the others are compared with them.
         criteria: Also ask about the pairs that have criteria without them, and report agreement with and without.
         format: Output format. With Markdown and LaTeX tables, everything else goes to stderr.
         json: Same as --format json.
@@ -111,6 +114,7 @@ def audit(
             models=models,
             out=out,
             samples=samples,
+            anchors=anchors,
             repeats=repeat,
             budget=budget,
             resamples=resamples,
@@ -119,6 +123,8 @@ def audit(
             format="json" if json else format,
         )
         return
+    if anchors != 1:
+        raise BadInputError("--anchors: only valid with --by anchors")
     if samples != 1:
         raise BadInputError("--samples: only valid with --by; --repeat asks each question again")
     result = auditing.audit(
@@ -173,6 +179,8 @@ def _audit_by(
         raise BadInputError(f"{given[0]}: not valid with --by")
     if out is None or not settings["judges"]:
         raise BadInputError("--by: needs --judge and --out, the file for the scores")
+    if settings["anchors"] != 1 and "anchors" not in by:
+        raise BadInputError("--anchors: only valid with --by anchors")
     audited = audit_groups(
         files,
         methods=by,
@@ -189,8 +197,10 @@ def _audit_by(
     print_tables(group_tables(audited), format)
     print()
     chosen = audited.advice.by
-    samples = "" if settings["samples"] == 1 else f", samples: {settings['samples']}"
-    reward = None if chosen is None else f"rewards=[{{kind: group, judge: {chosen.judge}, by: {chosen.by}{samples}}}]"
+    options = "" if settings["samples"] == 1 else f", samples: {settings['samples']}"
+    if chosen is not None and chosen.by == "anchors" and settings["anchors"] != 1:
+        options += f", anchors: {settings['anchors']}"
+    reward = None if chosen is None else f"rewards=[{{kind: group, judge: {chosen.judge}, by: {chosen.by}{options}}}]"
     print_result(
         {"groups": audited.groups, "prompts": audited.prompts} | paid,
         as_json=False,

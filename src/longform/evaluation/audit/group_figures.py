@@ -32,6 +32,8 @@ class ComparedGroup(NamedTuple):
     leads: Sequence[float]
     """The advantage of the text that was read first. Of a pair: 0.5 if it won, -0.5 if it lost, 0 for a tie. Of a list: its
     share of wins minus that of the text read last."""
+    anchors: Sequence[int] = ()
+    """Indices of the texts that the others were compared with, which have no score of their own."""
 
 
 class MethodFigures(NamedTuple):
@@ -54,6 +56,8 @@ class MethodFigures(NamedTuple):
     """Mean cost per group; None if unknown."""
     cost_of_correct: float | None
     """Cost per correct decision; None if unknown."""
+    texts: float
+    """Mean number of texts per group that were compared: without anchors."""
 
 
 class MethodAdvice(NamedTuple):
@@ -65,11 +69,23 @@ class MethodAdvice(NamedTuple):
 
 
 def measure_method(
-    judge: str, by: ComparisonMethod, groups: Sequence[ComparedGroup], bootstrap: Bootstrap
+    judge: str, by: ComparisonMethod, compared: Sequence[ComparedGroup | None], bootstrap: Bootstrap
 ) -> MethodFigures:
-    """Measure one judge with one comparison method."""
+    """Measure one judge with one comparison method.
+
+    Args:
+        judge: Name of the judge.
+        by: The method.
+        compared: Each group; None for one that the method cannot compare. At least one is not.
+        bootstrap: Settings of the intervals.
+    """
+    groups = [it for it in compared if it is not None]
     decided = [(value, it.prompt) for it in groups for value in decisions(it.people, it.runs[0]) if value is not None]
-    undecided = [(float(value is None), it.prompt) for it in groups for value in decisions(it.people, it.runs[0])]
+    undecided = [
+        (float(value is None), it.prompt)
+        for it in groups
+        for value in decisions(_without(it.people, it.anchors), it.runs[0])
+    ]
     differing = [
         (float(one != other), it.prompt)
         for it in groups
@@ -93,7 +109,13 @@ def measure_method(
         sum(it.calls[0] for it in groups) / len(groups),
         None if cost is None else cost / len(groups),
         cost / correct if cost is not None and correct else None,
+        sum(len(it.people) - len(it.anchors) for it in groups) / len(groups),
     )
+
+
+def _without(people: TextScores, anchors: Sequence[int]) -> TextScores:
+    """Scores by people without those of the anchors, about which the judge decides nothing."""
+    return [None if index in anchors else score for index, score in enumerate(people)]
 
 
 def decisions(people: TextScores, judged: TextScores) -> list[float | None]:
@@ -116,15 +138,16 @@ def _orders(scores: TextScores) -> list[int | None]:
 
 
 def advise_method(
-    figures: Sequence[MethodFigures], groups: Sequence[Sequence[ComparedGroup]], bootstrap: Bootstrap
+    figures: Sequence[MethodFigures], groups: Sequence[Sequence[ComparedGroup | None]], bootstrap: Bootstrap
 ) -> MethodAdvice:
     """Recommend the cheapest method that is not significantly worse than the one that agrees best with people.
 
-    Without prices, the number of questions takes the place of the cost.
+    Costs are per compared text, because anchors are not compared. Without prices, the number of questions takes the place of
+    the cost.
 
     Args:
         figures: Of each judge and method.
-        groups: The compared groups of each, in the same order.
+        groups: The compared groups of each, in the same order; None for one that a method cannot compare.
         bootstrap: Settings of the intervals.
     """
     known = [index for index, it in enumerate(figures) if it.agreement is not None]
@@ -145,8 +168,8 @@ def advise_method(
     priced = all(figures[index].cost is not None for index in as_good)
 
     def price(index: int) -> float:
-        cost = figures[index].cost
-        return cost if priced and cost is not None else figures[index].calls
+        it = figures[index]
+        return (it.cost if priced and it.cost is not None else it.calls) / it.texts
 
     chosen = min(as_good, key=lambda index: (price(index), -_estimate(figures[index])))
     if len(known) == 1:
@@ -162,11 +185,12 @@ def advise_method(
     return MethodAdvice(figures[chosen], because)
 
 
-def _behind(best: Sequence[ComparedGroup], other: Sequence[ComparedGroup]) -> list[tuple[float, str]]:
+def _behind(best: Sequence[ComparedGroup | None], other: Sequence[ComparedGroup | None]) -> list[tuple[float, str]]:
     """Return the lead of the best method on each decision that both methods made."""
     return [
         (one - two, first.prompt)
         for first, second in zip(best, other, strict=True)
+        if first is not None and second is not None
         for one, two in zip(
             decisions(first.people, first.runs[0]), decisions(second.people, second.runs[0]), strict=True
         )

@@ -21,7 +21,7 @@ from longform.evaluation.audit.group_figures import (
     measure_method,
 )
 from longform.evaluation.audit.presets import PresetName, read_preset_groups
-from longform.evaluation.audit.scored_groups import ScoredGroup
+from longform.evaluation.audit.scored_groups import ScoredGroup, scores_needed
 from longform.evaluation.estimates import Bootstrap
 from longform.evaluation.tables import Cell, Column, Table, show, warn_of_few
 from longform.judging.judge import JudgeReply, total_cost
@@ -48,6 +48,8 @@ class GroupAudit(NamedTuple):
     advice: MethodAdvice
     cost: str
     """Of all calls, formatted."""
+    notes: list[str]
+    """Groups that a method cannot compare, and why."""
 
 
 def audit_groups(
@@ -59,6 +61,7 @@ def audit_groups(
     models: Path = Path("models.yaml"),
     out: Path,
     samples: int = 1,
+    anchors: int = 1,
     position: Position = "second",
     repeats: int = 1,
     budget: float | None = None,
@@ -78,7 +81,9 @@ def audit_groups(
         models: Path to models.yaml.
         out: Output file: the groups with the scores of every judge and method. Calls are recorded next to it.
         samples: Votes on each pair, or shuffles of each list.
-        position: Position of a response against the peer it is compared with (see the group reward).
+        anchors: For `anchors`: number of rungs below and above the current one. Groups have no ladder, so responses drawn
+            from the group stand for its rungs, and only the others are compared.
+        position: Position of a response against the peer or anchor it is compared with (see the group reward).
         repeats: Further runs of each comparison with other random draws, to measure noise.
         budget: Stop before the calls cost more than this.
         resamples: Number of bootstrap samples.
@@ -88,17 +93,14 @@ def audit_groups(
         on_plan: Called before the first call with an upper bound on the number of calls, as text.
 
     Raises:
-        BadInputError: a row is invalid, no group has scores of people, a judge cannot be used, or `out` cannot be written.
+        BadInputError: a row is invalid, no group has scores of people, no group is large enough for the only method, a judge
+            cannot be used, or `out` cannot be written.
         StoppedError: the budget is exhausted.
     """
     check_out(out, *files)
     for name, given in (("--judge", judges), ("--by", methods)):
         if twice := next((it for it in given if list(given).count(it) > 1), None):
             raise BadInputError(f"{name} {twice}: listed twice")
-    if "anchors" in methods:
-        raise BadInputError(
-            "--by anchors: needs the ladder of a recipe; try it on a run with `longform replay RUN --by anchors`"
-        )
     groups = (
         list(read_all(files, ScoredGroup, reading)) if preset is None else read_preset_groups(preset, files, reading)
     )
@@ -106,16 +108,23 @@ def audit_groups(
         raise BadInputError(
             f"{files[0]}: no group has two texts with different scores by people, so agreement cannot be measured"
         )
+    methods, notes = list(methods), []
+    if "anchors" in methods and (problem := _too_few_for_anchors(groups, anchors)):
+        if not any(len(it.scored) >= scores_needed(anchors) for it in groups):
+            methods.remove("anchors")
+        if not methods:
+            raise BadInputError(f"--by anchors: {problem}")
+        notes.append(f"By anchors: {problem}.")
     for name in judges:  # check all judges before the first call
         RecordedCalls(out, models, name, budget=budget).log.close()
-    questions = sum(_max_questions(by, len(it.responses), samples, position) for by in methods for it in groups)
+    questions = sum(_max_questions(by, it, samples, anchors, position) for by in methods for it in groups)
     on_plan(
         f"{len(judges)} {'judges get' if len(judges) > 1 else 'judge gets'} at most {questions * (1 + repeats)} questions "
         "each; recorded answers are not requested again"
         + ("; a list that is too long for a judge's context is split into several" if "list" in methods else "")
     )
     bootstrap = Bootstrap(resamples, seed)
-    compared: list[list[ComparedGroup]] = []
+    compared: list[list[ComparedGroup | None]] = []
     figures: list[MethodFigures] = []
     scores: list[dict[str, dict[str, Any]]] = [{} for _ in groups]
     cost = ""
@@ -123,25 +132,44 @@ def audit_groups(
         with RecordedCalls(out, models, name, budget=budget) as calls:
             for by in methods:
                 with progress(f"{name} by {by}") as advance:
-                    scorer = _GroupScorer(calls, by, samples=samples, position=position, seed=seed)
+                    scorer = _GroupScorer(calls, by, samples=samples, anchors=anchors, position=position, seed=seed)
                     found = asyncio.run(scorer.compare(groups, runs=1 + repeats, on_progress=advance))
                 compared.append(found)
                 figures.append(measure_method(name, by, found, bootstrap))
                 for row, it in zip(scores, found, strict=True):
-                    row.setdefault(name, {})[by] = [list(run) for run in it.runs]
+                    if it is not None:
+                        row.setdefault(name, {})[by] = [list(run) for run in it.runs]
             cost = calls.cost()
     write_rows(out, (it.model_copy(update={"by": row}) for it, row in zip(groups, scores, strict=True)))
     prompts = len({it.request.request for it in groups})
-    return GroupAudit(len(groups), prompts, figures, advise_method(figures, compared, bootstrap), cost)
+    return GroupAudit(len(groups), prompts, figures, advise_method(figures, compared, bootstrap), cost, notes)
+
+
+def _too_few_for_anchors(groups: Sequence[ScoredGroup], width: int) -> str:
+    """Why some or all groups cannot be compared by `anchors`; empty if all can."""
+    needed = scores_needed(width)
+    counts = [len(it.scored) for it in groups]
+    few = sum(it < needed for it in counts)
+    why = f"a group needs at least {needed} texts with scores, {needed - 2} to compare with and 2 to be compared"
+    if few == len(groups):
+        return f"not measured: {why}; {'pairs have 2' if max(counts) == 2 else f'the largest here has {max(counts)}'}"
+    return f"{few} of {len(groups)} groups are left out: {why}" if few else ""
 
 
 class _GroupScorer:
     """Scores groups with one judge and one method, and records how texts did by their position."""
 
     def __init__(
-        self, calls: RecordedCalls, by: ComparisonMethod, *, samples: int, position: Position, seed: int
+        self,
+        calls: RecordedCalls,
+        by: ComparisonMethod,
+        *,
+        samples: int,
+        anchors: int,
+        position: Position,
+        seed: int,
     ) -> None:
-        self._calls = calls
+        self._calls, self._anchors = calls, anchors
         self._by: ComparisonMethod = by
         self._samples, self._seed = samples, seed
         self._position: Position = position
@@ -150,41 +178,54 @@ class _GroupScorer:
 
     async def compare(
         self, groups: Sequence[ScoredGroup], *, runs: int, on_progress: Callable[[int, int], None]
-    ) -> list[ComparedGroup]:
-        """The groups with their scores in several runs."""
-        found: dict[int, ComparedGroup] = {}
+    ) -> list[ComparedGroup | None]:
+        """The groups with their scores in several runs; None for one that is too small for its anchors."""
+        found: dict[int, ComparedGroup | None] = {}
         async with self._calls.endpoint() as endpoint:
             reward = self._reward(endpoint)
 
             async def work(index: int) -> None:
-                group = groups[index]
-                results = [await self._score(reward, group, run=run) for run in range(runs)]
-                found[index] = ComparedGroup(
-                    group.request.request,
-                    [it.score for it in group.responses],
-                    [[it.score for it in run] for run in results],
-                    [len({call for it in run for call in it.calls}) for run in results],
-                    [total_cost(it.cost for it in run) for run in results],
-                    self._leads.get(group.id, []),
-                )
+                found[index] = await self._compare(reward, groups[index], runs=runs)
                 on_progress(len(found), len(groups))
 
             await map_bounded(range(len(groups)), work, workers=endpoint.workers)
         return [found[index] for index in range(len(groups))]
 
-    async def _score(self, reward: JudgedGroupReward, group: ScoredGroup, *, run: int) -> list[RewardResult]:
-        """The results of a group in one run, in the order of its responses.
+    async def _compare(self, reward: JudgedGroupReward, group: ScoredGroup, *, runs: int) -> ComparedGroup | None:
+        anchors: list[int] = []
+        if self._by == "anchors" and not (anchors := group.draw_anchors(self._anchors, seed=self._seed)):
+            return None
+        results = [await self._score(reward, group, anchors, run=run) for run in range(runs)]
+        return ComparedGroup(
+            group.request.request,
+            [it.score for it in group.responses],
+            [[it.score for it in run] for run in results],
+            [len({call for it in run for call in it.calls}) for run in results],
+            [total_cost(it.cost for it in run) for run in results],
+            self._leads.get(group.id, []),
+            anchors,
+        )
+
+    async def _score(
+        self, reward: JudgedGroupReward, group: ScoredGroup, anchors: Sequence[int], *, run: int
+    ) -> list[RewardResult]:
+        """The results of a group in one run, in the order of its responses; those of anchors have no score.
 
         In round-robin and elimination the number of a response decides which of two texts is read first. Files often list
         the better text always first or always last, so here the responses are numbered at random, as they are in training.
         """
         count = len(group.responses)
-        places = list(range(count))
+        places = [place for place in range(count) if place not in anchors]
         if self._by in ("round-robin", "elimination"):
             places = random.Random(f"{self._seed}/{run}/{group.id}/places").sample(places, count)
         responses = [ParsedResponse("", group.responses[place].text, True) for place in places]
-        found = await reward.score_group(PromptVisit(group.request, "", 0, run), responses)
-        return [found[places.index(place)] for place in range(count)]
+        visit = PromptVisit(group.request, "", 0, run)
+        if anchors:
+            ladder = group.ladder(anchors)
+            visit = PromptVisit(ladder, ladder.references[self._anchors].text, self._anchors, run)
+        found = await reward.score_group(visit, responses)
+        results = dict(zip(places, found, strict=True))
+        return [results.get(place, RewardResult(None)) for place in range(count)]
 
     def _reward(self, endpoint: Endpoint) -> JudgedGroupReward:
         """The reward that training would use, with judges that record leads."""
@@ -195,6 +236,7 @@ class _GroupScorer:
             PairwisePanel([pairs], samples=1 if is_list else self._samples),
             lists=[_LeadRecordingListJudge(endpoint, secret=secret, leads=self._leads)] if is_list else [],
             samples=self._samples,
+            anchors=self._anchors,
             seed=self._seed,
         )
 
@@ -247,10 +289,13 @@ def _shares_of_wins(order: PlaceOrder) -> dict[int, float]:
     return shares
 
 
-def _max_questions(by: ComparisonMethod, count: int, samples: int, position: Position) -> int:
+def _max_questions(by: ComparisonMethod, group: ScoredGroup, samples: int, anchors: int, position: Position) -> int:
+    count = len(group.responses)
     if by == "list":
         return len(sub_groups(range(count), [0] * count, room=0, max_texts=MAX_LISTED)) * samples
-    return max_games(by, count) * samples * (2 if position == "both" else 1)
+    if by == "anchors":
+        count = count - (2 * anchors + 1) if len(group.scored) >= scores_needed(anchors) else 0
+    return max_games(by, count, anchors=2 * anchors + 1) * samples * (2 if position == "both" else 1)
 
 
 def group_tables(audit: GroupAudit) -> list[Table]:
@@ -279,6 +324,7 @@ def group_tables(audit: GroupAudit) -> list[Table]:
         "A decision is a pair of texts of one group to which people gave different scores; equal scores by the judge count "
         "half (chance 0.5). Noise: decisions that differ in a second run with other random draws. First place leads: for "
         "pairs, the win rate of the first text minus 0.5; for lists, the first text's share of wins minus the last one's.",
+        *audit.notes,
         *warn_of_few(it.agreement.prompts for it in audit.figures if it.agreement is not None),
     ]
     chosen = audit.advice.by

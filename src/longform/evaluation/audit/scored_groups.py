@@ -1,12 +1,14 @@
 """Groups of responses to one prompt that people have scored."""
 
-from collections.abc import Mapping
+import random
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from longform.evaluation.audit.pairs import AuditedPair
-from longform.records.schemas import Criteria, Message, PromptRow, Row
+from longform.records.schemas import Criteria, Ladder, Message, PromptRow, Reference, Row
+from longform.statistics.group_games import MIN_SCORED
 
 _PAIR_SCORES = {"a": (1.0, 0.0), "b": (0.0, 1.0), "tie": (0.5, 0.5)}
 
@@ -47,3 +49,46 @@ class ScoredGroup(Row):
     def request(self) -> PromptRow:
         """The prompt, as shown to a judge."""
         return PromptRow(id=self.id, prompt=self.prompt, criteria=self.criteria)
+
+    @property
+    def scored(self) -> list[int]:
+        """Indices of the responses that people have scored."""
+        return [index for index, it in enumerate(self.responses) if it.score is not None]
+
+    def draw_anchors(self, width: int, *, seed: int) -> list[int]:
+        """Draw responses for the others to be compared with, in place of the rungs of a ladder.
+
+        Args:
+            width: Number of rungs below and above the current one.
+            seed: Of the draw, which is the same in every run: the rungs of a ladder are, too.
+
+        Returns:
+            Indices by ascending score, that of the current rung in the middle; none if fewer than two scored responses
+            would be left.
+        """
+        if len(self.scored) < scores_needed(width):
+            return []
+        drawn = random.Random(f"{seed}/{self.id}/anchors").sample(self.scored, 2 * width + 1)
+        return sorted(drawn, key=lambda index: self.responses[index].score or 0.0)
+
+    def ladder(self, anchors: Sequence[int]) -> Ladder:
+        """The prompt with some of the responses as its references.
+
+        Args:
+            anchors: Indices of the references, by ascending score.
+        """
+        texts = [self.responses[index] for index in anchors]
+        references = [Reference(model=it.model or "", text=it.text, score=it.score or 0.0) for it in texts]
+        return Ladder(
+            id=self.id,
+            prompt=self.prompt,
+            criteria=self.criteria,
+            references=references,
+            policy_score=0.0,
+            potential=0.0,
+        )
+
+
+def scores_needed(width: int) -> int:
+    """The minimum number of scored responses in a group of which some are anchors: these, and two that they tell apart."""
+    return 2 * width + 1 + MIN_SCORED

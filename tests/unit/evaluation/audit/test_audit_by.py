@@ -44,11 +44,11 @@ def _judge(*, bias=0.0, noise=0.0):
     return answer
 
 
-def _write_groups(folder):
+def _write_groups(folder, *, size=SIZE):
     draw = random.Random(3)
     rows = []
     for number in range(GROUPS):
-        scores = draw.sample(range(10), SIZE)
+        scores = draw.sample(range(10), size)
         responses = [{"text": f"text {place} of quality {score}", "score": score} for place, score in enumerate(scores)]
         rows.append({"id": f"g{number}", "prompt": f"Write {number}.", "responses": responses})
     path = folder / "groups.jsonl"
@@ -138,6 +138,59 @@ def test_the_bound_on_questions_counts_the_lists_of_a_group_that_has_too_many_te
     assert audited.figures[0].calls == 4
 
 
+def test_texts_of_a_group_stand_for_the_rungs_that_the_others_are_compared_with(tmp_path, serve):
+    size, rungs = 7, 3
+    files, ways = [_write_groups(tmp_path, size=size)], ("anchors", "peer")
+    server = serve(_judge())
+    audited = _audit(tmp_path, server, files=files, methods=ways, repeats=1)
+    figures, of_all = audited.figures
+    assert (figures.calls, figures.texts, of_all.texts) == ((size - rungs) * rungs, size - rungs, size)
+    assert figures.groups == GROUPS and audited.notes == []
+    assert figures.undecided.value.estimate == 0, "anchors are no missing decisions"
+    assert figures.noise.value.estimate == 0, "the anchors of a group are the same in every run"
+    assert figures.first_lead.value.low < 0 < figures.first_lead.value.high
+    assert 0.6 < figures.agreement.value.estimate < 1, "texts between the same anchors are level"
+    for row in read_rows(tmp_path / "out.jsonl", ScoredGroup):
+        scores, again = (row.model_extra or {})["by"]["judge"]["anchors"]
+        assert [it is None for it in scores] == [it is None for it in again]
+        anchors = {it.text for it, score in zip(row.responses, scores, strict=True) if score is None}
+        asked = [read_fences(it["messages"][0]["content"]) for it in server.requests]
+        games = [(it["TEXT A"], it["TEXT B"]) for it in asked if row.prompt in it.values()]
+        games = games[: (size - rungs) * rungs]
+        assert {first for first, _ in games} == anchors and len(anchors) == rungs
+        assert {second for _, second in games} == {it.text for it in row.responses} - anchors
+        beaten = {text: sum(_quality(text) > _quality(it) for it in anchors) for _, text in games}
+        by_text = {it.text: score for it, score in zip(row.responses, scores, strict=True) if score is not None}
+        ranks = sorted(by_text, key=lambda text: by_text[text])
+        assert [beaten[text] for text in ranks] == sorted(beaten.values()), "more anchors beaten, a higher score"
+    biased = _audit(tmp_path, serve(_judge(bias=9)), files=files, methods=["anchors"], out=tmp_path / "biased.jsonl")
+    assert biased.figures[0].first_lead.value.low > 0.2
+
+
+def test_where_anchors_cannot_be_measured_the_other_ways_are_and_a_line_says_why(tmp_path, serve):
+    few = _write_groups(tmp_path, size=4).rename(tmp_path / "few.jsonl")
+    files, said = [few], []
+    audited = _audit(tmp_path, serve(_judge()), files=files, methods=("anchors", "list"), on_plan=said.append)
+    assert [it.by for it in audited.figures] == ["list"] and said[0].startswith(f"1 judge gets at most {GROUPS} ")
+    assert audited.notes == [
+        "By anchors: not measured: a group needs at least 5 texts with scores, 3 to compare with and 2 to be compared; the "
+        "largest here has 4."
+    ]
+    assert audited.notes[0] in group_tables(audited)[0].notes
+    large = _write_groups(tmp_path, size=6)
+    large.write_text(large.read_text().replace('"g', '"h').replace("Write ", "Draw "))
+    server, out = serve(_judge()), tmp_path / "both.jsonl"
+    audited = _audit(tmp_path, server, files=[few, large], methods=("anchors", "list"), out=out)
+    anchors, lists = audited.figures
+    assert (anchors.groups, lists.groups, anchors.calls) == (GROUPS, 2 * GROUPS, 9)
+    assert audited.notes[0].startswith(
+        f"By anchors: {GROUPS} of {2 * GROUPS} groups are left out: a group needs at least 5"
+    )
+    assert "anchors" not in (next(iter(read_rows(out, ScoredGroup))).model_extra or {})["by"]["judge"]
+    groups = _audit(tmp_path, server, files=[few, large], methods=["anchors"], anchors=0, out=tmp_path / "one.jsonl")
+    assert groups.figures[0].calls == pytest.approx((3 + 5) / 2), "one text stands for the rung that is faced"
+
+
 def test_a_single_method_is_not_compared_with_others(tmp_path, serve):
     audited = _audit(tmp_path, serve(_judge()), methods=["list"])
     assert audited.advice.because == "the only one that was measured; it agrees better than chance"
@@ -174,7 +227,11 @@ def test_decisions_without_a_verdict_are_counted_apart(tmp_path, serve):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"methods": ("anchors",)}, "--by anchors: needs the ladder of a recipe"),
+        (
+            {"methods": ("anchors",), "anchors": 2},
+            "--by anchors: not measured: a group needs at least 7 texts with scores, 5 to compare with and 2 to be "
+            "compared; the largest here has 5",
+        ),
         ({"methods": ("list", "list")}, "--by list: listed twice"),
     ],
 )
