@@ -27,6 +27,8 @@ from longform.curriculum.criteria import judged_by
 from longform.curriculum.schedule import Curriculum, PromptDraw
 from longform.endpoints.client import Endpoint
 from longform.endpoints.models import ModelSpec
+from longform.endpoints.request import estimate_prompt_tokens
+from longform.judging.listwise import ListJudge
 from longform.records.calls import MemoryCallLog
 from longform.records.database import text_hash
 from longform.records.errors import BadInputError, StoppedError
@@ -37,6 +39,7 @@ from longform.rewards.reward_set import ArrivingGroup, RewardSet
 from longform.rl.advantages import generalised_advantages, kl_shaped_rewards, whitened
 from longform.rl.group_advantages import group_advantages
 from longform.steps.metrics import finalize_step
+from longform.steps.recorder import record_rollout
 from longform.text.structure import ParsedResponse
 from longform.wording import load_wording
 
@@ -320,7 +323,7 @@ class Table:
 def _opinion(request, number):
     """A verdict or an order that depends on the question alone; some are missing."""
     message = request["messages"][0]["content"]
-    draw = random.Random(message)
+    draw = random.Random(f"{request['model']}/{request.get('seed')}/{message}")
     if draw.random() < 0.15:
         return "I cannot say."
     letters = re.findall(r"^<<<TEXT ([A-Z])", message, re.MULTILINE)
@@ -330,10 +333,16 @@ def _opinion(request, number):
     return f"[[{shuffled[0]}{''.join(draw.choice('>>=') + letter for letter in shuffled[1:])}]]"
 
 
-def _group_recipe(folder, by, **sections):
-    rewards = [{"kind": "group", "judge": "judge", "by": by, "weight": 2.0, "max_judge_failure_rate": 1.0}]
+def _group_recipe(folder, by, *, settings=None, **sections):
+    group = {"kind": "group", "judge": "judge", "by": by, "weight": 2.0, "max_judge_failure_rate": 1.0}
+    rewards = [group | (settings or {})]
     rewards += [{"kind": "length"}, {"kind": "format"}]
     return cluster_recipe(folder, method="grpo", rewards=rewards, optim={"mini_batch": 8}, **sections)
+
+
+def _lengthened(payload):
+    text = f"{payload.text} {'word ' * 400}".strip()
+    return payload._replace(text=text, response=ParsedResponse("", text, True))
 
 
 def _without_group(payloads):
@@ -343,30 +352,46 @@ def _without_group(payloads):
     return [it._replace(results=results) for it, results in zip(payloads, own, strict=True)]
 
 
-def _endpoint(server, log):
-    spec = ModelSpec(base_url=server.url, model="a-judge", retries=0, context=100_000)
-    return Endpoint("judge", spec, call_log=log, backoff_seconds=0.0)
+def _endpoints(server, log, *, room=None):
+    """Two judges; lists of the second one have `room` tokens for their texts, or as many as any list needs."""
+    found = {}
+    for name, context in (("judge", 100_000), ("other", 100_000 if room is None else _context(server, room))):
+        spec = ModelSpec(base_url=server.url, model=name, retries=0, context=context)
+        found[name] = Endpoint(name, spec, call_log=log, backoff_seconds=0.0)
+    return found
 
 
-def _let_compare(actor, recipe, endpoint):
-    """Give the actor its group rewards; the endpoint is closed in the loop that used it."""
+def _context(server, room):
+    """The context, in tokens, of a judge whose lists have room for `room` tokens of texts."""
+    spec = ModelSpec(base_url=server.url, model="other", context=100_000)
+    lists = ListJudge(Endpoint("other", spec, call_log=MemoryCallLog()), secret=b"secret", wording=load_wording())
+    return int(100_000 - asyncio.run(lists.room(ladder(0))) + room)
+
+
+async def _close(endpoints):
+    for endpoint in endpoints.values():
+        await endpoint.close()
+
+
+def _let_compare(actor, recipe, endpoints):
+    """Give the actor its group rewards; the endpoints are closed in the loop that used them."""
 
     async def close(*args):
         try:
             return await RunActor.close(actor, *args)
         finally:
-            await endpoint.close()
+            await _close(endpoints)
 
     actor._prompts, actor.close = Table(), close
-    actor._group_rewards = build_group_rewards(recipe, {"judge": endpoint}, secret=b"secret", wording=load_wording())
+    actor._group_rewards = build_group_rewards(recipe, endpoints, secret=b"secret", wording=load_wording())
 
 
-def _scored_locally(recipe, payloads, endpoint):
+def _scored_locally(recipe, payloads, endpoints):
     """As the local engine scores them: each response when it is there, each group when its last one is."""
     wording = load_wording()
 
     async def scored():
-        groups = build_group_rewards(recipe, {"judge": endpoint}, secret=b"secret", wording=wording)
+        groups = build_group_rewards(recipe, endpoints, secret=b"secret", wording=wording)
         assert groups is not None
         own = {kind: StoredReward(kind, payloads) for kind in KINDS[1:]}
         rewards = RewardSet(own, groups=groups._groups, flat_groups_only=recipe.data.flat_groups is not None)
@@ -377,7 +402,7 @@ def _scored_locally(recipe, payloads, endpoint):
             group = ArrivingGroup(rewards, visit, size)
             waiting += [group.score(place, payloads[number * size + place].response) for place in range(size)]
         found = await asyncio.gather(*waiting)
-        await endpoint.close()
+        await _close(endpoints)
         return found
 
     return asyncio.run(scored())
@@ -385,15 +410,22 @@ def _scored_locally(recipe, payloads, endpoint):
 
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("by", ["peer", "anchors", "list", "round-robin", "elimination"])
-@pytest.mark.parametrize("more", ["all", "flat", "sample"])
+@pytest.mark.parametrize("more", ["all", "flat", "sample", "panel"])
 def test_group_rewards_are_those_of_the_local_engine(tmp_path, monkeypatch, serve, by, more, seed):
     sections: dict[str, Any] = {}
     if more == "sample":
         if by == "anchors":
             return
         sections["curriculum"] = {"promote_by": "sample"}
+    if more == "panel":
+        pairs = {"position": "both", "combine": "mean"}
+        sections["settings"] = {"judge": ["judge", "other"], "samples": 2} | (pairs if by != "list" else {})
     recipe = _group_recipe(tmp_path, by, **sections)
     groups, rows, payloads, batch = _stored(recipe, seed)
+    room = None
+    if more == "panel" and by == "list":
+        payloads = [_lengthened(it) for it in payloads]
+        room = int(2.5 * estimate_prompt_tokens([{"content": payloads[0].text}]))
     if more == "flat":
         recipe = recipe.changed("data.flat_groups", "judge")
         flat = {kind: RewardResult(0.5) for kind in KINDS[1:]}
@@ -403,11 +435,17 @@ def test_group_rewards_are_those_of_the_local_engine(tmp_path, monkeypatch, serv
         rows[f"uid-{number // 4}_{number % 4}_0"]["extra_fields"] = {"reward_extra_info": extra_fields(one)}
 
     server, log = serve(_opinion), MemoryCallLog()
-    found = _scored_locally(recipe, payloads, _endpoint(server, log))
+    found = _scored_locally(recipe, payloads, _endpoints(server, log, room=room))
     asked = len(server.requests)
     assert asked > 0
+    if more == "panel":
+        assert {it["model"] for it in server.requests} == {"judge", "other"}
+        assert {it.get("seed") for it in server.requests} == {None, 1}, "two samples"
+    if room is not None:
+        listed = [re.findall(r"^<<<TEXT", it["messages"][0]["content"], re.MULTILINE) for it in server.requests]
+        assert {len(it) for it in listed} >= {2, 4}, "the second judge's lists are split"
     built, actor = _trainer(recipe, groups, rows, monkeypatch)
-    _let_compare(actor, recipe, _endpoint(server, log))
+    _let_compare(actor, recipe, _endpoints(server, log, room=room))
     built._compute_advantage(batch, {})
 
     assert len(server.requests) == asked, "the cluster asks the same questions, whose answers are on record"
@@ -427,6 +465,7 @@ def test_group_rewards_are_those_of_the_local_engine(tmp_path, monkeypatch, serv
     for number, one in enumerate(built._closed.rollouts):
         assert one.scores == pytest.approx(scores_by_kind(found[number]), abs=1e-6)
         assert (one.outcome, one.cause, one.calls) == _of_record(found[number])
+        assert one.compared == _compared_locally(found[number], payloads[number], number)
         mask = [1 if closed.mask[number] else 0] * payloads[number].tokens
         key = f"uid-{number // 4}_{number % 4}_0"
         assert rows[key]["response_mask"].tolist() == mask
@@ -434,6 +473,12 @@ def test_group_rewards_are_those_of_the_local_engine(tmp_path, monkeypatch, serv
     assert actor._staged == (1, closed.updates)
     if more == "flat":
         assert ["group" in (it.scores or {"group": 0}) for it in built._closed.rollouts[8:]] != [True] * 8
+
+
+def _compared_locally(results, payload, row):
+    place = {"step": 1, "row": row, "group": 4, "prompt_id": "p", "rung": 0}
+    texts = {"text": payload.text, "reference": "", "tokens": 1, "finish_reason": "stop"}
+    return record_rollout(results, payload.response, reward=None, **place, **texts).compared
 
 
 def _of_record(results):
@@ -467,7 +512,7 @@ def test_a_silent_judge_of_groups_stops_the_run(tmp_path, monkeypatch, serve):
         only = one._replace(results={})
         rows[f"uid-{number // 4}_{number % 4}_0"]["extra_fields"] = {"reward_extra_info": extra_fields(only)}
     built, actor = _trainer(recipe, groups, rows, monkeypatch)
-    _let_compare(actor, recipe, _endpoint(serve(lambda request, number: "I cannot say."), MemoryCallLog()))
+    _let_compare(actor, recipe, _endpoints(serve(lambda request, number: "I cannot say."), MemoryCallLog()))
     with pytest.raises(StoppedError, match="step 1: 16 of 16 rollouts have no score"):
         built._compute_advantage(batch, {})
 
