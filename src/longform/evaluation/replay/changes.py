@@ -16,6 +16,7 @@ from longform.statistics.agreement import cohen_kappa
 from longform.statistics.bootstrap import Interval, clustered_interval
 
 NO_VERDICT = "no verdict"
+NOT_ASKED = "not asked"
 STEP_RANGES = 5
 MIN_SPREAD = 1e-9
 """Minimum standard deviation of values that vary; equal values may differ from their mean in the last digit."""
@@ -26,7 +27,8 @@ class OutcomeChange:
     """Verdicts before and after, if both recipes have a reward that compares with a reference."""
 
     table: dict[str, dict[str, int]]
-    """Outcome before -> outcome after -> rollouts, for the same reference; a missing verdict is `no verdict`."""
+    """Outcome before -> outcome after -> rollouts, for the same reference. A missing verdict is `no verdict`; a response that
+    no judge was asked to compare with the reference is `not asked`, which is left out if there are none."""
     agreeing: Interval | None
     """Fraction of equal outcomes among rollouts with both, clustered by prompt; None without any."""
     kappa: float | None
@@ -146,8 +148,13 @@ def measure_changes(replay: Replay, *, seed: int = 0) -> ReplayChanges:
 def outcome_change(rollouts: Sequence[ReplayedRollout], *, seed: int = 0) -> OutcomeChange:
     """Compare verdicts on rollouts with the same reference."""
     same = [it for it in rollouts if it.same_reference]
-    counts = Counter((it.outcome_before or NO_VERDICT, it.outcome_after or NO_VERDICT) for it in same)
-    labels = (*OUTCOMES, NO_VERDICT)
+    counts = Counter(
+        (_outcome(it.outcome_before, asked=it.asked_before), _outcome(it.outcome_after, asked=it.asked_after))
+        for it in same
+    )
+    labels = [*OUTCOMES, NO_VERDICT]
+    if any(NOT_ASKED in pair for pair in counts):
+        labels.append(NOT_ASKED)
     table = {was: {now: counts[was, now] for now in labels} for was in labels}
     both = [it for it in same if it.outcome_before is not None and it.outcome_after is not None]
     if not both:
@@ -157,6 +164,10 @@ def outcome_change(rollouts: Sequence[ReplayedRollout], *, seed: int = 0) -> Out
     agreeing = clustered_interval(equal, [it.prompt_id for it in both], seed=seed)
     kappa = cohen_kappa(before, after)
     return OutcomeChange(table, agreeing, None if np.isnan(kappa) else kappa)
+
+
+def _outcome(outcome: str | None, *, asked: bool) -> str:
+    return outcome or (NO_VERDICT if asked else NOT_ASKED)
 
 
 def reward_change(

@@ -6,7 +6,7 @@ costs nothing. The run is not modified; new calls are stored in `replay.sqlite` 
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,15 +25,16 @@ from longform.evaluation.replay.price import price_replay
 from longform.recipe.begin import run_wording
 from longform.recipe.recipe import Recipe
 from longform.records.calls import CallLog, CallTotals, LayeredCallLog, SqliteCallLog
-from longform.records.database import Promotion, RolloutRecord, text_hash
+from longform.records.database import ComparedText, Promotion, RolloutRecord, text_hash
 from longform.records.errors import StoppedError
 from longform.records.files import write_rows
 from longform.records.paths import check_out
 from longform.records.progress import Progress, ProgressDisplay, no_progress
 from longform.records.run_directory import RunDirectory
-from longform.records.schemas import Ladder, PromptRow, Row
+from longform.records.schemas import Ladder, PromptRow, Row, source_of
 from longform.rewards.reward import (
     PromptVisit,
+    ReadText,
     RewardResult,
     RewardResults,
     calls_of,
@@ -42,6 +43,7 @@ from longform.rewards.reward import (
     scores_by_kind,
 )
 from longform.rewards.reward_set import RewardSet, build_rewards, score_groups
+from longform.rewards.settings import GroupSettings
 from longform.statistics.group_games import ComparisonMethod
 from longform.steps.metrics import StepScores, finalize_step
 from longform.text.structure import parse_response
@@ -63,6 +65,10 @@ class ReplayedRollout:
     rung_after: int
     same_reference: bool
     """Whether the reference is the same; always True if prompts have no references."""
+    asked_before: bool
+    """Whether a judge was asked to compare it with the reference: with `curriculum.promote_by: sample`, that is the best
+    response of a group alone."""
+    asked_after: bool
     outcome_before: str | None
     outcome_after: str | None
     cause_before: str | None
@@ -285,6 +291,8 @@ def _compare(
     inputs: ReplayInputs,
 ) -> list[ReplayedRollout]:
     """Build the rollouts of a step with values before and after."""
+    # Runs of older versions did not record the texts that calls compared.
+    is_recorded = any(it.compared for it in stored)
     scored = [ReplayScores(closed.reward(row), scores_by_kind(it)) for row, it in enumerate(closed.results)]
     before = replayed_advantages(stored, [ReplayScores(it.reward, it.scores) for it in stored], inputs.recorded)
     after = replayed_advantages(stored, scored, inputs.replayed)
@@ -296,6 +304,25 @@ def _compare(
             rung_before=was.rung,
             rung_after=replayed.rung,
             same_reference=was.reference == replayed.reference,
+            asked_before=was.outcome is not None
+            or _is_asked(
+                inputs.recorded,
+                replayed.prompt,
+                was.rung,
+                calls=was.calls,
+                compared=was.compared or ({} if is_recorded else None),
+            ),
+            asked_after=outcome_of(now) is not None
+            or (
+                missing_cause(now) != RETIRED
+                and _is_asked(
+                    inputs.replayed,
+                    replayed.prompt,
+                    replayed.rung,
+                    calls=calls_of(now),
+                    compared={call: texts for it in now.values() for call, texts in (it.read or {}).items()},
+                )
+            ),
             outcome_before=was.outcome,
             outcome_after=outcome_of(now),
             cause_before=was.cause,
@@ -309,6 +336,35 @@ def _compare(
         )
         for row, (was, replayed, now) in enumerate(zip(stored, references, closed.results, strict=True))
     ]
+
+
+def _is_asked(
+    recipe: Recipe,
+    prompt: PromptRow,
+    rung: int,
+    *,
+    calls: Sequence[str],
+    compared: Mapping[str, Sequence[ComparedText | ReadText]] | None,
+) -> bool:
+    """Whether a judge was asked to compare a response, which has no outcome, with its reference.
+
+    Args:
+        recipe: Whose rewards scored it.
+        prompt: Its prompt.
+        rung: The rung that it faced.
+        calls: Request hashes of the calls about it.
+        compared: The texts of each call that compares a group; None if the run did not record them.
+    """
+    asking = [
+        it
+        for it in recipe.rewards
+        if recipe.compares_with_references(it) and (it.sources is None or source_of(prompt) in it.sources)
+    ]
+    if not all(isinstance(it, GroupSettings) for it in asking):
+        return True
+    if compared is None:
+        return bool(calls) and any(isinstance(it, GroupSettings) and it.by == "anchors" for it in asking)
+    return bool(asking) and any(text.rung == rung for texts in compared.values() for text in texts)
 
 
 def _totals(log: CallLog, calls: Iterable[Sequence[str]]) -> CallTotals:

@@ -14,7 +14,7 @@ from longform.evaluation.replay.changes import (
 )
 from longform.evaluation.replay.run import ReplayedRollout
 
-WORTH = {"win": 1.0, "tie": 0.5, "loss": 0.0, None: None}
+WORTH = {"win": 1.0, "tie": 0.5, "loss": 0.0, "not asked": 0.5, None: None}
 
 
 def _rollout(was, now, *, step=1, prompt="p", same=True, advantages=(None, None), scores=(None, None)):
@@ -25,8 +25,10 @@ def _rollout(was, now, *, step=1, prompt="p", same=True, advantages=(None, None)
         rung_before=0,
         rung_after=0,
         same_reference=same,
-        outcome_before=was,
-        outcome_after=now,
+        asked_before=was != "not asked",
+        asked_after=now != "not asked",
+        outcome_before=None if was == "not asked" else was,
+        outcome_after=None if now == "not asked" else now,
         cause_before=None if was else "timeout",
         cause_after=None if now else "timeout",
         reward_before=WORTH[was],
@@ -50,6 +52,15 @@ def test_verdicts_are_compared_where_both_were_given_against_one_text():
     assert change.agreeing.estimate == 0.75
     by_chance = (2 * 1 + 1 * 1 + 1 * 2) / 16
     assert change.kappa == pytest.approx((0.75 - by_chance) / (1 - by_chance))
+
+
+def test_a_response_that_no_judge_compared_with_its_reference_is_no_missing_verdict():
+    pairs = [("win", "not asked"), ("not asked", "not asked"), (None, "loss"), ("win", "win")]
+    change = outcome_change([_rollout(was, now) for was, now in pairs])
+    assert change.table["win"] == {"win": 1, "tie": 0, "loss": 0, "no verdict": 0, "not asked": 1}
+    assert change.table["not asked"] == {"win": 0, "tie": 0, "loss": 0, "no verdict": 0, "not asked": 1}
+    assert change.table["no verdict"]["loss"] == 1
+    assert change.agreeing is not None and change.agreeing.estimate == 1
 
 
 def test_nothing_to_compare_is_no_agreement():

@@ -3,6 +3,7 @@
 import pytest
 from recorded_run import PER_STEP, STEPS, Stage, replay_run
 
+from longform.evaluation.replay.changes import outcome_change
 from longform.evaluation.replay.run import replay
 from longform.records.errors import BadInputError
 from longform.statistics.group_games import max_games
@@ -112,6 +113,15 @@ def test_a_run_whose_best_responses_promote_is_replayed_against_its_rungs(stage)
     assert sum(it.outcome_after is not None for it in after.rollouts) > sum(
         it.outcome_before is not None for it in after.rollouts
     )
+    groups = STEPS * PER_STEP
+    asked = sum(it.asked_before for it in after.rollouts)
+    assert groups / 2 < asked <= groups, "the best of each group that has scores"
+    assert all(it.asked_before for it in after.rollouts if it.outcome_before is not None)
+    assert {it.outcome_before for it in after.rollouts if it.asked_before} == {"win", "tie", "loss", None}
+    assert all(it.asked_after for it in after.rollouts)
+    table = outcome_change(after.rollouts).table
+    assert sum(table["not asked"].values()) > groups > sum(table["no verdict"].values()) > 0
+    assert "not asked" in table["win"] and not any(it["not asked"] for it in table.values())
 
 
 def test_a_replay_by_anchors_keeps_their_number(stage):
