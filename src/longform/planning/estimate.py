@@ -152,7 +152,7 @@ def find_policy(run: Workload, given: Assumptions) -> tuple[Policy, tuple[str, .
 
 
 def _waiting(judges: list[JudgeLoad], *, writing: float) -> float:
-    """Seconds from the end of generation to the last verdict: one call, or what the rate limits held back."""
+    """Seconds from the end of generation to the last verdict: a call or its rounds, or what the rate limits held back."""
     if not judges:
         return 0.0
     return max(max(it.latency for it in judges), max(it.seconds for it in judges) - writing)

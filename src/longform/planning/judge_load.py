@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from math import ceil
+from math import ceil, log2
 from typing import Literal
 
 from longform.endpoints.models import ModelSpec, find_model, read_models
@@ -32,7 +32,7 @@ class JudgeLoad:
     cost: float | None
     """In the currency of models.yaml; None without prices."""
     latency: float
-    """Seconds per call."""
+    """Seconds per call, times the rounds of calls about a group that follow each other."""
     seconds: float
     """For the calls of a step, or of a validation for the examiner, within its limits."""
     bound: str
@@ -63,12 +63,14 @@ def reward_loads(
 ) -> list[JudgeLoad]:
     """The load on each judge and served reward model; several rewards of one judge are summed."""
     step: dict[str, list[float]] = {}
+    rounds: dict[str, int] = {}
     for reward in run.judged:
         rollouts = run.rollouts * run.data.share(reward.sources)
         for name in reward.judges:
             if isinstance(reward, GroupSettings):
                 of_group = group_questions(reward, run, lengths, specs.get(name))
                 asked = [(rollouts / run.data.group * calls, tokens) for calls, tokens in of_group]
+                rounds[name] = max(rounds.get(name, 1), group_rounds(reward, run))
             else:
                 asked = [
                     (
@@ -80,7 +82,16 @@ def reward_loads(
             of_judge[0] += sum(calls for calls, _ in asked)
             of_judge[1] += sum(calls * tokens for calls, tokens in asked)
     loads = [
-        _load(name, "reward", specs.get(name), calls=calls, tokens=tokens, times=run.run.steps, given=given)
+        _load(
+            name,
+            "reward",
+            specs.get(name),
+            calls=calls,
+            tokens=tokens,
+            times=run.run.steps,
+            given=given,
+            rounds=rounds.get(name, 1),
+        )
         for name, (calls, tokens) in step.items()
     ]
     scores = replace(given, answer_tokens=0, judge_latency=SCORE_SECONDS)
@@ -136,6 +147,13 @@ def group_questions(
     return [(float(games * reward.samples * orders), pair), *promotions]
 
 
+def group_rounds(reward: GroupSettings, run: Workload) -> int:
+    """The maximum number of rounds of questions about a group, each of which waits for the answers to the one before."""
+    count = run.data.group
+    bracket = ceil(log2(count)) if reward.by == "elimination" and count > 2 else 0  # after a round that seeds it
+    return 1 + bracket + (run.curriculum.promote_by == "sample")
+
+
 def group_notes(run: Workload) -> tuple[str, ...]:
     """The assumptions about group rewards."""
     asking = [it for it in run.judged if isinstance(it, GroupSettings)]
@@ -179,25 +197,31 @@ def _load(
     tokens: float,
     times: int,
     given: Assumptions,
+    rounds: int = 1,
 ) -> JudgeLoad:
-    """The load on a judge that gets `calls` questions with `tokens` in total, `times` times."""
+    """The load on a judge that gets `calls` questions with `tokens` in total, in rounds that follow each other; all of it
+    `times` times.
+    """
     completion = calls * given.answer_tokens
     cost = None
     if spec is not None and spec.prices is not None:
         cost = times * (spec.prices.prompt * tokens + spec.prices.completion * completion) / 1e6
     admitted = tokens + (calls * LONGEST_ANSWER if given.answer_tokens else 0)
-    seconds, bound = judge_seconds(spec, calls=calls, admitted=admitted, latency=given.judge_latency)
+    latency = given.judge_latency
+    seconds, bound = judge_seconds(spec, calls=calls, admitted=admitted, latency=latency, rounds=rounds)
     return JudgeLoad(
-        name, role, times * calls, times * tokens, times * completion, cost, given.judge_latency, seconds, bound
+        name, role, times * calls, times * tokens, times * completion, cost, latency * rounds, seconds, bound
     )
 
 
-def judge_seconds(spec: ModelSpec | None, *, calls: float, admitted: float, latency: float) -> tuple[float, str]:
-    """Seconds for `calls` concurrent questions, and what limits them.
+def judge_seconds(
+    spec: ModelSpec | None, *, calls: float, admitted: float, latency: float, rounds: int = 1
+) -> tuple[float, str]:
+    """Seconds for `calls` questions, concurrent in each round, and what limits them.
 
     `admitted` counts their tokens as `tpm` does, with the longest answers.
     """
-    bounds = {"latency": latency if calls else 0.0}
+    bounds = {"latency": latency * rounds if calls else 0.0}
     if spec is not None:
         bounds["concurrency"] = latency * ceil(calls / spec.concurrency)
         if spec.rpm is not None:

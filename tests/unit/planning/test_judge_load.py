@@ -85,6 +85,23 @@ def test_a_list_that_is_too_long_for_the_judge_is_several_calls():
     assert load.calls == 45 * 10 * 2 * 3, "4, then 2 + 2 more, then 2 + 2 more"
 
 
+def test_rounds_of_questions_about_a_group_follow_each_other():
+    def load(by, count, specs=None, **sections):
+        data = {"ladders": "l.jsonl", "per_step": 10, "group": count}
+        recipe = _recipe([{"kind": "group", "judge": "a", "by": by}], method="grpo", data=data, **sections)
+        (found,) = reward_loads(recipe, LENGTHS, specs or {}, Assumptions(judge_latency=10))
+        return found
+
+    assert [load("elimination", count).seconds for count in (2, 3, 4, 5, 8)] == [10, 30, 30, 40, 40]
+    assert load("elimination", 8).latency == 40, "the wait after the last response, at least"
+    assert [load(by, 8).seconds for by in ("peer", "list", "round-robin", "anchors")] == [10] * 4
+    assert load("list", 8, curriculum={"promote_by": "sample"}).seconds == 20, "the best is known after the list"
+    narrow = load("elimination", 8, {"a": _spec(concurrency=13)})
+    assert (narrow.seconds, narrow.bound) == (100, "concurrency"), "130 questions, 13 at once"
+    wide = load("elimination", 8, {"a": _spec(concurrency=130)})
+    assert (wide.seconds, wide.bound) == (40, "latency")
+
+
 def test_a_run_is_counted_by_judge_with_its_price():
     rewards = [{"kind": "pairwise", "judge": "a"}, {"kind": "pointwise", "judge": "a"}]
     specs = {"a": _spec(prices={"prompt": 2, "completion": 10})}
