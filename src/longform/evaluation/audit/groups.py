@@ -21,7 +21,7 @@ from longform.evaluation.audit.group_figures import (
     measure_method,
 )
 from longform.evaluation.audit.presets import PresetName, read_preset_groups
-from longform.evaluation.audit.scored_groups import ScoredGroup, scores_needed
+from longform.evaluation.audit.scored_groups import ScoredGroup, scores_needed, scores_on_record
 from longform.evaluation.estimates import Bootstrap
 from longform.evaluation.tables import Cell, Column, Table, show, warn_of_few
 from longform.judging.judge import JudgeReply, total_cost
@@ -79,7 +79,8 @@ def audit_groups(
         judges: Names in `models`.
         preset: Name of the published set that the files belong to; None: groups or pairs files.
         models: Path to models.yaml.
-        out: Output file: the groups with the scores of every judge and method. Calls are recorded next to it.
+        out: Output file: the groups with the scores of every judge and method. If it exists, the scores of other judges and
+            methods stay in it. Calls are recorded next to it.
         samples: Votes on each pair, or shuffles of each list.
         anchors: For `anchors`: number of rungs below and above the current one. Groups have no ladder, so responses drawn
             from the group stand for its rungs, and only the others are compared.
@@ -94,7 +95,7 @@ def audit_groups(
 
     Raises:
         BadInputError: a row is invalid, no group has scores of people, no group is large enough for the only method, a judge
-            cannot be used, or `out` cannot be written.
+            cannot be used, or `out` cannot be written or has other content.
         StoppedError: the budget is exhausted.
     """
     check_out(out, *files)
@@ -115,6 +116,7 @@ def audit_groups(
         if not methods:
             raise BadInputError(f"--by anchors: {problem}")
         notes.append(f"By anchors: {problem}.")
+    scores = scores_on_record(out, groups)
     for name in judges:  # check all judges before the first call
         RecordedCalls(out, models, name, budget=budget).log.close()
     questions = sum(_max_questions(by, it, samples, anchors, position) for by in methods for it in groups)
@@ -126,7 +128,6 @@ def audit_groups(
     bootstrap = Bootstrap(resamples, seed)
     compared: list[list[ComparedGroup | None]] = []
     figures: list[MethodFigures] = []
-    scores: list[dict[str, dict[str, Any]]] = [{} for _ in groups]
     cost = ""
     for name in judges:
         with RecordedCalls(out, models, name, budget=budget) as calls:
@@ -137,8 +138,9 @@ def audit_groups(
                 compared.append(found)
                 figures.append(measure_method(name, by, found, bootstrap))
                 for row, it in zip(scores, found, strict=True):
+                    row.setdefault(name, {}).pop(by, None)
                     if it is not None:
-                        row.setdefault(name, {})[by] = [list(run) for run in it.runs]
+                        row[name][by] = [list(run) for run in it.runs]
             cost = calls.cost()
     write_rows(out, (it.model_copy(update={"by": row}) for it, row in zip(groups, scores, strict=True)))
     prompts = len({it.request.request for it in groups})

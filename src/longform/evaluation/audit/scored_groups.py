@@ -2,11 +2,14 @@
 
 import random
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from longform.evaluation.audit.pairs import AuditedPair
+from longform.records.errors import BadInputError
+from longform.records.files import read_all
 from longform.records.schemas import Criteria, Ladder, Message, PromptRow, Reference, Row
 from longform.statistics.group_games import MIN_SCORED
 
@@ -51,6 +54,11 @@ class ScoredGroup(Row):
         return PromptRow(id=self.id, prompt=self.prompt, criteria=self.criteria)
 
     @property
+    def texts(self) -> list[str]:
+        """The request, and the responses in their order."""
+        return [self.request.request, *(it.text for it in self.responses)]
+
+    @property
     def scored(self) -> list[int]:
         """Indices of the responses that people have scored."""
         return [index for index, it in enumerate(self.responses) if it.score is not None]
@@ -92,3 +100,28 @@ class ScoredGroup(Row):
 def scores_needed(width: int) -> int:
     """The minimum number of scored responses in a group of which some are anchors: these, and two that they tell apart."""
     return 2 * width + 1 + MIN_SCORED
+
+
+def scores_on_record(out: Path, groups: Sequence[ScoredGroup]) -> list[dict[str, dict[str, Any]]]:
+    """The scores that an earlier audit wrote, for each group by judge and method; none if there is no file.
+
+    Raises:
+        BadInputError: the file has content that would be lost: other rows, other groups, or other texts.
+    """
+    if not out.exists():
+        return [{} for _ in groups]
+    earlier = {it.id: it for it in read_all([out], ScoredGroup)}
+    kept: list[dict[str, dict[str, Any]]] = []
+    for group in groups:
+        before = earlier.pop(group.id, None)
+        scores = {} if before is None else (before.model_extra or {}).get("by")
+        if not isinstance(scores, dict):
+            raise BadInputError(f"--out: {out} has row {group.id!r} of another kind; choose another file")
+        if before is not None and before.texts != group.texts:
+            raise BadInputError(f"--out: {out} has group {group.id!r} with other texts; choose another file")
+        kept.append({judge: dict(methods) for judge, methods in scores.items()})
+    if earlier:
+        raise BadInputError(
+            f"--out: {out} has group {min(earlier)!r}, which is not among the groups; choose another file"
+        )
+    return kept

@@ -27,8 +27,8 @@ class OutcomeChange:
     """Verdicts before and after, if both recipes have a reward that compares with a reference."""
 
     table: dict[str, dict[str, int]]
-    """Outcome before -> outcome after -> rollouts, for the same reference. A missing verdict is `no verdict`; `not asked` are
-    responses that no judge was asked to compare with the reference, and is left out if there are none."""
+    """Outcome before -> outcome after -> rollouts, for the same reference. A missing verdict is `no verdict`. Responses that
+    no judge was to compare with the reference are `not asked`; that label is left out if there are none."""
     agreeing: Interval | None
     """Fraction of equal outcomes among rollouts with both, clustered by prompt; None without any."""
     kappa: float | None

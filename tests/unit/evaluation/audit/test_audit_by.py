@@ -56,16 +56,16 @@ def _write_groups(folder, *, size=SIZE):
     return path
 
 
-def _audit(folder, server, *, files=None, methods=METHODS, **settings) -> Any:
+def _audit(folder, server, *, files=None, methods=METHODS, judges=("judge",), **settings) -> Any:
     spec = {"base_url": server.url, "model": "m", "retries": 0, "prices": {"prompt": 1, "completion": 1}}
-    (folder / "models.yaml").write_text(yaml.safe_dump({"judge": spec}))
+    (folder / "models.yaml").write_text(yaml.safe_dump({name: {**spec, "model": name} for name in ("judge", "other")}))
     settings = {
         "models": folder / "models.yaml",
         "out": folder / "out.jsonl",
         "resamples": 200,
         "repeats": 0,
     } | settings
-    return audit_groups(files or [_write_groups(folder)], methods=methods, judges=["judge"], **settings)
+    return audit_groups(files or [_write_groups(folder)], methods=methods, judges=judges, **settings)
 
 
 def test_a_judge_without_errors_agrees_fully_and_the_cheapest_complete_way_is_chosen(tmp_path, serve):
@@ -125,6 +125,31 @@ def test_a_second_call_asks_nothing_and_scores_are_in_the_output(tmp_path, serve
     assert row.model_extra is not None
     assert set(row.model_extra["by"]["judge"]) == set(METHODS)
     assert len(row.model_extra["by"]["judge"]["list"][0]) == SIZE
+
+
+def test_scores_of_other_judges_and_methods_stay_in_the_output(tmp_path, serve):
+    def by_judge():
+        rows = read_rows(tmp_path / "out.jsonl", ScoredGroup)
+        return [(row.model_extra or {})["by"] for row in rows]
+
+    server = serve(_judge())
+    _audit(tmp_path, server, methods=["peer"], judges=["other"])
+    (before, *_) = by_judge()
+    _audit(tmp_path, server, methods=["list"])
+    _audit(tmp_path, server, methods=["peer"])
+    after = by_judge()
+    assert all(set(it) == {"judge", "other"} and set(it["judge"]) == {"list", "peer"} for it in after)
+    assert after[0]["other"] == before["other"]
+    content = (tmp_path / "out.jsonl").read_text()
+    for changed, message in (
+        (content.replace('"g15"', '"g99"'), "has group 'g99', which is not among the groups; choose another file"),
+        (content.replace("text 4 of", "text of"), "has group 'g0' with other texts; choose another file"),
+        (content.replace('"by"', '"of"'), "has row 'g0' of another kind; choose another file"),
+    ):
+        (tmp_path / "out.jsonl").write_text(changed)
+        with pytest.raises(BadInputError, match=message):
+            _audit(tmp_path, server, methods=["list"])
+        assert (tmp_path / "out.jsonl").read_text() == changed
 
 
 def test_the_bound_on_questions_counts_the_lists_of_a_group_that_has_too_many_texts(tmp_path, serve):
