@@ -58,7 +58,7 @@ class Segment(NamedTuple):
         return "; ".join(KINDS[kind] for kind in self.kinds)
 
 
-class ShownText(NamedTuple):
+class TextOfCall(NamedTuple):
     """A text that a judge compared, as it is shown."""
 
     letter: str
@@ -83,7 +83,7 @@ class ShownCall(NamedTuple):
     cost: str
     question: str = ""
     """Which of several questions about the same texts it answers."""
-    texts: Sequence[ShownText] = ()
+    texts: Sequence[TextOfCall] = ()
     """For a comparison within a group: its texts in the order in which the judge read them."""
 
 
@@ -263,17 +263,17 @@ def _counted(count: int, thing: str) -> str:
 
 def _compared_texts(
     record: RolloutRecord, call: str, prompt: PromptRow | None, address: Callable[[int, int], str]
-) -> list[ShownText]:
+) -> list[TextOfCall]:
     """The texts that a call compared with the rollout's; none if it did not compare texts of the group."""
     texts = (record.compared or {}).get(call, ())
-    shown: list[ShownText] = []
+    shown: list[TextOfCall] = []
     for letter, it in zip(LIST_LETTERS, texts, strict=False):
         if it.row == record.row:
-            shown.append(ShownText(letter, "this response", is_own=True))
+            shown.append(TextOfCall(letter, "this response", is_own=True))
         elif it.row is not None:
-            shown.append(ShownText(letter, f"row {it.row}", address(record.step, it.row)))
+            shown.append(TextOfCall(letter, f"row {it.row}", address(record.step, it.row)))
         else:
-            shown.append(ShownText(letter, _reference_name(prompt, it.rung or 0)))
+            shown.append(TextOfCall(letter, _reference_name(prompt, it.rung or 0)))
     return shown
 
 
