@@ -408,14 +408,19 @@ def _scored_locally(recipe, payloads, endpoints):
     return asyncio.run(scored())
 
 
-@pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize("by", ["peer", "anchors", "list", "round-robin", "elimination"])
-@pytest.mark.parametrize("more", ["all", "flat", "sample", "panel"])
+GROUP_CASES = [
+    (more, by, seed)
+    for more, seeds in {"all": 3, "flat": 3, "sample": 3, "panel": 1}.items()
+    for by in ("peer", "anchors", "list", "round-robin", "elimination")
+    for seed in range(seeds)
+    if (more, by) != ("sample", "anchors")  # anchors include the rung that is faced
+]
+
+
+@pytest.mark.parametrize(("more", "by", "seed"), GROUP_CASES)
 def test_group_rewards_are_those_of_the_local_engine(tmp_path, monkeypatch, serve, by, more, seed):
     sections: dict[str, Any] = {}
     if more == "sample":
-        if by == "anchors":
-            return
         sections["curriculum"] = {"promote_by": "sample"}
     if more == "panel":
         pairs = {"position": "both", "combine": "mean"}
