@@ -1,7 +1,8 @@
 """A long-input task beside the long-output one: a long story, and a question about a word of it.
 
-`Which animal?` is answered by `Answer: fox.` Each class of words has one word in a story, so the question says which word to
-look for, and the story alone which one it is. Stories are longer than those that the policy is asked to write.
+`Which food?` is answered by `Answer: bread.` Each class of words has one word in a story, so the question says which word to
+look for, and the story alone which one it is. Stories are longer than those that the policy is asked to write. Like the
+writers of the other lessons, the readers of these make mistakes, so there is room to improve.
 """
 
 import random
@@ -14,8 +15,10 @@ from longform.records.schemas import Prompt
 
 LESSON_SHARE = 0.5
 """Fraction of the lessons that are about reading."""
-TURNS = 3
-"""Questions about the story of a lesson."""
+ASKED = ("place", "object", "food")
+"""The classes that are asked about. A writer of two layers has not learned to find the other classes when lessons end."""
+MISTAKES = 0.4
+"""Fraction of the lessons' answers that name another word of the class."""
 _FILLERS_IN_A_STORY = 10
 _HELD_OUT = 5
 """One of so many pairs of a hero and another word is asked about in held-out questions alone."""
@@ -31,7 +34,7 @@ def answer(word: str) -> str:
     return f"Answer: {word}."
 
 
-READING_WORDS = " ".join([*map(question, POOLS), answer("fox")])
+READING_WORDS = " ".join([*map(question, ASKED), answer(POOLS["food"][0])])
 """A text with all words that stories lack."""
 
 
@@ -68,13 +71,15 @@ def questions(*, seed: int, split: Split, count: int) -> list[Prompt]:
 
 
 def reading_lesson(stream: random.Random) -> dict[str, Any]:
-    """A conversation: a story with questions about it, and the right answers."""
+    """A conversation: a story with questions about it, and answers, of which some are wrong."""
     words, kinds = _draw_asked(stream, "train")
     story = tell(words, stream)
     turns: list[dict[str, str]] = []
-    for kind in stream.sample(kinds, min(TURNS, len(kinds))):
+    for kind in stream.sample(kinds, len(kinds)):
+        others = [it for it in POOLS[kind] if it != words[kind]]
+        named = stream.choice(others) if stream.random() < MISTAKES else words[kind]
         turns.append({"role": "user", "content": question(kind) if turns else f"{story} {question(kind)}"})
-        turns.append({"role": "assistant", "content": answer(words[kind])})
+        turns.append({"role": "assistant", "content": answer(named)})
     return {"messages": turns}
 
 
@@ -88,8 +93,8 @@ def with_reading_lessons(lessons: Sequence[dict[str, Any]], *, seed: int) -> lis
 
 
 def _draw_asked(stream: random.Random, split: Split) -> tuple[dict[str, str], list[str]]:
-    """Draw words of which some can be asked about in a split, and the classes of these; the hero is not asked about."""
+    """Draw words of which some can be asked about in a split, and the classes of these."""
     while True:
         words = draw_words(stream)
-        if kinds := [it for it in POOLS if it != "hero" and split_of(words, it) == split]:
+        if kinds := [it for it in ASKED if split_of(words, it) == split]:
             return words, kinds
