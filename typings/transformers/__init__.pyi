@@ -16,6 +16,8 @@ from transformers.models.auto.modeling_auto import (
     AutoModelForTokenClassification,
 )
 from transformers.models.auto.tokenization_auto import AutoTokenizer
+from transformers.models.bert.configuration_bert import BertConfig
+from transformers.models.bert.modeling_bert import BertLMHeadModel
 from transformers.models.falcon.configuration_falcon import FalconConfig
 from transformers.models.falcon.modeling_falcon import FalconForCausalLM
 from transformers.models.llama.configuration_llama import LlamaConfig
@@ -48,6 +50,8 @@ __all__ = [
     "AutoModelForSequenceClassification",
     "AutoModelForTokenClassification",
     "AutoTokenizer",
+    "BertConfig",
+    "BertLMHeadModel",
     "BitsAndBytesConfig",
     "ContinuousBatchingConfig",
     "DynamicCache",

@@ -237,7 +237,7 @@ def combine_replies(
     votes = tuple(reply.value for reply in replies)
     valid = [vote for vote in votes if vote is not None]
     calls = tuple(call for reply in replies for call in reply.calls)
-    orders = tuple(order for reply in replies for order in reply.orders)
+    orders: tuple[Order, ...] = tuple(order for reply in replies for order in reply.orders)
     cost = total_cost(reply.cost for reply in replies)
     if 2 * len(valid) <= len(votes):
         causes = Counter(reply.cause for reply in replies if reply.cause is not None)
