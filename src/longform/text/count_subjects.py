@@ -71,6 +71,9 @@ _PART_BEFORE = _compile(
     r"\b(?:my|our|his|her|their|this|i|we|the (?:original|existing|current|attached))\b"
     r"(?!(?:\s[\w'-]+){0,3}\s(?:limit|target|goal|budget|want|need)\b)"
     r"[^,]{0,30}\b(?:is|was|has|have|had|wrote|contains?)\b[^,]{0,15}$",
+    r"\b(?:current|existing|the (?:original|present))\s"
+    r"(?:(?:word count|length|size|count|draft|version|text|total)\s(?:of|is|at)\s)?" + _FILL,
+    r"\b(?:at present|currently|right now)\b[^,]{0,25}$",
     "(?:分别|各[写自为约占]?)" + _FILL,
     r"(?:[两三四五六七八九十几多2-9]|\d\d)\s?(?:篇|个|段|条|封|首|份|则|章|部分)[^,。]{0,6}$",
     "(?:一组|系列|单[章集篇节]|[章集篇节]均)[^,。]{0,6}$|(?<!写)(?<!创作)一[章节集回]\\s?$",
