@@ -171,8 +171,8 @@ class RunDatabase:
 
     def __init__(self, path: Path, *, create: bool = True) -> None:
         try:
-            connection = _connect(path) if create else _connect_to_read(path)
-            self._connection = open_tables(connection, path, create=create)
+            self._connection = _connect(path) if create else _connect_to_read(path)
+            open_tables(self._connection, path, create=create)
         except sqlite3.Error as error:
             raise BadInputError(f"{path}: cannot be opened as a run database: {error}") from error
         self._connection.row_factory = sqlite3.Row

@@ -7,6 +7,7 @@ tables, or of what the files of a run directory mean, is a new entry of `MIGRATI
 import sqlite3
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from longform.records.errors import BadInputError
 
@@ -31,26 +32,40 @@ CREATE TABLE validations (
     step INTEGER NOT NULL, prompt_id TEXT NOT NULL, prompt TEXT NOT NULL, text_hash TEXT NOT NULL, grade REAL,
     PRIMARY KEY (step, prompt_id)) WITHOUT ROWID;
 """
-MIGRATIONS: Mapping[int, str] = {
+
+
+class Migration(NamedTuple):
+    """A step from one version to the next, as SQL."""
+
+    change: str
+    """Changes the tables."""
+    view: str
+    """Temporary views in place of the changed tables, for a reader, which leaves the file as it is."""
+
+
+MIGRATIONS: Mapping[int, Migration] = {
     # The tables stay; recipe.yaml uses the new names of renamed keys (recipe/renamed.py), unknown to the code of version 3.
-    4: "",
+    4: Migration("", ""),
     # The texts of a group that each call compared.
-    5: "ALTER TABLE rollouts ADD COLUMN compared TEXT;",
+    5: Migration(
+        "ALTER TABLE rollouts ADD COLUMN compared TEXT;",
+        "CREATE TEMP VIEW rollouts AS SELECT *, NULL AS compared FROM main.rollouts;",
+    ),
 }
-"""SQL by the version that it leads to, from the one before."""
+"""By the version that each leads to, from the one before."""
 
 
 def open_tables(
-    connection: sqlite3.Connection, path: Path, *, create: bool, migrations: Mapping[int, str] = MIGRATIONS
-) -> sqlite3.Connection:
-    """A connection to the tables of the newest version; the one given, or where nothing may be written a migrated copy.
+    connection: sqlite3.Connection, path: Path, *, create: bool, migrations: Mapping[int, Migration] = MIGRATIONS
+) -> None:
+    """Give a connection the tables of the newest version.
 
     Args:
         connection: to the database; it may be new or of an older version.
         path: of its file, for messages.
         create: create missing tables, and migrate the file. Otherwise the file stays as it is: a database without tables is
-            refused, and an old one is copied into memory and migrated there.
-        migrations: SQL by version.
+            refused, and an old one is read through views.
+        migrations: by version.
 
     Raises:
         BadInputError: the database has no tables, is newer than this version of longform, or too old.
@@ -70,20 +85,18 @@ def open_tables(
             "start a new run"
         )
     if version == newest:  # nothing is written without need: a reader must not wait for the writer of a run
-        return connection
-    if not create:
-        copy = sqlite3.connect(":memory:", check_same_thread=False)
-        connection.backup(copy)
-        connection.close()
-        connection = copy
+        return
+    if not create and version is not None:
+        for number in range(version + 1, newest + 1):
+            connection.executescript(migrations[number].view)
+        return
     # Each script sets its version in the same transaction: a process that is killed in between leaves a whole database.
     if version is None:
-        scripts = [FIRST_SCHEMA, *(migrations[number] for number in sorted(migrations))]
+        scripts = [FIRST_SCHEMA, *(migrations[number].change for number in sorted(migrations))]
         connection.executescript(f"BEGIN; {' '.join(scripts)} PRAGMA user_version = {newest}; COMMIT;")
-        return connection
+        return
     for number in range(version + 1, newest + 1):
-        connection.executescript(f"BEGIN; {migrations[number]} PRAGMA user_version = {number}; COMMIT;")
-    return connection
+        connection.executescript(f"BEGIN; {migrations[number].change} PRAGMA user_version = {number}; COMMIT;")
 
 
 def _version(connection: sqlite3.Connection, path: Path) -> int | None:

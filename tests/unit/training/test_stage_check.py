@@ -74,7 +74,12 @@ def test_what_counts_is_the_longest_row_and_not_the_limit(folder):
 @pytest.mark.parametrize("schema", [SftRecipe, PretrainRecipe])
 def test_an_encoder_is_refused_before_it_is_loaded(schema, folder, monkeypatch):
     _no_model(monkeypatch)
-    sizes: dict[str, Any] = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    sizes: dict[str, Any] = {
+        "hidden_size": 16,
+        "intermediate_size": 32,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+    }
     config = BertConfig(vocab_size=len(build_tokenizer()), max_position_embeddings=CONTEXT, **sizes)
     BertLMHeadModel(config).save_pretrained(folder / "start")
     with pytest.raises(BadInputError, match=r"start: its tokens see those after them \(bert is an encoder\)"):
