@@ -149,8 +149,17 @@ def forward_passes(run: Workload) -> float:
     """The work of a step in forward passes.
 
     A backward pass counts two, or one with adapters; checkpointing repeats the forward pass. A cluster recomputes
-    log-probabilities, PPO computes values, and a KL term needs the reference model.
+    log-probabilities, PPO computes values, and a KL term needs the reference model. With `down_sample`, the local engine
+    passes over a part of the responses; verl masks the others and passes over all.
     """
-    training = (2 if run.lora else 3) + run.memory.gradient_checkpointing
+    training: float = (2 if run.lora else 3) + run.memory.gradient_checkpointing
+    if run.engine == "local":
+        training *= learning_share(run)
     passes = run.optim.epochs * training + (run.engine == "cluster") + (run.optim.kl_coef > 0)
     return passes + (run.optim.epochs * training + 1 if run.method == "ppo" else 0)
+
+
+def learning_share(run: Workload) -> float:
+    """The fraction of a step's responses that the update learns from."""
+    kept = run.grpo.down_sample if run.method == "grpo" else None
+    return 1.0 if kept is None else kept / run.data.group

@@ -449,6 +449,10 @@ class Recipe(_Section):
     def _check_batches(self) -> "Recipe":
         if self.mini_batch > self.rollouts:
             raise ValueError(f"optim.mini_batch: {self.mini_batch} exceeds the {self.rollouts} rollouts of a step")
+        if isinstance(self.optim, GrpoSettings) and (self.optim.down_sample or 0) > self.data.group:
+            raise ValueError(
+                f"optim.down_sample: {self.optim.down_sample} exceeds the {self.data.group} responses of a group"
+            )
         return self
 
 

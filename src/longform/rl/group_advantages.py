@@ -104,8 +104,10 @@ def _mean_by_group(absent: np.ndarray, weights: Sequence[float]) -> Callable[[np
 def learning_rows(groups: GroupAdvantages, left_out: np.ndarray, optim: GrpoSettings) -> np.ndarray:
     """Return the responses of a step that the update uses, [N] bool.
 
-    Excluded are responses without rewards, skipped groups, left-out responses (truncated ones with `overlong: mask`) and,
-    with dynamic sampling (`resample`), zero-variance groups.
+    Excluded are responses without rewards, skipped groups, left-out responses (truncated ones with `overlong: mask`),
+    with dynamic sampling (`resample`) zero-variance groups, and of the others with `down_sample` those of each group whose
+    advantages are nearest to 0. PODS (arXiv 2504.13818) keeps the rewards with the largest variance, and computes the
+    advantages among these; here they stay those of the whole group, so that several rewards can be balanced.
 
     Args:
         groups: Groups of the step, N = P x G.
@@ -113,7 +115,13 @@ def learning_rows(groups: GroupAdvantages, left_out: np.ndarray, optim: GrpoSett
         optim: Settings of the recipe.
     """
     taken = groups.mask & groups.informative[:, None] if optim.resample else groups.mask
-    return taken.reshape(-1) & ~left_out
+    taken = taken & ~left_out.reshape(taken.shape)
+    if optim.down_sample is not None:
+        order = np.argsort(np.where(taken, -np.abs(groups.advantages), np.inf), axis=1, kind="stable")
+        kept = np.zeros_like(taken)
+        np.put_along_axis(kept, order[:, : optim.down_sample], values=True, axis=1)
+        taken = taken & kept
+    return taken.reshape(-1)
 
 
 def _normalised(scores: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -92,6 +92,10 @@ class GrpoSettings(OptimSettings):
     their group."""
     resample: int = Field(default=0, ge=0)
     """Rounds of dynamic sampling (DAPO): zero-variance groups are replaced with new prompts."""
+    down_sample: int | None = Field(default=None, ge=1)
+    """Responses of each group that the update learns from: those with the largest advantages, positive or negative (after
+    PODS, Xu et al. 2025). Where an update costs more than writing, a larger group of which half is kept learns more in
+    the same time. None: all."""
     diversity: bool = False
     """Multiply the rewards of a response by its lexical distance from the others of its group, the largest being 1 (after
     DARLING). For rewards that are not negative."""

@@ -79,6 +79,8 @@ def test_passes_are_counted_by_method():
     grpo = {"method": "grpo", "data": {"ladders": "l", "per_step": 2, "group": 8}}
     assert forward_passes(_recipe(**grpo)) == 3
     assert forward_passes(_recipe(**grpo, optim={"epochs": 2, "kl_coef": 0.1})) == 2 * 3 + 1
+    kept = {"down_sample": grpo["data"]["group"] // 2, "kl_coef": 0.1}
+    assert forward_passes(_recipe(**grpo, optim=kept)) == 3 / 2 + 1, "the reference model reads all responses"
 
 
 def test_updates_are_operations_over_all_gpus():

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from longform.rl.group_advantages import EPSILON, group_advantages
+from longform.rl.group_advantages import EPSILON, group_advantages, learning_rows
+from longform.rl.settings import GrpoSettings
 
 
 def _advantages(scores, mask=None, *, weights=None, how: Literal["balanced", "summed"] = "balanced", required=None):
@@ -65,6 +66,19 @@ def test_a_group_in_which_only_a_constraint_is_broken_has_something_to_say():
     assert found.advantages[0].tolist() == [-1.0, 0.0]
     assert (found.informative.tolist(), found.flat) == ([True], 0)
     assert _advantages([[[0.0, 1.0], [1.0, 0.0]]], how="summed").flat == 1
+
+
+def test_an_update_learns_from_the_largest_advantages_of_each_group():
+    groups = _advantages([[[1], [5], [6], [9]], [[0], [0], [0], [1]], [[2], [2], [2], [2]]])
+    none_left_out = np.zeros(12, dtype=bool)
+    kept = learning_rows(groups, none_left_out, GrpoSettings(down_sample=2)).reshape(3, 4)
+    assert kept.tolist() == [[True, False, False, True], [True, False, False, True], [True, True, False, False]]
+    # A response that is left out makes room for the next.
+    left_out = np.arange(12) == 0
+    kept = learning_rows(groups, left_out, GrpoSettings(down_sample=2)).reshape(3, 4)
+    assert kept[0].tolist() == [False, False, True, True], "6 is further from the mean, 5.25, than 5"
+    all_of_them = learning_rows(groups, none_left_out, GrpoSettings(down_sample=4))
+    assert all_of_them.tolist() == learning_rows(groups, none_left_out, GrpoSettings()).tolist()
 
 
 def test_who_breaks_a_constraint_that_another_keeps_is_pushed_down():
